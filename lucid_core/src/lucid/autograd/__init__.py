@@ -1,0 +1,29 @@
+"""Reverse-mode automatic differentiation, in three short files.
+
+``variable``   what is recorded: an array, its gradient, the node that made it.
+``primitive``  how an operation records itself together with its derivatives.
+``backward``   how gradients walk back through what was recorded.
+
+The derivatives themselves stand beside each forward in :mod:`lucid.ops`.
+"""
+
+from lucid.autograd.backward import backward
+from lucid.autograd.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from lucid.autograd.primitive import ArrayLike, array_of, record, record_joint, unbroadcast
+from lucid.autograd.variable import Node, Variable, set_tensor_class
+
+__all__ = [
+    "ArrayLike",
+    "Node",
+    "Variable",
+    "array_of",
+    "backward",
+    "enable_grad",
+    "is_grad_enabled",
+    "no_grad",
+    "record",
+    "record_joint",
+    "set_grad_enabled",
+    "set_tensor_class",
+    "unbroadcast",
+]

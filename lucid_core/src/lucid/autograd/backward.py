@@ -1,0 +1,138 @@
+"""Walking back: from the gradient of an output to the gradients of the leaves."""
+
+from __future__ import annotations
+
+import heapq
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lucid.autograd.variable import Array, Node, Variable, new_tensor
+
+if TYPE_CHECKING:
+    from lucid.tensor import Tensor
+
+
+class _Sum:
+    """A gradient being added up; adds in place only into an array that it owns."""
+
+    __slots__ = ("owned", "value")
+
+    def __init__(self, value: Array, owned: bool) -> None:
+        self.value = value
+        self.owned = owned
+
+    def add(self, other: Array, other_owned: bool) -> None:
+        if self.owned:
+            self.value += other
+        elif other_owned:
+            other += self.value
+            self.value = other
+        else:
+            self.value = self.value + other
+        self.owned = True
+
+def _root(array: Array) -> object:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def backward(output: Tensor, gradient: Array | None = None, retain_graph: bool = False) -> None:
+    """Add the gradient of ``output`` to ``.grad`` of every leaf it depends on.
+
+    Parameters
+    ----------
+    output : Tensor
+        Where to start; a single element unless ``gradient`` is given.
+    gradient : numpy.ndarray, optional
+        Gradient of whatever is differentiated with respect to ``output``;
+        the same shape.  Default: one.
+    retain_graph : bool, default False
+        Keep the graph, so that ``backward`` can run through it again.
+
+    Raises
+    ------
+    RuntimeError
+        If ``output`` requires no gradient, is not a single element and no
+        ``gradient`` was given, or its graph has been freed already.
+    """
+    if not output._requires_grad:
+        raise RuntimeError(
+            "backward() of a tensor that requires no gradient: it was not computed from a tensor "
+            "with requires_grad=True, or it was computed under no_grad()"
+        )
+    if gradient is None:
+        if output._data.size != 1:
+            raise RuntimeError(
+                "backward() without a gradient needs a tensor of one element, "
+                f"got one of shape {output._data.shape}"
+            )
+        gradient = np.ones_like(output._data)
+    else:
+        gradient = np.asarray(gradient, dtype=output._data.dtype)
+        if gradient.shape != output._data.shape:
+            raise ValueError(
+                f"gradient of shape {gradient.shape} for a tensor of shape {output._data.shape}"
+            )
+
+    if output._node is None:
+        _add_to_leaf(output, gradient, owned=False)
+        return
+
+    pending: dict[Node, _Sum] = {output._node: _Sum(gradient, owned=False)}
+    leaves: dict[int, tuple[Variable, _Sum]] = {}
+    # Largest order first: a node is visited once, after everything that used its output.
+    queue = [(-output._node.order, output._node)]
+    while queue:
+        _, node = heapq.heappop(queue)
+        g = pending.pop(node).value
+        if node.vjp is None:
+            raise RuntimeError(
+                "backward() through a graph that has been freed: call backward(retain_graph=True) "
+                "the first time, or compute the forward pass again"
+            )
+        inputs, gradients = node.inputs, list(node.vjp(g))
+        if not retain_graph:
+            node.free()
+        taken = {id(_root(g))}
+        for i, x in enumerate(inputs):
+            gx = gradients[i]
+            # Dropped here so that a gradient lives no longer than it is needed.
+            gradients[i] = None
+            if gx is None:
+                continue
+            _check(gx, x)
+            if gx.dtype != x._data.dtype:
+                gx = gx.astype(x._data.dtype)
+            root = id(_root(gx))
+            owned = gx.flags.writeable and root not in taken
+            taken.add(root)
+            source = x._node
+            if source is None:
+                if id(x) in leaves:
+                    leaves[id(x)][1].add(gx, owned)
+                else:
+                    leaves[id(x)] = (x, _Sum(gx, owned))
+            elif source in pending:
+                pending[source].add(gx, owned)
+            else:
+                pending[source] = _Sum(gx, owned)
+                heapq.heappush(queue, (-source.order, source))
+    for leaf, total in leaves.values():
+        _add_to_leaf(leaf, total.value, total.owned)
+
+
+def _check(gradient: Array, x: Variable) -> None:
+    if gradient.shape != x._data.shape:
+        raise RuntimeError(
+            f"a derivative gave a gradient of shape {gradient.shape} "
+            f"for an input of shape {x._data.shape}; this is a bug in the operation"
+        )
+
+
+def _add_to_leaf(leaf: Variable, gradient: Array, owned: bool) -> None:
+    if leaf._grad is None:
+        leaf._grad = new_tensor(gradient if owned else gradient.copy(order="K"))
+    else:
+        leaf._grad._data += gradient

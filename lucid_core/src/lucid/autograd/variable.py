@@ -1,0 +1,82 @@
+"""The data that recording leaves behind: variables and the nodes between them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from lucid.tensor import Tensor
+
+Array = np.ndarray[Any, np.dtype[Any]]
+#: From the gradient of a node's output to the gradients of its inputs.
+JointVjp = Callable[[Array], Sequence["Array | None"]]
+
+_counter = itertools.count()
+
+
+class Node:
+    """One recorded operation.
+
+    Attributes
+    ----------
+    order : int
+        Grows with every node, so a node always has a larger number than the
+        nodes it depends on: descending order is a topological order.
+    inputs : tuple of Variable
+        What the operation depended on; only variables that require gradients
+        receive one.
+    vjp : callable or None
+        Vector-Jacobian product; None once the graph has been freed.
+    """
+
+    __slots__ = ("inputs", "order", "vjp")
+
+    def __init__(self, inputs: tuple[Variable, ...], vjp: JointVjp) -> None:
+        self.order = next(_counter)
+        self.inputs = inputs
+        self.vjp: JointVjp | None = vjp
+
+    def free(self) -> None:
+        """Drop the closures and with them every array they kept alive."""
+        self.inputs = ()
+        self.vjp = None
+
+
+class Variable:
+    """An array that takes part in differentiation; :class:`lucid.Tensor` adds the operators."""
+
+    __slots__ = ("__weakref__", "_data", "_grad", "_node", "_requires_grad", "_version")
+
+    _data: Array
+    _grad: Tensor | None
+    _node: Node | None
+    _requires_grad: bool
+    _version: int
+
+
+_tensor_class: type[Variable] = Variable
+
+
+def set_tensor_class(cls: type[Variable]) -> None:
+    """Name the class that operations give their results; called once, by ``lucid.tensor``.
+
+    Operations stand below ``lucid.tensor`` in the import order, so they learn
+    of the class this way and not by importing it.
+    """
+    global _tensor_class
+    _tensor_class = cls
+
+
+def new_tensor(data: Array, node: Node | None = None) -> Tensor:
+    """Wrap an array without copying it."""
+    result: Any = _tensor_class.__new__(_tensor_class)
+    result._data = data
+    result._grad = None
+    result._node = node
+    result._requires_grad = node is not None
+    result._version = 0
+    return result  # type: ignore[no-any-return]

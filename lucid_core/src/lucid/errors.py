@@ -1,0 +1,40 @@
+"""The exceptions and warnings of Lucid.
+
+Bad arguments raise ``ValueError`` and ``TypeError`` as everywhere in Python;
+what stands here is what callers may want to catch by itself.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "LucidError",
+    "PluginError",
+    "PluginWarning",
+    "StateDictError",
+    "UnknownModelError",
+    "WeightFileError",
+]
+
+
+class LucidError(Exception):
+    """Base class of Lucid's own exceptions."""
+
+
+class UnknownModelError(LucidError, LookupError):
+    """No registered model has the name that was asked for."""
+
+
+class PluginError(LucidError):
+    """A plugin could not be loaded, or what it registered cannot be used."""
+
+
+class PluginWarning(UserWarning):
+    """A plugin was skipped; names its distribution, version and error."""
+
+
+class StateDictError(LucidError, ValueError):
+    """A state dict does not fit a module; lists every key that does not."""
+
+
+class WeightFileError(LucidError, ValueError):
+    """A weight file is damaged, hostile or not what it should be; names the file."""

@@ -1,0 +1,119 @@
+"""Arrays in, arrays out: the seam between operations and the code that computes them.
+
+Every kernel has a plain NumPy form in :mod:`lucid.kernels.reference`, written to
+be read and used as the oracle of the tests, and most have a compiled form in
+:mod:`lucid.kernels.compiled`.  Both are reached by name through this module; the
+compiled form runs unless Numba is missing or ``LUCID_KERNELS=reference`` is set.
+Numba is imported when the first compiled kernel is called, not before.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Callable
+from typing import Any
+
+from lucid.kernels.layout import channels_last, is_channels_last
+from lucid.kernels.threads import (
+    get_num_threads,
+    parallel_for,
+    set_num_threads,
+    single_threaded_blas,
+)
+
+__all__ = [
+    "KERNELS",
+    "Kernel",
+    "affine_act",
+    "affine_act_backward",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "batch_norm",
+    "batch_norm_backward",
+    "channels_last",
+    "conv2d",
+    "conv2d_input_gradient",
+    "conv2d_weight_gradient",
+    "get_num_threads",
+    "is_channels_last",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "nms",
+    "parallel_for",
+    "resize_bilinear",
+    "resize_bilinear_backward",
+    "resize_nearest",
+    "resize_nearest_backward",
+    "roi_align",
+    "roi_align_backward",
+    "set_num_threads",
+    "single_threaded_blas",
+]
+
+
+def _compiled_wanted() -> bool:
+    choice = os.environ.get("LUCID_KERNELS", "compiled")
+    if choice not in ("compiled", "reference"):
+        raise ValueError(f"LUCID_KERNELS must be 'compiled' or 'reference', got {choice!r}")
+    return choice == "compiled" and importlib.util.find_spec("numba") is not None
+
+
+class Kernel:
+    """A kernel by name, resolved when it is first called.
+
+    Attributes
+    ----------
+    reference, compiled : callable
+        The NumPy form and the compiled form, with the same signature.
+    """
+
+    def __init__(self, room: str, name: str) -> None:
+        self.room = room
+        self.name = name
+        self._chosen: Callable[..., Any] | None = None
+
+    @property
+    def reference(self) -> Callable[..., Any]:
+        return self._form("reference")
+
+    @property
+    def compiled(self) -> Callable[..., Any]:
+        return self._form("compiled")
+
+    def _form(self, form: str) -> Callable[..., Any]:
+        module = importlib.import_module(f"lucid.kernels.{form}.{self.room}")
+        function: Callable[..., Any] = getattr(module, self.name)
+        return function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._chosen is None:
+            self._chosen = self.compiled if _compiled_wanted() else self.reference
+        return self._chosen(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<kernel {self.room}.{self.name}>"
+
+
+conv2d = Kernel("conv", "conv2d")
+conv2d_input_gradient = Kernel("conv", "conv2d_input_gradient")
+conv2d_weight_gradient = Kernel("conv", "conv2d_weight_gradient")
+max_pool2d = Kernel("pool", "max_pool2d")
+max_pool2d_backward = Kernel("pool", "max_pool2d_backward")
+avg_pool2d = Kernel("pool", "avg_pool2d")
+avg_pool2d_backward = Kernel("pool", "avg_pool2d_backward")
+batch_norm = Kernel("norm", "batch_norm")
+batch_norm_backward = Kernel("norm", "batch_norm_backward")
+affine_act = Kernel("norm", "affine_act")
+affine_act_backward = Kernel("norm", "affine_act_backward")
+resize_nearest = Kernel("resize", "resize_nearest")
+resize_nearest_backward = Kernel("resize", "resize_nearest_backward")
+resize_bilinear = Kernel("resize", "resize_bilinear")
+resize_bilinear_backward = Kernel("resize", "resize_bilinear_backward")
+roi_align = Kernel("roi_align", "roi_align")
+roi_align_backward = Kernel("roi_align", "roi_align_backward")
+nms = Kernel("nms", "nms")
+
+#: Every kernel, for the tests that hold the compiled forms against the reference.
+KERNELS = tuple(value for value in list(globals().values()) if isinstance(value, Kernel))

@@ -1,0 +1,33 @@
+"""Memory layout of images: (N, C, H, W) to the user, channels last in memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+def is_channels_last(x: Array) -> bool:
+    """Whether a (N, C, H, W) array lies in memory as a contiguous (N, H, W, C)."""
+    return bool(x.transpose(0, 2, 3, 1).flags.c_contiguous)
+
+
+def channels_last(x: Array) -> Array:
+    """The same (N, C, H, W) values with channels last in memory.
+
+    Returns ``x`` itself where it lies so already; a foreign layout is copied
+    once, here, and not at every kernel that follows.
+    """
+    nhwc = x.transpose(0, 2, 3, 1)
+    if not nhwc.flags.c_contiguous:
+        nhwc = np.ascontiguousarray(nhwc)
+        return nhwc.transpose(0, 3, 1, 2)
+    return x
+
+
+def empty_channels_last(shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> Array:
+    """An uninitialised (N, C, H, W) array with channels last in memory."""
+    n, c, h, w = shape
+    return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
