@@ -1,0 +1,63 @@
+"""ResNet, Wide ResNet and ResNeXt classifiers for Lucid.
+
+Names are loaded on first use (PEP 562): importing the package, or listing its
+models, loads neither a network nor Pillow.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lucid_models_classification.blocks import BasicBlock as BasicBlock
+    from lucid_models_classification.blocks import Bottleneck as Bottleneck
+    from lucid_models_classification.builders import resnet_18 as resnet_18
+    from lucid_models_classification.builders import resnet_34 as resnet_34
+    from lucid_models_classification.builders import resnet_50 as resnet_50
+    from lucid_models_classification.builders import resnet_101 as resnet_101
+    from lucid_models_classification.builders import resnet_152 as resnet_152
+    from lucid_models_classification.builders import resnext_50_32x4d as resnext_50_32x4d
+    from lucid_models_classification.builders import resnext_101_32x8d as resnext_101_32x8d
+    from lucid_models_classification.builders import resnext_101_64x4d as resnext_101_64x4d
+    from lucid_models_classification.builders import wide_resnet_50_2 as wide_resnet_50_2
+    from lucid_models_classification.builders import wide_resnet_101_2 as wide_resnet_101_2
+    from lucid_models_classification.resnet import ResNet as ResNet
+    from lucid_models_classification.torchvision import (
+        load_torchvision_weights as load_torchvision_weights,
+    )
+    from lucid_models_classification.transforms import ImageError as ImageError
+    from lucid_models_classification.transforms import read_image as read_image
+
+_HOME = {
+    "BasicBlock": "blocks",
+    "Bottleneck": "blocks",
+    "ImageError": "transforms",
+    "ResNet": "resnet",
+    "load_torchvision_weights": "torchvision",
+    "read_image": "transforms",
+    "resnet_18": "builders",
+    "resnet_34": "builders",
+    "resnet_50": "builders",
+    "resnet_101": "builders",
+    "resnet_152": "builders",
+    "resnext_50_32x4d": "builders",
+    "resnext_101_32x8d": "builders",
+    "resnext_101_64x4d": "builders",
+    "wide_resnet_50_2": "builders",
+    "wide_resnet_101_2": "builders",
+}
+
+__all__ = sorted(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        module = importlib.import_module(f"{__name__}.{_HOME[name]}")
+        value = globals()[name] = getattr(module, name)
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

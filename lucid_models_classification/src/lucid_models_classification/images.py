@@ -1,0 +1,182 @@
+"""Image files and Pillow images as arrays, and back.
+
+An image is an array (3, H, W), float32, red, green and blue in [0, 1], whatever
+the file held.  Pillow decodes; it is imported when the first image is.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from lucid.errors import LucidError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+
+__all__ = ["Array", "ImageError", "read_image", "to_array", "to_pil"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+# Stored values of the modes that Pillow's own conversion to RGB would clip instead of scale.
+_FULL_SCALE = {"I": 65535.0, "I;16": 65535.0, "I;16B": 65535.0, "I;16L": 65535.0, "F": 1.0}
+
+
+class ImageError(LucidError, ValueError):
+    """An image cannot be read, or is not what it should be; names the file."""
+
+
+def read_image(file: str | os.PathLike[str] | BinaryIO) -> Array:
+    """Read an image file the way a viewer would show it.
+
+    Parameters
+    ----------
+    file : path or binary file
+        In any format that Pillow reads.  Of an animation, the first frame.
+
+    Returns
+    -------
+    numpy.ndarray
+        (3, H, W), float32, values in [0, 1]; see :func:`to_array`.
+
+    Raises
+    ------
+    ImageError
+        If the file is no image, is truncated or damaged, or declares more pixels
+        than ``PIL.Image.MAX_IMAGE_PIXELS`` (refused before they are decoded).
+    OSError
+        If the file cannot be opened, as ``FileNotFoundError`` for example.
+    """
+    from PIL import Image
+
+    name = os.fspath(file) if isinstance(file, str | os.PathLike) else getattr(file, "name", "file")
+    try:
+        with warnings.catch_warnings():
+            # Pillow only warns up to twice its limit; here the limit is the limit.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(file) as image:
+                image.load()
+                return to_array(image)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(
+            f"{name}: refused, {error}; raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file"
+        ) from error
+    except ImageError as error:
+        raise ImageError(f"{name}: {error}") from error
+    except Exception as error:
+        # Decoders meet damaged bytes with whatever their parsing runs into (SyntaxError,
+        # struct.error, EOFError, ...).  An errno marks the operating system's own errors.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        reason = "not an image" if isinstance(error, Image.UnidentifiedImageError) else str(error)
+        raise ImageError(
+            f"{name}: expected a whole image in a format that Pillow reads, got a file that "
+            f"cannot be decoded ({reason or type(error).__name__})"
+        ) from error
+
+
+def to_array(image: PillowImage) -> Array:
+    """Turn a Pillow image into an array.
+
+    The orientation that EXIF data asks for is applied.  Grey becomes three equal
+    channels, palettes and CMYK are converted, transparency is dropped (the colours
+    beneath it remain), 16 bits keep their precision.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        Of any mode.  Mode "I" must hold 0..65535, mode "F" 0..1.
+
+    Returns
+    -------
+    numpy.ndarray
+        (3, H, W), float32, C-contiguous, values in [0, 1].
+
+    Raises
+    ------
+    ImageError
+        If the image has no pixels, a mode that has no red, green and blue, or
+        values outside the range of its mode.
+    """
+    image = _upright(image)
+    if 0 in image.size:
+        raise ImageError(f"expected at least one pixel, got {image.width} x {image.height}")
+    if image.mode in _FULL_SCALE:
+        grey = np.asarray(image).astype(np.float32) / np.float32(_FULL_SCALE[image.mode])
+        # Written so that NaN fails too.
+        if not (grey.min() >= 0 and grey.max() <= 1):
+            top = _FULL_SCALE[image.mode]
+            raise ImageError(
+                f"mode {image.mode!r}: expected values in [0, {top:g}], got values in "
+                f"[{grey.min() * top:g}, {grey.max() * top:g}]"
+            )
+        return np.repeat(grey[None], 3, axis=0)
+    pixels = np.asarray(_as_rgb(image), dtype=np.float32) / np.float32(255)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def to_pil(array: Any) -> PillowImage:
+    """Turn an array into a Pillow image.
+
+    Parameters
+    ----------
+    array : array-like
+        (3, H, W), (1, H, W) or (H, W); uint8, or float with values in [0, 1].
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode "RGB", or "L" where there is one channel; floats rounded to 8 bits.
+
+    Raises
+    ------
+    ImageError
+        If shape, kind or values are others.
+    """
+    from PIL import Image
+
+    pixels = np.asarray(array)
+    if pixels.ndim == 2:
+        pixels = pixels[None]
+    if pixels.ndim != 3 or pixels.shape[0] not in (1, 3) or 0 in pixels.shape:
+        raise ImageError(
+            f"expected an array of shape (3, H, W), (1, H, W) or (H, W), got {np.shape(array)}"
+        )
+    if pixels.dtype.kind == "f":
+        # Rounding of float32 arithmetic may end a hair outside.
+        if not (pixels.min() >= -1e-4 and pixels.max() <= 1 + 1e-4):
+            raise ImageError(
+                "expected floats in [0, 1] (undo a normalisation first), got values in "
+                f"[{pixels.min():g}, {pixels.max():g}]"
+            )
+        pixels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    elif pixels.dtype != np.uint8:
+        raise ImageError(f"expected floats in [0, 1] or uint8, got {pixels.dtype}")
+    if pixels.shape[0] == 1:
+        return Image.fromarray(np.ascontiguousarray(pixels[0]))
+    return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+
+
+def _upright(image: PillowImage) -> PillowImage:
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        # The pixels are decoded by now.  A camera's broken notes about them are no reason to
+        # refuse a picture that every viewer shows.
+        return image
+
+
+def _as_rgb(image: PillowImage) -> PillowImage:
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")  # the direct way is ambiguous, and Pillow warns of it
+    try:
+        return image.convert("RGB")
+    except ValueError as error:
+        raise ImageError(
+            f"expected a mode that converts to RGB, got {image.mode!r} ({error})"
+        ) from error

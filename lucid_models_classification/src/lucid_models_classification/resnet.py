@@ -1,0 +1,199 @@
+"""Residual networks for image classification, and as backbones.
+
+He et al. 2015, "Deep Residual Learning for Image Recognition", arXiv:1512.03385.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Literal
+
+from lucid import Tensor, nn
+from lucid_models_classification.blocks import BasicBlock, Bottleneck, ConvUnit
+
+__all__ = ["ResNet"]
+
+_STAGE_PLANES = (64, 128, 256, 512)
+
+
+class ResNet(nn.Module):
+    """A stem, four stages of residual blocks, global average pooling and a linear classifier.
+
+    Input (N, in_channels, H, W), normalised as in training; output (N, num_classes)
+    logits.  Any H and W from 1 pixel up will do, since the pooling is global.
+
+    Parameters
+    ----------
+    block : type
+        :class:`~lucid_models_classification.blocks.BasicBlock` or
+        :class:`~lucid_models_classification.blocks.Bottleneck`.
+    depths : sequence of int
+        Number of blocks of each of the four stages.
+    num_classes : int, default 1000
+        Number of logits.
+    in_channels : int, default 3
+        Channels of the image.
+    groups : int, default 1
+        Groups of the 3x3 convolutions (ResNeXt's cardinality).
+    width_per_group : int, default 64
+        Width of each group in the first stage.
+    norm : {"batch", "frozen"}, default "batch"
+        Batch normalisation, or the same with statistics and affine parameters
+        fixed as buffers, for fine-tuning with few images in a batch.
+    norm_eps : float, default 1e-5
+        Added to the variance in every normalisation.
+    zero_init_residual : bool, default False
+        Start every block as the identity, by a last normalisation whose weight
+        is zero (Goyal et al. 2017, arXiv:1706.02677, section 5.1).
+    dilate : sequence of three bool, default (False, False, False)
+        For each of stages two to four, whether dilation takes the place of its
+        stride, for dense prediction; the pre-trained weights stay valid.
+
+    Attributes
+    ----------
+    stem : lucid.nn.ConvNormAct
+        7x7 convolution with stride 2.
+    layer1, layer2, layer3, layer4 : lucid.nn.Sequential
+        The stages.
+    feature_channels : tuple of int
+        Channels of what :meth:`features` gives for each stage.
+    feature_strides : tuple of int
+        Pixels of the image to one pixel of each of those.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not of the kinds above.
+    """
+
+    def __init__(
+        self,
+        block: type[BasicBlock] | type[Bottleneck],
+        depths: Sequence[int],
+        num_classes: int = 1000,
+        *,
+        in_channels: int = 3,
+        groups: int = 1,
+        width_per_group: int = 64,
+        norm: Literal["batch", "frozen"] = "batch",
+        norm_eps: float = 1e-5,
+        zero_init_residual: bool = False,
+        dilate: Sequence[bool] = (False, False, False),
+    ) -> None:
+        super().__init__()
+        if len(depths) != len(_STAGE_PLANES):
+            raise ValueError(f"depths: expected four numbers of blocks, got {tuple(depths)!r}")
+        for name, count in (("num_classes", num_classes), ("in_channels", in_channels)):
+            _check_count(name, count)
+        _check_options(norm, norm_eps, zero_init_residual, dilate)
+
+        conv: ConvUnit = partial(nn.ConvNormAct, norm=norm, norm_eps=float(norm_eps))
+        self.num_classes = int(num_classes)
+        self.in_channels = int(in_channels)
+        self.feature_channels = tuple(planes * block.expansion for planes in _STAGE_PLANES)
+        self.feature_strides = _strides(dilate)
+
+        self.stem = conv(self.in_channels, 64, 7, stride=2)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        make = partial(block, groups=groups, width_per_group=width_per_group, conv=conv)
+        stages = []
+        channels, dilation = 64, 1
+        for planes, depth, dilated in zip(_STAGE_PLANES, depths, (None, *dilate), strict=True):
+            stride = 1 if dilated is None or dilated else 2
+            before, dilation = dilation, dilation * (2 if dilated else 1)
+            # The convolution that lost its stride still reads the input at the old spacing;
+            # everything behind it reads an output twice as dense, hence its dilation.
+            blocks = [make(channels, planes, stride, (before, dilation))]
+            channels = planes * block.expansion
+            blocks += [make(channels, planes, 1, (dilation, dilation)) for _ in range(depth - 1)]
+            stages.append(nn.Sequential(*blocks))
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(channels, self.num_classes)
+        self._initialize(zero_init_residual)
+
+    def _initialize(self, zero_init_residual: bool) -> None:
+        """Draw the convolutions as He et al. 2015, arXiv:1502.01852, section 2.2.
+
+        Normalisations begin as the identity and the classifier as every
+        ``nn.Linear``, so nothing is left to do for them.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            elif zero_init_residual and isinstance(module, BasicBlock | Bottleneck):
+                nn.init.zeros_(module.last.norm.weight)
+
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What each of the four stages makes of a batch of images.
+
+        Parameters
+        ----------
+        x : Tensor
+            (N, in_channels, H, W).
+
+        Returns
+        -------
+        tuple of Tensor
+            Four maps (N, feature_channels[i], ceil(H / s), ceil(W / s)) with
+            s = feature_strides[i], finest first.
+
+        Raises
+        ------
+        ValueError
+            If ``x`` has another number of axes or channels, or no pixels.
+        """
+        if x.ndim != 4 or x.shape[1] != self.in_channels or 0 in x.shape[2:]:
+            raise ValueError(
+                f"expected images of shape (N, {self.in_channels}, H, W) with at least one "
+                f"pixel, got {tuple(x.shape)}"
+            )
+        x = self.maxpool(self.stem(x))
+        first = self.layer1(x)
+        second = self.layer2(first)
+        third = self.layer3(second)
+        return first, second, third, self.layer4(third)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (N, num_classes) of images (N, in_channels, H, W)."""
+        last = self.features(x)[-1]
+        return self.fc(self.avgpool(last).flatten(1))
+
+
+def _strides(dilate: Sequence[bool]) -> tuple[int, ...]:
+    strides = [4]
+    for dilated in dilate:
+        strides.append(strides[-1] * (1 if dilated else 2))
+    return tuple(strides)
+
+
+def _check_count(name: str, count: object) -> None:
+    if isinstance(count, bool) or not hasattr(count, "__index__"):
+        raise TypeError(f"{name}: expected an integer of at least 1, got {count!r}")
+    if int(count) < 1:  # type: ignore[call-overload]
+        raise ValueError(f"{name}: expected an integer of at least 1, got {count!r}")
+
+
+def _check_options(norm: object, norm_eps: Any, zero_init_residual: object, dilate: Any) -> None:
+    if norm not in ("batch", "frozen"):
+        raise ValueError(f'norm: expected "batch" or "frozen", got {norm!r}')
+    if not isinstance(norm_eps, int | float) or not 0 <= norm_eps < float("inf"):
+        raise ValueError(f"norm_eps: expected a finite number of at least 0, got {norm_eps!r}")
+    if not isinstance(zero_init_residual, bool):
+        raise TypeError(f"zero_init_residual: expected True or False, got {zero_init_residual!r}")
+    if zero_init_residual and norm == "frozen":
+        raise ValueError(
+            'zero_init_residual=True with norm="frozen" would hold every residual branch at '
+            "zero for good; use one or the other"
+        )
+    is_three_bools = (
+        isinstance(dilate, Sequence)
+        and len(dilate) == 3
+        and all(isinstance(flag, bool) for flag in dilate)
+    )
+    if not is_three_bools:
+        raise ValueError(
+            "dilate: expected three booleans, for layer2, layer3 and layer4 in this order, "
+            f"got {dilate!r}"
+        )

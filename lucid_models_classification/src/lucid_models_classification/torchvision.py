@@ -1,0 +1,167 @@
+"""torchvision's public ResNet weights in Lucid's networks, and back.
+
+The networks are the same and only the names differ::
+
+    torchvision                      Lucid
+    conv1.weight                     stem.conv.weight
+    bn1.*                            stem.norm.*
+    layer1.0.conv2.weight            layer1.0.conv2.conv.weight
+    layer1.0.bn2.*                   layer1.0.conv2.norm.*
+    layer1.0.downsample.0.weight     layer1.0.downsample.conv.weight
+    layer1.0.downsample.1.*          layer1.0.downsample.norm.*
+    fc.*                             fc.*
+
+torchvision itself is not needed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import lucid
+from lucid import Tensor, nn
+
+__all__ = [
+    "from_torchvision_key",
+    "from_torchvision_state_dict",
+    "load_torchvision_weights",
+    "to_torchvision_key",
+]
+
+_BLOCK = r"(?P<block>layer[1-4]\.\d+\.)"
+_FROM_TORCHVISION = [
+    (re.compile(r"conv1\.weight"), "stem.conv.weight"),
+    (re.compile(r"bn1\.(?P<rest>\w+)"), r"stem.norm.\g<rest>"),
+    (re.compile(_BLOCK + r"conv(?P<i>\d)\.weight"), r"\g<block>conv\g<i>.conv.weight"),
+    (re.compile(_BLOCK + r"bn(?P<i>\d)\.(?P<rest>\w+)"), r"\g<block>conv\g<i>.norm.\g<rest>"),
+    (re.compile(_BLOCK + r"downsample\.0\.weight"), r"\g<block>downsample.conv.weight"),
+    (re.compile(_BLOCK + r"downsample\.1\.(?P<rest>\w+)"), r"\g<block>downsample.norm.\g<rest>"),
+]
+_TO_TORCHVISION = [
+    (re.compile(r"stem\.conv\.weight"), "conv1.weight"),
+    (re.compile(r"stem\.norm\.(?P<rest>\w+)"), r"bn1.\g<rest>"),
+    (re.compile(_BLOCK + r"conv(?P<i>\d)\.conv\.weight"), r"\g<block>conv\g<i>.weight"),
+    (re.compile(_BLOCK + r"conv(?P<i>\d)\.norm\.(?P<rest>\w+)"), r"\g<block>bn\g<i>.\g<rest>"),
+    (re.compile(_BLOCK + r"downsample\.conv\.weight"), r"\g<block>downsample.0.weight"),
+    (re.compile(_BLOCK + r"downsample\.norm\.(?P<rest>\w+)"), r"\g<block>downsample.1.\g<rest>"),
+]
+
+
+def from_torchvision_key(key: str) -> str:
+    """Lucid's name of a ResNet entry that torchvision calls ``key``.
+
+    Examples
+    --------
+    >>> from_torchvision_key("layer2.0.bn3.running_mean")
+    'layer2.0.conv3.norm.running_mean'
+
+    Notes
+    -----
+    A name that is not of a ResNet comes back as it is, so that it turns up as
+    unexpected when the weights are loaded.
+    """
+    return _renamed(key, _FROM_TORCHVISION)
+
+
+def to_torchvision_key(key: str) -> str:
+    """torchvision's name of a ResNet entry that Lucid calls ``key``.
+
+    Examples
+    --------
+    >>> to_torchvision_key("layer2.0.conv3.norm.running_mean")
+    'layer2.0.bn3.running_mean'
+    """
+    return _renamed(key, _TO_TORCHVISION)
+
+
+def _renamed(key: str, rules: list[tuple[re.Pattern[str], str]]) -> str:
+    for pattern, name in rules:
+        if match := pattern.fullmatch(key):
+            return match.expand(name)
+    return key
+
+
+def from_torchvision_state_dict(
+    state_dict: Mapping[str, Any], module: nn.Module
+) -> dict[str, Tensor]:
+    """A torchvision ResNet's entries under Lucid's names.
+
+    Parameters
+    ----------
+    state_dict : mapping of str to array-like
+        Tensors of Lucid or of PyTorch (detached, on the CPU), or arrays.
+    module : lucid.nn.Module
+        What the entries are meant for.  It decides about ``num_batches_tracked``
+        alone, a counter that frozen normalisations and older checkpoints lack and
+        that nothing computed depends on: dropped where the module has none, taken
+        from the module where the checkpoint has none.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Sharing memory with the given entries.
+    """
+    renamed = {
+        from_torchvision_key(key): value if isinstance(value, Tensor) else Tensor(np.asarray(value))
+        for key, value in state_dict.items()
+    }
+    own = module.state_dict()
+    counters = {key for key in {*renamed, *own} if key.endswith(".num_batches_tracked")}
+    for key in counters:
+        if key not in own:
+            del renamed[key]
+        elif key not in renamed:
+            renamed[key] = own[key]
+    return renamed
+
+
+def load_torchvision_weights(
+    model: nn.Module,
+    path_or_state_dict: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    strict: bool = True,
+    skip_mismatched: bool = False,
+) -> Any:
+    """Load the weights of a torchvision ResNet into the model of the same architecture.
+
+    Parameters
+    ----------
+    model : ResNet
+        What to load into, for example ``resnet_50()`` for ``resnet50``.
+    path_or_state_dict : path or mapping
+        A file that :func:`lucid.load` reads, or a state dict with torchvision's names.
+    strict, skip_mismatched : bool
+        As of :meth:`lucid.nn.Module.load_state_dict`; with ``skip_mismatched=True`` a
+        classifier of another number of classes keeps its fresh weights.
+
+    Returns
+    -------
+    The report of :meth:`lucid.nn.Module.load_state_dict`: what was loaded, missing,
+    unexpected and skipped, under Lucid's names.
+
+    Raises
+    ------
+    lucid.WeightFileError
+        If the file cannot be read.
+    lucid.StateDictError
+        If the weights do not fit; the model is unchanged then.
+
+    Examples
+    --------
+    >>> from lucid.models import resnet_18
+    >>> source, target = resnet_18(), resnet_18()
+    >>> theirs = {to_torchvision_key(k): v for k, v in source.state_dict().items()}
+    >>> len(load_torchvision_weights(target, theirs).missing)
+    0
+    """
+    if isinstance(path_or_state_dict, Mapping):
+        state_dict: Mapping[str, Any] = path_or_state_dict
+    else:
+        state_dict = lucid.load(path_or_state_dict)
+    renamed = from_torchvision_state_dict(state_dict, model)
+    return model.load_state_dict(renamed, strict=strict, skip_mismatched=skip_mismatched)
