@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lucid_models_classification.transforms import ImageError, read_image, to_array, to_pil
+
+PIXELS = np.array(
+    [[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [40, 50, 60], [70, 80, 90]]], np.uint8
+)  # (2, 3, 3): rows, columns, colours
+ARRAY = PIXELS.transpose(2, 0, 1).astype(np.float32) / 255
+
+
+def saved(image: Image.Image, format: str = "PNG", **options: object) -> io.BytesIO:
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    file.seek(0)
+    return file
+
+
+def test_an_rgb_file_becomes_planes_in_zero_to_one(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    Image.fromarray(PIXELS).save(path)
+    for file in (path, str(path)):
+        image = read_image(file)
+        assert image.dtype == np.float32
+        assert image.flags.c_contiguous
+        np.testing.assert_array_equal(image, ARRAY)
+
+
+def test_the_file_is_closed_even_when_it_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "image.png"
+    path.write_bytes(saved(Image.effect_noise((40, 40), 50)).getvalue()[:500])
+    with pytest.raises(ImageError):  # an unclosed file would be a ResourceWarning, an error here
+        read_image(path)
+    path.unlink()
+
+
+def test_grey_becomes_three_equal_channels() -> None:
+    image = read_image(saved(Image.fromarray(PIXELS[:, :, 0])))
+    np.testing.assert_array_equal(image, np.stack([ARRAY[0]] * 3))
+
+
+def test_sixteen_bits_keep_their_precision() -> None:
+    values = np.array([[0, 1, 300], [32768, 65534, 65535]], np.uint16)
+    image = read_image(saved(Image.fromarray(values)))
+    np.testing.assert_allclose(image[1], values / 65535, rtol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "PA", "1", "CMYK", "YCbCr", "HSV", "RGBX"])
+def test_every_mode_of_a_white_image_is_white(mode: str) -> None:
+    white = Image.new("RGB", (3, 2), "white").convert("L" if mode in ("LA", "PA", "1") else "RGB")
+    np.testing.assert_allclose(to_array(white.convert(mode)), np.ones((3, 2, 3)), atol=1e-6)
+
+
+def test_transparency_is_dropped_and_the_colour_beneath_remains() -> None:
+    alpha = np.full((2, 3, 1), 7, np.uint8)
+    image = read_image(saved(Image.fromarray(np.concatenate([PIXELS, alpha], axis=2))))
+    np.testing.assert_array_equal(image, ARRAY)
+
+
+def test_a_palette_with_transparency_is_read_without_a_warning() -> None:
+    palette = Image.fromarray(PIXELS).quantize(6)
+    file = saved(palette, transparency=bytes([0, 128, 255, 255, 255, 255]))
+    np.testing.assert_allclose(read_image(file), ARRAY, atol=0.05)
+
+
+def test_cmyk_jpeg_keeps_its_colours() -> None:
+    red = Image.new("RGB", (16, 16), (200, 30, 30)).convert("CMYK")
+    image = read_image(saved(red, "JPEG", quality=95))
+    np.testing.assert_allclose(image.mean((1, 2)) * 255, [200, 30, 30], atol=4)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "expected"),
+    [
+        (1, ARRAY),
+        (2, ARRAY[:, :, ::-1]),
+        (3, ARRAY[:, ::-1, ::-1]),
+        (4, ARRAY[:, ::-1]),
+        (5, ARRAY.transpose(0, 2, 1)),
+        (6, np.rot90(ARRAY, -1, (1, 2))),
+        (7, np.rot90(ARRAY.transpose(0, 2, 1), 2, (1, 2))),
+        (8, np.rot90(ARRAY, 1, (1, 2))),
+    ],
+)
+def test_exif_orientation_is_applied(orientation: int, expected: np.ndarray) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = read_image(saved(Image.fromarray(PIXELS), exif=exif))
+    np.testing.assert_array_equal(image, expected)
+
+
+def test_sixteen_bits_are_rotated_too() -> None:
+    values = np.arange(6, dtype=np.uint16).reshape(2, 3) * 1000
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image = read_image(saved(Image.fromarray(values), exif=exif))
+    np.testing.assert_allclose(image[0] * 65535, np.rot90(values, -1), rtol=1e-5)
+
+
+def test_of_an_animation_the_first_frame_is_taken() -> None:
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
+    file = saved(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    np.testing.assert_allclose(read_image(file)[:, 0, 0], [1, 0, 0], atol=0.02)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_a_truncated_file_is_one_clear_error(tmp_path: Path, format: str) -> None:
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8))
+    whole = saved(noise, format).getvalue()
+    path = tmp_path / "broken"
+    for length in (*range(0, 60, 7), len(whole) // 2, len(whole) * 3 // 4):
+        path.write_bytes(whole[:length])
+        with pytest.raises(ImageError, match=r"broken: expected a whole image"):
+            read_image(path)
+
+
+def test_what_is_no_image_is_an_error_that_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("to whom it may concern")
+    with pytest.raises(ImageError, match=r"notes\.txt.*not an image"):
+        read_image(path)
+
+
+def test_a_missing_file_is_the_systems_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="absent"):
+        read_image(tmp_path / "absent.png")
+
+
+@pytest.mark.parametrize("factor", [1.5, 3])  # Pillow only warns of the first
+def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", int(100 * 100 / factor))
+    with pytest.raises(ImageError, match="refused"):
+        read_image(saved(Image.new("L", (100, 100))))
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (np.array([[0.0, 2.0]], np.float32), r"mode 'F': expected values in \[0, 1\].*\[0, 2\]"),
+        (np.array([[np.nan]], np.float32), "mode 'F'"),
+        (np.array([[-1, 5]], np.int32), r"mode 'I'.*\[-1, 5\]"),
+    ],
+)
+def test_values_outside_the_range_of_a_mode_are_an_error(values: np.ndarray, text: str) -> None:
+    with pytest.raises(ImageError, match=text):
+        to_array(Image.fromarray(values))
+
+
+def test_an_image_without_pixels_is_an_error() -> None:
+    with pytest.raises(ImageError, match="0 x 4"):
+        to_array(Image.new("RGB", (0, 4)))
+
+
+def test_to_pil_is_the_way_back() -> None:
+    np.testing.assert_array_equal(np.asarray(to_pil(ARRAY)), PIXELS)
+    np.testing.assert_array_equal(np.asarray(to_pil(PIXELS.transpose(2, 0, 1))), PIXELS)
+    for grey in (ARRAY[:1], ARRAY[0]):
+        image = to_pil(grey)
+        assert image.mode == "L"
+        np.testing.assert_array_equal(np.asarray(image), PIXELS[:, :, 0])
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (np.zeros((2, 4, 4)), r"\(2, 4, 4\)"),
+        (np.zeros((3, 0, 4)), r"\(3, 0, 4\)"),
+        (np.full((3, 2, 2), 255.0), r"undo a normalisation.*\[255, 255\]"),
+        (np.full((3, 2, 2), np.nan), "nan"),
+        (np.zeros((3, 2, 2), np.int64), "int64"),
+    ],
+)
+def test_to_pil_says_what_it_expected(array: np.ndarray, text: str) -> None:
+    with pytest.raises(ImageError, match=text):
+        to_pil(array)
