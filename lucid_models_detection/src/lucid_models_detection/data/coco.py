@@ -1,0 +1,262 @@
+"""Reader of the COCO annotation format (``instances_*.json``).
+
+The format: https://cocodataset.org/#format-data (section "Object Detection").
+Boxes are ``[x, y, width, height]`` in the file and xyxy from here on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from lucid.data import Dataset
+
+from lucid_models_detection.data.targets import (
+    Annotation,
+    OnInvalid,
+    Sample,
+    SampleTransform,
+    Target,
+    box_inside,
+    copy_target,
+    make_target,
+    raise_problems,
+)
+
+__all__ = ["CocoDetection"]
+
+SKIP_HINT = '\nPass on_invalid="skip" to leave such boxes out.'
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    path: Path
+    width: int
+    height: int
+    target: Target
+
+
+class CocoDetection(Dataset):
+    """Images and boxes of a COCO JSON file.
+
+    The whole file is checked when the dataset is made, so that a bad annotation
+    does not surface in the middle of an epoch; images are read when asked for.
+    Images without any annotation are part of the dataset.
+
+    Parameters
+    ----------
+    annotation_file : path
+        The JSON file, with ``images``, ``annotations`` and ``categories``.
+    image_directory : path
+        Where the images' ``file_name`` starts from.
+    category_ids : mapping of int to (int or None), optional
+        The label of each category id of the file.  Labels start at 1 (0 is the
+        background) and leave no gap; two categories may share one; None leaves
+        the category's objects out.  A category that has annotations must be
+        mentioned.  Default: the file's categories in the order of their ids
+        become 1, 2, 3, ... (COCO's own ids, 1 to 90, have gaps).  Give the same
+        mapping to the training and the validation set: ``train.category_ids``.
+    transform : callable, optional
+        ``transform(image, target) -> (image, target)``, applied to each sample.
+    on_invalid : {"raise", "skip"}, default "raise"
+        What to do with boxes that are not finite, have no area or lie outside
+        their image.  Boxes that reach over the border are cut there.
+
+    Attributes
+    ----------
+    category_ids : dict of int to (int or None)
+        The label of each category id.
+    class_names : tuple of str
+        The name of each label, ``"background"`` first.
+    num_classes : int
+        Number of classes including the background, as the models count them.
+
+    Raises
+    ------
+    ValueError
+        The file is not of this format, or contradicts itself; names file, image
+        and annotation, and lists up to ten problems at once.
+    FileNotFoundError
+        There is no such file.
+
+    Notes
+    -----
+    A sample is ``(image, target)``: see :mod:`lucid_models_detection.data`.
+    Crowds (``iscrowd``) are in ``ignored_boxes``.
+    """
+
+    def __init__(
+        self,
+        annotation_file: str | Path,
+        image_directory: str | Path,
+        *,
+        category_ids: Mapping[int, int | None] | None = None,
+        transform: SampleTransform | None = None,
+        on_invalid: OnInvalid = "raise",
+    ) -> None:
+        if on_invalid not in ("raise", "skip"):
+            raise ValueError(f'on_invalid must be "raise" or "skip", got {on_invalid!r}')
+        self.annotation_file = Path(annotation_file)
+        self.image_directory = Path(image_directory)
+        self.transform = transform
+        content = _read_json(self.annotation_file)
+        names = _category_names(self.annotation_file, content["categories"])
+        if category_ids is None:
+            category_ids = {category: i for i, category in enumerate(sorted(names), start=1)}
+        self.category_ids: dict[int, int | None] = dict(category_ids)
+        self.class_names = _class_names(self.category_ids, names)
+        self._images = self._read(content, on_invalid)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, the background among them."""
+        return len(self.class_names)
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def __getitem__(self, index: int) -> Sample:
+        from lucid_models_classification.transforms import read_image
+
+        entry = self._images[index]
+        image = read_image(entry.path)
+        if image.shape[1:] != (entry.height, entry.width):
+            raise ValueError(
+                f"{entry.path}: {self.annotation_file} says {entry.width} x {entry.height} pixels, "
+                f"the image has {image.shape[2]} x {image.shape[1]}; its boxes would not fit"
+            )
+        target = copy_target(entry.target)
+        return (image, target) if self.transform is None else self.transform(image, target)
+
+    def _read(self, content: dict[str, Any], on_invalid: OnInvalid) -> list[_Image]:
+        images = self._read_images(content["images"])
+        annotations: dict[int, list[Annotation]] = {key: [] for key in images}
+        problems: list[str] = []
+        invalid: list[str] = []
+        seen: set[Any] = set()
+        for position, raw in enumerate(content["annotations"]):
+            name = f"annotation {raw.get('id', f'number {position}')}"
+            where = f"{name} of image {raw.get('image_id')!r}"
+            if raw.get("image_id") not in images:
+                problems.append(f"{where}: no image has this id")
+            elif raw.get("category_id") not in self.category_ids:
+                problems.append(
+                    f"{where}: category_id {raw.get('category_id')!r} is not among "
+                    f"{sorted(self.category_ids)}"
+                )
+            elif "id" in raw and raw["id"] in seen:
+                problems.append(f"{where}: another annotation has the same id")
+            else:
+                seen.add(raw.get("id"))
+                _, width, height = images[raw["image_id"]]
+                found = self._annotation(raw, width, height)
+                if isinstance(found, str):
+                    invalid.append(f"{where}: bbox {raw.get('bbox')!r}: {found}")
+                elif found is not None:
+                    annotations[raw["image_id"]].append(found)
+        raise_problems(str(self.annotation_file), problems)
+        if on_invalid == "raise":
+            raise_problems(str(self.annotation_file), invalid, SKIP_HINT)
+        return [
+            _Image(path, width, height, make_target(annotations[key], key))
+            for key, (path, width, height) in images.items()
+        ]
+
+    def _annotation(self, raw: dict[str, Any], width: int, height: int) -> Annotation | str | None:
+        """The object, what is wrong with it, or None where its category is left out."""
+        label = self.category_ids[raw["category_id"]]
+        if label is None:
+            return None
+        bbox = raw.get("bbox")
+        if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(_is_number, bbox)):
+            return "expected four numbers [x, y, width, height]"
+        x, y, w, h = bbox
+        box = box_inside((x, y, x + w, y + h), width, height)
+        if isinstance(box, str):
+            return box
+        area = raw.get("area")
+        return Annotation(
+            box=box,
+            label=label,
+            area=float(area) if _is_number(area) and area > 0 else float(w * h),
+            ignored=bool(raw.get("iscrowd", 0)),
+        )
+
+    def _read_images(self, raw_images: list[dict[str, Any]]) -> dict[int, tuple[Path, int, int]]:
+        images: dict[int, tuple[Path, int, int]] = {}
+        problems: list[str] = []
+        for position, raw in enumerate(raw_images):
+            where = f"image {raw.get('id', f'number {position}')!r}"
+            name, width, height = raw.get("file_name"), raw.get("width"), raw.get("height")
+            if not isinstance(raw.get("id"), int):
+                problems.append(f"{where}: expected a whole number as id")
+            elif raw["id"] in images:
+                problems.append(f"{where}: another image has the same id")
+            elif not isinstance(name, str) or not _stays_inside(name):
+                problems.append(f"{where}: expected a relative path as file_name, got {name!r}")
+            elif not (isinstance(width, int) and isinstance(height, int)) or min(width, height) < 1:
+                problems.append(f"{where}: expected width and height, got {width!r} and {height!r}")
+            else:
+                images[raw["id"]] = (self.image_directory / name, width, height)
+        raise_problems(str(self.annotation_file), problems)
+        return images
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _stays_inside(name: str) -> bool:
+    """Whether a file name cannot leave the directory it is looked for in."""
+    path = PurePath(name)
+    return bool(name) and not path.is_absolute() and ".." not in path.parts
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    with path.open(encoding="utf-8") as stream:
+        try:
+            content = json.load(stream)
+        except ValueError as error:
+            raise ValueError(f"{path}: not a JSON file: {error}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a JSON object, found a {type(content).__name__}")
+    for key in ("images", "annotations", "categories"):
+        rows = content.get(key)
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ValueError(
+                f"{path}: not COCO annotations: expected a list of objects named {key!r}; "
+                f"the file has {sorted(content)}"
+            )
+    return content
+
+
+def _category_names(path: Path, categories: list[dict[str, Any]]) -> dict[int, str]:
+    names: dict[int, str] = {}
+    problems: list[str] = []
+    for position, raw in enumerate(categories):
+        key, name = raw.get("id"), raw.get("name")
+        if not isinstance(key, int) or not isinstance(name, str):
+            problems.append(f"category number {position}: expected id and name, got {raw!r}")
+        elif key in names:
+            problems.append(f"category {key} ({name!r}): another category has the same id")
+        else:
+            names[key] = name
+    raise_problems(str(path), problems)
+    return names
+
+
+def _class_names(category_ids: Mapping[int, int | None], names: dict[int, str]) -> tuple[str, ...]:
+    """Name each label after its categories; check that the labels are 1, 2, ... without a gap."""
+    members: dict[int, list[str]] = {}
+    for category, label in category_ids.items():
+        if label is not None:
+            members.setdefault(label, []).append(names.get(category, f"category {category}"))
+    if sorted(members) != list(range(1, len(members) + 1)):
+        raise ValueError(
+            "category_ids must map to the labels 1, 2, 3, ... without a gap "
+            f"(0 is the background), got {sorted(members)}"
+        )
+    return ("background", *("/".join(members[label]) for label in sorted(members)))

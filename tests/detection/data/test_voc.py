@@ -1,0 +1,169 @@
+"""The VOC reader: coordinates, difficult objects, image sets, what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lucid_models_detection.data import VOC_CLASSES, RandomHorizontalFlip, VocDetection
+
+OBJECT = """
+  <object><name>{name}</name><difficult>{difficult}</difficult>
+    <bndbox><xmin>{0}</xmin><ymin>{1}</ymin><xmax>{2}</xmax><ymax>{3}</ymax></bndbox>
+    <part><name>head</name>
+      <bndbox><xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></part>
+  </object>"""
+
+
+def write(root: Path, name: str, *objects: str, filename: str = "", size: str = "40 30") -> None:
+    """An annotation of a 40 x 30 image, and the image."""
+    width, height = size.split()
+    (root / "Annotations").mkdir(exist_ok=True)
+    (root / "JPEGImages").mkdir(exist_ok=True)
+    Image.new("RGB", (40, 30), (200, 100, 0)).save(root / "JPEGImages" / f"{name}.png")
+    (root / "Annotations" / f"{name}.xml").write_text(
+        f"<annotation><filename>{filename}</filename>"
+        f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+        f"{''.join(objects)}</annotation>"
+    )
+
+
+def thing(name: str, *corners: object, difficult: int = 0) -> str:
+    return OBJECT.format(*corners, name=name, difficult=difficult)
+
+
+def load(root: Path, **options: object) -> VocDetection:
+    return VocDetection(root / "Annotations", root / "JPEGImages", **options)  # type: ignore[arg-type]
+
+
+def test_pixels_counted_from_one_become_edges(tmp_path: Path) -> None:
+    write(tmp_path, "a", thing("dog", 1, 1, 10, 20), thing("cat", 5.5, 6, "40.0", 30))
+    image, target = load(tmp_path)[0]
+    assert image.shape == (3, 30, 40)
+    np.testing.assert_allclose(image[:, 0, 0], [200 / 255, 100 / 255, 0])
+    assert target["boxes"].tolist() == [[0, 0, 10, 20], [4.5, 5, 40, 30]]
+    assert target["labels"].tolist() == [VOC_CLASSES.index("dog") + 1, VOC_CLASSES.index("cat") + 1]
+    assert target["area"].tolist() == [200, 35.5 * 25]
+    assert target["image_id"] == "a"
+
+
+def test_edges_are_taken_as_they_are_on_request(tmp_path: Path) -> None:
+    write(tmp_path, "a", thing("dog", 1, 1, 10, 20))
+    assert load(tmp_path, one_based=False)[0][1]["boxes"].tolist() == [[1, 1, 10, 20]]
+
+
+def test_difficult_objects_are_set_apart_or_kept(tmp_path: Path) -> None:
+    write(tmp_path, "a", thing("dog", 1, 1, 10, 20, difficult=1), thing("cat", 3, 3, 9, 9))
+    _, target = load(tmp_path)[0]
+    assert target["boxes"].tolist() == [[2, 2, 9, 9]]
+    assert target["ignored_boxes"].tolist() == [[0, 0, 10, 20]]
+    assert target["ignored_labels"].tolist() == [12]
+    _, target = load(tmp_path, keep_difficult=True)[0]
+    assert target["labels"].tolist() == [12, 8]
+    assert len(target["ignored_boxes"]) == 0
+
+
+def test_an_image_without_objects(tmp_path: Path) -> None:
+    write(tmp_path, "a")
+    _, target = load(tmp_path)[0]
+    assert target["boxes"].shape == (0, 4)
+
+
+def test_an_image_set_chooses_and_orders(tmp_path: Path) -> None:
+    for name in "abc":
+        write(tmp_path, name)
+    (tmp_path / "set.txt").write_text("c  1\na -1\n\n")
+    data = load(tmp_path, image_set=tmp_path / "set.txt")
+    assert [target["image_id"] for _, target in data] == ["c", "a"]
+    assert [target["image_id"] for _, target in load(tmp_path)] == ["a", "b", "c"]
+    (tmp_path / "set.txt").write_text("c\nzz\n")
+    with pytest.raises(FileNotFoundError, match=r"1 images have no annotation.*zz\.xml"):
+        load(tmp_path, image_set=tmp_path / "set.txt")
+
+
+def test_the_image_is_found_by_the_last_part_of_its_name_or_by_the_annotations(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, "a", filename=r"C:\photos\b.png")
+    Image.new("RGB", (40, 30), (0, 0, 255)).save(tmp_path / "JPEGImages" / "b.png")
+    assert load(tmp_path)[0][0][2].min() == 1.0
+    (tmp_path / "JPEGImages" / "b.png").unlink()
+    assert load(tmp_path)[0][0][0].min() == pytest.approx(200 / 255)
+    (tmp_path / "JPEGImages" / "a.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"a\.xml: no image b\.png"):
+        load(tmp_path)
+
+
+def test_classes_of_ones_own_and_a_transform(tmp_path: Path) -> None:
+    write(tmp_path, "a", thing("screw", 1, 1, 10, 20))
+    data = load(tmp_path, class_names=["nut", "screw"], transform=RandomHorizontalFlip(p=1.0))
+    assert data.class_names == ("background", "nut", "screw")
+    assert data.num_classes == 3
+    assert data[0][1]["labels"].tolist() == [2]
+    assert data[0][1]["boxes"].tolist() == [[30, 0, 40, 20]]
+
+
+@pytest.mark.parametrize(
+    ("corners", "reason"),
+    [
+        ((10, 5, 9, 20), "width and height must be greater than 0"),
+        ((50, 5, 60, 20), "no part of the box is inside the image of 40 x 30"),
+        (("nan", 5, 60, 20), "must be finite"),
+    ],
+)
+def test_impossible_boxes_are_named_or_skipped(
+    tmp_path: Path, corners: tuple[object, ...], reason: str
+) -> None:
+    write(tmp_path, "a", thing("cat", 1, 1, 5, 5), thing("dog", *corners))
+    with pytest.raises(ValueError, match=reason) as caught:
+        load(tmp_path)
+    assert "a.xml: object 1: dog: bndbox" in str(caught.value)
+    assert len(load(tmp_path, on_invalid="skip")[0][1]["labels"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("<annotation>", r"a\.xml: not an XML file"),
+        ("<html></html>", r"a\.xml: expected a VOC <annotation>, found <html>"),
+        ("<annotation></annotation>", r"a\.xml: expected a number in <size/width>, got None"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
+    write(tmp_path, "a")
+    (tmp_path / "Annotations" / "a.xml").write_text(content)
+    with pytest.raises(ValueError, match=message):
+        load(tmp_path)
+
+
+def test_unknown_classes_and_missing_numbers_are_named(tmp_path: Path) -> None:
+    write(tmp_path, "a", thing("dragon", 1, 1, 5, 5))
+    with pytest.raises(ValueError, match=r"a\.xml: object 0: class 'dragon' is not among"):
+        load(tmp_path)
+    write(tmp_path, "a", thing("dog", 1, 1, "five", 5))
+    with pytest.raises(ValueError, match=r"object 0: expected a number in <bndbox/xmax>, got 'fi"):
+        load(tmp_path)
+    write(tmp_path, "a", size="0 0")
+    with pytest.raises(ValueError, match="at least 1 x 1, got 0 x 0"):
+        load(tmp_path)
+
+
+def test_an_image_of_another_size_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "a", size="30 40")
+    with pytest.raises(ValueError, match=r"a\.png: .*30 x 40 pixels, the image has 40 x 30"):
+        load(tmp_path)[0]
+
+
+def test_bad_arguments(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no such directory"):
+        load(tmp_path / "nowhere")
+    write(tmp_path, "a")
+    with pytest.raises(ValueError, match="distinct"):
+        load(tmp_path, class_names=["a", "a"])
+    with pytest.raises(ValueError, match="distinct"):
+        load(tmp_path, class_names="dog")
+    with pytest.raises(ValueError, match="on_invalid"):
+        load(tmp_path, on_invalid="drop")
