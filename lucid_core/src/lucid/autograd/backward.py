@@ -32,6 +32,7 @@ class _Sum:
             self.value = self.value + other
         self.owned = True
 
+
 def _root(array: Array) -> object:
     while isinstance(array.base, np.ndarray):
         array = array.base
@@ -92,43 +93,44 @@ def backward(output: Tensor, gradient: Array | None = None, retain_graph: bool =
                 "backward() through a graph that has been freed: call backward(retain_graph=True) "
                 "the first time, or compute the forward pass again"
             )
-        inputs, gradients = node.inputs, list(node.vjp(g))
+        sources, gradients = node.sources, list(node.vjp(g))
         if not retain_graph:
             node.free()
         taken = {id(_root(g))}
-        for i, x in enumerate(inputs):
+        for i, source in enumerate(sources):
             gx = gradients[i]
             # Dropped here so that a gradient lives no longer than it is needed.
             gradients[i] = None
             if gx is None:
                 continue
-            _check(gx, x)
-            if gx.dtype != x._data.dtype:
-                gx = gx.astype(x._data.dtype)
+            gx = _checked(gx, source)
             root = id(_root(gx))
             owned = gx.flags.writeable and root not in taken
             taken.add(root)
-            source = x._node
-            if source is None:
-                if id(x) in leaves:
-                    leaves[id(x)][1].add(gx, owned)
+            if isinstance(source, Variable):
+                if id(source) in leaves:
+                    leaves[id(source)][1].add(gx, owned)
                 else:
-                    leaves[id(x)] = (x, _Sum(gx, owned))
+                    leaves[id(source)] = (source, _Sum(gx, owned))
             elif source in pending:
                 pending[source].add(gx, owned)
             else:
                 pending[source] = _Sum(gx, owned)
                 heapq.heappush(queue, (-source.order, source))
+        del g
     for leaf, total in leaves.values():
         _add_to_leaf(leaf, total.value, total.owned)
 
 
-def _check(gradient: Array, x: Variable) -> None:
-    if gradient.shape != x._data.shape:
+def _checked(gradient: Array, source: Node | Variable) -> Array:
+    """The gradient in the dtype of what it belongs to; its shape must be right already."""
+    like = source._data if isinstance(source, Variable) else source
+    if gradient.shape != like.shape:
         raise RuntimeError(
             f"a derivative gave a gradient of shape {gradient.shape} "
-            f"for an input of shape {x._data.shape}; this is a bug in the operation"
+            f"for an input of shape {like.shape}; this is a bug in the operation"
         )
+    return gradient if gradient.dtype == like.dtype else gradient.astype(like.dtype)
 
 
 def _add_to_leaf(leaf: Variable, gradient: Array, owned: bool) -> None:

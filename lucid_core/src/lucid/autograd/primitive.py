@@ -18,7 +18,7 @@ into the latter in place.  It keeps (closes over) only the arrays it needs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -36,10 +36,17 @@ Vjp = Callable[[Array], Array]
 
 
 def array_of(x: ArrayLike) -> Array:
-    """The NumPy array behind a tensor, or made from an array-like; never a copy of an array."""
+    """The NumPy array behind a tensor, or made from an array-like.
+
+    An array is not copied, unless its bytes are in foreign order.  Lists of
+    Python floats become the default float32.
+    """
     if isinstance(x, Variable):
         return x._data
-    return np.asarray(x)
+    array = np.asarray(x)
+    if not isinstance(x, (np.ndarray, np.generic)) and array.dtype == np.float64:
+        array = array.astype(np.float32)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def record(value: Array | np.generic, *edges: tuple[ArrayLike, Vjp]) -> Tensor:
@@ -56,11 +63,10 @@ def record(value: Array | np.generic, *edges: tuple[ArrayLike, Vjp]) -> Tensor:
     """
     data = np.asarray(value)
     if is_grad_enabled() and data.dtype.kind == "f":
-        live = [edge for edge in edges if isinstance(edge[0], Variable) and edge[0]._requires_grad]
-        if live:
-            inputs = tuple(edge[0] for edge in live)
-            vjps = tuple(edge[1] for edge in live)
-            return new_tensor(data, Node(inputs, lambda g: [vjp(g) for vjp in vjps]))  # type: ignore[arg-type]
+        inputs = [x for x, _ in edges if needs_grad(x)]
+        if inputs:
+            vjps = [vjp for x, vjp in edges if needs_grad(x)]
+            return new_tensor(data, Node(inputs, lambda g: [vjp(g) for vjp in vjps], data))
     return new_tensor(data)
 
 
@@ -72,18 +78,18 @@ def record_joint(value: Array | np.generic, inputs: Sequence[Any], vjp: JointVjp
     """
     data = np.asarray(value)
     if is_grad_enabled() and data.dtype.kind == "f":
-        live = [i for i, x in enumerate(inputs) if isinstance(x, Variable) and x._requires_grad]
+        live = [i for i, x in enumerate(inputs) if needs_grad(x)]
         if live:
 
             def vjp_of_live(g: Array) -> list[Array | None]:
                 gradients = vjp(g)
                 return [gradients[i] for i in live]
 
-            return new_tensor(data, Node(tuple(inputs[i] for i in live), vjp_of_live))
+            return new_tensor(data, Node([inputs[i] for i in live], vjp_of_live, data))
     return new_tensor(data)
 
 
-def needs_grad(x: object) -> bool:
+def needs_grad(x: object) -> TypeGuard[Variable]:
     """Whether a gradient for ``x`` would be used: True for a tensor that requires one."""
     return isinstance(x, Variable) and x._requires_grad
 

@@ -26,23 +26,30 @@ class Node:
     order : int
         Grows with every node, so a node always has a larger number than the
         nodes it depends on: descending order is a topological order.
-    inputs : tuple of Variable
-        What the operation depended on; only variables that require gradients
-        receive one.
+    sources : tuple of Node or Variable
+        Where the gradients of the inputs go: the node that made the input, or
+        the input itself if it is a leaf.  Holding nodes and not intermediate
+        tensors lets an array that no derivative needs be freed at once.
     vjp : callable or None
         Vector-Jacobian product; None once the graph has been freed.
+    shape, dtype
+        Of the operation's output.
     """
 
-    __slots__ = ("inputs", "order", "vjp")
+    __slots__ = ("dtype", "order", "shape", "sources", "vjp")
 
-    def __init__(self, inputs: tuple[Variable, ...], vjp: JointVjp) -> None:
+    def __init__(self, inputs: Sequence[Variable], vjp: JointVjp, output: Array) -> None:
         self.order = next(_counter)
-        self.inputs = inputs
+        self.sources: tuple[Node | Variable, ...] = tuple(
+            x if x._node is None else x._node for x in inputs
+        )
         self.vjp: JointVjp | None = vjp
+        self.shape = output.shape
+        self.dtype = output.dtype
 
     def free(self) -> None:
         """Drop the closures and with them every array they kept alive."""
-        self.inputs = ()
+        self.sources = ()
         self.vjp = None
 
 

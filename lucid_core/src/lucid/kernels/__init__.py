@@ -36,6 +36,8 @@ __all__ = [
     "conv2d",
     "conv2d_input_gradient",
     "conv2d_weight_gradient",
+    "erf",
+    "gemm",
     "get_num_threads",
     "is_channels_last",
     "max_pool2d",
@@ -99,6 +101,8 @@ class Kernel:
 conv2d = Kernel("conv", "conv2d")
 conv2d_input_gradient = Kernel("conv", "conv2d_input_gradient")
 conv2d_weight_gradient = Kernel("conv", "conv2d_weight_gradient")
+gemm = Kernel("gemm", "gemm")
+erf = Kernel("elementwise", "erf")
 max_pool2d = Kernel("pool", "max_pool2d")
 max_pool2d_backward = Kernel("pool", "max_pool2d_backward")
 avg_pool2d = Kernel("pool", "avg_pool2d")

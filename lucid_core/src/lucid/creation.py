@@ -1,0 +1,182 @@
+"""Making tensors: from data, filled, counted, as another tensor is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lucid.autograd import ArrayLike, Variable, array_of
+from lucid.dtypes import DTypeLike, float32, supported
+from lucid.ops.shape import Shape, shape_of
+from lucid.tensor import Tensor
+
+__all__ = [
+    "arange",
+    "as_tensor",
+    "empty",
+    "empty_like",
+    "eye",
+    "from_dlpack",
+    "from_numpy",
+    "full",
+    "full_like",
+    "linspace",
+    "ones",
+    "ones_like",
+    "tensor",
+    "zeros",
+    "zeros_like",
+]
+
+
+def tensor(data: ArrayLike, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+    """A tensor with a copy of the data.
+
+    Parameters
+    ----------
+    data : array-like
+        Numbers, nested sequences, arrays or tensors.
+    dtype : dtype, optional
+        Element type.  Default: that of an array or tensor; float32 for Python
+        floats, int64 for Python integers.
+    requires_grad : bool, default False
+        Whether operations on the tensor are recorded.
+
+    Raises
+    ------
+    TypeError
+        If the data are not booleans, integers or floats.
+    ValueError
+        If nested sequences are of unequal lengths.
+    """
+    array = _array(data)
+    wanted = array.dtype if dtype is None else supported(dtype)
+    return Tensor(np.array(array, dtype=wanted), requires_grad)
+
+
+def _array(data: ArrayLike) -> np.ndarray[Any, Any]:
+    if isinstance(data, (list, tuple)) and _holds_tensor(data):
+        data = np.asarray([np.asarray(item) for item in data])
+    return array_of(data)
+
+
+def _holds_tensor(data: Any) -> bool:
+    return any(
+        isinstance(item, Variable) or (isinstance(item, (list, tuple)) and _holds_tensor(item))
+        for item in data
+    )
+
+
+def as_tensor(data: ArrayLike, dtype: DTypeLike | None = None) -> Tensor:
+    """A tensor over the same memory where that is possible; tensors are returned as they are."""
+    if isinstance(data, Tensor) and (dtype is None or data.dtype == supported(dtype)):
+        return data
+    array = _array(data)
+    return Tensor(array if dtype is None else array.astype(supported(dtype), copy=False))
+
+
+def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
+    """A tensor over the memory of a NumPy array."""
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"from_numpy takes a numpy.ndarray, got {type(array).__name__}")
+    return Tensor(array)
+
+
+def from_dlpack(source: Any) -> Tensor:
+    """A tensor over the memory of another library's CPU array, by the DLPack protocol."""
+    return Tensor(np.from_dlpack(source))
+
+
+def zeros(*shape: Shape, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
+    """A tensor of zeros; the shape as separate integers or as one sequence."""
+    return Tensor(np.zeros(shape_of(shape), supported(dtype)), requires_grad)
+
+
+def ones(*shape: Shape, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
+    """A tensor of ones; the shape as separate integers or as one sequence."""
+    return Tensor(np.ones(shape_of(shape), supported(dtype)), requires_grad)
+
+
+def empty(*shape: Shape, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
+    """A tensor of arbitrary values; the shape as separate integers or as one sequence."""
+    return Tensor(np.empty(shape_of(shape), supported(dtype)), requires_grad)
+
+
+def full(
+    shape: Shape,
+    fill_value: float,
+    dtype: DTypeLike | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """A tensor of one value; its dtype is that of the value unless given."""
+    wanted = array_of(fill_value).dtype if dtype is None else supported(dtype)
+    if dtype is None and wanted == np.float64:
+        wanted = float32
+    return Tensor(np.full(shape_of((shape,)), fill_value, wanted), requires_grad)
+
+
+def zeros_like(x: ArrayLike, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+    """Zeros in the shape, dtype and memory order of another tensor."""
+    return Tensor(np.zeros_like(array_of(x), _dtype(dtype)), requires_grad)
+
+
+def ones_like(x: ArrayLike, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+    """Ones in the shape, dtype and memory order of another tensor."""
+    return Tensor(np.ones_like(array_of(x), _dtype(dtype)), requires_grad)
+
+
+def empty_like(x: ArrayLike, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
+    """Arbitrary values in the shape, dtype and memory order of another tensor."""
+    return Tensor(np.empty_like(array_of(x), _dtype(dtype)), requires_grad)
+
+
+def full_like(
+    x: ArrayLike, fill_value: float, dtype: DTypeLike | None = None, requires_grad: bool = False
+) -> Tensor:
+    """One value in the shape, dtype and memory order of another tensor."""
+    return Tensor(np.full_like(array_of(x), fill_value, _dtype(dtype)), requires_grad)
+
+
+def _dtype(dtype: DTypeLike | None) -> np.dtype[Any] | None:
+    return None if dtype is None else supported(dtype)
+
+
+def arange(
+    start: float,
+    stop: float | None = None,
+    step: float = 1,
+    dtype: DTypeLike | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Numbers from ``start`` up to but without ``stop``; ``arange(n)`` counts from 0.
+
+    int64 if all arguments are integers, else float32, unless ``dtype`` is given.
+    """
+    first, last = (0, start) if stop is None else (start, stop)
+    if step == 0:
+        raise ValueError("arange needs a step that is not 0")
+    array = np.arange(first, last, step)
+    if dtype is not None:
+        array = array.astype(supported(dtype))
+    elif array.dtype.kind == "f":
+        array = array.astype(float32)
+    return Tensor(array, requires_grad)
+
+
+def linspace(
+    start: float,
+    stop: float,
+    num: int,
+    dtype: DTypeLike = float32,
+    requires_grad: bool = False,
+) -> Tensor:
+    """``num`` evenly spaced numbers from ``start`` to ``stop``, both included."""
+    return Tensor(np.linspace(start, stop, num).astype(supported(dtype)), requires_grad)
+
+
+def eye(
+    n: int, m: int | None = None, dtype: DTypeLike = float32, requires_grad: bool = False
+) -> Tensor:
+    """A matrix of n rows and m (default n) columns with ones on the diagonal."""
+    return Tensor(np.eye(n, m, dtype=supported(dtype)), requires_grad)

@@ -1,0 +1,87 @@
+"""Two-dimensional convolution, written out with windows and one sum of products.
+
+Shapes: x (N, C, H, W), weight (O, C / groups, kH, kW), y (N, O, Ho, Wo).
+``padding`` is ((top, bottom), (left, right)); the other pairs are (height, width).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lucid.kernels.layout import Array, channels_last
+
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
+
+
+def _windows(x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair) -> Array:
+    """Every receptive field: a view of shape (N, C, Ho, Wo, kH, kW) into the padded input."""
+    padded = np.pad(x, ((0, 0), (0, 0), *padding))
+    reach = tuple(d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True))
+    fields = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(2, 3))
+    return fields[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
+
+
+def conv2d(
+    x: Array,
+    weight: Array,
+    bias: Array | None,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+) -> Array:
+    """Cross-correlation of ``x`` with ``weight``."""
+    fields = _windows(x, (weight.shape[2], weight.shape[3]), stride, padding, dilation)
+    n, c, ho, wo, kh, kw = fields.shape
+    fields = fields.reshape(n, groups, c // groups, ho, wo, kh, kw)
+    filters = weight.reshape(groups, -1, *weight.shape[1:])
+    y = np.einsum("ngchwij,gocij->ngohw", fields, filters, optimize=True)
+    y = y.reshape(n, weight.shape[0], ho, wo)
+    if bias is not None:
+        y = y + bias[:, None, None]
+    return channels_last(y)
+
+
+def conv2d_input_gradient(
+    g: Array,
+    weight: Array,
+    input_shape: tuple[int, int, int, int],
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+) -> Array:
+    """Gradient of the input: each output's gradient goes back through its window."""
+    n, c, h, w = input_shape
+    (top, bottom), (left, right) = padding
+    ho, wo = g.shape[2:]
+    padded = np.zeros((n, c, h + top + bottom, w + left + right), g.dtype)
+    grouped = g.reshape(n, groups, -1, ho, wo)
+    filters = weight.reshape(groups, -1, *weight.shape[1:])
+    for i in range(weight.shape[2]):
+        for j in range(weight.shape[3]):
+            part = np.einsum("ngohw,goc->ngchw", grouped, filters[..., i, j], optimize=True)
+            rows = slice(i * dilation[0], i * dilation[0] + stride[0] * (ho - 1) + 1, stride[0])
+            columns = slice(j * dilation[1], j * dilation[1] + stride[1] * (wo - 1) + 1, stride[1])
+            if ho and wo:
+                padded[:, :, rows, columns] += part.reshape(n, c, ho, wo)
+    return channels_last(padded[:, :, top : top + h, left : left + w])
+
+
+def conv2d_weight_gradient(
+    g: Array,
+    x: Array,
+    weight_shape: tuple[int, int, int, int],
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+) -> Array:
+    """Gradient of the weight: products of windows and output gradients, summed over places."""
+    fields = _windows(x, weight_shape[2:], stride, padding, dilation)
+    n, c, ho, wo, kh, kw = fields.shape
+    fields = fields.reshape(n, groups, c // groups, ho, wo, kh, kw)
+    grouped = g.reshape(n, groups, -1, ho, wo)
+    gw = np.einsum("ngchwij,ngohw->gocij", fields, grouped, optimize=True)
+    return channels_last(gw.reshape(weight_shape))

@@ -1,0 +1,164 @@
+"""Choosing elements: indexing, gathering, scattering, sorting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lucid.autograd import ArrayLike, Variable, array_of, record
+from lucid.autograd.variable import Array
+from lucid.ops.operands import normalise_axis
+
+if TYPE_CHECKING:
+    from lucid.tensor import Tensor
+
+
+def plain_index(index: Any) -> Any:
+    """An index in which tensors, and lists of numbers, have become arrays."""
+    if isinstance(index, tuple):
+        return tuple(plain_index(i) for i in index)
+    if isinstance(index, Variable):
+        return array_of(index)
+    if isinstance(index, list):
+        array = np.asarray(index)
+        return array if array.size else array.astype(np.int64)
+    return index
+
+
+def _may_repeat(index: Any) -> bool:
+    """Whether one element may be chosen twice: only by arrays of integers."""
+    parts = index if isinstance(index, tuple) else (index,)
+    return any(isinstance(i, np.ndarray) and i.dtype.kind in "iu" and i.ndim for i in parts)
+
+
+def getitem(x: ArrayLike, index: Any) -> Tensor:
+    """``x[index]`` with NumPy's rules; an element chosen twice receives both gradients."""
+    a = array_of(x)
+    index = plain_index(index)
+
+    def vjp(g: Array) -> Array:
+        gradient = np.zeros_like(a)
+        if _may_repeat(index):
+            np.add.at(gradient, index, g)
+        else:
+            gradient[index] = g
+        return gradient
+
+    return record(a[index], (x, vjp))
+
+
+def gather(x: ArrayLike, axis: int, index: ArrayLike) -> Tensor:
+    """Elements chosen along an axis: ``out[i, j] = x[i, index[i, j]]`` for ``axis=1``.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    axis : int
+        Axis that ``index`` points along.
+    index : array-like of int
+        As many axes as ``x``; no other axis longer than that of ``x``.
+    """
+    a, chosen = array_of(x), array_of(index)
+    where = _along(a, chosen, axis)
+
+    def vjp(g: Array) -> Array:
+        gradient = np.zeros_like(a)
+        np.add.at(gradient, where, g)
+        return gradient
+
+    return record(a[where], (x, vjp))
+
+
+def scatter_add(x: ArrayLike, axis: int, index: ArrayLike, source: ArrayLike) -> Tensor:
+    """A copy of x with elements of ``source`` added where ``index`` points along an axis.
+
+    ``out[i, index[i, j]] += source[i, j]`` for ``axis=1``; repeated places add up.
+    """
+    a, chosen, added = array_of(x), array_of(index), array_of(source)
+    if chosen.shape != added.shape:
+        raise ValueError(f"index has shape {chosen.shape} but source has {added.shape}")
+    where = _along(a, chosen, axis)
+    value = a.copy(order="K")
+    np.add.at(value, where, added.astype(a.dtype, copy=False))
+    return record(value, (x, lambda g: g), (source, lambda g: g[where]))
+
+
+def _along(a: Array, index: Array, axis: int) -> tuple[Array, ...]:
+    """The full index of every element that ``index`` chooses along ``axis``."""
+    place = normalise_axis(axis, a.ndim)
+    if index.ndim != a.ndim:
+        raise ValueError(f"index has {index.ndim} axes, the tensor has {a.ndim}")
+    if index.dtype.kind not in "iu":
+        raise TypeError(f"index must hold integers, got {index.dtype}")
+    grid = list(np.ogrid[tuple(slice(n) for n in index.shape)])
+    grid[place] = index
+    return tuple(grid)
+
+
+def sort(x: ArrayLike, axis: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
+    """Sorted values and where each stood; equal elements keep their order."""
+    order = argsort(x, axis, descending)
+    return gather(x, axis, order), order
+
+
+def argsort(x: ArrayLike, axis: int = -1, descending: bool = False) -> Tensor:
+    """Where each element of the sorted order stands; equal elements keep their order."""
+    a = array_of(x)
+    return record(_order(a, normalise_axis(axis, a.ndim), descending))
+
+
+def _order(a: Array, axis: int, descending: bool) -> Array:
+    if not descending:
+        return np.argsort(a, axis=axis, kind="stable")
+    # Sorting the reversed array and counting backwards keeps equal elements in order
+    # without negating (which unsigned integers and the least integer do not survive).
+    backwards = np.flip(np.argsort(np.flip(a, axis), axis=axis, kind="stable"), axis)
+    return a.shape[axis] - 1 - backwards
+
+
+def topk(x: ArrayLike, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
+    """The k largest (or smallest) elements in order, and where they stood.
+
+    Raises
+    ------
+    ValueError
+        If ``k`` is negative or more than there are elements along the axis.
+    """
+    a = array_of(x)
+    place = normalise_axis(axis, a.ndim)
+    if not 0 <= k <= a.shape[place]:
+        raise ValueError(f"k must lie between 0 and {a.shape[place]}, got {k}")
+    order = _order(a, place, descending=largest)
+    chosen = order[(slice(None),) * place + (slice(k),)]
+    return gather(x, place, chosen), record(chosen)
+
+
+def unique(x: ArrayLike) -> Tensor:
+    """The distinct elements in ascending order; no gradient."""
+    return record(np.unique(array_of(x))).detach()
+
+
+def nonzero(x: ArrayLike) -> tuple[Tensor, ...]:
+    """Where elements are nonzero: one index tensor for each axis, as NumPy gives them."""
+    return tuple(record(i) for i in np.nonzero(array_of(x)))
+
+
+def one_hot(x: ArrayLike, num_classes: int) -> Tensor:
+    """Integers as rows of zeros with a single 1: int64 of shape ``(*x.shape, num_classes)``.
+
+    Raises
+    ------
+    ValueError
+        If an element is negative or not below ``num_classes``.
+    """
+    a = array_of(x)
+    if a.dtype.kind not in "iu":
+        raise TypeError(f"one_hot takes integers, got {a.dtype}")
+    if a.size and (a.min() < 0 or a.max() >= num_classes):
+        raise ValueError(
+            f"one_hot of {num_classes} classes takes 0 to {num_classes - 1}, "
+            f"got values from {a.min()} to {a.max()}"
+        )
+    return record((a[..., None] == np.arange(num_classes)).astype(np.int64))

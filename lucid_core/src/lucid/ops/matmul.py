@@ -1,0 +1,165 @@
+"""Products of matrices and sums of products."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lucid import kernels
+from lucid.autograd import ArrayLike, array_of, record, record_joint, unbroadcast
+from lucid.autograd.primitive import needs_grad
+from lucid.autograd.variable import Array
+from lucid.ops.operands import operands
+
+if TYPE_CHECKING:
+    from lucid.tensor import Tensor
+
+
+def matmul(x: ArrayLike, y: ArrayLike) -> Tensor:
+    """Matrix product of the last two axes, the ones before broadcasting; vectors as in NumPy.
+
+    Raises
+    ------
+    ValueError
+        If the inner lengths differ, or an argument has no axes.
+    """
+    a, b = operands(x, y)
+    if a.ndim == 0 or b.ndim == 0:
+        raise ValueError(f"matmul needs at least one axis each, got shapes {a.shape} and {b.shape}")
+    if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
+        raise ValueError(f"matmul of shapes {a.shape} and {b.shape}: the inner lengths differ")
+    # Vectors become matrices here, so that two statements differentiate every case.
+    rows = a[None, :] if a.ndim == 1 else a
+    columns = b[:, None] if b.ndim == 1 else b
+
+    def as_matrix(g: Array) -> Array:
+        if b.ndim == 1:
+            g = g[..., None]
+        return g[..., None, :] if a.ndim == 1 else g
+
+    def by_x(g: Array) -> Array:
+        full = as_matrix(g) @ columns.swapaxes(-1, -2)
+        return unbroadcast(full, rows.shape).reshape(a.shape)
+
+    def by_y(g: Array) -> Array:
+        full = rows.swapaxes(-1, -2) @ as_matrix(g)
+        return unbroadcast(full, columns.shape).reshape(b.shape)
+
+    return record(a @ b, (x, by_x), (y, by_y))
+
+
+def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Tensor:
+    """``x @ weight.T + bias``.
+
+    Parameters
+    ----------
+    x : array-like
+        Shape (..., in_features).
+    weight : array-like
+        Shape (out_features, in_features).
+    bias : array-like, optional
+        Shape (out_features,).
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit.
+    """
+    a, w = operands(x, weight)
+    if w.ndim != 2 or a.ndim == 0 or a.shape[-1] != w.shape[1]:
+        raise ValueError(
+            f"linear with a weight of shape {w.shape} (out_features, in_features) "
+            f"cannot take an input of shape {a.shape}: its last axis must be "
+            f"{w.shape[1] if w.ndim == 2 else 'in_features'}"
+        )
+    rows = a.reshape(-1, a.shape[-1])
+    value = kernels.gemm(rows, w.T)
+    if bias is not None:
+        value += array_of(bias)
+
+    def vjp(g: Array) -> list[Array | None]:
+        flat = g.reshape(-1, w.shape[0])
+        gx = kernels.gemm(flat, w).reshape(a.shape) if needs_grad(x) else None
+        gw = kernels.gemm(flat.T, rows) if needs_grad(weight) else None
+        return [gx, gw, flat.sum(axis=0) if needs_grad(bias) else None]
+
+    return record_joint(value.reshape(*a.shape[:-1], w.shape[0]), (x, weight, bias), vjp)
+
+
+def einsum(subscripts: str, *tensors: ArrayLike) -> Tensor:
+    """Einstein summation.
+
+    Parameters
+    ----------
+    subscripts : str
+        As NumPy's: ``"bij,bjk->bik"``, an ellipsis for broadcast axes, and a
+        letter twice in one term for a diagonal.
+    *tensors : array-like
+        One for each term.
+    """
+    arrays = [array_of(t) for t in tensors]
+    terms, result = _terms(subscripts, [a.ndim for a in arrays])
+    value = np.einsum(",".join(terms) + "->" + result, *arrays, optimize=len(arrays) > 2)
+
+    def vjp(g: Array) -> list[Array | None]:
+        return [
+            _einsum_gradient(g, i, terms, result, arrays) if needs_grad(t) else None
+            for i, t in enumerate(tensors)
+        ]
+
+    return record_joint(value, tensors, vjp)
+
+
+def _einsum_gradient(g: Array, i: int, terms: list[str], result: str, arrays: list[Array]) -> Array:
+    """Gradient of operand i: the others and g summed into its subscripts."""
+    others = [t for j, t in enumerate(terms) if j != i]
+    known = set(result).union(*others)
+    letters = list(dict.fromkeys(terms[i]))
+    reached = [c for c in letters if c in known]
+    inputs = ",".join([result, *others])
+    operands_ = [g, *(a for j, a in enumerate(arrays) if j != i)]
+    partial = np.einsum(inputs + "->" + "".join(reached), *operands_, optimize=len(operands_) > 2)
+    # A letter that stands in this term alone was summed away: its gradient is the same throughout.
+    lengths = dict(zip(terms[i], arrays[i].shape, strict=True))
+    for axis, c in enumerate(letters):
+        if c not in known:
+            partial = np.expand_dims(partial, axis)
+    # A broadcast axis of length 1 gathers the sum over the axis it was stretched to.
+    partial = unbroadcast(
+        partial,
+        tuple(1 if lengths[c] == 1 else n for c, n in zip(letters, partial.shape, strict=True)),
+    )
+    full = np.broadcast_to(partial, [lengths[c] for c in letters])
+    if len(letters) == len(terms[i]):
+        return full.astype(arrays[i].dtype)
+    gradient = np.zeros(arrays[i].shape, arrays[i].dtype)
+    # The diagonal, as a writable view.
+    np.einsum(terms[i] + "->" + "".join(letters), gradient)[...] = full
+    return gradient
+
+
+def _terms(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
+    """Subscripts without blanks and ellipses, the result spelled out."""
+    compact = subscripts.replace(" ", "")
+    left, arrow, result = compact.partition("->")
+    terms = left.split(",")
+    if len(terms) != len(ndims):
+        raise ValueError(f"einsum {subscripts!r} has {len(terms)} terms for {len(ndims)} tensors")
+    spare = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBAzyxwvutsrqponmlkjihgfedcba" if c not in compact]
+    hidden = [
+        n - len(t.replace("...", "")) if "..." in t else 0
+        for t, n in zip(terms, ndims, strict=True)
+    ]
+    most = max(hidden, default=0)
+    names = "".join(spare[:most])
+    spelled = [
+        t.replace("...", names[most - h :] if h else "") for t, h in zip(terms, hidden, strict=True)
+    ]
+    for t, n in zip(spelled, ndims, strict=True):
+        if len(t) != n:
+            raise ValueError(f"einsum {subscripts!r}: term {t!r} for a tensor of {n} axes")
+    if arrow:
+        return spelled, result.replace("...", names)
+    once = sorted(c for c in set("".join(spelled)) if "".join(spelled).count(c) == 1)
+    return spelled, names + "".join(c for c in once if c not in names)

@@ -1,0 +1,99 @@
+"""How operations read their arguments: scalars are weak, axes are checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from lucid.autograd import ArrayLike, Variable, array_of
+from lucid.autograd.variable import Array
+from lucid.dtypes import float32, promote
+
+Axis: TypeAlias = "int | Sequence[int] | None"
+
+
+def is_scalar(x: object) -> bool:
+    """Python and NumPy scalars, and arrays of no axes: they never widen a tensor."""
+    if isinstance(x, Variable):
+        return False
+    return isinstance(x, (bool, int, float, np.generic)) or (
+        isinstance(x, np.ndarray) and x.ndim == 0
+    )
+
+
+def operands(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+    """The arrays of a binary operation in their common dtype."""
+    a, b = array_of(x), array_of(y)
+    if is_scalar(x) and not is_scalar(y):
+        return _weak(a, b), b if not _widens(a, b) else b.astype(float32)
+    if is_scalar(y) and not is_scalar(x):
+        return a if not _widens(b, a) else a.astype(float32), _weak(b, a)
+    if a.dtype == b.dtype:
+        return a, b
+    dtype = promote(a.dtype, b.dtype)
+    return a.astype(dtype, copy=False), b.astype(dtype, copy=False)
+
+
+def _widens(scalar: Array, array: Array) -> bool:
+    return scalar.dtype.kind == "f" and array.dtype.kind != "f"
+
+
+def _weak(scalar: Array, array: Array) -> Array:
+    """A scalar in the dtype that it takes beside ``array``."""
+    if array.dtype.kind == "f":
+        return scalar.astype(array.dtype)
+    if scalar.dtype.kind == "f":
+        return scalar.astype(float32)
+    if array.dtype.kind == "b":
+        return scalar
+    return np.asarray(scalar.item(), dtype=array.dtype)
+
+
+def floating(x: ArrayLike) -> Array:
+    """The array behind ``x``; integers and booleans become float32."""
+    a = array_of(x)
+    return a if a.dtype.kind == "f" else a.astype(float32)
+
+
+def normalise_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """Axes as a tuple of numbers from 0 to ``ndim - 1``; None means all.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        For an axis out of range.
+    ValueError
+        For an axis given twice.
+    """
+    if axis is None:
+        return tuple(range(ndim))
+    axes = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
+    result = tuple(normalise_axis(a, ndim) for a in axes)
+    if len(set(result)) != len(result):
+        raise ValueError(f"an axis is given twice: axis={axis} for {ndim} axes")
+    return result
+
+
+def normalise_axis(axis: int, ndim: int) -> int:
+    """One axis as a number from 0 to ``ndim - 1``."""
+    if not -ndim <= axis < ndim:
+        raise np.exceptions.AxisError(axis, ndim)
+    return int(axis) % ndim
+
+
+def pair(value: int | Sequence[int], name: str, least: int = 0) -> tuple[int, int]:
+    """An option of two-dimensional layers, (height, width), given as one number or two.
+
+    Raises
+    ------
+    ValueError
+        Naming the option, if it is neither, or smaller than ``least``.
+    """
+    values: Any = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    if len(values) != 2 or not all(isinstance(v, (int, np.integer)) for v in values):
+        raise ValueError(f"{name} must be one integer or two (height, width), got {value!r}")
+    if min(values) < least:
+        raise ValueError(f"{name} must be at least {least}, got {value!r}")
+    return int(values[0]), int(values[1])

@@ -1,0 +1,196 @@
+"""Reductions over axes.  ``axis`` is an integer, several, or None for all of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lucid.autograd import ArrayLike, array_of, record
+from lucid.autograd.variable import Array
+from lucid.ops.operands import Axis, floating, normalise_axes, normalise_axis
+
+if TYPE_CHECKING:
+    from lucid.tensor import Tensor
+
+
+def _spread(g: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+    """A reduced array, with or without its axes of length one, broadcast over ``shape``."""
+    kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
+    return np.broadcast_to(g.reshape(kept), shape)
+
+
+def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Sum of elements; integers and booleans are summed as int64."""
+    a = array_of(x)
+    axes = normalise_axes(axis, a.ndim)
+    shape = a.shape
+    value = a.sum(axis=axes, keepdims=keepdims, dtype=a.dtype if a.dtype.kind == "f" else np.int64)
+    return record(value, (x, lambda g: _spread(g, shape, axes)))
+
+
+def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Arithmetic mean; NaN of no elements."""
+    a = floating(x)
+    axes = normalise_axes(axis, a.ndim)
+    shape = a.shape
+    count = int(np.prod([shape[i] for i in axes]))
+    value = (
+        a.sum(axis=axes, keepdims=keepdims) / a.dtype.type(count)
+        if count
+        else (np.full_like(a.sum(axis=axes, keepdims=keepdims), np.nan))
+    )
+    return record(value, (x, lambda g: _spread(g / g.dtype.type(count), shape, axes)))
+
+
+def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Product of elements; its derivative is right with any number of zeros among them."""
+    a = array_of(x)
+    axes = normalise_axes(axis, a.ndim)
+    value = np.prod(a, axis=axes, keepdims=keepdims)
+
+    def vjp(g: Array) -> Array:
+        # The product of all the others = product of those before * product of those after.
+        rest = [i for i in range(a.ndim) if i not in axes]
+        lined = a.transpose(rest + list(axes))
+        flat = lined.reshape([a.shape[i] for i in rest] + [-1])
+        one = np.ones_like(flat[..., :1])
+        before = np.cumprod(np.concatenate([one, flat[..., :-1]], -1), -1)
+        after = np.cumprod(np.concatenate([one, flat[..., :0:-1]], -1), -1)[..., ::-1]
+        others = (before * after).reshape(lined.shape).transpose(np.argsort(rest + list(axes)))
+        return _spread(g, a.shape, axes) * others
+
+    return record(value, (x, vjp))
+
+
+def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Largest element; equal ones share the gradient evenly."""
+    return _extremum(x, axis, keepdims, np.max)
+
+
+def min(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Smallest element; equal ones share the gradient evenly."""
+    return _extremum(x, axis, keepdims, np.min)
+
+
+def _extremum(x: ArrayLike, axis: Axis, keepdims: bool, reduce: object) -> Tensor:
+    a = array_of(x)
+    axes = normalise_axes(axis, a.ndim)
+    kept = reduce(a, axis=axes, keepdims=True)  # type: ignore[operator]
+
+    def vjp(g: Array) -> Array:
+        chosen = a == kept
+        share = chosen / chosen.sum(axis=axes, keepdims=True)
+        return _spread(g, a.shape, axes) * share.astype(g.dtype)
+
+    return record(kept if keepdims else kept.squeeze(axes), (x, vjp))
+
+
+def var(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:
+    """Variance: squared deviations from the mean over (number - ``correction``).
+
+    The default of 1 is PyTorch's (unbiased); NumPy's is 0.
+    """
+    a = floating(x)
+    axes = normalise_axes(axis, a.ndim)
+    deviation = a - a.mean(axis=axes, keepdims=True)
+    count = np.prod([a.shape[i] for i in axes]) - correction
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = (deviation * deviation).sum(axis=axes, keepdims=keepdims) / a.dtype.type(count)
+    scale = a.dtype.type(2 / count) if count else a.dtype.type(np.nan)
+    return record(value, (x, lambda g: _spread(g, a.shape, axes) * deviation * scale))
+
+
+def std(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:
+    """Standard deviation, the square root of :func:`var`."""
+    from lucid.ops.elementwise import sqrt
+
+    return sqrt(var(x, axis, correction, keepdims))
+
+
+def argmax(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """Index of the largest element, the first of equal ones; of the flattened array for None."""
+    return record(np.argmax(array_of(x), axis=axis, keepdims=keepdims))
+
+
+def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """Index of the smallest element, the first of equal ones; of the flattened array for None."""
+    return record(np.argmin(array_of(x), axis=axis, keepdims=keepdims))
+
+
+def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Whether some element is nonzero."""
+    a = array_of(x)
+    return record(np.any(a, axis=normalise_axes(axis, a.ndim), keepdims=keepdims))
+
+
+def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Whether every element is nonzero."""
+    a = array_of(x)
+    return record(np.all(a, axis=normalise_axes(axis, a.ndim), keepdims=keepdims))
+
+
+def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """log(sum(exp(x))), without overflow; -inf of nothing but -inf."""
+    a = floating(x)
+    axes = normalise_axes(axis, a.ndim)
+    top = a.max(axis=axes, keepdims=True)
+    top = np.where(np.isfinite(top), top, a.dtype.type(0))
+    with np.errstate(divide="ignore"):
+        kept = np.log(np.exp(a - top).sum(axis=axes, keepdims=True)) + top
+    value = kept if keepdims else kept.squeeze(axes)
+
+    def vjp(g: Array) -> Array:
+        safe = np.where(np.isneginf(kept), a.dtype.type(0), kept)
+        return _spread(g, a.shape, axes) * np.exp(a - safe)
+
+    return record(value, (x, vjp))
+
+
+def cumsum(x: ArrayLike, axis: int) -> Tensor:
+    """Running sum along an axis."""
+    a = array_of(x)
+    axis = normalise_axis(axis, a.ndim)
+    value = np.cumsum(a, axis=axis, dtype=a.dtype if a.dtype.kind == "f" else np.int64)
+    return record(value, (x, lambda g: np.flip(np.cumsum(np.flip(g, axis), axis), axis)))
+
+
+def norm(x: ArrayLike, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Vector norm over all the given axes together.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    ord : float, default 2
+        The p of the p-norm; ``inf`` for the largest absolute value, 0 for the
+        number of nonzero elements.
+    axis : int, sequence of int or None
+        Axes that form the vector; None for all.
+    keepdims : bool, default False
+        Keep them with length 1.
+
+    Returns
+    -------
+    Tensor
+        The derivative at a vector of zeros is zero.
+    """
+    from lucid.ops.elementwise import abs as absolute
+
+    a = floating(x)
+    axes = normalise_axes(axis, a.ndim)
+    if ord == np.inf:
+        return max(absolute(x), axis, keepdims)
+    if ord == 0:
+        return record((a != 0).sum(axis=axes, keepdims=keepdims).astype(a.dtype))
+    size = np.abs(a)
+    kept = (size**ord).sum(axis=axes, keepdims=True) ** (1 / ord)
+    kept = kept.astype(a.dtype)
+
+    def vjp(g: Array) -> Array:
+        safe = np.where(kept == 0, 1, kept)
+        safe_size = np.where(size == 0, 1, size)
+        slope = np.where(size == 0, 0, np.sign(a) * (safe_size / safe) ** (ord - 1))
+        return _spread(g, a.shape, axes) * slope.astype(a.dtype)
+
+    return record(kept if keepdims else kept.squeeze(axes), (x, vjp))

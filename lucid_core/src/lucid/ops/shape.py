@@ -1,0 +1,270 @@
+"""Rearranging elements: none of these compute anything, their derivatives put things back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lucid.autograd import ArrayLike, array_of, record, record_joint, unbroadcast
+from lucid.autograd.variable import Array
+from lucid.dtypes import promote
+from lucid.ops.operands import Axis, normalise_axes, normalise_axis
+
+if TYPE_CHECKING:
+    from lucid.tensor import Tensor
+
+Shape = int | Sequence[int]
+
+
+def shape_of(shape: tuple[Shape, ...]) -> tuple[int, ...]:
+    """A shape given as separate integers or as one sequence."""
+    if len(shape) == 1 and not isinstance(shape[0], (int, np.integer)):
+        return tuple(int(n) for n in shape[0])
+    return tuple(int(n) for n in shape)  # type: ignore[arg-type]
+
+
+def reshape(x: ArrayLike, *shape: Shape) -> Tensor:
+    """The same elements in another shape; one length may be -1, to be worked out."""
+    a = array_of(x)
+    return record(a.reshape(shape_of(shape)), (x, lambda g: g.reshape(a.shape)))
+
+
+def flatten(x: ArrayLike, start_axis: int = 0, end_axis: int = -1) -> Tensor:
+    """Axes ``start_axis`` to ``end_axis`` (included) joined into one."""
+    a = array_of(x)
+    if a.ndim == 0:
+        return reshape(x, 1)
+    start, end = normalise_axis(start_axis, a.ndim), normalise_axis(end_axis, a.ndim)
+    if start > end:
+        raise ValueError(f"start_axis {start_axis} comes after end_axis {end_axis}")
+    joined = int(np.prod(a.shape[start : end + 1]))
+    return reshape(x, (*a.shape[:start], joined, *a.shape[end + 1 :]))
+
+
+def transpose(x: ArrayLike, *axes: int) -> Tensor:
+    """Exchange two axes, or reorder all of them.
+
+    Two axes are exchanged, as in PyTorch; as many as the tensor has are the new
+    order, as in NumPy; none reverses the order.
+    """
+    a = array_of(x)
+    order = list(range(a.ndim))
+    if len(axes) == 2:
+        i, j = (normalise_axis(axis, a.ndim) for axis in axes)
+        order[i], order[j] = j, i
+    elif axes:
+        return permute(x, *axes)
+    else:
+        order.reverse()
+    return permute(x, *order)
+
+
+def permute(x: ArrayLike, *axes: Shape) -> Tensor:
+    """The axes in a new order."""
+    a = array_of(x)
+    order = normalise_axes(shape_of(axes), a.ndim)
+    if len(order) != a.ndim:
+        raise ValueError(f"permute needs an order of all {a.ndim} axes, got {axes}")
+    back = np.argsort(order)
+    return record(a.transpose(order), (x, lambda g: g.transpose(back)))
+
+
+def moveaxis(x: ArrayLike, source: int, destination: int) -> Tensor:
+    """One axis moved to another place, the others keeping their order."""
+    a = array_of(x)
+    order = list(range(a.ndim))
+    moved = order.pop(normalise_axis(source, a.ndim))
+    order.insert(normalise_axis(destination, a.ndim), moved)
+    return permute(x, order)
+
+
+def squeeze(x: ArrayLike, axis: Axis = None) -> Tensor:
+    """Without axes of length 1: all of them, or those named (others are left as they are)."""
+    a = array_of(x)
+    axes = tuple(i for i in normalise_axes(axis, a.ndim) if a.shape[i] == 1)
+    return record(a.squeeze(axes), (x, lambda g: g.reshape(a.shape)))
+
+
+def unsqueeze(x: ArrayLike, axis: int) -> Tensor:
+    """With a new axis of length 1 at ``axis``."""
+    a = array_of(x)
+    place = normalise_axis(axis, a.ndim + 1)
+    return record(np.expand_dims(a, place), (x, lambda g: g.reshape(a.shape)))
+
+
+def expand(x: ArrayLike, *shape: Shape) -> Tensor:
+    """Broadcast to a shape; -1 keeps an axis as it is.  The result is a read-only view."""
+    a = array_of(x)
+    wanted = shape_of(shape)
+    offset = len(wanted) - a.ndim
+    if offset < 0:
+        raise ValueError(f"cannot expand shape {a.shape} to fewer axes: {wanted}")
+    if -1 in wanted[:offset]:
+        raise ValueError(f"-1 in {wanted} stands for an axis that shape {a.shape} does not have")
+    full = tuple(a.shape[i - offset] if n == -1 else n for i, n in enumerate(wanted))
+    return record(np.broadcast_to(a, full), (x, lambda g: unbroadcast(g, a.shape)))
+
+
+broadcast_to = expand
+
+
+def concatenate(tensors: Sequence[ArrayLike], axis: int = 0) -> Tensor:
+    """Joined along an axis that they have; the other axes must be equal."""
+    arrays = _same_dtype(tensors, "concatenate")
+    place = normalise_axis(axis, arrays[0].ndim)
+    value = np.concatenate(arrays, place)
+    ends = np.cumsum([a.shape[place] for a in arrays])[:-1]
+    return record_joint(value, tensors, lambda g: np.split(g, ends, place))
+
+
+def stack(tensors: Sequence[ArrayLike], axis: int = 0) -> Tensor:
+    """Joined along a new axis; all shapes must be equal."""
+    arrays = _same_dtype(tensors, "stack")
+    place = normalise_axis(axis, arrays[0].ndim + 1)
+    value = np.stack(arrays, place)
+    return record_joint(value, tensors, lambda g: list(np.moveaxis(g, place, 0)))
+
+
+def _same_dtype(tensors: Sequence[ArrayLike], name: str) -> list[Array]:
+    arrays = [array_of(t) for t in tensors]
+    if not arrays:
+        raise ValueError(f"{name} needs at least one tensor")
+    dtype = arrays[0].dtype
+    for a in arrays[1:]:
+        dtype = promote(dtype, a.dtype)
+    return [a.astype(dtype, copy=False) for a in arrays]
+
+
+def split(x: ArrayLike, size_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+    """Consecutive pieces along an axis.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    size_or_sections : int or sequence of int
+        Length of every piece (the last may be shorter), or the length of each.
+    axis : int, default 0
+        Axis to cut.
+
+    Returns
+    -------
+    list of Tensor
+        Views of ``x``.
+
+    Raises
+    ------
+    ValueError
+        If the lengths do not add up to the axis.
+    """
+    from lucid.ops.index import getitem
+
+    a = array_of(x)
+    place = normalise_axis(axis, a.ndim)
+    total = a.shape[place]
+    if isinstance(size_or_sections, (int, np.integer)):
+        size = int(size_or_sections)
+        if size <= 0:
+            raise ValueError(f"the size of a piece must be positive, got {size}")
+        sizes = [min(size, total - start) for start in range(0, total, size)] or [0]
+    else:
+        sizes = [int(n) for n in size_or_sections]
+        if sum(sizes) != total:
+            raise ValueError(f"pieces of {sizes} do not add up to the {total} of axis {axis}")
+    ends = np.cumsum([0, *sizes])
+    before = (slice(None),) * place
+    return [getitem(x, (*before, slice(ends[i], ends[i + 1]))) for i in range(len(sizes))]
+
+
+def chunk(x: ArrayLike, chunks: int, axis: int = 0) -> list[Tensor]:
+    """At most ``chunks`` consecutive pieces of equal length, the last perhaps shorter."""
+    if chunks < 1:
+        raise ValueError(f"chunks must be at least 1, got {chunks}")
+    total = array_of(x).shape[axis]
+    return split(x, max(1, -(-total // chunks)), axis)
+
+
+def tile(x: ArrayLike, repeats: int | Sequence[int]) -> Tensor:
+    """x repeated as a whole, ``repeats`` times along each axis."""
+    a = array_of(x)
+    counts = (repeats,) if isinstance(repeats, (int, np.integer)) else tuple(repeats)
+    counts = (1,) * (a.ndim - len(counts)) + counts
+    padded = (1,) * (len(counts) - a.ndim) + a.shape
+
+    def vjp(g: Array) -> Array:
+        paired = [n for pair in zip(counts, padded, strict=True) for n in pair]
+        return g.reshape(paired).sum(axis=tuple(range(0, len(paired), 2))).reshape(a.shape)
+
+    return record(np.tile(a, counts), (x, vjp))
+
+
+def repeat_interleave(x: ArrayLike, repeats: int, axis: int) -> Tensor:
+    """Each element along an axis repeated ``repeats`` times in place."""
+    a = array_of(x)
+    place = normalise_axis(axis, a.ndim)
+
+    def vjp(g: Array) -> Array:
+        paired = (*a.shape[: place + 1], repeats, *a.shape[place + 1 :])
+        return g.reshape(paired).sum(axis=place + 1)
+
+    return record(np.repeat(a, repeats, place), (x, vjp))
+
+
+def flip(x: ArrayLike, axis: Axis = None) -> Tensor:
+    """Reversed along the given axes, all of them for None."""
+    a = array_of(x)
+    axes = normalise_axes(axis, a.ndim)
+    return record(np.flip(a, axes), (x, lambda g: np.flip(g, axes)))
+
+
+def roll(x: ArrayLike, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
+    """Shifted along axes, what leaves at one end entering at the other."""
+    a = array_of(x)
+    back = -shift if isinstance(shift, int) else tuple(-s for s in shift)
+    place = axis if axis is None or isinstance(axis, int) else tuple(axis)
+    return record(np.roll(a, shift, place), (x, lambda g: np.roll(g, back, place)))
+
+
+def pad(x: ArrayLike, pad_width: Sequence[Sequence[int]], value: float = 0.0) -> Tensor:
+    """Extended by a constant at the ends of every axis.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    pad_width : sequence of (before, after)
+        One pair for each axis, as in NumPy.  ``nn.functional.pad`` takes
+        PyTorch's order, last axis first.
+    value : float, default 0
+        What to fill with.
+
+    Raises
+    ------
+    ValueError
+        If there is not one pair of non-negative numbers for each axis.
+    """
+    a = array_of(x)
+    widths = [tuple(int(n) for n in width) for width in pad_width]
+    if len(widths) != a.ndim or not all(len(w) == 2 and min(w) >= 0 for w in widths):
+        raise ValueError(
+            f"pad_width must be one (before, after) pair for each of {a.ndim} axes, "
+            f"none negative, got {pad_width}"
+        )
+    inner = tuple(slice(before, before + n) for (before, _), n in zip(widths, a.shape, strict=True))
+    full = tuple(n + before + after for (before, after), n in zip(widths, a.shape, strict=True))
+    padded = np.empty_like(a, shape=full)
+    padded[...] = value
+    padded[inner] = a
+    return record(padded, (x, lambda g: g[inner]))
+
+
+def tril(x: ArrayLike, diagonal: int = 0) -> Tensor:
+    """Lower triangle of the last two axes, the rest zero."""
+    return record(np.tril(array_of(x), diagonal), (x, lambda g: np.tril(g, diagonal)))
+
+
+def triu(x: ArrayLike, diagonal: int = 0) -> Tensor:
+    """Upper triangle of the last two axes, the rest zero."""
+    return record(np.triu(array_of(x), diagonal), (x, lambda g: np.triu(g, diagonal)))

@@ -1,0 +1,614 @@
+"""The tensor: an array, its gradient, and operators that delegate to :mod:`lucid.ops`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from lucid import ops
+from lucid.autograd import (
+    ArrayLike,
+    Variable,
+    array_of,
+    backward,
+    is_grad_enabled,
+    set_tensor_class,
+)
+from lucid.autograd.variable import Array
+from lucid.dtypes import DType, DTypeLike, supported
+from lucid.kernels import is_channels_last
+from lucid.ops.operands import Axis
+
+__all__ = ["Tensor"]
+
+# Inside the class the name float is the method of PyTorch's name.
+_Float: TypeAlias = float
+
+
+class Tensor(Variable):
+    """An n-dimensional array that remembers how it was computed.
+
+    Parameters
+    ----------
+    data : numpy.ndarray
+        Booleans, integers or floats.  Not copied (:func:`lucid.tensor` copies).
+    requires_grad : bool, default False
+        Whether operations on it are recorded, so that ``backward`` reaches it.
+
+    Notes
+    -----
+    Images are (N, C, H, W) in shape.  In memory the engine keeps channels last;
+    see :mod:`lucid.kernels.layout`.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> x = lucid.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([2., 4., 6.])
+    """
+
+    __slots__ = ()
+    # ndarray * Tensor leaves the product to Tensor; np.exp(tensor) still works.
+    __array_priority__ = 1000
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
+        return object.__new__(cls)
+
+    def __init__(self, data: ArrayLike, requires_grad: bool = False) -> None:
+        array = array_of(data)
+        supported(array.dtype)
+        self._data = array
+        self._grad = None
+        self._node = None
+        self._version = 0
+        self._requires_grad = False
+        self.requires_grad = requires_grad
+
+    # --- what it is -----------------------------------------------------------------------------
+
+    @property
+    def data(self) -> Array:
+        """The array itself, not a copy.  Assigning replaces it."""
+        return self._data
+
+    @data.setter
+    def data(self, value: ArrayLike) -> None:
+        array = array_of(value)
+        supported(array.dtype)
+        self._data = array
+        self._version += 1
+
+    @property
+    def version(self) -> int:
+        """Grows whenever the values change through Lucid; caches of packed weights go by it."""
+        return self._version
+
+    def mark_changed(self) -> None:
+        """Say that the array was written into, as optimizers do."""
+        self._version += 1
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of every axis."""
+        return self._data.shape
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self._data.size
+
+    @property
+    def dtype(self) -> DType:
+        """Element type, a NumPy dtype."""
+        return self._data.dtype
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on it are recorded."""
+        return self._requires_grad
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value and self._data.dtype.kind != "f":
+            raise TypeError(f"only floating tensors can require gradients, not {self.dtype}")
+        if not value and self._node is not None:
+            raise RuntimeError(
+                "only leaves can stop requiring gradients; use detach() for a computed tensor"
+            )
+        self._requires_grad = bool(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Set :attr:`requires_grad` and return the tensor."""
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether it was made by the user, not computed by a recorded operation."""
+        return self._node is None
+
+    @property
+    def grad(self) -> Tensor | None:
+        """What ``backward`` has added up so far; None before."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None and value.shape != self.shape:
+            raise ValueError(f"a gradient of shape {value.shape} for a tensor of {self.shape}")
+        self._grad = value
+
+    # --- differentiation ------------------------------------------------------------------------
+
+    def backward(self, gradient: ArrayLike | None = None, retain_graph: bool = False) -> None:
+        """Add the gradient of this tensor to ``.grad`` of every leaf it was computed from.
+
+        Parameters
+        ----------
+        gradient : array-like, optional
+            Gradient with respect to this tensor, of its shape.  Needed unless
+            it has one element, whose gradient is 1.
+        retain_graph : bool, default False
+            Keep what was recorded, to run through it again.
+
+        Raises
+        ------
+        RuntimeError
+            If the tensor requires no gradient, has several elements and no
+            ``gradient`` was given, or its graph was freed by an earlier call.
+        """
+        backward(self, None if gradient is None else array_of(gradient), retain_graph)
+
+    def detach(self) -> Tensor:
+        """The same array, cut off from how it was computed."""
+        return Tensor(self._data)
+
+    # --- leaving Lucid --------------------------------------------------------------------------
+
+    def numpy(self) -> Array:
+        """The array itself, whether or not gradients are required; writing changes the tensor."""
+        return self._data
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        if self._data.size != 1:
+            raise ValueError(f"item() needs a tensor of one element, got shape {self.shape}")
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers."""
+        return self._data.tolist()
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
+        if copy:
+            return np.array(self._data, dtype=dtype)
+        if dtype is not None and np.dtype(dtype) != self._data.dtype:
+            if copy is False:
+                raise ValueError(f"a copy is needed to turn {self.dtype} into {np.dtype(dtype)}")
+            return self._data.astype(dtype)
+        return self._data
+
+    def __dlpack__(self, **kwargs: Any) -> Any:
+        return self._data.__dlpack__(**kwargs)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._data.__dlpack_device__()
+
+    def __reduce__(self) -> Any:
+        # NumPy pickles in C order; weights of convolutions must come back channels last.
+        last = self._data.ndim == 4 and is_channels_last(self._data)
+        array = self._data.transpose(0, 2, 3, 1) if last else self._data
+        return _rebuild, (type(self), array, last, self._requires_grad)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if self._node is not None:
+            raise RuntimeError("only leaves can be deep-copied; detach() a computed tensor first")
+        copy = _rebuild(type(self), self._data.copy(order="K"), False, self._requires_grad)
+        if self._grad is not None:
+            copy._grad = Tensor(self._grad._data.copy(order="K"))
+        memo[id(self)] = copy
+        return copy
+
+    # --- changing values in place ---------------------------------------------------------------
+
+    def _writable(self) -> Array:
+        if self._requires_grad and is_grad_enabled():
+            raise RuntimeError(
+                "a tensor that requires gradients cannot be changed in place; "
+                "do it under lucid.no_grad()"
+            )
+        self._version += 1
+        return self._data
+
+    def copy_(self, other: ArrayLike) -> Tensor:
+        """Overwrite the values with those of another, broadcast to this shape."""
+        self._writable()[...] = array_of(other)
+        return self
+
+    def fill_(self, value: _Float) -> Tensor:
+        """Overwrite every element with one value."""
+        self._writable()[...] = value
+        return self
+
+    def zero_(self) -> Tensor:
+        """Overwrite every element with 0."""
+        return self.fill_(0)
+
+    def __setitem__(self, index: Any, value: ArrayLike) -> None:
+        self._writable()[ops.plain_index(index)] = array_of(value)
+
+    # --- Python's protocols ---------------------------------------------------------------------
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.getitem(self, index)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.ndim == 0:
+            raise TypeError("a tensor of no axes cannot be iterated over")
+        return (ops.getitem(self, i) for i in range(len(self._data)))
+
+    def __contains__(self, value: ArrayLike) -> bool:
+        return bool((self._data == array_of(value)).any())
+
+    def __bool__(self) -> bool:
+        return bool(self._data)
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        return self._data.__index__()
+
+    def __float__(self) -> _Float:
+        return _Float(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec and self.size == 1 else format(repr(self), spec)
+
+    def __repr__(self) -> str:
+        text = np.array2string(self._data, separator=", ", prefix="tensor(")
+        notes = "" if self.dtype in (np.float32, np.int64, np.bool_) else f", dtype={self.dtype}"
+        if self._requires_grad:
+            notes += ", requires_grad=True"
+        return f"tensor({text}{notes})"
+
+    __hash__ = object.__hash__
+
+    # --- operators ------------------------------------------------------------------------------
+
+    def __add__(self, other: ArrayLike) -> Tensor:
+        return ops.add(self, other)
+
+    def __radd__(self, other: ArrayLike) -> Tensor:
+        return ops.add(other, self)
+
+    def __sub__(self, other: ArrayLike) -> Tensor:
+        return ops.subtract(self, other)
+
+    def __rsub__(self, other: ArrayLike) -> Tensor:
+        return ops.subtract(other, self)
+
+    def __mul__(self, other: ArrayLike) -> Tensor:
+        return ops.multiply(self, other)
+
+    def __rmul__(self, other: ArrayLike) -> Tensor:
+        return ops.multiply(other, self)
+
+    def __truediv__(self, other: ArrayLike) -> Tensor:
+        return ops.divide(self, other)
+
+    def __rtruediv__(self, other: ArrayLike) -> Tensor:
+        return ops.divide(other, self)
+
+    def __floordiv__(self, other: ArrayLike) -> Tensor:
+        return ops.floor_divide(self, other)
+
+    def __rfloordiv__(self, other: ArrayLike) -> Tensor:
+        return ops.floor_divide(other, self)
+
+    def __mod__(self, other: ArrayLike) -> Tensor:
+        return ops.remainder(self, other)
+
+    def __rmod__(self, other: ArrayLike) -> Tensor:
+        return ops.remainder(other, self)
+
+    def __pow__(self, other: ArrayLike) -> Tensor:
+        return ops.power(self, other)
+
+    def __rpow__(self, other: ArrayLike) -> Tensor:
+        return ops.power(other, self)
+
+    def __matmul__(self, other: ArrayLike) -> Tensor:
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other: ArrayLike) -> Tensor:
+        return ops.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return ops.negative(self)
+
+    def __pos__(self) -> Tensor:
+        return ops.positive(self)
+
+    def __abs__(self) -> Tensor:
+        return ops.abs(self)
+
+    def __invert__(self) -> Tensor:
+        return ops.invert(self)
+
+    def __and__(self, other: ArrayLike) -> Tensor:
+        return ops.bitwise_and(self, other)
+
+    def __rand__(self, other: ArrayLike) -> Tensor:
+        return ops.bitwise_and(other, self)
+
+    def __or__(self, other: ArrayLike) -> Tensor:
+        return ops.bitwise_or(self, other)
+
+    def __ror__(self, other: ArrayLike) -> Tensor:
+        return ops.bitwise_or(other, self)
+
+    def __xor__(self, other: ArrayLike) -> Tensor:
+        return ops.bitwise_xor(self, other)
+
+    def __rxor__(self, other: ArrayLike) -> Tensor:
+        return ops.bitwise_xor(other, self)
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        return ops.equal(self, other)  # type: ignore[arg-type]
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        return ops.not_equal(self, other)  # type: ignore[arg-type]
+
+    def __lt__(self, other: ArrayLike) -> Tensor:
+        return ops.less(self, other)
+
+    def __le__(self, other: ArrayLike) -> Tensor:
+        return ops.less_equal(self, other)
+
+    def __gt__(self, other: ArrayLike) -> Tensor:
+        return ops.greater(self, other)
+
+    def __ge__(self, other: ArrayLike) -> Tensor:
+        return ops.greater_equal(self, other)
+
+    # --- methods with arguments of their own; the plain ones are added below --------------------
+
+    @property
+    def T(self) -> Tensor:  # noqa: N802
+        """The axes in reverse order."""
+        return ops.transpose(self)
+
+    @property
+    def mT(self) -> Tensor:  # noqa: N802
+        """The last two axes exchanged."""
+        return ops.transpose(self, -1, -2)
+
+    def astype(self, dtype: DTypeLike) -> Tensor:
+        """A copy in another element type; see :func:`lucid.ops.astype`."""
+        return ops.astype(self, dtype)
+
+    def to(self, dtype: DTypeLike) -> Tensor:
+        """The tensor in an element type: itself where it has it already."""
+        return self if self.dtype == np.dtype(dtype) else ops.astype(self, dtype)
+
+    def float(self) -> Tensor:
+        """The tensor as float32."""
+        return self.to(np.float32)
+
+    def double(self) -> Tensor:
+        """The tensor as float64."""
+        return self.to(np.float64)
+
+    def clone(self) -> Tensor:
+        """A copy that the gradient passes through."""
+        return ops.clone(self)
+
+    def contiguous(self) -> Tensor:
+        """The tensor in C order: itself where it is so already."""
+        return self if self._data.flags.c_contiguous else ops.contiguous(self)
+
+    # The methods below name the operations that take a tensor first, one for one.
+
+    def reshape(self, *shape: int | Sequence[int]) -> Tensor:
+        """See :func:`lucid.reshape`."""
+        return ops.reshape(self, *shape)
+
+    view = reshape
+
+    def transpose(self, *axes: int) -> Tensor:
+        """See :func:`lucid.transpose`."""
+        return ops.transpose(self, *axes)
+
+    def permute(self, *axes: int | Sequence[int]) -> Tensor:
+        """See :func:`lucid.permute`."""
+        return ops.permute(self, *axes)
+
+    def flatten(self, start_axis: int = 0, end_axis: int = -1) -> Tensor:
+        """See :func:`lucid.flatten`."""
+        return ops.flatten(self, start_axis, end_axis)
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        """See :func:`lucid.squeeze`."""
+        return ops.squeeze(self, axis)
+
+    def unsqueeze(self, axis: int) -> Tensor:
+        """See :func:`lucid.unsqueeze`."""
+        return ops.unsqueeze(self, axis)
+
+    def expand(self, *shape: int | Sequence[int]) -> Tensor:
+        """See :func:`lucid.expand`."""
+        return ops.expand(self, *shape)
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`lucid.sum`."""
+        return ops.sum(self, axis, keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`lucid.mean`."""
+        return ops.mean(self, axis, keepdims)
+
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`lucid.prod`."""
+        return ops.prod(self, axis, keepdims)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`lucid.max`."""
+        return ops.max(self, axis, keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`lucid.min`."""
+        return ops.min(self, axis, keepdims)
+
+    def var(self, axis: Axis = None, correction: _Float = 1, keepdims: bool = False) -> Tensor:
+        """See :func:`lucid.var`."""
+        return ops.var(self, axis, correction, keepdims)
+
+    def std(self, axis: Axis = None, correction: _Float = 1, keepdims: bool = False) -> Tensor:
+        """See :func:`lucid.std`."""
+        return ops.std(self, axis, correction, keepdims)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """See :func:`lucid.argmax`."""
+        return ops.argmax(self, axis, keepdims)
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """See :func:`lucid.argmin`."""
+        return ops.argmin(self, axis, keepdims)
+
+    def any(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`lucid.any`."""
+        return ops.any(self, axis, keepdims)
+
+    def all(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`lucid.all`."""
+        return ops.all(self, axis, keepdims)
+
+    def norm(self, ord: _Float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`lucid.norm`."""
+        return ops.norm(self, ord, axis, keepdims)
+
+    def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`lucid.logsumexp`."""
+        return ops.logsumexp(self, axis, keepdims)
+
+    def cumsum(self, axis: int) -> Tensor:
+        """See :func:`lucid.cumsum`."""
+        return ops.cumsum(self, axis)
+
+    def exp(self) -> Tensor:
+        """See :func:`lucid.exp`."""
+        return ops.exp(self)
+
+    def log(self) -> Tensor:
+        """See :func:`lucid.log`."""
+        return ops.log(self)
+
+    def sqrt(self) -> Tensor:
+        """See :func:`lucid.sqrt`."""
+        return ops.sqrt(self)
+
+    def abs(self) -> Tensor:
+        """See :func:`lucid.abs`."""
+        return ops.abs(self)
+
+    def sin(self) -> Tensor:
+        """See :func:`lucid.sin`."""
+        return ops.sin(self)
+
+    def cos(self) -> Tensor:
+        """See :func:`lucid.cos`."""
+        return ops.cos(self)
+
+    def tanh(self) -> Tensor:
+        """See :func:`lucid.tanh`."""
+        return ops.tanh(self)
+
+    def sigmoid(self) -> Tensor:
+        """See :func:`lucid.sigmoid`."""
+        return ops.sigmoid(self)
+
+    def relu(self) -> Tensor:
+        """See :func:`lucid.relu`."""
+        return ops.relu(self)
+
+    def softmax(self, axis: int) -> Tensor:
+        """See :func:`lucid.softmax`."""
+        return ops.softmax(self, axis)
+
+    def log_softmax(self, axis: int) -> Tensor:
+        """See :func:`lucid.log_softmax`."""
+        return ops.log_softmax(self, axis)
+
+    def pow(self, exponent: ArrayLike) -> Tensor:
+        """See :func:`lucid.pow`."""
+        return ops.power(self, exponent)
+
+    def clip(self, min: Any = None, max: Any = None) -> Tensor:
+        """See :func:`lucid.clip`."""
+        return ops.clip(self, min, max)
+
+    def floor(self) -> Tensor:
+        """See :func:`lucid.floor`."""
+        return ops.floor(self)
+
+    def ceil(self) -> Tensor:
+        """See :func:`lucid.ceil`."""
+        return ops.ceil(self)
+
+    def round(self, decimals: int = 0) -> Tensor:
+        """See :func:`lucid.round`."""
+        return ops.round(self, decimals)
+
+    def matmul(self, other: ArrayLike) -> Tensor:
+        """See :func:`lucid.matmul`."""
+        return ops.matmul(self, other)
+
+    def split(self, size_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+        """See :func:`lucid.split`."""
+        return ops.split(self, size_or_sections, axis)
+
+    def chunk(self, chunks: int, axis: int = 0) -> list[Tensor]:
+        """See :func:`lucid.chunk`."""
+        return ops.chunk(self, chunks, axis)
+
+    def gather(self, axis: int, index: ArrayLike) -> Tensor:
+        """See :func:`lucid.gather`."""
+        return ops.gather(self, axis, index)
+
+    def sort(self, axis: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
+        """See :func:`lucid.sort`."""
+        return ops.sort(self, axis, descending)
+
+    def argsort(self, axis: int = -1, descending: bool = False) -> Tensor:
+        """See :func:`lucid.argsort`."""
+        return ops.argsort(self, axis, descending)
+
+    def topk(self, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
+        """See :func:`lucid.topk`."""
+        return ops.topk(self, k, axis, largest)
+
+    def nonzero(self) -> tuple[Tensor, ...]:
+        """See :func:`lucid.nonzero`."""
+        return ops.nonzero(self)
+
+
+def _rebuild(cls: type[Tensor], array: Array, last: bool, requires_grad: bool) -> Tensor:
+    result = cls.__new__(cls)
+    Tensor.__init__(result, array.transpose(0, 3, 1, 2) if last else array, requires_grad)
+    return result
+
+
+set_tensor_class(Tensor)

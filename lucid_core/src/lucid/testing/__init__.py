@@ -1,0 +1,5 @@
+"""Checks for those who write operations, models and plugins."""
+
+from lucid.testing.gradcheck import gradcheck
+
+__all__ = ["gradcheck"]
