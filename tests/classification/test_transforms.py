@@ -15,6 +15,7 @@ from lucid_models_classification.transforms import (
     CenterCrop,
     Compose,
     Grayscale,
+    ImageError,
     Normalize,
     RandomHorizontalFlip,
     RandomResizedCrop,
@@ -157,7 +158,13 @@ def test_the_callers_array_is_never_written() -> None:
         (lambda: RandomHorizontalFlip(1.5), "probability"),
         (lambda: Normalize((0.5,), (0.5, 0.5)), "as many finite means"),
         (lambda: Normalize((0.5,), (0,)), "positive deviations"),
-        (lambda: preprocessing(mean=(1, 2), std=(1, 2)), "1 or 3 channels"),
+        (lambda: preprocessing(mean=(1, 2), std=(1, 2)), "1 or 3 numbers as mean"),
+        (lambda: preprocessing(mean=(1,)), "as many finite means"),
+        (
+            lambda: transform_of({"resize_size": 8, "crop_size": 8, "mean": 0.5, "std": [1]}),
+            "1 or 3 numbers as mean, got 0.5",
+        ),
+        (lambda: preprocessing(resize_size=2.5), "positive integer"),  # type: ignore[arg-type]
         (lambda: transform_of({"resize": 3}), "crop_size.*got \\['resize'\\]"),
     ],
 )
@@ -175,6 +182,11 @@ def test_what_is_no_image_is_refused(transform: object) -> None:
             transform(np.zeros(shape, np.float32))  # type: ignore[operator]
     with pytest.raises(TypeError, match="uint8"):
         transform(np.zeros((3, 4, 4), np.uint8))  # type: ignore[operator]
+
+
+def test_enlarging_a_strip_beyond_reason_is_refused() -> None:
+    with pytest.raises(ImageError, match="1 x 3000000 pixels cannot be resized to 256"):
+        Resize(256)(np.zeros((1, 1, 3_000_000), np.float32))
 
 
 def test_normalize_refuses_another_number_of_channels() -> None:

@@ -52,6 +52,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Size = int | tuple[int, int]
 
+_MAX_PIXELS = 2**27
+
 
 @dataclass(frozen=True)
 class Compose:
@@ -293,12 +295,14 @@ def transform_of(description: Mapping[str, Any]) -> Compose:
         raise ValueError(
             f"preprocessing: expected the entries {sorted(expected)}, got {sorted(description)}"
         )
-    mean, std = tuple(description["mean"]), tuple(description["std"])
-    if len(mean) not in (1, 3):
-        raise ValueError(f"preprocessing: expected a mean of 1 or 3 channels, got {mean}")
+    mean, std = description["mean"], description["std"]
+    for name, values in (("mean", mean), ("std", std)):
+        is_list = isinstance(values, list | tuple) and len(values) in (1, 3)
+        if not is_list or not all(isinstance(value, int | float) for value in values):
+            raise ValueError(f"preprocessing: expected 1 or 3 numbers as {name}, got {values!r}")
     steps: list[Callable[[Array], Array]] = [] if len(mean) == 3 else [Grayscale()]
     steps += [Resize(description["resize_size"]), CenterCrop(description["crop_size"])]
-    return Compose((*steps, Normalize(mean, std)))
+    return Compose((*steps, Normalize(tuple(mean), tuple(std))))
 
 
 def _check_size(size: object) -> None:
@@ -331,6 +335,12 @@ def _resample(image: Array, size: tuple[int, int]) -> Array:
     height, width = size
     if image.shape[1:] == (height, width):
         return image
+    if height * width > _MAX_PIXELS:
+        # A strip of a few kilobytes would fill the memory, its short side enlarged.
+        raise ImageError(
+            f"an image of {image.shape[1]} x {image.shape[2]} pixels cannot be resized to "
+            f"{height} x {width}: that is more than {_MAX_PIXELS} pixels"
+        )
     channels = [
         Image.fromarray(np.ascontiguousarray(channel, np.float32)).resize(
             (width, height), Image.Resampling.BILINEAR

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid_models_classification import resnet_18, resnet_50
+from lucid_models_classification.torchvision import (
+    from_torchvision_key,
+    load_torchvision_weights,
+    to_torchvision_key,
+)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("conv1.weight", "stem.conv.weight"),
+        ("bn1.running_var", "stem.norm.running_var"),
+        ("layer1.0.conv1.weight", "layer1.0.conv1.conv.weight"),
+        ("layer3.22.bn3.bias", "layer3.22.conv3.norm.bias"),
+        ("layer2.0.downsample.0.weight", "layer2.0.downsample.conv.weight"),
+        ("layer2.0.downsample.1.running_mean", "layer2.0.downsample.norm.running_mean"),
+        ("fc.weight", "fc.weight"),
+        ("fc.bias", "fc.bias"),
+    ],
+)
+def test_names_translate_both_ways(theirs: str, ours: str) -> None:
+    assert from_torchvision_key(theirs) == ours
+    assert to_torchvision_key(ours) == theirs
+
+
+def test_every_entry_of_a_model_has_a_name_there_and_back() -> None:
+    keys = list(resnet_50(num_classes=2).state_dict())
+    theirs = [to_torchvision_key(key) for key in keys]
+    assert len(set(theirs)) == len(keys)
+    assert [from_torchvision_key(key) for key in theirs] == keys
+    assert not any(key.startswith("stem") or ".conv." in key for key in theirs)
+
+
+def as_torchvision(model: lucid.nn.Module) -> dict[str, np.ndarray]:
+    return {to_torchvision_key(k): v.numpy().copy() for k, v in model.state_dict().items()}
+
+
+def test_weights_load_from_arrays_and_from_a_file(tmp_path: Path) -> None:
+    source, target = resnet_18(num_classes=3), resnet_18(num_classes=3)
+    theirs = as_torchvision(source)
+    load_torchvision_weights(target, theirs)
+    x = lucid.random.randn(1, 3, 32, 32)
+    with lucid.no_grad():
+        np.testing.assert_array_equal(target.eval()(x).numpy(), source.eval()(x).numpy())
+
+    path = tmp_path / "resnet18.safetensors"
+    lucid.save({key: lucid.tensor(value) for key, value in theirs.items()}, path)
+    other = resnet_18(num_classes=3)
+    report = load_torchvision_weights(other, path)
+    assert not report.missing
+    assert not report.unexpected
+    np.testing.assert_array_equal(other.fc.weight.numpy(), theirs["fc.weight"])
+
+
+def test_a_batch_counter_more_or_less_is_no_obstacle() -> None:
+    theirs = as_torchvision(resnet_18(num_classes=3))
+    without = {k: v for k, v in theirs.items() if "num_batches_tracked" not in k}
+    bns = [k.removesuffix("running_mean") for k in theirs if k.endswith("running_mean")]
+    with_them = {**without, **{f"{k}num_batches_tracked": np.array(7) for k in bns}}
+    for given in (without, with_them):
+        for norm in ("batch", "frozen"):
+            load_torchvision_weights(resnet_18(num_classes=3, norm=norm), given)
+
+
+def test_a_classifier_of_other_classes_is_an_error_or_skipped() -> None:
+    source, target = resnet_18(num_classes=5), resnet_18(num_classes=3)
+    before = {k: v.numpy().copy() for k, v in target.state_dict().items()}
+    with pytest.raises(lucid.StateDictError, match=r"fc\.weight.*\(3, 512\).*\(5, 512\)"):
+        load_torchvision_weights(target, as_torchvision(source))
+    for key, value in target.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), before[key])
+
+    report = load_torchvision_weights(target, as_torchvision(source), skip_mismatched=True)
+    assert sorted(report.skipped) == ["fc.bias", "fc.weight"]
+    np.testing.assert_array_equal(target.fc.weight.numpy(), before["fc.weight"])
+    np.testing.assert_array_equal(target.stem.conv.weight.numpy(), source.stem.conv.weight.numpy())
+
+
+def test_another_architecture_is_an_error_that_lists_the_keys() -> None:
+    with pytest.raises(lucid.StateDictError, match=r"layer1\.0\.conv3\.conv\.weight"):
+        load_torchvision_weights(resnet_50(), as_torchvision(resnet_18()))
