@@ -1,0 +1,176 @@
+"""Lucid's sessions: ``python -m nox`` runs what CI runs, ``python -m nox -l`` lists them all.
+
+Every session works on the wheels, not on the source tree: they are built once for
+the sources as they stand and installed into the session's own environment.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+CORE = "lucid-core"
+CLASSIFICATION = "lucid-models-classification"
+DETECTION = "lucid-models-detection"
+#: In the order in which they need each other.
+DISTRIBUTIONS = (CORE, CLASSIFICATION, DETECTION)
+PACKAGES = ("lucid", "lucid_models_classification", "lucid_models_detection")
+
+# The outside oracle's own version, pinned because its numbers are what we are held against.
+TORCH = "torch==2.13.0"
+TORCHVISION = "torchvision==0.28.0"
+
+CI_SESSIONS = ("lint", "typecheck", "alone", "docs", "tests")
+#: Why each of the others is not among them.
+LEFT_OUT = {
+    "demo": "the main job from end to end, several minutes of training",
+    "conformance": "compares with PyTorch and torchvision, a large download",
+    "bench": "times Lucid beside its peers, which needs a quiet machine",
+}
+
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = [*CI_SESSIONS, "left_out"]
+
+
+def folder_of(distribution: str) -> Path:
+    return ROOT / distribution.replace("-", "_")
+
+
+def digest() -> str:
+    """Names the sources as they stand, so that wheels are built again only when they change."""
+    state = hashlib.sha256()
+    for distribution in DISTRIBUTIONS:
+        folder = folder_of(distribution)
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                state.update(f"{path.relative_to(ROOT).as_posix()}\0".encode())
+                state.update(path.read_bytes())
+    return state.hexdigest()[:16]
+
+
+def wheels(session: nox.Session) -> dict[str, Path]:
+    """The three wheels by distribution, built by the first session that asks."""
+    folder = Path(session.cache_dir) / "wheels" / digest()
+    if not folder.exists():
+        shutil.rmtree(folder.parent, ignore_errors=True)  # those of other states of the sources
+        partial = folder.with_suffix(".partial")
+        sources = [str(folder_of(distribution)) for distribution in DISTRIBUTIONS]
+        session.run(
+            "python", "-m", "pip", "wheel", "--quiet", "--no-deps", "-w", str(partial), *sources
+        )
+        partial.rename(folder)
+    return {
+        distribution: next(folder.glob(f"{distribution.replace('-', '_')}-*-py3-none-any.whl"))
+        for distribution in DISTRIBUTIONS
+    }
+
+
+def install(
+    session: nox.Session,
+    *others: str,
+    distributions: tuple[str, ...] = DISTRIBUTIONS,
+    extras: tuple[str, ...] = (),
+) -> None:
+    """Install wheels of ours, by path, with what they need and `others` from the index.
+
+    Parameters
+    ----------
+    session
+        Whose environment.
+    *others
+        Requirements of the session itself.
+    distributions
+        Which of ours; never taken from the index.
+    extras
+        Extras such as ``"docs"``, of whichever of them has it.
+    """
+    built = wheels(session)
+    known = {"docs": CORE, "coco": DETECTION, "plot": DETECTION}
+    requirements = []
+    for distribution in distributions:
+        asked = ",".join(extra for extra in extras if known[extra] == distribution)
+        url = built[distribution].resolve().as_uri()
+        requirements.append(f"{distribution}{f'[{asked}]' if asked else ''} @ {url}")
+    if session.virtualenv.venv_backend == "venv" and getattr(session.virtualenv, "_reused", False):
+        # pip keeps an installed wheel of the same version, whatever is in it.
+        session.install("--quiet", "--force-reinstall", "--no-deps", *requirements)
+    session.install("--quiet", *requirements, *others)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style (ruff) and the direction of imports (import-linter)."""
+    install(session, "ruff", "import-linter")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("lint-imports")
+
+
+@nox.session
+def typecheck(session: nox.Session) -> None:
+    """mypy, strict, over the three packages."""
+    install(session, "mypy", extras=("docs",))
+    session.run("mypy", *(str(folder_of(distribution) / "src") for distribution in DISTRIBUTIONS))
+
+
+@nox.session
+@nox.parametrize("distribution", DISTRIBUTIONS, ids=("core", "classification", "detection"))
+def alone(session: nox.Session, distribution: str) -> None:
+    """Each distribution with only what it needs: imported, listed, and told apart."""
+    needed = DISTRIBUTIONS[: DISTRIBUTIONS.index(distribution) + 1]
+    install(session, distributions=needed)
+    session.run("python", "-m", "pip", "check", silent=True)
+    check = ROOT / "tests" / "alone" / "check.py"
+    session.chdir(session.create_tmp())
+    session.run("python", "-I", str(check), distribution)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site, into docs/_build/html; warnings are errors."""
+    install(session, extras=("docs",))
+    out = ROOT / "docs" / "_build" / "html"
+    session.run("python", "-m", "sphinx", "-W", "-n", *session.posargs, "docs", str(out))
+    session.log(f"open {out / 'index.html'}")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests, with the three distributions installed from their wheels."""
+    install(session, "pytest", "pytest-cov", "hypothesis", extras=("docs", "coco", "plot"))
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The main job: pretrain, train a digit detector, evaluate it; results in demo-output/."""
+    install(session, "scikit-learn", extras=("coco", "plot"))
+    script = ROOT / "docs" / "tutorials" / "digit_detector.py"
+    session.run("python", str(script), *session.posargs)
+
+
+@nox.session
+def conformance(session: nox.Session) -> None:
+    """Values and gradients beside PyTorch and torchvision, in an environment of its own."""
+    install(session, "pytest", "hypothesis", TORCH)
+    session.install("--quiet", "--no-deps", TORCHVISION)
+    session.run("python", "-m", "pytest", "tests/conformance", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Lucid beside PyTorch, two threads each, in turns; medians and ratios."""
+    install(session, TORCH)
+    session.install("--quiet", "--no-deps", TORCHVISION)
+    session.run("python", "tests/benchmarks/run.py", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def left_out(session: nox.Session) -> None:
+    """Say what a bare ``nox`` does not run."""
+    for name, reason in LEFT_OUT.items():
+        session.log(f"not run: {name} ({reason}); python -m nox -s {name}")
