@@ -1,0 +1,123 @@
+"""What happens in a build: pages written at its start, docstrings not shown twice."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sphinx.util.display import status_iterator
+from sphinx.util.logging import getLogger
+
+from lucid.errors import PluginError, PluginWarning
+from lucid.sphinxext.faults import Faults
+from lucid.sphinxext.page import ModelFacts, failure_page, gather, model_page, page_name
+from lucid.sphinxext.table import Row, index_page
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+    from lucid.models import ModelInfo
+
+__all__ = ["ModelPages"]
+
+_log = getLogger(__name__)
+
+#: First line of every page written here; a file without it is never touched.
+_MARK = ".. Written by lucid.sphinxext from the registry; changes here are lost.\n\n"
+
+
+class ModelPages:
+    """The model pages of one build; its methods are handlers of Sphinx's events."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+
+    def write(self, app: Sphinx) -> None:
+        """Write a page for every model, and the table of all; at ``builder-inited``.
+
+        Parameters
+        ----------
+        app : sphinx.application.Sphinx
+            The build.
+        """
+        directory = app.config.lucid_models_dir.strip("/")
+        faults = Faults(directory, app.config.lucid_models_strict)
+        infos = _infos(app, faults)
+        for info in infos:
+            faults.watch(page_name(info), info.source, info.version or "")
+        faults.attach()
+        folder = Path(app.srcdir) / directory
+        pages: dict[str, str] = {}
+        rows: list[Row] = []
+        for info in status_iterator(
+            infos, "building models... ", length=len(infos), stringify_func=lambda i: i.name
+        ):
+            facts = _facts(info, faults, bool(app.config.lucid_models_multiply_adds))
+            if isinstance(facts, ModelFacts):
+                self.names.add(info.name)
+                pages[page_name(info)] = model_page(facts)
+                rows.append(Row.of(info, facts))
+            else:
+                pages[page_name(info)] = facts
+                rows.append(Row.of(info, None))
+        _write(folder, {**pages, "index": index_page(rows)})
+
+    def empty_docstring(
+        self, app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
+    ) -> None:
+        """Leave only the signature of a builder; at ``autodoc-process-docstring``.
+
+        Its page renders the docstring's sections in an order of its own, so
+        ``autofunction`` must not render them again.
+        """
+        package, _, model = name.rpartition(".")
+        if what == "function" and package == "lucid.models" and model in self.names:
+            lines.clear()
+
+
+def _infos(app: Sphinx, faults: Faults) -> list[ModelInfo]:
+    """The models to document; plugins that did not load are reported."""
+    import lucid.models
+
+    wanted = app.config.lucid_models_plugins
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PluginWarning)  # reported below, by name
+        plugins = lucid.models.list_plugins()
+    for plugin in plugins:
+        if plugin.error and (wanted is None or plugin.distribution in wanted):
+            faults.report(plugin.distribution, plugin.version, str(plugin.error))
+    infos = []
+    for name in lucid.models.list_models():
+        try:
+            info = lucid.models.model_info(name)
+        except PluginError as error:  # one distribution registers the name twice
+            source = name.partition(":")[0]
+            faults.report(source, "", f"model {name}: {error}")
+            continue
+        if wanted is None or info.distribution in wanted:
+            infos.append(info)
+    return infos
+
+
+def _facts(info: ModelInfo, faults: Faults, multiply_adds: bool) -> ModelFacts | str:
+    """What the page says, or the page that says why there is nothing to say."""
+    try:
+        return gather(info, multiply_adds=multiply_adds)
+    except Exception as error:  # whatever a plugin's code raises must not end the build
+        text = f"{type(error).__name__}: {error}"
+    faults.report(info.source, info.version or "", f"model {info.name}: {text}")
+    return failure_page(info.name, info.origin, text)
+
+
+def _write(folder: Path, pages: dict[str, str]) -> None:
+    """Bring the folder up to date; an unchanged page keeps its time, so that Sphinx skips it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.rst"):
+        if old.stem not in pages and old.read_text(encoding="utf-8").startswith(_MARK):
+            old.unlink()
+    for name, text in pages.items():
+        path = folder / f"{name}.rst"
+        content = _MARK + text
+        if not path.exists() or path.read_text(encoding="utf-8") != content:
+            path.write_text(content, encoding="utf-8")

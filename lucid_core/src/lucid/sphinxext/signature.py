@@ -1,0 +1,82 @@
+"""A builder's signature as source code, for the *Function Signature* block of its page."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["signature_source"]
+
+_WIDTH = 88
+
+
+def signature_source(name: str, builder: Callable[..., Any]) -> str:
+    """Write the head of a builder's definition, as a plugin's author would.
+
+    Parameters
+    ----------
+    name : str
+        Registered name of the model.
+    builder : callable
+        The function behind it.
+
+    Returns
+    -------
+    str
+        ``@register_model`` and the ``def`` statement without its colon; one
+        argument a line where it does not fit on one.
+    """
+    signature = inspect.signature(builder)
+    arguments = _arguments(list(signature.parameters.values()))
+    returns = _annotation(signature.return_annotation)
+    tail = f" -> {returns}" if returns else ""
+    line = f"def {name}({', '.join(arguments)}){tail}"
+    if len(line) > _WIDTH:
+        # Black's layout: all arguments on a line of their own if they fit, else one a line.
+        inner = ", ".join(arguments)
+        if len(inner) + 4 > _WIDTH:
+            inner = ",\n    ".join(arguments) + ","
+        line = f"def {name}(\n    {inner}\n){tail}"
+    return f"@register_model\n{line}"
+
+
+def _arguments(parameters: list[inspect.Parameter]) -> list[str]:
+    out: list[str] = []
+    kinds = [parameter.kind for parameter in parameters]
+    for i, parameter in enumerate(parameters):
+        if parameter.kind is parameter.KEYWORD_ONLY and (
+            i == 0 or kinds[i - 1] not in (parameter.KEYWORD_ONLY, parameter.VAR_POSITIONAL)
+        ):
+            out.append("*")
+        out.append(_argument(parameter))
+        if parameter.kind is parameter.POSITIONAL_ONLY and (
+            i + 1 == len(kinds) or kinds[i + 1] is not parameter.POSITIONAL_ONLY
+        ):
+            out.append("/")
+    return out
+
+
+def _argument(parameter: inspect.Parameter) -> str:
+    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    kind = _annotation(parameter.annotation)
+    # ``**kwargs: Any`` says no more than ``**kwargs``.
+    text = f"{stars}{parameter.name}"
+    if kind and not (stars and kind == "Any"):
+        text += f": {kind}"
+    if parameter.default is not parameter.empty:
+        text += f" = {parameter.default!r}" if kind else f"={parameter.default!r}"
+    return text
+
+
+def _annotation(annotation: object) -> str:
+    """Source of an annotation, which may be a string (postponed) or an object."""
+    if annotation is inspect.Parameter.empty:
+        return ""
+    if isinstance(annotation, str):
+        return annotation
+    return (
+        inspect.formatannotation(annotation).rsplit(".", 1)[-1]
+        if isinstance(annotation, type)
+        else inspect.formatannotation(annotation)
+    )

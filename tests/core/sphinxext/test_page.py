@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from lucid.models import ModelInfo
+from lucid.sphinxext.docstring import parse
+from lucid.sphinxext.page import ModelFacts, failure_page, model_page, page_name
+from lucid.sphinxext.table import Row, index_page
+
+DOC = """A detector.
+
+Warning
+-------
+Mind the classes.
+
+Tip
+---
+Go slowly.
+
+Training Notes
+--------------
+1. Pretrain.
+2. Train.
+
+See Also
+--------
+Another.
+
+Examples
+--------
+>>> tiny()
+
+Raises
+------
+ValueError
+    If it is bad.
+
+Returns
+-------
+Net
+    The model.
+
+Parameters
+----------
+num_classes : int, default 3
+    With background.
+"""
+
+
+def facts(docstring: str | None = DOC, name: str = "tiny", distinct: int = 1234567) -> ModelFacts:
+    info = ModelInfo(
+        name=name,
+        task="object-detection",
+        family="tiny",
+        summary="A tiny detector.",
+        builder="toy:tiny",
+        total_parameters=1234567,
+        input_shape=(1, 3, 8, 8),
+        distribution="toy",
+        version="1.0",
+    )
+    signature = "@register_model\ndef tiny(num_classes: int = 3) -> Net"
+    return ModelFacts(info, signature, parse(docstring), 1234567, distinct, 890123)
+
+
+def positions(page: str, *texts: str) -> list[int]:
+    found = [page.find(text) for text in texts]
+    assert -1 not in found, dict(zip(texts, found, strict=True))
+    return found
+
+
+def test_everything_stands_in_the_order_of_the_contract():
+    page = model_page(facts())
+    order = positions(
+        page,
+        "tiny\n====",
+        ".. autofunction:: lucid.models.tiny",
+        "A detector.",
+        "**Total Parameters**: 1,234,567",
+        "Function Signature\n---",
+        "   @register_model\n   def tiny(num_classes: int = 3) -> Net",
+        "Parameters\n---",
+        "``num_classes`` : *int, default 3*",
+        "Returns\n---",
+        "Examples\n---",
+        "Training Notes\n---",
+        ".. tip::\n\n   Go slowly.",
+        ".. warning::\n\n   Mind the classes.",
+        "See Also\n---",
+    )
+    assert order == sorted(order)
+
+
+def test_every_section_appears_once():
+    titles = re.findall(r"^(.+)\n-{3,}$", model_page(facts()), re.MULTILINE)
+    assert len(titles) == len(set(titles)) == 7
+
+
+def test_the_distinct_figure_stands_beside_the_total_where_they_differ():
+    assert "distinct" not in model_page(facts())
+    page = model_page(facts(distinct=1234000))
+    assert "**Total Parameters**: 1,234,567 (distinct: 1,234,000; the 567 between" in page
+
+
+def test_task_family_cost_and_plugin_are_named():
+    page = model_page(facts())
+    for text in (
+        "**Task**: object-detection",
+        "**Family**: tiny",
+        "**Multiply-adds**: 890,123 at 1 x 3 x 8 x 8",
+        "**Plugin**: toy 1.0",
+    ):
+        assert text in page
+
+
+def test_without_a_docstring_the_summary_and_an_example_stand_in():
+    page = model_page(facts(None))
+    assert "A tiny detector." in page
+    assert "lucid.models.create_model('tiny')" in page
+    assert "lucid.random.randn(1, 3, 8, 8)" in page
+
+
+def test_plain_notes_are_training_notes():
+    assert "Training Notes\n---" in model_page(facts("A.\n\nNotes\n-----\nSlowly.\n"))
+
+
+def test_a_name_that_two_plugins_claim_gets_a_page_without_the_attribute():
+    page = model_page(facts(name="toy:tiny"))
+    assert "toy:tiny\n========" in page
+    assert "autofunction" not in page
+    assert ".. py:function:: tiny(num_classes: int = 3) -> Net" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [("tiny", "tiny"), ("toy:tiny", "toy.tiny"), ("index", "index-model")],
+)
+def test_page_names_are_fit_for_files(name, page):
+    assert page_name(facts(name=name).info) == page
+
+
+def test_a_failure_names_plugin_and_error():
+    page = failure_page("tiny", "toy 1.0", "ZeroDivisionError: division by zero")
+    assert "tiny\n====" in page
+    assert "toy 1.0 reports" in page
+    assert "ZeroDivisionError: division by zero" in page
+
+
+def test_the_table_has_a_line_for_every_model_and_none_for_numbers_it_lacks():
+    good, bad = facts(), facts(name="broken")
+    page = index_page([Row.of(good.info, good), Row.of(bad.info, None)])
+    assert "2 models from 1 plugin." in page
+    assert (
+        "   * - :doc:`tiny <tiny>`\n     - object-detection\n     - tiny\n"
+        "     - 1,234,567\n     - 890,123\n     - toy 1.0\n"
+    ) in page
+    assert "     - tiny\n     -\n     -\n     - toy 1.0\n" in page
+    assert page.endswith(".. toctree::\n   :hidden:\n\n   tiny\n   broken\n")
+
+
+def test_no_models_says_how_to_get_some():
+    assert "pip install lucid-models-classification" in index_page([])
