@@ -1,0 +1,137 @@
+"""The site: ``python -m sphinx -W -n docs OUT``, with or without a network.
+
+Model pages come from the registry (``lucid.sphinxext``), reference pages from the
+``__all__`` of the public modules (``_ext/reference.py``); the rest is written here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import urllib.request
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+import lucid
+
+project = "Lucid"
+author = "The Lucid developers"
+copyright = "The Lucid developers, Apache-2.0"
+version = release = lucid.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "lucid.sphinxext",
+    "reference",
+]
+exclude_patterns = ["_build", "README.md"]
+default_role = "autolink"
+nitpicky = True
+
+# -- Model pages -------------------------------------------------------------------
+
+# Faults of these two fail a build with -W; those of any other installed plugin are reported.
+lucid_models_strict = ["lucid-models-classification", "lucid-models-detection"]
+
+# -- Reference ---------------------------------------------------------------------
+
+# In this order: a name that several modules export has its page under the first of them.
+reference_modules = [
+    "lucid",
+    "lucid.random",
+    "lucid.optim",
+    "lucid.optim.lr_scheduler",
+    "lucid.nn",
+    "lucid.nn.functional",
+    "lucid.nn.init",
+    "lucid.nn.utils",
+    "lucid.data",
+    "lucid.training",
+    "lucid.models",
+    "lucid.weights",
+    "lucid.testing",
+    "lucid.autograd",
+    "lucid.ops",
+    "lucid.kernels",
+    "lucid.sphinxext",
+    "lucid_models_classification",
+    "lucid_models_classification.transforms",
+    "lucid_models_classification.torchvision",
+    "lucid_models_detection",
+    "lucid_models_detection.boxes",
+    "lucid_models_detection.data",
+    "lucid_models_detection.evaluation",
+    "lucid_models_detection.draw",
+    "lucid_models_detection.torchvision",
+]
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"show-inheritance": True}
+autosummary_generate = False
+napoleon_google_docstring = False
+# Types in docstrings are written for people ("int or (int, int)"), and shown as they are;
+# links to types come from the annotations in the signatures.
+napoleon_use_param = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+napoleon_custom_sections = ["Configuration", "Training Notes"]
+python_maximum_signature_line_length = 88
+python_use_unqualified_type_names = True
+
+# Other projects' names lead somewhere only where their inventories could be fetched.
+nitpick_ignore_regex = [
+    (r"py:.*", rf"{package}(\..*)?")
+    for package in ("numpy", "np", "npt", "PIL", "click", "sphinx", "collections", "concurrent")
+] + [
+    (r"py:.*", r"(pathlib|os|typing|types|threading|contextlib|argparse|importlib)\..*"),
+    (r"py:.*", r"(Any|Callable|Iterable|Iterator|Mapping|Sequence|Path|ArrayLike|NDArray|Self)"),
+]
+
+# -- Links to other projects, only where the network is there --------------------------
+
+
+def _inventories() -> dict[str, tuple[str, str]]:
+    """The inventories that answer within seconds; ``LUCID_DOCS_OFFLINE=1`` asks nobody."""
+    found: dict[str, tuple[str, str]] = {}
+    if os.environ.get("LUCID_DOCS_OFFLINE", "") not in ("", "0"):
+        return found
+    sites = {"python": "https://docs.python.org/3", "numpy": "https://numpy.org/doc/stable"}
+    folder = Path(tempfile.mkdtemp(prefix="lucid-inventories-"))
+    for name, url in sites.items():
+        try:
+            with urllib.request.urlopen(f"{url}/objects.inv", timeout=3) as answer:
+                data = answer.read()
+        except OSError:  # no network, or one that does not let us through
+            continue
+        if data.startswith(b"# Sphinx inventory"):
+            path = folder / f"{name}.inv"
+            path.write_bytes(data)
+            found[name] = (url, str(path))
+    return found
+
+
+if intersphinx_mapping := _inventories():
+    extensions.append("sphinx.ext.intersphinx")
+
+# -- Markdown and HTML -----------------------------------------------------------------
+
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+
+html_theme = "furo"
+html_title = f"Lucid {version}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+copybutton_only_copy_prompt_lines = True
+copybutton_remove_prompts = True

@@ -1,0 +1,274 @@
+"""The documentation is held to its word: it builds, is complete, and what it shows runs."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import os
+import pkgutil
+import re
+import subprocess
+import sys
+import tomllib
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from sphinx.util.inventory import InventoryFile
+
+import lucid
+
+ROOT = Path(__file__).parents[2]
+RUNNER = Path(__file__).with_name("markdown_examples.py")
+PACKAGES = ("lucid", "lucid_models_classification", "lucid_models_detection")
+PAGES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in [*ROOT.glob("*.md"), *ROOT.glob("lucid_*/*.md"), *(ROOT / "docs").rglob("*.md")]
+    if "_build" not in path.parts
+)
+DOCTEST_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+MODELS = lucid.models.list_models()
+
+
+def run(*command: object, cwd: Path, path: Path | None = None) -> str:
+    environment = dict(os.environ, LUCID_DOCS_OFFLINE="1")
+    if path is not None:
+        environment["PYTHONPATH"] = str(path)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *map(str, command)],
+        cwd=cwd, env=environment, capture_output=True, text=True, timeout=900,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+# --- what the pages show -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "docs/plugins.md"])
+def test_every_example_of_a_page_runs(page, tmp_path):
+    assert "examples ran" in run(RUNNER, ROOT / page, cwd=tmp_path)
+
+
+@pytest.fixture
+def plugin_of_the_page(tmp_path):
+    """The project that docs/plugins.md spells out, as pip would leave it installed."""
+    sys.path.insert(0, str(RUNNER.parent))
+    try:
+        from markdown_examples import captioned_files
+    finally:
+        sys.path.remove(str(RUNNER.parent))
+    files = captioned_files((ROOT / "docs" / "plugins.md").read_text(encoding="utf-8"))
+    for name, content in files.items():
+        path = tmp_path / name.removeprefix("src/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
+    project = tomllib.loads(files["pyproject.toml"])["project"]
+    metadata = tmp_path / f"lucid_models_tiny-{project['version']}.dist-info"
+    metadata.mkdir()
+    needs = "".join(f"Requires-Dist: {need}\n" for need in project["dependencies"])
+    (metadata / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n{needs}"
+    )
+    points = "".join(f"{k} = {v}\n" for k, v in project["entry-points"]["lucid.models"].items())
+    (metadata / "entry_points.txt").write_text(f"[lucid.models]\n{points}")
+    return tmp_path
+
+
+def test_the_plugin_of_the_page_works(plugin_of_the_page):
+    assert "2 examples ran" in run(
+        RUNNER, ROOT / "docs" / "plugins.md", cwd=plugin_of_the_page, path=plugin_of_the_page
+    )
+    program = (
+        "import lucid; from lucid.models import two_layers; import lucid_models_tiny as package;"
+        "info = lucid.models.model_info('two_layers');"
+        "assert info.distribution == 'lucid-models-tiny', info;"
+        "assert two_layers().parameter_size == info.total_parameters;"
+        "assert package.two_layers(num_classes=3).parameter_size > 0;"
+    )
+    run("-c", program, cwd=plugin_of_the_page, path=plugin_of_the_page)
+
+
+def test_the_plugin_of_the_page_documents_itself(plugin_of_the_page):
+    docs = plugin_of_the_page / "docs"
+    (docs / "index.rst").write_text("Tiny\n====\n\n.. toctree::\n\n   models/index\n")
+    run("-m", "sphinx", "-W", "-q", docs, docs / "out", cwd=docs, path=plugin_of_the_page)
+    pages = {path.stem for path in (docs / "out" / "models").glob("*.html")}
+    assert pages == {"index", "two_layers"}
+    assert "7,410" in (docs / "out" / "models" / "two_layers.html").read_text(encoding="utf-8")
+
+
+# --- what the docstrings show ----------------------------------------------------------
+
+
+def run_doctests(value: object, name: str, scope: dict[str, object]) -> None:
+    runner = doctest.DocTestRunner(optionflags=DOCTEST_FLAGS, verbose=False)
+    report: list[str] = []
+    for example in doctest.DocTestFinder(recurse=False).find(value, name, globs=scope):
+        runner.run(example, out=report.append)
+    assert runner.summarize(verbose=False).failed == 0, "".join(report)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_examples_of_a_model_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    builder = lucid.models.get_builder(name)
+    assert ">>>" in (builder.__doc__ or ""), f"{name} shows no example"
+    run_doctests(inspect.unwrap(builder), name, {})
+
+
+def modules() -> list[str]:
+    """Every module of the three packages, found without importing them."""
+    found = list(PACKAGES)
+    for package in PACKAGES:
+        spec = importlib.util.find_spec(package)
+        folders = list(spec.submodule_search_locations)
+        found += [info.name for info in pkgutil.walk_packages(folders, f"{package}.")]
+    return sorted(name for name in found if not name.endswith("__main__"))
+
+
+@pytest.mark.parametrize("name", modules())
+def test_the_examples_of_a_module_run(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(name)
+    builders = {inspect.unwrap(lucid.models.get_builder(model)) for model in MODELS}
+    for example in doctest.DocTestFinder().find(module, name, globs={}):
+        owner = getattr(module, example.name.rpartition(".")[2], None)
+        if callable(owner) and inspect.unwrap(owner) in builders:
+            continue  # ran above
+        runner = doctest.DocTestRunner(optionflags=DOCTEST_FLAGS, verbose=False)
+        report: list[str] = []
+        runner.run(example, out=report.append)
+        assert runner.summarize(verbose=False).failed == 0, "".join(report)
+
+
+# --- the site --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The site, built as its users are told to build it."""
+    out = tmp_path_factory.mktemp("site")
+    run("-m", "sphinx", "-W", "-n", "-q", "-d", out / "trees", ROOT / "docs", out / "html", cwd=out)
+    return out / "html"
+
+
+def page_of(site: Path, model: str) -> str:
+    return (site / "models" / f"{model}.html").read_text(encoding="utf-8")
+
+
+def test_pages_are_those_of_the_registry(site):
+    pages = {path.stem for path in (site / "models").glob("*.html")}
+    assert pages == {*MODELS, "index"}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_page_has_everything_in_order(site, name):
+    page = page_of(site, name)
+    text = " ".join(re.sub(r"<[^>]+>", "", page.partition("<article")[2]).split())
+    total = lucid.models.model_info(name).total_parameters
+    wanted = [
+        name,
+        f"lucid.models. {name}(",
+        f"Total Parameters: {total:,}",
+        "Function Signature",
+        "@register_model",
+        f"def {name}(",
+        "Parameters",
+        "Returns",
+        "Examples",
+        "Training Notes",
+    ]
+    position = 0
+    for item in wanted:
+        found = text.replace(f"lucid.models.{name}", f"lucid.models. {name}").find(item, position)
+        assert found >= 0, f"{item!r} is missing, or stands too early"
+        position = found + len(item)
+
+
+@pytest.mark.parametrize(
+    ("name", "total", "distinct"),
+    [
+        ("faster_rcnn_resnet_50_fpn", "43,515,902", "43,506,366"),
+        ("faster_rcnn_resnet_101_fpn", "62,508,030", "62,498,494"),
+    ],
+)
+def test_a_detector_page_says_both_figures_and_warns(site, name, total, distinct):
+    page = page_of(site, name)
+    article = page.partition("<article")[2]
+    for text in (total, distinct, "backbone_num_classes", ".backbone.net", "lr"):
+        assert text in article
+    assert article.index('class="admonition tip"') < article.index('class="admonition warning"')
+
+
+def test_every_public_name_has_a_page(site):
+    inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="").data
+    names = {name for kind in inventory if kind.startswith("py:") for name in inventory[kind]}
+    documented = {id(value) for name in names if (value := found_as(name)) is not None}
+    models = {f"{package}.{name}" for package in PACKAGES for name in MODELS}
+    missing = []
+    for package in PACKAGES:
+        for name in importlib.import_module(package).__all__:
+            full = f"{package}.{name}"
+            if full not in names | models and id(found_as(full)) not in documented:
+                missing.append(full)
+    assert not missing
+
+
+def found_as(full: str) -> object:
+    """What a dotted name of a documented object stands for; None for a member of a class."""
+    module, _, name = full.rpartition(".")
+    if module.partition(".")[0] not in PACKAGES:
+        return None
+    try:
+        return getattr(importlib.import_module(module), name, None)
+    except ImportError:
+        return None
+
+
+class Links(HTMLParser):
+    """The targets and the anchors of a page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.targets: set[str] = set()
+        self.anchors: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if values.get("id"):
+            self.anchors.add(values["id"])
+        for key in ("href", "src"):
+            if values.get(key):
+                self.targets.add(values[key])
+
+
+def test_links_inside_the_site_hold(site):
+    pages: dict[Path, Links] = {}
+    for path in site.rglob("*.html"):
+        pages[path] = Links()
+        pages[path].feed(path.read_text(encoding="utf-8"))
+    broken = []
+    for path, links in pages.items():
+        for target in links.targets:
+            parts = urlsplit(target)
+            if parts.scheme or parts.netloc:
+                continue
+            where = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            anchored = not parts.fragment or where not in pages or parts.fragment == "top"
+            if not where.exists() or not (
+                anchored or unquote(parts.fragment) in pages[where].anchors
+            ):
+                broken.append(f"{path.relative_to(site)}: {target}")
+    assert not broken
+
+
+def test_the_site_asks_no_one_else_for_anything(site):
+    """No script, style, font or picture comes from elsewhere; links for readers may lead out."""
+    loaded = re.compile(
+        r"<(?:script|img|link|iframe)\b[^>]*?(?:src|href)=\"(?P<url>(?:https?:)?//[^\"]+)\""
+    )
+    for path in site.rglob("*.html"):
+        assert not loaded.findall(path.read_text(encoding="utf-8")), path
