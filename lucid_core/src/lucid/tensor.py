@@ -19,6 +19,7 @@ from lucid.autograd import (
 from lucid.autograd.variable import Array
 from lucid.dtypes import DType, DTypeLike, supported
 from lucid.kernels import is_channels_last
+from lucid.ops.index import getitem, plain_index
 from lucid.ops.operands import Axis
 
 __all__ = ["Tensor"]
@@ -94,7 +95,8 @@ class Tensor(Variable):
     @property
     def shape(self) -> tuple[int, ...]:
         """Length of every axis."""
-        return self._data.shape
+        shape: tuple[int, ...] = self._data.shape
+        return shape
 
     @property
     def ndim(self) -> int:
@@ -244,12 +246,12 @@ class Tensor(Variable):
         return self.fill_(0)
 
     def __setitem__(self, index: Any, value: ArrayLike) -> None:
-        self._writable()[ops.plain_index(index)] = array_of(value)
+        self._writable()[plain_index(index)] = array_of(value)
 
     # --- Python's protocols ---------------------------------------------------------------------
 
     def __getitem__(self, index: Any) -> Tensor:
-        return ops.getitem(self, index)
+        return getitem(self, index)
 
     def __len__(self) -> int:
         return len(self._data)
@@ -257,7 +259,7 @@ class Tensor(Variable):
     def __iter__(self) -> Iterator[Tensor]:
         if self.ndim == 0:
             raise TypeError("a tensor of no axes cannot be iterated over")
-        return (ops.getitem(self, i) for i in range(len(self._data)))
+        return (getitem(self, i) for i in range(len(self._data)))
 
     def __contains__(self, value: ArrayLike) -> bool:
         return bool((self._data == array_of(value)).any())

@@ -44,7 +44,7 @@ def padding_pairs(
     if isinstance(padding, (int, np.integer)) or all(isinstance(p, int) for p in padding):
         ph, pw = pair(padding, "padding")  # type: ignore[arg-type]
         return (ph, ph), (pw, pw)
-    sides = tuple(pair(p, "padding") for p in padding)  # type: ignore[union-attr]
+    sides = tuple(pair(p, "padding") for p in padding)
     if len(sides) != 2:
         raise ValueError(
             f"padding must be one number, (height, width) or ((top, bottom), (left, right)), "

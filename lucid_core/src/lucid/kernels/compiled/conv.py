@@ -14,14 +14,17 @@ import threading
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from lucid.kernels.compiled.gemm import gemm
+from lucid.kernels.compiled.jit import kernel as compiled
+from lucid.kernels.compiled.jit import nhwc as nhwc_of
 from lucid.kernels.layout import Array, channels_last, empty_channels_last
 from lucid.kernels.threads import get_num_threads, parallel_for, single_threaded_blas
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
+# kernel, stride, top and left padding, dilation: what unfolding and folding go by
+Geometry = tuple[Pair, Pair, int, int, Pair]
 
 # Bytes of one unfolded tile: with its share of the weights it should fit a core's L2 cache.
 _TILE_BYTES = 1_500_000
@@ -46,8 +49,22 @@ def _tile(pixels: int, k: int, dtype: np.dtype[Any]) -> Array:
     return buffer[:size].reshape(pixels, k)
 
 
-@njit(nogil=True, cache=True)
-def _unfold(start, stop, x, tile, ho, wo, kernel, stride, top, left, dilation, c0, c):  # type: ignore[no-untyped-def]
+@compiled
+def _unfold(
+    start: int,
+    stop: int,
+    x: Array,
+    tile: Array,
+    ho: int,
+    wo: int,
+    kernel: Pair,
+    stride: Pair,
+    top: int,
+    left: int,
+    dilation: Pair,
+    c0: int,
+    c: int,
+) -> None:
     """Rows of ``tile``: the windows of pixels start..stop-1 over channels c0..c0+c-1."""
     _, h, w, channels = x.shape
     kh, kw = kernel
@@ -82,8 +99,23 @@ def _unfold(start, stop, x, tile, ho, wo, kernel, stride, top, left, dilation, c
                     k += c
 
 
-@njit(nogil=True, cache=True)
-def _fold(start, stop, tile, gx, n, ho, wo, kernel, stride, top, left, dilation, c0, c):  # type: ignore[no-untyped-def]
+@compiled
+def _fold(
+    start: int,
+    stop: int,
+    tile: Array,
+    gx: Array,
+    n: int,
+    ho: int,
+    wo: int,
+    kernel: Pair,
+    stride: Pair,
+    top: int,
+    left: int,
+    dilation: Pair,
+    c0: int,
+    c: int,
+) -> None:
     """Add unfolded gradients of image n into rows start..stop-1 of its input gradient.
 
     Each input row gathers from the windows that cover it, so rows can be
@@ -128,14 +160,13 @@ def conv2d(
     groups: int,
 ) -> Array:
     """Cross-correlation of ``x`` with ``weight``."""
-    x = channels_last(x)
     n, _, h, w = x.shape
     o, c, kh, kw = weight.shape
     (top, bottom), (left, right) = padding
     ho = (h + top + bottom - dilation[0] * (kh - 1) - 1) // stride[0] + 1
     wo = (w + left + right - dilation[1] * (kw - 1) - 1) // stride[1] + 1
     y = empty_channels_last((n, o, ho, wo), x.dtype)
-    nhwc, out = x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1).reshape(-1, o)
+    nhwc, out = nhwc_of(x), y.transpose(0, 2, 3, 1).reshape(-1, o)
     filters = _filters(weight, groups)
     if _is_pointwise((kh, kw), stride, padding) and groups == 1:
         gemm(nhwc.reshape(-1, c), filters[0].T, out)
@@ -143,7 +174,7 @@ def conv2d(
             out += bias
         return y
 
-    geometry = ((kh, kw), stride, top, left, dilation)
+    geometry: Geometry = ((kh, kw), stride, top, left, dilation)
     pixels = n * ho * wo
     k = kh * kw * c
     per_tile = max(_FEWEST_PIXELS, _TILE_BYTES // max(1, k * x.itemsize))
@@ -174,7 +205,7 @@ def conv2d(
 
 
 def _unfold_part(
-    start: int, stop: int, x: Array, tile: Array, ho: int, wo: int, *geometry: Any
+    start: int, stop: int, x: Array, tile: Array, ho: int, wo: int, *geometry: *Geometry
 ) -> None:
     _unfold(start, stop, x, tile[start:stop], ho, wo, *geometry, 0, x.shape[3])
 
@@ -190,7 +221,7 @@ def conv2d_input_gradient(
 ) -> Array:
     """Gradient of the input: each output's gradient goes back through its window."""
     g = channels_last(g)
-    n, c, h, w = input_shape
+    n, c, h, _ = input_shape
     o, cg, kh, kw = weight.shape
     ho, wo = g.shape[2:]
     gx = empty_channels_last(input_shape, g.dtype)
@@ -201,8 +232,11 @@ def conv2d_input_gradient(
 
     (top, bottom), (left, right) = padding
     reach = (dilation[0] * (kh - 1), dilation[1] * (kw - 1))
-    if stride == (1, 1) and max(top, bottom) <= reach[0] and max(left, right) <= reach[1]:
-        # At stride 1 it is itself a convolution: filters turned by 180 degrees, C and O exchanged.
+    fits = max(top, bottom) <= reach[0] and max(left, right) <= reach[1]
+    if stride == (1, 1) and fits and n * ho * wo > o:
+        # At stride 1 it is itself a convolution: filters turned by 180 degrees, C and O
+        # exchanged.  (With fewer pixels than channels, turning the filters costs more than
+        # folding does.)
         turned = weight.reshape(groups, o // groups, cg, kh, kw)[..., ::-1, ::-1]
         turned = turned.transpose(0, 2, 1, 3, 4).reshape(c, o // groups, kh, kw)
         back = ((reach[0] - top, reach[0] - bottom), (reach[1] - left, reach[1] - right))
@@ -210,7 +244,7 @@ def conv2d_input_gradient(
 
     gx[...] = 0
     filters = _filters(weight, groups)
-    geometry = ((kh, kw), stride, top, left, dilation)
+    geometry: Geometry = ((kh, kw), stride, top, left, dilation)
     per_image = ho * wo
 
     def images(start: int, stop: int) -> None:
@@ -241,21 +275,26 @@ def conv2d_weight_gradient(
     groups: int,
 ) -> Array:
     """Gradient of the weight: products of windows and output gradients, summed over places."""
-    g, x = channels_last(g), channels_last(x)
+    g = channels_last(g)
     o, c, kh, kw = weight_shape
     n, _, ho, wo = g.shape
     gw = empty_channels_last(weight_shape, g.dtype)
     gw_flat = gw.transpose(0, 2, 3, 1).reshape(o, -1)
-    g_flat, nhwc = g.transpose(0, 2, 3, 1).reshape(-1, o), x.transpose(0, 2, 3, 1)
+    g_flat, nhwc = g.transpose(0, 2, 3, 1).reshape(-1, o), nhwc_of(x)
     if _is_pointwise((kh, kw), stride, padding) and groups == 1:
         gemm(g_flat.T, nhwc.reshape(-1, c), gw_flat)
         return gw
 
     k = kh * kw * c
-    geometry = ((kh, kw), stride, padding[0][0], padding[1][0], dilation)
+    geometry: Geometry = ((kh, kw), stride, padding[0][0], padding[1][0], dilation)
     pixels = n * ho * wo
     per_tile = max(_FEWEST_PIXELS, _TILE_BYTES // max(1, k * x.itemsize))
     og = o // groups
+    if groups == 1 and pixels <= per_tile:
+        tile = _tile(pixels, k, x.dtype)
+        parallel_for(_unfold_part, pixels, nhwc, tile, ho, wo, *geometry, grain=32)
+        gemm(g_flat.T, tile, gw_flat)
+        return gw
     partial = np.zeros((_PARTS, o, k), g.dtype)
 
     def parts(start: int, stop: int) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
-from lucid.kernels.layout import Array
+from lucid.kernels.compiled.jit import Array, dense, kernel
 from lucid.kernels.threads import parallel_for
 
 
-@njit(nogil=True, cache=True)
+@kernel
 def _erf(start, stop, x, y):  # type: ignore[no-untyped-def]
     for i in range(start, stop):
         y[i] = math.erf(x[i])
@@ -19,7 +18,7 @@ def _erf(start, stop, x, y):  # type: ignore[no-untyped-def]
 
 def erf(x: Array) -> Array:
     """The error function of every element."""
-    line = np.ascontiguousarray(x).reshape(-1)
+    line = dense(x).reshape(-1)
     y = np.empty_like(line)
     parallel_for(_erf, line.size, line, y, grain=4096)
     return y.reshape(x.shape)
