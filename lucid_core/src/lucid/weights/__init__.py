@@ -1,0 +1,31 @@
+"""Weight files: safetensors and ``.npz``, saved atomically, read without trust.
+
+``entries``             what may stand in a file: names, element types, metadata, the digest
+``safetensors_format``  arrays to and from safetensors
+``npz_format``          arrays to and from ``.npz``
+``atomic``              the old file or the new one, never a part
+``files``               ``save`` and ``load``: the four above together
+``whole_models``        ``save_model`` and ``load_model``: one file rebuilds a model
+"""
+
+from lucid.weights.atomic import atomic_write
+from lucid.weights.files import load, read_metadata, save
+from lucid.weights.whole_models import (
+    ModelMetadata,
+    load_model,
+    load_weights,
+    model_metadata,
+    save_model,
+)
+
+__all__ = [
+    "ModelMetadata",
+    "atomic_write",
+    "load",
+    "load_model",
+    "load_weights",
+    "model_metadata",
+    "read_metadata",
+    "save",
+    "save_model",
+]

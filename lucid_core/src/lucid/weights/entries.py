@@ -1,0 +1,125 @@
+"""What may stand in a weight file, whatever its format: names, element types, text, digest."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: Element types by their safetensors name; files hold them little-endian.
+DTYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    "U8": np.dtype("<u1"),
+    "I8": np.dtype("<i1"),
+    "U16": np.dtype("<u2"),
+    "I16": np.dtype("<i2"),
+    "F16": np.dtype("<f2"),
+    "U32": np.dtype("<u4"),
+    "I32": np.dtype("<i4"),
+    "F32": np.dtype("<f4"),
+    "U64": np.dtype("<u8"),
+    "I64": np.dtype("<i8"),
+    "F64": np.dtype("<f8"),
+}
+CODES: dict[np.dtype[Any], str] = {dtype: code for code, dtype in DTYPES.items()}
+
+#: Metadata key of the digest.
+DIGEST = "lucid.sha256"
+#: The name under which formats keep metadata, which therefore no tensor may have.
+METADATA = "__metadata__"
+
+_MAX_NDIM = 32
+
+
+class MalformedError(Exception):
+    """Something in a weight file is not as it must be; whoever knows the path turns it
+    into a :class:`lucid.WeightFileError`."""
+
+
+def check_name(name: object) -> str:
+    """Return a tensor's name if it is one that may be read and written.
+
+    Names become member names of archives, directories and messages on terminals
+    elsewhere, so what could climb out of a directory or hide is refused.
+    """
+    if not isinstance(name, str) or not name:
+        raise MalformedError(f"a tensor's name must be a non-empty string, got {name!r}")
+    if name == METADATA:
+        raise MalformedError(f"{METADATA!r} is not allowed as a tensor's name")
+    if name.startswith("/") or "\\" in name or ".." in name.split("/"):
+        raise MalformedError(f"the tensor name {name!r} looks like a path")
+    # Cc: control characters; Cs: halves of a surrogate pair, which UTF-8 cannot hold.
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in name):
+        raise MalformedError(f"the tensor name {name!r} holds control characters")
+    return name
+
+
+def check_shape(name: str, shape: object, itemsize: int) -> tuple[tuple[int, ...], int]:
+    """Return ``(shape, bytes)`` of a tensor if NumPy can have an array of that shape."""
+    if not isinstance(shape, list | tuple) or not all(type(n) is int and n >= 0 for n in shape):
+        raise MalformedError(f"tensor {name!r} has the shape {shape!r}, expected sizes >= 0")
+    # NumPy leaves out axes of length 0 when it asks whether an array is too big.
+    extent = math.prod(max(n, 1) for n in shape) * itemsize
+    if len(shape) > _MAX_NDIM or extent >= 2**63:
+        raise MalformedError(f"tensor {name!r} declares the impossible shape {tuple(shape)}")
+    return tuple(shape), 0 if 0 in shape else extent
+
+
+def check_bools(name: str, array: Array) -> None:
+    """Refuse bytes other than 0 and 1 in a bool array: NumPy computes nonsense with them."""
+    if array.dtype == np.bool_ and array.size and array.view(np.uint8).max() > 1:
+        raise MalformedError(f"tensor {name!r} is BOOL but holds bytes other than 0 and 1")
+
+
+def check_metadata(metadata: object) -> dict[str, str]:
+    """Return metadata if it maps strings to strings."""
+    if not isinstance(metadata, dict):
+        raise MalformedError(f"the metadata must map strings to strings, got {metadata!r:.60}")
+    for key, value in metadata.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise MalformedError(
+                f"the metadata must map strings to strings, got {key!r:.60}: {value!r:.60}"
+            )
+    return metadata
+
+
+def raw_bytes(array: Array) -> memoryview:
+    """The elements of an array in C order as bytes; a copy only where the layout asks for one."""
+    # asarray, not ascontiguousarray: the latter gives a 0-d array an axis.
+    return np.asarray(array, order="C").reshape(-1).view(np.uint8).data
+
+
+def digest(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> str:
+    """SHA-256 over everything that a file says: names, types, shapes, values and metadata.
+
+    The same in every format and for every order of the entries.
+    """
+    sha = hashlib.sha256()
+
+    def add(text: str) -> None:
+        # With its length before it no two sequences of texts give the same bytes.
+        encoded = text.encode("utf-8", "surrogatepass")
+        sha.update(len(encoded).to_bytes(8, "little") + encoded)
+
+    for key in sorted(metadata):
+        if key != DIGEST:
+            add(key)
+            add(metadata[key])
+    for name in sorted(arrays):
+        array = arrays[name]
+        add(name)
+        add(f"{CODES[array.dtype]} {array.shape}")
+        sha.update(raw_bytes(array))
+    return sha.hexdigest()
+
+
+def check_digest(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+    """Compare what was read with the digest in the metadata, if there is one."""
+    if DIGEST in metadata and digest(arrays, metadata) != metadata[DIGEST]:
+        raise MalformedError("the contents do not match their digest: damaged, or changed by hand")

@@ -1,0 +1,191 @@
+"""``save`` and ``load``: state dicts to and from files, the format chosen by the name."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import BinaryIO
+
+import numpy as np
+
+from lucid.errors import WeightFileError
+from lucid.tensor import Tensor
+from lucid.weights import npz_format, safetensors_format
+from lucid.weights.atomic import atomic_write
+from lucid.weights.entries import (
+    CODES,
+    DIGEST,
+    Array,
+    MalformedError,
+    check_digest,
+    check_name,
+    digest,
+)
+
+__all__ = ["load", "read_metadata", "save"]
+
+StrPath = str | os.PathLike[str]
+
+_PICKLES = (".pth", ".pt", ".ckpt", ".bin", ".pkl", ".pickle")
+_RESERVED = "lucid."
+
+
+def save(
+    state_dict: Mapping[str, Tensor | Array],
+    path: StrPath,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Save tensors by name.
+
+    The file appears whole or not at all: an existing one is replaced in one
+    step, and a crash at any moment leaves the old one.  It carries a SHA-256
+    digest of its contents, which :func:`load` checks.
+
+    Parameters
+    ----------
+    state_dict : mapping of str to Tensor or numpy.ndarray
+        What to save, for example ``model.state_dict()``.  Any memory layout;
+        bool, integers and floats of 8 to 64 bits.  An array that stands under
+        two names is stored under both.
+    path : path-like
+        ``.npz`` gives NumPy's format; every other suffix safetensors, usually
+        ``.safetensors``.  Suffixes of pickled checkpoints are refused.
+    metadata : mapping of str to str, optional
+        Text to store beside the tensors; see :func:`read_metadata`.  Keys that
+        begin with ``lucid.`` are reserved.
+
+    Raises
+    ------
+    WeightFileError
+        If a name cannot be stored (empty, ``__metadata__``, a path such as
+        ``../x``, control characters) or the suffix belongs to pickled files.
+    TypeError
+        If a value is no array of numbers, or metadata are no text.
+    """
+    for key in metadata or ():
+        if isinstance(key, str) and key.startswith(_RESERVED):
+            raise ValueError(f"metadata keys that begin with {_RESERVED!r} are reserved: {key!r}")
+    write_file(path, state_dict, metadata or {})
+
+
+def load(path: StrPath) -> dict[str, Tensor]:
+    """Load the tensors of a weight file.
+
+    Nothing in the file is executed, and no declared size is believed before it
+    has been held against the size of the file.
+
+    Parameters
+    ----------
+    path : path-like
+        A safetensors or ``.npz`` file, of Lucid or of any other library.
+
+    Returns
+    -------
+    dict of str to Tensor
+        In the file's order, each with memory of its own.  bfloat16 becomes
+        float32, everything else keeps its element type.
+
+    Raises
+    ------
+    WeightFileError
+        If the file is damaged, truncated, hostile or of an unknown format.
+    FileNotFoundError
+        If there is no such file.
+    """
+    return {name: Tensor(array) for name, array in read_file(path)[0].items()}
+
+
+def read_metadata(path: StrPath) -> dict[str, str]:
+    """Read the text that stands beside the tensors of a weight file.
+
+    The tensors themselves are not read, and so the digest is not checked.
+
+    Parameters
+    ----------
+    path : path-like
+        A safetensors or ``.npz`` file.
+
+    Returns
+    -------
+    dict of str to str
+        Empty if the file carries none.  Keys that begin with ``lucid.`` are
+        Lucid's own.
+
+    Raises
+    ------
+    WeightFileError
+        If the file is damaged, truncated, hostile or of an unknown format.
+    FileNotFoundError
+        If there is no such file.
+    """
+    try:
+        with _opened(path) as file:
+            metadata: dict[str, str] = _format_of(path).read_metadata(file, _size_of(file))
+            return metadata
+    except MalformedError as error:
+        raise WeightFileError(f"{os.fspath(path)}: {error}") from None
+
+
+def write_file(
+    path: StrPath, values: Mapping[str, Tensor | Array], metadata: Mapping[str, str]
+) -> None:
+    """:func:`save` without the restriction on metadata keys."""
+    for key, text in metadata.items():
+        if not isinstance(key, str) or not isinstance(text, str):
+            raise TypeError(f"metadata must map str to str, got {key!r}: {text!r:.60}")
+    try:
+        form = _format_of(path)
+        arrays = {check_name(name): _storable(name, value) for name, value in values.items()}
+        signed = {**metadata, DIGEST: digest(arrays, metadata)}
+        with atomic_write(path) as file:
+            form.write(file, arrays, signed)
+    except MalformedError as error:
+        raise WeightFileError(f"cannot save {os.fspath(path)}: {error}") from None
+
+
+def read_file(path: StrPath) -> tuple[dict[str, Array], dict[str, str]]:
+    """Read ``(arrays, metadata)`` of a weight file in one go, digest checked."""
+    try:
+        with _opened(path) as file:
+            arrays, metadata = _format_of(path).read(file, _size_of(file))
+        check_digest(arrays, metadata)
+    except MalformedError as error:
+        raise WeightFileError(f"{os.fspath(path)}: {error}") from None
+    return arrays, metadata
+
+
+def _format_of(path: StrPath) -> ModuleType:
+    suffix = Path(path).suffix.lower()
+    if suffix in _PICKLES:
+        raise MalformedError(
+            f"{suffix} files are pickles, which may run code; supported are .safetensors and .npz"
+        )
+    return npz_format if suffix == ".npz" else safetensors_format
+
+
+def _storable(name: str, value: Tensor | Array) -> Array:
+    array = value.data if isinstance(value, Tensor) else value
+    if not isinstance(array, np.ndarray):
+        raise TypeError(
+            f"{name!r} must be a Tensor or numpy.ndarray to be saved, got {type(value).__name__}"
+        )
+    little = array.dtype.newbyteorder("<")
+    if little not in CODES:
+        known = ", ".join(dtype.name for dtype in CODES)
+        raise TypeError(f"{name!r} has dtype {array.dtype}, which cannot be saved; {known} can")
+    return array.astype(little, copy=False)
+
+
+def _opened(path: StrPath) -> BinaryIO:
+    # Asked before opening: to open a named pipe would wait for its writer.
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a directory is an error already
+        raise MalformedError("is no regular file")
+    return open(path, "rb")
+
+
+def _size_of(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size

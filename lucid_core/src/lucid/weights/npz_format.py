@@ -1,0 +1,203 @@
+"""NumPy's ``.npz``: a zip archive of ``.npy`` members.  Read and written without pickles.
+
+``numpy.load`` would allocate whatever a member declares; here declarations are
+held against the size of the file first.  Metadata stand in a member of their own.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import struct
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import IO, BinaryIO
+
+import numpy as np
+
+from lucid.weights.entries import (
+    CODES,
+    METADATA,
+    Array,
+    MalformedError,
+    check_bools,
+    check_metadata,
+    check_name,
+    check_shape,
+    raw_bytes,
+)
+
+_SUFFIX = ".npy"
+_METADATA_MEMBER = f"{METADATA}.json"
+_MAX_NPY_HEADER = 10_000
+# Weights hardly compress; what inflates a hundredfold beyond this much is no weight file.
+_FREE_INFLATION = 16 * 2**20
+_MAX_RATIO = 100
+#: What an .npy header may call its element type, in either byte order.
+_DESCRIPTIONS = {
+    dtype.str: dtype
+    for known in CODES
+    for dtype in (known.newbyteorder("<"), known.newbyteorder(">"))
+}
+_DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    KeyError,
+    NotImplementedError,  # zip features that Python does not know
+    OSError,  # a seek to where no file can be
+    OverflowError,
+    RuntimeError,  # encrypted members
+    ValueError,
+)
+
+
+def write(file: BinaryIO, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+    """Write arrays (checked before, see ``files``) and metadata, uncompressed."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        if metadata:
+            text = json.dumps(dict(metadata), ensure_ascii=False)
+            archive.writestr(_new_member(_METADATA_MEMBER), text.encode())
+        for name, array in arrays.items():
+            with archive.open(_new_member(name + _SUFFIX), "w", force_zip64=True) as member:
+                header = {
+                    "descr": np.lib.format.dtype_to_descr(array.dtype),
+                    "fortran_order": False,
+                    "shape": array.shape,
+                }
+                np.lib.format.write_array_header_1_0(member, header)
+                member.write(raw_bytes(array))
+
+
+def _new_member(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name)  # dated 1980, always: equal weights give equal files
+    info.external_attr = 0o644 << 16
+    return info
+
+
+def read(file: BinaryIO, size: int) -> tuple[dict[str, Array], dict[str, str]]:
+    """Read ``(arrays, metadata)`` from a file of ``size`` bytes.
+
+    Raises
+    ------
+    MalformedError
+        If the archive is damaged, holds anything but plain arrays, or declares
+        more than its size can mean.
+    """
+    with _opened(file, size) as (archive, members):
+        metadata = _metadata(archive, members)
+        arrays = {}
+        for name, info in members.items():
+            if name != METADATA:
+                with archive.open(info) as member:
+                    arrays[name] = _read_npy(member, name, info.file_size)
+        return arrays, metadata
+
+
+def read_metadata(file: BinaryIO, size: int) -> dict[str, str]:
+    """Read the metadata alone."""
+    with _opened(file, size) as (archive, members):
+        return _metadata(archive, members)
+
+
+@contextmanager
+def _opened(
+    file: BinaryIO, size: int
+) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            yield archive, _members(archive, size)
+    except _DAMAGE as error:
+        raise MalformedError(f"damaged or no .npz file: {error}") from None
+
+
+def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    """The members by tensor name; the metadata's under METADATA."""
+    infos = archive.infolist()
+    members: dict[str, zipfile.ZipInfo] = {}
+    for info in infos:
+        if re.search(r"(^|/)data\.pkl$", info.filename):
+            raise MalformedError("is a PyTorch checkpoint, not an .npz file")
+        if info.filename == _METADATA_MEMBER:
+            name = METADATA
+        elif info.filename.endswith(_SUFFIX):
+            name = check_name(info.filename.removesuffix(_SUFFIX))
+        else:
+            raise MalformedError(f"member {info.filename!r} is no .npy array")
+        if name in members:
+            raise MalformedError(f"has the member {info.filename!r} twice")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise MalformedError(f"member {info.filename!r} is compressed in an unknown way")
+        if info.compress_type == zipfile.ZIP_STORED and info.file_size != info.compress_size:
+            raise MalformedError(f"member {info.filename!r} contradicts itself about its size")
+        members[name] = info
+    packed = sum(info.compress_size for info in infos)
+    unpacked = sum(info.file_size for info in infos)
+    if packed > size:
+        raise MalformedError(f"truncated: members declare {packed} bytes, the file has {size}")
+    if unpacked > _FREE_INFLATION + _MAX_RATIO * packed:
+        raise MalformedError(f"would inflate from {packed} to {unpacked} bytes: a zip bomb?")
+    return members
+
+
+def _metadata(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo]) -> dict[str, str]:
+    if METADATA not in members:
+        return {}
+    try:
+        return check_metadata(json.loads(archive.read(members[METADATA]).decode("utf-8")))
+    except RecursionError as error:
+        raise MalformedError(f"the metadata are no valid JSON: {error}") from None
+
+
+def _read_npy(member: IO[bytes], name: str, size: int) -> Array:
+    dtype, fortran, shape, used = _read_npy_header(member, name)
+    shape, nbytes = check_shape(name, shape, dtype.itemsize)
+    if nbytes != size - used:
+        raise MalformedError(
+            f"tensor {name!r} of dtype {dtype} and shape {shape} takes {nbytes} bytes, "
+            f"its member holds {size - used}"
+        )
+    array: Array = np.empty(nbytes // dtype.itemsize, dtype)
+    target, filled = array.view(np.uint8).data, 0
+    while filled < nbytes:
+        count = member.readinto(target[filled:])  # type: ignore[attr-defined]
+        if not count:
+            raise MalformedError(f"truncated in the data of tensor {name!r}")
+        filled += count
+    member.read(1)  # at the end of a member zipfile compares the CRC
+    check_bools(name, array)
+    array = array.astype(dtype.newbyteorder("="), copy=False)
+    return np.asarray(array.reshape(shape, order="F" if fortran else "C"), order="C")
+
+
+def _read_npy_header(
+    member: IO[bytes], name: str
+) -> tuple[np.dtype[np.generic], bool, object, int]:
+    """Return dtype, whether in Fortran order, shape, and the header's length in bytes."""
+    start = member.read(8)
+    width = {b"\x93NUMPY\x01\x00": 2, b"\x93NUMPY\x02\x00": 4, b"\x93NUMPY\x03\x00": 4}.get(start)
+    if width is None:
+        raise MalformedError(f"member of tensor {name!r} is no .npy array")
+    length = int.from_bytes(member.read(width), "little")
+    if length > _MAX_NPY_HEADER:
+        raise MalformedError(f"tensor {name!r} has an .npy header of {length} bytes")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python's compiler, about odd literals
+            header = ast.literal_eval(member.read(length).decode("latin-1").strip())
+        descr, fortran, shape = header["descr"], header["fortran_order"], header["shape"]
+    except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError):
+        raise MalformedError(f"tensor {name!r} has a damaged .npy header") from None
+    if not isinstance(descr, str) or descr not in _DESCRIPTIONS:
+        raise MalformedError(
+            f"tensor {name!r} has elements of type {descr!r:.60}; only plain numbers and bools "
+            "are read, no objects, text or records"
+        )
+    if not isinstance(fortran, bool):
+        raise MalformedError(f"tensor {name!r} has a damaged .npy header")
+    return _DESCRIPTIONS[descr], fortran, shape, 8 + width + length

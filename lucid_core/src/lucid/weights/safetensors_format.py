@@ -1,0 +1,190 @@
+"""The safetensors format: eight bytes of length, a JSON header, the elements.
+
+The format is small enough to be read and written here directly, which lets
+every size in the header be held against the real size of the file *before*
+anything is allocated, lets arrays be read straight into place and written
+without a second copy of all of them, and makes equal weights equal files.
+https://huggingface.co/docs/safetensors/index#format
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from lucid.weights.entries import (
+    CODES,
+    DTYPES,
+    METADATA,
+    Array,
+    MalformedError,
+    check_bools,
+    check_metadata,
+    check_name,
+    check_shape,
+    raw_bytes,
+)
+
+# Headers of real models are far below 1 MiB; JSON takes some 20 times its size when parsed.
+_MAX_HEADER = 16 * 2**20
+_ALIGNMENT = 8
+_BF16 = "BF16"
+
+
+@dataclass(frozen=True)
+class _Entry:
+    name: str
+    code: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def write(file: BinaryIO, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+    """Write arrays (checked before, see ``files``) and metadata.
+
+    The header lists the arrays in the order given; their elements stand by
+    falling element size, so that each array is aligned for those who map files.
+    """
+    by_size = sorted(arrays, key=lambda name: -arrays[name].itemsize)
+    offsets, position = {}, 0
+    for name in by_size:
+        end = position + arrays[name].nbytes
+        offsets[name] = [position, end]
+        position = end
+    header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
+    for name, array in arrays.items():
+        header[name] = {
+            "dtype": CODES[array.dtype],
+            "shape": list(array.shape),
+            "data_offsets": offsets[name],
+        }
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    if len(text) > _MAX_HEADER:
+        raise MalformedError(f"the header would take {len(text)} bytes, at most {_MAX_HEADER}")
+    file.write(len(text).to_bytes(8, "little"))
+    file.write(text)
+    for name in by_size:
+        file.write(raw_bytes(arrays[name]))
+
+
+def read(file: BinaryIO, size: int) -> tuple[dict[str, Array], dict[str, str]]:
+    """Read ``(arrays, metadata)`` from a file of ``size`` bytes, positioned at its start.
+
+    Raises
+    ------
+    MalformedError
+        If anything deviates from the format.
+    """
+    entries, metadata, start = _read_header(file, size)
+    arrays: dict[str, Array] = dict.fromkeys((entry.name for entry in entries), np.empty(0))
+    for entry in sorted(entries, key=lambda entry: entry.begin):
+        file.seek(start + entry.begin)
+        arrays[entry.name] = _read_array(file, entry)
+    return arrays, metadata
+
+
+def read_metadata(file: BinaryIO, size: int) -> dict[str, str]:
+    """Read the metadata alone, after the same checks of the header as :func:`read`."""
+    return _read_header(file, size)[1]
+
+
+def _read_header(file: BinaryIO, size: int) -> tuple[list[_Entry], dict[str, str], int]:
+    prefix = file.read(8)
+    if len(prefix) < 8:
+        raise MalformedError(f"{size} bytes are too few for a safetensors file")
+    length = int.from_bytes(prefix, "little")
+    if length > size - 8:
+        hint = ""
+        if prefix.startswith(b"PK"):
+            hint = "; it begins like an .npz file or a PyTorch checkpoint"
+        raise MalformedError(
+            f"truncated, or no safetensors file: declares a header of {length} bytes, "
+            f"{size - 8} are left{hint}"
+        )
+    if length > _MAX_HEADER:
+        raise MalformedError(f"declares a header of {length} bytes, at most {_MAX_HEADER}")
+    header = _parse_json(file.read(length))
+    metadata = check_metadata(header.pop(METADATA, {}))
+    entries = [_entry(check_name(name), value) for name, value in header.items()]
+    _check_layout(entries, size - 8 - length)
+    return entries, metadata, 8 + length
+
+
+def _parse_json(text: bytes) -> dict[str, Any]:
+    if not text.startswith(b"{"):
+        raise MalformedError("no safetensors file: its header does not begin with '{'")
+    try:
+        header = json.loads(text.decode("utf-8"), object_pairs_hook=_distinct)
+    except (ValueError, RecursionError) as error:  # both JSON and UTF-8 errors are ValueErrors
+        raise MalformedError(f"the header is no valid JSON: {error}") from None
+    assert isinstance(header, dict)  # nothing else begins with {
+    return header
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in result:
+            raise MalformedError(f"the header has the key {name!r} twice")
+        result[name] = value
+    return result
+
+
+def _entry(name: str, value: object) -> _Entry:
+    if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
+        raise MalformedError(
+            f"tensor {name!r} must be described by dtype, shape and data_offsets, "
+            f"got {value!r:.100}"
+        )
+    code, offsets = value["dtype"], value["data_offsets"]
+    if code != _BF16 and (not isinstance(code, str) or code not in DTYPES):
+        supported = ", ".join([*DTYPES, _BF16])
+        raise MalformedError(f"tensor {name!r} has dtype {code!r:.40}, supported are {supported}")
+    itemsize = 2 if code == _BF16 else DTYPES[code].itemsize
+    shape, nbytes = check_shape(name, value["shape"], itemsize)
+    if (
+        not isinstance(offsets, list)
+        or len(offsets) != 2
+        or not all(type(offset) is int and offset >= 0 for offset in offsets)
+        or offsets[1] - offsets[0] != nbytes
+    ):
+        raise MalformedError(
+            f"tensor {name!r} of dtype {code} and shape {shape} takes {nbytes} bytes, "
+            f"which its data_offsets {offsets!r:.60} do not span"
+        )
+    return _Entry(name, code, shape, offsets[0], offsets[1])
+
+
+def _check_layout(entries: list[_Entry], available: int) -> None:
+    """The elements must cover the rest of the file: no gap, no overlap, nothing after them."""
+    position = 0
+    for entry in sorted(entries, key=lambda entry: (entry.begin, entry.end)):
+        if entry.begin != position:
+            raise MalformedError(
+                f"the data of tensor {entry.name!r} begin at byte {entry.begin}, "
+                f"expected at {position}: overlapping or missing data"
+            )
+        position = entry.end
+    if position != available:
+        kind = "truncated" if position > available else "has bytes that belong to no tensor"
+        raise MalformedError(f"{kind}: tensors declare {position} bytes, there are {available}")
+
+
+def _read_array(file: BinaryIO, entry: _Entry) -> Array:
+    dtype = np.dtype("<u2") if entry.code == _BF16 else DTYPES[entry.code]
+    array: Array = np.empty(entry.shape, dtype)
+    if array.size:
+        target = array.reshape(-1).view(np.uint8).data
+        # The size was checked, but the file may be cut while it is read.
+        if file.readinto(target) != len(target):  # type: ignore[attr-defined]
+            raise MalformedError(f"truncated in the data of tensor {entry.name!r}")
+    if entry.code == _BF16:  # the upper half of a float32
+        array = (array.astype("<u4") << 16).view("<f4")
+    check_bools(entry.name, array)
+    return array

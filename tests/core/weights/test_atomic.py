@@ -1,0 +1,81 @@
+"""A file is replaced whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+import pytest
+
+from lucid.weights import atomic_write
+
+
+def test_the_new_content_takes_the_place_of_the_old(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with atomic_write(path) as file:
+        file.write(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, error):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+
+    def write():
+        with atomic_write(path) as file:
+            file.write(b"new")
+            raise error
+
+    with pytest.raises(error):
+        write()
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_link_stays_and_its_target_is_replaced(tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "third").write_bytes(b"old")
+    (tmp_path / "last").symlink_to("runs/third")
+    with atomic_write(tmp_path / "last") as file:
+        file.write(b"new")
+    assert (tmp_path / "last").is_symlink()
+    assert (tmp_path / "runs" / "third").read_bytes() == b"new"
+
+
+def test_the_file_has_the_usual_permissions(tmp_path):
+    (tmp_path / "plain").write_bytes(b"")
+    with atomic_write(tmp_path / "file") as file:
+        file.write(b"new")
+    modes = {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("plain", "file")}
+    assert len(modes) == 1
+
+
+def test_temporaries_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
+    path = tmp_path / "file"
+    with atomic_write(path) as slower:
+        (alive,) = os.listdir(tmp_path)
+        (tmp_path / ".file.0123456789abcdef.tmp").write_bytes(b"left by a crash")
+        (tmp_path / ".file2.0123456789abcdef.tmp").write_bytes(b"of another file")
+        with atomic_write(path) as faster:
+            faster.write(b"faster")
+        assert set(os.listdir(tmp_path)) == {alive, "file", ".file2.0123456789abcdef.tmp"}
+        slower.write(b"slower")
+    assert path.read_bytes() == b"slower"
+
+
+def test_where_nothing_can_be_written_the_error_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no directory .*nowhere"):
+        atomic_write(tmp_path / "nowhere" / "file").__enter__()
+    with pytest.raises(IsADirectoryError, match="is a directory"):
+        atomic_write(tmp_path).__enter__()
+
+
+def test_a_long_name_is_no_hindrance(tmp_path):
+    path = tmp_path / ("n" * 250)
+    with atomic_write(path) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"new"
