@@ -1,0 +1,186 @@
+"""The commands of the core: what models there are, and what they are made of."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+import lucid
+from lucid.cli.group import LucidGroup
+from lucid.errors import PluginWarning
+
+__all__ = ["cli"]
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON instead of text.")
+
+
+@click.group(
+    cls=LucidGroup,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Lucid: a zoo of models from plugins, trained and run on ordinary CPUs.",
+)
+@click.version_option(lucid.__version__, prog_name="lucid", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Root of the command line; ``--debug`` is taken out by :mod:`lucid.cli.entry`."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@cli.result_callback()
+def _no_exit_code(result: object, **parameters: object) -> None:
+    """Drop what a command returned, which click would hand on as if it were an exit code."""
+
+
+@cli.command()
+@click.argument("patterns", metavar="[PATTERN]...", nargs=-1)
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave these names out.")
+@click.option("--task", multiple=True, metavar="PATTERN", help="Models for this task.")
+@click.option("--family", multiple=True, metavar="PATTERN", help="Models of this family.")
+@click.option("--plugin", multiple=True, metavar="PATTERN", help="Models of this distribution.")
+@_as_json
+def models(
+    patterns: tuple[str, ...],
+    exclude: tuple[str, ...],
+    task: tuple[str, ...],
+    family: tuple[str, ...],
+    plugin: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """List the models that are installed.
+
+    PATTERN is a shell pattern such as 'resnet_*'; quote it.
+    """
+    names = lucid.models.list_models(
+        patterns or "*",
+        exclude=exclude,
+        task=task or None,
+        family=family or None,
+        plugin=plugin or None,
+    )
+    infos = [lucid.models.model_info(name) for name in names]
+    if as_json:
+        _write_json([dataclasses.asdict(info) for info in infos])
+        return
+    if not infos:
+        _say_why_none()
+        return
+    rows = [("NAME", "TASK", "FAMILY", "PARAMETERS", "PLUGIN")]
+    rows += [
+        (info.name, info.task, info.family, _count(info.total_parameters), info.distribution or "-")
+        for info in infos
+    ]
+    _write_table(rows, right=(3,))
+
+
+def _say_why_none() -> None:
+    from lucid.models.suggestions import how_to_get_models
+
+    total = len(lucid.models.list_models())
+    if total:
+        click.echo(f"no model matches; {total} are installed, 'lucid models' lists them", err=True)
+    else:
+        click.echo(how_to_get_models(), err=True)
+
+
+@cli.command()
+@click.argument("name")
+@_as_json
+def info(name: str, as_json: bool) -> None:
+    """Show what is known of the model NAME."""
+    found = lucid.models.model_info(name)
+    if as_json:
+        _write_json(dataclasses.asdict(found))
+        return
+    origin = found.origin if found.distribution else f"registered in {found.source}"
+    _write_table(
+        [
+            ("name", found.name),
+            ("summary", found.summary),
+            ("task", found.task),
+            ("family", found.family),
+            ("parameters", _count(found.total_parameters)),
+            ("input shape", str(found.input_shape)),
+            ("builder", found.builder),
+            ("plugin", origin),
+        ]
+    )
+
+
+@cli.command()
+@_as_json
+def plugins(as_json: bool) -> None:
+    """List the plugins, and why a failing one could not be loaded."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PluginWarning)  # the table says it
+        found = lucid.models.list_plugins()
+    if as_json:
+        _write_json([dataclasses.asdict(plugin) for plugin in found])
+        return
+    if not found:
+        _say_why_none()
+        return
+    rows = [("PLUGIN", "DISTRIBUTION", "VERSION", "MODELS", "STATUS")]
+    rows += [
+        (
+            plugin.name,
+            plugin.distribution,
+            plugin.version,
+            str(len(plugin.models)),
+            "loaded" if plugin.error is None else f"failed: {plugin.error}",
+        )
+        for plugin in found
+    ]
+    _write_table(rows, right=(3,))
+
+
+@cli.command()
+@click.argument("name")
+@click.option("--input", "shape", metavar="1,3,224,224", help="Shape to run the model with.")
+@_as_json
+def summary(name: str, shape: str | None, as_json: bool) -> None:
+    """Show the layers of the model NAME with shapes, parameters and multiply-adds."""
+    input_shape = lucid.models.model_info(name).input_shape if shape is None else _parse(shape)
+    found = lucid.models.summarize(lucid.models.create_model(name), input_shape)
+    if as_json:
+        _write_json(dataclasses.asdict(found))
+    else:
+        click.echo(str(found))
+
+
+def _parse(text: str) -> tuple[int, ...]:
+    try:
+        shape = tuple(int(length) for length in text.replace("x", ",").split(","))
+    except ValueError:
+        shape = ()
+    if not shape or min(shape) < 1:
+        raise click.BadParameter(
+            f"expected positive integers such as 1,3,224,224, got {text!r}", param_hint="--input"
+        )
+    return shape
+
+
+def _count(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
+
+
+def _write_json(data: Any) -> None:
+    click.echo(json.dumps(data, indent=2))
+
+
+def _write_table(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> None:
+    """Write aligned columns, those in `right` to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        click.echo("  ".join(cells).rstrip())

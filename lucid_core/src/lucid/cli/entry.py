@@ -1,0 +1,87 @@
+"""Running the command line: one line per error, an exit code, no traceback."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from lucid.errors import LucidError, PluginWarning
+
+__all__ = ["run"]
+
+_BAD_INPUT = 2
+_FAILED = 1
+_INTERRUPTED = 130
+
+#: What a user's input raises: the message says what to change.
+_INPUT_ERRORS = (LucidError, ValueError, OSError)
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run ``lucid`` with `arguments` (those of the process by default); return the exit code."""
+    from lucid.cli.commands import cli
+
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug, given = _take_debug(given)
+    try:
+        with _plain_warnings():
+            code = cli.main(args=given, prog_name="lucid", standalone_mode=False)
+    except KeyboardInterrupt:  # outside of click's hands
+        return _report("interrupted", _INTERRUPTED, debug)
+    except click.Abort as error:  # how click passes on Ctrl-C, and the end of input
+        if isinstance(error.__cause__, EOFError):
+            return _report("the input ended before the question was answered", _BAD_INPUT, debug)
+        return _report("interrupted", _INTERRUPTED, debug)
+    except click.ClickException as error:
+        return _report(error.format_message(), _BAD_INPUT, debug)
+    except _INPUT_ERRORS as error:
+        return _report(_describe(error), _BAD_INPUT, debug)
+    except MemoryError as error:
+        return _report(f"not enough memory {error}".rstrip(), _FAILED, debug)
+    except Exception as error:
+        hint = "" if debug else " (run again with --debug for the traceback)"
+        return _report(f"{type(error).__name__}: {_describe(error)}{hint}", _FAILED, debug)
+    return code if isinstance(code, int) else 0
+
+
+def _take_debug(arguments: list[str]) -> tuple[bool, list[str]]:
+    """Take ``--debug`` out of the arguments: it may stand anywhere before ``--``."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    kept = [argument for argument in arguments[:end] if argument != "--debug"]
+    return len(kept) < end, kept + arguments[end:]
+
+
+def _report(message: str, code: int, debug: bool) -> int:
+    """Say what went wrong on one line of stderr; with ``--debug``, where."""
+    if debug:
+        traceback.print_exc()
+    click.echo(f"lucid: error: {' '.join(message.split())}", err=True)
+    return code
+
+
+def _describe(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error) or type(error).__name__
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Show a plugin's warning as a line for people, without file and source."""
+    usual = warnings.showwarning
+
+    def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+        if issubclass(category, PluginWarning):
+            click.echo(f"lucid: warning: {message}", err=True)
+        else:
+            usual(message, category, *place, **more)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield

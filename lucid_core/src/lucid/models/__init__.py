@@ -1,0 +1,70 @@
+"""The model zoo: what plugins and scripts registered, by name.
+
+    >>> import lucid
+    >>> model = lucid.models.create_model("resnet_18", num_classes=10)
+    >>> from lucid.models import resnet_18
+
+Plugins are discovered on the first question, not at import.  Listing models and
+asking about them imports no model code.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lucid.models.attributes import dir_of_models, install_finder, model_attribute
+from lucid.models.spec import ModelInfo, PluginInfo
+from lucid.models.zoo import (
+    create_model,
+    get_builder,
+    is_model,
+    list_models,
+    list_plugins,
+    model_info,
+    refresh,
+    register_model,
+)
+
+if TYPE_CHECKING:
+    from lucid.models.hookspecs import hookimpl, hookspec
+    from lucid.models.summary import LayerSummary, ModelSummary, summarize
+
+__all__ = [
+    "LayerSummary",
+    "ModelInfo",
+    "ModelSummary",
+    "PluginInfo",
+    "create_model",
+    "get_builder",
+    "hookimpl",
+    "hookspec",
+    "is_model",
+    "list_models",
+    "list_plugins",
+    "model_info",
+    "refresh",
+    "register_model",
+    "summarize",
+]
+
+# Not needed to list models, and not free: lucid.nn and pluggy.
+_LAZY = {
+    "LayerSummary": "lucid.models.summary",
+    "ModelSummary": "lucid.models.summary",
+    "hookimpl": "lucid.models.hookspecs",
+    "hookspec": "lucid.models.hookspecs",
+    "summarize": "lucid.models.summary",
+}
+
+install_finder()
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    return model_attribute(name)
+
+
+def __dir__() -> list[str]:
+    return dir_of_models(__all__)

@@ -1,0 +1,265 @@
+"""Finding and loading plugins: the one place that knows pluggy.
+
+Every plugin gets a plugin manager of its own.  So a plugin whose import, hook or
+signature is wrong is dropped with everything it registered and no other notices,
+and two distributions may use the same entry-point name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from lucid.errors import PluginError
+from lucid.models.metadata import (
+    Candidate,
+    check_core_requirement,
+    core_version,
+    find_candidates,
+)
+from lucid.models.spec import (
+    DEFAULT_INPUT_SHAPE,
+    ModelInfo,
+    PluginInfo,
+    canonical_distribution,
+    check_fields,
+    check_name,
+    natural_key,
+)
+
+if TYPE_CHECKING:
+    import click
+    import pluggy
+
+__all__ = ["Discovery", "Plugin", "describe_error", "discover", "strict"]
+
+
+@dataclass
+class Plugin:
+    """A plugin that was found: loaded, or with the error that kept it from loading."""
+
+    candidate: Candidate
+    models: list[ModelInfo] = field(default_factory=list)
+    error: BaseException | None = None
+    manager: pluggy.PluginManager | None = None
+
+    @property
+    def origin(self) -> str:
+        return f"{self.candidate.distribution} {self.candidate.version}"
+
+    def owns(self, place: str) -> bool:
+        """Whether a function at ``"module:qualname"`` is the plugin's to register."""
+        return self.candidate.owns(place.partition(":")[0]) or any(
+            model.builder == place for model in self.models
+        )
+
+    def info(self) -> PluginInfo:
+        """The plugin as the public sees it."""
+        return PluginInfo(
+            name=self.candidate.name,
+            distribution=self.candidate.distribution,
+            version=self.candidate.version,
+            models=tuple(sorted((model.name for model in self.models), key=natural_key)),
+            error=None if self.error is None else describe_error(self.error),
+        )
+
+    def register_commands(self, cli: click.Group) -> None:
+        """Let the plugin add its commands to `cli`; whatever it raises comes out."""
+        if self.manager is not None:
+            self.manager.hook.lucid_register_commands(cli=cli)
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What one look at the environment found.
+
+    Attributes
+    ----------
+    plugins : tuple of Plugin
+        Loaded and failed ones, ordered by distribution and entry point.
+    disabled : tuple of Candidate
+        What ``LUCID_DISABLE_PLUGINS`` keeps out.
+    """
+
+    plugins: tuple[Plugin, ...] = ()
+    disabled: tuple[Candidate, ...] = ()
+
+
+def strict() -> bool:
+    """Whether ``LUCID_STRICT_PLUGINS`` asks that a failing plugin raises."""
+    return os.environ.get("LUCID_STRICT_PLUGINS", "").strip().lower() not in ("", "0", "false")
+
+
+def _disabled_distributions() -> set[str]:
+    names = os.environ.get("LUCID_DISABLE_PLUGINS", "").split(",")
+    return {canonical_distribution(name.strip()) for name in names if name.strip()}
+
+
+def describe_error(error: BaseException) -> str:
+    """An exception on one line: its type and what it says."""
+    text = " ".join(str(error).split())
+    kind = type(error).__name__
+    if isinstance(error, PluginError) and text:
+        return text
+    return f"{kind}: {text}" if text else kind
+
+
+def discover(
+    reserved: frozenset[str],
+    check: Callable[[Plugin], None] = lambda plugin: None,
+) -> Discovery:
+    """Find and load every plugin of the environment.
+
+    Parameters
+    ----------
+    reserved : frozenset of str
+        Names no model may have.
+    check : callable, optional
+        Called with each plugin that loaded; if it raises, the plugin has failed.
+
+    Returns
+    -------
+    Discovery
+        With the plugins that failed as well as those that loaded.
+
+    Raises
+    ------
+    PluginError
+        If a plugin fails and ``LUCID_STRICT_PLUGINS`` is set.
+    """
+    unwanted = _disabled_distributions()
+    installed = core_version()
+    plugins, disabled = [], []
+    for candidate in find_candidates():
+        if canonical_distribution(candidate.distribution) in unwanted:
+            disabled.append(candidate)
+            continue
+        plugin = _load(candidate, installed, reserved, check)
+        if plugin.error is not None and strict():
+            raise PluginError(
+                f"plugin {candidate.name!r} of {plugin.origin}: {describe_error(plugin.error)}"
+            ) from plugin.error
+        plugins.append(plugin)
+    return Discovery(tuple(plugins), tuple(disabled))
+
+
+def _load(
+    candidate: Candidate,
+    installed: str | None,
+    reserved: frozenset[str],
+    check: Callable[[Plugin], None],
+) -> Plugin:
+    """Load one plugin; whatever goes wrong, short of Ctrl-C, ends up in its ``error``."""
+    known_modules = set(sys.modules)
+    registrar = _Registrar(candidate, reserved)
+    try:
+        if candidate.error is not None:
+            raise PluginError(candidate.error)
+        check_core_requirement(candidate, installed)
+        manager = _manage(candidate, _import(candidate))
+        manager.hook.lucid_register_models(register=registrar)
+        plugin = Plugin(candidate, registrar.models, manager=manager)
+        check(plugin)
+        return plugin
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        # SystemExit too: a plugin has no say in whether the program goes on.  Its
+        # module is forgotten, so that a repaired one is read after refresh().
+        module = candidate.module.partition(":")[0].strip()
+        if module not in known_modules:
+            sys.modules.pop(module, None)
+        return Plugin(candidate, error=error)
+    finally:
+        registrar.open = False
+
+
+def _import(candidate: Candidate) -> Any:
+    """Import what the entry point names: a module, or an object in one."""
+    module, _, attribute = (part.strip() for part in candidate.module.partition(":"))
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise PluginError(
+            f"its entry point {candidate.name} = {candidate.module!r} must name a module, "
+            "as in 'my_package.plugin'"
+        )
+    found: Any = importlib.import_module(module)
+    for part in attribute.split(".") if attribute else ():
+        found = getattr(found, part)
+    return found
+
+
+def _manage(candidate: Candidate, implementation: Any) -> pluggy.PluginManager:
+    """Give the plugin its manager, and check its hooks against the specifications."""
+    import pluggy
+
+    from lucid.models import hookspecs
+
+    manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
+    manager.add_hookspecs(hookspecs)
+    manager.register(implementation, name=candidate.name)
+    manager.check_pending()
+    if not manager.get_hookcallers(implementation):
+        raise PluginError(
+            f"{candidate.module} implements no hook of lucid; decorate "
+            "lucid_register_models with @lucid.hookimpl"
+        )
+    return manager
+
+
+class _Registrar:
+    """The ``register`` of one plugin: collects, and is of no use after the hook."""
+
+    def __init__(self, candidate: Candidate, reserved: frozenset[str]) -> None:
+        self.candidate = candidate
+        self.reserved = reserved
+        self.models: list[ModelInfo] = []
+        self.open = True
+
+    def __call__(
+        self,
+        name: str,
+        builder: str,
+        *,
+        task: str,
+        family: str,
+        total_parameters: int,
+        summary: str,
+        input_shape: tuple[int, ...] = DEFAULT_INPUT_SHAPE,
+        example_batch: str | None = None,
+    ) -> None:
+        if not self.open:
+            raise PluginError(
+                f"{self.candidate.distribution} registered {name!r} after its hook had returned; "
+                "register models inside lucid_register_models"
+            )
+        check_name(name, self.reserved)
+        if any(model.name == name for model in self.models):
+            raise ValueError(f"the model {name!r} is registered twice")
+        if total_parameters is None:
+            raise TypeError(f"model {name!r}: total_parameters must be an int, got None")
+        if builder is None:
+            raise TypeError(f"model {name!r}: builder must be a str, got None")
+        try:
+            fields = check_fields(
+                builder=builder,
+                task=task,
+                family=family,
+                total_parameters=total_parameters,
+                summary=summary,
+                input_shape=input_shape,
+                example_batch=example_batch,
+            )
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"model {name!r}: {error}") from None
+        self.models.append(
+            ModelInfo(
+                name=name,
+                distribution=self.candidate.distribution,
+                version=self.candidate.version,
+                **fields,
+            )
+        )

@@ -1,0 +1,248 @@
+"""Installed distributions: which of them declare Lucid plugins, and what they require.
+
+Reading metadata is the larger part of what listing models costs in a fresh
+process, so only what is needed is read: of a distribution that declares no plugin
+``entry_points.txt``; of one that does, the headers of its ``METADATA``.  Nothing
+here imports a plugin, and nothing raises over the metadata of a distribution that
+declares none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from lucid.errors import PluginError
+from lucid.models.spec import canonical_distribution
+
+__all__ = ["GROUP", "Candidate", "check_core_requirement", "core_version", "find_candidates"]
+
+#: The entry point group in which plugins announce themselves.
+GROUP = "lucid.models"
+
+_CORE = "lucid-core"
+_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+_PLAIN_CLAUSE = re.compile(r"(>=|<)\s*(\d+(?:\.\d+)*)")
+_PLAIN_VERSION = re.compile(r"\d+(?:\.\d+)*")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An entry point of the group ``lucid.models``, not imported yet.
+
+    Attributes
+    ----------
+    name, module : str
+        Left and right side of the entry point.
+    distribution, version : str
+        What declares it.
+    requirements : tuple of str
+        The requirements of that distribution.
+    error : str or None
+        What is wrong with the metadata, if something is.
+    """
+
+    name: str
+    module: str
+    distribution: str
+    version: str
+    requirements: tuple[str, ...] = ()
+    error: str | None = None
+
+    @property
+    def package(self) -> str:
+        """The package the plugin's code lives in: where its module stands."""
+        module = self.module.partition(":")[0].strip()
+        return module.rpartition(".")[0] or module
+
+    def owns(self, module: str) -> bool:
+        """Whether a module belongs to the plugin's package."""
+        return module == self.package or module.startswith(self.package + ".")
+
+
+def find_candidates() -> list[Candidate]:
+    """Return every plugin entry point, in an order that installation does not change.
+
+    Where ``sys.path`` holds a distribution twice, the one that an import would
+    find counts, as everywhere in Python packaging.
+    """
+    import importlib_metadata
+
+    declaring: dict[str, Any] = {}
+    for distribution in importlib_metadata.distributions():
+        if GROUP in _read(distribution, "entry_points.txt"):
+            name = _headers(distribution)[0] or _folder_name(distribution)
+            declaring.setdefault(canonical_distribution(name), distribution)
+    candidates = []
+    for name, distribution in declaring.items():
+        # The first one with metadata on the path, which may not be the one seen; if it
+        # has no name to be found by, what was seen has to do.
+        with contextlib.suppress(Exception):
+            distribution = importlib_metadata.distribution(name)
+        candidates.extend(_candidates_of(distribution))
+    return sorted(candidates, key=lambda c: (canonical_distribution(c.distribution), c.name))
+
+
+def core_version() -> str | None:
+    """Return the version of the installed core, None in a bare source tree."""
+    import importlib_metadata
+
+    try:
+        core = importlib_metadata.distribution(_CORE)
+    except importlib_metadata.PackageNotFoundError:
+        return None
+    return _headers(core)[1] or None
+
+
+def check_core_requirement(candidate: Candidate, installed: str | None) -> None:
+    """Raise PluginError if the plugin needs another core than the installed one.
+
+    Parameters
+    ----------
+    candidate : Candidate
+        The plugin, not imported yet.
+    installed : str or None
+        The version of the core; None skips the check.
+
+    Raises
+    ------
+    PluginError
+        With the pip command that helps: for a newer core if the plugin wants one,
+        else for a newer plugin.
+    """
+    if installed is None:
+        return
+    for requirement in candidate.requirements:
+        named = _NAME.match(requirement)
+        if named is None or canonical_distribution(named[1]) != _CORE:
+            continue
+        specifier = _unsatisfied(requirement[named.end() :], requirement, installed)
+        if specifier is None:
+            continue
+        if _only_too_old(specifier, installed):
+            raise PluginError(
+                f"it needs {_CORE}{specifier} but {installed} is installed; run: "
+                f"python -m pip install --upgrade '{_CORE}{specifier}'"
+            )
+        raise PluginError(
+            f"it is made for {_CORE}{specifier} and {installed} is installed; run: "
+            f"python -m pip install --upgrade {candidate.distribution}"
+        )
+
+
+def _unsatisfied(rest: str, requirement: str, installed: str) -> str | None:
+    """Return the specifier that `installed` does not satisfy, None if it does.
+
+    ``>=1.2,<2`` against a plain release is compared right here: this is what nearly
+    every requirement looks like, and importing ``packaging`` for it would cost a
+    fifth of listing models.
+    """
+    if not rest.strip():
+        return None
+    clauses = [_PLAIN_CLAUSE.fullmatch(clause.strip()) for clause in rest.split(",")]
+    if _PLAIN_VERSION.fullmatch(installed) and all(clauses):
+        have = _release(installed)
+        ok = all(
+            have >= _release(clause[2]) if clause[1] == ">=" else have < _release(clause[2])
+            for clause in clauses
+            if clause is not None
+        )
+        return None if ok else rest.strip()
+
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    try:
+        parsed = Requirement(requirement)
+    except InvalidRequirement as error:
+        raise PluginError(f"its requirement {requirement!r} cannot be parsed") from error
+    if parsed.marker is not None and not parsed.marker.evaluate({"extra": ""}):
+        return None
+    # A pre-release of the core counts: who installed it wants to use it.
+    return None if parsed.specifier.contains(installed, prereleases=True) else str(parsed.specifier)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    numbers = [int(number) for number in version.split(".")]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def _only_too_old(specifier: str, installed: str) -> bool:
+    """Whether a newer core could satisfy what the installed one does not."""
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import Version
+
+    floors = [s for s in SpecifierSet(specifier) if s.operator in (">=", ">", "~=", "==")]
+    return any(Version(s.version.removesuffix(".*")) > Version(installed) for s in floors)
+
+
+def _candidates_of(distribution: Any) -> list[Candidate]:
+    name, version, requirements = _headers(distribution)
+    error = None
+    if not name or not version:
+        error = "its metadata is damaged (no name or version); install the distribution again"
+    elif (listed := _egg_requirements(distribution)) is not None:
+        requirements = listed
+    try:
+        entry_points = list(distribution.entry_points)
+    except Exception as problem:
+        entry_points = []
+        error = f"its entry_points.txt cannot be read ({problem})"
+    return [
+        Candidate(
+            name=entry_point.name,
+            module=entry_point.value.strip(),
+            distribution=name or _folder_name(distribution),
+            version=version or "(unknown version)",
+            requirements=requirements,
+            error=error,
+        )
+        for entry_point in entry_points
+        if entry_point.group == GROUP
+    ]
+
+
+def _read(distribution: Any, filename: str) -> str:
+    """Return a metadata file's text; empty if there is none or it cannot be read."""
+    try:
+        return distribution.read_text(filename) or ""
+    except Exception:  # not UTF-8, a damaged zip, a finder of someone else's: not our plugin
+        return ""
+
+
+def _headers(distribution: Any) -> tuple[str, str, tuple[str, ...]]:
+    """Return name, version and requirements from the headers of the core metadata.
+
+    The fields wanted are one line each, so the e-mail parser that
+    ``distribution.metadata`` starts can be left out.
+    """
+    name, version, requirements = "", "", []
+    text = _read(distribution, "METADATA") or _read(distribution, "PKG-INFO")
+    for line in text.splitlines():
+        if not line.strip():  # an empty line ends the headers, the description follows
+            break
+        key, _, value = line.partition(":")
+        match key.lower():
+            case "name":
+                name = value.strip()
+            case "version":
+                version = value.strip()
+            case "requires-dist":
+                requirements.append(value.strip())
+    return name, version, tuple(requirements)
+
+
+def _egg_requirements(distribution: Any) -> tuple[str, ...] | None:
+    """Return the requirements of an old ``.egg-info``, None for any other."""
+    if not _read(distribution, "requires.txt"):
+        return None
+    return tuple(distribution.requires or ())
+
+
+def _folder_name(distribution: Any) -> str:
+    """Return the name in ``NAME-VERSION.dist-info``, when the metadata has none."""
+    folder = getattr(getattr(distribution, "_path", None), "name", "") or "unknown"
+    return str(folder).partition("-")[0]

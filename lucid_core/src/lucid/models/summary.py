@@ -1,0 +1,291 @@
+"""What a model is made of: layers, output shapes, parameters, multiply-adds.
+
+The model is run once, with hooks on every module, so that what is shown is what
+happens: a layer used on five levels is counted five times, a layer that is not
+used is shown as such.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lucid.nn import Module
+from lucid.tensor import Tensor
+
+__all__ = ["LayerSummary", "ModelSummary", "summarize"]
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One row of a summary.
+
+    Attributes
+    ----------
+    name : str
+        Dotted name of the module in the model.
+    kind : str
+        Name of its class.
+    output_shapes : tuple of tuple of int
+        Shapes of the tensors its first call returned; empty if it was not called.
+    calls : int
+        How often it was called.
+    parameters : int
+        Values in its parameters, those of the rows below it excluded.
+    multiply_adds : int
+        Multiplications with an addition, over all calls.
+    """
+
+    name: str
+    kind: str
+    output_shapes: tuple[tuple[int, ...], ...]
+    calls: int
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """What :func:`summarize` found; ``str()`` gives it as a table.
+
+    Attributes
+    ----------
+    model_name : str
+        The model's name in the registry, else the name of its class.
+    input_shape : tuple of int
+        The shape it was run with.
+    layers : tuple of LayerSummary
+        In the order in which the model registers its modules.
+    parameters : int
+        Values in all parameters, each counted once: the sum over `layers`.
+    parameter_size : int
+        Values summed over every parameter name, as ``Module.parameter_size``.
+    trainable_parameters : int
+        Of `parameters`, those that require gradients.
+    multiply_adds : int
+        Of convolutions and linear layers, for the whole input.
+    """
+
+    model_name: str
+    input_shape: tuple[int, ...]
+    layers: tuple[LayerSummary, ...]
+    parameters: int
+    parameter_size: int
+    trainable_parameters: int
+    multiply_adds: int
+
+    def __str__(self) -> str:
+        rows = [("layer", "type", "output", "parameters", "multiply-adds")]
+        rows += [
+            (
+                layer.name or "(model)",
+                layer.kind,
+                _shapes_text(layer),
+                f"{layer.parameters:,}" if layer.parameters else "-",
+                f"{layer.multiply_adds:,}" if layer.multiply_adds else "-",
+            )
+            for layer in self.layers
+        ]
+        widths = [max(len(row[column]) for row in rows) for column in range(5)]
+        lines = [
+            "  ".join(
+                cell.rjust(width) if column >= 3 else cell.ljust(width)
+                for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        ]
+        rule = "-" * max(len(line) for line in lines)
+        return "\n".join([lines[0], rule, *lines[1:], rule, *self._totals()])
+
+    def _totals(self) -> Iterator[str]:
+        yield f"{self.model_name} on an input of shape {self.input_shape}"
+        yield f"parameters:     {self.parameters:,} ({self.trainable_parameters:,} trainable)"
+        if self.parameter_size != self.parameters:
+            yield f"by name:        {self.parameter_size:,} (shared parameters under every name)"
+        yield f"multiply-adds:  {self.multiply_adds:,}"
+
+
+@dataclass
+class _Record:
+    """What the hook saw of one module."""
+
+    name: str
+    module: Module
+    output_shapes: tuple[tuple[int, ...], ...] = ()
+    calls: int = 0
+    multiply_adds: int = 0
+    below: list[_Record] = field(default_factory=list)
+
+    def ran_below(self) -> bool:
+        return any(record.calls or record.ran_below() for record in self.below)
+
+
+def summarize(model: Module, input_shape: Sequence[int]) -> ModelSummary:
+    """Run a model once on zeros and report its layers.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Called with one tensor, in evaluation mode and without recording
+        gradients; its mode, buffers and parameters are left as they were.
+    input_shape : sequence of int
+        Shape of that tensor, batch axis first.
+
+    Returns
+    -------
+    ModelSummary
+        Multiply-adds are those of convolutions and linear layers, the usual
+        convention; what a model computes outside of its layers is not seen.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `model` is no module or `input_shape` no shape.
+
+    Examples
+    --------
+    >>> from lucid import nn
+    >>> summary = lucid.models.summarize(nn.Linear(4, 3), (2, 4))
+    >>> summary.parameters, summary.multiply_adds
+    (15, 24)
+    """
+    import lucid
+
+    if not isinstance(model, Module):
+        raise TypeError(f"summarize() takes a lucid.nn.Module, got {type(model).__name__}")
+    shape = _check_shape(input_shape)
+    root = _records(model, "", set())
+    dtype = next((p.dtype for p in model.parameters()), lucid.float32)
+    modes = [(module, module.training) for module in model.modules()]
+    handles = [record.module.register_forward_hook(_recorder(record)) for record in _walk(root)]
+    try:
+        model.eval()
+        with lucid.no_grad():
+            model(lucid.zeros(*shape, dtype=dtype))
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, training in modes:
+            module.training = training
+    layers = tuple(_rows(root, set()))
+    parameters = list(model.parameters())
+    return ModelSummary(
+        model_name=getattr(model, "model_name", None) or type(model).__name__,
+        input_shape=shape,
+        layers=layers,
+        parameters=sum(p.size for p in parameters),
+        parameter_size=model.parameter_size,
+        trainable_parameters=sum(p.size for p in parameters if p.requires_grad),
+        multiply_adds=sum(layer.multiply_adds for layer in layers),
+    )
+
+
+def _check_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
+    try:
+        shape = tuple(int(length) for length in input_shape)
+        exact = all(a == b for a, b in zip(shape, input_shape, strict=True))
+    except (TypeError, ValueError):
+        shape, exact = (), False
+    if not shape or not exact or min(shape) < 1:
+        raise ValueError(
+            f"input_shape must be positive ints such as (1, 3, 224, 224), got {input_shape!r}"
+        )
+    return shape
+
+
+def _records(module: Module, name: str, seen: set[int]) -> _Record:
+    """Return the tree of modules, a shared one under its first name only."""
+    seen.add(id(module))
+    record = _Record(name, module)
+    for child_name, child in module.named_children():
+        if id(child) not in seen:
+            path = f"{name}.{child_name}" if name else child_name
+            record.below.append(_records(child, path, seen))
+    return record
+
+
+def _walk(record: _Record) -> Iterator[_Record]:
+    yield record
+    for below in record.below:
+        yield from _walk(below)
+
+
+def _recorder(record: _Record) -> Any:
+    def hook(module: Module, inputs: Any, output: Any) -> None:
+        shapes = tuple(tensor.shape for tensor in _tensors(output))
+        if not record.calls:
+            record.output_shapes = shapes
+        record.calls += 1
+        if shapes:
+            record.multiply_adds += _multiply_adds(module, inputs, shapes[0])
+
+    return hook
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        for part in value.values():
+            yield from _tensors(part)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _tensors(part)
+
+
+def _multiply_adds(module: Module, inputs: tuple[Any, ...], made: tuple[int, ...]) -> int:
+    """Count what one call of a layer costs.
+
+    A convolution makes each output value of C_in / groups * kh * kw products, a
+    transposed one spends C_out / groups * kh * kw on each input value, a linear layer
+    makes each output value of C_in.  ``ConvNormAct`` may run its convolution fused,
+    without calling it: then it is counted here by the child's weight.
+    """
+    from lucid import nn
+
+    if isinstance(module, nn.ConvNormAct):
+        module = module.conv
+    if isinstance(module, nn.ConvTranspose2d):
+        given = next(_tensors(inputs), None)
+        return 0 if given is None else given.size * math.prod(module.weight.shape[1:])
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        return math.prod(made) * math.prod(module.weight.shape[1:])
+    return 0
+
+
+def _rows(record: _Record, counted: set[int]) -> Iterator[LayerSummary]:
+    """Yield the rows of a subtree: the innermost modules that ran, or that did not.
+
+    A module whose children were not called did their work itself, so it is one row
+    with all of their parameters.  One that has parameters of its own beside children
+    that ran gets a row for these.
+    """
+    split = record.ran_below() or (not record.calls and bool(record.below))
+    module = record.module
+    own = module.parameters(recurse=False) if split else module.parameters()
+    size = 0
+    for parameter in own:
+        if id(parameter) not in counted:
+            counted.add(id(parameter))
+            size += parameter.size
+    if size or (record.calls and not split):
+        yield LayerSummary(
+            name=record.name,
+            kind=type(module).__name__,
+            output_shapes=record.output_shapes,
+            calls=record.calls,
+            parameters=size,
+            multiply_adds=0 if split else record.multiply_adds,
+        )
+    if split:
+        for below in record.below:
+            yield from _rows(below, counted)
+
+
+def _shapes_text(layer: LayerSummary) -> str:
+    if not layer.calls:
+        return "(not called)"
+    text = ", ".join(str(shape) for shape in layer.output_shapes) or "(no tensor)"
+    return f"{text} x{layer.calls}" if layer.calls > 1 else text

@@ -1,0 +1,50 @@
+"""What this distribution adds to the zoo: the classifiers, and ``lucid classify``.
+
+Imported whenever models are listed, so it imports neither a network nor Pillow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import lucid
+
+if TYPE_CHECKING:
+    import click
+
+    from lucid.models.hookspecs import RegisterModel
+
+_CLASSIFIERS = (
+    ("resnet_18", "resnet", 11_689_512, "ResNet-18 image classifier"),
+    ("resnet_34", "resnet", 21_797_672, "ResNet-34 image classifier"),
+    ("resnet_50", "resnet", 25_557_032, "ResNet-50 image classifier"),
+    ("resnet_101", "resnet", 44_549_160, "ResNet-101 image classifier"),
+    ("resnet_152", "resnet", 60_192_808, "ResNet-152 image classifier"),
+    ("wide_resnet_50_2", "wide_resnet", 68_883_240, "ResNet-50 with bottlenecks twice as wide"),
+    ("wide_resnet_101_2", "wide_resnet", 126_886_696, "ResNet-101 with bottlenecks twice as wide"),
+    ("resnext_50_32x4d", "resnext", 25_028_904, "ResNeXt-50 with 32 groups of width 4"),
+    ("resnext_101_32x8d", "resnext", 88_791_336, "ResNeXt-101 with 32 groups of width 8"),
+    ("resnext_101_64x4d", "resnext", 83_455_272, "ResNeXt-101 with 64 groups of width 4"),
+)
+
+
+@lucid.hookimpl
+def lucid_register_models(register: RegisterModel) -> None:
+    """Register every classifier of :mod:`lucid_models_classification.builders`."""
+    for name, family, total_parameters, summary in _CLASSIFIERS:
+        register(
+            name,
+            f"lucid_models_classification.builders:{name}",
+            task="image-classification",
+            family=family,
+            total_parameters=total_parameters,
+            summary=summary,
+        )
+
+
+@lucid.hookimpl
+def lucid_register_commands(cli: click.Group) -> None:
+    """Add ``lucid classify``."""
+    from lucid_models_classification.commands import classify
+
+    cli.add_command(classify)

@@ -1,0 +1,45 @@
+"""What this distribution adds to the zoo: the detectors, and ``lucid detect``.
+
+Imported whenever models are listed, so it imports neither a network nor Pillow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import lucid
+
+if TYPE_CHECKING:
+    import click
+
+    from lucid.models.hookspecs import RegisterModel
+
+# Every parameter name counts: the backbone's stem is registered under two.
+_DETECTORS = (
+    ("faster_rcnn_resnet_18_fpn", 28_911_102, "ResNet-18"),
+    ("faster_rcnn_resnet_34_fpn", 39_019_262, "ResNet-34"),
+    ("faster_rcnn_resnet_50_fpn", 43_515_902, "ResNet-50"),
+    ("faster_rcnn_resnet_101_fpn", 62_508_030, "ResNet-101"),
+)
+
+
+@lucid.hookimpl
+def lucid_register_models(register: RegisterModel) -> None:
+    """Register every detector of :mod:`lucid_models_detection.builders`."""
+    for name, total_parameters, backbone in _DETECTORS:
+        register(
+            name,
+            f"lucid_models_detection.builders:{name}",
+            task="object-detection",
+            family="faster_rcnn",
+            total_parameters=total_parameters,
+            summary=f"Faster R-CNN with a {backbone} feature pyramid",
+        )
+
+
+@lucid.hookimpl
+def lucid_register_commands(cli: click.Group) -> None:
+    """Add ``lucid detect``."""
+    from lucid_models_detection.commands import detect
+
+    cli.add_command(detect)
