@@ -68,7 +68,7 @@ def test_temporaries_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
 
 
 def test_where_nothing_can_be_written_the_error_says_so(tmp_path):
-    with pytest.raises(FileNotFoundError, match="there is no directory .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"there is no directory .*nowhere"):
         atomic_write(tmp_path / "nowhere" / "file").__enter__()
     with pytest.raises(IsADirectoryError, match="is a directory"):
         atomic_write(tmp_path).__enter__()
