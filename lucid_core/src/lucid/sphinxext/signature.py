@@ -58,7 +58,9 @@ def _arguments(parameters: list[inspect.Parameter]) -> list[str]:
 
 
 def _argument(parameter: inspect.Parameter) -> str:
-    stars = {parameter.VAR_POSITIONAL: "*", parameter.VAR_KEYWORD: "**"}.get(parameter.kind, "")
+    stars = ""
+    if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+        stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
     kind = _annotation(parameter.annotation)
     # ``**kwargs: Any`` says no more than ``**kwargs``.
     text = f"{stars}{parameter.name}"
@@ -75,8 +77,6 @@ def _annotation(annotation: object) -> str:
         return ""
     if isinstance(annotation, str):
         return annotation
-    return (
-        inspect.formatannotation(annotation).rsplit(".", 1)[-1]
-        if isinstance(annotation, type)
-        else inspect.formatannotation(annotation)
-    )
+    text = inspect.formatannotation(annotation)
+    # A class by its own name, as it stands in the source; tuple[int, ...] as it is.
+    return text.rpartition(".")[2] if inspect.isclass(annotation) and "[" not in text else text
