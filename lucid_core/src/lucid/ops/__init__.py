@@ -1,5 +1,10 @@
-"""Operations on tensors, one concern a file: each forward with its derivative beside it."""
+"""Operations on tensors, one concern a file: each forward with its derivative beside it.
 
+The ones listed here are functions of ``lucid`` itself; those that only layers use
+(pooling, normalisation, losses ...) are reached through :mod:`lucid.nn.functional`.
+"""
+
+from lucid.ops.activation import log_softmax, relu, softmax
 from lucid.ops.conv import conv2d
 from lucid.ops.elementwise import (
     abs,
@@ -111,11 +116,11 @@ __all__ = [
     "concatenate", "contiguous", "conv2d", "cos", "cumsum", "divide", "einsum", "equal", "erf",
     "exp", "expand", "flatten", "flip", "floor", "floor_divide", "gather", "greater",
     "greater_equal", "invert", "isfinite", "isinf", "isnan", "less", "less_equal", "linear",
-    "log", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "matmul",
-    "max", "maximum", "mean", "min", "minimum", "moveaxis", "multiply", "negative", "nonzero",
-    "norm", "not_equal", "one_hot", "pad", "permute", "positive", "pow", "power", "prod",
-    "reciprocal", "remainder", "repeat_interleave", "reshape", "roll", "round", "scatter_add",
-    "sigmoid", "sign", "sin", "sort", "split", "sqrt", "square", "squeeze", "stack", "std",
-    "subtract", "sum", "tan", "tanh", "tile", "topk", "transpose", "tril", "triu", "unique",
-    "unsqueeze", "var", "where",
+    "log", "log_softmax", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "logsumexp", "matmul", "max", "maximum", "mean", "min", "minimum", "moveaxis", "multiply",
+    "negative", "nonzero", "norm", "not_equal", "one_hot", "pad", "permute", "positive", "pow",
+    "power", "prod", "reciprocal", "relu", "remainder", "repeat_interleave", "reshape", "roll",
+    "round", "scatter_add", "sigmoid", "sign", "sin", "softmax", "sort", "split", "sqrt",
+    "square", "squeeze", "stack", "std", "subtract", "sum", "tan", "tanh", "tile", "topk",
+    "transpose", "tril", "triu", "unique", "unsqueeze", "var", "where",
 ]  # fmt: skip

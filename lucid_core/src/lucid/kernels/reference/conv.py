@@ -35,7 +35,7 @@ def conv2d(
     fields = _windows(x, (weight.shape[2], weight.shape[3]), stride, padding, dilation)
     n, c, ho, wo, kh, kw = fields.shape
     fields = fields.reshape(n, groups, c // groups, ho, wo, kh, kw)
-    filters = weight.reshape(groups, -1, *weight.shape[1:])
+    filters = weight.reshape(groups, len(weight) // groups, *weight.shape[1:])
     y = np.einsum("ngchwij,gocij->ngohw", fields, filters, optimize=True)
     y = y.reshape(n, weight.shape[0], ho, wo)
     if bias is not None:
@@ -57,8 +57,8 @@ def conv2d_input_gradient(
     (top, bottom), (left, right) = padding
     ho, wo = g.shape[2:]
     padded = np.zeros((n, c, h + top + bottom, w + left + right), g.dtype)
-    grouped = g.reshape(n, groups, -1, ho, wo)
-    filters = weight.reshape(groups, -1, *weight.shape[1:])
+    grouped = g.reshape(n, groups, g.shape[1] // groups, ho, wo)
+    filters = weight.reshape(groups, len(weight) // groups, *weight.shape[1:])
     for i in range(weight.shape[2]):
         for j in range(weight.shape[3]):
             part = np.einsum("ngohw,goc->ngchw", grouped, filters[..., i, j], optimize=True)
@@ -82,6 +82,6 @@ def conv2d_weight_gradient(
     fields = _windows(x, weight_shape[2:], stride, padding, dilation)
     n, c, ho, wo, kh, kw = fields.shape
     fields = fields.reshape(n, groups, c // groups, ho, wo, kh, kw)
-    grouped = g.reshape(n, groups, -1, ho, wo)
+    grouped = g.reshape(n, groups, g.shape[1] // groups, ho, wo)
     gw = np.einsum("ngchwij,ngohw->gocij", fields, grouped, optimize=True)
     return channels_last(gw.reshape(weight_shape))

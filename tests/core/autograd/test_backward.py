@@ -1,0 +1,230 @@
+"""Walking back: each node once, gradients added up and never shared, graphs freed."""
+
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid.autograd import record, unbroadcast
+
+
+def test_gradient_of_a_leaf_itself():
+    x = lucid.tensor([1.0, 2.0], requires_grad=True)
+    x.backward([3.0, 4.0])
+    np.testing.assert_array_equal(x.grad, [3, 4])
+
+
+def test_shared_subgraph_adds_up():
+    x = lucid.tensor([2.0, 3.0], requires_grad=True)
+    y = x * x
+    (y + y * x).sum().backward()
+    np.testing.assert_allclose(x.grad, [2 * 2 + 3 * 4, 2 * 3 + 3 * 9])
+
+
+def test_each_node_is_visited_once():
+    visits = []
+    x = lucid.tensor([1.0], requires_grad=True)
+
+    def counted(g):
+        visits.append(g.copy())
+        return g
+
+    y = record(x.data, (x, counted))
+    total = y
+    for _ in range(20):  # 2**20 paths lead back to y
+        total = total + total
+    total.backward()
+    assert len(visits) == 1
+    assert x.grad.item() == 2.0**20
+
+
+def test_a_deep_graph_needs_no_recursion():
+    x = lucid.ones(1, requires_grad=True)
+    y = x
+    for _ in range(20_000):
+        y = y + 1
+    y.backward()
+    assert x.grad.item() == 1
+
+
+def test_gradients_accumulate_over_calls():
+    x = lucid.ones(2, requires_grad=True)
+    (x * 2).sum().backward()
+    first = x.grad
+    (x * 3).sum().backward()
+    np.testing.assert_array_equal(x.grad, [5, 5])
+    assert x.grad is first
+
+
+def test_gradients_never_alias():
+    a = lucid.ones(3, requires_grad=True)
+    b = lucid.ones(3, requires_grad=True)
+    seed = np.ones(3, np.float32)
+    (a + b).backward(seed)
+    assert not np.shares_memory(a.grad.numpy(), b.grad.numpy())
+    assert not np.shares_memory(a.grad.numpy(), seed)
+    a.grad.numpy()[...] = 7
+    np.testing.assert_array_equal(b.grad, [1, 1, 1])
+
+
+def test_adding_up_does_not_write_into_what_others_hold():
+    # The gradient of the sum goes to both branches as one array; one branch adds to it.
+    x = lucid.ones(3, requires_grad=True)
+    y = x * 1
+    z = y + y  # both edges of this node carry the same gradient
+    w = z + y
+    w.backward(np.array([1, 2, 3], np.float32))
+    np.testing.assert_array_equal(x.grad, [3, 6, 9])
+
+
+def test_views_of_the_gradient_are_not_written_into():
+    x = lucid.ones(4, requires_grad=True)
+    y = x * 1
+    parts = y.reshape(2, 2)
+    total = parts.sum() + (y * 2).sum() + y.reshape(4).sum()
+    total.backward()
+    np.testing.assert_array_equal(x.grad, [4, 4, 4, 4])
+
+
+def test_second_use_of_a_freed_graph_is_an_error():
+    x = lucid.ones(2, requires_grad=True)
+    y = (x * x).sum()
+    y.backward()
+    with pytest.raises(RuntimeError, match=r"freed.*retain_graph=True"):
+        y.backward()
+    np.testing.assert_array_equal(x.grad, [2, 2])
+
+
+def test_retained_graph_runs_again():
+    x = lucid.ones(2, requires_grad=True)
+    y = (x * x).sum()
+    y.backward(retain_graph=True)
+    y.backward()
+    np.testing.assert_array_equal(x.grad, [4, 4])
+
+
+def test_backward_frees_what_derivatives_kept():
+    x = lucid.ones(2, requires_grad=True)
+    kept = np.ones(2, np.float32)
+    watch = weakref.ref(lucid.Tensor(kept))
+    middle = lucid.Tensor(np.full(2, 3, np.float32))
+    watch = weakref.ref(middle)
+    y = (x * middle).sum()
+    del middle
+    y.backward()
+    gc.collect()
+    assert watch() is None
+
+
+def test_intermediate_tensors_that_no_derivative_needs_are_not_kept():
+    x = lucid.ones(2, requires_grad=True)
+    middle = x + 1
+    watch = weakref.ref(middle)
+    y = (middle + 2).sum()
+    del middle
+    gc.collect()
+    assert watch() is None
+    y.backward()
+    np.testing.assert_array_equal(x.grad, [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: lucid.ones(1).backward(), "requires no gradient"),
+        (lambda: lucid.ones(2, requires_grad=True).backward(), r"one element.*\(2,\)"),
+    ],
+)
+def test_what_cannot_be_differentiated(make, message):
+    with pytest.raises(RuntimeError, match=message):
+        make()
+
+
+def test_a_gradient_of_the_wrong_shape():
+    x = lucid.ones(2, requires_grad=True)
+    with pytest.raises(ValueError, match=r"\(3,\).*\(2,\)"):
+        x.backward(np.ones(3))
+
+
+def test_a_derivative_of_the_wrong_shape_is_named():
+    x = lucid.ones(2, requires_grad=True)
+    y = record(x.data, (x, lambda g: g[:1]))
+    with pytest.raises(RuntimeError, match=r"\(1,\).*\(2,\)"):
+        y.backward(np.ones(2))
+
+
+def test_gradient_has_the_dtype_of_its_tensor():
+    x = lucid.ones(2, requires_grad=True)
+    (x * lucid.ones(2, dtype="float64")).sum().backward()
+    assert x.grad.dtype == np.float32
+
+
+def test_no_grad_records_nothing_and_nests():
+    x = lucid.ones(2, requires_grad=True)
+    with lucid.no_grad():
+        assert not (x * 2).requires_grad
+        with lucid.enable_grad():
+            assert (x * 2).requires_grad
+        assert not lucid.is_grad_enabled()
+    assert lucid.is_grad_enabled()
+
+    @lucid.no_grad()
+    def factorial(n):
+        assert not lucid.is_grad_enabled()
+        return 1 if n == 0 else n * factorial(n - 1)
+
+    assert factorial(4) == 24
+    assert lucid.is_grad_enabled()
+
+
+def test_no_grad_holds_for_its_thread_only():
+    seen = {}
+    entered, checked = threading.Event(), threading.Event()
+
+    def other():
+        entered.wait(10)
+        seen["enabled"] = lucid.is_grad_enabled()
+        checked.set()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    with lucid.no_grad():
+        entered.set()
+        assert checked.wait(10)
+    thread.join()
+    assert seen == {"enabled": True}
+
+
+def test_threads_differentiate_side_by_side():
+    shared = lucid.random.Generator(0).randn(50, 50)
+    results = {}
+
+    def work(i):
+        x = lucid.Tensor(shared.numpy().copy(), requires_grad=True)
+        ((x @ x) * i).sum().backward()
+        results[i] = x.grad.numpy()
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(1, 9)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    for i in range(1, 9):
+        np.testing.assert_allclose(results[i], results[1] * i, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "full"),
+    [((), (2, 3)), ((3,), (2, 3)), ((1, 3), (3, 3)), ((2, 1, 4), (5, 2, 3, 4)), ((1, 1), (1, 1))],
+)
+def test_unbroadcast_undoes_broadcasting_axis_by_axis(shape, full):
+    g = np.random.default_rng(0).standard_normal(full)
+    result = unbroadcast(g, shape)
+    assert result.shape == shape
+    # The sum over every place that one element was broadcast to.
+    places = np.broadcast_to(np.arange(int(np.prod(shape))).reshape(shape), full)
+    expected = np.bincount(places.ravel(), weights=g.ravel(), minlength=int(np.prod(shape)))
+    np.testing.assert_allclose(result.ravel(), expected)

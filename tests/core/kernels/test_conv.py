@@ -1,0 +1,174 @@
+"""Compiled convolution against the reference, the reference against loops."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lucid
+from lucid import kernels
+
+rng = np.random.default_rng(0)
+
+
+def looped(x, w, bias, stride, padding, dilation, groups):
+    """Convolution as its definition says, one number at a time."""
+    padded = np.pad(x, ((0, 0), (0, 0), *padding))
+    n, _, h, wd = padded.shape
+    o, c, kh, kw = w.shape
+    ho = (h - dilation[0] * (kh - 1) - 1) // stride[0] + 1
+    wo = (wd - dilation[1] * (kw - 1) - 1) // stride[1] + 1
+    y = np.zeros((n, o, ho, wo))
+    for image, out, row, column in np.ndindex(y.shape):
+        group = out // (o // groups)
+        total = 0.0 if bias is None else bias[out]
+        for channel, i, j in np.ndindex(c, kh, kw):
+            at = (row * stride[0] + i * dilation[0], column * stride[1] + j * dilation[1])
+            total += padded[image, group * c + channel, at[0], at[1]] * w[out, channel, i, j]
+        y[image, out, row, column] = total
+    return y
+
+
+@pytest.mark.parametrize(
+    ("shape", "weight", "options"),
+    [
+        ((2, 3, 5, 6), (4, 3, 3, 2), ((2, 1), ((1, 1), (0, 2)), (1, 1), 1)),
+        ((1, 4, 6, 5), (6, 2, 2, 3), ((1, 2), ((0, 0), (2, 1)), (2, 1), 2)),
+        ((1, 3, 4, 4), (3, 1, 1, 1), ((1, 1), ((0, 0), (0, 0)), (1, 1), 3)),
+    ],
+)
+def test_reference_is_the_definition(shape, weight, options):
+    x, w, b = (rng.standard_normal(s) for s in (shape, weight, weight[0]))
+    np.testing.assert_allclose(
+        kernels.conv2d.reference(x, w, b, *options), looped(x, w, b, *options), rtol=1e-12
+    )
+
+
+pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
+margins = st.tuples(st.integers(0, 3), st.integers(0, 3))
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    n=st.integers(0, 3),
+    size=st.tuples(st.integers(7, 11), st.integers(7, 11)),
+    channels=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    groups=st.integers(1, 3),
+    kernel=pairs,
+    stride=pairs,
+    dilation=pairs,
+    padding=st.tuples(margins, margins),
+    double=st.booleans(),
+)
+def test_compiled_is_the_reference(
+    n, size, channels, groups, kernel, stride, dilation, padding, double
+):
+    dtype = np.float64 if double else np.float32
+    c, o = channels[0] * groups, channels[1] * groups
+    x = rng.standard_normal((n, c, *size)).astype(dtype)
+    w = rng.standard_normal((o, channels[0], *kernel)).astype(dtype)
+    b = rng.standard_normal(o).astype(dtype)
+    options = (stride, padding, dilation, groups)
+    tolerance = {"rtol": 1e-10, "atol": 1e-10} if double else {"rtol": 1e-4, "atol": 1e-4}
+
+    y = kernels.conv2d.compiled(x, w, b, *options)
+    expected = kernels.conv2d.reference(x, w, b, *options)
+    assert y.dtype == dtype
+    assert kernels.is_channels_last(y)
+    np.testing.assert_allclose(y, expected, **tolerance)
+
+    g = rng.standard_normal(y.shape).astype(dtype)
+    for kernel_, args in (
+        (kernels.conv2d_input_gradient, (g, w, x.shape)),
+        (kernels.conv2d_weight_gradient, (g, x, w.shape)),
+    ):
+        result = kernel_.compiled(*args, *options)
+        assert result.dtype == dtype
+        np.testing.assert_allclose(result, kernel_.reference(*args, *options), **tolerance)
+
+
+@pytest.mark.parametrize(
+    ("shape", "weight", "stride"),
+    [((2, 64, 28, 28), (64, 64, 3, 3), 1), ((2, 32, 40, 40), (48, 32, 3, 3), 2),
+     ((1, 256, 7, 7), (256, 256, 3, 3), 1), ((3, 64, 30, 30), (128, 64, 1, 1), 1)],
+)  # fmt: skip
+def test_sizes_of_real_networks(shape, weight, stride):
+    """Large enough for several tiles, threads and every path of the compiled code."""
+    x, w = (rng.standard_normal(s).astype(np.float32) for s in (shape, weight))
+    p = weight[2] // 2
+    options = ((stride, stride), ((p, p), (p, p)), (1, 1), 1)
+    y = kernels.conv2d.compiled(x, w, None, *options)
+    exact = kernels.conv2d.reference(x.astype(np.float64), w.astype(np.float64), None, *options)
+    np.testing.assert_allclose(y, exact, atol=1e-5 * np.abs(exact).max())
+    g = rng.standard_normal(y.shape).astype(np.float32)
+    for kernel, args in (
+        (kernels.conv2d_input_gradient, (g, w, x.shape)),
+        (kernels.conv2d_weight_gradient, (g, x, w.shape)),
+    ):
+        exact = kernel.reference(
+            *(a.astype(np.float64) if isinstance(a, np.ndarray) else a for a in args), *options
+        )
+        result = kernel.compiled(*args, *options)
+        np.testing.assert_allclose(result, exact, atol=1e-5 * np.abs(exact).max())
+
+
+def test_same_threads_same_bits_other_threads_nearly():
+    """BLAS rounds differently in blocks of other sizes: equal bits need equal threads."""
+    x = rng.standard_normal((4, 8, 60, 60)).astype(np.float32)
+    g = rng.standard_normal((4, 8, 60, 60)).astype(np.float32)
+    options = ((8, 8, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+    before = kernels.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 3, 2):
+            kernels.set_num_threads(threads)
+            results.append(kernels.conv2d_weight_gradient.compiled(g, x, *options))
+    finally:
+        kernels.set_num_threads(before)
+    np.testing.assert_array_equal(results[1], results[3])
+    for result in results:
+        np.testing.assert_allclose(result, results[0], atol=1e-5 * np.abs(results[0]).max())
+
+
+def test_any_memory_layout_gives_the_same():
+    x = rng.standard_normal((2, 3, 8, 9)).astype(np.float32)
+    w = rng.standard_normal((4, 3, 3, 3)).astype(np.float32)
+    expected = lucid.conv2d(x, w, padding=1).numpy()
+    read_only = x.copy()
+    read_only.flags.writeable = False
+    for variant in (
+        kernels.channels_last(x),
+        np.asfortranarray(x),
+        x[:, :, ::-1].copy()[:, :, ::-1],
+        read_only,
+        x.astype(">f4"),
+    ):
+        kept = variant.copy()
+        np.testing.assert_array_equal(lucid.conv2d(variant, w, padding=1).numpy(), expected)
+        np.testing.assert_array_equal(variant, kept)
+
+
+def test_asymmetric_and_named_padding():
+    x = lucid.Tensor(rng.standard_normal((1, 1, 5, 5)))
+    w = lucid.Tensor(rng.standard_normal((1, 1, 2, 4)))
+    same = lucid.conv2d(x, w, padding="same")
+    assert same.shape == (1, 1, 5, 5)
+    np.testing.assert_allclose(same, lucid.conv2d(x, w, padding=((0, 1), (1, 2))))
+    assert lucid.conv2d(x, w, padding="valid").shape == (1, 1, 4, 2)
+
+
+@settings(max_examples=30, deadline=None)
+@given(m=st.integers(0, 70), k=st.integers(0, 70), n=st.integers(0, 70))
+def test_gemm_is_the_reference(m, k, n):
+    a, b = rng.standard_normal((m, k)), rng.standard_normal((k, n))
+    expected = kernels.gemm.reference(a, b)
+    np.testing.assert_allclose(kernels.gemm.compiled(a, b), expected, atol=1e-12)
+    out = np.empty((m, n))
+    assert kernels.gemm.compiled(a, b, out) is out
+    np.testing.assert_allclose(out, expected, atol=1e-12)
+
+
+def test_gemm_in_blocks():
+    a, b = rng.standard_normal((300, 80)), rng.standard_normal((80, 500))
+    np.testing.assert_allclose(kernels.gemm.compiled(a, b), a @ b, atol=1e-11)
+    np.testing.assert_allclose(kernels.gemm.compiled(b.T, a.T), b.T @ a.T, atol=1e-11)
