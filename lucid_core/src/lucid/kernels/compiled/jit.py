@@ -1,0 +1,68 @@
+"""How the kernels are compiled, and the form their arrays come in.
+
+A compiled function is cached on disk beside its source file and is found again
+by that file's time and size alone: whatever it calls must therefore stand in
+the same file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+F = TypeVar("F", bound=Callable[..., Any])
+
+# A range this long (elements of two or three arrays streamed through) takes some 50 microseconds,
+# about what it costs to wake a thread for it.
+GRAIN = 1 << 18
+
+
+def kernel(function: F) -> F:
+    """Compile ``function`` without the GIL, and keep the machine code on disk where that works.
+
+    Division follows NumPy (no ZeroDivisionError), a multiplication and an addition
+    may become one fused instruction, and nothing else is relaxed: NaN and infinity
+    stay what they are.
+    """
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+    try:
+        compiled = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no folder for the cache can be written; compile in every process
+        compiled = numba.njit(**options)(function)
+    return cast(F, compiled)
+
+
+def dense(array: Array, dtype: np.dtype[Any] | None = None) -> Array:
+    """``array`` itself, or a copy, as the kernels want it: C-contiguous, aligned, writable.
+
+    Numba compiles a function again for every other layout, so there is only this one.
+    """
+    return np.require(array, dtype or array.dtype.newbyteorder("="), ["C", "A", "W"])
+
+
+def nhwc(array: Array, dtype: np.dtype[Any] | None = None) -> Array:
+    """A (N, C, H, W) array as a contiguous (N, H, W, C) one; a view where it lies so already."""
+    return dense(array.transpose(0, 2, 3, 1), dtype)
+
+
+def float_type(array: Array) -> np.dtype[Any]:
+    """The floating-point type that a kernel computes ``array`` in.
+
+    Raises
+    ------
+    TypeError
+        If it is neither float32 nor float64.
+    """
+    dtype = array.dtype.newbyteorder("=")
+    if dtype not in (np.float32, np.float64):
+        raise TypeError(f"expected an array of float32 or float64, got {array.dtype}")
+    return dtype
+
+
+def grain_of(elements_per_item: int) -> int:
+    """How many items of this size are worth a range of their own in ``parallel_for``."""
+    return max(1, GRAIN // max(1, elements_per_item))

@@ -1,0 +1,318 @@
+"""Batch normalisation and its frozen form, fused with a residual sum and ReLU.
+
+Images are seen as (M, C) rows of channels, M = N * H * W, so every inner loop
+runs over channels that lie side by side.  Sums over rows are taken in float64 as
+partial sums whose number depends on M alone: the result is the same to the bit
+for any number of threads.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lucid.kernels.compiled.jit import Array, dense, float_type, grain_of, kernel, nhwc
+from lucid.kernels.threads import parallel_for
+
+_ROWS_PER_PARTIAL = 64
+_MAX_PARTIALS = 64
+
+
+@kernel
+def _moments(start: int, stop: int, x: Array, pivot: Array, partial: Array) -> None:
+    """Sums of ``x - pivot`` and of its square; item = one partial sum."""
+    rows, channels = x.shape
+    for i in range(start, stop):
+        first, last = rows * i // len(partial), rows * (i + 1) // len(partial)
+        for c in range(channels):
+            partial[i, 0, c] = 0
+            partial[i, 1, c] = 0
+        tail = last - (last - first) % 8
+        for r in range(first, tail, 8):  # eight rows for each visit to the sums
+            for c in range(channels):
+                total = 0.0
+                square = 0.0
+                for k in range(8):
+                    d = np.float64(x[r + k, c]) - pivot[c]
+                    total += d
+                    square += d * d
+                partial[i, 0, c] += total
+                partial[i, 1, c] += square
+        for r in range(tail, last):
+            for c in range(channels):
+                d = np.float64(x[r, c]) - pivot[c]
+                partial[i, 0, c] += d
+                partial[i, 1, c] += d * d
+
+
+@kernel
+def _apply(
+    start: int,
+    stop: int,
+    x: Array,
+    scale: Array,
+    shift: Array,
+    residual: Array,
+    y: Array,
+    relu: bool,
+    with_residual: bool,
+) -> None:
+    """``act(x * scale + shift + residual)``; item = one row."""
+    channels = x.shape[1]
+    for r in range(start, stop):
+        # "0 if v < 0" and not "v if v > 0": NaN must come through
+        if relu and with_residual:
+            for c in range(channels):
+                v = x[r, c] * scale[c] + shift[c] + residual[r, c]
+                y[r, c] = 0 if v < 0 else v
+        elif relu:
+            for c in range(channels):
+                v = x[r, c] * scale[c] + shift[c]
+                y[r, c] = 0 if v < 0 else v
+        elif with_residual:
+            for c in range(channels):
+                y[r, c] = x[r, c] * scale[c] + shift[c] + residual[r, c]
+        else:
+            for c in range(channels):
+                y[r, c] = x[r, c] * scale[c] + shift[c]
+
+
+@kernel
+def _norm_sums(
+    start: int,
+    stop: int,
+    g: Array,
+    x: Array,
+    y: Array,
+    mean: Array,
+    masked: Array,
+    partial: Array,
+    relu: bool,
+    keep: bool,
+) -> None:
+    """Sums of the masked gradient and of its product with ``x - mean``; item = one partial sum.
+
+    With ``keep`` the masked gradient is written to ``masked``.
+    """
+    rows, channels = x.shape
+    for i in range(start, stop):
+        for c in range(channels):
+            partial[i, 0, c] = 0
+            partial[i, 1, c] = 0
+        for r in range(rows * i // len(partial), rows * (i + 1) // len(partial)):
+            if relu and keep:
+                for c in range(channels):
+                    d = 0 if y[r, c] <= 0 else g[r, c]
+                    masked[r, c] = d
+                    partial[i, 0, c] += d
+                    partial[i, 1, c] += d * (x[r, c] - mean[c])
+            elif relu:
+                for c in range(channels):
+                    d = 0 if y[r, c] <= 0 else g[r, c]
+                    partial[i, 0, c] += d
+                    partial[i, 1, c] += d * (x[r, c] - mean[c])
+            else:
+                for c in range(channels):
+                    d = g[r, c]
+                    partial[i, 0, c] += d
+                    partial[i, 1, c] += d * (x[r, c] - mean[c])
+
+
+@kernel
+def _norm_input_gradient(
+    start: int,
+    stop: int,
+    g: Array,
+    x: Array,
+    y: Array,
+    mean: Array,
+    slope: Array,
+    tilt: Array,
+    offset: Array,
+    gx: Array,
+    relu: bool,
+) -> None:
+    """``slope * g - tilt * (x - mean) - offset``, ``g`` masked; item = one row."""
+    channels = x.shape[1]
+    for r in range(start, stop):
+        if relu:
+            for c in range(channels):
+                d = 0 if y[r, c] <= 0 else g[r, c]
+                gx[r, c] = slope[c] * d - tilt[c] * (x[r, c] - mean[c]) - offset[c]
+        else:
+            for c in range(channels):
+                gx[r, c] = slope[c] * g[r, c] - tilt[c] * (x[r, c] - mean[c]) - offset[c]
+
+
+@kernel
+def _affine_gradients(
+    start: int,
+    stop: int,
+    g: Array,
+    x: Array,
+    y: Array,
+    scale: Array,
+    gx: Array,
+    masked: Array,
+    partial: Array,
+    relu: bool,
+    keep: bool,
+    with_scale: bool,
+) -> None:
+    """Input gradient, and sums of the masked gradient and its product with x; item = one sum."""
+    rows, channels = g.shape
+    for i in range(start, stop):
+        for c in range(channels):
+            partial[i, 0, c] = 0
+            partial[i, 1, c] = 0
+        for r in range(rows * i // len(partial), rows * (i + 1) // len(partial)):
+            if with_scale:
+                for c in range(channels):
+                    d = 0 if relu and y[r, c] <= 0 else g[r, c]
+                    partial[i, 1, c] += d * x[r, c]
+            if keep:
+                for c in range(channels):
+                    masked[r, c] = 0 if relu and y[r, c] <= 0 else g[r, c]
+            for c in range(channels):
+                d = 0 if relu and y[r, c] <= 0 else g[r, c]
+                partial[i, 0, c] += d
+                gx[r, c] = d * scale[c]
+
+
+def _rows(array: Array, dtype: np.dtype[Any]) -> Array:
+    """A (N, C, H, W) array as (M, C)."""
+    return nhwc(array, dtype).reshape(-1, array.shape[1])
+
+
+def _image(rows: Array, shape: tuple[int, ...]) -> Array:
+    """The other way round."""
+    n, c, h, w = shape
+    return rows.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+
+
+def _nothing(dtype: np.dtype[Any]) -> Array:
+    """Stands for an array that is not there: the kernel's types stay the same."""
+    return np.empty((0, 0), dtype)
+
+
+def _partials(rows: int, channels: int) -> Array:
+    """Room for two sums a channel, in a number of parts that threads have no say in."""
+    count = min(max(rows // _ROWS_PER_PARTIAL, 1), _MAX_PARTIALS)
+    return np.empty((count, 2, channels))
+
+
+def _sum_rows(kernel: Any, shape: tuple[int, int], *args: Any) -> Array:
+    """Run a kernel that fills partial sums, and add them up: float64 (2, C).
+
+    The partial sums stand where ``args`` holds None.
+    """
+    rows, channels = shape
+    partial = _partials(rows, channels)
+    args = tuple(partial if arg is None else arg for arg in args)
+    grain = grain_of(rows * channels // len(partial))
+    parallel_for(kernel, len(partial), *args, grain=grain)
+    total: Array = partial.sum(0)
+    return total
+
+
+def affine_act(x: Array, scale: Array, shift: Array, residual: Array | None, relu: bool) -> Array:
+    """See `lucid.kernels.reference.norm.affine_act`."""
+    dtype = float_type(x)
+    rows = _rows(x, dtype)
+    y = np.empty(rows.shape, dtype)
+    other = _nothing(dtype) if residual is None else _rows(residual, dtype)
+    scale, shift = dense(scale, dtype), dense(shift, dtype)
+    work = (rows, scale, shift, other, y, bool(relu), residual is not None)
+    parallel_for(_apply, len(rows), *work, grain=grain_of(rows.shape[1]))
+    return _image(y, x.shape)
+
+
+def batch_norm(
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    residual: Array | None,
+    relu: bool,
+) -> tuple[Array, Array, Array, Array]:
+    """See `lucid.kernels.reference.norm.batch_norm`."""
+    dtype = float_type(x)
+    rows = _rows(x, dtype)
+    pixels, channels = max(1, len(rows)), rows.shape[1]
+    # Sums about a value of the channel itself lose nothing to a mean far from 0.
+    pivot = rows[0].astype(np.float64) if len(rows) else np.zeros(channels)
+    total, square = _sum_rows(_moments, rows.shape, rows, pivot, None)
+    shifted = total / pixels
+    mean = pivot + shifted
+    variance = np.maximum(square / pixels - shifted * shifted, 0)
+    inverse_std = 1 / np.sqrt(variance + eps)
+    scale = inverse_std if weight is None else weight * inverse_std
+    shift = -mean * scale if bias is None else bias - mean * scale
+    y = affine_act(x, scale, shift, residual, relu)
+    return y, mean.astype(dtype), variance.astype(dtype), inverse_std.astype(dtype)
+
+
+def batch_norm_backward(
+    g: Array,
+    x: Array,
+    y: Array | None,
+    weight: Array | None,
+    mean: Array,
+    inverse_std: Array,
+    relu: bool,
+    with_residual: bool,
+) -> tuple[Array, Array, Array, Array | None]:
+    """See `lucid.kernels.reference.norm.batch_norm_backward`."""
+    dtype = float_type(x)
+    g_rows, x_rows = _rows(g, dtype), _rows(x, dtype)
+    relu = bool(relu)
+    y_rows = _rows(y, dtype) if relu and y is not None else _nothing(dtype)
+    keep = relu and bool(with_residual)
+    masked = np.empty(x_rows.shape, dtype) if keep else _nothing(dtype)
+    mean = dense(mean, dtype)
+    sums = (g_rows, x_rows, y_rows, mean, masked, None, relu, keep)
+    gbias, product = _sum_rows(_norm_sums, x_rows.shape, *sums)
+    if keep:  # masked already: one array less to read
+        g_rows, relu = masked, False
+    pixels, channels = max(1, len(x_rows)), x_rows.shape[1]
+    slope = inverse_std.astype(np.float64) * (1 if weight is None else weight)
+    tilt = slope * inverse_std.astype(np.float64) ** 2 * product / pixels
+    offset = slope * gbias / pixels
+    gx = np.empty(x_rows.shape, dtype)
+    factors = (dense(values, dtype) for values in (slope, tilt, offset))
+    work = (g_rows, x_rows, y_rows, mean, *factors, gx, relu)
+    parallel_for(_norm_input_gradient, len(x_rows), *work, grain=grain_of(channels))
+    return (
+        _image(gx, x.shape),
+        (product * inverse_std).astype(dtype),
+        gbias.astype(dtype),
+        _image(g_rows, x.shape) if with_residual else None,
+    )
+
+
+def affine_act_backward(
+    g: Array,
+    x: Array | None,
+    y: Array | None,
+    scale: Array,
+    relu: bool,
+    with_residual: bool,
+) -> tuple[Array, Array | None, Array, Array | None]:
+    """See `lucid.kernels.reference.norm.affine_act_backward`."""
+    dtype = float_type(g)
+    g_rows = _rows(g, dtype)
+    relu = bool(relu)
+    x_rows = _nothing(dtype) if x is None else _rows(x, dtype)
+    y_rows = _rows(y, dtype) if relu and y is not None else _nothing(dtype)
+    keep = relu and bool(with_residual)
+    masked = np.empty(g_rows.shape, dtype) if keep else _nothing(dtype)
+    gx = np.empty(g_rows.shape, dtype)
+    arrays = (g_rows, x_rows, y_rows, dense(scale, dtype), gx, masked, None)
+    gshift, gscale = _sum_rows(_affine_gradients, g_rows.shape, *arrays, relu, keep, x is not None)
+    return (
+        _image(gx, g.shape),
+        None if x is None else gscale.astype(dtype),
+        gshift.astype(dtype),
+        _image(masked if keep else g_rows, g.shape) if with_residual else None,
+    )

@@ -1,0 +1,167 @@
+"""Nearest and bilinear resizing over (N, H, W, C) memory.
+
+Forward, an item is a row of the output; backward, a row of the input, which
+collects from the output rows that drew on it.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lucid.kernels.compiled.jit import Array, float_type, grain_of, kernel, nhwc
+from lucid.kernels.reference.resize import (
+    Pair,
+    Shape,
+    bilinear_source,
+    check_sizes,
+    nearest_source,
+)
+from lucid.kernels.threads import parallel_for
+
+
+@kernel
+def _nearest(start: int, stop: int, x: Array, rows: Array, columns: Array, y: Array) -> None:
+    """Item = one row of the output."""
+    _, out_h, out_w, channels = y.shape
+    for item in range(start, stop):
+        n, oy = item // out_h, item % out_h
+        iy = rows[oy]
+        for ox in range(out_w):
+            ix = columns[ox]
+            for c in range(channels):
+                y[n, oy, ox, c] = x[n, iy, ix, c]
+
+
+@kernel
+def _nearest_backward(
+    start: int, stop: int, g: Array, edges: Array, columns: Array, gx: Array
+) -> None:
+    """Item = one row of the input, copied to output rows edges[iy] to edges[iy + 1] - 1."""
+    _, height, _, channels = gx.shape
+    out_w = g.shape[2]
+    for item in range(start, stop):
+        n, iy = item // height, item % height
+        gx[n, iy] = 0
+        for oy in range(edges[iy], edges[iy + 1]):
+            for ox in range(out_w):
+                ix = columns[ox]
+                for c in range(channels):
+                    gx[n, iy, ix, c] += g[n, oy, ox, c]
+
+
+@kernel
+def _bilinear(
+    start: int,
+    stop: int,
+    x: Array,
+    y0: Array,
+    y1: Array,
+    wy: Array,
+    x0: Array,
+    x1: Array,
+    wx: Array,
+    y: Array,
+) -> None:
+    """Item = one row of the output."""
+    _, out_h, out_w, channels = y.shape
+    one = x.dtype.type(1)
+    for item in range(start, stop):
+        n, oy = item // out_h, item % out_h
+        top, bottom, down = y0[oy], y1[oy], wy[oy]
+        for ox in range(out_w):
+            left, right, across = x0[ox], x1[ox], wx[ox]
+            for c in range(channels):
+                upper = x[n, top, left, c] * (one - across) + x[n, top, right, c] * across
+                lower = x[n, bottom, left, c] * (one - across) + x[n, bottom, right, c] * across
+                y[n, oy, ox, c] = upper * (one - down) + lower * down
+
+
+@kernel
+def _bilinear_backward(
+    start: int,
+    stop: int,
+    g: Array,
+    edges: Array,
+    sources: Array,
+    shares: Array,
+    x0: Array,
+    x1: Array,
+    wx: Array,
+    gx: Array,
+) -> None:
+    """Item = one row of the input; entries edges[iy] to edges[iy + 1] - 1 are its output rows."""
+    _, height, _, channels = gx.shape
+    out_w = g.shape[2]
+    one = gx.dtype.type(1)
+    for item in range(start, stop):
+        n, iy = item // height, item % height
+        gx[n, iy] = 0
+        for entry in range(edges[iy], edges[iy + 1]):
+            oy, down = sources[entry], shares[entry]
+            for ox in range(out_w):
+                left, right = x0[ox], x1[ox]
+                to_left, to_right = (one - wx[ox]) * down, wx[ox] * down
+                for c in range(channels):
+                    gx[n, iy, left, c] += g[n, oy, ox, c] * to_left
+                for c in range(channels):
+                    gx[n, iy, right, c] += g[n, oy, ox, c] * to_right
+
+
+def resize_nearest(x: Array, size: Pair) -> Array:
+    """See `lucid.kernels.reference.resize.resize_nearest`."""
+    dtype = float_type(x)
+    n, c, h, w = x.shape
+    check_sizes((h, w), size)
+    rows, columns = nearest_source(h, size[0]), nearest_source(w, size[1])
+    y = np.empty((n, *size, c), dtype)
+    grain = grain_of(size[1] * c)
+    parallel_for(_nearest, n * size[0], nhwc(x, dtype), rows, columns, y, grain=grain)
+    return y.transpose(0, 3, 1, 2)
+
+
+def resize_nearest_backward(g: Array, input_shape: Shape) -> Array:
+    """See `lucid.kernels.reference.resize.resize_nearest_backward`."""
+    dtype = float_type(g)
+    n, c, h, w = input_shape
+    out_h, out_w = g.shape[2:]
+    check_sizes((h, w), (out_h, out_w))
+    edges = np.searchsorted(nearest_source(h, out_h), np.arange(h + 1))
+    columns = nearest_source(w, out_w)
+    gx = np.empty((n, h, w, c), dtype)
+    grain = grain_of(max(w * h, out_w * out_h) * c // h)
+    parallel_for(_nearest_backward, n * h, nhwc(g, dtype), edges, columns, gx, grain=grain)
+    return gx.transpose(0, 3, 1, 2)
+
+
+def resize_bilinear(x: Array, size: Pair, align_corners: bool) -> Array:
+    """See `lucid.kernels.reference.resize.resize_bilinear`."""
+    dtype = float_type(x)
+    n, c, h, w = x.shape
+    check_sizes((h, w), size)
+    y0, y1, wy = bilinear_source(h, size[0], align_corners)
+    x0, x1, wx = bilinear_source(w, size[1], align_corners)
+    y = np.empty((n, *size, c), dtype)
+    taps = (y0, y1, wy.astype(dtype), x0, x1, wx.astype(dtype))
+    grain = grain_of(size[1] * c)
+    parallel_for(_bilinear, n * size[0], nhwc(x, dtype), *taps, y, grain=grain)
+    return y.transpose(0, 3, 1, 2)
+
+
+def resize_bilinear_backward(g: Array, input_shape: Shape, align_corners: bool) -> Array:
+    """See `lucid.kernels.reference.resize.resize_bilinear_backward`."""
+    dtype = float_type(g)
+    n, c, h, w = input_shape
+    out_h, out_w = g.shape[2:]
+    check_sizes((h, w), (out_h, out_w))
+    y0, y1, wy = bilinear_source(h, out_h, align_corners)
+    x0, x1, wx = bilinear_source(w, out_w, align_corners)
+    # Which output rows each input row went into, and with what weight, in rising order.
+    drawn = np.concatenate([y0, y1])
+    order = np.argsort(drawn, kind="stable")
+    edges = np.searchsorted(drawn[order], np.arange(h + 1))
+    shares = np.concatenate([1 - wy, wy])[order].astype(dtype)
+    gx = np.empty((n, h, w, c), dtype)
+    work = (nhwc(g, dtype), edges, order % out_h, shares, x0, x1, wx.astype(dtype), gx)
+    grain = grain_of(max(w * h, out_w * out_h) * c // h)
+    parallel_for(_bilinear_backward, n * h, *work, grain=grain)
+    return gx.transpose(0, 3, 1, 2)

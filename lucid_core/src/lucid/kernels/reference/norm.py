@@ -1,0 +1,192 @@
+"""Batch normalisation over (N, C, H, W) and its frozen form, with a residual sum and ReLU.
+
+Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by
+Reducing Internal Covariate Shift", 2015, algorithm 1 and section 3.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lucid.kernels.layout import channels_last
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_PIXELS = (0, 2, 3)
+
+
+def _per_channel(values: Array) -> Array:
+    return values[:, None, None]
+
+
+def _activate(y: Array, residual: Array | None, relu: bool) -> Array:
+    if residual is not None:
+        y = y + residual
+    return np.maximum(y, 0) if relu else y
+
+
+def _masked(g: Array, y: Array | None, relu: bool) -> Array:
+    return np.where(y <= 0, 0, g).astype(g.dtype) if relu and y is not None else g
+
+
+def batch_norm(
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    eps: float,
+    residual: Array | None,
+    relu: bool,
+) -> tuple[Array, Array, Array, Array]:
+    """Normalise each channel over the batch, and what follows it in a residual network.
+
+    ``y = act(weight * (x - mean) * inverse_std + bias + residual)``
+
+    Parameters
+    ----------
+    x : array (N, C, H, W)
+    weight, bias : array (C,) or None
+        None stands for ones and zeros.
+    eps : float
+        Added to the variance.
+    residual : array (N, C, H, W) or None
+        Added before the activation.
+    relu : bool
+        Whether the activation is ReLU or nothing.
+
+    Returns
+    -------
+    y : array (N, C, H, W)
+    mean, variance, inverse_std : array (C,)
+        In the type of ``x``; the variance is the biased one.  Over no pixels at
+        all (N, H or W is 0) mean and variance are 0.
+    """
+    wide = x.astype(np.float64)
+    pixels = max(1, x.size // max(1, x.shape[1]))
+    mean = wide.sum(_PIXELS) / pixels
+    centred = wide - _per_channel(mean)
+    variance = (centred**2).sum(_PIXELS) / pixels
+    inverse_std = 1 / np.sqrt(variance + eps)
+    y = centred * _per_channel(inverse_std)
+    if weight is not None:
+        y = y * _per_channel(weight)
+    if bias is not None:
+        y = y + _per_channel(bias)
+    y = _activate(y, residual, relu)
+    dtype = x.dtype
+    return (
+        channels_last(y.astype(dtype)),
+        mean.astype(dtype),
+        variance.astype(dtype),
+        inverse_std.astype(dtype),
+    )
+
+
+def batch_norm_backward(
+    g: Array,
+    x: Array,
+    y: Array | None,
+    weight: Array | None,
+    mean: Array,
+    inverse_std: Array,
+    relu: bool,
+    with_residual: bool,
+) -> tuple[Array, Array, Array, Array | None]:
+    """Gradients of `batch_norm`, the dependence of its statistics on ``x`` included.
+
+    Parameters
+    ----------
+    g : array (N, C, H, W)
+        Gradient of ``y``.
+    x : array (N, C, H, W)
+    y : array (N, C, H, W) or None
+        Wanted for the mask of ReLU only; may be None without it.
+    weight : array (C,) or None
+    mean, inverse_std : array (C,)
+        From `batch_norm`.
+    relu, with_residual : bool
+        Whether there was a ReLU, and a residual.
+
+    Returns
+    -------
+    gx : array (N, C, H, W)
+    gweight, gbias : array (C,)
+    gresidual : array (N, C, H, W) or None
+        ``g`` itself if there was no ReLU; None if there was no residual.
+    """
+    g = _masked(g, y, relu)
+    pixels = max(1, x.size // max(1, x.shape[1]))
+    normalised = (x.astype(np.float64) - _per_channel(mean)) * _per_channel(inverse_std)
+    gbias = g.sum(_PIXELS, dtype=np.float64)
+    gweight = (g * normalised).sum(_PIXELS)
+    through_statistics = (_per_channel(gbias) + normalised * _per_channel(gweight)) / pixels
+    slope = inverse_std if weight is None else weight * inverse_std
+    gx = _per_channel(slope) * (g - through_statistics)
+    return (
+        channels_last(gx.astype(x.dtype)),
+        gweight.astype(x.dtype),
+        gbias.astype(x.dtype),
+        channels_last(g) if with_residual else None,
+    )
+
+
+def affine_act(x: Array, scale: Array, shift: Array, residual: Array | None, relu: bool) -> Array:
+    """``act(x * scale + shift + residual)``, channel by channel: batch norm with fixed statistics.
+
+    Parameters
+    ----------
+    x : array (N, C, H, W)
+    scale, shift : array (C,)
+    residual : array (N, C, H, W) or None
+        Added before the activation.
+    relu : bool
+        Whether the activation is ReLU or nothing.
+
+    Returns
+    -------
+    array (N, C, H, W)
+    """
+    y = _activate(x * _per_channel(scale) + _per_channel(shift), residual, relu)
+    return channels_last(y.astype(x.dtype))
+
+
+def affine_act_backward(
+    g: Array,
+    x: Array | None,
+    y: Array | None,
+    scale: Array,
+    relu: bool,
+    with_residual: bool,
+) -> tuple[Array, Array | None, Array, Array | None]:
+    """Gradients of `affine_act`.
+
+    Parameters
+    ----------
+    g : array (N, C, H, W)
+        Gradient of ``y``.
+    x : array (N, C, H, W) or None
+        None if the gradient of ``scale`` is not wanted, as of a frozen layer's.
+    y : array (N, C, H, W) or None
+        Wanted for the mask of ReLU only; may be None without it.
+    scale : array (C,)
+    relu, with_residual : bool
+        Whether there was a ReLU, and a residual.
+
+    Returns
+    -------
+    gx : array (N, C, H, W)
+    gscale : array (C,) or None
+        None if ``x`` is.
+    gshift : array (C,)
+    gresidual : array (N, C, H, W) or None
+        ``g`` itself if there was no ReLU; None if there was no residual.
+    """
+    g = _masked(g, y, relu)
+    gscale = None if x is None else np.sum(g * x, _PIXELS, np.float64).astype(g.dtype)
+    return (
+        channels_last((g * _per_channel(scale)).astype(g.dtype)),
+        gscale,
+        g.sum(_PIXELS, dtype=np.float64).astype(g.dtype),
+        channels_last(g) if with_residual else None,
+    )

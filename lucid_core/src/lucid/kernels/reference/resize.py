@@ -1,0 +1,139 @@
+"""Nearest and bilinear resizing of the last two axes of (N, C, H, W).
+
+The coordinates are PyTorch's: nearest takes source ``floor(i * in / out)``;
+bilinear takes ``(i + 0.5) * in / out - 0.5`` clipped at 0, or with
+``align_corners`` ``i * (in - 1) / (out - 1)``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lucid.kernels.layout import channels_last
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Pair = tuple[int, int]
+Shape = tuple[int, int, int, int]
+
+
+def check_sizes(source: Pair, target: Pair) -> None:
+    """Raise ValueError unless both images hold at least one pixel."""
+    if min(*source, *target) < 1:
+        raise ValueError(
+            "resizing expects a height and a width of at least 1 on both sides, "
+            f"got {tuple(source)} to {tuple(target)}"
+        )
+
+
+def nearest_source(source: int, target: int) -> Array:
+    """Source index of each of ``target`` positions along one axis: int64 (target,)."""
+    return np.arange(target) * source // target
+
+
+def bilinear_source(source: int, target: int, align_corners: bool) -> tuple[Array, Array, Array]:
+    """The two neighbours of each of ``target`` positions along one axis.
+
+    Returns
+    -------
+    low, high : int64 array (target,)
+        Neighbouring source positions; equal at the last one.
+    fraction : float64 array (target,)
+        Weight of ``high``; that of ``low`` is the rest to 1.
+    """
+    position = np.arange(target)
+    if align_corners:
+        at = position * ((source - 1) / (target - 1) if target > 1 else 0.0)
+    else:
+        at = np.maximum((position + 0.5) * (source / target) - 0.5, 0)
+    low = np.minimum(at.astype(np.int64), source - 1)
+    return low, np.minimum(low + 1, source - 1), at - low
+
+
+def resize_nearest(x: Array, size: Pair) -> Array:
+    """Resize to ``size`` by repeating or dropping pixels.
+
+    Parameters
+    ----------
+    x : array (N, C, H, W)
+    size : (height, width)
+
+    Returns
+    -------
+    array (N, C, *size)
+    """
+    check_sizes(x.shape[2:], size)
+    rows = nearest_source(x.shape[2], size[0])
+    columns = nearest_source(x.shape[3], size[1])
+    return channels_last(x[:, :, rows[:, None], columns])
+
+
+def resize_nearest_backward(g: Array, input_shape: Shape) -> Array:
+    """Gradient of the input of `resize_nearest`: the sum over the copies of each pixel.
+
+    Parameters
+    ----------
+    g : array (N, C, OH, OW)
+    input_shape : (N, C, H, W)
+
+    Returns
+    -------
+    array (N, C, H, W)
+    """
+    check_sizes(input_shape[2:], g.shape[2:])
+    rows = nearest_source(input_shape[2], g.shape[2])
+    columns = nearest_source(input_shape[3], g.shape[3])
+    gx = np.zeros(input_shape, g.dtype)
+    places: Any = (slice(None), slice(None), rows[:, None], columns)
+    np.add.at(gx, places, g)
+    return channels_last(gx)
+
+
+def resize_bilinear(x: Array, size: Pair, align_corners: bool) -> Array:
+    """Resize to ``size``, each pixel a weighted mean of its four neighbours (no antialiasing).
+
+    Parameters
+    ----------
+    x : array (N, C, H, W)
+    size : (height, width)
+    align_corners : bool
+        Whether the centres of the corner pixels coincide, rather than the corners.
+
+    Returns
+    -------
+    array (N, C, *size)
+    """
+    check_sizes(x.shape[2:], size)
+    y0, y1, wy = bilinear_source(x.shape[2], size[0], align_corners)
+    x0, x1, wx = bilinear_source(x.shape[3], size[1], align_corners)
+    wy, wx = wy[:, None].astype(x.dtype), wx.astype(x.dtype)
+    upper = x[:, :, y0[:, None], x0] * (1 - wx) + x[:, :, y0[:, None], x1] * wx
+    lower = x[:, :, y1[:, None], x0] * (1 - wx) + x[:, :, y1[:, None], x1] * wx
+    return channels_last(upper * (1 - wy) + lower * wy)
+
+
+def resize_bilinear_backward(g: Array, input_shape: Shape, align_corners: bool) -> Array:
+    """Gradient of the input of `resize_bilinear`.
+
+    Parameters
+    ----------
+    g : array (N, C, OH, OW)
+    input_shape : (N, C, H, W)
+    align_corners : bool
+        As given to `resize_bilinear`.
+
+    Returns
+    -------
+    array (N, C, H, W)
+    """
+    check_sizes(input_shape[2:], g.shape[2:])
+    y0, y1, wy = bilinear_source(input_shape[2], g.shape[2], align_corners)
+    x0, x1, wx = bilinear_source(input_shape[3], g.shape[3], align_corners)
+    wy, wx = wy[:, None].astype(g.dtype), wx.astype(g.dtype)
+    gx = np.zeros(input_shape, g.dtype)
+    for rows, row_weight in ((y0, 1 - wy), (y1, wy)):
+        for columns, column_weight in ((x0, 1 - wx), (x1, wx)):
+            places: Any = (slice(None), slice(None), rows[:, None], columns)
+            np.add.at(gx, places, g * row_weight * column_weight)
+    return channels_last(gx)
