@@ -62,6 +62,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", pages.write)
     # Before napoleon, which would otherwise render what is about to be dropped.
     app.connect("autodoc-process-docstring", pages.empty_docstring, priority=100)
+    # After everyone who may know where it leads, intersphinx among them.
+    app.connect("missing-reference", pages.leave_unlinked, priority=900)
     app.add_js_file("lucid-models.js", loading_method="defer")
     app.add_css_file("lucid-models.css")
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

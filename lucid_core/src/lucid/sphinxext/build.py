@@ -6,6 +6,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from docutils.nodes import Node, TextElement
+from sphinx.addnodes import desc_signature, pending_xref
 from sphinx.util.display import status_iterator
 from sphinx.util.logging import getLogger
 
@@ -16,6 +18,7 @@ from lucid.sphinxext.table import Row, index_page
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
 
     from lucid.models import ModelInfo
 
@@ -74,6 +77,23 @@ class ModelPages:
         package, _, model = name.rpartition(".")
         if what == "function" and package == "lucid.models" and model in self.names:
             lines.clear()
+
+    def leave_unlinked(
+        self, app: Sphinx, env: BuildEnvironment, node: pending_xref, text: TextElement
+    ) -> Node | None:
+        """Leave a class in a builder's signature as it is; at ``missing-reference``, last.
+
+        A plugin's site need not document the class that its builders return, and
+        the page's author did not write the reference.
+        """
+        page = node.get("refdoc", "").startswith(f"{app.config.lucid_models_dir.strip('/')}/")
+        return text if page and _in_signature(node) else None
+
+
+def _in_signature(node: Node | None) -> bool:
+    while node is not None and not isinstance(node, desc_signature):
+        node = node.parent
+    return node is not None
 
 
 def _infos(app: Sphinx, faults: Faults) -> list[ModelInfo]:
