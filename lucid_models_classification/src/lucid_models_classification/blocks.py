@@ -74,7 +74,8 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, planes, H', W')."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        return self.conv2(self.conv1(x), residual=shortcut)
+        y: Tensor = self.conv2(self.conv1(x), residual=shortcut)
+        return y
 
 
 class Bottleneck(nn.Module):
@@ -134,7 +135,8 @@ class Bottleneck(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, 4 * planes, H', W')."""
         shortcut = x if self.downsample is None else self.downsample(x)
-        return self.conv3(self.conv2(self.conv1(x)), residual=shortcut)
+        y: Tensor = self.conv3(self.conv2(self.conv1(x)), residual=shortcut)
+        return y
 
 
 def _projection(

@@ -102,7 +102,9 @@ def _build(
     depths: tuple[int, int, int, int],
     num_classes: int,
     options: dict[str, Any],
-    **shape: int,
+    *,
+    groups: int = 1,
+    width_per_group: int = 64,
 ) -> ResNet:
     """Build a network from its fixed shape and what the caller chose, refusing what is unknown."""
     unknown = sorted(set(options) - set(_OPTIONS))
@@ -111,7 +113,9 @@ def _build(
             f"{name}() got unexpected keyword argument(s) {', '.join(map(repr, unknown))}; "
             f"valid ones are num_classes, {', '.join(_OPTIONS)}"
         )
-    return ResNet(block, depths, num_classes, **shape, **options)
+    return ResNet(
+        block, depths, num_classes, groups=groups, width_per_group=width_per_group, **options
+    )
 
 
 @register_model

@@ -50,15 +50,16 @@ def classify(images: tuple[Path, ...], weights: Path, top: int, as_json: bool) -
         raise ValueError(f"{weights}: {error}") from error
     model = load_model(weights).eval()
     results = [
-        {"image": str(path), "predictions": _best(row, top, metadata.class_names, weights)}
+        (str(path), _best(row, top, metadata.class_names, weights))
         for path, row in zip(images, _probabilities(model, transform, images), strict=True)
     ]
     if as_json:
-        click.echo(json.dumps(results, indent=2, ensure_ascii=False))
+        report = [{"image": image, "predictions": best} for image, best in results]
+        click.echo(json.dumps(report, indent=2, ensure_ascii=False))
         return
-    for result in results:
-        click.echo(result["image"])
-        for prediction in result["predictions"]:
+    for image, best in results:
+        click.echo(image)
+        for prediction in best:
             click.echo(f"  {prediction['probability']:.4f}  {prediction['label']}")
 
 

@@ -50,7 +50,7 @@ def read_image(file: str | os.PathLike[str] | BinaryIO) -> Array:
     OSError
         If the file cannot be opened, as ``FileNotFoundError`` for example.
     """
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     name = os.fspath(file) if isinstance(file, str | os.PathLike) else getattr(file, "name", "file")
     try:
@@ -71,7 +71,7 @@ def read_image(file: str | os.PathLike[str] | BinaryIO) -> Array:
         # struct.error, EOFError, ...).  An errno marks the operating system's own errors.
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        reason = "not an image" if isinstance(error, Image.UnidentifiedImageError) else str(error)
+        reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
         raise ImageError(
             f"{name}: expected a whole image in a format that Pillow reads, got a file that "
             f"cannot be decoded ({reason or type(error).__name__})"

@@ -123,7 +123,7 @@ class ResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif zero_init_residual and isinstance(module, BasicBlock | Bottleneck):
-                nn.init.zeros_(module.last.norm.weight)
+                nn.init.zeros_(dict(module.last.named_parameters())["norm.weight"])
 
     def features(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What each of the four stages makes of a batch of images.
@@ -158,7 +158,8 @@ class ResNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, num_classes) of images (N, in_channels, H, W)."""
         last = self.features(x)[-1]
-        return self.fc(self.avgpool(last).flatten(1))
+        logits: Tensor = self.fc(self.avgpool(last).flatten(1))
+        return logits
 
 
 def _strides(dilate: Sequence[bool]) -> tuple[int, ...]:
@@ -168,10 +169,10 @@ def _strides(dilate: Sequence[bool]) -> tuple[int, ...]:
     return tuple(strides)
 
 
-def _check_count(name: str, count: object) -> None:
+def _check_count(name: str, count: Any) -> None:
     if isinstance(count, bool) or not hasattr(count, "__index__"):
         raise TypeError(f"{name}: expected an integer of at least 1, got {count!r}")
-    if int(count) < 1:  # type: ignore[call-overload]
+    if int(count) < 1:
         raise ValueError(f"{name}: expected an integer of at least 1, got {count!r}")
 
 
