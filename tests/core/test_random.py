@@ -1,0 +1,60 @@
+"""Random numbers: repeatable, independent, and where they should lie."""
+
+import json
+
+import numpy as np
+import pytest
+
+import lucid
+
+
+def test_a_seed_repeats_the_stream():
+    lucid.random.seed(3)
+    first = [lucid.random.randn(2, 3).tolist(), lucid.random.permutation(5).tolist()]
+    lucid.random.seed(3)
+    assert first == [lucid.random.randn(2, 3).tolist(), lucid.random.permutation(5).tolist()]
+
+
+def test_generators_are_independent_of_the_default_one():
+    lucid.random.seed(0)
+    expected = lucid.random.rand(3).tolist()
+    lucid.random.seed(0)
+    other = lucid.random.Generator(1)
+    other.rand(100)
+    assert lucid.random.rand(3).tolist() == expected
+    assert lucid.random.Generator(1).rand(2).tolist() == lucid.random.Generator(1).rand(2).tolist()
+
+
+def test_the_state_survives_json():
+    lucid.random.seed(5)
+    lucid.random.randn(3)
+    state = json.loads(json.dumps(lucid.random.get_state()))
+    expected = lucid.random.randn(4).tolist()
+    lucid.random.randn(10)
+    lucid.random.set_state(state)
+    assert lucid.random.randn(4).tolist() == expected
+
+
+def test_ranges_shapes_and_dtypes():
+    g = lucid.random.Generator(0)
+    assert g.randn(2, 3).dtype == np.float32
+    assert g.randn((2, 3), dtype="float64").dtype == np.float64
+    assert g.rand(2, dtype="float16").dtype == np.float16
+    drawn = g.rand(10_000).numpy()
+    assert 0 <= drawn.min() < 0.01
+    assert 0.99 < drawn.max() < 1
+    assert set(g.randint(2, 5, (200,)).tolist()) == {2, 3, 4}
+    assert set(g.randint(2, size=(50,)).tolist()) == {0, 1}
+    assert g.randint(0, 9).shape == ()
+    assert sorted(g.permutation(6).tolist()) == list(range(6))
+    assert set(g.choice([7, 9], (50,)).tolist()) == {7, 9}
+    assert g.choice(5, 5, replace=False).size == 5
+    assert set(g.choice(3, (50,), p=[0, 0, 1]).tolist()) == {2}
+    assert g.randn(10_000).numpy().std() == pytest.approx(1, abs=0.03)
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="low < high, got 3 and 3"):
+        lucid.random.randint(3, 3)
+    with pytest.raises(TypeError, match="int64"):
+        lucid.random.randn(2, dtype="int64")
