@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lucid_models_classification.transforms import to_array
 
-__all__ = ["draw_boxes", "label_color", "to_pillow"]
+__all__ = ["class_name", "draw_boxes", "label_color", "to_pillow"]
 
 Color: TypeAlias = tuple[int, int, int]
 Rectangle: TypeAlias = tuple[float, float, float, float]
@@ -51,6 +51,15 @@ def label_color(label: int) -> Color:
     hue = (label * 0.618034) % 1.0
     red, green, blue = colorsys.hls_to_rgb(hue, 0.45 + 0.15 * (label % 2), 0.85)
     return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def class_name(label: int, class_names: Sequence[str] | Mapping[int, str] | None = None) -> str:
+    """The name of a class; its number where ``class_names`` does not have it."""
+    if isinstance(class_names, Mapping):
+        return str(class_names.get(label, label))
+    if class_names is not None and 0 <= label < len(class_names):
+        return str(class_names[label])
+    return str(label)
 
 
 def to_pillow(image: Any) -> Image.Image:
@@ -115,7 +124,7 @@ def _to_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
             f"expected floats in [0, 1], got values from {low:.3g} to {high:.3g}; "
             "draw on the image before it is normalised"
         )
-    return np.rint(array.clip(0, 1) * 255).astype(np.uint8)
+    return np.asarray(np.rint(array.clip(0, 1) * 255), dtype=np.uint8)
 
 
 def draw_boxes(
@@ -230,18 +239,10 @@ def _caption(
 ) -> str:
     parts = []
     if labels is not None:
-        parts.append(_class_name(int(labels[i]), class_names))
+        parts.append(class_name(int(labels[i]), class_names))
     if scores is not None:
         parts.append(f"{scores[i]:.2f}")
     return "  ".join(parts)  # one space of a proportional font is hardly one
-
-
-def _class_name(label: int, class_names: Sequence[str] | Mapping[int, str] | None) -> str:
-    if isinstance(class_names, Mapping):
-        return str(class_names.get(label, label))
-    if class_names is not None and 0 <= label < len(class_names):
-        return str(class_names[label])
-    return str(label)
 
 
 def _draw_rectangle(

@@ -13,7 +13,6 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from lucid.data import Dataset
-
 from lucid_models_detection.data.targets import (
     Annotation,
     OnInvalid,
@@ -39,7 +38,7 @@ class _Image:
     target: Target
 
 
-class CocoDetection(Dataset):
+class CocoDetection(Dataset[Sample]):
     """Images and boxes of a COCO JSON file.
 
     The whole file is checked when the dataset is made, so that a bad annotation
@@ -181,7 +180,7 @@ class CocoDetection(Dataset):
         return Annotation(
             box=box,
             label=label,
-            area=float(area) if _is_number(area) and area > 0 else float(w * h),
+            area=float(area) if isinstance(area, int | float) and area > 0 else float(w * h),
             ignored=bool(raw.get("iscrowd", 0)),
         )
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lucid.data import Dataset
-
 from lucid_models_detection.data.targets import (
     Annotation,
     OnInvalid,
@@ -55,7 +54,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-class VocDetection(Dataset):
+class VocDetection(Dataset[Sample]):
     """Images and boxes of a directory of VOC XML files.
 
     All annotations are read and checked when the dataset is made; images are

@@ -1,0 +1,182 @@
+"""The plugin's part of the ``lucid`` command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["detect"]
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+@click.command()
+@click.argument(
+    "images",
+    nargs=-1,
+    required=True,
+    metavar="IMAGE...",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@click.option(
+    "--weights",
+    required=True,
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A detector saved by lucid.save_model.",
+)
+@click.option(
+    "--output",
+    metavar="DIR|FILE",
+    type=click.Path(path_type=Path),
+    help="Where to write the images with the detections drawn on them: a directory, made if "
+    "it is missing, or for one image a file such as boxes.png.",
+)
+@click.option(
+    "--score-threshold",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Leave out detections that score less.",
+)
+@click.option(
+    "--scale",
+    type=click.FloatRange(0, 32, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Enlarge the drawn images, so that text is legible on small ones.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def detect(
+    images: tuple[Path, ...],
+    weights: Path,
+    output: Path | None,
+    score_threshold: float,
+    scale: float,
+    as_json: bool,
+) -> None:
+    """Find objects in images with a saved detector."""
+    from tqdm import tqdm
+
+    pictures = _picture_paths(images, output)
+    model, class_names = _load_detector(weights)
+    results = []
+    # disable=None: a bar only where somebody watches.
+    bar = tqdm(list(zip(images, pictures, strict=True)), unit="image", disable=None)
+    for path, picture in bar:
+        results.append(_detect_one(model, class_names, path, picture, score_threshold, scale))
+    if as_json:
+        report = {"weights": str(weights), "model": model.model_name, "images": results}
+        click.echo(json.dumps(report, indent=2))
+    else:
+        click.echo(_table(results))
+
+
+def _load_detector(weights: Path) -> tuple[Any, tuple[str, ...] | None]:
+    """The model of a file and the names of its classes."""
+    import lucid
+
+    metadata = lucid.weights.model_metadata(weights)
+    model: Any = lucid.load_model(weights)
+    if not hasattr(model, "predict"):
+        raise click.BadParameter(
+            f"{weights} holds {metadata.name}, which is no detector: it has no predict()",
+            param_hint="'--weights'",
+        )
+    return model, metadata.class_names
+
+
+def _detect_one(
+    model: Any,
+    class_names: tuple[str, ...] | None,
+    path: Path,
+    picture: Path | None,
+    score_threshold: float,
+    scale: float,
+) -> dict[str, Any]:
+    """Detections of one image as JSON holds them, best first; drawn where asked for."""
+    from lucid_models_classification.transforms import read_image
+    from lucid_models_detection.draw import class_name, draw_boxes
+
+    image = read_image(path)
+    (found,) = model.predict([image])
+    kept = found["scores"] >= score_threshold
+    boxes, labels, scores = (found[key][kept] for key in ("boxes", "labels", "scores"))
+    if picture is not None:
+        picture.parent.mkdir(parents=True, exist_ok=True)
+        drawing = draw_boxes(image, boxes, labels, scores, class_names=class_names, scale=scale)
+        drawing.save(picture)
+    return {
+        "image": str(path),
+        "width": image.shape[2],
+        "height": image.shape[1],
+        "picture": None if picture is None else str(picture),
+        "detections": [
+            {
+                "label": int(label),
+                "class": class_name(int(label), class_names),
+                "score": round(float(score), 4),
+                "box": [round(float(edge), 2) for edge in box],
+            }
+            for box, label, score in zip(boxes, labels, scores, strict=True)
+        ],
+    }
+
+
+def _picture_paths(images: Sequence[Path], output: Path | None) -> list[Path | None]:
+    """Where each image is drawn; refused here, before any work, if two would be one file."""
+    if output is None:
+        return [None] * len(images)
+    if output.suffix.lower() in PICTURE_SUFFIXES and not output.is_dir():
+        if len(images) > 1:
+            raise click.BadParameter(
+                f"{output} is one file, but there are {len(images)} images; give a directory",
+                param_hint="'--output'",
+            )
+        paths = [output]
+    elif output.is_file():
+        raise click.BadParameter(
+            f"{output} is a file; expected a directory, or a name ending in "
+            + ", ".join(PICTURE_SUFFIXES),
+            param_hint="'--output'",
+        )
+    else:
+        paths = [output / f"{image.stem}_detections.png" for image in images]
+    first: dict[Path, Path] = {}
+    for image, path in zip(images, paths, strict=True):
+        if any(path.resolve() == other.resolve() for other in images):
+            raise click.BadParameter(f"{path} is one of the images", param_hint="'--output'")
+        if path in first:
+            raise click.BadParameter(
+                f"{first[path]} and {image} would both be drawn to {path}; name images apart or "
+                "give them in two calls",
+                param_hint="'--output'",
+            )
+        first[path] = image
+    return list(paths)
+
+
+def _table(results: Sequence[dict[str, Any]]) -> str:
+    """One line for each detection; an image without any has a line that says so."""
+    image_width = max(len("image"), *(len(result["image"]) for result in results))
+    names = [found["class"] for result in results for found in result["detections"]]
+    name_width = max(len(name) for name in ["class", *names])
+    edges = "".join(f"{edge:>9}" for edge in ("x1", "y1", "x2", "y2"))
+    lines = [f"{'image':<{image_width}}  {'class':<{name_width}}  score{edges}"]
+    for result in results:
+        if not result["detections"]:
+            lines.append(f"{result['image']:<{image_width}}  nothing found")
+        for found in result["detections"]:
+            edges = "".join(f"{edge:9.1f}" for edge in found["box"])
+            lines.append(
+                f"{result['image']:<{image_width}}  {found['class']:<{name_width}}  "
+                f"{found['score']:5.3f}{edges}"
+            )
+    drawn = [result["picture"] for result in results if result["picture"]]
+    if drawn:
+        lines += ["", *(f"drawn: {path}" for path in drawn)]
+    return "\n".join(lines)

@@ -1,0 +1,198 @@
+"""``lucid detect``: a saved detector, images in, a table, JSON and drawings out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lucid
+from lucid.cli.entry import run
+from lucid.models import create_model
+from lucid_models_detection import FasterRCNN
+from lucid_models_detection.draw import label_color
+
+Run = Callable[..., tuple[int, str, str]]
+
+FOUND = {
+    "boxes": np.array([[4, 6, 24, 20], [1, 1, 9.25, 30], [0, 0, 5, 5]], np.float32),
+    "labels": np.array([2, 1, 1]),
+    "scores": np.array([0.97, 0.61234, 0.2], np.float32),
+}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small detector of cats and dogs, as ``save_model`` writes it."""
+    path = tmp_path_factory.mktemp("weights") / "detector.safetensors"
+    lucid.random.seed(0)
+    model = create_model("faster_rcnn_resnet_18_fpn", num_classes=3, hidden_dim=8)
+    lucid.save_model(model, path, class_names=["background", "cat", "dog"])
+    return path
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    Image.new("RGB", (40, 32), (90, 90, 90)).save(path)
+    return path
+
+
+@pytest.fixture
+def lucid_detect(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run ``lucid detect``; give exit code, output and errors."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        code = run(["detect", *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+@pytest.fixture
+def known_detections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the network would find is not what these tests are about."""
+
+    def predict(self: FasterRCNN, images: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
+        assert [image.shape for image in images] == [(3, 32, 40)]
+        return [dict(FOUND)]
+
+    monkeypatch.setattr(FasterRCNN, "predict", predict)
+
+
+@pytest.mark.usefixtures("known_detections")
+def test_table(lucid_detect: Run, weights: Path, image: Path, tmp_path: Path) -> None:
+    code, out, err = lucid_detect(image, "--weights", weights)
+    name = str(image)
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        f"{'image':<{len(name)}}  class  score       x1       y1       x2       y2",
+        f"{name}  dog    0.970      4.0      6.0     24.0     20.0",
+        f"{name}  cat    0.612      1.0      1.0      9.2     30.0",
+    ]
+    assert sorted(tmp_path.iterdir()) == [image]  # nothing is written unasked
+
+
+@pytest.mark.usefixtures("known_detections")
+def test_json(lucid_detect: Run, weights: Path, image: Path) -> None:
+    code, out, _ = lucid_detect(image, "--weights", weights, "--json", "--score-threshold", 0.1)
+    assert code == 0
+    report = json.loads(out)
+    assert report["model"] == "faster_rcnn_resnet_18_fpn"
+    (result,) = report["images"]
+    assert (result["image"], result["width"], result["height"]) == (str(image), 40, 32)
+    assert result["picture"] is None
+    assert result["detections"] == [
+        {"label": 2, "class": "dog", "score": 0.97, "box": [4.0, 6.0, 24.0, 20.0]},
+        {"label": 1, "class": "cat", "score": 0.6123, "box": [1.0, 1.0, 9.25, 30.0]},
+        {"label": 1, "class": "cat", "score": 0.2, "box": [0.0, 0.0, 5.0, 5.0]},
+    ]
+
+
+@pytest.mark.usefixtures("known_detections")
+def test_nothing_found(lucid_detect: Run, weights: Path, image: Path) -> None:
+    code, out, _ = lucid_detect(image, "--weights", weights, "--score-threshold", 0.99)
+    assert code == 0
+    assert out.splitlines()[1:] == [f"{image}  nothing found"]
+
+
+@pytest.mark.usefixtures("known_detections")
+def test_a_drawing_in_a_file(lucid_detect: Run, weights: Path, image: Path, tmp_path: Path) -> None:
+    target = tmp_path / "new" / "boxes.png"
+    code, out, _ = lucid_detect(image, "--weights", weights, "--output", target, "--scale", 2)
+    assert code == 0
+    assert f"drawn: {target}" in out
+    picture = Image.open(target)
+    assert picture.size == (80, 64)
+    assert picture.getpixel((8, 20)) == label_color(2)
+
+
+@pytest.mark.usefixtures("known_detections")
+def test_drawings_in_a_directory(
+    lucid_detect: Run, weights: Path, image: Path, tmp_path: Path
+) -> None:
+    other = image.rename(tmp_path / "other.png")
+    Image.open(other).save(image)
+    target = tmp_path / "drawn"
+    code, _, _ = lucid_detect(image, other, "--weights", weights, "--output", target)
+    assert code == 0
+    names = sorted(path.name for path in target.iterdir())
+    assert names == ["other_detections.png", "photo_detections.png"]
+
+
+def test_the_network_itself(lucid_detect: Run, weights: Path, image: Path) -> None:
+    """The file alone rebuilds the model, and what is printed is what it predicts."""
+    code, out, _ = lucid_detect(image, "--weights", weights, "--json", "--score-threshold", 0)
+    assert code == 0
+    pixels = np.full((3, 32, 40), 90 / 255, np.float32)
+    (expected,) = lucid.load_model(weights).predict([pixels])
+    detections = json.loads(out)["images"][0]["detections"]
+    assert len(detections) == len(expected["scores"])
+    for found, box, score in zip(detections, expected["boxes"], expected["scores"], strict=True):
+        assert found["box"] == pytest.approx(box.tolist(), abs=0.02)
+        assert found["score"] == pytest.approx(float(score), abs=1e-3)
+
+
+def bad_call(tmp_path: Path, image: Path, weights: Path) -> dict[str, tuple[list[Any], str]]:
+    """Arguments that are refused, and what is said."""
+    truncated = tmp_path / "half.safetensors"
+    truncated.write_bytes(weights.read_bytes()[:10_000])
+    no_image = tmp_path / "text.png"
+    no_image.write_text("no pixels here")
+    twin = tmp_path / "twin" / image.name
+    twin.parent.mkdir()
+    Image.open(image).save(twin)
+    w = ["--weights", weights]
+    return {
+        "missing image": ([tmp_path / "no.png", *w], "no.png"),
+        "missing weights": ([image, "--weights", tmp_path / "none"], "none"),
+        "truncated weights": ([image, "--weights", truncated], "half.safetensors"),
+        "no image": ([no_image, *w], "text.png"),
+        "no arguments": ([], "IMAGE"),
+        "threshold": ([image, *w, "--score-threshold", 2], "0<=x<=1"),
+        "two into one": ([image, twin, *w, "--output", tmp_path / "a.png"], "one file"),
+        "same name": ([image, twin, *w, "--output", tmp_path / "d"], "would both be drawn"),
+        "over itself": ([image, *w, "--output", image], "is one of the images"),
+        "not a directory": ([image, *w, "--output", truncated], "is a file"),
+    }
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "missing image",
+        "missing weights",
+        "truncated weights",
+        "no image",
+        "no arguments",
+        "threshold",
+        "two into one",
+        "same name",
+        "over itself",
+        "not a directory",
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(
+    lucid_detect: Run, weights: Path, image: Path, tmp_path: Path, case: str
+) -> None:
+    arguments, message = bad_call(tmp_path, image, weights)[case]
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    code, out, err = lucid_detect(*arguments)
+    assert code == 2
+    assert out == ""
+    assert message in err
+    assert err.count("\n") == 1
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_classifier_is_no_detector(lucid_detect: Run, image: Path, tmp_path: Path) -> None:
+    path = tmp_path / "classifier.safetensors"
+    lucid.save_model(create_model("resnet_18", num_classes=3), path)
+    code, _, err = lucid_detect(image, "--weights", path)
+    assert code == 2
+    assert "classifier.safetensors holds resnet_18, which is no detector" in err
