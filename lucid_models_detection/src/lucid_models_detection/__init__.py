@@ -1,0 +1,70 @@
+"""Object detectors for Lucid: Faster R-CNN with feature pyramid networks.
+
+Everything is imported when it is first asked for, so that importing the package
+(as the registry does) costs nothing.
+
+Examples
+--------
+>>> from lucid_models_detection import faster_rcnn_resnet_18_fpn
+>>> detector = faster_rcnn_resnet_18_fpn(num_classes=3)
+>>> detector.num_classes
+3
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lucid_models_detection import boxes, data, draw, evaluation, torchvision
+    from lucid_models_detection.builders import (
+        faster_rcnn_resnet_18_fpn,
+        faster_rcnn_resnet_34_fpn,
+        faster_rcnn_resnet_50_fpn,
+        faster_rcnn_resnet_101_fpn,
+    )
+    from lucid_models_detection.config import DetectorConfig
+    from lucid_models_detection.faster_rcnn import FasterRCNN
+    from lucid_models_detection.pooler import roi_align
+    from lucid_models_detection.torchvision import torchvision_config
+
+__all__ = [
+    "DetectorConfig",
+    "FasterRCNN",
+    "boxes",
+    "data",
+    "draw",
+    "evaluation",
+    "faster_rcnn_resnet_18_fpn",
+    "faster_rcnn_resnet_34_fpn",
+    "faster_rcnn_resnet_50_fpn",
+    "faster_rcnn_resnet_101_fpn",
+    "roi_align",
+    "torchvision",
+    "torchvision_config",
+]
+
+_MODULES = ("boxes", "data", "draw", "evaluation", "torchvision")
+_HOME = {
+    "DetectorConfig": "config",
+    "FasterRCNN": "faster_rcnn",
+    "faster_rcnn_resnet_18_fpn": "builders",
+    "faster_rcnn_resnet_34_fpn": "builders",
+    "faster_rcnn_resnet_50_fpn": "builders",
+    "faster_rcnn_resnet_101_fpn": "builders",
+    "roi_align": "pooler",
+    "torchvision_config": "torchvision",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _HOME:
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

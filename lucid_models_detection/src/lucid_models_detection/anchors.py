@@ -1,0 +1,125 @@
+"""Anchors: the boxes that the region proposal network starts from.
+
+Ren et al. 2015 (arXiv:1506.01497), section 3.1.1; one set of sizes for each level
+of a pyramid as in Lin et al. 2017 (arXiv:1612.03144), section 4.1.
+
+L levels, A anchors at each location, H x W locations of a level.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["AnchorGenerator"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class AnchorGenerator:
+    """Lays anchors over the levels of a feature pyramid.
+
+    Parameters
+    ----------
+    sizes : sequence of sequence of float
+        For each level, the square roots of the anchors' areas in pixels.
+    aspect_ratios : sequence of sequence of float
+        For each level, heights divided by widths.
+
+    Attributes
+    ----------
+    cells : tuple of numpy.ndarray
+        For each level, its A anchors around the origin, (A, 4) xyxy, corners
+        rounded to whole pixels: for each aspect ratio all sizes, in order.
+
+    Raises
+    ------
+    ValueError
+        If the two differ in levels, levels differ in the number of anchors, or an
+        anchor is so small that rounding leaves nothing of it.
+    """
+
+    def __init__(
+        self, sizes: Sequence[Sequence[float]], aspect_ratios: Sequence[Sequence[float]]
+    ) -> None:
+        if len(sizes) != len(aspect_ratios):
+            raise ValueError(
+                f"anchor_sizes has {len(sizes)} levels but aspect_ratios has {len(aspect_ratios)}"
+            )
+        counts = [len(s) * len(r) for s, r in zip(sizes, aspect_ratios, strict=True)]
+        if len(set(counts)) > 1:
+            raise ValueError(
+                "one head serves all levels, so each needs as many anchors at a location as "
+                f"the others; anchor_sizes and aspect_ratios give {counts}"
+            )
+        self.sizes = tuple(tuple(float(v) for v in level) for level in sizes)
+        self.aspect_ratios = tuple(tuple(float(v) for v in level) for level in aspect_ratios)
+        self.cells = tuple(map(_cell_anchors, self.sizes, self.aspect_ratios))
+
+    @property
+    def num_per_location(self) -> int:
+        """A, the number of anchors at each location; the same on all levels."""
+        return len(self.cells[0])
+
+    def __call__(
+        self, feature_sizes: Sequence[tuple[int, int]], image_size: tuple[int, int]
+    ) -> list[Array]:
+        """The anchors of an image.
+
+        Parameters
+        ----------
+        feature_sizes : sequence of (int, int)
+            Height and width of each level's feature map.
+        image_size : (int, int)
+            Height and width of the image that the maps were computed from, its
+            padding included.
+
+        Returns
+        -------
+        list of numpy.ndarray
+            For each level (H * W * A, 4) float32 xyxy, row by row, location by
+            location, the order of the head's outputs.  They reach over the border.
+        """
+        if len(feature_sizes) != len(self.cells):
+            raise ValueError(
+                f"anchors are set up for {len(self.cells)} levels, got {len(feature_sizes)} "
+                "feature maps"
+            )
+        return [
+            _lay(cell, size, image_size)
+            for cell, size in zip(self.cells, feature_sizes, strict=True)
+        ]
+
+    def __repr__(self) -> str:
+        return f"AnchorGenerator(sizes={self.sizes}, aspect_ratios={self.aspect_ratios})"
+
+
+def _cell_anchors(sizes: tuple[float, ...], aspect_ratios: tuple[float, ...]) -> Array:
+    root = np.sqrt(np.asarray(aspect_ratios, np.float32))
+    scale = np.asarray(sizes, np.float32)
+    w = ((1 / root)[:, None] * scale).ravel()
+    h = (root[:, None] * scale).ravel()
+    # rint goes to the even neighbour at one half, as torchvision's rounding does.
+    cell = np.rint(np.stack([-w, -h, w, h], axis=1) / 2)
+    empty = np.flatnonzero((cell[:, 2] <= cell[:, 0]) | (cell[:, 3] <= cell[:, 1]))
+    if empty.size:
+        ratio, size = divmod(int(empty[0]), len(sizes))
+        raise ValueError(
+            f"an anchor of size {sizes[size]:g} and aspect ratio {aspect_ratios[ratio]:g} has no "
+            "area left when its corners are rounded to pixels; expected anchors of at least 2 "
+            "pixels either way"
+        )
+    return cell
+
+
+def _lay(cell: Array, feature_size: tuple[int, int], image_size: tuple[int, int]) -> Array:
+    height, width = feature_size
+    stride_y, stride_x = image_size[0] // height, image_size[1] // width
+    x = np.arange(width, dtype=np.float32) * stride_x
+    y = np.arange(height, dtype=np.float32) * stride_y
+    anchors = np.empty((height, width, len(cell), 4), np.float32)
+    anchors[..., 0::2] = x[:, None, None] + cell[:, 0::2]
+    anchors[..., 1::2] = y[:, None, None, None] + cell[:, 1::2]
+    return anchors.reshape(-1, 4)

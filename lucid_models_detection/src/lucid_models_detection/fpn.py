@@ -1,0 +1,114 @@
+"""Feature pyramid: strong features at every scale.
+
+Lin et al. 2017, "Feature Pyramid Networks for Object Detection" (arXiv:1612.03144).
+
+C2-C5 are the stages of the backbone at strides 4 to 32, P2-P5 what the pyramid
+makes of them, each with the same number of channels, and P6 is P5 at half the
+resolution.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lucid import Tensor, nn
+from lucid.nn import functional as F
+
+__all__ = ["FeaturePyramid", "PyramidBackbone"]
+
+
+class FeaturePyramid(nn.Module):
+    """Lateral connections, a top-down pathway and one coarser level.
+
+    Parameters
+    ----------
+    in_channels : sequence of int
+        Channels of the backbone's stages, finest first.
+    out_channels : int, default 256
+        Channels of every level.
+    """
+
+    def __init__(self, in_channels: Sequence[int], out_channels: int = 256) -> None:
+        super().__init__()
+        self.out_channels = out_channels
+        self.lateral = nn.ModuleList(nn.Conv2d(c, out_channels, 1) for c in in_channels)
+        self.output = nn.ModuleList(
+            nn.Conv2d(out_channels, out_channels, 3, padding=1) for _ in in_channels
+        )
+        for conv in (*self.lateral, *self.output):
+            nn.init.kaiming_uniform_(conv.weight, a=1)
+            nn.init.zeros_(conv.bias)
+
+    def forward(self, stages: Sequence[Tensor]) -> list[Tensor]:
+        """Build the pyramid.
+
+        Parameters
+        ----------
+        stages : sequence of Tensor
+            (N, in_channels[i], H_i, W_i), finest first.
+
+        Returns
+        -------
+        list of Tensor
+            One (N, out_channels, H_i, W_i) for each stage, finest first, and one of
+            half the last one's size.
+        """
+        laterals = [conv(stage) for conv, stage in zip(self.lateral, stages, strict=True)]
+        merged = laterals[-1]
+        levels = [self.output[-1](merged)]
+        for i in range(len(laterals) - 2, -1, -1):
+            height, width = laterals[i].shape[2:]
+            merged = laterals[i] + F.interpolate(merged, size=(height, width), mode="nearest")
+            levels.insert(0, self.output[i](merged))
+        levels.append(F.max_pool2d(levels[-1], 1, stride=2))
+        return levels
+
+
+class PyramidBackbone(nn.Module):
+    """A classification network and the pyramid on its stages.
+
+    Parameters
+    ----------
+    net : lucid.nn.Module
+        Offers ``features(x)``, the outputs of its stages, finest first, and
+        ``feature_channels``.  It is kept whole, classifier included, so that
+        ``net`` can be trained by itself and its ``state_dict()`` moved in and out.
+    out_channels : int, default 256
+        Channels of every level of the pyramid.
+
+    Attributes
+    ----------
+    net : lucid.nn.Module
+        The network as given.
+    stem : lucid.nn.Module
+        ``net.stem`` under a second name, where the network has one: the same
+        object, so the same parameters.
+    fpn : FeaturePyramid
+    stride : int
+        Of the network's last stage: images are padded to a multiple of it.
+    """
+
+    def __init__(self, net: nn.Module, out_channels: int = 256) -> None:
+        super().__init__()
+        channels = getattr(net, "feature_channels", None)
+        if channels is None or not callable(getattr(net, "features", None)):
+            raise TypeError(
+                "a backbone needs features(x) and feature_channels, as the ResNets of "
+                f"lucid_models_classification have; {type(net).__name__} does not"
+            )
+        self.net = net
+        if isinstance(getattr(net, "stem", None), nn.Module):
+            self.stem = net.stem
+        self.fpn = FeaturePyramid(channels, out_channels)
+        strides = tuple(getattr(net, "feature_strides", (4, 8, 16, 32)[: len(channels)]))
+        if strides != tuple(strides[0] * 2**i for i in range(len(channels))):
+            raise ValueError(
+                f"a pyramid needs stages at half the resolution each of the one before; "
+                f"{type(net).__name__} has {len(channels)} stages at strides {strides}"
+            )
+        self.stride = int(strides[-1])
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Levels of the pyramid, finest first, of images (N, 3, H, W)."""
+        levels: list[Tensor] = self.fpn(self.net.features(x))
+        return levels

@@ -1,0 +1,262 @@
+"""Region proposal network: where there may be an object at all.
+
+Ren et al. 2015, "Faster R-CNN" (arXiv:1506.01497), section 3.1; over all levels of
+a pyramid, Lin et al. 2017 (arXiv:1612.03144), section 4.1.
+
+N images, L levels, A anchors at each location, T anchors of an image over all
+levels (level by level, row by row, location by location), P proposals of an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from lucid import Tensor, concatenate, nn
+from lucid.nn import functional as F
+from lucid_models_detection import boxes as box_ops
+from lucid_models_detection.anchors import AnchorGenerator
+from lucid_models_detection.box_coder import BoxCoder
+from lucid_models_detection.matcher import Matcher
+from lucid_models_detection.sampler import BalancedSampler
+from lucid_models_detection.targets import Target
+from lucid_models_detection.transform import ImageBatch
+
+__all__ = ["RPNHead", "RegionProposalNetwork"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: Proposals narrower or lower than this many pixels are dropped.
+_MIN_SIZE = 1e-3
+
+
+class RPNHead(nn.Module):
+    """A 3x3 convolution, and from it an objectness and four offsets for each anchor.
+
+    Parameters
+    ----------
+    channels : int
+        Of every level of the pyramid.
+    num_anchors : int
+        A, at each location.
+    """
+
+    def __init__(self, channels: int, num_anchors: int) -> None:
+        super().__init__()
+        self.conv = nn.ConvNormAct(channels, channels, 3, norm=None)
+        self.cls_logits = nn.Conv2d(channels, num_anchors, 1)
+        self.bbox_pred = nn.Conv2d(channels, 4 * num_anchors, 1)
+        for name, parameter in self.named_parameters():
+            if name.endswith("weight"):
+                nn.init.normal_(parameter, std=0.01)
+            else:
+                nn.init.zeros_(parameter)
+
+    def forward(self, levels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Look at every level.
+
+        Parameters
+        ----------
+        levels : sequence of Tensor
+            L maps (N, channels, H_l, W_l).
+
+        Returns
+        -------
+        pred_objectness, pred_deltas : Tensor
+            (N, T) logits and (N, T, 4) offsets.
+        """
+        objectness, deltas = [], []
+        for level in levels:
+            n = level.shape[0]
+            hidden = self.conv(level)
+            # Channels stand last in memory, so bringing them last costs nothing.
+            objectness.append(self.cls_logits(hidden).permute(0, 2, 3, 1).reshape(n, -1))
+            deltas.append(self.bbox_pred(hidden).permute(0, 2, 3, 1).reshape(n, -1, 4))
+        return concatenate(objectness, axis=1), concatenate(deltas, axis=1)
+
+
+class RegionProposalNetwork(nn.Module):
+    """The head, its anchors, its losses, and the proposals that come of them.
+
+    Parameters
+    ----------
+    channels : int
+        Of every level of the pyramid.
+    anchors : AnchorGenerator
+    matcher : Matcher
+        Assigns anchors to ground truth.
+    sampler : BalancedSampler
+        Chooses the anchors that the losses are computed on.
+    pre_nms_top_n, post_nms_top_n : (int, int)
+        Anchors of each level before suppression and proposals of an image after
+        it, in training and in prediction.
+    nms_threshold : float
+        IoU above which a proposal suppresses another of its level.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        anchors: AnchorGenerator,
+        matcher: Matcher,
+        sampler: BalancedSampler,
+        pre_nms_top_n: tuple[int, int],
+        post_nms_top_n: tuple[int, int],
+        nms_threshold: float,
+    ) -> None:
+        super().__init__()
+        self.anchors = anchors
+        self.matcher = matcher
+        self.sampler = sampler
+        self.box_coder = BoxCoder()
+        self.pre_nms_top_n = pre_nms_top_n
+        self.post_nms_top_n = post_nms_top_n
+        self.nms_threshold = nms_threshold
+        self.head = RPNHead(channels, anchors.num_per_location)
+
+    def forward(
+        self,
+        levels: Sequence[Tensor],
+        batch: ImageBatch,
+        targets: Sequence[Target] | None = None,
+        fill: bool = False,
+    ) -> tuple[list[Array], dict[str, Tensor]]:
+        """Propose regions, and compute losses where there are targets.
+
+        Parameters
+        ----------
+        levels : sequence of Tensor
+            L maps (N, channels, H_l, W_l), finest first.
+        batch : ImageBatch
+            The images they were computed from.
+        targets : sequence of Target, optional
+            With them, as many proposals as in training.
+        fill : bool, default False
+            Where suppression leaves fewer than ``post_nms_top_n``, let the best
+            suppressed proposals follow, so that every image has
+            ``min(post_nms_top_n, T)``.
+
+        Returns
+        -------
+        proposals : list of numpy.ndarray
+            For each image (P, 4) xyxy inside the image, best first.
+        losses : dict of str to Tensor
+            ``loss_objectness`` and ``loss_rpn_box_reg``; empty without targets.
+        """
+        pred_objectness, pred_deltas = self.head(levels)
+        sizes = [(level.shape[2], level.shape[3]) for level in levels]
+        per_level = self.anchors(sizes, batch.padded_size)
+        anchors = np.concatenate(per_level)
+        bounds = np.cumsum([0, *map(len, per_level)])
+        phase = 1 if targets is None else 0
+        proposals = [
+            self._select(objectness, deltas, anchors, bounds, size, phase, fill)
+            for objectness, deltas, size in zip(
+                pred_objectness.data, pred_deltas.data, batch.sizes, strict=True
+            )
+        ]
+        if targets is None:
+            return proposals, {}
+        return proposals, self._losses(pred_objectness, pred_deltas, anchors, targets)
+
+    def _select(
+        self,
+        objectness: Array,
+        deltas: Array,
+        anchors: Array,
+        bounds: Array,
+        size: tuple[int, int],
+        phase: int,
+        fill: bool,
+    ) -> Array:
+        """Proposals of one image from its (T,) logits and (T, 4) offsets."""
+        top_n, count = self.pre_nms_top_n[phase], self.post_nms_top_n[phase]
+        best = [start + _top(objectness[start:stop], top_n) for start, stop in pairwise(bounds)]
+        level = np.repeat(np.arange(len(best)), [len(b) for b in best])
+        candidates = np.concatenate(best)
+        boxes = self._decode(deltas, anchors, candidates, size)
+        # The logit orders like the probability, and tells apart what that rounds to the same.
+        scores = objectness[candidates]
+        sound = box_ops.large_enough(boxes, _MIN_SIZE)
+        sound = sound[np.isfinite(boxes[sound]).all(axis=1) & ~np.isnan(scores[sound])]
+        kept = sound[
+            box_ops.batched_nms(boxes[sound], scores[sound], level[sound], self.nms_threshold)
+        ][:count]
+        chosen: Array = boxes[kept]
+        missing = min(count, len(anchors)) - len(kept)
+        if not fill or missing == 0:
+            return chosen
+        rest = np.ones(len(anchors), bool)
+        rest[candidates[kept]] = False
+        others = np.flatnonzero(rest)
+        others = others[np.argsort(-objectness[others], kind="stable")[:missing]]
+        filling = np.nan_to_num(self._decode(deltas, anchors, others, size))
+        return np.concatenate([chosen, filling])
+
+    def _decode(self, deltas: Array, anchors: Array, index: Array, size: tuple[int, int]) -> Array:
+        decoded = self.box_coder.decode(deltas[index], anchors[index])
+        return box_ops.clip(decoded, size)
+
+    def assign(self, anchors: Array, target: Target) -> tuple[Array, Array]:
+        """Match the anchors of an image.
+
+        Returns
+        -------
+        labels : numpy.ndarray
+            (T,) int64: 1 foreground, 0 background, -1 neither.
+        matches : numpy.ndarray
+            (T,) int64 index of the matched ground-truth box, where there is one.
+        """
+        matches = self.matcher(box_ops.iou(target.boxes, anchors))
+        labels = np.where(matches == Matcher.IGNORED, -1, (matches >= 0).astype(np.int64))
+        return labels, matches
+
+    def _losses(
+        self,
+        pred_objectness: Tensor,
+        pred_deltas: Tensor,
+        anchors: Array,
+        targets: Sequence[Target],
+    ) -> dict[str, Tensor]:
+        total = len(anchors)
+        positives, negatives, gt_deltas = [], [], []
+        for i, target in enumerate(targets):
+            labels, matches = self.assign(anchors, target)
+            positive, negative = self.sampler(labels)
+            # Offsets are needed of the few that were drawn only.
+            gt_deltas.append(
+                self.box_coder.encode(target.boxes[matches[positive]], anchors[positive])
+            )
+            positives.append(positive + i * total)
+            negatives.append(negative + i * total)
+        positive = np.concatenate(positives)
+        sampled = np.concatenate([positive, *negatives])
+        dtype = pred_objectness.dtype
+        gt_objectness = (np.arange(len(sampled)) < len(positive)).astype(dtype)
+        return {
+            "loss_objectness": F.binary_cross_entropy_with_logits(
+                pred_objectness.reshape(-1)[sampled], Tensor(gt_objectness)
+            ),
+            "loss_rpn_box_reg": F.smooth_l1_loss(
+                pred_deltas.reshape(-1, 4)[positive],
+                Tensor(np.concatenate(gt_deltas).astype(dtype, copy=False)),
+                reduction="sum",
+                beta=1 / 9,
+            )
+            / len(sampled),
+        }
+
+
+def _top(scores: Array, count: int) -> Array:
+    """Indices of the ``count`` highest scores, highest first, ties in index order, NaN last."""
+    negative = -scores
+    if count < len(scores):
+        # Only what can be among them is sorted: all above the count-th score, and its ties.
+        limit = np.partition(negative, count - 1)[count - 1]
+        candidates = np.flatnonzero(negative <= limit) if limit == limit else np.arange(len(scores))
+    else:
+        candidates = np.arange(len(scores))
+    return candidates[np.argsort(negative[candidates], kind="stable")[:count]]

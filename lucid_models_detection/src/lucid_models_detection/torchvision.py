@@ -1,0 +1,172 @@
+"""torchvision's public Faster R-CNN weights in Lucid's detectors, and back.
+
+Built with :func:`torchvision_config`, the network is torchvision's
+``fasterrcnn_resnet50_fpn`` and only the names differ::
+
+    torchvision                                Lucid
+    backbone.body.<name in a ResNet>           backbone.net.<that model's name>
+    backbone.fpn.inner_blocks.0.0.*            backbone.fpn.lateral.0.*
+    backbone.fpn.layer_blocks.0.0.*            backbone.fpn.output.0.*
+    rpn.head.conv.0.0.*                        rpn.head.conv.conv.*
+    rpn.head.cls_logits.*, bbox_pred.*         the same
+    roi_heads.box_head.*, box_predictor.*      the same
+
+Checkpoints of before torchvision 0.13, the published ones among them, lack the
+last ``.0`` or ``.0.0``.  torchvision's backbone has no classifier; the one of
+``backbone.net`` is left as it is.  torchvision itself is not needed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import lucid
+from lucid import Tensor, nn
+from lucid_models_classification import torchvision as resnet
+
+__all__ = [
+    "from_torchvision_key",
+    "load_torchvision_weights",
+    "to_torchvision_key",
+    "torchvision_config",
+]
+
+_BODY, _NET = "backbone.body.", "backbone.net."
+_FROM_TORCHVISION = [
+    (re.compile(r"(backbone\.fpn\.)inner_blocks\.(\d)\.(?:0\.)?(\w+)"), r"\1lateral.\2.\3"),
+    (re.compile(r"(backbone\.fpn\.)layer_blocks\.(\d)\.(?:0\.)?(\w+)"), r"\1output.\2.\3"),
+    (re.compile(r"(rpn\.head\.conv\.)(?:0\.0\.)?(\w+)"), r"\1conv.\2"),
+]
+_TO_TORCHVISION = [
+    (re.compile(r"(backbone\.fpn\.)lateral\.(\d)\.(\w+)"), r"\1inner_blocks.\2.0.\3"),
+    (re.compile(r"(backbone\.fpn\.)output\.(\d)\.(\w+)"), r"\1layer_blocks.\2.0.\3"),
+    (re.compile(r"(rpn\.head\.conv\.)conv\.(\w+)"), r"\g<1>0.0.\2"),
+]
+
+
+def torchvision_config() -> dict[str, Any]:
+    """Keyword arguments that make a builder's network torchvision's ``fasterrcnn_resnet50_fpn``.
+
+    Returns
+    -------
+    dict
+        One anchor size a level, frozen normalisation, 1000 proposals in prediction,
+        and images resized to 800 pixels on the shorter and at most 1333 on the longer
+        side.  What is not here is torchvision's by default.
+
+    Notes
+    -----
+    The published ``COCO_V1`` weights were trained without an epsilon in the frozen
+    normalisation: add ``norm_eps=0.0`` for them.
+
+    Examples
+    --------
+    >>> from lucid.models import faster_rcnn_resnet_50_fpn
+    >>> model = faster_rcnn_resnet_50_fpn(num_classes=91, norm_eps=0.0, **torchvision_config())
+    >>> model.rpn.head.cls_logits.weight.shape
+    (3, 256, 1, 1)
+    """
+    return {
+        "anchor_sizes": ((32,), (64,), (128,), (256,), (512,)),
+        "aspect_ratios": (0.5, 1.0, 2.0),
+        "rpn_pre_nms_top_n": (2000, 1000),
+        "rpn_post_nms_top_n": (2000, 1000),
+        "min_size": 800,
+        "max_size": 1333,
+        "norm": "frozen",
+    }
+
+
+def from_torchvision_key(key: str) -> str:
+    """Lucid's name of a Faster R-CNN entry that torchvision calls ``key``.
+
+    A name that is not of a Faster R-CNN comes back as it is, so that it turns up as
+    unexpected when the weights are loaded.
+
+    Examples
+    --------
+    >>> from_torchvision_key("backbone.body.layer1.0.bn3.weight")
+    'backbone.net.layer1.0.conv3.norm.weight'
+    >>> from_torchvision_key("backbone.fpn.inner_blocks.3.0.bias")
+    'backbone.fpn.lateral.3.bias'
+    """
+    if key.startswith(_BODY):
+        return _NET + resnet.from_torchvision_key(key.removeprefix(_BODY))
+    return _renamed(key, _FROM_TORCHVISION)
+
+
+def to_torchvision_key(key: str) -> str:
+    """torchvision's name of a Faster R-CNN entry that Lucid calls ``key``.
+
+    Examples
+    --------
+    >>> to_torchvision_key("rpn.head.conv.conv.weight")
+    'rpn.head.conv.0.0.weight'
+    """
+    if key.startswith(_NET):
+        return _BODY + resnet.to_torchvision_key(key.removeprefix(_NET))
+    return _renamed(key, _TO_TORCHVISION)
+
+
+def _renamed(key: str, rules: list[tuple[re.Pattern[str], str]]) -> str:
+    for pattern, name in rules:
+        if match := pattern.fullmatch(key):
+            return match.expand(name)
+    return key
+
+
+def load_torchvision_weights(
+    model: nn.Module,
+    path_or_state_dict: str | os.PathLike[str] | Mapping[str, Any],
+    *,
+    strict: bool = True,
+    skip_mismatched: bool = False,
+) -> Any:
+    """Load the weights of a torchvision Faster R-CNN into the detector of the same architecture.
+
+    Parameters
+    ----------
+    model : FasterRCNN
+        Built with :func:`torchvision_config` and the checkpoint's number of classes
+        (91 for COCO).
+    path_or_state_dict : path or mapping
+        A file that :func:`lucid.load` reads, or a state dict with torchvision's names.
+    strict, skip_mismatched : bool
+        As of :meth:`lucid.nn.Module.load_state_dict`; with ``skip_mismatched=True`` a
+        predictor of another number of classes keeps its fresh weights.
+
+    Returns
+    -------
+    lucid.nn.LoadResult
+        What was loaded, missing, unexpected and skipped, under Lucid's names.
+
+    Raises
+    ------
+    lucid.WeightFileError
+        If the file cannot be read.
+    lucid.StateDictError
+        If the weights do not fit; the model is unchanged then.
+    """
+    if isinstance(path_or_state_dict, Mapping):
+        state_dict: Mapping[str, Any] = path_or_state_dict
+    else:
+        state_dict = lucid.load(path_or_state_dict)
+    renamed = {
+        from_torchvision_key(key): value if isinstance(value, Tensor) else Tensor(np.asarray(value))
+        for key, value in state_dict.items()
+    }
+    own = model.state_dict()
+    for key in list(renamed):
+        # A counter that nothing computed depends on and frozen normalisations lack.
+        if key.endswith(".num_batches_tracked") and key not in own:
+            del renamed[key]
+    for key, value in own.items():
+        # The classifier and those counters, which torchvision's detectors lack.
+        if key.startswith(_NET + "fc.") or key.endswith(".num_batches_tracked"):
+            renamed.setdefault(key, value)
+    return model.load_state_dict(renamed, strict=strict, skip_mismatched=skip_mismatched)

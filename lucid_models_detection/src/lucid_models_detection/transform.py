@@ -1,0 +1,213 @@
+"""From images of any size to one batch, and back for the boxes.
+
+N images; H x W the padded size of the batch, h x w the size of one image in it.
+Images stand in the upper left corner, so a box has the same coordinates in the
+image and in the batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lucid import Tensor, kernels, random
+from lucid.autograd import ArrayLike, array_of, record_joint
+from lucid_models_detection import boxes as box_ops
+from lucid_models_detection.targets import Target
+
+__all__ = ["ImageBatch", "Transform", "check_images", "pad_to_multiple"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """Images as the network sees them.
+
+    Attributes
+    ----------
+    tensor : Tensor
+        (N, 3, H, W), zero right of and below each image.
+    sizes : list of (int, int)
+        Height and width of each image in ``tensor``, without padding.
+    original_sizes : list of (int, int)
+        Height and width of each image as it was given.
+    """
+
+    tensor: Tensor
+    sizes: list[Size]
+    original_sizes: list[Size]
+
+    @property
+    def padded_size(self) -> Size:
+        """H and W."""
+        height, width = self.tensor.shape[2:]
+        return height, width
+
+
+def check_images(images: Any, channels: int = 3) -> list[Any]:
+    """The images of a batch or a list, each (channels, h, w) and of floating point.
+
+    Parameters
+    ----------
+    images : Tensor, numpy.ndarray or sequence of them
+        (N, channels, H, W), or a list of (channels, h, w).
+    channels : int, default 3
+        How many are expected.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If there is no image, or one has another shape, no pixels or integers.
+    """
+    if isinstance(images, Tensor | np.ndarray):
+        if images.ndim != 4:
+            hint = "; put a single image in a list" if images.ndim == 3 else ""
+            raise ValueError(
+                f"images: expected a batch of shape (N, {channels}, H, W) or a list of "
+                f"({channels}, H, W), got shape {tuple(images.shape)}{hint}"
+            )
+        images = [images[i] for i in range(images.shape[0])]
+    if not isinstance(images, Sequence) or isinstance(images, str | bytes):
+        raise TypeError(
+            f"images: expected a batch of shape (N, {channels}, H, W) or a list of "
+            f"({channels}, H, W), got {type(images).__name__}"
+        )
+    if not images:
+        raise ValueError("images: expected at least one image, got none")
+    for i, image in enumerate(images):
+        if not isinstance(image, Tensor | np.ndarray):
+            raise TypeError(
+                f"images[{i}]: expected a tensor or an array, got {type(image).__name__}"
+            )
+        if image.ndim != 3 or image.shape[0] != channels or 0 in image.shape:
+            raise ValueError(
+                f"images[{i}]: expected shape ({channels}, H, W) with at least one pixel, "
+                f"got {tuple(image.shape)}"
+            )
+        if image.dtype.kind != "f":
+            hint = "; divide by 255" if image.dtype == np.uint8 else ""
+            raise TypeError(
+                f"images[{i}]: expected floating point in [0, 1], got {image.dtype}{hint}"
+            )
+    return list(images)
+
+
+def pad_to_multiple(size: Size, multiple: int) -> Size:
+    """The smallest height and width from ``size`` up that are multiples of ``multiple``."""
+    height, width = (-(-side // multiple) * multiple for side in size)
+    return height, width
+
+
+class Transform:
+    """Normalise, resize and batch images; take the boxes along and bring them back.
+
+    Parameters
+    ----------
+    mean, std : sequence of float
+        Of each channel: images become ``(image - mean) / std``.
+    min_size : sequence of int, optional
+        Length of the shorter side after resizing; of several, training draws one
+        for each image and prediction takes the last.
+    max_size : int, optional
+        Greatest length of the longer side after resizing.
+    multiple : int, default 32
+        The batch is padded to a multiple of this either way.
+    """
+
+    def __init__(
+        self,
+        mean: Sequence[float],
+        std: Sequence[float],
+        min_size: Sequence[int] | None = None,
+        max_size: int | None = None,
+        multiple: int = 32,
+    ) -> None:
+        self.mean = tuple(mean)
+        self.std = tuple(std)
+        self.min_size = None if min_size is None else tuple(min_size)
+        self.max_size = max_size
+        self.multiple = multiple
+
+    def __call__(
+        self, images: Sequence[Tensor | Array], dtype: Any = np.float32, training: bool = False
+    ) -> ImageBatch:
+        """Make a batch of checked images, each (3, h, w) in [0, 1].
+
+        Gradients flow back to images that require them.
+        """
+        original = [(int(image.shape[1]), int(image.shape[2])) for image in images]
+        sizes = [self._new_size(size, training) for size in original]
+        tallest, widest = max(h for h, _ in sizes), max(w for _, w in sizes)
+        padded = pad_to_multiple((tallest, widest), self.multiple)
+        channels = len(self.mean)
+        batch = np.zeros((len(images), *padded, channels), dtype).transpose(0, 3, 1, 2)
+        mean = np.asarray(self.mean, dtype)[:, None, None]
+        std = np.asarray(self.std, dtype)[:, None, None]
+        for i, (image, size) in enumerate(zip(images, sizes, strict=True)):
+            values = (array_of(image).astype(dtype, copy=False) - mean) / std
+            if size != original[i]:
+                values = kernels.resize_bilinear(values[None], size, False)[0]
+            batch[i, :, : size[0], : size[1]] = values
+
+        def backward(g: Array) -> list[Array]:
+            return [
+                self._image_gradient(g[i : i + 1, :, : size[0], : size[1]], original[i], std)
+                for i, size in enumerate(sizes)
+            ]
+
+        return ImageBatch(record_joint(batch, images, backward), sizes, original)
+
+    def _image_gradient(self, g: Array, original: Size, std: Array) -> Array:
+        if g.shape[2:] != original:
+            shape = (1, len(self.mean), *original)
+            g = kernels.resize_bilinear_backward(np.ascontiguousarray(g), shape, False)
+        return np.asarray(g[0] / std)
+
+    def _new_size(self, size: Size, training: bool) -> Size:
+        scale = math.inf
+        if self.min_size is not None:
+            wanted = self.min_size[-1]
+            if training and len(self.min_size) > 1:
+                wanted = self.min_size[
+                    int(random.default_generator.numpy.integers(len(self.min_size)))
+                ]
+            scale = wanted / min(size)
+        if self.max_size is not None:
+            # By itself it is a limit and never enlarges.
+            limit = self.max_size / max(size)
+            scale = min(scale if self.min_size is not None else 1.0, limit)
+        if scale in (1.0, math.inf):
+            return size
+        # Rounded down as torchvision does; a very long and thin image keeps one pixel.
+        height, width = (max(1, math.floor(side * scale)) for side in size)
+        return height, width
+
+    def resize_targets(self, targets: Sequence[Target], batch: ImageBatch) -> list[Target]:
+        """Targets in the pixels of the given images, in those of the batch."""
+        return [
+            target
+            if size == original
+            else target._replace(boxes=box_ops.resize(target.boxes, original, size))
+            for target, size, original in zip(
+                targets, batch.sizes, batch.original_sizes, strict=True
+            )
+        ]
+
+    def restore_boxes(self, boxes: ArrayLike, batch: ImageBatch, i: int) -> Array:
+        """Boxes in the pixels of the batch's image ``i``, in those of the image as given."""
+        size, original = batch.sizes[i], batch.original_sizes[i]
+        return (
+            box_ops.as_boxes(boxes) if size == original else box_ops.resize(boxes, size, original)
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"Transform(mean={self.mean}, std={self.std}, min_size={self.min_size}, "
+            f"max_size={self.max_size}, multiple={self.multiple})"
+        )

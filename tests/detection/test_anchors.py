@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lucid_models_detection.anchors import AnchorGenerator
+from lucid_models_detection.config import DetectorConfig
+
+
+def test_cells_by_hand() -> None:
+    generator = AnchorGenerator([(32, 64)], [(0.5, 1.0, 2.0)])
+    # Ratio 0.5: 32 * sqrt(2) = 45.25 wide, 22.63 high; halves 22.63 and 11.31, rounded.
+    expected = [
+        [-23, -11, 23, 11],
+        [-45, -23, 45, 23],
+        [-16, -16, 16, 16],
+        [-32, -32, 32, 32],
+        [-11, -23, 11, 23],
+        [-23, -45, 23, 45],
+    ]
+    np.testing.assert_array_equal(generator.cells[0], expected)
+    assert generator.num_per_location == 6
+
+
+def test_corners_at_one_half_round_to_even() -> None:
+    # Half of 5 is 2.5, half of 7 is 3.5.
+    cell = AnchorGenerator([(5, 7)], [(1.0,)]).cells[0]
+    np.testing.assert_array_equal(cell, [[-2, -2, 2, 2], [-4, -4, 4, 4]])
+
+
+def test_anchors_run_along_rows_and_all_of_a_location_stand_together() -> None:
+    generator = AnchorGenerator([(2,), (8,)], [(1.0,), (1.0,)])
+    fine, coarse = generator([(2, 3), (1, 1)], (8, 12))
+    centres = [[0, 0], [4, 0], [8, 0], [0, 4], [4, 4], [8, 4]]
+    np.testing.assert_array_equal(fine, [[x - 1, y - 1, x + 1, y + 1] for x, y in centres])
+    np.testing.assert_array_equal(coarse, [[-4, -4, 4, 4]])
+    assert fine.dtype == np.float32
+
+
+def test_strides_are_whole_pixels_of_each_direction() -> None:
+    # 65 // 8 = 8 down, 40 // 5 = 8 across; 17 // 3 = 5.
+    (level,) = AnchorGenerator([(2,)], [(1.0,)])([(8, 3)], (65, 17))
+    assert level[:, 1].max() + 1 == 7 * 8
+    assert level[:, 0].max() + 1 == 2 * 5
+
+
+def test_default_anchors_are_nine_at_each_location_in_octaves() -> None:
+    config = DetectorConfig()
+    generator = AnchorGenerator(config.anchor_sizes, config.aspect_ratios)
+    assert generator.num_per_location == 9
+    assert [sizes[0] for sizes in generator.sizes] == [32, 64, 128, 256, 512]
+    np.testing.assert_allclose(generator.sizes[0], [32, 32 * 2 ** (1 / 3), 32 * 2 ** (2 / 3)])
+    levels = generator([(56, 56), (28, 28), (14, 14), (7, 7), (4, 4)], (224, 224))
+    assert [len(level) for level in levels] == [9 * n * n for n in (56, 28, 14, 7, 4)]
+
+
+def test_levels_of_sizes_and_ratios_must_agree() -> None:
+    with pytest.raises(ValueError, match="anchor_sizes has 2 levels but aspect_ratios has 1"):
+        AnchorGenerator([(32,), (64,)], [(1.0,)])
+
+
+def test_levels_must_have_equally_many_anchors() -> None:
+    with pytest.raises(ValueError, match=r"\[1, 2\]"):
+        AnchorGenerator([(32,), (64, 80)], [(1.0,), (1.0,)])
+
+
+def test_anchor_that_rounds_to_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"size 3 and aspect ratio 0\.1"):
+        AnchorGenerator([(32, 3)], [(1.0, 0.1)])
+
+
+def test_as_many_maps_as_levels() -> None:
+    with pytest.raises(ValueError, match="set up for 1 levels, got 2"):
+        AnchorGenerator([(32,)], [(1.0,)])([(1, 1), (1, 1)], (8, 8))

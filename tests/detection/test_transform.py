@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import Tensor
+from lucid.testing import gradcheck
+from lucid_models_detection.targets import Target
+from lucid_models_detection.transform import Transform, check_images, pad_to_multiple
+
+PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+
+
+def image(height: int, width: int, seed: int = 0) -> Any:
+    return np.random.default_rng(seed).random((3, height, width), np.float32)
+
+
+def test_images_are_normalised_padded_and_stand_in_the_corner() -> None:
+    first, second = image(5, 9), image(7, 3, 1)
+    transform = Transform((0.5, 0.25, 0.0), (0.5, 1.0, 2.0), multiple=4)
+    batch = transform([first, Tensor(second)])
+    assert batch.tensor.shape == (2, 3, 8, 12)
+    assert batch.sizes == batch.original_sizes == [(5, 9), (7, 3)]
+    assert batch.padded_size == (8, 12)
+    data = batch.tensor.data
+    for values, given in ((data[0, :, :5, :9], first), (data[1, :, :7, :3], second)):
+        np.testing.assert_allclose(values[0], given[0] * 2 - 1, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(values[1], given[1] - 0.25, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(values[2], given[2] / 2, rtol=1e-5, atol=1e-6)
+    assert not data[0, :, 5:].any()
+    assert not data[0, :, :, 9:].any()
+    assert not data[1, :, 7:].any()
+    assert not data[1, :, :, 3:].any()
+
+
+@pytest.mark.parametrize(
+    ("size", "min_size", "max_size", "expected"),
+    [
+        ((480, 640), (800,), 1333, (800, 1066)),  # 640 * 800 / 480 = 1066.67
+        ((480, 640), (800,), 1000, (750, 1000)),
+        ((100, 300), None, 150, (50, 150)),
+        ((100, 140), None, 150, (100, 140)),  # a limit by itself never enlarges
+        ((100, 140), (50,), None, (50, 70)),
+        ((100, 140), (80, 50), None, (50, 70)),  # prediction takes the last
+        ((1, 500), (10,), 100, (1, 100)),  # never less than a pixel
+        ((100, 140), None, None, (100, 140)),
+    ],
+)
+def test_new_sizes(
+    size: tuple[int, int],
+    min_size: tuple[int, ...] | None,
+    max_size: int | None,
+    expected: tuple[int, int],
+) -> None:
+    batch = Transform(**PLAIN, min_size=min_size, max_size=max_size)([image(*size)])
+    assert batch.sizes == [expected]
+    assert batch.original_sizes == [size]
+
+
+def test_training_draws_from_several_sizes() -> None:
+    transform = Transform(**PLAIN, min_size=(8, 16, 24), multiple=1)
+    drawn = {transform([image(32, 32)], training=True).sizes[0] for _ in range(40)}
+    assert drawn == {(8, 8), (16, 16), (24, 24)}
+
+
+def test_resizing_is_bilinear_between_pixel_centres() -> None:
+    given = np.arange(4, dtype=np.float32).reshape(1, 1, 4).repeat(3, axis=0)
+    batch = Transform(**PLAIN, min_size=(2,), multiple=1)([given])
+    assert batch.sizes == [(2, 8)]
+    expected = [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]
+    np.testing.assert_allclose(batch.tensor.data[0, 1], [expected, expected], rtol=1e-6)
+
+
+def test_boxes_follow_the_image_and_come_back() -> None:
+    transform = Transform(**PLAIN, min_size=(50,))
+    batch = transform([image(100, 200), image(50, 60)])
+    boxes = np.array([[10, 20, 30, 40]], np.float32)
+    target = Target(boxes, np.array([3]))
+    moved = transform.resize_targets([target, target], batch)
+    np.testing.assert_allclose(moved[0].boxes, [[5, 10, 15, 20]])
+    assert moved[1] is target
+    np.testing.assert_allclose(transform.restore_boxes(moved[0].boxes, batch, 0), boxes)
+
+
+def test_gradients_reach_the_images() -> None:
+    first = lucid.random.rand(3, 6, 8, dtype=lucid.float64).requires_grad_()
+    second = lucid.random.rand(3, 4, 4, dtype=lucid.float64).requires_grad_()
+    transform = Transform((0.1, 0.2, 0.3), (0.5, 1.0, 2.0), min_size=(4,), multiple=4)
+    gradcheck(lambda *images: transform(images, np.float64).tensor, [first, second])
+
+
+def test_pad_to_multiple() -> None:
+    assert pad_to_multiple((1, 32), 32) == (32, 32)
+    assert pad_to_multiple((33, 64), 32) == (64, 64)
+
+
+def test_a_batch_is_a_list_of_its_images() -> None:
+    assert len(check_images(np.zeros((2, 3, 4, 5), np.float32))) == 2
+
+
+@pytest.mark.parametrize(
+    ("images", "error", "message"),
+    [
+        ([], ValueError, "expected at least one image, got none"),
+        (np.zeros((0, 3, 4, 4), np.float32), ValueError, "at least one image"),
+        (np.zeros((3, 4, 4), np.float32), ValueError, r"\(3, 4, 4\); put a single image"),
+        (
+            [image(4, 4), np.zeros((1, 4, 4))],
+            ValueError,
+            r"images\[1\].*3, H, W.*\(1, 4, 4\)",
+        ),
+        ([np.zeros((4, 4, 3))], ValueError, r"got \(4, 4, 3\)"),
+        ([np.zeros((4, 4, 4))], ValueError, r"got \(4, 4, 4\)"),
+        ([np.zeros((3, 0, 4))], ValueError, r"at least one pixel, got \(3, 0, 4\)"),
+        ([np.zeros((3, 4, 4), np.uint8)], TypeError, "got uint8; divide by 255"),
+        ([np.zeros((3, 4, 4), np.int64)], TypeError, "floating point in .* got int64"),
+        ([[1.0]], TypeError, r"images\[0\]: expected a tensor or an array, got list"),
+        ("cat.png", TypeError, "got str"),
+        (None, TypeError, "got NoneType"),
+    ],
+)
+def test_images_that_cannot_be_right(images: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        check_images(images)
