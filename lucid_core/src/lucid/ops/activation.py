@@ -1,0 +1,154 @@
+"""Nonlinearities of network layers, softmax and dropout."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lucid import kernels
+from lucid.autograd import ArrayLike, array_of, record
+from lucid.autograd.variable import Array
+from lucid.ops.operands import floating, normalise_axis
+
+if TYPE_CHECKING:
+    from lucid.tensor import Tensor
+
+__all__ = ["dropout", "gelu", "leaky_relu", "log_softmax", "relu", "silu", "softmax"]
+
+
+def relu(x: ArrayLike) -> Tensor:
+    """The larger of x and 0; the derivative at 0 is 0."""
+    value = np.maximum(array_of(x), 0)
+    return record(value, (x, lambda g: g * (value > 0)))
+
+
+def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Tensor:
+    """x where it is positive, ``negative_slope * x`` elsewhere."""
+    a = floating(x)
+    slope = np.where(a > 0, a.dtype.type(1), a.dtype.type(negative_slope))
+    return record(a * slope, (x, lambda g: g * slope))
+
+
+def gelu(x: ArrayLike, approximate: str = "none") -> Tensor:
+    """Gaussian error linear unit, x times the standard normal distribution function at x.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    approximate : {"none", "tanh"}
+        ``"tanh"`` takes the approximation of section 2 of the paper,
+        ``0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))``.
+
+    References
+    ----------
+    Hendrycks and Gimpel, *Gaussian Error Linear Units*, 2016.
+    """
+    a = floating(x)
+    if approximate == "none":
+        below = 0.5 * (1 + kernels.erf(a * math.sqrt(0.5)))
+        density = math.sqrt(0.5 / math.pi)
+        return record(a * below, (x, lambda g: g * (below + a * (density * np.exp(-0.5 * a * a)))))
+    if approximate != "tanh":
+        raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}")
+    scale = math.sqrt(2 / math.pi)
+    t = np.tanh(scale * (a + 0.044715 * a * a * a))
+
+    def vjp(g: Array) -> Array:
+        inner = scale * (1 + 3 * 0.044715 * a * a)
+        slope: Array = 0.5 * (1 + t) + 0.5 * a * (1 - t * t) * inner
+        return g * slope
+
+    return record(0.5 * a * (1 + t), (x, vjp))
+
+
+def silu(x: ArrayLike) -> Tensor:
+    """x times its logistic sigmoid (also called swish)."""
+    a = floating(x)
+    s = logistic(a)
+    return record(a * s, (x, lambda g: g * (s * (1 + a * (1 - s)))))
+
+
+def logistic(a: Array) -> Array:
+    """1 / (1 + exp(-a)) of an array, without overflow at either end."""
+    e = np.exp(-np.abs(a))
+    value: Array = np.where(a >= 0, a.dtype.type(1), e) / (1 + e)
+    return value
+
+
+def softmax(x: ArrayLike, axis: int = -1) -> Tensor:
+    """Exponentials along an axis, divided by their sum.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    axis : int, default -1
+        Along which the results sum to 1.
+    """
+    a = floating(x)
+    axis = normalise_axis(axis, a.ndim)
+    value = np.exp(a - a.max(axis=axis, keepdims=True, initial=-np.inf))
+    value /= value.sum(axis=axis, keepdims=True)
+
+    def vjp(g: Array) -> Array:
+        weighted: Array = g * value
+        weighted -= value * weighted.sum(axis=axis, keepdims=True)
+        return weighted
+
+    return record(value, (x, vjp))
+
+
+def log_softmax(x: ArrayLike, axis: int = -1) -> Tensor:
+    """Logarithm of :func:`softmax`, finite where the softmax itself underflows.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    axis : int, default -1
+        Along which the exponentials of the results sum to 1.
+    """
+    a = floating(x)
+    axis = normalise_axis(axis, a.ndim)
+    value = log_probabilities(a, axis)
+    return record(value, (x, lambda g: g - np.exp(value) * g.sum(axis=axis, keepdims=True)))
+
+
+def log_probabilities(a: Array, axis: int) -> Array:
+    """The log-softmax of an array."""
+    shifted: Array = a - a.max(axis=axis, keepdims=True, initial=-np.inf)
+    shifted -= np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    return shifted
+
+
+def dropout(x: ArrayLike, p: float, generator: np.random.Generator) -> Tensor:
+    """Set each value to 0 with probability ``p`` and divide the others by ``1 - p``.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    p : float
+        Probability of 0, from 0 to 1.
+    generator : numpy.random.Generator
+        Where the decisions are drawn from.
+
+    Raises
+    ------
+    ValueError
+        If ``p`` is not a probability.
+
+    References
+    ----------
+    Srivastava et al., *Dropout: A Simple Way to Prevent Neural Networks from
+    Overfitting*, JMLR 2014, section 10 for the scaling in training.
+    """
+    if not 0 <= p <= 1:
+        raise ValueError(f"the dropout probability must lie from 0 to 1, got {p}")
+    a = floating(x)
+    kept = generator.random(a.shape, dtype=np.float32) >= p
+    factor = kept * a.dtype.type(1 / (1 - p) if p < 1 else 0)
+    return record(a * factor, (x, lambda g: g * factor))

@@ -1,0 +1,111 @@
+"""Transposed convolution: the convolution kernels, with input and output exchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lucid import kernels
+from lucid.autograd import ArrayLike, array_of, record_joint
+from lucid.autograd.primitive import needs_grad
+from lucid.autograd.variable import Array
+from lucid.ops.operands import operands, pair
+
+if TYPE_CHECKING:
+    from lucid.tensor import Tensor
+
+__all__ = ["conv_transpose2d"]
+
+
+def conv_transpose2d(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    output_padding: int | Sequence[int] = 0,
+    groups: int = 1,
+    dilation: int | Sequence[int] = 1,
+) -> Tensor:
+    """The gradient of a convolution by its input, as an operation of its own.
+
+    Parameters
+    ----------
+    x : array-like
+        Shape (N, C, H, W).
+    weight : array-like
+        Shape (C, O / groups, kH, kW).
+    bias : array-like, optional
+        Shape (O,).
+    stride, dilation : int or (int, int), default 1
+        Steps between windows in the output, and between the taps of one, in pixels.
+    padding : int or (int, int), default 0
+        Rows and columns taken off each side of the output.
+    output_padding : int or (int, int), default 0
+        Rows and columns added at the bottom and the right; less than ``stride``
+        or ``dilation``.  Chooses among the sizes that a convolution takes to H x W.
+    groups : int, default 1
+        Blocks of channels that do not see each other.
+
+    Returns
+    -------
+    Tensor
+        Shape (N, O, Ho, Wo) with
+        ``Ho = (H - 1) * stride - 2 * padding + dilation * (kH - 1) + output_padding + 1``.
+
+    Raises
+    ------
+    ValueError
+        If shapes or options do not fit together.
+
+    References
+    ----------
+    Dumoulin and Visin, *A guide to convolution arithmetic for deep learning*,
+    2016, chapter 4.
+    """
+    a, w = operands(x, weight)
+    if a.ndim != 4 or w.ndim != 4 or groups < 1 or a.shape[1] != w.shape[0] or w.shape[0] % groups:
+        raise ValueError(
+            "conv_transpose2d takes x of shape (N, C, H, W) and weight of shape "
+            f"(C, O / groups, kH, kW) with C divisible by groups={groups}, "
+            f"got {a.shape} and {w.shape}"
+        )
+    outputs = w.shape[1] * groups
+    if bias is not None and array_of(bias).shape != (outputs,):
+        raise ValueError(f"bias must have shape ({outputs},), got {array_of(bias).shape}")
+    steps, gaps = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
+    pads, extra = pair(padding, "padding"), pair(output_padding, "output_padding")
+    size = [
+        (a.shape[2 + i] - 1) * steps[i]
+        - 2 * pads[i]
+        + gaps[i] * (w.shape[2 + i] - 1)
+        + extra[i]
+        + 1
+        for i in (0, 1)
+    ]
+    if min(size) < 1 or any(extra[i] >= max(steps[i], gaps[i]) for i in (0, 1)):
+        raise ValueError(
+            "conv_transpose2d needs an output of at least one pixel and an output_padding below "
+            f"stride or dilation: input {a.shape}, weight {w.shape}, stride {steps}, padding "
+            f"{pads}, dilation {gaps}, output_padding {extra} give {size[0]} x {size[1]}"
+        )
+    options = (steps, ((pads[0], pads[0]), (pads[1], pads[1])), gaps, groups)
+    shape = (a.shape[0], outputs, size[0], size[1])
+    value = kernels.conv2d_input_gradient(a, w, shape, *options)
+    if bias is not None:
+        value += array_of(bias).astype(value.dtype, copy=False)[:, None, None]
+    weight_shape = w.shape
+    kept_a = a if needs_grad(weight) else None
+    kept_w = w if needs_grad(x) else None
+    wants_bias = needs_grad(bias)
+
+    def vjp(g: Array) -> list[Array | None]:
+        return [
+            None if kept_w is None else kernels.conv2d(g, kept_w, None, *options),
+            None
+            if kept_a is None
+            else kernels.conv2d_weight_gradient(kept_a, g, weight_shape, *options),
+            g.sum(axis=(0, 2, 3)) if wants_bias else None,
+        ]
+
+    return record_joint(value, (x, weight, bias), vjp)

@@ -1,0 +1,356 @@
+"""Normalisation over the batch, fused with what follows it, and over groups of channels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from lucid import kernels
+from lucid.autograd import ArrayLike, Variable, array_of, record_joint
+from lucid.autograd.primitive import needs_grad
+from lucid.autograd.variable import Array
+from lucid.ops.image import image
+from lucid.ops.operands import floating
+
+if TYPE_CHECKING:
+    from lucid.tensor import Tensor
+
+__all__ = ["affine_act", "batch_norm", "group_norm", "layer_norm"]
+
+
+def batch_norm(
+    x: ArrayLike,
+    running_mean: ArrayLike | None,
+    running_var: ArrayLike | None,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    *,
+    residual: ArrayLike | None = None,
+    relu: bool = False,
+) -> Tensor:
+    """Normalise every channel, then scale, shift, add and rectify, in one pass over memory.
+
+    ``act(weight * (x - mean) / sqrt(variance + eps) + bias + residual)``
+
+    Parameters
+    ----------
+    x : array-like
+        Shape (N, C, H, W).
+    running_mean, running_var : Tensor or array, or None
+        Shape (C,).  In training they are moved towards the statistics of the
+        batch, in place, and may be None; else they are what is used.
+    weight, bias : array-like, optional
+        Shape (C,).
+    training : bool, default False
+        Use the statistics of the batch, over N, H and W.
+    momentum : float, default 0.1
+        Share of the batch in the new running statistics.
+    eps : float, default 1e-5
+        Added to the variance.
+    residual : array-like, optional
+        Added before the activation; the shape of ``x``.
+    relu : bool, default False
+        Whether the activation is ReLU or nothing.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x``.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, statistics are missing, or in training a channel
+        has fewer than two values.
+
+    Notes
+    -----
+    The variance is biased where it normalises and unbiased in ``running_var``.
+
+    References
+    ----------
+    Ioffe and Szegedy, *Batch Normalization*, 2015, algorithms 1 and 2.
+    """
+    a = image(x, "batch_norm")
+    running = {"running_mean": running_mean, "running_var": running_var}
+    for name, vector in {**running, "weight": weight, "bias": bias}.items():
+        _check_vector("batch_norm", name, vector, (a.shape[1],))
+    added = _residual(residual, a)
+    if training:
+        fused = (residual, added, relu)
+        return _batch_norm_of_batch(x, a, weight, bias, running, momentum, eps, fused)
+    if running_mean is None or running_var is None:
+        raise ValueError("batch_norm outside of training needs running_mean and running_var")
+    mean = array_of(running_mean).astype(np.float64)
+    inverse_std = 1 / np.sqrt(array_of(running_var).astype(np.float64) + eps)
+    scale = inverse_std if weight is None else array_of(weight) * inverse_std
+    shift = -mean * scale if bias is None else array_of(bias) - mean * scale
+    scale, shift = scale.astype(a.dtype), shift.astype(a.dtype)
+    value = kernels.affine_act(a, scale, shift, added, relu)
+    kept_x = a if needs_grad(weight) else None
+    kept_y, with_residual = value if relu else None, residual is not None
+
+    def vjp(g: Array) -> list[Array | None]:
+        gx, gscale, gshift, gresidual = kernels.affine_act_backward(
+            g, kept_x, kept_y, scale, relu, with_residual
+        )
+        # scale and shift both depend on the weight: shift = bias - mean * scale.
+        gweight = None if gscale is None else (gscale - mean * gshift) * inverse_std
+        return [gx, gweight, gshift, gresidual]
+
+    return record_joint(value, (x, weight, bias, residual), vjp)
+
+
+def _batch_norm_of_batch(
+    x: ArrayLike,
+    a: Array,
+    weight: ArrayLike | None,
+    bias: ArrayLike | None,
+    running: dict[str, ArrayLike | None],
+    momentum: float,
+    eps: float,
+    fused: tuple[ArrayLike | None, Array | None, bool],
+) -> Tensor:
+    residual, added, relu = fused
+    count = a.size // a.shape[1] if a.shape[1] else 0
+    if count < 2:
+        raise ValueError(
+            f"batch_norm in training needs at least two values in every channel, "
+            f"got an input of shape {a.shape}"
+        )
+    w = None if weight is None else array_of(weight).astype(a.dtype, copy=False)
+    b = None if bias is None else array_of(bias).astype(a.dtype, copy=False)
+    value, mean, variance, inverse_std = kernels.batch_norm(a, w, b, eps, added, relu)
+    _move(running["running_mean"], mean, momentum)
+    _move(running["running_var"], variance * (count / (count - 1)), momentum)
+    kept_y, with_residual = value if relu else None, residual is not None
+
+    def vjp(g: Array) -> tuple[Array | None, ...]:
+        gradients: tuple[Array | None, ...] = kernels.batch_norm_backward(
+            g, a, kept_y, w, mean, inverse_std, relu, with_residual
+        )
+        return gradients
+
+    return record_joint(value, (x, weight, bias, residual), vjp)
+
+
+def _move(running: ArrayLike | None, batch: Array, momentum: float) -> None:
+    if running is None:
+        return
+    statistics = array_of(running)
+    statistics *= 1 - momentum
+    statistics += momentum * batch
+    if isinstance(running, Variable):
+        running._version += 1
+
+
+def affine_act(
+    x: ArrayLike,
+    scale: ArrayLike,
+    shift: ArrayLike,
+    residual: ArrayLike | None = None,
+    relu: bool = False,
+) -> Tensor:
+    """``act(x * scale + shift + residual)``, channel by channel, in one pass over memory.
+
+    Parameters
+    ----------
+    x : array-like
+        Shape (N, C, H, W).
+    scale, shift : array-like
+        Shape (C,).
+    residual : array-like, optional
+        Added before the activation; the shape of ``x``.
+    relu : bool, default False
+        Whether the activation is ReLU or nothing.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+    """
+    a = image(x, "affine_act")
+    factor = array_of(scale).astype(a.dtype, copy=False)
+    offset = array_of(shift).astype(a.dtype, copy=False)
+    if factor.shape != (a.shape[1],) or offset.shape != (a.shape[1],):
+        raise ValueError(
+            f"affine_act of an input of shape {a.shape} needs scale and shift of shape "
+            f"({a.shape[1]},), got {factor.shape} and {offset.shape}"
+        )
+    value = kernels.affine_act(a, factor, offset, _residual(residual, a), relu)
+    kept_x = a if needs_grad(scale) else None
+    kept_y, with_residual = value if relu else None, residual is not None
+
+    def vjp(g: Array) -> tuple[Array | None, ...]:
+        gradients: tuple[Array | None, ...] = kernels.affine_act_backward(
+            g, kept_x, kept_y, factor, relu, with_residual
+        )
+        return gradients
+
+    return record_joint(value, (x, scale, shift, residual), vjp)
+
+
+def _residual(residual: ArrayLike | None, a: Array) -> Array | None:
+    if residual is None:
+        return None
+    added = array_of(residual)
+    if added.shape != a.shape:
+        raise ValueError(f"a residual of shape {added.shape} for an input of shape {a.shape}")
+    return added.astype(a.dtype, copy=False)
+
+
+# --- over the channels of one sample ------------------------------------------------------------
+
+
+def group_norm(
+    x: ArrayLike,
+    num_groups: int,
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise groups of channels of each sample over the group and all places.
+
+    Parameters
+    ----------
+    x : array-like
+        Shape (N, C, ...).
+    num_groups : int
+        Number of groups; divides C.
+    weight, bias : array-like, optional
+        Shape (C,).
+    eps : float, default 1e-5
+        Added to the variance.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+
+    References
+    ----------
+    Wu and He, *Group Normalization*, 2018, section 3.1.
+    """
+    a = floating(x)
+    if a.ndim < 2 or num_groups < 1 or a.shape[1] % num_groups:
+        raise ValueError(
+            f"group_norm needs an input of shape (N, C, ...) with C divisible by the number of "
+            f"groups, got {a.shape} and {num_groups} groups"
+        )
+    # Channels go last, where the engine has them in memory anyhow.
+    shape = np.moveaxis(a, 1, -1).shape
+    layout = _Layout(
+        lambda v: np.moveaxis(v, 1, -1).reshape(shape[0], -1, num_groups, shape[-1] // num_groups),
+        lambda v: np.moveaxis(v.reshape(shape), -1, 1),
+        axes=(1, 3),
+        vector=(num_groups, shape[-1] // num_groups),
+    )
+    for name, v in (("weight", weight), ("bias", bias)):
+        _check_vector("group_norm", name, v, (a.shape[1],))
+    return _standardise(x, a, weight, bias, eps, layout)
+
+
+def layer_norm(
+    x: ArrayLike,
+    normalized_shape: int | Sequence[int],
+    weight: ArrayLike | None = None,
+    bias: ArrayLike | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Normalise over the last axes.
+
+    Parameters
+    ----------
+    x : array-like
+        Shape (..., *normalized_shape).
+    normalized_shape : int or sequence of int
+        Lengths of the axes to normalise over.
+    weight, bias : array-like, optional
+        Shape ``normalized_shape``.
+    eps : float, default 1e-5
+        Added to the variance.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit.
+
+    References
+    ----------
+    Ba, Kiros and Hinton, *Layer Normalization*, 2016, section 3.
+    """
+    a = floating(x)
+    one = isinstance(normalized_shape, int | np.integer)
+    shape = (int(normalized_shape),) if one else tuple(normalized_shape)  # type: ignore[arg-type]
+    if not shape or a.shape[-len(shape) :] != shape:
+        raise ValueError(
+            f"layer_norm over axes of lengths {shape} cannot take an input of shape {a.shape}"
+        )
+    for name, v in (("weight", weight), ("bias", bias)):
+        _check_vector("layer_norm", name, v, shape)
+    axes = tuple(range(a.ndim - len(shape), a.ndim))
+    return _standardise(x, a, weight, bias, eps, _Layout(lambda v: v, lambda v: v, axes, shape))
+
+
+class _Layout(NamedTuple):
+    """How an array is seen while it is standardised."""
+
+    forth: Callable[[Array], Array]
+    back: Callable[[Array], Array]
+    #: Over which axes, in that view, mean and variance are taken.
+    axes: tuple[int, ...]
+    #: Shape of weight and bias in that view: its last axes.
+    vector: tuple[int, ...]
+
+
+def _standardise(
+    x: ArrayLike,
+    a: Array,
+    weight: ArrayLike | None,
+    bias: ArrayLike | None,
+    eps: float,
+    layout: _Layout,
+) -> Tensor:
+    """``weight * (a - mean) / sqrt(variance + eps) + bias`` in the view of ``layout``."""
+    forth, back, axes, vector = layout
+    seen = forth(a)
+    count = max(1, math.prod(seen.shape[i] for i in axes))
+
+    def mean(v: Array) -> Array:
+        average: Array = v.sum(axis=axes, keepdims=True) / count
+        return average
+
+    normal = seen - mean(seen)
+    inverse_std = 1 / np.sqrt(mean(normal * normal) + eps)
+    normal *= inverse_std
+    w = None if weight is None else array_of(weight).astype(a.dtype, copy=False).reshape(vector)
+    value = normal if w is None else normal * w
+    if bias is not None:
+        value = value + array_of(bias).astype(a.dtype, copy=False).reshape(vector)
+    others = tuple(range(seen.ndim - len(vector)))
+
+    def vjp(g: Array) -> list[Array | None]:
+        g = forth(g)
+        scaled = g if w is None else g * w
+        gx = inverse_std * (scaled - mean(scaled) - normal * mean(scaled * normal))
+        gweight = gbias = None
+        if weight is not None:
+            gweight = (g * normal).sum(axis=others).reshape(array_of(weight).shape)
+        if bias is not None:
+            gbias = g.sum(axis=others).reshape(array_of(bias).shape)
+        return [back(gx), gweight, gbias]
+
+    return record_joint(back(value), (x, weight, bias), vjp)
+
+
+def _check_vector(
+    operation: str, name: str, vector: ArrayLike | None, shape: tuple[int, ...]
+) -> None:
+    if vector is not None and array_of(vector).shape != shape:
+        raise ValueError(f"{operation} needs {name} of shape {shape}, got {array_of(vector).shape}")

@@ -1,0 +1,167 @@
+"""Pooling over windows of images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from lucid import kernels
+from lucid.autograd import ArrayLike, record
+from lucid.autograd.variable import Array
+from lucid.ops.image import image
+from lucid.ops.operands import pair
+
+if TYPE_CHECKING:
+    from lucid.tensor import Tensor
+
+__all__ = ["adaptive_avg_pool2d", "avg_pool2d", "max_pool2d"]
+
+Size2d: TypeAlias = int | Sequence[int]
+
+
+def max_pool2d(
+    x: ArrayLike,
+    kernel_size: Size2d,
+    stride: Size2d | None = None,
+    padding: Size2d = 0,
+    dilation: Size2d = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """The largest value of each window.
+
+    Parameters
+    ----------
+    x : array-like
+        Shape (N, C, H, W).
+    kernel_size : int or (int, int)
+        Height and width of the window.
+    stride : int or (int, int), optional
+        Step of the window; default ``kernel_size``.
+    padding : int or (int, int), default 0
+        Rows and columns of -inf on each side, at most half of the window.
+    dilation : int or (int, int), default 1
+        Distance between the elements of a window.
+    ceil_mode : bool, default False
+        Keep a last window that reaches over the edge.
+
+    Returns
+    -------
+    Tensor
+        Shape (N, C, H', W').
+
+    Raises
+    ------
+    ValueError
+        If a setting does not fit, or no window fits into the image.
+    """
+    a = image(x, "max_pool2d")
+    kernel = pair(kernel_size, "kernel_size", 1)
+    step = kernel if stride is None else pair(stride, "stride", 1)
+    pad, spacing = pair(padding, "padding"), pair(dilation, "dilation", 1)
+    value, index = kernels.max_pool2d(a, kernel, step, pad, spacing, bool(ceil_mode))
+    shape = a.shape
+    return record(value, (x, lambda g: kernels.max_pool2d_backward(g, index, shape)))
+
+
+def avg_pool2d(
+    x: ArrayLike,
+    kernel_size: Size2d,
+    stride: Size2d | None = None,
+    padding: Size2d = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Tensor:
+    """The mean of each window.
+
+    Parameters
+    ----------
+    x : array-like
+        Shape (N, C, H, W).
+    kernel_size : int or (int, int)
+        Height and width of the window.
+    stride : int or (int, int), optional
+        Step of the window; default ``kernel_size``.
+    padding : int or (int, int), default 0
+        Rows and columns of zeros on each side, at most half of the window.
+    ceil_mode : bool, default False
+        Keep a last window that reaches over the edge.
+    count_include_pad : bool, default True
+        Count the zeros of the padding in the mean.
+
+    Returns
+    -------
+    Tensor
+        Shape (N, C, H', W').
+
+    Raises
+    ------
+    ValueError
+        If a setting does not fit, or no window fits into the image.
+    """
+    a = image(x, "avg_pool2d")
+    kernel = pair(kernel_size, "kernel_size", 1)
+    step = kernel if stride is None else pair(stride, "stride", 1)
+    settings = (kernel, step, pair(padding, "padding"), bool(ceil_mode), bool(count_include_pad))
+    shape = a.shape
+    return record(
+        kernels.avg_pool2d(a, *settings),
+        (x, lambda g: kernels.avg_pool2d_backward(g, shape, *settings)),
+    )
+
+
+def adaptive_avg_pool2d(x: ArrayLike, output_size: int | Sequence[int | None] | None) -> Tensor:
+    """Means over a grid of windows that covers the image, for an output of a given size.
+
+    Row i of H' rows is the mean of rows ``floor(i H / H')`` to
+    ``ceil((i + 1) H / H') - 1``; columns likewise.
+
+    Parameters
+    ----------
+    x : array-like
+        Shape (N, C, H, W).
+    output_size : int or (int, int)
+        Height H' and width W' of the output; None in place of a number keeps
+        that of the input.
+
+    Returns
+    -------
+    Tensor
+        Shape (N, C, H', W').
+
+    Raises
+    ------
+    ValueError
+        If the image is empty or the size is not positive.
+    """
+    a = image(x, "adaptive_avg_pool2d")
+    wanted = tuple(output_size) if isinstance(output_size, Sequence) else (output_size,) * 2
+    if len(wanted) != 2:
+        raise ValueError(f"output_size must be one number or two, got {output_size!r}")
+    filled = [n if w is None else w for w, n in zip(wanted, a.shape[2:], strict=True)]
+    size = pair(filled, "output_size", 1)
+    if 0 in a.shape[2:]:
+        raise ValueError(f"adaptive_avg_pool2d cannot average an empty image of shape {a.shape}")
+    rows = _averaging(a.shape[2], size[0], a.dtype)
+    columns = _averaging(a.shape[3], size[1], a.dtype)
+    value = _separable(a, rows, columns)
+    return record(value, (x, lambda g: _separable(g, rows.T, columns.T)))
+
+
+def _averaging(length: int, bins: int, dtype: np.dtype[Any]) -> Array:
+    """The (bins, length) matrix of means."""
+    matrix = np.zeros((bins, length), dtype)
+    for i in range(bins):
+        start, stop = i * length // bins, -(-(i + 1) * length // bins)
+        matrix[i, start:stop] = 1 / (stop - start)
+    return matrix
+
+
+def _separable(a: Array, rows: Array, columns: Array) -> Array:
+    """``rows @ a @ columns.T`` for each plane, with channels last in memory throughout."""
+    n, c, h, w = a.shape
+    nhwc = np.ascontiguousarray(a.transpose(0, 2, 3, 1))
+    squeezed = rows @ nhwc.reshape(n, h, w * c)
+    full: Array = columns @ squeezed.reshape(n, len(rows), w, c)
+    return full.transpose(0, 3, 1, 2)
