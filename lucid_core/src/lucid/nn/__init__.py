@@ -1,0 +1,101 @@
+"""Neural networks: modules, layers, losses, initial values."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from lucid.nn import functional, init, utils
+from lucid.nn.hooks import RemovableHandle
+from lucid.nn.layers import (
+    GELU,
+    AdaptiveAvgPool2d,
+    AvgPool2d,
+    BatchNorm2d,
+    BCEWithLogitsLoss,
+    Conv2d,
+    ConvNormAct,
+    ConvTranspose2d,
+    CrossEntropyLoss,
+    Dropout,
+    Flatten,
+    FrozenBatchNorm2d,
+    GroupNorm,
+    HuberLoss,
+    Identity,
+    L1Loss,
+    LayerNorm,
+    LeakyReLU,
+    Linear,
+    MaxPool2d,
+    ModuleDict,
+    ModuleList,
+    MSELoss,
+    NLLLoss,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    SiLU,
+    SmoothL1Loss,
+    Softmax,
+    Upsample,
+)
+from lucid.nn.module import Module
+from lucid.nn.parameter import Parameter
+from lucid.nn.state_dict import LoadResult
+
+__all__ = [
+    "GELU",
+    "SGD",
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
+    "BCEWithLogitsLoss",
+    "BatchNorm2d",
+    "Conv2d",
+    "ConvNormAct",
+    "ConvTranspose2d",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Flatten",
+    "FrozenBatchNorm2d",
+    "GroupNorm",
+    "HuberLoss",
+    "Identity",
+    "L1Loss",
+    "LayerNorm",
+    "LeakyReLU",
+    "Linear",
+    "LoadResult",
+    "MSELoss",
+    "MaxPool2d",
+    "Module",
+    "ModuleDict",
+    "ModuleList",
+    "NLLLoss",
+    "Parameter",
+    "ReLU",
+    "RemovableHandle",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "SmoothL1Loss",
+    "Softmax",
+    "Upsample",
+    "functional",
+    "init",
+    "utils",
+]
+
+if TYPE_CHECKING:
+    SGD: Any
+
+
+def __getattr__(name: str) -> Any:
+    # Optimizers stand above nn, so nn only passes this one on when it is asked for.
+    if name == "SGD":
+        return importlib.import_module("lucid.optim").SGD
+    raise AttributeError(f"module 'lucid.nn' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

@@ -1,0 +1,53 @@
+"""The layers of ``lucid.nn``, one concern a file."""
+
+from lucid.nn.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax
+from lucid.nn.layers.container import ModuleDict, ModuleList, Sequential
+from lucid.nn.layers.conv import Conv2d, ConvTranspose2d
+from lucid.nn.layers.conv_norm_act import ConvNormAct
+from lucid.nn.layers.linear import Linear
+from lucid.nn.layers.loss import (
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
+from lucid.nn.layers.norm import BatchNorm2d, FrozenBatchNorm2d, GroupNorm, LayerNorm
+from lucid.nn.layers.pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, Upsample
+from lucid.nn.layers.shape import Dropout, Flatten, Identity
+
+__all__ = [
+    "GELU",
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
+    "BCEWithLogitsLoss",
+    "BatchNorm2d",
+    "Conv2d",
+    "ConvNormAct",
+    "ConvTranspose2d",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Flatten",
+    "FrozenBatchNorm2d",
+    "GroupNorm",
+    "HuberLoss",
+    "Identity",
+    "L1Loss",
+    "LayerNorm",
+    "LeakyReLU",
+    "Linear",
+    "MSELoss",
+    "MaxPool2d",
+    "ModuleDict",
+    "ModuleList",
+    "NLLLoss",
+    "ReLU",
+    "Sequential",
+    "SiLU",
+    "Sigmoid",
+    "SmoothL1Loss",
+    "Softmax",
+    "Upsample",
+]

@@ -1,0 +1,26 @@
+"""The checks that layers make of what they are built with and called with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lucid.autograd import ArrayLike, array_of
+
+if TYPE_CHECKING:
+    from lucid.nn.module import Module
+
+__all__ = ["expect_channels", "expect_positive"]
+
+
+def expect_channels(layer: Module, x: ArrayLike, channels: int) -> None:
+    """Raise ValueError, naming the layer, unless ``x`` has the shape (N, channels, H, W)."""
+    shape = array_of(x).shape
+    if len(shape) != 4 or shape[1] != channels:
+        raise ValueError(f"{layer!r} expected an input of shape (N, {channels}, H, W), got {shape}")
+
+
+def expect_positive(layer: str, **sizes: int) -> None:
+    """Raise ValueError, naming layer and argument, unless every size is at least 1."""
+    for name, size in sizes.items():
+        if size < 1:
+            raise ValueError(f"{layer}: {name} must be at least 1, got {size}")

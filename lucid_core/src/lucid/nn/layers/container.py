@@ -1,0 +1,179 @@
+"""Modules that hold modules: in a row, in a list, under names."""
+
+from __future__ import annotations
+
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from typing import Any, Self, overload
+
+from lucid.nn.module import Module
+
+__all__ = ["ModuleDict", "ModuleList", "Sequential"]
+
+
+class _Numbered(Module):
+    """Submodules under the names "0", "1", ... (or given ones), reached by position."""
+
+    def _held(self) -> list[Module]:
+        return [module for module in self._modules.values() if module is not None]
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._held())
+
+    def __contains__(self, module: object) -> bool:
+        return any(module is held for held in self._held())
+
+    def _name_at(self, index: int) -> str:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} of a {type(self).__name__} of {len(self)} modules")
+        return list(self._modules)[index]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        self.add_module(self._name_at(index), module)
+
+    def append(self, module: Module) -> Self:
+        """Add a module at the end."""
+        self.add_module(str(len(self)), module)
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> Self:
+        """Add modules at the end."""
+        for module in modules:
+            self.append(module)
+        return self
+
+
+class Sequential(_Numbered):
+    """Modules called one after the other, each with what the one before returned.
+
+    Parameters
+    ----------
+    *modules : Module
+        In the order of the calls; or one mapping from names to modules.
+
+    Examples
+    --------
+    >>> from lucid import nn
+    >>> nn.Sequential(nn.Linear(4, 2), nn.ReLU())
+    Sequential(
+      (0): Linear(in_features=4, out_features=2)
+      (1): ReLU()
+    )
+    """
+
+    def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
+        super().__init__()
+        if len(modules) == 1 and isinstance(modules[0], Mapping):
+            named = list(modules[0].items())
+        else:
+            named = [(str(i), module) for i, module in enumerate(modules)]  # type: ignore[misc]
+        for name, module in named:
+            self.add_module(name, module)
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+    def __getitem__(self, index: int | slice) -> Module:
+        if isinstance(index, slice):
+            return Sequential(dict(list(self._modules.items())[index]))  # type: ignore[arg-type]
+        return self.get_submodule(self._name_at(index))
+
+    def forward(self, x: Any) -> Any:
+        """Whatever the first module takes."""
+        for module in self:
+            x = module(x)
+        return x
+
+
+class ModuleList(_Numbered):
+    """A list of modules whose parameters are registered; it has no ``forward``.
+
+    Parameters
+    ----------
+    modules : iterable of Module, optional
+        What it holds at first.
+    """
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        super().__init__()
+        self.extend(modules)
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+    @overload
+    def __getitem__(self, index: slice) -> ModuleList: ...
+    def __getitem__(self, index: int | slice) -> Module:
+        if isinstance(index, slice):
+            return ModuleList(self._held()[index])
+        return self.get_submodule(self._name_at(index))
+
+    def __delitem__(self, index: int) -> None:
+        held = self._held()
+        del held[list(self._modules).index(self._name_at(index))]
+        self._renumber(held)
+
+    def insert(self, index: int, module: Module) -> None:
+        """Add a module before the position ``index``."""
+        if not isinstance(module, Module):
+            raise TypeError(f"ModuleList holds modules, got {type(module).__name__}")
+        held = self._held()
+        held.insert(index, module)
+        self._renumber(held)
+
+    def _renumber(self, held: list[Module]) -> None:
+        self._modules.clear()
+        self.extend(held)
+
+
+class ModuleDict(Module):
+    """A dictionary of modules whose parameters are registered; it has no ``forward``.
+
+    Parameters
+    ----------
+    modules : mapping of str to Module, optional
+        What it holds at first.
+    """
+
+    def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
+        super().__init__()
+        self.update(modules or {})
+
+    def update(self, modules: Mapping[str, Module]) -> None:
+        """Add modules, replacing those of the same names."""
+        for name, module in modules.items():
+            self.add_module(name, module)
+
+    def __getitem__(self, name: str) -> Module:
+        module = self._modules[name]
+        assert module is not None  # None cannot be put in
+        return module
+
+    def __setitem__(self, name: str, module: Module) -> None:
+        self.add_module(name, module)
+
+    def __delitem__(self, name: str) -> None:
+        del self._modules[name]
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._modules
+
+    def keys(self) -> KeysView[str]:
+        """The names, in the order in which they came."""
+        return self._modules.keys()
+
+    def values(self) -> ValuesView[Module | None]:
+        """The modules, in the order in which they came."""
+        return self._modules.values()
+
+    def items(self) -> ItemsView[str, Module | None]:
+        """Names with modules, in the order in which they came."""
+        return self._modules.items()

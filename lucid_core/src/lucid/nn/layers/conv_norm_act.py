@@ -1,0 +1,115 @@
+"""The unit of residual networks: convolution, normalisation, sum and activation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lucid.nn import functional as F
+from lucid.nn.layers.conv import Conv2d
+from lucid.nn.layers.norm import BatchNorm2d, FrozenBatchNorm2d
+from lucid.nn.module import Module
+from lucid.ops.operands import pair
+from lucid.tensor import Tensor
+
+__all__ = ["ConvNormAct"]
+
+_NORMS = {"batch": BatchNorm2d, "frozen": FrozenBatchNorm2d}
+
+
+class ConvNormAct(Module):
+    """``act(norm(conv(x)) + residual)``, with everything after the convolution in one pass.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Channels of the input and of the output.
+    kernel_size : int or (int, int)
+        Height and width of the window.
+    stride : int or (int, int), default 1
+        Step of the window, in pixels.
+    padding : int or (int, int), optional
+        Rows and columns of zeros on each side; the default,
+        ``dilation * (kernel_size - 1) // 2``, keeps the size of the image at stride 1.
+    dilation : int or (int, int), default 1
+        Distance between the taps of a window.
+    groups : int, default 1
+        Blocks of channels that do not see each other.
+    norm : {"batch", "frozen", None}
+        :class:`BatchNorm2d`, :class:`FrozenBatchNorm2d`, or none; without one
+        the convolution has a bias.
+    norm_eps : float, default 1e-5
+        Added to the variance.
+    activation : {"relu", None}
+        What follows the sum.
+
+    Attributes
+    ----------
+    conv : Conv2d
+        The convolution.
+    norm : BatchNorm2d, FrozenBatchNorm2d or None
+        The normalisation; its output, as hooks see it, includes sum and activation.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> unit = lucid.nn.ConvNormAct(3, 8, 3, stride=2)
+    >>> unit(lucid.zeros(2, 3, 8, 8)).shape
+    (2, 8, 4, 4)
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] | None = None,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        *,
+        norm: str | None = "batch",
+        norm_eps: float = 1e-5,
+        activation: str | None = "relu",
+    ) -> None:
+        super().__init__()
+        if norm is not None and norm not in _NORMS:
+            raise ValueError(f"ConvNormAct: norm must be 'batch', 'frozen' or None, got {norm!r}")
+        if activation not in ("relu", None):
+            raise ValueError(f"ConvNormAct: activation must be 'relu' or None, got {activation!r}")
+        if padding is None:
+            kernel, gaps = pair(kernel_size, "kernel_size", 1), pair(dilation, "dilation", 1)
+            padding = (gaps[0] * (kernel[0] - 1) // 2, gaps[1] * (kernel[1] - 1) // 2)
+        self.activation = activation
+        self.conv = Conv2d(
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias=norm is None,
+        )
+        self.norm = None if norm is None else _NORMS[norm](out_channels, eps=norm_eps)
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """From (N, in_channels, H, W) to (N, out_channels, H', W').
+
+        Parameters
+        ----------
+        x : Tensor
+            Shape (N, in_channels, H, W).
+        residual : Tensor, optional
+            Added before the activation; shape (N, out_channels, H', W').
+        """
+        rectified = self.activation == "relu"
+        y: Tensor = self.conv(x)
+        if self.norm is not None:
+            fused: Tensor = self.norm(y, residual=residual, relu=rectified)
+            return fused
+        if residual is not None:
+            y = y + residual
+        return F.relu(y) if rectified else y
+
+    def extra_repr(self) -> str:
+        return f"activation={self.activation!r}"

@@ -1,0 +1,65 @@
+"""The fully connected layer."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lucid.autograd import array_of
+from lucid.nn import functional as F
+from lucid.nn import init
+from lucid.nn.layers.checks import expect_positive
+from lucid.nn.module import Module
+from lucid.nn.parameter import Parameter
+from lucid.tensor import Tensor
+
+__all__ = ["Linear"]
+
+
+class Linear(Module):
+    """``x @ weight.T + bias``.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+        Length of the last axis of the input and of the output.
+    bias : bool, default True
+        Whether a learned constant is added to every output.
+
+    Attributes
+    ----------
+    weight : Parameter
+        Shape (out_features, in_features).
+    bias : Parameter or None
+        Shape (out_features,).
+    """
+
+    def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
+        super().__init__()
+        expect_positive("Linear", in_features=in_features, out_features=out_features)
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = Parameter(np.empty((out_features, in_features), np.float32))
+        self.bias = Parameter(np.empty(out_features, np.float32)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new initial values: even within ``1 / sqrt(in_features)`` of 0, as in PyTorch."""
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.in_features)
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (..., in_features) to (..., out_features)."""
+        shape = array_of(x).shape
+        if not shape or shape[-1] != self.in_features:
+            raise ValueError(
+                f"{self!r} expected an input of shape (..., {self.in_features}), got {shape}"
+            )
+        return F.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        settings = f"in_features={self.in_features}, out_features={self.out_features}"
+        return settings if self.bias is not None else f"{settings}, bias=False"

@@ -1,0 +1,259 @@
+"""Normalisation layers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+
+from lucid.nn import functional as F
+from lucid.nn import init
+from lucid.nn.layers.checks import expect_channels, expect_positive
+from lucid.nn.module import Module
+from lucid.nn.parameter import Parameter
+from lucid.tensor import Tensor
+
+__all__ = ["BatchNorm2d", "FrozenBatchNorm2d", "GroupNorm", "LayerNorm"]
+
+
+class BatchNorm2d(Module):
+    """Normalise every channel over the batch; in evaluation by the running statistics.
+
+    Parameters
+    ----------
+    num_features : int
+        Number of channels C.
+    eps : float, default 1e-5
+        Added to the variance.
+    momentum : float or None, default 0.1
+        Share of a batch in the running statistics; None for the plain average
+        of all batches so far.
+    affine : bool, default True
+        Whether there are ``weight`` and ``bias``.
+    track_running_stats : bool, default True
+        Whether there are running statistics; without them evaluation also
+        normalises by the batch.
+
+    Attributes
+    ----------
+    weight, bias : Parameter or None
+        Shape (C,); ones and zeros at first.
+    running_mean, running_var : Tensor or None
+        Buffers of shape (C,); the variance is the unbiased one.
+    num_batches_tracked : Tensor or None
+        Buffer of shape (), int64.
+
+    References
+    ----------
+    Ioffe and Szegedy, *Batch Normalization*, 2015, section 3.
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+    ) -> None:
+        super().__init__()
+        expect_positive("BatchNorm2d", num_features=num_features)
+        self.num_features = num_features
+        self.eps = eps
+        self.momentum = momentum
+        self.affine = affine
+        self.track_running_stats = track_running_stats
+        self.weight = Parameter(np.empty(num_features, np.float32)) if affine else None
+        self.bias = Parameter(np.empty(num_features, np.float32)) if affine else None
+        mean = var = tracked = None
+        if track_running_stats:
+            mean = Tensor(np.empty(num_features, np.float32))
+            var = Tensor(np.empty(num_features, np.float32))
+            tracked = Tensor(np.empty((), np.int64))
+        self.register_buffer("running_mean", mean)
+        self.register_buffer("running_var", var)
+        self.register_buffer("num_batches_tracked", tracked)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Set weight and running variance to ones, everything else to zeros."""
+        for tensor, value in (
+            (self.weight, 1),
+            (self.bias, 0),
+            (self.running_mean, 0),
+            (self.running_var, 1),
+            (self.num_batches_tracked, 0),
+        ):
+            if tensor is not None:
+                init.constant_(tensor, value)
+
+    def forward(self, x: Tensor, residual: Tensor | None = None, relu: bool = False) -> Tensor:
+        """Normalise (N, C, H, W); ``residual`` and ``relu`` follow within the same pass."""
+        expect_channels(self, x, self.num_features)
+        tracked = self.num_batches_tracked
+        moving = self.training and tracked is not None
+        momentum = self.momentum
+        if momentum is None:
+            momentum = 1 / (tracked.item() + 1) if moving else 0.0
+        y = F.batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            self.training or tracked is None,
+            momentum,
+            self.eps,
+            residual=residual,
+            relu=relu,
+        )
+        if moving:
+            tracked.data[...] += 1
+            tracked.mark_changed()
+        return y
+
+    def extra_repr(self) -> str:
+        settings = f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
+        if not self.affine:
+            settings += ", affine=False"
+        return settings if self.track_running_stats else f"{settings}, track_running_stats=False"
+
+
+class FrozenBatchNorm2d(Module):
+    """Batch normalisation whose statistics, weight and bias are all fixed.
+
+    It has no parameters: the four vectors are buffers, taken from a state dict.
+
+    Parameters
+    ----------
+    num_features : int
+        Number of channels C.
+    eps : float, default 1e-5
+        Added to the variance.
+
+    Attributes
+    ----------
+    weight, bias, running_mean, running_var : Tensor
+        Buffers of shape (C,).
+    """
+
+    # A trained BatchNorm2d has counted its batches; nothing here depends on how many.
+    _useless_keys: ClassVar[tuple[str, ...]] = ("num_batches_tracked",)
+
+    def __init__(self, num_features: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        expect_positive("FrozenBatchNorm2d", num_features=num_features)
+        self.num_features = num_features
+        self.eps = eps
+        self.register_buffer("weight", Tensor(np.ones(num_features, np.float32)))
+        self.register_buffer("bias", Tensor(np.zeros(num_features, np.float32)))
+        self.register_buffer("running_mean", Tensor(np.zeros(num_features, np.float32)))
+        self.register_buffer("running_var", Tensor(np.ones(num_features, np.float32)))
+
+    def forward(self, x: Tensor, residual: Tensor | None = None, relu: bool = False) -> Tensor:
+        """Normalise (N, C, H, W); ``residual`` and ``relu`` follow within the same pass."""
+        expect_channels(self, x, self.num_features)
+        return F.batch_norm(
+            x,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            eps=self.eps,
+            residual=residual,
+            relu=relu,
+        )
+
+    def extra_repr(self) -> str:
+        return f"{self.num_features}, eps={self.eps}"
+
+
+class GroupNorm(Module):
+    """Normalise groups of channels of each sample over the group and all places.
+
+    Parameters
+    ----------
+    num_groups : int
+        Number of groups.
+    num_channels : int
+        Number of channels C; divisible by ``num_groups``.
+    eps : float, default 1e-5
+        Added to the variance.
+    affine : bool, default True
+        Whether there are ``weight`` and ``bias`` of shape (C,).
+
+    References
+    ----------
+    Wu and He, *Group Normalization*, 2018.
+    """
+
+    def __init__(
+        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True
+    ) -> None:
+        super().__init__()
+        expect_positive("GroupNorm", num_groups=num_groups, num_channels=num_channels)
+        if num_channels % num_groups:
+            raise ValueError(
+                f"GroupNorm: num_groups={num_groups} must divide num_channels={num_channels}"
+            )
+        self.num_groups = num_groups
+        self.num_channels = num_channels
+        self.eps = eps
+        self.affine = affine
+        self.weight = Parameter(np.ones(num_channels, np.float32)) if affine else None
+        self.bias = Parameter(np.zeros(num_channels, np.float32)) if affine else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (N, C, ...)."""
+        return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        settings = f"{self.num_groups}, {self.num_channels}, eps={self.eps}"
+        return settings if self.affine else f"{settings}, affine=False"
+
+
+class LayerNorm(Module):
+    """Normalise over the last axes.
+
+    Parameters
+    ----------
+    normalized_shape : int or sequence of int
+        Lengths of the axes to normalise over.
+    eps : float, default 1e-5
+        Added to the variance.
+    elementwise_affine : bool, default True
+        Whether there is a ``weight`` of shape ``normalized_shape``.
+    bias : bool, default True
+        Whether there is a ``bias`` beside it.
+
+    References
+    ----------
+    Ba, Kiros and Hinton, *Layer Normalization*, 2016.
+    """
+
+    def __init__(
+        self,
+        normalized_shape: int | Sequence[int],
+        eps: float = 1e-5,
+        elementwise_affine: bool = True,
+        bias: bool = True,
+    ) -> None:
+        super().__init__()
+        lengths = (
+            (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+        )
+        self.normalized_shape = lengths
+        self.eps = eps
+        self.elementwise_affine = elementwise_affine
+        with_bias = elementwise_affine and bias
+        self.weight = Parameter(np.ones(lengths, np.float32)) if elementwise_affine else None
+        self.bias = Parameter(np.zeros(lengths, np.float32)) if with_bias else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise (..., *normalized_shape)."""
+        return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
+
+    def extra_repr(self) -> str:
+        settings = f"{self.normalized_shape}, eps={self.eps}"
+        return settings if self.elementwise_affine else f"{settings}, elementwise_affine=False"

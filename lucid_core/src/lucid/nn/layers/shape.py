@@ -1,0 +1,70 @@
+"""Layers without values of their own: identity, flattening, dropout."""
+
+from __future__ import annotations
+
+from lucid.nn import functional as F
+from lucid.nn.module import Module
+from lucid.ops.shape import flatten
+from lucid.tensor import Tensor
+
+__all__ = ["Dropout", "Flatten", "Identity"]
+
+
+class Identity(Module):
+    """Returns its input; takes the place of a layer that is not wanted."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        return x
+
+
+class Flatten(Module):
+    """Join neighbouring axes into one.
+
+    Parameters
+    ----------
+    start_axis : int, default 1
+        First of the axes; the default keeps the axis of the batch.
+    end_axis : int, default -1
+        Last of the axes.
+    """
+
+    def __init__(self, start_axis: int = 1, end_axis: int = -1) -> None:
+        super().__init__()
+        self.start_axis = start_axis
+        self.end_axis = end_axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape with these axes."""
+        return flatten(x, self.start_axis, self.end_axis)
+
+    def extra_repr(self) -> str:
+        return f"start_axis={self.start_axis}, end_axis={self.end_axis}"
+
+
+class Dropout(Module):
+    """In training, set each value to 0 with a probability and scale up the others.
+
+    Parameters
+    ----------
+    p : float, default 0.5
+        Probability of 0.
+
+    References
+    ----------
+    Srivastava et al., *Dropout: A Simple Way to Prevent Neural Networks from
+    Overfitting*, JMLR 2014.
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        if not 0 <= p <= 1:
+            raise ValueError(f"Dropout: p must lie from 0 to 1, got {p}")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        return F.dropout(x, self.p, self.training)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"

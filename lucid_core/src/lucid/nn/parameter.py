@@ -1,0 +1,40 @@
+"""Parameter: the tensor that a module registers and an optimizer changes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lucid.autograd import ArrayLike, array_of
+from lucid.tensor import Tensor
+
+__all__ = ["Parameter"]
+
+
+class Parameter(Tensor):
+    """A tensor that becomes part of a module when it is assigned to an attribute.
+
+    Parameters
+    ----------
+    data : Tensor, numpy.ndarray or array-like
+        Initial values; an array is not copied.  Python floats become float32.
+    requires_grad : bool, default True
+        Whether ``backward`` computes a gradient for it.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> weight = lucid.nn.Parameter(lucid.zeros(2, 3))
+    >>> weight.requires_grad
+    True
+    """
+
+    __slots__ = ()
+
+    def __init__(self, data: ArrayLike, requires_grad: bool = True) -> None:
+        array = array_of(data)
+        if isinstance(data, bool | int | float | list | tuple) and array.dtype == np.float64:
+            array = array.astype(np.float32)
+        super().__init__(array, requires_grad=requires_grad)
+
+    def __repr__(self) -> str:
+        return f"Parameter containing:\n{super().__repr__()}"

@@ -1,0 +1,173 @@
+"""Fitting a state dict to a module: everything is checked before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from lucid.autograd import Variable, no_grad
+from lucid.errors import StateDictError
+from lucid.tensor import Tensor
+
+__all__ = ["LoadResult", "load_into"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, repr=False)
+class LoadResult:
+    """What ``load_state_dict`` did, key by key.
+
+    Attributes
+    ----------
+    loaded : list of str
+        Keys whose values the module now has.
+    missing : list of str
+        Names of the module that the state dict had no value for.  A tensor
+        registered under several names is missing only if none of them is there.
+    unexpected : list of str
+        Keys that the module has no name for.
+    skipped : list of str
+        Keys passed over: for a wrong shape or dtype (``skip_mismatched=True``),
+        or because the layer has no use for them (batch counts of frozen norms).
+    """
+
+    loaded: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return (
+            f"LoadResult({len(self.loaded)} loaded, missing={self.missing}, "
+            f"unexpected={self.unexpected}, skipped={self.skipped})"
+        )
+
+
+class _MisfitError(Exception):
+    """Why one value cannot become the value of one tensor."""
+
+
+def load_into(
+    kind: str,
+    entries: Iterable[tuple[str, Tensor]],
+    useless: set[str],
+    state_dict: Mapping[str, Any],
+    strict: bool,
+    skip_mismatched: bool,
+) -> LoadResult:
+    """Copy the values of ``state_dict`` into tensors, all of them or none.
+
+    Parameters
+    ----------
+    kind : str
+        What the tensors belong to, for the error message.
+    entries : iterable of (str, Tensor)
+        Every name with its tensor; one tensor may come under several names.
+    useless : set of str
+        Names that may come but stand for nothing, to be passed over.
+    state_dict : mapping of str to Tensor or array
+        The values.
+    strict, skip_mismatched : bool
+        See :meth:`lucid.nn.Module.load_state_dict`.
+
+    Raises
+    ------
+    StateDictError
+        Listing every key that does not fit; no tensor was changed.
+    """
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(
+            f"load_state_dict takes a mapping of names to tensors, got {type(state_dict).__name__}"
+        )
+    names: dict[int, list[str]] = {}
+    tensors: dict[int, Tensor] = {}
+    for name, tensor in entries:
+        names.setdefault(id(tensor), []).append(name)
+        tensors[id(tensor)] = tensor
+
+    result = LoadResult()
+    known = {name for group in names.values() for name in group}
+    for key in state_dict:
+        if key not in known:
+            (result.skipped if key in useless else result.unexpected).append(str(key))
+    misfits: list[str] = []
+    conflicts: list[str] = []
+    roots = {id(_root(tensor.data)) for tensor in tensors.values()}
+    copies: list[tuple[Tensor, Array]] = []
+    for identity, tensor in tensors.items():
+        given = [name for name in names[identity] if name in state_dict]
+        if not given:
+            result.missing.extend(names[identity])
+        fitting: list[tuple[str, Array]] = []
+        for name in given:
+            try:
+                fitting.append((name, _fitted(state_dict[name], tensor.data, roots)))
+            except _MisfitError as misfit:
+                result.skipped.append(name)
+                misfits.append(f"{name}: {misfit}")
+        result.loaded.extend(name for name, _ in fitting)
+        for name, value in fitting[1:]:
+            if not np.array_equal(value, fitting[0][1], equal_nan=True):
+                conflicts.append(
+                    f"{fitting[0][0]} and {name} name the same tensor and hold different values"
+                )
+        if fitting:
+            copies.append((tensor, fitting[0][1]))
+
+    problems = {"conflicting": conflicts}
+    if not skip_mismatched:
+        problems = {"wrong shape or dtype": misfits, **problems}
+    if strict:
+        problems = {"missing": result.missing, "unexpected": result.unexpected, **problems}
+    if any(problems.values()):
+        raise StateDictError(_report(kind, problems))
+    with no_grad():
+        for tensor, value in copies:
+            tensor.copy_(value)
+    return result
+
+
+def _fitted(value: Any, target: Array, roots: set[int]) -> Array:
+    """The value as an array that can be copied into ``target`` without fail."""
+    source = value._data if isinstance(value, Variable) else np.asarray(value)
+    if source.shape != target.shape:
+        raise _MisfitError(f"expected shape {target.shape}, got {source.shape}")
+    if not np.can_cast(source.dtype, target.dtype, casting="same_kind"):
+        raise _MisfitError(f"expected {target.dtype}, got {source.dtype}, which it cannot hold")
+    if not target.flags.writeable:
+        raise _MisfitError("the module's own array is read-only")
+    if source.dtype != target.dtype:
+        try:
+            with np.errstate(over="raise"):
+                return source.astype(target.dtype, order="K")
+        except FloatingPointError:
+            raise _MisfitError(
+                f"expected {target.dtype}, got {source.dtype} beyond its range"
+            ) from None
+    if id(_root(source)) in roots and _place(source) != _place(target):
+        # A view of another tensor of this module: it may be overwritten before it is read.
+        return source.copy(order="K")
+    return source
+
+
+def _place(array: Array) -> tuple[int, tuple[int, ...]]:
+    return array.__array_interface__["data"][0], array.strides
+
+
+def _root(array: Array) -> object:
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def _report(kind: str, problems: dict[str, list[str]]) -> str:
+    lines = [f"the state dict does not fit {kind}; nothing was loaded"]
+    for title, entries in problems.items():
+        if entries:
+            lines.append(f"  {title} ({len(entries)}):")
+            lines.extend(f"    {entry}" for entry in entries)
+    return "\n".join(lines)

@@ -1,0 +1,87 @@
+"""What is done to the gradients of a whole model at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+
+from lucid.autograd.variable import Array
+from lucid.tensor import Tensor
+
+__all__ = ["clip_grad_norm_"]
+
+
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+) -> Tensor:
+    """Scale gradients in place so that their norm, taken over all of them, has a limit.
+
+    Parameters
+    ----------
+    parameters : Tensor or iterable of Tensor
+        Those without a gradient are passed over.
+    max_norm : float
+        The limit.
+    norm_type : float, default 2.0
+        Order of the norm; ``math.inf`` for the largest absolute value.
+    error_if_nonfinite : bool, default False
+        Raise, and change nothing, if the norm is NaN or infinite.
+
+    Returns
+    -------
+    Tensor
+        The norm before clipping, of shape ().
+
+    Raises
+    ------
+    ValueError
+        If ``max_norm`` is negative or ``norm_type`` not positive.
+    RuntimeError
+        For a norm that is not finite, if so asked.
+
+    References
+    ----------
+    Pascanu, Mikolov and Bengio, *On the difficulty of training Recurrent Neural
+    Networks*, 2013, section 3.2.
+    """
+    if not max_norm >= 0 or not norm_type > 0:
+        raise ValueError(
+            f"clip_grad_norm_ needs max_norm >= 0 and norm_type > 0, got {max_norm}, {norm_type}"
+        )
+    given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    # A gradient that belongs to a parameter listed twice must be scaled once.
+    gradients = list({id(p.grad): p.grad for p in given if p.grad is not None}.values())
+    norms = [_norm(gradient.data, norm_type) for gradient in gradients]
+    if math.isinf(norm_type):
+        total = float(np.max(norms)) if norms else 0.0
+    else:
+        total = float(np.sum(np.power(norms, norm_type))) ** (1 / norm_type)
+    if error_if_nonfinite and not math.isfinite(total):
+        raise RuntimeError(f"the gradients have a norm of {total}; they were not clipped")
+    factor = max_norm / (total + 1e-6)
+    if not factor >= 1:  # also for NaN, which must spread and not hide
+        with np.errstate(invalid="ignore"):
+            for gradient in gradients:
+                gradient.data[...] *= factor
+                gradient.mark_changed()
+    dtype = gradients[0].dtype if gradients else np.dtype(np.float32)
+    return Tensor(np.asarray(total, dtype))
+
+
+def _norm(gradient: Array, order: float) -> float:
+    flat = gradient.ravel(order="K")
+    if math.isinf(order):
+        return float(np.abs(flat).max(initial=0))
+    if order == 2:
+        with np.errstate(over="ignore", invalid="ignore"):
+            squared = float(np.dot(flat, flat))
+        if math.isfinite(squared) and squared > 0:
+            return math.sqrt(squared)
+        # The squares may have left the range of float32 where the norm has not.
+    total = float(np.power(np.abs(flat.astype(np.float64)), order).sum())
+    return float(total ** (1 / order))
