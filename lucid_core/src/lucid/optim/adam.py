@@ -1,0 +1,145 @@
+"""Adam, with the weight decay in the gradient or apart from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lucid.autograd.variable import Array
+from lucid.optim.blocks import blocks
+from lucid.optim.optimizer import Optimizer, Parameters
+
+__all__ = ["Adam", "AdamW"]
+
+
+class Adam(Optimizer):
+    """Steps scaled by running means of the gradient m and of its square v.
+
+    ``m = b1 m + (1 - b1) g``, ``v = b2 v + (1 - b2) g^2``;
+    ``p -= lr * m' / (sqrt(v') + eps)`` with ``m' = m / (1 - b1^t)`` and
+    ``v' = v / (1 - b2^t)`` at step t.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        Parameters, or groups of them with options of their own.
+    lr : float, default 1e-3
+        Learning rate.
+    betas : (float, float), default (0.9, 0.999)
+        b1 and b2, each from 0 to below 1.
+    eps : float, default 1e-8
+        Added to the root of v'.
+    weight_decay : float, default 0
+        Factor of the L2 penalty, which becomes part of the gradient.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range or a parameter comes twice.
+
+    References
+    ----------
+    Kingma and Ba, *Adam: A Method for Stochastic Optimization*, 2015,
+    algorithm 1.
+    """
+
+    _kept = ("step", "exp_avg", "exp_avg_sq")
+    _decoupled = False
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(
+            params, {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay}
+        )
+
+    def _check(self, options: Mapping[str, Any]) -> None:
+        kind = type(self).__name__
+        for name in ("lr", "eps", "weight_decay"):
+            if not options[name] >= 0:
+                raise ValueError(f"{kind}: {name} must not be negative, got {options[name]}")
+        betas = options["betas"]
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ValueError(f"{kind}: betas must be two numbers from 0 to below 1, got {betas}")
+
+    def _update(
+        self, parameter: Array, gradient: Array, state: dict[str, Any], options: dict[str, Any]
+    ) -> None:
+        if not state:
+            state["step"] = 0
+            state["exp_avg"] = np.zeros_like(parameter)
+            state["exp_avg_sq"] = np.zeros_like(parameter)
+        state["step"] += 1
+        b1, b2 = (float(beta) for beta in options["betas"])
+        lr, eps, decay = (float(options[name]) for name in ("lr", "eps", "weight_decay"))
+        step_size = lr / (1 - b1 ** state["step"])
+        root = math.sqrt(1 - b2 ** state["step"])
+        averages = (state["exp_avg"], state["exp_avg_sq"])
+        for p, g, m, v, scratch in blocks(parameter, gradient, *averages):
+            if self._decoupled:
+                p *= 1 - lr * decay
+            elif decay:
+                g = g + decay * p
+            m *= b1
+            np.multiply(g, 1 - b1, out=scratch)
+            m += scratch
+            v *= b2
+            np.multiply(g, g, out=scratch)
+            scratch *= 1 - b2
+            v += scratch
+            np.sqrt(v, out=scratch)
+            scratch /= root
+            scratch += eps
+            np.divide(m, scratch, out=scratch)
+            scratch *= step_size
+            p -= scratch
+
+
+class AdamW(Adam):
+    """Adam whose weight decay shrinks the parameter and leaves the gradient alone.
+
+    ``p *= 1 - lr * weight_decay`` before each step of :class:`Adam`.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        Parameters, or groups of them with options of their own.
+    lr : float, default 1e-3
+        Learning rate.
+    betas : (float, float), default (0.9, 0.999)
+        Shares of the running means that are kept.
+    eps : float, default 1e-8
+        Added to the root of the second mean.
+    weight_decay : float, default 0.01
+        Share of the parameter, times ``lr``, that a step takes away.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range or a parameter comes twice.
+
+    References
+    ----------
+    Loshchilov and Hutter, *Decoupled Weight Decay Regularization*, 2019,
+    algorithm 2.
+    """
+
+    _decoupled = True
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay)

@@ -1,0 +1,106 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lucid.autograd.variable import Array
+from lucid.optim.blocks import blocks
+from lucid.optim.optimizer import Optimizer, Parameters
+
+__all__ = ["SGD"]
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum and weight decay.
+
+    For gradient g, buffer b and parameter p: ``g += weight_decay * p``;
+    ``b = momentum * b + (1 - dampening) * g`` (``b = g`` at first);
+    ``p -= lr * b``, or with Nesterov's momentum ``p -= lr * (g + momentum * b)``.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dict
+        Parameters, or groups of them with options of their own.
+    lr : float, default 1e-3
+        Learning rate.
+    momentum : float, default 0
+        Share of the buffer that is kept.
+    dampening : float, default 0
+        Share of the gradient that the buffer does not take.
+    weight_decay : float, default 0
+        Factor of the L2 penalty.
+    nesterov : bool, default False
+        Step by what the buffer will be, not by what it is.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range or a parameter comes twice.
+
+    References
+    ----------
+    Sutskever et al., *On the importance of initialization and momentum in deep
+    learning*, 2013, section 2.
+    """
+
+    _kept = ("momentum_buffer",)
+
+    def __init__(
+        self,
+        params: Parameters,
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "dampening": dampening,
+                "weight_decay": weight_decay,
+                "nesterov": nesterov,
+            },
+        )
+
+    def _check(self, options: Mapping[str, Any]) -> None:
+        for name in ("lr", "momentum", "weight_decay"):
+            if not options[name] >= 0:
+                raise ValueError(f"SGD: {name} must not be negative, got {options[name]}")
+        if options["nesterov"] and not (options["momentum"] > 0 and options["dampening"] == 0):
+            raise ValueError(
+                "SGD: nesterov needs a momentum above 0 and no dampening, "
+                f"got momentum={options['momentum']}, dampening={options['dampening']}"
+            )
+
+    def _update(
+        self, parameter: Array, gradient: Array, state: dict[str, Any], options: dict[str, Any]
+    ) -> None:
+        lr, momentum = float(options["lr"]), float(options["momentum"])
+        taken, decay = 1 - float(options["dampening"]), float(options["weight_decay"])
+        first = bool(momentum) and not state
+        if first:
+            state["momentum_buffer"] = np.empty_like(parameter)
+        buffers = (state["momentum_buffer"],) if momentum else ()
+        for p, g, *buffer, scratch in blocks(parameter, gradient, *buffers):
+            if decay:
+                np.multiply(p, decay, out=scratch)
+                scratch += g
+                g = scratch
+            direction = g
+            if buffer:
+                b = buffer[0]
+                if first:
+                    b[...] = g
+                else:
+                    b *= momentum
+                    b += g if taken == 1 else taken * g
+                direction = g + momentum * b if options["nesterov"] else b
+            np.multiply(direction, lr, out=scratch)
+            p -= scratch
