@@ -1,0 +1,193 @@
+"""The loader: batches of a dataset, shuffled, collated, made ahead by worker processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from lucid.data.collate import default_collate
+from lucid.data.dataset import Dataset
+from lucid.data.plan import Collate, Plan, fetch
+from lucid.data.workers import WorkerPool
+from lucid.random import default_generator
+
+__all__ = ["DataLoader"]
+
+
+class DataLoader:
+    """Iterate over a dataset in batches; each iteration is an epoch.
+
+    What comes out follows from ``seed`` and the number of the epoch alone.  Each
+    epoch has an order of its own, and :mod:`lucid.random` is seeded anew for
+    every sample, so the same batches come whatever the number of workers.
+
+    Parameters
+    ----------
+    dataset : Dataset or sequence
+        Samples by number.
+    batch_size : int, default 1
+        Samples in a batch; the last batch of an epoch may have fewer.
+    shuffle : bool, default False
+        Whether each epoch goes through the samples in a random order.
+    drop_last : bool, default False
+        Leave out a last batch that is not full.
+    collate : callable, optional
+        Makes a batch of a list of samples; :func:`default_collate` if not given.
+    workers : int, default 0
+        Processes that make batches; 0 makes them where they are asked for.
+        They are started by the first iteration, keep a copy of the dataset, and
+        live until :meth:`close` or as long as the loader.  A script that uses
+        them must start under ``if __name__ == "__main__":``.
+    prefetch : int, default 2
+        Batches that each worker makes ahead.
+    seed : int, optional
+        Not negative.  If not given, drawn from :mod:`lucid.random`.
+
+    Attributes
+    ----------
+    seed : int
+        The seed.
+
+    Notes
+    -----
+    An exception in a worker is raised by the iteration, with the worker's
+    traceback as a note.  Datasets that draw from ``random`` or ``numpy.random``
+    instead of ``lucid.random`` get distinct seeded streams in workers, but their
+    results depend on whether there are workers.
+
+    Examples
+    --------
+    >>> from lucid.data import DataLoader
+    >>> loader = DataLoader(range(5), batch_size=2)
+    >>> [batch.tolist() for batch in loader]
+    [[0, 1], [2, 3], [4]]
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset[Any] | Sequence[Any],
+        batch_size: int = 1,
+        *,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        collate: Collate | None = None,
+        workers: int = 0,
+        prefetch: int = 2,
+        seed: int | None = None,
+    ) -> None:
+        if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
+            raise TypeError(
+                f"a dataset needs a length and samples by number, got {type(dataset).__name__}"
+            )
+        if seed is None:
+            seed = int(default_generator.numpy.integers(2**63))
+        self.dataset = dataset
+        self.collate: Collate = default_collate if collate is None else collate
+        self.workers = _at_least(0, workers, "workers")
+        self.prefetch = _at_least(1, prefetch, "prefetch")
+        self._plan = Plan(
+            len(dataset),
+            _at_least(1, batch_size, "batch_size"),
+            bool(shuffle),
+            bool(drop_last),
+            _at_least(0, seed, "seed"),
+        )
+        self._pool: WorkerPool | None = None
+        self._epoch = 0
+        self._position = 0
+        self._under_way = False
+
+    @property
+    def batch_size(self) -> int:
+        """Samples in a batch."""
+        return self._plan.batch_size
+
+    @property
+    def seed(self) -> int:
+        """What order and random numbers follow from."""
+        return self._plan.seed
+
+    def __len__(self) -> int:
+        """Number of batches in an epoch."""
+        return len(self._plan)
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._under_way:  # an iteration that was left early is over
+            self._epoch += 1
+            self._position = 0
+        self._under_way = True
+        return self._batches(self._epoch, self._position)
+
+    def _batches(self, epoch: int, first: int) -> Iterator[Any]:
+        last = len(self._plan)
+        if self.workers and first < last:
+            made = self._workers().batches(epoch, first, last)
+        else:
+            made = self._made_here(epoch, first, last)
+        for position, batch in enumerate(made, first + 1):
+            if self._epoch == epoch:  # otherwise a newer iteration has taken over
+                self._position = position
+            yield batch
+        if self._epoch == epoch:
+            self._epoch, self._position, self._under_way = epoch + 1, 0, False
+
+    def _made_here(self, epoch: int, first: int, last: int) -> Iterator[Any]:
+        for batch in range(first, last):
+            yield fetch(self.dataset, self.collate, self._plan, epoch, batch)
+
+    def _workers(self) -> WorkerPool:
+        if self._pool is None or not self._pool.alive:
+            self._pool = WorkerPool(
+                self.dataset, self.collate, self._plan, self.workers, self.prefetch
+            )
+        return self._pool
+
+    def close(self) -> None:
+        """End the worker processes; the next iteration starts new ones."""
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the loader stands, as JSON can hold it.
+
+        The batches that were taken so far count, not those made ahead.
+        """
+        over = self._position >= len(self)
+        return {
+            "epoch": self._epoch + (over and self._under_way),
+            "position": 0 if over else self._position,
+            **asdict(self._plan),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from a state: the next iteration begins at the batch after it.
+
+        Raises
+        ------
+        ValueError
+            If the state is in the middle of an epoch, and this loader would cut
+            the dataset into other batches.
+        """
+        plan = Plan(**{key: state[key] for key in asdict(self._plan)})
+        if state["position"]:
+            for key, was in asdict(plan).items():
+                now = getattr(self._plan, key)
+                if key != "seed" and now != was:
+                    raise ValueError(
+                        f"cannot continue in the middle of an epoch: {key} was {was}, now {now}"
+                    )
+        if plan.seed != self._plan.seed:
+            self.close()  # the workers know the other one
+        self._plan = replace(self._plan, seed=plan.seed)
+        self._epoch, self._position = int(state["epoch"]), int(state["position"])
+        self._under_way = False
+
+
+def _at_least(least: int, value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+    return int(value)

@@ -1,0 +1,75 @@
+"""Which samples stand in which batch, and which random numbers go with them.
+
+Everything follows from the seed, the epoch and a number, never from what ran
+before: every process can work it out by itself, and an epoch can be entered at
+any batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from lucid.random import default_generator
+
+__all__ = ["Collate", "Plan", "fetch"]
+
+Collate = Callable[[Sequence[Any]], Any]
+
+# Keeps the streams of different purposes apart.
+_SHUFFLE, _SAMPLE, _BATCH = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The batches of every epoch."""
+
+    samples: int
+    batch_size: int
+    shuffle: bool
+    drop_last: bool
+    seed: int
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        whole, rest = divmod(self.samples, self.batch_size)
+        return whole + (rest > 0 and not self.drop_last)
+
+    def indices(self, epoch: int, batch: int) -> list[int]:
+        """Numbers of the samples in a batch."""
+        first = batch * self.batch_size
+        last = min(first + self.batch_size, self.samples)
+        if not self.shuffle:
+            return list(range(first, last))
+        order = _permutation(self.samples, self.seed, epoch)
+        return [int(index) for index in order[first:last]]
+
+    def sample_seed(self, epoch: int, index: int) -> tuple[int, ...]:
+        """Where the random numbers of a sample begin, its own in every epoch."""
+        return (self.seed, epoch, _SAMPLE, index)
+
+    def batch_seed(self, epoch: int, batch: int) -> tuple[int, ...]:
+        """The same for what is seeded once a batch."""
+        return (self.seed, epoch, _BATCH, batch)
+
+
+@lru_cache(maxsize=4)
+def _permutation(samples: int, seed: int, epoch: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    return np.random.default_rng((seed, epoch, _SHUFFLE)).permutation(samples)
+
+
+def fetch(dataset: Any, collate: Collate, plan: Plan, epoch: int, batch: int) -> Any:
+    """Make one batch; ``lucid.random`` is seeded before every sample and put back at the end."""
+    before = default_generator.get_state()
+    try:
+        samples = []
+        for index in plan.indices(epoch, batch):
+            default_generator.seed(plan.sample_seed(epoch, index))
+            samples.append(dataset[index])
+        return collate(samples)
+    finally:
+        default_generator.set_state(before)

@@ -1,0 +1,276 @@
+"""Processes that make batches ahead of time.
+
+Each worker has a pipe of its own and takes every n-th batch, so batches come in
+order and there is no lock that a dying process could keep.  The loader asks for
+few batches at a time with messages of a few bytes: neither side ever waits for
+the other to empty a full pipe while its own is full.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import random
+import signal
+import time
+import traceback
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import numpy as np
+
+from lucid.data.plan import Collate, Plan, fetch
+
+__all__ = ["WorkerPool"]
+
+_PATIENCE = 1.0  # seconds that workers get to end before they are made to
+
+
+class WorkerPool:
+    """Worker processes of one loader.
+
+    Parameters
+    ----------
+    dataset, collate
+        Copied to every worker, so they must be picklable.
+    plan : Plan
+        What to make.
+    count : int
+        Number of processes.
+    prefetch : int
+        Batches that each works on ahead of what was taken.
+    """
+
+    def __init__(
+        self, dataset: Any, collate: Collate, plan: Plan, count: int, prefetch: int
+    ) -> None:
+        try:
+            job = pickle.dumps((dataset, collate, plan), protocol=5)
+        except Exception as error:
+            raise TypeError(
+                f"worker processes need a dataset and a collate that can be pickled: {error}; "
+                "define them at the top level of a module, or use workers=0"
+            ) from error
+        self.prefetch = prefetch
+        self.owner = os.getpid()
+        self._run = 0
+        self._pending = [0] * count
+        self._pipes: list[Connection] = []
+        self._processes: list[BaseProcess] = []
+        self.close = weakref.finalize(self, _end, self._pipes, self._processes, self.owner)
+        try:
+            self._start(count)
+            for worker, pipe in enumerate(self._pipes):
+                try:
+                    pipe.send_bytes(job)
+                except OSError:
+                    raise self._death(worker) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, count: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        with _interrupts_held_back():
+            for number in range(count):
+                ours, theirs = context.Pipe()
+                self._pipes.append(ours)
+                process = context.Process(
+                    target=_work, args=(theirs,), name=f"lucid-data-{number}", daemon=True
+                )
+                process.start()
+                self._processes.append(process)
+                theirs.close()  # or the end of the worker would not end the pipe
+
+    @property
+    def alive(self) -> bool:
+        """Whether the workers can still be asked, by this process."""
+        return self.close.alive and self.owner == os.getpid()
+
+    def batches(self, epoch: int, first: int, last: int) -> Iterator[Any]:
+        """Batches ``first`` to ``last - 1`` of an epoch, in order."""
+        count = len(self._pipes)
+        ahead = count * self.prefetch
+        self._drop_leftovers()
+        self._run += 1
+        for batch in range(first, min(first + ahead, last)):
+            self._ask(batch % count, epoch, batch)
+        for batch in range(first, last):
+            kind, content = self._receive(batch % count)
+            if kind == "error":
+                raise _reconstructed(content, f"in worker {batch % count} of a DataLoader")
+            if batch + ahead < last:
+                self._ask(batch % count, epoch, batch + ahead)
+            yield content
+
+    def _drop_leftovers(self) -> None:
+        """Take what an earlier iteration asked for and did not take."""
+        for worker in range(len(self._pipes)):
+            while self._pending[worker]:
+                self._receive(worker)
+
+    def _ask(self, worker: int, epoch: int, batch: int) -> None:
+        try:
+            self._pipes[worker].send((epoch, batch))
+        except OSError:
+            raise self._death(worker) from None
+        self._pending[worker] += 1
+
+    def _receive(self, worker: int) -> tuple[str, Any]:
+        try:
+            message = _receive_message(self._pipes[worker])
+        except (EOFError, OSError):
+            raise self._death(worker) from None
+        except BaseException:  # Ctrl-C half-way through a message: the pipe is of no more use
+            self.close()
+            raise
+        self._pending[worker] -= 1
+        return message
+
+    def _death(self, worker: int) -> RuntimeError:
+        process = self._processes[worker]
+        process.join(_PATIENCE)
+        code = process.exitcode
+        self.close()
+        if code is not None and code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+            hint = "; out of memory?" if -code == getattr(signal, "SIGKILL", None) else ""
+        else:
+            how, hint = f"ended with exit code {code}", ""
+            if code == 1:
+                hint = (
+                    "; if this is a script, start it under `if __name__ == '__main__':`, because "
+                    "workers import the script"
+                )
+        return RuntimeError(f"worker {worker} of a DataLoader {how}{hint}")
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Start processes that never see Ctrl-C, not even while they import: we end them ourselves.
+
+    Blocked signals are inherited by new processes.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # it would unblock the signal when it starts itself
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end(pipes: list[Connection], processes: list[BaseProcess], owner: int) -> None:
+    for pipe in pipes:
+        pipe.close()  # a worker that waits for work, or to deliver, ends by this
+    if os.getpid() != owner:  # in a forked child: they are not its children
+        return
+    deadline = time.monotonic() + _PATIENCE
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+        if process.is_alive():
+            process.terminate()
+            process.join(_PATIENCE)
+        if process.is_alive():
+            process.kill()
+            process.join()
+
+
+# --- messages ------------------------------------------------------------------------------------
+#
+# A batch is pickled with its arrays apart; they cross the pipe as they are and
+# arrive in memory of their own, which may be written into.
+
+
+def _send_message(pipe: Connection, kind: str, content: Any) -> None:
+    buffers: list[pickle.PickleBuffer] = []
+    body = pickle.dumps((kind, content), protocol=5, buffer_callback=buffers.append)
+    views = [buffer.raw() for buffer in buffers]
+    pipe.send_bytes(pickle.dumps((body, [view.nbytes for view in views])))
+    for view in views:
+        if view.nbytes:
+            pipe.send_bytes(view)
+
+
+def _receive_message(pipe: Connection) -> tuple[str, Any]:
+    body, sizes = pickle.loads(pipe.recv_bytes())
+    buffers = [np.empty(size, np.uint8) for size in sizes]
+    for buffer in buffers:
+        if buffer.nbytes:
+            pipe.recv_bytes_into(buffer.data)
+    kind, content = pickle.loads(body, buffers=buffers)
+    return kind, content
+
+
+def _portable(error: BaseException) -> tuple[bytes | None, str, str]:
+    """An exception as something that can certainly be sent: itself if it can, and as text."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        pickled = pickle.dumps(error)
+        pickle.loads(pickled)  # some exceptions can be packed but not unpacked
+    except Exception:
+        return None, repr(error), text
+    return pickled, repr(error), text
+
+
+def _reconstructed(content: tuple[bytes | None, str, str], where: str) -> BaseException:
+    pickled, shown, text = content
+    error = pickle.loads(pickled) if pickled is not None else RuntimeError(f"{shown} {where}")
+    error.add_note(f"{where}:\n\n{text}")
+    return error
+
+
+# --- in the worker -------------------------------------------------------------------------------
+
+
+def _work(pipe: Connection) -> None:
+    with suppress(EOFError, OSError):  # the loader is gone
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        job = pipe.recv_bytes()
+        try:
+            _use_one_thread()
+            dataset, collate, plan = pickle.loads(job)
+        except BaseException as error:
+            failure = _portable(error)
+            while True:
+                pipe.recv()
+                _send_message(pipe, "error", failure)
+        while True:
+            epoch, batch = pipe.recv()
+            try:
+                _seed_others(plan, epoch, batch)
+                message = ("batch", fetch(dataset, collate, plan, epoch, batch))
+            except BaseException as error:
+                message = ("error", _portable(error))
+            _deliver(pipe, *message)
+
+
+def _deliver(pipe: Connection, kind: str, content: Any) -> None:
+    try:
+        _send_message(pipe, kind, content)
+    except OSError:
+        raise
+    except Exception as error:  # a batch that cannot be pickled; nothing was sent yet
+        _send_message(pipe, "error", _portable(error))
+
+
+def _use_one_thread() -> None:
+    """Workers share the processors among themselves; threads of theirs would only compete."""
+    from lucid.kernels import set_num_threads
+
+    set_num_threads(1)
+
+
+def _seed_others(plan: Plan, epoch: int, batch: int) -> None:
+    """Give Python's and NumPy's global generators, which datasets may use, a start of their own."""
+    start = np.random.SeedSequence(plan.batch_seed(epoch, batch)).generate_state(4)
+    random.seed(start.tobytes())
+    np.random.seed(start)  # noqa: NPY002 - the one that others use

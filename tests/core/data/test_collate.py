@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections import namedtuple
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid.data import default_collate
+
+Pair = namedtuple("Pair", ["image", "label"])
+
+
+@pytest.mark.parametrize(
+    ("samples", "dtype", "values"),
+    [
+        ([1, 2], np.int64, [1, 2]),
+        ([True, False], np.bool_, [True, False]),
+        ([0.5, 2], np.float32, [0.5, 2.0]),
+        ([np.float64(0.1)], np.float64, [0.1]),
+        ([np.uint8(3), np.uint8(4)], np.uint8, [3, 4]),
+        ([np.ones(2, np.float16)] * 2, np.float16, [[1, 1], [1, 1]]),
+        ([lucid.zeros(1), lucid.ones(1)], np.float32, [[0], [1]]),
+        ([np.zeros((0, 4), np.float32)] * 2, np.float32, [[], []]),
+    ],
+)
+def test_numbers_and_arrays_become_tensors(samples, dtype, values):
+    batch = default_collate(samples)
+    assert isinstance(batch, lucid.Tensor)
+    assert batch.dtype == dtype
+    assert batch.tolist() == values
+
+
+def test_a_batch_has_memory_of_its_own():
+    sample = np.zeros(2, np.float32)
+    default_collate([sample]).data[:] = 1
+    assert sample.tolist() == [0, 0]
+
+
+def test_structure_is_kept():
+    samples = [
+        {"pair": (np.full(2, i), i), "name": f"{i}.png", "path": Path("a"), "boxes": [i, 0.5]}
+        for i in range(3)
+    ]
+    batch = default_collate(samples)
+    assert list(batch) == ["pair", "name", "path", "boxes"]
+    image, label = batch["pair"]
+    assert image.tolist() == [[0, 0], [1, 1], [2, 2]]
+    assert label.tolist() == [0, 1, 2]
+    assert batch["name"] == ["0.png", "1.png", "2.png"]
+    assert batch["path"] == [Path("a")] * 3
+    assert isinstance(batch["boxes"], list)
+    assert batch["boxes"][0].tolist() == [0, 1, 2]
+
+
+def test_named_tuples_keep_their_names():
+    batch = default_collate([Pair(np.zeros(2), 1), Pair(np.ones(2), 2)])
+    assert isinstance(batch, Pair)
+    assert batch.label.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("samples", "message"),
+    [
+        ([(np.zeros((3, 4)),), (np.zeros((3, 5)),)], r"samples\[0\] of .* \(3, 4\) and \(3, 5\)"),
+        ([(1, 2), (1,)], "1 to 2 entries"),
+        ([{"x": [{"a": 1}]}, {"x": [{"b": 1}]}], r"samples\['x'\]\[0\] with keys"),
+    ],
+)
+def test_samples_that_differ_are_refused_with_the_place(samples, message):
+    with pytest.raises(ValueError, match=message):
+        default_collate(samples)
+
+
+def test_samples_of_an_unknown_kind_are_refused():
+    with pytest.raises(TypeError, match=r"batch of object\[1\]; give the loader a collate"):
+        default_collate([(1, object())])

@@ -1,0 +1,164 @@
+"""Batches in the process that asks for them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid.data import DataLoader, Dataset
+
+
+class Noisy(Dataset):
+    def __init__(self, size):
+        self.size = size
+
+    def __len__(self):
+        return self.size
+
+    def __getitem__(self, index):
+        return index, lucid.random.randn(2)
+
+
+def numbers(loader):
+    return [batch.tolist() for batch in loader]
+
+
+def in_a_row(loader):
+    return [number for batch in numbers(loader) for number in batch]
+
+
+@pytest.mark.parametrize(
+    ("size", "batch_size", "drop_last", "batches"),
+    [
+        (5, 2, False, [[0, 1], [2, 3], [4]]),
+        (5, 2, True, [[0, 1], [2, 3]]),
+        (4, 2, True, [[0, 1], [2, 3]]),
+        (2, 5, False, [[0, 1]]),
+        (2, 5, True, []),
+        (0, 5, False, []),
+    ],
+)
+def test_a_dataset_is_cut_into_batches(size, batch_size, drop_last, batches):
+    loader = DataLoader(range(size), batch_size, drop_last=drop_last)
+    assert len(loader) == len(batches)
+    assert numbers(loader) == batches
+    assert numbers(loader) == batches
+
+
+def test_every_epoch_has_an_order_of_its_own_that_follows_from_the_seed():
+    first = DataLoader(range(50), 8, shuffle=True, seed=3)
+    epochs = [in_a_row(first) for _ in range(3)]
+    assert all(sorted(order) == list(range(50)) for order in epochs)
+    assert len({tuple(order) for order in epochs}) == 3
+    again = DataLoader(range(50), 8, shuffle=True, seed=3)
+    assert [in_a_row(again) for _ in range(3)] == epochs
+    other = DataLoader(range(50), 8, shuffle=True, seed=4)
+    assert in_a_row(other) not in epochs
+
+
+def test_the_seed_comes_from_lucid_random_if_none_is_given():
+    lucid.random.seed(11)
+    first = DataLoader(range(50), 8, shuffle=True)
+    second = DataLoader(range(50), 8, shuffle=True)
+    assert first.seed != second.seed
+    lucid.random.seed(11)
+    assert DataLoader(range(50)).seed == first.seed
+
+
+def test_every_sample_has_random_numbers_of_its_own_in_every_epoch():
+    whole = [DataLoader(Noisy(6), 6, seed=1), DataLoader(Noisy(6), 4, shuffle=True, seed=1)]
+    drawn = []
+    for loader in whole:
+        for _ in range(2):
+            batches = list(loader)
+            index = np.concatenate([batch[0].numpy() for batch in batches])
+            noise = np.concatenate([batch[1].numpy() for batch in batches])
+            drawn.append(noise[np.argsort(index)])
+    assert len(np.unique(drawn[0])) == 12
+    assert not np.isin(drawn[0], drawn[1]).any()  # another epoch
+    np.testing.assert_array_equal(drawn[0], drawn[2])  # whatever batch, whatever order
+    np.testing.assert_array_equal(drawn[1], drawn[3])
+
+
+def test_the_default_generator_goes_on_as_if_nothing_was_loaded():
+    lucid.random.seed(5)
+    expected = lucid.random.rand(4).tolist()
+    lucid.random.seed(5)
+    drawn = [lucid.random.rand(1).item()]
+    for _ in DataLoader(Noisy(3), seed=0):
+        drawn.append(lucid.random.rand(1).item())
+    assert drawn == expected
+
+
+def test_collate_makes_the_batches():
+    assert list(DataLoader("abc", 2, collate="".join)) == ["ab", "c"]
+
+
+def test_leaving_an_epoch_early_ends_it():
+    loader = DataLoader(range(20), 4, shuffle=True, seed=0)
+    reference = DataLoader(range(20), 4, shuffle=True, seed=0)
+    epochs = [numbers(reference) for _ in range(2)]
+    assert next(iter(loader)).tolist() == epochs[0][0]
+    assert numbers(loader) == epochs[1]
+
+
+@pytest.mark.parametrize("taken", [0, 1, 4, 5])
+def test_a_loader_continues_where_the_state_was_taken(taken):
+    reference = DataLoader(Noisy(18), 4, shuffle=True, seed=9)
+    list(reference)
+    everything = [batch for _ in range(2) for batch in reference]
+
+    interrupted = DataLoader(Noisy(18), 4, shuffle=True, seed=9)
+    list(interrupted)
+    iterator = iter(interrupted)
+    for _ in range(taken):
+        next(iterator)
+    state = json.loads(json.dumps(interrupted.state_dict()))
+
+    resumed = DataLoader(Noisy(18), 4, shuffle=True, seed=1)
+    resumed.load_state_dict(state)
+    assert resumed.state_dict() == state
+    rest = [batch for _ in range(2) for batch in resumed][: 10 - taken]
+    for (index, noise), (expected_index, expected_noise) in zip(
+        rest, everything[taken:], strict=True
+    ):
+        np.testing.assert_array_equal(index.numpy(), expected_index.numpy())
+        np.testing.assert_array_equal(noise.numpy(), expected_noise.numpy())
+
+
+def test_between_epochs_a_state_may_go_to_another_batch_size_but_not_within_one():
+    loader = DataLoader(range(10), 4)
+    iterator = iter(loader)
+    next(iterator)
+    other = DataLoader(range(10), 5)
+    with pytest.raises(ValueError, match="batch_size was 4, now 5"):
+        other.load_state_dict(loader.state_dict())
+    assert other.state_dict()["position"] == 0
+    list(iterator)
+    other.load_state_dict(loader.state_dict())
+    assert other.state_dict()["epoch"] == 1
+    assert len(numbers(other)) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
+        ({"batch_size": 2.0}, "batch_size must be an integer"),
+        ({"batch_size": True}, "batch_size must be an integer"),
+        ({"workers": -1}, "workers must be an integer of at least 0"),
+        ({"prefetch": 0}, "prefetch must be an integer of at least 1"),
+        ({"seed": -1}, "seed must be an integer of at least 0"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        DataLoader(range(3), **arguments)
+
+
+def test_what_has_no_length_is_no_dataset():
+    with pytest.raises(TypeError, match="got generator"):
+        DataLoader(x for x in range(3))

@@ -1,0 +1,276 @@
+"""Batches made by worker processes: the same ones, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid.data import DataLoader
+
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def datasets(monkeypatch):
+    """The module of datasets, on the path that workers inherit."""
+    monkeypatch.syspath_prepend(HERE)
+    return importlib.import_module("loader_datasets")
+
+
+@pytest.fixture
+def make():
+    """Make loaders that are closed at the end."""
+    loaders = []
+
+    def make_loader(*args, **kwargs):
+        loaders.append(DataLoader(*args, **kwargs))
+        return loaders[-1]
+
+    yield make_loader
+    for loader in loaders:
+        loader.close()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_batches_do_not_depend_on_the_number_of_workers(datasets, make, workers):
+    here = make(datasets.Noisy(19), 4, shuffle=True, seed=7)
+    there = make(datasets.Noisy(19), 4, shuffle=True, seed=7, workers=workers)
+    for _ in range(2):
+        for expected, batch in zip(here, there, strict=True):
+            assert batch.keys() == expected.keys()
+            for key in batch:
+                assert batch[key].dtype == expected[key].dtype
+                np.testing.assert_array_equal(batch[key].numpy(), expected[key].numpy())
+                batch[key].data[:] = 0  # may be written into
+
+
+def test_a_loader_with_workers_continues_where_the_state_was_taken(datasets, make):
+    whole = [batch["noise"].tolist() for batch in make(datasets.Noisy(20), 4, seed=2)]
+    first = make(datasets.Noisy(20), 4, seed=2, workers=2)
+    iterator = iter(first)
+    assert [next(iterator)["noise"].tolist() for _ in range(2)] == whole[:2]
+    second = make(datasets.Noisy(20), 4, seed=0, workers=2)
+    second.load_state_dict(first.state_dict())
+    assert [batch["noise"].tolist() for batch in second] == whole[2:]
+
+
+def test_iterations_that_are_left_early_block_nobody(datasets, make):
+    loader = make(datasets.Big(), 2, workers=2, prefetch=3)
+    for _ in range(4):
+        assert next(iter(loader))[0, 0].item() == 0
+    assert [batch[0, 0].item() for batch in loader] == [0, 2, 4, 6, 8, 10]
+
+
+def test_workers_live_from_epoch_to_epoch_until_closed(datasets, make):
+    loader = make(datasets.Elsewhere(), 1, workers=2)
+    first, second = ({batch[0].item() for batch in loader} for _ in range(2))
+    assert first == second
+    assert len(first) == 2
+    assert os.getpid() not in first
+    loader.close()
+    for pid in first:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    assert first.isdisjoint({batch[0].item() for batch in loader})
+
+
+def test_generators_of_python_and_numpy_are_distinct_and_repeatable_in_workers(datasets, make):
+    drawn = []
+    for workers in (1, 2):
+        loader = make(datasets.Elsewhere(), 2, workers=workers, seed=0)
+        drawn.append(
+            [number for _ in range(2) for _, *both in loader for b in both for number in b.tolist()]
+        )
+    assert drawn[0] == drawn[1]
+    assert len(set(drawn[0])) == len(drawn[0]) == 2 * 8 * 2
+
+
+def test_an_error_in_a_worker_arrives_with_its_traceback(datasets, make):
+    loader = make(datasets.Failing("raise"), 1, workers=2)
+    taken = []
+    with pytest.raises(KeyError, match="no such sample") as caught:
+        taken.extend(batch.item() for batch in loader)
+    assert taken == [0, 1, 2]
+    (note,) = caught.value.__notes__
+    assert "in worker 1 of a DataLoader" in note
+    assert "loader_datasets.py" in note
+    assert 'raise KeyError("no such sample")' in note
+    with pytest.raises(KeyError):  # and the loader is still of use
+        list(loader)
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "message"),
+    [
+        ("picky", RuntimeError, r"PickyError\('sample: no good'\) in worker"),
+        ("exit", SystemExit, "3"),
+    ],
+)
+def test_unusual_errors_arrive_too(datasets, make, how, error, message):
+    with pytest.raises(error, match=message) as caught:
+        list(make(datasets.Failing(how), 1, workers=1))
+    assert "loader_datasets.py" in caught.value.__notes__[0]
+
+
+def test_a_batch_that_cannot_be_sent_is_an_error(datasets, make):
+    loader = make(datasets.Failing("lambda"), 1, workers=1, collate=datasets.as_list)
+    with pytest.raises((AttributeError, TypeError, RuntimeError), match=r"(?i)pickle"):
+        list(loader)
+
+
+def test_a_dataset_that_cannot_be_sent_is_an_error(make):
+    with pytest.raises(TypeError, match=r"can be pickled.*use workers=0"):
+        list(make([lambda: None], workers=1))
+
+
+def test_a_dataset_that_cannot_be_unpacked_is_an_error(datasets, make):
+    with pytest.raises(FileNotFoundError, match="the images are gone"):
+        list(make(datasets.Unloadable(), workers=2))
+
+
+def test_a_worker_that_dies_is_an_error_at_once_and_replaced_next_time(datasets, make):
+    loader = make(datasets.Failing("die"), 1, workers=2)
+    start = time.monotonic()
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match=r"worker 1 .* killed by SIGKILL; out of memory\?"):
+            list(loader)
+    assert time.monotonic() - start < 30
+
+
+def test_a_forked_child_starts_workers_of_its_own(datasets, make):
+    loader = make(datasets.Elsewhere(), 1, workers=1)
+    ours = {batch[0].item() for batch in loader}
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            theirs = {batch[0].item() for batch in loader}
+            loader.close()
+            code = 0 if theirs.isdisjoint(ours) else 2
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert {batch[0].item() for batch in loader} == ours  # and ours are unharmed
+
+
+# --- whole programs ------------------------------------------------------------------------------
+
+
+def start(tmp_path, program):
+    script = tmp_path / "program.py"
+    script.write_text(f"import sys\nsys.path.insert(0, {str(HERE)!r})\n" + textwrap.dedent(program))
+    return subprocess.Popen(
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def runs(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state not in "ZX"  # whom nobody has buried is dead all the same
+
+
+def wait_until_gone(pids):
+    deadline = time.monotonic() + 20
+    left = set(pids)
+    while left and time.monotonic() < deadline:
+        left = {pid for pid in left if runs(pid)}
+        time.sleep(0.05)
+    assert not left
+
+
+SLOW = """
+    import multiprocessing, os
+    from loader_datasets import Failing
+    from lucid.data import DataLoader
+
+    if __name__ == "__main__":
+        for batch in DataLoader(Failing("sleep"), 1, workers=2):
+            if batch.item() == 1:
+                print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+"""
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_workers_end_with_the_program(tmp_path, sent):
+    program = start(tmp_path, SLOW)
+    pids = [int(pid) for pid in program.stdout.readline().split()]
+    assert len(pids) == 2
+    if sent == signal.SIGINT:
+        os.killpg(program.pid, sent)  # as Ctrl-C at a terminal: to the workers, too
+    else:
+        program.send_signal(sent)
+        for pid in pids[1:]:  # the other sleeps in its sample and would notice after a minute
+            os.kill(pid, signal.SIGTERM)
+    _, errors = program.communicate(timeout=30)
+    assert program.returncode == -sent
+    if sent == signal.SIGINT:
+        assert errors.count("KeyboardInterrupt") == 1  # not one for each worker
+        assert errors.count("Traceback") == 1
+        wait_until_gone(pids)
+    else:
+        wait_until_gone(pids)
+
+
+def test_a_script_without_guard_is_told_so(tmp_path):
+    program = start(
+        tmp_path,
+        """
+        from loader_datasets import Noisy
+        from lucid.data import DataLoader
+        list(DataLoader(Noisy(3), workers=1))
+        """,
+    )
+    _, errors = program.communicate(timeout=60)
+    assert program.returncode == 1
+    assert "if __name__ == '__main__'" in errors.splitlines()[-1]
+
+
+def test_a_program_that_ends_with_workers_running_ends(tmp_path):
+    program = start(
+        tmp_path,
+        """
+        from loader_datasets import Big
+        from lucid.data import DataLoader
+        if __name__ == "__main__":
+            loader = DataLoader(Big(), workers=2)
+            iterator = iter(loader)
+            next(iterator)
+        """,
+    )
+    _, errors = program.communicate(timeout=30)
+    assert program.returncode == 0
+    assert errors == ""
+
+
+def test_nothing_is_started_before_the_first_batch(monkeypatch):
+    def refuse(*args):
+        raise AssertionError("started")
+
+    monkeypatch.setattr("lucid.data.loader.WorkerPool", refuse)
+    iter(DataLoader(range(3), workers=2))
+    assert len(DataLoader([], workers=2)) == 0
+    assert list(DataLoader([], workers=2)) == []
+
+
+def test_tensors_cross_processes_without_their_history(datasets, make):
+    batch = next(iter(make([lucid.ones(2, requires_grad=True)], workers=1)))
+    assert batch.tolist() == [[1.0, 1.0]]
+    assert not batch.requires_grad
