@@ -17,19 +17,36 @@ if TYPE_CHECKING:
 __all__ = ["LucidGroup"]
 
 
+@dataclass(frozen=True)
+class _Offer:
+    """A command a plugin adds."""
+
+    plugin: Plugin
+    command: click.Command
+    name: str
+
+    @property
+    def qualified_name(self) -> str:
+        return f"{self.plugin.candidate.distribution}:{self.name}"
+
+
 @dataclass
 class _PluginCommands:
     """The commands of all plugins.
 
     Attributes
     ----------
-    by_name : dict
-        Each command under its name, with the plugins that add one of that name.
+    offers : dict
+        Each command under the name that runs it: qualified, where several plugins
+        add one of the same name.
+    ambiguous : dict
+        Those names, with the qualified ones.
     faults : dict of str to str
         What kept a plugin from adding its commands, by ``distribution version``.
     """
 
-    by_name: dict[str, list[tuple[Plugin, click.Command]]] = field(default_factory=dict)
+    offers: dict[str, _Offer] = field(default_factory=dict)
+    ambiguous: dict[str, list[str]] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
 
 
@@ -45,67 +62,71 @@ class LucidGroup(click.Group):
         super().__init__(*args, **kwargs)
         self._from_plugins: _PluginCommands | None = None
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        self._from_plugins = None  # plugins may have come or gone since the last run
+        return super().main(*args, **kwargs)
+
     def from_plugins(self) -> _PluginCommands:
         """Ask the plugins for their commands, once a run."""
         if self._from_plugins is None:
-            self._from_plugins = found = _PluginCommands()
+            found = _PluginCommands()
+            by_name: dict[str, list[_Offer]] = {}
             for plugin in zoo.registry.loaded_plugins():
-                self._ask(plugin, found)
+                for offer in self._ask(plugin, found.faults):
+                    by_name.setdefault(offer.name, []).append(offer)
+            for name, offers in sorted(by_name.items()):
+                if len(offers) == 1:
+                    found.offers[name] = offers[0]
+                else:
+                    found.offers |= {offer.qualified_name: offer for offer in offers}
+                    found.ambiguous[name] = [offer.qualified_name for offer in offers]
+            self._from_plugins = found
         return self._from_plugins
 
-    def _ask(self, plugin: Plugin, found: _PluginCommands) -> None:
+    def _ask(self, plugin: Plugin, faults: dict[str, str]) -> list[_Offer]:
         group = click.Group()
         try:
             plugin.register_commands(group)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: the other commands still work
-            found.faults[plugin.origin] = f"its commands are left out: {describe_error(error)}"
-            return
-        for name, command in group.commands.items():
-            if name in self.commands:
-                found.faults[plugin.origin] = f"its command {name!r} is left out: lucid has one"
-            else:
-                found.by_name.setdefault(name, []).append((plugin, command))
-
-    def main(self, *args: Any, **kwargs: Any) -> Any:
-        self._from_plugins = None  # plugins may have come or gone since the last run
-        return super().main(*args, **kwargs)
+            faults[plugin.origin] = f"its commands are left out: {describe_error(error)}"
+            return []
+        for name in self.commands.keys() & group.commands.keys():
+            faults[plugin.origin] = f"its command {name!r} is left out: lucid has one"
+        return [
+            _Offer(plugin, command, name)
+            for name, command in group.commands.items()
+            if name not in self.commands
+        ]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*self.commands, *sorted(self.from_plugins().by_name)]
+        return [*self.commands, *self.from_plugins().offers]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self.commands:
             return self.commands[cmd_name]
-        found = self.from_plugins()
-        _warn_of(found)
-        source, _, name = cmd_name.rpartition(":")
-        offers = [
-            (plugin, command)
-            for plugin, command in found.by_name.get(name, [])
-            if not source or plugin.candidate.distribution == source
-        ]
-        if len(offers) > 1:
-            picks = " or ".join(f"{p.candidate.distribution}:{name}" for p, _ in offers)
-            raise click.UsageError(f"several plugins add the command {name!r}; run {picks}", ctx)
-        if not offers:
+        offer = self.from_plugins().offers.get(cmd_name)
+        if offer is None:
             return None
-        plugin, command = offers[0]
-        if command.epilog is None:
-            command.epilog = f"From {plugin.origin}."
-        return command
+        if offer.command.epilog is None:
+            offer.command.epilog = f"From {offer.plugin.origin}."
+        return offer.command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        known = ctx.resilient_parsing or name.startswith("-")
-        if not known and self.get_command(ctx, name) is None:
-            raise click.UsageError(self._explain_unknown(ctx, name), ctx)
+        if name not in self.commands and not ctx.resilient_parsing and not name.startswith("-"):
+            for origin, fault in sorted(self.from_plugins().faults.items()):
+                click.echo(f"lucid: warning: {origin}: {fault}", err=True)
+            if self.get_command(ctx, name) is None:
+                raise click.UsageError(self._explain_unknown(ctx, name), ctx)
         return super().resolve_command(ctx, args)
 
     def _explain_unknown(self, ctx: click.Context, name: str) -> str:
+        if picks := self.from_plugins().ambiguous.get(name):
+            return f"several plugins add the command {name!r}; run {' or '.join(picks)}"
         message = f"there is no command {name!r}"
         provider = suggestions.provider_of_command(name)
         if provider is not None:
@@ -118,13 +139,12 @@ class LucidGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands of the core, then those of each distribution under its name."""
         found = self.from_plugins()
-        sections: dict[str, list[tuple[str, click.Command]]] = {"Commands": []}
-        sections["Commands"] += self.commands.items()
-        for name, offers in sorted(found.by_name.items()):
-            for plugin, command in offers:
-                distribution = plugin.candidate.distribution
-                shown = name if len(offers) == 1 else f"{distribution}:{name}"
-                sections.setdefault(f"Commands from {plugin.origin}", []).append((shown, command))
+        sections: dict[str, list[tuple[str, click.Command]]] = {
+            "Commands": [*self.commands.items()]
+        }
+        for name, offer in found.offers.items():
+            title = f"Commands from {offer.plugin.origin}"
+            sections.setdefault(title, []).append((name, offer.command))
         longest = max(len(name) for rows in sections.values() for name, _ in rows)
         limit = formatter.width - 6 - longest
         for title, commands in sections.items():
@@ -139,9 +159,3 @@ class LucidGroup(click.Group):
         if found.faults:
             with formatter.section("Plugins whose commands could not be added"):
                 formatter.write_dl(sorted(found.faults.items()))
-
-
-def _warn_of(found: _PluginCommands) -> None:
-    for origin, fault in sorted(found.faults.items()):
-        click.echo(f"lucid: warning: {origin}: {fault}", err=True)
-    found.faults.clear()

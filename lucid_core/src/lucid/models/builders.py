@@ -193,9 +193,11 @@ def _return_annotation(function: Callable[..., Any]) -> Any:
         except ValueError:  # not assigned yet
             continue
     try:
-        return eval(annotation, names)  # the module's own source, as typing.get_type_hints
-    except (NameError, AttributeError):
+        while isinstance(annotation, str):  # quotes under "from __future__ import annotations"
+            annotation = eval(annotation, names)  # the module's own source, as typing does
+    except Exception:
         return _UNRESOLVED
+    return annotation
 
 
 def _kind(value: object) -> str:

@@ -1,0 +1,179 @@
+"""Exit codes, messages, and commands that come from plugins."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from lucid.cli import main
+
+COMMANDS = """
+import lucid
+
+@lucid.hookimpl
+def lucid_register_commands(cli):
+    import click
+    import sys
+
+    @cli.command()
+    @click.argument("kind", default="")
+    def {name}(kind):
+        "Do what {name} does."
+        if kind == "value":
+            raise ValueError("a bad\\nvalue")
+        if kind == "file":
+            open("/no/such/file")
+        if kind == "bug":
+            {{}}["key"]
+        if kind == "interrupt":
+            raise KeyboardInterrupt
+        if kind == "memory":
+            raise MemoryError
+        if kind == "code":
+            click.get_current_context().exit(7)
+        if kind == "question":
+            click.prompt("what")
+        click.echo("{name} ran")
+        return 5
+"""
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = main(list(arguments))
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_no_arguments_are_a_request_for_help(environment, capsys) -> None:
+    assert run(capsys) == run(capsys, "--help") == run(capsys, "-h")
+    code, out, err = run(capsys)
+    assert (code, err) == (0, "")
+    for command in ("models", "info", "plugins", "summary"):
+        assert f"\n  {command}" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["modles"], "there is no command 'modles'; did you mean 'models'?"),
+        (["zzz"], "there is no command 'zzz'"),
+        (["models", "--bogus"], "No such option"),
+        (["--bogus"], "No such option"),
+        (["info"], "Missing argument 'NAME'"),
+    ],
+)
+def test_bad_usage_is_one_line_and_code_2(environment, capsys, arguments, expected: str) -> None:
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"lucid: error: {expected}")
+    assert err.count("\n") == 1
+
+
+def test_a_known_command_of_a_plugin_that_is_missing(environment, monkeypatch, capsys) -> None:
+    code, _, err = run(capsys, "detect", "image.png")
+    assert code == 2
+    assert "lucid-models-detection adds it: python -m pip install lucid-models-detection" in err
+
+
+def test_a_plugins_command_runs_and_help_names_its_distribution(environment, capsys) -> None:
+    environment.add("tools-a", plugin=COMMANDS.format(name="alpha"), version="3.1")
+    environment.add("tools-b", plugin=COMMANDS.format(name="beta"))
+    assert run(capsys, "alpha") == (0, "alpha ran\n", "")
+    _, out, _ = run(capsys, "--help")
+    assert "Commands from tools-a 3.1:\n  alpha  Do what alpha does.\n" in out
+    assert "Commands from tools-b 1.0:\n  beta  Do what beta does." in out
+    _, out, _ = run(capsys, "beta", "--help")
+    assert out.rstrip().endswith("From tools-b 1.0.")
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "message"),
+    [
+        ("value", 2, "lucid: error: a bad value\n"),
+        ("file", 2, "lucid: error: No such file or directory: /no/such/file\n"),
+        ("bug", 1, "lucid: error: KeyError: 'key' (run again with --debug for the traceback)\n"),
+        ("memory", 1, "lucid: error: not enough memory\n"),
+        ("interrupt", 130, "\nlucid: error: interrupted\n"),
+        ("code", 7, ""),
+    ],
+)
+def test_what_a_command_raises_becomes_a_line_and_a_code(
+    environment, capsys, kind: str, code: int, message: str
+) -> None:
+    environment.add("tools", plugin=COMMANDS.format(name="alpha"))
+    assert run(capsys, "alpha", kind) == (code, "", message)
+
+
+def test_debug_shows_the_traceback_wherever_it_stands(environment, capsys) -> None:
+    environment.add("tools", plugin=COMMANDS.format(name="alpha"))
+    for arguments in (["--debug", "alpha", "bug"], ["alpha", "bug", "--debug"]):
+        code, _, err = run(capsys, *arguments)
+        assert code == 1
+        assert "Traceback" in err
+        assert err.endswith("lucid: error: KeyError: 'key'\n")
+    code, out, err = run(capsys, "alpha", "--", "--debug")
+    assert (code, out) == (0, "alpha ran\n")
+
+
+@pytest.mark.parametrize("fault", ["raise RuntimeError('sad')", "raise SystemExit(9)", "import no"])
+def test_a_failing_command_plugin_takes_nothing_down(environment, capsys, fault: str) -> None:
+    environment.add(
+        "broken",
+        plugin=f"import lucid\n@lucid.hookimpl\ndef lucid_register_commands(cli):\n    {fault}\n",
+    )
+    environment.add("tools", "net", plugin=COMMANDS.format(name="alpha"))
+    code, out, err = run(capsys, "models", "--json")
+    assert (code, out, err) == (0, "[]\n", "")  # not even asked
+    code, out, err = run(capsys, "alpha")
+    assert (code, out) == (0, "alpha ran\n")
+    assert err.startswith("lucid: warning: broken 1.0: its commands are left out: ")
+    assert err.count("\n") == 1
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    assert "Commands from tools 1.0:" in out
+    assert "Plugins whose commands could not be added:\n  broken 1.0  its commands" in out
+
+
+def test_two_commands_of_one_name_are_nobodys(environment, capsys) -> None:
+    environment.add("one", plugin=COMMANDS.format(name="alpha"))
+    environment.add("two", plugin=COMMANDS.format(name="alpha"))
+    code, out, err = run(capsys, "alpha")
+    assert (code, out) == (2, "")
+    assert (
+        err == "lucid: error: several plugins add the command 'alpha'; run one:alpha or two:alpha\n"
+    )
+    assert run(capsys, "two:alpha") == (0, "alpha ran\n", "")
+    _, out, _ = run(capsys, "--help")
+    assert "  one:alpha" in out
+
+
+def test_a_plugin_does_not_replace_the_cores_commands(environment, capsys) -> None:
+    environment.add("grabby", plugin=COMMANDS.format(name="models"))
+    assert run(capsys, "models", "--json")[:2] == (0, "[]\n")
+    _, out, _ = run(capsys, "--help")
+    assert "its command 'models' is left out" in out
+
+
+def test_the_end_of_input_is_bad_input_not_an_interrupt(environment, capsys, monkeypatch) -> None:
+    import io
+
+    environment.add("tools", plugin=COMMANDS.format(name="alpha"))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    code, _, err = run(capsys, "alpha", "question")
+    assert code == 2
+    assert "input ended" in err
+
+
+def test_the_module_runs_as_the_script_does() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "lucid.cli", "info", "no_such_model"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("lucid: error: no model is called 'no_such_model'")
+    assert "Traceback" not in done.stderr

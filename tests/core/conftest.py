@@ -1,0 +1,140 @@
+"""A Python environment of one's own: distributions that really are on ``sys.path``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import textwrap
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+#: Registers the models named in a plugin's source.
+REGISTER = """
+import lucid
+
+@lucid.hookimpl
+def lucid_register_models(register):
+    for name in {names!r}:
+        register(
+            name, "{package}.builders:" + name, task="testing", family="toy",
+            total_parameters=6, summary="A model to test with", input_shape=(1, 2),
+        )
+"""
+
+BUILDER = """
+from lucid import nn
+from lucid.models import register_model
+
+@register_model
+def {name}(width: int = 2, **kwargs) -> nn.Linear:
+    return nn.Linear(2, width)
+"""
+
+
+class Environment:
+    """A folder on ``sys.path`` that distributions are written to.
+
+    Written are the very files an installation leaves: ``NAME-VERSION.dist-info``
+    with ``METADATA`` and ``entry_points.txt``, beside the package.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def add(
+        self,
+        distribution: str,
+        *names: str,
+        plugin: str | None = None,
+        builders: str | None = None,
+        version: str = "1.0",
+        requires: tuple[str, ...] = ("lucid-core>=0.1",),
+        entry_point: str = "toy",
+        folder: Path | None = None,
+    ) -> str:
+        """Install a distribution with one plugin and return the name of its package.
+
+        Parameters
+        ----------
+        distribution : str
+            Its name; its package has underscores instead.
+        *names : str
+            Models to register, where `plugin` is not given.
+        plugin, builders : str, optional
+            Source of the package's ``plugin.py`` and ``builders.py``.
+        """
+        folder = self.folder if folder is None else folder
+        package = distribution.replace("-", "_")
+        if plugin is None:
+            plugin = REGISTER.format(names=names, package=package)
+        if builders is None:
+            builders = "\n".join(BUILDER.format(name=name) for name in names)
+        code = folder / package
+        code.mkdir(parents=True, exist_ok=True)
+        (code / "__init__.py").write_text("")
+        (code / "plugin.py").write_text(textwrap.dedent(plugin))
+        (code / "builders.py").write_text(textwrap.dedent(builders))
+        self.describe(
+            distribution,
+            f"[lucid.models]\n{entry_point} = {package}.plugin\n",
+            version=version,
+            requires=requires,
+            folder=folder,
+        )
+        importlib.invalidate_caches()
+        return package
+
+    def describe(
+        self,
+        distribution: str,
+        entry_points: str,
+        version: str = "1.0",
+        requires: tuple[str, ...] = (),
+        folder: Path | None = None,
+    ) -> Path:
+        """Write the metadata of a distribution and return its folder."""
+        folder = self.folder if folder is None else folder
+        info = folder / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        headers = ["Metadata-Version: 2.1", f"Name: {distribution}", f"Version: {version}"]
+        headers += [f"Requires-Dist: {requirement}" for requirement in requires]
+        (info / "METADATA").write_text("\n".join(headers) + "\n\nVersion: of the description\n")
+        (info / "entry_points.txt").write_text(entry_points)
+        return info
+
+    def zip(self, name: str) -> Path:
+        """Move everything into a zip file, as a wheel is one, and return its path."""
+        path = self.folder / name
+        with zipfile.ZipFile(path, "w") as archive:
+            for file in sorted(self.folder.rglob("*")):
+                if file.is_file() and file != path:
+                    archive.write(file, file.relative_to(self.folder))
+        for child in self.folder.iterdir():
+            if child.is_dir():
+                child.rename(self.folder.parent / f"was-{child.name}")
+        return path
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Environment]:
+    """An environment without Lucid's own plugins, and a registry that has seen nothing."""
+    from lucid.models import zoo
+    from lucid.models.registry import Registry
+
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setenv(
+        "LUCID_DISABLE_PLUGINS", "lucid-models-classification,lucid-models-detection"
+    )
+    monkeypatch.delenv("LUCID_STRICT_PLUGINS", raising=False)
+    monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
+    before = set(sys.modules)
+    yield Environment(folder)
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+    importlib.invalidate_caches()

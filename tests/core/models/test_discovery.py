@@ -1,0 +1,249 @@
+"""Plugins that fail, and those beside them that must not notice."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+import pytest
+
+import lucid
+from lucid import PluginError, PluginWarning, models
+
+HALF_WAY = """
+import lucid
+
+@lucid.hookimpl
+def lucid_register_models(register):
+    register("half", "{package}.builders:half", task="t", family="f",
+             total_parameters=1, summary="s")
+    {fault}
+"""
+
+REGISTER_BAD = """
+import lucid
+
+@lucid.hookimpl
+def lucid_register_models(register):
+    register({arguments})
+"""
+
+#: Source of a plugin module, and what must be said of it.
+FAULTS = {
+    "raises_at_import": ("raise RuntimeError('no\\n  luck')", "RuntimeError: no luck"),
+    "imports_what_is_not_there": (
+        "import surely_not_installed",
+        "ModuleNotFoundError: No module named 'surely_not_installed'",
+    ),
+    "exits": ("import sys; sys.exit(3)", "SystemExit: 3"),
+    "is_not_python": ("def (:", "SyntaxError"),
+    "raises_half_way": (
+        HALF_WAY.format(package="faulty", fault="raise ValueError('half')"),
+        "ValueError: half",
+    ),
+    "exits_half_way": (HALF_WAY.format(package="faulty", fault="raise SystemExit"), "SystemExit"),
+    "wants_another_argument": (
+        "import lucid\n@lucid.hookimpl\ndef lucid_register_models(registry): ...",
+        "Argument(s) {'registry'} are declared in the hookimpl",
+    ),
+    "implements_an_unknown_hook": (
+        "import lucid\n@lucid.hookimpl\ndef lucid_register_layers(register): ...",
+        "unknown hook 'lucid_register_layers'",
+    ),
+    "forgets_the_marker": (
+        "def lucid_register_models(register): ...",
+        "decorate lucid_register_models with @lucid.hookimpl",
+    ),
+    "registers_twice": (
+        HALF_WAY.format(
+            package="faulty",
+            fault="register('half', 'a.b:c', task='t', family='f', total_parameters=1, "
+            "summary='s')",
+        ),
+        "ValueError: the model 'half' is registered twice",
+    ),
+    "bad_name": (
+        REGISTER_BAD.format(
+            arguments="'a-b', 'a.b:c', task='t', family='f', total_parameters=1, summary='s'"
+        ),
+        "'a-b'",
+    ),
+    "bad_builder": (
+        REGISTER_BAD.format(
+            arguments="'net', 'a.b.c', task='t', family='f', total_parameters=1, summary='s'"
+        ),
+        "model 'net': builder must be 'package.module:function', got 'a.b.c'",
+    ),
+    "no_count": (
+        REGISTER_BAD.format(
+            arguments="'net', 'a.b:c', task='t', family='f', total_parameters=None, summary='s'"
+        ),
+        "model 'net': total_parameters must be an int, got None",
+    ),
+    "missing_keywords": (
+        REGISTER_BAD.format(arguments="'net', 'a.b:c'"),
+        "missing 4 required keyword-only arguments",
+    ),
+    "lists_models": ("import lucid\nlucid.models.list_models()", "while plugins are being"),
+    "imports_a_model": ("from lucid.models import good_net", "while plugins are being"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_failing_plugin_is_skipped_whole_and_alone(environment, fault: str) -> None:
+    source, expected = FAULTS[fault]
+    environment.add("good", "good_net")
+    environment.add("faulty", plugin=source, version="0.3", entry_point="broken")
+    with pytest.warns(PluginWarning) as caught:
+        assert models.list_models() == ["good_net"]
+    (warning,) = caught
+    assert "'broken' of faulty 0.3 is skipped" in str(warning.message)
+    assert expected in str(warning.message)
+    assert "\n" not in str(warning.message)
+    assert warning.filename == __file__
+    faulty, good = models.list_plugins()
+    assert (faulty.name, faulty.distribution, faulty.version) == ("broken", "faulty", "0.3")
+    assert faulty.models == ()
+    assert expected in str(faulty.error)
+    assert (good.models, good.error) == (("good_net",), None)
+    with warnings.catch_warnings():  # once is enough
+        warnings.simplefilter("error")
+        assert models.list_models() == ["good_net"]
+
+
+def test_ctrl_c_is_not_swallowed_and_leaves_nothing_half_done(environment) -> None:
+    environment.add("good", "good_net")
+    environment.add("interrupted", plugin="raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        models.list_models()
+    (environment.folder / "interrupted" / "plugin.py").write_text(
+        "import lucid\n@lucid.hookimpl\ndef lucid_register_models(register): ..."
+    )
+    assert models.list_models() == ["good_net"]
+
+
+def test_strict_raises_the_first_failure_every_time(environment, monkeypatch) -> None:
+    monkeypatch.setenv("LUCID_STRICT_PLUGINS", "1")
+    environment.add("bad", plugin="raise RuntimeError('first')")
+    environment.add("worse", plugin="raise RuntimeError('second')")
+    for _ in range(2):
+        with pytest.raises(PluginError, match=r"'toy' of bad 1\.0: RuntimeError: first") as caught:
+            models.list_models()
+        assert isinstance(caught.value.__cause__, RuntimeError)
+    assert not hasattr(models, "anything")
+    monkeypatch.setenv("LUCID_STRICT_PLUGINS", "0")
+    with pytest.warns(PluginWarning):
+        assert models.list_models() == []
+
+
+def test_disabled_plugins_are_not_even_imported(environment, monkeypatch) -> None:
+    package = environment.add(
+        "un.wanted-plugin".replace(".", "_"), "unwanted", plugin="import nope"
+    )
+    environment.add("good", "good_net")
+    monkeypatch.setenv(
+        "LUCID_DISABLE_PLUGINS",
+        " Un-Wanted_Plugin , lucid-models-detection,lucid-models-classification",
+    )
+    assert models.list_models() == ["good_net"]
+    assert [plugin.distribution for plugin in models.list_plugins()] == ["good"]
+    assert f"{package}.plugin" not in sys.modules
+
+
+def test_a_newer_core_is_asked_for_before_anything_is_imported(environment) -> None:
+    environment.add("ahead", plugin="raise AssertionError", requires=("lucid-core>=99,<100",))
+    with pytest.warns(PluginWarning, match=r"pip install --upgrade 'lucid-core>=99,<100'"):
+        assert models.list_models() == []
+    assert "ahead" not in sys.modules
+
+
+def test_entry_points_of_the_same_name_all_load(environment) -> None:
+    environment.add("one", "net_1", entry_point="same")
+    environment.add("two", "net_2", entry_point="same")
+    assert models.list_models() == ["net_1", "net_2"]
+    assert [plugin.name for plugin in models.list_plugins()] == ["same", "same"]
+
+
+def test_one_entry_point_of_a_distribution_may_fail(environment) -> None:
+    environment.add("pair", "net")
+    (environment.folder / "pair" / "broken.py").write_text("raise OSError('gone')")
+    info = environment.folder / "pair-1.0.dist-info" / "entry_points.txt"
+    info.write_text("[lucid.models]\nworks = pair.plugin\nbroken = pair.broken\n")
+    with pytest.warns(PluginWarning, match="OSError: gone"):
+        assert models.list_models() == ["net"]
+    assert [(p.name, p.models) for p in models.list_plugins()] == [
+        ("broken", ()),
+        ("works", ("net",)),
+    ]
+
+
+def test_an_entry_point_must_name_a_module(environment) -> None:
+    environment.describe("odd", "[lucid.models]\nodd = not-a-module\n", version="1")
+    with pytest.warns(PluginWarning, match="must name a module"):
+        assert models.list_models() == []
+
+
+def test_registering_is_over_when_the_hook_has_returned(environment) -> None:
+    environment.add(
+        "late",
+        plugin="""
+        import lucid
+        kept = []
+
+        @lucid.hookimpl
+        def lucid_register_models(register):
+            kept.append(register)
+        """,
+    )
+    assert models.list_models() == []
+    with pytest.raises(PluginError, match="after its hook had returned"):
+        sys.modules["late.plugin"].kept[0](
+            "net", "a:b", task="t", family="f", total_parameters=1, summary="s"
+        )
+    assert models.list_models() == []
+
+
+def test_a_repaired_plugin_is_seen_after_refresh(environment) -> None:
+    environment.add("toy", "net", plugin="raise RuntimeError('not yet')")
+    with pytest.warns(PluginWarning):
+        assert models.list_models() == []
+    (environment.folder / "toy" / "plugin.py").write_text(
+        "import lucid\n@lucid.hookimpl\ndef lucid_register_models(register):\n"
+        "    register('net', 'toy.builders:net', task='t', family='f', total_parameters=6,"
+        " summary='s')\n"
+    )
+    models.refresh()
+    assert models.list_models() == ["net"]
+
+
+def test_a_plugin_in_a_zipped_wheel_on_the_path(environment, monkeypatch) -> None:
+    environment.add("zipped", "zipped_net")
+    path = environment.zip("zipped-1.0-py3-none-any.whl")
+    monkeypatch.syspath_prepend(path)
+    assert models.list_models() == ["zipped_net"]
+    assert models.create_model("zipped_net").model_name == "zipped_net"
+
+
+def test_warnings_as_errors_do_not_lose_the_zoo(environment) -> None:
+    environment.add("good", "good_net")
+    environment.add("bad", plugin="raise RuntimeError")
+    with pytest.raises(PluginWarning):
+        models.list_models()
+    assert models.list_models() == ["good_net"]
+
+
+def test_the_markers_are_those_of_the_project() -> None:
+    assert lucid.hookimpl is models.hookimpl
+    assert lucid.hookspec.project_name == "lucid"
+
+
+def test_every_hook_and_each_of_its_arguments_is_documented() -> None:
+    import inspect
+
+    from lucid.models import hookspecs
+
+    hooks = [f for f in vars(hookspecs).values() if hasattr(f, "lucid_spec")]
+    assert {hook.__name__ for hook in hooks} == {"lucid_register_models", "lucid_register_commands"}
+    for hook in hooks:
+        for parameter in inspect.signature(hook).parameters:
+            assert f"\n{parameter} : " in inspect.getdoc(hook)

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from lucid.errors import PluginError
+from lucid.models.metadata import Candidate, check_core_requirement, find_candidates
+
+
+def candidate(*requirements: str) -> Candidate:
+    return Candidate("toy", "toy.plugin", "lucid-toy", "1.0", requirements)
+
+
+def found(environment) -> list[Candidate]:
+    return [c for c in find_candidates() if not c.distribution.startswith("lucid-models-")]
+
+
+@pytest.mark.parametrize(
+    ("requirement", "installed"),
+    [
+        ("lucid-core", "0.1.0"),
+        ("lucid-core>=0.1,<0.2", "0.1.0"),
+        ("lucid-core<0.2,>=0.1", "0.1"),
+        ("lucid-core>=0.1.0.0", "0.1"),
+        ("Lucid_Core >= 0.1 , < 1", "0.9.3"),
+        ("lucid-core (>=0.1)", "0.1.0"),
+        ("lucid-core[docs]>=0.1", "0.1.0"),
+        ("lucid-core~=0.1", "0.5"),
+        ("lucid-core>=0.2", "0.2.1rc1"),
+        ('lucid-core>=9; extra == "dev"', "0.1.0"),
+        ('lucid-core>=9; python_version < "3"', "0.1.0"),
+        ("lucid-core-extras>=9", "0.1.0"),
+        ("numpy>=99", "0.1.0"),
+        ("lucid-core>=9", None),
+    ],
+)
+def test_satisfied_requirements(requirement: str, installed: str | None) -> None:
+    check_core_requirement(candidate("click>=1", requirement), installed)
+
+
+@pytest.mark.parametrize(
+    ("requirement", "installed", "command"),
+    [
+        ("lucid-core>=0.2,<0.3", "0.1.9", "pip install --upgrade 'lucid-core>=0.2,<0.3'"),
+        ("lucid-core>=0.10", "0.9", "pip install --upgrade 'lucid-core>=0.10'"),
+        ("lucid-core~=2.0", "1.9", "pip install --upgrade 'lucid-core~=2.0'"),
+        ("lucid-core>=0.1,<0.2", "0.2.0", "pip install --upgrade lucid-toy"),
+        ("lucid-core==0.1.*", "0.2.0", "pip install --upgrade lucid-toy"),
+    ],
+)
+def test_an_unsatisfied_requirement_comes_with_the_command(
+    requirement: str, installed: str, command: str
+) -> None:
+    with pytest.raises(PluginError) as caught:
+        check_core_requirement(candidate(requirement), installed)
+    assert command in str(caught.value)
+    assert installed in str(caught.value)
+
+
+def test_a_requirement_that_cannot_be_parsed_is_quoted() -> None:
+    with pytest.raises(PluginError, match="'lucid-core>>1' cannot be parsed"):
+        check_core_requirement(candidate("lucid-core>>1"), "0.1.0")
+
+
+def test_entry_points_are_found_in_an_order_of_their_own(environment) -> None:
+    environment.add("zebra", entry_point="b")
+    environment.add("Apple", entry_point="z", version="2.5", requires=("lucid-core>=0.1", "numpy"))
+    environment.describe("other", "[console_scripts]\nother = other:main\n")
+    assert [(c.name, c.module, c.distribution, c.version) for c in found(environment)] == [
+        ("z", "Apple.plugin", "Apple", "2.5"),
+        ("b", "zebra.plugin", "zebra", "1.0"),
+    ]
+    assert found(environment)[0].requirements == ("lucid-core>=0.1", "numpy")
+
+
+def test_two_entry_points_of_one_distribution(environment) -> None:
+    environment.describe("pair", "[lucid.models]\ntwo = pair.two\none = pair.one\n")
+    assert [c.name for c in found(environment)] == ["one", "two"]
+
+
+def test_the_first_on_the_path_counts(environment, tmp_path, monkeypatch) -> None:
+    environment.add("toy", version="1.0")
+    first = tmp_path / "first"
+    environment.add("toy", version="2.0", folder=first)
+    monkeypatch.syspath_prepend(first)
+    assert [c.version for c in found(environment)] == ["2.0"]
+
+
+def test_an_older_copy_behind_one_that_is_no_plugin_any_more(
+    environment, tmp_path, monkeypatch
+) -> None:
+    environment.add("toy", version="1.0")
+    first = tmp_path / "first"
+    environment.describe("toy", "", version="2.0", folder=first)
+    monkeypatch.syspath_prepend(first)
+    assert found(environment) == []
+
+
+def test_corrupt_metadata_of_others_is_passed_over(environment) -> None:
+    environment.add("good")
+    (environment.folder / "noname-1.0.dist-info").mkdir()
+    binary = environment.folder / "binary-1.0.dist-info"
+    binary.mkdir()
+    (binary / "METADATA").write_bytes(b"\xff\xfe\x00")
+    (binary / "entry_points.txt").write_bytes(b"[x]\n\xff\xfe = \x80\n")
+    (environment.folder / "file-1.0.dist-info").write_text("not a folder")
+    empty = environment.describe("empty", "=\n[\nlucid.models\n]]", version="1")
+    (empty / "METADATA").write_text("")
+    assert [c.distribution for c in found(environment)] == ["good"]
+
+
+def test_a_plugin_without_metadata_says_so(environment) -> None:
+    environment.add("broken")
+    (environment.folder / "broken-1.0.dist-info" / "METADATA").unlink()
+    (only,) = found(environment)
+    assert only.distribution == "broken"
+    assert "no name or version" in str(only.error)
+
+
+def test_a_leftover_folder_does_not_hide_the_plugin(environment) -> None:
+    environment.add("toy")
+    (environment.folder / "toy-0.9.dist-info").mkdir()
+    assert [(c.version, c.error) for c in found(environment)] == [("1.0", None)]
+
+
+def test_an_old_egg_info_is_read(environment) -> None:
+    package = environment.add("old")
+    shutil.rmtree(environment.folder / "old-1.0.dist-info")
+    info = environment.folder / "old.egg-info"
+    info.mkdir()
+    (info / "PKG-INFO").write_text("Metadata-Version: 1.1\nName: old\nVersion: 3.1\n")
+    (info / "entry_points.txt").write_text(f"[lucid.models]\ntoy = {package}.plugin\n")
+    (info / "requires.txt").write_text("lucid-core>=7\n")
+    (only,) = found(environment)
+    assert (only.version, only.requirements) == ("3.1", ("lucid-core>=7",))
+
+
+def test_a_package_owns_its_modules() -> None:
+    own = candidate()
+    assert own.owns("toy")
+    assert own.owns("toy.builders")
+    assert not own.owns("toys")
+    assert Candidate("x", "single_module", "d", "1").owns("single_module")

@@ -1,0 +1,300 @@
+"""The decorator: in scripts it registers, in plugins it agrees."""
+
+from __future__ import annotations
+
+import sys
+import typing
+
+import pytest
+
+from lucid import PluginError, PluginWarning, models, nn
+
+
+@pytest.fixture(autouse=True)
+def _own_registry(environment):
+    """Scripts of these tests register in a registry of their own."""
+
+
+def test_a_script_registers_at_once_and_wakes_nobody(environment) -> None:
+    environment.add("toy", "toy_net", plugin="raise AssertionError('woken')")
+
+    @models.register_model
+    def two_layers(width: int = 8) -> nn.Sequential:
+        """Two small layers.
+
+        And more text.
+        """
+        return nn.Sequential(nn.Linear(4, width), nn.Linear(width, 2))
+
+    assert "toy.plugin" not in sys.modules
+    model = two_layers(width=3)
+    assert (model.model_name, model.model_kwargs) == ("two_layers", {"width": 3})
+    assert "toy.plugin" not in sys.modules
+    with pytest.warns(PluginWarning, match="woken"):
+        assert models.list_models() == ["two_layers"]
+    info = models.model_info("two_layers")
+    assert info.builder.endswith(
+        ":test_a_script_registers_at_once_and_wakes_nobody.<locals>.two_layers"
+    )
+    assert (info.task, info.family, info.summary) == (
+        "unspecified",
+        "two_layers",
+        "Two small layers",
+    )
+    assert (info.distribution, info.version, info.total_parameters) == (None, None, None)
+    assert models.create_model("two_layers").model_name == "two_layers"
+    assert models.two_layers is two_layers
+
+
+def test_registering_after_discovery(environment) -> None:
+    assert models.list_models() == []
+
+    @models.register_model(
+        name="renamed",
+        task="image-classification",
+        family="mine",
+        total_parameters=0,
+        summary="Nothing",
+        input_shape=[1, 3],
+        example_batch="some.module:batch",
+    )
+    def original() -> nn.Module:
+        return nn.Identity()
+
+    assert models.list_models(task="image-*", family="mine") == ["renamed"]
+    info = models.model_info("renamed")
+    assert (info.input_shape, info.total_parameters) == ((1, 3), 0)
+    assert (info.summary, info.example_batch) == ("Nothing", "some.module:batch")
+    assert original().model_name == "renamed"
+
+
+def test_a_cell_run_again_replaces_its_model() -> None:
+    for width in (1, 2):
+
+        @models.register_model
+        def cell(width: int = width) -> nn.Linear:
+            return nn.Linear(1, width)
+
+    assert models.list_models() == ["cell"]
+    assert models.create_model("cell").weight.shape == (2, 1)
+
+
+def test_scripts_that_take_the_name_of_a_plugins_model(environment) -> None:
+    environment.add("toy", "net")
+
+    @models.register_model
+    def net() -> nn.Identity:
+        return nn.Identity()
+
+    assert set(models.list_models()) == {f"{__name__}:net", "toy:net"}
+    with pytest.raises(PluginError, match="'net' is registered by"):
+        models.create_model("net")
+    assert isinstance(models.create_model(f"{__name__}:net"), nn.Identity)
+    assert isinstance(models.create_model("toy:net"), nn.Linear)
+
+
+def no_annotation(width=3):
+    return nn.Linear(1, width)
+
+
+def returns_int(width: int = 3) -> int:
+    return width
+
+
+def returns_text(width: int = 3) -> "int":  # noqa: UP037
+    return width
+
+
+def returns_either() -> typing.Union[nn.Linear, nn.Identity]:  # noqa: UP007
+    return nn.Linear(1, 1)
+
+
+def needs_arguments(depth: int, width: int = 3, *, height: int) -> nn.Linear:
+    return nn.Linear(depth, width)
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (no_annotation, "got no annotation"),
+        (returns_int, "subclass of lucid.nn.Module.*got <class 'int'>"),
+        (returns_text, "subclass of lucid.nn.Module.*got <class 'int'>"),
+        (returns_either, "subclass of lucid.nn.Module"),
+        (needs_arguments, "give a default to: depth, height"),
+        (nn.Linear, "decorates a function"),
+        (7, "decorates a function"),
+    ],
+)
+def test_what_cannot_be_a_builder(function: object, expected: str) -> None:
+    with pytest.raises(TypeError, match=expected):
+        models.register_model(function)
+    assert models.list_models() == []
+
+
+def test_a_class_that_is_defined_later_is_checked_when_built() -> None:
+    @models.register_model
+    def early() -> Later:  # noqa: F821
+        return 3
+
+    with pytest.raises(PluginError, match=r"must return a lucid\.nn\.Module, got int"):
+        models.create_model("early")
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"),
+    [
+        ({"name": "a b"}, "identifier"),
+        ({"name": "list_models"}, "taken by lucid.models"),
+        ({"task": ""}, "task must be one line"),
+        ({"total_parameters": "many"}, "total_parameters must be an int"),
+        ({"familly": "x"}, r"unknown keyword arguments \['familly'\]"),
+    ],
+)
+def test_bad_keywords_register_nothing(stated: dict[str, object], expected: str) -> None:
+    def net() -> nn.Identity:
+        return nn.Identity()
+
+    with pytest.raises((TypeError, ValueError), match=expected):
+        models.register_model(**stated)(net)
+    assert models.list_models() == []
+
+
+def test_arguments_by_position_are_remembered_by_name() -> None:
+    @models.register_model
+    def net(a: int = 1, b: int = 2, *, c: int = 3, **more: int) -> nn.Identity:
+        return nn.Identity()
+
+    assert net(5, c=6, d=7).model_kwargs == {"a": 5, "c": 6, "d": 7}
+    assert net(b=1).model_kwargs == {"b": 1}
+
+    @models.register_model
+    def spread(*values: int) -> nn.Identity:
+        return nn.Identity()
+
+    assert spread().model_kwargs == {}
+    with pytest.raises(TypeError, match="takes keyword arguments, got 'values' by position"):
+        spread(1, 2)
+
+
+def test_a_builder_that_calls_another_signs_last() -> None:
+    @models.register_model
+    def inner() -> nn.Identity:
+        return nn.Identity()
+
+    @models.register_model
+    def outer(width: int = 1) -> nn.Identity:
+        return inner()
+
+    model = outer(width=2)
+    assert (model.model_name, model.model_kwargs) == ("outer", {"width": 2})
+
+
+DECORATED = """
+from lucid import nn
+from lucid.models import register_model
+
+@register_model{keywords}
+def {function}(width: int = 2) -> nn.Linear:
+    return nn.Linear(2, width)
+"""
+
+
+def test_in_a_plugin_the_decorator_adds_nothing(environment) -> None:
+    environment.add("toy", "net")
+    import toy.builders
+
+    assert toy.builders.net().model_name == "net"
+    assert models.list_models() == ["net"]
+    assert models.model_info("net").distribution == "toy"
+    assert models.net is toy.builders.net
+
+
+def test_keywords_that_agree_with_the_plugin(environment) -> None:
+    keywords = "(task='testing', total_parameters=6, input_shape=(1, 2))"
+    environment.add("toy", "net", builders=DECORATED.format(keywords=keywords, function="net"))
+    assert models.create_model("net").model_name == "net"
+
+
+DISAGREEING = {
+    "another name": ("(name='web')", "net", r"name='web' in the decorator and 'net' in the plugin"),
+    "another count": ("(total_parameters=7)", "net", "total_parameters=7 in the decorator and 6"),
+    "not registered": ("", "extra", r"toy 1\.0 does not register it; add register\('extra'"),
+}
+
+
+@pytest.mark.parametrize("case", DISAGREEING)
+def test_a_plugin_that_disagrees_with_itself_after_discovery(environment, case: str) -> None:
+    keywords, function, expected = DISAGREEING[case]
+    builders = DECORATED.format(keywords=keywords, function=function)
+    environment.add("toy", "net", builders=builders)
+    assert models.list_models() == ["net"]
+    with pytest.raises(PluginError, match=expected):
+        models.create_model("net")
+    assert models.list_models() == ["net"]
+
+
+@pytest.mark.parametrize("case", DISAGREEING)
+def test_a_plugin_that_disagrees_with_itself_before_discovery(environment, case: str) -> None:
+    keywords, function, expected = DISAGREEING[case]
+    builders = DECORATED.format(keywords=keywords, function=function)
+    environment.add("toy", "net", builders=builders)
+    import toy.builders  # noqa: F401
+
+    with pytest.warns(PluginWarning, match=expected):
+        assert models.list_models() == []
+
+
+def test_builders_of_a_failed_plugin_are_not_taken_for_a_script(environment) -> None:
+    environment.add("toy", "net", plugin="import toy.builders\nraise RuntimeError('late')")
+    with pytest.warns(PluginWarning, match="late"):
+        assert models.list_models() == []
+
+
+def test_builders_of_a_disabled_plugin_work_unlisted(environment, monkeypatch) -> None:
+    environment.add("toy", "net")
+    monkeypatch.setenv(
+        "LUCID_DISABLE_PLUGINS", "toy,lucid-models-classification,lucid-models-detection"
+    )
+    import toy.builders
+
+    assert models.list_models() == []
+    assert toy.builders.net().model_name == "net"
+
+
+def test_builders_in_a_package_apart_from_the_plugins(environment) -> None:
+    environment.add("engine", "net")
+    (environment.folder / "engine-1.0.dist-info" / "entry_points.txt").write_text("")
+    environment.add(
+        "front",
+        plugin="""
+        import lucid
+
+        @lucid.hookimpl
+        def lucid_register_models(register):
+            register("net", "engine.builders:net", task="t", family="f",
+                     total_parameters=6, summary="s")
+        """,
+    )
+    import engine.builders
+
+    assert models.list_models() == ["net"]
+    assert models.model_info("net").distribution == "front"
+    assert models.net is engine.builders.net
+
+
+def test_a_model_under_two_names(environment) -> None:
+    environment.add(
+        "toy",
+        plugin="""
+        import lucid
+
+        @lucid.hookimpl
+        def lucid_register_models(register):
+            for name in ("net", "alias"):
+                register(name, "toy.builders:net", task="t", family="f",
+                         total_parameters=6, summary="s")
+        """,
+        builders=DECORATED.format(keywords="", function="net"),
+    )
+    assert models.create_model("alias").model_name == "alias"
+    assert models.create_model("net").model_name == "net"

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from lucid.models import PluginInfo
+from lucid.models.suggestions import how_to_get_models, provider_of_command, unknown_model
+
+
+def test_a_known_plugin_is_offered() -> None:
+    text = unknown_model("faster_rcnn_resnet_50_fpn", ["resnet_50"], [], [])
+    assert text == (
+        "no model is called 'faster_rcnn_resnet_50_fpn'; lucid-models-detection may have it: "
+        "python -m pip install lucid-models-detection"
+    )
+
+
+def test_not_when_it_is_there_already() -> None:
+    plugin = PluginInfo("classification", "Lucid_Models_Classification", "1.0", ("resnet_18",))
+    text = unknown_model("resnet_19", ["resnet_18"], [plugin], [])
+    assert text == "no model is called 'resnet_19'; did you mean 'resnet_18'?"
+
+
+def test_nor_when_it_is_disabled() -> None:
+    text = unknown_model("resnet_18", [], [], ["lucid-models-classification"])
+    assert "disabled by LUCID_DISABLE_PLUGINS" in text
+    assert "pip" not in text
+
+
+def test_spelling_of_other_libraries_is_close_enough() -> None:
+    assert "did you mean 'resnet_50'" in unknown_model("ResNet50", ["resnet_50", "vit"], [], [])
+
+
+def test_an_empty_zoo_says_how_to_fill_it() -> None:
+    assert unknown_model("anything", [], [], []).endswith(how_to_get_models())
+    assert "python -m pip install lucid-models-classification" in how_to_get_models()
+
+
+def test_commands_are_known_by_their_plugin() -> None:
+    assert provider_of_command("detect") == "lucid-models-detection"
+    assert provider_of_command("classify") == "lucid-models-classification"
+    assert provider_of_command("models") is None
