@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from lucid import kernels
 from lucid.autograd import ArrayLike, array_of, record_joint
 from lucid.autograd.primitive import needs_grad
@@ -89,9 +91,15 @@ def conv_transpose2d(
             f"stride or dilation: input {a.shape}, weight {w.shape}, stride {steps}, padding "
             f"{pads}, dilation {gaps}, output_padding {extra} give {size[0]} x {size[1]}"
         )
-    options = (steps, ((pads[0], pads[0]), (pads[1], pads[1])), gaps, groups)
-    shape = (a.shape[0], outputs, size[0], size[1])
-    value = kernels.conv2d_input_gradient(a, w, shape, *options)
+    # What is added at the end is first taken from the padding there; the rest nothing reaches.
+    ends = [(pads[i], max(0, pads[i] - extra[i])) for i in (0, 1)]
+    idle = [max(0, extra[i] - pads[i]) for i in (0, 1)]
+    options = (steps, (ends[0], ends[1]), gaps, groups)
+    reached = (slice(None), slice(None), slice(size[0] - idle[0]), slice(size[1] - idle[1]))
+    shape = (a.shape[0], outputs, size[0] - idle[0], size[1] - idle[1])
+    value: Array = kernels.conv2d_input_gradient(a, w, shape, *options)
+    if any(idle):
+        value = np.pad(value, ((0, 0), (0, 0), (0, idle[0]), (0, idle[1])))
     if bias is not None:
         value += array_of(bias).astype(value.dtype, copy=False)[:, None, None]
     weight_shape = w.shape
@@ -100,11 +108,12 @@ def conv_transpose2d(
     wants_bias = needs_grad(bias)
 
     def vjp(g: Array) -> list[Array | None]:
+        inner = g[reached]
         return [
-            None if kept_w is None else kernels.conv2d(g, kept_w, None, *options),
+            None if kept_w is None else kernels.conv2d(inner, kept_w, None, *options),
             None
             if kept_a is None
-            else kernels.conv2d_weight_gradient(kept_a, g, weight_shape, *options),
+            else kernels.conv2d_weight_gradient(kept_a, inner, weight_shape, *options),
             g.sum(axis=(0, 2, 3)) if wants_bias else None,
         ]
 
