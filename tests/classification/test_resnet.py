@@ -161,6 +161,11 @@ def test_any_size_of_image_will_do(size: tuple[int, int]) -> None:
     assert np.isfinite(logits.numpy()).all()
 
 
+def test_no_images_give_no_logits() -> None:
+    with lucid.no_grad():
+        assert small().eval()(lucid.zeros(0, 3, 32, 32)).shape == (0, 10)
+
+
 @pytest.mark.parametrize("shape", [(3, 8, 8), (1, 1, 8, 8), (1, 3, 0, 8)])
 def test_what_is_no_batch_of_images_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"\(N, 3, H, W\).*got \(" + str(shape[0])):
