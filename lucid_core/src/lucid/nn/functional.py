@@ -22,7 +22,7 @@ from lucid.ops.loss import (
     smooth_l1_loss,
 )
 from lucid.ops.matmul import linear
-from lucid.ops.norm import affine_act, batch_norm, group_norm, layer_norm
+from lucid.ops.normalization import affine_act, batch_norm, group_norm, layer_norm
 from lucid.ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from lucid.ops.resize import interpolate
 from lucid.ops.shape import pad
