@@ -74,7 +74,9 @@ class BoxHead(nn.Module):
         count, channels, height, width = pooled.shape
         weight = self.fc6.weight
         if count <= weight.shape[0]:
-            return F.linear(pooled.flatten(1), weight, self.fc6.bias)
+            # As a layer, so that summaries and hooks see it.
+            projected: Tensor = self.fc6(pooled.flatten(1))
+            return projected
         rows = pooled.permute(0, 2, 3, 1).reshape(count, -1)
         by_place = weight.reshape(-1, channels, height * width).transpose(1, 2)
         return F.linear(rows, by_place.reshape(weight.shape), self.fc6.bias)
