@@ -12,6 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from lucid.autograd import no_grad
+from lucid.creation import zeros
+from lucid.dtypes import float32
 from lucid.nn import Module
 from lucid.tensor import Tensor
 
@@ -151,19 +154,17 @@ def summarize(model: Module, input_shape: Sequence[int]) -> ModelSummary:
     >>> summary.parameters, summary.multiply_adds
     (15, 24)
     """
-    import lucid
-
     if not isinstance(model, Module):
         raise TypeError(f"summarize() takes a lucid.nn.Module, got {type(model).__name__}")
     shape = _check_shape(input_shape)
     root = _records(model, "", set())
-    dtype = next((p.dtype for p in model.parameters()), lucid.float32)
+    dtype = next((p.dtype for p in model.parameters()), float32)
     modes = [(module, module.training) for module in model.modules()]
     handles = [record.module.register_forward_hook(_recorder(record)) for record in _walk(root)]
     try:
         model.eval()
-        with lucid.no_grad():
-            model(lucid.zeros(*shape, dtype=dtype))
+        with no_grad():
+            model(zeros(*shape, dtype=dtype))
     finally:
         for handle in handles:
             handle.remove()
