@@ -76,7 +76,7 @@ def decode(deltas: ArrayLike, anchors: ArrayLike, weights: Weights = (1.0, 1.0, 
     Returns
     -------
     numpy.ndarray
-        (..., 4) xyxy.  Log scales above :data:`MAX_LOG_SCALE` count as that.
+        (..., 4) xyxy.  Log scales above ``MAX_LOG_SCALE`` count as that.
     """
     deltas = array_of(deltas)
     anchors = array_of(anchors)

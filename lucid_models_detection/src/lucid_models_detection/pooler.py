@@ -66,7 +66,7 @@ def roi_align(
     Returns
     -------
     Tensor
-        (R, C, *output_size), channels last in memory.
+        ``(R, C, *output_size)``, channels last in memory.
 
     Raises
     ------

@@ -61,7 +61,7 @@ def list_models(
 
     Parameters
     ----------
-    pattern : str or iterable of str, default "*"
+    pattern : str or iterable of str, default ``"*"``
         Shell-style patterns; a model is listed if its name matches one of them.
     exclude : str or iterable of str, default ()
         Patterns of names to leave out.

@@ -268,7 +268,7 @@ def layer_norm(
     Parameters
     ----------
     x : array-like
-        Shape (..., *normalized_shape).
+        Shape ``(..., *normalized_shape)``.
     normalized_shape : int or sequence of int
         Lengths of the axes to normalise over.
     weight, bias : array-like, optional

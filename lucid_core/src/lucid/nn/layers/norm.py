@@ -251,7 +251,7 @@ class LayerNorm(Module):
         self.bias = Parameter(np.zeros(lengths, np.float32)) if with_bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (..., *normalized_shape)."""
+        """Normalise ``(..., *normalized_shape)``."""
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:

@@ -118,7 +118,7 @@ class AdaptiveAvgPool2d(Module):
         self.output_size = output_size
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (N, C, H, W) to (N, C, *output_size)."""
+        """From (N, C, H, W) to ``(N, C, *output_size)``."""
         return F.adaptive_avg_pool2d(x, self.output_size)
 
     def extra_repr(self) -> str:
