@@ -21,6 +21,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 GRAIN = 1 << 18
 
 
+def _compile(function: F, **options: Any) -> F:
+    options |= {"nogil": True, "error_model": "numpy"}
+    try:
+        compiled = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no folder for the cache can be written; compile in every process
+        compiled = numba.njit(**options)(function)
+    return cast(F, compiled)
+
+
 def kernel(function: F) -> F:
     """Compile ``function`` without the GIL, and keep the machine code on disk where that works.
 
@@ -28,12 +37,15 @@ def kernel(function: F) -> F:
     may become one fused instruction, and nothing else is relaxed: NaN and infinity
     stay what they are.
     """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
-    try:
-        compiled = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder for the cache can be written; compile in every process
-        compiled = numba.njit(**options)(function)
-    return cast(F, compiled)
+    return _compile(function, fastmath={"contract"})
+
+
+def exact_kernel(function: F) -> F:
+    """As `kernel`, but every operation rounds by itself, as NumPy's do.
+
+    For numbers that decide something, where the last bit may matter.
+    """
+    return _compile(function)
 
 
 def dense(array: Array, dtype: np.dtype[Any] | None = None) -> Array:

@@ -51,6 +51,7 @@ def _apply(
     start: int,
     stop: int,
     x: Array,
+    centre: Array,
     scale: Array,
     shift: Array,
     residual: Array,
@@ -58,24 +59,24 @@ def _apply(
     relu: bool,
     with_residual: bool,
 ) -> None:
-    """``act(x * scale + shift + residual)``; item = one row."""
+    """``act((x - centre) * scale + shift + residual)``; item = one row."""
     channels = x.shape[1]
     for r in range(start, stop):
         # "0 if v < 0" and not "v if v > 0": NaN must come through
         if relu and with_residual:
             for c in range(channels):
-                v = x[r, c] * scale[c] + shift[c] + residual[r, c]
+                v = (x[r, c] - centre[c]) * scale[c] + shift[c] + residual[r, c]
                 y[r, c] = 0 if v < 0 else v
         elif relu:
             for c in range(channels):
-                v = x[r, c] * scale[c] + shift[c]
+                v = (x[r, c] - centre[c]) * scale[c] + shift[c]
                 y[r, c] = 0 if v < 0 else v
         elif with_residual:
             for c in range(channels):
-                y[r, c] = x[r, c] * scale[c] + shift[c] + residual[r, c]
+                y[r, c] = (x[r, c] - centre[c]) * scale[c] + shift[c] + residual[r, c]
         else:
             for c in range(channels):
-                y[r, c] = x[r, c] * scale[c] + shift[c]
+                y[r, c] = (x[r, c] - centre[c]) * scale[c] + shift[c]
 
 
 @kernel
@@ -182,7 +183,8 @@ def _affine_gradients(
 
 def _rows(array: Array, dtype: np.dtype[Any]) -> Array:
     """A (N, C, H, W) array as (M, C)."""
-    return nhwc(array, dtype).reshape(-1, array.shape[1])
+    n, c, h, w = array.shape
+    return nhwc(array, dtype).reshape(n * h * w, c)
 
 
 def _image(rows: Array, shape: tuple[int, ...]) -> Array:
@@ -216,18 +218,25 @@ def _sum_rows(kernel: Any, shape: tuple[int, int], *args: Any) -> Array:
     return total
 
 
-def affine_act(x: Array, scale: Array, shift: Array, residual: Array | None, relu: bool) -> Array:
-    """See `lucid.kernels.reference.norm.affine_act`."""
+def _activate(
+    x: Array, centre: Array, scale: Array, shift: Array, residual: Array | None, relu: bool
+) -> Array:
     dtype = float_type(x)
     rows = _rows(x, dtype)
     y = np.empty(rows.shape, dtype)
     other = _nothing(dtype) if residual is None else _rows(residual, dtype)
-    scale, shift = dense(scale, dtype), dense(shift, dtype)
-    work = (rows, scale, shift, other, y, bool(relu), residual is not None)
+    vectors = (dense(vector, dtype) for vector in (centre, scale, shift))
+    work = (rows, *vectors, other, y, bool(relu), residual is not None)
     parallel_for(_apply, len(rows), *work, grain=grain_of(rows.shape[1]))
     return _image(y, x.shape)
 
 
+def affine_act(x: Array, scale: Array, shift: Array, residual: Array | None, relu: bool) -> Array:
+    """See `lucid.kernels.reference.norm.affine_act`."""
+    return _activate(x, np.zeros(x.shape[1], x.dtype), scale, shift, residual, relu)
+
+
+@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
 def batch_norm(
     x: Array,
     weight: Array | None,
@@ -248,11 +257,15 @@ def batch_norm(
     variance = np.maximum(square / pixels - shifted * shifted, 0)
     inverse_std = 1 / np.sqrt(variance + eps)
     scale = inverse_std if weight is None else weight * inverse_std
-    shift = -mean * scale if bias is None else bias - mean * scale
-    y = affine_act(x, scale, shift, residual, relu)
-    return y, mean.astype(dtype), variance.astype(dtype), inverse_std.astype(dtype)
+    # Subtracting the mean first is exact where x is close to it, however far from 0 both are;
+    # what rounding took from the mean goes into the shift.
+    centre = mean.astype(dtype)
+    shift = (centre - mean) * scale
+    y = _activate(x, centre, scale, shift if bias is None else shift + bias, residual, relu)
+    return y, centre, variance.astype(dtype), inverse_std.astype(dtype)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
 def batch_norm_backward(
     g: Array,
     x: Array,
@@ -291,6 +304,7 @@ def batch_norm_backward(
     )
 
 
+@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
 def affine_act_backward(
     g: Array,
     x: Array | None,

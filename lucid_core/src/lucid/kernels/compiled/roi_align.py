@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from lucid.kernels.compiled.jit import Array, dense, float_type, kernel, nhwc
+from lucid.kernels.compiled.jit import Array, dense, exact_kernel, float_type, kernel, nhwc
 from lucid.kernels.reference.roi_align import Pair, Shape, regions_of
 from lucid.kernels.threads import parallel_for
 
 
-@kernel
+@exact_kernel
 def _taps(origin: Any, bin_size: Any, samples: int, bins: int, size: int, like: Array) -> Any:
     """Pixels that each bin touches along one axis, and their weights.
 
@@ -27,6 +27,7 @@ def _taps(origin: Any, bin_size: Any, samples: int, bins: int, size: int, like: 
     count : array (bins,)
         How many of a row are in use.
     """
+    # Whether a sample is outside hangs on its last bit: `_neighbours` of the reference has it too.
     # In rising order no pixel comes twice; a negative size (falling order) may repeat some.
     most = min(2 * samples, size + 1) if bin_size > 0 else 2 * samples
     index = np.empty((bins, most), np.int64)

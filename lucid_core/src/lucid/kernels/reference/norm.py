@@ -31,6 +31,7 @@ def _masked(g: Array, y: Array | None, relu: bool) -> Array:
     return np.where(y <= 0, 0, g).astype(g.dtype) if relu and y is not None else g
 
 
+@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
 def batch_norm(
     x: Array,
     weight: Array | None,
@@ -83,6 +84,7 @@ def batch_norm(
     )
 
 
+@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
 def batch_norm_backward(
     g: Array,
     x: Array,
@@ -131,6 +133,7 @@ def batch_norm_backward(
     )
 
 
+@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
 def affine_act(x: Array, scale: Array, shift: Array, residual: Array | None, relu: bool) -> Array:
     """``act(x * scale + shift + residual)``, channel by channel: batch norm with fixed statistics.
 
@@ -151,6 +154,7 @@ def affine_act(x: Array, scale: Array, shift: Array, residual: Array | None, rel
     return channels_last(y.astype(x.dtype))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
 def affine_act_backward(
     g: Array,
     x: Array | None,

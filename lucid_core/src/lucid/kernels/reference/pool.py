@@ -78,9 +78,9 @@ def max_pool2d(
         ``row * W + column`` of the maximum, the first one of several; -1 where the
         window lies in the padding altogether.
     """
-    height, width = x.shape[2:]
+    n, c, height, width = x.shape
     out_h, out_w = output_size((height, width), kernel, stride, padding, dilation, ceil_mode)
-    best = np.full((*x.shape[:2], out_h, out_w), -np.inf, x.dtype)
+    best = np.full((n, c, out_h, out_w), -np.inf, x.dtype)
     index = np.full(best.shape, -1, np.int32)
     for ky in range(kernel[0]):
         for kx in range(kernel[1]):
@@ -90,7 +90,7 @@ def max_pool2d(
                 (rows >= 0) & (rows < height), (columns >= 0) & (columns < width)
             )
             flat = np.where(inside, np.add.outer(rows * width, columns), 0)
-            value = x.reshape(*x.shape[:2], -1)[:, :, flat]
+            value = x.reshape(n, c, height * width)[:, :, flat]
             # "not <=" is true of NaN, and once best is NaN nothing replaces it
             larger = ~(value <= best) & ~np.isnan(best)
             take = inside & (larger | (index < 0))
@@ -143,6 +143,7 @@ def window_counts(
     return np.multiply.outer(counts[0], counts[1])
 
 
+@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
 def avg_pool2d(
     x: Array,
     kernel: Pair,
@@ -178,6 +179,7 @@ def avg_pool2d(
     return channels_last((total / counts).astype(x.dtype))
 
 
+@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
 def avg_pool2d_backward(
     g: Array,
     input_shape: tuple[int, int, int, int],

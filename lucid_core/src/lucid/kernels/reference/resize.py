@@ -90,6 +90,7 @@ def resize_nearest_backward(g: Array, input_shape: Shape) -> Array:
     return channels_last(gx)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
 def resize_bilinear(x: Array, size: Pair, align_corners: bool) -> Array:
     """Resize to ``size``, each pixel a weighted mean of its four neighbours (no antialiasing).
 
@@ -113,6 +114,7 @@ def resize_bilinear(x: Array, size: Pair, align_corners: bool) -> Array:
     return channels_last(upper * (1 - wy) + lower * wy)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
 def resize_bilinear_backward(g: Array, input_shape: Shape, align_corners: bool) -> Array:
     """Gradient of the input of `resize_bilinear`.
 

@@ -42,8 +42,8 @@ def regions_of(
     Raises
     ------
     ValueError
-        If the shape is not (R, 5), an image index is not one of 0..N-1, or
-        ``output_size`` is less than 1.
+        If the shape is not (R, 5), an image index is not one of 0..N-1, the features
+        have no pixels, or ``output_size`` is less than 1.
     """
     if rois.ndim != 2 or rois.shape[1] != 5:
         raise ValueError(
@@ -52,6 +52,8 @@ def regions_of(
         )
     if min(output_size) < 1:
         raise ValueError(f"roi_align expects an output size of at least 1, got {output_size}")
+    if len(rois) and min(input_shape[2:]) < 1:
+        raise ValueError(f"roi_align cannot sample features of shape {tuple(input_shape)}")
     image = rois[:, 0]
     wrong = np.flatnonzero(~((image >= 0) & (image < input_shape[0])))
     if wrong.size:
@@ -105,6 +107,7 @@ def _corners(regions: Regions, r: int, output_size: Pair, size: Pair) -> Any:
             yield rows[:, None], columns, np.multiply.outer(row_weight, column_weight)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
 def roi_align(
     x: Array,
     rois: Array,
@@ -142,7 +145,8 @@ def roi_align(
     Raises
     ------
     ValueError
-        If ``rois`` has another shape or names an image that is not there.
+        If ``rois`` has another shape or names an image that is not there, or the
+        features have no pixels.
     """
     regions = regions_of(
         rois, x.shape, spatial_scale, output_size, sampling_ratio, aligned, x.dtype
@@ -162,6 +166,7 @@ def roi_align(
     return channels_last(y)
 
 
+@np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
 def roi_align_backward(
     g: Array,
     rois: Array,

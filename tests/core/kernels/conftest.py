@@ -1,0 +1,61 @@
+"""What the kernel tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@pytest.fixture(scope="session")
+def numerical_gradient() -> Callable[..., Array]:
+    """``(f, x, g)`` to the gradient of ``sum(f(x) * g)`` by central differences, in float64."""
+
+    def gradient(f: Callable[[Array], Array], x: Array, g: Array, step: float = 1e-6) -> Array:
+        result = np.empty(x.shape)
+        for place in np.ndindex(x.shape):
+            up, down = x.copy(), x.copy()
+            up[place] += step
+            down[place] -= step
+            result[place] = np.sum((f(up) - f(down)) * g) / (2 * step)
+        return result
+
+    return gradient
+
+
+def _strided(x: Array) -> Array:
+    return np.repeat(x, 2, axis=-1)[..., ::2]
+
+
+def _read_only(x: Array) -> Array:
+    y = x.copy()
+    y.flags.writeable = False
+    return y
+
+
+def _unaligned(x: Array) -> Array:
+    memory = np.empty(x.nbytes + 1, np.uint8)
+    y = memory[1:].view(x.dtype).reshape(x.shape)
+    y[...] = x
+    return y
+
+
+#: The same numbers as x, lying in memory in other ways.
+_LAYOUTS: dict[str, Callable[[Array], Array]] = {
+    "strided": _strided,
+    "reversed": lambda x: x[::-1].copy()[::-1],
+    "fortran": np.asfortranarray,
+    "read-only": _read_only,
+    "big-endian": lambda x: x.astype(x.dtype.newbyteorder(">")),
+    "unaligned": _unaligned,
+}
+
+
+@pytest.fixture(params=sorted(_LAYOUTS))
+def foreign(request: pytest.FixtureRequest) -> Callable[[Array], Array]:
+    """A function that lays an array out in memory as no kernel expects it."""
+    return _LAYOUTS[request.param]

@@ -1,0 +1,325 @@
+"""Batch normalisation: by hand, by differences, compiled against reference, far from zero."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lucid import kernels
+
+rng = np.random.default_rng(2)
+
+FORMS = ["reference", "compiled"]
+
+seeds = st.integers(0, 2**32 - 1)
+EPS = 1e-5
+
+
+def close(actual, expected, double, scale=1.0):
+    tolerance = 1e-12 if double else 2e-5
+    np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance * scale)
+
+
+@pytest.mark.parametrize("form", FORMS)
+class TestByHand:
+    def test_forward(self, form):
+        x = np.array([[[[1.0, 3]], [[0, 0]]], [[[5, 7]], [[2, 2]]]])  # channels: 1 3 5 7; 0 0 2 2
+        weight, bias = np.array([2.0, 1]), np.array([0.0, 10])
+        y, mean, variance, inverse_std = getattr(kernels.batch_norm, form)(
+            x, weight, bias, 0.0, None, False
+        )
+        np.testing.assert_allclose(mean, [4, 1])
+        np.testing.assert_allclose(variance, [5, 1])
+        np.testing.assert_allclose(inverse_std, [5**-0.5, 1])
+        np.testing.assert_allclose(y[:, 0].ravel(), np.array([-6, -2, 2, 6]) / 5**0.5)
+        np.testing.assert_allclose(y[:, 1].ravel(), [9, 9, 11, 11])
+
+    def test_residual_and_relu(self, form):
+        x = np.array([-1.0, 1]).reshape(2, 1, 1, 1)
+        residual = np.array([3.0, -0.5]).reshape(2, 1, 1, 1)
+        batch_norm = getattr(kernels.batch_norm, form)
+        for added, relu, expected in (
+            (None, False, [-1, 1]),
+            (None, True, [0, 1]),
+            (residual, False, [2, 0.5]),
+            (-residual, True, [0, 1.5]),
+        ):
+            y = batch_norm(x, None, None, 0.0, added, relu)[0]
+            np.testing.assert_allclose(y.ravel(), expected)
+
+    def test_affine(self, form):
+        x = np.array([1.0, 2, 3, 4]).reshape(1, 2, 1, 2)
+        scale, shift = np.array([2.0, -1]), np.array([-3.0, 3])
+        affine_act = getattr(kernels.affine_act, form)
+        y = affine_act(x, scale, shift, None, True)
+        np.testing.assert_allclose(y.ravel(), [0, 1, 0, 0])
+        y = affine_act(x, scale, shift, x, False)
+        np.testing.assert_allclose(y.ravel(), [0, 3, 3, 3])
+
+    def test_affine_gradients(self, form):
+        x = np.array([1.0, 2, 3, 4]).reshape(1, 2, 1, 2)
+        y = np.array([0.0, 1, 5, 0]).reshape(1, 2, 1, 2)
+        g = np.array([10.0, 20, 30, 40]).reshape(1, 2, 1, 2)
+        scale = np.array([2.0, -1])
+        backward = getattr(kernels.affine_act_backward, form)
+        gx, gscale, gshift, gresidual = backward(g, x, y, scale, True, True)
+        np.testing.assert_allclose(gresidual.ravel(), [0, 20, 30, 0])
+        np.testing.assert_allclose(gx.ravel(), [0, 40, -30, 0])
+        np.testing.assert_allclose(gscale, [40, 90])
+        np.testing.assert_allclose(gshift, [20, 30])
+        gx, gscale, gshift, gresidual = backward(g, None, None, scale, False, False)
+        np.testing.assert_allclose(gx.ravel(), [20, 40, -30, -40])
+        assert gscale is None
+        np.testing.assert_allclose(gshift, [30, 70])
+        assert gresidual is None
+
+    def test_nothing_to_normalise(self, form):
+        for shape in ((0, 3, 2, 2), (2, 3, 0, 4), (2, 0, 3, 3)):
+            x = np.zeros(shape, np.float32)
+            y, mean, variance, inverse_std = getattr(kernels.batch_norm, form)(
+                x, None, None, EPS, x, True
+            )
+            assert y.shape == shape
+            np.testing.assert_array_equal(mean, np.zeros(shape[1]))
+            np.testing.assert_array_equal(variance, np.zeros(shape[1]))
+            gradients = getattr(kernels.batch_norm_backward, form)(
+                y, x, y, None, mean, inverse_std, True, True
+            )
+            shapes = [gradient.shape for gradient in gradients]
+            assert shapes == [shape, (shape[1],), (shape[1],), shape]
+            gx, *_ = getattr(kernels.affine_act_backward, form)(x, x, x, mean, True, True)
+            assert gx.shape == shape
+
+    def test_nan_and_infinity_come_through(self, form):
+        x = rng.standard_normal((2, 3, 2, 2))
+        x[0, 1, 0, 0], x[1, 2, 0, 0] = np.nan, np.inf
+        y, mean, variance, _ = getattr(kernels.batch_norm, form)(x, None, None, EPS, None, True)
+        assert np.isfinite(y[:, 0]).all()
+        assert np.isnan(y[:, 1]).all()
+        assert not np.isfinite(mean[1:]).any()
+        assert not np.isfinite(variance[1:]).any()
+        ones = np.ones(3)
+        y = getattr(kernels.affine_act, form)(x, ones, ones, None, True)
+        assert np.isnan(y[0, 1, 0, 0])
+        assert y[1, 2, 0, 0] == np.inf
+        gx, *_ = getattr(kernels.affine_act_backward, form)(x, x, y, ones, True, False)
+        assert np.isnan(gx[0, 1, 0, 0])
+        assert np.isfinite(gx[:, 0]).all()
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("with_residual", [False, True])
+class TestByDifferences:
+    def test_batch_norm(self, form, relu, with_residual, numerical_gradient):
+        shape = (2, 3, 3, 2)
+        x, residual = rng.standard_normal(shape), rng.standard_normal(shape)
+        weight, bias = rng.standard_normal(3), rng.standard_normal(3)
+        g = rng.standard_normal(shape)
+
+        def forward(x=x, weight=weight, bias=bias, residual=residual):
+            added = residual if with_residual else None
+            return getattr(kernels.batch_norm, form)(x, weight, bias, EPS, added, relu)
+
+        y, mean, _, inverse_std = forward()
+        gx, gweight, gbias, gresidual = getattr(kernels.batch_norm_backward, form)(
+            g, x, y if relu else None, weight, mean, inverse_std, relu, with_residual
+        )
+        for gradient, name, value in (
+            (gx, "x", x), (gweight, "weight", weight), (gbias, "bias", bias),
+        ):  # fmt: skip
+            expected = numerical_gradient(lambda v, name=name: forward(**{name: v})[0], value, g)
+            np.testing.assert_allclose(gradient, expected, atol=2e-8)
+        if with_residual:
+            expected = numerical_gradient(lambda v: forward(residual=v)[0], residual, g)
+            np.testing.assert_allclose(gresidual, expected, atol=1e-8)
+        else:
+            assert gresidual is None
+
+    def test_affine_act(self, form, relu, with_residual, numerical_gradient):
+        shape = (2, 3, 3, 2)
+        x, residual = rng.standard_normal(shape), rng.standard_normal(shape)
+        scale, shift = rng.standard_normal(3), rng.standard_normal(3)
+        g = rng.standard_normal(shape)
+
+        def forward(x=x, scale=scale, shift=shift, residual=residual):
+            added = residual if with_residual else None
+            return getattr(kernels.affine_act, form)(x, scale, shift, added, relu)
+
+        gx, gscale, gshift, gresidual = getattr(kernels.affine_act_backward, form)(
+            g, x, forward() if relu else None, scale, relu, with_residual
+        )
+        for gradient, name, value in (
+            (gx, "x", x), (gscale, "scale", scale), (gshift, "shift", shift),
+        ):  # fmt: skip
+            expected = numerical_gradient(lambda v, name=name: forward(**{name: v}), value, g)
+            np.testing.assert_allclose(gradient, expected, atol=1e-8)
+        if with_residual:
+            expected = numerical_gradient(lambda v: forward(residual=v), residual, g)
+            np.testing.assert_allclose(gresidual, expected, atol=1e-8)
+        else:
+            assert gresidual is None
+
+
+shapes = st.tuples(
+    st.integers(1, 4), st.sampled_from([1, 3, 16, 37]), st.integers(1, 9), st.integers(1, 9)
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=seeds,
+    shape=shapes,
+    affine=st.sampled_from([(True, True), (True, False), (False, True), (False, False)]),
+    with_residual=st.booleans(),
+    relu=st.booleans(),
+    double=st.booleans(),
+)
+def test_compiled_batch_norm_is_the_reference(seed, shape, affine, with_residual, relu, double):
+    rng = np.random.default_rng(seed)
+    dtype = np.float64 if double else np.float32
+    x, residual, g = (rng.standard_normal(shape).astype(dtype) for _ in range(3))
+    weight, bias = (
+        rng.standard_normal(shape[1]).astype(dtype) if wanted else None for wanted in affine
+    )
+    options = (x, weight, bias, 1e-2, residual if with_residual else None, relu)
+    results = kernels.batch_norm.compiled(*options)
+    expected = kernels.batch_norm.reference(*options)
+    for actual, wanted in zip(results, expected, strict=True):
+        close(actual, wanted, double)
+        assert actual.dtype == dtype
+    assert kernels.is_channels_last(results[0])
+
+    y, mean, _, inverse_std = expected
+    options = (g, x, y if relu else None, weight, mean, inverse_std, relu, with_residual)
+    results = kernels.batch_norm_backward.compiled(*options)
+    expected = kernels.batch_norm_backward.reference(*options)
+    scale = float(np.sqrt(x.size))
+    for actual, wanted in zip(results, expected, strict=True):
+        if wanted is None:
+            assert actual is None
+        else:
+            close(actual, wanted, double, scale)
+            assert actual.dtype == dtype
+    assert kernels.is_channels_last(results[0])
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    seed=seeds,
+    shape=shapes,
+    with_residual=st.booleans(),
+    relu=st.booleans(),
+    with_scale=st.booleans(),
+    double=st.booleans(),
+)
+def test_compiled_affine_is_the_reference(seed, shape, with_residual, relu, with_scale, double):
+    rng = np.random.default_rng(seed)
+    dtype = np.float64 if double else np.float32
+    x, residual, g = (rng.standard_normal(shape).astype(dtype) for _ in range(3))
+    scale, shift = (rng.standard_normal(shape[1]).astype(dtype) for _ in range(2))
+    options = (x, scale, shift, residual if with_residual else None, relu)
+    y = kernels.affine_act.compiled(*options)
+    expected = kernels.affine_act.reference(*options)
+    close(y, expected, double)
+    assert y.dtype == dtype
+    assert kernels.is_channels_last(y)
+
+    options = (
+        g, x if with_scale else None, expected if relu else None, scale, relu, with_residual,
+    )  # fmt: skip
+    results = kernels.affine_act_backward.compiled(*options)
+    for actual, wanted in zip(
+        results, kernels.affine_act_backward.reference(*options), strict=True
+    ):
+        if wanted is None:
+            assert actual is None
+        else:
+            close(actual, wanted, double, float(np.sqrt(x.size)))
+            assert actual.dtype == dtype
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_statistics_far_from_zero(form):
+    """A spread of 1 about 10,000, and one first value far from all the others."""
+    x = rng.standard_normal((8, 2, 16, 16)) + 1e4
+    x[0, 1, 0, 0] = -1e6
+    y, mean, variance, _ = getattr(kernels.batch_norm, form)(x, None, None, EPS, None, False)
+    exact_mean, exact_variance = x.mean((0, 2, 3)), x.var((0, 2, 3))
+    np.testing.assert_allclose(mean, exact_mean, rtol=1e-12)
+    np.testing.assert_allclose(variance, exact_variance, rtol=1e-10)
+
+    x = x.astype(np.float32)
+    exact_mean, exact_variance = x.mean((0, 2, 3), np.float64), x.var((0, 2, 3), np.float64)
+    exact = (x - exact_mean[:, None, None]) / np.sqrt(exact_variance + EPS)[:, None, None]
+    y, mean, variance, _ = getattr(kernels.batch_norm, form)(x, None, None, EPS, None, False)
+    np.testing.assert_allclose(mean, exact_mean, rtol=1e-7)
+    np.testing.assert_allclose(variance, exact_variance, rtol=1e-6)
+    np.testing.assert_allclose(y, exact, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_constant_channel_is_zero(form):
+    """Not what rounding makes of ``1e4 * scale - 1e4 * scale``, with a scale of 1 / sqrt(eps)."""
+    x = np.full((4, 1, 5, 5), 1e4 / 3, np.float32)
+    y, *_ = getattr(kernels.batch_norm, form)(x, None, None, EPS, None, False)
+    np.testing.assert_array_equal(y, 0)
+
+
+def test_same_bits_for_any_number_of_threads():
+    shape = (4, 64, 48, 48)  # several ranges
+    x, g, residual = (rng.standard_normal(shape).astype(np.float32) for _ in range(3))
+    weight, bias = np.ones(64, np.float32), np.zeros(64, np.float32)
+
+    def run():
+        y, mean, variance, inverse_std = kernels.batch_norm.compiled(
+            x, weight, bias, EPS, residual, True
+        )
+        gradients = kernels.batch_norm_backward.compiled(
+            g, x, y, weight, mean, inverse_std, True, True
+        )
+        others = kernels.affine_act_backward.compiled(g, x, y, weight, True, True)
+        return [y, mean, variance, inverse_std, *gradients, *others]
+
+    threads = kernels.get_num_threads()
+    try:
+        kernels.set_num_threads(1)
+        alone = run()
+        for count in (2, 3, 7):
+            kernels.set_num_threads(count)
+            for mine, other in zip(alone, run(), strict=True):
+                np.testing.assert_array_equal(mine, other)
+    finally:
+        kernels.set_num_threads(threads)
+
+
+def test_foreign_layouts(foreign):
+    shape = (2, 3, 4, 5)
+    x, g, residual = (rng.standard_normal(shape).astype(np.float32) for _ in range(3))
+    weight, bias = (rng.standard_normal(3).astype(np.float32) for _ in range(2))
+    expected = kernels.batch_norm.compiled(x, weight, bias, EPS, residual, True)
+    results = kernels.batch_norm.compiled(
+        foreign(x), foreign(weight), foreign(bias), EPS, foreign(residual), True
+    )
+    for actual, wanted in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(actual, wanted)
+        assert actual.dtype == np.float32
+    y, mean, _, inverse_std = expected
+    arrays = (g, x, y, weight, mean, inverse_std)
+    expected = kernels.batch_norm_backward.compiled(*arrays, True, True)
+    results = kernels.batch_norm_backward.compiled(*map(foreign, arrays), True, True)
+    for actual, wanted in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(actual, wanted)
+    arrays = (g, x, y, weight)
+    expected = kernels.affine_act_backward.compiled(*arrays, True, True)
+    results = kernels.affine_act_backward.compiled(*map(foreign, arrays), True, True)
+    for actual, wanted in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(actual, wanted)
+
+
+def test_other_types_are_refused():
+    x = np.zeros((1, 1, 2, 2), np.int32)
+    with pytest.raises(TypeError, match="float32 or float64, got int32"):
+        kernels.batch_norm.compiled(x, None, None, EPS, None, False)

@@ -1,0 +1,304 @@
+"""The pool: ranges that cover everything once, errors, nesting, many callers, forks."""
+
+from __future__ import annotations
+
+import gc
+import os
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from threadpoolctl import threadpool_info
+
+from lucid.kernels import (
+    get_num_threads,
+    max_pool2d,
+    parallel_for,
+    set_num_threads,
+    single_threaded_blas,
+)
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before():
+    before = get_num_threads()
+    yield
+    set_num_threads(before)
+
+
+@pytest.fixture
+def four_threads():
+    set_num_threads(4)
+
+
+def square(start, stop, source, target):
+    target[start:stop] = source[start:stop] ** 2
+
+
+def run_python(code, **environment):
+    """What a fresh interpreter prints."""
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+@given(count=st.integers(0, 200), threads=st.integers(1, 9), grain=st.integers(1, 60))
+def test_every_item_once(count, threads, grain):
+    set_num_threads(threads)
+    seen = []  # appending is atomic
+    parallel_for(lambda start, stop: seen.append((start, stop)), count, grain=grain)
+    covered = sorted(seen)
+    assert [i for start, stop in covered for i in range(start, stop)] == list(range(count))
+    assert all(start < stop for start, stop in covered)
+
+
+def test_grain_keeps_small_work_together(four_threads):
+    seen = []
+    parallel_for(lambda start, stop: seen.append((start, stop)), 10, grain=10)
+    assert seen == [(0, 10)]
+    seen.clear()
+    parallel_for(lambda start, stop: seen.append((start, stop)), 100, grain=50)
+    assert sorted(seen) == [(0, 50), (50, 100)]
+
+
+def test_threads_run_side_by_side():
+    set_num_threads(2)
+    both = threading.Barrier(2, timeout=30)  # passes only if two threads are inside at once
+    parallel_for(lambda start, stop: both.wait(), 2)
+
+
+def test_one_thread_is_the_calling_one():
+    set_num_threads(1)
+    callers = set()
+    parallel_for(lambda start, stop: callers.add(threading.get_ident()), 100)
+    assert callers == {threading.get_ident()}
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_same_result_for_any_number(threads):
+    set_num_threads(threads)
+    source = np.arange(10_001.0)
+    target = np.empty_like(source)
+    parallel_for(square, len(source), source, target)
+    np.testing.assert_array_equal(target, source**2)
+
+
+def test_nested_calls_run_where_they_are(four_threads):
+    target = np.zeros((20, 30), np.int64)
+
+    def inner(start, stop, row, me):
+        assert threading.get_ident() == me
+        row[start:stop] += 1
+
+    def outer(start, stop):
+        for i in range(start, stop):
+            parallel_for(inner, 30, target[i], threading.get_ident())
+
+    parallel_for(outer, 20)
+    np.testing.assert_array_equal(target, 1)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("threads", [1, 4])
+def test_errors_reach_the_caller(error, threads):
+    set_num_threads(threads)
+
+    def fail(start, stop):
+        if start <= 57 < stop:
+            raise error("item 57")
+
+    with pytest.raises(error, match="item 57"):
+        parallel_for(fail, 100)
+    target = np.empty(100)  # and the pool still works
+    parallel_for(square, 100, np.arange(100.0), target)
+    np.testing.assert_array_equal(target, np.arange(100.0) ** 2)
+
+
+def test_an_error_in_every_range_is_raised_once(four_threads):
+    def fail(start, stop):
+        raise ValueError(f"range {start}")
+
+    with pytest.raises(ValueError, match="range"):
+        parallel_for(fail, 100)
+
+
+def test_an_error_leaves_no_range_running(four_threads):
+    """When the error arrives, nobody writes to the caller's arrays any more."""
+    running = []
+
+    def work(start, stop):
+        running.append(1)
+        if start == 0:
+            running.pop()
+            raise ValueError("first")
+        time.sleep(0.005)
+        running.pop()
+
+    with pytest.raises(ValueError, match="first"):
+        parallel_for(work, 16)
+    assert running == []
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_many_callers_at_once(threads):
+    set_num_threads(threads)
+    together = threading.Barrier(6, timeout=30)
+
+    def caller(seed):
+        source = np.random.default_rng(seed).standard_normal(5000)
+        together.wait()
+        for _ in range(20):
+            target = np.empty_like(source)
+            parallel_for(square, len(source), source, target)
+            np.testing.assert_array_equal(target, source**2)
+
+    with ThreadPoolExecutor(6) as callers:
+        list(callers.map(caller, range(6)))
+
+
+def test_a_kernel_from_many_threads_at_once():
+    """The first call may have to compile: everybody gets the right result all the same."""
+    x = np.random.default_rng(0).standard_normal((2, 16, 40, 40)).astype(np.float32)
+    options = ((3, 3), (2, 2), (1, 1), (1, 1), False)
+    together = threading.Barrier(4, timeout=30)
+
+    def caller(_):
+        together.wait()
+        return max_pool2d.compiled(x, *options)
+
+    expected = max_pool2d.reference(x, *options)
+    with ThreadPoolExecutor(4) as callers:
+        for result in callers.map(caller, range(4)):
+            for mine, wanted in zip(result, expected, strict=True):
+                np.testing.assert_array_equal(mine, wanted)
+
+
+def test_arrays_of_a_finished_job_are_let_go(four_threads):
+    class Held(np.ndarray):
+        pass
+
+    array = np.zeros(1000).view(Held)
+    gone = weakref.ref(array)
+    parallel_for(square, 1000, array, array)
+    del array
+    deadline = time.monotonic() + 10
+    while gone() is not None and time.monotonic() < deadline:
+        gc.collect()
+        time.sleep(0.01)
+    assert gone() is None
+
+
+@pytest.mark.parametrize("count", [0, -3])
+def test_fewer_than_one_thread_is_refused(count):
+    before = get_num_threads()
+    with pytest.raises(ValueError, match=f"at least 1, got {count}"):
+        set_num_threads(count)
+    assert get_num_threads() == before
+
+
+@pytest.mark.parametrize(("asked", "threads"), [("3", 3), ("5,2", 5)])
+def test_default_is_what_openmp_is_told(asked, threads):
+    code = "from lucid import kernels; print(kernels.get_num_threads())"
+    assert run_python(code, OMP_NUM_THREADS=asked) == str(threads)
+
+
+def test_default_otherwise_is_the_processors_of_this_process():
+    code = (
+        "import os; from lucid import kernels\n"
+        "mine = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity')"
+        " else os.cpu_count()\n"
+        "print(kernels.get_num_threads() == mine)"
+    )
+    for asked in ("", "0", "many"):
+        assert run_python(code, OMP_NUM_THREADS=asked) == "True"
+
+
+def test_a_forked_child_has_a_pool_of_its_own():
+    """Even from a fork in the middle of another thread's job, and from the child of a child."""
+    code = """
+import os, sys, threading, warnings
+import numpy as np
+from lucid.kernels import get_num_threads, parallel_for, set_num_threads
+
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: it is the point
+set_num_threads(3)
+source = np.arange(1000.0)
+
+def square(start, stop, target):
+    target[start:stop] = source[start:stop] ** 2
+
+def right():
+    target = np.empty(1000)
+    parallel_for(square, 1000, target)
+    return get_num_threads() == 3 and (target == source**2).all()
+
+def busy():
+    while not finished.is_set():
+        right()
+
+def forked(depth):
+    child = os.fork()
+    if child == 0:
+        ok = right() and (depth == 0 or forked(depth - 1))
+        os._exit(0 if ok else 1)
+    return os.waitpid(child, 0)[1] == 0
+
+finished = threading.Event()
+other = threading.Thread(target=busy)
+other.start()
+ok = right() and all(forked(1) for _ in range(10)) and right()
+finished.set()
+other.join()
+print(ok)
+"""
+    if hasattr(os, "fork"):  # elsewhere there is nothing to survive
+        assert run_python(code) == "True"
+
+
+class TestSingleThreadedBlas:
+    @staticmethod
+    def blas_threads():
+        return {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"}
+
+    def test_inside_and_after(self):
+        before = self.blas_threads()
+        with single_threaded_blas():
+            assert self.blas_threads() <= {1}
+            with single_threaded_blas():
+                assert self.blas_threads() <= {1}
+            assert self.blas_threads() <= {1}
+        assert self.blas_threads() == before
+
+    def test_restored_after_an_error(self):
+        before = self.blas_threads()
+        with pytest.raises(RuntimeError), single_threaded_blas():
+            raise RuntimeError
+        assert self.blas_threads() == before
+
+    def test_from_threads_at_once(self):
+        before = self.blas_threads()
+        together = threading.Barrier(4, timeout=30)
+
+        def caller(_):
+            together.wait()
+            for _ in range(50):
+                with single_threaded_blas():
+                    pass
+
+        with ThreadPoolExecutor(4) as callers:
+            list(callers.map(caller, range(4)))
+        assert self.blas_threads() == before
