@@ -1,0 +1,106 @@
+"""Activations, softmax and dropout: values by hand, derivatives against differences."""
+
+import math
+
+import numpy as np
+import pytest
+
+from lucid import Tensor
+from lucid.nn import functional as F
+from lucid.ops.activation import dropout
+from lucid.testing import gradcheck
+
+rng = np.random.default_rng(3)
+
+
+def t(*shape, scale=1.0):
+    return Tensor(rng.standard_normal(shape) * scale, requires_grad=True)
+
+
+def test_relu_keeps_dtype_memory_order_and_nan():
+    x = np.array([[-1.0, 2.0], [np.nan, -0.5]], np.float32)
+    y = F.relu(x).numpy()
+    np.testing.assert_array_equal(y, [[0, 2], [np.nan, 0]])
+    assert y.dtype == np.float32
+    images = np.zeros((2, 4, 4, 3), np.float32).transpose(0, 3, 1, 2)
+    assert F.relu(images).numpy().strides == images.strides
+
+
+def test_relu_has_derivative_0_at_0():
+    x = Tensor(np.array([-1.0, 0.0, 1.0]), requires_grad=True)
+    F.relu(x).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [0, 0, 1])
+
+
+def test_leaky_relu():
+    np.testing.assert_allclose(F.leaky_relu(np.array([-2.0, 3.0]), 0.1).numpy(), [-0.2, 3.0])
+
+
+def test_gelu_is_x_times_the_normal_distribution_function():
+    x = np.array([-1.5, 0.0, 0.3, 2.0])
+    phi = np.array([0.5 * (1 + math.erf(v / math.sqrt(2))) for v in x])
+    np.testing.assert_allclose(F.gelu(x).numpy(), x * phi, rtol=1e-12)
+    np.testing.assert_allclose(F.gelu(x, "tanh").numpy(), x * phi, atol=1e-3)
+    with pytest.raises(ValueError, match="'none' or 'tanh', got 'erf'"):
+        F.gelu(x, "erf")
+
+
+def test_silu_far_from_zero_does_not_overflow():
+    y = F.silu(np.array([-1000.0, -1.0, 0.0, 1000.0])).numpy()
+    np.testing.assert_allclose(y, [0, -1 / (1 + math.e), 0, 1000], atol=1e-12)
+
+
+def test_softmax_by_hand_and_with_large_logits():
+    y = F.softmax(np.array([[0.0, math.log(3)], [1000.0, 1000.0]])).numpy()
+    np.testing.assert_allclose(y, [[0.25, 0.75], [0.5, 0.5]])
+    np.testing.assert_allclose(F.softmax(np.zeros((2, 5)), axis=0).numpy(), np.full((2, 5), 0.5))
+
+
+def test_log_softmax_stays_finite_where_softmax_underflows():
+    y = F.log_softmax(np.array([0.0, -2000.0], np.float32)).numpy()
+    np.testing.assert_array_equal(y, np.array([0, -2000], np.float32))
+
+
+@pytest.mark.parametrize("function", [F.softmax, F.log_softmax])
+def test_softmax_of_nothing(function):
+    assert function(np.zeros((0, 4), np.float32)).shape == (0, 4)
+    with pytest.raises(np.exceptions.AxisError):
+        function(np.zeros(3), axis=1)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        F.relu,
+        F.leaky_relu,
+        F.gelu,
+        lambda x: F.gelu(x, "tanh"),
+        F.silu,
+        F.sigmoid,
+        lambda x: F.softmax(x, 1),
+        lambda x: F.log_softmax(x, 0),
+    ],
+    ids=["relu", "leaky_relu", "gelu", "gelu tanh", "silu", "sigmoid", "softmax", "log_softmax"],
+)
+def test_derivatives(function):
+    gradcheck(function, [t(3, 4, scale=2)])
+
+
+def test_dropout_zeroes_its_share_and_scales_the_rest():
+    x = np.ones((200, 100), np.float32)
+    y = dropout(x, 0.25, np.random.default_rng(0)).numpy()
+    assert y.dtype == np.float32
+    np.testing.assert_allclose(np.unique(y), [0, 1 / 0.75])
+    assert abs((y == 0).mean() - 0.25) < 0.01
+
+
+def test_dropout_derivative_follows_the_mask():
+    gradcheck(lambda x: dropout(x, 0.4, np.random.default_rng(5)), [t(4, 3)])
+
+
+def test_dropout_of_everything_is_zero_and_not_nan():
+    np.testing.assert_array_equal(
+        dropout(np.ones(5), 1.0, np.random.default_rng(0)).numpy(), np.zeros(5)
+    )
+    with pytest.raises(ValueError, match=r"from 0 to 1, got 1\.5"):
+        dropout(np.ones(5), 1.5, np.random.default_rng(0))

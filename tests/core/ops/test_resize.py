@@ -1,0 +1,66 @@
+"""Resizing: values by hand, derivatives against differences."""
+
+import numpy as np
+import pytest
+
+from lucid import Tensor
+from lucid.nn import functional as F
+from lucid.testing import gradcheck
+
+ROW = np.array([[[[0.0, 4.0]]]], np.float32)
+
+
+def test_nearest_by_hand():
+    np.testing.assert_array_equal(F.interpolate(ROW, (1, 5)).numpy()[0, 0], [[0, 0, 0, 4, 4]])
+    np.testing.assert_array_equal(
+        F.interpolate(ROW, scale_factor=2).numpy()[0, 0], [[0, 0, 4, 4]] * 2
+    )
+    wide = np.arange(6.0).reshape(1, 1, 1, 6)
+    np.testing.assert_array_equal(F.interpolate(wide, (1, 4)).numpy()[0, 0], [[0, 1, 3, 4]])
+
+
+def test_bilinear_by_hand():
+    # Pixel centres of four columns over two lie at -0.25, 0.25, 0.75, 1.25.
+    np.testing.assert_allclose(
+        F.interpolate(ROW, (1, 4), mode="bilinear").numpy()[0, 0], [[0, 1, 3, 4]]
+    )
+    np.testing.assert_allclose(
+        F.interpolate(ROW, (1, 5), mode="bilinear", align_corners=True).numpy()[0, 0],
+        [[0, 1, 2, 3, 4]],
+    )
+
+
+def test_a_factor_for_each_side():
+    assert F.interpolate(np.zeros((2, 3, 4, 5)), scale_factor=(0.5, 1.5)).shape == (2, 3, 2, 7)
+
+
+@pytest.mark.parametrize(
+    "resize",
+    [
+        lambda x: F.interpolate(x, (5, 4)),
+        lambda x: F.interpolate(x, (2, 7), mode="bilinear"),
+        lambda x: F.interpolate(x, (6, 2), mode="bilinear", align_corners=True),
+    ],
+    ids=["nearest", "bilinear", "bilinear align_corners"],
+)
+def test_derivatives(resize):
+    x = np.random.default_rng(6).standard_normal((2, 3, 3, 4))
+    gradcheck(resize, [Tensor(x, requires_grad=True)])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "either size or scale_factor, got size=None"),
+        ({"size": 2, "scale_factor": 2}, "either size or scale_factor, got size=2"),
+        ({"size": (2, 0)}, "size must be at least 1"),
+        ({"scale_factor": 0.1}, r"input of shape \(1, 1, 1, 2\) to \(0, 0\)"),
+        ({"scale_factor": (2, -1)}, r"positive numbers, got \(2, -1\)"),
+        ({"scale_factor": (1, 2, 3)}, r"one or two positive numbers, got \(1, 2, 3\)"),
+        ({"size": 2, "mode": "cubic"}, "mode must be 'nearest' or 'bilinear', got 'cubic'"),
+        ({"size": 2, "align_corners": False}, "align_corners applies to mode='bilinear'"),
+    ],
+)
+def test_what_does_not_fit_is_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        F.interpolate(ROW, **options)
