@@ -245,11 +245,13 @@ def group_norm(
         )
     # Channels go last, where the engine has them in memory anyhow.
     shape = np.moveaxis(a, 1, -1).shape
+    vector = (num_groups, shape[-1] // num_groups)
+    grouped = (shape[0], math.prod(shape[1:-1]), *vector)
     layout = _Layout(
-        lambda v: np.moveaxis(v, 1, -1).reshape(shape[0], -1, num_groups, shape[-1] // num_groups),
+        lambda v: np.moveaxis(v, 1, -1).reshape(grouped),
         lambda v: np.moveaxis(v.reshape(shape), -1, 1),
         axes=(1, 3),
-        vector=(num_groups, shape[-1] // num_groups),
+        vector=vector,
     )
     for name, v in (("weight", weight), ("bias", bias)):
         _check_vector("group_norm", name, v, (a.shape[1],))
