@@ -1,7 +1,7 @@
 """Walking through big arrays in pieces that stay in the processor's cache.
 
 An update such as ``p -= lr * m / (sqrt(v) + eps)`` is several NumPy calls, each
-of which would stream whole arrays through memory.  Over blocks of a few tens of
+of which would stream whole arrays through memory.  Over blocks of some tens of
 thousands of values only the first call does; the scratch that the others need
 is one block long.
 """
@@ -16,8 +16,8 @@ from lucid.autograd.variable import Array
 
 __all__ = ["blocks"]
 
-#: Values in a block: with four arrays in float32, half a megabyte.
-BLOCK = 32768
+#: Values in a block: five arrays of them in float32 take little over a megabyte.
+BLOCK = 65536
 
 
 def blocks(parameter: Array, *others: Array) -> Iterator[tuple[Array, ...]]:
