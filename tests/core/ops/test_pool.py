@@ -43,26 +43,19 @@ def test_adaptive_avg_pool_by_hand():
     np.testing.assert_allclose(
         F.adaptive_avg_pool2d(GRID, 2).numpy()[0, 0], [[2.5, 4.5], [10.5, 12.5]]
     )
-    # Five columns of three over a row of four overlap: 0..1, 0..1? rows floor(i*4/3)..ceil.
+    # Three windows over four columns overlap: 0 to 1, 1 to 2, 2 to 3.
     np.testing.assert_allclose(
         F.adaptive_avg_pool2d(GRID[:, :, :1], (1, 3)).numpy()[0, 0, 0], [0.5, 1.5, 2.5]
     )
     assert F.adaptive_avg_pool2d(GRID, (None, 2)).shape == (1, 1, 4, 2)
 
 
-@pytest.mark.parametrize(
-    "pool",
-    [
-        lambda x: F.max_pool2d(x, 2),
-        lambda x: F.avg_pool2d(x, 2),
-        lambda x: F.adaptive_avg_pool2d(x, 2),
-    ],
-)
+@pytest.mark.parametrize("pool", [F.max_pool2d, F.avg_pool2d, F.adaptive_avg_pool2d])
 def test_results_are_channels_last_in_memory_and_keep_their_dtype(pool):
-    y = pool(rng.standard_normal((2, 3, 4, 4)).astype(np.float32)).numpy()
+    y = pool(rng.standard_normal((2, 3, 4, 4)).astype(np.float32), 2).numpy()
     assert y.transpose(0, 2, 3, 1).flags.c_contiguous
     assert y.dtype == np.float32
-    assert pool(np.zeros((0, 3, 4, 4), np.float32)).shape == (0, 3, 2, 2)
+    assert pool(np.zeros((0, 3, 4, 4), np.float32), 2).shape == (0, 3, 2, 2)
 
 
 @pytest.mark.parametrize(

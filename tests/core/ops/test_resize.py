@@ -12,9 +12,8 @@ ROW = np.array([[[[0.0, 4.0]]]], np.float32)
 
 def test_nearest_by_hand():
     np.testing.assert_array_equal(F.interpolate(ROW, (1, 5)).numpy()[0, 0], [[0, 0, 0, 4, 4]])
-    np.testing.assert_array_equal(
-        F.interpolate(ROW, scale_factor=2).numpy()[0, 0], [[0, 0, 4, 4]] * 2
-    )
+    doubled = F.interpolate(ROW, scale_factor=2).numpy()[0, 0]
+    np.testing.assert_array_equal(doubled, [[0, 0, 4, 4], [0, 0, 4, 4]])
     wide = np.arange(6.0).reshape(1, 1, 1, 6)
     np.testing.assert_array_equal(F.interpolate(wide, (1, 4)).numpy()[0, 0], [[0, 1, 3, 4]])
 
