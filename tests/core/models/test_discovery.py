@@ -84,6 +84,10 @@ FAULTS = {
         REGISTER_BAD.format(arguments="'net', 'a.b:c'"),
         "missing 4 required keyword-only arguments",
     ),
+    "raises_what_cannot_be_shown": (
+        "class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute",
+        "Mute",
+    ),
     "lists_models": ("import lucid\nlucid.models.list_models()", "while plugins are being"),
     "imports_a_model": ("from lucid.models import good_net", "while plugins are being"),
 }

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from lucid.models import PluginInfo
-from lucid.models.suggestions import how_to_get_models, provider_of_command, unknown_model
+from lucid.models.suggestions import how_to_get_models, missing_command, unknown_model
 
 
 def test_a_known_plugin_is_offered() -> None:
@@ -34,6 +34,9 @@ def test_an_empty_zoo_says_how_to_fill_it() -> None:
 
 
 def test_commands_are_known_by_their_plugin() -> None:
-    assert provider_of_command("detect") == "lucid-models-detection"
-    assert provider_of_command("classify") == "lucid-models-classification"
-    assert provider_of_command("models") is None
+    assert missing_command("detect", [], []) == (
+        "lucid-models-detection adds it: python -m pip install lucid-models-detection"
+    )
+    assert "disabled by LUCID" in str(missing_command("detect", [], ["lucid_models_detection"]))
+    assert missing_command("detect", ["lucid-models-detection"], []) is None
+    assert missing_command("surely-not", [], []) is None

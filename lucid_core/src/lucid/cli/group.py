@@ -128,11 +128,14 @@ class LucidGroup(click.Group):
         if picks := self.from_plugins().ambiguous.get(name):
             return f"several plugins add the command {name!r}; run {' or '.join(picks)}"
         message = f"there is no command {name!r}"
-        provider = suggestions.provider_of_command(name)
-        if provider is not None:
-            if provider not in {plugin.distribution for plugin in zoo.list_plugins()}:
-                message += f"; {provider} adds it: {suggestions.pip_install(provider)}"
-            return message
+        discovery = zoo.registry.snapshot().discovery
+        advice = suggestions.missing_command(
+            name,
+            installed=[plugin.candidate.distribution for plugin in discovery.plugins],
+            disabled=[candidate.distribution for candidate in discovery.disabled],
+        )
+        if advice is not None:
+            return f"{message}; {advice}"
         close = difflib.get_close_matches(name, self.list_commands(ctx), n=2)
         return f"{message}; did you mean {' or '.join(map(repr, close))}?" if close else message
 

@@ -18,7 +18,6 @@ from lucid.errors import PluginError
 from lucid.models.metadata import (
     Candidate,
     check_core_requirement,
-    core_version,
     find_candidates,
 )
 from lucid.models.spec import (
@@ -101,8 +100,11 @@ def _disabled_distributions() -> set[str]:
 
 def describe_error(error: BaseException) -> str:
     """An exception on one line: its type and what it says."""
-    text = " ".join(str(error).split())
     kind = type(error).__name__
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # a plugin's exception may not even be able to speak
+        return kind
     if isinstance(error, PluginError) and text:
         return text
     return f"{kind}: {text}" if text else kind
@@ -132,7 +134,8 @@ def discover(
         If a plugin fails and ``LUCID_STRICT_PLUGINS`` is set.
     """
     unwanted = _disabled_distributions()
-    installed = core_version()
+    from lucid import __version__ as installed
+
     plugins, disabled = [], []
     for candidate in find_candidates():
         if canonical_distribution(candidate.distribution) in unwanted:
@@ -149,12 +152,13 @@ def discover(
 
 def _load(
     candidate: Candidate,
-    installed: str | None,
+    installed: str,
     reserved: frozenset[str],
     check: Callable[[Plugin], None],
 ) -> Plugin:
     """Load one plugin; whatever goes wrong, short of Ctrl-C, ends up in its ``error``."""
-    known_modules = set(sys.modules)
+    module = candidate.module.partition(":")[0].strip()
+    was_imported = module in sys.modules
     registrar = _Registrar(candidate, reserved)
     try:
         if candidate.error is not None:
@@ -170,8 +174,7 @@ def _load(
     except BaseException as error:
         # SystemExit too: a plugin has no say in whether the program goes on.  Its
         # module is forgotten, so that a repaired one is read after refresh().
-        module = candidate.module.partition(":")[0].strip()
-        if module not in known_modules:
+        if not was_imported:
             sys.modules.pop(module, None)
         return Plugin(candidate, error=error)
     finally:

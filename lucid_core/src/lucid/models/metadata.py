@@ -9,7 +9,6 @@ declares none.
 
 from __future__ import annotations
 
-import contextlib
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from lucid.errors import PluginError
 from lucid.models.spec import canonical_distribution
 
-__all__ = ["GROUP", "Candidate", "check_core_requirement", "core_version", "find_candidates"]
+__all__ = ["GROUP", "Candidate", "check_core_requirement", "find_candidates"]
 
 #: The entry point group in which plugins announce themselves.
 GROUP = "lucid.models"
@@ -77,34 +76,23 @@ def find_candidates() -> list[Candidate]:
             declaring.setdefault(canonical_distribution(name), distribution)
     candidates = []
     for name, distribution in declaring.items():
-        # The first one with metadata on the path, which may not be the one seen; if it
-        # has no name to be found by, what was seen has to do.
-        with contextlib.suppress(Exception):
-            distribution = importlib_metadata.distribution(name)
+        # The first one on the path, which may not be the one seen; what an interrupted
+        # uninstallation left of another does not count.
+        same = importlib_metadata.distributions(name=name)
+        distribution = next((found for found in same if _headers(found)[0]), distribution)
         candidates.extend(_candidates_of(distribution))
     return sorted(candidates, key=lambda c: (canonical_distribution(c.distribution), c.name))
 
 
-def core_version() -> str | None:
-    """Return the version of the installed core, None in a bare source tree."""
-    import importlib_metadata
-
-    try:
-        core = importlib_metadata.distribution(_CORE)
-    except importlib_metadata.PackageNotFoundError:
-        return None
-    return _headers(core)[1] or None
-
-
-def check_core_requirement(candidate: Candidate, installed: str | None) -> None:
+def check_core_requirement(candidate: Candidate, installed: str) -> None:
     """Raise PluginError if the plugin needs another core than the installed one.
 
     Parameters
     ----------
     candidate : Candidate
         The plugin, not imported yet.
-    installed : str or None
-        The version of the core; None skips the check.
+    installed : str
+        The version of the core.
 
     Raises
     ------
@@ -112,8 +100,6 @@ def check_core_requirement(candidate: Candidate, installed: str | None) -> None:
         With the pip command that helps: for a newer core if the plugin wants one,
         else for a newer plugin.
     """
-    if installed is None:
-        return
     for requirement in candidate.requirements:
         named = _NAME.match(requirement)
         if named is None or canonical_distribution(named[1]) != _CORE:
@@ -194,7 +180,8 @@ def _candidates_of(distribution: Any) -> list[Candidate]:
     return [
         Candidate(
             name=entry_point.name,
-            module=entry_point.value.strip(),
+            # "module [extra]" is an old spelling that says nothing about the module.
+            module=entry_point.value.partition("[")[0].strip(),
             distribution=name or _folder_name(distribution),
             version=version or "(unknown version)",
             requirements=requirements,

@@ -12,8 +12,8 @@ __all__ = [
     "KNOWN_PLUGINS",
     "KnownPlugin",
     "how_to_get_models",
+    "missing_command",
     "pip_install",
-    "provider_of_command",
     "unknown_model",
 ]
 
@@ -62,12 +62,31 @@ def how_to_get_models() -> str:
     return f"no models are installed; get some with: {command}"
 
 
-def provider_of_command(command: str) -> str | None:
-    """The known distribution that adds a command to the command line."""
+def missing_command(command: str, installed: Sequence[str], disabled: Sequence[str]) -> str | None:
+    """How to get a command that a known plugin adds; None if none does, or it is installed.
+
+    Parameters
+    ----------
+    command : str
+        What was asked for.
+    installed, disabled : sequence of str
+        Distributions with plugins, and those that ``LUCID_DISABLE_PLUGINS`` keeps out.
+    """
     for known in KNOWN_PLUGINS:
         if command in known.commands:
-            return known.distribution
+            return _how_to_get(known.distribution, "adds it", installed, disabled)
     return None
+
+
+def _how_to_get(
+    provider: str, what: str, installed: Sequence[str], disabled: Sequence[str]
+) -> str | None:
+    canonical = canonical_distribution(provider)
+    if canonical in map(canonical_distribution, disabled):
+        return f"{provider} {what}, and is disabled by LUCID_DISABLE_PLUGINS"
+    if canonical in map(canonical_distribution, installed):
+        return None
+    return f"{provider} {what}: {pip_install(provider)}"
 
 
 def unknown_model(
@@ -99,11 +118,9 @@ def unknown_model(
         causes = ", ".join(f"{plugin.origin} ({plugin.error})" for plugin in failed)
         parts.append(f"plugins that could not be loaded: {causes}")
     if (provider := _provider_of_model(name)) is not None:
-        canonical = canonical_distribution(provider)
-        if canonical in map(canonical_distribution, disabled):
-            parts.append(f"{provider} is disabled by LUCID_DISABLE_PLUGINS")
-        elif canonical not in (canonical_distribution(p.distribution) for p in installed):
-            parts.append(f"{provider} may have it: {pip_install(provider)}")
+        distributions = [plugin.distribution for plugin in installed]
+        if advice := _how_to_get(provider, "may have it", distributions, disabled):
+            parts.append(advice)
     elif not names and not failed:
         parts.append(how_to_get_models())
     return "; ".join(parts)

@@ -1,0 +1,64 @@
+"""What the plugin registers is what the package has."""
+
+from __future__ import annotations
+
+import pytest
+
+import lucid
+from lucid.models.suggestions import KNOWN_PLUGINS
+from lucid_models_classification import builders
+
+DISTRIBUTION = "lucid-models-classification"
+
+
+def test_every_builder_is_registered_under_its_own_name() -> None:
+    names = lucid.models.list_models(plugin=DISTRIBUTION)
+    assert sorted(names) == sorted(builders.__all__)
+    for name in names:
+        assert lucid.models.get_builder(name) is getattr(builders, name)
+        assert lucid.models.model_info(name).task == "image-classification"
+
+
+# Tables of torchvision's documentation.
+@pytest.mark.parametrize(
+    ("name", "total"),
+    [
+        ("resnet_18", 11_689_512),
+        ("resnet_34", 21_797_672),
+        ("resnet_50", 25_557_032),
+        ("resnet_101", 44_549_160),
+        ("resnet_152", 60_192_808),
+        ("wide_resnet_50_2", 68_883_240),
+        ("wide_resnet_101_2", 126_886_696),
+        ("resnext_50_32x4d", 25_028_904),
+        ("resnext_101_32x8d", 88_791_336),
+        ("resnext_101_64x4d", 83_455_272),
+    ],
+)
+def test_registered_counts(name: str, total: int) -> None:
+    assert lucid.models.model_info(name).total_parameters == total
+
+
+def test_families() -> None:
+    assert lucid.models.list_models(family="resnet", plugin=DISTRIBUTION) == [
+        "resnet_18",
+        "resnet_34",
+        "resnet_50",
+        "resnet_101",
+        "resnet_152",
+    ]
+    assert len(lucid.models.list_models(family=["wide_resnet", "resnext"])) == 5
+
+
+def test_multiply_adds_are_the_published_ones() -> None:
+    # torchvision publishes 1.81 billion for ResNet-18 at 224 x 224.
+    summary = lucid.models.summarize(lucid.models.create_model("resnet_18"), (1, 3, 224, 224))
+    assert summary.multiply_adds == 1_814_073_344
+    assert summary.parameters == 11_689_512
+
+
+def test_the_core_can_name_this_plugin_to_who_lacks_it() -> None:
+    (known,) = (plugin for plugin in KNOWN_PLUGINS if plugin.distribution == DISTRIBUTION)
+    for name in builders.__all__:
+        assert any(name.startswith(pattern.rstrip("*")) for pattern in known.models)
+    assert "classify" in known.commands

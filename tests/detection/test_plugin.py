@@ -1,0 +1,53 @@
+"""What the plugin registers is what the package has."""
+
+from __future__ import annotations
+
+import pytest
+
+import lucid
+import lucid_models_detection
+from lucid.models.suggestions import KNOWN_PLUGINS
+
+DISTRIBUTION = "lucid-models-detection"
+TOTALS = {
+    "faster_rcnn_resnet_18_fpn": 28_911_102,
+    "faster_rcnn_resnet_34_fpn": 39_019_262,
+    "faster_rcnn_resnet_50_fpn": 43_515_902,
+    "faster_rcnn_resnet_101_fpn": 62_508_030,
+}
+
+
+def test_the_four_detectors_are_registered() -> None:
+    assert lucid.models.list_models(plugin=DISTRIBUTION) == list(TOTALS)
+    for name, total in TOTALS.items():
+        info = lucid.models.model_info(name)
+        assert (info.total_parameters, info.task, info.family) == (
+            total,
+            "object-detection",
+            "faster_rcnn",
+        )
+        assert lucid.models.get_builder(name) is getattr(lucid_models_detection, name)
+
+
+@pytest.mark.parametrize("name", ["faster_rcnn_resnet_18_fpn", "faster_rcnn_resnet_34_fpn"])
+def test_the_smaller_ones_have_the_size_they_are_registered_with(name: str) -> None:
+    model = lucid.models.create_model(name, num_classes=21)
+    assert model.parameter_size == TOTALS[name]
+    assert (model.model_name, model.model_kwargs) == (name, {"num_classes": 21})
+
+
+def test_a_summary_sees_every_layer_that_prediction_uses() -> None:
+    model = lucid.models.create_model("faster_rcnn_resnet_18_fpn")
+    summary = lucid.models.summarize(model, (1, 3, 64, 64))
+    rows = {row.name: row for row in summary.layers}
+    unused = [name for name, row in rows.items() if not row.calls]
+    assert unused == ["backbone.net.fc"]
+    assert rows["rpn.head.conv.conv"].calls == 5
+    assert summary.parameters == model.distinct_parameter_size
+    assert summary.parameter_size == TOTALS["faster_rcnn_resnet_18_fpn"]
+
+
+def test_the_core_can_name_this_plugin_to_who_lacks_it() -> None:
+    (known,) = (plugin for plugin in KNOWN_PLUGINS if plugin.distribution == DISTRIBUTION)
+    assert known.models == ("faster_rcnn_*",)
+    assert "detect" in known.commands
