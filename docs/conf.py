@@ -59,6 +59,9 @@ reference_modules = [
     "lucid.autograd",
     "lucid.ops",
     "lucid.kernels",
+    "lucid.kernels.layout",
+    "lucid.kernels.reference",
+    "lucid.kernels.compiled",
     "lucid.sphinxext",
     "lucid_models_classification",
     "lucid_models_classification.transforms",
@@ -80,18 +83,13 @@ napoleon_google_docstring = False
 # links to types come from the annotations in the signatures.
 napoleon_use_param = False
 napoleon_use_rtype = False
-napoleon_use_ivar = True
-napoleon_custom_sections = ["Configuration", "Training Notes"]
+napoleon_custom_sections = [("Attributes", "params_style"), "Configuration", "Training Notes"]
 python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
 
 # Other projects' names lead somewhere only where their inventories could be fetched.
 nitpick_ignore_regex = [
-    (r"py:.*", rf"{package}(\..*)?")
-    for package in ("numpy", "np", "npt", "PIL", "click", "sphinx", "collections", "concurrent")
-] + [
-    (r"py:.*", r"(pathlib|os|typing|types|threading|contextlib|argparse|importlib)\..*"),
-    (r"py:.*", r"(Any|Callable|Iterable|Iterator|Mapping|Sequence|Path|ArrayLike|NDArray|Self)"),
+    (r"py:.*", r"(numpy|np|PIL|click|sphinx|torch|torchvision|pathlib|os|typing|collections)\..*"),
 ]
 
 # -- Links to other projects, only where the network is there --------------------------

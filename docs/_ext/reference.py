@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import sys
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from sphinx.addnodes import desc_signature
 from sphinx.application import Sphinx
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.nodes import make_refnode
+
+from lucid.kernels import Kernel
 
 MARK = ".. Written from __all__ by _ext/reference.py; changes here are lost.\n\n"
 
@@ -42,7 +47,7 @@ class Reference:
                 value = getattr(module, name)
                 full = f"{module_name}.{name}"
                 if inspect.ismodule(value):
-                    continue
+                    continue  # has a page of its own, or is none of the public ones
                 if name in models and inspect.isfunction(value):
                     self.note(value, f"lucid.models.{name}")
                     continue
@@ -51,8 +56,9 @@ class Reference:
                 self.note(value, full)
                 own.append(full)
                 pages[full] = object_page(full, value)
-            members = [f"{module_name}.{name}" for name in names]
-            pages[module_name] = module_page(module_name, members, own)
+            pages[module_name] = module_page(
+                module_name, {name: getattr(module, name) for name in names}, own
+            )
         self.sync(folder, pages)
 
     def note(self, value: Any, full: str) -> None:
@@ -70,7 +76,7 @@ class Reference:
             if not path.exists() or path.read_text(encoding="utf-8") != MARK + text:
                 path.write_text(MARK + text, encoding="utf-8")
 
-    def resolve(self, app: Sphinx, env: Any, node: Any, content: Any) -> nodes.reference | None:
+    def resolve(self, app: Sphinx, env: Any, node: Any, content: Any) -> nodes.Node | None:
         """Lead a reference by another name of an object to its page; at ``missing-reference``."""
         if node.get("refdomain") != "py":
             return None
@@ -79,15 +85,29 @@ class Reference:
         if home is None and "." not in target:
             same = self.last_names.get(target, [])
             home = same[0] if len(same) == 1 else None
-        if home is None:
+        entry = env.get_domain("py").objects.get(home)
+        if entry is None:
             return None
-        objects = env.get_domain("py").objects
-        if home not in objects:
-            return None
-        entry = objects[home]
         return make_refnode(
             app.builder, node["refdoc"], entry.docname, entry.node_id, content, home
         )
+
+    def leave_unlinked(self, app: Sphinx, env: Any, node: Any, content: Any) -> nodes.Node | None:
+        """Leave alone what nobody wrote as a reference; at ``missing-reference``, last.
+
+        An annotation in a signature, or a base class, is linked where it has a page
+        (an alias of a type, or a private class, has none); so is a word in single
+        backticks, which is how docstrings set off the names of arguments.
+        """
+        if node.get("reftype") == "obj" and "." not in node["reftarget"]:
+            return content
+        while node is not None:
+            if isinstance(node, desc_signature):
+                return content
+            if isinstance(node, nodes.paragraph) and node.astext().startswith("Bases: "):
+                return content
+            node = node.parent
+        return None
 
     def home_of(self, target: str) -> str | None:
         """The page of what ``target`` imports as; a method's is its class's."""
@@ -110,7 +130,7 @@ class Reference:
 
 
 def public_names(module: Any) -> list[str]:
-    return [name for name in module.__all__ if not name.startswith("__")]
+    return [name for name in getattr(module, "__all__", ()) if not name.startswith("__")]
 
 
 def shareable(value: Any) -> bool:
@@ -119,25 +139,78 @@ def shareable(value: Any) -> bool:
 
 
 def object_page(full: str, value: Any) -> str:
-    if inspect.isclass(value):
+    if inspect.isclass(value) and is_ours(value):
         kind = "exception" if issubclass(value, BaseException) else "class"
         options = "" if kind == "exception" else "   :members:\n"
-    elif callable(value) and inspect.isroutine(value):
+    elif inspect.isroutine(value):
         kind, options = "function", ""
+    elif isinstance(value, Kernel):
+        return kernel_page(full, value)
     else:
-        kind, options = "data", "   :no-value:\n"
+        # autodoc would show what somebody else wrote about the value's class.
+        return f"{title(full)}\n\n.. py:data:: {full}\n\n   {data_text(full, value)}\n"
     return f"{title(full)}\n\n.. auto{kind}:: {full}\n{options}"
 
 
-def module_page(name: str, members: list[str], own: list[str]) -> str:
-    table = "".join(f"   ~{member}\n" for member in members)
+def kernel_page(full: str, kernel: Kernel) -> str:
+    return (
+        f"{title(full)}\n\n.. py:data:: {full}\n\n"
+        "   Its two forms take the same arguments; this is the one in NumPy:\n\n"
+        f"   .. autofunction:: lucid.kernels.reference.{kernel.room}.{kernel.name}\n"
+        "      :no-index:\n"
+    )
+
+
+def is_ours(value: Any) -> bool:
+    return getattr(value, "__module__", "").partition("_")[0].partition(".")[0] == "lucid"
+
+
+def data_text(full: str, value: Any) -> str:
+    """The ``#:`` comment where the name is assigned, else the value itself."""
+    name = full.rpartition(".")[2]
+    for module_name, module in list(sys.modules.items()):
+        if module_name.startswith("lucid") and vars(module).get(name) is value:
+            comments = ModuleAnalyzer.for_module(module_name).find_attr_docs()
+            if ("", name) in comments:
+                return "\n   ".join(comments["", name]).strip()
+    if isinstance(value, Kernel):
+        return (inspect.getdoc(value.reference) or "").partition("\n\n")[0]
+    if inspect.isclass(value):
+        return f"NumPy's ``{value.__name__}``."
+    return f"``{value!r}``"
+
+
+def summary(full: str, value: Any) -> str:
+    """The first paragraph of what is said about a name, on one line."""
+    described = inspect.isclass(value) and is_ours(value)
+    if described or inspect.isroutine(value) or inspect.ismodule(value):
+        text = inspect.getdoc(value) or ""
+    else:
+        text = data_text(full, value)
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def module_page(name: str, members: dict[str, Any], own: list[str]) -> str:
+    rows = ""
+    for member, value in members.items():
+        full = f"{name}.{member}"
+        rows += f"   * - :py:obj:`{member} <{full}>`\n     - {summary(full, value)}\n"
+    table = f".. list-table::\n   :widths: 30 70\n\n{rows}\n" if members else ""
     pages = "".join(f"   {member}\n" for member in own)
     return (
         f"{title(name)}\n\n.. automodule:: {name}\n   :no-members:\n\n"
         f".. currentmodule:: {name}\n\n"
-        f".. autosummary::\n   :nosignatures:\n\n{table}\n"
+        f"{table}"
         f".. toctree::\n   :hidden:\n\n{pages}"
     )
+
+
+def keep_colon(
+    app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]
+) -> None:
+    """Keep napoleon from reading "The size: in bytes." of a property as a type and a text."""
+    if what in ("attribute", "data", "property") and lines:
+        lines[0] = lines[0].replace(": ", " -- ", 1)
 
 
 def title(text: str) -> str:
@@ -149,4 +222,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("reference_modules", [], "env", types=frozenset({list}))
     app.connect("builder-inited", reference.write)
     app.connect("missing-reference", reference.resolve)
+    app.connect("missing-reference", reference.leave_unlinked, priority=900)
+    app.connect("autodoc-process-docstring", keep_colon, priority=100)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
