@@ -56,6 +56,18 @@ def test_a_fused_unit_is_counted_once() -> None:
     assert summary.parameters == 4 * 27 + 8
 
 
+class Folded(nn.ConvNormAct):
+    """Does its children's work itself, as a unit folded for inference does."""
+
+    def forward(self, x, residual=None):
+        return lucid.conv2d(x, self.conv.weight, padding=1)
+
+
+def test_a_unit_that_does_not_call_its_children_is_one_row() -> None:
+    (row,) = models.summarize(Folded(3, 4, 3), (1, 3, 5, 5)).layers
+    assert (row.kind, row.parameters, row.multiply_adds) == ("Folded", 4 * 27 + 8, 4 * 25 * 3 * 9)
+
+
 def test_sharing_and_what_is_not_called() -> None:
     model = Shared()
     summary = models.summarize(model, (5, 3))

@@ -20,6 +20,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         0 if all went well, 2 for bad input, 130 after Ctrl-C, 1 for anything else.
     """
-    from lucid.cli.entry import run
+    try:
+        from lucid.cli.entry import run
 
-    return run(arguments)
+        return run(arguments)
+    except KeyboardInterrupt:  # before there was anything to interrupt
+        return 130

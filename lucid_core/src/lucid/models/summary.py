@@ -149,6 +149,7 @@ def summarize(model: Module, input_shape: Sequence[int]) -> ModelSummary:
 
     Examples
     --------
+    >>> import lucid
     >>> from lucid import nn
     >>> summary = lucid.models.summarize(nn.Linear(4, 3), (2, 4))
     >>> summary.parameters, summary.multiply_adds

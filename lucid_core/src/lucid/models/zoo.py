@@ -80,6 +80,7 @@ def list_models(
 
     Examples
     --------
+    >>> import lucid
     >>> lucid.models.list_models("resnet_*", exclude="*_1??")
     ['resnet_18', 'resnet_34', 'resnet_50']
     """
@@ -245,6 +246,7 @@ def register_model(builder: Any = None, /, **stated: Any) -> Any:
 
     Examples
     --------
+    >>> import lucid
     >>> @lucid.models.register_model
     ... def two_layers(width: int = 8) -> lucid.nn.Sequential:
     ...     return lucid.nn.Sequential(lucid.nn.Linear(4, width), lucid.nn.Linear(width, 2))
