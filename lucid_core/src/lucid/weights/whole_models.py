@@ -83,6 +83,16 @@ def save_model(
     WeightFileError
         If the file name belongs to a format that is not written.
     """
+    text = describe(model, class_names, preprocessing)
+    write_file(path, model.state_dict(), {_KEY: text})
+
+
+def describe(
+    model: Module,
+    class_names: Sequence[str] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+) -> str:
+    """What :func:`save_model` writes beside the weights; raises what it raises."""
     described = _described(model)
     if described is None:
         raise ValueError(
@@ -103,7 +113,7 @@ def save_model(
         "preprocessing": None if preprocessing is None else _plain(preprocessing, "preprocessing"),
         "lucid_version": __version__,
     }
-    write_file(path, model.state_dict(), {_KEY: json.dumps(fields, ensure_ascii=False)})
+    return json.dumps(fields, ensure_ascii=False)
 
 
 def load_model(path: StrPath) -> Module:

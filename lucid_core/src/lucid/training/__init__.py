@@ -1,0 +1,22 @@
+"""The one training loop that all plugins share.
+
+``trainer``     the loop
+``checkpoint``  a whole training state in one file
+``history``     rows of numbers, as CSV and as a picture
+``callback``    what others do between the steps
+``interrupts``  Ctrl-C that waits for the end of a step
+"""
+
+from lucid.training.callback import Callback
+from lucid.training.checkpoint import load_checkpoint, save_checkpoint
+from lucid.training.history import plot_history, write_csv
+from lucid.training.trainer import Trainer
+
+__all__ = [
+    "Callback",
+    "Trainer",
+    "load_checkpoint",
+    "plot_history",
+    "save_checkpoint",
+    "write_csv",
+]

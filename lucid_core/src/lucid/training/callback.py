@@ -1,0 +1,57 @@
+"""What a training lets others do between its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lucid.training.trainer import Trainer
+
+__all__ = ["Callback"]
+
+
+class Callback:
+    """Base class of what runs between the steps of a training; every method may be left out.
+
+    A callback that remembers something gives it to checkpoints by
+    :meth:`state_dict`, so that a resumed training goes on as if uninterrupted.
+    ``trainer.stop()`` ends the training.
+
+    Examples
+    --------
+    >>> from lucid.training import Callback
+    >>> class StopWhenGood(Callback):
+    ...     def on_epoch(self, trainer, row):
+    ...         if row["accuracy"] > 0.99:
+    ...             trainer.stop()
+    """
+
+    def on_step(self, trainer: Trainer, losses: Mapping[str, float]) -> None:
+        """Called after every optimizer step.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            With ``step`` and ``epoch`` counting this step.
+        losses : mapping of str to float
+            The losses of the step by name, and their sum as ``"loss"``.
+        """
+
+    def on_epoch(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
+        """Called after every epoch, when it has been validated and before it is saved.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            With ``epoch`` counting this epoch.
+        row : mapping
+            What the history says of it.
+        """
+
+    def state_dict(self) -> dict[str, Any]:
+        """What to remember: tensors and plain data."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`state_dict` gave."""

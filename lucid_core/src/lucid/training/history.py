@@ -1,0 +1,103 @@
+"""What a training has to tell: one row for each epoch, as CSV and as a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lucid.weights import atomic_write
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["plot_history", "write_csv"]
+
+#: Columns that the loop itself fills; the names of metrics must be others.
+PROGRESS = ("epoch", "step", "seconds", "lr")
+
+Row = Mapping[str, Any]
+
+
+def columns(history: Sequence[Row]) -> list[str]:
+    """Every key of any row, in the order in which they first come."""
+    return list(dict.fromkeys(key for row in history for key in row))
+
+
+def write_csv(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
+    """Write one line for each epoch; the file is replaced in one step.
+
+    Parameters
+    ----------
+    history : sequence of mapping
+        The rows.  What a row lacks stays empty.
+    path : path-like
+        The file.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns(history))
+    writer.writeheader()
+    writer.writerows(history)
+    with atomic_write(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def plot_history(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
+    """Draw losses and metrics over the epochs.
+
+    Parameters
+    ----------
+    history : sequence of mapping
+        The rows, as ``Trainer.history`` holds them.
+    path : path-like
+        The picture; its suffix decides the format (``.png``, ``.svg``, ...).
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If there is nothing to draw.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "plots need matplotlib: python -m pip install matplotlib", name="matplotlib"
+        ) from error
+    names = [name for name in columns(history) if name not in PROGRESS]
+    if not names:
+        raise ValueError("there is no epoch to draw yet")
+    losses = [name for name in names if "loss" in name]
+    metrics = [name for name in names if "loss" not in name]
+    panels = [(title, group) for title, group in (("loss", losses), ("", metrics)) if group]
+    figure = Figure(figsize=(5.5 * len(panels), 3.8), layout="constrained")
+    for axes, (title, group) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
+    ):
+        _draw(axes, history, group, title)
+    figure.savefig(path, dpi=120)
+
+
+def _draw(axes: Axes, history: Sequence[Row], names: Sequence[str], title: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for name in names:
+        rows = [row for row in history if isinstance(row.get(name), int | float)]
+        line_width = 2.2 if name == "loss" else 1.4  # the sum stands out from its parts
+        axes.plot(
+            [row["epoch"] for row in rows],
+            [row[name] for row in rows],
+            label=name,
+            linewidth=line_width,
+            marker="o",
+            markersize=3,
+        )
+    axes.set_xlabel("epoch")
+    axes.set_title(title or ", ".join(names[:3]), fontsize=10)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)

@@ -1,0 +1,60 @@
+"""What a loss function gives: checked, summed, and refused when it is not finite."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Mapping
+from functools import reduce
+from typing import Any
+
+from lucid.tensor import Tensor
+from lucid.training.history import PROGRESS
+
+__all__ = ["TOTAL", "Loss", "check_finite", "evaluate"]
+
+#: The name of the sum of all losses.
+TOTAL = "loss"
+
+Loss = Callable[[Any, Any], "Tensor | Mapping[str, Tensor]"]
+
+
+def evaluate(loss: Loss, model: Any, batch: Any) -> tuple[Tensor, dict[str, float]]:
+    """The sum of the losses of a batch, and every loss by name with the sum as ``"loss"``.
+
+    Raises
+    ------
+    TypeError
+        If ``loss(model, batch)`` gives anything but scalar tensors.
+    ValueError
+        If a loss has a name that the log needs otherwise.
+    """
+    given = loss(model, batch)
+    losses = {TOTAL: given} if isinstance(given, Tensor) else given
+    if not isinstance(losses, Mapping) or not losses:
+        raise TypeError(
+            f"loss(model, batch) must give a Tensor or a dict of them, got {given!r:.80}"
+        )
+    for name, value in losses.items():
+        if not isinstance(value, Tensor) or value.size != 1:
+            raise TypeError(
+                f"loss(model, batch) must give scalar Tensors, got {value!r:.80} as {name!r}"
+            )
+    if (TOTAL in losses and len(losses) > 1) or not losses.keys().isdisjoint(PROGRESS):
+        raise ValueError(
+            f"several losses are summed as {TOTAL!r}, and the log has the columns "
+            f"{', '.join(PROGRESS)}; losses need other names, got {', '.join(losses)}"
+        )
+    total = reduce(operator.add, losses.values())
+    values = {name: float(value.item()) for name, value in losses.items()}
+    return total, {**values, TOTAL: float(total.item())}
+
+
+def check_finite(values: Mapping[str, float], where: str) -> None:
+    """Raise FloatingPointError for the first value that is NaN or infinite."""
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"{name} is {value} at {where}; the update was not made. A lower learning rate "
+                "or a max_grad_norm may help"
+            )

@@ -1,0 +1,372 @@
+"""The training loop: epochs of steps, stopped anywhere, resumed bit for bit."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from lucid.autograd import no_grad
+from lucid.nn.utils import clip_grad_norm_
+from lucid.training.callback import Callback
+from lucid.training.checkpoint import save_checkpoint
+from lucid.training.history import PROGRESS, write_csv
+from lucid.training.interrupts import DeferredInterrupt
+from lucid.training.losses import Loss, check_finite, evaluate
+from lucid.training.progress import progress_bar
+from lucid.training.state import mark, resume, state_of
+from lucid.weights import save
+from lucid.weights.whole_models import describe, save_model
+
+if TYPE_CHECKING:
+    from lucid.data import DataLoader
+    from lucid.nn import Module
+    from lucid.optim import Optimizer
+    from lucid.optim.lr_scheduler import LRScheduler
+
+__all__ = ["Trainer"]
+
+LAST, BEST, LOG = "last.safetensors", "best.safetensors", "metrics.csv"
+
+
+class Trainer:
+    """Train a model, with everything needed to stop at any moment and go on later.
+
+    A step takes ``accumulate`` batches from the loader, adds up the gradients
+    of their mean loss, clips them, and steps optimizer and scheduler.
+
+    Parameters
+    ----------
+    model : lucid.nn.Module
+        What is trained.
+    optimizer : lucid.optim.Optimizer
+        Over its parameters.
+    loader : DataLoader or sequence of batches
+        Gives the batches of an epoch each time it is iterated over.
+    loss : callable
+        ``loss(model, batch)`` gives a scalar Tensor, or several by name in a
+        dict, which are summed.
+    epochs : int
+        How often to go through the loader, resumed epochs included.
+    scheduler : LRScheduler, optional
+        Stepped after every optimizer step.
+    accumulate : int, default 1
+        Batches for one step; the last step of an epoch may have fewer.
+    max_grad_norm : float, optional
+        Limit of the gradients' norm.
+    validate : callable, optional
+        ``validate(model)`` gives numbers by name.  Called after each epoch,
+        with the model in evaluation mode and without recording.
+    monitor : str, optional
+        The metric of `validate` that decides which model is the best.
+    mode : {"max", "min"}, default "max"
+        Whether a larger or a smaller `monitor` is better.
+    directory : path-like, optional
+        Where to keep ``last.safetensors`` (the state to resume from, after each
+        epoch), ``best.safetensors`` (the best model by `monitor`: as of
+        :func:`lucid.save_model` if it comes from the registry, else its state
+        dict) and ``metrics.csv``.  Made if it is not there.
+    checkpoint_every : int, optional
+        Save ``last.safetensors`` after this many steps, too.
+    callbacks : sequence of Callback, default ()
+        Called after steps and epochs, in this order.
+    progress : bool, optional
+        Whether to show a progress bar; by default where stderr is a terminal.
+    class_names, preprocessing : optional
+        Stored in ``best.safetensors``; see :func:`lucid.save_model`.
+
+    Attributes
+    ----------
+    epoch, step, batch : int
+        Epochs and optimizer steps done so far, and batches in the present epoch.
+    sums : dict
+        Sums of the losses over those batches.
+    history : list of dict
+        For each epoch: ``epoch``, ``step``, ``seconds``, ``lr`` (of the first
+        group), the mean of every loss, their sum ``loss``, and the metrics.
+    best : float or None
+        The best value of `monitor` so far.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> from lucid import nn, optim
+    >>> from lucid.training import Trainer
+    >>> model = nn.Linear(1, 1)
+    >>> batches = [(lucid.tensor([[x]]), lucid.tensor([[3 * x]])) for x in (1.0, 2.0)]
+    >>> def squared_error(model, batch):
+    ...     x, y = batch
+    ...     return nn.functional.mse_loss(model(x), y)
+    >>> optimizer = optim.SGD(model.parameters(), lr=0.1)
+    >>> history = Trainer(model, optimizer, batches, squared_error, epochs=50).fit()
+    >>> history[-1]["loss"] < 0.01
+    True
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        loader: DataLoader | Sequence[Any],
+        loss: Loss,
+        *,
+        epochs: int,
+        scheduler: LRScheduler | None = None,
+        accumulate: int = 1,
+        max_grad_norm: float | None = None,
+        validate: Callable[[Any], Mapping[str, float]] | None = None,
+        monitor: str | None = None,
+        mode: Literal["max", "min"] = "max",
+        directory: str | os.PathLike[str] | None = None,
+        checkpoint_every: int | None = None,
+        callbacks: Sequence[Callback] = (),
+        progress: bool | None = None,
+        class_names: Sequence[str] | None = None,
+        preprocessing: Mapping[str, Any] | None = None,
+    ) -> None:
+        counts = {"epochs": epochs, "accumulate": accumulate}
+        if checkpoint_every is not None:
+            counts["checkpoint_every"] = checkpoint_every
+        for name, count in counts.items():
+            if not isinstance(count, int) or count < 1:
+                raise ValueError(f"{name} must be an integer of at least 1, got {count!r}")
+        if len(loader) == 0:
+            raise ValueError("the loader has no batches: an empty dataset, or drop_last?")
+        if mode not in ("max", "min"):
+            raise ValueError(f"mode must be 'max' or 'min', got {mode!r}")
+        if monitor is not None and (validate is None or directory is None):
+            raise ValueError(f"to keep the model of the best {monitor!r}, give validate, directory")
+        if monitor is not None and model.model_name is not None:
+            describe(model, class_names, preprocessing)  # a fault shows now, not after an epoch
+        self.model = model
+        self.optimizer = optimizer
+        self.loader = loader
+        self.loss = loss
+        self.epochs = epochs
+        self.scheduler = scheduler
+        self.accumulate = accumulate
+        self.max_grad_norm = max_grad_norm
+        self.validate = validate
+        self.monitor = monitor
+        self.mode = mode
+        self.directory = None if directory is None else Path(directory)
+        self.checkpoint_every = checkpoint_every
+        self.callbacks = list(callbacks)
+        self.progress = progress
+        self.class_names = class_names
+        self.preprocessing = preprocessing
+
+        self.epoch = 0
+        self.step = 0
+        self.batch = 0
+        self.sums: dict[str, float] = {}
+        self.history: list[dict[str, Any]] = []
+        self.best: float | None = None
+        self._stopping = False
+        self._within_step = False
+        self._marked = mark(self)
+        self._interrupt = DeferredInterrupt()
+
+    def fit(self, *, resume: bool | str | os.PathLike[str] = False) -> list[dict[str, Any]]:
+        """Train until ``epochs`` are done.
+
+        On Ctrl-C the step that is under way is finished, ``last.safetensors``
+        is saved, and KeyboardInterrupt goes on to the caller; a second Ctrl-C
+        breaks off at once and leaves the last checkpoint as it is.
+
+        Parameters
+        ----------
+        resume : bool or path-like, default False
+            Continue from ``last.safetensors`` of the directory, or from another
+            checkpoint: bit for bit as if the training had not been interrupted.
+
+        Returns
+        -------
+        list of dict
+            The history, one row for each epoch.
+
+        Raises
+        ------
+        FloatingPointError
+            If a loss or the gradients' norm is not finite; names it and the
+            step, whose update is not made.
+        WeightFileError
+            If the checkpoint is damaged or belongs to another training; nothing
+            is changed then.
+        FileNotFoundError
+            If there is no checkpoint to resume from.
+        """
+        self._prepare(resume)
+        try:
+            with self._interrupt:
+                while self.epoch < self.epochs and not self._stopping:
+                    began = time.monotonic()
+                    self._train()
+                    if self.batch == len(self.loader):
+                        self._finish_epoch(began)
+        except KeyboardInterrupt:
+            if not self._within_step:
+                self.save()
+            raise
+        if self._stopping:
+            self.save()
+        return self.history
+
+    def stop(self) -> None:
+        """End the training after the present step, with a checkpoint; for callbacks."""
+        self._stopping = True
+
+    def save(self) -> None:
+        """Save ``last.safetensors`` and ``metrics.csv``, if there is a directory."""
+        if self.directory is not None:
+            save_checkpoint(self.directory / LAST, state_of(self, self._marked))
+            if self.history:
+                write_csv(self.history, self.directory / LOG)
+
+    def _prepare(self, checkpoint: bool | str | os.PathLike[str]) -> None:
+        if checkpoint is True:
+            if self.directory is None:
+                raise ValueError("to resume, give a directory, or the path of a checkpoint")
+            checkpoint = self.directory / LAST
+        if checkpoint is not False:
+            resume(self, checkpoint)
+        if self.directory is not None:
+            self.directory.mkdir(parents=True, exist_ok=True)
+        if not self.model.training:  # else leave alone what its user has put into evaluation mode
+            self.model.train()
+        self._stopping = self._within_step = False
+        self._marked = mark(self)
+
+    # --- steps ------------------------------------------------------------------------------------
+
+    def _train(self) -> None:
+        """Train on the rest of the epoch."""
+        batches = len(self.loader)
+        if self.batch == batches:  # it was interrupted when it was validated
+            return
+        iterator = self._rest_of_the_epoch()
+        title = f"epoch {self.epoch + 1}/{self.epochs}"
+        with progress_bar(self.progress, title, self.batch, batches) as show:
+            while self.batch < batches and not self._stopping:
+                with self._interrupt.deferred():
+                    losses = self._step(iterator, min(self.accumulate, batches - self.batch))
+                    self._after_step(losses)
+                show(self.batch, losses)
+
+    def _rest_of_the_epoch(self) -> Iterator[Any]:
+        if not self.batch:
+            return iter(self.loader)
+        if hasattr(self.loader, "load_state_dict"):
+            self.loader.load_state_dict(self._marked["loader"])
+            return iter(self.loader)
+        iterator = iter(self.loader)
+        for _ in range(self.batch):  # a plain sequence begins at its beginning
+            next(iterator)
+        return iterator
+
+    def _step(self, iterator: Iterator[Any], batches: int) -> dict[str, float]:
+        """Make one step over some batches and return their mean losses."""
+        self._within_step = True
+        here = f"step {self.step + 1} (epoch {self.epoch + 1})"
+        sums: dict[str, float] = {}
+        self.optimizer.zero_grad()
+        for batch in self._taken(iterator, batches):
+            total, values = evaluate(self.loss, self.model, batch)
+            check_finite(values, here)
+            (total if batches == 1 else total / batches).backward()
+            _add(sums, values)
+        if self.max_grad_norm is not None:
+            held = [p for group in self.optimizer.param_groups for p in group["params"]]
+            norm = clip_grad_norm_(held, self.max_grad_norm)
+            check_finite({"the norm of the gradients": float(norm.item())}, here)
+        self.optimizer.step()
+        if self.scheduler is not None:
+            self.scheduler.step()
+        _add(self.sums, sums)
+        self.step += 1
+        self.batch += batches
+        self._marked = mark(self)
+        self._within_step = False
+        return {name: value / batches for name, value in sums.items()}
+
+    def _taken(self, iterator: Iterator[Any], batches: int) -> Iterator[Any]:
+        for _ in range(batches):
+            try:
+                yield next(iterator)
+            except StopIteration:
+                raise ValueError(
+                    f"the loader has a length of {len(self.loader)} batches but gave fewer"
+                ) from None
+
+    def _after_step(self, losses: dict[str, float]) -> None:
+        for callback in self.callbacks:
+            callback.on_step(self, losses)
+            self._marked = mark(self)
+        if self.checkpoint_every and self.step % self.checkpoint_every == 0:
+            self.save()
+
+    # --- the end of an epoch ----------------------------------------------------------------------
+
+    def _finish_epoch(self, began: float) -> None:
+        metrics = self._validated()  # interrupted here, the epoch is validated again
+        with self._interrupt.deferred():
+            row = {
+                "epoch": self.epoch + 1,
+                "step": self.step,
+                "seconds": round(time.monotonic() - began, 3),
+                "lr": self.optimizer.param_groups[0]["lr"],
+                **{name: total / self.batch for name, total in self.sums.items()},
+                **metrics,
+            }
+            if self.monitor is not None and self._improves(row[self.monitor]):
+                self._save_best()
+                self.best = row[self.monitor]
+            self.history.append(row)
+            self.epoch, self.batch, self.sums = self.epoch + 1, 0, {}
+            self._marked = mark(self)
+            for callback in self.callbacks:
+                callback.on_epoch(self, row)
+                self._marked = mark(self)
+            self.save()
+
+    def _validated(self) -> dict[str, float]:
+        if self.validate is None:
+            return {}
+        modes = [(module, module.training) for module in self.model.modules()]
+        self.model.eval()
+        try:
+            with no_grad():
+                metrics = self.validate(self.model)
+        finally:
+            for module, training in modes:
+                module.training = training
+        taken = sorted({*PROGRESS, *self.sums} & metrics.keys())
+        if taken:
+            raise ValueError(
+                f"validate gave metrics named {taken}, which the log has already; call them "
+                "otherwise, for example val_loss"
+            )
+        if self.monitor is not None and self.monitor not in metrics:
+            raise ValueError(f"validate gave {sorted(metrics)}, not the monitored {self.monitor!r}")
+        return {name: float(value) for name, value in metrics.items()}
+
+    def _improves(self, value: float) -> bool:
+        if self.best is None or math.isnan(value):
+            return not math.isnan(value)
+        return value > self.best if self.mode == "max" else value < self.best
+
+    def _save_best(self) -> None:
+        assert self.directory is not None  # __init__ asks for it with monitor
+        path = self.directory / BEST
+        if self.model.model_name is None:
+            save(self.model.state_dict(), path)
+            return
+        save_model(self.model, path, class_names=self.class_names, preprocessing=self.preprocessing)
+
+
+def _add(sums: dict[str, float], values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+        sums[name] = sums.get(name, 0.0) + value

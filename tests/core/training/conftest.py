@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The module ``small_training`` beside this file, which whole programs import, too."""
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    return importlib.import_module("small_training")

@@ -1,0 +1,325 @@
+"""A training that was interrupted goes on bit for bit as if it had not been."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid.data import DataLoader
+from lucid.training import Callback, load_checkpoint, save_checkpoint
+
+LAST = "last.safetensors"
+# 26 images in batches of 4: 7 batches, two for a step, so 4 steps in an epoch.
+STEPS = 4
+
+
+class Interrupt(Callback):
+    """Acts as Ctrl-C would, once, after a step."""
+
+    def __init__(self, step, by_signal=False):
+        self.step = step
+        self.by_signal = by_signal
+
+    def on_step(self, trainer, losses):
+        if trainer.step == self.step:
+            if self.by_signal:
+                signal.raise_signal(signal.SIGINT)
+            else:
+                raise KeyboardInterrupt
+
+
+class Average(Callback):
+    """Remembers something that depends on every step."""
+
+    def __init__(self):
+        self.tensor = lucid.zeros(3)
+        self.steps = 0
+
+    def on_step(self, trainer, losses):
+        lucid.random.rand(1)  # what a callback draws belongs to the step, too
+        self.tensor = self.tensor * 0.9 + 0.1 * trainer.model.head.bias.detach()
+        self.steps += 1
+
+    def state_dict(self):
+        return {"tensor": self.tensor, "steps": self.steps}
+
+    def load_state_dict(self, state):
+        self.tensor, self.steps = state["tensor"], state["steps"]
+
+
+def outcome(trainer):
+    """Everything that two trainings must agree on, as bytes."""
+    state = {
+        "model": {k: v.data.tobytes() for k, v in trainer.model.state_dict().items()},
+        "optimizer": {
+            (position, name): value.data.tobytes() if hasattr(value, "data") else value
+            for position, kept in trainer.optimizer.state_dict()["state"].items()
+            for name, value in kept.items()
+        },
+        "groups": trainer.optimizer.state_dict()["param_groups"],
+        "history": [{k: v for k, v in row.items() if k != "seconds"} for row in trainer.history],
+        "random": lucid.random.get_state(),
+        "counts": (trainer.epoch, trainer.step, trainer.batch, trainer.best),
+    }
+    if trainer.scheduler is not None:
+        state["scheduler"] = trainer.scheduler.state_dict()
+    if hasattr(trainer.loader, "state_dict"):
+        state["loader"] = trainer.loader.state_dict()
+    return state
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
+@pytest.mark.parametrize("step", [1, STEPS - 1, STEPS, STEPS + 2, 3 * STEPS])
+def test_a_training_goes_on_bit_for_bit_after_any_step(small, tmp_path, optimizer, step):
+    options = {"optimizer": optimizer, "validate": small.accuracy}
+    whole = small.make_trainer(**options, callbacks=[Average(), Interrupt(0)])
+    whole.fit()
+    expected = outcome(whole)
+
+    first = small.make_trainer(
+        **options, callbacks=[Average(), Interrupt(step)], directory=tmp_path
+    )
+    with pytest.raises(KeyboardInterrupt):
+        first.fit()
+    assert load_checkpoint(tmp_path / LAST)["step"] == step
+
+    average = Average()
+    second = small.make_trainer(
+        **options, seed=99, callbacks=[average, Interrupt(0)], directory=tmp_path
+    )
+    assert second.fit(resume=True) == second.history
+    assert outcome(second) == expected
+    assert average.tensor.tolist() == whole.callbacks[0].tensor.tolist()
+    assert average.steps == 3 * STEPS
+
+
+def test_a_plain_list_of_batches_goes_on_in_the_middle_too(small, tmp_path):
+    batches = list(DataLoader(small.images(), 4))
+    whole = small.make_trainer(loader=batches)
+    whole.fit()
+    first = small.make_trainer(loader=batches, callbacks=[Interrupt(STEPS + 2)], directory=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        first.fit()
+    second = small.make_trainer(loader=batches, callbacks=[Callback()], seed=1)
+    second.fit(resume=tmp_path / LAST)
+    assert outcome(second) == outcome(whole)
+
+
+def test_an_epoch_that_was_interrupted_in_its_validation_is_validated_again(small, tmp_path):
+    whole = small.make_trainer(validate=small.accuracy)
+    whole.fit()
+    expected = outcome(whole)
+
+    def interrupted(model):
+        small.accuracy(model)
+        raise KeyboardInterrupt
+
+    first = small.make_trainer(validate=interrupted, directory=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        first.fit()
+    assert first.model.training
+    assert load_checkpoint(tmp_path / LAST)["batch"] == 7
+    second = small.make_trainer(validate=small.accuracy, directory=tmp_path, seed=1)
+    second.fit(resume=True)
+    assert outcome(second) == expected
+
+
+def test_ctrl_c_waits_for_the_end_of_the_step(small, tmp_path):
+    trainer = small.make_trainer(directory=tmp_path)
+    plain, calls = trainer.loss, []
+
+    def interrupted(model, batch):
+        calls.append(1)
+        if len(calls) == 3:  # the first of two batches of the second step
+            signal.raise_signal(signal.SIGINT)
+        return plain(model, batch)
+
+    trainer.loss = interrupted
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    assert signal.getsignal(signal.SIGINT) is before
+    assert len(calls) == 4
+    assert load_checkpoint(tmp_path / LAST)["step"] == trainer.step == 2
+    trainer.loss = plain  # the same trainer can go on, too
+    trainer.fit()
+    whole = small.make_trainer()
+    whole.fit()
+    assert outcome(trainer) == outcome(whole)
+
+
+def test_a_second_ctrl_c_breaks_off_and_leaves_the_last_checkpoint(small, tmp_path):
+    trainer = small.make_trainer(directory=tmp_path, checkpoint_every=1)
+    plain, calls = trainer.loss, []
+
+    def impatient(model, batch):
+        calls.append(1)
+        if len(calls) == 4:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+        return plain(model, batch)
+
+    trainer.loss = impatient
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    assert len(calls) == 4
+    assert load_checkpoint(tmp_path / LAST)["step"] == 1
+    resumed = small.make_trainer(directory=tmp_path, seed=1)
+    resumed.fit(resume=True)
+    whole = small.make_trainer()
+    whole.fit()
+    assert outcome(resumed) == outcome(whole)
+
+
+def test_a_finished_training_may_be_given_more_epochs(small, tmp_path):
+    small.make_trainer(epochs=2, directory=tmp_path).fit()
+    longer = small.make_trainer(epochs=3, directory=tmp_path, seed=1)
+    longer.fit(resume=True)
+    whole = small.make_trainer(epochs=3)
+    whole.fit()
+    assert outcome(longer) == outcome(whole)
+    assert len(small.make_trainer(epochs=3, directory=tmp_path).fit(resume=True)) == 3
+
+
+def test_checkpoints_come_as_often_as_asked_for(small, tmp_path):
+    steps = []
+
+    class Look(Callback):
+        def on_step(self, trainer, losses):
+            if (tmp_path / LAST).exists():
+                steps.append(load_checkpoint(tmp_path / LAST)["step"])
+
+    small.make_trainer(epochs=1, directory=tmp_path, checkpoint_every=2, callbacks=[Look()]).fit()
+    assert steps == [2, 2]
+
+
+def test_the_log_is_that_of_the_checkpoint(small, tmp_path):
+    trainer = small.make_trainer(
+        directory=tmp_path, validate=small.accuracy, callbacks=[Interrupt(STEPS + 1)]
+    )
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit()
+    trainer = small.make_trainer(
+        directory=tmp_path, validate=small.accuracy, callbacks=[Interrupt(0)]
+    )
+    history = trainer.fit(resume=True)
+    with open(tmp_path / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [
+        "epoch", "step", "seconds", "lr", "loss_class", "loss_size", "loss", "accuracy",
+    ]  # fmt: skip
+    assert [{k: float(v) for k, v in row.items()} for row in rows] == history
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    assert set(os.listdir(tmp_path)) == {LAST, "metrics.csv"}
+
+
+# --- what does not fit ------------------------------------------------------------------------
+
+
+def test_there_must_be_something_to_resume(small, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"last\.safetensors"):
+        small.make_trainer(directory=tmp_path / "new").fit(resume=True)
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(ValueError, match="give a directory, or the path"):
+        small.make_trainer().fit(resume=True)
+
+
+def test_weights_alone_are_no_checkpoint(small, tmp_path):
+    lucid.save({"w": lucid.ones(2)}, tmp_path / LAST)
+    with pytest.raises(lucid.WeightFileError, match="no state of a training"):
+        small.make_trainer(directory=tmp_path).fit(resume=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state["model"].pop("head.bias"),
+        lambda state: state["model"].update({"head.bias": lucid.zeros(4)}),
+        lambda state: state["optimizer"]["param_groups"].pop(),
+        lambda state: state["scheduler"].pop("last_epoch"),
+        lambda state: state.update(scheduler=None),
+        lambda state: state["loader"].update(batch_size=5),
+        lambda state: state.update(callbacks=[{}]),
+        lambda state: state.pop("random"),
+        lambda state: state.update(random={"bit_generator": "MT19937"}),
+        lambda state: state.pop("history"),
+        lambda state: state.update(history=[3]),
+    ],
+)
+def test_the_state_of_another_training_is_refused_and_nothing_changes(small, tmp_path, change):
+    first = small.make_trainer(directory=tmp_path, callbacks=[Interrupt(2)])
+    with pytest.raises(KeyboardInterrupt):
+        first.fit()
+    state = load_checkpoint(tmp_path / LAST)
+    state["callbacks"] = []
+    change(state)
+    save_checkpoint(tmp_path / LAST, state)
+
+    second = small.make_trainer(seed=5, directory=tmp_path)
+    before = outcome(second)
+    with pytest.raises(lucid.WeightFileError, match=r"last\.safetensors: the training of a model"):
+        second.fit(resume=True)
+    assert outcome(second) == before
+
+
+def test_a_checkpoint_of_another_model_names_both(small, tmp_path):
+    first = small.make_trainer(directory=tmp_path, epochs=1)
+    first.model.model_name = "small_net"
+    first.fit()
+    second = small.make_trainer(directory=tmp_path, epochs=1)
+    second.model.head = lucid.nn.Linear(16, 5)
+    with pytest.raises(
+        lucid.WeightFileError, match=r"training of small_net .* that of Net: .*(\n.*)*head\.weight"
+    ):
+        second.fit(resume=True)
+
+
+# --- the file ---------------------------------------------------------------------------------
+
+
+def test_a_tree_comes_back_with_its_tensors(tmp_path):
+    tree = {
+        "tensors": [lucid.ones(2), {"deep": np.zeros((0, 3), np.int64)}],
+        "a/b": lucid.tensor(1.0),
+        "a": {"b": lucid.tensor(2.0)},
+        "numbers": [1, 0.1, 2**127 + 1, float("inf"), np.float32(0.5), True, None],
+        3: "text",
+        "empty": {},
+        "pair": (1, 2),
+    }
+    save_checkpoint(tmp_path / "c.safetensors", tree)
+    back = load_checkpoint(tmp_path / "c.safetensors")
+    assert back["tensors"][0].tolist() == [1, 1]
+    assert back["tensors"][1]["deep"].shape == (0, 3)
+    assert back["a/b"].item() == 1
+    assert back["a"]["b"].item() == 2
+    assert back["numbers"] == [1, 0.1, 2**127 + 1, float("inf"), 0.5, True, None]
+    assert (back["3"], back["empty"], back["pair"]) == ("text", {}, [1, 2])
+
+
+def test_what_is_no_plain_data_is_refused_with_its_place(tmp_path):
+    with pytest.raises(TypeError, match=r"cannot hold set \(at callbacks/0/seen\)"):
+        save_checkpoint(tmp_path / "c.safetensors", {"callbacks": [{"seen": {1}}]})
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "tree", ['{"$tensor": "w"}', "[]", "{", '{"a": {"$tensor": "x"}}', '{"a": {"$tensor": [1]}}']
+)
+def test_a_damaged_tree_is_refused(tmp_path, tree):
+    from lucid.weights.files import write_file
+
+    path = tmp_path / "c.safetensors"
+    write_file(path, {"w": np.zeros(2)}, {"lucid.checkpoint": tree})
+    with pytest.raises(lucid.WeightFileError, match=r"c\.safetensors: its state is damaged"):
+        load_checkpoint(path)
+
+
+def test_states_are_json(small):
+    json.dumps(small.make_trainer().loader.state_dict())
