@@ -57,6 +57,7 @@ def from_torchvision_key(key: str) -> str:
 
     Examples
     --------
+    >>> from lucid_models_classification.torchvision import from_torchvision_key
     >>> from_torchvision_key("layer2.0.bn3.running_mean")
     'layer2.0.conv3.norm.running_mean'
 
@@ -73,6 +74,7 @@ def to_torchvision_key(key: str) -> str:
 
     Examples
     --------
+    >>> from lucid_models_classification.torchvision import to_torchvision_key
     >>> to_torchvision_key("layer2.0.conv3.norm.running_mean")
     'layer2.0.bn3.running_mean'
     """
@@ -154,6 +156,10 @@ def load_torchvision_weights(
     Examples
     --------
     >>> from lucid.models import resnet_18
+    >>> from lucid_models_classification.torchvision import (
+    ...     load_torchvision_weights,
+    ...     to_torchvision_key,
+    ... )
     >>> source, target = resnet_18(), resnet_18()
     >>> theirs = {to_torchvision_key(k): v for k, v in source.state_dict().items()}
     >>> len(load_torchvision_weights(target, theirs).missing)

@@ -9,8 +9,14 @@ generator, so that seeding Lucid, or a worker of its data loader, seeds them.
 
 Examples
 --------
->>> train = Compose(
-...     [RandomResizedCrop(224), RandomHorizontalFlip(), Normalize(IMAGENET_MEAN, IMAGENET_STD)]
+>>> import numpy as np
+>>> from lucid_models_classification import transforms
+>>> train = transforms.Compose(
+...     [
+...         transforms.RandomResizedCrop(224),
+...         transforms.RandomHorizontalFlip(),
+...         transforms.Normalize(transforms.IMAGENET_MEAN, transforms.IMAGENET_STD),
+...     ]
 ... )
 >>> train(np.zeros((3, 300, 400), np.float32)).shape
 (3, 224, 224)

@@ -122,6 +122,7 @@ class CocoEvaluator:
     Examples
     --------
     >>> import numpy as np
+    >>> from lucid_models_detection.evaluation import CocoEvaluator
     >>> evaluator = CocoEvaluator(["background", "cat"])
     >>> truth = {"boxes": np.array([[0, 0, 10, 10.0]]), "labels": np.array([1])}
     >>> guess = {"boxes": np.array([[0, 0, 10, 8.0]]), "labels": [1], "scores": [0.9]}

@@ -67,6 +67,7 @@ def torchvision_config() -> dict[str, Any]:
     Examples
     --------
     >>> from lucid.models import faster_rcnn_resnet_50_fpn
+    >>> from lucid_models_detection import torchvision_config
     >>> model = faster_rcnn_resnet_50_fpn(num_classes=91, norm_eps=0.0, **torchvision_config())
     >>> model.rpn.head.cls_logits.weight.shape
     (3, 256, 1, 1)
@@ -90,6 +91,7 @@ def from_torchvision_key(key: str) -> str:
 
     Examples
     --------
+    >>> from lucid_models_detection.torchvision import from_torchvision_key
     >>> from_torchvision_key("backbone.body.layer1.0.bn3.weight")
     'backbone.net.layer1.0.conv3.norm.weight'
     >>> from_torchvision_key("backbone.fpn.inner_blocks.3.0.bias")
@@ -105,6 +107,7 @@ def to_torchvision_key(key: str) -> str:
 
     Examples
     --------
+    >>> from lucid_models_detection.torchvision import to_torchvision_key
     >>> to_torchvision_key("rpn.head.conv.conv.weight")
     'rpn.head.conv.0.0.weight'
     """
