@@ -248,12 +248,12 @@ def test_the_best_model_is_kept(tmp_path, mode, best):
     assert kept["w"].item() == pytest.approx(1 - 0.1 * epoch)
 
 
-def test_the_best_of_a_registered_model_is_a_whole_model(tmp_path):
-    @lucid.models.register_model(name="one_weight_of_the_trainer")
+def test_the_best_of_a_registered_model_is_a_whole_model(environment, tmp_path):
+    @lucid.models.register_model(name="one_weight")
     def build(scale: float = 1.0) -> Weight:
         return Weight()
 
-    model = lucid.models.create_model("one_weight_of_the_trainer", scale=2.0)
+    model = lucid.models.create_model("one_weight", scale=2.0)
     options = {
         "epochs": 1,
         "validate": lambda model: {"accuracy": 1.0},
@@ -264,7 +264,7 @@ def test_the_best_of_a_registered_model_is_a_whole_model(tmp_path):
     optimizer = optim.SGD(model.parameters(), lr=0.1)
     Trainer(model, optimizer, [2.0], linear_loss, preprocessing={"size": 3}, **options).fit()
     kept = lucid.weights.model_metadata(tmp_path / "best.safetensors")
-    assert str(kept) == "one_weight_of_the_trainer(scale=2.0)"
+    assert str(kept) == "one_weight(scale=2.0)"
     assert kept.class_names == ("cat",)
     assert kept.preprocessing == {"size": 3}
     assert lucid.load_model(tmp_path / "best.safetensors").w.item() == pytest.approx(0.8)

@@ -187,9 +187,7 @@ def load_weights(
     try:
         return model.load_state_dict(arrays, strict=strict, skip_mismatched=skip_mismatched)
     except StateDictError as error:
-        holds = (
-            _parsed(path, metadata) if _KEY in metadata else "weights of a model it does not name"
-        )
+        holds = _parsed(path, metadata) if _KEY in metadata else "weights of an unnamed model"
         wanted = _described(model) or type(model).__name__
         raise WeightFileError(
             f"{os.fspath(path)} holds {holds}; the model is {wanted}: {error}"

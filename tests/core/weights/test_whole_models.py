@@ -1,0 +1,231 @@
+"""One file rebuilds a model, and says which model it is where it does not fit."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import nn
+from lucid.weights import load_weights, model_metadata
+from lucid.weights.files import write_file
+
+
+class Tiny(nn.Module):
+    """A classifier whose first convolution stands under two names."""
+
+    def __init__(self, num_classes, widths, norm):
+        super().__init__()
+        self.net = nn.Sequential(nn.ConvNormAct(1, widths[0], 3, norm=norm))
+        self.stem = self.net[0].conv
+        self.fc = nn.Linear(widths[0], num_classes)
+
+    def forward(self, x):
+        return self.fc(self.net(x).mean(axis=(2, 3)))
+
+
+@pytest.fixture(autouse=True)
+def _tiny_models(environment):
+    """Two models in a registry of their own."""
+
+    @lucid.models.register_model
+    def tiny(num_classes: int = 10, widths: tuple[int, ...] = (4,), norm: str = "batch") -> Tiny:
+        if num_classes < 1:
+            raise ValueError(f"num_classes must be at least 1, got {num_classes}")
+        return Tiny(num_classes, widths, norm)
+
+    @lucid.models.register_model
+    def other() -> nn.Linear:
+        return nn.Linear(2, 3)
+
+
+def create(**kwargs):
+    return lucid.models.create_model("tiny", **kwargs)
+
+
+def write_model(path, fields, arrays=None):
+    arrays = create().state_dict() if arrays is None else arrays
+    text = fields if isinstance(fields, str) else json.dumps(fields)
+    write_file(path, arrays, {"lucid.model": text})
+
+
+@pytest.mark.parametrize("filename", ["m.safetensors", "m.npz"])
+def test_one_file_rebuilds_the_model(tmp_path, filename):
+    path = tmp_path / filename
+    lucid.random.seed(1)
+    model = create(num_classes=np.int64(3), widths=[6], norm="batch")
+    x = lucid.random.randn(5, 1, 8, 8)
+    for _ in range(3):
+        model(x)  # moves the running statistics
+    preprocessing = {"size": [224, 224], "mean": [0.5], "grey": True, "note": None}
+    lucid.save_model(model, path, class_names=["a", "ä", "字"], preprocessing=preprocessing)
+
+    lucid.random.seed(2)
+    loaded = lucid.load_model(path)
+    assert loaded.training
+    assert (loaded.model_name, loaded.model_kwargs) == (
+        "tiny",
+        {"num_classes": 3, "widths": (6,), "norm": "batch"},
+    )
+    assert loaded.stem is loaded.net[0].conv
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(loaded.state_dict()[name].numpy(), value.numpy(), name)
+    np.testing.assert_array_equal(loaded.eval()(x).numpy(), model.eval()(x).numpy())
+
+    metadata = model_metadata(path)
+    assert str(metadata) == "tiny(num_classes=3, widths=(6,), norm='batch')"
+    assert metadata.class_names == ("a", "ä", "字")
+    assert metadata.preprocessing == preprocessing
+    assert metadata.lucid_version == lucid.__version__
+    lucid.save_model(loaded, path)  # and may be saved again
+    assert model_metadata(path).kwargs == metadata.kwargs
+    assert model_metadata(path).class_names is None
+
+
+def test_metadata_are_read_without_importing_the_model(environment, tmp_path):
+    environment.add("toy", "toy_net")
+    lucid.models.refresh()
+    lucid.save_model(lucid.models.create_model("toy_net"), tmp_path / "m.safetensors")
+    del sys.modules["toy.builders"]
+    assert model_metadata(tmp_path / "m.safetensors").name == "toy_net"
+    assert "toy.builders" not in sys.modules
+
+
+def test_a_model_that_nobody_registered_has_no_file_that_rebuilds_it(tmp_path):
+    with pytest.raises(ValueError, match=r"this Linear does not know its name .*lucid\.save\("):
+        lucid.save_model(nn.Linear(2, 3), tmp_path / "m.safetensors")
+    assert not list(tmp_path.glob("*m.safetensors*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        ({"hook": print}, {}, "tiny: argument 'hook' must be numbers"),
+        ({"scale": float("nan")}, {}, "argument 'scale' .* got nan"),
+        ({"sizes": (1, {"a": {2}})}, {}, r"argument 'sizes'\[1\] 'a' .* got \{2\}"),
+        ({}, {"preprocessing": {"mean": np.zeros(3)}}, "preprocessing 'mean' must be"),
+        ({}, {"preprocessing": {3: 4}}, "preprocessing must be"),
+        ({}, {"class_names": "cat"}, "class_names must be a sequence of str, got 'cat'"),
+        ({}, {"class_names": ["cat", 3]}, "class_names must be a sequence of str"),
+    ],
+)
+def test_what_is_no_plain_data_is_not_saved(tmp_path, change, options, message):
+    model = create()
+    model.model_kwargs = change
+    with pytest.raises(TypeError, match=message):
+        lucid.save_model(model, tmp_path / "m.safetensors", **options)
+    assert not list(tmp_path.glob("*m.safetensors*"))
+
+
+def test_weights_alone_are_no_model(tmp_path):
+    path = tmp_path / "w.safetensors"
+    lucid.save(create().state_dict(), path)
+    for read in (lucid.load_model, model_metadata):
+        with pytest.raises(lucid.WeightFileError, match=r"w\.safetensors: .* names no model"):
+            read(path)
+
+
+def test_a_model_that_is_not_installed_is_unknown(tmp_path):
+    path = tmp_path / "m.safetensors"
+    write_model(path, {"name": "tinny", "kwargs": {}})
+    with pytest.raises(lucid.UnknownModelError, match="tinny"):
+        lucid.load_model(path)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"num_classes": 0}, r"tiny\(num_classes=0\) cannot be built: num_classes must be at lea"),
+        ({"colour": 1}, r"tiny\(colour=1\) cannot be built: .*colour"),
+        ({"num_classes": 2**50}, "cannot be built: "),
+        ({"num_classes": 11}, r"do not fit tiny\(num_classes=11\), which it names: .*(\n.*)*\(11,"),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_refused(tmp_path, kwargs, message):
+    path = tmp_path / "m.safetensors"
+    write_model(path, {"name": "tiny", "kwargs": kwargs})
+    with pytest.raises(lucid.WeightFileError, match=message) as caught:
+        lucid.load_model(path)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        "{",
+        "[" * 100_000,
+        "[]",
+        "null",
+        {"kwargs": {}},
+        {"name": 3, "kwargs": {}},
+        {"name": "tiny"},
+        {"name": "tiny", "kwargs": []},
+        {"name": "tiny", "kwargs": {}, "class_names": "ab"},
+        {"name": "tiny", "kwargs": {}, "class_names": [1]},
+        {"name": "tiny", "kwargs": {}, "preprocessing": 3},
+        {"name": "tiny", "kwargs": {}, "lucid_version": 3},
+    ],
+)
+def test_damaged_model_data_are_refused(tmp_path, fields):
+    path = tmp_path / "m.safetensors"
+    write_model(path, fields)
+    for read in (lucid.load_model, model_metadata):
+        with pytest.raises(lucid.WeightFileError, match=r"m\.safetensors: its model data are dam"):
+            read(path)
+
+
+# --- into a model that is there already ---------------------------------------------------------
+
+
+def test_weights_go_into_a_model_that_is_built(tmp_path):
+    saved, model = create(), create()
+    for path, save in ((tmp_path / "a", lucid.save_model), (tmp_path / "b.npz", lucid.save_model)):
+        save(saved, path)
+        result = load_weights(model, path)
+        assert len(result.loaded) == len(model.state_dict())
+        np.testing.assert_array_equal(model.fc.weight.numpy(), saved.fc.weight.numpy())
+
+
+def test_a_file_of_another_number_of_classes_names_both(tmp_path):
+    path = tmp_path / "m.safetensors"
+    lucid.save_model(create(num_classes=3), path)
+    model = create(num_classes=5)
+    before = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+    with pytest.raises(
+        lucid.WeightFileError,
+        match=r"m\.safetensors holds tiny\(num_classes=3\); the model is tiny\(num_classes=5\)",
+    ) as caught:
+        load_weights(model, path)
+    for part in ("fc.weight: expected shape (5, 4), got (3, 4)", "fc.bias: expected"):
+        assert part in str(caught.value)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), before[name])
+    result = load_weights(model, path, skip_mismatched=True)
+    assert result.skipped == ["fc.weight", "fc.bias"]
+
+
+def test_a_file_of_another_model_names_both(tmp_path):
+    path = tmp_path / "m.safetensors"
+    lucid.save_model(lucid.models.create_model("other"), path)
+    with pytest.raises(lucid.WeightFileError, match=r"holds other\(\); the model is tiny\(\)"):
+        load_weights(create(), path)
+    lucid.save({"w": np.zeros(2)}, path)
+    with pytest.raises(
+        lucid.WeightFileError, match="holds weights of an unnamed model; the model is Linear"
+    ):
+        load_weights(nn.Linear(2, 3), path)
+
+
+def test_half_precision_weights_fill_a_float32_model(tmp_path):
+    model, path = create(), tmp_path / "m.safetensors"
+    halves = {
+        name: value.numpy().astype(np.float16) if value.dtype.kind == "f" else value
+        for name, value in model.state_dict().items()
+    }
+    lucid.save(halves, path)
+    load_weights(model, path)
+    assert model.fc.weight.dtype == np.float32
+    np.testing.assert_array_equal(model.fc.weight.numpy(), halves["fc.weight"])
