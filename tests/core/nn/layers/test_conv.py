@@ -1,0 +1,85 @@
+"""Convolution layers: shapes, layout, initial values, errors."""
+
+import math
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import nn
+from lucid.nn import functional as F
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape"),
+    [
+        (nn.Conv2d(4, 6, 3), (2, 6, 7, 6)),
+        (nn.Conv2d(4, 6, 3, 2, 1), (2, 6, 5, 4)),
+        (nn.Conv2d(4, 6, (3, 1), (1, 2), (1, 0), dilation=1, groups=2), (2, 6, 9, 4)),
+        (nn.Conv2d(4, 6, 3, padding="same", dilation=2), (2, 6, 9, 8)),
+        (nn.Conv2d(4, 6, 3, padding="valid", bias=False), (2, 6, 7, 6)),
+        (nn.ConvTranspose2d(4, 6, 2, 2), (2, 6, 18, 16)),
+        (nn.ConvTranspose2d(4, 6, 3, 2, 1, 1, 2, False, 2), (2, 6, 20, 18)),
+    ],
+)
+def test_shapes_and_layout(layer, shape):
+    x = lucid.random.randn(2, 4, 9, 8)
+    assert layer(x).shape == shape
+    assert layer.weight.data.transpose(0, 2, 3, 1).flags.c_contiguous
+    layer(x).sum().backward()
+    assert layer.weight.grad.shape == layer.weight.shape
+
+
+def test_conv2d_is_the_function_with_its_weights():
+    layer = nn.Conv2d(4, 6, 3, 2, 1, 2, 2)
+    x = lucid.random.randn(1, 4, 8, 8)
+    expected = F.conv2d(x, layer.weight, layer.bias, 2, 1, 2, 2)
+    np.testing.assert_array_equal(layer(x).numpy(), expected.numpy())
+    assert layer.weight.shape == (6, 2, 3, 3)
+
+
+def test_conv_transpose2d_weight_has_its_inputs_first():
+    assert nn.ConvTranspose2d(4, 6, 3, groups=2).weight.shape == (4, 3, 3, 3)
+
+
+def test_initial_values_lie_within_one_over_the_root_of_fan_in():
+    layer = nn.Conv2d(50, 60, 3)
+    bound = 1 / math.sqrt(50 * 9)
+    for p in (layer.weight, layer.bias):
+        assert 0.9 * bound < np.abs(p.numpy()).max() <= bound
+
+
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_a_wrong_input_is_quoted_with_the_layer(kind):
+    layer = kind(4, 6, 3, padding=1)
+    message = rf"{kind.__name__}\(4, 6, kernel_size=\(3, 3\), stride=\(1, 1\), padding=\(1, 1\)\) "
+    message += r"expected an input of shape \(N, 4, H, W\), got \(1, 3, 8, 8\)"
+    with pytest.raises(ValueError, match=message):
+        layer(lucid.zeros(1, 3, 8, 8))
+    with pytest.raises(ValueError, match=r"got \(4, 8, 8\)"):
+        layer(lucid.zeros(4, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: nn.Conv2d(0, 1, 1), "Conv2d: in_channels must be at least 1, got 0"),
+        (lambda: nn.Conv2d(4, 6, 3, groups=3), "groups=3 must divide in_channels=4"),
+        (lambda: nn.Conv2d(4, 6, 0), "kernel_size must be at least 1"),
+        (lambda: nn.Conv2d(4, 6, 3, padding="full"), "'same', 'valid' or numbers, got 'full'"),
+        (lambda: nn.Conv2d(4, 6, 3, stride=(1, 1, 1)), "stride must be one integer or two"),
+        (lambda: nn.ConvTranspose2d(4, 6, 3, padding=-1), "padding must be at least 0"),
+    ],
+)
+def test_wrong_settings_are_named(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+def test_repr_shows_what_is_not_the_default():
+    assert repr(nn.Conv2d(4, 6, 3, dilation=2, groups=2, bias=False)) == (
+        "Conv2d(4, 6, kernel_size=(3, 3), stride=(1, 1), dilation=(2, 2), groups=2, bias=False)"
+    )
+    assert repr(nn.Conv2d(1, 1, 1, padding="same")) == (
+        "Conv2d(1, 1, kernel_size=(1, 1), stride=(1, 1), padding=same)"
+    )

@@ -1,0 +1,76 @@
+"""The unit of residual networks equals its parts, one after the other."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import nn
+from lucid.nn import functional as F
+from lucid.testing import gradcheck
+
+EITHER = (False, True)
+UNITS = list(itertools.product(("batch", "frozen", None), ("relu", None), EITHER, EITHER))
+
+
+@pytest.mark.parametrize(("norm", "activation", "with_residual", "training"), UNITS)
+def test_equals_its_parts(norm, activation, with_residual, training):
+    unit = nn.ConvNormAct(3, 5, 3, 2, norm=norm, activation=activation).train(training)
+    x = lucid.random.randn(2, 3, 7, 7)
+    residual = lucid.random.randn(2, 5, 4, 4) if with_residual else None
+    expected = unit.conv(x)
+    if norm is not None:
+        expected = unit.norm(expected)
+    if residual is not None:
+        expected = expected + residual
+    if activation:
+        expected = F.relu(expected)
+    np.testing.assert_allclose(unit(x, residual).numpy(), expected.numpy(), atol=1e-5)
+
+
+def test_bias_and_names():
+    assert [name for name, _ in nn.ConvNormAct(3, 5, 3).named_parameters()] == [
+        "conv.weight", "norm.weight", "norm.bias",
+    ]  # fmt: skip
+    assert [name for name, _ in nn.ConvNormAct(3, 5, 3, norm="frozen").named_parameters()] == [
+        "conv.weight"
+    ]
+    plain = nn.ConvNormAct(3, 5, 3, norm=None)
+    assert [name for name, _ in plain.named_parameters()] == ["conv.weight", "conv.bias"]
+    assert plain.norm is None
+    assert nn.ConvNormAct(3, 5, 3, norm_eps=0.5).norm.eps == 0.5
+
+
+@pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (3, 1), (3, 2), ((1, 5), 1), (7, 1)])
+def test_default_padding_keeps_the_size(kernel, dilation):
+    unit = nn.ConvNormAct(2, 2, kernel, dilation=dilation)
+    assert unit(lucid.zeros(1, 2, 9, 8)).shape == (1, 2, 9, 8)
+    assert nn.ConvNormAct(2, 2, 3, padding=0)(lucid.zeros(1, 2, 9, 8)).shape == (1, 2, 7, 6)
+
+
+@pytest.mark.parametrize("norm", ["batch", "frozen", None])
+def test_derivatives_through_the_unit(norm):
+    unit = nn.ConvNormAct(2, 2, 3, norm=norm).to("float64")
+    x, residual = (lucid.random.randn(2, 2, 3, 3, dtype="float64") for _ in range(2))
+    gradcheck(unit, [x.requires_grad_(), residual.requires_grad_()])
+
+
+def test_hooks_of_both_parts_are_called():
+    unit, seen = nn.ConvNormAct(2, 2, 3), []
+    for part in (unit.conv, unit.norm):
+        part.register_forward_hook(lambda module, args, output: seen.append(type(module)))
+    unit(lucid.zeros(1, 2, 4, 4))
+    assert seen == [nn.Conv2d, nn.BatchNorm2d]
+
+
+def test_wrong_settings_are_named():
+    with pytest.raises(ValueError, match="norm must be 'batch', 'frozen' or None, got 'group'"):
+        nn.ConvNormAct(2, 2, 3, norm="group")
+    with pytest.raises(ValueError, match="activation must be 'relu' or None, got 'gelu'"):
+        nn.ConvNormAct(2, 2, 3, activation="gelu")
+
+
+def test_a_residual_of_another_shape_is_named():
+    with pytest.raises(ValueError, match=r"residual of shape \(1, 2, 2, 2\)"):
+        nn.ConvNormAct(2, 2, 3)(lucid.zeros(1, 2, 4, 4), lucid.zeros(1, 2, 2, 2))

@@ -1,0 +1,227 @@
+"""Loading state dicts: everything or nothing, and every problem in one error."""
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import StateDictError, nn
+
+
+class Twice(nn.Module):
+    """A layer under two names, as a detector's stem is."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(2, 3))
+        self.stem = self.net[0]
+
+
+def net():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
+
+
+def snapshot(module):
+    return {name: value.numpy().copy() for name, value in module.state_dict().items()}
+
+
+def assert_unchanged(module, before):
+    for name, value in module.state_dict().items():
+        assert value.numpy().tobytes() == before[name].tobytes(), name
+
+
+def test_state_dict_shares_memory_and_is_detached():
+    module = net()
+    state = module.state_dict()
+    assert state["0.weight"].numpy() is module[0].weight.numpy()
+    assert not state["0.weight"].requires_grad
+    assert list(state) == [
+        "0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var",
+        "1.num_batches_tracked", "2.weight", "2.bias",
+    ]  # fmt: skip
+
+
+def test_loading_copies_values_into_the_module():
+    source, target = net(), net()
+    arrays = {name: p.data for name, p in target.named_parameters()}
+    version = target[0].weight.version
+    result = target.load_state_dict(source.state_dict())
+    assert result.loaded == list(source.state_dict())
+    assert result.missing == result.unexpected == result.skipped == []
+    for name, p in target.named_parameters():
+        assert p.data is arrays[name]
+        np.testing.assert_array_equal(p.numpy(), source.state_dict()[name].numpy())
+    assert not np.shares_memory(target[0].weight.data, source[0].weight.data)
+    assert lucid.kernels.is_channels_last(target[0].weight.data)
+    assert target[0].weight.version > version
+
+
+def test_every_problem_is_listed_and_nothing_changes():
+    module = net()
+    before = snapshot(module)
+    state = {name: value.numpy() + 1 for name, value in module.state_dict().items()}
+    del state["0.bias"], state["1.running_mean"]
+    state["extra"] = state["head.weight"] = np.zeros(1)
+    state["0.weight"] = np.zeros((4, 3, 1, 1))
+    state["2.weight"] = state["2.weight"].T
+    with pytest.raises(StateDictError) as caught:
+        module.load_state_dict(state)
+    text = str(caught.value)
+    assert text == (
+        "the state dict does not fit Sequential; nothing was loaded\n"
+        "  missing (2):\n"
+        "    0.bias\n"
+        "    1.running_mean\n"
+        "  unexpected (2):\n"
+        "    extra\n"
+        "    head.weight\n"
+        "  wrong shape or dtype (2):\n"
+        "    0.weight: expected shape (4, 3, 3, 3), got (4, 3, 1, 1)\n"
+        "    2.weight: expected shape (2, 4), got (4, 2)"
+    )
+    assert_unchanged(module, before)
+
+
+def test_not_strict_reports_instead():
+    module = net()
+    state = {"2.bias": np.array([1.0, 2.0]), "extra": np.zeros(1)}
+    result = module.load_state_dict(state, strict=False)
+    assert result.loaded == ["2.bias"]
+    assert result.unexpected == ["extra"]
+    assert "0.weight" in result.missing
+    assert len(result.missing) == 8
+    np.testing.assert_array_equal(module[2].bias.numpy(), [1, 2])
+    with pytest.raises(StateDictError, match="wrong shape"):
+        module.load_state_dict({"2.bias": np.zeros(3)}, strict=False)
+
+
+def test_skip_mismatched_discards_the_classifier_of_another_number_of_classes():
+    module = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 10))
+    other = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 7))
+    last = snapshot(module)
+    result = module.load_state_dict(other.state_dict(), skip_mismatched=True)
+    assert result.skipped == ["1.weight", "1.bias"]
+    assert result.loaded == ["0.weight", "0.bias"]
+    np.testing.assert_array_equal(module[0].weight.numpy(), other[0].weight.numpy())
+    assert module[1].weight.numpy().tobytes() == last["1.weight"].tobytes()
+    # What is missing is still an error.
+    with pytest.raises(StateDictError, match=r"missing \(1\):\n    0.bias"):
+        module.load_state_dict(
+            {k: v for k, v in other.state_dict().items() if k != "0.bias"}, skip_mismatched=True
+        )
+
+
+@pytest.mark.parametrize("names", [["net.0"], ["stem"], ["net.0", "stem"]])
+def test_either_name_of_a_shared_layer_will_do(names):
+    module = Twice()
+    state = {f"{name}.weight": np.full((3, 2), 5.0) for name in names}
+    state |= {f"{names[-1]}.bias": np.full(3, 6.0)}
+    result = module.load_state_dict(state)
+    assert set(result.loaded) == set(state)
+    assert result.missing == []
+    np.testing.assert_array_equal(module.stem.weight.numpy(), np.full((3, 2), 5))
+
+
+def test_two_values_for_one_tensor_are_an_error():
+    module = Twice()
+    before = snapshot(module)
+    state = {name: value.numpy().copy() for name, value in module.state_dict().items()}
+    module.load_state_dict(state)
+    state["stem.weight"] += 1
+    for options in ({}, {"strict": False}, {"skip_mismatched": True}):
+        with pytest.raises(StateDictError, match=r"net\.0\.weight and stem\.weight name the same"):
+            module.load_state_dict(state, **options)
+    assert_unchanged(module, before)
+
+
+def test_a_shared_layer_is_missing_under_all_of_its_names():
+    with pytest.raises(StateDictError) as caught:
+        Twice().load_state_dict({"stem.weight": np.zeros((3, 2))})
+    assert "missing (2):\n    net.0.bias\n    stem.bias" in str(caught.value)
+
+
+def test_one_fitting_name_of_two_is_enough_when_mismatches_are_skipped():
+    module = Twice()
+    state = {
+        "net.0.weight": np.zeros((9, 9)),
+        "stem.weight": np.full((3, 2), 4.0),
+        "stem.bias": np.zeros(3),
+    }
+    result = module.load_state_dict(state, skip_mismatched=True)
+    assert result.skipped == ["net.0.weight"]
+    np.testing.assert_array_equal(module.net[0].weight.numpy(), np.full((3, 2), 4))
+
+
+def test_values_are_cast_to_the_dtype_of_the_module():
+    module = nn.Linear(2, 1)
+    module.load_state_dict({"weight": np.array([[1, 2]]), "bias": np.zeros(1, np.float16)})
+    assert module.weight.dtype == module.bias.dtype == np.float32
+    module.to("float64").load_state_dict({"weight": np.ones((1, 2), ">f4"), "bias": np.zeros(1)})
+    np.testing.assert_array_equal(module.weight.numpy(), [[1, 1]])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("1.num_batches_tracked", np.array(1.5), "expected int64, got float64"),
+        ("2.bias", np.array([1e300, 0]), "expected float32, got float64 beyond its range"),
+        ("2.bias", np.array(["a", "b"]), "expected float32, got <U1"),
+        ("2.bias", np.array([1j, 0]), "expected float32, got complex128"),
+    ],
+)
+def test_values_that_a_dtype_cannot_hold(key, value, message):
+    module = net()
+    before = snapshot(module)
+    with pytest.raises(StateDictError, match=message):
+        module.load_state_dict({**module.state_dict(), key: value})
+    assert_unchanged(module, before)
+
+
+def test_infinities_and_nan_are_values_like_others():
+    module = nn.Linear(2, 1)
+    module.load_state_dict({"weight": np.array([[np.inf, np.nan]]), "bias": np.zeros(1)})
+    np.testing.assert_array_equal(module.weight.numpy(), [[np.inf, np.nan]])
+
+
+def test_a_read_only_parameter_is_found_before_anything_is_copied():
+    module = nn.Linear(2, 1)
+    frozen = np.zeros(1, np.float32)
+    frozen.flags.writeable = False
+    module.bias.data = frozen
+    before = snapshot(module)
+    with pytest.raises(StateDictError, match="bias: the module's own array is read-only"):
+        module.load_state_dict({"weight": np.ones((1, 2)), "bias": np.ones(1)})
+    assert_unchanged(module, before)
+
+
+def test_exchanging_the_values_of_two_layers_of_one_module():
+    module = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
+    before = snapshot(module)
+    state = module.state_dict()
+    module.load_state_dict({"0.weight": state["1.weight"], "1.weight": state["0.weight"]})
+    np.testing.assert_array_equal(module[0].weight.numpy(), before["1.weight"])
+    np.testing.assert_array_equal(module[1].weight.numpy(), before["0.weight"])
+
+
+def test_loading_a_transposed_view_of_itself():
+    module = nn.Linear(3, 3, bias=False)
+    before = module.weight.numpy().copy()
+    module.load_state_dict({"weight": module.weight.numpy().T})
+    np.testing.assert_array_equal(module.weight.numpy(), before.T)
+
+
+def test_frozen_norms_pass_over_the_count_of_batches():
+    trained, frozen = nn.BatchNorm2d(3), nn.FrozenBatchNorm2d(3)
+    result = frozen.load_state_dict(trained.state_dict())
+    assert result.skipped == ["num_batches_tracked"]
+    assert len(result.loaded) == 4
+
+
+@pytest.mark.parametrize("wrong", [None, [("weight", 1)], "weights.safetensors"])
+def test_a_state_dict_is_a_mapping(wrong):
+    with pytest.raises(TypeError, match="takes a mapping of names to tensors, got"):
+        net().load_state_dict(wrong)
+
+
+def test_the_result_prints_short():
+    result = nn.Linear(2, 1).load_state_dict({"bias": np.zeros(1)}, strict=False)
+    assert repr(result) == "LoadResult(1 loaded, missing=['weight'], unexpected=[], skipped=[])"

@@ -1,0 +1,66 @@
+"""Adam and AdamW against their definitions."""
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import nn, optim
+
+
+def reference(p, gradients, lr, betas, eps, weight_decay, decoupled):
+    m, v = np.zeros_like(p), np.zeros_like(p)
+    for t, g in enumerate(gradients, 1):
+        if decoupled:
+            p = p * (1 - lr * weight_decay)
+        else:
+            g = g + weight_decay * p
+        m = betas[0] * m + (1 - betas[0]) * g
+        v = betas[1] * v + (1 - betas[1]) * g**2
+        p = p - lr * (m / (1 - betas[0] ** t)) / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
+    return p
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+@pytest.mark.parametrize("kind", [optim.Adam, optim.AdamW])
+@pytest.mark.parametrize("shape", [(3, 4), (70, 1001)])
+def test_steps(kind, decay, shape):
+    rng = np.random.default_rng(3)
+    start, gradients = rng.standard_normal(shape), rng.standard_normal((5, *shape))
+    p = nn.Parameter(start.copy())
+    adam = kind([p], 0.02, (0.8, 0.95), 1e-6, decay)
+    for g in gradients:
+        p.grad = lucid.Tensor(g)
+        adam.step()
+    expected = reference(start, gradients, 0.02, (0.8, 0.95), 1e-6, decay, kind is optim.AdamW)
+    np.testing.assert_allclose(p.numpy(), expected, rtol=1e-9, atol=1e-12)
+
+
+def test_the_first_step_has_the_length_of_the_learning_rate():
+    p = nn.Parameter(np.zeros(3))
+    p.grad = lucid.Tensor(np.array([5.0, -0.01, 3e5]))
+    optim.Adam([p], lr=0.1).step()
+    np.testing.assert_allclose(p.numpy(), [-0.1, 0.1, -0.1], rtol=1e-5)
+
+
+def test_float32_stays_float32():
+    p = nn.Parameter([1.0, 2.0])
+    p.grad = lucid.ones(2)
+    adam = optim.AdamW([p])
+    adam.step()
+    assert p.dtype == np.float32
+    assert adam.state[p]["exp_avg_sq"].dtype == np.float32
+    assert optim.AdamW([p]).param_groups[0]["weight_decay"] == 0.01
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"betas": (0.9, 1.0)}, r"two numbers from 0 to below 1, got \(0.9, 1.0\)"),
+        ({"betas": (0.9,)}, "two numbers"),
+        ({"eps": -1e-8}, "eps must not be negative"),
+        ({"weight_decay": -1}, "AdamW: weight_decay must not be negative"),
+    ],
+)
+def test_wrong_options_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        optim.AdamW([nn.Parameter([1.0])], **options)

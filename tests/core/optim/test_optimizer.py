@@ -1,0 +1,188 @@
+"""What optimizers share: groups, checks, state."""
+
+import copy
+import json
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import nn, optim
+
+
+def parameters(*shapes):
+    result = [nn.Parameter(np.ones(shape, np.float32)) for shape in shapes]
+    for p in result:
+        p.grad = lucid.ones_like(p)
+    return result
+
+
+def test_groups_have_options_of_their_own():
+    a, b = parameters(2, 2)
+    sgd = optim.SGD([{"params": [a], "lr": 0.5, "name": "backbone"}, {"params": b}], lr=0.25)
+    sgd.step()
+    np.testing.assert_array_equal(a.numpy(), [0.5, 0.5])
+    np.testing.assert_array_equal(b.numpy(), [0.75, 0.75])
+    assert sgd.param_groups[0]["name"] == "backbone"
+    sgd.param_groups[1]["lr"] = 0.0
+    sgd.step()
+    np.testing.assert_array_equal(b.numpy(), [0.75, 0.75])
+
+
+def test_parameters_without_a_gradient_are_passed_over():
+    a, b = parameters(2, 2)
+    b.grad = None
+    versions = a.version, b.version
+    sgd = optim.SGD(iter([a, b]), lr=1.0, momentum=0.9)
+    sgd.step()
+    np.testing.assert_array_equal(b.numpy(), [1, 1])
+    assert (a.version, b.version) == (versions[0] + 1, versions[1])
+    assert b not in sgd.state
+    sgd.zero_grad()
+    assert a.grad is None
+
+
+def test_the_gradient_is_left_alone():
+    for make in (optim.SGD, optim.Adam, optim.AdamW):
+        (p,) = parameters((3, 2))
+        make([p], lr=0.1, weight_decay=0.1).step()
+        np.testing.assert_array_equal(p.grad.numpy(), np.ones((3, 2)))
+
+
+@pytest.mark.parametrize(
+    ("build", "error", "message"),
+    [
+        (lambda a, b: optim.SGD([], lr=1), ValueError, "SGD got no parameters"),
+        (lambda a, b: optim.SGD(a, lr=1), TypeError, "an iterable of parameters or groups"),
+        (lambda a, b: optim.SGD(3, lr=1), TypeError, "got int"),
+        (lambda a, b: optim.SGD([a, "b"]), TypeError, "got str at position 1"),
+        (lambda a, b: optim.SGD([a * 2]), ValueError, "float32 and was computed"),
+        (lambda a, b: optim.SGD([lucid.arange(3)]), ValueError, "floating leaf tensors"),
+        (lambda a, b: optim.SGD([a, a]), ValueError, "at position 1 is given to SGD twice"),
+        (
+            lambda a, b: optim.SGD([{"params": [a]}, {"params": [b, a]}]),
+            ValueError,
+            r"shape \(2,\) at position 1 is given to SGD twice",
+        ),
+        (lambda a, b: optim.SGD([{"lr": 1}]), TypeError, "a key 'params'"),
+        (
+            lambda a, b: optim.SGD([{"params": [a], "weight_deacy": 1}]),
+            ValueError,
+            r"no options \['weight_deacy'\]; it has \['dampening', 'lr'",
+        ),
+        (lambda a, b: optim.SGD([{"params": [a], "lr": -1}]), ValueError, "lr must not be neg"),
+        (lambda a, b: optim.SGD([a], lr=float("nan")), ValueError, "lr must not be neg"),
+    ],
+)
+def test_wrong_groups_are_named(build, error, message):
+    with pytest.raises(error, match=message):
+        build(*parameters(2, 3))
+
+
+def test_add_param_group_adds_all_or_nothing():
+    a, b, c = parameters(2, 2, 2)
+    sgd = optim.SGD([a], lr=1)
+    with pytest.raises(ValueError, match="twice"):
+        sgd.add_param_group({"params": [b, a]})
+    assert len(sgd.param_groups) == 1
+    sgd.add_param_group({"params": [b, c], "lr": 2})
+    assert [len(g["params"]) for g in sgd.param_groups] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
+        lambda p: optim.Adam(p, lr=0.1),
+        lambda p: optim.AdamW([{"params": p[:1], "lr": 0.3}, {"params": p[1:]}], lr=0.1),
+    ],
+)
+def test_training_goes_on_exactly_after_loading_the_state(make):
+    rng = np.random.default_rng(0)
+    gradients = rng.standard_normal((6, 2, 4, 3)).astype(np.float32)
+
+    def run(params, optimizer, steps):
+        for step in steps:
+            for i, p in enumerate(params):
+                p.grad = lucid.Tensor(gradients[step, i])
+            optimizer.step()
+
+    straight = parameters((4, 3), (4, 3))
+    run(straight, make(straight), range(6))
+
+    first = parameters((4, 3), (4, 3))
+    before = make(first)
+    run(first, before, range(3))
+    state = copy.deepcopy(before.state_dict())
+    second = [nn.Parameter(p.numpy().copy()) for p in first]
+    after = make(second)
+    after.load_state_dict(state)
+    run(second, after, range(3, 6))
+    for p, q in zip(straight, second, strict=True):
+        assert p.numpy().tobytes() == q.numpy().tobytes()
+
+
+def test_state_survives_json_and_is_copied():
+    (p,) = parameters((2,))
+    adam = optim.Adam([p])
+    adam.step()
+    state = adam.state_dict()
+    assert set(state["state"][0]) == {"step", "exp_avg", "exp_avg_sq"}
+    assert np.shares_memory(state["state"][0]["exp_avg"].numpy(), adam.state[p]["exp_avg"])
+    tensors = state["state"][0]
+    passed = json.loads(json.dumps({**state, "state": {0: {"step": tensors["step"]}}}))
+    passed["state"]["0"].update(exp_avg=tensors["exp_avg"], exp_avg_sq=tensors["exp_avg_sq"])
+    other = optim.Adam(parameters((2,)), lr=5.0, betas=(0.5, 0.5))
+    other.load_state_dict(passed)
+    assert other.param_groups[0]["betas"] == (0.9, 0.999)
+    kept = next(iter(other.state.values()))
+    np.testing.assert_array_equal(kept["exp_avg"], adam.state[p]["exp_avg"])
+    assert not np.shares_memory(kept["exp_avg"], adam.state[p]["exp_avg"])
+
+
+def test_state_that_does_not_fit_changes_nothing():
+    def trained(make, *shapes):
+        optimizer = make(parameters(*shapes))
+        optimizer.step()
+        return optimizer
+
+    def sgd(p):
+        return optim.SGD(p, lr=0.1, momentum=0.9)
+
+    target = trained(sgd, (2,), (3,))
+    before = copy.deepcopy(target.state_dict())
+    good = target.state_dict()
+    wrong_shape = copy.deepcopy(good)
+    wrong_shape["state"][1]["momentum_buffer"] = lucid.zeros(4)
+    wrong_names = copy.deepcopy(good)
+    wrong_names["state"][0] = {"exp_avg": lucid.zeros(2)}
+    stray = copy.deepcopy(good)
+    stray["state"][7] = {}
+    negative = copy.deepcopy(good)
+    negative["param_groups"][0]["lr"] = -1.0
+    for state, message in (
+        (trained(sgd, (2,)).state_dict(), r"groups of \[2\] parameters.* groups of \[1\]"),
+        (trained(optim.Adam, (2,), (3,)).state_dict(), r"lacks the options \['dampening'"),
+        (wrong_shape, r"momentum_buffer of parameter 1 has shape \(4,\)"),
+        (wrong_names, r"keeps \['momentum_buffer'\] .* has \['exp_avg'\]"),
+        (stray, "the state of parameter 7 belongs to no group"),
+        (negative, "lr must not be negative"),
+        ({"state": {}}, "has the keys 'state' and 'param_groups'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            target.load_state_dict(state)
+    after = target.state_dict()
+    assert after["param_groups"] == before["param_groups"]
+    for i in (0, 1):
+        np.testing.assert_array_equal(
+            after["state"][i]["momentum_buffer"].numpy(),
+            before["state"][i]["momentum_buffer"].numpy(),
+        )
+
+
+def test_repr_lists_groups():
+    (p,) = parameters(2)
+    assert repr(optim.SGD([p], lr=0.1)) == (
+        "SGD(\n  (0): 1 parameters, lr=0.1, momentum=0.0, dampening=0.0, weight_decay=0.0, "
+        "nesterov=False\n)"
+    )
