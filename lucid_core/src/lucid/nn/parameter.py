@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from lucid.autograd import ArrayLike, array_of
+from lucid.autograd import ArrayLike
 from lucid.tensor import Tensor
 
 __all__ = ["Parameter"]
@@ -31,10 +29,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: ArrayLike, requires_grad: bool = True) -> None:
-        array = array_of(data)
-        if isinstance(data, bool | int | float | list | tuple) and array.dtype == np.float64:
-            array = array.astype(np.float32)
-        super().__init__(array, requires_grad=requires_grad)
+        super().__init__(data, requires_grad=requires_grad)
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"

@@ -347,10 +347,6 @@ class SequentialLR(LRScheduler):
             scheduler.step()
         self._last_lr = scheduler.get_last_lr()
 
-    def _closed(self, epoch: int, base: float) -> float:
-        scheduler, begin = self._turn(epoch)
-        return scheduler._closed(epoch - begin, base)
-
     def _jump(self, epoch: int) -> None:
         self.last_epoch = epoch
         scheduler, begin = self._turn(epoch)
