@@ -37,7 +37,7 @@ def run(*command: object, cwd: Path, path: Path | None = None) -> str:
     if path is not None:
         environment["PYTHONPATH"] = str(path)
     done = subprocess.run(
-        [sys.executable, "-W", "error", *map(str, command)],
+        [sys.executable, *map(str, command)],
         cwd=cwd, env=environment, capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -49,7 +49,7 @@ def run(*command: object, cwd: Path, path: Path | None = None) -> str:
 
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "docs/plugins.md"])
 def test_every_example_of_a_page_runs(page, tmp_path):
-    assert "examples ran" in run(RUNNER, ROOT / page, cwd=tmp_path)
+    assert "examples ran" in run("-W", "error", RUNNER, ROOT / page, cwd=tmp_path)
 
 
 @pytest.fixture
@@ -78,9 +78,9 @@ def plugin_of_the_page(tmp_path):
 
 
 def test_the_plugin_of_the_page_works(plugin_of_the_page):
-    assert "2 examples ran" in run(
-        RUNNER, ROOT / "docs" / "plugins.md", cwd=plugin_of_the_page, path=plugin_of_the_page
-    )
+    page = ROOT / "docs" / "plugins.md"
+    ran = run("-W", "error", RUNNER, page, cwd=plugin_of_the_page, path=plugin_of_the_page)
+    assert "2 examples ran" in ran
     program = (
         "import lucid; from lucid.models import two_layers; import lucid_models_tiny as package;"
         "info = lucid.models.model_info('two_layers');"
@@ -88,7 +88,7 @@ def test_the_plugin_of_the_page_works(plugin_of_the_page):
         "assert two_layers().parameter_size == info.total_parameters;"
         "assert package.two_layers(num_classes=3).parameter_size > 0;"
     )
-    run("-c", program, cwd=plugin_of_the_page, path=plugin_of_the_page)
+    run("-W", "error", "-c", program, cwd=plugin_of_the_page, path=plugin_of_the_page)
 
 
 def test_the_plugin_of_the_page_documents_itself(plugin_of_the_page):
