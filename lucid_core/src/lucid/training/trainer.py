@@ -95,13 +95,13 @@ class Trainer:
     >>> import lucid
     >>> from lucid import nn, optim
     >>> from lucid.training import Trainer
-    >>> model = nn.Linear(1, 1)
+    >>> model = nn.Linear(1, 1, bias=False)
     >>> batches = [(lucid.tensor([[x]]), lucid.tensor([[3 * x]])) for x in (1.0, 2.0)]
     >>> def squared_error(model, batch):
     ...     x, y = batch
     ...     return nn.functional.mse_loss(model(x), y)
     >>> optimizer = optim.SGD(model.parameters(), lr=0.1)
-    >>> history = Trainer(model, optimizer, batches, squared_error, epochs=50).fit()
+    >>> history = Trainer(model, optimizer, batches, squared_error, epochs=9).fit()
     >>> history[-1]["loss"] < 0.01
     True
     """
