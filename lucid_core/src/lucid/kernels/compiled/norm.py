@@ -61,16 +61,17 @@ def _apply(
 ) -> None:
     """``act((x - centre) * scale + shift + residual)``; item = one row."""
     channels = x.shape[1]
+    zero = y.dtype.type(0)  # a plain 0 would turn what it meets into float64
     for r in range(start, stop):
         # "0 if v < 0" and not "v if v > 0": NaN must come through
         if relu and with_residual:
             for c in range(channels):
                 v = (x[r, c] - centre[c]) * scale[c] + shift[c] + residual[r, c]
-                y[r, c] = 0 if v < 0 else v
+                y[r, c] = zero if v < 0 else v
         elif relu:
             for c in range(channels):
                 v = (x[r, c] - centre[c]) * scale[c] + shift[c]
-                y[r, c] = 0 if v < 0 else v
+                y[r, c] = zero if v < 0 else v
         elif with_residual:
             for c in range(channels):
                 y[r, c] = (x[r, c] - centre[c]) * scale[c] + shift[c] + residual[r, c]
@@ -97,6 +98,7 @@ def _norm_sums(
     With ``keep`` the masked gradient is written to ``masked``.
     """
     rows, channels = x.shape
+    zero = g.dtype.type(0)
     for i in range(start, stop):
         for c in range(channels):
             partial[i, 0, c] = 0
@@ -104,13 +106,13 @@ def _norm_sums(
         for r in range(rows * i // len(partial), rows * (i + 1) // len(partial)):
             if relu and keep:
                 for c in range(channels):
-                    d = 0 if y[r, c] <= 0 else g[r, c]
+                    d = zero if y[r, c] <= 0 else g[r, c]
                     masked[r, c] = d
                     partial[i, 0, c] += d
                     partial[i, 1, c] += d * (x[r, c] - mean[c])
             elif relu:
                 for c in range(channels):
-                    d = 0 if y[r, c] <= 0 else g[r, c]
+                    d = zero if y[r, c] <= 0 else g[r, c]
                     partial[i, 0, c] += d
                     partial[i, 1, c] += d * (x[r, c] - mean[c])
             else:
@@ -136,10 +138,11 @@ def _norm_input_gradient(
 ) -> None:
     """``slope * g - tilt * (x - mean) - offset``, ``g`` masked; item = one row."""
     channels = x.shape[1]
+    zero = g.dtype.type(0)
     for r in range(start, stop):
         if relu:
             for c in range(channels):
-                d = 0 if y[r, c] <= 0 else g[r, c]
+                d = zero if y[r, c] <= 0 else g[r, c]
                 gx[r, c] = slope[c] * d - tilt[c] * (x[r, c] - mean[c]) - offset[c]
         else:
             for c in range(channels):
@@ -163,6 +166,7 @@ def _affine_gradients(
 ) -> None:
     """Input gradient, and sums of the masked gradient and its product with x; item = one sum."""
     rows, channels = g.shape
+    zero = g.dtype.type(0)
     for i in range(start, stop):
         for c in range(channels):
             partial[i, 0, c] = 0
@@ -170,13 +174,13 @@ def _affine_gradients(
         for r in range(rows * i // len(partial), rows * (i + 1) // len(partial)):
             if with_scale:
                 for c in range(channels):
-                    d = 0 if relu and y[r, c] <= 0 else g[r, c]
+                    d = zero if relu and y[r, c] <= 0 else g[r, c]
                     partial[i, 1, c] += d * x[r, c]
             if keep:
                 for c in range(channels):
-                    masked[r, c] = 0 if relu and y[r, c] <= 0 else g[r, c]
+                    masked[r, c] = zero if relu and y[r, c] <= 0 else g[r, c]
             for c in range(channels):
-                d = 0 if relu and y[r, c] <= 0 else g[r, c]
+                d = zero if relu and y[r, c] <= 0 else g[r, c]
                 partial[i, 0, c] += d
                 gx[r, c] = d * scale[c]
 
