@@ -100,8 +100,8 @@ class BoxPredictor(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map (R, in_features) to logits (R, C) and offsets (R, C, 4)."""
-        deltas = self.bbox_pred(x)
-        return self.cls_score(x), deltas.reshape(deltas.shape[0], -1, 4)
+        logits = self.cls_score(x)
+        return logits, self.bbox_pred(x).reshape(*logits.shape, 4)
 
 
 class RoIHeads(nn.Module):

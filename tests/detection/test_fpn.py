@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import Tensor, nn
+from lucid_models_detection.fpn import FeaturePyramid, PyramidBackbone
+
+
+def stages(channels: tuple[int, ...] = (2, 3, 4)) -> list[Tensor]:
+    return [lucid.random.randn(1, c, 8 >> i, 12 >> i) for i, c in enumerate(channels)]
+
+
+def test_shapes_and_one_more_level_at_half_the_size() -> None:
+    fpn = FeaturePyramid((2, 3, 4), 5)
+    shapes = [level.shape for level in fpn(stages())]
+    assert shapes == [(1, 5, 8, 12), (1, 5, 4, 6), (1, 5, 2, 3), (1, 5, 1, 2)]
+
+
+def test_the_last_level_is_every_other_pixel_of_the_one_before() -> None:
+    levels = FeaturePyramid((2, 3, 4), 5)(stages())
+    np.testing.assert_array_equal(levels[-1].data, levels[-2].data[:, :, ::2, ::2])
+
+
+def test_merging_by_hand() -> None:
+    fpn = FeaturePyramid((1, 1), 1)
+    for conv, scale in zip(fpn.lateral, (1.0, 10.0), strict=True):
+        conv.weight.data[...] = scale
+    for conv in fpn.output:  # the identity
+        conv.weight.data[...] = 0
+        conv.weight.data[0, 0, 1, 1] = 1
+    fine = Tensor(np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4))
+    coarse = Tensor(np.array([[[[1, 2], [3, 4]]]], np.float32))
+    levels = fpn([fine, coarse])
+    expected = fine.data + 10 * coarse.data.repeat(2, axis=2).repeat(2, axis=3)
+    np.testing.assert_allclose(levels[0].data, expected)
+    np.testing.assert_allclose(levels[1].data, 10 * coarse.data)
+
+
+def test_odd_sizes_meet_by_the_nearest_pixel() -> None:
+    fpn = FeaturePyramid((1, 1), 1)
+    levels = fpn([lucid.zeros(1, 1, 5, 7), lucid.zeros(1, 1, 3, 4)])
+    assert [level.shape[2:] for level in levels] == [(5, 7), (3, 4), (2, 2)]
+
+
+def test_initial_values() -> None:
+    fpn = FeaturePyramid((64, 128), 256)
+    # Kaiming uniform with a = 1: bound sqrt(3 / fan_in).
+    bound = np.sqrt(3 / 64)
+    assert 0.99 * bound < np.abs(fpn.lateral[0].weight.data).max() <= bound
+    assert not any(conv.bias.data.any() for conv in (*fpn.lateral, *fpn.output))
+
+
+class Net(nn.Module):
+    feature_channels = (4, 8)
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, stride=4, padding=1)
+        self.second = nn.Conv2d(4, 8, 3, stride=2, padding=1)
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.first(x)
+        return x, self.second(x)
+
+
+def test_any_network_with_features_will_do() -> None:
+    backbone = PyramidBackbone(Net())
+    assert not hasattr(backbone, "stem")
+    assert backbone.stride == 8
+    assert [level.shape for level in backbone(lucid.zeros(2, 3, 16, 32))] == [
+        (2, 256, 4, 8),
+        (2, 256, 2, 4),
+        (2, 256, 1, 2),
+    ]
+
+
+def test_the_stem_is_registered_a_second_time() -> None:
+    net = Net(stem=nn.Conv2d(3, 3, 1))
+    backbone = PyramidBackbone(net)
+    assert backbone.stem is net.stem
+    assert backbone.parameter_size - backbone.distinct_parameter_size == 12
+    assert {"net.stem.weight", "stem.weight"} <= backbone.state_dict().keys()
+
+
+def test_what_is_no_backbone() -> None:
+    with pytest.raises(TypeError, match=r"features\(x\) and feature_channels.*; Linear does not"):
+        PyramidBackbone(nn.Linear(2, 2))
+
+
+def test_stages_must_halve() -> None:
+    with pytest.raises(ValueError, match=r"Net has 2 stages at strides \(8, 8\)"):
+        PyramidBackbone(Net(feature_strides=(8, 8)))

@@ -1,0 +1,192 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import Tensor
+from lucid_models_detection import boxes as box_ops
+from lucid_models_detection.matcher import Matcher
+from lucid_models_detection.pooler import MultiScaleRoIAlign
+from lucid_models_detection.roi_heads import BoxHead, BoxPredictor, RoIHeads
+from lucid_models_detection.sampler import BalancedSampler
+from lucid_models_detection.targets import Target
+from lucid_models_detection.transform import ImageBatch
+
+
+def make_heads(num_classes: int = 3, **options: Any) -> RoIHeads:
+    settings: dict[str, Any] = {
+        "matcher": Matcher(0.5, 0.5),
+        "sampler": BalancedSampler(8, 0.25),
+        "score_threshold": 0.05,
+        "nms_threshold": 0.5,
+        "detections_per_image": 100,
+    }
+    return RoIHeads(
+        MultiScaleRoIAlign(2),
+        BoxHead(4, 2, 16),
+        BoxPredictor(16, num_classes),
+        **(settings | options),
+    )
+
+
+def make_levels(n: int = 1) -> list[Tensor]:
+    return [lucid.random.randn(n, 4, 16 >> i, 16 >> i) for i in range(4)]
+
+
+def make_batch(n: int = 1, size: tuple[int, int] = (64, 64)) -> ImageBatch:
+    return ImageBatch(lucid.zeros(n, 3, 64, 64), [size] * n, [size] * n)
+
+
+@pytest.mark.parametrize("count", [0, 3, 16, 17, 40])
+def test_the_box_head_flattens_channel_by_channel_however_many_regions(count: int) -> None:
+    head = BoxHead(4, 3, 16)
+    pooled = np.random.default_rng(0).standard_normal((count, 4, 3, 3)).astype(np.float32)
+    in_memory = np.ascontiguousarray(pooled.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    hidden = np.maximum(pooled.reshape(count, 36) @ head.fc6.weight.data.T + head.fc6.bias.data, 0)
+    expected = np.maximum(hidden @ head.fc7.weight.data.T + head.fc7.bias.data, 0)
+    np.testing.assert_allclose(head(Tensor(in_memory)).data, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_gradients_are_the_same_whichever_operand_is_copied() -> None:
+    head = BoxHead(3, 2, 8)
+    pooled = lucid.random.randn(20, 3, 2, 2)
+    weight = lucid.random.randn(20, 8)
+    results = []
+    for rows in (slice(0, 20), None):
+        head.fc6.weight.grad = None
+        if rows is not None:  # all at once: the weights are reordered
+            (head(pooled) * weight).sum().backward()
+        else:  # five at a time: the regions are
+            for i in range(0, 20, 5):
+                (head(pooled[i : i + 5]) * weight[i : i + 5]).sum().backward()
+        assert head.fc6.weight.grad is not None
+        results.append(head.fc6.weight.grad.data.copy())
+    np.testing.assert_allclose(*results, rtol=1e-4, atol=1e-5)
+
+
+def test_shapes_and_order_of_regions() -> None:
+    heads = make_heads()
+    levels, batch = make_levels(2), make_batch(2)
+    proposals = [
+        np.array([[0, 0, 60, 60], [1, 2, 9, 9]], np.float32),
+        np.array([[5, 5, 30, 20]], np.float32),
+    ]
+    logits, deltas = heads(levels, batch, proposals)
+    assert logits.shape == (3, 3)
+    assert deltas.shape == (3, 3, 4)
+    swapped, _ = heads(levels, batch, [proposals[0][::-1], proposals[1]])
+    np.testing.assert_allclose(swapped.data, logits.data[[1, 0, 2]], rtol=1e-4, atol=1e-6)
+
+
+def test_proposals_get_the_class_of_what_they_overlap() -> None:
+    target = Target(np.array([[0, 0, 10, 10], [20, 20, 30, 30]], np.float32), np.array([2, 1]))
+    proposals = np.array(
+        [[0, 0, 10, 6], [0, 0, 10, 4], [21, 20, 30, 30], [50, 50, 60, 60]], np.float32
+    )
+    labels, matches = make_heads().assign(proposals, target)
+    np.testing.assert_array_equal(labels, [2, 0, 1, 0])
+    np.testing.assert_array_equal(matches[[0, 2]], [0, 1])
+
+
+def test_losses_by_hand() -> None:
+    heads = make_heads(sampler=lambda labels: (np.flatnonzero(labels), np.flatnonzero(labels == 0)))
+    levels, batch = make_levels(), make_batch()
+    proposals = np.array([[0, 0, 20, 20], [2, 2, 22, 20], [40, 40, 60, 60]], np.float32)
+    target = Target(np.array([[1, 1, 21, 21]], np.float32), np.array([2]))
+    losses = heads.losses(levels, batch, [proposals], [target])
+    regions = np.concatenate([proposals, target.boxes])  # the ground truth joins them
+    logits, deltas = heads(levels, batch, [regions])
+    wanted = np.array([2, 2, 0, 2])
+    powers = np.exp(logits.data)
+    entropy = -np.log((powers / powers.sum(axis=1, keepdims=True))[np.arange(4), wanted])
+    assert losses["loss_classifier"].item() == pytest.approx(entropy.mean(), rel=1e-5)
+    rows = np.flatnonzero(wanted)
+    gt = box_ops.encode(target.boxes, regions[rows], (10, 10, 5, 5))
+    gap = np.abs(deltas.data[rows, 2] - gt)
+    smooth = np.where(gap < 1 / 9, 4.5 * gap**2, gap - 1 / 18)
+    assert losses["loss_box_reg"].item() == pytest.approx(smooth.sum() / 4, rel=1e-5)
+
+
+NOTHING = Target(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+
+
+def test_without_objects_the_box_loss_is_exactly_zero() -> None:
+    proposals = np.array([[0, 0, 20, 20]], np.float32)
+    losses = make_heads().losses(make_levels(), make_batch(), [proposals], [NOTHING])
+    assert losses["loss_box_reg"].item() == 0
+    assert losses["loss_classifier"].item() > 0
+    sum(losses.values(), lucid.zeros(())).backward()
+
+
+def test_without_any_region_both_losses_are_zero() -> None:
+    none = np.zeros((0, 4), np.float32)
+    losses = make_heads().losses(make_levels(), make_batch(), [none], [NOTHING])
+    assert {name: loss.item() for name, loss in losses.items()} == {
+        "loss_classifier": 0,
+        "loss_box_reg": 0,
+    }
+
+
+def say(heads: RoIHeads, scores: Any, deltas: Any = None) -> None:
+    """Let the heads answer with these probabilities, and these offsets or none."""
+    logits = np.log(np.asarray(scores, np.float32))
+    offsets = np.zeros((*logits.shape, 4)) if deltas is None else np.asarray(deltas)
+    heads.forward = lambda *_: (Tensor(logits), Tensor(offsets.astype(np.float32)))
+
+
+def test_detections_by_hand() -> None:
+    heads = make_heads()
+    proposals = np.array(
+        [[0, 0, 10, 10], [0, 0, 10, 9], [30, 30, 40, 40], [50, 50, 60, 60]], np.float32
+    )
+    scores = [[0.1, 0.6, 0.3], [0.2, 0.7, 0.1], [0.9, 0.04, 0.06], [0.96, 0.02, 0.02]]
+    deltas = np.zeros((4, 3, 4))
+    deltas[2, 2] = [1, -2, 0, 0]  # a tenth and a fifth of the 10 pixels, right and up
+    say(heads, scores, deltas)
+    (found,) = heads.detect([], make_batch(), [proposals])
+    # Class 1: the second box suppresses the first; class 2 the first suppresses the second.
+    np.testing.assert_array_equal(found["labels"], [1, 2, 2])
+    np.testing.assert_allclose(found["scores"], [0.7, 0.3, 0.06], rtol=1e-5)
+    expected = [[0, 0, 10, 9], [0, 0, 10, 10], [31, 28, 41, 38]]
+    np.testing.assert_allclose(found["boxes"], expected, rtol=1e-5)
+    dtypes = [found[key].dtype for key in ("boxes", "labels", "scores")]  # type: ignore[literal-required]
+    assert dtypes == [np.float32, np.int64, np.float32]
+
+
+def test_detections_are_clipped_to_their_own_image_and_limited() -> None:
+    heads = make_heads(detections_per_image=2)
+    proposals = np.array([[0, 0, 10, 10], [20, 20, 60, 60], [30, 0, 64, 15]], np.float32)
+    say(heads, [[0.4, 0.6, 1e-9], [0.3, 0.7, 1e-9], [0.1, 0.9, 1e-9]])
+    (found,) = heads.detect([], make_batch(size=(50, 40)), [proposals])
+    np.testing.assert_array_equal(found["boxes"], [[30, 0, 40, 15], [20, 20, 40, 50]])
+
+
+def test_a_score_at_the_threshold_is_no_detection() -> None:
+    heads = make_heads(num_classes=2, score_threshold=0.5)
+    say(heads, [[0.5, 0.5]])
+    (found,) = heads.detect([], make_batch(), [np.array([[0, 0, 9, 9]], np.float32)])
+    assert found["boxes"].shape == (0, 4)
+
+
+def test_detections_of_images_stay_apart() -> None:
+    heads = make_heads(num_classes=2)
+    box = np.array([[0, 0, 9, 9]], np.float32)
+    say(heads, [[0.1, 0.9], [0.2, 0.8], [0.3, 0.7]])
+    found = heads.detect(
+        [], make_batch(4), [box, box[:0], np.concatenate([box, box + 20]), box[:0]]
+    )
+    assert [len(image["boxes"]) for image in found] == [1, 0, 2, 0]
+    np.testing.assert_allclose(found[2]["scores"], [0.8, 0.7], rtol=1e-5)
+
+
+def test_broken_numbers_are_dropped() -> None:
+    heads = make_heads(num_classes=2)
+    deltas = np.zeros((3, 2, 4))
+    deltas[0] = np.nan
+    say(heads, [[0.1, 0.9], [np.nan, np.nan], [0.2, 0.8]], deltas)
+    boxes = np.array([[0, 0, 9, 9], [20, 20, 29, 29], [40, 40, 49, 49]], np.float32)
+    (found,) = heads.detect([], make_batch(), [boxes])
+    np.testing.assert_allclose(found["boxes"], boxes[2:])
