@@ -30,8 +30,10 @@ def conv2d(
     padding: Padding,
     dilation: Pair,
     groups: int,
+    residual: Array | None = None,
+    relu: bool = False,
 ) -> Array:
-    """Cross-correlation of ``x`` with ``weight``."""
+    """Cross-correlation of ``x`` with ``weight``, plus bias and residual, perhaps rectified."""
     fields = _windows(x, (weight.shape[2], weight.shape[3]), stride, padding, dilation)
     n, c, ho, wo, kh, kw = fields.shape
     fields = fields.reshape(n, groups, c // groups, ho, wo, kh, kw)
@@ -40,7 +42,9 @@ def conv2d(
     y = y.reshape(n, weight.shape[0], ho, wo)
     if bias is not None:
         y = y + bias[:, None, None]
-    return channels_last(y)
+    if residual is not None:
+        y = y + residual
+    return channels_last(np.maximum(y, 0) if relu else y)
 
 
 def conv2d_input_gradient(

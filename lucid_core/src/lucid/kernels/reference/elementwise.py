@@ -11,4 +11,5 @@ from lucid.kernels.layout import Array
 
 def erf(x: Array) -> Array:
     """The error function of every element."""
-    return np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype)
+    values: Array = np.vectorize(math.erf, otypes=[np.float64])(x)
+    return values.astype(x.dtype)
