@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -167,16 +168,31 @@ def test_a_forked_child_starts_workers_of_its_own(datasets, make):
 # --- whole programs ------------------------------------------------------------------------------
 
 
-def start(tmp_path, program):
-    script = tmp_path / "program.py"
-    script.write_text(f"import sys\nsys.path.insert(0, {str(HERE)!r})\n" + textwrap.dedent(program))
-    return subprocess.Popen(
-        [sys.executable, str(script)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+@pytest.fixture
+def start(tmp_path):
+    """Start a program in a session of its own, of which nothing is left at the end."""
+    started = []
+
+    def start_program(program):
+        script = tmp_path / "program.py"
+        path = f"import sys\nsys.path.insert(0, {str(HERE)!r})\n"
+        script.write_text(path + textwrap.dedent(program))
+        started.append(
+            subprocess.Popen(
+                [sys.executable, str(script)],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        )
+        return started[-1]
+
+    yield start_program
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 def runs(pid):
@@ -196,42 +212,49 @@ def wait_until_gone(pids):
     assert not left
 
 
-SLOW = """
-    import multiprocessing, os
-    from loader_datasets import Failing
+PROGRAM = """
+    import multiprocessing, time
+    from loader_datasets import Big, Failing
     from lucid.data import DataLoader
 
     if __name__ == "__main__":
-        for batch in DataLoader(Failing("sleep"), 1, workers=2):
-            if batch.item() == 1:
-                print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+        batches = iter(DataLoader({dataset}, 1, workers=2))
+        next(batches)
+        print(*(child.pid for child in multiprocessing.active_children()), flush=True)
+        {then}
 """
 
 
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
-def test_workers_end_with_the_program(tmp_path, sent):
-    program = start(tmp_path, SLOW)
+@pytest.mark.parametrize(
+    ("dataset", "then"),
+    [
+        ("Failing('sleep')", "list(batches)"),  # one worker is in a sample for a minute
+        ("Big()", "time.sleep(60)"),  # both wait for somebody to take a batch
+    ],
+)
+def test_ctrl_c_ends_program_and_workers_with_one_traceback(start, dataset, then):
+    program = start(PROGRAM.format(dataset=dataset, then=then))
     pids = [int(pid) for pid in program.stdout.readline().split()]
     assert len(pids) == 2
-    if sent == signal.SIGINT:
-        os.killpg(program.pid, sent)  # as Ctrl-C at a terminal: to the workers, too
-    else:
-        program.send_signal(sent)
-        for pid in pids[1:]:  # the other sleeps in its sample and would notice after a minute
-            os.kill(pid, signal.SIGTERM)
+    os.killpg(program.pid, signal.SIGINT)  # as a terminal does: to the workers, too
     _, errors = program.communicate(timeout=30)
-    assert program.returncode == -sent
-    if sent == signal.SIGINT:
-        assert errors.count("KeyboardInterrupt") == 1  # not one for each worker
-        assert errors.count("Traceback") == 1
-        wait_until_gone(pids)
-    else:
-        wait_until_gone(pids)
+    assert program.returncode == -signal.SIGINT
+    assert errors.count("KeyboardInterrupt") == errors.count("Traceback") == 1
+    wait_until_gone(pids)
 
 
-def test_a_script_without_guard_is_told_so(tmp_path):
+def test_workers_end_when_the_program_is_killed(start):
+    program = start(PROGRAM.format(dataset="Big()", then="time.sleep(60)"))
+    pids = [int(pid) for pid in program.stdout.readline().split()]
+    assert len(pids) == 2
+    program.kill()
+    _, errors = program.communicate(timeout=30)
+    wait_until_gone(pids)
+    assert errors == ""
+
+
+def test_a_script_without_guard_is_told_so(start):
     program = start(
-        tmp_path,
         """
         from loader_datasets import Noisy
         from lucid.data import DataLoader
@@ -243,9 +266,8 @@ def test_a_script_without_guard_is_told_so(tmp_path):
     assert "if __name__ == '__main__'" in errors.splitlines()[-1]
 
 
-def test_a_program_that_ends_with_workers_running_ends(tmp_path):
+def test_a_program_that_ends_with_workers_running_ends(start):
     program = start(
-        tmp_path,
         """
         from loader_datasets import Big
         from lucid.data import DataLoader
