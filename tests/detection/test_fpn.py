@@ -7,7 +7,8 @@ import pytest
 
 import lucid
 from lucid import Tensor, nn
-from lucid_models_detection.fpn import FeaturePyramid, PyramidBackbone
+from lucid.testing import gradcheck
+from lucid_models_detection.fpn import FeaturePyramid, PyramidBackbone, _add_enlarged
 
 
 def stages(channels: tuple[int, ...] = (2, 3, 4)) -> list[Tensor]:
@@ -44,6 +45,19 @@ def test_odd_sizes_meet_by_the_nearest_pixel() -> None:
     fpn = FeaturePyramid((1, 1), 1)
     levels = fpn([lucid.zeros(1, 1, 5, 7), lucid.zeros(1, 1, 3, 4)])
     assert [level.shape[2:] for level in levels] == [(5, 7), (3, 4), (2, 2)]
+
+
+def test_gradient_of_merging() -> None:
+    fine = lucid.random.randn(2, 3, 5, 7, dtype=lucid.float64).requires_grad_()
+    coarse = lucid.random.randn(2, 3, 3, 4, dtype=lucid.float64).requires_grad_()
+    gradcheck(_add_enlarged, [fine, coarse])
+
+
+def test_merging_a_map_of_the_same_size_leaves_it_alone() -> None:
+    coarse = lucid.ones(1, 1, 2, 2)
+    total = _add_enlarged(lucid.ones(1, 1, 2, 2), coarse)
+    np.testing.assert_array_equal(total.data, np.full((1, 1, 2, 2), 2))
+    np.testing.assert_array_equal(coarse.data, np.ones((1, 1, 2, 2)))
 
 
 def test_initial_values() -> None:

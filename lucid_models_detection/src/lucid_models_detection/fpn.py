@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lucid import Tensor, nn
+from lucid import Tensor, kernels, nn
+from lucid.autograd import record
 from lucid.nn import functional as F
 
 __all__ = ["FeaturePyramid", "PyramidBackbone"]
@@ -57,11 +58,24 @@ class FeaturePyramid(nn.Module):
         merged = laterals[-1]
         levels = [self.output[-1](merged)]
         for i in range(len(laterals) - 2, -1, -1):
-            height, width = laterals[i].shape[2:]
-            merged = laterals[i] + F.interpolate(merged, size=(height, width), mode="nearest")
+            merged = _add_enlarged(laterals[i], merged)
             levels.insert(0, self.output[i](merged))
         levels.append(F.max_pool2d(levels[-1], 1, stride=2))
         return levels
+
+
+def _add_enlarged(fine: Tensor, coarse: Tensor) -> Tensor:
+    """``fine`` plus ``coarse`` at the size of ``fine``, by the nearest pixel.
+
+    One operation, because the sum can take the memory of the enlarged map: on P2
+    of a large image another map is as long in the making as the sum.
+    """
+    shape = coarse.shape
+    total = kernels.resize_nearest(coarse.data, fine.shape[2:])
+    total += fine.data
+    return record(
+        total, (fine, lambda g: g), (coarse, lambda g: kernels.resize_nearest_backward(g, shape))
+    )
 
 
 class PyramidBackbone(nn.Module):

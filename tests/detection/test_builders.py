@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+import lucid
+from lucid_models_detection import FasterRCNN, builders
+
+BUILDERS = [getattr(builders, name) for name in builders.__all__]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "size", "distinct"),
+    [
+        ("faster_rcnn_resnet_50_fpn", 43_515_902, 43_506_366),
+        ("faster_rcnn_resnet_101_fpn", 62_508_030, 62_498_494),
+    ],
+)
+def test_parameters_and_shapes_of_the_models_page(name: str, size: int, distinct: int) -> None:
+    model = getattr(builders, name)()
+    assert isinstance(model, FasterRCNN)
+    assert model.parameter_size == size
+    assert model.distinct_parameter_size == distinct
+    stem = sum(p.size for p in model.backbone.stem.parameters())
+    assert size - distinct == stem == 9536
+    with lucid.no_grad():
+        cls_logits, bbox_deltas = model.eval()(lucid.random.randn(1, 3, 224, 224))
+    assert cls_logits.shape == (1, 300, 21)
+    assert bbox_deltas.shape == (1, 300, 4)
+
+
+@pytest.mark.parametrize("builder", BUILDERS, ids=builders.__all__)
+def test_signature(builder: object) -> None:
+    parameters = inspect.signature(builder).parameters  # type: ignore[arg-type]
+    assert list(parameters) == ["num_classes", "backbone_num_classes", "kwargs"]
+    assert parameters["num_classes"].default == 21
+    assert parameters["backbone_num_classes"].default == 1000
+
+
+@pytest.mark.parametrize("builder", [builders.faster_rcnn_resnet_18_fpn], ids=["18"])
+def test_classes_and_arguments_reach_their_places(builder: object) -> None:
+    model = builder(5, 7, hidden_dim=8, pool_size=3, norm="frozen")  # type: ignore[operator]
+    assert model.backbone.net.fc.weight.shape[0] == 7
+    assert model.roi_heads.box_predictor.cls_score.weight.shape == (5, 8)
+    assert model.roi_heads.box_predictor.bbox_pred.weight.shape == (20, 8)
+    assert model.roi_heads.box_head.fc6.weight.shape == (8, 256 * 9)
+    assert model.model_name == "faster_rcnn_resnet_18_fpn"
+
+
+def test_unknown_argument() -> None:
+    with pytest.raises(TypeError, match="'trainable_layers'; valid ones are norm, norm_eps, anch"):
+        builders.faster_rcnn_resnet_50_fpn(trainable_layers=3)
+
+
+@pytest.mark.parametrize("builder", BUILDERS, ids=builders.__all__)
+def test_docstring_is_a_whole_page_of_its_own(builder: object) -> None:
+    text = inspect.getdoc(builder) or ""
+    name = builder.__name__  # type: ignore[attr-defined]
+    places = [
+        text.index(part)
+        for part in (
+            "Parameters\n---",
+            "Returns\n---",
+            "Examples\n---",
+            "Training Notes\n---",
+            ".. tip::",
+            ".. warning::",
+        )
+    ]
+    assert places == sorted(places)
+    assert f"from lucid.models import {name}" in text
+    depth = re.search(r"resnet_(\d+)", name)
+    assert depth is not None
+    assert f"ResNet-{depth[1]}" in text.splitlines()[0]
+    assert not re.search(r"\{name\}|\{backbone\}|\{\{", text), "all filled in"

@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import nn
+from lucid_models_detection import FasterRCNN, torchvision_config
+from lucid_models_detection.torchvision import (
+    from_torchvision_key,
+    load_torchvision_weights,
+    to_torchvision_key,
+)
+
+SMALL: dict[str, Any] = {"backbone_num_classes": 2, "hidden_dim": 16, "pool_size": 2}
+
+
+def make(num_classes: int = 4) -> FasterRCNN:
+    config = torchvision_config() | SMALL
+    return FasterRCNN.from_backbone("resnet_18", num_classes, **config)
+
+
+def as_torchvision(model: FasterRCNN) -> dict[str, np.ndarray]:
+    """What torchvision would save: its names, no classifier, the stem once."""
+    return {
+        to_torchvision_key(key): value.numpy().copy()
+        for key, value in model.state_dict().items()
+        if not key.startswith(("backbone.net.fc.", "backbone.stem."))
+    }
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("backbone.body.conv1.weight", "backbone.net.stem.conv.weight"),
+        ("backbone.body.layer1.0.bn3.running_var", "backbone.net.layer1.0.conv3.norm.running_var"),
+        ("backbone.fpn.inner_blocks.0.0.weight", "backbone.fpn.lateral.0.weight"),
+        ("backbone.fpn.layer_blocks.3.0.bias", "backbone.fpn.output.3.bias"),
+        ("rpn.head.conv.0.0.weight", "rpn.head.conv.conv.weight"),
+        ("rpn.head.cls_logits.bias", "rpn.head.cls_logits.bias"),
+        ("roi_heads.box_head.fc6.weight", "roi_heads.box_head.fc6.weight"),
+        ("roi_heads.box_predictor.bbox_pred.bias", "roi_heads.box_predictor.bbox_pred.bias"),
+    ],
+)
+def test_names(theirs: str, ours: str) -> None:
+    assert from_torchvision_key(theirs) == ours
+    assert to_torchvision_key(ours) == theirs
+
+
+@pytest.mark.parametrize(
+    ("old", "ours"),
+    [
+        ("backbone.fpn.inner_blocks.2.weight", "backbone.fpn.lateral.2.weight"),
+        ("backbone.fpn.layer_blocks.2.bias", "backbone.fpn.output.2.bias"),
+        ("rpn.head.conv.bias", "rpn.head.conv.conv.bias"),
+    ],
+)
+def test_names_of_published_checkpoints(old: str, ours: str) -> None:
+    assert from_torchvision_key(old) == ours
+
+
+def test_config_makes_torchvisions_network() -> None:
+    model = make()
+    assert model.rpn.anchors.num_per_location == 3
+    assert [cell[1].tolist() for cell in model.rpn.anchors.cells][:2] == [
+        [-16, -16, 16, 16],
+        [-32, -32, 32, 32],
+    ]
+    assert model.rpn.post_nms_top_n == (2000, 1000)
+    assert (model.transform.min_size, model.transform.max_size) == ((800,), 1333)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+
+
+def test_weights_arrive_and_the_classifier_stays(tmp_path: Path) -> None:
+    source, target = make(), make()
+    weights = as_torchvision(source)
+    own = target.backbone.net.fc.weight.data.copy()
+    lucid.save(weights, tmp_path / "weights.safetensors")
+    report = load_torchvision_weights(target, tmp_path / "weights.safetensors")
+    assert not report.missing
+    assert not report.unexpected
+    for key, value in source.state_dict().items():
+        if not key.startswith("backbone.net.fc."):
+            np.testing.assert_array_equal(target.state_dict()[key].data, value.data, err_msg=key)
+    np.testing.assert_array_equal(target.backbone.net.fc.weight.data, own)
+
+
+def test_counters_of_trained_norms_are_passed_over_or_kept() -> None:
+    frozen = as_torchvision(make())
+    with_counter = frozen | {"backbone.body.bn1.num_batches_tracked": np.array(3)}
+    load_torchvision_weights(make(), with_counter)
+    config = torchvision_config() | SMALL | {"norm": "batch"}
+    trained = FasterRCNN.from_backbone("resnet_18", 4, **config)
+    load_torchvision_weights(trained, frozen)
+
+
+def test_another_number_of_classes() -> None:
+    weights = as_torchvision(make(6))
+    model = make()
+    before = model.state_dict()["rpn.head.cls_logits.weight"].data.copy()
+    with pytest.raises(lucid.StateDictError, match=r"box_predictor\.cls_score\.weight"):
+        load_torchvision_weights(model, weights)
+    np.testing.assert_array_equal(model.state_dict()["rpn.head.cls_logits.weight"].data, before)
+    report = load_torchvision_weights(model, weights, skip_mismatched=True)
+    assert len(report.skipped) == 4
+
+
+def test_what_is_missing_or_unknown_is_named() -> None:
+    weights = as_torchvision(make())
+    del weights["rpn.head.conv.0.0.weight"]
+    weights["roi_heads.mask_head.mask_fcn1.weight"] = np.zeros(3)
+    with pytest.raises(lucid.StateDictError) as caught:
+        load_torchvision_weights(make(), weights)
+    assert "rpn.head.conv.conv.weight" in str(caught.value)
+    assert "roi_heads.mask_head.mask_fcn1.weight" in str(caught.value)
