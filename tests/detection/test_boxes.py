@@ -110,6 +110,34 @@ def test_float64_stays_and_integers_become_float32() -> None:
     assert boxes.clip(np.array([[0, 0, 9, 9]]), (5, 5)).dtype == np.float32
 
 
+def test_arrays_of_any_layout_give_the_same_and_are_left_alone() -> None:
+    rng = np.random.default_rng(0)
+    corner = rng.uniform(0, 50, (30, 2))
+    plain = np.concatenate([corner, corner + 20], axis=1).astype(np.float32)
+    scores = rng.random(30).astype(np.float32)
+    wide = np.zeros((60, 8), np.float32)
+    wide[::2, ::2] = plain
+    read_only = plain.copy()
+    read_only.flags.writeable = False
+    expected = boxes.nms(plain, scores, 0.3), boxes.iou(plain, plain), boxes.clip(plain, (40, 40))
+    for given in (
+        wide[::2, ::2],
+        plain[::-1].copy()[::-1],
+        np.asfortranarray(plain),
+        plain.astype(">f4"),
+        read_only,
+    ):
+        before = given.copy()
+        found = boxes.nms(given, scores, 0.3), boxes.iou(given, given), boxes.clip(given, (40, 40))
+        for ours, wanted in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(ours, wanted)
+        np.testing.assert_array_equal(given, before)
+
+
+def test_half_precision_becomes_single() -> None:
+    assert boxes.iou(np.ones((1, 4), np.float16), np.ones((1, 4), np.float16)).dtype == np.float32
+
+
 @pytest.mark.parametrize("shape", [(4,), (2, 3), (1, 2, 4)])
 def test_another_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=r"expected shape \(M, 4\), xyxy, got"):

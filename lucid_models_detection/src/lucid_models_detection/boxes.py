@@ -43,8 +43,9 @@ def as_boxes(boxes: ArrayLike, name: str = "boxes") -> Array:
         If the shape is another; names ``name`` and the shape.
     """
     array = array_of(boxes)
-    if array.dtype.kind != "f" or not isinstance(boxes, np.ndarray | Tensor):
-        array = array.astype(np.float32)
+    keep = isinstance(boxes, np.ndarray | Tensor) and array.dtype.kind == "f" and array.itemsize > 2
+    # Other byte orders too, which compiled kernels do not know.
+    array = np.asarray(array, array.dtype.newbyteorder("=") if keep else np.float32)
     if array.size == 0:
         return array.reshape(0, 4)
     if array.ndim != 2 or array.shape[1] != 4:
