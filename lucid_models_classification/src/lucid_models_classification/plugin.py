@@ -39,6 +39,7 @@ def lucid_register_models(register: RegisterModel) -> None:
             family=family,
             total_parameters=total_parameters,
             summary=summary,
+            example_batch="lucid_models_classification.examples:example_batch",
         )
 
 

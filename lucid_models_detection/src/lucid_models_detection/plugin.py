@@ -34,6 +34,7 @@ def lucid_register_models(register: RegisterModel) -> None:
             family="faster_rcnn",
             total_parameters=total_parameters,
             summary=f"Faster R-CNN with a {backbone} feature pyramid",
+            example_batch="lucid_models_detection.examples:example_batch",
         )
 
 

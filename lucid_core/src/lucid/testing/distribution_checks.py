@@ -1,0 +1,205 @@
+"""Checks of the distribution of a plugin: what it requires, and what its entry point does."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import lucid
+from lucid.errors import PluginError, PluginWarning
+from lucid.models import PluginInfo
+from lucid.models.metadata import Candidate, find_candidates
+from lucid.models.spec import canonical_distribution
+from lucid.models.suggestions import pip_install
+from lucid.scaffold.requirement import core_requirement
+from lucid.testing.subject import CheckError, CheckNotRunError
+
+__all__ = ["check_imports", "check_loads", "check_requirement", "find_plugins"]
+
+_CORE = "lucid-core"
+_FLOORS = frozenset((">=", ">", "~=", "==", "==="))
+
+#: Run in a process of its own: what registering the plugin imports beside what listing an
+#: empty zoo does.  The arguments: sys.path, whom to disable, and where to write the answer.
+_PROGRAM = """
+import json, os, sys
+path, others, plugin, answer = json.loads(sys.argv[1])
+sys.path[:] = path
+os.environ.pop("LUCID_STRICT_PLUGINS", None)
+os.environ["LUCID_DISABLE_PLUGINS"] = ",".join([*others, plugin])
+import lucid
+lucid.hookimpl
+assert not lucid.models.list_plugins()
+before = set(sys.modules)
+os.environ["LUCID_DISABLE_PLUGINS"] = ",".join(others)
+lucid.models.refresh()
+new = sorted(set(sys.modules) - before)
+places = [
+    place
+    for info in map(lucid.models.model_info, lucid.models.list_models())
+    for place in (info.builder, info.example_batch)
+    if place
+]
+errors = [plugin.error for plugin in lucid.models.list_plugins() if plugin.error]
+with open(answer, "w", encoding="utf-8") as file:
+    json.dump({"new": new, "places": places, "errors": errors}, file)
+"""
+
+
+def find_plugins(distribution: str) -> list[Candidate]:
+    """Return the plugins that an installed distribution declares.
+
+    Parameters
+    ----------
+    distribution : str
+        Its name, in any of the spellings that packaging tools take for the same.
+
+    Raises
+    ------
+    PluginError
+        If it is not installed, declares no plugin, or is disabled by
+        ``LUCID_DISABLE_PLUGINS``.
+    """
+    import importlib_metadata
+
+    canonical = canonical_distribution(distribution)
+    disabled = os.environ.get("LUCID_DISABLE_PLUGINS", "").split(",")
+    if canonical in {canonical_distribution(name.strip()) for name in disabled}:
+        raise PluginError(f"{distribution} is disabled by LUCID_DISABLE_PLUGINS; take it out")
+    found = [c for c in find_candidates() if canonical_distribution(c.distribution) == canonical]
+    if found:
+        return found
+    try:
+        importlib_metadata.distribution(distribution)
+    except (importlib_metadata.PackageNotFoundError, ValueError):
+        is_path = Path(distribution).is_dir()
+        command = pip_install("-e", distribution if is_path else "PATH-OF-THE-PROJECT")
+        hint = ", then ask for it by the name in its pyproject.toml" if is_path else ""
+        raise PluginError(
+            f"no distribution called {distribution!r} is installed; install the plugin first: "
+            f"{command}{hint}"
+        ) from None
+    raise PluginError(
+        f"{distribution} declares no entry point in the group 'lucid.models'; "
+        'a plugin has [project.entry-points."lucid.models"] in its pyproject.toml'
+    )
+
+
+def loaded_plugins(distribution: str) -> list[PluginInfo]:
+    """The plugins of a distribution, loaded or not; no warning for those that are not."""
+    canonical = canonical_distribution(distribution)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PluginWarning)  # the check that it loads says it
+        plugins = lucid.models.list_plugins()
+    return [p for p in plugins if canonical_distribution(p.distribution) == canonical]
+
+
+def check_requirement(distribution: str) -> None:
+    """The distribution requires the core, in a way that parses and has a floor."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    wanted = core_requirement(lucid.__version__)
+    specifiers = []
+    for text in find_plugins(distribution)[0].requirements:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement as error:
+            raise CheckError(
+                f"its requirement {text!r} cannot be parsed",
+                "write it as PEP 508 has it, such as 'numpy>=2.0'",
+            ) from error
+        if canonical_distribution(requirement.name) == _CORE and (
+            requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        ):
+            specifiers += list(requirement.specifier)
+            if not any(s.operator in _FLOORS for s in requirement.specifier):
+                raise CheckError(
+                    f"its requirement {text!r} has no floor: pip may install it beside a core "
+                    "that is too old for it",
+                    f"write {wanted!r} in the dependencies of its pyproject.toml",
+                )
+    if not specifiers:
+        raise CheckError(
+            f"it does not require {_CORE}",
+            f"add {wanted!r} to the dependencies in its pyproject.toml",
+        )
+
+
+def check_loads(distribution: str) -> None:
+    """Every entry point can be imported, and its hook registers without an error."""
+    failed = [plugin for plugin in loaded_plugins(distribution) if plugin.error is not None]
+    if failed:
+        raise CheckError(
+            "; ".join(f"entry point {plugin.name!r}: {plugin.error}" for plugin in failed),
+            "correct it and install again; LUCID_STRICT_PLUGINS=1 lucid --debug models shows "
+            "the traceback",
+        )
+
+
+def check_imports(distribution: str) -> None:
+    """Registering imports neither the builders' modules nor any library.
+
+    Held against ``sys.modules`` of a fresh process, before and after.
+    """
+    plugins = find_plugins(distribution)
+    name = plugins[0].distribution
+    others = {c.distribution for c in find_candidates()} - {name}
+    found = _imports(name, sorted(others))
+    if found["errors"]:
+        raise CheckNotRunError("the plugin cannot be loaded", "look at what the check 'loads' says")
+    builders = {place.partition(":")[0] for place in found["places"]}
+    if early := sorted(builders & set(found["new"])):
+        raise CheckError(
+            f"listing models imports {', '.join(early)}, where builders are defined",
+            "keep builders out of the plugin's module, import them neither there nor in the "
+            "package's __init__.py, and export them lazily (PEP 562) if it should offer them",
+        )
+    own = {place.partition(".")[0] for place in builders | {plugin.module for plugin in plugins}}
+    foreign = [
+        module
+        for module in found["new"]
+        if module.partition(".")[0] not in own | sys.stdlib_module_names
+    ]
+    if foreign:
+        raise CheckError(
+            f"listing models imports {', '.join(_outermost(foreign))}",
+            "import it where it is used, inside lucid_register_commands or in the builders' module",
+        )
+
+
+def _imports(distribution: str, others: list[str]) -> dict[str, list[str]]:
+    with tempfile.TemporaryDirectory() as folder:
+        answer = Path(folder) / "answer.json"
+        given = json.dumps([sys.path, others, distribution, str(answer)])
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", _PROGRAM, given],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        if not answer.exists():
+            said = (done.stderr.strip() or "nothing").splitlines()[-1]
+            raise CheckError(
+                f"a fresh process that lists its models ended with code {done.returncode} and "
+                f"said: {said}",
+                "keep the plugin's module from ending the process",
+            )
+        found: dict[str, list[str]] = json.loads(answer.read_text(encoding="utf-8"))
+    return found
+
+
+def _outermost(modules: Iterable[str]) -> list[str]:
+    """Those that are in no package among the others."""
+    names = set(modules)
+    return sorted(
+        name
+        for name in names
+        if not any(name[:i] in names for i, letter in enumerate(name) if letter == ".")
+    )

@@ -1,0 +1,208 @@
+"""The conformance kit: everything a plugin has to do, one check at a time.
+
+For a plugin's own tests, one test for every model and check::
+
+    import pytest
+    from lucid.testing.plugin_checks import checks
+
+    @pytest.mark.parametrize("check", checks("lucid-models-mine"), ids=str)
+    def test_conformance(check):
+        check.run()
+
+``lucid check-plugin lucid-models-mine`` runs the same and prints a table.  Each check
+is a plain function, too: of the distribution's name, or of a :class:`ModelUnderTest`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import lucid
+from lucid.errors import PluginError
+from lucid.testing.distribution_checks import (
+    check_imports,
+    check_loads,
+    check_requirement,
+    find_plugins,
+    loaded_plugins,
+)
+from lucid.testing.model_checks import (
+    check_builder,
+    check_forward,
+    check_parameters,
+    check_pickle,
+    check_seed,
+    check_state_dict,
+)
+from lucid.testing.subject import CheckError, CheckNotRunError, ModelUnderTest
+from lucid.testing.training_check import check_training_step
+
+__all__ = [
+    "Check",
+    "CheckError",
+    "CheckNotRunError",
+    "CheckResult",
+    "ModelUnderTest",
+    "check_builder",
+    "check_forward",
+    "check_imports",
+    "check_loads",
+    "check_parameters",
+    "check_pickle",
+    "check_requirement",
+    "check_seed",
+    "check_state_dict",
+    "check_training_step",
+    "checks",
+    "run_checks",
+]
+
+_OF_DISTRIBUTION: dict[str, Callable[[str], None]] = {
+    "requirement": check_requirement,
+    "loads": check_loads,
+    "imports": check_imports,
+}
+
+#: In this order: the training step, last, is allowed to change the model that the others share.
+_OF_MODEL: dict[str, Callable[[ModelUnderTest], None]] = {
+    "builder": check_builder,
+    "parameters": check_parameters,
+    "seed": check_seed,
+    "forward": check_forward,
+    "state-dict": check_state_dict,
+    "pickle": check_pickle,
+    "training-step": check_training_step,
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """One check of a distribution or of one of its models.
+
+    Attributes
+    ----------
+    name : str
+        What is checked, as in ``"training-step"``.
+    model : str or None
+        Name of the model; None for a check of the distribution.
+    question : str
+        What the check asks for, in a sentence.
+    run : callable
+        Makes the check; raises :class:`CheckError`, which says what is wrong and
+        what to do about it.
+    """
+
+    name: str
+    model: str | None
+    question: str
+    run: Callable[[], None]
+
+    def __str__(self) -> str:
+        """Model and check in one word, for the name of a test."""
+        return f"{self.model}-{self.name}" if self.model else self.name
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What came of a check.
+
+    Attributes
+    ----------
+    check : str
+        Its name.
+    model : str or None
+        The model, None for a check of the distribution.
+    outcome : {"passed", "failed", "not run"}
+        Not run is what makes no sense after an earlier failure.
+    problem, advice : str or None
+        What is wrong and what to do about it, unless it passed.
+    seconds : float
+        What it took.
+    """
+
+    check: str
+    model: str | None
+    outcome: Literal["passed", "failed", "not run"]
+    problem: str | None
+    advice: str | None
+    seconds: float
+
+
+def checks(distribution: str, models: str | Iterable[str] = "*") -> list[Check]:
+    """List the checks of an installed plugin, without making any.
+
+    Parameters
+    ----------
+    distribution : str
+        Name of the distribution.
+    models : str or iterable of str, default ``"*"``
+        Shell-style patterns of the models to check.
+
+    Returns
+    -------
+    list of Check
+        First those of the distribution, then all of one model after the other.  To
+        be made in this order: the model, built once, is dropped after its last.
+        Where the plugin cannot be loaded, those of the distribution alone.
+
+    Raises
+    ------
+    PluginError
+        If the distribution is not installed or has no plugin, or if a pattern
+        matches none of its models.
+    """
+    name = find_plugins(distribution)[0].distribution
+    plugins = loaded_plugins(name)
+    found = [
+        Check(check, None, _question(function), partial(function, name))
+        for check, function in _OF_DISTRIBUTION.items()
+    ]
+    registered = lucid.models.list_models(plugin=name)
+    patterns = [models] if isinstance(models, str) else list(models)
+    for pattern in patterns:
+        asked = pattern == "*" or any(plugin.error for plugin in plugins)
+        if not asked and not lucid.models.list_models(pattern, plugin=name):
+            raise PluginError(
+                f"no model of {name} matches {pattern!r}; it has {', '.join(registered) or 'none'}"
+            )
+    for model in lucid.models.list_models(patterns, plugin=name):
+        subject = ModelUnderTest(model)
+        found += [
+            Check(check, model, _question(function), partial(function, subject))
+            for check, function in _OF_MODEL.items()
+        ]
+    return found
+
+
+def run_checks(asked: Iterable[Check]) -> Iterator[CheckResult]:
+    """Make checks one after the other, and give the result of each when it is there.
+
+    Parameters
+    ----------
+    asked : iterable of Check
+        As :func:`checks` gives them.
+
+    Yields
+    ------
+    CheckResult
+        In the same order.
+    """
+    for check in asked:
+        start = time.perf_counter()
+        outcome: Literal["passed", "failed", "not run"] = "passed"
+        problem = advice = None
+        try:
+            check.run()
+        except CheckError as failure:
+            outcome = "not run" if isinstance(failure, CheckNotRunError) else "failed"
+            problem, advice = failure.problem, failure.advice
+        seconds = time.perf_counter() - start
+        yield CheckResult(check.name, check.model, outcome, problem, advice, seconds)
+
+
+def _question(function: Callable[..., None]) -> str:
+    return (function.__doc__ or "").strip().splitlines()[0]

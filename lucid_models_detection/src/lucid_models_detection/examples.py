@@ -1,0 +1,41 @@
+"""A small batch to take a training step on, for the checks of the conformance kit."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import lucid
+from lucid import Tensor
+from lucid.nn import functional as F
+from lucid.testing import ExampleBatch
+from lucid_models_detection.faster_rcnn import FasterRCNN
+
+__all__ = ["example_batch"]
+
+Batch: TypeAlias = tuple[Tensor, list[dict[str, object]], Tensor]
+
+
+def example_batch() -> ExampleBatch:
+    """Two random images with an object each, and the loss of both stages of training.
+
+    The classifier of the backbone has no part in detection: it is trained before, on
+    images with one label each.  So the loss is that of the detector and that of its
+    backbone together, and reaches every parameter.
+
+    Returns
+    -------
+    lucid.testing.ExampleBatch
+        Images (2, 3, 96, 96) in [0, 1], targets, and labels (2,) for the backbone.
+    """
+    images = lucid.random.rand(2, 3, 96, 96)
+    targets: list[dict[str, object]] = [
+        {"boxes": [[10.0, 20.0, 70.0, 80.0]], "labels": [1]},
+        {"boxes": [[30.0, 5.0, 90.0, 60.0]], "labels": [2]},
+    ]
+    return ExampleBatch((images, targets, lucid.arange(2)), _both_stages)
+
+
+def _both_stages(model: FasterRCNN, batch: Batch) -> dict[str, Tensor]:
+    images, targets, labels = batch
+    logits = model.backbone.net(images)
+    return {**model(images, targets), "loss_pretraining": F.cross_entropy(logits, labels)}
