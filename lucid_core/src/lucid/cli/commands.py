@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import warnings
-from collections.abc import Sequence
-from typing import Any
 
 import click
 
 import lucid
+from lucid.cli.authors import check_plugin, new_plugin
 from lucid.cli.group import LucidGroup
+from lucid.cli.output import as_json_option, write_json, write_table
 from lucid.errors import PluginWarning
 
 __all__ = ["cli"]
-
-_as_json = click.option("--json", "as_json", is_flag=True, help="Write JSON instead of text.")
 
 
 @click.group(
@@ -45,7 +42,7 @@ def _no_exit_code(result: object, **parameters: object) -> None:
 @click.option("--task", multiple=True, metavar="PATTERN", help="Models for this task.")
 @click.option("--family", multiple=True, metavar="PATTERN", help="Models of this family.")
 @click.option("--plugin", multiple=True, metavar="PATTERN", help="Models of this distribution.")
-@_as_json
+@as_json_option
 def models(
     patterns: tuple[str, ...],
     exclude: tuple[str, ...],
@@ -67,7 +64,7 @@ def models(
     )
     infos = [lucid.models.model_info(name) for name in names]
     if as_json:
-        _write_json([dataclasses.asdict(info) for info in infos])
+        write_json([dataclasses.asdict(info) for info in infos])
         return
     if not infos:
         _say_why_none()
@@ -77,7 +74,7 @@ def models(
         (info.name, info.task, info.family, _count(info.total_parameters), info.distribution or "-")
         for info in infos
     ]
-    _write_table(rows, right=(3,))
+    write_table(rows, right=(3,))
 
 
 def _say_why_none() -> None:
@@ -92,15 +89,15 @@ def _say_why_none() -> None:
 
 @cli.command()
 @click.argument("name")
-@_as_json
+@as_json_option
 def info(name: str, as_json: bool) -> None:
     """Show what is known of the model NAME."""
     found = lucid.models.model_info(name)
     if as_json:
-        _write_json(dataclasses.asdict(found))
+        write_json(dataclasses.asdict(found))
         return
     origin = found.origin if found.distribution else f"registered in {found.source}"
-    _write_table(
+    write_table(
         [
             ("name", found.name),
             ("summary", found.summary),
@@ -115,14 +112,14 @@ def info(name: str, as_json: bool) -> None:
 
 
 @cli.command()
-@_as_json
+@as_json_option
 def plugins(as_json: bool) -> None:
     """List the plugins, and why a failing one could not be loaded."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PluginWarning)  # the table says it
         found = lucid.models.list_plugins()
     if as_json:
-        _write_json([dataclasses.asdict(plugin) for plugin in found])
+        write_json([dataclasses.asdict(plugin) for plugin in found])
         return
     if not found:
         _say_why_none()
@@ -138,19 +135,19 @@ def plugins(as_json: bool) -> None:
         )
         for plugin in found
     ]
-    _write_table(rows, right=(3,))
+    write_table(rows, right=(3,))
 
 
 @cli.command()
 @click.argument("name")
 @click.option("--input", "shape", metavar="1,3,224,224", help="Shape to run the model with.")
-@_as_json
+@as_json_option
 def summary(name: str, shape: str | None, as_json: bool) -> None:
     """Show the layers of the model NAME with shapes, parameters and multiply-adds."""
     input_shape = lucid.models.model_info(name).input_shape if shape is None else _parse(shape)
     found = lucid.models.summarize(lucid.models.create_model(name), input_shape)
     if as_json:
-        _write_json(dataclasses.asdict(found))
+        write_json(dataclasses.asdict(found))
     else:
         click.echo(str(found))
 
@@ -171,16 +168,5 @@ def _count(number: int | None) -> str:
     return "-" if number is None else f"{number:,}"
 
 
-def _write_json(data: Any) -> None:
-    click.echo(json.dumps(data, indent=2))
-
-
-def _write_table(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> None:
-    """Write aligned columns, those in `right` to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = [
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        click.echo("  ".join(cells).rstrip())
+cli.add_command(new_plugin)
+cli.add_command(check_plugin)

@@ -1,0 +1,99 @@
+"""The commands for those who write plugins: begin one, and check one."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from lucid.cli.output import as_json_option, write_json
+
+if TYPE_CHECKING:
+    from lucid.testing.plugin_checks import Check, CheckResult
+
+__all__ = ["check_plugin", "new_plugin"]
+
+
+@click.command("new-plugin")
+@click.argument("name")
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder of the project; it must be empty or not be there. Default: ./NAME.",
+)
+@click.option("--model", metavar="MODEL", help="Name of its model. Default: NAME and '_net'.")
+def new_plugin(name: str, directory: Path | None, model: str | None) -> None:
+    """Write the project of a new plugin, the distribution NAME.
+
+    It is complete: a small convolutional classifier, its registration, tests, a
+    documentation page.  Install it, and its model is in the zoo.
+    """
+    from lucid.scaffold import plugin_names, write_plugin
+
+    names = plugin_names(name, model)
+    folder = write_plugin(names, Path(name) if directory is None else directory)
+    shown = folder if folder.is_absolute() else f"./{folder.as_posix()}"
+    click.echo(f"{shown} has the plugin {names.distribution} with the model {names.model}. Next:")
+    click.echo("")
+    for command in (
+        f'python -m pip install -e "{shown}[dev]"',
+        f"lucid info {names.model}",
+        f"lucid check-plugin {names.distribution}",
+        f"python -m pytest {shown}",
+    ):
+        click.echo(f"  {command}")
+
+
+@click.command("check-plugin")
+@click.argument("distribution", metavar="DIST")
+@click.option("--model", "models", multiple=True, metavar="PATTERN", help="Only these models.")
+@as_json_option
+@click.pass_context
+def check_plugin(
+    ctx: click.Context, distribution: str, models: tuple[str, ...], as_json: bool
+) -> None:
+    """Check that the plugin of the distribution DIST does all that a plugin has to.
+
+    Every model is built, run, trained for a moment and stored.  The exit code is 1
+    if a check fails; what to do about it is written below the check.
+    """
+    from lucid.testing.plugin_checks import checks, run_checks
+
+    asked = checks(distribution, models or "*")
+    results = []
+    for result in run_checks(asked):
+        if not as_json:
+            _write_result(result, asked)
+        results.append(result)
+    failed = sum(result.outcome != "passed" for result in results)
+    if as_json:
+        write_json([dataclasses.asdict(result) for result in results])
+    else:
+        total = f"{len(results)} checks"
+        click.echo(f"\n{failed} of {total} failed" if failed else f"\nall {total} passed")
+    if failed:
+        ctx.exit(1)
+
+
+def _write_result(result: CheckResult, asked: Sequence[Check]) -> None:
+    """Write one row of the table as soon as it is known, the first with the titles above."""
+    models = max(len(check.model or "") for check in asked)
+    names = max(len(check.name) for check in asked)
+    if result.check == asked[0].name and result.model == asked[0].model:
+        titles = ("MODEL".ljust(max(models, 5)), "CHECK".ljust(names), "SECONDS", "RESULT")
+        click.echo("  ".join(titles))
+    cells = (
+        (result.model or "-").ljust(max(models, 5)),
+        result.check.ljust(names),
+        f"{result.seconds:7.1f}",
+        result.outcome,
+    )
+    click.echo("  ".join(cells))
+    if result.outcome == "failed":
+        click.echo(f"    {result.problem}\n    What to do: {result.advice}")
+    sys.stdout.flush()
