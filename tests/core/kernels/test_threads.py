@@ -302,3 +302,8 @@ class TestSingleThreadedBlas:
         with ThreadPoolExecutor(4) as callers:
             list(callers.map(caller, range(4)))
         assert self.blas_threads() == before
+
+
+def test_the_number_of_threads_is_an_integer():
+    with pytest.raises(TypeError, match=r"integer, got 2\.5"):
+        set_num_threads(2.5)

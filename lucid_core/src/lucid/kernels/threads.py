@@ -10,6 +10,7 @@ are started at once.  After a fork the child starts a pool of its own.
 from __future__ import annotations
 
 import itertools
+import operator
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -138,12 +139,18 @@ def set_num_threads(count: int) -> None:
 
     Raises
     ------
+    TypeError
+        If ``count`` is no integer.
     ValueError
         If ``count`` is less than 1.
     """
-    if count < 1:
+    try:
+        size = operator.index(count)
+    except TypeError:
+        raise TypeError(f"the number of threads must be an integer, got {count!r}") from None
+    if size < 1:
         raise ValueError(f"the number of threads must be at least 1, got {count}")
-    _pool.size = int(count)
+    _pool.size = size
 
 
 def parallel_for(kernel: Callable[..., Any], count: int, *args: Any, grain: int = 1) -> None:
