@@ -134,7 +134,7 @@ def docs(session: nox.Session) -> None:
     """The site, into docs/_build/html; warnings are errors."""
     install(session, extras=("docs",))
     out = ROOT / "docs" / "_build" / "html"
-    session.run("python", "-m", "sphinx", "-W", "-n", *session.posargs, "docs", str(out))
+    session.run("python", "-m", "sphinx", "-q", "-W", "-n", *session.posargs, "docs", str(out))
     session.log(f"open {out / 'index.html'}")
 
 

@@ -23,6 +23,10 @@ from lucid.kernels import Kernel
 
 MARK = ".. Written from __all__ by _ext/reference.py; changes here are lost.\n\n"
 
+#: Object pages are reached from their module's table and by search.  In the sidebar of
+#: every page, hundreds of them would bury the rest, and take most of a build's time.
+ORPHAN = ":orphan:\n\n"
+
 
 class Reference:
     """The pages of one build, and where each documented object is at home."""
@@ -42,23 +46,17 @@ class Reference:
         pages: dict[str, str] = {}
         for module_name, module in modules.items():
             names = sorted(public_names(module), key=str.lower)
-            own: list[str] = []
-            for name in names:
-                value = getattr(module, name)
+            members = {name: getattr(module, name) for name in names}
+            pages[module_name] = module_page(module_name, members)
+            for name, value in members.items():
                 full = f"{module_name}.{name}"
                 if inspect.ismodule(value):
                     continue  # has a page of its own, or is none of the public ones
                 if name in models and inspect.isfunction(value):
                     self.note(value, f"lucid.models.{name}")
-                    continue
-                if shareable(value) and id(value) in self.homes:
-                    continue
-                self.note(value, full)
-                own.append(full)
-                pages[full] = object_page(full, value)
-            pages[module_name] = module_page(
-                module_name, {name: getattr(module, name) for name in names}, own
-            )
+                elif not (shareable(value) and id(value) in self.homes):
+                    self.note(value, full)
+                    pages[full] = ORPHAN + object_page(full, value)
         self.sync(folder, pages)
 
     def note(self, value: Any, full: str) -> None:
@@ -139,22 +137,23 @@ def shareable(value: Any) -> bool:
 
 
 def object_page(full: str, value: Any) -> str:
+    head = f"{title(full)}\n\nExported by :py:mod:`{full.rpartition('.')[0]}`.\n\n"
     if inspect.isclass(value) and is_ours(value):
         kind = "exception" if issubclass(value, BaseException) else "class"
         options = "" if kind == "exception" else "   :members:\n"
     elif inspect.isroutine(value):
         kind, options = "function", ""
     elif isinstance(value, Kernel):
-        return kernel_page(full, value)
+        return head + kernel_text(full, value)
     else:
         # autodoc would show what somebody else wrote about the value's class.
-        return f"{title(full)}\n\n.. py:data:: {full}\n\n   {data_text(full, value)}\n"
-    return f"{title(full)}\n\n.. auto{kind}:: {full}\n{options}"
+        return f"{head}.. py:data:: {full}\n\n   {data_text(full, value)}\n"
+    return f"{head}.. auto{kind}:: {full}\n{options}"
 
 
-def kernel_page(full: str, kernel: Kernel) -> str:
+def kernel_text(full: str, kernel: Kernel) -> str:
     return (
-        f"{title(full)}\n\n.. py:data:: {full}\n\n"
+        f".. py:data:: {full}\n\n"
         "   Its two forms take the same arguments; this is the one in NumPy:\n\n"
         f"   .. autofunction:: lucid.kernels.reference.{kernel.room}.{kernel.name}\n"
         "      :no-index:\n"
@@ -190,18 +189,16 @@ def summary(full: str, value: Any) -> str:
     return " ".join(text.split("\n\n")[0].split())
 
 
-def module_page(name: str, members: dict[str, Any], own: list[str]) -> str:
+def module_page(name: str, members: dict[str, Any]) -> str:
     rows = ""
     for member, value in members.items():
         full = f"{name}.{member}"
         rows += f"   * - :py:obj:`{member} <{full}>`\n     - {summary(full, value)}\n"
     table = f".. list-table::\n   :widths: 30 70\n\n{rows}\n" if members else ""
-    pages = "".join(f"   {member}\n" for member in own)
     return (
         f"{title(name)}\n\n.. automodule:: {name}\n   :no-members:\n\n"
         f".. currentmodule:: {name}\n\n"
         f"{table}"
-        f".. toctree::\n   :hidden:\n\n{pages}"
     )
 
 
