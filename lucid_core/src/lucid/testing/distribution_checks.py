@@ -168,7 +168,7 @@ def check_imports(distribution: str) -> None:
     ]
     if foreign:
         raise CheckError(
-            f"listing models imports {', '.join(_outermost(foreign))}",
+            f"listing models imports {', '.join(_packages(foreign))}",
             "import it where it is used, inside lucid_register_commands or in the builders' module",
         )
 
@@ -195,11 +195,7 @@ def _imports(distribution: str, others: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def _outermost(modules: Iterable[str]) -> list[str]:
-    """Those that are in no package among the others."""
-    names = set(modules)
-    return sorted(
-        name
-        for name in names
-        if not any(name[:i] in names for i, letter in enumerate(name) if letter == ".")
-    )
+def _packages(modules: Iterable[str]) -> list[str]:
+    """The packages that modules belong to; those of lucid by their rooms."""
+    rooms = {".".join(name.split(".")[: 2 if name.startswith("lucid.") else 1]) for name in modules}
+    return sorted(rooms)

@@ -1,0 +1,124 @@
+"""What the kit says of a distribution's metadata, entry point and imports."""
+
+from __future__ import annotations
+
+import pytest
+
+import lucid
+from lucid.errors import PluginError
+from lucid.scaffold import core_requirement
+from lucid.testing.plugin_checks import (
+    CheckError,
+    CheckNotRunError,
+    check_imports,
+    check_loads,
+    check_requirement,
+    checks,
+)
+
+WANTED = core_requirement(lucid.__version__)
+
+
+@pytest.mark.parametrize(
+    "requires",
+    [
+        ("lucid-core>=0.1",),
+        ("numpy", "Lucid_Core~=0.1.0"),
+        ("lucid-core==0.1.*",),
+        ("lucid-core>=0.1", "lucid-core[docs]; extra == 'docs'"),
+    ],
+)
+def test_a_requirement_with_a_floor(environment, requires) -> None:
+    environment.add("toy", "net", requires=requires)
+    check_requirement("toy")
+
+
+@pytest.mark.parametrize(
+    ("requires", "problem"),
+    [
+        ((), "it does not require lucid-core"),
+        (("numpy>=2",), "it does not require lucid-core"),
+        (("lucid-core>=0.1; extra == 'all'",), "it does not require lucid-core"),
+        (("lucid-core",), "its requirement 'lucid-core' has no floor"),
+        (("lucid-core<9",), "its requirement 'lucid-core<9' has no floor"),
+        (("lucid-core>=",), "its requirement 'lucid-core>=' cannot be parsed"),
+    ],
+)
+def test_a_requirement_without_one(environment, requires, problem) -> None:
+    environment.add("toy", "net", requires=requires)
+    with pytest.raises(CheckError) as caught:
+        check_requirement("toy")
+    assert caught.value.problem.startswith(problem)
+    if "parsed" not in problem:
+        assert WANTED in caught.value.advice
+
+
+def test_a_plugin_that_loads(environment) -> None:
+    environment.add("toy", "net")
+    check_loads("toy")
+    check_imports("TOY")
+
+
+def test_a_plugin_that_raises(environment) -> None:
+    environment.add("toy", plugin="import a_module_that_nobody_has")
+    with pytest.raises(CheckError, match="No module named 'a_module_that_nobody_has'") as caught:
+        check_loads("toy")
+    assert "LUCID_STRICT_PLUGINS=1" in caught.value.advice
+    with pytest.raises(CheckNotRunError, match="check 'loads'"):
+        check_imports("toy")
+    assert [check.name for check in checks("toy")] == ["requirement", "loads", "imports"]
+    assert [check.name for check in checks("toy", "any*")] == ["requirement", "loads", "imports"]
+
+
+def test_another_plugin_that_raises_is_no_concern(environment) -> None:
+    environment.add("bad", plugin="raise RuntimeError('sad')", entry_point="bad")
+    environment.add("toy", "net")
+    for check in checks("toy")[:3]:
+        check.run()
+
+
+@pytest.mark.parametrize(
+    ("line", "imported"),
+    [
+        ("import toy.builders", "imports toy.builders, where builders are defined"),
+        ("import safetensors, lucid.nn", "imports lucid.nn, lucid.ops, safetensors"),
+    ],
+)
+def test_a_plugin_that_imports_too_much(environment, toy, line, imported) -> None:
+    toy(plugin=f"{line}\n")
+    with pytest.raises(CheckError) as caught:
+        check_imports("toy")
+    assert imported in caught.value.problem
+
+
+def test_a_plugin_that_ends_the_process(toy) -> None:
+    toy(
+        plugin="import os, sys\n"
+        "print('good bye', file=sys.stderr)\n"
+        "if 'pytest' not in sys.modules: os._exit(3)\n"
+    )
+    with pytest.raises(CheckError, match="ended with code 3 and said: good bye"):
+        check_imports("toy")
+
+
+def test_imports_of_the_standard_library_and_of_its_own_are_free(toy, environment) -> None:
+    (environment.folder / "toy").mkdir()
+    (environment.folder / "toy" / "names.py").write_text("import sqlite3\n")
+    toy(plugin="import toy.names, wave\n")
+    check_imports("toy")
+
+
+def test_what_is_no_plugin(environment, monkeypatch, tmp_path) -> None:
+    environment.add("toy", "net")
+    environment.describe("library", "[console_scripts]\nlibrary = library:main\n")
+    with pytest.raises(PluginError, match="library declares no entry point in the group"):
+        checks("library")
+    with pytest.raises(PluginError, match="no distribution called 'absent' is installed; install"):
+        checks("absent")
+    with pytest.raises(PluginError, match="'no name!' is installed"):
+        checks("no name!")
+    with pytest.raises(PluginError, match=r"pip install -e \S+, then ask for it by the name"):
+        checks(str(tmp_path))
+    monkeypatch.setenv("LUCID_DISABLE_PLUGINS", "other, Toy")
+    with pytest.raises(PluginError, match="toy is disabled by LUCID_DISABLE_PLUGINS"):
+        checks("toy")

@@ -1,0 +1,189 @@
+"""What the kit says of models with one thing wrong."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid.testing.plugin_checks import (
+    CheckError,
+    CheckNotRunError,
+    check_builder,
+    check_forward,
+    check_parameters,
+    check_pickle,
+    check_seed,
+    check_state_dict,
+)
+
+ALL = (
+    check_builder,
+    check_parameters,
+    check_seed,
+    check_forward,
+    check_state_dict,
+    check_pickle,
+)
+
+
+@pytest.mark.parametrize("check", ALL)
+def test_a_good_model_passes(toy, check) -> None:
+    lucid.random.seed(7)
+    state = lucid.random.get_state()
+    check(toy())
+    assert lucid.random.get_state() == state  # whoever asks goes on as before
+
+
+def failure(check, subject) -> CheckError:
+    with pytest.raises(CheckError) as caught:
+        check(subject)
+    assert caught.value.advice
+    assert str(caught.value) == f"{caught.value.problem}\nWhat to do: {caught.value.advice}"
+    return caught.value
+
+
+# --- builder ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("builder", "problem"),
+    [
+        ('def net(width) -> nn.Linear:\n    "Has no default."', "give a default to: width"),
+        ('def net():\n    "A net."', "must be annotated to return a subclass of lucid.nn.Module"),
+        ('def net() -> int:\n    "A net."', "got <class 'int'>"),
+        ("def net() -> nn.Linear:\n    return nn.Linear(2, 2)", "has no docstring"),
+        ('def net(a: int = 1, b: int = 2) -> nn.Linear:\n    "Has a."', "says nothing of b"),
+        ('def net() -> nn.Linear:\n    "A net."\n    return 1', "must return a lucid.nn.Module"),
+        (
+            'def net() -> nn.Linear:\n    "A net."\n    raise SystemExit("no")',
+            r"net\(\) raised SystemExit: no \(.*toy/builders.py:9\)",
+        ),
+        ("net = 3", "must be a function, got int"),
+        ("nothing = 3", "does not exist"),
+        ("import nowhere_to_be_found", "No module named 'nowhere_to_be_found'"),
+    ],
+)
+def test_a_builder_with_a_fault(toy, builder, problem) -> None:
+    assert re.search(problem, failure(check_builder, toy(builder)).problem)
+
+
+def test_checks_of_a_model_that_cannot_be_built_are_not_run(toy) -> None:
+    subject = toy('def net() -> nn.Linear:\n    "A net."\n    return 1')
+    failure(check_builder, subject)
+    for check in ALL[1:]:
+        with pytest.raises(CheckNotRunError, match="look at what the check 'builder' says"):
+            check(subject)
+
+
+# --- what was built ----------------------------------------------------------------------
+
+
+def test_another_number_of_parameters(toy) -> None:
+    error = failure(check_parameters, toy(total_parameters=1234))
+    assert error.problem == (
+        "registered with total_parameters=1,234, but the model built without arguments has 6"
+    )
+    assert error.advice == "write total_parameters=6 in lucid_register_models"
+
+
+def test_weights_that_do_not_come_from_the_seed(toy) -> None:
+    subject = toy(
+        "def net() -> nn.Module:\n"
+        "    net = nn.Linear(2, 2)\n"
+        "    net.bias.data = np.random.default_rng().random(2).astype('float32')\n"
+        "    return net\n"
+    )
+    error = failure(check_seed, subject)
+    assert error.problem == "built twice after lucid.random.seed(0), it differs in bias"
+    assert "numpy.random" in error.advice
+
+
+@pytest.mark.parametrize(
+    ("forward", "fields", "problem"),
+    [
+        ("return x @ x", {}, "the model called with a tensor of shape (1, 2) raised"),
+        ("return 'nothing'", {}, "forward() gave a str without any Tensor in it"),
+        ("return {'a': [x / 0.0]}", {}, "gave NaN or infinity"),
+        (
+            "return x.sum()",
+            {"task": "image-classification"},
+            "gives logits (N, num_classes), this one () for an input of shape (1, 2)",
+        ),
+    ],
+)
+def test_a_forward_with_a_fault(toy, forward, fields, problem) -> None:
+    subject = toy(
+        f"class Net(nn.Module):\n    def forward(self, x):\n        {forward}\n"
+        "def net() -> Net:\n    return Net()\n",
+        total_parameters=0,
+        **fields,
+    )
+    with np.errstate(all="ignore"):
+        assert problem in failure(check_forward, subject).problem
+
+
+def test_forward_runs_in_evaluation_mode_and_leaves_the_mode(toy) -> None:
+    subject = toy(
+        "class Net(nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        assert not self.training and not lucid.is_grad_enabled()\n"
+        "        return [x, {'same': x}]\n"
+        "def net() -> Net:\n    return Net()\n"
+    )
+    check_forward(subject)
+    assert subject.model.training
+
+
+def test_a_state_dict_that_does_not_say_everything(toy) -> None:
+    subject = toy(
+        "class Net(nn.Linear):\n"
+        "    def state_dict(self):\n"
+        "        return {n: t for n, t in super().state_dict().items() if n != 'bias'}\n"
+        "def net() -> Net:\n    return Net(2, 2)\n"
+    )
+    error = failure(check_state_dict, subject)
+    assert "saving and loading its state dict raised StateDictError" in error.problem
+    assert "bias" in error.problem
+
+
+def test_names_that_change_from_one_model_to_the_next(toy) -> None:
+    subject = toy(
+        "count = 0\n"
+        "def net() -> nn.Module:\n"
+        "    global count\n"
+        "    count += 1\n"
+        "    return nn.ModuleDict({f'layer{count}': nn.Linear(2, 2)})\n"
+    )
+    assert "layer2" in failure(check_state_dict, subject).problem
+
+
+def test_a_model_that_cannot_be_pickled(toy) -> None:
+    subject = toy(
+        "def net() -> nn.Module:\n"
+        "    net = nn.Linear(2, 2)\n"
+        "    net.hook = lambda x: x\n"
+        "    return net\n"
+    )
+    error = failure(check_pickle, subject)
+    assert error.problem.startswith("pickling the model raised")
+    assert "lambdas" in error.advice
+
+
+@pytest.mark.parametrize(
+    ("made_again", "problem"),
+    [
+        ("nn.Linear, (2, 2)", "unpickled, it is a Linear"),
+        ("Net, (2, 2)", "unpickled, it differs in bias, weight"),
+    ],
+)
+def test_a_model_that_is_another_after_pickling(toy, made_again, problem) -> None:
+    subject = toy(
+        "class Net(nn.Linear):\n"
+        "    def __reduce__(self):\n"
+        f"        return {made_again}\n"
+        "def net() -> Net:\n    return Net(2, 2)\n"
+    )
+    assert failure(check_pickle, subject).problem == problem

@@ -1,0 +1,55 @@
+"""The list of checks, and making them one after the other."""
+
+from __future__ import annotations
+
+import pytest
+
+from lucid.errors import PluginError
+from lucid.testing.plugin_checks import checks, run_checks
+
+OF_DISTRIBUTION = ["requirement", "loads", "imports"]
+OF_MODEL = ["builder", "parameters", "seed", "forward", "state-dict", "pickle", "training-step"]
+
+
+def test_one_check_for_every_model_and_question(environment) -> None:
+    environment.add("toy", "net_10", "net_9")
+    found = checks("Toy")
+    assert [check.name for check in found] == OF_DISTRIBUTION + OF_MODEL * 2
+    assert [check.model for check in found] == [None] * 3 + ["net_9"] * 7 + ["net_10"] * 7
+    assert [str(check) for check in found[:5]] == [
+        *OF_DISTRIBUTION,
+        "net_9-builder",
+        "net_9-parameters",
+    ]
+    assert all(check.question.endswith(".") for check in found)
+    assert [check.model for check in checks("toy", "*_10")[3:]] == ["net_10"] * 7
+    assert len(checks("toy", ["*_10", "net_?"])) == 17
+
+
+def test_a_pattern_without_a_match(environment) -> None:
+    environment.add("toy", "net_10", "net_9")
+    environment.add("other", "other_net", entry_point="other")
+    with pytest.raises(PluginError, match="no model of toy matches 'other_net'; it has net_9, net"):
+        checks("toy", ["net_9", "other_net"])
+
+
+def test_results_of_a_plugin_with_faults(toy) -> None:
+    toy('def net() -> nn.Linear:\n    "A net."\n    return 1')
+    results = list(run_checks(checks("toy")))
+    assert [result.check for result in results] == OF_DISTRIBUTION + OF_MODEL
+    assert [result.outcome for result in results] == ["passed"] * 3 + ["failed"] + ["not run"] * 6
+    assert results[0].problem is None
+    assert results[0].advice is None
+    assert "must return a lucid.nn.Module, got int" in (results[3].problem or "")
+    assert all(result.advice and result.seconds >= 0 for result in results[3:])
+
+
+def test_a_name_that_two_plugins_register_is_checked_as_ones_own(toy, environment) -> None:
+    environment.add("other", "net", entry_point="other")
+    with pytest.raises(PluginError, match="registered by"):
+        toy()  # the name alone means neither
+    found = checks("toy", "net")
+    assert {check.model for check in found[3:]} == {"toy:net"}
+    results = {result.check: result.outcome for result in run_checks(found)}
+    assert results.pop("training-step") == "failed"  # a task of its own, and no example_batch
+    assert set(results.values()) == {"passed"}
