@@ -1,0 +1,26 @@
+"""Both plugins pass the kit that every plugin is held to, here with a model of each.
+
+All of their models pass through it in a session of their own: ``nox -s kit``.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+import lucid
+from lucid.testing.plugin_checks import Check, checks
+
+CHECKS = [
+    *checks("lucid-models-classification", "resnet_18"),
+    *checks("lucid-models-detection", "faster_rcnn_resnet_18_fpn"),
+]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=str)
+def test_conformance(check: Check) -> None:
+    check.run()
+
+
+def test_every_model_declares_a_small_batch() -> None:
+    for name in lucid.models.list_models(plugin="lucid-models-*"):
+        assert lucid.models.model_info(name).example_batch
