@@ -10,7 +10,6 @@ import pkgutil
 import re
 import subprocess
 import sys
-import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -32,10 +31,8 @@ DOCTEST_FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 MODELS = lucid.models.list_models()
 
 
-def run(*command: object, cwd: Path, path: Path | None = None) -> str:
+def run(*command: object, cwd: Path) -> str:
     environment = dict(os.environ, LUCID_DOCS_OFFLINE="1")
-    if path is not None:
-        environment["PYTHONPATH"] = str(path)
     done = subprocess.run(
         [sys.executable, *map(str, command)],
         cwd=cwd, env=environment, capture_output=True, text=True, timeout=900,
@@ -47,68 +44,20 @@ def run(*command: object, cwd: Path, path: Path | None = None) -> str:
 # --- what the pages show -------------------------------------------------------------
 
 
+# That of docs/plugins.md is run with the plugin that it is about, in test_plugins_page.py.
 @pytest.mark.parametrize("page", [page for page in PAGES if page != "docs/plugins.md"])
 def test_every_example_of_a_page_runs(page, tmp_path):
     assert "examples ran" in run("-W", "error", RUNNER, ROOT / page, cwd=tmp_path)
 
 
-@pytest.fixture
-def plugin_of_the_page(tmp_path):
-    """The project that docs/plugins.md spells out, as pip would leave it installed."""
-    sys.path.insert(0, str(RUNNER.parent))
-    try:
-        from markdown_examples import captioned_files
-    finally:
-        sys.path.remove(str(RUNNER.parent))
-    files = captioned_files((ROOT / "docs" / "plugins.md").read_text(encoding="utf-8"))
-    for name, content in files.items():
-        path = tmp_path / name.removeprefix("src/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content, encoding="utf-8")
-    project = tomllib.loads(files["pyproject.toml"])["project"]
-    metadata = tmp_path / f"lucid_models_tiny-{project['version']}.dist-info"
-    metadata.mkdir()
-    needs = "".join(f"Requires-Dist: {need}\n" for need in project["dependencies"])
-    (metadata / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n{needs}"
-    )
-    points = "".join(f"{k} = {v}\n" for k, v in project["entry-points"]["lucid.models"].items())
-    (metadata / "entry_points.txt").write_text(f"[lucid.models]\n{points}")
-    return tmp_path
-
-
-def test_the_plugin_of_the_page_works(plugin_of_the_page):
-    page = ROOT / "docs" / "plugins.md"
-    ran = run("-W", "error", RUNNER, page, cwd=plugin_of_the_page, path=plugin_of_the_page)
-    assert "2 examples ran" in ran
-    program = (
-        "import lucid; from lucid.models import two_layers; import lucid_models_tiny as package;"
-        "info = lucid.models.model_info('two_layers');"
-        "assert info.distribution == 'lucid-models-tiny', info;"
-        "assert two_layers().parameter_size == info.total_parameters;"
-        "assert package.two_layers(num_classes=3).parameter_size > 0;"
-    )
-    run("-W", "error", "-c", program, cwd=plugin_of_the_page, path=plugin_of_the_page)
-
-
-def test_the_plugin_of_the_page_documents_itself(plugin_of_the_page):
-    docs = plugin_of_the_page / "docs"
-    (docs / "index.rst").write_text("Tiny\n====\n\n.. toctree::\n\n   models/index\n")
-    run("-m", "sphinx", "-W", "-q", docs, docs / "out", cwd=docs, path=plugin_of_the_page)
-    pages = {path.stem for path in (docs / "out" / "models").glob("*.html")}
-    assert pages == {"index", "two_layers"}
-    assert "7,410" in (docs / "out" / "models" / "two_layers.html").read_text(encoding="utf-8")
-
-
 # --- what the docstrings show ----------------------------------------------------------
 
 
-def run_doctests(value: object, name: str, scope: dict[str, object]) -> None:
-    runner = doctest.DocTestRunner(optionflags=DOCTEST_FLAGS, verbose=False)
+def run_example(example: doctest.DocTest) -> None:
     report: list[str] = []
-    for example in doctest.DocTestFinder(recurse=False).find(value, name, globs=scope):
-        runner.run(example, out=report.append)
-    assert runner.summarize(verbose=False).failed == 0, "".join(report)
+    runner = doctest.DocTestRunner(optionflags=DOCTEST_FLAGS, verbose=False)
+    results = runner.run(example, out=report.append)
+    assert results.failed == 0, "".join(report)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -116,7 +65,8 @@ def test_the_examples_of_a_model_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     builder = lucid.models.get_builder(name)
     assert ">>>" in (builder.__doc__ or ""), f"{name} shows no example"
-    run_doctests(inspect.unwrap(builder), name, {})
+    for example in doctest.DocTestFinder().find(inspect.unwrap(builder), name, globs={}):
+        run_example(example)
 
 
 def modules() -> list[str]:
@@ -131,17 +81,17 @@ def modules() -> list[str]:
 
 @pytest.mark.parametrize("name", modules())
 def test_the_examples_of_a_module_run(name, tmp_path, monkeypatch):
+    """An example knows the name of what it is about; everything else it imports."""
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module(name)
     builders = {inspect.unwrap(lucid.models.get_builder(model)) for model in MODELS}
     for example in doctest.DocTestFinder().find(module, name, globs={}):
-        owner = getattr(module, example.name.rpartition(".")[2], None)
+        top = example.name.removeprefix(f"{name}.").partition(".")[0]
+        owner = getattr(module, top, None)
         if callable(owner) and inspect.unwrap(owner) in builders:
             continue  # ran above
-        runner = doctest.DocTestRunner(optionflags=DOCTEST_FLAGS, verbose=False)
-        report: list[str] = []
-        runner.run(example, out=report.append)
-        assert runner.summarize(verbose=False).failed == 0, "".join(report)
+        example.globs = {} if owner is None else {top: owner}
+        run_example(example)
 
 
 # --- the site --------------------------------------------------------------------------
