@@ -27,6 +27,7 @@ TORCHVISION = "torchvision==0.28.0"
 CI_SESSIONS = ("lint", "typecheck", "alone", "docs", "tests")
 #: Why each of the others is not among them.
 LEFT_OUT = {
+    "kit": "builds and trains every model for a moment; the tests do so with two of them",
     "demo": "the main job from end to end, several minutes of training",
     "conformance": "compares with PyTorch and torchvision, a large download",
     "bench": "times Lucid beside its peers, which needs a quiet machine",
@@ -141,8 +142,18 @@ def docs(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests, with the three distributions installed from their wheels."""
-    install(session, "pytest", "pytest-cov", "hypothesis", extras=("docs", "coco", "plot"))
+    # The plugin that the tests begin and install is built without isolation, so without a network.
+    builds = ("build", "editables", "hatchling")
+    install(session, "pytest", "pytest-cov", "hypothesis", *builds, extras=("docs", "coco", "plot"))
     session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def kit(session: nox.Session) -> None:
+    """The conformance kit, over every model of both plugins."""
+    install(session)
+    for distribution in (CLASSIFICATION, DETECTION):
+        session.run("lucid", "check-plugin", distribution, *session.posargs)
 
 
 @nox.session

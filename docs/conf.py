@@ -56,6 +56,8 @@ reference_modules = [
     "lucid.models",
     "lucid.weights",
     "lucid.testing",
+    "lucid.testing.plugin_checks",
+    "lucid.scaffold",
     "lucid.autograd",
     "lucid.ops",
     "lucid.kernels",

@@ -1,0 +1,145 @@
+"""docs/plugins.md is true: its steps are taken, in a fresh environment, in its order.
+
+The environment sees what this one has installed, through a ``.pth`` file, and asks no
+index for anything: what pip installs into it is the new plugin alone.
+"""
+
+from __future__ import annotations
+
+import doctest
+import os
+import shlex
+import subprocess
+import sys
+import sysconfig
+import tomllib
+import venv
+from pathlib import Path
+
+import pytest
+
+import lucid
+from lucid.scaffold import PluginNames, core_requirement
+from lucid.scaffold.project import render
+
+ROOT = Path(__file__).parents[2]
+RUNNER = Path(__file__).with_name("markdown_examples.py")
+PAGE = ROOT / "docs" / "plugins.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+
+sys.path.insert(0, str(RUNNER.parent))
+try:
+    from markdown_examples import blocks, captioned_files
+finally:
+    sys.path.remove(str(RUNNER.parent))
+
+
+class FreshEnvironment:
+    """A virtual environment, and a directory to work in."""
+
+    def __init__(self, folder: Path) -> None:
+        venv.create(folder / "venv", symlinks=os.name != "nt")
+        scripts = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
+        self.python = str(scripts / "python")
+        paths = dict.fromkeys(sysconfig.get_path(key) for key in ("purelib", "platlib"))
+        asked = [self.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+        site = Path(subprocess.check_output(asked, text=True).strip())
+        lines = "".join(f"import site; site.addsitedir({path!r})\n" for path in paths)
+        (site / "seen.pth").write_text(lines)
+        self.lucid = scripts / "lucid-of-here"
+        self.lucid.write_text("import sys\nfrom lucid.cli import main\nsys.exit(main())\n")
+        self.work = folder / "work"
+        self.work.mkdir()
+
+    def run(self, command: str, code: int = 0) -> str:
+        """Run a line as a shell would: ``cd``, or ``python`` and ``lucid`` of the environment."""
+        program, *arguments = shlex.split(command)
+        if program == "cd":
+            self.work = (self.work / arguments[0]).resolve()
+            return ""
+        if command == "python -m build":
+            arguments.append("--no-isolation")
+        started = {"python": [self.python], "lucid": [self.python, str(self.lucid)]}[program]
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "LUCID_"))}
+        pip = {"NO_INDEX": "1", "NO_BUILD_ISOLATION": "0", "DISABLE_PIP_VERSION_CHECK": "1"}
+        done = subprocess.run(
+            [*started, *arguments],
+            cwd=self.work,
+            env={**kept, **{f"PIP_{key}": value for key, value in pip.items()}},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        output = done.stdout + done.stderr
+        assert done.returncode == code, f"{command}\n{output}"
+        assert "Traceback" not in output
+        return output
+
+    def models(self) -> list[str]:
+        return self.run("lucid models").splitlines()
+
+
+@pytest.fixture
+def fresh(tmp_path) -> FreshEnvironment:
+    return FreshEnvironment(tmp_path)
+
+
+@pytest.mark.slow
+def test_every_step_of_the_page_in_its_order(fresh) -> None:
+    before = fresh.models()
+    page = iter(blocks(TEXT))
+    done, output = [], ""
+    for block in page:
+        if block.language == "console":
+            for line in block.body.splitlines():
+                command = line.removeprefix("$ ")
+                if "uninstall" in command:  # while the plugin is there, the page's Python runs
+                    assert "3 examples ran" in fresh.run(f"python -W error {RUNNER} {PAGE}")
+                output = fresh.run(command)
+                done.append(command)
+        elif block.language == "text" and block.follows and output:
+            flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+            same = doctest.OutputChecker().check_output(block.body, output, flags)
+            assert same, f"the page says\n{block.body}but {done[-1]!r} wrote\n{output}"
+            output = ""
+    assert len(done) == 15
+    assert fresh.models() == before
+    html = fresh.work / "docs" / "_build" / "html" / "models"
+    assert {path.stem for path in html.glob("*.html")} == {"index", "tiny_net"}
+    assert "24,346" in (html / "tiny_net.html").read_text(encoding="utf-8")
+
+
+def test_the_files_that_the_page_quotes() -> None:
+    written = render(PluginNames("tiny", "tiny", "tiny", "tiny_net", "TinyNet"))
+    quoted = captioned_files(TEXT)
+    assert len(quoted) == 6
+    project = tomllib.loads(quoted.pop("pyproject.toml"))["project"]
+    assert project.items() <= tomllib.loads(written["pyproject.toml"])["project"].items()
+    assert project["dependencies"] == [core_requirement(lucid.__version__)]
+    for path, part in quoted.items():
+        assert part.strip() in written[path], path
+
+
+#: The examples in a builder's docstring, which doctest does not find behind a decorator.
+RUN_DOCTEST = """
+import doctest, inspect
+from odd_shapes_2 import wee_shapes_3 as builder
+for example in doctest.DocTestFinder().find(inspect.unwrap(builder), "builder", globs={}):
+    assert doctest.DocTestRunner().run(example) == (0, 6)
+"""
+
+
+@pytest.mark.slow
+def test_a_plugin_of_any_name_passes_as_it_stands(fresh) -> None:
+    before = fresh.models()
+    fresh.run("lucid new-plugin Odd.Shapes__2 --directory shapes --model wee_shapes_3")
+    fresh.run("python -m pip install ./shapes")
+    assert "all 10 checks passed" in fresh.run("lucid check-plugin odd-shapes-2")
+    assert "12 passed" in fresh.run("python -m pytest -W error -q shapes")
+    fresh.run("python -m sphinx -W -n -q shapes/docs shapes/docs/_build/html")
+    assert (fresh.work / "shapes/docs/_build/html/models/wee_shapes_3.html").is_file()
+    fresh.run(f"python -W error -c {shlex.quote(RUN_DOCTEST)}")
+    again = fresh.run("lucid new-plugin odd_shapes.2", code=2)
+    assert "'odd_shapes.2' is installed already, in version 0.1.0" in again
+    fresh.run("python -m pip uninstall --yes Odd.Shapes--2")
+    assert fresh.models() == before
