@@ -1,0 +1,109 @@
+"""Installation as README and the site say it: from an index, the source tree, wheels."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+CORE, CLASSIFICATION, DETECTION = OURS = (
+    "lucid-core",
+    "lucid-models-classification",
+    "lucid-models-detection",
+)
+PAGES = (
+    "README.md",
+    "docs/install.md",
+    "docs/index.md",
+    *(f"{distribution.replace('-', '_')}/README.md" for distribution in OURS),
+)
+#: A block of commands on a page.
+BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def blocks(page: str) -> list[list[str]]:
+    """The commands of each console block of a page that installs Lucid."""
+    found = [block.splitlines() for block in BLOCK.findall((ROOT / page).read_text())]
+    commands = [
+        [line.removeprefix("$ ").partition(" #")[0].strip() for line in block] for block in found
+    ]
+    return [block for block in commands if any("pip" in c and "lucid" in c for c in block)]
+
+
+def from_index(command: str) -> bool:
+    return re.search(r"pip install [\"']?lucid-", command) is not None
+
+
+def cases(index: bool) -> list[tuple[str, tuple[str, ...]]]:
+    """Where an installation stands and its commands: each by itself, or a block in order."""
+    found: dict[tuple[str, ...], str] = {}
+    for page in PAGES:
+        for block in blocks(page):
+            if not any("pip" in command and not from_index(command) for command in block):
+                for command in filter(from_index, block):
+                    if index:
+                        found.setdefault((command,), page)
+            elif not index:
+                found.setdefault(tuple(block), page)
+    return [(page, commands) for commands, page in found.items()]
+
+
+@pytest.fixture
+def local_index(tmp_path: Path, wheelhouse: Path) -> dict[str, str]:
+    """pip's settings for an index of our own (PEP 503), and for no other source."""
+    root = tmp_path / "simple"
+    for wheel in wheelhouse.glob("lucid_*.whl"):
+        folder = root / wheel.name.partition("-")[0].replace("_", "-")
+        folder.mkdir(parents=True)
+        shutil.copy(wheel, folder)
+        (folder / "index.html").write_text(f'<a href="{wheel.name}">{wheel.name}</a>')
+    return {
+        "PIP_INDEX_URL": root.as_uri(),
+        "PIP_EXTRA_INDEX_URL": "",
+        "PIP_FIND_LINKS": "",
+        "PIP_CONFIG_FILE": os.devnull,
+    }
+
+
+def expected(commands: tuple[str, ...]) -> list[str]:
+    """The plugins that are there after some commands."""
+    text = " ".join(commands).replace("_", "-")
+    if DETECTION in text or "*.whl" in text:
+        return [CLASSIFICATION, DETECTION]
+    return [CLASSIFICATION] if CLASSIFICATION in text else []
+
+
+def run(site, commands: tuple[str, ...], **options) -> None:
+    for command in commands:
+        site.installed.run("bash", "-c", command, **options)
+
+
+def test_the_pages_show_all_three_ways() -> None:
+    assert {commands[0].split()[-1] for _, commands in cases(index=True)} >= set(OURS)
+    ways = [" ".join(commands) for _, commands in cases(index=False)]
+    assert any("pip install ./lucid_core" in way for way in ways)
+    assert any("pip wheel" in way and "dist/*.whl" in way for way in ways)
+
+
+@pytest.mark.parametrize(("page", "commands"), cases(index=True))
+def test_from_an_index(site, local_index, page: str, commands: tuple[str, ...]) -> None:
+    run(site, commands, env=local_index)
+    assert list(site.models()) == expected(commands)
+    site.installed.pip("check")
+
+
+@pytest.mark.parametrize(("page", "commands"), cases(index=False))
+def test_from_the_source_tree(site, tmp_path: Path, page: str, commands: tuple[str, ...]) -> None:
+    clone = tmp_path / "lucid"
+    for distribution in OURS:
+        folder = distribution.replace("-", "_")
+        shutil.copytree(
+            ROOT / folder, clone / folder, ignore=shutil.ignore_patterns("__pycache__", "dist")
+        )
+    run(site, commands, cwd=clone)
+    assert list(site.models()) == expected(commands)
+    site.installed.pip("check")

@@ -1,0 +1,104 @@
+"""Plugins as distributions that pip installed, asked by processes that know nothing yet.
+
+What is here runs in three nox sessions, each with an environment of its own, and
+each has a folder: ``faulty`` (session ``plugins``), ``combos`` and ``packaging``.
+They install and remove distributions, so without the session nothing is collected.
+That is not a skip: the main session tests discovery on distributions that it writes
+itself, in ``tests/core/models``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+FOLDERS = {"plugins": "faulty", "combos": "combos", "packaging": "packaging"}
+
+collect_ignore = [
+    folder
+    for session, folder in FOLDERS.items()
+    if session != os.environ.get("LUCID_INSTALLED_SESSION")
+]
+
+#: A script's beginning that makes ``show(value)`` what the test gets to see.
+PRELUDE = """
+import json
+def show(value):
+    print("shown:" + json.dumps(value), flush=True)
+"""
+
+
+class Installed:
+    """The environment of the session, asked through fresh processes.
+
+    They run in an empty folder, so that nothing comes from the source tree, with none
+    of the settings a developer may have made for Python, pip or Lucid.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.folder.mkdir()
+        mine = ("PYTHON", "LUCID_", "COV_")
+        self.environ = {k: v for k, v in os.environ.items() if not k.startswith(mine)}
+        self.environ["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+        scripts = Path(sys.executable).parent
+        self.environ["PATH"] = f"{scripts}{os.pathsep}{self.environ.get('PATH', '')}"
+        self.scripts = scripts
+
+    def run(
+        self,
+        *command: object,
+        code: int | None = 0,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command; its exit code must be `code`, unless that is None."""
+        done = subprocess.run(
+            [str(part) for part in command],
+            capture_output=True,
+            text=True,
+            timeout=600,
+            cwd=cwd or self.folder,
+            env={**self.environ, **(env or {})},
+        )
+        assert code is None or done.returncode == code, (
+            f"{command}: exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        )
+        return done
+
+    def lucid(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run the command line, by the script that pip made."""
+        return self.run(self.scripts / "lucid", *arguments, **options)
+
+    def python(self, source: str, *options: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        """Run a script."""
+        return self.run(sys.executable, *options, "-c", PRELUDE + source, **more)
+
+    def shown(self, source: str, *options: str, **more: Any) -> Any:
+        """Run a script and return what it gave to ``show``; a list, if that was not once."""
+        lines = self.python(source, *options, **more).stdout.splitlines()
+        values = [json.loads(line[6:]) for line in lines if line.startswith("shown:")]
+        return values[0] if len(values) == 1 else values
+
+    def pip(self, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run pip in the environment of the session."""
+        return self.run(sys.executable, "-m", "pip", *arguments, **options)
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Installed:
+    """The environment of the session."""
+    return Installed(tmp_path / "empty")
+
+
+@pytest.fixture(scope="session")
+def wheelhouse() -> Path:
+    """The folder that holds the wheels of all distributions, toys among them."""
+    return Path(os.environ["LUCID_WHEELHOUSE"])

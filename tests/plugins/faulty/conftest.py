@@ -1,0 +1,42 @@
+"""What the toy plugins are expected to do, beside the real ones."""
+
+from __future__ import annotations
+
+import pytest
+
+#: Every plugin that cannot be loaded, with words of its cause.
+FAILURES = {
+    "toy-exits": "SystemExit: toy-exits wants the whole program to stop",
+    "toy-half-way": "RuntimeError: half way through the hook",
+    "toy-needs-newer-core": "run: python -m pip install --upgrade 'lucid-core",
+    "toy-raises-at-import": "No module named 'a_module_that_nobody_has'",
+    "toy-unknown-hook": "unknown hook 'lucid_register_layers'",
+    "toy-wrong-signature": "Argument(s) {'registry'} are declared in the hookimpl",
+}
+
+#: Every plugin that loads, with the number of its models.
+LOADED = {
+    "lucid-models-classification": 10,
+    "lucid-models-detection": 4,
+    "toy-broken-command": 1,
+    "toy-good": 1,
+    "toy-heavy": 1,
+    "toy-namesake": 1,
+    "toy-no-builder": 2,
+    "toy-no-module": 1,
+    "toy-slow": 1,
+    "toy-twin-one": 1,
+    "toy-twin-two": 1,
+}
+
+
+@pytest.fixture
+def failures() -> dict[str, str]:
+    """Every plugin that cannot be loaded, with words of its cause."""
+    return dict(FAILURES)
+
+
+@pytest.fixture
+def loaded() -> dict[str, int]:
+    """Every plugin that loads, with the number of its models."""
+    return dict(LOADED)

@@ -1,0 +1,1 @@
+"""A plugin as anyone may publish it."""

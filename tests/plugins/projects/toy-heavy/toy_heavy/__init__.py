@@ -1,0 +1,1 @@
+"""Heavy, but not until its model is built."""

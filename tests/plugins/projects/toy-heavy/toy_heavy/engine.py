@@ -1,0 +1,3 @@
+"""Stands for gigabytes of somebody's framework."""
+
+FEATURES = 2
