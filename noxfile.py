@@ -24,13 +24,14 @@ PACKAGES = ("lucid", "lucid_models_classification", "lucid_models_detection")
 TORCH = "torch==2.13.0"
 TORCHVISION = "torchvision==0.28.0"
 
-CI_SESSIONS = ("lint", "typecheck", "alone", "docs", "tests")
+CI_SESSIONS = ("lint", "typecheck", "alone", "plugins", "combos", "packaging", "docs", "tests")
 #: Why each of the others is not among them.
 LEFT_OUT = {
     "kit": "builds and trains every model for a moment; the tests do so with two of them",
     "demo": "the main job from end to end, several minutes of training",
     "conformance": "compares with PyTorch and torchvision, a large download",
     "bench": "times Lucid beside its peers, which needs a quiet machine",
+    "startup": "times what importing and listing cost, which needs a quiet machine",
 }
 
 nox.options.default_venv_backend = "venv"
@@ -130,6 +131,57 @@ def alone(session: nox.Session, distribution: str) -> None:
     session.run("python", "-I", str(check), distribution)
 
 
+def wheelhouse(session: nox.Session) -> Path:
+    """A folder with our wheels and those of the toy plugins, as an index would hold them."""
+    folder = Path(session.create_tmp()) / "wheelhouse"
+    shutil.rmtree(folder, ignore_errors=True)
+    session.run("python", "tests/plugins/build.py", str(folder))
+    for wheel in wheels(session).values():
+        shutil.copy(wheel, folder)
+    return folder
+
+
+def run_installed(session: nox.Session, folder: Path, **settings: str) -> None:
+    """Run the tests that are this session's in ``tests/plugins``; see ``conftest.py`` there."""
+    settings |= {"LUCID_INSTALLED_SESSION": session.name, "LUCID_WHEELHOUSE": str(folder)}
+    session.run("python", "-m", "pytest", "tests/plugins", *session.posargs, env=settings)
+
+
+@nox.session
+def plugins(session: nox.Session) -> None:
+    """Toy and faulty plugins of all kinds, installed at once beside the real ones."""
+    install(session, "pytest", "hatchling")
+    folder = wheelhouse(session)
+    toys = [str(wheel) for wheel in sorted(folder.glob("toy_*.whl"))]
+    # Without what they need: one of them needs a core that does not exist.
+    session.install("--quiet", "--no-index", "--no-deps", "--force-reinstall", *toys)
+    run_installed(session, folder)
+
+
+@nox.session
+def combos(session: nox.Session) -> None:
+    """Installing in every order and from every source, and uninstalling."""
+    install(session, "pytest", "hatchling", "editables", extras=("coco", "plot"))
+    run_installed(session, wheelhouse(session))
+
+
+@nox.session
+def packaging(session: nox.Session) -> None:
+    """The sdists and wheels of a release: built, checked as the index does, looked into."""
+    session.install("--quiet", "pytest", "build", "twine", "hatchling", "packaging")
+    folder = wheelhouse(session)
+    made = Path(session.create_tmp()) / "release"
+    shutil.rmtree(made, ignore_errors=True)
+    for distribution in DISTRIBUTIONS:
+        command = ("python", "-m", "build", "--no-isolation", "--outdir", str(made))
+        session.run(*command, str(folder_of(distribution)), silent=True)
+    files = sorted(made.iterdir())
+    session.run("twine", "check", "--strict", *map(str, files))
+    run_installed(session, folder, LUCID_DIST=str(made))
+    for file in files:
+        session.log(f"{file.stat().st_size / 1024:6.0f} KiB  {file.name}")
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """The site, into docs/_build/html; warnings are errors."""
@@ -178,6 +230,13 @@ def bench(session: nox.Session) -> None:
     install(session, TORCH)
     session.install("--quiet", "--no-deps", TORCHVISION)
     session.run("python", "tests/benchmarks/run.py", *session.posargs)
+
+
+@nox.session
+def startup(session: nox.Session) -> None:
+    """``import lucid`` and the first listing beside ``import numpy``; medians and ratios."""
+    install(session)
+    session.run("python", "tests/benchmarks/import_cost.py", *session.posargs)
 
 
 @nox.session(venv_backend="none")
