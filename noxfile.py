@@ -133,7 +133,7 @@ def alone(session: nox.Session, distribution: str) -> None:
 
 def wheelhouse(session: nox.Session) -> Path:
     """A folder with our wheels and those of the toy plugins, as an index would hold them."""
-    folder = Path(session.create_tmp()) / "wheelhouse"
+    folder = Path(session.create_tmp()).resolve() / "wheelhouse"
     shutil.rmtree(folder, ignore_errors=True)
     session.run("python", "tests/plugins/build.py", str(folder))
     for wheel in wheels(session).values():
@@ -170,7 +170,7 @@ def packaging(session: nox.Session) -> None:
     """The sdists and wheels of a release: built, checked as the index does, looked into."""
     session.install("--quiet", "pytest", "build", "twine", "hatchling", "packaging")
     folder = wheelhouse(session)
-    made = Path(session.create_tmp()) / "release"
+    made = Path(session.create_tmp()).resolve() / "release"
     shutil.rmtree(made, ignore_errors=True)
     for distribution in DISTRIBUTIONS:
         command = ("python", "-m", "build", "--no-isolation", "--outdir", str(made))
