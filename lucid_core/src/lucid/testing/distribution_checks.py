@@ -22,6 +22,9 @@ from lucid.testing.subject import CheckError, CheckNotRunError
 
 __all__ = ["check_imports", "check_loads", "check_requirement", "find_plugins"]
 
+#: pytest leaves the frames of the kit out: the message says what is wrong.
+__tracebackhide__ = True
+
 _CORE = "lucid-core"
 _FLOORS = frozenset((">=", ">", "~=", "==", "==="))
 

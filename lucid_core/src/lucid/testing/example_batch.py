@@ -29,6 +29,9 @@ from lucid.testing.subject import CheckError, guarded
 
 __all__ = ["ExampleBatch", "example_batch_of"]
 
+#: pytest leaves the frames of the kit out: the message says what is wrong.
+__tracebackhide__ = True
+
 Loss = Callable[[Any, Any], "Tensor | Mapping[str, Tensor]"]
 
 _IMAGES = 4  # enough for batch statistics

@@ -26,6 +26,9 @@ __all__ = [
     "check_state_dict",
 ]
 
+#: pytest leaves the frames of the kit out: the message says what is wrong.
+__tracebackhide__ = True
+
 
 def check_builder(subject: ModelUnderTest) -> None:
     """The builder is annotated, documented, and builds a module without arguments.

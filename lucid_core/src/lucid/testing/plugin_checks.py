@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
@@ -99,7 +99,7 @@ class Check:
     name: str
     model: str | None
     question: str
-    run: Callable[[], None]
+    run: Callable[[], None] = field(repr=False)
 
     def __str__(self) -> str:
         """Model and check in one word, for the name of a test."""

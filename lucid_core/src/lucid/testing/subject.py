@@ -15,6 +15,9 @@ from lucid.nn import Module
 
 __all__ = ["CheckError", "CheckNotRunError", "ModelUnderTest", "guarded", "seeded"]
 
+#: pytest leaves the frames of the kit out: the message says what is wrong.
+__tracebackhide__ = True
+
 _LUCID = Path(lucid.__file__).parent
 
 

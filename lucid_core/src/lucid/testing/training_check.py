@@ -15,6 +15,9 @@ from lucid.training.losses import evaluate
 
 __all__ = ["check_training_step"]
 
+#: pytest leaves the frames of the kit out: the message says what is wrong.
+__tracebackhide__ = True
+
 #: Adam's steps are about as long as its rate, whatever the scale of the loss.  The second
 #: rate is for models that the first overshoots.
 _RATES = (1e-3, 1e-5)
