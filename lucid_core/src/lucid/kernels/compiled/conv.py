@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lucid.kernels.compiled import winograd
 from lucid.kernels.compiled.implicit import Grid, convolve, pack
 from lucid.kernels.compiled.jit import nhwc
 from lucid.kernels.compiled.weight_gradient import weight_gradient
@@ -30,6 +31,10 @@ def _filters(weight: Array, groups: int) -> list[Array]:
     rows = nhwc(weight)
     each = len(weight) // groups
     return [rows[i * each : (i + 1) * each] for i in range(groups)]
+
+
+def _suits_winograd(kernel: Pair, stride: Pair, dilation: Pair, groups: int) -> bool:
+    return kernel == (3, 3) and stride == dilation == (1, 1) and groups == 1
 
 
 def conv2d(
@@ -56,11 +61,15 @@ def conv2d(
     source = nhwc(x)
     rows, columns = np.arange(kh), np.arange(kw)
     row_offsets, column_offsets = rows * dilation[0] - top, columns * dilation[1] - left
+    added = None if residual is None else nhwc(residual)
+    if _suits_winograd((kh, kw), stride, dilation, groups) and winograd.pays(n * ho * wo, c, o):
+        u = winograd.transform_weights(nhwc(weight))
+        winograd.winograd(source, u, bias, added, relu, out, top, left)
+        return y
     if groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1:
         source = np.pad(source, ((0, 0), (top, bottom), (left, right), (0, 0)))
         row_offsets, column_offsets = rows * dilation[0], np.zeros(1, np.int64)
     grid = Grid(ho, wo, stride, row_offsets, column_offsets, (0, 0), (1, 1))
-    added = None if residual is None else nhwc(residual)
     each = o // groups
     for i, filters in enumerate(_filters(weight, groups)):
         part = None if bias is None else bias[i * each : (i + 1) * each]
@@ -92,6 +101,11 @@ def conv2d_input_gradient(
     gx = empty_channels_last(input_shape, g.dtype)
     out = gx.transpose(0, 2, 3, 1)
     source = nhwc(g)
+    if _suits_winograd((kh, kw), stride, dilation, groups) and winograd.pays(len(g) * h * w, o, cg):
+        u = winograd.transform_weights(nhwc(weight), turned=True)
+        top, left = 2 - padding[0][0], 2 - padding[1][0]
+        winograd.winograd(source, u, None, None, False, out, top, left)
+        return gx
     row_phases = _phases(h, kh, stride[0], padding[0][0], dilation[0])
     column_phases = _phases(w, kw, stride[1], padding[1][0], dilation[1])
     if any(len(taps) == 0 for _, _, taps, _ in (*row_phases, *column_phases)):

@@ -16,25 +16,36 @@ vectors of B and one broadcast; with 16 (SSE, AVX2) 6 rows x 2.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from lucid.kernels.compiled.simd import (
+    ADDRESS,
+    FLOAT,
+    VL,
+    WIDE,
+    add_vectors,
+    broadcast,
+    constant,
+    load_address,
+    load_vector,
+    multiply_add,
+    optionally,
+    pointer,
+    rectified,
+    store_vector,
+)
+
 __all__ = ["ACCUMULATE", "ADD", "NR", "RELU", "ROWS", "multiply_block"]
 
-_features = llvm.get_host_cpu_features()
-_wide = bool(_features.get("avx512f"))
-#: Floats of one vector register.
-VL = 16 if _wide else 8 if _features.get("avx") else 4
 _NV = 2
 #: Columns of a block: the width of the panels that weights are packed into.
 NR = _NV * VL
 #: Rows of a block at most.
-ROWS = 12 if _wide or _features.get("neon") else 6
+ROWS = 12 if WIDE else 6
 # Which numbers of rows are compiled; fewer rows are made up by repeating one into a dummy.
 _SIZES = (1, 4, ROWS)
 _UNROLL = 4
@@ -44,39 +55,7 @@ RELU = 1
 ADD = 2
 ACCUMULATE = 4
 
-_I64 = ir.IntType(64)
-_I32 = ir.IntType(32)
-_FLOAT = ir.FloatType()
-_VECTOR = ir.VectorType(_FLOAT, VL)
-_POINTER = ir.PointerType()
 _ARGUMENTS = 11
-
-
-def _constant(value: int) -> Any:
-    return ir.Constant(_I64, value)
-
-
-def _pointer(b: Any, address: Any, offset: int = 0) -> Any:
-    return b.inttoptr(b.add(address, _constant(offset)) if offset else address, _POINTER)
-
-
-def _load_vector(b: Any, address: Any, offset: int = 0) -> Any:
-    return b.load(_pointer(b, address, offset), align=4, typ=_VECTOR)
-
-
-def _load_address(b: Any, table: Any, index: int) -> Any:
-    return b.load(_pointer(b, table, 8 * index), typ=_I64)
-
-
-def _broadcast(b: Any, value: Any) -> Any:
-    undefined = ir.Constant(_VECTOR, ir.Undefined)
-    first = b.insert_element(undefined, value, ir.Constant(_I32, 0))
-    return b.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_I32, VL), None))
-
-
-def _intrinsic_function(module: Any, name: str, result: Any, arguments: list[Any]) -> Any:
-    found = module.globals.get(name)
-    return found or ir.Function(module, ir.FunctionType(result, arguments), name)
 
 
 class _Phis:
@@ -94,17 +73,16 @@ def _steps(
     b: Any, count: int, rows: list[Any], k: Any, bp: Any, bstep: Any, sums: list[Any]
 ) -> Any:
     """``count`` steps of k: the new sums and where B stands afterwards."""
-    fma = _intrinsic_function(b.module, f"llvm.fma.v{VL}f32", _VECTOR, [_VECTOR] * 3)
-    offset = b.shl(k, _constant(2))
+    offset = b.shl(k, constant(2))
     at = [b.add(row, offset) for row in rows]
     sums = list(sums)
     for step in range(count):
-        columns = [_load_vector(b, bp, 4 * VL * j) for j in range(_NV)]
+        columns = [load_vector(b, bp, 4 * VL * j) for j in range(_NV)]
         for i in range(len(rows)):
-            value = _broadcast(b, b.load(_pointer(b, at[i], 4 * step), align=4, typ=_FLOAT))
+            value = broadcast(b, b.load(pointer(b, at[i], 4 * step), align=4, typ=FLOAT))
             for j in range(_NV):
                 n = i * _NV + j
-                sums[n] = b.call(fma, [value, columns[j], sums[n]])
+                sums[n] = multiply_add(b, value, columns[j], sums[n])
         bp = b.add(bp, bstep)
     return sums, bp
 
@@ -114,7 +92,7 @@ def _emit(module: Any, size: int) -> Any:
     name = f"lucid_block_{size}x{_NV}x{VL}"
     if name in module.globals:
         return module.globals[name]
-    function_type = ir.FunctionType(ir.VoidType(), [_I64] * _ARGUMENTS)
+    function_type = ir.FunctionType(ir.VoidType(), [ADDRESS] * _ARGUMENTS)
     function = ir.Function(module, function_type, name)
     function.linkage = "internal"
     function.attributes.add("noinline")
@@ -126,25 +104,25 @@ def _emit(module: Any, size: int) -> Any:
     columns = range(_NV)
 
     b = ir.IRBuilder(blocks["entry"])
-    unrolled = b.and_(length, _constant(-_UNROLL))
-    wants = b.icmp_unsigned("!=", b.and_(flags, _constant(ACCUMULATE)), _constant(0))
+    unrolled = b.and_(length, constant(-_UNROLL))
+    wants = b.icmp_unsigned("!=", b.and_(flags, constant(ACCUMULATE)), constant(0))
     b.cbranch(wants, blocks["resume"], blocks["fresh"])
 
     b = ir.IRBuilder(blocks["resume"])
     resumed = _load_block(b, size, y, y_base)
     b.branch(blocks["segment"])
     b = ir.IRBuilder(blocks["fresh"])
-    initial = [_load_vector(b, bias, 4 * VL * j) for j in columns] * size
+    initial = [load_vector(b, bias, 4 * VL * j) for j in columns] * size
     b.branch(blocks["segment"])
 
     b = ir.IRBuilder(blocks["segment"])
-    outer = _Phis(b, [_constant(0), a, *initial])
+    outer = _Phis(b, [constant(0), a, *initial])
     index, table, *sums = outer.nodes
-    outer.arrive([_constant(0), a, *resumed], blocks["resume"])
-    outer.arrive([_constant(0), a, *initial], blocks["fresh"])
-    rows = [_load_address(b, table, i) for i in range(size)]
-    start = b.load(_pointer(b, b.add(b_table, b.shl(index, _constant(3)))), typ=_I64)
-    b.cbranch(b.icmp_signed(">", unrolled, _constant(0)), blocks["main"], blocks["rest"])
+    outer.arrive([constant(0), a, *resumed], blocks["resume"])
+    outer.arrive([constant(0), a, *initial], blocks["fresh"])
+    rows = [load_address(b, table, i) for i in range(size)]
+    start = b.load(pointer(b, b.add(b_table, b.shl(index, constant(3)))), typ=ADDRESS)
+    b.cbranch(b.icmp_signed(">", unrolled, constant(0)), blocks["main"], blocks["rest"])
 
     def loop(
         head: str, count: int, limit: Any, done: str, came: list[tuple[list[Any], Any]]
@@ -153,13 +131,13 @@ def _emit(module: Any, size: int) -> Any:
         phis = _Phis(b, came[0][0])
         k, bp, *inner = phis.nodes
         inner, bp = _steps(b, count, rows, k, bp, bstep, inner)
-        state = [b.add(k, _constant(count)), bp, *inner]
+        state = [b.add(k, constant(count)), bp, *inner]
         b.cbranch(b.icmp_signed("<", state[0], limit), blocks[head], blocks[done])
         for values, block in [*came, (state, blocks[head])]:
             phis.arrive(values, block)
         return state
 
-    begun = [_constant(0), start, *sums]
+    begun = [constant(0), start, *sums]
     state = loop("main", _UNROLL, unrolled, "rest", [(begun, blocks["segment"])])
     b = ir.IRBuilder(blocks["rest"])
     joined = _Phis(b, begun)
@@ -173,52 +151,27 @@ def _emit(module: Any, size: int) -> Any:
     ended.arrive(joined.nodes, blocks["rest"])
     ended.arrive(state, blocks["one"])
     sums = ended.nodes[2:]
-    onward = [b.add(index, _constant(1)), b.add(table, b.shl(ld, _constant(3))), *sums]
+    onward = [b.add(index, constant(1)), b.add(table, b.shl(ld, constant(3))), *sums]
     b.cbranch(b.icmp_signed("<", onward[0], segments), blocks["segment"], blocks["out"])
     outer.arrive(onward, blocks["next"])
 
     b = ir.IRBuilder(blocks["out"])
-    sums = _optionally(b, flags, ADD, sums, lambda v: _added(b, v, _load_block(b, size, y, r_base)))
-    sums = _optionally(b, flags, RELU, sums, lambda v: [_rectified(b, value) for value in v])
+    sums = optionally(
+        b, flags, ADD, sums, lambda v: add_vectors(b, v, _load_block(b, size, y, r_base))
+    )
+    sums = optionally(b, flags, RELU, sums, lambda v: [rectified(b, value) for value in v])
     for i in range(size):
-        target = b.add(_load_address(b, y, i), y_base)
+        target = b.add(load_address(b, y, i), y_base)
         for j in columns:
-            b.store(sums[i * _NV + j], _pointer(b, target, 4 * VL * j), align=4)
+            store_vector(b, sums[i * _NV + j], target, 4 * VL * j)
     b.ret_void()
     return function
 
 
 def _load_block(b: Any, size: int, offsets: Any, base: Any) -> list[Any]:
     """The vectors of ``size`` rows at the given offsets from ``base``."""
-    rows = [b.add(_load_address(b, offsets, i), base) for i in range(size)]
-    return [_load_vector(b, row, 4 * VL * j) for row in rows for j in range(_NV)]
-
-
-def _added(b: Any, values: list[Any], others: list[Any]) -> list[Any]:
-    return [b.fadd(value, other) for value, other in zip(values, others, strict=True)]
-
-
-def _rectified(b: Any, value: Any) -> Any:
-    # NaN is not below zero, so it stays NaN.
-    zero = ir.Constant(_VECTOR, [0.0] * VL)
-    return b.select(b.fcmp_ordered("<", value, zero), zero, value)
-
-
-def _optionally(
-    b: Any, flags: Any, flag: int, values: list[Any], change: Callable[[list[Any]], list[Any]]
-) -> list[Any]:
-    """The values, changed if ``flag`` is set in ``flags`` when the code runs."""
-    before = b.block
-    with b.if_then(b.icmp_unsigned("!=", b.and_(flags, _constant(flag)), _constant(0))):
-        changed = change(values)
-        after = b.block
-    merged = []
-    for value, new in zip(values, changed, strict=True):
-        phi = b.phi(_VECTOR)
-        phi.add_incoming(value, before)
-        phi.add_incoming(new, after)
-        merged.append(phi)
-    return merged
+    rows = [b.add(load_address(b, offsets, i), base) for i in range(size)]
+    return [load_vector(b, row, 4 * VL * j) for row in rows for j in range(_NV)]
 
 
 def _multiply_block(
@@ -259,7 +212,7 @@ def _multiply_block(
         switch = b.switch(values[0], end)
         for size in _SIZES:
             case = b.append_basic_block(f"rows{size}")
-            switch.add_case(_constant(size), case)
+            switch.add_case(constant(size), case)
             with b.goto_block(case):
                 b.call(_emit(b.module, size), list(values[1:]))
                 b.branch(end)

@@ -1,0 +1,117 @@
+"""The few LLVM instructions that the hand-written kernels are put together from.
+
+A "vector" here is one register of VL float32 numbers; an address is an int64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+__all__ = [
+    "ADDRESS",
+    "FLOAT",
+    "VECTOR",
+    "VL",
+    "WIDE",
+    "add_vectors",
+    "broadcast",
+    "constant",
+    "load_address",
+    "load_vector",
+    "multiply_add",
+    "optionally",
+    "pointer",
+    "rectified",
+    "splat",
+    "store_vector",
+]
+
+_features = llvm.get_host_cpu_features()
+#: Whether there are 32 vector registers and not 16.
+WIDE = bool(_features.get("avx512f") or _features.get("neon"))
+#: Floats of one vector register.
+VL = 16 if _features.get("avx512f") else 8 if _features.get("avx") else 4
+
+ADDRESS = ir.IntType(64)
+FLOAT = ir.FloatType()
+VECTOR = ir.VectorType(FLOAT, VL)
+_INDEX = ir.IntType(32)
+_POINTER = ir.PointerType()
+
+
+def constant(value: int) -> Any:
+    """An address or count that is known already."""
+    return ir.Constant(ADDRESS, value)
+
+
+def splat(value: float) -> Any:
+    """A vector of one number that is known already."""
+    return ir.Constant(VECTOR, [float(value)] * VL)
+
+
+def pointer(b: Any, address: Any, offset: int = 0) -> Any:
+    """``address + offset`` bytes, as something to load from."""
+    return b.inttoptr(b.add(address, constant(offset)) if offset else address, _POINTER)
+
+
+def load_vector(b: Any, address: Any, offset: int = 0) -> Any:
+    """The vector at ``address + offset`` bytes; it need not be aligned."""
+    return b.load(pointer(b, address, offset), align=4, typ=VECTOR)
+
+
+def store_vector(b: Any, value: Any, address: Any, offset: int = 0) -> None:
+    """Write a vector to ``address + offset`` bytes."""
+    b.store(value, pointer(b, address, offset), align=4)
+
+
+def load_address(b: Any, table: Any, index: int) -> Any:
+    """Entry ``index`` of a table of int64."""
+    return b.load(pointer(b, table, 8 * index), typ=ADDRESS)
+
+
+def broadcast(b: Any, value: Any) -> Any:
+    """One number in all places of a vector."""
+    undefined = ir.Constant(VECTOR, ir.Undefined)
+    first = b.insert_element(undefined, value, ir.Constant(_INDEX, 0))
+    return b.shuffle_vector(first, undefined, ir.Constant(ir.VectorType(_INDEX, VL), None))
+
+
+def multiply_add(b: Any, x: Any, y: Any, z: Any) -> Any:
+    """``x * y + z`` of vectors, rounded once."""
+    name = f"llvm.fma.v{VL}f32"
+    fma = b.module.globals.get(name)
+    if fma is None:
+        fma = ir.Function(b.module, ir.FunctionType(VECTOR, [VECTOR] * 3), name)
+    return b.call(fma, [x, y, z])
+
+
+def add_vectors(b: Any, values: list[Any], others: list[Any]) -> list[Any]:
+    """Sums of the vectors of two lists."""
+    return [b.fadd(value, other) for value, other in zip(values, others, strict=True)]
+
+
+def rectified(b: Any, value: Any) -> Any:
+    """The vector with 0 for what is below 0; NaN is not, so it stays."""
+    zero = splat(0)
+    return b.select(b.fcmp_ordered("<", value, zero), zero, value)
+
+
+def optionally(
+    b: Any, flags: Any, flag: int, values: list[Any], change: Callable[[list[Any]], list[Any]]
+) -> list[Any]:
+    """The vectors, changed if ``flag`` is set in ``flags`` when the code runs."""
+    before = b.block
+    with b.if_then(b.icmp_unsigned("!=", b.and_(flags, constant(flag)), constant(0))):
+        changed = change(values)
+        after = b.block
+    merged = []
+    for value, new in zip(values, changed, strict=True):
+        phi = b.phi(VECTOR)
+        phi.add_incoming(value, before)
+        phi.add_incoming(new, after)
+        merged.append(phi)
+    return merged

@@ -1,0 +1,125 @@
+"""Winograd's convolution: against the direct sum, at every kind of edge, and switched off."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lucid import kernels
+from lucid.kernels.compiled import winograd
+from lucid.kernels.compiled.microkernel import NR
+from lucid.kernels.compiled.simd import VL
+
+rng = np.random.default_rng(0)
+
+
+def draw(*shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def convolve(x, w, bias=None, residual=None, relu=False, padding=1):
+    """By Winograd, whatever the sizes: x (N, H, W, C), w (O, 3, 3, C)."""
+    n, h, wd, _ = x.shape
+    y = np.empty((n, h + 2 * padding - 2, wd + 2 * padding - 2, len(w)), np.float32)
+    u = winograd.transform_weights(w)
+    winograd.winograd(x, u, bias, residual, relu, y, padding, padding)
+    return y
+
+
+def direct(x, w, bias, residual, relu, padding):
+    """The same in float64."""
+    images = (None if a is None else a.astype(np.float64).transpose(0, 3, 1, 2) for a in (x, w))
+    start = None if bias is None else bias.astype(np.float64)
+    added = None if residual is None else residual.transpose(0, 3, 1, 2)
+    pads = ((padding, padding), (padding, padding))
+    y = kernels.conv2d.reference(*images, start, (1, 1), pads, (1, 1), 1, added, relu)
+    return y.transpose(0, 2, 3, 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(0, 3),
+    size=st.tuples(st.integers(3, 14), st.integers(3, 14)),
+    vectors=st.integers(1, 5),
+    panels=st.integers(1, 3),
+    padding=st.integers(0, 2),
+    with_bias=st.booleans(),
+    with_residual=st.booleans(),
+    relu=st.booleans(),
+)
+def test_is_the_direct_sum(n, size, vectors, panels, padding, with_bias, with_residual, relu):
+    x, w = draw(n, *size, vectors * VL), draw(panels * NR, 3, 3, vectors * VL)
+    bias = draw(len(w)) if with_bias else None
+    shape = (n, size[0] + 2 * padding - 2, size[1] + 2 * padding - 2, len(w))
+    residual = draw(*shape) if with_residual else None
+    result = convolve(x, w, bias, residual, relu, padding)
+    expected = direct(x, w, bias, residual, relu, padding)
+    scale = np.abs(expected).max(initial=1)
+    np.testing.assert_allclose(result, expected, atol=1e-4 * scale)
+
+
+def test_small_whole_numbers_are_exact_but_for_the_transform_of_weights():
+    """Tiles of ones and a filter with one tap: every place of the tile can be followed by hand."""
+    x = np.ones((1, 8, 8, VL), np.float32)
+    w = np.zeros((NR, 3, 3, VL), np.float32)
+    w[3, 0, 2, 5] = 24
+    y = convolve(x, w)
+    assert not y[..., :3].any()
+    expected = np.full((8, 8), 24.0)
+    expected[0, :] = expected[:, -1] = 0  # the tap above and to the right reads the padding
+    np.testing.assert_allclose(y[0, ..., 3], expected, atol=1e-4)
+
+
+def test_turned_weights_give_the_input_gradient():
+    g, w = draw(2, 9, 7, NR), draw(NR, 3, 3, 2 * NR)
+    u = winograd.transform_weights(w, turned=True)
+    gx = np.empty((2, 9, 7, 2 * NR), np.float32)
+    winograd.winograd(g, u, None, None, False, gx, 1, 1)
+    expected = kernels.conv2d_input_gradient.reference(
+        g.transpose(0, 3, 1, 2).astype(np.float64),
+        w.transpose(0, 3, 1, 2).astype(np.float64),
+        (2, 2 * NR, 9, 7),
+        (1, 1),
+        ((1, 1), (1, 1)),
+        (1, 1),
+        1,
+    )
+    np.testing.assert_allclose(gx.transpose(0, 3, 1, 2), expected, atol=1e-3)
+
+
+def test_large_images_take_this_way_and_can_be_kept_from_it(monkeypatch):
+    x, w = draw(1, 64, 30, 30), draw(64, 64, 3, 3)
+    options = ((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+    exact = kernels.conv2d.reference(x.astype(np.float64), w.astype(np.float64), None, *options)
+    taken = []
+    monkeypatch.setattr(
+        winograd, "winograd", lambda *args, real=winograd.winograd: taken.append(1) or real(*args)
+    )
+    y = kernels.conv2d.compiled(x, w, None, *options)
+    assert taken == [1]
+    np.testing.assert_allclose(y, exact, atol=1e-4 * np.abs(exact).max())
+    monkeypatch.setenv("LUCID_WINOGRAD", "0")
+    y = kernels.conv2d.compiled(x, w, None, *options)
+    assert taken == [1]
+    np.testing.assert_allclose(y, exact, atol=1e-6 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize(
+    ("places", "channels", "outputs"), [(10_000, VL + 1, NR), (10_000, 64, NR + 1), (49, 512, 512)]
+)
+def test_where_it_does_not_pay(places, channels, outputs):
+    assert not winograd.pays(places, channels, outputs)
+
+
+def test_the_number_of_threads_changes_nothing():
+    x, w = draw(2, 40, 40, 2 * NR), draw(NR, 3, 3, 2 * NR)
+    before = kernels.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 5):
+            kernels.set_num_threads(threads)
+            results.append(convolve(x, w))
+    finally:
+        kernels.set_num_threads(before)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
