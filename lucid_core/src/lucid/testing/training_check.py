@@ -71,7 +71,7 @@ def _descend(
             guarded(
                 "the loss of a training batch",
                 "make the model take its example batch in training mode; "
-                "lucid.testing.example_batch says what the batch of a task is",
+                "help('lucid.testing.example_batch') says what the batch of a task is",
             ),
         ):
             total, values = evaluate(example.loss, model, example.batch)
