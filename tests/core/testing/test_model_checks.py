@@ -70,9 +70,19 @@ def test_a_builder_with_a_fault(toy, builder, problem) -> None:
     assert re.search(problem, failure(check_builder, toy(builder)).problem)
 
 
-def test_checks_of_a_model_that_cannot_be_built_are_not_run(toy) -> None:
-    subject = toy('def net() -> nn.Linear:\n    "A net."\n    return 1')
-    failure(check_builder, subject)
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        (
+            'def net() -> nn.Linear:\n    "A net."\n    return 1',
+            "the builder toy.builders:net of model 'net' must return",
+        ),
+        ("net = 3", "the builder 'toy.builders:net' of model 'net' (toy 1.0) must be a function"),
+    ],
+)
+def test_checks_of_a_model_that_cannot_be_built_are_not_run(toy, source, problem) -> None:
+    subject = toy(source)
+    assert failure(check_builder, subject).problem.startswith(problem)
     for check in ALL[1:]:
         with pytest.raises(CheckNotRunError, match="look at what the check 'builder' says"):
             check(subject)

@@ -10,6 +10,7 @@ from typing import Any
 
 import lucid
 from lucid import random
+from lucid.errors import PluginError
 from lucid.models.discovery import describe_error
 from lucid.nn import Module
 
@@ -71,6 +72,8 @@ def guarded(what: str, advice: str) -> Iterator[None]:
         yield
     except (CheckError, KeyboardInterrupt):
         raise
+    except PluginError as error:  # Lucid's own word on it, a sentence in itself
+        raise CheckError(str(error), advice) from error
     except BaseException as error:  # SystemExit too: it must not end the session of tests
         problem = f"{what} raised {describe_error(error)}{_place(error)}"
         raise CheckError(problem, advice) from error
@@ -107,12 +110,22 @@ class ModelUnderTest:
         self.name = name
         self.info = lucid.models.model_info(name)
         self._model: Module | None = None
-        self._fails = False
+        self._broken = False
+
+    @contextmanager
+    def _needed(self, what: str, advice: str) -> Iterator[None]:
+        """Guard what there is no model without, so that later checks need not fail again."""
+        try:
+            with guarded(what, advice):
+                yield
+        except CheckError:
+            self._broken = True
+            raise
 
     @property
     def builder(self) -> Callable[..., Any]:
         """The builder, imported."""
-        with guarded(
+        with self._needed(
             f"importing the builder {self.info.builder!r}",
             "make register() name a function as 'package.module:function', in a module that "
             "can be imported",
@@ -121,22 +134,20 @@ class ModelUnderTest:
 
     def build(self, seed: int = 0) -> Module:
         """Build the model without arguments, its weights drawn from a known start."""
-        if self._fails:
+        if self._broken:
             raise CheckNotRunError(
                 f"{self.name} cannot be built without arguments",
                 "look at what the check 'builder' says",
             )
-        self._fails = True
         builder = self.builder
         with (
             seeded(seed),
-            guarded(
+            self._needed(
                 f"{self.name}()",
                 "let the builder return an nn.Module when it is called without arguments",
             ),
         ):
             model: Module = builder()
-        self._fails = False
         return model
 
     @property
