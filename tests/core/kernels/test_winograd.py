@@ -108,7 +108,7 @@ def test_large_images_take_this_way_and_can_be_kept_from_it(monkeypatch):
     ("places", "channels", "outputs"), [(10_000, VL + 1, NR), (10_000, 64, NR + 1), (49, 512, 512)]
 )
 def test_where_it_does_not_pay(places, channels, outputs):
-    assert not winograd.pays(places, channels, outputs)
+    assert not winograd.pays(places, channels, outputs, kept=True)
 
 
 def test_the_number_of_threads_changes_nothing():

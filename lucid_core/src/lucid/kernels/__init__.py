@@ -44,6 +44,7 @@ __all__ = [
     "max_pool2d_backward",
     "nms",
     "parallel_for",
+    "prepare_filters",
     "resize_bilinear",
     "resize_bilinear_backward",
     "resize_nearest",
@@ -101,6 +102,7 @@ class Kernel:
 conv2d = Kernel("conv", "conv2d")
 conv2d_input_gradient = Kernel("conv", "conv2d_input_gradient")
 conv2d_weight_gradient = Kernel("conv", "conv2d_weight_gradient")
+prepare_filters = Kernel("conv", "prepare_filters")
 gemm = Kernel("gemm", "gemm")
 erf = Kernel("elementwise", "erf")
 max_pool2d = Kernel("pool", "max_pool2d")

@@ -60,6 +60,11 @@ class Module(Registry):
         self._forward_pre_hooks = HookRegistry()
         self._forward_hooks = HookRegistry()
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether forward hooks wait for this module to be called."""
+        return bool(self._forward_hooks or self._forward_pre_hooks)
+
     # Computing
 
     def _forward_is_missing(self, *args: Any, **kwargs: Any) -> Any:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lucid import kernels
-from lucid.autograd import ArrayLike, array_of, record_joint
+from lucid.autograd import ArrayLike, array_of, record, record_joint
 from lucid.autograd.primitive import needs_grad
 from lucid.autograd.variable import Array
 from lucid.ops.operands import operands, pair
@@ -124,9 +124,56 @@ def conv2d(
     return record_joint(value, (x, weight, bias), vjp)
 
 
+def prepared_conv2d(
+    x: Tensor,
+    filters: Any,
+    bias: Array | None,
+    stride: Pair,
+    padding: Pair | str,
+    dilation: Pair,
+    groups: int,
+    residual: Tensor | None = None,
+    relu: bool = False,
+) -> Tensor:
+    """Convolution by filters of :func:`lucid.kernels.prepare_filters`; records nothing.
+
+    ``act(conv(x) + bias + residual)``; the other arguments are those of :func:`conv2d`.
+    """
+    a = array_of(x)
+    pads = padding_pairs(padding, filters.shape[2:], stride, dilation)
+    _check(a, filters, bias, pads, dilation, groups)
+    added = None
+    if residual is not None:
+        # The kernel reads the residual wherever it writes: its shape must be right.
+        added = array_of(residual)
+        size = _output_size(a.shape, filters.shape, stride, pads, dilation)
+        expected = (a.shape[0], filters.shape[0], *size)
+        if added.shape != expected or added.dtype != a.dtype:
+            raise ValueError(
+                f"the residual must have the shape {expected} of the output and its dtype "
+                f"{a.dtype}, got {added.shape} and {added.dtype}"
+            )
+    options = (stride, pads, dilation, groups, added, relu)
+    return record(kernels.conv2d(a, filters, bias, *options))
+
+
+def _output_size(
+    image: tuple[int, ...],
+    weight: tuple[int, ...],
+    stride: Pair,
+    pads: tuple[Pair, Pair],
+    dilation: Pair,
+) -> list[int]:
+    """Height and width of the result."""
+    return [
+        (image[2 + i] + sum(pads[i]) - dilation[i] * (weight[2 + i] - 1) - 1) // stride[i] + 1
+        for i in range(2)
+    ]
+
+
 def _check(
     a: Array,
-    w: Array,
+    w: Any,
     bias: ArrayLike | None,
     pads: tuple[Pair, Pair],
     dilation: Pair,

@@ -19,7 +19,7 @@ def plain_index(index: Any) -> Any:
     if isinstance(index, tuple):
         return tuple(plain_index(i) for i in index)
     if isinstance(index, Variable):
-        return array_of(index)
+        return index._data
     if isinstance(index, list):
         array = np.asarray(index)
         return array if array.size else array.astype(np.int64)
@@ -114,8 +114,9 @@ def _order(a: Array, axis: int, descending: bool) -> Array:
         return np.argsort(a, axis=axis, kind="stable")
     # Sorting the reversed array and counting backwards keeps equal elements in order
     # without negating (which unsigned integers and the least integer do not survive).
-    backwards = np.flip(np.argsort(np.flip(a, axis), axis=axis, kind="stable"), axis)
-    return a.shape[axis] - 1 - backwards
+    backwards: Array = np.flip(np.argsort(np.flip(a, axis), axis=axis, kind="stable"), axis)
+    order: Array = a.shape[axis] - 1 - backwards
+    return order
 
 
 def topk(x: ArrayLike, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:

@@ -57,7 +57,8 @@ def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
         one = np.ones_like(flat[..., :1])
         before = np.cumprod(np.concatenate([one, flat[..., :-1]], -1), -1)
         after = np.cumprod(np.concatenate([one, flat[..., :0:-1]], -1), -1)[..., ::-1]
-        others = (before * after).reshape(lined.shape).transpose(np.argsort(rest + list(axes)))
+        others: Array = (before * after).reshape(lined.shape)
+        others = others.transpose(np.argsort(rest + list(axes)))
         return _spread(g, a.shape, axes) * others
 
     return record(value, (x, vjp))
@@ -80,8 +81,9 @@ def _extremum(x: ArrayLike, axis: Axis, keepdims: bool, reduce: object) -> Tenso
 
     def vjp(g: Array) -> Array:
         chosen = a == kept
-        share = chosen / chosen.sum(axis=axes, keepdims=True)
-        return _spread(g, a.shape, axes) * share.astype(g.dtype)
+        share: Array = chosen / chosen.sum(axis=axes, keepdims=True)
+        weighed: Array = _spread(g, a.shape, axes) * share.astype(g.dtype)
+        return weighed
 
     return record(kept if keepdims else kept.squeeze(axes), (x, vjp))
 
@@ -142,7 +144,8 @@ def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor
 
     def vjp(g: Array) -> Array:
         safe = np.where(np.isneginf(kept), a.dtype.type(0), kept)
-        return _spread(g, a.shape, axes) * np.exp(a - safe)
+        share: Array = np.exp(a - safe)
+        return _spread(g, a.shape, axes) * share
 
     return record(value, (x, vjp))
 
@@ -190,7 +193,8 @@ def norm(x: ArrayLike, ord: float = 2, axis: Axis = None, keepdims: bool = False
     def vjp(g: Array) -> Array:
         safe = np.where(kept == 0, 1, kept)
         safe_size = np.where(size == 0, 1, size)
-        slope = np.where(size == 0, 0, np.sign(a) * (safe_size / safe) ** (ord - 1))
-        return _spread(g, a.shape, axes) * slope.astype(a.dtype)
+        slope: Array = np.where(size == 0, 0, np.sign(a) * (safe_size / safe) ** (ord - 1))
+        weighed: Array = _spread(g, a.shape, axes) * slope.astype(a.dtype)
+        return weighed
 
     return record(kept if keepdims else kept.squeeze(axes), (x, vjp))

@@ -195,7 +195,8 @@ def tile(x: ArrayLike, repeats: int | Sequence[int]) -> Tensor:
 
     def vjp(g: Array) -> Array:
         paired = [n for pair in zip(counts, padded, strict=True) for n in pair]
-        return g.reshape(paired).sum(axis=tuple(range(0, len(paired), 2))).reshape(a.shape)
+        added: Array = g.reshape(paired).sum(axis=tuple(range(0, len(paired), 2)))
+        return added.reshape(a.shape)
 
     return record(np.tile(a, counts), (x, vjp))
 
@@ -207,7 +208,8 @@ def repeat_interleave(x: ArrayLike, repeats: int, axis: int) -> Tensor:
 
     def vjp(g: Array) -> Array:
         paired = (*a.shape[: place + 1], repeats, *a.shape[place + 1 :])
-        return g.reshape(paired).sum(axis=place + 1)
+        added: Array = g.reshape(paired).sum(axis=place + 1)
+        return added
 
     return record(np.repeat(a, repeats, place), (x, vjp))
 

@@ -22,15 +22,52 @@ Padding = tuple[Pair, Pair]
 _FEW_CHANNELS = 16
 
 
-def _is_float32(*arrays: Array) -> bool:
-    return all(a.dtype == np.float32 for a in arrays)
+class Filters:
+    """A weight on its way into the kernels, packed when a kernel first asks for it.
+
+    Attributes
+    ----------
+    shape, dtype
+        Of the weight, (O, C / groups, kH, kW).
+    kept : bool
+        Whether it is used more than once.
+    """
+
+    def __init__(self, weight: Array, groups: int, kept: bool) -> None:
+        self.shape = weight.shape
+        self.dtype = weight.dtype
+        self.kept = kept
+        self.weight = weight
+        self._rows = nhwc(weight)
+        self._groups = groups
+        self._panels: list[Array] | None = None
+        self._transformed: Array | None = None
+
+    def groups(self) -> list[Array]:
+        """Each group's weights as a contiguous (O / groups, kH, kW, C / groups)."""
+        each = len(self._rows) // self._groups
+        return [self._rows[i * each : (i + 1) * each] for i in range(self._groups)]
+
+    def panels(self) -> list[Array]:
+        """Each group's weights packed for the direct sum."""
+        if self._panels is None:
+            rows, columns = np.arange(self.shape[2]), np.arange(self.shape[3])
+            self._panels = [pack(filters, rows, columns) for filters in self.groups()]
+        return self._panels
+
+    def transformed(self) -> Array:
+        """The weights packed for Winograd's filtering."""
+        if self._transformed is None:
+            self._transformed = winograd.transform_weights(self._rows)
+        return self._transformed
 
 
-def _filters(weight: Array, groups: int) -> list[Array]:
-    """Each group's weights as a contiguous (outputs, kH, kW, channels)."""
-    rows = nhwc(weight)
-    each = len(weight) // groups
-    return [rows[i * each : (i + 1) * each] for i in range(groups)]
+def prepare_filters(weight: Array, groups: int) -> Filters:
+    """What ``conv2d`` takes in place of a weight that it will meet again.
+
+    The weight must not change as long as this is used.
+    """
+    return Filters(weight, groups, kept=True)
 
 
 def _suits_winograd(kernel: Pair, stride: Pair, dilation: Pair, groups: int) -> bool:
@@ -39,7 +76,7 @@ def _suits_winograd(kernel: Pair, stride: Pair, dilation: Pair, groups: int) -> 
 
 def conv2d(
     x: Array,
-    weight: Array,
+    weight: Array | Filters,
     bias: Array | None,
     stride: Pair,
     padding: Padding,
@@ -49,10 +86,12 @@ def conv2d(
     relu: bool = False,
 ) -> Array:
     """Cross-correlation of ``x`` with ``weight``, plus bias and residual, perhaps rectified."""
-    if not _is_float32(x, weight):
-        return reference.conv2d(x, weight, bias, stride, padding, dilation, groups, residual, relu)
+    filters = weight if isinstance(weight, Filters) else Filters(weight, groups, kept=False)
+    if x.dtype != np.float32 or filters.dtype != np.float32:
+        options = (stride, padding, dilation, groups, residual, relu)
+        return reference.conv2d(x, filters.weight, bias, *options)
     n, _, h, w = x.shape
-    o, c, kh, kw = weight.shape
+    o, c, kh, kw = filters.shape
     (top, bottom), (left, right) = padding
     ho = (h + top + bottom - dilation[0] * (kh - 1) - 1) // stride[0] + 1
     wo = (w + left + right - dilation[1] * (kw - 1) - 1) // stride[1] + 1
@@ -62,18 +101,18 @@ def conv2d(
     rows, columns = np.arange(kh), np.arange(kw)
     row_offsets, column_offsets = rows * dilation[0] - top, columns * dilation[1] - left
     added = None if residual is None else nhwc(residual)
-    if _suits_winograd((kh, kw), stride, dilation, groups) and winograd.pays(n * ho * wo, c, o):
-        u = winograd.transform_weights(nhwc(weight))
-        winograd.winograd(source, u, bias, added, relu, out, top, left)
+    if _suits_winograd((kh, kw), stride, dilation, groups) and winograd.pays(
+        n * ho * wo, c, o, filters.kept
+    ):
+        winograd.winograd(source, filters.transformed(), bias, added, relu, out, top, left)
         return y
     if groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1:
         source = np.pad(source, ((0, 0), (top, bottom), (left, right), (0, 0)))
         row_offsets, column_offsets = rows * dilation[0], np.zeros(1, np.int64)
     grid = Grid(ho, wo, stride, row_offsets, column_offsets, (0, 0), (1, 1))
     each = o // groups
-    for i, filters in enumerate(_filters(weight, groups)):
+    for i, panels in enumerate(filters.panels()):
         part = None if bias is None else bias[i * each : (i + 1) * each]
-        panels = pack(filters, rows, columns)
         convolve(source, panels, part, added, relu, out, grid, each, i * c, i * each)
     return y
 
@@ -92,7 +131,7 @@ def conv2d_input_gradient(
     With a stride, pixels in different phases of it are reached by different taps:
     each phase is a convolution of its own.
     """
-    if not _is_float32(g, weight):
+    if g.dtype != np.float32 or weight.dtype != np.float32:
         return reference.conv2d_input_gradient(
             g, weight, input_shape, stride, padding, dilation, groups
         )
@@ -101,7 +140,9 @@ def conv2d_input_gradient(
     gx = empty_channels_last(input_shape, g.dtype)
     out = gx.transpose(0, 2, 3, 1)
     source = nhwc(g)
-    if _suits_winograd((kh, kw), stride, dilation, groups) and winograd.pays(len(g) * h * w, o, cg):
+    if _suits_winograd((kh, kw), stride, dilation, groups) and winograd.pays(
+        len(g) * h * w, o, cg, kept=False
+    ):
         u = winograd.transform_weights(nhwc(weight), turned=True)
         top, left = 2 - padding[0][0], 2 - padding[1][0]
         winograd.winograd(source, u, None, None, False, out, top, left)
@@ -110,7 +151,7 @@ def conv2d_input_gradient(
     column_phases = _phases(w, kw, stride[1], padding[1][0], dilation[1])
     if any(len(taps) == 0 for _, _, taps, _ in (*row_phases, *column_phases)):
         out[...] = 0
-    for i, filters in enumerate(_filters(weight, groups)):
+    for i, filters in enumerate(Filters(weight, groups, kept=False).groups()):
         for y0, rows, row_taps, row_offsets in row_phases:
             for x0, columns, column_taps, column_offsets in column_phases:
                 if not len(row_taps) or not len(column_taps):
@@ -146,7 +187,7 @@ def conv2d_weight_gradient(
     groups: int,
 ) -> Array:
     """Gradient of the weight: products of windows and output gradients, summed over places."""
-    if not _is_float32(g, x):
+    if g.dtype != np.float32 or x.dtype != np.float32:
         return reference.conv2d_weight_gradient(
             g, x, weight_shape, stride, padding, dilation, groups
         )

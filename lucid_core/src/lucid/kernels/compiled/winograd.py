@@ -30,7 +30,9 @@ _BLOCK_BYTES = 1 << 20
 # Planes of the transformed tiles are set apart by this many bytes more than they
 # need: at a distance of a power of two they would compete for the same lines of the cache.
 _APART = 64
-_FEWEST_PLACES = 300
+# Output pixels below which transforming the weights costs more than it saves: once for
+# this call, or once for many.
+_FEWEST_PLACES, _FEWEST_KEPT = 300, 150
 
 # G of the transform ``G g G'`` of a filter, times 24.
 _G24 = np.array(
@@ -38,12 +40,12 @@ _G24 = np.array(
 )
 
 
-def pays(places: int, channels: int, outputs: int) -> bool:
-    """Whether it is worth transforming the weights for this many output pixels."""
+def pays(places: int, channels: int, outputs: int, kept: bool) -> bool:
+    """Whether to go this way for so many output pixels, with weights that are ``kept`` or not."""
     if os.environ.get("LUCID_WINOGRAD", "1") == "0":
         return False
     fits = channels % VL == 0 and outputs % NR == 0
-    return fits and channels >= 32 and places >= _FEWEST_PLACES
+    return fits and channels >= 32 and places >= (_FEWEST_KEPT if kept else _FEWEST_PLACES)
 
 
 @kernel

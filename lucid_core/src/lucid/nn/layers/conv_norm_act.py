@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lucid.nn import functional as F
+from lucid.nn.layers.checks import expect_channels
 from lucid.nn.layers.conv import Conv2d
+from lucid.nn.layers.folding import fold, predict
 from lucid.nn.layers.norm import BatchNorm2d, FrozenBatchNorm2d
 from lucid.nn.module import Module
 from lucid.ops.operands import pair
@@ -103,6 +105,10 @@ class ConvNormAct(Module):
             Added before the activation; shape (N, out_channels, H', W').
         """
         rectified = self.activation == "relu"
+        folded = None if self.conv.is_watched else fold(self.conv, self.norm, x)
+        if folded is not None:
+            expect_channels(self.conv, x, self.conv.in_channels)
+            return predict(self.conv, folded, x, residual, rectified)
         y: Tensor = self.conv(x)
         if self.norm is not None:
             fused: Tensor = self.norm(y, residual=residual, relu=rectified)

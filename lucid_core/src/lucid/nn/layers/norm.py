@@ -113,6 +113,12 @@ class BatchNorm2d(Module):
             tracked.mark_changed()
         return y
 
+    def fixed(self) -> tuple[Tensor | None, ...] | None:
+        """Weight, bias, mean and variance, if these are what the layer normalises by now."""
+        if self.training or self.running_mean is None:
+            return None
+        return self.weight, self.bias, self.running_mean, self.running_var
+
     def extra_repr(self) -> str:
         settings = f"{self.num_features}, eps={self.eps}, momentum={self.momentum}"
         if not self.affine:
@@ -164,6 +170,10 @@ class FrozenBatchNorm2d(Module):
             residual=residual,
             relu=relu,
         )
+
+    def fixed(self) -> tuple[Tensor | None, ...] | None:
+        """Weight, bias, mean and variance: what the layer always normalises by."""
+        return self.weight, self.bias, self.running_mean, self.running_var
 
     def extra_repr(self) -> str:
         return f"{self.num_features}, eps={self.eps}"

@@ -1,0 +1,117 @@
+"""Convolution for prediction: filters packed once, normalisation folded into them.
+
+Without gradients, a convolution followed by a normalisation with fixed statistics is one
+convolution with other weights.  These are computed and packed at the first call
+and kept until a tensor they came from changes: by its version, which everything in
+Lucid that writes into a tensor raises, or by another array taking its place.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from lucid import kernels
+from lucid.autograd import is_grad_enabled
+from lucid.ops.conv import prepared_conv2d
+from lucid.tensor import Tensor
+
+if TYPE_CHECKING:
+    from lucid.nn.layers.conv import Conv2d
+    from lucid.nn.layers.norm import BatchNorm2d, FrozenBatchNorm2d
+
+__all__ = ["fold", "predict"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+class _Folded:
+    """Filters and bias, with what they were made from."""
+
+    def __init__(
+        self,
+        sources: tuple[Tensor | None, ...],
+        eps: float,
+        filters: Any,
+        bias: Array | None,
+    ) -> None:
+        self.eps = eps
+        self.filters = filters
+        self.bias = bias
+        self.made_from = [(t, t._data, t._version) for t in sources if t is not None]
+        self.count = len(sources)
+
+    def is_of(self, sources: tuple[Tensor | None, ...], eps: float) -> bool:
+        """Whether nothing has changed since."""
+        present = [t for t in sources if t is not None]
+        return (
+            self.eps == eps
+            and self.count == len(sources)
+            and len(present) == len(self.made_from)
+            and all(
+                t is kept and t._data is data and t._version == version
+                for t, (kept, data, version) in zip(present, self.made_from, strict=True)
+            )
+        )
+
+
+_folded: WeakKeyDictionary[Conv2d, _Folded] = WeakKeyDictionary()
+
+
+def fold(conv: Conv2d, norm: BatchNorm2d | FrozenBatchNorm2d | None, x: Tensor) -> _Folded | None:
+    """The filters with which ``norm(conv(x))`` is one convolution; None where it is not.
+
+    It is not while gradients are recorded, while the normalisation goes by the batch,
+    where hooks wait for either layer, and for tensors that are not float32.
+    """
+    if is_grad_enabled() or x.dtype != np.float32 or conv.weight.dtype != np.float32:
+        return None
+    eps = 0.0 if norm is None else norm.eps
+    if norm is None:
+        sources: tuple[Tensor | None, ...] = (conv.weight, conv.bias)
+    else:
+        fixed = norm.fixed()
+        if fixed is None or conv.is_watched or norm.is_watched:
+            return None
+        sources = (conv.weight, conv.bias, *fixed)
+    folded = _folded.get(conv)
+    if folded is None or not folded.is_of(sources, eps):
+        weight, bias = conv.weight.data, None if conv.bias is None else conv.bias.data
+        if norm is not None:
+            weight, bias = _absorb(weight, bias, sources[2:], eps)
+        folded = _Folded(sources, eps, kernels.prepare_filters(weight, conv.groups), bias)
+        # Two threads may both get here: either result is right.
+        _folded[conv] = folded
+    return folded
+
+
+def _absorb(
+    weight: Array, bias: Array | None, fixed: tuple[Tensor | None, ...], eps: float
+) -> tuple[Array, Array]:
+    """Weight and bias of the convolution that also normalises."""
+    gamma, beta, mean, variance = (0 if t is None else t.data for t in fixed)
+    scale = 1 / np.sqrt(np.asarray(variance, np.float64) + eps)
+    if fixed[0] is not None:
+        scale = scale * gamma
+    shift = ((0 if bias is None else bias) - mean) * scale + beta
+    scaled = weight * scale.astype(np.float32)[:, None, None, None]
+    return scaled, shift.astype(np.float32)
+
+
+def predict(
+    conv: Conv2d, folded: _Folded, x: Tensor, residual: Tensor | None = None, relu: bool = False
+) -> Tensor:
+    """Run ``conv`` with the filters of :func:`fold`."""
+    return prepared_conv2d(
+        x,
+        folded.filters,
+        folded.bias,
+        conv.stride,
+        conv.padding,
+        conv.dilation,
+        conv.groups,
+        residual,
+        relu,
+    )

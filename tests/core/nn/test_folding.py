@@ -1,0 +1,184 @@
+"""Prediction by folded filters gives what the layers give, whatever happened to them before."""
+
+import copy
+import gc
+import pickle
+import weakref
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import nn
+from lucid.nn.layers import folding
+
+rng = np.random.default_rng(0)
+
+
+def draw(*shape):
+    return lucid.Tensor(rng.standard_normal(shape).astype(np.float32))
+
+
+def unit(norm="batch", **options):
+    """A unit whose normalisation is not the identity."""
+    made = nn.ConvNormAct(8, 16, 3, norm=norm, **options)
+    if made.norm is not None:
+        made.norm.running_mean.copy_(draw(16))
+        made.norm.running_var.copy_(rng.uniform(0.5, 2, 16))
+        for tensor in (made.norm.weight, made.norm.bias):
+            with lucid.no_grad():
+                tensor.copy_(draw(16))
+    return made.eval()
+
+
+def check(layer, x=None, **inputs):
+    """Prediction equals what recording gives, which never folds."""
+    x = draw(2, 8, 9, 7) if x is None else x
+    expected = layer(x, **inputs).numpy()
+    with lucid.no_grad():
+        result = layer(x, **inputs)
+    assert not result.requires_grad
+    np.testing.assert_allclose(result.numpy(), expected, rtol=1e-4, atol=1e-5)
+    return result.numpy()
+
+
+@pytest.mark.parametrize("norm", ["batch", "frozen", None])
+@pytest.mark.parametrize("activation", ["relu", None])
+@pytest.mark.parametrize("options", [{}, {"stride": 2}, {"groups": 4}, {"dilation": 2}])
+@pytest.mark.parametrize("with_residual", [False, True])
+def test_is_the_same(norm, activation, options, with_residual):
+    layer = unit(norm, activation=activation, **options)
+    x = draw(2, 8, 9, 7)
+    inputs = {"residual": draw(*layer(x).shape)} if with_residual else {}
+    check(layer, x, **inputs)
+
+
+def test_plain_convolution_with_bias():
+    check(nn.Conv2d(8, 5, (1, 3), padding=(0, 1)))
+
+
+def test_folding_happens_and_happens_once():
+    layer = unit()
+    x = draw(1, 8, 5, 5)
+    assert folding.fold(layer.conv, layer.norm, x) is None  # gradients are recorded
+    with lucid.no_grad():
+        first = folding.fold(layer.conv, layer.norm, x)
+        assert first is not None
+        assert folding.fold(layer.conv, layer.norm, x) is first
+
+
+def change_by_loading(layer):
+    state = {k: v.numpy() * 1.5 + 0.1 for k, v in layer.state_dict().items() if v.dtype.kind == "f"}
+    layer.load_state_dict(state, strict=False)
+
+
+def change_by_a_step(layer):
+    optimizer = lucid.optim.SGD(layer.parameters(), lr=0.5)
+    layer(draw(2, 8, 9, 7)).sum().backward()
+    optimizer.step()
+
+
+def change_by_training(layer):
+    layer.train()
+    layer(draw(4, 8, 9, 7) * 3 + 1)
+    layer.eval()
+
+
+def change_in_place(layer):
+    with lucid.no_grad():
+        layer.conv.weight[0] = 3
+        layer.norm.running_mean.fill_(2)
+
+
+def change_the_array(layer):
+    layer.conv.weight.data = layer.conv.weight.data * 2
+
+
+def change_the_parameter(layer):
+    layer.norm.bias = nn.Parameter(np.full(16, 5, np.float32))
+
+
+def change_eps(layer):
+    layer.norm.eps = 0.5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        change_by_loading,
+        change_by_a_step,
+        change_by_training,
+        change_in_place,
+        change_the_array,
+        change_the_parameter,
+        change_eps,
+    ],
+)
+def test_after_a_change(change):
+    layer = unit()
+    x = draw(2, 8, 9, 7)
+    before = check(layer, x)
+    change(layer)
+    assert np.abs(check(layer, x) - before).max() > 1e-3
+
+
+def test_copies_are_independent():
+    layer = unit()
+    x = draw(2, 8, 9, 7)
+    before = check(layer, x)
+    for other in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        np.testing.assert_allclose(check(other, x), before, rtol=1e-6)
+        change_in_place(other)
+        assert np.abs(check(other, x) - before).max() > 1e-3
+        np.testing.assert_array_equal(check(layer, x), before)
+
+
+def test_training_mode_goes_by_the_batch_without_gradients_too():
+    layer = unit().train()
+    x = draw(4, 8, 5, 5)
+    with lucid.no_grad():
+        y = layer(x).numpy()
+    conv = lucid.conv2d(x, layer.conv.weight, padding=1).numpy()
+    normed = (conv - conv.mean((0, 2, 3), keepdims=True)) / conv.std((0, 2, 3), keepdims=True)
+    scaled = normed * layer.norm.weight.numpy()[:, None, None]
+    expected = np.maximum(scaled + layer.norm.bias.numpy()[:, None, None], 0)
+    np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_hooks_on_the_children_are_called():
+    layer = unit()
+    seen = []
+    handles = [
+        child.register_forward_hook(lambda module, args, output: seen.append(type(module).__name__))
+        for child in (layer.conv, layer.norm)
+    ]
+    x = draw(2, 8, 9, 7)
+    with lucid.no_grad():
+        watched = layer(x).numpy()
+    assert seen == ["Conv2d", "BatchNorm2d"]
+    for handle in handles:
+        handle.remove()
+    np.testing.assert_allclose(check(layer, x), watched, rtol=1e-4, atol=1e-5)
+
+
+def test_float64_and_bad_shapes_take_the_plain_way():
+    layer = unit().to("float64")
+    check(layer, lucid.Tensor(rng.standard_normal((1, 8, 5, 5))))
+    layer = unit()
+    with lucid.no_grad(), pytest.raises(ValueError, match=r"\(N, 8, H, W\), got \(1, 7, 5, 5\)"):
+        layer(draw(1, 7, 5, 5))
+    with lucid.no_grad(), pytest.raises(ValueError, match="smaller than the kernel"):
+        nn.Conv2d(8, 4, 5)(draw(1, 8, 3, 3))
+    with lucid.no_grad(), pytest.raises(ValueError, match="residual"):
+        layer(draw(1, 8, 5, 5), residual=draw(1, 16, 4, 4))
+
+
+def test_what_was_folded_goes_with_the_layer():
+    layer = unit()
+    with lucid.no_grad():
+        layer(draw(1, 8, 5, 5))
+        kept = weakref.ref(folding.fold(layer.conv, layer.norm, draw(1, 8, 5, 5)))
+    assert kept() is not None
+    del layer
+    gc.collect()
+    assert kept() is None
