@@ -158,6 +158,10 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         "results": results,
     }
     print(f"{before['processor']}, {before['cores']} cores, {options.threads} threads each")
+    busy = before["load_average"][0]
+    if busy > 0.5:
+        # An engine whose threads wait for each other suffers most where a core is taken away.
+        print(f"load average {busy:.1f} before the start: not a quiet machine, do not publish this")
     print(table(results))
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
