@@ -7,7 +7,9 @@ No pytest here: nothing but the distribution and what it asks for is installed.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import pkgutil
 import subprocess
 import sys
 import warnings
@@ -16,6 +18,8 @@ from pathlib import Path
 
 OURS = ("lucid-core", "lucid-models-classification", "lucid-models-detection")
 PACKAGES = ("lucid", "lucid_models_classification", "lucid_models_detection")
+#: What modules for people who write documentation and tests may need, and users do not.
+OPTIONAL = ("docutils", "pytest", "sphinx")
 
 
 def expect(condition: bool, message: str) -> None:
@@ -34,6 +38,18 @@ def check_installed(distribution: str) -> list[str]:
         if spec is not None:
             expect("site-packages" in str(spec.origin), f"{package} comes from {spec.origin}")
     return list(wanted)
+
+
+def check_imports(distribution: str) -> None:
+    """Every module can be imported with what the distribution requires, or names an extra's."""
+    package = PACKAGES[OURS.index(distribution)]
+    for found in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
+        if found.name.endswith("__main__"):
+            continue
+        try:
+            importlib.import_module(found.name)
+        except ModuleNotFoundError as error:
+            expect(error.name in OPTIONAL, f"{found.name} needs {error.name}, which is not asked")
 
 
 def check_listing(wanted: list[str]) -> None:
@@ -92,6 +108,7 @@ def main() -> None:
     check_listing(wanted)
     check_help(distribution)
     check_command(distribution)
+    check_imports(distribution)
     import lucid
 
     print(f"{distribution} alone: {len(lucid.models.list_models())} models, as expected")

@@ -64,7 +64,7 @@ class Installed:
             [str(part) for part in command],
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=300,
             cwd=cwd or self.folder,
             env={**self.environ, **(env or {})},
         )
