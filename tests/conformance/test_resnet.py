@@ -83,8 +83,12 @@ def test_logits_agree_in_evaluation(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["resnet_18", "resnet_50", "resnext_50_32x4d", "wide_resnet_50_2"])
 def test_logits_and_running_statistics_agree_in_training(name: str) -> None:
+    """At the networks' own size: over the 36 values of a channel that 4 images of 96 pixels
+    leave in the last stage, dividing by the batch's deviation magnifies rounding so much that
+    PyTorch itself is 4e-5 away from its own result in double precision.
+    """
     ours, theirs = pair(name)
-    x = images(4, 96)
+    x = images(2, 224)
     actual = ours.train()(lucid.tensor(x))
     expected = theirs.train()(torch.from_numpy(x))
     assert relative_error(actual, expected) < 1e-4
