@@ -97,7 +97,7 @@ def paint(rng: np.random.Generator, canvas: Array, ink: Array, left: int, top: i
     ground = float(part.mean())
     # Where both are possible, lighter and darker are equally likely.
     lighter = ground < 0.65 and (ground < 0.35 or rng.random() < 0.5)
-    contrast = rng.uniform(0.3, max(0.35, 1 - ground if lighter else ground))
+    contrast = rng.uniform(0.35, max(0.4, 1 - ground if lighter else ground))
     shade = ground + (contrast if lighter else -contrast)
     color = np.float32(shade) + rng.uniform(-0.06, 0.06, (3, 1, 1)).astype(np.float32)
     part += ink[y1 - top : y2 - top, x1 - left : x2 - left] * (color - part)
@@ -157,10 +157,10 @@ class DigitPictures(Dataset[T], Generic[T]):
         return np.random.default_rng([self.seed, index])
 
     def draw_digit(
-        self, rng: np.random.Generator, which: int, longest: float
+        self, rng: np.random.Generator, which: int, shortest: float, longest: float
     ) -> tuple[Array, Array]:
-        """Ink and box of one digit, 16 to ``longest`` pixels long (small ones more often)."""
-        length = float(np.exp(rng.uniform(np.log(16), np.log(longest))))
+        """Ink and box of one digit of some length in between (short ones more often)."""
+        length = float(np.exp(rng.uniform(np.log(shortest), np.log(longest))))
         return enlarge(
             self.digits.scans[which], length, rng.uniform(-10, 10), rng.uniform(0.9, 1.15)
         )
@@ -176,13 +176,32 @@ class DigitPatches(DigitPictures[tuple[Array, int]]):
         rng = self.generator(index)
         which = index % len(self.digits)
         canvas = background(rng, self.size)
-        ink, box = self.draw_digit(rng, which, longest=self.size)
+        ink, box = self.draw_digit(rng, which, 0.6 * self.size, self.size)
         left, top = (
             int(rng.integers(-round(box[k]), max(self.size - round(box[k + 2]), 0) + 1))
             for k in (0, 1)
         )
         paint(rng, canvas, ink, left, top)
         return finish(rng, canvas), int(self.digits.classes[which])
+
+
+class PlainPatches(Dataset[tuple[Array, int]]):
+    """Each digit once, dark on light paper, upright and in the middle: to examine a classifier."""
+
+    def __init__(self, digits: Digits, size: int) -> None:
+        self.digits = digits
+        self.size = size
+
+    def __len__(self) -> int:
+        return len(self.digits)
+
+    def __getitem__(self, index: int) -> tuple[Array, int]:
+        ink, box = enlarge(self.digits.scans[index], 0.8 * self.size, angle=0, stretch=1)
+        x, y = (round(float(self.size - box[k] - box[k + 2]) / 2) for k in (0, 1))
+        page = Image.new("F", (self.size, self.size))
+        page.paste(Image.fromarray(ink), (x, y))  # what reaches over the border is cut off
+        paper = np.float32(0.85) - np.float32(0.7) * np.asarray(page)
+        return np.repeat(paper[None], 3, axis=0), int(self.digits.classes[index])
 
 
 class DigitCanvases(DigitPictures[tuple[Array, dict[str, Any]]]):
@@ -215,7 +234,7 @@ class DigitCanvases(DigitPictures[tuple[Array, dict[str, Any]]]):
         """A size and a place where the digit covers little of the others."""
         longest = 48.0
         while True:
-            ink, box = self.draw_digit(rng, which, longest)
+            ink, box = self.draw_digit(rng, which, 16.0, longest)
             for _ in range(20):
                 left = int(rng.integers(-round(box[0]), self.size - int(np.ceil(box[2])) + 1))
                 top = int(rng.integers(-round(box[1]), self.size - int(np.ceil(box[3])) + 1))

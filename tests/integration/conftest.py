@@ -1,0 +1,42 @@
+"""The tutorials' programs as modules, and scans of digits without scikit-learn."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageFont
+
+TUTORIALS = Path(__file__).parents[2] / "docs" / "tutorials"
+PROGRAMS = ("digit_canvases", "digit_detector")
+
+
+def printed_digits(count: int) -> SimpleNamespace:
+    """Digits of 8 x 8 pixels with values from 0 to 16, as scikit-learn gives them, but printed."""
+    font = ImageFont.load_default(11)
+    rng = np.random.default_rng(0)
+    images, classes = [], np.arange(count) % 10
+    for digit in classes:
+        scan = Image.new("L", (8, 8))
+        place = (int(rng.integers(0, 3)), int(rng.integers(-4, -1)))
+        ImageDraw.Draw(scan).text(place, str(digit), fill=255, font=font)
+        images.append(np.round(np.asarray(scan) * (16 / 255)))
+    return SimpleNamespace(images=np.stack(images), target=classes)
+
+
+@pytest.fixture
+def tutorials(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModuleType]]:
+    """The programs by name; they find printed digits in place of scikit-learn's."""
+    monkeypatch.syspath_prepend(str(TUTORIALS))
+    datasets = ModuleType("sklearn.datasets")
+    datasets.load_digits = lambda: printed_digits(60)  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "sklearn", ModuleType("sklearn"))
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", datasets)
+    yield {name: importlib.import_module(name) for name in PROGRAMS}
+    for name in PROGRAMS:
+        sys.modules.pop(name, None)
