@@ -1,10 +1,14 @@
-"""Weight files: safetensors and ``.npz``, saved atomically, read without trust.
+"""Weight files: safetensors and ``.npz``, saved atomically, and PyTorch's, read without trust.
 
 ``entries``             what may stand in a file: names, element types, metadata, the digest
 ``safetensors_format``  arrays to and from safetensors
 ``npz_format``          arrays to and from ``.npz``
+``pth_format``          arrays from PyTorch's checkpoints, of both forms
+``torch_objects``       what the names in such a checkpoint mean
+``pickle_machine``      the pickles in it, read as data
+``archive``             zip archives, held against the size of their file
 ``atomic``              the old file or the new one, never a part
-``files``               ``save`` and ``load``: the four above together
+``files``               ``save`` and ``load``: all of the above together
 ``whole_models``        ``save_model`` and ``load_model``: one file rebuilds a model
 """
 
@@ -15,6 +19,7 @@ from lucid.weights.whole_models import (
     load_model,
     load_weights,
     model_metadata,
+    names_model,
     save_model,
 )
 
@@ -25,6 +30,7 @@ __all__ = [
     "load_model",
     "load_weights",
     "model_metadata",
+    "names_model",
     "read_metadata",
     "save",
     "save_model",

@@ -77,6 +77,12 @@ def check_bools(name: str, array: Array) -> None:
         raise MalformedError(f"tensor {name!r} is BOOL but holds bytes other than 0 and 1")
 
 
+def from_bfloat16(patterns: Array) -> Array:
+    """float32 values of bfloat16 ones, given as unsigned 16-bit integers: their upper halves."""
+    values: Array = (patterns.astype(np.uint32) << 16).view(np.float32)
+    return values
+
+
 def check_metadata(metadata: object) -> dict[str, str]:
     """Return metadata if it maps strings to strings."""
     if not isinstance(metadata, dict):

@@ -13,7 +13,8 @@ import numpy as np
 
 from lucid.errors import WeightFileError
 from lucid.tensor import Tensor
-from lucid.weights import npz_format, safetensors_format
+from lucid.weights import npz_format, pth_format, safetensors_format
+from lucid.weights.archive import open_archive
 from lucid.weights.atomic import atomic_write
 from lucid.weights.entries import (
     CODES,
@@ -80,13 +81,18 @@ def load(path: StrPath) -> dict[str, Tensor]:
     Parameters
     ----------
     path : path-like
-        A safetensors or ``.npz`` file, of Lucid or of any other library.
+        A safetensors or ``.npz`` file, of Lucid or of any other library, or a
+        checkpoint of PyTorch (``.pth``, ``.pt``, ``.bin``; zip archives as well as
+        the older form): a state dict, or one under ``"state_dict"``,
+        ``"model_state_dict"`` or ``"model"``.  What a file is, its contents say;
+        its name only decides where they say nothing.
 
     Returns
     -------
     dict of str to Tensor
         In the file's order, each with memory of its own.  bfloat16 becomes
-        float32, everything else keeps its element type.
+        float32, everything else keeps its element type.  Numbers, text and the
+        like that stand beside the tensors of a checkpoint are passed over.
 
     Raises
     ------
@@ -106,12 +112,12 @@ def read_metadata(path: StrPath) -> dict[str, str]:
     Parameters
     ----------
     path : path-like
-        A safetensors or ``.npz`` file.
+        A file that :func:`load` reads.
 
     Returns
     -------
     dict of str to str
-        Empty if the file carries none.  Keys that begin with ``lucid.`` are
+        Empty if the file carries none, as PyTorch's do.  Keys that begin with ``lucid.`` are
         Lucid's own.
 
     Raises
@@ -123,7 +129,8 @@ def read_metadata(path: StrPath) -> dict[str, str]:
     """
     try:
         with _opened(path) as file:
-            metadata: dict[str, str] = _format_of(path).read_metadata(file, _size_of(file))
+            form = _format_in(file, path)
+            metadata: dict[str, str] = form.read_metadata(file, _size_of(file))
             return metadata
     except MalformedError as error:
         raise WeightFileError(f"{os.fspath(path)}: {error}") from None
@@ -137,7 +144,7 @@ def write_file(
         if not isinstance(key, str) or not isinstance(text, str):
             raise TypeError(f"metadata must map str to str, got {key!r}: {text!r:.60}")
     try:
-        form = _format_of(path)
+        form = _written_format(path)
         arrays = {check_name(name): _storable(name, value) for name, value in values.items()}
         signed = {**metadata, DIGEST: digest(arrays, metadata)}
         with atomic_write(path) as file:
@@ -150,20 +157,46 @@ def read_file(path: StrPath) -> tuple[dict[str, Array], dict[str, str]]:
     """Read ``(arrays, metadata)`` of a weight file in one go, digest checked."""
     try:
         with _opened(path) as file:
-            arrays, metadata = _format_of(path).read(file, _size_of(file))
+            arrays, metadata = _format_in(file, path).read(file, _size_of(file))
         check_digest(arrays, metadata)
     except MalformedError as error:
         raise WeightFileError(f"{os.fspath(path)}: {error}") from None
     return arrays, metadata
 
 
-def _format_of(path: StrPath) -> ModuleType:
+def _written_format(path: StrPath) -> ModuleType:
     suffix = Path(path).suffix.lower()
     if suffix in _PICKLES:
         raise MalformedError(
-            f"{suffix} files are pickles, which may run code; supported are .safetensors and .npz"
+            f"{suffix} files are pickles, which are read but not written; "
+            "supported are .safetensors and .npz"
         )
     return npz_format if suffix == ".npz" else safetensors_format
+
+
+def _format_in(file: BinaryIO, path: StrPath) -> ModuleType:
+    """The format of what is in a file: by its first bytes, and by its name where they fail."""
+    start = file.read(9)
+    file.seek(0)
+    if start[8:] == b"{":  # after the length of the header
+        return safetensors_format
+    suffix = Path(path).suffix.lower()
+    if start.startswith(b"PK\3\4"):
+        return pth_format if _has_pickle(file, suffix in _PICKLES) else npz_format
+    if suffix in _PICKLES or (start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5"):
+        return pth_format
+    return npz_format if suffix == ".npz" else safetensors_format
+
+
+def _has_pickle(file: BinaryIO, default: bool) -> bool:
+    """Whether an archive is a checkpoint; ``default`` if its list of members is damaged."""
+    try:
+        with open_archive(file, "archive") as archive:
+            return any(map(pth_format.PICKLE_IN_ARCHIVE.fullmatch, archive.namelist()))
+    except MalformedError:
+        return default
+    finally:
+        file.seek(0)
 
 
 def _storable(name: str, value: Tensor | Array) -> Array:

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import ast
 import json
-import re
-import struct
 import warnings
 import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import IO, BinaryIO
 
 import numpy as np
 
+from lucid.weights.archive import check_members, fill, open_archive
 from lucid.weights.entries import (
     CODES,
     METADATA,
@@ -34,27 +32,12 @@ from lucid.weights.entries import (
 _SUFFIX = ".npy"
 _METADATA_MEMBER = f"{METADATA}.json"
 _MAX_NPY_HEADER = 10_000
-# Weights hardly compress; what inflates a hundredfold beyond this much is no weight file.
-_FREE_INFLATION = 16 * 2**20
-_MAX_RATIO = 100
 #: What an .npy header may call its element type, in either byte order.
 _DESCRIPTIONS = {
     dtype.str: dtype
     for known in CODES
     for dtype in (known.newbyteorder("<"), known.newbyteorder(">"))
 }
-_DAMAGE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    struct.error,
-    EOFError,
-    KeyError,
-    NotImplementedError,  # zip features that Python does not know
-    OSError,  # a seek to where no file can be
-    OverflowError,
-    RuntimeError,  # encrypted members
-    ValueError,
-)
 
 
 def write(file: BinaryIO, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
@@ -109,39 +92,23 @@ def read_metadata(file: BinaryIO, size: int) -> dict[str, str]:
 def _opened(
     file: BinaryIO, size: int
 ) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipInfo]]]:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            yield archive, _members(archive, size)
-    except _DAMAGE as error:
-        raise MalformedError(f"damaged or no .npz file: {error}") from None
+    with open_archive(file, ".npz file") as archive:
+        yield archive, _members(archive, size)
 
 
 def _members(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     """The members by tensor name; the metadata's under METADATA."""
     infos = archive.infolist()
+    check_members(infos, size)
     members: dict[str, zipfile.ZipInfo] = {}
     for info in infos:
-        if re.search(r"(^|/)data\.pkl$", info.filename):
-            raise MalformedError("is a PyTorch checkpoint, not an .npz file")
         if info.filename == _METADATA_MEMBER:
             name = METADATA
         elif info.filename.endswith(_SUFFIX):
             name = check_name(info.filename.removesuffix(_SUFFIX))
         else:
             raise MalformedError(f"member {info.filename!r} is no .npy array")
-        if name in members:
-            raise MalformedError(f"has the member {info.filename!r} twice")
-        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise MalformedError(f"member {info.filename!r} is compressed in an unknown way")
-        if info.compress_type == zipfile.ZIP_STORED and info.file_size != info.compress_size:
-            raise MalformedError(f"member {info.filename!r} contradicts itself about its size")
         members[name] = info
-    packed = sum(info.compress_size for info in infos)
-    unpacked = sum(info.file_size for info in infos)
-    if packed > size:
-        raise MalformedError(f"truncated: members declare {packed} bytes, the file has {size}")
-    if unpacked > _FREE_INFLATION + _MAX_RATIO * packed:
-        raise MalformedError(f"would inflate from {packed} to {unpacked} bytes: a zip bomb?")
     return members
 
 
@@ -163,12 +130,7 @@ def _read_npy(member: IO[bytes], name: str, size: int) -> Array:
             f"its member holds {size - used}"
         )
     array: Array = np.empty(nbytes // dtype.itemsize, dtype)
-    target, filled = array.view(np.uint8).data, 0
-    while filled < nbytes:
-        count = member.readinto(target[filled:])  # type: ignore[attr-defined]
-        if not count:
-            raise MalformedError(f"truncated in the data of tensor {name!r}")
-        filled += count
+    fill(array, member, f"tensor {name!r}")
     member.read(1)  # at the end of a member zipfile compares the CRC
     check_bools(name, array)
     array = array.astype(dtype.newbyteorder("="), copy=False)

@@ -26,6 +26,7 @@ from lucid.weights.entries import (
     check_metadata,
     check_name,
     check_shape,
+    from_bfloat16,
     raw_bytes,
 )
 
@@ -100,12 +101,9 @@ def _read_header(file: BinaryIO, size: int) -> tuple[list[_Entry], dict[str, str
         raise MalformedError(f"{size} bytes are too few for a safetensors file")
     length = int.from_bytes(prefix, "little")
     if length > size - 8:
-        hint = ""
-        if prefix.startswith(b"PK"):
-            hint = "; it begins like an .npz file or a PyTorch checkpoint"
         raise MalformedError(
             f"truncated, or no safetensors file: declares a header of {length} bytes, "
-            f"{size - 8} are left{hint}"
+            f"{size - 8} are left"
         )
     if length > _MAX_HEADER:
         raise MalformedError(f"declares a header of {length} bytes, at most {_MAX_HEADER}")
@@ -184,7 +182,7 @@ def _read_array(file: BinaryIO, entry: _Entry) -> Array:
         # The size was checked, but the file may be cut while it is read.
         if file.readinto(target) != len(target):  # type: ignore[attr-defined]
             raise MalformedError(f"truncated in the data of tensor {entry.name!r}")
-    if entry.code == _BF16:  # the upper half of a float32
-        array = (array.astype("<u4") << 16).view("<f4")
+    if entry.code == _BF16:
+        array = from_bfloat16(array)
     check_bools(entry.name, array)
     return array

@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from lucid.nn import Module
     from lucid.nn.state_dict import LoadResult
 
-__all__ = ["ModelMetadata", "load_model", "load_weights", "model_metadata", "save_model"]
+__all__ = [
+    "ModelMetadata",
+    "load_model",
+    "load_weights",
+    "model_metadata",
+    "names_model",
+    "save_model",
+]
 
 _KEY = "lucid.model"
 
@@ -215,6 +222,24 @@ def model_metadata(path: StrPath) -> ModelMetadata:
         If there is no such file.
     """
     return _parsed(path, read_metadata(path))
+
+
+def names_model(path: StrPath) -> bool:
+    """Whether a file says which model its weights are of, as files of :func:`save_model` do.
+
+    Parameters
+    ----------
+    path : path-like
+        A file that :func:`lucid.load` reads.  Its tensors are not read.
+
+    Raises
+    ------
+    WeightFileError
+        If the file is damaged.
+    FileNotFoundError
+        If there is no such file.
+    """
+    return _KEY in read_metadata(path)
 
 
 def _described(model: Module) -> ModelMetadata | None:
