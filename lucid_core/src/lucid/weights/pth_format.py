@@ -146,8 +146,6 @@ class _Archive(_Source):
         check_members(infos, size)
         for info in infos:
             check_name(info.filename)
-            if info.compress_type != zipfile.ZIP_STORED:
-                raise MalformedError(f"member {info.filename!r} is compressed, as none should be")
         pickles = [i.filename for i in infos if PICKLE_IN_ARCHIVE.fullmatch(i.filename)]
         if len(pickles) != 1:
             raise MalformedError(f"expected one member data.pkl in one folder, got {pickles!r:.80}")
@@ -159,6 +157,9 @@ class _Archive(_Source):
                 "holds a TorchScript program; where it comes from, save the weights alone: "
                 "torch.save(model.state_dict(), path)"
             )
+        for info in infos:
+            if info.compress_type != zipfile.ZIP_STORED:
+                raise MalformedError(f"member {info.filename!r} is compressed, as none should be")
         if not any(info.CRC for info in infos):  # see torch.serialization.set_crc32_options
             for info in infos:
                 info.CRC = None  # type: ignore[assignment]
