@@ -94,6 +94,14 @@ def test_logsumexp_is_stable():
     np.testing.assert_allclose(x.logsumexp(1), [1000 + math.log(2), -np.inf])
 
 
+def test_logsumexp_of_nothing_is_the_logarithm_of_an_empty_sum():
+    x = lucid.zeros(2, 0, 3, requires_grad=True)
+    y = x.logsumexp(1)
+    np.testing.assert_array_equal(y, np.full((2, 3), -np.inf, np.float32))
+    y.sum().backward()
+    assert x.grad.shape == (2, 0, 3)
+
+
 def test_variance_is_unbiased_by_default():
     x = lucid.tensor([1.0, 2.0, 4.0])
     assert x.var().item() == pytest.approx(7 / 3)

@@ -133,10 +133,10 @@ def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """log(sum(exp(x))), without overflow; -inf of nothing but -inf."""
+    """log(sum(exp(x))), without overflow; -inf of nothing, and of nothing but -inf."""
     a = floating(x)
     axes = normalise_axes(axis, a.ndim)
-    top = a.max(axis=axes, keepdims=True)
+    top = a.max(axis=axes, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, a.dtype.type(0))
     with np.errstate(divide="ignore"):
         kept = np.log(np.exp(a - top).sum(axis=axes, keepdims=True)) + top
