@@ -23,13 +23,14 @@ PACKAGES = ("lucid", "lucid_models_classification", "lucid_models_detection")
 # The outside oracle's own version, pinned because its numbers are what we are held against.
 TORCH = "torch==2.13.0"
 TORCHVISION = "torchvision==0.28.0"
+ONNX = "onnx==1.23.2"
 
 CI_SESSIONS = ("lint", "typecheck", "alone", "plugins", "combos", "packaging", "docs", "tests")
 #: Why each of the others is not among them.
 LEFT_OUT = {
     "kit": "builds and trains every model for a moment; the tests do so with two of them",
     "demo": "the main job from end to end, several minutes of training",
-    "conformance": "compares with PyTorch and torchvision, a large download",
+    "conformance": "compares with PyTorch, torchvision and ONNX, a large download",
     "bench": "times Lucid beside its peers, which needs a quiet machine",
     "startup": "times what importing and listing cost, which needs a quiet machine",
 }
@@ -218,9 +219,10 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def conformance(session: nox.Session) -> None:
-    """Values and gradients beside PyTorch and torchvision, in an environment of its own."""
-    install(session, "pytest", "hypothesis", TORCH)
+    """Values and gradients beside PyTorch, torchvision and ONNX, in an environment of its own."""
+    install(session, "pytest", "hypothesis", TORCH, ONNX)
     session.install("--quiet", "--no-deps", TORCHVISION)
+    session.run("python", "tests/conformance/onnx_nodes.py", "--table")
     session.run("python", "-m", "pytest", "tests/conformance", *session.posargs)
 
 

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 
 collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["test_*.py"]
+if not importlib.util.find_spec("onnx"):
+    collect_ignore_glob.append("test_onnx_*.py")
 
-# For ``torchvision_cpu``, which is no test and no package's.
+# For ``torchvision_cpu`` and ``onnx_nodes``, which are no tests and no package's.
 sys.path.insert(0, str(Path(__file__).parent))
