@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pth_files as pth
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
@@ -11,7 +12,13 @@ from PIL import Image
 import lucid
 from lucid import nn
 from lucid_models_classification.commands import classify
-from lucid_models_classification.transforms import ImageError, preprocessing
+from lucid_models_classification.torchvision import to_torchvision_key
+from lucid_models_classification.transforms import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ImageError,
+    preprocessing,
+)
 
 COLORS = ("red", "green", "blue")
 
@@ -103,7 +110,9 @@ def test_names_for_another_number_of_classes_are_an_error(
         class_names=("a", "b"),
         preprocessing=preprocessing(resize_size=32, crop_size=32),
     )
-    with pytest.raises(lucid.WeightFileError, match="names 2 classes, its model tells 3 apart"):
+    with pytest.raises(
+        ValueError, match=r"two\.safetensors: names 2 classes, the model tells 3"
+    ):
         run(images[0], "--weights", path)
 
 
@@ -132,4 +141,93 @@ def test_a_detector_is_refused(images: list[Path], tmp_path: Path) -> None:
     model.model_name = "faster_rcnn_resnet_18_fpn"
     lucid.save_model(model, path)
     with pytest.raises(lucid.WeightFileError, match="got faster_rcnn_resnet_18_fpn"):
+        run(images[0], "--weights", path)
+
+
+# --- weights that do not say what they are --------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def theirs(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same classifier as torchvision would save it: its names, PyTorch's format."""
+    state = {
+        to_torchvision_key(key): value.numpy()
+        for key, value in lucid.load_model(weights).state_dict().items()
+    }
+    value = pth.ordered({k: pth.of(str(i), v) for i, (k, v) in enumerate(state.items())})
+    path = tmp_path_factory.mktemp("theirs") / "resnet18-0676ba61.pth"
+    return pth.write_archive(
+        path, value, {str(i): v.tobytes() for i, v in enumerate(state.values())}
+    )
+
+
+def test_a_torchvision_checkpoint_just_works(
+    theirs: Path, images: list[Path], tmp_path: Path
+) -> None:
+    (entry,) = json.loads(run(images[2], "--weights", theirs, "--json").output)
+    best = entry["predictions"][0]
+    assert (best["class"], best["label"]) == (2, "2")
+    # Logits (0, 0, 10) of a blue image, which ImageNet's mean and deviation move and scale.
+    mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
+    logits = 10 * np.maximum((np.array([0, 0, 1]) - mean) / std, 0)
+    expected = np.exp(logits - logits.max())
+    assert best["probability"] == pytest.approx(expected[2] / expected.sum(), rel=1e-3)
+
+    names = tmp_path / "names.txt"
+    names.write_text("rot\ngrün\nblau\n\n", encoding="utf-8")
+    output = run(images[2], "--weights", theirs, "--class-names", names, "--top", 1).output
+    assert output.splitlines()[1].endswith("  blau")
+    assert run(images[2], "--weights", theirs, "--model", "resnet_18", "--top", 1).output
+
+
+def test_weights_alone_under_lucids_names_work_too(
+    weights: Path, images: list[Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "alone.npz"
+    lucid.save(lucid.load(weights), path)
+    output = run(images[1], "--weights", path, "--top", 1).output
+    assert output.splitlines()[1].endswith("  1")
+
+
+def test_names_in_a_file_are_checked(theirs: Path, images: list[Path], tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("one\ntwo\n")
+    with pytest.raises(ValueError, match=r"names\.txt: names 2 classes, the model tells 3"):
+        run(images[0], "--weights", theirs, "--class-names", names)
+    names.write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"names\.txt: expected text"):
+        run(images[0], "--weights", theirs, "--class-names", names)
+
+
+def test_a_model_that_the_file_does_not_hold_is_an_error(
+    theirs: Path, weights: Path, images: list[Path]
+) -> None:
+    with pytest.raises(lucid.WeightFileError, match=r"0676ba61\.pth: its weights do not fit resn"):
+        run(images[0], "--weights", theirs, "--model", "resnet_34")
+    with pytest.raises(lucid.WeightFileError, match=r"colors.*: expected resnet_34, it holds resn"):
+        run(images[0], "--weights", weights, "--model", "resnet_34")
+    with pytest.raises(ValueError, match="got faster_rcnn_resnet_18_fpn, a model for object-det"):
+        run(images[0], "--weights", theirs, "--model", "faster_rcnn_resnet_18_fpn")
+    with pytest.raises(lucid.UnknownModelError, match="did you mean 'resnet_18'"):
+        run(images[0], "--weights", theirs, "--model", "resnet18")
+
+
+def test_weights_of_no_known_model_are_an_error_that_says_what_to_do(
+    images: list[Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "plain.pth"
+    w = np.zeros(3, "<f4")
+    pth.write_archive(path, pth.dict_({"features.0.weight": pth.of("0", w)}), {"0": w.tobytes()})
+    with pytest.raises(lucid.WeightFileError, match=r"plain\.pth: .*'features\.0.*--model"):
+        run(images[0], "--weights", path)
+
+
+def test_a_backbone_without_its_classifier_is_an_error(
+    weights: Path, images: list[Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "backbone.safetensors"
+    lucid.save({k: v for k, v in lucid.load(weights).items() if not k.startswith("fc.")}, path)
+    with pytest.raises(
+        lucid.WeightFileError, match=r"backbone.*without its classifier"
+    ):
         run(images[0], "--weights", path)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lucid.models import register_model
-from lucid_models_classification.blocks import BasicBlock, Bottleneck
+from lucid_models_classification.architectures import ARCHITECTURES
 from lucid_models_classification.resnet import ResNet
 
 __all__ = [
@@ -83,29 +83,17 @@ same architecture load through
 Builder = Callable[..., ResNet]
 
 
-def _documented(block: type[BasicBlock] | type[Bottleneck]) -> Callable[[Builder], Builder]:
+def _documented(builder: Builder) -> Builder:
     """Append the sections that all builders share to the builder's own introduction."""
-    *first, last = (str(planes * block.expansion) for planes in (64, 128, 256, 512))
+    expansion = ARCHITECTURES[builder.__name__].block.expansion
+    *first, last = (str(planes * expansion) for planes in (64, 128, 256, 512))
     channels = f"{', '.join(first)} and {last}"
-
-    def append(builder: Builder) -> Builder:
-        sections = _SHARED_SECTIONS.format(name=builder.__name__, channels=channels)
-        builder.__doc__ = f"{inspect.getdoc(builder)}\n{sections}"
-        return builder
-
-    return append
+    sections = _SHARED_SECTIONS.format(name=builder.__name__, channels=channels)
+    builder.__doc__ = f"{inspect.getdoc(builder)}\n{sections}"
+    return builder
 
 
-def _build(
-    name: str,
-    block: type[BasicBlock] | type[Bottleneck],
-    depths: tuple[int, int, int, int],
-    num_classes: int,
-    options: dict[str, Any],
-    *,
-    groups: int = 1,
-    width_per_group: int = 64,
-) -> ResNet:
+def _build(name: str, num_classes: int, options: dict[str, Any]) -> ResNet:
     """Build a network from its fixed shape and what the caller chose, refusing what is unknown."""
     unknown = sorted(set(options) - set(_OPTIONS))
     if unknown:
@@ -113,35 +101,41 @@ def _build(
             f"{name}() got unexpected keyword argument(s) {', '.join(map(repr, unknown))}; "
             f"valid ones are num_classes, {', '.join(_OPTIONS)}"
         )
+    shape = ARCHITECTURES[name]
     return ResNet(
-        block, depths, num_classes, groups=groups, width_per_group=width_per_group, **options
+        shape.block,
+        shape.depths,
+        num_classes,
+        groups=shape.groups,
+        width_per_group=shape.width_per_group,
+        **options,
     )
 
 
 @register_model
-@_documented(BasicBlock)
+@_documented
 def resnet_18(num_classes: int = 1000, **kwargs: Any) -> ResNet:
     """ResNet-18, two blocks of two 3x3 convolutions in each stage.
 
     The smallest network of He et al. 2015 (arXiv:1512.03385, table 1): the one to
     begin with, and the one that a CPU trains in minutes on small images.
     """
-    return _build("resnet_18", BasicBlock, (2, 2, 2, 2), num_classes, kwargs)
+    return _build("resnet_18", num_classes, kwargs)
 
 
 @register_model
-@_documented(BasicBlock)
+@_documented
 def resnet_34(num_classes: int = 1000, **kwargs: Any) -> ResNet:
     """ResNet-34, the deepest of the family built from pairs of 3x3 convolutions.
 
     With 3, 4, 6 and 3 blocks it is twice as deep as ResNet-18 at the same widths
     (He et al. 2015, arXiv:1512.03385, table 1).
     """
-    return _build("resnet_34", BasicBlock, (3, 4, 6, 3), num_classes, kwargs)
+    return _build("resnet_34", num_classes, kwargs)
 
 
 @register_model
-@_documented(Bottleneck)
+@_documented
 def resnet_50(num_classes: int = 1000, **kwargs: Any) -> ResNet:
     """ResNet-50, the field's standard network for comparison and as a backbone.
 
@@ -150,32 +144,32 @@ def resnet_50(num_classes: int = 1000, **kwargs: Any) -> ResNet:
     section 4.1).  The stride sits on the 3x3 convolution ("version 1.5"), as in
     all the bottleneck networks here.
     """
-    return _build("resnet_50", Bottleneck, (3, 4, 6, 3), num_classes, kwargs)
+    return _build("resnet_50", num_classes, kwargs)
 
 
 @register_model
-@_documented(Bottleneck)
+@_documented
 def resnet_101(num_classes: int = 1000, **kwargs: Any) -> ResNet:
     """ResNet-101, ResNet-50 with 23 blocks instead of 6 in the third stage.
 
     From He et al. 2015 (arXiv:1512.03385, table 1); the larger of the two usual
     backbones of detectors.
     """
-    return _build("resnet_101", Bottleneck, (3, 4, 23, 3), num_classes, kwargs)
+    return _build("resnet_101", num_classes, kwargs)
 
 
 @register_model
-@_documented(Bottleneck)
+@_documented
 def resnet_152(num_classes: int = 1000, **kwargs: Any) -> ResNet:
     """ResNet-152, the deepest ImageNet network of He et al. 2015.
 
     3, 8, 36 and 3 bottleneck blocks (arXiv:1512.03385, table 1).
     """
-    return _build("resnet_152", Bottleneck, (3, 8, 36, 3), num_classes, kwargs)
+    return _build("resnet_152", num_classes, kwargs)
 
 
 @register_model
-@_documented(Bottleneck)
+@_documented
 def wide_resnet_50_2(num_classes: int = 1000, **kwargs: Any) -> ResNet:
     """Wide ResNet-50-2, ResNet-50 with 3x3 convolutions twice as wide.
 
@@ -183,26 +177,22 @@ def wide_resnet_50_2(num_classes: int = 1000, **kwargs: Any) -> ResNet:
     arithmetic in fewer, larger products, which suits a processor's vector units.
     The channels between blocks stay those of ResNet-50.
     """
-    return _build(
-        "wide_resnet_50_2", Bottleneck, (3, 4, 6, 3), num_classes, kwargs, width_per_group=128
-    )
+    return _build("wide_resnet_50_2", num_classes, kwargs)
 
 
 @register_model
-@_documented(Bottleneck)
+@_documented
 def wide_resnet_101_2(num_classes: int = 1000, **kwargs: Any) -> ResNet:
     """Wide ResNet-101-2, ResNet-101 with 3x3 convolutions twice as wide.
 
     The widening is that of Zagoruyko and Komodakis 2016 (arXiv:1605.07146); the
     channels between blocks stay those of ResNet-101.
     """
-    return _build(
-        "wide_resnet_101_2", Bottleneck, (3, 4, 23, 3), num_classes, kwargs, width_per_group=128
-    )
+    return _build("wide_resnet_101_2", num_classes, kwargs)
 
 
 @register_model
-@_documented(Bottleneck)
+@_documented
 def resnext_50_32x4d(num_classes: int = 1000, **kwargs: Any) -> ResNet:
     """ResNeXt-50 (32x4d), ResNet-50 with 3x3 convolutions in 32 groups.
 
@@ -210,49 +200,25 @@ def resnext_50_32x4d(num_classes: int = 1000, **kwargs: Any) -> ResNet:
     network for the parameters of ResNet-50 (Xie et al. 2016, arXiv:1611.05431,
     table 1).
     """
-    return _build(
-        "resnext_50_32x4d",
-        Bottleneck,
-        (3, 4, 6, 3),
-        num_classes,
-        kwargs,
-        groups=32,
-        width_per_group=4,
-    )
+    return _build("resnext_50_32x4d", num_classes, kwargs)
 
 
 @register_model
-@_documented(Bottleneck)
+@_documented
 def resnext_101_32x8d(num_classes: int = 1000, **kwargs: Any) -> ResNet:
     """ResNeXt-101 (32x8d), ResNet-101 with 32 groups of 8 channels.
 
     Grouped as in Xie et al. 2016 (arXiv:1611.05431), at the doubled width that
     later work on weakly supervised pre-training made popular.
     """
-    return _build(
-        "resnext_101_32x8d",
-        Bottleneck,
-        (3, 4, 23, 3),
-        num_classes,
-        kwargs,
-        groups=32,
-        width_per_group=8,
-    )
+    return _build("resnext_101_32x8d", num_classes, kwargs)
 
 
 @register_model
-@_documented(Bottleneck)
+@_documented
 def resnext_101_64x4d(num_classes: int = 1000, **kwargs: Any) -> ResNet:
     """ResNeXt-101 (64x4d), ResNet-101 with 64 groups of 4 channels.
 
     The largest ImageNet network of Xie et al. 2016 (arXiv:1611.05431, table 4).
     """
-    return _build(
-        "resnext_101_64x4d",
-        Bottleneck,
-        (3, 4, 23, 3),
-        num_classes,
-        kwargs,
-        groups=64,
-        width_per_group=4,
-    )
+    return _build("resnext_101_64x4d", num_classes, kwargs)

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from lucid import nn
-    from lucid.weights import ModelMetadata
     from lucid_models_classification.transforms import Compose
 
 __all__ = ["classify"]
@@ -32,27 +31,59 @@ _BATCH = 8
     "--weights",
     required=True,
     type=click.Path(path_type=Path),
-    help="File of lucid.save_model: the classifier, its class names, its preprocessing.",
+    help="The classifier: a file of lucid train-classifier or lucid.save_model, or the weights "
+    "of a ResNet alone, such as torchvision's resnet50-0676ba61.pth.",
+)
+@click.option(
+    "--model",
+    "model_name",
+    metavar="NAME",
+    help="The model, if the file does not say it and its weights do not show it.",
+)
+@click.option(
+    "--class-names",
+    "names_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Text file with the name of each class on a line, in the place of those in the file.",
 )
 @click.option(
     "--top", default=5, show_default=True, type=click.IntRange(min=1), help="Classes to report."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def classify(images: tuple[Path, ...], weights: Path, top: int, as_json: bool) -> None:
-    """Say what IMAGES show, with the most probable classes first."""
-    from lucid import load_model
-    from lucid_models_classification.transforms import preprocessing, transform_of
+def classify(
+    images: tuple[Path, ...],
+    weights: Path,
+    model_name: str | None,
+    names_file: Path | None,
+    top: int,
+    as_json: bool,
+) -> None:
+    """Say what IMAGES show, with the most probable classes first.
 
-    metadata = _classifier_metadata(weights)
+    Images are prepared as the file says; where it holds weights alone, they are resized
+    to 256 pixels on the shorter side, cropped to 224 and normalised with ImageNet's mean
+    and deviation.
+    """
+    from lucid_models_classification.checkpoints import open_classifier
+    from lucid_models_classification.transforms import transform_of
+
+    names = None if names_file is None else _class_names(names_file)
+    classifier = open_classifier(weights, model_name)
     try:
-        transform = transform_of(metadata.preprocessing or preprocessing())
+        transform = transform_of(classifier.preprocessing)
     except ValueError as error:
         raise ValueError(f"{weights}: {error}") from error
-    model = load_model(weights).eval()
-    results = [
-        (str(path), _best(row, top, metadata.class_names, weights))
-        for path, row in zip(images, _probabilities(model, transform, images), strict=True)
-    ]
+    model = classifier.model.eval()
+    if names is None:
+        names, names_file = classifier.class_names, weights
+    results = []
+    for path, row in zip(images, _probabilities(model, transform, images), strict=True):
+        if names is not None and len(names) != len(row):
+            raise ValueError(
+                f"{names_file}: names {len(names)} classes, the model tells {len(row)} apart"
+            )
+        results.append((str(path), _best(row, top, names, weights)))
     if as_json:
         report = [{"image": image, "predictions": best} for image, best in results]
         click.echo(json.dumps(report, indent=2, ensure_ascii=False))
@@ -63,20 +94,12 @@ def classify(images: tuple[Path, ...], weights: Path, top: int, as_json: bool) -
             click.echo(f"  {prediction['probability']:.4f}  {prediction['label']}")
 
 
-def _classifier_metadata(weights: Path) -> ModelMetadata:
-    """What the file says of itself, refused if it says that it holds no classifier."""
-    from lucid import WeightFileError
-    from lucid.models import model_info
-    from lucid.weights import model_metadata
-
-    metadata = model_metadata(weights)
-    task = model_info(metadata.name).task
-    if task != "image-classification":
-        raise WeightFileError(
-            f"{weights}: expected a model for image-classification, got {metadata.name}, "
-            f"a model for {task}"
-        )
-    return metadata
+def _class_names(path: Path) -> tuple[str, ...]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected text, a name on each line: {error}") from None
+    return tuple(line.strip() for line in lines if line.strip())
 
 
 def _probabilities(
@@ -109,11 +132,6 @@ def _best(
     """The ``top`` most probable classes, ties in the order of the classes."""
     from lucid import WeightFileError
 
-    count = len(probabilities)
-    if class_names is not None and len(class_names) != count:
-        raise WeightFileError(
-            f"{weights}: names {len(class_names)} classes, its model tells {count} apart"
-        )
     if not (probabilities >= 0).all():  # NaN compares false
         raise WeightFileError(f"{weights}: the model's answer is not finite")
     order = (-probabilities).argsort(kind="stable")[:top]

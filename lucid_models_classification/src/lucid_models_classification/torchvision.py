@@ -25,14 +25,19 @@ import numpy as np
 
 import lucid
 from lucid import Tensor, nn
+from lucid_models_classification.architectures import ARCHITECTURES, Architecture
+from lucid_models_classification.blocks import BasicBlock, Bottleneck
 
 __all__ = [
     "from_torchvision_key",
     "from_torchvision_state_dict",
+    "infer_model",
     "load_torchvision_weights",
+    "sizes_of",
     "to_torchvision_key",
 ]
 
+_BLOCK_NUMBER = re.compile(r"layer([1-4])\.(\d{1,4})\.")
 _BLOCK = r"(?P<block>layer[1-4]\.\d+\.)"
 _FROM_TORCHVISION = [
     (re.compile(r"conv1\.weight"), "stem.conv.weight"),
@@ -122,6 +127,99 @@ def from_torchvision_state_dict(
     return renamed
 
 
+def sizes_of(state_dict: Mapping[str, Any]) -> dict[str, int]:
+    """Keyword arguments of a ResNet that its entries show.
+
+    Parameters
+    ----------
+    state_dict : mapping of str to array-like
+        With torchvision's names or Lucid's.
+
+    Returns
+    -------
+    dict
+        ``in_channels`` and ``num_classes``, each where the layer that shows it is there.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lucid_models_classification.torchvision import sizes_of
+    >>> sizes_of({"fc.weight": np.zeros((10, 512))})
+    {'num_classes': 10}
+    """
+    shapes = _shapes(state_dict)
+    stem, fc = shapes.get("stem.conv.weight", ()), shapes.get("fc.weight", ())
+    sizes = {}
+    if len(stem) == 4:
+        sizes["in_channels"] = stem[1]
+    if len(fc) == 2:
+        sizes["num_classes"] = fc[0]
+    return sizes
+
+
+def infer_model(state_dict: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
+    """The registered ResNet that weights are of, told by their names and shapes.
+
+    Parameters
+    ----------
+    state_dict : mapping of str to array-like
+        With torchvision's names or Lucid's.
+
+    Returns
+    -------
+    name : str
+        For :func:`lucid.models.create_model`.
+    kwargs : dict
+        Its keyword arguments, as far as :func:`sizes_of` tells them.  What leaves no trace
+        in the weights, such as ``dilate``, is taken to be the default.
+
+    Raises
+    ------
+    ValueError
+        If they are of none; says what was found.
+
+    Examples
+    --------
+    >>> from lucid.models import resnet_18
+    >>> from lucid_models_classification.torchvision import infer_model
+    >>> infer_model(resnet_18(num_classes=10).state_dict())
+    ('resnet_18', {'in_channels': 3, 'num_classes': 10})
+    """
+    shapes = _shapes(state_dict)
+    found = _architecture(shapes)
+    for name, architecture in ARCHITECTURES.items():
+        if architecture == found:
+            return name, sizes_of(state_dict)
+    if found is None:
+        keys = ", ".join(map(repr, list(state_dict)[:3])) or "none"
+        raise ValueError(f"its tensors are not named as those of a ResNet (the first: {keys})")
+    raise ValueError(
+        f"no registered ResNet has {found.depths} blocks of type {found.block.__name__} "
+        f"with {found.groups} groups of width {found.width_per_group}"
+    )
+
+
+def _shapes(state_dict: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    return {from_torchvision_key(key): tuple(np.shape(v)) for key, v in state_dict.items()}
+
+
+def _architecture(shapes: Mapping[str, tuple[int, ...]]) -> Architecture | None:
+    """What the blocks say of the whole; None where there are no blocks of a ResNet."""
+    numbers: list[set[int]] = [set(), set(), set(), set()]
+    for key in shapes:
+        if match := _BLOCK_NUMBER.match(key):
+            numbers[int(match[1]) - 1].add(int(match[2]))
+    first = shapes.get("layer1.0.conv2.conv.weight", ())
+    if len(first) != 4 or 0 in first or not all(numbers):
+        return None
+    first_depth, second, third, fourth = map(len, numbers)
+    depths = (first_depth, second, third, fourth)
+    if "layer1.0.conv3.conv.weight" not in shapes:
+        return Architecture(BasicBlock, depths)
+    groups = first[0] // first[1]
+    return Architecture(Bottleneck, depths, groups, first[0] // max(groups, 1))
+
+
 def load_torchvision_weights(
     model: nn.Module,
     path_or_state_dict: str | os.PathLike[str] | Mapping[str, Any],
@@ -136,7 +234,8 @@ def load_torchvision_weights(
     model : ResNet
         What to load into, for example ``resnet_50()`` for ``resnet50``.
     path_or_state_dict : path or mapping
-        A file that :func:`lucid.load` reads, or a state dict with torchvision's names.
+        A file that :func:`lucid.load` reads, such as ``resnet50-0676ba61.pth``, or a state
+        dict with torchvision's names.
     strict, skip_mismatched : bool
         As of :meth:`lucid.nn.Module.load_state_dict`; with ``skip_mismatched=True`` a
         classifier of another number of classes keeps its fresh weights.
