@@ -110,9 +110,7 @@ def test_names_for_another_number_of_classes_are_an_error(
         class_names=("a", "b"),
         preprocessing=preprocessing(resize_size=32, crop_size=32),
     )
-    with pytest.raises(
-        ValueError, match=r"two\.safetensors: names 2 classes, the model tells 3"
-    ):
+    with pytest.raises(ValueError, match=r"two\.safetensors: names 2 classes, the model tells 3"):
         run(images[0], "--weights", path)
 
 
@@ -227,7 +225,5 @@ def test_a_backbone_without_its_classifier_is_an_error(
 ) -> None:
     path = tmp_path / "backbone.safetensors"
     lucid.save({k: v for k, v in lucid.load(weights).items() if not k.startswith("fc.")}, path)
-    with pytest.raises(
-        lucid.WeightFileError, match=r"backbone.*without its classifier"
-    ):
+    with pytest.raises(lucid.WeightFileError, match=r"backbone.*without its classifier"):
         run(images[0], "--weights", path)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lucid_models_classification.builders import resnext_101_64x4d as resnext_101_64x4d
     from lucid_models_classification.builders import wide_resnet_50_2 as wide_resnet_50_2
     from lucid_models_classification.builders import wide_resnet_101_2 as wide_resnet_101_2
+    from lucid_models_classification.image_folder import ImageFolder as ImageFolder
     from lucid_models_classification.resnet import ResNet as ResNet
     from lucid_models_classification.torchvision import (
         load_torchvision_weights as load_torchvision_weights,
@@ -33,6 +34,7 @@ _HOME = {
     "BasicBlock": "blocks",
     "Bottleneck": "blocks",
     "ImageError": "transforms",
+    "ImageFolder": "image_folder",
     "ResNet": "resnet",
     "load_torchvision_weights": "torchvision",
     "read_image": "transforms",

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from lucid import nn
     from lucid_models_classification.transforms import Compose
 
-__all__ = ["classify"]
+__all__ = ["classify", "train_classifier"]
 
 _BATCH = 8
 
@@ -143,3 +143,108 @@ def _best(
         }
         for i in order
     ]
+
+
+@click.command("train-classifier")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder with a folder of images for each class. Needed unless --resume is given.",
+)
+@click.option(
+    "--val",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Such a folder to validate on; a part of --data by default.",
+)
+@click.option(
+    "--val-fraction",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="That part of each class.",
+)
+@click.option(
+    "--model",
+    metavar="NAME",
+    help="Model to train.  [default: the one in --weights, or resnet_18]",
+)
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Weights to start from, as lucid classify takes them; the last layer begins anew "
+    "where it is of another number of classes.",
+)
+@click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
+@click.option(
+    "--lr",
+    type=click.FloatRange(0, min_open=True),
+    default=0.01,
+    show_default=True,
+    help="Highest learning rate.",
+)
+@click.option(
+    "--image-size",
+    type=click.IntRange(1),
+    default=224,
+    show_default=True,
+    help="Side of the square images that the model sees.",
+)
+@click.option(
+    "--flip/--no-flip", default=True, show_default=True, help="Mirror training images at random."
+)
+@click.option(
+    "--output", required=True, type=click.Path(path_type=Path), metavar="RUN", help="Its folder."
+)
+@click.option("--resume", is_flag=True, help="Go on with the training in RUN, as it began.")
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Processes that read images.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.pass_context
+def train_classifier(
+    ctx: click.Context, /, output: Path, resume: bool, workers: int, **options: Any
+) -> None:
+    """Train a classifier on folders of images, one for each class.
+
+    RUN gets best.safetensors, the classifier of the best validation accuracy, which
+    lucid classify takes; metrics.csv; and last.safetensors, from which --resume goes on,
+    after Ctrl-C too, as if there had been no interruption.
+    """
+    from lucid_models_classification.training import BEST, ClassifierRun, Options
+
+    for name in ("data", "val", "weights"):
+        if options[name] is not None:
+            options[name] = str(options[name].resolve())
+    given = {name: value for name, value in options.items() if _was_given(ctx, name)}
+    if {"val", "val_fraction"} <= given.keys():
+        raise click.UsageError("give --val or --val-fraction, not both")
+    if resume:
+        run = ClassifierRun.resume(output, given, workers)
+    elif options["data"] is None:
+        raise click.UsageError("give --data DIR, a folder with a folder of images for each class")
+    else:
+        run = ClassifierRun.start(output, Options(**options), workers)
+    click.echo(run.summary)
+    try:
+        best = run.fit(click.echo)
+    except KeyboardInterrupt:
+        click.echo(
+            f"stopped; lucid train-classifier --output {output} --resume goes on from here",
+            err=True,
+        )
+        raise
+    click.echo(f"best accuracy {best:.4f}: {output / BEST}")
+
+
+def _was_given(ctx: click.Context, name: str) -> bool:
+    from click.core import ParameterSource
+
+    return ctx.get_parameter_source(name) is not ParameterSource.DEFAULT

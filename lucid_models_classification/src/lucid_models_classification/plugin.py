@@ -1,4 +1,4 @@
-"""What this distribution adds to the zoo: the classifiers, and ``lucid classify``.
+"""What this distribution adds to the zoo: the classifiers, and commands to train and use them.
 
 Imported whenever models are listed, so it imports neither a network nor Pillow.
 """
@@ -45,7 +45,8 @@ def lucid_register_models(register: RegisterModel) -> None:
 
 @lucid.hookimpl
 def lucid_register_commands(cli: click.Group) -> None:
-    """Add ``lucid classify``."""
-    from lucid_models_classification.commands import classify
+    """Add ``lucid classify`` and ``lucid train-classifier``."""
+    from lucid_models_classification.commands import classify, train_classifier
 
     cli.add_command(classify)
+    cli.add_command(train_classifier)

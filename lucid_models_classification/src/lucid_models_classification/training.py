@@ -1,0 +1,339 @@
+"""``lucid train-classifier``: from a folder of images for each class to a saved classifier.
+
+A run keeps everything in one folder: ``run.json`` (what it was started with),
+``last.safetensors`` (the state to resume from), ``best.safetensors`` (the classifier
+of the best validation accuracy) and ``metrics.csv``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import lucid
+from lucid import nn
+from lucid.data import DataLoader, Subset
+from lucid.models import create_model
+from lucid.nn import functional as F
+from lucid.optim import SGD
+from lucid.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+from lucid.training import Callback, Trainer
+from lucid.weights import atomic_write
+from lucid_models_classification.checkpoints import Classifier, check_task, start_from
+from lucid_models_classification.image_folder import ImageFolder, split_by_class
+from lucid_models_classification.transforms import (
+    Compose,
+    Grayscale,
+    Normalize,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    preprocessing,
+    transform_of,
+)
+
+__all__ = ["ClassifierRun", "Options"]
+
+DESCRIPTION, LAST, BEST = "run.json", "last.safetensors", "best.safetensors"
+DEFAULT_MODEL = "resnet_18"
+
+_MOMENTUM, _WEIGHT_DECAY = 0.9, 1e-4
+#: Share of an image's area that a training crop shows at least.  ImageNet's usual 0.08
+#: asks for more epochs than a small dataset is trained for.
+_SMALLEST_CROP = 0.25
+#: ImageNet's usual proportion of the crop to the resized shorter side.
+_CROP_SHARE = 224 / 256
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a training follows from.
+
+    Attributes
+    ----------
+    data : str
+        Folder with a folder of images for each class.
+    val : str or None
+        Such a folder to validate on; None takes a share of ``data``.
+    val_fraction : float
+        That share.
+    model : str or None
+        Registered name; None is the one in ``weights``, or ResNet-18.
+    weights : str or None
+        File to start from.
+    epochs, batch_size, image_size, seed : int
+        As they say; images are cropped to squares.
+    lr : float
+        Highest learning rate: it rises over the first steps and falls along a cosine.
+    flip : bool
+        Whether training images are mirrored at random.
+    """
+
+    data: str
+    val: str | None = None
+    val_fraction: float = 0.2
+    model: str | None = None
+    weights: str | None = None
+    epochs: int = 30
+    batch_size: int = 32
+    lr: float = 0.01
+    image_size: int = 224
+    flip: bool = True
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ClassifierRun:
+    """A training that can be begun, and gone on with after an interruption.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        Where it keeps its files.
+    options : Options
+        What it follows from.
+    trainer : lucid.training.Trainer
+        The loop, ready to begin.
+    summary : str
+        Model and data in a line.
+    """
+
+    folder: Path
+    options: Options
+    trainer: Trainer
+    summary: str
+
+    @classmethod
+    def start(cls, folder: Path, options: Options, workers: int = 0) -> ClassifierRun:
+        """Prepare a new training.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds a training already, or data and options do not fit.
+        lucid.WeightFileError
+            If the file to start from holds no classifier, or another one.
+        """
+        if (folder / LAST).exists():
+            raise ValueError(
+                f"{folder}: holds a training already; go on with it by --resume, or give "
+                "another --output"
+            )
+        lucid.random.seed(options.seed)
+        train = ImageFolder(options.data)
+        classifier = _new_classifier(options, len(train.class_names))
+        if classifier.model.model_name is None:
+            raise ValueError("the model does not know its name in lucid.models")
+        side = options.image_size
+        described = preprocessing(
+            resize_size=round(side / _CROP_SHARE),
+            crop_size=side,
+            mean=classifier.preprocessing["mean"],
+            std=classifier.preprocessing["std"],
+        )
+        record = {
+            "options": asdict(options),
+            "model": classifier.model.model_name,
+            "kwargs": dict(classifier.model.model_kwargs),
+            "preprocessing": described,
+            "classes": _counts(train),
+        }
+        run = cls._prepared(folder, options, classifier.model, described, workers)
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(folder / DESCRIPTION) as file:
+            file.write(json.dumps(record, indent=2, ensure_ascii=False).encode())
+        return run
+
+    @classmethod
+    def resume(cls, folder: Path, given: Mapping[str, Any], workers: int = 0) -> ClassifierRun:
+        """Prepare to go on with a training.
+
+        Parameters
+        ----------
+        folder : path
+            Where it keeps its files.
+        given : mapping
+            Options that were given again; they must be what they were.
+        workers : int
+            As of :class:`lucid.data.DataLoader`; may differ.
+
+        Raises
+        ------
+        ValueError
+            If there is no training, or options or data are others than they were.
+        """
+        record = _read_record(folder)
+        options = Options(**record["options"])
+        for name, value in given.items():
+            if value != getattr(options, name):
+                raise ValueError(
+                    f"{folder}: the training began with {name} {getattr(options, name)!r}, got "
+                    f"{value!r}; it can only go on as it began"
+                )
+        if (found := _counts(ImageFolder(options.data))) != record["classes"]:
+            raise ValueError(
+                f"{options.data}: the training in {folder} began with the images by class "
+                f"{record['classes']}, found {found}"
+            )
+        lucid.random.seed(options.seed)
+        model = create_model(record["model"], **record["kwargs"])
+        return cls._prepared(folder, options, model, record["preprocessing"], workers)
+
+    @classmethod
+    def _prepared(
+        cls,
+        folder: Path,
+        options: Options,
+        model: nn.Module,
+        described: Mapping[str, Any],
+        workers: int,
+    ) -> ClassifierRun:
+        train, val, class_names = _datasets(options, described)
+        loader = DataLoader(
+            train,
+            options.batch_size,
+            shuffle=True,
+            # A rest of one image has no variance to normalise by.
+            drop_last=len(train) > options.batch_size,
+            workers=workers,
+            seed=options.seed,
+        )
+        optimizer = SGD(
+            model.parameters(), lr=options.lr, momentum=_MOMENTUM, weight_decay=_WEIGHT_DECAY
+        )
+        trainer = Trainer(
+            model,
+            optimizer,
+            loader,
+            _loss,
+            epochs=options.epochs,
+            scheduler=_schedule(optimizer, options.epochs * len(loader)),
+            validate=_Validation(DataLoader(val, options.batch_size, workers=workers, seed=0)),
+            monitor="accuracy",
+            directory=folder,
+            class_names=class_names,
+            preprocessing=described,
+        )
+        summary = (
+            f"{model.model_name}: {len(class_names)} classes, {len(train)} images to train on, "
+            f"{len(val)} to validate on"
+        )
+        return cls(folder, options, trainer, summary)
+
+    def fit(self, tell: Callable[[str], None]) -> float | None:
+        """Train to the end; gives the best validation accuracy.
+
+        Parameters
+        ----------
+        tell : callable
+            Called with a line of text after each epoch.
+        """
+        self.trainer.callbacks.append(_Report(tell))
+        try:
+            # An interrupted start has a description, but no state yet.
+            self.trainer.fit(resume=(self.folder / LAST).exists())
+        finally:
+            for loader in (self.trainer.loader, self.trainer.validate.loader):  # type: ignore[union-attr]
+                loader.close()  # type: ignore[union-attr]
+        return self.trainer.best
+
+
+class _Validation:
+    """Mean loss and share of right answers over a dataset."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        self.loader = loader
+
+    def __call__(self, model: nn.Module) -> dict[str, float]:
+        total = right = count = 0.0
+        for images, labels in self.loader:
+            logits = model(images)
+            total += float(F.cross_entropy(logits, labels, reduction="sum").item())
+            right += float((logits.numpy().argmax(axis=1) == labels.numpy()).sum())
+            count += len(labels.numpy())
+        return {"val_loss": total / count, "accuracy": right / count}
+
+
+class _Report(Callback):
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.tell = tell
+
+    def on_epoch(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
+        """Say in a line what the epoch has brought."""
+        self.tell(
+            f"epoch {row['epoch']}/{trainer.epochs}  loss {row['loss']:.4f}  "
+            f"val_loss {row['val_loss']:.4f}  accuracy {row['accuracy']:.4f}  "
+            f"{row['seconds']:.1f} s"
+        )
+
+
+def _loss(model: nn.Module, batch: Any) -> Any:
+    images, labels = batch
+    return F.cross_entropy(model(images), labels)
+
+
+def _new_classifier(options: Options, num_classes: int) -> Classifier:
+    if options.weights is not None:
+        return start_from(Path(options.weights), num_classes, options.model)
+    name = options.model or DEFAULT_MODEL
+    check_task(name)
+    return Classifier(create_model(name, num_classes=num_classes))
+
+
+def _datasets(options: Options, described: Mapping[str, Any]) -> tuple[Any, Any, tuple[str, ...]]:
+    """What is trained on, what is validated on, and the classes of both."""
+    mean, std = tuple(described["mean"]), tuple(described["std"])
+    steps: list[Any] = [Grayscale()] if len(mean) == 1 else []
+    steps.append(RandomResizedCrop(options.image_size, scale=(_SMALLEST_CROP, 1.0)))
+    if options.flip:
+        steps.append(RandomHorizontalFlip())
+    augment = Compose((*steps, Normalize(mean, std)))
+    as_saved = transform_of(described)
+    train = ImageFolder(options.data, augment)
+    if options.val is not None:
+        return train, ImageFolder(options.val, as_saved, train.class_names), train.class_names
+    first, second = split_by_class(train.labels, options.val_fraction, options.seed)
+    if not second:
+        raise ValueError(
+            f"{options.data}: no class has two images, so none is left to validate on; give --val"
+        )
+    val = ImageFolder(options.data, as_saved)
+    return Subset(train, first), Subset(val, second), train.class_names
+
+
+def _schedule(optimizer: SGD, steps: int) -> LRScheduler:
+    """Up over the first tenth of the steps, then down to 0 along half a cosine."""
+    warm_up = steps // 10
+    if not warm_up:
+        return CosineAnnealingLR(optimizer, max(steps, 1))
+    return SequentialLR(
+        optimizer,
+        [
+            LinearLR(optimizer, start_factor=0.1, total_iters=warm_up),
+            CosineAnnealingLR(optimizer, steps - warm_up),
+        ],
+        milestones=[warm_up],
+    )
+
+
+def _counts(dataset: ImageFolder) -> dict[str, int]:
+    counts = dict.fromkeys(dataset.class_names, 0)
+    for label in dataset.labels:
+        counts[dataset.class_names[label]] += 1
+    return counts
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    path = folder / DESCRIPTION
+    if not path.exists():
+        raise ValueError(f"{folder}: holds no training to resume, {DESCRIPTION} is missing")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        Options(**record["options"])
+        return {
+            key: record[key] for key in ("options", "model", "kwargs", "preprocessing", "classes")
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: damaged: {error}") from None

@@ -1,0 +1,284 @@
+"""``lucid train-classifier`` from folders of images to a classifier, interrupted and resumed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lucid
+from lucid.cli.entry import run
+from lucid.models import create_model
+from lucid.training import load_checkpoint
+from lucid.weights import model_metadata
+from lucid_models_classification.torchvision import to_torchvision_key
+from lucid_models_classification.training import ClassifierRun, Options
+
+Run = Callable[..., tuple[int, str, str]]
+
+COLORS = {"blue": (30, 30, 220), "red": (220, 30, 30)}
+SMALL = ("--image-size", 16, "--batch-size", 4, "--epochs", 2)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six noisy images of each of two colours."""
+    root = tmp_path_factory.mktemp("colors")
+    rng = np.random.default_rng(0)
+    for name, color in COLORS.items():
+        (root / name).mkdir()
+        for i in range(6):
+            pixels = np.clip(np.array(color) + rng.normal(0, 20, (20, 24, 3)), 0, 255)
+            Image.fromarray(pixels.astype(np.uint8)).save(root / name / f"{i}.png")
+    return root
+
+
+@pytest.fixture
+def train(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run ``lucid train-classifier``; give exit code, output and errors."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        code = run(["train-classifier", *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def state_of(folder: Path) -> dict[str, Any]:
+    state = load_checkpoint(folder / "last.safetensors")
+    for row in state["history"]:
+        del row["seconds"]
+    return plain(state)
+
+
+def plain(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: plain(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [plain(value) for value in node]
+    return node.data.tobytes() if isinstance(node, lucid.Tensor) else node
+
+
+def test_a_run_leaves_a_classifier_that_classify_takes(
+    train: Run, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "new" / "run"
+    code, out, err = train("--data", data, "--output", folder, *SMALL)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "resnet_18: 2 classes, 10 images to train on, 2 to validate on"
+    assert [line.split("  ")[0] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
+    assert lines[3].startswith("best accuracy ")
+    assert lines[3].endswith(f": {folder / 'best.safetensors'}")
+    assert {path.name for path in folder.iterdir()} == {
+        "run.json",
+        "last.safetensors",
+        "best.safetensors",
+        "metrics.csv",
+    }
+    with open(folder / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["2", "4"]  # 10 images, the rest of 2 left out
+    assert {"loss", "val_loss", "accuracy", "lr"} <= rows[0].keys()
+    assert max(float(row["accuracy"]) for row in rows) == float(lines[3].split()[2].rstrip(":"))
+
+    best = folder / "best.safetensors"
+    metadata = model_metadata(best)
+    assert (metadata.name, metadata.class_names) == ("resnet_18", ("blue", "red"))
+    assert metadata.preprocessing is not None
+    assert metadata.preprocessing["crop_size"] == 16
+    assert metadata.preprocessing["resize_size"] == 18  # 16 * 256 / 224
+    assert run(["classify", str(data / "red" / "0.png"), "--weights", str(best)]) == 0
+    assert {line.split()[-1] for line in capsys.readouterr().out.splitlines()[1:]} == {*COLORS}
+
+    # Asked for again, it is done; begun again, it would be lost.
+    code, out, _ = train("--output", folder, "--resume", "--lr", 0.01)
+    assert code == 0
+    assert out.splitlines()[1:] == lines[3:]
+    before = best.stat().st_mtime_ns
+    code, _, err = train("--data", data, "--output", folder, *SMALL)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "holds a training already; go on with it by --resume" in err
+    assert best.stat().st_mtime_ns == before
+
+
+def test_an_interrupted_run_goes_on_to_the_same_end(data: Path, tmp_path: Path) -> None:
+    """Bit for bit; Ctrl-C came in the middle of an epoch."""
+    options = Options(str(data), batch_size=2, epochs=2, image_size=16, lr=0.05, seed=3)
+    whole = ClassifierRun.start(tmp_path / "whole", options)
+    best = whole.fit(lambda line: None)
+
+    half = ClassifierRun.start(tmp_path / "half", options)
+
+    def interrupt(trainer: Any, losses: Any) -> None:
+        if trainer.step == 3:
+            raise KeyboardInterrupt
+
+    half.trainer.callbacks.append(lucid.training.Callback())
+    half.trainer.callbacks[0].on_step = interrupt  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        half.fit(lambda line: None)
+    assert load_checkpoint(tmp_path / "half" / "last.safetensors")["step"] == 3
+
+    lines: list[str] = []
+    rest = ClassifierRun.resume(tmp_path / "half", {"lr": 0.05})
+    rest.trainer.callbacks.append(lucid.training.Callback())
+    assert rest.fit(lines.append) == best
+    assert len(lines) == 2
+    states = [state_of(tmp_path / name) for name in ("whole", "half")]
+    for state in states:
+        del state["callbacks"]
+    assert states[0] == states[1]
+
+
+@pytest.mark.slow
+def test_control_c_leaves_a_whole_checkpoint_and_130(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    arguments = ["--data", data, "--output", folder, "--image-size", 16, "--batch-size", 2]
+    program = subprocess.Popen(
+        [sys.executable, "-m", "lucid.cli", "train-classifier", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert program.stdout is not None
+    try:
+        assert program.stdout.readline().startswith("resnet_18: 2 classes")
+        assert program.stdout.readline().startswith("epoch 1/30")
+    finally:
+        program.send_signal(signal.SIGINT)
+        _, errors = program.communicate(timeout=60)
+    assert program.returncode == 130, errors
+    assert "--resume goes on from here" in errors
+    assert errors.splitlines()[-1] == "lucid: error: interrupted"
+    state = load_checkpoint(folder / "last.safetensors")
+    assert state["epoch"] >= 1
+    run = ClassifierRun.resume(folder, {})
+    run.trainer.epochs = state["epoch"] + 1
+    run.fit(lambda line: None)
+    assert run.trainer.epoch == state["epoch"] + 1
+
+
+def test_a_run_that_was_interrupted_before_its_first_state_begins(
+    data: Path, tmp_path: Path
+) -> None:
+    options = Options(str(data), epochs=1, batch_size=8, image_size=16)
+    ClassifierRun.start(tmp_path, options)
+    assert not (tmp_path / "last.safetensors").exists()
+    ClassifierRun.start(tmp_path, options)  # nothing is lost by beginning again
+    run = ClassifierRun.resume(tmp_path, {})
+    run.fit(lambda line: None)
+    assert run.trainer.epoch == 1
+
+
+def test_only_what_has_not_changed_is_resumed(train: Run, data: Path, tmp_path: Path) -> None:
+    copy, folder = tmp_path / "data", tmp_path / "run"
+    for name in COLORS:
+        (copy / name).mkdir(parents=True)
+        for i in range(2):
+            Image.new("RGB", (16, 16)).save(copy / name / f"{i}.png")
+    assert train("--data", copy, "--output", folder, "--image-size", 16, "--epochs", 1)[0] == 0
+
+    def refused(*arguments: object) -> str:
+        code, out, err = train("--output", folder, "--resume", *arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        return err
+
+    assert "began with lr 0.01, got 0.5; it can only go on as it began" in refused("--lr", 0.5)
+    assert "began with data" in refused("--data", data)
+    assert "began with flip True, got False" in refused("--no-flip")
+    (copy / "green").mkdir()
+    Image.new("RGB", (16, 16)).save(copy / "green" / "0.png")
+    assert "{'blue': 2, 'red': 2}, found {'blue': 2, 'green': 1, 'red': 2}" in refused()
+    record = json.loads((folder / "run.json").read_text())
+    for damaged in ("{", "[]", "{}", json.dumps({**record, "options": {"lr": 1}})):
+        (folder / "run.json").write_text(damaged)
+        assert "run.json: damaged" in refused()
+    (folder / "run.json").unlink()
+    assert "holds no training to resume, run.json is missing" in refused()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give --data DIR"),
+        (("--data", "absent"), "absent"),
+        (("--data", "DATA", "--model", "resnet_17"), "no model is called 'resnet_17'"),
+        (("--data", "DATA", "--model", "faster_rcnn_resnet_18_fpn"), "a model for object-detec"),
+        (("--data", "DATA", "--val", "DATA", "--val-fraction", 0.5), "not both"),
+        (("--data", "DATA", "--val", "OTHER"), "named after the classes 'blue', 'red', found"),
+        (("--data", "SINGLE"), "no class has two images"),
+        (("--data", "DATA", "--weights", "absent.pth"), "absent.pth"),
+        (("--data", "DATA", "--val-fraction", 1), "--val-fraction"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    train: Run, data: Path, tmp_path: Path, arguments: tuple[object, ...], message: str
+) -> None:
+    folders = {"DATA": data, "OTHER": tmp_path / "other", "SINGLE": tmp_path / "single"}
+    for folder, names in (("other", ("red", "green")), ("single", ("red", "blue"))):
+        for name in names:
+            (tmp_path / folder / name).mkdir(parents=True)
+            Image.new("RGB", (16, 16)).save(tmp_path / folder / name / "1.png")
+    given = [folders.get(str(argument), argument) for argument in arguments]
+    code, out, err = train("--output", tmp_path / "run", *given)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert message in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_starts_from_weights_of_lucid(data: Path, tmp_path: Path) -> None:
+    source = create_model("resnet_18", num_classes=5, in_channels=1)
+    path = tmp_path / "grey.safetensors"
+    grey = {"resize_size": 30, "crop_size": 28, "mean": [0.5], "std": [0.25]}
+    lucid.save_model(source, path, preprocessing=grey)
+    options = Options(str(data), str(data), weights=str(path), image_size=16)
+    run = ClassifierRun.start(tmp_path / "run", options)
+    model = run.trainer.model
+    assert model.model_kwargs == {"num_classes": 2, "in_channels": 1}
+    np.testing.assert_array_equal(model.stem.conv.weight.numpy(), source.stem.conv.weight.numpy())
+    images, labels = next(iter(run.trainer.loader))
+    assert images.shape == (12, 1, 16, 16)
+    assert set(labels.tolist()) == {0, 1}
+    assert run.trainer.preprocessing == {
+        "resize_size": 18,
+        "crop_size": 16,
+        "mean": [0.5],
+        "std": [0.25],
+    }
+    assert run.summary.endswith("12 images to train on, 12 to validate on")
+
+
+@pytest.mark.parametrize("with_classifier", [True, False])
+def test_training_starts_from_weights_of_torchvision(
+    data: Path, tmp_path: Path, with_classifier: bool
+) -> None:
+    source = create_model("resnet_18", num_classes=2)
+    path = tmp_path / "theirs.safetensors"
+    state = {to_torchvision_key(key): value for key, value in source.state_dict().items()}
+    if not with_classifier:
+        del state["fc.weight"], state["fc.bias"]
+    lucid.save(state, path)
+    run = ClassifierRun.start(tmp_path / "run", Options(str(data), weights=str(path)))
+    model = run.trainer.model
+    assert model.model_name == "resnet_18"
+    np.testing.assert_array_equal(
+        model.layer4[1].conv2.conv.weight.numpy(), source.layer4[1].conv2.conv.weight.numpy()
+    )
+    same = np.array_equal(model.fc.weight.numpy(), source.fc.weight.numpy())
+    assert same == with_classifier
+    with pytest.raises(lucid.WeightFileError, match=r"theirs.*do not fit resnet_34"):
+        ClassifierRun.start(
+            tmp_path / "other", Options(str(data), model="resnet_34", weights=str(path))
+        )
