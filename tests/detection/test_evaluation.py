@@ -221,6 +221,7 @@ def test_table_and_dictionary() -> None:
         (prediction(image_id=3), target(image_id=4), "of different images: at place 0 .* 3, .* 4"),
         (prediction((0, 0, 1, 1, 3, 0.5)), target(), r"prediction of image 0: labels \[3\]"),
         (prediction(), target((0, 0, 1, 1, 0)), r"target of image 0: labels \[0\]"),
+        (prediction() | {"boxes": [[0, 0, 1, 1]], "labels": [1.5]}, target(), r"labels \[1\.5\]"),
         (prediction((5, 5, 1, 1, 1, 0.5)), target(), "prediction of image 0: box 0 of boxes"),
         (prediction(), target((0, 0, math.inf, 1, 1)), "target of image 0: box 0 of boxes"),
         (prediction((0, 0, 1, 1, 1, math.nan)), target(), "finite score"),

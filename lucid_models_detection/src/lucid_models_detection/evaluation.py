@@ -262,7 +262,7 @@ class CocoEvaluator:
                 f"{where}: box {i} of {box_key}: expected finite x1 <= x2 and y1 <= y2, "
                 f"got {boxes[i].tolist()}"
             )
-        strange = sorted({int(c) for c in labels} - self.class_names.keys())
+        strange = sorted(set(labels.tolist()) - self.class_names.keys())
         if strange:
             raise ValueError(
                 f"{where}: labels {strange} are not among the evaluated classes {self.class_names}"

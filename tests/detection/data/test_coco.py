@@ -100,6 +100,9 @@ def test_travels_to_worker_processes(coco_content: dict[str, Any], write_coco: W
         ([2, 3, 5], "four numbers"),
         (None, "four numbers"),
         (["2", 3, 5, 5], "four numbers"),
+        ([True, 3, 5, 5], "four numbers"),
+        ([2, 3, 10**400, 5], "four numbers"),
+        ([2, 3, 1e308, float("inf")], "must be finite"),
     ],
 )
 def test_impossible_boxes_are_named_or_skipped(
@@ -134,6 +137,8 @@ def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ("annotations/0/image_id", 77, "annotation 1 of image 77: no image has this id"),
         ("annotations/0/category_id", 4, r"category_id 4 is not among \[3, 7\]"),
         ("annotations/1/id", 1, "annotation 1 of image 10: another annotation has the same id"),
+        ("annotations/0/image_id", [10], r"image \[10\]: no image has this id"),
+        ("annotations/0/category_id", {}, r"category_id \{\} is not among"),
         ("images/1/id", 10, "image 10: another image has the same id"),
         ("images/1/id", "x", "image 'x': expected a whole number"),
         ("images/1/file_name", "../b.png", "relative path"),
@@ -156,7 +161,7 @@ def test_contradictions_in_the_file_are_named(
     assert "coco.json" in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1, 2]", '{"images": []}'])
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", '{"images": []}', "[" * 100_000])
 def test_files_of_another_kind_are_refused(write_coco: Write, text: str) -> None:
     with pytest.raises(ValueError, match=r"coco\.json: "):
         CocoDetection(*write_coco(text))

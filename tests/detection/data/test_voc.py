@@ -75,7 +75,7 @@ def test_an_image_without_objects(tmp_path: Path) -> None:
 def test_an_image_set_chooses_and_orders(tmp_path: Path) -> None:
     for name in "abc":
         write(tmp_path, name)
-    (tmp_path / "set.txt").write_text("c  1\na -1\n\n")
+    (tmp_path / "set.txt").write_text("c  1\na -1\n  \n")
     data = load(tmp_path, image_set=tmp_path / "set.txt")
     assert [target["image_id"] for _, target in data] == ["c", "a"]
     assert [target["image_id"] for _, target in load(tmp_path)] == ["a", "b", "c"]
@@ -147,7 +147,12 @@ def test_unknown_classes_and_missing_numbers_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"object 0: expected a number in <bndbox/xmax>, got 'fi"):
         load(tmp_path)
     write(tmp_path, "a", size="0 0")
-    with pytest.raises(ValueError, match="at least 1 x 1, got 0 x 0"):
+    with pytest.raises(
+        ValueError, match=r"a\.xml: expected at least 1 pixel in <size/width>, got 0"
+    ):
+        load(tmp_path)
+    write(tmp_path, "a", size="40 1e999")
+    with pytest.raises(ValueError, match="at least 1 pixel in <size/height>, got inf"):
         load(tmp_path)
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, TypeGuard
 
 from lucid.data import Dataset
 from lucid_models_detection.data.targets import (
@@ -135,21 +135,21 @@ class CocoDetection(Dataset[Sample]):
         annotations: dict[int, list[Annotation]] = {key: [] for key in images}
         problems: list[str] = []
         invalid: list[str] = []
-        seen: set[Any] = set()
+        seen: set[str] = set()
         for position, raw in enumerate(content["annotations"]):
             name = f"annotation {raw.get('id', f'number {position}')}"
             where = f"{name} of image {raw.get('image_id')!r}"
-            if raw.get("image_id") not in images:
+            if not _is_id(raw.get("image_id")) or raw["image_id"] not in images:
                 problems.append(f"{where}: no image has this id")
-            elif raw.get("category_id") not in self.category_ids:
+            elif not _is_id(raw.get("category_id")) or raw["category_id"] not in self.category_ids:
                 problems.append(
                     f"{where}: category_id {raw.get('category_id')!r} is not among "
                     f"{sorted(self.category_ids)}"
                 )
-            elif "id" in raw and raw["id"] in seen:
+            elif "id" in raw and repr(raw["id"]) in seen:
                 problems.append(f"{where}: another annotation has the same id")
             else:
-                seen.add(raw.get("id"))
+                seen.add(repr(raw.get("id")))
                 _, width, height = images[raw["image_id"]]
                 found = self._annotation(raw, width, height)
                 if isinstance(found, str):
@@ -180,7 +180,7 @@ class CocoDetection(Dataset[Sample]):
         return Annotation(
             box=box,
             label=label,
-            area=float(area) if isinstance(area, int | float) and area > 0 else float(w * h),
+            area=float(area) if _is_number(area) and area > 0 else float(w * h),
             ignored=bool(raw.get("iscrowd", 0)),
         )
 
@@ -190,7 +190,7 @@ class CocoDetection(Dataset[Sample]):
         for position, raw in enumerate(raw_images):
             where = f"image {raw.get('id', f'number {position}')!r}"
             name, width, height = raw.get("file_name"), raw.get("width"), raw.get("height")
-            if not isinstance(raw.get("id"), int):
+            if not _is_id(raw.get("id")):
                 problems.append(f"{where}: expected a whole number as id")
             elif raw["id"] in images:
                 problems.append(f"{where}: another image has the same id")
@@ -204,8 +204,13 @@ class CocoDetection(Dataset[Sample]):
         return images
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _is_id(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    """A float, or an integer that a float can hold: JSON has integers of any length."""
+    return isinstance(value, float) or (_is_id(value) and abs(value) < 2**53)
 
 
 def _stays_inside(name: str) -> bool:
@@ -218,7 +223,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     with path.open(encoding="utf-8") as stream:
         try:
             content = json.load(stream)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{path}: not a JSON file: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a JSON object, found a {type(content).__name__}")
@@ -237,7 +242,7 @@ def _category_names(path: Path, categories: list[dict[str, Any]]) -> dict[int, s
     problems: list[str] = []
     for position, raw in enumerate(categories):
         key, name = raw.get("id"), raw.get("name")
-        if not isinstance(key, int) or not isinstance(name, str):
+        if not _is_id(key) or not isinstance(name, str):
             problems.append(f"category number {position}: expected id and name, got {raw!r}")
         elif key in names:
             problems.append(f"category {key} ({name!r}): another category has the same id")

@@ -162,7 +162,9 @@ class VocDetection(Dataset[Sample]):
             return sorted(self.annotation_directory.glob("*.xml"))
         # A line of a per-class set is "name 1", "name -1" or "name 0": the name comes first.
         lines = Path(image_set).read_text(encoding="utf-8").splitlines()
-        files = [self.annotation_directory / f"{line.split()[0]}.xml" for line in lines if line]
+        files = [
+            self.annotation_directory / f"{line.split()[0]}.xml" for line in lines if line.strip()
+        ]
         missing = [path.name for path in files if not path.is_file()]
         if missing:
             raise FileNotFoundError(
@@ -178,10 +180,7 @@ class VocDetection(Dataset[Sample]):
             raise ValueError(f"{path}: not an XML file: {error}") from None
         if root.tag != "annotation":
             raise ValueError(f"{path}: expected a VOC <annotation>, found <{root.tag}>")
-        width = int(_number(root, "size/width", f"{path}"))
-        height = int(_number(root, "size/height", f"{path}"))
-        if min(width, height) < 1:
-            raise ValueError(f"{path}: expected a size of at least 1 x 1, got {width} x {height}")
+        width, height = (_pixels(root, f"size/{side}", path) for side in ("width", "height"))
         annotations: list[Annotation] = []
         for position, element in enumerate(root.findall("object")):
             where = f"{path}: object {position}"
@@ -221,6 +220,13 @@ class VocDetection(Dataset[Sample]):
             if image.is_file():
                 return image
         raise FileNotFoundError(f"{path}: no image {candidates[0]} in {self.image_directory}")
+
+
+def _pixels(root: ET.Element, tag: str, path: Path) -> int:
+    value = _number(root, tag, str(path))
+    if not 1 <= value < 2**31:
+        raise ValueError(f"{path}: expected at least 1 pixel in <{tag}>, got {value:g}")
+    return int(value)
 
 
 def _number(element: ET.Element, tag: str, where: str) -> float:
