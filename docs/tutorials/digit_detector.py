@@ -35,6 +35,7 @@ from digit_canvases import (
     split_digits,
 )
 from PIL import Image
+from tqdm import tqdm
 
 import lucid
 from lucid import nn, optim
@@ -230,7 +231,9 @@ def train_detector(
 def evaluate(detector: FasterRCNN, canvases: DigitCanvases) -> DetectionMetrics:
     """COCO's measures of the detector on the canvases."""
     evaluator = CocoEvaluator(CLASS_NAMES)
-    for images, targets in DataLoader(canvases, 8, collate=collate, seed=0):
+    loader = DataLoader(canvases, 8, collate=collate, seed=0)
+    # disable=None: a bar only where somebody watches.
+    for images, targets in tqdm(loader, "evaluation", leave=False, unit="batch", disable=None):
         evaluator.update(detector.predict(images), targets)
     return evaluator.compute()
 
