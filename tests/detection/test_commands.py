@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pth_files as pth
 import pytest
 from PIL import Image
 
 import lucid
 from lucid.cli.entry import run
 from lucid.models import create_model
-from lucid_models_detection import FasterRCNN
+from lucid_models_detection import FasterRCNN, torchvision_config
+from lucid_models_detection.data import COCO_CLASSES
 from lucid_models_detection.draw import label_color
+from lucid_models_detection.torchvision import to_torchvision_key
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -196,3 +200,97 @@ def test_a_classifier_is_no_detector(lucid_detect: Run, image: Path, tmp_path: P
     code, _, err = lucid_detect(image, "--weights", path)
     assert code == 2
     assert "classifier.safetensors holds resnet_18, which is no detector" in err
+
+
+# --- weights of torchvision -----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A detector of COCO's classes as torchvision would save it, in PyTorch's format."""
+    model = create_model(
+        "faster_rcnn_resnet_18_fpn", num_classes=91, **torchvision_config() | {"hidden_dim": 8}
+    )
+    state = {
+        to_torchvision_key(key): value.numpy()
+        for key, value in model.state_dict().items()
+        if not key.startswith(("backbone.net.fc.", "backbone.stem."))
+    }
+    value = pth.ordered({k: pth.of(str(i), v, True) for i, (k, v) in enumerate(state.items())})
+    path = tmp_path_factory.mktemp("theirs") / "fasterrcnn_resnet18_fpn_coco-258fb6c6.pth"
+    stored = {str(i): (v.size, v.tobytes()) for i, v in enumerate(state.values())}
+    return pth.write_legacy(path, value, stored)
+
+
+def test_a_torchvision_checkpoint_just_works(
+    lucid_detect: Run, theirs: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = []
+
+    def predict(self: FasterRCNN, images: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
+        models.append(self)
+        return [dict(FOUND)]
+
+    monkeypatch.setattr(FasterRCNN, "predict", predict)
+    code, out, err = lucid_detect(image, "--weights", theirs)
+    assert (code, err) == (0, "")
+    assert [line.split("  ")[1] for line in out.splitlines()[1:]] == ["bicycle", "person"]
+    (model,) = models
+    assert model.num_classes == 91
+    assert model.transform.min_size == (800,)
+    assert model.backbone.net.layer1[0].conv1.norm.eps == 1e-5
+
+    lucid_detect(image, "--weights", theirs, "--norm-eps", 0)
+    assert models[-1].backbone.net.layer1[0].conv1.norm.eps == 0
+    # The published file is known by its digest, whatever it is called.
+    digest = hashlib.sha256(theirs.read_bytes()).hexdigest()[:8]
+    monkeypatch.setattr("lucid_models_detection.checkpoints._COCO_V1", digest)
+    lucid_detect(image, "--weights", theirs)
+    assert models[-1].backbone.net.layer1[0].conv1.norm.eps == 0
+    lucid_detect(image, "--weights", theirs, "--norm-eps", 1e-5)
+    assert models[-1].backbone.net.layer1[0].conv1.norm.eps == 1e-5
+
+
+@pytest.mark.usefixtures("known_detections")
+@pytest.mark.parametrize("names", ["Katze\nHund\n", "nichts\nKatze\nHund\n\n"])
+def test_names_of_the_classes_from_a_file(
+    lucid_detect: Run, weights: Path, image: Path, tmp_path: Path, names: str
+) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text(names)
+    code, out, _ = lucid_detect(image, "--weights", weights, "--class-names", path)
+    assert code == 0
+    assert [line.split("  ")[1] for line in out.splitlines()[1:]] == ["Hund", "Katze"]
+
+
+def test_weights_that_show_no_detector_are_an_error(
+    lucid_detect: Run, theirs: Path, weights: Path, image: Path, tmp_path: Path
+) -> None:
+    def refused(*arguments: object) -> str:
+        code, out, err = lucid_detect(image, *arguments)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        return err
+
+    path = tmp_path / "w.safetensors"
+    lucid.save(lucid.load(weights), path)
+    err = refused("--weights", path)
+    assert "w.safetensors: the file does not say which model it holds, and its tensors" in err
+    lucid.save({k: v for k, v in lucid.load(theirs).items() if "fc7.bias" not in k}, path)
+    assert "its weights do not fit faster_rcnn_resnet_18_fpn: " in refused("--weights", path)
+    assert "its norm_eps cannot be chosen" in refused("--weights", weights, "--norm-eps", 0)
+    names = tmp_path / "names.txt"
+    names.write_text("one\n")
+    err = refused("--weights", weights, "--class-names", names)
+    assert "names 1 classes, the detector tells 2 and the background apart" in err
+    names.write_bytes(b"\xff")
+    assert "expected text" in refused("--weights", weights, "--class-names", names)
+
+
+def test_the_classes_of_coco() -> None:
+    assert len(COCO_CLASSES) == 91
+    assert [i for i, name in enumerate(COCO_CLASSES) if name == "N/A"] == [
+        12, 26, 29, 30, 45, 66, 68, 69, 71, 83,
+    ]  # fmt: skip
+    named = [name for name in COCO_CLASSES[1:] if name != "N/A"]
+    assert len(set(named)) == 80
+    assert (named[0], COCO_CLASSES[18], named[-1]) == ("person", "dog", "toothbrush")

@@ -8,9 +8,11 @@ import pytest
 
 import lucid
 from lucid import nn
+from lucid.models import create_model
 from lucid_models_detection import FasterRCNN, torchvision_config
 from lucid_models_detection.torchvision import (
     from_torchvision_key,
+    infer_detector,
     load_torchvision_weights,
     to_torchvision_key,
 )
@@ -116,3 +118,50 @@ def test_what_is_missing_or_unknown_is_named() -> None:
         load_torchvision_weights(make(), weights)
     assert "rpn.head.conv.conv.weight" in str(caught.value)
     assert "roi_heads.mask_head.mask_fcn1.weight" in str(caught.value)
+
+
+# --- which model ----------------------------------------------------------------------------------
+
+
+def test_the_model_is_told_by_its_weights() -> None:
+    config = torchvision_config() | {"hidden_dim": 16}
+    model = create_model("faster_rcnn_resnet_18_fpn", num_classes=5, **config)
+    theirs = as_torchvision(model)
+    name, kwargs = infer_detector(theirs)
+    assert name == "faster_rcnn_resnet_18_fpn"
+    assert kwargs == {**config, "num_classes": 5}
+    for key in list(theirs):
+        if key.endswith("bn1.weight"):  # as nn.BatchNorm2d has it
+            theirs[key.replace("weight", "num_batches_tracked")] = np.array(3)
+    assert infer_detector(theirs) == (name, {**kwargs, "norm": "batch"})
+
+
+def test_weights_of_other_models_are_told_apart() -> None:
+    theirs = as_torchvision(make())
+    for wrong in (
+        {},
+        {"conv1.weight": np.zeros(2)},
+        {k: v for k, v in theirs.items() if "cls_score" not in k},
+        {k: v for k, v in theirs.items() if "fc6" not in k},
+        {k: v for k, v in theirs.items() if "rpn" not in k},
+        make().state_dict(),
+    ):
+        with pytest.raises(ValueError, match="named as those of torchvision's fasterrcnn_resnet50"):
+            infer_detector(wrong)
+    body = {k: v for k, v in theirs.items() if "layer4" not in k}
+    with pytest.raises(ValueError, match="not named as those of a ResNet"):
+        infer_detector(body)
+    nine = {**theirs, "rpn.head.cls_logits.weight": np.zeros((9, 256, 1, 1))}
+    with pytest.raises(ValueError, match="9 anchors at each location and not torchvision's 3"):
+        infer_detector(nine)
+    grouped = {}
+    for key, value in theirs.items():
+        if "body.layer" in key and "conv2" in key:
+            grouped[key.replace("conv2", "conv3")] = value
+            value = np.zeros((128, 4, 3, 3))
+        grouped[key] = value
+    for stage, depth in ((1, 3), (2, 4), (3, 6), (4, 3)):
+        for i in range(depth):
+            grouped[f"backbone.body.layer{stage}.{i}.conv1.weight"] = np.zeros(1)
+    with pytest.raises(ValueError, match="there is no model faster_rcnn_resnext_50_32x4d_fpn"):
+        infer_detector(grouped)

@@ -27,7 +27,8 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
     required=True,
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A detector saved by lucid.save_model.",
+    help="The detector: a file of lucid.save_model, or the weights of a Faster R-CNN alone as "
+    "torchvision saves them, such as fasterrcnn_resnet50_fpn_coco-258fb6c6.pth.",
 )
 @click.option(
     "--output",
@@ -50,6 +51,21 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
     show_default=True,
     help="Enlarge the drawn images, so that text is legible on small ones.",
 )
+@click.option(
+    "--class-names",
+    "names_file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Text file with the name of each class on a line, in the place of those in the file; "
+    "the background's may be left out.",
+)
+@click.option(
+    "--norm-eps",
+    type=click.FloatRange(0),
+    metavar="NUMBER",
+    help="For torchvision's weights: what its normalisations add to the variance.  [default: 0 "
+    "for the published COCO_V1 weights, 1e-5 for others, as torchvision has it]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def detect(
     images: tuple[Path, ...],
@@ -57,13 +73,19 @@ def detect(
     output: Path | None,
     score_threshold: float,
     scale: float,
+    names_file: Path | None,
+    norm_eps: float | None,
     as_json: bool,
 ) -> None:
     """Find objects in images with a saved detector."""
     from tqdm import tqdm
 
+    from lucid_models_detection.checkpoints import open_detector
+
     pictures = _picture_paths(images, output)
-    model, class_names = _load_detector(weights)
+    model, class_names = open_detector(weights, norm_eps)
+    if names_file is not None:
+        class_names = _class_names(names_file, model.num_classes)
     results = []
     # disable=None: a bar only where somebody watches.
     bar = tqdm(list(zip(images, pictures, strict=True)), unit="image", disable=None)
@@ -76,18 +98,21 @@ def detect(
         click.echo(_table(results))
 
 
-def _load_detector(weights: Path) -> tuple[Any, tuple[str, ...] | None]:
-    """The model of a file and the names of its classes."""
-    import lucid
-
-    metadata = lucid.weights.model_metadata(weights)
-    model: Any = lucid.load_model(weights)
-    if not hasattr(model, "predict"):
-        raise click.BadParameter(
-            f"{weights} holds {metadata.name}, which is no detector: it has no predict()",
-            param_hint="'--weights'",
+def _class_names(path: Path, count: int) -> tuple[str, ...]:
+    """The names in a text file, the background's first."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected text, a name on each line: {error}") from None
+    names = tuple(line.strip() for line in lines if line.strip())
+    if len(names) == count - 1:
+        names = ("background", *names)
+    if len(names) != count:
+        raise ValueError(
+            f"{path}: names {len(names)} classes, the detector tells {count - 1} and the "
+            "background apart"
         )
-    return model, metadata.class_names
+    return names
 
 
 def _detect_one(

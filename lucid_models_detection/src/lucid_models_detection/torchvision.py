@@ -31,6 +31,7 @@ from lucid_models_classification import torchvision as resnet
 
 __all__ = [
     "from_torchvision_key",
+    "infer_detector",
     "load_torchvision_weights",
     "to_torchvision_key",
     "torchvision_config",
@@ -62,7 +63,8 @@ def torchvision_config() -> dict[str, Any]:
     Notes
     -----
     The published ``COCO_V1`` weights were trained without an epsilon in the frozen
-    normalisation: add ``norm_eps=0.0`` for them.
+    normalisation: add ``norm_eps=0.0`` for them.  ``lucid detect`` knows that file by its
+    digest and does so.
 
     Examples
     --------
@@ -121,6 +123,68 @@ def _renamed(key: str, rules: list[tuple[re.Pattern[str], str]]) -> str:
         if match := pattern.fullmatch(key):
             return match.expand(name)
     return key
+
+
+def infer_detector(state_dict: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The registered detector that weights of torchvision are of, told by names and shapes.
+
+    Parameters
+    ----------
+    state_dict : mapping of str to array-like
+        With torchvision's names.
+
+    Returns
+    -------
+    name : str
+        For :func:`lucid.models.create_model`.
+    kwargs : dict
+        Its keyword arguments: those of :func:`torchvision_config`, and what the weights
+        show.  They do not show ``norm_eps``.
+
+    Raises
+    ------
+    ValueError
+        If they are of none; says why.
+
+    Examples
+    --------
+    >>> from lucid.models import create_model
+    >>> from lucid_models_detection.torchvision import (
+    ...     infer_detector,
+    ...     to_torchvision_key,
+    ...     torchvision_config,
+    ... )
+    >>> config = torchvision_config()
+    >>> detector = create_model("faster_rcnn_resnet_18_fpn", num_classes=3, **config)
+    >>> theirs = {to_torchvision_key(k): v for k, v in detector.state_dict().items()}
+    >>> name, kwargs = infer_detector(theirs)
+    >>> name, kwargs["num_classes"], kwargs["norm"]
+    ('faster_rcnn_resnet_18_fpn', 3, 'frozen')
+    """
+    body = {k.removeprefix(_BODY): v for k, v in state_dict.items() if k.startswith(_BODY)}
+    shapes = {from_torchvision_key(key): np.shape(value) for key, value in state_dict.items()}
+    classes = shapes.get("roi_heads.box_predictor.cls_score.weight", ())
+    anchors = shapes.get("rpn.head.cls_logits.weight", ())
+    hidden = shapes.get("roi_heads.box_head.fc6.weight", ())
+    if not body or len(classes) != 2 or len(anchors) != 4 or len(hidden) != 2:
+        keys = ", ".join(map(repr, list(state_dict)[:3])) or "none"
+        raise ValueError(
+            "its tensors are not named as those of torchvision's fasterrcnn_resnet50_fpn "
+            f"(the first: {keys})"
+        )
+    name = f"faster_rcnn_{resnet.infer_model(body)[0]}_fpn"
+    if not lucid.models.is_model(name):
+        raise ValueError(f"there is no model {name} for the backbone that they show")
+    config = torchvision_config()
+    expected = len(config["anchor_sizes"][0]) * len(config["aspect_ratios"])
+    if anchors[0] != expected:
+        raise ValueError(
+            f"they have {anchors[0]} anchors at each location and not torchvision's {expected}: "
+            "build the model with your anchors, and use load_torchvision_weights"
+        )
+    if any(key.endswith(".num_batches_tracked") for key in body):
+        config["norm"] = "batch"  # trained from scratch; the same in prediction
+    return name, {**config, "num_classes": int(classes[0]), "hidden_dim": int(hidden[0])}
 
 
 def load_torchvision_weights(

@@ -36,11 +36,13 @@ from __future__ import annotations
 
 from lucid_models_detection.data.augment import RandomHorizontalFlip, horizontal_flip
 from lucid_models_detection.data.coco import CocoDetection
+from lucid_models_detection.data.coco_classes import COCO_CLASSES
 from lucid_models_detection.data.collate import collate
 from lucid_models_detection.data.targets import Sample, Target
 from lucid_models_detection.data.voc import VOC_CLASSES, VocDetection
 
 __all__ = [
+    "COCO_CLASSES",
     "VOC_CLASSES",
     "CocoDetection",
     "RandomHorizontalFlip",

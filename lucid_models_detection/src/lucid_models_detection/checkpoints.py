@@ -1,0 +1,84 @@
+"""From a weight file to a detector, whoever wrote the file.
+
+A file of :func:`lucid.save_model` says everything itself.  torchvision's
+``fasterrcnn_resnet50_fpn_coco-258fb6c6.pth``, and what others trained with
+torchvision, hold weights alone; which network they are of, their names and shapes
+tell.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import lucid
+from lucid import StateDictError, WeightFileError
+from lucid.models import create_model
+from lucid.weights import model_metadata, names_model
+from lucid_models_detection.data.coco_classes import COCO_CLASSES
+from lucid_models_detection.torchvision import infer_detector, load_torchvision_weights
+
+__all__ = ["open_detector"]
+
+#: How the SHA-256 of torchvision's published COCO_V1 weights begins, as its file's name says.
+_COCO_V1 = "258fb6c6"
+
+
+def open_detector(path: Path, norm_eps: float | None = None) -> tuple[Any, tuple[str, ...] | None]:
+    """The detector in a weight file, and the names of its classes.
+
+    Parameters
+    ----------
+    path : path
+        A file that :func:`lucid.load` reads.
+    norm_eps : float, optional
+        What is added to the variance in the backbone's normalisations, for weights of
+        torchvision, which do not say it.  Default: 0 for the published COCO_V1 weights,
+        known by the digest of their file, and torchvision's 1e-5 for any other.
+
+    Returns
+    -------
+    model : lucid.nn.Module
+        With a method ``predict``.
+    class_names : tuple of str or None
+        COCO's for weights of torchvision with 91 classes.
+
+    Raises
+    ------
+    lucid.WeightFileError
+        If the file is damaged or holds no detector.
+    ValueError
+        If ``norm_eps`` is given for a file that says it itself.
+    """
+    if names_model(path):
+        metadata = model_metadata(path)
+        if norm_eps is not None:
+            raise ValueError(f"{path}: holds {metadata}; its norm_eps cannot be chosen")
+        model: Any = lucid.load_model(path)
+        if not hasattr(model, "predict"):
+            raise WeightFileError(
+                f"{path} holds {metadata.name}, which is no detector: it has no predict()"
+            )
+        return model, metadata.class_names
+    state = lucid.load(path)
+    try:
+        name, options = infer_detector(state)
+    except ValueError as error:
+        raise WeightFileError(
+            f"{path}: the file does not say which model it holds, and {error}"
+        ) from None
+    is_coco = options["num_classes"] == len(COCO_CLASSES)
+    if norm_eps is None:
+        norm_eps = 0.0 if is_coco and _digest_of(path).startswith(_COCO_V1) else 1e-5
+    model = create_model(name, **{**options, "norm_eps": norm_eps})
+    try:
+        load_torchvision_weights(model, state)
+    except StateDictError as error:
+        raise WeightFileError(f"{path}: its weights do not fit {name}: {error}") from error
+    return model, COCO_CLASSES if is_coco else None
+
+
+def _digest_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
