@@ -46,7 +46,7 @@ class ImageFolder(Dataset[tuple[Any, int]]):
     ----------
     root : path-like
         The folder of folders.  Files and folders whose names begin with a dot are passed
-        over, as are files that do not end in one of :data:`IMAGE_SUFFIXES`.
+        over, as are files that do not end in one of ``IMAGE_SUFFIXES``.
     transform : callable, optional
         From array to array; see :mod:`lucid_models_classification.transforms`.
     class_names : sequence of str, optional
