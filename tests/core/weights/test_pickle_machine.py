@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lucid.weights.entries import MalformedError
-from lucid.weights.pickle_machine import Named, Opaque, PickledDict, kind_of, read_pickle
+from lucid.weights.pickle_machine import read_pickle
+from lucid.weights.pickled import Named, Opaque, PickledDict, kind_of
 
 
 class Notes:

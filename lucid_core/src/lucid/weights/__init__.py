@@ -6,6 +6,7 @@
 ``pth_format``          arrays from PyTorch's checkpoints, of both forms
 ``torch_objects``       what the names in such a checkpoint mean
 ``pickle_machine``      the pickles in it, read as data
+``pickled``             what they are read into
 ``archive``             zip archives, held against the size of their file
 ``atomic``              the old file or the new one, never a part
 ``files``               ``save`` and ``load``: all of the above together

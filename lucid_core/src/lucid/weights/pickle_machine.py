@@ -1,10 +1,10 @@
 """Pickles read as data: the stack machine of the pickle format, with nothing in it to run.
 
 Python's own ``pickle`` builds whatever a file names.  This machine knows the
-opcodes that checkpoints are made of and gives back plain values: numbers, text,
-bytes, tuples, lists, and :class:`PickledDict`.  What a file names, calls and
-stores outside of the pickle is handed to a :class:`World`, which answers with
-values of its own; neither imports, looks up or calls anything on a file's behalf.
+opcodes that checkpoints are made of and gives back plain values and those of
+:mod:`lucid.weights.pickled`.  What a file names, calls and stores outside of the
+pickle is handed to a world, which answers with values of its own; neither imports,
+looks up or calls anything on a file's behalf.
 
 Opcodes and their arguments are those of ``pickletools`` in the standard library,
 protocols 2 (PEP 307) to 5 (PEP 574).
@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from lucid.weights.entries import MalformedError
+from lucid.weights.pickled import Named, Opaque, PickledDict, World, kind_of
 
-__all__ = ["MAX_PICKLE", "Named", "Opaque", "PickledDict", "World", "kind_of", "read_pickle"]
+__all__ = ["MAX_PICKLE", "read_pickle"]
 
 #: Bytes of pickles in a file at most; those of real checkpoints stay below 1 MiB.
 MAX_PICKLE = 16 * 2**20
@@ -27,64 +27,6 @@ MAX_PICKLE = 16 * 2**20
 _MAX_OBJECTS = 2**22
 _PROTOCOLS = range(2, 6)
 _MAX_INTEGER_BYTES = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """A class or function that a pickle names.  It is its name and nothing else."""
-
-    module: str
-    name: str
-
-    def __str__(self) -> str:
-        return f"{self.module}.{self.name}"
-
-
-class Opaque:
-    """Something that was passed over: nothing is known of it, and whatever is put in is lost."""
-
-    __slots__ = ()
-
-
-class PickledDict:
-    """A dict of a pickle.
-
-    Attributes
-    ----------
-    entries : dict
-        What stands under text.
-    others : int
-        How many other keys there were.  Nothing is kept of them: to hash what a
-        file says would let it choose how deep and how long.
-    """
-
-    __slots__ = ("entries", "others")
-
-    def __init__(self) -> None:
-        self.entries: dict[str, Any] = {}
-        self.others = 0
-
-    def add(self, key: Any, value: Any) -> None:
-        """Put in one more entry."""
-        if not isinstance(key, str):
-            self.others += 1
-        elif key in self.entries:
-            raise MalformedError(f"the key {key!r:.80} stands twice in one dict")
-        else:
-            self.entries[key] = value
-
-
-class World(Protocol):
-    """What the names in a pickle mean.  Each method may refuse by MalformedError."""
-
-    def named(self, name: Named) -> None:
-        """Take note of a name."""
-
-    def called(self, function: Named, arguments: tuple[Any, ...]) -> Any:
-        """The value that stands for the result of a call."""
-
-    def stored(self, identity: Any) -> Any:
-        """The value that stands for what is stored outside of the pickle."""
 
 
 def read_pickle(text: bytes, start: int, world: World) -> tuple[Any, int]:
@@ -113,15 +55,6 @@ def read_pickle(text: bytes, start: int, world: World) -> tuple[Any, int]:
     """
     machine = _Machine(text, start, world)
     return machine.run(), machine.position
-
-
-def kind_of(value: Any) -> str:
-    """A value in a word or two for messages, without a look inside: it may hold itself."""
-    if isinstance(value, PickledDict):
-        return "a dict"
-    if isinstance(value, Opaque):
-        return "an object that is passed over"
-    return f"a value of type {type(value).__name__}"
 
 
 class _Machine:

@@ -30,7 +30,8 @@ from lucid.weights.entries import (
     check_shape,
     from_bfloat16,
 )
-from lucid.weights.pickle_machine import MAX_PICKLE, PickledDict, read_pickle
+from lucid.weights.pickle_machine import MAX_PICKLE, read_pickle
+from lucid.weights.pickled import PickledDict
 from lucid.weights.torch_objects import Element, Storage, TensorRecord, TorchWorld, state_dict_of
 
 __all__ = ["PICKLE_IN_ARCHIVE", "read", "read_metadata"]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lucid.weights.entries import MalformedError
-from lucid.weights.pickle_machine import Named, Opaque, PickledDict, kind_of
+from lucid.weights.pickled import Named, Opaque, PickledDict, kind_of
 
 __all__ = ["Element", "Storage", "TensorRecord", "TorchWorld", "state_dict_of"]
 
@@ -188,7 +188,7 @@ class TensorRecord:
 
 
 class TorchWorld:
-    """What names in a checkpoint mean; a :class:`lucid.weights.pickle_machine.World`.
+    """What names in a checkpoint mean; a :class:`lucid.weights.pickled.World`.
 
     Attributes
     ----------
