@@ -102,6 +102,17 @@ def test_logsumexp_of_nothing_is_the_logarithm_of_an_empty_sum():
     assert x.grad.shape == (2, 0, 3)
 
 
+def test_the_mean_and_the_product_of_nothing_have_empty_gradients():
+    x = lucid.zeros(2, 0, requires_grad=True)
+    assert np.isnan(x.mean(1).numpy()).all()
+    x.mean(1).sum().backward()
+    assert x.grad.shape == (2, 0)
+    y = lucid.ones(3, 0, 2, requires_grad=True)
+    np.testing.assert_array_equal(y.prod(2), np.empty((3, 0)))
+    y.prod(2).sum().backward()
+    assert y.grad.shape == (3, 0, 2)
+
+
 def test_variance_is_unbiased_by_default():
     x = lucid.tensor([1.0, 2.0, 4.0])
     assert x.var().item() == pytest.approx(7 / 3)

@@ -40,7 +40,8 @@ def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
         if count
         else (np.full_like(a.sum(axis=axes, keepdims=keepdims), np.nan))
     )
-    return record(value, (x, lambda g: _spread(g / g.dtype.type(count), shape, axes)))
+    # Nothing to spread where there is nothing, and no division by 0 either.
+    return record(value, (x, lambda g: _spread(g / g.dtype.type(count or 1), shape, axes)))
 
 
 def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -53,7 +54,9 @@ def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
         # The product of all the others = product of those before * product of those after.
         rest = [i for i in range(a.ndim) if i not in axes]
         lined = a.transpose(rest + list(axes))
-        flat = lined.reshape([a.shape[i] for i in rest] + [-1])
+        # Not -1: the length cannot be worked out where another axis is empty.
+        length = int(np.prod([a.shape[i] for i in axes]))
+        flat = lined.reshape([a.shape[i] for i in rest] + [length])
         one = np.ones_like(flat[..., :1])
         before = np.cumprod(np.concatenate([one, flat[..., :-1]], -1), -1)
         after = np.cumprod(np.concatenate([one, flat[..., :0:-1]], -1), -1)[..., ::-1]
