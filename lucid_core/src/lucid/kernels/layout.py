@@ -25,9 +25,3 @@ def channels_last(x: Array) -> Array:
         nhwc = np.ascontiguousarray(nhwc)
         return nhwc.transpose(0, 3, 1, 2)
     return x
-
-
-def empty_channels_last(shape: tuple[int, int, int, int], dtype: np.dtype[Any]) -> Array:
-    """An uninitialised (N, C, H, W) array with channels last in memory."""
-    n, c, h, w = shape
-    return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)

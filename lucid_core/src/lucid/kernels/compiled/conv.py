@@ -12,7 +12,8 @@ from lucid.kernels.compiled import winograd
 from lucid.kernels.compiled.implicit import Grid, convolve, pack
 from lucid.kernels.compiled.jit import nhwc
 from lucid.kernels.compiled.weight_gradient import weight_gradient
-from lucid.kernels.layout import Array, empty_channels_last
+from lucid.kernels.layout import Array
+from lucid.kernels.memory import empty_channels_last
 from lucid.kernels.reference import conv as reference
 
 Pair = tuple[int, int]

@@ -20,6 +20,7 @@ import numpy as np
 from lucid.kernels.compiled.jit import kernel
 from lucid.kernels.compiled.microkernel import ADD, NR, RELU, ROWS, multiply_block
 from lucid.kernels.layout import Array
+from lucid.kernels.memory import empty
 from lucid.kernels.threads import get_num_threads, parallel_for
 
 Pair = tuple[int, int]
@@ -102,7 +103,7 @@ def pack(w: Array, rows: Array, columns: Array, turned: bool = False) -> Array:
     """
     summed, wide = (w.shape[0], w.shape[3]) if turned else (w.shape[3], w.shape[0])
     k = len(rows) * len(columns) * summed
-    panels = np.empty((-(-wide // NR), k, NR), np.float32)
+    panels = empty((-(-wide // NR), k, NR), np.float32)
     grain = max(1, (1 << 15) // max(1, k * NR))
     packing = _pack_turned if turned else _pack
     parallel_for(packing, len(panels), w, rows, columns, panels, grain=grain)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lucid.kernels.compiled.jit import Array, dense, float_type, grain_of, kernel, nhwc
+from lucid.kernels.memory import empty
 from lucid.kernels.threads import parallel_for
 
 _ROWS_PER_PARTIAL = 64
@@ -227,7 +228,7 @@ def _activate(
 ) -> Array:
     dtype = float_type(x)
     rows = _rows(x, dtype)
-    y = np.empty(rows.shape, dtype)
+    y = empty(rows.shape, dtype)
     other = _nothing(dtype) if residual is None else _rows(residual, dtype)
     vectors = (dense(vector, dtype) for vector in (centre, scale, shift))
     work = (rows, *vectors, other, y, bool(relu), residual is not None)
@@ -286,7 +287,7 @@ def batch_norm_backward(
     relu = bool(relu)
     y_rows = _rows(y, dtype) if relu and y is not None else _nothing(dtype)
     keep = relu and bool(with_residual)
-    masked = np.empty(x_rows.shape, dtype) if keep else _nothing(dtype)
+    masked = empty(x_rows.shape, dtype) if keep else _nothing(dtype)
     mean = dense(mean, dtype)
     sums = (g_rows, x_rows, y_rows, mean, masked, None, relu, keep)
     gbias, product = _sum_rows(_norm_sums, x_rows.shape, *sums)
@@ -296,7 +297,7 @@ def batch_norm_backward(
     slope = inverse_std.astype(np.float64) * (1 if weight is None else weight)
     tilt = slope * inverse_std.astype(np.float64) ** 2 * product / pixels
     offset = slope * gbias / pixels
-    gx = np.empty(x_rows.shape, dtype)
+    gx = empty(x_rows.shape, dtype)
     factors = (dense(values, dtype) for values in (slope, tilt, offset))
     work = (g_rows, x_rows, y_rows, mean, *factors, gx, relu)
     parallel_for(_norm_input_gradient, len(x_rows), *work, grain=grain_of(channels))
@@ -324,8 +325,8 @@ def affine_act_backward(
     x_rows = _nothing(dtype) if x is None else _rows(x, dtype)
     y_rows = _rows(y, dtype) if relu and y is not None else _nothing(dtype)
     keep = relu and bool(with_residual)
-    masked = np.empty(g_rows.shape, dtype) if keep else _nothing(dtype)
-    gx = np.empty(g_rows.shape, dtype)
+    masked = empty(g_rows.shape, dtype) if keep else _nothing(dtype)
+    gx = empty(g_rows.shape, dtype)
     arrays = (g_rows, x_rows, y_rows, dense(scale, dtype), gx, masked, None)
     gshift, gscale = _sum_rows(_affine_gradients, g_rows.shape, *arrays, relu, keep, x is not None)
     return (

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from lucid.kernels.compiled.jit import Array, float_type, kernel, nhwc
+from lucid.kernels.memory import empty
 from lucid.kernels.reference.pool import Pair, output_size, window_counts
 from lucid.kernels.threads import parallel_for
 
@@ -153,8 +154,8 @@ def max_pool2d(
     dtype = float_type(x)
     n, c, h, w = x.shape
     out_h, out_w = output_size((h, w), kernel, stride, padding, dilation, ceil_mode)
-    y = np.empty((n, out_h, out_w, c), dtype)
-    index = np.empty(y.shape, np.int32)
+    y = empty((n, out_h, out_w, c), dtype)
+    index = empty(y.shape, np.int32)
     grain = _grain(out_w * c * kernel[0] * kernel[1])
     geometry = (kernel, stride, padding, dilation)
     parallel_for(_max_pool, n * out_h, nhwc(x, dtype), y, index, *geometry, grain=grain)
@@ -165,7 +166,7 @@ def max_pool2d_backward(g: Array, index: Array, input_shape: Shape) -> Array:
     """See `lucid.kernels.reference.pool.max_pool2d_backward`."""
     dtype = float_type(g)
     n, c, h, w = input_shape
-    gx = np.empty((n, h * w, c), dtype)
+    gx = empty((n, h * w, c), dtype)
     outputs = g.shape[2] * g.shape[3]
     rows = (nhwc(g, dtype).reshape(n, outputs, c), nhwc(index).reshape(n, outputs, c))
     blocks = -(-c // _BLOCK)
@@ -186,7 +187,7 @@ def avg_pool2d(
     n, c, h, w = x.shape
     counts = window_counts((h, w), kernel, stride, padding, ceil_mode, count_include_pad)
     out_h, out_w = counts.shape
-    y = np.empty((n, out_h, out_w, c), dtype)
+    y = empty((n, out_h, out_w, c), dtype)
     grain = _grain(out_w * c * kernel[0] * kernel[1])
     geometry = (kernel, stride, padding)
     parallel_for(_avg_pool, n * out_h, nhwc(x, dtype), counts, y, *geometry, grain=grain)
@@ -206,7 +207,7 @@ def avg_pool2d_backward(
     dtype = float_type(g)
     n, c, h, w = input_shape
     counts = window_counts((h, w), kernel, stride, padding, ceil_mode, count_include_pad)
-    gx = np.empty((n, h, w, c), dtype)
+    gx = empty((n, h, w, c), dtype)
     grain = _grain(w * c * kernel[0] * kernel[1] // (stride[0] * stride[1]))
     geometry = (kernel, stride, padding)
     parallel_for(_avg_pool_backward, n * h, nhwc(g, dtype), counts, gx, *geometry, grain=grain)

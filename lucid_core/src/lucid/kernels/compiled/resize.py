@@ -16,6 +16,7 @@ from lucid.kernels.reference.resize import (
     check_sizes,
     nearest_source,
 )
+from lucid.kernels.memory import empty
 from lucid.kernels.threads import parallel_for
 
 
@@ -113,7 +114,7 @@ def resize_nearest(x: Array, size: Pair) -> Array:
     n, c, h, w = x.shape
     check_sizes((h, w), size)
     rows, columns = nearest_source(h, size[0]), nearest_source(w, size[1])
-    y = np.empty((n, *size, c), dtype)
+    y = empty((n, *size, c), dtype)
     grain = grain_of(size[1] * c)
     parallel_for(_nearest, n * size[0], nhwc(x, dtype), rows, columns, y, grain=grain)
     return y.transpose(0, 3, 1, 2)
@@ -127,7 +128,7 @@ def resize_nearest_backward(g: Array, input_shape: Shape) -> Array:
     check_sizes((h, w), (out_h, out_w))
     edges = np.searchsorted(nearest_source(h, out_h), np.arange(h + 1))
     columns = nearest_source(w, out_w)
-    gx = np.empty((n, h, w, c), dtype)
+    gx = empty((n, h, w, c), dtype)
     grain = grain_of(max(w * h, out_w * out_h) * c // h)
     parallel_for(_nearest_backward, n * h, nhwc(g, dtype), edges, columns, gx, grain=grain)
     return gx.transpose(0, 3, 1, 2)
@@ -140,7 +141,7 @@ def resize_bilinear(x: Array, size: Pair, align_corners: bool) -> Array:
     check_sizes((h, w), size)
     y0, y1, wy = bilinear_source(h, size[0], align_corners)
     x0, x1, wx = bilinear_source(w, size[1], align_corners)
-    y = np.empty((n, *size, c), dtype)
+    y = empty((n, *size, c), dtype)
     taps = (y0, y1, wy.astype(dtype), x0, x1, wx.astype(dtype))
     grain = grain_of(size[1] * c)
     parallel_for(_bilinear, n * size[0], nhwc(x, dtype), *taps, y, grain=grain)
@@ -160,7 +161,7 @@ def resize_bilinear_backward(g: Array, input_shape: Shape, align_corners: bool) 
     order = np.argsort(drawn, kind="stable")
     edges = np.searchsorted(drawn[order], np.arange(h + 1))
     shares = np.concatenate([1 - wy, wy])[order].astype(dtype)
-    gx = np.empty((n, h, w, c), dtype)
+    gx = empty((n, h, w, c), dtype)
     work = (nhwc(g, dtype), edges, order % out_h, shares, x0, x1, wx.astype(dtype), gx)
     grain = grain_of(max(w * h, out_w * out_h) * c // h)
     parallel_for(_bilinear_backward, n * h, *work, grain=grain)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lucid.kernels.compiled.jit import Array, dense, exact_kernel, float_type, kernel, nhwc
+from lucid.kernels.memory import empty
 from lucid.kernels.reference.roi_align import Pair, Shape, regions_of
 from lucid.kernels.threads import parallel_for
 
@@ -156,7 +157,7 @@ def roi_align(
     """See `lucid.kernels.reference.roi_align.roi_align`."""
     dtype = float_type(x)
     regions = regions_of(rois, x.shape, spatial_scale, output_size, sampling_ratio, aligned, dtype)
-    y = np.empty((len(rois), *output_size, x.shape[1]), dtype)
+    y = empty((len(rois), *output_size, x.shape[1]), dtype)
     parallel_for(_forward, len(rois), nhwc(x), *map(dense, regions), y)
     return y.transpose(0, 3, 1, 2)
 
@@ -175,6 +176,6 @@ def roi_align_backward(
     regions = regions_of(
         rois, input_shape, spatial_scale, g.shape[2:], sampling_ratio, aligned, dtype
     )
-    gx = np.empty((n, h, w, c), dtype)
+    gx = empty((n, h, w, c), dtype)
     parallel_for(_backward, n * h, nhwc(g), *map(dense, regions), gx)
     return gx.transpose(0, 3, 1, 2)

@@ -20,6 +20,7 @@ from lucid.kernels.compiled.microkernel import ADD, NR, RELU, ROWS, multiply_blo
 from lucid.kernels.compiled.simd import VL
 from lucid.kernels.compiled.winograd_tiles import INPUT, OUTPUT, from_domain, to_domain
 from lucid.kernels.layout import Array
+from lucid.kernels.memory import empty
 from lucid.kernels.threads import get_num_threads, parallel_for
 
 __all__ = ["pays", "transform_weights", "winograd"]
@@ -98,7 +99,7 @@ def transform_weights(w: Array, turned: bool = False) -> Array:
     outputs and channels exchanged.
     """
     summed, wide = (w.shape[0], w.shape[3]) if turned else (w.shape[3], w.shape[0])
-    u = np.empty((_POINTS, wide // NR, summed, NR), np.float32)
+    u = empty((_POINTS, wide // NR, summed, NR), np.float32)
     g = _G24 / np.float32(24)
     parallel_for(_transform, wide // NR, w, turned, g, u)
     return u

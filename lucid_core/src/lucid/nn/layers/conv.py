@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lucid.autograd.variable import Array
-from lucid.kernels.layout import empty_channels_last
+from lucid.kernels.layout import channels_last
 from lucid.nn import functional as F
 from lucid.nn import init
 from lucid.nn.layers.checks import expect_channels, expect_positive
@@ -50,9 +50,8 @@ class _Convolution(Module):
         self.dilation = pair(dilation, "dilation", 1)
         self.groups = groups
         first, second = (in_channels, out_channels) if transposed else (out_channels, in_channels)
-        self.weight = Parameter(
-            empty_channels_last((first, second // groups, *self.kernel_size), np.dtype(np.float32))
-        )
+        shape = (first, second // groups, *self.kernel_size)
+        self.weight = Parameter(channels_last(np.empty(shape, np.float32)))
         self.bias = Parameter(_empty_vector(out_channels)) if bias else None
         self.reset_parameters()
 

@@ -1,0 +1,169 @@
+"""Memory for the arrays that kernels make, used again instead of returned to the system.
+
+Large arrays come from the system page by page, and a page that is touched for the first
+time costs more than writing it: a training step would spend a fifth of its time there.
+So arrays are laid over blocks that a pool takes back when nobody holds the array, or a
+view of it, any longer.
+
+The pool never holds much more than has been in use at once lately: before it asks for
+more, it lets unused blocks go, and what was needed long ago is forgotten.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections import OrderedDict, deque
+from typing import Any
+
+import numpy as np
+
+from lucid.kernels.layout import Array
+
+__all__ = ["Pool", "empty", "empty_channels_last", "pool"]
+
+# Smaller arrays are as quickly had from the C library, which keeps them itself.
+_SMALLEST = 1 << 16
+# Blocks begin on a line of the cache, so that vectors do not straddle two.
+_ALIGNMENT = 64
+# What is held, in use or not, as a share of the most that was in use: one class of
+# sizes is wanted most while another is wanted least.
+_SLACK = 1.25
+# The most that was in use is forgotten after one to two times so many requests.
+_MEMORY = 4096
+
+
+class _Lease:
+    """Keeps a block from being given to anybody else while an array lies over it.
+
+    It is the array's base, so views of the array hold it as well.
+    """
+
+    __slots__ = ("__array_interface__", "block", "pool")
+
+    def __init__(self, pool: Pool, block: Array, shape: tuple[int, ...], typestr: str) -> None:
+        self.pool = pool
+        self.block = block
+        address = block.ctypes.data
+        self.__array_interface__ = {
+            "data": (address + -address % _ALIGNMENT, False),
+            "shape": shape,
+            "typestr": typestr,
+            "version": 3,
+        }
+
+    def __del__(self) -> None:
+        self.pool.give_back(self.block)
+
+
+class Pool:
+    """Blocks of memory by size; the one that came back last is given first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        # A block may come back in the middle of anything, when the garbage collector runs:
+        # it is only put down here, and entered in the books with the next request.
+        self._returned: deque[Array] = deque()
+        self._blocks: OrderedDict[int, list[Array]] = OrderedDict()
+        self._used = self._free = 0
+        self._highest = self._highest_before = 0
+        self._requests = 0
+
+    def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] | type) -> Array:
+        """An uninitialised array, in C order, like `numpy.empty`."""
+        dtype = np.dtype(dtype)
+        size = math.prod(shape) * dtype.itemsize
+        if size < _SMALLEST:
+            return np.empty(shape, dtype)
+        return np.asarray(_Lease(self, self._take(_class_of(size)), shape, dtype.str))
+
+    def give_back(self, block: Array) -> None:
+        """Take a block whose array is gone."""
+        self._returned.append(block)
+
+    def held(self) -> tuple[int, int]:
+        """Bytes under arrays that are alive, and bytes kept for the next ones."""
+        with self._lock:
+            self._settle()
+            return self._used, self._free
+
+    def release(self) -> None:
+        """Return what is not in use to the system."""
+        with self._lock:
+            self._settle()
+            self._shrink(0)
+
+    def _take(self, size: int) -> Array:
+        with self._lock:
+            self._settle()
+            self._note(self._used + size)
+            blocks = self._blocks.get(size)
+            if blocks:
+                self._free -= size
+                self._used += size
+                return blocks.pop()
+            self._shrink(self._most() - size)
+        try:
+            block = np.empty(size + _ALIGNMENT, np.uint8)
+        except MemoryError:
+            self.release()
+            block = np.empty(size + _ALIGNMENT, np.uint8)
+        with self._lock:
+            self._used += size
+        return block
+
+    def _settle(self) -> None:
+        while self._returned:
+            block = self._returned.popleft()
+            size = len(block) - _ALIGNMENT
+            self._used -= size
+            self._free += size
+            self._blocks.setdefault(size, []).append(block)
+            self._blocks.move_to_end(size)
+
+    def _most(self) -> int:
+        """How much may be held."""
+        return int(_SLACK * max(self._highest, self._highest_before))
+
+    def _note(self, used: int) -> None:
+        self._requests += 1
+        if self._requests % _MEMORY == 0:
+            self._highest_before, self._highest = self._highest, used
+            self._shrink(self._most())
+        self._highest = max(self._highest, used)
+
+    def _shrink(self, most: int) -> None:
+        """Let unused blocks go until no more than ``most`` bytes are held, or none is left."""
+        while self._free and self._used + self._free > most:
+            size, blocks = next(iter(self._blocks.items()))
+            if blocks:
+                blocks.pop(0)
+                self._free -= size
+            if not blocks:
+                del self._blocks[size]
+
+
+def _class_of(size: int) -> int:
+    """The size of block for so many bytes: at most an eighth more, so that sizes recur."""
+    step = 1 << max(size.bit_length() - 4, 12)
+    return -(-size // step) * step
+
+
+pool = Pool()
+empty = pool.empty
+
+
+def empty_channels_last(shape: tuple[int, int, int, int], dtype: np.dtype[Any] | type) -> Array:
+    """An uninitialised (N, C, H, W) array with channels last in memory."""
+    n, c, h, w = shape
+    return empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+
+
+def _after_fork() -> None:
+    """The lock may have been held by a thread that the child does not have."""
+    pool._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

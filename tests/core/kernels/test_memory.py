@@ -1,0 +1,125 @@
+"""The pool of memory behind the arrays that kernels make."""
+
+from __future__ import annotations
+
+import gc
+import threading
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid.kernels.memory import Pool
+
+LARGE = (1 << 20,)  # a megabyte of bytes
+
+
+def test_memory_of_a_dropped_array_is_used_again():
+    pool = Pool()
+    first = pool.empty(LARGE, np.uint8)
+    address = first.ctypes.data
+    del first
+    assert pool.empty(LARGE, np.uint8).ctypes.data == address
+
+
+def test_memory_is_not_given_away_while_a_view_lives():
+    pool = Pool()
+    array = pool.empty((1024, 1024), np.float32)
+    array[...] = 7
+    view = array.T[10:20].reshape(-1)[::2]
+    kept = array[5:].view(np.int32)
+    del array
+    others = [pool.empty((1024, 1024), np.float32) for _ in range(3)]
+    for other in others:
+        other[...] = 0
+    assert (view == 7).all()
+    assert (kept.view(np.float32) == 7).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32, np.uint8, np.bool_])
+def test_arrays_are_like_those_of_numpy(dtype):
+    array = Pool().empty((3, 700, 129), dtype)
+    assert (array.shape, array.dtype, type(array)) == ((3, 700, 129), dtype, np.ndarray)
+    assert array.flags.c_contiguous
+    assert array.flags.writeable
+    assert array.flags.aligned
+    assert array.ctypes.data % 64 == 0
+
+
+def test_arrays_of_one_moment_do_not_overlap():
+    pool = Pool()
+    arrays = [pool.empty((300_000 + i,), np.float32) for i in range(8)]
+    for i, array in enumerate(arrays):
+        array[...] = i
+    assert all((array == i).all() for i, array in enumerate(arrays))
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0, 5), (7,)])
+def test_small_and_empty_arrays_are_plain(shape):
+    pool = Pool()
+    assert pool.empty(shape, np.float32).shape == shape
+    assert pool.held() == (0, 0)
+
+
+def test_changing_sizes_do_not_pile_up():
+    pool = Pool()
+    for i in range(200):
+        pool.empty((100_000 + 7000 * i,), np.uint8)
+    used, free = pool.held()
+    assert used == 0
+    assert free <= 1.25 * 1.125 * 1_500_000 + 64
+
+
+def test_what_was_needed_once_is_forgotten_later():
+    pool = Pool()
+    pool.empty((1 << 26,), np.uint8)
+    for _ in range(3 * 4096):
+        pool.empty(LARGE, np.uint8)
+    assert sum(pool.held()) <= 2 * LARGE[0]
+
+
+def test_release_returns_everything_that_is_not_in_use():
+    pool = Pool()
+    kept = pool.empty(LARGE, np.uint8)
+    pool.empty(LARGE, np.uint8)
+    pool.release()
+    assert pool.held() == (kept.nbytes, 0)
+
+
+def test_arrays_in_cycles_come_back():
+    pool = Pool()
+    cycle: list[object] = [pool.empty(LARGE, np.uint8)]
+    cycle.append(cycle)
+    del cycle
+    gc.collect()
+    assert pool.held()[0] == 0
+
+
+def test_threads_never_share_a_block():
+    pool = Pool()
+    wrong = []
+
+    def work(number: int) -> None:
+        for i in range(300):
+            array = pool.empty((20_000 + 1000 * (i % 5),), np.float32)
+            array[...] = number
+            if not (array == number).all():
+                wrong.append(number)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert pool.held()[0] == 0
+
+
+def test_results_of_kernels_stay_what_they_are():
+    x = lucid.random.randn(2, 16, 40, 40)
+    weight = lucid.random.randn(16, 16, 3, 3)
+    first = lucid.nn.functional.conv2d(x, weight).numpy()
+    copy = first.copy()
+    for _ in range(5):
+        lucid.nn.functional.conv2d(-x, weight)
+    np.testing.assert_array_equal(first, copy)
