@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import lucid
 from lucid import dtypes
 
 
@@ -26,3 +27,27 @@ def test_supported():
     assert dtypes.supported(">f4") == np.float32
     with pytest.raises(TypeError, match="complex64"):
         dtypes.supported(np.complex64)
+
+
+def test_python_floats_reach_float64_in_full():
+    """They are float32 by default, but not on the way to somewhere wider."""
+    x = lucid.ones(1, dtype="float64")
+    assert (x * 0.1).item() == 0.1
+    assert (0.1 + x - 1).item() == 0.1 + 1 - 1
+    assert (x + [0.1]).tolist() == [1.1]
+    assert lucid.where([True], 0.1, x).tolist() == [0.1]
+    assert x.clip(max=0.1).tolist() == [0.1]
+    assert lucid.tensor([0.1], dtype="float64").tolist() == [0.1]
+    assert lucid.tensor([lucid.tensor(2), 0.1], dtype="float64").tolist() == [2.0, 0.1]
+    assert lucid.as_tensor(0.1, dtype="float64").item() == 0.1
+    x[0] = 0.1
+    assert 0.1 in x
+    assert x.copy_([0.2]).tolist() == [0.2]
+    x.requires_grad_()
+    (x + 0).backward([0.1])
+    assert x.grad.tolist() == [0.1]
+
+
+def test_tensors_among_numbers_make_tensors_of_the_default_width():
+    assert lucid.tensor([lucid.tensor(2), 0.1]).dtype == np.float32
+    assert lucid.tensor([[lucid.tensor(2)], [True]]).tolist() == [[2], [1]]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from lucid.autograd import ArrayLike, Variable, array_of
-from lucid.dtypes import DTypeLike, float32, supported
+from lucid.dtypes import DType, DTypeLike, float32, promote, supported
 from lucid.ops.shape import Shape, shape_of
 from lucid.tensor import Tensor
 
@@ -50,15 +51,15 @@ def tensor(data: ArrayLike, dtype: DTypeLike | None = None, requires_grad: bool 
     ValueError
         If nested sequences are of unequal lengths.
     """
-    array = _array(data)
-    wanted = array.dtype if dtype is None else supported(dtype)
-    return Tensor(np.array(array, dtype=wanted), requires_grad)
+    wanted = None if dtype is None else supported(dtype)
+    return Tensor(np.array(_array(data, wanted)), requires_grad)
 
 
-def _array(data: ArrayLike) -> np.ndarray[Any, Any]:
+def _array(data: ArrayLike, dtype: DType | None) -> np.ndarray[Any, Any]:
     if isinstance(data, (list, tuple)) and _holds_tensor(data):
-        data = np.asarray([np.asarray(item) for item in data])
-    return array_of(data)
+        items = [_array(item, dtype) for item in data]
+        return np.asarray(items, functools.reduce(promote, (item.dtype for item in items)))
+    return array_of(data, dtype)
 
 
 def _holds_tensor(data: Any) -> bool:
@@ -72,8 +73,7 @@ def as_tensor(data: ArrayLike, dtype: DTypeLike | None = None) -> Tensor:
     """A tensor over the same memory where that is possible; tensors are returned as they are."""
     if isinstance(data, Tensor) and (dtype is None or data.dtype == supported(dtype)):
         return data
-    array = _array(data)
-    return Tensor(array if dtype is None else array.astype(supported(dtype), copy=False))
+    return Tensor(_array(data, None if dtype is None else supported(dtype)))
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lucid.autograd import ArrayLike, array_of
-from lucid.dtypes import DTypeLike, float32, int64, supported
+from lucid.dtypes import DTypeLike, float32, float64, int64, supported
 from lucid.ops.shape import Shape, shape_of
 from lucid.tensor import Tensor
 
@@ -94,7 +94,7 @@ class Generator:
     ) -> Tensor:
         """Elements of ``a`` (or of 0 to a - 1), with probabilities ``p`` where given."""
         population: Any = a if isinstance(a, (int, np.integer)) else array_of(a)
-        weights = None if p is None else np.asarray(array_of(p), dtype=np.float64)
+        weights = None if p is None else array_of(p, float64)
         return Tensor(
             np.asarray(self.numpy.choice(population, shape_of((size,)), replace=replace, p=weights))
         )

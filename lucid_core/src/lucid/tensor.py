@@ -168,7 +168,7 @@ class Tensor(Variable):
             If the tensor requires no gradient, has several elements and no
             ``gradient`` was given, or its graph was freed by an earlier call.
         """
-        backward(self, None if gradient is None else array_of(gradient), retain_graph)
+        backward(self, None if gradient is None else array_of(gradient, self.dtype), retain_graph)
 
     def detach(self) -> Tensor:
         """The same array, cut off from how it was computed."""
@@ -233,7 +233,7 @@ class Tensor(Variable):
 
     def copy_(self, other: ArrayLike) -> Tensor:
         """Overwrite the values with those of another, broadcast to this shape."""
-        self._writable()[...] = array_of(other)
+        self._writable()[...] = array_of(other, self.dtype)
         return self
 
     def fill_(self, value: _Float) -> Tensor:
@@ -246,7 +246,7 @@ class Tensor(Variable):
         return self.fill_(0)
 
     def __setitem__(self, index: Any, value: ArrayLike) -> None:
-        self._writable()[plain_index(index)] = array_of(value)
+        self._writable()[plain_index(index)] = array_of(value, self.dtype)
 
     # --- Python's protocols ---------------------------------------------------------------------
 
@@ -262,7 +262,7 @@ class Tensor(Variable):
         return (getitem(self, i) for i in range(len(self._data)))
 
     def __contains__(self, value: ArrayLike) -> bool:
-        return bool((self._data == array_of(value)).any())
+        return bool(ops.equal(self, value)._data.any())
 
     def __bool__(self) -> bool:
         return bool(self._data)

@@ -35,15 +35,18 @@ ArrayLike: TypeAlias = (
 Vjp = Callable[[Array], Array]
 
 
-def array_of(x: ArrayLike) -> Array:
+def array_of(x: ArrayLike, dtype: np.dtype[Any] | None = None) -> Array:
     """The NumPy array behind a tensor, or made from an array-like.
 
-    An array is not copied, unless its bytes are in foreign order.  Lists of
-    Python floats become the default float32.
+    An array is not copied, unless its bytes are in foreign order or ``dtype``
+    asks for it.  Python floats become the default float32, but are read in
+    full where another ``dtype`` is named.
     """
+    array = x._data if isinstance(x, Variable) else np.asarray(x)
+    if dtype is not None:
+        return array.astype(dtype, copy=False)
     if isinstance(x, Variable):
-        return x._data
-    array = np.asarray(x)
+        return array
     if not isinstance(x, (np.ndarray, np.generic)) and array.dtype == np.float64:
         array = array.astype(np.float32)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))

@@ -27,23 +27,24 @@ def operands(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     """The arrays of a binary operation in their common dtype."""
     a, b = array_of(x), array_of(y)
     if is_scalar(x) and not is_scalar(y):
-        return _weak(a, b), b if not _widens(a, b) else b.astype(float32)
+        return _weak(x, b), b if not _widens(a, b) else b.astype(float32)
     if is_scalar(y) and not is_scalar(x):
-        return a if not _widens(b, a) else a.astype(float32), _weak(b, a)
+        return a if not _widens(b, a) else a.astype(float32), _weak(y, a)
     if a.dtype == b.dtype:
         return a, b
     dtype = promote(a.dtype, b.dtype)
-    return a.astype(dtype, copy=False), b.astype(dtype, copy=False)
+    return array_of(x, dtype), array_of(y, dtype)
 
 
 def _widens(scalar: Array, array: Array) -> bool:
     return scalar.dtype.kind == "f" and array.dtype.kind != "f"
 
 
-def _weak(scalar: Array, array: Array) -> Array:
+def _weak(value: ArrayLike, array: Array) -> Array:
     """A scalar in the dtype that it takes beside ``array``."""
     if array.dtype.kind == "f":
-        return scalar.astype(array.dtype)
+        return array_of(value, array.dtype)
+    scalar = array_of(value)
     if scalar.dtype.kind == "f":
         return scalar.astype(float32)
     if array.dtype.kind == "b":
