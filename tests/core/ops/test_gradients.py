@@ -80,7 +80,7 @@ CASES = {
     "norm": (lambda x: lucid.norm(x, 3, 1), [t(3, 4)]),
     "norm 1": (lambda x: lucid.norm(x, 1), [t(3, 4)]),
     "norm inf": (lambda x: lucid.norm(x, np.inf, 0), [t(3, 4)]),
-    "pad": (lambda x: lucid.pad(x, [(1, 0), (2, 3)], 7.0), [t(2, 3)]),
+    "pad": (lambda x: lucid.pad(x, [(1, 0), (2, 3)], "constant", 7.0), [t(2, 3)]),
     "permute": (lambda x: lucid.permute(x, 2, 0, 1), [t(2, 3, 4)]),
     "positive": (lucid.positive, [t(3)]),
     "pow": (lucid.pow, [t(3, 4, low=0.5, high=2), t(4)]),

@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from lucid.autograd import ArrayLike
+from collections.abc import Sequence
+
+from lucid.autograd import ArrayLike, array_of
 from lucid.ops.activation import dropout as _dropout
 from lucid.ops.activation import gelu, leaky_relu, log_softmax, relu, silu, softmax
 from lucid.ops.conv import conv2d
 from lucid.ops.conv_transpose import conv_transpose2d
 from lucid.ops.elementwise import sigmoid, tanh
-from lucid.ops.index import one_hot
+from lucid.ops.index import getitem, one_hot
 from lucid.ops.loss import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -23,9 +25,9 @@ from lucid.ops.loss import (
 )
 from lucid.ops.matmul import linear
 from lucid.ops.normalization import affine_act, batch_norm, group_norm, layer_norm
+from lucid.ops.pad import pad as _pad
 from lucid.ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from lucid.ops.resize import interpolate
-from lucid.ops.shape import pad
 from lucid.random import Generator, default_generator
 from lucid.tensor import Tensor
 
@@ -91,3 +93,80 @@ def dropout(
     if not training or p == 0:
         return x if isinstance(x, Tensor) else Tensor(x)
     return _dropout(x, p, (default_generator if generator is None else generator).numpy)
+
+
+#: PyTorch's names for the modes of :func:`lucid.pad`.
+_PAD_MODES = {
+    "constant": "constant",
+    "reflect": "reflect",
+    "replicate": "edge",
+    "circular": "wrap",
+}
+
+
+def pad(
+    x: ArrayLike, pad: Sequence[int], mode: str = "constant", value: float | None = None
+) -> Tensor:
+    """Extended at the ends of the last axes.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    pad : sequence of int
+        ``(before, after)`` of the last axis, then of the one before it, and so
+        on: two numbers for each axis that is extended, as in PyTorch.  With
+        ``"constant"`` a negative number takes elements away.
+    mode : {"constant", "reflect", "replicate", "circular"}
+        What to add: ``value``; the elements mirrored at the last one, which is
+        not repeated; the last one; or those of the other end.
+    value : float, optional
+        What to fill with, where the mode is ``"constant"``; default 0.
+
+    Raises
+    ------
+    ValueError
+        If there are not two numbers for each of some axes, the mode is unknown,
+        or ``"reflect"`` or ``"circular"`` is to add more than the axis can give.
+
+    See Also
+    --------
+    lucid.pad : The same with NumPy's order of widths and names of modes.
+    """
+    a = array_of(x)
+    if mode not in _PAD_MODES:
+        raise ValueError(f"mode must be one of {', '.join(map(repr, _PAD_MODES))}, got {mode!r}")
+    if len(pad) % 2 or len(pad) > 2 * a.ndim:
+        raise ValueError(
+            f"pad must be two numbers for each of at most {a.ndim} axes, last axis first, "
+            f"got {tuple(pad)}"
+        )
+    if value is not None and mode != "constant":
+        raise ValueError(f"value applies to mode='constant', not to mode={mode!r}")
+    pairs = [(int(pad[i]), int(pad[i + 1])) for i in range(0, len(pad), 2)]
+    widths = [(0, 0)] * (a.ndim - len(pairs)) + pairs[::-1]
+    if mode == "constant":
+        return _constant_pad(x, widths, a.shape, 0.0 if value is None else value)
+    for (before, after), n in zip(widths, a.shape, strict=True):
+        # PyTorch goes once through an axis at most; lucid.pad goes on, as NumPy does.
+        most = {"reflect": n - 1, "circular": n}.get(mode, before + after)
+        if max(before, after) > max(most, 0):
+            raise ValueError(
+                f"mode {mode!r} can add {max(most, 0)} elements to an axis of {n}, "
+                f"got pad={tuple(pad)} for the shape {a.shape}"
+            )
+    return _pad(x, widths, _PAD_MODES[mode])
+
+
+def _constant_pad(
+    x: ArrayLike, widths: Sequence[tuple[int, int]], shape: tuple[int, ...], value: float
+) -> Tensor:
+    """Padding in which negative widths take away."""
+    kept = tuple(
+        slice(max(-before, 0), n - max(-after, 0))
+        for (before, after), n in zip(widths, shape, strict=True)
+    )
+    if any(s.start > s.stop for s in kept):
+        raise ValueError(f"pad takes more elements away than the shape {shape} has")
+    more = [(max(before, 0), max(after, 0)) for before, after in widths]
+    return _pad(getitem(x, kept), more, "constant", value)

@@ -68,6 +68,7 @@ from lucid.ops.index import (
     unique,
 )
 from lucid.ops.matmul import einsum, linear, matmul
+from lucid.ops.pad import pad
 from lucid.ops.reduce import (
     all,
     any,
@@ -92,7 +93,6 @@ from lucid.ops.shape import (
     flatten,
     flip,
     moveaxis,
-    pad,
     permute,
     repeat_interleave,
     reshape,

@@ -224,42 +224,9 @@ def flip(x: ArrayLike, axis: Axis = None) -> Tensor:
 def roll(x: ArrayLike, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
     """Shifted along axes, what leaves at one end entering at the other."""
     a = array_of(x)
-    back = -shift if isinstance(shift, int) else tuple(-s for s in shift)
-    place = axis if axis is None or isinstance(axis, int) else tuple(axis)
+    back = -shift if isinstance(shift, (int, np.integer)) else tuple(-s for s in shift)
+    place = axis if axis is None or isinstance(axis, (int, np.integer)) else tuple(axis)
     return record(np.roll(a, shift, place), (x, lambda g: np.roll(g, back, place)))
-
-
-def pad(x: ArrayLike, pad_width: Sequence[Sequence[int]], value: float = 0.0) -> Tensor:
-    """Extended by a constant at the ends of every axis.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape.
-    pad_width : sequence of (before, after)
-        One pair for each axis, as in NumPy.  ``nn.functional.pad`` takes
-        PyTorch's order, last axis first.
-    value : float, default 0
-        What to fill with.
-
-    Raises
-    ------
-    ValueError
-        If there is not one pair of non-negative numbers for each axis.
-    """
-    a = array_of(x)
-    widths = [tuple(int(n) for n in width) for width in pad_width]
-    if len(widths) != a.ndim or not all(len(w) == 2 and min(w) >= 0 for w in widths):
-        raise ValueError(
-            f"pad_width must be one (before, after) pair for each of {a.ndim} axes, "
-            f"none negative, got {pad_width}"
-        )
-    inner = tuple(slice(before, before + n) for (before, _), n in zip(widths, a.shape, strict=True))
-    full = tuple(n + before + after for (before, after), n in zip(widths, a.shape, strict=True))
-    padded = np.empty_like(a, shape=full)
-    padded[...] = value
-    padded[inner] = a
-    return record(padded, (x, lambda g: g[inner]))
 
 
 def tril(x: ArrayLike, diagonal: int = 0) -> Tensor:

@@ -38,6 +38,21 @@ def test_conv2d_is_the_function_with_its_weights():
     assert layer.weight.shape == (6, 2, 3, 3)
 
 
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize("padding", [(2, 1), "same"])
+def test_padding_by_the_image_itself(mode, padding):
+    layer = nn.Conv2d(2, 3, (3, 2), padding=padding, padding_mode=mode)
+    x = lucid.random.randn(2, 2, 5, 6)
+    widths = (0, 1, 1, 1) if padding == "same" else (1, 1, 2, 2)
+    expected = F.conv2d(F.pad(x, widths, mode), layer.weight, layer.bias)
+    np.testing.assert_array_equal(layer(x).numpy(), expected.numpy())
+    with lucid.no_grad():
+        np.testing.assert_allclose(layer(x).numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)
+        unit = nn.ConvNormAct(2, 3, 3, norm=None, activation=None)
+        unit.conv = layer
+        np.testing.assert_allclose(unit(x).numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)
+
+
 def test_conv_transpose2d_weight_has_its_inputs_first():
     assert nn.ConvTranspose2d(4, 6, 3, groups=2).weight.shape == (4, 3, 3, 3)
 
@@ -67,6 +82,8 @@ def test_a_wrong_input_is_quoted_with_the_layer(kind):
         (lambda: nn.Conv2d(4, 6, 3, groups=3), "groups=3 must divide in_channels=4"),
         (lambda: nn.Conv2d(4, 6, 0), "kernel_size must be at least 1"),
         (lambda: nn.Conv2d(4, 6, 3, padding="full"), "'same', 'valid' or numbers, got 'full'"),
+        (lambda: nn.Conv2d(4, 6, 3, 2, "same"), r"'same' needs stride 1, got \(2, 2\)"),
+        (lambda: nn.Conv2d(4, 6, 3, padding_mode="same"), "padding_mode must be one of 'zeros', "),
         (lambda: nn.Conv2d(4, 6, 3, stride=(1, 1, 1)), "stride must be one integer or two"),
         (lambda: nn.ConvTranspose2d(4, 6, 3, padding=-1), "padding must be at least 0"),
     ],
@@ -79,6 +96,9 @@ def test_wrong_settings_are_named(build, message):
 def test_repr_shows_what_is_not_the_default():
     assert repr(nn.Conv2d(4, 6, 3, dilation=2, groups=2, bias=False)) == (
         "Conv2d(4, 6, kernel_size=(3, 3), stride=(1, 1), dilation=(2, 2), groups=2, bias=False)"
+    )
+    assert repr(nn.Conv2d(1, 1, 1, padding_mode="circular")) == (
+        "Conv2d(1, 1, kernel_size=(1, 1), stride=(1, 1), padding_mode='circular')"
     )
     assert repr(nn.Conv2d(1, 1, 1, padding="same")) == (
         "Conv2d(1, 1, kernel_size=(1, 1), stride=(1, 1), padding=same)"

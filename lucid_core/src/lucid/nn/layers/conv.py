@@ -15,10 +15,13 @@ from lucid.nn.layers.checks import expect_channels, expect_positive
 from lucid.nn.layers.folding import fold, predict
 from lucid.nn.module import Module
 from lucid.nn.parameter import Parameter
+from lucid.ops.conv import padding_pairs
 from lucid.ops.operands import pair
 from lucid.tensor import Tensor
 
 __all__ = ["Conv2d", "ConvTranspose2d"]
+
+_PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 class _Convolution(Module):
@@ -93,13 +96,17 @@ class Conv2d(_Convolution):
     stride : int or (int, int), default 1
         Step of the window, in pixels.
     padding : int, (int, int), "same" or "valid", default 0
-        Rows and columns of zeros on each side.
+        Rows and columns added on each side; ``"same"`` keeps the size of the
+        image (at stride 1), ``"valid"`` adds nothing.
     dilation : int or (int, int), default 1
         Distance between the taps of a window.
     groups : int, default 1
         Blocks of channels that do not see each other.
     bias : bool, default True
         Whether a learned constant is added to every output channel.
+    padding_mode : {"zeros", "reflect", "replicate", "circular"}
+        What the padding holds: zeros, or pixels of the image as
+        :func:`lucid.nn.functional.pad` takes them.
 
     Attributes
     ----------
@@ -126,6 +133,7 @@ class Conv2d(_Convolution):
         dilation: int | Sequence[int] = 1,
         groups: int = 1,
         bias: bool = True,
+        padding_mode: str = "zeros",
     ) -> None:
         self.padding: tuple[int, int] | str
         super().__init__(
@@ -139,10 +147,21 @@ class Conv2d(_Convolution):
             self.padding = padding
         else:
             self.padding = pair(padding, "padding")
+        if padding_mode not in _PADDING_MODES:
+            raise ValueError(
+                f"Conv2d: padding_mode must be one of {', '.join(map(repr, _PADDING_MODES))}, "
+                f"got {padding_mode!r}"
+            )
+        self.padding_mode = padding_mode
+        padding_pairs(self.padding, self.kernel_size, self.stride, self.dilation)
 
     def forward(self, x: Tensor) -> Tensor:
         """From (N, in_channels, H, W) to (N, out_channels, H', W')."""
         expect_channels(self, x, self.in_channels)
+        if self.padding_mode != "zeros":
+            ends = padding_pairs(self.padding, self.kernel_size, self.stride, self.dilation)
+            x = F.pad(x, (*ends[1], *ends[0]), self.padding_mode)
+            return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
         folded = fold(self, None, x)
         if folded is not None:
             return predict(self, folded, x)
@@ -151,7 +170,10 @@ class Conv2d(_Convolution):
         )
 
     def extra_repr(self) -> str:
-        return self._settings(padding=self.padding)
+        settings = self._settings(padding=self.padding)
+        if self.padding_mode == "zeros":
+            return settings
+        return f"{settings}, padding_mode={self.padding_mode!r}"
 
 
 class ConvTranspose2d(_Convolution):

@@ -64,9 +64,12 @@ def fold(conv: Conv2d, norm: BatchNorm2d | FrozenBatchNorm2d | None, x: Tensor) 
     """The filters with which ``norm(conv(x))`` is one convolution; None where it is not.
 
     It is not while gradients are recorded, while the normalisation goes by the batch,
-    where hooks wait for either layer, and for tensors that are not float32.
+    where hooks wait for either layer, where the padding is not of zeros, and for
+    tensors that are not float32.
     """
-    if is_grad_enabled() or x.dtype != np.float32 or conv.weight.dtype != np.float32:
+    if is_grad_enabled() or conv.padding_mode != "zeros":
+        return None
+    if x.dtype != np.float32 or conv.weight.dtype != np.float32:
         return None
     eps = 0.0 if norm is None else norm.eps
     if norm is None:

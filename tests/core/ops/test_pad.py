@@ -1,0 +1,117 @@
+"""Padding: against NumPy, in its own names and in PyTorch's, with derivatives."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lucid
+from lucid.nn import functional as F
+from lucid.ops.pad import MODES
+from lucid.testing import gradcheck
+
+X = np.arange(6.0).reshape(2, 3)
+
+
+def test_by_hand():
+    row = lucid.tensor([1, 2, 3])
+    for mode, expected in {
+        "constant": [9, 9, 1, 2, 3, 9],
+        "reflect": [3, 2, 1, 2, 3, 2],
+        "edge": [1, 1, 1, 2, 3, 3],
+        "wrap": [2, 3, 1, 2, 3, 1],
+    }.items():
+        assert lucid.pad(row, (2, 1), mode, 9).tolist() == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    shape=st.lists(st.integers(1, 4), max_size=4),
+    mode=st.sampled_from(MODES),
+    data=st.data(),
+)
+def test_widths_and_modes_are_those_of_numpy(shape, mode, data):
+    """Widths longer than the axis go through it again and again."""
+    width = st.integers(0, 9)
+    pair = st.tuples(width, width)
+    each = st.lists(pair, min_size=len(shape), max_size=len(shape))
+    widths = data.draw(st.one_of(width, pair, each) if shape else st.one_of(width, pair))
+    x = np.arange(np.prod(shape)).reshape(shape)
+    padded = lucid.pad(x, widths, mode)
+    np.testing.assert_array_equal(padded.numpy(), np.pad(x, widths, mode))
+    assert padded.dtype == x.dtype
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_derivatives(mode):
+    x = lucid.Tensor(np.random.default_rng(1).standard_normal((2, 3, 4)), requires_grad=True)
+    for widths in (((1, 0), (0, 2), (5, 3)), (0, 1), ((0, 0), (2, 2), (0, 0)), 0):
+        gradcheck(lambda x, w=widths: lucid.pad(x, w, mode, 7.0), [x])
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_nothing_to_add_is_a_copy(mode):
+    x = lucid.ones(2, 2)
+    assert not np.shares_memory(lucid.pad(x, 0, mode).numpy(), x.numpy())
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: lucid.pad(X, [(1, 1)] * 3), r"one for each of 2 axes.* got \[\(1, 1\), \("),
+        (lambda: lucid.pad(X, (0, -1)), "none negative"),
+        (lambda: lucid.pad(X, 0.5), "one number"),
+        (lambda: lucid.pad(X, [[1], [1, 2]]), "one number"),
+        (lambda: lucid.pad(X, 1, "replicate"), "'edge', 'wrap', got 'replicate'"),
+        (lambda: lucid.pad(X, 1, 7.0), "'constant', .* got 7.0"),
+        (lambda: lucid.pad(X[:0], 1, "edge"), r"without elements: the shape is \(0, 3\)"),
+    ],
+)
+def test_what_does_not_fit_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_an_axis_without_elements_is_left_alone_or_filled():
+    assert lucid.pad(X[:0], ((0, 0), (1, 1)), "wrap").shape == (0, 5)
+    np.testing.assert_array_equal(lucid.pad(X[:0], ((1, 0), (0, 0)), value=2.0), [[2, 2, 2]])
+
+
+# --- under PyTorch's name -----------------------------------------------------------------------
+
+
+def test_functional_pad_counts_from_the_last_axis():
+    np.testing.assert_array_equal(F.pad(X, (1, 0)).numpy(), np.pad(X, ((0, 0), (1, 0))))
+    np.testing.assert_array_equal(
+        F.pad(X, (1, 0, 0, 2), value=5).numpy(), np.pad(X, ((0, 2), (1, 0)), constant_values=5)
+    )
+    for mode, name in (("replicate", "edge"), ("reflect", "reflect"), ("circular", "wrap")):
+        np.testing.assert_array_equal(
+            F.pad(X, (2, 1, 1, 0), mode).numpy(), np.pad(X, ((1, 0), (2, 1)), name)
+        )
+
+
+def test_functional_pad_takes_away_what_is_negative():
+    x = lucid.Tensor(X.copy(), requires_grad=True)
+    y = F.pad(x, (-1, 2, 0, -1), value=9.0)
+    assert y.tolist() == [[1, 2, 9, 9]]
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [[0, 1, 1], [0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (((1,),), r"two numbers for each of at most 2 axes, last axis first, got \(1,\)"),
+        (((1,) * 6,), "at most 2 axes"),
+        (((1, 1), "edge"), "'replicate', 'circular', got 'edge'"),
+        (((3, 0), "reflect"), r"add 2 elements to an axis of 3, got pad=\(3, 0\)"),
+        (((0, 4), "circular"), "add 3 elements to an axis of 3"),
+        (((-1, 0), "replicate"), "none negative"),
+        (((1, 0), "replicate", 1.0), "value applies to mode='constant'"),
+        (((-2, -2),), r"takes more elements away than the shape \(2, 3\) has"),
+    ],
+)
+def test_what_does_not_fit_functional_pad_is_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        F.pad(X, *arguments)
