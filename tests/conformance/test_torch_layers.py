@@ -57,6 +57,7 @@ def conv2d(rng: Rng) -> Drawn:
         "dilation": size(rng, 1, 2),
         "groups": groups,
         "bias": bool(rng.integers(2)),
+        "padding_mode": str(rng.choice(["zeros", "reflect", "replicate", "circular"])),
     }
     return image(rng, inputs), (inputs, outputs, size(rng, 1, 3)), options
 
@@ -94,10 +95,17 @@ def max_pool(rng: Rng) -> Drawn:
     return image(rng), (kernel,), options
 
 
+def max_pool_with_indices(rng: Rng) -> Drawn:
+    shape, arguments, options = max_pool(rng)
+    return shape, arguments, options | {"return_indices": True}
+
+
 def avg_pool(rng: Rng) -> Drawn:
     shape, arguments, options = max_pool(rng)
     del options["dilation"]
-    return shape, arguments, options | {"count_include_pad": bool(rng.integers(2))}
+    options["count_include_pad"] = bool(rng.integers(2))
+    options["divisor_override"] = None if rng.random() < 0.6 else int(rng.integers(1, 9))
+    return shape, arguments, options
 
 
 def adaptive_avg_pool(rng: Rng) -> Drawn:
@@ -148,11 +156,21 @@ def upsample(rng: Rng) -> Drawn:
     options: dict[str, Any] = {"mode": mode}
     if mode == "bilinear":
         options["align_corners"] = bool(rng.integers(2))
-    if rng.random() < 0.5:
-        options["size"] = size(rng, 1, 15)
+    if rng.random() < 0.4:
+        options["size"] = size(rng, 1, 25)
     else:
-        options["scale_factor"] = int(rng.integers(1, 4))
-    return image(rng, least=1), (), options
+        options["scale_factor"] = factor(rng) if rng.random() < 0.5 else (factor(rng), factor(rng))
+        options["recompute_scale_factor"] = bool(rng.integers(2)) or None
+    return image(rng, least=4), (), options
+
+
+def factor(rng: Rng) -> float:
+    """A whole number, one with a decimal, or any, that leaves a pixel of four."""
+    kind = rng.random()
+    if kind < 0.3:
+        return float(rng.integers(1, 5))
+    drawn = float(rng.uniform(0.3, 4))
+    return round(drawn, 1) if kind < 0.7 else drawn
 
 
 def softmax(rng: Rng) -> Drawn:
@@ -185,6 +203,7 @@ LAYERS: dict[str, tuple[str, Callable[[Rng], Drawn]]] = {
     "LeakyReLU": ("LeakyReLU", activation(0.3)),
     "Linear": ("Linear", linear),
     "MaxPool2d": ("MaxPool2d", max_pool),
+    "MaxPool2d with indices": ("MaxPool2d", max_pool_with_indices),
     "ReLU": ("ReLU", activation()),
     "SiLU": ("SiLU", activation()),
     "Sigmoid": ("Sigmoid", activation()),

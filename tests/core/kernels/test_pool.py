@@ -190,6 +190,12 @@ class TestAvgPool:
         y = getattr(kernels.avg_pool2d, form)(x, (400, 400), ONE, (0, 0), False, True)
         assert y.item() == np.float32(0.1)
 
+    def test_a_divisor_that_is_given(self, form):
+        y = getattr(kernels.avg_pool2d, form)(
+            ramp(3, 3), (2, 2), (2, 2), ONE, True, True, divisor=2
+        )
+        np.testing.assert_allclose(y[0, 0], [[0, 3 / 2], [9 / 2, 12]])
+
     @pytest.mark.parametrize("ceil_mode", [False, True])
     @pytest.mark.parametrize("count_include_pad", [False, True])
     def test_gradient_by_differences(self, form, ceil_mode, count_include_pad, numerical_gradient):
@@ -211,16 +217,17 @@ class TestAvgPool:
     window=windows(False),
     ceil_mode=st.booleans(),
     count_include_pad=st.booleans(),
+    divisor=st.sampled_from([None, None, 1, -7]),
     double=st.booleans(),
 )
 def test_compiled_avg_pool_is_the_reference(
-    seed, batch, window, ceil_mode, count_include_pad, double
+    seed, batch, window, ceil_mode, count_include_pad, divisor, double
 ):
     rng = np.random.default_rng(seed)
     dtype, tolerance = (np.float64, 1e-12) if double else (np.float32, 1e-6)
     size, kernel, stride, padding, _ = window
     x = rng.standard_normal((*batch, *size)).astype(dtype)
-    options = (kernel, stride, padding, ceil_mode, count_include_pad)
+    options = (kernel, stride, padding, ceil_mode, count_include_pad, divisor)
     y = kernels.avg_pool2d.compiled(x, *options)
     np.testing.assert_allclose(
         y, kernels.avg_pool2d.reference(x, *options), rtol=tolerance, atol=tolerance

@@ -56,6 +56,21 @@ class TestByHand:
         turned = resize(row(*values).transpose(0, 1, 3, 2), (target, 1), align_corners)
         np.testing.assert_allclose(turned[0, 0, :, 0], expected)
 
+    def test_steps_that_are_given(self, form):
+        steps = (None, 0.75)
+        y = getattr(kernels.resize_nearest, form)(row(1, 2, 4), (1, 5), steps)
+        np.testing.assert_array_equal(y[0, 0, 0], [1, 1, 2, 4, 4])
+        gx = getattr(kernels.resize_nearest_backward, form)(y, (1, 1, 1, 3), steps)
+        np.testing.assert_array_equal(gx[0, 0, 0], [2, 2, 8])
+        # At -0.125 (clipped), 0.625, 1.375 and past the last.
+        y = getattr(kernels.resize_bilinear, form)(row(0, 8, 24), (1, 4), False, steps)
+        np.testing.assert_array_equal(y[0, 0, 0], [0, 5, 14, 24])
+
+    def test_nearest_is_rounded_to_single_precision(self, form):
+        """41 * (2 / 82) is just below 1 there, as in PyTorch."""
+        y = getattr(kernels.resize_nearest, form)(row(5, 7), (1, 82))
+        assert y[0, 0, 0].tolist() == [5.0] * 42 + [7.0] * 40
+
     def test_nearest_gradient(self, form):
         g = row(1, 2, 4, 8, 16)
         gx = getattr(kernels.resize_nearest_backward, form)(g, (1, 1, 1, 3))
@@ -112,19 +127,20 @@ class TestByDifferences:
     batch=st.tuples(st.integers(0, 2), st.sampled_from([0, 1, 3, 17])),
     source=st.tuples(st.integers(1, 9), st.integers(1, 9)),
     target=st.tuples(st.integers(1, 20), st.integers(1, 20)),
+    steps=st.tuples(*[st.one_of(st.none(), st.floats(0.1, 3))] * 2),
     align_corners=st.booleans(),
     double=st.booleans(),
 )
-def test_compiled_is_the_reference(seed, batch, source, target, align_corners, double):
+def test_compiled_is_the_reference(seed, batch, source, target, steps, align_corners, double):
     rng = np.random.default_rng(seed)
     dtype, tolerance = (np.float64, 1e-12) if double else (np.float32, 1e-5)
     x = rng.standard_normal((*batch, *source)).astype(dtype)
     g = rng.standard_normal((*batch, *target)).astype(dtype)
     for kernel, args in (
-        (kernels.resize_nearest, (x, target)),
-        (kernels.resize_nearest_backward, (g, x.shape)),
-        (kernels.resize_bilinear, (x, target, align_corners)),
-        (kernels.resize_bilinear_backward, (g, x.shape, align_corners)),
+        (kernels.resize_nearest, (x, target, steps)),
+        (kernels.resize_nearest_backward, (g, x.shape, steps)),
+        (kernels.resize_bilinear, (x, target, align_corners, steps)),
+        (kernels.resize_bilinear_backward, (g, x.shape, align_corners, steps)),
     ):
         result, expected = kernel.compiled(*args), kernel.reference(*args)
         np.testing.assert_allclose(result, expected, rtol=tolerance, atol=20 * tolerance)

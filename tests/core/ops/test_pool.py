@@ -80,6 +80,31 @@ def test_gradients_of_overlapping_windows_add_up():
     np.testing.assert_array_equal(x.grad.numpy()[0, 0, 0], [0.5, 1, 0.5])
 
 
+def test_indices_say_where_the_largest_stood():
+    values, indices = F.max_pool2d(GRID, 2, return_indices=True)
+    np.testing.assert_array_equal(indices.numpy()[0, 0], [[5, 7], [13, 15]])
+    assert indices.dtype == np.int64
+    np.testing.assert_array_equal(values.numpy(), F.max_pool2d(GRID, 2).numpy())
+    planes = Tensor(rng.permutation(2 * 3 * 30).reshape(2, 3, 5, 6).astype(np.float32))
+    values, indices = F.max_pool2d(planes, 3, 2, 1, return_indices=True)
+    found = planes.reshape(2, 3, 30).gather(2, indices.reshape(2, 3, -1))
+    np.testing.assert_array_equal(found.numpy(), values.numpy().reshape(2, 3, -1))
+    missed = F.max_pool2d(np.zeros((1, 1, 1, 1)), (1, 2), 1, (0, 1), (1, 2), return_indices=True)
+    assert missed[1].item() == -1
+
+
+def test_indices_do_not_stand_in_the_way_of_the_gradient():
+    gradcheck(lambda x: F.max_pool2d(x, 2, 1, return_indices=True)[0], [t(1, 2, 3, 4)])
+
+
+def test_a_divisor_takes_the_place_of_the_number_of_values():
+    sums = F.avg_pool2d(GRID, 2, divisor_override=1).numpy()[0, 0]
+    np.testing.assert_array_equal(sums, [[10, 18], [42, 50]])
+    padded = F.avg_pool2d(np.ones_like(GRID), 2, 2, 1, divisor_override=8, count_include_pad=False)
+    np.testing.assert_array_equal(padded.numpy()[0, 0, 0], [0.125, 0.25, 0.125])
+    gradcheck(lambda x: F.avg_pool2d(x, 3, 2, 1, True, divisor_override=5), [t(2, 2, 5, 6)])
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -89,6 +114,7 @@ def test_gradients_of_overlapping_windows_add_up():
         (lambda: F.avg_pool2d(GRID, 0), "kernel_size must be at least 1, got 0"),
         (lambda: F.avg_pool2d(GRID, 2, 0), "stride must be at least 1, got 0"),
         (lambda: F.avg_pool2d(GRID, (1, 2, 3)), r"kernel_size must be one integer or two"),
+        (lambda: F.avg_pool2d(GRID, 2, divisor_override=0), "divisor_override must not be 0"),
         (lambda: F.adaptive_avg_pool2d(GRID, 0), "output_size must be at least 1"),
         (lambda: F.adaptive_avg_pool2d(GRID, (1, 2, 3)), r"one number or two, got \(1, 2, 3\)"),
         (lambda: F.adaptive_avg_pool2d(GRID[:, :, :0], 1), r"empty image of shape \(1, 1, 0, 4\)"),

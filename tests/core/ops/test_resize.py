@@ -29,6 +29,24 @@ def test_bilinear_by_hand():
     )
 
 
+def test_a_factor_is_the_size_of_a_pixel():
+    """Five pixels by 1.5 are seven of 2 / 3; by the sizes, seven of 5 / 7."""
+    wide = np.arange(5.0).reshape(1, 1, 1, 5)
+    options = {"scale_factor": (1, 1.5), "mode": "bilinear"}
+    middle = np.arange(1, 6) + 0.5
+    given = F.interpolate(wide, **options).numpy()[0, 0, 0, 1:6]
+    np.testing.assert_allclose(given, middle / 1.5 - 0.5)
+    again = F.interpolate(wide, **options, recompute_scale_factor=True).numpy()[0, 0, 0, 1:6]
+    np.testing.assert_allclose(again, middle * 5 / 7 - 0.5)
+    np.testing.assert_array_equal(
+        again, F.interpolate(wide, (1, 7), mode="bilinear").numpy()[0, 0, 0, 1:6]
+    )
+    nine = np.arange(9.0).reshape(1, 1, 1, 9)
+    nearest = F.interpolate(nine, scale_factor=(1, 0.4)).numpy()[0, 0, 0]
+    np.testing.assert_array_equal(nearest, [0, 2, 5])
+    np.testing.assert_array_equal(F.interpolate(nine, (1, 3)).numpy()[0, 0, 0], [0, 3, 6])
+
+
 def test_a_factor_for_each_side():
     assert F.interpolate(np.zeros((2, 3, 4, 5)), scale_factor=(0.5, 1.5)).shape == (2, 3, 2, 7)
 
@@ -39,8 +57,16 @@ def test_a_factor_for_each_side():
         lambda x: F.interpolate(x, (5, 4)),
         lambda x: F.interpolate(x, (2, 7), mode="bilinear"),
         lambda x: F.interpolate(x, (6, 2), mode="bilinear", align_corners=True),
+        lambda x: F.interpolate(x, scale_factor=(1.4, 0.6)),
+        lambda x: F.interpolate(x, scale_factor=(1.4, 0.6), mode="bilinear"),
     ],
-    ids=["nearest", "bilinear", "bilinear align_corners"],
+    ids=[
+        "nearest",
+        "bilinear",
+        "bilinear align_corners",
+        "nearest by factor",
+        "bilinear by factor",
+    ],
 )
 def test_derivatives(resize):
     x = np.random.default_rng(6).standard_normal((2, 3, 3, 4))
@@ -57,6 +83,8 @@ def test_derivatives(resize):
         ({"scale_factor": (2, -1)}, r"positive numbers, got \(2, -1\)"),
         ({"scale_factor": (1, 2, 3)}, r"one or two positive numbers, got \(1, 2, 3\)"),
         ({"size": 2, "mode": "cubic"}, "mode must be 'nearest' or 'bilinear', got 'cubic'"),
+        ({"scale_factor": float("inf")}, "positive numbers, got inf"),
+        ({"size": 2, "recompute_scale_factor": True}, "applies to a scale_factor, not to a size"),
         ({"size": 2, "align_corners": False}, "align_corners applies to mode='bilinear'"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 
@@ -21,6 +21,7 @@ __all__ = ["adaptive_avg_pool2d", "avg_pool2d", "max_pool2d"]
 Size2d: TypeAlias = int | Sequence[int]
 
 
+@overload
 def max_pool2d(
     x: ArrayLike,
     kernel_size: Size2d,
@@ -28,7 +29,44 @@ def max_pool2d(
     padding: Size2d = 0,
     dilation: Size2d = 1,
     ceil_mode: bool = False,
-) -> Tensor:
+    return_indices: Literal[False] = False,
+) -> Tensor: ...
+
+
+@overload
+def max_pool2d(
+    x: ArrayLike,
+    kernel_size: Size2d,
+    stride: Size2d | None = None,
+    padding: Size2d = 0,
+    dilation: Size2d = 1,
+    ceil_mode: bool = False,
+    *,
+    return_indices: Literal[True],
+) -> tuple[Tensor, Tensor]: ...
+
+
+@overload
+def max_pool2d(
+    x: ArrayLike,
+    kernel_size: Size2d,
+    stride: Size2d | None = None,
+    padding: Size2d = 0,
+    dilation: Size2d = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]: ...
+
+
+def max_pool2d(
+    x: ArrayLike,
+    kernel_size: Size2d,
+    stride: Size2d | None = None,
+    padding: Size2d = 0,
+    dilation: Size2d = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
     """The largest value of each window.
 
     Parameters
@@ -45,11 +83,17 @@ def max_pool2d(
         Distance between the elements of a window.
     ceil_mode : bool, default False
         Keep a last window that reaches over the edge.
+    return_indices : bool, default False
+        Say, too, where each value stood.
 
     Returns
     -------
     Tensor
         Shape (N, C, H', W').
+    Tensor
+        With ``return_indices``: ``row * W + column`` of each value in its plane
+        of the image, the first of equal ones; int64, of the same shape.  -1
+        where a window touches nothing but padding.
 
     Raises
     ------
@@ -62,7 +106,8 @@ def max_pool2d(
     pad, spacing = pair(padding, "padding"), pair(dilation, "dilation", 1)
     value, index = kernels.max_pool2d(a, kernel, step, pad, spacing, bool(ceil_mode))
     shape = a.shape
-    return record(value, (x, lambda g: kernels.max_pool2d_backward(g, index, shape)))
+    pooled = record(value, (x, lambda g: kernels.max_pool2d_backward(g, index, shape)))
+    return (pooled, record(index.astype(np.int64))) if return_indices else pooled
 
 
 def avg_pool2d(
@@ -72,6 +117,7 @@ def avg_pool2d(
     padding: Size2d = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
+    divisor_override: int | None = None,
 ) -> Tensor:
     """The mean of each window.
 
@@ -89,6 +135,9 @@ def avg_pool2d(
         Keep a last window that reaches over the edge.
     count_include_pad : bool, default True
         Count the zeros of the padding in the mean.
+    divisor_override : int, optional
+        What the sum of every window is divided by, in place of the number of
+        its values; not 0.
 
     Returns
     -------
@@ -103,7 +152,11 @@ def avg_pool2d(
     a = image(x, "avg_pool2d")
     kernel = pair(kernel_size, "kernel_size", 1)
     step = kernel if stride is None else pair(stride, "stride", 1)
-    settings = (kernel, step, pair(padding, "padding"), bool(ceil_mode), bool(count_include_pad))
+    if divisor_override is not None and int(divisor_override) == 0:
+        raise ValueError("avg_pool2d: divisor_override must not be 0")
+    divisor = None if divisor_override is None else int(divisor_override)
+    pad = pair(padding, "padding")
+    settings = (kernel, step, pad, bool(ceil_mode), bool(count_include_pad), divisor)
     shape = a.shape
     return record(
         kernels.avg_pool2d(a, *settings),

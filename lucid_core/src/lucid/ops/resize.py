@@ -23,6 +23,7 @@ def interpolate(
     scale_factor: float | Sequence[float] | None = None,
     mode: str = "nearest",
     align_corners: bool | None = None,
+    recompute_scale_factor: bool | None = None,
 ) -> Tensor:
     """Resize images to a given size or by a factor, without antialiasing.
 
@@ -34,14 +35,17 @@ def interpolate(
         Height and width of the result.
     scale_factor : float or (float, float), optional
         In place of ``size``: the result measures ``floor(H * factor)`` by
-        ``floor(W * factor)``.  Coordinates follow from the two sizes (in PyTorch:
-        ``recompute_scale_factor=True``).
+        ``floor(W * factor)``, and a pixel of it is ``1 / factor`` of the image's.
     mode : {"nearest", "bilinear"}
-        ``"nearest"`` takes pixel ``floor(i * H / H')``; ``"bilinear"`` weights
-        the four nearest pixel centres.
+        ``"nearest"`` takes pixel ``floor(i * H / H')``, in single precision as in
+        PyTorch; ``"bilinear"`` weights the four nearest pixel centres.
     align_corners : bool, optional
         For ``"bilinear"``: let the centres of the corner pixels, and not the
         corners of the images, coincide.  Default: no.
+    recompute_scale_factor : bool, optional
+        With ``scale_factor``: let a pixel of the result be ``H / H'`` of the
+        image's, as with ``size``.  The two differ where ``H * factor`` is no
+        whole number.  Default: no.
 
     Returns
     -------
@@ -52,29 +56,33 @@ def interpolate(
     ------
     ValueError
         If not exactly one of ``size`` and ``scale_factor`` is given, the
-        result would be empty, or ``mode`` is unknown.
+        result would be empty, ``mode`` is unknown, or an option does not apply.
     """
     a = image(x, "interpolate")
-    target = _target(a.shape, size, scale_factor)
+    if mode not in ("nearest", "bilinear"):
+        raise ValueError(f"mode must be 'nearest' or 'bilinear', got {mode!r}")
+    if mode == "nearest" and align_corners is not None:
+        raise ValueError("align_corners applies to mode='bilinear', not to mode='nearest'")
+    if recompute_scale_factor and scale_factor is None:
+        raise ValueError("recompute_scale_factor applies to a scale_factor, not to a size")
+    target, steps = _target(a.shape, size, scale_factor)
     if min(a.shape[2:]) < 1 or min(target) < 1:
         raise ValueError(
             f"interpolate cannot resize an input of shape {a.shape} to {target}: "
             "both images must have at least one pixel"
         )
+    if recompute_scale_factor:
+        steps = (None, None)
     shape = a.shape
     if mode == "nearest":
-        if align_corners is not None:
-            raise ValueError("align_corners applies to mode='bilinear', not to mode='nearest'")
         return record(
-            kernels.resize_nearest(a, target),
-            (x, lambda g: kernels.resize_nearest_backward(g, shape)),
+            kernels.resize_nearest(a, target, steps),
+            (x, lambda g: kernels.resize_nearest_backward(g, shape, steps)),
         )
-    if mode != "bilinear":
-        raise ValueError(f"mode must be 'nearest' or 'bilinear', got {mode!r}")
     corners = bool(align_corners)
     return record(
-        kernels.resize_bilinear(a, target, corners),
-        (x, lambda g: kernels.resize_bilinear_backward(g, shape, corners)),
+        kernels.resize_bilinear(a, target, corners, steps),
+        (x, lambda g: kernels.resize_bilinear_backward(g, shape, corners, steps)),
     )
 
 
@@ -82,16 +90,18 @@ def _target(
     shape: tuple[int, ...],
     size: int | Sequence[int] | None,
     scale_factor: float | Sequence[float] | None,
-) -> tuple[int, int]:
+) -> tuple[tuple[int, int], tuple[float | None, float | None]]:
+    """The size of the result, and pixels of the image per pixel of it where they are given."""
     if (size is None) == (scale_factor is None):
         raise ValueError(
             f"interpolate needs either size or scale_factor, got size={size!r} and "
             f"scale_factor={scale_factor!r}"
         )
     if size is not None:
-        return pair(size, "size", 1)
-    factors = tuple(scale_factor) if isinstance(scale_factor, Sequence) else (scale_factor,) * 2
-    if len(factors) != 2 or not all(f is not None and f > 0 for f in factors):
+        return pair(size, "size", 1), (None, None)
+    given = tuple(scale_factor) if isinstance(scale_factor, Sequence) else (scale_factor,) * 2
+    if len(given) != 2 or not all(f is not None and 0 < f < math.inf for f in given):
         raise ValueError(f"scale_factor must be one or two positive numbers, got {scale_factor!r}")
-    height, width = (math.floor(n * float(f)) for n, f in zip(shape[2:], factors, strict=True))  # type: ignore[arg-type]
-    return height, width
+    factors = [float(f) for f in given if f is not None]
+    height, width = (math.floor(n * f) for n, f in zip(shape[2:], factors, strict=True))
+    return (height, width), (1 / factors[0], 1 / factors[1])

@@ -20,6 +20,7 @@ X = lucid.random.randn(2, 3, 4, 4)
         (nn.Sigmoid(), F.sigmoid, ""),
         (nn.Softmax(1), lambda x: F.softmax(x, 1), "axis=1"),
         (nn.Identity(), lambda x: x, ""),
+        (nn.Identity(3, kernel_size=2), lambda x: x, ""),
         (nn.Flatten(), lambda x: x.reshape(2, 48), "start_axis=1, end_axis=-1"),
         (nn.Flatten(0, 1), lambda x: x.reshape(6, 4, 4), "start_axis=0, end_axis=1"),
         (
@@ -33,11 +34,22 @@ X = lucid.random.randn(2, 3, 4, 4)
             "kernel_size=(2, 2), stride=(2, 2), padding=(0, 0), ceil_mode=False, "
             "count_include_pad=False",
         ),
+        (
+            nn.AvgPool2d(2, divisor_override=3),
+            lambda x: F.avg_pool2d(x, 2, divisor_override=3),
+            "kernel_size=(2, 2), stride=(2, 2), padding=(0, 0), ceil_mode=False, "
+            "count_include_pad=True",
+        ),
         (nn.AdaptiveAvgPool2d(2), lambda x: F.adaptive_avg_pool2d(x, 2), "output_size=2"),
         (
             nn.Upsample(scale_factor=2, mode="bilinear"),
             lambda x: F.interpolate(x, scale_factor=2, mode="bilinear"),
             "scale_factor=2, mode='bilinear'",
+        ),
+        (
+            nn.Upsample(scale_factor=1.4, recompute_scale_factor=True),
+            lambda x: F.interpolate(x, scale_factor=1.4, recompute_scale_factor=True),
+            "scale_factor=1.4, mode='nearest'",
         ),
         (nn.Upsample(7), lambda x: F.interpolate(x, 7), "size=7, mode='nearest'"),
     ],
@@ -45,6 +57,13 @@ X = lucid.random.randn(2, 3, 4, 4)
 def test_layer_is_its_function(layer, function, settings):
     np.testing.assert_array_equal(layer(X).numpy(), function(X).numpy())
     assert repr(layer) == f"{type(layer).__name__}({settings})"
+
+
+def test_max_pool_gives_indices_if_asked():
+    values, indices = nn.MaxPool2d(2, return_indices=True)(X)
+    expected, places = F.max_pool2d(X, 2, return_indices=True)
+    np.testing.assert_array_equal(values.numpy(), expected.numpy())
+    np.testing.assert_array_equal(indices.numpy(), places.numpy())
 
 
 def test_dropout_works_in_training_only():

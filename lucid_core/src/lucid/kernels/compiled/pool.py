@@ -181,11 +181,13 @@ def avg_pool2d(
     padding: Pair,
     ceil_mode: bool,
     count_include_pad: bool,
+    divisor: int | None = None,
 ) -> Array:
     """See `lucid.kernels.reference.pool.avg_pool2d`."""
     dtype = float_type(x)
     n, c, h, w = x.shape
-    counts = window_counts((h, w), kernel, stride, padding, ceil_mode, count_include_pad)
+    settings = (kernel, stride, padding, ceil_mode, count_include_pad, divisor)
+    counts = window_counts((h, w), *settings)
     out_h, out_w = counts.shape
     y = empty((n, out_h, out_w, c), dtype)
     grain = _grain(out_w * c * kernel[0] * kernel[1])
@@ -202,11 +204,13 @@ def avg_pool2d_backward(
     padding: Pair,
     ceil_mode: bool,
     count_include_pad: bool,
+    divisor: int | None = None,
 ) -> Array:
     """See `lucid.kernels.reference.pool.avg_pool2d_backward`."""
     dtype = float_type(g)
     n, c, h, w = input_shape
-    counts = window_counts((h, w), kernel, stride, padding, ceil_mode, count_include_pad)
+    settings = (kernel, stride, padding, ceil_mode, count_include_pad, divisor)
+    counts = window_counts((h, w), *settings)
     gx = empty((n, h, w, c), dtype)
     grain = _grain(w * c * kernel[0] * kernel[1] // (stride[0] * stride[1]))
     geometry = (kernel, stride, padding)

@@ -9,14 +9,16 @@ from __future__ import annotations
 import numpy as np
 
 from lucid.kernels.compiled.jit import Array, float_type, grain_of, kernel, nhwc
+from lucid.kernels.memory import empty
 from lucid.kernels.reference.resize import (
+    BY_SIZE,
     Pair,
     Shape,
+    Steps,
     bilinear_source,
     check_sizes,
     nearest_source,
 )
-from lucid.kernels.memory import empty
 from lucid.kernels.threads import parallel_for
 
 
@@ -108,39 +110,40 @@ def _bilinear_backward(
                     gx[n, iy, right, c] += g[n, oy, ox, c] * to_right
 
 
-def resize_nearest(x: Array, size: Pair) -> Array:
+def resize_nearest(x: Array, size: Pair, steps: Steps = BY_SIZE) -> Array:
     """See `lucid.kernels.reference.resize.resize_nearest`."""
     dtype = float_type(x)
     n, c, h, w = x.shape
     check_sizes((h, w), size)
-    rows, columns = nearest_source(h, size[0]), nearest_source(w, size[1])
+    rows = nearest_source(h, size[0], steps[0])
+    columns = nearest_source(w, size[1], steps[1])
     y = empty((n, *size, c), dtype)
     grain = grain_of(size[1] * c)
     parallel_for(_nearest, n * size[0], nhwc(x, dtype), rows, columns, y, grain=grain)
     return y.transpose(0, 3, 1, 2)
 
 
-def resize_nearest_backward(g: Array, input_shape: Shape) -> Array:
+def resize_nearest_backward(g: Array, input_shape: Shape, steps: Steps = BY_SIZE) -> Array:
     """See `lucid.kernels.reference.resize.resize_nearest_backward`."""
     dtype = float_type(g)
     n, c, h, w = input_shape
     out_h, out_w = g.shape[2:]
     check_sizes((h, w), (out_h, out_w))
-    edges = np.searchsorted(nearest_source(h, out_h), np.arange(h + 1))
-    columns = nearest_source(w, out_w)
+    edges = np.searchsorted(nearest_source(h, out_h, steps[0]), np.arange(h + 1))
+    columns = nearest_source(w, out_w, steps[1])
     gx = empty((n, h, w, c), dtype)
     grain = grain_of(max(w * h, out_w * out_h) * c // h)
     parallel_for(_nearest_backward, n * h, nhwc(g, dtype), edges, columns, gx, grain=grain)
     return gx.transpose(0, 3, 1, 2)
 
 
-def resize_bilinear(x: Array, size: Pair, align_corners: bool) -> Array:
+def resize_bilinear(x: Array, size: Pair, align_corners: bool, steps: Steps = BY_SIZE) -> Array:
     """See `lucid.kernels.reference.resize.resize_bilinear`."""
     dtype = float_type(x)
     n, c, h, w = x.shape
     check_sizes((h, w), size)
-    y0, y1, wy = bilinear_source(h, size[0], align_corners)
-    x0, x1, wx = bilinear_source(w, size[1], align_corners)
+    y0, y1, wy = bilinear_source(h, size[0], align_corners, steps[0])
+    x0, x1, wx = bilinear_source(w, size[1], align_corners, steps[1])
     y = empty((n, *size, c), dtype)
     taps = (y0, y1, wy.astype(dtype), x0, x1, wx.astype(dtype))
     grain = grain_of(size[1] * c)
@@ -148,14 +151,16 @@ def resize_bilinear(x: Array, size: Pair, align_corners: bool) -> Array:
     return y.transpose(0, 3, 1, 2)
 
 
-def resize_bilinear_backward(g: Array, input_shape: Shape, align_corners: bool) -> Array:
+def resize_bilinear_backward(
+    g: Array, input_shape: Shape, align_corners: bool, steps: Steps = BY_SIZE
+) -> Array:
     """See `lucid.kernels.reference.resize.resize_bilinear_backward`."""
     dtype = float_type(g)
     n, c, h, w = input_shape
     out_h, out_w = g.shape[2:]
     check_sizes((h, w), (out_h, out_w))
-    y0, y1, wy = bilinear_source(h, out_h, align_corners)
-    x0, x1, wx = bilinear_source(w, out_w, align_corners)
+    y0, y1, wy = bilinear_source(h, out_h, align_corners, steps[0])
+    x0, x1, wx = bilinear_source(w, out_w, align_corners, steps[1])
     # Which output rows each input row went into, and with what weight, in rising order.
     drawn = np.concatenate([y0, y1])
     order = np.argsort(drawn, kind="stable")

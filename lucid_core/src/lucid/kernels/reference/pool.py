@@ -127,13 +127,17 @@ def window_counts(
     padding: Pair,
     ceil_mode: bool,
     count_include_pad: bool,
+    divisor: int | None = None,
 ) -> Array:
     """By how many values each window's sum is divided: an int64 array (OH, OW).
 
     Padding counts or not as asked; what ``ceil_mode`` adds beyond it never does.
+    A ``divisor`` that is given divides them all.
     """
     counts = []
     out = output_size(size, kernel, stride, padding, (1, 1), ceil_mode)
+    if divisor is not None:
+        return np.full(out, divisor, np.int64)
     for axis in range(2):
         start = np.arange(out[axis]) * stride[axis] - padding[axis]
         stop = np.minimum(start + kernel[axis], size[axis] + padding[axis])
@@ -151,6 +155,7 @@ def avg_pool2d(
     padding: Pair,
     ceil_mode: bool,
     count_include_pad: bool,
+    divisor: int | None = None,
 ) -> Array:
     """Mean of each window.
 
@@ -162,13 +167,16 @@ def avg_pool2d(
         Whether a window may stick out at the bottom and right; see `output_size`.
     count_include_pad : bool
         Whether padding counts as zeros in the mean, or not at all.
+    divisor : int, optional
+        What every sum is divided by in place of the number of its values.
 
     Returns
     -------
     array (N, C, OH, OW)
     """
     height, width = x.shape[2:]
-    counts = window_counts((height, width), kernel, stride, padding, ceil_mode, count_include_pad)
+    settings = (kernel, stride, padding, ceil_mode, count_include_pad, divisor)
+    counts = window_counts((height, width), *settings)
     out_h, out_w = counts.shape
     below, right = out_h * stride[0] + kernel[0], out_w * stride[1] + kernel[1]
     padded = np.pad(x, ((0, 0), (0, 0), (padding[0], below), (padding[1], right)))
@@ -188,6 +196,7 @@ def avg_pool2d_backward(
     padding: Pair,
     ceil_mode: bool,
     count_include_pad: bool,
+    divisor: int | None = None,
 ) -> Array:
     """Gradient of the input of `avg_pool2d`: every value under a window gets its share.
 
@@ -195,7 +204,7 @@ def avg_pool2d_backward(
     ----------
     g : array (N, C, OH, OW)
     input_shape : (N, C, H, W)
-    kernel, stride, padding, ceil_mode, count_include_pad
+    kernel, stride, padding, ceil_mode, count_include_pad, divisor
         As given to `avg_pool2d`.
 
     Returns
@@ -203,7 +212,8 @@ def avg_pool2d_backward(
     array (N, C, H, W)
     """
     n, c, height, width = input_shape
-    counts = window_counts((height, width), kernel, stride, padding, ceil_mode, count_include_pad)
+    settings = (kernel, stride, padding, ceil_mode, count_include_pad, divisor)
+    counts = window_counts((height, width), *settings)
     out_h, out_w = counts.shape
     below, right = out_h * stride[0] + kernel[0], out_w * stride[1] + kernel[1]
     padded = np.zeros((n, c, height + padding[0] + below, width + padding[1] + right), g.dtype)

@@ -1,8 +1,9 @@
 """Nearest and bilinear resizing of the last two axes of (N, C, H, W).
 
-The coordinates are PyTorch's: nearest takes source ``floor(i * in / out)``;
-bilinear takes ``(i + 0.5) * in / out - 0.5`` clipped at 0, or with
-``align_corners`` ``i * (in - 1) / (out - 1)``.
+The coordinates are PyTorch's: nearest takes source ``floor(i * step)``; bilinear
+takes ``(i + 0.5) * step - 0.5`` clipped at 0, or with ``align_corners``
+``i * (in - 1) / (out - 1)``.  The step, in source pixels per target pixel, is that
+given for rows and columns, or ``in / out``.
 """
 
 from __future__ import annotations
@@ -16,6 +17,10 @@ from lucid.kernels.layout import channels_last
 Array = np.ndarray[Any, np.dtype[Any]]
 Pair = tuple[int, int]
 Shape = tuple[int, int, int, int]
+Steps = tuple[float | None, float | None]
+
+#: Steps that follow from the two sizes.
+BY_SIZE: Steps = (None, None)
 
 
 def check_sizes(source: Pair, target: Pair) -> None:
@@ -27,12 +32,23 @@ def check_sizes(source: Pair, target: Pair) -> None:
         )
 
 
-def nearest_source(source: int, target: int) -> Array:
-    """Source index of each of ``target`` positions along one axis: int64 (target,)."""
-    return np.arange(target) * source // target
+def nearest_source(source: int, target: int, step: float | None = None) -> Array:
+    """Source index of each of ``target`` positions along one axis: int64 (target,).
+
+    As in PyTorch, the product with the step is rounded to single precision before
+    it is cut off, unless the axis keeps its length or doubles.
+    """
+    position = np.arange(target)
+    if target in (source, 2 * source):
+        return position * source // target
+    single = np.float32(source) / np.float32(target) if step is None else np.float32(step)
+    at: Array = np.floor(position.astype(np.float32) * single).astype(np.int64)
+    return np.minimum(at, source - 1)
 
 
-def bilinear_source(source: int, target: int, align_corners: bool) -> tuple[Array, Array, Array]:
+def bilinear_source(
+    source: int, target: int, align_corners: bool, step: float | None = None
+) -> tuple[Array, Array, Array]:
     """The two neighbours of each of ``target`` positions along one axis.
 
     Returns
@@ -46,44 +62,48 @@ def bilinear_source(source: int, target: int, align_corners: bool) -> tuple[Arra
     if align_corners:
         at = position * ((source - 1) / (target - 1) if target > 1 else 0.0)
     else:
-        at = np.maximum((position + 0.5) * (source / target) - 0.5, 0)
+        at = np.maximum((position + 0.5) * (source / target if step is None else step) - 0.5, 0)
     low = np.minimum(at.astype(np.int64), source - 1)
     return low, np.minimum(low + 1, source - 1), at - low
 
 
-def resize_nearest(x: Array, size: Pair) -> Array:
+def resize_nearest(x: Array, size: Pair, steps: Steps = BY_SIZE) -> Array:
     """Resize to ``size`` by repeating or dropping pixels.
 
     Parameters
     ----------
     x : array (N, C, H, W)
     size : (height, width)
+    steps : (rows, columns)
+        Source pixels per target pixel; None: as the sizes have it.
 
     Returns
     -------
     array (N, C, *size)
     """
     check_sizes(x.shape[2:], size)
-    rows = nearest_source(x.shape[2], size[0])
-    columns = nearest_source(x.shape[3], size[1])
+    rows = nearest_source(x.shape[2], size[0], steps[0])
+    columns = nearest_source(x.shape[3], size[1], steps[1])
     return channels_last(x[:, :, rows[:, None], columns])
 
 
-def resize_nearest_backward(g: Array, input_shape: Shape) -> Array:
+def resize_nearest_backward(g: Array, input_shape: Shape, steps: Steps = BY_SIZE) -> Array:
     """Gradient of the input of `resize_nearest`: the sum over the copies of each pixel.
 
     Parameters
     ----------
     g : array (N, C, OH, OW)
     input_shape : (N, C, H, W)
+    steps : (rows, columns)
+        As given to `resize_nearest`.
 
     Returns
     -------
     array (N, C, H, W)
     """
     check_sizes(input_shape[2:], g.shape[2:])
-    rows = nearest_source(input_shape[2], g.shape[2])
-    columns = nearest_source(input_shape[3], g.shape[3])
+    rows = nearest_source(input_shape[2], g.shape[2], steps[0])
+    columns = nearest_source(input_shape[3], g.shape[3], steps[1])
     gx = np.zeros(input_shape, g.dtype)
     places: Any = (slice(None), slice(None), rows[:, None], columns)
     np.add.at(gx, places, g)
@@ -91,7 +111,7 @@ def resize_nearest_backward(g: Array, input_shape: Shape) -> Array:
 
 
 @np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
-def resize_bilinear(x: Array, size: Pair, align_corners: bool) -> Array:
+def resize_bilinear(x: Array, size: Pair, align_corners: bool, steps: Steps = BY_SIZE) -> Array:
     """Resize to ``size``, each pixel a weighted mean of its four neighbours (no antialiasing).
 
     Parameters
@@ -100,14 +120,16 @@ def resize_bilinear(x: Array, size: Pair, align_corners: bool) -> Array:
     size : (height, width)
     align_corners : bool
         Whether the centres of the corner pixels coincide, rather than the corners.
+    steps : (rows, columns)
+        Source pixels per target pixel; None: as the sizes have it.
 
     Returns
     -------
     array (N, C, *size)
     """
     check_sizes(x.shape[2:], size)
-    y0, y1, wy = bilinear_source(x.shape[2], size[0], align_corners)
-    x0, x1, wx = bilinear_source(x.shape[3], size[1], align_corners)
+    y0, y1, wy = bilinear_source(x.shape[2], size[0], align_corners, steps[0])
+    x0, x1, wx = bilinear_source(x.shape[3], size[1], align_corners, steps[1])
     wy, wx = wy[:, None].astype(x.dtype), wx.astype(x.dtype)
     upper = x[:, :, y0[:, None], x0] * (1 - wx) + x[:, :, y0[:, None], x1] * wx
     lower = x[:, :, y1[:, None], x0] * (1 - wx) + x[:, :, y1[:, None], x1] * wx
@@ -115,7 +137,9 @@ def resize_bilinear(x: Array, size: Pair, align_corners: bool) -> Array:
 
 
 @np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
-def resize_bilinear_backward(g: Array, input_shape: Shape, align_corners: bool) -> Array:
+def resize_bilinear_backward(
+    g: Array, input_shape: Shape, align_corners: bool, steps: Steps = BY_SIZE
+) -> Array:
     """Gradient of the input of `resize_bilinear`.
 
     Parameters
@@ -123,6 +147,7 @@ def resize_bilinear_backward(g: Array, input_shape: Shape, align_corners: bool) 
     g : array (N, C, OH, OW)
     input_shape : (N, C, H, W)
     align_corners : bool
+    steps : (rows, columns)
         As given to `resize_bilinear`.
 
     Returns
@@ -130,8 +155,8 @@ def resize_bilinear_backward(g: Array, input_shape: Shape, align_corners: bool) 
     array (N, C, H, W)
     """
     check_sizes(input_shape[2:], g.shape[2:])
-    y0, y1, wy = bilinear_source(input_shape[2], g.shape[2], align_corners)
-    x0, x1, wx = bilinear_source(input_shape[3], g.shape[3], align_corners)
+    y0, y1, wy = bilinear_source(input_shape[2], g.shape[2], align_corners, steps[0])
+    x0, x1, wx = bilinear_source(input_shape[3], g.shape[3], align_corners, steps[1])
     wy, wx = wy[:, None].astype(g.dtype), wx.astype(g.dtype)
     gx = np.zeros(input_shape, g.dtype)
     for rows, row_weight in ((y0, 1 - wy), (y1, wy)):

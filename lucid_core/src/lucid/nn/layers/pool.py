@@ -25,6 +25,8 @@ class MaxPool2d(Module):
         Rows and columns of -inf on each side, at most half of the window.
     dilation : int or (int, int), default 1
         Distance between the elements of a window.
+    return_indices : bool, default False
+        Give, too, where each value stood; see :func:`lucid.nn.functional.max_pool2d`.
     ceil_mode : bool, default False
         Keep a last window that reaches over the edge.
     """
@@ -35,7 +37,7 @@ class MaxPool2d(Module):
         stride: int | Sequence[int] | None = None,
         padding: int | Sequence[int] = 0,
         dilation: int | Sequence[int] = 1,
-        *,
+        return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
         super().__init__()
@@ -43,12 +45,19 @@ class MaxPool2d(Module):
         self.stride = self.kernel_size if stride is None else pair(stride, "stride", 1)
         self.padding = pair(padding, "padding")
         self.dilation = pair(dilation, "dilation", 1)
+        self.return_indices = return_indices
         self.ceil_mode = ceil_mode
 
-    def forward(self, x: Tensor) -> Tensor:
-        """From (N, C, H, W) to (N, C, H', W')."""
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        """From (N, C, H, W) to (N, C, H', W'), twice that with ``return_indices``."""
         return F.max_pool2d(
-            x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
+            x,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.ceil_mode,
+            self.return_indices,
         )
 
     def extra_repr(self) -> str:
@@ -73,6 +82,9 @@ class AvgPool2d(Module):
         Keep a last window that reaches over the edge.
     count_include_pad : bool, default True
         Count the zeros of the padding in the mean.
+    divisor_override : int, optional
+        What the sum of every window is divided by, in place of the number of
+        its values.
     """
 
     def __init__(
@@ -82,6 +94,7 @@ class AvgPool2d(Module):
         padding: int | Sequence[int] = 0,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
+        divisor_override: int | None = None,
     ) -> None:
         super().__init__()
         self.kernel_size = pair(kernel_size, "kernel_size", 1)
@@ -89,11 +102,18 @@ class AvgPool2d(Module):
         self.padding = pair(padding, "padding")
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
+        self.divisor_override = divisor_override
 
     def forward(self, x: Tensor) -> Tensor:
         """From (N, C, H, W) to (N, C, H', W')."""
         return F.avg_pool2d(
-            x, self.kernel_size, self.stride, self.padding, self.ceil_mode, self.count_include_pad
+            x,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+            self.divisor_override,
         )
 
     def extra_repr(self) -> str:
@@ -136,7 +156,7 @@ class Upsample(Module):
         In place of ``size``: factors of height and width.
     mode : {"nearest", "bilinear"}
         How pixels are interpolated.
-    align_corners : bool, optional
+    align_corners, recompute_scale_factor : bool, optional
         See :func:`lucid.nn.functional.interpolate`.
     """
 
@@ -146,6 +166,7 @@ class Upsample(Module):
         scale_factor: float | Sequence[float] | None = None,
         mode: str = "nearest",
         align_corners: bool | None = None,
+        recompute_scale_factor: bool | None = None,
     ) -> None:
         super().__init__()
         if (size is None) == (scale_factor is None):
@@ -157,10 +178,18 @@ class Upsample(Module):
         self.scale_factor = scale_factor
         self.mode = mode
         self.align_corners = align_corners
+        self.recompute_scale_factor = recompute_scale_factor
 
     def forward(self, x: Tensor) -> Tensor:
         """From (N, C, H, W) to (N, C, H', W')."""
-        return F.interpolate(x, self.size, self.scale_factor, self.mode, self.align_corners)
+        return F.interpolate(
+            x,
+            self.size,
+            self.scale_factor,
+            self.mode,
+            self.align_corners,
+            self.recompute_scale_factor,
+        )
 
     def extra_repr(self) -> str:
         name = "size" if self.size is not None else "scale_factor"

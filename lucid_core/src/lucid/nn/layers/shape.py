@@ -11,7 +11,16 @@ __all__ = ["Dropout", "Flatten", "Identity"]
 
 
 class Identity(Module):
-    """Returns its input; takes the place of a layer that is not wanted."""
+    """Returns its input; takes the place of a layer that is not wanted.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        Those of the other layer; not looked at.
+    """
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__()
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
