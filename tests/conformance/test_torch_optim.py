@@ -28,6 +28,7 @@ def sgd(rng: Rng) -> dict[str, Any]:
         "dampening": 0.0 if nesterov else float(rng.choice([0.0, 0.3])),
         "weight_decay": float(rng.choice([0.0, 1e-4, 0.1])),
         "nesterov": bool(nesterov),
+        "maximize": bool(rng.integers(2)),
     }
 
 
@@ -37,6 +38,8 @@ def adam(rng: Rng) -> dict[str, Any]:
         "betas": (float(rng.uniform(0, 0.95)), float(rng.uniform(0.5, 0.9999))),
         "eps": float(rng.choice([1e-8, 1e-6, 1e-3])),
         "weight_decay": float(rng.choice([0.0, 1e-2, 0.3])),
+        "amsgrad": bool(rng.integers(2)),
+        "maximize": bool(rng.integers(2)),
     }
 
 
@@ -77,6 +80,35 @@ def test_optimizer(name: str, seed: int, dtype: str) -> None:
             state = ours.state_dict()
             ours = getattr(optim, name)(groups(rng, here, 1.0), lr=1.0)
             ours.load_state_dict(state)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@SEEDS
+def test_steps_with_a_closure(name: str, seed: int) -> None:
+    """A least-squares fit whose loss the closure computes, and the step returns."""
+    rng = np.random.default_rng(seed)
+    options = OPTIMIZERS[name](rng)
+    start, a, b = rng.standard_normal(3), rng.standard_normal((5, 3)), rng.standard_normal(5)
+    here, there = nn.Parameter(start.copy()), torch.nn.Parameter(torch.tensor(start))
+    ours = getattr(optim, name)([here], **options)
+    theirs = getattr(torch.optim, name)([there], **options)
+
+    def my_loss() -> lucid.Tensor:
+        ours.zero_grad()
+        loss = lucid.mean(lucid.square(lucid.Tensor(a) @ here - lucid.Tensor(b)))
+        loss.backward()
+        return loss
+
+    def their_loss() -> torch.Tensor:
+        theirs.zero_grad()
+        loss = torch.mean(torch.square(torch.tensor(a) @ there - torch.tensor(b)))
+        loss.backward()
+        return loss
+
+    for step in range(STEPS):
+        mine, expected = ours.step(my_loss), theirs.step(their_loss)
+        np.testing.assert_allclose(mine.item(), expected.item(), rtol=1e-9)
+        same(here.numpy(), there.detach().numpy(), "float64", f"{options}: step {step}")
 
 
 # --- schedules ----------------------------------------------------------------------------------

@@ -7,31 +7,38 @@ import lucid
 from lucid import nn, optim
 
 
-def reference(p, gradients, lr, betas, eps, weight_decay, decoupled):
+def reference(p, gradients, lr, betas, eps, weight_decay, decoupled, amsgrad, maximize):
     m, v = np.zeros_like(p), np.zeros_like(p)
+    largest = v
     for t, g in enumerate(gradients, 1):
+        if maximize:
+            g = -g
         if decoupled:
             p = p * (1 - lr * weight_decay)
         else:
             g = g + weight_decay * p
         m = betas[0] * m + (1 - betas[0]) * g
         v = betas[1] * v + (1 - betas[1]) * g**2
-        p = p - lr * (m / (1 - betas[0] ** t)) / (np.sqrt(v / (1 - betas[1] ** t)) + eps)
+        largest = np.maximum(largest, v) if amsgrad else v
+        p = p - lr * (m / (1 - betas[0] ** t)) / (np.sqrt(largest / (1 - betas[1] ** t)) + eps)
     return p
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize("kind", [optim.Adam, optim.AdamW])
 @pytest.mark.parametrize("shape", [(3, 4), (70, 1001)])
-def test_steps(kind, decay, shape):
+@pytest.mark.parametrize("amsgrad", [False, True])
+@pytest.mark.parametrize("maximize", [False, True])
+def test_steps(kind, decay, shape, amsgrad, maximize):
     rng = np.random.default_rng(3)
     start, gradients = rng.standard_normal(shape), rng.standard_normal((5, *shape))
     p = nn.Parameter(start.copy())
-    adam = kind([p], 0.02, (0.8, 0.95), 1e-6, decay)
+    adam = kind([p], 0.02, (0.8, 0.5), 1e-6, decay, amsgrad, maximize=maximize)
     for g in gradients:
         p.grad = lucid.Tensor(g)
         adam.step()
-    expected = reference(start, gradients, 0.02, (0.8, 0.95), 1e-6, decay, kind is optim.AdamW)
+    options = (kind is optim.AdamW, amsgrad, maximize)
+    expected = reference(start, gradients, 0.02, (0.8, 0.5), 1e-6, decay, *options)
     np.testing.assert_allclose(p.numpy(), expected, rtol=1e-9, atol=1e-12)
 
 
@@ -40,6 +47,20 @@ def test_the_first_step_has_the_length_of_the_learning_rate():
     p.grad = lucid.Tensor(np.array([5.0, -0.01, 3e5]))
     optim.Adam([p], lr=0.1).step()
     np.testing.assert_allclose(p.numpy(), [-0.1, 0.1, -0.1], rtol=1e-5)
+
+
+def test_amsgrad_taken_up_late_begins_with_the_present_mean():
+    p = nn.Parameter(np.zeros(1))
+    adam = optim.Adam([p], lr=1.0, betas=(0.0, 0.5), eps=0.0)
+    p.grad = lucid.Tensor(np.full(1, 4.0))
+    adam.step()
+    adam.param_groups[0]["amsgrad"] = True
+    assert "max_exp_avg_sq" not in adam.state[p]
+    p.grad = lucid.Tensor(np.full(1, 1.0))
+    adam.step()
+    # v was 8 and is 4.5 now.
+    assert adam.state[p]["max_exp_avg_sq"].item() == 8
+    assert adam.state[p]["exp_avg_sq"].item() == 4.5
 
 
 def test_float32_stays_float32():

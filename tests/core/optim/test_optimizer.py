@@ -42,11 +42,48 @@ def test_parameters_without_a_gradient_are_passed_over():
     assert a.grad is None
 
 
-def test_the_gradient_is_left_alone():
-    for make in (optim.SGD, optim.Adam, optim.AdamW):
-        (p,) = parameters((3, 2))
-        make([p], lr=0.1, weight_decay=0.1).step()
-        np.testing.assert_array_equal(p.grad.numpy(), np.ones((3, 2)))
+@pytest.mark.parametrize("maximize", [False, True])
+@pytest.mark.parametrize("make", [optim.SGD, optim.Adam, optim.AdamW])
+def test_the_gradient_is_left_alone(make, maximize):
+    (p,) = parameters((3, 2))
+    make([p], lr=0.1, weight_decay=0.1, maximize=maximize).step()
+    np.testing.assert_array_equal(p.grad.numpy(), np.ones((3, 2)))
+
+
+def test_a_closure_is_called_with_gradients_and_its_loss_returned():
+    (p,) = parameters(2)
+    sgd = optim.SGD([p], lr=0.25)
+
+    def closure():
+        sgd.zero_grad()
+        loss = (p * p).sum()
+        loss.backward()
+        return loss
+
+    with lucid.no_grad():
+        loss = sgd.step(closure)
+    assert loss.item() == 2
+    np.testing.assert_array_equal(p.numpy(), [0.5, 0.5])
+    assert sgd.step() is None
+
+
+def owner(p):
+    module = nn.Module()
+    module.p = p
+    return module
+
+
+@pytest.mark.parametrize("of", [lambda p: optim.SGD([p], lr=1.0), owner])
+def test_gradients_can_be_kept_as_zeros(of):
+    (p,) = parameters(2)
+    kept = p.grad
+    of(p).zero_grad(set_to_none=False)
+    assert p.grad is kept
+    np.testing.assert_array_equal(kept.numpy(), [0, 0])
+    of(p).zero_grad()
+    assert p.grad is None
+    of(p).zero_grad(set_to_none=False)
+    assert p.grad is None
 
 
 @pytest.mark.parametrize(
@@ -94,6 +131,7 @@ def test_add_param_group_adds_all_or_nothing():
     [
         lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True),
         lambda p: optim.Adam(p, lr=0.1),
+        lambda p: optim.Adam(p, lr=0.1, betas=(0.9, 0.5), amsgrad=True, maximize=True),
         lambda p: optim.AdamW([{"params": p[:1], "lr": 0.3}, {"params": p[1:]}], lr=0.1),
     ],
 )
@@ -184,5 +222,5 @@ def test_repr_lists_groups():
     (p,) = parameters(2)
     assert repr(optim.SGD([p], lr=0.1)) == (
         "SGD(\n  (0): 1 parameters, lr=0.1, momentum=0.0, dampening=0.0, weight_decay=0.0, "
-        "nesterov=False\n)"
+        "nesterov=False, maximize=False\n)"
     )

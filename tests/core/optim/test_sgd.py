@@ -7,10 +7,11 @@ import lucid
 from lucid import nn, optim
 
 
-def reference(p, gradients, lr, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False):
+def reference(p, gradients, lr, momentum=0.0, dampening=0.0, weight_decay=0.0, nesterov=False,
+              maximize=False):  # fmt: skip
     buffer = None
     for g in gradients:
-        g = g + weight_decay * p
+        g = (-g if maximize else g) + weight_decay * p
         if momentum:
             buffer = g if buffer is None else momentum * buffer + (1 - dampening) * g
             g = g + momentum * buffer if nesterov else buffer
@@ -27,6 +28,8 @@ def reference(p, gradients, lr, momentum=0.0, dampening=0.0, weight_decay=0.0, n
         {"momentum": 0.9, "dampening": 0.5, "weight_decay": 0.1},
         {"momentum": 0.8, "nesterov": True},
         {"momentum": 0.8, "nesterov": True, "weight_decay": 0.1},
+        {"maximize": True},
+        {"maximize": True, "momentum": 0.9, "weight_decay": 0.1},
     ],
 )
 def test_ten_steps(options):

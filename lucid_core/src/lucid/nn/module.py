@@ -198,10 +198,13 @@ class Module(Registry):
             parameter.requires_grad_(requires_grad)
         return self
 
-    def zero_grad(self) -> None:
-        """Drop the gradient of every parameter."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradient of every parameter; overwrite it with zeros for False."""
         for parameter in self.parameters():
-            parameter.grad = None
+            if set_to_none or parameter.grad is None:
+                parameter.grad = None
+            else:
+                parameter.grad.zero_()
 
     def to(self, dtype: Any) -> Self:
         """Convert parameters, gradients and buffers of floating dtype, in place.

@@ -34,6 +34,10 @@ class Adam(Optimizer):
         Added to the root of v'.
     weight_decay : float, default 0
         Factor of the L2 penalty, which becomes part of the gradient.
+    amsgrad : bool, default False
+        Take for v in v' the largest that it has been.
+    maximize : bool, default False
+        Climb: take the gradient with the opposite sign.
 
     Raises
     ------
@@ -44,9 +48,13 @@ class Adam(Optimizer):
     ----------
     Kingma and Ba, *Adam: A Method for Stochastic Optimization*, 2015,
     algorithm 1.
+
+    Reddi, Kale and Kumar, *On the Convergence of Adam and Beyond*, 2018,
+    algorithm 2, for ``amsgrad``.
     """
 
     _kept = ("step", "exp_avg", "exp_avg_sq")
+    _sometimes_kept = ("max_exp_avg_sq",)
     _decoupled = False
 
     def __init__(
@@ -56,9 +64,20 @@ class Adam(Optimizer):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
     ) -> None:
         super().__init__(
-            params, {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay}
+            params,
+            {
+                "lr": lr,
+                "betas": tuple(betas),
+                "eps": eps,
+                "weight_decay": weight_decay,
+                "amsgrad": amsgrad,
+                "maximize": maximize,
+            },
         )
 
     def _check(self, options: Mapping[str, Any]) -> None:
@@ -77,13 +96,19 @@ class Adam(Optimizer):
             state["step"] = 0
             state["exp_avg"] = np.zeros_like(parameter)
             state["exp_avg_sq"] = np.zeros_like(parameter)
+        if options["amsgrad"] and "max_exp_avg_sq" not in state:
+            state["max_exp_avg_sq"] = state["exp_avg_sq"].copy(order="K")
         state["step"] += 1
         b1, b2 = (float(beta) for beta in options["betas"])
         lr, eps, decay = (float(options[name]) for name in ("lr", "eps", "weight_decay"))
         step_size = lr / (1 - b1 ** state["step"])
         root = math.sqrt(1 - b2 ** state["step"])
-        averages = (state["exp_avg"], state["exp_avg_sq"])
-        for p, g, m, v, scratch in blocks(parameter, gradient, *averages):
+        averages = [state["exp_avg"], state["exp_avg_sq"]]
+        if options["amsgrad"]:
+            averages.append(state["max_exp_avg_sq"])
+        for p, g, m, v, *largest, scratch in blocks(parameter, gradient, *averages):
+            if options["maximize"]:
+                g = -g
             if self._decoupled:
                 p *= 1 - lr * decay
             elif decay:
@@ -95,7 +120,9 @@ class Adam(Optimizer):
             np.multiply(g, g, out=scratch)
             scratch *= 1 - b2
             v += scratch
-            np.sqrt(v, out=scratch)
+            if largest:
+                np.maximum(largest[0], v, out=largest[0])
+            np.sqrt(largest[0] if largest else v, out=scratch)
             scratch /= root
             scratch += eps
             np.divide(m, scratch, out=scratch)
@@ -120,6 +147,10 @@ class AdamW(Adam):
         Added to the root of the second mean.
     weight_decay : float, default 0.01
         Share of the parameter, times ``lr``, that a step takes away.
+    amsgrad : bool, default False
+        Scale by the largest that the second mean has been.
+    maximize : bool, default False
+        Climb: take the gradient with the opposite sign.
 
     Raises
     ------
@@ -141,5 +172,8 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.01,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, TypeAlias, TypeVar, overload
 
 import numpy as np
 
-from lucid.autograd import Variable
+from lucid.autograd import Variable, enable_grad
 from lucid.autograd.variable import Array
 from lucid.tensor import Tensor
 
@@ -15,6 +15,8 @@ __all__ = ["Optimizer", "Parameters"]
 
 #: What optimizers are built over: tensors, or groups of them with options of their own.
 Parameters: TypeAlias = Iterable[Tensor] | Iterable[Mapping[str, Any]]
+
+Loss = TypeVar("Loss")
 
 # What a group may hold beside the options of its optimizer.
 _EXTRAS = ("initial_lr", "name", "params")
@@ -52,6 +54,8 @@ class Optimizer:
 
     #: What a subclass keeps for a parameter that it has changed at least once.
     _kept: ClassVar[tuple[str, ...]] = ()
+    #: What it keeps beside that with some options.
+    _sometimes_kept: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -121,20 +125,51 @@ class Optimizer:
         """Change the array of one parameter in place."""
         raise NotImplementedError(f"{type(self).__name__} defines no _update()")
 
-    def step(self) -> None:
-        """Change every parameter that has a gradient."""
+    @overload
+    def step(self, closure: None = None) -> None: ...
+    @overload
+    def step(self, closure: Callable[[], Loss]) -> Loss: ...
+    def step(self, closure: Callable[[], Loss] | None = None) -> Loss | None:
+        """Change every parameter that has a gradient.
+
+        Parameters
+        ----------
+        closure : callable, optional
+            Called first, with gradients recorded: computes the loss, and the
+            gradients by its ``backward``.
+
+        Returns
+        -------
+        object
+            What ``closure`` returned; None without one.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
         for group in self.param_groups:
             for p in group["params"]:
                 if p.grad is not None:
                     state = self.state.setdefault(p, {})
                     self._update(p.data, p.grad.data, state, group)
                     p.mark_changed()
+        return loss
 
-    def zero_grad(self) -> None:
-        """Drop the gradient of every parameter."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Drop the gradient of every parameter, or overwrite it with zeros.
+
+        Parameters
+        ----------
+        set_to_none : bool, default True
+            False keeps the arrays, and the parameter is changed by the next step
+            as by a gradient of 0.
+        """
         for group in self.param_groups:
             for p in group["params"]:
-                p.grad = None
+                if set_to_none or p.grad is None:
+                    p.grad = None
+                else:
+                    p.grad.zero_()
 
     # State
 
@@ -192,7 +227,8 @@ class Optimizer:
             known = int(position) if isinstance(position, str) else position
             if known not in parameter_of:
                 raise ValueError(f"{kind}: the state of parameter {position} belongs to no group")
-            if set(kept) not in (set(), set(self._kept)):
+            known_names = {*self._kept, *self._sometimes_kept}
+            if kept and not set(self._kept) <= set(kept) <= known_names:
                 raise ValueError(
                     f"{kind} keeps {list(self._kept)} for a parameter, "
                     f"the state of parameter {position} has {list(kept)}"

@@ -35,6 +35,8 @@ class SGD(Optimizer):
         Factor of the L2 penalty.
     nesterov : bool, default False
         Step by what the buffer will be, not by what it is.
+    maximize : bool, default False
+        Climb: take the gradient with the opposite sign.
 
     Raises
     ------
@@ -57,6 +59,8 @@ class SGD(Optimizer):
         dampening: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        *,
+        maximize: bool = False,
     ) -> None:
         super().__init__(
             params,
@@ -66,6 +70,7 @@ class SGD(Optimizer):
                 "dampening": dampening,
                 "weight_decay": weight_decay,
                 "nesterov": nesterov,
+                "maximize": maximize,
             },
         )
 
@@ -89,6 +94,8 @@ class SGD(Optimizer):
             state["momentum_buffer"] = np.empty_like(parameter)
         buffers = (state["momentum_buffer"],) if momentum else ()
         for p, g, *buffer, scratch in blocks(parameter, gradient, *buffers):
+            if options["maximize"]:
+                g = -g
             if decay:
                 np.multiply(p, decay, out=scratch)
                 scratch += g
