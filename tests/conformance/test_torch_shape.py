@@ -18,6 +18,7 @@ from torch_compare import (
 )
 
 import lucid
+import lucid.nn.functional as F
 
 Rng = np.random.Generator
 DTYPES = pytest.mark.parametrize("dtype", TOLERANCE)
@@ -170,8 +171,43 @@ def test_pad(dtype: str) -> None:
         backwards = [n for width in widths[::-1] for n in width]
         value = float(rng.standard_normal())
         compare(
-            lambda x, w=widths, v=value: lucid.pad(x, w, v),
+            lambda x, w=widths, v=value: lucid.pad(x, w, value=v),
             lambda x, w=backwards, v=value: torch.nn.functional.pad(x, w, value=v),
+            [normal(rng, shape)],
+            dtype=dtype,
+        )
+
+
+@DTYPES
+@pytest.mark.parametrize(
+    ("mode", "name"), [("reflect", "reflect"), ("edge", "replicate"), ("wrap", "circular")]
+)
+def test_pad_by_what_is_there(mode: str, name: str, dtype: str) -> None:
+    """PyTorch extends one to three of the last axes, behind one or two others."""
+    for rng in generators():
+        padded = int(rng.integers(1, 4))
+        shape = tuple(int(n) for n in rng.integers(2, 5, int(rng.integers(1, 3)) + padded))
+        most = [shape[-1 - i // 2] - (name == "reflect") for i in range(2 * padded)]
+        widths = [int(rng.integers(0, n + 1)) for n in most]
+        pairs = [(0, 0)] * (len(shape) - padded)
+        pairs += [(widths[i], widths[i + 1]) for i in range(2 * padded - 2, -1, -2)]
+        compare(
+            lambda x, p=pairs, w=widths: (lucid.pad(x, p, mode), F.pad(x, w, name)),
+            lambda x, w=widths: (torch.nn.functional.pad(x, w, name),) * 2,
+            [normal(rng, shape)],
+            dtype=dtype,
+        )
+
+
+@DTYPES
+def test_pad_that_takes_away(dtype: str) -> None:
+    for rng in generators():
+        shape = tuple(n + 4 for n in full_shape(rng, 1))
+        widths = rng.integers(-2, 3, 2 * int(rng.integers(1, len(shape) + 1))).tolist()
+        value = float(rng.standard_normal())
+        compare(
+            lambda x, w=widths, v=value: F.pad(x, w, value=v),
+            lambda x, w=widths, v=value: torch.nn.functional.pad(x, w, value=v),
             [normal(rng, shape)],
             dtype=dtype,
         )
@@ -271,14 +307,37 @@ def test_unique_nonzero_and_one_hot() -> None:
     for rng in generators():
         x = rng.integers(0, 4, random_shape(rng, 1))
         compare(
-            lambda x: (lucid.unique(x), *lucid.nonzero(x), lucid.one_hot(x, 5)),
             lambda x: (
-                torch.unique(x),
+                *lucid.unique(x, return_inverse=True, return_counts=True),
+                *lucid.nonzero(x),
+                lucid.one_hot(x, 5),
+            ),
+            lambda x: (
+                *torch.unique(x, return_inverse=True, return_counts=True),
                 *torch.nonzero(x, as_tuple=True),
                 torch.nn.functional.one_hot(x, 5),
             ),
             [],
             [x],
+            gradients=False,
+        )
+
+
+def test_unique_slices_and_one_hot_of_as_many_as_needed() -> None:
+    for rng in generators():
+        shape = full_shape(rng, 1, 3)
+        axis = one_axis(rng, len(shape))
+        compare(
+            lambda x, a=axis: (
+                *lucid.unique(x, axis=a, return_inverse=True, return_counts=True),
+                lucid.one_hot(x),
+            ),
+            lambda x, a=axis: (
+                *torch.unique(x, dim=a, return_inverse=True, return_counts=True),
+                torch.nn.functional.one_hot(x),
+            ),
+            [],
+            [rng.integers(0, 2, shape)],
             gradients=False,
         )
 

@@ -135,9 +135,30 @@ def test_einsum_without_a_result_is_numpys():
     np.testing.assert_array_equal(lucid.einsum("ba", x), np.einsum("ba", x))
 
 
+@given(
+    hnp.arrays(
+        np.int64, st.tuples(st.integers(0, 4), st.integers(1, 4)), elements=st.integers(0, 2)
+    )
+)
+def test_unique_says_where_its_elements_came_from(x):
+    values, index, inverse, counts = lucid.unique(
+        x, return_index=True, return_inverse=True, return_counts=True
+    )
+    np.testing.assert_array_equal(values, np.unique(x))
+    np.testing.assert_array_equal(x.reshape(-1)[index.numpy()], values)
+    np.testing.assert_array_equal(values.numpy()[inverse.numpy()], x)
+    np.testing.assert_array_equal(counts, np.bincount(x.reshape(-1), minlength=3)[values.numpy()])
+    rows, index, inverse = lucid.unique(x, axis=0, return_index=True, return_inverse=True)
+    np.testing.assert_array_equal(rows, np.unique(x, axis=0))
+    np.testing.assert_array_equal(x[index.numpy()], rows)
+    np.testing.assert_array_equal(rows.numpy()[inverse.numpy()], x)
+    assert inverse.shape == (len(x),)
+
+
 def test_one_hot_and_unique_and_nonzero():
     assert lucid.one_hot([2, 0], 3).tolist() == [[0, 0, 1], [1, 0, 0]]
     assert lucid.unique(lucid.tensor([3, 1, 3])).tolist() == [1, 3]
+    assert lucid.one_hot([2, 0]).tolist() == [[0, 0, 1], [1, 0, 0]]
     rows, columns = lucid.nonzero(lucid.tensor([[0, 1], [1, 0]]))
     assert (rows.tolist(), columns.tolist()) == ([0, 1], [1, 0])
 
@@ -189,7 +210,7 @@ def test_dtypes_of_mixtures():
         (lambda x: lucid.topk(x, 4), ValueError, "between 0 and 3, got 4"),
         (lambda x: lucid.one_hot([3], 3), ValueError, "0 to 2.*3"),
         (lambda x: lucid.one_hot(x, 3), TypeError, "integers"),
-        (lambda x: lucid.pad(x, [(1, 1)]), ValueError, "each of 2 axes"),
+        (lambda x: lucid.one_hot(lucid.zeros(0, dtype=int)), ValueError, "needs num_classes"),
         (lambda x: lucid.gather(x, 0, [0]), ValueError, "1 axes.*2"),
         (lambda x: lucid.gather(x, 0, [[0.5]]), TypeError, "integers"),
         (lambda x: lucid.flatten(x, 1, 0), ValueError, "comes after"),

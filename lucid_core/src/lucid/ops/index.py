@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -136,9 +136,63 @@ def topk(x: ArrayLike, k: int, axis: int = -1, largest: bool = True) -> tuple[Te
     return gather(x, place, chosen), record(chosen)
 
 
-def unique(x: ArrayLike) -> Tensor:
-    """The distinct elements in ascending order; no gradient."""
-    return record(np.unique(array_of(x))).detach()
+@overload
+def unique(
+    x: ArrayLike,
+    *,
+    return_index: Literal[False] = False,
+    return_inverse: Literal[False] = False,
+    return_counts: Literal[False] = False,
+    axis: int | None = None,
+) -> Tensor: ...
+@overload
+def unique(
+    x: ArrayLike,
+    *,
+    return_index: bool = False,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    axis: int | None = None,
+) -> Any: ...
+def unique(
+    x: ArrayLike,
+    *,
+    return_index: bool = False,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    axis: int | None = None,
+) -> Any:
+    """The distinct elements in ascending order; no gradient.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    return_index : bool, default False
+        Say, too, where each stands first in the flattened tensor, or along ``axis``.
+    return_inverse : bool, default False
+        Say, too, which of them stands at each place of ``x``, or along ``axis``.
+    return_counts : bool, default False
+        Say, too, how often each comes.
+    axis : int, optional
+        Compare the slices along this axis; default the elements.
+
+    Returns
+    -------
+    Tensor
+        Shape (U,), or that of ``x`` with the axis of length U.
+    Tensor, ...
+        What was asked for beside it, in the order of the parameters: int64 of
+        shape (U,), the inverse of the shape of ``x``, or along ``axis`` of its length.
+    """
+    a = array_of(x)
+    if not (return_index or return_inverse or return_counts):
+        return record(np.unique(a, axis=axis)).detach()
+    values, index, inverse, counts = np.unique(a, True, True, True, axis)
+    # NumPy has changed its mind about this shape twice.
+    inverse = inverse.reshape(a.shape if axis is None else -1)
+    asked = ((return_index, index), (return_inverse, inverse), (return_counts, counts))
+    return (record(values).detach(), *(record(array) for wanted, array in asked if wanted))
 
 
 def nonzero(x: ArrayLike) -> tuple[Tensor, ...]:
@@ -146,17 +200,29 @@ def nonzero(x: ArrayLike) -> tuple[Tensor, ...]:
     return tuple(record(i) for i in np.nonzero(array_of(x)))
 
 
-def one_hot(x: ArrayLike, num_classes: int) -> Tensor:
+def one_hot(x: ArrayLike, num_classes: int = -1) -> Tensor:
     """Integers as rows of zeros with a single 1: int64 of shape ``(*x.shape, num_classes)``.
+
+    Parameters
+    ----------
+    x : array-like of int
+        Any shape.
+    num_classes : int, default -1
+        Length of the rows; -1 for as many as the largest element needs.
 
     Raises
     ------
     ValueError
-        If an element is negative or not below ``num_classes``.
+        If an element is negative or not below ``num_classes``, or there is none
+        to tell how many classes there are.
     """
     a = array_of(x)
     if a.dtype.kind not in "iu":
         raise TypeError(f"one_hot takes integers, got {a.dtype}")
+    if num_classes == -1:
+        if not a.size:
+            raise ValueError(f"one_hot of no elements, shape {a.shape}, needs num_classes")
+        num_classes = int(a.max()) + 1
     if a.size and (a.min() < 0 or a.max() >= num_classes):
         raise ValueError(
             f"one_hot of {num_classes} classes takes 0 to {num_classes - 1}, "
