@@ -56,8 +56,9 @@ class PickyError(Exception):
 class Failing(Dataset):
     """Sample 3 does what it is told."""
 
-    def __init__(self, how):
+    def __init__(self, how, asleep=None):
         self.how = how
+        self.asleep = asleep
 
     def __len__(self):
         return 8
@@ -74,7 +75,13 @@ class Failing(Dataset):
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.how == "lambda":
                 return lambda: None
-            if self.how == "sleep":
+            if self.how == "leave":
+                os._exit(7)
+            if self.how == "sleep through SIGTERM":
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            if self.how.startswith("sleep"):
+                if self.asleep is not None:
+                    self.asleep.touch()
                 time.sleep(60)
         return index
 

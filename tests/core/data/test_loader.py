@@ -105,6 +105,21 @@ def test_leaving_an_epoch_early_ends_it():
     assert numbers(loader) == epochs[1]
 
 
+def test_an_older_iteration_goes_on_and_does_not_move_the_state():
+    loader = DataLoader(range(6), 2)
+    assert loader.batch_size == 2
+    older = iter(loader)
+    next(older)
+    newer = iter(loader)
+    assert next(newer).tolist() == [0, 1]
+    state = loader.state_dict()
+    assert (state["epoch"], state["position"]) == (1, 1)
+    assert [batch.tolist() for batch in older] == [[2, 3], [4, 5]]
+    assert loader.state_dict() == state
+    assert [batch.tolist() for batch in newer] == [[2, 3], [4, 5]]
+    assert loader.state_dict()["epoch"] == 2
+
+
 @pytest.mark.parametrize("taken", [0, 1, 4, 5])
 def test_a_loader_continues_where_the_state_was_taken(taken):
     reference = DataLoader(Noisy(18), 4, shuffle=True, seed=9)

@@ -148,6 +148,32 @@ def test_a_worker_that_dies_is_an_error_at_once_and_replaced_next_time(datasets,
     assert time.monotonic() - start < 30
 
 
+def test_a_worker_that_leaves_is_an_error_with_its_exit_code(datasets, make):
+    with pytest.raises(RuntimeError, match="worker 0 of a DataLoader ended with exit code 7$"):
+        list(make(datasets.Failing("leave"), 1, workers=1))
+
+
+def test_batches_without_elements_arrive(datasets, make):
+    batches = list(make([np.zeros((0, 3), np.float32)] * 3, 2, workers=1))
+    assert [batch.shape for batch in batches] == [(2, 0, 3), (1, 0, 3)]
+
+
+@pytest.mark.parametrize("how", ["sleep", "sleep through SIGTERM"])
+def test_closing_does_not_wait_for_a_busy_worker(datasets, make, monkeypatch, tmp_path, how):
+    monkeypatch.setattr("lucid.data.workers._PATIENCE", 0.2)
+    loader = make(datasets.Failing(how, tmp_path / "asleep"), 1, workers=1, prefetch=8)
+    batches = iter(loader)
+    assert [next(batches).item() for _ in range(3)] == [0, 1, 2]
+    (process,) = loader._pool._processes
+    while not (tmp_path / "asleep").exists():
+        time.sleep(0.01)
+    start = time.monotonic()
+    loader.close()
+    assert time.monotonic() - start < 10
+    expected = signal.SIGTERM if how == "sleep" else signal.SIGKILL
+    assert process.exitcode == -expected
+
+
 def test_a_forked_child_starts_workers_of_its_own(datasets, make):
     loader = make(datasets.Elsewhere(), 1, workers=1)
     ours = {batch[0].item() for batch in loader}
