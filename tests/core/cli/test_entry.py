@@ -35,6 +35,9 @@ def lucid_register_commands(cli):
             click.get_current_context().exit(7)
         if kind == "question":
             click.prompt("what")
+        if kind == "warning":
+            import warnings
+            warnings.warn("slow", UserWarning)
         click.echo("{name} ran")
         return 5
 """
@@ -108,6 +111,28 @@ def test_what_a_command_raises_becomes_a_line_and_a_code(
     assert run(capsys, "alpha", kind) == (code, "", message)
 
 
+def test_warnings_that_are_no_plugins_own_go_their_usual_way(environment, capsys) -> None:
+    environment.add("tools", plugin=COMMANDS.format(name="alpha"))
+    with pytest.warns(UserWarning, match="slow"):
+        assert run(capsys, "alpha", "warning") == (0, "alpha ran\n", "")
+
+
+def test_ctrl_c_at_any_time_is_130(environment, capsys, monkeypatch) -> None:
+    environment.add(
+        "slow",
+        plugin="import lucid\n@lucid.hookimpl\n"
+        "def lucid_register_commands(cli):\n    raise KeyboardInterrupt\n",
+    )
+    # While plugins are asked for their commands: not a fault of the plugin.
+    assert run(capsys, "alpha") == (130, "", "\nlucid: error: interrupted\n")
+
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lucid.cli.entry.run", interrupted)  # as while it is imported
+    assert run(capsys, "models") == (130, "", "")
+
+
 def test_debug_shows_the_traceback_wherever_it_stands(environment, capsys) -> None:
     environment.add("tools", plugin=COMMANDS.format(name="alpha"))
     for arguments in (["--debug", "alpha", "bug"], ["alpha", "bug", "--debug"]):
@@ -117,6 +142,16 @@ def test_debug_shows_the_traceback_wherever_it_stands(environment, capsys) -> No
         assert err.endswith("lucid: error: KeyError: 'key'\n")
     code, out, err = run(capsys, "alpha", "--", "--debug")
     assert (code, out) == (0, "alpha ran\n")
+
+
+def test_hidden_commands_run_and_are_not_listed(environment, capsys) -> None:
+    source = COMMANDS.format(name="alpha").replace("@cli.command()", "@cli.command(hidden=True)")
+    environment.add("tools", plugin=source)
+    assert run(capsys, "alpha") == (0, "alpha ran\n", "")
+    code, out, err = run(capsys, "--help")
+    assert (code, err) == (0, "")
+    assert "tools" not in out
+    assert "alpha" not in out
 
 
 @pytest.mark.parametrize("fault", ["raise RuntimeError('sad')", "raise SystemExit(9)", "import no"])

@@ -32,8 +32,6 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         with _plain_warnings():
             code = cli.main(args=given, prog_name="lucid", standalone_mode=False)
-    except KeyboardInterrupt:  # outside of click's hands
-        return _report("interrupted", _INTERRUPTED, debug)
     except click.Abort as error:  # how click passes on Ctrl-C, and the end of input
         if isinstance(error.__cause__ or error.__context__, EOFError):
             return _report("the input ended before the question was answered", _BAD_INPUT, debug)
