@@ -120,6 +120,18 @@ def test_a_plugin_without_metadata_says_so(environment) -> None:
     assert "no name or version" in str(only.error)
 
 
+def test_a_plugin_with_unreadable_entry_points_says_so(environment) -> None:
+    environment.add("broken")
+    info = environment.folder / "broken-1.0.dist-info"
+    (info / "entry_points.txt").write_text("[lucid.models]\ntoy\n")
+    (only,) = found(environment)
+    assert (only.name, only.module, only.version) == ("(unreadable)", "", "1.0")
+    assert "entry_points.txt cannot be read (TypeError: " in str(only.error)
+    # What only mentions the group is somebody else's.
+    (info / "entry_points.txt").write_text("[other]\nlucid.models\n")
+    assert found(environment) == []
+
+
 def test_a_leftover_folder_does_not_hide_the_plugin(environment) -> None:
     environment.add("toy")
     (environment.folder / "toy-0.9.dist-info").mkdir()

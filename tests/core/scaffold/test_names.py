@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import types
+
 import pytest
 
 from lucid.scaffold import PluginNames, plugin_names
@@ -64,6 +67,12 @@ def test_a_package_that_another_distribution_has(environment) -> None:
     (environment.folder / "octave" / "__init__.py").write_text("raise SystemExit\n")
     with pytest.raises(ValueError, match=r"imported as 'octave', and .*__init__.py is; choose"):
         plugin_names("Octave")
+
+
+def test_a_module_that_a_program_made_is_in_the_way(environment, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "octave", types.ModuleType("octave"))
+    with pytest.raises(ValueError, match="imported as 'octave', and a module that says nothing"):
+        plugin_names("octave")
 
 
 def test_a_folder_of_that_name_is_not_in_the_way(environment, monkeypatch) -> None:

@@ -119,6 +119,7 @@ def test_templates_are_found_in_a_zip_file(tmp_path, monkeypatch) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         for path in source.rglob("*.tmpl"):
             archive.write(path, f"template/{path.relative_to(source).as_posix()}")
+        archive.writestr("template/notes.txt", "no template")
     expected = project.render(NAMES)
     monkeypatch.setattr(project, "files", lambda _: zipfile.Path(tmp_path / "a.zip"))
     assert project.render(NAMES) == expected

@@ -173,22 +173,23 @@ def _candidates_of(distribution: Any) -> list[Candidate]:
     elif (listed := _egg_requirements(distribution)) is not None:
         requirements = listed
     try:
-        entry_points = list(distribution.entry_points)
+        named = [(e.name, e.value) for e in distribution.entry_points if e.group == GROUP]
     except Exception as problem:
-        entry_points = []
-        error = f"its entry_points.txt cannot be read ({problem})"
+        if f"[{GROUP}]" not in _read(distribution, "entry_points.txt"):
+            return []
+        named = [("(unreadable)", "")]
+        error = f"its entry_points.txt cannot be read ({type(problem).__name__}: {problem})"
     return [
         Candidate(
-            name=entry_point.name,
+            name=entry_point,
             # "module [extra]" is an old spelling that says nothing about the module.
-            module=entry_point.value.partition("[")[0].strip(),
+            module=module.partition("[")[0].strip(),
             distribution=name or _folder_name(distribution),
             version=version or "(unknown version)",
             requirements=requirements,
             error=error,
         )
-        for entry_point in entry_points
-        if entry_point.group == GROUP
+        for entry_point, module in named
     ]
 
 

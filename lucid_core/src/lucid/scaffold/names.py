@@ -137,12 +137,13 @@ def _check_distribution(distribution: str) -> None:
 def _check_importable(distribution: str, package: str) -> None:
     try:
         spec = importlib.util.find_spec(package)
+        # A folder without __init__.py, such as one that happens to be here, is not in the way.
+        there = None if spec is None else spec.origin
     except (ImportError, ValueError):  # a broken one is somebody's all the same
-        spec = None
-    # A folder without __init__.py, such as one that happens to be here, is not in the way.
-    if spec is not None and spec.origin is not None:
+        there = "a module that says nothing of where it is from"
+    if there is not None:
         raise ValueError(
-            f"{distribution!r} would be imported as {package!r}, and {spec.origin} is; "
+            f"{distribution!r} would be imported as {package!r}, and {there} is; "
             "choose another name"
         )
 
