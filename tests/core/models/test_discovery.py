@@ -80,6 +80,24 @@ FAULTS = {
         ),
         "model 'net': total_parameters must be an int, got None",
     ),
+    "no_builder": (
+        REGISTER_BAD.format(
+            arguments="'net', None, task='t', family='f', total_parameters=1, summary='s'"
+        ),
+        "model 'net': builder must be a str, got None",
+    ),
+    "no_text": (
+        REGISTER_BAD.format(
+            arguments="'net', 'a.b:c', task='t', family=3, total_parameters=1, summary='s'"
+        ),
+        "model 'net': family must be a str, got 3",
+    ),
+    "name_of_another_type": (
+        REGISTER_BAD.format(
+            arguments="3, 'a.b:c', task='t', family='f', total_parameters=1, summary='s'"
+        ),
+        "a model's name must be a str, got 3",
+    ),
     "missing_keywords": (
         REGISTER_BAD.format(arguments="'net', 'a.b:c'"),
         "missing 4 required keyword-only arguments",
@@ -113,6 +131,56 @@ def test_a_failing_plugin_is_skipped_whole_and_alone(environment, fault: str) ->
     with warnings.catch_warnings():  # once is enough
         warnings.simplefilter("error")
         assert models.list_models() == ["good_net"]
+
+
+def test_damaged_metadata_are_a_fault_of_the_plugin(environment) -> None:
+    environment.add("good", "good_net")
+    environment.add("broken")
+    (environment.folder / "broken-1.0.dist-info" / "METADATA").unlink()
+    with pytest.warns(PluginWarning, match="its metadata is damaged.*install the distribution ag"):
+        assert models.list_models() == ["good_net"]
+    assert "broken.plugin" not in sys.modules
+
+
+def test_a_warning_in_an_import_points_at_the_import(environment) -> None:
+    environment.add("good", "good_net")
+    environment.add("bad", plugin="raise RuntimeError")
+    with pytest.warns(PluginWarning, match="bad") as caught:
+        from lucid.models import good_net
+    assert good_net().model_name == "good_net"
+    assert caught[0].filename == __file__
+
+
+def test_a_plugin_may_be_an_object_in_a_module(environment) -> None:
+    package = environment.add("toy", "toy_net")
+    (environment.folder / "toy-1.0.dist-info" / "entry_points.txt").write_text(
+        f"[lucid.models]\ntoy = {package}.plugin:Plugin.hooks\n"
+    )
+    (environment.folder / "toy" / "plugin.py").write_text(
+        "import lucid\n"
+        "class Hooks:\n"
+        "    @lucid.hookimpl\n"
+        "    def lucid_register_models(self, register):\n"
+        "        register('toy_net', 'toy.builders:toy_net', task='t', family='f',\n"
+        "                 total_parameters=6, summary='s')\n"
+        "class Plugin:\n"
+        "    hooks = Hooks()\n"
+    )
+    assert models.list_models() == ["toy_net"]
+    assert models.create_model("toy_net").model_name == "toy_net"
+
+
+def test_a_failed_plugin_that_the_program_had_imported_stays_imported(environment) -> None:
+    environment.add(
+        "toy",
+        plugin="import lucid\n@lucid.hookimpl\n"
+        "def lucid_register_models(register):\n    raise RuntimeError\n",
+    )
+    import toy.plugin
+
+    with pytest.warns(PluginWarning):
+        models.list_models()
+    assert sys.modules["toy.plugin"] is toy.plugin
 
 
 def test_ctrl_c_is_not_swallowed_and_leaves_nothing_half_done(environment) -> None:

@@ -140,6 +140,26 @@ def test_a_class_that_is_defined_later_is_checked_when_built() -> None:
         models.create_model("early")
 
 
+def test_the_class_of_a_function_around_may_come_after_the_builder() -> None:
+    @models.register_model
+    def early() -> Later:
+        return Later()
+
+    with pytest.raises(NameError):
+        early()
+
+    class Later(nn.Identity):
+        pass
+
+    assert isinstance(models.create_model("early"), Later)
+
+
+def test_ctrl_c_while_a_builder_is_imported_is_no_fault_of_the_plugin(environment) -> None:
+    environment.add("toy", "net", builders="raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        models.create_model("net")
+
+
 @pytest.mark.parametrize(
     ("stated", "expected"),
     [

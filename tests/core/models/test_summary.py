@@ -86,6 +86,14 @@ def test_sharing_and_what_is_not_called() -> None:
     assert "35 (shared parameters under every name)" in text
 
 
+def test_a_parameter_of_two_layers_counts_in_the_first() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    model[1].weight = model[0].weight
+    summary = models.summarize(model, (1, 3))
+    assert [(row.parameters, row.multiply_adds) for row in summary.layers] == [(12, 9), (3, 9)]
+    assert summary.parameters == 15
+
+
 def test_the_model_is_left_as_it_was() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(0.5))
     model[0].eval()
