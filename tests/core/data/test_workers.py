@@ -149,7 +149,7 @@ def test_a_worker_that_dies_is_an_error_at_once_and_replaced_next_time(datasets,
 
 
 def test_a_worker_that_leaves_is_an_error_with_its_exit_code(datasets, make):
-    with pytest.raises(RuntimeError, match="worker 0 of a DataLoader ended with exit code 7$"):
+    with pytest.raises(RuntimeError, match=r"worker 0 .* ended with exit code 7$"):
         list(make(datasets.Failing("leave"), 1, workers=1))
 
 
