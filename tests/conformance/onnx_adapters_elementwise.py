@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -118,7 +119,8 @@ def is_infinite(x: Tensor, detect_negative: int = 1, detect_positive: int = 1) -
 
 
 @node("Cast")
-def cast(x: Tensor, to: int) -> Tensor:
+def cast(x: Tensor, to: int, saturate: int = 1) -> Tensor:
+    """Saturation is for 8-bit floats, which do not run."""
     return x.astype(helper.tensor_dtype_to_np_dtype(to))
 
 
@@ -212,14 +214,21 @@ def shrink(x: Tensor, lambd: float = 0.5, bias: float = 0.0) -> Tensor:
 
 # --- reductions ---------------------------------------------------------------------------------
 
+
+def no_axis_empty(x: Tensor, sign: int) -> Tensor:
+    """The extremum of nothing is infinite, or false: where there is nothing, let that be there."""
+    worst = sign * math.inf if x.dtype.kind == "f" else sign > 0
+    return lucid.pad(x, [(0, int(n == 0)) for n in x.shape], value=worst)
+
+
 REDUCTIONS: dict[str, Callable[..., Tensor]] = {
     "ReduceL1": lambda x, axis, keepdims: lucid.norm(x, 1, axis, keepdims),
     "ReduceL2": lambda x, axis, keepdims: lucid.norm(x, 2, axis, keepdims),
     "ReduceLogSum": lambda x, axis, keepdims: lucid.log(lucid.sum(x, axis, keepdims)),
     "ReduceLogSumExp": lucid.logsumexp,
-    "ReduceMax": lucid.max,
+    "ReduceMax": lambda x, axis, keepdims: lucid.max(no_axis_empty(x, -1), axis, keepdims),
     "ReduceMean": lucid.mean,
-    "ReduceMin": lucid.min,
+    "ReduceMin": lambda x, axis, keepdims: lucid.min(no_axis_empty(x, 1), axis, keepdims),
     "ReduceProd": lucid.prod,
     "ReduceSum": lucid.sum,
     "ReduceSumSquare": lambda x, axis, keepdims: lucid.sum(lucid.square(x), axis, keepdims),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ Widths = list[tuple[int, int]]
 def as_image(function: Callable[..., Any]) -> Callable[..., Any]:
     """Let a two-dimensional layer take signals: as images one pixel high."""
 
+    @functools.wraps(function)
     def layer(x: Tensor, *tensors: Tensor | None, **attributes: Any) -> Any:
         if x.ndim == 4:
             return function(x, *tensors, **attributes)
@@ -116,15 +118,24 @@ def max_pool(
     pads: Any = None,
     auto_pad: str = "NOTSET",
     ceil_mode: int = 0,
-) -> Tensor:
+    storage_order: int = 0,
+    outputs: int = 1,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """ONNX counts indices through the whole batch, by rows or (``storage_order``) by columns."""
     pairs = padding_of(x.shape[2:], kernel_shape, strides, dilations, pads, auto_pad)
     padding, wide = layer_padding(pairs, kernel_shape)
     image = x.astype(lucid.float32)
     if wide is not None:
-        image = lucid.pad(image, wide, -np.inf)
-    return F.max_pool2d(image, kernel_shape, strides, padding, dilations, bool(ceil_mode)).astype(
-        x.dtype
-    )
+        image = lucid.pad(image, wide, value=-np.inf)
+    options = (kernel_shape, strides, padding, dilations, bool(ceil_mode))
+    if outputs == 1:
+        return F.max_pool2d(image, *options).astype(x.dtype)
+    assert wide is None
+    values, indices = F.max_pool2d(image, *options, return_indices=True)
+    n, c, h, w = x.shape
+    if storage_order:
+        indices = indices % w * h + indices // w
+    return values.astype(x.dtype), indices + lucid.arange(n * c).reshape(n, c, 1, 1) * (h * w)
 
 
 def layer_padding(pairs: Pairs, kernel: list[int]) -> tuple[list[int], Widths | None]:
@@ -280,6 +291,11 @@ def resize(
     assert roi is None
     assert mode in ("nearest", "linear")
     assert coordinate_transformation_mode in ("half_pixel", "align_corners")
+    if mode == "linear" and scales is not None:
+        assert list(axes) == [0, 1, 2, 3]
+        factors = [float(s) for s in scales.numpy()[2:]]
+        corners = coordinate_transformation_mode == "align_corners"
+        return F.interpolate(x, scale_factor=factors, mode="bilinear", align_corners=corners)
     height, width = x.shape[2:]
     wanted = {2: height, 3: width}
     for i, axis in enumerate(axes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -107,13 +108,12 @@ def pad(
     axes: Tensor | None = None,
     mode: str = "constant",
 ) -> Tensor:
-    assert mode == "constant"
     ends = integers(pads) or []
     chosen = integers(axes) or list(range(x.ndim))
     widths = [(0, 0)] * x.ndim
     for i, axis in enumerate(chosen):
         widths[axis] = (ends[i], ends[i + len(chosen)])
-    return lucid.pad(x, widths, 0 if value is None else value.item())
+    return lucid.pad(x, widths, mode, 0 if value is None else value.item())
 
 
 @node("DepthToSpace")
@@ -190,11 +190,36 @@ def gather_nd(x: Tensor, indices: Tensor, batch_dims: int = 0) -> Tensor:
 def scatter(
     x: Tensor, indices: Tensor, updates: Tensor, axis: int = 0, reduction: str = "none"
 ) -> Tensor:
-    """Without a reduction, what stood at a place is taken away before."""
-    assert reduction in ("none", "add")
-    if reduction == "none":
-        updates = updates - lucid.gather(x, axis, indices)
-    return lucid.scatter_add(x, axis, indices, updates)
+    """Element by element; only sums have a function of their own."""
+    if reduction == "add":
+        return lucid.scatter_add(x, axis, indices, updates)
+    places = np.indices(indices.shape)
+    places[axis] = indices.numpy()
+    return put(x, tuple(places), updates, reduction)
+
+
+@node("ScatterND")
+def scatter_nd(x: Tensor, indices: Tensor, updates: Tensor, reduction: str = "none") -> Tensor:
+    return put(x, tuple(np.moveaxis(indices.numpy(), -1, 0)), updates, reduction)
+
+
+#: What becomes of an element and an update that reaches it.
+MEETINGS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "none": lambda old, new: new,
+    "add": lucid.add,
+    "mul": lucid.multiply,
+    "max": lucid.maximum,
+    "min": lucid.minimum,
+}
+
+
+def put(x: Tensor, places: tuple[np.ndarray, ...], updates: Tensor, reduction: str) -> Tensor:
+    """Update the places of a copy one after the other: one may come twice."""
+    result = lucid.clone(x)
+    for i in np.ndindex(places[0].shape):
+        place = tuple(int(along[i]) for along in places)
+        result[place] = MEETINGS[reduction](result[place], updates[i])
+    return result
 
 
 @node("Compress")
@@ -221,6 +246,20 @@ def one_hot(indices: Tensor, depth: Tensor, values: Tensor, axis: int = -1) -> T
     return lucid.where(places, values[1], values[0])
 
 
+@node("Unique")
+def unique(x: Tensor, axis: int | None = None, sorted: int = 1) -> tuple[Tensor, ...]:
+    """Unsorted, the elements come in the order in which each is met first."""
+    values, first, inverse, counts = lucid.unique(
+        x, axis=axis, return_index=True, return_inverse=True, return_counts=True
+    )
+    if not sorted:
+        assert axis is None
+        order = lucid.argsort(first)
+        values, first, counts = values[order], first[order], counts[order]
+        inverse = lucid.argsort(order)[inverse]
+    return values, first, inverse.reshape(-1), counts
+
+
 @node("TopK")
 def topk(
     x: Tensor, k: Tensor, axis: int = -1, largest: int = 1, **sorted_anyway: int
@@ -242,12 +281,28 @@ def size_of(x: Tensor) -> Tensor:
 
 
 @node("Constant")
-def constant(value: np.ndarray) -> Tensor:
-    return lucid.tensor(value)
+def constant(
+    value: np.ndarray | None = None,
+    value_int: int | None = None,
+    value_ints: Any = None,
+    value_float: float | None = None,
+    value_floats: Any = None,
+) -> Tensor:
+    """An array, or numbers in ONNX's default types."""
+    if value is not None:
+        return lucid.tensor(value)
+    whole = value_int if value_ints is None else value_ints
+    if whole is not None:
+        return lucid.tensor(whole, dtype=lucid.int64)
+    broken = value_float if value_floats is None else value_floats
+    assert broken is not None
+    return lucid.tensor(broken, dtype=lucid.float32)
 
 
 @node("ConstantOfShape")
-def full(shape: Tensor, value: np.ndarray) -> Tensor:
+def full(shape: Tensor, value: np.ndarray | None = None) -> Tensor:
+    if value is None:
+        return lucid.zeros(integers(shape) or [])
     return lucid.full(integers(shape) or [], value.item(), dtype=value.dtype)
 
 
