@@ -228,3 +228,47 @@ def test_unbroadcast_undoes_broadcasting_axis_by_axis(shape, full):
     places = np.broadcast_to(np.arange(int(np.prod(shape))).reshape(shape), full)
     expected = np.bincount(places.ravel(), weights=g.ravel(), minlength=int(np.prod(shape)))
     np.testing.assert_allclose(result.ravel(), expected)
+
+
+def test_the_gradient_of_a_number_is_an_array_of_no_axes():
+    x = lucid.tensor(2.0, requires_grad=True)
+    (x * x + x).backward()
+    assert isinstance(x.grad.numpy(), np.ndarray)
+    assert x.grad.numpy().flags.writeable
+    assert x.grad.item() == 5
+
+
+def test_a_leaf_that_was_changed_is_read_anew():
+    """Between two passes, as optimizers do; what was recorded before is done with."""
+    x = lucid.tensor([1.0, 2.0], requires_grad=True)
+    (x * x).sum().backward()
+    with lucid.no_grad():
+        x.copy_(x.numpy() - x.grad.numpy() / 4)
+        x[1] += 1
+    x.grad = None
+    (x * x).sum().backward()
+    np.testing.assert_array_equal(x.numpy(), [0.5, 2])
+    np.testing.assert_array_equal(x.grad, [1, 4])
+
+
+def test_a_computed_tensor_is_not_changed_in_place_either():
+    y = lucid.ones(2, requires_grad=True) * 2
+    with pytest.raises(RuntimeError, match="no_grad"):
+        y[0] = 5
+
+
+def test_a_place_chosen_twice_receives_both_gradients():
+    x = lucid.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    weights = np.array([1, 10, 100, 1000], np.float32)
+    (x[[0, 2, 0, 0]] * weights).sum().backward()
+    np.testing.assert_array_equal(x.grad, [1101, 0, 10])
+    x.grad = None
+    (lucid.gather(x, 0, [2, 2, 1, 2]) * weights).sum().backward()
+    np.testing.assert_array_equal(x.grad, [0, 100, 1011])
+    source = lucid.ones(4, requires_grad=True)
+    x.grad = None
+    y = lucid.scatter_add(x, 0, [1, 1, 1, 0], source)
+    assert y.tolist() == [2, 5, 3]
+    (y * lucid.tensor([1.0, 10.0, 100.0])).sum().backward()
+    np.testing.assert_array_equal(x.grad, [1, 10, 100])
+    np.testing.assert_array_equal(source.grad, [10, 10, 10, 1])

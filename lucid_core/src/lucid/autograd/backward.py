@@ -29,7 +29,7 @@ class _Sum:
             other += self.value
             self.value = other
         else:
-            self.value = self.value + other
+            self.value = np.asarray(self.value + other)
         self.owned = True
 
 
@@ -124,6 +124,7 @@ def backward(output: Tensor, gradient: Array | None = None, retain_graph: bool =
 
 def _checked(gradient: Array, source: Node | Variable) -> Array:
     """The gradient in the dtype of what it belongs to; its shape must be right already."""
+    gradient = np.asarray(gradient)  # what NumPy computes of no axes is a scalar
     like = source._data if isinstance(source, Variable) else source
     if gradient.shape != like.shape:
         raise RuntimeError(
