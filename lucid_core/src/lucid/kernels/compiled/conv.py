@@ -192,7 +192,9 @@ def conv2d_weight_gradient(
         return reference.conv2d_weight_gradient(
             g, x, weight_shape, stride, padding, dilation, groups
         )
-    _, c, kh, kw = weight_shape
+    o, c, kh, kw = weight_shape
+    if not g.size or not x.size:
+        return np.zeros((o, kh, kw, c), np.float32).transpose(0, 3, 1, 2)
     source, gradient = nhwc(x), nhwc(g)
     (top, bottom), (left, right) = padding
     if groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1:
@@ -204,4 +206,4 @@ def conv2d_weight_gradient(
         rows = np.arange(kh) * dilation[0] - top
         columns = np.arange(kw) * dilation[1] - left
         gw = weight_gradient(gradient, source, rows, columns, stride, c, groups)
-    return gw.reshape(-1, kh, kw, c).transpose(0, 3, 1, 2)
+    return gw.reshape(o, kh, kw, c).transpose(0, 3, 1, 2)
