@@ -221,3 +221,18 @@ WEIGHT = np.array([0.5, 2.0, 1.5])
 )
 def test_derivatives(loss, shapes, reduction):
     gradcheck(lambda *inputs: loss(*inputs, reduction), [t(*shape) for shape in shapes])
+
+
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_ignored_places_have_no_gradient_even_where_the_loss_is_nan(loss, reduction):
+    logits = t(2, 3)
+    y = loss(logits, np.array([-100, -100]), reduction=reduction)
+    y.backward(np.ones(y.shape))
+    np.testing.assert_array_equal(logits.grad, np.zeros((2, 3)))
+
+
+def test_losses_of_one_number_keep_its_type_beside_a_scalar():
+    x = Tensor(np.float32(1.5), requires_grad=True)
+    for loss in (F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss):
+        assert loss(x, np.float64(2)).dtype == np.float32

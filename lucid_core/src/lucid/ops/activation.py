@@ -120,7 +120,8 @@ def log_softmax(x: ArrayLike, axis: int = -1) -> Tensor:
 def log_probabilities(a: Array, axis: int) -> Array:
     """The log-softmax of an array."""
     shifted: Array = a - a.max(axis=axis, keepdims=True, initial=-np.inf)
-    shifted -= np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    with np.errstate(divide="ignore"):  # of no classes
+        shifted -= np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
     return shifted
 
 

@@ -42,8 +42,12 @@ def _reduce(losses: Array, reduction: str, total: float | None = None) -> tuple[
     if reduction != "mean":
         raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
     divisor = losses.dtype.type(losses.size if total is None else total)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.asarray(losses.sum() / divisor), lambda g: g / divisor
+
+    def divided(a: Array) -> Array:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(a / divisor)
+
+    return divided(losses.sum()), divided
 
 
 # --- classification -----------------------------------------------------------------------------
@@ -85,6 +89,7 @@ def cross_entropy(
     Szegedy et al., *Rethinking the Inception Architecture for Computer
     Vision*, 2016, section 7, for label smoothing.
     """
+    label_smoothing = float(label_smoothing)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must lie from 0 to 1, got {label_smoothing}")
     a = floating(input)
@@ -106,8 +111,9 @@ def cross_entropy(
     value, spread = _reduce(losses.reshape(lined.shape[:-1]), reduction, total)
 
     def vjp(g: Array) -> Array:
-        s = np.broadcast_to(spread(g), lined.shape[:-1]).reshape(-1)
-        even = smooth * kept * s
+        # Ignored places have no gradient, even where the mean is over nothing and NaN.
+        s = np.where(kept, np.broadcast_to(spread(g), lined.shape[:-1]).reshape(-1), 0)
+        even = smooth * s
         # The probabilities times the whole of the target, minus the target.
         gradient = np.exp(logp) * (hard * s + even * class_weight.sum())[:, None]
         gradient[rows, labels] -= hard * s
@@ -185,7 +191,8 @@ def nll_loss(
 
     def vjp(g: Array) -> Array:
         gradient = np.zeros(logp.shape, logp.dtype)
-        gradient[rows, labels] = -hard * np.broadcast_to(spread(g), lined.shape[:-1]).reshape(-1)
+        s = np.broadcast_to(spread(g), lined.shape[:-1]).reshape(-1)
+        gradient[rows, labels] = -hard * np.where(kept, s, 0)
         return _classes_back(gradient, lined)
 
     return record(value, (input, vjp))
@@ -308,6 +315,7 @@ def smooth_l1_loss(
     ----------
     Girshick, *Fast R-CNN*, 2015, equation 3.
     """
+    beta = float(beta)  # NumPy's scalars would widen what they are multiplied with
     if beta < 0:
         raise ValueError(f"beta must not be negative, got {beta}")
     if beta == 0:
@@ -345,6 +353,7 @@ def huber_loss(
     ----------
     Huber, *Robust Estimation of a Location Parameter*, 1964.
     """
+    delta = float(delta)
     if delta <= 0:
         raise ValueError(f"delta must be positive, got {delta}")
 
@@ -376,7 +385,8 @@ def _difference_loss(
 
 
 def _same_shape(input: ArrayLike, target: ArrayLike, loss: str) -> tuple[Array, Array]:
-    a, b = operands(floating(input), array_of(target))
+    a, b = operands(input, target)
+    a, b = floating(a), floating(b)
     if a.shape != b.shape:
         # Broadcasting (N, 1) against (N,) gives N x N losses, which nobody means.
         raise ValueError(f"{loss} needs two equal shapes, got {a.shape} and {b.shape}")
