@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lucid import kernels
 from lucid.autograd import ArrayLike, array_of, record, unbroadcast
-from lucid.dtypes import DTypeLike, supported
+from lucid.autograd.primitive import Vjp
+from lucid.dtypes import DTypeLike, promote, supported
 from lucid.ops.operands import floating, operands
 
 if TYPE_CHECKING:
@@ -232,26 +234,31 @@ def _extremum(x: ArrayLike, y: ArrayLike, choose: np.ufunc, wins: np.ufunc) -> T
     return record(choose(a, b), (x, lambda g: share(g, a, b)), (y, lambda g: share(g, b, a)))
 
 
-def clip(x: ArrayLike, min: float | None = None, max: float | None = None) -> Tensor:
+def clip(x: ArrayLike, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Tensor:
     """x limited to the range from ``min`` to ``max``; None leaves that side open.
 
-    The gradient passes where x lies in the range, its ends included.
+    Limits broadcast.  Where ``min`` is above ``max`` the result is ``max``.  The
+    gradient passes where x lies in the range, its ends included; elsewhere it
+    goes to the limit that took the place of x.
     """
-    a = array_of(x)
-    low = None if min is None else operands(a, min)[1]
-    high = None if max is None else operands(a, max)[1]
-    value = a if low is None else np.maximum(a, low)
-    value = value if high is None else np.minimum(value, high)
+    limits = [None if limit is None else operands(x, limit)[1] for limit in (min, max)]
+    dtype = reduce(promote, (b.dtype for b in limits if b is not None), array_of(x).dtype)
+    a = array_of(x).astype(dtype, copy=False)
+    low, high = (None if limit is None else limit.astype(dtype) for limit in limits)
+    raised = a if low is None else np.maximum(a, low)
+    value = raised if high is None else np.minimum(raised, high)
 
-    def vjp(g: np.ndarray) -> np.ndarray:
-        inside = np.ones(a.shape, dtype=bool)
-        if low is not None:
-            inside &= a >= low
-        if high is not None:
-            inside &= a <= high
-        return g * inside
+    def by_x(g: np.ndarray) -> np.ndarray:
+        inside = (low is None or a >= low) & (high is None or a <= high)
+        return unbroadcast(g * inside, a.shape)
 
-    return record(value.copy() if value is a else value, (x, vjp))
+    edges: list[tuple[ArrayLike, Vjp]] = [(x, by_x)]
+    if min is not None and low is not None:
+        lifted = (a < low) & (high is None or low <= high)
+        edges.append((min, lambda g: unbroadcast(g * lifted, low.shape)))
+    if max is not None and high is not None:
+        edges.append((max, lambda g: unbroadcast(g * (raised > high), high.shape)))
+    return record(value.copy() if value is a else value, *edges)
 
 
 def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> Tensor:
@@ -282,37 +289,45 @@ def clone(x: ArrayLike) -> Tensor:
 
 def contiguous(x: ArrayLike) -> Tensor:
     """A copy in C order that the gradient passes through."""
-    return record(np.ascontiguousarray(array_of(x)), (x, lambda g: g))
+    return record(np.array(array_of(x), order="C"), (x, lambda g: g))
 
 
 def equal(x: ArrayLike, y: ArrayLike) -> Tensor:
     """x == y, as booleans."""
-    return record(np.equal(*operands(x, y)))
+    return _compared(np.equal, x, y)
 
 
 def not_equal(x: ArrayLike, y: ArrayLike) -> Tensor:
     """x != y, as booleans."""
-    return record(np.not_equal(*operands(x, y)))
+    return _compared(np.not_equal, x, y)
 
 
 def less(x: ArrayLike, y: ArrayLike) -> Tensor:
     """x < y, as booleans."""
-    return record(np.less(*operands(x, y)))
+    return _compared(np.less, x, y)
 
 
 def less_equal(x: ArrayLike, y: ArrayLike) -> Tensor:
     """x <= y, as booleans."""
-    return record(np.less_equal(*operands(x, y)))
+    return _compared(np.less_equal, x, y)
 
 
 def greater(x: ArrayLike, y: ArrayLike) -> Tensor:
     """x > y, as booleans."""
-    return record(np.greater(*operands(x, y)))
+    return _compared(np.greater, x, y)
 
 
 def greater_equal(x: ArrayLike, y: ArrayLike) -> Tensor:
     """x >= y, as booleans."""
-    return record(np.greater_equal(*operands(x, y)))
+    return _compared(np.greater_equal, x, y)
+
+
+def _compared(compare: np.ufunc, x: ArrayLike, y: ArrayLike) -> Tensor:
+    a, b = array_of(x), array_of(y)
+    if a.dtype.kind == "f" or b.dtype.kind == "f":
+        a, b = operands(x, y)
+    # Whole numbers as they are: 300 is larger than any uint8, and not one of them.
+    return record(compare(a, b))
 
 
 def logical_and(x: ArrayLike, y: ArrayLike) -> Tensor:
