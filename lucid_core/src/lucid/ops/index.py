@@ -8,7 +8,7 @@ import numpy as np
 
 from lucid.autograd import ArrayLike, Variable, array_of, record
 from lucid.autograd.variable import Array
-from lucid.ops.operands import normalise_axis
+from lucid.ops.operands import normalise_axis, operands
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -76,12 +76,13 @@ def scatter_add(x: ArrayLike, axis: int, index: ArrayLike, source: ArrayLike) ->
 
     ``out[i, index[i, j]] += source[i, j]`` for ``axis=1``; repeated places add up.
     """
-    a, chosen, added = array_of(x), array_of(index), array_of(source)
+    a, added = operands(x, source)
+    chosen = array_of(index)
     if chosen.shape != added.shape:
         raise ValueError(f"index has shape {chosen.shape} but source has {added.shape}")
     where = _along(a, chosen, axis)
     value = a.copy(order="K")
-    np.add.at(value, where, added.astype(a.dtype, copy=False))
+    np.add.at(value, where, added)
     return record(value, (x, lambda g: g), (source, lambda g: g[where]))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +12,7 @@ from lucid import kernels
 from lucid.autograd import ArrayLike, array_of, record, record_joint, unbroadcast
 from lucid.autograd.primitive import needs_grad
 from lucid.autograd.variable import Array
+from lucid.dtypes import promote
 from lucid.ops.operands import operands
 
 if TYPE_CHECKING:
@@ -73,13 +76,15 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Te
             f"cannot take an input of shape {a.shape}: its last axis must be "
             f"{w.shape[1] if w.ndim == 2 else 'in_features'}"
         )
-    rows = a.reshape(-1, a.shape[-1])
+    if bias is not None and array_of(bias).shape != (w.shape[0],):
+        raise ValueError(f"bias must have shape ({w.shape[0]},), got {array_of(bias).shape}")
+    rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
     value = kernels.gemm(rows, w.T)
     if bias is not None:
         value += array_of(bias)
 
     def vjp(g: Array) -> list[Array | None]:
-        flat = g.reshape(-1, w.shape[0])
+        flat = g.reshape(len(rows), w.shape[0])
         gx = kernels.gemm(flat, w).reshape(a.shape) if needs_grad(x) else None
         gw = kernels.gemm(flat.T, rows) if needs_grad(weight) else None
         return [gx, gw, flat.sum(axis=0) if needs_grad(bias) else None]
@@ -99,6 +104,9 @@ def einsum(subscripts: str, *tensors: ArrayLike) -> Tensor:
         One for each term.
     """
     arrays = [array_of(t) for t in tensors]
+    if arrays:
+        dtype = reduce(promote, (a.dtype for a in arrays))
+        arrays = [a.astype(dtype, copy=False) for a in arrays]
     terms, result = _terms(subscripts, [a.ndim for a in arrays])
     value = np.einsum(",".join(terms) + "->" + result, *arrays, optimize=len(arrays) > 2)
 
