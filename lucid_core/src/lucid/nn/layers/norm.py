@@ -250,9 +250,8 @@ class LayerNorm(Module):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        lengths = (
-            (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        )
+        one = isinstance(normalized_shape, int | np.integer)
+        lengths = (int(normalized_shape),) if one else tuple(normalized_shape)  # type: ignore[arg-type]
         self.normalized_shape = lengths
         self.eps = eps
         self.elementwise_affine = elementwise_affine
