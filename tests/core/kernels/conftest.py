@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
 import pytest
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Generator[None, object, object]:
+    """Skip a test that reaches for a compiled kernel where there is no Numba to compile it."""
+    try:
+        return (yield)
+    except ModuleNotFoundError as error:
+        if error.name in ("numba", "llvmlite"):
+            pytest.skip("compiled kernels need Numba, which is not installed")
+        raise
 
 
 @pytest.fixture(scope="session")

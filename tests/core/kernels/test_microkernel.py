@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+pytest.importorskip("numba", reason="it is compiled by Numba")
+
 from lucid.kernels.compiled.jit import kernel
 from lucid.kernels.compiled.microkernel import ACCUMULATE, ADD, NR, RELU, ROWS, multiply_block
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
+
+from lucid.kernels.compiled.target import registers, target
 
 __all__ = [
     "ADDRESS",
@@ -30,11 +31,8 @@ __all__ = [
     "store_vector",
 ]
 
-_features = llvm.get_host_cpu_features()
-#: Whether there are 32 vector registers and not 16.
-WIDE = bool(_features.get("avx512f") or _features.get("neon"))
-#: Floats of one vector register.
-VL = 16 if _features.get("avx512f") else 8 if _features.get("avx") else 4
+#: Floats of one vector register, and whether there are 32 of these and not 16.
+VL, WIDE = registers(target())
 
 ADDRESS = ir.IntType(64)
 FLOAT = ir.FloatType()
@@ -81,12 +79,16 @@ def broadcast(b: Any, value: Any) -> Any:
 
 
 def multiply_add(b: Any, x: Any, y: Any, z: Any) -> Any:
-    """``x * y + z`` of vectors, rounded once."""
-    name = f"llvm.fma.v{VL}f32"
-    fma = b.module.globals.get(name)
-    if fma is None:
-        fma = ir.Function(b.module, ir.FunctionType(VECTOR, [VECTOR] * 3), name)
-    return b.call(fma, [x, y, z])
+    """``x * y + z`` of vectors: rounded once where the processor can, else twice.
+
+    LLVM's ``fma`` would be rounded once everywhere, by a call for each number where
+    there is no instruction for it.
+    """
+    name = f"llvm.fmuladd.v{VL}f32"
+    function = b.module.globals.get(name)
+    if function is None:
+        function = ir.Function(b.module, ir.FunctionType(VECTOR, [VECTOR] * 3), name)
+    return b.call(function, [x, y, z])
 
 
 def add_vectors(b: Any, values: list[Any], others: list[Any]) -> list[Any]:
