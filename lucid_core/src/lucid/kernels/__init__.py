@@ -9,9 +9,11 @@ Numba is imported when the first compiled kernel is called, not before.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +35,7 @@ __all__ = [
     "batch_norm",
     "batch_norm_backward",
     "channels_last",
+    "compiled_in_use",
     "conv2d",
     "conv2d_input_gradient",
     "conv2d_weight_gradient",
@@ -56,11 +59,36 @@ __all__ = [
 ]
 
 
-def _compiled_wanted() -> bool:
+def compiled_in_use() -> bool:
+    """Whether kernels run in their compiled form in this process.
+
+    Raises
+    ------
+    ValueError
+        If ``LUCID_KERNELS`` is neither ``compiled`` nor ``reference``.
+    """
     choice = os.environ.get("LUCID_KERNELS", "compiled")
     if choice not in ("compiled", "reference"):
         raise ValueError(f"LUCID_KERNELS must be 'compiled' or 'reference', got {choice!r}")
-    return choice == "compiled" and importlib.util.find_spec("numba") is not None
+    return choice == "compiled" and _numba_works()
+
+
+@functools.cache
+def _numba_works() -> bool:
+    """Whether Numba is there; one that is there and cannot be imported is worth a warning."""
+    if importlib.util.find_spec("numba") is None:
+        return False
+    try:
+        importlib.import_module("lucid.kernels.compiled.jit")
+    except Exception as error:  # of what a Numba may raise that does not fit NumPy or Python
+        warnings.warn(
+            f"Numba cannot be used ({type(error).__name__}: {error}), so kernels run in their "
+            "slower NumPy form; LUCID_KERNELS=reference chooses that in silence",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return False
+    return True
 
 
 class Kernel:
@@ -92,7 +120,7 @@ class Kernel:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._chosen is None:
-            self._chosen = self.compiled if _compiled_wanted() else self.reference
+            self._chosen = self.compiled if compiled_in_use() else self.reference
         return self._chosen(*args, **kwargs)
 
     def __repr__(self) -> str:

@@ -1,17 +1,22 @@
 """How the kernels are compiled, and the form their arrays come in.
 
-A compiled function is cached on disk beside its source file and is found again
-by that file's time and size alone: whatever it calls must therefore stand in
-the same file.
+Machine code is kept on disk (:mod:`lucid.kernels.compiled.disk`).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
+from numba.core.compiler_lock import global_compiler_lock
+
+from lucid.kernels.compiled.disk import DiskCache
+
+if getattr(numba.config, "DISABLE_JIT", False):
+    raise ImportError("Numba's compiler is turned off by NUMBA_DISABLE_JIT")
 
 Array = np.ndarray[Any, np.dtype[Any]]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -20,13 +25,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 # about what it costs to wake a thread for it.
 GRAIN = 1 << 18
 
+#: Every kernel that has been defined so far.
+DEFINED: list[Any] = []
+
+if hasattr(os, "register_at_fork"):
+    # A child of a process in which another thread compiles would wait for that thread forever.
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
+
 
 def _compile(function: F, **options: Any) -> F:
-    options |= {"nogil": True, "error_model": "numpy"}
-    try:
-        compiled = numba.njit(cache=True, **options)(function)
-    except RuntimeError:  # no folder for the cache can be written; compile in every process
-        compiled = numba.njit(**options)(function)
+    compiled = numba.njit(nogil=True, error_model="numpy", **options)(function)
+    compiled._cache = DiskCache(function)  # in place of Numba's, which lets every fault out
+    DEFINED.append(compiled)
     return cast(F, compiled)
 
 

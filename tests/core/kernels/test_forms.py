@@ -1,0 +1,79 @@
+"""Which form of the kernels runs: compiled where Numba works, else the reference."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lucid import kernels
+
+SQUARE = "import numpy as np; from lucid import kernels; print(kernels.erf(np.zeros(2)).sum())"
+
+
+def run(code: str) -> tuple[str, list[str]]:
+    """What a fresh interpreter prints, and its lines on stderr that say something."""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip(), [line for line in result.stderr.splitlines() if "arning" in line]
+
+
+@pytest.fixture
+def broken_numba(tmp_path, monkeypatch):
+    """A Numba that is installed, and does not fit the NumPy that is."""
+    (tmp_path / "numba").mkdir()
+    (tmp_path / "numba" / "__init__.py").write_text(
+        "raise ImportError('Numba needs NumPy 2.3 or less. Got NumPy 2.4.')"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+def test_every_kernel_has_both_forms():
+    pytest.importorskip("numba", reason="without Numba there is one form")
+    for kernel in kernels.KERNELS:
+        assert callable(kernel.reference)
+        assert callable(kernel.compiled)
+
+
+def test_the_reference_can_be_asked_for(monkeypatch):
+    monkeypatch.setenv("LUCID_KERNELS", "reference")
+    assert not kernels.compiled_in_use()
+    code = f"{SQUARE}; import sys; print('numba' in sys.modules)"
+    assert run(code) == ("0.0\nFalse", [])
+
+
+def test_any_other_form_is_refused(monkeypatch):
+    monkeypatch.setenv("LUCID_KERNELS", "fast")
+    with pytest.raises(ValueError, match="'compiled' or 'reference', got 'fast'"):
+        kernels.compiled_in_use()
+
+
+def test_without_numba_the_reference_runs(monkeypatch):
+    monkeypatch.delenv("LUCID_KERNELS", raising=False)
+    code = "import sys; sys.modules['numba'] = None; sys.modules['llvmlite'] = None\n" + SQUARE
+    hidden = (
+        "import importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda name: None if name == 'numba' else find(name)\n"
+    )
+    assert run(hidden + code) == ("0.0", [])
+
+
+def test_with_a_broken_numba_the_reference_runs_and_a_warning_says_why(broken_numba, monkeypatch):
+    monkeypatch.delenv("LUCID_KERNELS", raising=False)
+    printed, (warning,) = run(f"{SQUARE}; kernels.nms(np.zeros((1, 4)), np.zeros(1), 0.5)")
+    assert printed == "0.0"
+    assert "RuntimeWarning: Numba cannot be used (ImportError: Numba needs NumPy 2.3" in warning
+
+
+def test_with_numbas_compiler_turned_off_likewise(monkeypatch):
+    pytest.importorskip("numba", reason="there is nothing to turn off without Numba")
+    monkeypatch.delenv("LUCID_KERNELS", raising=False)
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    printed, (warning,) = run(SQUARE)
+    assert printed == "0.0"
+    assert "turned off by NUMBA_DISABLE_JIT" in warning
+
+
+def test_a_kernel_says_its_name():
+    assert repr(kernels.conv2d) == "<kernel conv.conv2d>"
+    assert np.allclose(kernels.erf(np.array([0.0, 1.0])), [0, 0.8427007929])

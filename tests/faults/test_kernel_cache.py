@@ -1,0 +1,193 @@
+"""Compiled kernels on disk, in real processes: whatever is wrong there, the results are right.
+
+Every process computes one error function, which takes one small kernel.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import subprocess
+import sys
+import textwrap
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("numba", reason="nothing is compiled without Numba")
+
+USE = """
+import numpy as np
+from lucid import kernels
+from lucid.kernels.compiled import disk
+assert np.allclose(kernels.erf.compiled(np.array([0.0, 1.0])), [0, 0.8427007929])
+assert np.allclose(kernels.erf.compiled(np.ones(1, np.float32)), 0.8427008)
+print(disk.progress.compiled, disk.progress.loaded)
+"""
+COMPILED, LOADED = "2 0", "0 2"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch) -> Path:
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("LUCID_CACHE_DIR", str(folder))
+    return folder
+
+
+def use(before: str = "") -> tuple[str, str]:
+    """What a fresh process prints, and its warnings."""
+    code = textwrap.dedent(before) + USE
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip(), result.stderr
+
+
+def entries(cache: Path) -> list[Path]:
+    return sorted(path for path in cache.rglob("*") if path.is_file())
+
+
+def test_the_second_process_compiles_nothing(cache):
+    assert use() == (COMPILED, "")
+    assert len(entries(cache)) == 2
+    assert use() == (LOADED, "")
+
+
+def test_two_processes_at_once(cache):
+    with ThreadPoolExecutor(3) as callers:
+        for printed, said in callers.map(lambda _: use(), range(3)):
+            assert printed in (COMPILED, LOADED, "1 1")
+            assert said == ""
+    assert len(entries(cache)) == 2
+    assert use() == (LOADED, "")
+
+
+def hostile(content: bytes) -> bytes:
+    """Whole by its digest, and no pickle."""
+    content = content[::-1]
+    return hashlib.sha256(content).digest() + content
+
+
+DAMAGES = {
+    "empty": lambda stored: b"",
+    "cut short": lambda stored: stored[: len(stored) // 2],
+    "one bit": lambda stored: stored[:5000] + bytes([stored[5000] ^ 1]) + stored[5001:],
+    "no pickle": hostile,
+    "another pickle": lambda stored: hashlib.sha256(pickle.dumps([1])).digest() + pickle.dumps([1]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_entry_is_compiled_and_written_again(cache, damage):
+    use()
+    for path in entries(cache):
+        path.write_bytes(damage(path.read_bytes()))
+    assert use() == (COMPILED, "")
+    assert use() == (LOADED, "")
+
+
+def test_where_nothing_can_be_written_every_process_compiles_and_says_so_once(cache):
+    cache.write_text("not a folder")
+    for _ in range(2):
+        printed, said = use()
+        assert printed == COMPILED
+        assert said.count("RuntimeWarning: compiled kernels cannot be kept") == 1
+        assert str(cache) in said
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="limits of a process are POSIX's")
+def test_a_full_disk(cache):
+    """A limit on the size of files stands in for it: a write stops in the middle."""
+    limit = """
+    import resource
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    """
+    printed, said = use(limit)
+    assert printed == COMPILED
+    assert said.count("RuntimeWarning: compiled kernels cannot be kept") == 1
+    assert entries(cache) == []
+    assert use() == (COMPILED, "")
+    assert use(limit) == (LOADED, "")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="others have no access on Windows")
+def test_code_from_a_folder_that_others_may_write_to_is_not_run(cache, tmp_path):
+    use()
+    canary = tmp_path / "canary"
+
+    class Payload:
+        def __reduce__(self):
+            return (os.mkdir, (str(canary),))
+
+    content = pickle.dumps(Payload())
+    (edition,) = (cache / "kernels").iterdir()
+    for path in entries(cache):
+        path.write_bytes(hashlib.sha256(content).digest() + content)
+    edition.chmod(0o777)
+    printed, said = use()
+    assert printed == COMPILED
+    assert said.count("is not trusted with code: others may write to it") == 1
+    assert not canary.exists()
+
+
+# --- what is said ----------------------------------------------------------------------------
+
+
+def use_on_a_terminal() -> str:
+    """What a fresh process writes to a terminal, stderr being one."""
+    pty = pytest.importorskip("pty", reason="there are no pseudo-terminals on Windows")
+    reader, writer = pty.openpty()
+    with subprocess.Popen([sys.executable, "-c", USE], stdout=subprocess.DEVNULL, stderr=writer):
+        os.close(writer)
+        written = b""
+        while True:
+            try:
+                part = os.read(reader, 1000)
+            except OSError:  # Linux: the other side is closed
+                break
+            if not part:
+                break
+            written += part
+    os.close(reader)
+    return written.decode()
+
+
+def test_who_watches_is_told_of_the_first_compilation_and_of_nothing_else():
+    line = "lucid: compiling kernels for this processor, once (lucid warmup does it ahead)\r\n"
+    assert use_on_a_terminal() == line
+    assert use_on_a_terminal() == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot fork here")
+def test_a_fork_while_another_thread_compiles():
+    """The child, which has the lock but not the thread that holds it, compiles all the same."""
+    before = """
+    import os, threading, time, warnings
+    import numpy as np
+    from lucid import kernels
+    from numba.core.compiler_lock import global_compiler_lock
+    warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: it is the point
+
+    def compile_slowly():
+        with global_compiler_lock:
+            compiling.set()
+            time.sleep(0.5)
+            kernels.erf.compiled(np.ones(1))
+
+    compiling = threading.Event()
+    kernels.erf.compiled  # imported
+    thread = threading.Thread(target=compile_slowly)
+    thread.start()
+    compiling.wait()
+    child = os.fork()
+    if child == 0:
+        ok = kernels.erf.compiled(np.ones(1, np.float32))[0] > 0.8
+        os._exit(0 if ok else 1)
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
+    """
+    printed, said = use(before)
+    assert (printed, said) == ("1 1", "")  # the other of the two kernels is the child's
