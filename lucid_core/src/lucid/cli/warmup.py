@@ -1,0 +1,69 @@
+"""``lucid warmup``: compile the kernels before they are needed."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import click
+
+from lucid import kernels
+from lucid.cli.output import as_json_option, write_json, write_table
+
+__all__ = ["warmup"]
+
+
+@click.command()
+@as_json_option
+def warmup(as_json: bool) -> None:
+    """Compile the kernels ahead of their first use.
+
+    The code is for this processor and is kept on disk; otherwise kernels are compiled
+    when they are first called.  For images and CI, on the kind of machine and as the
+    user (or root) that will run it; LUCID_CACHE_DIR names the folder.
+    """
+    usable = kernels.compiled_in_use()
+    result = _compile() if usable else {"compiled": 0, "loaded": 0, "seconds": 0.0, "folder": None}
+    if as_json:
+        write_json(result)
+    elif not usable:
+        click.echo("nothing to compile: kernels run in their NumPy form here")
+    else:
+        write_table(
+            [
+                ("compiled", str(result["compiled"])),
+                ("already there", str(result["loaded"])),
+                ("seconds", f"{result['seconds']:.1f}"),
+                ("kept in", str(result["folder"])),
+            ]
+        )
+
+
+def _compile() -> dict[str, Any]:
+    from tqdm import tqdm
+
+    from lucid.kernels.compiled import ahead, disk
+
+    begun = time.perf_counter()
+    watched = sys.stderr is not None and sys.stderr.isatty()
+    work = list(ahead.tasks())
+    bar = tqdm(work, desc="compiling", unit="step", disable=not watched, leave=False)
+    try:
+        disk.store().prepare()
+        with disk.progress.in_silence(), bar:
+            for title, task in bar:
+                bar.set_postfix_str(title)
+                task()
+                if disk.progress.fault is not None:
+                    raise disk.progress.fault
+    except OSError as error:
+        raise click.ClickException(
+            f"compiled kernels cannot be kept: {error}; LUCID_CACHE_DIR can name another folder"
+        ) from error
+    return {
+        "compiled": disk.progress.compiled,
+        "loaded": disk.progress.loaded,
+        "seconds": round(time.perf_counter() - begun, 3),
+        "folder": str(disk.store().folder),
+    }

@@ -1,0 +1,92 @@
+"""Compiling ahead of time: small calls that take every kernel through all of its types.
+
+A kernel is compiled for the types it is first called with, and its wrapper sees to it
+that these are few: float32, and float64 where there is no reference to fall back to.
+So a call of each wrapper in both is all it takes.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from lucid.kernels.compiled import conv, elementwise, gemm, nms, norm, pool, resize, roi_align
+from lucid.kernels.layout import Array
+
+__all__ = ["tasks"]
+
+Type = np.dtype[Any]
+
+_ONE, _TWO, _THREE = (1, 1), (2, 2), (3, 3)
+
+
+def tasks() -> Iterator[tuple[str, Callable[[], None]]]:
+    """What there is to compile, piece by piece.
+
+    Yields
+    ------
+    str
+        Which kernels, in which type.
+    callable
+        Compiles them, or finds them on disk.
+    """
+    for work in (_convolution, _products, _pooling, _norms, _resizing, _regions):
+        for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+            title = f"{work.__name__.removeprefix('_')} {dtype}"
+            yield title, functools.partial(work, dtype)
+
+
+def _image(dtype: Type, channels: int = 3, side: int = 8) -> Array:
+    return np.ones((1, channels, side, side), dtype)
+
+
+def _convolution(dtype: Type) -> None:
+    padding = (_ONE, _ONE)
+    # Wide enough for Winograd's filtering, then too narrow for it.
+    for channels, stride in ((64, _ONE), (3, _TWO)):
+        x = _image(dtype, channels, 24)
+        w = np.ones((64, channels, 3, 3), dtype)
+        options = (stride, padding, _ONE, 1)
+        y = conv.conv2d(x, w, np.ones(64, dtype), *options, relu=True)
+        conv.conv2d(x, conv.prepare_filters(w, 1), None, *options, residual=y)
+        conv.conv2d_input_gradient(y, w, x.shape, *options)
+        conv.conv2d_weight_gradient(y, x, w.shape, *options)
+
+
+def _products(dtype: Type) -> None:
+    matrix = np.ones((64, 64), dtype)
+    gemm.gemm(matrix, matrix)
+    elementwise.erf(matrix)
+
+
+def _pooling(dtype: Type) -> None:
+    x = _image(dtype)
+    largest, index = pool.max_pool2d(x, _THREE, _TWO, _ONE, _ONE, False)
+    pool.max_pool2d_backward(largest, index, x.shape)
+    settings = (_THREE, _TWO, _ONE, False, True, None)
+    pool.avg_pool2d_backward(pool.avg_pool2d(x, *settings), x.shape, *settings)
+
+
+def _norms(dtype: Type) -> None:
+    x, ones = _image(dtype), np.ones(3, dtype)
+    y, mean, _, inverse_std = norm.batch_norm(x, ones, ones, 1e-5, x, True)
+    norm.batch_norm_backward(x, x, y, ones, mean, inverse_std, True, True)
+    norm.affine_act_backward(x, x, norm.affine_act(x, ones, ones, x, True), ones, True, True)
+
+
+def _resizing(dtype: Type) -> None:
+    x = _image(dtype)
+    large = resize.resize_nearest(x, (16, 16))
+    resize.resize_nearest_backward(large, x.shape)
+    resize.resize_bilinear_backward(resize.resize_bilinear(x, (16, 16), False), x.shape, False)
+
+
+def _regions(dtype: Type) -> None:
+    boxes = np.array([[0, 0, 4, 4], [1, 1, 5, 5]], dtype)
+    nms.nms(boxes, np.ones(2, dtype), 0.5)
+    x, rois = _image(dtype), np.concatenate([np.zeros((2, 1), dtype), boxes], axis=1)
+    y = roi_align.roi_align(x, rois, 1.0, _TWO, 2, False)
+    roi_align.roi_align_backward(y, rois, x.shape, 1.0, 2, False)

@@ -1,0 +1,40 @@
+"""``lucid warmup`` where there is nothing to do, and where it cannot be done.
+
+What it compiles, and that this is enough: ``tests/integration/test_warmup.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from lucid.cli import main
+
+
+def test_kernels_in_their_numpy_form(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("LUCID_KERNELS", "reference")
+    assert main(["warmup"]) == 0
+    assert capsys.readouterr() == (
+        "nothing to compile: kernels run in their NumPy form here\n",
+        "",
+    )
+    assert main(["warmup", "--json"]) == 0
+    nothing = {"compiled": 0, "loaded": 0, "seconds": 0.0, "folder": None}
+    assert json.loads(capsys.readouterr().out) == nothing
+
+
+def test_a_folder_that_cannot_be_made(tmp_path, monkeypatch) -> None:
+    pytest.importorskip("numba", reason="nothing is compiled without Numba")
+    monkeypatch.setenv("LUCID_CACHE_DIR", str(tmp_path / "file"))
+    monkeypatch.delenv("LUCID_KERNELS", raising=False)
+    (tmp_path / "file").write_text("")
+    command = [sys.executable, "-m", "lucid.cli", "warmup"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (2, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("lucid: error: compiled kernels cannot be kept: ")
+    assert str(tmp_path / "file") in line
+    assert line.endswith("; LUCID_CACHE_DIR can name another folder")

@@ -1,0 +1,40 @@
+"""Compiling ahead of time reaches every kernel, in every type."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("numba", reason="nothing is compiled without Numba")
+
+#: Runs the tasks in a process that has called no kernel; prints what is compiled then.
+CODE = """
+import importlib, json, pkgutil
+import lucid.kernels.compiled as package
+for module in pkgutil.iter_modules(package.__path__):
+    importlib.import_module(f"{package.__name__}.{module.name}")
+from lucid.kernels.compiled import ahead, jit
+titles = []
+for title, task in ahead.tasks():
+    titles.append(title)
+    task()
+print(json.dumps([titles, {
+    f"{kernel.py_func.__module__}.{kernel.__name__}": [str(types) for types in kernel.signatures]
+    for kernel in jit.DEFINED
+}]))
+"""
+#: Called by other kernels only, and compiled into them.
+INNER = {"lucid.kernels.compiled.roi_align._taps", "lucid.kernels.compiled.roi_align._reaches"}
+
+
+def test_every_kernel_is_compiled_once_for_each_type():
+    result = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    titles, compiled = json.loads(result.stdout)
+    assert len(set(titles)) == len(titles)
+    for name in compiled.keys() - INNER:
+        types = compiled[name]
+        doubles = ["float32" not in each for each in types]
+        assert sorted(doubles) in ([False], [False, True]), f"{name} in {types}"
+        assert not any("readonly" in each or "'A'" in each for each in types), name
