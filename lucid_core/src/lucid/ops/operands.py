@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -67,10 +68,12 @@ def normalise_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
         For an axis out of range.
     ValueError
         For an axis given twice.
+    TypeError
+        For an axis that is no integer.
     """
     if axis is None:
         return tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
+    axes = tuple(axis) if isinstance(axis, Iterable) else (axis,)
     result = tuple(normalise_axis(a, ndim) for a in axes)
     if len(set(result)) != len(result):
         raise ValueError(f"an axis is given twice: axis={axis} for {ndim} axes")
@@ -79,9 +82,12 @@ def normalise_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
 
 def normalise_axis(axis: int, ndim: int) -> int:
     """One axis as a number from 0 to ``ndim - 1``."""
-    if not -ndim <= axis < ndim:
-        raise np.exceptions.AxisError(axis, ndim)
-    return int(axis) % ndim
+    if isinstance(axis, bool) or not hasattr(axis, "__index__"):
+        raise TypeError(f"an axis must be an integer, got {axis!r}")
+    number = operator.index(axis)
+    if not -ndim <= number < ndim:
+        raise np.exceptions.AxisError(number, ndim)
+    return number % ndim
 
 
 def pair(value: int | Sequence[int], name: str, least: int = 0) -> tuple[int, int]:

@@ -1,17 +1,30 @@
-"""Reductions over axes.  ``axis`` is an integer, several, or None for all of them."""
+"""Reductions over axes.  ``axis`` is an integer, several, or None for all of them.
+
+A tensor of no axes may be reduced along axis 0 or -1, too, as PyTorch allows for
+all reductions and NumPy for some of them.
+"""
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lucid.autograd import ArrayLike, array_of, record
 from lucid.autograd.variable import Array
+from lucid.dtypes import DType, float32, int64
 from lucid.ops.operands import Axis, floating, normalise_axes, normalise_axis
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
+
+
+def _reduced(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """The axes to reduce as numbers from 0; see the top of this file for those of a scalar."""
+    if ndim == 0 and isinstance(axis, (int, np.integer)) and axis in (0, -1):
+        return ()
+    return normalise_axes(axis, ndim)
 
 
 def _spread(g: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
@@ -20,35 +33,44 @@ def _spread(g: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
     return np.broadcast_to(g.reshape(kept), shape)
 
 
+def _accumulator(a: Array) -> DType:
+    """What elements are added and multiplied up in: floats stay, the rest becomes int64."""
+    return a.dtype if a.dtype.kind == "f" else int64
+
+
 def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Sum of elements; integers and booleans are summed as int64."""
     a = array_of(x)
-    axes = normalise_axes(axis, a.ndim)
+    axes = _reduced(axis, a.ndim)
     shape = a.shape
-    value = a.sum(axis=axes, keepdims=keepdims, dtype=a.dtype if a.dtype.kind == "f" else np.int64)
+    value = a.sum(axis=axes, keepdims=keepdims, dtype=_accumulator(a))
     return record(value, (x, lambda g: _spread(g, shape, axes)))
 
 
 def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Arithmetic mean; NaN of no elements."""
     a = floating(x)
-    axes = normalise_axes(axis, a.ndim)
+    axes = _reduced(axis, a.ndim)
     shape = a.shape
     count = int(np.prod([shape[i] for i in axes]))
+    # NumPy warns of the mean of nothing; it adds up float16 in float32.
     value = (
-        a.sum(axis=axes, keepdims=keepdims) / a.dtype.type(count)
+        a.mean(axis=axes, keepdims=keepdims)
         if count
-        else (np.full_like(a.sum(axis=axes, keepdims=keepdims), np.nan))
+        else np.full_like(a.sum(axis=axes, keepdims=keepdims), np.nan)
     )
     # Nothing to spread where there is nothing, and no division by 0 either.
     return record(value, (x, lambda g: _spread(g / g.dtype.type(count or 1), shape, axes)))
 
 
 def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Product of elements; its derivative is right with any number of zeros among them."""
+    """Product of elements; integers and booleans are multiplied as int64.
+
+    The derivative is right with any number of zeros among them.
+    """
     a = array_of(x)
-    axes = normalise_axes(axis, a.ndim)
-    value = np.prod(a, axis=axes, keepdims=keepdims)
+    axes = _reduced(axis, a.ndim)
+    value = a.prod(axis=axes, keepdims=keepdims, dtype=_accumulator(a))
 
     def vjp(g: Array) -> Array:
         # The product of all the others = product of those before * product of those after.
@@ -79,11 +101,12 @@ def min(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def _extremum(x: ArrayLike, axis: Axis, keepdims: bool, reduce: object) -> Tensor:
     a = array_of(x)
-    axes = normalise_axes(axis, a.ndim)
+    axes = _reduced(axis, a.ndim)
     kept = reduce(a, axis=axes, keepdims=True)  # type: ignore[operator]
 
     def vjp(g: Array) -> Array:
-        chosen = a == kept
+        # NaN is not equal to itself, but it is what was chosen.
+        chosen = (a == kept) | (np.isnan(kept) & np.isnan(a))
         share: Array = chosen / chosen.sum(axis=axes, keepdims=True)
         weighed: Array = _spread(g, a.shape, axes) * share.astype(g.dtype)
         return weighed
@@ -94,14 +117,19 @@ def _extremum(x: ArrayLike, axis: Axis, keepdims: bool, reduce: object) -> Tenso
 def var(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:
     """Variance: squared deviations from the mean over (number - ``correction``).
 
-    The default of 1 is PyTorch's (unbiased); NumPy's is 0.
+    The default of 1 is PyTorch's (unbiased); NumPy's is 0.  Of no more elements
+    than ``correction`` it is not defined: NaN, or inf where they differ.
     """
     a = floating(x)
-    axes = normalise_axes(axis, a.ndim)
-    deviation = a - a.mean(axis=axes, keepdims=True)
-    count = np.prod([a.shape[i] for i in axes]) - correction
+    axes = _reduced(axis, a.ndim)
+    number = np.prod([a.shape[i] for i in axes])
+    deviation = a - a.mean(axis=axes, keepdims=True) if number else a
+    count = number - correction if number > correction else 0
+    squares = (deviation * deviation).sum(
+        axis=axes, keepdims=keepdims, dtype=np.promote_types(a.dtype, float32)
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
-        value = (deviation * deviation).sum(axis=axes, keepdims=keepdims) / a.dtype.type(count)
+        value = np.divide(squares, count, dtype=squares.dtype).astype(a.dtype)
     scale = a.dtype.type(2 / count) if count else a.dtype.type(np.nan)
     return record(value, (x, lambda g: _spread(g, a.shape, axes) * deviation * scale))
 
@@ -126,19 +154,19 @@ def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Ten
 def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Whether some element is nonzero."""
     a = array_of(x)
-    return record(np.any(a, axis=normalise_axes(axis, a.ndim), keepdims=keepdims))
+    return record(np.any(a, axis=_reduced(axis, a.ndim), keepdims=keepdims))
 
 
 def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Whether every element is nonzero."""
     a = array_of(x)
-    return record(np.all(a, axis=normalise_axes(axis, a.ndim), keepdims=keepdims))
+    return record(np.all(a, axis=_reduced(axis, a.ndim), keepdims=keepdims))
 
 
 def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))), without overflow; -inf of nothing, and of nothing but -inf."""
     a = floating(x)
-    axes = normalise_axes(axis, a.ndim)
+    axes = _reduced(axis, a.ndim)
     top = a.max(axis=axes, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, a.dtype.type(0))
     with np.errstate(divide="ignore"):
@@ -157,7 +185,7 @@ def cumsum(x: ArrayLike, axis: int) -> Tensor:
     """Running sum along an axis."""
     a = array_of(x)
     axis = normalise_axis(axis, a.ndim)
-    value = np.cumsum(a, axis=axis, dtype=a.dtype if a.dtype.kind == "f" else np.int64)
+    value = np.cumsum(a, axis=axis, dtype=_accumulator(a))
     return record(value, (x, lambda g: np.flip(np.cumsum(np.flip(g, axis), axis), axis)))
 
 
@@ -169,8 +197,8 @@ def norm(x: ArrayLike, ord: float = 2, axis: Axis = None, keepdims: bool = False
     x : array-like
         Any shape.
     ord : float, default 2
-        The p of the p-norm; ``inf`` for the largest absolute value, 0 for the
-        number of nonzero elements.
+        The p of the p-norm; ``inf`` for the largest absolute value, ``-inf`` for
+        the smallest, 0 for the number of nonzero elements.
     axis : int, sequence of int or None
         Axes that form the vector; None for all.
     keepdims : bool, default False
@@ -184,9 +212,10 @@ def norm(x: ArrayLike, ord: float = 2, axis: Axis = None, keepdims: bool = False
     from lucid.ops.elementwise import abs as absolute
 
     a = floating(x)
-    axes = normalise_axes(axis, a.ndim)
-    if ord == np.inf:
-        return max(absolute(x), axis, keepdims)
+    axes = _reduced(axis, a.ndim)
+    if np.isinf(ord):
+        reduce = functools.partial(np.max, initial=0) if ord > 0 else np.min
+        return _extremum(absolute(x if array_of(x) is a else a), axis, keepdims, reduce)
     if ord == 0:
         return record((a != 0).sum(axis=axes, keepdims=keepdims).astype(a.dtype))
     size = np.abs(a)

@@ -1,0 +1,166 @@
+"""Arrays to try operations on, and what it means that Lucid and NumPy agree."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from memory_layouts import LAYOUTS, Array, native
+
+import lucid
+
+DTYPES = ("float32", "float64", "int64", "bool")
+FLOATS = ("float32", "float64")
+#: Values that need care, drawn among the others where a test asks for them.
+SPECIAL = np.array([np.nan, np.inf, -np.inf, -0.0])
+#: What a user of NumPy catches.  An ``AxisError`` is of the first two.
+FAMILIES = (IndexError, ValueError, TypeError, OverflowError)
+
+
+def examples(number: int) -> settings:
+    """Run a property on ``number`` inputs, the same ones every time."""
+    # Drawing is slow on a busy machine, which says nothing about the property.
+    slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
+    return settings(
+        max_examples=number, derandomize=True, deadline=None, suppress_health_check=slow
+    )
+
+
+def filled(
+    rng: np.random.Generator, shape: Sequence[int], dtype: str, special: bool = False
+) -> Array:
+    """Random numbers whose sums and small products are exact, with many equal ones among them."""
+    if dtype == "bool":
+        return np.asarray(rng.random(shape) < 0.5)
+    numbers = rng.integers(-12, 13, shape)
+    if dtype == "int64":
+        return np.asarray(numbers)
+    quarters = (numbers / 4).astype(dtype)
+    if special:
+        quarters = np.where(rng.random(shape) < 0.2, rng.choice(SPECIAL, shape), quarters)
+    return np.asarray(quarters, dtype)
+
+
+#: Lengths of axes; one in ten has none.
+LENGTHS = (1, 2, 3, 1, 2, 3, 2, 3, 4, 0)
+
+
+@st.composite
+def shapes(draw: st.DrawFn, least: int = 0, most: int = 4) -> tuple[int, ...]:
+    """Shapes of no axes to four, empty axes and axes of length one among them."""
+    ndim = draw(st.integers(least, most))
+    return tuple(draw(st.sampled_from(LENGTHS)) for _ in range(ndim))
+
+
+def generators() -> st.SearchStrategy[np.random.Generator]:
+    """Where the numbers come from; their shapes and not their values are what shrinks."""
+    return st.integers(0, 2**16).map(np.random.default_rng)
+
+
+@st.composite
+def arrays(
+    draw: st.DrawFn,
+    shape: Sequence[int] | st.SearchStrategy[tuple[int, ...]] | None = None,
+    dtypes: Sequence[str] = DTYPES,
+    special: bool = False,
+) -> Array:
+    """An array in some layout, of a shape given or drawn."""
+    if isinstance(shape, st.SearchStrategy) or shape is None:
+        shape = draw(shapes() if shape is None else shape)
+    array = filled(draw(generators()), shape, draw(st.sampled_from(dtypes)), special)
+    return draw(st.sampled_from((native, *LAYOUTS.values())))(array)
+
+
+def axis_numbers(ndim: int) -> st.SearchStrategy[int]:
+    """Axes from either end, and now and then one that is not there."""
+    return (
+        st.integers(-ndim - 1, ndim)
+        if ndim == 0
+        else st.integers(-ndim, ndim - 1) | st.integers(-ndim - 1, ndim)
+    )
+
+
+def attempt(call: Callable[[], Any]) -> Any:
+    """The result of a call, or what it raises."""
+    try:
+        with np.errstate(all="ignore"):
+            return call()
+    except Exception as error:
+        return error
+
+
+def numpys(call: Callable[[], Any]) -> Any:
+    """The result of a call of NumPy, which may warn that it divides nothing by nothing."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return attempt(call)
+
+
+def agree(
+    ours: Callable[[], Any],
+    theirs: Callable[[], Any],
+    rtol: float = 0,
+    dtype: Any = None,
+) -> Any:
+    """Hold a call of Lucid against one of NumPy: values, shapes, dtypes, errors.
+
+    Parameters
+    ----------
+    ours, theirs : callable
+        Give a tensor and an array, or as many of each.
+    rtol : float, default 0
+        Relative difference allowed; 0 for equal numbers.
+    dtype : dtype, optional
+        That of Lucid's result where it is not NumPy's.
+
+    Returns
+    -------
+    Tensor or sequence of Tensor
+        What Lucid gave; None where both raised.
+    """
+    expected, result = numpys(theirs), attempt(ours)
+    if isinstance(expected, Exception):
+        assert isinstance(result, Exception), f"NumPy raises {expected!r}, Lucid gives {result!r}"
+        same_family(result, expected)
+        return None
+    if isinstance(result, Exception):
+        raise result
+    if isinstance(expected, (tuple, list)):
+        assert len(result) == len(expected)
+        for one, other in zip(result, expected, strict=True):
+            equal(one, other, rtol, dtype)
+    else:
+        equal(result, expected, rtol, dtype)
+    return result
+
+
+def same_family(ours: Exception, theirs: Exception) -> None:
+    """Whoever catches what NumPy raises catches what Lucid raises, too, and can read it."""
+    for family in FAMILIES:
+        if isinstance(theirs, family):
+            assert isinstance(ours, family), f"NumPy raises {theirs!r}, Lucid {ours!r}"
+    assert len(str(ours).split()) > 2, f"{ours!r} says little"
+
+
+def equal(result: lucid.Tensor, expected: Any, rtol: float = 0, dtype: Any = None) -> None:
+    """The same shape, dtype and numbers; NaN is NaN."""
+    assert isinstance(result, lucid.Tensor)
+    wanted = np.asarray(expected)
+    assert result.shape == wanted.shape
+    assert result.dtype == (wanted.dtype.newbyteorder("=") if dtype is None else dtype)
+    if rtol:
+        np.testing.assert_allclose(result.numpy(), wanted, rtol=rtol, atol=rtol)
+    else:
+        np.testing.assert_array_equal(result.numpy(), wanted)
+
+
+def summed_to(full: Array, shape: tuple[int, ...]) -> Array:
+    """What broadcasting from ``shape`` gathers: every element added to where it came from."""
+    gathered = np.zeros(shape, full.dtype)
+    places = np.broadcast_to(np.arange(gathered.size).reshape(shape), full.shape)
+    np.add.at(gathered.reshape(-1), places.reshape(-1), full.reshape(-1))
+    return gathered
