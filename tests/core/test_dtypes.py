@@ -34,7 +34,7 @@ def test_python_floats_reach_float64_in_full():
     x = lucid.ones(1, dtype="float64")
     assert (x * 0.1).item() == 0.1
     assert (0.1 + x - 1).item() == 0.1 + 1 - 1
-    assert (x + [0.1]).tolist() == [1.1]
+    assert lucid.add(x, [0.1]).tolist() == [1.1]
     assert lucid.where([True], 0.1, x).tolist() == [0.1]
     assert x.clip(max=0.1).tolist() == [0.1]
     assert lucid.tensor([0.1], dtype="float64").tolist() == [0.1]
