@@ -256,6 +256,10 @@ HOSTILE = {
         ),
         "class of its own",
     ),
+    "no call within": (
+        pth.call("torch._tensor", "_rebuild_from_type_v2", pth.name("torch", "Tensor")),
+        "class of its own",
+    ),
     "text as identity": (pth.plain("0") + b"Q", "no storage"),
     "module as identity": (pth.tuple_(*[pth.plain("module")] * 5) + b"Q", "no storage"),
     "unknown storage class": (pth.storage("0", "Tensor", 6), "no storage"),

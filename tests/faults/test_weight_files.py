@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lucid
-from lucid.weights import read_metadata
+from lucid.weights import read_metadata, safetensors_format
+from lucid.weights.entries import MalformedError
 
 ARRAYS = {
     "conv.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2).transpose(0, 1, 3, 2),
@@ -408,3 +409,21 @@ def test_declared_terabytes_are_refused_before_allocating(tmp_path):
     path = tmp_path / "w.npz"
     write_zip(path, [("w.npy", npy(header=header(shape=f"({2**38},)")))])
     assert "holds 0" in refused_in_little_memory(path)
+
+
+def test_a_file_cut_while_it_is_read_is_refused(tmp_path):
+    path = tmp_path / "w.safetensors"
+    lucid.save({"conv.weight": ARRAYS["conv.weight"]}, path)
+    content = path.read_bytes()
+    with pytest.raises(MalformedError, match=r"truncated in the data of tensor 'conv\.weight'"):
+        safetensors_format.read(io.BytesIO(content[:-4]), len(content))
+
+
+def test_a_header_that_nobody_would_read_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(safetensors_format, "_MAX_HEADER", 200)
+    path = tmp_path / "w.safetensors"
+    with pytest.raises(
+        lucid.WeightFileError, match=r"cannot save .*w\.safetensors: the header would"
+    ):
+        lucid.save(ARRAYS, path)
+    assert not list(tmp_path.iterdir())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import stat
 
 import pytest
 
-from lucid.weights import atomic_write
+from lucid.weights import atomic, atomic_write
 
 
 def test_the_new_content_takes_the_place_of_the_old(tmp_path):
@@ -65,6 +67,69 @@ def test_temporaries_of_the_dead_go_and_those_of_the_living_stay(tmp_path):
         assert set(os.listdir(tmp_path)) == {alive, "file", ".file2.0123456789abcdef.tmp"}
         slower.write(b"slower")
     assert path.read_bytes() == b"slower"
+
+
+def test_a_temporary_that_was_taken_for_stale_is_given_up(tmp_path, monkeypatch):
+    """Another writer may clean up between the creation of a temporary and its lock."""
+    lock, locked = fcntl.flock, []
+
+    def cleaner_is_faster(descriptor, operation):
+        locked.append(descriptor)
+        if len(locked) == 1:
+            (first,) = tmp_path.iterdir()
+            first.unlink()
+            raise BlockingIOError
+        lock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", cleaner_is_faster)
+    with atomic_write(tmp_path / "file") as file:
+        file.write(b"new")
+    assert len(locked) == 2
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_without_locks_files_are_replaced_all_the_same_and_nothing_is_cleaned_up(
+    tmp_path, monkeypatch
+):
+    def no_locks(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    left = tmp_path / ".file.0123456789abcdef.tmp"
+    left.write_bytes(b"perhaps of the living")
+    with atomic_write(tmp_path / "file") as file:
+        file.write(b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert left.exists()
+
+
+def test_the_way_of_windows(tmp_path, monkeypatch):
+    """No locks but those of open files, renaming after closing, no opening of directories."""
+
+    class Windows:
+        name = "nt"
+
+        def __getattr__(self, name):
+            return getattr(os, name)
+
+        def open(self, path, *args):
+            assert not os.path.isdir(path)
+            return os.open(path, *args)
+
+        def replace(self, source, target):
+            assert file.closed
+            os.replace(source, target)
+
+    monkeypatch.setattr(atomic, "fcntl", None)
+    monkeypatch.setattr(atomic, "os", Windows())
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    (tmp_path / ".file.0123456789abcdef.tmp").write_bytes(b"left by a crash")
+    with atomic_write(path) as file:
+        file.write(b"new")
+    assert path.read_bytes() == b"new"
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_where_nothing_can_be_written_the_error_says_so(tmp_path):

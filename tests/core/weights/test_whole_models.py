@@ -85,6 +85,20 @@ def test_one_file_rebuilds_the_model(tmp_path, filename):
     assert model_metadata(path).class_names is None
 
 
+def test_arguments_in_dicts_come_back_as_they_are_given(tmp_path):
+    @lucid.models.register_model
+    def staged(stages=None) -> nn.Linear:
+        return nn.Linear(len(stages or {}), 1)
+
+    stages = {"c2": {"widths": (64, 256), "norm": None}, "c3": [[1, 2.5]]}
+    lucid.save_model(staged(stages=stages), tmp_path / "m.safetensors")
+    loaded = lucid.load_model(tmp_path / "m.safetensors")
+    assert loaded.in_features == 2
+    assert loaded.model_kwargs == {
+        "stages": {"c2": {"widths": (64, 256), "norm": None}, "c3": ((1, 2.5),)}
+    }
+
+
 def test_metadata_are_read_without_importing_the_model(environment, tmp_path):
     environment.add("toy", "toy_net")
     lucid.models.refresh()

@@ -43,9 +43,8 @@ _DESCRIPTIONS = {
 def write(file: BinaryIO, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
     """Write arrays (checked before, see ``files``) and metadata, uncompressed."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-        if metadata:
-            text = json.dumps(dict(metadata), ensure_ascii=False)
-            archive.writestr(_new_member(_METADATA_MEMBER), text.encode())
+        text = json.dumps(dict(metadata), ensure_ascii=False)
+        archive.writestr(_new_member(_METADATA_MEMBER), text.encode())
         for name, array in arrays.items():
             with archive.open(_new_member(name + _SUFFIX), "w", force_zip64=True) as member:
                 header = {

@@ -57,7 +57,7 @@ def write(file: BinaryIO, arrays: Mapping[str, Array], metadata: Mapping[str, st
         end = position + arrays[name].nbytes
         offsets[name] = [position, end]
         position = end
-    header: dict[str, Any] = {METADATA: dict(metadata)} if metadata else {}
+    header: dict[str, Any] = {METADATA: dict(metadata)}
     for name, array in arrays.items():
         header[name] = {
             "dtype": CODES[array.dtype],
