@@ -1,6 +1,7 @@
 """Modules: registration, walks, hooks, modes, conversion, copies."""
 
 import copy
+import gc
 import pickle
 
 import numpy as np
@@ -178,6 +179,24 @@ def test_hooks_see_and_replace():
     with net.register_forward_hook(lambda m, args, out: out * 0):
         assert not net(lucid.ones(1, 2)).numpy().any()
     assert net(lucid.ones(1, 2)).numpy().any()
+
+
+def test_a_handle_outlives_its_module():
+    handle = nn.Linear(2, 2).register_forward_hook(lambda *args: None)
+    gc.collect()
+    assert handle._registry() is None
+    handle.remove()
+
+
+def test_registered_nothing_is_walked_past():
+    net = Net()
+    net.register_parameter("offset", None)
+    net.register_buffer("mask", None)
+    net.add_module("head", None)
+    assert (net.offset, net.mask, net.head) == (None, None, None)
+    assert net.state_dict().keys() == Net().state_dict().keys()
+    assert [name for name, _ in net.named_modules()] == ["", "first", "second"]
+    assert net.to("float64").eval().scale.dtype == np.float64
 
 
 def test_pre_hooks_may_return_all_arguments():

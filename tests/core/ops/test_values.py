@@ -242,6 +242,36 @@ def test_dtypes_of_mixtures():
             ValueError,
             "'valid', 'same'",
         ),
+        (
+            lambda x: lucid.conv2d(
+                lucid.ones(1, 1, 4, 4), lucid.ones(1, 1, 3, 3), stride=(1, 2), padding="same"
+            ),
+            ValueError,
+            r"padding='same' needs stride 1, got \(1, 2\)",
+        ),
+        (
+            lambda x: lucid.conv2d(
+                lucid.ones(1, 1, 4, 4), lucid.ones(1, 1, 3, 3), padding=((1, 1), (1, 1), (1, 1))
+            ),
+            ValueError,
+            r"\(\(top, bottom\), \(left, right\)\), got \(\(1, 1\), \(1, 1\), \(1, 1\)\)",
+        ),
+        (
+            lambda x: lucid.conv2d(lucid.ones(1, 1, 4, 4), lucid.ones(5, 1, 3, 3), lucid.ones(4)),
+            ValueError,
+            r"bias must have shape \(5,\), got \(4,\)",
+        ),
+        (
+            lambda x: lucid.matmul(x, 2.0),
+            ValueError,
+            r"one axis each, got shapes \(2, 3\) and \(\)",
+        ),
+        (
+            lambda x: lucid.scatter_add(x, 0, [[0, 1, 0]], lucid.ones(1, 2)),
+            ValueError,
+            r"index has shape \(1, 3\) but source has \(1, 2\)",
+        ),
+        (lambda x: lucid.from_numpy([1, 2]), TypeError, r"takes a numpy\.ndarray, got list"),
     ],
 )
 def test_bad_arguments_are_named(call, error, message):

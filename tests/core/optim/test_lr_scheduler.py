@@ -158,6 +158,21 @@ def test_wrong_settings_are_named(build, error, message):
         build()
 
 
+def test_a_schedule_without_a_rule_says_what_it_lacks():
+    class Nothing(lr_scheduler.LRScheduler):
+        pass
+
+    class Constant(lr_scheduler.LRScheduler):
+        def _next(self, lr, base):
+            return lr
+
+    with pytest.raises(NotImplementedError, match=r"Nothing defines no _next\(\)"):
+        Nothing(optimizer(1.0))
+    assert run(Constant(optimizer(0.5)), 3) == [0.5] * 3
+    with pytest.raises(NotImplementedError, match=r"Constant defines no _closed\(\)"):
+        make_sequential([MAKE["step"], Constant], [1]).step()
+
+
 def test_state_that_does_not_fit_changes_nothing():
     target = MAKE["sequential"](optimizer(1.0))
     before = target.state_dict()

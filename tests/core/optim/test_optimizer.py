@@ -29,6 +29,20 @@ def test_groups_have_options_of_their_own():
     np.testing.assert_array_equal(b.numpy(), [0.75, 0.75])
 
 
+def test_an_optimizer_without_a_rule_says_what_it_lacks():
+    class Nothing(optim.Optimizer):
+        pass
+
+    class Checked(optim.Optimizer):
+        def _check(self, options):
+            pass
+
+    with pytest.raises(NotImplementedError, match=r"Nothing defines no _check\(\)"):
+        Nothing(parameters(2), {})
+    with pytest.raises(NotImplementedError, match=r"Checked defines no _update\(\)"):
+        Checked(parameters(2), {}).step()
+
+
 def test_parameters_without_a_gradient_are_passed_over():
     a, b = parameters(2, 2)
     b.grad = None

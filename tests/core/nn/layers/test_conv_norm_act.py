@@ -64,6 +64,15 @@ def test_hooks_of_both_parts_are_called():
     assert seen == [nn.Conv2d, nn.BatchNorm2d]
 
 
+def test_repr_shows_the_activation_above_the_parts():
+    assert repr(nn.ConvNormAct(3, 5, 1, norm=None, activation=None)) == (
+        "ConvNormAct(\n"
+        "  activation=None\n"
+        "  (conv): Conv2d(3, 5, kernel_size=(1, 1), stride=(1, 1))\n"
+        ")"
+    )
+
+
 def test_wrong_settings_are_named():
     with pytest.raises(ValueError, match="norm must be 'batch', 'frozen' or None, got 'group'"):
         nn.ConvNormAct(2, 2, 3, norm="group")
