@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lucid.kernels.compiled.jit import kernel
-from lucid.kernels.compiled.microkernel import ADD, NR, RELU, ROWS, multiply_block
+from lucid.kernels.compiled.microkernel import ADD, NR, RELU, ROWS, block_size, multiply_block
 from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty
 from lucid.kernels.threads import get_num_threads, parallel_for
@@ -187,10 +187,9 @@ def _convolve(
             width = min(NR, outputs - p * NR)
             for group in range(groups):
                 filled = min(ROWS, count - group * ROWS)
-                size = 1 if filled == 1 else 4 if filled <= 4 else ROWS
                 whole = width == NR
                 multiply_block(
-                    size,
+                    block_size(filled),
                     sources[group].ctypes.data,
                     segments,
                     length,

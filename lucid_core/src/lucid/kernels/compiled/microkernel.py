@@ -20,7 +20,8 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+from numba.core.errors import TypingError
+from numba.extending import intrinsic, register_jitable
 
 from lucid.kernels.compiled.simd import (
     ADDRESS,
@@ -39,15 +40,25 @@ from lucid.kernels.compiled.simd import (
     store_vector,
 )
 
-__all__ = ["ACCUMULATE", "ADD", "NR", "RELU", "ROWS", "multiply_block"]
+__all__ = [
+    "ACCUMULATE",
+    "ADD",
+    "NR",
+    "RELU",
+    "ROWS",
+    "block_size",
+    "copy_runs",
+    "multiply_block",
+    "multiply_turned",
+]
 
 _NV = 2
 #: Columns of a block: the width of the panels that weights are packed into.
 NR = _NV * VL
 #: Rows of a block at most.
 ROWS = 12 if WIDE else 6
-# Which numbers of rows are compiled; fewer rows are made up by repeating one into a dummy.
-_SIZES = (1, 4, ROWS)
+# Which numbers of rows are compiled; a block between two of them repeats one of its rows.
+_SIZES = (1, 4, 8, ROWS) if WIDE else (1, 4, ROWS)
 _UNROLL = 4
 
 # What to do with a block when its sums are complete (or before: ACCUMULATE).
@@ -69,17 +80,30 @@ class _Phis:
             node.add_incoming(value, block)
 
 
-def _steps(
-    b: Any, count: int, rows: list[Any], k: Any, bp: Any, bstep: Any, sums: list[Any]
-) -> Any:
-    """``count`` steps of k: the new sums and where B stands afterwards."""
+def _along_rows(b: Any, rows: list[Any], k: Any, count: int) -> list[list[Any]]:
+    """Where the numbers of A for ``count`` steps from k on are, if rows lie side by side."""
     offset = b.shl(k, constant(2))
     at = [b.add(row, offset) for row in rows]
+    return [[pointer(b, row, 4 * step) for row in at] for step in range(count)]
+
+
+def _down_columns(b: Any, size: int, start: Any, astep: Any, k: Any, count: int) -> list[list[Any]]:
+    """The same if the ``size`` numbers of one k lie side by side."""
+    at = b.add(start, b.mul(k, astep))
+    places = []
+    for _ in range(count):
+        places.append([pointer(b, at, 4 * i) for i in range(size)])
+        at = b.add(at, astep)
+    return places
+
+
+def _steps(b: Any, places: list[list[Any]], bp: Any, bstep: Any, sums: list[Any]) -> Any:
+    """One step of k for each list of ``places``: the new sums and where B stands afterwards."""
     sums = list(sums)
-    for step in range(count):
+    for numbers in places:
         columns = [load_vector(b, bp, 4 * VL * j) for j in range(_NV)]
-        for i in range(len(rows)):
-            value = broadcast(b, b.load(pointer(b, at[i], 4 * step), align=4, typ=FLOAT))
+        for i, number in enumerate(numbers):
+            value = broadcast(b, b.load(number, align=4, typ=FLOAT))
             for j in range(_NV):
                 n = i * _NV + j
                 sums[n] = multiply_add(b, value, columns[j], sums[n])
@@ -87,9 +111,9 @@ def _steps(
     return sums, bp
 
 
-def _emit(module: Any, size: int) -> Any:
+def _emit(module: Any, size: int, turned: bool) -> Any:
     """The function for blocks of ``size`` rows; see :func:`multiply_block` for its arguments."""
-    name = f"lucid_block_{size}x{_NV}x{VL}"
+    name = f"lucid_{'turned' if turned else 'block'}_{size}x{_NV}x{VL}"
     if name in module.globals:
         return module.globals[name]
     function_type = ir.FunctionType(ir.VoidType(), [ADDRESS] * _ARGUMENTS)
@@ -120,7 +144,7 @@ def _emit(module: Any, size: int) -> Any:
     index, table, *sums = outer.nodes
     outer.arrive([constant(0), a, *resumed], blocks["resume"])
     outer.arrive([constant(0), a, *initial], blocks["fresh"])
-    rows = [load_address(b, table, i) for i in range(size)]
+    rows = [load_address(b, table, i) for i in range(1 if turned else size)]
     start = b.load(pointer(b, b.add(b_table, b.shl(index, constant(3)))), typ=ADDRESS)
     b.cbranch(b.icmp_signed(">", unrolled, constant(0)), blocks["main"], blocks["rest"])
 
@@ -130,7 +154,12 @@ def _emit(module: Any, size: int) -> Any:
         b = ir.IRBuilder(blocks[head])
         phis = _Phis(b, came[0][0])
         k, bp, *inner = phis.nodes
-        inner, bp = _steps(b, count, rows, k, bp, bstep, inner)
+        places = (
+            _down_columns(b, size, rows[0], ld, k, count)
+            if turned
+            else _along_rows(b, rows, k, count)
+        )
+        inner, bp = _steps(b, places, bp, bstep, inner)
         state = [b.add(k, constant(count)), bp, *inner]
         b.cbranch(b.icmp_signed("<", state[0], limit), blocks[head], blocks[done])
         for values, block in [*came, (state, blocks[head])]:
@@ -151,7 +180,8 @@ def _emit(module: Any, size: int) -> Any:
     ended.arrive(joined.nodes, blocks["rest"])
     ended.arrive(state, blocks["one"])
     sums = ended.nodes[2:]
-    onward = [b.add(index, constant(1)), b.add(table, b.shl(ld, constant(3))), *sums]
+    entry = constant(8) if turned else b.shl(ld, constant(3))
+    onward = [b.add(index, constant(1)), b.add(table, entry), *sums]
     b.cbranch(b.icmp_signed("<", onward[0], segments), blocks["segment"], blocks["out"])
     outer.arrive(onward, blocks["next"])
 
@@ -174,6 +204,20 @@ def _load_block(b: Any, size: int, offsets: Any, base: Any) -> list[Any]:
     return [load_vector(b, row, 4 * VL * j) for row in rows for j in range(_NV)]
 
 
+def _generate(turned: bool, context: Any, b: Any, values: Any) -> Any:
+    """A call of the function for as many rows as the first value says."""
+    end = b.append_basic_block("end")
+    switch = b.switch(values[0], end)
+    for size in _SIZES:
+        case = b.append_basic_block(f"rows{size}")
+        switch.add_case(constant(size), case)
+        with b.goto_block(case):
+            b.call(_emit(b.module, size, turned), list(values[1:]))
+            b.branch(end)
+    b.position_at_end(end)
+    return context.get_dummy_value()
+
+
 def _multiply_block(
     context: Any, size: Any, a: Any, segments: Any, length: Any, b_table: Any, bstep: Any,
     y: Any, y_base: Any, bias: Any, r_base: Any, flags: Any, ld: Any,
@@ -185,7 +229,7 @@ def _multiply_block(
     target: they are computed and stored alike.
 
     size
-        Rows of the block: 1, 4 or ROWS.
+        Rows of the block, as :func:`block_size` has it.
     a
         Table of ``segments`` x ``ld`` addresses: where the rows of A continue in each segment.
     segments, length
@@ -205,21 +249,83 @@ def _multiply_block(
     ld
         Rows of the table ``a`` have this many addresses.
     """
-    signature = types.void(*[types.int64] * (_ARGUMENTS + 1))
 
     def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        end = b.append_basic_block("end")
-        switch = b.switch(values[0], end)
-        for size in _SIZES:
-            case = b.append_basic_block(f"rows{size}")
-            switch.add_case(constant(size), case)
-            with b.goto_block(case):
-                b.call(_emit(b.module, size), list(values[1:]))
-                b.branch(end)
-        b.position_at_end(end)
+        return _generate(False, context, b, values)
+
+    return types.void(*[types.int64] * (_ARGUMENTS + 1)), generate
+
+
+def _multiply_turned(
+    context: Any, size: Any, a: Any, segments: Any, length: Any, b_table: Any, bstep: Any,
+    y: Any, y_base: Any, bias: Any, r_base: Any, flags: Any, astep: Any,
+) -> Any:  # fmt: skip
+    """The same for an A whose numbers of one k, and not of one row, lie side by side.
+
+    a
+        Table of ``segments`` addresses: where A continues in each segment.
+    astep
+        Bytes from the numbers of one k to those of the next.
+    """
+
+    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
+        return _generate(True, context, b, values)
+
+    return types.void(*[types.int64] * (_ARGUMENTS + 1)), generate
+
+
+def _emit_copy(module: Any, width: int) -> Any:
+    """The function that copies runs of ``width`` numbers; see :func:`copy_runs`."""
+    name = f"lucid_copy_{width}"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 5), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    target, source, count, target_step, source_step = function.args
+    entry, loop, done = (function.append_basic_block(label) for label in ("entry", "loop", "done"))
+    b = ir.IRBuilder(entry)
+    b.cbranch(b.icmp_signed(">", count, constant(0)), loop, done)
+    b = ir.IRBuilder(loop)
+    phis = _Phis(b, [count, target, source])
+    left, to, origin = phis.nodes
+    run = b.load(pointer(b, origin), align=4, typ=ir.VectorType(FLOAT, width))
+    b.store(run, pointer(b, to), align=4)
+    onward = [b.sub(left, constant(1)), b.add(to, target_step), b.add(origin, source_step)]
+    phis.arrive([count, target, source], entry)
+    phis.arrive(onward, loop)
+    b.cbranch(b.icmp_signed(">", onward[0], constant(0)), loop, done)
+    ir.IRBuilder(done).ret_void()
+    return function
+
+
+def _copy_runs(
+    context: Any, width: Any, target: Any, source: Any, count: Any, target_step: Any,
+    source_step: Any,
+) -> Any:  # fmt: skip
+    """Copy ``count`` runs of ``width`` float32: ROWS or NR of them, known when it is compiled.
+
+    The other arguments are int64: addresses, and the bytes from one run to the next.
+    """
+    if not isinstance(width, types.IntegerLiteral):
+        raise TypingError("the width of runs must be a literal")
+
+    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
+        b.call(_emit_copy(b.module, width.literal_value), list(values[1:]))
         return context.get_dummy_value()
 
-    return signature, generate
+    return types.void(width, *[types.int64] * 5), generate
 
 
+copy_runs: Any = intrinsic(prefer_literal=True)(_copy_runs)
 multiply_block: Any = intrinsic(_multiply_block)
+multiply_turned: Any = intrinsic(_multiply_turned)
+
+
+@register_jitable
+def block_size(rows: int) -> int:
+    """The smallest block that is compiled for so many rows."""
+    for size in _SIZES:
+        if rows <= size:
+            return size
+    return ROWS

@@ -16,7 +16,7 @@ import os
 import numpy as np
 
 from lucid.kernels.compiled.jit import kernel
-from lucid.kernels.compiled.microkernel import ADD, NR, RELU, ROWS, multiply_block
+from lucid.kernels.compiled.microkernel import ADD, NR, RELU, ROWS, block_size, multiply_block
 from lucid.kernels.compiled.simd import VL
 from lucid.kernels.compiled.winograd_tiles import INPUT, OUTPUT, from_domain, to_domain
 from lucid.kernels.layout import Array
@@ -163,7 +163,7 @@ def _run(
                         sources[r] = v.ctypes.data + e * v_step + row * channels * 4
                         sums[r] = row * outputs * 4
                     multiply_block(
-                        1 if filled == 1 else 4 if filled <= 4 else ROWS,
+                        block_size(filled),
                         sources.ctypes.data,
                         1,
                         channels,
