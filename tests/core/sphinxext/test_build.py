@@ -194,6 +194,19 @@ def test_two_plugins_with_one_name_get_a_page_each(site):
         assert "<strong>Total Parameters</strong>: 20" in site.html(page)
 
 
+def test_a_plugin_that_registers_a_name_twice_is_reported(site):
+    sound(site)
+    site.add("toy-broken", SOUND, name="small_net")
+    entry_points = site.folder / "toy_broken-1.0.dist-info" / "entry_points.txt"
+    entry_points.write_text(f"{entry_points.read_text()}again = toy_broken.again\n")
+    plugin = (site.folder / "toy_broken" / "plugin.py").read_text()
+    (site.folder / "toy_broken" / "again.py").write_text(plugin)
+    code, output, errors = site.build("-W")
+    assert (code, errors) == (0, ""), output
+    assert "plugin toy-broken: model toy-broken:small_net: " in output
+    assert "<strong>Total Parameters</strong>: 20" in site.html("toy-sound.small_net")
+
+
 def test_a_folder_and_a_choice_of_plugins(site):
     site.configure(lucid_models_dir="zoo", lucid_models_plugins=["toy-sound"])
     (site.docs / "index.rst").write_text("Toys\n====\n\n.. toctree::\n\n   zoo/index\n")

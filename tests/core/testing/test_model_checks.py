@@ -159,6 +159,24 @@ def test_a_state_dict_that_does_not_say_everything(toy) -> None:
     assert "bias" in error.problem
 
 
+def test_a_state_dict_that_loads_as_something_else(toy) -> None:
+    subject = toy(
+        "class Net(nn.Linear):\n"
+        "    def load_state_dict(self, state, **options):\n"
+        "        pass\n"
+        "def net() -> Net:\n    return Net(2, 2)\n"
+    )
+    error = failure(check_state_dict, subject)
+    assert error.problem == "after its state dict went through a file it differs in bias, weight"
+
+
+@pytest.mark.parametrize("check", [check_builder, check_seed])
+def test_ctrl_c_is_no_fault_of_the_plugin(toy, check) -> None:
+    subject = toy('def net() -> nn.Linear:\n    "A net."\n    raise KeyboardInterrupt')
+    with pytest.raises(KeyboardInterrupt):
+        check(subject)
+
+
 def test_names_that_change_from_one_model_to_the_next(toy) -> None:
     subject = toy(
         "count = 0\n"

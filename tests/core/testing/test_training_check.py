@@ -166,6 +166,14 @@ def test_an_output_that_is_no_loss(net) -> None:
             "an image classifier gives logits (N, num_classes), this one a tuple",
         ),
         (
+            {
+                "forward": "return self.a(x).reshape(-1, 3, 1)",
+                "example_batch": None,
+                "task": "image-classification",
+            },
+            "gives logits (N, num_classes), this one a Tensor of shape (4, 3, 1)",
+        ),
+        (
             {"forward": "return 1 / 0", "example_batch": None, "task": "image-classification"},
             "the model called with images of shape (4, 2) raised ZeroDivisionError",
         ),

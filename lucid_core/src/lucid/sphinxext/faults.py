@@ -59,13 +59,13 @@ class Faults(logging.Filter):
         Parameters
         ----------
         distribution, version : str
-            The plugin.
+            The plugin; its version may be empty.
         message : str
             What is wrong, with the model's name.
         where : optional
             Location in the sense of Sphinx's loggers.
         """
-        text = f"plugin {distribution} {version}: {message}"
+        text = f"plugin {f'{distribution} {version}'.rstrip()}: {message}"
         if distribution in self.strict:
             _log.warning(text, type="lucid", subtype="plugin", location=where)
         else:
