@@ -1,0 +1,60 @@
+"""Ctrl-C is held back in the main thread, and where somebody listens to it at all."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import pytest
+
+from lucid.training.interrupts import DeferredInterrupt
+
+
+def test_an_interrupt_comes_at_the_end_of_the_step() -> None:
+    reached = []
+
+    def train() -> None:
+        with DeferredInterrupt() as interrupt:
+            with interrupt.deferred():
+                signal.raise_signal(signal.SIGINT)
+                reached.append("end of the step")
+            reached.append("next step")
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    assert reached == ["end of the step"]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_interrupt_between_steps_comes_at_once() -> None:
+    with DeferredInterrupt() as interrupt:
+        with interrupt.deferred():
+            pass
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_where_interrupts_are_ignored_they_stay_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with DeferredInterrupt() as interrupt, interrupt.deferred():
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+            signal.raise_signal(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_another_thread_leaves_signals_alone() -> None:
+    before, seen = signal.getsignal(signal.SIGINT), []
+
+    def train() -> None:
+        with DeferredInterrupt() as interrupt, interrupt.deferred():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=train)
+    thread.start()
+    thread.join()
+    assert seen == [before]
+    assert signal.getsignal(signal.SIGINT) is before
