@@ -11,6 +11,14 @@ from lucid import kernels
 rng = np.random.default_rng(0)
 
 
+@pytest.fixture
+def use_threads():
+    """Sets the number of threads, for one test."""
+    before = kernels.get_num_threads()
+    yield kernels.set_num_threads
+    kernels.set_num_threads(before)
+
+
 def looped(x, w, bias, stride, padding, dilation, groups):
     """Convolution as its definition says, one number at a time."""
     padded = np.pad(x, ((0, 0), (0, 0), *padding))
@@ -92,8 +100,10 @@ def test_compiled_is_the_reference(
     [((2, 64, 28, 28), (64, 64, 3, 3), 1), ((2, 32, 40, 40), (48, 32, 3, 3), 2),
      ((1, 256, 7, 7), (256, 256, 3, 3), 1), ((3, 64, 30, 30), (128, 64, 1, 1), 1)],
 )  # fmt: skip
-def test_sizes_of_real_networks(shape, weight, stride):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_sizes_of_real_networks(shape, weight, stride, threads, use_threads):
     """Large enough for several tiles, threads and every path of the compiled code."""
+    use_threads(threads)
     x, w = (rng.standard_normal(s).astype(np.float32) for s in (shape, weight))
     p = weight[2] // 2
     options = ((stride, stride), ((p, p), (p, p)), (1, 1), 1)
@@ -136,19 +146,33 @@ def test_residual_and_relu_are_fused(n, channels, outputs, size, relu, with_resi
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_number_of_threads_changes_nothing():
+@pytest.mark.parametrize("form", ["reference", "compiled"])
+def test_filters_that_are_prepared_give_the_same(form):
+    x, w = (rng.standard_normal(s).astype(np.float32) for s in ((2, 4, 9, 9), (6, 4, 3, 3)))
+    convolve, prepare = (getattr(k, form) for k in (kernels.conv2d, kernels.prepare_filters))
+    options = ((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+    prepared = convolve(x, prepare(w, 1), None, *options)
+    np.testing.assert_array_equal(prepared, convolve(x, w, None, *options))
+
+
+@pytest.mark.parametrize("form", ["reference", "compiled"])
+def test_no_outputs_have_gradients_of_zero(form):
+    """An input smaller than the kernel, as a transposed convolution of nothing has it."""
+    g, w = np.zeros((2, 3, 0, 4), np.float32), np.ones((3, 5, 4, 2), np.float32)
+    gradient = getattr(kernels.conv2d_input_gradient, form)
+    result = gradient(g, w, (2, 5, 3, 5), (1, 1), ((0, 0), (0, 0)), (1, 1), 1)
+    np.testing.assert_array_equal(result, np.zeros((2, 5, 3, 5), np.float32))
+
+
+def test_the_number_of_threads_changes_nothing(use_threads):
     """Sums are cut in the same places whatever the number of threads."""
     x = rng.standard_normal((4, 8, 60, 60)).astype(np.float32)
     g = rng.standard_normal((4, 8, 60, 60)).astype(np.float32)
     options = ((8, 8, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
-    before = kernels.get_num_threads()
     results = []
-    try:
-        for threads in (1, 2, 3):
-            kernels.set_num_threads(threads)
-            results.append(kernels.conv2d_weight_gradient.compiled(g, x, *options))
-    finally:
-        kernels.set_num_threads(before)
+    for threads in (1, 2, 3):
+        use_threads(threads)
+        results.append(kernels.conv2d_weight_gradient.compiled(g, x, *options))
     for result in results:
         np.testing.assert_array_equal(result, results[0])
 
