@@ -90,6 +90,27 @@ def test_arrays_beside_tensors_give_tensors():
     assert isinstance(array < x, lucid.Tensor)
 
 
+def test_functions_of_numpy_take_tensors_as_arrays():
+    """Those, too, that call the method of their name if there is one."""
+    x = lucid.tensor([[1.0, 2.0], [3.0, 6.0]], requires_grad=True)
+    for function, expected in (
+        (np.sum, 12), (np.mean, 3), (np.prod, 36), (np.max, 6), (np.min, 1), (np.var, 3.5),
+        (np.argmax, 3), (np.ndim, 2), (np.size, 4), (np.linalg.det, 0),
+    ):  # fmt: skip
+        np.testing.assert_allclose(function(x), expected, atol=1e-6)
+    for result, expected in (
+        (np.sum(x, axis=0, keepdims=True), [[4, 8]]),
+        (np.concatenate([x, (x, x)[0]], axis=1), [[1, 2, 1, 2], [3, 6, 3, 6]]),
+        (np.where(x > 2, x, 0), [[0, 0], [3, 6]]),
+        (np.squeeze(x[:1]), [1, 2]),
+        (np.transpose(x), [[1, 3], [2, 6]]),
+        (np.reshape(x, (4, 1)), [[1], [2], [3], [6]]),
+        (np.clip(x, 2, a_max=lucid.tensor(3.0)), [[2, 2], [3, 3]]),
+    ):
+        assert type(result) is np.ndarray
+        np.testing.assert_array_equal(result, expected)
+
+
 def test_python_protocols():
     x = lucid.tensor([[1.0, 2.0], [3.0, 4.0]])
     assert len(x) == 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -198,6 +198,20 @@ class Tensor(Variable):
                 raise ValueError(f"a copy is needed to turn {self.dtype} into {np.dtype(dtype)}")
             return self._data.astype(dtype)
         return self._data
+
+    def __array_function__(
+        self,
+        function: Callable[..., Any],
+        types: Iterable[type],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+    ) -> Any:
+        """NumPy's functions take tensors as the arrays that they hold, and give arrays.
+
+        Otherwise some of them would call the tensor's method of their name.
+        """
+        plain = {name: _without_tensors(value) for name, value in kwargs.items()}
+        return function(*(_without_tensors(value) for value in args), **plain)
 
     def __dlpack__(self, **kwargs: Any) -> Any:
         return self._data.__dlpack__(**kwargs)
@@ -538,6 +552,34 @@ class Tensor(Variable):
         """See :func:`lucid.tanh`."""
         return ops.tanh(self)
 
+    def erf(self) -> Tensor:
+        """See :func:`lucid.erf`."""
+        return ops.erf(self)
+
+    def sign(self) -> Tensor:
+        """See :func:`lucid.sign`."""
+        return ops.sign(self)
+
+    def square(self) -> Tensor:
+        """See :func:`lucid.square`."""
+        return ops.square(self)
+
+    def tan(self) -> Tensor:
+        """See :func:`lucid.tan`."""
+        return ops.tan(self)
+
+    def isfinite(self) -> Tensor:
+        """See :func:`lucid.isfinite`."""
+        return ops.isfinite(self)
+
+    def isinf(self) -> Tensor:
+        """See :func:`lucid.isinf`."""
+        return ops.isinf(self)
+
+    def isnan(self) -> Tensor:
+        """See :func:`lucid.isnan`."""
+        return ops.isnan(self)
+
     def sigmoid(self) -> Tensor:
         """See :func:`lucid.sigmoid`."""
         return ops.sigmoid(self)
@@ -590,6 +632,46 @@ class Tensor(Variable):
         """See :func:`lucid.gather`."""
         return ops.gather(self, axis, index)
 
+    def maximum(self, other: ArrayLike) -> Tensor:
+        """See :func:`lucid.maximum`."""
+        return ops.maximum(self, other)
+
+    def minimum(self, other: ArrayLike) -> Tensor:
+        """See :func:`lucid.minimum`."""
+        return ops.minimum(self, other)
+
+    def tile(self, repeats: int | Sequence[int]) -> Tensor:
+        """See :func:`lucid.tile`."""
+        return ops.tile(self, repeats)
+
+    def repeat_interleave(self, repeats: int, axis: int) -> Tensor:
+        """See :func:`lucid.repeat_interleave`."""
+        return ops.repeat_interleave(self, repeats, axis)
+
+    def flip(self, axis: Axis = None) -> Tensor:
+        """See :func:`lucid.flip`."""
+        return ops.flip(self, axis)
+
+    def roll(self, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
+        """See :func:`lucid.roll`."""
+        return ops.roll(self, shift, axis)
+
+    def tril(self, diagonal: int = 0) -> Tensor:
+        """See :func:`lucid.tril`."""
+        return ops.tril(self, diagonal)
+
+    def triu(self, diagonal: int = 0) -> Tensor:
+        """See :func:`lucid.triu`."""
+        return ops.triu(self, diagonal)
+
+    def scatter_add(self, axis: int, index: ArrayLike, source: ArrayLike) -> Tensor:
+        """See :func:`lucid.scatter_add`."""
+        return ops.scatter_add(self, axis, index, source)
+
+    def unique(self, **options: Any) -> Any:
+        """See :func:`lucid.unique`."""
+        return ops.unique(self, **options)
+
     def sort(self, axis: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
         """See :func:`lucid.sort`."""
         return ops.sort(self, axis, descending)
@@ -605,6 +687,15 @@ class Tensor(Variable):
     def nonzero(self) -> tuple[Tensor, ...]:
         """See :func:`lucid.nonzero`."""
         return ops.nonzero(self)
+
+
+def _without_tensors(value: Any) -> Any:
+    """Arrays in place of tensors, in lists and tuples too."""
+    if isinstance(value, Tensor):
+        return value._data
+    if type(value) in (list, tuple):
+        return type(value)(_without_tensors(item) for item in value)
+    return value
 
 
 def _rebuild(cls: type[Tensor], array: Array, last: bool, requires_grad: bool) -> Tensor:

@@ -23,7 +23,9 @@ CONSTANT = {
         "makes or fills a leaf",
     ),
     "Tensor.detach": "cuts the graph",
-    "lucid.unique": "which elements are equal changes with every step",
+    **dict.fromkeys(
+        ("lucid.unique", "Tensor.unique"), "which elements are equal changes with every step"
+    ),
 }  # fmt: skip
 
 
