@@ -240,7 +240,7 @@ def test_product_and_running_sum(draw: Callable[..., Any], dtype: str) -> None:
 
 
 @DTYPES
-@pytest.mark.parametrize("order", [0, 1, 2, 3, 2.5, float("inf")])
+@pytest.mark.parametrize("order", [0, 1, 2, 3, 2.5, -1, -2.5, float("inf"), -float("inf")])
 def test_norm(order: float, dtype: str) -> None:
     for rng in generators():
         shape = full_shape(rng)

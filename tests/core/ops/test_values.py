@@ -155,6 +155,18 @@ def test_unique_says_where_its_elements_came_from(x):
     assert inverse.shape == (len(x),)
 
 
+def test_where_alone_says_where():
+    rows, columns = lucid.where(lucid.tensor([[0.0, 2.0], [3.0, 0.0]]))
+    assert (rows.tolist(), columns.tolist()) == ([0, 1], [1, 0])
+    with pytest.raises(TypeError, match="both x and y, or neither"):
+        lucid.where([True], 1.0)
+
+
+def test_norm_of_negative_order_with_a_zero():
+    x = lucid.tensor([[0.0, 3.0], [2.0, 2.0]])
+    assert lucid.norm(x, -1, 1).tolist() == [0, 1]
+
+
 def test_one_hot_and_unique_and_nonzero():
     assert lucid.one_hot([2, 0], 3).tolist() == [[0, 0, 1], [1, 0, 0]]
     assert lucid.unique(lucid.tensor([3, 1, 3])).tolist() == [1, 3]

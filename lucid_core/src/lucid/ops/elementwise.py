@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
@@ -261,9 +261,22 @@ def clip(x: ArrayLike, min: ArrayLike | None = None, max: ArrayLike | None = Non
     return record(value.copy() if value is a else value, *edges)
 
 
-def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x where ``condition`` holds, else y; all three broadcast together."""
+@overload
+def where(condition: ArrayLike) -> tuple[Tensor, ...]: ...
+@overload
+def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> Tensor: ...
+def where(
+    condition: ArrayLike, x: ArrayLike | None = None, y: ArrayLike | None = None
+) -> Tensor | tuple[Tensor, ...]:
+    """x where ``condition`` holds, else y; all three broadcast together.
+
+    Without x and y: where it holds, as :func:`lucid.nonzero` says it.
+    """
     chosen = array_of(condition).astype(bool, copy=False)
+    if x is None and y is None:
+        return tuple(record(places) for places in np.nonzero(chosen))
+    if x is None or y is None:
+        raise TypeError("where takes both x and y, or neither")
     a, b = operands(x, y)
     zero = a.dtype.type(0)
     return record(

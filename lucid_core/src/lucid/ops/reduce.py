@@ -219,7 +219,8 @@ def norm(x: ArrayLike, ord: float = 2, axis: Axis = None, keepdims: bool = False
     if ord == 0:
         return record((a != 0).sum(axis=axes, keepdims=keepdims).astype(a.dtype))
     size = np.abs(a)
-    kept = (size**ord).sum(axis=axes, keepdims=True) ** (1 / ord)
+    with np.errstate(divide="ignore"):  # a negative power of 0 is infinite, its norm 0
+        kept = (size**ord).sum(axis=axes, keepdims=True) ** (1 / ord)
     kept = kept.astype(a.dtype)
 
     def vjp(g: Array) -> Array:
