@@ -1,0 +1,86 @@
+"""The transforms of one tile against the matrices of the paper, emitted anew in every run."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba", reason="they are compiled by Numba")
+
+import numba
+
+from lucid.kernels.compiled.microkernel import ADD, RELU
+from lucid.kernels.compiled.simd import VL
+from lucid.kernels.compiled.winograd_tiles import INPUT, OUTPUT, from_domain, to_domain
+
+rng = np.random.default_rng(0)
+CHANNELS = 2 * VL
+
+#: B' and A' of F(4x4, 3x3) for the points 0, 1, -1, 2, -2 and infinity.
+B = np.array(
+    [
+        [4, 0, -5, 0, 1, 0],
+        [0, -4, -4, 1, 1, 0],
+        [0, 4, -4, -1, 1, 0],
+        [0, -2, -1, 2, 1, 0],
+        [0, 2, -1, -2, 1, 0],
+        [0, 4, 0, -5, 0, 1],
+    ]
+)
+A = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
+
+
+# Not as kernels: those may come from the disk, and would say nothing of what is emitted now.
+@numba.njit
+def transform_inputs(pixels, v, step, size):
+    to_domain(pixels.ctypes.data, v.ctypes.data, step, size)
+
+
+@numba.njit
+def transform_sums(m, step, bias, places, y, residual, flags, size):
+    from_domain(
+        m.ctypes.data, step, bias.ctypes.data, places.ctypes.data, y.ctypes.data,
+        residual.ctypes.data, flags, size,
+    )  # fmt: skip
+
+
+def draw(*shape):
+    """Whole numbers: all sums and products of a tile are exact."""
+    return rng.integers(-9, 10, shape).astype(np.float32)
+
+
+def test_inputs_from_anywhere_in_memory():
+    image = draw(9, 8, CHANNELS)
+    rows, columns = np.array([1, 2, 3, 4, 5, 6]), np.array([7, 0, 2, 3, 4, 6])
+    tile = image[np.ix_(rows, columns)]
+    offsets = (rows[:, None] * 8 + columns) * image.strides[1]
+    apart = 4 * CHANNELS + 64  # planes need not follow one another
+    v = np.full((INPUT * INPUT, apart // 4), 99, np.float32)
+    transform_inputs((image.ctypes.data + offsets).ravel(), v, apart, 4 * CHANNELS)
+    expected = np.einsum("ai,ijc,bj->abc", B, tile, B)
+    np.testing.assert_array_equal(v[:, :CHANNELS].reshape(INPUT, INPUT, CHANNELS), expected)
+    assert (v[:, CHANNELS:] == 99).all()
+
+
+@pytest.mark.parametrize("flags", [0, RELU, ADD, ADD | RELU])
+def test_sums(flags):
+    m, bias = draw(INPUT, INPUT, CHANNELS), draw(CHANNELS)
+    y, residual = np.full((5, 6, CHANNELS), 99, np.float32), draw(5, 6, CHANNELS)
+    places = (np.arange(OUTPUT)[:, None] * 6 + np.arange(OUTPUT)) * y.strides[1]
+    transform_sums(m, m.strides[1], bias, places.ravel(), y, residual, flags, 4 * CHANNELS)
+    expected = np.einsum("ai,ijc,bj->abc", A, m, A) + bias
+    if flags & ADD:
+        expected += residual[:OUTPUT, :OUTPUT]
+    if flags & RELU:
+        expected = np.maximum(expected, 0)
+    np.testing.assert_array_equal(y[:OUTPUT, :OUTPUT], expected)
+    assert (y[OUTPUT:] == 99).all()
+    assert (y[:, OUTPUT:] == 99).all()
+
+
+def test_outputs_past_the_edge_are_overwritten_by_the_last_one_inside():
+    m, nothing = draw(INPUT, INPUT, CHANNELS), np.zeros(CHANNELS, np.float32)
+    y = np.empty((2, 3, CHANNELS), np.float32)
+    inside = np.minimum(np.arange(4), 1)[:, None] * 3 + np.minimum(np.arange(4), 2)
+    places = (inside * y.strides[1]).ravel()
+    transform_sums(m, m.strides[1], nothing, places, y, y, 0, 4 * CHANNELS)
+    expected = np.einsum("ai,ijc,bj->abc", A, m, A)
+    np.testing.assert_array_equal(y, expected[:2, :3])
