@@ -35,7 +35,8 @@ def interpolate(
         Height and width of the result.
     scale_factor : float or (float, float), optional
         In place of ``size``: the result measures ``floor(H * factor)`` by
-        ``floor(W * factor)``, and a pixel of it is ``1 / factor`` of the image's.
+        ``floor(W * factor)``, and a pixel of it is ``1 / factor`` of the image's,
+        unless the length stays the same.
     mode : {"nearest", "bilinear"}
         ``"nearest"`` takes pixel ``floor(i * H / H')``, in single precision as in
         PyTorch; ``"bilinear"`` weights the four nearest pixel centres.
@@ -104,4 +105,7 @@ def _target(
         raise ValueError(f"scale_factor must be one or two positive numbers, got {scale_factor!r}")
     factors = [float(f) for f in given if f is not None]
     height, width = (math.floor(n * f) for n, f in zip(shape[2:], factors, strict=True))
-    return (height, width), (1 / factors[0], 1 / factors[1])
+    # An axis that keeps its length is taken as it is, whatever the factor, as in PyTorch.
+    rows = None if height == shape[2] else 1 / factors[0]
+    columns = None if width == shape[3] else 1 / factors[1]
+    return (height, width), (rows, columns)
