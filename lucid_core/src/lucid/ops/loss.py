@@ -102,7 +102,7 @@ def cross_entropy(
         )
     labels, kept = _labels(target, lined, ignore_index)
     rows = np.arange(len(labels))
-    share, smooth = 1 - label_smoothing, label_smoothing / logp.shape[1]
+    share, smooth = 1 - label_smoothing, label_smoothing / max(1, logp.shape[1])
     hard = share * np.where(kept, class_weight[labels], 0)
     losses = -hard * np.where(kept, logp[rows, labels], 0)
     if label_smoothing:
@@ -113,12 +113,10 @@ def cross_entropy(
     def vjp(g: Array) -> Array:
         # Ignored places have no gradient, even where the mean is over nothing and NaN.
         s = np.where(kept, np.broadcast_to(spread(g), lined.shape[:-1]).reshape(-1), 0)
-        even = smooth * s
-        # The probabilities times the whole of the target, minus the target.
-        gradient = np.exp(logp) * (hard * s + even * class_weight.sum())[:, None]
-        gradient[rows, labels] -= hard * s
-        if label_smoothing:
-            gradient -= even[:, None] * class_weight
+        wanted = (smooth * s)[:, None] * class_weight
+        wanted[rows, labels] += hard * s
+        gradient = np.exp(logp) * wanted.sum(axis=1, keepdims=True)
+        gradient -= wanted
         return _classes_back(gradient, lined)
 
     return record(value, (input, vjp))
@@ -142,7 +140,7 @@ def _soft_cross_entropy(
         )
     q = _classes_last(probabilities, "cross_entropy").reshape(logp.shape).astype(logp.dtype)
     share = 1 - label_smoothing
-    q = (q * share + label_smoothing / logp.shape[1]) * class_weight
+    q = (q * share + label_smoothing / max(1, logp.shape[1])) * class_weight
     value, spread = _reduce(-(q * logp).sum(axis=1).reshape(lined.shape[:-1]), reduction)
 
     def rows_of(g: Array) -> Array:
