@@ -54,6 +54,8 @@ UNARY: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any
     "abs": (lucid.abs, torch.abs, normal),
     "clip": (lambda x: lucid.clip(x, -1, 1.5), lambda x: torch.clip(x, -1, 1.5), tied),
     "ceil": (lucid.ceil, torch.ceil, normal),
+    "clone": (lucid.clone, torch.clone, normal),
+    "contiguous": (lucid.contiguous, torch.Tensor.contiguous, normal),
     "cos": (lucid.cos, torch.cos, normal),
     "erf": (lucid.erf, torch.erf, normal),
     "exp": (lucid.exp, torch.exp, normal),
@@ -104,6 +106,7 @@ BINARY: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., An
     "subtract": (lucid.subtract, torch.subtract, normal, normal),
     "multiply": (lucid.multiply, torch.multiply, normal, normal),
     "divide": (lucid.divide, torch.divide, normal, divisor),
+    "pow": (lucid.pow, torch.pow, positive, normal),
     "power": (lucid.power, torch.pow, positive, normal),
     "power of whole numbers": (
         lambda x, y: lucid.power(x, y.detach()),
@@ -163,6 +166,22 @@ def test_integers(name: str, kind: str) -> None:
         a, b = pair_of_shapes(rng)
         whole = [rng.integers(0, 100, s).astype(kind) for s in (a, b)]
         compare(getattr(lucid, name), getattr(torch, name), [], whole, gradients=False)
+
+
+@pytest.mark.parametrize("kind", ["bool", "uint8", "int16", "int32", "int64"])
+def test_invert(kind: str) -> None:
+    for rng in generators():
+        whole = np.asarray(rng.integers(0, 100, random_shape(rng))).astype(kind)
+        compare(lucid.invert, torch.bitwise_not, [], [whole], gradients=False)
+
+
+@DTYPES
+def test_clip_by_tensors(dtype: str) -> None:
+    """Limits that broadcast, either of them above the other."""
+    for rng in generators():
+        shape = random_shape(rng)
+        limits = [normal(rng, broadcasting(rng, shape)) for _ in range(2)]
+        compare(lucid.clip, torch.clip, [normal(rng, shape), *limits], dtype=dtype)
 
 
 @DTYPES

@@ -93,12 +93,23 @@ def test_expand_and_tile(dtype: str) -> None:
     for rng in generators():
         shape = random_shape(rng)
         counts = [int(n) for n in rng.integers(1, 4, int(rng.integers(len(shape) + 2)))]
+        narrow = broadcasting(rng, shape)
+        added = len(shape) - len(narrow)
+        # -1 keeps an axis that is there.
+        wanted = [
+            -1 if i >= added and narrow[i - added] == n and rng.random() < 0.5 else n
+            for i, n in enumerate(shape)
+        ]
         compare(
-            lambda x, s=shape, c=counts: (lucid.broadcast_to(x, s), lucid.tile(x, c)),
-            lambda x, s=shape, c=counts: (torch.broadcast_to(x, s), torch.tile(x, c)),
-            [normal(rng, broadcasting(rng, shape))],
+            lambda x, s=shape, c=counts, w=wanted: (
+                lucid.broadcast_to(x, s), lucid.tile(x, c), lucid.expand(x, *w)
+            ),
+            lambda x, s=shape, c=counts, w=wanted: (
+                torch.broadcast_to(x, s), torch.tile(x, c), x.expand(w)
+            ),
+            [normal(rng, narrow)],
             dtype=dtype,
-        )
+        )  # fmt: skip
 
 
 @DTYPES
