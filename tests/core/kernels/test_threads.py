@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -307,3 +308,183 @@ class TestSingleThreadedBlas:
 def test_the_number_of_threads_is_an_integer():
     with pytest.raises(TypeError, match=r"integer, got 2\.5"):
         set_num_threads(2.5)
+
+
+# --- a good neighbour ------------------------------------------------------------------------
+
+
+def test_idle_threads_use_no_time():
+    """Workers and BLAS have worked; then nobody calls for half a second."""
+    code = """
+import time
+import numpy as np
+from lucid import kernels
+kernels.set_num_threads(4)
+matrix = np.ones((600, 600), np.float32)
+for _ in range(5):
+    kernels.gemm(matrix, matrix)
+    kernels.parallel_for(lambda start, stop: np.sort(matrix[start:stop], 1), 600)
+begun = time.process_time()
+time.sleep(0.5)
+print(time.process_time() - begun)
+"""
+    assert float(run_python(code)) < 0.05
+
+
+def test_more_threads_than_processors_do_not_stall():
+    """Sixteen threads and four other processes that never rest, on whatever there is."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
+    try:
+        set_num_threads(16)
+        source = np.random.default_rng(0).standard_normal(200_000)
+        target = np.empty_like(source)
+        begun = time.monotonic()
+        for _ in range(100):
+            parallel_for(square, len(source), source, target)
+        seconds = time.monotonic() - begun
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+    np.testing.assert_array_equal(target, source**2)
+    # A tenth of a second alone; waiting in turns for spinning threads would take minutes.
+    assert seconds < 20
+
+
+def test_when_the_system_gives_no_more_threads_fewer_do(monkeypatch):
+    from lucid.kernels import threads
+
+    begin = threading.Thread.start
+
+    def second_is_too_many(thread):
+        if thread.name != "lucid-0":
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    monkeypatch.setattr(threads, "_pool", threads._Pool(4))
+    monkeypatch.setattr(threading.Thread, "start", second_is_too_many)
+    for _ in range(3):
+        target = np.empty(1000)
+        parallel_for(square, 1000, np.arange(1000.0), target)
+        np.testing.assert_array_equal(target, np.arange(1000.0) ** 2)
+    assert threads._pool.workers == 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timer can interrupt this system")
+@pytest.mark.parametrize("where", ["in its own range", "while it waits for the others"])
+def test_ctrl_c_leaves_no_range_running(where):
+    """The calling thread raises, but only when nobody writes to its arrays any more."""
+    set_num_threads(2)
+    me = threading.get_ident()
+    running, interrupted = [], []
+    both = threading.Barrier(2, timeout=30)  # one range for each thread
+
+    def interrupt(number, frame):
+        interrupted.append(number)
+        raise KeyboardInterrupt
+
+    def work(start, stop):
+        waits = (threading.get_ident() == me) == (where == "in its own range")
+        running.append(start)
+        both.wait()
+        try:
+            for _ in range(300 if waits else 1):
+                time.sleep(0.001)
+        finally:
+            running.remove(start)
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(KeyboardInterrupt):
+            parallel_for(work, 2)
+        assert running == []
+        assert interrupted
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    seen = []
+    parallel_for(lambda start, stop: seen.append((start, stop)), 2)
+    assert sorted(seen) == [(0, 1), (1, 2)]
+
+
+def small_model():
+    from lucid import nn, random
+
+    random.seed(0)
+    layers = [nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2)]
+    model = nn.Sequential(*layers, nn.Conv2d(16, 32, 3), nn.Flatten(), nn.Linear(32 * 14 * 14, 5))
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return model.eval(), random.randn(2, 3, 32, 32)
+
+
+def test_one_model_from_eight_python_threads():
+    """All get what one alone gets, in prediction and for the gradient of the input."""
+    import lucid
+
+    set_num_threads(3)
+    model, x = small_model()
+    images = [x * (i + 1) for i in range(8)]
+
+    def gradient_and_logits(image):
+        image = image.detach().requires_grad_()
+        with lucid.no_grad():
+            logits = model(image)
+        (model(image) ** 2).sum().backward()
+        return logits.numpy(), image.grad.numpy()
+
+    expected = [gradient_and_logits(image) for image in images]
+    together = threading.Barrier(8, timeout=60)
+
+    def caller(i):
+        together.wait()
+        return [gradient_and_logits(images[i]) for _ in range(5)]
+
+    with ThreadPoolExecutor(8) as callers:
+        for results, wanted in zip(callers.map(caller, range(8)), expected, strict=True):
+            for result in results:
+                for mine, right in zip(result, wanted, strict=True):
+                    np.testing.assert_array_equal(mine, right)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot fork here")
+def test_a_model_in_a_child_forked_while_another_thread_runs_it():
+    code = f"""
+import os, sys, threading, warnings
+sys.path.insert(0, {os.path.dirname(__file__)!r})
+from threadpoolctl import threadpool_info
+import lucid
+from test_threads import small_model
+
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: it is the point
+lucid.set_num_threads(3)
+model, x = small_model()
+
+def blas_threads():
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+def logits():
+    with lucid.no_grad():
+        return model(x).numpy()
+
+before, expected = blas_threads(), logits()
+finished = threading.Event()
+
+def busy():
+    while not finished.is_set():
+        logits()
+
+other = threading.Thread(target=busy)
+other.start()
+ok = True
+for _ in range(10):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if blas_threads() == before and (logits() == expected).all() else 1)
+    ok = ok and os.waitpid(child, 0)[1] == 0
+finished.set()
+other.join()
+print(ok)
+"""
+    assert run_python(code, OPENBLAS_NUM_THREADS="2") == "True"

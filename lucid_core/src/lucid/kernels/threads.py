@@ -4,7 +4,8 @@ Kernels release the GIL (compiled code and NumPy's matrix product both do), so
 plain Python threads run them side by side.  Workers sleep on a queue between
 jobs and spin nowhere; the calling thread takes part in its own job, so a job
 finishes even when every worker is busy, from however many Python threads jobs
-are started at once.  After a fork the child starts a pool of its own.
+are started at once, and it returns or raises only when no thread touches its
+arrays any more, after Ctrl-C too.  After a fork the child starts a pool of its own.
 """
 
 from __future__ import annotations
@@ -43,40 +44,48 @@ class _Job:
         self.kernel = kernel
         self.count = count
         self.chunks = chunks
+        self.limit = chunks  # 0 after an error: nobody begins another range
         self.args = args
-        self.draw = itertools.count()  # next() on it is atomic
-        self.done: SimpleQueue[tuple[int, BaseException | None]] = SimpleQueue()
+        self.draw = itertools.count()  # next() on it is atomic, as are the two below
+        self.came: list[None] = []
+        self.left: SimpleQueue[BaseException | None] = SimpleQueue()
 
-    def take_part(self) -> None:
-        """Run ranges until none is left, then report how many this thread has run."""
-        finished = 0
-        error: BaseException | None = None
-        while (i := next(self.draw)) < self.chunks:
-            if error is None:
+    def _take_part(self) -> BaseException | None:
+        """Run ranges until none is left; return what went wrong."""
+        try:
+            while (i := next(self.draw)) < self.limit:
                 start = self.count * i // self.chunks
                 stop = self.count * (i + 1) // self.chunks
-                try:
-                    self.kernel(start, stop, *self.args)
-                except BaseException as caught:  # handed to the calling thread
-                    error = caught
-            finished += 1
-        if finished:
-            self.done.put((finished, error))
+                self.kernel(start, stop, *self.args)
+        except BaseException as error:  # handed to the calling thread
+            self.limit = 0
+            return error
+        return None
 
-    def wait(self) -> None:
-        left = self.chunks
-        error: BaseException | None = None
-        while left:
-            finished, caught = self.done.get()
-            left -= finished
-            error = error or caught
+    def help(self) -> None:
+        """What a worker does.  It has come before it draws, so that nobody overlooks it."""
+        self.came.append(None)
+        self.left.put(self._take_part())
+
+    def lead(self) -> None:
+        """What the calling thread does; afterwards no thread runs a range any more."""
+        error = self._take_part()
+        gone = 0
+        while gone < len(self.came):
+            try:
+                fault = self.left.get()
+            except BaseException as interruption:  # Ctrl-C; others still write to the arrays
+                error = error or interruption
+                continue
+            gone += 1
+            error = error or fault
         if error is not None:
             raise error
 
 
 class _Pool:
-    def __init__(self) -> None:
-        self.size = _default_num_threads()
+    def __init__(self, size: int) -> None:
+        self.size = size
         self.jobs: SimpleQueue[_Job] = SimpleQueue()
         self.workers = 0
         self.lock = threading.Lock()
@@ -84,37 +93,41 @@ class _Pool:
 
     def run(self, job: _Job, helpers: int) -> None:
         if self.workers < helpers:
-            with self.lock:
-                while self.workers < helpers:
-                    name = f"lucid-{self.workers}"
-                    threading.Thread(target=self._work, name=name, daemon=True).start()
-                    self.workers += 1
-        for _ in range(helpers):
+            self._hire(helpers)
+        for _ in range(min(helpers, self.workers)):
             self.jobs.put(job)
         self.local.inside = True
         try:
-            job.take_part()
+            job.lead()
         finally:
             self.local.inside = False
-        job.wait()
+
+    def _hire(self, wanted: int) -> None:
+        with self.lock:
+            while self.workers < wanted:
+                name = f"lucid-{self.workers}"
+                try:
+                    threading.Thread(target=self._work, name=name, daemon=True).start()
+                except RuntimeError:  # the system gives no more threads: fewer do as well
+                    return
+                self.workers += 1
 
     def _work(self) -> None:
         self.local.inside = True
         while True:
             job = self.jobs.get()
-            job.take_part()
+            job.help()
             del job  # the arrays of a finished job must not live until the next one
 
 
-_pool = _Pool()
+_pool = _Pool(_default_num_threads())
 
 
 def _after_fork() -> None:
     """Threads do not survive a fork, and a lock may have been held: begin afresh."""
     global _pool, _blas
-    size = _pool.size
-    _pool = _Pool()
-    _pool.size = size
+    _pool = _Pool(_pool.size)
+    _blas.restore()
     _blas = _Blas()
 
 
@@ -208,8 +221,13 @@ class _Blas:
         with self.lock:
             self.users -= 1
             if self.users == 0:
-                for library, threads in zip(self.libraries or [], self.saved, strict=True):
-                    library.set_num_threads(threads)
+                self.restore()
+
+    def restore(self) -> None:
+        """Give BLAS the threads that it had before, if any were taken."""
+        for library, threads in zip(self.libraries or [], self.saved, strict=False):
+            library.set_num_threads(threads)
+        self.saved = []
 
 
 _blas = _Blas()
