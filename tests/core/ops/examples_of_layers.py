@@ -104,6 +104,7 @@ LOSSES = [
     _function("cross_entropy with options", SCORES, CLASSES,
               options={"weight": np.array([0.9, 0.5, 0.2], ">f8")[::-1], "label_smoothing": 0.1,
                        "ignore_index": 1, "reduction": "sum"}),
+    _function("cross_entropy of no classes", floats(0, N), whole(0), options={"reduction": "sum"}),
     _function("cross_entropy of probabilities", floats(N, 4), PROBABILITIES,
               options={"label_smoothing": 0.1, "reduction": "none"}),
     _function("nll_loss", SCORES, CLASSES, options={"reduction": "none"}),

@@ -6,6 +6,7 @@ divided by a count of its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -94,7 +95,7 @@ def cross_entropy(
         raise ValueError(f"label_smoothing must lie from 0 to 1, got {label_smoothing}")
     a = floating(input)
     lined = _classes_last(a, "cross_entropy")
-    logp = log_probabilities(lined, -1).reshape(-1, lined.shape[-1])
+    logp = _in_rows(log_probabilities(lined, -1))
     class_weight = _class_weight(weight, logp)
     if array_of(target).dtype.kind == "f":
         return _soft_cross_entropy(
@@ -180,7 +181,7 @@ def nll_loss(
         If shapes do not fit or a label is not a class.
     """
     lined = _classes_last(floating(input), "nll_loss")
-    logp = lined.reshape(-1, lined.shape[-1])
+    logp = _in_rows(lined)
     labels, kept = _labels(target, lined, ignore_index)
     rows = np.arange(len(labels))
     hard = np.where(kept, _class_weight(weight, logp)[labels], 0)
@@ -200,6 +201,11 @@ def _classes_last(a: Array, loss: str) -> Array:
     if a.ndim == 0:
         raise ValueError(f"{loss} needs an input of shape (C,), (N, C) or (N, C, ...), got ()")
     return a if a.ndim == 1 else np.moveaxis(a, 1, -1)
+
+
+def _in_rows(lined: Array) -> Array:
+    # Not -1: the number of rows cannot be worked out where there are no classes.
+    return lined.reshape(math.prod(lined.shape[:-1]), lined.shape[-1])
 
 
 def _classes_back(rows: Array, lined: Array) -> Array:
