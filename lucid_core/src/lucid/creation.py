@@ -151,9 +151,17 @@ def arange(
 ) -> Tensor:
     """Numbers from ``start`` up to but without ``stop``; ``arange(n)`` counts from 0.
 
-    int64 if all arguments are integers, else float32, unless ``dtype`` is given.
+    int64 if all arguments are integers, else float32, unless ``dtype`` is given:
+    numbers are then counted in full and rounded towards zero if it is an integer's.
+
+    Raises
+    ------
+    ValueError
+        If ``step`` is 0.
     """
     first, last = (0, start) if stop is None else (start, stop)
+    if last is None:
+        raise TypeError("arange needs a number to stop at, got None")
     if step == 0:
         raise ValueError("arange needs a step that is not 0")
     array = np.arange(first, last, step)
@@ -171,7 +179,10 @@ def linspace(
     dtype: DTypeLike = float32,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``num`` evenly spaced numbers from ``start`` to ``stop``, both included."""
+    """``num`` evenly spaced numbers from ``start`` to ``stop``, both included.
+
+    Rounded towards zero if ``dtype`` is an integer's, as PyTorch does; NumPy rounds down.
+    """
     return Tensor(np.linspace(start, stop, num).astype(supported(dtype)), requires_grad)
 
 

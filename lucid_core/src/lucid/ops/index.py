@@ -59,6 +59,12 @@ def gather(x: ArrayLike, axis: int, index: ArrayLike) -> Tensor:
         Axis that ``index`` points along.
     index : array-like of int
         As many axes as ``x``; no other axis longer than that of ``x``.
+        Negative numbers count from the end, as in NumPy.
+
+    Raises
+    ------
+    IndexError
+        If a number lies beyond the axis, or an axis is too long.
     """
     a, chosen = array_of(x), array_of(index)
     where = _along(a, chosen, axis)
@@ -99,13 +105,13 @@ def _along(a: Array, index: Array, axis: int) -> tuple[Array, ...]:
 
 
 def sort(x: ArrayLike, axis: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
-    """Sorted values and where each stood; equal elements keep their order."""
+    """Sorted values and where each stood; equal ones keep their order, NaN is the largest."""
     order = argsort(x, axis, descending)
     return gather(x, axis, order), order
 
 
 def argsort(x: ArrayLike, axis: int = -1, descending: bool = False) -> Tensor:
-    """Where each element of the sorted order stands; equal elements keep their order."""
+    """Where each element of the sorted order stands, as :func:`sort` puts them."""
     a = array_of(x)
     return record(_order(a, normalise_axis(axis, a.ndim), descending))
 
@@ -121,7 +127,7 @@ def _order(a: Array, axis: int, descending: bool) -> Array:
 
 
 def topk(x: ArrayLike, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
-    """The k largest (or smallest) elements in order, and where they stood.
+    """The k largest (or smallest) elements, as :func:`sort` puts them, and where they stood.
 
     Raises
     ------
@@ -163,7 +169,7 @@ def unique(
     return_counts: bool = False,
     axis: int | None = None,
 ) -> Any:
-    """The distinct elements in ascending order; no gradient.
+    """The distinct elements in ascending order, every NaN the same one; no gradient.
 
     Parameters
     ----------
@@ -224,6 +230,8 @@ def one_hot(x: ArrayLike, num_classes: int = -1) -> Tensor:
         if not a.size:
             raise ValueError(f"one_hot of no elements, shape {a.shape}, needs num_classes")
         num_classes = int(a.max()) + 1
+    if num_classes < 0:
+        raise ValueError(f"one_hot needs a number of classes, or -1, got {num_classes}")
     if a.size and (a.min() < 0 or a.max() >= num_classes):
         raise ValueError(
             f"one_hot of {num_classes} classes takes 0 to {num_classes - 1}, "

@@ -80,6 +80,13 @@ def normalise_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     return result
 
 
+def removed_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """Axes as numbers from 0; a scalar, which has none, may yet be asked to lose axis 0 or -1."""
+    if ndim == 0 and isinstance(axis, (int, np.integer)) and axis in (0, -1):
+        return ()
+    return normalise_axes(axis, ndim)
+
+
 def normalise_axis(axis: int, ndim: int) -> int:
     """One axis as a number from 0 to ``ndim - 1``."""
     if isinstance(axis, bool) or not hasattr(axis, "__index__"):

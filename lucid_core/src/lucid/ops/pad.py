@@ -72,7 +72,10 @@ def _widths(pad_width: PadWidth, ndim: int) -> list[tuple[int, int]]:
     """One pair for each axis."""
     given: Any = pad_width
     try:
-        pairs = np.broadcast_to(np.asarray(given), (ndim, 2))
+        # No pairs at all are one for each axis of a scalar.
+        pairs = np.broadcast_to(
+            np.asarray(given) if np.size(given) else np.empty((0, 2)), (ndim, 2)
+        )
     except ValueError:
         pairs = np.empty(0)
     if pairs.shape != (ndim, 2) or (

@@ -14,17 +14,10 @@ import numpy as np
 from lucid.autograd import ArrayLike, array_of, record
 from lucid.autograd.variable import Array
 from lucid.dtypes import DType, float32, int64
-from lucid.ops.operands import Axis, floating, normalise_axes, normalise_axis
+from lucid.ops.operands import Axis, floating, normalise_axis, removed_axes
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
-
-
-def _reduced(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """The axes to reduce as numbers from 0; see the top of this file for those of a scalar."""
-    if ndim == 0 and isinstance(axis, (int, np.integer)) and axis in (0, -1):
-        return ()
-    return normalise_axes(axis, ndim)
 
 
 def _spread(g: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
@@ -41,7 +34,7 @@ def _accumulator(a: Array) -> DType:
 def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Sum of elements; integers and booleans are summed as int64."""
     a = array_of(x)
-    axes = _reduced(axis, a.ndim)
+    axes = removed_axes(axis, a.ndim)
     shape = a.shape
     value = a.sum(axis=axes, keepdims=keepdims, dtype=_accumulator(a))
     return record(value, (x, lambda g: _spread(g, shape, axes)))
@@ -50,7 +43,7 @@ def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Arithmetic mean; NaN of no elements."""
     a = floating(x)
-    axes = _reduced(axis, a.ndim)
+    axes = removed_axes(axis, a.ndim)
     shape = a.shape
     count = int(np.prod([shape[i] for i in axes]))
     # NumPy warns of the mean of nothing; it adds up float16 in float32.
@@ -69,7 +62,7 @@ def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     The derivative is right with any number of zeros among them.
     """
     a = array_of(x)
-    axes = _reduced(axis, a.ndim)
+    axes = removed_axes(axis, a.ndim)
     value = a.prod(axis=axes, keepdims=keepdims, dtype=_accumulator(a))
 
     def vjp(g: Array) -> Array:
@@ -101,7 +94,7 @@ def min(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def _extremum(x: ArrayLike, axis: Axis, keepdims: bool, reduce: object) -> Tensor:
     a = array_of(x)
-    axes = _reduced(axis, a.ndim)
+    axes = removed_axes(axis, a.ndim)
     kept = reduce(a, axis=axes, keepdims=True)  # type: ignore[operator]
 
     def vjp(g: Array) -> Array:
@@ -121,7 +114,7 @@ def var(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool =
     than ``correction`` it is not defined: NaN, or inf where they differ.
     """
     a = floating(x)
-    axes = _reduced(axis, a.ndim)
+    axes = removed_axes(axis, a.ndim)
     number = np.prod([a.shape[i] for i in axes])
     deviation = a - a.mean(axis=axes, keepdims=True) if number else a
     count = number - correction if number > correction else 0
@@ -154,19 +147,19 @@ def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Ten
 def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Whether some element is nonzero."""
     a = array_of(x)
-    return record(np.any(a, axis=_reduced(axis, a.ndim), keepdims=keepdims))
+    return record(np.any(a, axis=removed_axes(axis, a.ndim), keepdims=keepdims))
 
 
 def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Whether every element is nonzero."""
     a = array_of(x)
-    return record(np.all(a, axis=_reduced(axis, a.ndim), keepdims=keepdims))
+    return record(np.all(a, axis=removed_axes(axis, a.ndim), keepdims=keepdims))
 
 
 def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """log(sum(exp(x))), without overflow; -inf of nothing, and of nothing but -inf."""
     a = floating(x)
-    axes = _reduced(axis, a.ndim)
+    axes = removed_axes(axis, a.ndim)
     top = a.max(axis=axes, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, a.dtype.type(0))
     with np.errstate(divide="ignore"):
@@ -212,7 +205,7 @@ def norm(x: ArrayLike, ord: float = 2, axis: Axis = None, keepdims: bool = False
     from lucid.ops.elementwise import abs as absolute
 
     a = floating(x)
-    axes = _reduced(axis, a.ndim)
+    axes = removed_axes(axis, a.ndim)
     if np.isinf(ord):
         reduce = functools.partial(np.max, initial=0) if ord > 0 else np.min
         return _extremum(absolute(x if array_of(x) is a else a), axis, keepdims, reduce)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lucid.autograd import ArrayLike, array_of, record, record_joint, unbroadcast
 from lucid.autograd.variable import Array
 from lucid.dtypes import promote
-from lucid.ops.operands import Axis, normalise_axes, normalise_axis
+from lucid.ops.operands import Axis, normalise_axes, normalise_axis, removed_axes
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -19,10 +20,20 @@ Shape = int | Sequence[int]
 
 
 def shape_of(shape: tuple[Shape, ...]) -> tuple[int, ...]:
-    """A shape given as separate integers or as one sequence."""
-    if len(shape) == 1 and not isinstance(shape[0], (int, np.integer)):
-        return tuple(int(n) for n in shape[0])
-    return tuple(int(n) for n in shape)  # type: ignore[arg-type]
+    """A shape given as separate integers or as one sequence.
+
+    Raises
+    ------
+    TypeError
+        If a length is no integer.
+    """
+    given: Any = shape
+    if len(shape) == 1 and isinstance(shape[0], Iterable) and np.ndim(shape[0]):
+        given = shape[0]
+    try:
+        return tuple(operator.index(n) for n in given)
+    except TypeError:
+        raise TypeError(f"the lengths of a shape must be integers, got {given!r}") from None
 
 
 def reshape(x: ArrayLike, *shape: Shape) -> Tensor:
@@ -71,19 +82,22 @@ def permute(x: ArrayLike, *axes: Shape) -> Tensor:
     return record(a.transpose(order), (x, lambda g: g.transpose(back)))
 
 
-def moveaxis(x: ArrayLike, source: int, destination: int) -> Tensor:
-    """One axis moved to another place, the others keeping their order."""
+def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
+    """One axis moved to another place, or several, the others keeping their order."""
     a = array_of(x)
-    order = list(range(a.ndim))
-    moved = order.pop(normalise_axis(source, a.ndim))
-    order.insert(normalise_axis(destination, a.ndim), moved)
+    sources, places = normalise_axes(source, a.ndim), normalise_axes(destination, a.ndim)
+    if len(sources) != len(places):
+        raise ValueError(f"moveaxis of axes {source} to as many places, got {destination}")
+    order = [axis for axis in range(a.ndim) if axis not in sources]
+    for place, axis in sorted(zip(places, sources, strict=True)):
+        order.insert(place, axis)
     return permute(x, order)
 
 
 def squeeze(x: ArrayLike, axis: Axis = None) -> Tensor:
     """Without axes of length 1: all of them, or those named (others are left as they are)."""
     a = array_of(x)
-    axes = tuple(i for i in normalise_axes(axis, a.ndim) if a.shape[i] == 1)
+    axes = tuple(i for i in removed_axes(axis, a.ndim) if a.shape[i] == 1)
     return record(a.squeeze(axes), (x, lambda g: g.reshape(a.shape)))
 
 
@@ -157,7 +171,7 @@ def split(x: ArrayLike, size_or_sections: int | Sequence[int], axis: int = 0) ->
     Raises
     ------
     ValueError
-        If the lengths do not add up to the axis.
+        If a length is negative, or they do not add up to the axis.
     """
     from lucid.ops.index import getitem
 
@@ -171,7 +185,7 @@ def split(x: ArrayLike, size_or_sections: int | Sequence[int], axis: int = 0) ->
         sizes = [min(size, total - start) for start in range(0, total, size)] or [0]
     else:
         sizes = [int(n) for n in size_or_sections]
-        if sum(sizes) != total:
+        if sum(sizes) != total or min(sizes, default=0) < 0:
             raise ValueError(f"pieces of {sizes} do not add up to the {total} of axis {axis}")
     ends = np.cumsum([0, *sizes])
     before = (slice(None),) * place
@@ -182,7 +196,8 @@ def chunk(x: ArrayLike, chunks: int, axis: int = 0) -> list[Tensor]:
     """At most ``chunks`` consecutive pieces of equal length, the last perhaps shorter."""
     if chunks < 1:
         raise ValueError(f"chunks must be at least 1, got {chunks}")
-    total = array_of(x).shape[axis]
+    a = array_of(x)
+    total = a.shape[normalise_axis(axis, a.ndim)]
     return split(x, max(1, -(-total // chunks)), axis)
 
 
@@ -231,9 +246,16 @@ def roll(x: ArrayLike, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
 
 def tril(x: ArrayLike, diagonal: int = 0) -> Tensor:
     """Lower triangle of the last two axes, the rest zero."""
-    return record(np.tril(array_of(x), diagonal), (x, lambda g: np.tril(g, diagonal)))
+    return _triangle(x, diagonal, np.tril)
 
 
 def triu(x: ArrayLike, diagonal: int = 0) -> Tensor:
     """Upper triangle of the last two axes, the rest zero."""
-    return record(np.triu(array_of(x), diagonal), (x, lambda g: np.triu(g, diagonal)))
+    return _triangle(x, diagonal, np.triu)
+
+
+def _triangle(x: ArrayLike, diagonal: int, keep: Callable[[Array, int], Array]) -> Tensor:
+    a = array_of(x)
+    if a.ndim < 2:  # of which NumPy makes a matrix of copies
+        raise ValueError(f"a triangle needs at least two axes, got shape {a.shape}")
+    return record(keep(a, diagonal), (x, lambda g: keep(g, diagonal)))
