@@ -148,6 +148,10 @@ SHAPES = [
     _op("flatten", floats(2, N, 2, 2), then=(1, 2)),
     _op("flip", floats(2, N, 2), then=((0, 2),)),
     _op("moveaxis", floats(2, N, 4), then=(0, 2)),
+    *(
+        _op(f"pad {mode}", floats(N, 3), then=([(0, 0), (2, 5)], mode))
+        for mode in ("reflect", "edge", "wrap")
+    ),
     _op("pad", floats(N, 3), then=([(1, 0), (2, 3)],), options={"value": 7.5}),
     _op("permute", floats(2, N, 4), then=(2, 0, 1)),
     _op("repeat_interleave", floats(N, 3), then=(3, 1)),
@@ -181,6 +185,9 @@ CHOICES = [
     _op("nonzero", whole(N, 4, high=2), gradient=False, sized=False),
     _op("one_hot", whole(N, 2, high=4), then=(4,), gradient=False),
     _op("unique", floats(N, 4), gradient=False, sized=False),
+    _op("unique with the rest", floats(N, 4), gradient=False, sized=False,
+        options={"return_index": True, "return_inverse": True, "return_counts": True}),
+    _op("where alone", floats(N, 4), gradient=False, sized=False),
 ]  # fmt: skip
 
 PRODUCTS = [
