@@ -24,6 +24,7 @@ PACKAGES = ("lucid", "lucid_models_classification", "lucid_models_detection")
 TORCH = "torch==2.13.0"
 TORCHVISION = "torchvision==0.28.0"
 ONNX = "onnx==1.23.2"
+ONNXRUNTIME = "onnxruntime==1.31.1"
 
 CI_SESSIONS = ("lint", "typecheck", "alone", "plugins", "combos", "packaging", "docs", "tests")
 #: Why each of the others is not among them.
@@ -228,8 +229,8 @@ def conformance(session: nox.Session) -> None:
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Lucid beside PyTorch, two threads each, in turns; medians and ratios."""
-    install(session, TORCH)
+    """Lucid beside PyTorch and ONNX Runtime, in turns; --publish writes the page of the site."""
+    install(session, TORCH, ONNX, ONNXRUNTIME, extras=("plot",))
     session.install("--quiet", "--no-deps", TORCHVISION)
     session.run("python", "tests/benchmarks/run.py", *session.posargs)
 

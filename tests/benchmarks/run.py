@@ -1,12 +1,12 @@
-"""Time Lucid and its peers side by side, and print medians and ratios.
+"""Time Lucid and its peers side by side, and print medians, ratios and peaks of memory.
 
-    python tests/benchmarks/run.py [--rounds 9] [--case TEXT] [--json FILE]
+    python tests/benchmarks/run.py [--case TEXT] [--rounds N] [--json FILE] [--publish]
 
 Every engine lives in a process of its own (two thread pools in one process
-disturb each other), with the same number of threads, and they take turns: each
-round times every engine once, the order reversed from round to round, so that
-whatever else the machine does falls on all of them alike.  A ratio counts; an
-absolute time says something about this machine only.
+disturb each other), with the same number of threads, and they take turns.  A ratio
+counts; an absolute time says something about this machine only.  With ``--publish``
+the machine has to be quiet and every case is run; the results go into
+``docs/benchmarks/`` and the page is written anew.
 """
 
 from __future__ import annotations
@@ -16,101 +16,27 @@ import datetime
 import json
 import os
 import platform
-import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from harness.cases import Case, load_cases
+from harness.measure import (
+    BASELINE,
+    Times,
+    time_calls,
+    time_first_predictions,
+    time_startup,
+)
+from harness.report import all_rows, environment_text, rows_of, summary, table
+
 HERE = Path(__file__).parent
-BASELINE = "lucid"
-
-
-class Engine:
-    """A worker process for one engine, answering one order at a time."""
-
-    def __init__(self, path: Path, threads: int) -> None:
-        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        self.name = path.stem
-        self.process = subprocess.Popen(
-            [sys.executable, str(HERE / "worker.py"), str(path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **dict.fromkeys(names, str(threads))},
-        )
-        self.versions: dict[str, str] = self._answer()["versions"]
-
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            self.close()
-            raise RuntimeError(f"engine {self.name} ended with status {self.process.returncode}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
-
-    def run(self, case: str, calls: int) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"case": case, "calls": calls}) + "\n")
-        self.process.stdin.flush()
-        return self._answer()
-
-    def close(self) -> None:
-        self.process.communicate()
-
-
-def compare(
-    engines: list[Engine], case: str, rounds: int, *, calls: int = 1, pause: float = 0.2
-) -> dict[str, Any]:
-    """Time one case in turns.
-
-    Returns
-    -------
-    dict
-        For each engine its ``seconds`` (the median call of each round), their
-        ``median`` and ``peak_bytes``; for each but the baseline its ``ratio``: how many
-        times its own the baseline takes, as median, lowest and highest over the rounds.
-    """
-    for engine in engines:
-        engine.run(case, 2)  # builds the network, compiles kernels, fills caches
-    seconds: dict[str, list[float]] = {engine.name: [] for engine in engines}
-    peaks: dict[str, int] = {}
-    for i in range(rounds):
-        for engine in engines if i % 2 == 0 else reversed(engines):
-            time.sleep(pause)  # the pool of the engine before stops spinning
-            answer = engine.run(case, calls)
-            seconds[engine.name].append(statistics.median(answer["seconds"]))
-            peaks[engine.name] = answer["peak_bytes"]
-    result: dict[str, Any] = {}
-    for name, values in seconds.items():
-        result[name] = {
-            "seconds": values,
-            "median": statistics.median(values),
-            "peak_bytes": peaks[name],
-        }
-        if name != BASELINE and BASELINE in seconds:
-            ratios = [a / b for a, b in zip(seconds[BASELINE], values, strict=True)]
-            result[name]["ratio"] = [statistics.median(ratios), min(ratios), max(ratios)]
-    return result
-
-
-def table(results: dict[str, dict[str, Any]]) -> str:
-    """Results as aligned text: one line for each case and engine."""
-    header = ("case", "engine", "median", "peak memory", f"{BASELINE} / engine (range)")
-    rows = [header]
-    for case, engines in results.items():
-        for name, result in engines.items():
-            ratio = "1"
-            if "ratio" in result:
-                middle, low, high = result["ratio"]
-                ratio = f"{middle:.2f} ({low:.2f} to {high:.2f})"
-            peak = f"{result['peak_bytes'] / 2**20:.0f} MiB"
-            rows.append((case, name, f"{result['median'] * 1e3:.1f} ms", peak, ratio))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)) for row in rows]
-    return "\n".join(line.rstrip() for line in lines)
+#: An engine whose threads wait for each other suffers most where a core is taken away.
+_QUIET = 0.5
+_PATIENCE = 300
 
 
 def machine() -> dict[str, Any]:
@@ -128,43 +54,96 @@ def machine() -> dict[str, Any]:
     }
 
 
-def main(arguments: list[str] | None = None) -> dict[str, Any]:
+def wait_until_quiet(patience: float = _PATIENCE) -> None:
+    """Give what ran before, an installation perhaps, the time to fade from the load average.
+
+    Raises
+    ------
+    SystemExit
+        If the machine does not become quiet.
+    """
+    end = time.monotonic() + patience
+    while (load := os.getloadavg()[0]) > _QUIET:
+        if time.monotonic() > end:
+            raise SystemExit(f"load average {load:.1f}: not a quiet machine, nothing is published")
+        time.sleep(2)
+
+
+def prepare(engines: Path, folder: Path) -> None:
+    """Let a process of its own write what the engines share, if there is something."""
+    script = engines.parent / "prepare.py"
+    if script.exists():
+        subprocess.run([sys.executable, str(script), str(folder)], check=True)
+
+
+def measure(
+    cases: list[Case], engines: list[Path], folder: Path, options: argparse.Namespace
+) -> tuple[dict[str, Times], dict[str, dict[str, str]]]:
+    results: dict[str, Times] = {}
+    versions: dict[str, dict[str, str]] = {}
+    for case in cases:
+        rounds = options.rounds or case.rounds
+        if case.kind == "startup":
+            times = time_startup(case.name, rounds)
+        elif case.kind == "first_prediction":
+            times = time_first_predictions(engines, folder, rounds, options.threads)
+        else:
+            times, found = time_calls(case, engines, folder, rounds, options.threads)
+            versions |= found
+        results[case.name] = times
+        print(f"{table(rows_of(case, times))}\n", file=sys.stderr, flush=True)
+    return results, versions
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9, help="turns of each engine (9)")
-    parser.add_argument("--threads", type=int, default=2, help="threads of each engine (2)")
     parser.add_argument("--case", default="", help="only cases whose name has this text")
+    parser.add_argument("--rounds", type=int, help="turns of each engine (9 in most cases)")
+    parser.add_argument("--threads", type=int, default=2, help="threads of each engine (2)")
     parser.add_argument("--engines", type=Path, default=HERE / "engines", help="their directory")
     parser.add_argument("--json", type=Path, help="write all times to this file")
+    parser.add_argument("--publish", action="store_true", help="write docs/benchmarks anew")
     options = parser.parse_args(arguments)
+    if options.publish and options.case:
+        parser.error("--publish is of all cases: leave out --case")
+    return options
 
-    before = machine()
-    paths = sorted(options.engines.glob("*.py"), key=lambda path: (path.stem != BASELINE, path))
-    engines: list[Engine] = []
-    results: dict[str, dict[str, Any]] = {}
-    try:
-        engines.extend(Engine(path, options.threads) for path in paths)
-        # The cases in order, with the calls to a turn: several where one is short.
-        for case, calls in json.loads((options.engines / "cases.json").read_text()).items():
-            if options.case in case:
-                results[case] = compare(engines, case, options.rounds, calls=calls)
-    finally:
-        for engine in engines:
-            engine.close()
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    options = parse(arguments)
+    cases = load_cases(options.engines / "cases.toml")
+    chosen = [case for case in cases.values() if options.case in case.name]
+    if not chosen:
+        raise SystemExit(f"no case has {options.case!r} in its name; there are: {', '.join(cases)}")
+    paths = options.engines.glob("*.py")
+    engines = sorted(paths, key=lambda path: (path.stem != BASELINE, path))
+    with tempfile.TemporaryDirectory(prefix="lucid-bench-") as folder:
+        if any(case.kind != "startup" for case in chosen):
+            prepare(options.engines, Path(folder))
+        if options.publish:
+            wait_until_quiet()
+        before = machine()
+        started = time.monotonic()
+        results, versions = measure(chosen, engines, Path(folder), options)
     report = {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "minutes": round((time.monotonic() - started) / 60, 1),
         "machine": before,
         "threads": options.threads,
-        "versions": {engine.name: engine.versions for engine in engines},
+        "versions": versions,
         "results": results,
     }
-    print(f"{before['processor']}, {before['cores']} cores, {options.threads} threads each")
-    busy = before["load_average"][0]
-    if busy > 0.5:
-        # An engine whose threads wait for each other suffers most where a core is taken away.
-        print(f"load average {busy:.1f} before the start: not a quiet machine, do not publish this")
-    print(table(results))
+    rows = all_rows(cases, results)
+    print(environment_text(report))
+    if before["load_average"][0] > _QUIET:
+        print("not a quiet machine: these times are not worth publishing")
+    print(f"{table(rows)}\n{summary(rows)}; {report['minutes']} minutes")
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
+    if options.publish:
+        from publish import publish
+
+        publish(report)
     return report
 
 

@@ -2,64 +2,207 @@
 
 from __future__ import annotations
 
-import importlib.util
+import ast
 import json
+import sys
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
+import run
+from harness import measure
+from harness.cases import Case, load_cases
+from harness.processes import Worker, run_script
+from layers import LAYERS
 
+ENGINES = Path(__file__).parent / "engines"
 ENGINE = """
 import time
 VERSIONS = {{"toy": "1"}}
 print("a line that must not disturb the answers")
-CASES = {{"nap": lambda: lambda: time.sleep({seconds})}}
+
+def nap(folder):
+    def call():
+        time.sleep({seconds})
+        return {apart}
+    return call
+
+CASES = {{"nap": nap{more}}}
+"""
+CASES = """
+["nap"]
+calls = 2
+rounds = 3
+at_most = { peer = 0.5 }
+without = ["peer"]
+
+["long nap"]
+at_most = { peer = 0.5 }
 """
 
 
 @pytest.fixture
-def run() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("run", Path(__file__).parent / "run.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
 def engines(tmp_path: Path) -> Path:
-    for name, seconds in (("lucid", 0.06), ("peer", 0.02)):
-        (tmp_path / f"{name}.py").write_text(ENGINE.format(seconds=seconds))
-    (tmp_path / "cases.json").write_text('{"nap": 2}')
-    return tmp_path
+    folder = tmp_path / "engines"
+    folder.mkdir()
+    for name, seconds, apart, more in (
+        ("lucid", 0.06, 0.02, ', "long nap": nap'),
+        ("peer", 0.02, 0.0, ""),
+    ):
+        text = ENGINE.format(seconds=seconds, apart=apart, more=more)
+        (folder / f"{name}.py").write_text(text)
+    (folder / "cases.toml").write_text(CASES)
+    return folder
 
 
-def test_engines_take_turns_and_the_ratio_is_of_their_medians(
-    run: ModuleType, engines: Path, capsys: pytest.CaptureFixture[str]
+def test_engines_take_turns_and_what_is_told_apart_comes_off(
+    engines: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = engines / "report.json"
-    run.main(["--rounds", "3", "--engines", str(engines), "--json", str(out)])
+    run.main(["--case", "nap", "--engines", str(engines), "--json", str(out)])
     report = json.loads(out.read_text())
-    result = report["results"]["nap"]
-    assert len(result["lucid"]["seconds"]) == len(result["peer"]["seconds"]) == 3
-    assert result["lucid"]["median"] >= 0.06
-    assert 1 < result["peer"]["ratio"][0] <= 3.1
-    assert report["versions"]["peer"] == {"toy": "1"}
+    times = report["results"]["nap"]
+    assert len(times["lucid"]["seconds"]) == len(times["peer"]["seconds"]) == 3
+    assert min(times["lucid"]["seconds"]) >= 0.06
+    assert times["lucid"]["apart"] == [0.02] * 3
+    assert times["peer"]["peak_bytes"] > 2**20
+    assert report["versions"] == {"lucid": {"toy": "1"}, "peer": {"toy": "1"}}
     printed = capsys.readouterr().out
-    assert "lucid / engine (range)" in printed
-    assert printed.count("nap") == 2
+    assert "peer, without NMS and RoIAlign" in printed
+    assert "0 of 1 targets met" in printed
 
 
-def test_an_engine_that_dies_is_an_error_that_names_it(run: ModuleType, tmp_path: Path) -> None:
+def test_an_engine_without_a_case_is_left_out_of_it(engines: Path) -> None:
+    case = Case("long nap", at_most={"peer": 0.5})
+    paths = [engines / "lucid.py", engines / "peer.py"]
+    times, versions = measure.time_calls(case, paths, engines, 2, 1)
+    assert list(times) == ["lucid"]
+    assert list(versions) == ["lucid", "peer"]
+
+
+def test_the_order_of_turns_is_reversed_from_round_to_round(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(measure, "_PAUSE", 0)
+    asked: list[str] = []
+
+    def turn(name: str, peak: int) -> dict[str, Any]:
+        asked.append(name)
+        return {"seconds": float(len(asked)), "peak_bytes": peak}
+
+    times = measure.in_turns({"a": lambda: turn("a", 1), "b": lambda: turn("b", 2)}, 3)
+    assert asked == ["a", "b", "b", "a", "a", "b"]
+    assert times["a"] == {"seconds": [1.0, 4.0, 5.0], "apart": [0.0] * 3, "peak_bytes": 1}
+
+
+def test_the_middle_call_of_a_turn_counts_with_what_was_apart_in_it() -> None:
+    class Answering:
+        def run(self, calls: int) -> dict[str, Any]:
+            assert calls == 3
+            return {"seconds": [9.0, 2.0, 5.0], "apart": [1.0, 2.0, 3.0], "peak_bytes": 7}
+
+    assert measure.turn_of(Answering(), 3)() == {"seconds": 5.0, "apart": 3.0, "peak_bytes": 7}
+
+
+def test_an_engine_that_dies_is_an_error_that_names_it_and_the_case(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("raise SystemExit(3)")
-    with pytest.raises(RuntimeError, match="engine broken ended with status 3"):
-        run.Engine(tmp_path / "broken.py", 1)
+    with pytest.raises(RuntimeError, match="engine broken ended with status 3 in 'nap'"):
+        Worker(tmp_path / "broken.py", "nap", tmp_path, 1)
 
 
-def test_engines_of_the_real_run_have_every_case() -> None:
-    directory = Path(__file__).parent / "engines"
-    cases = json.loads((directory / "cases.json").read_text())
-    for path in directory.glob("*.py"):
-        source = path.read_text()
-        assert all(f'"{case}"' in source for case in cases), path.name
+def test_an_engine_that_fails_its_check_is_an_error(tmp_path: Path) -> None:
+    text = "def wrong(folder): raise ValueError('differs')\nVERSIONS = {}\nCASES = {'nap': wrong}"
+    (tmp_path / "wrong.py").write_text(text)
+    worker = Worker(tmp_path / "wrong.py", "nap", tmp_path, 1)
+    with pytest.raises(RuntimeError, match="engine wrong ended with status 1 in 'nap'"):
+        worker.run(1)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc/self/status")
+def test_the_peak_is_of_the_process_itself_and_not_of_the_one_that_started_it(
+    tmp_path: Path,
+) -> None:
+    """As ``ru_maxrss`` is not: a child begins with what its parent held at most."""
+    (tmp_path / "small.py").write_text("")
+    (tmp_path / "large.py").write_text("x = bytearray(b'1') * (200 << 20)")
+    held = bytearray(b"1") * (300 << 20)
+    small, large = (
+        run_script(tmp_path / name, tmp_path, 1)["peak_bytes"] for name in ("small.py", "large.py")
+    )
+    assert len(held) == 300 << 20
+    assert small < 100 << 20
+    assert 200 << 20 < large < 300 << 20
+
+
+def test_a_script_that_fails_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text("raise SystemExit(3)")
+    with pytest.raises(RuntimeError, match=r"broken\.py ended with status 3"):
+        run_script(tmp_path / "broken.py", tmp_path, 1)
+
+
+def test_the_first_prediction_is_of_engines_that_have_a_script(engines: Path) -> None:
+    scripts = engines / "first_prediction"
+    scripts.mkdir()
+    (scripts / "lucid.py").write_text("import time; time.sleep(0.05)")
+    paths = [engines / "lucid.py", engines / "peer.py"]
+    times = measure.time_first_predictions(paths, engines, 2, 1)
+    assert list(times) == ["lucid"]
+    assert min(times["lucid"]["seconds"]) >= 0.05
+
+
+def test_a_case_that_there_is_not_is_refused_with_those_that_there_are(engines: Path) -> None:
+    with pytest.raises(SystemExit, match="no case has 'sleep' in its name; there are: nap, long"):
+        run.main(["--case", "sleep", "--engines", str(engines)])
+
+
+def test_only_a_whole_run_can_be_published(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run.main(["--publish", "--case", "conv"])
+    assert "leave out --case" in capsys.readouterr().err
+
+
+def test_a_busy_machine_is_not_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run.os, "getloadavg", lambda: (1.5, 0.1, 0.1))
+    with pytest.raises(SystemExit, match=r"load average 1\.5: not a quiet machine"):
+        run.wait_until_quiet(0)
+    monkeypatch.setattr(run.os, "getloadavg", lambda: (0.4, 3.0, 3.0))
+    run.wait_until_quiet(0)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[nap]\ncals = 2", r"cases\.toml, nap: .*unexpected keyword argument 'cals'"),
+        ('[nap]\nkind = "long"', "nap: kind must be one of .*, got 'long'"),
+    ],
+)
+def test_a_mistake_in_the_list_of_cases_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "cases.toml"
+    path.write_text(text)
+    with pytest.raises((TypeError, ValueError), match=message):
+        load_cases(path)
+
+
+def cases_of(engine: str) -> set[str]:
+    """The names in an engine's ``CASES``, read without importing the engine."""
+    found: set[str] = set()
+    for node in ast.parse((ENGINES / f"{engine}.py").read_text()).body:
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "CASES":
+            for key in node.value.keys:
+                # ** of one of the layers
+                found |= set(LAYERS) if key is None else {ast.literal_eval(key)}
+    return found
+
+
+def test_the_engines_have_the_cases_that_are_asked_of_them() -> None:
+    cases = load_cases(ENGINES / "cases.toml")
+    called = {name for name, case in cases.items() if case.kind == "calls"}
+    assert cases_of("lucid") == called
+    for engine in ("pytorch", "pytorch_channels_last", "onnxruntime"):
+        assert cases_of(engine) <= called, engine
+    for case in cases.values():
+        for peer in {*case.at_most, *case.peak, *case.without} - {"numpy"}:
+            if case.kind == "calls":
+                assert case.name in cases_of(peer), f"{peer} lacks {case.name}"
+            else:
+                assert (ENGINES / "first_prediction" / f"{peer}.py").exists()

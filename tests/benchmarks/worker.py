@@ -1,9 +1,13 @@
-"""One engine in a process of its own, timing what it is told to, one line for one line.
+"""One engine with one case in a process of its own, timing what it is told to.
 
-``python worker.py ENGINE.py`` loads the engine file, whose ``CASES`` maps the name
-of a case to a function that prepares it and returns the function to be timed.
-Then for each line ``{"case": ..., "calls": ...}`` on standard input it answers
-with the seconds of each call on standard output.
+    python worker.py ENGINE.py CASE FOLDER
+    python worker.py --script SCRIPT.py FOLDER
+
+The engine file's ``CASES`` maps the name of a case to a function that takes the folder
+of what was prepared and returns the function to be timed; that one may return seconds
+to be told apart.  First the worker says its versions and whether the engine has the
+case; then for each line ``{"calls": ...}`` on standard input it answers with the seconds
+of each call on standard output.  A script is run once; then its peak memory is said.
 """
 
 from __future__ import annotations
@@ -11,15 +15,15 @@ from __future__ import annotations
 import importlib.util
 import json
 import resource
+import runpy
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 
 def load_engine(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"engine_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -27,26 +31,55 @@ def load_engine(path: Path) -> Any:
     return module
 
 
-def main() -> None:
+def peak_bytes() -> int:
+    """The most memory that this process has held at once, shared libraries included."""
+    # Preferred where it is: the other one also remembers the process that started this one.
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def run_script(path: Path, folder: Path) -> dict[str, Any]:
+    sys.argv = [str(path), str(folder)]
+    runpy.run_path(str(path), run_name="__main__")
+    return {"peak_bytes": peak_bytes()}
+
+
+def run_calls(call: Any, count: int) -> dict[str, Any]:
+    seconds, apart = [], []
+    for _ in range(count):
+        start = time.perf_counter()
+        returned = call()
+        seconds.append(time.perf_counter() - start)
+        # Of one call only one output is alive, as in a loop over images.
+        apart.append(returned if isinstance(returned, float) else 0.0)
+        del returned
+    return {"seconds": seconds, "apart": apart, "peak_bytes": peak_bytes()}
+
+
+def main(arguments: list[str]) -> None:
     # Whatever an engine prints goes to standard error; the answers have the real output alone.
     answers, sys.stdout = sys.stdout, sys.stderr
-    engine = load_engine(Path(sys.argv[1]))
-    prepared: dict[str, Callable[[], Any]] = {}
-    print(json.dumps({"versions": engine.VERSIONS}), file=answers, flush=True)
-    for line in sys.stdin:
-        order = json.loads(line)
-        case = order["case"]
-        if case not in prepared:
-            prepared.clear()  # one case's network at a time
-            prepared[case] = engine.CASES[case]()
-        seconds = []
-        for _ in range(order["calls"]):
-            start = time.perf_counter()
-            prepared[case]()
-            seconds.append(time.perf_counter() - start)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"seconds": seconds, "peak_bytes": peak}), file=answers, flush=True)
+
+    def answer(message: dict[str, Any]) -> None:
+        print(json.dumps(message), file=answers, flush=True)
+
+    if arguments[0] == "--script":
+        answer(run_script(Path(arguments[1]), Path(arguments[2])))
+        return
+    path, case, folder = arguments
+    engine = load_engine(Path(path))
+    has_case = case in engine.CASES
+    answer({"versions": engine.VERSIONS, "has_case": has_case})
+    if has_case:
+        call = engine.CASES[case](Path(folder))
+        for line in sys.stdin:
+            answer(run_calls(call, json.loads(line)["calls"]))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

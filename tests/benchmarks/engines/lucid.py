@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from agreement import check_detections, check_logits
+from inputs import (
+    NUM_CLASSES,
+    PREDICTION_SIZE,
+    TRAINING_SIZE,
+    crowd,
+    noise,
+    pictures,
+    regions,
+    targets,
+)
+from layers import LAYERS, Layer
+from stopwatch import Stopwatch
 
 import lucid
+import lucid_models_classification.torchvision as resnets
+import lucid_models_detection as detection
+from lucid import kernels
 
 VERSIONS = {
     "python": platform.python_version(),
@@ -19,25 +37,23 @@ VERSIONS = {
 }
 
 
-def images(count: int) -> np.ndarray:
-    return np.random.default_rng(0).standard_normal((count, 3, 224, 224)).astype(np.float32)
-
-
-def resnet_50_forward(count: int) -> Callable[[], Any]:
+def classify(count: int, folder: Path) -> Callable[[], Any]:
     model = lucid.models.create_model("resnet_50").eval()
-    x = lucid.tensor(images(count))
+    resnets.load_torchvision_weights(model, folder / "resnet_50.safetensors")
+    x = lucid.tensor(noise(8, 3, 224, 224)[:count])
 
-    def call() -> None:
+    def call() -> Any:
         with lucid.no_grad():
-            model(x)
+            return model(x)
 
+    check_logits(call().numpy(), folder)
     return call
 
 
-def resnet_50_step(count: int) -> Callable[[], Any]:
-    model = lucid.models.create_model("resnet_50").train()
+def train_classifier(name: str, shape: tuple[int, ...], folder: Path) -> Callable[[], Any]:
+    model = lucid.models.create_model(name).train()
     optimizer = lucid.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
-    x, labels = lucid.tensor(images(count)), lucid.tensor(np.arange(count))
+    x, labels = lucid.tensor(noise(*shape)), lucid.tensor(np.arange(shape[0]))
 
     def call() -> None:
         optimizer.zero_grad()
@@ -47,8 +63,105 @@ def resnet_50_step(count: int) -> Callable[[], Any]:
     return call
 
 
-CASES: dict[str, Callable[[], Callable[[], Any]]] = {
-    "resnet_50 forward, 1 x 3 x 224 x 224": lambda: resnet_50_forward(1),
-    "resnet_50 forward, 8 x 3 x 224 x 224": lambda: resnet_50_forward(8),
-    "resnet_50 training step, 8 x 3 x 224 x 224": lambda: resnet_50_step(8),
+def watch_kernels() -> Stopwatch:
+    """Time NMS and RoIAlign from now on, wherever in this process they are called."""
+    watch = Stopwatch()
+    for name in ("nms", "roi_align", "roi_align_backward"):
+        setattr(kernels, name, watch.timed(name, getattr(kernels, name)))
+    return watch
+
+
+def detector(size: int, folder: Path) -> Any:
+    config = detection.torchvision_config() | {"min_size": size}
+    model = detection.faster_rcnn_resnet_50_fpn(num_classes=NUM_CLASSES, **config)
+    detection.torchvision.load_torchvision_weights(model, folder / "faster_rcnn.safetensors")
+    return model
+
+
+def detect(folder: Path) -> Callable[[], Any]:
+    model = detector(PREDICTION_SIZE, folder).eval()
+    picture = pictures(1, PREDICTION_SIZE)
+    found = model.predict(picture)[0]
+    check_detections(found["boxes"], found["labels"], found["scores"], folder)
+    watch = watch_kernels()
+
+    def call() -> float:
+        model.predict(picture)
+        return watch.take("nms", "roi_align")
+
+    return call
+
+
+def train_detector(folder: Path) -> Callable[[], Any]:
+    model = detector(TRAINING_SIZE, folder).train()
+    optimizer = lucid.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
+    images, objects = pictures(2, TRAINING_SIZE), targets(2, TRAINING_SIZE)
+    watch = watch_kernels()
+
+    def call() -> float:
+        optimizer.zero_grad()
+        sum(model(images, objects).values()).backward()
+        optimizer.step()
+        return watch.take("nms", "roi_align", "roi_align_backward")
+
+    return call
+
+
+def align_regions(folder: Path) -> Callable[[], Any]:
+    features = lucid.tensor(kernels.channels_last(noise(1, 256, 200, 200)))
+    boxes = regions(1000, 800)
+
+    def call() -> Any:
+        with lucid.no_grad():
+            return detection.roi_align(features, [boxes], 7, 0.25, 2)
+
+    np.testing.assert_allclose(call().numpy(), np.load(folder / "regions_expected.npy"), atol=1e-4)
+    return call
+
+
+def suppress(folder: Path) -> Callable[[], Any]:
+    boxes, scores = crowd(10_000, 800)
+
+    def call() -> Any:
+        return detection.boxes.nms(boxes, scores, 0.5)
+
+    np.testing.assert_array_equal(call(), np.load(folder / "crowd_expected.npy"))
+    return call
+
+
+def layer(description: Layer, folder: Path) -> Callable[[], Any]:
+    module = getattr(lucid.nn, description.kind)(*description.arguments, **description.options)
+    module.train(description.trains)
+    # As the layer before would leave it.
+    x = lucid.tensor(kernels.channels_last(noise(*description.shape)))
+    x.requires_grad_(description.trains)
+
+    def predict() -> Any:
+        with lucid.no_grad():
+            return module(x)
+
+    gradient = np.ones_like(predict().numpy())
+
+    def train() -> None:
+        for leaf in (x, *module.parameters()):
+            leaf.grad = None
+        module(x).backward(gradient)
+
+    return train if description.trains else predict
+
+
+CASES: dict[str, Callable[[Path], Callable[[], Any]]] = {
+    "ResNet-50 prediction, 1 x 3 x 224 x 224": partial(classify, 1),
+    "ResNet-50 prediction, 8 x 3 x 224 x 224": partial(classify, 8),
+    "ResNet-50 training step, 8 x 3 x 224 x 224": partial(
+        train_classifier, "resnet_50", (8, 3, 224, 224)
+    ),
+    "ResNet-18 training step, 16 x 3 x 112 x 112": partial(
+        train_classifier, "resnet_18", (16, 3, 112, 112)
+    ),
+    "Faster R-CNN R50-FPN prediction, 800 x 800": detect,
+    "Faster R-CNN R50-FPN training step, 2 x 3 x 512 x 512": train_detector,
+    "RoIAlign of 1,000 regions": align_regions,
+    "NMS of 10,000 boxes": suppress,
+    **{name: partial(layer, description) for name, description in LAYERS.items()},
 }

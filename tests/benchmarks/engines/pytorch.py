@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
-import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "conformance"))
-from torchvision_cpu import torchvision
+from agreement import check_detections, check_logits
+from inputs import PREDICTION_SIZE, TRAINING_SIZE, noise, pictures, targets
+from layers import LAYERS, Layer
+from safetensors.torch import load_file
+from torch_detection import faster_rcnn, torchvision, watch
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
@@ -24,26 +25,34 @@ VERSIONS = {
 }
 
 
-def images(count: int) -> torch.Tensor:
-    rng = np.random.default_rng(0)
-    return torch.from_numpy(rng.standard_normal((count, 3, 224, 224)).astype(np.float32))
-
-
-def resnet_50_forward(count: int) -> Callable[[], Any]:
+def classify(
+    count: int, folder: Path, memory_format: torch.memory_format = torch.contiguous_format
+) -> Callable[[], Any]:
     model = torchvision.models.resnet50(weights=None).eval()
-    x = images(count)
+    # The counters of batches, which nothing computed depends on, are not in the file.
+    model.load_state_dict(load_file(folder / "resnet_50.safetensors"), strict=False)
+    model.to(memory_format=memory_format)
+    x = torch.from_numpy(noise(8, 3, 224, 224)[:count]).to(memory_format=memory_format)
 
-    def call() -> None:
+    def call() -> Any:
         with torch.inference_mode():
-            model(x)
+            return model(x)
 
+    check_logits(call().numpy(), folder)
     return call
 
 
-def resnet_50_step(count: int) -> Callable[[], Any]:
-    model = torchvision.models.resnet50(weights=None).train()
+def train_classifier(
+    name: str,
+    shape: tuple[int, ...],
+    folder: Path,
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> Callable[[], Any]:
+    model = getattr(torchvision.models, name)(weights=None).train()
+    model.to(memory_format=memory_format)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
-    x, labels = images(count), torch.arange(count)
+    x = torch.from_numpy(noise(*shape)).to(memory_format=memory_format)
+    labels = torch.arange(shape[0])
 
     def call() -> None:
         optimizer.zero_grad()
@@ -53,8 +62,75 @@ def resnet_50_step(count: int) -> Callable[[], Any]:
     return call
 
 
-CASES: dict[str, Callable[[], Callable[[], Any]]] = {
-    "resnet_50 forward, 1 x 3 x 224 x 224": lambda: resnet_50_forward(1),
-    "resnet_50 forward, 8 x 3 x 224 x 224": lambda: resnet_50_forward(8),
-    "resnet_50 training step, 8 x 3 x 224 x 224": lambda: resnet_50_step(8),
+def detector(size: int, folder: Path) -> Any:
+    model = faster_rcnn(torchvision.ops.FrozenBatchNorm2d, size)
+    model.load_state_dict(load_file(folder / "faster_rcnn.safetensors"))
+    return model
+
+
+def detect(folder: Path) -> Callable[[], Any]:
+    model = detector(PREDICTION_SIZE, folder).eval()
+    picture = list(torch.from_numpy(pictures(1, PREDICTION_SIZE)))
+
+    def call() -> float:
+        with torch.inference_mode():
+            model(picture)
+        return watch.take("nms", "roi_align")
+
+    with torch.inference_mode():
+        found = model(picture)[0]
+    check_detections(*(found[key].numpy() for key in ("boxes", "labels", "scores")), folder)
+    watch.take()
+    return call
+
+
+def train_detector(folder: Path) -> Callable[[], Any]:
+    model = detector(TRAINING_SIZE, folder).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
+    images = list(torch.from_numpy(pictures(2, TRAINING_SIZE)))
+    objects = [
+        {name: torch.from_numpy(value) for name, value in target.items()}
+        for target in targets(2, TRAINING_SIZE)
+    ]
+
+    def call() -> float:
+        optimizer.zero_grad()
+        sum(model(images, objects).values()).backward()
+        optimizer.step()
+        return watch.take("nms", "roi_align", "roi_align_backward")
+
+    return call
+
+
+def layer(description: Layer, folder: Path) -> Callable[[], Any]:
+    module = getattr(torch.nn, description.kind)(*description.arguments, **description.options)
+    module.train(description.trains)
+    x = torch.from_numpy(noise(*description.shape)).requires_grad_(description.trains)
+
+    def predict() -> Any:
+        with torch.inference_mode():
+            return module(x)
+
+    gradient = torch.ones(predict().shape)
+
+    def train() -> None:
+        for leaf in (x, *module.parameters()):
+            leaf.grad = None
+        module(x).backward(gradient)
+
+    return train if description.trains else predict
+
+
+CASES: dict[str, Callable[[Path], Callable[[], Any]]] = {
+    "ResNet-50 prediction, 1 x 3 x 224 x 224": partial(classify, 1),
+    "ResNet-50 prediction, 8 x 3 x 224 x 224": partial(classify, 8),
+    "ResNet-50 training step, 8 x 3 x 224 x 224": partial(
+        train_classifier, "resnet50", (8, 3, 224, 224)
+    ),
+    "ResNet-18 training step, 16 x 3 x 112 x 112": partial(
+        train_classifier, "resnet18", (16, 3, 112, 112)
+    ),
+    "Faster R-CNN R50-FPN prediction, 800 x 800": detect,
+    "Faster R-CNN R50-FPN training step, 2 x 3 x 512 x 512": train_detector,
+    **{name: partial(layer, description) for name, description in LAYERS.items()},
 }

@@ -1,0 +1,39 @@
+"""An engine that computes something else is no peer: each one's output is checked, once.
+
+``prepare.py`` leaves what PyTorch gives for the same weights and input.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: Share of detections that has to agree: rounding decides between two all but equal ones.
+_DETECTIONS = 0.95
+
+
+def check_logits(found: Array, folder: Path) -> None:
+    """Compare with the logits of the same images; relative to their largest."""
+    expected = np.load(folder / "resnet_50_expected.npy")[: len(found)]
+    if found.shape != expected.shape:
+        raise ValueError(f"logits: expected {expected.shape}, got {found.shape}")
+    error = float(np.abs(found - expected).max() / np.abs(expected).max())
+    if not error < 1e-3:
+        raise ValueError(f"logits differ from PyTorch's by {error:.1e} of their largest")
+
+
+def check_detections(boxes: Array, labels: Array, scores: Array, folder: Path) -> None:
+    """Compare with the detections of the same picture: same label, box and score."""
+    with np.load(folder / "faster_rcnn_expected.npz") as expected:
+        same = np.asarray(labels)[:, None] == expected["labels"]
+        near = np.abs(np.asarray(boxes)[:, None] - expected["boxes"]).max(axis=-1) < 0.1
+        sure = np.abs(np.asarray(scores)[:, None] - expected["scores"]) < 1e-3
+    agreeing = int((same & near & sure).any(axis=0).sum())
+    if agreeing < _DETECTIONS * same.shape[1] or abs(len(labels) - same.shape[1]) > 2:
+        raise ValueError(
+            f"{agreeing} of {same.shape[1]} detections of PyTorch are among the {len(labels)} found"
+        )

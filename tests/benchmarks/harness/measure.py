@@ -1,0 +1,119 @@
+"""Engines timed in turns.
+
+Each round times every engine once, the order reversed from round to round, so that
+whatever else the machine does falls on all of them alike.
+"""
+
+from __future__ import annotations
+
+import importlib
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from harness.cases import Case
+from harness.processes import Worker, run_script
+
+BASELINE = "lucid"
+# The pool of the engine before stops spinning meanwhile.
+_PAUSE = 0.2
+
+#: By engine: ``seconds`` of each round, ``apart`` of each round, ``peak_bytes``.
+Times = dict[str, dict[str, Any]]
+
+
+def in_turns(turns: dict[str, Callable[[], dict[str, Any]]], rounds: int) -> Times:
+    """Take turns, and collect what each turn answers; the last ``peak_bytes`` is the highest."""
+    times: Times = {name: {"seconds": [], "apart": [], "peak_bytes": None} for name in turns}
+    for i in range(rounds):
+        for name in turns if i % 2 == 0 else reversed(turns):
+            time.sleep(_PAUSE)
+            answer = turns[name]()
+            times[name]["seconds"].append(answer["seconds"])
+            times[name]["apart"].append(answer.get("apart", 0.0))
+            times[name]["peak_bytes"] = answer["peak_bytes"]
+    return times
+
+
+def time_calls(
+    case: Case, engines: Sequence[Path], folder: Path, rounds: int, threads: int
+) -> tuple[Times, dict[str, dict[str, str]]]:
+    """Time one case in the engines that have it; their times and their versions.
+
+    Every engine has a process of its own for it, so that peaks of memory are the case's.
+    """
+    with ExitStack() as stack:
+
+        def start(engine: Path) -> Worker:
+            worker = Worker(engine, case.name, folder, threads)
+            stack.callback(worker.close)
+            return worker
+
+        for engine in engines:
+            if engine.stem == BASELINE:
+                # What is compiled at first use, once for all later processes, is not measured.
+                first = start(engine)
+                if first.has_case:
+                    first.run(2)
+                first.close()
+        workers = [start(engine) for engine in engines]
+        versions = {worker.name: worker.versions for worker in workers}
+        turns = {}
+        for worker in workers:
+            if worker.has_case:
+                worker.run(2)  # builds the network, fills caches
+                turns[worker.name] = turn_of(worker, case.calls)
+        return in_turns(turns, rounds), versions
+
+
+def turn_of(worker: Worker, calls: int) -> Callable[[], dict[str, Any]]:
+    def turn() -> dict[str, Any]:
+        answer = worker.run(calls)
+        # The middle call, and what was told apart in that very call.
+        order = sorted(range(calls), key=answer["seconds"].__getitem__)
+        middle = order[(calls - 1) // 2]
+        return {
+            "seconds": answer["seconds"][middle],
+            "apart": answer["apart"][middle],
+            "peak_bytes": answer["peak_bytes"],
+        }
+
+    return turn
+
+
+def time_first_predictions(
+    engines: Sequence[Path], folder: Path, rounds: int, threads: int
+) -> Times:
+    """Time new processes from their start to the end of ``first_prediction/ENGINE.py``."""
+    scripts = {e.stem: e.parent / "first_prediction" / e.name for e in engines}
+    turns = {
+        name: lambda script=script: run_script(script, folder, threads)
+        for name, script in scripts.items()
+        if script.exists()
+    }
+    in_turns(turns, 1)  # compiles, and brings files into the system's cache
+    return in_turns(turns, rounds)
+
+
+def time_startup(statement: str, rounds: int) -> Times:
+    """Time a statement in new processes, beside ``import numpy``; see ``import_cost.py``."""
+    import_cost = importlib.import_module("import_cost")
+    times = import_cost.measure([import_cost.BASELINE, statement], rounds)
+    return {
+        name: {"seconds": times[timed], "apart": [0.0] * rounds, "peak_bytes": None}
+        for name, timed in ((BASELINE, statement), ("numpy", import_cost.BASELINE))
+    }
+
+
+def median_seconds(times: dict[str, Any], *, without_apart: bool = False) -> float:
+    return statistics.median(seconds_of(times, without_apart=without_apart))
+
+
+def seconds_of(times: dict[str, Any], *, without_apart: bool) -> list[float]:
+    """Of each round, without what was told apart if so wanted."""
+    if not without_apart:
+        return list(times["seconds"])
+    return [s - a for s, a in zip(times["seconds"], times["apart"], strict=True)]

@@ -1,0 +1,90 @@
+"""The part of ``docs/benchmarks.md`` that says the figures of the published run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.report import HEADER, LABELS, Row, cells, environment_text, summary
+
+BEGIN = "<!-- figures: written by tests/benchmarks/publish.py, changes here are lost -->"
+END = "<!-- end of figures -->"
+_NOTHING = "No run has been published yet."
+#: Title of a part of the page, name of its chart, and what the chart shows to who cannot see it.
+PARTS = {
+    "Networks, operators and startup": (
+        "networks",
+        "Lucid's time as a share of each peer's, with the range over the rounds and the targets",
+    ),
+    "Layers alone": (
+        "layers",
+        "Lucid's time as a share of PyTorch's for single layers, with the range over the rounds",
+    ),
+}
+
+
+def parts_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows by the title of their part: cases that some target is set for, and the others."""
+    held = {row.case for row in rows if row.checks}
+    first, second = PARTS
+    return {
+        first: [row for row in rows if row.case in held],
+        second: [row for row in rows if row.case not in held],
+    }
+
+
+def markdown_table(rows: Sequence[Row]) -> str:
+    lines = [HEADER, ("---", "---", *["--:"] * 6, "---")]
+    previous = None
+    for row in rows:
+        name, *others, verdict = cells(row)
+        # What is missed is to be seen.
+        shown = f"**{verdict}**" if verdict.startswith("missed") else verdict
+        lines.append(("" if name == previous else name, *others, shown))
+        previous = name
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def about(report: Mapping[str, Any]) -> str:
+    versions = {}
+    for engine, found in report["versions"].items():
+        if engine in LABELS:
+            versions |= found
+    listed = ", ".join(f"{name} {version}" for name, version in versions.items())
+    return (
+        f"Measured on {report['date'][:10]}: {environment_text(report)}. {listed}. "
+        f"The whole run took {report['minutes']:.0f} minutes."
+    )
+
+
+def charts(name: str, alt: str) -> str:
+    return "\n\n".join(
+        f"```{{image}} benchmarks/{name}-{theme}.svg\n:class: only-{theme}\n:alt: {alt}\n```"
+        for theme in ("light", "dark")
+    )
+
+
+def figures(report: Mapping[str, Any] | None, rows: Sequence[Row]) -> str:
+    """The Markdown between the two marks."""
+    if report is None:
+        return _NOTHING
+    text = [f"{about(report)} {summary(rows).capitalize()}."]
+    for title, members in parts_of(rows).items():
+        if members:
+            text += [f"### {title}", charts(*PARTS[title]), markdown_table(members)]
+    return "\n\n".join(text)
+
+
+def with_figures(page: str, text: str) -> str:
+    """The page with other figures.
+
+    Raises
+    ------
+    ValueError
+        If the page lacks the marks.
+    """
+    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
+    if len(pattern.findall(page)) != 1:
+        raise ValueError(f"the page should have {BEGIN!r} and {END!r}, once each")
+    return pattern.sub(lambda _: f"{BEGIN}\n\n{text}\n\n{END}", page)

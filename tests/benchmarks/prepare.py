@@ -1,0 +1,101 @@
+"""Write what the engines share: weights, ONNX graphs, and the outputs to check them by.
+
+    python tests/benchmarks/prepare.py FOLDER
+
+A process of its own, so that nobody's memory is measured with it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from graphs.faster_rcnn import save_faster_rcnn
+from graphs.operators import save_nms, save_roi_align
+from graphs.resnet import save_resnet_50
+from inputs import PREDICTION_SIZE, crowd, noise, pictures, regions
+from torch_detection import faster_rcnn, torchvision
+
+import lucid
+
+
+def fit_norms(network: Any, images: torch.Tensor) -> None:
+    """Give random weights normalisations that fit their activations, as training would."""
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None  # the plain mean over what is seen
+    with torch.no_grad():
+        network.train()(images)
+    network.eval()
+
+
+def save_weights(network: Any, path: Path) -> dict[str, np.ndarray]:
+    weights = {
+        name: value.numpy()
+        for name, value in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    lucid.save(weights, path)
+    return weights
+
+
+def prepare_resnet_50(folder: Path) -> None:
+    torch.manual_seed(0)
+    network = torchvision.models.resnet50(weights=None)
+    images = torch.from_numpy(noise(8, 3, 224, 224))
+    fit_norms(network, images)
+    with torch.inference_mode():
+        np.save(folder / "resnet_50_expected.npy", network(images).numpy())
+    save_resnet_50(
+        save_weights(network, folder / "resnet_50.safetensors"), folder / "resnet_50.onnx"
+    )
+
+
+def prepare_faster_rcnn(folder: Path) -> None:
+    """Weights that keep NMS and RoIAlign as busy as trained ones do.
+
+    Scaled so that three thousand anchors survive the first suppression, the best
+    thousand of them are proposals, and two hundred times a class of a region is
+    likely enough to be a detection.
+    """
+    torch.manual_seed(0)
+    network = faster_rcnn(torch.nn.BatchNorm2d, PREDICTION_SIZE)
+    fit_norms(network.backbone, torch.from_numpy(pictures(4, 256, seed=9)) * 4 - 2)
+    with torch.no_grad():
+        network.rpn.head.cls_logits.weight *= 4
+        network.roi_heads.box_predictor.cls_score.weight *= 0.3
+    network.eval()
+    picture = torch.from_numpy(pictures(1, PREDICTION_SIZE))
+    with torch.inference_mode():
+        found = network(list(picture))[0]
+    np.savez(folder / "faster_rcnn_expected.npz", **{k: v.numpy() for k, v in found.items()})
+    weights = save_weights(network, folder / "faster_rcnn.safetensors")
+    save_faster_rcnn(weights, folder / "faster_rcnn.onnx", PREDICTION_SIZE)
+
+
+def prepare_operators(folder: Path) -> None:
+    """RoIAlign and NMS by themselves, and what torchvision's plain versions of them give."""
+    features, boxes = (
+        torch.from_numpy(noise(1, 256, 200, 200)),
+        torch.from_numpy(regions(1000, 800)),
+    )
+    rois = torch.cat([torch.zeros(len(boxes), 1), boxes], dim=1)
+    pooled = torchvision.ops.poolers.roi_align(features, rois, (7, 7), 0.25, 2)
+    np.save(folder / "regions_expected.npy", pooled.numpy())
+    kept = torchvision.ops.nms(*map(torch.from_numpy, crowd(10_000, 800)), 0.5)
+    np.save(folder / "crowd_expected.npy", kept.numpy())
+    save_roi_align(folder / "roi_align.onnx")
+    save_nms(folder / "nms.onnx")
+
+
+def main(folder: Path) -> None:
+    prepare_resnet_50(folder)
+    prepare_faster_rcnn(folder)
+    prepare_operators(folder)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,134 @@
+"""From times to ratios, verdicts, the table and the page; figures computed by hand."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import publish
+import pytest
+from harness.cases import Case
+from harness.page import BEGIN, END, figures, parts_of, with_figures
+from harness.report import Row, rows_of, summary, table, time_text
+
+ROOT = Path(__file__).parents[2]
+
+
+def times(seconds: list[float], apart: float = 0.0, peak: int | None = None) -> dict[str, Any]:
+    return {"seconds": seconds, "apart": [apart] * len(seconds), "peak_bytes": peak}
+
+
+TIMES = {
+    "lucid": times([3.0, 4.0, 8.0], apart=1.0, peak=300),
+    "pytorch": times([6.0, 10.0, 9.0], apart=2.0, peak=200),
+    "onnxruntime": times([6.0, 5.0, 4.0], peak=600),
+}
+CASE = Case(
+    "work",
+    at_most={"pytorch": 0.5, "onnxruntime": 0.5},
+    peak={"pytorch": 1.0},
+    without=["pytorch"],
+)
+
+
+def test_ratios_are_of_the_times_of_one_round() -> None:
+    pytorch, onnxruntime = rows_of(CASE, TIMES)
+    # 2/4, 3/8, 7/7 without what was apart; 3/6, 4/5, 8/4 with it
+    assert pytorch.ratio == (0.5, 0.375, 1.0)
+    assert (pytorch.seconds, pytorch.peer_seconds) == (3.0, 7.0)
+    assert onnxruntime.ratio == (0.8, 0.5, 2.0)
+    assert (onnxruntime.seconds, onnxruntime.peer_seconds) == (4.0, 5.0)
+    assert (pytorch.peak, onnxruntime.peak) == (1.5, 0.5)
+
+
+def test_a_limit_that_is_reached_is_met_and_every_miss_is_told() -> None:
+    pytorch, onnxruntime = rows_of(CASE, TIMES)
+    assert pytorch.checks == {"time": True, "memory": False}
+    assert pytorch.verdict == "missed: memory"
+    assert onnxruntime.verdict == "missed: time"
+    assert summary([pytorch, onnxruntime]) == "1 of 3 targets met"
+    (free,) = rows_of(Case("work"), {name: TIMES[name] for name in ("lucid", "pytorch")})
+    assert free.verdict == ""
+    assert summary([free]) == "0 of 0 targets met"
+
+
+def test_a_peak_that_was_not_measured_is_neither_met_nor_missed() -> None:
+    (row,) = rows_of(CASE, {"lucid": times([1.0]), "pytorch": times([4.0])})
+    assert row.peak is None
+    assert row.checks == {"time": True}
+
+
+def test_without_lucid_or_without_a_peer_there_is_nothing_to_compare() -> None:
+    assert rows_of(CASE, {"pytorch": TIMES["pytorch"]}) == []
+    assert rows_of(CASE, {"lucid": TIMES["lucid"]}) == []
+
+
+def test_the_table_names_a_case_once() -> None:
+    lines = table(rows_of(CASE, TIMES)).splitlines()
+    assert lines[0].split()[:2] == ["work", "beside"]
+    assert lines[1].startswith(
+        "work  PyTorch, without NMS and RoIAlign  3.00 s  7.00 s  0.50 (0.38"
+    )
+    assert lines[2].startswith("      ONNX Runtime")
+    assert lines[2].endswith("missed: time")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(12.345, "12.35 s"), (0.25, "250 ms"), (0.0993, "99.3 ms"), (0.0001, "0.1 ms")],
+)
+def test_times_have_the_unit_that_suits(seconds: float, text: str) -> None:
+    assert time_text(seconds) == text
+
+
+def report_of(results: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "date": "2026-01-02T03:04:05+00:00",
+        "minutes": 7.6,
+        "machine": {"processor": "Abacus", "cores": 2, "load_average": [0.25, 0.5, 0.5]},
+        "threads": 2,
+        "versions": {"lucid": {"numpy": "2.0"}, "pytorch": {"torch": "2.13.0"}},
+        "results": results,
+    }
+
+
+def test_the_page_has_a_part_for_targets_and_one_without() -> None:
+    rows: list[Row] = rows_of(CASE, TIMES) + rows_of(Case("layer"), TIMES)
+    held, free = parts_of(rows).values()
+    assert [row.case for row in held] == ["work"] * 2
+    assert [row.case for row in free] == ["layer"] * 2
+    text = figures(report_of({}), rows)
+    assert "Measured on 2026-01-02: Abacus, 2 cores, 2 threads each, load average 0.25" in text
+    assert "numpy 2.0, torch 2.13.0. The whole run took 8 minutes. 1 of 3 targets met." in text
+    assert "| **missed: memory** |" in text
+    assert text.index("networks-light.svg") < text.index("| work |") < text.index("| layer |")
+
+
+def test_figures_go_between_the_marks_only() -> None:
+    page = f"before\n\n{BEGIN}\n\nold\n\n{END}\n\nafter\n"
+    assert with_figures(page, "new \\1") == f"before\n\n{BEGIN}\n\nnew \\1\n\n{END}\n\nafter\n"
+    with pytest.raises(ValueError, match="once each"):
+        with_figures("no marks", "new")
+
+
+def test_a_published_run_is_found_again_and_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the charts need matplotlib")
+    name = "ResNet-50 prediction, 1 x 3 x 224 x 224"
+    layer = "average pool, 2048, of 8 x 7 x 7"
+    results = {name: TIMES, layer: {**TIMES, "lucid": times([0.123456, 0.2, 0.3])}}
+    (tmp_path / "benchmarks.md").write_text(f"{BEGIN}{END}")
+    publish.publish(report_of(results), tmp_path)
+    stored = json.loads((tmp_path / "benchmarks" / "results.json").read_text())
+    assert stored["results"][layer]["lucid"]["seconds"] == [0.1235, 0.2, 0.3]
+    assert stored["results"][name] == TIMES
+    assert f"| {name} |" in (tmp_path / "benchmarks.md").read_text()
+    for chart in ("networks-light", "networks-dark", "layers-light", "layers-dark"):
+        drawn = (tmp_path / "benchmarks" / f"{chart}.svg").read_text()
+        assert "PyTorch" in drawn
+        assert "share of the other" in drawn
+
+
+def test_the_page_says_what_the_published_results_say() -> None:
+    page = (ROOT / "docs" / "benchmarks.md").read_text()
+    assert page == with_figures(page, figures(*publish.published(ROOT / "docs")))
