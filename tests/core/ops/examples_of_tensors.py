@@ -23,7 +23,7 @@ def _named(name: str) -> Callable[..., Any]:
     return lambda x, *rest, **options: getattr(x, name)(*rest, **options)
 
 
-#: The methods that are an operation of ``lucid`` with the tensor first: its examples are theirs.
+#: The methods that are an operation of ``lucid`` with the tensor first: its example is theirs.
 ALIKE = [
     Example(
         f"Tensor.{example.key.removeprefix('lucid.')}",
@@ -36,7 +36,8 @@ ALIKE = [
         plain=False,
     )
     for example in OPERATIONS
-    if hasattr(lucid.Tensor, example.name.removeprefix("lucid."))
+    if " " not in example.key
+    and hasattr(lucid.Tensor, example.name.removeprefix("lucid."))
     and example.call is getattr(lucid, example.name.removeprefix("lucid."))
 ]
 
