@@ -111,6 +111,23 @@ def test_a_plain_list_of_batches_goes_on_in_the_middle_too(small, tmp_path):
     assert outcome(second) == outcome(whole)
 
 
+def test_a_training_without_a_schedule_goes_on_too(small, tmp_path):
+    def unscheduled(**options):
+        trainer = small.make_trainer(epochs=2, **options)
+        trainer.scheduler = None
+        return trainer
+
+    whole = unscheduled()
+    whole.fit()
+    first = unscheduled(callbacks=[Interrupt(3)], directory=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        first.fit()
+    second = unscheduled(callbacks=[Callback()], directory=tmp_path, seed=1)
+    second.fit(resume=True)
+    assert {row["lr"] for row in second.history} == {0.01}
+    assert outcome(second) == outcome(whole)
+
+
 def test_an_epoch_that_was_interrupted_in_its_validation_is_validated_again(small, tmp_path):
     whole = small.make_trainer(validate=small.accuracy)
     whole.fit()

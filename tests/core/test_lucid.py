@@ -1,0 +1,22 @@
+"""The names of ``lucid`` itself, many of which are imported when they are asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+import lucid
+
+
+def test_every_public_name_is_listed_and_there() -> None:
+    names = dir(lucid)
+    assert names == sorted(set(names))
+    assert set(lucid.__all__) <= set(names)
+    assert len(set(lucid.__all__)) == len(lucid.__all__)
+    for name in lucid.__all__:
+        assert getattr(lucid, name) is getattr(lucid, name)
+
+
+def test_any_other_name_is_missing() -> None:
+    assert "relu6" not in dir(lucid)
+    with pytest.raises(AttributeError, match="module 'lucid' has no attribute 'relu6'"):
+        _ = lucid.relu6
