@@ -73,7 +73,8 @@ def change_by_loading(layer):
 
 
 def change_by_a_step(layer):
-    optimizer = lucid.optim.SGD(layer.parameters(), lr=0.5)
+    # A long step would leave weights so large that what they cancel to is rounding.
+    optimizer = lucid.optim.SGD(layer.parameters(), lr=0.01)
     layer(draw(2, 8, 9, 7)).sum().backward()
     optimizer.step()
 
