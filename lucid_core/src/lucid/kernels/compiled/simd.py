@@ -27,6 +27,7 @@ __all__ = [
     "optionally",
     "pointer",
     "rectified",
+    "shuffled",
     "splat",
     "store_vector",
 ]
@@ -100,6 +101,12 @@ def rectified(b: Any, value: Any) -> Any:
     """The vector with 0 for what is below 0; NaN is not, so it stays."""
     zero = splat(0)
     return b.select(b.fcmp_ordered("<", value, zero), zero, value)
+
+
+def shuffled(b: Any, low: Any, high: Any, places: list[int]) -> Any:
+    """A vector of numbers of two others, by their places in both of them, one after the other."""
+    chosen = [ir.Constant(_INDEX, place) for place in places]
+    return b.shuffle_vector(low, high, ir.Constant(ir.VectorType(_INDEX, VL), chosen))
 
 
 def optionally(

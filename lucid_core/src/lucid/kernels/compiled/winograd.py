@@ -18,7 +18,14 @@ import numpy as np
 from lucid.kernels.compiled.jit import kernel
 from lucid.kernels.compiled.microkernel import ADD, NR, RELU, ROWS, block_size, multiply_block
 from lucid.kernels.compiled.simd import VL
-from lucid.kernels.compiled.winograd_tiles import INPUT, OUTPUT, from_domain, to_domain
+from lucid.kernels.compiled.winograd_tiles import (
+    INPUT,
+    OUTPUT,
+    filters_to_domain,
+    from_domain,
+    to_domain,
+    turn_squares,
+)
 from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty
 from lucid.kernels.threads import get_num_threads, parallel_for
@@ -35,11 +42,6 @@ _APART = 64
 # this call, or once for many.
 _FEWEST_PLACES, _FEWEST_KEPT = 300, 150
 
-# G of the transform ``G g G'`` of a filter, times 24.
-_G24 = np.array(
-    [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], np.float32
-)
-
 
 def pays(places: int, channels: int, outputs: int, kept: bool) -> bool:
     """Whether to go this way for so many output pixels, with weights that are ``kept`` or not."""
@@ -50,46 +52,26 @@ def pays(places: int, channels: int, outputs: int, kept: bool) -> bool:
 
 
 @kernel
-def _transform(start: int, stop: int, w: Array, turned: bool, g: Array, u: Array) -> None:
+def _transform(start: int, stop: int, w: Array, turned: bool, u: Array) -> None:
     """Panels start..stop-1 of ``u`` (36, P, K, NR) from filters ``w`` (O, 3, 3, C)."""
-    k, width = u.shape[2], u.shape[3]
-    side = 16
-    taps = np.empty((3, 3, side, width), np.float32)
-    half = np.empty((6, 3, width), np.float32)
+    _, panels, k, width = u.shape
+    tap = w.shape[3] * 4
+    plane, square = panels * k * width * 4, VL * VL * 4
+    taps = np.empty(9 * VL * VL, np.float32)
     for p in range(start, stop):
-        j0 = p * width
-        for k0 in range(0, k, side):
-            count = min(side, k - k0)
-            for row in range(3):
-                for column in range(3):
-                    if turned:
-                        for kk in range(count):
-                            source = w[k0 + kk, 2 - row, 2 - column]
-                            target = taps[row, column, kk]
-                            for j in range(width):
-                                target[j] = source[j0 + j]
-                    else:
-                        for j in range(width):
-                            source = w[j0 + j, row, column]
-                            for kk in range(count):
-                                taps[row, column, kk, j] = source[k0 + kk]
-            for kk in range(count):
-                for a in range(6):
-                    for column in range(3):
-                        first, second = taps[0, column, kk], taps[1, column, kk]
-                        third, target = taps[2, column, kk], half[a, column]
-                        for j in range(width):
-                            target[j] = (
-                                g[a, 0] * first[j] + g[a, 1] * second[j] + g[a, 2] * third[j]
-                            )
-                for a in range(6):
-                    first, second, third = half[a, 0], half[a, 1], half[a, 2]
-                    for b in range(6):
-                        target = u[a * 6 + b, p, k0 + kk]
-                        for j in range(width):
-                            target[j] = (
-                                g[b, 0] * first[j] + g[b, 1] * second[j] + g[b, 2] * third[j]
-                            )
+        # In squares of filters and channels, since reading may run across writing.
+        for k0 in range(0, k, VL):
+            for j0 in range(0, width, VL):
+                target = u.ctypes.data + ((p * k + k0) * width + j0) * 4
+                j = p * width + j0
+                if turned:
+                    source = w.ctypes.data + (k0 * 9 + 8) * tap + j * 4
+                    filters_to_domain(source, -tap, 9 * tap, target, plane, width * 4, VL)
+                else:
+                    source = w.ctypes.data + j * 9 * tap + k0 * 4
+                    turn_squares(source, 9 * tap, tap, taps.ctypes.data, square, 9)
+                    source = taps.ctypes.data
+                    filters_to_domain(source, square, VL * 4, target, plane, width * 4, VL)
 
 
 def transform_weights(w: Array, turned: bool = False) -> Array:
@@ -100,8 +82,7 @@ def transform_weights(w: Array, turned: bool = False) -> Array:
     """
     summed, wide = (w.shape[0], w.shape[3]) if turned else (w.shape[3], w.shape[0])
     u = empty((_POINTS, wide // NR, summed, NR), np.float32)
-    g = _G24 / np.float32(24)
-    parallel_for(_transform, wide // NR, w, turned, g, u)
+    parallel_for(_transform, wide // NR, w, turned, u)
     return u
 
 

@@ -29,11 +29,12 @@ from lucid.kernels.compiled.simd import (
     multiply_add,
     optionally,
     rectified,
+    shuffled,
     splat,
     store_vector,
 )
 
-__all__ = ["INPUT", "OUTPUT", "from_domain", "to_domain"]
+__all__ = ["INPUT", "OUTPUT", "filters_to_domain", "from_domain", "to_domain", "turn_squares"]
 
 #: Side of a tile of inputs, and of the outputs that it gives.
 INPUT, OUTPUT = 6, 4
@@ -69,10 +70,33 @@ def _outputs_1d(b: Any, m: list[Any]) -> list[Any]:
     ]
 
 
+def _filters_1d(b: Any, g: list[Any]) -> list[Any]:
+    """One row of G g: six numbers from three."""
+    sixth, twelfth = splat(1 / 6), splat(1 / 12)
+    minus_sixth, minus_twelfth = splat(-1 / 6), splat(-1 / 12)
+    ones = b.fmul(minus_sixth, b.fadd(g[0], g[2]))
+    twos = multiply_add(b, sixth, g[2], b.fmul(splat(1 / 24), g[0]))
+    return [
+        b.fmul(splat(1 / 4), g[0]),
+        multiply_add(b, minus_sixth, g[1], ones),
+        multiply_add(b, sixth, g[1], ones),
+        multiply_add(b, twelfth, g[1], twos),
+        multiply_add(b, minus_twelfth, g[1], twos),
+        g[2],
+    ]
+
+
 def _function(
-    module: Any, name: str, arguments: int, emit: Callable[[Any, Any, list[Any]], None]
+    module: Any,
+    name: str,
+    arguments: int,
+    emit: Callable[[Any, Any, list[Any]], None],
+    pace: int = 4 * VL,
 ) -> Any:
-    """A function that runs ``emit`` for each VL channels; its last argument is their bytes."""
+    """A function that runs ``emit`` for each ``pace`` below its last argument.
+
+    As it stands that is every VL channels, and the last argument is their bytes.
+    """
     if name in module.globals:
         return module.globals[name]
     function_type = ir.FunctionType(ir.VoidType(), [ADDRESS] * arguments)
@@ -85,7 +109,7 @@ def _function(
     channel = b.phi(ADDRESS)
     channel.add_incoming(constant(0), entry)
     emit(b, channel, list(function.args))
-    onward = b.add(channel, constant(4 * VL))
+    onward = b.add(channel, constant(pace))
     channel.add_incoming(onward, b.block)
     b.cbranch(b.icmp_signed("<", onward, function.args[-1]), loop, done)
     ir.IRBuilder(done).ret_void()
@@ -124,6 +148,43 @@ def _emit_outputs(b: Any, channel: Any, arguments: list[Any]) -> None:
     values = optionally(b, flags, RELU, values, lambda v: [rectified(b, value) for value in v])
     for value, offset in reversed(list(zip(values, offsets, strict=True))):
         store_vector(b, value, b.add(y_base, offset))
+
+
+def _emit_filters(b: Any, index: Any, arguments: list[Any]) -> None:
+    taps, tap_step, taps_step, u, step, u_step, _ = arguments
+    at = b.add(taps, b.mul(index, taps_step))
+    columns: list[list[Any]] = [[], [], []]
+    for tap in range(9):
+        columns[tap % 3].append(load_vector(b, b.add(at, b.mul(tap_step, constant(tap)))))
+    halves = [_filters_1d(b, column) for column in columns]
+    target = b.add(u, b.mul(index, u_step))
+    for y in range(INPUT):
+        for value in _filters_1d(b, [half[y] for half in halves]):
+            store_vector(b, value, target)
+            target = b.add(target, step)
+
+
+def _emit_turn(b: Any, index: Any, arguments: list[Any]) -> None:
+    source, source_step, source_pace, target, target_pace, _ = arguments
+    at = b.add(source, b.mul(index, source_pace))
+    rows = []
+    for _ in range(VL):
+        rows.append(load_vector(b, at))
+        at = b.add(at, source_step)
+    # Squares of twice the size change their corners in each round.
+    size = 1
+    while size < VL:
+        for i in range(VL):
+            if i & size:
+                continue
+            low, high = rows[i], rows[i + size]
+            first = [j if not j & size else j - size + VL for j in range(VL)]
+            second = [j + size for j in first]
+            rows[i], rows[i + size] = (shuffled(b, low, high, f) for f in (first, second))
+        size *= 2
+    target = b.add(target, b.mul(index, target_pace))
+    for i, row in enumerate(rows):
+        store_vector(b, row, target, 4 * VL * i)
 
 
 def _to_domain(context: Any, pixels: Any, v: Any, step: Any, bytes_: Any) -> Any:
@@ -177,5 +238,48 @@ def _from_domain(
     return types.void(*[types.int64] * 8), generate
 
 
+def _filters_to_domain(
+    context: Any, taps: Any, tap_step: Any, taps_step: Any, u: Any, step: Any, u_step: Any,
+    count: Any,
+) -> Any:  # fmt: skip
+    """Transform ``count`` times VL filters: all arguments are int64, steps in bytes.
+
+    taps, tap_step, taps_step
+        Where VL filters' first tap is, from there to their next tap, and to the next filters.
+    u, step, u_step
+        Where the 36 results of the first filters go: ``u``, ``u + step`` and so on; and
+        from there to those of the next filters.
+    """
+
+    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
+        name = f"lucid_winograd_filters_{VL}"
+        b.call(_function(b.module, name, 7, _emit_filters, pace=1), list(values))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 7), generate
+
+
+def _turn_squares(
+    context: Any, source: Any, source_step: Any, source_pace: Any, target: Any,
+    target_pace: Any, count: Any,
+) -> Any:  # fmt: skip
+    """Transpose ``count`` squares of VL x VL numbers: all arguments are int64, in bytes.
+
+    source, source_step, source_pace
+        The first square, and from there to its next row, and to the next square.
+    target, target_pace
+        Where the first square goes, row after row, and from there to the next one.
+    """
+
+    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
+        name = f"lucid_winograd_turn_{VL}"
+        b.call(_function(b.module, name, 6, _emit_turn, pace=1), list(values))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 6), generate
+
+
 to_domain: Any = intrinsic(_to_domain)
+filters_to_domain: Any = intrinsic(_filters_to_domain)
+turn_squares: Any = intrinsic(_turn_squares)
 from_domain: Any = intrinsic(_from_domain)
