@@ -94,6 +94,12 @@ class TestByHand:
         with pytest.raises(ValueError, match=r"got \(4, 0\) to \(2, 2\)"):
             getattr(kernels.resize_bilinear_backward, form)(x, (1, 1, 4, 0), True)
 
+    def test_far_past_the_last_pixel_its_weight_is_still_one(self, form):
+        g = np.ones((1, 1, 3, 5), np.float32)
+        steps = (1e4 / 3, 1e4 / 3)
+        gx = getattr(kernels.resize_bilinear_backward, form)(g, (1, 1, 1, 1), False, steps)
+        assert gx.item() == 15
+
     def test_infinity_comes_through_quietly(self, form):
         y = getattr(kernels.resize_bilinear, form)(row(np.inf, 1, 2), (1, 6), False)
         np.testing.assert_array_equal(np.isfinite(y[0, 0, 0]), [False] * 3 + [True] * 3)

@@ -64,7 +64,8 @@ def bilinear_source(
     else:
         at = np.maximum((position + 0.5) * (source / target if step is None else step) - 0.5, 0)
     low = np.minimum(at.astype(np.int64), source - 1)
-    return low, np.minimum(low + 1, source - 1), at - low
+    # Past the last pixel both neighbours are that one, and any weight would do but for rounding.
+    return low, np.minimum(low + 1, source - 1), np.minimum(at - low, 1)
 
 
 def resize_nearest(x: Array, size: Pair, steps: Steps = BY_SIZE) -> Array:
