@@ -34,7 +34,8 @@ def pooled_regions(features: Any, rois: Any, bins: int, scale: float, samples: i
     _, channels, height, width = features.shape
     start = rois[:, 1:3] * scale
     length = (rois[:, 3:5] * scale - start).clamp(min=1)
-    place = (torch.arange(bins * samples) + 0.5).reshape(bins, samples) / (bins * samples)
+    place = torch.arange(bins * samples, dtype=rois.dtype) + 0.5
+    place = place.reshape(bins, samples) / (bins * samples)
     x, y = (start[:, i, None, None] + length[:, i, None, None] * place for i in (0, 1))
     columns, across = taps(x, width)
     rows, down = taps(y, height)

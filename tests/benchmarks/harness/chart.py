@@ -41,7 +41,7 @@ def draw(rows: Sequence[Row], path: Path, theme: str) -> None:
         figure, axes = plt.subplots(figsize=(9, 1.1 + 0.27 * len(rows)))
         _draw_rows(axes, rows, ink)
         axes.axvline(1, color=ink, linewidth=1)
-        axes.set_xlim(0, max(1.2, 1.05 * max(row.ratio[2] for row in rows)))
+        axes.set_xlim(0, _reach(rows))
         axes.set_xlabel("Lucid's time as a share of the other's: left of 1, Lucid is faster")
         axes.grid(axis="x", color=grid, linewidth=0.6)
         axes.set_axisbelow(True)
@@ -53,6 +53,12 @@ def draw(rows: Sequence[Row], path: Path, theme: str) -> None:
         )
         figure.savefig(path, transparent=True, bbox_inches="tight", metadata={"Date": None})
         plt.close(figure)
+
+
+def _reach(rows: Sequence[Row]) -> float:
+    """As far as anything is drawn, but for ranges far out: one slow round says little."""
+    shown = [max(row.ratio[0], row.at_most or 0) for row in rows]
+    return 1.05 * max(1.15, *shown, min(2.0, max(row.ratio[2] for row in rows)))
 
 
 def _draw_rows(axes: Any, rows: Sequence[Row], ink: str) -> None:

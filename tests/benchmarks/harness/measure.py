@@ -26,15 +26,15 @@ Times = dict[str, dict[str, Any]]
 
 
 def in_turns(turns: dict[str, Callable[[], dict[str, Any]]], rounds: int) -> Times:
-    """Take turns, and collect what each turn answers; the last ``peak_bytes`` is the highest."""
-    times: Times = {name: {"seconds": [], "apart": [], "peak_bytes": None} for name in turns}
+    """Take turns, and collect what each turn answers: all times, and the highest peak."""
+    times: Times = {name: {"seconds": [], "apart": [], "peak_bytes": 0} for name in turns}
     for i in range(rounds):
         for name in turns if i % 2 == 0 else reversed(turns):
             time.sleep(_PAUSE)
             answer = turns[name]()
             times[name]["seconds"].append(answer["seconds"])
             times[name]["apart"].append(answer.get("apart", 0.0))
-            times[name]["peak_bytes"] = answer["peak_bytes"]
+            times[name]["peak_bytes"] = max(times[name]["peak_bytes"], answer["peak_bytes"])
     return times
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,9 @@ class Worker:
     def run(self, calls: int) -> dict[str, Any]:
         """Call so many times: ``seconds`` and ``apart`` of each call, ``peak_bytes`` so far."""
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps({"calls": calls}) + "\n")
-        self.process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended; that there is no answer tells more
+            self.process.stdin.write(json.dumps({"calls": calls}) + "\n")
+            self.process.stdin.flush()
         return self._answer()
 
     def close(self) -> None:
