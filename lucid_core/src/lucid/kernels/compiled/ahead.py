@@ -45,9 +45,10 @@ def _image(dtype: Type, channels: int = 3, side: int = 8) -> Array:
 
 def _convolution(dtype: Type) -> None:
     padding = (_ONE, _ONE)
-    # Wide enough for Winograd's filtering, then too narrow for it.
-    for channels, stride in ((64, _ONE), (3, _TWO)):
-        x = _image(dtype, channels, 24)
+    # Wide enough for Winograd's filtering, then too narrow for it and large enough that
+    # the gradient of the weight is summed up in parts.
+    for channels, stride, side in ((64, _ONE, 24), (3, _TWO, 64)):
+        x = _image(dtype, channels, side)
         w = np.ones((64, channels, 3, 3), dtype)
         options = (stride, padding, _ONE, 1)
         y = conv.conv2d(x, w, np.ones(64, dtype), *options, relu=True)
