@@ -29,6 +29,8 @@ ONNXRUNTIME = "onnxruntime==1.31.1"
 CI_SESSIONS = ("lint", "typecheck", "alone", "plugins", "combos", "packaging", "docs", "tests")
 #: Why each of the others is not among them.
 LEFT_OUT = {
+    "tests_reference": "the same tests where there is no Numba, some ten minutes of NumPy",
+    "portability": "compiles the kernels for four processors, some ten minutes",
     "kit": "builds and trains every model for a moment; the tests do so with two of them",
     "demo": "the main job from end to end, several minutes of training",
     "conformance": "compares with PyTorch, torchvision and ONNX, a large download",
@@ -208,6 +210,35 @@ def tests(session: nox.Session) -> None:
     coverage = ("--cov=lucid", f"--cov-fail-under={COVERED}", "--cov-report=term:skip-covered")
     settings = {"COVERAGE_FILE": str(Path(session.cache_dir).resolve() / "coverage" / "data")}
     session.run("python", "-m", "pytest", *(session.posargs or coverage), env=settings)
+
+
+@nox.session
+def tests_reference(session: nox.Session) -> None:
+    """The tests of the three packages where there is no Numba: kernels in their NumPy form."""
+    builds = ("build", "editables", "hatchling")
+    install(session, "pytest", "hypothesis", *builds, extras=("docs", "coco", "plot"))
+    session.run("python", "-m", "pip", "uninstall", "--quiet", "--yes", "numba", "llvmlite")
+    folders = ("tests/core", "tests/classification", "tests/detection")
+    session.run("python", "-m", "pytest", *(session.posargs or folders))
+
+
+#: Processors by the vectors they have: what LLVM calls them and what it is told of them.
+PROCESSORS = {
+    "sse2": ("x86-64", "+sse,+sse2"),
+    "avx": ("sandybridge", "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+avx"),
+    "avx2": ("haswell", "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+avx,+avx2,+fma,+f16c,+bmi,+bmi2"),
+    "host": ("", ""),
+}
+
+
+@nox.session
+@nox.parametrize("processor", list(PROCESSORS), ids=list(PROCESSORS))
+def portability(session: nox.Session, processor: str) -> None:
+    """The kernels' tests, compiled for processors with narrower vectors than this one's."""
+    install(session, "pytest", "hypothesis")
+    name, features = PROCESSORS[processor]
+    settings = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features} if name else {}
+    session.run("python", "-m", "pytest", "tests/core/kernels", *session.posargs, env=settings)
 
 
 @nox.session
