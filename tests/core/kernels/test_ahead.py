@@ -15,15 +15,16 @@ import importlib, json, pkgutil
 import lucid.kernels.compiled as package
 for module in pkgutil.iter_modules(package.__path__):
     importlib.import_module(f"{package.__name__}.{module.name}")
-from lucid.kernels.compiled import ahead, jit
+from lucid.kernels.compiled import ahead, compiling
 titles = []
 for title, task in ahead.tasks():
     titles.append(title)
     task()
 print(json.dumps([titles, {
-    f"{kernel.py_func.__module__}.{kernel.__name__}": [str(types) for types in kernel.signatures]
-    for kernel in jit.DEFINED
-    if kernel.py_func.__code__.co_varnames[:2] == ("start", "stop")
+    f"{kernel.py_func.__module__}.{kernel.__name__}": [
+        str(types) for types in (kernel.signatures or kernel.share.drive.signatures)
+    ]
+    for kernel in compiling.DEFINED if hasattr(kernel, "share")
 }]))
 """
 

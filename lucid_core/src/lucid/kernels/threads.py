@@ -188,11 +188,16 @@ def parallel_for(kernel: Callable[..., Any], count: int, *args: Any, grain: int 
         return
     pool = _pool
     threads = min(pool.size, -(-count // grain))
-    if threads <= 1 or getattr(pool.local, "inside", False):
-        kernel(0, count, *args)
-        return
+    if getattr(pool.local, "inside", False):
+        threads = 1
     chunks = min(threads * _CHUNKS_PER_THREAD, max(threads, count // grain))
-    pool.run(_Job(kernel, count, chunks, args), threads - 1)
+    share = getattr(kernel, "share", None)
+    if share is not None:
+        share(count, chunks, threads - 1, args)
+    elif threads == 1:
+        kernel(0, count, *args)
+    else:
+        pool.run(_Job(kernel, count, chunks, args), threads - 1)
 
 
 class _Blas:

@@ -133,12 +133,20 @@ def store() -> Store:
 
 
 class DiskCache:
-    """What a Numba dispatcher asks for the machine code of one function."""
+    """What a Numba dispatcher asks for the machine code of one function.
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        code = function.__code__
-        self._name = f"{function.__module__.rpartition('.')[2]}.{function.__qualname__}"
-        self._state = repr((function.__module__, code.co_names, code.co_consts, code.co_code))
+    ``around`` tells functions apart that were made by one and the same.
+    """
+
+    def __init__(
+        self, function: Callable[..., Any], around: Callable[..., Any] | None = None
+    ) -> None:
+        named = around or function
+        self._name = f"{named.__module__.rpartition('.')[2]}.{named.__qualname__}"
+        if around is not None:
+            self._name += f".{function.__name__}"
+        codes = [(f.__module__, f.__code__) for f in (function, named)]
+        self._state = repr([(m, c.co_names, c.co_consts, c.co_code) for m, c in codes])
 
     def _entry(self, signature: Any) -> str:
         digest = hashlib.sha256(f"{self._state}{signature}".encode()).hexdigest()

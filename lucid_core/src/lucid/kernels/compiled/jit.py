@@ -1,22 +1,14 @@
-"""How the kernels are compiled, and the form their arrays come in.
-
-Machine code is kept on disk (:mod:`lucid.kernels.compiled.disk`).
-"""
+"""What a kernel is, and the form its arrays come in."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-import numba
 import numpy as np
-from numba.core.compiler_lock import global_compiler_lock
 
-from lucid.kernels.compiled.disk import DiskCache
-
-if getattr(numba.config, "DISABLE_JIT", False):
-    raise ImportError("Numba's compiler is turned off by NUMBA_DISABLE_JIT")
+from lucid.kernels.compiled.compiling import compiled
+from lucid.kernels.compiled.crew import Share
 
 Array = np.ndarray[Any, np.dtype[Any]]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,23 +17,11 @@ F = TypeVar("F", bound=Callable[..., Any])
 # about what it costs to wake a thread for it.
 GRAIN = 1 << 18
 
-#: Every kernel that has been defined so far.
-DEFINED: list[Any] = []
 
-if hasattr(os, "register_at_fork"):
-    # A child of a process in which another thread compiles would wait for that thread forever.
-    os.register_at_fork(
-        before=global_compiler_lock.acquire,
-        after_in_parent=global_compiler_lock.release,
-        after_in_child=global_compiler_lock.release,
-    )
-
-
-def _compile(function: F, **options: Any) -> F:
-    compiled = numba.njit(nogil=True, error_model="numpy", **options)(function)
-    compiled._cache = DiskCache(function)  # in place of Numba's, which lets every fault out
-    DEFINED.append(compiled)
-    return cast(F, compiled)
+def _shared(function: F, **options: Any) -> F:
+    result: Any = compiled(function, **options)
+    result.share = Share(result)
+    return cast(F, result)
 
 
 def kernel(function: F) -> F:
@@ -51,15 +31,20 @@ def kernel(function: F) -> F:
     may become one fused instruction, and nothing else is relaxed: NaN and infinity
     stay what they are.
     """
-    return _compile(function, fastmath={"contract"})
+    return _shared(function, fastmath={"contract"})
 
 
-def exact_kernel(function: F) -> F:
-    """As `kernel`, but every operation rounds by itself, as NumPy's do.
+def routine(function: F) -> F:
+    """As `kernel`, for a part of kernels that nothing else calls."""
+    return compiled(function, fastmath={"contract"})
+
+
+def exact_routine(function: F) -> F:
+    """As `routine`, but every operation rounds by itself, as NumPy's do.
 
     For numbers that decide something, where the last bit may matter.
     """
-    return _compile(function)
+    return compiled(function)
 
 
 def dense(array: Array, dtype: np.dtype[Any] | None = None) -> Array:

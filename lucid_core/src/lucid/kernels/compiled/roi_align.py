@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from lucid.kernels.compiled.jit import Array, dense, exact_kernel, float_type, kernel, nhwc
+from lucid.kernels.compiled.jit import Array, dense, exact_routine, float_type, kernel, nhwc
 from lucid.kernels.memory import empty
 from lucid.kernels.reference.roi_align import Pair, Shape, regions_of
 from lucid.kernels.threads import parallel_for
 
 
-@exact_kernel
+@exact_routine
 def _taps(origin: Any, bin_size: Any, samples: int, bins: int, size: int, like: Array) -> Any:
     """Pixels that each bin touches along one axis, and their weights.
 
@@ -60,7 +60,7 @@ def _taps(origin: Any, bin_size: Any, samples: int, bins: int, size: int, like: 
     return index, weight, count
 
 
-@kernel
+@exact_routine
 def _reaches(index: Array, count: Array, low: int, high: int) -> bool:
     """Whether any of the pixels of `_taps` lies in low..high-1."""
     for p in range(len(count)):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lucid.kernels.compiled.jit import kernel
+from lucid.kernels.compiled.jit import kernel, routine
 from lucid.kernels.compiled.microkernel import (
     ACCUMULATE,
     NR,
@@ -38,7 +38,7 @@ _MOST_PARTS = 8
 _PART_PLACES = 512
 
 
-@kernel
+@routine
 def _pack_outputs(g: Array, first: int, last: int, o0: int, o1: int, packed: Array) -> None:
     """Rows first..last-1 of the images of ``g`` (rows, columns, O), as (bundle, row, place, ROWS).
 
@@ -57,7 +57,7 @@ def _pack_outputs(g: Array, first: int, last: int, o0: int, o1: int, packed: Arr
                         target[u, r] = g[row, u, o + r if o + r < o1 else o]
 
 
-@kernel
+@routine
 def _pack_pixels(row: Array, begin: int, step: int, length: int, packed: Array) -> None:
     """Runs of ``length`` numbers of a row of pixels, as (panel, run, NR); the rest is 0.
 
@@ -75,7 +75,7 @@ def _pack_pixels(row: Array, begin: int, step: int, length: int, packed: Array) 
                     packed[p, q, c] = row[at + q * step + c] if c < width else np.float32(0)
 
 
-@kernel
+@routine
 def _pack_inputs(
     x: Array, first: int, last: int, ho: int, row_offsets: Array, down: int,
     begin: int, step: int, length: int, where: Array, packed: Array,
@@ -98,7 +98,7 @@ def _pack_inputs(
                 count += 1
 
 
-@kernel
+@routine
 def _segments(
     first: int, last: int, ho: int, h: int, down: int, offset: int, places: tuple[int, int, int],
     where: Array, a: Array, b: Array, a_table: Array, b_table: Array,
@@ -125,7 +125,7 @@ def _segments(
     return (1, count * segments) if joined else (segments, count)
 
 
-@kernel
+@routine
 def _multiply(
     a: Array, b: Array, segments: Pair, a_table: Array, b_table: Array, bstep: int,
     o0: int, o1: int, total: Array, fresh: bool,
