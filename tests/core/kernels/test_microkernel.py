@@ -7,14 +7,55 @@ pytest.importorskip("numba", reason="it is compiled by Numba")
 
 import numba
 
-from lucid.kernels.compiled.microkernel import ACCUMULATE, ADD, NR, RELU, ROWS, multiply_block
+from lucid.kernels.compiled.microkernel import (
+    ACCUMULATE,
+    ADD,
+    NR,
+    RELU,
+    ROWS,
+    block_size,
+    copy_runs,
+    multiply_block,
+    multiply_turned,
+)
 
 rng = np.random.default_rng(0)
 
 
 # Not as a kernel: that may come from the disk, and would say nothing of what is emitted now.
 @numba.njit
-def product(size, a, b, y, bias, residual, flags, cuts):
+def turned_product(size, a, b, y, bias, residual, flags, cuts):
+    """The same for an ``a`` of shape (K, rows)."""
+    length = len(a) // cuts
+    sources, b_table = np.empty(cuts, np.int64), np.empty(cuts, np.int64)
+    for segment in range(cuts):
+        sources[segment] = a.ctypes.data + segment * length * a.shape[1] * 4
+        b_table[segment] = b.ctypes.data + segment * length * b.shape[1] * 4
+    targets = np.arange(size) * y.shape[1] * 4
+    multiply_turned(
+        size,
+        sources.ctypes.data,
+        cuts,
+        length,
+        b_table.ctypes.data,
+        b.shape[1] * 4,
+        targets.ctypes.data,
+        y.ctypes.data,
+        bias.ctypes.data,
+        residual.ctypes.data,
+        flags,
+        a.shape[1] * 4,
+        0,
+    )
+
+
+@numba.njit
+def copied(source, count, target_step, source_step, target):
+    copy_runs(NR, target.ctypes.data, source.ctypes.data, count, target_step * 4, source_step * 4)
+
+
+@numba.njit
+def product(size, a, b, y, bias, residual, flags, cuts, ahead=0):
     """a @ b for as many rows as one block has, K being cut into segments of equal length."""
     k = a.shape[1]
     length = k // cuts
@@ -40,14 +81,19 @@ def product(size, a, b, y, bias, residual, flags, cuts):
         residual.ctypes.data,
         flags,
         size,
+        ahead,
     )
+
+
+#: The blocks that are compiled.
+SIZES = sorted({block_size(rows) for rows in range(1, ROWS + 1)})
 
 
 def draw(*shape):
     return rng.standard_normal(shape).astype(np.float32)
 
 
-@pytest.mark.parametrize("size", [1, 4, ROWS])
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("k", [1, 3, 4, 7, 64])
 @pytest.mark.parametrize("flags", range(8))
 def test_block(size, k, flags):
@@ -78,3 +124,39 @@ def test_relu_keeps_nan():
     y = np.zeros((1, NR), np.float32)
     product(1, a, b, y, np.zeros(NR, np.float32), y, RELU, 1)
     assert np.isnan(y).all()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("cuts", [1, 3])
+@pytest.mark.parametrize("flags", range(8))
+def test_turned_block(size, cuts, flags):
+    k = 5 * cuts
+    a, b, bias = draw(k, size + 3), draw(k, NR), draw(NR)
+    y, residual = draw(size, NR), draw(size, NR)
+    expected = a[:, :size].T.astype(np.float64) @ b + (y if flags & ACCUMULATE else bias)
+    if flags & ADD:
+        expected = expected + residual
+    if flags & RELU:
+        expected = np.maximum(expected, 0)
+    turned_product(size, a, b, y, bias, residual, flags, cuts)
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+
+
+def test_what_is_fetched_ahead_changes_nothing():
+    a, b, y = draw(ROWS, 9), draw(2 * 9, NR), draw(ROWS, NR)
+    product(ROWS, a, b[:9], y, np.zeros(NR, np.float32), y, 0, 1, 9 * NR * 4)
+    np.testing.assert_allclose(y, a @ b[:9], atol=1e-5)
+
+
+def test_every_number_of_rows_fits_its_block():
+    assert all(rows <= block_size(rows) <= ROWS for rows in range(1, ROWS + 1))
+    assert SIZES[0] == 1
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_runs_are_copied_from_and_to_their_places(count):
+    source, target = draw(7, NR + 9), np.zeros((7, NR + 2), np.float32)
+    expected = target.copy()
+    expected[:count, :NR] = source[:count, :NR]
+    copied(source, count, target.shape[1], source.shape[1], target)
+    np.testing.assert_array_equal(target, expected)

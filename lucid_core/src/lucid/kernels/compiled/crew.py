@@ -14,11 +14,15 @@ OPEN     ticket of the job that helpers may join, 0 when there is none
 INSIDE   helpers that may be touching the job; the caller returns when it is 0
 JOINED   helpers that wanted to join
 WANTED   how many may
-NEXT     range to be drawn next, of CHUNKS
+CHUNKS   ranges in all: COUNT items are divided into them
 FAULT    set when a range failed
 FUNCTION address of the code that draws and runs ranges of this kernel for these types
 ARGUMENTS what the kernel is called with, in the form that FUNCTION expects
+NEXT     for each participant, how many of its own ranges have been drawn
 ======== ==========================================================================
+
+Everybody begins with ranges of their own, the same ones in every kernel, and takes over
+others' when these are done: what a thread has written is often what it reads next.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ import platform
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any
 
@@ -48,10 +52,13 @@ cgutils: Any = untyped_cgutils
 
 _LINE = 64
 (
-    TICKET, OPEN, INSIDE, JOINED, WANTED, NEXT, CHUNKS, COUNT, FAULT, FUNCTION, ARGUMENTS,
-) = range(0, 11 * _LINE, _LINE)  # fmt: skip
+    TICKET, OPEN, INSIDE, JOINED, WANTED, CHUNKS, COUNT, FAULT, FUNCTION, ARGUMENTS,
+) = range(0, 10 * _LINE, _LINE)  # fmt: skip
 # An array is seven numbers; the longest list of arguments has about twenty arrays.
 _ARGUMENT_BYTES = 4096
+NEXT = ARGUMENTS + _ARGUMENT_BYTES
+# More than so many have to draw from the same ranges.
+_MOST_PARTICIPANTS = 64
 # For how long, in seconds, a thread looks out for something to happen before it sleeps.
 _LOOK_OUT = 5e-4
 # How often it asks, in seconds, when others take longer than that.
@@ -108,21 +115,21 @@ def _typed(b: Any, address: Any) -> Any:
     return b.inttoptr(address, ADDRESS.as_pointer())
 
 
-def _run(context: Any, function: Any, board: Any) -> Any:
+def _run(context: Any, function: Any, board: Any, participant: Any) -> Any:
     """Call FUNCTION, or another one like it: 0 where it went well."""
 
     def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        kind = context.call_conv.get_function_type(types.none, (types.int64,))
-        return _call(context, b, b.inttoptr(values[0], kind.as_pointer()), values[1])
+        kind = context.call_conv.get_function_type(types.none, (types.int64, types.int64))
+        return _call(b, b.inttoptr(values[0], kind.as_pointer()), values[1:])
 
-    return types.int64(types.int64, types.int64), generate
+    return types.int64(types.int64, types.int64, types.int64), generate
 
 
-def _call(context: Any, b: Any, function: Any, board: Any) -> Any:
-    """A call in Numba's own convention: (result, exception, argument) -> status."""
+def _call(b: Any, function: Any, arguments: Sequence[Any]) -> Any:
+    """A call in Numba's own convention: (result, exception, *arguments) -> status."""
     kind = function.type.pointee
     slots = [cgutils.alloca_once(b, pointer.pointee) for pointer in kind.args[:2]]
-    return b.sext(b.call(function, [*slots, board]), ADDRESS)
+    return b.sext(b.call(function, [*slots, *arguments]), ADDRESS)
 
 
 relax: Any = intrinsic(_relax)
@@ -149,9 +156,13 @@ def serve(board: int, seen: int, most: int) -> int:
         # First inside, then the look whether it is open: the caller does it the other way
         # round, so either it waits for this helper or the helper finds the job closed.
         add(board + INSIDE, 1)
-        joins = look(board + OPEN) == ticket and add(board + JOINED, 1) < look(board + WANTED)
-        if joins and run(look(board + FUNCTION), board) != 0:
-            write(board + FAULT, 1)
+        if look(board + OPEN) == ticket:
+            number = add(board + JOINED, 1)
+            if (
+                number < look(board + WANTED)
+                and run(look(board + FUNCTION), board, number + 1) != 0
+            ):
+                write(board + FAULT, 1)
         add(board + INSIDE, -1)
     return seen
 
@@ -176,7 +187,7 @@ def look_at(address: int) -> int:
 def _publish_and_run(ranges: Callable[..., Any]) -> Any:
     """The intrinsic by which the caller opens a job and takes part in it.
 
-    ``ranges(board, arguments)`` is what everybody runs; helpers reach it through a
+    ``ranges(board, participant, arguments)`` is what everybody runs; helpers reach it through a
     function that takes the arguments from the board.
     """
 
@@ -188,16 +199,18 @@ def _publish_and_run(ranges: Callable[..., Any]) -> Any:
             packed = context.get_value_type(arguments)
             if context.get_abi_sizeof(packed) > _ARGUMENT_BYTES:
                 raise TypingError(f"too many arguments for a kernel: {arguments}")
-            kind = context.call_conv.get_function_type(types.none, (types.int64,))
+            kind = context.call_conv.get_function_type(types.none, (types.int64, types.int64))
             name = f"lucid_ranges_{len(b.module.functions)}"
             function = ir.Function(b.module, kind, name)
             function.linkage = "internal"
             inner = ir.IRBuilder(function.append_basic_block("entry"))
-            (address,) = context.call_conv.decode_arguments(inner, (types.int64,), function)
+            address, participant = context.call_conv.decode_arguments(
+                inner, (types.int64, types.int64), function
+            )
             place = inner.add(address, ir.Constant(ADDRESS, ARGUMENTS))
             loaded = inner.load(inner.inttoptr(place, packed.as_pointer()))
-            returned = types.void(types.int64, arguments)
-            context.compile_internal(inner, ranges, returned, [address, loaded])
+            inside = types.void(types.int64, types.int64, arguments)
+            context.compile_internal(inner, ranges, inside, [address, participant, loaded])
             context.call_conv.return_value(inner, context.get_dummy_value())
 
             place = b.add(values[0], ir.Constant(ADDRESS, ARGUMENTS))
@@ -212,7 +225,7 @@ def _publish_and_run(ranges: Callable[..., Any]) -> Any:
             place = b.add(values[0], ir.Constant(ADDRESS, OPEN))
             b.atomic_rmw("xchg", _typed(b, place), ticket, "seq_cst")
             b.atomic_rmw("xchg", _typed(b, values[0]), ticket, "seq_cst")
-            return _call(context, b, function, values[0])
+            return _call(b, function, [values[0], ir.Constant(ADDRESS, 0)])
 
         return types.int64(types.int64, arguments), generate
 
@@ -222,12 +235,17 @@ def _publish_and_run(ranges: Callable[..., Any]) -> Any:
 def _driver(kernel: Any) -> Any:
     """The compiled function with which a thread runs ``kernel`` over all of its ranges."""
 
-    def ranges(board: int, arguments: tuple[Any, ...]) -> None:
+    def ranges(board: int, participant: int, arguments: tuple[Any, ...]) -> None:
         count, chunks = look(board + COUNT), look(board + CHUNKS)
-        i = add(board + NEXT, 1)
-        while i < chunks:
-            kernel(count * i // chunks, count * (i + 1) // chunks, *arguments)
-            i = add(board + NEXT, 1)
+        participants = min(look(board + WANTED) + 1, _MOST_PARTICIPANTS)
+        for step in range(participants):
+            # Of oneself first, then of those that follow.
+            owner = (participant + step) % participants
+            first, last = chunks * owner // participants, chunks * (owner + 1) // participants
+            i = first + add(board + NEXT + owner * _LINE, 1)
+            while i < last:
+                kernel(count * i // chunks, count * (i + 1) // chunks, *arguments)
+                i = first + add(board + NEXT + owner * _LINE, 1)
 
     publish = _publish_and_run(ranges)
 
@@ -236,12 +254,14 @@ def _driver(kernel: Any) -> Any:
         write(board + CHUNKS, chunks)
         write(board + WANTED, helpers)
         write(board + JOINED, 0)
-        write(board + NEXT, 0)
         write(board + FAULT, 0)
+        for participant in range(min(helpers + 1, _MOST_PARTICIPANTS)):
+            write(board + NEXT + participant * _LINE, 0)
         status = publish(board, arguments)
         write(board + OPEN, 0)
-        if status != 0:
-            write(board + NEXT, chunks)  # nobody begins another range
+        if status != 0:  # nobody begins another range
+            for participant in range(min(helpers + 1, _MOST_PARTICIPANTS)):
+                write(board + NEXT + participant * _LINE, chunks)
         for _ in range(most):
             if look(board + INSIDE) == 0:
                 break
@@ -255,7 +275,7 @@ class _Crew:
     """A board and the threads that watch it."""
 
     def __init__(self) -> None:
-        self._memory = np.zeros((ARGUMENTS + _ARGUMENT_BYTES + _LINE) // 8, np.int64)
+        self._memory = np.zeros((NEXT + _MOST_PARTICIPANTS * _LINE + _LINE) // 8, np.int64)
         address = self._memory.ctypes.data
         self.board = address + -address % _LINE
         #: Held by the caller whose job is on the board.

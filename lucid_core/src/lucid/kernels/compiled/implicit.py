@@ -201,6 +201,8 @@ def _convolve(
                     residual.ctypes.data + shift,
                     flags if whole else 0,
                     ROWS,
+                    # The next panel, while the first rows go through this one.
+                    k * NR * 4 if group == 0 else 0,
                 )
                 if not whole:
                     flat, others = y.reshape(-1), residual.reshape(-1)

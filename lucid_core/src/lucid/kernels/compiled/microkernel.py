@@ -36,6 +36,7 @@ from lucid.kernels.compiled.simd import (
     multiply_add,
     optionally,
     pointer,
+    prefetch,
     rectified,
     store_vector,
 )
@@ -60,13 +61,15 @@ ROWS = 12 if WIDE else 6
 # Which numbers of rows are compiled; a block between two of them repeats one of its rows.
 _SIZES = (1, 4, 8, ROWS) if WIDE else (1, 4, ROWS)
 _UNROLL = 4
+# Bytes of a line of the cache.
+_LINE = 64
 
 # What to do with a block when its sums are complete (or before: ACCUMULATE).
 RELU = 1
 ADD = 2
 ACCUMULATE = 4
 
-_ARGUMENTS = 11
+_ARGUMENTS = 12
 
 
 class _Phis:
@@ -97,10 +100,16 @@ def _down_columns(b: Any, size: int, start: Any, astep: Any, k: Any, count: int)
     return places
 
 
-def _steps(b: Any, places: list[list[Any]], bp: Any, bstep: Any, sums: list[Any]) -> Any:
+def _steps(
+    b: Any, places: list[list[Any]], bp: Any, bstep: Any, ahead: Any, sums: list[Any]
+) -> Any:
     """One step of k for each list of ``places``: the new sums and where B stands afterwards."""
     sums = list(sums)
     for numbers in places:
+        if ahead is not None:
+            soon = b.add(bp, ahead)
+            for j in range(0, 4 * NR, _LINE):
+                prefetch(b, soon, j)
         columns = [load_vector(b, bp, 4 * VL * j) for j in range(_NV)]
         for i, number in enumerate(numbers):
             value = broadcast(b, b.load(number, align=4, typ=FLOAT))
@@ -111,16 +120,16 @@ def _steps(b: Any, places: list[list[Any]], bp: Any, bstep: Any, sums: list[Any]
     return sums, bp
 
 
-def _emit(module: Any, size: int, turned: bool) -> Any:
+def _emit(module: Any, size: int, turned: bool, fetching: bool) -> Any:
     """The function for blocks of ``size`` rows; see :func:`multiply_block` for its arguments."""
-    name = f"lucid_{'turned' if turned else 'block'}_{size}x{_NV}x{VL}"
+    name = f"lucid_{'turned' if turned else 'block'}_{size}x{_NV}x{VL}{'_ahead' * fetching}"
     if name in module.globals:
         return module.globals[name]
     function_type = ir.FunctionType(ir.VoidType(), [ADDRESS] * _ARGUMENTS)
     function = ir.Function(module, function_type, name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    a, segments, length, b_table, bstep, y, y_base, bias, r_base, flags, ld = function.args
+    a, segments, length, b_table, bstep, y, y_base, bias, r_base, flags, ld, ahead = function.args
     blocks = {
         label: function.append_basic_block(label)
         for label in ("entry", "resume", "fresh", "segment", "main", "rest", "one", "next", "out")
@@ -159,7 +168,7 @@ def _emit(module: Any, size: int, turned: bool) -> Any:
             if turned
             else _along_rows(b, rows, k, count)
         )
-        inner, bp = _steps(b, places, bp, bstep, inner)
+        inner, bp = _steps(b, places, bp, bstep, ahead if fetching else None, inner)
         state = [b.add(k, constant(count)), bp, *inner]
         b.cbranch(b.icmp_signed("<", state[0], limit), blocks[head], blocks[done])
         for values, block in [*came, (state, blocks[head])]:
@@ -212,7 +221,16 @@ def _generate(turned: bool, context: Any, b: Any, values: Any) -> Any:
         case = b.append_basic_block(f"rows{size}")
         switch.add_case(constant(size), case)
         with b.goto_block(case):
-            b.call(_emit(b.module, size, turned), list(values[1:]))
+            # Only full blocks of rows have others after them while which B can come.
+            if size == ROWS and not turned:
+                fetches = b.icmp_unsigned("!=", values[-1], constant(0))
+                with b.if_else(fetches) as (then, otherwise):
+                    with then:
+                        b.call(_emit(b.module, size, turned, True), list(values[1:]))
+                    with otherwise:
+                        b.call(_emit(b.module, size, turned, False), list(values[1:]))
+            else:
+                b.call(_emit(b.module, size, turned, False), list(values[1:]))
             b.branch(end)
     b.position_at_end(end)
     return context.get_dummy_value()
@@ -220,7 +238,7 @@ def _generate(turned: bool, context: Any, b: Any, values: Any) -> Any:
 
 def _multiply_block(
     context: Any, size: Any, a: Any, segments: Any, length: Any, b_table: Any, bstep: Any,
-    y: Any, y_base: Any, bias: Any, r_base: Any, flags: Any, ld: Any,
+    y: Any, y_base: Any, bias: Any, r_base: Any, flags: Any, ld: Any, ahead: Any,
 ) -> Any:  # fmt: skip
     """Add up one block of ``size`` x NR numbers and store it.
 
@@ -248,6 +266,9 @@ def _multiply_block(
         RELU, ADD, ACCUMULATE (start from what is at ``y`` and not from the bias).
     ld
         Rows of the table ``a`` have this many addresses.
+    ahead
+        What lies this many bytes after B is fetched into the cache meanwhile: where the
+        next block's B will be, or 0.
     """
 
     def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
@@ -258,7 +279,7 @@ def _multiply_block(
 
 def _multiply_turned(
     context: Any, size: Any, a: Any, segments: Any, length: Any, b_table: Any, bstep: Any,
-    y: Any, y_base: Any, bias: Any, r_base: Any, flags: Any, astep: Any,
+    y: Any, y_base: Any, bias: Any, r_base: Any, flags: Any, astep: Any, ahead: Any,
 ) -> Any:  # fmt: skip
     """The same for an A whose numbers of one k, and not of one row, lie side by side.
 

@@ -26,6 +26,7 @@ __all__ = [
     "multiply_add",
     "optionally",
     "pointer",
+    "prefetch",
     "rectified",
     "shuffled",
     "splat",
@@ -90,6 +91,17 @@ def multiply_add(b: Any, x: Any, y: Any, z: Any) -> Any:
     if function is None:
         function = ir.Function(b.module, ir.FunctionType(VECTOR, [VECTOR] * 3), name)
     return b.call(function, [x, y, z])
+
+
+def prefetch(b: Any, address: Any, offset: int = 0) -> None:
+    """Have the line at ``address + offset`` bytes come into the second-level cache."""
+    name = "llvm.prefetch.p0"
+    function = b.module.globals.get(name)
+    if function is None:
+        kind = ir.FunctionType(ir.VoidType(), [_POINTER, _INDEX, _INDEX, _INDEX])
+        function = ir.Function(b.module, kind, name)
+    how = [ir.Constant(_INDEX, value) for value in (0, 2, 1)]  # to read, level two, data
+    b.call(function, [pointer(b, address, offset), *how])
 
 
 def add_vectors(b: Any, values: list[Any], others: list[Any]) -> list[Any]:

@@ -159,6 +159,7 @@ def _multiply(
                 0,
                 0 if fresh else ACCUMULATE,
                 ROWS * 4,
+                0,
             )
 
 

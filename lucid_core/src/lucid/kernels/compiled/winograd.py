@@ -156,6 +156,7 @@ def _run(
                         0,
                         0,
                         ROWS,
+                        0,
                     )
 
         for tile in range(first, last):
