@@ -56,6 +56,19 @@ def test_parameters_without_a_gradient_are_passed_over():
     assert a.grad is None
 
 
+def test_a_step_that_fails_half_way_raises_every_version():
+    """What was folded from the old weights must not be used; a fresh buffer is not kept."""
+    a, b = parameters(2, 2)
+    b.data.flags.writeable = False
+    versions = a.version, b.version
+    sgd = optim.SGD([a, b], lr=1.0, momentum=0.9)
+    with pytest.raises(ValueError, match="read-only"):
+        sgd.step()
+    assert a.version > versions[0]
+    assert b.version > versions[1]
+    assert sgd.state[b] == {}
+
+
 @pytest.mark.parametrize("maximize", [False, True])
 @pytest.mark.parametrize("make", [optim.SGD, optim.Adam, optim.AdamW])
 def test_the_gradient_is_left_alone(make, maximize):

@@ -28,6 +28,7 @@ from lucid.kernels.threads import (
 __all__ = [
     "KERNELS",
     "Kernel",
+    "adam",
     "affine_act",
     "affine_act_backward",
     "avg_pool2d",
@@ -54,8 +55,11 @@ __all__ = [
     "resize_nearest_backward",
     "roi_align",
     "roi_align_backward",
+    "scale",
     "set_num_threads",
+    "sgd",
     "single_threaded_blas",
+    "sum_of_squares",
 ]
 
 
@@ -148,6 +152,10 @@ resize_bilinear_backward = Kernel("resize", "resize_bilinear_backward")
 roi_align = Kernel("roi_align", "roi_align")
 roi_align_backward = Kernel("roi_align", "roi_align_backward")
 nms = Kernel("nms", "nms")
+sgd = Kernel("optimizer", "sgd")
+adam = Kernel("optimizer", "adam")
+sum_of_squares = Kernel("optimizer", "sum_of_squares")
+scale = Kernel("optimizer", "scale")
 
 #: Every kernel, for the tests that hold the compiled forms against the reference.
 KERNELS = tuple(value for value in list(globals().values()) if isinstance(value, Kernel))

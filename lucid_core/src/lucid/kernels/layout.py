@@ -25,3 +25,27 @@ def channels_last(x: Array) -> Array:
         nhwc = np.ascontiguousarray(nhwc)
         return nhwc.transpose(0, 3, 1, 2)
     return x
+
+
+def as_lines(*arrays: Array) -> list[Array] | None:
+    """The values of arrays of one shape as lines, in the order in which they lie in memory.
+
+    Returns
+    -------
+    list of numpy.ndarray, or None
+        Views of one axis, in which a place belongs to the same element of every
+        array.  None where the arrays do not lie alike, or have gaps.
+    """
+    if all(array.flags.c_contiguous for array in arrays):
+        return [array.reshape(-1) for array in arrays]
+    order = _steps(arrays[0])
+    if any(_steps(array) != order for array in arrays):
+        return None
+    lines = [array.ravel(order="K") for array in arrays]
+    alike = all(np.may_share_memory(x, y) for x, y in zip(lines, arrays, strict=True))
+    return lines if alike else None
+
+
+def _steps(array: Array) -> tuple[int, ...]:
+    """The strides that matter: those of axes with more than one element."""
+    return tuple(s for s, n in zip(array.strides, array.shape, strict=True) if n > 1)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from lucid import kernels
 from lucid.autograd.variable import Array
 from lucid.tensor import Tensor
 
@@ -56,32 +57,26 @@ def clip_grad_norm_(
     given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
     # A gradient that belongs to a parameter listed twice must be scaled once.
     gradients = list({id(p.grad): p.grad for p in given if p.grad is not None}.values())
-    norms = [_norm(gradient.data, norm_type) for gradient in gradients]
-    if math.isinf(norm_type):
-        total = float(np.max(norms)) if norms else 0.0
-    else:
-        total = float(np.sum(np.power(norms, norm_type))) ** (1 / norm_type)
+    arrays = [gradient.data for gradient in gradients]
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = _norm(arrays, float(norm_type))
     if error_if_nonfinite and not math.isfinite(total):
         raise RuntimeError(f"the gradients have a norm of {total}; they were not clipped")
     factor = max_norm / (total + 1e-6)
     if not factor >= 1:  # also for NaN, which must spread and not hide
         with np.errstate(invalid="ignore"):
-            for gradient in gradients:
-                gradient.data[...] *= factor
-                gradient.mark_changed()
+            kernels.scale(arrays, factor)
+        for gradient in gradients:
+            gradient.mark_changed()
     dtype = gradients[0].dtype if gradients else np.dtype(np.float32)
     return Tensor(np.asarray(total, dtype))
 
 
-def _norm(gradient: Array, order: float) -> float:
-    flat = gradient.ravel(order="K")
-    if math.isinf(order):
-        return float(np.abs(flat).max(initial=0))
+def _norm(arrays: list[Array], order: float) -> float:
+    """The norm of all values together, summed up in float64."""
     if order == 2:
-        with np.errstate(over="ignore", invalid="ignore"):
-            squared = float(np.dot(flat, flat))
-        if math.isfinite(squared) and squared > 0:
-            return math.sqrt(squared)
-        # The squares may have left the range of float32 where the norm has not.
-    total = float(np.power(np.abs(flat.astype(np.float64)), order).sum())
-    return float(total ** (1 / order))
+        return math.sqrt(kernels.sum_of_squares(arrays))
+    if math.isinf(order):
+        return float(np.max([np.abs(array).max(initial=0) for array in arrays], initial=0))
+    powers = [np.power(np.abs(array.astype(np.float64)), order).sum() for array in arrays]
+    return float(np.sum(powers) ** (1 / order))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from lucid import kernels
 from lucid.autograd.variable import Array
-from lucid.optim.blocks import blocks
 from lucid.optim.optimizer import Optimizer, Parameters
 
 __all__ = ["Adam", "AdamW"]
@@ -90,44 +89,35 @@ class Adam(Optimizer):
             raise ValueError(f"{kind}: betas must be two numbers from 0 to below 1, got {betas}")
 
     def _update(
-        self, parameter: Array, gradient: Array, state: dict[str, Any], options: dict[str, Any]
+        self,
+        parameters: Sequence[Array],
+        gradients: Sequence[Array],
+        states: Sequence[dict[str, Any]],
+        options: Mapping[str, Any],
     ) -> None:
-        if not state:
-            state["step"] = 0
-            state["exp_avg"] = np.zeros_like(parameter)
-            state["exp_avg_sq"] = np.zeros_like(parameter)
-        if options["amsgrad"] and "max_exp_avg_sq" not in state:
-            state["max_exp_avg_sq"] = state["exp_avg_sq"].copy(order="K")
-        state["step"] += 1
-        b1, b2 = (float(beta) for beta in options["betas"])
-        lr, eps, decay = (float(options[name]) for name in ("lr", "eps", "weight_decay"))
-        step_size = lr / (1 - b1 ** state["step"])
-        root = math.sqrt(1 - b2 ** state["step"])
-        averages = [state["exp_avg"], state["exp_avg_sq"]]
-        if options["amsgrad"]:
-            averages.append(state["max_exp_avg_sq"])
-        for p, g, m, v, *largest, scratch in blocks(parameter, gradient, *averages):
-            if options["maximize"]:
-                g = -g
-            if self._decoupled:
-                p *= 1 - lr * decay
-            elif decay:
-                g = g + decay * p
-            m *= b1
-            np.multiply(g, 1 - b1, out=scratch)
-            m += scratch
-            v *= b2
-            np.multiply(g, g, out=scratch)
-            scratch *= 1 - b2
-            v += scratch
-            if largest:
-                np.maximum(largest[0], v, out=largest[0])
-            np.sqrt(largest[0] if largest else v, out=scratch)
-            scratch /= root
-            scratch += eps
-            np.divide(m, scratch, out=scratch)
-            scratch *= step_size
-            p -= scratch
+        for p, state in zip(parameters, states, strict=True):
+            if not state:
+                state["step"] = 0
+                state["exp_avg"] = np.zeros_like(p)
+                state["exp_avg_sq"] = np.zeros_like(p)
+            if options["amsgrad"] and "max_exp_avg_sq" not in state:
+                state["max_exp_avg_sq"] = state["exp_avg_sq"].copy(order="K")
+            state["step"] += 1
+        b1, b2 = options["betas"]
+        kernels.adam(
+            parameters,
+            gradients,
+            [state["exp_avg"] for state in states],
+            [state["exp_avg_sq"] for state in states],
+            [state["max_exp_avg_sq"] for state in states] if options["amsgrad"] else [],
+            [state["step"] for state in states],
+            float(options["lr"]),
+            (float(b1), float(b2)),
+            float(options["eps"]),
+            float(options["weight_decay"]),
+            self._decoupled,
+            bool(options["maximize"]),
+        )
 
 
 class AdamW(Adam):

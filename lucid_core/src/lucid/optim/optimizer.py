@@ -26,7 +26,7 @@ class Optimizer:
     """Base class of optimizers.
 
     A subclass names its options with defaults, checks them in ``_check`` and
-    changes one parameter in ``_update``.
+    changes the parameters of a group in ``_update``.
 
     Parameters
     ----------
@@ -120,9 +120,13 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__} defines no _check()")
 
     def _update(
-        self, parameter: Array, gradient: Array, state: dict[str, Any], options: dict[str, Any]
+        self,
+        parameters: Sequence[Array],
+        gradients: Sequence[Array],
+        states: Sequence[dict[str, Any]],
+        options: Mapping[str, Any],
     ) -> None:
-        """Change the array of one parameter in place."""
+        """Change the arrays of parameters with the same options in place."""
         raise NotImplementedError(f"{type(self).__name__} defines no _update()")
 
     @overload
@@ -148,10 +152,12 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is not None:
-                    state = self.state.setdefault(p, {})
-                    self._update(p.data, p.grad.data, state, group)
+            due = [p for p in group["params"] if p.grad is not None]
+            states = [self.state.setdefault(p, {}) for p in due]
+            try:
+                self._update([p.data for p in due], [p.grad.data for p in due], states, group)
+            finally:
+                for p in due:
                     p.mark_changed()
         return loss
 

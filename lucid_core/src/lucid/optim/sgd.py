@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from lucid import kernels
 from lucid.autograd.variable import Array
-from lucid.optim.blocks import blocks
 from lucid.optim.optimizer import Optimizer, Parameters
 
 __all__ = ["SGD"]
@@ -85,29 +85,30 @@ class SGD(Optimizer):
             )
 
     def _update(
-        self, parameter: Array, gradient: Array, state: dict[str, Any], options: dict[str, Any]
+        self,
+        parameters: Sequence[Array],
+        gradients: Sequence[Array],
+        states: Sequence[dict[str, Any]],
+        options: Mapping[str, Any],
     ) -> None:
-        lr, momentum = float(options["lr"]), float(options["momentum"])
-        taken, decay = 1 - float(options["dampening"]), float(options["weight_decay"])
-        first = bool(momentum) and not state
-        if first:
-            state["momentum_buffer"] = np.empty_like(parameter)
-        buffers = (state["momentum_buffer"],) if momentum else ()
-        for p, g, *buffer, scratch in blocks(parameter, gradient, *buffers):
-            if options["maximize"]:
-                g = -g
-            if decay:
-                np.multiply(p, decay, out=scratch)
-                scratch += g
-                g = scratch
-            direction = g
-            if buffer:
-                b = buffer[0]
-                if first:
-                    b[...] = g
-                else:
-                    b *= momentum
-                    b += g if taken == 1 else taken * g
-                direction = g + momentum * b if options["nesterov"] else b
-            np.multiply(direction, lr, out=scratch)
-            p -= scratch
+        fresh = ["momentum_buffer" not in state for state in states]
+        buffers: list[Array] = []
+        if options["momentum"]:
+            buffers = [
+                np.empty_like(p) if new else state["momentum_buffer"]
+                for p, state, new in zip(parameters, states, fresh, strict=True)
+            ]
+        kernels.sgd(
+            parameters,
+            gradients,
+            buffers,
+            fresh,
+            float(options["lr"]),
+            float(options["momentum"]),
+            float(options["dampening"]),
+            float(options["weight_decay"]),
+            bool(options["nesterov"]),
+            bool(options["maximize"]),
+        )
+        for buffer, state in zip(buffers, states, strict=False):  # none without momentum
+            state["momentum_buffer"] = buffer

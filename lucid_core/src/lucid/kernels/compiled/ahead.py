@@ -13,7 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from lucid.kernels.compiled import conv, elementwise, gemm, nms, norm, pool, resize, roi_align
+from lucid.kernels.compiled import (
+    conv,
+    elementwise,
+    gemm,
+    nms,
+    norm,
+    optimizer,
+    pool,
+    resize,
+    roi_align,
+)
 from lucid.kernels.layout import Array
 
 __all__ = ["tasks"]
@@ -33,7 +43,7 @@ def tasks() -> Iterator[tuple[str, Callable[[], None]]]:
     callable
         Compiles them, or finds them on disk.
     """
-    for work in (_convolution, _products, _pooling, _norms, _resizing, _regions):
+    for work in (_convolution, _products, _pooling, _norms, _resizing, _regions, _updates):
         for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
             title = f"{work.__name__.removeprefix('_')} {dtype}"
             yield title, functools.partial(work, dtype)
@@ -91,3 +101,11 @@ def _regions(dtype: Type) -> None:
     x, rois = _image(dtype), np.concatenate([np.zeros((2, 1), dtype), boxes], axis=1)
     y = roi_align.roi_align(x, rois, 1.0, _TWO, 2, False)
     roi_align.roi_align_backward(y, rois, x.shape, 1.0, 2, False)
+
+
+def _updates(dtype: Type) -> None:
+    p, g, m, v, most = ([np.ones(3, dtype)] for _ in range(5))
+    for momentum in (0.0, 0.9):
+        optimizer.sgd(p, g, m, [False], 0.1, momentum, 0.0, 0.0, False, False)
+    optimizer.adam(p, g, m, v, most, [1], 0.1, (0.9, 0.9), 1e-8, 0.0, False, False)
+    optimizer.scale(g, 1 / (1 + optimizer.sum_of_squares(g)))

@@ -34,6 +34,11 @@ def kernel(function: F) -> F:
     return _shared(function, fastmath={"contract"})
 
 
+def exact_kernel(function: F) -> F:
+    """As `kernel`, but every operation rounds by itself, as NumPy's do."""
+    return _shared(function)
+
+
 def routine(function: F) -> F:
     """As `kernel`, for a part of kernels that nothing else calls."""
     return compiled(function, fastmath={"contract"})
