@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lucid import kernels
 from lucid.autograd.variable import Array, Node, Variable, new_tensor
 
 if TYPE_CHECKING:
@@ -24,12 +25,12 @@ class _Sum:
 
     def add(self, other: Array, other_owned: bool) -> None:
         if self.owned:
-            self.value += other
+            kernels.add_into(self.value, other)
         elif other_owned:
-            other += self.value
+            kernels.add_into(other, self.value)
             self.value = other
         else:
-            self.value = np.asarray(self.value + other)
+            self.value = kernels.add(self.value, other)
         self.owned = True
 
 
@@ -138,4 +139,4 @@ def _add_to_leaf(leaf: Variable, gradient: Array, owned: bool) -> None:
     if leaf._grad is None:
         leaf._grad = new_tensor(gradient if owned else gradient.copy(order="K"))
     else:
-        leaf._grad._data += gradient
+        kernels.add_into(leaf._grad._data, gradient)

@@ -29,6 +29,8 @@ __all__ = [
     "KERNELS",
     "Kernel",
     "adam",
+    "add",
+    "add_into",
     "affine_act",
     "affine_act_backward",
     "avg_pool2d",
@@ -49,6 +51,8 @@ __all__ = [
     "nms",
     "parallel_for",
     "prepare_filters",
+    "relu",
+    "relu_backward",
     "resize_bilinear",
     "resize_bilinear_backward",
     "resize_nearest",
@@ -137,6 +141,10 @@ conv2d_weight_gradient = Kernel("conv", "conv2d_weight_gradient")
 prepare_filters = Kernel("conv", "prepare_filters")
 gemm = Kernel("gemm", "gemm")
 erf = Kernel("elementwise", "erf")
+add = Kernel("elementwise", "add")
+add_into = Kernel("elementwise", "add_into")
+relu = Kernel("elementwise", "relu")
+relu_backward = Kernel("elementwise", "relu_backward")
 max_pool2d = Kernel("pool", "max_pool2d")
 max_pool2d_backward = Kernel("pool", "max_pool2d_backward")
 avg_pool2d = Kernel("pool", "avg_pool2d")

@@ -20,8 +20,8 @@ __all__ = ["dropout", "gelu", "leaky_relu", "log_softmax", "relu", "silu", "soft
 
 def relu(x: ArrayLike) -> Tensor:
     """The larger of x and 0; the derivative at 0 is 0."""
-    value = np.maximum(array_of(x), 0)
-    return record(value, (x, lambda g: g * (value > 0)))
+    value = kernels.relu(array_of(x))
+    return record(value, (x, lambda g: kernels.relu_backward(g, value)))
 
 
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Tensor:

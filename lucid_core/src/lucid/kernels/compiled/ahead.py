@@ -71,6 +71,9 @@ def _products(dtype: Type) -> None:
     matrix = np.ones((64, 64), dtype)
     gemm.gemm(matrix, matrix)
     elementwise.erf(matrix)
+    large = np.ones((128, 128), dtype)
+    elementwise.add_into(elementwise.add(large, large), large)
+    elementwise.relu_backward(large, elementwise.relu(large))
 
 
 def _pooling(dtype: Type) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from lucid.kernels.layout import Array
+from lucid.kernels.memory import empty
 from lucid.kernels.threads import get_num_threads, parallel_for, single_threaded_blas
 
 # Below this many multiplications a second thread costs more than it saves.
@@ -28,7 +29,7 @@ def gemm(a: Array, b: Array, out: Array | None = None) -> Array:
     m, k = a.shape
     n = b.shape[1]
     if out is None:
-        out = np.empty((m, n), np.result_type(a, b))
+        out = empty((m, n), np.result_type(a, b))
     with single_threaded_blas():
         if m * n * k < _WORTH_THREADS:
             np.matmul(a, b, out=out)
