@@ -9,7 +9,16 @@ import numba
 
 from lucid.kernels.compiled.microkernel import ADD, RELU
 from lucid.kernels.compiled.simd import VL
-from lucid.kernels.compiled.winograd_tiles import INPUT, OUTPUT, from_domain, to_domain
+from lucid.kernels.compiled.winograd_tiles import (
+    INPUT,
+    OUTPUT,
+    filters_to_domain,
+    from_domain,
+    gradients_to_domain,
+    taps_from_domain,
+    to_domain,
+    turn_squares,
+)
 
 rng = np.random.default_rng(0)
 CHANNELS = 2 * VL
@@ -25,6 +34,8 @@ B = np.array(
         [0, 4, 0, -5, 0, 1],
     ]
 )
+#: G, too, times 24.
+G24 = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]])
 A = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
 
 
@@ -40,6 +51,26 @@ def transform_sums(m, step, bias, places, y, residual, flags, size):
         m.ctypes.data, step, bias.ctypes.data, places.ctypes.data, y.ctypes.data,
         residual.ctypes.data, flags, size,
     )  # fmt: skip
+
+
+@numba.njit
+def transform_filters(taps, tap_step, taps_step, u, step, u_step, count):
+    filters_to_domain(taps, tap_step, taps_step, u, step, u_step, count)
+
+
+@numba.njit
+def transpose(source, source_step, source_pace, target, target_pace, count):
+    turn_squares(source, source_step, source_pace, target, target_pace, count)
+
+
+@numba.njit
+def transform_gradients(pixels, m, step, size):
+    gradients_to_domain(pixels.ctypes.data, m.ctypes.data, step, size)
+
+
+@numba.njit
+def transform_taps(m, step, taps, tap_step, size):
+    taps_from_domain(m.ctypes.data, step, taps.ctypes.data, tap_step, size)
 
 
 def draw(*shape):
@@ -84,3 +115,49 @@ def test_outputs_past_the_edge_are_overwritten_by_the_last_one_inside():
     transform_sums(m, m.strides[1], nothing, places, y, y, 0, 4 * CHANNELS)
     expected = np.einsum("ai,ijc,bj->abc", A, m, A)
     np.testing.assert_array_equal(y, expected[:2, :3])
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_filters(turned):
+    taps = 24 * draw(5, 3, 3, VL)  # so that a division by 24 is exact, too
+    u = np.full((INPUT, INPUT, 7, VL), 99, np.float32)
+    first, step = taps.ctypes.data, taps.strides[2]
+    if turned:
+        first, step = first + 8 * step, -step
+    u_step, plane = u.strides[2], u.strides[1]
+    transform_filters(first, step, taps.strides[0], u.ctypes.data, plane, u_step, 5)
+    source = taps[:, ::-1, ::-1] if turned else taps
+    expected = np.einsum("ai,kijc,bj->abkc", G24, source / 24**2, G24)
+    np.testing.assert_allclose(u[:, :, :5], expected, atol=1e-4)
+    assert (u[:, :, 5:] == 99).all()
+
+
+def test_squares_are_transposed():
+    source = draw(VL, 3, 2 * VL)
+    target = np.full((4, VL, VL), 99, np.float32)
+    transpose(
+        source.ctypes.data + 4 * VL, source.strides[0], source.strides[1],
+        target.ctypes.data, target.strides[0], 3,
+    )  # fmt: skip
+    np.testing.assert_array_equal(target[:3], source[:, :, VL:].transpose(1, 2, 0))
+    assert (target[3] == 99).all()
+
+
+def test_output_gradients_from_anywhere_in_memory():
+    g = draw(6, 5, CHANNELS)
+    rows, columns = np.array([1, 5, 2, 3]), np.array([4, 0, 1, 3])
+    offsets = (rows[:, None] * 5 + columns) * g.strides[1]
+    m = np.full((INPUT * INPUT, CHANNELS + 16), 99, np.float32)
+    transform_gradients((g.ctypes.data + offsets).ravel(), m, m.strides[0], 4 * CHANNELS)
+    expected = np.einsum("ia,ijc,jb->abc", A, g[np.ix_(rows, columns)], A)
+    np.testing.assert_array_equal(m[:, :CHANNELS].reshape(INPUT, INPUT, CHANNELS), expected)
+    assert (m[:, CHANNELS:] == 99).all()
+
+
+def test_sums_of_the_weight_gradient():
+    m = draw(INPUT, INPUT, CHANNELS)
+    taps = np.full((3, 3, CHANNELS + 16), 99, np.float32)
+    transform_taps(m, m.strides[1], taps, taps.strides[1], 4 * CHANNELS)
+    expected = np.einsum("ia,ijc,jb->abc", G24, m, G24) / 24**2
+    np.testing.assert_allclose(taps[:, :, :CHANNELS], expected, atol=1e-4)
+    assert (taps[:, :, CHANNELS:] == 99).all()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lucid.kernels.compiled import winograd
+from lucid.kernels.compiled import winograd, winograd_gradient
 from lucid.kernels.compiled.implicit import Grid, convolve, pack
 from lucid.kernels.compiled.jit import nhwc
 from lucid.kernels.compiled.weight_gradient import weight_gradient
@@ -197,7 +197,11 @@ def conv2d_weight_gradient(
         return np.zeros((o, kh, kw, c), np.float32).transpose(0, 3, 1, 2)
     source, gradient = nhwc(x), nhwc(g)
     (top, bottom), (left, right) = padding
-    if groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1:
+    if _suits_winograd((kh, kw), stride, dilation, groups) and winograd_gradient.pays(
+        len(g), gradient.shape[1:3], c, o
+    ):
+        gw = winograd_gradient.winograd_weight_gradient(gradient, source, top, left)
+    elif groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1:
         # A row of the kernel is one run of the padded image.
         source = np.pad(source, ((0, 0), (top, bottom), (left, right), (0, 0)))
         rows = np.arange(kh) * dilation[0]

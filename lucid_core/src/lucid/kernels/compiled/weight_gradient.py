@@ -236,7 +236,7 @@ def _accumulate(
 
 
 @kernel
-def _add_up(start: int, stop: int, parts: Array) -> None:
+def add_up(start: int, stop: int, parts: Array) -> None:
     """Numbers start..stop-1 of all parts, added to those of the first."""
     for p in range(1, len(parts)):
         for i in range(start, stop):
@@ -305,6 +305,6 @@ def weight_gradient(
         most_rows,
     )
     if parts > 1:
-        parallel_for(_add_up, size, total.reshape(parts, size), grain=1 << 16)
+        parallel_for(add_up, size, total.reshape(parts, size), grain=1 << 16)
     result = total[0]
     return result if padded == length else np.ascontiguousarray(result[..., :length])

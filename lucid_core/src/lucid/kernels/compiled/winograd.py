@@ -30,7 +30,7 @@ from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty
 from lucid.kernels.threads import get_num_threads, parallel_for
 
-__all__ = ["pays", "transform_weights", "winograd"]
+__all__ = ["enabled", "pays", "transform_weights", "winograd"]
 
 _POINTS = INPUT * INPUT
 # Bytes of transformed inputs and sums that a thread works on at a time.
@@ -43,12 +43,20 @@ _APART = 64
 _FEWEST_PLACES, _FEWEST_KEPT = 300, 150
 
 
+def enabled() -> bool:
+    """Whether the environment leaves it turned on."""
+    return os.environ.get("LUCID_WINOGRAD", "1") != "0"
+
+
 def pays(places: int, channels: int, outputs: int, kept: bool) -> bool:
     """Whether to go this way for so many output pixels, with weights that are ``kept`` or not."""
-    if os.environ.get("LUCID_WINOGRAD", "1") == "0":
-        return False
     fits = channels % VL == 0 and outputs % NR == 0
-    return fits and channels >= 32 and places >= (_FEWEST_KEPT if kept else _FEWEST_PLACES)
+    return (
+        enabled()
+        and fits
+        and channels >= 32
+        and places >= (_FEWEST_KEPT if kept else _FEWEST_PLACES)
+    )
 
 
 @kernel

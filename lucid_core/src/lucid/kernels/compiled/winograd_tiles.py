@@ -34,7 +34,16 @@ from lucid.kernels.compiled.simd import (
     store_vector,
 )
 
-__all__ = ["INPUT", "OUTPUT", "filters_to_domain", "from_domain", "to_domain", "turn_squares"]
+__all__ = [
+    "INPUT",
+    "OUTPUT",
+    "filters_to_domain",
+    "from_domain",
+    "gradients_to_domain",
+    "taps_from_domain",
+    "to_domain",
+    "turn_squares",
+]
 
 #: Side of a tile of inputs, and of the outputs that it gives.
 INPUT, OUTPUT = 6, 4
@@ -83,6 +92,33 @@ def _filters_1d(b: Any, g: list[Any]) -> list[Any]:
         multiply_add(b, twelfth, g[1], twos),
         multiply_add(b, minus_twelfth, g[1], twos),
         g[2],
+    ]
+
+
+def _gradients_1d(b: Any, y: list[Any]) -> list[Any]:
+    """One row of A y: six numbers from four."""
+    even, odd = b.fadd(y[0], y[2]), b.fadd(y[1], y[3])
+    even2, odd2 = multiply_add(b, splat(4), y[2], y[0]), multiply_add(b, splat(4), y[3], y[1])
+    return [
+        y[0],
+        b.fadd(even, odd),
+        b.fsub(even, odd),
+        multiply_add(b, splat(2), odd2, even2),
+        multiply_add(b, splat(-2), odd2, even2),
+        y[3],
+    ]
+
+
+def _taps_1d(b: Any, m: list[Any]) -> list[Any]:
+    """One row of G' m: three numbers from six."""
+    sixth, minus_sixth = splat(1 / 6), splat(-1 / 6)
+    sum1, difference1 = b.fadd(m[1], m[2]), b.fsub(m[2], m[1])
+    sum2, difference2 = b.fadd(m[3], m[4]), b.fsub(m[3], m[4])
+    first = multiply_add(b, splat(1 / 24), sum2, b.fmul(splat(1 / 4), m[0]))
+    return [
+        multiply_add(b, minus_sixth, sum1, first),
+        multiply_add(b, splat(1 / 12), difference2, b.fmul(sixth, difference1)),
+        multiply_add(b, sixth, b.fsub(sum2, sum1), m[5]),
     ]
 
 
@@ -148,6 +184,32 @@ def _emit_outputs(b: Any, channel: Any, arguments: list[Any]) -> None:
     values = optionally(b, flags, RELU, values, lambda v: [rectified(b, value) for value in v])
     for value, offset in reversed(list(zip(values, offsets, strict=True))):
         store_vector(b, value, b.add(y_base, offset))
+
+
+def _emit_gradients(b: Any, channel: Any, arguments: list[Any]) -> None:
+    pixels, m, step, _ = arguments
+    columns = []
+    for x in range(OUTPUT):
+        at = [b.add(load_address(b, pixels, OUTPUT * y + x), channel) for y in range(OUTPUT)]
+        columns.append(_gradients_1d(b, [load_vector(b, address) for address in at]))
+    target = b.add(m, channel)
+    for y in range(INPUT):
+        for value in _gradients_1d(b, [column[y] for column in columns]):
+            store_vector(b, value, target)
+            target = b.add(target, step)
+
+
+def _emit_taps(b: Any, channel: Any, arguments: list[Any]) -> None:
+    m, step, taps, tap_step, _ = arguments
+    columns = []
+    for x in range(INPUT):
+        at = [b.add(b.add(m, channel), b.mul(step, constant(INPUT * y + x))) for y in range(INPUT)]
+        columns.append(_taps_1d(b, [load_vector(b, address) for address in at]))
+    target = b.add(taps, channel)
+    for y in range(3):
+        for value in _taps_1d(b, [column[y] for column in columns]):
+            store_vector(b, value, target)
+            target = b.add(target, tap_step)
 
 
 def _emit_filters(b: Any, index: Any, arguments: list[Any]) -> None:
@@ -279,7 +341,45 @@ def _turn_squares(
     return types.void(*[types.int64] * 6), generate
 
 
+def _gradients_to_domain(context: Any, pixels: Any, m: Any, step: Any, bytes_: Any) -> Any:
+    """Transform the gradients of one tile of outputs, as :func:`to_domain` does inputs.
+
+    ``A g A'``, the transpose of what :func:`from_domain` does; the table has 16 addresses.
+    """
+
+    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
+        name = f"lucid_winograd_gradients_{VL}"
+        b.call(_function(b.module, name, 4, _emit_gradients), list(values))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 4), generate
+
+
+def _taps_from_domain(
+    context: Any, m: Any, step: Any, taps: Any, tap_step: Any, bytes_: Any
+) -> Any:
+    """Transform sums of products back to the nine taps of filters: ``G' m G``.
+
+    All arguments are int64.
+
+    m, step
+        Where the 36 sums are: ``m``, ``m + step`` and so on, in bytes.
+    taps, tap_step
+        Where the taps go, likewise.
+    bytes_
+        Bytes of the channels: a multiple of a vector's.
+    """
+
+    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
+        b.call(_function(b.module, f"lucid_winograd_taps_{VL}", 5, _emit_taps), list(values))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 5), generate
+
+
 to_domain: Any = intrinsic(_to_domain)
+gradients_to_domain: Any = intrinsic(_gradients_to_domain)
+taps_from_domain: Any = intrinsic(_taps_from_domain)
 filters_to_domain: Any = intrinsic(_filters_to_domain)
 turn_squares: Any = intrinsic(_turn_squares)
 from_domain: Any = intrinsic(_from_domain)

@@ -1,0 +1,107 @@
+"""The weight gradient in Winograd's domain: against the direct sum, and where it is taken."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("numba", reason="it is compiled by Numba")
+
+from lucid import kernels
+from lucid.kernels.compiled import winograd_gradient
+from lucid.kernels.compiled.microkernel import NR
+from lucid.kernels.compiled.simd import VL
+
+rng = np.random.default_rng(0)
+
+
+def draw(*shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def direct(g, x, padding):
+    """The same in float64: (O, 3, 3, C)."""
+    images = (a.astype(np.float64).transpose(0, 3, 1, 2) for a in (g, x))
+    shape = (g.shape[3], x.shape[3], 3, 3)
+    gradient = kernels.conv2d_weight_gradient.reference
+    return gradient(*images, shape, (1, 1), padding, (1, 1), 1).transpose(0, 2, 3, 1)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(1, 3),
+    size=st.tuples(st.integers(3, 21), st.integers(3, 21)),
+    panels=st.integers(1, 5),
+    vectors=st.integers(1, 11),
+    padding=st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * 2),
+)
+def test_is_the_direct_sum(n, size, panels, vectors, padding):
+    (top, bottom), (left, right) = padding
+    x = draw(n, *size, panels * NR)
+    g = draw(n, size[0] + top + bottom - 2, size[1] + left + right - 2, vectors * VL)
+    expected = direct(g, x, padding)
+    result = winograd_gradient.winograd_weight_gradient(g, x, top, left)
+    np.testing.assert_allclose(result, expected, atol=2e-5 * np.abs(expected).max())
+
+
+def test_many_tiles_are_summed_up_in_blocks_and_in_parts():
+    x, g = draw(2, 90, 90, NR), draw(2, 90, 90, VL)
+    expected = direct(g, x, ((1, 1), (1, 1)))
+    result = winograd_gradient.winograd_weight_gradient(g, x, 1, 1)
+    np.testing.assert_allclose(result, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_a_single_place_by_hand():
+    """One output gradient, in the last, incomplete tile: the gradient is the window it saw."""
+    x, g = draw(1, 9, 9, NR), np.zeros((1, 9, 9, VL), np.float32)
+    g[0, 8, 7, 3] = 2
+    result = winograd_gradient.winograd_weight_gradient(g, x, 1, 1)
+    expected = np.zeros((VL, 3, 3, NR), np.float32)
+    expected[3, :2] = 2 * x[0, 7:9, 6:9]  # the last row of the window is padding
+    np.testing.assert_allclose(result, expected, atol=1e-4)
+
+
+def test_training_takes_this_way_and_can_be_kept_from_it(monkeypatch):
+    g, x = draw(2, 64, 30, 30), draw(2, 64, 30, 30)
+    options = ((64, 64, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+    gradient = kernels.conv2d_weight_gradient
+    exact = gradient.reference(g.astype(np.float64), x.astype(np.float64), *options)
+    taken = []
+    real = winograd_gradient.winograd_weight_gradient
+
+    def spy(*args):
+        taken.append(1)
+        return real(*args)
+
+    monkeypatch.setattr(winograd_gradient, "winograd_weight_gradient", spy)
+    result = gradient.compiled(g, x, *options)
+    assert taken == [1]
+    np.testing.assert_allclose(result, exact, atol=1e-5 * np.abs(exact).max())
+    monkeypatch.setenv("LUCID_WINOGRAD", "0")
+    result = gradient.compiled(g, x, *options)
+    assert taken == [1]
+    np.testing.assert_allclose(result, exact, atol=2e-6 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize(
+    ("images", "grid", "channels", "outputs"),
+    [(8, (56, 56), 32 + NR // 2, 64), (8, (56, 56), 64, VL + 1), (2, (7, 7), 512, 512),
+     (64, (5, 5), 64, 64)],
+)  # fmt: skip
+def test_where_it_does_not_pay(images, grid, channels, outputs):
+    assert winograd_gradient.pays(8, (56, 56), 64, 64)
+    assert not winograd_gradient.pays(images, grid, channels, outputs)
+
+
+def test_the_number_of_threads_changes_nothing():
+    x, g = draw(3, 40, 40, 3 * NR), draw(3, 40, 40, 2 * NR)
+    before = kernels.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 5):
+            kernels.set_num_threads(threads)
+            results.append(winograd_gradient.winograd_weight_gradient(g, x, 1, 1))
+    finally:
+        kernels.set_num_threads(before)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
