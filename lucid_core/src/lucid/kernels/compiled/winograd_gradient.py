@@ -130,6 +130,7 @@ def _accumulate(
                     0,
                     flags,
                     d_bytes + _APART,
+                    0,
                 )
 
 
