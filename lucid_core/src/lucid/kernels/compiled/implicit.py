@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lucid.kernels.compiled.jit import kernel
+from lucid.kernels.compiled.jit import kernel, routine
 from lucid.kernels.compiled.microkernel import ADD, NR, RELU, ROWS, block_size, multiply_block
 from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty
@@ -28,6 +28,8 @@ Pair = tuple[int, int]
 # Bytes of source pixels that a thread works on at a time: together with a panel of
 # weights they should stay in a core's own cache.
 _BLOCK_BYTES = 1 << 18
+# Bytes of weights that may be gone through again for every few places.
+_FEW_WEIGHTS = 1 << 18
 
 
 class Grid(NamedTuple):
@@ -110,6 +112,60 @@ def pack(w: Array, rows: Array, columns: Array, turned: bool = False) -> Array:
     return panels
 
 
+@routine
+def _find_rows(
+    place0: int, place1: int, x: Array, y: Array, zeros: Array, grid: Pair, step: Pair,
+    row_offsets: Array, column_offsets: Array, first: Pair, pace: Pair, x0: int, y0: int,
+    sources: Array, targets: Array,
+) -> None:  # fmt: skip
+    """Where the rows of places place0..place1-1 are read and written.
+
+    ``sources`` (groups, segments, ROWS) are addresses, ``targets`` (groups, ROWS) offsets in
+    bytes.  A group that is not full repeats its first row, which computes and
+    stores the same again.
+    """
+    _, h, w, channels = x.shape
+    rows, columns = grid
+    groups = -(-(place1 - place0) // ROWS)
+    for n in range(groups * ROWS):
+        group, r = n // ROWS, n % ROWS
+        place = place0 + n
+        if place >= place1:
+            place = place0 + group * ROWS
+        image = place // (rows * columns)
+        t, u = place // columns % rows, place % columns
+        pixel = (image * y.shape[1] + first[0] + t * pace[0]) * y.shape[2]
+        targets[group, r] = ((pixel + first[1] + u * pace[1]) * y.shape[3] + y0) * 4
+        segment = 0
+        for row_offset in row_offsets:
+            sy = t * step[0] + row_offset
+            for column_offset in column_offsets:
+                sx = u * step[1] + column_offset
+                if 0 <= sy < h and 0 <= sx < w:
+                    at = ((image * h + sy) * w + sx) * channels + x0
+                    sources[group, segment, r] = x.ctypes.data + at * 4
+                else:
+                    sources[group, segment, r] = zeros.ctypes.data
+                segment += 1
+
+
+@routine
+def _store_ragged(
+    block: Array, targets: Array, first: int, width: int, y: Array, residual: Array, flags: int
+) -> None:
+    """What a panel of fewer outputs than it is wide has computed, finished and copied."""
+    flat, others = y.reshape(-1), residual.reshape(-1)
+    for r in range(len(block)):
+        at = targets[r] // 4 + first
+        for j in range(width):
+            value = block[r, j]
+            if flags & ADD:
+                value += others[at + j]
+            if flags & RELU and value < 0:
+                value = np.float32(0)
+            flat[at + j] = value
+
+
 @kernel
 def _convolve(
     start: int,
@@ -137,84 +193,58 @@ def _convolve(
     The taps of ``row_offsets`` x ``column_offsets`` are read as segments of ``length``
     numbers from channel ``x0`` on; ``outputs`` results go to channels from ``y0`` on.
     """
-    images, h, w, channels = x.shape
-    rows, columns = grid
     blocks, bands = tasks
-    places = images * rows * columns
+    places = len(x) * grid[0] * grid[1]
     n_panels, k, _ = panels.shape
     segments = len(row_offsets) * len(column_offsets)
     zeros = np.zeros(length, np.float32)
-    largest = -(-places // blocks)
-    most = -(-largest // ROWS)
+    most = -(-(-(-places // blocks)) // ROWS)
     sources = np.empty((most, segments, ROWS), np.int64)
     targets = np.empty((most, ROWS), np.int64)
     b_table = np.empty(segments, np.int64)
-    # A panel with fewer outputs than it is wide is computed here and copied.
     ragged = np.empty((ROWS, NR), np.float32)
     to_ragged = np.arange(ROWS) * (NR * 4)
     for item in range(start, stop):
         block, band = item // bands, item % bands
         place0, place1 = places * block // blocks, places * (block + 1) // blocks
-        count = place1 - place0
-        groups = -(-count // ROWS)
-        # Where every row is read and written: found once, for all panels.  A group that
-        # is not full repeats its first row, which computes and stores the same again.
-        for n in range(groups * ROWS):
-            group, r = n // ROWS, n % ROWS
-            place = place0 + n
-            if place >= place1:
-                place = place0 + group * ROWS
-            image = place // (rows * columns)
-            t, u = place // columns % rows, place % columns
-            pixel = (image * y.shape[1] + first[0] + t * pace[0]) * y.shape[2]
-            targets[group, r] = ((pixel + first[1] + u * pace[1]) * y.shape[3] + y0) * 4
-            segment = 0
-            for row_offset in row_offsets:
-                sy = t * step[0] + row_offset
-                for column_offset in column_offsets:
-                    sx = u * step[1] + column_offset
-                    if 0 <= sy < h and 0 <= sx < w:
-                        at = ((image * h + sy) * w + sx) * channels + x0
-                        sources[group, segment, r] = x.ctypes.data + at * 4
-                    else:
-                        sources[group, segment, r] = zeros.ctypes.data
-                    segment += 1
-
-        for p in range(n_panels * band // bands, n_panels * (band + 1) // bands):
-            shift = p * NR * 4
+        panel0, panel1 = n_panels * band // bands, n_panels * (band + 1) // bands
+        groups, wide = -(-(place1 - place0) // ROWS), panel1 - panel0
+        _find_rows(
+            place0, place1, x, y, zeros, grid, step, row_offsets, column_offsets, first, pace,
+            x0, y0, sources, targets,
+        )  # fmt: skip
+        # Few weights stay in the cache while group after group is finished, whole rows of
+        # the result at a time; of many, one panel does while all groups go through it.
+        by_group = wide * k * NR * 4 <= _FEW_WEIGHTS
+        for n in range(groups * wide):
+            group, p = (n // wide, n % wide) if by_group else (n % groups, n // groups)
+            p += panel0
             for segment in range(segments):
                 b_table[segment] = panels.ctypes.data + (p * k + segment * length) * NR * 4
+            filled = min(ROWS, place1 - place0 - group * ROWS)
             width = min(NR, outputs - p * NR)
-            for group in range(groups):
-                filled = min(ROWS, count - group * ROWS)
-                whole = width == NR
-                multiply_block(
-                    block_size(filled),
-                    sources[group].ctypes.data,
-                    segments,
-                    length,
-                    b_table.ctypes.data,
-                    NR * 4,
-                    targets[group].ctypes.data if whole else to_ragged.ctypes.data,
-                    y.ctypes.data + shift if whole else ragged.ctypes.data,
-                    bias.ctypes.data + shift,
-                    residual.ctypes.data + shift,
-                    flags if whole else 0,
-                    ROWS,
-                    # The next panel, while the first rows go through this one.
-                    k * NR * 4 if group == 0 else 0,
-                )
-                if not whole:
-                    flat, others = y.reshape(-1), residual.reshape(-1)
-                    for r in range(filled):
-                        at = targets[group, r] // 4 + p * NR
-                        for j in range(width):
-                            value = ragged[r, j]
-                            if flags & ADD:
-                                value += others[at + j]
-                            if flags & RELU and value < 0:
-                                value = np.float32(0)
-                            flat[at + j] = value
+            whole = width == NR
+            shift = p * NR * 4
+            multiply_block(
+                block_size(filled),
+                sources[group].ctypes.data,
+                segments,
+                length,
+                b_table.ctypes.data,
+                NR * 4,
+                targets[group].ctypes.data if whole else to_ragged.ctypes.data,
+                y.ctypes.data + shift if whole else ragged.ctypes.data,
+                bias.ctypes.data + shift,
+                residual.ctypes.data + shift,
+                flags if whole else 0,
+                ROWS,
+                # The next panel, while the first group goes through this one.
+                k * NR * 4 if group == 0 and not by_group else 0,
+            )
+            if not whole:
+                _store_ragged(
+                    ragged[:filled], targets[group], p * NR, width, y, residual, flags
+                )  # fmt: skip
 
 
 def convolve(
