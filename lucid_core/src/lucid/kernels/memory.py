@@ -34,6 +34,18 @@ _SLACK = 1.25
 _MEMORY = 4096
 
 
+class _Block:
+    """Memory of ``size`` bytes from ``address`` on."""
+
+    __slots__ = ("address", "memory", "size")
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.memory = np.empty(size + _ALIGNMENT, np.uint8)
+        begin = self.memory.ctypes.data
+        self.address = begin + -begin % _ALIGNMENT
+
+
 class _Lease:
     """Keeps a block from being given to anybody else while an array lies over it.
 
@@ -42,12 +54,11 @@ class _Lease:
 
     __slots__ = ("__array_interface__", "block", "pool")
 
-    def __init__(self, pool: Pool, block: Array, shape: tuple[int, ...], typestr: str) -> None:
+    def __init__(self, pool: Pool, block: _Block, shape: tuple[int, ...], typestr: str) -> None:
         self.pool = pool
         self.block = block
-        address = block.ctypes.data
         self.__array_interface__ = {
-            "data": (address + -address % _ALIGNMENT, False),
+            "data": (block.address, False),
             "shape": shape,
             "typestr": typestr,
             "version": 3,
@@ -64,8 +75,8 @@ class Pool:
         self._lock = threading.Lock()
         # A block may come back in the middle of anything, when the garbage collector runs:
         # it is only put down here, and entered in the books with the next request.
-        self._returned: deque[Array] = deque()
-        self._blocks: OrderedDict[int, list[Array]] = OrderedDict()
+        self._returned: deque[_Block] = deque()
+        self._blocks: OrderedDict[int, list[_Block]] = OrderedDict()
         self._used = self._free = 0
         self._highest = self._highest_before = 0
         self._requests = 0
@@ -78,7 +89,7 @@ class Pool:
             return np.empty(shape, dtype)
         return np.asarray(_Lease(self, self._take(_class_of(size)), shape, dtype.str))
 
-    def give_back(self, block: Array) -> None:
+    def give_back(self, block: _Block) -> None:
         """Take a block whose array is gone."""
         self._returned.append(block)
 
@@ -94,7 +105,7 @@ class Pool:
             self._settle()
             self._shrink(0)
 
-    def _take(self, size: int) -> Array:
+    def _take(self, size: int) -> _Block:
         with self._lock:
             self._settle()
             self._note(self._used + size)
@@ -105,10 +116,10 @@ class Pool:
                 return blocks.pop()
             self._shrink(self._most() - size)
         try:
-            block = np.empty(size + _ALIGNMENT, np.uint8)
+            block = _Block(size)
         except MemoryError:
             self.release()
-            block = np.empty(size + _ALIGNMENT, np.uint8)
+            block = _Block(size)
         with self._lock:
             self._used += size
         return block
@@ -116,7 +127,7 @@ class Pool:
     def _settle(self) -> None:
         while self._returned:
             block = self._returned.popleft()
-            size = len(block) - _ALIGNMENT
+            size = block.size
             self._used -= size
             self._free += size
             self._blocks.setdefault(size, []).append(block)

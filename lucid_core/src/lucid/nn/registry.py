@@ -50,10 +50,12 @@ class Registry:
 
     def __getattr__(self, name: str) -> Any:
         # Reached only where ordinary lookup has found nothing.
-        kind = self._kind_of(name)
-        if kind is None:
-            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        return self.__dict__[kind][name]
+        own = self.__dict__
+        for kind in _KINDS:
+            entries = own.get(kind)
+            if entries and name in entries:
+                return entries[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __delattr__(self, name: str) -> None:
         kind = self._kind_of(name)

@@ -6,6 +6,8 @@ gradient checks use, is the reference's.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from lucid.kernels.compiled import winograd, winograd_gradient
@@ -32,12 +34,15 @@ class Filters:
         Of the weight, (O, C / groups, kH, kW).
     kept : bool
         Whether it is used more than once.
+    scale : numpy.ndarray, optional
+        By what each output's filter is multiplied, once it is packed.
     """
 
-    def __init__(self, weight: Array, groups: int, kept: bool) -> None:
+    def __init__(self, weight: Array, groups: int, kept: bool, scale: Array | None = None) -> None:
         self.shape = weight.shape
         self.dtype = weight.dtype
         self.kept = kept
+        self.scale = scale
         self.weight = weight
         self._rows = nhwc(weight)
         self._groups = groups
@@ -54,25 +59,48 @@ class Filters:
         if self._panels is None:
             rows, columns = np.arange(self.shape[2]), np.arange(self.shape[3])
             self._panels = [pack(filters, rows, columns) for filters in self.groups()]
+            each = self.shape[0] // self._groups
+            for i, panels in enumerate(self._panels):
+                self._apply_scale(panels, slice(i * each, (i + 1) * each))
         return self._panels
 
     def transformed(self) -> Array:
         """The weights packed for Winograd's filtering."""
         if self._transformed is None:
             self._transformed = winograd.transform_weights(self._rows)
+            self._apply_scale(self._transformed, slice(None))
         return self._transformed
 
+    def _apply_scale(self, panels: Array, outputs: slice) -> None:
+        """Multiply (..., P, K, NR), whose last columns may belong to no output."""
+        if self.scale is None:
+            return
+        scale = np.zeros(panels.shape[-3] * panels.shape[-1], np.float32)
+        wanted = self.scale[outputs]
+        scale[: len(wanted)] = wanted
+        panels *= scale.reshape(panels.shape[-3], 1, panels.shape[-1])
 
-def prepare_filters(weight: Array, groups: int) -> Filters:
-    """What ``conv2d`` takes in place of a weight that it will meet again.
 
-    The weight must not change as long as this is used.
-    """
-    return Filters(weight, groups, kept=True)
+def prepare_filters(weight: Array, groups: int, scale: Array | None = None) -> Filters:
+    """See `lucid.kernels.reference.conv.prepare_filters`."""
+    return Filters(weight, groups, kept=True, scale=scale)
 
 
 def _suits_winograd(kernel: Pair, stride: Pair, dilation: Pair, groups: int) -> bool:
     return kernel == (3, 3) and stride == dilation == (1, 1) and groups == 1
+
+
+@functools.lru_cache(maxsize=1024)
+def _geometry(
+    size: Pair, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair
+) -> tuple[int, int, Array, Array]:
+    """Height and width of the result, and where the taps read, relative to place * stride."""
+    sides, offsets = [], []
+    for i in range(2):
+        reach = dilation[i] * (kernel[i] - 1) + 1
+        sides.append((size[i] + sum(padding[i]) - reach) // stride[i] + 1)
+        offsets.append(np.arange(kernel[i]) * dilation[i] - padding[i][0])
+    return sides[0], sides[1], offsets[0], offsets[1]
 
 
 def conv2d(
@@ -90,17 +118,17 @@ def conv2d(
     filters = weight if isinstance(weight, Filters) else Filters(weight, groups, kept=False)
     if x.dtype != np.float32 or filters.dtype != np.float32:
         options = (stride, padding, dilation, groups, residual, relu)
-        return reference.conv2d(x, filters.weight, bias, *options)
-    n, _, h, w = x.shape
+        plain = reference.prepare_filters(filters.weight, groups, filters.scale)
+        return reference.conv2d(x, plain, bias, *options)
+    n = len(x)
     o, c, kh, kw = filters.shape
     (top, bottom), (left, right) = padding
-    ho = (h + top + bottom - dilation[0] * (kh - 1) - 1) // stride[0] + 1
-    wo = (w + left + right - dilation[1] * (kw - 1) - 1) // stride[1] + 1
+    ho, wo, row_offsets, column_offsets = _geometry(
+        x.shape[2:], (kh, kw), stride, padding, dilation
+    )
     y = empty_channels_last((n, o, ho, wo), x.dtype)
     out = y.transpose(0, 2, 3, 1)
     source = nhwc(x)
-    rows, columns = np.arange(kh), np.arange(kw)
-    row_offsets, column_offsets = rows * dilation[0] - top, columns * dilation[1] - left
     added = None if residual is None else nhwc(residual)
     if _suits_winograd((kh, kw), stride, dilation, groups) and winograd.pays(
         n * ho * wo, c, o, filters.kept
@@ -109,7 +137,7 @@ def conv2d(
         return y
     if groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1:
         source = np.pad(source, ((0, 0), (top, bottom), (left, right), (0, 0)))
-        row_offsets, column_offsets = rows * dilation[0], np.zeros(1, np.int64)
+        row_offsets, column_offsets = row_offsets + top, np.zeros(1, np.int64)
     grid = Grid(ho, wo, stride, row_offsets, column_offsets, (0, 0), (1, 1))
     each = o // groups
     for i, panels in enumerate(filters.panels()):

@@ -33,6 +33,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -63,6 +64,9 @@ _MOST_PARTICIPANTS = 64
 _LOOK_OUT = 5e-4
 # How often it asks, in seconds, when others take longer than that.
 _ASK_AGAIN = 5e-5
+
+# What a caller gets that has to wait a little longer for its helpers.
+_UNFINISHED = -1
 
 _MACHINE = platform.machine().lower()
 
@@ -260,13 +264,16 @@ def _driver(kernel: Any) -> Any:
         status = publish(board, arguments)
         write(board + OPEN, 0)
         if status != 0:  # nobody begins another range
+            write(board + FAULT, 1)
             for participant in range(min(helpers + 1, _MOST_PARTICIPANTS)):
                 write(board + NEXT + participant * _LINE, chunks)
         for _ in range(most):
             if look(board + INSIDE) == 0:
                 break
             relax()
-        return status
+        if look(board + INSIDE) != 0:
+            return _UNFINISHED
+        return status | look(board + FAULT)
 
     return drive
 
@@ -297,12 +304,10 @@ class _Crew:
             except RuntimeError:  # the system gives no more threads: fewer do as well
                 break
             self.helpers += 1
-        for _ in range(min(wanted, self.helpers)):
-            try:
+        for _ in range(min(wanted, len(self._asleep))):
+            with suppress(IndexError):  # if it woke up by itself
                 self._asleep.pop()
-            except IndexError:
-                break
-            self._bell.put(None)
+                self._bell.put(None)
         return min(wanted, self.helpers)
 
     def finish(self) -> None:
@@ -368,10 +373,12 @@ class Share:
     def _run(
         self, crew: _Crew, count: int, chunks: int, helpers: int, args: tuple[Any, ...]
     ) -> None:
-        status = 1
+        status = _UNFINISHED
         try:
             status = self.drive(crew.board, count, chunks, helpers, crew.looks, *args)
         finally:
-            crew.finish()
-        if status != 0 or look_at(crew.board + FAULT):
+            if status == _UNFINISHED:
+                crew.finish()
+                status = look_at(crew.board + FAULT)
+        if status != 0:
             raise MemoryError(f"kernel {self.name} failed: most likely there is no more memory")

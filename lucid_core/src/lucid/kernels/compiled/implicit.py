@@ -198,7 +198,8 @@ def _convolve(
     n_panels, k, _ = panels.shape
     segments = len(row_offsets) * len(column_offsets)
     zeros = np.zeros(length, np.float32)
-    most = -(-(-(-places // blocks)) // ROWS)
+    largest = -(-places // blocks)
+    most = -(-largest // ROWS)
     sources = np.empty((most, segments, ROWS), np.int64)
     targets = np.empty((most, ROWS), np.int64)
     b_table = np.empty(segments, np.int64)

@@ -57,6 +57,8 @@ def dense(array: Array, dtype: np.dtype[Any] | None = None) -> Array:
 
     Numba compiles a function again for every other layout, so there is only this one.
     """
+    if array.flags.carray and array.dtype.isnative and dtype in (None, array.dtype):
+        return array
     return np.require(array, dtype or array.dtype.newbyteorder("="), ["C", "A", "W"])
 
 

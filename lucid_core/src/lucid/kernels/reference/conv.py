@@ -22,9 +22,19 @@ def _windows(x: Array, kernel: Pair, stride: Pair, padding: Padding, dilation: P
     return fields[:, :, :: stride[0], :: stride[1], :: dilation[0], :: dilation[1]]
 
 
-def prepare_filters(weight: Array, groups: int) -> Array:
-    """What ``conv2d`` takes in place of a weight that it will meet again: here the weight."""
-    return weight
+def prepare_filters(weight: Array, groups: int, scale: Array | None = None) -> Array:
+    """What ``conv2d`` takes in place of a weight that it will meet again.
+
+    Parameters
+    ----------
+    weight : numpy.ndarray
+        Shape (O, C / groups, kH, kW); it must not change as long as the result is used.
+    groups : int
+        Blocks of channels that do not see each other.
+    scale : numpy.ndarray, optional
+        By what the filter of each output is multiplied, shape (O,).
+    """
+    return weight if scale is None else weight * scale[:, None, None, None]
 
 
 def conv2d(

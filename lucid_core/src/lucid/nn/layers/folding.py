@@ -40,21 +40,20 @@ class _Folded:
         self.eps = eps
         self.filters = filters
         self.bias = bias
-        self.made_from = [(t, t._data, t._version) for t in sources if t is not None]
-        self.count = len(sources)
+        self.made_from = [
+            (None, None, 0) if t is None else (t, t._data, t._version) for t in sources
+        ]
 
     def is_of(self, sources: tuple[Tensor | None, ...], eps: float) -> bool:
         """Whether nothing has changed since."""
-        present = [t for t in sources if t is not None]
-        return (
-            self.eps == eps
-            and self.count == len(sources)
-            and len(present) == len(self.made_from)
-            and all(
-                t is kept and t._data is data and t._version == version
-                for t, (kept, data, version) in zip(present, self.made_from, strict=True)
-            )
-        )
+        if self.eps != eps or len(sources) != len(self.made_from):
+            return False
+        for t, (kept, data, version) in zip(sources, self.made_from, strict=True):
+            if t is not kept:
+                return False
+            if t is not None and (t._data is not data or t._version != version):
+                return False
+        return True
 
 
 _folded: WeakKeyDictionary[Conv2d, _Folded] = WeakKeyDictionary()
@@ -81,26 +80,26 @@ def fold(conv: Conv2d, norm: BatchNorm2d | FrozenBatchNorm2d | None, x: Tensor) 
         sources = (conv.weight, conv.bias, *fixed)
     folded = _folded.get(conv)
     if folded is None or not folded.is_of(sources, eps):
-        weight, bias = conv.weight.data, None if conv.bias is None else conv.bias.data
+        bias, scale = None if conv.bias is None else conv.bias.data, None
         if norm is not None:
-            weight, bias = _absorb(weight, bias, sources[2:], eps)
-        folded = _Folded(sources, eps, kernels.prepare_filters(weight, conv.groups), bias)
+            scale, bias = _absorb(bias, sources[2:], eps)
+        filters = kernels.prepare_filters(conv.weight.data, conv.groups, scale)
+        folded = _Folded(sources, eps, filters, bias)
         # Two threads may both get here: either result is right.
         _folded[conv] = folded
     return folded
 
 
 def _absorb(
-    weight: Array, bias: Array | None, fixed: tuple[Tensor | None, ...], eps: float
+    bias: Array | None, fixed: tuple[Tensor | None, ...], eps: float
 ) -> tuple[Array, Array]:
-    """Weight and bias of the convolution that also normalises."""
+    """By what the filters are multiplied to normalise as well, and the bias that goes with it."""
     gamma, beta, mean, variance = (0 if t is None else t.data for t in fixed)
     scale = 1 / np.sqrt(np.asarray(variance, np.float64) + eps)
     if fixed[0] is not None:
         scale = scale * gamma
     shift = ((0 if bias is None else bias) - mean) * scale + beta
-    scaled = weight * scale.astype(np.float32)[:, None, None, None]
-    return scaled, shift.astype(np.float32)
+    return scale.astype(np.float32), shift.astype(np.float32)
 
 
 def predict(
