@@ -25,6 +25,7 @@ from lucid.kernels.compiled import (
     roi_align,
 )
 from lucid.kernels.layout import Array
+from lucid.kernels.threads import get_num_threads, set_num_threads
 
 __all__ = ["tasks"]
 
@@ -43,10 +44,21 @@ def tasks() -> Iterator[tuple[str, Callable[[], None]]]:
     callable
         Compiles them, or finds them on disk.
     """
+    yield "threads", _threads
     for work in (_convolution, _products, _pooling, _norms, _resizing, _regions, _updates):
         for dtype in (np.dtype(np.float32), np.dtype(np.float64)):
             title = f"{work.__name__.removeprefix('_')} {dtype}"
             yield title, functools.partial(work, dtype)
+
+
+def _threads() -> None:
+    """What helpers run: nothing calls it where there is one thread, as where an image is built."""
+    before = get_num_threads()
+    set_num_threads(2)
+    try:
+        elementwise.erf(np.ones(1 << 16))
+    finally:
+        set_num_threads(before)
 
 
 def _image(dtype: Type, channels: int = 3, side: int = 8) -> Array:
