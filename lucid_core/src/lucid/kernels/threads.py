@@ -23,6 +23,8 @@ __all__ = ["get_num_threads", "parallel_for", "set_num_threads", "single_threade
 
 # More chunks than threads, so that a thread which the system delays holds nobody up for long.
 _CHUNKS_PER_THREAD = 4
+# The same for kernels that need no Python to draw one.
+_CHUNKS_PER_HELPER = 32
 
 
 def _default_num_threads() -> int:
@@ -190,8 +192,9 @@ def parallel_for(kernel: Callable[..., Any], count: int, *args: Any, grain: int 
     threads = min(pool.size, -(-count // grain))
     if getattr(pool.local, "inside", False):
         threads = 1
-    chunks = min(threads * _CHUNKS_PER_THREAD, max(threads, count // grain))
     share = getattr(kernel, "share", None)
+    most = threads * (_CHUNKS_PER_THREAD if share is None else _CHUNKS_PER_HELPER)
+    chunks = min(most, max(threads, count // grain))
     if share is not None:
         share(count, chunks, threads - 1, args)
     elif threads == 1:

@@ -330,4 +330,6 @@ def _tasks(places: int, x: Array, panels: Array, grid: Grid) -> Pair:
         bands = 1
         even = -(-places // (4 * threads))
         blocks = -(-places // max(ROWS, min(most, even)))
+        if blocks > threads:  # as many for each
+            blocks += -blocks % threads
     return blocks, bands
