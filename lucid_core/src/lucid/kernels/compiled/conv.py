@@ -11,7 +11,7 @@ import functools
 import numpy as np
 
 from lucid.kernels.compiled import winograd, winograd_gradient
-from lucid.kernels.compiled.implicit import Grid, convolve, pack
+from lucid.kernels.compiled.implicit import Grid, clear, convolve, pack
 from lucid.kernels.compiled.jit import nhwc
 from lucid.kernels.compiled.weight_gradient import weight_gradient
 from lucid.kernels.layout import Array
@@ -179,7 +179,7 @@ def conv2d_input_gradient(
     row_phases = _phases(h, kh, stride[0], padding[0][0], dilation[0])
     column_phases = _phases(w, kw, stride[1], padding[1][0], dilation[1])
     if any(len(taps) == 0 for _, _, taps, _ in (*row_phases, *column_phases)):
-        out[...] = 0
+        clear(out)
     for i, filters in enumerate(Filters(weight, groups, kept=False).groups()):
         for y0, rows, row_taps, row_offsets in row_phases:
             for x0, columns, column_taps, column_offsets in column_phases:
@@ -191,6 +191,7 @@ def conv2d_input_gradient(
     return gx
 
 
+@functools.lru_cache(maxsize=1024)
 def _phases(
     size: int, kernel: int, stride: int, padding: int, dilation: int
 ) -> list[tuple[int, int, Array, Array]]:

@@ -112,6 +112,16 @@ def pack(w: Array, rows: Array, columns: Array, turned: bool = False) -> Array:
     return panels
 
 
+@kernel
+def _clear(start: int, stop: int, line: Array) -> None:
+    line[start:stop] = 0
+
+
+def clear(y: Array) -> None:
+    """Zeros into a contiguous array, where nothing else will be written."""
+    parallel_for(_clear, y.size, y.reshape(-1), grain=1 << 17)
+
+
 @routine
 def _find_rows(
     place0: int, place1: int, x: Array, y: Array, zeros: Array, grid: Pair, step: Pair,
