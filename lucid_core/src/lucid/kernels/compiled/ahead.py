@@ -77,6 +77,9 @@ def _convolution(dtype: Type) -> None:
         conv.conv2d(x, conv.prepare_filters(w, 1), None, *options, residual=y)
         conv.conv2d_input_gradient(y, w, x.shape, *options)
         conv.conv2d_weight_gradient(y, x, w.shape, *options)
+    # Some pixels are reached by no window.
+    single = np.ones((64, 3, 1, 1), dtype)
+    conv.conv2d_input_gradient(y, single, x.shape, _TWO, ((0, 0), (0, 0)), _ONE, 1)
 
 
 def _products(dtype: Type) -> None:
