@@ -72,7 +72,7 @@ def _add_enlarged(fine: Tensor, coarse: Tensor) -> Tensor:
     """
     shape = coarse.shape
     total = kernels.resize_nearest(coarse.data, fine.shape[2:])
-    total += fine.data
+    kernels.add_into(total, fine.data)
     return record(
         total, (fine, lambda g: g), (coarse, lambda g: kernels.resize_nearest_backward(g, shape))
     )
