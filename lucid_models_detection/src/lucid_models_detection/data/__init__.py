@@ -24,31 +24,51 @@ Examples
 A training set of one's own, in COCO's format::
 
     from lucid.data import DataLoader
-    from lucid_models_detection.data import CocoDetection, RandomHorizontalFlip, collate
+    from lucid_models_detection.data import (
+        CocoDetection, ColorJitter, Compose, RandomCrop, RandomHorizontalFlip, ScaleJitter, collate
+    )
 
-    train = CocoDetection("train.json", "images", transform=RandomHorizontalFlip())
+    augment = Compose([RandomHorizontalFlip(), ScaleJitter(), RandomCrop(p=0.5), ColorJitter()])
+    train = CocoDetection("train.json", "images", transform=augment)
     valid = CocoDetection("valid.json", "images", category_ids=train.category_ids)
-    for images, targets in DataLoader(train, batch_size=4, shuffle=True, collate=collate):
+    loader = DataLoader(train, batch_size=4, shuffle=True, collate=collate, workers=2)
+    for images, targets in loader:
         losses = model(images, targets)
 """
 
 from __future__ import annotations
 
-from lucid_models_detection.data.augment import RandomHorizontalFlip, horizontal_flip
+from lucid_models_detection.data.augment import (
+    Compose,
+    RandomCrop,
+    RandomHorizontalFlip,
+    ScaleJitter,
+    crop,
+    horizontal_flip,
+    resize,
+)
 from lucid_models_detection.data.coco import CocoDetection
-from lucid_models_detection.data.coco_classes import COCO_CLASSES
+from lucid_models_detection.data.coco_classes import COCO_CATEGORY_IDS, COCO_CLASSES
 from lucid_models_detection.data.collate import collate
+from lucid_models_detection.data.color import ColorJitter
 from lucid_models_detection.data.targets import Sample, Target
 from lucid_models_detection.data.voc import VOC_CLASSES, VocDetection
 
 __all__ = [
+    "COCO_CATEGORY_IDS",
     "COCO_CLASSES",
     "VOC_CLASSES",
     "CocoDetection",
+    "ColorJitter",
+    "Compose",
+    "RandomCrop",
     "RandomHorizontalFlip",
     "Sample",
+    "ScaleJitter",
     "Target",
     "VocDetection",
     "collate",
+    "crop",
     "horizontal_flip",
+    "resize",
 ]

@@ -23,6 +23,7 @@ from lucid_models_detection.data.targets import (
     copy_target,
     make_target,
     raise_problems,
+    read_annotated,
 )
 
 __all__ = ["CocoDetection"]
@@ -118,15 +119,8 @@ class CocoDetection(Dataset[Sample]):
         return len(self._images)
 
     def __getitem__(self, index: int) -> Sample:
-        from lucid_models_classification.transforms import read_image
-
         entry = self._images[index]
-        image = read_image(entry.path)
-        if image.shape[1:] != (entry.height, entry.width):
-            raise ValueError(
-                f"{entry.path}: {self.annotation_file} says {entry.width} x {entry.height} pixels, "
-                f"the image has {image.shape[2]} x {image.shape[1]}; its boxes would not fit"
-            )
+        image = read_annotated(entry.path, entry.width, entry.height, self.annotation_file)
         target = copy_target(entry.target)
         return (image, target) if self.transform is None else self.transform(image, target)
 

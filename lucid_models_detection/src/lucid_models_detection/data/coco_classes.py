@@ -1,8 +1,8 @@
-"""The names of COCO's classes."""
+"""The names and the numbers of COCO's classes."""
 
 from __future__ import annotations
 
-__all__ = ["COCO_CLASSES"]
+__all__ = ["COCO_CATEGORY_IDS", "COCO_CLASSES"]
 
 _NAMES = {
     1: "person",
@@ -90,3 +90,8 @@ _NAMES = {
 #: The classes of COCO's detection task by category number, 0 to 90: the background, and
 #: the eighty that COCO annotates; "N/A" under the ten numbers that it never used.
 COCO_CLASSES = ("background", *(_NAMES.get(number, "N/A") for number in range(1, 91)))
+
+#: The labels 1 to 80, without gaps, of the eighty category numbers that COCO annotates: what
+#: ``CocoDetection(..., category_ids=COCO_CATEGORY_IDS)`` gives a model of 81 classes to learn,
+#: even from a file with some of them only.
+COCO_CATEGORY_IDS = {number: label for label, number in enumerate(_NAMES, start=1)}

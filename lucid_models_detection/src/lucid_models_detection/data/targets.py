@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -53,6 +54,33 @@ def box_inside(
     if inside[2] <= inside[0] or inside[3] <= inside[1]:
         return f"no part of the box is inside the image of {width} x {height} pixels"
     return inside
+
+
+def read_annotated(
+    path: Path, width: int, height: int, annotations: str | Path
+) -> NDArray[np.float32]:
+    """Read an image whose annotations say how large it is: (3, height, width) in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        The image has another size, so that its boxes would be beside their objects.
+    """
+    from lucid_models_classification.transforms import read_image
+
+    image = read_image(path)
+    if image.shape[1:] == (height, width):
+        return image
+    hint = ""
+    if image.shape[1:] == (width, height):
+        hint = (
+            " (sides swapped: EXIF data turns this picture, and whoever annotated it saw it "
+            "unturned; save it upright without EXIF data and annotate it again)"
+        )
+    raise ValueError(
+        f"{path}: {annotations} says {width} x {height} pixels, the image has "
+        f"{image.shape[2]} x {image.shape[1]}; its boxes would not fit{hint}"
+    )
 
 
 def make_target(annotations: Sequence[Annotation], image_id: int | str) -> Target:

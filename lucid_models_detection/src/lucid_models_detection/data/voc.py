@@ -21,6 +21,7 @@ from lucid_models_detection.data.targets import (
     copy_target,
     make_target,
     raise_problems,
+    read_annotated,
 )
 
 __all__ = ["VOC_CLASSES", "VocDetection"]
@@ -143,15 +144,8 @@ class VocDetection(Dataset[Sample]):
         return len(self._entries)
 
     def __getitem__(self, index: int) -> Sample:
-        from lucid_models_classification.transforms import read_image
-
         path, (width, height), target = self._entries[index]
-        image = read_image(path)
-        if image.shape[1:] != (height, width):
-            raise ValueError(
-                f"{path}: its annotation says {width} x {height} pixels, the image has "
-                f"{image.shape[2]} x {image.shape[1]}; its boxes would not fit"
-            )
+        image = read_annotated(path, width, height, "its annotation")
         target = copy_target(target)
         return (image, target) if self.transform is None else self.transform(image, target)
 
