@@ -64,8 +64,10 @@ class Filters:
                 self._apply_scale(panels, slice(i * each, (i + 1) * each))
         return self._panels
 
-    def transformed(self) -> Array:
-        """The weights packed for Winograd's filtering."""
+    def transformed(self) -> Array | winograd.Once:
+        """The weights for Winograd's filtering, packed if they are kept."""
+        if not self.kept:
+            return winograd.Once(self._rows, turned=False)
         if self._transformed is None:
             self._transformed = winograd.transform_weights(self._rows)
             self._apply_scale(self._transformed, slice(None))
@@ -172,9 +174,9 @@ def conv2d_input_gradient(
     if _suits_winograd((kh, kw), stride, dilation, groups) and winograd.pays(
         len(g) * h * w, o, cg, kept=False
     ):
-        u = winograd.transform_weights(nhwc(weight), turned=True)
+        weights = winograd.Once(nhwc(weight), turned=True)
         top, left = 2 - padding[0][0], 2 - padding[1][0]
-        winograd.winograd(source, u, None, None, False, out, top, left)
+        winograd.winograd(source, weights, None, None, False, out, top, left)
         return gx
     row_phases = _phases(h, kh, stride[0], padding[0][0], dilation[0])
     column_phases = _phases(w, kw, stride[1], padding[1][0], dilation[1])

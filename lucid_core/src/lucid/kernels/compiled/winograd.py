@@ -4,19 +4,35 @@ A quarter of the multiplications, for an error of about 1e-5 relative where the 
 sum has 1e-6 (the transforms add and subtract numbers up to 8 times as large).
 ``LUCID_WINOGRAD=0`` in the environment turns it off.
 
-Tiles of 6x6 inputs overlap by two and give 4x4 outputs.  A thread takes some tiles through
-all three steps while they are in its cache: transform the inputs, multiply by the transformed
-weights (36 matrix products on the micro-kernel), transform the sums back.
+Tiles of 6x6 inputs overlap by two and give 4x4 outputs, in three steps: transform the
+inputs, multiply by the transformed weights (36 matrix products on the micro-kernel),
+transform the sums back.  There are two ways to share the work:
+
+- By tiles: a thread takes some tiles through all three steps while they are in its cache.
+- By panels of outputs, where there are more weights than inputs: first all tiles are
+  transformed, then a thread takes them through the rest for some outputs.  Weights that are
+  used only once it transforms itself, a piece at a time that stays in its cache:
+  transformed they take four times the memory, and to write and read that would cost more
+  than the products.
 """
 
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 import numpy as np
 
-from lucid.kernels.compiled.jit import kernel
-from lucid.kernels.compiled.microkernel import ADD, NR, RELU, ROWS, block_size, multiply_block
+from lucid.kernels.compiled.jit import kernel, routine
+from lucid.kernels.compiled.microkernel import (
+    ACCUMULATE,
+    ADD,
+    NR,
+    RELU,
+    ROWS,
+    block_size,
+    multiply_block,
+)
 from lucid.kernels.compiled.simd import VL
 from lucid.kernels.compiled.winograd_tiles import (
     INPUT,
@@ -30,17 +46,31 @@ from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty
 from lucid.kernels.threads import get_num_threads, parallel_for
 
-__all__ = ["enabled", "pays", "transform_weights", "winograd"]
+__all__ = ["Once", "enabled", "pays", "transform_weights", "winograd"]
+
+Pair = tuple[int, int]
 
 _POINTS = INPUT * INPUT
-# Bytes of transformed inputs and sums that a thread works on at a time.
-_BLOCK_BYTES = 1 << 20
-# Planes of the transformed tiles are set apart by this many bytes more than they
-# need: at a distance of a power of two they would compete for the same lines of the cache.
-_APART = 64
-# Output pixels below which transforming the weights costs more than it saves: once for
-# this call, or once for many.
-_FEWEST_PLACES, _FEWEST_KEPT = 300, 150
+# A line of the cache, in bytes: arrays begin on one, so that no vector straddles two, and
+# planes of transformed tiles are set apart by one, since at a distance of a power of
+# two they would compete for the same places.
+_LINE = 64
+# By tiles: how many a thread works on at a time, and bytes of their transformed inputs and sums.
+_BLOCK_TILES, _BLOCK_BYTES = 48, 1 << 21
+# By panels: tiles at a time at most, and channels of weights that are transformed at a time.
+_MOST_TILES, _PIECE = 128, 128
+# Kept weights are shared out if there are so many times more outputs than tiles.
+_KEPT_WIDER = 4
+# Output pixels below which the direct sum is faster, with weights that are packed for each call
+# (the direct sum's as well) or once for many.
+_FEWEST_PLACES, _FEWEST_KEPT = 32, 150
+
+
+class Once(NamedTuple):
+    """Filters that are not worth packing: (O, 3, 3, C), to be ``turned`` or not."""
+
+    w: Array
+    turned: bool
 
 
 def enabled() -> bool:
@@ -50,36 +80,40 @@ def enabled() -> bool:
 
 def pays(places: int, channels: int, outputs: int, kept: bool) -> bool:
     """Whether to go this way for so many output pixels, with weights that are ``kept`` or not."""
-    fits = channels % VL == 0 and outputs % NR == 0
-    return (
-        enabled()
-        and fits
-        and channels >= 32
-        and places >= (_FEWEST_KEPT if kept else _FEWEST_PLACES)
-    )
+    fits = channels % VL == 0 and outputs % NR == 0 and channels >= 32
+    return enabled() and fits and places >= (_FEWEST_KEPT if kept else _FEWEST_PLACES)
+
+
+@routine
+def _filters(
+    w: Array, turned: bool, p: int, k0: int, count: int, u: int, plane: int, taps: Array
+) -> None:
+    """Panel ``p`` of filters ``w`` (O, 3, 3, C) from number ``k0`` of what is summed on.
+
+    They go to ``u``: for each point, ``plane`` bytes apart, (count, NR).
+    """
+    tap, square = w.shape[3] * 4, VL * VL * 4
+    # In squares of filters and channels, since reading may run across writing.
+    for k in range(0, count, VL):
+        for j in range(0, NR, VL):
+            target = u + (k * NR + j) * 4
+            if turned:
+                source = w.ctypes.data + ((k0 + k) * 9 + 8) * tap + (p * NR + j) * 4
+                filters_to_domain(source, -tap, 9 * tap, target, plane, NR * 4, VL)
+            else:
+                source = w.ctypes.data + (p * NR + j) * 9 * tap + (k0 + k) * 4
+                turn_squares(source, 9 * tap, tap, taps.ctypes.data, square, 9)
+                source = taps.ctypes.data
+                filters_to_domain(source, square, VL * 4, target, plane, NR * 4, VL)
 
 
 @kernel
 def _transform(start: int, stop: int, w: Array, turned: bool, u: Array) -> None:
-    """Panels start..stop-1 of ``u`` (36, P, K, NR) from filters ``w`` (O, 3, 3, C)."""
-    _, panels, k, width = u.shape
-    tap = w.shape[3] * 4
-    plane, square = panels * k * width * 4, VL * VL * 4
+    """Panels start..stop-1 of ``u`` (36, P, K, NR)."""
+    _, panels, k, _ = u.shape
     taps = np.empty(9 * VL * VL, np.float32)
     for p in range(start, stop):
-        # In squares of filters and channels, since reading may run across writing.
-        for k0 in range(0, k, VL):
-            for j0 in range(0, width, VL):
-                target = u.ctypes.data + ((p * k + k0) * width + j0) * 4
-                j = p * width + j0
-                if turned:
-                    source = w.ctypes.data + (k0 * 9 + 8) * tap + j * 4
-                    filters_to_domain(source, -tap, 9 * tap, target, plane, width * 4, VL)
-                else:
-                    source = w.ctypes.data + j * 9 * tap + k0 * 4
-                    turn_squares(source, 9 * tap, tap, taps.ctypes.data, square, 9)
-                    source = taps.ctypes.data
-                    filters_to_domain(source, square, VL * 4, target, plane, width * 4, VL)
+        _filters(w, turned, p, 0, k, u[0, p].ctypes.data, panels * k * NR * 4, taps)
 
 
 def transform_weights(w: Array, turned: bool = False) -> Array:
@@ -94,97 +128,172 @@ def transform_weights(w: Array, turned: bool = False) -> Array:
     return u
 
 
-@kernel
-def _run(
-    start: int,
-    stop: int,
-    x: Array,
-    u: Array,
-    bias: Array,
-    residual: Array,
-    y: Array,
-    top: int,
-    left: int,
-    blocks: int,
-    apart: int,
-    flags: int,
-) -> None:
-    """Blocks start..stop-1 of all tiles."""
-    images, h, w, channels = x.shape
-    _, ho, wo, outputs = y.shape
-    rows, columns = -(-ho // 4), -(-wo // 4)
-    tiles = images * rows * columns
-    most = -(-tiles // blocks)
-    v_step, m_step = most * channels * 4 + apart, most * outputs * 4 + apart
-    v = np.empty(36 * v_step // 4, np.float32)
-    m = np.empty(36 * m_step // 4, np.float32)
-    zeros = np.zeros(max(channels, NR), np.float32)
-    pixels = np.empty(36, np.int64)
-    targets = np.empty(16, np.int64)
+@routine
+def _enter(x: Array, tiles: Pair, grid: Pair, padding: Pair, v: int, v_step: int) -> None:
+    """Some tiles of ``x`` in the domain: 36 planes of (tiles, C) at ``v``."""
+    _, h, w, channels = x.shape
+    rows, columns = grid
+    zeros = np.zeros(channels, np.float32)
+    pixels = np.empty(_POINTS, np.int64)
+    for tile in range(tiles[0], tiles[1]):
+        image = tile // (rows * columns)
+        y0 = tile // columns % rows * OUTPUT - padding[0]
+        x0 = tile % columns * OUTPUT - padding[1]
+        for i in range(INPUT):
+            for j in range(INPUT):
+                yy, xx = y0 + i, x0 + j
+                at = ((image * h + yy) * w + xx) * channels
+                inside = 0 <= yy < h and 0 <= xx < w
+                pixels[INPUT * i + j] = x.ctypes.data + at * 4 if inside else zeros.ctypes.data
+        target = v + (tile - tiles[0]) * channels * 4
+        to_domain(pixels.ctypes.data, target, v_step, channels * 4)
+
+
+@routine
+def _multiply(
+    v: int, v_step: int, count: int, channels: int, k0: int, k1: int,
+    u: int, plane: int, ahead: int, m: int, m_step: int,
+) -> None:  # fmt: skip
+    """Products of ``count`` tiles and a panel at all points, summed over channels k0..k1-1.
+
+    ``v`` has all channels, ``u`` only these; ``m`` is (36, tiles, NR) and added to if k0 > 0.
+    """
+    bundles = -(-count // ROWS)
+    rows = np.empty((bundles, ROWS), np.int64)
+    targets = np.empty((bundles, ROWS), np.int64)
+    for q in range(bundles):
+        for r in range(ROWS):
+            # A bundle that is not full repeats its first row.
+            row = q * ROWS + r if q * ROWS + r < count else q * ROWS
+            rows[q, r], targets[q, r] = (row * channels + k0) * 4, row * NR * 4
     sources = np.empty(ROWS, np.int64)
-    sums = np.empty(ROWS, np.int64)
     b_table = np.empty(1, np.int64)
-    n_panels, width = u.shape[1], u.shape[3]
+    zeros = np.zeros(NR, np.float32)
+    flags = ACCUMULATE if k0 else 0
+    for e in range(_POINTS):
+        b_table[0] = u + e * plane
+        for q in range(bundles):
+            for r in range(ROWS):
+                sources[r] = v + e * v_step + rows[q, r]
+            multiply_block(
+                block_size(min(ROWS, count - q * ROWS)),
+                sources.ctypes.data,
+                1,
+                k1 - k0,
+                b_table.ctypes.data,
+                NR * 4,
+                targets[q].ctypes.data,
+                m + e * m_step,
+                zeros.ctypes.data,
+                0,
+                flags,
+                ROWS,
+                ahead if q == 0 else 0,
+            )
+
+
+@routine
+def _leave(
+    m: int, m_step: int, tiles: Pair, grid: Pair, p: int,
+    bias: Array, residual: Array, y: Array, flags: int,
+) -> None:  # fmt: skip
+    """Transform the sums of some tiles and of panel ``p`` back, and finish the outputs."""
+    _, ho, wo, outputs = y.shape
+    rows, columns = grid
+    targets = np.empty(OUTPUT * OUTPUT, np.int64)
+    shift = p * NR * 4
+    for tile in range(tiles[0], tiles[1]):
+        image = tile // (rows * columns)
+        y0, x0 = tile // columns % rows * OUTPUT, tile % columns * OUTPUT
+        # Outputs past the edge go where the last one inside goes after them.
+        for i in range(OUTPUT):
+            for j in range(OUTPUT):
+                yy, xx = min(y0 + i, ho - 1), min(x0 + j, wo - 1)
+                targets[OUTPUT * i + j] = ((image * ho + yy) * wo + xx) * outputs * 4
+        from_domain(
+            m + (tile - tiles[0]) * NR * 4, m_step, bias.ctypes.data + shift,
+            targets.ctypes.data, y.ctypes.data + shift, residual.ctypes.data + shift,
+            flags, NR * 4,
+        )  # fmt: skip
+
+
+@kernel
+def _by_tiles(
+    start: int, stop: int, x: Array, u: Array, bias: Array, residual: Array, y: Array,
+    grid: Pair, padding: Pair, blocks: int, flags: int,
+) -> None:  # fmt: skip
+    """Blocks start..stop-1 of all tiles, each taken through all steps."""
+    channels = x.shape[3]
+    tiles = len(x) * grid[0] * grid[1]
+    most = -(-tiles // blocks)
+    v_step, m_step = most * channels * 4 + _LINE, most * NR * 4 + _LINE
+    panels = u.shape[1]
+    plane = panels * channels * NR * 4
+    room = np.empty((_POINTS * (v_step + m_step) + _LINE) // 4, np.float32)
     for block in range(start, stop):
-        first, last = tiles * block // blocks, tiles * (block + 1) // blocks
-        for tile in range(first, last):
-            image = tile // (rows * columns)
-            y0, x0 = tile // columns % rows * 4 - top, tile % columns * 4 - left
-            for i in range(6):
-                for j in range(6):
-                    yy, xx = y0 + i, x0 + j
-                    if 0 <= yy < h and 0 <= xx < w:
-                        at = ((image * h + yy) * w + xx) * channels
-                        pixels[6 * i + j] = x.ctypes.data + at * 4
-                    else:
-                        pixels[6 * i + j] = zeros.ctypes.data
-            at = v.ctypes.data + (tile - first) * channels * 4
-            to_domain(pixels.ctypes.data, at, v_step, channels * 4)
-
-        count = last - first
-        for e in range(36):
-            for p in range(n_panels):
-                b_table[0] = u.ctypes.data + (e * n_panels + p) * channels * width * 4
-                for q in range(0, count, ROWS):
-                    filled = min(ROWS, count - q)
-                    for r in range(ROWS):
-                        row = q + r if r < filled else q
-                        sources[r] = v.ctypes.data + e * v_step + row * channels * 4
-                        sums[r] = row * outputs * 4
-                    multiply_block(
-                        block_size(filled),
-                        sources.ctypes.data,
-                        1,
-                        channels,
-                        b_table.ctypes.data,
-                        width * 4,
-                        sums.ctypes.data,
-                        m.ctypes.data + e * m_step + p * width * 4,
-                        zeros.ctypes.data,
-                        0,
-                        0,
-                        ROWS,
-                        0,
-                    )
-
-        for tile in range(first, last):
-            image = tile // (rows * columns)
-            y0, x0 = tile // columns % rows * 4, tile % columns * 4
-            # Outputs past the edge go where the last one inside goes after them.
-            for i in range(4):
-                for j in range(4):
-                    yy, xx = min(y0 + i, ho - 1), min(x0 + j, wo - 1)
-                    targets[4 * i + j] = ((image * ho + yy) * wo + xx) * outputs * 4
-            at = m.ctypes.data + (tile - first) * outputs * 4
-            from_domain(
-                at, m_step, bias.ctypes.data, targets.ctypes.data, y.ctypes.data,
-                residual.ctypes.data, flags, outputs * 4,
+        # Inside of the loop, for Numba frees an array after it is mentioned for the last time.
+        v = -(-room.ctypes.data // _LINE) * _LINE
+        m = v + _POINTS * v_step
+        some = (tiles * block // blocks, tiles * (block + 1) // blocks)
+        count = some[1] - some[0]
+        _enter(x, some, grid, padding, v, v_step)
+        for p in range(panels):
+            panel = u[0, p].ctypes.data
+            _multiply(
+                v, v_step, count, channels, 0, channels, panel, plane, plane, m, m_step
             )  # fmt: skip
+            _leave(m, m_step, some, grid, p, bias, residual, y, flags)
+
+
+@kernel
+def _enter_all(
+    start: int, stop: int, x: Array, v: Array, v_step: int, grid: Pair, padding: Pair
+) -> None:
+    """Tiles start..stop-1 of the inputs of :func:`_by_panels`."""
+    target = v.ctypes.data + start * x.shape[3] * 4
+    _enter(x, (start, stop), grid, padding, target, v_step)
+
+
+@kernel
+def _by_panels(
+    start: int, stop: int, v: Array, v_step: int, u: Array, w: Array, turned: bool,
+    bias: Array, residual: Array, y: Array, channels: int, grid: Pair, blocks: int, flags: int,
+) -> None:  # fmt: skip
+    """Items start..stop-1: (panel, block of tiles).
+
+    The panels are in ``u``, or if that is empty, they are made of ``w`` piece by piece.
+    """
+    tiles = len(y) * grid[0] * grid[1]
+    most = -(-tiles // blocks)
+    kept = u.shape[1] > 0
+    piece = channels if kept else min(channels, _PIECE)
+    m_step = most * NR * 4 + _LINE
+    plane = u.shape[1] * channels * NR * 4 if kept else piece * NR * 4 + _LINE
+    room = np.empty((_POINTS * (m_step + (0 if kept else plane)) + _LINE) // 4, np.float32)
+    taps = np.empty(9 * VL * VL, np.float32)
+    for item in range(start, stop):
+        m = -(-room.ctypes.data // _LINE) * _LINE
+        p, block = item // blocks, item % blocks
+        some = (tiles * block // blocks, tiles * (block + 1) // blocks)
+        count = some[1] - some[0]
+        begin = v.ctypes.data + some[0] * channels * 4
+        for k0 in range(0, channels, piece):
+            k1 = min(channels, k0 + piece)
+            if kept:
+                panel = u[0, p].ctypes.data
+            else:
+                panel = m + _POINTS * m_step
+                _filters(w, turned, p, k0, k1 - k0, panel, plane, taps)
+            _multiply(
+                begin, v_step, count, channels, k0, k1, panel, plane,
+                plane if kept else 0, m, m_step,
+            )  # fmt: skip
+        _leave(m, m_step, some, grid, p, bias, residual, y, flags)
 
 
 def winograd(
     x: Array,
-    u: Array,
+    weights: Array | Once,
     bias: Array | None,
     residual: Array | None,
     relu: bool,
@@ -198,8 +307,8 @@ def winograd(
     ----------
     x, y : numpy.ndarray
         (N, H, W, C) and (N, Ho, Wo, O), contiguous float32.
-    u : numpy.ndarray
-        Weights of :func:`transform_weights`.
+    weights : numpy.ndarray or Once
+        From :func:`transform_weights`, or what that would be called with.
     bias : numpy.ndarray, optional
         Shape (O,).
     residual : numpy.ndarray, optional
@@ -211,12 +320,28 @@ def winograd(
     """
     n, ho, wo, outputs = y.shape
     channels = x.shape[3]
-    tiles = n * -(-ho // OUTPUT) * -(-wo // OUTPUT)
+    grid, padding = (-(-ho // OUTPUT), -(-wo // OUTPUT)), (top, left)
+    tiles = n * grid[0] * grid[1]
     if not tiles:
         return
-    most = max(2 * ROWS, _BLOCK_BYTES // (_POINTS * 4 * (channels + outputs)) // ROWS * ROWS)
-    blocks = -(-tiles // min(most, -(-tiles // get_num_threads())))
     start = np.zeros(outputs, np.float32) if bias is None else np.ascontiguousarray(bias)
-    flags = (0 if residual is None else ADD) | (RELU if relu else 0)
     added = y if residual is None else residual
-    parallel_for(_run, blocks, x, u, start, added, y, top, left, blocks, _APART, flags)
+    flags = (0 if residual is None else ADD) | (RELU if relu else 0)
+    kept = not isinstance(weights, Once)
+    if tiles < outputs // (_KEPT_WIDER if kept else 1):
+        w, turned = (np.empty((0, 3, 3, 1), np.float32), False) if kept else weights
+        u = weights if kept else np.empty((_POINTS, 0, 1, NR), np.float32)
+        v_step = tiles * channels * 4 + _LINE
+        v = empty((_POINTS * v_step // 4,), np.float32)
+        parallel_for(_enter_all, tiles, x, v, v_step, grid, padding)
+        panels = outputs // NR
+        wanted = min(-(-get_num_threads() // panels), -(-tiles // (2 * ROWS)))
+        blocks = max(-(-tiles // _MOST_TILES), wanted)
+        shape = (channels, grid, blocks, flags)
+        parallel_for(_by_panels, panels * blocks, v, v_step, u, w, turned, start, added, y, *shape)
+        return
+    u = weights if kept else transform_weights(*weights)
+    fitting = _BLOCK_BYTES // (_POINTS * 4 * (channels + NR)) // ROWS * ROWS
+    most = max(2 * ROWS, min(_BLOCK_TILES, fitting))
+    blocks = -(-tiles // min(most, -(-tiles // get_num_threads())))
+    parallel_for(_by_tiles, blocks, x, u, start, added, y, grid, padding, blocks, flags)
