@@ -1,0 +1,89 @@
+"""Precision over recall, and its picture."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["PrecisionRecall", "plot_precision_recall"]
+
+#: Curves that a legend names; of more classes it names those of the best, and counts the rest.
+NAMED = 12
+
+
+@dataclass(frozen=True, eq=False)
+class PrecisionRecall:
+    """How precision falls as more of the objects of a class are found.
+
+    Attributes
+    ----------
+    name : str
+        Of the class.
+    recall, precision : (P,) array of float
+        Points of the curve by increasing recall.
+    average_precision : float
+        The measure that belongs to it.
+    """
+
+    name: str
+    recall: NDArray[np.float64]
+    precision: NDArray[np.float64]
+    average_precision: float
+
+
+def plot_precision_recall(
+    curves: Mapping[int, PrecisionRecall], path: str | os.PathLike[str], title: str = ""
+) -> None:
+    """Draw the curves of all classes into one picture.
+
+    Parameters
+    ----------
+    curves : mapping of int to PrecisionRecall
+        By label, as ``evaluator.precision_recall()`` gives them.  Each class has the
+        colour that :func:`lucid_models_detection.draw.draw_boxes` gives its boxes.
+    path : path-like
+        The picture; its suffix decides the format (``.png``, ``.svg``, ...).
+    title : str, optional
+        Written above.
+
+    Raises
+    ------
+    ImportError
+        If matplotlib is not installed.
+    ValueError
+        If there is no curve.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            'plots need matplotlib: pip install "lucid-models-detection[plot]" '
+            "(or: pip install matplotlib)",
+            name="matplotlib",
+        ) from error
+    from lucid_models_detection.draw import label_color
+
+    if not curves:
+        raise ValueError("there is no curve to draw: no class has an object")
+    figure = Figure(figsize=(5.8, 4.4), layout="constrained")
+    axes = figure.subplots()
+    best_first = sorted(curves.items(), key=lambda item: -item[1].average_precision)
+    for place, (label, curve) in enumerate(best_first):
+        axes.plot(
+            curve.recall,
+            curve.precision,
+            color=tuple(value / 255 for value in label_color(label)),
+            linewidth=1.6,
+            label=f"{curve.name}  {curve.average_precision:.3f}" if place < NAMED else None,
+        )
+    if len(curves) > NAMED:
+        axes.plot([], [], alpha=0, label=f"and {len(curves) - NAMED} more")
+    axes.set(xlim=(0, 1.01), ylim=(0, 1.03), xlabel="recall", ylabel="precision", title=title)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8, title="AP", loc="center left", bbox_to_anchor=(1, 0.5))
+    figure.savefig(path, dpi=120)
