@@ -98,7 +98,8 @@ def test_compiled_is_the_reference(
 @pytest.mark.parametrize(
     ("shape", "weight", "stride"),
     [((2, 64, 28, 28), (64, 64, 3, 3), 1), ((2, 32, 40, 40), (48, 32, 3, 3), 2),
-     ((1, 256, 7, 7), (256, 256, 3, 3), 1), ((3, 64, 30, 30), (128, 64, 1, 1), 1)],
+     ((1, 256, 7, 7), (256, 256, 3, 3), 1), ((3, 64, 30, 30), (128, 64, 1, 1), 1),
+     ((5, 32, 1, 1), (48, 32, 3, 3), 2), ((3, 32, 2, 4), (48, 32, 3, 3), 2)],
 )  # fmt: skip
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(("switch", "tolerance"), [("0", 1e-5), ("1", 1e-4)])

@@ -101,12 +101,12 @@ def _pack_inputs(
 @routine
 def _segments(
     first: int, last: int, ho: int, h: int, down: int, offset: int, places: tuple[int, int, int],
-    where: Array, a: Array, b: Array, a_table: Array, b_table: Array,
+    pace: int, where: Array, a: Array, b: Array, a_table: Array, b_table: Array,
 ) -> Pair:  # fmt: skip
     """Where the rows of one tap are: the number of segments, and how long each is.
 
     ``places`` are the first and last place of a row whose tap lies inside of the image, and
-    the first one's run.
+    the first one's run; ``pace`` is how many runs further that of the next place is.
     """
     u0, u1, run = places
     segments, count = 0, max(0, u1 - u0)
@@ -119,9 +119,9 @@ def _segments(
                 segments += 1
     joined = segments > 1
     for s in range(1, segments):
-        # Rows that follow each other in memory are one.
+        # Rows that go on in memory where those before them end are one.
         joined &= a_table[s] - a_table[s - 1] == count * ROWS * 4
-        joined &= b_table[s] - b_table[s - 1] == count * NR * 4
+        joined &= b_table[s] - b_table[s - 1] == count * pace * NR * 4
     return (1, count * segments) if joined else (segments, count)
 
 
@@ -223,7 +223,7 @@ def _accumulate(
                         u1 = min(wo, (w - 1 - column_offsets[j]) // stride[1] + 1)
                         places = (u0, u1, u0 * stride[1] + column_offsets[j])
                     segments = _segments(
-                        first, last, ho, h, stride[0], row_offsets[i], places,
+                        first, last, ho, h, stride[0], row_offsets[i], places, pace,
                         where, a, b, a_table, b_table,
                     )  # fmt: skip
                     sums = total[part, :, i, j]
