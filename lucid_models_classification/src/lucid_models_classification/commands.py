@@ -218,12 +218,13 @@ def train_classifier(
     lucid classify takes; metrics.csv; and last.safetensors, from which --resume goes on,
     after Ctrl-C too, as if there had been no interruption.
     """
-    from lucid_models_classification.training import BEST, ClassifierRun, Options
+    from lucid.cli.training import given_options, interruptible
+    from lucid_models_classification.training import ClassifierRun, Options
 
     for name in ("data", "val", "weights"):
         if options[name] is not None:
             options[name] = str(options[name].resolve())
-    given = {name: value for name, value in options.items() if _was_given(ctx, name)}
+    given = given_options(ctx, options)
     if {"val", "val_fraction"} <= given.keys():
         raise click.UsageError("give --val or --val-fraction, not both")
     if resume:
@@ -233,18 +234,6 @@ def train_classifier(
     else:
         run = ClassifierRun.start(output, Options(**options), workers)
     click.echo(run.summary)
-    try:
+    with interruptible("train-classifier", output):
         best = run.fit(click.echo)
-    except KeyboardInterrupt:
-        click.echo(
-            f"stopped; lucid train-classifier --output {output} --resume goes on from here",
-            err=True,
-        )
-        raise
-    click.echo(f"best accuracy {best:.4f}: {output / BEST}")
-
-
-def _was_given(ctx: click.Context, name: str) -> bool:
-    from click.core import ParameterSource
-
-    return ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
+    click.echo(f"best accuracy {best:.4f}: {run.folder.best}")

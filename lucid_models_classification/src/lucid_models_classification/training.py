@@ -7,9 +7,9 @@ of the best validation accuracy) and ``metrics.csv``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,7 @@ from lucid.data import DataLoader, Subset
 from lucid.models import create_model
 from lucid.nn import functional as F
 from lucid.optim import SGD
-from lucid.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
-from lucid.training import Callback, Trainer
-from lucid.weights import atomic_write
+from lucid.training import ReportEpochs, RunFolder, Trainer, warm_up_then
 from lucid_models_classification.checkpoints import Classifier, check_task, start_from
 from lucid_models_classification.image_folder import ImageFolder, split_by_class
 from lucid_models_classification.transforms import (
@@ -36,7 +34,6 @@ from lucid_models_classification.transforms import (
 
 __all__ = ["ClassifierRun", "Options"]
 
-DESCRIPTION, LAST, BEST = "run.json", "last.safetensors", "best.safetensors"
 DEFAULT_MODEL = "resnet_18"
 
 _MOMENTUM, _WEIGHT_DECAY = 0.9, 1e-4
@@ -90,19 +87,22 @@ class ClassifierRun:
 
     Attributes
     ----------
-    folder : pathlib.Path
+    folder : lucid.training.RunFolder
         Where it keeps its files.
     options : Options
         What it follows from.
     trainer : lucid.training.Trainer
         The loop, ready to begin.
+    validation : callable
+        What it asks after each epoch.
     summary : str
         Model and data in a line.
     """
 
-    folder: Path
+    folder: RunFolder
     options: Options
     trainer: Trainer
+    validation: _Validation
     summary: str
 
     @classmethod
@@ -116,11 +116,8 @@ class ClassifierRun:
         lucid.WeightFileError
             If the file to start from holds no classifier, or another one.
         """
-        if (folder / LAST).exists():
-            raise ValueError(
-                f"{folder}: holds a training already; go on with it by --resume, or give "
-                "another --output"
-            )
+        kept = RunFolder(folder)
+        kept.check_free()
         lucid.random.seed(options.seed)
         train = ImageFolder(options.data)
         classifier = _new_classifier(options, len(train.class_names))
@@ -133,17 +130,14 @@ class ClassifierRun:
             mean=classifier.preprocessing["mean"],
             std=classifier.preprocessing["std"],
         )
-        record = {
-            "options": asdict(options),
+        facts = {
             "model": classifier.model.model_name,
             "kwargs": dict(classifier.model.model_kwargs),
             "preprocessing": described,
             "classes": _counts(train),
         }
-        run = cls._prepared(folder, options, classifier.model, described, workers)
-        folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(folder / DESCRIPTION) as file:
-            file.write(json.dumps(record, indent=2, ensure_ascii=False).encode())
+        run = cls._prepared(kept, options, classifier.model, described, workers)
+        kept.begin(options, facts)
         return run
 
     @classmethod
@@ -164,27 +158,23 @@ class ClassifierRun:
         ValueError
             If there is no training, or options or data are others than they were.
         """
-        record = _read_record(folder)
-        options = Options(**record["options"])
-        for name, value in given.items():
-            if value != getattr(options, name):
-                raise ValueError(
-                    f"{folder}: the training began with {name} {getattr(options, name)!r}, got "
-                    f"{value!r}; it can only go on as it began"
-                )
-        if (found := _counts(ImageFolder(options.data))) != record["classes"]:
+        kept = RunFolder(folder)
+        options, facts = kept.begun_with(
+            Options, ("model", "kwargs", "preprocessing", "classes"), given
+        )
+        if (found := _counts(ImageFolder(options.data))) != facts["classes"]:
             raise ValueError(
                 f"{options.data}: the training in {folder} began with the images by class "
-                f"{record['classes']}, found {found}"
+                f"{facts['classes']}, found {found}"
             )
         lucid.random.seed(options.seed)
-        model = create_model(record["model"], **record["kwargs"])
-        return cls._prepared(folder, options, model, record["preprocessing"], workers)
+        model = create_model(facts["model"], **facts["kwargs"])
+        return cls._prepared(kept, options, model, facts["preprocessing"], workers)
 
     @classmethod
     def _prepared(
         cls,
-        folder: Path,
+        folder: RunFolder,
         options: Options,
         model: nn.Module,
         described: Mapping[str, Any],
@@ -203,16 +193,17 @@ class ClassifierRun:
         optimizer = SGD(
             model.parameters(), lr=options.lr, momentum=_MOMENTUM, weight_decay=_WEIGHT_DECAY
         )
+        validation = _Validation(DataLoader(val, options.batch_size, workers=workers, seed=0))
         trainer = Trainer(
             model,
             optimizer,
             loader,
             _loss,
             epochs=options.epochs,
-            scheduler=_schedule(optimizer, options.epochs * len(loader)),
-            validate=_Validation(DataLoader(val, options.batch_size, workers=workers, seed=0)),
+            scheduler=warm_up_then(optimizer, options.epochs * len(loader)),
+            validate=validation,
             monitor="accuracy",
-            directory=folder,
+            directory=folder.path,
             class_names=class_names,
             preprocessing=described,
         )
@@ -220,7 +211,7 @@ class ClassifierRun:
             f"{model.model_name}: {len(class_names)} classes, {len(train)} images to train on, "
             f"{len(val)} to validate on"
         )
-        return cls(folder, options, trainer, summary)
+        return cls(folder, options, trainer, validation, summary)
 
     def fit(self, tell: Callable[[str], None]) -> float | None:
         """Train to the end; gives the best validation accuracy.
@@ -230,13 +221,10 @@ class ClassifierRun:
         tell : callable
             Called with a line of text after each epoch.
         """
-        self.trainer.callbacks.append(_Report(tell))
-        try:
-            # An interrupted start has a description, but no state yet.
-            self.trainer.fit(resume=(self.folder / LAST).exists())
-        finally:
-            for loader in (self.trainer.loader, self.trainer.validate.loader):  # type: ignore[union-attr]
-                loader.close()  # type: ignore[union-attr]
+        told = ("loss", "val_loss", "accuracy")
+        self.trainer.callbacks.append(ReportEpochs(tell, told))
+        with closing(self.trainer.loader), closing(self.validation.loader):  # type: ignore[type-var]
+            self.trainer.fit(resume=self.folder.has_state)
         return self.trainer.best
 
 
@@ -254,19 +242,6 @@ class _Validation:
             right += float((logits.numpy().argmax(axis=1) == labels.numpy()).sum())
             count += len(labels.numpy())
         return {"val_loss": total / count, "accuracy": right / count}
-
-
-class _Report(Callback):
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self.tell = tell
-
-    def on_epoch(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
-        """Say in a line what the epoch has brought."""
-        self.tell(
-            f"epoch {row['epoch']}/{trainer.epochs}  loss {row['loss']:.4f}  "
-            f"val_loss {row['val_loss']:.4f}  accuracy {row['accuracy']:.4f}  "
-            f"{row['seconds']:.1f} s"
-        )
 
 
 def _loss(model: nn.Module, batch: Any) -> Any:
@@ -303,37 +278,8 @@ def _datasets(options: Options, described: Mapping[str, Any]) -> tuple[Any, Any,
     return Subset(train, first), Subset(val, second), train.class_names
 
 
-def _schedule(optimizer: SGD, steps: int) -> LRScheduler:
-    """Up over the first tenth of the steps, then down to 0 along half a cosine."""
-    warm_up = steps // 10
-    if not warm_up:
-        return CosineAnnealingLR(optimizer, max(steps, 1))
-    return SequentialLR(
-        optimizer,
-        [
-            LinearLR(optimizer, start_factor=0.1, total_iters=warm_up),
-            CosineAnnealingLR(optimizer, steps - warm_up),
-        ],
-        milestones=[warm_up],
-    )
-
-
 def _counts(dataset: ImageFolder) -> dict[str, int]:
     counts = dict.fromkeys(dataset.class_names, 0)
     for label in dataset.labels:
         counts[dataset.class_names[label]] += 1
     return counts
-
-
-def _read_record(folder: Path) -> dict[str, Any]:
-    path = folder / DESCRIPTION
-    if not path.exists():
-        raise ValueError(f"{folder}: holds no training to resume, {DESCRIPTION} is missing")
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        Options(**record["options"])
-        return {
-            key: record[key] for key in ("options", "model", "kwargs", "preprocessing", "classes")
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: damaged: {error}") from None

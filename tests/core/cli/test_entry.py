@@ -31,6 +31,8 @@ def lucid_register_commands(cli):
             raise KeyboardInterrupt
         if kind == "memory":
             raise MemoryError
+        if kind == "diverged":
+            raise FloatingPointError("the loss is nan")
         if kind == "code":
             click.get_current_context().exit(7)
         if kind == "question":
@@ -100,6 +102,7 @@ def test_a_plugins_command_runs_and_help_names_its_distribution(environment, cap
         ("file", 2, "lucid: error: No such file or directory: /no/such/file\n"),
         ("bug", 1, "lucid: error: KeyError: 'key' (run again with --debug for the traceback)\n"),
         ("memory", 1, "lucid: error: not enough memory\n"),
+        ("diverged", 1, "lucid: error: the loss is nan\n"),
         ("interrupt", 130, "\nlucid: error: interrupted\n"),
         ("code", 7, ""),
     ],

@@ -119,6 +119,18 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(loss, value):
     assert math.isfinite(w_of(trainer))
 
 
+def test_a_model_that_refuses_its_own_losses_is_told_the_step():
+    def sick(model, x):
+        if x > 1:
+            raise FloatingPointError("loss_b is nan")
+        return linear_loss(model, x)
+
+    trainer = weight_trainer([1.0, 2.0], sick)
+    with pytest.raises(FloatingPointError, match=r"loss_b is nan; at step 2 \(epoch 1\), whose"):
+        trainer.fit()
+    assert trainer.step == 1
+
+
 def test_gradients_that_are_not_finite_stop_before_the_update():
     def root(model, x):
         return (model(x) - 1).sqrt().sum()  # 0 at w = 1, where its slope is infinite

@@ -40,6 +40,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _report(error.format_message(), _BAD_INPUT, debug)
     except _INPUT_ERRORS as error:
         return _report(_describe(error), _BAD_INPUT, debug)
+    except FloatingPointError as error:  # a training that diverged, which its message explains
+        return _report(str(error), _FAILED, debug)
     except MemoryError as error:
         return _report(f"not enough memory {error}".rstrip(), _FAILED, debug)
     except Exception as error:

@@ -84,14 +84,18 @@ def plot_history(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
 def _draw(axes: Axes, history: Sequence[Row], names: Sequence[str], title: str) -> None:
     from matplotlib.ticker import MaxNLocator
 
+    colors: dict[str, str] = {}
     for name in names:
         rows = [row for row in history if isinstance(row.get(name), int | float)]
-        line_width = 2.2 if name == "loss" else 1.4  # the sum stands out from its parts
+        # What was validated has the colour of what was trained on, in dashes.
+        base = name.removeprefix("val_")
         axes.plot(
             [row["epoch"] for row in rows],
             [row[name] for row in rows],
+            "-" if name == base else "--",
             label=name,
-            linewidth=line_width,
+            color=colors.setdefault(base, f"C{len(colors)}"),
+            linewidth=2.2 if base == "loss" else 1.4,  # the sum stands out from its parts
             marker="o",
             markersize=3,
         )

@@ -274,7 +274,10 @@ class Trainer:
         sums: dict[str, float] = {}
         self.optimizer.zero_grad()
         for batch in self._taken(iterator, batches):
-            total, values = evaluate(self.loss, self.model, batch)
+            try:
+                total, values = evaluate(self.loss, self.model, batch)
+            except FloatingPointError as error:  # of a model that looks at its losses itself
+                raise FloatingPointError(f"{error}; at {here}, whose update was not made") from None
             check_finite(values, here)
             (total if batches == 1 else total / batches).backward()
             _add(sums, values)

@@ -1,0 +1,65 @@
+"""What a training tells while it runs: a line, and a picture, after each epoch."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lucid.training.callback import Callback
+from lucid.training.history import PROGRESS, plot_history
+
+if TYPE_CHECKING:
+    from lucid.training.trainer import Trainer
+
+__all__ = ["PlotEpochs", "ReportEpochs"]
+
+
+class ReportEpochs(Callback):
+    """Tells in a line what each epoch has brought.
+
+    Parameters
+    ----------
+    tell : callable, default print
+        Called with the line.
+    names : sequence of str, optional
+        The losses and metrics to tell; all of them by default.
+    """
+
+    def __init__(
+        self, tell: Callable[[str], object] = print, names: Sequence[str] | None = None
+    ) -> None:
+        self.tell = tell
+        self.names = names
+
+    def on_epoch(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
+        """Tell the numbers of the epoch and the time that it took."""
+        names = [name for name in row if name not in PROGRESS] if self.names is None else self.names
+        numbers = "".join(f"{name} {row[name]:.4f}  " for name in names)
+        self.tell(f"epoch {row['epoch']}/{trainer.epochs}  {numbers}{row['seconds']:.1f} s")
+
+
+class PlotEpochs(Callback):
+    """Draws losses and metrics so far after each epoch, where matplotlib is installed.
+
+    Parameters
+    ----------
+    path : path-like
+        The picture, as of :func:`~lucid.training.plot_history`; it is written over.
+
+    Attributes
+    ----------
+    path : pathlib.Path
+    able : bool
+        Whether matplotlib is installed; if not, nothing is drawn.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.able = importlib.util.find_spec("matplotlib") is not None
+
+    def on_epoch(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
+        """Draw the history with this epoch."""
+        if self.able:
+            plot_history(trainer.history, self.path)

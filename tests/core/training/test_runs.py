@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import pytest
+
+from lucid.training import RunFolder
+
+
+@dataclass(frozen=True)
+class Options:
+    data: str
+    lr: float = 0.1
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = RunFolder(tmp_path / "new" / "run")
+    folder.begin(Options("somewhere"), {"classes": ["ant", "bee"]})
+    return folder
+
+
+def test_what_a_training_began_with_comes_back(run):
+    begun = run.begun_with(Options, ("classes",), {"lr": 0.1})
+    assert begun == (Options("somewhere"), {"classes": ["ant", "bee"]})
+    assert (run.last.name, run.best.name) == ("last.safetensors", "best.safetensors")
+
+
+def test_only_a_state_makes_a_folder_a_training(run):
+    run.check_free()
+    assert not run.has_state
+    run.last.touch()
+    assert run.has_state
+    with pytest.raises(ValueError, match="run: holds a training already"):
+        run.check_free()
+
+
+def test_another_option_is_refused(run):
+    with pytest.raises(ValueError, match=r"began with lr 0\.1, got 0\.2; it can only go on"):
+        run.begun_with(Options, (), {"lr": 0.2})
+
+
+@pytest.mark.parametrize("options", [{}, {"data": "d", "speed": 1}, []])
+def test_damage_is_reported(run, options):
+    record = run.path / "run.json"
+    record.write_text(json.dumps({"options": options}))
+    with pytest.raises(ValueError, match=r"run\.json: damaged"):
+        run.begun_with(Options, (), {})
+    record.unlink()
+    with pytest.raises(ValueError, match=r"run\.json is missing"):
+        run.begun_with(Options, (), {})
+
+
+def test_a_fact_that_is_not_there_is_damage(run):
+    with pytest.raises(ValueError, match="damaged: 'model'"):
+        run.begun_with(Options, ("model",), {})

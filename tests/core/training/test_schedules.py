@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+
+import lucid
+from lucid import optim
+from lucid.training import warm_up_then
+
+
+def rates(steps, lr=(1.0, 0.1), **options):
+    """The learning rates of two groups before each step."""
+    groups = [{"params": [lucid.zeros(1, requires_grad=True)], "lr": rate} for rate in lr]
+    optimizer = optim.SGD(groups, lr=1.0)
+    schedule = warm_up_then(optimizer, steps, **options)
+    seen = []
+    for _ in range(steps):
+        seen.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        schedule.step()
+    return seen
+
+
+def test_a_linear_rise_and_half_a_cosine():
+    seen = [first for first, _ in rates(6, warm_up=2)]
+    assert seen == pytest.approx([0.1, 0.55, 1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
+
+
+def test_steps_after_two_thirds_and_eight_ninths():
+    seen = [first for first, _ in rates(11, warm_up=2, then="step")]
+    assert seen == pytest.approx([0.1, 0.55] + [1.0] * 6 + [0.1] * 2 + [0.01])
+
+
+def test_every_group_keeps_its_share():
+    for then in ("cosine", "step", "constant"):
+        for first, second in rates(20, then=then):
+            assert second == pytest.approx(0.1 * first)
+
+
+@pytest.mark.parametrize(("steps", "warm_up"), [(9, 0), (10, 1), (200, 20), (20_000, 1000)])
+def test_a_warm_up_of_a_tenth_at_most_a_thousand(steps, warm_up):
+    optimizer = optim.SGD([lucid.zeros(1, requires_grad=True)], lr=1.0)
+    schedule = warm_up_then(optimizer, steps, then="constant")
+    for _ in range(warm_up):
+        assert optimizer.param_groups[0]["lr"] < 1
+        optimizer.step()
+        schedule.step()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"then": "linear"}, "one of cosine, step, constant, got 'linear'"),
+        ({"warm_up": 5}, "shorter than the training of 5 steps, got 5"),
+        ({"warm_up": -1}, "shorter than the training of 5 steps, got -1"),
+    ],
+)
+def test_what_cannot_be_is_refused(options, message):
+    with pytest.raises(ValueError, match=message):
+        rates(5, **options)
