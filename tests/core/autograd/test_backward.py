@@ -24,6 +24,38 @@ def test_shared_subgraph_adds_up():
     np.testing.assert_allclose(x.grad, [2 * 2 + 3 * 4, 2 * 3 + 3 * 9])
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_a_derivative_that_adds_onto_what_is_there_gives_the_same_sum(order):
+    """Convolutions add to the gradient that other uses of their input have given."""
+    weights = [lucid.random.randn(4, 4, 3, 3, dtype=lucid.float64) for _ in range(2)]
+    values = lucid.random.randn(2, 4, 6, 6, dtype=lucid.float64).numpy()
+
+    def gradient(uses):
+        x = lucid.tensor(values, requires_grad=True)
+        y = x * 1.5  # not a leaf: gradients of leaves are added up elsewhere
+        parts = [
+            lambda: lucid.nn.functional.conv2d(y, weights[0], padding=1),
+            lambda: lucid.nn.functional.conv2d(y, weights[1], stride=2),
+            lambda: y * y,
+        ]
+        total = lucid.zeros(dtype=lucid.float64)
+        for use in uses:
+            part = parts[use]()
+            total = total + (part * part).sum()
+        total.backward()
+        return x.grad.numpy()
+
+    together = gradient(order)
+    np.testing.assert_allclose(together, sum(gradient([use]) for use in order), rtol=1e-12)
+
+
+def test_a_convolution_of_a_tensor_by_itself_has_both_gradients():
+    x = lucid.random.randn(2, 2, 3, 3, dtype=lucid.float64).requires_grad_()
+    lucid.testing.gradcheck(
+        lambda x: (lambda y: lucid.nn.functional.conv2d(y, y, padding=1))(x * 2), (x,)
+    )
+
+
 def test_each_node_is_visited_once():
     visits = []
     x = lucid.tensor([1.0], requires_grad=True)

@@ -94,6 +94,13 @@ def test_compiled_is_the_reference(
         assert result.dtype == dtype
         np.testing.assert_allclose(result, kernel_.reference(*args, *options), **tolerance)
 
+    onto = rng.standard_normal(x.shape).astype(dtype)
+    before = onto.copy()
+    result = kernels.conv2d_input_gradient.compiled(g, w, x.shape, *options, onto)
+    expected = onto + kernels.conv2d_input_gradient.reference(g, w, x.shape, *options)
+    np.testing.assert_allclose(result, expected, **tolerance)
+    np.testing.assert_array_equal(onto, before)
+
 
 @pytest.mark.parametrize(
     ("shape", "weight", "stride"),
@@ -125,6 +132,9 @@ def test_sizes_of_real_networks(
         )
         result = kernel.compiled(*args, *options)
         np.testing.assert_allclose(result, exact, atol=tolerance * np.abs(exact).max())
+    result = kernels.conv2d_input_gradient.compiled(g, w, x.shape, *options, x)
+    exact = x + kernels.conv2d_input_gradient.compiled(g, w, x.shape, *options)
+    np.testing.assert_allclose(result, exact, atol=1e-5 * np.abs(exact).max())
 
 
 @settings(max_examples=30, deadline=None)

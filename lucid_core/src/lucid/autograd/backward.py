@@ -94,7 +94,10 @@ def backward(output: Tensor, gradient: Array | None = None, retain_graph: bool =
                 "backward() through a graph that has been freed: call backward(retain_graph=True) "
                 "the first time, or compute the forward pass again"
             )
-        sources, gradients = node.sources, list(node.vjp(g))
+        sources, onto = node.sources, None
+        if node.adds_onto and isinstance(sources[0], Node):
+            onto = pending.pop(sources[0], None)
+        gradients = list(node.vjp(g) if onto is None else node.vjp(g, onto.value))
         if not retain_graph:
             node.free()
         taken = {id(_root(g))}
@@ -117,6 +120,8 @@ def backward(output: Tensor, gradient: Array | None = None, retain_graph: bool =
                 pending[source].add(gx, owned)
             else:
                 pending[source] = _Sum(gx, owned)
+                if i == 0 and onto is not None:
+                    continue  # it is in the queue already
                 heapq.heappush(queue, (-source.order, source))
         del g
     for leaf, total in leaves.values():

@@ -73,22 +73,30 @@ def record(value: Array | np.generic, *edges: tuple[ArrayLike, Vjp]) -> Tensor:
     return new_tensor(data)
 
 
-def record_joint(value: Array | np.generic, inputs: Sequence[Any], vjp: JointVjp) -> Tensor:
+def record_joint(
+    value: Array | np.generic, inputs: Sequence[Any], vjp: JointVjp, adds_onto: bool = False
+) -> Tensor:
     """Like :func:`record`, for an operation whose input gradients are computed together.
 
     ``vjp(g)`` returns one gradient (or None) for each of ``inputs``, in order.
     An input may be None or a plain array; its gradient is ignored.
+
+    With ``adds_onto`` it may be called as ``vjp(g, onto)`` too: the gradient of the first input
+    is then added to ``onto``, what other uses of that input have given so far.  It goes
+    into a new array; nothing is written to ``onto``.
     """
     data = np.asarray(value)
     if is_grad_enabled() and data.dtype.kind == "f":
         live = [i for i, x in enumerate(inputs) if needs_grad(x)]
         if live:
 
-            def vjp_of_live(g: Array) -> list[Array | None]:
-                gradients = vjp(g)
+            def vjp_of_live(*given: Array | None) -> list[Array | None]:
+                gradients = vjp(*given)
                 return [gradients[i] for i in live]
 
-            return new_tensor(data, Node([inputs[i] for i in live], vjp_of_live, data))
+            sources = [inputs[i] for i in live]
+            node = Node(sources, vjp_of_live, data, adds_onto=adds_onto and live[0] == 0)
+            return new_tensor(data, node)
     return new_tensor(data)
 
 

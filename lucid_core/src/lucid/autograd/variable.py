@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 #: From the gradient of a node's output to the gradients of its inputs.
-JointVjp = Callable[[Array], Sequence["Array | None"]]
+JointVjp = Callable[..., Sequence["Array | None"]]
 
 _counter = itertools.count()
 
@@ -32,18 +32,24 @@ class Node:
         tensors lets an array that no derivative needs be freed at once.
     vjp : callable or None
         Vector-Jacobian product; None once the graph has been freed.
+    adds_onto : bool
+        Whether ``vjp`` may be given the gradient that the first source has so far, too, and
+        then returns the sum.
     shape, dtype
         Of the operation's output.
     """
 
-    __slots__ = ("dtype", "order", "shape", "sources", "vjp")
+    __slots__ = ("adds_onto", "dtype", "order", "shape", "sources", "vjp")
 
-    def __init__(self, inputs: Sequence[Variable], vjp: JointVjp, output: Array) -> None:
+    def __init__(
+        self, inputs: Sequence[Variable], vjp: JointVjp, output: Array, adds_onto: bool = False
+    ) -> None:
         self.order = next(_counter)
         self.sources: tuple[Node | Variable, ...] = tuple(
             x if x._node is None else x._node for x in inputs
         )
         self.vjp: JointVjp | None = vjp
+        self.adds_onto = adds_onto
         self.shape = output.shape
         self.dtype = output.dtype
 

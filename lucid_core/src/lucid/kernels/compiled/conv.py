@@ -11,7 +11,7 @@ import functools
 import numpy as np
 
 from lucid.kernels.compiled import winograd, winograd_gradient
-from lucid.kernels.compiled.implicit import Grid, clear, convolve, pack
+from lucid.kernels.compiled.implicit import Grid, begin, convolve, pack
 from lucid.kernels.compiled.jit import nhwc
 from lucid.kernels.compiled.weight_gradient import weight_gradient
 from lucid.kernels.layout import Array
@@ -156,32 +156,33 @@ def conv2d_input_gradient(
     padding: Padding,
     dilation: Pair,
     groups: int,
+    onto: Array | None = None,
 ) -> Array:
-    """Gradient of the input: each output's gradient goes back through its window.
+    """See `lucid.kernels.reference.conv.conv2d_input_gradient`.
 
     With a stride, pixels in different phases of it are reached by different taps:
     each phase is a convolution of its own.
     """
     if g.dtype != np.float32 or weight.dtype != np.float32:
         return reference.conv2d_input_gradient(
-            g, weight, input_shape, stride, padding, dilation, groups
+            g, weight, input_shape, stride, padding, dilation, groups, onto
         )
     h, w = input_shape[2:]
     o, cg, kh, kw = weight.shape
     gx = empty_channels_last(input_shape, g.dtype)
     out = gx.transpose(0, 2, 3, 1)
-    source = nhwc(g)
+    source, added = nhwc(g), None if onto is None else nhwc(onto)
     if _suits_winograd((kh, kw), stride, dilation, groups) and winograd.pays(
         len(g) * h * w, o, cg, kept=False
     ):
         weights = winograd.Once(nhwc(weight), turned=True)
         top, left = 2 - padding[0][0], 2 - padding[1][0]
-        winograd.winograd(source, weights, None, None, False, out, top, left)
+        winograd.winograd(source, weights, None, added, False, out, top, left)
         return gx
     row_phases = _phases(h, kh, stride[0], padding[0][0], dilation[0])
     column_phases = _phases(w, kw, stride[1], padding[1][0], dilation[1])
     if any(len(taps) == 0 for _, _, taps, _ in (*row_phases, *column_phases)):
-        clear(out)
+        begin(out, added)
     for i, filters in enumerate(Filters(weight, groups, kept=False).groups()):
         for y0, rows, row_taps, row_offsets in row_phases:
             for x0, columns, column_taps, column_offsets in column_phases:
@@ -189,7 +190,8 @@ def conv2d_input_gradient(
                     continue
                 grid = Grid(rows, columns, (1, 1), row_offsets, column_offsets, (y0, x0), stride)
                 panels = pack(filters, row_taps, column_taps, turned=True)
-                convolve(source, panels, None, None, False, out, grid, cg, i * o // groups, i * cg)
+                first = (i * o // groups, i * cg)
+                convolve(source, panels, None, added, False, out, grid, cg, *first)
     return gx
 
 

@@ -113,13 +113,20 @@ def pack(w: Array, rows: Array, columns: Array, turned: bool = False) -> Array:
 
 
 @kernel
-def _clear(start: int, stop: int, line: Array) -> None:
-    line[start:stop] = 0
+def _begin(start: int, stop: int, y: Array, values: Array) -> None:
+    if len(values):
+        y[start:stop] = values[start:stop]
+    else:
+        y[start:stop] = 0
 
 
-def clear(y: Array) -> None:
-    """Zeros into a contiguous array, where nothing else will be written."""
-    parallel_for(_clear, y.size, y.reshape(-1), grain=1 << 17)
+def begin(y: Array, values: Array | None) -> None:
+    """Write values, or zeros, into ``y``, some of which nothing else will be written to.
+
+    Both are contiguous and of one shape.
+    """
+    line = np.empty(0, y.dtype) if values is None else values.reshape(-1)
+    parallel_for(_begin, y.size, y.reshape(-1), line, grain=1 << 17)
 
 
 @routine

@@ -70,8 +70,21 @@ def conv2d_input_gradient(
     padding: Padding,
     dilation: Pair,
     groups: int,
+    onto: Array | None = None,
 ) -> Array:
-    """Gradient of the input: each output's gradient goes back through its window."""
+    """Gradient of the input: each output's gradient goes back through its window.
+
+    Parameters
+    ----------
+    g : numpy.ndarray
+        Gradient of the output, (N, O, Ho, Wo).
+    weight : numpy.ndarray
+        Shape (O, C / groups, kH, kW).
+    input_shape, stride, padding, dilation, groups
+        Of the convolution.
+    onto : numpy.ndarray, optional
+        What the gradient is added to, of shape ``input_shape``; it stays as it is.
+    """
     n, c, h, w = input_shape
     (top, bottom), (left, right) = padding
     ho, wo = g.shape[2:]
@@ -85,7 +98,8 @@ def conv2d_input_gradient(
             columns = slice(j * dilation[1], j * dilation[1] + stride[1] * (wo - 1) + 1, stride[1])
             if ho and wo:
                 padded[:, :, rows, columns] += part.reshape(n, c, ho, wo)
-    return channels_last(padded[:, :, top : top + h, left : left + w])
+    gx = padded[:, :, top : top + h, left : left + w]
+    return channels_last(gx if onto is None else gx + onto)
 
 
 def conv2d_weight_gradient(
