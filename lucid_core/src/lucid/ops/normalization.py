@@ -126,14 +126,15 @@ def _batch_norm_of_batch(
         )
     w = None if weight is None else array_of(weight).astype(a.dtype, copy=False)
     b = None if bias is None else array_of(bias).astype(a.dtype, copy=False)
-    value, mean, variance, inverse_std = kernels.batch_norm(a, w, b, eps, added, relu)
+    value, mean, variance, inverse_std, line = kernels.batch_norm(a, w, b, eps, added, relu)
     _move(running["running_mean"], mean, momentum)
     _move(running["running_var"], variance * (count / (count - 1)), momentum)
-    kept_y, with_residual = value if relu else None, residual is not None
+    with_residual = residual is not None
+    kept_y = value if relu and with_residual else None  # else the mask is found from x
 
     def vjp(g: Array) -> tuple[Array | None, ...]:
         gradients: tuple[Array | None, ...] = kernels.batch_norm_backward(
-            g, a, kept_y, w, mean, inverse_std, relu, with_residual
+            g, a, kept_y, w, mean, inverse_std, line, relu, with_residual
         )
         return gradients
 

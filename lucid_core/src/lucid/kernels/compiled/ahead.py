@@ -101,8 +101,8 @@ def _pooling(dtype: Type) -> None:
 
 def _norms(dtype: Type) -> None:
     x, ones = _image(dtype), np.ones(3, dtype)
-    y, mean, _, inverse_std = norm.batch_norm(x, ones, ones, 1e-5, x, True)
-    norm.batch_norm_backward(x, x, y, ones, mean, inverse_std, True, True)
+    y, mean, _, inverse_std, line = norm.batch_norm(x, ones, ones, 1e-5, x, True)
+    norm.batch_norm_backward(x, x, y, ones, mean, inverse_std, line, True, True)
     norm.affine_act_backward(x, x, norm.affine_act(x, ones, ones, x, True), ones, True, True)
 
 

@@ -3,7 +3,11 @@
 Images are seen as (M, C) rows of channels, M = N * H * W, so every inner loop
 runs over channels that lie side by side.  Sums over rows are taken in float64 as
 partial sums whose number depends on M alone: the result is the same to the bit
-for any number of threads.
+for any number of threads.  A short run of rows is summed in the type of the
+values first: to convert each of them would take longer than to read them.
+
+All of this waits for memory more than it computes.  So where ReLU's mask can be
+had from x, the output is not read again.
 """
 
 from __future__ import annotations
@@ -12,39 +16,113 @@ from typing import Any
 
 import numpy as np
 
-from lucid.kernels.compiled.jit import Array, dense, float_type, grain_of, kernel, nhwc
+from lucid.kernels.compiled.jit import Array, dense, float_type, grain_of, kernel, nhwc, routine
 from lucid.kernels.memory import empty
 from lucid.kernels.threads import parallel_for
 
 _ROWS_PER_PARTIAL = 64
 _MAX_PARTIALS = 64
+# Rows that are summed in the type of the values, and how many of them at each visit to the sums.
+_RUN = 16
+_VISIT = 4
+
+
+@routine
+def _fold(total: Array, other: Array, sums: Array) -> None:
+    """Move two sums over a run of rows on to those in float64."""
+    for c in range(len(total)):
+        sums[0, c] += total[c]
+        sums[1, c] += other[c]
+    total[:] = 0
+    other[:] = 0
+
+
+@routine
+def _add_moments(
+    first: int, last: int, x: Array, pivot: Array, total: Array, square: Array
+) -> None:
+    """Add rows of ``x - pivot``, and their squares."""
+    channels = x.shape[1]
+    tail = last - (last - first) % _VISIT
+    for r in range(first, tail, _VISIT):
+        for c in range(channels):
+            t, s = total[c], square[c]
+            for k in range(_VISIT):
+                d = x[r + k, c] - pivot[c]
+                t += d
+                s += d * d
+            total[c], square[c] = t, s
+    for r in range(tail, last):
+        for c in range(channels):
+            d = x[r, c] - pivot[c]
+            total[c] += d
+            square[c] += d * d
+
+
+@routine
+def _add_products(
+    first: int, last: int, g: Array, x: Array, mean: Array, total: Array, product: Array
+) -> None:
+    """Add rows of ``g``, and their products with ``x - mean``."""
+    channels = x.shape[1]
+    tail = last - (last - first) % _VISIT
+    for r in range(first, tail, _VISIT):
+        for c in range(channels):
+            t, p = total[c], product[c]
+            for k in range(_VISIT):
+                t += g[r + k, c]
+                p += g[r + k, c] * (x[r + k, c] - mean[c])
+            total[c], product[c] = t, p
+    for r in range(tail, last):
+        for c in range(channels):
+            total[c] += g[r, c]
+            product[c] += g[r, c] * (x[r, c] - mean[c])
+
+
+@routine
+def _add_masked_products(
+    first: int,
+    last: int,
+    g: Array,
+    x: Array,
+    mean: Array,
+    scale: Array,
+    shift: Array,
+    total: Array,
+    product: Array,
+) -> None:
+    """As `_add_products`, but of ``g`` only what ReLU let through: `_apply`'s very numbers."""
+    channels = x.shape[1]
+    zero = g.dtype.type(0)
+    tail = last - (last - first) % _VISIT
+    for r in range(first, tail, _VISIT):
+        for c in range(channels):
+            t, p = total[c], product[c]
+            for k in range(_VISIT):
+                centred = x[r + k, c] - mean[c]
+                d = zero if centred * scale[c] + shift[c] <= 0 else g[r + k, c]
+                t += d
+                p += d * centred
+            total[c], product[c] = t, p
+    for r in range(tail, last):
+        for c in range(channels):
+            centred = x[r, c] - mean[c]
+            d = zero if centred * scale[c] + shift[c] <= 0 else g[r, c]
+            total[c] += d
+            product[c] += d * centred
 
 
 @kernel
 def _moments(start: int, stop: int, x: Array, pivot: Array, partial: Array) -> None:
     """Sums of ``x - pivot`` and of its square; item = one partial sum."""
     rows, channels = x.shape
+    total, square = np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
     for i in range(start, stop):
-        first, last = rows * i // len(partial), rows * (i + 1) // len(partial)
-        for c in range(channels):
-            partial[i, 0, c] = 0
-            partial[i, 1, c] = 0
-        tail = last - (last - first) % 8
-        for r in range(first, tail, 8):  # eight rows for each visit to the sums
-            for c in range(channels):
-                total = 0.0
-                square = 0.0
-                for k in range(8):
-                    d = np.float64(x[r + k, c]) - pivot[c]
-                    total += d
-                    square += d * d
-                partial[i, 0, c] += total
-                partial[i, 1, c] += square
-        for r in range(tail, last):
-            for c in range(channels):
-                d = np.float64(x[r, c]) - pivot[c]
-                partial[i, 0, c] += d
-                partial[i, 1, c] += d * d
+        partial[i] = 0
+        end = rows * (i + 1) // len(partial)
+        for first in range(rows * i // len(partial), end, _RUN):
+            _add_moments(first, min(first + _RUN, end), x, pivot, total, square)
+            _fold(total, square, partial[i])
 
 
 @kernel
@@ -89,6 +167,8 @@ def _norm_sums(
     x: Array,
     y: Array,
     mean: Array,
+    scale: Array,
+    shift: Array,
     masked: Array,
     partial: Array,
     relu: bool,
@@ -96,31 +176,29 @@ def _norm_sums(
 ) -> None:
     """Sums of the masked gradient and of its product with ``x - mean``; item = one partial sum.
 
-    With ``keep`` the masked gradient is written to ``masked``.
+    With ``keep`` the masked gradient is written to ``masked``, and the mask is
+    that of ``y``; else ReLU's input is computed again, just as `_apply` did.
     """
     rows, channels = x.shape
     zero = g.dtype.type(0)
+    total, product = np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
     for i in range(start, stop):
-        for c in range(channels):
-            partial[i, 0, c] = 0
-            partial[i, 1, c] = 0
-        for r in range(rows * i // len(partial), rows * (i + 1) // len(partial)):
-            if relu and keep:
-                for c in range(channels):
-                    d = zero if y[r, c] <= 0 else g[r, c]
-                    masked[r, c] = d
-                    partial[i, 0, c] += d
-                    partial[i, 1, c] += d * (x[r, c] - mean[c])
+        partial[i] = 0
+        end = rows * (i + 1) // len(partial)
+        for first in range(rows * i // len(partial), end, _RUN):
+            last = min(first + _RUN, end)
+            if keep:
+                for r in range(first, last):
+                    for c in range(channels):
+                        d = zero if y[r, c] <= 0 else g[r, c]
+                        masked[r, c] = d
+                        total[c] += d
+                        product[c] += d * (x[r, c] - mean[c])
             elif relu:
-                for c in range(channels):
-                    d = zero if y[r, c] <= 0 else g[r, c]
-                    partial[i, 0, c] += d
-                    partial[i, 1, c] += d * (x[r, c] - mean[c])
+                _add_masked_products(first, last, g, x, mean, scale, shift, total, product)
             else:
-                for c in range(channels):
-                    d = g[r, c]
-                    partial[i, 0, c] += d
-                    partial[i, 1, c] += d * (x[r, c] - mean[c])
+                _add_products(first, last, g, x, mean, total, product)
+            _fold(total, product, partial[i])
 
 
 @kernel
@@ -129,22 +207,27 @@ def _norm_input_gradient(
     stop: int,
     g: Array,
     x: Array,
-    y: Array,
     mean: Array,
+    scale: Array,
+    shift: Array,
     slope: Array,
     tilt: Array,
     offset: Array,
     gx: Array,
     relu: bool,
 ) -> None:
-    """``slope * g - tilt * (x - mean) - offset``, ``g`` masked; item = one row."""
+    """``slope * g - tilt * (x - mean) - offset``; item = one row.
+
+    With ``relu``, only what it let through counts of ``g``: `_apply`'s very numbers.
+    """
     channels = x.shape[1]
     zero = g.dtype.type(0)
     for r in range(start, stop):
         if relu:
             for c in range(channels):
-                d = zero if y[r, c] <= 0 else g[r, c]
-                gx[r, c] = slope[c] * d - tilt[c] * (x[r, c] - mean[c]) - offset[c]
+                centred = x[r, c] - mean[c]
+                d = zero if centred * scale[c] + shift[c] <= 0 else g[r, c]
+                gx[r, c] = slope[c] * d - tilt[c] * centred - offset[c]
         else:
             for c in range(channels):
                 gx[r, c] = slope[c] * g[r, c] - tilt[c] * (x[r, c] - mean[c]) - offset[c]
@@ -249,13 +332,12 @@ def batch_norm(
     eps: float,
     residual: Array | None,
     relu: bool,
-) -> tuple[Array, Array, Array, Array]:
+) -> tuple[Array, Array, Array, Array, Array]:
     """See `lucid.kernels.reference.norm.batch_norm`."""
     dtype = float_type(x)
     rows = _rows(x, dtype)
     pixels, channels = max(1, len(rows)), rows.shape[1]
-    # Sums about a value of the channel itself lose nothing to a mean far from 0.
-    pivot = rows[0].astype(np.float64) if len(rows) else np.zeros(channels)
+    pivot = _typical(rows) if len(rows) else np.zeros(channels, dtype)
     total, square = _sum_rows(_moments, rows.shape, rows, pivot, None)
     shifted = total / pixels
     mean = pivot + shifted
@@ -266,8 +348,21 @@ def batch_norm(
     # what rounding took from the mean goes into the shift.
     centre = mean.astype(dtype)
     shift = (centre - mean) * scale
-    y = _activate(x, centre, scale, shift if bias is None else shift + bias, residual, relu)
-    return y, centre, variance.astype(dtype), inverse_std.astype(dtype)
+    line = np.stack([scale, shift if bias is None else shift + bias]).astype(dtype)
+    y = _activate(x, centre, line[0], line[1], residual, relu)
+    return y, centre, variance.astype(dtype), inverse_std.astype(dtype), line
+
+
+def _typical(rows: Array) -> Array:
+    """A value of each channel to take its moments about: the middle one of three.
+
+    Sums about a value among the others lose nothing to a mean far from 0, and of
+    three values one may lie far from all others.
+    """
+    first, middle, last = rows[0], rows[len(rows) // 2], rows[-1]
+    low, high = np.minimum(first, last), np.maximum(first, last)
+    typical: Array = np.maximum(low, np.minimum(middle, high))
+    return typical
 
 
 @np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
@@ -278,6 +373,7 @@ def batch_norm_backward(
     weight: Array | None,
     mean: Array,
     inverse_std: Array,
+    line: Array,
     relu: bool,
     with_residual: bool,
 ) -> tuple[Array, Array, Array, Array | None]:
@@ -285,13 +381,13 @@ def batch_norm_backward(
     dtype = float_type(x)
     g_rows, x_rows = _rows(g, dtype), _rows(x, dtype)
     relu = bool(relu)
-    y_rows = _rows(y, dtype) if relu and y is not None else _nothing(dtype)
     keep = relu and bool(with_residual)
+    y_rows = _rows(y, dtype) if keep and y is not None else _nothing(dtype)
     masked = empty(x_rows.shape, dtype) if keep else _nothing(dtype)
-    mean = dense(mean, dtype)
-    sums = (g_rows, x_rows, y_rows, mean, masked, None, relu, keep)
-    gbias, product = _sum_rows(_norm_sums, x_rows.shape, *sums)
-    if keep:  # masked already: one array less to read
+    applied = [dense(vector, dtype) for vector in (mean, *line)]
+    arrays = (g_rows, x_rows, y_rows, *applied, masked, None)
+    gbias, product = _sum_rows(_norm_sums, x_rows.shape, *arrays, relu, keep)
+    if keep:
         g_rows, relu = masked, False
     pixels, channels = max(1, len(x_rows)), x_rows.shape[1]
     slope = inverse_std.astype(np.float64) * (1 if weight is None else weight)
@@ -299,7 +395,7 @@ def batch_norm_backward(
     offset = slope * gbias / pixels
     gx = empty(x_rows.shape, dtype)
     factors = (dense(values, dtype) for values in (slope, tilt, offset))
-    work = (g_rows, x_rows, y_rows, mean, *factors, gx, relu)
+    work = (g_rows, x_rows, *applied, *factors, gx, relu)
     parallel_for(_norm_input_gradient, len(x_rows), *work, grain=grain_of(channels))
     return (
         _image(gx, x.shape),

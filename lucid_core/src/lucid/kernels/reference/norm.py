@@ -31,6 +31,13 @@ def _masked(g: Array, y: Array | None, relu: bool) -> Array:
     return np.where(y <= 0, 0, g).astype(g.dtype) if relu and y is not None else g
 
 
+def _on_line(x: Array, mean: Array, line: Array) -> Array:
+    """What ReLU of a batch norm without residual sees, the same forward and backward."""
+    scale, shift = line
+    result: Array = (x - _per_channel(mean)) * _per_channel(scale) + _per_channel(shift)
+    return result
+
+
 @np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
 def batch_norm(
     x: Array,
@@ -39,7 +46,7 @@ def batch_norm(
     eps: float,
     residual: Array | None,
     relu: bool,
-) -> tuple[Array, Array, Array, Array]:
+) -> tuple[Array, Array, Array, Array, Array]:
     """Normalise each channel over the batch, and what follows it in a residual network.
 
     ``y = act(weight * (x - mean) * inverse_std + bias + residual)``
@@ -62,6 +69,9 @@ def batch_norm(
     mean, variance, inverse_std : array (C,)
         In the type of ``x``; the variance is the biased one.  Over no pixels at
         all (N, H or W is 0) mean and variance are 0.
+    line : array (2, C)
+        Scale and shift as they were applied:
+        ``y = act((x - mean) * line[0] + line[1] + residual)``.
     """
     wide = x.astype(np.float64)
     pixels = max(1, x.size // max(1, x.shape[1]))
@@ -69,18 +79,18 @@ def batch_norm(
     centred = wide - _per_channel(mean)
     variance = (centred**2).sum(_PIXELS) / pixels
     inverse_std = 1 / np.sqrt(variance + eps)
-    y = centred * _per_channel(inverse_std)
-    if weight is not None:
-        y = y * _per_channel(weight)
-    if bias is not None:
-        y = y + _per_channel(bias)
-    y = _activate(y, residual, relu)
-    dtype = x.dtype
+    scale = inverse_std if weight is None else weight * inverse_std
+    # What rounding takes from the mean goes into the shift.
+    rounded = mean.astype(x.dtype)
+    shift = (rounded - mean) * scale
+    line = np.stack([scale, shift if bias is None else shift + bias]).astype(x.dtype)
+    y = _activate(_on_line(x, rounded, line), residual, relu)
     return (
-        channels_last(y.astype(dtype)),
-        mean.astype(dtype),
-        variance.astype(dtype),
-        inverse_std.astype(dtype),
+        channels_last(y.astype(x.dtype, copy=False)),
+        rounded,
+        variance.astype(x.dtype),
+        inverse_std.astype(x.dtype),
+        line,
     )
 
 
@@ -92,6 +102,7 @@ def batch_norm_backward(
     weight: Array | None,
     mean: Array,
     inverse_std: Array,
+    line: Array,
     relu: bool,
     with_residual: bool,
 ) -> tuple[Array, Array, Array, Array | None]:
@@ -103,9 +114,11 @@ def batch_norm_backward(
         Gradient of ``y``.
     x : array (N, C, H, W)
     y : array (N, C, H, W) or None
-        Wanted for the mask of ReLU only; may be None without it.
+        Wanted for the mask of ReLU after a residual only, else it may be None:
+        without a residual the mask is found from ``x`` again.
     weight : array (C,) or None
     mean, inverse_std : array (C,)
+    line : array (2, C)
         From `batch_norm`.
     relu, with_residual : bool
         Whether there was a ReLU, and a residual.
@@ -117,7 +130,7 @@ def batch_norm_backward(
     gresidual : array (N, C, H, W) or None
         ``g`` itself if there was no ReLU; None if there was no residual.
     """
-    g = _masked(g, y, relu)
+    g = _masked(g, y if with_residual else _on_line(x, mean, line), relu)
     pixels = max(1, x.size // max(1, x.shape[1]))
     normalised = (x.astype(np.float64) - _per_channel(mean)) * _per_channel(inverse_std)
     gbias = g.sum(_PIXELS, dtype=np.float64)
