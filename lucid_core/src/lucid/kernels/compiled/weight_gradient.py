@@ -238,9 +238,11 @@ def _accumulate(
 @kernel
 def add_up(start: int, stop: int, parts: Array) -> None:
     """Numbers start..stop-1 of all parts, added to those of the first."""
+    total = parts[0, start:stop]
     for p in range(1, len(parts)):
-        for i in range(start, stop):
-            parts[0, i] += parts[p, i]
+        part = parts[p, start:stop]
+        for i in range(len(total)):
+            total[i] += part[i]
 
 
 def weight_gradient(
