@@ -11,6 +11,10 @@ from lucid import kernels
 rng = np.random.default_rng(0)
 
 
+def draw(*shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
 @pytest.fixture
 def use_threads():
     """Sets the number of threads, for one test."""
@@ -177,6 +181,32 @@ def test_no_outputs_have_gradients_of_zero(form):
     gradient = getattr(kernels.conv2d_input_gradient, form)
     result = gradient(g, w, (2, 5, 3, 5), (1, 1), ((0, 0), (0, 0)), (1, 1), 1)
     np.testing.assert_array_equal(result, np.zeros((2, 5, 3, 5), np.float32))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(1, 1), (1, 3), (2, 2)])
+@pytest.mark.parametrize(("channels", "outputs", "kernel"), [(64, 128, 3), (17, 33, 3), (3, 64, 7)])
+def test_images_smaller_than_the_kernel(
+    channels, outputs, kernel, size, stride, threads, use_threads
+):
+    """Taps that meet no pixel of any image add nothing, not what memory happens to hold."""
+    use_threads(threads)
+    x, w = draw(3, channels, *size), draw(outputs, channels, kernel, kernel)
+    p = kernel // 2
+    options = ((stride, stride), ((p, p), (p, p)), (1, 1), 1)
+    g = draw(*kernels.conv2d.reference(x, w, None, *options).shape)
+    for convolution, args in (
+        (kernels.conv2d, (x, w, None)),
+        (kernels.conv2d_input_gradient, (g, w, x.shape)),
+        (kernels.conv2d_weight_gradient, (g, x, w.shape)),
+    ):
+        expected = convolution.reference(*args, *options)
+        for _ in range(3):
+            for magnitude in range(4, 20):  # freed at once, for the next to get
+                np.full(1 << magnitude, np.nan, np.float32)
+            result = convolution.compiled(*args, *options)
+            np.testing.assert_allclose(result, expected, atol=1e-3)
 
 
 def test_the_number_of_threads_changes_nothing(use_threads):
