@@ -32,6 +32,8 @@ Pair = tuple[int, int]
 
 # Bytes that are packed at a time: with the sums, they should stay in a core's own cache.
 _BLOCK_BYTES = 3 << 18
+# Numbers of a line of the cache.
+_LINE = 16
 # How much memory parts of the sum may take, and how many places are worth a part.
 _PART_BYTES = 1 << 21
 _MOST_PARTS = 8
@@ -198,7 +200,12 @@ def _accumulate(
         begin = (low * stride[1] + column_offsets[0]) * channels
         step, pace = stride[1] * channels, 1
     a = np.empty((-(-bundles // bands), image_rows, wo, ROWS), np.float32)
-    b = np.empty((padded // NR, most_rows, runs, NR), np.float32)
+    # On a line of the cache, so that vectors of B do not straddle two.
+    room = np.empty(padded * most_rows * runs + _LINE, np.float32)
+    aligned = -room.ctypes.data % (4 * _LINE) // 4
+    b = room[aligned : aligned + padded * most_rows * runs].reshape(
+        (padded // NR, most_rows, runs, NR)
+    )
     where = np.empty(images * h, np.int64)
     a_table, b_table = np.empty(image_rows, np.int64), np.empty(image_rows, np.int64)
     for item in range(start, stop):
