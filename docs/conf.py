@@ -73,6 +73,7 @@ reference_modules = [
     "lucid_models_detection.data",
     "lucid_models_detection.evaluation",
     "lucid_models_detection.draw",
+    "lucid_models_detection.training",
     "lucid_models_detection.torchvision",
 ]
 

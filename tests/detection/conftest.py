@@ -1,8 +1,24 @@
-"""Makes ``pth_files``, which the tests of reading weights share, importable here."""
+"""What tests of the detectors share: ``pth_files``, of the core's, ``tiny``, and its model."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
+import pytest
+
+from lucid.models import register_model, zoo
+from lucid.models.registry import Registry
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "core" / "weights"))
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture
+def tiny_model(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The name of the tiny detector, which the registry knows during the test."""
+    monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
+    builder = importlib.import_module("tiny").tiny_detector
+    register_model(name="tiny_detector", task="object-detection", family="faster_rcnn")(builder)
+    return "tiny_detector"

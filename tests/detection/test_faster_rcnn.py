@@ -7,7 +7,7 @@ import pytest
 
 import lucid
 from lucid import Tensor, nn
-from lucid_models_detection import FasterRCNN, boxes
+from lucid_models_detection import FasterRCNN, boxes, faster_rcnn_resnet_18_fpn
 
 #: Small enough to be quick, whole otherwise.
 SMALL: dict[str, Any] = {
@@ -421,3 +421,27 @@ def test_it_learns_two_images() -> None:
             best = np.flatnonzero(found["labels"] == label)[0]
             assert found["scores"][best] > 0.3
             assert boxes.iou(found["boxes"][best : best + 1], [box])[0, 0] > 0.6
+
+
+def test_losses_and_detections_are_those_that_are_had_apart():
+    lucid.random.seed(3)
+    model = faster_rcnn_resnet_18_fpn(
+        num_classes=3, hidden_dim=8, rpn_post_nms_top_n=40, min_size=(64, 96)
+    )
+    images = [lucid.random.rand(3, 64, 80), lucid.random.rand(3, 72, 48)]
+    targets = [{"boxes": [[4.0, 5, 40, 50]], "labels": [2]}, {"boxes": [], "labels": []}]
+    lucid.random.seed(4)
+    losses, detections = model.losses_and_detections(images, targets)
+    assert model.training
+    assert not any(loss.requires_grad for loss in losses.values())
+    expected = model.predict(images)
+    for found, other in zip(detections, expected, strict=True):
+        for key in ("boxes", "labels", "scores"):
+            np.testing.assert_array_equal(found[key], other[key])
+    model.eval()
+    lucid.random.seed(4)
+    with lucid.no_grad():
+        apart = model(images, targets)
+    assert {name: loss.item() for name, loss in apart.items()} == {
+        name: loss.item() for name, loss in losses.items()
+    }

@@ -28,10 +28,13 @@ if TYPE_CHECKING:
     from lucid_models_detection.faster_rcnn import FasterRCNN
     from lucid_models_detection.pooler import roi_align
     from lucid_models_detection.torchvision import torchvision_config
+    from lucid_models_detection.training import DetectorRun, TrainingOptions, train_detector
 
 __all__ = [
     "DetectorConfig",
+    "DetectorRun",
     "FasterRCNN",
+    "TrainingOptions",
     "boxes",
     "data",
     "draw",
@@ -43,11 +46,13 @@ __all__ = [
     "roi_align",
     "torchvision",
     "torchvision_config",
+    "train_detector",
 ]
 
 _MODULES = ("boxes", "data", "draw", "evaluation", "torchvision")
 _HOME = {
     "DetectorConfig": "config",
+    "DetectorRun": "training",
     "FasterRCNN": "faster_rcnn",
     "faster_rcnn_resnet_18_fpn": "builders",
     "faster_rcnn_resnet_34_fpn": "builders",
@@ -55,6 +60,8 @@ _HOME = {
     "faster_rcnn_resnet_101_fpn": "builders",
     "roi_align": "pooler",
     "torchvision_config": "torchvision",
+    "TrainingOptions": "training",
+    "train_detector": "training",
 }
 
 

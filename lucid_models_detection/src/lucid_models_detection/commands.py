@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-__all__ = ["detect"]
+__all__ = ["class_names_in", "detect"]
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -85,7 +85,7 @@ def detect(
     pictures = _picture_paths(images, output)
     model, class_names = open_detector(weights, norm_eps)
     if names_file is not None:
-        class_names = _class_names(names_file, model.num_classes)
+        class_names = class_names_in(names_file, model.num_classes)
     results = []
     # disable=None: a bar only where somebody watches.
     bar = tqdm(list(zip(images, pictures, strict=True)), unit="image", disable=None)
@@ -98,7 +98,7 @@ def detect(
         click.echo(_table(results))
 
 
-def _class_names(path: Path, count: int) -> tuple[str, ...]:
+def class_names_in(path: Path, count: int) -> tuple[str, ...]:
     """The names in a text file, the background's first."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()

@@ -25,7 +25,7 @@ from lucid_models_detection.pooler import MultiScaleRoIAlign
 from lucid_models_detection.roi_heads import BoxHead, BoxPredictor, Detections, RoIHeads
 from lucid_models_detection.rpn import RegionProposalNetwork
 from lucid_models_detection.sampler import BalancedSampler
-from lucid_models_detection.targets import check_targets
+from lucid_models_detection.targets import Target, check_targets
 from lucid_models_detection.transform import (
     ImageBatch,
     Transform,
@@ -201,14 +201,23 @@ class FasterRCNN(nn.Module):
         return self._losses(check_images(images), targets)
 
     def _losses(self, images: list[Any], targets: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+        batch, checked = self._prepared(images, targets)
+        return self._losses_of(self.backbone(batch.tensor), batch, checked)
+
+    def _prepared(
+        self, images: list[Any], targets: Sequence[Mapping[str, Any]]
+    ) -> tuple[ImageBatch, list[Target]]:
         sizes = [(image.shape[1], image.shape[2]) for image in images]
         checked = check_targets(targets, sizes, self.num_classes)
         batch = self.transform(images, self._dtype, training=self.training)
-        checked = self.transform.resize_targets(checked, batch)
-        levels = self.backbone(batch.tensor)
-        proposals, rpn_losses = self.rpn(levels, batch, checked)
+        return batch, self.transform.resize_targets(checked, batch)
+
+    def _losses_of(
+        self, levels: list[Tensor], batch: ImageBatch, targets: list[Target]
+    ) -> dict[str, Tensor]:
+        proposals, rpn_losses = self.rpn(levels, batch, targets)
         losses: dict[str, Tensor] = dict(rpn_losses)
-        losses.update(self.roi_heads.losses(levels[:-1], batch, proposals, checked))
+        losses.update(self.roi_heads.losses(levels[:-1], batch, proposals, targets))
         broken = [name for name, loss in losses.items() if not np.isfinite(loss.data)]
         if broken:
             values = ", ".join(f"{name} is {losses[name].item()}" for name in broken)
@@ -242,9 +251,40 @@ class FasterRCNN(nn.Module):
         checked = check_images(images)
         with _eval_mode(self), no_grad():
             batch = self.transform(checked, self._dtype)
+            return self._detections_of(self.backbone(batch.tensor), batch)
+
+    def losses_and_detections(
+        self, images: Images, targets: Sequence[Mapping[str, Any]]
+    ) -> tuple[dict[str, Tensor], list[Detections]]:
+        """What a validation asks for, from one pass of the backbone.
+
+        Runs in eval mode and without gradients; modes are restored afterwards.
+
+        Parameters
+        ----------
+        images, targets
+            As :meth:`forward` takes them for the losses.
+
+        Returns
+        -------
+        losses : dict of str to Tensor
+            As :meth:`forward`; which regions they are computed on is drawn at random.
+        detections : list of dict
+            As :meth:`predict`.
+
+        Raises
+        ------
+        TypeError, ValueError, FloatingPointError
+            As :meth:`forward`.
+        """
+        with _eval_mode(self), no_grad():
+            batch, checked = self._prepared(check_images(images), targets)
             levels = self.backbone(batch.tensor)
-            proposals, _ = self.rpn(levels, batch)
-            detections = self.roi_heads.detect(levels[:-1], batch, proposals)
+            return self._losses_of(levels, batch, checked), self._detections_of(levels, batch)
+
+    def _detections_of(self, levels: list[Tensor], batch: ImageBatch) -> list[Detections]:
+        proposals, _ = self.rpn(levels, batch)
+        detections = self.roi_heads.detect(levels[:-1], batch, proposals)
         for i, found in enumerate(detections):
             found["boxes"] = self.transform.restore_boxes(found["boxes"], batch, i)
         return detections

@@ -1,4 +1,4 @@
-"""What this distribution adds to the zoo: the detectors, and ``lucid detect``.
+"""What this distribution adds to the zoo: the detectors, and commands for them.
 
 Imported whenever models are listed, so it imports neither a network nor Pillow.
 """
@@ -40,7 +40,9 @@ def lucid_register_models(register: RegisterModel) -> None:
 
 @lucid.hookimpl
 def lucid_register_commands(cli: click.Group) -> None:
-    """Add ``lucid detect``."""
+    """Add ``lucid detect``, ``lucid train-detector`` and ``lucid evaluate``."""
     from lucid_models_detection.commands import detect
+    from lucid_models_detection.training_commands import evaluate, train_detector
 
-    cli.add_command(detect)
+    for command in (detect, train_detector, evaluate):
+        cli.add_command(command)

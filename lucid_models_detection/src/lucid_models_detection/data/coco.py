@@ -26,7 +26,7 @@ from lucid_models_detection.data.targets import (
     read_annotated,
 )
 
-__all__ = ["CocoDetection"]
+__all__ = ["CocoDetection", "read_categories"]
 
 SKIP_HINT = '\nPass on_invalid="skip" to leave such boxes out.'
 
@@ -69,6 +69,8 @@ class CocoDetection(Dataset[Sample]):
     ----------
     category_ids : dict of int to (int or None)
         The label of each category id.
+    category_names : dict of int to str
+        What the file calls each of its categories, by id.
     class_names : tuple of str
         The name of each label, ``"background"`` first.
     num_classes : int
@@ -104,6 +106,7 @@ class CocoDetection(Dataset[Sample]):
         self.transform = transform
         content = _read_json(self.annotation_file)
         names = _category_names(self.annotation_file, content["categories"])
+        self.category_names = names
         if category_ids is None:
             category_ids = {category: i for i, category in enumerate(sorted(names), start=1)}
         self.category_ids: dict[int, int | None] = dict(category_ids)
@@ -117,6 +120,10 @@ class CocoDetection(Dataset[Sample]):
 
     def __len__(self) -> int:
         return len(self._images)
+
+    def target(self, index: int) -> Target:
+        """The target of a sample as it is in the file, without its image being read."""
+        return copy_target(self._images[index].target)
 
     def __getitem__(self, index: int) -> Sample:
         entry = self._images[index]
@@ -196,6 +203,18 @@ class CocoDetection(Dataset[Sample]):
                 images[raw["id"]] = (self.image_directory / name, width, height)
         raise_problems(str(self.annotation_file), problems)
         return images
+
+
+def read_categories(annotation_file: str | Path) -> dict[int, str]:
+    """The categories of a COCO JSON file: names by id.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        As :class:`CocoDetection`.
+    """
+    path = Path(annotation_file)
+    return _category_names(path, _read_json(path)["categories"])
 
 
 def _is_id(value: object) -> TypeGuard[int]:

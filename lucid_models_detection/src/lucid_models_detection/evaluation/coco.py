@@ -231,6 +231,21 @@ def _found_rows(number: int, image: Compared) -> list[dict[str, Any]]:
     return _rows(number, image.boxes, image.labels, **columns)
 
 
+def import_pycocotools() -> tuple[Any, Any]:
+    """``pycocotools.coco`` and ``pycocotools.cocoeval``; ImportError says how to get them."""
+    try:
+        return (
+            importlib.import_module("pycocotools.coco"),
+            importlib.import_module("pycocotools.cocoeval"),
+        )
+    except ImportError as error:
+        raise ImportError(
+            "COCO's measures need pycocotools: "
+            'pip install "lucid-models-detection[coco]" (or: pip install pycocotools)',
+            name="pycocotools",
+        ) from error
+
+
 def _coco_tables(
     images: Sequence[Compared], labels: list[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -239,14 +254,7 @@ def _coco_tables(
     T thresholds of IoU, R levels of recall, K classes, A ranges of area, M limits on
     the number of detections (1, 10, 100).
     """
-    try:
-        coco = importlib.import_module("pycocotools.coco")
-        cocoeval = importlib.import_module("pycocotools.cocoeval")
-    except ImportError as error:
-        raise ImportError(
-            "COCO's measures need pycocotools: "
-            'pip install "lucid-models-detection[coco]" (or: pip install pycocotools)'
-        ) from error
+    coco, cocoeval = import_pycocotools()
 
     def table(rows_of: Callable[[int, Compared], list[dict[str, Any]]]) -> Any:
         rows = [row for number, image in enumerate(images) for row in rows_of(number, image)]

@@ -1,0 +1,127 @@
+"""What the category ids of COCO files mean to a detector, kept with its weights.
+
+A COCO file may number its categories as it likes, and two files may number them
+differently.  A detector therefore remembers id and name of what each of its labels was
+trained on, and a file that says otherwise is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lucid_models_detection.data import CocoDetection
+from lucid_models_detection.data.targets import raise_problems
+
+__all__ = ["Categories", "Category"]
+
+#: Under which name the preprocessing of a whole-model file holds them.
+KEY = "categories"
+
+
+@dataclass(frozen=True)
+class Category:
+    """A category of a COCO file.
+
+    Attributes
+    ----------
+    id : int
+        Its ``category_id``.
+    name : str
+    label : int or None
+        The detector's label of it, from 1; None where its objects are left out.
+    """
+
+    id: int
+    name: str
+    label: int | None
+
+
+class Categories:
+    """The categories that a detector was trained on.
+
+    Parameters
+    ----------
+    entries : sequence of Category
+    """
+
+    def __init__(self, entries: Sequence[Category]) -> None:
+        self.entries = tuple(entries)
+
+    @classmethod
+    def of(cls, dataset: CocoDetection) -> Categories:
+        """Those of a data set."""
+        names, labels = dataset.category_names, dataset.category_ids
+        return cls([Category(id, names[id], labels.get(id)) for id in sorted(names)])
+
+    @classmethod
+    def from_preprocessing(cls, preprocessing: Mapping[str, Any] | None) -> Categories | None:
+        """Those that a whole-model file says, if it does.
+
+        Raises
+        ------
+        ValueError
+            If what it says is damaged.
+        """
+        if not preprocessing or KEY not in preprocessing:
+            return None
+        try:
+            entries = [Category(**entry) for entry in preprocessing[KEY]]
+        except TypeError as error:
+            raise ValueError(f"its categories are damaged: {error}") from None
+        return cls(entries)
+
+    @classmethod
+    def by_name(cls, class_names: Sequence[str], found: Mapping[int, str]) -> Categories:
+        """Those of a file whose names are the detector's, for a detector that knows no ids.
+
+        Parameters
+        ----------
+        class_names : sequence of str
+            Of the detector, the background's first.
+        found : mapping of int to str
+            The names of the file's categories by id; others than the detector's are left
+            for :meth:`check` to refuse.
+        """
+        labels = {name: label for label, name in enumerate(class_names) if label}
+        return cls(
+            [Category(id, name, labels[name]) for id, name in found.items() if name in labels]
+        )
+
+    def as_preprocessing(self) -> dict[str, Any]:
+        """What a whole-model file is given to say."""
+        return {KEY: [asdict(entry) for entry in self.entries]}
+
+    @property
+    def ids(self) -> dict[int, int | None]:
+        """The label of each id, as :class:`~lucid_models_detection.data.CocoDetection` takes it."""
+        return {entry.id: entry.label for entry in self.entries}
+
+    def check(self, path: Path | str, found: Mapping[int, str]) -> None:
+        """Refuse a file whose categories are not these.
+
+        Parameters
+        ----------
+        path : path
+            The file.
+        found : mapping of int to str
+            The names of its categories by id.  Some of these may be missing there.
+
+        Raises
+        ------
+        ValueError
+            If an id is unknown or stands for something else; lists up to ten.
+        """
+        names = {entry.id: entry.name for entry in self.entries}
+        problems = []
+        for id, name in sorted(found.items()):
+            if id not in names:
+                problems.append(f"category {id} is {name!r}: the detector knows no such category")
+            elif names[id] != name:
+                problems.append(f"category {id} is {name!r}: to the detector it is {names[id]!r}")
+        known = ", ".join(f"{id} {name!r}" for id, name in list(names.items())[:20])
+        rest = len(names) - 20
+        more = f" and {rest} more" if rest > 0 else ""
+        raise_problems(str(path), problems, f"\nThe detector knows {known or 'none'}{more}.")

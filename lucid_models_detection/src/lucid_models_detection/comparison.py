@@ -1,0 +1,126 @@
+"""A detector held against a COCO file whose categories it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from lucid.data import DataLoader
+from lucid_models_detection import boxes as box_ops
+from lucid_models_detection.categories import Categories
+from lucid_models_detection.data import CocoDetection, collate
+from lucid_models_detection.data.targets import Target
+from lucid_models_detection.evaluation import CocoEvaluator, DetectionMetrics
+from lucid_models_detection.roi_heads import Detections
+
+__all__ = ["Comparison", "coco_results"]
+
+
+class Comparison:
+    """A detector held against the annotations of a COCO file.
+
+    Parameters
+    ----------
+    annotation_file, image_directory : path
+        As of :class:`~lucid_models_detection.data.CocoDetection`.
+    categories : Categories
+        What the detector's labels mean.
+    found : mapping of int to str
+        The file's categories, names by id.
+
+    Attributes
+    ----------
+    dataset : CocoDetection
+        Of the classes that are in the file.
+    missing : tuple of str
+        What the detector knows beside them; detections of it are left out.
+
+    Raises
+    ------
+    ValueError
+        If the file's categories are not the detector's.
+    """
+
+    def __init__(
+        self,
+        annotation_file: Any,
+        image_directory: Any,
+        categories: Categories,
+        found: Mapping[int, str],
+    ) -> None:
+        categories.check(annotation_file, found)
+        ids = {id: label for id, label in categories.ids.items() if id in found}
+        here = sorted({label for label in ids.values() if label is not None})
+        #: The data set's label of each label of the detector.
+        self._labels = {label: i for i, label in enumerate(here, start=1)}
+        mapped = {id: None if label is None else self._labels[label] for id, label in ids.items()}
+        self.dataset = CocoDetection(annotation_file, image_directory, category_ids=mapped)
+        self._ids = {label: id for id, label in reversed(mapped.items()) if label is not None}
+        self.missing = tuple(
+            entry.name
+            for entry in categories.entries
+            if entry.label is not None and entry.label not in self._labels
+        )
+
+    def run(
+        self, model: Any, batch_size: int = 1, workers: int = 0
+    ) -> tuple[DetectionMetrics, list[dict[str, Any]]]:
+        """Measure the detector.
+
+        Returns
+        -------
+        metrics : DetectionMetrics
+        results : list of dict
+            Every detection, in the format of COCO's results.
+        """
+        evaluator = CocoEvaluator(self.dataset.class_names)
+        results: list[dict[str, Any]] = []
+        loader = DataLoader(self.dataset, batch_size, collate=collate, workers=workers, seed=0)
+        try:
+            for images, targets in tqdm(loader, "evaluation", unit="batch", disable=None):
+                found = [self._translated(one) for one in model.predict(images)]
+                evaluator.update(found, targets)
+                results += coco_results(found, targets, self._ids)
+        finally:
+            loader.close()
+        return evaluator.compute(), results
+
+    def _translated(self, found: Detections) -> Detections:
+        labels = np.array([self._labels.get(label, 0) for label in found["labels"].tolist()], int)
+        kept = labels > 0
+        return {
+            "boxes": found["boxes"][kept],
+            "labels": labels[kept],
+            "scores": found["scores"][kept],
+        }
+
+
+def coco_results(
+    predictions: Sequence[Detections], targets: Sequence[Target], ids: Mapping[int, int]
+) -> list[dict[str, Any]]:
+    """Detections in COCO's results format (https://cocodataset.org/#format-results).
+
+    Parameters
+    ----------
+    predictions : sequence of dict
+        As ``model.predict`` gives them.
+    targets : sequence of dict
+        Of the same images, with their ``image_id``.
+    ids : mapping of int to int
+        The category id of each label.
+    """
+    return [
+        {
+            "image_id": target["image_id"],
+            "category_id": ids[int(label)],
+            "bbox": [round(float(edge), 2) for edge in xywh],
+            "score": round(float(score), 5),
+        }
+        for found, target in zip(predictions, targets, strict=True)
+        for xywh, label, score in zip(
+            box_ops.to_xywh(found["boxes"]), found["labels"], found["scores"], strict=True
+        )
+    ]

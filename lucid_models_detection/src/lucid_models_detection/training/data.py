@@ -1,0 +1,77 @@
+"""What is trained on, and what is validated on."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from dataclasses import dataclass
+
+import lucid
+from lucid.data import Dataset, Subset
+from lucid_models_detection.categories import Categories
+from lucid_models_detection.data import CocoDetection, Compose
+from lucid_models_detection.data.targets import Sample, SampleTransform
+from lucid_models_detection.training.options import AUGMENTATIONS, TrainingOptions
+
+__all__ = ["TrainingData", "digests"]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Two data sets and the classes of both."""
+
+    train: Dataset[Sample]
+    val: Dataset[Sample]
+    categories: Categories
+    class_names: tuple[str, ...]
+
+    @classmethod
+    def read(cls, options: TrainingOptions, transform: SampleTransform | None) -> TrainingData:
+        """Read the files that the options name.
+
+        Raises
+        ------
+        ValueError
+            If there is nothing to train on or to validate on, or the two files number
+            their categories differently.
+        """
+        plain = CocoDetection(options.data, options.images)
+        if plain.num_classes < 2:
+            raise ValueError(f"{options.data}: names no category, so there is nothing to learn")
+        train = copy.copy(plain)  # the same annotations, in memory once
+        train.transform = transform or Compose(AUGMENTATIONS[options.augment])
+        categories = Categories.of(plain)
+        if options.val is None:
+            first, second = _split(plain, options.val_fraction, options.seed)
+            return cls(Subset(train, first), Subset(plain, second), categories, plain.class_names)
+
+        folder = options.val_images or options.images
+        val = CocoDetection(options.val, folder, category_ids=plain.category_ids)
+        categories.check(options.val, val.category_names)
+        if not any(len(val.target(i)["boxes"]) for i in range(len(val))):
+            raise ValueError(f"{options.val}: holds no object, so nothing can be measured")
+        return cls(train, val, categories, plain.class_names)
+
+
+def _split(dataset: CocoDetection, fraction: float, seed: int) -> tuple[list[int], list[int]]:
+    """Positions to train on and to validate on; the share is one of the images with objects."""
+    full = [i for i in range(len(dataset)) if len(dataset.target(i)["boxes"])]
+    if len(full) < 2:
+        raise ValueError(
+            f"{dataset.annotation_file}: {len(full)} images have objects, so none is left to "
+            "validate on; give --val"
+        )
+    order = lucid.random.Generator(seed).numpy.permutation(len(full))
+    count = min(max(1, round(fraction * len(full))), len(full) - 1)
+    second = sorted(full[i] for i in order[:count])
+    return sorted(set(range(len(dataset))) - set(second)), second
+
+
+def digests(options: TrainingOptions) -> dict[str, str]:
+    """SHA-256 of the annotation files, by path."""
+    found = {}
+    for path in (options.data, options.val):
+        if path is not None:
+            with open(path, "rb") as file:
+                found[path] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found

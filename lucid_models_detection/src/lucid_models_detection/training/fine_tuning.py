@@ -1,0 +1,192 @@
+"""Where a training starts from, and how much of it is trained how fast."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lucid
+from lucid import StateDictError, WeightFileError, nn
+from lucid.models import create_model, model_info
+from lucid.weights import model_metadata, names_model
+from lucid_models_classification.torchvision import load_torchvision_weights, sizes_of
+from lucid_models_detection.checkpoints import open_detector
+from lucid_models_detection.faster_rcnn import FasterRCNN
+
+__all__ = [
+    "STAGES",
+    "freeze_stages",
+    "from_backbone",
+    "from_detector",
+    "new_detector",
+    "parameter_groups",
+]
+
+#: The stages of a backbone from the image on, as they are frozen.
+STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
+
+_PREDICTOR = "roi_heads.box_predictor."
+
+
+def new_detector(name: str, options: Mapping[str, Any]) -> FasterRCNN:
+    """A detector with fresh weights.
+
+    Parameters
+    ----------
+    name : str
+        Of a registered model.
+    options : mapping
+        Keyword arguments of its builder.
+
+    Raises
+    ------
+    ValueError
+        If it is no detector that can be trained here.
+    """
+    if model_info(name).task != "object-detection":
+        raise ValueError(
+            f"expected a model for object-detection, got {name}, a model for "
+            f"{model_info(name).task}"
+        )
+    model = create_model(name, **options)
+    if not isinstance(model, FasterRCNN):
+        raise ValueError(f"expected a model that is a FasterRCNN, {name} is {type(model).__name__}")
+    return model
+
+
+def from_backbone(name: str, path: Path, options: Mapping[str, Any]) -> FasterRCNN:
+    """A detector whose backbone has the weights of a classifier.
+
+    As many classes, and the same mean and standard deviation of images, as the
+    classifier was trained with are taken from its file; its normalisations are frozen
+    unless ``options`` say otherwise.
+
+    Parameters
+    ----------
+    name, options
+        As for :func:`new_detector`.
+    path : path
+        Weights of the backbone's own architecture: a file of ``lucid train-classifier``,
+        of :func:`lucid.save`, or torchvision's, such as ``resnet50-0676ba61.pth``.
+
+    Raises
+    ------
+    lucid.WeightFileError
+        If the file is damaged or holds another network.
+    """
+    state = lucid.load(path)
+    chosen: dict[str, Any] = {"norm": "frozen", **_image_statistics(path), **options}
+    sizes = sizes_of(state)
+    if "num_classes" in sizes:
+        chosen.setdefault("backbone_num_classes", sizes["num_classes"])
+    model = new_detector(name, chosen)
+    net = model.backbone.net
+    if "num_classes" not in sizes:  # a file without the classifier, which detects nothing
+        state |= {key: value for key, value in net.state_dict().items() if key.startswith("fc.")}
+    try:
+        load_torchvision_weights(net, state)
+    except StateDictError as error:
+        raise WeightFileError(
+            f"{path}: its weights do not fit the backbone of {name}: {error}"
+        ) from error
+    return model
+
+
+def _image_statistics(path: Path) -> dict[str, Any]:
+    """Mean and standard deviation that a whole classifier's file says its images had."""
+    if not names_model(path):
+        return {}
+    said = model_metadata(path).preprocessing or {}
+    known = {"image_mean": said.get("mean"), "image_std": said.get("std")}
+    return {key: tuple(value) for key, value in known.items() if value is not None}
+
+
+def from_detector(
+    path: Path, class_names: Sequence[str], name: str | None, options: Mapping[str, Any]
+) -> FasterRCNN:
+    """A detector that begins as another one, with a new last layer for other classes.
+
+    Parameters
+    ----------
+    path : path
+        As ``lucid detect --weights`` takes it.
+    class_names : sequence of str
+        Of the new detector, the background's first.
+    name : str or None
+        Which model the file has to be of.
+    options : mapping
+        Keyword arguments that take the place of the file's.
+
+    Raises
+    ------
+    lucid.WeightFileError
+        If the file is damaged, holds no detector, another one, or does not fit ``options``.
+    """
+    source, names = open_detector(path)
+    if name is not None and name != source.model_name:
+        raise WeightFileError(f"{path}: expected {name}, it holds {source.model_name}")
+    kwargs = {**source.model_kwargs, "num_classes": len(class_names), **options}
+    model = new_detector(source.model_name, kwargs)
+    state, own = source.state_dict(), model.state_dict()
+    if names is None or tuple(names) != tuple(class_names):
+        state = {**state, **{k: v for k, v in own.items() if k.startswith(_PREDICTOR)}}
+    # A counter that frozen normalisations lack, and that nothing computed depends on.
+    counters = {k for k in {*state, *own} if k.endswith(".num_batches_tracked")}
+    state = {k: v for k, v in state.items() if k not in counters or k in own}
+    try:
+        model.load_state_dict({**{k: own[k] for k in counters & own.keys()}, **state})
+    except StateDictError as error:
+        raise WeightFileError(
+            f"{path}: its weights do not fit {source.model_name} with {dict(options)}: {error}"
+        ) from error
+    return model
+
+
+def freeze_stages(model: FasterRCNN, count: int) -> None:
+    """Keep the first stages of the backbone as they are, batch statistics included.
+
+    Parameters
+    ----------
+    model : FasterRCNN
+    count : int
+        Of :data:`STAGES`: 1 is the stem, 2 also ``layer1``, up to 5.
+
+    Raises
+    ------
+    ValueError
+        If the backbone has no such stages.
+    """
+    if not 0 <= count <= len(STAGES):
+        raise ValueError(f"frozen stages: expected 0 to {len(STAGES)}, got {count}")
+    net = model.backbone.net
+    for name in STAGES[:count]:
+        stage = getattr(net, name, None)
+        if not isinstance(stage, nn.Module):
+            raise ValueError(
+                f"frozen stages: the backbone {type(net).__name__} has no {name}; its stages "
+                "cannot be frozen by number"
+            )
+        stage.eval()
+        for parameter in stage.parameters():
+            parameter.requires_grad_(False)
+
+
+def parameter_groups(model: FasterRCNN, lr: float, backbone_lr: float) -> list[dict[str, Any]]:
+    """What an optimizer is given: the new layers, then the backbone's own, each at its rate.
+
+    Parameters
+    ----------
+    model : FasterRCNN
+    lr, backbone_lr : float
+        Highest learning rates.
+    """
+
+    def trained(parameters: Iterator[nn.Parameter]) -> list[nn.Parameter]:
+        return [parameter for parameter in parameters if parameter.requires_grad]
+
+    backbone = trained(model.backbone.net.parameters())
+    known = {id(parameter) for parameter in backbone}
+    new = [parameter for parameter in trained(model.parameters()) if id(parameter) not in known]
+    groups = [{"params": new, "lr": lr}, {"params": backbone, "lr": backbone_lr}]
+    return [group for group in groups if group["params"]]

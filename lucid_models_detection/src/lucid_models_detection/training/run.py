@@ -1,0 +1,339 @@
+"""A training from its options to its end: begun, interrupted, gone on with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import lucid
+from lucid.data import DataLoader
+from lucid.optim import SGD, AdamW, Optimizer
+from lucid.training import (
+    Callback,
+    PlotEpochs,
+    ReportEpochs,
+    RunFolder,
+    Trainer,
+    warm_up_then,
+)
+from lucid_models_detection.data import collate
+from lucid_models_detection.data.targets import SampleTransform
+from lucid_models_detection.evaluation.coco import import_pycocotools
+from lucid_models_detection.faster_rcnn import FasterRCNN
+from lucid_models_detection.training.data import TrainingData, digests
+from lucid_models_detection.training.fine_tuning import (
+    freeze_stages,
+    from_backbone,
+    from_detector,
+    new_detector,
+    parameter_groups,
+)
+from lucid_models_detection.training.options import OPTIMIZERS, TrainingOptions, resolved
+from lucid_models_detection.training.samples import SamplePictures
+from lucid_models_detection.training.validation import Validation
+
+__all__ = ["DetectorRun", "train_detector"]
+
+DEFAULT_MODEL = "faster_rcnn_resnet_50_fpn"
+
+_MOMENTUM = 0.9
+#: A pretrained backbone learns at this share of the others' rate, and keeps its first stages.
+_PRETRAINED_SHARE = 0.1
+_PRETRAINED_FROZEN = 2
+
+
+@dataclass(frozen=True)
+class DetectorRun:
+    """A training that can be begun, and gone on with after an interruption.
+
+    Attributes
+    ----------
+    folder : lucid.training.RunFolder
+        Where it keeps its files.
+    options : TrainingOptions
+        What it follows from.
+    trainer : lucid.training.Trainer
+        The loop, ready to begin; afterwards with its ``history``.
+    validation : Validation
+        What it asks after each epoch.
+    summary : str
+        Model and data in a line.
+    """
+
+    folder: RunFolder
+    options: TrainingOptions
+    trainer: Trainer
+    validation: Validation
+    summary: str
+
+    @classmethod
+    def start(
+        cls,
+        folder: Path,
+        options: TrainingOptions,
+        workers: int = 0,
+        transform: SampleTransform | None = None,
+    ) -> DetectorRun:
+        """Prepare a new training.
+
+        Raises
+        ------
+        ValueError
+            If the folder holds a training already, or data and options do not fit.
+        lucid.WeightFileError
+            If the file to start from does not hold what it should.
+        ImportError
+            If pycocotools is not installed.
+        """
+        kept = RunFolder(folder)
+        kept.check_free()
+        import_pycocotools()
+        data = TrainingData.read(options, transform)
+        lucid.random.seed(options.seed)
+        model = _built(options, data.class_names)
+        run = cls._prepared(kept, options, model, data, workers)
+        facts = {
+            "model": model.model_name,
+            "kwargs": dict(model.model_kwargs),
+            "digests": digests(options),
+        }
+        kept.begin(options, facts)
+        return run
+
+    @classmethod
+    def resume(
+        cls,
+        folder: Path,
+        given: Mapping[str, Any],
+        workers: int = 0,
+        transform: SampleTransform | None = None,
+    ) -> DetectorRun:
+        """Prepare to go on with a training.
+
+        Parameters
+        ----------
+        folder : path
+            Where it keeps its files.
+        given : mapping
+            Options that were given again; they must be what they were.
+        workers : int
+            As of :class:`lucid.data.DataLoader`; may differ.
+        transform : callable, optional
+            As it was begun with.
+
+        Raises
+        ------
+        ValueError
+            If there is no training, or options or data are others than they were.
+        """
+        kept = RunFolder(folder)
+        options, facts = kept.begun_with(TrainingOptions, ("model", "kwargs", "digests"), given)
+        import_pycocotools()
+        for path, digest in digests(options).items():
+            if facts["digests"].get(path) != digest:
+                raise ValueError(f"{path}: is not as it was when the training in {folder} began")
+        data = TrainingData.read(options, transform)
+        lucid.random.seed(options.seed)
+        model = new_detector(facts["model"], facts["kwargs"])
+        return cls._prepared(kept, options, model, data, workers)
+
+    @classmethod
+    def _prepared(
+        cls,
+        folder: RunFolder,
+        options: TrainingOptions,
+        model: FasterRCNN,
+        data: TrainingData,
+        workers: int,
+    ) -> DetectorRun:
+        frozen = options.frozen_stages
+        if frozen is None:
+            frozen = _PRETRAINED_FROZEN if options.pretrained else 0
+        freeze_stages(model, frozen)
+        size, seed = options.batch_size, options.seed
+        loader = DataLoader(
+            data.train, size, shuffle=True, collate=collate, workers=workers, seed=seed
+        )
+        validation = Validation(
+            DataLoader(data.val, size, collate=collate, workers=workers, seed=seed),
+            data.class_names,
+        )
+        optimizer = _optimizer(options, model)
+        trainer = Trainer(
+            model,
+            optimizer,
+            loader,
+            _losses,
+            epochs=options.epochs,
+            scheduler=warm_up_then(
+                optimizer,
+                options.epochs * -(-len(loader) // options.accumulate),
+                then=options.schedule,
+                warm_up=options.warm_up,
+            ),
+            accumulate=options.accumulate,
+            max_grad_norm=options.max_grad_norm or None,
+            validate=validation,
+            monitor="mAP",
+            directory=folder.path,
+            checkpoint_every=options.checkpoint_every,
+            callbacks=[
+                SamplePictures(
+                    data.val, options.samples, data.class_names, folder.path / "samples"
+                ),
+                PlotEpochs(folder.path / "training.png"),
+            ],
+            class_names=data.class_names,
+            preprocessing=data.categories.as_preprocessing(),
+        )
+        summary = (
+            f"{model.model_name}: {len(data.class_names) - 1} classes, {len(data.train)} images "
+            f"to train on, {len(data.val)} to validate on"
+        )
+        return cls(folder, options, trainer, validation, summary)
+
+    @property
+    def draws(self) -> bool:
+        """Whether losses and metrics are drawn: whether matplotlib is installed."""
+        return any(isinstance(c, PlotEpochs) and c.able for c in self.trainer.callbacks)
+
+    def fit(
+        self, tell: Callable[[str], object] | None = None, callbacks: Sequence[Callback] = ()
+    ) -> float | None:
+        """Train to the end; gives the best mAP.
+
+        Parameters
+        ----------
+        tell : callable, optional
+            Called with a line of text after each epoch.
+        callbacks : sequence of lucid.training.Callback, default ()
+            Called beside the run's own; the same ones when it is gone on with.
+        """
+        told = ("loss", "val_loss", "mAP", "mAP@0.5")
+        self.trainer.callbacks.append(ReportEpochs(tell or _silent, told))
+        self.trainer.callbacks.extend(callbacks)
+        with closing(self.trainer.loader), closing(self.validation.loader):  # type: ignore[type-var]
+            # An interrupted start has a description, but no state yet.
+            self.trainer.fit(resume=self.folder.has_state)
+        return self.trainer.best
+
+
+def train_detector(
+    data: str | os.PathLike[str],
+    images: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    workers: int = 0,
+    transform: SampleTransform | None = None,
+    callbacks: Sequence[Callback] = (),
+    tell: Callable[[str], object] | None = print,
+    **options: Any,
+) -> DetectorRun:
+    """Train a detector on a COCO file; what ``lucid train-detector`` does.
+
+    Parameters
+    ----------
+    data, images : path-like
+        The COCO file, and the folder that its images' names start from.
+    output : path-like
+        Folder of the run.  It gets ``best.safetensors``, the detector of the best mAP,
+        which names its classes; ``last.safetensors``, from which ``resume`` goes on;
+        ``metrics.csv``; ``training.png``; and ``samples/epoch_001.png``, ...
+    resume : bool, default False
+        Go on with the training in ``output``, bit for bit as if it had not been
+        interrupted; the other options may be left out.
+    workers : int, default 0
+        Processes that read images; a script with any must start under
+        ``if __name__ == "__main__":``.
+    transform : callable, optional
+        ``transform(image, target) -> (image, target)`` in the place of ``augment``.
+    callbacks : sequence of lucid.training.Callback, default ()
+        Called after steps and epochs.
+    tell : callable or None, default print
+        Called with a line of text now and then.
+    **options
+        Of :class:`TrainingOptions`: ``val``, ``val_images``, ``val_fraction``, ``model``,
+        ``model_options``, ``weights``, ``backbone_weights``, ``epochs``, ``batch_size``,
+        ``accumulate``, ``optimizer``, ``lr``, ``backbone_lr``, ``schedule``, ``warm_up``,
+        ``max_grad_norm``, ``frozen_stages``, ``augment``, ``samples``,
+        ``checkpoint_every``, ``seed``.
+
+    Returns
+    -------
+    DetectorRun
+        Its ``trainer`` holds the history, ``folder.best`` is the detector's file.
+
+    Raises
+    ------
+    TypeError
+        For an unknown option; lists the valid ones.
+    ValueError
+        If options and data do not fit, or ``output`` holds another training.
+    FloatingPointError
+        If the training has diverged; its last checkpoint is whole.
+
+    Examples
+    --------
+    ::
+
+        from lucid_models_detection import train_detector
+
+        run = train_detector(
+            "train.json", "images", "run", val="val.json",
+            backbone_weights="resnet50-0676ba61.pth", epochs=12,
+        )
+        print(run.trainer.best, run.folder.best)
+    """
+    valid = [f.name for f in fields(TrainingOptions)]
+    if unknown := sorted(set(options) - set(valid)):
+        raise TypeError(
+            f"train_detector got unexpected options {', '.join(map(repr, unknown))}; valid ones "
+            f"are {', '.join(valid)}"
+        )
+    given = resolved({"data": data, "images": images, **options})
+    folder = Path(output)
+    if resume:
+        run = DetectorRun.resume(folder, given, workers, transform)
+    else:
+        run = DetectorRun.start(folder, TrainingOptions(**given), workers, transform)
+    if tell is not None:
+        tell(run.summary)
+    run.fit(tell, callbacks)
+    return run
+
+
+def _built(options: TrainingOptions, class_names: Sequence[str]) -> FasterRCNN:
+    if options.weights is not None:
+        path = Path(options.weights)
+        return from_detector(path, class_names, options.model, options.model_options)
+    name = options.model or DEFAULT_MODEL
+    chosen = {"num_classes": len(class_names), **options.model_options}
+    if options.backbone_weights is not None:
+        return from_backbone(name, Path(options.backbone_weights), chosen)
+    return new_detector(name, chosen)
+
+
+def _optimizer(options: TrainingOptions, model: FasterRCNN) -> Optimizer:
+    default_lr, weight_decay = OPTIMIZERS[options.optimizer]
+    lr = default_lr if options.lr is None else options.lr
+    backbone_lr = options.backbone_lr
+    if backbone_lr is None:
+        backbone_lr = lr * (_PRETRAINED_SHARE if options.pretrained else 1)
+    groups = parameter_groups(model, lr, backbone_lr)
+    if options.optimizer == "sgd":
+        return SGD(groups, lr=lr, momentum=_MOMENTUM, weight_decay=weight_decay)
+    return AdamW(groups, lr=lr, weight_decay=weight_decay)
+
+
+def _losses(model: FasterRCNN, batch: Any) -> Any:
+    images, targets = batch
+    return model(images, targets)
+
+
+def _silent(line: str) -> None:
+    """Tell nothing; a run has as many callbacks whether or not it tells."""

@@ -1,0 +1,64 @@
+"""Losses and COCO's measures of a detector that is being trained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tqdm import tqdm
+
+from lucid import random
+from lucid.data import DataLoader
+from lucid_models_detection.evaluation import CocoEvaluator
+from lucid_models_detection.faster_rcnn import FasterRCNN
+
+__all__ = ["Validation"]
+
+#: Every validation draws the same regions for its losses, so that those can be compared.
+_SEED = 0
+
+
+class Validation:
+    """Mean losses and mean average precision over a data set; what a training asks each epoch.
+
+    Parameters
+    ----------
+    loader : lucid.data.DataLoader
+        Batches of the data set, in order.
+    class_names : sequence of str
+        The name of each label, the background's first.
+    """
+
+    def __init__(self, loader: DataLoader, class_names: Sequence[str]) -> None:
+        self.loader = loader
+        self.class_names = class_names
+
+    def __call__(self, model: FasterRCNN) -> dict[str, float]:
+        """``val_loss``, its parts, ``mAP`` and ``mAP@0.5``; nothing random is used up."""
+        before = random.get_state()
+        random.seed(_SEED)
+        try:
+            return self._measured(model)
+        finally:
+            random.set_state(before)
+
+    def _measured(self, model: FasterRCNN) -> dict[str, float]:
+        evaluator = CocoEvaluator(self.class_names)
+        sums: dict[str, float] = {}
+        count = 0
+        # disable=None: a bar only where somebody watches.
+        for images, targets in tqdm(
+            self.loader, "validation", leave=False, unit="batch", disable=None
+        ):
+            losses, detections = model.losses_and_detections(images, targets)
+            for name, loss in losses.items():
+                sums[name] = sums.get(name, 0.0) + float(loss.item()) * len(images)
+            count += len(images)
+            evaluator.update(detections, targets)
+        means = {f"val_{name}": total / count for name, total in sums.items()}
+        metrics = evaluator.compute()
+        return {
+            **means,
+            "val_loss": sum(means.values()),
+            "mAP": metrics.map,
+            "mAP@0.5": metrics.map_50,
+        }

@@ -1,0 +1,297 @@
+"""``lucid train-detector`` and ``lucid evaluate``.
+
+Imported when a command is run or listed, so networks and Pillow are imported inside
+the functions.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["evaluate", "train_detector"]
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+def _model_options(
+    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Any]:
+    """``NAME=VALUE`` with the value as JSON, or else as text."""
+    options: dict[str, Any] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals or not name.isidentifier():
+            raise click.BadParameter(f"expected NAME=VALUE, got {value!r}")
+        try:
+            options[name] = json.loads(text)
+        except ValueError:
+            options[name] = text
+    return options
+
+
+@click.command("train-detector")
+@click.option(
+    "--data", type=_FILE, metavar="JSON", help="COCO annotations. Needed unless --resume is given."
+)
+@click.option(
+    "--images", type=_FOLDER, metavar="DIR", help="Folder that the file names in --data start from."
+)
+@click.option(
+    "--val", type=_FILE, metavar="JSON", help="Annotations to validate on; a part of --data if not."
+)
+@click.option(
+    "--val-images", type=_FOLDER, metavar="DIR", help="Their folder.  [default: --images]"
+)
+@click.option(
+    "--val-fraction",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.2,
+    show_default=True,
+    help="That part of the images with objects.",
+)
+@click.option(
+    "--model",
+    metavar="NAME",
+    help="Model to train.  [default: the one in --weights, or faster_rcnn_resnet_50_fpn]",
+)
+@click.option(
+    "--model-option",
+    "model_options",
+    multiple=True,
+    callback=_model_options,
+    metavar="NAME=VALUE",
+    help="Argument of the model, such as min_size=600; may be given several times.",
+)
+@click.option(
+    "--backbone-weights",
+    type=_FILE,
+    metavar="FILE",
+    help="Classifier to start the backbone from: a file of lucid train-classifier, or "
+    "torchvision's, such as resnet50-0676ba61.pth.",
+)
+@click.option(
+    "--weights",
+    type=_FILE,
+    metavar="FILE",
+    help="Detector to start from, as lucid detect takes it; its last layer begins anew where "
+    "the classes are others.",
+)
+@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True)
+@click.option(
+    "--accumulate",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Batches whose gradients make a step.",
+)
+@click.option(
+    "--optimizer", type=click.Choice(["adamw", "sgd"]), default="adamw", show_default=True
+)
+@click.option(
+    "--lr",
+    type=click.FloatRange(0, min_open=True),
+    help="Highest learning rate.  [default: 2e-4, for SGD 5e-3]",
+)
+@click.option(
+    "--backbone-lr",
+    type=click.FloatRange(0),
+    help="The backbone's.  [default: a tenth of --lr where it was pretrained, else --lr]",
+)
+@click.option(
+    "--schedule",
+    type=click.Choice(["cosine", "step", "constant"]),
+    default="cosine",
+    show_default=True,
+    help="Learning rates after the warm-up.",
+)
+@click.option(
+    "--warm-up",
+    type=click.IntRange(0),
+    metavar="STEPS",
+    help="Steps in which they rise.  [default: a tenth of all, at most 1000]",
+)
+@click.option(
+    "--max-grad-norm",
+    type=click.FloatRange(0),
+    default=5.0,
+    show_default=True,
+    help="Limit of the gradients' norm; 0 for none.",
+)
+@click.option(
+    "--frozen-stages",
+    type=click.IntRange(0, 5),
+    help="First stages of the backbone that stay as they are, the stem being one.  "
+    "[default: 2 where it was pretrained, else 0]",
+)
+@click.option(
+    "--augment",
+    type=click.Choice(["none", "flip", "full"]),
+    default="flip",
+    show_default=True,
+    help="Training images as they are; mirrored; or also scaled, cropped and coloured.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(0),
+    default=8,
+    show_default=True,
+    help="Images that detections are drawn on after each epoch.",
+)
+@click.option(
+    "--checkpoint-every", type=click.IntRange(1), metavar="STEPS", help="Save within epochs, too."
+)
+@click.option(
+    "--output", required=True, type=click.Path(path_type=Path), metavar="RUN", help="Its folder."
+)
+@click.option("--resume", is_flag=True, help="Go on with the training in RUN, as it began.")
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Processes that read images.",
+)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.pass_context
+def train_detector(
+    ctx: click.Context, /, output: Path, resume: bool, workers: int, **options: Any
+) -> None:
+    """Train a detector on images with COCO annotations.
+
+    RUN gets best.safetensors, the detector of the best validation mAP, which lucid detect
+    and lucid evaluate take; metrics.csv; training.png; samples/; and last.safetensors,
+    from which --resume goes on, after Ctrl-C too, as if there had been no interruption.
+    """
+    from lucid.cli.training import given_options, interruptible
+    from lucid_models_detection.training import DetectorRun, TrainingOptions
+    from lucid_models_detection.training.options import resolved
+
+    options = resolved(options)
+    given = given_options(ctx, options)
+    if {"val", "val_fraction"} <= given.keys():
+        raise click.UsageError("give --val or --val-fraction, not both")
+    if not resume and (options["data"] is None or options["images"] is None):
+        raise click.UsageError("give --data JSON and --images DIR")
+    try:
+        if resume:
+            run = DetectorRun.resume(output, given, workers)
+        else:
+            run = DetectorRun.start(output, TrainingOptions(**options), workers)
+    except ImportError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(run.summary)
+    if not run.draws:
+        click.echo(
+            'no plots, which need matplotlib: pip install "lucid-models-detection[plot]"', err=True
+        )
+    with interruptible("train-detector", output):
+        best = run.fit(click.echo)
+    click.echo(f"best mAP {best:.4f}: {run.folder.best}")
+
+
+@click.command()
+@click.option("--data", required=True, type=_FILE, metavar="JSON", help="COCO annotations.")
+@click.option(
+    "--images",
+    required=True,
+    type=_FOLDER,
+    metavar="DIR",
+    help="Folder that the file names in them start from.",
+)
+@click.option(
+    "--weights", required=True, type=_FILE, metavar="FILE", help="As lucid detect takes it."
+)
+@click.option(
+    "--class-names",
+    "names_file",
+    type=_FILE,
+    metavar="FILE",
+    help="Text file with the name of each class on a line, for weights that say none; the "
+    "background's may be left out.",
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write all detections to this JSON file, in COCO's results format.",
+)
+@click.option("--batch-size", type=click.IntRange(1), default=1, show_default=True)
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Processes that read images.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+def evaluate(
+    data: Path,
+    images: Path,
+    weights: Path,
+    names_file: Path | None,
+    output: Path | None,
+    batch_size: int,
+    workers: int,
+    as_json: bool,
+) -> None:
+    """Measure a detector on images with COCO annotations.
+
+    COCO's mean average precision and recall, and both for each class. The categories of
+    the file must be those that the detector was trained on, by id and name.
+    """
+    from lucid.weights import atomic_write
+    from lucid_models_detection.evaluation.coco import import_pycocotools
+
+    try:
+        import_pycocotools()
+    except ImportError as error:
+        raise click.ClickException(str(error)) from error
+    model, comparison = _comparison(data, images, weights, names_file)
+    metrics, results = comparison.run(model, batch_size, workers)
+    if output is not None:
+        with atomic_write(output) as file:
+            file.write(json.dumps(results).encode())
+    if as_json:
+        click.echo(json.dumps({"weights": str(weights), **metrics.as_dict()}, indent=2))
+        return
+    click.echo(metrics.table())
+    click.echo(
+        f"\nmAP {metrics.map:.3f}  mAP@0.5 {metrics.map_50:.3f}  mAP@0.75 {metrics.map_75:.3f}  "
+        f"mAR {metrics.mar_100:.3f}  on {metrics.images} images"
+    )
+    if comparison.missing:
+        click.echo(f"not in {data}: {', '.join(comparison.missing)}")
+
+
+def _comparison(data: Path, images: Path, weights: Path, names_file: Path | None) -> Any:
+    """The detector, and the comparison that fits its classes to those of the file."""
+    from lucid.weights import model_metadata, names_model
+    from lucid_models_detection.categories import Categories
+    from lucid_models_detection.checkpoints import open_detector
+    from lucid_models_detection.commands import class_names_in
+    from lucid_models_detection.comparison import Comparison
+    from lucid_models_detection.data.coco import read_categories
+
+    model, class_names = open_detector(weights)
+    found = read_categories(data)
+    categories = None
+    if names_file is not None:
+        class_names = class_names_in(names_file, model.num_classes)
+    elif names_model(weights):
+        try:
+            categories = Categories.from_preprocessing(model_metadata(weights).preprocessing)
+        except ValueError as error:
+            raise ValueError(f"{weights}: {error}") from None
+    if categories is None:
+        if class_names is None:
+            raise click.UsageError(
+                f"{weights} does not say which classes it tells apart; give --class-names FILE"
+            )
+        categories = Categories.by_name(class_names, found)
+    return model, Comparison(data, images, categories, found)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny
+
+from lucid_models_detection.categories import Categories, Category
+from lucid_models_detection.data import CocoDetection
+from lucid_models_detection.data.coco import read_categories
+
+CATS = Categories([Category(3, "square", 1), Category(7, "disc", 2), Category(9, "rest", None)])
+
+
+def test_those_of_a_data_set(tmp_path: Path) -> None:
+    path = tiny.write_coco(tmp_path)
+    dataset = CocoDetection(path, tmp_path)
+    assert read_categories(path) == dataset.category_names == {7: "disc", 3: "square"}
+    categories = Categories.of(dataset)
+    assert categories.entries == (Category(3, "square", 1), Category(7, "disc", 2))
+    assert categories.ids == dataset.category_ids
+
+
+def test_a_whole_model_file_says_them() -> None:
+    said = json.loads(json.dumps(CATS.as_preprocessing()))
+    back = Categories.from_preprocessing(said)
+    assert back is not None
+    assert back.entries == CATS.entries
+    assert Categories.from_preprocessing(None) is None
+    assert Categories.from_preprocessing({"mean": [0.5]}) is None
+    with pytest.raises(ValueError, match="categories are damaged"):
+        Categories.from_preprocessing({"categories": [{"id": 1}]})
+
+
+def test_by_name_for_a_detector_that_knows_no_ids() -> None:
+    found = {1: "disc", 2: "star", 5: "square"}
+    categories = Categories.by_name(("background", "square", "disc"), found)
+    assert categories.ids == {1: 2, 5: 1}
+    with pytest.raises(ValueError, match="category 2 is 'star': the detector knows no such"):
+        categories.check("val.json", found)
+
+
+def test_a_file_with_some_of_them_is_taken() -> None:
+    CATS.check("val.json", {7: "disc"})
+    CATS.check("val.json", {})
+
+
+def test_every_contradiction_is_listed() -> None:
+    with pytest.raises(ValueError, match=r"val\.json: 3 problems") as caught:
+        CATS.check("val.json", {3: "disc", 7: "square", 8: "star", 9: "rest"})
+    assert str(caught.value).splitlines()[1:] == [
+        "  category 3 is 'disc': to the detector it is 'square'",
+        "  category 7 is 'square': to the detector it is 'disc'",
+        "  category 8 is 'star': the detector knows no such category",
+        "The detector knows 3 'square', 7 'disc', 9 'rest'.",
+    ]

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+
+from lucid_models_detection.categories import Categories, Category
+from lucid_models_detection.comparison import Comparison
+from lucid_models_detection.data import CocoDetection
+from lucid_models_detection.data.coco import read_categories
+
+
+class Oracle:
+    """Finds exactly what is annotated, under labels of its own, and one thing too many."""
+
+    def __init__(self, dataset: CocoDetection, labels: dict[int, int]) -> None:
+        self.targets = iter([dataset.target(i) for i in range(len(dataset))])
+        self.labels = labels
+
+    def predict(self, images: list[Any]) -> list[dict[str, Any]]:
+        found = []
+        for _ in images:
+            target = next(self.targets)
+            labels = np.array([self.labels[label] for label in target["labels"].tolist()] + [9])
+            boxes = np.concatenate([target["boxes"], [[0, 0, 5, 5]]])
+            scores = np.linspace(0.9, 0.5, len(labels))
+            found.append({"boxes": boxes, "labels": labels.astype(int), "scores": scores})
+        return found
+
+
+CATEGORIES = Categories([Category(3, "square", 5), Category(7, "disc", 2), Category(11, "star", 9)])
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_labels_are_matched_by_category(tmp_path: Path, batch_size: int) -> None:
+    path = tiny.write_coco(tmp_path, empty=(2,))
+    dataset = CocoDetection(path, tmp_path)  # square is 1 there, disc 2
+    comparison = Comparison(path, tmp_path, CATEGORIES, read_categories(path))
+    assert comparison.missing == ("star",)
+    metrics, results = comparison.run(Oracle(dataset, {1: 5, 2: 2}), batch_size)
+    assert metrics.map == pytest.approx(1)
+    assert [c.name for c in metrics.classes] == ["disc", "square"]
+    assert (metrics.images, metrics.detections) == (6, metrics.objects)  # no star counts
+    assert len(results) == metrics.objects
+    first = dataset.target(0)
+    x1, y1, x2, y2 = first["boxes"][0].tolist()
+    assert results[0] == {
+        "image_id": 100,
+        "category_id": 3 if first["labels"][0] == 1 else 7,
+        "bbox": [x1, y1, x2 - x1, y2 - y1],
+        "score": 0.9,
+    }
+
+
+def test_exchanged_labels_find_nothing(tmp_path: Path) -> None:
+    path = tiny.write_coco(tmp_path)
+    comparison = Comparison(path, tmp_path, CATEGORIES, read_categories(path))
+    oracle = Oracle(CocoDetection(path, tmp_path), {1: 2, 2: 5})
+    assert comparison.run(oracle)[0].map_50 < 0.2
+
+
+def test_categories_that_share_a_label_are_one_class(tmp_path: Path) -> None:
+    path = tiny.write_coco(tmp_path)
+    one = Categories([Category(3, "square", 1), Category(7, "disc", 1)])
+    comparison = Comparison(path, tmp_path, one, read_categories(path))
+    assert comparison.dataset.class_names == ("background", "square/disc")
+    metrics, results = comparison.run(Oracle(CocoDetection(path, tmp_path), {1: 1, 2: 1}))
+    assert metrics.map == pytest.approx(1)
+    assert {row["category_id"] for row in results} == {3}
+
+
+def test_a_file_with_other_categories_is_refused(tmp_path: Path) -> None:
+    path = tiny.write_coco(tmp_path, categories={3: "disc"})
+    with pytest.raises(ValueError, match="category 3 is 'disc': to the detector it is 'square'"):
+        Comparison(path, tmp_path, CATEGORIES, read_categories(path))

@@ -1,0 +1,293 @@
+"""``lucid train-detector`` and ``lucid evaluate`` as programs: killed, interrupted, refused."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tiny
+
+import lucid
+from lucid.cli.entry import run
+from lucid.models import create_model
+from lucid.training import load_checkpoint
+
+Run = Callable[..., tuple[int, str, str]]
+
+MODEL = "faster_rcnn_resnet_18_fpn"
+SMALL = [
+    *("--model", MODEL, "--batch-size", 1, "--epochs", 2, "--samples", 2, "--optimizer", "sgd"),
+    *(f"--model-option={name}={json.dumps(value)}" for name, value in tiny.SMALL.items()),
+]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four images, one of them without objects."""
+    folder = tmp_path_factory.mktemp("coco")
+    return tiny.write_coco(folder, 4, sizes=((64, 64), (72, 48)), empty=(2,))
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a ``lucid`` command; give exit code, output and errors."""
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        code = run([*map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def arguments_of(data: Path, output: Path) -> list[str]:
+    given = ["--data", data, "--images", data.parent, "--output", output, *SMALL]
+    return ["train-detector", *map(str, given)]
+
+
+def begin(*arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "lucid.cli", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def wait_until(there: Callable[[], bool], program: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 300
+    while not there():
+        assert program.poll() is None, program.communicate()
+        assert time.monotonic() < end, "nothing came of it"
+        time.sleep(0.02)
+
+
+def weights_digest(folder: Path) -> str:
+    state = load_checkpoint(folder / "last.safetensors")
+    assert state["epoch"] == 2
+    digest = hashlib.sha256()
+    for name, value in sorted(state["model"].items()):
+        digest.update(name.encode() + value.data.tobytes())
+    return digest.hexdigest()
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a training that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    assert run(arguments_of(data, folder)) == 0
+    return folder
+
+
+def test_a_run_leaves_a_detector_that_the_other_commands_take(
+    trained: Path, data: Path, call: Run, tmp_path: Path
+) -> None:
+    best = trained / "best.safetensors"
+    assert {path.name for path in trained.iterdir()} == {
+        "run.json",
+        "last.safetensors",
+        "best.safetensors",
+        "metrics.csv",
+        "training.png",
+        "samples",
+    }
+    assert sorted(path.name for path in (trained / "samples").iterdir()) == [
+        "epoch_001.png",
+        "epoch_002.png",
+    ]
+    with open(trained / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == ["3", "6"]
+    assert {"loss", "val_loss", "val_loss_classifier", "mAP", "mAP@0.5", "lr"} <= rows[0].keys()
+
+    code, out, _ = call(
+        "detect", data.parent / "data_0.png", "--weights", best, "--score-threshold", 0, "--json"
+    )
+    assert code == 0
+    found = {one["class"] for one in json.loads(out)["images"][0]["detections"]}
+    assert found <= {"square", "disc"}
+
+    results = tmp_path / "results.json"
+    code, out, err = call(
+        "evaluate", "--data", data, "--images", data.parent, "--weights", best,
+        "--output", results, "--batch-size", 2,
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0] == "class   objects     AP   AP50   AP75     AR"
+    assert [line.split()[0] for line in lines[2:4]] == ["square", "disc"]
+    assert lines[-1].startswith("mAP 0.")
+    assert lines[-1].endswith("on 4 images")
+    rows = json.loads(results.read_text())
+    assert {row["category_id"] for row in rows} <= {3, 7}
+    assert {row["image_id"] for row in rows} <= {100, 101, 102, 103}
+
+    code, out, _ = call(
+        "evaluate", "--data", data, "--images", data.parent, "--weights", best,
+        "--batch-size", 2, "--json",
+    )  # fmt: skip
+    measured = json.loads(out)
+    assert (code, measured["images"], measured["objects"]) == (0, 4, 5)
+    assert [c["name"] for c in measured["classes"]] == ["square", "disc"]
+    assert measured["detections"] == len(rows)
+
+    # Asked for again, it is done; begun again, it would be lost.
+    code, out, err = call("train-detector", "--output", trained, "--resume")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[-1].endswith(str(best))
+    code, _, err = call(*arguments_of(data, trained))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "holds a training already; go on with it by --resume" in err
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_goes_on_to_the_same_weights(
+    trained: Path, data: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    state = folder / "last.safetensors"
+    arguments = [*arguments_of(data, folder), "--checkpoint-every", "1"]
+    program = begin(*arguments)
+    try:
+        wait_until(state.exists, program)
+    finally:
+        program.kill()
+        program.communicate(timeout=60)
+    assert program.returncode == -signal.SIGKILL
+    reached = load_checkpoint(state)
+    assert 0 < reached["batch"] < 3, "it was killed at the end of an epoch, not in the middle"
+    program = begin("train-detector", "--output", folder, "--resume")
+    out, err = program.communicate(timeout=300)
+    assert (program.returncode, err) == (0, "")
+    assert "epoch 2/2" in out
+    assert weights_digest(folder) == weights_digest(trained)
+
+
+@pytest.mark.slow
+def test_control_c_leaves_a_whole_checkpoint_and_130(
+    trained: Path, data: Path, tmp_path: Path, call: Run
+) -> None:
+    folder = tmp_path / "run"
+    program = begin(*arguments_of(data, folder), "--checkpoint-every", "1")
+    try:
+        wait_until((folder / "last.safetensors").exists, program)
+    finally:
+        program.send_signal(signal.SIGINT)
+        _, err = program.communicate(timeout=60)
+    assert program.returncode == 130, err
+    assert f"lucid train-detector --output {folder} --resume goes on from here" in err
+    assert err.splitlines()[-1] == "lucid: error: interrupted"
+    assert load_checkpoint(folder / "last.safetensors")["step"] < 6
+    code, _, err = call("train-detector", "--output", folder, "--resume")
+    assert (code, err) == (0, "")
+    assert weights_digest(folder) == weights_digest(trained)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "give --data JSON and --images DIR"),
+        (("--data", "DATA"), "give --data JSON and --images DIR"),
+        (("--data", "absent", "--images", "IMAGES"), "absent"),
+        (("--data", "DATA", "--images", "IMAGES", "--model", "resnet_18"), "image-classification"),
+        (("--data", "DATA", "--images", "IMAGES", "--model", "rcnn"), "no model is called 'rcnn'"),
+        (
+            ("--data", "DATA", "--images", "IMAGES", "--val", "DATA", "--val-fraction", 0.5),
+            "give --val or --val-fraction, not both",
+        ),
+        (("--data", "DATA", "--images", "IMAGES", "--val", "OTHER"), "category 3 is 'disc'"),
+        (("--data", "DATA", "--images", "IMAGES", "--model-option", "x"), "expected NAME=VALUE"),
+        (("--data", "DATA", "--images", "IMAGES", "--model-option", "x=1"), "valid ones are norm"),
+        (("--resume",), "holds no training to resume"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    call: Run, data: Path, tmp_path: Path, arguments: tuple[object, ...], message: str
+) -> None:
+    other = tiny.write_coco(data.parent, 2, name="other.json", categories={3: "disc", 7: "square"})
+    files = {"DATA": data, "IMAGES": data.parent, "OTHER": other}
+    given = [files.get(str(argument), argument) for argument in arguments]
+    code, out, err = call("train-detector", "--output", tmp_path / "run", *given)
+    assert (code in (1, 2), out, err.count("\n")) == (True, "", 1)
+    assert message in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_missing_packages_are_named(
+    call: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [m for m in sys.modules if m.startswith("pycocotools")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "pycocotools", None)
+    weights = tmp_path / "any"
+    weights.touch()
+    for arguments in (
+        arguments_of(data, tmp_path / "run"),
+        ["evaluate", "--data", data, "--images", data.parent, "--weights", weights],
+    ):
+        code, _, err = call(*arguments)
+        assert (code, err.count("\n")) == (2, 1)
+        assert 'pip install "lucid-models-detection[coco]"' in err
+
+
+@pytest.mark.usefixtures("tiny_model")
+def test_without_matplotlib_a_line_says_so(
+    call: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    code, _, err = call(
+        "train-detector", "--data", data, "--images", data.parent, "--output", tmp_path / "run",
+        "--model", "tiny_detector", "--epochs", 1,
+    )  # fmt: skip
+    assert code == 0
+    assert err == 'no plots, which need matplotlib: pip install "lucid-models-detection[plot]"\n'
+
+
+def test_evaluation_refuses_other_categories(trained: Path, call: Run, tmp_path: Path) -> None:
+    other = tiny.write_coco(tmp_path, 2, categories={3: "disc", 5: "star"})
+    code, out, err = call(
+        "evaluate", "--data", other, "--images", tmp_path,
+        "--weights", trained / "best.safetensors",
+    )  # fmt: skip
+    assert (code, out) == (2, "")
+    assert "category 3 is 'disc': to the detector it is 'square'" in err
+    assert "category 5 is 'star': the detector knows no such category" in err
+
+
+@pytest.mark.usefixtures("tiny_model")
+def test_evaluation_by_name_where_the_weights_know_no_ids(
+    call: Run, data: Path, tmp_path: Path
+) -> None:
+    model = create_model("tiny_detector", num_classes=3)
+    weights, names = tmp_path / "w.safetensors", tmp_path / "names.txt"
+    given = ("evaluate", "--data", data, "--images", data.parent, "--weights", weights)
+    lucid.save_model(model, weights)
+    code, _, err = call(*given)
+    assert (code, "give --class-names FILE" in err) == (2, True)
+    names.write_text("disc\nsquare\n")
+    code, out, _ = call(*given, "--class-names", names, "--json")
+    assert (code, json.loads(out)["objects"]) == (0, 5)
+    names.write_text("disc\nstar\n")
+    code, _, err = call(*given, "--class-names", names)
+    assert code == 2
+    assert "category 3 is 'square': the detector knows no such category" in err
+
+    lucid.save_model(model, weights, class_names=("background", "square", "disc"))
+    assert call(*given)[0] == 0
+    lucid.save_model(
+        model,
+        weights,
+        class_names=("background", "square", "disc"),
+        preprocessing={"categories": [{"number": 1}]},
+    )
+    code, _, err = call(*given)
+    assert (code, "its categories are damaged" in err) == (2, True)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+from lucid_models_detection.training import TrainingOptions
+from lucid_models_detection.training.data import TrainingData, digests
+
+
+def ids(dataset) -> list[int]:
+    return [dataset[i][1]["image_id"] for i in range(len(dataset))]
+
+
+def test_a_part_of_the_images_with_objects_is_held_out(tmp_path: Path) -> None:
+    path = tiny.write_coco(tmp_path, 10, empty=(0, 4))
+    options = TrainingOptions(str(path), str(tmp_path), val_fraction=0.25)
+    data = TrainingData.read(options, None)
+    train, val = ids(data.train), ids(data.val)
+    assert sorted(train + val) == list(range(100, 110))
+    assert len(val) == 2
+    assert not {100, 104} & set(val)
+    assert ids(TrainingData.read(options, None).val) == val
+    assert data.class_names == ("background", "square", "disc")
+
+
+def test_only_training_images_are_changed(tmp_path: Path) -> None:
+    path = tiny.write_coco(tmp_path, 4)
+
+    def black(image, target):
+        return np.zeros_like(image), target
+
+    data = TrainingData.read(TrainingOptions(str(path), str(tmp_path)), black)
+    assert data.train[0][0].max() == 0
+    assert data.val[0][0].max() > 0
+    plain = TrainingData.read(TrainingOptions(str(path), str(tmp_path), augment="none"), None)
+    assert plain.train[0][0].max() > 0
+    assert len(TrainingData.read(TrainingOptions(str(path), str(tmp_path), augment="full"), None)
+               .train[0]) == 2  # fmt: skip
+
+
+def test_a_file_of_its_own_to_validate_on(tmp_path: Path) -> None:
+    path = tiny.write_coco(tmp_path / "train")
+    other = tiny.write_coco(tmp_path / "val", 3, categories={7: "disc"}, name="val.json", seed=1)
+    options = TrainingOptions(str(path), str(path.parent), str(other), str(other.parent))
+    data = TrainingData.read(options, None)
+    assert (len(data.train), len(data.val)) == (6, 3)
+    # Numbered as in training, although the file has one category alone.
+    assert {label for i in range(3) for label in data.val[i][1]["labels"].tolist()} == {2}
+
+
+@pytest.mark.parametrize(
+    ("categories", "message"),
+    [
+        ({7: "square", 3: "disc"}, "category 3 is 'disc': to the detector it is 'square'"),
+        ({7: "disc", 4: "square"}, "category_id 4 is not among"),
+    ],
+)
+def test_validation_with_other_categories_is_refused(tmp_path, categories, message) -> None:
+    path = tiny.write_coco(tmp_path)
+    other = tiny.write_coco(tmp_path, categories=categories, name="val.json", seed=2)
+    with pytest.raises(ValueError, match=message):
+        TrainingData.read(TrainingOptions(str(path), str(tmp_path), str(other)), None)
+
+
+def test_where_nothing_can_be_learnt_or_measured(tmp_path: Path) -> None:
+    path = tiny.write_coco(tmp_path)
+    bare = tiny.write_coco(tmp_path, 2, empty=(0, 1), name="bare.json")
+    none = tiny.write_coco(tmp_path, 2, empty=(0, 1), name="none.json", categories={})
+    for data, val, message in (
+        (path, bare, "bare.json: holds no object"),
+        (bare, None, "0 images have objects"),
+        (none, path, "names no category"),
+    ):
+        options = TrainingOptions(str(data), str(tmp_path), None if val is None else str(val))
+        with pytest.raises(ValueError, match=message):
+            TrainingData.read(options, None)
+
+
+def test_digests_tell_files_apart(tmp_path: Path) -> None:
+    path = tiny.write_coco(tmp_path)
+    options = TrainingOptions(str(path), str(tmp_path))
+    before = digests(options)
+    assert list(before) == [str(path)]
+    path.write_text(path.read_text() + "\n")
+    assert digests(options) != before

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+import lucid
+from lucid.models import create_model
+from lucid_models_classification.torchvision import to_torchvision_key
+from lucid_models_detection.training.fine_tuning import (
+    freeze_stages,
+    from_backbone,
+    from_detector,
+    new_detector,
+    parameter_groups,
+)
+
+NAME = "faster_rcnn_resnet_18_fpn"
+NAMES = ("background", "square", "disc")
+
+
+def same(first: lucid.Tensor, second: lucid.Tensor) -> bool:
+    return np.array_equal(first.numpy(), second.numpy())
+
+
+@pytest.fixture(scope="module")
+def classifier() -> lucid.nn.Module:
+    return create_model("resnet_18", num_classes=4)
+
+
+@pytest.mark.parametrize("kind", ["model", "state", "torchvision", "headless"])
+def test_a_backbone_starts_from_a_classifier(classifier, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "weights.safetensors"
+    state = classifier.state_dict()
+    if kind == "model":
+        said = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1]}
+        lucid.save_model(classifier, path, preprocessing=said)
+    elif kind == "state":
+        lucid.save(state, path)
+    elif kind == "torchvision":
+        lucid.save({to_torchvision_key(key): value for key, value in state.items()}, path)
+    else:
+        lucid.save({key: value for key, value in state.items() if key[:3] != "fc."}, path)
+    model = from_backbone(NAME, path, {"num_classes": 3, **tiny.SMALL})
+    net = model.backbone.net
+    assert same(net.layer3[1].conv2.conv.weight, classifier.layer3[1].conv2.conv.weight)
+    assert type(net.stem.norm).__name__ == "FrozenBatchNorm2d"
+    assert net.fc.weight.shape[0] == (1000 if kind == "headless" else 4)
+    assert same(net.fc.weight, classifier.fc.weight) == (kind != "headless")
+    assert model.config.image_mean == (
+        (0.5, 0.4, 0.3) if kind == "model" else (0.485, 0.456, 0.406)
+    )
+
+
+def test_weights_of_another_backbone_are_refused(classifier, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    lucid.save(classifier.state_dict(), path)
+    with pytest.raises(lucid.WeightFileError, match=r"weights\.safetensors.*backbone of .*_34_"):
+        from_backbone("faster_rcnn_resnet_34_fpn", path, {"num_classes": 3, **tiny.SMALL})
+
+
+def test_only_detectors_are_trained() -> None:
+    with pytest.raises(ValueError, match="got resnet_18, a model for image-classification"):
+        new_detector("resnet_18", {})
+
+
+@pytest.mark.usefixtures("tiny_model")
+@pytest.mark.parametrize("names", [NAMES, ("background", "disc", "square"), ("background", "disc")])
+def test_a_detector_starts_from_another(tmp_path: Path, names: tuple[str, ...]) -> None:
+    source = create_model("tiny_detector", num_classes=3)
+    path = tmp_path / "detector.safetensors"
+    lucid.save_model(source, path, class_names=NAMES)
+    model = from_detector(path, names, None, {"min_size": 64})
+    assert (model.num_classes, model.config.min_size) == (len(names), (64,))
+    assert same(model.roi_heads.box_head.fc6.weight, source.roi_heads.box_head.fc6.weight)
+    scores = (m.roi_heads.box_predictor.cls_score.weight for m in (model, source))
+    assert same(*scores) == (names == NAMES)  # only the very same classes keep the last layer
+    with pytest.raises(lucid.WeightFileError, match=f"expected {NAME}, it holds tiny_detector"):
+        from_detector(path, names, NAME, {})
+    with pytest.raises(lucid.WeightFileError, match="do not fit tiny_detector with"):
+        from_detector(path, names, None, {"hidden_dim": 9})
+
+
+def test_normalisations_can_be_frozen_afterwards(tmp_path: Path) -> None:
+    source = create_model(NAME, num_classes=3, **tiny.SMALL)
+    path = tmp_path / "detector.safetensors"
+    lucid.save_model(source, path, class_names=NAMES)
+    frozen = from_detector(path, NAMES, None, {"norm": "frozen"})
+    assert same(frozen.backbone.net.stem.norm.weight, source.backbone.net.stem.norm.weight)
+    lucid.save_model(frozen, path, class_names=NAMES)
+    thawed = from_detector(path, NAMES, None, {"norm": "batch"})
+    assert thawed.backbone.net.stem.norm.num_batches_tracked.item() == 0
+
+
+def test_frozen_stages_stay_as_they_are() -> None:
+    model = tiny.tiny_detector()
+    freeze_stages(model, 2)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    optimizer = lucid.optim.SGD(parameter_groups(model, 0.1, 0.1), lr=0.1)
+    image = lucid.random.rand(1, 3, 64, 64)
+    losses = model(image, [{"boxes": [[5.0, 5, 40, 50]], "labels": [1]}])
+    sum(losses.values()).backward()
+    optimizer.step()
+    changed = {key for key, value in model.state_dict().items() if not same(value, before[key])}
+    assert not {key for key in changed if ".stem" in key or ".layer1" in key}
+    assert {f"backbone.net.layer{i}.0.weight" for i in (2, 3, 4)} <= changed
+    freeze_stages(model, 0)
+    for count, message in ((6, "expected 0 to 5, got 6"), (-1, "got -1")):
+        with pytest.raises(ValueError, match=message):
+            freeze_stages(model, count)
+    del model.backbone.net.layer1
+    with pytest.raises(ValueError, match="TinyBackbone has no layer1"):
+        freeze_stages(model, 2)
+
+
+def test_every_parameter_is_in_one_group() -> None:
+    model = tiny.tiny_detector()
+    new, backbone = parameter_groups(model, 0.1, 0.01)
+    assert (new["lr"], backbone["lr"]) == (0.1, 0.01)
+    assert len(new["params"]) + len(backbone["params"]) == len(list(model.parameters()))
+    assert {id(p) for p in backbone["params"]} == {id(p) for p in model.backbone.net.parameters()}
+    freeze_stages(model, 5)
+    model.backbone.net.fc.weight.requires_grad_(False)
+    model.backbone.net.fc.bias.requires_grad_(False)
+    (only,) = parameter_groups(model, 0.1, 0.01)
+    assert len(only["params"]) == len(new["params"])

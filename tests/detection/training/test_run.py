@@ -1,0 +1,213 @@
+"""A training of a tiny detector: what it leaves, how it stops, and how it goes on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny
+
+import lucid
+from lucid.training import Callback, load_checkpoint
+from lucid_models_detection import TrainingOptions, train_detector
+from lucid_models_detection.training import DetectorRun
+
+pytestmark = pytest.mark.usefixtures("tiny_model")
+
+QUICK: dict[str, Any] = {
+    "model": "tiny_detector",
+    "epochs": 2,
+    "batch_size": 2,
+    "samples": 1,
+    "tell": None,
+}
+
+
+class At(Callback):
+    """Does something after a step."""
+
+    def __init__(self, step: int, action: Callable[[Any], None]) -> None:
+        self.step, self.action = step, action
+
+    def on_step(self, trainer: Any, losses: Any) -> None:
+        if trainer.step == self.step:
+            self.action(trainer)
+
+
+def interrupt(trainer: Any) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight images of two sizes, two of them without objects."""
+    folder = tmp_path_factory.mktemp("coco")
+    return tiny.write_coco(folder, 8, sizes=((64, 64), (80, 56)), empty=(2, 5))
+
+
+def outcome(folder: Path) -> str:
+    """A digest of everything a training ends with, but the time it took."""
+    state = load_checkpoint(folder / "last.safetensors")
+    digest = hashlib.sha256()
+
+    def add(node: Any) -> None:
+        if isinstance(node, dict):
+            for key in sorted(set(node) - {"seconds", "callbacks"}):
+                digest.update(key.encode())
+                add(node[key])
+        elif isinstance(node, list):
+            for item in node:
+                add(item)
+        else:
+            digest.update(
+                node.data.tobytes() if isinstance(node, lucid.Tensor) else repr(node).encode()
+            )
+
+    add(state)
+    digest.update(
+        b"".join(v.data.tobytes() for v in lucid.load(folder / "best.safetensors").values())
+    )
+    return digest.hexdigest()
+
+
+def test_in_a_few_lines(data: Path, tmp_path: Path) -> None:
+    lines: list[str] = []
+    options = {**QUICK, "tell": lines.append, "lr": 1e-3}
+    run = train_detector(data, data.parent, tmp_path / "run", **options)
+    assert lines[0] == "tiny_detector: 2 classes, 7 images to train on, 1 to validate on"
+    assert [line.split("  ")[0] for line in lines[1:]] == ["epoch 1/2", "epoch 2/2"]
+    assert {
+        path.relative_to(run.folder.path).as_posix() for path in run.folder.path.rglob("*.*")
+    } == {
+        "run.json",
+        "last.safetensors",
+        "best.safetensors",
+        "metrics.csv",
+        "training.png",
+        "samples/epoch_001.png",
+        "samples/epoch_002.png",
+    }
+    row = run.trainer.history[-1]
+    losses = {"loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg", "loss"}
+    assert losses | {f"val_{name}" for name in losses} | {"mAP", "mAP@0.5"} <= row.keys()
+    model = lucid.load_model(run.folder.best)
+    assert model.num_classes == 3
+    metadata = lucid.weights.model_metadata(run.folder.best)
+    assert metadata.class_names == ("background", "square", "disc")
+    assert metadata.preprocessing == {
+        "categories": [
+            {"id": 3, "name": "square", "label": 1},
+            {"id": 7, "name": "disc", "label": 2},
+        ]
+    }
+
+
+def test_training_learns(data: Path, tmp_path: Path) -> None:
+    options = {**QUICK, "epochs": 8, "lr": 3e-3, "val": data, "samples": 0, "augment": "none"}
+    history = train_detector(data, data.parent, tmp_path, **options).trainer.history
+    assert history[-1]["loss"] < 0.5 * history[0]["loss"]
+    assert history[-1]["val_loss"] < history[0]["val_loss"]
+
+
+@pytest.mark.parametrize("step", [2, 5])
+def test_an_interrupted_run_goes_on_to_the_same_end(data: Path, tmp_path: Path, step: int) -> None:
+    options = {**QUICK, "augment": "full", "accumulate": 2, "epochs": 3, "lr": 1e-3}
+    train_detector(data, data.parent, tmp_path / "whole", **options, callbacks=[Callback()])
+    with pytest.raises(KeyboardInterrupt):
+        train_detector(
+            data, data.parent, tmp_path / "half", **options, callbacks=[At(step, interrupt)]
+        )
+    state = load_checkpoint(tmp_path / "half" / "last.safetensors")
+    assert state["step"] == step
+    run = train_detector(
+        data, data.parent, tmp_path / "half", resume=True, callbacks=[Callback()], tell=None
+    )
+    assert run.trainer.epoch == 3
+    assert outcome(tmp_path / "half") == outcome(tmp_path / "whole")
+
+
+def test_the_number_of_workers_changes_nothing(data: Path, tmp_path: Path) -> None:
+    options = {**QUICK, "augment": "full", "epochs": 1}
+    for workers in (0, 2):
+        train_detector(data, data.parent, tmp_path / str(workers), **options, workers=workers)
+    assert outcome(tmp_path / "0") == outcome(tmp_path / "2")
+
+
+def test_images_without_objects_alone_and_in_a_batch(tmp_path: Path) -> None:
+    path = tiny.write_coco(tmp_path, 6, empty=(0, 1, 3))
+    for size in (1, 2, 6):
+        options = {**QUICK, "batch_size": size, "epochs": 1}
+        run = train_detector(path, tmp_path, tmp_path / f"run{size}", **options)
+        assert np.isfinite(run.trainer.history[0]["loss"])
+        assert run.trainer.history[0]["step"] == -(-5 // size)
+
+
+def test_a_loss_that_is_not_finite_stops_with_a_whole_checkpoint(
+    data: Path, tmp_path: Path
+) -> None:
+    def break_it(trainer: Any) -> None:
+        trainer.model.rpn.head.cls_logits.bias.data[:] = np.nan
+
+    with pytest.raises(FloatingPointError, match=r"loss_objectness is nan.* at step 6 \(epoch 2\)"):
+        train_detector(data, data.parent, tmp_path, **QUICK, callbacks=[At(5, break_it)])
+    state = load_checkpoint(tmp_path / "last.safetensors")
+    assert state["epoch"] == 1
+    assert all(np.isfinite(value.data).all() for value in state["model"].values())
+
+
+def test_frozen_stages_and_rates_of_their_own(data: Path, tmp_path: Path) -> None:
+    source = tiny.tiny_detector()
+    source.model_name, source.model_kwargs = "tiny_detector", {}
+    path = tmp_path / "source.safetensors"
+    lucid.save_model(source, path, class_names=("background", "square", "disc"))
+    options = TrainingOptions(
+        str(data), str(data.parent), weights=str(path), lr=0.1, optimizer="sgd", warm_up=0
+    )
+    run = DetectorRun.start(tmp_path / "run", options)
+    rates = [group["lr"] for group in run.trainer.optimizer.param_groups]
+    assert rates == pytest.approx([0.1, 0.01])
+    net = run.trainer.model.backbone.net
+    assert not any(p.requires_grad for p in [*net.stem.parameters(), *net.layer1.parameters()])
+    assert all(p.requires_grad for p in net.layer2.parameters())
+    assert (net.layer1.training, net.layer2.training) == (False, True)
+    fresh = DetectorRun.start(
+        tmp_path / "fresh", TrainingOptions(str(data), str(data.parent), model="tiny_detector")
+    )
+    assert all(p.requires_grad for p in fresh.trainer.model.parameters())
+    assert len({group["lr"] for group in fresh.trainer.optimizer.param_groups}) == 1
+
+
+def test_without_matplotlib_there_is_no_plot(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    run = train_detector(data, data.parent, tmp_path, **{**QUICK, "epochs": 1})
+    assert not run.draws
+    assert not (tmp_path / "training.png").exists()
+
+
+def test_an_unknown_option_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="unexpected options 'epoch'; valid ones are data, images"):
+        train_detector(data, data.parent, tmp_path, epoch=3)
+
+
+def test_only_what_has_not_changed_is_resumed(tmp_path: Path) -> None:
+    path = tiny.write_coco(tmp_path / "data", 4)
+    options = {**QUICK, "epochs": 1}
+    train_detector(path, path.parent, tmp_path / "run", **options)
+
+    def resume(**given: Any) -> DetectorRun:
+        return train_detector(path, path.parent, tmp_path / "run", resume=True, tell=None, **given)
+
+    assert resume(epochs=1).trainer.epoch == 1  # done already
+    with pytest.raises(ValueError, match="began with epochs 1, got 2"):
+        resume(epochs=2)
+    with pytest.raises(ValueError, match="holds a training already"):
+        train_detector(path, path.parent, tmp_path / "run", **options)
+    path.write_text(path.read_text() + " ")
+    with pytest.raises(ValueError, match=r"data\.json: is not as it was when the training"):
+        resume()

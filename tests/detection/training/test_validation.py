@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+import lucid
+from lucid.data import DataLoader
+from lucid_models_detection.data import CocoDetection, collate
+from lucid_models_detection.training.validation import Validation
+
+
+def validation(folder: Path, batch_size: int, **options) -> Validation:
+    dataset = CocoDetection(tiny.write_coco(folder, **options), folder)
+    loader = DataLoader(dataset, batch_size, collate=collate, seed=0)
+    return Validation(loader, dataset.class_names)
+
+
+def test_losses_are_means_over_images_and_use_up_no_randomness(tmp_path: Path) -> None:
+    lucid.random.seed(5)
+    model = tiny.tiny_detector().eval()
+    measure = validation(tmp_path, 2, count=5, empty=(1,), sizes=((64, 64), (80, 48)))
+    before = lucid.random.get_state()
+    first = measure(model)
+    assert lucid.random.get_state() == before
+    lucid.random.rand(3)
+    assert measure(model) == first
+    assert first["val_loss"] == pytest.approx(
+        sum(value for name, value in first.items() if name.startswith("val_loss_"))
+    )
+    lucid.random.seed(0)
+    with lucid.no_grad():
+        by_hand = sum(
+            float(model(images, targets)["loss_objectness"].item()) * len(images)
+            for images, targets in measure.loader
+        )
+    assert math.isfinite(first["val_loss"])
+    # Other regions are drawn, for there the four losses and the detections take turns.
+    assert first["val_loss_objectness"] == pytest.approx(by_hand / 5, rel=0.2)
+
+
+def test_mean_average_precision_is_that_of_predict(tmp_path: Path) -> None:
+    model = tiny.tiny_detector().eval()
+    measure = validation(tmp_path, 3, count=4)
+    targets = [measure.loader.dataset.target(i) for i in range(4)]
+    given = iter(targets)
+
+    def losses_and_detections(images, batch):
+        losses = {"loss_objectness": lucid.tensor(1.0)}
+        found = [next(given) for _ in images]
+        return losses, [{**t, "scores": np.ones(len(t["labels"]))} for t in found]
+
+    model.losses_and_detections = losses_and_detections
+    measured = measure(model)
+    assert measured["val_loss"] == 1
+    assert (measured["mAP"], measured["mAP@0.5"]) == pytest.approx((1, 1))
