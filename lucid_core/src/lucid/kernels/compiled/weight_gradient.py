@@ -252,6 +252,12 @@ def add_up(start: int, stop: int, parts: Array) -> None:
             total[i] += part[i]
 
 
+def _together(groups: int, length: int) -> int:
+    """How many groups of ``length`` channels go side by side into a panel; a divisor of all."""
+    most = max(1, min(groups, NR // length))
+    return max(count for count in range(1, most + 1) if groups % count == 0)
+
+
 def weight_gradient(
     g: Array,
     x: Array,
@@ -283,6 +289,16 @@ def weight_gradient(
     """
     n, ho, wo, outputs = g.shape
     taps, columns = len(row_offsets), len(column_offsets)
+    together = _together(groups, length)
+    if together > 1:
+        # Every output of some groups by all of their channels, of which few are wanted: what
+        # would be multiplied by what fills up a panel is multiplied by other groups.
+        wide = weight_gradient(
+            g, x, row_offsets, column_offsets, stride, length * together, groups // together
+        )
+        blocks = wide.reshape(groups // together, together, -1, taps, columns, together, length)
+        own = np.einsum("gpoijpc->gpoijc", blocks)
+        return np.ascontiguousarray(own).reshape(outputs, taps, columns, length)
     padded = -(-length // NR) * NR
     places = n * ho * wo
     if not places or not outputs:
