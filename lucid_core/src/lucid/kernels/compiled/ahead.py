@@ -80,6 +80,8 @@ def _convolution(dtype: Type) -> None:
     # Some pixels are reached by no window.
     single = np.ones((64, 3, 1, 1), dtype)
     conv.conv2d_input_gradient(y, single, x.shape, _TWO, ((0, 0), (0, 0)), _ONE, 1)
+    # Groups that are lanes of a vector.
+    conv.conv2d(_image(dtype, 64), np.ones((64, 1, 3, 3), dtype), None, _ONE, padding, _ONE, 64)
 
 
 def _products(dtype: Type) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from lucid.kernels.compiled import winograd, winograd_gradient
 from lucid.kernels.compiled.implicit import Grid, begin, convolve, pack
 from lucid.kernels.compiled.jit import nhwc
+from lucid.kernels.compiled.lanes import convolve_lanes, fits, pack_lanes
 from lucid.kernels.compiled.weight_gradient import weight_gradient
 from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty_channels_last
@@ -46,23 +47,27 @@ class Filters:
         self.weight = weight
         self._rows = nhwc(weight)
         self._groups = groups
-        self._panels: list[Array] | None = None
+        self._panels: Array | None = None
+        self._lanes: Array | None = None
         self._transformed: Array | None = None
 
-    def groups(self) -> list[Array]:
-        """Each group's weights as a contiguous (O / groups, kH, kW, C / groups)."""
-        each = len(self._rows) // self._groups
-        return [self._rows[i * each : (i + 1) * each] for i in range(self._groups)]
-
-    def panels(self) -> list[Array]:
-        """Each group's weights packed for the direct sum."""
+    def panels(self) -> Array:
+        """The weights packed for the direct sum."""
         if self._panels is None:
             rows, columns = np.arange(self.shape[2]), np.arange(self.shape[3])
-            self._panels = [pack(filters, rows, columns) for filters in self.groups()]
-            each = self.shape[0] // self._groups
-            for i, panels in enumerate(self._panels):
-                self._apply_scale(panels, slice(i * each, (i + 1) * each))
+            self._panels = pack(self._rows, self._groups, rows, columns)
+            self._apply_scale(self._panels, self._groups)
         return self._panels
+
+    def lanes(self) -> Array:
+        """All groups' weights packed for groups that are few lanes of a vector each."""
+        if self._lanes is None:
+            rows, columns = np.arange(self.shape[2]), np.arange(self.shape[3])
+            weights = self._rows
+            if self.scale is not None:
+                weights = weights * self.scale[:, None, None, None]
+            self._lanes = pack_lanes(weights, self._groups, rows, columns)
+        return self._lanes
 
     def transformed(self) -> Array | winograd.Once:
         """The weights for Winograd's filtering, packed if they are kept."""
@@ -70,17 +75,17 @@ class Filters:
             return winograd.Once(self._rows, turned=False)
         if self._transformed is None:
             self._transformed = winograd.transform_weights(self._rows)
-            self._apply_scale(self._transformed, slice(None))
+            self._apply_scale(self._transformed, 1)
         return self._transformed
 
-    def _apply_scale(self, panels: Array, outputs: slice) -> None:
-        """Multiply (..., P, K, NR), whose last columns may belong to no output."""
+    def _apply_scale(self, panels: Array, groups: int) -> None:
+        """Multiply (..., P, K, NR), where each group's last columns may belong to no output."""
         if self.scale is None:
             return
-        scale = np.zeros(panels.shape[-3] * panels.shape[-1], np.float32)
-        wanted = self.scale[outputs]
-        scale[: len(wanted)] = wanted
-        panels *= scale.reshape(panels.shape[-3], 1, panels.shape[-1])
+        count, _, width = panels.shape[-3:]
+        scale = np.zeros((groups, count // groups * width), np.float32)
+        scale[:, : self.shape[0] // groups] = self.scale.reshape(groups, -1)
+        panels *= scale.reshape(count, 1, width)
 
 
 def prepare_filters(weight: Array, groups: int, scale: Array | None = None) -> Filters:
@@ -141,10 +146,10 @@ def conv2d(
         source = np.pad(source, ((0, 0), (top, bottom), (left, right), (0, 0)))
         row_offsets, column_offsets = row_offsets + top, np.zeros(1, np.int64)
     grid = Grid(ho, wo, stride, row_offsets, column_offsets, (0, 0), (1, 1))
-    each = o // groups
-    for i, panels in enumerate(filters.panels()):
-        part = None if bias is None else bias[i * each : (i + 1) * each]
-        convolve(source, panels, part, added, relu, out, grid, each, i * c, i * each)
+    if groups > 1 and fits(x.shape[1], o, groups):
+        convolve_lanes(source, filters.lanes(), bias, added, relu, out, grid, groups)
+        return y
+    convolve(source, filters.panels(), bias, added, relu, out, grid, groups)
     return y
 
 
@@ -183,15 +188,20 @@ def conv2d_input_gradient(
     column_phases = _phases(w, kw, stride[1], padding[1][0], dilation[1])
     if any(len(taps) == 0 for _, _, taps, _ in (*row_phases, *column_phases)):
         begin(out, added)
-    for i, filters in enumerate(Filters(weight, groups, kept=False).groups()):
-        for y0, rows, row_taps, row_offsets in row_phases:
-            for x0, columns, column_taps, column_offsets in column_phases:
-                if not len(row_taps) or not len(column_taps):
-                    continue
-                grid = Grid(rows, columns, (1, 1), row_offsets, column_offsets, (y0, x0), stride)
-                panels = pack(filters, row_taps, column_taps, turned=True)
-                first = (i * o // groups, i * cg)
-                convolve(source, panels, None, added, False, out, grid, cg, *first)
+    filters = nhwc(weight)
+    lanes = groups > 1 and fits(groups * cg, o, groups)
+    for y0, rows, row_taps, row_offsets in row_phases:
+        for x0, columns, column_taps, column_offsets in column_phases:
+            if not len(row_taps) or not len(column_taps):
+                continue
+            grid = Grid(rows, columns, (1, 1), row_offsets, column_offsets, (y0, x0), stride)
+            taps = (row_taps, column_taps)
+            if lanes:
+                panels = pack_lanes(filters, groups, *taps, turned=True)
+                convolve_lanes(source, panels, None, added, False, out, grid, groups)
+            else:
+                panels = pack(filters, groups, *taps, turned=True)
+                convolve(source, panels, None, added, False, out, grid, groups)
     return gx
 
 

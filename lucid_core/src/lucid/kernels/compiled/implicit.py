@@ -45,14 +45,16 @@ class Grid(NamedTuple):
 
 
 @kernel
-def _pack(start: int, stop: int, w: Array, rows: Array, columns: Array, panels: Array) -> None:
+def _pack(
+    start: int, stop: int, w: Array, groups: int, rows: Array, columns: Array, panels: Array
+) -> None:
     """Panels start..stop-1 of weights (O, kH, kW, C), summing over channels."""
-    outputs, _, _, channels = w.shape
-    width = panels.shape[2]
+    channels = w.shape[3]
+    each, wide, width = len(w) // groups, len(panels) // groups, panels.shape[2]
     for p in range(start, stop):
         panel = panels[p]
-        o0 = p * width
-        count = min(width, outputs - o0)
+        o0 = p // wide * each + p % wide * width
+        count = min(width, each - p % wide * width)
         if count < width:
             panel[:, count:] = 0
         k = 0
@@ -70,45 +72,47 @@ def _pack(start: int, stop: int, w: Array, rows: Array, columns: Array, panels: 
 
 @kernel
 def _pack_turned(
-    start: int, stop: int, w: Array, rows: Array, columns: Array, panels: Array
+    start: int, stop: int, w: Array, groups: int, rows: Array, columns: Array, panels: Array
 ) -> None:
     """Panels start..stop-1 of weights (O, kH, kW, C), summing over outputs."""
-    outputs, _, _, channels = w.shape
-    width = panels.shape[2]
+    channels = w.shape[3]
+    each, wide, width = len(w) // groups, len(panels) // groups, panels.shape[2]
     for p in range(start, stop):
         panel = panels[p]
-        c0 = p * width
+        o0, c0 = p // wide * each, p % wide * width
         count = min(width, channels - c0)
         if count < width:
             panel[:, count:] = 0
         k = 0
         for i in rows:
             for j in columns:
-                for o in range(outputs):
+                for o in range(o0, o0 + each):
                     source, target = w[o, i, j], panel[k]
                     for c in range(count):
                         target[c] = source[c0 + c]
                     k += 1
 
 
-def pack(w: Array, rows: Array, columns: Array, turned: bool = False) -> Array:
-    """Weights as panels (P, K, NR).
+def pack(w: Array, groups: int, rows: Array, columns: Array, turned: bool = False) -> Array:
+    """Weights as panels (P, K, NR), those of one group after those of another.
 
     Parameters
     ----------
     w : numpy.ndarray
-        (O, kH, kW, C), contiguous.
+        (O, kH, kW, C), contiguous; C channels of the group that an output belongs to.
+    groups : int
     rows, columns : numpy.ndarray of int64
         The taps to be packed: K = rows * columns * channels.
     turned : bool, default False
         Whether outputs and channels change places, as gradients of inputs need them.
     """
-    summed, wide = (w.shape[0], w.shape[3]) if turned else (w.shape[3], w.shape[0])
+    each, channels = len(w) // groups, w.shape[3]
+    summed, wide = (each, channels) if turned else (channels, each)
     k = len(rows) * len(columns) * summed
-    panels = empty((-(-wide // NR), k, NR), np.float32)
+    panels = empty((groups * -(-wide // NR), k, NR), np.float32)
     grain = max(1, (1 << 15) // max(1, k * NR))
     packing = _pack_turned if turned else _pack
-    parallel_for(packing, len(panels), w, rows, columns, panels, grain=grain)
+    parallel_for(packing, len(panels), w, groups, rows, columns, panels, grain=grain)
     return panels
 
 
@@ -130,29 +134,29 @@ def begin(y: Array, values: Array | None) -> None:
 
 
 @routine
-def _find_rows(
+def find_rows(
     place0: int, place1: int, x: Array, y: Array, zeros: Array, grid: Pair, step: Pair,
     row_offsets: Array, column_offsets: Array, first: Pair, pace: Pair, x0: int, y0: int,
     sources: Array, targets: Array,
 ) -> None:  # fmt: skip
     """Where the rows of places place0..place1-1 are read and written.
 
-    ``sources`` (groups, segments, ROWS) are addresses, ``targets`` (groups, ROWS) offsets in
-    bytes.  A group that is not full repeats its first row, which computes and
+    ``sources`` (bundles, segments, ROWS) are addresses, ``targets`` (bundles, ROWS) offsets in
+    bytes.  A bundle that is not full repeats its first row, which computes and
     stores the same again.
     """
     _, h, w, channels = x.shape
     rows, columns = grid
-    groups = -(-(place1 - place0) // ROWS)
-    for n in range(groups * ROWS):
-        group, r = n // ROWS, n % ROWS
+    bundles = -(-(place1 - place0) // ROWS)
+    for n in range(bundles * ROWS):
+        bundle, r = n // ROWS, n % ROWS
         place = place0 + n
         if place >= place1:
-            place = place0 + group * ROWS
+            place = place0 + bundle * ROWS
         image = place // (rows * columns)
         t, u = place // columns % rows, place % columns
         pixel = (image * y.shape[1] + first[0] + t * pace[0]) * y.shape[2]
-        targets[group, r] = ((pixel + first[1] + u * pace[1]) * y.shape[3] + y0) * 4
+        targets[bundle, r] = ((pixel + first[1] + u * pace[1]) * y.shape[3] + y0) * 4
         segment = 0
         for row_offset in row_offsets:
             sy = t * step[0] + row_offset
@@ -160,9 +164,9 @@ def _find_rows(
                 sx = u * step[1] + column_offset
                 if 0 <= sy < h and 0 <= sx < w:
                     at = ((image * h + sy) * w + sx) * channels + x0
-                    sources[group, segment, r] = x.ctypes.data + at * 4
+                    sources[bundle, segment, r] = x.ctypes.data + at * 4
                 else:
-                    sources[group, segment, r] = zeros.ctypes.data
+                    sources[bundle, segment, r] = zeros.ctypes.data
                 segment += 1
 
 
@@ -199,20 +203,19 @@ def _convolve(
     first: Pair,
     pace: Pair,
     tasks: Pair,
+    groups: int,
     length: int,
-    x0: int,
-    y0: int,
-    outputs: int,
     flags: int,
 ) -> None:
-    """Items start..stop-1 of ``tasks``: blocks of places x bands of panels.
+    """Items start..stop-1: groups x ``tasks``, which are blocks of places x bands of panels.
 
     The taps of ``row_offsets`` x ``column_offsets`` are read as segments of ``length``
-    numbers from channel ``x0`` on; ``outputs`` results go to channels from ``y0`` on.
+    numbers from a group's first channel on.
     """
     blocks, bands = tasks
     places = len(x) * grid[0] * grid[1]
-    n_panels, k, _ = panels.shape
+    n_panels, k = len(panels) // groups, panels.shape[1]
+    inputs, outputs = x.shape[3] // groups, y.shape[3] // groups
     segments = len(row_offsets) * len(column_offsets)
     zeros = np.zeros(length, np.float32)
     largest = -(-places // blocks)
@@ -223,45 +226,46 @@ def _convolve(
     ragged = np.empty((ROWS, NR), np.float32)
     to_ragged = np.arange(ROWS) * (NR * 4)
     for item in range(start, stop):
-        block, band = item // bands, item % bands
+        group, block, band = item // (blocks * bands), item // bands % blocks, item % bands
         place0, place1 = places * block // blocks, places * (block + 1) // blocks
         panel0, panel1 = n_panels * band // bands, n_panels * (band + 1) // bands
-        groups, wide = -(-(place1 - place0) // ROWS), panel1 - panel0
-        _find_rows(
+        bundles, wide = -(-(place1 - place0) // ROWS), panel1 - panel0
+        find_rows(
             place0, place1, x, y, zeros, grid, step, row_offsets, column_offsets, first, pace,
-            x0, y0, sources, targets,
+            group * inputs, group * outputs, sources, targets,
         )  # fmt: skip
-        # Few weights stay in the cache while group after group is finished, whole rows of
-        # the result at a time; of many, one panel does while all groups go through it.
-        by_group = wide * k * NR * 4 <= _FEW_WEIGHTS
-        for n in range(groups * wide):
-            group, p = (n // wide, n % wide) if by_group else (n % groups, n // groups)
+        # Few weights stay in the cache while bundle after bundle is finished, whole rows of
+        # the result at a time; of many, one panel does while all bundles go through it.
+        by_bundle = wide * k * NR * 4 <= _FEW_WEIGHTS
+        for n in range(bundles * wide):
+            bundle, p = (n // wide, n % wide) if by_bundle else (n % bundles, n // bundles)
             p += panel0
+            panel = group * n_panels + p
             for segment in range(segments):
-                b_table[segment] = panels.ctypes.data + (p * k + segment * length) * NR * 4
-            filled = min(ROWS, place1 - place0 - group * ROWS)
+                b_table[segment] = panels.ctypes.data + (panel * k + segment * length) * NR * 4
+            filled = min(ROWS, place1 - place0 - bundle * ROWS)
             width = min(NR, outputs - p * NR)
             whole = width == NR
             shift = p * NR * 4
             multiply_block(
                 block_size(filled),
-                sources[group].ctypes.data,
+                sources[bundle].ctypes.data,
                 segments,
                 length,
                 b_table.ctypes.data,
                 NR * 4,
-                targets[group].ctypes.data if whole else to_ragged.ctypes.data,
+                targets[bundle].ctypes.data if whole else to_ragged.ctypes.data,
                 y.ctypes.data + shift if whole else ragged.ctypes.data,
-                bias.ctypes.data + shift,
+                bias.ctypes.data + panel * NR * 4,
                 residual.ctypes.data + shift,
                 flags if whole else 0,
                 ROWS,
-                # The next panel, while the first group goes through this one.
-                k * NR * 4 if group == 0 and not by_group else 0,
+                # The next panel, while the first bundle goes through this one.
+                k * NR * 4 if bundle == 0 and not by_bundle else 0,
             )
             if not whole:
                 _store_ragged(
-                    ragged[:filled], targets[group], p * NR, width, y, residual, flags
+                    ragged[:filled], targets[bundle], p * NR, width, y, residual, flags
                 )  # fmt: skip
 
 
@@ -273,9 +277,7 @@ def convolve(
     relu: bool,
     y: Array,
     grid: Grid,
-    outputs: int,
-    x0: int = 0,
-    y0: int = 0,
+    groups: int,
 ) -> None:
     """Sums over the places of ``grid``, written into ``y``.
 
@@ -284,36 +286,34 @@ def convolve(
     x : numpy.ndarray
         Source, (N, H, W, channels), contiguous float32.
     panels : numpy.ndarray
-        Packed weights (P, K, NR) of the grid's taps.
+        Weights (P, K, NR) of :func:`pack`, of the grid's taps.
     bias : numpy.ndarray, optional
-        Shape (outputs,).
+        Shape (O,).
     residual : numpy.ndarray, optional
         Added to the sums; the shape of ``y``, contiguous.
     relu : bool
         Whether negative results become 0, at the very end.
     y : numpy.ndarray
-        Result, (N, Ho, Wo, channels), contiguous.
+        Result, (N, Ho, Wo, O), contiguous.
     grid : Grid
         Which places, and how they are read and written.
-    outputs : int
-        Channels of the result, from ``y0`` on.
-    x0, y0 : int, default 0
-        First channel that is read and written, for groups.
+    groups : int
+        Blocks of channels that do not see each other.
     """
     places = len(x) * grid.rows * grid.columns
     if not places:
         return
-    start = np.zeros(len(panels) * NR, np.float32)
+    start = np.zeros((groups, len(panels) // groups * NR), np.float32)
     if bias is not None:
-        start[:outputs] = bias
+        start[:, : y.shape[3] // groups] = bias.reshape(groups, -1)
     length = panels.shape[1] // (len(grid.row_offsets) * len(grid.column_offsets))
-    tasks = _tasks(places, x, panels, grid)
+    tasks = share_out(places, x, panels, grid, groups)
     parallel_for(
         _convolve,
-        tasks[0] * tasks[1],
+        groups * tasks[0] * tasks[1],
         x,
         panels,
-        start,
+        start.reshape(-1),
         y if residual is None else residual,
         y,
         (grid.rows, grid.columns),
@@ -323,30 +323,28 @@ def convolve(
         grid.first,
         grid.pace,
         tasks,
+        groups,
         length,
-        x0,
-        y0,
-        outputs,
         (0 if residual is None else ADD) | (RELU if relu else 0),
     )
 
 
-def _tasks(places: int, x: Array, panels: Array, grid: Grid) -> Pair:
-    """Into how many blocks of places, and bands of panels, to cut the work.
+def share_out(places: int, x: Array, panels: Array, grid: Grid, groups: int) -> Pair:
+    """Into how many blocks of places, and bands of panels, to cut the work of each group.
 
     What a thread reads again and again should fit its cache, and what all threads
     read should be little: large images are cut into places, large weights into panels.
     """
     threads = get_num_threads()
-    per_place = max(1, x.shape[3] * 4 * grid.step[0] * grid.step[1])
+    per_place = max(1, x.shape[3] // groups * 4 * grid.step[0] * grid.step[1])
     most = max(2 * ROWS, _BLOCK_BYTES // per_place)
-    if panels.nbytes > places * per_place and threads > 1:
-        bands = min(len(panels), 4 * threads)
+    if panels.nbytes > places * per_place * groups and threads > 1:
+        bands = min(len(panels) // groups, -(-4 * threads // groups))
         blocks = -(-places // most)
     else:
         bands = 1
-        even = -(-places // (4 * threads))
+        even = -(-places * groups // (4 * threads))
         blocks = -(-places // max(ROWS, min(most, even)))
-        if blocks > threads:  # as many for each
+        if groups == 1 and blocks > threads:  # as many for each
             blocks += -blocks % threads
     return blocks, bands

@@ -1,0 +1,305 @@
+"""Convolutions of many narrow groups, down to one channel each, a group in a few lanes.
+
+The micro-kernel multiplies a number by vectors of outputs that all see it.  With four channels
+a group, a vector of 16 outputs is four groups, and each of its numbers is seen by four
+lanes only.  So here a vector of inputs is multiplied, lane by lane, by a vector of weights: for
+every channel c of a group, each lane takes number c of its own group (a shuffle
+within the vector; none where a group is one channel).  Nothing is multiplied by a zero that
+only fills up, and no group sees what is in another, NaN included.
+
+Places and taps are described, and found, as in :mod:`.implicit`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from lucid.kernels.compiled.implicit import Grid, find_rows, share_out
+from lucid.kernels.compiled.jit import kernel
+from lucid.kernels.compiled.microkernel import ADD, NR, RELU, ROWS
+from lucid.kernels.compiled.simd import (
+    ADDRESS,
+    FLOAT,
+    VL,
+    WIDE,
+    add_vectors,
+    broadcast,
+    constant,
+    load_address,
+    load_vector,
+    multiply_add,
+    optionally,
+    pointer,
+    rectified,
+    shuffled,
+    store_vector,
+)
+from lucid.kernels.layout import Array
+from lucid.kernels.threads import parallel_for
+
+__all__ = ["convolve_lanes", "fits", "multiply_lanes", "pack_lanes", "rows_at_once"]
+
+Pair = tuple[int, int]
+
+_NV = NR // VL
+_WIDTHS = tuple(1 << i for i in range(VL.bit_length()))
+_ARGUMENTS = 10
+# Bytes of weights that may be gone through again for every few places.
+_FEW_WEIGHTS = 1 << 14
+
+
+def fits(channels: int, outputs: int, groups: int) -> bool:
+    """Whether so many channels and outputs in all go this way."""
+    return channels == outputs >= NR and channels // groups in _WIDTHS
+
+
+def rows_at_once(width: int) -> int:
+    """Places whose sums stay in registers, beside the weights of a tap; ROWS is a multiple."""
+    beside = 2 * _NV if width == VL else _NV * (width + 1)
+    free = (32 if WIDE else 16) - beside
+    return max(rows for rows in range(1, ROWS + 1) if ROWS % rows == 0 and _NV * rows <= free)
+
+
+def _emit(module: Any, width: int) -> Any:
+    """The function for groups of ``width`` channels; see :func:`_multiply_lanes`."""
+    name = f"lucid_lanes_{width}x{VL}"
+    if name in module.globals:
+        return module.globals[name]
+    size, columns = rows_at_once(width), range(_NV)
+    function_type = ir.FunctionType(ir.VoidType(), [ADDRESS] * _ARGUMENTS)
+    function = ir.Function(module, function_type, name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    a, segments, shift, weights, y, y_base, bias, r_base, flags, ld = function.args
+    entry, loop, out = (function.append_basic_block(label) for label in ("entry", "loop", "out"))
+
+    b = ir.IRBuilder(entry)
+    initial = [load_vector(b, bias, 4 * VL * j) for j in columns] * size
+    b.branch(loop)
+
+    b = ir.IRBuilder(loop)
+    begun = [constant(0), a, weights, *initial]
+    phis = [b.phi(value.type) for value in begun]
+    index, table, w, *sums = phis
+    places = [b.add(load_address(b, table, i), shift) for i in range(size)]
+    sums = _tap(b, width, places, w, sums)
+    onward = [
+        b.add(index, constant(1)),
+        b.add(table, b.shl(ld, constant(3))),
+        b.add(w, constant(4 * NR * width)),
+        *sums,
+    ]
+    for phi, first, next_ in zip(phis, begun, onward, strict=True):
+        phi.add_incoming(first, entry)
+        phi.add_incoming(next_, loop)
+    b.cbranch(b.icmp_signed("<", onward[0], segments), loop, out)
+
+    b = ir.IRBuilder(out)
+
+    def others() -> list[Any]:
+        rows = [b.add(load_address(b, y, i), r_base) for i in range(size)]
+        return [load_vector(b, row, 4 * VL * j) for row in rows for j in columns]
+
+    sums = optionally(b, flags, ADD, sums, lambda v: add_vectors(b, v, others()))
+    sums = optionally(b, flags, RELU, sums, lambda v: [rectified(b, value) for value in v])
+    for i in range(size):
+        target = b.add(load_address(b, y, i), y_base)
+        for j in columns:
+            store_vector(b, sums[i * _NV + j], target, 4 * VL * j)
+    b.ret_void()
+    return function
+
+
+def _tap(b: Any, width: int, places: list[Any], w: Any, sums: list[Any]) -> list[Any]:
+    """Add one tap of all ``places`` to ``sums``, a vector for each place and column."""
+    sums = list(sums)
+
+    def weight(c: int, j: int) -> Any:
+        return load_vector(b, w, 4 * (c * NR + j * VL))
+
+    if width == VL:  # a group is a vector: its numbers are seen by all lanes
+        for c in range(width):
+            columns = [weight(c, j) for j in range(_NV)]
+            for n in range(len(sums)):
+                i, j = divmod(n, _NV)
+                number = b.load(pointer(b, places[i], 4 * (j * VL + c)), align=4, typ=FLOAT)
+                sums[n] = multiply_add(b, broadcast(b, number), columns[j], sums[n])
+        return sums
+    loaded = [[weight(c, j) for j in range(_NV)] for c in range(width)]
+    for n in range(len(sums)):
+        i, j = divmod(n, _NV)
+        values = load_vector(b, places[i], 4 * j * VL)
+        for c in range(width):
+            own = values
+            if width > 1:
+                own = shuffled(b, values, values, [lane // width * width + c for lane in range(VL)])
+            sums[n] = multiply_add(b, own, loaded[c][j], sums[n])
+    return sums
+
+
+def _multiply_lanes(
+    context: Any, width: Any, a: Any, segments: Any, shift: Any, weights: Any,
+    y: Any, y_base: Any, bias: Any, r_base: Any, flags: Any, ld: Any,
+) -> Any:  # fmt: skip
+    """Sums of NR outputs at :func:`rows_at_once` places, for groups of ``width`` channels.
+
+    All are int64, and mostly those of :func:`.microkernel.multiply_block`.
+
+    a, segments, ld
+        Table of ``segments`` x ``ld`` addresses: for each tap, the pixels that it reads.
+    shift
+        Bytes from there to the first of the NR channels.
+    weights
+        Address of (segments, width, NR) numbers.
+    """
+
+    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
+        end = b.append_basic_block("end")
+        switch = b.switch(values[0], end)
+        for known in _WIDTHS:
+            case = b.append_basic_block(f"width{known}")
+            switch.add_case(constant(known), case)
+            with b.goto_block(case):
+                b.call(_emit(b.module, known), list(values[1:]))
+                b.branch(end)
+        b.position_at_end(end)
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * (_ARGUMENTS + 1)), generate
+
+
+multiply_lanes: Any = intrinsic(_multiply_lanes)
+
+
+@kernel
+def _convolve(
+    start: int,
+    stop: int,
+    x: Array,
+    panels: Array,
+    bias: Array,
+    residual: Array,
+    y: Array,
+    grid: Pair,
+    step: Pair,
+    row_offsets: Array,
+    column_offsets: Array,
+    first: Pair,
+    pace: Pair,
+    tasks: Pair,
+    width: int,
+    size: int,
+    flags: int,
+) -> None:
+    """Items start..stop-1 of ``tasks``: blocks of places x bands of panels."""
+    blocks, bands = tasks
+    channels = x.shape[3]
+    places = len(x) * grid[0] * grid[1]
+    n_panels, k, _ = panels.shape
+    segments = k // width
+    zeros = np.zeros(channels, np.float32)
+    largest = -(-places // blocks)
+    most = -(-largest // ROWS)
+    sources = np.empty((most, segments, ROWS), np.int64)
+    targets = np.empty((most, ROWS), np.int64)
+    for item in range(start, stop):
+        block, band = item // bands, item % bands
+        place0, place1 = places * block // blocks, places * (block + 1) // blocks
+        find_rows(
+            place0, place1, x, y, zeros, grid, step, row_offsets, column_offsets, first, pace,
+            0, 0, sources, targets,
+        )  # fmt: skip
+        panel0, panel1 = n_panels * band // bands, n_panels * (band + 1) // bands
+        bundles, wide = -(-(place1 - place0) // ROWS), panel1 - panel0
+        # As in :mod:`.implicit`: what is gone through again should stay in the cache.
+        by_bundle = wide * k * NR * 4 <= _FEW_WEIGHTS
+        for n in range(bundles * wide):
+            bundle, p = (n // wide, n % wide) if by_bundle else (n % bundles, n // bundles)
+            p += panel0
+            filled = min(ROWS, place1 - place0 - bundle * ROWS)
+            shift = min(p * NR, channels - NR) * 4
+            for r in range(0, filled, size):
+                multiply_lanes(
+                    width,
+                    sources[bundle].ctypes.data + r * 8,
+                    segments,
+                    shift,
+                    panels.ctypes.data + p * k * NR * 4,
+                    targets[bundle].ctypes.data + r * 8,
+                    y.ctypes.data + shift,
+                    bias.ctypes.data + shift,
+                    residual.ctypes.data + shift,
+                    flags,
+                    ROWS,
+                )
+
+
+def pack_lanes(w: Array, groups: int, rows: Array, columns: Array, turned: bool = False) -> Array:
+    """Weights as panels (P, K, NR), K = taps * channels of a group.
+
+    A last panel of fewer outputs begins so much earlier, and has some of the one before again.
+
+    Parameters
+    ----------
+    w : numpy.ndarray
+        (O, kH, kW, O / groups).
+    groups : int
+    rows, columns : numpy.ndarray of int64
+        The taps to be packed.
+    turned : bool, default False
+        Whether outputs and channels change places, as gradients of inputs need them.
+    """
+    taken = w[:, rows[:, None], columns]
+    if turned:
+        parts = taken.reshape(groups, -1, *taken.shape[1:])
+        taken = parts.transpose(0, 4, 2, 3, 1).reshape(taken.shape)
+    outputs = len(w)
+    first = np.minimum(np.arange(0, outputs, NR), outputs - NR)
+    panels = taken.reshape(outputs, -1)[first[:, None] + np.arange(NR)]
+    return np.ascontiguousarray(panels.transpose(0, 2, 1))
+
+
+def convolve_lanes(
+    x: Array,
+    panels: Array,
+    bias: Array | None,
+    residual: Array | None,
+    relu: bool,
+    y: Array,
+    grid: Grid,
+    groups: int,
+) -> None:
+    """As :func:`.implicit.convolve`, with the weights of :func:`pack_lanes`."""
+    places = len(x) * grid.rows * grid.columns
+    if not places:
+        return
+    channels = x.shape[3]
+    start = np.zeros(channels, np.float32)
+    if bias is not None:
+        start[:] = bias
+    tasks = share_out(places, x, panels, grid, 1)
+    width = channels // groups
+    parallel_for(
+        _convolve,
+        tasks[0] * tasks[1],
+        x,
+        panels,
+        start,
+        y if residual is None else residual,
+        y,
+        (grid.rows, grid.columns),
+        grid.step,
+        grid.row_offsets,
+        grid.column_offsets,
+        grid.first,
+        grid.pace,
+        tasks,
+        width,
+        rows_at_once(width),
+        (0 if residual is None else ADD) | (RELU if relu else 0),
+    )

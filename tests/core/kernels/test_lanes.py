@@ -1,0 +1,155 @@
+"""Convolutions whose groups are a few lanes of a vector: every width, edge and epilogue."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+pytest.importorskip("numba", reason="it is compiled by Numba")
+
+import numba
+
+from lucid import kernels
+from lucid.kernels.compiled import conv, lanes
+from lucid.kernels.compiled.microkernel import ADD, NR, RELU
+from lucid.kernels.compiled.simd import VL
+
+rng = np.random.default_rng(0)
+WIDTHS = [width for width in (1, 2, 4, 8, 16) if width <= VL]
+
+
+def draw(*shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+# Not as a kernel: that may come from the disk, and would say nothing of what is emitted now.
+@numba.njit
+def block(width, x, weights, y, bias, residual, flags, shift):
+    """Taps x places of pixels, multiplied by (taps, width, NR) weights."""
+    taps, places, channels = x.shape
+    sources = np.empty((taps, places), np.int64)
+    for tap in range(taps):
+        for place in range(places):
+            sources[tap, place] = x.ctypes.data + (tap * places + place) * channels * 4
+    targets = np.arange(places) * channels * 4
+    lanes.multiply_lanes(
+        width,
+        sources.ctypes.data,
+        taps,
+        shift * 4,
+        weights.ctypes.data,
+        targets.ctypes.data,
+        y.ctypes.data + shift * 4,
+        bias.ctypes.data + shift * 4,
+        residual.ctypes.data + shift * 4,
+        flags,
+        places,
+    )
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("flags", [0, RELU, ADD, ADD | RELU])
+def test_block(width, flags):
+    """One panel in the middle of the channels; those around it stay as they are."""
+    places, taps, channels, shift = lanes.rows_at_once(width), 3, 2 * NR, NR // 2
+    x, weights, bias = draw(taps, places, channels), draw(taps, width, NR), draw(channels)
+    y = draw(places, channels)
+    residual, before, expected = draw(*y.shape), y.copy(), y.copy()
+    for lane in range(NR):
+        at = shift + lane
+        group = shift + lane // width * width
+        total = bias[at] + np.einsum("tpc,tc->p", x[..., group : group + width], weights[..., lane])
+        total = total + residual[:, at] if flags & ADD else total
+        expected[:, at] = np.maximum(total, 0) if flags & RELU else total
+    block(width, x, weights, y, bias, residual, flags, shift)
+    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(y[:, :shift], before[:, :shift])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    n=st.integers(0, 2),
+    size=st.tuples(st.integers(5, 11), st.integers(5, 11)),
+    width=st.sampled_from(WIDTHS),
+    beyond=st.integers(0, NR),
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    padding=st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * 2),
+    dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
+    relu=st.booleans(),
+    with_scale=st.booleans(),
+)
+def test_is_the_reference(
+    n, size, width, beyond, kernel, stride, padding, dilation, relu, with_scale
+):
+    groups = -(-(NR + beyond) // width)
+    channels = groups * width
+    assert lanes.fits(channels, channels, groups)
+    options = (stride, padding, dilation, groups)
+    x, w, bias = draw(n, channels, *size), draw(channels, width, *kernel), draw(channels)
+    scale = draw(channels) if with_scale else None
+    start = kernels.conv2d.reference(x, w, None, *options)
+    residual = draw(*start.shape)
+    scaled = kernels.prepare_filters.reference(w, groups, scale)
+    expected = kernels.conv2d.reference(x, scaled, bias, *options, residual, relu)
+    prepared = kernels.prepare_filters.compiled(w, groups, scale)
+    result = kernels.conv2d.compiled(x, prepared, bias, *options, residual, relu)
+    np.testing.assert_allclose(
+        result, expected, rtol=1e-5, atol=1e-5 * np.abs(start).max(initial=1)
+    )
+
+    g, onto = draw(*start.shape), draw(*x.shape)
+    for kernel_, args in (
+        (kernels.conv2d_input_gradient, (g, w, x.shape, *options, onto)),
+        (kernels.conv2d_weight_gradient, (g, x, w.shape, *options)),
+    ):
+        expected = kernel_.reference(*args)
+        scale_ = np.abs(expected).max(initial=1)
+        np.testing.assert_allclose(kernel_.compiled(*args), expected, atol=1e-5 * scale_)
+
+
+@pytest.mark.parametrize(
+    ("channels", "outputs", "groups"),
+    [(NR, 2 * NR, NR), (NR - 1, NR - 1, NR - 1), (3 * NR, 3 * NR, NR), (4 * NR, 4 * NR, 2)],
+)
+def test_what_is_not_lanes(channels, outputs, groups):
+    assert lanes.fits(NR, NR, NR)
+    assert not lanes.fits(channels, outputs, groups)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_groups_do_not_see_each_other(width, monkeypatch):
+    """Neither NaN nor infinity in one group reaches another."""
+    called = []
+    real = conv.convolve_lanes
+    monkeypatch.setattr(conv, "convolve_lanes", lambda *args: called.append(1) or real(*args))
+    channels, groups = 2 * NR, 2 * NR // width
+    x, w = draw(1, channels, 6, 6), draw(channels, width, 3, 3)
+    options = ((1, 1), ((1, 1), (1, 1)), (1, 1), groups)
+    expected = kernels.conv2d.compiled(x, w, None, *options)
+    x[:, :width] = np.nan
+    x[:, -width:] = np.inf
+    result = kernels.conv2d.compiled(x, w, None, *options)
+    assert called == [1, 1]
+    np.testing.assert_array_equal(result[:, width:-width], expected[:, width:-width])
+    assert not np.isfinite(result[:, :width]).any()
+
+
+def test_the_number_of_threads_changes_nothing():
+    x, w = draw(2, 3 * NR + 4, 30, 30), draw(3 * NR + 4, 4, 3, 3)
+    options = ((1, 1), ((1, 1), (1, 1)), (1, 1), len(w) // 4)
+    before = kernels.get_num_threads()
+    results = []
+    try:
+        for threads in (1, 2, 3):
+            kernels.set_num_threads(threads)
+            y = kernels.conv2d.compiled(x, w, None, *options)
+            gx = kernels.conv2d_input_gradient.compiled(y, w, x.shape, *options)
+            results.append(
+                (y, gx, kernels.conv2d_weight_gradient.compiled(y, x, w.shape, *options))
+            )
+    finally:
+        kernels.set_num_threads(before)
+    for result in results[1:]:
+        for one, other in zip(results[0], result, strict=True):
+            np.testing.assert_array_equal(one, other)
