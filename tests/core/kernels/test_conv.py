@@ -60,11 +60,16 @@ pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 margins = st.tuples(st.integers(0, 3), st.integers(0, 3))
 
 
-@settings(max_examples=80, deadline=None)
+def close(result, exact, tolerance):
+    """Equal but for ``tolerance`` times the largest number."""
+    np.testing.assert_allclose(result, exact, atol=tolerance * np.abs(exact).max(initial=1e-30))
+
+
+@settings(max_examples=120, deadline=None)
 @given(
     n=st.integers(0, 3),
     size=st.tuples(st.integers(7, 11), st.integers(7, 11)),
-    channels=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+    channels=st.tuples(st.integers(1, 70), st.integers(1, 70)),
     groups=st.integers(1, 3),
     kernel=pairs,
     stride=pairs,
@@ -75,19 +80,21 @@ margins = st.tuples(st.integers(0, 3), st.integers(0, 3))
 def test_compiled_is_the_reference(
     n, size, channels, groups, kernel, stride, dilation, padding, double
 ):
+    """To a hundred-thousandth of the largest number; where Winograd may be, a ten-thousandth."""
     dtype = np.float64 if double else np.float32
+    tolerance = 1e-10 if double else 1e-5
+    if kernel == (3, 3) and stride == dilation == (1, 1) and min(channels) >= 32 and not double:
+        tolerance = 1e-4
     c, o = channels[0] * groups, channels[1] * groups
     x = rng.standard_normal((n, c, *size)).astype(dtype)
     w = rng.standard_normal((o, channels[0], *kernel)).astype(dtype)
     b = rng.standard_normal(o).astype(dtype)
     options = (stride, padding, dilation, groups)
-    tolerance = {"rtol": 1e-10, "atol": 1e-10} if double else {"rtol": 1e-4, "atol": 1e-4}
 
     y = kernels.conv2d.compiled(x, w, b, *options)
-    expected = kernels.conv2d.reference(x, w, b, *options)
     assert y.dtype == dtype
     assert kernels.is_channels_last(y)
-    np.testing.assert_allclose(y, expected, **tolerance)
+    close(y, kernels.conv2d.reference(x, w, b, *options), tolerance)
 
     g = rng.standard_normal(y.shape).astype(dtype)
     for kernel_, args in (
@@ -96,13 +103,13 @@ def test_compiled_is_the_reference(
     ):
         result = kernel_.compiled(*args, *options)
         assert result.dtype == dtype
-        np.testing.assert_allclose(result, kernel_.reference(*args, *options), **tolerance)
+        close(result, kernel_.reference(*args, *options), tolerance)
 
     onto = rng.standard_normal(x.shape).astype(dtype)
     before = onto.copy()
     result = kernels.conv2d_input_gradient.compiled(g, w, x.shape, *options, onto)
     expected = onto + kernels.conv2d_input_gradient.reference(g, w, x.shape, *options)
-    np.testing.assert_allclose(result, expected, **tolerance)
+    close(result, expected, tolerance)
     np.testing.assert_array_equal(onto, before)
 
 
@@ -110,7 +117,8 @@ def test_compiled_is_the_reference(
     ("shape", "weight", "stride"),
     [((2, 64, 28, 28), (64, 64, 3, 3), 1), ((2, 32, 40, 40), (48, 32, 3, 3), 2),
      ((1, 256, 7, 7), (256, 256, 3, 3), 1), ((3, 64, 30, 30), (128, 64, 1, 1), 1),
-     ((5, 32, 1, 1), (48, 32, 3, 3), 2), ((3, 32, 2, 4), (48, 32, 3, 3), 2)],
+     ((5, 32, 1, 1), (48, 32, 3, 3), 2), ((3, 32, 2, 4), (48, 32, 3, 3), 2),
+     ((1, 2048, 7, 7), (512, 2048, 1, 1), 1), ((1, 1024, 5, 3), (70, 1024, 1, 1), 2)],
 )  # fmt: skip
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize(("switch", "tolerance"), [("0", 1e-5), ("1", 1e-4)])

@@ -18,7 +18,7 @@ EPS = 1e-5
 
 
 def close(actual, expected, double, scale=1.0):
-    tolerance = 1e-12 if double else 2e-5
+    tolerance = 1e-12 if double else 1e-5
     np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance * scale)
 
 
@@ -163,9 +163,7 @@ class TestByDifferences:
             assert gresidual is None
 
 
-shapes = st.tuples(
-    st.integers(1, 4), st.sampled_from([1, 3, 16, 37]), st.integers(1, 9), st.integers(1, 9)
-)
+shapes = st.tuples(st.integers(1, 4), st.integers(1, 70), st.integers(1, 9), st.integers(1, 9))
 
 
 @settings(max_examples=50, deadline=None)
