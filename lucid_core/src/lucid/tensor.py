@@ -17,6 +17,7 @@ from lucid.autograd import (
     set_tensor_class,
 )
 from lucid.autograd.variable import Array
+from lucid.autograd.watch import maybe_written
 from lucid.dtypes import DType, DTypeLike, supported
 from lucid.kernels import is_channels_last
 from lucid.ops.index import getitem, plain_index
@@ -73,7 +74,12 @@ class Tensor(Variable):
 
     @property
     def data(self) -> Array:
-        """The array itself, not a copy.  Assigning replaces it."""
+        """The array itself, not a copy.  Assigning replaces it.
+
+        Writing into it changes the tensor.  Who still holds it after a prediction, and
+        writes then, has to say so by :meth:`mark_changed`.
+        """
+        maybe_written(self._data)
         return self._data
 
     @data.setter
@@ -91,6 +97,7 @@ class Tensor(Variable):
     def mark_changed(self) -> None:
         """Say that the array was written into, as optimizers do."""
         self._version += 1
+        maybe_written(self._data)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -177,8 +184,8 @@ class Tensor(Variable):
     # --- leaving Lucid --------------------------------------------------------------------------
 
     def numpy(self) -> Array:
-        """The array itself, whether or not gradients are required; writing changes the tensor."""
-        return self._data
+        """The array itself, whether or not gradients are required; the same as :attr:`data`."""
+        return self.data
 
     def item(self) -> Any:
         """The only element, as a Python number."""
@@ -197,7 +204,7 @@ class Tensor(Variable):
             if copy is False:
                 raise ValueError(f"a copy is needed to turn {self.dtype} into {np.dtype(dtype)}")
             return self._data.astype(dtype)
-        return self._data
+        return self.data
 
     def __array_function__(
         self,
@@ -214,7 +221,7 @@ class Tensor(Variable):
         return function(*(_without_tensors(value) for value in args), **plain)
 
     def __dlpack__(self, **kwargs: Any) -> Any:
-        return self._data.__dlpack__(**kwargs)
+        return self.data.__dlpack__(**kwargs)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self._data.__dlpack_device__()
@@ -242,7 +249,7 @@ class Tensor(Variable):
                 "a tensor that requires gradients cannot be changed in place; "
                 "do it under lucid.no_grad()"
             )
-        self._version += 1
+        self.mark_changed()
         return self._data
 
     def copy_(self, other: ArrayLike) -> Tensor:

@@ -91,6 +91,38 @@ def change_in_place(layer):
         layer.norm.running_mean.fill_(2)
 
 
+def change_by_a_view(layer):
+    with lucid.no_grad():
+        layer.conv.weight[2:].transpose(0, 1).fill_(2)
+
+
+def change_what_is_detached(layer):
+    layer.norm.weight.detach().copy_(draw(16))
+
+
+def change_the_data(layer):
+    layer.norm.running_var.data[...] = 3
+
+
+def change_the_array_that_numpy_gives(layer):
+    layer.conv.weight.numpy()[...] *= -1
+
+
+def change_what_is_taken_as_an_array(layer):
+    np.asarray(layer.norm.bias)[...] = 7
+
+
+def change_what_is_exported(layer):
+    np.from_dlpack(layer.norm.bias)[...] = 7
+
+
+def change_and_say_so(layer):
+    array = layer.conv.weight.numpy()
+    check(layer)
+    array[...] = 1
+    layer.conv.weight.mark_changed()
+
+
 def change_the_array(layer):
     layer.conv.weight.data = layer.conv.weight.data * 2
 
@@ -110,6 +142,13 @@ def change_eps(layer):
         change_by_a_step,
         change_by_training,
         change_in_place,
+        change_by_a_view,
+        change_what_is_detached,
+        change_the_data,
+        change_the_array_that_numpy_gives,
+        change_what_is_taken_as_an_array,
+        change_what_is_exported,
+        change_and_say_so,
         change_the_array,
         change_the_parameter,
         change_eps,

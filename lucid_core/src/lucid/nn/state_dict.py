@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lucid.autograd import Variable, no_grad
+from lucid.autograd.watch import root
 from lucid.errors import StateDictError
 from lucid.tensor import Tensor
 
@@ -96,7 +97,7 @@ def load_into(
             (result.skipped if key in useless else result.unexpected).append(str(key))
     misfits: list[str] = []
     conflicts: list[str] = []
-    roots = {id(_root(tensor.data)) for tensor in tensors.values()}
+    roots = {id(root(tensor._data)) for tensor in tensors.values()}
     copies: list[tuple[Tensor, Array]] = []
     for identity, tensor in tensors.items():
         given = [name for name in names[identity] if name in state_dict]
@@ -105,7 +106,7 @@ def load_into(
         fitting: list[tuple[str, Array]] = []
         for name in given:
             try:
-                fitting.append((name, _fitted(state_dict[name], tensor.data, roots)))
+                fitting.append((name, _fitted(state_dict[name], tensor._data, roots)))
             except _MisfitError as misfit:
                 result.skipped.append(name)
                 misfits.append(f"{name}: {misfit}")
@@ -148,7 +149,7 @@ def _fitted(value: Any, target: Array, roots: set[int]) -> Array:
             raise _MisfitError(
                 f"expected {target.dtype}, got {source.dtype} beyond its range"
             ) from None
-    if id(_root(source)) in roots and _place(source) != _place(target):
+    if id(root(source)) in roots and _place(source) != _place(target):
         # A view of another tensor of this module: it may be overwritten before it is read.
         return source.copy(order="K")
     return source
@@ -156,12 +157,6 @@ def _fitted(value: Any, target: Array, roots: set[int]) -> Array:
 
 def _place(array: Array) -> tuple[int, tuple[int, ...]]:
     return array.__array_interface__["data"][0], array.strides
-
-
-def _root(array: Array) -> object:
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
 
 
 def _report(kind: str, problems: dict[str, list[str]]) -> str:

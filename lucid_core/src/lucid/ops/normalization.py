@@ -148,7 +148,7 @@ def _move(running: ArrayLike | None, batch: Array, momentum: float) -> None:
     statistics *= 1 - momentum
     statistics += momentum * batch
     if isinstance(running, Variable):
-        running._version += 1
+        running.mark_changed()
 
 
 def affine_act(

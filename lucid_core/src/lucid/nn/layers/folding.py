@@ -2,8 +2,8 @@
 
 Without gradients, a convolution followed by a normalisation with fixed statistics is one
 convolution with other weights.  These are computed and packed at the first call
-and kept until a tensor they came from changes: by its version, which everything in
-Lucid that writes into a tensor raises, or by another array taking its place.
+and kept until a tensor they came from changes: by another array taking its place, or
+because its memory is written to through Lucid, or may be (:mod:`lucid.autograd.watch`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 
 from lucid import kernels
 from lucid.autograd import is_grad_enabled
+from lucid.autograd.watch import watch
 from lucid.ops.conv import prepared_conv2d
 from lucid.tensor import Tensor
 
@@ -27,33 +28,41 @@ __all__ = ["fold", "predict"]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
+class _Source:
+    """A tensor that something is made from, as it is before that."""
+
+    __slots__ = ("_count", "_data", "_tensor", "_watch")
+
+    def __init__(self, tensor: Tensor | None) -> None:
+        self._tensor = tensor
+        if tensor is not None:
+            self._data = tensor._data
+            self._watch = watch(self._data)
+            self._count = self._watch.count
+
+    def is_still(self, tensor: Tensor | None) -> bool:
+        """Whether it is this tensor, and nothing has changed since."""
+        if tensor is not self._tensor:
+            return False
+        return tensor is None or (tensor._data is self._data and self._watch.count == self._count)
+
+
 class _Folded:
     """Filters and bias, with what they were made from."""
 
     def __init__(
-        self,
-        sources: tuple[Tensor | None, ...],
-        eps: float,
-        filters: Any,
-        bias: Array | None,
+        self, made_from: list[_Source], eps: float, filters: Any, bias: Array | None
     ) -> None:
         self.eps = eps
         self.filters = filters
         self.bias = bias
-        self.made_from = [
-            (None, None, 0) if t is None else (t, t._data, t._version) for t in sources
-        ]
+        self.made_from = made_from
 
     def is_of(self, sources: tuple[Tensor | None, ...], eps: float) -> bool:
         """Whether nothing has changed since."""
         if self.eps != eps or len(sources) != len(self.made_from):
             return False
-        for t, (kept, data, version) in zip(sources, self.made_from, strict=True):
-            if t is not kept:
-                return False
-            if t is not None and (t._data is not data or t._version != version):
-                return False
-        return True
+        return all(map(_Source.is_still, self.made_from, sources))
 
 
 _folded: WeakKeyDictionary[Conv2d, _Folded] = WeakKeyDictionary()
@@ -80,11 +89,12 @@ def fold(conv: Conv2d, norm: BatchNorm2d | FrozenBatchNorm2d | None, x: Tensor) 
         sources = (conv.weight, conv.bias, *fixed)
     folded = _folded.get(conv)
     if folded is None or not folded.is_of(sources, eps):
-        bias, scale = None if conv.bias is None else conv.bias.data, None
+        made_from = [_Source(tensor) for tensor in sources]
+        bias, scale = None if conv.bias is None else conv.bias._data, None
         if norm is not None:
             scale, bias = _absorb(bias, sources[2:], eps)
-        filters = kernels.prepare_filters(conv.weight.data, conv.groups, scale)
-        folded = _Folded(sources, eps, filters, bias)
+        filters = kernels.prepare_filters(conv.weight._data, conv.groups, scale)
+        folded = _Folded(made_from, eps, filters, bias)
         # Two threads may both get here: either result is right.
         _folded[conv] = folded
     return folded
@@ -94,7 +104,7 @@ def _absorb(
     bias: Array | None, fixed: tuple[Tensor | None, ...], eps: float
 ) -> tuple[Array, Array]:
     """By what the filters are multiplied to normalise as well, and the bias that goes with it."""
-    gamma, beta, mean, variance = (0 if t is None else t.data for t in fixed)
+    gamma, beta, mean, variance = (0 if t is None else t._data for t in fixed)
     scale = 1 / np.sqrt(np.asarray(variance, np.float64) + eps)
     if fixed[0] is not None:
         scale = scale * gamma

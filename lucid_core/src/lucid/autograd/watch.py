@@ -1,0 +1,57 @@
+"""Whether memory may have been written to, through whichever tensor or array lies over it.
+
+A tensor's version says what was done to that tensor.  Its memory may be written to in
+other ways as well: through what ``detach`` and views give, and through the plain array that
+``data`` or ``numpy`` hands out.  So who keeps something that was computed from values
+watches their memory.
+"""
+
+from __future__ import annotations
+
+from weakref import WeakValueDictionary
+
+import numpy as np
+
+from lucid.autograd.variable import Array
+
+__all__ = ["Watch", "maybe_written", "root", "watch"]
+
+
+def root(array: Array) -> Array:
+    """The array that ``array`` is a view of, or itself."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+class Watch:
+    """Memory that somebody watches, for as long as they hold this.
+
+    Attributes
+    ----------
+    count : int
+        Changes when the memory is written to, or an array given away by which it may be.
+    """
+
+    __slots__ = ("__weakref__", "_root", "count")
+
+    def __init__(self, memory: Array) -> None:
+        self._root = memory  # alive, so no other array gets its id
+        self.count = 0
+
+
+_watched: WeakValueDictionary[int, Watch] = WeakValueDictionary()
+
+
+def watch(array: Array) -> Watch:
+    """Watch the memory under ``array``."""
+    memory = root(array)
+    return _watched.setdefault(id(memory), Watch(memory))
+
+
+def maybe_written(array: Array) -> None:
+    """Say that the memory under ``array`` is, or may from now on be, written to."""
+    if _watched:
+        found = _watched.get(id(root(array)))
+        if found is not None:
+            found.count += 1
