@@ -35,6 +35,7 @@ LEFT_OUT = {
     "demo": "the main job from end to end, several minutes of training",
     "conformance": "compares with PyTorch, torchvision and ONNX, a large download",
     "bench": "times Lucid beside its peers, which needs a quiet machine",
+    "overfit": "trains the default detector until it knows eight images, several minutes",
     "startup": "times what importing and listing cost, which needs a quiet machine",
 }
 
@@ -272,6 +273,13 @@ def bench(session: nox.Session) -> None:
     install(session, TORCH, ONNX, ONNXRUNTIME, extras=("plot",))
     session.install("--quiet", "--no-deps", TORCHVISION)
     session.run("python", "tests/benchmarks/run.py", *session.posargs)
+
+
+@nox.session
+def overfit(session: nox.Session) -> None:
+    """The default detector learns eight images by heart, to a mAP@0.5 of 1."""
+    install(session, extras=("coco",))
+    session.run("python", "tests/benchmarks/overfit.py", *session.posargs)
 
 
 @nox.session
