@@ -20,7 +20,6 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,6 @@ from digit_canvases import (
     PlainPatches,
     split_digits,
 )
-from PIL import Image
 from tqdm import tqdm
 
 import lucid
@@ -43,12 +41,13 @@ from lucid.data import DataLoader, Dataset
 from lucid.models import faster_rcnn_resnet_18_fpn, resnet_18
 from lucid.nn import functional as F
 from lucid.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
-from lucid.training import Callback, Trainer, plot_history
+from lucid.training import ReportEpochs, Trainer, plot_history
 from lucid_models_classification.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from lucid_models_detection import FasterRCNN
 from lucid_models_detection.data import collate
 from lucid_models_detection.draw import draw_boxes
 from lucid_models_detection.evaluation import CocoEvaluator, DetectionMetrics
+from lucid_models_detection.training.samples import sheet
 
 #: The default's three sizes an octave, but from 11 pixels up: our digits are 16 to 48 long.
 ANCHOR_SIZES = tuple(
@@ -93,16 +92,6 @@ QUICK = Recipe(
     expected_accuracy=0.0,
     expected_map_50=0.0,
 )
-
-
-class PrintEpoch(Callback):
-    """One line an epoch, which also stays in a log file, where bars do not."""
-
-    def on_epoch(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
-        """Print the numbers of the epoch."""
-        shown = {k: v for k, v in row.items() if k not in ("epoch", "step", "seconds", "lr")}
-        numbers = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
-        print(f"epoch {row['epoch']:2d}/{trainer.epochs}  {row['seconds']:5.1f} s  {numbers}")
 
 
 def warm_up_then_cosine(optimizer: optim.Optimizer, steps: int) -> LRScheduler:
@@ -161,7 +150,7 @@ def train_classifier(
         scheduler=warm_up_then_cosine(optimizer, recipe.patch_epochs * len(loader)),
         max_grad_norm=5.0,
         validate=examine,
-        callbacks=[PrintEpoch()],
+        callbacks=[ReportEpochs()],
     )
     history = trainer.fit()
     lucid.save(classifier.state_dict(), output / "classifier.safetensors")
@@ -223,7 +212,7 @@ def train_detector(
         scheduler=warm_up_then_cosine(optimizer, recipe.canvas_epochs * len(loader)),
         max_grad_norm=5.0,
         validate=progress,
-        callbacks=[PrintEpoch()],
+        callbacks=[ReportEpochs()],
     )
     return trainer.fit()
 
@@ -243,17 +232,12 @@ def evaluate(detector: FasterRCNN, canvases: DigitCanvases) -> DetectionMetrics:
 
 def draw_detections(detector: FasterRCNN, canvases: DigitCanvases, path: Path) -> None:
     """The first twelve canvases, side by side, with what is found on them."""
-    scale, columns = 3, 4
-    side = scale * canvases.size
     shown = [canvases[i][0] for i in range(min(12, len(canvases)))]
-    rows = -(-len(shown) // columns)
-    sheet = Image.new("RGB", (columns * side, rows * side), "white")
-    for i, (image, found) in enumerate(zip(shown, detector.predict(shown), strict=True)):
-        picture = draw_boxes(
-            image, **found, class_names=CLASS_NAMES, score_threshold=0.5, scale=scale
-        )
-        sheet.paste(picture, (i % columns * side, i // columns * side))
-    sheet.save(path)
+    pictures = [
+        draw_boxes(image, **found, class_names=CLASS_NAMES, score_threshold=0.5, scale=3)
+        for image, found in zip(shown, detector.predict(shown), strict=True)
+    ]
+    sheet(pictures).save(path)
 
 
 def run_command_line(weights: Path, canvases: DigitCanvases, output: Path) -> None:
