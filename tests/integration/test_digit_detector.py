@@ -53,7 +53,7 @@ def test_the_whole_program(
 
     assert size_of(output / "held_out.png") == (128, 128)
     assert size_of(output / "held_out_detections.png") == (512, 512)
-    assert size_of(output / "detections.png") == (4 * 384, 384)
+    assert size_of(output / "detections.png") == (4 * 384 + 3 * 4, 384)
     detector = lucid.load_model(output / "detector.safetensors")
     assert detector.model_name == "faster_rcnn_resnet_18_fpn"
     assert detector.num_classes == 11
