@@ -36,6 +36,7 @@ LEFT_OUT = {
     "conformance": "compares with PyTorch, torchvision and ONNX, a large download",
     "bench": "times Lucid beside its peers, which needs a quiet machine",
     "overfit": "trains the default detector until it knows eight images, several minutes",
+    "throughput": "times convolutions beside the processor's peak, which needs a quiet machine",
     "startup": "times what importing and listing cost, which needs a quiet machine",
 }
 
@@ -280,6 +281,13 @@ def overfit(session: nox.Session) -> None:
     """The default detector learns eight images by heart, to a mAP@0.5 of 1."""
     install(session, extras=("coco",))
     session.run("python", "tests/benchmarks/overfit.py", *session.posargs)
+
+
+@nox.session
+def throughput(session: nox.Session) -> None:
+    """Each convolution of ResNet-50 beside the peak; --publish writes it into docs/engine.md."""
+    install(session)
+    session.run("python", "tests/benchmarks/throughput.py", *session.posargs)
 
 
 @nox.session

@@ -76,15 +76,15 @@ def figures(report: Mapping[str, Any] | None, rows: Sequence[Row]) -> str:
     return "\n\n".join(text)
 
 
-def with_figures(page: str, text: str) -> str:
-    """The page with other figures.
+def with_figures(page: str, text: str, begin: str = BEGIN, end: str = END) -> str:
+    """The page with another ``text`` between the two marks.
 
     Raises
     ------
     ValueError
         If the page lacks the marks.
     """
-    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
+    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
     if len(pattern.findall(page)) != 1:
-        raise ValueError(f"the page should have {BEGIN!r} and {END!r}, once each")
-    return pattern.sub(lambda _: f"{BEGIN}\n\n{text}\n\n{END}", page)
+        raise ValueError(f"the page should have {begin!r} and {end!r}, once each")
+    return pattern.sub(lambda _: f"{begin}\n\n{text}\n\n{end}", page)

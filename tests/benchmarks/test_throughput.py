@@ -1,0 +1,91 @@
+"""Operations and shares of the peak, by hand; the page has the table of its results."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import throughput
+from publish import DOCS
+from throughput import BEGIN, END, Convolution, convolutions, text
+
+from lucid.models import create_model
+
+REPORT: dict[str, Any] = {
+    "date": "2026-01-02T03:04:05+00:00",
+    "machine": {"processor": "a processor"},
+    "threads": 2,
+    "peak_of_one": 6e9,
+    "peak": 10e9,
+    "layers": [
+        {
+            "convolution": Convolution(3, 10, 3, 2, 5)._asdict(),
+            "count": 1,
+            "seconds": {
+                "prediction of 1": 9.72e-7,  # 2 x 3 x 3 places x 3 x 10 x 9 products
+                "prediction of 8": 1.944e-5,
+                "weight gradient of 8": 3.888e-5,
+            },
+        },
+        {
+            "convolution": Convolution(10, 20, 1, 1, 3)._asdict(),
+            "count": 2,
+            "seconds": {
+                "prediction of 1": 1.8e-6,
+                "prediction of 8": 1.44e-5,
+                "input gradient of 8": 5.76e-6,
+                "weight gradient of 8": 1.44e-5,
+            },
+        },
+    ],
+}
+
+
+def test_a_line_for_each_layer_and_one_for_all() -> None:
+    assert text(REPORT).splitlines()[2:] == [
+        "| layer | times | prediction of 1 | prediction of 8 | input gradient of 8 "
+        "| weight gradient of 8 |",
+        "| --- | --: | --: | --: | --: | --: |",
+        "| 3 x 3 / 2, 3 to 10, 5 x 5 | 1 | 5 (50%) | 2 (20%) |  | 1 (10%) |",
+        "| 1 x 1, 10 to 20, 3 x 3 | 2 | 2 (20%) | 2 (20%) | 5 (50%) | 2 (20%) |",
+        # (4,860 + 2 x 3,600) operations in 0.972 + 2 x 1.8 microseconds, and so on
+        "| all | 3 | 3 (26%) | 2 (20%) | 5 (50%) | 1 (14%) |",
+    ]
+
+
+def test_what_resnet_50_convolves() -> None:
+    found = convolutions(create_model("resnet_50"))
+    assert sum(found.values()) == 53
+    assert found[Convolution(3, 64, 7, 2, 224)] == 1
+    assert found[Convolution(256, 256, 3, 1, 14)] == 5
+    # The 4,089,184,256 multiplications with an addition of the network, without its classifier's.
+    assert sum(conv.operations(1) * n for conv, n in found.items()) == 2 * (
+        4_089_184_256 - 2_048_000
+    )
+
+
+def test_the_peak_is_measured_and_layers_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba", reason="the micro-kernel is compiled by Numba")
+    small = {Convolution(3, 8, 3, 2, 8): 1, Convolution(8, 4, 1, 1, 4): 3}
+    monkeypatch.setattr(throughput, "convolutions", lambda model: small)
+    report = throughput.measure(threads=2, patience=0.0)
+    assert 0 < report["peak_of_one"] < 1e13
+    assert [len(layer["seconds"]) for layer in report["layers"]] == [3, 4]
+    assert "8 to 4" in text(report)
+
+
+def test_publishing_writes_the_table_between_the_marks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setattr(throughput, "measure", lambda threads, patience: REPORT)
+    page = tmp_path / "engine.md"
+    page.write_text(f"before\n\n{BEGIN}\n\nold\n\n{END}\n\nafter\n")
+    throughput.main(["--publish"], docs=tmp_path)
+    assert page.read_text() == f"before\n\n{BEGIN}\n\n{text(REPORT)}\n\n{END}\n\nafter\n"
+    assert json.loads((tmp_path / "benchmarks" / "throughput.json").read_text()) == REPORT
+
+
+def test_the_page_has_the_table_of_its_results() -> None:
+    report = json.loads((DOCS / "benchmarks" / "throughput.json").read_text())
+    assert f"{BEGIN}\n\n{text(report)}\n\n{END}" in (DOCS / "engine.md").read_text()

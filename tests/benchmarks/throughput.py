@@ -1,0 +1,225 @@
+"""Work done in a second by each convolution of ResNet-50, beside what the processor can do.
+
+    python tests/benchmarks/throughput.py [--threads 2] [--seconds 0.1] [--publish]
+
+The peak is what the micro-kernel does with numbers that stay in its cache, on all
+threads at once.  Work is counted by the definition of the convolution, two operations
+for each product, however it is computed: Winograd's filtering needs fewer, and may
+pass the peak.  ``--publish`` writes ``docs/benchmarks/throughput.json`` and, from it, the
+table of ``docs/engine.md``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from harness.page import with_figures
+from inputs import noise
+from publish import DOCS, rounded
+from run import machine
+
+import lucid
+from lucid import kernels
+
+BEGIN = "<!-- throughput: written by tests/benchmarks/throughput.py, changes here are lost -->"
+END = "<!-- end of throughput -->"
+#: What is timed of each layer: its title, its batch, and the kernel.
+COLUMNS = {
+    "prediction of 1": (1, "conv2d"),
+    "prediction of 8": (8, "conv2d"),
+    "input gradient of 8": (8, "conv2d_input_gradient"),
+    "weight gradient of 8": (8, "conv2d_weight_gradient"),
+}
+# Sums of a block that the micro-kernel adds up for the peak: A and B take 50 KiB together.
+_PEAK_LENGTH, _PEAK_CALLS = 256, 2000
+
+
+class Convolution(NamedTuple):
+    """A convolution and the image it sees, (side x side) pixels; padding keeps the side."""
+
+    channels: int
+    outputs: int
+    size: int
+    stride: int
+    side: int
+
+    @property
+    def name(self) -> str:
+        stride = f" / {self.stride}" if self.stride > 1 else ""
+        size = f"{self.size} x {self.size}{stride}"
+        return f"{size}, {self.channels} to {self.outputs}, {self.side} x {self.side}"
+
+    def operations(self, batch: int) -> int:
+        """Multiplications and additions, those with padding included."""
+        places = batch * (-(-self.side // self.stride)) ** 2
+        return 2 * places * self.channels * self.outputs * self.size**2
+
+
+def convolutions(model: lucid.nn.Module, side: int = 224) -> Counter[Convolution]:
+    """The convolutions that a model runs for one square image, and how often each."""
+    found: Counter[Convolution] = Counter()
+
+    def note(conv: Any, args: tuple[lucid.Tensor, ...], output: lucid.Tensor) -> None:
+        channels, image = args[0].shape[1], args[0].shape[2]
+        found[
+            Convolution(channels, output.shape[1], conv.kernel_size[0], conv.stride[0], image)
+        ] += 1
+
+    handles = [
+        module.register_forward_hook(note)
+        for module in model.modules()
+        if isinstance(module, lucid.nn.Conv2d)
+    ]
+    with lucid.no_grad():
+        model(lucid.zeros(1, 3, side, side))
+    for handle in handles:
+        handle.remove()
+    return found
+
+
+def calls_of(conv: Convolution, batch: int) -> dict[str, Callable[[], Any]]:
+    """By kernel: a call of it, with arrays as the layers before and after would leave them."""
+    margins = ((conv.size // 2, conv.size // 2),) * 2
+    options = ((conv.stride, conv.stride), margins, (1, 1), 1)
+    x = kernels.channels_last(noise(batch, conv.channels, conv.side, conv.side))
+    w = kernels.channels_last(noise(conv.outputs, conv.channels, conv.size, conv.size))
+    filters = kernels.prepare_filters(w, 1)
+    g = kernels.conv2d(x, filters, None, *options)
+    return {
+        "conv2d": lambda: kernels.conv2d(x, filters, None, *options),
+        "conv2d_input_gradient": lambda: kernels.conv2d_input_gradient(g, w, x.shape, *options),
+        "conv2d_weight_gradient": lambda: kernels.conv2d_weight_gradient(g, x, w.shape, *options),
+    }
+
+
+def seconds_of(call: Callable[[], Any], patience: float) -> float:
+    """Median of the calls that fit into so many seconds, five at least, after two others."""
+    call()
+    call()
+    times: list[float] = []
+    end = time.perf_counter() + patience
+    while time.perf_counter() < end or len(times) < 5:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def peak(threads: int) -> float:
+    """Operations per second of the micro-kernel alone, on so many threads together."""
+    from lucid.kernels.compiled.jit import kernel
+    from lucid.kernels.compiled.microkernel import NR, ROWS, multiply_block
+
+    @kernel
+    def multiply(start: int, stop: int, a: Any, b: Any, y: Any, calls: int) -> None:
+        sources, targets = np.empty(ROWS, np.int64), np.empty(ROWS, np.int64)
+        table, zeros = np.empty(1, np.int64), np.zeros(NR, np.float32)
+        for item in range(start, stop):
+            for row in range(ROWS):
+                sources[row] = a[item, row].ctypes.data
+                targets[row] = row * NR * 4
+            table[0] = b[item].ctypes.data
+            for _ in range(calls):
+                multiply_block(
+                    ROWS, sources.ctypes.data, 1, b.shape[1], table.ctypes.data, NR * 4,
+                    targets.ctypes.data, y[item].ctypes.data, zeros.ctypes.data, 0, 0, ROWS, 0,
+                )  # fmt: skip
+
+    a = np.ones((threads, ROWS, _PEAK_LENGTH), np.float32)
+    b = np.ones((threads, _PEAK_LENGTH, NR), np.float32)
+    y = np.empty((threads, ROWS, NR), np.float32)
+    seconds = seconds_of(lambda: kernels.parallel_for(multiply, threads, a, b, y, _PEAK_CALLS), 0.5)
+    return threads * _PEAK_CALLS * 2 * ROWS * _PEAK_LENGTH * NR / seconds
+
+
+def measure(threads: int, patience: float) -> dict[str, Any]:
+    """Peaks, and the seconds of every layer by column."""
+    before = kernels.get_num_threads()
+    found = convolutions(lucid.models.create_model("resnet_50").eval())
+    layers = []
+    try:
+        kernels.set_num_threads(1)
+        single = peak(1)
+        kernels.set_num_threads(threads)
+        together = peak(threads)
+        for conv, count in found.items():
+            calls = {batch: calls_of(conv, batch) for batch in (1, 8)}
+            seconds = {
+                title: seconds_of(calls[batch][name], patience)
+                for title, (batch, name) in COLUMNS.items()
+                if conv.channels > 3 or "input" not in name  # of an image nobody asks for it
+            }
+            layers.append({"convolution": conv._asdict(), "count": count, "seconds": seconds})
+    finally:
+        kernels.set_num_threads(before)
+    return {
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": machine(),
+        "threads": threads,
+        "peak_of_one": single,
+        "peak": together,
+        "layers": layers,
+    }
+
+
+def cell(operations: float, seconds: float, peak: float) -> str:
+    rate = operations / seconds
+    return f"{rate / 1e9:.0f} ({rate / peak:.0%})"
+
+
+def text(report: Mapping[str, Any]) -> str:
+    """The Markdown between the marks: a line for each layer, and one for all together."""
+    lines = [("layer", "times", *COLUMNS), ("---", "--:", *["--:"] * len(COLUMNS))]
+    sums = {title: [0.0, 0.0] for title in COLUMNS}
+    for layer in report["layers"]:
+        conv, count = Convolution(**layer["convolution"]), layer["count"]
+        row = [conv.name, str(count)]
+        for title, (batch, _) in COLUMNS.items():
+            seconds = layer["seconds"].get(title)
+            if seconds is None:
+                row.append("")
+                continue
+            row.append(cell(conv.operations(batch), seconds, report["peak"]))
+            sums[title][0] += count * conv.operations(batch)
+            sums[title][1] += count * seconds
+        lines.append(tuple(row))
+    total = str(sum(layer["count"] for layer in report["layers"]))
+    lines.append(("all", total, *(cell(*sums[title], report["peak"]) for title in COLUMNS)))
+    about = (
+        f"Measured on {report['date'][:10]}: {report['machine']['processor']}, "
+        f"{report['threads']} threads. The micro-kernel alone does "
+        f"{report['peak_of_one'] / 1e9:.0f} GFLOP/s on one thread and "
+        f"{report['peak'] / 1e9:.0f} on all, which is the peak here. "
+        "Each cell is GFLOP/s, and what share of the peak that is."
+    )
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{about}\n\n{table}"
+
+
+def main(arguments: list[str] | None = None, docs: Path = DOCS) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--threads", type=int, default=2, help="threads (2)")
+    parser.add_argument("--seconds", type=float, default=0.1, help="for each time at least (0.1)")
+    parser.add_argument("--publish", action="store_true", help="write docs/engine.md anew")
+    options = parser.parse_args(arguments)
+    report = rounded(measure(options.threads, options.seconds))
+    print(text(report))
+    if options.publish:
+        (docs / "benchmarks").mkdir(exist_ok=True)
+        stored = json.dumps(report, indent=1) + "\n"
+        (docs / "benchmarks" / "throughput.json").write_text(stored)
+        page = docs / "engine.md"
+        page.write_text(with_figures(page.read_text(), text(report), BEGIN, END))
+
+
+if __name__ == "__main__":
+    main()
