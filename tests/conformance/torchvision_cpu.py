@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["torchvision"]
+__all__ = ["pure_roi_align", "roi_align", "torchvision"]
 
 
 def greedy_nms(boxes: Any, scores: Any, threshold: float) -> Any:
@@ -41,15 +41,56 @@ def greedy_nms(boxes: Any, scores: Any, threshold: float) -> Any:
     return torch.tensor(kept, dtype=torch.int64)
 
 
+def taps(positions: Any, size: int) -> tuple[Any, Any]:
+    """The two pixels around each position (R, B, S) and their shares, both (R, B, 2 * S).
+
+    A position of more than a pixel outside has no share in any.  So it is in
+    torchvision's compiled operators, which the published results come from, and in
+    ONNX's; its pure version takes the pixel at the border there, which shows in regions
+    thinner than a pixel at the lower or right border.
+    """
+    inside = (positions >= -1) & (positions <= size)
+    positions = positions.clamp(min=0)
+    low = positions.long().clamp(max=size - 1)
+    share = (positions - low).clamp(max=1)
+    pixels = torch.stack([low, (low + 1).clamp(max=size - 1)], dim=-1)
+    shares = torch.stack([1 - share, share], dim=-1) * inside[..., None]
+    return pixels.flatten(2), shares.flatten(2)
+
+
 def roi_align(
     features: Any, rois: Any, scale: float, height: int, width: int, ratio: int, aligned: bool
 ) -> Any:
-    """torchvision's own pure PyTorch version of RoIAlign, differentiable."""
-    from torchvision.ops import roi_align as module
+    """RoIAlign as sums over bags of pixels: (R, C, height, width), differentiable.
 
-    return sys.modules[module.__module__]._roi_align(
-        features, rois, scale, height, width, ratio, aligned
+    torchvision's own pure version makes arrays of all samples of all regions,
+    gigabytes of them; a test holds this one against it.
+    """
+    if ratio < 1:
+        raise NotImplementedError("as many samples as there are pixels: no detector asks for it")
+    _, channels, rows, columns = features.shape
+    start = rois[:, 1:3] * scale - (0.5 if aligned else 0.0)
+    length = (rois[:, 3:5] - rois[:, 1:3]) * scale
+    if not aligned:
+        length = length.clamp(min=1)
+
+    def places(axis: int, bins: int) -> Any:
+        place = torch.arange(bins * ratio, dtype=rois.dtype) + 0.5
+        place = place.reshape(bins, ratio) / (bins * ratio)
+        return start[:, axis, None, None] + length[:, axis, None, None] * place
+
+    x, across = taps(places(0, width), columns)
+    y, down = taps(places(1, height), rows)
+    first = rois[:, 0].long()[:, None, None, None, None] * (rows * columns)
+    index = first + y[:, :, None, :, None] * columns + x[:, None, :, None, :]
+    share = down[:, :, None, :, None] * across[:, None, :, None, :] / ratio**2
+    pooled = torch.nn.functional.embedding_bag(
+        index.flatten(3).flatten(0, 2),
+        features.permute(0, 2, 3, 1).reshape(-1, channels),
+        per_sample_weights=share.flatten(3).flatten(0, 2).to(features.dtype),
+        mode="sum",
     )
+    return pooled.reshape(-1, height, width, channels).permute(0, 3, 1, 2).contiguous()
 
 
 @contextlib.contextmanager
@@ -75,6 +116,12 @@ LIBRARY.impl("roi_align", roi_align, "CompositeImplicitAutograd")
 
 with without_shape_functions():
     import torchvision
+
+# Where the compiled operator is missing, torchvision calls its pure version of its own accord.
+pure = sys.modules["torchvision.ops.roi_align"]
+#: torchvision's pure version, as it is written and not as it would be compiled.
+pure_roi_align = pure._roi_align.__wrapped__
+pure._roi_align = roi_align
 
 for name, module in list(sys.modules.items()):
     if name.startswith("torchvision.") and hasattr(module, "_assert_has_ops"):
