@@ -1,4 +1,4 @@
-"""What tests of the detectors share: ``pth_files``, of the core's, ``tiny``, and its model."""
+"""What tests of the detectors share: two rooms of helpers, and a small model."""
 
 from __future__ import annotations
 
@@ -19,6 +19,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 def tiny_model(monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of the tiny detector, which the registry knows during the test."""
     monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
-    builder = importlib.import_module("tiny").tiny_detector
+    builder = importlib.import_module("small_detection").tiny_detector
     register_model(name="tiny_detector", task="object-detection", family="faster_rcnn")(builder)
     return "tiny_detector"

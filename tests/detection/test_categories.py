@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-import tiny
+import small_detection
 
 from lucid_models_detection.categories import Categories, Category
 from lucid_models_detection.data import CocoDetection
@@ -14,7 +14,7 @@ CATS = Categories([Category(3, "square", 1), Category(7, "disc", 2), Category(9,
 
 
 def test_those_of_a_data_set(tmp_path: Path) -> None:
-    path = tiny.write_coco(tmp_path)
+    path = small_detection.write_coco(tmp_path)
     dataset = CocoDetection(path, tmp_path)
     assert read_categories(path) == dataset.category_names == {7: "disc", 3: "square"}
     categories = Categories.of(dataset)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
+import small_detection
 
 from lucid_models_detection.categories import Categories, Category
 from lucid_models_detection.comparison import Comparison
@@ -36,7 +36,7 @@ CATEGORIES = Categories([Category(3, "square", 5), Category(7, "disc", 2), Categ
 
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_labels_are_matched_by_category(tmp_path: Path, batch_size: int) -> None:
-    path = tiny.write_coco(tmp_path, empty=(2,))
+    path = small_detection.write_coco(tmp_path, empty=(2,))
     dataset = CocoDetection(path, tmp_path)  # square is 1 there, disc 2
     comparison = Comparison(path, tmp_path, CATEGORIES, read_categories(path))
     assert comparison.missing == ("star",)
@@ -56,14 +56,14 @@ def test_labels_are_matched_by_category(tmp_path: Path, batch_size: int) -> None
 
 
 def test_exchanged_labels_find_nothing(tmp_path: Path) -> None:
-    path = tiny.write_coco(tmp_path)
+    path = small_detection.write_coco(tmp_path)
     comparison = Comparison(path, tmp_path, CATEGORIES, read_categories(path))
     oracle = Oracle(CocoDetection(path, tmp_path), {1: 2, 2: 5})
     assert comparison.run(oracle)[0].map_50 < 0.2
 
 
 def test_categories_that_share_a_label_are_one_class(tmp_path: Path) -> None:
-    path = tiny.write_coco(tmp_path)
+    path = small_detection.write_coco(tmp_path)
     one = Categories([Category(3, "square", 1), Category(7, "disc", 1)])
     comparison = Comparison(path, tmp_path, one, read_categories(path))
     assert comparison.dataset.class_names == ("background", "square/disc")
@@ -73,6 +73,6 @@ def test_categories_that_share_a_label_are_one_class(tmp_path: Path) -> None:
 
 
 def test_a_file_with_other_categories_is_refused(tmp_path: Path) -> None:
-    path = tiny.write_coco(tmp_path, categories={3: "disc"})
+    path = small_detection.write_coco(tmp_path, categories={3: "disc"})
     with pytest.raises(ValueError, match="category 3 is 'disc': to the detector it is 'square'"):
         Comparison(path, tmp_path, CATEGORIES, read_categories(path))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import tiny
+import small_detection
 
 import lucid
 from lucid.cli.entry import run
@@ -26,7 +26,10 @@ Run = Callable[..., tuple[int, str, str]]
 MODEL = "faster_rcnn_resnet_18_fpn"
 SMALL = [
     *("--model", MODEL, "--batch-size", 1, "--epochs", 2, "--samples", 2, "--optimizer", "sgd"),
-    *(f"--model-option={name}={json.dumps(value)}" for name, value in tiny.SMALL.items()),
+    *(
+        f"--model-option={name}={json.dumps(value)}"
+        for name, value in small_detection.SMALL.items()
+    ),
 ]
 
 
@@ -34,7 +37,7 @@ SMALL = [
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four images, one of them without objects."""
     folder = tmp_path_factory.mktemp("coco")
-    return tiny.write_coco(folder, 4, sizes=((64, 64), (72, 48)), empty=(2,))
+    return small_detection.write_coco(folder, 4, sizes=((64, 64), (72, 48)), empty=(2,))
 
 
 @pytest.fixture
@@ -213,7 +216,9 @@ def test_control_c_leaves_a_whole_checkpoint_and_130(
 def test_bad_input_is_one_line_and_leaves_nothing(
     call: Run, data: Path, tmp_path: Path, arguments: tuple[object, ...], message: str
 ) -> None:
-    other = tiny.write_coco(data.parent, 2, name="other.json", categories={3: "disc", 7: "square"})
+    other = small_detection.write_coco(
+        data.parent, 2, name="other.json", categories={3: "disc", 7: "square"}
+    )
     files = {"DATA": data, "IMAGES": data.parent, "OTHER": other}
     given = [files.get(str(argument), argument) for argument in arguments]
     code, out, err = call("train-detector", "--output", tmp_path / "run", *given)
@@ -253,7 +258,7 @@ def test_without_matplotlib_a_line_says_so(
 
 
 def test_evaluation_refuses_other_categories(trained: Path, call: Run, tmp_path: Path) -> None:
-    other = tiny.write_coco(tmp_path, 2, categories={3: "disc", 5: "star"})
+    other = small_detection.write_coco(tmp_path, 2, categories={3: "disc", 5: "star"})
     code, out, err = call(
         "evaluate", "--data", other, "--images", tmp_path,
         "--weights", trained / "best.safetensors",

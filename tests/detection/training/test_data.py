@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
+import small_detection
 
 from lucid_models_detection.training import TrainingOptions
 from lucid_models_detection.training.data import TrainingData, digests
@@ -15,7 +15,7 @@ def ids(dataset) -> list[int]:
 
 
 def test_a_part_of_the_images_with_objects_is_held_out(tmp_path: Path) -> None:
-    path = tiny.write_coco(tmp_path, 10, empty=(0, 4))
+    path = small_detection.write_coco(tmp_path, 10, empty=(0, 4))
     options = TrainingOptions(str(path), str(tmp_path), val_fraction=0.25)
     data = TrainingData.read(options, None)
     train, val = ids(data.train), ids(data.val)
@@ -27,7 +27,7 @@ def test_a_part_of_the_images_with_objects_is_held_out(tmp_path: Path) -> None:
 
 
 def test_only_training_images_are_changed(tmp_path: Path) -> None:
-    path = tiny.write_coco(tmp_path, 4)
+    path = small_detection.write_coco(tmp_path, 4)
 
     def black(image, target):
         return np.zeros_like(image), target
@@ -42,8 +42,10 @@ def test_only_training_images_are_changed(tmp_path: Path) -> None:
 
 
 def test_a_file_of_its_own_to_validate_on(tmp_path: Path) -> None:
-    path = tiny.write_coco(tmp_path / "train")
-    other = tiny.write_coco(tmp_path / "val", 3, categories={7: "disc"}, name="val.json", seed=1)
+    path = small_detection.write_coco(tmp_path / "train")
+    other = small_detection.write_coco(
+        tmp_path / "val", 3, categories={7: "disc"}, name="val.json", seed=1
+    )
     options = TrainingOptions(str(path), str(path.parent), str(other), str(other.parent))
     data = TrainingData.read(options, None)
     assert (len(data.train), len(data.val)) == (6, 3)
@@ -59,16 +61,16 @@ def test_a_file_of_its_own_to_validate_on(tmp_path: Path) -> None:
     ],
 )
 def test_validation_with_other_categories_is_refused(tmp_path, categories, message) -> None:
-    path = tiny.write_coco(tmp_path)
-    other = tiny.write_coco(tmp_path, categories=categories, name="val.json", seed=2)
+    path = small_detection.write_coco(tmp_path)
+    other = small_detection.write_coco(tmp_path, categories=categories, name="val.json", seed=2)
     with pytest.raises(ValueError, match=message):
         TrainingData.read(TrainingOptions(str(path), str(tmp_path), str(other)), None)
 
 
 def test_where_nothing_can_be_learnt_or_measured(tmp_path: Path) -> None:
-    path = tiny.write_coco(tmp_path)
-    bare = tiny.write_coco(tmp_path, 2, empty=(0, 1), name="bare.json")
-    none = tiny.write_coco(tmp_path, 2, empty=(0, 1), name="none.json", categories={})
+    path = small_detection.write_coco(tmp_path)
+    bare = small_detection.write_coco(tmp_path, 2, empty=(0, 1), name="bare.json")
+    none = small_detection.write_coco(tmp_path, 2, empty=(0, 1), name="none.json", categories={})
     for data, val, message in (
         (path, bare, "bare.json: holds no object"),
         (bare, None, "0 images have objects"),
@@ -80,7 +82,7 @@ def test_where_nothing_can_be_learnt_or_measured(tmp_path: Path) -> None:
 
 
 def test_digests_tell_files_apart(tmp_path: Path) -> None:
-    path = tiny.write_coco(tmp_path)
+    path = small_detection.write_coco(tmp_path)
     options = TrainingOptions(str(path), str(tmp_path))
     before = digests(options)
     assert list(before) == [str(path)]

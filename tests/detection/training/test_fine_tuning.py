@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
+import small_detection
 
 import lucid
 from lucid.models import create_model
@@ -43,7 +43,7 @@ def test_a_backbone_starts_from_a_classifier(classifier, tmp_path: Path, kind: s
         lucid.save({to_torchvision_key(key): value for key, value in state.items()}, path)
     else:
         lucid.save({key: value for key, value in state.items() if key[:3] != "fc."}, path)
-    model = from_backbone(NAME, path, {"num_classes": 3, **tiny.SMALL})
+    model = from_backbone(NAME, path, {"num_classes": 3, **small_detection.SMALL})
     net = model.backbone.net
     assert same(net.layer3[1].conv2.conv.weight, classifier.layer3[1].conv2.conv.weight)
     assert type(net.stem.norm).__name__ == "FrozenBatchNorm2d"
@@ -58,7 +58,9 @@ def test_weights_of_another_backbone_are_refused(classifier, tmp_path: Path) -> 
     path = tmp_path / "weights.safetensors"
     lucid.save(classifier.state_dict(), path)
     with pytest.raises(lucid.WeightFileError, match=r"weights\.safetensors.*backbone of .*_34_"):
-        from_backbone("faster_rcnn_resnet_34_fpn", path, {"num_classes": 3, **tiny.SMALL})
+        from_backbone(
+            "faster_rcnn_resnet_34_fpn", path, {"num_classes": 3, **small_detection.SMALL}
+        )
 
 
 def test_only_detectors_are_trained() -> None:
@@ -84,7 +86,7 @@ def test_a_detector_starts_from_another(tmp_path: Path, names: tuple[str, ...]) 
 
 
 def test_normalisations_can_be_frozen_afterwards(tmp_path: Path) -> None:
-    source = create_model(NAME, num_classes=3, **tiny.SMALL)
+    source = create_model(NAME, num_classes=3, **small_detection.SMALL)
     path = tmp_path / "detector.safetensors"
     lucid.save_model(source, path, class_names=NAMES)
     frozen = from_detector(path, NAMES, None, {"norm": "frozen"})
@@ -95,7 +97,7 @@ def test_normalisations_can_be_frozen_afterwards(tmp_path: Path) -> None:
 
 
 def test_frozen_stages_stay_as_they_are() -> None:
-    model = tiny.tiny_detector()
+    model = small_detection.tiny_detector()
     freeze_stages(model, 2)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     optimizer = lucid.optim.SGD(parameter_groups(model, 0.1, 0.1), lr=0.1)
@@ -116,7 +118,7 @@ def test_frozen_stages_stay_as_they_are() -> None:
 
 
 def test_every_parameter_is_in_one_group() -> None:
-    model = tiny.tiny_detector()
+    model = small_detection.tiny_detector()
     new, backbone = parameter_groups(model, 0.1, 0.01)
     assert (new["lr"], backbone["lr"]) == (0.1, 0.01)
     assert len(new["params"]) + len(backbone["params"]) == len(list(model.parameters()))

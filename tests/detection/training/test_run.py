@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tiny
+import small_detection
 
 import lucid
 from lucid.training import Callback, load_checkpoint
@@ -46,7 +46,7 @@ def interrupt(trainer: Any) -> None:
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight images of two sizes, two of them without objects."""
     folder = tmp_path_factory.mktemp("coco")
-    return tiny.write_coco(folder, 8, sizes=((64, 64), (80, 56)), empty=(2, 5))
+    return small_detection.write_coco(folder, 8, sizes=((64, 64), (80, 56)), empty=(2, 5))
 
 
 def outcome(folder: Path) -> str:
@@ -138,7 +138,7 @@ def test_the_number_of_workers_changes_nothing(data: Path, tmp_path: Path) -> No
 
 
 def test_images_without_objects_alone_and_in_a_batch(tmp_path: Path) -> None:
-    path = tiny.write_coco(tmp_path, 6, empty=(0, 1, 3))
+    path = small_detection.write_coco(tmp_path, 6, empty=(0, 1, 3))
     for size in (1, 2, 6):
         options = {**QUICK, "batch_size": size, "epochs": 1}
         run = train_detector(path, tmp_path, tmp_path / f"run{size}", **options)
@@ -160,7 +160,7 @@ def test_a_loss_that_is_not_finite_stops_with_a_whole_checkpoint(
 
 
 def test_frozen_stages_and_rates_of_their_own(data: Path, tmp_path: Path) -> None:
-    source = tiny.tiny_detector()
+    source = small_detection.tiny_detector()
     source.model_name, source.model_kwargs = "tiny_detector", {}
     path = tmp_path / "source.safetensors"
     lucid.save_model(source, path, class_names=("background", "square", "disc"))
@@ -196,7 +196,7 @@ def test_an_unknown_option_is_refused(data: Path, tmp_path: Path) -> None:
 
 
 def test_only_what_has_not_changed_is_resumed(tmp_path: Path) -> None:
-    path = tiny.write_coco(tmp_path / "data", 4)
+    path = small_detection.write_coco(tmp_path / "data", 4)
     options = {**QUICK, "epochs": 1}
     train_detector(path, path.parent, tmp_path / "run", **options)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
+import small_detection
 
 import lucid
 from lucid.data import DataLoader
@@ -14,14 +14,14 @@ from lucid_models_detection.training.validation import Validation
 
 
 def validation(folder: Path, batch_size: int, **options) -> Validation:
-    dataset = CocoDetection(tiny.write_coco(folder, **options), folder)
+    dataset = CocoDetection(small_detection.write_coco(folder, **options), folder)
     loader = DataLoader(dataset, batch_size, collate=collate, seed=0)
     return Validation(loader, dataset.class_names)
 
 
 def test_losses_are_means_over_images_and_use_up_no_randomness(tmp_path: Path) -> None:
     lucid.random.seed(5)
-    model = tiny.tiny_detector().eval()
+    model = small_detection.tiny_detector().eval()
     measure = validation(tmp_path, 2, count=5, empty=(1,), sizes=((64, 64), (80, 48)))
     before = lucid.random.get_state()
     first = measure(model)
@@ -43,7 +43,7 @@ def test_losses_are_means_over_images_and_use_up_no_randomness(tmp_path: Path) -
 
 
 def test_mean_average_precision_is_that_of_predict(tmp_path: Path) -> None:
-    model = tiny.tiny_detector().eval()
+    model = small_detection.tiny_detector().eval()
     measure = validation(tmp_path, 3, count=4)
     targets = [measure.loader.dataset.target(i) for i in range(4)]
     given = iter(targets)

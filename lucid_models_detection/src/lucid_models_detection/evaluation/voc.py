@@ -111,8 +111,8 @@ def average_precision(right: Any, objects: int, year: Year = 2012) -> float:
     Examples
     --------
     >>> from lucid_models_detection.evaluation import average_precision
-    >>> average_precision([True, False, True], objects=4)  # 1/4 * 1 + 1/4 * 2/3
-    0.4166666666666667
+    >>> round(average_precision([True, False, True], objects=4), 4)  # 1/4 * 1 + 1/4 * 2/3
+    0.4167
     """
     if year not in (2007, 2012):
         raise ValueError(f"year: expected 2007 or 2012, got {year!r}")

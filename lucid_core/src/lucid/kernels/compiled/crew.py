@@ -331,6 +331,9 @@ class _Crew:
             serve(self.board, 0, looks)
             each = (time.perf_counter() - start) / looks
         self.looks = max(1, int(_LOOK_OUT / each))
+        # What is seldom needed is not to be compiled when it is.
+        await_helpers(self.board, 1)
+        look_at(self.board)
 
     def _help(self) -> None:
         seen = 0
