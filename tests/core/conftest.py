@@ -10,6 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run: what a commit is told is about the commit.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.load_profile("same")
 
 #: Registers the models named in a plugin's source.
 REGISTER = """
