@@ -97,6 +97,9 @@ def test_counters_of_trained_norms_are_passed_over_or_kept() -> None:
     config = torchvision_config() | SMALL | {"norm": "batch"}
     trained = FasterRCNN.from_backbone("resnet_18", 4, **config)
     load_torchvision_weights(trained, frozen)
+    # The stem has two names here, of which torchvision's weights set one.
+    load_torchvision_weights(trained, with_counter)
+    assert trained.backbone.stem.norm.num_batches_tracked.item() == 3
 
 
 def test_another_number_of_classes() -> None:

@@ -233,7 +233,11 @@ def load_torchvision_weights(
         if key.endswith(".num_batches_tracked") and key not in own:
             del renamed[key]
     for key, value in own.items():
-        # The classifier and those counters, which torchvision's detectors lack.
-        if key.startswith(_NET + "fc.") or key.endswith(".num_batches_tracked"):
+        # The classifier and those counters, which torchvision's published detectors lack; but
+        # not the stem's counter by its second name, where the first one is there to set it.
+        first = _NET + key.removeprefix("backbone.") if key.startswith("backbone.stem.") else key
+        if key.startswith(_NET + "fc.") or (
+            key.endswith(".num_batches_tracked") and first not in renamed
+        ):
             renamed.setdefault(key, value)
     return model.load_state_dict(renamed, strict=strict, skip_mismatched=skip_mismatched)
