@@ -375,6 +375,91 @@ def test_a_bottleneck_backbone_by_name() -> None:
     assert model(lucid.random.randn(1, 3, 32, 32))[0].shape == (1, 20, 4)
 
 
+class ToyNet(nn.Module):
+    """A backbone of somebody else's: two stages at strides 8 and 16, no stem, no classifier."""
+
+    feature_channels = (6, 10)
+    feature_strides = (8, 16)
+
+    def __init__(self, width: int = 6) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, width, 9, stride=8, padding=4)
+        self.second = nn.Conv2d(width, 10, 3, stride=2, padding=1)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        first = nn.functional.relu(self.first(x))
+        return [first, nn.functional.relu(self.second(first))]
+
+
+TOY = {k: v for k, v in SMALL.items() if k != "backbone_num_classes"} | {
+    "anchor_sizes": (16, 32, 64)
+}
+
+
+def test_any_module_with_features_is_a_backbone() -> None:
+    net = ToyNet()
+    model = FasterRCNN.from_backbone(net, **TOY)
+    assert model.backbone.net is net
+    assert model.backbone.stride == 16
+    assert model(lucid.random.randn(1, 3, 40, 40))[0].shape == (1, 20, 4)
+    losses = model([image(50, 61), image()], [TARGET, NOTHING])
+    sum(losses.values(), lucid.zeros(())).backward()
+    assert all(p.grad is not None for p in model.parameters())
+    model.eval()
+    # Regions are read from the level that fits them, of strides 8 and 16.
+    for found, size in zip(
+        model.predict([image(50, 61), image()]), [(50, 61), (40, 48)], strict=True
+    ):
+        check_detections(found, size)
+
+
+def test_any_registered_model_with_features_is_a_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lucid.models import register_model, zoo
+    from lucid.models.registry import Registry
+
+    monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
+
+    @register_model(name="toy_net", task="image-classification", family="toy")
+    def toy_net(**kwargs: Any) -> ToyNet:
+        return ToyNet(**kwargs)
+
+    model = FasterRCNN.from_backbone("toy_net", **TOY)
+    assert model.backbone.net.model_name == "toy_net"
+    with pytest.raises(TypeError, match="num_classes"):
+        FasterRCNN.from_backbone("toy_net", backbone_num_classes=7, **TOY)
+    with pytest.raises(lucid.errors.UnknownModelError, match="toy_nett"):
+        FasterRCNN.from_backbone("toy_nett", **TOY)
+
+
+@pytest.mark.parametrize(
+    ("net", "options", "error", "message"),
+    [
+        (ToyNet(), {"norm": "frozen"}, TypeError, "norm: .* ToyNet is built already"),
+        (ToyNet(), {"backbone_num_classes": 5}, TypeError, "num_classes: .* is built already"),
+        (ToyNet(), {"anchors": 5}, TypeError, "a detector on ToyNet got .*'anchors'; valid ones"),
+        (ToyNet(), {"anchor_sizes": (16, 32)}, ValueError, "for 3 levels, P3 to P5, got 2"),
+        (
+            ToyNet(),
+            {"aspect_ratios": ((1.0,), (2.0,))},
+            ValueError,
+            "aspect_ratios: expected ratios for all levels or for each of 3, P3 to P5, got 2",
+        ),
+        (nn.Linear(2, 2), {}, TypeError, r"features\(x\) and feature_channels.* Linear does not"),
+    ],
+)
+def test_modules_that_do_not_fit(
+    net: nn.Module, options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        FasterRCNN.from_backbone(net, **(TOY | options))
+
+
+def test_a_backbone_that_says_other_channels_than_it_gives() -> None:
+    model = FasterRCNN.from_backbone(ToyNet(width=7), **TOY)
+    with pytest.raises(ValueError, match=r"ToyNet: feature_channels says \(6, 10\), .* \(7, 10\)"):
+        model(lucid.random.randn(1, 3, 32, 32))
+
+
 def test_in_double_precision() -> None:
     model = make().to(lucid.float64)
     losses = model([image()], [TARGET])

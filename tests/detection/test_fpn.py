@@ -110,3 +110,24 @@ def test_what_is_no_backbone() -> None:
 def test_stages_must_halve() -> None:
     with pytest.raises(ValueError, match=r"Net has 2 stages at strides \(8, 8\)"):
         PyramidBackbone(Net(feature_strides=(8, 8)))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"feature_strides": (3, 6)}, r"power of two; Net has 2 stages at strides \(3, 6\)"),
+        ({"feature_strides": (4, 8, 16)}, "2 stages at strides"),
+        ({"feature_channels": ()}, r"Net.feature_channels is \(\)"),
+        ({"feature_channels": (4, 0)}, r"Net.feature_channels is \(4, 0\)"),
+    ],
+)
+def test_what_a_backbone_says_of_itself_is_checked(
+    attributes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        PyramidBackbone(Net(**attributes))
+
+
+def test_levels_are_called_by_their_strides() -> None:
+    assert PyramidBackbone(Net()).level_names == ("P2", "P3", "P4")
+    assert PyramidBackbone(Net(feature_strides=(8, 16))).level_names == ("P3", "P4", "P5")

@@ -94,11 +94,16 @@ class FasterRCNN(nn.Module):
         self.num_classes = int(num_classes)
         self.config = config
         self.backbone = PyramidBackbone(net)
-        num_levels = len(self.backbone.fpn.output) + 1
-        if len(config.anchor_sizes) != num_levels:
+        levels = self.backbone.level_names
+        if len(config.anchor_sizes) != len(levels):
             raise ValueError(
-                f"anchor_sizes: expected sizes for {num_levels} levels, P2 to P{num_levels + 1}, "
-                f"got {len(config.anchor_sizes)}"
+                f"anchor_sizes: expected sizes for {len(levels)} levels, {levels[0]} to "
+                f"{levels[-1]}, got {len(config.anchor_sizes)}"
+            )
+        if len(config.aspect_ratios) != len(levels):
+            raise ValueError(
+                f"aspect_ratios: expected ratios for all levels or for each of {len(levels)}, "
+                f"{levels[0]} to {levels[-1]}, got {len(config.aspect_ratios)}"
             )
         channels = self.backbone.fpn.out_channels
         self.rpn = _make_rpn(config, channels)
@@ -114,25 +119,28 @@ class FasterRCNN(nn.Module):
     @classmethod
     def from_backbone(
         cls,
-        name: str,
+        backbone: str | nn.Module,
         num_classes: int = 21,
-        backbone_num_classes: int = 1000,
+        backbone_num_classes: int | None = None,
         *,
         norm: str = "batch",
         norm_eps: float = 1e-5,
         **options: Any,
     ) -> FasterRCNN:
-        """Build a detector on a registered classification model.
+        """Build a detector on any backbone, of the registry or of one's own.
 
         Parameters
         ----------
-        name : str
-            Of a model of :func:`lucid.models.list_models` that offers ``features()``
-            and ``feature_channels``.
+        backbone : str or lucid.nn.Module
+            The name of a model of :func:`lucid.models.list_models`, or a module.
+            Either offers ``features(x)``, which gives maps of the images at half the
+            resolution each of the one before, ``feature_channels``, their channels, and
+            ``feature_strides``, where those are not 4, 8, 16, ...
         num_classes : int, default 21
             Classes of the detector, background included.
-        backbone_num_classes : int, default 1000
-            Classes of the backbone's own classifier.
+        backbone_num_classes : int, optional
+            Classes of the backbone's own classifier; by default as many as the model has
+            by default.
         norm : {"batch", "frozen"}, default "batch"
             Normalisation of the backbone.
         norm_eps : float, default 1e-5
@@ -143,24 +151,42 @@ class FasterRCNN(nn.Module):
         Raises
         ------
         TypeError, ValueError
-            As the constructor; also if the model is no backbone.
+            As the constructor; also if the model is no backbone, or if the last three
+            arguments before the options, which a model is built with, are given with
+            a module, which is built already.
         lucid.errors.UnknownModelError
             If no model has this name.
+
+        Examples
+        --------
+        >>> from lucid_models_detection import FasterRCNN
+        >>> detector = FasterRCNN.from_backbone("resnext_50_32x4d", num_classes=3)
+        >>> detector.backbone.net.model_name
+        'resnext_50_32x4d'
         """
         from lucid.models import create_model
 
-        # Before the backbone is built, which takes a moment.
-        valid = ("norm", "norm_eps", *DetectorConfig.names())
-        check_options(options, valid, f"a detector on {name}")
-        DetectorConfig(**options)
         # What is the default everywhere is not passed on: not every backbone takes it.
         chosen: dict[str, Any] = {}
+        if backbone_num_classes is not None:
+            chosen["num_classes"] = backbone_num_classes
         if norm != "batch":
             chosen["norm"] = norm
         if norm_eps != 1e-5:
             chosen["norm_eps"] = norm_eps
-        net = create_model(name, num_classes=backbone_num_classes, **chosen)
-        return cls(net, num_classes, **options)
+        # Before the backbone is built, which takes a moment.
+        name = backbone if isinstance(backbone, str) else type(backbone).__name__
+        valid = ("norm", "norm_eps", *DetectorConfig.names())
+        check_options(options, valid, f"a detector on {name}")
+        DetectorConfig(**options)
+        if isinstance(backbone, str):
+            return cls(create_model(backbone, **chosen), num_classes, **options)
+        if chosen:
+            raise TypeError(
+                f"{', '.join(chosen)}: how a backbone is built by its name, but {name} is built "
+                "already; leave it out, or give a name of lucid.models.list_models()"
+            )
+        return cls(backbone, num_classes, **options)
 
     def forward(
         self, images: Images, targets: Sequence[Mapping[str, Any]] | None = None

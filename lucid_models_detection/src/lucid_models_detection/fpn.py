@@ -104,25 +104,48 @@ class PyramidBackbone(nn.Module):
 
     def __init__(self, net: nn.Module, out_channels: int = 256) -> None:
         super().__init__()
+        name = type(net).__name__
         channels = getattr(net, "feature_channels", None)
         if channels is None or not callable(getattr(net, "features", None)):
             raise TypeError(
                 "a backbone needs features(x) and feature_channels, as the ResNets of "
-                f"lucid_models_classification have; {type(net).__name__} does not"
+                f"lucid_models_classification have; {name} does not"
+            )
+        self.channels = tuple(channels)
+        if not self.channels or not all(isinstance(c, int) and c > 0 for c in self.channels):
+            raise ValueError(
+                f"a pyramid needs a positive number of channels for each stage; "
+                f"{name}.feature_channels is {channels!r}"
             )
         self.net = net
         if isinstance(getattr(net, "stem", None), nn.Module):
             self.stem = net.stem
-        self.fpn = FeaturePyramid(channels, out_channels)
-        strides = tuple(getattr(net, "feature_strides", (4, 8, 16, 32)[: len(channels)]))
-        if strides != tuple(strides[0] * 2**i for i in range(len(channels))):
+        self.fpn = FeaturePyramid(self.channels, out_channels)
+        usual = tuple(4 * 2**i for i in range(len(self.channels)))
+        strides = tuple(getattr(net, "feature_strides", usual))
+        finest = strides[0] if strides else 0
+        doubling = tuple(finest * 2**i for i in range(len(self.channels)))
+        if strides != doubling or finest < 1 or finest & (finest - 1):
             raise ValueError(
-                f"a pyramid needs stages at half the resolution each of the one before; "
-                f"{type(net).__name__} has {len(channels)} stages at strides {strides}"
+                "a pyramid needs stages at half the resolution each of the one before, the first "
+                f"at a power of two; {name} has {len(self.channels)} stages at strides {strides}"
             )
         self.stride = int(strides[-1])
 
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """P2 for stride 4, P3 for stride 8, and so on; the coarsest has no stage of its own."""
+        last = self.stride.bit_length() - 1
+        return tuple(f"P{last - len(self.channels) + i}" for i in range(1, len(self.channels) + 2))
+
     def forward(self, x: Tensor) -> list[Tensor]:
         """Levels of the pyramid, finest first, of images (N, 3, H, W)."""
-        levels: list[Tensor] = self.fpn(self.net.features(x))
+        stages = self.net.features(x)
+        found = tuple(stage.shape[1] for stage in stages)
+        if found != self.channels:
+            raise ValueError(
+                f"{type(self.net).__name__}: feature_channels says {self.channels}, but features() "
+                f"gave maps of {found} channels"
+            )
+        levels: list[Tensor] = self.fpn(stages)
         return levels
