@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from importlib.metadata import version
 from pathlib import Path
+
+import pytest
 
 collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["test_*.py"]
 if not importlib.util.find_spec("onnx"):
@@ -15,3 +18,26 @@ if not importlib.util.find_spec("onnx"):
 
 # For ``torchvision_cpu`` and ``onnx_nodes``, which are no tests and no package's.
 sys.path.insert(0, str(Path(__file__).parent))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--publish-parity", metavar="FILE", help="write the page of torchvision's parity there"
+    )
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Show the figures of the detectors beside torchvision's, where their tests have run."""
+    parity = sys.modules.get("parity")
+    if parity is None or not parity.DETECTIONS:
+        return
+    versions = {name: version(name).partition("+")[0] for name in ("torch", "torchvision")}
+    page = parity.page(versions)
+    terminalreporter.section("beside torchvision")
+    terminalreporter.write_line(page)
+    # Known only where this file was read before the command line, as for this directory alone.
+    path = config.getoption("publish_parity", None)
+    if path:
+        Path(path).write_text(page, encoding="utf-8")

@@ -1,186 +1,292 @@
-"""The detector against torchvision's ``fasterrcnn_resnet50_fpn``, with the same weights."""
+"""The detectors against torchvision's, with the same weights: the figures of ``parity.py``."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import parity
 import pytest
 import torch
-import torch._dynamo
-from torchvision_cpu import torchvision
+from detector_pairs import compare, for_torch, ours, pictures, set_sizes, spread, torchvisions
+from parity import DetectionRow, LossRow
 
 import lucid
-from lucid_models_detection import boxes as box_ops
-from lucid_models_detection import torchvision_config
-from lucid_models_detection.torchvision import load_torchvision_weights, to_torchvision_key
+from lucid_models_detection.torchvision import to_torchvision_key
 
-NUM_CLASSES = 91
+Sizes = list[tuple[int, int]]
 
-# torchvision would have its RoIAlign compiled, for minutes and with warnings of its own.
-torch._dynamo.config.disable = True
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
 
-
-def pictures(sizes: Sequence[tuple[int, int]], seed: int = 0) -> list[np.ndarray]:
-    """Smooth noise, for structure at several scales."""
-    rng = np.random.default_rng(seed)
-    result = []
-    for height, width in sizes:
-        image = np.zeros((1, 3, height, width))
-        for cells in (3, 7, 20):
-            coarse = torch.as_tensor(rng.random((1, 3, cells, cells)))
-            image += torch.nn.functional.interpolate(
-                coarse, (height, width), mode="bicubic"
-            ).numpy()
-        result.append(np.clip(image[0] / 3, 0, 1).astype(np.float32))
-    return result
-
-
-@pytest.fixture(scope="module")
-def pair() -> tuple[Any, Any]:
-    """The same network twice.  Weights are random, but its normalisations fit its activations."""
-    torch.manual_seed(0)
-    theirs = torchvision.models.detection.fasterrcnn_resnet50_fpn(
-        weights=None, weights_backbone=None, num_classes=NUM_CLASSES
-    )
-    norms = [m for m in theirs.modules() if isinstance(m, torch.nn.BatchNorm2d)]
-    for norm in norms:
-        norm.momentum = None
-    with torch.no_grad():
-        theirs.backbone.train()
-        theirs.backbone(torch.as_tensor(np.stack(pictures([(128, 128)] * 4, seed=9))) * 4 - 2)
-        theirs.rpn.head.cls_logits.weight *= 4  # fewer near ties between proposals
-    theirs.eval()
-    ours = lucid.models.create_model(
-        "faster_rcnn_resnet_50_fpn",
-        num_classes=NUM_CLASSES,
-        backbone_num_classes=2,
-        **torchvision_config(),
-    )
-    report = load_torchvision_weights(ours, theirs.state_dict())
-    assert not report.missing
-    assert not report.unexpected
-    return ours, theirs
+#: Height and width of each image, the shorter side wanted and the longer one allowed.
+CASES: list[tuple[Sizes, int, int]] = [
+    ([(128, 128)], 128, 1333),  # as it is
+    ([(160, 213)], 160, 1333),
+    ([(97, 151)], 192, 1333),  # enlarged
+    ([(240, 320)], 192, 1333),  # shrunk
+    ([(75, 300)], 160, 320),  # the longer side decides
+    ([(301, 90)], 128, 256),
+    ([(33, 47)], 128, 1333),
+    ([(224, 224)], 224, 1333),
+    ([(201, 199)], 200, 1333),
+    ([(375, 500)], 320, 1333),
+    ([(128, 160), (160, 128)], 160, 1333),
+    ([(97, 130), (130, 97), (64, 200)], 144, 300),
+    ([(180, 180), (90, 270)], 160, 260),
+]
+DOUBLE = [CASES[2], CASES[4], CASES[11]]
+LARGE = ([(300, 400)], 800, 1333)  # as torchvision resizes by default; once is enough
 
 
-def agreement(found: Any, expected: Any, tolerance: float) -> float:
-    """The share of expected detections of which we have one with the same label and place."""
-    boxes = expected["boxes"].numpy()
-    labels, scores = expected["labels"].numpy(), expected["scores"].numpy()
-    assert len(boxes) >= 20, "an image without detections shows nothing"
-    same = found["labels"][:, None] == labels
-    near = np.abs(found["boxes"][:, None] - boxes).max(axis=-1) <= tolerance * 100
-    sure = np.abs(found["scores"][:, None] - scores) <= tolerance
-    assert box_ops.iou(found["boxes"], boxes).shape == same.shape
-    return float((same & near & sure).any(axis=0).mean())
+def named(sizes: Sequence[tuple[int, int]]) -> str:
+    return ", ".join(f"{height} x {width}" for height, width in sizes)
 
 
-@pytest.mark.parametrize(
-    ("sizes", "min_size"),
-    [([(300, 400)], 800), ([(375, 500), (480, 333)], 400)],
-    ids=["one image", "two sizes"],
-)
-def test_detections(
-    pair: tuple[Any, Any],
-    sizes: list[tuple[int, int]],
-    min_size: int,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    ours, theirs = pair
-    for model in pair:
-        monkeypatch.setattr(model.transform, "min_size", (min_size,))
-    images = pictures(sizes)
-    with torch.no_grad():
-        expected = theirs([torch.as_tensor(image) for image in images])
-    found = ours.predict(images)
-    for ours_of_image, theirs_of_image in zip(found, expected, strict=True):
-        share = agreement(ours_of_image, theirs_of_image, 1e-3)
-        print(f"{share:.3f} of {len(theirs_of_image['boxes'])} detections agree")
-        assert share >= 0.98
-
-
-def first(count: int, fraction: float) -> Any:
-    """A sampler without chance: the first positives and the first negatives."""
-
-    def sample(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        positive = np.flatnonzero(labels >= 1)[: int(count * fraction)]
-        return positive, np.flatnonzero(labels == 0)[: count - len(positive)]
-
-    return sample
-
-
-def for_torch(sample: Any) -> Any:
-    """The same as torchvision wants it: masks of each image."""
-
-    def sampled(labels: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-        masks: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
-        for of_image in labels:
-            for into, chosen in zip(masks, sample(of_image.numpy()), strict=True):
-                mask = torch.zeros(of_image.shape, dtype=torch.uint8)
-                mask[chosen] = 1
-                into.append(mask)
-        return masks
-
-    return sampled
+@pytest.fixture(scope="module", params=[50, 101])
+def pair(request: pytest.FixtureRequest) -> tuple[int, Any, Any]:
+    """The same network twice."""
+    theirs = torchvisions(request.param)
+    return request.param, ours(request.param, theirs.state_dict()), theirs
 
 
 @pytest.fixture
-def training_pair(pair: tuple[Any, Any], monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
-    """The pair at a smaller size, both drawing the same anchors and regions.
-
-    In float64: in float32 a few of the millions of activations fall on different sides
-    of the ReLU's corner, which moves gradients by up to a hundredth and says nothing.
-    """
-    ours, theirs = pair
-    ours.to(lucid.float64)
+def double(pair: tuple[int, Any, Any]) -> Iterator[tuple[int, Any, Any]]:
+    """The pair in float64."""
+    _, mine, theirs = pair
+    mine.to(lucid.float64)
     theirs.double()
-    for model in pair:
-        monkeypatch.setattr(model.transform, "min_size", (256,))
-    for ours_of_stage, theirs_of_stage, sample in (
-        (ours.rpn, theirs.rpn, first(256, 0.5)),
-        (ours.roi_heads, theirs.roi_heads, first(64, 0.25)),
-    ):
-        monkeypatch.setattr(ours_of_stage, "sampler", sample)
-        monkeypatch.setattr(theirs_of_stage, "fg_bg_sampler", for_torch(sample))
-    theirs.train()
-    theirs.backbone.eval()  # our normalisations are frozen
     yield pair
-    ours.to(lucid.float32)
-    theirs.float().eval()
+    mine.to(lucid.float32)
+    theirs.float()
 
 
-def test_losses_and_gradients(training_pair: tuple[Any, Any]) -> None:
-    ours, theirs = training_pair
-    images = [image.astype(np.float64) for image in pictures([(200, 250), (240, 180)])]
-    targets = [
-        {"boxes": [[20, 30, 120, 150], [100, 40, 240, 190]], "labels": [3, 90]},
-        {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, np.int64)},
-    ]
-    expected = theirs(
+def detected(pair: tuple[int, Any, Any], case: tuple[Sizes, int, int], dtype: Any) -> Any:
+    depth, mine, theirs = pair
+    sizes, min_size, max_size = case
+    for model in (mine, theirs):
+        set_sizes(model, min_size, max_size)
+    images = [image.astype(dtype) for image in pictures(sizes)]
+    with torch.no_grad():
+        expected = theirs([torch.as_tensor(image) for image in images])
+    agreement = compare(mine.predict(images), expected, images)
+    assert agreement.expected >= 20, "images without detections show nothing"
+    parity.DETECTIONS.append(
+        DetectionRow(depth, named(sizes), min_size, max_size, np.dtype(dtype).name, agreement)
+    )
+    return agreement
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: named(case[0]))
+def test_detections(pair: tuple[int, Any, Any], case: tuple[Sizes, int, int]) -> None:
+    agreement = detected(pair, case, np.float32)
+    assert agreement.close >= 0.98 * agreement.expected
+
+
+@pytest.mark.parametrize("pair", [50], indirect=True)
+def test_detections_at_the_size_of_torchvision(pair: tuple[int, Any, Any]) -> None:
+    agreement = detected(pair, LARGE, np.float32)
+    assert agreement.close >= 0.98 * agreement.expected
+
+
+@pytest.mark.parametrize("case", DOUBLE, ids=lambda case: named(case[0]))
+def test_without_rounding_all_detections_agree(
+    double: tuple[int, Any, Any], case: tuple[Sizes, int, int]
+) -> None:
+    agreement = detected(double, case, np.float64)
+    assert agreement.matched == agreement.expected
+    assert agreement.box <= 1e-4
+    assert agreement.score <= 1e-6
+
+
+# Training
+
+BATCHES: list[tuple[Sizes, list[dict[str, Any]]]] = [
+    (
+        [(200, 250), (240, 180)],
+        [
+            {"boxes": [[20, 30, 120, 150], [100, 40, 240, 190]], "labels": [3, 90]},
+            {"boxes": np.zeros((0, 4)), "labels": np.zeros(0, np.int64)},
+        ],
+    ),
+    ([(97, 131)], [{"boxes": [[3, 4, 50, 90], [60.5, 20, 131, 97]], "labels": [1, 17]}]),
+]
+
+
+@dataclass(frozen=True)
+class Step:
+    """Losses of a training step, and the gradient of every parameter by torchvision's name."""
+
+    losses: dict[str, float]
+    gradients: dict[str, np.ndarray]
+
+
+def of_torchvision(theirs: Any, batch: tuple[Sizes, Any], dtype: Any) -> Step:
+    images, targets = inputs(theirs, batch, dtype)
+    losses = theirs(
         [torch.as_tensor(image) for image in images],
         [
             {"boxes": torch.tensor(t["boxes"]).float(), "labels": torch.tensor(t["labels"])}
             for t in targets
         ],
     )
-    found = ours(images, targets)
-    for name, loss in expected.items():
-        print(f"{name}: {found[name].item():.6f}, torchvision {loss.item():.6f}")
-        assert found[name].item() == pytest.approx(loss.item(), rel=1e-6)
-    sum(expected.values()).backward()
-    sum(found.values()).backward()
-    gradients = {name: p.grad for name, p in theirs.named_parameters() if p.grad is not None}
-    worst, compared = ("", 0.0), 0
-    for name, parameter in ours.named_parameters():
-        reference = gradients.get(to_torchvision_key(name))
-        if reference is None or parameter.grad is None:
-            continue
-        compared += 1
-        scale = float(reference.abs().max())
-        error = float(np.abs(parameter.grad.numpy() - reference.numpy()).max())
-        worst = max(worst, (name, error / scale), key=lambda item: item[1])
-    print(f"largest difference of a gradient: {worst[1]:.1e} in {worst[0]}")
-    assert compared == len(list(ours.named_parameters())) - 2, "all but the classifier's"
-    assert worst[1] < 1e-6
+    sum(losses.values()).backward()
+    gradients = {
+        name: p.grad.numpy().copy() for name, p in theirs.named_parameters() if p.grad is not None
+    }
+    return Step({name: loss.item() for name, loss in losses.items()}, gradients)
+
+
+def of_ours(mine: Any, batch: tuple[Sizes, Any], dtype: Any) -> Step:
+    losses = mine(*inputs(mine, batch, dtype))
+    sum(losses.values()).backward()
+    gradients = {
+        to_torchvision_key(name): p.grad.numpy()
+        for name, p in mine.named_parameters()
+        if p.grad is not None
+    }
+    count = len(list(mine.named_parameters()))
+    assert len(gradients) == count - 2, "of all but the weight and bias of the classifier"
+    return Step({name: loss.item() for name, loss in losses.items()}, gradients)
+
+
+def inputs(model: Any, batch: tuple[Sizes, Any], dtype: Any) -> tuple[Any, Any]:
+    set_sizes(model, 128, 1333)
+    model.zero_grad()
+    sizes, targets = batch
+    return [image.astype(dtype) for image in pictures(sizes)], targets
+
+
+def differences(found: Step, expected: Step, names: Iterable[str]) -> dict[str, float]:
+    """Of each gradient, relative to the largest element that is expected."""
+    result = {}
+    for name in names:
+        reference = expected.gradients[name]
+        error = np.abs(found.gradients[name] - reference).max()
+        result[name] = float(error / np.abs(reference).max())
+    return result
+
+
+def row_of(
+    depth: int,
+    norm: str,
+    batch: Any,
+    dtype: str,
+    found: Step,
+    expected: Step,
+    own: Sequence[float] = (),
+) -> LossRow:
+    """The row that says how a step of ours compares; recorded.
+
+    ``own`` are the differences of torchvision's gradients from those of its own float64.
+    """
+    assert found.losses.keys() == expected.losses.keys()
+    assert all(loss > 0 for loss in expected.losses.values())
+    loss = max(abs(found.losses[name] / expected.losses[name] - 1) for name in found.losses)
+    errors = differences(found, expected, found.gradients)
+    row = LossRow(
+        depth,
+        norm,
+        named(batch[0]),
+        dtype,
+        loss,
+        len(errors),
+        sum(error <= 1e-3 for error in errors.values()),
+        max(errors.values()),
+        max(own, default=None),
+    )
+    parity.LOSSES.append(row)
+    return row
+
+
+def same_samples(mine: Any, theirs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for ours_of_stage, theirs_of_stage, sample in (
+        (mine.rpn, theirs.rpn, spread(256, 0.5)),
+        (mine.roi_heads, theirs.roi_heads, spread(64, 0.25)),
+    ):
+        monkeypatch.setattr(ours_of_stage, "sampler", sample)
+        monkeypatch.setattr(theirs_of_stage, "fg_bg_sampler", for_torch(sample))
+
+
+def with_proposals_kept(
+    mine: Any, theirs: Any, batch: Any, dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> Step:
+    """A step of torchvision's; from here on both propose what it did then.
+
+    Regions of almost equal scores change places by rounding, and others would be sampled.
+    """
+    proposals: list[Any] = []
+    handle = theirs.rpn.register_forward_hook(
+        lambda module, args, output: proposals.extend(output[0])
+    )
+    step = of_torchvision(theirs, batch, dtype)
+    handle.remove()
+    assert len(proposals) == len(batch[0])
+    monkeypatch.setattr(theirs.rpn, "filter_proposals", lambda *args: (proposals, None))
+    forward = mine.rpn.forward
+    monkeypatch.setattr(
+        mine.rpn, "forward", lambda *args: ([p.numpy() for p in proposals], forward(*args)[1])
+    )
+    return step
+
+
+@pytest.fixture
+def training(pair: tuple[int, Any, Any], monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The pair in training, drawing the same anchors and regions; the norms stay as they are."""
+    _, mine, theirs = pair
+    same_samples(mine, theirs, monkeypatch)
+    mine.train()
+    theirs.train()
+    theirs.backbone.eval()  # ours are frozen
+    yield pair
+    mine.eval()
+    theirs.eval()
+
+
+@pytest.mark.parametrize("batch", BATCHES, ids=lambda batch: named(batch[0]))
+def test_losses_and_gradients(training: Any, double: Any, batch: tuple[Sizes, Any]) -> None:
+    depth, mine, theirs = training
+    expected = of_torchvision(theirs, batch, np.float64)
+    found = of_ours(mine, batch, np.float64)
+    row = row_of(depth, "frozen", batch, "float64", found, expected)
+    assert row.loss <= 1e-6
+    assert row.gradient <= 1e-6
+
+
+@pytest.mark.parametrize("batch", BATCHES, ids=lambda batch: named(batch[0]))
+def test_single_precision(
+    training: Any, batch: tuple[Sizes, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Losses agree; gradients are as far from float64's as torchvision's own are."""
+    depth, mine, theirs = training
+    expected = with_proposals_kept(mine, theirs, batch, np.float32, monkeypatch)
+    found = of_ours(mine, batch, np.float32)
+    theirs.double()
+    exact = of_torchvision(theirs, batch, np.float64)
+    theirs.float()
+    own = [*differences(expected, exact, found.gradients).values()]
+    row = row_of(depth, "frozen", batch, "float32", found, expected, own)
+    assert row.loss <= 1e-4
+    errors = [*differences(found, exact, found.gradients).values()]
+    assert np.median(errors) <= 2 * np.median(own)
+    assert max(errors) <= 3 * max(own)
+
+
+@pytest.mark.parametrize("pair", [50], indirect=True)
+def test_gradients_through_batch_normalisation(
+    pair: tuple[int, Any, Any], double: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In training mode all the way down, so that statistics are the batch's."""
+    depth, _, theirs = pair
+    mine = ours(depth, theirs.state_dict(), norm="batch").train().to(lucid.float64)
+    before = {name: value.clone() for name, value in theirs.state_dict().items()}
+    same_samples(mine, theirs, monkeypatch)
+    theirs.train()
+    expected = of_torchvision(theirs, BATCHES[0], np.float64)
+    theirs.eval()
+    theirs.load_state_dict(before)  # the running statistics
+    found = of_ours(mine, BATCHES[0], np.float64)
+    row = row_of(depth, "batch", BATCHES[0], "float64", found, expected)
+    assert row.loss <= 1e-6
+    assert row.gradient <= 1e-6

@@ -1,0 +1,144 @@
+"""torchvision's Faster R-CNN and ours with the same weights, and what is compared of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torchvision_cpu import torchvision
+
+import lucid
+from lucid_models_detection import boxes as box_ops
+from lucid_models_detection import torchvision_config
+from lucid_models_detection.torchvision import load_torchvision_weights
+
+NUM_CLASSES = 91
+
+
+def pictures(sizes: Sequence[tuple[int, int]], seed: int = 0) -> list[np.ndarray]:
+    """Smooth noise, for structure at several scales."""
+    rng = np.random.default_rng(seed)
+    result = []
+    for height, width in sizes:
+        image = np.zeros((1, 3, height, width))
+        for cells in (3, 7, 20):
+            coarse = torch.as_tensor(rng.random((1, 3, cells, cells)))
+            image += torch.nn.functional.interpolate(
+                coarse, (height, width), mode="bicubic"
+            ).numpy()
+        result.append(np.clip(image[0] / 3, 0, 1).astype(np.float32))
+    return result
+
+
+def torchvisions(depth: int) -> Any:
+    """Random weights, but normalisations that fit the activations, as training makes them."""
+    torch.manual_seed(0)
+    backbone = torchvision.models.detection.backbone_utils.resnet_fpn_backbone(
+        backbone_name=f"resnet{depth}",
+        weights=None,
+        norm_layer=torch.nn.BatchNorm2d,
+        trainable_layers=5,
+    )
+    model = torchvision.models.detection.FasterRCNN(backbone, NUM_CLASSES)
+    for norm in model.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            norm.momentum = None
+    with torch.no_grad():
+        model.backbone.train()
+        model.backbone(torch.as_tensor(np.stack(pictures([(128, 128)] * 4, seed=9))) * 4 - 2)
+        model.rpn.head.cls_logits.weight *= 4  # fewer near ties between proposals
+    return model.eval()
+
+
+def ours(depth: int, weights: Any, **options: Any) -> Any:
+    """Our network of the same architecture, with those weights."""
+    model = lucid.models.create_model(
+        f"faster_rcnn_resnet_{depth}_fpn",
+        num_classes=NUM_CLASSES,
+        backbone_num_classes=2,
+        **(torchvision_config() | options),
+    )
+    report = load_torchvision_weights(model, weights)
+    assert not report.missing
+    assert not report.unexpected
+    return model.eval()
+
+
+def set_sizes(model: Any, min_size: int, max_size: int) -> None:
+    """Both have these attributes of the same meaning."""
+    model.transform.min_size = (min_size,)
+    model.transform.max_size = max_size
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How the detections of some images compare with those expected.
+
+    ``matched`` counts the expected detections of whose label and place (IoU of at least
+    a half) one of ours is, each of ours taken once; ``close`` those of them whose score
+    is within ``tolerance`` and whose edges are within ``tolerance`` of the image's longer
+    side; ``box`` (pixels) and ``score`` are the largest differences of all matched.
+    """
+
+    expected: int
+    matched: int
+    close: int
+    box: float
+    score: float
+
+
+def compare(
+    found: Sequence[Any],
+    expected: Sequence[Any],
+    images: Sequence[np.ndarray],
+    tolerance: float = 1e-3,
+) -> Agreement:
+    """Match what was found in the images with what was expected, best first."""
+    differences, total = [], 0
+    for ours_of_image, theirs, image in zip(found, expected, images, strict=True):
+        theirs = {key: value.numpy() for key, value in theirs.items()}
+        total += len(theirs["labels"])
+        overlap = box_ops.iou(ours_of_image["boxes"], theirs["boxes"].astype(np.float32))
+        overlap[ours_of_image["labels"][:, None] != theirs["labels"]] = 0
+        for j in range(overlap.shape[1] if len(overlap) else 0):
+            i = int(overlap[:, j].argmax())
+            if overlap[i, j] >= 0.5:
+                box = np.abs(ours_of_image["boxes"][i] - theirs["boxes"][j]).max()
+                score = abs(ours_of_image["scores"][i] - theirs["scores"][j])
+                differences.append((box, score, box / max(image.shape[1:])))
+                overlap[i] = 0
+    table = np.array(differences, float).reshape(-1, 3)
+    close = (table[:, 1:] <= tolerance).all(axis=1).sum()
+    box, score = table[:, :2].max(axis=0, initial=0.0).tolist()
+    return Agreement(total, len(table), int(close), box, score)
+
+
+def spread(count: int, fraction: float) -> Any:
+    """A sampler without chance: positives and negatives at even steps, so from every level."""
+
+    def some(of: np.ndarray, limit: int) -> np.ndarray:
+        return of[np.linspace(0, len(of) - 1, min(limit, len(of))).astype(int)]
+
+    def sample(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        positive = some(np.flatnonzero(labels >= 1), int(count * fraction))
+        return positive, some(np.flatnonzero(labels == 0), count - len(positive))
+
+    return sample
+
+
+def for_torch(sample: Any) -> Any:
+    """The same as torchvision wants it: masks of each image."""
+
+    def sampled(labels: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        masks: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])
+        for of_image in labels:
+            for into, chosen in zip(masks, sample(of_image.numpy()), strict=True):
+                mask = torch.zeros(of_image.shape, dtype=torch.uint8)
+                mask[chosen] = 1
+                into.append(mask)
+        return masks
+
+    return sampled

@@ -1,0 +1,104 @@
+"""The figures of the detectors beside torchvision's, as a page: rows come from the tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["DETECTIONS", "LOSSES", "DetectionRow", "LossRow", "page"]
+
+
+@dataclass(frozen=True)
+class DetectionRow:
+    """One prediction: a batch of images, and how the detections compare."""
+
+    depth: int
+    images: str
+    min_size: int
+    max_size: int
+    precision: str
+    agreement: Any
+
+
+@dataclass(frozen=True)
+class LossRow:
+    """One training step: how losses and gradients compare."""
+
+    depth: int
+    norm: str
+    images: str
+    precision: str
+    loss: float
+    parameters: int
+    within: int
+    gradient: float
+    own: float | None
+
+
+#: Filled by ``test_faster_rcnn.py``.
+DETECTIONS: list[DetectionRow] = []
+LOSSES: list[LossRow] = []
+
+INTRODUCTION = """# Faster R-CNN beside torchvision
+
+torchvision's Faster R-CNN and ours, built with `torchvision_config()`, with the same
+weights (random, with normalisations that fit the activations) and 91 classes, on images of
+smooth noise. torchvision {torchvision} runs on PyTorch {torch}; its compiled NMS and
+RoIAlign, which a CPU build of PyTorch lacks, are replaced by plain ones in PyTorch. This
+page is what `python -m nox -s conformance` prints at its end; figures of rounding differ
+from processor to processor.
+
+## Detections
+
+A detection of torchvision's is *matched* if one of ours has its label and an IoU of at
+least 0.5 with it, each of ours taken once, and *within 1e-3* if moreover the scores differ
+by at most 0.001 and every edge of the boxes by at most 0.001 of the image's longer side.
+The largest differences are those of all matched detections, edges in pixels; images are
+given by height x width, and resized as `min_size` and `max_size` say. In float32 the two
+round differently, and a network of random weights is deep enough to enlarge that. Where a
+detection is missing, or is pixels off, two regions of almost equal scores overlap, and
+rounding decides which of them suppresses the other. In float64 all agree to the last
+digits of the float32 that detections are given in.
+
+| ResNet | Images | Min / max | Precision | Detections | Matched | Within 1e-3 | Edge | Score |
+|---:|---|---|---|---:|---:|---:|---:|---:|
+"""
+
+TRAINING = """
+## Losses and gradients
+
+One step with the same sampled anchors and regions, taken at even steps from all that could
+be. The largest relative difference of the four losses; of how many parameters the gradient
+differs by at most 1e-3 of its largest element; and the largest such difference. In float64
+all agree. In float32 some of the millions of activations fall on different sides of the
+corner of ReLU, which moves gradients by parts of a hundred however small the difference
+was: the last column is how far torchvision's own gradients in float32 are from those in
+float64, where the regions are the same. Ours are held to no more than twice that in the
+median and three times at most.
+
+| ResNet | Norms | Images | Precision | Losses | Gradients | Within 1e-3 | Largest | Own |
+|---:|---|---|---|---:|---:|---:|---:|---:|
+"""
+
+
+def page(versions: dict[str, str]) -> str:
+    """The page, in Markdown."""
+    detections, losses = "", ""
+    for row in sorted(DETECTIONS, key=lambda r: (r.depth, r.precision)):
+        a = row.agreement
+        detections += (
+            f"| {row.depth} | {row.images} | {row.min_size} / {row.max_size} | {row.precision} | "
+            f"{a.expected} | {percent(a.matched, a.expected)} | {percent(a.close, a.expected)} | "
+            f"{a.box:.1e} | {a.score:.1e} |\n"
+        )
+    for r in sorted(LOSSES, key=lambda r: (r.depth, r.norm, r.precision)):
+        losses += (
+            f"| {r.depth} | {r.norm} | {r.images} | {r.precision} | {r.loss:.1e} | "
+            f"{r.parameters} | {percent(r.within, r.parameters)} | {r.gradient:.1e} | "
+            f"{'' if r.own is None else f'{r.own:.1e}'} |\n"
+        )
+    return INTRODUCTION.format(**versions) + detections + TRAINING + losses
+
+
+def percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else "-"
