@@ -128,10 +128,35 @@ myst_heading_anchors = 3
 
 html_theme = "furo"
 html_title = f"Lucid {version}"
+html_logo = html_favicon = "_static/logo.svg"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = [("site.js", {"defer": "defer"})]
 html_show_sourcelink = False
-html_theme_options = {"navigation_with_keys": True, "top_of_page_buttons": []}
+html_copy_source = False
+html_theme_options = {
+    "navigation_with_keys": True,
+    "top_of_page_buttons": [],
+    # Colours hold WCAG's contrast on the theme's backgrounds; tests/site measures it.
+    "light_css_variables": {
+        "color-brand-primary": "#0b666a",
+        "color-brand-content": "#0b666a",
+        "color-brand-visited": "#5b4a93",
+        "color-api-name": "#0b666a",
+        "color-api-pre-name": "#4c5f66",
+        "color-foreground-muted": "#5f6b70",
+        "color-code-background": "#f4f7f7",
+    },
+    "dark_css_variables": {
+        "color-brand-primary": "#5fd3cf",
+        "color-brand-content": "#5fd3cf",
+        "color-brand-visited": "#b9a6ff",
+        "color-api-name": "#5fd3cf",
+        "color-api-pre-name": "#a3b5bb",
+        "color-foreground-muted": "#9aa6ab",
+        "color-code-background": "#1a2123",
+    },
+}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 copybutton_only_copy_prompt_lines = True

@@ -1,0 +1,16 @@
+// What scrolls sideways inside its own box can be reached, and then scrolled, by keyboard.
+(() => {
+  "use strict";
+
+  const BOXES = ".highlight pre, .table-wrapper";
+
+  function update(box) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const observer = new ResizeObserver((entries) => entries.forEach(({ target }) => update(target)));
+    document.querySelectorAll(BOXES).forEach((box) => observer.observe(box));
+  });
+})();
