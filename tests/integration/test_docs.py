@@ -112,6 +112,8 @@ def page_of(site: Path, model: str) -> str:
 def test_pages_are_those_of_the_registry(site):
     pages = {path.stem for path in (site / "models").glob("*.html")}
     assert pages == {*MODELS, "index"}
+    families = {path.stem for path in (site / "models" / "families").glob("*.html")}
+    assert families == {lucid.models.model_info(name).family for name in MODELS}
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -30,6 +30,26 @@ __all__ = [
 #: Keyword arguments that every builder passes on; what is missing is the builder's to decide.
 _OPTIONS = ("in_channels", "norm", "norm_eps", "zero_init_residual", "dilate")
 
+#: What holds for a whole family; the page of the family is made of it.
+_FAMILIES = {
+    "resnet": """
+Residual networks (`He et al. 2015 <https://arxiv.org/abs/1512.03385>`__): a 7x7
+convolution and a max-pool, four stages of blocks, the mean over the map and a linear
+classifier.  A block adds its input to what its convolutions make of it, so that a
+hundred of them in a row still train.
+""",
+    "wide_resnet": """
+Residual networks whose blocks' inner convolution has twice the channels (`Zagoruyko and
+Komodakis 2016 <https://arxiv.org/abs/1605.07146>`__): width in place of depth, which is
+the same arithmetic in fewer and larger products.
+""",
+    "resnext": """
+Residual networks whose blocks' inner convolution is wider and split into groups (`Xie
+et al. 2016 <https://arxiv.org/abs/1611.05431>`__): the name gives the number of groups
+and the channels of each in the first stage.
+""",
+}
+
 _SHARED_SECTIONS = """
 Parameters
 ----------
@@ -89,7 +109,8 @@ def _documented(builder: Builder) -> Builder:
     *first, last = (str(planes * expansion) for planes in (64, 128, 256, 512))
     channels = f"{', '.join(first)} and {last}"
     sections = _SHARED_SECTIONS.format(name=builder.__name__, channels=channels)
-    builder.__doc__ = f"{inspect.getdoc(builder)}\n{sections}"
+    family = next(name for name in _FAMILIES if builder.__name__.startswith(name))
+    builder.__doc__ = f"{inspect.getdoc(builder)}\n{_FAMILIES[family]}{sections}"
     return builder
 
 

@@ -7,10 +7,13 @@ what is its own.  The pages of the site are made from the whole.
 from __future__ import annotations
 
 import inspect
+import re
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
 from lucid.models import register_model
+from lucid_models_detection.config import DetectorConfig
 from lucid_models_detection.faster_rcnn import FasterRCNN
 
 __all__ = [
@@ -23,15 +26,18 @@ __all__ = [
 Builder = Callable[..., FasterRCNN]
 
 _SHARED = """
-The detector works in two stages (`Ren et al. 2015
-<https://arxiv.org/abs/1506.01497>`__).  A feature pyramid (`Lin et al. 2017
-<https://arxiv.org/abs/1612.03144>`__) turns the backbone's four stages into maps
-P2 to P5 of 256 channels and adds P6; a region proposal network looks at all five
-with nine anchors at each location; the features of each proposed region are read
-by RoIAlign from the level that fits its size, and two fully connected layers of
-1024 units say what is in it and where exactly.  Parameters of the backbone's
-first convolution are registered twice, as ``backbone.net.stem`` and
-``backbone.stem``.
+A detector in two stages, trained as one network (`Ren et al. 2015
+<https://arxiv.org/abs/1506.01497>`__).  The backbone's four stages give maps at strides
+4, 8, 16 and 32; a feature pyramid (`Lin et al. 2017
+<https://arxiv.org/abs/1612.03144>`__) turns these into P2 to P5 of 256 channels each, by
+1x1 lateral and 3x3 output convolutions, and adds P6 by max-pooling.  The first stage,
+the region proposal network, looks at all five levels with one 3x3 convolution and,
+by default, nine anchors at each location: three sizes of an octave in three shapes.
+The second stage reads the features of every proposed region by RoIAlign (7 x 7, from
+the level that fits the region's size), and two fully connected layers of 1024 units say
+what is in it (``cls_score``) and where exactly, separately for every class
+(``bbox_pred``).  The backbone's first convolution is registered twice, as
+``backbone.net.stem`` and as ``backbone.stem``: one module under two names.
 
 Parameters
 ----------
@@ -39,34 +45,19 @@ num_classes : int, default 21
     Number of classes **including the background** as class 0: the default is the
     20 classes of Pascal VOC plus one.
 backbone_num_classes : int, default 1000
-    Number of classes of the backbone's own classifier, ``backbone.net.fc``.
+    Number of classes of the backbone's own classifier, ``backbone.net.fc``: that of
+    ImageNet, unless it is pretrained on something else.
 **kwargs
-    Everything else, checked when the model is built; an unknown name is a
+    Any of these by keyword, checked when the model is built; an unknown name is a
     ``TypeError`` that lists the valid ones.
 
-    ``norm`` ("batch" or "frozen", default "batch"): batch normalisation in the
-    backbone, or the same with its statistics and affine parameters fixed, the
-    usual choice for fine-tuning with few images in a batch;
-    ``norm_eps`` (1e-5): added to the variance there.
-
-    ``anchor_sizes`` (three octave scales of 32, 64, 128, 256 and 512 pixels on P2 to
-    P6), ``aspect_ratios`` ((0.5, 1.0, 2.0), height to width).
-
-    ``rpn_pre_nms_top_n`` ((2000, 1000)), ``rpn_post_nms_top_n`` ((2000, 300)):
-    proposals of a level before and of an image after non-maximum suppression, an
-    integer or one for training and one for prediction;
-    ``rpn_nms_threshold`` (0.7), ``rpn_positive_iou`` (0.7), ``rpn_negative_iou`` (0.3).
-
-    ``box_score_threshold`` (0.05), ``box_nms_threshold`` (0.5),
-    ``box_detections_per_image`` (100), ``box_positive_iou`` (0.5),
-    ``box_batch_size_per_image`` (512), ``box_positive_fraction`` (0.25).
-
-    ``min_size``, ``max_size`` (None): resize images so that the shorter side has
-    ``min_size`` pixels and the longer one at most ``max_size``;
-    ``image_mean``, ``image_std`` (ImageNet's): of each colour, in [0, 1].
-
-    ``hidden_dim`` (1024), ``pool_size`` (7): width of the second stage's layers and
-    bins of RoIAlign either way.
+    ``norm`` : {{"batch", "frozen"}}, default "batch"
+        Batch normalisation in the backbone, or the same with its statistics and
+        affine parameters fixed: the usual choice for fine-tuning with few images in a
+        batch.
+    ``norm_eps`` : float, default 1e-5
+        Added to the variance there.
+{options}
 
 Returns
 -------
@@ -106,53 +97,74 @@ The losses of an image with one object, and its detections:
 
 Training Notes
 --------------
-No pretrained weights are shipped.  Training has two stages.
+No pretrained weights are shipped.  Training takes two stages; here each of them is a
+single step, to be done over your own data instead.
 
-1. Pretrain the backbone as a classifier.  ``detector.backbone.net`` is a complete
-   ``{backbone}`` with its own classifier, so it trains alone, on images normalised
-   with the detector's mean and standard deviation::
+1. Pretrain the backbone as a classifier, and save its weights.  ``.backbone.net`` is a
+   complete ``{backbone}`` with a classifier, so it trains alone, on images normalised
+   with the detector's ``image_mean`` and ``image_std``:
 
-       detector = {name}(num_classes=21, backbone_num_classes=1000)
-       classifier = detector.backbone.net
-       ...  # train classifier(x) with nn.CrossEntropyLoss()
-       lucid.save(classifier.state_dict(), "backbone.safetensors")
+   >>> from lucid import nn
+   >>> detector = {name}(num_classes=21, backbone_num_classes=10)
+   >>> classifier = detector.backbone.net
+   >>> patches, classes = lucid.random.randn(4, 3, 64, 64), lucid.tensor([3, 1, 4, 1])
+   >>> nn.CrossEntropyLoss()(classifier(patches), classes).backward()
+   >>> lucid.save(classifier.state_dict(), "backbone.safetensors")
 
-2. Load it back into the backbone and train the detector::
+2. Load them back into ``.backbone.net``, and train the detector:
 
-       detector.backbone.net.load_state_dict(lucid.load("backbone.safetensors"))
-       detector.train()
-       for images, targets in loader:
-           losses = detector(images, targets)
-           sum(losses.values()).backward()
-           ...  # optimizer step
+   >>> detector = {name}(num_classes=21, backbone_num_classes=10)
+   >>> loaded = detector.backbone.net.load_state_dict(lucid.load("backbone.safetensors"))
+   >>> losses = detector([image], [target])
+   >>> sum(losses.values()).backward()
+
+``lucid train-detector --backbone-weights FILE`` is the second stage as a command.
 
 .. tip::
 
    Give the pretrained backbone a lower learning rate than the new layers, by
-   parameter groups::
+   parameter groups:
 
-       backbone = list(detector.backbone.net.parameters())
-       pretrained = {{id(p) for p in backbone}}
-       new = [p for p in detector.parameters() if id(p) not in pretrained]
-       optimizer = nn.SGD(
-           [{{"params": backbone, "lr": 0.001}}, {{"params": new, "lr": 0.01}}],
-           lr=0.01, momentum=0.9, weight_decay=1e-4,
-       )
+   >>> backbone = list(detector.backbone.net.parameters())
+   >>> pretrained = {{id(parameter) for parameter in backbone}}
+   >>> new = [p for p in detector.parameters() if id(p) not in pretrained]
+   >>> optimizer = nn.SGD(
+   ...     [{{"params": backbone, "lr": 0.001}}, {{"params": new, "lr": 0.01}}],
+   ...     lr=0.01, momentum=0.9, weight_decay=1e-4,
+   ... )
+   >>> optimizer.step()
 
 .. warning::
 
    ``backbone_num_classes`` must equal the number of classes that the backbone was
    pretrained with.  Otherwise the weights of its classifier do not fit and
-   ``load_state_dict`` refuses them all; ``load_state_dict(weights,
-   skip_mismatched=True)`` discards the classifier's and loads the rest.
+   ``load_state_dict`` refuses the file as a whole; the classifier's weights must then be
+   discarded, which ``load_state_dict(weights, skip_mismatched=True)`` does:
+
+   >>> other = {name}(num_classes=21, backbone_num_classes=5)
+   >>> weights = lucid.load("backbone.safetensors")
+   >>> other.backbone.net.load_state_dict(weights, skip_mismatched=True).skipped
+   ['fc.weight', 'fc.bias']
 """
+
+
+def _options() -> str:
+    """What :class:`DetectorConfig` says of its arguments, as a part of ``**kwargs``."""
+    text = inspect.getdoc(DetectorConfig) or ""
+    fields = text.partition("Parameters\n----------\n")[2].partition("\n\nRaises\n")[0]
+    fields = re.sub(r"^(\w+)(?:, (\w+))? : ", _term, fields, flags=re.MULTILINE)
+    return textwrap.indent(fields, "    ")
+
+
+def _term(match: re.Match[str]) -> str:
+    return f"{', '.join(f'``{name}``' for name in match.groups() if name)} : "
 
 
 def _documented(builder: Builder) -> Builder:
     """Append to a builder's introduction what holds for all of them."""
     name = builder.__name__
     backbone = name.removeprefix("faster_rcnn_").removesuffix("_fpn")
-    shared = _SHARED.format(name=name, backbone=backbone)
+    shared = _SHARED.format(name=name, backbone=backbone, options=_options())
     builder.__doc__ = f"{inspect.getdoc(builder)}\n{shared}"
     return builder
 

@@ -133,8 +133,10 @@ def test_pages_of_models_that_are_gone_are_removed_and_unchanged_ones_left_alone
     stamp = (pages / "small_net.rst").stat().st_mtime_ns
     (pages / "gone.rst").write_text((pages / "small_net.rst").read_text())
     (pages / "mine.rst").write_text(":orphan:\n\nMine\n====\n")
+    (pages / "families" / "gone.rst").write_text((pages / "small_net.rst").read_text())
     assert site.build("-W")[0] == 0
-    assert {page.name for page in pages.iterdir()} == {"index.rst", "small_net.rst", "mine.rst"}
+    written = {page.relative_to(pages).as_posix() for page in pages.rglob("*.rst")}
+    assert written == {"index.rst", "small_net.rst", "mine.rst", "families/small.rst"}
     assert (pages / "small_net.rst").stat().st_mtime_ns == stamp
 
 
@@ -213,5 +215,79 @@ def test_a_folder_and_a_choice_of_plugins(site):
     sound(site)
     site.add("toy-broken", SOUND.replace("small_net", "other_net"), name="other_net")
     assert site.build("-W")[0] == 0
-    pages = {page.stem for page in (site.folder / "out" / "zoo").iterdir()}
-    assert pages == {"index", "small_net"}
+    pages = {page.stem for page in (site.folder / "out" / "zoo").rglob("*.html")}
+    assert pages == {"index", "small_net", "small"}
+
+
+TWO = """
+    import lucid
+
+    @lucid.hookimpl
+    def lucid_register_models(register):
+        for model in ("{name}", "other_net"):
+            register(model, "{package}.models:" + model, task="toy", family="small",
+                     total_parameters={total}, summary="Of **two**_.", input_shape=(1, 3))
+"""
+
+
+def two(site, distribution, introduction="It is small."):
+    models = SOUND.replace("It is small.", introduction)
+    other = models[models.index("    def small_net") :].replace("small_net", "other_net")
+    site.add(distribution, f"{models}\n\n{other}", name="small_net", hook=TWO)
+
+
+def test_a_family_has_a_page_with_what_its_members_share(site):
+    two(site, "toy-sound")
+    code, _, errors = site.build("-W")
+    assert (code, errors) == (0, "")
+    page = site.html("families/small")
+    assert page.count("It is small.") == 1
+    assert page.count("Of **two**_.") == 2
+    assert 'href="../other_net.html"' in page
+    assert 'href="families/small.html"' in site.html("index")
+
+
+def test_a_fault_on_the_page_of_a_family_is_its_plugin_s(site):
+    two(site, "toy-broken", introduction=":norole:`x`")
+    code, output, errors = site.build("-W")
+    assert (code, errors) == (0, "")
+    assert "plugin toy-broken 1.0: page of families/small: " in output
+
+
+def test_a_family_of_two_plugins_speaks_for_neither(site):
+    two(site, "toy-sound")
+    two(site, "toy-broken")
+    assert site.build("-W")[0] == 0
+    page = site.html("families/small")
+    assert "4 models from toy-broken 1.0, toy-sound 1.0." in page
+    assert "It is small." not in page
+
+
+def test_a_template_of_the_site_s_own(site):
+    sound(site)
+    site.configure(lucid_models_template="model.jinja")
+    template = (
+        "{{ page }}\n\nOn a phone: {{ facts.parameters // 2 }} of {{ info.family }}.\n\n"
+        "{{ parts['Training Notes'].replace('Notes', 'Advice') }}\n"
+    )
+    (site.docs / "model.jinja").write_text(template)
+    code, _, errors = site.build("-W")
+    assert (code, errors) == (0, "")
+    page = site.html("small_net")
+    assert "On a phone: 10 of small." in page
+    assert page.index("Training Notes</") < page.index("Training Advice</")
+
+
+@pytest.mark.parametrize(
+    ("template", "told"),
+    [(None, "No such file"), ("{% if %}", "Expected an expression"), ("{{ nil }}", "'nil'")],
+)
+def test_a_template_that_is_wrong_is_the_site_s_fault(site, template, told):
+    sound(site)
+    site.configure(lucid_models_template="model.jinja")
+    if template is not None:
+        (site.docs / "model.jinja").write_text(template)
+    code, _, errors = site.build()
+    assert code != 0
+    assert "lucid_models_template = 'model.jinja': " in errors
+    assert told in errors

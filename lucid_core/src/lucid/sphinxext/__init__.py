@@ -1,4 +1,4 @@
-"""Sphinx extension: a page for every registered model, and a table of them all.
+"""Sphinx extension: a page for every registered model and every family, and a table of all.
 
 Put it beside autodoc in ``conf.py``, for the zoo or for a plugin of your own::
 
@@ -24,6 +24,12 @@ Configuration
     plugin are reported under its name and leave the build alone.
 ``lucid_models_multiply_adds`` : bool, default True
     Whether each model is run once at its default input to count multiply-adds.
+``lucid_models_template`` : str, optional
+    A Jinja template for the models' pages, relative to ``conf.py``.  It is given
+    ``page`` (the page as it would be, in reStructuredText), ``parts`` (its parts by
+    name, in their order: ``parts["Examples"]``), ``info`` (the ``ModelInfo``) and
+    ``facts`` (the counted ``parameters`` and ``multiply_adds``).  One that adds a
+    line is ``{{ page }}`` and the line.
 """
 
 from __future__ import annotations
@@ -57,6 +63,7 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("lucid_models_plugins", None, "env", types=frozenset({list, tuple}))
     app.add_config_value("lucid_models_strict", [], "env", types=frozenset({list, tuple}))
     app.add_config_value("lucid_models_multiply_adds", True, "env", types=frozenset({bool}))
+    app.add_config_value("lucid_models_template", None, "env", types=frozenset({str}))
     pages = ModelPages()
     app.connect("config-inited", _add_static)
     app.connect("builder-inited", pages.write)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from docutils.nodes import Node, TextElement
 from sphinx.addnodes import desc_signature, pending_xref
@@ -12,9 +13,11 @@ from sphinx.util.display import status_iterator
 from sphinx.util.logging import getLogger
 
 from lucid.errors import PluginError, PluginWarning
+from lucid.sphinxext.family import common_introduction, family_page, family_pages
 from lucid.sphinxext.faults import Faults
-from lucid.sphinxext.page import ModelFacts, failure_page, gather, model_page, page_name
+from lucid.sphinxext.page import ModelFacts, failure_page, gather, page_name
 from lucid.sphinxext.table import Row, index_page
+from lucid.sphinxext.template import model_template
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["ModelPages"]
 
 _log = getLogger(__name__)
+
+#: A model, its line of the table, and what its page says if it could be built.
+Member: TypeAlias = "tuple[ModelInfo, Row, ModelFacts | None]"
 
 #: First line of every page written here; a file without it is never touched.
 _MARK = ".. Written by lucid.sphinxext from the registry; changes here are lost.\n\n"
@@ -50,21 +56,25 @@ class ModelPages:
         for info in infos:
             faults.watch(page_name(info), info.source, info.version or "")
         faults.attach()
-        folder = Path(app.srcdir) / directory
+        template = model_template(app)
+        families = family_pages(info.family for info in infos)
+        members: dict[str, list[Member]] = {family: [] for family in families}
         pages: dict[str, str] = {}
         rows: list[Row] = []
         for info in status_iterator(
             infos, "building models... ", length=len(infos), stringify_func=lambda i: i.name
         ):
             facts = _facts(info, faults, bool(app.config.lucid_models_multiply_adds))
-            if isinstance(facts, ModelFacts):
+            built = facts if isinstance(facts, ModelFacts) else None
+            if built:
                 self.names.add(info.name)
-                pages[page_name(info)] = model_page(facts)
-                rows.append(Row.of(info, facts))
-            else:
-                pages[page_name(info)] = facts
-                rows.append(Row.of(info, None))
-        _write(folder, {**pages, "index": index_page(rows)})
+            pages[page_name(info)] = template(built) if built else str(facts)
+            rows.append(Row.of(info, built))
+            members[info.family].append((info, rows[-1], built))
+        for family, page in families.items():
+            pages[page] = _family(family, page, members[family], faults)
+        pages["index"] = index_page(rows, families)
+        _write(Path(app.srcdir) / directory, pages)
 
     def empty_docstring(
         self, app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
@@ -130,14 +140,25 @@ def _facts(info: ModelInfo, faults: Faults, multiply_adds: bool) -> ModelFacts |
     return failure_page(info.name, info.origin, text)
 
 
+def _family(name: str, page: str, members: Sequence[Member], faults: Faults) -> str:
+    """The page of a family; it has an introduction only where it is clear whose that is."""
+    introduction = ""
+    owners = {(info.source, info.version or "") for info, _, _ in members}
+    if len(owners) == 1:
+        faults.watch(page, *owners.pop())
+        introduction = common_introduction([facts.docstring for _, _, facts in members if facts])
+    return family_page(name, introduction, [(row, info.summary) for info, row, _ in members])
+
+
 def _write(folder: Path, pages: dict[str, str]) -> None:
     """Bring the folder up to date; an unchanged page keeps its time, so that Sphinx skips it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.rst"):
-        if old.stem not in pages and old.read_text(encoding="utf-8").startswith(_MARK):
+    for old in folder.rglob("*.rst"):
+        name = old.relative_to(folder).with_suffix("").as_posix()
+        if name not in pages and old.read_text(encoding="utf-8").startswith(_MARK):
             old.unlink()
     for name, text in pages.items():
         path = folder / f"{name}.rst"
+        path.parent.mkdir(parents=True, exist_ok=True)
         content = _MARK + text
         if not path.exists() or path.read_text(encoding="utf-8") != content:
             path.write_text(content, encoding="utf-8")

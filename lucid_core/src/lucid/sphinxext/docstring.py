@@ -6,7 +6,7 @@ import inspect
 import re
 from dataclasses import dataclass, field
 
-__all__ = ["Docstring", "definition_list", "parse"]
+__all__ = ["Docstring", "definition_list", "escape", "parse"]
 
 _UNDERLINE = re.compile(r"[-=]{3,}\s*")
 
@@ -100,9 +100,21 @@ def definition_list(body: str) -> str:
         if not all(name.lstrip("*").isidentifier() for name in names):
             names = [term]
         code = ", ".join(f"``{name}``" for name in names)
-        out.append(f"{code} : *{_escape(kind.strip())}*" if kind.strip() else code)
+        out.append(f"{code} : *{escape(kind.strip())}*" if kind.strip() else code)
     return "\n".join(out)
 
 
-def _escape(text: str) -> str:
-    return re.sub(r"([*`|\\])", r"\\\1", text)
+def escape(text: str) -> str:
+    """Plain text as reStructuredText that renders as it stands.
+
+    Parameters
+    ----------
+    text : str
+        Such as a model's one-line summary, which no one wrote as markup.
+
+    Returns
+    -------
+    str
+        With a backslash before whatever would begin or end markup.
+    """
+    return re.sub(r"([*`|\\]|_(?!\w))", r"\\\1", text)

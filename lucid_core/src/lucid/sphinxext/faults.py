@@ -38,7 +38,7 @@ class Faults(logging.Filter):
         self.reports: list[str] = []
         # A page by its document name or path, or what autodoc says of a docstring.
         self._page = re.compile(
-            rf"(?:^|/){re.escape(directory)}/(?P<page>[^/]+?)(?:\.rst(?::.*)?)?$"
+            rf"(?:^|/){re.escape(directory)}/(?P<page>(?:families/)?[^/]+?)(?:\.rst(?::.*)?)?$"
             r"|docstring of lucid\.models\.(?P<name>\w+)",
             re.DOTALL,
         )

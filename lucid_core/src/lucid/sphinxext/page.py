@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lucid.sphinxext.docstring import Docstring, definition_list, parse
+from lucid.sphinxext.docstring import Docstring, definition_list, escape, parse
 from lucid.sphinxext.signature import signature_source
 
 if TYPE_CHECKING:
     from lucid.models import ModelInfo
 
-__all__ = ["ModelFacts", "failure_page", "gather", "model_page", "page_name"]
+__all__ = ["ModelFacts", "failure_page", "gather", "model_page", "page_name", "page_parts"]
 
 _FIELD_LISTS = ("Parameters", "Other Parameters", "Returns", "Raises", "Warns")
 
@@ -104,20 +104,37 @@ def model_page(facts: ModelFacts) -> str:
     Returns
     -------
     str
-        Title, ``autofunction`` (the signature; the docstring's sections follow in
-        the page's own order), introduction, total parameters, function signature,
-        parameters, returns, examples, training notes, tip, warning.
+        All of :func:`page_parts`, in their order.
+    """
+    return "\n\n".join(page_parts(facts).values()) + "\n"
+
+
+def page_parts(facts: ModelFacts) -> dict[str, str]:
+    """The parts of a model's page by name, in the order of the page.
+
+    Parameters
+    ----------
+    facts : ModelFacts
+        As :func:`gather` returns it.
+
+    Returns
+    -------
+    dict of str to str
+        In reStructuredText: ``title``, ``autofunction`` (the signature; the
+        docstring's sections follow in the page's own order), ``introduction``,
+        ``total_parameters``, ``facts``, ``signature``, then the docstring's sections
+        by their titles: Parameters, Returns, Examples, Training Notes, Tip, Warning
+        and whatever else there is.
     """
     info, doc = facts.info, facts.docstring
-    parts = [
-        _title(info.name, "="),
-        _signature_directive(facts),
-        doc.introduction or f"{info.summary}",
-        _total(facts),
-        _facts_line(facts),
-        _title("Function Signature"),
-        _code("python", facts.signature),
-    ]
+    parts = {
+        "title": _title(info.name, "="),
+        "autofunction": _signature_directive(facts),
+        "introduction": doc.introduction or escape(info.summary),
+        "total_parameters": _total(facts),
+        "facts": _facts_line(facts),
+        "signature": f"{_title('Function Signature')}\n\n{_code('python', facts.signature)}",
+    }
     sections = dict(doc.sections)
     if "Examples" not in sections:
         sections["Examples"] = _default_example(facts)
@@ -125,13 +142,13 @@ def model_page(facts: ModelFacts) -> str:
         sections["Training Notes"] = sections.pop("Notes")
     for title in [*_BEFORE, "Training Notes"]:
         if title in sections:
-            parts += _section(title, sections.pop(title))
+            parts[title] = _section(title, sections.pop(title))
     admonitions = [title for title in _ADMONITIONS if title in sections]
     others = [title for title in sections if title not in (*_ADMONITIONS, *_LAST)]
     for title in [*others, *admonitions, *_LAST]:
         if title in sections:
-            parts += _section(title, sections.pop(title))
-    return "\n\n".join(parts) + "\n"
+            parts[title] = _section(title, sections.pop(title))
+    return parts
 
 
 def page_name(info: ModelInfo) -> str:
@@ -174,10 +191,10 @@ def _directive(name: str, body: str) -> str:
     return f".. {name}::\n\n{textwrap.indent(body, '   ')}"
 
 
-def _section(title: str, body: str) -> list[str]:
+def _section(title: str, body: str) -> str:
     if title in _ADMONITIONS:
-        return [_directive(_ADMONITIONS[title], body)]
-    return [_title(title), definition_list(body) if title in _FIELD_LISTS else body]
+        return _directive(_ADMONITIONS[title], body)
+    return f"{_title(title)}\n\n{definition_list(body) if title in _FIELD_LISTS else body}"
 
 
 def _total(facts: ModelFacts) -> str:

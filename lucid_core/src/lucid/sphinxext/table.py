@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from lucid.sphinxext.docstring import escape
 from lucid.sphinxext.page import page_name
 
 if TYPE_CHECKING:
     from lucid.models import ModelInfo
     from lucid.sphinxext.page import ModelFacts
 
-__all__ = ["Row", "index_page"]
+__all__ = ["Row", "cells", "index_page"]
 
 _HEADER = ("Model", "Task", "Family", "Parameters", "Multiply-adds", "Plugin")
 
@@ -44,13 +45,16 @@ class Row:
         )
 
 
-def index_page(rows: Sequence[Row]) -> str:
+def index_page(rows: Sequence[Row], families: Mapping[str, str] | None = None) -> str:
     """The page that lists every model and holds their pages together.
 
     Parameters
     ----------
     rows : sequence of Row
         In the order of the table.
+    families : mapping of str to str, optional
+        The page of each family, below the folder of this one; these hold the pages
+        of their members.  Without them this page does.
 
     Returns
     -------
@@ -77,15 +81,20 @@ def index_page(rows: Sequence[Row]) -> str:
         "   :header-rows: 1",
         "",
     ]
-    lines += _cells(_HEADER)
+    families = families or {}
+    lines += cells(_HEADER)
     for row in rows:
+        family = escape(row.family)
+        if row.family in families:
+            family = f":doc:`{family} <{families[row.family]}>`"
         link = f":doc:`{row.name} <{row.page}>`"
-        cells = (link, row.task, row.family, row.parameters, row.multiply_adds, row.plugin)
-        lines += _cells(cells)
+        shown = (link, escape(row.task), family, row.parameters, row.multiply_adds)
+        lines += cells((*shown, escape(row.plugin)))
     lines += ["", ".. toctree::", "   :hidden:", ""]
-    lines += [f"   {row.page}" for row in rows]
+    lines += [f"   {page}" for page in families.values() or (row.page for row in rows)]
     return "\n".join(lines) + "\n"
 
 
-def _cells(cells: Sequence[str]) -> list[str]:
-    return [f"   {'* -' if i == 0 else '  -'} {cell}".rstrip() for i, cell in enumerate(cells)]
+def cells(texts: Sequence[str]) -> list[str]:
+    """The lines of one row of a ``list-table``."""
+    return [f"   {'* -' if i == 0 else '  -'} {text}".rstrip() for i, text in enumerate(texts)]

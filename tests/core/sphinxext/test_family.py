@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+from lucid.sphinxext.docstring import escape, parse
+from lucid.sphinxext.family import common_introduction, family_page, family_pages
+from lucid.sphinxext.table import Row
+
+
+def test_every_family_has_a_page_of_its_own_whatever_its_name():
+    names = ["resnet", "ResNet", "a/b c", "resnet", "..", "resnet-2"]
+    assert family_pages(names) == {
+        "resnet": "families/resnet",
+        "ResNet": "families/resnet-2",
+        "a/b c": "families/a-b-c",
+        "..": "families/family",
+        "resnet-2": "families/resnet-2-2",
+    }
+
+
+def test_what_members_have_in_common_is_what_all_of_them_say():
+    first = parse("The small one.\n\nBoth are deep.\n\nCheap.\n\nAnd wide.")
+    second = parse("The large one.\n\nAnd wide.\n\nBoth are deep.\n\nDear.")
+    assert common_introduction([first, second]) == "Both are deep.\n\nAnd wide."
+    assert common_introduction([first]) == ""
+    assert common_introduction([]) == ""
+
+
+def test_the_page_lists_its_members_and_holds_their_pages():
+    row = Row("tiny_net", "toy", "tiny_", "1,234", "", "toy 1.0", "tiny_net")
+    other = Row("a:index", "toy", "tiny_", "", "", "other 2.0", "a.index")
+    page = family_page("tiny_", "*Common.*", [(row, "A *tiny* net_"), (other, "None.")])
+    assert page.startswith("tiny\\_\n======\n\n*Common.*\n\n2 models from other 2.0, toy 1.0.\n")
+    cells = page[page.index("   * - :doc:") :].splitlines()[:4]
+    assert cells == [
+        "   * - :doc:`tiny_net <../tiny_net>`",
+        "     - 1,234",
+        "     -",
+        "     - A \\*tiny\\* net\\_",
+    ]
+    assert page.endswith(".. toctree::\n   :hidden:\n\n   ../tiny_net\n   ../a.index\n")
+
+
+def test_escaped_text_renders_as_it_stands():
+    assert escape(r"a*b|c`d\e f_ g_h") == r"a\*b\|c\`d\\e f\_ g_h"
