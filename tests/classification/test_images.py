@@ -51,6 +51,19 @@ def test_sixteen_bits_keep_their_precision() -> None:
     np.testing.assert_allclose(image[1], values / 65535, rtol=1e-6)
 
 
+@pytest.mark.parametrize("mode", ["I;16", "I;16L", "I;16B", "I;16N"])
+def test_sixteen_bits_in_either_order(mode: str) -> None:
+    order = {"L": "<", "B": ">"}.get(mode[-1], "<" if mode == "I;16" else "=")
+    values = np.array([[0, 257, 65535], [300, 51400, 2]], np.uint16)
+    image = Image.frombytes(mode, (3, 2), values.astype(f"{order}u2").tobytes())
+    np.testing.assert_allclose(to_array(image), np.repeat(values[None] / 65535, 3, 0), atol=1e-7)
+
+
+def test_grey_that_was_multiplied_by_its_transparency() -> None:
+    image = Image.new("LA", (2, 2), (100, 200)).convert("La")
+    np.testing.assert_allclose(to_array(image), 100 / 255, atol=1 / 255)
+
+
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "PA", "1", "CMYK", "YCbCr", "HSV", "RGBX"])
 def test_every_mode_of_a_white_image_is_white(mode: str) -> None:
     white = Image.new("RGB", (3, 2), "white").convert("L" if mode in ("LA", "PA", "1") else "RGB")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from lucid_models_detection.draw import draw_boxes, label_color, to_pillow
 
@@ -36,6 +36,47 @@ def test_black_and_white_and_sixteen_bits() -> None:
     assert np.asarray(to_pillow(mask))[:, :, 0].tolist() == [[255, 0], [0, 255]]
     deep = Image.fromarray(np.array([[0, 65535]], np.uint16))
     assert np.asarray(to_pillow(deep))[0, :, 0].tolist() == [0, 255]
+
+
+PILLOW_MODES = (
+    "1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV",
+    "I", "F", "I;16", "I;16L", "I;16B", "I;16N",
+)  # fmt: skip
+
+
+def in_mode(rgb: Image.Image, mode: str) -> Image.Image:
+    """The picture in a mode, by way of another where there is no direct one."""
+    if mode == "LAB":
+        profiles = [ImageCms.createProfile(name) for name in ("sRGB", "LAB")]
+        converted = ImageCms.profileToProfile(rgb, *profiles, outputMode="LAB")
+        assert converted is not None
+        return converted
+    if mode in ("La", "RGBa"):
+        return rgb.convert(mode.upper()).convert(mode)
+    if mode == "PA":
+        return rgb.convert("P").convert("PA")
+    if mode == "F":
+        return Image.fromarray(np.asarray(rgb.convert("L"), np.float32) / np.float32(255))
+    if mode == "I" or mode.startswith("I;16"):
+        deep = np.asarray(rgb.convert("L")).astype(np.uint32) * 257
+        kind = {"I": "=u4", "I;16": "<u2", "I;16L": "<u2", "I;16B": ">u2", "I;16N": "=u2"}[mode]
+        return Image.frombytes(mode, rgb.size, deep.astype(kind).tobytes())
+    return rgb.convert(mode)
+
+
+@pytest.mark.parametrize("mode", PILLOW_MODES)
+def test_every_mode_of_pillow(mode: str) -> None:
+    """The ground as it was, in colour or in grey, and the box on it in its own colour."""
+    rgb = Image.new("RGB", (40, 30), (204, 102, 51))  # of the palette that "P" has
+    image = in_mode(rgb, mode)
+    assert image.mode == mode
+    picture = draw_boxes(image, [[8, 9, 28, 25]], [2], class_names={2: ""})
+    assert (picture.mode, picture.size) == ("RGB", rgb.size)
+    coloured = mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV") or mode.startswith("RGB")
+    if mode != "1":  # where the ground is a dither
+        ground = rgb if coloured else rgb.convert("L").convert("RGB")
+        np.testing.assert_allclose(picture.getpixel((36, 3)), ground.getpixel((0, 0)), atol=3)
+    assert picture.getpixel((8, 20)) == label_color(2)
 
 
 def test_layout_of_a_tiny_image_is_decided_by_its_dtype() -> None:

@@ -22,7 +22,10 @@ __all__ = ["Array", "ImageError", "read_image", "to_array", "to_pil"]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 # Stored values of the modes that Pillow's own conversion to RGB would clip instead of scale.
-_FULL_SCALE = {"I": 65535.0, "I;16": 65535.0, "I;16B": 65535.0, "I;16L": 65535.0, "F": 1.0}
+_FULL_SCALE = {
+    "F": 1.0,
+    **dict.fromkeys(("I", "I;16", "I;16B", "I;16L", "I;16N"), 65535.0),
+}
 
 
 class ImageError(LucidError, ValueError):
@@ -174,6 +177,8 @@ def _upright(image: PillowImage) -> PillowImage:
 def _as_rgb(image: PillowImage) -> PillowImage:
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")  # the direct way is ambiguous, and Pillow warns of it
+    elif image.mode == "La":
+        image = image.convert("LA")  # there is no direct way
     try:
         return image.convert("RGB")
     except ValueError as error:

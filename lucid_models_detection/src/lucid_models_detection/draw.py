@@ -189,7 +189,11 @@ def draw_boxes(
     if values is not None:
         order = order[values[order] >= score_threshold]
     shorter = min(picture.size)
-    width = line_width if line_width is not None else max(1, round(shorter / 250))
+    width = (
+        line_width
+        if line_width is not None
+        else max(2 if shorter >= 100 else 1, round(shorter / 250))
+    )
     font = ImageFont.load_default(font_size or max(11, round(shorter / 32)))
     canvas = ImageDraw.Draw(picture)
     for i in order:
