@@ -25,6 +25,7 @@ TORCH = "torch==2.13.0"
 TORCHVISION = "torchvision==0.28.0"
 ONNX = "onnx==1.23.2"
 ONNXRUNTIME = "onnxruntime==1.31.1"
+SUPERVISION = "supervision==0.31.2"
 
 CI_SESSIONS = ("lint", "typecheck", "alone", "plugins", "combos", "packaging", "docs", "tests")
 #: Why each of the others is not among them.
@@ -262,7 +263,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def conformance(session: nox.Session) -> None:
     """Values and gradients beside PyTorch, torchvision and ONNX, in an environment of its own."""
-    install(session, "pytest", "hypothesis", TORCH, ONNX)
+    install(session, "pytest", "hypothesis", TORCH, ONNX, SUPERVISION)
     session.install("--quiet", "--no-deps", TORCHVISION)
     session.run("python", "tests/conformance/onnx_nodes.py", "--table")
     session.run("python", "-m", "pytest", "tests/conformance", *session.posargs)

@@ -71,6 +71,7 @@ reference_modules = [
     "lucid_models_detection",
     "lucid_models_detection.boxes",
     "lucid_models_detection.data",
+    "lucid_models_detection.convert",
     "lucid_models_detection.evaluation",
     "lucid_models_detection.draw",
     "lucid_models_detection.training",

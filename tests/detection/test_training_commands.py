@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import small_detection
+from PIL import Image
 
 import lucid
 from lucid.cli.entry import run
@@ -91,6 +92,19 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def check_results_of_detect(
+    call: Run, data: Path, weights: Path, rows: list[dict[str, object]], folder: Path
+) -> None:
+    """``lucid detect`` finds image by image what ``lucid evaluate`` found in all of them."""
+    path = folder / "new" / "detected.json"
+    pictures = [data.parent / f"data_{number}.png" for number in (3, 1)]
+    arguments = ["--weights", weights, "--coco-results", path, "--data", data]
+    code, _, err = call("detect", *pictures, *arguments, "--score-threshold", 0.9)
+    assert (code, err) == (0, "")
+    detected = json.loads(path.read_text())
+    assert detected == [r for image in (103, 101) for r in rows if r["image_id"] == image]
+
+
 def test_a_run_leaves_a_detector_that_the_other_commands_take(
     trained: Path, data: Path, call: Run, tmp_path: Path
 ) -> None:
@@ -142,6 +156,8 @@ def test_a_run_leaves_a_detector_that_the_other_commands_take(
     assert (code, measured["images"], measured["objects"]) == (0, 4, 5)
     assert [c["name"] for c in measured["classes"]] == ["square", "disc"]
     assert measured["detections"] == len(rows)
+
+    check_results_of_detect(call, data, best, rows, tmp_path)
 
     # Asked for again, it is done; begun again, it would be lost.
     code, out, err = call("train-detector", "--output", trained, "--resume")
@@ -266,6 +282,26 @@ def test_evaluation_refuses_other_categories(trained: Path, call: Run, tmp_path:
     assert (code, out) == (2, "")
     assert "category 3 is 'disc': to the detector it is 'square'" in err
     assert "category 5 is 'star': the detector knows no such category" in err
+
+
+@pytest.mark.usefixtures("tiny_model")
+def test_precision_over_recall_is_drawn_on_request(
+    call: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, plot = tmp_path / "w.safetensors", tmp_path / "new" / "curves.png"
+    model = create_model("tiny_detector", num_classes=3)
+    lucid.save_model(model, weights, class_names=("background", "square", "disc"))
+    given = ("evaluate", "--data", data, "--images", data.parent, "--weights", weights, "--plot")
+    assert call(*given, plot)[0] == 0
+    with Image.open(plot) as picture:
+        assert min(picture.size) > 300
+    code, out, err = call(*given, tmp_path / "curves.txt")
+    assert (code, out) == (2, "")
+    assert "curves.txt: expected a name that ends in" in err
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    code, out, err = call(*given, plot)
+    assert (code, out) == (2, "")
+    assert 'pip install "lucid-models-detection[plot]"' in err
 
 
 @pytest.mark.usefixtures("tiny_model")

@@ -17,7 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lucid_models_detection import boxes, data, draw, evaluation, torchvision
+    from lucid_models_detection import boxes, convert, data, draw, evaluation, torchvision
     from lucid_models_detection.builders import (
         faster_rcnn_resnet_18_fpn,
         faster_rcnn_resnet_34_fpn,
@@ -36,6 +36,7 @@ __all__ = [
     "FasterRCNN",
     "TrainingOptions",
     "boxes",
+    "convert",
     "data",
     "draw",
     "evaluation",
@@ -49,7 +50,7 @@ __all__ = [
     "train_detector",
 ]
 
-_MODULES = ("boxes", "data", "draw", "evaluation", "torchvision")
+_MODULES = ("boxes", "convert", "data", "draw", "evaluation", "torchvision")
 _HOME = {
     "DetectorConfig": "config",
     "DetectorRun": "training",

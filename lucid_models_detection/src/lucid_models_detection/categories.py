@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lucid.weights import model_metadata, names_model
 from lucid_models_detection.data import CocoDetection
 from lucid_models_detection.data.targets import raise_problems
 
@@ -89,6 +90,40 @@ class Categories:
         return cls(
             [Category(id, name, labels[name]) for id, name in found.items() if name in labels]
         )
+
+    @classmethod
+    def of_weights(
+        cls, path: Path, class_names: Sequence[str] | None, found: Mapping[int, str]
+    ) -> Categories | None:
+        """Those of the detector in a file: as it says, else by the names of its classes.
+
+        Parameters
+        ----------
+        path : path
+            A file that :func:`lucid.load` reads.
+        class_names : sequence of str or None
+            Of the detector, the background's first.
+        found : mapping of int to str
+            As :meth:`by_name` takes it.
+
+        Returns
+        -------
+        Categories or None
+            None where nobody knows the names of its classes.
+
+        Raises
+        ------
+        ValueError
+            If what the file says is damaged.
+        """
+        if names_model(path):
+            try:
+                known = cls.from_preprocessing(model_metadata(path).preprocessing)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from None
+            if known is not None:
+                return known
+        return None if class_names is None else cls.by_name(class_names, found)
 
     def as_preprocessing(self) -> dict[str, Any]:
         """What a whole-model file is given to say."""

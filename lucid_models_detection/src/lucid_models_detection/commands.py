@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from lucid_models_detection.roi_heads import Detections
 
 __all__ = ["class_names_in", "detect"]
 
@@ -66,6 +69,20 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
     help="For torchvision's weights: what its normalisations add to the variance.  [default: 0 "
     "for the published COCO_V1 weights, 1e-5 for others, as torchvision has it]",
 )
+@click.option(
+    "--coco-results",
+    "results_file",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write every detection, whatever its score, to this JSON file in COCO's results "
+    "format. Needs --data.",
+)
+@click.option(
+    "--data",
+    metavar="JSON",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The COCO file that --coco-results takes the ids of images and categories from.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def detect(
     images: tuple[Path, ...],
@@ -75,27 +92,45 @@ def detect(
     scale: float,
     names_file: Path | None,
     norm_eps: float | None,
+    results_file: Path | None,
+    data: Path | None,
     as_json: bool,
 ) -> None:
     """Find objects in images with a saved detector."""
     from tqdm import tqdm
 
+    from lucid.weights import atomic_write
     from lucid_models_detection.checkpoints import open_detector
+    from lucid_models_detection.coco_ids import CocoIds
 
+    if (results_file is None) != (data is None):
+        raise click.UsageError("give --coco-results FILE and --data JSON together")
     pictures = _picture_paths(images, output)
     model, class_names = open_detector(weights, norm_eps)
     if names_file is not None:
         class_names = class_names_in(names_file, model.num_classes)
-    results = []
+    ids = None
+    if data is not None:
+        ids = CocoIds(data, images, weights, class_names, named=names_file is not None)
+    if results_file is not None:
+        results_file.parent.mkdir(parents=True, exist_ok=True)
+    reports: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     # disable=None: a bar only where somebody watches.
     bar = tqdm(list(zip(images, pictures, strict=True)), unit="image", disable=None)
-    for path, picture in bar:
-        results.append(_detect_one(model, class_names, path, picture, score_threshold, scale))
+    for number, (path, picture) in enumerate(bar):
+        report, found = _detect_one(model, class_names, path, picture, score_threshold, scale)
+        reports.append(report)
+        if ids is not None:
+            results += ids.results(number, found)
+    if results_file is not None:
+        with atomic_write(results_file) as file:
+            file.write(json.dumps(results).encode())
     if as_json:
-        report = {"weights": str(weights), "model": model.model_name, "images": results}
-        click.echo(json.dumps(report, indent=2))
+        whole = {"weights": str(weights), "model": model.model_name, "images": reports}
+        click.echo(json.dumps(whole, indent=2))
     else:
-        click.echo(_table(results))
+        click.echo(_table(reports))
 
 
 def class_names_in(path: Path, count: int) -> tuple[str, ...]:
@@ -122,34 +157,26 @@ def _detect_one(
     picture: Path | None,
     score_threshold: float,
     scale: float,
-) -> dict[str, Any]:
-    """Detections of one image as JSON holds them, best first; drawn where asked for."""
+) -> tuple[dict[str, Any], Detections]:
+    """What is printed of one image, drawn where asked for; and everything found in it."""
     from lucid_models_classification.transforms import read_image
-    from lucid_models_detection.draw import class_name, draw_boxes
+    from lucid_models_detection.convert import to_records
+    from lucid_models_detection.draw import draw_boxes
 
     image = read_image(path)
     (found,) = model.predict([image])
-    kept = found["scores"] >= score_threshold
-    boxes, labels, scores = (found[key][kept] for key in ("boxes", "labels", "scores"))
+    kept = {key: found[key][found["scores"] >= score_threshold] for key in found}
     if picture is not None:
         picture.parent.mkdir(parents=True, exist_ok=True)
-        drawing = draw_boxes(image, boxes, labels, scores, class_names=class_names, scale=scale)
-        drawing.save(picture)
-    return {
+        draw_boxes(image, **kept, class_names=class_names, scale=scale).save(picture)
+    report = {
         "image": str(path),
         "width": image.shape[2],
         "height": image.shape[1],
         "picture": None if picture is None else str(picture),
-        "detections": [
-            {
-                "label": int(label),
-                "class": class_name(int(label), class_names),
-                "score": round(float(score), 4),
-                "box": [round(float(edge), 2) for edge in box],
-            }
-            for box, label, score in zip(boxes, labels, scores, strict=True)
-        ],
+        "detections": to_records(kept, class_names),
     }
+    return report, found
 
 
 def _picture_paths(images: Sequence[Path], output: Path | None) -> list[Path | None]:

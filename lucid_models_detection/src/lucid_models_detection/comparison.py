@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from lucid.data import DataLoader
-from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.categories import Categories
+from lucid_models_detection.convert import to_coco_results
 from lucid_models_detection.data import CocoDetection, collate
-from lucid_models_detection.data.targets import Target
-from lucid_models_detection.evaluation import CocoEvaluator, DetectionMetrics
+from lucid_models_detection.evaluation import CocoEvaluator
 from lucid_models_detection.roi_heads import Detections
 
-__all__ = ["Comparison", "coco_results"]
+__all__ = ["Comparison"]
 
 
 class Comparison:
@@ -67,12 +66,13 @@ class Comparison:
 
     def run(
         self, model: Any, batch_size: int = 1, workers: int = 0
-    ) -> tuple[DetectionMetrics, list[dict[str, Any]]]:
-        """Measure the detector.
+    ) -> tuple[CocoEvaluator, list[dict[str, Any]]]:
+        """Let the detector look at every image.
 
         Returns
         -------
-        metrics : DetectionMetrics
+        evaluator : CocoEvaluator
+            Whose ``compute()`` gives the measures.
         results : list of dict
             Every detection, in the format of COCO's results.
         """
@@ -83,10 +83,11 @@ class Comparison:
             for images, targets in tqdm(loader, "evaluation", unit="batch", disable=None):
                 found = [self._translated(one) for one in model.predict(images)]
                 evaluator.update(found, targets)
-                results += coco_results(found, targets, self._ids)
+                names = [target["image_id"] for target in targets]
+                results += to_coco_results(found, names, self._ids)
         finally:
             loader.close()
-        return evaluator.compute(), results
+        return evaluator, results
 
     def _translated(self, found: Detections) -> Detections:
         labels = np.array([self._labels.get(label, 0) for label in found["labels"].tolist()], int)
@@ -96,31 +97,3 @@ class Comparison:
             "labels": labels[kept],
             "scores": found["scores"][kept],
         }
-
-
-def coco_results(
-    predictions: Sequence[Detections], targets: Sequence[Target], ids: Mapping[int, int]
-) -> list[dict[str, Any]]:
-    """Detections in COCO's results format (https://cocodataset.org/#format-results).
-
-    Parameters
-    ----------
-    predictions : sequence of dict
-        As ``model.predict`` gives them.
-    targets : sequence of dict
-        Of the same images, with their ``image_id``.
-    ids : mapping of int to int
-        The category id of each label.
-    """
-    return [
-        {
-            "image_id": target["image_id"],
-            "category_id": ids[int(label)],
-            "bbox": [round(float(edge), 2) for edge in xywh],
-            "score": round(float(score), 5),
-        }
-        for found, target in zip(predictions, targets, strict=True)
-        for xywh, label, score in zip(
-            box_ops.to_xywh(found["boxes"]), found["labels"], found["scores"], strict=True
-        )
-    ]

@@ -7,6 +7,7 @@ the functions.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -221,6 +222,12 @@ def train_detector(
     metavar="FILE",
     help="Write all detections to this JSON file, in COCO's results format.",
 )
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Draw precision over recall of each class, at an IoU of 0.5, into this picture.",
+)
 @click.option("--batch-size", type=click.IntRange(1), default=1, show_default=True)
 @click.option(
     "--workers",
@@ -236,6 +243,7 @@ def evaluate(
     weights: Path,
     names_file: Path | None,
     output: Path | None,
+    plot: Path | None,
     batch_size: int,
     workers: int,
     as_json: bool,
@@ -246,32 +254,50 @@ def evaluate(
     the file must be those that the detector was trained on, by id and name.
     """
     from lucid.weights import atomic_write
+    from lucid_models_detection.evaluation import plot_precision_recall
     from lucid_models_detection.evaluation.coco import import_pycocotools
+    from lucid_models_detection.evaluation.curves import import_figure
 
     try:
         import_pycocotools()
+        if plot is not None:
+            _check_picture(plot, import_figure()().canvas.get_supported_filetypes())
     except ImportError as error:
         raise click.ClickException(str(error)) from error
     model, comparison = _comparison(data, images, weights, names_file)
-    metrics, results = comparison.run(model, batch_size, workers)
+    for path in (output, plot):
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+    evaluator, results = comparison.run(model, batch_size, workers)
     if output is not None:
         with atomic_write(output) as file:
             file.write(json.dumps(results).encode())
+    metrics = evaluator.compute()
     if as_json:
         click.echo(json.dumps({"weights": str(weights), **metrics.as_dict()}, indent=2))
-        return
-    click.echo(metrics.table())
-    click.echo(
-        f"\nmAP {metrics.map:.3f}  mAP@0.5 {metrics.map_50:.3f}  mAP@0.75 {metrics.map_75:.3f}  "
-        f"mAR {metrics.mar_100:.3f}  on {metrics.images} images"
-    )
-    if comparison.missing:
-        click.echo(f"not in {data}: {', '.join(comparison.missing)}")
+    else:
+        click.echo(metrics.table())
+        click.echo(
+            f"\nmAP {metrics.map:.3f}  mAP@0.5 {metrics.map_50:.3f}  mAP@0.75 "
+            f"{metrics.map_75:.3f}  mAR {metrics.mar_100:.3f}  on {metrics.images} images"
+        )
+        if comparison.missing:
+            click.echo(f"not in {data}: {', '.join(comparison.missing)}")
+    if plot is not None:
+        plot_precision_recall(evaluator.precision_recall(), plot, "IoU 0.5")
+
+
+def _check_picture(path: Path, kinds: Mapping[str, str]) -> None:
+    """Refuse, before any work, a picture that could not be written after it."""
+    if path.suffix.removeprefix(".").lower() not in kinds:
+        raise click.BadParameter(
+            f"{path}: expected a name that ends in {', '.join(f'.{kind}' for kind in kinds)}",
+            param_hint="'--plot'",
+        )
 
 
 def _comparison(data: Path, images: Path, weights: Path, names_file: Path | None) -> Any:
     """The detector, and the comparison that fits its classes to those of the file."""
-    from lucid.weights import model_metadata, names_model
     from lucid_models_detection.categories import Categories
     from lucid_models_detection.checkpoints import open_detector
     from lucid_models_detection.commands import class_names_in
@@ -280,18 +306,13 @@ def _comparison(data: Path, images: Path, weights: Path, names_file: Path | None
 
     model, class_names = open_detector(weights)
     found = read_categories(data)
-    categories = None
     if names_file is not None:
         class_names = class_names_in(names_file, model.num_classes)
-    elif names_model(weights):
-        try:
-            categories = Categories.from_preprocessing(model_metadata(weights).preprocessing)
-        except ValueError as error:
-            raise ValueError(f"{weights}: {error}") from None
+        categories: Categories | None = Categories.by_name(class_names, found)
+    else:
+        categories = Categories.of_weights(weights, class_names, found)
     if categories is None:
-        if class_names is None:
-            raise click.UsageError(
-                f"{weights} does not say which classes it tells apart; give --class-names FILE"
-            )
-        categories = Categories.by_name(class_names, found)
+        raise click.UsageError(
+            f"{weights} does not say which classes it tells apart; give --class-names FILE"
+        )
     return model, Comparison(data, images, categories, found)

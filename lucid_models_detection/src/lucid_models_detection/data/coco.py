@@ -7,7 +7,7 @@ Boxes are ``[x, y, width, height]`` in the file and xyxy from here on.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, TypeGuard
@@ -26,7 +26,7 @@ from lucid_models_detection.data.targets import (
     read_annotated,
 )
 
-__all__ = ["CocoDetection", "read_categories"]
+__all__ = ["CocoDetection", "read_categories", "read_image_ids"]
 
 SKIP_HINT = '\nPass on_invalid="skip" to leave such boxes out.'
 
@@ -214,7 +214,30 @@ def read_categories(annotation_file: str | Path) -> dict[int, str]:
         As :class:`CocoDetection`.
     """
     path = Path(annotation_file)
-    return _category_names(path, _read_json(path)["categories"])
+    return _category_names(path, _read_json(path, ("categories",))["categories"])
+
+
+def read_image_ids(annotation_file: str | Path) -> dict[str, int]:
+    """The images of a COCO JSON file, which needs no annotations: ids by file name.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        As :class:`CocoDetection`; also if two images have the same file name.
+    """
+    path = Path(annotation_file)
+    ids: dict[str, int] = {}
+    problems: list[str] = []
+    for position, raw in enumerate(_read_json(path, ("images",))["images"]):
+        key, name = raw.get("id"), raw.get("file_name")
+        if not _is_id(key) or not isinstance(name, str) or not name:
+            problems.append(f"image number {position}: expected id and file_name, got {raw!r}")
+        elif name in ids:
+            problems.append(f"image {key}: image {ids[name]} has the same file_name {name!r}")
+        else:
+            ids[name] = key
+    raise_problems(str(path), problems)
+    return ids
 
 
 def _is_id(value: object) -> TypeGuard[int]:
@@ -232,7 +255,9 @@ def _stays_inside(name: str) -> bool:
     return bool(name) and not path.is_absolute() and ".." not in path.parts
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(
+    path: Path, keys: Sequence[str] = ("images", "annotations", "categories")
+) -> dict[str, Any]:
     with path.open(encoding="utf-8") as stream:
         try:
             content = json.load(stream)
@@ -240,7 +265,7 @@ def _read_json(path: Path) -> dict[str, Any]:
             raise ValueError(f"{path}: not a JSON file: {error}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a JSON object, found a {type(content).__name__}")
-    for key in ("images", "annotations", "categories"):
+    for key in keys:
         rows = content.get(key)
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ValueError(

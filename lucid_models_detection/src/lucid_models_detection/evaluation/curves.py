@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,19 @@ class PrecisionRecall:
     average_precision: float
 
 
+def import_figure() -> Any:
+    """matplotlib's ``Figure``; ImportError says how to get it."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            'plots need matplotlib: pip install "lucid-models-detection[plot]" '
+            "(or: pip install matplotlib)",
+            name="matplotlib",
+        ) from error
+    return Figure
+
+
 def plot_precision_recall(
     curves: Mapping[int, PrecisionRecall], path: str | os.PathLike[str], title: str = ""
 ) -> None:
@@ -57,19 +71,12 @@ def plot_precision_recall(
     ValueError
         If there is no curve.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            'plots need matplotlib: pip install "lucid-models-detection[plot]" '
-            "(or: pip install matplotlib)",
-            name="matplotlib",
-        ) from error
+    figure_class = import_figure()
     from lucid_models_detection.draw import label_color
 
     if not curves:
         raise ValueError("there is no curve to draw: no class has an object")
-    figure = Figure(figsize=(5.8, 4.4), layout="constrained")
+    figure = figure_class(figsize=(5.8, 4.4), layout="constrained")
     axes = figure.subplots()
     best_first = sorted(curves.items(), key=lambda item: -item[1].average_precision)
     for place, (label, curve) in enumerate(best_first):

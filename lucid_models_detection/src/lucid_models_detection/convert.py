@@ -1,0 +1,222 @@
+"""Detections in the forms that other tools take, and from those back.
+
+What ``model.predict`` gives is a dictionary of arrays for each image, which is
+torchvision's form too: ``boxes`` (D, 4) xyxy in pixels, ``labels`` (D,) with the
+background as 0, ``scores`` (D,).  Nothing here imports the other tool.
+
+D detections of an image.
+
+Examples
+--------
+>>> import numpy as np
+>>> from lucid_models_detection import convert
+>>> found = {
+...     "boxes": np.array([[2, 3, 10, 8]], np.float32),
+...     "labels": np.array([1]),
+...     "scores": np.array([0.75], np.float32),
+... }
+>>> convert.to_records(found, ["background", "cat"])
+[{'label': 1, 'class': 'cat', 'score': 0.75, 'box': [2.0, 3.0, 10.0, 8.0]}]
+>>> convert.to_coco_results([found], image_ids=[42], category_ids={1: 17})
+[{'image_id': 42, 'category_id': 17, 'bbox': [2.0, 3.0, 8.0, 5.0], 'score': 0.75}]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from lucid.autograd import array_of
+from lucid_models_detection import boxes as box_ops
+from lucid_models_detection.draw import class_name
+from lucid_models_detection.roi_heads import Detections
+
+__all__ = ["from_supervision", "to_coco_results", "to_records", "to_supervision"]
+
+ClassNames = Sequence[str] | Mapping[int, str]
+
+
+def to_supervision(
+    detections: Mapping[str, Any], class_names: ClassNames | None = None
+) -> dict[str, Any]:
+    """The arguments of ``supervision.Detections``, which trackers and annotators take.
+
+    ``supervision.Detections(**to_supervision(found, class_names))``; the arrays are of
+    use without supervision just as well.
+
+    Parameters
+    ----------
+    detections : mapping
+        Of one image, as ``model.predict`` gives them.
+    class_names : sequence or mapping of str, optional
+        The name of each label, the background's first.
+
+    Returns
+    -------
+    dict
+        ``xyxy`` (D, 4) float32, ``confidence`` (D,) float32 and ``class_id`` (D,) int64:
+        the labels as they are, so that ``class_names[class_id]`` is right; with
+        ``class_names`` also ``data``, ``{"class_name": (D,) array of str}``.
+
+    Raises
+    ------
+    ValueError
+        If boxes, labels and scores disagree in number.
+    """
+    found = _checked(detections)
+    result: dict[str, Any] = {
+        "xyxy": found["boxes"].copy(),
+        "confidence": found["scores"].copy(),
+        "class_id": found["labels"].copy(),
+    }
+    if class_names is not None:
+        names = [class_name(label, class_names) for label in found["labels"].tolist()]
+        result["data"] = {"class_name": np.array(names, dtype=np.str_)}
+    return result
+
+
+def from_supervision(detections: Any, first_label: int = 0) -> Detections:
+    """What ``model.predict`` would give, from ``supervision.Detections``.
+
+    For measuring another detector with ours: its detections go into
+    :class:`~lucid_models_detection.evaluation.CocoEvaluator` as they come from here.
+
+    Parameters
+    ----------
+    detections : supervision.Detections or mapping
+        With ``xyxy`` (D, 4), ``confidence`` (D,) and ``class_id`` (D,).
+    first_label : int, default 0
+        The label of class id 0: 1 for a detector that counts its classes from 0 and
+        has no class for the background.
+
+    Returns
+    -------
+    dict
+        ``boxes``, ``labels`` and ``scores``, best first.
+
+    Raises
+    ------
+    ValueError
+        If one of the three is missing, or they disagree in number.
+    """
+    values = {}
+    for ours, theirs in (("boxes", "xyxy"), ("labels", "class_id"), ("scores", "confidence")):
+        value = (
+            detections.get(theirs)
+            if isinstance(detections, Mapping)
+            else getattr(detections, theirs, None)
+        )
+        if value is None:
+            raise ValueError(f"expected detections with {theirs}, got {type(detections).__name__}")
+        values[ours] = value
+    found = _checked(values)
+    order = np.argsort(-found["scores"], kind="stable")
+    return {
+        "boxes": found["boxes"][order],
+        "labels": found["labels"][order] + first_label,
+        "scores": found["scores"][order],
+    }
+
+
+def to_records(
+    detections: Mapping[str, Any], class_names: ClassNames | None = None
+) -> list[dict[str, Any]]:
+    """A dictionary for each detection, of what JSON can hold.
+
+    Parameters
+    ----------
+    detections : mapping
+        Of one image, as ``model.predict`` gives them.
+    class_names : sequence or mapping of str, optional
+        The name of each label, the background's first; else it is the label's number.
+
+    Returns
+    -------
+    list of dict
+        ``label``, ``class``, ``score`` (to four digits) and ``box``, xyxy in pixels (to
+        two), in the order of the detections.
+    """
+    found = _checked(detections)
+    return [
+        {
+            "label": label,
+            "class": class_name(label, class_names),
+            "score": round(score, 4),
+            "box": [round(edge, 2) for edge in box],
+        }
+        for box, label, score in _rows(found["boxes"], found)
+    ]
+
+
+def to_coco_results(
+    detections: Sequence[Mapping[str, Any]],
+    image_ids: Sequence[int | str],
+    category_ids: Mapping[int, int] | None = None,
+) -> list[dict[str, Any]]:
+    """COCO's results format (https://cocodataset.org/#format-results), for all images.
+
+    Parameters
+    ----------
+    detections : sequence of mapping
+        Of each image, as ``model.predict`` gives them.
+    image_ids : sequence of int
+        The ``image_id`` of each image.
+    category_ids : mapping of int to int, optional
+        The ``category_id`` of each label.  Default: the labels themselves, which is right
+        for a detector of COCO's 91 classes.
+
+    Returns
+    -------
+    list of dict
+        ``image_id``, ``category_id``, ``bbox`` (x, y, width, height in pixels, to two
+        digits) and ``score`` (to five); ``json.dump`` writes it, pycocotools reads it.
+
+    Raises
+    ------
+    ValueError
+        If there is not one image id for each image, or a label has no category.
+    """
+    if len(detections) != len(image_ids):
+        raise ValueError(f"got detections of {len(detections)} images, {len(image_ids)} image ids")
+    results = []
+    for image_id, one in zip(image_ids, detections, strict=True):
+        found = _checked(one)
+        for xywh, label, score in _rows(box_ops.to_xywh(found["boxes"]), found):
+            if category_ids is not None and label not in category_ids:
+                raise ValueError(
+                    f"image {image_id!r}: label {label} is of no category; category_ids has "
+                    f"{sorted(category_ids)}"
+                )
+            results.append(
+                {
+                    "image_id": image_id,
+                    "category_id": label if category_ids is None else category_ids[label],
+                    "bbox": [round(edge, 2) for edge in xywh],
+                    "score": round(score, 5),
+                }
+            )
+    return results
+
+
+def _checked(detections: Mapping[str, Any]) -> Detections:
+    """The three arrays, of one length."""
+    boxes = box_ops.as_boxes(detections["boxes"])
+    labels = array_of(detections["labels"]).reshape(-1)
+    scores = array_of(detections["scores"]).reshape(-1)
+    if not len(boxes) == len(labels) == len(scores):
+        raise ValueError(
+            f"expected a label and a score for each box, got {len(boxes)} boxes, {len(labels)} "
+            f"labels and {len(scores)} scores"
+        )
+    return {
+        "boxes": boxes.astype(np.float32, copy=False),
+        "labels": labels.astype(np.int64, copy=False),
+        "scores": scores.astype(np.float32, copy=False),
+    }
+
+
+def _rows(boxes: Any, found: Detections) -> Any:
+    """Box, label and score of each detection, as Python's numbers."""
+    return zip(boxes.tolist(), found["labels"].tolist(), found["scores"].tolist(), strict=True)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid.models import create_model
+from lucid_models_detection.coco_ids import CocoIds
+
+IMAGES = [
+    {"id": 7, "file_name": "a/x.png"},
+    {"id": 8, "file_name": "b/x.png"},
+    {"id": 9, "file_name": "y.png"},
+]
+CATEGORIES = [{"id": 30, "name": "dog"}, {"id": 20, "name": "cat"}]
+FOUND = {
+    "boxes": np.array([[4, 6, 24, 20], [1, 1, 9, 30], [0, 0, 5, 5]], np.float32),
+    "labels": np.array([2, 1, 3]),
+    "scores": np.array([0.9, 0.6, 0.2], np.float32),
+}
+NAMES = ("background", "cat", "dog", "fish")
+
+
+def write(folder: Path, **parts: Any) -> Path:
+    """A file without annotations, as those of COCO's test sets are."""
+    path = folder / "info.json"
+    path.write_text(json.dumps({"images": IMAGES, "categories": CATEGORIES} | parts))
+    return path
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights that say nothing of categories."""
+    path = tmp_path_factory.mktemp("weights") / "w.safetensors"
+    model = create_model("faster_rcnn_resnet_18_fpn", num_classes=4, hidden_dim=8)
+    lucid.save_model(model, path)
+    return path
+
+
+def test_images_by_their_names_and_classes_by_theirs(tmp_path: Path, bare: Path) -> None:
+    pictures = [tmp_path / "y.png", tmp_path / "b" / "x.png", tmp_path / "a" / "x.png"]
+    ids = CocoIds(write(tmp_path), pictures, bare, NAMES)
+    assert ids.images == [9, 8, 7]
+    assert ids.results(1, FOUND) == [
+        {"image_id": 8, "category_id": 30, "bbox": [4.0, 6.0, 20.0, 14.0], "score": 0.9},
+        {"image_id": 8, "category_id": 20, "bbox": [1.0, 1.0, 8.0, 29.0], "score": 0.6},
+    ]  # no fish in the file
+
+
+def test_names_are_relative_to_where_one_is(
+    tmp_path: Path, bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "b").mkdir()
+    monkeypatch.chdir(tmp_path / "b")
+    assert CocoIds(write(tmp_path), [Path("x.png")], bare, NAMES).images == [8]
+
+
+def test_ids_that_the_weights_were_trained_on_come_first(tmp_path: Path) -> None:
+    path = tmp_path / "w.safetensors"
+    entries = [{"id": 20, "name": "cat", "label": 2}, {"id": 30, "name": "dog", "label": 1}]
+    model = create_model("faster_rcnn_resnet_18_fpn", num_classes=3, hidden_dim=8)
+    lucid.save_model(model, path, class_names=NAMES[:3], preprocessing={"categories": entries})
+    given = (write(tmp_path), [tmp_path / "y.png"], path, NAMES[:3])
+    assert CocoIds(*given).categories == {1: 30, 2: 20}
+    assert CocoIds(*given, named=True).categories == {1: 20, 2: 30}
+
+
+@pytest.mark.parametrize(
+    ("parts", "picture", "names", "message"),
+    [
+        ({}, "z.png", NAMES, "z.png is not among its images"),
+        ({}, "c/x.png", NAMES, "x.png is not among its images"),
+        ({"images": [*IMAGES, {"id": 3, "file_name": "x.png"}]}, "a/x.png", NAMES, r"\[3, 7\]"),
+        ({"images": [*IMAGES, {"id": 3, "file_name": "y.png"}]}, "y.png", NAMES, "image 9 has"),
+        ({"images": [{"id": "3"}]}, "y.png", NAMES, "expected id and file_name"),
+        ({"images": None}, "y.png", NAMES, "objects named 'images'"),
+        ({}, "y.png", ("background", "cat"), "category 30 is 'dog': the detector knows no such"),
+        ({}, "y.png", None, "does not say which classes it tells apart"),
+    ],
+)
+def test_what_cannot_be_named_is_refused(
+    tmp_path: Path, bare: Path, parts: dict[str, Any], picture: str, names: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        CocoIds(write(tmp_path, **parts), [tmp_path / picture], bare, names)
