@@ -73,7 +73,7 @@ def plot_history(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
     losses = [name for name in names if "loss" in name]
     metrics = [name for name in names if "loss" not in name]
     panels = [(title, group) for title, group in (("loss", losses), ("", metrics)) if group]
-    figure = Figure(figsize=(5.5 * len(panels), 3.8), layout="constrained")
+    figure = Figure(figsize=(6.2 * len(panels), 3.8), layout="constrained")
     for axes, (title, group) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
     ):
@@ -104,4 +104,5 @@ def _draw(axes: Axes, history: Sequence[Row], names: Sequence[str], title: str) 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    # Beside the curves: a detector has ten losses, whose names would hide them.
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
