@@ -305,6 +305,26 @@ def test_precision_over_recall_is_drawn_on_request(
 
 
 @pytest.mark.usefixtures("tiny_model")
+def test_invalid_boxes_are_left_out_on_request(call: Run, data: Path, tmp_path: Path) -> None:
+    content = json.loads(data.read_text())
+    content["annotations"][0]["bbox"] = [500, 3, 8, 8]
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(content))
+    train = ["--data", path, "--images", data.parent]
+    train = ["train-detector", *train, "--model", "tiny_detector", "--epochs", 1, "--output"]
+    code, _, err = call(*train, tmp_path / "a")
+    assert (code, "no part of the box is inside" in err, "--skip-invalid" in err) == (2, True, True)
+    code, out, _ = call(*train, tmp_path / "b", "--skip-invalid")
+    assert code == 0
+    assert out.splitlines()[0].endswith("; 1 invalid boxes left out")
+    weights = tmp_path / "b" / "best.safetensors"
+    given = ("evaluate", "--data", path, "--images", data.parent, "--weights", weights)
+    assert call(*given)[0] == 2
+    code, out, _ = call(*given, "--skip-invalid")
+    assert (code, out.splitlines()[-1]) == (0, "invalid boxes left out: 1")
+
+
+@pytest.mark.usefixtures("tiny_model")
 def test_evaluation_by_name_where_the_weights_know_no_ids(
     call: Run, data: Path, tmp_path: Path
 ) -> None:

@@ -29,6 +29,8 @@ class Comparison:
         What the detector's labels mean.
     found : mapping of int to str
         The file's categories, names by id.
+    skip_invalid : bool, default False
+        Leave out boxes that cannot be an object's, instead of refusing the file.
 
     Attributes
     ----------
@@ -49,6 +51,7 @@ class Comparison:
         image_directory: Any,
         categories: Categories,
         found: Mapping[int, str],
+        skip_invalid: bool = False,
     ) -> None:
         categories.check(annotation_file, found)
         ids = {id: label for id, label in categories.ids.items() if id in found}
@@ -56,7 +59,12 @@ class Comparison:
         #: The data set's label of each label of the detector.
         self._labels = {label: i for i, label in enumerate(here, start=1)}
         mapped = {id: None if label is None else self._labels[label] for id, label in ids.items()}
-        self.dataset = CocoDetection(annotation_file, image_directory, category_ids=mapped)
+        self.dataset = CocoDetection(
+            annotation_file,
+            image_directory,
+            category_ids=mapped,
+            on_invalid="skip" if skip_invalid else "raise",
+        )
         self._ids = {label: id for id, label in reversed(mapped.items()) if label is not None}
         self.missing = tuple(
             entry.name

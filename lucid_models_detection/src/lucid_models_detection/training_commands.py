@@ -56,6 +56,12 @@ def _model_options(
     help="That part of the images with objects.",
 )
 @click.option(
+    "--skip-invalid",
+    is_flag=True,
+    help="Leave out boxes without area or outside their image, of which COCO's own files have "
+    "a few, instead of refusing the file.",
+)
+@click.option(
     "--model",
     metavar="NAME",
     help="Model to train.  [default: the one in --weights, or faster_rcnn_resnet_50_fpn]",
@@ -217,6 +223,12 @@ def train_detector(
     "background's may be left out.",
 )
 @click.option(
+    "--skip-invalid",
+    is_flag=True,
+    help="Leave out boxes without area or outside their image, of which COCO's own files have "
+    "a few, instead of refusing the file.",
+)
+@click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
@@ -242,6 +254,7 @@ def evaluate(
     images: Path,
     weights: Path,
     names_file: Path | None,
+    skip_invalid: bool,
     output: Path | None,
     plot: Path | None,
     batch_size: int,
@@ -264,7 +277,7 @@ def evaluate(
             _check_picture(plot, import_figure()().canvas.get_supported_filetypes())
     except ImportError as error:
         raise click.ClickException(str(error)) from error
-    model, comparison = _comparison(data, images, weights, names_file)
+    model, comparison = _comparison(data, images, weights, names_file, skip_invalid)
     for path in (output, plot):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -283,6 +296,8 @@ def evaluate(
         )
         if comparison.missing:
             click.echo(f"not in {data}: {', '.join(comparison.missing)}")
+        if comparison.dataset.skipped:
+            click.echo(f"invalid boxes left out: {comparison.dataset.skipped}")
     if plot is not None:
         plot_precision_recall(evaluator.precision_recall(), plot, "IoU 0.5")
 
@@ -296,7 +311,9 @@ def _check_picture(path: Path, kinds: Mapping[str, str]) -> None:
         )
 
 
-def _comparison(data: Path, images: Path, weights: Path, names_file: Path | None) -> Any:
+def _comparison(
+    data: Path, images: Path, weights: Path, names_file: Path | None, skip_invalid: bool
+) -> Any:
     """The detector, and the comparison that fits its classes to those of the file."""
     from lucid_models_detection.categories import Categories
     from lucid_models_detection.checkpoints import open_detector
@@ -315,4 +332,4 @@ def _comparison(data: Path, images: Path, weights: Path, names_file: Path | None
         raise click.UsageError(
             f"{weights} does not say which classes it tells apart; give --class-names FILE"
         )
-    return model, Comparison(data, images, categories, found)
+    return model, Comparison(data, images, categories, found, skip_invalid)

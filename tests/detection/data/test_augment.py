@@ -100,6 +100,17 @@ def test_a_crop_drops_what_is_hardly_visible(min_visible: float, left: int) -> N
     assert len(cut["ignored_boxes"]) == len(cut["ignored_labels"]) == left
 
 
+def test_a_crop_leaves_no_sliver_that_float32_could_lose() -> None:
+    """Of a box that begins at 17.995, so much is left of a window up to 18."""
+    target = {
+        "boxes": np.array([[17.995, 1, 24, 9], [12, 1, 17.5, 9]], np.float32),
+        "labels": [1, 2],
+    }
+    image, cut = crop(painted(BOXES), target, (0, 0, 18, 20))
+    assert cut["labels"].tolist() == [2]
+    assert (np.diff(horizontal_flip(image, cut)[1]["boxes"][:, ::2]) > 0).all()
+
+
 def test_a_crop_of_the_whole_image_changes_nothing() -> None:
     image, cut = crop(painted(BOXES), whole_target(), (0, 0, 33, 20), 0.99)
     np.testing.assert_array_equal(image, painted(BOXES))

@@ -95,6 +95,8 @@ def test_travels_to_worker_processes(coco_content: dict[str, Any], write_coco: W
     [
         ([2, 3, 0, 5], "width and height must be greater than 0"),
         ([2, 3, 5, -1], "width and height must be greater than 0"),
+        ([2, 3, 5, 0.004], r"width and height must be at least 0\.01 pixels"),
+        ([39.995, 3, 5, 5], "no part of the box is inside the image of 40 x 30 pixels"),
         ([100, 3, 5, 5], "no part of the box is inside the image of 40 x 30 pixels"),
         ([2, 3, float("nan"), 5], "must be finite"),
         ([2, 3, 5], "four numbers"),
@@ -116,7 +118,10 @@ def test_impossible_boxes_are_named_or_skipped(
     assert "coco.json: 1 problem" in message
     assert "annotation 2 of image 10" in message
     assert 'on_invalid="skip"' in message
-    assert CocoDetection(*paths, on_invalid="skip")[0][1]["labels"].tolist() == [2]
+    assert "--skip-invalid" in message
+    dataset = CocoDetection(*paths, on_invalid="skip")
+    assert dataset[0][1]["labels"].tolist() == [2]
+    assert dataset.skipped == 1
 
 
 def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def test_a_file_of_its_own_to_validate_on(tmp_path: Path) -> None:
     ("categories", "message"),
     [
         ({7: "square", 3: "disc"}, "category 3 is 'disc': to the detector it is 'square'"),
-        ({7: "disc", 4: "square"}, "category_id 4 is not among"),
+        ({7: "disc", 4: "square"}, "category 4 is 'square': the detector knows no such"),
     ],
 )
 def test_validation_with_other_categories_is_refused(tmp_path, categories, message) -> None:
@@ -79,6 +80,18 @@ def test_where_nothing_can_be_learnt_or_measured(tmp_path: Path) -> None:
         options = TrainingOptions(str(data), str(tmp_path), None if val is None else str(val))
         with pytest.raises(ValueError, match=message):
             TrainingData.read(options, None)
+
+
+def test_boxes_that_cannot_be_are_refused_or_left_out(tmp_path: Path) -> None:
+    path = small_detection.write_coco(tmp_path)
+    content = json.loads(path.read_text())
+    content["annotations"][0]["bbox"][3] = 0
+    path.write_text(json.dumps(content))
+    for val in (None, str(path)):
+        with pytest.raises(ValueError, match=r"must be greater than 0[\s\S]*--skip-invalid"):
+            TrainingData.read(TrainingOptions(str(path), str(tmp_path), val), None)
+        options = TrainingOptions(str(path), str(tmp_path), val, skip_invalid=True)
+        assert TrainingData.read(options, None).skipped == (1 if val is None else 2)
 
 
 def test_digests_tell_files_apart(tmp_path: Path) -> None:

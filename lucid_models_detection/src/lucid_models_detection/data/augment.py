@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 import lucid
 from lucid_models_classification.transforms import Resize
 from lucid_models_detection import boxes as box_ops
-from lucid_models_detection.data.targets import Sample, SampleTransform, Target
+from lucid_models_detection.data.targets import LEAST_SIDE, Sample, SampleTransform, Target
 
 __all__ = [
     "Compose",
@@ -130,7 +130,8 @@ def crop(
     window : (int, int, int, int)
         Left, top, right and bottom edge in pixels, inside the image.
     min_visible : float, default 0
-        An object of whose box no more than this share is in the window is left out.
+        An object of whose box no more than this share is in the window is left out, and
+        one of which a sliver of less than 0.01 pixels is.
 
     Returns
     -------
@@ -157,6 +158,7 @@ def crop(
         moved = box_ops.clip(boxes - np.array([x1, y1, x1, y1], boxes.dtype), (y2 - y1, x2 - x1))
         visible = box_ops.area(moved) / np.maximum(box_ops.area(boxes), np.finfo(np.float32).tiny)
         kept = visible > min_visible
+        kept[kept] = (moved[kept, 2:] - moved[kept, :2] >= LEAST_SIDE).all(axis=1)
         result[key] = moved[kept]
         for other in others:
             if other in target:

@@ -28,7 +28,7 @@ from lucid_models_detection.data.targets import (
 
 __all__ = ["CocoDetection", "read_categories", "read_image_ids"]
 
-SKIP_HINT = '\nPass on_invalid="skip" to leave such boxes out.'
+SKIP_HINT = '\nPass on_invalid="skip" (on the command line --skip-invalid) to leave such boxes out.'
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,8 @@ class CocoDetection(Dataset[Sample]):
 
     Attributes
     ----------
+    skipped : int
+        Boxes that were left out so.
     category_ids : dict of int to (int or None)
         The label of each category id.
     category_names : dict of int to str
@@ -160,6 +162,7 @@ class CocoDetection(Dataset[Sample]):
         raise_problems(str(self.annotation_file), problems)
         if on_invalid == "raise":
             raise_problems(str(self.annotation_file), invalid, SKIP_HINT)
+        self.skipped = len(invalid)
         return [
             _Image(path, width, height, make_target(annotations[key], key))
             for key, (path, width, height) in images.items()

@@ -26,6 +26,10 @@ OnInvalid: TypeAlias = Literal["raise", "skip"]
 #: How many problems one error lists; a file written in another convention has them by thousands.
 MAX_LISTED = 10
 
+#: Pixels that a side has at least: less is a slip of the hand, and could round to nothing in
+#: float32 when the image is mirrored or cropped.
+LEAST_SIDE = 0.01
+
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
@@ -50,8 +54,10 @@ def box_inside(
         return "coordinates must be finite"
     if x2 <= x1 or y2 <= y1:
         return "width and height must be greater than 0"
+    if min(x2 - x1, y2 - y1) < LEAST_SIDE:
+        return f"width and height must be at least {LEAST_SIDE} pixels"
     inside = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
-    if inside[2] <= inside[0] or inside[3] <= inside[1]:
+    if min(inside[2] - inside[0], inside[3] - inside[1]) < LEAST_SIDE:
         return f"no part of the box is inside the image of {width} x {height} pixels"
     return inside
 
@@ -75,7 +81,7 @@ def read_annotated(
     if image.shape[1:] == (width, height):
         hint = (
             " (sides swapped: EXIF data turns this picture, and whoever annotated it saw it "
-            "unturned; save it upright without EXIF data and annotate it again)"
+            "unturned; take the orientation out of its EXIF data, and the boxes fit)"
         )
     raise ValueError(
         f"{path}: {annotations} says {width} x {height} pixels, the image has "

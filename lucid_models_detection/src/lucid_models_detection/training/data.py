@@ -10,7 +10,8 @@ import lucid
 from lucid.data import Dataset, Subset
 from lucid_models_detection.categories import Categories
 from lucid_models_detection.data import CocoDetection, Compose
-from lucid_models_detection.data.targets import Sample, SampleTransform
+from lucid_models_detection.data.coco import read_categories
+from lucid_models_detection.data.targets import OnInvalid, Sample, SampleTransform
 from lucid_models_detection.training.options import AUGMENTATIONS, TrainingOptions
 
 __all__ = ["TrainingData", "digests"]
@@ -18,12 +19,13 @@ __all__ = ["TrainingData", "digests"]
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Two data sets and the classes of both."""
+    """Two data sets, the classes of both, and how many boxes were left out."""
 
     train: Dataset[Sample]
     val: Dataset[Sample]
     categories: Categories
     class_names: tuple[str, ...]
+    skipped: int
 
     @classmethod
     def read(cls, options: TrainingOptions, transform: SampleTransform | None) -> TrainingData:
@@ -35,7 +37,8 @@ class TrainingData:
             If there is nothing to train on or to validate on, or the two files number
             their categories differently.
         """
-        plain = CocoDetection(options.data, options.images)
+        on_invalid: OnInvalid = "skip" if options.skip_invalid else "raise"
+        plain = CocoDetection(options.data, options.images, on_invalid=on_invalid)
         if plain.num_classes < 2:
             raise ValueError(f"{options.data}: names no category, so there is nothing to learn")
         train = copy.copy(plain)  # the same annotations, in memory once
@@ -43,14 +46,18 @@ class TrainingData:
         categories = Categories.of(plain)
         if options.val is None:
             first, second = _split(plain, options.val_fraction, options.seed)
-            return cls(Subset(train, first), Subset(plain, second), categories, plain.class_names)
+            held = Subset(train, first), Subset(plain, second)
+            return cls(*held, categories, plain.class_names, plain.skipped)
 
+        # By name before by number: that tells what is wrong, once and not for each object.
+        categories.check(options.val, read_categories(options.val))
         folder = options.val_images or options.images
-        val = CocoDetection(options.val, folder, category_ids=plain.category_ids)
-        categories.check(options.val, val.category_names)
+        val = CocoDetection(
+            options.val, folder, category_ids=plain.category_ids, on_invalid=on_invalid
+        )
         if not any(len(val.target(i)["boxes"]) for i in range(len(val))):
             raise ValueError(f"{options.val}: holds no object, so nothing can be measured")
-        return cls(train, val, categories, plain.class_names)
+        return cls(train, val, categories, plain.class_names, plain.skipped + val.skipped)
 
 
 def _split(dataset: CocoDetection, fraction: float, seed: int) -> tuple[list[int], list[int]]:

@@ -37,6 +37,9 @@ class TrainingOptions:
         ``val_images`` the same folder.
     val_fraction : float
         That share.
+    skip_invalid : bool
+        Leave out boxes without area or outside their image, as COCO's own files have a
+        few; by default such files are refused.
     model : str or None
         Registered name; None is the one in ``weights``, or Faster R-CNN on ResNet-50.
     model_options : dict
@@ -77,6 +80,7 @@ class TrainingOptions:
     val: str | None = None
     val_images: str | None = None
     val_fraction: float = 0.2
+    skip_invalid: bool = False
     model: str | None = None
     model_options: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None

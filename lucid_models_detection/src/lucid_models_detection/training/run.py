@@ -194,6 +194,8 @@ class DetectorRun:
             f"{model.model_name}: {len(data.class_names) - 1} classes, {len(data.train)} images "
             f"to train on, {len(data.val)} to validate on"
         )
+        if data.skipped:
+            summary += f"; {data.skipped} invalid boxes left out"
         return cls(folder, options, trainer, validation, summary)
 
     @property
@@ -257,8 +259,8 @@ def train_detector(
     tell : callable or None, default print
         Called with a line of text now and then.
     **options
-        Of :class:`TrainingOptions`: ``val``, ``val_images``, ``val_fraction``, ``model``,
-        ``model_options``, ``weights``, ``backbone_weights``, ``epochs``, ``batch_size``,
+        Of :class:`TrainingOptions`: ``val``, ``val_images``, ``val_fraction``, ``skip_invalid``,
+        ``model``, ``model_options``, ``weights``, ``backbone_weights``, ``epochs``, ``batch_size``,
         ``accumulate``, ``optimizer``, ``lr``, ``backbone_lr``, ``schedule``, ``warm_up``,
         ``max_grad_norm``, ``frozen_stages``, ``augment``, ``samples``,
         ``checkpoint_every``, ``seed``.
