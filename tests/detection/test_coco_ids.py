@@ -25,6 +25,9 @@ FOUND = {
 NAMES = ("background", "cat", "dog", "fish")
 
 
+IMAGE = np.zeros((3, 30, 40), np.float32)
+
+
 def write(folder: Path, **parts: Any) -> Path:
     """A file without annotations, as those of COCO's test sets are."""
     path = folder / "info.json"
@@ -44,8 +47,8 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_images_by_their_names_and_classes_by_theirs(tmp_path: Path, bare: Path) -> None:
     pictures = [tmp_path / "y.png", tmp_path / "b" / "x.png", tmp_path / "a" / "x.png"]
     ids = CocoIds(write(tmp_path), pictures, bare, NAMES)
-    assert ids.images == [9, 8, 7]
-    assert ids.results(1, FOUND) == [
+    assert [id for id, _ in ids.images] == [9, 8, 7]
+    assert ids.results(1, IMAGE, FOUND) == [
         {"image_id": 8, "category_id": 30, "bbox": [4.0, 6.0, 20.0, 14.0], "score": 0.9},
         {"image_id": 8, "category_id": 20, "bbox": [1.0, 1.0, 8.0, 29.0], "score": 0.6},
     ]  # no fish in the file
@@ -56,7 +59,17 @@ def test_names_are_relative_to_where_one_is(
 ) -> None:
     (tmp_path / "b").mkdir()
     monkeypatch.chdir(tmp_path / "b")
-    assert CocoIds(write(tmp_path), [Path("x.png")], bare, NAMES).images == [8]
+    assert CocoIds(write(tmp_path), [Path("x.png")], bare, NAMES).images == [(8, None)]
+
+
+def test_an_image_that_the_file_knows_in_another_size_is_refused(
+    tmp_path: Path, bare: Path
+) -> None:
+    sized = {"id": 7, "file_name": "x.png", "width": 40, "height": 30}
+    ids = CocoIds(write(tmp_path, images=[sized]), [tmp_path / "x.png"], bare, NAMES)
+    assert len(ids.results(0, IMAGE, FOUND)) == 2
+    with pytest.raises(ValueError, match=r"x.png: .* says 40 x 30 .* has 30 x 40; .*EXIF"):
+        ids.results(0, IMAGE.swapaxes(1, 2), FOUND)
 
 
 def test_ids_that_the_weights_were_trained_on_come_first(tmp_path: Path) -> None:

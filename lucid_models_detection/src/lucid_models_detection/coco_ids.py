@@ -6,10 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lucid_models_detection.categories import Categories
 from lucid_models_detection.convert import to_coco_results
-from lucid_models_detection.data.coco import read_categories, read_image_ids
-from lucid_models_detection.data.targets import raise_problems
+from lucid_models_detection.data.coco import read_categories, read_images
+from lucid_models_detection.data.targets import check_size, raise_problems
 
 __all__ = ["CocoIds"]
 
@@ -45,7 +48,9 @@ class CocoIds:
         class_names: Sequence[str] | None,
         named: bool = False,
     ) -> None:
-        self.images = _ids_of(path, pictures)
+        self.path = path
+        self.pictures = list(pictures)
+        self.images = _entries_of(path, pictures)
         found = read_categories(path)
         if named and class_names is not None:
             categories: Categories | None = Categories.by_name(class_names, found)
@@ -64,36 +69,51 @@ class CocoIds:
             if label is not None and id in found
         }
 
-    def results(self, number: int, found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def results(
+        self, number: int, image: NDArray[np.float32], found: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
         """What was found in one of the images; classes that the file lacks are left out.
 
         Parameters
         ----------
         number : int
             Its place among the images.
+        image : (3, H, W) array
+            As the detector saw it.
         found : mapping
             As ``model.predict`` gives it.
+
+        Raises
+        ------
+        ValueError
+            If the file says that the image has another size.
         """
+        image_id, size = self.images[number]
+        if size is not None:
+            check_size(self.pictures[number], image, size, self.path)
         known = [label in self.categories for label in found["labels"].tolist()]
         kept = {key: found[key][known] for key in ("boxes", "labels", "scores")}
-        return to_coco_results([kept], [self.images[number]], self.categories)
+        return to_coco_results([kept], [image_id], self.categories)
 
 
-def _ids_of(path: Path, pictures: Sequence[Path]) -> list[int]:
-    by_name: dict[str, list[tuple[tuple[str, ...], int]]] = {}
-    for file_name, id in read_image_ids(path).items():
+def _entries_of(path: Path, pictures: Sequence[Path]) -> list[tuple[int, tuple[int, int] | None]]:
+    """Id and size of each of the pictures."""
+    by_name: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+    images = read_images(path)
+    for file_name in images:
         parts = PurePath(file_name).parts
-        by_name.setdefault(parts[-1], []).append((parts, id))
-    ids, problems = [], []
+        by_name.setdefault(parts[-1], []).append((parts, file_name))
+    entries, problems = [], []
     for picture in pictures:
         parts = picture.absolute().parts
         same_name = by_name.get(picture.name, [])
-        fitting = [id for named, id in same_name if parts[-len(named) :] == named]
+        fitting = [images[name] for named, name in same_name if parts[-len(named) :] == named]
         if len(fitting) == 1:
-            ids.append(fitting[0])
+            entries.append(fitting[0])
         elif fitting:
-            problems.append(f"{picture} may be any of the images {sorted(fitting)}")
+            ids = sorted(id for id, _ in fitting)
+            problems.append(f"{picture} may be any of the images {ids}")
         else:
             problems.append(f"{picture} is not among its images")
     raise_problems(str(path), problems)
-    return ids
+    return entries

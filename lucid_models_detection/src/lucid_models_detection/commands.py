@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-
-if TYPE_CHECKING:
-    from lucid_models_detection.roi_heads import Detections
 
 __all__ = ["class_names_in", "detect"]
 
@@ -100,8 +97,11 @@ def detect(
     from tqdm import tqdm
 
     from lucid.weights import atomic_write
+    from lucid_models_classification.transforms import read_image
     from lucid_models_detection.checkpoints import open_detector
     from lucid_models_detection.coco_ids import CocoIds
+    from lucid_models_detection.convert import to_records
+    from lucid_models_detection.draw import draw_boxes
 
     if (results_file is None) != (data is None):
         raise click.UsageError("give --coco-results FILE and --data JSON together")
@@ -119,10 +119,15 @@ def detect(
     # disable=None: a bar only where somebody watches.
     bar = tqdm(list(zip(images, pictures, strict=True)), unit="image", disable=None)
     for number, (path, picture) in enumerate(bar):
-        report, found = _detect_one(model, class_names, path, picture, score_threshold, scale)
-        reports.append(report)
+        image = read_image(path)
+        (found,) = model.predict([image])
         if ids is not None:
-            results += ids.results(number, found)
+            results += ids.results(number, image, found)
+        kept = {key: found[key][found["scores"] >= score_threshold] for key in found}
+        if picture is not None:
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            draw_boxes(image, **kept, class_names=class_names, scale=scale).save(picture)
+        reports.append(_report(path, picture, image, to_records(kept, class_names)))
     if results_file is not None:
         with atomic_write(results_file) as file:
             file.write(json.dumps(results).encode())
@@ -150,33 +155,17 @@ def class_names_in(path: Path, count: int) -> tuple[str, ...]:
     return names
 
 
-def _detect_one(
-    model: Any,
-    class_names: tuple[str, ...] | None,
-    path: Path,
-    picture: Path | None,
-    score_threshold: float,
-    scale: float,
-) -> tuple[dict[str, Any], Detections]:
-    """What is printed of one image, drawn where asked for; and everything found in it."""
-    from lucid_models_classification.transforms import read_image
-    from lucid_models_detection.convert import to_records
-    from lucid_models_detection.draw import draw_boxes
-
-    image = read_image(path)
-    (found,) = model.predict([image])
-    kept = {key: found[key][found["scores"] >= score_threshold] for key in found}
-    if picture is not None:
-        picture.parent.mkdir(parents=True, exist_ok=True)
-        draw_boxes(image, **kept, class_names=class_names, scale=scale).save(picture)
-    report = {
+def _report(
+    path: Path, picture: Path | None, image: Any, records: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """What is said of one image (3, H, W), as JSON holds it."""
+    return {
         "image": str(path),
         "width": image.shape[2],
         "height": image.shape[1],
         "picture": None if picture is None else str(picture),
-        "detections": to_records(kept, class_names),
+        "detections": records,
     }
-    return report, found
 
 
 def _picture_paths(images: Sequence[Path], output: Path | None) -> list[Path | None]:

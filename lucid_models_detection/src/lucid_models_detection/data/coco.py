@@ -26,7 +26,7 @@ from lucid_models_detection.data.targets import (
     read_annotated,
 )
 
-__all__ = ["CocoDetection", "read_categories", "read_image_ids"]
+__all__ = ["CocoDetection", "read_categories", "read_images"]
 
 SKIP_HINT = '\nPass on_invalid="skip" (on the command line --skip-invalid) to leave such boxes out.'
 
@@ -220,8 +220,13 @@ def read_categories(annotation_file: str | Path) -> dict[int, str]:
     return _category_names(path, _read_json(path, ("categories",))["categories"])
 
 
-def read_image_ids(annotation_file: str | Path) -> dict[str, int]:
-    """The images of a COCO JSON file, which needs no annotations: ids by file name.
+def read_images(annotation_file: str | Path) -> dict[str, tuple[int, tuple[int, int] | None]]:
+    """The images of a COCO JSON file, which needs no annotations.
+
+    Returns
+    -------
+    dict of str to (int, (int, int) or None)
+        By file name, the id, and width and height where the file has them.
 
     Raises
     ------
@@ -229,18 +234,20 @@ def read_image_ids(annotation_file: str | Path) -> dict[str, int]:
         As :class:`CocoDetection`; also if two images have the same file name.
     """
     path = Path(annotation_file)
-    ids: dict[str, int] = {}
+    images: dict[str, tuple[int, tuple[int, int] | None]] = {}
     problems: list[str] = []
     for position, raw in enumerate(_read_json(path, ("images",))["images"]):
         key, name = raw.get("id"), raw.get("file_name")
+        size = (raw.get("width"), raw.get("height"))
         if not _is_id(key) or not isinstance(name, str) or not name:
             problems.append(f"image number {position}: expected id and file_name, got {raw!r}")
-        elif name in ids:
-            problems.append(f"image {key}: image {ids[name]} has the same file_name {name!r}")
+        elif name in images:
+            other = images[name][0]
+            problems.append(f"image {key}: image {other} has the same file_name {name!r}")
         else:
-            ids[name] = key
+            images[name] = (key, size if _is_id(size[0]) and _is_id(size[1]) else None)
     raise_problems(str(path), problems)
-    return ids
+    return images
 
 
 def _is_id(value: object) -> TypeGuard[int]:

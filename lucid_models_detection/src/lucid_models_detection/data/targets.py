@@ -70,22 +70,38 @@ def read_annotated(
     Raises
     ------
     ValueError
-        The image has another size, so that its boxes would be beside their objects.
+        As :func:`check_size`.
     """
     from lucid_models_classification.transforms import read_image
 
     image = read_image(path)
-    if image.shape[1:] == (height, width):
-        return image
+    check_size(path, image, (width, height), annotations)
+    return image
+
+
+def check_size(
+    path: Path, image: NDArray[np.float32], size: tuple[int, int], annotations: str | Path
+) -> None:
+    """Refuse an image (3, H, W) of another size than its annotations say: (width, height).
+
+    Raises
+    ------
+    ValueError
+        If boxes of the one would be beside the objects of the other.
+    """
+    width, height = size
+    found = (image.shape[2], image.shape[1])
+    if found == size:
+        return
     hint = ""
-    if image.shape[1:] == (width, height):
+    if found == (height, width):
         hint = (
             " (sides swapped: EXIF data turns this picture, and whoever annotated it saw it "
             "unturned; take the orientation out of its EXIF data, and the boxes fit)"
         )
     raise ValueError(
         f"{path}: {annotations} says {width} x {height} pixels, the image has "
-        f"{image.shape[2]} x {image.shape[1]}; its boxes would not fit{hint}"
+        f"{found[0]} x {found[1]}; its boxes would not fit{hint}"
     )
 
 
