@@ -304,3 +304,42 @@ def test_a_place_chosen_twice_receives_both_gradients():
     (y * lucid.tensor([1.0, 10.0, 100.0])).sum().backward()
     np.testing.assert_array_equal(x.grad, [1, 10, 100])
     np.testing.assert_array_equal(source.grad, [10, 10, 10, 1])
+
+
+def test_each_gradient_is_told_as_soon_as_nothing_can_add_to_it():
+    first, shared, last, idle = (lucid.ones(2, requires_grad=True) for _ in range(4))
+    computed = []
+
+    def noted(x, name):
+        return record(x.data * 1, (x, lambda g: computed.append(name) or g))
+
+    told = {}
+
+    def final(leaf):
+        told[id(leaf)] = (leaf.grad.tolist(), list(computed))
+
+    y = noted(first * 2 + shared, "early") * shared
+    loss = (noted(y, "late") * last).sum()
+    assert idle.grad is None
+    lucid.autograd.backward(loss, final=final)
+    assert told == {
+        id(last): ([3, 3], []),  # before anything else was walked through
+        id(shared): ([4, 4], ["late", "early"]),  # after both of its uses
+        id(first): ([2, 2], ["late", "early"]),
+    }
+    assert idle.grad is None
+
+
+def test_a_leaf_that_one_path_does_not_reach_is_told_in_the_end():
+    x, told = lucid.ones(2, requires_grad=True), []
+    blocked = record(x.data * 1, (x, lambda g: None))
+    lucid.autograd.backward((x * 3 + blocked).sum(), final=told.append)
+    assert told == [x]
+    np.testing.assert_array_equal(x.grad, [3, 3])
+
+
+def test_gradients_from_before_count_in_what_is_told():
+    x, told = lucid.ones(2, requires_grad=True), []
+    (x * 2).sum().backward()
+    lucid.autograd.backward((x * 3).sum(), final=lambda leaf: told.append(leaf.grad.tolist()))
+    assert told == [[5, 5]]

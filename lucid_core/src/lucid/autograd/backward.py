@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import heapq
+from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -40,7 +42,60 @@ def _root(array: Array) -> object:
     return array
 
 
-def backward(output: Tensor, gradient: Array | None = None, retain_graph: bool = False) -> None:
+class _Leaves:
+    """The gradients of leaves: given at the end, or each as soon as nothing can add to it."""
+
+    def __init__(self, start: Node, final: Callable[[Variable], None] | None) -> None:
+        self._sums: dict[int, tuple[Variable, _Sum]] = {}
+        self._final = final
+        self._uses = Counter[int]() if final is None else _uses_of_leaves(start)
+
+    def add(self, leaf: Variable, gradient: Array, owned: bool) -> None:
+        if id(leaf) in self._sums:
+            self._sums[id(leaf)][1].add(gradient, owned)
+        else:
+            self._sums[id(leaf)] = (leaf, _Sum(gradient, owned))
+
+    def used(self, leaf: Variable) -> None:
+        """One of the operations that the leaf went into is done."""
+        if self._final is not None:
+            self._uses[id(leaf)] -= 1
+            if not self._uses[id(leaf)]:
+                self._give(id(leaf))
+
+    def finish(self) -> None:
+        for key in list(self._sums):
+            self._give(key)
+
+    def _give(self, key: int) -> None:
+        if key not in self._sums:  # no derivative reached it
+            return
+        leaf, total = self._sums.pop(key)
+        _add_to_leaf(leaf, total.value, total.owned)
+        if self._final is not None:
+            self._final(leaf)
+
+
+def _uses_of_leaves(start: Node) -> Counter[int]:
+    """Into how many operations of the graph each leaf goes, by the leaf's id."""
+    uses: Counter[int] = Counter()
+    seen, stack = {start}, [start]
+    while stack:
+        for source in stack.pop().sources:
+            if isinstance(source, Variable):
+                uses[id(source)] += 1
+            elif source not in seen:
+                seen.add(source)
+                stack.append(source)
+    return uses
+
+
+def backward(
+    output: Tensor,
+    gradient: Array | None = None,
+    retain_graph: bool = False,
+    final: Callable[[Variable], None] | None = None,
+) -> None:
     """Add the gradient of ``output`` to ``.grad`` of every leaf it depends on.
 
     Parameters
@@ -52,6 +107,10 @@ def backward(output: Tensor, gradient: Array | None = None, retain_graph: bool =
         the same shape.  Default: one.
     retain_graph : bool, default False
         Keep the graph, so that ``backward`` can run through it again.
+    final : callable, optional
+        Called with each leaf as soon as its ``.grad`` is what it will be at the end,
+        while other gradients are still being computed.  The array may be read but not
+        written to before ``backward`` returns.
 
     Raises
     ------
@@ -80,10 +139,12 @@ def backward(output: Tensor, gradient: Array | None = None, retain_graph: bool =
 
     if output._node is None:
         _add_to_leaf(output, gradient, owned=False)
+        if final is not None:
+            final(output)
         return
 
     pending: dict[Node, _Sum] = {output._node: _Sum(gradient, owned=False)}
-    leaves: dict[int, tuple[Variable, _Sum]] = {}
+    leaves = _Leaves(output._node, final)
     # Largest order first: a node is visited once, after everything that used its output.
     queue = [(-output._node.order, output._node)]
     while queue:
@@ -106,16 +167,16 @@ def backward(output: Tensor, gradient: Array | None = None, retain_graph: bool =
             # Dropped here so that a gradient lives no longer than it is needed.
             gradients[i] = None
             if gx is None:
+                if isinstance(source, Variable):
+                    leaves.used(source)
                 continue
             gx = _checked(gx, source)
             root = id(_root(gx))
             owned = gx.flags.writeable and root not in taken
             taken.add(root)
             if isinstance(source, Variable):
-                if id(source) in leaves:
-                    leaves[id(source)][1].add(gx, owned)
-                else:
-                    leaves[id(source)] = (source, _Sum(gx, owned))
+                leaves.add(source, gx, owned)
+                leaves.used(source)
             elif source in pending:
                 pending[source].add(gx, owned)
             else:
@@ -124,8 +185,7 @@ def backward(output: Tensor, gradient: Array | None = None, retain_graph: bool =
                     continue  # it is in the queue already
                 heapq.heappush(queue, (-source.order, source))
         del g
-    for leaf, total in leaves.values():
-        _add_to_leaf(leaf, total.value, total.owned)
+    leaves.finish()
 
 
 def _checked(gradient: Array, source: Node | Variable) -> Array:
