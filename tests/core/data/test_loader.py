@@ -177,3 +177,77 @@ def test_bad_arguments_are_refused(arguments, message):
 def test_what_has_no_length_is_no_dataset():
     with pytest.raises(TypeError, match="got generator"):
         DataLoader(x for x in range(3))
+
+
+# --- several ranks --------------------------------------------------------------------------------
+
+
+def shards(ranks, samples=26, batch_size=8, **options):
+    loaders = [
+        DataLoader(range(samples), batch_size, shuffle=True, seed=3, **options)
+        for _ in range(ranks)
+    ]
+    for rank, loader in enumerate(loaders):
+        loader.shard(rank, ranks)
+    return loaders
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
+def test_ranks_share_every_batch_with_no_sample_twice_and_none_lost(ranks):
+    whole = DataLoader(range(26), 8, shuffle=True, seed=3)
+    loaders = shards(ranks)
+    for _ in range(2):  # epochs
+        for number, (batch, *parts) in enumerate(zip(whole, *loaders, strict=True)):
+            counted = [p for p, k in zip(parts, loaders, strict=True) if k.share(number)]
+            assert np.concatenate(counted).tolist() == batch.tolist()
+            sizes = [len(part) for part in counted]
+            assert max(sizes) - min(sizes) <= 1
+
+
+def test_shares_say_what_part_of_a_batch_a_rank_has():
+    loaders = shards(4)
+    assert [[k.share(batch) for k in loaders] for batch in (0, 3)] == [[0.25] * 4, [0.5, 0.5, 0, 0]]
+
+
+def test_a_rank_without_a_sample_gets_one_that_counts_nothing():
+    loaders = shards(4)
+    tails = [list(loader)[-1].tolist() for loader in loaders]
+    assert [len(tail) for tail in tails] == [1, 1, 1, 1]
+    assert tails[2] == tails[3] == tails[0]
+
+
+def test_workers_make_the_part_of_their_rank():
+    loader = shards(2, workers=1)[1]
+    try:
+        made = [batch.tolist() for batch in loader]
+    finally:
+        loader.close()
+    assert made == [batch.tolist() for batch in shards(2)[1]]
+
+
+def test_another_number_of_ranks_goes_on_in_the_middle_of_an_epoch():
+    whole = [batch.tolist() for batch in DataLoader(range(26), 8, shuffle=True, seed=3)]
+    before = shards(2)
+    for loader in before:
+        iterator = iter(loader)
+        next(iterator), next(iterator)
+    after = shards(3)
+    for loader in after:
+        loader.load_state_dict(before[0].state_dict())
+    rest = [np.concatenate(parts).tolist() for parts in zip(*after, strict=True)]
+    assert rest[0] == whole[2]
+    assert rest[1][:2] == whole[3]  # and a stand-in
+
+
+def test_ranks_draw_numbers_of_their_own():
+    seeds = [loader.rank_seed(1, 2) for loader in shards(3)]
+    assert len(set(seeds)) == 3
+    assert seeds == [loader.rank_seed(1, 2) for loader in shards(3)]
+
+
+def test_shards_that_cannot_be_are_refused():
+    loader = DataLoader(range(9), 4)
+    with pytest.raises(ValueError, match="expected a rank from 0 to 1, got 2"):
+        loader.shard(2, 2)
+    with pytest.raises(ValueError, match="5 ranks cannot share batches of 4 samples"):
+        loader.shard(0, 5)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,9 @@ from lucid.data.workers import WorkerPool
 from lucid.random import default_generator
 
 __all__ = ["DataLoader"]
+
+#: What of its plan a loader's state says: all but how many ranks share the batches.
+_STATE = ("samples", "batch_size", "shuffle", "drop_last", "seed")
 
 
 class DataLoader:
@@ -145,6 +148,44 @@ class DataLoader:
             )
         return self._pool
 
+    def shard(self, rank: int, ranks: int) -> None:
+        """Make a part of every batch only: that of one of several processes.
+
+        Together the parts of all ranks are the batches that one loader would make: no
+        sample comes twice, none is lost.  The parts differ by one sample at most.  A rank
+        that is left without any, of a last batch with fewer samples than ranks, gets a
+        stand-in, and :meth:`share` says that it counts nothing.
+
+        Parameters
+        ----------
+        rank, ranks : int
+            Which of how many parts.
+
+        Raises
+        ------
+        ValueError
+            If there is no such rank, or a whole batch has fewer samples than ranks.
+        """
+        if not 0 <= rank < ranks:
+            raise ValueError(f"expected a rank from 0 to {ranks - 1}, got {rank}")
+        if self.batch_size < ranks:
+            raise ValueError(
+                f"{ranks} ranks cannot share batches of {self.batch_size} samples; give a "
+                "batch_size of at least the number of ranks: it is that of all together"
+            )
+        self.close()  # the workers know the other plan
+        self._plan = replace(self._plan, rank=rank, ranks=ranks)
+
+    def share(self, batch: int) -> float:
+        """Which part of the samples of a batch, by its number in the epoch, is made here."""
+        first, last = self._plan.span(batch)
+        start, stop = self._plan.part(batch)
+        return (stop - start) / (last - first)
+
+    def rank_seed(self, epoch: int, batch: int) -> tuple[int, ...]:
+        """A seed of this rank's own for what is drawn when a batch is trained on."""
+        return self._plan.rank_seed(epoch, batch)
+
     def close(self) -> None:
         """End the worker processes; the next iteration starts new ones."""
         if self._pool is not None:
@@ -160,7 +201,7 @@ class DataLoader:
         return {
             "epoch": self._epoch + (over and self._under_way),
             "position": 0 if over else self._position,
-            **asdict(self._plan),
+            **{key: getattr(self._plan, key) for key in _STATE},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -172,10 +213,10 @@ class DataLoader:
             If the state is in the middle of an epoch, and this loader would cut
             the dataset into other batches.
         """
-        plan = Plan(**{key: state[key] for key in asdict(self._plan)})
+        plan = Plan(**{key: state[key] for key in _STATE})
         if state["position"]:
-            for key, was in asdict(plan).items():
-                now = getattr(self._plan, key)
+            for key in _STATE:
+                was, now = getattr(plan, key), getattr(self._plan, key)
                 if key != "seed" and now != was:
                     raise ValueError(
                         f"cannot continue in the middle of an epoch: {key} was {was}, now {now}"

@@ -21,32 +21,56 @@ __all__ = ["Collate", "Plan", "fetch"]
 Collate = Callable[[Sequence[Any]], Any]
 
 # Keeps the streams of different purposes apart.
-_SHUFFLE, _SAMPLE, _BATCH = 0, 1, 2
+_SHUFFLE, _SAMPLE, _BATCH, _RANK = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The batches of every epoch."""
+    """The batches of every epoch, and which part of each is made here.
+
+    Of ``ranks`` processes each makes a part of its own of every batch, so the batches
+    are the same however many share them.
+    """
 
     samples: int
     batch_size: int
     shuffle: bool
     drop_last: bool
     seed: int
+    rank: int = 0
+    ranks: int = 1
 
     def __len__(self) -> int:
         """Batches in an epoch."""
         whole, rest = divmod(self.samples, self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
-    def indices(self, epoch: int, batch: int) -> list[int]:
-        """Numbers of the samples in a batch."""
+    def span(self, batch: int) -> tuple[int, int]:
+        """Where a batch begins and ends in the order of the epoch."""
         first = batch * self.batch_size
-        last = min(first + self.batch_size, self.samples)
+        return first, min(first + self.batch_size, self.samples)
+
+    def part(self, batch: int) -> tuple[int, int]:
+        """Where this rank's part of it begins and ends; empty where ranks outnumber samples."""
+        first, last = self.span(batch)
+        each, rest = divmod(last - first, self.ranks)
+        start = first + self.rank * each + min(self.rank, rest)
+        return start, start + each + (self.rank < rest)
+
+    def indices(self, epoch: int, batch: int) -> list[int]:
+        """Numbers of this rank's samples in a batch.
+
+        Instead of no sample it is the first one of the batch, as a stand-in that counts
+        nothing: every rank can then take every step.
+        """
+        start, stop = self.part(batch)
+        if start == stop:
+            start, _ = self.span(batch)
+            stop = start + 1
         if not self.shuffle:
-            return list(range(first, last))
+            return list(range(start, stop))
         order = _permutation(self.samples, self.seed, epoch)
-        return [int(index) for index in order[first:last]]
+        return [int(index) for index in order[start:stop]]
 
     def sample_seed(self, epoch: int, index: int) -> tuple[int, ...]:
         """Where the random numbers of a sample begin, its own in every epoch."""
@@ -55,6 +79,10 @@ class Plan:
     def batch_seed(self, epoch: int, batch: int) -> tuple[int, ...]:
         """The same for what is seeded once a batch."""
         return (self.seed, epoch, _BATCH, batch)
+
+    def rank_seed(self, epoch: int, batch: int) -> tuple[int, ...]:
+        """Where the random numbers that a rank's model draws for a batch begin."""
+        return (self.seed, epoch, _RANK, batch, self.rank)
 
 
 @lru_cache(maxsize=4)
