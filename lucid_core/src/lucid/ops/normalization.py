@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lucid import kernels
-from lucid.autograd import ArrayLike, Variable, array_of, record_joint
+from lucid.autograd import ArrayLike, array_of, record_joint
 from lucid.autograd.primitive import needs_grad
 from lucid.autograd.variable import Array
 from lucid.ops.image import image
 from lucid.ops.operands import floating
+from lucid.ops.synchronized_norm import Across, batch_norm_across, move
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -33,6 +34,7 @@ def batch_norm(
     *,
     residual: ArrayLike | None = None,
     relu: bool = False,
+    across: Across | None = None,
 ) -> Tensor:
     """Normalise every channel, then scale, shift, add and rectify, in one pass over memory.
 
@@ -57,6 +59,9 @@ def batch_norm(
         Added before the activation; the shape of ``x``.
     relu : bool, default False
         Whether the activation is ReLU or nothing.
+    across : Across, optional
+        Processes that have a part of the batch each; the statistics of training are then
+        those of all parts.
 
     Returns
     -------
@@ -84,6 +89,8 @@ def batch_norm(
     added = _residual(residual, a)
     if training:
         fused = (residual, added, relu)
+        if across is not None:
+            return batch_norm_across(x, a, weight, bias, running, momentum, eps, fused, across)
         return _batch_norm_of_batch(x, a, weight, bias, running, momentum, eps, fused)
     if running_mean is None or running_var is None:
         raise ValueError("batch_norm outside of training needs running_mean and running_var")
@@ -127,8 +134,8 @@ def _batch_norm_of_batch(
     w = None if weight is None else array_of(weight).astype(a.dtype, copy=False)
     b = None if bias is None else array_of(bias).astype(a.dtype, copy=False)
     value, mean, variance, inverse_std, line = kernels.batch_norm(a, w, b, eps, added, relu)
-    _move(running["running_mean"], mean, momentum)
-    _move(running["running_var"], variance * (count / (count - 1)), momentum)
+    move(running["running_mean"], mean, momentum)
+    move(running["running_var"], variance * (count / (count - 1)), momentum)
     with_residual = residual is not None
     kept_y = value if relu and with_residual else None  # else the mask is found from x
 
@@ -139,16 +146,6 @@ def _batch_norm_of_batch(
         return gradients
 
     return record_joint(value, (x, weight, bias, residual), vjp)
-
-
-def _move(running: ArrayLike | None, batch: Array, momentum: float) -> None:
-    if running is None:
-        return
-    statistics = array_of(running)
-    statistics *= 1 - momentum
-    statistics += momentum * batch
-    if isinstance(running, Variable):
-        running.mark_changed()
 
 
 def affine_act(

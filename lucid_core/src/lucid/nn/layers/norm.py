@@ -12,6 +12,7 @@ from lucid.nn import init
 from lucid.nn.layers.checks import expect_channels, expect_positive
 from lucid.nn.module import Module
 from lucid.nn.parameter import Parameter
+from lucid.ops.synchronized_norm import Across
 from lucid.tensor import Tensor
 
 __all__ = ["BatchNorm2d", "FrozenBatchNorm2d", "GroupNorm", "LayerNorm"]
@@ -43,6 +44,9 @@ class BatchNorm2d(Module):
         Buffers of shape (C,); the variance is the unbiased one.
     num_batches_tracked : Tensor or None
         Buffer of shape (), int64.
+    across : Across or None
+        Processes that train together, so that the statistics are those of the batch of all
+        of them; None at first.
 
     References
     ----------
@@ -64,6 +68,7 @@ class BatchNorm2d(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
+        self.across: Across | None = None
         self.weight = Parameter(np.empty(num_features, np.float32)) if affine else None
         self.bias = Parameter(np.empty(num_features, np.float32)) if affine else None
         mean = var = tracked = None
@@ -107,6 +112,7 @@ class BatchNorm2d(Module):
             self.eps,
             residual=residual,
             relu=relu,
+            across=self.across,
         )
         if moving:
             tracked.data[...] += 1

@@ -1,0 +1,75 @@
+"""Batch norm over parts of a batch is batch norm of the whole batch."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid.nn import functional as F
+
+PARTS = (slice(0, 1), slice(1, 3), slice(3, 6))
+
+
+class Part:
+    """A thread's part of the batch; it adds up with the others at a barrier."""
+
+    def __init__(self, number, table, barrier, counts):
+        self.number, self.table, self.barrier, self.counts = number, table, barrier, counts
+
+    def sum(self, array):
+        self.table[self.number] = array
+        self.barrier.wait(60)
+        total = sum(self.table)
+        self.barrier.wait(60)
+        return total
+
+
+def normalised(x, g, residual, relu, across=None):
+    """Output, gradients and running statistics of one call."""
+    leaves = [lucid.tensor(a, requires_grad=True) for a in (x, [1.0, 2.0], [0.1, -0.3], residual)]
+    leaves = [lucid.tensor(leaf.numpy().astype(np.float64), requires_grad=True) for leaf in leaves]
+    running = [lucid.tensor(np.full(2, value)) for value in (0.5, 2.0)]
+    a, weight, bias, added = leaves
+    y = F.batch_norm(a, *running, weight, bias, True, residual=added, relu=relu, across=across)
+    y.backward(g)
+    of_part = [y.numpy(), a.grad.numpy(), added.grad.numpy()]
+    return of_part, [weight.grad.numpy(), bias.grad.numpy()], [r.numpy() for r in running]
+
+
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("standing_in", [False, True])
+def test_parts_give_what_the_whole_batch_gives(relu, standing_in):
+    numbers = np.random.default_rng(4)
+    x, g, residual = numbers.standard_normal((3, 6, 2, 3, 3)) + np.reshape(
+        [5, 0, 0], (3, 1, 1, 1, 1)
+    )
+    of_whole, shared, running = normalised(x, g, residual, relu)
+    parts = [*PARTS, slice(0, 1)] if standing_in else list(PARTS)
+    table, barrier = [None] * len(parts), threading.Barrier(len(parts))
+
+    def work(number):
+        part, counts = parts[number], number < len(PARTS)
+        across = Part(number, table, barrier, counts)
+        return normalised(x[part], g[part] * counts, residual[part], relu, across)
+
+    with ThreadPoolExecutor(len(parts)) as pool:
+        results = list(pool.map(work, range(len(parts))))
+    for i, expected in enumerate(of_whole):
+        joined = np.concatenate([result[0][i] for result in results[: len(PARTS)]])
+        np.testing.assert_allclose(joined, expected, rtol=1e-9, atol=1e-12)
+    for i, expected in enumerate(shared):
+        np.testing.assert_allclose(sum(r[1][i] for r in results), expected, rtol=1e-9)
+    for _, _, moved in results:  # what stands in learns the same statistics
+        np.testing.assert_allclose(moved, running, rtol=1e-12)
+    if standing_in:
+        assert not results[-1][0][1].any()
+
+
+def test_too_few_values_on_all_processes_together_are_refused():
+    across = Part(0, [None], threading.Barrier(1), True)
+    with pytest.raises(ValueError, match="at least two values in every channel, got 1"):
+        F.batch_norm(lucid.ones(1, 2, 1, 1), None, None, training=True, across=across)
