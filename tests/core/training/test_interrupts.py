@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from lucid.training.interrupts import DeferredInterrupt
+from lucid.training.interrupts import DeferredInterrupt, Terminated
 
 
 @pytest.fixture(autouse=True)
@@ -64,3 +64,64 @@ def test_another_thread_leaves_signals_alone() -> None:
     thread.join()
     assert seen == [before]
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_interrupt_comes_at_once() -> None:
+    reached = []
+    with DeferredInterrupt() as interrupt, interrupt.deferred():
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        reached.append("the handler of the second")
+    assert reached
+
+
+def test_termination_waits_for_the_end_of_the_step_however_often_it_is_asked_for() -> None:
+    reached = []
+
+    def train() -> None:
+        with DeferredInterrupt() as interrupt, interrupt.deferred():
+            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(signal.SIGTERM)
+            reached.append("end of the step")
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Terminated) as caught:
+        train()
+    assert caught.value.code == 143
+    assert reached == ["end of the step"]
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_who_handles_termination_goes_on_doing_so() -> None:
+    seen: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+    try:
+        with DeferredInterrupt() as interrupt, interrupt.deferred():
+            signal.raise_signal(signal.SIGTERM)
+            assert seen == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_only_the_outermost_block_lets_go() -> None:
+    reached = []
+
+    def train() -> None:
+        with DeferredInterrupt() as interrupt, interrupt.deferred():
+            with interrupt.deferred():
+                signal.raise_signal(signal.SIGINT)
+            reached.append("after the inner block")
+
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    assert reached == ["after the inner block"]
+
+
+def test_a_signal_learnt_of_from_elsewhere_comes_at_the_end() -> None:
+    def train() -> None:
+        with DeferredInterrupt() as interrupt, interrupt.deferred():
+            interrupt.pending = signal.SIGTERM
+
+    with pytest.raises(Terminated):
+        train()

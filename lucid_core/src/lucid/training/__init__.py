@@ -1,6 +1,8 @@
 """The one training loop that all plugins share.
 
 ``trainer``     the loop
+``communicator``  how several ranks talk, ``mpi`` on MPI
+``ranks``       what they do beside a training on one, ``gradients`` added up over them
 ``checkpoint``  a whole training state in one file
 ``history``     rows of numbers, as CSV and as a picture
 ``callback``    what others do between the steps
@@ -12,7 +14,10 @@
 
 from lucid.training.callback import Callback
 from lucid.training.checkpoint import load_checkpoint, save_checkpoint
+from lucid.training.communicator import Communicator
 from lucid.training.history import plot_history, write_csv
+from lucid.training.losses import Weighted
+from lucid.training.mpi import MpiCommunicator, mpi_communicator
 from lucid.training.reports import PlotEpochs, ReportEpochs
 from lucid.training.runs import RunFolder
 from lucid.training.schedules import warm_up_then
@@ -20,11 +25,15 @@ from lucid.training.trainer import Trainer
 
 __all__ = [
     "Callback",
+    "Communicator",
+    "MpiCommunicator",
     "PlotEpochs",
     "ReportEpochs",
     "RunFolder",
     "Trainer",
+    "Weighted",
     "load_checkpoint",
+    "mpi_communicator",
     "plot_history",
     "save_checkpoint",
     "warm_up_then",

@@ -16,7 +16,13 @@ class Callback:
 
     A callback that remembers something gives it to checkpoints by
     :meth:`state_dict`, so that a resumed training goes on as if uninterrupted.
-    ``trainer.stop()`` ends the training.
+    ``trainer.stop()`` ends the training.  Of several ranks only rank 0 calls its
+    callbacks, unless their class says ``on_every_rank = True``.
+
+    Attributes
+    ----------
+    on_every_rank : bool
+        Whether every rank calls it, as it must where it changes what is trained.
 
     Examples
     --------
@@ -26,6 +32,8 @@ class Callback:
     ...         if row["accuracy"] > 0.99:
     ...             trainer.stop()
     """
+
+    on_every_rank: bool = False
 
     def on_step(self, trainer: Trainer, losses: Mapping[str, float]) -> None:
         """Called after every optimizer step.

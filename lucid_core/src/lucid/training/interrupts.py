@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for the end of a step, when the state is whole."""
+"""Ctrl-C and SIGTERM that wait for the end of a step, when the state is whole."""
 
 from __future__ import annotations
 
@@ -9,13 +9,28 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-__all__ = ["DeferredInterrupt"]
+__all__ = ["DeferredInterrupt", "Terminated"]
+
+_Handler = Callable[[int, "FrameType | None"], Any]
+
+
+class Terminated(SystemExit):
+    """The process was asked to end by SIGTERM, as before a machine is taken away."""
+
+    def __init__(self) -> None:
+        super().__init__(128 + signal.SIGTERM)
 
 
 class DeferredInterrupt:
-    """Holds Ctrl-C back while a block runs; a second one goes through at once.
+    """Holds Ctrl-C and SIGTERM back while a block runs; a second Ctrl-C goes through at once.
 
     Acts inside ``with`` and in the main thread, which alone receives signals.
+
+    Attributes
+    ----------
+    pending : int
+        The signal that is held back, 0 for none.  Who learns of one otherwise, from
+        another rank, sets it.
 
     Examples
     --------
@@ -27,39 +42,52 @@ class DeferredInterrupt:
     """
 
     def __init__(self) -> None:
-        self._original: Callable[[int, FrameType | None], Any] | None = None
+        self.pending = 0
+        self._originals: dict[int, Any] = {}
         self._holding = False
-        self._pending = False
+        self._interrupted = False
 
     def __enter__(self) -> DeferredInterrupt:
-        handler = signal.getsignal(signal.SIGINT)
-        # Where the signal is ignored, or handled outside of Python, it stays so.
-        if threading.current_thread() is threading.main_thread() and callable(handler):
-            self._original = handler
-            self._pending = False
-            signal.signal(signal.SIGINT, self._handle)
+        self.pending, self._interrupted = 0, False
+        if threading.current_thread() is threading.main_thread():
+            # Where a signal is ignored, or handled outside of Python, it stays so; and who
+            # handles SIGTERM has plans of their own.
+            if callable(signal.getsignal(signal.SIGINT)):
+                self._take(signal.SIGINT)
+            if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+                self._take(signal.SIGTERM)
         return self
 
+    def _take(self, number: int) -> None:
+        self._originals[number] = signal.signal(number, self._handle)
+
     def __exit__(self, *exception: object) -> None:
-        if self._original is not None:
-            signal.signal(signal.SIGINT, self._original)
-            self._original = None
+        for number, original in self._originals.items():
+            signal.signal(number, original)
+        self._originals = {}
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._holding and not self._pending:
-            self._pending = True
+        insists = number == signal.SIGINT and self._interrupted
+        self._interrupted |= number == signal.SIGINT
+        if self._holding and not insists:
+            self.pending = self.pending or number
             return
-        self._pending = False
-        if self._original is not None:
-            self._original(number, frame)
+        self._raise(number, frame)
+
+    def _raise(self, number: int, frame: FrameType | None) -> None:
+        self.pending, self._interrupted = 0, False
+        if number == signal.SIGTERM:
+            raise Terminated
+        original: _Handler = self._originals.get(number, signal.default_int_handler)
+        original(number, frame)
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Hold Ctrl-C back until the end of the block."""
-        self._holding = True
+        """Hold signals back until the end of the block, the outermost one."""
+        before, self._holding = self._holding, True
         try:
             yield
         finally:
-            self._holding = False
-        if self._pending:
-            self._handle(signal.SIGINT, None)
+            self._holding = before
+        if self.pending and not before:
+            self._raise(self.pending, None)

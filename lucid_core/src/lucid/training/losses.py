@@ -6,21 +6,39 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 from lucid.tensor import Tensor
 from lucid.training.history import PROGRESS
 
-__all__ = ["TOTAL", "Loss", "check_finite", "evaluate"]
+__all__ = ["TOTAL", "Loss", "Weighted", "check_finite", "evaluate", "summed"]
 
 #: The name of the sum of all losses.
 TOTAL = "loss"
 
-Loss = Callable[[Any, Any], "Tensor | Mapping[str, Tensor]"]
+
+class Weighted(NamedTuple):
+    """A loss that is a mean, and of how much: what it counts beside those of other ranks.
+
+    Attributes
+    ----------
+    value : Tensor
+        The loss, a scalar.
+    weight : float or None
+        The number, or the sum of the weights, of what it is a mean of; None counts the
+        samples of the batch.
+    """
+
+    value: Tensor
+    weight: float | None = None
 
 
-def evaluate(loss: Loss, model: Any, batch: Any) -> tuple[Tensor, dict[str, float]]:
-    """The sum of the losses of a batch, and every loss by name with the sum as ``"loss"``.
+Given = Tensor | Weighted
+Loss = Callable[[Any, Any], "Given | Mapping[str, Given]"]
+
+
+def evaluate(loss: Loss, model: Any, batch: Any) -> dict[str, Weighted]:
+    """The losses of a batch by name; a single one is called ``"loss"``.
 
     Raises
     ------
@@ -30,12 +48,13 @@ def evaluate(loss: Loss, model: Any, batch: Any) -> tuple[Tensor, dict[str, floa
         If a loss has a name that the log needs otherwise.
     """
     given = loss(model, batch)
-    losses = {TOTAL: given} if isinstance(given, Tensor) else given
+    losses = {TOTAL: given} if isinstance(given, Given) else given
     if not isinstance(losses, Mapping) or not losses:
         raise TypeError(
             f"loss(model, batch) must give a Tensor or a dict of them, got {given!r:.80}"
         )
-    for name, value in losses.items():
+    checked = {name: v if isinstance(v, Weighted) else Weighted(v) for name, v in losses.items()}
+    for name, (value, _) in checked.items():
         if not isinstance(value, Tensor) or value.size != 1:
             raise TypeError(
                 f"loss(model, batch) must give scalar Tensors, got {value!r:.80} as {name!r}"
@@ -45,8 +64,13 @@ def evaluate(loss: Loss, model: Any, batch: Any) -> tuple[Tensor, dict[str, floa
             f"several losses are summed as {TOTAL!r}, and the log has the columns "
             f"{', '.join(PROGRESS)}; losses need other names, got {', '.join(losses)}"
         )
-    total = reduce(operator.add, losses.values())
-    values = {name: float(value.item()) for name, value in losses.items()}
+    return checked
+
+
+def summed(losses: Mapping[str, Weighted]) -> tuple[Tensor, dict[str, float]]:
+    """The sum of the losses, and every one by name with the sum as ``"loss"``."""
+    total = reduce(operator.add, [loss.value for loss in losses.values()])
+    values = {name: float(loss.value.item()) for name, loss in losses.items()}
     return total, {**values, TOTAL: float(total.item())}
 
 

@@ -46,8 +46,8 @@ def mark(trainer: Trainer) -> dict[str, Any]:
 
 
 def resume(trainer: Trainer, path: str | os.PathLike[str]) -> None:
-    """Continue from a checkpoint file; if it does not fit, nothing is changed."""
-    state = load_checkpoint(path)
+    """Continue from a checkpoint file, which rank 0 reads; if it does not fit, nothing changes."""
+    state = trainer.communicator.from_main(lambda: load_checkpoint(path))
     try:
         restore(trainer, state)
     except (ValueError, LookupError, TypeError) as error:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -13,10 +15,12 @@ from lucid.autograd import no_grad
 from lucid.nn.utils import clip_grad_norm_
 from lucid.training.callback import Callback
 from lucid.training.checkpoint import save_checkpoint
+from lucid.training.communicator import Communicator
 from lucid.training.history import PROGRESS, write_csv
-from lucid.training.interrupts import DeferredInterrupt
+from lucid.training.interrupts import DeferredInterrupt, Terminated
 from lucid.training.losses import Loss, check_finite, evaluate
 from lucid.training.progress import progress_bar
+from lucid.training.ranks import Ranks
 from lucid.training.state import mark, resume, state_of
 from lucid.weights import save
 from lucid.weights.whole_models import describe, save_model
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Trainer"]
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 LAST, BEST, LOG = "last.safetensors", "best.safetensors", "metrics.csv"
 
 
@@ -48,7 +53,8 @@ class Trainer:
         Gives the batches of an epoch each time it is iterated over.
     loss : callable
         ``loss(model, batch)`` gives a scalar Tensor, or several by name in a
-        dict, which are summed.
+        dict, which are summed.  One that is no mean over the samples of the batch is
+        given as :class:`Weighted`, so that several ranks average it rightly.
     epochs : int
         How often to go through the loader, resumed epochs included.
     scheduler : LRScheduler, optional
@@ -77,6 +83,13 @@ class Trainer:
         Whether to show a progress bar; by default where stderr is a terminal.
     class_names, preprocessing : optional
         Stored in ``best.safetensors``; see :func:`lucid.save_model`.
+    communicator : Communicator, optional
+        The ranks that train together, as of :func:`mpi_communicator`; by default this
+        process alone.  They share the batches of ``loader``, a :class:`DataLoader`, so the
+        training is the same whatever their number.
+    synchronize_norms : bool, default False
+        Whether :class:`~lucid.nn.BatchNorm2d` normalises by the batch of all ranks
+        instead of each by its part.
 
     Attributes
     ----------
@@ -126,6 +139,8 @@ class Trainer:
         progress: bool | None = None,
         class_names: Sequence[str] | None = None,
         preprocessing: Mapping[str, Any] | None = None,
+        communicator: Communicator | None = None,
+        synchronize_norms: bool = False,
     ) -> None:
         counts = {"epochs": epochs, "accumulate": accumulate}
         if checkpoint_every is not None:
@@ -158,6 +173,7 @@ class Trainer:
         self.progress = progress
         self.class_names = class_names
         self.preprocessing = preprocessing
+        self.communicator = Communicator() if communicator is None else communicator
 
         self.epoch = 0
         self.step = 0
@@ -167,21 +183,24 @@ class Trainer:
         self.best: float | None = None
         self._stopping = False
         self._within_step = False
+        self._ranks = Ranks(self.communicator, model, loader, synchronize_norms)
         self._marked = mark(self)
         self._interrupt = DeferredInterrupt()
 
     def fit(self, *, resume: bool | str | os.PathLike[str] = False) -> list[dict[str, Any]]:
         """Train until ``epochs`` are done.
 
-        On Ctrl-C the step that is under way is finished, ``last.safetensors``
-        is saved, and KeyboardInterrupt goes on to the caller; a second Ctrl-C
-        breaks off at once and leaves the last checkpoint as it is.
+        On Ctrl-C or SIGTERM the step that is under way is finished,
+        ``last.safetensors`` is saved, and KeyboardInterrupt or SystemExit(143) goes on
+        to the caller; a second Ctrl-C breaks off at once and leaves the last checkpoint
+        as it is.  Several ranks do so together, whichever of them got the signal.
 
         Parameters
         ----------
         resume : bool or path-like, default False
             Continue from ``last.safetensors`` of the directory, or from another
-            checkpoint: bit for bit as if the training had not been interrupted.
+            checkpoint: bit for bit as if the training had not been interrupted.  The
+            number of ranks may be another one.
 
         Returns
         -------
@@ -201,30 +220,52 @@ class Trainer:
         """
         self._prepare(resume)
         try:
-            with self._interrupt:
+            with self._interrupt, self._ranks, self._held_together():
                 while self.epoch < self.epochs and not self._stopping:
                     began = time.monotonic()
                     self._train()
                     if self.batch == len(self.loader):
                         self._finish_epoch(began)
-        except KeyboardInterrupt:
-            if not self._within_step:
-                self.save()
+                        self._agree()
+        except (KeyboardInterrupt, Terminated):
+            # Several ranks save what they have agreed on; one that breaks off does not wait.
+            if self._stopping or not (self._within_step or self._ranks.several):
+                self._save_last()
             raise
         if self._stopping:
-            self.save()
+            self._save_last()
         return self.history
+
+    def _held_together(self) -> AbstractContextManager[None]:
+        """Several ranks stop after the same step, whichever of them is told to."""
+        return self._interrupt.deferred() if self._ranks.several else nullcontext()
+
+    def _agree(self) -> None:
+        """Stop, or break off by a signal, where any rank is about to."""
+        if not self._ranks.several:
+            return
+        pending = self._interrupt.pending
+        flags = [self._stopping, *(pending == number for number in _SIGNALS)]
+        stopping, *signals = self._ranks.agree(flags)
+        self._interrupt.pending = next((n for n, s in zip(_SIGNALS, signals, strict=True) if s), 0)
+        self._stopping = stopping or any(signals)
 
     def stop(self) -> None:
         """End the training after the present step, with a checkpoint; for callbacks."""
         self._stopping = True
 
     def save(self) -> None:
-        """Save ``last.safetensors`` and ``metrics.csv``, if there is a directory."""
-        if self.directory is not None:
+        """Save ``last.safetensors`` and ``metrics.csv``, if there is a directory, on rank 0."""
+        if self.directory is not None and self.communicator.is_main:
             save_checkpoint(self.directory / LAST, state_of(self, self._marked))
             if self.history:
                 write_csv(self.history, self.directory / LOG)
+
+    def _save_last(self) -> None:
+        """Save what the ranks have together; the others wait until it is there."""
+        self._ranks.average_buffers()
+        self.save()
+        self._ranks.agree([False])
 
     def _prepare(self, checkpoint: bool | str | os.PathLike[str]) -> None:
         if checkpoint is True:
@@ -233,7 +274,7 @@ class Trainer:
             checkpoint = self.directory / LAST
         if checkpoint is not False:
             resume(self, checkpoint)
-        if self.directory is not None:
+        if self.directory is not None and self.communicator.is_main:
             self.directory.mkdir(parents=True, exist_ok=True)
         if not self.model.training:  # else leave alone what its user has put into evaluation mode
             self.model.train()
@@ -249,11 +290,13 @@ class Trainer:
             return
         iterator = self._rest_of_the_epoch()
         title = f"epoch {self.epoch + 1}/{self.epochs}"
-        with progress_bar(self.progress, title, self.batch, batches) as show:
+        wanted = self.progress if self.communicator.is_main else False
+        with progress_bar(wanted, title, self.batch, batches) as show:
             while self.batch < batches and not self._stopping:
                 with self._interrupt.deferred():
                     losses = self._step(iterator, min(self.accumulate, batches - self.batch))
                     self._after_step(losses)
+                    self._agree()
                 show(self.batch, losses)
 
     def _rest_of_the_epoch(self) -> Iterator[Any]:
@@ -273,13 +316,15 @@ class Trainer:
         here = f"step {self.step + 1} (epoch {self.epoch + 1})"
         sums: dict[str, float] = {}
         self.optimizer.zero_grad()
-        for batch in self._taken(iterator, batches):
+        for number, batch in enumerate(self._taken(iterator, batches), 1):
+            self._ranks.begin_batch(self.epoch, self.batch + number - 1)
             try:
-                total, values = evaluate(self.loss, self.model, batch)
+                losses = evaluate(self.loss, self.model, batch)
             except FloatingPointError as error:  # of a model that looks at its losses itself
                 raise FloatingPointError(f"{error}; at {here}, whose update was not made") from None
+            total, values = self._ranks.mean(losses)
             check_finite(values, here)
-            (total if batches == 1 else total / batches).backward()
+            self._ranks.backward(total if batches == 1 else total / batches, number == batches)
             _add(sums, values)
         if self.max_grad_norm is not None:
             held = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -305,11 +350,17 @@ class Trainer:
                 ) from None
 
     def _after_step(self, losses: dict[str, float]) -> None:
-        for callback in self.callbacks:
+        for callback in self._called():
             callback.on_step(self, losses)
             self._marked = mark(self)
         if self.checkpoint_every and self.step % self.checkpoint_every == 0:
+            self._ranks.average_buffers()
             self.save()
+
+    def _called(self) -> list[Callback]:
+        """The callbacks of this rank: rank 0's all of them, for they tell and write."""
+        main = self.communicator.is_main
+        return [callback for callback in self.callbacks if main or callback.on_every_rank]
 
     # --- the end of an epoch ----------------------------------------------------------------------
 
@@ -325,17 +376,19 @@ class Trainer:
                 **metrics,
             }
             if self.monitor is not None and self._improves(row[self.monitor]):
-                self._save_best()
+                if self.communicator.is_main:
+                    self._save_best()
                 self.best = row[self.monitor]
             self.history.append(row)
             self.epoch, self.batch, self.sums = self.epoch + 1, 0, {}
             self._marked = mark(self)
-            for callback in self.callbacks:
+            for callback in self._called():
                 callback.on_epoch(self, row)
                 self._marked = mark(self)
             self.save()
 
     def _validated(self) -> dict[str, float]:
+        self._ranks.average_buffers()
         if self.validate is None:
             return {}
         modes = [(module, module.training) for module in self.model.modules()]
@@ -346,6 +399,7 @@ class Trainer:
         finally:
             for module, training in modes:
                 module.training = training
+        metrics = self.communicator.broadcast(metrics)  # all go on by the same ones
         taken = sorted({*PROGRESS, *self.sums} & metrics.keys())
         if taken:
             raise ValueError(

@@ -1,0 +1,206 @@
+"""Ranks that ``mpiexec`` has started, through mpi4py; imported only where they are asked for."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import traceback
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lucid.kernels import set_num_threads
+from lucid.training.communicator import Array, Communicator
+
+if TYPE_CHECKING:
+    from mpi4py.MPI import Comm, Request
+
+__all__ = ["MpiCommunicator", "mpi_communicator", "ranks_started"]
+
+#: Seconds that a wait asks again and again, before it lets others have the processor.
+_EAGER = 0.2
+_NAP = 0.001
+#: Seconds that the other ranks leave rank 0 to tell of an error, so that what all of them
+#: find wrong is told once.
+_AFTER_MAIN = 0.5
+#: Where process managers say how many ranks they have started: MPICH and Intel, Open MPI.
+_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
+
+
+class MpiCommunicator(Communicator):
+    """The ranks of an MPI communicator.
+
+    Waits in short turns, so that a signal is noticed while a rank waits for another.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Comm
+        Its ranks; duplicated, so that messages of others do not get in between.
+    """
+
+    def __init__(self, comm: Comm) -> None:
+        self._comm = comm.Dup()
+        self._sums = comm.Dup()  # those that go on while other calls are made
+        self.rank = comm.Get_rank()
+        self.size = comm.Get_size()
+        self.seconds = 0.0
+
+    def broadcast(self, value: Any) -> Any:
+        self._meet()
+        return self._timed(lambda: self._comm.bcast(value))
+
+    def gather(self, value: Any) -> list[Any]:
+        self._meet()
+        values: list[Any] = self._timed(lambda: self._comm.allgather(value))
+        return values
+
+    def sum(self, array: Array) -> Array:
+        total = np.array(array, order="C")
+        _MpiSum(self, self._comm.Iallreduce(_in_place(), total)).wait()
+        return total
+
+    def begin_sum(self, array: Array) -> _MpiSum:
+        return _MpiSum(self, self._timed(lambda: self._sums.Iallreduce(_in_place(), array)))
+
+    def abort(self, code: int) -> None:
+        """End all ranks at once."""
+        self._comm.Abort(code)
+
+    def leave_to_main(self) -> None:
+        """Give rank 0 time to tell of an error, and to end all, if it has met the same."""
+        if not self.is_main:
+            time.sleep(_AFTER_MAIN)
+
+    def _meet(self) -> None:
+        """Wait for all ranks so that signals are noticed, which MPI's own waits do not let be."""
+        _MpiSum(self, self._comm.Ibarrier()).wait()
+
+    def _timed(self, call: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return call()
+        finally:
+            self.seconds += time.perf_counter() - began
+
+
+class _MpiSum:
+    """A request of MPI's."""
+
+    def __init__(self, communicator: MpiCommunicator, request: Request) -> None:
+        self._communicator = communicator
+        self._request = request
+
+    def advance(self) -> bool:
+        done: bool = self._communicator._timed(self._request.Test)
+        return done
+
+    def wait(self) -> None:
+        self._communicator._timed(self._until_done)
+
+    def _until_done(self) -> None:
+        patience = time.monotonic() + _EAGER
+        while not self._request.Test():
+            if time.monotonic() > patience:
+                time.sleep(_NAP)
+
+
+def _in_place() -> Any:
+    from mpi4py import MPI
+
+    return MPI.IN_PLACE
+
+
+def mpi_communicator() -> MpiCommunicator:
+    """Join the ranks that ``mpiexec`` has started; a single one without it.
+
+    The ranks of a machine share its cores: kernels get an equal part of those that a rank
+    may run on, unless ``OMP_NUM_THREADS`` says how many.  An error that nobody handles
+    ends all ranks, after its rank has told it.
+
+    Returns
+    -------
+    MpiCommunicator
+        For the ``communicator`` of :class:`Trainer` and of the models' own trainings.
+
+    Raises
+    ------
+    ImportError
+        If mpi4py or an MPI is not installed.
+
+    Examples
+    --------
+    ::
+
+        # train.py; mpiexec -n 4 python train.py
+        from lucid.training import Trainer, mpi_communicator
+
+        trainer = Trainer(model, optimizer, loader, loss, epochs=9,
+                          communicator=mpi_communicator())
+        trainer.fit()
+    """
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py without an MPI
+        raise ImportError(
+            f'several ranks need mpi4py and an MPI: pip install "lucid-core[mpi]" ({error})',
+            name="mpi4py",
+        ) from error
+    communicator = MpiCommunicator(MPI.COMM_WORLD)
+    if communicator.size > 1:
+        _share_cores(MPI.COMM_WORLD)
+        _abort_on_errors(communicator)
+    return communicator
+
+
+def ranks_started() -> int:
+    """How many ranks ``mpiexec`` has started of this program, as it says in the environment."""
+    said = [os.environ.get(name, "") for name in _SIZES]
+    return max([1, *(int(size) for size in said if size.isdigit())])
+
+
+def _share_cores(comm: Any) -> None:
+    """Give kernels and BLAS the part of this machine's cores that falls to this rank."""
+    if os.environ.get("OMP_NUM_THREADS"):
+        return
+    from mpi4py import MPI
+    from threadpoolctl import threadpool_limits
+
+    here = comm.Split_type(MPI.COMM_TYPE_SHARED)
+    threads = threads_of(here.allgather(_cores()), here.Get_rank())
+    here.Free()
+    set_num_threads(threads)
+    threadpool_limits(threads, user_api="blas")
+
+
+def _cores() -> set[int]:
+    try:
+        return os.sched_getaffinity(0)
+    except AttributeError:  # not on macOS and Windows
+        return set(range(os.cpu_count() or 1))
+
+
+def threads_of(cores: list[set[int]], rank: int) -> int:
+    """How many threads a rank gets, by the cores that each rank of a machine may run on."""
+    part = sum(1 / sum(core in others for others in cores) for core in cores[rank])
+    return max(1, int(part + 1e-9))
+
+
+def _abort_on_errors(communicator: MpiCommunicator) -> None:
+    """End all ranks by an exception that nobody handles: the others would wait for ever."""
+    usual = sys.excepthook
+
+    def end_all(
+        kind: type[BaseException], error: BaseException, where: TracebackType | None
+    ) -> None:
+        communicator.leave_to_main()
+        if usual is sys.__excepthook__:
+            lines = "".join(traceback.format_exception(kind, error, where))
+            sys.stderr.write(f"rank {communicator.rank} of {communicator.size}:\n{lines}")
+        else:
+            usual(kind, error, where)
+        sys.stderr.flush()
+        communicator.abort(130 if issubclass(kind, KeyboardInterrupt) else 1)
+
+    sys.excepthook = end_all

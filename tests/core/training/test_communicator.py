@@ -1,0 +1,65 @@
+"""A training on its own talks to itself, and parts of several ranks fit together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lucid.training import Communicator
+
+
+def test_alone_everything_comes_back():
+    alone = Communicator()
+    assert (alone.rank, alone.size, alone.is_main, alone.seconds) == (0, 1, True, 0)
+    assert alone.broadcast({"a": 1}) == {"a": 1}
+    assert alone.gather("x") == ["x"]
+    assert alone.add_up({"a": 2.0}) == {"a": 2}
+    array = np.arange(3.0)
+    total = alone.sum(array)
+    np.testing.assert_array_equal(total, array)
+    assert total is not array
+    begun = alone.begin_sum(array)
+    assert begun.advance()
+    begun.wait()
+    np.testing.assert_array_equal(array, [0, 1, 2])
+
+
+def test_parts_of_a_count_follow_each_other(on_ranks):
+    for count in (0, 2, 7, 12):
+        parts = on_ranks(3, lambda c, count=count: list(c.shard(count)))
+        assert [number for part in parts for number in part] == list(range(count))
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+def test_numbers_are_added_up_by_name_where_a_rank_lacks_some(on_ranks):
+    given = [{"a": 1.0}, {"a": 2.0, "b": 5.0}, {}]
+    assert on_ranks(3, lambda c: c.add_up(given[c.rank])) == [{"a": 3, "b": 5}] * 3
+
+
+def test_what_is_made_on_rank_0_is_on_all(on_ranks):
+    made = []
+
+    def work(communicator):
+        return communicator.from_main(lambda: made.append(communicator.rank) or "made")
+
+    assert on_ranks(3, work) == ["made"] * 3
+    assert made == [0]
+
+
+def test_what_fails_on_rank_0_fails_on_all(on_ranks):
+    def work(communicator):
+        with pytest.raises(ValueError, match="no such thing"):
+            communicator.from_main(lambda: int("no such thing"))
+        return True
+
+    assert on_ranks(3, work) == [True] * 3
+
+
+def test_only_rank_0_does_what_is_for_it(on_ranks):
+    told = []
+
+    def work(communicator):
+        communicator.on_main(told.append)(communicator.rank)
+
+    on_ranks(3, work)
+    assert told == [0]

@@ -1,0 +1,48 @@
+"""What of MPI can be known without it; ``tests/mpi`` has the rest."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from lucid.training import mpi, mpi_communicator
+
+
+@pytest.mark.parametrize(
+    ("cores", "threads"),
+    [
+        ([{0, 1, 2, 3}], [4]),
+        ([{0, 1, 2, 3}] * 2, [2, 2]),
+        ([{0, 1, 2, 3}] * 3, [1, 1, 1]),
+        ([{0, 1}] * 8, [1] * 8),
+        ([{0, 1}, {2, 3, 4}], [2, 3]),  # bound to cores of their own by mpiexec
+        ([{0, 1, 2, 3}, {0, 1}, {2, 3}], [2, 1, 1]),
+    ],
+)
+def test_ranks_share_the_cores_that_they_may_run_on(cores, threads):
+    assert [mpi.threads_of(cores, rank) for rank in range(len(cores))] == threads
+
+
+@pytest.mark.parametrize(
+    ("said", "ranks"),
+    [({}, 1), ({"PMI_SIZE": "4"}, 4), ({"OMPI_COMM_WORLD_SIZE": "2"}, 2), ({"PMI_SIZE": "x"}, 1)],
+)
+def test_mpiexec_says_how_many_ranks_there_are(monkeypatch, said, ranks):
+    for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    assert mpi.ranks_started() == ranks
+
+
+def test_without_mpi4py_the_message_says_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(ImportError, match=r'pip install "lucid-core\[mpi\]"'):
+        mpi_communicator()
+
+
+def test_nothing_imports_mpi4py_but_who_asks_for_ranks():
+    check = "import sys, lucid, lucid.training; assert 'mpi4py' not in sys.modules"
+    subprocess.run([sys.executable, "-c", check], check=True)

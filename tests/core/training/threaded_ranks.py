@@ -1,0 +1,70 @@
+"""Ranks that are threads of this process: the seam of communication without MPI."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from lucid.training import Communicator
+
+_PATIENCE = 60  # seconds; a rank that waits so long has been left alone
+
+
+class ThreadedRank(Communicator):
+    """One of several ranks that meet at a barrier and put what they give on a table."""
+
+    def __init__(self, rank, table, barrier):
+        self.rank, self.size = rank, len(table)
+        self.table, self.barrier = table, barrier
+        self.begun = []
+
+    def gather(self, value):
+        self.table[self.rank] = value
+        self.barrier.wait(_PATIENCE)
+        values = list(self.table)
+        self.barrier.wait(_PATIENCE)
+        return values
+
+    def broadcast(self, value):
+        return self.gather(value)[0]
+
+    def sum(self, array):
+        first, *others = self.gather(array.copy())
+        return sum(others, start=first)
+
+    def begin_sum(self, array):
+        self.begun.append(array)
+        return _Later(self, array)
+
+
+class _Later:
+    """A sum that waits until it is asked for, as MPI's may."""
+
+    def __init__(self, communicator, array):
+        self.communicator, self.array = communicator, array
+
+    def advance(self):
+        return False
+
+    def wait(self):
+        self.array[...] = self.communicator.sum(self.array)
+
+
+def on_ranks(count, work):
+    """What ``work(communicator)`` gives on each of some ranks; an error on one ends all."""
+    table, barrier = [None] * count, threading.Barrier(count)
+
+    def run(rank):
+        try:
+            return work(ThreadedRank(rank, table, barrier))
+        except BaseException:
+            barrier.abort()
+            raise
+
+    with ThreadPoolExecutor(count) as pool:
+        futures = [pool.submit(run, rank) for rank in range(count)]
+    errors = [f.exception() for f in futures if f.exception() is not None]
+    for error in errors:  # the cause before those that it has left alone
+        if not isinstance(error, threading.BrokenBarrierError):
+            raise error
+    return [future.result() for future in futures]
