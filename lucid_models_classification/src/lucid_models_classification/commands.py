@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lucid.cli.training import given_options, interruptible, ranks, ranks_options
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -208,9 +210,10 @@ def _best(
     help="Processes that read images.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@ranks_options
 @click.pass_context
 def train_classifier(
-    ctx: click.Context, /, output: Path, resume: bool, workers: int, **options: Any
+    ctx: click.Context, /, output: Path, resume: bool, workers: int, mpi: bool, **options: Any
 ) -> None:
     """Train a classifier on folders of images, one for each class.
 
@@ -218,7 +221,6 @@ def train_classifier(
     lucid classify takes; metrics.csv; and last.safetensors, from which --resume goes on,
     after Ctrl-C too, as if there had been no interruption.
     """
-    from lucid.cli.training import given_options, interruptible
     from lucid_models_classification.training import ClassifierRun, Options
 
     for name in ("data", "val", "weights"):
@@ -227,13 +229,15 @@ def train_classifier(
     given = given_options(ctx, options)
     if {"val", "val_fraction"} <= given.keys():
         raise click.UsageError("give --val or --val-fraction, not both")
-    if resume:
-        run = ClassifierRun.resume(output, given, workers)
-    elif options["data"] is None:
+    if not resume and options["data"] is None:
         raise click.UsageError("give --data DIR, a folder with a folder of images for each class")
-    else:
-        run = ClassifierRun.start(output, Options(**options), workers)
-    click.echo(run.summary)
-    with interruptible("train-classifier", output):
-        best = run.fit(click.echo)
-    click.echo(f"best accuracy {best:.4f}: {run.folder.best}")
+    with ranks(mpi) as communicator:
+        if resume:
+            run = ClassifierRun.resume(output, given, workers, communicator)
+        else:
+            run = ClassifierRun.start(output, Options(**options), workers, communicator)
+        tell = communicator.on_main(click.echo)
+        tell(run.summary)
+        with interruptible("train-classifier", output, communicator):
+            best = run.fit(tell)
+        tell(f"best accuracy {best:.4f}: {run.folder.best}")

@@ -19,7 +19,7 @@ from lucid.data import DataLoader, Subset
 from lucid.models import create_model
 from lucid.nn import functional as F
 from lucid.optim import SGD
-from lucid.training import ReportEpochs, RunFolder, Trainer, warm_up_then
+from lucid.training import Communicator, ReportEpochs, RunFolder, Trainer, warm_up_then
 from lucid_models_classification.checkpoints import Classifier, check_task, start_from
 from lucid_models_classification.image_folder import ImageFolder, split_by_class
 from lucid_models_classification.transforms import (
@@ -66,6 +66,8 @@ class Options:
         Highest learning rate: it rises over the first steps and falls along a cosine.
     flip : bool
         Whether training images are mirrored at random.
+    synchronize_norms : bool
+        Whether batch norms see the batch of all ranks, or each the part of its own.
     """
 
     data: str
@@ -78,6 +80,7 @@ class Options:
     lr: float = 0.01
     image_size: int = 224
     flip: bool = True
+    synchronize_norms: bool = False
     seed: int = 0
 
 
@@ -106,8 +109,14 @@ class ClassifierRun:
     summary: str
 
     @classmethod
-    def start(cls, folder: Path, options: Options, workers: int = 0) -> ClassifierRun:
-        """Prepare a new training.
+    def start(
+        cls,
+        folder: Path,
+        options: Options,
+        workers: int = 0,
+        communicator: Communicator | None = None,
+    ) -> ClassifierRun:
+        """Prepare a new training, on one rank or on several.
 
         Raises
         ------
@@ -136,12 +145,19 @@ class ClassifierRun:
             "preprocessing": described,
             "classes": _counts(train),
         }
-        run = cls._prepared(kept, options, classifier.model, described, workers)
-        kept.begin(options, facts)
+        ranks = communicator or Communicator()
+        run = cls._prepared(kept, options, classifier.model, described, workers, ranks)
+        ranks.from_main(lambda: kept.begin(options, facts))
         return run
 
     @classmethod
-    def resume(cls, folder: Path, given: Mapping[str, Any], workers: int = 0) -> ClassifierRun:
+    def resume(
+        cls,
+        folder: Path,
+        given: Mapping[str, Any],
+        workers: int = 0,
+        communicator: Communicator | None = None,
+    ) -> ClassifierRun:
         """Prepare to go on with a training.
 
         Parameters
@@ -152,6 +168,8 @@ class ClassifierRun:
             Options that were given again; they must be what they were.
         workers : int
             As of :class:`lucid.data.DataLoader`; may differ.
+        communicator : lucid.training.Communicator, optional
+            The ranks; their number may differ.
 
         Raises
         ------
@@ -169,7 +187,8 @@ class ClassifierRun:
             )
         lucid.random.seed(options.seed)
         model = create_model(facts["model"], **facts["kwargs"])
-        return cls._prepared(kept, options, model, facts["preprocessing"], workers)
+        ranks = communicator or Communicator()
+        return cls._prepared(kept, options, model, facts["preprocessing"], workers, ranks)
 
     @classmethod
     def _prepared(
@@ -179,6 +198,7 @@ class ClassifierRun:
         model: nn.Module,
         described: Mapping[str, Any],
         workers: int,
+        communicator: Communicator,
     ) -> ClassifierRun:
         train, val, class_names = _datasets(options, described)
         loader = DataLoader(
@@ -193,7 +213,7 @@ class ClassifierRun:
         optimizer = SGD(
             model.parameters(), lr=options.lr, momentum=_MOMENTUM, weight_decay=_WEIGHT_DECAY
         )
-        validation = _Validation(DataLoader(val, options.batch_size, workers=workers, seed=0))
+        validation = _Validation(val, options.batch_size, workers, communicator)
         trainer = Trainer(
             model,
             optimizer,
@@ -206,6 +226,8 @@ class ClassifierRun:
             directory=folder.path,
             class_names=class_names,
             preprocessing=described,
+            communicator=communicator,
+            synchronize_norms=options.synchronize_norms,
         )
         summary = (
             f"{model.model_name}: {len(class_names)} classes, {len(train)} images to train on, "
@@ -213,7 +235,7 @@ class ClassifierRun:
         )
         return cls(folder, options, trainer, validation, summary)
 
-    def fit(self, tell: Callable[[str], None]) -> float | None:
+    def fit(self, tell: Callable[[str], object]) -> float | None:
         """Train to the end; gives the best validation accuracy.
 
         Parameters
@@ -229,10 +251,14 @@ class ClassifierRun:
 
 
 class _Validation:
-    """Mean loss and share of right answers over a dataset."""
+    """Mean loss and share of right answers over a dataset, of which each rank takes a part."""
 
-    def __init__(self, loader: DataLoader) -> None:
-        self.loader = loader
+    def __init__(
+        self, dataset: Any, batch_size: int, workers: int, communicator: Communicator
+    ) -> None:
+        part = Subset(dataset, communicator.shard(len(dataset)))
+        self.loader = DataLoader(part, batch_size, workers=workers, seed=0)
+        self.communicator = communicator
 
     def __call__(self, model: nn.Module) -> dict[str, float]:
         total = right = count = 0.0
@@ -241,7 +267,11 @@ class _Validation:
             total += float(F.cross_entropy(logits, labels, reduction="sum").item())
             right += float((logits.numpy().argmax(axis=1) == labels.numpy()).sum())
             count += len(labels.numpy())
-        return {"val_loss": total / count, "accuracy": right / count}
+        sums = self.communicator.add_up({"total": total, "right": right, "count": count})
+        return {
+            "val_loss": sums["total"] / sums["count"],
+            "accuracy": sums["right"] / sums["count"],
+        }
 
 
 def _loss(model: nn.Module, batch: Any) -> Any:

@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from lucid.cli.training import given_options, interruptible, ranks, ranks_options
+
 __all__ = ["evaluate", "train_detector"]
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -165,9 +167,10 @@ def _model_options(
     help="Processes that read images.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@ranks_options
 @click.pass_context
 def train_detector(
-    ctx: click.Context, /, output: Path, resume: bool, workers: int, **options: Any
+    ctx: click.Context, /, output: Path, resume: bool, workers: int, mpi: bool, **options: Any
 ) -> None:
     """Train a detector on images with COCO annotations.
 
@@ -175,7 +178,6 @@ def train_detector(
     and lucid evaluate take; metrics.csv; training.png; samples/; and last.safetensors,
     from which --resume goes on, after Ctrl-C too, as if there had been no interruption.
     """
-    from lucid.cli.training import given_options, interruptible
     from lucid_models_detection.training import DetectorRun, TrainingOptions
     from lucid_models_detection.training.options import resolved
 
@@ -185,21 +187,23 @@ def train_detector(
         raise click.UsageError("give --val or --val-fraction, not both")
     if not resume and (options["data"] is None or options["images"] is None):
         raise click.UsageError("give --data JSON and --images DIR")
-    try:
-        if resume:
-            run = DetectorRun.resume(output, given, workers)
-        else:
-            run = DetectorRun.start(output, TrainingOptions(**options), workers)
-    except ImportError as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(run.summary)
-    if not run.draws:
-        click.echo(
-            'no plots, which need matplotlib: pip install "lucid-models-detection[plot]"', err=True
-        )
-    with interruptible("train-detector", output):
-        best = run.fit(click.echo)
-    click.echo(f"best mAP {best:.4f}: {run.folder.best}")
+    with ranks(mpi) as communicator:
+        try:
+            if resume:
+                run = DetectorRun.resume(output, given, workers, communicator=communicator)
+            else:
+                chosen = TrainingOptions(**options)
+                run = DetectorRun.start(output, chosen, workers, communicator=communicator)
+        except ImportError as error:
+            raise click.ClickException(str(error)) from error
+        tell = communicator.on_main(click.echo)
+        tell(run.summary)
+        if not run.draws:
+            hint = 'no plots, which need matplotlib: pip install "lucid-models-detection[plot]"'
+            tell(hint, err=True)
+        with interruptible("train-detector", output, communicator):
+            best = run.fit(tell)
+        tell(f"best mAP {best:.4f}: {run.folder.best}")
 
 
 @click.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ import click
 
 from lucid.errors import LucidError, PluginWarning
 
-__all__ = ["run"]
+__all__ = ["SharedError", "run"]
 
 _BAD_INPUT = 2
 _FAILED = 1
@@ -32,22 +32,59 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         with _plain_warnings():
             code = cli.main(args=given, prog_name="lucid", standalone_mode=False)
-    except click.Abort as error:  # how click passes on Ctrl-C, and the end of input
-        if isinstance(error.__cause__ or error.__context__, EOFError):
-            return _report("the input ended before the question was answered", _BAD_INPUT, debug)
-        return _report("interrupted", _INTERRUPTED, debug)
-    except click.ClickException as error:
-        return _report(error.format_message(), _BAD_INPUT, debug)
-    except _INPUT_ERRORS as error:
-        return _report(_describe(error), _BAD_INPUT, debug)
-    except FloatingPointError as error:  # a training that diverged, which its message explains
-        return _report(str(error), _FAILED, debug)
-    except MemoryError as error:
-        return _report(f"not enough memory {error}".rstrip(), _FAILED, debug)
+    except SharedError as failure:
+        code = _tell(failure.error, debug, failure.where)
+        failure.end(code)
     except Exception as error:
-        hint = "" if debug else " (run again with --debug for the traceback)"
-        return _report(f"{type(error).__name__}: {_describe(error)}{hint}", _FAILED, debug)
+        return _tell(error, debug)
     return code if isinstance(code, int) else 0
+
+
+class SharedError(Exception):
+    """An error of one of several processes, which ends the others once it has been told.
+
+    Parameters
+    ----------
+    error : BaseException
+        What went wrong.
+    where : str
+        Which process it was, to stand before the message.
+    end : callable
+        ``end(code)`` ends them all.
+    """
+
+    def __init__(self, error: BaseException, where: str, end: Callable[[int], object]) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.where = where
+        self.end = end
+
+
+def _tell(error: BaseException, debug: bool, where: str = "") -> int:
+    """Tell of an error in a line; give the exit code."""
+    message, code = _message(error, debug)
+    return _report(where + message, code, debug)
+
+
+def _message(error: BaseException, debug: bool) -> tuple[str, int]:
+    if isinstance(error, click.Abort):  # how click passes on Ctrl-C, and the end of input
+        if isinstance(error.__cause__ or error.__context__, EOFError):
+            return "the input ended before the question was answered", _BAD_INPUT
+        return "interrupted", _INTERRUPTED
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted", _INTERRUPTED
+    if isinstance(error, SystemExit):
+        return "terminated", error.code if isinstance(error.code, int) else _FAILED
+    if isinstance(error, click.ClickException):
+        return error.format_message(), _BAD_INPUT
+    if isinstance(error, _INPUT_ERRORS):
+        return _describe(error), _BAD_INPUT
+    if isinstance(error, FloatingPointError):  # a training that diverged, as its message explains
+        return str(error), _FAILED
+    if isinstance(error, MemoryError):
+        return f"not enough memory {error}".rstrip(), _FAILED
+    hint = "" if debug else " (run again with --debug for the traceback)"
+    return f"{type(error).__name__}: {_describe(error)}{hint}", _FAILED
 
 
 def _take_debug(arguments: list[str]) -> tuple[bool, list[str]]:

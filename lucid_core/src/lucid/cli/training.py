@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
-__all__ = ["given_options", "interruptible"]
+if TYPE_CHECKING:
+    from lucid.training import Communicator
+
+__all__ = ["given_options", "interruptible", "ranks", "ranks_options"]
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def given_options(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,12 +28,74 @@ def given_options(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, A
 
 
 @contextmanager
-def interruptible(command: str, output: Path) -> Iterator[None]:
-    """On Ctrl-C, say how to go on with the training in ``output``."""
+def interruptible(command: str, output: Path, communicator: Communicator) -> Iterator[None]:
+    """On Ctrl-C or SIGTERM, say how to go on with the training in ``output``."""
+    from lucid.training.interrupts import Terminated
+
     try:
         yield
-    except KeyboardInterrupt:
-        click.echo(
-            f"stopped; lucid {command} --output {output} --resume goes on from here", err=True
-        )
+    except (KeyboardInterrupt, Terminated):
+        if communicator.is_main:
+            click.echo(
+                f"stopped; lucid {command} --output {output} --resume goes on from here", err=True
+            )
         raise
+
+
+def ranks_options(command: Command) -> Command:
+    """Give a command ``--mpi`` and ``--synchronize-norms``."""
+    for option in (
+        click.option(
+            "--synchronize-norms",
+            is_flag=True,
+            help="Let batch norms see the batch of all ranks, not each the part of its own.",
+        ),
+        click.option(
+            "--mpi",
+            is_flag=True,
+            help="Train with the other ranks of mpiexec -n N lucid ... --mpi; --batch-size is "
+            "that of all together.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@contextmanager
+def ranks(mpi: bool) -> Iterator[Communicator]:
+    """The ranks that a command trains on; an error on one of them ends all.
+
+    Parameters
+    ----------
+    mpi : bool
+        Whether to join those that ``mpiexec`` has started.
+
+    Raises
+    ------
+    click.UsageError
+        If ``mpiexec`` has started several, and each would train on its own.
+    click.ClickException
+        If mpi4py or an MPI is not installed.
+    """
+    from lucid.cli.entry import SharedError
+    from lucid.training import Communicator, mpi_communicator
+    from lucid.training.interrupts import Terminated
+    from lucid.training.mpi import ranks_started
+
+    if not mpi:
+        if (started := ranks_started()) > 1:
+            raise click.UsageError(f"mpiexec has started {started} ranks of this; give --mpi")
+        yield Communicator()
+        return
+    try:
+        communicator = mpi_communicator()
+    except ImportError as error:
+        raise click.ClickException(str(error)) from error
+    try:
+        yield communicator
+    except (Exception, KeyboardInterrupt, Terminated) as error:
+        if communicator.size == 1:
+            raise
+        communicator.leave_to_main()
+        where = "" if communicator.is_main else f"rank {communicator.rank}: "
+        raise SharedError(error, where, communicator.abort) from error

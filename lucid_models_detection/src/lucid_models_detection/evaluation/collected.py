@@ -90,6 +90,31 @@ class Collector:
             added.append(self._compared(name, prediction, target))
         self._images += added
 
+    @property
+    def collected(self) -> Sequence[Compared]:
+        """What was added so far, image by image; it can be pickled."""
+        return self._images
+
+    def join(self, parts: Sequence[Sequence[Compared]]) -> None:
+        """Replace what was added by what several evaluators collected, as if by one.
+
+        Parameters
+        ----------
+        parts : sequence
+            The ``collected`` of each, with this one's among them.
+
+        Raises
+        ------
+        ValueError
+            If an image is in two of them.
+        """
+        images = [image for part in parts for image in part]
+        names = [image.name for image in images]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"image {twice!r} was evaluated twice: its objects would count so")
+        self._images = images
+
     def _collected(self) -> list[Compared]:
         if not self._images:
             raise ValueError("nothing to evaluate: no batch was given to update()")

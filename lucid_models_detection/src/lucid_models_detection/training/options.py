@@ -71,6 +71,8 @@ class TrainingOptions:
         Images that detections are drawn on after each epoch.
     checkpoint_every : int or None
         Save the state after so many steps, too.
+    synchronize_norms : bool
+        Whether batch norms see the batch of all ranks, or each the part of its own.
     seed : int
         Everything random follows from it.
     """
@@ -98,6 +100,7 @@ class TrainingOptions:
     augment: str = "flip"
     samples: int = 8
     checkpoint_every: int | None = None
+    synchronize_norms: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import lucid
-from lucid.data import DataLoader
+from lucid.data import DataLoader, Subset
 from lucid.optim import SGD, AdamW, Optimizer
 from lucid.training import (
     Callback,
+    Communicator,
     PlotEpochs,
     ReportEpochs,
     RunFolder,
@@ -77,8 +78,9 @@ class DetectorRun:
         options: TrainingOptions,
         workers: int = 0,
         transform: SampleTransform | None = None,
+        communicator: Communicator | None = None,
     ) -> DetectorRun:
-        """Prepare a new training.
+        """Prepare a new training, on one rank or on several.
 
         Raises
         ------
@@ -95,13 +97,14 @@ class DetectorRun:
         data = TrainingData.read(options, transform)
         lucid.random.seed(options.seed)
         model = _built(options, data.class_names)
-        run = cls._prepared(kept, options, model, data, workers)
+        ranks = communicator or Communicator()
+        run = cls._prepared(kept, options, model, data, workers, ranks)
         facts = {
             "model": model.model_name,
             "kwargs": dict(model.model_kwargs),
             "digests": digests(options),
         }
-        kept.begin(options, facts)
+        ranks.from_main(lambda: kept.begin(options, facts))
         return run
 
     @classmethod
@@ -111,6 +114,7 @@ class DetectorRun:
         given: Mapping[str, Any],
         workers: int = 0,
         transform: SampleTransform | None = None,
+        communicator: Communicator | None = None,
     ) -> DetectorRun:
         """Prepare to go on with a training.
 
@@ -124,6 +128,8 @@ class DetectorRun:
             As of :class:`lucid.data.DataLoader`; may differ.
         transform : callable, optional
             As it was begun with.
+        communicator : lucid.training.Communicator, optional
+            The ranks; their number may differ.
 
         Raises
         ------
@@ -139,7 +145,8 @@ class DetectorRun:
         data = TrainingData.read(options, transform)
         lucid.random.seed(options.seed)
         model = new_detector(facts["model"], facts["kwargs"])
-        return cls._prepared(kept, options, model, data, workers)
+        ranks = communicator or Communicator()
+        return cls._prepared(kept, options, model, data, workers, ranks)
 
     @classmethod
     def _prepared(
@@ -149,6 +156,7 @@ class DetectorRun:
         model: FasterRCNN,
         data: TrainingData,
         workers: int,
+        communicator: Communicator,
     ) -> DetectorRun:
         frozen = options.frozen_stages
         if frozen is None:
@@ -158,9 +166,11 @@ class DetectorRun:
         loader = DataLoader(
             data.train, size, shuffle=True, collate=collate, workers=workers, seed=seed
         )
+        part = Subset(data.val, communicator.shard(len(data.val)))
         validation = Validation(
-            DataLoader(data.val, size, collate=collate, workers=workers, seed=seed),
+            DataLoader(part, size, collate=collate, workers=workers, seed=seed),
             data.class_names,
+            communicator,
         )
         optimizer = _optimizer(options, model)
         trainer = Trainer(
@@ -189,6 +199,8 @@ class DetectorRun:
             ],
             class_names=data.class_names,
             preprocessing=data.categories.as_preprocessing(),
+            communicator=communicator,
+            synchronize_norms=options.synchronize_norms,
         )
         summary = (
             f"{model.model_name}: {len(data.class_names) - 1} classes, {len(data.train)} images "
@@ -234,6 +246,7 @@ def train_detector(
     transform: SampleTransform | None = None,
     callbacks: Sequence[Callback] = (),
     tell: Callable[[str], object] | None = print,
+    communicator: Communicator | None = None,
     **options: Any,
 ) -> DetectorRun:
     """Train a detector on a COCO file; what ``lucid train-detector`` does.
@@ -258,12 +271,15 @@ def train_detector(
         Called after steps and epochs.
     tell : callable or None, default print
         Called with a line of text now and then.
+    communicator : lucid.training.Communicator, optional
+        The ranks that train together, as of :func:`lucid.training.mpi_communicator`; rank 0
+        tells and writes.  Default: this process alone.
     **options
         Of :class:`TrainingOptions`: ``val``, ``val_images``, ``val_fraction``, ``skip_invalid``,
         ``model``, ``model_options``, ``weights``, ``backbone_weights``, ``epochs``, ``batch_size``,
         ``accumulate``, ``optimizer``, ``lr``, ``backbone_lr``, ``schedule``, ``warm_up``,
         ``max_grad_norm``, ``frozen_stages``, ``augment``, ``samples``,
-        ``checkpoint_every``, ``seed``.
+        ``checkpoint_every``, ``synchronize_norms``, ``seed``.
 
     Returns
     -------
@@ -300,10 +316,11 @@ def train_detector(
     given = resolved({"data": data, "images": images, **options})
     folder = Path(output)
     if resume:
-        run = DetectorRun.resume(folder, given, workers, transform)
+        run = DetectorRun.resume(folder, given, workers, transform, communicator)
     else:
-        run = DetectorRun.start(folder, TrainingOptions(**given), workers, transform)
-    if tell is not None:
+        chosen = TrainingOptions(**given)
+        run = DetectorRun.start(folder, chosen, workers, transform, communicator)
+    if tell is not None and run.trainer.communicator.is_main:
         tell(run.summary)
     run.fit(tell, callbacks)
     return run

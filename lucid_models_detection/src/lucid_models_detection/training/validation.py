@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from lucid import random
 from lucid.data import DataLoader
+from lucid.training import Communicator
 from lucid_models_detection.evaluation import CocoEvaluator
 from lucid_models_detection.faster_rcnn import FasterRCNN
 
@@ -23,14 +24,22 @@ class Validation:
     Parameters
     ----------
     loader : lucid.data.DataLoader
-        Batches of the data set, in order.
+        Batches of this rank's part of the data set, in order.
     class_names : sequence of str
         The name of each label, the background's first.
+    communicator : lucid.training.Communicator, optional
+        The ranks, each of which looks at a part; by default this process alone.
     """
 
-    def __init__(self, loader: DataLoader, class_names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        loader: DataLoader,
+        class_names: Sequence[str],
+        communicator: Communicator | None = None,
+    ) -> None:
         self.loader = loader
         self.class_names = class_names
+        self.communicator = communicator or Communicator()
 
     def __call__(self, model: FasterRCNN) -> dict[str, float]:
         """``val_loss``, its parts, ``mAP`` and ``mAP@0.5``; nothing random is used up."""
@@ -54,7 +63,10 @@ class Validation:
                 sums[name] = sums.get(name, 0.0) + float(loss.item()) * len(images)
             count += len(images)
             evaluator.update(detections, targets)
-        means = {f"val_{name}": total / count for name, total in sums.items()}
+        evaluator.join(self.communicator.gather(evaluator.collected))
+        whole = self.communicator.add_up({**sums, "": count})
+        count = int(whole.pop(""))
+        means = {f"val_{name}": total / count for name, total in whole.items()}
         metrics = evaluator.compute()
         return {
             **means,
