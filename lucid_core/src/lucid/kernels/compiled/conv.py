@@ -55,8 +55,8 @@ class Filters:
         """The weights packed for the direct sum."""
         if self._panels is None:
             rows, columns = np.arange(self.shape[2]), np.arange(self.shape[3])
-            self._panels = pack(self._rows, self._groups, rows, columns)
-            self._apply_scale(self._panels, self._groups)
+            panels = pack(self._rows, self._groups, rows, columns)
+            self._panels = self._scaled(panels, self._groups)
         return self._panels
 
     def lanes(self) -> Array:
@@ -74,18 +74,21 @@ class Filters:
         if not self.kept:
             return winograd.Once(self._rows, turned=False)
         if self._transformed is None:
-            self._transformed = winograd.transform_weights(self._rows)
-            self._apply_scale(self._transformed, 1)
+            self._transformed = self._scaled(winograd.transform_weights(self._rows), 1)
         return self._transformed
 
-    def _apply_scale(self, panels: Array, groups: int) -> None:
-        """Multiply (..., P, K, NR), where each group's last columns may belong to no output."""
+    def _scaled(self, panels: Array, groups: int) -> Array:
+        """Multiply (..., P, K, NR), where each group's last columns may belong to no output.
+
+        In place, so before other threads are shown the panels.
+        """
         if self.scale is None:
-            return
+            return panels
         count, _, width = panels.shape[-3:]
         scale = np.zeros((groups, count // groups * width), np.float32)
         scale[:, : self.shape[0] // groups] = self.scale.reshape(groups, -1)
         panels *= scale.reshape(count, 1, width)
+        return panels
 
 
 def prepare_filters(weight: Array, groups: int, scale: Array | None = None) -> Filters:
