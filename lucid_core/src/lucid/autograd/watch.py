@@ -8,6 +8,8 @@ watches their memory.
 
 from __future__ import annotations
 
+import os
+import threading
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -40,13 +42,15 @@ class Watch:
         self.count = 0
 
 
+_lock = threading.Lock()
 _watched: WeakValueDictionary[int, Watch] = WeakValueDictionary()
 
 
 def watch(array: Array) -> Watch:
     """Watch the memory under ``array``."""
     memory = root(array)
-    return _watched.setdefault(id(memory), Watch(memory))
+    with _lock:  # of two threads both must get the one that will be told of changes
+        return _watched.setdefault(id(memory), Watch(memory))
 
 
 def maybe_written(array: Array) -> None:
@@ -55,3 +59,13 @@ def maybe_written(array: Array) -> None:
         found = _watched.get(id(root(array)))
         if found is not None:
             found.count += 1
+
+
+def _after_fork() -> None:
+    """The lock may have been held by a thread that the child does not have."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
