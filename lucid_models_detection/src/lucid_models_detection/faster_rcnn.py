@@ -10,8 +10,7 @@ as class 0, D detections of an image.  Boxes are xyxy in pixels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +18,7 @@ import numpy as np
 from lucid import Tensor, nn, no_grad, pad, stack
 from lucid_models_detection.anchors import AnchorGenerator
 from lucid_models_detection.config import DetectorConfig
+from lucid_models_detection.eval_mode import eval_mode
 from lucid_models_detection.fpn import PyramidBackbone
 from lucid_models_detection.matcher import Matcher
 from lucid_models_detection.pooler import MultiScaleRoIAlign
@@ -275,7 +275,7 @@ class FasterRCNN(nn.Module):
             For images that cannot be right; says which and why.
         """
         checked = check_images(images)
-        with _eval_mode(self), no_grad():
+        with eval_mode(self), no_grad():
             batch = self.transform(checked, self._dtype)
             return self._detections_of(self.backbone(batch.tensor), batch)
 
@@ -303,7 +303,7 @@ class FasterRCNN(nn.Module):
         TypeError, ValueError, FloatingPointError
             As :meth:`forward`.
         """
-        with _eval_mode(self), no_grad():
+        with eval_mode(self), no_grad():
             batch, checked = self._prepared(check_images(images), targets)
             levels = self.backbone(batch.tensor)
             return self._losses_of(levels, batch, checked), self._detections_of(levels, batch)
@@ -397,17 +397,3 @@ def _make_roi_heads(config: DetectorConfig, channels: int, num_classes: int) -> 
         config.box_nms_threshold,
         config.box_detections_per_image,
     )
-
-
-@contextmanager
-def _eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside the block; each module's own mode afterwards."""
-    # Only where something changes: a model in eval mode may predict in several threads.
-    training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
