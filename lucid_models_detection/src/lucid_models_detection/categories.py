@@ -72,6 +72,13 @@ class Categories:
             entries = [Category(**entry) for entry in preprocessing[KEY]]
         except TypeError as error:
             raise ValueError(f"its categories are damaged: {error}") from None
+        for entry in entries:
+            kinds = (type(entry.id), type(entry.name), type(entry.label))
+            if kinds[:2] != (int, str) or kinds[2] not in (int, type(None)):
+                raise ValueError(
+                    "its categories are damaged: expected whole numbers as id and label and text "
+                    f"as name, got {', '.join(kind.__name__ for kind in kinds)}"
+                )
         return cls(entries)
 
     @classmethod

@@ -7,9 +7,11 @@ Boxes are ``[x, y, width, height]`` in the file and xyxy from here on.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from reprlib import Repr
 from typing import Any, TypeGuard
 
 from lucid.data import Dataset
@@ -19,6 +21,7 @@ from lucid_models_detection.data.targets import (
     Sample,
     SampleTransform,
     Target,
+    area_of,
     box_inside,
     copy_target,
     make_target,
@@ -27,6 +30,12 @@ from lucid_models_detection.data.targets import (
 )
 
 __all__ = ["CocoDetection", "read_categories", "read_images"]
+
+#: Shows what stands in a file, however long or deep: within some hundred characters.
+_shown = Repr()
+_shown.maxstring = _shown.maxlong = _shown.maxother = 100
+#: Pixels along a side, so that what is computed from them stays a number.
+MAX_SIDE = 2**31
 
 SKIP_HINT = '\nPass on_invalid="skip" (on the command line --skip-invalid) to leave such boxes out.'
 
@@ -140,15 +149,19 @@ class CocoDetection(Dataset[Sample]):
         invalid: list[str] = []
         seen: set[str] = set()
         for position, raw in enumerate(content["annotations"]):
-            name = f"annotation {raw.get('id', f'number {position}')}"
-            where = f"{name} of image {raw.get('image_id')!r}"
+            where = (
+                f"annotation {_id_or_number(raw, position)} "
+                f"of image {_shown.repr(raw.get('image_id'))}"
+            )
             if not _is_id(raw.get("image_id")) or raw["image_id"] not in images:
                 problems.append(f"{where}: no image has this id")
             elif not _is_id(raw.get("category_id")) or raw["category_id"] not in self.category_ids:
                 problems.append(
-                    f"{where}: category_id {raw.get('category_id')!r} is not among "
+                    f"{where}: category_id {_shown.repr(raw.get('category_id'))} is not among "
                     f"{sorted(self.category_ids)}"
                 )
+            elif isinstance(raw.get("id"), list | dict):
+                problems.append(f"{where}: expected a number or text as id")
             elif "id" in raw and repr(raw["id"]) in seen:
                 problems.append(f"{where}: another annotation has the same id")
             else:
@@ -156,7 +169,7 @@ class CocoDetection(Dataset[Sample]):
                 _, width, height = images[raw["image_id"]]
                 found = self._annotation(raw, width, height)
                 if isinstance(found, str):
-                    invalid.append(f"{where}: bbox {raw.get('bbox')!r}: {found}")
+                    invalid.append(f"{where}: bbox {_shown.repr(raw.get('bbox'))}: {found}")
                 elif found is not None:
                     annotations[raw["image_id"]].append(found)
         raise_problems(str(self.annotation_file), problems)
@@ -180,11 +193,11 @@ class CocoDetection(Dataset[Sample]):
         box = box_inside((x, y, x + w, y + h), width, height)
         if isinstance(box, str):
             return box
-        area = raw.get("area")
+        areas = (raw.get("area"), w * h, area_of(box))
         return Annotation(
             box=box,
             label=label,
-            area=float(area) if _is_number(area) and area > 0 else float(w * h),
+            area=next(float(area) for area in areas if _is_number(area) and _is_size(area)),
             ignored=bool(raw.get("iscrowd", 0)),
         )
 
@@ -192,16 +205,21 @@ class CocoDetection(Dataset[Sample]):
         images: dict[int, tuple[Path, int, int]] = {}
         problems: list[str] = []
         for position, raw in enumerate(raw_images):
-            where = f"image {raw.get('id', f'number {position}')!r}"
+            where = f"image {_id_or_number(raw, position)}"
             name, width, height = raw.get("file_name"), raw.get("width"), raw.get("height")
             if not _is_id(raw.get("id")):
                 problems.append(f"{where}: expected a whole number as id")
             elif raw["id"] in images:
                 problems.append(f"{where}: another image has the same id")
             elif not isinstance(name, str) or not _stays_inside(name):
-                problems.append(f"{where}: expected a relative path as file_name, got {name!r}")
-            elif not (isinstance(width, int) and isinstance(height, int)) or min(width, height) < 1:
-                problems.append(f"{where}: expected width and height, got {width!r} and {height!r}")
+                problems.append(
+                    f"{where}: expected a relative path as file_name, got {_shown.repr(name)}"
+                )
+            elif not (_is_side(width) and _is_side(height)):
+                problems.append(
+                    f"{where}: expected width and height, got {_shown.repr(width)} and "
+                    f"{_shown.repr(height)}"
+                )
             else:
                 images[raw["id"]] = (self.image_directory / name, width, height)
         raise_problems(str(self.annotation_file), problems)
@@ -240,10 +258,14 @@ def read_images(annotation_file: str | Path) -> dict[str, tuple[int, tuple[int, 
         key, name = raw.get("id"), raw.get("file_name")
         size = (raw.get("width"), raw.get("height"))
         if not _is_id(key) or not isinstance(name, str) or not name:
-            problems.append(f"image number {position}: expected id and file_name, got {raw!r}")
+            problems.append(
+                f"image number {position}: expected id and file_name, got {_shown.repr(raw)}"
+            )
         elif name in images:
             other = images[name][0]
-            problems.append(f"image {key}: image {other} has the same file_name {name!r}")
+            problems.append(
+                f"image {key}: image {other} has the same file_name {_shown.repr(name)}"
+            )
         else:
             images[name] = (key, size if _is_id(size[0]) and _is_id(size[1]) else None)
     raise_problems(str(path), problems)
@@ -259,8 +281,28 @@ def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, float) or (_is_id(value) and abs(value) < 2**53)
 
 
+def _is_size(value: int | float) -> bool:
+    """Whether a number is greater than 0 and finite also in the float32 of a target."""
+    return 1e-40 < value < 1e38
+
+
+def _is_side(value: object) -> TypeGuard[int]:
+    return _is_id(value) and 1 <= value < MAX_SIDE
+
+
+def _id_or_number(raw: dict[str, Any], position: int) -> str:
+    """What to call an entry in a message."""
+    return _shown.repr(raw["id"]) if "id" in raw else f"number {position}"
+
+
 def _stays_inside(name: str) -> bool:
-    """Whether a file name cannot leave the directory it is looked for in."""
+    """Whether a file name is one, and cannot leave the directory it is looked for in."""
+    try:
+        encoded = os.fsencode(name)
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can spell
+        return False
+    if b"\0" in encoded:
+        return False
     path = PurePath(name)
     return bool(name) and not path.is_absolute() and ".." not in path.parts
 
@@ -280,7 +322,7 @@ def _read_json(
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise ValueError(
                 f"{path}: not COCO annotations: expected a list of objects named {key!r}; "
-                f"the file has {sorted(content)}"
+                f"the file has {_shown.repr(sorted(content))}"
             )
     return content
 
@@ -291,9 +333,13 @@ def _category_names(path: Path, categories: list[dict[str, Any]]) -> dict[int, s
     for position, raw in enumerate(categories):
         key, name = raw.get("id"), raw.get("name")
         if not _is_id(key) or not isinstance(name, str):
-            problems.append(f"category number {position}: expected id and name, got {raw!r}")
+            problems.append(
+                f"category number {position}: expected id and name, got {_shown.repr(raw)}"
+            )
         elif key in names:
-            problems.append(f"category {key} ({name!r}): another category has the same id")
+            problems.append(
+                f"category {key} ({_shown.repr(name)}): another category has the same id"
+            )
         else:
             names[key] = name
     raise_problems(str(path), problems)

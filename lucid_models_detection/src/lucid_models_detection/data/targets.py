@@ -47,7 +47,9 @@ def box_inside(
     """The part of an xyxy box that lies inside the image, or what is wrong with the box.
 
     Published annotations reach over the border by parts of a pixel, so a box is
-    cut at the border; one of which nothing is left there is refused.
+    cut at the border; one of which nothing is left there is refused.  The result are
+    numbers that the float32 of a target holds: far from the origin of a very large image
+    a small box may have no area among these.
     """
     x1, y1, x2, y2 = box
     if not all(math.isfinite(v) for v in box):
@@ -59,7 +61,16 @@ def box_inside(
     inside = (max(x1, 0.0), max(y1, 0.0), min(x2, float(width)), min(y2, float(height)))
     if min(inside[2] - inside[0], inside[3] - inside[1]) < LEAST_SIDE:
         return f"no part of the box is inside the image of {width} x {height} pixels"
-    return inside
+    left, top, right, bottom = (float(np.float32(v)) for v in inside)
+    if right <= left or bottom <= top:
+        return "width and height must be greater than 0, and vanish in float32"
+    return left, top, right, bottom
+
+
+def area_of(box: tuple[float, float, float, float]) -> float:
+    """The area of an xyxy box, as float32 holds it."""
+    left, top, right, bottom = box
+    return float(np.float32((right - left) * (bottom - top)))
 
 
 def read_annotated(

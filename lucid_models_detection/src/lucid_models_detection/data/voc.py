@@ -17,6 +17,7 @@ from lucid_models_detection.data.targets import (
     Sample,
     SampleTransform,
     Target,
+    area_of,
     box_inside,
     copy_target,
     make_target,
@@ -169,9 +170,9 @@ class VocDetection(Dataset[Sample]):
 
     def _read(self, path: Path, invalid: list[str]) -> tuple[Path, tuple[int, int], Target]:
         try:
-            root = ET.parse(path).getroot()
-        except ET.ParseError as error:
-            raise ValueError(f"{path}: not an XML file: {error}") from None
+            root = ET.parse(path, ET.XMLParser(target=_Builder())).getroot()
+        except (ET.ParseError, LookupError, ValueError) as error:  # the latter two: encodings
+            raise ValueError(f"{path}: not an XML file that is read here: {error}") from None
         if root.tag != "annotation":
             raise ValueError(f"{path}: expected a VOC <annotation>, found <{root.tag}>")
         width, height = (_pixels(root, f"size/{side}", path) for side in ("width", "height"))
@@ -200,7 +201,7 @@ class VocDetection(Dataset[Sample]):
         return Annotation(
             box=box,
             label=self._labels[name],
-            area=(box[2] - box[0]) * (box[3] - box[1]),
+            area=area_of(box),
             ignored=difficult and not self._keep_difficult,
         )
 
@@ -211,9 +212,23 @@ class VocDetection(Dataset[Sample]):
         candidates += [path.stem + suffix for suffix in IMAGE_SUFFIXES]
         for candidate in candidates:
             image = self.image_directory / candidate
-            if image.is_file():
+            if _is_there(image):
                 return image
         raise FileNotFoundError(f"{path}: no image {candidates[0]} in {self.image_directory}")
+
+
+class _Builder(ET.TreeBuilder):
+    """Refuses document types: annotations have none, and the entities in them multiply text."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise ValueError("it declares a document type, as no annotation does")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # no name of a file: too long
+        return False
 
 
 def _pixels(root: ET.Element, tag: str, path: Path) -> int:
