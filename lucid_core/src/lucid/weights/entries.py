@@ -35,6 +35,7 @@ DIGEST = "lucid.sha256"
 METADATA = "__metadata__"
 
 _MAX_NDIM = 32
+_AT_ONCE = 2**18
 
 
 class MalformedError(Exception):
@@ -78,20 +79,51 @@ def check_bools(name: str, array: Array) -> None:
 
 
 def from_bfloat16(patterns: Array) -> Array:
-    """float32 values of bfloat16 ones, given as unsigned 16-bit integers: their upper halves."""
-    values: Array = (patterns.astype(np.uint32) << 16).view(np.float32)
-    return values
+    """bfloat16 bit patterns (uint16) as float32, of which they are the upper halves."""
+    result: Array = np.empty(patterns.shape, np.float32)
+    _widen(patterns.reshape(-1), result)
+    return result
+
+
+def in_upper_half(array: Array) -> Array:
+    """The second half of the memory of a float32 array, to read its bfloat16 patterns into."""
+    return array.reshape(-1).view("<u2")[array.size :]
+
+
+def widen_upper_half(array: Array) -> None:
+    """Turn the patterns that :func:`in_upper_half` was given into the elements, in place."""
+    _widen(in_upper_half(array), array)
+
+
+def _widen(patterns: Array, result: Array) -> None:
+    """Put patterns before zeros.  They may lie in the second half of ``result``."""
+    elements = result.reshape(-1).view(np.uint32)
+    # From the front, and each part copied first: what is written never reaches what is
+    # still to be read, since element i ends where pattern i + 1 begins at the earliest.
+    for start in range(0, len(elements), _AT_ONCE):
+        part = patterns[start : start + _AT_ONCE].astype(np.uint32)
+        elements[start : start + len(part)] = part << 16
 
 
 def check_metadata(metadata: object) -> dict[str, str]:
-    """Return metadata if it maps strings to strings."""
+    """Return metadata if it maps strings to strings, all of which UTF-8 can hold."""
     if not isinstance(metadata, dict):
-        raise MalformedError(f"the metadata must map strings to strings, got {metadata!r:.60}")
+        raise MalformedError(
+            f"the metadata must map strings to strings, got a {type(metadata).__name__}"
+        )
     for key, value in metadata.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise MalformedError(
-                f"the metadata must map strings to strings, got {key!r:.60}: {value!r:.60}"
+                "the metadata must map strings to strings, "
+                f"got a {type(value).__name__} for {key!r:.60}"
             )
+        for text in (key, value):
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise MalformedError(
+                    f"the metadata must be text, got half of a surrogate pair in {text!r:.60}"
+                ) from None
     return metadata
 
 

@@ -22,6 +22,7 @@ from lucid.weights.entries import (
     Array,
     MalformedError,
     check_digest,
+    check_metadata,
     check_name,
     digest,
 )
@@ -62,7 +63,8 @@ def save(
     ------
     WeightFileError
         If a name cannot be stored (empty, ``__metadata__``, a path such as
-        ``../x``, control characters) or the suffix belongs to pickled files.
+        ``../x``, control characters), metadata are no text that UTF-8 can hold, or
+        the suffix belongs to pickled files.
     TypeError
         If a value is no array of numbers, or metadata are no text.
     """
@@ -145,6 +147,7 @@ def write_file(
             raise TypeError(f"metadata must map str to str, got {key!r}: {text!r:.60}")
     try:
         form = _written_format(path)
+        check_metadata(dict(metadata))
         arrays = {check_name(name): _storable(name, value) for name, value in values.items()}
         signed = {**metadata, DIGEST: digest(arrays, metadata)}
         with atomic_write(path) as file:

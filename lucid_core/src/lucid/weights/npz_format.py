@@ -132,7 +132,8 @@ def _read_npy(member: IO[bytes], name: str, size: int) -> Array:
     fill(array, member, f"tensor {name!r}")
     member.read(1)  # at the end of a member zipfile compares the CRC
     check_bools(name, array)
-    array = array.astype(dtype.newbyteorder("="), copy=False)
+    if not dtype.isnative:
+        array = array.byteswap(inplace=True).view(dtype.newbyteorder("="))
     return np.asarray(array.reshape(shape, order="F" if fortran else "C"), order="C")
 
 

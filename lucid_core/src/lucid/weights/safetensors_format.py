@@ -26,8 +26,9 @@ from lucid.weights.entries import (
     check_metadata,
     check_name,
     check_shape,
-    from_bfloat16,
+    in_upper_half,
     raw_bytes,
+    widen_upper_half,
 )
 
 # Headers of real models are far below 1 MiB; JSON takes some 20 times its size when parsed.
@@ -175,14 +176,13 @@ def _check_layout(entries: list[_Entry], available: int) -> None:
 
 
 def _read_array(file: BinaryIO, entry: _Entry) -> Array:
-    dtype = np.dtype("<u2") if entry.code == _BF16 else DTYPES[entry.code]
-    array: Array = np.empty(entry.shape, dtype)
-    if array.size:
-        target = array.reshape(-1).view(np.uint8).data
-        # The size was checked, but the file may be cut while it is read.
-        if file.readinto(target) != len(target):  # type: ignore[attr-defined]
-            raise MalformedError(f"truncated in the data of tensor {entry.name!r}")
-    if entry.code == _BF16:
-        array = from_bfloat16(array)
+    is_bfloat16 = entry.code == _BF16
+    array: Array = np.empty(entry.shape, np.float32 if is_bfloat16 else DTYPES[entry.code])
+    target = in_upper_half(array) if is_bfloat16 else array.reshape(-1)
+    # The size was checked, but the file may be cut while it is read.
+    if target.size and file.readinto(target.view(np.uint8).data) != target.nbytes:  # type: ignore[attr-defined]
+        raise MalformedError(f"truncated in the data of tensor {entry.name!r}")
+    if is_bfloat16:
+        widen_upper_half(array)
     check_bools(entry.name, array)
     return array

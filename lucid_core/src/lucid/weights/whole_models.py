@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lucid.errors import StateDictError, WeightFileError
+from lucid.errors import LucidError, StateDictError, WeightFileError
 from lucid.weights.files import StrPath, read_file, read_metadata, write_file
 
 if TYPE_CHECKING:
@@ -152,7 +152,9 @@ def load_model(path: StrPath) -> Module:
     saved = _parsed(path, metadata)
     try:
         model = create_model(saved.name, **saved.kwargs)
-    except (TypeError, ValueError, MemoryError) as error:
+    except (LucidError, ImportError):
+        raise  # the fault of what is installed here, not of the file
+    except Exception as error:  # a builder may fail in any way at arguments that are nonsense
         raise WeightFileError(f"{os.fspath(path)}: {saved} cannot be built: {error}") from error
     try:
         model.load_state_dict(arrays)
@@ -291,9 +293,15 @@ def _parsed(path: StrPath, metadata: Mapping[str, str]) -> ModelMetadata:
         or not isinstance(version, str | None)
     ):
         raise WeightFileError(f"{os.fspath(path)}: its model data are damaged")
+    try:
+        arguments = {key: _with_tuples(value) for key, value in kwargs.items()}
+    except RecursionError:
+        raise WeightFileError(
+            f"{os.fspath(path)}: its model data are damaged: lists within lists without end"
+        ) from None
     return ModelMetadata(
         name,
-        {key: _with_tuples(value) for key, value in kwargs.items()},
+        arguments,
         None if class_names is None else tuple(names),
         preprocessing,
         version,
