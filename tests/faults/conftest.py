@@ -1,8 +1,12 @@
-"""Makes ``pth_files``, which the tests of reading weights share, importable here."""
+"""Makes what other tests have importable here: ``pth_files``, ``small_training``, the fuzzer's."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "core" / "weights"))
+TESTS = Path(__file__).parents[1]
+
+sys.path[:0] = [
+    str(TESTS / folder) for folder in ("core/weights", "core/training", "core/data", "fuzz")
+]

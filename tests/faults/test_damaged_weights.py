@@ -1,0 +1,87 @@
+"""A few thousand damaged weight files; ``nox -s fuzz`` reads many more."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+
+import pytest
+from checks import Figures, PromiseError, check_weights
+from damage import mutated
+from seeds import corpus, weight_seeds
+
+import lucid
+
+
+@pytest.fixture(scope="module")
+def seeds():
+    return weight_seeds()
+
+
+@pytest.fixture
+def _traced():
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+@pytest.mark.usefixtures("_traced")
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pth"])
+def test_damaged_files_are_refused_or_read_within_bounds(tmp_path, seeds, suffix):
+    """The safetensors library agrees, or Lucid says why it is stricter."""
+    figures = Figures()
+    for number in range(1000):
+        content = mutated(seeds[suffix], random.Random(f"test {number}"))
+        check_weights(content, tmp_path / f"w{suffix}", figures)
+    assert figures.accepted
+    assert figures.errors.keys() == {"WeightFileError"}
+    assert bool(figures.compared) == (suffix == ".safetensors")
+
+
+@pytest.mark.usefixtures("_traced")
+@pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pth"])
+def test_what_once_found_something_finds_nothing_now(tmp_path, suffix):
+    for content in corpus(suffix):
+        check_weights(content, tmp_path / f"w{suffix}", Figures())
+
+
+@pytest.mark.usefixtures("_traced")
+def test_a_reader_that_breaks_a_promise_is_found(tmp_path, seeds, monkeypatch):
+    """The checks see other errors, memory, time, and what another library would not read."""
+    path, good = tmp_path / "w.safetensors", seeds[".safetensors"][0]
+
+    def broken(how):
+        monkeypatch.setattr(lucid, "load", how)
+        with pytest.raises(PromiseError) as caught:
+            check_weights(good, path, Figures())
+        monkeypatch.undo()
+        return str(caught.value)
+
+    real = lucid.load
+
+    def raises(path):
+        raise KeyError("w")
+
+    def unnamed(path):
+        raise lucid.WeightFileError("damaged")
+
+    def hungry(path):
+        bytearray(2**25)
+        return real(path)
+
+    def slow(path):
+        while True:
+            pass
+
+    def other(path):
+        return {**real(path), "seen": lucid.tensor([8])}
+
+    assert "KeyError" in broken(raises)
+    assert "does not name the file" in broken(unnamed)
+    assert "bytes more than what came back" in broken(hungry)
+    assert "more than 1.0 s" in broken(slow)
+    assert "differ" in broken(other)
+    assert "without a stated reason" in broken(
+        lambda path: (_ for _ in ()).throw(lucid.WeightFileError(f"{path}: do not like it"))
+    )
+    check_weights(good, path, Figures())
