@@ -40,7 +40,8 @@ def test_labels_are_matched_by_category(tmp_path: Path, batch_size: int) -> None
     dataset = CocoDetection(path, tmp_path)  # square is 1 there, disc 2
     comparison = Comparison(path, tmp_path, CATEGORIES, read_categories(path))
     assert comparison.missing == ("star",)
-    evaluator, results = comparison.run(Oracle(dataset, {1: 5, 2: 2}), batch_size)
+    evaluator = comparison.evaluator()
+    results = comparison.run(Oracle(dataset, {1: 5, 2: 2}), evaluator, batch_size)
     metrics = evaluator.compute()
     assert metrics.map == pytest.approx(1)
     assert [c.name for c in metrics.classes] == ["disc", "square"]
@@ -60,7 +61,9 @@ def test_exchanged_labels_find_nothing(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
     comparison = Comparison(path, tmp_path, CATEGORIES, read_categories(path))
     oracle = Oracle(CocoDetection(path, tmp_path), {1: 2, 2: 5})
-    assert comparison.run(oracle)[0].compute().map_50 < 0.2
+    evaluator = comparison.evaluator()
+    comparison.run(oracle, evaluator)
+    assert evaluator.compute().map_50 < 0.2
 
 
 def test_categories_that_share_a_label_are_one_class(tmp_path: Path) -> None:
@@ -68,8 +71,9 @@ def test_categories_that_share_a_label_are_one_class(tmp_path: Path) -> None:
     one = Categories([Category(3, "square", 1), Category(7, "disc", 1)])
     comparison = Comparison(path, tmp_path, one, read_categories(path))
     assert comparison.dataset.class_names == ("background", "square/disc")
-    evaluator, results = comparison.run(Oracle(CocoDetection(path, tmp_path), {1: 1, 2: 1}))
-    assert evaluator.compute().map == pytest.approx(1)
+    evaluator = comparison.evaluator("voc2007")
+    results = comparison.run(Oracle(CocoDetection(path, tmp_path), {1: 1, 2: 1}), evaluator)
+    assert evaluator.compute().map == 1
     assert {row["category_id"] for row in results} == {3}
 
 

@@ -292,7 +292,10 @@ def test_precision_over_recall_is_drawn_on_request(
     model = create_model("tiny_detector", num_classes=3)
     lucid.save_model(model, weights, class_names=("background", "square", "disc"))
     given = ("evaluate", "--data", data, "--images", data.parent, "--weights", weights, "--plot")
-    assert call(*given, plot)[0] == 0
+    code, out, _ = call(*given, plot, "--measure", "voc2012")
+    assert code == 0
+    assert out.splitlines()[0] == "class   objects     AP recall"
+    assert out.splitlines()[-1].startswith("VOC 2012 mAP@0.5 0.")
     with Image.open(plot) as picture:
         assert min(picture.size) > 300
     code, out, err = call(*given, tmp_path / "curves.txt")
@@ -337,6 +340,8 @@ def test_evaluation_by_name_where_the_weights_know_no_ids(
     names.write_text("disc\nsquare\n")
     code, out, _ = call(*given, "--class-names", names, "--json")
     assert (code, json.loads(out)["objects"]) == (0, 5)
+    code, out, _ = call(*given, "--class-names", names, "--json", "--measure", "voc2007")
+    assert (code, json.loads(out)["year"], json.loads(out)["objects"]) == (0, 2007, 5)
     names.write_text("disc\nstar\n")
     code, _, err = call(*given, "--class-names", names)
     assert code == 2

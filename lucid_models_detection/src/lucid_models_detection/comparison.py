@@ -12,7 +12,7 @@ from lucid.data import DataLoader
 from lucid_models_detection.categories import Categories
 from lucid_models_detection.convert import to_coco_results
 from lucid_models_detection.data import CocoDetection, collate
-from lucid_models_detection.evaluation import CocoEvaluator
+from lucid_models_detection.evaluation import CocoEvaluator, VocEvaluator
 from lucid_models_detection.roi_heads import Detections
 
 __all__ = ["Comparison"]
@@ -72,19 +72,27 @@ class Comparison:
             if entry.label is not None and entry.label not in self._labels
         )
 
+    def evaluator(self, measure: str = "coco") -> CocoEvaluator | VocEvaluator:
+        """What measures detections of the data set, by "coco", "voc2007" or "voc2012"."""
+        names = self.dataset.class_names
+        if measure == "coco":
+            return CocoEvaluator(names)
+        return VocEvaluator(names, year=2007 if measure == "voc2007" else 2012)
+
     def run(
-        self, model: Any, batch_size: int = 1, workers: int = 0
-    ) -> tuple[CocoEvaluator, list[dict[str, Any]]]:
-        """Let the detector look at every image.
+        self,
+        model: Any,
+        evaluator: CocoEvaluator | VocEvaluator,
+        batch_size: int = 1,
+        workers: int = 0,
+    ) -> list[dict[str, Any]]:
+        """Let the detector look at every image, and the evaluator at what it finds.
 
         Returns
         -------
-        evaluator : CocoEvaluator
-            Whose ``compute()`` gives the measures.
         results : list of dict
             Every detection, in the format of COCO's results.
         """
-        evaluator = CocoEvaluator(self.dataset.class_names)
         results: list[dict[str, Any]] = []
         loader = DataLoader(self.dataset, batch_size, collate=collate, workers=workers, seed=0)
         try:
@@ -95,7 +103,7 @@ class Comparison:
                 results += to_coco_results(found, names, self._ids)
         finally:
             loader.close()
-        return evaluator, results
+        return results
 
     def _translated(self, found: Detections) -> Detections:
         labels = np.array([self._labels.get(label, 0) for label in found["labels"].tolist()], int)

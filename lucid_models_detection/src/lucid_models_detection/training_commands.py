@@ -239,6 +239,13 @@ def train_detector(
     help="Write all detections to this JSON file, in COCO's results format.",
 )
 @click.option(
+    "--measure",
+    type=click.Choice(["coco", "voc2007", "voc2012"]),
+    default="coco",
+    show_default=True,
+    help="COCO's mean average precision and recall, or Pascal VOC's at an IoU of 0.5.",
+)
+@click.option(
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
@@ -260,6 +267,7 @@ def evaluate(
     names_file: Path | None,
     skip_invalid: bool,
     output: Path | None,
+    measure: str,
     plot: Path | None,
     batch_size: int,
     workers: int,
@@ -267,8 +275,8 @@ def evaluate(
 ) -> None:
     """Measure a detector on images with COCO annotations.
 
-    COCO's mean average precision and recall, and both for each class. The categories of
-    the file must be those that the detector was trained on, by id and name.
+    Mean average precision, and that of each class with its recall. The categories of the
+    file must be those that the detector was trained on, by id and name.
     """
     from lucid.weights import atomic_write
     from lucid_models_detection.evaluation import plot_precision_recall
@@ -276,7 +284,8 @@ def evaluate(
     from lucid_models_detection.evaluation.curves import import_figure
 
     try:
-        import_pycocotools()
+        if measure == "coco":
+            import_pycocotools()
         if plot is not None:
             _check_picture(plot, import_figure()().canvas.get_supported_filetypes())
     except ImportError as error:
@@ -285,7 +294,8 @@ def evaluate(
     for path in (output, plot):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-    evaluator, results = comparison.run(model, batch_size, workers)
+    evaluator = comparison.evaluator(measure)
+    results = comparison.run(model, evaluator, batch_size, workers)
     if output is not None:
         with atomic_write(output) as file:
             file.write(json.dumps(results).encode())
@@ -294,10 +304,7 @@ def evaluate(
         click.echo(json.dumps({"weights": str(weights), **metrics.as_dict()}, indent=2))
     else:
         click.echo(metrics.table())
-        click.echo(
-            f"\nmAP {metrics.map:.3f}  mAP@0.5 {metrics.map_50:.3f}  mAP@0.75 "
-            f"{metrics.map_75:.3f}  mAR {metrics.mar_100:.3f}  on {metrics.images} images"
-        )
+        click.echo(f"\n{metrics.summary()}")
         if comparison.missing:
             click.echo(f"not in {data}: {', '.join(comparison.missing)}")
         if comparison.dataset.skipped:

@@ -93,6 +93,13 @@ class DetectionMetrics:
         values: dict[str, Any] = without_nan(asdict(self))
         return values
 
+    def summary(self) -> str:
+        """The means, in a line of plain text."""
+        return (
+            f"mAP {self.map:.3f}  mAP@0.5 {self.map_50:.3f}  mAP@0.75 {self.map_75:.3f}  "
+            f"mAR {self.mar_100:.3f}  on {self.images} images"
+        )
+
     def table(self) -> str:
         """A table in plain text: a line for each class, then the means."""
         width = max([len("class"), len("mean"), *(len(c.name) for c in self.classes)])

@@ -77,6 +77,10 @@ class VocMetrics:
         values: dict[str, Any] = without_nan(asdict(self))
         return values
 
+    def summary(self) -> str:
+        """The mean, in a line of plain text."""
+        return f"VOC {self.year} mAP@{self.iou_threshold:g} {self.map:.3f}  on {self.images} images"
+
     def table(self) -> str:
         """A table in plain text: a line for each class, then the mean."""
         width = max([len("class"), len("mean"), *(len(c.name) for c in self.classes)])
