@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from lucid_models_detection.data import VOC_CLASSES, RandomHorizontalFlip, VocDetection
+from lucid_models_detection.data import (
+    VOC_CLASSES,
+    CocoDetection,
+    RandomHorizontalFlip,
+    VocDetection,
+)
 
 OBJECT = """
   <object><name>{name}</name><difficult>{difficult}</difficult>
@@ -70,6 +76,26 @@ def test_an_image_without_objects(tmp_path: Path) -> None:
     write(tmp_path, "a")
     _, target = load(tmp_path)[0]
     assert target["boxes"].shape == (0, 4)
+
+
+def test_as_a_coco_file_it_says_the_same(tmp_path: Path) -> None:
+    write(tmp_path, "a", thing("dog", 1, 1, 10, 20, difficult=1), thing("cat", 3, 3, 9.5, 9))
+    write(tmp_path, "b")
+    write(tmp_path, "c", thing("dog", 1, 1, 41, 31))  # cut at the border
+    voc = load(tmp_path, class_names=("dog", "cat"))
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(voc.to_coco()))
+    coco = CocoDetection(path, voc.image_directory)
+    assert coco.class_names == voc.class_names
+    assert len(coco) == len(voc) == 3
+    for i in range(3):
+        (image, found), (expected, target) = coco[i], voc[i]
+        np.testing.assert_array_equal(image, expected)
+        assert found.pop("image_id") == i + 1
+        target.pop("image_id")
+        assert found.keys() == target.keys()
+        for key, value in target.items():
+            np.testing.assert_array_equal(found[key], value, err_msg=key)
 
 
 def test_an_image_set_chooses_and_orders(tmp_path: Path) -> None:

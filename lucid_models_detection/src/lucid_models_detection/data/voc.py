@@ -9,8 +9,10 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lucid.data import Dataset
+from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.data.targets import (
     Annotation,
     OnInvalid,
@@ -149,6 +151,41 @@ class VocDetection(Dataset[Sample]):
         image = read_annotated(path, width, height, "its annotation")
         target = copy_target(target)
         return (image, target) if self.transform is None else self.transform(image, target)
+
+    def to_coco(self) -> dict[str, Any]:
+        """The same annotations as a COCO file has them, for tools that read only those.
+
+        ``json.dump(dataset.to_coco(), file)`` writes what
+        :class:`~lucid_models_detection.data.CocoDetection` and ``lucid train-detector
+        --data`` read, with the same ``image_directory``.
+
+        Returns
+        -------
+        dict
+            ``images``, numbered from 1 in the order of the data set; ``annotations``, with
+            difficult objects as crowds (``iscrowd``), which are set apart there as here;
+            ``categories``, numbered as the labels.
+        """
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        for number, (path, (width, height), target) in enumerate(self._entries, start=1):
+            name = path.relative_to(self.image_directory).as_posix()
+            images.append({"id": number, "file_name": name, "width": width, "height": height})
+            for crowd, kind in enumerate(("", "ignored_")):
+                boxes = box_ops.to_xywh(target[f"{kind}boxes"]).tolist()
+                for box, label in zip(boxes, target[f"{kind}labels"].tolist(), strict=True):
+                    annotations.append(
+                        {
+                            "id": len(annotations) + 1,
+                            "image_id": number,
+                            "category_id": label,
+                            "bbox": box,
+                            "area": box[2] * box[3],
+                            "iscrowd": crowd,
+                        }
+                    )
+        categories = [{"id": label, "name": name} for name, label in self._labels.items()]
+        return {"images": images, "annotations": annotations, "categories": categories}
 
     def _files(self, image_set: str | Path | None) -> list[Path]:
         if not self.annotation_directory.is_dir():
