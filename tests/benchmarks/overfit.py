@@ -26,6 +26,7 @@ from lucid_models_detection.data import VOC_CLASSES, collate
 from lucid_models_detection.data.targets import Sample
 from lucid_models_detection.training.validation import Validation
 
+CLASS_NAMES = ("background", *VOC_CLASSES)
 IMAGES, SIDE = 8, 256
 #: How often an epoch goes through the images; each is followed by a validation.
 REPEATS = 4
@@ -54,7 +55,7 @@ class Shapes(Dataset[Sample]):
         boxes, labels = [], []
         # A quarter of the image for each, so that none hides another.
         for cell in rng.permutation(4)[: 1 + number % 3].tolist():
-            label = int(rng.integers(1, len(VOC_CLASSES)))
+            label = int(rng.integers(1, len(CLASS_NAMES)))
             width, height = rng.integers(40, 110, 2).tolist()
             x = cell % 2 * SIDE // 2 + int(rng.integers(4, 14))
             y = cell // 2 * SIDE // 2 + int(rng.integers(4, 14))
@@ -94,7 +95,7 @@ def main() -> int:
 
     lucid.random.seed(given.seed)
     shapes = Shapes(given.seed)
-    model = faster_rcnn_resnet_50_fpn(num_classes=21)
+    model = faster_rcnn_resnet_50_fpn(num_classes=len(CLASS_NAMES))
     optimizer = optim.AdamW(model.parameters(), lr=given.lr)
     repeated = Subset(shapes, list(range(IMAGES)) * REPEATS)
     loader = DataLoader(repeated, given.batch_size, shuffle=True, collate=collate, seed=given.seed)
@@ -106,7 +107,7 @@ def main() -> int:
         epochs=STEPS_AT_MOST // len(loader),
         scheduler=warm_up_then(optimizer, STEPS_AT_MOST, warm_up=20, then="constant"),
         max_grad_norm=5.0,
-        validate=Validation(DataLoader(shapes, 4, collate=collate, seed=0), VOC_CLASSES),
+        validate=Validation(DataLoader(shapes, 4, collate=collate, seed=0), CLASS_NAMES),
         callbacks=[
             ReportEpochs(
                 lambda line: print(line, flush=True), ("loss", "val_loss", "mAP", "mAP@0.5")
