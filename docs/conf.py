@@ -53,6 +53,7 @@ reference_modules = [
     "lucid.nn.utils",
     "lucid.data",
     "lucid.training",
+    "lucid.prediction",
     "lucid.models",
     "lucid.weights",
     "lucid.testing",

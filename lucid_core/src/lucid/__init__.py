@@ -53,13 +53,13 @@ from lucid.ops import __all__ as _operations
 from lucid.tensor import Tensor
 
 if TYPE_CHECKING:
-    from lucid import data, models, nn, optim, testing, training, weights
+    from lucid import data, models, nn, optim, prediction, testing, training, weights
     from lucid.models import hookimpl, hookspec
     from lucid.weights import load, load_model, save, save_model
 
 __version__ = "0.1.0"
 
-_ROOMS = ("data", "models", "nn", "optim", "testing", "training", "weights")
+_ROOMS = ("data", "models", "nn", "optim", "prediction", "testing", "training", "weights")
 _LAZY = {
     "hookimpl": "lucid.models",
     "hookspec": "lucid.models",
@@ -109,6 +109,7 @@ __all__ = [
     "ones",
     "ones_like",
     "optim",
+    "prediction",
     "random",
     "save",
     "save_model",

@@ -27,7 +27,7 @@ import numpy as np
 
 from lucid.data.plan import Collate, Plan, fetch
 
-__all__ = ["WorkerPool"]
+__all__ = ["WorkerPool", "interrupts_held_back"]
 
 _PATIENCE = 1.0  # seconds that workers get to end before they are made to
 
@@ -77,7 +77,7 @@ class WorkerPool:
 
     def _start(self, count: int) -> None:
         context = multiprocessing.get_context("spawn")
-        with _interrupts_held_back():
+        with interrupts_held_back():
             for number in range(count):
                 ours, theirs = context.Pipe()
                 self._pipes.append(ours)
@@ -152,7 +152,7 @@ class WorkerPool:
 
 
 @contextmanager
-def _interrupts_held_back() -> Iterator[None]:
+def interrupts_held_back() -> Iterator[None]:
     """Start processes that never see Ctrl-C, not even while they import: we end them ourselves.
 
     Blocked signals are inherited by new processes.

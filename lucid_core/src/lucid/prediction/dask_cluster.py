@@ -1,0 +1,190 @@
+"""Batches shared out by Dask: on worker processes of this machine, or on a cluster.
+
+Dask brings the workers, restarts those that die and runs again what they were at.  What
+is here keeps few batches under way at a time, so that neither this process nor the
+scheduler holds more for more images, and finds the image to blame if workers keep dying.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from lucid.data.workers import interrupts_held_back
+from lucid.kernels import set_num_threads
+from lucid.prediction.predictor import Predictor
+from lucid.prediction.store import Batch
+
+__all__ = ["dask_engine"]
+
+_PATIENCE = 60.0  # seconds until a scheduler must have answered and have a worker
+_AHEAD = 2  # batches under way for each thread of the workers: one works, one waits for it
+_LOOK_AGAIN = 5.0  # seconds after which workers are counted again: they come and go
+
+
+@contextmanager
+def dask_engine(scheduler: str, workers: int | None, threads: int | None) -> Iterator[Any]:
+    """What shares out batches by Dask; see :func:`~lucid.prediction.run.predict_files`."""
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ImportError(
+            f"Dask is not installed ({error}); pip install dask distributed, or an extra such as "
+            '"lucid-models-detection[dask]"'
+        ) from error
+    if scheduler == "local":
+        count = _processors() if workers is None else workers
+        share = max(1, _processors() // count) if threads is None else threads
+        with _local_workers(count) as cluster, Client(cluster) as client:
+            yield _Dask(client, share, "the local workers").run
+        return
+    if workers is not None:
+        raise ValueError(
+            f"workers={workers} is for local ones; how many {scheduler} has, is decided there"
+        )
+    client = _connect(Client, scheduler)
+    try:
+        yield _Dask(client, threads or 1, scheduler).run
+    finally:
+        client.close()
+
+
+def _processors() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
+
+
+@contextmanager
+def _local_workers(count: int) -> Iterator[Any]:
+    import logging
+
+    from distributed import LocalCluster
+
+    # Ctrl-C in a terminal goes to every process.  Workers, and those that come for dead ones,
+    # inherit that they do not hear it: they end when we end them.
+    with interrupts_held_back():
+        cluster: Any = LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            dashboard_address=None,
+            silence_logs=logging.ERROR,
+        )
+    with cluster:
+        yield cluster
+
+
+def _connect(client_class: Any, scheduler: str) -> Any:
+    where = {"scheduler_file": scheduler} if os.path.isfile(scheduler) else {"address": scheduler}
+    try:
+        client = client_class(**where, timeout=_PATIENCE)
+    except (OSError, TimeoutError) as error:
+        raise ConnectionError(f"no Dask scheduler answers at {scheduler}: {error}") from None
+    try:
+        client.wait_for_workers(1, timeout=_PATIENCE)
+    except TimeoutError:
+        client.close()
+        raise ConnectionError(
+            f"the Dask scheduler at {scheduler} has had no worker for {_PATIENCE:.0f} s"
+        ) from None
+    return client
+
+
+class _Dask:
+    """The batches of one run on the workers of one client.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    threads : int
+        Of Lucid, for each batch.
+    name : str
+        What to call the scheduler.
+    """
+
+    def __init__(self, client: Any, threads: int, name: str) -> None:
+        self.client = client
+        self.threads = threads
+        self.name = name
+        self._capacity = 0
+        self._counted = -_LOOK_AGAIN
+
+    def run(
+        self, predictor: Predictor, batches: Iterator[Batch]
+    ) -> Iterator[tuple[Batch, list[dict[str, Any]]]]:
+        """Batches with their records, as they are done."""
+        from distributed import KilledWorker, as_completed
+
+        prefix, numbers = f"lucid-{uuid.uuid4().hex[:12]}", itertools.count()
+        under_way: dict[str, Batch] = {}
+        completed = as_completed()
+        suspects: list[Batch] = []
+        on_trial = None
+
+        def submit(batch: Batch) -> Any:
+            key = f"{prefix}-{next(numbers)}"
+            arguments = (predictor, batch.images, self.threads)
+            future = self.client.submit(_predict, *arguments, key=key, pure=False)
+            under_way[key] = batch
+            completed.add(future)
+            return key
+
+        more = True
+        while True:
+            while more and len(under_way) < self._most():
+                batch = next(batches, None)
+                if batch is None:
+                    more = False
+                else:
+                    submit(batch)
+            if not under_way:
+                if not suspects:
+                    return
+                on_trial = submit(suspects.pop())  # nothing beside it could be the reason
+            future = next(completed)
+            batch = under_way.pop(future.key)
+            try:
+                records = self._result(future)
+            except KilledWorker as error:
+                # Every batch that was waiting at a worker that died is under suspicion.
+                if future.key != on_trial:
+                    suspects += batch.singles()
+                    continue
+                deaths = error.allowed_failures + 1
+                reason = f"{deaths} workers died over it (not enough memory?)"
+                records = [{"image": batch.images[0], "error": reason}]
+            yield batch, records
+
+    def _result(self, future: Any) -> list[dict[str, Any]]:
+        from distributed import CancelledError
+
+        try:
+            records: list[dict[str, Any]] = future.result()
+        except CancelledError as error:
+            raise ConnectionError(
+                f"lost the Dask scheduler, {self.name} ({error}); --resume goes on from here"
+            ) from None
+        finally:
+            future.release()
+        return records
+
+    def _most(self) -> int:
+        """How many batches may be under way."""
+        now = time.monotonic()
+        if now - self._counted >= _LOOK_AGAIN:
+            self._counted = now
+            self._capacity = _AHEAD * sum(self.client.nthreads().values())
+        return max(_AHEAD, self._capacity)
+
+
+def _predict(predictor: Predictor, images: Sequence[str], threads: int) -> list[dict[str, Any]]:
+    """What a worker does with a batch."""
+    set_num_threads(threads)
+    return predictor(images)

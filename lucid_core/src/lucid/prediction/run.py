@@ -1,0 +1,147 @@
+"""From files to a report: what is left to do, shared out, kept as it comes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from lucid.prediction.predictor import Predictor
+from lucid.prediction.store import Batch, ResultStore
+
+__all__ = ["Engine", "Outcome", "engine", "fill", "predict_files"]
+
+#: Batches in, each with its records out, in any order.
+Engine = Callable[[Predictor, Iterator[Batch]], Iterator[tuple[Batch, list[dict[str, Any]]]]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes
+    ----------
+    images : int
+        Those in the report.
+    failed : int
+        Those it lists with a reason instead.
+    """
+
+    images: int
+    failed: int
+
+
+def predict_files(
+    predictor: Predictor,
+    images: Iterable[str],
+    report: str | os.PathLike[str],
+    *,
+    batch_size: int = 1,
+    resume: bool = False,
+    dask: str | None = None,
+    workers: int | None = None,
+    threads: int | None = None,
+    progress: bool | None = None,
+) -> Outcome:
+    """Predict for any number of image files and write a report.
+
+    Results are on disk as they come.  An image that cannot be read is listed in the
+    report with the reason, and the others go on.
+
+    Parameters
+    ----------
+    predictor : Predictor
+        What predicts.
+    images : iterable of str
+        Paths; :func:`find_files` finds them.  One that comes twice counts once.
+    report : path
+        Written in one step at the end: ``.jsonl`` for a line of JSON for each image,
+        any other name for one JSON object.
+    batch_size : int, default 1
+        Images that are in memory, and sent to a worker, together.
+    resume : bool, default False
+        Go on with a run that did not finish, and try again what failed in it; begin
+        one if there is none.
+    dask : str, optional
+        ``"local"`` for worker processes on this machine, or a Dask scheduler: its
+        address or its scheduler file.  By default images are predicted for in this
+        process.
+    workers : int, optional
+        Processes of ``"local"``; by default one for each processor.
+    threads : int, optional
+        Threads of Lucid for each batch that a worker is at.  By default the processors
+        divided by the workers where these are local, else 1: then a Dask worker's own
+        number of threads says how many processors it uses.
+    progress : bool, optional
+        Whether to show a bar; by default where stderr is a terminal.
+
+    Returns
+    -------
+    Outcome
+        How many images there are and how many failed.
+
+    Raises
+    ------
+    ValueError
+        If an unfinished run is in the way or began with something else, or if two
+        processes write to one report.
+    lucid.WeightFileError
+        If a worker cannot open the model.
+    ImportError
+        If Dask is wanted and not installed.
+    ConnectionError
+        If the scheduler cannot be reached, or is lost on the way.
+    """
+    with ResultStore(report, predictor.description(), resume=resume) as store:
+        store.add(images)
+        with engine(dask, workers, threads) as chosen:
+            fill(store, predictor, chosen, batch_size=batch_size, progress=progress)
+        _, done, failed = store.count()
+        store.finish()
+    return Outcome(done, failed)
+
+
+def engine(
+    dask: str | None = None, workers: int | None = None, threads: int | None = None
+) -> AbstractContextManager[Engine]:
+    """What shares out the batches; arguments as of :func:`predict_files`."""
+    if dask is None:
+        return nullcontext(_one_after_another)
+    from lucid.prediction.dask_cluster import dask_engine
+
+    return dask_engine(dask, workers, threads)
+
+
+def _one_after_another(
+    predictor: Predictor, batches: Iterator[Batch]
+) -> Iterator[tuple[Batch, list[dict[str, Any]]]]:
+    for batch in batches:
+        yield batch, predictor(batch.images)
+
+
+def fill(
+    store: ResultStore,
+    predictor: Predictor,
+    chosen: Engine,
+    *,
+    batch_size: int = 1,
+    progress: bool | None = None,
+) -> None:
+    """Predict for every image of a store that has no result yet."""
+    if batch_size < 1:
+        raise ValueError(f"expected a batch size of at least 1, got {batch_size}")
+    total, done, failed = store.count()
+    if progress is None:
+        progress = sys.stderr is not None and sys.stderr.isatty()
+    from tqdm import tqdm
+
+    with tqdm(total=total, initial=done + failed, unit="image", disable=not progress) as bar:
+        for batch, records in chosen(predictor, store.pending(batch_size)):
+            store.keep(batch, records)
+            failed += sum("error" in record for record in records)
+            if failed:
+                bar.set_postfix(failed=failed, refresh=False)
+            bar.update(len(batch))
