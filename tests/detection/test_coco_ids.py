@@ -10,6 +10,7 @@ import pytest
 import lucid
 from lucid.models import create_model
 from lucid_models_detection.coco_ids import CocoIds
+from lucid_models_detection.prediction import coco_rows
 
 IMAGES = [
     {"id": 7, "file_name": "a/x.png"},
@@ -25,7 +26,10 @@ FOUND = {
 NAMES = ("background", "cat", "dog", "fish")
 
 
-IMAGE = np.zeros((3, 30, 40), np.float32)
+def record_of(image: Path, categories: dict[int, int], **size: int) -> dict[str, Any]:
+    """What the predictor says of an image in which it has found these."""
+    rows = coco_rows(FOUND, categories)
+    return {"image": str(image), "width": 40, "height": 30, "coco_results": rows} | size
 
 
 def write(folder: Path, **parts: Any) -> Path:
@@ -47,8 +51,8 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_images_by_their_names_and_classes_by_theirs(tmp_path: Path, bare: Path) -> None:
     pictures = [tmp_path / "y.png", tmp_path / "b" / "x.png", tmp_path / "a" / "x.png"]
     ids = CocoIds(write(tmp_path), pictures, bare, NAMES)
-    assert [id for id, _ in ids.images] == [9, 8, 7]
-    assert ids.results(1, IMAGE, FOUND) == [
+    assert [id for id, _ in ids.images.values()] == [9, 8, 7]
+    assert ids.results(record_of(pictures[1], ids.categories)) == [
         {"image_id": 8, "category_id": 30, "bbox": [4.0, 6.0, 20.0, 14.0], "score": 0.9},
         {"image_id": 8, "category_id": 20, "bbox": [1.0, 1.0, 8.0, 29.0], "score": 0.6},
     ]  # no fish in the file
@@ -59,7 +63,7 @@ def test_names_are_relative_to_where_one_is(
 ) -> None:
     (tmp_path / "b").mkdir()
     monkeypatch.chdir(tmp_path / "b")
-    assert CocoIds(write(tmp_path), [Path("x.png")], bare, NAMES).images == [(8, None)]
+    assert CocoIds(write(tmp_path), [Path("x.png")], bare, NAMES).images == {"x.png": (8, None)}
 
 
 def test_an_image_that_the_file_knows_in_another_size_is_refused(
@@ -67,9 +71,10 @@ def test_an_image_that_the_file_knows_in_another_size_is_refused(
 ) -> None:
     sized = {"id": 7, "file_name": "x.png", "width": 40, "height": 30}
     ids = CocoIds(write(tmp_path, images=[sized]), [tmp_path / "x.png"], bare, NAMES)
-    assert len(ids.results(0, IMAGE, FOUND)) == 2
+    picture = tmp_path / "x.png"
+    assert len(ids.results(record_of(picture, ids.categories))) == 2
     with pytest.raises(ValueError, match=r"x.png: .* says 40 x 30 .* has 30 x 40; .*EXIF"):
-        ids.results(0, IMAGE.swapaxes(1, 2), FOUND)
+        ids.results(record_of(picture, ids.categories, width=30, height=40))
 
 
 def test_ids_that_the_weights_were_trained_on_come_first(tmp_path: Path) -> None:

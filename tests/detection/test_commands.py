@@ -63,8 +63,8 @@ def known_detections(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the network would find is not what these tests are about."""
 
     def predict(self: FasterRCNN, images: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
-        assert [image.shape for image in images] == [(3, 32, 40)]
-        return [dict(FOUND)]
+        assert all(image.shape == (3, 32, 40) for image in images)
+        return [dict(FOUND) for _ in images]
 
     monkeypatch.setattr(FasterRCNN, "predict", predict)
 
@@ -200,6 +200,110 @@ def test_a_classifier_is_no_detector(lucid_detect: Run, image: Path, tmp_path: P
     code, _, err = lucid_detect(image, "--weights", path)
     assert code == 2
     assert "classifier.safetensors holds resnet_18, which is no detector" in err
+
+
+# --- many images --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Five images, of which one is cut off and one is a link to nothing."""
+    path = tmp_path / "photos"
+    path.mkdir()
+    for name in "abcd":
+        Image.new("RGB", (40, 32), (90, 90, ord(name))).save(path / f"{name}.png")
+    (path / "b.png").write_bytes((path / "a.png").read_bytes()[:60])
+    (path / "e.png").symlink_to("nowhere.png")
+    return path
+
+
+@pytest.mark.usefixtures("known_detections")
+def test_results_in_a_file(lucid_detect: Run, weights: Path, folder: Path, tmp_path: Path) -> None:
+    report = tmp_path / "results.json"
+    code, out, err = lucid_detect(folder, "--weights", weights, "--output", report)
+    assert (code, out) == (0, f"3 images in {report}, 2 failed\n")
+    broken, missing = err.splitlines()
+    assert broken.startswith(f"lucid: warning: {folder}/b.png: expected a whole image")
+    assert missing == f"lucid: warning: {folder}/e.png: No such file or directory"
+    found = json.loads(report.read_text())
+    assert found["model"] == "faster_rcnn_resnet_18_fpn"
+    assert [Path(result["image"]).name for result in found["images"]] == ["a.png", "c.png", "d.png"]
+    assert [Path(result["image"]).name for result in found["failed"]] == ["b.png", "e.png"]
+    assert [d["class"] for d in found["images"][0]["detections"]] == ["dog", "cat"]
+    assert not list(tmp_path.glob("*.partial*"))
+
+    lines = report.with_suffix(".jsonl")
+    arguments = ("--weights", weights, "--output", lines, "--json")
+    code, out, _ = lucid_detect(folder / "*.png", *arguments)
+    assert (code, json.loads(out)) == (0, {"output": str(lines), "images": 3, "failed": 2})
+    in_lines = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [Path(result["image"]).stem for result in in_lines] == list("abcde")
+    assert in_lines[0] == found["images"][0]
+
+
+@pytest.mark.usefixtures("known_detections")
+def test_without_a_file_the_others_are_printed(
+    lucid_detect: Run, weights: Path, folder: Path
+) -> None:
+    code, out, err = lucid_detect(folder, "--weights", weights, "--json")
+    assert (code, err.count("\n")) == (0, 2)
+    report = json.loads(out)
+    assert (len(report["images"]), len(report["failed"])) == (3, 2)
+    code, _, err = lucid_detect(folder / "b.png", folder / "e.png", "--weights", weights)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "none of 2 images could be used" in err
+
+
+def test_stopped_by_ctrl_c_and_resumed(
+    lucid_detect: Run,
+    weights: Path,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+
+    def predict(self: FasterRCNN, images: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
+        asked.append(round(float(images[0][2, 0, 0]) * 255))
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return [dict(FOUND)]
+
+    monkeypatch.setattr(FasterRCNN, "predict", predict)
+    report = tmp_path / "results.json"
+    arguments = (folder, "--weights", weights, "--output", report)
+    code, out, err = lucid_detect(*arguments)
+    assert (code, out, report.exists()) == (130, "", False)
+    assert "stopped after 2 of 5 images; the same command with --resume goes on" in err
+    code, _, err = lucid_detect(*arguments)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "results.json.partial: a run that did not finish; --resume" in err
+    code, out, _ = lucid_detect(*arguments, "--resume", "--score-threshold", 0.3)
+    assert code == 2  # the first images were held against another threshold
+    code, out, _ = lucid_detect(*arguments, "--resume")
+    assert (code, out) == (0, f"3 images in {report}, 2 failed\n")
+    assert asked == [ord("a"), ord("c"), ord("c"), ord("d")]
+    assert [Path(r["image"]).stem for r in json.loads(report.read_text())["images"]] == list("acd")
+    code, out, err = lucid_detect(*arguments, "--resume")
+    assert (code, out) == (0, "")
+    assert "is finished" in err
+
+
+def test_options_without_effect_are_refused(
+    lucid_detect: Run, weights: Path, image: Path, tmp_path: Path
+) -> None:
+    for options, message in {
+        ("--resume",): "unless --output ends in .json or .jsonl",
+        ("--workers", 2): "is for --dask local",
+        ("--threads", 2): "is for --dask",
+        ("--batch-size", 0): "x>=1",
+    }.items():
+        code, out, err = lucid_detect(image, "--weights", weights, *options)
+        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert message in err
+    code, _, err = lucid_detect(tmp_path / "*.gif", "--weights", weights)
+    assert code == 2
+    assert "found no file that matches" in err
 
 
 # --- weights of torchvision -----------------------------------------------------------------------

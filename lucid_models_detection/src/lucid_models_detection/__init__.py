@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from lucid_models_detection.config import DetectorConfig
     from lucid_models_detection.faster_rcnn import FasterRCNN
     from lucid_models_detection.pooler import roi_align
+    from lucid_models_detection.prediction import DetectionPredictor
     from lucid_models_detection.torchvision import torchvision_config
     from lucid_models_detection.training import DetectorRun, TrainingOptions, train_detector
 
 __all__ = [
+    "DetectionPredictor",
     "DetectorConfig",
     "DetectorRun",
     "FasterRCNN",
@@ -52,6 +54,7 @@ __all__ = [
 
 _MODULES = ("boxes", "convert", "data", "draw", "evaluation", "torchvision")
 _HOME = {
+    "DetectionPredictor": "prediction",
     "DetectorConfig": "config",
     "DetectorRun": "training",
     "FasterRCNN": "faster_rcnn",

@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from lucid_models_detection.categories import Categories
-from lucid_models_detection.convert import to_coco_results
 from lucid_models_detection.data.coco import read_categories, read_images
 from lucid_models_detection.data.targets import check_size, raise_problems
+from lucid_models_detection.prediction import COCO_RESULTS
 
 __all__ = ["CocoIds"]
 
@@ -49,8 +46,8 @@ class CocoIds:
         named: bool = False,
     ) -> None:
         self.path = path
-        self.pictures = list(pictures)
-        self.images = _entries_of(path, pictures)
+        #: Of each image its id, and its size where the file says it.
+        self.images = dict(zip(map(str, pictures), _entries_of(path, pictures), strict=True))
         found = read_categories(path)
         if named and class_names is not None:
             categories: Categories | None = Categories.by_name(class_names, found)
@@ -69,31 +66,25 @@ class CocoIds:
             if label is not None and id in found
         }
 
-    def results(
-        self, number: int, image: NDArray[np.float32], found: Mapping[str, Any]
-    ) -> list[dict[str, Any]]:
-        """What was found in one of the images; classes that the file lacks are left out.
+    def results(self, record: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """What was found in one of the images.
 
         Parameters
         ----------
-        number : int
-            Its place among the images.
-        image : (3, H, W) array
-            As the detector saw it.
-        found : mapping
-            As ``model.predict`` gives it.
+        record : mapping
+            As :class:`~lucid_models_detection.DetectionPredictor` gives it, made with
+            :attr:`categories`.
 
         Raises
         ------
         ValueError
             If the file says that the image has another size.
         """
-        image_id, size = self.images[number]
+        image_id, size = self.images[record["image"]]
         if size is not None:
-            check_size(self.pictures[number], image, size, self.path)
-        known = [label in self.categories for label in found["labels"].tolist()]
-        kept = {key: found[key][known] for key in ("boxes", "labels", "scores")}
-        return to_coco_results([kept], [image_id], self.categories)
+            found = (record["width"], record["height"])
+            check_size(record["image"], found, size, self.path)
+        return [{"image_id": image_id, **row} for row in record[COCO_RESULTS]]
 
 
 def _entries_of(path: Path, pictures: Sequence[Path]) -> list[tuple[int, tuple[int, int] | None]]:

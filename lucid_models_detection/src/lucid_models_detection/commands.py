@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+if TYPE_CHECKING:
+    from lucid.prediction import Batch, Predictor, ResultStore
+    from lucid.prediction.run import Engine
+    from lucid_models_detection.coco_ids import CocoIds
+    from lucid_models_detection.prediction import DetectionPredictor
+
 __all__ = ["class_names_in", "detect"]
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+REPORT_SUFFIXES = (".json", ".jsonl")
+
+#: Failed images that are told one by one; the report has them all.
+_TOLD = 10
 
 
 @click.command()
@@ -20,7 +30,6 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
     nargs=-1,
     required=True,
     metavar="IMAGE...",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
 )
 @click.option(
     "--weights",
@@ -32,10 +41,44 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 )
 @click.option(
     "--output",
-    metavar="DIR|FILE",
+    metavar="FILE|DIR",
     type=click.Path(path_type=Path),
-    help="Where to write the images with the detections drawn on them: a directory, made if "
-    "it is missing, or for one image a file such as boxes.png.",
+    help="A file ending in .json or .jsonl: where to write the results. Anything else: where to "
+    "write the images with the detections drawn on them, a directory, made if it is missing, or "
+    "for one image a file such as boxes.png.",
+)
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with the results in --output where an earlier call stopped, and try again what "
+    "failed in it.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Images in memory, and at a worker, at a time.",
+)
+@click.option(
+    "--dask",
+    metavar="local|SCHEDULER",
+    help="Predict on Dask: by worker processes of this machine, or by the workers of a scheduler, "
+    "given by its address, such as tcp://host:8786, or its scheduler file.",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Processes of --dask local.  [default: one for each processor]",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With --dask, threads for each batch.  [default: the processors shared out among local "
+    "workers; 1 on a scheduler]",
 )
 @click.option(
     "--score-threshold",
@@ -82,9 +125,14 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def detect(
-    images: tuple[Path, ...],
+    images: tuple[str, ...],
     weights: Path,
     output: Path | None,
+    resume: bool,
+    batch_size: int,
+    dask: str | None,
+    workers: int | None,
+    threads: int | None,
     score_threshold: float,
     scale: float,
     names_file: Path | None,
@@ -93,49 +141,52 @@ def detect(
     data: Path | None,
     as_json: bool,
 ) -> None:
-    """Find objects in images with a saved detector."""
-    from tqdm import tqdm
+    """Find objects in images with a saved detector.
 
-    from lucid.weights import atomic_write
-    from lucid_models_classification.transforms import read_image
-    from lucid_models_detection.checkpoints import open_detector
-    from lucid_models_detection.coco_ids import CocoIds
-    from lucid_models_detection.convert import to_records
-    from lucid_models_detection.draw import draw_boxes
+    An IMAGE is a file, a directory with images, a pattern in quotes such as
+    "photos/**/*.jpg", or @list.txt, a text file with any of these on each line.  Images
+    that cannot be read are told, and listed in the results; the others go on.
+    """
+    from lucid.prediction import ResultStore, find_files
+    from lucid.prediction.run import engine, fill
+    from lucid_models_classification.image_folder import IMAGE_SUFFIXES
+    from lucid_models_detection.prediction import DetectionPredictor
 
+    report = output if output is not None and output.suffix.lower() in REPORT_SUFFIXES else None
+    _check_options(report, resume, dask, workers, threads)
     if (results_file is None) != (data is None):
         raise click.UsageError("give --coco-results FILE and --data JSON together")
-    pictures = _picture_paths(images, output)
-    model, class_names = open_detector(weights, norm_eps)
+    files = find_files(images, IMAGE_SUFFIXES)
+    predictor = DetectionPredictor(
+        weights,
+        score_threshold=score_threshold,
+        norm_eps=norm_eps,
+        drawings=output if report is None else None,
+        scale=scale,
+    )
+    if predictor.drawings is not None:
+        files = iter(_checked_pictures(predictor, list(files)))
     if names_file is not None:
-        class_names = class_names_in(names_file, model.num_classes)
+        model, _ = predictor.model
+        predictor.class_names = class_names_in(names_file, model.num_classes)
     ids = None
     if data is not None:
-        ids = CocoIds(data, images, weights, class_names, named=names_file is not None)
-    if results_file is not None:
-        results_file.parent.mkdir(parents=True, exist_ok=True)
-    reports: list[dict[str, Any]] = []
-    results: list[dict[str, Any]] = []
-    # disable=None: a bar only where somebody watches.
-    bar = tqdm(list(zip(images, pictures, strict=True)), unit="image", disable=None)
-    for number, (path, picture) in enumerate(bar):
-        image = read_image(path)
-        (found,) = model.predict([image])
-        if ids is not None:
-            results += ids.results(number, image, found)
-        kept = {key: found[key][found["scores"] >= score_threshold] for key in found}
-        if picture is not None:
-            picture.parent.mkdir(parents=True, exist_ok=True)
-            draw_boxes(image, **kept, class_names=class_names, scale=scale).save(picture)
-        reports.append(_report(path, picture, image, to_records(kept, class_names)))
-    if results_file is not None:
-        with atomic_write(results_file) as file:
-            file.write(json.dumps(results).encode())
-    if as_json:
-        whole = {"weights": str(weights), "model": model.model_name, "images": reports}
-        click.echo(json.dumps(whole, indent=2))
-    else:
-        click.echo(_table(reports))
+        ids = _coco_ids(predictor, data, list(files))
+        files = iter(ids.images)
+    if report is not None and resume and _is_finished(report):
+        click.echo(f"{report} is finished; there is nothing to go on with", err=True)
+        return
+    with ResultStore(report, predictor.description(), resume=resume) as store:
+        store.add(files)
+        try:
+            with engine(dask, workers, threads) as chosen:
+                fill(store, predictor, _checked(chosen, ids), batch_size=batch_size)
+        except KeyboardInterrupt:
+            _say_how_to_go_on(store)
+            raise
+        if ids is not None and results_file is not None:
+            _write_coco_results(results_file, store, ids)
+        _tell(store, report, as_json)
 
 
 def class_names_in(path: Path, count: int) -> tuple[str, ...]:
@@ -155,50 +206,143 @@ def class_names_in(path: Path, count: int) -> tuple[str, ...]:
     return names
 
 
-def _report(
-    path: Path, picture: Path | None, image: Any, records: list[dict[str, Any]]
-) -> dict[str, Any]:
-    """What is said of one image (3, H, W), as JSON holds it."""
-    return {
-        "image": str(path),
-        "width": image.shape[2],
-        "height": image.shape[1],
-        "picture": None if picture is None else str(picture),
-        "detections": records,
-    }
+def _check_options(
+    report: Path | None, resume: bool, dask: str | None, workers: int | None, threads: int | None
+) -> None:
+    """Refuse options that would have no effect."""
+    if resume and report is None:
+        suffixes = " or ".join(REPORT_SUFFIXES)
+        raise click.BadParameter(
+            f"there is nothing to go on with unless --output ends in {suffixes}",
+            param_hint="'--resume'",
+        )
+    if workers is not None and dask != "local":
+        raise click.BadParameter("is for --dask local", param_hint="'--workers'")
+    if threads is not None and dask is None:
+        raise click.BadParameter("is for --dask; else OMP_NUM_THREADS", param_hint="'--threads'")
 
 
-def _picture_paths(images: Sequence[Path], output: Path | None) -> list[Path | None]:
-    """Where each image is drawn; refused here, before any work, if two would be one file."""
-    if output is None:
-        return [None] * len(images)
+def _checked_pictures(predictor: DetectionPredictor, images: Sequence[str]) -> Sequence[str]:
+    """The images; refused here, before any work, if two would be drawn to one file."""
+    from lucid_models_detection.prediction import PICTURE_SUFFIXES
+
+    output = Path(str(predictor.drawings))
     if output.suffix.lower() in PICTURE_SUFFIXES and not output.is_dir():
         if len(images) > 1:
             raise click.BadParameter(
                 f"{output} is one file, but there are {len(images)} images; give a directory",
                 param_hint="'--output'",
             )
-        paths = [output]
     elif output.is_file():
         raise click.BadParameter(
             f"{output} is a file; expected a directory, or a name ending in "
-            + ", ".join(PICTURE_SUFFIXES),
+            + ", ".join([*REPORT_SUFFIXES, *PICTURE_SUFFIXES]),
             param_hint="'--output'",
         )
-    else:
-        paths = [output / f"{image.stem}_detections.png" for image in images]
-    first: dict[Path, Path] = {}
-    for image, path in zip(images, paths, strict=True):
-        if any(path.resolve() == other.resolve() for other in images):
-            raise click.BadParameter(f"{path} is one of the images", param_hint="'--output'")
-        if path in first:
+    given = {Path(image).resolve() for image in images}
+    first: dict[str, str] = {}
+    for image in images:
+        picture = str(predictor.picture_of(image))
+        if Path(picture).resolve() in given:
+            raise click.BadParameter(f"{picture} is one of the images", param_hint="'--output'")
+        if first.setdefault(picture, image) != image:
             raise click.BadParameter(
-                f"{first[path]} and {image} would both be drawn to {path}; name images apart or "
-                "give them in two calls",
+                f"{first[picture]} and {image} would both be drawn to {picture}; name images apart "
+                "or give them in two calls",
                 param_hint="'--output'",
             )
-        first[path] = image
-    return list(paths)
+    return images
+
+
+def _coco_ids(predictor: DetectionPredictor, data: Path, images: list[str]) -> CocoIds:
+    """What a COCO file calls images and classes; the predictor gets to know the latter."""
+    from lucid_models_detection.coco_ids import CocoIds
+
+    _, class_names = predictor.model
+    named = predictor.class_names is not None
+    names = predictor.class_names if named else class_names
+    paths = [Path(image) for image in images]
+    ids = CocoIds(data, paths, Path(predictor.weights), names, named=named)
+    predictor.category_ids = ids.categories
+    return ids
+
+
+def _checked(chosen: Engine, ids: CocoIds | None) -> Engine:
+    """The same engine; an image that the COCO file knows in another size ends it."""
+    if ids is None:
+        return chosen
+
+    def run(
+        predictor: Predictor, batches: Iterator[Batch]
+    ) -> Iterator[tuple[Batch, list[dict[str, Any]]]]:
+        for batch, records in chosen(predictor, batches):
+            for record in records:
+                if "error" not in record:
+                    ids.results(record)
+            yield batch, records
+
+    return run
+
+
+def _write_coco_results(path: Path, store: ResultStore, ids: CocoIds) -> None:
+    from lucid.weights import atomic_write
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = (
+        row
+        for record in store.results()
+        if record["image"] in ids.images  # an earlier call may have been given more
+        for row in ids.results(record)
+    )
+    with atomic_write(path) as file:
+        file.write(b"[")
+        for number, row in enumerate(rows):
+            file.write((", " if number else "").encode() + json.dumps(row).encode())
+        file.write(b"]")
+
+
+def _is_finished(report: Path) -> bool:
+    from lucid.prediction.store import PARTIAL
+
+    return report.exists() and not Path(f"{report}{PARTIAL}").exists()
+
+
+def _say_how_to_go_on(store: ResultStore) -> None:
+    total, done, failed = store.count()
+    if store.report is not None and done + failed:
+        click.echo(
+            f"stopped after {done + failed:,} of {total:,} images; the same command with "
+            "--resume goes on from here",
+            err=True,
+        )
+
+
+def _tell(store: ResultStore, report: Path | None, as_json: bool) -> None:
+    """Write the report, or print what is in it; name images that failed."""
+    from lucid_models_detection.prediction import COCO_RESULTS
+
+    _, done, failed = store.count()
+    told = list(itertools.islice(store.failures(), _TOLD))
+    if report is not None:
+        store.finish(leave_out=[COCO_RESULTS])
+    if failed and not done:
+        reason = f"{told[0]['image']}: {told[0]['error']}"
+        raise ValueError(
+            reason if failed == 1 else f"none of {failed:,} images could be used; {reason}"
+        )
+    for failure in told:
+        click.echo(f"lucid: warning: {failure['image']}: {failure['error']}", err=True)
+    if failed > len(told):
+        click.echo(f"lucid: warning: {failed - len(told):,} more images failed", err=True)
+    if report is None and as_json:
+        for line in store.lines(leave_out=[COCO_RESULTS]):
+            click.echo(line, nl=False)
+    elif report is None:
+        click.echo(_table(list(store.results())))
+    elif as_json:
+        click.echo(json.dumps({"output": str(report), "images": done, "failed": failed}))
+    else:
+        click.echo(f"{done:,} images in {report}" + (f", {failed:,} failed" if failed else ""))
 
 
 def _table(results: Sequence[dict[str, Any]]) -> str:

@@ -69,6 +69,17 @@ def test_the_report_in_lines(tmp_path):
     assert [json.loads(line) for line in lines] == [record_of("a"), record_of("bad")]
 
 
+@pytest.mark.parametrize("name", ["r.json", "r.jsonl"])
+def test_what_is_only_for_others_can_be_left_out(tmp_path, name):
+    with ResultStore(tmp_path / name, ABOUT) as store:
+        store.add(["a", "bad"])
+        work(store, 8)
+        store.finish(leave_out=["n"])
+    text = (tmp_path / name).read_text()
+    assert '{"image": "a"}' in text
+    assert '{"image": "bad", "error": "bad"}' in text
+
+
 def test_a_report_of_nothing():
     with ResultStore(None, ABOUT) as store:
         assert json.loads("".join(store.lines())) == {**ABOUT, "images": [], "failed": []}

@@ -193,10 +193,11 @@ class ResultStore:
 
     # --- the report -------------------------------------------------------------------------
 
-    def lines(self) -> Iterator[str]:
-        """The report, in pieces."""
+    def lines(self, leave_out: Sequence[str] = ()) -> Iterator[str]:
+        """The report, in pieces; without what records have under the names in ``leave_out``."""
         if self.report is not None and self.report.endswith(".jsonl"):
-            yield from (f"{text}\n" for text in self._texts("record IS NOT NULL"))
+            for text in self._texts("record IS NOT NULL"):
+                yield f"{_without(text, leave_out)}\n"
             return
         yield "{\n"
         for name, value in self.description.items():
@@ -205,17 +206,20 @@ class ResultStore:
             yield f" {json.dumps(name)}: ["
             separator = "\n  "
             for text in self._texts(f"record IS NOT NULL AND {condition}"):
-                yield f"{separator}{text}"
+                yield f"{separator}{_without(text, leave_out)}"
                 separator = ",\n  "
             yield f"\n ]{end}\n" if separator != "\n  " else f"]{end}\n"
         yield "}\n"
 
-    def finish(self) -> None:
-        """Write the report in one step; the store's own file is no more afterwards."""
+    def finish(self, leave_out: Sequence[str] = ()) -> None:
+        """Write the report in one step; arguments as of :meth:`lines`.
+
+        The store's own file is no more afterwards.
+        """
         if self.report is None or self.path is None:
             raise ValueError("there is no report to be written: the store is in memory")
         with atomic_write(self.report) as file:
-            for line in self.lines():
+            for line in self.lines(leave_out):
                 file.write(line.encode())
         self._discard()
 
@@ -238,6 +242,13 @@ class ResultStore:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _without(text: str, names: Sequence[str]) -> str:
+    """A record's text, without some of its parts."""
+    if not any(json.dumps(name) in text for name in names):
+        return text
+    return json.dumps({key: value for key, value in json.loads(text).items() if key not in names})
 
 
 def _explain(error: sqlite3.Error) -> str:

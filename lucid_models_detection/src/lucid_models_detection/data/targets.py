@@ -86,14 +86,14 @@ def read_annotated(
     from lucid_models_classification.transforms import read_image
 
     image = read_image(path)
-    check_size(path, image, (width, height), annotations)
+    check_size(path, (image.shape[2], image.shape[1]), (width, height), annotations)
     return image
 
 
 def check_size(
-    path: Path, image: NDArray[np.float32], size: tuple[int, int], annotations: str | Path
+    path: str | Path, found: tuple[int, int], size: tuple[int, int], annotations: str | Path
 ) -> None:
-    """Refuse an image (3, H, W) of another size than its annotations say: (width, height).
+    """Refuse an image of another size, (width, height), than its annotations say.
 
     Raises
     ------
@@ -101,7 +101,6 @@ def check_size(
         If boxes of the one would be beside the objects of the other.
     """
     width, height = size
-    found = (image.shape[2], image.shape[1])
     if found == size:
         return
     hint = ""
