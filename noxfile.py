@@ -36,6 +36,7 @@ LEFT_OUT = {
     "demo": "the main job from end to end, several minutes of training",
     "conformance": "compares with PyTorch, torchvision and ONNX, a large download",
     "bench": "times Lucid beside its peers, which needs a quiet machine",
+    "dask": "2,000 images on local Dask workers of which one is killed, some minutes",
     "overfit": "trains the default detector until it knows eight images, several minutes",
     "throughput": "times convolutions beside the processor's peak, which needs a quiet machine",
     "startup": "times what importing and listing cost, which needs a quiet machine",
@@ -101,7 +102,7 @@ def install(
         Extras such as ``"docs"``, of whichever of them has it.
     """
     built = wheels(session)
-    known = {"docs": CORE, "coco": DETECTION, "plot": DETECTION}
+    known = {"docs": CORE, "coco": DETECTION, "plot": DETECTION, "dask": DETECTION}
     requirements = []
     for distribution in distributions:
         asked = ",".join(extra for extra in extras if known[extra] == distribution)
@@ -267,6 +268,13 @@ def conformance(session: nox.Session) -> None:
     session.install("--quiet", "--no-deps", TORCHVISION)
     session.run("python", "tests/conformance/onnx_nodes.py", "--table")
     session.run("python", "-m", "pytest", "tests/conformance", *session.posargs)
+
+
+@nox.session
+def dask(session: nox.Session) -> None:
+    """Prediction over many images on Dask: workers killed, images broken, memory flat."""
+    install(session, "pytest", "psutil", extras=("dask",))
+    session.run("python", "-m", "pytest", "tests/dask", *session.posargs)
 
 
 @nox.session

@@ -1,0 +1,178 @@
+"""2,000 images on two workers: one is killed half-way, two images are broken, nothing else is lost.
+
+The whole program runs, as a user would start it; the test watches it from outside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+import lucid
+from lucid.models import create_model
+
+COUNT = 2000
+BATCH = 8
+#: Megabytes that a process may grow by; the images of a quarter take 25.
+FLAT = 15
+CORRUPT, UNREADABLE = "00777.png", "01500.png"
+
+#: Few regions and small layers: the test is about two thousand images, not about one.
+SMALL = {
+    "hidden_dim": 32,
+    "rpn_pre_nms_top_n": 100,
+    "rpn_post_nms_top_n": 20,
+    "box_score_threshold": 0.0,
+    "box_detections_per_image": 5,
+}
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    lucid.random.seed(0)
+    model = create_model("faster_rcnn_resnet_18_fpn", num_classes=3, **SMALL)
+    path = tmp_path_factory.mktemp("weights") / "detector.safetensors"
+    lucid.save_model(model, path, class_names=["background", "cat", "dog"])
+    return path
+
+
+def write_images(folder: Path, count: int) -> None:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        pixels = rng.integers(0, 255, (64, 64, 3)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:05d}.png")
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images") / "photos"
+    write_images(folder, COUNT)
+    (folder / CORRUPT).write_bytes((folder / CORRUPT).read_bytes()[:500])
+    (folder / UNREADABLE).unlink()
+    (folder / UNREADABLE).symlink_to("nowhere.png")
+    return folder
+
+
+def detect(*arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "lucid.cli", "detect", *map(str, arguments)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def workers_of(program: psutil.Process) -> list[psutil.Process]:
+    return [
+        child
+        for child in program.children(recursive=True)
+        if any("spawn_main" in word for word in child.cmdline())
+    ]
+
+
+def done_in(partial: Path, copy: Path) -> int:
+    """How many results are on disk: of a copy, since the program keeps the file to itself."""
+    for end in ("", "-wal"):
+        source = Path(f"{partial}{end}")
+        if not source.exists():
+            return 0
+        shutil.copy(source, f"{copy}{end}")
+    connection = sqlite3.connect(copy)
+    try:
+        query = "SELECT count(record) FROM images"
+        return int(connection.execute(query).fetchone()[0])
+    except sqlite3.DatabaseError:  # copied while it changed
+        return 0
+    finally:
+        connection.close()
+
+
+def resident(process: psutil.Process) -> float:
+    """Megabytes."""
+    return float(process.memory_info().rss) / 2**20
+
+
+class Watch:
+    """Memory of the program and of its workers, by how many images were done."""
+
+    def __init__(self, program: psutil.Process) -> None:
+        self.program = program
+        self.samples: dict[int, list[tuple[int, float]]] = {}
+
+    def look(self, done: int) -> list[psutil.Process]:
+        workers = []
+        with suppress(psutil.Error):
+            workers = workers_of(self.program)
+        for process in [self.program, *workers]:
+            with suppress(psutil.Error):
+                self.samples.setdefault(process.pid, []).append((done, resident(process)))
+        return workers
+
+    def growth(self) -> dict[int, float]:
+        """Of each process the megabytes between its second quarter and its last."""
+        grown = {}
+        for pid, samples in self.samples.items():
+            sizes = [size for done, size in samples if done]
+            quarter = len(sizes) // 4
+            if quarter >= 4:
+                grown[pid] = max(sizes[-quarter:]) - max(sizes[quarter : 2 * quarter])
+        return grown
+
+
+def test_every_image_once_whatever_dies(
+    weights: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "results.json"
+    begun = time.monotonic()
+    program = detect(
+        photos, "--weights", weights, "--output", report, "--dask", "local", "--workers", 2,
+        "--batch-size", BATCH, "--score-threshold", 0.1,
+    )  # fmt: skip
+    watch = Watch(psutil.Process(program.pid))
+    killed = None
+    while program.poll() is None:
+        assert time.monotonic() - begun < 900
+        done = done_in(Path(f"{report}.partial"), tmp_path / "copy")
+        workers = watch.look(done)
+        if killed is None and done >= COUNT // 2:
+            killed = workers[0].pid
+            os.kill(killed, signal.SIGKILL)
+        time.sleep(0.5)
+    seconds = time.monotonic() - begun
+    out, err = program.communicate()
+    assert program.returncode == 0, err
+    assert out == f"{COUNT - 2:,} images in {report}, 2 failed\n"
+    assert killed is not None, "it was over before a worker could be killed"
+    # The one that was killed, the other, and the one that came for it.
+    assert len(watch.samples) == 4
+
+    found = json.loads(report.read_text())
+    assert sorted(result["image"] for result in found["images"]) == [
+        str(path) for path in sorted(photos.iterdir()) if path.name not in (CORRUPT, UNREADABLE)
+    ]
+    reasons = {Path(failure["image"]).name: failure["error"] for failure in found["failed"]}
+    assert sorted(reasons) == [CORRUPT, UNREADABLE]
+    assert reasons[CORRUPT].startswith("expected a whole image")
+    assert reasons[UNREADABLE] == "No such file or directory"
+    for name, reason in reasons.items():
+        assert f"{name}: {reason}" in err
+    growth = watch.growth()
+    assert len(growth) >= 3
+    assert max(growth.values()) < FLAT, growth
+    with capsys.disabled():
+        print(f"\n{COUNT} images in {seconds:.0f} s, MB grown by process: {growth}")
