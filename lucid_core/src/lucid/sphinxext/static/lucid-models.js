@@ -7,39 +7,58 @@
   // "25,557,032" sorts as a number; a cell without digits only as text.
   const value = (row, column) => row.cells[column].textContent.trim().replace(/(\d),(?=\d)/g, "$1");
 
+  // "resnet50" finds resnet_50.
+  const plain = (text) => text.toLowerCase().replace(/[_.-]/g, "");
+
   function sortBy(table, column, header) {
-    const descending = header.getAttribute("aria-sort") === "ascending";
+    const sign = header.getAttribute("aria-sort") === "ascending" ? -1 : 1;
     for (const other of header.parentElement.cells) other.removeAttribute("aria-sort");
-    header.setAttribute("aria-sort", descending ? "descending" : "ascending");
+    header.setAttribute("aria-sort", sign > 0 ? "ascending" : "descending");
     const body = table.tBodies[0];
-    const rows = [...body.rows].sort((a, b) => collator.compare(value(a, column), value(b, column)));
-    body.append(...(descending ? rows.reverse() : rows));
+    const rows = [...body.rows].sort((a, b) => {
+      const [left, right] = [value(a, column), value(b, column)];
+      // What a model that could not be built does not say stands last, either way.
+      if (!left || !right) return Number(!left) - Number(!right);
+      return sign * collator.compare(left, right);
+    });
+    body.append(...rows);
   }
 
-  function filter(table, text) {
-    const words = text.toLowerCase().split(/\s+/).filter(Boolean);
-    for (const row of table.tBodies[0].rows) {
-      const content = row.textContent.toLowerCase();
-      row.hidden = !words.every((word) => content.includes(word));
+  // What can be looked for; nobody means a digit inside a number of parameters.
+  const content = (row) =>
+    plain([...row.cells].map((cell) => cell.textContent).filter((text) => /\p{L}/u.test(text)).join(" "));
+
+  function filter(table, query, status) {
+    const words = query.split(/\s+/).map(plain).filter(Boolean);
+    const rows = [...table.tBodies[0].rows];
+    for (const row of rows) {
+      const text = content(row);
+      row.hidden = !words.every((word) => text.includes(word));
     }
+    const shown = rows.filter((row) => !row.hidden).length;
+    status.textContent = words.length ? `${shown} of ${rows.length} models` : "";
   }
 
   function enhance(table) {
     [...table.tHead.rows[0].cells].forEach((header, column) => {
       const button = document.createElement("button");
       button.type = "button";
-      button.append(...header.childNodes);
+      button.append(header.textContent.trim());
       button.addEventListener("click", () => sortBy(table, column, header));
-      header.append(button);
+      header.replaceChildren(button);
     });
     const field = document.createElement("input");
     field.type = "search";
-    field.className = "lucid-models-filter";
     field.placeholder = "Filter: name, task, family, plugin";
     field.setAttribute("aria-label", "Filter models");
-    field.addEventListener("input", () => filter(table, field.value));
-    const wrapper = table.closest(".table-wrapper") || table;
-    wrapper.before(field);
+    const status = document.createElement("span");
+    status.setAttribute("role", "status");
+    field.addEventListener("input", () => filter(table, field.value, status));
+    const bar = document.createElement("div");
+    bar.className = "lucid-models-filter";
+    bar.append(field, status);
+    (table.closest(".table-wrapper") || table).before(bar);
+    if (field.value) filter(table, field.value, status); // what a browser kept when it came back
   }
 
   document.addEventListener("DOMContentLoaded", () => {
