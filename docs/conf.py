@@ -29,6 +29,7 @@ extensions = [
     "sphinx_copybutton",
     "lucid.sphinxext",
     "reference",
+    "signatures",
 ]
 exclude_patterns = ["_build", "README.md"]
 default_role = "autolink"
@@ -131,6 +132,7 @@ myst_heading_anchors = 3
 html_theme = "furo"
 html_title = f"Lucid {version}"
 html_logo = html_favicon = "_static/logo.svg"
+templates_path = ["_templates"]
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_js_files = [("site.js", {"defer": "defer"})]
