@@ -37,6 +37,7 @@ LEFT_OUT = {
     "conformance": "compares with PyTorch, torchvision and ONNX, a large download",
     "bench": "times Lucid beside its peers, which needs a quiet machine",
     "dask": "2,000 images on local Dask workers of which one is killed, some minutes",
+    "site": "opens the site in a browser, which a machine has to have",
     "overfit": "trains the default detector until it knows eight images, several minutes",
     "throughput": "times convolutions beside the processor's peak, which needs a quiet machine",
     "startup": "times what importing and listing cost, which needs a quiet machine",
@@ -195,13 +196,41 @@ def packaging(session: nox.Session) -> None:
         session.log(f"{file.stat().st_size / 1024:6.0f} KiB  {file.name}")
 
 
+def build_site(session: nox.Session, *options: str) -> Path:
+    """Build the site where the session has what that needs; the folder with its pages."""
+    out = ROOT / "docs" / "_build" / "html"
+    session.run("python", "-m", "sphinx", "-q", "-W", "-n", *options, "docs", str(out))
+    return out
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """The site, into docs/_build/html; warnings are errors."""
     install(session, extras=("docs",))
-    out = ROOT / "docs" / "_build" / "html"
-    session.run("python", "-m", "sphinx", "-q", "-W", "-n", *session.posargs, "docs", str(out))
+    out = build_site(session, *session.posargs)
     session.log(f"open {out / 'index.html'}")
+
+
+@nox.session
+def site(session: nox.Session) -> None:
+    """The site in headless Chromium; screenshots for a person to look at in site-output/."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    browser = next(filter(None, map(shutil.which, names)), None)
+    if browser is None:
+        session.skip(f"none of {', '.join(names)} is here; on Debian: apt-get install chromium")
+    # axe-playwright-python carries axe-core; Playwright drives the machine's own browser.
+    install(session, "pytest", "playwright", "axe-playwright-python", extras=("docs",))
+    built = build_site(session)
+    pictures = ROOT / "site-output"
+    shutil.rmtree(pictures, ignore_errors=True)
+    pictures.mkdir()
+    settings = {
+        "LUCID_SITE": str(built),
+        "LUCID_CHROMIUM": browser,
+        "LUCID_SCREENSHOTS": str(pictures),
+    }
+    session.run("python", "-m", "pytest", "tests/site", *session.posargs, env=settings)
+    session.log(f"look at {pictures}")
 
 
 @nox.session

@@ -1,0 +1,40 @@
+"""The button beside a block of code copies what can be run: no prompts, no output."""
+
+from __future__ import annotations
+
+import pytest
+
+READ = {"permissions": ["clipboard-read", "clipboard-write"]}
+
+
+def copied(page, block) -> str:
+    block.hover()
+    block.get_by_role("button", name="Copy").click()
+    return page.evaluate("navigator.clipboard.readText()")
+
+
+def test_commands_come_without_their_prompts(open_page):
+    page = open_page("install.html", **READ)
+    block = page.locator("div.highlight").filter(has_text="lucid info resnet_18").first
+    lines = block.locator("pre").inner_text().strip().splitlines()
+    assert all(line.startswith("$ ") for line in lines)
+    text = copied(page, block)
+    assert text.strip().splitlines() == [line.removeprefix("$ ") for line in lines]
+
+
+def test_python_comes_as_it_is(open_page):
+    page = open_page("index.html", **READ)
+    block = page.locator("div.highlight-python").first
+    text = copied(page, block)
+    assert text.strip() == block.locator("pre").inner_text().strip()
+    compile(text, "copied", "exec")
+
+
+@pytest.mark.parametrize("model", ["resnet_18", "faster_rcnn_resnet_50_fpn"])
+def test_an_example_comes_without_prompts_and_output(open_page, model):
+    page = open_page(f"models/{model}.html", **READ)
+    block = page.locator("div.highlight").filter(has_text=">>>").first
+    text = copied(page, block)
+    assert "import lucid" in text or "from lucid" in text
+    assert ">>>" not in text
+    compile(text, "copied", "exec")

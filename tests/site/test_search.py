@@ -1,0 +1,68 @@
+"""Search finds what people type: names, parts of names, dotted names, words."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, urlsplit
+
+import pytest
+
+import lucid
+
+
+def found(page) -> list[str]:
+    """The pages found, best first."""
+    page.wait_for_function("document.querySelector('.search-summary')?.innerText")
+    links = page.locator("#search-results ul.search > li > a:first-of-type")
+    return [urlsplit(link.get_attribute("href")).path for link in links.all()]
+
+
+@pytest.mark.parametrize("name", lucid.models.list_models())
+def test_the_name_of_a_model_finds_its_page_first(open_page, name):
+    assert found(open_page(f"search.html?q={name}"))[0] == f"models/{name}.html"
+
+
+@pytest.mark.parametrize(
+    ("query", "best"),
+    [
+        ("lucid.nn.Conv2d", "reference/lucid.nn.Conv2d.html"),
+        ("nn.Conv2d", "reference/lucid.nn.Conv2d.html"),
+        ("Conv2d", "reference/lucid.nn.Conv2d.html"),
+        ("conv2d", "reference/lucid.conv2d.html"),
+        ("Tensor.backward", "reference/lucid.Tensor.html"),
+        ("sgd", "reference/lucid.optim.SGD.html"),
+        ("SGD", "reference/lucid.optim.SGD.html"),
+        ("lucid.models.resnet_50", "models/resnet_50.html"),
+        ("resnet50", "models/resnet_50.html"),
+        ("fasterrcnn_resnet50_fpn", "models/faster_rcnn_resnet_50_fpn.html"),
+        ("install", "install.html"),
+    ],
+)
+def test_other_spellings_find_the_page_first(open_page, query, best):
+    assert found(open_page(f"search.html?q={quote(query)}"))[0] == best
+
+
+@pytest.mark.parametrize(
+    "query", ["rcnn_resnet", "rcnn resnet", "faster_rcnn", "lucid.models.faster"]
+)
+def test_a_part_of_a_name_finds_all_that_have_it(open_page, query):
+    detectors = lucid.models.list_models("faster_rcnn_*")
+    best = found(open_page(f"search.html?q={quote(query)}"))[: len(detectors)]
+    assert sorted(best) == sorted(f"models/{name}.html" for name in detectors)
+
+
+@pytest.mark.parametrize("query", ["resnet_50", "faster_rcnn_resnet_50_fpn"])
+def test_no_page_is_found_twice(open_page, query):
+    paths = found(open_page(f"search.html?q={query}"))
+    assert len(paths) == len(set(paths))
+
+
+def test_a_word_finds_pages_of_prose(open_page):
+    assert "tutorials/train_on_coco.html" in found(open_page("search.html?q=coco+annotations"))
+
+
+def test_the_field_in_the_sidebar_leads_to_results(open_page):
+    page = open_page("index.html")
+    page.get_by_label("Search").fill("resnet_101")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/search.html?**")
+    assert found(page)[0] == "models/resnet_101.html"
