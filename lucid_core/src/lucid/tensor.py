@@ -86,7 +86,8 @@ class Tensor(Variable):
     def data(self, value: ArrayLike) -> None:
         array = array_of(value)
         supported(array.dtype)
-        self._data = array
+        before, self._data = self._data, array
+        maybe_written(before)
         self._version += 1
 
     @property

@@ -10,7 +10,7 @@ import pytest
 
 import lucid
 from lucid import nn
-from lucid.nn.layers import folding
+from lucid.autograd.watch import moment
 
 rng = np.random.default_rng(0)
 
@@ -59,12 +59,16 @@ def test_plain_convolution_with_bias():
 
 def test_folding_happens_and_happens_once():
     layer = unit()
-    x = draw(1, 8, 5, 5)
-    assert folding.fold(layer.conv, layer.norm, x) is None  # gradients are recorded
+    x = draw(1, 8, 5, 5).numpy()
+    assert layer._fold(x) is None  # gradients are recorded
     with lucid.no_grad():
-        first = folding.fold(layer.conv, layer.norm, x)
+        first = layer._fold(x)
         assert first is not None
-        assert folding.fold(layer.conv, layer.norm, x) is first
+        assert layer._fold(x) is first
+        unit().conv.stride = (2, 2)  # a change elsewhere
+        assert first.moment is not moment()
+        assert layer._fold(x) is first
+        assert first.moment is moment()
 
 
 def change_by_loading(layer):
@@ -135,6 +139,22 @@ def change_eps(layer):
     layer.norm.eps = 0.5
 
 
+def change_the_activation(layer):
+    layer.activation = None
+
+
+def change_the_convolution(layer):
+    layer.conv = nn.Conv2d(8, 16, 3, padding=1, bias=False)
+
+
+def change_the_normalisation(layer):
+    layer.norm = unit("frozen").norm
+
+
+def change_a_setting_of_the_convolution(layer):
+    layer.conv.padding_mode = "reflect"
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -152,6 +172,10 @@ def change_eps(layer):
         change_the_array,
         change_the_parameter,
         change_eps,
+        change_the_activation,
+        change_the_convolution,
+        change_the_normalisation,
+        change_a_setting_of_the_convolution,
     ],
 )
 def test_after_a_change(change):
@@ -187,6 +211,7 @@ def test_training_mode_goes_by_the_batch_without_gradients_too():
 
 def test_hooks_on_the_children_are_called():
     layer = unit()
+    check(layer)
     seen = []
     handles = [
         child.register_forward_hook(lambda module, args, output: seen.append(type(module).__name__))
@@ -217,7 +242,7 @@ def test_what_was_folded_goes_with_the_layer():
     layer = unit()
     with lucid.no_grad():
         layer(draw(1, 8, 5, 5))
-        kept = weakref.ref(folding.fold(layer.conv, layer.norm, draw(1, 8, 5, 5)))
+        kept = weakref.ref(layer._folded)
     assert kept() is not None
     del layer
     gc.collect()

@@ -4,6 +4,10 @@ A tensor's version says what was done to that tensor.  Its memory may be written
 other ways as well: through what ``detach`` and views give, and through the plain array that
 ``data`` or ``numpy`` hands out.  So who keeps something that was computed from values
 watches their memory.
+
+To ask every watch, and whether every setting is still the same, takes a while.  So whatever
+may change a prediction also begins a new *moment*: as long as it is the same one, nothing has
+changed anywhere.
 """
 
 from __future__ import annotations
@@ -16,7 +20,21 @@ import numpy as np
 
 from lucid.autograd.variable import Array
 
-__all__ = ["Watch", "maybe_written", "root", "watch"]
+__all__ = ["Watch", "begin_moment", "maybe_written", "moment", "root", "watch"]
+
+_moment = object()
+
+
+def moment() -> object:
+    """What is another object after a change of memory that is watched, or of a module."""
+    return _moment
+
+
+def begin_moment() -> None:
+    """Say that something has changed that predictions may depend on; call it afterwards."""
+    # An object of its own and no number: two threads that count at once may count back.
+    global _moment
+    _moment = object()
 
 
 def root(array: Array) -> Array:
@@ -59,6 +77,7 @@ def maybe_written(array: Array) -> None:
         found = _watched.get(id(root(array)))
         if found is not None:
             found.count += 1
+            begin_moment()
 
 
 def _after_fork() -> None:

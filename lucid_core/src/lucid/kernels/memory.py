@@ -15,6 +15,7 @@ import math
 import os
 import threading
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -52,10 +53,16 @@ class _Lease:
     It is the array's base, so views of the array hold it as well.
     """
 
-    __slots__ = ("__array_interface__", "block", "pool")
+    __slots__ = ("__array_interface__", "block", "give_back")
 
-    def __init__(self, pool: Pool, block: _Block, shape: tuple[int, ...], typestr: str) -> None:
-        self.pool = pool
+    def __init__(
+        self,
+        give_back: Callable[[_Block], None],
+        block: _Block,
+        shape: tuple[int, ...],
+        typestr: str,
+    ) -> None:
+        self.give_back = give_back
         self.block = block
         self.__array_interface__ = {
             "data": (block.address, False),
@@ -65,7 +72,7 @@ class _Lease:
         }
 
     def __del__(self) -> None:
-        self.pool.give_back(self.block)
+        self.give_back(self.block)
 
 
 class Pool:
@@ -87,11 +94,8 @@ class Pool:
         size = math.prod(shape) * dtype.itemsize
         if size < _SMALLEST:
             return np.empty(shape, dtype)
-        return np.asarray(_Lease(self, self._take(_class_of(size)), shape, dtype.str))
-
-    def give_back(self, block: _Block) -> None:
-        """Take a block whose array is gone."""
-        self._returned.append(block)
+        block = self._take(_class_of(size))
+        return np.asarray(_Lease(self._returned.append, block, shape, dtype.str))
 
     def held(self) -> tuple[int, int]:
         """Bytes under arrays that are alive, and bytes kept for the next ones."""
@@ -107,12 +111,18 @@ class Pool:
 
     def _take(self, size: int) -> _Block:
         with self._lock:
-            self._settle()
-            self._note(self._used + size)
+            if self._returned:
+                self._settle()
+            used = self._used + size
+            self._requests += 1
+            if self._requests == _MEMORY:
+                self._forget(used)
+            if used > self._highest:
+                self._highest = used
             blocks = self._blocks.get(size)
             if blocks:
                 self._free -= size
-                self._used += size
+                self._used = used
                 return blocks.pop()
             self._shrink(self._most() - size)
         try:
@@ -137,12 +147,11 @@ class Pool:
         """How much may be held."""
         return int(_SLACK * max(self._highest, self._highest_before))
 
-    def _note(self, used: int) -> None:
-        self._requests += 1
-        if self._requests % _MEMORY == 0:
-            self._highest_before, self._highest = self._highest, used
-            self._shrink(self._most())
-        self._highest = max(self._highest, used)
+    def _forget(self, used: int) -> None:
+        """Begin to look for the most in use afresh."""
+        self._requests = 0
+        self._highest_before, self._highest = self._highest, used
+        self._shrink(self._most())
 
     def _shrink(self, most: int) -> None:
         """Let unused blocks go until no more than ``most`` bytes are held, or none is left."""

@@ -85,13 +85,17 @@ class _Job:
             raise error
 
 
+class _Local(threading.local):
+    inside = False  # of a kernel
+
+
 class _Pool:
     def __init__(self, size: int) -> None:
         self.size = size
         self.jobs: SimpleQueue[_Job] = SimpleQueue()
         self.workers = 0
         self.lock = threading.Lock()
-        self.local = threading.local()
+        self.local = _Local()
 
     def run(self, job: _Job, helpers: int) -> None:
         if self.workers < helpers:
@@ -190,7 +194,7 @@ def parallel_for(kernel: Callable[..., Any], count: int, *args: Any, grain: int 
         return
     pool = _pool
     threads = min(pool.size, -(-count // grain))
-    if getattr(pool.local, "inside", False):
+    if pool.local.inside:
         threads = 1
     share = getattr(kernel, "share", None)
     most = threads * (_CHUNKS_PER_THREAD if share is None else _CHUNKS_PER_HELPER)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+from lucid.autograd.watch import begin_moment
+
 __all__ = ["HookRegistry", "RemovableHandle"]
 
 _keys = itertools.count()
@@ -21,6 +23,7 @@ class HookRegistry(dict[int, Callable[..., Any]]):
             raise TypeError(f"a hook must be callable, got {type(hook).__name__}")
         key = next(_keys)
         self[key] = hook
+        begin_moment()
         return RemovableHandle(self, key)
 
 

@@ -74,15 +74,17 @@ class Module(Registry):
     forward: Callable[..., Any] = _forward_is_missing
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        for pre_hook in tuple(self._forward_pre_hooks.values()):
-            replaced = pre_hook(self, args)
-            if replaced is not None:
-                args = replaced if isinstance(replaced, tuple) else (replaced,)
+        if self._forward_pre_hooks:
+            for pre_hook in tuple(self._forward_pre_hooks.values()):
+                replaced = pre_hook(self, args)
+                if replaced is not None:
+                    args = replaced if isinstance(replaced, tuple) else (replaced,)
         output = self.forward(*args, **kwargs)
-        for hook in tuple(self._forward_hooks.values()):
-            replaced = hook(self, args, output)
-            if replaced is not None:
-                output = replaced
+        if self._forward_hooks:
+            for hook in tuple(self._forward_hooks.values()):
+                replaced = hook(self, args, output)
+                if replaced is not None:
+                    output = replaced
         return output
 
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:

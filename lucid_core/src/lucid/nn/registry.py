@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
+from lucid.autograd.watch import begin_moment
 from lucid.nn.parameter import Parameter
 from lucid.tensor import Tensor
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["Registry"]
 
 _KINDS = ("_parameters", "_buffers", "_modules")
+_MISSING = object()
 _WANTED = {"_parameters": "Parameter", "_buffers": "Tensor", "_modules": "Module"}
 
 
@@ -39,9 +41,13 @@ class Registry:
         elif isinstance(value, Registry):
             self.add_module(name, value)  # type: ignore[arg-type]
         elif (kind := self._kind_of(name)) is None:
+            before = self.__dict__.get(name, _MISSING)
             super().__setattr__(name, value)
+            if value is not before:  # eval() sets what is so already, often before every call
+                begin_moment()
         elif value is None or (kind == "_buffers" and isinstance(value, Tensor)):
             self.__dict__[kind][name] = value
+            begin_moment()
         else:
             raise TypeError(
                 f"{type(self).__name__}.{name} takes a {_WANTED[kind]} or None, "
@@ -64,6 +70,7 @@ class Registry:
         else:
             del self.__dict__[kind][name]
             self._transient_buffers.discard(name)
+        begin_moment()
 
     def __dir__(self) -> list[str]:
         own = self.__dict__
@@ -98,6 +105,7 @@ class Registry:
         self.__dict__.pop(name, None)
         self._transient_buffers.discard(name)
         self.__dict__[kind][name] = value
+        begin_moment()
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
         """Register a parameter, as ``self.name = parameter`` does; None keeps the name free."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lucid import kernels
-from lucid.autograd import ArrayLike, array_of, record, record_joint
+from lucid.autograd import ArrayLike, array_of, record_joint
 from lucid.autograd.primitive import needs_grad
-from lucid.autograd.variable import Array
+from lucid.autograd.variable import Array, new_tensor
 from lucid.ops.operands import operands, pair
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def conv2d(
     kernel = (w.shape[2], w.shape[3])
     steps, gaps = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
     pads = padding_pairs(padding, kernel, steps, gaps)
-    _check(a, w, bias, pads, gaps, groups)
+    _check(a.shape, w.shape, bias, pads, gaps, groups)
     b = None if bias is None else array_of(bias).astype(a.dtype, copy=False)
     options = (steps, pads, gaps, groups)
     value = kernels.conv2d(a, w, b, *options)
@@ -124,78 +124,90 @@ def conv2d(
     return record_joint(value, (x, weight, bias), vjp, adds_onto=True)
 
 
-def prepared_conv2d(
-    x: Tensor,
-    filters: Any,
-    bias: Array | None,
-    stride: Pair,
-    padding: Pair | str,
-    dilation: Pair,
-    groups: int,
-    residual: Tensor | None = None,
-    relu: bool = False,
-) -> Tensor:
-    """Convolution by filters of :func:`lucid.kernels.prepare_filters`; records nothing.
+class PreparedConv2d:
+    """A convolution by filters of :func:`lucid.kernels.prepare_filters`; it records nothing.
 
-    ``act(conv(x) + bias + residual)``; the other arguments are those of :func:`conv2d`.
+    ``act(conv(x) + bias + residual)``; the arguments are those of :func:`conv2d`.
     """
-    a = array_of(x)
-    pads = padding_pairs(padding, filters.shape[2:], stride, dilation)
-    _check(a, filters, bias, pads, dilation, groups)
-    added = None
-    if residual is not None:
+
+    __slots__ = ("_bias", "_filters", "_fitting", "_options", "_relu")
+
+    def __init__(
+        self,
+        filters: Any,
+        bias: Array | None,
+        stride: Pair,
+        padding: Pair | str,
+        dilation: Pair,
+        groups: int,
+        relu: bool,
+    ) -> None:
+        pads = padding_pairs(padding, filters.shape[2:], stride, dilation)
+        self._filters = filters
+        self._bias = bias
+        self._options = (stride, pads, dilation, groups)
+        self._relu = relu
+        # The shape of the last input and that of its output: most inputs have the same.
+        self._fitting: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+
+    def fits(self, x: Array) -> bool:
+        """Whether the last input had the same shape."""
+        shape: tuple[int, ...] = x.shape
+        return shape == self._fitting[0]
+
+    def __call__(self, x: Array, residual: Array | None = None) -> Tensor:
+        """Convolve (N, C, H, W) of float32; the residual has the shape of the output."""
+        shape, expected = self._fitting
+        if x.shape != shape:
+            expected = self._fit(x.shape)
         # The kernel reads the residual wherever it writes: its shape must be right.
-        added = array_of(residual)
-        size = _output_size(a.shape, filters.shape, stride, pads, dilation)
-        expected = (a.shape[0], filters.shape[0], *size)
-        if added.shape != expected or added.dtype != a.dtype:
+        if residual is not None and (residual.shape != expected or residual.dtype != x.dtype):
             raise ValueError(
                 f"the residual must have the shape {expected} of the output and its dtype "
-                f"{a.dtype}, got {added.shape} and {added.dtype}"
+                f"{x.dtype}, got {residual.shape} and {residual.dtype}"
             )
-    options = (stride, pads, dilation, groups, added, relu)
-    return record(kernels.conv2d(a, filters, bias, *options))
+        value = kernels.conv2d(x, self._filters, self._bias, *self._options, residual, self._relu)
+        return new_tensor(value)
 
-
-def _output_size(
-    image: tuple[int, ...],
-    weight: tuple[int, ...],
-    stride: Pair,
-    pads: tuple[Pair, Pair],
-    dilation: Pair,
-) -> list[int]:
-    """Height and width of the result."""
-    return [
-        (image[2 + i] + sum(pads[i]) - dilation[i] * (weight[2 + i] - 1) - 1) // stride[i] + 1
-        for i in range(2)
-    ]
+    def _fit(self, image: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the output for an input of this one."""
+        stride, pads, dilation, groups = self._options
+        weight = self._filters.shape
+        _check(image, weight, self._bias, pads, dilation, groups)
+        size = [
+            (image[2 + i] + sum(pads[i]) - dilation[i] * (weight[2 + i] - 1) - 1) // stride[i] + 1
+            for i in range(2)
+        ]
+        expected = (image[0], weight[0], *size)
+        self._fitting = (image, expected)
+        return expected
 
 
 def _check(
-    a: Array,
-    w: Any,
+    image: tuple[int, ...],
+    weight: tuple[int, ...],
     bias: ArrayLike | None,
     pads: tuple[Pair, Pair],
     dilation: Pair,
     groups: int,
 ) -> None:
-    if groups < 1 or a.shape[1] % groups or w.shape[0] % groups:
+    if groups < 1 or image[1] % groups or weight[0] % groups:
         raise ValueError(
-            f"groups={groups} must divide the {a.shape[1]} channels of the input "
-            f"and the {w.shape[0]} of the output"
+            f"groups={groups} must divide the {image[1]} channels of the input "
+            f"and the {weight[0]} of the output"
         )
-    if a.shape[1] != w.shape[1] * groups:
+    if image[1] != weight[1] * groups:
         raise ValueError(
-            f"conv2d with a weight of shape {w.shape} and groups={groups} takes "
-            f"{w.shape[1] * groups} input channels, got an input of shape {a.shape}"
+            f"conv2d with a weight of shape {weight} and groups={groups} takes "
+            f"{weight[1] * groups} input channels, got an input of shape {image}"
         )
-    if bias is not None and array_of(bias).shape != (w.shape[0],):
-        raise ValueError(f"bias must have shape ({w.shape[0]},), got {array_of(bias).shape}")
+    if bias is not None and array_of(bias).shape != (weight[0],):
+        raise ValueError(f"bias must have shape ({weight[0]},), got {array_of(bias).shape}")
     for axis, name in ((0, "height"), (1, "width")):
-        size = a.shape[2 + axis] + sum(pads[axis])
-        reach = dilation[axis] * (w.shape[2 + axis] - 1) + 1
+        size = image[2 + axis] + sum(pads[axis])
+        reach = dilation[axis] * (weight[2 + axis] - 1) + 1
         if size < reach:
             raise ValueError(
                 f"the padded {name} of {size} is smaller than the kernel's reach of {reach}: "
-                f"input {a.shape}, weight {w.shape}"
+                f"input {image}, weight {weight}"
             )

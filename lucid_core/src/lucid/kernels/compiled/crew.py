@@ -304,10 +304,11 @@ class _Crew:
             except RuntimeError:  # the system gives no more threads: fewer do as well
                 break
             self.helpers += 1
-        for _ in range(min(wanted, len(self._asleep))):
-            with suppress(IndexError):  # if it woke up by itself
-                self._asleep.pop()
-                self._bell.put(None)
+        if self._asleep:
+            for _ in range(min(wanted, len(self._asleep))):
+                with suppress(IndexError):  # if it woke up by itself
+                    self._asleep.pop()
+                    self._bell.put(None)
         return min(wanted, self.helpers)
 
     def finish(self) -> None:

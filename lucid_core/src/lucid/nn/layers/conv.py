@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from lucid.autograd import array_of
 from lucid.autograd.variable import Array
 from lucid.kernels.layout import channels_last
 from lucid.nn import functional as F
 from lucid.nn import init
 from lucid.nn.layers.checks import expect_channels, expect_positive
-from lucid.nn.layers.folding import fold, predict
+from lucid.nn.layers.folding import Foldable
 from lucid.nn.module import Module
 from lucid.nn.parameter import Parameter
 from lucid.ops.conv import padding_pairs
@@ -84,7 +85,7 @@ def _empty_vector(length: int) -> Array:
     return np.empty(length, np.float32)
 
 
-class Conv2d(_Convolution):
+class Conv2d(_Convolution, Foldable):
     """Two-dimensional convolution (cross-correlation).
 
     Parameters
@@ -162,12 +163,15 @@ class Conv2d(_Convolution):
             ends = padding_pairs(self.padding, self.kernel_size, self.stride, self.dilation)
             x = F.pad(x, (*ends[1], *ends[0]), self.padding_mode)
             return F.conv2d(x, self.weight, self.bias, self.stride, 0, self.dilation, self.groups)
-        folded = fold(self, None, x)
+        folded = self._fold(array_of(x))
         if folded is not None:
-            return predict(self, folded, x)
+            return folded.run(array_of(x))
         return F.conv2d(
             x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
         )
+
+    def _to_fold(self) -> tuple[Conv2d, None, bool]:
+        return self, None, False
 
     def extra_repr(self) -> str:
         settings = self._settings(padding=self.padding)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lucid.autograd import array_of
 from lucid.nn import functional as F
 from lucid.nn.layers.checks import expect_channels
 from lucid.nn.layers.conv import Conv2d
-from lucid.nn.layers.folding import fold, predict
+from lucid.nn.layers.folding import Foldable
 from lucid.nn.layers.norm import BatchNorm2d, FrozenBatchNorm2d
-from lucid.nn.module import Module
 from lucid.ops.operands import pair
 from lucid.tensor import Tensor
 
@@ -18,7 +18,7 @@ __all__ = ["ConvNormAct"]
 _NORMS = {"batch": BatchNorm2d, "frozen": FrozenBatchNorm2d}
 
 
-class ConvNormAct(Module):
+class ConvNormAct(Foldable):
     """``act(norm(conv(x)) + residual)``, with everything after the convolution in one pass.
 
     Parameters
@@ -104,11 +104,13 @@ class ConvNormAct(Module):
         residual : Tensor, optional
             Added before the activation; shape (N, out_channels, H', W').
         """
-        rectified = self.activation == "relu"
-        folded = None if self.conv.is_watched else fold(self.conv, self.norm, x)
+        a = array_of(x)
+        folded = self._fold(a)
         if folded is not None:
-            expect_channels(self.conv, x, self.conv.in_channels)
-            return predict(self.conv, folded, x, residual, rectified)
+            if not folded.run.fits(a):
+                expect_channels(self.conv, a, self.conv.in_channels)
+            return folded.run(a, None if residual is None else array_of(residual))
+        rectified = self.activation == "relu"
         y: Tensor = self.conv(x)
         if self.norm is not None:
             fused: Tensor = self.norm(y, residual=residual, relu=rectified)
@@ -116,6 +118,9 @@ class ConvNormAct(Module):
         if residual is not None:
             y = y + residual
         return F.relu(y) if rectified else y
+
+    def _to_fold(self) -> tuple[Conv2d, BatchNorm2d | FrozenBatchNorm2d | None, bool]:
+        return self.conv, self.norm, self.activation == "relu"
 
     def extra_repr(self) -> str:
         return f"activation={self.activation!r}"
