@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
@@ -112,7 +113,7 @@ def _inventories() -> dict[str, tuple[str, str]]:
         try:
             with urllib.request.urlopen(f"{url}/objects.inv", timeout=3) as answer:
                 data = answer.read()
-        except OSError:  # no network, or one that does not let us through
+        except (OSError, HTTPException):  # no network, or one that does not let us through
             continue
         if data.startswith(b"# Sphinx inventory"):
             path = folder / f"{name}.inv"
