@@ -73,6 +73,52 @@ def hostile(content: bytes) -> bytes:
     return hashlib.sha256(content).digest() + content
 
 
+PACK = """
+import numpy as np
+from lucid.kernels.compiled import disk
+from lucid.kernels.compiled.implicit import pack
+w, one = np.arange(36 * 40, dtype=np.float32).reshape(36, 1, 1, 40), np.zeros(1, np.int64)
+for turned in {orders}:
+    panels = pack(w, 1, one, one, turned)
+    expected = w[:, 0, 0] if turned else w[:, 0, 0].T  # a row for each number that is summed over
+    found = np.concatenate(list(panels), axis=1)[:, : expected.shape[1]]
+    assert np.array_equal(found, expected), (turned, found)
+print(disk.progress.compiled > 0, disk.progress.loaded > 0)
+"""
+
+
+def pack(*orders: bool) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", PACK.format(orders=orders)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_kernels_that_two_processes_have_kept_do_not_pass_for_each_other():
+    """Each is the first of its process, with arguments of the same types.
+
+    Numba counts functions in each process, so the two could go by one name in a third.
+    """
+    assert pack(False) == "True False"
+    assert pack(True) == "True False"
+    assert pack(False, True) == "False True"
+    assert pack(True, False) == "False True"
+
+
+def test_functions_that_are_compiled_all_have_names_of_their_own():
+    from lucid.kernels.compiled import ahead
+    from lucid.kernels.compiled.compiling import DEFINED
+
+    assert ahead
+    names = [f"{f.py_func.__module__}.{f.py_func.__qualname__}" for f in DEFINED]
+    assert [name for name in names if names.count(name) > 1] == []
+
+
 DAMAGES = {
     "empty": lambda stored: b"",
     "cut short": lambda stored: stored[: len(stored) // 2],

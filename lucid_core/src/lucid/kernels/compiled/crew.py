@@ -237,7 +237,12 @@ def _publish_and_run(ranges: Callable[..., Any]) -> Any:
 
 
 def _driver(kernel: Any) -> Any:
-    """The compiled function with which a thread runs ``kernel`` over all of its ranges."""
+    """The compiled function with which a thread runs ``kernel`` over all of its ranges.
+
+    Machine code goes by names made of a function's own and a number counted in its process.
+    Without the kernel's name in it, code that two processes have kept on disk could go by one
+    name, and a third that loads both would run one kernel for the other.
+    """
 
     def ranges(board: int, participant: int, arguments: tuple[Any, ...]) -> None:
         count, chunks = look(board + COUNT), look(board + CHUNKS)
@@ -251,6 +256,7 @@ def _driver(kernel: Any) -> Any:
                 kernel(count * i // chunks, count * (i + 1) // chunks, *arguments)
                 i = first + add(board + NEXT + owner * _LINE, 1)
 
+    ranges.__qualname__ = _name_for(kernel, "ranges")
     publish = _publish_and_run(ranges)
 
     def drive(board: int, count: int, chunks: int, helpers: int, most: int, *arguments: Any) -> Any:
@@ -275,7 +281,13 @@ def _driver(kernel: Any) -> Any:
             return _UNFINISHED
         return status | look(board + FAULT)
 
+    drive.__qualname__ = _name_for(kernel, "drive")
     return drive
+
+
+def _name_for(kernel: Any, part: str) -> str:
+    function = kernel.py_func
+    return f"{function.__module__}.{function.__qualname__}.{part}"
 
 
 class _Crew:
