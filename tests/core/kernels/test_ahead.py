@@ -8,6 +8,8 @@ import pytest
 
 pytest.importorskip("numba", reason="nothing is compiled without Numba")
 
+from lucid.kernels.compiled import matrix_unit
+
 #: Runs the tasks in a process that has called no kernel; prints the types that each of those
 #: the pool runs is compiled for then.  Others are compiled into these.
 CODE = """
@@ -35,6 +37,11 @@ def test_every_kernel_is_compiled_and_for_few_types():
     titles, compiled = json.loads(result.stdout)
     assert len(set(titles)) == len(titles)
     assert len(compiled) > 20
+    # Convolutions of this processor go one way or the other.
+    unused = "winograd" if matrix_unit.available() else "tiled"
     for name, types in compiled.items():
+        if unused in name:
+            assert not types, name
+            continue
         assert len(types) in (1, 2), f"{name} in {types}"  # float32, and perhaps float64
         assert not any("readonly" in each or "'A'" in each for each in types), name

@@ -1,5 +1,7 @@
 """Compiled convolution against the reference, the reference against loops."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,6 +11,25 @@ import lucid
 from lucid import kernels
 
 rng = np.random.default_rng(0)
+
+
+@pytest.fixture(autouse=True, scope="module", params=["vectors", "matrix unit"])
+def unit(request):
+    """What multiplies: this whole file is run on vector registers and on the matrix unit."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "vectors":
+            patch.setenv("LUCID_AMX", "0")
+        elif not has_matrix_unit():
+            pytest.skip("this processor, or this system, offers no matrix unit (Intel AMX)")
+        yield request.param
+
+
+def has_matrix_unit():
+    try:
+        from lucid.kernels.compiled import matrix_unit
+    except ModuleNotFoundError:  # no Numba
+        return False
+    return matrix_unit.available()
 
 
 def draw(*shape):
@@ -88,7 +109,8 @@ def test_compiled_is_the_reference(
     """To a hundred-thousandth of the largest number; where Winograd may be, a ten-thousandth."""
     dtype = np.float64 if double else np.float32
     tolerance = 1e-10 if double else 1e-5
-    if kernel == (3, 3) and stride == dilation == (1, 1) and min(channels) >= 32 and not double:
+    winograd = kernel == (3, 3) and stride == dilation == (1, 1) and min(channels) >= 32
+    if winograd and not double and os.environ.get("LUCID_AMX") == "0":
         tolerance = 1e-4
     c, o = channels[0] * groups, channels[1] * groups
     x = rng.standard_normal((n, c, *size)).astype(dtype)

@@ -15,6 +15,14 @@ from lucid.kernels.compiled.simd import VL
 rng = np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _without_matrix_unit():
+    """Where there is one, Winograd's way is not taken."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LUCID_AMX", "0")
+        yield
+
+
 def draw(*shape):
     return rng.standard_normal(shape).astype(np.float32)
 

@@ -67,18 +67,18 @@ def _image(dtype: Type, channels: int = 3, side: int = 8) -> Array:
 
 def _convolution(dtype: Type) -> None:
     padding = (_ONE, _ONE)
-    # Wide enough for Winograd's filtering, then too narrow for it and large enough that
-    # the gradient of the weight is summed up in parts.
-    for channels, stride, side in ((64, _ONE, 24), (3, _TWO, 64)):
+    # Wide enough for Winograd's filtering or the matrix unit, then too narrow for either
+    # and large enough that the gradient of the weight is summed up in parts.
+    for channels, outputs, stride, side in ((64, 64, _ONE, 24), (3, 8, _TWO, 64)):
         x = _image(dtype, channels, side)
-        w = np.ones((64, channels, 3, 3), dtype)
+        w = np.ones((outputs, channels, 3, 3), dtype)
         options = (stride, padding, _ONE, 1)
-        y = conv.conv2d(x, w, np.ones(64, dtype), *options, relu=True)
+        y = conv.conv2d(x, w, np.ones(outputs, dtype), *options, relu=True)
         conv.conv2d(x, conv.prepare_filters(w, 1), None, *options, residual=y)
         conv.conv2d_input_gradient(y, w, x.shape, *options)
         conv.conv2d_weight_gradient(y, x, w.shape, *options)
     # Some pixels are reached by no window.
-    single = np.ones((64, 3, 1, 1), dtype)
+    single = np.ones((8, 3, 1, 1), dtype)
     conv.conv2d_input_gradient(y, single, x.shape, _TWO, ((0, 0), (0, 0)), _ONE, 1)
     # Groups that are lanes of a vector.
     conv.conv2d(_image(dtype, 64), np.ones((64, 1, 3, 3), dtype), None, _ONE, padding, _ONE, 64)

@@ -10,10 +10,12 @@ import functools
 
 import numpy as np
 
-from lucid.kernels.compiled import winograd, winograd_gradient
+from lucid.kernels.compiled import matrix_unit, winograd, winograd_gradient
 from lucid.kernels.compiled.implicit import Grid, begin, convolve, pack
 from lucid.kernels.compiled.jit import nhwc
 from lucid.kernels.compiled.lanes import convolve_lanes, fits, pack_lanes
+from lucid.kernels.compiled.tiled import convolve_tiles, pack_tiles
+from lucid.kernels.compiled.tiled_gradient import tiled_weight_gradient
 from lucid.kernels.compiled.weight_gradient import weight_gradient
 from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty_channels_last
@@ -50,6 +52,7 @@ class Filters:
         self._panels: Array | None = None
         self._lanes: Array | None = None
         self._transformed: Array | None = None
+        self._tiles: dict[bool, Array] = {}
 
     def panels(self) -> Array:
         """The weights packed for the direct sum."""
@@ -68,6 +71,18 @@ class Filters:
                 weights = weights * self.scale[:, None, None, None]
             self._lanes = pack_lanes(weights, self._groups, rows, columns)
         return self._lanes
+
+    def tiles(self, joined: bool) -> Array:
+        """The weights packed for the matrix unit, by taps, or ``joined`` by rows of the kernel."""
+        if joined not in self._tiles:
+            o, c, kh, kw = self.shape
+            weights = self._rows
+            if self.scale is not None:
+                weights = weights * self.scale[:, None, None, None]
+            if joined:
+                weights, kw = weights.reshape(o, kh, 1, kw * c), 1
+            self._tiles[joined] = pack_tiles(weights, self._groups, np.arange(kh), np.arange(kw))
+        return self._tiles[joined]
 
     def transformed(self) -> Array | winograd.Once:
         """The weights for Winograd's filtering, packed if they are kept."""
@@ -98,6 +113,12 @@ def prepare_filters(weight: Array, groups: int, scale: Array | None = None) -> F
 
 def _suits_winograd(kernel: Pair, stride: Pair, dilation: Pair, groups: int) -> bool:
     return kernel == (3, 3) and stride == dilation == (1, 1) and groups == 1
+
+
+def _on_tiles(length: int, outputs: int, groups: int) -> bool:
+    """Whether the matrix unit is there, and as many numbers for each tap as make it worth while."""
+    wide = groups == 1 or outputs // groups >= _FEW_CHANNELS
+    return matrix_unit.available() and length >= _FEW_CHANNELS and wide
 
 
 @functools.lru_cache(maxsize=1024)
@@ -140,17 +161,26 @@ def conv2d(
     out = y.transpose(0, 2, 3, 1)
     source = nhwc(x)
     added = None if residual is None else nhwc(residual)
-    if _suits_winograd((kh, kw), stride, dilation, groups) and winograd.pays(
-        n * ho * wo, c, o, filters.kept
+    joined = groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1
+    length = kw * c if joined else c
+    on_tiles = _on_tiles(length, o, groups)
+    if (
+        not on_tiles
+        and _suits_winograd((kh, kw), stride, dilation, groups)
+        and winograd.pays(n * ho * wo, c, o, filters.kept)
     ):
         winograd.winograd(source, filters.transformed(), bias, added, relu, out, top, left)
         return y
-    if groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1:
+    if joined:
         source = np.pad(source, ((0, 0), (top, bottom), (left, right), (0, 0)))
         row_offsets, column_offsets = row_offsets + top, np.zeros(1, np.int64)
     grid = Grid(ho, wo, stride, row_offsets, column_offsets, (0, 0), (1, 1))
     if groups > 1 and fits(x.shape[1], o, groups):
         convolve_lanes(source, filters.lanes(), bias, added, relu, out, grid, groups)
+        return y
+    if on_tiles:
+        panels = filters.tiles(joined)
+        convolve_tiles(source, panels, bias, added, relu, out, grid, groups, length)
         return y
     convolve(source, filters.panels(), bias, added, relu, out, grid, groups)
     return y
@@ -180,8 +210,11 @@ def conv2d_input_gradient(
     gx = empty_channels_last(input_shape, g.dtype)
     out = gx.transpose(0, 2, 3, 1)
     source, added = nhwc(g), None if onto is None else nhwc(onto)
-    if _suits_winograd((kh, kw), stride, dilation, groups) and winograd.pays(
-        len(g) * h * w, o, cg, kept=False
+    on_tiles = _on_tiles(o // groups, groups * cg, groups)
+    if (
+        not on_tiles
+        and _suits_winograd((kh, kw), stride, dilation, groups)
+        and winograd.pays(len(g) * h * w, o, cg, kept=False)
     ):
         weights = winograd.Once(nhwc(weight), turned=True)
         top, left = 2 - padding[0][0], 2 - padding[1][0]
@@ -202,6 +235,9 @@ def conv2d_input_gradient(
             if lanes:
                 panels = pack_lanes(filters, groups, *taps, turned=True)
                 convolve_lanes(source, panels, None, added, False, out, grid, groups)
+            elif on_tiles:
+                panels = pack_tiles(filters, groups, *taps, turned=True)
+                convolve_tiles(source, panels, None, added, False, out, grid, groups, o // groups)
             else:
                 panels = pack(filters, groups, *taps, turned=True)
                 convolve(source, panels, None, added, False, out, grid, groups)
@@ -243,17 +279,22 @@ def conv2d_weight_gradient(
         return np.zeros((o, kh, kw, c), np.float32).transpose(0, 3, 1, 2)
     source, gradient = nhwc(x), nhwc(g)
     (top, bottom), (left, right) = padding
-    if _suits_winograd((kh, kw), stride, dilation, groups) and winograd_gradient.pays(
-        len(g), gradient.shape[1:3], c, o
+    joined = groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1
+    length = kw * c if joined else c
+    on_tiles = _on_tiles(length, o, groups)
+    if (
+        not on_tiles
+        and _suits_winograd((kh, kw), stride, dilation, groups)
+        and winograd_gradient.pays(len(g), gradient.shape[1:3], c, o)
     ):
         gw = winograd_gradient.winograd_weight_gradient(gradient, source, top, left)
-    elif groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1:
+        return gw.reshape(o, kh, kw, c).transpose(0, 3, 1, 2)
+    rows = np.arange(kh) * dilation[0] - top
+    columns = np.arange(kw) * dilation[1] - left
+    if joined:
         # A row of the kernel is one run of the padded image.
         source = np.pad(source, ((0, 0), (top, bottom), (left, right), (0, 0)))
-        rows = np.arange(kh) * dilation[0]
-        gw = weight_gradient(gradient, source, rows, np.zeros(1, np.int64), stride, kw * c, 1)
-    else:
-        rows = np.arange(kh) * dilation[0] - top
-        columns = np.arange(kw) * dilation[1] - left
-        gw = weight_gradient(gradient, source, rows, columns, stride, c, groups)
+        rows, columns = rows + top, np.zeros(1, np.int64)
+    summed = tiled_weight_gradient if on_tiles else weight_gradient
+    gw = summed(gradient, source, rows, columns, stride, length, groups)
     return gw.reshape(o, kh, kw, c).transpose(0, 3, 1, 2)

@@ -135,24 +135,24 @@ def begin(y: Array, values: Array | None) -> None:
 
 @routine
 def find_rows(
-    place0: int, place1: int, x: Array, y: Array, zeros: Array, grid: Pair, step: Pair,
+    size: int, place0: int, place1: int, x: Array, y: Array, zeros: Array, grid: Pair, step: Pair,
     row_offsets: Array, column_offsets: Array, first: Pair, pace: Pair, x0: int, y0: int,
     sources: Array, targets: Array,
 ) -> None:  # fmt: skip
-    """Where the rows of places place0..place1-1 are read and written.
+    """Where the rows of places place0..place1-1 are read and written, in bundles of ``size``.
 
-    ``sources`` (bundles, segments, ROWS) are addresses, ``targets`` (bundles, ROWS) offsets in
+    ``sources`` (bundles, segments, rows) are addresses, ``targets`` (bundles, rows) offsets in
     bytes.  A bundle that is not full repeats its first row, which computes and
     stores the same again.
     """
     _, h, w, channels = x.shape
     rows, columns = grid
-    bundles = -(-(place1 - place0) // ROWS)
-    for n in range(bundles * ROWS):
-        bundle, r = n // ROWS, n % ROWS
+    bundles = -(-(place1 - place0) // size)
+    for n in range(bundles * size):
+        bundle, r = n // size, n % size
         place = place0 + n
         if place >= place1:
-            place = place0 + bundle * ROWS
+            place = place0 + bundle * size
         image = place // (rows * columns)
         t, u = place // columns % rows, place % columns
         pixel = (image * y.shape[1] + first[0] + t * pace[0]) * y.shape[2]
@@ -231,7 +231,7 @@ def _convolve(
         panel0, panel1 = n_panels * band // bands, n_panels * (band + 1) // bands
         bundles, wide = -(-(place1 - place0) // ROWS), panel1 - panel0
         find_rows(
-            place0, place1, x, y, zeros, grid, step, row_offsets, column_offsets, first, pace,
+            ROWS, place0, place1, x, y, zeros, grid, step, row_offsets, column_offsets, first, pace,
             group * inputs, group * outputs, sources, targets,
         )  # fmt: skip
         # Few weights stay in the cache while bundle after bundle is finished, whole rows of

@@ -211,8 +211,8 @@ def _convolve(
         block, band = item // bands, item % bands
         place0, place1 = places * block // blocks, places * (block + 1) // blocks
         find_rows(
-            place0, place1, x, y, zeros, grid, step, row_offsets, column_offsets, first, pace,
-            0, 0, sources, targets,
+            ROWS, place0, place1, x, y, zeros, grid, step, row_offsets, column_offsets, first,
+            pace, 0, 0, sources, targets,
         )  # fmt: skip
         panel0, panel1 = n_panels * band // bands, n_panels * (band + 1) // bands
         bundles, wide = -(-(place1 - place0) // ROWS), panel1 - panel0

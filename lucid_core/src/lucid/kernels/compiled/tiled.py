@@ -1,0 +1,423 @@
+"""Convolution on the matrix unit.
+
+The description of a convolution is :mod:`.implicit`'s: places of a grid, taps, phases.
+A thread takes a strip of the grid's lines and splits the pixels that they reach, each
+once, into the three parts of its numbers (:mod:`.tiles`).  They lie in *planes*: with a step of
+s pixels, rows whose numbers leave the same rest when divided by s are one plane, and
+so are columns, so that in a plane, places side by side read pixels side by side, for every tap.
+All lines of a plane follow each other without a gap; then 16 rows of a tile are
+any 16 places in a row, and the few that fall between two lines are computed and dropped.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+
+from lucid.kernels.compiled.implicit import Grid
+from lucid.kernels.compiled.jit import kernel, routine
+from lucid.kernels.compiled.microkernel import ADD, RELU
+from lucid.kernels.compiled.tiles import (
+    BLOCK,
+    BLOCK_BYTES,
+    SIDE,
+    finish_rows,
+    multiply_tiles,
+    release_tiles,
+    set_rows,
+    split_pairs,
+    split_rows,
+)
+from lucid.kernels.compiled.winograd_tiles import turn_squares
+from lucid.kernels.layout import Array
+from lucid.kernels.memory import empty
+from lucid.kernels.threads import get_num_threads, parallel_for
+
+__all__ = ["aligned", "convolve_tiles", "pack_tiles"]
+
+Pair = tuple[int, int]
+
+#: Columns of two tiles side by side.
+WIDTH = 2 * SIDE
+# Numbers of a block of tiles, in its parts, as an array of float32 counts them.
+_NUMBERS = BLOCK_BYTES // 4
+_LINE = 64
+_TILE = SIDE * _LINE
+# Bytes of 32 numbers of a pixel, in their parts.
+_PIXEL = 3 * _LINE
+# Bytes of pixels in their parts that a thread works on at a time: with two panels of
+# weights they should stay in a core's own cache.
+_STRIP_BYTES = 3 << 18
+# Places of a strip: with fewer, weights come too often; more change nothing.
+_FEWEST, _MOST = 256, 512
+# How many times a weight costs what splitting a number of a pixel does.
+_SPLITTING = 0.6
+
+
+@routine
+def aligned(numbers: int) -> Array:
+    """Float32 that begin on a line of the cache."""
+    room = np.empty(numbers + _LINE // 4, np.float32)
+    begin = -room.ctypes.data % _LINE // 4
+    return room[begin : begin + numbers]
+
+
+@kernel
+def _pack(
+    start: int, stop: int, w: Array, groups: int, rows: Array, columns: Array, panels: Array
+) -> None:
+    """Panels start..stop-1 of weights (O, kH, kW, C), summing over channels."""
+    channels = w.shape[3]
+    each, wide = len(w) // groups, len(panels) // groups
+    blocks = -(-channels // BLOCK)
+    for p in range(start, stop):
+        first = p % wide * SIDE
+        count = min(SIDE, each - first)
+        if count < SIDE:
+            panels[p] = 0
+        if count <= 0:
+            continue
+        at = panels[p].ctypes.data
+        for i in rows:
+            for j in columns:
+                source = w[p // wide * each + first, i, j].ctypes.data
+                split_rows(source, w[0].size * 4, count, channels, at, _LINE, BLOCK_BYTES, _TILE)
+                at += blocks * BLOCK_BYTES
+        at = panels[p].ctypes.data
+        turn_squares(at, _LINE, _TILE, at, _TILE, panels.shape[1] * 3)
+
+
+@kernel
+def _pack_turned(
+    start: int, stop: int, w: Array, groups: int, rows: Array, columns: Array, panels: Array
+) -> None:
+    """Panels start..stop-1 of weights (O, kH, kW, C), summing over outputs."""
+    channels = w.shape[3]
+    each, wide = len(w) // groups, len(panels) // groups
+    zeros = np.zeros(SIDE, np.float32)
+    table = np.empty(BLOCK, np.int64)
+    for p in range(start, stop):
+        c0 = p % wide * SIDE
+        width = min(SIDE, channels - c0)
+        if width <= 0:
+            panels[p] = 0
+            continue
+        at = panels[p].ctypes.data
+        for i in rows:
+            for j in columns:
+                for first in range(0, each, BLOCK):
+                    begin = w[p // wide * each + first, i, j, c0:].ctypes.data
+                    for k in range(BLOCK):
+                        here = first + k < each
+                        table[k] = begin + k * w[0].size * 4 if here else zeros.ctypes.data
+                    split_pairs(table.ctypes.data, SIDE, width, at, _LINE, 0, _TILE)
+                    at += BLOCK_BYTES
+
+
+def pack_tiles(w: Array, groups: int, rows: Array, columns: Array, turned: bool = False) -> Array:
+    """Weights as panels of 16 outputs for the matrix unit, an even number of them for each group.
+
+    Parameters and panels' order are those of :func:`lucid.kernels.compiled.implicit.pack`.
+
+    Returns
+    -------
+    numpy.ndarray
+        (panels, blocks, :data:`BLOCK_BYTES` / 4) float32, whose memory holds tiles: for every tap
+        as many blocks as its channels fill.
+    """
+    each, channels = len(w) // groups, w.shape[3]
+    summed, wide = (each, channels) if turned else (channels, each)
+    blocks = len(rows) * len(columns) * -(-summed // BLOCK)
+    panels = empty((groups * 2 * -(-wide // WIDTH), blocks, _NUMBERS), np.float32)
+    grain = max(1, 16 // max(1, blocks))
+    packing = _pack_turned if turned else _pack
+    parallel_for(packing, len(panels), w, groups, rows, columns, panels, grain=grain)
+    return panels
+
+
+class Planes(NamedTuple):
+    """How taps read planes of pixels; see the module.
+
+    Attributes
+    ----------
+    rests : numpy.ndarray
+        Of each plane, which rest its rows and its columns leave: (planes, 2).
+    taps : numpy.ndarray
+        Of each tap: its plane, and how many rows and columns after the first one it reads.
+    first : (int, int)
+        The plane's row and column that are read for the grid's first place.
+    more : int
+        How many rows of a plane are laid out beside those of the first tap.
+    pitch : int
+        From a line of a plane to the next one, in pixels.
+    """
+
+    rests: Array
+    taps: Array
+    first: Pair
+    more: int
+    pitch: int
+
+
+@functools.lru_cache(maxsize=1024)
+def planes_of(
+    rows: tuple[int, ...], columns: tuple[int, ...], step: Pair, count: int, width: int
+) -> Planes:
+    """For taps at rows x columns, ``count`` places a line, and lines of ``width`` pixels."""
+    down, across = [divmod(o, step[0]) for o in rows], [divmod(o, step[1]) for o in columns]
+    top, left = min(q for q, _ in down), min(q for q, _ in across)
+    rests = sorted({(i, j) for _, i in down for _, j in across})
+    taps = [(rests.index((i, j)), y - top, x - left) for y, i in down for x, j in across]
+    reach = max(x for _, _, x in taps)
+    # Zeros to the right of a line serve as those to the left of the next one too.
+    after = [count + left + reach - max(0, -(-(width - j) // step[1])) for _, j in rests]
+    shared = max(0, min(-left, reach, *after))
+    return Planes(
+        np.array(rests, np.int64),
+        np.array(taps, np.int64),
+        (top, left),
+        max(y for _, y, _ in taps) + (1 if shared else 0),
+        count + reach - shared,
+    )
+
+
+@routine
+def _split_lines(
+    x: Array, image: int, first: Pair, count: int, pitch: int, rests: Pair, step: Pair,
+    channel: int, length: int, pixel: int, target: Array,
+) -> None:  # fmt: skip
+    """``count`` lines of a plane from a row and column on, for channels from ``channel`` on."""
+    _, h, w, channels = x.shape
+    left = min(pitch, max(0, -first[1]))
+    # Columns of the plane that lie inside of the image.
+    begin = max(0, first[1])
+    end = min(first[1] + pitch, -(-(w - rests[1]) // step[1]))
+    inside = max(0, end - begin)
+    line = pitch * pixel // 4
+    for i in range(count):
+        row = target[i * line : (i + 1) * line]
+        sy = (first[0] + i) * step[0] + rests[0]
+        if not 0 <= sy < h or not inside:
+            row[:] = 0
+            continue
+        row[: left * pixel // 4] = 0
+        source = x[image, sy, begin * step[1] + rests[1]].ctypes.data + channel * 4
+        split_rows(
+            source, step[1] * channels * 4, inside, length,
+            row.ctypes.data + left * pixel, pixel, _PIXEL, _LINE,
+        )  # fmt: skip
+        row[(left + inside) * pixel // 4 :] = 0
+
+
+@routine
+def _find_targets(
+    line0: int, line1: int, grid: Pair, pitch: int, rows: int, y: Array, first: Pair, pace: Pair,
+    column: int, targets: Array,
+) -> int:  # fmt: skip
+    """Where results of lines line0..line1-1 of one image go, in bundles; how many these are.
+
+    ``targets`` (bundles, 16) are offsets in bytes; -1 for what is dropped.
+    """
+    places = (line1 - line0) * pitch - (pitch - grid[1])
+    bundles = -(-places // rows)
+    image = line0 // grid[0]
+    for n in range(bundles * rows):
+        t, u = line0 % grid[0] + n // pitch, n % pitch
+        if u >= grid[1] or n >= places:
+            targets[n // rows, n % rows] = -1
+            continue
+        pixel = (image * y.shape[1] + first[0] + t * pace[0]) * y.shape[2]
+        at = (pixel + first[1] + u * pace[1]) * y.shape[3] + column
+        targets[n // rows, n % rows] = at * 4
+    return bundles
+
+
+@kernel
+def _convolve(
+    start: int,
+    stop: int,
+    x: Array,
+    panels: Array,
+    bias: Array,
+    residual: Array,
+    y: Array,
+    grid: Pair,
+    step: Pair,
+    rests: Array,
+    taps: Array,
+    origin: Pair,
+    more: int,
+    pitch: int,
+    first: Pair,
+    pace: Pair,
+    tasks: Pair,
+    groups: int,
+    length: int,
+    chunk: int,
+    flags: int,
+) -> None:
+    """Items start..stop-1: groups x ``tasks``, which are strips of lines x bands of panels.
+
+    Each tap reads ``length`` numbers from a group's first channel on, ``chunk`` at a time.
+    """
+    strips, bands = tasks
+    lines = len(x) * grid[0]
+    pairs, blocks = len(panels) // groups // 2, panels.shape[1]
+    inputs, outputs = x.shape[3] // groups, y.shape[3] // groups
+    segments = len(taps)
+    # A line of the cache more, so that pixels do not compete for the same places in it.
+    pixel = -(-min(chunk, length) // BLOCK) * _PIXEL
+    pixel += _LINE if pixel // _LINE % 2 == 0 else 0
+    largest = -(-lines // strips)
+    images = min(len(x), (largest - 1) // grid[0] + 2)
+    room = (largest + images * more) * pitch + SIDE
+    plane = room * pixel
+    a = aligned(len(rests) * plane // 4)
+    most = -(-largest * pitch // SIDE) + images + largest * pitch // SIDE
+    bundles_at = np.empty(most, np.int64)
+    targets = np.empty((most, SIDE), np.int64)
+    offsets, reads = np.empty(segments, np.int64), np.empty((2, segments), np.int64)
+    for s in range(segments):
+        offsets[s] = taps[s, 0] * plane + (taps[s, 1] * pitch + taps[s, 2]) * pixel
+    kept = length > chunk
+    square = 2 * SIDE * WIDTH
+    sums = aligned(square * ((most + 1) // 2 * -(-pairs // bands) if kept else 1))
+    for item in range(start, stop):
+        group, strip, band = item // (strips * bands), item // bands % strips, item % bands
+        line0, line1 = lines * strip // strips, lines * (strip + 1) // strips
+        pair0, pair1 = pairs * band // bands, pairs * (band + 1) // bands
+        # The unit's time goes by rows: as few as possible in each bundle of the longest run.
+        run = min(line1 - line0, grid[0]) * pitch
+        rows = -(-run // -(-run // SIDE))
+        set_rows(rows)
+        bundles = 0
+        for c0 in range(0, length, chunk):
+            numbers = min(chunk, length - c0)
+            # Runs of lines within an image.
+            at, begin = 0, line0
+            while begin < line1:
+                image = begin // grid[0]
+                end = min(line1, (image + 1) * grid[0])
+                top = begin % grid[0] + origin[0]
+                for q in range(len(rests)):
+                    there = a[(q * plane + at) // 4 :]
+                    _split_lines(
+                        x, image, (top, origin[1]), end - begin + more, pitch,
+                        (rests[q, 0], rests[q, 1]), step, group * inputs + c0, numbers, pixel,
+                        there,
+                    )  # fmt: skip
+                if c0 == 0:
+                    count = _find_targets(
+                        begin, end, grid, pitch, rows, y, first, pace, group * outputs,
+                        targets[bundles:],
+                    )  # fmt: skip
+                    for n in range(count):
+                        bundles_at[bundles + n] = a.ctypes.data + at + n * rows * pixel
+                    bundles += count
+                at += (end - begin + more) * pitch * pixel
+                begin = end
+            last = c0 + numbers == length
+            each = -(-length // BLOCK)
+            for pair in range(pair0, pair1):
+                column = pair * WIDTH
+                weights = panels[group * 2 * pairs + 2 * pair, c0 // BLOCK].ctypes.data
+                for s in range(segments):
+                    reads[1, s] = weights + s * each * BLOCK_BYTES
+                for bundle in range(0, bundles, 2):
+                    second = min(bundle + 1, bundles - 1)
+                    for s in range(segments):
+                        reads[0, s] = bundles_at[bundle] + offsets[s]
+                    n = ((pair - pair0) * ((most + 1) // 2) + bundle // 2) if kept else 0
+                    here = sums.ctypes.data + n * square * 4
+                    multiply_tiles(
+                        reads[0].ctypes.data, bundles_at[second] - bundles_at[bundle], pixel,
+                        _PIXEL, _LINE, reads[1].ctypes.data, blocks * BLOCK_BYTES, _LINE,
+                        BLOCK_BYTES, _TILE, segments, -(-numbers // BLOCK), here, WIDTH * 4, c0,
+                    )  # fmt: skip
+                    if last:
+                        for half in range(second - bundle + 1):
+                            finish_rows(
+                                here + half * SIDE * WIDTH * 4, rows,
+                                targets[bundle + half].ctypes.data, y.ctypes.data + column * 4,
+                                bias.ctypes.data + (group * pairs + pair) * WIDTH * 4,
+                                residual.ctypes.data + column * 4, min(WIDTH, outputs - column),
+                                flags,
+                            )  # fmt: skip
+    release_tiles()
+
+
+def convolve_tiles(
+    x: Array,
+    panels: Array,
+    bias: Array | None,
+    residual: Array | None,
+    relu: bool,
+    y: Array,
+    grid: Grid,
+    groups: int,
+    length: int,
+) -> None:
+    """Sums over the places of ``grid``, written into ``y``.
+
+    Parameters are those of :func:`lucid.kernels.compiled.implicit.convolve`, but for
+    ``panels``, which are :func:`pack_tiles`', and ``length``: how many numbers each tap reads.
+    """
+    if not len(x) or not grid.rows or not grid.columns or not groups:
+        return
+    start = np.zeros((groups, len(panels) // groups * SIDE), np.float32)
+    if bias is not None:
+        start[:, : y.shape[3] // groups] = bias.reshape(groups, -1)
+    offsets = tuple(grid.row_offsets.tolist()), tuple(grid.column_offsets.tolist())
+    planes = planes_of(*offsets, grid.step, grid.columns, x.shape[2])
+    lines, pairs = len(x) * grid.rows, len(panels) // groups // 2
+    strips, bands, chunk = share_out(lines, grid.rows, planes, pairs, groups, length)
+    parallel_for(
+        _convolve,
+        groups * strips * bands,
+        x,
+        panels,
+        start.reshape(-1),
+        y if residual is None else residual,
+        y,
+        (grid.rows, grid.columns),
+        grid.step,
+        *planes[:2],
+        *planes[2:],
+        grid.first,
+        grid.pace,
+        (strips, bands),
+        groups,
+        length,
+        chunk,
+        (0 if residual is None else ADD) | (RELU if relu else 0),
+    )
+
+
+def share_out(
+    lines: int, height: int, planes: Planes, pairs: int, groups: int, length: int
+) -> tuple[int, int, int]:
+    """Into how many strips of lines and bands of panels to cut the work of each group.
+
+    By lines, every thread reads all weights; by panels, every thread splits all pixels.
+    The third number is how many channels to go through at a time.
+    """
+    threads = get_num_threads()
+    line = len(planes.rests) * planes.pitch
+    most = max(1, _STRIP_BYTES // (line * -(-length // BLOCK) * _PIXEL))
+    most = min(max(most, -(-_FEWEST // planes.pitch)), -(-_MOST // planes.pitch))
+    if (
+        threads > 1
+        and lines * planes.pitch < _SPLITTING * len(planes.taps) * pairs * WIDTH
+        and pairs * groups >= threads
+    ):
+        strips, bands = -(-lines // most), -(-threads // groups)
+    else:
+        strips, bands = -(-lines // most), 1
+        if groups == 1:  # as many for each
+            strips = max(strips, min(threads * 2, lines))
+            strips = min(lines, strips + -strips % threads)
+    lines_each = -(-lines // strips) + planes.more * (1 + -(-lines // strips) // height)
+    fitting = _STRIP_BYTES // (lines_each * line * _PIXEL)
+    return strips, bands, max(1, fitting) * BLOCK

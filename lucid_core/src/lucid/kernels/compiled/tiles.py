@@ -1,0 +1,446 @@
+"""Products of float32 on the matrix unit, written as LLVM IR.
+
+A float32 has 24 significant bits.  Its upper 16 bits alone are a bfloat16 with 8 of
+them; what is left of it gives a second one, and what is left then is a third one with
+nothing over: the number is their sum, exactly.  Of the nine products of two numbers'
+parts, the three smallest are below the last bit of a float32 and are left out; the six others
+are added up in float32 (G. Henry, P. T. P. Tang and A. Heinecke, "Leveraging the
+bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations", ARITH 2019).
+
+A *tile* is 16 rows of 64 bytes.  Of a matrix A, a tile holds 32 numbers of each of 16
+rows; of B, 16 columns of 32 numbers each, in 16 rows of pairs.  Matrices are cut
+into tiles with *blocks* of 32 along what is summed over, each block's three parts one
+after the other: a line of blocks is (K / 32, 3, 1024 bytes).
+
+The unit takes numbers below 2^-126 for zero, and where a number is infinite, a sum may be NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from lucid.kernels.compiled.microkernel import ADD, RELU
+from lucid.kernels.compiled.simd import ADDRESS, FLOAT, constant, load_address, pointer
+
+__all__ = [
+    "BLOCK",
+    "BLOCK_BYTES",
+    "SIDE",
+    "finish_rows",
+    "multiply_tiles",
+    "release_tiles",
+    "set_rows",
+    "split_pairs",
+    "split_rows",
+]
+
+#: Rows of a tile, and columns of sums that belong to one.
+SIDE = 16
+#: Numbers of k in a tile.
+BLOCK = 32
+_TILE_BYTES = 1024
+_PARTS = 3
+#: Bytes of one tile of numbers in their three parts.
+BLOCK_BYTES = _PARTS * _TILE_BYTES
+
+_BYTE, _HALF, _WORD = ir.IntType(8), ir.IntType(16), ir.IntType(32)
+_FLAG = ir.IntType(1)
+_VOID, _POINTER = ir.VoidType(), ir.PointerType()
+_FLOATS, _WORDS = ir.VectorType(FLOAT, SIDE), ir.VectorType(_WORD, SIDE)
+_HALVES = ir.VectorType(_HALF, 2 * SIDE)
+_UPPER = 0xFFFF0000
+# Sums are in tiles 0 to 3, rows of A in 4 and 5, columns of B in 6 and 7.
+_SUMS, _ROWS, _COLUMNS = 0, 4, 6
+# Which parts of a row and of a column are multiplied, in an order in which mostly one changes.
+_ORDER = ((0, 2), (0, 1), (0, 0), (1, 0), (2, 0), (1, 1))
+
+
+def _words(value: int) -> Any:
+    return ir.Constant(_WORDS, [value] * SIDE)
+
+
+def _instruction(b: Any, name: str, kinds: list[Any], values: list[Any], gives: Any = _VOID) -> Any:
+    function = b.module.globals.get(name)
+    if function is None:
+        function = ir.Function(b.module, ir.FunctionType(gives, kinds), name)
+    return b.call(function, values)
+
+
+def _tile(number: int) -> Any:
+    return ir.Constant(_BYTE, number)
+
+
+def _load_tile(b: Any, number: int, address: Any, step: Any) -> None:
+    kinds, name = [_BYTE, _POINTER, ADDRESS], "llvm.x86.tileloadd64"
+    _instruction(b, name, kinds, [_tile(number), pointer(b, address), step])
+
+
+def _store_tile(b: Any, number: int, address: Any, step: Any) -> None:
+    kinds, name = [_BYTE, _POINTER, ADDRESS], "llvm.x86.tilestored64"
+    _instruction(b, name, kinds, [_tile(number), pointer(b, address), step])
+
+
+def _clear_tile(b: Any, number: int) -> None:
+    _instruction(b, "llvm.x86.tilezero", [_BYTE], [_tile(number)])
+
+
+def _multiply(b: Any, sums: int, rows: int, columns: int) -> None:
+    tiles = [_tile(number) for number in (sums, rows, columns)]
+    _instruction(b, "llvm.x86.tdpbf16ps", [_BYTE] * 3, tiles)
+
+
+def _routine(module: Any, name: str, count: int, emit: Callable[..., None]) -> Any:
+    """The function of this name with ``count`` int64 for arguments, emitted once a module."""
+    if name not in module.globals:
+        function = ir.Function(module, ir.FunctionType(_VOID, [ADDRESS] * count), name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        b = ir.IRBuilder(function.append_basic_block("entry"))
+        emit(b, *function.args)
+        b.ret_void()
+    return module.globals[name]
+
+
+def _loop(b: Any, count: Any, body: Callable[[Any, Any], None]) -> None:
+    """``body(b, i)`` for i from 0 to ``count - 1``; the builder stands behind it afterwards."""
+    before = b.block
+    inside, after = b.append_basic_block("loop"), b.append_basic_block("after")
+    b.cbranch(b.icmp_signed(">", count, constant(0)), inside, after)
+    b.position_at_end(inside)
+    i = b.phi(ADDRESS)
+    i.add_incoming(constant(0), before)
+    body(b, i)
+    onward = b.add(i, constant(1))
+    i.add_incoming(onward, b.block)
+    b.cbranch(b.icmp_signed("<", onward, count), inside, after)
+    b.position_at_end(after)
+
+
+def _mask(b: Any, count: Any) -> Any:
+    """For each of 16 places of a vector, whether it is below ``count``."""
+    limit = b.trunc(
+        b.select(b.icmp_signed("<", count, constant(SIDE)), count, constant(SIDE)), _WORD
+    )
+    one = b.insert_element(ir.Constant(_WORDS, ir.Undefined), limit, ir.Constant(_WORD, 0))
+    limits = b.shuffle_vector(one, ir.Constant(_WORDS, ir.Undefined), _words(0))
+    places = ir.Constant(_WORDS, list(range(SIDE)))
+    return b.icmp_signed("<", places, limits)
+
+
+_MASK = ir.VectorType(_FLAG, SIDE)
+
+
+def _load_some(b: Any, address: Any, mask: Any) -> Any:
+    """The vector at ``address`` with 0 in places that are not wanted, which are not read."""
+    kinds, name = [_POINTER, _WORD, _MASK, _FLOATS], "llvm.masked.load.v16f32.p0"
+    zero = ir.Constant(_FLOATS, [0.0] * SIDE)
+    values = [pointer(b, address), ir.Constant(_WORD, 4), mask, zero]
+    return _instruction(b, name, kinds, values, _FLOATS)
+
+
+def _store_some(b: Any, value: Any, address: Any, mask: Any) -> None:
+    kinds, name = [_FLOATS, _POINTER, _WORD, _MASK], "llvm.masked.store.v16f32.p0"
+    _instruction(b, name, kinds, [value, pointer(b, address), ir.Constant(_WORD, 4), mask])
+
+
+def _rest(b: Any, x: Any) -> Any:
+    """What is left of numbers when their upper halves are taken off, exactly."""
+    upper = b.bitcast(b.and_(b.bitcast(x, _WORDS), _words(_UPPER)), _FLOATS)
+    return b.fsub(x, upper)
+
+
+def _upper_halves(b: Any, x: Any, y: Any) -> Any:
+    """The upper halves of x's numbers, then of y's."""
+    odd = ir.Constant(ir.VectorType(_WORD, 2 * SIDE), list(range(1, 4 * SIDE, 2)))
+    return b.shuffle_vector(b.bitcast(x, _HALVES), b.bitcast(y, _HALVES), odd)
+
+
+def _pairs(b: Any, x: Any, y: Any) -> Any:
+    """Words of an upper half of x and one of y, the first one lower."""
+    low = b.lshr(b.bitcast(x, _WORDS), _words(16))
+    return b.or_(low, b.and_(b.bitcast(y, _WORDS), _words(_UPPER)))
+
+
+def _store_parts(
+    b: Any, x: Any, y: Any, target: Any, step: Any, joined: Callable[..., Any]
+) -> None:
+    """Rows of the tiles of three parts of two vectors, joined in one of the two ways above."""
+    for _ in range(_PARTS):
+        b.store(joined(b, x, y), pointer(b, target), align=4)
+        target = b.add(target, step)
+        x, y = _rest(b, x), _rest(b, y)
+
+
+def _emit_split_rows(
+    b: Any, source: Any, source_step: Any, rows: Any, length: Any, target: Any, row_step: Any,
+    block_step: Any, part_step: Any,
+) -> None:  # fmt: skip
+    whole = b.lshr(length, constant(5))
+    left = b.and_(length, constant(BLOCK - 1))
+    low, high = _mask(b, left), _mask(b, b.sub(left, constant(SIDE)))
+
+    def row(b: Any, r: Any) -> None:
+        begin = b.add(source, b.mul(r, source_step))
+        place = b.add(target, b.mul(r, row_step))
+
+        def block(b: Any, i: Any) -> None:
+            at = b.add(begin, b.mul(i, constant(4 * BLOCK)))
+            x, y = (b.load(pointer(b, at, o), align=4, typ=_FLOATS) for o in (0, 4 * SIDE))
+            to = b.add(place, b.mul(i, block_step))
+            _store_parts(b, x, y, to, part_step, _upper_halves)
+
+        _loop(b, whole, block)
+        with b.if_then(b.icmp_signed(">", left, constant(0))):
+            at = b.add(begin, b.mul(whole, constant(4 * BLOCK)))
+            x = _load_some(b, at, low)
+            y = _load_some(b, b.add(at, constant(4 * SIDE)), high)
+            to = b.add(place, b.mul(whole, block_step))
+            _store_parts(b, x, y, to, part_step, _upper_halves)
+
+    _loop(b, rows, row)
+
+
+def _emit_split_pairs(
+    b: Any, table: Any, pairs: Any, width: Any, target: Any, row_step: Any, panel_step: Any,
+    part_step: Any,
+) -> None:  # fmt: skip
+    panels = b.lshr(b.add(width, constant(SIDE - 1)), constant(4))
+
+    def pair(b: Any, r: Any) -> None:
+        at = b.add(table, b.shl(r, constant(4)))
+        sources = [load_address(b, at, i) for i in range(2)]
+        place = b.add(target, b.mul(r, row_step))
+
+        def panel(b: Any, p: Any) -> None:
+            offset = b.mul(p, constant(4 * SIDE))
+            mask = _mask(b, b.sub(width, b.mul(p, constant(SIDE))))
+            x, y = (_load_some(b, b.add(source, offset), mask) for source in sources)
+            _store_parts(b, x, y, b.add(place, b.mul(p, panel_step)), part_step, _pairs)
+
+        _loop(b, panels, panel)
+
+    _loop(b, pairs, pair)
+
+
+def _emit_multiply(
+    b: Any, a_table: Any, a_second: Any, a_row: Any, a_block: Any, a_part: Any, b_table: Any,
+    b_second: Any, b_row: Any, b_block: Any, b_part: Any, segments: Any, blocks: Any, sums: Any,
+    line: Any, onward: Any,
+) -> None:  # fmt: skip
+    squares = [(r, c) for r in range(2) for c in range(2)]
+
+    def place(r: int, c: int) -> Any:
+        return b.add(b.add(sums, b.mul(line, constant(SIDE * r))), constant(4 * SIDE * c))
+
+    with b.if_else(b.icmp_signed("!=", onward, constant(0))) as (resumed, fresh):
+        with resumed:
+            for r, c in squares:
+                _load_tile(b, _SUMS + 2 * r + c, place(r, c), line)
+        with fresh:
+            for r, c in squares:
+                _clear_tile(b, _SUMS + 2 * r + c)
+
+    def segment(b: Any, s: Any) -> None:
+        entry = b.shl(s, constant(3))
+        rows, columns = (
+            [begin, b.add(begin, second)]
+            for begin, second in (
+                (b.load(pointer(b, b.add(a_table, entry)), typ=ADDRESS), a_second),
+                (b.load(pointer(b, b.add(b_table, entry)), typ=ADDRESS), b_second),
+            )
+        )
+
+        def block(b: Any, i: Any) -> None:
+            before: tuple[int | None, int | None] = (None, None)
+            own, others = (
+                [b.add(begin, b.mul(i, step)) for begin in begins]
+                for begins, step in ((rows, a_block), (columns, b_block))
+            )
+            for part, other in _ORDER:
+                for j in range(2):
+                    if part != before[0]:
+                        at = b.add(own[j], b.mul(a_part, constant(part)))
+                        _load_tile(b, _ROWS + j, at, a_row)
+                    if other != before[1]:
+                        at = b.add(others[j], b.mul(b_part, constant(other)))
+                        _load_tile(b, _COLUMNS + j, at, b_row)
+                for r, c in squares:
+                    _multiply(b, _SUMS + 2 * r + c, _ROWS + r, _COLUMNS + c)
+                before = (part, other)
+
+        _loop(b, blocks, block)
+
+    _loop(b, segments, segment)
+    for r, c in squares:
+        _store_tile(b, _SUMS + 2 * r + c, place(r, c), line)
+
+
+def _emit_finish(
+    b: Any,
+    sums: Any,
+    rows: Any,
+    targets: Any,
+    y: Any,
+    bias: Any,
+    residual: Any,
+    width: Any,
+    flags: Any,
+) -> None:
+    halves = range(2)
+    masks = [_mask(b, b.sub(width, constant(SIDE * j))) for j in halves]
+    zero = ir.Constant(_FLOATS, [0.0] * SIDE)
+    starts = [b.load(pointer(b, bias, 4 * SIDE * j), align=4, typ=_FLOATS) for j in halves]
+    adds = b.icmp_unsigned("!=", b.and_(flags, constant(ADD)), constant(0))
+    cuts = b.icmp_unsigned("!=", b.and_(flags, constant(RELU)), constant(0))
+    nothing = ir.Constant(_MASK, [0] * SIDE)
+    added = [b.select(adds, mask, nothing) for mask in masks]
+    cut = [b.select(cuts, mask, nothing) for mask in masks]
+
+    def row(b: Any, r: Any) -> None:
+        at = b.load(pointer(b, b.add(targets, b.shl(r, constant(3)))), typ=ADDRESS)
+        with b.if_then(b.icmp_signed(">=", at, constant(0))):
+            source = b.add(sums, b.mul(r, constant(2 * 4 * SIDE)))
+            for j in halves:
+                shift = b.add(at, constant(4 * SIDE * j))
+                x = b.load(pointer(b, source, 4 * SIDE * j), align=4, typ=_FLOATS)
+                x = b.fadd(x, starts[j])
+                x = b.fadd(x, _load_some(b, b.add(residual, shift), added[j]))
+                x = b.select(b.and_(b.fcmp_ordered("<", x, zero), cut[j]), zero, x)
+                _store_some(b, x, b.add(y, shift), masks[j])
+
+    _loop(b, rows, row)
+
+
+def _emit_set_rows(b: Any, rows: Any) -> None:
+    """Tiles of sums and of A have ``rows`` rows, those of B 16; all have 64 bytes in a row."""
+    settings = b.alloca(_BYTE, constant(64))
+    settings.align = 64
+    begin = b.ptrtoint(settings, ADDRESS)
+    for at in range(0, 64, 8):
+        b.store(constant(0), pointer(b, begin, at), align=8)
+    b.store(_tile(1), pointer(b, begin), align=1)  # the palette
+    for number in range(8):
+        b.store(ir.Constant(_HALF, 64), pointer(b, begin, 16 + 2 * number), align=2)
+        count = b.trunc(rows, _BYTE) if number < _COLUMNS else _tile(SIDE)
+        b.store(count, pointer(b, begin, 48 + number), align=1)
+    _instruction(b, "llvm.x86.ldtilecfg", [_POINTER], [settings])
+
+
+def _call(name: str, emit: Callable[..., None], count: int) -> Any:
+    """The signature of an intrinsic of ``count`` int64, and what calls its function."""
+
+    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
+        b.call(_routine(b.module, f"lucid_tiles_{name}", count, emit), list(values))
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * count), generate
+
+
+def _set_rows(context: Any, rows: Any) -> Any:
+    """Get the unit ready for this thread: tiles of sums and of A have ``rows`` rows, 1 to 16."""
+    return _call("set_rows", _emit_set_rows, 1)
+
+
+def _release_tiles(context: Any) -> Any:
+    """Give the unit back: the system need not save its registers any more."""
+
+    def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
+        _instruction(b, "llvm.x86.tilerelease", [], [])
+        return context.get_dummy_value()
+
+    return types.void(), generate
+
+
+def _split_rows(
+    context: Any, source: Any, source_step: Any, rows: Any, length: Any, target: Any,
+    row_step: Any, block_step: Any, part_step: Any,
+) -> Any:  # fmt: skip
+    """Write rows of numbers in three parts, as rows of tiles of A.
+
+    All arguments are int64, steps in bytes.
+
+    source, source_step, rows, length
+        Where the first row is, from there to the next one, and how many there are, of
+        ``length`` float32 each.
+    target, row_step, block_step, part_step
+        Where the first row's first 32 numbers go, the uppermost part of each; from there to the
+        next row's, to the next 32, which are filled up with zeros, and to the next part.
+    """
+    return _call("split_rows", _emit_split_rows, 8)
+
+
+def _split_pairs(
+    context: Any, table: Any, pairs: Any, width: Any, target: Any, row_step: Any, panel_step: Any,
+    part_step: Any,
+) -> Any:  # fmt: skip
+    """Write rows of numbers in three parts, as rows of pairs of tiles of B.
+
+    All arguments are int64, steps in bytes.
+
+    table, pairs, width
+        Address of two addresses for each pair of rows, of ``width`` float32 each.
+    target, row_step, panel_step, part_step
+        Where the first pair's first 16 columns go, the uppermost part of each; from there to the
+        next pair's, to the next 16, which are filled up with zeros, and to the next part.
+    """
+    return _call("split_pairs", _emit_split_pairs, 7)
+
+
+def _multiply_tiles(
+    context: Any, a_table: Any, a_second: Any, a_row: Any, a_block: Any, a_part: Any,
+    b_table: Any, b_second: Any, b_row: Any, b_block: Any, b_part: Any, segments: Any,
+    blocks: Any, sums: Any, line: Any, onward: Any,
+) -> Any:  # fmt: skip
+    """Add up two tiles of rows times two tiles of columns.
+
+    All arguments are int64, steps in bytes.
+
+    a_table, a_second, a_row, a_block, a_part
+        Address of one address for each segment of k: where A's first tile is then.  From there
+        to the second tile, and within a tile to the next row, block and part.
+    b_table, b_second, b_row, b_block, b_part
+        The same of B, whose rows are pairs.
+    segments, blocks
+        How many segments, and how many blocks each of them has.
+    sums, line
+        Where the sums go, and from one line of 32 to the next; those of the second rows
+        begin at line 16.
+    onward
+        Whether what is there is added to.
+    """
+    return _call("multiply", _emit_multiply, 15)
+
+
+def _finish_rows(
+    context: Any, sums: Any, rows: Any, targets: Any, y: Any, bias: Any, residual: Any,
+    width: Any, flags: Any,
+) -> Any:  # fmt: skip
+    """Write lines of 32 sums to where they belong.
+
+    sums, rows
+        Lines of 32 sums, and how many.
+    targets, y
+        Address of an offset for each line, in bytes from ``y``; a line below 0 is left out.
+    bias
+        Address of 32 numbers to be added to each line.
+    residual
+        With the flag ADD: lines to be added, at the same offsets from here.
+    width
+        How many numbers of a line are wanted.
+    flags
+        ADD, RELU.
+    """
+    return _call("finish", _emit_finish, 8)
+
+
+set_rows: Any = intrinsic(_set_rows)
+release_tiles: Any = intrinsic(_release_tiles)
+split_rows: Any = intrinsic(_split_rows)
+split_pairs: Any = intrinsic(_split_pairs)
+multiply_tiles: Any = intrinsic(_multiply_tiles)
+finish_rows: Any = intrinsic(_finish_rows)

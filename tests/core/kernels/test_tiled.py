@@ -1,0 +1,100 @@
+"""Planes of pixels, and convolutions on the matrix unit that are cut in all ways."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba", reason="it is compiled by Numba")
+
+from lucid import kernels
+from lucid.kernels.compiled import matrix_unit, tiled, tiled_gradient
+from lucid.kernels.compiled.tiled import planes_of
+
+rng = np.random.default_rng(0)
+
+needs_unit = pytest.mark.skipif(
+    not matrix_unit.available(),
+    reason="this processor, or this system, offers no matrix unit (Intel AMX)",
+)
+
+
+def test_lines_share_the_zeros_between_them():
+    planes = planes_of((-1, 0, 1), (-1, 0, 1), (1, 1), 5, 5)
+    assert planes.rests.tolist() == [[0, 0]]
+    assert planes.first == (-1, -1)
+    assert planes.taps.tolist() == [[0, i, j] for i in range(3) for j in range(3)]
+    assert planes.pitch == 6  # one zero and five pixels; the zero to the right is the next line's
+    assert planes.more == 3
+
+
+def test_a_step_of_two_has_four_planes():
+    # 3 x 3 with padding 1 over 6 x 6 pixels: offsets -1, 0, 1 leave rests 1, 0, 1.
+    planes = planes_of((-1, 0, 1), (-1, 0, 1), (2, 2), 3, 6)
+    assert planes.rests.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert planes.first == (-1, -1)
+    assert planes.taps.tolist() == [
+        [3, 0, 0], [2, 0, 1], [3, 0, 1],
+        [1, 1, 0], [0, 1, 1], [1, 1, 1],
+        [3, 1, 0], [2, 1, 1], [3, 1, 1],
+    ]  # fmt: skip
+    # Odd columns have a zero before them and none after: nothing can be shared.
+    assert planes.pitch == 4
+    assert planes.more == 1
+
+
+def test_one_pixel_with_zeros_around_it():
+    planes = planes_of((-1,), (-1,), (1, 1), 7, 5)
+    assert planes.pitch == 7
+
+
+@needs_unit
+@pytest.mark.parametrize("strip", [1 << 12, 1 << 16, 1 << 19])
+@pytest.mark.parametrize(
+    ("shape", "weight", "stride", "pad"),
+    [((2, 96, 9, 7), (70, 96, 3, 3), 1, 1), ((3, 64, 8, 8), (33, 64, 3, 3), 2, 1),
+     ((5, 160, 3, 3), (96, 160, 1, 1), 1, 0), ((1, 40, 17, 5), (64, 40, 5, 2), 1, 2)],
+)  # fmt: skip
+def test_however_work_is_cut_the_sums_are_the_same(strip, shape, weight, stride, pad, monkeypatch):
+    x, w = (rng.standard_normal(s).astype(np.float32) for s in (shape, weight))
+    options = ((stride, stride), ((pad, pad), (pad, pad)), (1, 1), 1)
+    usual = kernels.conv2d.compiled(x, w, None, *options)
+    monkeypatch.setattr(tiled, "_STRIP_BYTES", strip)
+    monkeypatch.setattr(tiled, "_FEWEST", 1)
+    # Cut along channels the sums go through memory, which changes no bit of them.
+    cut = kernels.conv2d.compiled(x, w, None, *options)
+    exact = kernels.conv2d.reference(x.astype(np.float64), w.astype(np.float64), None, *options)
+    np.testing.assert_allclose(cut, exact, atol=1e-5 * np.abs(exact).max())
+    np.testing.assert_allclose(cut, usual, atol=1e-6 * np.abs(exact).max())
+
+
+@needs_unit
+@pytest.mark.parametrize("places", [20, 64, 448])
+def test_weight_gradients_in_units_of_any_size(places, monkeypatch):
+    monkeypatch.setattr(tiled_gradient, "_MOST_PLACES", places)
+    g, x = (rng.standard_normal(s).astype(np.float32) for s in ((3, 9, 7, 40), (3, 9, 7, 50)))
+    rows = np.array([-1, 0, 1])
+    result = tiled_gradient.tiled_weight_gradient(g, x, rows, rows, (1, 1), 50, 1)
+    images = (a.astype(np.float64).transpose(0, 3, 1, 2) for a in (g, x))
+    pads = ((1, 1), (1, 1))
+    reference = kernels.conv2d_weight_gradient.reference
+    exact = reference(*images, (40, 50, 3, 3), (1, 1), pads, (1, 1), 1).transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(result, exact, atol=1e-5 * np.abs(exact).max())
+
+
+@needs_unit
+def test_results_do_not_depend_on_threads():
+    before = kernels.get_num_threads()
+    x, w = (rng.standard_normal(s).astype(np.float32) for s in ((2, 64, 14, 14), (96, 64, 3, 3)))
+    options = ((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+    results = []
+    try:
+        for threads in (1, 2, 3):
+            kernels.set_num_threads(threads)
+            y = kernels.conv2d.compiled(x, w, None, *options)
+            gx = kernels.conv2d_input_gradient.compiled(y, w, x.shape, *options)
+            gw = kernels.conv2d_weight_gradient.compiled(y, x, w.shape, *options)
+            results.append((y, gx, gw))
+    finally:
+        kernels.set_num_threads(before)
+    for other in results[1:]:
+        for one, same in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(one, same)
