@@ -300,3 +300,21 @@ def test_gemm_in_blocks():
     a, b = rng.standard_normal((300, 80)), rng.standard_normal((80, 500))
     np.testing.assert_allclose(kernels.gemm.compiled(a, b), a @ b, atol=1e-11)
     np.testing.assert_allclose(kernels.gemm.compiled(b.T, a.T), b.T @ a.T, atol=1e-11)
+
+
+@pytest.mark.parametrize("layouts", ["CC", "CF", "FC", "FF"])
+@pytest.mark.parametrize("shape", [(300, 400, 70), (33, 4096, 97), (64, 64, 1100)])
+def test_gemm_of_matrices_that_lie_either_way(shape, layouts):
+    """Large enough for the matrix unit, with rows or with columns side by side in memory."""
+    m, k, n = shape
+    a, b = (
+        np.asarray(rng.standard_normal(size).astype(np.float32), order=order)
+        for size, order in zip(((m, k), (k, n)), layouts, strict=True)
+    )
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    y = kernels.gemm.compiled(a, b)
+    np.testing.assert_allclose(y, exact, atol=1e-5 * np.abs(exact).max())
+    out = np.full((m, 2 * n), np.float32(7))
+    assert kernels.gemm.compiled(a, b, out[:, :n]).base is out  # not contiguous
+    np.testing.assert_allclose(out[:, :n], exact, atol=1e-5 * np.abs(exact).max())
+    np.testing.assert_array_equal(out[:, n:], 7)

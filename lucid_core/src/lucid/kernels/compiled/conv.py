@@ -172,15 +172,17 @@ def conv2d(
         winograd.winograd(source, filters.transformed(), bias, added, relu, out, top, left)
         return y
     if joined:
-        source = np.pad(source, ((0, 0), (top, bottom), (left, right), (0, 0)))
-        row_offsets, column_offsets = row_offsets + top, np.zeros(1, np.int64)
+        column_offsets = np.zeros(1, np.int64)
+        if not on_tiles:
+            source = np.pad(source, ((0, 0), (top, bottom), (left, right), (0, 0)))
+            row_offsets = row_offsets + top
     grid = Grid(ho, wo, stride, row_offsets, column_offsets, (0, 0), (1, 1))
     if groups > 1 and fits(x.shape[1], o, groups):
         convolve_lanes(source, filters.lanes(), bias, added, relu, out, grid, groups)
         return y
     if on_tiles:
-        panels = filters.tiles(joined)
-        convolve_tiles(source, panels, bias, added, relu, out, grid, groups, length)
+        panels, margins = filters.tiles(joined), (left, right) if joined else (0, 0)
+        convolve_tiles(source, panels, bias, added, relu, out, grid, groups, length, margins)
         return y
     convolve(source, filters.panels(), bias, added, relu, out, grid, groups)
     return y

@@ -1,19 +1,27 @@
-"""Matrix product on our own threads: BLAS multiplies blocks, each on one thread.
+"""Matrix product on our own threads: on the matrix unit, or BLAS multiplies blocks.
 
-BLAS has a pool too, but two pools that want the same cores cost more than
-either gives (its idle threads spin for a while after every product).
+Each of BLAS's blocks is on one thread.  BLAS has a pool too, but two pools that want the
+same cores cost more than either gives (its idle threads spin for a while after every
+product).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from lucid.kernels.compiled import matrix_unit
+from lucid.kernels.compiled.implicit import Grid
+from lucid.kernels.compiled.tiled import convolve_tiles, pack_tiles
+from lucid.kernels.compiled.tiled_gradient import tiled_weight_gradient
 from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty
 from lucid.kernels.threads import get_num_threads, parallel_for, single_threaded_blas
 
 # Below this many multiplications a second thread costs more than it saves.
 _WORTH_THREADS = 1 << 17
+# For the matrix unit numbers are split first: it takes so many rows, columns and numbers of
+# k, and so many multiplications, to make that worth while.
+_FEWEST, _WORTH_TILES = 32, 1 << 22
 
 
 def _rows(start: int, stop: int, a: Array, b: Array, out: Array) -> None:
@@ -24,12 +32,41 @@ def _columns(start: int, stop: int, a: Array, b: Array, out: Array) -> None:
     np.matmul(a, b[:, start:stop], out=out[:, start:stop])
 
 
+def _on_tiles(a: Array, b: Array, out: Array) -> bool:
+    """Multiply on the matrix unit, if it is there and the matrices suit it; whether they did.
+
+    A product with a matrix of weights is a convolution of 1 x 1 over rows; one
+    of two matrices whose rows are what is summed over, the gradient of its weights.
+    """
+    (m, k), n = a.shape, b.shape[1]
+    suits = min(m, n, k) >= _FEWEST and m * n * k >= _WORTH_TILES and out.flags.c_contiguous
+    floats = a.dtype == b.dtype == out.dtype == np.float32
+    if not (suits and floats and matrix_unit.available()):
+        return False
+    here = np.zeros(1, np.int64)
+    if a.T.flags.carray and b.flags.carray:
+        g, x = a.T.reshape(1, k, 1, m), b.reshape(1, k, 1, n)
+        out[:] = tiled_weight_gradient(g, x, here, here, (1, 1), n, 1).reshape(m, n)
+        return True
+    turned = b.flags.carray
+    if not a.flags.carray or not (turned or b.T.flags.carray):
+        return False
+    weights = b.reshape(k, 1, 1, n) if turned else b.T.reshape(n, 1, 1, k)
+    panels = pack_tiles(weights, 1, here, here, turned)
+    grid = Grid(m, 1, (1, 1), here, here, (0, 0), (1, 1))
+    x, y = a.reshape(1, m, 1, k), out.reshape(1, m, 1, n)
+    convolve_tiles(x, panels, None, None, False, y, grid, 1, k)
+    return True
+
+
 def gemm(a: Array, b: Array, out: Array | None = None) -> Array:
     """``a @ b`` for matrices (M, K) and (K, N), into ``out`` where it is given."""
     m, k = a.shape
     n = b.shape[1]
     if out is None:
         out = empty((m, n), np.result_type(a, b))
+    if _on_tiles(a, b, out):
+        return out
     with single_threaded_blas():
         if m * n * k < _WORTH_THREADS:
             np.matmul(a, b, out=out)

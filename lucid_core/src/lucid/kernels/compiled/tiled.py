@@ -52,6 +52,8 @@ _PIXEL = 3 * _LINE
 _STRIP_BYTES = 3 << 18
 # Places of a strip: with fewer, weights come too often; more change nothing.
 _FEWEST, _MOST = 256, 512
+# Bytes of weights that may be gone through again for every few places.
+_FEW_WEIGHTS = 1 << 18
 # How many times a weight costs what splitting a number of a pixel does.
 _SPLITTING = 0.6
 
@@ -186,10 +188,15 @@ def planes_of(
 @routine
 def _split_lines(
     x: Array, image: int, first: Pair, count: int, pitch: int, rests: Pair, step: Pair,
-    channel: int, length: int, pixel: int, target: Array,
+    channel: int, length: int, pixel: int, padded: Array, margin: int, target: Array,
 ) -> None:  # fmt: skip
-    """``count`` lines of a plane from a row and column on, for channels from ``channel`` on."""
+    """``count`` lines of a plane from a row and column on, for channels from ``channel`` on.
+
+    If ``padded`` is as long as a line, each line is read from there, ``margin`` pixels further on.
+    """
     _, h, w, channels = x.shape
+    if len(padded):
+        w = len(padded) // channels
     left = min(pitch, max(0, -first[1]))
     # Columns of the plane that lie inside of the image.
     begin = max(0, first[1])
@@ -203,7 +210,12 @@ def _split_lines(
             row[:] = 0
             continue
         row[: left * pixel // 4] = 0
-        source = x[image, sy, begin * step[1] + rests[1]].ctypes.data + channel * 4
+        source = x[image, sy, 0].ctypes.data
+        if len(padded):
+            numbers = x.shape[2] * channels
+            padded[margin * channels :][:numbers] = x[image, sy].reshape(numbers)
+            source = padded.ctypes.data
+        source += ((begin * step[1] + rests[1]) * channels + channel) * 4
         split_rows(
             source, step[1] * channels * 4, inside, length,
             row.ctypes.data + left * pixel, pixel, _PIXEL, _LINE,
@@ -256,11 +268,13 @@ def _convolve(
     groups: int,
     length: int,
     chunk: int,
+    margins: Pair,
     flags: int,
 ) -> None:
     """Items start..stop-1: groups x ``tasks``, which are strips of lines x bands of panels.
 
     Each tap reads ``length`` numbers from a group's first channel on, ``chunk`` at a time.
+    With ``margins`` it does so in lines with as many zero pixels to their left and right.
     """
     strips, bands = tasks
     lines = len(x) * grid[0]
@@ -281,6 +295,10 @@ def _convolve(
     offsets, reads = np.empty(segments, np.int64), np.empty((2, segments), np.int64)
     for s in range(segments):
         offsets[s] = taps[s, 0] * plane + (taps[s, 1] * pitch + taps[s, 2]) * pixel
+    padded = np.zeros(
+        ((margins[0] + margins[1]) + x.shape[2]) * x.shape[3] if (margins[0] + margins[1]) else 0,
+        np.float32,
+    )
     kept = length > chunk
     square = 2 * SIDE * WIDTH
     sums = aligned(square * ((most + 1) // 2 * -(-pairs // bands) if kept else 1))
@@ -306,7 +324,7 @@ def _convolve(
                     _split_lines(
                         x, image, (top, origin[1]), end - begin + more, pitch,
                         (rests[q, 0], rests[q, 1]), step, group * inputs + c0, numbers, pixel,
-                        there,
+                        padded, margins[0], there,
                     )  # fmt: skip
                 if c0 == 0:
                     count = _find_targets(
@@ -320,31 +338,36 @@ def _convolve(
                 begin = end
             last = c0 + numbers == length
             each = -(-length // BLOCK)
-            for pair in range(pair0, pair1):
+            wide, halves = pair1 - pair0, (bundles + 1) // 2
+            # Few weights stay in the cache while line after line of the result is finished; of
+            # many, two panels do while all bundles go by.
+            by_bundle = wide * 2 * blocks * BLOCK_BYTES <= _FEW_WEIGHTS
+            for i in range(wide * halves):
+                pair = pair0 + (i % wide if by_bundle else i // halves)
+                bundle = 2 * (i // wide if by_bundle else i % halves)
                 column = pair * WIDTH
+                second = min(bundle + 1, bundles - 1)
                 weights = panels[group * 2 * pairs + 2 * pair, c0 // BLOCK].ctypes.data
                 for s in range(segments):
+                    reads[0, s] = bundles_at[bundle] + offsets[s]
                     reads[1, s] = weights + s * each * BLOCK_BYTES
-                for bundle in range(0, bundles, 2):
-                    second = min(bundle + 1, bundles - 1)
-                    for s in range(segments):
-                        reads[0, s] = bundles_at[bundle] + offsets[s]
-                    n = ((pair - pair0) * ((most + 1) // 2) + bundle // 2) if kept else 0
-                    here = sums.ctypes.data + n * square * 4
-                    multiply_tiles(
-                        reads[0].ctypes.data, bundles_at[second] - bundles_at[bundle], pixel,
-                        _PIXEL, _LINE, reads[1].ctypes.data, blocks * BLOCK_BYTES, _LINE,
-                        BLOCK_BYTES, _TILE, segments, -(-numbers // BLOCK), here, WIDTH * 4, c0,
+                n = ((pair - pair0) * ((most + 1) // 2) + bundle // 2) if kept else 0
+                here = sums.ctypes.data + n * square * 4
+                multiply_tiles(
+                    reads[0].ctypes.data, bundles_at[second] - bundles_at[bundle], pixel,
+                    _PIXEL, _LINE, reads[1].ctypes.data, blocks * BLOCK_BYTES, _LINE,
+                    BLOCK_BYTES, _TILE, segments, -(-numbers // BLOCK), here, WIDTH * 4, c0,
+                    # The next panels, while the first bundles go through these.
+                    2 * blocks * BLOCK_BYTES if bundle == 0 and not by_bundle else 0,
+                )  # fmt: skip
+                for half in range(second - bundle + 1 if last else 0):
+                    finish_rows(
+                        here + half * SIDE * WIDTH * 4, rows,
+                        targets[bundle + half].ctypes.data, y.ctypes.data + column * 4,
+                        bias.ctypes.data + (group * pairs + pair) * WIDTH * 4,
+                        residual.ctypes.data + column * 4, min(WIDTH, outputs - column),
+                        flags,
                     )  # fmt: skip
-                    if last:
-                        for half in range(second - bundle + 1):
-                            finish_rows(
-                                here + half * SIDE * WIDTH * 4, rows,
-                                targets[bundle + half].ctypes.data, y.ctypes.data + column * 4,
-                                bias.ctypes.data + (group * pairs + pair) * WIDTH * 4,
-                                residual.ctypes.data + column * 4, min(WIDTH, outputs - column),
-                                flags,
-                            )  # fmt: skip
     release_tiles()
 
 
@@ -358,11 +381,13 @@ def convolve_tiles(
     grid: Grid,
     groups: int,
     length: int,
+    margins: Pair = (0, 0),
 ) -> None:
     """Sums over the places of ``grid``, written into ``y``.
 
     Parameters are those of :func:`lucid.kernels.compiled.implicit.convolve`, but for
-    ``panels``, which are :func:`pack_tiles`', and ``length``: how many numbers each tap reads.
+    ``panels``, which are :func:`pack_tiles`', ``length``: how many numbers each tap reads, and
+    ``margins``: pixels of zeros left and right of each line, where a tap reads several pixels.
     """
     if not len(x) or not grid.rows or not grid.columns or not groups:
         return
@@ -370,7 +395,8 @@ def convolve_tiles(
     if bias is not None:
         start[:, : y.shape[3] // groups] = bias.reshape(groups, -1)
     offsets = tuple(grid.row_offsets.tolist()), tuple(grid.column_offsets.tolist())
-    planes = planes_of(*offsets, grid.step, grid.columns, x.shape[2])
+    width = x.shape[2] + (margins[0] + margins[1])
+    planes = planes_of(*offsets, grid.step, grid.columns, width)
     lines, pairs = len(x) * grid.rows, len(panels) // groups // 2
     strips, bands, chunk = share_out(lines, grid.rows, planes, pairs, groups, length)
     parallel_for(
@@ -391,6 +417,7 @@ def convolve_tiles(
         groups,
         length,
         chunk,
+        margins,
         (0 if residual is None else ADD) | (RELU if relu else 0),
     )
 

@@ -17,6 +17,7 @@ The unit takes numbers below 2^-126 for zero, and where a number is infinite, a 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -25,7 +26,14 @@ from numba import types
 from numba.extending import intrinsic
 
 from lucid.kernels.compiled.microkernel import ADD, RELU
-from lucid.kernels.compiled.simd import ADDRESS, FLOAT, constant, load_address, pointer
+from lucid.kernels.compiled.simd import (
+    ADDRESS,
+    FLOAT,
+    constant,
+    load_address,
+    pointer,
+    prefetch,
+)
 
 __all__ = [
     "BLOCK",
@@ -230,7 +238,7 @@ def _emit_split_pairs(
 def _emit_multiply(
     b: Any, a_table: Any, a_second: Any, a_row: Any, a_block: Any, a_part: Any, b_table: Any,
     b_second: Any, b_row: Any, b_block: Any, b_part: Any, segments: Any, blocks: Any, sums: Any,
-    line: Any, onward: Any,
+    line: Any, onward: Any, ahead: Any,
 ) -> None:  # fmt: skip
     squares = [(r, c) for r in range(2) for c in range(2)]
 
@@ -255,7 +263,7 @@ def _emit_multiply(
             )
         )
 
-        def block(b: Any, i: Any) -> None:
+        def block(b: Any, i: Any, fetching: bool = False) -> None:
             before: tuple[int | None, int | None] = (None, None)
             own, others = (
                 [b.add(begin, b.mul(i, step)) for begin in begins]
@@ -272,8 +280,18 @@ def _emit_multiply(
                 for r, c in squares:
                     _multiply(b, _SUMS + 2 * r + c, _ROWS + r, _COLUMNS + c)
                 before = (part, other)
+                if fetching:
+                    begin = BLOCK_BYTES // len(_ORDER) * _ORDER.index(before)
+                    for j in range(2):
+                        soon = b.add(others[j], ahead)
+                        for at in range(begin, begin + BLOCK_BYTES // len(_ORDER), 4 * SIDE):
+                            prefetch(b, soon, at)
 
-        _loop(b, blocks, block)
+        with b.if_else(b.icmp_signed("!=", ahead, constant(0))) as (then, otherwise):
+            with then:
+                _loop(b, blocks, functools.partial(block, fetching=True))
+            with otherwise:
+                _loop(b, blocks, block)
 
     _loop(b, segments, segment)
     for r, c in squares:
@@ -394,7 +412,7 @@ def _split_pairs(
 def _multiply_tiles(
     context: Any, a_table: Any, a_second: Any, a_row: Any, a_block: Any, a_part: Any,
     b_table: Any, b_second: Any, b_row: Any, b_block: Any, b_part: Any, segments: Any,
-    blocks: Any, sums: Any, line: Any, onward: Any,
+    blocks: Any, sums: Any, line: Any, onward: Any, ahead: Any,
 ) -> Any:  # fmt: skip
     """Add up two tiles of rows times two tiles of columns.
 
@@ -412,8 +430,11 @@ def _multiply_tiles(
         begin at line 16.
     onward
         Whether what is there is added to.
+    ahead
+        What lies this many bytes after B's tiles, whose parts are side by side then, is
+        fetched into the cache meanwhile; nothing if it is 0.
     """
-    return _call("multiply", _emit_multiply, 15)
+    return _call("multiply", _emit_multiply, 16)
 
 
 def _finish_rows(
