@@ -77,7 +77,8 @@ class Recipe:
     progress_canvases: int = 64
     test_canvases: int = 250
     expected_accuracy: float = 0.97
-    expected_map_50: float = 0.80
+    expected_map: float = 0.65
+    expected_map_50: float = 0.92
 
 
 #: Everything once, in seconds: nothing is learnt, but everything runs.
@@ -90,6 +91,7 @@ QUICK = Recipe(
     progress_canvases=2,
     test_canvases=4,
     expected_accuracy=0.0,
+    expected_map=0.0,
     expected_map_50=0.0,
 )
 
@@ -320,18 +322,20 @@ def main() -> int:
     recipe = QUICK if arguments.quick else Recipe()
     report = run(recipe, arguments.seed, arguments.output)
 
-    accuracy, map_50 = report["classifier"]["test_accuracy"], report["detector"]["map_50"]
+    accuracy = report["classifier"]["test_accuracy"]
+    mean, map_50 = report["detector"]["map"], report["detector"]["map_50"]
     print(
         f"\nclassifier: accuracy {accuracy:.3f} on {report['classifier']['digits']} held-out digits"
-        f"\ndetector:   mAP {report['detector']['map']:.3f}, mAP@0.5 {map_50:.3f} on "
+        f"\ndetector:   mAP {mean:.3f}, mAP@0.5 {map_50:.3f} on "
         f"{report['detector']['images']} held-out canvases"
         f"\ntime:       {report['seconds']['total'] / 60:.1f} minutes"
         f"\nresults:    {arguments.output}"
     )
-    if accuracy < recipe.expected_accuracy or map_50 < recipe.expected_map_50:
+    expected = (recipe.expected_accuracy, recipe.expected_map, recipe.expected_map_50)
+    if any(got < least for got, least in zip((accuracy, mean, map_50), expected, strict=True)):
         print(
-            f"expected an accuracy of {recipe.expected_accuracy} and a mAP@0.5 of "
-            f"{recipe.expected_map_50}: something is wrong",
+            f"expected an accuracy of {expected[0]}, a mAP of {expected[1]} and a mAP@0.5 of "
+            f"{expected[2]}: something is wrong",
             file=sys.stderr,
         )
         return 1
