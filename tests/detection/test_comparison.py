@@ -81,3 +81,10 @@ def test_a_file_with_other_categories_is_refused(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path, categories={3: "disc"})
     with pytest.raises(ValueError, match="category 3 is 'disc': to the detector it is 'square'"):
         Comparison(path, tmp_path, CATEGORIES, read_categories(path))
+
+
+def test_missing_images_are_named_before_any_is_looked_at(tmp_path: Path) -> None:
+    path = small_detection.write_coco(tmp_path)
+    (tmp_path / "data_3.png").unlink()
+    with pytest.raises(ValueError, match=r"data\.json: 1 problem:\n .*data_3\.png: no such file"):
+        Comparison(path, tmp_path, CATEGORIES, read_categories(path))

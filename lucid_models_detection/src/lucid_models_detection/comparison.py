@@ -42,7 +42,7 @@ class Comparison:
     Raises
     ------
     ValueError
-        If the file's categories are not the detector's.
+        If the file's categories are not the detector's, or images are missing.
     """
 
     def __init__(
@@ -65,6 +65,7 @@ class Comparison:
             category_ids=mapped,
             on_invalid="skip" if skip_invalid else "raise",
         )
+        self.dataset.check_images()
         self._ids = {label: id for id, label in reversed(mapped.items()) if label is not None}
         self.missing = tuple(
             entry.name

@@ -94,6 +94,18 @@ def test_boxes_that_cannot_be_are_refused_or_left_out(tmp_path: Path) -> None:
         assert TrainingData.read(options, None).skipped == (1 if val is None else 2)
 
 
+def test_missing_images_are_named_before_the_first_step(tmp_path: Path) -> None:
+    path = small_detection.write_coco(tmp_path)
+    val = small_detection.write_coco(tmp_path, 2, name="val.json", seed=1)
+    (tmp_path / "val_1.png").unlink()
+    options = TrainingOptions(str(path), str(tmp_path), str(val))
+    with pytest.raises(ValueError, match=r"val\.json: 1 problem:\n .*val_1\.png: no such file"):
+        TrainingData.read(options, None)
+    (tmp_path / "data_0.png").unlink()
+    with pytest.raises(ValueError, match=r"data\.json: 1 problem:\n .*data_0\.png: no such file"):
+        TrainingData.read(options, None)
+
+
 def test_digests_tell_files_apart(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
     options = TrainingOptions(str(path), str(tmp_path))

@@ -136,6 +136,17 @@ class CocoDetection(Dataset[Sample]):
         """The target of a sample as it is in the file, without its image being read."""
         return copy_target(self._images[index].target)
 
+    def check_images(self) -> None:
+        """See whether all image files are there, before a long work comes to one that is not.
+
+        Raises
+        ------
+        ValueError
+            If some are not; lists up to ten.
+        """
+        missing = [entry.path for entry in self._images if not entry.path.is_file()]
+        raise_problems(str(self.annotation_file), [f"{path}: no such file" for path in missing])
+
     def __getitem__(self, index: int) -> Sample:
         entry = self._images[index]
         image = read_annotated(entry.path, entry.width, entry.height, self.annotation_file)

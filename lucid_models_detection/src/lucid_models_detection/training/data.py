@@ -34,13 +34,14 @@ class TrainingData:
         Raises
         ------
         ValueError
-            If there is nothing to train on or to validate on, or the two files number
-            their categories differently.
+            If there is nothing to train on or to validate on, images are missing, or the two
+            files number their categories differently.
         """
         on_invalid: OnInvalid = "skip" if options.skip_invalid else "raise"
         plain = CocoDetection(options.data, options.images, on_invalid=on_invalid)
         if plain.num_classes < 2:
             raise ValueError(f"{options.data}: names no category, so there is nothing to learn")
+        plain.check_images()
         train = copy.copy(plain)  # the same annotations, in memory once
         train.transform = transform or Compose(AUGMENTATIONS[options.augment])
         categories = Categories.of(plain)
@@ -55,6 +56,7 @@ class TrainingData:
         val = CocoDetection(
             options.val, folder, category_ids=plain.category_ids, on_invalid=on_invalid
         )
+        val.check_images()
         if not any(len(val.target(i)["boxes"]) for i in range(len(val))):
             raise ValueError(f"{options.val}: holds no object, so nothing can be measured")
         return cls(train, val, categories, plain.class_names, plain.skipped + val.skipped)
