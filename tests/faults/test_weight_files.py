@@ -126,6 +126,10 @@ HOSTILE_HEADERS = {
     "too many axes": ({"w": entry(shape=(1,) * 33 + (2,))}, "impossible"),
     "negative size": ({"w": entry(shape=(-2,))}, "sizes >= 0"),
     "fractional size": ({"w": entry(shape=(2.0,))}, "sizes >= 0"),
+    "minus nothing": (
+        b'{"w":{"dtype":"F32","shape":[2],"data_offsets":[-0,8]}}',
+        "do not span",
+    ),
     "bool as size": ({"w": entry(shape=(True, 2))}, "sizes >= 0"),
     "shape is text": ({"w": {**entry(), "shape": "2"}}, "sizes >= 0"),
     "size and span differ": ({"w": entry(shape=(3,))}, "do not span"),

@@ -119,7 +119,7 @@ def _parse_json(text: bytes) -> dict[str, Any]:
     if not text.startswith(b"{"):
         raise MalformedError("no safetensors file: its header does not begin with '{'")
     try:
-        header = json.loads(text.decode("utf-8"), object_pairs_hook=_distinct)
+        header = json.loads(text.decode("utf-8"), object_pairs_hook=_distinct, parse_int=_integer)
     except (ValueError, RecursionError) as error:  # both JSON and UTF-8 errors are ValueErrors
         raise MalformedError(f"the header is no valid JSON: {error}") from None
     assert isinstance(header, dict)  # nothing else begins with {
@@ -133,6 +133,11 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise MalformedError(f"the header has the key {name!r} twice")
         result[name] = value
     return result
+
+
+def _integer(text: str) -> int | float:
+    """A whole number of JSON; "-0" is none, as little as for others who read the format."""
+    return -0.0 if text == "-0" else int(text)
 
 
 def _entry(name: str, value: object) -> _Entry:
