@@ -35,6 +35,8 @@ LEFT_OUT = {
     "kit": "builds and trains every model for a moment; the tests do so with two of them",
     "demo": "the main job from end to end, several minutes of training",
     "conformance": "compares with PyTorch, torchvision and ONNX, a large download",
+    "faults": "damage, crashes and races in random order; the tests have them once, in order",
+    "fuzz": "reads damaged files for some twenty minutes",
     "bench": "times Lucid beside its peers, which needs a quiet machine",
     "dask": "2,000 images on local Dask workers of which one is killed, some minutes",
     "site": "opens the site in a browser, which a machine has to have",
@@ -304,6 +306,22 @@ def dask(session: nox.Session) -> None:
     """Prediction over many images on Dask: workers killed, images broken, memory flat."""
     install(session, "pytest", "psutil", extras=("dask",))
     session.run("python", "-m", "pytest", "tests/dask", *session.posargs)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """What Lucid must survive, row by row of docs/reference/faults.md, in random order."""
+    install(session, "pytest", "pytest-randomly", "hypothesis", extras=("coco",))
+    rows = str(session.run("python", "tests/faults/matrix.py", silent=True, log=False))
+    session.run("python", "-m", "pytest", "tests/faults", *rows.split(), *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """120,000 damaged files, then ten minutes of coverage-guided fuzzing; see tests/fuzz."""
+    install(session, "atheris", "safetensors")
+    session.run("python", "tests/fuzz/mutated_files.py")
+    session.run("python", "tests/fuzz/guided.py", *session.posargs)
 
 
 @nox.session
