@@ -66,15 +66,31 @@ def test_a_page_does_not_scroll_sideways(open_page, kind):
         assert page.evaluate(TOO_WIDE) <= 0, f"at {width} pixels"
 
 
-def test_no_page_at_all_scrolls_sideways_on_a_phone(open_page, folder):
+#: What is wrong with a page that anybody would see, and no build warns of.
+VISIBLE_FAULTS = """() => {
+    const article = document.querySelector("article");
+    const parts = [...article.querySelectorAll("p, li, td")];
+    const prose = parts.map((part) => part.innerText).join("\\n");
+    return Object.entries({
+        "scrolls sideways": TOO_WIDE > 0,
+        "not one title": article.querySelectorAll("h1").length !== 1,
+        "empty": article.innerText.trim().split(/\\s+/).length < 4,
+        "a table that is none": /\\|\\s*[-\u2013\u2014]+\\s*\\|/.test(prose),
+        "a picture that is not there": [...document.images].some(
+            (image) => image.complete && image.naturalWidth === 0),
+    }).filter(([, found]) => found).map(([fault]) => fault);
+}""".replace("TOO_WIDE", TOO_WIDE)
+
+
+def test_no_page_at_all_shows_a_fault_on_a_phone(open_page, folder):
     page = open_page("index.html", viewport=PHONE)
-    wide = []
+    faults = {}
     for path in sorted(folder.rglob("*.html")):
         name = path.relative_to(folder).as_posix()
         page.goto(name, wait_until="domcontentloaded")
-        if page.evaluate(TOO_WIDE) > 0:
-            wide.append(name)
-    assert not wide
+        if found := page.evaluate(VISIBLE_FAULTS):
+            faults[name] = found
+    assert not faults
 
 
 @pytest.mark.parametrize("kind", PAGES)

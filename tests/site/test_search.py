@@ -60,6 +60,15 @@ def test_a_word_finds_pages_of_prose(open_page):
     assert "tutorials/train_on_coco.html" in found(open_page("search.html?q=coco+annotations"))
 
 
+def test_the_search_page_has_a_field_of_its_own(open_page):
+    page = open_page("search.html", viewport={"width": 375, "height": 720})
+    page.get_by_label("What to search for").fill("nn.Linear")
+    page.get_by_role("button", name="Search", exact=True).click()
+    page.wait_for_url("**/search.html?**")
+    assert found(page)[0] == "reference/lucid.nn.Linear.html"
+    assert page.get_by_label("What to search for").input_value() == "nn.Linear"
+
+
 def test_the_field_in_the_sidebar_leads_to_results(open_page):
     page = open_page("index.html")
     page.get_by_label("Search").fill("resnet_101")
