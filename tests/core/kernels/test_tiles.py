@@ -14,6 +14,8 @@ from lucid.kernels.compiled.microkernel import ADD, RELU
 from lucid.kernels.compiled.tiles import (
     BLOCK,
     BLOCK_BYTES,
+    PACE_OF_NUMBERS,
+    PACE_OF_TILES,
     SIDE,
     finish_rows,
     multiply_tiles,
@@ -48,7 +50,7 @@ def pairs_in_parts(x, target, row_step, panel_step, part_step):
 
 
 @numba.njit
-def product(a, b, rows, blocks, segments, sums, onward, ahead):
+def product(a, b, rows, blocks, segments, sums, onward, pace):
     """Of two tiles of rows and two of columns, in as many segments."""
     reads = np.empty((2, segments), np.int64)
     each = blocks // segments
@@ -60,7 +62,8 @@ def product(a, b, rows, blocks, segments, sums, onward, ahead):
     multiply_tiles(
         reads[0].ctypes.data, step, 64, BLOCK_BYTES, 1024,
         reads[1].ctypes.data, step, 64, BLOCK_BYTES, 1024,
-        segments, each, sums.ctypes.data, WIDTH * 4, onward, ahead,
+        segments, each, sums.ctypes.data, WIDTH * 4, onward,
+        b.ctypes.data if pace else 0, pace,
     )  # fmt: skip
     release_tiles()
 
@@ -112,9 +115,9 @@ def test_rows_side_by_side_become_pairs(pairs, width):
     each=st.integers(1, 5),
     segments=st.integers(1, 3),
     onward=st.booleans(),
-    ahead=st.sampled_from([0, 3 * BLOCK_BYTES]),
+    pace=st.sampled_from([0, PACE_OF_NUMBERS, PACE_OF_TILES]),
 )
-def test_product_is_that_of_float32(rows, each, segments, onward, ahead):
+def test_product_is_that_of_float32(rows, each, segments, onward, pace):
     blocks = each * segments
     k = blocks * BLOCK
     x, w = (rng.standard_normal(s).astype(np.float32) for s in ((2 * rows, k), (k, WIDTH)))
@@ -127,7 +130,7 @@ def test_product_is_that_of_float32(rows, each, segments, onward, ahead):
             pairs_in_parts(piece, b[half, n], 64, 0, 1024)
     before = rng.standard_normal((WIDTH, WIDTH)).astype(np.float32)
     sums = before.copy()
-    product(a, b, rows, blocks, segments, sums, int(onward), ahead)
+    product(a, b, rows, blocks, segments, sums, int(onward), pace)
     exact = x.astype(np.float64) @ w.astype(np.float64)
     for half in range(2):
         begin = half * SIDE

@@ -26,6 +26,9 @@ Padding = tuple[Pair, Pair]
 
 # With fewer channels than this, a row of the kernel is read as one segment of a padded copy.
 _FEW_CHANNELS = 16
+# For up to so many places, reading weights takes longer than multiplying: on the matrix unit they
+# come as they are, and not in parts, which are half as much again.
+_FEW_PLACES = 256
 
 
 class Filters:
@@ -181,7 +184,9 @@ def conv2d(
         convolve_lanes(source, filters.lanes(), bias, added, relu, out, grid, groups)
         return y
     if on_tiles:
-        panels, margins = filters.tiles(joined), (left, right) if joined else (0, 0)
+        margins = (left, right) if joined else (0, 0)
+        few = n * ho * wo <= _FEW_PLACES and not joined
+        panels = filters.panels() if few else filters.tiles(joined)
         convolve_tiles(source, panels, bias, added, relu, out, grid, groups, length, margins)
         return y
     convolve(source, filters.panels(), bias, added, relu, out, grid, groups)
@@ -238,7 +243,8 @@ def conv2d_input_gradient(
                 panels = pack_lanes(filters, groups, *taps, turned=True)
                 convolve_lanes(source, panels, None, added, False, out, grid, groups)
             elif on_tiles:
-                panels = pack_tiles(filters, groups, *taps, turned=True)
+                few = len(g) * rows * columns <= _FEW_PLACES
+                panels = (pack if few else pack_tiles)(filters, groups, *taps, turned=True)
                 convolve_tiles(source, panels, None, added, False, out, grid, groups, o // groups)
             else:
                 panels = pack(filters, groups, *taps, turned=True)

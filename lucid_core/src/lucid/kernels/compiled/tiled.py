@@ -22,6 +22,8 @@ from lucid.kernels.compiled.microkernel import ADD, RELU
 from lucid.kernels.compiled.tiles import (
     BLOCK,
     BLOCK_BYTES,
+    PACE_OF_NUMBERS,
+    PACE_OF_TILES,
     SIDE,
     finish_rows,
     multiply_tiles,
@@ -246,6 +248,25 @@ def _find_targets(
     return bundles
 
 
+@routine
+def _split_panel(
+    panel: Array, segments: int, length: int, c0: int, numbers: int, target: Array
+) -> None:
+    """Columns of numbers (K, 32) as two panels of tiles, for channels from ``c0`` on."""
+    zeros = np.zeros(WIDTH, np.float32)
+    table = np.empty(BLOCK, np.int64)
+    fill = -(-numbers // BLOCK)
+    for n in range(segments * fill):
+        first = n % fill * BLOCK
+        at = panel[n // fill * length + c0 + first].ctypes.data
+        for k in range(BLOCK):
+            table[k] = at + k * WIDTH * 4 if first + k < numbers else zeros.ctypes.data
+        split_pairs(
+            table.ctypes.data, SIDE, WIDTH, target.ctypes.data + n * BLOCK_BYTES, _LINE,
+            segments * fill * BLOCK_BYTES, _TILE,
+        )  # fmt: skip
+
+
 @kernel
 def _convolve(
     start: int,
@@ -278,9 +299,12 @@ def _convolve(
     """
     strips, bands = tasks
     lines = len(x) * grid[0]
-    pairs, blocks = len(panels) // groups // 2, panels.shape[1]
     inputs, outputs = x.shape[3] // groups, y.shape[3] // groups
-    segments = len(taps)
+    segments, each = len(taps), -(-length // BLOCK)
+    blocks = segments * each
+    whole = panels.shape[2] == WIDTH
+    pairs = len(panels) // groups if whole else len(panels) // groups // 2
+    split = aligned(2 * blocks * _NUMBERS if whole else 0)
     # A line of the cache more, so that pixels do not compete for the same places in it.
     pixel = -(-min(chunk, length) // BLOCK) * _PIXEL
     pixel += _LINE if pixel // _LINE % 2 == 0 else 0
@@ -337,28 +361,37 @@ def _convolve(
                 at += (end - begin + more) * pitch * pixel
                 begin = end
             last = c0 + numbers == length
-            each = -(-length // BLOCK)
             wide, halves = pair1 - pair0, (bundles + 1) // 2
+            fill = -(-numbers // BLOCK)
             # Few weights stay in the cache while line after line of the result is finished; of
             # many, two panels do while all bundles go by.
-            by_bundle = wide * 2 * blocks * BLOCK_BYTES <= _FEW_WEIGHTS
+            by_bundle = not whole and wide * 2 * blocks * BLOCK_BYTES <= _FEW_WEIGHTS
             for i in range(wide * halves):
                 pair = pair0 + (i % wide if by_bundle else i // halves)
                 bundle = 2 * (i // wide if by_bundle else i % halves)
                 column = pair * WIDTH
                 second = min(bundle + 1, bundles - 1)
-                weights = panels[group * 2 * pairs + 2 * pair, c0 // BLOCK].ctypes.data
+                if whole:
+                    columns, apart, next_tap = split.ctypes.data, segments * fill, fill
+                    panel = panels[group * pairs + pair]
+                    if bundle == 0:
+                        _split_panel(panel, segments, length, c0, numbers, split)
+                    ahead, fetched = panel.ctypes.data + panel.size * 4, PACE_OF_NUMBERS
+                else:
+                    columns = panels[2 * (group * pairs + pair), c0 // BLOCK].ctypes.data
+                    apart, next_tap = blocks, each
+                    ahead, fetched = columns + 2 * blocks * BLOCK_BYTES, PACE_OF_TILES
                 for s in range(segments):
                     reads[0, s] = bundles_at[bundle] + offsets[s]
-                    reads[1, s] = weights + s * each * BLOCK_BYTES
+                    reads[1, s] = columns + s * next_tap * BLOCK_BYTES
                 n = ((pair - pair0) * ((most + 1) // 2) + bundle // 2) if kept else 0
                 here = sums.ctypes.data + n * square * 4
                 multiply_tiles(
                     reads[0].ctypes.data, bundles_at[second] - bundles_at[bundle], pixel,
-                    _PIXEL, _LINE, reads[1].ctypes.data, blocks * BLOCK_BYTES, _LINE,
-                    BLOCK_BYTES, _TILE, segments, -(-numbers // BLOCK), here, WIDTH * 4, c0,
+                    _PIXEL, _LINE, reads[1].ctypes.data, apart * BLOCK_BYTES, _LINE,
+                    BLOCK_BYTES, _TILE, segments, fill, here, WIDTH * 4, c0,
                     # The next panels, while the first bundles go through these.
-                    2 * blocks * BLOCK_BYTES if bundle == 0 and not by_bundle else 0,
+                    ahead if bundle == 0 and not by_bundle else 0, fetched,
                 )  # fmt: skip
                 for half in range(second - bundle + 1 if last else 0):
                     finish_rows(
@@ -386,25 +419,31 @@ def convolve_tiles(
     """Sums over the places of ``grid``, written into ``y``.
 
     Parameters are those of :func:`lucid.kernels.compiled.implicit.convolve`, but for
-    ``panels``, which are :func:`pack_tiles`', ``length``: how many numbers each tap reads, and
-    ``margins``: pixels of zeros left and right of each line, where a tap reads several pixels.
+    ``panels``, which are :func:`pack_tiles`' or whole numbers, :func:`.implicit.pack`'s;
+    ``length``: how many numbers each tap reads; and ``margins``: pixels of zeros left and right
+    of each line, where a tap reads several pixels.
     """
     if not len(x) or not grid.rows or not grid.columns or not groups:
         return
-    start = np.zeros((groups, len(panels) // groups * SIDE), np.float32)
-    if bias is not None:
-        start[:, : y.shape[3] // groups] = bias.reshape(groups, -1)
+    threads = get_num_threads()
+    pairs = len(panels) // groups // (1 if panels.shape[2] == WIDTH else 2)
     offsets = tuple(grid.row_offsets.tolist()), tuple(grid.column_offsets.tolist())
-    width = x.shape[2] + (margins[0] + margins[1])
-    planes = planes_of(*offsets, grid.step, grid.columns, width)
-    lines, pairs = len(x) * grid.rows, len(panels) // groups // 2
-    strips, bands, chunk = share_out(lines, grid.rows, planes, pairs, groups, length)
+    planes, strips, bands, chunk = _plan(
+        x.shape, grid.rows, grid.columns, *offsets, grid.step, sum(margins), pairs, groups,
+        length, threads,
+    )  # fmt: skip
+    start = bias
+    if bias is None or len(bias) < groups * pairs * WIDTH:
+        start = np.zeros((groups, pairs * WIDTH), np.float32)
+        if bias is not None:
+            start[:, : y.shape[3] // groups] = bias.reshape(groups, -1)
+        start = start.reshape(-1)
     parallel_for(
         _convolve,
         groups * strips * bands,
         x,
         panels,
-        start.reshape(-1),
+        start,
         y if residual is None else residual,
         y,
         (grid.rows, grid.columns),
@@ -422,29 +461,30 @@ def convolve_tiles(
     )
 
 
-def share_out(
-    lines: int, height: int, planes: Planes, pairs: int, groups: int, length: int
-) -> tuple[int, int, int]:
-    """Into how many strips of lines and bands of panels to cut the work of each group.
+@functools.lru_cache(maxsize=1024)
+def _plan(
+    shape: tuple[int, int, int, int], height: int, count: int, rows: tuple[int, ...],
+    columns: tuple[int, ...], step: Pair, margin: int, pairs: int, groups: int, length: int,
+    threads: int,
+) -> tuple[Planes, int, int, int]:  # fmt: skip
+    """Planes, and into how many strips of lines and bands of panels to cut each group's work.
 
     By lines, every thread reads all weights; by panels, every thread splits all pixels.
-    The third number is how many channels to go through at a time.
+    The last number is how many channels to go through at a time.
     """
-    threads = get_num_threads()
+    planes = planes_of(rows, columns, step, count, shape[2] + margin)
+    lines = shape[0] * height
     line = len(planes.rests) * planes.pitch
     most = max(1, _STRIP_BYTES // (line * -(-length // BLOCK) * _PIXEL))
     most = min(max(most, -(-_FEWEST // planes.pitch)), -(-_MOST // planes.pitch))
-    if (
-        threads > 1
-        and lines * planes.pitch < _SPLITTING * len(planes.taps) * pairs * WIDTH
-        and pairs * groups >= threads
-    ):
+    few = lines * planes.pitch < _SPLITTING * len(planes.taps) * pairs * WIDTH
+    if threads > 1 and few and pairs * groups >= threads:
         strips, bands = -(-lines // most), -(-threads // groups)
     else:
         strips, bands = -(-lines // most), 1
         if groups == 1:  # as many for each
             strips = max(strips, min(threads * 2, lines))
             strips = min(lines, strips + -strips % threads)
-    lines_each = -(-lines // strips) + planes.more * (1 + -(-lines // strips) // height)
-    fitting = _STRIP_BYTES // (lines_each * line * _PIXEL)
-    return strips, bands, max(1, fitting) * BLOCK
+    each = -(-lines // strips)
+    each += planes.more * (1 + each // height)
+    return planes, strips, bands, max(1, _STRIP_BYTES // (each * line * _PIXEL)) * BLOCK

@@ -38,6 +38,8 @@ from lucid.kernels.compiled.simd import (
 __all__ = [
     "BLOCK",
     "BLOCK_BYTES",
+    "PACE_OF_NUMBERS",
+    "PACE_OF_TILES",
     "SIDE",
     "finish_rows",
     "multiply_tiles",
@@ -55,6 +57,8 @@ _TILE_BYTES = 1024
 _PARTS = 3
 #: Bytes of one tile of numbers in their three parts.
 BLOCK_BYTES = _PARTS * _TILE_BYTES
+#: Bytes of a block of two tiles of columns, in parts, and as the numbers they come from.
+PACE_OF_TILES, PACE_OF_NUMBERS = 2 * BLOCK_BYTES, 2 * SIDE * BLOCK * 4
 
 _BYTE, _HALF, _WORD = ir.IntType(8), ir.IntType(16), ir.IntType(32)
 _FLAG = ir.IntType(1)
@@ -238,7 +242,7 @@ def _emit_split_pairs(
 def _emit_multiply(
     b: Any, a_table: Any, a_second: Any, a_row: Any, a_block: Any, a_part: Any, b_table: Any,
     b_second: Any, b_row: Any, b_block: Any, b_part: Any, segments: Any, blocks: Any, sums: Any,
-    line: Any, onward: Any, ahead: Any,
+    line: Any, onward: Any, ahead: Any, pace: Any,
 ) -> None:  # fmt: skip
     squares = [(r, c) for r in range(2) for c in range(2)]
 
@@ -263,13 +267,14 @@ def _emit_multiply(
             )
         )
 
-        def block(b: Any, i: Any, fetching: bool = False) -> None:
+        def block(b: Any, i: Any, fetched: int = 0) -> None:
             before: tuple[int | None, int | None] = (None, None)
             own, others = (
                 [b.add(begin, b.mul(i, step)) for begin in begins]
                 for begins, step in ((rows, a_block), (columns, b_block))
             )
-            for part, other in _ORDER:
+            soon = b.add(ahead, b.mul(b.add(b.mul(s, blocks), i), pace)) if fetched else None
+            for n, (part, other) in enumerate(_ORDER):
                 for j in range(2):
                     if part != before[0]:
                         at = b.add(own[j], b.mul(a_part, constant(part)))
@@ -280,18 +285,20 @@ def _emit_multiply(
                 for r, c in squares:
                     _multiply(b, _SUMS + 2 * r + c, _ROWS + r, _COLUMNS + c)
                 before = (part, other)
-                if fetching:
-                    begin = BLOCK_BYTES // len(_ORDER) * _ORDER.index(before)
-                    for j in range(2):
-                        soon = b.add(others[j], ahead)
-                        for at in range(begin, begin + BLOCK_BYTES // len(_ORDER), 4 * SIDE):
-                            prefetch(b, soon, at)
+                for at in range(n * 4 * SIDE, fetched, len(_ORDER) * 4 * SIDE):
+                    prefetch(b, soon, at)
 
-        with b.if_else(b.icmp_signed("!=", ahead, constant(0))) as (then, otherwise):
+        nothing = b.icmp_unsigned("==", ahead, constant(0))
+        with b.if_else(nothing) as (then, otherwise):
             with then:
-                _loop(b, blocks, functools.partial(block, fetching=True))
-            with otherwise:
                 _loop(b, blocks, block)
+            with otherwise:
+                whole = b.icmp_unsigned("==", pace, constant(PACE_OF_TILES))
+                with b.if_else(whole) as (tiles, numbers):
+                    with tiles:
+                        _loop(b, blocks, functools.partial(block, fetched=PACE_OF_TILES))
+                    with numbers:
+                        _loop(b, blocks, functools.partial(block, fetched=PACE_OF_NUMBERS))
 
     _loop(b, segments, segment)
     for r, c in squares:
@@ -412,7 +419,7 @@ def _split_pairs(
 def _multiply_tiles(
     context: Any, a_table: Any, a_second: Any, a_row: Any, a_block: Any, a_part: Any,
     b_table: Any, b_second: Any, b_row: Any, b_block: Any, b_part: Any, segments: Any,
-    blocks: Any, sums: Any, line: Any, onward: Any, ahead: Any,
+    blocks: Any, sums: Any, line: Any, onward: Any, ahead: Any, pace: Any,
 ) -> Any:  # fmt: skip
     """Add up two tiles of rows times two tiles of columns.
 
@@ -430,11 +437,11 @@ def _multiply_tiles(
         begin at line 16.
     onward
         Whether what is there is added to.
-    ahead
-        What lies this many bytes after B's tiles, whose parts are side by side then, is
-        fetched into the cache meanwhile; nothing if it is 0.
+    ahead, pace
+        What is fetched into the cache meanwhile: from the address ``ahead`` on, ``pace`` bytes
+        for each block, :data:`PACE_OF_TILES` or :data:`PACE_OF_NUMBERS`.  Nothing if it is 0.
     """
-    return _call("multiply", _emit_multiply, 16)
+    return _call("multiply", _emit_multiply, 17)
 
 
 def _finish_rows(
