@@ -42,6 +42,7 @@ LEFT_OUT = {
     "site": "opens the site in a browser, which a machine has to have",
     "overfit": "trains the default detector until it knows eight images, several minutes",
     "throughput": "times convolutions beside the processor's peak, which needs a quiet machine",
+    "mpi": "trains on up to four ranks of MPI and kills some, which needs cores of its own",
     "startup": "times what importing and listing cost, which needs a quiet machine",
 }
 
@@ -105,7 +106,7 @@ def install(
         Extras such as ``"docs"``, of whichever of them has it.
     """
     built = wheels(session)
-    known = {"docs": CORE, "coco": DETECTION, "plot": DETECTION, "dask": DETECTION}
+    known = {"docs": CORE, "mpi": CORE, "coco": DETECTION, "plot": DETECTION, "dask": DETECTION}
     requirements = []
     for distribution in distributions:
         asked = ",".join(extra for extra in extras if known[extra] == distribution)
@@ -330,6 +331,13 @@ def bench(session: nox.Session) -> None:
     install(session, TORCH, ONNX, ONNXRUNTIME, extras=("plot",))
     session.install("--quiet", "--no-deps", TORCHVISION)
     session.run("python", "tests/benchmarks/run.py", *session.posargs)
+
+
+@nox.session
+def mpi(session: nox.Session) -> None:
+    """Training on 1, 2 and 4 ranks, with the MPI of the extra: the same results, no hangs."""
+    install(session, "pytest", extras=("mpi", "coco"))
+    session.run("python", "-m", "pytest", "tests/mpi", *session.posargs)
 
 
 @nox.session
