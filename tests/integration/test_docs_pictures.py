@@ -1,0 +1,55 @@
+"""What the site says of the code in a picture or a table is so."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def rooms():
+    spec = importlib.util.spec_from_file_location("rooms", DOCS / "_ext" / "rooms.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_picture_of_the_rooms_is_that_of_the_contracts():
+    module = rooms()
+    assert set(module.ROOMS) == set(module.layers())
+    drawn = module.PICTURE.read_text(encoding="utf-8")
+    assert drawn == module.picture(), "run: python docs/_ext/rooms.py"
+
+
+def resolve(name: str) -> object:
+    """What a dotted name stands for, a module or an attribute however deep."""
+    parts = name.split(".")
+    for cut in range(len(parts), 0, -1):
+        try:
+            value: object = importlib.import_module(".".join(parts[:cut]))
+        except ImportError:  # lucid.models explains itself for what is no model of its
+            continue
+        for part in parts[cut:]:
+            value = getattr(value, part)
+        return value
+    raise AssertionError(f"{name} is nowhere")
+
+
+def names_for_those_who_come() -> list[str]:
+    """Every name of Lucid's that docs/migration.md leads to."""
+    text = (DOCS / "migration.md").read_text(encoding="utf-8")
+    return sorted(set(re.findall(r"\]\((lucid[\w.]+)\)", text)))
+
+
+@pytest.mark.parametrize("name", names_for_those_who_come())
+def test_a_name_that_those_who_come_from_elsewhere_are_told_is_there(name):
+    assert resolve(name) is not None
+
+
+def test_there_are_many_of_them():
+    assert len(names_for_those_who_come()) > 70
