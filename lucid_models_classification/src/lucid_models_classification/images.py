@@ -6,6 +6,7 @@ the file held.  Pillow decodes; it is imported when the first image is.
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -71,8 +72,9 @@ def read_image(file: str | os.PathLike[str] | BinaryIO) -> Array:
         raise ImageError(f"{name}: {error}") from error
     except Exception as error:
         # Decoders meet damaged bytes with whatever their parsing runs into (SyntaxError,
-        # struct.error, EOFError, ...).  An errno marks the operating system's own errors.
-        if isinstance(error, OSError) and error.errno is not None:
+        # struct.error, EOFError, ...).  An errno marks the operating system's own errors, but
+        # for that of a decoder which looks before the beginning of a file that is cut.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
         raise ImageError(
