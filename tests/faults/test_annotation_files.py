@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from checks import Figures, check_annotations, measured
 from damage import mutated
-from seeds import VOC, annotation_seeds
+from seeds import VOC, annotation_seeds, corpus
 
 from lucid_models_detection.data import CocoDetection, VocDetection
 
@@ -69,6 +69,16 @@ def test_damaged_files_are_refused_or_read_into_sound_targets(
         check_annotations(kind, content, tmp_path, figures)
     assert figures.accepted > 50
     assert figures.errors["ValueError"] > 500
+
+
+@pytest.mark.parametrize("kind", ["coco", "voc"])
+def test_what_once_found_something_finds_nothing_now(
+    tmp_path: Path, traced: None, kind: str
+) -> None:
+    (tmp_path / "picture.png").touch()
+    assert corpus(kind)
+    for content in corpus(kind):
+        check_annotations(kind, content, tmp_path, Figures())
 
 
 @pytest.mark.parametrize("deep", [30, 500, 900, 950, 980, 990, 995, 10_000])
