@@ -1,0 +1,37 @@
+"""The arithmetic of the cost of communication, by hand."""
+
+from __future__ import annotations
+
+import pytest
+import ranks
+
+SLOW = ranks.Network("slow", latency=0.001, bandwidth=1e6)
+
+
+def test_a_sum_costs_its_turns_and_its_bytes():
+    # Two ranks: one turn each of halving and doubling, and half of the bytes in each.
+    assert ranks.all_reduce(SLOW, 2, 1e6) == pytest.approx(0.002 + 1.0)
+    assert ranks.all_reduce(SLOW, 8, 1e6) == pytest.approx(0.006 + 2 * 7 / 8)
+    assert ranks.all_reduce(SLOW, 1000, 0) == pytest.approx(0.020)
+
+
+def test_backward_hides_all_but_the_last_bucket():
+    small = 2 * ranks.all_reduce(SLOW, 2, 64)
+    one = ranks.all_reduce(SLOW, 2, 1e5)
+    seen = ranks.step_seconds(SLOW, 2, 3.0, [100_000] * 4, hidden=True)
+    assert seen == pytest.approx(3.0 + one + small)
+    nothing = ranks.step_seconds(SLOW, 2, 3.0, [100_000] * 4, hidden=False)
+    assert nothing == pytest.approx(3.0 + 4 * one + small)
+
+
+def test_what_backward_is_too_short_for_is_waited_for():
+    small = 2 * ranks.all_reduce(SLOW, 2, 64)
+    one = ranks.all_reduce(SLOW, 2, 1e6)  # 1.002 s, and backward takes 2
+    seen = ranks.step_seconds(SLOW, 2, 3.0, [1_000_000] * 4, hidden=True)
+    assert seen == pytest.approx(3.0 + (3 * one - 2.0) + one + small)
+
+
+def test_the_table_has_a_row_for_each_network_and_number():
+    lines = ranks.table(0.5, [4_000_000] * 11).splitlines()
+    assert len(lines) == 2 + 2 * 5
+    assert lines[-1].startswith("| 100 Gbit/s InfiniBand | 1,000 | 31,")
