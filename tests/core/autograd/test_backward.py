@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid.autograd import record, unbroadcast
+from lucid.autograd import record, record_joint, unbroadcast
 
 
 def test_gradient_of_a_leaf_itself():
@@ -47,6 +47,45 @@ def test_a_derivative_that_adds_onto_what_is_there_gives_the_same_sum(order):
 
     together = gradient(order)
     np.testing.assert_allclose(together, sum(gradient([use]) for use in order), rtol=1e-12)
+
+
+def test_only_a_gradient_that_nobody_else_holds_is_written_over():
+    held = []
+
+    def passed(x, made):
+        """The value of ``x``; its gradient is what comes, or an array made for it."""
+        return record(x._data, (x, lambda g: held.append((g, g.copy())) or (g * 1 if made else g)))
+
+    def over(x):
+        asked = []
+
+        def vjp(g, over=False):
+            asked.append(over)
+            if over:
+                g *= 3
+                return [g]
+            return [g * 3]
+
+        return record_joint(x._data, (x,), vjp, writes_over=True), asked
+
+    for made in (False, True):
+        x = lucid.ones(2, 3, requires_grad=True)
+        y, asked = over(x)
+        given = np.full((2, 3), 2, np.float32)
+        passed(y, made).backward(given, retain_graph=True)
+        passed(y, made).backward(given)
+        assert asked == [made, made]
+        np.testing.assert_array_equal(given, 2)
+        np.testing.assert_array_equal(x.grad, 12)
+    for gradient, was in held:
+        np.testing.assert_array_equal(gradient, was)
+
+    x = lucid.ones(2, 3, requires_grad=True)
+    (first, asked_first), (second, asked_second) = over(x), over(x)
+    (first + second).backward(given)  # one array for both
+    assert asked_first == asked_second == [False]
+    np.testing.assert_array_equal(given, 2)
+    np.testing.assert_array_equal(x.grad, 12)
 
 
 def test_a_convolution_of_a_tensor_by_itself_has_both_gradients():

@@ -321,6 +321,35 @@ def test_same_bits_for_any_number_of_threads():
         kernels.set_num_threads(threads)
 
 
+@pytest.mark.parametrize("form", ["reference", "compiled"])
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("with_residual", [False, True])
+@pytest.mark.parametrize("channels", [1, 5, 64])
+def test_gradients_in_place_of_the_given_one_are_the_same(form, relu, with_residual, channels):
+    shape = (2, channels, 9, 7)
+    x, g, residual = (
+        kernels.channels_last(rng.standard_normal(shape).astype(np.float32)) for _ in range(3)
+    )
+    weight, bias = (rng.standard_normal(channels).astype(np.float32) for _ in range(2))
+    added = residual if with_residual else None
+    y, mean, _, inverse_std, line = kernels.batch_norm.compiled(x, weight, bias, EPS, added, relu)
+    backward = getattr(kernels.batch_norm_backward, form)
+    others = (x, y, weight, mean, inverse_std, line, relu, with_residual)
+    given = g.copy(order="K")
+    expected = backward(given, *others)
+    np.testing.assert_array_equal(given, g)
+    results = backward(given, *others, True)
+    for actual, wanted in zip(results, expected, strict=True):
+        if wanted is None:
+            assert actual is None
+        else:
+            np.testing.assert_allclose(actual, wanted, rtol=1e-6, atol=1e-6)
+    if form == "compiled":
+        assert np.shares_memory(given, results[3] if with_residual else results[0])
+    if with_residual:
+        assert not np.shares_memory(results[0], results[3])
+
+
 def test_foreign_layouts(foreign):
     shape = (2, 3, 4, 5)
     x, g, residual = (rng.standard_normal(shape).astype(np.float32) for _ in range(3))

@@ -149,7 +149,9 @@ def backward(
     queue = [(-output._node.order, output._node)]
     while queue:
         _, node = heapq.heappop(queue)
-        g = pending.pop(node).value
+        held = pending.pop(node)
+        g, over = held.value, held.owned and node.writes_over
+        del held
         if node.vjp is None:
             raise RuntimeError(
                 "backward() through a graph that has been freed: call backward(retain_graph=True) "
@@ -158,10 +160,12 @@ def backward(
         sources, onto = node.sources, None
         if node.adds_onto and isinstance(sources[0], Node):
             onto = pending.pop(sources[0], None)
-        gradients = list(node.vjp(g) if onto is None else node.vjp(g, onto.value))
+        given = (g,) if onto is None else (g, onto.value)
+        gradients = list(node.vjp(*given, over=True) if over else node.vjp(*given))
+        del given
         if not retain_graph:
             node.free()
-        taken = {id(_root(g))}
+        taken = set() if over else {id(_root(g))}
         for i, source in enumerate(sources):
             gx = gradients[i]
             # Dropped here so that a gradient lives no longer than it is needed.

@@ -10,7 +10,8 @@ derivatives, one statement each, beside it::
 What a vjp may do
 -----------------
 It receives the gradient ``g`` of the output and returns the gradient of one
-input, of that input's shape.  It must not write into ``g``.  It returns either
+input, of that input's shape.  It must not write into ``g``, unless it is told that it may
+(see :func:`record_joint`).  It returns either
 ``g`` (or a view of it), or an array that nobody else holds: ``backward`` adds
 into the latter in place.  It keeps (closes over) only the arrays it needs.
 """
@@ -74,7 +75,11 @@ def record(value: Array | np.generic, *edges: tuple[ArrayLike, Vjp]) -> Tensor:
 
 
 def record_joint(
-    value: Array | np.generic, inputs: Sequence[Any], vjp: JointVjp, adds_onto: bool = False
+    value: Array | np.generic,
+    inputs: Sequence[Any],
+    vjp: JointVjp,
+    adds_onto: bool = False,
+    writes_over: bool = False,
 ) -> Tensor:
     """Like :func:`record`, for an operation whose input gradients are computed together.
 
@@ -84,18 +89,22 @@ def record_joint(
     With ``adds_onto`` it may be called as ``vjp(g, onto)`` too: the gradient of the first input
     is then added to ``onto``, what other uses of that input have given so far.  It goes
     into a new array; nothing is written to ``onto``.
+
+    With ``writes_over`` it may be called as ``vjp(g, over=True)``: nobody else holds ``g``
+    then, so it may be written into and returned as the gradient of an input.
     """
     data = np.asarray(value)
     if is_grad_enabled() and data.dtype.kind == "f":
         live = [i for i, x in enumerate(inputs) if needs_grad(x)]
         if live:
 
-            def vjp_of_live(*given: Array | None) -> list[Array | None]:
-                gradients = vjp(*given)
+            def vjp_of_live(*given: Array | None, **options: bool) -> list[Array | None]:
+                gradients = vjp(*given, **options)
                 return [gradients[i] for i in live]
 
             sources = [inputs[i] for i in live]
-            node = Node(sources, vjp_of_live, data, adds_onto=adds_onto and live[0] == 0)
+            first = adds_onto and live[0] == 0
+            node = Node(sources, vjp_of_live, data, adds_onto=first, writes_over=writes_over)
             return new_tensor(data, node)
     return new_tensor(data)
 

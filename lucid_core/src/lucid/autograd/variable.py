@@ -35,14 +35,22 @@ class Node:
     adds_onto : bool
         Whether ``vjp`` may be given the gradient that the first source has so far, too, and
         then returns the sum.
+    writes_over : bool
+        Whether ``vjp`` may be called with ``over=True``, and then may write into the gradient
+        it is given, which nobody else holds.
     shape, dtype
         Of the operation's output.
     """
 
-    __slots__ = ("adds_onto", "dtype", "order", "shape", "sources", "vjp")
+    __slots__ = ("adds_onto", "dtype", "order", "shape", "sources", "vjp", "writes_over")
 
     def __init__(
-        self, inputs: Sequence[Variable], vjp: JointVjp, output: Array, adds_onto: bool = False
+        self,
+        inputs: Sequence[Variable],
+        vjp: JointVjp,
+        output: Array,
+        adds_onto: bool = False,
+        writes_over: bool = False,
     ) -> None:
         self.order = next(_counter)
         self.sources: tuple[Node | Variable, ...] = tuple(
@@ -50,6 +58,7 @@ class Node:
         )
         self.vjp: JointVjp | None = vjp
         self.adds_onto = adds_onto
+        self.writes_over = writes_over
         self.shape = output.shape
         self.dtype = output.dtype
 

@@ -139,13 +139,13 @@ def _batch_norm_of_batch(
     with_residual = residual is not None
     kept_y = value if relu and with_residual else None  # else the mask is found from x
 
-    def vjp(g: Array) -> tuple[Array | None, ...]:
+    def vjp(g: Array, over: bool = False) -> tuple[Array | None, ...]:
         gradients: tuple[Array | None, ...] = kernels.batch_norm_backward(
-            g, a, kept_y, w, mean, inverse_std, line, relu, with_residual
+            g, a, kept_y, w, mean, inverse_std, line, relu, with_residual, over
         )
         return gradients
 
-    return record_joint(value, (x, weight, bias, residual), vjp)
+    return record_joint(value, (x, weight, bias, residual), vjp, writes_over=True)
 
 
 def affine_act(

@@ -173,11 +173,12 @@ def _norm_sums(
     partial: Array,
     relu: bool,
     keep: bool,
+    over: bool,
 ) -> None:
     """Sums of the masked gradient and of its product with ``x - mean``; item = one partial sum.
 
-    With ``keep`` the masked gradient is written to ``masked``, and the mask is
-    that of ``y``; else ReLU's input is computed again, just as `_apply` did.
+    With ``keep`` the masked gradient is written to ``masked`` (with ``over``, to ``g``), and the
+    mask is that of ``y``; else ReLU's input is computed again, just as `_apply` did.
     """
     rows, channels = x.shape
     zero = g.dtype.type(0)
@@ -187,7 +188,14 @@ def _norm_sums(
         end = rows * (i + 1) // len(partial)
         for first in range(rows * i // len(partial), end, _RUN):
             last = min(first + _RUN, end)
-            if keep:
+            if keep and over:
+                for r in range(first, last):
+                    for c in range(channels):
+                        d = zero if y[r, c] <= 0 else g[r, c]
+                        g[r, c] = d
+                        total[c] += d
+                        product[c] += d * (x[r, c] - mean[c])
+            elif keep:
                 for r in range(first, last):
                     for c in range(channels):
                         d = zero if y[r, c] <= 0 else g[r, c]
@@ -215,15 +223,25 @@ def _norm_input_gradient(
     offset: Array,
     gx: Array,
     relu: bool,
+    over: bool,
 ) -> None:
-    """``slope * g - tilt * (x - mean) - offset``; item = one row.
+    """``slope * g - tilt * (x - mean) - offset``, with ``over`` in place of ``g``; item = one row.
 
     With ``relu``, only what it let through counts of ``g``: `_apply`'s very numbers.
     """
+    # To pass g as gx would do the same, but not in vectors: they could overlap in any way.
     channels = x.shape[1]
     zero = g.dtype.type(0)
     for r in range(start, stop):
-        if relu:
+        if relu and over:
+            for c in range(channels):
+                centred = x[r, c] - mean[c]
+                d = zero if centred * scale[c] + shift[c] <= 0 else g[r, c]
+                g[r, c] = slope[c] * d - tilt[c] * centred - offset[c]
+        elif over:
+            for c in range(channels):
+                g[r, c] = slope[c] * g[r, c] - tilt[c] * (x[r, c] - mean[c]) - offset[c]
+        elif relu:
             for c in range(channels):
                 centred = x[r, c] - mean[c]
                 d = zero if centred * scale[c] + shift[c] <= 0 else g[r, c]
@@ -376,29 +394,32 @@ def batch_norm_backward(
     line: Array,
     relu: bool,
     with_residual: bool,
+    over: bool = False,
 ) -> tuple[Array, Array, Array, Array | None]:
     """See `lucid.kernels.reference.norm.batch_norm_backward`."""
     dtype = float_type(x)
     g_rows, x_rows = _rows(g, dtype), _rows(x, dtype)
-    relu = bool(relu)
+    relu, over = bool(relu), bool(over)
     keep = relu and bool(with_residual)
     y_rows = _rows(y, dtype) if keep and y is not None else _nothing(dtype)
-    masked = empty(x_rows.shape, dtype) if keep else _nothing(dtype)
+    masked = empty(x_rows.shape, dtype) if keep and not over else _nothing(dtype)
     applied = [dense(vector, dtype) for vector in (mean, *line)]
     arrays = (g_rows, x_rows, y_rows, *applied, masked, None)
-    gbias, product = _sum_rows(_norm_sums, x_rows.shape, *arrays, relu, keep)
+    gbias, product = _sum_rows(_norm_sums, x_rows.shape, *arrays, relu, keep, over)
     if keep:
-        g_rows, relu = masked, False
+        g_rows, relu = g_rows if over else masked, False
     pixels, channels = max(1, len(x_rows)), x_rows.shape[1]
     slope = inverse_std.astype(np.float64) * (1 if weight is None else weight)
     tilt = slope * inverse_std.astype(np.float64) ** 2 * product / pixels
     offset = slope * gbias / pixels
-    gx = empty(x_rows.shape, dtype)
+    # What the residual gets is not to be written over.
+    over = over and not with_residual
+    gx = _nothing(dtype) if over else empty(x_rows.shape, dtype)
     factors = (dense(values, dtype) for values in (slope, tilt, offset))
-    work = (g_rows, x_rows, *applied, *factors, gx, relu)
+    work = (g_rows, x_rows, *applied, *factors, gx, relu, over)
     parallel_for(_norm_input_gradient, len(x_rows), *work, grain=grain_of(channels))
     return (
-        _image(gx, x.shape),
+        _image(g_rows if over else gx, x.shape),
         (product * inverse_std).astype(dtype),
         gbias.astype(dtype),
         _image(g_rows, x.shape) if with_residual else None,

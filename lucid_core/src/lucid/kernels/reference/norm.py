@@ -105,6 +105,7 @@ def batch_norm_backward(
     line: Array,
     relu: bool,
     with_residual: bool,
+    over: bool = False,
 ) -> tuple[Array, Array, Array, Array | None]:
     """Gradients of `batch_norm`, the dependence of its statistics on ``x`` included.
 
@@ -122,6 +123,8 @@ def batch_norm_backward(
         From `batch_norm`.
     relu, with_residual : bool
         Whether there was a ReLU, and a residual.
+    over : bool, default False
+        Whether ``g`` may be written over: where that is done, one of the results takes its place.
 
     Returns
     -------
