@@ -14,7 +14,7 @@ import pytest
 import lucid
 from lucid import kernels, nn
 from lucid.autograd.watch import _watched
-from lucid.nn.layers.folding import _folded
+from lucid.nn.layers.folding import Folded
 
 RUN = """
     import gc, os, random, sys
@@ -100,26 +100,31 @@ def test_two_hundred_steps_at_changing_sizes_hold_memory_flat(work: str) -> None
     assert objects < 1.02, rows.tolist()
 
 
-def test_what_was_folded_goes_with_its_layer() -> None:
+def folded() -> int:
+    """How many layers are folded."""
     gc.collect()
-    before = len(_folded), len(_watched)
+    return sum(isinstance(found, Folded) for found in gc.get_objects())
+
+
+def test_what_was_folded_goes_with_its_layer() -> None:
+    before = folded(), len(_watched)
     for _ in range(20):
         unit = nn.ConvNormAct(3, 8, 3).eval()
         with lucid.no_grad():
             unit(lucid.zeros(1, 3, 8, 8))
+    assert folded() == before[0] + 1
     del unit
-    gc.collect()
-    assert (len(_folded), len(_watched)) == before
+    assert (folded(), len(_watched)) == before
 
 
 def test_folding_again_and_again_keeps_one_set_of_filters() -> None:
     unit = nn.ConvNormAct(3, 8, 3).eval()
-    before = len(_folded)
+    before = folded()
     for i in range(50):
         unit.norm.weight.data[:] = i
         with lucid.no_grad():
             unit(lucid.zeros(1, 3, 8, 8))
-    assert len(_folded) == before + 1
+    assert folded() == before + 1
 
 
 def test_caches_of_geometry_are_bounded() -> None:
