@@ -16,6 +16,7 @@ REPORT: dict[str, Any] = {
     "date": "2026-01-02T03:04:05+00:00",
     "machine": {"processor": "a processor"},
     "threads": 2,
+    "unit": "micro-kernel",
     "peak_of_one": 6e9,
     "peak": 10e9,
     "layers": [
@@ -71,6 +72,7 @@ def test_the_peak_is_measured_and_layers_with_it(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(throughput, "convolutions", lambda model: small)
     report = throughput.measure(threads=2, patience=0.0)
     assert 0 < report["peak_of_one"] < 1e13
+    assert 0 < throughput.peak_of_micro_kernel(1) < 1e13
     assert [len(layer["seconds"]) for layer in report["layers"]] == [3, 4]
     assert "8 to 4" in text(report)
 

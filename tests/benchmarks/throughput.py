@@ -2,10 +2,10 @@
 
     python tests/benchmarks/throughput.py [--threads 2] [--seconds 0.1] [--publish]
 
-The peak is what the micro-kernel does with numbers that stay in its cache, on all
-threads at once.  Work is counted by the definition of the convolution, two operations
-for each product, however it is computed: Winograd's filtering needs fewer, and may
-pass the peak.  ``--publish`` writes ``docs/benchmarks/throughput.json`` and, from it, the
+The peak is what the matrix unit, or else the micro-kernel, does with numbers that stay in
+its cache, on all threads at once.  Work is counted by the definition of the convolution,
+two operations for each product, however it is computed: Winograd's filtering needs fewer,
+and may pass the peak.  ``--publish`` writes ``docs/benchmarks/throughput.json`` and, from it, the
 table of ``docs/engine.md``.
 """
 
@@ -39,7 +39,7 @@ COLUMNS = {
     "input gradient of 8": (8, "conv2d_input_gradient"),
     "weight gradient of 8": (8, "conv2d_weight_gradient"),
 }
-# Sums of a block that the micro-kernel adds up for the peak: A and B take 50 KiB together.
+# Sums of a block that are added up for the peak: the micro-kernel's A and B take 50 KiB.
 _PEAK_LENGTH, _PEAK_CALLS = 256, 2000
 
 
@@ -114,8 +114,55 @@ def seconds_of(call: Callable[[], Any], patience: float) -> float:
     return statistics.median(times)
 
 
+def unit() -> str:
+    """What multiplies in this process."""
+    from lucid.kernels.compiled import matrix_unit
+
+    return "matrix unit" if matrix_unit.available() else "micro-kernel"
+
+
 def peak(threads: int) -> float:
-    """Operations per second of the micro-kernel alone, on so many threads together."""
+    """Operations per second of what multiplies, by itself, on so many threads together."""
+    return peak_of_tiles(threads) if unit() == "matrix unit" else peak_of_micro_kernel(threads)
+
+
+def peak_of_tiles(threads: int) -> float:
+    from lucid.kernels.compiled.jit import kernel
+    from lucid.kernels.compiled.tiles import (
+        BLOCK,
+        BLOCK_BYTES,
+        SIDE,
+        multiply_tiles,
+        release_tiles,
+        set_rows,
+    )
+
+    # Two tiles of rows and two of columns, a block each, are read again and again.
+    blocks = _PEAK_LENGTH // BLOCK
+
+    @kernel
+    def multiply(start: int, stop: int, tiles: Any, y: Any, calls: int) -> None:
+        at = np.empty((2, 1), np.int64)
+        set_rows(SIDE)
+        for item in range(start, stop):
+            at[0, 0], at[1, 0] = tiles[item, 0].ctypes.data, tiles[item, 2].ctypes.data
+            for _ in range(calls):
+                multiply_tiles(
+                    at[0].ctypes.data, BLOCK_BYTES, 64, 0, 1024,
+                    at[1].ctypes.data, BLOCK_BYTES, 64, 0, 1024,
+                    1, blocks, y[item].ctypes.data, 2 * SIDE * 4, 0, 0, 0,
+                )  # fmt: skip
+        release_tiles()
+
+    tiles = np.zeros((threads, 4, BLOCK_BYTES // 4), np.float32)
+    y = np.empty((threads, 2 * SIDE, 2 * SIDE), np.float32)
+    seconds = seconds_of(
+        lambda: kernels.parallel_for(multiply, threads, tiles, y, _PEAK_CALLS), 0.5
+    )
+    return threads * _PEAK_CALLS * 2 * (2 * SIDE) ** 2 * _PEAK_LENGTH / seconds
+
+
+def peak_of_micro_kernel(threads: int) -> float:
     from lucid.kernels.compiled.jit import kernel
     from lucid.kernels.compiled.microkernel import NR, ROWS, multiply_block
 
@@ -165,6 +212,7 @@ def measure(threads: int, patience: float) -> dict[str, Any]:
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "machine": machine(),
         "threads": threads,
+        "unit": unit(),
         "peak_of_one": single,
         "peak": together,
         "layers": layers,
@@ -196,7 +244,7 @@ def text(report: Mapping[str, Any]) -> str:
     lines.append(("all", total, *(cell(*sums[title], report["peak"]) for title in COLUMNS)))
     about = (
         f"Measured on {report['date'][:10]}: {report['machine']['processor']}, "
-        f"{report['threads']} threads. The micro-kernel alone does "
+        f"{report['threads']} threads. The {report['unit']} alone does "
         f"{report['peak_of_one'] / 1e9:.0f} GFLOP/s on one thread and "
         f"{report['peak'] / 1e9:.0f} on all, which is the peak here. "
         "Each cell is GFLOP/s, and what share of the peak that is."
