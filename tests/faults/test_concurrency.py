@@ -166,19 +166,38 @@ def test_a_child_forked_while_another_thread_predicts_is_in_training_mode() -> N
     assert os.waitpid(child, 0)[1] == 0
 
 
-@pytest.mark.parametrize(("kernel", "groups"), [(3, 1), (1, 1), (3, 16)])
-def test_weights_folded_while_others_predict_are_folded_right(
-    monkeypatch: pytest.MonkeyPatch, kernel: int, groups: int
+@pytest.mark.parametrize("packing", ["panels", "transformed", "lanes", "tiles"])
+def test_filters_are_seen_when_they_are_packed(
+    monkeypatch: pytest.MonkeyPatch, packing: str
 ) -> None:
-    """Threads come to a layer one after the other, so that some find what another begins."""
-    conv = pytest.importorskip("lucid.kernels.compiled.conv", reason="folded without Numba too")
+    """Some threads come while the first one packs: normalised filters, or none yet."""
+    conv = pytest.importorskip("lucid.kernels.compiled.conv", reason="only compiled kernels pack")
     scaled = conv.Filters._scaled
 
     def slowly(*args: Any) -> Any:
-        time.sleep(0.005)  # time for others to find panels that are not finished
+        time.sleep(0.02)
         return scaled(*args)
 
     monkeypatch.setattr(conv.Filters, "_scaled", slowly)
+    weight = np.random.default_rng(0).random((64, 64, 3, 3), np.float32)
+    groups = 16 if packing == "lanes" else 1
+    scale = np.linspace(0.5, 9, 64, dtype=np.float32)
+    for _ in range(3):
+        filters = conv.prepare_filters(weight[:, : 64 // groups], groups, scale)
+
+        def look(i: int, filters: Any = filters) -> Any:
+            time.sleep(0.002 * i)
+            pack = getattr(filters, packing)
+            return (pack(False) if packing == "tiles" else pack()).copy()
+
+        found = together(look)
+        for packed in found:
+            np.testing.assert_array_equal(packed, look(0))
+
+
+@pytest.mark.parametrize(("kernel", "groups"), [(3, 1), (1, 1), (3, 16)])
+def test_weights_folded_while_others_predict_are_folded_right(kernel: int, groups: int) -> None:
+    """Threads come to a layer one after the other, so that some find what another begins."""
     lucid.random.seed(0)
     units = [nn.ConvNormAct(64, 64, kernel, groups=groups, activation=None) for _ in range(6)]
     model = nn.Sequential(*units).eval()
