@@ -176,3 +176,31 @@ def test_every_image_once_whatever_dies(
     assert max(growth.values()) < FLAT, growth
     with capsys.disabled():
         print(f"\n{COUNT} images in {seconds:.0f} s, MB grown by process: {growth}")
+
+
+def test_ctrl_c_leaves_a_run_to_resume(weights: Path, tmp_path: Path) -> None:
+    photos, report = tmp_path / "photos", tmp_path / "results.json"
+    write_images(photos, 300)
+    arguments = (photos, "--weights", weights, "--output", report, "--batch-size", BATCH)
+    program = detect(*arguments, "--dask", "local", "--workers", 2)
+    begun = time.monotonic()
+    while done_in(Path(f"{report}.partial"), tmp_path / "copy") < 20:
+        assert program.poll() is None, program.communicate()
+        assert time.monotonic() - begun < 300
+        time.sleep(0.2)
+    workers = workers_of(psutil.Process(program.pid))
+    os.killpg(program.pid, signal.SIGINT)  # as a terminal sends it: to every process
+    out, err = program.communicate(timeout=120)
+    assert (program.returncode, out) == (130, ""), err
+    assert "of 300 images; the same command with --resume goes on from here" in err
+    assert "Traceback" not in err
+    assert not report.exists()
+    _, alive = psutil.wait_procs(workers, timeout=60)
+    assert len(workers) == 2
+    assert not alive
+
+    program = detect(*arguments, "--resume")  # and without Dask, as it happens
+    out, err = program.communicate(timeout=600)
+    assert (program.returncode, out, err) == (0, f"300 images in {report}\n", "")
+    found = json.loads(report.read_text())["images"]
+    assert [result["image"] for result in found] == sorted(map(str, photos.iterdir()))

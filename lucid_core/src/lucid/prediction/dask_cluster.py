@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -65,20 +66,36 @@ def _processors() -> int:
 def _local_workers(count: int) -> Iterator[Any]:
     import logging
 
+    import dask
     from distributed import LocalCluster
 
-    # Ctrl-C in a terminal goes to every process.  Workers, and those that come for dead ones,
-    # inherit that they do not hear it: they end when we end them.
-    with interrupts_held_back():
-        cluster: Any = LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            processes=True,
-            dashboard_address=None,
-            silence_logs=logging.ERROR,
-        )
-    with cluster:
-        yield cluster
+    ended = threading.Event()
+
+    def replace_lost() -> None:
+        # Dask starts a dead worker anew.  One that dies again meanwhile, or is slow to start,
+        # it gives up for good: with the last of them everything would wait for ever.
+        while not ended.wait(_LOOK_AGAIN):
+            cluster.scale(count)
+
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": f"{_PATIENCE}s"}):
+        # Ctrl-C in a terminal goes to every process.  Workers, and those that come for dead
+        # ones, inherit that they do not hear it: they end when we end them.
+        with interrupts_held_back():
+            cluster: Any = LocalCluster(
+                n_workers=count,
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address="127.0.0.1:0",
+                silence_logs=logging.ERROR,
+            )
+        with cluster:
+            keeper = threading.Thread(target=replace_lost, name="lucid-dask", daemon=True)
+            keeper.start()
+            try:
+                yield cluster
+            finally:
+                ended.set()
+                keeper.join()
 
 
 def _connect(client_class: Any, scheduler: str) -> Any:
