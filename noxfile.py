@@ -39,6 +39,7 @@ LEFT_OUT = {
     "fuzz": "reads damaged files for some twenty minutes",
     "bench": "times Lucid beside its peers, which needs a quiet machine",
     "dask": "2,000 images on local Dask workers of which one is killed, some minutes",
+    "ray": "runs the recipe of the site for Ray Data, which is a large download",
     "site": "opens the site in a browser, which a machine has to have",
     "overfit": "trains the default detector until it knows eight images, several minutes",
     "throughput": "times convolutions beside the processor's peak, which needs a quiet machine",
@@ -323,6 +324,13 @@ def fuzz(session: nox.Session) -> None:
     install(session, "atheris", "safetensors")
     session.run("python", "tests/fuzz/mutated_files.py")
     session.run("python", "tests/fuzz/guided.py", *session.posargs)
+
+
+@nox.session
+def ray(session: nox.Session) -> None:
+    """The recipe for Ray Data, run as the site shows it."""
+    install(session, "pytest", "ray[data]")
+    session.run("python", "-m", "pytest", "tests/ray", *session.posargs)
 
 
 @nox.session
