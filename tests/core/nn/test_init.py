@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid import nn
+from lucid import kernels, nn
 from lucid.nn import init
 
 
@@ -24,6 +24,32 @@ def test_seed_repeats_a_whole_network_whatever_its_layout():
     lucid.random.seed(0)
     plain = init.kaiming_uniform_(lucid.zeros(4, 3, 3, 3), a=math.sqrt(5))
     np.testing.assert_array_equal(first[0].weight.numpy(), plain.numpy())
+
+
+@pytest.mark.parametrize("fill", [init.kaiming_normal_, init.xavier_uniform_])
+@pytest.mark.parametrize("shape", [(600, 100, 3, 3), (5, 110_000), (540_001, 1)])
+def test_many_numbers_are_the_same_for_any_number_of_threads_and_any_layout(fill, shape):
+    def drawn(threads, tensor):
+        kernels.set_num_threads(threads)
+        lucid.random.seed(5)
+        return fill(tensor).numpy().copy(), lucid.random.rand(3).numpy()
+
+    before = kernels.get_num_threads()
+    try:
+        values, after = drawn(1, lucid.empty(*shape))
+        others, after_others = drawn(3, lucid.Tensor(np.empty(shape[::-1], np.float32).T))
+    finally:
+        kernels.set_num_threads(before)
+    np.testing.assert_array_equal(values, others)
+    np.testing.assert_array_equal(after, after_others)
+    # Blocks of rows have nothing in common, and together they are spread as they should be.
+    assert len(np.unique(values)) > 0.9 * min(values.size, 1 << 22)
+    fan = (shape[0] + shape[1]) if fill is init.xavier_uniform_ else shape[1]
+    std = math.sqrt(2 / (fan * math.prod(shape[2:])))
+    assert values.std() == pytest.approx(std, rel=0.01)
+    for part in np.array_split(values, 4):
+        assert part.std() == pytest.approx(std, rel=0.02)
+        assert part.mean() == pytest.approx(0, abs=0.02 * std)
 
 
 def test_a_generator_of_its_own():
