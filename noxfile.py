@@ -203,15 +203,20 @@ def packaging(session: nox.Session) -> None:
 def build_site(session: nox.Session, *options: str) -> Path:
     """Build the site where the session has what that needs; the folder with its pages."""
     out = ROOT / "docs" / "_build" / "html"
-    session.run("python", "-m", "sphinx", "-q", "-W", "-n", *options, "docs", str(out))
+    session.run(
+        "python", "-m", "sphinx", "-q", "-W", "-n", "--keep-going", *options, "docs", str(out)
+    )
     return out
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The site, into docs/_build/html; warnings are errors."""
-    install(session, extras=("docs",))
+    """The site, into docs/_build/html, warnings as errors; then its examples and its links."""
+    install(session, "pytest", "numpydoc", extras=("docs", "coco", "plot"))
     out = build_site(session, *session.posargs)
+    checks = ("test_docs.py", "test_docs_pictures.py", "test_docstrings.py")
+    files = [f"tests/integration/{name}" for name in checks]
+    session.run("python", "-m", "pytest", "-q", *files, env={"LUCID_SITE": str(out)})
     session.log(f"open {out / 'index.html'}")
 
 
@@ -242,7 +247,8 @@ def tests(session: nox.Session) -> None:
     """All tests, with the three distributions installed from their wheels; the core's coverage."""
     # The plugin that the tests begin and install is built without isolation, so without a network.
     builds = ("build", "editables", "hatchling")
-    install(session, "pytest", "pytest-cov", "hypothesis", *builds, extras=("docs", "coco", "plot"))
+    runners = ("pytest", "pytest-cov", "hypothesis", "numpydoc")
+    install(session, *runners, *builds, extras=("docs", "coco", "plot"))
     # pytest-cov reports above pytest's own summary, which CI reads as the last line.
     coverage = ("--cov=lucid", f"--cov-fail-under={COVERED}", "--cov-report=term:skip-covered")
     settings = {"COVERAGE_FILE": str(Path(session.cache_dir).resolve() / "coverage" / "data")}

@@ -99,7 +99,9 @@ def test_the_examples_of_a_module_run(name, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """The site, built as its users are told to build it."""
+    """The site, built as its users are told to build it; or where it has been built already."""
+    if built := os.environ.get("LUCID_SITE"):
+        return Path(built)
     out = tmp_path_factory.mktemp("site")
     run("-m", "sphinx", "-W", "-n", "-q", "-d", out / "trees", ROOT / "docs", out / "html", cwd=out)
     return out / "html"

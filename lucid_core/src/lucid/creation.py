@@ -70,36 +70,121 @@ def _holds_tensor(data: Any) -> bool:
 
 
 def as_tensor(data: ArrayLike, dtype: DTypeLike | None = None) -> Tensor:
-    """A tensor over the same memory where that is possible; tensors are returned as they are."""
+    """A tensor over the same memory where that is possible; tensors are returned as they are.
+
+    Parameters
+    ----------
+    data : array-like
+        Numbers, nested sequences, an array or a tensor.
+    dtype : dtype, optional
+        Element type; another than that of the data makes a copy.
+
+    Returns
+    -------
+    Tensor
+        The data themselves, or a tensor that shares their memory where they are an array.
+    """
     if isinstance(data, Tensor) and (dtype is None or data.dtype == supported(dtype)):
         return data
     return Tensor(_array(data, None if dtype is None else supported(dtype)))
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
-    """A tensor over the memory of a NumPy array."""
+    """A tensor over the memory of a NumPy array.
+
+    Parameters
+    ----------
+    array : numpy.ndarray
+        Booleans, integers or floats.
+
+    Returns
+    -------
+    Tensor
+        Writing into one of the two changes the other.
+
+    Raises
+    ------
+    TypeError
+        If it is no array, or holds something else.
+    """
     if not isinstance(array, np.ndarray):
         raise TypeError(f"from_numpy takes a numpy.ndarray, got {type(array).__name__}")
     return Tensor(array)
 
 
 def from_dlpack(source: Any) -> Tensor:
-    """A tensor over the memory of another library's CPU array, by the DLPack protocol."""
+    """A tensor over the memory of another library's CPU array, by the DLPack protocol.
+
+    Parameters
+    ----------
+    source : object
+        With ``__dlpack__`` and ``__dlpack_device__``, such as a tensor of PyTorch.
+
+    Returns
+    -------
+    Tensor
+        Sharing memory with the source.
+    """
     return Tensor(np.from_dlpack(source))
 
 
 def zeros(*shape: Shape, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
-    """A tensor of zeros; the shape as separate integers or as one sequence."""
+    """A tensor of zeros.
+
+    Parameters
+    ----------
+    *shape : int or sequence of int
+        Sizes of the axes, separately or as one sequence.
+    dtype : dtype, default float32
+        Element type.
+    requires_grad : bool, default False
+        Whether operations on the tensor are recorded.
+
+    Returns
+    -------
+    Tensor
+        Of that shape.
+    """
     return Tensor(np.zeros(shape_of(shape), supported(dtype)), requires_grad)
 
 
 def ones(*shape: Shape, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
-    """A tensor of ones; the shape as separate integers or as one sequence."""
+    """A tensor of ones.
+
+    Parameters
+    ----------
+    *shape : int or sequence of int
+        Sizes of the axes, separately or as one sequence.
+    dtype : dtype, default float32
+        Element type.
+    requires_grad : bool, default False
+        Whether operations on the tensor are recorded.
+
+    Returns
+    -------
+    Tensor
+        Of that shape.
+    """
     return Tensor(np.ones(shape_of(shape), supported(dtype)), requires_grad)
 
 
 def empty(*shape: Shape, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
-    """A tensor of arbitrary values; the shape as separate integers or as one sequence."""
+    """A tensor of arbitrary values.
+
+    Parameters
+    ----------
+    *shape : int or sequence of int
+        Sizes of the axes, separately or as one sequence.
+    dtype : dtype, default float32
+        Element type.
+    requires_grad : bool, default False
+        Whether operations on the tensor are recorded.
+
+    Returns
+    -------
+    Tensor
+        Of that shape.
+    """
     return Tensor(np.empty(shape_of(shape), supported(dtype)), requires_grad)
 
 
@@ -109,7 +194,24 @@ def full(
     dtype: DTypeLike | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A tensor of one value; its dtype is that of the value unless given."""
+    """A tensor of one value.
+
+    Parameters
+    ----------
+    shape : int or sequence of int
+        Sizes of the axes.
+    fill_value : float
+        The value.
+    dtype : dtype, optional
+        Element type.  Default: that of the value, float32 for a Python float.
+    requires_grad : bool, default False
+        Whether operations on the tensor are recorded.
+
+    Returns
+    -------
+    Tensor
+        Of that shape.
+    """
     wanted = array_of(fill_value).dtype if dtype is None else supported(dtype)
     if dtype is None and wanted == np.float64:
         wanted = float32
@@ -117,24 +219,86 @@ def full(
 
 
 def zeros_like(x: ArrayLike, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
-    """Zeros in the shape, dtype and memory order of another tensor."""
+    """Zeros in the shape, dtype and memory order of another tensor.
+
+    Parameters
+    ----------
+    x : array-like
+        Whose shape, dtype and memory order are taken.
+    dtype : dtype, optional
+        Another element type than that of ``x``.
+    requires_grad : bool, default False
+        Whether operations on the tensor are recorded.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of ``x``.
+    """
     return Tensor(np.zeros_like(array_of(x), _dtype(dtype)), requires_grad)
 
 
 def ones_like(x: ArrayLike, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
-    """Ones in the shape, dtype and memory order of another tensor."""
+    """Ones in the shape, dtype and memory order of another tensor.
+
+    Parameters
+    ----------
+    x : array-like
+        Whose shape, dtype and memory order are taken.
+    dtype : dtype, optional
+        Another element type than that of ``x``.
+    requires_grad : bool, default False
+        Whether operations on the tensor are recorded.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of ``x``.
+    """
     return Tensor(np.ones_like(array_of(x), _dtype(dtype)), requires_grad)
 
 
 def empty_like(x: ArrayLike, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
-    """Arbitrary values in the shape, dtype and memory order of another tensor."""
+    """Arbitrary values in the shape, dtype and memory order of another tensor.
+
+    Parameters
+    ----------
+    x : array-like
+        Whose shape, dtype and memory order are taken.
+    dtype : dtype, optional
+        Another element type than that of ``x``.
+    requires_grad : bool, default False
+        Whether operations on the tensor are recorded.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of ``x``.
+    """
     return Tensor(np.empty_like(array_of(x), _dtype(dtype)), requires_grad)
 
 
 def full_like(
     x: ArrayLike, fill_value: float, dtype: DTypeLike | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """One value in the shape, dtype and memory order of another tensor."""
+    """One value in the shape, dtype and memory order of another tensor.
+
+    Parameters
+    ----------
+    x : array-like
+        Whose shape, dtype and memory order are taken.
+    fill_value : float
+        The value.
+    dtype : dtype, optional
+        Another element type than that of ``x``.
+    requires_grad : bool, default False
+        Whether operations on the tensor are recorded.
+
+    Returns
+    -------
+    Tensor
+        Of the shape of ``x``.
+    """
     return Tensor(np.full_like(array_of(x), fill_value, _dtype(dtype)), requires_grad)
 
 
@@ -153,6 +317,24 @@ def arange(
 
     int64 if all arguments are integers, else float32, unless ``dtype`` is given:
     numbers are then counted in full and rounded towards zero if it is an integer's.
+
+    Parameters
+    ----------
+    start : float
+        The first number; alone, where to stop.
+    stop : float, optional
+        Where to stop, itself left out.
+    step : float, default 1
+        From one number to the next; may be negative.
+    dtype : dtype, optional
+        Element type.
+    requires_grad : bool, default False
+        Whether operations on the tensor are recorded.
+
+    Returns
+    -------
+    Tensor
+        Shape (ceil((stop - start) / step),).
 
     Raises
     ------
@@ -182,6 +364,22 @@ def linspace(
     """``num`` evenly spaced numbers from ``start`` to ``stop``, both included.
 
     Rounded towards zero if ``dtype`` is an integer's, as PyTorch does; NumPy rounds down.
+
+    Parameters
+    ----------
+    start, stop : float
+        The first and the last number.
+    num : int
+        How many.
+    dtype : dtype, default float32
+        Element type.
+    requires_grad : bool, default False
+        Whether operations on the tensor are recorded.
+
+    Returns
+    -------
+    Tensor
+        Shape (num,).
     """
     return Tensor(np.linspace(start, stop, num).astype(supported(dtype)), requires_grad)
 
@@ -189,5 +387,22 @@ def linspace(
 def eye(
     n: int, m: int | None = None, dtype: DTypeLike = float32, requires_grad: bool = False
 ) -> Tensor:
-    """A matrix of n rows and m (default n) columns with ones on the diagonal."""
+    """A matrix with ones on the diagonal and zeros elsewhere.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+    m : int, optional
+        Number of columns.  Default: ``n``.
+    dtype : dtype, default float32
+        Element type.
+    requires_grad : bool, default False
+        Whether operations on the tensor are recorded.
+
+    Returns
+    -------
+    Tensor
+        Shape (n, m).
+    """
     return Tensor(np.eye(n, m, dtype=supported(dtype)), requires_grad)

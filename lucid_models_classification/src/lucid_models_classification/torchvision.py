@@ -242,8 +242,8 @@ def load_torchvision_weights(
 
     Returns
     -------
-    The report of :meth:`lucid.nn.Module.load_state_dict`: what was loaded, missing,
-    unexpected and skipped, under Lucid's names.
+    lucid.nn.LoadResult
+        What was loaded, missing, unexpected and skipped, under Lucid's names.
 
     Raises
     ------

@@ -195,8 +195,10 @@ def batched_nms(
 
     Parameters
     ----------
-    boxes, scores
-        (M, 4) and (M,), as for :func:`nms`.
+    boxes : array_like
+        (M, 4) xyxy, as for :func:`nms`.
+    scores : array_like
+        (M,), as for :func:`nms`.
     groups : array_like
         (M,) integers; boxes of different groups never suppress each other.
     iou_threshold : float

@@ -149,7 +149,7 @@ def draw_boxes(
         As :func:`to_pillow` takes it: floats ``(3, H, W)`` in [0, 1], uint8
         ``(H, W, 3)``, grey images, Pillow images.
     boxes : (D, 4) array
-        xyxy in pixels of ``image``; D may be 0.  Parts outside the image are cut off.
+        As xyxy in pixels of ``image``; D may be 0.  Parts outside the image are cut off.
     labels : (D,) array of int, optional
         Choose colour and name of each box.
     scores : (D,) array of float, optional

@@ -252,6 +252,11 @@ def single_threaded_blas() -> Iterator[None]:
     Two pools that both want every core slow each other down several times over;
     kernels that call ``numpy.matmul`` from the pool's threads wrap themselves in
     this.  The previous number of threads is restored at the end.
+
+    Yields
+    ------
+    None
+        While BLAS keeps to one thread.
     """
     blas = _blas
     blas.enter()

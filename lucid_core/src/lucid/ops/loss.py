@@ -172,8 +172,12 @@ def nll_loss(
         Log-probabilities of shape (C,), (N, C) or (N, C, ...).
     target : array-like
         Integer class indices, of the shape of ``input`` without C.
-    weight, ignore_index, reduction
-        As for :func:`cross_entropy`.
+    weight : array-like, optional
+        Of each class, (C,), as for :func:`cross_entropy`.
+    ignore_index : int, default -100
+        Label that counts for nothing.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        What becomes of the losses of a batch.
 
     Raises
     ------

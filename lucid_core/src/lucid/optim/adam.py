@@ -28,7 +28,7 @@ class Adam(Optimizer):
     lr : float, default 1e-3
         Learning rate.
     betas : (float, float), default (0.9, 0.999)
-        b1 and b2, each from 0 to below 1.
+        The numbers b1 and b2, each from 0 to below 1.
     eps : float, default 1e-8
         Added to the root of v'.
     weight_decay : float, default 0

@@ -73,6 +73,7 @@ def plugin_names(distribution: str, model: str | None = None) -> PluginNames:
     Returns
     -------
     PluginNames
+        Of the distribution, its package, its model and the model's class.
 
     Raises
     ------

@@ -74,7 +74,10 @@ def horizontal_flip(image: NDArray[np.float32], target: Target) -> Sample:
     Parameters
     ----------
     image : (3, H, W) array
+        Float32, in [0, 1].
     target : dict
+        As the datasets give it: ``boxes`` (M, 4) xyxy in pixels, and one entry of each
+        other key for each box.
 
     Returns
     -------
@@ -96,7 +99,10 @@ def resize(image: NDArray[np.float32], target: Target, size: tuple[int, int]) ->
     Parameters
     ----------
     image : (3, H, W) array
+        Float32, in [0, 1].
     target : dict
+        As the datasets give it: ``boxes`` (M, 4) xyxy in pixels, and one entry of each
+        other key for each box.
     size : (int, int)
         New height and width.
 
@@ -126,7 +132,10 @@ def crop(
     Parameters
     ----------
     image : (3, H, W) array
+        Float32, in [0, 1].
     target : dict
+        As the datasets give it: ``boxes`` (M, 4) xyxy in pixels, and one entry of each
+        other key for each box.
     window : (int, int, int, int)
         Left, top, right and bottom edge in pixels, inside the image.
     min_visible : float, default 0

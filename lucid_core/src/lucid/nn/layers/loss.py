@@ -80,8 +80,12 @@ class NLLLoss(_Loss):
 
     Parameters
     ----------
-    weight, ignore_index, reduction
-        As for :class:`CrossEntropyLoss`.
+    weight : array-like, optional
+        Of each class, (C,), as for :class:`CrossEntropyLoss`.
+    ignore_index : int, default -100
+        Label that counts for nothing.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        What becomes of the losses of a batch.
     """
 
     def __init__(
