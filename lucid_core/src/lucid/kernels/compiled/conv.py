@@ -7,6 +7,7 @@ gradient checks use, is the reference's.
 from __future__ import annotations
 
 import functools
+from collections.abc import Hashable
 
 import numpy as np
 
@@ -14,14 +15,22 @@ from lucid.kernels.compiled import matrix_unit, winograd, winograd_gradient
 from lucid.kernels.compiled.implicit import Grid, begin, convolve, pack
 from lucid.kernels.compiled.jit import nhwc
 from lucid.kernels.compiled.lanes import convolve_lanes, fits, pack_lanes
-from lucid.kernels.compiled.tiled import convolve_tiles, pack_tiles
+from lucid.kernels.compiled.tiled import (
+    Plan,
+    convolve_tiles,
+    pack_tiles,
+    plan_tiles,
+    run_plan,
+)
 from lucid.kernels.compiled.tiled_gradient import tiled_weight_gradient
 from lucid.kernels.compiled.weight_gradient import weight_gradient
 from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty_channels_last
 from lucid.kernels.reference import conv as reference
+from lucid.kernels.threads import get_num_threads
 
 Pair = tuple[int, int]
+Shape = tuple[int, int, int, int]
 Padding = tuple[Pair, Pair]
 
 # With fewer channels than this, a row of the kernel is read as one segment of a padded copy.
@@ -29,6 +38,8 @@ _FEW_CHANNELS = 16
 # For up to so many places, reading weights takes longer than multiplying: on the matrix unit they
 # come as they are, and not in parts, which are half as much again.
 _FEW_PLACES = 256
+# So many shapes of images are planned for and remembered with the filters.
+_MOST_PLANS = 16
 
 
 class Filters:
@@ -56,6 +67,8 @@ class Filters:
         self._lanes: Array | None = None
         self._transformed: Array | None = None
         self._tiles: dict[bool, Array] = {}
+        # By shape and options of a call: size of the result, panels, and what shapes decide.
+        self.plans: dict[Hashable, tuple[Shape, Array, Plan]] = {}
 
     def panels(self) -> Array:
         """The weights packed for the direct sum."""
@@ -154,6 +167,14 @@ def conv2d(
         options = (stride, padding, dilation, groups, residual, relu)
         plain = reference.prepare_filters(filters.weight, groups, filters.scale)
         return reference.conv2d(x, plain, bias, *options)
+    call = (x.shape, stride, padding, dilation, get_num_threads())
+    planned = filters.plans.get(call)
+    if planned is not None:
+        size, panels, plan = planned
+        y = empty_channels_last(size, x.dtype)
+        added = None if residual is None else nhwc(residual)
+        run_plan(plan, nhwc(x), panels, bias, added, relu, y.transpose(0, 2, 3, 1))
+        return y
     n = len(x)
     o, c, kh, kw = filters.shape
     (top, bottom), (left, right) = padding
@@ -187,7 +208,10 @@ def conv2d(
         margins = (left, right) if joined else (0, 0)
         few = n * ho * wo <= _FEW_PLACES and not joined
         panels = filters.panels() if few else filters.tiles(joined)
-        convolve_tiles(source, panels, bias, added, relu, out, grid, groups, length, margins)
+        plan = plan_tiles(source.shape, panels, grid, groups, length, margins)
+        run_plan(plan, source, panels, bias, added, relu, out)
+        if filters.kept and len(filters.plans) < _MOST_PLANS:
+            filters.plans[call] = ((n, o, ho, wo), panels, plan)
         return y
     convolve(source, filters.panels(), bias, added, relu, out, grid, groups)
     return y
@@ -196,7 +220,7 @@ def conv2d(
 def conv2d_input_gradient(
     g: Array,
     weight: Array,
-    input_shape: tuple[int, int, int, int],
+    input_shape: Shape,
     stride: Pair,
     padding: Padding,
     dilation: Pair,

@@ -12,7 +12,7 @@ any 16 places in a row, and the few that fall between two lines are computed and
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,7 +37,7 @@ from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty
 from lucid.kernels.threads import get_num_threads, parallel_for
 
-__all__ = ["aligned", "convolve_tiles", "pack_tiles"]
+__all__ = ["Plan", "aligned", "convolve_tiles", "pack_tiles", "plan_tiles", "run_plan"]
 
 Pair = tuple[int, int]
 
@@ -423,46 +423,70 @@ def convolve_tiles(
     ``length``: how many numbers each tap reads; and ``margins``: pixels of zeros left and right
     of each line, where a tap reads several pixels.
     """
-    if not len(x) or not grid.rows or not grid.columns or not groups:
-        return
-    threads = get_num_threads()
+    plan = plan_tiles(x.shape, panels, grid, groups, length, margins)
+    run_plan(plan, x, panels, bias, residual, relu, y)
+
+
+class Plan(NamedTuple):
+    """All that shapes decide of a convolution.
+
+    Attributes
+    ----------
+    items : int
+        Into how many the work is cut.
+    groups, columns : int
+        The shape that a bias is filled up to.
+    settings : tuple
+        What the kernel is told of it.
+    """
+
+    items: int
+    groups: int
+    columns: int
+    settings: tuple[Any, ...]
+
+
+def plan_tiles(
+    shape: tuple[int, ...], panels: Array, grid: Grid, groups: int, length: int, margins: Pair
+) -> Plan:
+    """What :func:`run_plan` needs to know of images of some shape (N, H, W, channels)."""
     pairs = len(panels) // groups // (1 if panels.shape[2] == WIDTH else 2)
+    if not shape[0] or not grid.rows or not grid.columns:
+        return Plan(0, groups, pairs * WIDTH, ())
     offsets = tuple(grid.row_offsets.tolist()), tuple(grid.column_offsets.tolist())
-    planes, strips, bands, chunk = _plan(
-        x.shape, grid.rows, grid.columns, *offsets, grid.step, sum(margins), pairs, groups,
-        length, threads,
+    planes, strips, bands, chunk = _share_out(
+        shape, grid.rows, grid.columns, *offsets, grid.step, sum(margins), pairs, groups, length,
+        get_num_threads(),
     )  # fmt: skip
+    size = (grid.rows, grid.columns)
+    where = (size, grid.step, *planes, grid.first, grid.pace, (strips, bands))
+    settings = (*where, groups, length, chunk, margins)
+    return Plan(groups * strips * bands, groups, pairs * WIDTH, settings)
+
+
+def run_plan(
+    plan: Plan,
+    x: Array,
+    panels: Array,
+    bias: Array | None,
+    residual: Array | None,
+    relu: bool,
+    y: Array,
+) -> None:
+    """Convolve images of the shape that was planned for; see :func:`convolve_tiles`."""
     start = bias
-    if bias is None or len(bias) < groups * pairs * WIDTH:
-        start = np.zeros((groups, pairs * WIDTH), np.float32)
+    if bias is None or len(bias) < plan.groups * plan.columns:
+        filled = np.zeros((plan.groups, plan.columns), np.float32)
         if bias is not None:
-            start[:, : y.shape[3] // groups] = bias.reshape(groups, -1)
-        start = start.reshape(-1)
-    parallel_for(
-        _convolve,
-        groups * strips * bands,
-        x,
-        panels,
-        start,
-        y if residual is None else residual,
-        y,
-        (grid.rows, grid.columns),
-        grid.step,
-        *planes[:2],
-        *planes[2:],
-        grid.first,
-        grid.pace,
-        (strips, bands),
-        groups,
-        length,
-        chunk,
-        margins,
-        (0 if residual is None else ADD) | (RELU if relu else 0),
-    )
+            filled[:, : len(bias) // plan.groups] = bias.reshape(plan.groups, -1)
+        start = filled.reshape(-1)
+    flags = (0 if residual is None else ADD) | (RELU if relu else 0)
+    added = y if residual is None else residual
+    parallel_for(_convolve, plan.items, x, panels, start, added, y, *plan.settings, flags)
 
 
 @functools.lru_cache(maxsize=1024)
-def _plan(
+def _share_out(
     shape: tuple[int, int, int, int], height: int, count: int, rows: tuple[int, ...],
     columns: tuple[int, ...], step: Pair, margin: int, pairs: int, groups: int, length: int,
     threads: int,
