@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -15,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+
+import lucid
 
 pytest.importorskip("numba", reason="nothing is compiled without Numba")
 
@@ -181,6 +184,25 @@ def test_code_from_a_folder_that_others_may_write_to_is_not_run(cache, tmp_path)
     assert printed == COMPILED
     assert said.count("is not trusted with code: others may write to it") == 1
     assert not canary.exists()
+
+
+def test_a_process_whose_sources_are_replaced_keeps_nothing(cache, tmp_path, monkeypatch):
+    """An upgrade under a running program: it must not file old machine code under new sources."""
+    folder = tmp_path / "sources"
+    shutil.copytree(Path(lucid.__file__).parent, folder / "lucid")
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    replaced = """
+    import pathlib
+    import lucid
+    from lucid.kernels.compiled import disk, elementwise
+    source = pathlib.Path(elementwise.__file__)
+    assert source.is_relative_to(%r)
+    source.write_text(source.read_text() + "# changed")
+    """
+    assert use(replaced % str(folder)) == (COMPILED, "")
+    assert not [path for path in entries(cache) if path.stat().st_size]
+    assert use() == (COMPILED, "")  # what belongs to the new sources
+    assert use() == (LOADED, "")
 
 
 # --- what is said ----------------------------------------------------------------------------

@@ -120,6 +120,10 @@ def edition() -> str:
     return f"{re.sub('[^a-z0-9-]+', '-', processor.cpu.lower())}-{state.hexdigest()[:24]}"
 
 
+# Of the modules as they are imported now: files may change under a process that runs on.
+_EDITION = edition()
+
+
 @functools.cache
 def store() -> Store:
     """The entries that this process may use.
@@ -129,7 +133,7 @@ def store() -> Store:
     OSError
         If there is no folder for them.
     """
-    return Store(cache_folder(), edition())
+    return Store(cache_folder(), _EDITION)
 
 
 class DiskCache:
@@ -173,6 +177,8 @@ class DiskCache:
         if compiled.library.has_dynamic_globals:  # addresses that mean nothing elsewhere
             return
         if progress.fault is not None:  # it has been said
+            return
+        if edition() != _EDITION:  # what was compiled belongs to sources that are gone
             return
         try:
             store().write(self._entry(signature), _dumps(compiled._reduce()))
