@@ -19,7 +19,7 @@ from pathlib import Path
 OURS = ("lucid-core", "lucid-models-classification", "lucid-models-detection")
 PACKAGES = ("lucid", "lucid_models_classification", "lucid_models_detection")
 #: What modules for people who write documentation and tests may need, and users do not.
-OPTIONAL = ("docutils", "pytest", "sphinx")
+OPTIONAL = ("docutils", "jinja2", "pytest", "sphinx")
 
 
 def expect(condition: bool, message: str) -> None:

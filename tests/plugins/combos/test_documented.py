@@ -26,12 +26,13 @@ BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def blocks(page: str) -> list[list[str]]:
-    """The commands of each console block of a page that installs Lucid."""
+    """The commands of pip in each console block of a page that installs Lucid."""
     found = [block.splitlines() for block in BLOCK.findall((ROOT / page).read_text())]
     commands = [
         [line.removeprefix("$ ").partition(" #")[0].strip() for line in block] for block in found
     ]
-    return [block for block in commands if any("pip" in c and "lucid" in c for c in block)]
+    pip = [[command for command in block if " pip " in command] for block in commands]
+    return [block for block in pip if any("lucid" in command for command in block)]
 
 
 def from_index(command: str) -> bool:
