@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 import torch._dynamo
+from detector_pairs import compare, pictures
 from PIL import Image
-from test_faster_rcnn import agreement, pictures
 from test_resnet import THEIR_NAMES, images, relative_error
 from torchvision_cpu import torchvision
 
@@ -120,9 +120,15 @@ def test_detectors(detector: Any, legacy: bool, tmp_path: Path) -> None:
     with torch.no_grad():
         (expected,) = detector([torch.as_tensor(image) for image in images])
     (found,) = ours.predict(images)
-    share = agreement(found, expected, 1e-3)
-    print(f"{share:.3f} of {len(expected['boxes'])} detections agree")
-    assert share >= 0.98
+    assert_alike(found, expected, images[0])
+
+
+def assert_alike(found: Any, expected: Any, image: np.ndarray) -> None:
+    """Of one image (3, H, W): all but two of a hundred detections are the same."""
+    agreement = compare([found], [expected], [image])
+    print(f"{agreement.close} of {agreement.expected} detections agree")
+    assert agreement.expected >= 20, "an image without detections shows nothing"
+    assert agreement.close >= 0.98 * agreement.expected
 
 
 def as_of_old(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -164,6 +170,4 @@ def test_detect(
         "scores": np.array([d["score"] for d in detections], np.float32),
     }
     assert [d["class"] for d in detections] == [COCO_CLASSES[d["label"]] for d in detections]
-    share = agreement(found, expected, 1e-3)
-    print(f"{share:.3f} of {len(expected['boxes'])} detections agree")
-    assert share >= 0.98
+    assert_alike(found, expected, image)
