@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import functools
 import json
 import statistics
 import time
@@ -127,6 +128,17 @@ def peak(threads: int) -> float:
 
 
 def peak_of_tiles(threads: int) -> float:
+    from lucid.kernels.compiled.tiles import BLOCK_BYTES, SIDE
+
+    tiles = np.zeros((threads, 4, BLOCK_BYTES // 4), np.float32)
+    y = np.empty((threads, 2 * SIDE, 2 * SIDE), np.float32)
+    args = (kernel_of_tiles(), threads, tiles, y, _PEAK_CALLS)
+    seconds = seconds_of(lambda: kernels.parallel_for(*args), 0.5)
+    return threads * _PEAK_CALLS * 2 * (2 * SIDE) ** 2 * _PEAK_LENGTH / seconds
+
+
+@functools.cache  # a kernel is made once in a process
+def kernel_of_tiles() -> Any:
     from lucid.kernels.compiled.jit import kernel
     from lucid.kernels.compiled.tiles import (
         BLOCK,
@@ -154,15 +166,22 @@ def peak_of_tiles(threads: int) -> float:
                 )  # fmt: skip
         release_tiles()
 
-    tiles = np.zeros((threads, 4, BLOCK_BYTES // 4), np.float32)
-    y = np.empty((threads, 2 * SIDE, 2 * SIDE), np.float32)
-    seconds = seconds_of(
-        lambda: kernels.parallel_for(multiply, threads, tiles, y, _PEAK_CALLS), 0.5
-    )
-    return threads * _PEAK_CALLS * 2 * (2 * SIDE) ** 2 * _PEAK_LENGTH / seconds
+    return multiply
 
 
 def peak_of_micro_kernel(threads: int) -> float:
+    from lucid.kernels.compiled.microkernel import NR, ROWS
+
+    a = np.ones((threads, ROWS, _PEAK_LENGTH), np.float32)
+    b = np.ones((threads, _PEAK_LENGTH, NR), np.float32)
+    y = np.empty((threads, ROWS, NR), np.float32)
+    args = (kernel_of_micro_kernel(), threads, a, b, y, _PEAK_CALLS)
+    seconds = seconds_of(lambda: kernels.parallel_for(*args), 0.5)
+    return threads * _PEAK_CALLS * 2 * ROWS * _PEAK_LENGTH * NR / seconds
+
+
+@functools.cache
+def kernel_of_micro_kernel() -> Any:
     from lucid.kernels.compiled.jit import kernel
     from lucid.kernels.compiled.microkernel import NR, ROWS, multiply_block
 
@@ -181,11 +200,7 @@ def peak_of_micro_kernel(threads: int) -> float:
                     targets.ctypes.data, y[item].ctypes.data, zeros.ctypes.data, 0, 0, ROWS, 0,
                 )  # fmt: skip
 
-    a = np.ones((threads, ROWS, _PEAK_LENGTH), np.float32)
-    b = np.ones((threads, _PEAK_LENGTH, NR), np.float32)
-    y = np.empty((threads, ROWS, NR), np.float32)
-    seconds = seconds_of(lambda: kernels.parallel_for(multiply, threads, a, b, y, _PEAK_CALLS), 0.5)
-    return threads * _PEAK_CALLS * 2 * ROWS * _PEAK_LENGTH * NR / seconds
+    return multiply
 
 
 def measure(threads: int, patience: float) -> dict[str, Any]:
