@@ -1,7 +1,5 @@
 """Compiled convolution against the reference, the reference against loops."""
 
-import os
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -110,7 +108,7 @@ def test_compiled_is_the_reference(
     dtype = np.float64 if double else np.float32
     tolerance = 1e-10 if double else 1e-5
     winograd = kernel == (3, 3) and stride == dilation == (1, 1) and min(channels) >= 32
-    if winograd and not double and os.environ.get("LUCID_AMX") == "0":
+    if winograd and not double:
         tolerance = 1e-4
     c, o = channels[0] * groups, channels[1] * groups
     x = rng.standard_normal((n, c, *size)).astype(dtype)

@@ -67,9 +67,11 @@ def _image(dtype: Type, channels: int = 3, side: int = 8) -> Array:
 
 def _convolution(dtype: Type) -> None:
     padding = (_ONE, _ONE)
-    # Wide enough for Winograd's filtering or the matrix unit, then too narrow for either
-    # and large enough that the gradient of the weight is summed up in parts.
-    for channels, outputs, stride, side in ((64, 64, _ONE, 24), (3, 8, _TWO, 64)):
+    # Wide enough for Winograd's filtering or the matrix unit, with more outputs than tiles and
+    # fewer; then too narrow for either and large enough that the gradient of the weight
+    # is summed up in parts.
+    sizes = ((64, 64, _ONE, 24), (64, 64, _ONE, 40), (3, 8, _TWO, 64))
+    for channels, outputs, stride, side in sizes:
         x = _image(dtype, channels, side)
         w = np.ones((outputs, channels, 3, 3), dtype)
         options = (stride, padding, _ONE, 1)
@@ -77,9 +79,15 @@ def _convolution(dtype: Type) -> None:
         conv.conv2d(x, conv.prepare_filters(w, 1), None, *options, residual=y)
         conv.conv2d_input_gradient(y, w, x.shape, *options)
         conv.conv2d_weight_gradient(y, x, w.shape, *options)
+    # Pixels by themselves, which no filtering helps.
+    x, w = _image(dtype, 64, 24), np.ones((64, 64, 1, 1), dtype)
+    options = (_ONE, ((0, 0), (0, 0)), _ONE, 1)
+    large = conv.conv2d(x, w, None, *options)
+    conv.conv2d_input_gradient(large, w, x.shape, *options)
+    conv.conv2d_weight_gradient(large, x, w.shape, *options)
     # Some pixels are reached by no window.
     single = np.ones((8, 3, 1, 1), dtype)
-    conv.conv2d_input_gradient(y, single, x.shape, _TWO, ((0, 0), (0, 0)), _ONE, 1)
+    conv.conv2d_input_gradient(y, single, (1, 3, 64, 64), _TWO, ((0, 0), (0, 0)), _ONE, 1)
     # Groups that are lanes of a vector.
     conv.conv2d(_image(dtype, 64), np.ones((64, 1, 3, 3), dtype), None, _ONE, padding, _ONE, 64)
 

@@ -189,7 +189,7 @@ def conv2d(
     length = kw * c if joined else c
     on_tiles = _on_tiles(length, o, groups)
     if (
-        not on_tiles
+        not (on_tiles and filters.kept)
         and _suits_winograd((kh, kw), stride, dilation, groups)
         and winograd.pays(n * ho * wo, c, o, filters.kept)
     ):
@@ -242,10 +242,8 @@ def conv2d_input_gradient(
     out = gx.transpose(0, 2, 3, 1)
     source, added = nhwc(g), None if onto is None else nhwc(onto)
     on_tiles = _on_tiles(o // groups, groups * cg, groups)
-    if (
-        not on_tiles
-        and _suits_winograd((kh, kw), stride, dilation, groups)
-        and winograd.pays(len(g) * h * w, o, cg, kept=False)
+    if _suits_winograd((kh, kw), stride, dilation, groups) and winograd.pays(
+        len(g) * h * w, o, cg, kept=False
     ):
         weights = winograd.Once(nhwc(weight), turned=True)
         top, left = 2 - padding[0][0], 2 - padding[1][0]
@@ -314,10 +312,8 @@ def conv2d_weight_gradient(
     joined = groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1
     length = kw * c if joined else c
     on_tiles = _on_tiles(length, o, groups)
-    if (
-        not on_tiles
-        and _suits_winograd((kh, kw), stride, dilation, groups)
-        and winograd_gradient.pays(len(g), gradient.shape[1:3], c, o)
+    if _suits_winograd((kh, kw), stride, dilation, groups) and winograd_gradient.pays(
+        len(g), gradient.shape[1:3], c, o
     ):
         gw = winograd_gradient.winograd_weight_gradient(gradient, source, top, left)
         return gw.reshape(o, kh, kw, c).transpose(0, 3, 1, 2)
