@@ -162,7 +162,7 @@ def kernel_of_tiles() -> Any:
                 multiply_tiles(
                     at[0].ctypes.data, BLOCK_BYTES, 64, 0, 1024,
                     at[1].ctypes.data, BLOCK_BYTES, 64, 0, 1024,
-                    1, blocks, y[item].ctypes.data, 2 * SIDE * 4, 0, 0, 0,
+                    1, blocks, y[item].ctypes.data, 2 * SIDE * 4, 0, 0,
                 )  # fmt: skip
         release_tiles()
 

@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("numba", reason="it is compiled by Numba")
 
 from lucid import kernels
-from lucid.kernels.compiled import conv, matrix_unit, tiled, tiled_gradient
+from lucid.kernels.compiled import matrix_unit, tiled, tiled_gradient
 from lucid.kernels.compiled.tiled import planes_of
 
 rng = np.random.default_rng(0)
@@ -51,7 +51,8 @@ def test_one_pixel_with_zeros_around_it():
 @pytest.mark.parametrize(
     ("shape", "weight", "stride", "pad"),
     [((2, 96, 9, 7), (70, 96, 3, 3), 1, 1), ((3, 64, 8, 8), (33, 64, 3, 3), 2, 1),
-     ((5, 160, 3, 3), (96, 160, 1, 1), 1, 0), ((1, 40, 17, 5), (64, 40, 5, 2), 1, 2)],
+     ((5, 160, 3, 3), (96, 160, 1, 1), 1, 0), ((1, 40, 17, 5), (64, 40, 5, 2), 1, 2),
+     ((1, 300, 5, 4), (64, 300, 1, 1), 1, 0), ((2, 640, 4, 5), (130, 640, 1, 1), 1, 0)],
 )  # fmt: skip
 def test_however_work_is_cut_the_sums_are_the_same(strip, shape, weight, stride, pad, monkeypatch):
     x, w = (rng.standard_normal(s).astype(np.float32) for s in (shape, weight))
@@ -98,22 +99,3 @@ def test_results_do_not_depend_on_threads():
     for other in results[1:]:
         for one, same in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(one, same)
-
-
-@needs_unit
-@pytest.mark.parametrize(
-    ("shape", "weight", "stride", "pad", "groups"),
-    [((1, 96, 7, 7), (70, 96, 3, 3), 1, 1, 1), ((2, 300, 5, 4), (64, 300, 1, 1), 1, 0, 1),
-     ((1, 80, 9, 9), (96, 40, 3, 3), 2, 1, 2)],
-)  # fmt: skip
-def test_weights_come_in_parts_or_as_numbers(shape, weight, stride, pad, groups, monkeypatch):
-    x, w = (rng.standard_normal(s).astype(np.float32) for s in (shape, weight))
-    options = ((stride, stride), ((pad, pad), (pad, pad)), (1, 1), groups)
-    results = []
-    for few in (0, 1 << 20):
-        monkeypatch.setattr(conv, "_FEW_PLACES", few)
-        y = kernels.conv2d.compiled(x, w, None, *options)
-        gx = kernels.conv2d_input_gradient.compiled(y, w, x.shape, *options)
-        results.append((y, gx))
-    for one, same in zip(*results, strict=True):
-        np.testing.assert_array_equal(one, same)

@@ -14,8 +14,6 @@ from lucid.kernels.compiled.microkernel import ADD, RELU
 from lucid.kernels.compiled.tiles import (
     BLOCK,
     BLOCK_BYTES,
-    PACE_OF_NUMBERS,
-    PACE_OF_TILES,
     SIDE,
     finish_rows,
     multiply_tiles,
@@ -50,20 +48,24 @@ def pairs_in_parts(x, target, row_step, panel_step, part_step):
 
 
 @numba.njit
-def product(a, b, rows, blocks, segments, sums, onward, pace):
-    """Of two tiles of rows and two of columns, in as many segments."""
-    reads = np.empty((2, segments), np.int64)
+def product(a, b, rows, blocks, segments, sums, onward, numbers):
+    """Of two tiles of rows and two of columns, in as many segments.
+
+    With ``numbers`` (K, 32) the columns are first split from these into ``b``.
+    """
+    reads = np.empty((3, segments), np.int64)
     each = blocks // segments
     for s in range(segments):
         reads[0, s] = a.ctypes.data + s * each * BLOCK_BYTES
         reads[1, s] = b.ctypes.data + s * each * BLOCK_BYTES
+        reads[2, s] = numbers.ctypes.data + s * each * BLOCK * WIDTH * 4
     set_rows(rows)
     step = blocks * BLOCK_BYTES
     multiply_tiles(
         reads[0].ctypes.data, step, 64, BLOCK_BYTES, 1024,
         reads[1].ctypes.data, step, 64, BLOCK_BYTES, 1024,
         segments, each, sums.ctypes.data, WIDTH * 4, onward,
-        b.ctypes.data if pace else 0, pace,
+        reads[2].ctypes.data if len(numbers) else 0,
     )  # fmt: skip
     release_tiles()
 
@@ -115,9 +117,9 @@ def test_rows_side_by_side_become_pairs(pairs, width):
     each=st.integers(1, 5),
     segments=st.integers(1, 3),
     onward=st.booleans(),
-    pace=st.sampled_from([0, PACE_OF_NUMBERS, PACE_OF_TILES]),
+    split_first=st.booleans(),
 )
-def test_product_is_that_of_float32(rows, each, segments, onward, pace):
+def test_product_is_that_of_float32(rows, each, segments, onward, split_first):
     blocks = each * segments
     k = blocks * BLOCK
     x, w = (rng.standard_normal(s).astype(np.float32) for s in ((2 * rows, k), (k, WIDTH)))
@@ -130,7 +132,10 @@ def test_product_is_that_of_float32(rows, each, segments, onward, pace):
             pairs_in_parts(piece, b[half, n], 64, 0, 1024)
     before = rng.standard_normal((WIDTH, WIDTH)).astype(np.float32)
     sums = before.copy()
-    product(a, b, rows, blocks, segments, sums, int(onward), pace)
+    there = np.full_like(b, 0x7FC0) if split_first else b
+    numbers = w if split_first else np.empty((0, WIDTH), np.float32)
+    product(a, there, rows, blocks, segments, sums, int(onward), numbers)
+    np.testing.assert_array_equal(there, b)
     exact = x.astype(np.float64) @ w.astype(np.float64)
     for half in range(2):
         begin = half * SIDE

@@ -15,13 +15,7 @@ from lucid.kernels.compiled import matrix_unit, winograd, winograd_gradient
 from lucid.kernels.compiled.implicit import Grid, begin, convolve, pack
 from lucid.kernels.compiled.jit import nhwc
 from lucid.kernels.compiled.lanes import convolve_lanes, fits, pack_lanes
-from lucid.kernels.compiled.tiled import (
-    Plan,
-    convolve_tiles,
-    pack_tiles,
-    plan_tiles,
-    run_plan,
-)
+from lucid.kernels.compiled.tiled import Plan, convolve_tiles, plan_tiles, run_plan
 from lucid.kernels.compiled.tiled_gradient import tiled_weight_gradient
 from lucid.kernels.compiled.weight_gradient import weight_gradient
 from lucid.kernels.layout import Array
@@ -35,9 +29,6 @@ Padding = tuple[Pair, Pair]
 
 # With fewer channels than this, a row of the kernel is read as one segment of a padded copy.
 _FEW_CHANNELS = 16
-# For up to so many places, reading weights takes longer than multiplying: on the matrix unit they
-# come as they are, and not in parts, which are half as much again.
-_FEW_PLACES = 256
 # So many shapes of images are planned for and remembered with the filters.
 _MOST_PLANS = 16
 
@@ -66,7 +57,6 @@ class Filters:
         self._panels: Array | None = None
         self._lanes: Array | None = None
         self._transformed: Array | None = None
-        self._tiles: dict[bool, Array] = {}
         # By shape and options of a call: size of the result, panels, and what shapes decide.
         self.plans: dict[Hashable, tuple[Shape, Array, Plan]] = {}
 
@@ -87,18 +77,6 @@ class Filters:
                 weights = weights * self.scale[:, None, None, None]
             self._lanes = pack_lanes(weights, self._groups, rows, columns)
         return self._lanes
-
-    def tiles(self, joined: bool) -> Array:
-        """The weights packed for the matrix unit, by taps, or ``joined`` by rows of the kernel."""
-        if joined not in self._tiles:
-            o, c, kh, kw = self.shape
-            weights = self._rows
-            if self.scale is not None:
-                weights = weights * self.scale[:, None, None, None]
-            if joined:
-                weights, kw = weights.reshape(o, kh, 1, kw * c), 1
-            self._tiles[joined] = pack_tiles(weights, self._groups, np.arange(kh), np.arange(kw))
-        return self._tiles[joined]
 
     def transformed(self) -> Array | winograd.Once:
         """The weights for Winograd's filtering, packed if they are kept."""
@@ -206,8 +184,7 @@ def conv2d(
         return y
     if on_tiles:
         margins = (left, right) if joined else (0, 0)
-        few = n * ho * wo <= _FEW_PLACES and not joined
-        panels = filters.panels() if few else filters.tiles(joined)
+        panels = filters.panels()
         plan = plan_tiles(source.shape, panels, grid, groups, length, margins)
         run_plan(plan, source, panels, bias, added, relu, out)
         if filters.kept and len(filters.plans) < _MOST_PLANS:
@@ -264,12 +241,11 @@ def conv2d_input_gradient(
             if lanes:
                 panels = pack_lanes(filters, groups, *taps, turned=True)
                 convolve_lanes(source, panels, None, added, False, out, grid, groups)
-            elif on_tiles:
-                few = len(g) * rows * columns <= _FEW_PLACES
-                panels = (pack if few else pack_tiles)(filters, groups, *taps, turned=True)
+                continue
+            panels = pack(filters, groups, *taps, turned=True)
+            if on_tiles:
                 convolve_tiles(source, panels, None, added, False, out, grid, groups, o // groups)
             else:
-                panels = pack(filters, groups, *taps, turned=True)
                 convolve(source, panels, None, added, False, out, grid, groups)
     return gx
 

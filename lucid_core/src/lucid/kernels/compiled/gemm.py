@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from lucid.kernels.compiled import matrix_unit
-from lucid.kernels.compiled.implicit import Grid
-from lucid.kernels.compiled.tiled import convolve_tiles, pack_tiles
+from lucid.kernels.compiled.implicit import Grid, pack
+from lucid.kernels.compiled.tiled import convolve_tiles
 from lucid.kernels.compiled.tiled_gradient import tiled_weight_gradient
 from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty
@@ -52,7 +52,7 @@ def _on_tiles(a: Array, b: Array, out: Array) -> bool:
     if not a.flags.carray or not (turned or b.T.flags.carray):
         return False
     weights = b.reshape(k, 1, 1, n) if turned else b.T.reshape(n, 1, 1, k)
-    panels = pack_tiles(weights, 1, here, here, turned)
+    panels = pack(weights, 1, here, here, turned)
     grid = Grid(m, 1, (1, 1), here, here, (0, 0), (1, 1))
     x, y = a.reshape(1, m, 1, k), out.reshape(1, m, 1, n)
     convolve_tiles(x, panels, None, None, False, y, grid, 1, k)

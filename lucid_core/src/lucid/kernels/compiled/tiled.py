@@ -22,8 +22,6 @@ from lucid.kernels.compiled.microkernel import ADD, RELU
 from lucid.kernels.compiled.tiles import (
     BLOCK,
     BLOCK_BYTES,
-    PACE_OF_NUMBERS,
-    PACE_OF_TILES,
     SIDE,
     finish_rows,
     multiply_tiles,
@@ -32,12 +30,10 @@ from lucid.kernels.compiled.tiles import (
     split_pairs,
     split_rows,
 )
-from lucid.kernels.compiled.winograd_tiles import turn_squares
 from lucid.kernels.layout import Array
-from lucid.kernels.memory import empty
 from lucid.kernels.threads import get_num_threads, parallel_for
 
-__all__ = ["Plan", "aligned", "convolve_tiles", "pack_tiles", "plan_tiles", "run_plan"]
+__all__ = ["Plan", "aligned", "convolve_tiles", "plan_tiles", "run_plan"]
 
 Pair = tuple[int, int]
 
@@ -54,7 +50,7 @@ _PIXEL = 3 * _LINE
 _STRIP_BYTES = 3 << 18
 # Places of a strip: with fewer, weights come too often; more change nothing.
 _FEWEST, _MOST = 256, 512
-# Bytes of weights that may be gone through again for every few places.
+# Bytes of split weights that may be gone through again for every few places.
 _FEW_WEIGHTS = 1 << 18
 # How many times a weight costs what splitting a number of a pixel does.
 _SPLITTING = 0.6
@@ -66,79 +62,6 @@ def aligned(numbers: int) -> Array:
     room = np.empty(numbers + _LINE // 4, np.float32)
     begin = -room.ctypes.data % _LINE // 4
     return room[begin : begin + numbers]
-
-
-@kernel
-def _pack(
-    start: int, stop: int, w: Array, groups: int, rows: Array, columns: Array, panels: Array
-) -> None:
-    """Panels start..stop-1 of weights (O, kH, kW, C), summing over channels."""
-    channels = w.shape[3]
-    each, wide = len(w) // groups, len(panels) // groups
-    blocks = -(-channels // BLOCK)
-    for p in range(start, stop):
-        first = p % wide * SIDE
-        count = min(SIDE, each - first)
-        if count < SIDE:
-            panels[p] = 0
-        if count <= 0:
-            continue
-        at = panels[p].ctypes.data
-        for i in rows:
-            for j in columns:
-                source = w[p // wide * each + first, i, j].ctypes.data
-                split_rows(source, w[0].size * 4, count, channels, at, _LINE, BLOCK_BYTES, _TILE)
-                at += blocks * BLOCK_BYTES
-        at = panels[p].ctypes.data
-        turn_squares(at, _LINE, _TILE, at, _TILE, panels.shape[1] * 3)
-
-
-@kernel
-def _pack_turned(
-    start: int, stop: int, w: Array, groups: int, rows: Array, columns: Array, panels: Array
-) -> None:
-    """Panels start..stop-1 of weights (O, kH, kW, C), summing over outputs."""
-    channels = w.shape[3]
-    each, wide = len(w) // groups, len(panels) // groups
-    zeros = np.zeros(SIDE, np.float32)
-    table = np.empty(BLOCK, np.int64)
-    for p in range(start, stop):
-        c0 = p % wide * SIDE
-        width = min(SIDE, channels - c0)
-        if width <= 0:
-            panels[p] = 0
-            continue
-        at = panels[p].ctypes.data
-        for i in rows:
-            for j in columns:
-                for first in range(0, each, BLOCK):
-                    begin = w[p // wide * each + first, i, j, c0:].ctypes.data
-                    for k in range(BLOCK):
-                        here = first + k < each
-                        table[k] = begin + k * w[0].size * 4 if here else zeros.ctypes.data
-                    split_pairs(table.ctypes.data, SIDE, width, at, _LINE, 0, _TILE)
-                    at += BLOCK_BYTES
-
-
-def pack_tiles(w: Array, groups: int, rows: Array, columns: Array, turned: bool = False) -> Array:
-    """Weights as panels of 16 outputs for the matrix unit, an even number of them for each group.
-
-    Parameters and panels' order are those of :func:`lucid.kernels.compiled.implicit.pack`.
-
-    Returns
-    -------
-    numpy.ndarray
-        (panels, blocks, :data:`BLOCK_BYTES` / 4) float32, whose memory holds tiles: for every tap
-        as many blocks as its channels fill.
-    """
-    each, channels = len(w) // groups, w.shape[3]
-    summed, wide = (each, channels) if turned else (channels, each)
-    blocks = len(rows) * len(columns) * -(-summed // BLOCK)
-    panels = empty((groups * 2 * -(-wide // WIDTH), blocks, _NUMBERS), np.float32)
-    grain = max(1, 16 // max(1, blocks))
-    packing = _pack_turned if turned else _pack
-    parallel_for(packing, len(panels), w, groups, rows, columns, panels, grain=grain)
-    return panels
 
 
 class Planes(NamedTuple):
@@ -300,11 +223,14 @@ def _convolve(
     strips, bands = tasks
     lines = len(x) * grid[0]
     inputs, outputs = x.shape[3] // groups, y.shape[3] // groups
-    segments, each = len(taps), -(-length // BLOCK)
-    blocks = segments * each
-    whole = panels.shape[2] == WIDTH
-    pairs = len(panels) // groups if whole else len(panels) // groups // 2
-    split = aligned(2 * blocks * _NUMBERS if whole else 0)
+    segments, pairs = len(taps), len(panels) // groups
+    blocks = segments * -(-length // BLOCK)
+    most_pairs = -(-pairs // bands)
+    # Few weights, split, stay in the cache while line after line of the result is finished; of
+    # many, one panel does while all bundles go by.
+    by_bundle = most_pairs * 2 * blocks * BLOCK_BYTES <= _FEW_WEIGHTS
+    split = aligned((most_pairs if by_bundle else 1) * 2 * blocks * _NUMBERS)
+    split_here = (-1, -1)
     # A line of the cache more, so that pixels do not compete for the same places in it.
     pixel = -(-min(chunk, length) // BLOCK) * _PIXEL
     pixel += _LINE if pixel // _LINE % 2 == 0 else 0
@@ -316,7 +242,7 @@ def _convolve(
     most = -(-largest * pitch // SIDE) + images + largest * pitch // SIDE
     bundles_at = np.empty(most, np.int64)
     targets = np.empty((most, SIDE), np.int64)
-    offsets, reads = np.empty(segments, np.int64), np.empty((2, segments), np.int64)
+    offsets, reads = np.empty(segments, np.int64), np.empty((3, segments), np.int64)
     for s in range(segments):
         offsets[s] = taps[s, 0] * plane + (taps[s, 1] * pitch + taps[s, 2]) * pixel
     padded = np.zeros(
@@ -363,35 +289,30 @@ def _convolve(
             last = c0 + numbers == length
             wide, halves = pair1 - pair0, (bundles + 1) // 2
             fill = -(-numbers // BLOCK)
-            # Few weights stay in the cache while line after line of the result is finished; of
-            # many, two panels do while all bundles go by.
-            by_bundle = not whole and wide * 2 * blocks * BLOCK_BYTES <= _FEW_WEIGHTS
             for i in range(wide * halves):
                 pair = pair0 + (i % wide if by_bundle else i // halves)
                 bundle = 2 * (i // wide if by_bundle else i % halves)
                 column = pair * WIDTH
                 second = min(bundle + 1, bundles - 1)
-                if whole:
-                    columns, apart, next_tap = split.ctypes.data, segments * fill, fill
+                slot = (pair - pair0 if by_bundle else 0) * 2 * blocks
+                columns, numbers_at = split.ctypes.data + slot * BLOCK_BYTES, 0
+                if bundle == 0 and split_here != (group, band):
                     panel = panels[group * pairs + pair]
-                    if bundle == 0:
-                        _split_panel(panel, segments, length, c0, numbers, split)
-                    ahead, fetched = panel.ctypes.data + panel.size * 4, PACE_OF_NUMBERS
-                else:
-                    columns = panels[2 * (group * pairs + pair), c0 // BLOCK].ctypes.data
-                    apart, next_tap = blocks, each
-                    ahead, fetched = columns + 2 * blocks * BLOCK_BYTES, PACE_OF_TILES
+                    if numbers % BLOCK:
+                        _split_panel(panel, segments, length, c0, numbers, split[slot * _NUMBERS :])
+                    else:
+                        for s in range(segments):
+                            reads[2, s] = panel[s * length + c0].ctypes.data
+                        numbers_at = reads[2].ctypes.data
                 for s in range(segments):
                     reads[0, s] = bundles_at[bundle] + offsets[s]
-                    reads[1, s] = columns + s * next_tap * BLOCK_BYTES
+                    reads[1, s] = columns + s * fill * BLOCK_BYTES
                 n = ((pair - pair0) * ((most + 1) // 2) + bundle // 2) if kept else 0
                 here = sums.ctypes.data + n * square * 4
                 multiply_tiles(
                     reads[0].ctypes.data, bundles_at[second] - bundles_at[bundle], pixel,
-                    _PIXEL, _LINE, reads[1].ctypes.data, apart * BLOCK_BYTES, _LINE,
-                    BLOCK_BYTES, _TILE, segments, fill, here, WIDTH * 4, c0,
-                    # The next panels, while the first bundles go through these.
-                    ahead if bundle == 0 and not by_bundle else 0, fetched,
+                    _PIXEL, _LINE, reads[1].ctypes.data, segments * fill * BLOCK_BYTES, _LINE,
+                    BLOCK_BYTES, _TILE, segments, fill, here, WIDTH * 4, c0, numbers_at,
                 )  # fmt: skip
                 for half in range(second - bundle + 1 if last else 0):
                     finish_rows(
@@ -401,6 +322,8 @@ def _convolve(
                         residual.ctypes.data + column * 4, min(WIDTH, outputs - column),
                         flags,
                     )  # fmt: skip
+        if by_bundle and not kept:
+            split_here = (group, band)
     release_tiles()
 
 
@@ -419,7 +342,6 @@ def convolve_tiles(
     """Sums over the places of ``grid``, written into ``y``.
 
     Parameters are those of :func:`lucid.kernels.compiled.implicit.convolve`, but for
-    ``panels``, which are :func:`pack_tiles`' or whole numbers, :func:`.implicit.pack`'s;
     ``length``: how many numbers each tap reads; and ``margins``: pixels of zeros left and right
     of each line, where a tap reads several pixels.
     """
@@ -450,7 +372,7 @@ def plan_tiles(
     shape: tuple[int, ...], panels: Array, grid: Grid, groups: int, length: int, margins: Pair
 ) -> Plan:
     """What :func:`run_plan` needs to know of images of some shape (N, H, W, channels)."""
-    pairs = len(panels) // groups // (1 if panels.shape[2] == WIDTH else 2)
+    pairs = len(panels) // groups
     if not shape[0] or not grid.rows or not grid.columns:
         return Plan(0, groups, pairs * WIDTH, ())
     offsets = tuple(grid.row_offsets.tolist()), tuple(grid.column_offsets.tolist())

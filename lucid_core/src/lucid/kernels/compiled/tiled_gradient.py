@@ -180,7 +180,7 @@ def _accumulate(
                                 _TILE, reads[1].ctypes.data, _PAIRS, row, SIDE * row, _LINE,
                                 count, blocks,
                                 total[part, group, tile * WIDTH, s].ctypes.data + (c0 + c) * 4,
-                                segments * wide * 4, unit > unit0, 0, 0,
+                                segments * wide * 4, unit > unit0, 0,
                             )  # fmt: skip
                         for n in range(count):
                             reads[1, n] += 2 * _PAIRS

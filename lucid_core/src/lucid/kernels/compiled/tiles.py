@@ -18,6 +18,7 @@ The unit takes numbers below 2^-126 for zero, and where a number is infinite, a 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -32,14 +33,11 @@ from lucid.kernels.compiled.simd import (
     constant,
     load_address,
     pointer,
-    prefetch,
 )
 
 __all__ = [
     "BLOCK",
     "BLOCK_BYTES",
-    "PACE_OF_NUMBERS",
-    "PACE_OF_TILES",
     "SIDE",
     "finish_rows",
     "multiply_tiles",
@@ -57,8 +55,8 @@ _TILE_BYTES = 1024
 _PARTS = 3
 #: Bytes of one tile of numbers in their three parts.
 BLOCK_BYTES = _PARTS * _TILE_BYTES
-#: Bytes of a block of two tiles of columns, in parts, and as the numbers they come from.
-PACE_OF_TILES, PACE_OF_NUMBERS = 2 * BLOCK_BYTES, 2 * SIDE * BLOCK * 4
+# Bytes of the numbers that a block of two tiles of columns comes from.
+_BLOCK_OF_NUMBERS = 2 * SIDE * BLOCK * 4
 
 _BYTE, _HALF, _WORD = ir.IntType(8), ir.IntType(16), ir.IntType(32)
 _FLAG = ir.IntType(1)
@@ -239,10 +237,26 @@ def _emit_split_pairs(
     _loop(b, pairs, pair)
 
 
+def _split_block(
+    b: Any, source: Any, target: Any, row_step: Any, part_step: Any, second: Any
+) -> Callable[[Any, int], None]:
+    """What writes 32 lines of 32 numbers as two blocks of tiles of B, a few rows at each call."""
+    places = iter([(r, p) for r in range(SIDE) for p in range(2)])
+
+    def some(b: Any, count: int) -> None:
+        for r, p in itertools.islice(places, count):
+            at = 4 * SIDE * (4 * r + p)
+            x, y = (b.load(pointer(b, source, at + o), align=4, typ=_FLOATS) for o in (0, 8 * SIDE))
+            to = b.add(target, b.mul(row_step, constant(r)))
+            _store_parts(b, x, y, b.add(to, second) if p else to, part_step, _pairs)
+
+    return some
+
+
 def _emit_multiply(
     b: Any, a_table: Any, a_second: Any, a_row: Any, a_block: Any, a_part: Any, b_table: Any,
     b_second: Any, b_row: Any, b_block: Any, b_part: Any, segments: Any, blocks: Any, sums: Any,
-    line: Any, onward: Any, ahead: Any, pace: Any,
+    line: Any, onward: Any, numbers: Any,
 ) -> None:  # fmt: skip
     squares = [(r, c) for r in range(2) for c in range(2)]
 
@@ -257,50 +271,56 @@ def _emit_multiply(
             for r, c in squares:
                 _clear_tile(b, _SUMS + 2 * r + c)
 
-    def segment(b: Any, s: Any) -> None:
-        entry = b.shl(s, constant(3))
-        rows, columns = (
-            [begin, b.add(begin, second)]
-            for begin, second in (
-                (b.load(pointer(b, b.add(a_table, entry)), typ=ADDRESS), a_second),
-                (b.load(pointer(b, b.add(b_table, entry)), typ=ADDRESS), b_second),
-            )
-        )
+    def begin(b: Any, table: Any, s: Any) -> Any:
+        return b.load(pointer(b, b.add(table, b.shl(s, constant(3)))), typ=ADDRESS)
 
-        def block(b: Any, i: Any, fetched: int = 0) -> None:
+    def segment(b: Any, s: Any, splitting: bool = False) -> None:
+        own, others = begin(b, a_table, s), begin(b, b_table, s)
+        if splitting:
+            following = b.add(s, constant(1))
+            following = b.select(b.icmp_signed("<", following, segments), following, s)
+            source = begin(b, numbers, s)
+            source_after, others_after = begin(b, numbers, following), begin(b, b_table, following)
+
+        def block(b: Any, i: Any) -> None:
             before: tuple[int | None, int | None] = (None, None)
-            own, others = (
-                [b.add(begin, b.mul(i, step)) for begin in begins]
-                for begins, step in ((rows, a_block), (columns, b_block))
-            )
-            soon = b.add(ahead, b.mul(b.add(b.mul(s, blocks), i), pace)) if fetched else None
+            rows = [b.add(own, b.mul(i, a_block))]
+            columns = [b.add(others, b.mul(i, b_block))]
+            rows.append(b.add(rows[0], a_second))
+            columns.append(b.add(columns[0], b_second))
+            split = None
+            if splitting:
+                # The next block, while this one is multiplied.
+                onward = b.add(i, constant(1))
+                inside = b.icmp_signed("<", onward, blocks)
+                there = b.add(source, b.mul(onward, constant(_BLOCK_OF_NUMBERS)))
+                there = b.select(inside, there, source_after)
+                target = b.add(others, b.mul(onward, b_block))
+                target = b.select(inside, target, others_after)
+                split = _split_block(b, there, target, b_row, b_part, b_second)
             for n, (part, other) in enumerate(_ORDER):
                 for j in range(2):
                     if part != before[0]:
-                        at = b.add(own[j], b.mul(a_part, constant(part)))
+                        at = b.add(rows[j], b.mul(a_part, constant(part)))
                         _load_tile(b, _ROWS + j, at, a_row)
                     if other != before[1]:
-                        at = b.add(others[j], b.mul(b_part, constant(other)))
+                        at = b.add(columns[j], b.mul(b_part, constant(other)))
                         _load_tile(b, _COLUMNS + j, at, b_row)
-                for r, c in squares:
+                for m, (r, c) in enumerate(squares):
                     _multiply(b, _SUMS + 2 * r + c, _ROWS + r, _COLUMNS + c)
+                    if split:
+                        split(b, (4 * n + m + 1) * 32 // 24 - (4 * n + m) * 32 // 24)
                 before = (part, other)
-                for at in range(n * 4 * SIDE, fetched, len(_ORDER) * 4 * SIDE):
-                    prefetch(b, soon, at)
 
-        nothing = b.icmp_unsigned("==", ahead, constant(0))
-        with b.if_else(nothing) as (then, otherwise):
-            with then:
-                _loop(b, blocks, block)
-            with otherwise:
-                whole = b.icmp_unsigned("==", pace, constant(PACE_OF_TILES))
-                with b.if_else(whole) as (tiles, numbers):
-                    with tiles:
-                        _loop(b, blocks, functools.partial(block, fetched=PACE_OF_TILES))
-                    with numbers:
-                        _loop(b, blocks, functools.partial(block, fetched=PACE_OF_NUMBERS))
+        _loop(b, blocks, block)
 
-    _loop(b, segments, segment)
+    with b.if_else(b.icmp_unsigned("==", numbers, constant(0))) as (there, split):
+        with there:
+            _loop(b, segments, segment)
+        with split:
+            first = begin(b, b_table, constant(0))
+            _split_block(b, begin(b, numbers, constant(0)), first, b_row, b_part, b_second)(b, 32)
+            _loop(b, segments, functools.partial(segment, splitting=True))
     for r, c in squares:
         _store_tile(b, _SUMS + 2 * r + c, place(r, c), line)
 
@@ -419,7 +439,7 @@ def _split_pairs(
 def _multiply_tiles(
     context: Any, a_table: Any, a_second: Any, a_row: Any, a_block: Any, a_part: Any,
     b_table: Any, b_second: Any, b_row: Any, b_block: Any, b_part: Any, segments: Any,
-    blocks: Any, sums: Any, line: Any, onward: Any, ahead: Any, pace: Any,
+    blocks: Any, sums: Any, line: Any, onward: Any, numbers: Any,
 ) -> Any:  # fmt: skip
     """Add up two tiles of rows times two tiles of columns.
 
@@ -437,11 +457,12 @@ def _multiply_tiles(
         begin at line 16.
     onward
         Whether what is there is added to.
-    ahead, pace
-        What is fetched into the cache meanwhile: from the address ``ahead`` on, ``pace`` bytes
-        for each block, :data:`PACE_OF_TILES` or :data:`PACE_OF_NUMBERS`.  Nothing if it is 0.
+    numbers
+        0 where the tiles of B are there; otherwise they are written first, one block while
+        the one before it is multiplied: address of one address for each segment,
+        where 32 float32 for each of its k lie, line after line.
     """
-    return _call("multiply", _emit_multiply, 17)
+    return _call("multiply", _emit_multiply, 16)
 
 
 def _finish_rows(
