@@ -39,6 +39,7 @@ def main():
     parser.add_argument("output")
     parser.add_argument("--norm", default="batch")
     parser.add_argument("--dtype", default="float64")
+    parser.add_argument("--lr", type=float, default=1e-3)
     given = parser.parse_args()
     ranks = mpi_communicator()
     lucid.random.seed(ranks.rank)  # rank 0's weights are to become everybody's
@@ -53,7 +54,7 @@ def main():
     first = FirstGradients()
     trainer = Trainer(
         model,
-        optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4),
+        optim.SGD(model.parameters(), lr=given.lr, momentum=0.9, weight_decay=1e-4),
         DataLoader(data, BATCH, shuffle=True, seed=1),
         loss,
         epochs=1,
