@@ -15,7 +15,13 @@ _mode = _Mode()
 
 
 def is_grad_enabled() -> bool:
-    """Whether operations of the calling thread are recorded for ``backward``."""
+    """Whether operations of the calling thread are recorded for ``backward``.
+
+    Returns
+    -------
+    bool
+        True, unless :func:`no_grad` or :func:`set_grad_enabled` switched it off.
+    """
     return _mode.enabled
 
 

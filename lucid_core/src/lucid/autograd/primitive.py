@@ -42,6 +42,18 @@ def array_of(x: ArrayLike, dtype: np.dtype[Any] | None = None) -> Array:
     An array is not copied, unless its bytes are in foreign order or ``dtype``
     asks for it.  Python floats become the default float32, but are read in
     full where another ``dtype`` is named.
+
+    Parameters
+    ----------
+    x : array-like
+        A tensor, an array, a number, or nested sequences of numbers.
+    dtype : numpy.dtype, optional
+        What to convert to; default the dtype of ``x``, float32 for Python floats.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of the shape of ``x``, in the machine's byte order.
     """
     array = x._data if isinstance(x, Variable) else np.asarray(x)
     if dtype is not None:
@@ -64,6 +76,12 @@ def record(value: Array | np.generic, *edges: tuple[ArrayLike, Vjp]) -> Tensor:
         Each input with the function from the gradient of ``value`` to the
         gradient of that input.  Inputs that are no tensors, or need no
         gradient, are passed over and their vjp is never called.
+
+    Returns
+    -------
+    Tensor
+        Around ``value`` itself, not a copy.  It requires a gradient where recording
+        is on, ``value`` is floating point and an input requires one.
     """
     data = np.asarray(value)
     if is_grad_enabled() and data.dtype.kind == "f":
@@ -83,15 +101,26 @@ def record_joint(
 ) -> Tensor:
     """Like :func:`record`, for an operation whose input gradients are computed together.
 
-    ``vjp(g)`` returns one gradient (or None) for each of ``inputs``, in order.
-    An input may be None or a plain array; its gradient is ignored.
+    Parameters
+    ----------
+    value : numpy.ndarray
+        The forward result.
+    inputs : sequence of Tensor, array or None
+        What the operation was given; the gradient of what is no tensor is ignored.
+    vjp : callable
+        ``vjp(g)`` returns one gradient (or None) for each of ``inputs``, in order.
+    adds_onto : bool, default False
+        Whether it may be called as ``vjp(g, onto)`` too: the gradient of the first input
+        is then added to ``onto``, what other uses of that input have given so far.  It
+        goes into a new array; nothing is written to ``onto``.
+    writes_over : bool, default False
+        Whether it may be called as ``vjp(g, over=True)`` too: nobody else holds ``g``
+        then, so it may be written into and returned as the gradient of an input.
 
-    With ``adds_onto`` it may be called as ``vjp(g, onto)`` too: the gradient of the first input
-    is then added to ``onto``, what other uses of that input have given so far.  It goes
-    into a new array; nothing is written to ``onto``.
-
-    With ``writes_over`` it may be called as ``vjp(g, over=True)``: nobody else holds ``g``
-    then, so it may be written into and returned as the gradient of an input.
+    Returns
+    -------
+    Tensor
+        As of :func:`record`.
     """
     data = np.asarray(value)
     if is_grad_enabled() and data.dtype.kind == "f":
@@ -118,6 +147,18 @@ def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
     """Undo broadcasting: sum ``g`` over the axes that broadcasting from ``shape`` added or grew.
 
     Decided axis by axis (not by size), so ``(1, 3) -> (3, 3)`` sums rows only.
+
+    Parameters
+    ----------
+    g : numpy.ndarray
+        A gradient, of a shape that ``shape`` broadcasts to.
+    shape : tuple of int
+        The shape of the input.
+
+    Returns
+    -------
+    numpy.ndarray
+        Of shape ``shape``; ``g`` itself where it has that shape already.
     """
     if g.shape == shape:
         return g

@@ -21,6 +21,17 @@ _counter = itertools.count()
 class Node:
     """One recorded operation.
 
+    Parameters
+    ----------
+    inputs : sequence of Variable
+        What gradients are for.
+    vjp : callable
+        From the gradient of ``output`` to the gradients of ``inputs``, in order.
+    output : numpy.ndarray
+        The value of the operation, of which shape and dtype are kept.
+    adds_onto, writes_over : bool, default False
+        As the attributes of these names.
+
     Attributes
     ----------
     order : int
@@ -38,7 +49,9 @@ class Node:
     writes_over : bool
         Whether ``vjp`` may be called with ``over=True``, and then may write into the gradient
         it is given, which nobody else holds.
-    shape, dtype
+    shape : tuple of int
+        Of the operation's output.
+    dtype : numpy.dtype
         Of the operation's output.
     """
 

@@ -70,6 +70,12 @@ __all__ = [
 def compiled_in_use() -> bool:
     """Whether kernels run in their compiled form in this process.
 
+    Returns
+    -------
+    bool
+        False where ``LUCID_KERNELS`` is ``reference``, or Numba is not installed or cannot
+        be imported.
+
     Raises
     ------
     ValueError
@@ -101,6 +107,13 @@ def _numba_works() -> bool:
 
 class Kernel:
     """A kernel by name, resolved when it is first called.
+
+    Parameters
+    ----------
+    room : str
+        The module it is in, in ``lucid.kernels.reference`` and ``lucid.kernels.compiled`` alike.
+    name : str
+        Name of the function in either module.
 
     Attributes
     ----------

@@ -10,15 +10,35 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def is_channels_last(x: Array) -> bool:
-    """Whether a (N, C, H, W) array lies in memory as a contiguous (N, H, W, C)."""
+    """Whether a (N, C, H, W) array lies in memory as a contiguous (N, H, W, C).
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        (N, C, H, W).
+
+    Returns
+    -------
+    bool
+        True where an array without gaps would be left by ``x.transpose(0, 2, 3, 1)``.
+    """
     return bool(x.transpose(0, 2, 3, 1).flags.c_contiguous)
 
 
 def channels_last(x: Array) -> Array:
     """The same (N, C, H, W) values with channels last in memory.
 
-    Returns ``x`` itself where it lies so already; a foreign layout is copied
-    once, here, and not at every kernel that follows.
+    A foreign layout is copied once, here, and not at every kernel that follows.
+
+    Parameters
+    ----------
+    x : numpy.ndarray
+        (N, C, H, W), in any memory layout.
+
+    Returns
+    -------
+    numpy.ndarray
+        (N, C, H, W); ``x`` itself where it lies so already.
     """
     nhwc = x.transpose(0, 2, 3, 1)
     if not nhwc.flags.c_contiguous:

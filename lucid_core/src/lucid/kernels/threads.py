@@ -142,7 +142,13 @@ if hasattr(os, "register_at_fork"):
 
 
 def get_num_threads() -> int:
-    """How many threads kernels use, the calling one included."""
+    """How many threads kernels use, the calling one included.
+
+    Returns
+    -------
+    int
+        At least 1; what :func:`set_num_threads` set, or its default.
+    """
     return _pool.size
 
 

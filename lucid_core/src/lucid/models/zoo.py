@@ -150,7 +150,18 @@ def get_builder(name: str) -> Callable[..., Any]:
 
 
 def is_model(name: object) -> bool:
-    """Whether `name` means exactly one registered model; imports no model's code."""
+    """Whether `name` means exactly one registered model; imports no model's code.
+
+    Parameters
+    ----------
+    name : object
+        As for :func:`create_model`; what is not a str means no model.
+
+    Returns
+    -------
+    bool
+        False, too, for a name that several plugins registered.
+    """
     return isinstance(name, str) and len(registry.find(name)) == 1
 
 
@@ -161,6 +172,11 @@ def model_info(name: str) -> ModelInfo:
     ----------
     name : str
         As for :func:`create_model`.
+
+    Returns
+    -------
+    ModelInfo
+        What it was registered with, and the distribution that did so.
 
     Raises
     ------
@@ -175,7 +191,16 @@ def model_info(name: str) -> ModelInfo:
 def list_plugins() -> list[PluginInfo]:
     """List the plugins found in this environment, those that failed included.
 
-    A plugin that failed has the reason in ``error`` and no models.
+    Returns
+    -------
+    list of PluginInfo
+        By distribution and entry point.  A plugin that failed has the reason in ``error``
+        and no models.
+
+    Raises
+    ------
+    PluginError
+        If a plugin fails and ``LUCID_STRICT_PLUGINS`` is set.
     """
     return registry.plugins()
 

@@ -80,6 +80,11 @@ def dropout(
     generator : lucid.random.Generator, optional
         Where the decisions are drawn from; default the default generator.
 
+    Returns
+    -------
+    Tensor
+        Of the shape of ``x``; a tensor ``x`` itself where nothing is to be dropped.
+
     Raises
     ------
     ValueError
@@ -123,11 +128,18 @@ def pad(
     value : float, optional
         What to fill with, where the mode is ``"constant"``; default 0.
 
+    Returns
+    -------
+    Tensor
+        Each axis as much longer (or shorter) as its two numbers say.
+
     Raises
     ------
     ValueError
         If there are not two numbers for each of some axes, the mode is unknown,
-        or ``"reflect"`` or ``"circular"`` is to add more than the axis can give.
+        ``"reflect"`` or ``"circular"`` is to add more than the axis can give, more is
+        taken away than is there, or a ``value`` comes with another mode than
+        ``"constant"``.
 
     See Also
     --------

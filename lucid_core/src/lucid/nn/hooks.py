@@ -32,6 +32,13 @@ class RemovableHandle:
 
     Also a context manager that removes the hook at the end of the block.  It
     does not keep the module alive.
+
+    Parameters
+    ----------
+    registry : HookRegistry
+        The hooks of the module, of which this is one; referred to weakly.
+    key : int
+        Under which the hook is in ``registry``.
     """
 
     def __init__(self, registry: HookRegistry, key: int) -> None:

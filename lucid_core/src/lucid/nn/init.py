@@ -94,14 +94,48 @@ def _native(tensor: Tensor) -> type[np.float32] | type[np.float64]:
 def uniform_(
     tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
-    """Fill with numbers evenly distributed from ``a`` to ``b``."""
+    """Fill with numbers evenly distributed from ``a`` to ``b``.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Of any shape.
+    a : float, default 0.0
+        Lower end.
+    b : float, default 1.0
+        Upper end.
+    generator : lucid.random.Generator, optional
+        Where numbers are drawn from; default the default generator.
+
+    Returns
+    -------
+    Tensor
+        ``tensor``, changed in place.
+    """
     return _uniform(tensor, a, b, generator)
 
 
 def normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
-    """Fill with normally distributed numbers."""
+    """Fill with normally distributed numbers.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Of any shape.
+    mean : float, default 0.0
+        Mean of the distribution.
+    std : float, default 1.0
+        Its standard deviation.
+    generator : lucid.random.Generator, optional
+        Where numbers are drawn from; default the default generator.
+
+    Returns
+    -------
+    Tensor
+        ``tensor``, changed in place.
+    """
     return _normal(tensor, mean, std, generator)
 
 
@@ -115,10 +149,30 @@ def trunc_normal_(
 ) -> Tensor:
     """Fill with normally distributed numbers, those outside of ``a`` to ``b`` drawn again.
 
+    Parameters
+    ----------
+    tensor : Tensor
+        Of any shape.
+    mean : float, default 0.0
+        Mean of the distribution before it is cut.
+    std : float, default 1.0
+        Its standard deviation, positive.
+    a : float, default -2.0
+        Lowest value; a value, not a number of deviations.
+    b : float, default 2.0
+        Highest value.
+    generator : lucid.random.Generator, optional
+        Where numbers are drawn from; default the default generator.
+
+    Returns
+    -------
+    Tensor
+        ``tensor``, changed in place.
+
     Raises
     ------
     ValueError
-        If hardly any number of the distribution lies from ``a`` to ``b``.
+        If no more than a thousandth of the distribution lies from ``a`` to ``b``.
     """
     share = 0.5 * (math.erf((b - mean) / std / 2**0.5) - math.erf((a - mean) / std / 2**0.5))
     if not share > 1e-3:
@@ -134,22 +188,73 @@ def trunc_normal_(
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """Fill with one value."""
+    """Fill with one value.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Of any shape.
+    val : float
+        The value.
+
+    Returns
+    -------
+    Tensor
+        ``tensor``, changed in place.
+    """
     return _fill(tensor, val)
 
 
 def ones_(tensor: Tensor) -> Tensor:
-    """Fill with ones."""
+    """Fill with ones.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Of any shape.
+
+    Returns
+    -------
+    Tensor
+        ``tensor``, changed in place.
+    """
     return _fill(tensor, 1.0)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    """Fill with zeros."""
+    """Fill with zeros.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Of any shape.
+
+    Returns
+    -------
+    Tensor
+        ``tensor``, changed in place.
+    """
     return _fill(tensor, 0.0)
 
 
 def eye_(tensor: Tensor) -> Tensor:
-    """Fill a matrix with ones on the diagonal and zeros elsewhere."""
+    """Fill a matrix with ones on the diagonal and zeros elsewhere.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        (rows, columns); it need not be square.
+
+    Returns
+    -------
+    Tensor
+        ``tensor``, changed in place.
+
+    Raises
+    ------
+    ValueError
+        If ``tensor`` does not have two axes.
+    """
     if tensor.ndim != 2:
         raise ValueError(f"eye_ fills a matrix, got a tensor of shape {tensor.shape}")
     return _fill(tensor, np.eye(tensor.shape[0], tensor.shape[1]))
@@ -165,6 +270,20 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         ``"leaky_relu"`` or ``"selu"``.
     param : float, optional
         Negative slope of the leaky ReLU; default 0.01.
+
+    Returns
+    -------
+    float
+        What to multiply the standard deviation of the weights by; 1 for ``"linear"``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such nonlinearity.
+
+    References
+    ----------
+    He et al., *Delving Deep into Rectifiers*, 2015, section 2.2, for ReLU and leaky ReLU.
     """
     slope = 0.01 if param is None else param
     gains = {
@@ -196,6 +315,25 @@ def xavier_uniform_(
 ) -> Tensor:
     """Fill evenly within ``gain * sqrt(6 / (fan_in + fan_out))`` of 0.
 
+    Parameters
+    ----------
+    tensor : Tensor
+        A weight of shape (outputs, inputs, ...).
+    gain : float, default 1.0
+        For the nonlinearity that follows; see :func:`calculate_gain`.
+    generator : lucid.random.Generator, optional
+        Where numbers are drawn from; default the default generator.
+
+    Returns
+    -------
+    Tensor
+        ``tensor``, changed in place.
+
+    Raises
+    ------
+    ValueError
+        If ``tensor`` has fewer than two axes.
+
     References
     ----------
     Glorot and Bengio, *Understanding the difficulty of training deep
@@ -206,7 +344,32 @@ def xavier_uniform_(
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Fill normally with the deviation ``gain * sqrt(2 / (fan_in + fan_out))``."""
+    """Fill normally with the deviation ``gain * sqrt(2 / (fan_in + fan_out))``.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        A weight of shape (outputs, inputs, ...).
+    gain : float, default 1.0
+        For the nonlinearity that follows; see :func:`calculate_gain`.
+    generator : lucid.random.Generator, optional
+        Where numbers are drawn from; default the default generator.
+
+    Returns
+    -------
+    Tensor
+        ``tensor``, changed in place.
+
+    Raises
+    ------
+    ValueError
+        If ``tensor`` has fewer than two axes.
+
+    References
+    ----------
+    Glorot and Bengio, *Understanding the difficulty of training deep
+    feedforward neural networks*, 2010, equation 12.
+    """
     std = gain * math.sqrt(2 / max(1, sum(_fans(tensor))))
     return _normal(tensor, 0.0, std, generator)
 
@@ -233,12 +396,22 @@ def kaiming_uniform_(
         A weight of shape (outputs, inputs, ...).
     a : float, default 0.0
         Negative slope of the leaky ReLU that follows.
-    mode : {"fan_in", "fan_out"}
+    mode : {"fan_in", "fan_out"}, default "fan_in"
         Keep the variance forward, or backward.
     nonlinearity : str, default "leaky_relu"
         See :func:`calculate_gain`.
     generator : lucid.random.Generator, optional
         Where numbers are drawn from; default the default generator.
+
+    Returns
+    -------
+    Tensor
+        ``tensor``, changed in place.
+
+    Raises
+    ------
+    ValueError
+        If ``tensor`` has fewer than two axes, or there is no such mode or nonlinearity.
 
     References
     ----------
@@ -255,12 +428,60 @@ def kaiming_normal_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> Tensor:
-    """Fill normally with the deviation ``gain / sqrt(fan)``; see :func:`kaiming_uniform_`."""
+    """Fill normally with the deviation ``gain / sqrt(fan)``.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        A weight of shape (outputs, inputs, ...).
+    a : float, default 0.0
+        Negative slope of the leaky ReLU that follows.
+    mode : {"fan_in", "fan_out"}, default "fan_in"
+        Keep the variance forward, or backward.
+    nonlinearity : str, default "leaky_relu"
+        See :func:`calculate_gain`.
+    generator : lucid.random.Generator, optional
+        Where numbers are drawn from; default the default generator.
+
+    Returns
+    -------
+    Tensor
+        ``tensor``, changed in place.
+
+    Raises
+    ------
+    ValueError
+        If ``tensor`` has fewer than two axes, or there is no such mode or nonlinearity.
+
+    References
+    ----------
+    He et al., *Delving Deep into Rectifiers*, 2015, section 2.2.
+    """
     return _normal(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill with a matrix (later axes joined) of orthonormal rows or columns, times ``gain``.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        A weight of shape (outputs, inputs, ...); its rows are orthonormal, or its columns
+        where there are more rows than columns.
+    gain : float, default 1.0
+        What the matrix is multiplied by.
+    generator : lucid.random.Generator, optional
+        Where numbers are drawn from; default the default generator.
+
+    Returns
+    -------
+    Tensor
+        ``tensor``, changed in place.
+
+    Raises
+    ------
+    ValueError
+        If ``tensor`` has fewer than two axes.
 
     References
     ----------

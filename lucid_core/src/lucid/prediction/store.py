@@ -48,6 +48,7 @@ class Batch:
     positions : tuple of int
         Where they stand in the run.
     images : tuple of str
+        Their paths, one for each position.
     """
 
     positions: tuple[int, ...]

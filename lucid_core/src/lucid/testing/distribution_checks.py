@@ -104,7 +104,21 @@ def loaded_plugins(distribution: str) -> list[PluginInfo]:
 
 
 def check_requirement(distribution: str) -> None:
-    """The distribution requires the core, in a way that parses and has a floor."""
+    """The distribution requires the core, in a way that parses and has a floor.
+
+    Parameters
+    ----------
+    distribution : str
+        Name of the distribution, in any spelling that packaging tools take for it.
+
+    Raises
+    ------
+    CheckError
+        If a requirement does not parse, ``lucid-core`` is not among them, or its
+        requirement has no floor.
+    PluginError
+        If the distribution is not installed, has no plugin, or is disabled.
+    """
     from packaging.requirements import InvalidRequirement, Requirement
 
     wanted = core_requirement(lucid.__version__)
@@ -135,7 +149,18 @@ def check_requirement(distribution: str) -> None:
 
 
 def check_loads(distribution: str) -> None:
-    """Every entry point can be imported, and its hook registers without an error."""
+    """Every entry point can be imported, and its hook registers without an error.
+
+    Parameters
+    ----------
+    distribution : str
+        Name of the distribution, in any spelling that packaging tools take for it.
+
+    Raises
+    ------
+    CheckError
+        If one cannot; says which, and what it raised.
+    """
     failed = [plugin for plugin in loaded_plugins(distribution) if plugin.error is not None]
     if failed:
         raise CheckError(
@@ -149,6 +174,20 @@ def check_imports(distribution: str) -> None:
     """Registering imports neither the builders' modules nor any library.
 
     Held against ``sys.modules`` of a fresh process, before and after.
+
+    Parameters
+    ----------
+    distribution : str
+        Name of the distribution, in any spelling that packaging tools take for it.
+
+    Raises
+    ------
+    CheckError
+        If it does; names the modules.
+    CheckNotRunError
+        If the plugin cannot be loaded.
+    PluginError
+        If the distribution is not installed, has no plugin, or is disabled.
     """
     plugins = find_plugins(distribution)
     name = plugins[0].distribution

@@ -35,6 +35,19 @@ def check_builder(subject: ModelUnderTest) -> None:
 
     Documented means a docstring that begins with a line about the model and says
     something of every parameter that the builder has by name.
+
+    Parameters
+    ----------
+    subject : ModelUnderTest
+        The model.
+
+    Raises
+    ------
+    CheckError
+        If its signature is not one of a builder, its docstring is missing or leaves a
+        parameter out, or it fails.
+    CheckNotRunError
+        If the model could not be built before.
     """
     builder = subject.builder
     try:
@@ -62,7 +75,20 @@ def check_builder(subject: ModelUnderTest) -> None:
 
 
 def check_parameters(subject: ModelUnderTest) -> None:
-    """The model has as many parameters as it was registered with, counted under every name."""
+    """The model has as many parameters as it was registered with, counted under every name.
+
+    Parameters
+    ----------
+    subject : ModelUnderTest
+        The model.
+
+    Raises
+    ------
+    CheckError
+        If it has more or fewer, or ``total_parameters`` was not registered.
+    CheckNotRunError
+        If the model could not be built before.
+    """
     built, registered = subject.model.parameter_size, subject.info.total_parameters
     if built != registered:
         said = "no total_parameters" if registered is None else f"total_parameters={registered:,}"
@@ -73,7 +99,20 @@ def check_parameters(subject: ModelUnderTest) -> None:
 
 
 def check_seed(subject: ModelUnderTest) -> None:
-    """Built twice from the same seed, the model has the same weights."""
+    """Built twice from the same seed, the model has the same weights.
+
+    Parameters
+    ----------
+    subject : ModelUnderTest
+        The model.
+
+    Raises
+    ------
+    CheckError
+        If a name, a dtype or a value differs.
+    CheckNotRunError
+        If the model could not be built before.
+    """
     different = _differences(subject.model.state_dict(), subject.build(seed=0).state_dict())
     if different:
         raise CheckError(
@@ -87,6 +126,19 @@ def check_forward(subject: ModelUnderTest) -> None:
     """In evaluation mode the model takes an input of the declared shape and gives finite numbers.
 
     A classifier of images gives logits of shape (N, num_classes).
+
+    Parameters
+    ----------
+    subject : ModelUnderTest
+        The model.
+
+    Raises
+    ------
+    CheckError
+        If the call raises, or gives no tensor, a NaN, an infinity, or what are not logits
+        of shape (N, num_classes) though the task is ``"image-classification"``.
+    CheckNotRunError
+        If the model could not be built before.
     """
     model, shape = subject.model, subject.info.input_shape
     dtype = next((parameter.dtype for parameter in model.parameters()), lucid.float32)
@@ -128,7 +180,20 @@ def check_forward(subject: ModelUnderTest) -> None:
 
 
 def check_state_dict(subject: ModelUnderTest) -> None:
-    """Its state dict, saved to a file, makes another of its kind equal to it."""
+    """Its state dict, saved to a file, makes another of its kind equal to it.
+
+    Parameters
+    ----------
+    subject : ModelUnderTest
+        The model.
+
+    Raises
+    ------
+    CheckError
+        If saving or loading raises, or a name, a dtype or a value differs afterwards.
+    CheckNotRunError
+        If the model could not be built before.
+    """
     state = subject.model.state_dict()
     other = subject.build(seed=1)
     advice = (
@@ -149,7 +214,21 @@ def check_state_dict(subject: ModelUnderTest) -> None:
 
 
 def check_pickle(subject: ModelUnderTest) -> None:
-    """The model survives pickling, as a worker process needs it to."""
+    """The model survives pickling, as a worker process needs it to.
+
+    Parameters
+    ----------
+    subject : ModelUnderTest
+        The model.
+
+    Raises
+    ------
+    CheckError
+        If pickling raises, or the copy has another type, or another name, dtype or value in
+        its state dict.
+    CheckNotRunError
+        If the model could not be built before.
+    """
     model = subject.model
     advice = (
         "define the model's classes at the top level of a module, and keep lambdas, open files "

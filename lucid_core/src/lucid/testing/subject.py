@@ -43,7 +43,15 @@ class CheckError(AssertionError):
 
 
 class CheckNotRunError(CheckError):
-    """A check could not be made, because an earlier one failed."""
+    """A check could not be made, because an earlier one failed.
+
+    Parameters
+    ----------
+    problem : str
+        What the check would have needed.
+    advice : str
+        Which check to look at first.
+    """
 
 
 @contextmanager
@@ -97,6 +105,7 @@ class ModelUnderTest:
     Attributes
     ----------
     name : str
+        The same name.
     info : lucid.models.ModelInfo
         What the model was registered with.
 

@@ -31,6 +31,19 @@ def check_training_step(subject: ModelUnderTest) -> None:
 
     Random numbers (dropout, sampling) are drawn from the same start in every step, so
     that the loss is a function of the weights.  Frozen parameters are left out.
+
+    Parameters
+    ----------
+    subject : ModelUnderTest
+        The model.
+
+    Raises
+    ------
+    CheckError
+        If there is no batch to train on; if the loss is not finite or does not fall; or if
+        a parameter gets no gradient or one that is not finite.
+    CheckNotRunError
+        If the model could not be built before.
     """
     losses: list[float] = []
     for rate in _RATES:

@@ -51,6 +51,7 @@ class PlotEpochs(Callback):
     Attributes
     ----------
     path : pathlib.Path
+        The same path.
     able : bool
         Whether matplotlib is installed; if not, nothing is drawn.
     """

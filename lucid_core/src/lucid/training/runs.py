@@ -35,6 +35,7 @@ class RunFolder:
     Attributes
     ----------
     path : pathlib.Path
+        The folder.
     last : pathlib.Path
         The state to resume from.
     best : pathlib.Path

@@ -52,6 +52,12 @@ def warm_up_then(
         Steps of the rise, which begins at a tenth; 0 for none.  Default: a tenth of the
         steps, at most 1000.
 
+    Returns
+    -------
+    lucid.optim.lr_scheduler.LRScheduler
+        The optimizer has the rate of its first step already; ``step()`` after every step
+        sets the next.
+
     Raises
     ------
     ValueError

@@ -234,6 +234,11 @@ def names_model(path: StrPath) -> bool:
     path : path-like
         A file that :func:`lucid.load` reads.  Its tensors are not read.
 
+    Returns
+    -------
+    bool
+        Whether :func:`load_model` and :func:`model_metadata` find a model in it.
+
     Raises
     ------
     WeightFileError
