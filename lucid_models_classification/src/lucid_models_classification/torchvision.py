@@ -60,22 +60,38 @@ _TO_TORCHVISION = [
 def from_torchvision_key(key: str) -> str:
     """Lucid's name of a ResNet entry that torchvision calls ``key``.
 
+    Parameters
+    ----------
+    key : str
+        A name in a state dict of torchvision's ResNet.
+
+    Returns
+    -------
+    str
+        The name in Lucid.  A name that is not of a ResNet comes back as it is, so that it
+        turns up as unexpected when the weights are loaded.
+
     Examples
     --------
     >>> from lucid_models_classification.torchvision import from_torchvision_key
     >>> from_torchvision_key("layer2.0.bn3.running_mean")
     'layer2.0.conv3.norm.running_mean'
-
-    Notes
-    -----
-    A name that is not of a ResNet comes back as it is, so that it turns up as
-    unexpected when the weights are loaded.
     """
     return _renamed(key, _FROM_TORCHVISION)
 
 
 def to_torchvision_key(key: str) -> str:
     """torchvision's name of a ResNet entry that Lucid calls ``key``.
+
+    Parameters
+    ----------
+    key : str
+        A name in a state dict of Lucid's ResNet.
+
+    Returns
+    -------
+    str
+        The name in torchvision; any other name comes back as it is.
 
     Examples
     --------

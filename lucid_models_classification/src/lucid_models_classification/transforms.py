@@ -291,6 +291,18 @@ def preprocessing(
 def transform_of(description: Mapping[str, Any]) -> Compose:
     """Make the transform that :func:`preprocessing` describes.
 
+    Parameters
+    ----------
+    description : mapping
+        With the entries of :func:`preprocessing`, all four: ``resize_size`` and
+        ``crop_size`` in pixels, ``mean`` and ``std`` of one or three numbers.
+
+    Returns
+    -------
+    Compose
+        From a (3, H, W) image of floats in [0, 1] to (3, crop, crop), resized, cropped and
+        normalised; to (1, crop, crop) where ``mean`` is one number.
+
     Raises
     ------
     ValueError

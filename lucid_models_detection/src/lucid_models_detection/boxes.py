@@ -37,6 +37,19 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def as_boxes(boxes: ArrayLike, name: str = "boxes") -> Array:
     """The (M, 4) floating-point array that was meant; an empty array of any shape is (0, 4).
 
+    Parameters
+    ----------
+    boxes : array_like
+        (M, 4) xyxy, or nothing at all.
+    name : str, default "boxes"
+        What an error calls them.
+
+    Returns
+    -------
+    numpy.ndarray
+        (M, 4) in the dtype of a floating-point array or tensor of at least 32 bits, else in
+        float32.
+
     Raises
     ------
     ValueError
@@ -54,7 +67,23 @@ def as_boxes(boxes: ArrayLike, name: str = "boxes") -> Array:
 
 
 def area(boxes: ArrayLike) -> Array:
-    """Width times height of each box, in square pixels: (M,)."""
+    """Width times height of each box.
+
+    Parameters
+    ----------
+    boxes : array_like
+        (M, 4) xyxy, in pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        (M,) in square pixels.
+
+    Raises
+    ------
+    ValueError
+        If the shape of the boxes is another.
+    """
     boxes = as_boxes(boxes)
     return np.asarray((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
 
@@ -71,6 +100,11 @@ def iou(boxes1: ArrayLike, boxes2: ArrayLike) -> Array:
     -------
     numpy.ndarray
         (M, K) in [0, 1]; 0 where neither box has an area.
+
+    Raises
+    ------
+    ValueError
+        If the shape of the boxes is another.
     """
     intersection, union = _intersection_and_union(as_boxes(boxes1), as_boxes(boxes2))
     return _ratio(intersection, union)
@@ -92,6 +126,11 @@ def giou(boxes1: ArrayLike, boxes2: ArrayLike) -> Array:
     -------
     numpy.ndarray
         (M, K) in [-1, 1].
+
+    Raises
+    ------
+    ValueError
+        If the shape of the boxes is another.
     """
     boxes1, boxes2 = as_boxes(boxes1), as_boxes(boxes2)
     intersection, union = _intersection_and_union(boxes1, boxes2)
@@ -130,6 +169,11 @@ def clip(boxes: ArrayLike, size: tuple[int, int]) -> Array:
     -------
     numpy.ndarray
         (M, 4), a new array; a box outside of the image is left without area.
+
+    Raises
+    ------
+    ValueError
+        If the shape of the boxes is another.
     """
     height, width = size
     limit = np.array([width, height, width, height], np.float32)
@@ -137,7 +181,27 @@ def clip(boxes: ArrayLike, size: tuple[int, int]) -> Array:
 
 
 def resize(boxes: ArrayLike, size: tuple[int, int], new_size: tuple[int, int]) -> Array:
-    """Boxes of an image of ``size`` (height, width) in the pixels of ``new_size``: (M, 4)."""
+    """Boxes of an image that is resized, in the pixels of the new size.
+
+    Parameters
+    ----------
+    boxes : array_like
+        (M, 4) xyxy, in pixels.
+    size : (int, int)
+        Height and width of the image.
+    new_size : (int, int)
+        Height and width after resizing.
+
+    Returns
+    -------
+    numpy.ndarray
+        (M, 4) xyxy, a new array.
+
+    Raises
+    ------
+    ValueError
+        If the shape of the boxes is another.
+    """
     ratio_y, ratio_x = (
         np.float32(new) / np.float32(old) for new, old in zip(new_size, size, strict=True)
     )
@@ -145,20 +209,70 @@ def resize(boxes: ArrayLike, size: tuple[int, int], new_size: tuple[int, int]) -
 
 
 def large_enough(boxes: ArrayLike, min_size: float) -> Array:
-    """Indices (int64) of the boxes whose width and height are at least ``min_size`` pixels."""
+    """Which boxes have a width and a height of at least ``min_size``.
+
+    Parameters
+    ----------
+    boxes : array_like
+        (M, 4) xyxy, in pixels.
+    min_size : float
+        In pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        Indices (int64) of these boxes, ascending.
+
+    Raises
+    ------
+    ValueError
+        If the shape of the boxes is another.
+    """
     boxes = as_boxes(boxes)
     fits = (boxes[:, 2] - boxes[:, 0] >= min_size) & (boxes[:, 3] - boxes[:, 1] >= min_size)
     return np.flatnonzero(fits)
 
 
 def to_xywh(boxes: ArrayLike) -> Array:
-    """(x1, y1, x2, y2) as (x1, y1, width, height), the convention of COCO's files: (M, 4)."""
+    """(x1, y1, x2, y2) as (x1, y1, width, height), the convention of COCO's files.
+
+    Parameters
+    ----------
+    boxes : array_like
+        (M, 4) xyxy, in pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        (M, 4) xywh, a new array.
+
+    Raises
+    ------
+    ValueError
+        If the shape of the boxes is another.
+    """
     boxes = as_boxes(boxes)
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
 
 
 def from_xywh(boxes: ArrayLike) -> Array:
-    """(x1, y1, width, height) as (x1, y1, x2, y2): (M, 4)."""
+    """(x1, y1, width, height) as (x1, y1, x2, y2).
+
+    Parameters
+    ----------
+    boxes : array_like
+        (M, 4) xywh, in pixels.
+
+    Returns
+    -------
+    numpy.ndarray
+        (M, 4) xyxy, a new array.
+
+    Raises
+    ------
+    ValueError
+        If the shape of the boxes is another.
+    """
     boxes = as_boxes(boxes)
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
 
@@ -183,6 +297,11 @@ def nms(boxes: ArrayLike, scores: ArrayLike, iou_threshold: float) -> Array:
     numpy.ndarray
         Indices (int64) of the kept boxes by descending score; equal scores keep
         their order.
+
+    Raises
+    ------
+    ValueError
+        If the boxes have another shape, or there is not one score for each.
     """
     boxes, scores = as_boxes(boxes), _per_box(boxes, scores, "scores")
     return np.asarray(kernels.nms(boxes, scores.astype(boxes.dtype, copy=False), iou_threshold))
@@ -209,6 +328,11 @@ def batched_nms(
     numpy.ndarray
         Indices (int64) of the kept boxes of all groups by descending score; equal
         scores keep their order.
+
+    Raises
+    ------
+    ValueError
+        If the boxes have another shape, or there is not one score and one group for each.
     """
     boxes, scores = as_boxes(boxes), _per_box(boxes, scores, "scores")
     groups = _per_box(boxes, groups, "groups")

@@ -41,10 +41,20 @@ OVERSHOOT = 0.5
 
 
 def label_color(label: int) -> Color:
-    """The colour (red, green, blue; 0 to 255) of a class; the same in every picture.
+    """The colour of a class; the same in every picture.
 
     The first twelve are a fixed palette; later ones step round the colour circle by
     the golden angle, which keeps any run of them apart.
+
+    Parameters
+    ----------
+    label : int
+        Number of the class; the palette begins at 1.
+
+    Returns
+    -------
+    (int, int, int)
+        Red, green and blue, from 0 to 255.
     """
     if 1 <= label <= len(PALETTE):
         return PALETTE[label - 1]
@@ -54,7 +64,20 @@ def label_color(label: int) -> Color:
 
 
 def class_name(label: int, class_names: Sequence[str] | Mapping[int, str] | None = None) -> str:
-    """The name of a class; its number where ``class_names`` does not have it."""
+    """The name of a class; its number where ``class_names`` does not have it.
+
+    Parameters
+    ----------
+    label : int
+        Number of the class.
+    class_names : sequence or mapping of str, optional
+        The name of each label, ``class_names[label]``.
+
+    Returns
+    -------
+    str
+        To be shown beside a box.
+    """
     if isinstance(class_names, Mapping):
         return str(class_names.get(label, label))
     if class_names is not None and 0 <= label < len(class_names):
@@ -72,6 +95,11 @@ def to_pillow(image: Any) -> Image.Image:
         ``(H, W, 3)``, ``(H, W, 1)`` or ``(H, W)``; channels first and last are told
         apart by where the axis of length 1 or 3 is.  Or a Pillow image of any mode,
         turned as its EXIF data says.
+
+    Returns
+    -------
+    PIL.Image.Image
+        Of mode ``"RGB"``, W pixels wide and H high.
 
     Raises
     ------

@@ -71,6 +71,7 @@ class FasterRCNN(nn.Module):
     config : DetectorConfig
         The options, checked and complete.
     num_classes : int
+        As given, with the background.
 
     Raises
     ------

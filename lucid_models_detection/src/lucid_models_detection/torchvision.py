@@ -88,8 +88,16 @@ def torchvision_config() -> dict[str, Any]:
 def from_torchvision_key(key: str) -> str:
     """Lucid's name of a Faster R-CNN entry that torchvision calls ``key``.
 
-    A name that is not of a Faster R-CNN comes back as it is, so that it turns up as
-    unexpected when the weights are loaded.
+    Parameters
+    ----------
+    key : str
+        A name in a state dict of torchvision's Faster R-CNN, of any version.
+
+    Returns
+    -------
+    str
+        The name in Lucid.  A name that is not of a Faster R-CNN comes back as it is, so
+        that it turns up as unexpected when the weights are loaded.
 
     Examples
     --------
@@ -106,6 +114,16 @@ def from_torchvision_key(key: str) -> str:
 
 def to_torchvision_key(key: str) -> str:
     """torchvision's name of a Faster R-CNN entry that Lucid calls ``key``.
+
+    Parameters
+    ----------
+    key : str
+        A name in a state dict of Lucid's Faster R-CNN.
+
+    Returns
+    -------
+    str
+        The name in torchvision since 0.13; any other name comes back as it is.
 
     Examples
     --------

@@ -37,7 +37,23 @@ AREAS = ("all", "small", "medium", "large")
 
 @dataclass(frozen=True, slots=True)
 class ClassMetrics:
-    """What :class:`DetectionMetrics` gives, for one class; nan where it has no object."""
+    """What :class:`DetectionMetrics` gives, for one class; nan where it has no object.
+
+    Attributes
+    ----------
+    label : int
+        Number of the class.
+    name : str
+        Its name.
+    objects : int
+        How many there were to find.
+    ap : float
+        Average precision over the IoU thresholds 0.50 to 0.95.
+    ap_50, ap_75 : float
+        The same at the one threshold 0.5, 0.75.
+    ar : float
+        Mean recall over the thresholds, with at most 100 detections an image.
+    """
 
     label: int
     name: str
@@ -202,7 +218,33 @@ def evaluate_detections(
     targets: Sequence[Mapping[str, Any]],
     class_names: Sequence[str] | Mapping[int, str],
 ) -> DetectionMetrics:
-    """Measure predictions against targets in one call; see :class:`CocoEvaluator`."""
+    """Measure predictions against targets in one call; see :class:`CocoEvaluator`.
+
+    Parameters
+    ----------
+    predictions : sequence of dict
+        ``boxes (D, 4)`` xyxy, ``labels (D,)``, ``scores (D,)`` of each image, as
+        ``model.predict`` gives them.
+    targets : sequence of dict
+        ``boxes (M, 4)`` xyxy and ``labels (M,)`` of the same images in the same order;
+        ``area``, ``ignored_boxes``, ``ignored_labels`` and ``image_id`` as
+        :mod:`lucid_models_detection.data` describes them are optional.
+    class_names : sequence or mapping of str
+        The classes that are evaluated, as for :class:`CocoEvaluator`.
+
+    Returns
+    -------
+    DetectionMetrics
+        Of all images together.
+
+    Raises
+    ------
+    ImportError
+        pycocotools is not installed.
+    ValueError
+        There is no image, the lists differ in length, or an entry is malformed; names the
+        image.
+    """
     evaluator = CocoEvaluator(class_names)
     evaluator.update(predictions, targets)
     return evaluator.compute()

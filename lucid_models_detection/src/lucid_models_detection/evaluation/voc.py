@@ -36,7 +36,23 @@ Year = Literal[2007, 2012]
 
 @dataclass(frozen=True, slots=True)
 class VocClassMetrics:
-    """Of one class: how many objects, difficult ones apart, AP, and recall over all detections."""
+    """What :class:`VocMetrics` gives, for one class; nan where it has no object.
+
+    Attributes
+    ----------
+    label : int
+        Number of the class.
+    name : str
+        Its name.
+    objects : int
+        How many there were to find, difficult ones apart.
+    difficult : int
+        How many are difficult, which count neither as found nor as missed.
+    ap : float
+        Average precision; see :func:`average_precision`.
+    recall : float
+        Share of the objects that all detections together find.
+    """
 
     label: int
     name: str
@@ -57,6 +73,7 @@ class VocMetrics:
     year : int
         Whose definition of average precision it is, 2007 or 2012.
     iou_threshold : float
+        IoU from which on a detection has found its object.
     images, objects, difficult, detections : int
         How many of each were compared.
     classes : tuple of VocClassMetrics

@@ -51,6 +51,7 @@ class TrainingOptions:
     epochs, batch_size, accumulate : int
         Batches of ``batch_size`` images; a step follows from ``accumulate`` of them.
     optimizer : {"adamw", "sgd"}
+        With a weight decay of 0.01 and of 1e-4; SGD with a momentum of 0.9.
     lr : float or None
         Highest learning rate; None is 2e-4 for AdamW, 5e-3 for SGD.
     backbone_lr : float or None
@@ -75,6 +76,13 @@ class TrainingOptions:
         Whether batch norms see the batch of all ranks, or each the part of its own.
     seed : int
         Everything random follows from it.
+
+    Raises
+    ------
+    ValueError
+        If ``optimizer`` or ``augment`` is unknown, a number is out of range, both
+        ``weights`` and ``backbone_weights`` are given, or ``model_options`` has
+        ``num_classes``, which follows from the data.
     """
 
     data: str
