@@ -82,6 +82,25 @@ class DetectorRun:
     ) -> DetectorRun:
         """Prepare a new training, on one rank or on several.
 
+        Parameters
+        ----------
+        folder : path
+            Where it is to keep its files; it may hold no training yet.
+        options : TrainingOptions
+            What it follows from.
+        workers : int, default 0
+            As of :class:`lucid.data.DataLoader`.
+        transform : callable, optional
+            What is done to training images and their targets, in place of what
+            ``options.augment`` names.
+        communicator : lucid.training.Communicator, optional
+            The ranks; by default this process alone.
+
+        Returns
+        -------
+        DetectorRun
+            Ready for :meth:`fit`.
+
         Raises
         ------
         ValueError
@@ -130,6 +149,11 @@ class DetectorRun:
             As it was begun with.
         communicator : lucid.training.Communicator, optional
             The ranks; their number may differ.
+
+        Returns
+        -------
+        DetectorRun
+            Ready for :meth:`fit`, which goes on after the last state that was kept.
 
         Raises
         ------
@@ -226,6 +250,11 @@ class DetectorRun:
             Called with a line of text after each epoch.
         callbacks : sequence of lucid.training.Callback, default ()
             Called beside the run's own; the same ones when it is gone on with.
+
+        Returns
+        -------
+        float or None
+            That mAP, in [0, 1]; None where it was NaN in every epoch.
         """
         told = ("loss", "val_loss", "mAP", "mAP@0.5")
         self.trainer.callbacks.append(ReportEpochs(tell or _silent, told))
