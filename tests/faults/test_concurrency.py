@@ -166,7 +166,7 @@ def test_a_child_forked_while_another_thread_predicts_is_in_training_mode() -> N
     assert os.waitpid(child, 0)[1] == 0
 
 
-@pytest.mark.parametrize("packing", ["panels", "transformed", "lanes", "tiles"])
+@pytest.mark.parametrize("packing", ["panels", "transformed", "lanes"])
 def test_filters_are_seen_when_they_are_packed(
     monkeypatch: pytest.MonkeyPatch, packing: str
 ) -> None:
@@ -187,8 +187,7 @@ def test_filters_are_seen_when_they_are_packed(
 
         def look(i: int, filters: Any = filters) -> Any:
             time.sleep(0.002 * i)
-            pack = getattr(filters, packing)
-            return (pack(False) if packing == "tiles" else pack()).copy()
+            return getattr(filters, packing)().copy()
 
         found = together(look)
         for packed in found:
