@@ -12,7 +12,6 @@ from lucid.ops.activation import dropout as _dropout
 from lucid.ops.activation import gelu, leaky_relu, log_softmax, relu, silu, softmax
 from lucid.ops.conv import conv2d
 from lucid.ops.conv_transpose import conv_transpose2d
-from lucid.ops.elementwise import sigmoid, tanh
 from lucid.ops.index import getitem, one_hot
 from lucid.ops.loss import (
     binary_cross_entropy_with_logits,
@@ -28,6 +27,7 @@ from lucid.ops.normalization import affine_act, batch_norm, group_norm, layer_no
 from lucid.ops.pad import pad as _pad
 from lucid.ops.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from lucid.ops.resize import interpolate
+from lucid.ops.transcendental import sigmoid, tanh
 from lucid.random import Generator, default_generator
 from lucid.tensor import Tensor
 

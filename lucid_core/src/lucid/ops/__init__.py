@@ -5,107 +5,72 @@ The ones listed here are functions of ``lucid`` itself; those that only layers u
 """
 
 from lucid.ops.activation import log_softmax, relu, softmax
-from lucid.ops.conv import conv2d
-from lucid.ops.elementwise import (
+from lucid.ops.arithmetic import (
     abs,
     add,
-    astype,
-    bitwise_and,
-    bitwise_or,
-    bitwise_xor,
-    ceil,
-    clip,
-    clone,
-    contiguous,
-    cos,
     divide,
-    equal,
-    erf,
-    exp,
-    floor,
     floor_divide,
-    greater,
-    greater_equal,
-    invert,
-    isfinite,
-    isinf,
-    isnan,
-    less,
-    less_equal,
-    log,
-    logical_and,
-    logical_not,
-    logical_or,
-    logical_xor,
-    maximum,
-    minimum,
     multiply,
     negative,
-    not_equal,
     positive,
     power,
     reciprocal,
     remainder,
-    round,
-    sigmoid,
     sign,
-    sin,
     sqrt,
     square,
     subtract,
-    tan,
-    tanh,
-    where,
 )
-from lucid.ops.index import (
-    argsort,
-    gather,
-    nonzero,
-    one_hot,
-    scatter_add,
-    sort,
-    topk,
-    unique,
+from lucid.ops.comparison import (
+    clip,
+    equal,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    maximum,
+    minimum,
+    not_equal,
+)
+from lucid.ops.conv import conv2d
+from lucid.ops.conversion import astype, clone, contiguous
+from lucid.ops.index import gather, nonzero, one_hot, scatter_add, unique, where
+from lucid.ops.join import chunk, concatenate, repeat_interleave, split, stack, tile
+from lucid.ops.logic import (
+    bitwise_and,
+    bitwise_or,
+    bitwise_xor,
+    invert,
+    isfinite,
+    isinf,
+    isnan,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
 )
 from lucid.ops.matmul import einsum, linear, matmul
 from lucid.ops.pad import pad
-from lucid.ops.reduce import (
-    all,
-    any,
-    argmax,
-    argmin,
-    cumsum,
-    logsumexp,
-    max,
-    mean,
-    min,
-    norm,
-    prod,
-    std,
-    sum,
-    var,
-)
+from lucid.ops.reduce import all, any, cumsum, logsumexp, max, min, norm, prod, sum
+from lucid.ops.rounding import ceil, floor, round
 from lucid.ops.shape import (
     broadcast_to,
-    chunk,
-    concatenate,
     expand,
     flatten,
     flip,
     moveaxis,
     permute,
-    repeat_interleave,
     reshape,
     roll,
-    split,
     squeeze,
-    stack,
-    tile,
     transpose,
     tril,
     triu,
     unsqueeze,
 )
+from lucid.ops.sorting import argmax, argmin, argsort, sort, topk
+from lucid.ops.statistics import mean, std, var
+from lucid.ops.transcendental import cos, erf, exp, log, sigmoid, sin, tan, tanh
 
 pow = power
 

@@ -1,4 +1,4 @@
-"""Choosing elements: indexing, gathering, scattering, sorting."""
+"""Choosing elements: indexing, gathering, scattering."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
-from lucid.autograd import ArrayLike, Variable, array_of, record
+from lucid.autograd import ArrayLike, Variable, array_of, record, unbroadcast
 from lucid.autograd.variable import Array
 from lucid.ops.operands import normalise_axis, operands
 
@@ -48,6 +48,31 @@ def getitem(x: ArrayLike, index: Any) -> Tensor:
     return record(a[index], (x, vjp))
 
 
+@overload
+def where(condition: ArrayLike) -> tuple[Tensor, ...]: ...
+@overload
+def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> Tensor: ...
+def where(
+    condition: ArrayLike, x: ArrayLike | None = None, y: ArrayLike | None = None
+) -> Tensor | tuple[Tensor, ...]:
+    """x where ``condition`` holds, else y; all three broadcast together.
+
+    Without x and y: where it holds, as :func:`lucid.nonzero` says it.
+    """
+    chosen = array_of(condition).astype(bool, copy=False)
+    if x is None and y is None:
+        return tuple(record(places) for places in np.nonzero(chosen))
+    if x is None or y is None:
+        raise TypeError("where takes both x and y, or neither")
+    a, b = operands(x, y)
+    zero = a.dtype.type(0)
+    return record(
+        np.where(chosen, a, b),
+        (x, lambda g: unbroadcast(np.where(chosen, g, zero), a.shape)),
+        (y, lambda g: unbroadcast(np.where(chosen, zero, g), b.shape)),
+    )
+
+
 def gather(x: ArrayLike, axis: int, index: ArrayLike) -> Tensor:
     """Elements chosen along an axis: ``out[i, j] = x[i, index[i, j]]`` for ``axis=1``.
 
@@ -67,14 +92,14 @@ def gather(x: ArrayLike, axis: int, index: ArrayLike) -> Tensor:
         If a number lies beyond the axis, or an axis is too long.
     """
     a, chosen = array_of(x), array_of(index)
-    where = _along(a, chosen, axis)
+    places = _along(a, chosen, axis)
 
     def vjp(g: Array) -> Array:
         gradient = np.zeros_like(a)
-        np.add.at(gradient, where, g)
+        np.add.at(gradient, places, g)
         return gradient
 
-    return record(a[where], (x, vjp))
+    return record(a[places], (x, vjp))
 
 
 def scatter_add(x: ArrayLike, axis: int, index: ArrayLike, source: ArrayLike) -> Tensor:
@@ -86,10 +111,10 @@ def scatter_add(x: ArrayLike, axis: int, index: ArrayLike, source: ArrayLike) ->
     chosen = array_of(index)
     if chosen.shape != added.shape:
         raise ValueError(f"index has shape {chosen.shape} but source has {added.shape}")
-    where = _along(a, chosen, axis)
+    places = _along(a, chosen, axis)
     value = a.copy(order="K")
-    np.add.at(value, where, added)
-    return record(value, (x, lambda g: g), (source, lambda g: g[where]))
+    np.add.at(value, places, added)
+    return record(value, (x, lambda g: g), (source, lambda g: g[places]))
 
 
 def _along(a: Array, index: Array, axis: int) -> tuple[Array, ...]:
@@ -102,45 +127,6 @@ def _along(a: Array, index: Array, axis: int) -> tuple[Array, ...]:
     grid = list(np.ogrid[tuple(slice(n) for n in index.shape)])
     grid[place] = index
     return tuple(grid)
-
-
-def sort(x: ArrayLike, axis: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
-    """Sorted values and where each stood; equal ones keep their order, NaN is the largest."""
-    order = argsort(x, axis, descending)
-    return gather(x, axis, order), order
-
-
-def argsort(x: ArrayLike, axis: int = -1, descending: bool = False) -> Tensor:
-    """Where each element of the sorted order stands, as :func:`sort` puts them."""
-    a = array_of(x)
-    return record(_order(a, normalise_axis(axis, a.ndim), descending))
-
-
-def _order(a: Array, axis: int, descending: bool) -> Array:
-    if not descending:
-        return np.argsort(a, axis=axis, kind="stable")
-    # Sorting the reversed array and counting backwards keeps equal elements in order
-    # without negating (which unsigned integers and the least integer do not survive).
-    backwards: Array = np.flip(np.argsort(np.flip(a, axis), axis=axis, kind="stable"), axis)
-    order: Array = a.shape[axis] - 1 - backwards
-    return order
-
-
-def topk(x: ArrayLike, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
-    """The k largest (or smallest) elements, as :func:`sort` puts them, and where they stood.
-
-    Raises
-    ------
-    ValueError
-        If ``k`` is negative or more than there are elements along the axis.
-    """
-    a = array_of(x)
-    place = normalise_axis(axis, a.ndim)
-    if not 0 <= k <= a.shape[place]:
-        raise ValueError(f"k must lie between 0 and {a.shape[place]}, got {k}")
-    order = _order(a, place, descending=largest)
-    chosen = order[(slice(None),) * place + (slice(k),)]
-    return gather(x, place, chosen), record(chosen)
 
 
 @overload

@@ -13,14 +13,15 @@ import numpy as np
 
 from lucid.autograd import ArrayLike, array_of, record
 from lucid.autograd.variable import Array
-from lucid.dtypes import DType, float32, int64
+from lucid.dtypes import DType, int64
+from lucid.ops.arithmetic import abs as absolute
 from lucid.ops.operands import Axis, floating, normalise_axis, removed_axes
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
 
 
-def _spread(g: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+def spread(g: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
     """A reduced array, with or without its axes of length one, broadcast over ``shape``."""
     kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
     return np.broadcast_to(g.reshape(kept), shape)
@@ -37,23 +38,7 @@ def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     axes = removed_axes(axis, a.ndim)
     shape = a.shape
     value = a.sum(axis=axes, keepdims=keepdims, dtype=_accumulator(a))
-    return record(value, (x, lambda g: _spread(g, shape, axes)))
-
-
-def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Arithmetic mean; NaN of no elements."""
-    a = floating(x)
-    axes = removed_axes(axis, a.ndim)
-    shape = a.shape
-    count = int(np.prod([shape[i] for i in axes]))
-    # NumPy warns of the mean of nothing; it adds up float16 in float32.
-    value = (
-        a.mean(axis=axes, keepdims=keepdims)
-        if count
-        else np.full_like(a.sum(axis=axes, keepdims=keepdims), np.nan)
-    )
-    # Nothing to spread where there is nothing, and no division by 0 either.
-    return record(value, (x, lambda g: _spread(g / g.dtype.type(count or 1), shape, axes)))
+    return record(value, (x, lambda g: spread(g, shape, axes)))
 
 
 def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -77,7 +62,7 @@ def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
         after = np.cumprod(np.concatenate([one, flat[..., :0:-1]], -1), -1)[..., ::-1]
         others: Array = (before * after).reshape(lined.shape)
         others = others.transpose(np.argsort(rest + list(axes)))
-        return _spread(g, a.shape, axes) * others
+        return spread(g, a.shape, axes) * others
 
     return record(value, (x, vjp))
 
@@ -101,47 +86,10 @@ def _extremum(x: ArrayLike, axis: Axis, keepdims: bool, reduce: object) -> Tenso
         # NaN is not equal to itself, but it is what was chosen.
         chosen = (a == kept) | (np.isnan(kept) & np.isnan(a))
         share: Array = chosen / chosen.sum(axis=axes, keepdims=True)
-        weighed: Array = _spread(g, a.shape, axes) * share.astype(g.dtype)
+        weighed: Array = spread(g, a.shape, axes) * share.astype(g.dtype)
         return weighed
 
     return record(kept if keepdims else kept.squeeze(axes), (x, vjp))
-
-
-def var(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:
-    """Variance: squared deviations from the mean over (number - ``correction``).
-
-    The default of 1 is PyTorch's (unbiased); NumPy's is 0.  Of no more elements
-    than ``correction`` it is not defined: NaN, or inf where they differ.
-    """
-    a = floating(x)
-    axes = removed_axes(axis, a.ndim)
-    number = np.prod([a.shape[i] for i in axes])
-    deviation = a - a.mean(axis=axes, keepdims=True) if number else a
-    count = number - correction if number > correction else 0
-    squares = (deviation * deviation).sum(
-        axis=axes, keepdims=keepdims, dtype=np.promote_types(a.dtype, float32)
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        value = np.divide(squares, count, dtype=squares.dtype).astype(a.dtype)
-    scale = a.dtype.type(2 / count) if count else a.dtype.type(np.nan)
-    return record(value, (x, lambda g: _spread(g, a.shape, axes) * deviation * scale))
-
-
-def std(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:
-    """Standard deviation, the square root of :func:`var`."""
-    from lucid.ops.elementwise import sqrt
-
-    return sqrt(var(x, axis, correction, keepdims))
-
-
-def argmax(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Index of the largest element, the first of equal ones; of the flattened array for None."""
-    return record(np.argmax(array_of(x), axis=axis, keepdims=keepdims))
-
-
-def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Index of the smallest element, the first of equal ones; of the flattened array for None."""
-    return record(np.argmin(array_of(x), axis=axis, keepdims=keepdims))
 
 
 def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -169,7 +117,7 @@ def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor
     def vjp(g: Array) -> Array:
         safe = np.where(np.isneginf(kept), a.dtype.type(0), kept)
         share: Array = np.exp(a - safe)
-        return _spread(g, a.shape, axes) * share
+        return spread(g, a.shape, axes) * share
 
     return record(value, (x, vjp))
 
@@ -202,8 +150,6 @@ def norm(x: ArrayLike, ord: float = 2, axis: Axis = None, keepdims: bool = False
     Tensor
         The derivative at a vector of zeros is zero.
     """
-    from lucid.ops.elementwise import abs as absolute
-
     a = floating(x)
     axes = removed_axes(axis, a.ndim)
     if np.isinf(ord):
@@ -220,7 +166,7 @@ def norm(x: ArrayLike, ord: float = 2, axis: Axis = None, keepdims: bool = False
         safe = np.where(kept == 0, 1, kept)
         safe_size = np.where(size == 0, 1, size)
         slope: Array = np.where(size == 0, 0, np.sign(a) * (safe_size / safe) ** (ord - 1))
-        weighed: Array = _spread(g, a.shape, axes) * slope.astype(a.dtype)
+        weighed: Array = spread(g, a.shape, axes) * slope.astype(a.dtype)
         return weighed
 
     return record(kept if keepdims else kept.squeeze(axes), (x, vjp))

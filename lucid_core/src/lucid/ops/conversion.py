@@ -1,0 +1,29 @@
+"""Copies: in another element type, or another order in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lucid.autograd import ArrayLike, array_of, record
+from lucid.dtypes import DTypeLike, supported
+
+if TYPE_CHECKING:
+    from lucid.tensor import Tensor
+
+
+def astype(x: ArrayLike, dtype: DTypeLike) -> Tensor:
+    """A copy in another element type; the gradient returns in the original one."""
+    a = array_of(x)
+    return record(a.astype(supported(dtype)), (x, lambda g: g.astype(a.dtype)))
+
+
+def clone(x: ArrayLike) -> Tensor:
+    """A copy that the gradient passes through."""
+    return record(array_of(x).copy(order="K"), (x, lambda g: g))
+
+
+def contiguous(x: ArrayLike) -> Tensor:
+    """A copy in C order that the gradient passes through."""
+    return record(np.array(array_of(x), order="C"), (x, lambda g: g))

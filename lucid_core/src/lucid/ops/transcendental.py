@@ -1,0 +1,66 @@
+"""Exponentials and angles, element by element; the results are floats."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lucid import kernels
+from lucid.autograd import ArrayLike, record
+from lucid.ops.operands import floating
+
+if TYPE_CHECKING:
+    from lucid.tensor import Tensor
+
+
+def exp(x: ArrayLike) -> Tensor:
+    """e to the power of x."""
+    value = np.exp(floating(x))
+    return record(value, (x, lambda g: g * value))
+
+
+def log(x: ArrayLike) -> Tensor:
+    """Natural logarithm; -inf at 0, NaN below."""
+    a = floating(x)
+    return record(np.log(a), (x, lambda g: g / a))
+
+
+def sin(x: ArrayLike) -> Tensor:
+    """Sine of x in radians."""
+    a = floating(x)
+    return record(np.sin(a), (x, lambda g: g * np.cos(a)))
+
+
+def cos(x: ArrayLike) -> Tensor:
+    """Cosine of x in radians."""
+    a = floating(x)
+    return record(np.cos(a), (x, lambda g: -g * np.sin(a)))
+
+
+def tan(x: ArrayLike) -> Tensor:
+    """Tangent of x in radians."""
+    value = np.tan(floating(x))
+    return record(value, (x, lambda g: g * (1 + value * value)))
+
+
+def tanh(x: ArrayLike) -> Tensor:
+    """Hyperbolic tangent."""
+    value = np.tanh(floating(x))
+    return record(value, (x, lambda g: g * (1 - value * value)))
+
+
+def sigmoid(x: ArrayLike) -> Tensor:
+    """1 / (1 + exp(-x)), without overflow at either end."""
+    a = floating(x)
+    # exp of a negative number only, so that it cannot overflow.
+    e = np.exp(-np.abs(a))
+    value = np.where(a >= 0, 1, e) / (1 + e)
+    return record(value, (x, lambda g: g * value * (1 - value)))
+
+
+def erf(x: ArrayLike) -> Tensor:
+    """Error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
+    a = floating(x)
+    slope = 2 / np.sqrt(np.pi)
+    return record(kernels.erf(a), (x, lambda g: g * (np.exp(-a * a) * a.dtype.type(slope))))
