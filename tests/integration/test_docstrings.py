@@ -107,8 +107,6 @@ def test_a_docstring_is_as_numpydoc_has_it(name):
     wanted = set(CODES)
     if fields(value) and not sections(value)["Parameters"]:
         wanted.remove("PR01")  # its parameters are the attributes, asked for below
-    if value.__module__.startswith("lucid.ops"):
-        wanted -= {"PR01", "RT01"}
     faults = [
         f"{code} {message}"
         for code, message in errors

@@ -19,13 +19,39 @@ __all__ = ["dropout", "gelu", "leaky_relu", "log_softmax", "relu", "silu", "soft
 
 
 def relu(x: ArrayLike) -> Tensor:
-    """The larger of x and 0; the derivative at 0 is 0."""
+    """The larger of x and 0; the derivative at 0 is 0.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+
+    Returns
+    -------
+    Tensor
+        The shape and dtype of ``x``, booleans as int64; NaN stays NaN.
+    """
     value = kernels.relu(array_of(x))
     return record(value, (x, lambda g: kernels.relu_backward(g, value)))
 
 
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Tensor:
-    """x where it is positive, ``negative_slope * x`` elsewhere."""
+    """x where it is positive, ``negative_slope * x`` elsewhere.
+
+    The derivative at 0 is ``negative_slope``.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape; integers and booleans become float32.
+    negative_slope : float, default 0.01
+        Factor of what is not positive.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x``.
+    """
     a = floating(x)
     slope = np.where(a > 0, a.dtype.type(1), a.dtype.type(negative_slope))
     return record(a * slope, (x, lambda g: g * slope))
@@ -37,10 +63,20 @@ def gelu(x: ArrayLike, approximate: str = "none") -> Tensor:
     Parameters
     ----------
     x : array-like
-        Any shape.
-    approximate : {"none", "tanh"}
+        Any shape; integers and booleans become float32.
+    approximate : {"none", "tanh"}, default "none"
         ``"tanh"`` takes the approximation of section 2 of the paper,
         ``0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))``.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x``.
+
+    Raises
+    ------
+    ValueError
+        If ``approximate`` is neither.
 
     References
     ----------
@@ -65,7 +101,18 @@ def gelu(x: ArrayLike, approximate: str = "none") -> Tensor:
 
 
 def silu(x: ArrayLike) -> Tensor:
-    """x times its logistic sigmoid (also called swish)."""
+    """x times its logistic sigmoid (also called swish).
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape; integers and booleans become float32.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x``.
+    """
     a = floating(x)
     s = logistic(a)
     return record(a * s, (x, lambda g: g * (s * (1 + a * (1 - s)))))
@@ -84,9 +131,19 @@ def softmax(x: ArrayLike, axis: int = -1) -> Tensor:
     Parameters
     ----------
     x : array-like
-        Any shape.
+        Any shape; integers and booleans become float32.
     axis : int, default -1
         Along which the results sum to 1.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x``, from 0 to 1.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
     """
     a = floating(x)
     axis = normalise_axis(axis, a.ndim)
@@ -107,9 +164,19 @@ def log_softmax(x: ArrayLike, axis: int = -1) -> Tensor:
     Parameters
     ----------
     x : array-like
-        Any shape.
+        Any shape; integers and booleans become float32.
     axis : int, default -1
         Along which the exponentials of the results sum to 1.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x``, nowhere above 0.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
     """
     a = floating(x)
     axis = normalise_axis(axis, a.ndim)
@@ -131,11 +198,16 @@ def dropout(x: ArrayLike, p: float, generator: np.random.Generator) -> Tensor:
     Parameters
     ----------
     x : array-like
-        Any shape.
+        Any shape; integers and booleans become float32.
     p : float
         Probability of 0, from 0 to 1.
     generator : numpy.random.Generator
         Where the decisions are drawn from.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x``.
 
     Raises
     ------

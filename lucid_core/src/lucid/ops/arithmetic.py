@@ -15,7 +15,33 @@ if TYPE_CHECKING:
 
 
 def add(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x + y, element by element."""
+    """x + y, element by element.
+
+    Parameters
+    ----------
+    x, y : array-like
+        Shapes that broadcast.
+
+    Returns
+    -------
+    Tensor
+        The broadcast shape, in the common dtype of both.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast.
+    OverflowError
+        If a Python integer does not fit into the integer dtype of the other.
+
+    Notes
+    -----
+    The common dtype of two tensors is NumPy's, except that a float beside integers or
+    booleans keeps its width: float32 and int64 give float32.  A scalar (a number of
+    Python's or NumPy's, or a NumPy array of no axes, but not a tensor) takes the dtype of
+    what stands beside it; only a float beside integers or booleans makes both float32, and
+    an integer beside booleans makes them integers.
+    """
     a, b = operands(x, y)
     sa, sb = a.shape, b.shape
     value = kernels.add(a, b)
@@ -23,14 +49,48 @@ def add(x: ArrayLike, y: ArrayLike) -> Tensor:
 
 
 def subtract(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x - y, element by element."""
+    """x - y, element by element.
+
+    Parameters
+    ----------
+    x, y : array-like
+        Shapes that broadcast; not both booleans.
+
+    Returns
+    -------
+    Tensor
+        The broadcast shape, in the common dtype as :func:`lucid.add` has it.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast.
+    TypeError
+        If both are booleans.
+    """
     a, b = operands(x, y)
     sa, sb = a.shape, b.shape
     return record(a - b, (x, lambda g: unbroadcast(g, sa)), (y, lambda g: unbroadcast(-g, sb)))
 
 
 def multiply(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x * y, element by element."""
+    """x * y, element by element.
+
+    Parameters
+    ----------
+    x, y : array-like
+        Shapes that broadcast.
+
+    Returns
+    -------
+    Tensor
+        The broadcast shape, in the common dtype as :func:`lucid.add` has it.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast.
+    """
     a, b = operands(x, y)
     return record(
         a * b,
@@ -40,7 +100,24 @@ def multiply(x: ArrayLike, y: ArrayLike) -> Tensor:
 
 
 def divide(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x / y, element by element; integers are divided as floats."""
+    """x / y, element by element; integers are divided as floats.
+
+    Parameters
+    ----------
+    x, y : array-like
+        Shapes that broadcast.
+
+    Returns
+    -------
+    Tensor
+        The broadcast shape; float32 of integers or booleans, else the common dtype as
+        :func:`lucid.add` has it.  Over 0 it is inf or NaN, and NumPy warns.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast.
+    """
     a, b = operands(x, y)
     a, b = floating(a), floating(b)
     return record(
@@ -51,7 +128,24 @@ def divide(x: ArrayLike, y: ArrayLike) -> Tensor:
 
 
 def floor_divide(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """Largest integer not above x / y; its derivative is zero."""
+    """Largest integer not above x / y; its derivative is zero.
+
+    Parameters
+    ----------
+    x, y : array-like
+        Shapes that broadcast.
+
+    Returns
+    -------
+    Tensor
+        The broadcast shape, in the common dtype as :func:`lucid.add` has it, so that integers
+        stay integers.  Over 0 it is 0 of integers, inf or NaN of floats, and NumPy warns.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast.
+    """
     a, b = operands(x, y)
     return record(
         a // b,
@@ -61,7 +155,24 @@ def floor_divide(x: ArrayLike, y: ArrayLike) -> Tensor:
 
 
 def remainder(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x - y * floor(x / y): the remainder has the sign of the divisor."""
+    """x - y * floor(x / y): the remainder has the sign of the divisor.
+
+    Parameters
+    ----------
+    x, y : array-like
+        Dividend and divisor, of shapes that broadcast.
+
+    Returns
+    -------
+    Tensor
+        The broadcast shape, in the common dtype as :func:`lucid.add` has it.  Its derivative
+        by x is 1 and by y ``-floor(x / y)``, also where it jumps.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast.
+    """
     a, b = operands(x, y)
     return record(
         np.remainder(a, b),
@@ -73,7 +184,24 @@ def remainder(x: ArrayLike, y: ArrayLike) -> Tensor:
 def power(x: ArrayLike, y: ArrayLike) -> Tensor:
     """x to the power of y, element by element.
 
-    The derivative by the exponent is 0 where x is 0 and y is not negative.
+    The derivative by the base is 0 where the exponent is 0; the derivative by the exponent
+    is 0 where x is 0 and y is not negative.
+
+    Parameters
+    ----------
+    x, y : array-like
+        Base and exponent, of shapes that broadcast.
+
+    Returns
+    -------
+    Tensor
+        The broadcast shape, in the common dtype as :func:`lucid.add` has it; NaN for a
+        negative base with a fractional exponent.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast, or integers have a negative integer as exponent.
     """
     a, b = operands(x, y)
     value = np.power(a, b)
@@ -91,40 +219,124 @@ def power(x: ArrayLike, y: ArrayLike) -> Tensor:
 
 
 def square(x: ArrayLike) -> Tensor:
-    """x * x."""
+    """x * x.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+
+    Returns
+    -------
+    Tensor
+        The shape and dtype of ``x``.
+    """
     a = array_of(x)
     return record(a * a, (x, lambda g: g * (2 * a)))
 
 
 def sqrt(x: ArrayLike) -> Tensor:
-    """Square root; NaN below 0."""
+    """Square root; NaN below 0.
+
+    The derivative at 0 is infinite.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape; integers and booleans become float32.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x``.
+    """
     value = np.sqrt(floating(x))
     return record(value, (x, lambda g: g / (2 * value)))
 
 
 def reciprocal(x: ArrayLike) -> Tensor:
-    """1 / x."""
+    """1 / x.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape; integers and booleans become float32.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x``; inf where ``x`` is 0, and NumPy warns.
+    """
     value = 1 / floating(x)
     return record(value, (x, lambda g: -g * value * value))
 
 
 def negative(x: ArrayLike) -> Tensor:
-    """-x."""
+    """-x.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape; no booleans.
+
+    Returns
+    -------
+    Tensor
+        The shape and dtype of ``x``.
+
+    Raises
+    ------
+    TypeError
+        If ``x`` holds booleans, which :func:`lucid.logical_not` negates.
+    """
     return record(-array_of(x), (x, lambda g: -g))
 
 
 def positive(x: ArrayLike) -> Tensor:
-    """x itself."""
+    """x itself.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+
+    Returns
+    -------
+    Tensor
+        The shape and dtype of ``x``, in the same memory.
+    """
     return record(array_of(x), (x, lambda g: g))
 
 
 def abs(x: ArrayLike) -> Tensor:
-    """Absolute value; the derivative at 0 is 0."""
+    """Absolute value; the derivative at 0 is 0.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+
+    Returns
+    -------
+    Tensor
+        The shape and dtype of ``x``.
+    """
     a = array_of(x)
     return record(np.abs(a), (x, lambda g: g * np.sign(a)))
 
 
 def sign(x: ArrayLike) -> Tensor:
-    """-1, 0 or 1; its derivative is zero."""
+    """-1, 0 or 1; its derivative is zero.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape; integers or floats.
+
+    Returns
+    -------
+    Tensor
+        The shape and dtype of ``x``; NaN where ``x`` is.
+    """
     a = array_of(x)
     return record(np.sign(a), (x, np.zeros_like))

@@ -17,32 +17,130 @@ if TYPE_CHECKING:
 
 
 def equal(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x == y, as booleans."""
+    """x == y, as booleans; NaN is equal to nothing.
+
+    Parameters
+    ----------
+    x, y : array-like
+        Shapes that broadcast.
+
+    Returns
+    -------
+    Tensor
+        Booleans of the broadcast shape.  Integers are compared as they are; if one is a float,
+        both first take their common dtype, as :func:`lucid.add` has it, and the float32 next
+        to 0.1 equals the scalar 0.1.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast.
+    """
     return _compared(np.equal, x, y)
 
 
 def not_equal(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x != y, as booleans."""
+    """x != y, as booleans; NaN is equal to nothing.
+
+    Parameters
+    ----------
+    x, y : array-like
+        Shapes that broadcast.
+
+    Returns
+    -------
+    Tensor
+        Booleans of the broadcast shape, compared in the dtype that :func:`lucid.equal` takes.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast.
+    """
     return _compared(np.not_equal, x, y)
 
 
 def less(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x < y, as booleans."""
+    """x < y, as booleans; False beside NaN.
+
+    Parameters
+    ----------
+    x, y : array-like
+        Shapes that broadcast.
+
+    Returns
+    -------
+    Tensor
+        Booleans of the broadcast shape, compared in the dtype that :func:`lucid.equal` takes.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast.
+    """
     return _compared(np.less, x, y)
 
 
 def less_equal(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x <= y, as booleans."""
+    """x <= y, as booleans; False beside NaN.
+
+    Parameters
+    ----------
+    x, y : array-like
+        Shapes that broadcast.
+
+    Returns
+    -------
+    Tensor
+        Booleans of the broadcast shape, compared in the dtype that :func:`lucid.equal` takes.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast.
+    """
     return _compared(np.less_equal, x, y)
 
 
 def greater(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x > y, as booleans."""
+    """x > y, as booleans; False beside NaN.
+
+    Parameters
+    ----------
+    x, y : array-like
+        Shapes that broadcast.
+
+    Returns
+    -------
+    Tensor
+        Booleans of the broadcast shape, compared in the dtype that :func:`lucid.equal` takes.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast.
+    """
     return _compared(np.greater, x, y)
 
 
 def greater_equal(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x >= y, as booleans."""
+    """x >= y, as booleans; False beside NaN.
+
+    Parameters
+    ----------
+    x, y : array-like
+        Shapes that broadcast.
+
+    Returns
+    -------
+    Tensor
+        Booleans of the broadcast shape, compared in the dtype that :func:`lucid.equal` takes.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast.
+    """
     return _compared(np.greater_equal, x, y)
 
 
@@ -58,6 +156,21 @@ def maximum(x: ArrayLike, y: ArrayLike) -> Tensor:
     """The larger of x and y, element by element; NaN if either is.
 
     Where they are equal each receives half of the gradient.
+
+    Parameters
+    ----------
+    x, y : array-like
+        Shapes that broadcast.
+
+    Returns
+    -------
+    Tensor
+        The broadcast shape, in the common dtype as :func:`lucid.add` has it.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast.
     """
     return _extremum(x, y, np.maximum, np.greater)
 
@@ -66,6 +179,21 @@ def minimum(x: ArrayLike, y: ArrayLike) -> Tensor:
     """The smaller of x and y, element by element; NaN if either is.
 
     Where they are equal each receives half of the gradient.
+
+    Parameters
+    ----------
+    x, y : array-like
+        Shapes that broadcast.
+
+    Returns
+    -------
+    Tensor
+        The broadcast shape, in the common dtype as :func:`lucid.add` has it.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast.
     """
     return _extremum(x, y, np.minimum, np.less)
 
@@ -81,11 +209,29 @@ def _extremum(x: ArrayLike, y: ArrayLike, choose: np.ufunc, wins: np.ufunc) -> T
 
 
 def clip(x: ArrayLike, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Tensor:
-    """x limited to the range from ``min`` to ``max``; None leaves that side open.
+    """x limited to the range from ``min`` to ``max``.
 
-    Limits broadcast.  Where ``min`` is above ``max`` the result is ``max``.  The
-    gradient passes where x lies in the range, its ends included; elsewhere it
-    goes to the limit that took the place of x.
+    Where ``min`` is above ``max`` the result is ``max``.  The gradient passes where x lies in
+    the range, its ends included; elsewhere it goes to the limit that took the place of x.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    min, max : array-like, optional
+        Limits, of shapes that broadcast with ``x``; None leaves that side open.
+
+    Returns
+    -------
+    Tensor
+        The broadcast shape, in the common dtype as :func:`lucid.add` has it; always a copy.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast.
+    OverflowError
+        If a Python integer as limit does not fit into the integer dtype of ``x``.
     """
     limits = [None if limit is None else operands(x, limit)[1] for limit in (min, max)]
     dtype = reduce(promote, (b.dtype for b in limits if b is not None), array_of(x).dtype)

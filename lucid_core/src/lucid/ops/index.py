@@ -55,9 +55,30 @@ def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> Tensor: ...
 def where(
     condition: ArrayLike, x: ArrayLike | None = None, y: ArrayLike | None = None
 ) -> Tensor | tuple[Tensor, ...]:
-    """x where ``condition`` holds, else y; all three broadcast together.
+    """x where ``condition`` holds, else y.
 
     Without x and y: where it holds, as :func:`lucid.nonzero` says it.
+
+    Parameters
+    ----------
+    condition : array-like
+        Booleans; of numbers those that are not 0 hold.
+    x, y : array-like, optional
+        Both or neither; all three broadcast together.
+
+    Returns
+    -------
+    Tensor or tuple of Tensor
+        With x and y the broadcast shape, in their common dtype as :func:`lucid.add` has it.
+        Without them, for each axis of ``condition`` the int64 indices along it, of shape (K,)
+        for K places where it holds.
+
+    Raises
+    ------
+    TypeError
+        If only one of x and y is given.
+    ValueError
+        If the shapes do not broadcast.
     """
     chosen = array_of(condition).astype(bool, copy=False)
     if x is None and y is None:
@@ -86,10 +107,20 @@ def gather(x: ArrayLike, axis: int, index: ArrayLike) -> Tensor:
         As many axes as ``x``; no other axis longer than that of ``x``.
         Negative numbers count from the end, as in NumPy.
 
+    Returns
+    -------
+    Tensor
+        The shape of ``index``, in the dtype of ``x``.  What is chosen twice receives both
+        gradients.
+
     Raises
     ------
     IndexError
         If a number lies beyond the axis, or an axis is too long.
+    ValueError
+        If ``index`` has another number of axes than ``x``.
+    TypeError
+        If ``index`` does not hold integers.
     """
     a, chosen = array_of(x), array_of(index)
     places = _along(a, chosen, axis)
@@ -106,6 +137,32 @@ def scatter_add(x: ArrayLike, axis: int, index: ArrayLike, source: ArrayLike) ->
     """A copy of x with elements of ``source`` added where ``index`` points along an axis.
 
     ``out[i, index[i, j]] += source[i, j]`` for ``axis=1``; repeated places add up.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    axis : int
+        Axis that ``index`` points along.
+    index : array-like of int
+        As many axes as ``x``; no other axis longer than that of ``x``.
+        Negative numbers count from the end, as in NumPy.
+    source : array-like
+        The shape of ``index``.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x``, in the common dtype of x and ``source`` as :func:`lucid.add` has it.
+
+    Raises
+    ------
+    IndexError
+        If a number lies beyond the axis, or an axis is too long.
+    ValueError
+        If ``index`` and ``source`` differ in shape, or ``x`` has another number of axes.
+    TypeError
+        If ``index`` does not hold integers.
     """
     a, added = operands(x, source)
     chosen = array_of(index)
@@ -189,12 +246,29 @@ def unique(
 
 
 def nonzero(x: ArrayLike) -> tuple[Tensor, ...]:
-    """Where elements are nonzero: one index tensor for each axis, as NumPy gives them."""
+    """Where elements are nonzero: one index tensor for each axis, as NumPy gives them.
+
+    Parameters
+    ----------
+    x : array-like
+        At least one axis.
+
+    Returns
+    -------
+    tuple of Tensor
+        For each axis of ``x`` the int64 indices along it, of shape (K,) for K nonzero elements;
+        the last axis varies fastest.
+
+    Raises
+    ------
+    ValueError
+        If ``x`` has no axes.
+    """
     return tuple(record(i) for i in np.nonzero(array_of(x)))
 
 
 def one_hot(x: ArrayLike, num_classes: int = -1) -> Tensor:
-    """Integers as rows of zeros with a single 1: int64 of shape ``(*x.shape, num_classes)``.
+    """Integers as rows of zeros with a single 1.
 
     Parameters
     ----------
@@ -203,11 +277,18 @@ def one_hot(x: ArrayLike, num_classes: int = -1) -> Tensor:
     num_classes : int, default -1
         Length of the rows; -1 for as many as the largest element needs.
 
+    Returns
+    -------
+    Tensor
+        Shape ``(*x.shape, num_classes)``, int64.
+
     Raises
     ------
     ValueError
         If an element is negative or not below ``num_classes``, or there is none
         to tell how many classes there are.
+    TypeError
+        If ``x`` does not hold integers.
     """
     a = array_of(x)
     if a.dtype.kind not in "iu":

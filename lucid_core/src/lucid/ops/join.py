@@ -18,7 +18,28 @@ if TYPE_CHECKING:
 
 
 def concatenate(tensors: Sequence[ArrayLike], axis: int = 0) -> Tensor:
-    """Joined along an axis that they have; the other axes must be equal."""
+    """Tensors joined along an axis that they have.
+
+    Parameters
+    ----------
+    tensors : sequence of array-like
+        At least one; their shapes differ along ``axis`` at most.
+    axis : int, default 0
+        Axis to join along.
+
+    Returns
+    -------
+    Tensor
+        Along ``axis`` as long as all together.
+        Of different dtypes the common one, as :func:`lucid.add` has it for tensors.
+
+    Raises
+    ------
+    ValueError
+        If there is no tensor, or the shapes do not fit.
+    numpy.exceptions.AxisError
+        If the first tensor has no such axis.
+    """
     arrays = _same_dtype(tensors, "concatenate")
     place = normalise_axis(axis, arrays[0].ndim)
     value = np.concatenate(arrays, place)
@@ -27,7 +48,28 @@ def concatenate(tensors: Sequence[ArrayLike], axis: int = 0) -> Tensor:
 
 
 def stack(tensors: Sequence[ArrayLike], axis: int = 0) -> Tensor:
-    """Joined along a new axis; all shapes must be equal."""
+    """Tensors joined along a new axis.
+
+    Parameters
+    ----------
+    tensors : sequence of array-like
+        At least one, of equal shapes.
+    axis : int, default 0
+        Place of the new axis in the result.
+
+    Returns
+    -------
+    Tensor
+        With one axis more, as long as there are tensors.
+        Of different dtypes the common one, as :func:`lucid.add` has it for tensors.
+
+    Raises
+    ------
+    ValueError
+        If there is no tensor, or the shapes differ.
+    numpy.exceptions.AxisError
+        If the result has no such axis.
+    """
     arrays = _same_dtype(tensors, "stack")
     place = normalise_axis(axis, arrays[0].ndim + 1)
     value = np.stack(arrays, place)
@@ -64,7 +106,9 @@ def split(x: ArrayLike, size_or_sections: int | Sequence[int], axis: int = 0) ->
     Raises
     ------
     ValueError
-        If a length is negative, or they do not add up to the axis.
+        If a length is negative or the only one 0, or they do not add up to the axis.
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
     """
     a = array_of(x)
     place = normalise_axis(axis, a.ndim)
@@ -84,7 +128,29 @@ def split(x: ArrayLike, size_or_sections: int | Sequence[int], axis: int = 0) ->
 
 
 def chunk(x: ArrayLike, chunks: int, axis: int = 0) -> list[Tensor]:
-    """At most ``chunks`` consecutive pieces of equal length, the last perhaps shorter."""
+    """At most ``chunks`` consecutive pieces of equal length, the last perhaps shorter.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    chunks : int
+        How many pieces at most; fewer where pieces of one length use the axis up sooner.
+    axis : int, default 0
+        Axis to cut.
+
+    Returns
+    -------
+    list of Tensor
+        Views of ``x``.
+
+    Raises
+    ------
+    ValueError
+        If ``chunks`` is less than 1.
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
+    """
     if chunks < 1:
         raise ValueError(f"chunks must be at least 1, got {chunks}")
     a = array_of(x)
@@ -93,7 +159,21 @@ def chunk(x: ArrayLike, chunks: int, axis: int = 0) -> list[Tensor]:
 
 
 def tile(x: ArrayLike, repeats: int | Sequence[int]) -> Tensor:
-    """x repeated as a whole, ``repeats`` times along each axis."""
+    """x repeated as a whole, ``repeats`` times along each axis.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    repeats : int or sequence of int
+        Numbers for the last axes.  If there are more of them than axes, ``x`` first gets axes
+        of length 1 in front.
+
+    Returns
+    -------
+    Tensor
+        A copy, of the dtype of ``x``.
+    """
     a = array_of(x)
     counts = (repeats,) if isinstance(repeats, (int, np.integer)) else tuple(repeats)
     counts = (1,) * (a.ndim - len(counts)) + counts
@@ -108,7 +188,29 @@ def tile(x: ArrayLike, repeats: int | Sequence[int]) -> Tensor:
 
 
 def repeat_interleave(x: ArrayLike, repeats: int, axis: int) -> Tensor:
-    """Each element along an axis repeated ``repeats`` times in place."""
+    """Each element along an axis repeated ``repeats`` times in place.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    repeats : int
+        How often, at least 0.
+    axis : int
+        Axis to repeat along.
+
+    Returns
+    -------
+    Tensor
+        A copy, ``repeats`` times as long along ``axis``.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
+    ValueError
+        If ``repeats`` is negative.
+    """
     a = array_of(x)
     place = normalise_axis(axis, a.ndim)
 

@@ -75,15 +75,21 @@ def cross_entropy(
         Weight of each class, of shape (C,).
     ignore_index : int, default -100
         Positions with this label count for nothing (not with probabilities).
-    reduction : {"mean", "sum", "none"}
+    reduction : {"mean", "sum", "none"}, default "mean"
         The mean over class indices divides by the sum of their weights.
     label_smoothing : float, default 0.0
         Share of the target that is spread evenly over all classes.
 
+    Returns
+    -------
+    Tensor
+        Shape () for "mean" and "sum", that of ``input`` without C for "none".
+
     Raises
     ------
     ValueError
-        If shapes do not fit or a label is not a class.
+        If shapes do not fit, a label is not a class, ``reduction`` is none of the three, or
+        ``label_smoothing`` does not lie from 0 to 1.
 
     References
     ----------
@@ -179,10 +185,15 @@ def nll_loss(
     reduction : {"mean", "sum", "none"}, default "mean"
         What becomes of the losses of a batch.
 
+    Returns
+    -------
+    Tensor
+        Shape () for "mean" and "sum", that of ``input`` without C for "none".
+
     Raises
     ------
     ValueError
-        If shapes do not fit or a label is not a class.
+        If shapes do not fit, a label is not a class, or ``reduction`` is none of the three.
     """
     lined = _classes_last(floating(input), "nll_loss")
     logp = _in_rows(lined)
@@ -263,15 +274,20 @@ def binary_cross_entropy_with_logits(
         Probabilities of yes, the same shape.
     weight : array-like, optional
         Factor of each loss; broadcast to their shape.
-    reduction : {"mean", "sum", "none"}
+    reduction : {"mean", "sum", "none"}, default "mean"
         The mean divides by the number of decisions.
     pos_weight : array-like, optional
         Factor of the yes part of each loss; broadcast to their shape.
 
+    Returns
+    -------
+    Tensor
+        Shape () for "mean" and "sum", that of ``input`` for "none".
+
     Raises
     ------
     ValueError
-        If the shapes differ.
+        If the shapes differ, or ``reduction`` is none of the three.
     """
     a, t = _same_shape(input, target, "binary_cross_entropy_with_logits")
     factor = a.dtype.type(1) if weight is None else array_of(weight).astype(a.dtype)
@@ -291,12 +307,48 @@ def binary_cross_entropy_with_logits(
 
 
 def mse_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
-    """Squared differences of two tensors of one shape."""
+    """Squared differences of two tensors of one shape.
+
+    Parameters
+    ----------
+    input, target : array-like
+        The same shape; integers become float32.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        The mean divides by the number of elements.
+
+    Returns
+    -------
+    Tensor
+        Shape () for "mean" and "sum", that of ``input`` for "none".
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or ``reduction`` is none of the three.
+    """
     return _difference_loss(input, target, reduction, "mse_loss", lambda d: d * d, lambda d: 2 * d)
 
 
 def l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
-    """Absolute differences of two tensors of one shape; the derivative at 0 is 0."""
+    """Absolute differences of two tensors of one shape; the derivative at 0 is 0.
+
+    Parameters
+    ----------
+    input, target : array-like
+        The same shape; integers become float32.
+    reduction : {"mean", "sum", "none"}, default "mean"
+        The mean divides by the number of elements.
+
+    Returns
+    -------
+    Tensor
+        Shape () for "mean" and "sum", that of ``input`` for "none".
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or ``reduction`` is none of the three.
+    """
     return _difference_loss(input, target, reduction, "l1_loss", np.abs, np.sign)
 
 
@@ -309,15 +361,20 @@ def smooth_l1_loss(
     ----------
     input, target : array-like
         The same shape.
-    reduction : {"mean", "sum", "none"}
+    reduction : {"mean", "sum", "none"}, default "mean"
         How the losses are put together.
     beta : float, default 1.0
         Where the two pieces meet; 0 gives :func:`l1_loss`.
 
+    Returns
+    -------
+    Tensor
+        Shape () for "mean" and "sum", that of ``input`` for "none".
+
     Raises
     ------
     ValueError
-        If the shapes differ or ``beta`` is negative.
+        If the shapes differ, ``beta`` is negative, or ``reduction`` is none of the three.
 
     References
     ----------
@@ -347,15 +404,20 @@ def huber_loss(
     ----------
     input, target : array-like
         The same shape.
-    reduction : {"mean", "sum", "none"}
+    reduction : {"mean", "sum", "none"}, default "mean"
         How the losses are put together.
     delta : float, default 1.0
         Where the two pieces meet; positive.
 
+    Returns
+    -------
+    Tensor
+        Shape () for "mean" and "sum", that of ``input`` for "none".
+
     Raises
     ------
     ValueError
-        If the shapes differ or ``delta`` is not positive.
+        If the shapes differ, ``delta`` is not positive, or ``reduction`` is none of the three.
 
     References
     ----------

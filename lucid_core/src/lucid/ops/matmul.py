@@ -22,10 +22,23 @@ if TYPE_CHECKING:
 def matmul(x: ArrayLike, y: ArrayLike) -> Tensor:
     """Matrix product of the last two axes, the ones before broadcasting; vectors as in NumPy.
 
+    Parameters
+    ----------
+    x, y : array-like
+        Shapes (..., M, K) and (..., K, N), whose first axes broadcast; a vector (K,) is a row
+        on the left and a column on the right.
+
+    Returns
+    -------
+    Tensor
+        Shape (..., M, N), without M or N where a vector stood, in the common dtype as
+        :func:`lucid.add` has it.
+
     Raises
     ------
     ValueError
-        If the inner lengths differ, or an argument has no axes.
+        If the inner lengths differ, an argument has no axes, or the first axes do not
+        broadcast.
     """
     a, b = operands(x, y)
     if a.ndim == 0 or b.ndim == 0:
@@ -63,6 +76,11 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Te
         Shape (out_features, in_features).
     bias : array-like, optional
         Shape (out_features,).
+
+    Returns
+    -------
+    Tensor
+        Shape (..., out_features), in the common dtype of x and ``weight``.
 
     Raises
     ------
@@ -102,6 +120,19 @@ def einsum(subscripts: str, *tensors: ArrayLike) -> Tensor:
         letter twice in one term for a diagonal.
     *tensors : array-like
         One for each term.
+
+    Returns
+    -------
+    Tensor
+        An axis for each letter behind the arrow; without an arrow the broadcast axes, then
+        the letters that stand once, in alphabetical order.
+        Of different dtypes the common one, as :func:`lucid.add` has it for tensors.
+
+    Raises
+    ------
+    ValueError
+        If there are not as many terms as tensors, a term does not fit the axes of its tensor,
+        or the lengths of a letter differ.
     """
     arrays = [array_of(t) for t in tensors]
     if arrays:

@@ -168,10 +168,17 @@ def affine_act(
     relu : bool, default False
         Whether the activation is ReLU or nothing.
 
+    Returns
+    -------
+    Tensor
+        The shape of ``x``.
+
     Raises
     ------
     ValueError
         If shapes do not fit.
+    TypeError
+        If ``x`` holds floats other than float32 and float64.
     """
     a = image(x, "affine_act")
     factor = array_of(scale).astype(a.dtype, copy=False)
@@ -226,6 +233,11 @@ def group_norm(
     eps : float, default 1e-5
         Added to the variance.
 
+    Returns
+    -------
+    Tensor
+        The shape of ``x``.
+
     Raises
     ------
     ValueError
@@ -275,6 +287,11 @@ def layer_norm(
         Shape ``normalized_shape``.
     eps : float, default 1e-5
         Added to the variance.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x``.
 
     Raises
     ------

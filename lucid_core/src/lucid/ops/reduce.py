@@ -33,7 +33,29 @@ def _accumulator(a: Array) -> DType:
 
 
 def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Sum of elements; integers and booleans are summed as int64."""
+    """Sum of elements; integers and booleans are summed as int64.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    axis : int or sequence of int, optional
+        Axes to sum over; default all.
+    keepdims : bool, default False
+        Keep them with length 1.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x`` without these axes; floats in their dtype.  0 of no elements.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
+    ValueError
+        If an axis is given twice.
+    """
     a = array_of(x)
     axes = removed_axes(axis, a.ndim)
     shape = a.shape
@@ -45,6 +67,27 @@ def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Product of elements; integers and booleans are multiplied as int64.
 
     The derivative is right with any number of zeros among them.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    axis : int or sequence of int, optional
+        Axes to multiply over; default all.
+    keepdims : bool, default False
+        Keep them with length 1.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x`` without these axes; floats in their dtype.  1 of no elements.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
+    ValueError
+        If an axis is given twice.
     """
     a = array_of(x)
     axes = removed_axes(axis, a.ndim)
@@ -68,12 +111,56 @@ def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Largest element; equal ones share the gradient evenly."""
+    """Largest element, NaN if there is one; equal ones share the gradient evenly.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    axis : int or sequence of int, optional
+        Axes to search; default all.
+    keepdims : bool, default False
+        Keep them with length 1.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x`` without these axes, in its dtype.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
+    ValueError
+        If an axis is given twice, or there are no elements to search.
+    """
     return _extremum(x, axis, keepdims, np.max)
 
 
 def min(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Smallest element; equal ones share the gradient evenly."""
+    """Smallest element, NaN if there is one; equal ones share the gradient evenly.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    axis : int or sequence of int, optional
+        Axes to search; default all.
+    keepdims : bool, default False
+        Keep them with length 1.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x`` without these axes, in its dtype.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
+    ValueError
+        If an axis is given twice, or there are no elements to search.
+    """
     return _extremum(x, axis, keepdims, np.min)
 
 
@@ -93,19 +180,85 @@ def _extremum(x: ArrayLike, axis: Axis, keepdims: bool, reduce: object) -> Tenso
 
 
 def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Whether some element is nonzero."""
+    """Whether some element is nonzero.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape; NaN counts as nonzero.
+    axis : int or sequence of int, optional
+        Axes to search; default all.
+    keepdims : bool, default False
+        Keep them with length 1.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x`` without these axes; booleans.  False of no elements.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
+    ValueError
+        If an axis is given twice.
+    """
     a = array_of(x)
     return record(np.any(a, axis=removed_axes(axis, a.ndim), keepdims=keepdims))
 
 
 def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Whether every element is nonzero."""
+    """Whether every element is nonzero.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape; NaN counts as nonzero.
+    axis : int or sequence of int, optional
+        Axes to search; default all.
+    keepdims : bool, default False
+        Keep them with length 1.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x`` without these axes; booleans.  True of no elements.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
+    ValueError
+        If an axis is given twice.
+    """
     a = array_of(x)
     return record(np.all(a, axis=removed_axes(axis, a.ndim), keepdims=keepdims))
 
 
 def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """log(sum(exp(x))), without overflow; -inf of nothing, and of nothing but -inf."""
+    """log(sum(exp(x))), without overflow; -inf of nothing, and of nothing but -inf.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape; integers and booleans become float32.
+    axis : int or sequence of int, optional
+        Axes to sum over; default all.
+    keepdims : bool, default False
+        Keep them with length 1.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x`` without these axes.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
+    ValueError
+        If an axis is given twice.
+    """
     a = floating(x)
     axes = removed_axes(axis, a.ndim)
     top = a.max(axis=axes, keepdims=True, initial=-np.inf)
@@ -123,7 +276,25 @@ def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor
 
 
 def cumsum(x: ArrayLike, axis: int) -> Tensor:
-    """Running sum along an axis."""
+    """Running sum along an axis.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    axis : int
+        Axis to sum along.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x``; floats in their dtype, integers and booleans as int64.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
+    """
     a = array_of(x)
     axis = normalise_axis(axis, a.ndim)
     value = np.cumsum(a, axis=axis, dtype=_accumulator(a))
@@ -136,19 +307,27 @@ def norm(x: ArrayLike, ord: float = 2, axis: Axis = None, keepdims: bool = False
     Parameters
     ----------
     x : array-like
-        Any shape.
+        Any shape; integers and booleans become float32.
     ord : float, default 2
         The p of the p-norm; ``inf`` for the largest absolute value, ``-inf`` for
         the smallest, 0 for the number of nonzero elements.
-    axis : int, sequence of int or None
-        Axes that form the vector; None for all.
+    axis : int or sequence of int, optional
+        Axes that form the vector; default all.
     keepdims : bool, default False
         Keep them with length 1.
 
     Returns
     -------
     Tensor
-        The derivative at a vector of zeros is zero.
+        The shape of ``x`` without these axes.  The derivative at a
+        vector of zeros is zero.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
+    ValueError
+        If an axis is given twice.
     """
     a = floating(x)
     axes = removed_axes(axis, a.ndim)

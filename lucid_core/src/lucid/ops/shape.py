@@ -36,13 +36,55 @@ def shape_of(shape: tuple[Shape, ...]) -> tuple[int, ...]:
 
 
 def reshape(x: ArrayLike, *shape: Shape) -> Tensor:
-    """The same elements in another shape; one length may be -1, to be worked out."""
+    """The same elements in another shape; one length may be -1, to be worked out.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    *shape : int or sequence of int
+        The lengths, one by one or as one sequence.
+
+    Returns
+    -------
+    Tensor
+        A view of ``x`` where its memory allows, else a copy.
+
+    Raises
+    ------
+    ValueError
+        If ``x`` has another number of elements.
+    TypeError
+        If a length is no integer.
+    """
     a = array_of(x)
     return record(a.reshape(shape_of(shape)), (x, lambda g: g.reshape(a.shape)))
 
 
 def flatten(x: ArrayLike, start_axis: int = 0, end_axis: int = -1) -> Tensor:
-    """Axes ``start_axis`` to ``end_axis`` (included) joined into one."""
+    """Axes ``start_axis`` to ``end_axis`` (included) joined into one.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape; a scalar becomes a vector of one element.
+    start_axis : int, default 0
+        First axis to join.
+    end_axis : int, default -1
+        Last axis to join.
+
+    Returns
+    -------
+    Tensor
+        A view of ``x`` where its memory allows, else a copy.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
+    ValueError
+        If ``start_axis`` comes after ``end_axis``.
+    """
     a = array_of(x)
     if a.ndim == 0:
         return reshape(x, 1)
@@ -58,6 +100,25 @@ def transpose(x: ArrayLike, *axes: int) -> Tensor:
 
     Two axes are exchanged, as in PyTorch; as many as the tensor has are the new
     order, as in NumPy; none reverses the order.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    *axes : int
+        Two axes to exchange, all axes in their new order, or none.
+
+    Returns
+    -------
+    Tensor
+        A view of ``x``.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
+    ValueError
+        If they are neither two nor all, or one is given twice in an order of all.
     """
     a = array_of(x)
     order = list(range(a.ndim))
@@ -72,7 +133,29 @@ def transpose(x: ArrayLike, *axes: int) -> Tensor:
 
 
 def permute(x: ArrayLike, *axes: Shape) -> Tensor:
-    """The axes in a new order."""
+    """The axes in a new order.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    *axes : int or sequence of int
+        All axes in their new order, one by one or as one sequence.
+
+    Returns
+    -------
+    Tensor
+        A view of ``x``; its axis i is axis ``axes[i]`` of ``x``.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
+    ValueError
+        If an axis is missing or given twice.
+    TypeError
+        If an axis is no integer.
+    """
     a = array_of(x)
     order = normalise_axes(shape_of(axes), a.ndim)
     if len(order) != a.ndim:
@@ -82,7 +165,29 @@ def permute(x: ArrayLike, *axes: Shape) -> Tensor:
 
 
 def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
-    """One axis moved to another place, or several, the others keeping their order."""
+    """One axis moved to another place, or several, the others keeping their order.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    source : int or sequence of int
+        Axes to move.
+    destination : int or sequence of int
+        The place of each in the result.
+
+    Returns
+    -------
+    Tensor
+        A view of ``x``.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis or place.
+    ValueError
+        If there are not as many places as axes, or one is given twice.
+    """
     a = array_of(x)
     sources, places = normalise_axes(source, a.ndim), normalise_axes(destination, a.ndim)
     if len(sources) != len(places):
@@ -94,21 +199,79 @@ def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Seque
 
 
 def squeeze(x: ArrayLike, axis: Axis = None) -> Tensor:
-    """Without axes of length 1: all of them, or those named (others are left as they are)."""
+    """Without axes of length 1: all of them, or those named (others are left as they are).
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    axis : int or sequence of int, optional
+        Axes to remove where they have length 1; default all.
+
+    Returns
+    -------
+    Tensor
+        A view of ``x``.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
+    ValueError
+        If an axis is given twice.
+    """
     a = array_of(x)
     axes = tuple(i for i in removed_axes(axis, a.ndim) if a.shape[i] == 1)
     return record(a.squeeze(axes), (x, lambda g: g.reshape(a.shape)))
 
 
 def unsqueeze(x: ArrayLike, axis: int) -> Tensor:
-    """With a new axis of length 1 at ``axis``."""
+    """With a new axis of length 1 at ``axis``.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    axis : int
+        Place of the new axis in the result; -1 puts it last.
+
+    Returns
+    -------
+    Tensor
+        A view of ``x``.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If the result has no such axis.
+    """
     a = array_of(x)
     place = normalise_axis(axis, a.ndim + 1)
     return record(np.expand_dims(a, place), (x, lambda g: g.reshape(a.shape)))
 
 
 def expand(x: ArrayLike, *shape: Shape) -> Tensor:
-    """Broadcast to a shape; -1 keeps an axis as it is.  The result is a read-only view."""
+    """Broadcast to a shape.
+
+    Parameters
+    ----------
+    x : array-like
+        A shape that broadcasts to the one wanted.
+    *shape : int or sequence of int
+        The lengths, one by one or as one sequence; -1 keeps an axis as it is.
+
+    Returns
+    -------
+    Tensor
+        A view of ``x``, which must not be written into.
+
+    Raises
+    ------
+    ValueError
+        If ``x`` does not broadcast to the shape, or -1 stands for an axis that it does not have.
+    TypeError
+        If a length is no integer.
+    """
     a = array_of(x)
     wanted = shape_of(shape)
     offset = len(wanted) - a.ndim
@@ -124,14 +287,54 @@ broadcast_to = expand
 
 
 def flip(x: ArrayLike, axis: Axis = None) -> Tensor:
-    """Reversed along the given axes, all of them for None."""
+    """Reversed along axes.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    axis : int or sequence of int, optional
+        Axes to reverse; default all.
+
+    Returns
+    -------
+    Tensor
+        A view of ``x``.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
+    ValueError
+        If an axis is given twice.
+    """
     a = array_of(x)
     axes = normalise_axes(axis, a.ndim)
     return record(np.flip(a, axes), (x, lambda g: np.flip(g, axes)))
 
 
 def roll(x: ArrayLike, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
-    """Shifted along axes, what leaves at one end entering at the other."""
+    """Shifted along axes, what leaves at one end entering at the other.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    shift : int or sequence of int
+        By how many places, towards higher indices: one number for all axes, or one for each.
+    axis : int or sequence of int, optional
+        Axes to shift along; by default the flattened tensor, which then regains its shape.
+
+    Returns
+    -------
+    Tensor
+        A copy, of the shape of ``x``.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
+    """
     a = array_of(x)
     back = -shift if isinstance(shift, (int, np.integer)) else tuple(-s for s in shift)
     place = axis if axis is None or isinstance(axis, (int, np.integer)) else tuple(axis)
@@ -139,12 +342,48 @@ def roll(x: ArrayLike, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
 
 
 def tril(x: ArrayLike, diagonal: int = 0) -> Tensor:
-    """Lower triangle of the last two axes, the rest zero."""
+    """Lower triangle of the last two axes, the rest zero.
+
+    Parameters
+    ----------
+    x : array-like
+        Shape (..., M, N).
+    diagonal : int, default 0
+        Last diagonal to keep: 0 is the main one, positive ones lie above it.
+
+    Returns
+    -------
+    Tensor
+        A copy, of the shape and dtype of ``x``.
+
+    Raises
+    ------
+    ValueError
+        If ``x`` has fewer than two axes.
+    """
     return _triangle(x, diagonal, np.tril)
 
 
 def triu(x: ArrayLike, diagonal: int = 0) -> Tensor:
-    """Upper triangle of the last two axes, the rest zero."""
+    """Upper triangle of the last two axes, the rest zero.
+
+    Parameters
+    ----------
+    x : array-like
+        Shape (..., M, N).
+    diagonal : int, default 0
+        First diagonal to keep: 0 is the main one, positive ones lie above it.
+
+    Returns
+    -------
+    Tensor
+        A copy, of the shape and dtype of ``x``.
+
+    Raises
+    ------
+    ValueError
+        If ``x`` has fewer than two axes.
+    """
     return _triangle(x, diagonal, np.triu)
 
 

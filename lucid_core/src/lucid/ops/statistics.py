@@ -17,7 +17,29 @@ if TYPE_CHECKING:
 
 
 def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Arithmetic mean; NaN of no elements."""
+    """Arithmetic mean; NaN of no elements.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape; integers and booleans become float32.
+    axis : int or sequence of int, optional
+        Axes to average over; default all.
+    keepdims : bool, default False
+        Keep them with length 1.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x`` without these axes.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
+    ValueError
+        If an axis is given twice.
+    """
     a = floating(x)
     axes = removed_axes(axis, a.ndim)
     shape = a.shape
@@ -37,6 +59,29 @@ def var(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool =
 
     The default of 1 is PyTorch's (unbiased); NumPy's is 0.  Of no more elements
     than ``correction`` it is not defined: NaN, or inf where they differ.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape; integers and booleans become float32.
+    axis : int or sequence of int, optional
+        Axes whose elements vary; default all.
+    correction : float, default 1
+        Taken from the number of elements to give the divisor.
+    keepdims : bool, default False
+        Keep the axes with length 1.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x`` without these axes.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
+    ValueError
+        If an axis is given twice.
     """
     a = floating(x)
     axes = removed_axes(axis, a.ndim)
@@ -53,5 +98,31 @@ def var(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool =
 
 
 def std(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:
-    """Standard deviation, the square root of :func:`var`."""
+    """Standard deviation, the square root of :func:`var`.
+
+    Its derivative is NaN where all elements are equal.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape; integers and booleans become float32.
+    axis : int or sequence of int, optional
+        Axes whose elements vary; default all.
+    correction : float, default 1
+        Taken from the number of elements to give the divisor.
+    keepdims : bool, default False
+        Keep the axes with length 1.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x`` without these axes.
+
+    Raises
+    ------
+    numpy.exceptions.AxisError
+        If ``x`` has no such axis.
+    ValueError
+        If an axis is given twice.
+    """
     return sqrt(var(x, axis, correction, keepdims))
