@@ -33,9 +33,6 @@ CODES = {
 
 #: What numpydoc cannot see.
 EXCEPTIONS = {
-    # It looks at __new__; the arguments are those of __init__.
-    ("lucid.Tensor", "PR01"),
-    ("lucid.Tensor", "PR02"),
     # The keywords arrive as **stated.
     ("lucid.models.register_model", "PR01"),
     ("lucid.models.register_model", "PR02"),

@@ -57,9 +57,6 @@ class Tensor(Variable):
     # ndarray * Tensor leaves the product to Tensor; np.exp(tensor) still works.
     __array_priority__ = 1000
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Tensor:
-        return object.__new__(cls)
-
     def __init__(self, data: ArrayLike, requires_grad: bool = False) -> None:
         array = array_of(data)
         supported(array.dtype)
