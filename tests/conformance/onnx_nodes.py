@@ -228,9 +228,8 @@ functions and compared in value, shape and element type at each case's tolerance
 - Plain cases, of a single operator: {summary(plain)}.
 - Expanded cases, of an operator as a graph of simpler ones: {summary(expanded)}.
 
-Excluded is only what Lucid does not claim to have, for the reasons given. "SPEC section 4"
-is the part of Lucid's contract that lists its tensors, operations, layers, losses and
-optimizers.
+Excluded is only what Lucid does not have and does not claim to have, such as element types,
+operations or layers; the last column says what it is.
 
 Where ONNX's operator is not one of Lucid's functions it is put together from them as a
 user would; `tests/conformance/onnx_adapters_*.py` show how. This page is what

@@ -56,10 +56,10 @@ def test_every_expanded_case_is_of_a_plain_one() -> None:
     }
 
 
-def test_no_reason_is_given_without_the_contract() -> None:
-    """Not claimed, or (for random numbers alone) without anything to compare with."""
+def test_a_case_is_excluded_only_for_what_lucid_does_not_have() -> None:
+    """Or, for random numbers alone, because there is nothing to compare with."""
     given = {reason for case in ALL for _, reason in onnx_nodes.reasons(case)}
-    others = {reason for reason in given if not reason.startswith("SPEC section ")}
+    others = {reason for reason in given if not reason.startswith("Lucid does not have ")}
     assert len(others) == 1
     assert others.pop().startswith("random numbers, ")
 
