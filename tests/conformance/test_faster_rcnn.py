@@ -254,11 +254,20 @@ def test_losses_and_gradients(training: Any, double: Any, batch: tuple[Sizes, An
     assert row.gradient <= 1e-6
 
 
+@pytest.mark.parametrize(
+    ("sums", "median", "largest"), [("direct", 2, 3), ("Winograd's", 4, 4)], ids=["direct", "all"]
+)
 @pytest.mark.parametrize("batch", BATCHES, ids=lambda batch: named(batch[0]))
 def test_single_precision(
-    training: Any, batch: tuple[Sizes, Any], monkeypatch: pytest.MonkeyPatch
+    training: Any,
+    batch: tuple[Sizes, Any],
+    sums: str,
+    median: float,
+    largest: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Losses agree; gradients are as far from float64's as torchvision's own are."""
+    """Losses agree; gradients are about as far from float64's as torchvision's own are."""
+    monkeypatch.setenv("LUCID_WINOGRAD", "0" if sums == "direct" else "1")
     depth, mine, theirs = training
     expected = with_proposals_kept(mine, theirs, batch, np.float32, monkeypatch)
     found = of_ours(mine, batch, np.float32)
@@ -266,11 +275,12 @@ def test_single_precision(
     exact = of_torchvision(theirs, batch, np.float64)
     theirs.float()
     own = [*differences(expected, exact, found.gradients).values()]
-    row = row_of(depth, "frozen", batch, "float32", found, expected, own)
+    precision = "float32, direct sums" if sums == "direct" else "float32"
+    row = row_of(depth, "frozen", batch, precision, found, expected, own)
     assert row.loss <= 1e-4
     errors = [*differences(found, exact, found.gradients).values()]
-    assert np.median(errors) <= 2 * np.median(own)
-    assert max(errors) <= 3 * max(own)
+    assert np.median(errors) <= median * np.median(own)
+    assert max(errors) <= largest * max(own)
 
 
 @pytest.mark.parametrize("pair", [50], indirect=True)
