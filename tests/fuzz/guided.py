@@ -9,6 +9,9 @@ that together reach as much.
 from __future__ import annotations
 
 import argparse
+import importlib
+import pkgutil
+import re
 import shutil
 import subprocess
 import sys
@@ -53,7 +56,7 @@ def in_process(reader: str, seconds: int, options: argparse.Namespace) -> bool:
         command = [sys.executable, __file__, reader, "--inside", name]
         command += ["--seconds", str(seconds), "--keep", str(options.keep.resolve())]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
-        lines = [line for line in done.stderr.splitlines() if line.startswith(("#", "Done"))]
+        lines = [line for line in done.stderr.splitlines() if re.match("#[0-9]|Done", line)]
         print(f"{reader}: {' '.join(lines[-2:])}", flush=True)
         if done.returncode:
             print(done.stdout[-3000:], done.stderr[-3000:], flush=True)
@@ -90,7 +93,12 @@ def fuzz(reader: str, folder: Path, seconds: int, keep: Path) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["lucid.weights", "lucid_models_detection.data"]):
+        import lucid.weights
         import lucid_models_detection.data  # noqa: F401
+
+        # The readers are imported when the first file is read, which would be too late.
+        for module in pkgutil.walk_packages(lucid.weights.__path__, "lucid.weights."):
+            importlib.import_module(module.name)
     from checks import Figures, check_annotations, check_weights
 
     figures = Figures()
