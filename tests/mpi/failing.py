@@ -1,6 +1,6 @@
 """Begins a training in which something happens to one rank.
 
-mpiexec -n 2 python failing.py FOLDER error|exit|loop [--resume]
+mpiexec -n 2 python failing.py FOLDER error|loop [--resume] [--slowly]
 """
 
 from __future__ import annotations
@@ -32,12 +32,15 @@ class Images(Dataset):
 
 
 class Steps(Callback):
-    """Tells each step, and takes its time."""
+    """Tells each step, and takes its time: from step 10 on enough for something to happen."""
 
     on_every_rank = True
 
+    def __init__(self, slowly):
+        self.slowly = slowly
+
     def on_step(self, trainer, losses):
-        time.sleep(0.02)
+        time.sleep(0.3 if self.slowly and trainer.step >= 10 else 0.02)
         rank = trainer.communicator.rank
         print(f"rank {rank} pid {os.getpid()} did step {trainer.step}", flush=True)
 
@@ -62,7 +65,7 @@ def main():
         epochs=3 if what == "error" else 6,
         directory=folder,
         checkpoint_every=4,
-        callbacks=[Steps()],
+        callbacks=[Steps("--slowly" in more)],
         communicator=ranks,
     )
     trainer.fit(resume="--resume" in more)

@@ -49,7 +49,7 @@ def test_an_error_on_one_rank_ends_all_and_is_told(start, tmp_path):
 
 
 def test_a_rank_that_is_killed_ends_all_and_resume_goes_on(start, tmp_path, uninterrupted):
-    job = start(2, "failing.py", tmp_path, "loop")
+    job = start(2, "failing.py", tmp_path, "loop", "--slowly")
     os.kill(pid_of(job, 1, 10), signal.SIGKILL)
     began = time.monotonic()
     assert job.end(PATIENCE) != 0
@@ -64,7 +64,7 @@ def test_a_rank_that_is_killed_ends_all_and_resume_goes_on(start, tmp_path, unin
 )
 @pytest.mark.parametrize("to", ["mpiexec", "rank 1"])
 def test_a_signal_leaves_a_whole_checkpoint(start, tmp_path, uninterrupted, number, code, to):
-    job = start(2, "failing.py", tmp_path, "loop")
+    job = start(2, "failing.py", tmp_path, "loop", "--slowly")
     pid = pid_of(job, 1, 10)
     os.kill(job.process.pid if to == "mpiexec" else pid, number)
     assert job.end(PATIENCE) == code, job.output
