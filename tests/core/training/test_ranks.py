@@ -258,6 +258,28 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(on_ranks, tmp_path, 
     assert load_checkpoint(tmp_path / "last.safetensors")["step"] == 3
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_while_the_ranks_agree_is_not_lost(on_ranks, tmp_path, number):
+    def work(communicator):
+        trainer = prepared(communicator, directory=tmp_path)
+        agree = trainer._ranks.agree
+
+        def agree_slowly(flags):
+            agreed = agree(flags)
+            if trainer.step == 3 and communicator.rank == 1:
+                trainer._interrupt.pending = number
+            return agreed
+
+        trainer._ranks.agree = agree_slowly
+        with pytest.raises((KeyboardInterrupt, SystemExit)) as caught:
+            trainer.fit()
+        return trainer.step, caught.type.__name__
+
+    name = "KeyboardInterrupt" if number == signal.SIGINT else "Terminated"
+    assert on_ranks(3, work) == [(4, name)] * 3
+    assert load_checkpoint(tmp_path / "last.safetensors")["step"] == 4
+
+
 def test_a_loss_that_is_not_finite_on_one_rank_is_told_on_all(on_ranks):
     def spoilt(model, batch):
         x, y = batch

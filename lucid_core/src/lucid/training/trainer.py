@@ -247,7 +247,8 @@ class Trainer:
         pending = self._interrupt.pending
         flags = [self._stopping, *(pending == number for number in _SIGNALS)]
         stopping, *signals = self._ranks.agree(flags)
-        self._interrupt.pending = next((n for n, s in zip(_SIGNALS, signals, strict=True) if s), 0)
+        if any(signals):  # else one that came while the ranks agreed stays for the next time
+            self._interrupt.pending = _SIGNALS[signals.index(True)]
         self._stopping = stopping or any(signals)
 
     def stop(self) -> None:
