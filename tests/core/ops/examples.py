@@ -59,7 +59,7 @@ NOT_OPERATIONS = {
         "leaves Lucid; tests/core/test_tensor.py",
     ),
     **dict.fromkeys(
-        ("Tensor.__new__", "Tensor.__init__", "Tensor.__reduce__", "Tensor.__deepcopy__"),
+        ("Tensor.__init__", "Tensor.__reduce__", "Tensor.__deepcopy__"),
         "makes or copies the tensor; tests/core/test_tensor.py",
     ),
     "Tensor.__setitem__": "writes into the tensor; tests/core/test_tensor.py",
