@@ -70,6 +70,19 @@ def test_changing_sizes_do_not_pile_up():
     assert free <= 1.25 * 1.125 * 1_500_000 + 64
 
 
+def test_a_free_block_that_is_somewhat_larger_is_used_before_a_new_one():
+    pool = Pool()
+    pool.empty((3 << 20,), np.uint8)
+    smaller = pool.empty((2 << 20,), np.uint8)
+    assert pool.held() == (3 << 20, 0)
+    smaller[:] = 1
+    # Neither the one in use nor one much too large.
+    small = pool.empty((2 << 20,), np.uint8)
+    assert not np.shares_memory(small, smaller)
+    del smaller
+    assert pool.empty((1 << 20,), np.uint8).base.block.size == 1 << 20
+
+
 def test_what_was_needed_once_is_forgotten_later():
     pool = Pool()
     pool.empty((1 << 26,), np.uint8)

@@ -31,6 +31,9 @@ _ALIGNMENT = 64
 # What is held, in use or not, as a share of the most that was in use: one class of
 # sizes is wanted most while another is wanted least.
 _SLACK = 1.25
+# Where no block of a size is free, one up to so many times as large is used instead: sizes
+# that are wanted at different times of a step share it, and those that hardly recur find one.
+_TOO_LARGE = 1.5
 # The most that was in use is forgotten after one to two times so many requests.
 _MEMORY = 4096
 
@@ -113,17 +116,17 @@ class Pool:
         with self._lock:
             if self._returned:
                 self._settle()
-            used = self._used + size
             self._requests += 1
             if self._requests == _MEMORY:
-                self._forget(used)
-            if used > self._highest:
-                self._highest = used
-            blocks = self._blocks.get(size)
-            if blocks:
-                self._free -= size
+                self._forget(self._used + size)
+            blocks = self._blocks.get(size) or self._larger_than(size)
+            block = blocks.pop() if blocks else None
+            used = self._used + (size if block is None else block.size)
+            self._highest = max(self._highest, used)
+            if block is not None:
+                self._free -= block.size
                 self._used = used
-                return blocks.pop()
+                return block
             self._shrink(self._most() - size)
         try:
             block = _Block(size)
@@ -133,6 +136,12 @@ class Pool:
         with self._lock:
             self._used += size
         return block
+
+    def _larger_than(self, size: int) -> list[_Block] | None:
+        """Unused blocks of the next larger size that is not too large, or None."""
+        fit = range(size + 1, int(_TOO_LARGE * size) + 1)
+        found = min((n for n, blocks in self._blocks.items() if blocks and n in fit), default=0)
+        return self._blocks.get(found)
 
     def _settle(self) -> None:
         while self._returned:
