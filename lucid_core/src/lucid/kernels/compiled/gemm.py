@@ -32,41 +32,49 @@ def _columns(start: int, stop: int, a: Array, b: Array, out: Array) -> None:
     np.matmul(a, b[:, start:stop], out=out[:, start:stop])
 
 
-def _on_tiles(a: Array, b: Array, out: Array) -> bool:
-    """Multiply on the matrix unit, if it is there and the matrices suit it; whether they did.
+def _on_tiles(a: Array, b: Array, out: Array | None) -> Array | None:
+    """The product from the matrix unit, or None if that is not there or does not suit them.
 
     A product with a matrix of weights is a convolution of 1 x 1 over rows; one
     of two matrices whose rows are what is summed over, the gradient of its weights.
     """
     (m, k), n = a.shape, b.shape[1]
-    suits = min(m, n, k) >= _FEWEST and m * n * k >= _WORTH_TILES and out.flags.c_contiguous
-    floats = a.dtype == b.dtype == out.dtype == np.float32
+    suits = min(m, n, k) >= _FEWEST and m * n * k >= _WORTH_TILES
+    floats = a.dtype == b.dtype == np.float32
+    if out is not None:
+        suits, floats = suits and out.flags.c_contiguous, floats and out.dtype == np.float32
     if not (suits and floats and matrix_unit.available()):
-        return False
+        return None
     here = np.zeros(1, np.int64)
     if a.T.flags.carray and b.flags.carray:
         g, x = a.T.reshape(1, k, 1, m), b.reshape(1, k, 1, n)
-        out[:] = tiled_weight_gradient(g, x, here, here, (1, 1), n, 1).reshape(m, n)
-        return True
+        product = tiled_weight_gradient(g, x, here, here, (1, 1), n, 1).reshape(m, n)
+        if out is None:
+            return product
+        out[:] = product
+        return out
     turned = b.flags.carray
     if not a.flags.carray or not (turned or b.T.flags.carray):
-        return False
+        return None
+    if out is None:
+        out = empty((m, n), np.float32)
     weights = b.reshape(k, 1, 1, n) if turned else b.T.reshape(n, 1, 1, k)
     panels = pack(weights, 1, here, here, turned)
     grid = Grid(m, 1, (1, 1), here, here, (0, 0), (1, 1))
     x, y = a.reshape(1, m, 1, k), out.reshape(1, m, 1, n)
     convolve_tiles(x, panels, None, None, False, y, grid, 1, k)
-    return True
+    return out
 
 
 def gemm(a: Array, b: Array, out: Array | None = None) -> Array:
     """``a @ b`` for matrices (M, K) and (K, N), into ``out`` where it is given."""
+    product = _on_tiles(a, b, out)
+    if product is not None:
+        return product
     m, k = a.shape
     n = b.shape[1]
     if out is None:
         out = empty((m, n), np.result_type(a, b))
-    if _on_tiles(a, b, out):
-        return out
     with single_threaded_blas():
         if m * n * k < _WORTH_THREADS:
             np.matmul(a, b, out=out)
