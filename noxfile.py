@@ -41,7 +41,7 @@ LEFT_OUT = {
     "dask": "2,000 images on local Dask workers of which one is killed, some minutes",
     "ray": "runs the recipe of the site for Ray Data, which is a large download",
     "site": "opens the site in a browser, which a machine has to have",
-    "overfit": "trains the default detector until it knows eight images, several minutes",
+    "overfit": "trains the default detector until it knows eight images, six minutes or more",
     "throughput": "times convolutions beside the processor's peak, which needs a quiet machine",
     "mpi": "trains on up to four ranks of MPI and kills some, which needs cores of its own",
     "startup": "times what importing and listing cost, which needs a quiet machine",

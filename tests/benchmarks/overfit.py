@@ -88,7 +88,7 @@ class Until(Callback):
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=8.0, help="give up after so many")
+    parser.add_argument("--minutes", type=float, default=20.0, help="give up after so many")
     parser.add_argument("--batch-size", type=int, default=2)
     parser.add_argument("--lr", type=float, default=2e-4)
     given = parser.parse_args()
