@@ -256,6 +256,33 @@ def test_the_number_of_threads_changes_nothing(use_threads):
         np.testing.assert_array_equal(result, results[0])
 
 
+@pytest.mark.parametrize(
+    ("shape", "outputs", "side"),
+    [
+        ((2, 256, 46, 46), 64, 3),
+        ((1, 1024, 14, 14), 256, 1),
+        ((1, 2048, 7, 7), 64, 1),
+        ((1, 512, 7, 7), 96, 3),
+        ((1, 96, 40, 8), 64, 3),
+    ],
+)
+def test_the_number_of_threads_changes_no_sum(shape, outputs, side, use_threads, monkeypatch):
+    """Not in images so large that channels are gone through a part at a time, either."""
+    monkeypatch.setenv("LUCID_WINOGRAD", "0")
+    x, w = draw(*shape), draw(outputs, shape[1], side, side)
+    options = ((1, 1), ((side // 2, side // 2),) * 2, (1, 1), 1)
+    g = draw(shape[0], outputs, *shape[2:])
+    results = []
+    for threads in (1, 2, 3, 5):
+        use_threads(threads)
+        y = kernels.conv2d.compiled(x, w, None, *options)
+        gx = kernels.conv2d_input_gradient.compiled(g, w, x.shape, *options)
+        results.append((y, gx))
+    for y, gx in results:
+        np.testing.assert_array_equal(y, results[0][0])
+        np.testing.assert_array_equal(gx, results[0][1])
+
+
 def test_any_memory_layout_gives_the_same():
     x = rng.standard_normal((2, 3, 8, 9)).astype(np.float32)
     w = rng.standard_normal((4, 3, 3, 3)).astype(np.float32)

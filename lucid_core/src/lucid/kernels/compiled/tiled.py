@@ -37,7 +37,8 @@ __all__ = ["Plan", "aligned", "convolve_tiles", "plan_tiles", "run_plan"]
 
 Pair = tuple[int, int]
 
-#: Columns of two tiles side by side.
+#: Columns of two tiles side by side, and of the panels that :func:`.implicit.pack` makes: the
+#: unit counts as available only where vectors are of 16 numbers (AVX-512), and NR is two of them.
 WIDTH = 2 * SIDE
 # Numbers of a block of tiles, in its parts, as an array of float32 counts them.
 _NUMBERS = BLOCK_BYTES // 4
@@ -50,6 +51,8 @@ _PIXEL = 3 * _LINE
 _STRIP_BYTES = 3 << 18
 # Places of a strip: with fewer, weights come too often; more change nothing.
 _FEWEST, _MOST = 256, 512
+# Into how many strips lines are cut where all channels of fewer strips might not fit.
+_FEWEST_STRIPS = 4
 # Bytes of split weights that may be gone through again for every few places.
 _FEW_WEIGHTS = 1 << 18
 # How many times a weight costs what splitting a number of a pixel does.
@@ -341,9 +344,9 @@ def convolve_tiles(
 ) -> None:
     """Sums over the places of ``grid``, written into ``y``.
 
-    Parameters are those of :func:`lucid.kernels.compiled.implicit.convolve`, but for
-    ``length``: how many numbers each tap reads; and ``margins``: pixels of zeros left and right
-    of each line, where a tap reads several pixels.
+    Parameters are those of :func:`lucid.kernels.compiled.implicit.convolve`, its panels of
+    float32 included, but for ``length``: how many numbers each tap reads; and ``margins``:
+    pixels of zeros left and right of each line, where a tap reads several pixels.
     """
     plan = plan_tiles(x.shape, panels, grid, groups, length, margins)
     run_plan(plan, x, panels, bias, residual, relu, y)
@@ -416,7 +419,9 @@ def _share_out(
     """Planes, and into how many strips of lines and bands of panels to cut each group's work.
 
     By lines, every thread reads all weights; by panels, every thread splits all pixels.
-    The last number is how many channels to go through at a time.
+    The last number is how many channels to go through at a time.  The order in which a sum is
+    added up follows from it, so it is chosen for the largest strips that any number of
+    threads would have.
     """
     planes = planes_of(rows, columns, step, count, shape[2] + margin)
     lines = shape[0] * height
@@ -424,13 +429,15 @@ def _share_out(
     most = max(1, _STRIP_BYTES // (line * -(-length // BLOCK) * _PIXEL))
     most = min(max(most, -(-_FEWEST // planes.pitch)), -(-_MOST // planes.pitch))
     few = lines * planes.pitch < _SPLITTING * len(planes.taps) * pairs * WIDTH
-    if threads > 1 and few and pairs * groups >= threads:
-        strips, bands = -(-lines // most), -(-threads // groups)
-    else:
-        strips, bands = -(-lines // most), 1
-        if groups == 1:  # as many for each
-            strips = max(strips, min(threads * 2, lines))
-            strips = min(lines, strips + -strips % threads)
-    each = -(-lines // strips)
+    at_least = -(-lines // most)
+    if groups == 1 and not few:
+        at_least = min(lines, max(_FEWEST_STRIPS, at_least + at_least % 2))
+    strips, bands = at_least, 1
+    if few and threads > 1 and pairs * groups >= threads:
+        bands = -(-threads // groups)
+    elif groups == 1:  # as many for each
+        strips = max(strips, min(threads * 2, lines))
+        strips = min(lines, strips + -strips % threads)
+    each = -(-lines // at_least)
     each += planes.more * (1 + each // height)
     return planes, strips, bands, max(1, _STRIP_BYTES // (each * line * _PIXEL)) * BLOCK
