@@ -208,6 +208,30 @@ def test_filters_that_are_prepared_give_the_same(form):
     np.testing.assert_array_equal(prepared, convolve(x, w, None, *options))
 
 
+def test_filters_of_many_channels_are_transformed_for_many_places(unit, monkeypatch):
+    """Scaled filters, as folded norms have them, by Winograd's way and then by the direct sum."""
+    x, w, scale = draw(2, 256, 46, 46), draw(256, 256, 3, 3), draw(256)
+    options = ((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+    expected = kernels.conv2d.reference(
+        x, kernels.prepare_filters.reference(w, 1, scale), None, *options
+    )
+    size = np.abs(expected).max()
+    filters = kernels.prepare_filters.compiled(w, 1, scale)
+    quick = kernels.conv2d.compiled(x, filters, None, *options)
+    np.testing.assert_allclose(quick, expected, atol=1e-4 * size)
+    monkeypatch.setenv("LUCID_WINOGRAD", "0")
+    filters = kernels.prepare_filters.compiled(w, 1, scale)
+    exact = kernels.conv2d.compiled(x, filters, None, *options)
+    np.testing.assert_allclose(exact, expected, atol=1e-5 * size)
+    assert not np.array_equal(quick, exact)
+    if unit == "matrix unit":  # one image has too few, and goes the direct way anyhow
+        few = [kernels.conv2d.compiled(x[:1], filters, None, *options)]
+        monkeypatch.delenv("LUCID_WINOGRAD")
+        filters = kernels.prepare_filters.compiled(w, 1, scale)
+        few.append(kernels.conv2d.compiled(x[:1], filters, None, *options))
+        np.testing.assert_array_equal(*few)
+
+
 @pytest.mark.parametrize("form", ["reference", "compiled"])
 def test_no_outputs_have_gradients_of_zero(form):
     """An input smaller than the kernel, as a transposed convolution of nothing has it."""

@@ -29,6 +29,10 @@ Padding = tuple[Pair, Pair]
 
 # With fewer channels than this, a row of the kernel is read as one segment of a padded copy.
 _FEW_CHANNELS = 16
+# With so many channels and places, Winograd's filtering by the micro-kernel is faster than the
+# direct sum on the matrix unit, even if the weights are transformed in every call, which
+# takes no memory between calls.
+_MANY_CHANNELS, _MANY_PLACES = 256, 1 << 12
 # So many shapes of images are planned for and remembered with the filters.
 _MOST_PLANS = 16
 
@@ -72,19 +76,22 @@ class Filters:
         """All groups' weights packed for groups that are few lanes of a vector each."""
         if self._lanes is None:
             rows, columns = np.arange(self.shape[2]), np.arange(self.shape[3])
-            weights = self._rows
-            if self.scale is not None:
-                weights = weights * self.scale[:, None, None, None]
-            self._lanes = pack_lanes(weights, self._groups, rows, columns)
+            self._lanes = pack_lanes(self._scaled_rows(), self._groups, rows, columns)
         return self._lanes
 
-    def transformed(self) -> Array | winograd.Once:
-        """The weights for Winograd's filtering, packed if they are kept."""
-        if not self.kept:
-            return winograd.Once(self._rows, turned=False)
+    def transformed(self, kept: bool) -> Array | winograd.Once:
+        """The weights for Winograd's filtering: packed and ``kept``, or to be packed once."""
+        if not kept:
+            return winograd.Once(self._scaled_rows(), turned=False)
         if self._transformed is None:
             self._transformed = self._scaled(winograd.transform_weights(self._rows), 1)
         return self._transformed
+
+    def _scaled_rows(self) -> Array:
+        if self.scale is None:
+            return self._rows
+        rows: Array = self._rows * self.scale[:, None, None, None]
+        return rows
 
     def _scaled(self, panels: Array, groups: int) -> Array:
         """Multiply (..., P, K, NR), where each group's last columns may belong to no output.
@@ -166,12 +173,17 @@ def conv2d(
     joined = groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1
     length = kw * c if joined else c
     on_tiles = _on_tiles(length, o, groups)
+    places = n * ho * wo
+    large = min(c, o) >= _MANY_CHANNELS and places >= _MANY_PLACES
+    direct = on_tiles and filters.kept and not large
+    kept = filters.kept and not on_tiles
     if (
-        not (on_tiles and filters.kept)
+        not direct
         and _suits_winograd((kh, kw), stride, dilation, groups)
-        and winograd.pays(n * ho * wo, c, o, filters.kept)
+        and winograd.pays(places, c, o, kept)
     ):
-        winograd.winograd(source, filters.transformed(), bias, added, relu, out, top, left)
+        weights = filters.transformed(kept)
+        winograd.winograd(source, weights, bias, added, relu, out, top, left)
         return y
     if joined:
         column_offsets = np.zeros(1, np.int64)
