@@ -11,7 +11,9 @@ __all__ = ["find_files"]
 
 
 def find_files(sources: Sequence[str], suffixes: Sequence[str]) -> Iterator[str]:
-    """The files that ``sources`` stand for, one after another and never all in memory.
+    """The files that ``sources`` stand for, one after another.
+
+    Those of lists and directories are never all in memory; what a pattern matches is sorted first.
 
     Parameters
     ----------
