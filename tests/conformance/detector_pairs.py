@@ -81,6 +81,7 @@ class Agreement:
     a half) one of ours is, each of ours taken once; ``close`` those of them whose score
     is within ``tolerance`` and whose edges are within ``tolerance`` of the image's longer
     side; ``box`` (pixels) and ``score`` are the largest differences of all matched.
+    ``rest`` says of each that is not close what became of it.
     """
 
     expected: int
@@ -88,6 +89,7 @@ class Agreement:
     close: int
     box: float
     score: float
+    rest: tuple[str, ...]
 
 
 def compare(
@@ -97,23 +99,52 @@ def compare(
     tolerance: float = 1e-3,
 ) -> Agreement:
     """Match what was found in the images with what was expected, best first."""
-    differences, total = [], 0
+    differences, total, rest = [], 0, []
     for ours_of_image, theirs, image in zip(found, expected, images, strict=True):
         theirs = {key: value.numpy() for key, value in theirs.items()}
-        total += len(theirs["labels"])
+        total += total_of(theirs)
         overlap = box_ops.iou(ours_of_image["boxes"], theirs["boxes"].astype(np.float32))
         overlap[ours_of_image["labels"][:, None] != theirs["labels"]] = 0
-        for j in range(overlap.shape[1] if len(overlap) else 0):
-            i = int(overlap[:, j].argmax())
-            if overlap[i, j] >= 0.5:
-                box = np.abs(ours_of_image["boxes"][i] - theirs["boxes"][j]).max()
-                score = abs(ours_of_image["scores"][i] - theirs["scores"][j])
-                differences.append((box, score, box / max(image.shape[1:])))
-                overlap[i] = 0
+        free = np.ones(len(overlap), bool)
+        for j in range(total_of(theirs)):
+            candidates = np.where(free, overlap[:, j], 0)
+            i = int(candidates.argmax()) if len(candidates) else -1
+            if i < 0 or candidates[i] < 0.5:
+                rest.append(f"{named(theirs, j)} is missing: {rival(ours_of_image, overlap[:, j])}")
+                continue
+            free[i] = False
+            box = np.abs(ours_of_image["boxes"][i] - theirs["boxes"][j]).max()
+            score = abs(ours_of_image["scores"][i] - theirs["scores"][j])
+            differences.append((box, score, box / max(image.shape[1:])))
+            if max(differences[-1][1:]) > tolerance:
+                rest.append(f"{named(theirs, j)} is {named(ours_of_image, i)} of ours")
     table = np.array(differences, float).reshape(-1, 3)
     close = (table[:, 1:] <= tolerance).all(axis=1).sum()
     box, score = table[:, :2].max(axis=0, initial=0.0).tolist()
-    return Agreement(total, len(table), int(close), box, score)
+    assert len(rest) == total - close
+    return Agreement(total, len(table), int(close), box, score, tuple(rest))
+
+
+def total_of(detections: Any) -> int:
+    return len(detections["labels"])
+
+
+def named(detections: Any, i: int) -> str:
+    """One detection in words."""
+    box = ", ".join(f"{edge:.1f}" for edge in detections["boxes"][i].tolist())
+    return (
+        f"label {detections['labels'][i]} at ({box}), score {detections['scores'][i]:.6f}, "
+        f"number {i + 1} of {total_of(detections)},"
+    )
+
+
+def rival(ours: Any, overlap: np.ndarray) -> str:
+    """What of ours stands where a detection is missing, by its IoU with those of its label."""
+    if not overlap.any():
+        lowest = f"{ours['scores'][-1]:.6f}" if total_of(ours) else "none"
+        return f"ours has nothing of its label there, and its lowest score is {lowest}"
+    i = int(overlap.argmax())
+    return f"ours has {named(ours, i)} whose IoU with it is {overlap[i]:.3f}"
 
 
 def spread(count: int, fraction: float) -> Any:
