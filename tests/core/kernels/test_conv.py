@@ -280,6 +280,26 @@ def test_the_number_of_threads_changes_nothing(use_threads):
         np.testing.assert_array_equal(result, results[0])
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("side", [1, 2, 5, 7])
+def test_weight_gradients_of_many_small_images(side, kernel, groups):
+    """Whose lines fill no tile, or are laid one after the other."""
+    x, g = draw(9, 64, side, side), draw(9, 96, side, side)
+    options = (
+        (96, 64 // groups, kernel, kernel),
+        (1, 1),
+        ((kernel // 2,) * 2,) * 2,
+        (1, 1),
+        groups,
+    )
+    exact = kernels.conv2d_weight_gradient.reference(
+        g.astype(np.float64), x.astype(np.float64), *options
+    )
+    result = kernels.conv2d_weight_gradient.compiled(g, x, *options)
+    np.testing.assert_allclose(result, exact, atol=2e-5 * np.abs(exact).max())
+
+
 @pytest.mark.parametrize(
     ("shape", "outputs", "side"),
     [

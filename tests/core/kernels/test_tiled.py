@@ -81,6 +81,17 @@ def test_weight_gradients_in_units_of_any_size(places, monkeypatch):
     np.testing.assert_allclose(result, exact, atol=1e-5 * np.abs(exact).max())
 
 
+@pytest.mark.parametrize(
+    ("side", "kernel", "suits"), [(2, 3, False), (3, 3, False), (5, 3, True), (7, 3, True)]
+)
+def test_gradients_of_small_images_leave_tiles_empty(side, kernel, suits):
+    offsets = np.arange(kernel) - kernel // 2
+    shape = (64, side, side, 32)
+    assert tiled_gradient.fills_tiles(shape, offsets, offsets, (1, 1), side) is suits
+    zero = np.zeros(1, np.int64)
+    assert tiled_gradient.fills_tiles((1, 64 * side**2, 1, 32), zero, zero, (1, 1), 1)
+
+
 @needs_unit
 def test_results_do_not_depend_on_threads():
     before = kernels.get_num_threads()

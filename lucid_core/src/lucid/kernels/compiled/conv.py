@@ -16,7 +16,7 @@ from lucid.kernels.compiled.implicit import Grid, begin, convolve, pack
 from lucid.kernels.compiled.jit import nhwc
 from lucid.kernels.compiled.lanes import convolve_lanes, fits, pack_lanes
 from lucid.kernels.compiled.tiled import Plan, convolve_tiles, plan_tiles, run_plan
-from lucid.kernels.compiled.tiled_gradient import tiled_weight_gradient
+from lucid.kernels.compiled.tiled_gradient import fills_tiles, tiled_weight_gradient
 from lucid.kernels.compiled.weight_gradient import weight_gradient
 from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty_channels_last
@@ -307,10 +307,15 @@ def conv2d_weight_gradient(
         return gw.reshape(o, kh, kw, c).transpose(0, 3, 1, 2)
     rows = np.arange(kh) * dilation[0] - top
     columns = np.arange(kw) * dilation[1] - left
+    if (kh, kw) == stride == (1, 1) and not np.any(padding):
+        # One line of all places, which fills the blocks that lines of images are cut into.
+        source = source.reshape(1, -1, 1, source.shape[3])
+        gradient = gradient.reshape(1, -1, 1, o)
     if joined:
         # A row of the kernel is one run of the padded image.
         source = np.pad(source, ((0, 0), (top, bottom), (left, right), (0, 0)))
         rows, columns = rows + top, np.zeros(1, np.int64)
-    summed = tiled_weight_gradient if on_tiles else weight_gradient
+    fills = on_tiles and fills_tiles(gradient.shape, rows, columns, stride, source.shape[2])
+    summed = tiled_weight_gradient if fills else weight_gradient
     gw = summed(gradient, source, rows, columns, stride, length, groups)
     return gw.reshape(o, kh, kw, c).transpose(0, 3, 1, 2)

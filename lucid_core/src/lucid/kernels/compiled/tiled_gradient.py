@@ -31,7 +31,7 @@ from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty
 from lucid.kernels.threads import get_num_threads, parallel_for
 
-__all__ = ["tiled_weight_gradient"]
+__all__ = ["fills_tiles", "tiled_weight_gradient"]
 
 Pair = tuple[int, int]
 
@@ -42,6 +42,8 @@ _PAIRS = 3 * _LINE
 # Outputs and channels that a thread works on at a time, and places: together, in their parts,
 # they should stay in a core's own cache.
 _MOST_OUTPUTS, _MOST_CHANNELS, _MOST_PLACES = 256, 128, 448
+# The share of a tile's rows that should be places, for the unit to be the faster one.
+_FILLED = 0.6
 # How much memory parts of the sum may take, and how many places are worth a part.
 _PART_BYTES, _MOST_PARTS, _PART_PLACES = 1 << 21, 8, 512
 
@@ -187,6 +189,25 @@ def _accumulate(
     release_tiles()
 
 
+def _lines_at_once(lines: int, pitch: int) -> int:
+    """Of how many lines of an image places are summed up together."""
+    most = min(lines, max(1, _MOST_PLACES // pitch))
+    return -(-lines // -(-lines // most))  # evenly
+
+
+def fills_tiles(
+    shape: tuple[int, ...], row_offsets: Array, column_offsets: Array, stride: Pair, width: int
+) -> bool:
+    """Whether gradients of a ``shape`` (N, Ho, Wo, O), of images so wide, suit the unit.
+
+    An image has tiles of its own, and small ones leave most of their rows empty.
+    """
+    offsets = tuple(row_offsets.tolist()), tuple(column_offsets.tolist())
+    pitch = planes_of(*offsets, stride, shape[2], width).pitch
+    height = _lines_at_once(shape[1], pitch)
+    return height * shape[2] >= _FILLED * -(-(height * pitch) // BLOCK) * BLOCK
+
+
 def tiled_weight_gradient(
     g: Array,
     x: Array,
@@ -205,8 +226,7 @@ def tiled_weight_gradient(
     padded, wide = -(-each // WIDTH) * WIDTH, -(-length // WIDTH) * WIDTH
     size = groups * padded * rows * columns * wide
     places = n * ho * wo
-    height = min(ho, max(1, _MOST_PLACES // planes.pitch))
-    height = -(-ho // -(-ho // height))  # evenly
+    height = _lines_at_once(ho, planes.pitch)
     units = n * -(-ho // height)
     parts = max(1, min(_PART_BYTES // (4 * size), places // _PART_PLACES, _MOST_PARTS, units))
     parts = 1 << (parts.bit_length() - 1)
