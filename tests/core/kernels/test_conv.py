@@ -210,7 +210,7 @@ def test_filters_that_are_prepared_give_the_same(form):
 
 def test_filters_of_many_channels_are_transformed_for_many_places(unit, monkeypatch):
     """Scaled filters, as folded norms have them, by Winograd's way and then by the direct sum."""
-    x, w, scale = draw(2, 256, 46, 46), draw(256, 256, 3, 3), draw(256)
+    x, w, scale = draw(2, 256, 64, 64), draw(256, 256, 3, 3), draw(256)
     options = ((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
     expected = kernels.conv2d.reference(
         x, kernels.prepare_filters.reference(w, 1, scale), None, *options
@@ -224,12 +224,14 @@ def test_filters_of_many_channels_are_transformed_for_many_places(unit, monkeypa
     exact = kernels.conv2d.compiled(x, filters, None, *options)
     np.testing.assert_allclose(exact, expected, atol=1e-5 * size)
     assert not np.array_equal(quick, exact)
-    if unit == "matrix unit":  # one image has too few, and goes the direct way anyhow
-        few = [kernels.conv2d.compiled(x[:1], filters, None, *options)]
+    if unit == "matrix unit":  # more and smaller images go the direct way anyhow
+        small = np.ascontiguousarray(x.reshape(8, 256, 32, 32))
+        few = [kernels.conv2d.compiled(small, filters, None, *options)]
         monkeypatch.delenv("LUCID_WINOGRAD")
         filters = kernels.prepare_filters.compiled(w, 1, scale)
-        few.append(kernels.conv2d.compiled(x[:1], filters, None, *options))
+        few.append(kernels.conv2d.compiled(small, filters, None, *options))
         np.testing.assert_array_equal(*few)
+        assert filters._transformed is None
 
 
 @pytest.mark.parametrize("form", ["reference", "compiled"])
@@ -304,7 +306,8 @@ def test_weight_gradients_of_many_small_images(side, kernel, groups):
     ("shape", "outputs", "side"),
     [
         ((2, 256, 46, 46), 64, 3),
-        ((1, 1024, 14, 14), 256, 1),
+        ((1, 1024, 14, 14), 512, 1),
+        ((2, 64, 46, 46), 256, 3),
         ((1, 2048, 7, 7), 64, 1),
         ((1, 512, 7, 7), 96, 3),
         ((1, 96, 40, 8), 64, 3),
@@ -383,6 +386,9 @@ def test_gemm_of_matrices_that_lie_either_way(shape, layouts):
     exact = a.astype(np.float64) @ b.astype(np.float64)
     y = kernels.gemm.compiled(a, b)
     np.testing.assert_allclose(y, exact, atol=1e-5 * np.abs(exact).max())
+    out = np.full((m, n), np.nan, np.float32)
+    assert kernels.gemm.compiled(a, b, out) is out
+    np.testing.assert_array_equal(out, y)
     out = np.full((m, 2 * n), np.float32(7))
     assert kernels.gemm.compiled(a, b, out[:, :n]).base is out  # not contiguous
     np.testing.assert_allclose(out[:, :n], exact, atol=1e-5 * np.abs(exact).max())

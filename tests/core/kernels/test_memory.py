@@ -79,8 +79,14 @@ def test_a_free_block_that_is_somewhat_larger_is_used_before_a_new_one():
     # Neither the one in use nor one much too large.
     small = pool.empty((2 << 20,), np.uint8)
     assert not np.shares_memory(small, smaller)
+    pool.empty((5 << 19,), np.uint8)
     del smaller
+    assert pool.held() == (2 << 20, (3 << 20) + (5 << 19))
     assert pool.empty((1 << 20,), np.uint8).base.block.size == 1 << 20
+    # Of several the one of the very size, else the smallest.
+    del small
+    assert pool.empty((2 << 20,), np.uint8).base.block.size == 2 << 20
+    assert pool.empty((15 << 17,), np.uint8).base.block.size == 2 << 20
 
 
 def test_what_was_needed_once_is_forgotten_later():

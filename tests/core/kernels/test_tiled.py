@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("numba", reason="it is compiled by Numba")
 
 from lucid import kernels
-from lucid.kernels.compiled import matrix_unit, tiled, tiled_gradient
+from lucid.kernels.compiled import conv, matrix_unit, tiled, tiled_gradient
 from lucid.kernels.compiled.tiled import planes_of
 
 rng = np.random.default_rng(0)
@@ -58,13 +58,35 @@ def test_however_work_is_cut_the_sums_are_the_same(strip, shape, weight, stride,
     x, w = (rng.standard_normal(s).astype(np.float32) for s in (shape, weight))
     options = ((stride, stride), ((pad, pad), (pad, pad)), (1, 1), 1)
     usual = kernels.conv2d.compiled(x, w, None, *options)
+    plans = []
+    run_plan = conv.run_plan
+
+    def run(plan, *args):
+        plans.append(plan)
+        run_plan(plan, *args)
+
+    monkeypatch.setattr(conv, "run_plan", run)
     monkeypatch.setattr(tiled, "_STRIP_BYTES", strip)
     monkeypatch.setattr(tiled, "_FEWEST", 1)
-    # Cut along channels the sums go through memory, which changes no bit of them.
+    monkeypatch.setattr(tiled, "_share_out", tiled._share_out.__wrapped__)
+    # Cut along channels the sums go through memory, and their order changes.
     cut = kernels.conv2d.compiled(x, w, None, *options)
+    length, chunk = plans[0].settings[-3:-1]
+    assert chunk < length or strip > 1 << 12 or length <= 160
     exact = kernels.conv2d.reference(x.astype(np.float64), w.astype(np.float64), None, *options)
     np.testing.assert_allclose(cut, exact, atol=1e-5 * np.abs(exact).max())
     np.testing.assert_allclose(cut, usual, atol=1e-6 * np.abs(exact).max())
+
+
+@pytest.mark.parametrize(
+    ("side", "kernel", "suits"), [(2, 3, False), (3, 3, False), (5, 3, True), (7, 3, True)]
+)
+def test_gradients_of_small_images_leave_tiles_empty(side, kernel, suits):
+    offsets = np.arange(kernel) - kernel // 2
+    shape = (64, side, side, 32)
+    assert tiled_gradient.fills_tiles(shape, offsets, offsets, (1, 1), side) is suits
+    zero = np.zeros(1, np.int64)
+    assert tiled_gradient.fills_tiles((1, 64 * side**2, 1, 32), zero, zero, (1, 1), 1)
 
 
 @needs_unit
@@ -79,17 +101,6 @@ def test_weight_gradients_in_units_of_any_size(places, monkeypatch):
     reference = kernels.conv2d_weight_gradient.reference
     exact = reference(*images, (40, 50, 3, 3), (1, 1), pads, (1, 1), 1).transpose(0, 2, 3, 1)
     np.testing.assert_allclose(result, exact, atol=1e-5 * np.abs(exact).max())
-
-
-@pytest.mark.parametrize(
-    ("side", "kernel", "suits"), [(2, 3, False), (3, 3, False), (5, 3, True), (7, 3, True)]
-)
-def test_gradients_of_small_images_leave_tiles_empty(side, kernel, suits):
-    offsets = np.arange(kernel) - kernel // 2
-    shape = (64, side, side, 32)
-    assert tiled_gradient.fills_tiles(shape, offsets, offsets, (1, 1), side) is suits
-    zero = np.zeros(1, np.int64)
-    assert tiled_gradient.fills_tiles((1, 64 * side**2, 1, 32), zero, zero, (1, 1), 1)
 
 
 @needs_unit

@@ -17,7 +17,7 @@ rng = np.random.default_rng(0)
 
 @pytest.fixture(autouse=True, scope="module")
 def _without_matrix_unit():
-    """Where there is one, Winograd's way is not taken."""
+    """Where there is one, most predictions are direct sums."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LUCID_AMX", "0")
         yield

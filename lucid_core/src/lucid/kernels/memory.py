@@ -32,7 +32,7 @@ _ALIGNMENT = 64
 # sizes is wanted most while another is wanted least.
 _SLACK = 1.25
 # Where no block of a size is free, one up to so many times as large is used instead: sizes
-# that are wanted at different times of a step share it, and those that hardly recur find one.
+# that are wanted at different times of a step share it.
 _TOO_LARGE = 1.5
 # The most that was in use is forgotten after one to two times so many requests.
 _MEMORY = 4096
@@ -101,7 +101,7 @@ class Pool:
         return np.asarray(_Lease(self._returned.append, block, shape, dtype.str))
 
     def held(self) -> tuple[int, int]:
-        """Bytes under arrays that are alive, and bytes kept for the next ones."""
+        """Bytes of blocks under arrays that are alive, and of those kept for the next ones."""
         with self._lock:
             self._settle()
             return self._used, self._free
@@ -120,12 +120,14 @@ class Pool:
             if self._requests == _MEMORY:
                 self._forget(self._used + size)
             blocks = self._blocks.get(size) or self._larger_than(size)
-            block = blocks.pop() if blocks else None
-            used = self._used + (size if block is None else block.size)
-            self._highest = max(self._highest, used)
-            if block is not None:
-                self._free -= block.size
-                self._used = used
+            if blocks:
+                size = blocks[-1].size
+            self._highest = max(self._highest, self._used + size)
+            if blocks:
+                # The counter first: Ctrl-C in between must not leave it too high for ever.
+                self._free -= size
+                block = blocks.pop()
+                self._used += size
                 return block
             self._shrink(self._most() - size)
         try:
@@ -164,7 +166,7 @@ class Pool:
 
     def _shrink(self, most: int) -> None:
         """Let unused blocks go until no more than ``most`` bytes are held, or none is left."""
-        while self._free and self._used + self._free > most:
+        while self._blocks and self._used + self._free > most:
             size, blocks = next(iter(self._blocks.items()))
             if blocks:
                 blocks.pop(0)

@@ -29,9 +29,9 @@ Padding = tuple[Pair, Pair]
 
 # With fewer channels than this, a row of the kernel is read as one segment of a padded copy.
 _FEW_CHANNELS = 16
-# With so many channels and places, Winograd's filtering by the micro-kernel is faster than the
-# direct sum on the matrix unit, even if the weights are transformed in every call, which
-# takes no memory between calls.
+# With so many channels in and out, and so many places in an image, Winograd's filtering is faster
+# than the direct sum on the matrix unit.  Its weights, which are large, are then transformed in
+# every call, so that none are kept.
 _MANY_CHANNELS, _MANY_PLACES = 256, 1 << 12
 # So many shapes of images are planned for and remembered with the filters.
 _MOST_PLANS = 16
@@ -47,7 +47,7 @@ class Filters:
     kept : bool
         Whether it is used more than once.
     scale : numpy.ndarray, optional
-        By what each output's filter is multiplied, once it is packed.
+        By what each output's filter is multiplied.
     """
 
     def __init__(self, weight: Array, groups: int, kept: bool, scale: Array | None = None) -> None:
@@ -173,14 +173,13 @@ def conv2d(
     joined = groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1
     length = kw * c if joined else c
     on_tiles = _on_tiles(length, o, groups)
-    places = n * ho * wo
-    large = min(c, o) >= _MANY_CHANNELS and places >= _MANY_PLACES
+    large = min(c, o) >= _MANY_CHANNELS and ho * wo >= _MANY_PLACES
     direct = on_tiles and filters.kept and not large
     kept = filters.kept and not on_tiles
     if (
         not direct
         and _suits_winograd((kh, kw), stride, dilation, groups)
-        and winograd.pays(places, c, o, kept)
+        and winograd.pays(n * ho * wo, c, o, kept)
     ):
         weights = filters.transformed(kept)
         winograd.winograd(source, weights, bias, added, relu, out, top, left)

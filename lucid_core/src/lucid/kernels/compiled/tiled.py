@@ -51,7 +51,8 @@ _PIXEL = 3 * _LINE
 _STRIP_BYTES = 3 << 18
 # Places of a strip: with fewer, weights come too often; more change nothing.
 _FEWEST, _MOST = 256, 512
-# Into how many strips lines are cut where all channels of fewer strips might not fit.
+# Into how many strips at least lines are cut, on one thread too: of larger strips fewer channels
+# would fit at a time.
 _FEWEST_STRIPS = 4
 # Bytes of split weights that may be gone through again for every few places.
 _FEW_WEIGHTS = 1 << 18
@@ -430,7 +431,7 @@ def _share_out(
     most = min(max(most, -(-_FEWEST // planes.pitch)), -(-_MOST // planes.pitch))
     few = lines * planes.pitch < _SPLITTING * len(planes.taps) * pairs * WIDTH
     at_least = -(-lines // most)
-    if groups == 1 and not few:
+    if groups == 1 and not few:  # an even number, as two threads want it
         at_least = min(lines, max(_FEWEST_STRIPS, at_least + at_least % 2))
     strips, bands = at_least, 1
     if few and threads > 1 and pairs * groups >= threads:
