@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import click
 import pytest
 
+from lucid.cli.training import ranks
 from lucid.training import mpi, mpi_communicator
 
 
@@ -41,6 +44,31 @@ def test_without_mpi4py_the_message_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     with pytest.raises(ImportError, match=r'pip install "lucid-core\[mpi\]"'):
         mpi_communicator()
+
+
+@pytest.fixture
+def one_rank(monkeypatch):
+    """A rank whose MPI does not know it to be one of several."""
+    for name in mpi._SIZES:
+        monkeypatch.delenv(name, raising=False)
+    world = SimpleNamespace(Get_size=lambda: 1, Get_rank=lambda: 0, Dup=lambda: world)
+    version = "MPICH Version:      4.3.2\nMPICH Release date: ...\n\0"
+    fake = SimpleNamespace(COMM_WORLD=world, Get_library_version=lambda: version)
+    monkeypatch.setitem(sys.modules, "mpi4py", SimpleNamespace(MPI=fake))
+
+
+def test_the_mpiexec_of_another_mpi_is_refused(monkeypatch, one_rank):
+    assert mpi_communicator().size == 1
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
+    told = r"mpiexec has started 4 ranks, .* joined 1: .* belongs to MPICH Version: 4\.3\.2$"
+    with pytest.raises(RuntimeError, match=told):
+        mpi_communicator()
+
+
+def test_a_command_tells_of_the_mpiexec_of_another_mpi(monkeypatch, one_rank):
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
+    with pytest.raises(click.ClickException, match="mpiexec has started 4 ranks"), ranks(mpi=True):
+        pass
 
 
 def test_nothing_imports_mpi4py_but_who_asks_for_ranks():

@@ -75,7 +75,7 @@ def ranks(mpi: bool) -> Iterator[Communicator]:
     click.UsageError
         If ``mpiexec`` has started several, and each would train on its own.
     click.ClickException
-        If mpi4py or an MPI is not installed.
+        If mpi4py or an MPI is not installed, or ``mpiexec`` is that of another MPI.
     """
     from lucid.cli.entry import SharedError
     from lucid.training import Communicator, mpi_communicator
@@ -89,7 +89,7 @@ def ranks(mpi: bool) -> Iterator[Communicator]:
         return
     try:
         communicator = mpi_communicator()
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:
         raise click.ClickException(str(error)) from error
     try:
         yield communicator

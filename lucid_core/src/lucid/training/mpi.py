@@ -128,6 +128,9 @@ def mpi_communicator() -> MpiCommunicator:
     ------
     ImportError
         If mpi4py or an MPI is not installed.
+    RuntimeError
+        If ``mpiexec`` has started several ranks and this MPI knows of one only: they belong
+        to different MPIs, and every rank would be a training of its own.
 
     Examples
     --------
@@ -147,11 +150,23 @@ def mpi_communicator() -> MpiCommunicator:
             f'several ranks need mpi4py and an MPI: pip install "lucid-core[mpi]" ({error})',
             name="mpi4py",
         ) from error
+    started = ranks_started()
+    if started > 1 and MPI.COMM_WORLD.Get_size() == 1:
+        raise RuntimeError(
+            f"mpiexec has started {started} ranks, but the MPI of mpi4py has joined 1: they are of "
+            "different MPIs, and each rank would train on its own; start the ranks by the mpiexec "
+            f"that belongs to {_name_of(MPI)}"
+        )
     communicator = MpiCommunicator(MPI.COMM_WORLD)
     if communicator.size > 1:
         _share_cores(MPI.COMM_WORLD)
         _abort_on_errors(communicator)
     return communicator
+
+
+def _name_of(mpi: Any) -> str:
+    """The first line of what an MPI says of itself, such as ``MPICH Version: 4.3.2``."""
+    return " ".join(mpi.Get_library_version().strip("\0").split("\n", 1)[0].split())
 
 
 def ranks_started() -> int:
