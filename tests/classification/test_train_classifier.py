@@ -112,6 +112,17 @@ def test_a_run_leaves_a_classifier_that_classify_takes(
     assert best.stat().st_mtime_ns == before
 
 
+def test_without_a_communicator_it_takes_the_ranks_of_mpiexec(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranks = lucid.training.Communicator()
+    monkeypatch.setattr("lucid_models_classification.training.default_communicator", lambda: ranks)
+    begun = ClassifierRun.start(tmp_path, Options(str(data), image_size=16))
+    gone_on = ClassifierRun.resume(tmp_path, {})
+    for each in (begun, gone_on):
+        assert each.trainer.communicator is each.validation.communicator is ranks
+
+
 def test_an_interrupted_run_goes_on_to_the_same_end(data: Path, tmp_path: Path) -> None:
     """Bit for bit; Ctrl-C came in the middle of an epoch."""
     options = Options(str(data), batch_size=2, epochs=2, image_size=16, lr=0.05, seed=3)

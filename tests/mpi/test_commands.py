@@ -100,4 +100,17 @@ def test_the_script_of_the_page_runs(run, tmp_path):
     program.write_text(captioned_files(page)["train.py"], encoding="utf-8")
     text = program.read_text(encoding="utf-8").replace('directory="run"', f'directory="{tmp_path}"')
     program.write_text(text, encoding="utf-8")
-    assert re.search(r"^2 ranks, loss \d", run(2, program), re.MULTILINE)
+    assert re.search(r"^2 ranks, loss \d", run(2, "-m", "mpi4py", program), re.MULTILINE)
+
+
+def test_a_script_that_says_nothing_of_ranks_trains_on_those_of_mpiexec(run, tmp_path):
+    told = run(2, "-m", "mpi4py", Path(__file__).with_name("default_ranks.py"), tmp_path)
+    assert told.count("epoch 1/1") == 1
+    assert len(rows(tmp_path)) == 1
+    found = [(tmp_path / f"rank_{rank}.txt").read_text().split() for rank in (0, 1)]
+    sizes, digests, *_ = zip(*found, strict=True)
+    assert sizes == ("2", "2")
+    assert len(set(digests)) == 1
+    seen = [set(map(int, words[2:])) for words in found]
+    assert seen[0] | seen[1] == set(range(24))
+    assert not seen[0] & seen[1]

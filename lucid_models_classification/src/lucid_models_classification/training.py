@@ -19,7 +19,14 @@ from lucid.data import DataLoader, Subset
 from lucid.models import create_model
 from lucid.nn import functional as F
 from lucid.optim import SGD
-from lucid.training import Communicator, ReportEpochs, RunFolder, Trainer, warm_up_then
+from lucid.training import (
+    Communicator,
+    ReportEpochs,
+    RunFolder,
+    Trainer,
+    default_communicator,
+    warm_up_then,
+)
 from lucid_models_classification.checkpoints import Classifier, check_task, start_from
 from lucid_models_classification.image_folder import ImageFolder, split_by_class
 from lucid_models_classification.transforms import (
@@ -118,6 +125,8 @@ class ClassifierRun:
     ) -> ClassifierRun:
         """Prepare a new training, on one rank or on several.
 
+        Without a ``communicator`` they are those that ``mpiexec`` has started.
+
         Raises
         ------
         ValueError
@@ -127,6 +136,7 @@ class ClassifierRun:
         """
         kept = RunFolder(folder)
         kept.check_free()
+        ranks = communicator or default_communicator()
         lucid.random.seed(options.seed)
         train = ImageFolder(options.data)
         classifier = _new_classifier(options, len(train.class_names))
@@ -145,7 +155,6 @@ class ClassifierRun:
             "preprocessing": described,
             "classes": _counts(train),
         }
-        ranks = communicator or Communicator()
         run = cls._prepared(kept, options, classifier.model, described, workers, ranks)
         ranks.from_main(lambda: kept.begin(options, facts))
         return run
@@ -169,7 +178,7 @@ class ClassifierRun:
         workers : int
             As of :class:`lucid.data.DataLoader`; may differ.
         communicator : lucid.training.Communicator, optional
-            The ranks; their number may differ.
+            The ranks, by default as of :meth:`start`; their number may differ.
 
         Raises
         ------
@@ -180,6 +189,7 @@ class ClassifierRun:
         options, facts = kept.begun_with(
             Options, ("model", "kwargs", "preprocessing", "classes"), given
         )
+        ranks = communicator or default_communicator()
         if (found := _counts(ImageFolder(options.data))) != facts["classes"]:
             raise ValueError(
                 f"{options.data}: the training in {folder} began with the images by class "
@@ -187,7 +197,6 @@ class ClassifierRun:
             )
         lucid.random.seed(options.seed)
         model = create_model(facts["model"], **facts["kwargs"])
-        ranks = communicator or Communicator()
         return cls._prepared(kept, options, model, facts["preprocessing"], workers, ranks)
 
     @classmethod

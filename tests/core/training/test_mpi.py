@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import click
 import pytest
 
+from lucid import nn, optim
 from lucid.cli.training import ranks
-from lucid.training import mpi, mpi_communicator
+from lucid.data import DataLoader
+from lucid.training import Communicator, Trainer, mpi, mpi_communicator
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,39 @@ def test_a_command_tells_of_the_mpiexec_of_another_mpi(monkeypatch, one_rank):
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
     with pytest.raises(click.ClickException, match="mpiexec has started 4 ranks"), ranks(mpi=True):
         pass
+
+
+class Second(Communicator):
+    """A rank of three."""
+
+    rank, size = 1, 3
+
+
+def prepared(**options):
+    model = nn.Linear(1, 1)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    return Trainer(model, optimizer, DataLoader(range(8), 4), None, epochs=1, **options)
+
+
+def test_a_training_takes_the_ranks_of_mpiexec_unless_it_is_given_others(monkeypatch, one_rank):
+    assert type(prepared().communicator) is Communicator
+    joined = Second()
+    monkeypatch.setattr(mpi, "_joined", lambda: joined)
+    assert type(prepared().communicator) is Communicator
+    monkeypatch.setenv("PMI_SIZE", "3")
+    trainer = prepared()
+    assert trainer.communicator is joined
+    assert [trainer.loader.share(batch) for batch in (0, 1)] == [1 / 4, 1 / 4]
+    alone = Communicator()
+    assert prepared(communicator=alone).communicator is alone
+
+
+def test_ranks_of_mpiexec_without_mpi4py_do_not_train_each_on_its_own(monkeypatch):
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    monkeypatch.setenv("PMI_SIZE", "2")
+    with pytest.raises(ImportError, match=r'pip install "lucid-core\[mpi\]"'):
+        prepared()
+    assert prepared(communicator=Communicator()).communicator.size == 1
 
 
 def test_nothing_imports_mpi4py_but_who_asks_for_ranks():

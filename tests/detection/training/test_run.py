@@ -12,7 +12,7 @@ import pytest
 import small_detection
 
 import lucid
-from lucid.training import Callback, load_checkpoint
+from lucid.training import Callback, Communicator, load_checkpoint
 from lucid_models_detection import TrainingOptions, train_detector
 from lucid_models_detection.training import DetectorRun
 
@@ -104,6 +104,17 @@ def test_in_a_few_lines(data: Path, tmp_path: Path) -> None:
             {"id": 7, "name": "disc", "label": 2},
         ]
     }
+
+
+def test_without_a_communicator_it_takes_the_ranks_of_mpiexec(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ranks = Communicator()
+    monkeypatch.setattr("lucid_models_detection.training.run.default_communicator", lambda: ranks)
+    begun = train_detector(data, data.parent, tmp_path / "run", **{**QUICK, "epochs": 1})
+    gone_on = train_detector(data, data.parent, tmp_path / "run", resume=True, tell=None)
+    for run in (begun, gone_on):
+        assert run.trainer.communicator is run.validation.communicator is ranks
 
 
 def test_training_learns(data: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from lucid.training.checkpoint import load_checkpoint, save_checkpoint
 from lucid.training.communicator import Communicator
 from lucid.training.history import plot_history, write_csv
 from lucid.training.losses import Weighted
-from lucid.training.mpi import MpiCommunicator, mpi_communicator
+from lucid.training.mpi import MpiCommunicator, default_communicator, mpi_communicator
 from lucid.training.reports import PlotEpochs, ReportEpochs
 from lucid.training.runs import RunFolder
 from lucid.training.schedules import warm_up_then
@@ -32,6 +32,7 @@ __all__ = [
     "RunFolder",
     "Trainer",
     "Weighted",
+    "default_communicator",
     "load_checkpoint",
     "mpi_communicator",
     "plot_history",

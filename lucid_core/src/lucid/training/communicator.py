@@ -40,9 +40,9 @@ def _nothing(*args: object, **kwargs: object) -> None:
 class Communicator:
     """The ranks of a training: processes that share its batches and keep the same weights.
 
-    This one is a training in a single process.  Ranks on MPI come from
-    :func:`mpi_communicator`; anything else can take part by a subclass.  Every rank calls
-    the same methods in the same order.
+    This one is a training in a single process, also where ``mpiexec`` has started several.
+    Ranks on MPI come from :func:`mpi_communicator`; anything else can take part by a
+    subclass.  Every rank calls the same methods in the same order.
 
     Attributes
     ----------

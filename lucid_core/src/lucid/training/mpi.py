@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import time
@@ -17,7 +18,7 @@ from lucid.training.communicator import Array, Communicator
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm, Request
 
-__all__ = ["MpiCommunicator", "mpi_communicator", "ranks_started"]
+__all__ = ["MpiCommunicator", "default_communicator", "mpi_communicator", "ranks_started"]
 
 #: Seconds that a wait asks again and again, before it lets others have the processor.
 _EAGER = 0.2
@@ -136,12 +137,13 @@ def mpi_communicator() -> MpiCommunicator:
     --------
     ::
 
-        # train.py; mpiexec -n 4 python train.py
-        from lucid.training import Trainer, mpi_communicator
+        # validate.py; mpiexec -n 4 python -m mpi4py validate.py
+        from lucid.training import mpi_communicator
 
-        trainer = Trainer(model, optimizer, loader, loss, epochs=9,
-                          communicator=mpi_communicator())
-        trainer.fit()
+        ranks = mpi_communicator()
+        part = [images[i] for i in ranks.shard(len(images))]
+        sums = ranks.add_up({"right": count_right(model, part), "images": len(part)})
+        ranks.on_main(print)(sums["right"] / sums["images"])
     """
     try:
         from mpi4py import MPI
@@ -162,6 +164,28 @@ def mpi_communicator() -> MpiCommunicator:
         _share_cores(MPI.COMM_WORLD)
         _abort_on_errors(communicator)
     return communicator
+
+
+def default_communicator() -> Communicator:
+    """What a training that is given no ranks takes: those of ``mpiexec``, else this process.
+
+    Returns
+    -------
+    Communicator
+        As of :func:`mpi_communicator`, the same each time, where ``mpiexec`` has started
+        several ranks of this program; else a single rank, for which nothing is imported.
+
+    Raises
+    ------
+    ImportError, RuntimeError
+        As of :func:`mpi_communicator`.
+    """
+    return _joined() if ranks_started() > 1 else Communicator()
+
+
+@functools.cache
+def _joined() -> MpiCommunicator:
+    return mpi_communicator()
 
 
 def _name_of(mpi: Any) -> str:

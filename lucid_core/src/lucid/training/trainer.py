@@ -19,6 +19,7 @@ from lucid.training.communicator import Communicator
 from lucid.training.history import PROGRESS, write_csv
 from lucid.training.interrupts import DeferredInterrupt, Terminated
 from lucid.training.losses import Loss, check_finite, evaluate
+from lucid.training.mpi import default_communicator
 from lucid.training.progress import progress_bar
 from lucid.training.ranks import Ranks
 from lucid.training.state import mark, resume, state_of
@@ -84,8 +85,9 @@ class Trainer:
     class_names, preprocessing : optional
         Stored in ``best.safetensors``; see :func:`lucid.save_model`.
     communicator : Communicator, optional
-        The ranks that train together, as of :func:`mpi_communicator`; by default this
-        process alone.  They share the batches of ``loader``, a :class:`DataLoader`, so the
+        The ranks that train together; by default those that ``mpiexec`` has started
+        (:func:`default_communicator`), else this process alone, which ``Communicator()``
+        is in any case.  They share the batches of ``loader``, a :class:`DataLoader`, so the
         training is the same whatever their number.
     synchronize_norms : bool, default False
         Whether :class:`~lucid.nn.BatchNorm2d` normalises by the batch of all ranks
@@ -173,7 +175,7 @@ class Trainer:
         self.progress = progress
         self.class_names = class_names
         self.preprocessing = preprocessing
-        self.communicator = Communicator() if communicator is None else communicator
+        self.communicator = default_communicator() if communicator is None else communicator
 
         self.epoch = 0
         self.step = 0

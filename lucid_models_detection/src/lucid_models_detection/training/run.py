@@ -19,6 +19,7 @@ from lucid.training import (
     ReportEpochs,
     RunFolder,
     Trainer,
+    default_communicator,
     warm_up_then,
 )
 from lucid_models_detection.data import collate
@@ -94,7 +95,7 @@ class DetectorRun:
             What is done to training images and their targets, in place of what
             ``options.augment`` names.
         communicator : lucid.training.Communicator, optional
-            The ranks; by default this process alone.
+            The ranks; by default those that ``mpiexec`` has started, else this process alone.
 
         Returns
         -------
@@ -112,11 +113,11 @@ class DetectorRun:
         """
         kept = RunFolder(folder)
         kept.check_free()
+        ranks = communicator or default_communicator()
         import_pycocotools()
         data = TrainingData.read(options, transform)
         lucid.random.seed(options.seed)
         model = _built(options, data.class_names)
-        ranks = communicator or Communicator()
         run = cls._prepared(kept, options, model, data, workers, ranks)
         facts = {
             "model": model.model_name,
@@ -148,7 +149,7 @@ class DetectorRun:
         transform : callable, optional
             As it was begun with.
         communicator : lucid.training.Communicator, optional
-            The ranks; their number may differ.
+            The ranks, by default as of :meth:`start`; their number may differ.
 
         Returns
         -------
@@ -162,6 +163,7 @@ class DetectorRun:
         """
         kept = RunFolder(folder)
         options, facts = kept.begun_with(TrainingOptions, ("model", "kwargs", "digests"), given)
+        ranks = communicator or default_communicator()
         import_pycocotools()
         for path, digest in digests(options).items():
             if facts["digests"].get(path) != digest:
@@ -169,7 +171,6 @@ class DetectorRun:
         data = TrainingData.read(options, transform)
         lucid.random.seed(options.seed)
         model = new_detector(facts["model"], facts["kwargs"])
-        ranks = communicator or Communicator()
         return cls._prepared(kept, options, model, data, workers, ranks)
 
     @classmethod
@@ -301,8 +302,9 @@ def train_detector(
     tell : callable or None, default print
         Called with a line of text now and then.
     communicator : lucid.training.Communicator, optional
-        The ranks that train together, as of :func:`lucid.training.mpi_communicator`; rank 0
-        tells and writes.  Default: this process alone.
+        The ranks that train together, of which rank 0 tells and writes; by default those that
+        ``mpiexec`` has started (:func:`lucid.training.default_communicator`), else this
+        process alone.
     **options
         Of :class:`TrainingOptions`: ``val``, ``val_images``, ``val_fraction``, ``skip_invalid``,
         ``model``, ``model_options``, ``weights``, ``backbone_weights``, ``epochs``, ``batch_size``,
