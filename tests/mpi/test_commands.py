@@ -37,16 +37,41 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
-def test_a_classifier_trains_on_two_ranks_and_goes_on_on_one(run, colors, tmp_path):
+def images_seen(folder):
+    """The epoch and the number of every image that any rank has trained on, in order."""
+    lines = [line.split() for path in folder.iterdir() for line in path.read_text().splitlines()]
+    return sorted((int(epoch), int(image)) for epoch, *images in lines for image in images)
+
+
+def every_image_once(epochs, images):
+    return [(epoch, image) for epoch in range(epochs) for image in range(images)]
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_a_classifier_goes_on_within_an_epoch_on_other_ranks(
+    start, run, colors, tmp_path, before, after
+):
+    """Ended by SIGTERM after three of its six steps of seven images."""
     output = tmp_path / "run"
-    options = ("--model", "resnet_18", "--image-size", 48, "--batch-size", 6, "--epochs", 3)
-    command = ("-m", "lucid.cli", "train-classifier", "--mpi", "--output", output)
-    told = run(2, *command, "--data", colors, *options, "--synchronize-norms")
-    assert told.count("images to train on") == 1
-    assert len(re.findall(r"epoch \d/3", told)) == 3
-    assert len(rows(output)) == 3
+    small = ("--model", "resnet_18", "--image-size", 48, "--lr", 1e-4, "--synchronize-norms")
+    given = ("--data", colors, "--val", colors, "--batch-size", 7, "--epochs", 3, *small)
+    command = ("train-classifier", "--mpi", "--output")
+    job = start(before, "watched.py", tmp_path / "seen", "3:SIGTERM", *command, output, *given)
+    assert job.end() == 143, job.output
+    assert job.output.count("images to train on") == 1
+    state = load_checkpoint(output / "last.safetensors")
+    assert (state["step"], state["epoch"], state["batch"]) == (3, 1, 1)
+    told = run(after, "watched.py", tmp_path / "seen", "0", *command, output, "--resume")
+    assert re.findall(r"epoch \d/3", told) == ["epoch 2/3", "epoch 3/3"]
+    assert "best accuracy" in told
+    assert images_seen(tmp_path / "seen") == every_image_once(epochs=3, images=14)
     assert json.loads((output / "run.json").read_text())["options"]["synchronize_norms"] is True
-    assert "best accuracy" in run(1, *command, "--resume")  # all is done already
+
+    # On as many ranks as it began with: in float32 another number grows apart within few steps.
+    run(before, "-m", "lucid.cli", *command, tmp_path / "whole", *given)
+    for row, whole in zip(rows(output), rows(tmp_path / "whole"), strict=True):
+        assert float(row["loss"]) == pytest.approx(float(whole["loss"]), rel=1e-3)
+        assert row["step"] == whole["step"]
 
 
 def test_norms_of_all_ranks_train_a_classifier_as_one_rank_does(run, colors, tmp_path):
@@ -60,24 +85,32 @@ def test_norms_of_all_ranks_train_a_classifier_as_one_rank_does(run, colors, tmp
     assert found[1] == pytest.approx(found[0], rel=1e-3)
 
 
-def test_a_detector_trains_on_two_ranks_and_goes_on_on_one(run, tmp_path):
-    data = small_detection.write_coco(tmp_path / "coco", 10, empty=(3,))
-    output = tmp_path / "run"
+def test_a_detector_is_killed_on_two_ranks_and_goes_on_on_one(start, run, tmp_path):
+    """Killed after six of its eight steps of two images; each leaves a checkpoint."""
+    data = small_detection.write_coco(tmp_path / "coco", 8, empty=(3,))
+    output, seen = tmp_path / "run", tmp_path / "seen"
     small = [f"--model-option={k}={json.dumps(v)}" for k, v in small_detection.SMALL.items()]
-    command = ("-m", "lucid.cli", "train-detector", "--mpi", "--output", output)
+    command = ("train-detector", "--mpi", "--output", output)
     options = ("--model", "faster_rcnn_resnet_18_fpn", "--batch-size", 2, "--epochs", 2, *small)
-    given = ("--data", data, "--images", data.parent, "--samples", 2)
-    told = run(2, *command, *given, *options)
+    given = ("--data", data, "--val", data, "--images", data.parent, "--samples", 2)
+    job = start(
+        2, "watched.py", seen, "6:SIGKILL", *command, *given, *options, "--checkpoint-every", 1
+    )
+    assert job.end() != 0
+    assert job.output.count("images to train on") == 1
+    assert len(rows(output)) == 1
+    state = load_checkpoint(output / "last.safetensors")
+    assert (state["step"], state["epoch"], state["batch"]) == (6, 1, 2)
+
+    told = run(1, "watched.py", seen, "0", *command, "--resume")
     assert "best mAP" in told
-    assert told.count("images to train on") == 1
-    assert len(rows(output)) == 2
+    assert images_seen(seen) == every_image_once(epochs=2, images=8)
+    assert [row["step"] for row in rows(output)] == ["4", "8"]
     assert 0 <= float(rows(output)[-1]["mAP"]) <= 1
     assert sorted(p.name for p in (output / "samples").iterdir()) == [
         "epoch_001.png",
         "epoch_002.png",
     ]
-    assert load_checkpoint(output / "last.safetensors")["epoch"] == 2
-    run(1, *command, "--resume")
 
 
 def test_bad_input_is_told_once_and_ranks_without_mpi_are_refused(start, tmp_path):

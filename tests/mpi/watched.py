@@ -1,0 +1,47 @@
+"""Runs a command that trains, notes the images it trains on, and may end it after some steps.
+
+mpiexec -n 2 python watched.py FOLDER 0 train-detector --mpi ...
+mpiexec -n 2 python watched.py FOLDER 6:SIGKILL train-detector --mpi ...
+
+Every rank appends lines of an epoch and the numbers of images to ``FOLDER/RANK.txt``; the
+signal comes to rank 0 when it has made step 6, and saved what is to be saved then.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from lucid.cli import main
+from lucid.data import loader
+from lucid.training import Trainer
+
+fetch, after_step = loader.fetch, Trainer._after_step
+
+
+def watch(folder, end):
+    """Have batches noted, and the training ended."""
+    step, _, name = end.partition(":")
+
+    def noted(dataset, collate, plan, epoch, batch):
+        if plan.shuffle:  # which validation does not
+            folder.mkdir(exist_ok=True)
+            with open(folder / f"{plan.rank}.txt", "a") as file:
+                print(epoch, *plan.indices(epoch, batch), file=file)
+        return fetch(dataset, collate, plan, epoch, batch)
+
+    def ended(trainer, losses):
+        after_step(trainer, losses)
+        if trainer.step == int(step) and trainer.communicator.is_main:
+            os.kill(os.getpid(), getattr(signal, name))
+
+    loader.fetch = noted
+    Trainer._after_step = ended
+
+
+if __name__ == "__main__":
+    folder, end, *arguments = sys.argv[1:]
+    watch(Path(folder), end)
+    sys.exit(main(arguments))
