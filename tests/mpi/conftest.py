@@ -23,9 +23,14 @@ _MPIEXEC = Path(sys.executable).parent / "mpiexec"
 
 
 class Job:
-    """A program that ``mpiexec`` runs on some ranks."""
+    """A program that ``mpiexec`` runs on some ranks.
+
+    Each is told to use one thread, unless ``environment`` says otherwise; None in it takes
+    a variable away.
+    """
 
     def __init__(self, ranks, *command, **environment):
+        settings = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
         self.began = time.monotonic()
         self.lines = []
         self.process = subprocess.Popen(
@@ -33,7 +38,7 @@ class Job:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
+            env={name: value for name, value in settings.items() if value is not None},
         )
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()

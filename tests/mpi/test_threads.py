@@ -1,0 +1,17 @@
+"""Ranks of one machine share its cores, unless they are told how many threads to use."""
+
+from __future__ import annotations
+
+import os
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def test_ranks_that_are_told_nothing_share_the_cores(run):
+    part = max(1, CORES // 2)
+    told = run(2, "threads.py", OMP_NUM_THREADS=None)
+    assert f"threads: {[(part, part)] * 2}\n" in told
+
+
+def test_ranks_use_as_many_threads_as_they_are_told(run):
+    assert "threads: [(3, " in run(2, "threads.py", OMP_NUM_THREADS="3")
