@@ -1,4 +1,4 @@
-"""What tests of the detectors share: two rooms of helpers, and a small model."""
+"""What tests of the detectors share: rooms of helpers, and a small model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import pytest
 from lucid.models import register_model, zoo
 from lucid.models.registry import Registry
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "core" / "weights"))
+for room in ("weights", "training"):
+    sys.path.insert(0, str(Path(__file__).parents[1] / "core" / room))
 sys.path.insert(0, str(Path(__file__).parent))
 
 

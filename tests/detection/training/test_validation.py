@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import math
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 import small_detection
+from threaded_ranks import on_ranks
 
 import lucid
-from lucid.data import DataLoader
+from lucid.data import DataLoader, Subset
+from lucid.training import Communicator
 from lucid_models_detection.data import CocoDetection, collate
+from lucid_models_detection.evaluation import CocoEvaluator
 from lucid_models_detection.training.validation import Validation
 
 
@@ -57,3 +61,47 @@ def test_mean_average_precision_is_that_of_predict(tmp_path: Path) -> None:
     measured = measure(model)
     assert measured["val_loss"] == 1
     assert (measured["mAP"], measured["mAP@0.5"]) == pytest.approx((1, 1))
+
+
+@pytest.fixture
+def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ranks that are threads share ``sys.stdout``, which a computation puts away for a while."""
+    compute, lock = CocoEvaluator.compute, threading.Lock()
+
+    def alone(self):
+        with lock:
+            return compute(self)
+
+    monkeypatch.setattr(CocoEvaluator, "compute", alone)
+
+
+@pytest.mark.usefixtures("one_at_a_time")
+@pytest.mark.parametrize("ranks", [2, 6])
+def test_ranks_validate_together_as_one_does(tmp_path: Path, ranks: int) -> None:
+    """Four images; of six ranks two have none."""
+    dataset = CocoDetection(small_detection.write_coco(tmp_path, 4, empty=(2,)), tmp_path)
+
+    class Detector:
+        """Finds the objects of every image but the first, at a loss that the images tell."""
+
+        def losses_and_detections(self, images, targets):
+            found = [
+                {**t, "scores": np.full(len(t["labels"]), 0.5 if t["image_id"] % 2 else 0.9)}
+                for t in targets
+            ]
+            for detections in found:
+                if detections["image_id"] == 100:
+                    detections["boxes"] = detections["boxes"] + 30
+            mean = np.mean([t["image_id"] for t in targets])
+            return {"loss_objectness": lucid.tensor(float(mean))}, found
+
+    def measured(communicator):
+        part = Subset(dataset, communicator.shard(len(dataset)))
+        loader = DataLoader(part, 3, collate=collate, seed=0)
+        return Validation(loader, dataset.class_names, communicator)(Detector())
+
+    alone = measured(Communicator())
+    assert alone["val_loss"] == pytest.approx(101.5)
+    assert 0 < alone["mAP"] < 1
+    for metrics in on_ranks(ranks, measured):
+        assert metrics == pytest.approx(alone)
