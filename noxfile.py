@@ -44,6 +44,7 @@ LEFT_OUT = {
     "overfit": "trains the default detector until it knows eight images, six minutes or more",
     "throughput": "times convolutions beside the processor's peak, which needs a quiet machine",
     "mpi": "trains on up to four ranks of MPI and kills some, which needs cores of its own",
+    "ranks": "times one rank of MPI beside two, which needs a quiet machine",
     "startup": "times what importing and listing cost, which needs a quiet machine",
 }
 
@@ -352,6 +353,13 @@ def mpi(session: nox.Session) -> None:
     """Training on 1, 2 and 4 ranks, with the MPI of the extra: the same results, no hangs."""
     install(session, "pytest", extras=("mpi", "coco"))
     session.run("python", "-m", "pytest", "tests/mpi", *session.posargs)
+
+
+@nox.session
+def ranks(session: nox.Session) -> None:
+    """Two ranks of MPI do at least 1.7 times as much as one; what a network would make of it."""
+    install(session, extras=("mpi",))
+    session.run("python", "tests/benchmarks/ranks.py", *session.posargs)
 
 
 @nox.session

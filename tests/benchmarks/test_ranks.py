@@ -35,3 +35,16 @@ def test_the_table_has_a_row_for_each_network_and_number():
     lines = ranks.table(0.5, [4_000_000] * 11).splitlines()
     assert len(lines) == 2 + 2 * 5
     assert lines[-1].startswith("| 100 Gbit/s InfiniBand | 1,000 | 31,")
+
+
+@pytest.mark.parametrize(("step", "code"), [(0.55, 0), (0.65, 1)])
+def test_two_ranks_have_to_do_nearly_twice_as_much(monkeypatch, capsys, step, code):
+    """One rank takes 0.5 s; two do 1.82 times as much in 0.55 s, and 1.54 times in 0.65 s."""
+    steps = {1: 0.5, 2: step}
+    result = {"share": 0.1, "buckets": [4_000_000] * 11}
+    monkeypatch.setattr(ranks, "measured", lambda count, _: {"step": steps[count], **result})
+    monkeypatch.setattr("sys.argv", ["ranks.py"])
+    assert ranks.main() == code
+    told = capsys.readouterr()
+    assert f"two ranks do {1 / step:.2f} times as much as one" in told.out
+    assert ("expected at least 1.7 times" in told.err) == bool(code)
