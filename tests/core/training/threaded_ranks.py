@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -19,9 +20,10 @@ class ThreadedRank(Communicator):
         self.begun = []
 
     def gather(self, value):
-        self.table[self.rank] = value
+        # As bytes, for the giver may write over its arrays while another still reads them.
+        self.table[self.rank] = pickle.dumps(value)
         self.barrier.wait(_PATIENCE)
-        values = list(self.table)
+        values = [pickle.loads(given) for given in self.table]
         self.barrier.wait(_PATIENCE)
         return values
 
