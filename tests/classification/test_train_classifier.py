@@ -193,6 +193,37 @@ def test_a_run_that_was_interrupted_before_its_first_state_begins(
     assert run.trainer.epoch == 1
 
 
+def test_a_run_that_dies_in_its_first_epoch_keeps_the_weights_it_began_with(
+    data: Path, tmp_path: Path
+) -> None:
+    source, path = create_model("resnet_18", num_classes=5), tmp_path / "source.safetensors"
+    lucid.save_model(source, path)
+    options = Options(str(data), weights=str(path), epochs=2, batch_size=4, image_size=16)
+    whole = ClassifierRun.start(tmp_path / "whole", options)
+    held = whole.trainer.model.layer4[1].conv2.conv.weight.numpy()
+    np.testing.assert_array_equal(held, source.layer4[1].conv2.conv.weight.numpy())
+    whole.fit(lambda line: None)
+
+    def die(model: Any, batch: Any) -> None:
+        raise RuntimeError("dead")
+
+    half = ClassifierRun.start(tmp_path / "half", options)
+    half.trainer.loss = die
+    with pytest.raises(RuntimeError, match="dead"):
+        half.fit(lambda line: None)
+    assert load_checkpoint(tmp_path / "half" / "last.safetensors")["step"] == 0
+    ClassifierRun.start(tmp_path / "unstarted", options)  # killed before it had a state
+    ClassifierRun.resume(tmp_path / "unstarted", {}).fit(lambda line: None)
+    ClassifierRun.start(tmp_path / "lost", options)
+    path.unlink()
+    ClassifierRun.resume(tmp_path / "half", {}).fit(lambda line: None)
+    expected = state_of(tmp_path / "whole")
+    assert state_of(tmp_path / "half") == expected
+    assert state_of(tmp_path / "unstarted") == expected
+    with pytest.raises(FileNotFoundError, match="source"):
+        ClassifierRun.resume(tmp_path / "lost", {})
+
+
 def test_only_what_has_not_changed_is_resumed(train: Run, data: Path, tmp_path: Path) -> None:
     copy, folder = tmp_path / "data", tmp_path / "run"
     for name in COLORS:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import small_detection
 from PIL import Image
@@ -73,6 +74,11 @@ def wait_until(there: Callable[[], bool], program: subprocess.Popen[str]) -> Non
         assert program.poll() is None, program.communicate()
         assert time.monotonic() < end, "nothing came of it"
         time.sleep(0.02)
+
+
+def has_stepped(state: Path) -> Callable[[], bool]:
+    """Whether the state is of a later moment than the start."""
+    return lambda: state.exists() and load_checkpoint(state)["step"] > 0
 
 
 def weights_digest(folder: Path) -> str:
@@ -177,7 +183,7 @@ def test_a_run_that_is_killed_goes_on_to_the_same_weights(
     arguments = [*arguments_of(data, folder), "--checkpoint-every", "1"]
     program = begin(*arguments)
     try:
-        wait_until(state.exists, program)
+        wait_until(has_stepped(state), program)
     finally:
         program.kill()
         program.communicate(timeout=60)
@@ -192,13 +198,47 @@ def test_a_run_that_is_killed_goes_on_to_the_same_weights(
 
 
 @pytest.mark.slow
+def test_a_run_that_is_killed_before_its_first_step_keeps_the_weights_of_its_backbone(
+    data: Path, tmp_path: Path
+) -> None:
+    lucid.random.seed(5)
+    source = create_model("resnet_18", num_classes=4)
+    weights = tmp_path / "backbone.safetensors"
+    lucid.save(source.state_dict(), weights)
+    whole, half = tmp_path / "whole", tmp_path / "half"
+    assert run([*arguments_of(data, whole), "--backbone-weights", str(weights)]) == 0
+
+    state = half / "last.safetensors"
+    program = begin(*arguments_of(data, half), "--backbone-weights", weights)
+    try:
+        wait_until(state.exists, program)
+    finally:
+        program.kill()
+        program.communicate(timeout=60)
+    assert program.returncode == -signal.SIGKILL
+    reached = load_checkpoint(state)
+    assert (reached["epoch"], reached["step"]) == (0, 0)
+    for name, value in source.state_dict().items():
+        if not name.endswith("num_batches_tracked"):  # which frozen norms do not have
+            held = reached["model"][f"backbone.net.{name}"]
+            np.testing.assert_array_equal(held.numpy(), value.numpy(), err_msg=name)
+
+    weights.unlink()  # the folder is all that is needed
+    program = begin("train-detector", "--output", half, "--resume")
+    out, err = program.communicate(timeout=300)
+    assert (program.returncode, err) == (0, "")
+    assert "epoch 2/2" in out
+    assert weights_digest(half) == weights_digest(whole)
+
+
+@pytest.mark.slow
 def test_control_c_leaves_a_whole_checkpoint_and_130(
     trained: Path, data: Path, tmp_path: Path, call: Run
 ) -> None:
     folder = tmp_path / "run"
     program = begin(*arguments_of(data, folder), "--checkpoint-every", "1")
     try:
-        wait_until((folder / "last.safetensors").exists, program)
+        wait_until(has_stepped(folder / "last.safetensors"), program)
     finally:
         program.send_signal(signal.SIGINT)
         _, err = program.communicate(timeout=60)

@@ -134,9 +134,8 @@ class ClassifierRun:
         lucid.WeightFileError
             If the file to start from holds no classifier, or another one.
         """
-        kept = RunFolder(folder)
-        kept.check_free()
-        ranks = communicator or default_communicator()
+        kept, ranks = RunFolder(folder), communicator or default_communicator()
+        ranks.from_main(kept.check_free)
         lucid.random.seed(options.seed)
         train = ImageFolder(options.data)
         classifier = _new_classifier(options, len(train.class_names))
@@ -184,8 +183,11 @@ class ClassifierRun:
         ------
         ValueError
             If there is no training, or options or data are others than they were.
+        FileNotFoundError
+            If it was interrupted before its first state was saved, and the file that it was
+            to start from has gone.
         """
-        kept = RunFolder(folder)
+        kept, ranks = RunFolder(folder), communicator or default_communicator()
         options, facts = kept.begun_with(
             Options, ("model", "kwargs", "preprocessing", "classes"), given
         )
@@ -195,6 +197,8 @@ class ClassifierRun:
                 f"{options.data}: the training in {folder} began with the images by class "
                 f"{facts['classes']}, found {found}"
             )
+        if not ranks.from_main(lambda: kept.has_state):
+            return cls.start(folder, options, workers, ranks)
         lucid.random.seed(options.seed)
         model = create_model(facts["model"], **facts["kwargs"])
         return cls._prepared(kept, options, model, facts["preprocessing"], workers, ranks)
@@ -255,7 +259,7 @@ class ClassifierRun:
         told = ("loss", "val_loss", "accuracy")
         self.trainer.callbacks.append(ReportEpochs(tell, told))
         with closing(self.trainer.loader), closing(self.validation.loader):  # type: ignore[type-var]
-            self.trainer.fit(resume=self.folder.has_state)
+            self.folder.train(self.trainer)
         return self.trainer.best
 
 

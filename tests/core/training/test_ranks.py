@@ -10,7 +10,7 @@ import pytest
 import lucid
 from lucid import nn, optim
 from lucid.data import DataLoader, TensorDataset
-from lucid.training import Callback, Communicator, Trainer, Weighted, load_checkpoint
+from lucid.training import Callback, Communicator, RunFolder, Trainer, Weighted, load_checkpoint
 
 # Batches of 6 of 20 images: the last one has two, fewer than four ranks.
 IMAGES, BATCH = 20, 6
@@ -235,6 +235,24 @@ def test_another_number_of_ranks_goes_on_with_a_training(on_ranks, tmp_path, bef
     whole.fit()
     for trainer in run(after, continued):
         assert trainer.step == whole.step == 12
+        assert_same_model(trainer.model, whole.model)
+
+
+def test_the_folder_that_rank_0_sees_decides_where_all_go_on(on_ranks, tmp_path):
+    """As on a file system of a network, where the others do not see its files at once."""
+    (tmp_path / "0").mkdir()
+
+    def work(communicator, epochs):
+        folder = RunFolder(tmp_path / str(communicator.rank))
+        trainer = prepared(communicator, directory=folder.path, epochs=epochs, seed=epochs)
+        folder.train(trainer)
+        return trainer
+
+    on_ranks(2, lambda c: work(c, 1))
+    whole = prepared(Communicator(), epochs=2, seed=1)
+    whole.fit()
+    for trainer in on_ranks(2, lambda c: work(c, 2)):
+        assert [row["epoch"] for row in trainer.history] == [1, 2]
         assert_same_model(trainer.model, whole.model)
 
 

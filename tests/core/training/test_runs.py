@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from lucid.training import RunFolder
+from lucid.training import Callback, RunFolder, load_checkpoint
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,47 @@ def test_only_a_state_makes_a_folder_a_training(run):
     assert not run.has_state
     run.last.touch()
     assert run.has_state
+    with pytest.raises(ValueError, match="run: holds a training already"):
+        run.check_free()
+
+
+class Crash(Callback):
+    """Ends the training as a program's death does: nothing is saved."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_step(self, trainer, losses):
+        if trainer.step == self.step:
+            raise RuntimeError("dead")
+
+
+def test_a_training_that_dies_in_its_first_epoch_goes_on_from_its_first_weights(run, small):
+    def weights(trainer):
+        return {name: value.tolist() for name, value in trainer.model.state_dict().items()}
+
+    whole = small.make_trainer()
+    whole.fit()
+    trainer = small.make_trainer(directory=run.path, callbacks=[Crash(2)])
+    begun = weights(trainer)
+    with pytest.raises(RuntimeError, match="dead"):
+        run.train(trainer)
+    state = load_checkpoint(run.last)
+    assert (state["step"], state["history"]) == (0, [])
+    assert {name: value.tolist() for name, value in state["model"].items()} == begun
+    resumed = small.make_trainer(seed=99, directory=run.path, callbacks=[Crash(0)])
+    assert len(run.train(resumed)) == 3
+    assert weights(resumed) == weights(whole)
+
+
+def test_a_folder_where_no_step_was_kept_is_free_and_begun_anew(run, small):
+    with pytest.raises(RuntimeError, match="dead"):
+        run.train(small.make_trainer(directory=run.path, callbacks=[Crash(1)]))
+    assert run.has_state
+    run.check_free()
+    run.begin(Options("elsewhere"), {})
+    assert not run.has_state  # else the new training would go on with the old one's weights
+    run.train(small.make_trainer(directory=run.path, epochs=1))
     with pytest.raises(ValueError, match="run: holds a training already"):
         run.check_free()
 

@@ -12,6 +12,7 @@ import pytest
 import small_detection
 
 import lucid
+from lucid import nn
 from lucid.training import Callback, Communicator, load_checkpoint
 from lucid_models_detection import TrainingOptions, train_detector
 from lucid_models_detection.training import DetectorRun
@@ -40,6 +41,19 @@ class At(Callback):
 
 def interrupt(trainer: Any) -> None:
     raise KeyboardInterrupt
+
+
+def die(trainer: Any) -> None:
+    """End as a killed program does: nothing is saved any more."""
+    raise RuntimeError("dead")
+
+
+def save_source(path: Path) -> nn.Module:
+    """A detector in a file, to start from."""
+    source = small_detection.tiny_detector()
+    source.model_name, source.model_kwargs = "tiny_detector", {}
+    lucid.save_model(source, path, class_names=("background", "square", "disc"))
+    return source
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +155,41 @@ def test_an_interrupted_run_goes_on_to_the_same_end(data: Path, tmp_path: Path, 
     assert outcome(tmp_path / "half") == outcome(tmp_path / "whole")
 
 
+def test_a_run_that_dies_in_its_first_epoch_keeps_the_weights_it_began_with(
+    data: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "source.safetensors"
+    save_source(path)
+    options = {**QUICK, "weights": path}
+    train_detector(data, data.parent, tmp_path / "whole", **options, callbacks=[Callback()])
+    with pytest.raises(RuntimeError, match="dead"):
+        train_detector(data, data.parent, tmp_path / "half", **options, callbacks=[At(2, die)])
+    assert load_checkpoint(tmp_path / "half" / "last.safetensors")["step"] == 0
+    path.unlink()  # the folder is all that is needed
+    train_detector(
+        data, data.parent, tmp_path / "half", resume=True, callbacks=[Callback()], tell=None
+    )
+    assert outcome(tmp_path / "half") == outcome(tmp_path / "whole")
+
+
+def test_a_run_without_any_state_is_begun_again_from_the_same_file(
+    data: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "source.safetensors"
+    save_source(path)
+    train_detector(data, data.parent, tmp_path / "whole", **QUICK, weights=path)
+    chosen = {**QUICK, "data": str(data), "images": str(data.parent), "weights": str(path)}
+    del chosen["tell"]
+    for name in ("half", "lost"):  # killed before the first state was there
+        DetectorRun.start(tmp_path / name, TrainingOptions(**chosen))
+        assert {file.name for file in (tmp_path / name).iterdir()} == {"run.json"}
+    DetectorRun.resume(tmp_path / "half", {}).fit()
+    assert outcome(tmp_path / "half") == outcome(tmp_path / "whole")
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match="source"):
+        DetectorRun.resume(tmp_path / "lost", {})
+
+
 def test_the_number_of_workers_changes_nothing(data: Path, tmp_path: Path) -> None:
     options = {**QUICK, "augment": "full", "epochs": 1}
     for workers in (0, 2):
@@ -171,10 +220,8 @@ def test_a_loss_that_is_not_finite_stops_with_a_whole_checkpoint(
 
 
 def test_frozen_stages_and_rates_of_their_own(data: Path, tmp_path: Path) -> None:
-    source = small_detection.tiny_detector()
-    source.model_name, source.model_kwargs = "tiny_detector", {}
     path = tmp_path / "source.safetensors"
-    lucid.save_model(source, path, class_names=("background", "square", "disc"))
+    save_source(path)
     options = TrainingOptions(
         str(data), str(data.parent), weights=str(path), lr=0.1, optimizer="sgd", warm_up=0
     )

@@ -14,7 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from lucid.training.trainer import BEST, LAST
+from lucid.errors import WeightFileError
+from lucid.training.checkpoint import load_checkpoint
+from lucid.training.trainer import BEST, LAST, Trainer
 from lucid.weights import atomic_write
 
 __all__ = ["RunFolder"]
@@ -50,7 +52,7 @@ class RunFolder:
 
     @property
     def has_state(self) -> bool:
-        """Whether there is a state to go on from: an interrupted start has none yet."""
+        """Whether there is a state to go on from; :meth:`train` saves one at once."""
         return self.last.exists()
 
     def check_free(self) -> None:
@@ -59,16 +61,22 @@ class RunFolder:
         Raises
         ------
         ValueError
-            If the folder holds a training.
+            If the folder holds a training that has made a step.
         """
-        if self.has_state:
+        if self.has_state and self._has_steps():
             raise ValueError(
                 f"{self.path}: holds a training already; go on with it by --resume, or give "
                 "another --output"
             )
 
+    def _has_steps(self) -> bool:
+        try:
+            return bool(load_checkpoint(self.last)["step"])
+        except (WeightFileError, LookupError):  # somebody may still want what is left of it
+            return True
+
     def begin(self, options: Any, facts: Mapping[str, Any]) -> None:
-        """Write down what the training begins with.
+        """Write down what the training begins with; the first state of another one goes.
 
         Parameters
         ----------
@@ -80,6 +88,7 @@ class RunFolder:
         record = {"options": asdict(options), **facts}
         text = json.dumps(record, indent=2, ensure_ascii=False)
         self.path.mkdir(parents=True, exist_ok=True)
+        self.last.unlink(missing_ok=True)
         with atomic_write(self._description) as file:
             file.write(text.encode())
 
@@ -123,3 +132,28 @@ class RunFolder:
                     f"{value!r}; it can only go on as it began"
                 )
         return options, kept
+
+    def train(self, trainer: Trainer) -> list[dict[str, Any]]:
+        """Train to the end, from the state in the folder or else from the first step.
+
+        The state of the first step is saved, too, for it may hold weights that came from
+        another file: from then on a training that is killed needs nothing but its folder.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The loop, whose ``directory`` is this folder.
+
+        Returns
+        -------
+        list of dict
+            The history, as of :meth:`Trainer.fit`.
+        """
+
+        def begin() -> None:
+            if not self.has_state:
+                trainer.save()
+
+        # Rank 0 answers for all: others may see its file late, on a file system of a network.
+        trainer.communicator.from_main(begin)
+        return trainer.fit(resume=True)

@@ -111,9 +111,8 @@ class DetectorRun:
         ImportError
             If pycocotools is not installed.
         """
-        kept = RunFolder(folder)
-        kept.check_free()
-        ranks = communicator or default_communicator()
+        kept, ranks = RunFolder(folder), communicator or default_communicator()
+        ranks.from_main(kept.check_free)
         import_pycocotools()
         data = TrainingData.read(options, transform)
         lucid.random.seed(options.seed)
@@ -160,14 +159,18 @@ class DetectorRun:
         ------
         ValueError
             If there is no training, or options or data are others than they were.
+        FileNotFoundError
+            If it was interrupted before its first state was saved, and the file that it was
+            to start from has gone.
         """
-        kept = RunFolder(folder)
+        kept, ranks = RunFolder(folder), communicator or default_communicator()
         options, facts = kept.begun_with(TrainingOptions, ("model", "kwargs", "digests"), given)
-        ranks = communicator or default_communicator()
         import_pycocotools()
         for path, digest in digests(options).items():
             if facts["digests"].get(path) != digest:
                 raise ValueError(f"{path}: is not as it was when the training in {folder} began")
+        if not ranks.from_main(lambda: kept.has_state):
+            return cls.start(folder, options, workers, transform, ranks)
         data = TrainingData.read(options, transform)
         lucid.random.seed(options.seed)
         model = new_detector(facts["model"], facts["kwargs"])
@@ -261,8 +264,7 @@ class DetectorRun:
         self.trainer.callbacks.append(ReportEpochs(tell or _silent, told))
         self.trainer.callbacks.extend(callbacks)
         with closing(self.trainer.loader), closing(self.validation.loader):  # type: ignore[type-var]
-            # An interrupted start has a description, but no state yet.
-            self.trainer.fit(resume=self.folder.has_state)
+            self.folder.train(self.trainer)
         return self.trainer.best
 
 
