@@ -238,6 +238,34 @@ def test_another_number_of_ranks_goes_on_with_a_training(on_ranks, tmp_path, bef
         assert_same_model(trainer.model, whole.model)
 
 
+def test_ranks_that_died_in_a_validation_do_not_train_the_epoch_again(on_ranks, tmp_path):
+    def validate(model):
+        return {"score": float(model.body[0].norm.running_mean.numpy().sum())}
+
+    def deadly(model):
+        raise RuntimeError("dead")
+
+    def begun(communicator):
+        trainer = prepared(communicator, directory=tmp_path, validate=deadly, **options)
+        with pytest.raises(RuntimeError, match="dead"):
+            trainer.fit()
+
+    def continued(communicator):
+        trainer = prepared(communicator, directory=tmp_path, validate=validate, **options)
+        trainer.fit(resume=True)
+        return trainer
+
+    options = {"synchronize_norms": False, "epochs": 1}
+    expected = on_ranks(2, lambda c: trained(c, validate=validate, **options))
+    on_ranks(2, begun)
+    state = load_checkpoint(tmp_path / "last.safetensors")
+    assert (state["epoch"], state["step"], state["batch"]) == (0, 4, 4)
+    for trainer, (wanted, _) in zip(on_ranks(2, continued), expected, strict=True):
+        assert trainer.step == 4
+        assert [row["score"] for row in trainer.history] == [wanted.history[0]["score"]]
+        assert_same_model(trainer.model, wanted.model)
+
+
 def test_the_folder_that_rank_0_sees_decides_where_all_go_on(on_ranks, tmp_path):
     """As on a file system of a network, where the others do not see its files at once."""
     (tmp_path / "0").mkdir()

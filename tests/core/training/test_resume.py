@@ -147,6 +147,76 @@ def test_an_epoch_that_was_interrupted_in_its_validation_is_validated_again(smal
     assert outcome(second) == expected
 
 
+class Epochs(Callback):
+    """Remembers how many epochs and steps it was told of."""
+
+    def __init__(self):
+        self.epochs = self.steps = 0
+
+    def on_step(self, trainer, losses):
+        self.steps += 1
+
+    def on_epoch(self, trainer, row):
+        self.epochs += 1
+
+    def state_dict(self):
+        return {"epochs": self.epochs, "steps": self.steps}
+
+    def load_state_dict(self, state):
+        self.epochs, self.steps = state["epochs"], state["steps"]
+
+
+@pytest.mark.parametrize("checkpoint_every", [None, 1])
+@pytest.mark.parametrize("epoch", [1, 2, 3])
+def test_an_epoch_that_died_in_its_validation_is_not_trained_again(
+    small, tmp_path, epoch, checkpoint_every
+):
+    """Nothing is saved on the way out, as where a validation outlasts the time before SIGKILL."""
+    options = {"monitor": "accuracy", "mode": "min", "checkpoint_every": checkpoint_every}
+    whole = small.make_trainer(
+        **options, validate=small.accuracy, directory=tmp_path / "whole", callbacks=[Epochs()]
+    )
+    whole.fit()
+    expected = outcome(whole)
+    validations = []
+
+    def deadly(model):
+        validations.append(1)
+        metrics = small.accuracy(model)
+        if len(validations) == epoch:
+            raise RuntimeError("dead")
+        return metrics
+
+    options["directory"] = tmp_path / "half"
+    first = small.make_trainer(**options, validate=deadly, callbacks=[Epochs()])
+    with pytest.raises(RuntimeError, match="dead"):
+        first.fit()
+    state = load_checkpoint(tmp_path / "half" / LAST)
+    assert (state["epoch"], state["step"], state["batch"]) == (epoch - 1, epoch * STEPS, 7)
+
+    second = small.make_trainer(**options, validate=small.accuracy, callbacks=[Epochs()], seed=99)
+    plain, calls = second.loss, []
+    second.loss = lambda model, batch: (calls.append(1), plain(model, batch))[1]
+    second.fit(resume=True)
+    assert len(calls) == 7 * (3 - epoch)
+    assert outcome(second) == expected
+    assert second.callbacks[0].state_dict() == {"epochs": 3, "steps": 3 * STEPS}
+    best, expected_best = (
+        {name: value.tolist() for name, value in lucid.load(path).items()}
+        for path in (tmp_path / name / "best.safetensors" for name in ("half", "whole"))
+    )
+    assert best == expected_best
+
+
+def test_a_state_is_saved_once_where_its_step_is_the_last_of_an_epoch(small, tmp_path, monkeypatch):
+    steps = []
+    options = {"directory": tmp_path, "epochs": 1, "checkpoint_every": 2}
+    trainer = small.make_trainer(**options, validate=small.accuracy)
+    monkeypatch.setattr(trainer, "save", lambda: steps.append((trainer.step, trainer.batch)))
+    trainer.fit()
+    assert steps == [(2, 4), (4, 7), (4, 0)]
+
+
 def test_ctrl_c_waits_for_the_end_of_the_step(small, tmp_path):
     trainer = small.make_trainer(directory=tmp_path)
     plain, calls = trainer.loss, []

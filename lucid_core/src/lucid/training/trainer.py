@@ -72,8 +72,8 @@ class Trainer:
     mode : {"max", "min"}, default "max"
         Whether a larger or a smaller `monitor` is better.
     directory : path-like, optional
-        Where to keep ``last.safetensors`` (the state to resume from, after each
-        epoch), ``best.safetensors`` (the best model by `monitor`: as of
+        Where to keep ``last.safetensors`` (the state to resume from, before each
+        validation and after each epoch), ``best.safetensors`` (the best model by `monitor`: as of
         :func:`lucid.save_model` if it comes from the registry, else its state
         dict) and ``metrics.csv``.  Made if it is not there.
     checkpoint_every : int, optional
@@ -356,7 +356,9 @@ class Trainer:
         for callback in self._called():
             callback.on_step(self, losses)
             self._marked = mark(self)
-        if self.checkpoint_every and self.step % self.checkpoint_every == 0:
+        # A validation may take longer than one who ends the training waits.
+        validates = self.validate is not None and self.batch == len(self.loader)
+        if validates or (self.checkpoint_every and self.step % self.checkpoint_every == 0):
             self._ranks.average_buffers()
             self.save()
 
