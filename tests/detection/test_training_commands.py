@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import math
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ import lucid
 from lucid.cli.entry import run
 from lucid.models import create_model
 from lucid.training import load_checkpoint
+from lucid_models_detection.training.validation import Validation
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -311,6 +313,23 @@ def test_without_matplotlib_a_line_says_so(
     )  # fmt: skip
     assert code == 0
     assert err == 'no plots, which need matplotlib: pip install "lucid-models-detection[plot]"\n'
+
+
+@pytest.mark.usefixtures("tiny_model")
+def test_a_measure_that_was_never_a_number_is_told_at_the_end(
+    call: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = {"val_loss": 1.0, "mAP": math.nan, "mAP@0.5": math.nan}
+    monkeypatch.setattr(Validation, "__call__", lambda self, model: nowhere)
+    code, out, err = call(
+        "train-detector", "--data", data, "--images", data.parent, "--output", tmp_path / "run",
+        "--model", "tiny_detector", "--epochs", 1,
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    best = tmp_path / "run" / "best.safetensors"
+    line = f"no best mAP, it was NaN after every epoch; {best} was not written"
+    assert out.splitlines()[-1] == line
+    assert not best.exists()
 
 
 def test_evaluation_refuses_other_categories(trained: Path, call: Run, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lucid.cli.training import given_options, interruptible, ranks, ranks_options
+from lucid.cli.training import best_line, given_options, interruptible, ranks, ranks_options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -240,4 +240,4 @@ def train_classifier(
         tell(run.summary)
         with interruptible("train-classifier", output, communicator):
             best = run.fit(tell)
-        tell(f"best accuracy {best:.4f}: {run.folder.best}")
+        tell(best_line("accuracy", best, run.folder.best))

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from lucid.cli.training import given_options, interruptible, ranks, ranks_options
+from lucid.cli.training import best_line, given_options, interruptible, ranks, ranks_options
 
 __all__ = ["evaluate", "train_detector"]
 
@@ -203,7 +203,7 @@ def train_detector(
             tell(hint, err=True)
         with interruptible("train-detector", output, communicator):
             best = run.fit(tell)
-        tell(f"best mAP {best:.4f}: {run.folder.best}")
+        tell(best_line("mAP", best, run.folder.best))
 
 
 @click.command()

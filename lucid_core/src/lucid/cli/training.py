@@ -13,7 +13,7 @@ from click.core import ParameterSource
 if TYPE_CHECKING:
     from lucid.training import Communicator
 
-__all__ = ["given_options", "interruptible", "ranks", "ranks_options"]
+__all__ = ["best_line", "given_options", "interruptible", "ranks", "ranks_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -25,6 +25,13 @@ def given_options(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, A
         for name, value in options.items()
         if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT
     }
+
+
+def best_line(measure: str, best: float | None, weights: Path) -> str:
+    """How good the best model was and where it lies; without one, that there is none."""
+    if best is None:
+        return f"no best {measure}, it was NaN after every epoch; {weights} was not written"
+    return f"best {measure} {best:.4f}: {weights}"
 
 
 @contextmanager
