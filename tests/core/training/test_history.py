@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +34,40 @@ def test_the_picture_shows_losses_and_metrics(tmp_path):
     )
     assert both.shape[1] == 2 * losses.shape[1]
     assert losses.std() > 0
+
+
+def test_the_suffix_decides_the_format(tmp_path):
+    starts = {"a.svg": b"<?xml", "a.PNG": b"\x89PNG", "a": b"\x89PNG", "a.pdf": b"%PDF"}
+    for name, start in starts.items():
+        plot_history(HISTORY, tmp_path / name)
+        assert (tmp_path / name).read_bytes().startswith(start)
+
+
+def test_a_picture_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    path = tmp_path / "training.png"
+    plot_history(HISTORY, path)
+    before = path.read_bytes()
+
+    def broken_off(self, file, **options):
+        if isinstance(file, str | os.PathLike):
+            Path(file).write_bytes(b"half a picture")
+        else:
+            file.write(b"half a picture")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Figure, "savefig", broken_off)
+    with pytest.raises(KeyboardInterrupt):
+        plot_history(HISTORY, path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["training.png"]
+
+
+def test_a_format_that_nobody_knows_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="'txt' is not supported"):
+        plot_history(HISTORY, tmp_path / "training.txt")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_nothing_cannot_be_drawn(tmp_path):

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lucid.weights import atomic_write
@@ -45,21 +46,21 @@ def write_csv(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
 
 
 def plot_history(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
-    """Draw losses and metrics over the epochs.
+    """Draw losses and metrics over the epochs; the file is replaced in one step.
 
     Parameters
     ----------
     history : sequence of mapping
         The rows, as ``Trainer.history`` holds them.
     path : path-like
-        The picture; its suffix decides the format (``.png``, ``.svg``, ...).
+        The picture; its suffix decides the format (``.png``, ``.svg``, ...), PNG without one.
 
     Raises
     ------
     ImportError
         If matplotlib is not installed.
     ValueError
-        If there is nothing to draw.
+        If there is nothing to draw, or matplotlib does not know the format.
     """
     try:
         from matplotlib.figure import Figure
@@ -78,7 +79,9 @@ def plot_history(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
         figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
     ):
         _draw(axes, history, group, title)
-    figure.savefig(path, dpi=120)
+    form = Path(path).suffix.removeprefix(".") or "png"
+    with atomic_write(path) as file:
+        figure.savefig(file, format=form, dpi=120)
 
 
 def _draw(axes: Axes, history: Sequence[Row], names: Sequence[str], title: str) -> None:
