@@ -85,7 +85,10 @@ def test_a_run_leaves_a_classifier_that_classify_takes(
         "last.safetensors",
         "best.safetensors",
         "metrics.csv",
+        "training.png",
     }
+    with Image.open(folder / "training.png") as picture:
+        assert min(picture.size) > 300
     with open(folder / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["2", "4"]  # 10 images, the rest of 2 left out
@@ -136,7 +139,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(data: Path, tmp_path: Path) 
             raise KeyboardInterrupt
 
     half.trainer.callbacks.append(lucid.training.Callback())
-    half.trainer.callbacks[0].on_step = interrupt  # type: ignore[method-assign]
+    half.trainer.callbacks[-1].on_step = interrupt  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         half.fit(lambda line: None)
     assert load_checkpoint(tmp_path / "half" / "last.safetensors")["step"] == 3
@@ -150,6 +153,15 @@ def test_an_interrupted_run_goes_on_to_the_same_end(data: Path, tmp_path: Path) 
     for state in states:
         del state["callbacks"]
     assert states[0] == states[1]
+
+
+def test_without_matplotlib_a_line_says_so(
+    train: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    code, _, err = train("--data", data, "--output", tmp_path / "run", *SMALL)
+    assert (code, err) == (0, "no plots, which need matplotlib: pip install matplotlib\n")
+    assert not (tmp_path / "run" / "training.png").exists()
 
 
 @pytest.mark.slow

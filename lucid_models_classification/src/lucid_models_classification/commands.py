@@ -218,8 +218,8 @@ def train_classifier(
     """Train a classifier on folders of images, one for each class.
 
     RUN gets best.safetensors, the classifier of the best validation accuracy, which
-    lucid classify takes; metrics.csv; and last.safetensors, from which --resume goes on,
-    after Ctrl-C too, as if there had been no interruption.
+    lucid classify takes; metrics.csv; training.png; and last.safetensors, from which
+    --resume goes on, after Ctrl-C too, as if there had been no interruption.
     """
     from lucid_models_classification.training import ClassifierRun, Options
 
@@ -238,6 +238,8 @@ def train_classifier(
             run = ClassifierRun.start(output, Options(**options), workers, communicator)
         tell = communicator.on_main(click.echo)
         tell(run.summary)
+        if not run.draws:
+            tell("no plots, which need matplotlib: pip install matplotlib", err=True)
         with interruptible("train-classifier", output, communicator):
             best = run.fit(tell)
         tell(best_line("accuracy", best, run.folder.best))

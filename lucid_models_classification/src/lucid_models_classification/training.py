@@ -2,7 +2,7 @@
 
 A run keeps everything in one folder: ``run.json`` (what it was started with),
 ``last.safetensors`` (the state to resume from), ``best.safetensors`` (the classifier
-of the best validation accuracy) and ``metrics.csv``.
+of the best validation accuracy), ``metrics.csv`` and ``training.png``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from lucid.nn import functional as F
 from lucid.optim import SGD
 from lucid.training import (
     Communicator,
+    PlotEpochs,
     ReportEpochs,
     RunFolder,
     Trainer,
@@ -237,6 +238,7 @@ class ClassifierRun:
             validate=validation,
             monitor="accuracy",
             directory=folder.path,
+            callbacks=[PlotEpochs(folder.path / "training.png")],
             class_names=class_names,
             preprocessing=described,
             communicator=communicator,
@@ -247,6 +249,11 @@ class ClassifierRun:
             f"{len(val)} to validate on"
         )
         return cls(folder, options, trainer, validation, summary)
+
+    @property
+    def draws(self) -> bool:
+        """Whether losses and accuracy are drawn: whether matplotlib is installed."""
+        return any(isinstance(c, PlotEpochs) and c.able for c in self.trainer.callbacks)
 
     def fit(self, tell: Callable[[str], object]) -> float | None:
         """Train to the end; gives the best validation accuracy.
