@@ -192,7 +192,6 @@ class ClassifierRun:
         options, facts = kept.begun_with(
             Options, ("model", "kwargs", "preprocessing", "classes"), given
         )
-        ranks = communicator or default_communicator()
         if (found := _counts(ImageFolder(options.data))) != facts["classes"]:
             raise ValueError(
                 f"{options.data}: the training in {folder} began with the images by class "
