@@ -134,15 +134,15 @@ def named(detections: Any, i: int) -> str:
     box = ", ".join(f"{edge:.1f}" for edge in detections["boxes"][i].tolist())
     return (
         f"label {detections['labels'][i]} at ({box}), score {detections['scores'][i]:.6f}, "
-        f"number {i + 1} of {total_of(detections)},"
+        f"number {i % total_of(detections) + 1} of {total_of(detections)},"
     )
 
 
 def rival(ours: Any, overlap: np.ndarray) -> str:
     """What of ours stands where a detection is missing, by its IoU with those of its label."""
-    if not overlap.any():
-        lowest = f"{ours['scores'][-1]:.6f}" if total_of(ours) else "none"
-        return f"ours has nothing of its label there, and its lowest score is {lowest}"
+    if not (overlap > 0.1).any():
+        last = f"the last of ours is {named(ours, -1)}" if total_of(ours) else "ours has none"
+        return f"ours has nothing of its label there, and {last}".rstrip(",")
     i = int(overlap.argmax())
     return f"ours has {named(ours, i)} whose IoU with it is {overlap[i]:.3f}"
 

@@ -57,7 +57,8 @@ The largest differences are those of all matched detections, edges in pixels; im
 given by height x width, and resized as `min_size` and `max_size` say. In float32 the two
 round differently, and a network of random weights is deep enough to enlarge that. Where a
 detection is missing, or is pixels off, two regions of almost equal scores overlap, and
-rounding decides which of them suppresses the other. In float64 all agree to the last
+rounding decides which of them suppresses the other; or it is the last that there is room for, and
+one of almost its score is in its place. In float64 all agree to the last
 digits of the float32 that detections are given in. What is not within 1e-3 is named below
 the table.
 
