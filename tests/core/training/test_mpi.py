@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -62,7 +64,7 @@ def one_rank(monkeypatch):
 def test_the_mpiexec_of_another_mpi_is_refused(monkeypatch, one_rank):
     assert mpi_communicator().size == 1
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
-    told = r"mpiexec has started 4 ranks, .* joined 1: .* belongs to MPICH Version: 4\.3\.2$"
+    told = r"mpiexec has started 4 ranks, .* joined 1: .* to MPICH Version: 4\.3\.2, or give"
     with pytest.raises(RuntimeError, match=told):
         mpi_communicator()
 
@@ -88,7 +90,7 @@ def prepared(**options):
 def test_a_training_takes_the_ranks_of_mpiexec_unless_it_is_given_others(monkeypatch, one_rank):
     assert type(prepared().communicator) is Communicator
     joined = Second()
-    monkeypatch.setattr(mpi, "_joined", lambda: joined)
+    monkeypatch.setattr(mpi, "_joined", lambda: (os.getpid(), joined))
     assert type(prepared().communicator) is Communicator
     monkeypatch.setenv("PMI_SIZE", "3")
     trainer = prepared()
@@ -96,6 +98,16 @@ def test_a_training_takes_the_ranks_of_mpiexec_unless_it_is_given_others(monkeyp
     assert [trainer.loader.share(batch) for batch in (0, 1)] == [1 / 4, 1 / 4]
     alone = Communicator()
     assert prepared(communicator=alone).communicator is alone
+
+
+def test_a_child_of_a_rank_is_no_rank(monkeypatch):
+    monkeypatch.setenv("PMI_SIZE", "3")
+    monkeypatch.setattr(mpi, "_joined", lambda: (os.getpid() + 1, Second()))
+    assert type(mpi.default_communicator()) is Communicator  # forked: the parent has joined
+    monkeypatch.setattr(mpi, "_joined", lambda: (os.getpid(), Second()))
+    assert type(mpi.default_communicator()) is Second
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: "a rank")
+    assert type(mpi.default_communicator()) is Communicator
 
 
 def test_ranks_of_mpiexec_without_mpi4py_do_not_train_each_on_its_own(monkeypatch):

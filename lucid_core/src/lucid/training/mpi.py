@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import multiprocessing
 import os
 import sys
 import time
@@ -149,7 +150,8 @@ def mpi_communicator() -> MpiCommunicator:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py without an MPI
         raise ImportError(
-            f'several ranks need mpi4py and an MPI: pip install "lucid-core[mpi]" ({error})',
+            f'several ranks need mpi4py and an MPI: pip install "lucid-core[mpi]" ({error}); '
+            "a Trainer with communicator=Communicator() trains alone",
             name="mpi4py",
         ) from error
     started = ranks_started()
@@ -157,7 +159,7 @@ def mpi_communicator() -> MpiCommunicator:
         raise RuntimeError(
             f"mpiexec has started {started} ranks, but the MPI of mpi4py has joined 1: they are of "
             "different MPIs, and each rank would train on its own; start the ranks by the mpiexec "
-            f"that belongs to {_name_of(MPI)}"
+            f"that belongs to {_name_of(MPI)}, or give communicator=Communicator() to train alone"
         )
     communicator = MpiCommunicator(MPI.COMM_WORLD)
     if communicator.size > 1:
@@ -168,6 +170,9 @@ def mpi_communicator() -> MpiCommunicator:
 
 def default_communicator() -> Communicator:
     """What a training that is given no ranks takes: those of ``mpiexec``, else this process.
+
+    Every rank has to ask, for joining waits for all of them.  Processes that a rank starts by
+    :mod:`multiprocessing`, such as a loader's workers, are no ranks.
 
     Returns
     -------
@@ -180,12 +185,16 @@ def default_communicator() -> Communicator:
     ImportError, RuntimeError
         As of :func:`mpi_communicator`.
     """
-    return _joined() if ranks_started() > 1 else Communicator()
+    if ranks_started() == 1 or multiprocessing.parent_process() is not None:
+        return Communicator()
+    process, ranks = _joined()
+    return ranks if process == os.getpid() else Communicator()
 
 
 @functools.cache
-def _joined() -> MpiCommunicator:
-    return mpi_communicator()
+def _joined() -> tuple[int, MpiCommunicator]:
+    """The process, since a forked child would inherit the ranks, and they."""
+    return os.getpid(), mpi_communicator()
 
 
 def _name_of(mpi: Any) -> str:
