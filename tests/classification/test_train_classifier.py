@@ -126,6 +126,17 @@ def test_without_a_communicator_it_takes_the_ranks_of_mpiexec(
         assert each.trainer.communicator is each.validation.communicator is ranks
 
 
+def test_a_run_that_failed_is_fitted_again(data: Path, tmp_path: Path) -> None:
+    run = ClassifierRun.start(tmp_path, Options(str(data), batch_size=2, epochs=1, image_size=16))
+    loss, run.trainer.loss = run.trainer.loss, None  # type: ignore[assignment]
+    with pytest.raises(TypeError):
+        run.fit(lambda line: None)
+    run.trainer.loss = loss
+    lines: list[str] = []
+    run.fit(lines.append)
+    assert len(lines) == 1
+
+
 def test_an_interrupted_run_goes_on_to_the_same_end(data: Path, tmp_path: Path) -> None:
     """Bit for bit; Ctrl-C came in the middle of an epoch."""
     options = Options(str(data), batch_size=2, epochs=2, image_size=16, lr=0.05, seed=3)

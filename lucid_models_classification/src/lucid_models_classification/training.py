@@ -263,9 +263,13 @@ class ClassifierRun:
             Called with a line of text after each epoch.
         """
         told = ("loss", "val_loss", "accuracy")
+        own = list(self.trainer.callbacks)
         self.trainer.callbacks.append(ReportEpochs(tell, told))
-        with closing(self.trainer.loader), closing(self.validation.loader):  # type: ignore[type-var]
-            self.folder.train(self.trainer)
+        try:
+            with closing(self.trainer.loader), closing(self.validation.loader):  # type: ignore[type-var]
+                self.folder.train(self.trainer)
+        finally:
+            self.trainer.callbacks[:] = own  # a second call has as many as the state knows
         return self.trainer.best
 
 

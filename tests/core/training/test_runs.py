@@ -77,6 +77,18 @@ def test_a_folder_where_no_step_was_kept_is_free_and_begun_anew(run, small):
         run.check_free()
 
 
+def test_of_two_trainings_in_one_folder_the_second_to_step_is_refused(run, small):
+    other = RunFolder(run.path)
+    other.begin(Options("elsewhere"), {})
+    run.train(small.make_trainer(directory=run.path, epochs=1))
+    kept = run.last.read_bytes()
+    trainer = small.make_trainer(directory=run.path)
+    for late in (lambda: other.begin(Options("elsewhere"), {}), lambda: other.train(trainer)):
+        with pytest.raises(ValueError, match="run: holds a training already"):
+            late()
+        assert run.last.read_bytes() == kept
+
+
 def test_another_option_is_refused(run):
     with pytest.raises(ValueError, match=r"began with lr 0\.1, got 0\.2; it can only go on"):
         run.begun_with(Options, (), {"lr": 0.2})

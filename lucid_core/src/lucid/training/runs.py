@@ -49,6 +49,7 @@ class RunFolder:
         self.last = self.path / LAST
         self.best = self.path / BEST
         self._description = self.path / DESCRIPTION
+        self._begun = False
 
     @property
     def has_state(self) -> bool:
@@ -84,13 +85,20 @@ class RunFolder:
             What its user chose.
         facts : mapping
             What came of it and must stay: plain data.
+
+        Raises
+        ------
+        ValueError
+            As of :meth:`check_free`: another training may have been quicker.
         """
+        self.check_free()
         record = {"options": asdict(options), **facts}
         text = json.dumps(record, indent=2, ensure_ascii=False)
         self.path.mkdir(parents=True, exist_ok=True)
         self.last.unlink(missing_ok=True)
         with atomic_write(self._description) as file:
             file.write(text.encode())
+        self._begun = True
 
     def begun_with(
         self, kind: type[Options], facts: Sequence[str], given: Mapping[str, Any]
@@ -148,11 +156,19 @@ class RunFolder:
         -------
         list of dict
             The history, as of :meth:`Trainer.fit`.
+
+        Raises
+        ------
+        ValueError
+            If it was begun here, and another training has made a step in the folder since.
         """
 
         def begin() -> None:
-            if not self.has_state:
+            if self._begun:
+                self.check_free()
+            if self._begun or not self.has_state:
                 trainer.save()
+            self._begun = False
 
         # Rank 0 answers for all: others may see its file late, on a file system of a network.
         trainer.communicator.from_main(begin)

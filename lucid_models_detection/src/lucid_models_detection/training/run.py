@@ -261,10 +261,13 @@ class DetectorRun:
             That mAP, in [0, 1]; None where it was NaN in every epoch.
         """
         told = ("loss", "val_loss", "mAP", "mAP@0.5")
-        self.trainer.callbacks.append(ReportEpochs(tell or _silent, told))
-        self.trainer.callbacks.extend(callbacks)
-        with closing(self.trainer.loader), closing(self.validation.loader):  # type: ignore[type-var]
-            self.folder.train(self.trainer)
+        own = list(self.trainer.callbacks)
+        self.trainer.callbacks += [ReportEpochs(tell or _silent, told), *callbacks]
+        try:
+            with closing(self.trainer.loader), closing(self.validation.loader):  # type: ignore[type-var]
+                self.folder.train(self.trainer)
+        finally:
+            self.trainer.callbacks[:] = own  # a second call has as many as the state knows
         return self.trainer.best
 
 
