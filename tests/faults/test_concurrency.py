@@ -187,7 +187,8 @@ def test_filters_are_seen_when_they_are_packed(
 
         def look(i: int, filters: Any = filters) -> Any:
             time.sleep(0.002 * i)
-            return getattr(filters, packing)().copy()
+            options = {"kept": True} if packing == "transformed" else {}
+            return getattr(filters, packing)(**options).copy()
 
         found = together(look)
         for packed in found:
