@@ -172,7 +172,7 @@ def default_communicator() -> Communicator:
     """What a training that is given no ranks takes: those of ``mpiexec``, else this process.
 
     Every rank has to ask, for joining waits for all of them.  Processes that a rank starts by
-    :mod:`multiprocessing`, such as a loader's workers, are no ranks.
+    ``multiprocessing``, such as a loader's workers, are no ranks.
 
     Returns
     -------
