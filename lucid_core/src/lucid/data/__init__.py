@@ -5,6 +5,7 @@
 ``plan``     which samples stand in which batch, with which random numbers
 ``workers``  processes that make batches ahead of time
 ``loader``   the four above together
+``identity`` what identifies images and annotation files when a run is resumed
 """
 
 from lucid.data.collate import default_collate
