@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any
 
+from lucid.kernels.processors import available_processors
+
 __all__ = ["get_num_threads", "parallel_for", "set_num_threads", "single_threaded_blas"]
 
 # More chunks than threads, so that a thread which the system delays holds nobody up for long.
@@ -31,10 +33,7 @@ def _default_num_threads() -> int:
     asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
     if asked.isdigit() and int(asked) > 0:
         return int(asked)
-    try:
-        return max(1, len(os.sched_getaffinity(0)))
-    except AttributeError:  # not on macOS and Windows
-        return max(1, os.cpu_count() or 1)
+    return available_processors()
 
 
 class _Job:
@@ -160,7 +159,7 @@ def set_num_threads(count: int) -> None:
     count : int
         At least 1, the calling thread included.  The default is
         ``OMP_NUM_THREADS`` where it is set, else the processors that this
-        process may run on.
+        process may use: its affinity, limited by a container's quota.
 
     Raises
     ------

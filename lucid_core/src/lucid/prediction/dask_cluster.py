@@ -18,6 +18,7 @@ from typing import Any
 
 from lucid.data.workers import interrupts_held_back
 from lucid.kernels import set_num_threads
+from lucid.kernels.processors import available_processors
 from lucid.prediction.predictor import Predictor
 from lucid.prediction.store import Batch
 
@@ -39,8 +40,8 @@ def dask_engine(scheduler: str, workers: int | None, threads: int | None) -> Ite
             '"lucid-models-detection[dask]"'
         ) from error
     if scheduler == "local":
-        count = _processors() if workers is None else workers
-        share = max(1, _processors() // count) if threads is None else threads
+        count = available_processors() if workers is None else workers
+        share = max(1, available_processors() // count) if threads is None else threads
         with _local_workers(count) as cluster, Client(cluster) as client:
             yield _Dask(client, share, "the local workers").run
         return
@@ -53,13 +54,6 @@ def dask_engine(scheduler: str, workers: int | None, threads: int | None) -> Ite
         yield _Dask(client, threads or 1, scheduler).run
     finally:
         client.close()
-
-
-def _processors() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
 
 
 @contextmanager

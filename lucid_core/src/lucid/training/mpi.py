@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lucid.kernels import set_num_threads
+from lucid.kernels.processors import processor_quota
 from lucid.training.communicator import Array, Communicator
 
 if TYPE_CHECKING:
@@ -217,6 +218,8 @@ def _share_cores(comm: Any) -> None:
 
     here = comm.Split_type(MPI.COMM_TYPE_SHARED)
     threads = threads_of(here.allgather(_cores()), here.Get_rank())
+    if (quota := processor_quota()) is not None:  # the ranks of a container share it
+        threads = min(threads, max(1, int(quota / here.Get_size())))
     here.Free()
     set_num_threads(threads)
     threadpool_limits(threads, user_api="blas")
