@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from lucid_models_classification.images import read_header
 from lucid_models_classification.transforms import ImageError, read_image, to_array, to_pil
 
 PIXELS = np.array(
@@ -193,3 +194,27 @@ def test_to_pil_is_the_way_back() -> None:
 def test_to_pil_says_what_it_expected(array: np.ndarray, text: str) -> None:
     with pytest.raises(ImageError, match=text):
         to_pil(array)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("orientation", range(10))
+def test_a_header_has_the_stored_size_and_the_upright_one(
+    tmp_path: Path, suffix: str, orientation: int
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{suffix}"
+    Image.new("RGB", (40, 30)).save(path, exif=exif)
+    header = read_header(path)
+    assert (header.width, header.height) == (40, 30)
+    assert header.orientation == (orientation if 1 <= orientation <= 8 else 1)
+    assert header.size == read_image(path).shape[:0:-1]
+
+
+def test_a_header_of_no_image_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(b"text")
+    with pytest.raises(ImageError, match=r"a\.png: .*not an image"):
+        read_header(path)
+    with pytest.raises(FileNotFoundError):
+        read_header(tmp_path / "none.png")

@@ -387,7 +387,7 @@ def test_weights_that_show_no_detector_are_an_error(
     err = refused("--weights", weights, "--class-names", names)
     assert "names 1 classes, the detector tells 2 and the background apart" in err
     names.write_bytes(b"\xff")
-    assert "expected text" in refused("--weights", weights, "--class-names", names)
+    assert "expected UTF-8 text" in refused("--weights", weights, "--class-names", names)
 
 
 def test_the_classes_of_coco() -> None:

@@ -97,11 +97,9 @@ def classify(
 
 
 def _class_names(path: Path) -> tuple[str, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected text, a name on each line: {error}") from None
-    return tuple(line.strip() for line in lines if line.strip())
+    from lucid.text import read_text
+
+    return tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
 
 
 def _probabilities(

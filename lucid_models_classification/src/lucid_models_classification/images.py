@@ -9,6 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -18,7 +21,7 @@ from lucid.errors import LucidError
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
-__all__ = ["Array", "ImageError", "read_image", "to_array", "to_pil"]
+__all__ = ["Array", "ImageError", "ImageHeader", "read_header", "read_image", "to_array", "to_pil"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -27,6 +30,10 @@ _FULL_SCALE = {
     "F": 1.0,
     **dict.fromkeys(("I", "I;16", "I;16B", "I;16L", "I;16N"), 65535.0),
 }
+
+
+#: The EXIF tag of the orientation.
+_ORIENTATION = 0x0112
 
 
 class ImageError(LucidError, ValueError):
@@ -54,6 +61,70 @@ def read_image(file: str | os.PathLike[str] | BinaryIO) -> Array:
     OSError
         If the file cannot be opened, as ``FileNotFoundError`` for example.
     """
+    with _opened(file) as image:
+        image.load()
+        return to_array(image)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What an image file says of itself before any pixel is decoded.
+
+    Attributes
+    ----------
+    width, height : int
+        Pixels as stored, before the EXIF orientation is applied.
+    orientation : int
+        EXIF orientation, 1 to 8; 1 where the file has none or an invalid one.
+    """
+
+    width: int
+    height: int
+    orientation: int = 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height as :func:`read_image` gives them: upright."""
+        if self.orientation >= 5:
+            return self.height, self.width
+        return self.width, self.height
+
+
+def read_header(file: str | os.PathLike[str] | BinaryIO) -> ImageHeader:
+    """Read size and EXIF orientation of an image file without decoding it.
+
+    Parameters
+    ----------
+    file : path or binary file
+        In any format that Pillow reads.
+
+    Returns
+    -------
+    ImageHeader
+
+    Raises
+    ------
+    ImageError, OSError
+        As :func:`read_image`; damage behind the header is not seen.
+    """
+    with _opened(file) as image:
+        if 0 in image.size:
+            raise ImageError(f"expected at least one pixel, got {image.width} x {image.height}")
+        try:
+            orientation = image.getexif().get(_ORIENTATION, 1)
+        except Exception:  # as in _upright: broken metadata is no reason to refuse a picture
+            orientation = 1
+        if not (isinstance(orientation, int) and 1 <= orientation <= 8):
+            orientation = 1
+        # Pillow gives the size of a TIFF file upright; its tags have the stored one.
+        tags = getattr(image, "tag_v2", {})
+        width, height = tags.get(256, image.width), tags.get(257, image.height)
+        return ImageHeader(int(width), int(height), orientation)
+
+
+@contextmanager
+def _opened(file: str | os.PathLike[str] | BinaryIO) -> Iterator[PillowImage]:
+    """Open an image; errors inside of the block become an ImageError that names the file."""
     from PIL import Image, UnidentifiedImageError
 
     name = os.fspath(file) if isinstance(file, str | os.PathLike) else getattr(file, "name", "file")
@@ -62,8 +133,7 @@ def read_image(file: str | os.PathLike[str] | BinaryIO) -> Array:
             # Pillow only warns up to twice its limit; here the limit is the limit.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(file) as image:
-                image.load()
-                return to_array(image)
+                yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(
             f"{name}: refused, {error}; raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file"

@@ -191,11 +191,9 @@ def detect(
 
 def class_names_in(path: Path, count: int) -> tuple[str, ...]:
     """The names in a text file, the background's first."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: expected text, a name on each line: {error}") from None
-    names = tuple(line.strip() for line in lines if line.strip())
+    from lucid.text import read_text
+
+    names = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
     if len(names) == count - 1:
         names = ("background", *names)
     if len(names) != count:

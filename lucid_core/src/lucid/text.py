@@ -1,0 +1,113 @@
+"""Text files as editors write them: UTF-8, or UTF-16 and UTF-32 with a byte-order mark."""
+
+from __future__ import annotations
+
+import codecs
+import os
+
+__all__ = ["decode_text", "read_text", "text_encoding"]
+
+#: UTF-32 before UTF-16: the mark of UTF-32 begins with that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+#: Bytes shown on each side of one that cannot be decoded.
+_SHOWN = 12
+
+
+def text_encoding(path: str | os.PathLike[str]) -> str:
+    """Encoding to open a text file with, from its byte-order mark; UTF-8 without one.
+
+    Use it for files that are read line by line: ``open(path, encoding=text_encoding(path))``.
+
+    Parameters
+    ----------
+    path : path-like
+        An existing file.
+
+    Returns
+    -------
+    str
+        ``"utf-8"``, ``"utf-8-sig"``, ``"utf-16"`` or ``"utf-32"``; the last three drop the mark.
+    """
+    with open(path, "rb") as file:
+        return _encoding_of(file.read(4))
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    r"""Read a whole text file; a byte-order mark is not part of the text.
+
+    Parameters
+    ----------
+    path : path-like
+        A file in UTF-8, or in UTF-16 or UTF-32 with a byte-order mark.
+
+    Returns
+    -------
+    str
+        Line endings are ``\n``.
+
+    Raises
+    ------
+    ValueError
+        If the file is in another encoding; names the file, the byte and the remedy.
+    OSError
+        If the file cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from lucid.text import read_text
+    >>> path = Path(tempfile.mkdtemp()) / "names.txt"
+    >>> _ = path.write_bytes(b"\xef\xbb\xbfcat\r\ndog\r\n")
+    >>> read_text(path).splitlines()
+    ['cat', 'dog']
+    """
+    with open(path, "rb") as file:
+        text = decode_text(file.read(), os.fspath(path))
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def decode_text(content: bytes, name: str, encoding: str | None = None) -> str:
+    """Decode the content of a text file.
+
+    Parameters
+    ----------
+    content : bytes
+        The whole file.
+    name : str
+        The file, for the error.
+    encoding : str, optional
+        By default as :func:`text_encoding` finds it.
+
+    Returns
+    -------
+    str
+        Without a byte-order mark.
+
+    Raises
+    ------
+    ValueError
+        As :func:`read_text`.
+    """
+    encoding = encoding or _encoding_of(content[:4])
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        start = max(error.start - _SHOWN, 0)
+        near = content[start : error.end + _SHOWN]
+        known = encoding.removesuffix("-sig").upper()
+        raise ValueError(
+            f"{name}: expected {known} text, got bytes that are not {known} at offset "
+            f"{error.start} ({near!r}); save the file as UTF-8 (Latin-1 or Windows-1252 text: "
+            f"iconv -f WINDOWS-1252 -t UTF-8)"
+        ) from None
+
+
+def _encoding_of(start: bytes) -> str:
+    return next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
