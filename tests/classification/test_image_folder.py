@@ -74,7 +74,7 @@ def test_what_is_no_folder_of_folders_is_refused(root: Path, tmp_path: Path) -> 
     with pytest.raises(ValueError, match="a folder for each class in it, found none"):
         ImageFolder(root / "dog")
     (root / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"empty: expected at least one image .* ends in \.bmp"):
+    with pytest.raises(ValueError, match=r"empty: expected at least one image .* image format"):
         ImageFolder(root)
     (tmp_path / "val" / "dog").mkdir(parents=True)
     with pytest.raises(ValueError, match="val: expected images, found none"):

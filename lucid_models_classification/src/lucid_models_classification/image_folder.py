@@ -11,23 +11,9 @@ import numpy as np
 
 from lucid.data import Dataset
 from lucid_models_classification.images import Array, read_image
+from lucid_models_classification.suffixes import image_suffixes
 
-__all__ = ["IMAGE_SUFFIXES", "ImageFolder", "split_by_class"]
-
-#: What a file must end in to be read as an image; others are passed over.
-IMAGE_SUFFIXES = (
-    ".bmp",
-    ".gif",
-    ".jpeg",
-    ".jpg",
-    ".pbm",
-    ".pgm",
-    ".png",
-    ".ppm",
-    ".tif",
-    ".tiff",
-    ".webp",
-)
+__all__ = ["ImageFolder", "split_by_class"]
 
 
 class ImageFolder(Dataset[tuple[Any, int]]):
@@ -46,7 +32,7 @@ class ImageFolder(Dataset[tuple[Any, int]]):
     ----------
     root : path-like
         The folder of folders.  Files and folders whose names begin with a dot are passed
-        over, as are files that do not end in one of ``IMAGE_SUFFIXES``.
+        over, as are files without the suffix of an image format that Pillow reads.
     transform : callable, optional
         From array to array; see :mod:`lucid_models_classification.transforms`.
     class_names : sequence of str, optional
@@ -117,7 +103,7 @@ class ImageFolder(Dataset[tuple[Any, int]]):
             if not images and class_names is None:
                 raise ValueError(
                     f"{self.root / name}: expected at least one image of this class, found no "
-                    f"file that ends in {', '.join(IMAGE_SUFFIXES)}"
+                    "file with the suffix of an image format"
                 )
             self.samples += [(path, label) for path in images]
         if not self.samples:
@@ -177,12 +163,13 @@ def split_by_class(
 
 def _images(folder: Path) -> list[Path]:
     found = []
+    suffixes = image_suffixes()
     for directory, names, files in os.walk(folder):
         names[:] = [name for name in names if not name.startswith(".")]
         found += [
             Path(directory, name)
             for name in files
-            if name.lower().endswith(IMAGE_SUFFIXES) and not name.startswith(".")
+            if name.lower().endswith(suffixes) and not name.startswith(".")
         ]
     return sorted(found)
 

@@ -149,14 +149,14 @@ def detect(
     """
     from lucid.prediction import ResultStore, find_files
     from lucid.prediction.run import engine, fill
-    from lucid_models_classification.image_folder import IMAGE_SUFFIXES
+    from lucid_models_classification.suffixes import image_suffixes
     from lucid_models_detection.prediction import DetectionPredictor
 
     report = output if output is not None and output.suffix.lower() in REPORT_SUFFIXES else None
     _check_options(report, resume, dask, workers, threads)
     if (results_file is None) != (data is None):
         raise click.UsageError("give --coco-results FILE and --data JSON together")
-    files = find_files(images, IMAGE_SUFFIXES)
+    files = find_files(images, image_suffixes())
     predictor = DetectionPredictor(
         weights,
         score_threshold=score_threshold,
