@@ -192,7 +192,7 @@ def test_names_in_a_file_are_checked(theirs: Path, images: list[Path], tmp_path:
     names.write_text("one\ntwo\n")
     with pytest.raises(ValueError, match=r"names\.txt: names 2 classes, the model tells 3"):
         run(images[0], "--weights", theirs, "--class-names", names)
-    names.write_bytes(b"\xff\xfe")
+    names.write_bytes(b"caf\xe9\n")
     with pytest.raises(ValueError, match=r"names\.txt: expected UTF-8 text"):
         run(images[0], "--weights", theirs, "--class-names", names)
 
