@@ -186,8 +186,8 @@ def test_to_pil_is_the_way_back() -> None:
     [
         (np.zeros((2, 4, 4)), r"\(2, 4, 4\)"),
         (np.zeros((3, 0, 4)), r"\(3, 0, 4\)"),
-        (np.full((3, 2, 2), 255.0), r"undo a normalisation.*\[255, 255\]"),
-        (np.full((3, 2, 2), np.nan), "nan"),
+        (np.full((3, 2, 2), 255.0), r"got values in \[255, 255\]"),
+        (np.full((3, 2, 2), np.nan), "12 of 12 values NaN"),
         (np.zeros((3, 2, 2), np.int64), "int64"),
     ],
 )

@@ -221,3 +221,15 @@ def test_pillow_is_not_imported_before_the_first_image() -> None:
         "assert not {'PIL', 'numba', 'click', 'tqdm'} & set(sys.modules), sorted(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "text"),
+    [(0, 255, "divide 8-bit"), (-1, 1, "before normalization"), (0, np.inf, "NaN or infinite")],
+)
+def test_preprocessing_refuses_pixels_outside_the_range(low: float, high: float, text: str) -> None:
+    image = np.full((3, 40, 50), low, np.float32)
+    image[:, ::2] = high  # resizing averages neighboring rows
+    for transform in (transform_of(preprocessing(resize_size=8, crop_size=8)), Normalize([0], [1])):
+        with pytest.raises(ImageError, match=text):
+            transform(image[: 1 if isinstance(transform, Normalize) else 3])

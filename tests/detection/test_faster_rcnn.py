@@ -182,16 +182,36 @@ def test_a_loss_that_is_not_finite_stops(where: str, names: str) -> None:
         model([image()], [TARGET])
 
 
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
-def test_a_broken_image_stops_training_but_not_prediction() -> None:
-    model = make()
-    broken = image()
-    broken[0, 3, 3] = np.nan
-    with pytest.raises(FloatingPointError, match="loss_objectness is nan"):
-        model([broken], [TARGET])
-    model.eval()
-    for found in model.predict([broken, image()]):
-        assert np.isfinite(found["boxes"]).all()
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda x: x * 255, r"images\[1\]: .*\[0\.\d+, 25\d.*divide 8-bit values by 255"),
+        (lambda x: (x - 0.485) / 0.229, r"images\[1\]: .*\[-2\.\d+, 2\.\d+\].*normalization"),
+        (
+            lambda x: np.where(x == x.max(), np.nan, x),
+            r"images\[1\]: .*1 of 5760 values NaN or inf",
+        ),
+        (lambda x: np.full_like(x, -np.inf), r"images\[1\]: .*5760 of 5760 .*none is finite"),
+    ],
+    ids=["0 to 255", "normalized", "NaN", "infinite"],
+)
+def test_pixels_outside_the_range_are_refused_but_in_raw_mode(
+    model: FasterRCNN, change: Any, message: str
+) -> None:
+    images = [image(), change(image()).astype(np.float32)]
+    calls = (
+        lambda: model.predict(images),
+        lambda: model.predict(np.stack(images)),
+        lambda: model.predict([lucid.Tensor(x) for x in images]),
+        lambda: model(images, [TARGET, TARGET]),
+        lambda: model.losses_and_detections(images, [TARGET, TARGET]),
+    )
+    for call in calls:
+        with pytest.raises(ValueError, match=message):
+            call()
+    if np.isfinite(images[1]).all():
+        logits, _ = model(lucid.Tensor(images[1][None]))
+        assert np.isfinite(logits.numpy()).all()
 
 
 @pytest.mark.parametrize(
@@ -240,14 +260,31 @@ def test_detections_of_images_of_different_sizes(options: dict[str, Any]) -> Non
         check_detections(detections, size)
 
 
-def test_prediction_does_not_depend_on_the_rest_of_the_batch() -> None:
-    model = make(box_score_threshold=0.0)
-    images = [image(64, 64), image(64, 64, 1)]
-    together = model.predict(images)
-    for i in range(2):
-        (alone,) = model.predict(images[i : i + 1])
-        assert len(alone["scores"]) == len(together[i]["scores"])
-        np.testing.assert_allclose(alone["scores"], together[i]["scores"], rtol=1e-3, atol=1e-6)
+@pytest.mark.parametrize("options", [{}, {"min_size": 48, "max_size": 60}])
+def test_prediction_does_not_depend_on_the_rest_of_the_batch(options: dict[str, Any]) -> None:
+    model = make(box_score_threshold=0.0, **options)
+    sizes = [(64, 64), (64, 60), (40, 130), (64, 64), (96, 33)]
+    images = [image(*size, seed) for seed, size in enumerate(sizes)]
+    targets = [NOTHING] * len(images)
+    together = (model.predict(images), model.losses_and_detections(images, targets)[1])
+    for i, one in enumerate(images):
+        (alone,) = model.predict([one])
+        assert len(alone["scores"])
+        for found in together:
+            np.testing.assert_array_equal(found[i]["labels"], alone["labels"])
+            np.testing.assert_allclose(found[i]["scores"], alone["scores"], rtol=1e-4)
+            np.testing.assert_allclose(found[i]["boxes"], alone["boxes"], atol=1e-3)
+
+
+def test_only_images_of_one_padded_size_share_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make()
+    batches: list[tuple[int, ...]] = []
+    network = model.backbone.forward
+    monkeypatch.setattr(
+        model.backbone, "forward", lambda x: batches.append(tuple(x.shape)) or network(x)
+    )
+    model.predict([image(64, 64), image(40, 33), image(20, 90), image(33, 64)])
+    assert batches == [(3, 3, 64, 64), (1, 3, 32, 96)]
 
 
 def test_prediction_restores_every_mode_and_records_nothing() -> None:
@@ -513,7 +550,8 @@ def test_losses_and_detections_are_those_that_are_had_apart():
     model = faster_rcnn_resnet_18_fpn(
         num_classes=3, hidden_dim=8, rpn_post_nms_top_n=40, min_size=(64, 96)
     )
-    images = [lucid.random.rand(3, 64, 80), lucid.random.rand(3, 72, 48)]
+    # Resized to 96 x 120 and 96 x 128: padded to one size, so one batch.
+    images = [lucid.random.rand(3, 64, 80), lucid.random.rand(3, 48, 64)]
     targets = [{"boxes": [[4.0, 5, 40, 50]], "labels": [2]}, {"boxes": [], "labels": []}]
     lucid.random.seed(4)
     losses, detections = model.losses_and_detections(images, targets)
@@ -530,3 +568,19 @@ def test_losses_and_detections_are_those_that_are_had_apart():
     assert {name: loss.item() for name, loss in apart.items()} == {
         name: loss.item() for name, loss in losses.items()
     }
+
+
+def test_losses_of_images_padded_to_different_sizes_are_their_mean():
+    model = make(min_size=(64, 96))
+    images = [image(64, 80), image(72, 48), image(64, 80, 1)]
+    targets = [TARGET, NOTHING, TARGET]
+    lucid.random.seed(4)
+    losses, _ = model.losses_and_detections(images, targets)
+    model.eval()
+    lucid.random.seed(4)
+    with lucid.no_grad():
+        first = model([images[0], images[2]], [TARGET, TARGET])
+        second = model([images[1]], [NOTHING])
+    for name, loss in losses.items():
+        expected = (2 * first[name].item() + second[name].item()) / 3
+        assert loss.item() == pytest.approx(expected, rel=1e-6)

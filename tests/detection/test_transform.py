@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import lucid
 from lucid import Tensor
 from lucid.testing import gradcheck
 from lucid_models_detection.targets import Target
-from lucid_models_detection.transform import Transform, check_images, pad_to_multiple
+from lucid_models_detection.transform import Transform, check_images, check_pixels, pad_to_multiple
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
@@ -112,16 +114,57 @@ def test_a_batch_is_a_list_of_its_images() -> None:
             ValueError,
             r"images\[1\].*3, H, W.*\(1, 4, 4\)",
         ),
-        ([np.zeros((4, 4, 3))], ValueError, r"got \(4, 4, 3\)"),
-        ([np.zeros((4, 4, 4))], ValueError, r"got \(4, 4, 4\)"),
+        ([np.zeros((4, 4, 3))], ValueError, r"got \(4, 4, 3\); .*transpose\(2, 0, 1\)"),
+        ([np.zeros((4, 4, 4))], ValueError, r"got \(4, 4, 4\); leave out the alpha channel"),
+        (
+            [np.zeros((1, 4, 4))],
+            ValueError,
+            r"\(1, 4, 4\); repeat a gray image: np.repeat\(image, 3",
+        ),
+        ([np.zeros((4, 4))], ValueError, r"\(4, 4\); .*np.repeat\(image\[None\], 3, axis=0\)"),
         ([np.zeros((3, 0, 4))], ValueError, r"at least one pixel, got \(3, 0, 4\)"),
         ([np.zeros((3, 4, 4), np.uint8)], TypeError, "got uint8; divide by 255"),
         ([np.zeros((3, 4, 4), np.int64)], TypeError, "floating point in .* got int64"),
         ([[1.0]], TypeError, r"images\[0\]: expected a tensor or an array, got list"),
-        ("cat.png", TypeError, "got str"),
+        ([np.zeros((3, 4, 4), bool)], TypeError, "floating point in .* got bool"),
+        ([np.zeros((3, 4, 4), complex)], TypeError, "floating point in .* got complex128"),
+        ("cat.png", TypeError, "got str; .*read_image"),
+        ([Path("cat.png")], TypeError, r"images\[0\]: .*read_image"),
+        (Image.new("RGB", (4, 4)), TypeError, "got Image; .*to_array"),
+        ([Image.new("RGB", (4, 4))], TypeError, r"images\[0\]: .*to_array"),
         (None, TypeError, "got NoneType"),
     ],
 )
 def test_images_that_cannot_be_right(images: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         check_images(images)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "remedy"),
+    [
+        (0, 255, "divide 8-bit values by 255"),
+        (0, 65535, "by 65535"),
+        (-1, 1, "before normalization"),
+        (-2.1, 2.6, "before normalization"),
+        (0, 1.01, "np.clip"),
+    ],
+)
+def test_pixels_outside_the_range_name_image_range_and_remedy(
+    low: float, high: float, remedy: str
+) -> None:
+    wrong = np.linspace(low, high, 48, dtype=np.float32).reshape(3, 4, 4)
+    with pytest.raises(ValueError, match=rf"images\[1\]: .*\[{low:.5g}, {high:.5g}\]; ") as error:
+        check_pixels([image(4, 4), wrong])
+    assert remedy in str(error.value)
+    assert len(check_images([wrong])) == 1
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ">f4"])
+def test_pixels_in_range_to_rounding_are_accepted_in_any_layout(dtype: Any) -> None:
+    pixels = np.linspace(0, 1, 60).astype(dtype).reshape(3, 4, 5)
+    pixels[0, 0, 0], pixels[-1, -1, -1] = -5e-5, 1
+    pixels.flags.writeable = False
+    layouts = [pixels, pixels[:, ::-1, ::-1], pixels.transpose(1, 2, 0).copy().transpose(2, 0, 1)]
+    assert len(check_pixels(layouts)) == 3
+    assert len(check_pixels([Tensor(pixels[:, ::2].astype(np.float32), requires_grad=True)])) == 1

@@ -21,9 +21,21 @@ from lucid.errors import LucidError
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
-__all__ = ["Array", "ImageError", "ImageHeader", "read_header", "read_image", "to_array", "to_pil"]
+__all__ = [
+    "Array",
+    "ImageError",
+    "ImageHeader",
+    "check_range",
+    "read_header",
+    "read_image",
+    "to_array",
+    "to_pil",
+]
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+#: How far rounding may take floats beyond [0, 1].
+_ROUNDING = 1e-4
 
 # Stored values of the modes that Pillow's own conversion to RGB would clip instead of scale.
 _FULL_SCALE = {
@@ -38,6 +50,49 @@ _ORIENTATION = 0x0112
 
 class ImageError(LucidError, ValueError):
     """An image cannot be read, or is not what it should be; names the file."""
+
+
+def check_range(image: Array, name: str = "image") -> None:
+    """Refuse floats that are not pixels in [0, 1].
+
+    Parameters
+    ----------
+    image : numpy.ndarray
+        Floats of any shape, with at least one value.
+    name : str, default "image"
+        How the error names the image.
+
+    Raises
+    ------
+    ImageError
+        If a value is NaN, infinite, or outside [0, 1] by more than rounding (0.0001).
+        Gives the range found and the remedy.
+    """
+    low, high = image.min(), image.max()
+    if low >= -_ROUNDING and high <= 1 + _ROUNDING:  # False for NaN
+        return
+    finite = np.isfinite(image)
+    if not finite.all():
+        count = image.size - int(np.count_nonzero(finite))
+        found = "none is finite"
+        if finite.any():
+            found = f"the others in [{image[finite].min():.5g}, {image[finite].max():.5g}]"
+        raise ImageError(
+            f"{name}: expected finite floats in [0, 1], got {count} of {image.size} values NaN or "
+            f"infinite, {found}; check how the image was read or computed"
+        )
+    if low < -_ROUNDING:
+        remedy = (
+            "give the image before normalization, which the model's preprocessing does; "
+            "np.clip(image, 0, 1) removes what interpolation overshoots"
+        )
+    elif high > 2:
+        remedy = "divide 8-bit values by 255 (16-bit by 65535)"
+    else:
+        remedy = "np.clip(image, 0, 1) removes what interpolation overshoots"
+    raise ImageError(
+        f"{name}: expected floats in [0, 1], got values in [{low:.5g}, {high:.5g}]; {remedy}"
+    )
 
 
 def read_image(file: str | os.PathLike[str] | BinaryIO) -> Array:
@@ -221,12 +276,7 @@ def to_pil(array: Any) -> PillowImage:
             f"expected an array of shape (3, H, W), (1, H, W) or (H, W), got {np.shape(array)}"
         )
     if pixels.dtype.kind == "f":
-        # Rounding of float32 arithmetic may end a hair outside.
-        if not (pixels.min() >= -1e-4 and pixels.max() <= 1 + 1e-4):
-            raise ImageError(
-                "expected floats in [0, 1] (undo a normalisation first), got values in "
-                f"[{pixels.min():g}, {pixels.max():g}]"
-            )
+        check_range(pixels)
         pixels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
     elif pixels.dtype != np.uint8:
         raise ImageError(f"expected floats in [0, 1] or uint8, got {pixels.dtype}")

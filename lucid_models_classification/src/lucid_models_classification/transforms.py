@@ -32,7 +32,14 @@ from typing import Any
 import numpy as np
 
 import lucid
-from lucid_models_classification.images import Array, ImageError, read_image, to_array, to_pil
+from lucid_models_classification.images import (
+    Array,
+    ImageError,
+    check_range,
+    read_image,
+    to_array,
+    to_pil,
+)
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -224,7 +231,9 @@ class Grayscale:
 
 @dataclass(frozen=True)
 class Normalize:
-    """``(image - mean) / std``, channel by channel.
+    """Per-channel normalization, ``(image - mean) / std``.
+
+    An image with values outside [0, 1], which may be normalized already, is refused.
 
     Parameters
     ----------
@@ -249,6 +258,7 @@ class Normalize:
             raise ValueError(
                 f"expected an image of {len(self.mean)} channels, got shape {image.shape}"
             )
+        check_range(image)
         mean = np.asarray(self.mean, image.dtype)[:, None, None]
         std = np.asarray(self.std, image.dtype)[:, None, None]
         return np.asarray((image - mean) / std)
@@ -318,9 +328,18 @@ def transform_of(description: Mapping[str, Any]) -> Compose:
         is_list = isinstance(values, list | tuple) and len(values) in (1, 3)
         if not is_list or not all(isinstance(value, int | float) for value in values):
             raise ValueError(f"preprocessing: expected 1 or 3 numbers as {name}, got {values!r}")
-    steps: list[Callable[[Array], Array]] = [] if len(mean) == 3 else [Grayscale()]
+    steps: list[Callable[[Array], Array]] = [_in_range]
+    if len(mean) == 1:
+        steps.append(Grayscale())
     steps += [Resize(description["resize_size"]), CenterCrop(description["crop_size"])]
     return Compose((*steps, Normalize(tuple(mean), tuple(std))))
+
+
+def _in_range(image: Any) -> Array:
+    """Refuse the image before resampling averages its values into [0, 1]."""
+    array = _check_image(image)
+    check_range(array)
+    return array
 
 
 def _check_size(size: object) -> None:

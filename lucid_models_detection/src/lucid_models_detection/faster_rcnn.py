@@ -30,6 +30,7 @@ from lucid_models_detection.transform import (
     ImageBatch,
     Transform,
     check_images,
+    check_pixels,
     pad_to_multiple,
 )
 
@@ -198,8 +199,8 @@ class FasterRCNN(nn.Module):
         ----------
         images : Tensor or sequence of Tensor
             With ``targets`` a batch (N, 3, H, W) or a list of (3, h, w) in [0, 1],
-            which are normalised and, if so configured, resized.  Without, a batch
-            (N, 3, H, W) that goes into the network as it is.
+            which are normalized and, if so configured, resized.  Without, a batch
+            (N, 3, H, W) of any numbers, which the network takes as it is.
         targets : sequence of mapping, optional
             For each image ``"boxes"`` (M, 4), xyxy in its pixels, and ``"labels"``
             (M,) in 1..C-1; M may be 0.
@@ -225,19 +226,13 @@ class FasterRCNN(nn.Module):
         """
         if targets is None:
             return self._score_regions(self._as_it_is(images))
-        return self._losses(check_images(images), targets)
+        return self._losses(check_pixels(images), targets)
 
     def _losses(self, images: list[Any], targets: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        batch, checked = self._prepared(images, targets)
-        return self._losses_of(self.backbone(batch.tensor), batch, checked)
-
-    def _prepared(
-        self, images: list[Any], targets: Sequence[Mapping[str, Any]]
-    ) -> tuple[ImageBatch, list[Target]]:
-        sizes = [(image.shape[1], image.shape[2]) for image in images]
-        checked = check_targets(targets, sizes, self.num_classes)
+        checked = check_targets(targets, [image.shape[1:] for image in images], self.num_classes)
         batch = self.transform(images, self._dtype, training=self.training)
-        return batch, self.transform.resize_targets(checked, batch)
+        resized = self.transform.resize_targets(checked, batch)
+        return self._losses_of(self.backbone(batch.tensor), batch, resized)
 
     def _losses_of(
         self, levels: list[Tensor], batch: ImageBatch, targets: list[Target]
@@ -263,6 +258,8 @@ class FasterRCNN(nn.Module):
         ----------
         images : Tensor or sequence of Tensor
             A batch (N, 3, H, W) or a list of (3, h, w) of different sizes, in [0, 1].
+            Detections of an image do not depend on the others beyond rounding: images
+            that are padded to different sizes pass through the network separately.
 
         Returns
         -------
@@ -273,17 +270,22 @@ class FasterRCNN(nn.Module):
         Raises
         ------
         TypeError, ValueError
-            For images that cannot be right; says which and why.
+            For images of another shape or data type, or with values outside [0, 1];
+            names the image.
         """
-        checked = check_images(images)
+        checked = check_pixels(images)
+        found: dict[int, Detections] = {}
         with eval_mode(self), no_grad():
-            batch = self.transform(checked, self._dtype)
-            return self._detections_of(self.backbone(batch.tensor), batch)
+            for members in self.transform.groups(checked):
+                batch = self.transform([checked[i] for i in members], self._dtype)
+                detections = self._detections_of(self.backbone(batch.tensor), batch)
+                found.update(zip(members, detections, strict=True))
+        return [found[i] for i in range(len(checked))]
 
     def losses_and_detections(
         self, images: Images, targets: Sequence[Mapping[str, Any]]
     ) -> tuple[dict[str, Tensor], list[Detections]]:
-        """What a validation asks for, from one pass of the backbone.
+        """Compute what a validation needs from one pass of the backbone.
 
         Runs in eval mode and without gradients; modes are restored afterwards.
 
@@ -295,7 +297,8 @@ class FasterRCNN(nn.Module):
         Returns
         -------
         losses : dict of str to Tensor
-            As :meth:`forward`; which regions they are computed on is drawn at random.
+            As :meth:`forward`, on a random sample of regions; the mean over images where
+            these are padded to different sizes, as :meth:`predict` separates them.
         detections : list of dict
             As :meth:`predict`.
 
@@ -304,10 +307,20 @@ class FasterRCNN(nn.Module):
         TypeError, ValueError, FloatingPointError
             As :meth:`forward`.
         """
+        checked = check_pixels(images)
+        truth = check_targets(targets, [image.shape[1:] for image in checked], self.num_classes)
+        sums: dict[str, Tensor] = {}
+        found: dict[int, Detections] = {}
         with eval_mode(self), no_grad():
-            batch, checked = self._prepared(check_images(images), targets)
-            levels = self.backbone(batch.tensor)
-            return self._losses_of(levels, batch, checked), self._detections_of(levels, batch)
+            for members in self.transform.groups(checked):
+                batch = self.transform([checked[i] for i in members], self._dtype)
+                resized = self.transform.resize_targets([truth[i] for i in members], batch)
+                levels = self.backbone(batch.tensor)
+                share = len(members) / len(checked)
+                for name, loss in self._losses_of(levels, batch, resized).items():
+                    sums[name] = loss * share + sums.get(name, 0.0)
+                found.update(zip(members, self._detections_of(levels, batch), strict=True))
+        return sums, [found[i] for i in range(len(checked))]
 
     def _detections_of(self, levels: list[Tensor], batch: ImageBatch) -> list[Detections]:
         proposals, _ = self.rpn(levels, batch)

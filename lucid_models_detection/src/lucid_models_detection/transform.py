@@ -8,6 +8,7 @@ image and in the batch.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,10 +17,11 @@ import numpy as np
 
 from lucid import Tensor, kernels, random
 from lucid.autograd import ArrayLike, array_of, record_joint
+from lucid_models_classification.images import check_range
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.targets import Target
 
-__all__ = ["ImageBatch", "Transform", "check_images", "pad_to_multiple"]
+__all__ = ["ImageBatch", "Transform", "check_images", "check_pixels", "pad_to_multiple"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Size = tuple[int, int]
@@ -51,44 +53,42 @@ class ImageBatch:
 
 
 def check_images(images: Any, channels: int = 3) -> list[Any]:
-    """The images of a batch or a list, each (channels, h, w) and of floating point.
+    """Split a batch into images and check that each is (channels, h, w) of floats.
 
     Parameters
     ----------
     images : Tensor, numpy.ndarray or sequence of them
         (N, channels, H, W), or a list of (channels, h, w).
     channels : int, default 3
-        How many are expected.
+        Channels expected.
 
     Raises
     ------
     TypeError, ValueError
-        If there is no image, or one has another shape, no pixels or integers.
+        If there is no image, or one is not floating point or has another shape.
+        Names the image.
     """
+    expected = f"a batch of shape (N, {channels}, H, W) or a list of ({channels}, H, W)"
     if isinstance(images, Tensor | np.ndarray):
         if images.ndim != 4:
             hint = "; put a single image in a list" if images.ndim == 3 else ""
-            raise ValueError(
-                f"images: expected a batch of shape (N, {channels}, H, W) or a list of "
-                f"({channels}, H, W), got shape {tuple(images.shape)}{hint}"
-            )
+            raise ValueError(f"images: expected {expected}, got shape {tuple(images.shape)}{hint}")
         images = [images[i] for i in range(images.shape[0])]
     if not isinstance(images, Sequence) or isinstance(images, str | bytes):
-        raise TypeError(
-            f"images: expected a batch of shape (N, {channels}, H, W) or a list of "
-            f"({channels}, H, W), got {type(images).__name__}"
-        )
+        hint = _reading_hint(images)
+        raise TypeError(f"images: expected {expected}, got {type(images).__name__}{hint}")
     if not images:
         raise ValueError("images: expected at least one image, got none")
     for i, image in enumerate(images):
         if not isinstance(image, Tensor | np.ndarray):
             raise TypeError(
                 f"images[{i}]: expected a tensor or an array, got {type(image).__name__}"
+                f"{_reading_hint(image)}"
             )
         if image.ndim != 3 or image.shape[0] != channels or 0 in image.shape:
             raise ValueError(
                 f"images[{i}]: expected shape ({channels}, H, W) with at least one pixel, "
-                f"got {tuple(image.shape)}"
+                f"got {tuple(image.shape)}{_shape_hint(image.shape, channels)}"
             )
         if image.dtype.kind != "f":
             hint = "; divide by 255" if image.dtype == np.uint8 else ""
@@ -96,6 +96,49 @@ def check_images(images: Any, channels: int = 3) -> list[Any]:
                 f"images[{i}]: expected floating point in [0, 1], got {image.dtype}{hint}"
             )
     return list(images)
+
+
+def check_pixels(images: Any, channels: int = 3) -> list[Any]:
+    """Do what :func:`check_images` does, and check that pixels are in [0, 1].
+
+    For images that are about to be normalized.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`check_images`; also for values outside [0, 1] by more than rounding, NaN
+        and infinity.  Gives the range found.
+    """
+    checked = check_images(images, channels)
+    for i, image in enumerate(checked):
+        check_range(array_of(image), f"images[{i}]")
+    return checked
+
+
+def _reading_hint(image: Any) -> str:
+    """How to make an array of a path or a Pillow image."""
+    module = "; lucid_models_classification.transforms."
+    if isinstance(image, str | os.PathLike):
+        return f"{module}read_image reads a file"
+    if type(image).__module__.startswith("PIL."):
+        return f"{module}to_array converts a Pillow image"
+    if type(image).__module__.startswith("torch"):
+        return " of PyTorch; pass image.numpy()"
+    return ""
+
+
+def _shape_hint(shape: tuple[int, ...], channels: int) -> str:
+    """How to make (channels, H, W) of another usual shape."""
+    if 0 in shape:
+        return ""
+    if len(shape) == 3 and shape[2] == channels:
+        return "; put channels first: image.transpose(2, 0, 1)"
+    if len(shape) == 3 and shape[0] == 4 and channels == 3:
+        return "; leave out the alpha channel: image[:3]"
+    if len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):
+        rows = "image" if len(shape) == 3 else "image[None]"
+        return f"; repeat a gray image: np.repeat({rows}, {channels}, axis=0)"
+    return ""
 
 
 def pad_to_multiple(size: Size, multiple: int) -> Size:
@@ -162,6 +205,28 @@ class Transform:
             ]
 
         return ImageBatch(record_joint(batch, images, backward), sizes, original)
+
+    def groups(self, images: Sequence[Tensor | Array]) -> list[list[int]]:
+        """Group images that are padded to the same size, so that batching pads none of them more.
+
+        What the network makes of an image depends on how far the image is padded.  In a batch of
+        one group that is as far as in a batch of its own.
+
+        Parameters
+        ----------
+        images : sequence of Tensor or numpy.ndarray
+            Each (3, h, w).
+
+        Returns
+        -------
+        list of list of int
+            Indices of the images of each group.
+        """
+        members: dict[Size, list[int]] = {}
+        for i, image in enumerate(images):
+            size = self._new_size((int(image.shape[1]), int(image.shape[2])), training=False)
+            members.setdefault(pad_to_multiple(size, self.multiple), []).append(i)
+        return list(members.values())
 
     def _image_gradient(self, g: Array, original: Size, std: Array) -> Array:
         if g.shape[2:] != original:
