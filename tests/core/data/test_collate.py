@@ -63,9 +63,14 @@ def test_named_tuples_keep_their_names():
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
-        ([(np.zeros((3, 4)),), (np.zeros((3, 5)),)], r"samples\[0\] of .* \(3, 4\) and \(3, 5\)"),
-        ([(1, 2), (1,)], "1 to 2 entries"),
-        ([{"x": [{"a": 1}]}, {"x": [{"b": 1}]}], r"samples\['x'\]\[0\] with keys"),
+        (
+            [(np.zeros((3, 4)),), (np.zeros((3, 4)),), (np.zeros((3, 5)),)],
+            r"samples\[0\] of different shapes: sample 0 .* \(3, 4\), sample 2 has \(3, 5\)",
+        ),
+        ([0.5, np.ones(2)], r"sample 0 of the batch has \(\), sample 1 has \(2,\)"),
+        ([(1, 2), (1,)], "sample 0 of the batch has 2 entries, sample 1 has 1"),
+        ([{"x": [{"a": 1}]}, {"x": [{"b": 1}]}], r"samples\['x'\]\[0\] with different keys"),
+        ([], "at least one sample"),
     ],
 )
 def test_samples_that_differ_are_refused_with_the_place(samples, message):
@@ -73,6 +78,23 @@ def test_samples_that_differ_are_refused_with_the_place(samples, message):
         default_collate(samples)
 
 
+@pytest.mark.parametrize(
+    ("samples", "first", "second"),
+    [
+        ([1, "a"], "a number (int)", "sample 1 is text (str)"),
+        ([np.zeros(2), np.zeros(2), None], "a number (ndarray)", "sample 2 is text (NoneType)"),
+        ([(1, 2), 3], "a sequence (tuple)", "sample 1 is a number (int)"),
+        ([{"a": 1}, [1]], "a mapping (dict)", "sample 1 is a sequence (list)"),
+    ],
+)
+def test_samples_of_different_kinds_are_refused(samples, first, second):
+    with pytest.raises(TypeError) as caught:
+        default_collate(samples)
+    assert first in str(caught.value)
+    assert second in str(caught.value)
+    assert "collate=" in str(caught.value)
+
+
 def test_samples_of_an_unknown_kind_are_refused():
-    with pytest.raises(TypeError, match=r"batch of object\[1\]; give the loader a collate"):
+    with pytest.raises(TypeError, match=r"batch of object\[1\]; .*collate="):
         default_collate([(1, object())])

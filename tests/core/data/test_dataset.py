@@ -31,9 +31,59 @@ def test_a_subset_takes_samples_by_number_in_its_own_order():
 
 
 @pytest.mark.parametrize("index", [4, -5])
-def test_a_subset_refuses_numbers_that_do_not_exist(index):
-    with pytest.raises(IndexError, match=f"4 samples cannot hold number {index}"):
+def test_a_subset_refuses_indices_out_of_range(index):
+    with pytest.raises(IndexError, match=rf"index {index} .* 4 samples \(indices\[1\]\)"):
         Subset("abcd", [0, index])
+
+
+def test_subsets_nest_and_negative_indices_count_from_the_end_of_the_subset():
+    base = list(range(100, 120))
+    outer = Subset(Subset(base, range(5, 15)), [9, 0, -1, 0])
+    assert list(outer) == [114, 105, 114, 105]
+    assert outer[-1] == 105
+    assert outer.indices == [9, 0, 9, 0]
+
+
+def test_a_negative_index_reaches_a_dataset_that_knows_none():
+    class Squares(Dataset):
+        def __len__(self):
+            return 4
+
+        def __getitem__(self, index):
+            assert index >= 0
+            return index**2
+
+    assert list(Subset(Squares(), [-1])) == [9]
+
+
+@pytest.mark.parametrize("kind", [list, np.array, lucid.tensor, iter])
+def test_booleans_are_a_mask(kind):
+    assert list(Subset("abcd", kind([True, False, False, True]))) == ["a", "d"]
+
+
+@pytest.mark.parametrize("mask", [[True, False], [True] * 5, [True, 0, 1, 2]])
+def test_a_mask_of_another_length_or_with_numbers_is_refused(mask):
+    with pytest.raises(IndexError, match=f"mask for 4 samples needs 4 booleans, got .*{len(mask)}"):
+        Subset("abcd", mask)
+
+
+@pytest.mark.parametrize("kind", [lucid.tensor, tuple, iter, lambda given: (i for i in given)])
+def test_indices_may_be_any_iterable_of_integers(kind):
+    assert list(Subset("abcd", kind([1, 2]))) == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    "indices", [[0, 1.9], np.array([0, 1.9]), lucid.tensor([0, 1.5]), ["0", "1"], [[0, 1]]]
+)
+def test_indices_that_are_no_integers_are_refused(indices):
+    with pytest.raises(TypeError, match=r"must be integers, got .*\(indices\["):
+        Subset("abcd", indices)
+
+
+@pytest.mark.parametrize("dataset", [iter("abcd"), {1, 2}])
+def test_a_subset_needs_a_dataset_with_length_and_samples(dataset):
+    with pytest.raises(TypeError, match=f"Subset expected .* got {type(dataset).__name__} without"):
+        Subset(dataset, [0])
 
 
 def test_rows_of_arrays_are_samples():

@@ -174,9 +174,66 @@ def test_bad_arguments_are_refused(arguments, message):
         DataLoader(range(3), **arguments)
 
 
-def test_what_has_no_length_is_no_dataset():
-    with pytest.raises(TypeError, match="got generator"):
-        DataLoader(x for x in range(3))
+@pytest.mark.parametrize(
+    ("dataset", "missing"),
+    [
+        ((x for x in range(3)), "generator without __len__ and __getitem__"),
+        (iter([1]), "list_iterator without __len__ and __getitem__"),
+        ({1, 2}, "set without __getitem__"),
+        (type("Endless", (), {"__getitem__": lambda self, i: i})(), "Endless without __len__"),
+        (Noisy, r"the class Noisy; create an instance: Noisy\("),
+    ],
+)
+def test_what_has_no_length_or_samples_is_no_dataset(dataset, missing):
+    with pytest.raises(TypeError, match=f"DataLoader expected .*got {missing}"):
+        DataLoader(dataset)
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_a_dataset_that_grows_or_shrinks_is_read_as_it_is_when_an_epoch_begins(shuffle):
+    data = [0, 1]
+    loader = DataLoader(data, 2, shuffle=shuffle, seed=0)
+    data.append(2)
+    assert len(loader) == 2
+    assert sorted(in_a_row(loader)) == [0, 1, 2]
+    iterator = iter(loader)
+    next(iterator)
+    data.append(3)  # belongs to the next epoch
+    assert len(next(iterator)) == 1
+    assert next(iterator, None) is None
+    assert sorted(in_a_row(loader)) == [0, 1, 2, 3]
+    del data[1:]
+    assert in_a_row(loader) == [0]
+
+
+def test_an_epoch_is_not_continued_over_a_dataset_that_changed():
+    data = list(range(8))
+    loader = DataLoader(data, 2, seed=0)
+    iterator = iter(loader)
+    next(iterator)
+    state = loader.state_dict()
+    data.append(8)
+    with pytest.raises(ValueError, match="samples was 8, now 9"):
+        loader.load_state_dict(state)
+    data.pop()
+    loader.load_state_dict(state)
+    data.append(8)
+    with pytest.raises(ValueError, match="had 8 samples, now it has 9"):
+        iter(loader)
+
+
+def test_an_error_names_the_sample_by_its_index():
+    class Broken(Noisy):
+        def __getitem__(self, index):
+            return 1 // (index - 3)
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        list(DataLoader(Broken(6), 2))
+    assert caught.value.__notes__ == ["while reading sample 3 of Broken"]
+    shapes = [np.zeros(2), np.zeros(2), np.zeros(2), np.zeros(3)]
+    with pytest.raises(ValueError, match="sample 1 has") as error:
+        list(DataLoader(shapes, 2))
+    assert error.value.__notes__ == ["while collating samples [2, 3] of list"]
 
 
 # --- several ranks --------------------------------------------------------------------------------

@@ -102,7 +102,8 @@ def test_an_error_in_a_worker_arrives_with_its_traceback(datasets, make):
     with pytest.raises(KeyError, match="no such sample") as caught:
         taken.extend(batch.item() for batch in loader)
     assert taken == [0, 1, 2]
-    (note,) = caught.value.__notes__
+    sample, note = caught.value.__notes__
+    assert sample.startswith("while reading sample 3 of Failing")
     assert "in worker 1 of a DataLoader" in note
     assert "loader_datasets.py" in note
     assert 'raise KeyError("no such sample")' in note
@@ -120,7 +121,7 @@ def test_an_error_in_a_worker_arrives_with_its_traceback(datasets, make):
 def test_unusual_errors_arrive_too(datasets, make, how, error, message):
     with pytest.raises(error, match=message) as caught:
         list(make(datasets.Failing(how), 1, workers=1))
-    assert "loader_datasets.py" in caught.value.__notes__[0]
+    assert "loader_datasets.py" in caught.value.__notes__[-1]
 
 
 def test_a_batch_that_cannot_be_sent_is_an_error(datasets, make):
@@ -137,6 +138,21 @@ def test_a_dataset_that_cannot_be_sent_is_an_error(make):
 def test_a_dataset_that_cannot_be_unpacked_is_an_error(datasets, make):
     with pytest.raises(FileNotFoundError, match="the images are gone"):
         list(make(datasets.Unloadable(), workers=2))
+
+
+def test_no_more_workers_are_started_than_there_are_batches(datasets, make):
+    loader = make(datasets.Noisy(3), 2, seed=4, workers=6)
+    there = [batch["index"].tolist() for batch in loader]
+    assert there == [[0, 1], [2]]
+    assert len(loader._pool._processes) == 2
+
+
+def test_workers_see_a_dataset_that_grew(make):
+    data = [0, 1]
+    loader = make(data, 1, workers=1)
+    assert [batch.tolist() for batch in loader] == [[0], [1]]
+    data.append(2)
+    assert [batch.tolist() for batch in loader] == [[0], [1], [2]]
 
 
 def test_a_worker_that_dies_is_an_error_at_once_and_replaced_next_time(datasets, make):

@@ -13,6 +13,8 @@ from lucid.tensor import Tensor
 
 __all__ = ["default_collate"]
 
+_REMEDY = "make them alike in the dataset, or pass collate= to the DataLoader"
+
 
 def default_collate(samples: Sequence[Any]) -> Any:
     """Stack samples into a batch, along a new first axis.
@@ -33,59 +35,86 @@ def default_collate(samples: Sequence[Any]) -> Any:
     Raises
     ------
     ValueError
-        If shapes, lengths or keys differ.
+        If there are no samples, or shapes, lengths or keys differ.
     TypeError
-        If a sample holds something else.
+        If a sample holds something else, or samples differ in kind.
     """
+    if not len(samples):
+        raise ValueError("expected at least one sample to make a batch of, got none")
     return _collated(list(samples), "")
 
 
 def _collated(samples: list[Any], where: str) -> Any:
+    kind = _kind(samples[0], where)
+    for position, sample in enumerate(samples):
+        if (other := _kind(sample, where)) != kind:
+            raise TypeError(
+                f"cannot make a batch of samples{where} of different kinds: sample 0 of the batch "
+                f"is {kind} ({type(samples[0]).__name__}), sample {position} is {other} "
+                f"({type(sample).__name__}); {_REMEDY}"
+            )
+    if kind == "text":
+        return samples
+    if kind == "a number":
+        return _stacked(samples, where)
+    if kind == "a mapping":
+        return _collated_dicts(samples, where)
+    lengths = [len(sample) for sample in samples]
+    if (position := _first_other(lengths)) is not None:
+        raise ValueError(
+            f"cannot make a batch of samples{where} of different lengths: sample 0 of the batch "
+            f"has {lengths[0]} entries, sample {position} has {lengths[position]}; {_REMEDY}"
+        )
+    columns = [
+        _collated(list(column), f"{where}[{i}]")
+        for i, column in enumerate(zip(*samples, strict=True))
+    ]
     first = samples[0]
-    if isinstance(first, Tensor | np.ndarray | np.generic):
-        return _stacked([array_of(sample) for sample in samples], where)
-    if isinstance(first, bool | int | float):
+    if hasattr(first, "_fields"):  # a named tuple
+        return type(first)(*columns)
+    return columns if isinstance(first, list) else tuple(columns)
+
+
+def _kind(sample: Any, where: str) -> str:
+    """What a sample is to a batch; None stands beside text."""
+    if isinstance(sample, Tensor | np.ndarray | np.generic | bool | int | float):
+        return "a number"
+    if sample is None or isinstance(sample, str | bytes | PathLike):
+        return "text"
+    if isinstance(sample, Mapping):
+        return "a mapping"
+    if isinstance(sample, tuple | list):
+        return "a sequence"
+    raise TypeError(f"cannot make a batch of {type(sample).__name__}{where}; {_REMEDY}")
+
+
+def _first_other(values: list[Any]) -> int | None:
+    """The first position whose value differs from that at 0."""
+    return next((i for i, value in enumerate(values) if value != values[0]), None)
+
+
+def _stacked(samples: list[Any], where: str) -> Tensor:
+    if not any(isinstance(sample, Tensor | np.ndarray | np.generic) for sample in samples):
         numbers = np.array(samples)
         return Tensor(numbers.astype(np.float32) if numbers.dtype.kind == "f" else numbers)
-    if first is None or isinstance(first, str | bytes | PathLike):
-        return samples
-    if isinstance(first, Mapping):
-        return _collated_dicts(samples, where)
-    if isinstance(first, tuple | list):
-        lengths = sorted({len(sample) for sample in samples})
-        if len(lengths) > 1:
-            raise ValueError(
-                f"cannot make a batch of samples{where} with {lengths[0]} to {lengths[-1]} "
-                "entries; give the loader a collate of its own"
-            )
-        columns = [
-            _collated(list(column), f"{where}[{i}]")
-            for i, column in enumerate(zip(*samples, strict=True))
-        ]
-        if hasattr(first, "_fields"):  # a named tuple
-            return type(first)(*columns)
-        return columns if isinstance(first, list) else tuple(columns)
-    kind = type(first).__name__
-    raise TypeError(f"cannot make a batch of {kind}{where}; give the loader a collate of its own")
-
-
-def _stacked(arrays: list[np.ndarray[Any, Any]], where: str) -> Tensor:
-    shapes = list(dict.fromkeys(array.shape for array in arrays))
-    if len(shapes) > 1:
+    arrays = [array_of(sample) for sample in samples]
+    shapes = [array.shape for array in arrays]
+    if (position := _first_other(shapes)) is not None:
         raise ValueError(
-            f"cannot stack samples{where} of different shapes, "
-            f"{' and '.join(map(str, shapes[:4]))}; give the loader a collate of its own"
+            f"cannot stack samples{where} of different shapes: sample 0 of the batch has "
+            f"{shapes[0]}, sample {position} has {shapes[position]}; {_REMEDY}"
         )
     return Tensor(np.stack(arrays))
 
 
 def _collated_dicts(samples: list[Any], where: str) -> dict[Any, Any]:
     keys = samples[0].keys()
-    for sample in samples:
+    for position, sample in enumerate(samples):
         if sample.keys() != keys:
             raise ValueError(
-                f"cannot make a batch of samples{where} with keys {sorted(map(str, keys))} "
-                f"and {sorted(map(str, sample.keys()))}"
+                f"cannot make a batch of samples{where} with different keys: sample 0 of the batch "
+                f"has {sorted(map(str, keys))}, sample {position} has "
+                f"{sorted(map(str, sample.keys()))}; {_REMEDY}"
             )
     return {
         key: _collated([sample[key] for sample in samples], f"{where}[{key!r}]") for key in keys

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from lucid.autograd import ArrayLike, array_of
+from lucid.tensor import Tensor
 
-__all__ = ["Dataset", "Subset", "TensorDataset"]
+__all__ = ["Dataset", "Subset", "TensorDataset", "check_dataset"]
 
 T = TypeVar("T")
 
@@ -37,36 +39,96 @@ class Dataset(ABC, Generic[T]):
 
 
 class Subset(Dataset[T]):
-    """Some samples of another dataset.
+    """Selected samples of another dataset.
 
     Parameters
     ----------
     dataset : Dataset or sequence
         Where the samples come from.
-    indices : sequence of int
-        Their numbers there, in any order; a number may come several times.
+    indices : iterable of int, or boolean mask
+        Indices of the samples, in any order; an index may be repeated, and a negative one
+        counts from the end.  A mask has one boolean for each sample.
 
     Raises
     ------
     IndexError
-        If a number is not one of the dataset's.
+        If an index is out of range, or a mask has another length than the dataset.
+    TypeError
+        If an index is not an integer, or the dataset has no length.
+
+    Examples
+    --------
+    >>> from lucid.data import Subset
+    >>> list(Subset("abcd", [3, 0, -2]))
+    ['d', 'a', 'c']
     """
 
     def __init__(
-        self, dataset: Dataset[T] | Sequence[T], indices: Sequence[int] | np.ndarray[Any, Any]
+        self,
+        dataset: Dataset[T] | Sequence[T],
+        indices: Iterable[int] | Tensor | np.ndarray[Any, Any],
     ) -> None:
+        check_dataset(dataset, "Subset")
         self.dataset = dataset
-        self.indices = [int(index) for index in indices]
-        size = len(dataset)
-        for index in self.indices:
-            if not -size <= index < size:
-                raise IndexError(f"a subset of {size} samples cannot hold number {index}")
+        self.indices = _indices(indices, len(dataset))
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, index: int) -> T:
-        return self.dataset[self.indices[index]]
+        return self.dataset[self.indices[operator.index(index)]]
+
+
+def check_dataset(dataset: object, owner: str) -> None:
+    """Raise TypeError unless an object has a length and samples by index.
+
+    Parameters
+    ----------
+    dataset : object
+        What was given as a dataset.
+    owner : str
+        The class that it was given to, for the error.
+    """
+    if isinstance(dataset, type):
+        raise TypeError(
+            f"{owner} expected a dataset, got the class {dataset.__name__}; "
+            f"create an instance: {dataset.__name__}(...)"
+        )
+    missing = [name for name in ("__len__", "__getitem__") if not hasattr(dataset, name)]
+    if missing:
+        raise TypeError(
+            f"{owner} expected a dataset with __len__ and __getitem__, got "
+            f"{type(dataset).__name__} without {' and '.join(missing)}; pass list(...) of it "
+            "if the samples fit in memory, or define a lucid.data.Dataset"
+        )
+
+
+def _indices(given: Iterable[int] | Tensor | np.ndarray[Any, Any], size: int) -> list[int]:
+    """Indices of a subset as numbers from 0 to ``size - 1``."""
+    values: list[Any] = list(array_of(given) if isinstance(given, Tensor) else given)
+    booleans = sum(isinstance(value, bool | np.bool_) for value in values)
+    if booleans:
+        if booleans != len(values) or len(values) != size:
+            raise IndexError(
+                f"a boolean mask for {size} samples needs {size} booleans, got {booleans} "
+                f"booleans among {len(values)} values"
+            )
+        return [i for i, chosen in enumerate(values) if chosen]
+    return [_index(value, position, size) for position, value in enumerate(values)]
+
+
+def _index(value: Any, position: int, size: int) -> int:
+    try:
+        index = operator.index(value)
+    except TypeError:
+        raise TypeError(
+            f"indices of a subset must be integers, got {value!r} (indices[{position}])"
+        ) from None
+    if not -size <= index < size:
+        raise IndexError(
+            f"index {index} is out of range for a dataset of {size} samples (indices[{position}])"
+        )
+    return index % size
 
 
 class TensorDataset(Dataset[tuple[Any, ...]]):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lucid.data.collate import default_collate
-from lucid.data.dataset import Dataset
+from lucid.data.dataset import Dataset, check_dataset
 from lucid.data.plan import Collate, Plan, fetch
 from lucid.data.workers import WorkerPool
 from lucid.random import default_generator
@@ -23,31 +23,38 @@ _STATE = ("samples", "batch_size", "shuffle", "drop_last", "seed")
 class DataLoader:
     """Iterate over a dataset in batches; each iteration is an epoch.
 
-    What comes out follows from ``seed`` and the number of the epoch alone.  Each
-    epoch has an order of its own, and :mod:`lucid.random` is seeded anew for
-    every sample, so the same batches come whatever the number of workers.
+    The batches follow from ``seed`` and the number of the epoch alone.  Each epoch has its
+    own order, and :mod:`lucid.random` is seeded for every sample, so that the batches do not
+    depend on the number of workers.
 
     Parameters
     ----------
     dataset : Dataset or sequence
-        Samples by number.
+        Samples by index.  Its length is read again at the start of every epoch.
     batch_size : int, default 1
-        Samples in a batch; the last batch of an epoch may have fewer.
+        Samples per batch; the last batch of an epoch may have fewer.
     shuffle : bool, default False
         Whether each epoch goes through the samples in a random order.
     drop_last : bool, default False
-        Leave out a last batch that is not full.
+        Drop the last batch if it is not full.
     collate : callable, optional
-        Makes a batch of a list of samples; :func:`default_collate` if not given.
+        Makes a batch of a list of samples; default :func:`default_collate`.
     workers : int, default 0
-        Processes that make batches; 0 makes them where they are asked for.
-        They are started by the first iteration, keep a copy of the dataset, and
-        live until :meth:`close` or as long as the loader.  A script that uses
-        them must start under ``if __name__ == "__main__":``.
+        Processes that make batches, at most one for each batch of an epoch; 0 loads in the
+        main process.  They are started by the first iteration, keep a copy of the dataset,
+        and run until :meth:`close` or as long as the loader exists.  A script that uses them
+        must start under ``if __name__ == "__main__":``.
     prefetch : int, default 2
         Batches that each worker makes ahead.
     seed : int, optional
-        Not negative.  If not given, drawn from :mod:`lucid.random`.
+        Not negative.  Default: drawn from :mod:`lucid.random`.
+
+    Raises
+    ------
+    TypeError
+        If the dataset has no length or no samples by index, as a generator.
+    ValueError
+        If a number is out of range.
 
     Attributes
     ----------
@@ -56,10 +63,13 @@ class DataLoader:
 
     Notes
     -----
-    An exception in a worker is raised by the iteration, with the worker's
-    traceback as a note.  Datasets that draw from ``random`` or ``numpy.random``
-    instead of ``lucid.random`` get distinct seeded streams in workers, but their
-    results depend on whether there are workers.
+    An exception that the dataset or ``collate`` raises gets a note with the index of the
+    sample; from a worker it also carries the worker's traceback as a note.  A dataset whose
+    length changes between two epochs is noticed, and workers are started again; one that
+    changes without changing its length reaches them after :meth:`close`.
+
+    Datasets that draw from ``random`` or ``numpy.random`` instead of ``lucid.random`` get
+    distinct seeded streams in workers, but their results depend on whether there are workers.
 
     Examples
     --------
@@ -81,10 +91,7 @@ class DataLoader:
         prefetch: int = 2,
         seed: int | None = None,
     ) -> None:
-        if not (hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__")):
-            raise TypeError(
-                f"a dataset needs a length and samples by number, got {type(dataset).__name__}"
-            )
+        check_dataset(dataset, "DataLoader")
         if seed is None:
             seed = int(default_generator.numpy.integers(2**63))
         self.dataset = dataset
@@ -114,22 +121,35 @@ class DataLoader:
         return self._plan.seed
 
     def __len__(self) -> int:
-        """Number of batches in an epoch."""
-        return len(self._plan)
+        """Number of batches in an epoch over the dataset as long as it is now."""
+        return len(self._present_plan())
+
+    def _present_plan(self) -> Plan:
+        """The plan for the present length of the dataset, which may have changed."""
+        return replace(self._plan, samples=len(self.dataset))
 
     def __iter__(self) -> Iterator[Any]:
         if self._under_way:  # an iteration that was left early is over
             self._epoch += 1
             self._position = 0
+        plan = self._present_plan()
+        if plan != self._plan:
+            if self._position:
+                raise ValueError(
+                    "cannot continue in the middle of an epoch: the dataset had "
+                    f"{self._plan.samples} samples, now it has {plan.samples}"
+                )
+            self.close()  # the workers have the dataset as it was
+            self._plan = plan
         self._under_way = True
-        return self._batches(self._epoch, self._position)
+        return self._batches(plan, self._epoch, self._position)
 
-    def _batches(self, epoch: int, first: int) -> Iterator[Any]:
-        last = len(self._plan)
+    def _batches(self, plan: Plan, epoch: int, first: int) -> Iterator[Any]:
+        last = len(plan)
         if self.workers and first < last:
-            made = self._workers().batches(epoch, first, last)
+            made = self._workers(plan).batches(epoch, first, last)
         else:
-            made = self._made_here(epoch, first, last)
+            made = self._made_here(plan, epoch, first, last)
         for position, batch in enumerate(made, first + 1):
             if self._epoch == epoch:  # otherwise a newer iteration has taken over
                 self._position = position
@@ -137,15 +157,14 @@ class DataLoader:
         if self._epoch == epoch:
             self._epoch, self._position, self._under_way = epoch + 1, 0, False
 
-    def _made_here(self, epoch: int, first: int, last: int) -> Iterator[Any]:
+    def _made_here(self, plan: Plan, epoch: int, first: int, last: int) -> Iterator[Any]:
         for batch in range(first, last):
-            yield fetch(self.dataset, self.collate, self._plan, epoch, batch)
+            yield fetch(self.dataset, self.collate, plan, epoch, batch)
 
-    def _workers(self) -> WorkerPool:
+    def _workers(self, plan: Plan) -> WorkerPool:
         if self._pool is None or not self._pool.alive:
-            self._pool = WorkerPool(
-                self.dataset, self.collate, self._plan, self.workers, self.prefetch
-            )
+            count = min(self.workers, len(plan))  # more would have nothing to do
+            self._pool = WorkerPool(self.dataset, self.collate, plan, count, self.prefetch)
         return self._pool
 
     def shard(self, rank: int, ranks: int) -> None:
@@ -197,7 +216,7 @@ class DataLoader:
 
         The batches that were taken so far count, not those made ahead.
         """
-        over = self._position >= len(self)
+        over = self._position >= len(self._plan)
         return {
             "epoch": self._epoch + (over and self._under_way),
             "position": 0 if over else self._position,
@@ -213,17 +232,19 @@ class DataLoader:
             If the state is in the middle of an epoch, and this loader would cut
             the dataset into other batches.
         """
-        plan = Plan(**{key: state[key] for key in _STATE})
+        plan, present = Plan(**{key: state[key] for key in _STATE}), self._present_plan()
         if state["position"]:
             for key in _STATE:
-                was, now = getattr(plan, key), getattr(self._plan, key)
+                was, now = getattr(plan, key), getattr(present, key)
                 if key != "seed" and now != was:
                     raise ValueError(
                         f"cannot continue in the middle of an epoch: {key} was {was}, now {now}"
                     )
         if plan.seed != self._plan.seed:
             self.close()  # the workers know the other one
-        self._plan = replace(self._plan, seed=plan.seed)
+        if present.samples != self._plan.samples:
+            self.close()
+        self._plan = replace(present, seed=plan.seed)
         self._epoch, self._position = int(state["epoch"]), int(state["position"])
         self._under_way = False
 

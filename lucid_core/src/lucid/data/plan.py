@@ -91,13 +91,23 @@ def _permutation(samples: int, seed: int, epoch: int) -> np.ndarray[Any, np.dtyp
 
 
 def fetch(dataset: Any, collate: Collate, plan: Plan, epoch: int, batch: int) -> Any:
-    """Make one batch; ``lucid.random`` is seeded before every sample and put back at the end."""
+    """Make one batch; ``lucid.random`` is seeded before every sample and restored at the end.
+
+    An exception gets a note that names the sample, or the samples, by their index.
+    """
     before = default_generator.get_state()
+    indices = plan.indices(epoch, batch)
+    where = ""
     try:
         samples = []
-        for index in plan.indices(epoch, batch):
+        for index in indices:
+            where = f"while reading sample {index} of {type(dataset).__name__}"
             default_generator.seed(plan.sample_seed(epoch, index))
             samples.append(dataset[index])
+        where = f"while collating samples {indices} of {type(dataset).__name__}"
         return collate(samples)
+    except Exception as error:
+        error.add_note(where)
+        raise
     finally:
         default_generator.set_state(before)
