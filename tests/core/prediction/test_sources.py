@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -25,6 +26,12 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def found(*sources: str) -> list[str]:
     return list(find_files(sources, SUFFIXES))
+
+
+def told(*sources: str) -> tuple[list[str], list[str]]:
+    """The files, and what is said of the rest."""
+    sentences: list[str] = []
+    return list(find_files(sources, SUFFIXES, sentences.append)), sentences
 
 
 def test_a_directory_with_all_below_it(folder):
@@ -67,8 +74,11 @@ def test_what_is_not_there_is_an_error_at_once(folder):
 
 
 def test_what_stands_for_no_file_is_an_error(folder):
-    with pytest.raises(ValueError, match=r"in/e: .* found no file that ends in \.png, \.jpg"):
+    with pytest.raises(ValueError, match=r"in/e: expected images.*1 \.md"):
         found("in/e")
+    Path("empty").mkdir()
+    with pytest.raises(ValueError, match="empty: expected images, found no files"):
+        found("in", "empty")
     with pytest.raises(ValueError, match=r"in/\*\.gif: .* found no file that matches"):
         found("in/*.gif")
 
@@ -79,3 +89,109 @@ def test_files_come_one_after_another(folder):
     assert next(files) == "in/b.png"
     Path("in/0.png").touch()
     assert next(files) == "in/0.png"
+
+
+def test_files_with_other_suffixes_are_counted(folder):
+    for name in ("notes2.TXT", "sub/1.heic", "sub/README"):
+        (Path("in") / name).touch()
+    files, (sentence,) = told("in", "in/b.png")
+    assert len(files) == 5
+    assert "passed over 5 files" in sentence
+    assert all(part in sentence for part in ("2 .txt", "1 .heic", "1 .md", "1 no suffix"))
+    assert told("in/*.png", "in/notes.txt")[1] == []
+
+
+def test_linked_directories_are_searched_once(folder):
+    Path("elsewhere/deep").mkdir(parents=True)
+    Path("elsewhere/1.png").touch()
+    Path("elsewhere/deep/2.png").touch()
+    os.symlink("../elsewhere", "in/0link")
+    os.symlink("../../elsewhere/deep", "in/sub/again")
+    os.symlink("..", "elsewhere/deep/up")  # to elsewhere, and from there round and round
+    os.symlink(".", "in/self")
+    assert found("in") == [
+        "in/a.JPG", "in/b.png", "in/broken.png", "in/sub/c.jpg",
+        "in/0link/1.png", "in/0link/deep/2.png",
+    ]  # fmt: skip
+    files = found("in/**/*.png")
+    assert sorted(Path(file).name for file in files) == ["1.png", "2.png", "b.png", "broken.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_passed_over(folder):
+    os.mkfifo("in/pipe.png")
+    files, (sentence,) = told("in")
+    assert "in/pipe.png" not in files
+    assert "1 pipe or device" in sentence
+
+
+@pytest.fixture
+def locked(folder, monkeypatch):
+    """A directory that cannot be read, whoever runs this."""
+    Path("in/locked").mkdir()
+    scandir = os.scandir
+
+    def refuse(path="."):
+        if str(path).endswith("locked"):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    return "in/locked"
+
+
+def test_a_directory_that_cannot_be_read_is_named(locked):
+    for source, count in (("in", 4), ("in/**/*.png", 2), ("in/*/*.jpg", 1)):
+        files, sentences = told(source)
+        assert len(files) == count
+        assert [s for s in sentences if "locked" in s] == [
+            "in/locked: cannot be searched (Permission denied)"
+        ]
+    assert told("in/*.png")[1] == []
+    with pytest.warns(UserWarning, match="in/locked: cannot be searched"):
+        assert len(found("in")) == 4
+    with pytest.warns(UserWarning, match="in/locked: cannot be searched"):
+        assert found(locked, "in/b.png") == ["in/b.png"]
+    with pytest.raises(ValueError, match="found none; in/locked: cannot be searched"):
+        found(locked)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le-bom"])
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_a_list_as_editors_save_it(folder, encoding, ends):
+    Path("in/é.png").touch()
+    text = f"# photos{ends}in/b.png{ends}{ends}  \t{ends}in/é.png  {ends}in/a.JPG"
+    data = b"\xff\xfe" + text.encode("utf-16-le") if "bom" in encoding else text.encode(encoding)
+    Path("list.txt").write_bytes(data)
+    assert found("@list.txt") == ["in/b.png", "in/é.png", "in/a.JPG"]
+
+
+def test_odd_names_in_a_list(folder):
+    for name in ("#1.png", " space.png ", "-x.png", os.fsdecode(b"\xff.png"), "😀.png"):
+        Path(name).touch()
+    names = [b"#1.png", b" space.png ", b"-x.png", b"\xff.png", "😀.png".encode()]
+    Path("list.txt").write_bytes(b"\n".join(names))
+    assert found("@list.txt") == [os.fsdecode(name) for name in names]
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", " \r\n", "# nothing yet\n", "\ufeff"])
+def test_a_list_of_nothing(folder, text):
+    Path("list.txt").write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"list\.txt: expected a list with a path"):
+        found("in/b.png", "@list.txt")
+
+
+def test_faults_of_lists_name_list_and_line(folder):
+    Path("list.txt").write_text("in/b.png\n\nin/none.png\n")
+    with pytest.raises(FileNotFoundError, match=r"list\.txt, line 3: No such file.*in/none\.png"):
+        found("@list.txt")
+    Path("in/list.txt").write_text("b.png\n")
+    with pytest.raises(FileNotFoundError, match="relative to the current"):
+        found("@in/list.txt")
+    Path("list.txt").write_text("@other.txt\n")
+    Path("other.txt").write_text("@./list.txt\n")
+    with pytest.raises(ValueError, match="leads back to itself"):
+        found("@list.txt")
+    Path("list.txt").write_bytes(b"\x89PNG\0\0")
+    with pytest.raises(ValueError, match=r"list\.txt: expected text"):
+        found("@list.txt")
