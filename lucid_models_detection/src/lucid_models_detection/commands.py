@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lucid.cli.output import warn
+
 if TYPE_CHECKING:
     from lucid.prediction import Batch, Predictor, ResultStore
     from lucid.prediction.run import Engine
@@ -156,7 +158,7 @@ def detect(
     _check_options(report, resume, dask, workers, threads)
     if (results_file is None) != (data is None):
         raise click.UsageError("give --coco-results FILE and --data JSON together")
-    files = find_files(images, image_suffixes())
+    files = find_files(images, image_suffixes(), warn)
     predictor = DetectionPredictor(
         weights,
         score_threshold=score_threshold,
@@ -329,9 +331,9 @@ def _tell(store: ResultStore, report: Path | None, as_json: bool) -> None:
             reason if failed == 1 else f"none of {failed:,} images could be used; {reason}"
         )
     for failure in told:
-        click.echo(f"lucid: warning: {failure['image']}: {failure['error']}", err=True)
+        warn(f"{failure['image']}: {failure['error']}")
     if failed > len(told):
-        click.echo(f"lucid: warning: {failed - len(told):,} more images failed", err=True)
+        warn(f"{failed - len(told):,} more images failed")
     if report is None and as_json:
         for line in store.lines(leave_out=[COCO_RESULTS]):
             click.echo(line, nl=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-__all__ = ["as_json_option", "write_json", "write_table"]
+__all__ = ["as_json_option", "warn", "write_json", "write_table"]
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON instead of text.")
 
@@ -27,3 +27,8 @@ def write_table(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> N
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         click.echo("  ".join(cells).rstrip())
+
+
+def warn(message: str) -> None:
+    """Write a warning as a line on stderr."""
+    click.echo(f"lucid: warning: {message}", err=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import glob
 import math
 import os
@@ -10,16 +9,12 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 
+from lucid.text import text_encoding
+
 __all__ = ["find_files"]
 
 #: Suffixes and folders named when they are passed over; the rest are counted.
 _NAMED = 5
-
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 
 def find_files(
@@ -220,9 +215,7 @@ class _Search:
 
 def _entries(path: str) -> Iterator[tuple[int, str]]:
     """The entries of a list, with the numbers of their lines."""
-    with open(path, "rb") as file:
-        start = file.read(4)
-    encoding = next((name for mark, name in _MARKS if start.startswith(mark)), "utf-8")
+    encoding = text_encoding(path)
     # Names of files need not be text; these are kept byte by byte.
     errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
     with open(path, encoding=encoding, errors=errors) as lines:
