@@ -62,7 +62,7 @@ def test_batches_of_transformed_images(root: Path) -> None:
 def test_classes_of_other_data(root: Path) -> None:
     dataset = ImageFolder(root, class_names=("Ärzte", "dog", "fox", "cat"))
     assert dataset.labels == [0, 1, 1, 3, 3]
-    with pytest.raises(ValueError, match=r"named after the classes 'dog', 'fox', found 'cat', 'Ä"):
+    with pytest.raises(ValueError, match=r"classes 'dog', 'fox', got 'cat', 'Ärzte'"):
         ImageFolder(root, class_names=("dog", "fox"))
 
 
@@ -71,10 +71,10 @@ def test_what_is_no_folder_of_folders_is_refused(root: Path, tmp_path: Path) -> 
         ImageFolder(tmp_path / "absent")
     with pytest.raises(NotADirectoryError):
         ImageFolder(root / "cover.png")
-    with pytest.raises(ValueError, match="a folder for each class in it, found none"):
+    with pytest.raises(ValueError, match=r"one folder per class, found no folder; the 2 images"):
         ImageFolder(root / "dog")
     (root / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"empty: expected at least one image .* image format"):
+    with pytest.raises(ValueError, match=r"at least one image .* image format in 'empty'"):
         ImageFolder(root)
     (tmp_path / "val" / "dog").mkdir(parents=True)
     with pytest.raises(ValueError, match="val: expected images, found none"):

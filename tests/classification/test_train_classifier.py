@@ -282,7 +282,10 @@ def test_only_what_has_not_changed_is_resumed(train: Run, data: Path, tmp_path: 
         (("--data", "DATA", "--model", "resnet_17"), "no model is called 'resnet_17'"),
         (("--data", "DATA", "--model", "faster_rcnn_resnet_18_fpn"), "a model for object-detec"),
         (("--data", "DATA", "--val", "DATA", "--val-fraction", 0.5), "not both"),
-        (("--data", "DATA", "--val", "OTHER"), "named after the classes 'blue', 'red', found"),
+        (
+            ("--data", "DATA", "--val", "OTHER"),
+            "named after the classes 'blue', 'red', got 'green'",
+        ),
         (("--data", "SINGLE"), "no class has two images"),
         (("--data", "DATA", "--weights", "absent.pth"), "absent.pth"),
         (("--data", "DATA", "--val-fraction", 1), "--val-fraction"),

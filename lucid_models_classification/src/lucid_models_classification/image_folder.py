@@ -10,14 +10,19 @@ from typing import Any
 import numpy as np
 
 from lucid.data import Dataset
+from lucid_models_classification.class_folders import (
+    ClassFolders,
+    listed,
+    match_classes,
+    read_class_folders,
+)
 from lucid_models_classification.images import Array, read_image
-from lucid_models_classification.suffixes import image_suffixes
 
 __all__ = ["ImageFolder", "split_by_class"]
 
 
 class ImageFolder(Dataset[tuple[Any, int]]):
-    """Images in one folder for each class, the folder's name being that of the class.
+    """Images in one folder per class; the name of the folder is the name of the class.
 
     ::
 
@@ -26,18 +31,20 @@ class ImageFolder(Dataset[tuple[Any, int]]):
         root/dog/3.webp
 
     A sample is ``(image, label)``: the image a (3, H, W) float32 array in [0, 1], or what
-    ``transform`` makes of it, the label the number of its class.
+    ``transform`` makes of it, the label the index of its class.
 
     Parameters
     ----------
-    root : path-like
-        The folder of folders.  Files and folders whose names begin with a dot are passed
-        over, as are files without the suffix of an image format that Pillow reads.
+    root : path-like or ClassFolders
+        Folder with one folder per class, or what was found in it.  Subfolders of a class
+        folder belong to the class, links to folders are followed.  Hidden files and folders
+        are passed over, as are files without the suffix of an image format that Pillow reads.
     transform : callable, optional
         From array to array; see :mod:`lucid_models_classification.transforms`.
     class_names : sequence of str, optional
-        The classes in order, for data that are to agree with other data; a class may have
-        no folder then.  Default: the names of the folders, sorted.
+        The classes in order, for data that must agree with other data.  A class may then have
+        no folder, and the name of a folder may differ in case.  Default: the names of the
+        folders, sorted as text ("10" before "2").
 
     Attributes
     ----------
@@ -45,14 +52,16 @@ class ImageFolder(Dataset[tuple[Any, int]]):
         The name of each class.
     samples : list of (pathlib.Path, int)
         The images and their classes, sorted by class and path.
+    folders : ClassFolders
+        What was found in ``root``, other files included.
 
     Raises
     ------
     FileNotFoundError, NotADirectoryError
         If there is no such folder.
     ValueError
-        If it has no folders, a class has no images, or a folder is none of
-        ``class_names``.
+        If ``root`` has no folders or holds splits such as ``train/`` and ``val/``, a class has
+        no images, or a folder is none of ``class_names``.
 
     Examples
     --------
@@ -74,38 +83,30 @@ class ImageFolder(Dataset[tuple[Any, int]]):
 
     def __init__(
         self,
-        root: str | os.PathLike[str],
+        root: str | os.PathLike[str] | ClassFolders,
         transform: Callable[[Array], Array] | None = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
-        self.root = Path(root)
+        self.folders = root if isinstance(root, ClassFolders) else read_class_folders(root)
+        self.root = self.folders.root
         self.transform = transform
-        folders = sorted(
-            entry.name
-            for entry in self.root.iterdir()
-            if entry.is_dir() and not entry.name.startswith(".")
-        )
-        if not folders:
-            raise ValueError(f"{self.root}: expected a folder for each class in it, found none")
+        images = self.folders.images
         if class_names is None:
-            self.class_names = tuple(folders)
+            if empty := [name for name, found in images.items() if not found]:
+                raise ValueError(
+                    f"{self.root}: expected at least one image in each class folder, found no "
+                    f"file with the suffix of an image format in {listed(empty)}; remove the "
+                    "folders that are no classes"
+                )
+            self.class_names = tuple(images)
         else:
             self.class_names = tuple(class_names)
-            if unknown := sorted(set(folders) - set(self.class_names)):
-                raise ValueError(
-                    f"{self.root}: expected folders named after the classes "
-                    f"{_listed(self.class_names)}, found {_listed(unknown)} as well"
-                )
-        present = set(folders)
-        self.samples: list[tuple[Path, int]] = []
-        for label, name in enumerate(self.class_names):
-            images = _images(self.root / name) if name in present else []
-            if not images and class_names is None:
-                raise ValueError(
-                    f"{self.root / name}: expected at least one image of this class, found no "
-                    "file with the suffix of an image format"
-                )
-            self.samples += [(path, label) for path in images]
+        filled = [name for name, found in images.items() if found]
+        labels = match_classes(filled, self.class_names, self.root)
+        self.samples: list[tuple[Path, int]] = sorted(
+            ((path, labels[name]) for name in filled for path in images[name]),
+            key=lambda sample: (sample[1], sample[0]),
+        )
         if not self.samples:
             raise ValueError(f"{self.root}: expected images, found none")
 
@@ -159,21 +160,3 @@ def split_by_class(
         second += members[:count].tolist()
     first = sorted(set(range(len(classes))) - set(second))
     return first, sorted(second)
-
-
-def _images(folder: Path) -> list[Path]:
-    found = []
-    suffixes = image_suffixes()
-    for directory, names, files in os.walk(folder):
-        names[:] = [name for name in names if not name.startswith(".")]
-        found += [
-            Path(directory, name)
-            for name in files
-            if name.lower().endswith(suffixes) and not name.startswith(".")
-        ]
-    return sorted(found)
-
-
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:8]))
-    return shown if len(names) <= 8 else f"{shown} and {len(names) - 8} more"

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -116,7 +117,7 @@ def read_image(file: str | os.PathLike[str] | BinaryIO) -> Array:
     OSError
         If the file cannot be opened, as ``FileNotFoundError`` for example.
     """
-    with _opened(file) as image:
+    with bomb_warnings_as_errors(), opened(file) as image:
         image.load()
         return to_array(image)
 
@@ -162,33 +163,84 @@ def read_header(file: str | os.PathLike[str] | BinaryIO) -> ImageHeader:
     ImageError, OSError
         As :func:`read_image`; damage behind the header is not seen.
     """
-    with _opened(file) as image:
-        if 0 in image.size:
-            raise ImageError(f"expected at least one pixel, got {image.width} x {image.height}")
-        try:
+    with bomb_warnings_as_errors(), opened(file) as image:
+        return header_of(image)
+
+
+def header_of(image: PillowImage) -> ImageHeader:
+    """Header of an image that Pillow has opened and not decoded; see :func:`read_header`."""
+    if 0 in image.size:
+        raise ImageError(f"expected at least one pixel, got {image.width} x {image.height}")
+    orientation = 1
+    if image.format != "PNG" or _has_exif(image):
+        # Broken metadata is no reason to refuse a picture, as in _upright.
+        with suppress(Exception):
             orientation = image.getexif().get(_ORIENTATION, 1)
-        except Exception:  # as in _upright: broken metadata is no reason to refuse a picture
-            orientation = 1
-        if not (isinstance(orientation, int) and 1 <= orientation <= 8):
-            orientation = 1
-        # Pillow gives the size of a TIFF file upright; its tags have the stored one.
-        tags = getattr(image, "tag_v2", {})
-        width, height = tags.get(256, image.width), tags.get(257, image.height)
-        return ImageHeader(int(width), int(height), orientation)
+    if not (isinstance(orientation, int) and 1 <= orientation <= 8):
+        orientation = 1
+    # Pillow gives the size of a TIFF file upright; its tags have the stored one.
+    tags = getattr(image, "tag_v2", {})
+    width, height = tags.get(256, image.width), tags.get(257, image.height)
+    return ImageHeader(int(width), int(height), orientation)
+
+
+def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
+    """Type and end position of each whole chunk of a PNG file, without reading its content."""
+    size = file.seek(0, os.SEEK_END)
+    position = 8
+    while position + 12 <= size:
+        file.seek(position)
+        length, kind = struct.unpack(">I4s", file.read(8))
+        position += 12 + length
+        if position > size:
+            return
+        yield kind, position
+        if kind == b"IEND":
+            return
+
+
+def file_of(image: PillowImage) -> BinaryIO | None:
+    """The open file of an image that has not been decoded."""
+    return getattr(image, "fp", None)
+
+
+def _has_exif(image: PillowImage) -> bool:
+    """Whether a PNG image has EXIF data; Pillow would decode all of it to answer."""
+    if {"exif", "Raw profile type exif"} & image.info.keys():
+        return True
+    file = file_of(image)
+    if file is None:
+        return False
+    position = file.tell()
+    try:
+        return any(kind == b"eXIf" for kind, _ in png_chunks(file))
+    finally:
+        file.seek(position)
 
 
 @contextmanager
-def _opened(file: str | os.PathLike[str] | BinaryIO) -> Iterator[PillowImage]:
+def bomb_warnings_as_errors() -> Iterator[None]:
+    """Refuse images beyond Pillow's limit of pixels, of which Pillow itself only warns.
+
+    Filters of warnings belong to the whole process: where several threads open images, enter
+    this once around all of them.
+    """
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        yield
+
+
+@contextmanager
+def opened(file: str | os.PathLike[str] | BinaryIO) -> Iterator[PillowImage]:
     """Open an image; errors inside of the block become an ImageError that names the file."""
     from PIL import Image, UnidentifiedImageError
 
     name = os.fspath(file) if isinstance(file, str | os.PathLike) else getattr(file, "name", "file")
     try:
-        with warnings.catch_warnings():
-            # Pillow only warns up to twice its limit; here the limit is the limit.
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(file) as image:
-                yield image
+        with Image.open(file) as image:
+            yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(
             f"{name}: refused, {error}; raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file"

@@ -1,0 +1,345 @@
+"""Folders of images: one folder per class, with ``train/`` and ``val/`` around them or not."""
+
+from __future__ import annotations
+
+import functools
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lucid_models_classification.suffixes import image_suffixes
+
+__all__ = [
+    "ClassFolders",
+    "Splits",
+    "find_splits",
+    "match_classes",
+    "read_class_folders",
+]
+
+#: Folder names that stand for a part of the data, never for a class beside it.
+_ROLES = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+#: Folders that operating systems and network drives add, in lower case.
+_SYSTEM_FOLDERS = {
+    "$recycle.bin",
+    "@eadir",
+    "__macosx",
+    "__pycache__",
+    "lost+found",
+    "system volume information",
+}
+_LISTED = 8
+
+
+@dataclass(frozen=True)
+class ClassFolders:
+    """The content of a folder that has one folder per class.
+
+    Attributes
+    ----------
+    root : pathlib.Path
+        The folder.
+    images : dict of str to list of pathlib.Path
+        Images of each class folder, sorted; classes sorted by name as text, so "10" comes
+        before "2".  A class folder without images has an empty list.
+    nested : dict of str to int
+        Number of images that lie in subfolders of a class folder, for classes with any.
+    beside : list of pathlib.Path
+        Images that lie beside the class folders and belong to no class.
+    other_files : collections.Counter of str
+        Number of files that are not read, by suffix; hidden files are not counted.
+    passed_over : list of str
+        Names of folders that no class is made of: hidden ones and those of the system.
+    """
+
+    root: Path
+    images: dict[str, list[Path]]
+    nested: dict[str, int] = field(default_factory=dict)
+    beside: list[Path] = field(default_factory=list)
+    other_files: Counter[str] = field(default_factory=Counter)
+    passed_over: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Folders for training and validation found in one data folder.
+
+    Attributes
+    ----------
+    train : pathlib.Path
+        Folder of class folders to train on.
+    val : pathlib.Path or None
+        Folder of class folders to validate on: the ``val`` folder, or the ``test`` folder
+        where there is no other.
+    unused : tuple of str
+        Names of the remaining folders.
+    """
+
+    train: Path
+    val: Path | None
+    unused: tuple[str, ...] = ()
+
+
+def read_class_folders(root: str | os.PathLike[str]) -> ClassFolders:
+    """Find the images of each class folder.
+
+    Subfolders of a class folder belong to the class.  Links to folders are followed, each
+    folder once per class.  Hidden files and folders are passed over.
+
+    Parameters
+    ----------
+    root : path-like
+        Folder with one folder per class.
+
+    Returns
+    -------
+    ClassFolders
+
+    Raises
+    ------
+    FileNotFoundError, NotADirectoryError, PermissionError
+        If ``root`` or a folder in it cannot be read.
+    ValueError
+        If there is no folder in ``root``, or it holds the folders of splits.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from lucid_models_classification.class_folders import read_class_folders
+    >>> root = Path(tempfile.mkdtemp())
+    >>> for name in ("cat/1.png", "cat/more/2.png", "dog/1.jpg", "dog/notes.txt"):
+    ...     (root / name).parent.mkdir(parents=True, exist_ok=True)
+    ...     (root / name).touch()
+    >>> found = read_class_folders(root)
+    >>> {name: len(images) for name, images in found.images.items()}
+    {'cat': 2, 'dog': 1}
+    >>> found.nested, dict(found.other_files)
+    ({'cat': 1}, {'.txt': 1})
+    """
+    root = Path(root)
+    splits = find_splits(root)
+    if splits is not None:
+        raise ValueError(
+            f"{root}: expected one folder per class, got the splits "
+            f"{listed(sorted(_class_candidates(root)))}; give the folder of one split, such as "
+            f"{splits.train}"
+        )
+    found = ClassFolders(root, {})
+    above = {_key(folder) for folder in (root.absolute(), *root.absolute().parents)}
+    for entry in _entries(root):
+        if entry.is_dir():
+            if _is_class_candidate(entry.name):
+                _read_class(entry.path, found, above)
+            else:
+                found.passed_over.append(entry.name)
+        elif is_image(entry):
+            found.beside.append(Path(entry.path))
+        elif not entry.name.startswith("."):
+            found.other_files[_suffix(entry.name)] += 1
+    if not found.images:
+        hint = f"; the {len(found.beside)} images in it belong to no class" if found.beside else ""
+        raise ValueError(f"{root}: expected one folder per class, found no folder{hint}")
+    return found
+
+
+def find_splits(root: str | os.PathLike[str]) -> Splits | None:
+    """Find ``train/`` and ``val/`` folders, each with one folder per class.
+
+    ``training``, ``valid``, ``validation``, ``test`` and ``testing`` are known too, in any
+    case.  A class may have such a name as long as its folder holds images and no folders.
+
+    Parameters
+    ----------
+    root : path-like
+        The data folder.
+
+    Returns
+    -------
+    Splits or None
+        None if the folders in ``root`` are classes.
+
+    Raises
+    ------
+    FileNotFoundError, NotADirectoryError
+        If there is no such folder.
+    ValueError
+        If splits and classes are mixed, two folders are the same split, there is no
+        training folder, or the folders of the splits hold images but no class folders.
+    """
+    root = Path(root)
+    names = _class_candidates(root)
+    by_role: dict[str, list[str]] = {}
+    for name in names:
+        if role := _ROLES.get(name.lower()):
+            by_role.setdefault(role, []).append(name)
+    split_names = [name for found in by_role.values() for name in found]
+    others = [name for name in names if name not in split_names]
+    if not any(_class_candidates(root / name) for name in split_names):
+        if split_names and not others and len(split_names) > 1:
+            raise ValueError(
+                f"{root}: expected one folder per class inside of {listed(split_names)}, found "
+                f"images only; move them into folders named after their classes, such as "
+                f"{root / split_names[0] / 'cat'}"
+            )
+        return None
+    if mixed := [name for name in others if _holds_images(root / name)]:
+        raise ValueError(
+            f"{root}: expected either class folders or splits with class folders, found the "
+            f"splits {listed(split_names)} beside {listed(mixed)}; give the folder of one split "
+            f"({root / split_names[0]}), or rename the folder of a class with such a name"
+        )
+    for role, found in by_role.items():
+        if len(found) > 1:
+            raise ValueError(
+                f"{root}: expected one {role} folder, found {listed(found)}; merge them, or give "
+                "--data and --val"
+            )
+    if "train" not in by_role:
+        raise ValueError(
+            f"{root}: expected a folder 'train' beside {listed(split_names)}; rename the folder "
+            f"to train on, or give it as --data {root / split_names[0]}"
+        )
+    val = by_role.get("val") or by_role.get("test")
+    used = {by_role["train"][0], *(val or ())}
+    return Splits(
+        root / by_role["train"][0],
+        root / val[0] if val else None,
+        tuple(name for name in names if name not in used),
+    )
+
+
+def match_classes(
+    folders: Sequence[str], class_names: Sequence[str], root: str | os.PathLike[str]
+) -> dict[str, int]:
+    """Find the class of each folder by its name.
+
+    A folder whose name differs from that of one class in case, outer spaces or Unicode form
+    only belongs to that class.
+
+    Parameters
+    ----------
+    folders : sequence of str
+        Names of folders.
+    class_names : sequence of str
+        Names of the classes.
+    root : path-like
+        Where the folders are, for the error.
+
+    Returns
+    -------
+    dict of str to int
+        Index of the class by name of the folder.
+
+    Raises
+    ------
+    ValueError
+        If a folder belongs to no class; names it.
+    """
+    exact = {name: index for index, name in enumerate(class_names)}
+    similar: dict[str, list[int]] = {}
+    for index, name in enumerate(class_names):
+        similar.setdefault(folded(name), []).append(index)
+    found: dict[str, int] = {}
+    unknown: list[str] = []
+    for name in folders:
+        near = similar.get(folded(name), [])
+        if name in exact:
+            found[name] = exact[name]
+        elif len(near) == 1:
+            found[name] = near[0]
+        else:
+            unknown.append(name)
+    if unknown:
+        raise ValueError(
+            f"{root}: expected folders named after the classes {listed(class_names)}, got "
+            f"{listed(unknown)} as well; rename or remove them, or train on these classes too"
+        )
+    return found
+
+
+def folded(name: str) -> str:
+    """The name without case, outer spaces and differences of Unicode form."""
+    return unicodedata.normalize("NFC", name).strip().casefold()
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names for a message: quoted, and the number of those beyond the first eight."""
+    shown = ", ".join(map(repr, names[:_LISTED]))
+    return shown if len(names) <= _LISTED else f"{shown} and {len(names) - _LISTED} more"
+
+
+def is_image(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry of a folder is read as an image; a broken link with such a name is."""
+    if entry.name.startswith(".") or not entry.name.lower().endswith(_suffixes()):
+        return False
+    return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+
+
+def _read_class(folder: str, found: ClassFolders, above: set[tuple[int, int]]) -> None:
+    name = os.path.basename(folder)
+    images: list[Path] = []
+    for entry in _files(folder, set(above)):
+        if is_image(entry):
+            images.append(Path(entry.path))
+        elif not entry.name.startswith("."):
+            found.other_files[_suffix(entry.name)] += 1
+    found.images[name] = sorted(images)
+    direct = Path(folder)
+    if nested := sum(image.parent != direct for image in images):
+        found.nested[name] = nested
+
+
+def _files(folder: str, seen: set[tuple[int, int]]) -> Iterator[os.DirEntry[str]]:
+    """All files below a folder; a folder that several links lead to is read once."""
+    key = _key(folder)
+    if key in seen:
+        return
+    seen.add(key)
+    for entry in _entries(folder):
+        if not entry.is_dir():
+            yield entry
+        elif _is_class_candidate(entry.name):
+            yield from _files(entry.path, seen)
+
+
+def _entries(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
+    with os.scandir(os.fspath(folder)) as entries:
+        return sorted(entries, key=lambda entry: entry.name)
+
+
+def _class_candidates(folder: Path) -> list[str]:
+    return [e.name for e in _entries(folder) if e.is_dir() and _is_class_candidate(e.name)]
+
+
+def _is_class_candidate(name: str) -> bool:
+    return not name.startswith(".") and name.lower() not in _SYSTEM_FOLDERS
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(is_image(entry) for entry in _files(str(folder), set()))
+
+
+def _key(folder: str | os.PathLike[str]) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+@functools.cache
+def _suffixes() -> tuple[str, ...]:
+    return image_suffixes()
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower() or "(no suffix)"

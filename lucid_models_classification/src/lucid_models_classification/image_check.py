@@ -1,0 +1,306 @@
+"""Check that image files can be read, without decoding them.
+
+Only the header of a file is read, and its end where the format says how it ends.  A file
+that does not end as it should is decoded, so that none is called broken that is not.
+Damage in the middle of a file is found when the image is read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from lucid.data.file_cache import FileCache
+from lucid_models_classification.images import (
+    ImageError,
+    ImageHeader,
+    bomb_warnings_as_errors,
+    file_of,
+    header_of,
+    opened,
+    png_chunks,
+    to_array,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PillowImage
+
+__all__ = ["CheckedImage", "check_images", "same_images"]
+
+#: Modes of which every image converts to red, green and blue; others are tried.
+_SAFE_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
+_SAFE_MODES |= {"I;16", "I;16B", "I;16L", "I;16N"}
+#: Files that one task of a thread checks.
+_CHUNK = 32
+_THREADS = 16
+#: Bytes that are read at the beginning, in the middle and at the end for a fingerprint.
+_SAMPLE = 4096
+#: Padding that writers leave behind the end of a JPEG or GIF file.
+_PADDING = b"\0\r\n "
+_CACHE = "image-headers-1"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedImage:
+    """Result of checking one image file.
+
+    Attributes
+    ----------
+    header : ImageHeader or None
+        Size and orientation; None if the file cannot be used.
+    problem : str or None
+        Why it cannot be used, without the name of the file.
+    missing : bool
+        Whether there is no such file.
+    mode : str
+        Mode as Pillow calls it, such as ``"RGB"``; empty if the file cannot be used.
+    bytes : int
+        Size of the file.
+    fingerprint : str
+        Digest of the size and of parts of the content.  Files with different fingerprints
+        differ; files with the same one are most likely equal.
+    """
+
+    header: ImageHeader | None
+    problem: str | None = None
+    missing: bool = False
+    mode: str = ""
+    bytes: int = 0
+    fingerprint: str = ""
+
+
+def check_images(
+    paths: Iterable[str | os.PathLike[str]], root: str | os.PathLike[str]
+) -> dict[Path, CheckedImage]:
+    """Open every image: header only, in several threads, with a progress bar on a terminal.
+
+    Results are kept on disk by path, size and time of modification, see
+    :class:`lucid.data.file_cache.FileCache`.
+
+    Parameters
+    ----------
+    paths : iterable of path-like
+        The image files; one that appears twice is checked once.
+    root : path-like
+        Data folder that contains them; names their cache.
+
+    Returns
+    -------
+    dict of pathlib.Path to CheckedImage
+        In the order of ``paths``.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from PIL import Image
+    >>> from lucid_models_classification.image_check import check_images
+    >>> root = Path(tempfile.mkdtemp())
+    >>> Image.new("L", (8, 6)).save(root / "1.png")
+    >>> _ = (root / "2.png").write_bytes(b"no image")
+    >>> first, second = check_images([root / "1.png", root / "2.png"], root).values()
+    >>> first.header, second.header
+    (ImageHeader(width=8, height=6, orientation=1), None)
+    >>> second.problem.endswith("(not an image)")
+    True
+    """
+    from PIL import Image
+    from tqdm import tqdm
+
+    Image.init()  # before there are threads: it is not safe in several
+    wanted = list(dict.fromkeys(Path(path) for path in paths))
+    chunks = [wanted[i : i + _CHUNK] for i in range(0, len(wanted), _CHUNK)]
+    cache = FileCache(_CACHE, root)
+    results: dict[Path, CheckedImage] = {}
+    new: dict[Path, tuple[os.stat_result, list[Any]]] = {}
+
+    def check(chunk: Sequence[Path]) -> list[tuple[CheckedImage, os.stat_result | None]]:
+        return [_check_one(path, cache) for path in chunk]
+
+    with (
+        _warnings_ignored(),
+        bomb_warnings_as_errors(),
+        ThreadPoolExecutor(_THREADS) as pool,
+        tqdm(
+            total=len(wanted), desc="checking images", unit="image", leave=False, disable=None
+        ) as bar,
+    ):
+        try:
+            for chunk, found in zip(chunks, pool.map(check, chunks), strict=True):
+                for path, (checked, computed) in zip(chunk, found, strict=True):
+                    results[path] = checked
+                    if computed is not None:
+                        new[path] = computed, _to_row(checked)
+                bar.update(len(chunk))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    if new:
+        cache.update(new)
+    return results
+
+
+def same_images(checked: Mapping[Path, CheckedImage]) -> Iterator[list[Path]]:
+    """Groups of files with the same content, each of at least two.
+
+    Parameters
+    ----------
+    checked : mapping
+        As :func:`check_images` returns it.
+    """
+    groups: dict[str, list[Path]] = {}
+    for path, result in checked.items():
+        if result.fingerprint:
+            groups.setdefault(result.fingerprint, []).append(path)
+    for group in groups.values():
+        if len(group) < 2:
+            continue
+        if checked[group[0]].bytes <= 3 * _SAMPLE:  # the fingerprint saw all of it
+            yield group
+            continue
+        by_content: dict[bytes, list[Path]] = {}
+        for path in group:
+            with open(path, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").digest()
+            by_content.setdefault(digest, []).append(path)
+        yield from (equal for equal in by_content.values() if len(equal) > 1)
+
+
+@contextmanager
+def _warnings_ignored() -> Iterator[None]:
+    """Ignore what Pillow warns of, such as odd metadata: whether it decodes is what counts."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _check_one(path: Path, cache: FileCache) -> tuple[CheckedImage, os.stat_result | None]:
+    """The result, and the status of the file if the result is new and may be kept."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return CheckedImage(None, "no such file", missing=True), None
+    except (OSError, ValueError) as error:  # a name that no file can have
+        return CheckedImage(None, str(error), missing=True), None
+    kept = _from_row(cache.get(path, status), status.st_size)
+    if kept is not None:
+        return kept, None
+    try:
+        with open(path, "rb") as file:
+            fingerprint = _fingerprint(file, status.st_size)
+            file.seek(0)
+            header, mode = _checked_header(file)
+    except ImageError as error:
+        problem = str(error).removeprefix(f"{path}: ")
+        if not status.st_size:
+            problem = "an empty file"
+        return CheckedImage(None, problem, bytes=status.st_size), status
+    except OSError as error:  # not allowed to, or a disk that fails: may be otherwise next time
+        return CheckedImage(None, error.strerror or str(error), bytes=status.st_size), None
+    checked = CheckedImage(header, mode=mode, bytes=status.st_size, fingerprint=fingerprint)
+    return checked, status
+
+
+def _checked_header(file: BinaryIO) -> tuple[ImageHeader, str]:
+    with opened(file) as image:
+        header, mode = header_of(image), image.mode
+        if mode in _SAFE_MODES and _ends_well(image):
+            return header, mode
+        image.load()
+        if mode not in _SAFE_MODES:
+            to_array(image)
+    return header, mode
+
+
+def _ends_well(image: PillowImage) -> bool:
+    """Whether the file ends as its format demands; False where that is not known."""
+    file = file_of(image)
+    if file is None:
+        return False
+    position = file.tell()
+    try:
+        return _END_OF.get(image.format or "", _unknown)(file)
+    finally:
+        file.seek(position)
+
+
+def _unknown(file: BinaryIO) -> bool:
+    return False
+
+
+def _jpeg_end(file: BinaryIO) -> bool:
+    return _tail(file).rstrip(_PADDING).endswith(b"\xff\xd9")
+
+
+def _gif_end(file: BinaryIO) -> bool:
+    return _tail(file).rstrip(_PADDING).endswith(b"\x3b")
+
+
+def _png_end(file: BinaryIO) -> bool:
+    return any(kind == b"IEND" for kind, _ in png_chunks(file))
+
+
+def _webp_end(file: BinaryIO) -> bool:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(4)
+    return bool(struct.unpack("<I", file.read(4))[0] + 8 <= size)
+
+
+def _bmp_end(file: BinaryIO) -> bool:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(2)
+    declared = struct.unpack("<I", file.read(4))[0]
+    return bool(0 < declared <= size)
+
+
+_END_OF = {
+    "JPEG": _jpeg_end,
+    "MPO": _jpeg_end,
+    "GIF": _gif_end,
+    "PNG": _png_end,
+    "WEBP": _webp_end,
+    "BMP": _bmp_end,
+}
+
+
+def _tail(file: BinaryIO, length: int = 64) -> bytes:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(size - length, 0))
+    return file.read()
+
+
+def _fingerprint(file: BinaryIO, size: int) -> str:
+    digest = hashlib.blake2b(str(size).encode(), digest_size=12)
+    if size <= 3 * _SAMPLE:
+        digest.update(file.read())
+    else:
+        for start in (0, size // 2, size - _SAMPLE):
+            file.seek(start)
+            digest.update(file.read(_SAMPLE))
+    return digest.hexdigest()
+
+
+def _to_row(checked: CheckedImage) -> list[Any]:
+    if checked.header is None:
+        return [checked.problem]
+    header = checked.header
+    return [header.width, header.height, header.orientation, checked.mode, checked.fingerprint]
+
+
+def _from_row(row: Any, size: int) -> CheckedImage | None:
+    match row:
+        case [str(problem)]:
+            return CheckedImage(None, problem, bytes=size)
+        case [int(width), int(height), int(orientation), str(mode), str(fingerprint)]:
+            header = ImageHeader(width, height, orientation)
+            return CheckedImage(header, None, False, mode, size, fingerprint)
+        case _:
+            return None
