@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -227,3 +228,17 @@ def test_a_backbone_without_its_classifier_is_an_error(
     lucid.save({k: v for k, v in lucid.load(weights).items() if not k.startswith("fc.")}, path)
     with pytest.raises(lucid.WeightFileError, match=r"backbone.*without its classifier"):
         run(images[0], "--weights", path)
+
+
+def test_the_limit_on_pixels_holds_for_one_call(
+    weights: Path, images: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50 * 40 - 1)
+    run(images[0], "--weights", weights, "--max-pixels", 2000)
+    assert "LUCID_MAX_PIXELS" not in os.environ
+    with pytest.raises(ValueError, match=r"2000 pixels.*--max-pixels"):
+        run(images[0], "--weights", weights)
+    monkeypatch.setenv("LUCID_MAX_PIXELS", "3000")
+    with pytest.raises(ValueError, match="limit of 100;"):
+        run(images[0], "--weights", weights, "--max-pixels", 100)
+    assert os.environ["LUCID_MAX_PIXELS"] == "3000"

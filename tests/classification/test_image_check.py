@@ -114,8 +114,17 @@ def test_what_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert problems[0] == "an empty file"
     assert "not an image" in problems[1]
     assert problems[2] == "no such file"
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    assert "MAX_IMAGE_PIXELS" in str(checked(noise(tmp_path / "large.png")).problem)
+
+
+def test_the_limit_on_pixels_is_not_kept_with_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = noise(tmp_path / "large.png")
+    for limit in ("1000", "10000", "1000"):
+        monkeypatch.setenv("LUCID_MAX_PIXELS", limit)
+        problem = check_images([large], tmp_path)[large].problem
+        assert (problem is None) == (limit == "10000")
+        assert problem is None or "--max-pixels" in problem
 
 
 def test_results_are_kept_until_the_file_changes(

@@ -150,8 +150,33 @@ def test_a_missing_file_is_the_systems_error(tmp_path: Path) -> None:
 @pytest.mark.parametrize("factor", [1.5, 3])  # Pillow only warns of the first
 def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch, factor: float) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", int(100 * 100 / factor))
-    with pytest.raises(ImageError, match="refused"):
+    with pytest.raises(
+        ImageError,
+        match=rf"10000 pixels.*limit of {int(100 * 100 / factor)};.*--max-pixels.*LUCID_MAX_PIXELS",
+    ):
         read_image(saved(Image.new("L", (100, 100))))
+
+
+@pytest.mark.parametrize("factor", [1.5, 3])
+def test_the_limit_on_pixels_can_be_raised_for_a_call_and_by_the_environment(
+    monkeypatch: pytest.MonkeyPatch, factor: float
+) -> None:
+    limit = int(100 * 100 / factor)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    assert read_image(saved(Image.new("L", (100, 100))), max_pixels=10_000).shape == (3, 100, 100)
+    assert limit == Image.MAX_IMAGE_PIXELS
+    monkeypatch.setenv("LUCID_MAX_PIXELS", "10000")
+    assert read_image(saved(Image.new("L", (100, 100)))).shape == (3, 100, 100)
+    with pytest.raises(ImageError, match=r"10100 pixels.*limit of 10000;"):
+        read_image(saved(Image.new("L", (101, 100))))
+    with pytest.raises(ImageError, match="limit of 9999"):
+        read_image(saved(Image.new("L", (100, 100))), max_pixels=9_999)
+
+
+def test_a_limit_on_pixels_that_is_no_number_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUCID_MAX_PIXELS", "many")
+    with pytest.raises(ValueError, match="expected a positive integer, got 'many'"):
+        read_image(saved(Image.new("L", (4, 4))))
 
 
 @pytest.mark.parametrize(

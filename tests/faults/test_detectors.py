@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -248,9 +249,67 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(weights: Path, picture: Path, output: Path) -> Any:
-    arguments = [str(picture), "--weights", str(weights), "--output", str(output)]
+def run(weights: Path, picture: Path, output: Path, *options: str) -> Any:
+    arguments = [str(picture), "--weights", str(weights), "--output", str(output), *options]
     return CliRunner().invoke(detect, [*arguments, "--score-threshold", "0"])
+
+
+#: How the pixels of an upright image are stored for each EXIF orientation: the inverse of
+#: what a viewer does.
+STORED = {
+    1: lambda x: x,
+    2: lambda x: x[:, ::-1],
+    3: lambda x: x[::-1, ::-1],
+    4: lambda x: x[::-1],
+    5: lambda x: x.transpose(1, 0, 2),
+    6: lambda x: x.transpose(1, 0, 2)[::-1],
+    7: lambda x: x[::-1, ::-1].transpose(1, 0, 2),
+    8: lambda x: x.transpose(1, 0, 2)[:, ::-1],
+}
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg", "tif", "webp"])
+def test_detections_do_not_depend_on_the_exif_orientation(
+    tmp_path: Path, weights: Path, kind: str
+) -> None:
+    # Edges between the pixel blocks of lossy formats: these keep the image exactly enough.
+    upright = np.zeros((64, 96, 3), np.uint8)
+    upright[:32, :, 0] = upright[:, :48, 1] = 255
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for orientation, turned in STORED.items():
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        stored = Image.fromarray(np.ascontiguousarray(turned(upright)))
+        stored.save(folder / f"{orientation}.{kind}", exif=exif, quality=95)
+    for output in ("report.json", "drawn"):
+        result = run(weights, folder, tmp_path / output)
+        assert result.exit_code == 0, result.output
+    records = json.loads((tmp_path / "report.json").read_text())["images"]
+    assert [(record["width"], record["height"]) for record in records] == [(96, 64)] * 8
+    assert all(record["detections"] for record in records)
+    drawn = [np.asarray(Image.open(path)) for path in sorted((tmp_path / "drawn").glob("*.png"))]
+    assert [picture.shape for picture in drawn] == [(64, 96, 3)] * 8
+    if kind in ("png", "tif"):
+        for record, picture in zip(records, drawn, strict=True):
+            assert record["detections"] == records[0]["detections"]
+            np.testing.assert_array_equal(picture, drawn[0])
+
+
+def test_a_large_image_is_refused_unless_the_limit_is_raised(
+    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(PIXELS).save(tmp_path / "large.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    result = run(weights, tmp_path / "large.png", tmp_path / "out.png")
+    assert "large.png" in str(result.exception)
+    assert "--max-pixels" in str(result.exception)
+    assert not (tmp_path / "out.png").exists()
+    result = run(weights, tmp_path / "large.png", tmp_path / "out.png", "--max-pixels", "2000")
+    assert result.exit_code == 0, result.output
+    monkeypatch.undo()
+    with Image.open(tmp_path / "out.png") as drawn:
+        assert drawn.size == (48, 40)
 
 
 @pytest.mark.parametrize(
@@ -280,5 +339,5 @@ def test_pictures_that_are_broken(
         assert path.name in str(result.exception)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     result = run(weights, whole, tmp_path / "out.png")
-    assert "refused" in str(result.exception)
+    assert "limit of 100;" in str(result.exception)
     assert not (tmp_path / "out.png").exists()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lucid.cli.training import best_line, given_options, interruptible, ranks, ranks_options
+from lucid_models_classification.image_options import max_pixels_option
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,6 +53,7 @@ _BATCH = 8
 @click.option(
     "--top", default=5, show_default=True, type=click.IntRange(min=1), help="Classes to report."
 )
+@max_pixels_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def classify(
     images: tuple[Path, ...],
@@ -208,6 +210,7 @@ def _best(
     help="Processes that read images.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@max_pixels_option
 @ranks_options
 @click.pass_context
 def train_classifier(

@@ -22,10 +22,11 @@ from lucid.data.file_cache import FileCache
 from lucid_models_classification.images import (
     ImageError,
     ImageHeader,
-    bomb_warnings_as_errors,
+    PixelLimitError,
     file_of,
     header_of,
     opened,
+    pixel_limit,
     png_chunks,
     to_array,
 )
@@ -127,7 +128,7 @@ def check_images(
 
     with (
         _warnings_ignored(),
-        bomb_warnings_as_errors(),
+        pixel_limit(),
         ThreadPoolExecutor(_THREADS) as pool,
         tqdm(
             total=len(wanted), desc="checking images", unit="image", leave=False, disable=None
@@ -191,7 +192,7 @@ def _check_one(path: Path, cache: FileCache) -> tuple[CheckedImage, os.stat_resu
     except (OSError, ValueError) as error:  # a name that no file can have
         return CheckedImage(None, str(error), missing=True), None
     kept = _from_row(cache.get(path, status), status.st_size)
-    if kept is not None:
+    if kept is not None and not _over_limit(kept):
         return kept, None
     try:
         with open(path, "rb") as file:
@@ -202,11 +203,21 @@ def _check_one(path: Path, cache: FileCache) -> tuple[CheckedImage, os.stat_resu
         problem = str(error).removeprefix(f"{path}: ")
         if not status.st_size:
             problem = "an empty file"
-        return CheckedImage(None, problem, bytes=status.st_size), status
+        # Another limit may apply next time.
+        keep = None if isinstance(error, PixelLimitError) else status
+        return CheckedImage(None, problem, bytes=status.st_size), keep
     except OSError as error:  # not allowed to, or a disk that fails: may be otherwise next time
         return CheckedImage(None, error.strerror or str(error), bytes=status.st_size), None
     checked = CheckedImage(header, mode=mode, bytes=status.st_size, fingerprint=fingerprint)
     return checked, status
+
+
+def _over_limit(checked: CheckedImage) -> bool:
+    """Whether the image has more pixels than are decoded now, whatever it was checked with."""
+    from PIL import Image
+
+    limit, header = Image.MAX_IMAGE_PIXELS, checked.header
+    return limit is not None and header is not None and header.width * header.height > limit
 
 
 def _checked_header(file: BinaryIO) -> tuple[ImageHeader, str]:

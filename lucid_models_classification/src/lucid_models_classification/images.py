@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
 __all__ = [
+    "MAX_PIXELS_VARIABLE",
     "Array",
     "ImageError",
     "ImageHeader",
+    "PixelLimitError",
     "check_range",
+    "max_pixels_set",
     "read_header",
     "read_image",
     "to_array",
@@ -35,8 +39,21 @@ __all__ = [
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+#: The environment variable with the limit on the pixels of an image.
+MAX_PIXELS_VARIABLE = "LUCID_MAX_PIXELS"
+
 #: How far rounding may take floats beyond [0, 1].
 _ROUNDING = 1e-4
+
+#: Held while Pillow's limit, which belongs to the process, is another one.
+_limit_lock = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # A child must inherit neither a lock that nobody releases nor the other limit.
+    os.register_at_fork(
+        before=_limit_lock.acquire,
+        after_in_parent=_limit_lock.release,
+        after_in_child=_limit_lock.release,
+    )
 
 # Stored values of the modes that Pillow's own conversion to RGB would clip instead of scale.
 _FULL_SCALE = {
@@ -51,6 +68,10 @@ _ORIENTATION = 0x0112
 
 class ImageError(LucidError, ValueError):
     """An image cannot be read, or is not what it should be; names the file."""
+
+
+class PixelLimitError(ImageError):
+    """An image has more pixels than the limit."""
 
 
 def check_range(image: Array, name: str = "image") -> None:
@@ -96,13 +117,34 @@ def check_range(image: Array, name: str = "image") -> None:
     )
 
 
-def read_image(file: str | os.PathLike[str] | BinaryIO) -> Array:
+def max_pixels_set() -> int | None:
+    """The limit in the environment variable ``LUCID_MAX_PIXELS``, None without it.
+
+    Raises
+    ------
+    ValueError
+        If it is no positive integer.
+    """
+    value = os.environ.get(MAX_PIXELS_VARIABLE, "").strip()
+    if not value:
+        return None
+    if not (value.isascii() and value.isdigit() and int(value)):
+        raise ValueError(f"{MAX_PIXELS_VARIABLE}: expected a positive integer, got {value!r}")
+    return int(value)
+
+
+def read_image(file: str | os.PathLike[str] | BinaryIO, *, max_pixels: int | None = None) -> Array:
     """Read an image file the way a viewer would show it.
 
     Parameters
     ----------
     file : path or binary file
         In any format that Pillow reads.  Of an animation, the first frame.
+    max_pixels : int, optional
+        Largest number of pixels that is decoded, a guard against decompression bombs.
+        Default: the environment variable ``LUCID_MAX_PIXELS``, else
+        ``PIL.Image.MAX_IMAGE_PIXELS``.  Threads with a limit of their own read one at
+        a time.
 
     Returns
     -------
@@ -113,11 +155,11 @@ def read_image(file: str | os.PathLike[str] | BinaryIO) -> Array:
     ------
     ImageError
         If the file is no image, is truncated or damaged, or declares more pixels
-        than ``PIL.Image.MAX_IMAGE_PIXELS`` (refused before they are decoded).
+        than ``max_pixels`` (refused before they are decoded).
     OSError
         If the file cannot be opened, as ``FileNotFoundError`` for example.
     """
-    with bomb_warnings_as_errors(), opened(file) as image:
+    with pixel_limit(max_pixels), opened(file) as image:
         image.load()
         return to_array(image)
 
@@ -163,7 +205,7 @@ def read_header(file: str | os.PathLike[str] | BinaryIO) -> ImageHeader:
     ImageError, OSError
         As :func:`read_image`; damage behind the header is not seen.
     """
-    with bomb_warnings_as_errors(), opened(file) as image:
+    with pixel_limit(), opened(file) as image:
         return header_of(image)
 
 
@@ -219,22 +261,41 @@ def _has_exif(image: PillowImage) -> bool:
 
 
 @contextmanager
-def bomb_warnings_as_errors() -> Iterator[None]:
-    """Refuse images beyond Pillow's limit of pixels, of which Pillow itself only warns.
+def pixel_limit(max_pixels: int | None = None) -> Iterator[None]:
+    """Refuse images of more pixels, before they are decoded, inside of the block.
 
-    Filters of warnings belong to the whole process: where several threads open images, enter
-    this once around all of them.
+    Pillow's limit and the filters of warnings belong to the whole process: where several
+    threads open images, enter this once around all of them.
+
+    Parameters
+    ----------
+    max_pixels : int, optional
+        As of :func:`read_image`.
     """
     from PIL import Image
 
+    limit = max_pixels_set() if max_pixels is None else max_pixels
     with warnings.catch_warnings():
+        # Pillow only warns up to twice its limit; here the limit is the limit.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
+        if limit is None:
+            yield
+            return
+        with _limit_lock:
+            before = Image.MAX_IMAGE_PIXELS
+            Image.MAX_IMAGE_PIXELS = limit
+            try:
+                yield
+            finally:
+                Image.MAX_IMAGE_PIXELS = before
 
 
 @contextmanager
 def opened(file: str | os.PathLike[str] | BinaryIO) -> Iterator[PillowImage]:
-    """Open an image; errors inside of the block become an ImageError that names the file."""
+    """Open an image; errors inside of the block become an ImageError that names the file.
+
+    The limit on pixels is that of :func:`pixel_limit` around it.
+    """
     from PIL import Image, UnidentifiedImageError
 
     name = os.fspath(file) if isinstance(file, str | os.PathLike) else getattr(file, "name", "file")
@@ -242,8 +303,12 @@ def opened(file: str | os.PathLike[str] | BinaryIO) -> Iterator[PillowImage]:
         with Image.open(file) as image:
             yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(
-            f"{name}: refused, {error}; raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file"
+        # Pillow's text gives twice the limit, from where on it raises by itself.
+        size = str(error).partition(" exceeds ")[0]
+        raise PixelLimitError(
+            f"{name}: {size} exceeds the limit of {Image.MAX_IMAGE_PIXELS}; if you trust "
+            "the file, raise it: --max-pixels on the command line, the argument max_pixels, or "
+            f"{MAX_PIXELS_VARIABLE} in the environment"
         ) from error
     except ImageError as error:
         raise ImageError(f"{name}: {error}") from error
@@ -296,8 +361,10 @@ def to_array(image: PillowImage) -> Array:
                 f"[{grey.min() * top:g}, {grey.max() * top:g}]"
             )
         return np.repeat(grey[None], 3, axis=0)
-    pixels = np.asarray(_as_rgb(image), dtype=np.float32) / np.float32(255)
-    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+    pixels = np.asarray(_as_rgb(image)).transpose(2, 0, 1)
+    planes = np.empty(pixels.shape, np.float32)
+    np.divide(pixels, np.float32(255), out=planes)
+    return planes
 
 
 def to_pil(array: Any) -> PillowImage:

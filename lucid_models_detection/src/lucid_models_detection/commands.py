@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lucid.cli.output import warn
+from lucid_models_classification.image_options import max_pixels_option
 
 if TYPE_CHECKING:
     from lucid.prediction import Batch, Predictor, ResultStore
@@ -125,6 +126,7 @@ _TOLD = 10
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The COCO file that --coco-results takes the ids of images and categories from.",
 )
+@max_pixels_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def detect(
     images: tuple[str, ...],

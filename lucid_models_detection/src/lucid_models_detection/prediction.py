@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lucid.prediction import Predictor
+from lucid_models_classification.images import max_pixels_set
 
 __all__ = ["COCO_RESULTS", "PICTURE_SUFFIXES", "DetectionPredictor"]
 
@@ -44,6 +45,9 @@ class DetectionPredictor(Predictor):
         The COCO category of each label.  If given, records have ``coco_results`` as well:
         every detection of those labels, whatever its score, as COCO's results format has
         it but for the image's id.
+    max_pixels : int, optional
+        Largest number of pixels of an image, as of
+        :func:`~lucid_models_classification.transforms.read_image`.
 
     Raises
     ------
@@ -71,6 +75,7 @@ class DetectionPredictor(Predictor):
         drawings: str | os.PathLike[str] | None = None,
         scale: float = 1.0,
         category_ids: Mapping[int, int] | None = None,
+        max_pixels: int | None = None,
     ) -> None:
         super().__init__(weights)
         self.score_threshold = score_threshold
@@ -79,6 +84,8 @@ class DetectionPredictor(Predictor):
         self.drawings = None if drawings is None else os.fspath(drawings)
         self.scale = scale
         self.category_ids = None if category_ids is None else dict(category_ids)
+        # Kept, because the environment of a worker on another machine is its own.
+        self.max_pixels = max_pixels_set() if max_pixels is None else max_pixels
 
     def open_model(self, path: str) -> Any:
         """The detector in eval mode, and the names of its classes."""
@@ -104,7 +111,7 @@ class DetectionPredictor(Predictor):
     def read(self, path: str) -> np.ndarray[Any, Any]:
         from lucid_models_classification.transforms import read_image
 
-        return read_image(path)
+        return read_image(path, max_pixels=self.max_pixels)
 
     def predict(
         self, images: Sequence[np.ndarray[Any, Any]], names: Sequence[str | None]

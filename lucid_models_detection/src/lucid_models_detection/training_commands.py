@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from lucid.cli.training import best_line, given_options, interruptible, ranks, ranks_options
+from lucid_models_classification.image_options import max_pixels_option
 
 __all__ = ["evaluate", "train_detector"]
 
@@ -167,6 +168,7 @@ def _model_options(
     help="Processes that read images.",
 )
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@max_pixels_option
 @ranks_options
 @click.pass_context
 def train_detector(
@@ -259,6 +261,7 @@ def train_detector(
     show_default=True,
     help="Processes that read images.",
 )
+@max_pixels_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 def evaluate(
     data: Path,

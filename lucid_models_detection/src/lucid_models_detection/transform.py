@@ -193,7 +193,8 @@ class Transform:
         mean = np.asarray(self.mean, dtype)[:, None, None]
         std = np.asarray(self.std, dtype)[:, None, None]
         for i, (image, size) in enumerate(zip(images, sizes, strict=True)):
-            values = (array_of(image).astype(dtype, copy=False) - mean) / std
+            values = array_of(image).astype(dtype, copy=False) - mean
+            values /= std
             if size != original[i]:
                 values = kernels.resize_bilinear(values[None], size, False)[0]
             batch[i, :, : size[0], : size[1]] = values
