@@ -372,7 +372,7 @@ def test_weights_that_show_no_detector_are_an_error(
 ) -> None:
     def refused(*arguments: object) -> str:
         code, out, err = lucid_detect(image, *arguments)
-        assert (code, out, err.count("\n")) == (2, "", 1)
+        assert (code, out, err.count("lucid: error: ")) == (2, "", 1)
         return err
 
     path = tmp_path / "w.safetensors"

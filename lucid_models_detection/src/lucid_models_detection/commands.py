@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lucid.cli.output import warn
+from lucid.cli.output import as_json_option, warn, write
 from lucid_models_classification.image_options import max_pixels_option
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ _TOLD = 10
     help="The COCO file that --coco-results takes the ids of images and categories from.",
 )
 @max_pixels_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@as_json_option
 def detect(
     images: tuple[str, ...],
     weights: Path,
@@ -338,11 +338,11 @@ def _tell(store: ResultStore, report: Path | None, as_json: bool) -> None:
         warn(f"{failed - len(told):,} more images failed")
     if report is None and as_json:
         for line in store.lines(leave_out=[COCO_RESULTS]):
-            click.echo(line, nl=False)
+            write(line, newline=False)
     elif report is None:
         click.echo(_table(list(store.results())))
     elif as_json:
-        click.echo(json.dumps({"output": str(report), "images": done, "failed": failed}))
+        write(json.dumps({"output": str(report), "images": done, "failed": failed}))
     else:
         click.echo(f"{done:,} images in {report}" + (f", {failed:,} failed" if failed else ""))
 

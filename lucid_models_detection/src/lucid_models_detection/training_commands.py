@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from lucid.cli.output import as_json_option, write_json
 from lucid.cli.training import best_line, given_options, interruptible, ranks, ranks_options
 from lucid_models_classification.image_options import max_pixels_option
 
@@ -262,7 +263,7 @@ def train_detector(
     help="Processes that read images.",
 )
 @max_pixels_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@as_json_option
 def evaluate(
     data: Path,
     images: Path,
@@ -304,7 +305,7 @@ def evaluate(
             file.write(json.dumps(results).encode())
     metrics = evaluator.compute()
     if as_json:
-        click.echo(json.dumps({"weights": str(weights), **metrics.as_dict()}, indent=2))
+        write_json({"weights": str(weights), **metrics.as_dict()})
     else:
         click.echo(metrics.table())
         click.echo(f"\n{metrics.summary()}")

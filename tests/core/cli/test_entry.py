@@ -62,6 +62,15 @@ def test_no_arguments_are_a_request_for_help(environment, capsys) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
+        (["list"], "there is no command 'list'; did you mean 'models'?"),
+        (["Models"], "there is no command 'Models'; did you mean 'models'?"),
+        (["new_plugin"], "there is no command 'new_plugin'; did you mean 'new-plugin'?"),
+        (["version"], "there is no command 'version'; did you mean --version?"),
+        (["models", "--JSON"], "No such option: --JSON; did you mean --json?"),
+        (["models", "--device", "cpu"], "No such option: --device; Lucid computes on the CPU"),
+        (["summary", "n", "--inputs", "1"], "No such option: --inputs; did you mean --input?"),
+        (["models", "--imgsz"], "No such option: --imgsz (lucid models --help lists"),
+        (["summary", "n", "--input", "1", "--input", "2"], "give --input once"),
         (["modles"], "there is no command 'modles'; did you mean 'models'?"),
         (["zzz"], "there is no command 'zzz'"),
         (["models", "--bogus"], "No such option"),
@@ -98,7 +107,7 @@ def test_a_plugins_command_runs_and_help_names_its_distribution(environment, cap
 @pytest.mark.parametrize(
     ("kind", "code", "message"),
     [
-        ("value", 2, "lucid: error: a bad value\n"),
+        ("value", 2, "lucid: error: a bad\nvalue\n"),
         ("file", 2, "lucid: error: No such file or directory: /no/such/file\n"),
         ("bug", 1, "lucid: error: KeyError: 'key' (run again with --debug for the traceback)\n"),
         ("memory", 1, "lucid: error: not enough memory\n"),

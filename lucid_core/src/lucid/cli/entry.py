@@ -1,4 +1,4 @@
-"""Running the command line: one line per error, an exit code, no traceback."""
+"""Running the command line: a plain message for an error, an exit code, no traceback."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
 
+from lucid.cli.output import printable_lines, warn
+from lucid.cli.spellings import explain_option
+from lucid.cli.terminal import PipeError, flush_output, reader_is_gone, standard_streams
 from lucid.errors import LucidError, PluginWarning
 
 __all__ = ["SharedError", "run"]
@@ -25,16 +28,26 @@ _INPUT_ERRORS = (LucidError, ValueError, OSError)
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run ``lucid`` with `arguments` (those of the process by default); return the exit code."""
-    from lucid.cli.commands import cli
-
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug, given = _take_debug(given)
+    with standard_streams():
+        code = _run(given, debug)
+        if (error := flush_output()) is not None and code == 0:
+            code = _FAILED if reader_is_gone(error) else _tell(error, debug)
+    return code
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    from lucid.cli.commands import cli
+
     try:
         with _plain_warnings():
-            code = cli.main(args=given, prog_name="lucid", standalone_mode=False)
+            code = cli.main(args=arguments, prog_name="lucid", standalone_mode=False)
     except SharedError as failure:
         code = _tell(failure.error, debug, failure.where)
         failure.end(code)
+    except PipeError as failure:
+        return _FAILED if reader_is_gone(failure.error) else _tell(failure.error, debug)
     except Exception as error:
         return _tell(error, debug)
     return code if isinstance(code, int) else 0
@@ -75,6 +88,8 @@ def _message(error: BaseException, debug: bool) -> tuple[str, int]:
         return "interrupted", _INTERRUPTED
     if isinstance(error, SystemExit):
         return "terminated", error.code if isinstance(error.code, int) else _FAILED
+    if isinstance(error, click.NoSuchOption):
+        return explain_option(error), _BAD_INPUT
     if isinstance(error, click.ClickException):
         return error.format_message(), _BAD_INPUT
     if isinstance(error, _INPUT_ERRORS):
@@ -95,10 +110,11 @@ def _take_debug(arguments: list[str]) -> tuple[bool, list[str]]:
 
 
 def _report(message: str, code: int, debug: bool) -> int:
-    """Say what went wrong on one line of stderr; with ``--debug``, where."""
+    """Say what went wrong on stderr, line by line as the message is; with ``--debug``, where."""
     if debug:
         traceback.print_exc()
-    click.echo(f"lucid: error: {' '.join(message.split())}", err=True)
+    with suppress(OSError):  # nobody reads standard error
+        click.echo(f"lucid: error: {printable_lines(message)}", err=True)
     return code
 
 
@@ -115,7 +131,7 @@ def _plain_warnings() -> Iterator[None]:
 
     def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
         if issubclass(category, PluginWarning):
-            click.echo(f"lucid: warning: {message}", err=True)
+            warn(str(message))
         else:
             usual(message, category, *place, **more)
 

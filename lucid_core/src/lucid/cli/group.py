@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
+import sys
+from collections import Counter
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from lucid.cli.output import warn
+from lucid.cli.spellings import explain_command
+from lucid.cli.terminal import broken_pipes
 from lucid.models import suggestions, zoo
 from lucid.models.discovery import describe_error
 
@@ -50,6 +55,20 @@ class _PluginCommands:
     faults: dict[str, str] = field(default_factory=dict)
 
 
+def _refuse_repeated(command: click.Command, parent: click.Context, args: list[str]) -> None:
+    """Refuse an option that is given twice, of which click would take the last in silence."""
+    with click.Context(command, info_name=command.name, parent=parent) as ctx:
+        _, _, order = command.make_parser(ctx).parse_args(list(args))
+        repeated = Counter(order)
+        for parameter in command.get_params(ctx):
+            if (
+                isinstance(parameter, click.Option)
+                and repeated[parameter] > 1
+                and not (parameter.multiple or parameter.is_flag or parameter.count)
+            ):
+                raise click.UsageError(f"give {parameter.opts[-1]} once, it takes one value", ctx)
+
+
 class LucidGroup(click.Group):
     """A group whose commands come from the core and, by hook, from plugins.
 
@@ -66,14 +85,23 @@ class LucidGroup(click.Group):
         self._from_plugins = None  # plugins may have come or gone since the last run
         return super().main(*args, **kwargs)
 
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with broken_pipes():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with broken_pipes():
+            return super().invoke(ctx)
+
     def from_plugins(self) -> _PluginCommands:
         """Ask the plugins for their commands, once a run."""
         if self._from_plugins is None:
             found = _PluginCommands()
             by_name: dict[str, list[_Offer]] = {}
-            for plugin in zoo.registry.loaded_plugins():
-                for offer in self._ask(plugin, found.faults):
-                    by_name.setdefault(offer.name, []).append(offer)
+            with redirect_stdout(sys.stderr):  # standard output is for the command
+                for plugin in zoo.registry.loaded_plugins():
+                    for offer in self._ask(plugin, found.faults):
+                        by_name.setdefault(offer.name, []).append(offer)
             for name, offers in sorted(by_name.items()):
                 if len(offers) == 1:
                     found.offers[name] = offers[0]
@@ -119,10 +147,13 @@ class LucidGroup(click.Group):
         name = args[0]
         if name not in self.commands and not ctx.resilient_parsing and not name.startswith("-"):
             for origin, fault in sorted(self.from_plugins().faults.items()):
-                click.echo(f"lucid: warning: {origin}: {fault}", err=True)
+                warn(f"{origin}: {fault}")
             if self.get_command(ctx, name) is None:
                 raise click.UsageError(self._explain_unknown(ctx, name), ctx)
-        return super().resolve_command(ctx, args)
+        name_, command, rest = super().resolve_command(ctx, args)
+        if command is not None and not ctx.resilient_parsing:
+            _refuse_repeated(command, ctx, rest)
+        return name_, command, rest
 
     def _explain_unknown(self, ctx: click.Context, name: str) -> str:
         if picks := self.from_plugins().ambiguous.get(name):
@@ -136,8 +167,8 @@ class LucidGroup(click.Group):
         )
         if advice is not None:
             return f"{message}; {advice}"
-        close = difflib.get_close_matches(name, self.list_commands(ctx), n=2)
-        return f"{message}; did you mean {' or '.join(map(repr, close))}?" if close else message
+        commands = {known: self.get_command(ctx, known) for known in self.list_commands(ctx)}
+        return f"{message}{explain_command(name, commands)}"
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands of the core, then those of each distribution under its name."""

@@ -3,23 +3,75 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
-from typing import Any
+from contextlib import redirect_stdout
+from typing import Any, TextIO
 
 import click
 
-__all__ = ["as_json_option", "warn", "write_json", "write_table"]
+__all__ = [
+    "as_json_option",
+    "printable",
+    "printable_lines",
+    "warn",
+    "write",
+    "write_json",
+    "write_table",
+]
 
-as_json_option = click.option("--json", "as_json", is_flag=True, help="Write JSON instead of text.")
+_STDOUT = f"{__name__}.stdout"
+
+
+def _keep_for_json(ctx: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    """Leave standard output to the JSON: what plugins print goes to standard error."""
+    if value and _STDOUT not in ctx.meta:
+        ctx.meta[_STDOUT] = sys.stdout
+        ctx.with_resource(redirect_stdout(sys.stderr))
+    return value
+
+
+#: The option ``--json`` of a command, which then writes with :func:`write` or :func:`write_json`.
+as_json_option = click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    callback=_keep_for_json,
+    help="Write JSON instead of text.",
+)
+
+
+def write(text: str, newline: bool = True) -> None:
+    """Write text to standard output, of which ``--json`` keeps everything else away."""
+    ctx = click.get_current_context(silent=True)
+    stdout: TextIO | None = sys.stdout if ctx is None else ctx.meta.get(_STDOUT, sys.stdout)
+    if stdout is not None:  # closed
+        click.echo(text, file=stdout, nl=newline)
 
 
 def write_json(data: Any) -> None:
     """Write `data` as indented JSON."""
-    click.echo(json.dumps(data, indent=2))
+    write(json.dumps(data, indent=2))
+
+
+def printable(text: str) -> str:
+    """The text with line ends, control characters and undecodable bytes as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
+
+
+def printable_lines(text: str) -> str:
+    """The text's lines without empty ones, each as :func:`printable` gives it."""
+    lines = (line.expandtabs().rstrip() for line in text.strip().split("\n"))
+    return "\n".join(printable(line) for line in lines if line)
 
 
 def write_table(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> None:
     """Write aligned columns, those in `right` to the right."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         cells = [
@@ -31,4 +83,4 @@ def write_table(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> N
 
 def warn(message: str) -> None:
     """Write a warning as a line on stderr."""
-    click.echo(f"lucid: warning: {message}", err=True)
+    click.echo(f"lucid: warning: {printable_lines(message)}", err=True)

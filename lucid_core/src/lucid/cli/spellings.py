@@ -1,0 +1,150 @@
+"""Commands and options as other tools spell them, and Lucid's in their place.
+
+The tables hold what every command may have.  A plugin adds what its own commands need with
+:func:`spelled`; names that no table has are compared letter by letter.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
+from weakref import WeakKeyDictionary
+
+import click
+
+__all__ = ["explain_command", "explain_option", "spelled"]
+
+Command = TypeVar("Command", bound=click.Command)
+
+#: Lucid's commands, with names that other tools have for them.
+_COMMANDS = {
+    "models": ("list", "ls", "list-models", "zoo"),
+    "info": ("show", "describe"),
+    "plugins": ("list-plugins", "doctor"),
+    "warmup": ("compile", "warm-up", "jit"),
+    "new-plugin": ("init", "new", "create-plugin"),
+    "check-plugin": ("check", "lint"),
+}
+
+#: Lucid's options, with names that other tools have for them.
+_OPTIONS = {
+    "--accumulate": ("--accumulation-steps", "--grad-accum", "--accumulate-grad-batches"),
+    "--batch-size": ("--batch", "-b", "--bs", "--batchsize", "--train-batch-size"),
+    "--class-names": ("--names", "--labels", "--classes"),
+    "--data": ("--dataset", "--data-dir", "--data-path", "--train-dir", "--root", "--ann-file",
+               "--annotations", "--ann"),
+    "--debug": ("--verbose", "-v", "--traceback"),
+    "--epochs": ("--epoch", "--num-epochs", "--max-epochs", "-e"),
+    "--frozen-stages": ("--freeze", "--freeze-backbone"),
+    "--images": ("--img-dir", "--image-dir", "--img-folder", "--image-folder", "--imgs"),
+    "--lr": ("--lr0", "--learning-rate", "--base-lr"),
+    "--max-grad-norm": ("--clip-grad", "--grad-clip", "--clip", "--gradient-clip-val"),
+    "--model": ("--arch", "-a", "--architecture", "--net", "--model-name"),
+    "--optimizer": ("--optim", "--opt"),
+    "--output": ("--project", "--name", "--out", "-o", "--out-dir", "--output-dir", "--save-dir",
+                 "--save-path", "--work-dir", "--save", "--save-txt", "--save-json"),
+    "--resume": ("--resume-from", "--resume-from-checkpoint", "--continue", "--auto-resume"),
+    "--schedule": ("--scheduler", "--lr-scheduler", "--sched", "--cos-lr"),
+    "--score-threshold": ("--conf", "--conf-thres", "--conf-threshold", "--confidence",
+                          "--score-thr", "--threshold"),
+    "--top": ("--topk", "--top-k", "-k"),
+    "--val": ("--val-dir", "--val-data", "--validation"),
+    "--val-fraction": ("--val-split", "--val-size", "--split"),
+    "--warm-up": ("--warmup", "--warmup-steps", "--warmup-epochs"),
+    "--weights": ("--checkpoint", "--ckpt", "--ckpt-path", "--model-path", "--pretrained",
+                  "--load", "--load-from"),
+    "--workers": ("--num-workers", "-j", "--nw", "--jobs"),
+}  # fmt: skip
+
+_CPU = "Lucid computes on the CPU, in float32; leave it out (OMP_NUM_THREADS sets the threads)"
+
+#: Options without a counterpart, and what to do without them.
+_NO_OPTION = dict.fromkeys(
+    ("--device", "--gpu", "--gpus", "--cuda", "--half", "--fp16", "--amp", "--accelerator"), _CPU
+)
+
+
+@dataclass(frozen=True)
+class _Spellings:
+    names: tuple[str, ...] = ()
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+_of_command: WeakKeyDictionary[click.Command, _Spellings] = WeakKeyDictionary()
+
+
+def spelled(*names: str, options: Mapping[str, str] | None = None) -> Callable[[Command], Command]:
+    """Add other tools' spellings of a command and of its options.
+
+    Parameters
+    ----------
+    *names : str
+        What other tools call the command.
+    options : mapping of str to str, optional
+        For an option of another tool, Lucid's, or a sentence that says what to do.
+
+    Returns
+    -------
+    callable
+        A decorator for a :class:`click.Command`; stands above ``@click.command()``.
+    """
+
+    def add(command: Command) -> Command:
+        _of_command[command] = _Spellings(names, dict(options or {}))
+        return command
+
+    return add
+
+
+def explain_option(error: click.NoSuchOption) -> str:
+    """The message for an option that a command does not have, with the nearest that it has."""
+    given = error.option_name
+    message = f"No such option: {given}"
+    command = None if error.ctx is None else error.ctx.command
+    if command is None or error.ctx is None:
+        return message
+    own = [name for parameter in command.get_params(error.ctx) for name in parameter.opts]
+    known = [name for name in [*own, "--debug"] if name.startswith("-")]
+    usual = given.lower().replace("_", "-")
+    spellings = _of_command.get(command, _Spellings()).options
+    if advice := spellings.get(usual) or _NO_OPTION.get(usual):
+        pass
+    elif usual in known:
+        advice = usual
+    else:
+        advice = next((name for name, others in _OPTIONS.items() if usual in others), "")
+        advice = advice if advice in known else " or ".join(_close(usual, known))
+    if not advice:
+        return f"{message} ({error.ctx.command_path} --help lists those there are)"
+    return f"{message}; {f'did you mean {advice}?' if advice.startswith('-') else advice}"
+
+
+def explain_command(name: str, commands: Mapping[str, click.Command | None]) -> str:
+    """What to add to the message for a command that there is not: the nearest, if any.
+
+    Parameters
+    ----------
+    name : str
+        What was asked for.
+    commands : mapping
+        Those there are.
+    """
+    usual = name.lower().replace("_", "-")
+    if usual in ("help", "version"):
+        return f"; did you mean --{usual}?"
+    picks = [
+        known
+        for known, command in commands.items()
+        if usual in _COMMANDS.get(known, ())
+        or (command is not None and usual in _of_command.get(command, _Spellings()).names)
+        or known == usual
+        or known.startswith(f"{usual}-")
+    ]
+    picks = picks or _close(usual, commands)
+    return f"; did you mean {' or '.join(map(repr, picks))}?" if picks else ""
+
+
+def _close(name: str, known: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(name, list(known), n=2)

@@ -1,0 +1,122 @@
+"""Standard streams in every condition: closed, full, piped to a program that ends, not UTF-8."""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
+
+__all__ = ["PipeError", "broken_pipes", "flush_output", "reader_is_gone", "standard_streams"]
+
+
+@contextmanager
+def standard_streams() -> Iterator[None]:
+    """Make standard output and error usable, and restore them afterwards.
+
+    Characters that the terminal's encoding lacks are written as escapes.  Descriptors that
+    are closed are opened on the null device: the next file would get the number of standard
+    output, and what a library prints would go into it.
+
+    Yields
+    ------
+    None
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+    streams = sys.stdout, sys.stderr
+    errors = [getattr(stream, "errors", None) for stream in streams]
+    for stream in streams:
+        _set_errors(stream, "backslashreplace")
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = streams
+        for stream, before in zip(streams, errors, strict=True):
+            _set_errors(stream, before)
+
+
+def _set_errors(stream: Any, errors: str | None) -> None:
+    if isinstance(stream, io.TextIOWrapper) and errors is not None:
+        with suppress(OSError, ValueError):  # what is still in its buffer cannot be written
+            stream.reconfigure(errors=errors)
+
+
+class PipeError(Exception):
+    """A :class:`BrokenPipeError` on its way past click, which would end the process in silence.
+
+    Parameters
+    ----------
+    error : BrokenPipeError
+        Of standard output, or of any other pipe.
+    """
+
+    def __init__(self, error: BrokenPipeError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextmanager
+def broken_pipes() -> Iterator[None]:
+    """Raise a :class:`PipeError` in place of a :class:`BrokenPipeError`.
+
+    Yields
+    ------
+    None
+    """
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise PipeError(error) from error
+
+
+def reader_is_gone(error: OSError) -> bool:
+    """Whether an error says that nobody reads standard output or error any more."""
+    streams = sys.stdout, sys.stderr
+    return isinstance(error, BrokenPipeError) and any(map(_is_broken, streams))
+
+
+def _is_broken(stream: TextIO | None) -> bool:
+    if (descriptor := _descriptor(stream)) is None:
+        return False
+    if not hasattr(select, "poll"):  # Windows
+        return True
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return any(events & select.POLLERR for _, events in poll.poll(0))
+
+
+def flush_output() -> OSError | None:
+    """Write what standard output and error still hold.
+
+    Returns
+    -------
+    OSError or None
+        Why that failed.  The stream leads to the null device from then on: the interpreter
+        flushes it when it ends, and would complain once more.
+    """
+    failure = None
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError as error:
+            failure = error
+            if (descriptor := _descriptor(stream)) is not None:
+                null = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(null, descriptor)
+                os.close(null)
+    return failure
+
+
+def _descriptor(stream: TextIO | None) -> int | None:
+    try:
+        return None if stream is None else stream.fileno()
+    except (OSError, ValueError):  # captured, or closed
+        return None

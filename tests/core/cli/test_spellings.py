@@ -1,0 +1,65 @@
+"""Commands and options as other tools spell them."""
+
+from __future__ import annotations
+
+import click
+import pytest
+
+from lucid.cli.spellings import explain_command, explain_option, spelled
+
+
+@spelled("predict", "infer", options={"--source": "name the images after the command"})
+@click.command()
+@click.option("--weights")
+@click.option("--score-threshold")
+@click.option("--batch-size")
+@click.option("--output")
+def detect() -> None:
+    """Do nothing."""
+
+
+def explained(option: str) -> str:
+    with pytest.raises(click.NoSuchOption) as error:
+        detect.make_context("detect", [option])
+    return explain_option(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "advice"),
+    [
+        ("--conf", "did you mean --score-threshold?"),
+        ("--conf_thres", "did you mean --score-threshold?"),
+        ("--batch", "did you mean --batch-size?"),
+        ("--Batch_Size", "did you mean --batch-size?"),
+        ("--project", "did you mean --output?"),
+        ("--name", "did you mean --output?"),
+        ("--pretrained", "did you mean --weights?"),
+        ("--weight", "did you mean --weights?"),
+        ("--verbose", "did you mean --debug?"),
+        ("--source", "name the images after the command"),
+        ("--device", "CPU"),
+        ("--lr0", "detect --help"),  # it has no learning rate
+    ],
+)
+def test_options(given: str, advice: str) -> None:
+    message = explained(given)
+    assert message.startswith(f"No such option: {given}")
+    assert advice in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("given", "picks"),
+    [
+        ("predict", ["detect"]),
+        ("train", ["train-classifier", "train-detector"]),
+        ("list", ["models"]),
+        ("DETECT", ["detect"]),
+        ("detct", ["detect"]),
+        ("frobnicate", []),
+    ],
+)
+def test_commands(given: str, picks: list[str]) -> None:
+    others = dict.fromkeys(("models", "train-classifier", "train-detector"))
+    said = explain_command(given, {"detect": detect, **others})
+    assert said == (f"; did you mean {' or '.join(map(repr, picks))}?" if picks else "")
