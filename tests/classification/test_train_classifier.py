@@ -76,7 +76,10 @@ def test_a_run_leaves_a_classifier_that_classify_takes(
     code, out, err = train("--data", data, "--output", folder, *SMALL)
     assert (code, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0] == "resnet_18: 2 classes, 10 images to train on, 2 to validate on"
+    assert lines[:2] == [f"data        {data}: 12 images, 2 classes", "classes     blue 6, red 6"]
+    assert lines[2] == "image sizes 24 x 20 pixels"
+    assert lines[3] == "resnet_18: 2 classes, 10 images to train on, 2 to validate on"
+    lines[:3] = []
     assert [line.split("  ")[0] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
     assert lines[3].startswith("best accuracy ")
     assert lines[3].endswith(f": {folder / 'best.safetensors'}")
@@ -107,7 +110,7 @@ def test_a_run_leaves_a_classifier_that_classify_takes(
     # Asked for again, it is done; begun again, it would be lost.
     code, out, _ = train("--output", folder, "--resume", "--lr", 0.01)
     assert code == 0
-    assert out.splitlines()[1:] == lines[3:]
+    assert out.splitlines()[4:] == lines[3:]
     before = best.stat().st_mtime_ns
     code, _, err = train("--data", data, "--output", folder, *SMALL)
     assert (code, err.count("\n")) == (2, 1)
@@ -188,7 +191,9 @@ def test_control_c_leaves_a_whole_checkpoint_and_130(data: Path, tmp_path: Path)
     )
     assert program.stdout is not None
     try:
-        assert program.stdout.readline().startswith("resnet_18: 2 classes")
+        begun = [program.stdout.readline() for _ in range(4)]
+        assert begun[0].startswith("data ")
+        assert begun[-1].startswith("resnet_18: 2 classes")
         assert program.stdout.readline().startswith("epoch 1/30")
     finally:
         program.send_signal(signal.SIGINT)
@@ -350,3 +355,21 @@ def test_training_starts_from_weights_of_torchvision(
         ClassifierRun.start(
             tmp_path / "other", Options(str(data), model="resnet_34", weights=str(path))
         )
+
+
+def test_sizes_that_cannot_be_trained_on(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"at least 8 pixels, got 1 .*--image-size"):
+        ClassifierRun.start(tmp_path / "run", Options(str(data), image_size=1))
+    # The last feature map of one image has one value per channel.
+    with pytest.raises(ValueError, match=r"at least two images of 32 x 32 .*--batch-size"):
+        ClassifierRun.start(tmp_path / "run", Options(str(data), image_size=32, batch_size=1))
+    assert not (tmp_path / "run").exists()
+    begun = ClassifierRun.start(tmp_path / "run", Options(str(data), image_size=33, batch_size=1))
+    assert begun.trainer.model.training
+    means = [
+        value.numpy()
+        for name, value in begun.trainer.model.state_dict().items()
+        if name.endswith("running_mean")
+    ]
+    assert means
+    assert all((mean == 0).all() for mean in means)  # the attempt left no trace

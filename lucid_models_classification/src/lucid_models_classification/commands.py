@@ -14,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lucid.cli.training import best_line, given_options, interruptible, ranks, ranks_options
+from lucid.cli.training import (
+    best_line,
+    check_data_option,
+    given_options,
+    interruptible,
+    ranks,
+    ranks_options,
+    skip_invalid_option,
+)
 from lucid_models_classification.image_options import max_pixels_option
 
 if TYPE_CHECKING:
@@ -152,21 +160,24 @@ def _best(
     "--data",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder with a folder of images for each class. Needed unless --resume is given.",
+    help="Folder with one folder of images per class, or with train and val folders around "
+    "them. Needed unless --resume is given.",
 )
 @click.option(
     "--val",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Such a folder to validate on; a part of --data by default.",
+    help="Folder to validate on.  [default: the val folder in --data, or a part of every class]",
 )
 @click.option(
     "--val-fraction",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     default=0.2,
     show_default=True,
-    help="That part of each class.",
+    help="That part.",
 )
+@skip_invalid_option("unreadable images and empty classes")
+@check_data_option
 @click.option(
     "--model",
     metavar="NAME",
@@ -214,14 +225,24 @@ def _best(
 @ranks_options
 @click.pass_context
 def train_classifier(
-    ctx: click.Context, /, output: Path, resume: bool, workers: int, mpi: bool, **options: Any
+    ctx: click.Context,
+    /,
+    output: Path,
+    resume: bool,
+    workers: int,
+    mpi: bool,
+    check_data: bool,
+    **options: Any,
 ) -> None:
-    """Train a classifier on folders of images, one for each class.
+    """Train a classifier on folders of images, one per class.
+
+    Every image is checked first, as lucid check-data does.
 
     RUN gets best.safetensors, the classifier of the best validation accuracy, which
     lucid classify takes; metrics.csv; training.png; and last.safetensors, from which
     --resume goes on, after Ctrl-C too, as if there had been no interruption.
     """
+    from lucid.data.report_text import brief_lines
     from lucid_models_classification.training import ClassifierRun, Options
 
     for name in ("data", "val", "weights"):
@@ -231,16 +252,35 @@ def train_classifier(
     if {"val", "val_fraction"} <= given.keys():
         raise click.UsageError("give --val or --val-fraction, not both")
     if not resume and options["data"] is None:
-        raise click.UsageError("give --data DIR, a folder with a folder of images for each class")
+        raise click.UsageError("give --data DIR, a folder with one folder of images per class")
+    if options["skip_invalid"] and not check_data:
+        raise click.UsageError("--skip-invalid needs the check that --no-check-data leaves out")
+    if "val_fraction" in given and options["data"] is not None:
+        _check_no_split(Path(options["data"]))
     with ranks(mpi) as communicator:
         if resume:
-            run = ClassifierRun.resume(output, given, workers, communicator)
+            run = ClassifierRun.resume(output, given, workers, communicator, check_data)
         else:
-            run = ClassifierRun.start(output, Options(**options), workers, communicator)
+            chosen = Options(**options)
+            run = ClassifierRun.start(output, chosen, workers, communicator, check_data)
         tell = communicator.on_main(click.echo)
+        for line in brief_lines(run.report):
+            tell(line)
         tell(run.summary)
         if not run.draws:
             tell("no plots, which need matplotlib: pip install matplotlib", err=True)
         with interruptible("train-classifier", output, communicator):
             best = run.fit(tell)
         tell(best_line("accuracy", best, run.folder.best))
+
+
+def _check_no_split(data: Path) -> None:
+    """Refuse ``--val-fraction`` where the data have a folder to validate on."""
+    from lucid_models_classification.class_folders import find_splits
+
+    splits = find_splits(data)
+    if splits is not None and splits.val is not None:
+        raise click.UsageError(
+            f"--val-fraction: {data} has the folder {splits.val.name!r} to validate on; leave the "
+            f"option out, or give --data {splits.train} alone"
+        )

@@ -16,6 +16,7 @@ from typing import Any
 import lucid
 from lucid import nn
 from lucid.data import DataLoader, Subset
+from lucid.data.report import DataReport
 from lucid.models import create_model
 from lucid.nn import functional as F
 from lucid.optim import SGD
@@ -29,7 +30,7 @@ from lucid.training import (
     warm_up_then,
 )
 from lucid_models_classification.checkpoints import Classifier, check_task, start_from
-from lucid_models_classification.image_folder import ImageFolder, split_by_class
+from lucid_models_classification.training_data import ClassifierData
 from lucid_models_classification.transforms import (
     Compose,
     Grayscale,
@@ -43,6 +44,9 @@ from lucid_models_classification.transforms import (
 __all__ = ["ClassifierRun", "Options"]
 
 DEFAULT_MODEL = "resnet_18"
+
+#: Side of the smallest images that a network with several strides sees anything in.
+MIN_IMAGE_SIZE = 8
 
 _MOMENTUM, _WEIGHT_DECAY = 0.9, 1e-4
 #: Share of an image's area that a training crop shows at least.  ImageNet's usual 0.08
@@ -59,11 +63,14 @@ class Options:
     Attributes
     ----------
     data : str
-        Folder with a folder of images for each class.
+        Folder with one folder of images per class, or with ``train`` and ``val`` folders
+        around them.
     val : str or None
-        Such a folder to validate on; None takes a share of ``data``.
+        Folder to validate on; None takes the ``val`` folder in ``data``, else a part of it.
     val_fraction : float
-        That share.
+        That part.
+    skip_invalid : bool
+        Leave out unreadable images and empty classes; by default such data are refused.
     model : str or None
         Registered name; None is the one in ``weights``, or ResNet-18.
     weights : str or None
@@ -81,6 +88,7 @@ class Options:
     data: str
     val: str | None = None
     val_fraction: float = 0.2
+    skip_invalid: bool = False
     model: str | None = None
     weights: str | None = None
     epochs: int = 30
@@ -108,6 +116,8 @@ class ClassifierRun:
         What it asks after each epoch.
     summary : str
         Model and data in a line.
+    report : lucid.data.report.DataReport
+        What was found in the data.
     """
 
     folder: RunFolder
@@ -115,6 +125,7 @@ class ClassifierRun:
     trainer: Trainer
     validation: _Validation
     summary: str
+    report: DataReport
 
     @classmethod
     def start(
@@ -123,10 +134,22 @@ class ClassifierRun:
         options: Options,
         workers: int = 0,
         communicator: Communicator | None = None,
+        check_data: bool = True,
     ) -> ClassifierRun:
         """Prepare a new training, on one rank or on several.
 
-        Without a ``communicator`` they are those that ``mpiexec`` has started.
+        Parameters
+        ----------
+        folder : path
+            Where it keeps its files; may not hold a training yet.
+        options : Options
+            What it follows from.
+        workers : int, default 0
+            As of :class:`lucid.data.DataLoader`.
+        communicator : lucid.training.Communicator, optional
+            The ranks; by default those that ``mpiexec`` has started, else this process alone.
+        check_data : bool, default True
+            Whether every image is opened first, by rank 0 for all.
 
         Raises
         ------
@@ -138,8 +161,9 @@ class ClassifierRun:
         kept, ranks = RunFolder(folder), communicator or default_communicator()
         ranks.from_main(kept.check_free)
         lucid.random.seed(options.seed)
-        train = ImageFolder(options.data)
-        classifier = _new_classifier(options, len(train.class_names))
+        _check_image_size(options)
+        data = _read_data(options, check_data, ranks)
+        classifier = _new_classifier(options, len(data.class_names))
         if classifier.model.model_name is None:
             raise ValueError("the model does not know its name in lucid.models")
         side = options.image_size
@@ -153,9 +177,9 @@ class ClassifierRun:
             "model": classifier.model.model_name,
             "kwargs": dict(classifier.model.model_kwargs),
             "preprocessing": described,
-            "classes": _counts(train),
+            "classes": data.counts,
         }
-        run = cls._prepared(kept, options, classifier.model, described, workers, ranks)
+        run = cls._prepared(kept, options, classifier.model, described, data, workers, ranks)
         ranks.from_main(lambda: kept.begin(options, facts))
         return run
 
@@ -166,6 +190,7 @@ class ClassifierRun:
         given: Mapping[str, Any],
         workers: int = 0,
         communicator: Communicator | None = None,
+        check_data: bool = True,
     ) -> ClassifierRun:
         """Prepare to go on with a training.
 
@@ -179,6 +204,8 @@ class ClassifierRun:
             As of :class:`lucid.data.DataLoader`; may differ.
         communicator : lucid.training.Communicator, optional
             The ranks, by default as of :meth:`start`; their number may differ.
+        check_data : bool, default True
+            As of :meth:`start`.
 
         Raises
         ------
@@ -192,16 +219,17 @@ class ClassifierRun:
         options, facts = kept.begun_with(
             Options, ("model", "kwargs", "preprocessing", "classes"), given
         )
-        if (found := _counts(ImageFolder(options.data))) != facts["classes"]:
+        data = _read_data(options, check_data, ranks)
+        if (found := data.counts) != facts["classes"]:
             raise ValueError(
                 f"{options.data}: the training in {folder} began with the images by class "
                 f"{facts['classes']}, found {found}"
             )
         if not ranks.from_main(lambda: kept.has_state):
-            return cls.start(folder, options, workers, ranks)
+            return cls.start(folder, options, workers, ranks, check_data)
         lucid.random.seed(options.seed)
         model = create_model(facts["model"], **facts["kwargs"])
-        return cls._prepared(kept, options, model, facts["preprocessing"], workers, ranks)
+        return cls._prepared(kept, options, model, facts["preprocessing"], data, workers, ranks)
 
     @classmethod
     def _prepared(
@@ -210,10 +238,16 @@ class ClassifierRun:
         options: Options,
         model: nn.Module,
         described: Mapping[str, Any],
+        data: ClassifierData,
         workers: int,
         communicator: Communicator,
     ) -> ClassifierRun:
-        train, val, class_names = _datasets(options, described)
+        train, val = data.datasets(*_transforms(options, described))
+        smallest = min(len(train), options.batch_size)
+        if not options.synchronize_norms:
+            smallest //= communicator.size
+        if smallest <= 1:
+            _check_batches_of_one(model, len(described["mean"]), options.image_size)
         loader = DataLoader(
             train,
             options.batch_size,
@@ -238,16 +272,16 @@ class ClassifierRun:
             monitor="accuracy",
             directory=folder.path,
             callbacks=[PlotEpochs(folder.path / "training.png")],
-            class_names=class_names,
+            class_names=data.class_names,
             preprocessing=described,
             communicator=communicator,
             synchronize_norms=options.synchronize_norms,
         )
         summary = (
-            f"{model.model_name}: {len(class_names)} classes, {len(train)} images to train on, "
-            f"{len(val)} to validate on"
+            f"{model.model_name}: {len(data.class_names)} classes, {len(train)} images to train "
+            f"on, {len(val)} to validate on"
         )
-        return cls(folder, options, trainer, validation, summary)
+        return cls(folder, options, trainer, validation, summary, data.report)
 
     @property
     def draws(self) -> bool:
@@ -310,29 +344,60 @@ def _new_classifier(options: Options, num_classes: int) -> Classifier:
     return Classifier(create_model(name, num_classes=num_classes))
 
 
-def _datasets(options: Options, described: Mapping[str, Any]) -> tuple[Any, Any, tuple[str, ...]]:
-    """What is trained on, what is validated on, and the classes of both."""
+def _check_image_size(options: Options) -> None:
+    if options.image_size < MIN_IMAGE_SIZE:
+        raise ValueError(
+            f"expected an image size of at least {MIN_IMAGE_SIZE} pixels, got "
+            f"{options.image_size} (batches of {options.batch_size} images of "
+            f"{options.image_size} x {options.image_size}); give a larger --image-size"
+        )
+
+
+def _check_batches_of_one(model: nn.Module, channels: int, side: int) -> None:
+    """Refuse batches of one image where batch normalization has one value per channel.
+
+    Raises
+    ------
+    ValueError
+        If the model cannot be trained on one image of this size.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    before, generator = model.state_dict(), lucid.random.get_state()
+    kept = {name: value.numpy().copy() for name, value in before.items()}
+    try:
+        with lucid.no_grad():
+            model.train()(lucid.zeros((1, channels, side, side)))
+    except ValueError as error:
+        raise ValueError(
+            f"expected batches of at least two images of {side} x {side} pixels, got one image "
+            f"per batch and rank ({error}); give a larger --batch-size or --image-size"
+        ) from error
+    finally:
+        model.load_state_dict(kept)  # running statistics
+        lucid.random.set_state(generator)
+        for module, training in modes:
+            module.training = training
+
+
+def _read_data(options: Options, check: bool, communicator: Communicator) -> ClassifierData:
+    """The data, found and checked by rank 0 for all."""
+    return communicator.from_main(
+        lambda: ClassifierData.read(
+            options.data,
+            options.val,
+            val_fraction=options.val_fraction,
+            seed=options.seed,
+            skip_invalid=options.skip_invalid,
+            check=check,
+        )
+    )
+
+
+def _transforms(options: Options, described: Mapping[str, Any]) -> tuple[Compose, Compose]:
+    """What is done to images to train on, and to images to validate on."""
     mean, std = tuple(described["mean"]), tuple(described["std"])
     steps: list[Any] = [Grayscale()] if len(mean) == 1 else []
     steps.append(RandomResizedCrop(options.image_size, scale=(_SMALLEST_CROP, 1.0)))
     if options.flip:
         steps.append(RandomHorizontalFlip())
-    augment = Compose((*steps, Normalize(mean, std)))
-    as_saved = transform_of(described)
-    train = ImageFolder(options.data, augment)
-    if options.val is not None:
-        return train, ImageFolder(options.val, as_saved, train.class_names), train.class_names
-    first, second = split_by_class(train.labels, options.val_fraction, options.seed)
-    if not second:
-        raise ValueError(
-            f"{options.data}: no class has two images, so none is left to validate on; give --val"
-        )
-    val = ImageFolder(options.data, as_saved)
-    return Subset(train, first), Subset(val, second), train.class_names
-
-
-def _counts(dataset: ImageFolder) -> dict[str, int]:
-    counts = dict.fromkeys(dataset.class_names, 0)
-    for label in dataset.labels:
-        counts[dataset.class_names[label]] += 1
-    return counts
+    return Compose((*steps, Normalize(mean, std))), transform_of(described)

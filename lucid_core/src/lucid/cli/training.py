@@ -13,7 +13,15 @@ from click.core import ParameterSource
 if TYPE_CHECKING:
     from lucid.training import Communicator
 
-__all__ = ["best_line", "given_options", "interruptible", "ranks", "ranks_options"]
+__all__ = [
+    "best_line",
+    "check_data_option",
+    "given_options",
+    "interruptible",
+    "ranks",
+    "ranks_options",
+    "skip_invalid_option",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -47,6 +55,29 @@ def interruptible(command: str, output: Path, communicator: Communicator) -> Ite
                 f"stopped; lucid {command} --output {output} --resume goes on from here", err=True
             )
         raise
+
+
+check_data_option = click.option(
+    "--check-data/--no-check-data",
+    default=True,
+    show_default=True,
+    help="Open every image before the first step, see lucid check-data.",
+)
+
+
+def skip_invalid_option(covers: str) -> Callable[[Command], Command]:
+    """Give a command ``--skip-invalid``.
+
+    Parameters
+    ----------
+    covers : str
+        What is left out with it, as its help says.
+    """
+    return click.option(
+        "--skip-invalid",
+        is_flag=True,
+        help=f"Leave out {covers} instead of refusing the data; refused if that is more than half.",
+    )
 
 
 def ranks_options(command: Command) -> Command:

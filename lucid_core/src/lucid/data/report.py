@@ -47,6 +47,12 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "no-bbox": ("error", "annotations without box and outline"),
     "bad-bbox": ("error", "invalid boxes"),
     "outside": ("error", "boxes outside of their image"),
+    # Folders of classes.
+    "layout": ("fatal", "folders that are neither classes nor splits"),
+    "few-classes": ("fatal", "fewer than two classes"),
+    "unknown-class": ("fatal", "validation folders of unknown classes"),
+    "no-validation": ("fatal", "no images to validate on"),
+    "empty-class": ("error", "class folders without a usable image"),
     # Used as they are.
     "clipped": ("note", "boxes clipped at the border"),
     "tiny": ("note", "boxes below one pixel"),
@@ -62,6 +68,16 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "root-category": ("note", "root categories, which are no classes"),
     "similar-names": ("note", "classes whose names differ in case or spaces only"),
     "no-objects": ("note", "images without objects"),
+    "turned": ("note", "images turned by their EXIF orientation"),
+    "single-image": ("note", "classes with one image, which is not held out"),
+    "unvalidated-class": ("note", "classes without validation images"),
+    "renamed-class": ("note", "validation folders matched to a class of similar name"),
+    "two-classes": ("note", "images that are in two classes"),
+    "leaked": ("note", "validation images that are also trained on"),
+    "nested": ("note", "images in subfolders of their class folder"),
+    "no-class": ("note", "images beside the class folders, not used"),
+    "other-file": ("note", "files that are no images, not used"),
+    "unused-folder": ("note", "folders that are not used"),
 }
 
 
@@ -96,6 +112,8 @@ class DataReport:
     ----------
     source : str
         Annotation file or folder, which begins every error.
+    unit : str, default "objects"
+        What ``classes`` counts.
 
     Attributes
     ----------
@@ -107,7 +125,12 @@ class DataReport:
     left_out : collections.Counter of str
         How many of ``totals`` cannot be used, under the same names.
     classes : dict of str to int
-        Number of objects of each class.
+        Number of objects of each class, or of what ``unit`` names.
+    columns : dict of str to dict of str to int
+        Further numbers of each class by their title, such as ``"images"``.
+    sizes : dict of str to (int, int)
+        Width and height of the smallest, the median and the largest image by area, under
+        ``"min"``, ``"median"`` and ``"max"``; empty if no image was opened.
     findings : list of Finding
         The first ten of each kind, in the order in which they were found.
 
@@ -122,12 +145,15 @@ class DataReport:
     >>> report.resolve("skip")
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, unit: str = "objects") -> None:
         self.source = source
+        self.unit = unit
         self.counts: Counter[str] = Counter()
         self.totals: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
         self.classes: dict[str, int] = {}
+        self.columns: dict[str, dict[str, int]] = {}
+        self.sizes: dict[str, tuple[int, int]] = {}
         self.findings: list[Finding] = []
 
     def add(
@@ -165,6 +191,13 @@ class DataReport:
             self.counts[kind] += number
             self.findings.append(Finding(kind, KINDS[kind][0], message))
 
+    def set_sizes(self, sizes: Iterable[tuple[int, int]]) -> None:
+        """Summarize the widths and heights of the images."""
+        ordered = sorted(sizes, key=lambda size: (size[0] * size[1], size))
+        if ordered:
+            middle = ordered[(len(ordered) - 1) // 2]
+            self.sizes = {"min": ordered[0], "median": middle, "max": ordered[-1]}
+
     def number(self, *severities: Severity) -> int:
         """Number of findings of these severities."""
         return sum(n for kind, n in self.counts.items() if KINDS[kind][0] in severities)
@@ -195,13 +228,16 @@ class DataReport:
             raise ValueError(self._listed("fatal"))
         if on_invalid == "raise" and self.number("error"):
             raise ValueError(self._listed("error") + hint)
-        for name, number in self.left_out.items():
-            if 2 * number > self.totals[name]:
-                reasons = ", ".join(f"{n} {what}" for _, what, n in self.rows("error"))
-                raise ValueError(
-                    f"{self.source}: {number} of {self.totals[name]} {name} would be left out, "
-                    f"more than half: {reasons}; correct the data\n{self._listed('error')}"
-                )
+        for name in self.mostly_left_out():
+            reasons = ", ".join(f"{n} {what}" for _, what, n in self.rows("error"))
+            raise ValueError(
+                f"{self.source}: {self.left_out[name]} of {self.totals[name]} {name} would be "
+                f"left out, more than half: {reasons}; correct the data\n{self._listed('error')}"
+            )
+
+    def mostly_left_out(self) -> list[str]:
+        """Names in ``totals`` of which more than half cannot be used."""
+        return [name for name, n in self.left_out.items() if 2 * n > self.totals[name]]
 
     def _listed(self, severity: Severity) -> str:
         messages = [f.message for f in self.findings if f.severity == severity][:MAX_LISTED]
@@ -219,7 +255,10 @@ class DataReport:
             "source": self.source,
             "totals": dict(self.totals),
             "left_out": dict(self.left_out),
+            "unit": self.unit,
             "classes": self.classes,
+            "columns": self.columns,
+            "sizes": self.sizes,
             "counts": {kind: number for kind, _, number in self.rows()},
             "findings": [asdict(finding) for finding in self.findings],
         }

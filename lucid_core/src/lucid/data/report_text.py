@@ -1,0 +1,158 @@
+"""Data reports as text: a table for ``lucid check-data``, a few lines before a training."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from lucid.data.report import DataReport, Severity
+
+__all__ = ["brief_lines", "table_lines"]
+
+_WIDTH = 80
+_LABEL = 12
+_NAME = 40
+_BRIEF_CLASSES = 10
+
+
+def table_lines(report: DataReport, width: int = _WIDTH) -> list[str]:
+    """The whole report: classes, sizes, findings with examples, and the verdict.
+
+    Parameters
+    ----------
+    report : DataReport
+        What was found.
+    width : int, default 80
+        Columns of the terminal.
+
+    Returns
+    -------
+    list of str
+        Lines.  A word that is longer than a line, such as a path, is not cut.
+    """
+    lines = [_totals(report), ""]
+    if report.classes:
+        lines += [*_class_table(report), ""]
+    if sizes := _sizes(report):
+        lines += [f"Image sizes: {sizes}", ""]
+    parts: dict[str, tuple[Severity, ...]] = {"Problems": ("fatal", "error"), "Notes": ("note",)}
+    for title, severities in parts.items():
+        if found := list(_findings(report, severities, width)):
+            lines += [title, *found, ""]
+    return lines + _wrapped(_verdict(report), width)
+
+
+def brief_lines(report: DataReport, width: int = _WIDTH) -> list[str]:
+    """The report in a few lines: totals, classes with counts, sizes, what is left out, notes.
+
+    Parameters
+    ----------
+    report, width
+        As for :func:`table_lines`.
+    """
+    counts = [f"{_short(name)} {number}" for name, number in report.classes.items()]
+    if len(counts) > _BRIEF_CLASSES:
+        counts[_BRIEF_CLASSES:] = [f"and {len(counts) - _BRIEF_CLASSES} more"]
+    parts = {
+        "data": _totals(report),
+        "classes": ", ".join(counts),
+        "image sizes": _sizes(report),
+        "left out": _left_out(report),
+        "notes": _counted(report, "note"),
+    }
+    lines: list[str] = []
+    for label, text in parts.items():
+        if text:
+            lines += _wrapped(text, width, label.ljust(_LABEL), " " * _LABEL)
+    return lines
+
+
+def _wrapped(text: str, width: int, first: str = "", rest: str = "") -> list[str]:
+    """The text in lines that begin with ``first`` and then with ``rest``."""
+    return textwrap.wrap(
+        " ".join(text.split()),
+        width,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _totals(report: DataReport) -> str:
+    counts = [f"{number:,} {name}" for name, number in report.totals.items()]
+    counts.append(f"{len(report.classes):,} class{'es' if len(report.classes) != 1 else ''}")
+    return f"{report.source}: {', '.join(counts)}"
+
+
+def _class_table(report: DataReport) -> list[str]:
+    columns = {report.unit: report.classes, **report.columns}
+    rows = [["CLASS", *(title.upper() for title in columns)]]
+    rows += [
+        [_short(name), *(f"{numbers.get(name, 0):,}" for numbers in columns.values())]
+        for name in report.classes
+    ]
+    rows.append(["(sum)", *(f"{sum(numbers.values()):,}" for numbers in columns.values())])
+    return _aligned(rows)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if position else cell.ljust(width)
+            for position, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    ]
+
+
+def _sizes(report: DataReport) -> str:
+    if not report.sizes:
+        return ""
+    low, middle, high = (f"{w} x {h}" for w, h in report.sizes.values())
+    if low == high:
+        return f"{low} pixels"
+    return f"{low} to {high} pixels, median {middle}"
+
+
+def _findings(report: DataReport, severities: Sequence[Severity], width: int) -> Iterator[str]:
+    rows = list(report.rows(*severities))
+    digits = max((len(f"{number:,}") for _, _, number in rows), default=0)
+    for kind, what, number in rows:
+        yield f"  {number:>{digits},}  {what}"
+        indent = " " * (digits + 6)
+        messages = [finding.message for finding in report.findings if finding.kind == kind]
+        for message in messages:
+            yield from _wrapped(message, width, indent, indent + "  ")
+
+
+def _verdict(report: DataReport) -> str:
+    if report.number("fatal"):
+        return "Training refuses this data."
+    if not report.number("error"):
+        return "Training accepts this data."
+    if report.mostly_left_out():
+        return f"Training refuses this data: more than half is invalid, {_left_out(report)}."
+    return f"Training refuses this data; with --skip-invalid it leaves out {_left_out(report)}."
+
+
+def _left_out(report: DataReport) -> str:
+    parts = [
+        f"{number:,} of {report.totals[name]:,} {name}"
+        for name, number in report.left_out.items()
+        if number
+    ]
+    return (
+        f"{' and '.join(parts) or 'nothing'} ({_counted(report, 'error')})"
+        if (report.number("error"))
+        else ""
+    )
+
+
+def _counted(report: DataReport, severity: Severity) -> str:
+    return "; ".join(f"{what}: {number:,}" for _, what, number in report.rows(severity))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME else f"{name[: _NAME - 3]}..."

@@ -1,0 +1,196 @@
+"""What is found in folders of images before a classifier's first step, and what is refused."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lucid.cli.entry import run
+from lucid_models_classification.training import ClassifierRun
+from lucid_models_classification.training_data import ClassifierData
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUCID_CACHE_DIR", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def train(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run ``lucid train-classifier`` up to its first step; give exit code, output and errors."""
+    monkeypatch.setattr(ClassifierRun, "fit", lambda self, tell: 0.5)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        code = run(["train-classifier", "--image-size", "16", *map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def draw(root: Path, seed: int = 0, **counts: int) -> Path:
+    """Images of noise, all different: ``counts`` by the names of their folders."""
+    rng = np.random.default_rng(seed)
+    for name, count in counts.items():
+        folder = root / name.replace("__", "/")
+        folder.mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            Image.fromarray(rng.integers(0, 255, (20, 24, 3), np.uint8)).save(folder / f"{i}.png")
+    return root
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def test_splits_are_used(train: Run, tmp_path: Path) -> None:
+    data = draw(tmp_path / "d", Train__cat=3, Train__dog=2, Valid__cat=1, Valid__dog=2, test__cat=1)
+    found = ClassifierData.read(data)
+    assert found.class_names == ("cat", "dog")
+    assert (found.train.root, found.val.root) == (data / "Train", data / "Valid")
+    assert (len(found.train), len(found.val), found.held_out) == (5, 3, None)
+    assert found.report.classes == {"cat": 3, "dog": 2}
+    assert found.report.columns == {"validation": {"cat": 1, "dog": 2}}
+    assert found.report.counts == {"unused-folder": 1}  # test/
+    code, out, _ = train("--data", data, "--output", tmp_path / "run")
+    assert code == 0
+    assert "classes     cat 3, dog 2" in out
+    assert "2 classes, 5 images to train on, 3 to validate on" in out
+    # --val takes the place of the folder; a folder of splits stands for its own.
+    other = draw(tmp_path / "other", seed=1, train__cat=1, val__dog=1)
+    assert ClassifierData.read(data, other / "val").val.root == other / "val"
+    assert ClassifierData.read(data, other).val.root == other / "val"
+    code, _, err = train("--data", data, "--val-fraction", 0.5, "--output", tmp_path / "run2")
+    assert code == 2
+    assert "'Valid'" in err
+
+
+def test_without_a_val_folder_a_part_of_train_is_held_out(tmp_path: Path) -> None:
+    found = ClassifierData.read(draw(tmp_path / "data", train__cat=5, train__dog=1))
+    assert found.held_out is not None
+    assert [len(part) for part in found.held_out] == [5, 1]
+    assert found.report.columns == {"held out": {"cat": 1, "dog": 0}}
+    assert found.report.counts == {"single-image": 1}
+    assert "'dog'" in found.report.findings[0].message
+
+
+@pytest.mark.parametrize(
+    ("folders", "message"),
+    [
+        ({"only": 4}, r"two classes, found only 'only'; a single class"),
+        (
+            {"d__cat": 2, "d__dog": 2},
+            r"only 'd', with the folders 'cat', 'dog' in it; .*--data .*d",
+        ),
+        ({"cat": 0, "dog": 0}, "none with a usable image"),
+        ({"cat": 1, "dog": 1}, "no class has two images"),
+        ({"train__cat": 2, "dog": 1}, "splits 'train' beside 'dog'"),
+        ({"train__cat": 2, "train__dog": 2, "val__fox": 1}, "'cat', 'dog', got 'fox'"),
+    ],
+)
+def test_data_that_cannot_be_trained_on(
+    tmp_path: Path, folders: dict[str, int], message: str
+) -> None:
+    data = draw(tmp_path / "data", **folders)
+    for skip in (False, True):
+        with pytest.raises(ValueError, match=message):
+            ClassifierData.read(data, skip_invalid=skip)
+
+
+def test_a_broken_image_is_refused_before_the_first_step_or_left_out(
+    train: Run, tmp_path: Path
+) -> None:
+    data = draw(tmp_path / "data", a=6, b=5, empty=0)
+    cut(data / "a" / "5.png")
+    (data / "b" / "5.png").symlink_to("gone.png")
+    code, out, err = train("--data", data, "--output", tmp_path / "run")
+    assert (code, out) == (2, "")
+    for part in ("3 problems", "a/5.png", "b/5.png: no such file", "'empty'", "--skip-invalid"):
+        assert part.strip("'") in err
+    assert not (tmp_path / "run").exists()
+    code, out, _ = train("--data", data, "--output", tmp_path / "run", "--skip-invalid")
+    assert code == 0
+    assert "2 of 12 images" in " ".join(out.split())
+    for part in ("missing images: 1", "unreadable images: 1", "without a usable image: 1"):
+        assert part in " ".join(out.split())
+    assert "2 classes, 8 images to train on, 2 to validate on" in out
+    code, _, err = train("--data", data, "--output", tmp_path / "r", "--no-check-data")
+    assert code == 2  # an empty class needs no image to be opened
+    assert "1 problem" in err
+    (data / "empty").rmdir()
+    code, out, _ = train("--data", data, "--output", tmp_path / "r", "--no-check-data")
+    assert code == 0
+    assert "10 images to train on, 2 to validate on" in out
+    code, _, err = train(
+        "--data", data, "--output", tmp_path / "s", "--no-check-data", "--skip-inv"
+    )
+    assert code == 2
+
+
+def test_more_than_half_is_never_left_out(tmp_path: Path) -> None:
+    data = draw(tmp_path / "data", a=4, b=2)
+    for name in ("a/0.png", "a/1.png", "b/0.png"):
+        cut(data / name)
+    assert len(ClassifierData.read(data, skip_invalid=True).train) == 3
+    cut(data / "a/2.png")
+    with pytest.raises(ValueError, match="4 of 6 images would be left out, more than half"):
+        ClassifierData.read(data, skip_invalid=True)
+    with pytest.raises(ValueError, match="4 problems"):
+        ClassifierData.read(data)
+
+
+def test_validation_classes_are_matched_by_name(tmp_path: Path) -> None:
+    data = draw(tmp_path / "data", Cat=2, dog=2, fox=2)
+    val = draw(tmp_path / "val", seed=1, cat=1, dog=3)
+    found = ClassifierData.read(data, val)
+    assert found.val.labels == [0, 1, 1, 1]
+    assert found.report.counts == {"unvalidated-class": 1, "renamed-class": 1}
+    messages = {finding.kind: finding.message for finding in found.report.findings}
+    assert "'fox'" in messages["unvalidated-class"]
+    assert messages["renamed-class"] == f"{val / 'cat'}: taken for the class 'Cat'"
+
+
+def test_what_is_used_and_worth_a_note(tmp_path: Path) -> None:
+    data = draw(tmp_path / "data", Cat=3, cat__more=2, dog=2)
+    shutil.copy(data / "Cat" / "0.png", data / "dog" / "copy.png")
+    shutil.copy(data / "Cat" / "1.png", data / "cover.png")
+    (data / "dog" / "labels.csv").touch()
+    (data / "__MACOSX").mkdir()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (10, 40)).save(data / "dog" / "turned.jpg", exif=exif)
+    val = draw(tmp_path / "val", seed=1, dog=1)
+    shutil.copy(data / "dog" / "1.png", val / "dog" / "same.png")
+    report = ClassifierData.read(data, val).report
+    assert report.counts == {
+        "similar-names": 1,
+        "turned": 1,
+        "two-classes": 1,
+        "leaked": 1,
+        "nested": 2,
+        "no-class": 1,
+        "other-file": 1,
+        "unused-folder": 1,
+        "unvalidated-class": 2,
+    }
+    assert report.sizes == {"min": (40, 10), "median": (24, 20), "max": (24, 20)}
+    assert report.totals == {"images": 11}
+
+
+def test_the_same_folder_to_train_and_validate_on_is_said(tmp_path: Path) -> None:
+    data = draw(tmp_path / "data", a=2, b=1)
+    assert ClassifierData.read(data, data).report.counts == {"leaked": 3}
+
+
+def test_it_can_be_sent_to_other_ranks(tmp_path: Path) -> None:
+    found = ClassifierData.read(draw(tmp_path / "data", a=2, b=2))
+    again = pickle.loads(pickle.dumps(found))
+    assert again.train.samples == found.train.samples
+    assert again.report.as_dict() == found.report.as_dict()
