@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,120 @@ def test_drawings_in_a_directory(
     assert names == ["other_detections.png", "photo_detections.png"]
 
 
+@pytest.mark.usefixtures("known_detections")
+@pytest.mark.parametrize("output", ["new/x.json", "new/deep/x.jsonl", "new/x.tiff", "new.dir/"])
+def test_a_missing_folder_is_made(
+    lucid_detect: Run, weights: Path, image: Path, tmp_path: Path, output: str
+) -> None:
+    code, _, err = lucid_detect(image, "--weights", weights, "--output", f"{tmp_path}/{output}")
+    assert (code, err) == (0, "")
+    written = tmp_path / output
+    assert (written / "photo_detections.png" if output.endswith("/") else written).is_file()
+
+
+@pytest.mark.usefixtures("known_detections")
+def test_drawings_mirror_the_images(
+    lucid_detect: Run, weights: Path, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("x.png", "x.bmp", "a/x.png", "a/b/x.png", "c/y.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.open(image).save(tmp_path / "in" / name)
+
+    def drawn(*sources: str) -> list[str]:
+        target = tmp_path / f"out{len(list(tmp_path.glob('out*')))}"
+        code, out, err = lucid_detect(*sources, "--weights", weights, "--output", target, "--json")
+        assert (code, err) == (0, "")
+        pictures = [result["picture"] for result in json.loads(out)["images"]]
+        files = sorted(str(path) for path in target.rglob("*.png"))
+        assert sorted(pictures) == files
+        return [str(Path(file).relative_to(target)) for file in files]
+
+    everything = [
+        "a/b/x_detections.png",
+        "a/x_detections.png",
+        "c/y_detections.png",
+        "x.bmp_detections.png",
+        "x.png_detections.png",
+    ]
+    assert drawn("in") == everything
+    assert drawn("in/**/*.*") == everything
+    assert drawn("in/a") == ["b/x_detections.png", "x_detections.png"]
+    assert drawn("in/c") == ["y_detections.png"]
+    assert drawn("in/a/x.png", "in/c") == ["a/x_detections.png", "c/y_detections.png"]
+    assert drawn("in/c/y.png", "./in/c/../c/y.png", f"{tmp_path}/in/c/y.png") == [
+        "y_detections.png"
+    ]
+
+
+def test_a_picture_that_cannot_be_written_is_named(
+    lucid_detect: Run, weights: Path, image: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "out" / "photo_detections.png").mkdir(parents=True)
+    code, _, err = lucid_detect(image, "--weights", weights, "--output", tmp_path / "out")
+    assert code == 2
+    assert "photo_detections.png cannot be written (Is a directory)" in err
+
+
+def test_a_threshold_below_the_detectors_own(
+    lucid_detect: Run, image: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "strict.safetensors"
+    model = create_model(
+        "faster_rcnn_resnet_18_fpn", num_classes=3, hidden_dim=8, box_score_threshold=0.9
+    )
+    lucid.save_model(model, path, class_names=["background", "cat", "dog"])
+    model.score_threshold = 0.2
+    (expected,) = model.eval().predict([np.full((3, 32, 40), 90 / 255, np.float32)])
+    assert len(expected["scores"]) > 0
+    assert float(expected["scores"].max()) < 0.9
+    for threshold, count in ((0.95, 0), (0.2, len(expected["scores"]))):
+        arguments = ("--weights", path, "--json", "--score-threshold", threshold)
+        _, out, _ = lucid_detect(image, *arguments)
+        assert len(json.loads(out)["images"][0]["detections"]) == count
+
+
+@pytest.mark.usefixtures("known_detections")
+def test_names_with_line_ends_and_undecodable_bytes(
+    lucid_detect: Run, weights: Path, image: Path, tmp_path: Path
+) -> None:
+    os.mkdir(tmp_path / "odd")
+    names = ["a\nb.png", "-x.png", "\N{GRINNING FACE} [1].png", os.fsdecode(b"\xff.png")]
+    for name in names:
+        (tmp_path / "odd" / name).write_bytes(image.read_bytes())
+    code, out, err = lucid_detect(tmp_path / "odd", "--weights", weights)
+    assert (code, err, out.count("\n")) == (0, "", 9)
+    assert "a\\nb.png" in out
+    assert "\\udcff.png" in out
+    code, out, _ = lucid_detect(
+        tmp_path / "odd", "--weights", weights, "--json", "--output", tmp_path / "drawn"
+    )
+    assert code == 0
+    found = json.loads(out)["images"]
+    assert {Path(result["image"]).name for result in found} == set(names)
+    assert all(Path(result["picture"]).is_file() for result in found)
+
+
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [
+        ("--conf", "--score-threshold"),
+        ("--imgsz", "--model-option min_size=N"),
+        ("--iou-thres", "--model-option box_nms_threshold="),
+        ("--source", "without an option"),
+        ("--device", "CPU"),
+        ("--save-txt", "--output"),
+    ],
+)
+def test_options_of_other_tools(
+    lucid_detect: Run, weights: Path, image: Path, option: str, advice: str
+) -> None:
+    code, out, err = lucid_detect(image, "--weights", weights, option, 1)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"No such option: {option}" in err
+    assert advice in err
+
+
 def test_the_network_itself(lucid_detect: Run, weights: Path, image: Path) -> None:
     """The file alone rebuilds the model, and what is printed is what it predicts."""
     code, out, _ = lucid_detect(image, "--weights", weights, "--json", "--score-threshold", 0)
@@ -151,6 +266,10 @@ def bad_call(tmp_path: Path, image: Path, weights: Path) -> dict[str, tuple[list
     twin = tmp_path / "twin" / image.name
     twin.parent.mkdir()
     Image.open(image).save(twin)
+    results = tmp_path / "results.json"
+    results.mkdir()
+    empty = tmp_path / "empty.txt"
+    empty.write_text("\n\n")
     w = ["--weights", weights]
     return {
         "missing image": ([tmp_path / "no.png", *w], "no.png"),
@@ -160,9 +279,19 @@ def bad_call(tmp_path: Path, image: Path, weights: Path) -> dict[str, tuple[list
         "no arguments": ([], "IMAGE"),
         "threshold": ([image, *w, "--score-threshold", 2], "0<=x<=1"),
         "two into one": ([image, twin, *w, "--output", tmp_path / "a.png"], "one file"),
-        "same name": ([image, twin, *w, "--output", tmp_path / "d"], "would both be drawn"),
+        "nan": ([image, *w, "--score-threshold", "nan"], "finite"),
+        "infinite scale": ([image, *w, "--scale", "inf"], "inf is not"),
+        "a csv report": ([image, *w, "--output", tmp_path / "r.csv"], ".json, .jsonl, .png"),
+        "a file above": ([image, *w, "--output", truncated / "a" / "r.json"], "is a file"),
+        "no coco folder": (
+            [image, *w, "--coco-results", truncated / "x" / "r.json", "--data", weights],
+            "is a file",
+        ),
         "over itself": ([image, *w, "--output", image], "is one of the images"),
-        "not a directory": ([image, *w, "--output", truncated], "is a file"),
+        "not a directory": ([image, *w, "--output", f"{truncated}/"], "is a file"),
+        "a folder as report": ([image, *w, "--output", results], "is a directory"),
+        "an empty list": ([f"@{empty}", *w, "--json"], "empty.txt: expected a list with a path"),
+        "an empty folder": ([results, *w, "--json", "--output", tmp_path / "o.json"], "no files"),
     }
 
 
@@ -176,7 +305,14 @@ def bad_call(tmp_path: Path, image: Path, weights: Path) -> dict[str, tuple[list
         "no arguments",
         "threshold",
         "two into one",
-        "same name",
+        "nan",
+        "infinite scale",
+        "a csv report",
+        "a folder as report",
+        "a file above",
+        "no coco folder",
+        "an empty list",
+        "an empty folder",
         "over itself",
         "not a directory",
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lucid.cli.output import as_json_option, warn, write
+from lucid.cli.output import as_json_option, printable, warn, write
+from lucid.cli.places import FiniteRange, check_file, output_of
+from lucid.cli.prediction import (
+    PREDICTION_SPELLINGS,
+    PredictionRun,
+    images_argument,
+    run_options,
+)
+from lucid.cli.spellings import spelled
 from lucid_models_classification.image_options import max_pixels_option
 
 if TYPE_CHECKING:
@@ -21,19 +28,27 @@ if TYPE_CHECKING:
 
 __all__ = ["class_names_in", "detect"]
 
-REPORT_SUFFIXES = (".json", ".jsonl")
 
-#: Failed images that are told one by one; the report has them all.
-_TOLD = 10
-
-
-@click.command()
-@click.argument(
-    "images",
-    nargs=-1,
-    required=True,
-    metavar="IMAGE...",
+@spelled(
+    "predict",
+    "infer",
+    "inference",
+    options={
+        **PREDICTION_SPELLINGS,
+        **dict.fromkeys(
+            ("--imgsz", "--img-size", "--image-size", "--size"),
+            "images are resized as the detector was trained to; "
+            "lucid train-detector --model-option min_size=N sets it",
+        ),
+        **dict.fromkeys(
+            ("--iou", "--iou-thres", "--nms", "--nms-threshold"),
+            "the detector has it from its training; "
+            "lucid train-detector --model-option box_nms_threshold=NUMBER sets it",
+        ),
+    },
 )
+@click.command()
+@images_argument
 @click.option(
     "--weights",
     required=True,
@@ -45,17 +60,11 @@ _TOLD = 10
 @click.option(
     "--output",
     metavar="FILE|DIR",
-    type=click.Path(path_type=Path),
-    help="A file ending in .json or .jsonl: where to write the results. Anything else: where to "
-    "write the images with the detections drawn on them, a directory, made if it is missing, or "
-    "for one image a file such as boxes.png.",
+    help="A file ending in .json or .jsonl: where to write the results. Or where to write the "
+    "images with the detections drawn on them: a directory, with the subdirectories of the images, "
+    "or for one image a file such as boxes.png. What is missing is made.",
 )
-@click.option(
-    "--resume",
-    is_flag=True,
-    help="Go on with the results in --output where an earlier call stopped, and try again what "
-    "failed in it.",
-)
+@run_options
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
@@ -65,34 +74,15 @@ _TOLD = 10
     help="Images in memory, and at a worker, at a time.",
 )
 @click.option(
-    "--dask",
-    metavar="local|SCHEDULER",
-    help="Predict on Dask: by worker processes of this machine, or by the workers of a scheduler, "
-    "given by its address, such as tcp://host:8786, or its scheduler file.",
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Processes of --dask local.  [default: one for each processor]",
-)
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="With --dask, threads for each batch.  [default: the processors shared out among local "
-    "workers; 1 on a scheduler]",
-)
-@click.option(
     "--score-threshold",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     default=0.5,
     show_default=True,
-    help="Leave out detections that score less.",
+    help="Leave out detections that score less, also those that the detector itself would keep.",
 )
 @click.option(
     "--scale",
-    type=click.FloatRange(0, 32, min_open=True),
+    type=FiniteRange(0, 32, min_open=True),
     default=1.0,
     show_default=True,
     help="Enlarge the drawn images, so that text is legible on small ones.",
@@ -107,7 +97,7 @@ _TOLD = 10
 )
 @click.option(
     "--norm-eps",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     metavar="NUMBER",
     help="For torchvision's weights: what its normalisations add to the variance.  [default: 0 "
     "for the published COCO_V1 weights, 1e-5 for others, as torchvision has it]",
@@ -131,7 +121,7 @@ _TOLD = 10
 def detect(
     images: tuple[str, ...],
     weights: Path,
-    output: Path | None,
+    output: str | None,
     resume: bool,
     batch_size: int,
     dask: str | None,
@@ -151,25 +141,35 @@ def detect(
     "photos/**/*.jpg", or @list.txt, a text file with any of these on each line.  Images
     that cannot be read are told, and listed in the results; the others go on.
     """
-    from lucid.prediction import ResultStore, find_files
-    from lucid.prediction.run import engine, fill
+    from lucid.prediction import find_files
     from lucid_models_classification.suffixes import image_suffixes
-    from lucid_models_detection.prediction import DetectionPredictor
+    from lucid_models_detection.prediction import (
+        COCO_RESULTS,
+        PICTURE_SUFFIXES,
+        DetectionPredictor,
+        plan_drawings,
+    )
 
-    report = output if output is not None and output.suffix.lower() in REPORT_SUFFIXES else None
-    _check_options(report, resume, dask, workers, threads)
-    if (results_file is None) != (data is None):
-        raise click.UsageError("give --coco-results FILE and --data JSON together")
+    place = output_of(output, PICTURE_SUFFIXES)
+    run = PredictionRun(place, resume, batch_size, dask, workers, threads, as_json)
+    if results_file is None or data is None:
+        if results_file is not data:
+            raise click.UsageError("give --coco-results FILE and --data JSON together")
+    else:
+        check_file(results_file, "--coco-results")
     files = find_files(images, image_suffixes(), warn)
     predictor = DetectionPredictor(
         weights,
         score_threshold=score_threshold,
         norm_eps=norm_eps,
-        drawings=output if report is None else None,
+        drawings=place.pictures,
         scale=scale,
     )
-    if predictor.drawings is not None:
-        files = iter(_checked_pictures(predictor, list(files)))
+    if place.pictures is not None:
+        try:
+            files = iter(plan_drawings(predictor, images, files, place.is_folder))
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="'--output'") from error
     if names_file is not None:
         model, _ = predictor.model
         predictor.class_names = class_names_in(names_file, model.num_classes)
@@ -177,20 +177,26 @@ def detect(
     if data is not None:
         ids = _coco_ids(predictor, data, list(files))
         files = iter(ids.images)
-    if report is not None and resume and _is_finished(report):
-        click.echo(f"{report} is finished; there is nothing to go on with", err=True)
-        return
-    with ResultStore(report, predictor.description(), resume=resume) as store:
-        store.add(files)
-        try:
-            with engine(dask, workers, threads) as chosen:
-                fill(store, predictor, _checked(chosen, ids), batch_size=batch_size)
-        except KeyboardInterrupt:
-            _say_how_to_go_on(store)
-            raise
+
+    def finish(store: ResultStore) -> None:
         if ids is not None and results_file is not None:
             _write_coco_results(results_file, store, ids)
-        _tell(store, report, as_json)
+
+    def show(store: ResultStore) -> None:
+        if as_json:
+            for line in store.lines(leave_out=[COCO_RESULTS]):
+                write(line, newline=False)
+        else:
+            write(_table(list(store.results())))
+
+    run.predict(
+        predictor,
+        files,
+        show,
+        around=lambda engine: _checked(engine, ids),
+        finish=finish,
+        leave_out=[COCO_RESULTS],
+    )
 
 
 def class_names_in(path: Path, count: int) -> tuple[str, ...]:
@@ -206,54 +212,6 @@ def class_names_in(path: Path, count: int) -> tuple[str, ...]:
             "background apart"
         )
     return names
-
-
-def _check_options(
-    report: Path | None, resume: bool, dask: str | None, workers: int | None, threads: int | None
-) -> None:
-    """Refuse options that would have no effect."""
-    if resume and report is None:
-        suffixes = " or ".join(REPORT_SUFFIXES)
-        raise click.BadParameter(
-            f"there is nothing to go on with unless --output ends in {suffixes}",
-            param_hint="'--resume'",
-        )
-    if workers is not None and dask != "local":
-        raise click.BadParameter("is for --dask local", param_hint="'--workers'")
-    if threads is not None and dask is None:
-        raise click.BadParameter("is for --dask; else OMP_NUM_THREADS", param_hint="'--threads'")
-
-
-def _checked_pictures(predictor: DetectionPredictor, images: Sequence[str]) -> Sequence[str]:
-    """The images; refused here, before any work, if two would be drawn to one file."""
-    from lucid_models_detection.prediction import PICTURE_SUFFIXES
-
-    output = Path(str(predictor.drawings))
-    if output.suffix.lower() in PICTURE_SUFFIXES and not output.is_dir():
-        if len(images) > 1:
-            raise click.BadParameter(
-                f"{output} is one file, but there are {len(images)} images; give a directory",
-                param_hint="'--output'",
-            )
-    elif output.is_file():
-        raise click.BadParameter(
-            f"{output} is a file; expected a directory, or a name ending in "
-            + ", ".join([*REPORT_SUFFIXES, *PICTURE_SUFFIXES]),
-            param_hint="'--output'",
-        )
-    given = {Path(image).resolve() for image in images}
-    first: dict[str, str] = {}
-    for image in images:
-        picture = str(predictor.picture_of(image))
-        if Path(picture).resolve() in given:
-            raise click.BadParameter(f"{picture} is one of the images", param_hint="'--output'")
-        if first.setdefault(picture, image) != image:
-            raise click.BadParameter(
-                f"{first[picture]} and {image} would both be drawn to {picture}; name images apart "
-                "or give them in two calls",
-                param_hint="'--output'",
-            )
-    return images
 
 
 def _coco_ids(predictor: DetectionPredictor, data: Path, images: list[str]) -> CocoIds:
@@ -303,54 +261,11 @@ def _write_coco_results(path: Path, store: ResultStore, ids: CocoIds) -> None:
         file.write(b"]")
 
 
-def _is_finished(report: Path) -> bool:
-    from lucid.prediction.store import PARTIAL
-
-    return report.exists() and not Path(f"{report}{PARTIAL}").exists()
-
-
-def _say_how_to_go_on(store: ResultStore) -> None:
-    total, done, failed = store.count()
-    if store.report is not None and done + failed:
-        click.echo(
-            f"stopped after {done + failed:,} of {total:,} images; the same command with "
-            "--resume goes on from here",
-            err=True,
-        )
-
-
-def _tell(store: ResultStore, report: Path | None, as_json: bool) -> None:
-    """Write the report, or print what is in it; name images that failed."""
-    from lucid_models_detection.prediction import COCO_RESULTS
-
-    _, done, failed = store.count()
-    told = list(itertools.islice(store.failures(), _TOLD))
-    if report is not None:
-        store.finish(leave_out=[COCO_RESULTS])
-    if failed and not done:
-        reason = f"{told[0]['image']}: {told[0]['error']}"
-        raise ValueError(
-            reason if failed == 1 else f"none of {failed:,} images could be used; {reason}"
-        )
-    for failure in told:
-        warn(f"{failure['image']}: {failure['error']}")
-    if failed > len(told):
-        warn(f"{failed - len(told):,} more images failed")
-    if report is None and as_json:
-        for line in store.lines(leave_out=[COCO_RESULTS]):
-            write(line, newline=False)
-    elif report is None:
-        click.echo(_table(list(store.results())))
-    elif as_json:
-        write(json.dumps({"output": str(report), "images": done, "failed": failed}))
-    else:
-        click.echo(f"{done:,} images in {report}" + (f", {failed:,} failed" if failed else ""))
-
-
 def _table(results: Sequence[dict[str, Any]]) -> str:
     """One line for each detection; an image without any has a line that says so."""
+    results = [{**result, "image": printable(result["image"])} for result in results]
     image_width = max(len("image"), *(len(result["image"]) for result in results))
-    names = [found["class"] for result in results for found in result["detections"]]
+    names = [printable(found["class"]) for result in results for found in result["detections"]]
     name_width = max(len(name) for name in ["class", *names])
     edges = "".join(f"{edge:>9}" for edge in ("x1", "y1", "x2", "y2"))
     lines = [f"{'image':<{image_width}}  {'class':<{name_width}}  score{edges}"]
@@ -360,10 +275,10 @@ def _table(results: Sequence[dict[str, Any]]) -> str:
         for found in result["detections"]:
             edges = "".join(f"{edge:9.1f}" for edge in found["box"])
             lines.append(
-                f"{result['image']:<{image_width}}  {found['class']:<{name_width}}  "
+                f"{result['image']:<{image_width}}  {printable(found['class']):<{name_width}}  "
                 f"{found['score']:5.3f}{edges}"
             )
     drawn = [result["picture"] for result in results if result["picture"]]
     if drawn:
-        lines += ["", *(f"drawn: {path}" for path in drawn)]
+        lines += ["", *(f"drawn: {printable(path)}" for path in drawn)]
     return "\n".join(lines)

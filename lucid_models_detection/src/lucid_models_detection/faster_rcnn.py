@@ -249,6 +249,15 @@ class FasterRCNN(nn.Module):
             )
         return losses
 
+    @property
+    def score_threshold(self) -> float:
+        """Lowest score of detections, ``box_score_threshold`` of the configuration at first."""
+        return self.roi_heads.score_threshold
+
+    @score_threshold.setter
+    def score_threshold(self, value: float) -> None:
+        self.roi_heads.score_threshold = value
+
     def predict(self, images: Images) -> list[Detections]:
         """Detect objects.
 

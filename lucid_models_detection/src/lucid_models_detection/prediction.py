@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import numpy as np
 from lucid.prediction import Predictor
 from lucid_models_classification.images import max_pixels_set
 
-__all__ = ["COCO_RESULTS", "PICTURE_SUFFIXES", "DetectionPredictor"]
+__all__ = ["COCO_RESULTS", "PICTURE_SUFFIXES", "DetectionPredictor", "plan_drawings"]
 
 #: What a record calls what goes into a file of COCO's results.
 COCO_RESULTS = "coco_results"
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+#: Suffixes of the pictures that detections can be drawn to.
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 class DetectionPredictor(Predictor):
@@ -31,14 +33,16 @@ class DetectionPredictor(Predictor):
     weights : path
         A file of :func:`lucid.save_model`, or torchvision's weights of a Faster R-CNN.
     score_threshold : float, default 0.5
-        Leave out detections that score less.
+        Leave out detections that score less.  A detector that would itself leave out more
+        (``FasterRCNN.score_threshold``) gets this threshold.
     class_names : sequence of str, optional
         In the place of those in the file, the background's first.
     norm_eps : float, optional
         For weights of torchvision: what its normalisations add to the variance.
     drawings : path, optional
         Where to draw each image with its detections: a directory, or for one image a
-        file.  By default nothing is drawn.
+        file.  By default nothing is drawn.  In a directory, images are drawn to
+        ``NAME_detections.png``; :func:`plan_drawings` keeps those of equal names apart.
     scale : float, default 1
         Enlarge what is drawn.
     category_ids : mapping of int to int, optional
@@ -53,6 +57,8 @@ class DetectionPredictor(Predictor):
     ------
     OSError
         If the file cannot be read.
+    ValueError
+        If ``score_threshold`` is not in [0, 1].
 
     Examples
     --------
@@ -78,11 +84,15 @@ class DetectionPredictor(Predictor):
         max_pixels: int | None = None,
     ) -> None:
         super().__init__(weights)
+        if not 0 <= score_threshold <= 1:  # NaN too
+            raise ValueError(f"expected score_threshold in [0, 1], got {score_threshold}")
         self.score_threshold = score_threshold
         self.class_names = None if class_names is None else tuple(class_names)
         self.norm_eps = norm_eps
         self.drawings = None if drawings is None else os.fspath(drawings)
         self.scale = scale
+        self.root: str | None = None
+        self.same_stem: frozenset[str] = frozenset()
         self.category_ids = None if category_ids is None else dict(category_ids)
         # Kept, because the environment of a worker on another machine is its own.
         self.max_pixels = max_pixels_set() if max_pixels is None else max_pixels
@@ -92,10 +102,12 @@ class DetectionPredictor(Predictor):
         from lucid_models_detection.checkpoints import open_detector
 
         model, class_names = open_detector(Path(path), self.norm_eps)
+        if self.score_threshold < getattr(model, "score_threshold", 0):
+            model.score_threshold = self.score_threshold
         return model.eval(), class_names
 
     def model_options(self) -> tuple[Hashable, ...]:
-        return (self.norm_eps,)
+        return (self.norm_eps, self.score_threshold)
 
     def description(self) -> dict[str, Any]:
         model, _ = self.model
@@ -138,9 +150,8 @@ class DetectionPredictor(Predictor):
         kept = {key: found[key][found["scores"] >= self.score_threshold] for key in found}
         picture = None if name is None else self.picture_of(name)
         if picture is not None:
-            target = Path(self.place(picture))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            draw_boxes(image, **kept, class_names=class_names, scale=self.scale).save(target)
+            drawn = draw_boxes(image, **kept, class_names=class_names, scale=self.scale)
+            _save(drawn, Path(self.place(picture)))
         record = {
             "width": image.shape[2],
             "height": image.shape[1],
@@ -159,7 +170,83 @@ class DetectionPredictor(Predictor):
         is_file = drawings.suffix.lower() in PICTURE_SUFFIXES
         if is_file and not Path(self.place(self.drawings)).is_dir():
             return self.drawings
-        return str(drawings / f"{Path(image).stem}_detections.png")
+        folder = "" if self.root is None else self._folder_below_root(image)
+        name = Path(image).name if image in self.same_stem else Path(image).stem
+        return str(drawings / folder / f"{name}_detections.png")
+
+    def _folder_below_root(self, image: str) -> str:
+        folder = os.path.dirname(os.path.abspath(self.place(image)))
+        return os.path.relpath(folder, self.root)
+
+
+def plan_drawings(
+    predictor: DetectionPredictor, sources: Sequence[str], images: Iterable[str], is_folder: bool
+) -> list[str]:
+    """Give each image a picture of its own, with the subdirectories of the images.
+
+    The pictures' directory mirrors the directory that all sources have in common.  Images in one
+    directory whose names differ only in the suffix keep it in the name of the picture.
+
+    Parameters
+    ----------
+    predictor : DetectionPredictor
+        Its ``drawings`` is a directory or a file; knows where to draw afterwards.
+    sources : sequence of str
+        What the images were found by: directories among them are mirrored whole.
+    images : iterable of str
+        All that will be drawn.
+    is_folder : bool
+        Whether ``drawings`` is a directory; else it is a file.
+
+    Returns
+    -------
+    list of str
+        The images; one that was named in two ways is in it once.
+
+    Raises
+    ------
+    ValueError
+        If several images would be drawn to one file, or one over an image.
+    """
+    places: dict[str, str] = {}
+    for image in images:
+        places.setdefault(os.path.abspath(image), image)
+    if not is_folder and len(places) > 1:
+        raise ValueError(
+            f"{predictor.drawings} is one file, but there are {len(places)} images; give a "
+            "directory, whose name ends in /"
+        )
+    folders = [os.path.abspath(source) for source in sources if os.path.isdir(source)]
+    predictor.root = _common_folder([*folders, *map(os.path.dirname, places)])
+    stems = Counter(os.path.splitext(place)[0] for place in places)
+    predictor.same_stem = frozenset(
+        image for place, image in places.items() if stems[os.path.splitext(place)[0]] > 1
+    )
+    taken: dict[str, str] = {os.path.realpath(image): image for image in places}
+    for image in places.values():
+        picture = str(predictor.picture_of(image))
+        place = os.path.realpath(predictor.place(picture))
+        if (other := taken.setdefault(place, image)) is not image:
+            is_image = os.path.realpath(other) == place
+            what = "is one of the images" if is_image else f"would show {other} and {image}"
+            raise ValueError(f"{picture} {what}; give another directory")
+    return list(places.values())
+
+
+def _common_folder(folders: Sequence[str]) -> str | None:
+    try:
+        return os.path.commonpath(folders)
+    except ValueError:  # none, or on several drives of Windows
+        return None
+
+
+def _save(picture: Any, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"the picture {path} cannot be written ({reason})") from error
 
 
 def coco_rows(found: Mapping[str, Any], category_ids: Mapping[int, int]) -> list[dict[str, Any]]:

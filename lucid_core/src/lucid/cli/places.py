@@ -1,0 +1,126 @@
+"""Where commands write: checked before any work, made before it begins."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+
+__all__ = ["REPORT_SUFFIXES", "FiniteRange", "Output", "check_file", "check_folder", "output_of"]
+
+#: Suffixes of reports: one JSON object, or a line of JSON for each image.
+REPORT_SUFFIXES = (".json", ".jsonl")
+
+
+class Output(NamedTuple):
+    """What ``--output`` names; both are None without it.
+
+    Attributes
+    ----------
+    report : Path or None
+        A file of results.
+    pictures : Path or None
+        A picture, or a folder of pictures.
+    is_folder : bool
+        Which of the two.
+    """
+
+    report: Path | None = None
+    pictures: Path | None = None
+    is_folder: bool = False
+
+    def make(self) -> None:
+        """Make the folder that everything goes into, if it is missing."""
+        if (path := self.report or self.pictures) is not None:
+            (path if self.is_folder else path.parent).mkdir(parents=True, exist_ok=True)
+
+
+def output_of(text: str | None, picture_suffixes: Sequence[str] = ()) -> Output:
+    """Tell by its name what ``--output`` is, and refuse what cannot be written.
+
+    Parameters
+    ----------
+    text : str or None
+        A report ends in ``.json`` or ``.jsonl``.  With ``picture_suffixes``, a name that ends
+        in one of these is a picture; one without suffix, one that ends in ``/`` or an existing
+        folder is a folder of pictures.
+    picture_suffixes : sequence of str
+        In lower case.
+
+    Raises
+    ------
+    click.BadParameter
+        For any other suffix, or a place that cannot be written.
+    """
+    if text is None:
+        return Output()
+    path, option = Path(text), "--output"
+    suffix = path.suffix.lower()
+    names_folder = text.endswith(("/", os.sep))
+    if suffix in REPORT_SUFFIXES and not names_folder:
+        check_file(path, option)
+        return Output(report=path)
+    if picture_suffixes and (names_folder or not suffix or path.is_dir()):
+        check_folder(path, option)
+        return Output(pictures=path, is_folder=True)
+    if suffix in picture_suffixes:
+        check_file(path, option)
+        return Output(pictures=path)
+    known = ", ".join([*REPORT_SUFFIXES, *picture_suffixes])
+    folder = "; for a folder of drawn images, end the name in /" if picture_suffixes else ""
+    raise click.BadParameter(
+        f"expected a file that ends in {known}, got {text}{folder}", param_hint=f"'{option}'"
+    )
+
+
+def check_file(path: Path, option: str) -> None:
+    """Refuse a file that cannot be written, as far as that shows before.
+
+    Parameters
+    ----------
+    path : Path
+        It may exist; its folder need not.
+    option : str
+        Which option names it.
+
+    Raises
+    ------
+    click.BadParameter
+        If it is a folder, or its folder cannot be made or written to.
+    """
+    if path.is_dir():
+        raise click.BadParameter(
+            f"{path} is a directory; expected a file", param_hint=f"'{option}'"
+        )
+    check_folder(path.parent, option)
+
+
+def check_folder(path: Path, option: str) -> None:
+    """Refuse a folder that cannot be made or written to; arguments as of :func:`check_file`."""
+    existing = Path(os.path.abspath(path))
+    while not os.path.lexists(existing):
+        existing = existing.parent
+    reason = ""
+    if not existing.is_dir():
+        kind = "a file" if existing.exists() else "a link to nothing"
+        reason = f"{existing} is {kind}; expected a directory"
+    elif not os.access(existing, os.W_OK | os.X_OK):
+        reason = f"no permission to write to {existing}"
+    if reason:
+        raise click.BadParameter(reason, param_hint=f"'{option}'")
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers without NaN and infinity, which every comparison lets pass."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"expected a finite number, got {value}", param, ctx)
+        return number
