@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import shutil
 from collections.abc import Callable
@@ -194,3 +195,27 @@ def test_it_can_be_sent_to_other_ranks(tmp_path: Path) -> None:
     again = pickle.loads(pickle.dumps(found))
     assert again.train.samples == found.train.samples
     assert again.report.as_dict() == found.report.as_dict()
+
+
+def test_check_data_shows_what_training_finds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = draw(tmp_path / "data", a=4, b=2)
+    assert run(["check-data", "--data", str(data)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:6] == [
+        f"{data}: 6 images, 2 classes",
+        "",
+        "CLASS  IMAGES  HELD OUT",
+        "a           4         1",
+        "b           2         1",
+        "(sum)       6         2",
+    ]
+    cut(data / "a" / "0.png")
+    assert run(["check-data", "--data", str(data), "--json"]) == 2
+    said = json.loads(capsys.readouterr().out)
+    assert (said["format"], said["counts"]) == ("class-folders", {"unreadable-image": 1})
+    assert run(["check-data", "--data", str(data), "--images", str(data)]) == 2
+    draw(data, train__a=1)
+    assert run(["check-data", "--data", str(data)]) == 2
+    assert "neither classes nor splits" in capsys.readouterr().out

@@ -220,6 +220,11 @@ def find_splits(root: str | os.PathLike[str]) -> Splits | None:
     )
 
 
+def holds_class_folders(root: Path) -> bool:
+    """Whether a folder in ``root`` holds images, directly or deeper."""
+    return any(_holds_images(root / name) for name in _class_candidates(root))
+
+
 def match_classes(
     folders: Sequence[str], class_names: Sequence[str], root: str | os.PathLike[str]
 ) -> dict[str, int]:

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 import lucid
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import click
 
+    from lucid.data.checkers import DataChecker
     from lucid.models.hookspecs import RegisterModel
 
 _CLASSIFIERS = (
@@ -50,3 +53,13 @@ def lucid_register_commands(cli: click.Group) -> None:
 
     cli.add_command(classify)
     cli.add_command(train_classifier)
+
+
+@lucid.hookimpl
+def lucid_register_data_checkers(register: Callable[[DataChecker], object]) -> None:
+    """Add the format of class folders to ``lucid check-data``."""
+    from lucid.data.checkers import DataChecker
+    from lucid_models_classification.training_data import check_folders, fits_folders
+
+    expects = "a folder with one folder of images per class"
+    register(DataChecker("class-folders", expects, fits_folders, check_folders))

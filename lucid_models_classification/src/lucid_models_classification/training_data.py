@@ -15,6 +15,7 @@ from lucid_models_classification.class_folders import (
     ClassFolders,
     find_splits,
     folded,
+    holds_class_folders,
     listed,
     read_class_folders,
 )
@@ -22,7 +23,9 @@ from lucid_models_classification.image_check import CheckedImage, check_images, 
 from lucid_models_classification.image_folder import ImageFolder, split_by_class
 from lucid_models_classification.images import Array
 
-__all__ = ["SKIP_HINT", "ClassifierData"]
+__all__ = ["SKIP_HINT", "ClassifierData", "check_folders", "fits_folders"]
+
+_VAL_FRACTION = 0.2
 
 Transform: TypeAlias = Callable[[Array], Array]
 
@@ -81,7 +84,7 @@ class ClassifierData:
         data: str | os.PathLike[str],
         val: str | os.PathLike[str] | None = None,
         *,
-        val_fraction: float = 0.2,
+        val_fraction: float = _VAL_FRACTION,
         seed: int = 0,
         skip_invalid: bool = False,
         check: bool = True,
@@ -121,6 +124,33 @@ class ClassifierData:
         reader.report.resolve("skip" if skip_invalid else "raise", hint=SKIP_HINT)
         assert found is not None  # else the report has a fatal finding
         return found
+
+
+def check_folders(data: Path, images: Path | None = None) -> DataReport:
+    """What training would find in a folder, for ``lucid check-data``.
+
+    Parameters
+    ----------
+    data : pathlib.Path
+        As for :meth:`ClassifierData.read`.
+    images : None
+        Class folders hold their images.
+
+    Raises
+    ------
+    ValueError
+        If ``images`` is given.
+    """
+    if images is not None:
+        raise ValueError(f"{data}: class folders hold their images; leave out --images")
+    reader = _Reader(data, check=True)
+    reader.read(None, _VAL_FRACTION, seed=0)
+    return reader.report
+
+
+def fits_folders(data: Path) -> int:
+    """Whether a path may be a folder of class folders: 1 if it has folders with images."""
+    return int(data.is_dir() and holds_class_folders(data))
 
 
 class _Reader:

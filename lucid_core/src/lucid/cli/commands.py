@@ -9,6 +9,7 @@ import click
 
 import lucid
 from lucid.cli.authors import check_plugin, new_plugin
+from lucid.cli.check_data import check_data
 from lucid.cli.group import LucidGroup
 from lucid.cli.output import as_json_option, write_json, write_table
 from lucid.cli.warmup import warmup
@@ -169,6 +170,7 @@ def _count(number: int | None) -> str:
     return "-" if number is None else f"{number:,}"
 
 
+cli.add_command(check_data)
 cli.add_command(warmup)
 cli.add_command(new_plugin)
 cli.add_command(check_plugin)

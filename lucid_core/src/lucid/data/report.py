@@ -235,6 +235,16 @@ class DataReport:
                 f"left out, more than half: {reasons}; correct the data\n{self._listed('error')}"
             )
 
+    @property
+    def usable(self) -> bool:
+        """Whether training accepts the data as they are."""
+        return not self.number("fatal", "error")
+
+    @property
+    def usable_with_skip_invalid(self) -> bool:
+        """Whether training accepts what ``on_invalid="skip"`` leaves over."""
+        return not self.number("fatal") and not self.mostly_left_out()
+
     def mostly_left_out(self) -> list[str]:
         """Names in ``totals`` of which more than half cannot be used."""
         return [name for name, n in self.left_out.items() if 2 * n > self.totals[name]]
@@ -253,6 +263,8 @@ class DataReport:
         """Everything in it, as JSON can hold it."""
         return {
             "source": self.source,
+            "usable": self.usable,
+            "usable_with_skip_invalid": self.usable_with_skip_invalid,
             "totals": dict(self.totals),
             "left_out": dict(self.left_out),
             "unit": self.unit,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 
-from lucid.data.report import DataReport, Severity
+from lucid.data.report import MAX_LISTED, DataReport, Severity
 
 __all__ = ["brief_lines", "table_lines"]
 
@@ -80,8 +80,8 @@ def _wrapped(text: str, width: int, first: str = "", rest: str = "") -> list[str
 
 
 def _totals(report: DataReport) -> str:
-    counts = [f"{number:,} {name}" for name, number in report.totals.items()]
-    counts.append(f"{len(report.classes):,} class{'es' if len(report.classes) != 1 else ''}")
+    counts = [_many(number, name) for name, number in report.totals.items()]
+    counts.append("1 class" if len(report.classes) == 1 else f"{len(report.classes):,} classes")
     return f"{report.source}: {', '.join(counts)}"
 
 
@@ -125,29 +125,35 @@ def _findings(report: DataReport, severities: Sequence[Severity], width: int) ->
         messages = [finding.message for finding in report.findings if finding.kind == kind]
         for message in messages:
             yield from _wrapped(message, width, indent, indent + "  ")
+        if len(messages) == MAX_LISTED < number:
+            yield f"{indent}... and {number - MAX_LISTED:,} more"
 
 
 def _verdict(report: DataReport) -> str:
+    if report.usable:
+        return "Training accepts this data."
     if report.number("fatal"):
         return "Training refuses this data."
-    if not report.number("error"):
-        return "Training accepts this data."
-    if report.mostly_left_out():
+    if not report.usable_with_skip_invalid:
         return f"Training refuses this data: more than half is invalid, {_left_out(report)}."
     return f"Training refuses this data; with --skip-invalid it leaves out {_left_out(report)}."
 
 
 def _left_out(report: DataReport) -> str:
     parts = [
-        f"{number:,} of {report.totals[name]:,} {name}"
-        for name, number in report.left_out.items()
-        if number
+        f"{report.left_out[name]:,} of {_many(total, name)}"
+        for name, total in report.totals.items()
+        if report.left_out[name]
     ]
     return (
         f"{' and '.join(parts) or 'nothing'} ({_counted(report, 'error')})"
         if (report.number("error"))
         else ""
     )
+
+
+def _many(number: int, plural: str) -> str:
+    return f"{number:,} {plural.removesuffix('s') if number == 1 else plural}"
 
 
 def _counted(report: DataReport, severity: Severity) -> str:

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     import click
     import pluggy
 
+    from lucid.data.checkers import DataChecker
+
 __all__ = ["Discovery", "Plugin", "describe_error", "discover", "strict"]
 
 
@@ -70,6 +72,11 @@ class Plugin:
         """Let the plugin add its commands to `cli`; whatever it raises comes out."""
         if self.manager is not None:
             self.manager.hook.lucid_register_commands(cli=cli)
+
+    def register_data_checkers(self, register: Callable[[DataChecker], object]) -> None:
+        """Let the plugin register its data checkers; whatever it raises comes out."""
+        if self.manager is not None:
+            self.manager.hook.lucid_register_data_checkers(register=register)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ functions below, each decorated with :data:`hookimpl` (also ``lucid.hookimpl``):
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
 import pluggy
@@ -28,12 +29,15 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
+    from lucid.data.checkers import DataChecker
+
 __all__ = [
     "PROJECT_NAME",
     "RegisterModel",
     "hookimpl",
     "hookspec",
     "lucid_register_commands",
+    "lucid_register_data_checkers",
     "lucid_register_models",
 ]
 
@@ -123,4 +127,18 @@ def lucid_register_commands(cli: click.Group) -> None:
     cli : click.Group
         The group to add commands to: ``cli.add_command(command)``, or
         ``@cli.command()`` on a function.
+    """
+
+
+@hookspec
+def lucid_register_data_checkers(register: Callable[[DataChecker], object]) -> None:
+    """Register checkers of data sets for ``lucid check-data``.
+
+    Called only when that command runs.  Import what the checkers need inside the function, so
+    that listing models stays cheap.
+
+    Parameters
+    ----------
+    register : callable
+        Takes one :class:`lucid.data.checkers.DataChecker` a call.
     """
