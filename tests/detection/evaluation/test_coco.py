@@ -185,6 +185,70 @@ def test_agrees_with_the_summary_of_pycocotools() -> None:
     assert m.map == pytest.approx(sum(c.ap for c in m.classes) / 2)
 
 
+def grid(columns: int, rows: int) -> np.ndarray:
+    return np.array(
+        [[10 * x, 10 * y, 10 * x + 8, 10 * y + 8] for x in range(columns) for y in range(rows)],
+        float,
+    )
+
+
+def test_more_than_a_hundred_detections_of_a_class_all_count() -> None:
+    boxes, labels = grid(20, 10), np.ones(200, int)
+    found = {"boxes": boxes, "labels": labels, "scores": np.linspace(0.9, 0.01, 200)}
+    m = evaluate_detections([found], [{"boxes": boxes, "labels": labels}], NAMES)
+    assert (m.map, m.mar, m.classes[0].ap, m.classes[0].ar) == pytest.approx((1, 1, 1, 1))
+    assert (m.mar_100, m.mar_10, m.mar_1) == pytest.approx((0.5, 0.05, 0.005))
+    assert m.map_coco == pytest.approx(51 / 101)  # of COCO's levels of recall, those up to 0.5
+    assert (m.most_objects, m.most_detections) == (200, 200)
+    (note,) = m.notes
+    assert "200 detections" in note
+    assert "at most 100" in note
+    assert "mAP 0.505, mAR 0.500" in note
+    assert m.summary().splitlines()[1] == f"note: {note}"
+    evaluator = CocoEvaluator(NAMES)
+    evaluator.update([found], [{"boxes": boxes, "labels": labels}])
+    curve = evaluator.precision_recall()[1]
+    assert curve.average_precision == pytest.approx(m.classes[0].ap)
+
+
+def test_figures_with_cocos_limit_are_those_of_pycocotools() -> None:
+    rng = np.random.default_rng(3)
+    boxes, labels = grid(15, 10), rng.integers(1, 3, 150)
+    guess = np.repeat(boxes, 2, axis=0) + rng.normal(0, 1, (300, 4))
+    found = {"boxes": guess, "labels": np.repeat(labels, 2), "scores": rng.random(300)}
+    m = evaluate_detections([found], [{"boxes": boxes, "labels": labels}], NAMES)
+    theirs = summary_of_pycocotools([found], [{"boxes": boxes, "labels": labels}])
+    assert [m.map_coco, m.mar_1, m.mar_10, m.mar_100] == pytest.approx(
+        [theirs[0], *theirs[6:9]], abs=1e-12
+    )
+    assert m.map > m.map_coco > 0.1
+
+
+def test_more_objects_than_detections_are_noted() -> None:
+    boxes, labels = grid(20, 10), np.ones(200, int)
+    found = {"boxes": boxes[:100], "labels": labels[:100], "scores": np.linspace(0.9, 0.1, 100)}
+    m = evaluate_detections([found], [{"boxes": boxes, "labels": labels}], NAMES)
+    assert m.mar == m.mar_100 == pytest.approx(0.5)
+    (note,) = m.notes
+    assert "200 objects" in note
+    assert "100 detections" in note
+    assert "box_detections_per_image" in note
+
+
+def test_a_score_threshold_is_noted() -> None:
+    boxes, labels = grid(5, 6), np.ones(30, int)
+    truth = {"boxes": boxes, "labels": labels}
+    scores = np.linspace(0.05, 0.95, 30)
+    found = {"boxes": boxes, "labels": labels, "scores": scores}
+    assert evaluate_detections([found], [truth], NAMES).notes == ()
+    kept = {key: values[scores >= 0.3] for key, values in found.items()}
+    m = evaluate_detections([kept], [truth], NAMES)
+    assert m.lowest_score == scores[scores >= 0.3].min()
+    (note,) = m.notes
+    assert f"below {m.lowest_score:.2f}" in note
+    assert "box_score_threshold" in note
+
+
 def test_batches_add_up_to_the_whole() -> None:
     predictions, targets = random_case()
     evaluator = CocoEvaluator({1: "cat", 2: "dog"})

@@ -268,3 +268,14 @@ def test_labels_of_other_classes_are_refused() -> None:
         measured([prediction((0, 0, 1, 1, 18, 0.5))], [target()])
     with pytest.raises(ValueError, match="nothing to evaluate"):
         VocEvaluator(NAMES).compute()
+
+
+def test_a_score_threshold_is_noted() -> None:
+    boxes = np.array([[10.0 * i, 0, 10 * i + 8, 8] for i in range(150)])
+    truth = {"boxes": boxes, "labels": np.ones(150, int)}
+    evaluator = VocEvaluator(["background", "cat"])
+    evaluator.update([{**truth, "scores": np.linspace(0.4, 0.9, 150)}], [truth])
+    metrics = evaluator.compute()
+    assert metrics.map == pytest.approx(1)  # no limit on the number of detections
+    assert metrics.lowest_score == pytest.approx(0.4)
+    assert metrics.summary().splitlines()[1].startswith("note: no detection scores below 0.40")

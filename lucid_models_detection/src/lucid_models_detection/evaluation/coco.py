@@ -5,6 +5,9 @@ them: a detection is right when it has the class of an object and at least a cer
 IoU with it; precision is averaged over 101 levels of recall, then over classes and,
 for the main figure, over the IoU thresholds 0.50, 0.55, ... 0.95.
 
+COCO counts at most 100 detections of a class in an image.  A detector that gives more is
+measured on all of them, and the figures with COCO's limit are given beside.
+
 Needs pycocotools: ``pip install "lucid-models-detection[coco]"``.
 """
 
@@ -25,10 +28,12 @@ from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.evaluation.collected import (
     Collector,
     Compared,
+    lowest_score,
     table_row,
     without_nan,
 )
 from lucid_models_detection.evaluation.curves import PrecisionRecall
+from lucid_models_detection.evaluation.notes import COCO_LIMIT, largest_count, threshold_notes
 
 __all__ = ["ClassMetrics", "CocoEvaluator", "DetectionMetrics", "evaluate_detections"]
 
@@ -52,7 +57,7 @@ class ClassMetrics:
     ap_50, ap_75 : float
         The same at the one threshold 0.5, 0.75.
     ar : float
-        Mean recall over the thresholds, with at most 100 detections an image.
+        Mean recall over the thresholds.
     """
 
     label: int
@@ -66,23 +71,31 @@ class ClassMetrics:
 
 @dataclass(frozen=True, slots=True)
 class DetectionMetrics:
-    """The result of an evaluation; every measure is in [0, 1], nan where nothing was there.
+    """COCO's measures of a detector, each in [0, 1], or nan where there is no object.
 
     Attributes
     ----------
     map : float
-        Mean average precision over the IoU thresholds 0.50 to 0.95.
+        Mean average precision over the IoU thresholds 0.50 to 0.95, of all detections.
     map_50, map_75 : float
         The same at the one threshold 0.5, 0.75.
     map_small, map_medium, map_large : float
         ``map`` of objects of less than 32 * 32 pixels of area, up to 96 * 96, above.
+    map_coco : float
+        ``map`` of at most 100 detections of a class in an image, COCO's protocol.  The
+        same as ``map`` unless a detector gives more.
+    mar : float
+        Mean recall, over thresholds and classes, of all detections.
     mar_1, mar_10, mar_100 : float
-        Mean recall, over thresholds and classes, with at most 1, 10, 100 detections
-        an image.
+        ``mar`` of at most 1, 10, 100 detections of a class in an image.
     mar_small, mar_medium, mar_large : float
-        ``mar_100`` by area.
+        ``mar`` by area.
     images, objects, detections : int
         How many of each were compared.
+    most_objects, most_detections : int
+        Largest number of objects and of detections of one class in one image.
+    lowest_score : float
+        Lowest score of a detection; nan without detections.
     classes : tuple of ClassMetrics
         The measures of each class, in the order of the labels.
     """
@@ -93,6 +106,8 @@ class DetectionMetrics:
     map_small: float
     map_medium: float
     map_large: float
+    map_coco: float
+    mar: float
     mar_1: float
     mar_10: float
     mar_100: float
@@ -102,6 +117,9 @@ class DetectionMetrics:
     images: int
     objects: int
     detections: int
+    most_objects: int
+    most_detections: int
+    lowest_score: float
     classes: tuple[ClassMetrics, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -109,12 +127,31 @@ class DetectionMetrics:
         values: dict[str, Any] = without_nan(asdict(self))
         return values
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on limits and thresholds that the measures depend on; often none."""
+        notes = []
+        if self.most_detections > COCO_LIMIT:
+            notes.append(
+                f"an image has {self.most_detections} detections of a class, and all count here; "
+                f"with at most {COCO_LIMIT}, as COCO's protocol has it: mAP {self.map_coco:.3f}, "
+                f"mAR {self.mar_100:.3f}"
+            )
+        if self.most_objects > max(COCO_LIMIT, self.most_detections):
+            notes.append(
+                f"an image has {self.most_objects} objects of a class, and no image more than "
+                f"{self.most_detections} detections of one: the rest cannot be found if the "
+                "detector's box_detections_per_image is lower"
+            )
+        return (*notes, *threshold_notes(self.detections, self.lowest_score))
+
     def summary(self) -> str:
-        """The means, in a line of plain text."""
-        return (
+        """The means in a line of plain text, and a line for each of :attr:`notes`."""
+        means = (
             f"mAP {self.map:.3f}  mAP@0.5 {self.map_50:.3f}  mAP@0.75 {self.map_75:.3f}  "
-            f"mAR {self.mar_100:.3f}  on {self.images} images"
+            f"mAR {self.mar:.3f}  on {self.images} images"
         )
+        return "\n".join((means, *(f"note: {note}" for note in self.notes)))
 
     def table(self) -> str:
         """A table in plain text: a line for each class, then the means."""
@@ -124,7 +161,7 @@ class DetectionMetrics:
         for c in self.classes:
             lines.append(table_row(f"{c.name:<{width}}", c.objects, c.ap, c.ap_50, c.ap_75, c.ar))
         lines.append("-" * len(head))
-        mean = (self.map, self.map_50, self.map_75, self.mar_100)
+        mean = (self.map, self.map_50, self.map_75, self.mar)
         lines.append(table_row(f"{'mean':<{width}}", self.objects, *mean))
         return "\n".join(lines)
 
@@ -171,6 +208,9 @@ class CocoEvaluator(Collector):
             objects={label: true_labels.count(label) for label in self.class_names},
             images=len(images),
             detections=sum(len(image.labels) for image in images),
+            most_objects=largest_count(image.true_labels for image in images),
+            most_detections=largest_count(image.labels for image in images),
+            lowest_score=lowest_score(images),
         )
 
     def precision_recall(self, iou_threshold: float = 0.5) -> dict[int, PrecisionRecall]:
@@ -198,7 +238,7 @@ class CocoEvaluator(Collector):
                 "iou_threshold: expected one of COCO's 0.50, 0.55, ... 0.95, got "
                 f"{iou_threshold}; VocEvaluator takes any"
             )
-        precision = self._tables(self._collected())[0][at, :, :, 0, 2]
+        precision = self._tables(self._collected())[0][at, :, :, 0, -1]
         levels = np.linspace(0, 1, precision.shape[0])
         return {
             label: PrecisionRecall(name, levels, precision[:, k], _mean(precision[:, k]))
@@ -301,7 +341,7 @@ def _coco_tables(
     """Precision (T, R, K, A, M) and recall (T, K, A, M), -1 where there was nothing.
 
     T thresholds of IoU, R levels of recall, K classes, A ranges of area, M limits on
-    the number of detections (1, 10, 100).
+    the number of detections of a class in an image (1, 10, 100, none).
     """
     coco, cocoeval = import_pycocotools()
 
@@ -319,6 +359,9 @@ def _coco_tables(
 
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
         evaluation = cocoeval.COCOeval(table(_true_rows), table(_found_rows), "bbox")
+        # Matching goes from the best score down, so a higher limit changes nothing before it.
+        most = largest_count(image.labels for image in images)
+        evaluation.params.maxDets = [1, 10, COCO_LIMIT, max(most, COCO_LIMIT)]
         evaluation.evaluate()
         evaluation.accumulate()
     return evaluation.eval["precision"], evaluation.eval["recall"]
@@ -330,40 +373,40 @@ def _metrics(
     *,
     class_names: Mapping[int, str],
     objects: Mapping[int, int],
-    images: int,
-    detections: int,
+    **counts: Any,
 ) -> DetectionMetrics:
-    by_area = {area: _mean(precision[:, :, :, a, 2]) for a, area in enumerate(AREAS)}
-    recall_by_area = {area: _mean(recall[:, :, a, 2]) for a, area in enumerate(AREAS)}
+    by_area = {area: _mean(precision[:, :, :, a, -1]) for a, area in enumerate(AREAS)}
+    recall_by_area = {area: _mean(recall[:, :, a, -1]) for a, area in enumerate(AREAS)}
     classes = tuple(
         ClassMetrics(
             label=label,
             name=name,
             objects=objects[label],
-            ap=_mean(precision[:, :, k, 0, 2]),
-            ap_50=_mean(precision[0, :, k, 0, 2]),
-            ap_75=_mean(precision[5, :, k, 0, 2]),
-            ar=_mean(recall[:, k, 0, 2]),
+            ap=_mean(precision[:, :, k, 0, -1]),
+            ap_50=_mean(precision[0, :, k, 0, -1]),
+            ap_75=_mean(precision[5, :, k, 0, -1]),
+            ar=_mean(recall[:, k, 0, -1]),
         )
         for k, (label, name) in enumerate(class_names.items())
     )
     return DetectionMetrics(
         map=by_area["all"],
-        map_50=_mean(precision[0, :, :, 0, 2]),
-        map_75=_mean(precision[5, :, :, 0, 2]),
+        map_50=_mean(precision[0, :, :, 0, -1]),
+        map_75=_mean(precision[5, :, :, 0, -1]),
         map_small=by_area["small"],
         map_medium=by_area["medium"],
         map_large=by_area["large"],
+        map_coco=_mean(precision[:, :, :, 0, 2]),
+        mar=recall_by_area["all"],
         mar_1=_mean(recall[:, :, 0, 0]),
         mar_10=_mean(recall[:, :, 0, 1]),
-        mar_100=recall_by_area["all"],
+        mar_100=_mean(recall[:, :, 0, 2]),
         mar_small=recall_by_area["small"],
         mar_medium=recall_by_area["medium"],
         mar_large=recall_by_area["large"],
-        images=images,
         objects=sum(objects.values()),
-        detections=detections,
         classes=classes,
+        **counts,
     )
 
 

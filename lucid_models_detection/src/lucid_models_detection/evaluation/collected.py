@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Collector", "Compared", "table_row", "without_nan"]
+__all__ = ["Collector", "Compared", "lowest_score", "table_row", "without_nan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +184,13 @@ def _image_name(prediction: Mapping[str, Any], target: Mapping[str, Any], number
             f"is of image {other!r}, the target of image {name!r}"
         )
     return name
+
+
+def lowest_score(images: Sequence[Compared]) -> float:
+    """Lowest score of a detection; nan without detections."""
+    return min(
+        (float(image.scores.min()) for image in images if image.scores.size), default=math.nan
+    )
 
 
 def without_nan(value: Any) -> Any:

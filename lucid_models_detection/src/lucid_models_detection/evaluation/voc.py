@@ -24,10 +24,12 @@ from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.evaluation.collected import (
     Collector,
     Compared,
+    lowest_score,
     table_row,
     without_nan,
 )
 from lucid_models_detection.evaluation.curves import PrecisionRecall
+from lucid_models_detection.evaluation.notes import threshold_notes
 
 __all__ = ["VocClassMetrics", "VocEvaluator", "VocMetrics", "average_precision"]
 
@@ -75,7 +77,9 @@ class VocMetrics:
     iou_threshold : float
         IoU from which on a detection has found its object.
     images, objects, difficult, detections : int
-        How many of each were compared.
+        How many of each were compared.  Detections of an image are not limited in number.
+    lowest_score : float
+        Lowest score of a detection; nan without detections.
     classes : tuple of VocClassMetrics
         The measures of each class, in the order of the labels.
     """
@@ -87,6 +91,7 @@ class VocMetrics:
     objects: int
     difficult: int
     detections: int
+    lowest_score: float
     classes: tuple[VocClassMetrics, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -94,9 +99,15 @@ class VocMetrics:
         values: dict[str, Any] = without_nan(asdict(self))
         return values
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences on thresholds that the measures depend on; often none."""
+        return threshold_notes(self.detections, self.lowest_score)
+
     def summary(self) -> str:
-        """The mean, in a line of plain text."""
-        return f"VOC {self.year} mAP@{self.iou_threshold:g} {self.map:.3f}  on {self.images} images"
+        """The mean in a line of plain text, and a line for each of :attr:`notes`."""
+        mean = f"VOC {self.year} mAP@{self.iou_threshold:g} {self.map:.3f}  on {self.images} images"
+        return "\n".join((mean, *(f"note: {note}" for note in self.notes)))
 
     def table(self) -> str:
         """A table in plain text: a line for each class, then the mean."""
@@ -222,6 +233,7 @@ class VocEvaluator(Collector):
             objects=sum(c.objects for c in classes),
             difficult=sum(c.difficult for c in classes),
             detections=sum(len(image.labels) for image in images),
+            lowest_score=lowest_score(images),
             classes=tuple(classes),
         )
 
