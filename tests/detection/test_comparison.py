@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,14 @@ import numpy as np
 import pytest
 import small_detection
 
+import lucid
+from lucid.data import DataLoader
+from lucid_models_detection import faster_rcnn_resnet_18_fpn
 from lucid_models_detection.categories import Categories, Category
 from lucid_models_detection.comparison import Comparison
-from lucid_models_detection.data import CocoDetection
+from lucid_models_detection.data import CocoDetection, collate
 from lucid_models_detection.data.coco import read_categories
+from lucid_models_detection.training.validation import Validation
 
 
 class Oracle:
@@ -55,6 +60,52 @@ def test_labels_are_matched_by_category(tmp_path: Path, batch_size: int) -> None
         "bbox": [x1, y1, x2 - x1, y2 - y1],
         "score": 0.9,
     }
+
+
+def test_measures_do_not_depend_on_the_batch_size(tmp_path: Path) -> None:
+    """The detector is held against what it finds itself in each image alone."""
+    lucid.random.seed(0)
+    model = faster_rcnn_resnet_18_fpn(
+        num_classes=3, hidden_dim=8, rpn_post_nms_top_n=20, box_score_threshold=0.0
+    )
+    path = small_detection.write_coco(tmp_path, sizes=((64, 64), (72, 48), (50, 60), (40, 90)))
+    content = json.loads(path.read_text())
+    dataset = CocoDetection(path, tmp_path)
+    content["annotations"] = []
+    for (image, target), row in zip(dataset, content["images"], strict=True):
+        assert target["image_id"] == row["id"]
+        found = model.predict([image])[0]
+        for box, label in zip(found["boxes"][::3], found["labels"][::3], strict=True):
+            x1, y1, x2, y2 = box.tolist()
+            annotation = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1)}
+            number = len(content["annotations"]) + 1
+            category = {1: 3, 2: 7}[int(label)]
+            content["annotations"].append(
+                {**annotation, "id": number, "image_id": row["id"], "category_id": category,
+                 "iscrowd": 0}
+            )  # fmt: skip
+    path.write_text(json.dumps(content))
+    categories = Categories([Category(3, "square", 1), Category(7, "disc", 2)])
+    measured = []
+    for batch_size in (1, 2, 4, 6):
+        comparison = Comparison(path, tmp_path, categories, read_categories(path))
+        evaluator = comparison.evaluator()
+        results = comparison.run(model, evaluator, batch_size)
+        loader = DataLoader(comparison.dataset, batch_size, collate=collate, seed=0)
+        validated = Validation(loader, comparison.dataset.class_names)(model)
+        measured.append((results, evaluator.compute(), validated))
+    (results, metrics, _), *others = measured
+    assert 0.2 < metrics.map < 1
+    for other_results, other_metrics, other_validated in others:
+        assert [(r["image_id"], r["category_id"]) for r in other_results] == [
+            (r["image_id"], r["category_id"]) for r in results
+        ]
+        for key, tolerance in (("bbox", 0.011), ("score", 1e-5)):  # rounded to 0.01
+            np.testing.assert_allclose(
+                [r[key] for r in other_results], [r[key] for r in results], atol=tolerance
+            )
+        assert other_metrics.map == pytest.approx(metrics.map, abs=1e-3)
+        assert other_validated["mAP"] == pytest.approx(metrics.map, abs=1e-3)
 
 
 def test_exchanged_labels_find_nothing(tmp_path: Path) -> None:

@@ -356,7 +356,7 @@ def test_precision_over_recall_is_drawn_on_request(
     code, out, _ = call(*given, plot, "--measure", "voc2012")
     assert code == 0
     assert out.splitlines()[0] == "class   objects     AP recall"
-    assert out.splitlines()[-1].startswith("VOC 2012 mAP@0.5 0.")
+    assert any(line.startswith("VOC 2012 mAP@0.5 0.") for line in out.splitlines())
     with Image.open(plot) as picture:
         assert min(picture.size) > 300
     code, out, err = call(*given, tmp_path / "curves.txt")

@@ -279,8 +279,10 @@ def evaluate(
 ) -> None:
     """Measure a detector on images with COCO annotations.
 
-    Mean average precision, and that of each class with its recall. The categories of the
-    file must be those that the detector was trained on, by id and name.
+    Mean average precision, and that of each class with its recall. All detections count;
+    where an image has more than 100 of a class, COCO's figures, which count 100, are given
+    too. The categories of the file must be those that the detector was trained on, by id
+    and name.
     """
     from lucid.weights import atomic_write
     from lucid_models_detection.evaluation import plot_precision_recall
@@ -305,7 +307,7 @@ def evaluate(
             file.write(json.dumps(results).encode())
     metrics = evaluator.compute()
     if as_json:
-        write_json({"weights": str(weights), **metrics.as_dict()})
+        write_json({"weights": str(weights), **metrics.as_dict(), "notes": metrics.notes})
     else:
         click.echo(metrics.table())
         click.echo(f"\n{metrics.summary()}")

@@ -63,6 +63,21 @@ def test_mean_average_precision_is_that_of_predict(tmp_path: Path) -> None:
     assert (measured["mAP"], measured["mAP@0.5"]) == pytest.approx((1, 1))
 
 
+def test_more_than_a_hundred_detections_are_noted(tmp_path: Path) -> None:
+    model = small_detection.tiny_detector().eval()
+    measure = validation(tmp_path, 3, count=2)
+    assert measure.notes == ()
+
+    def losses_and_detections(images, batch):
+        boxes = np.array([[i % 60, 0, i % 60 + 3.0, 9] for i in range(120)])
+        one = {"boxes": boxes, "labels": np.ones(120, int), "scores": np.linspace(0, 1, 120)}
+        return {"loss_objectness": lucid.tensor(1.0)}, [one for _ in images]
+
+    model.losses_and_detections = losses_and_detections
+    measure(model)
+    assert any("120 detections" in note for note in measure.notes)
+
+
 @pytest.fixture
 def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ranks that are threads share ``sys.stdout``, which a computation puts away for a while."""

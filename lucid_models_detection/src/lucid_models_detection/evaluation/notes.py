@@ -29,7 +29,7 @@ def largest_count(labels: Iterable[NDArray[Any]]) -> int:
 
 
 def threshold_notes(detections: int, lowest_score: float) -> tuple[str, ...]:
-    """Note that a score threshold has probably removed detections.
+    """Note that a score threshold may have removed detections.
 
     Parameters
     ----------
@@ -41,6 +41,6 @@ def threshold_notes(detections: int, lowest_score: float) -> tuple[str, ...]:
     if detections < _MANY or not lowest_score >= _LOW_SCORE:
         return ()
     return (
-        f"no detection scores below {lowest_score:.2f}: a score threshold, such as the "
-        "detector's box_score_threshold, lowers mAP and recall",
+        f"no detection scores below {lowest_score:.2f}; if a score threshold, such as the "
+        "detector's box_score_threshold, left others out, mAP and recall are too low",
     )

@@ -268,6 +268,9 @@ class DetectorRun:
                 self.folder.train(self.trainer)
         finally:
             self.trainer.callbacks[:] = own  # a second call has as many as the state knows
+        if tell is not None and self.trainer.communicator.is_main:
+            for note in self.validation.notes:
+                tell(f"note: {note}")
         return self.trainer.best
 
 

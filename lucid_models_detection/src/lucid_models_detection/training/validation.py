@@ -29,6 +29,11 @@ class Validation:
         The name of each label, the background's first.
     communicator : lucid.training.Communicator, optional
         The ranks, each of which looks at a part; by default this process alone.
+
+    Attributes
+    ----------
+    notes : tuple of str
+        :attr:`~lucid_models_detection.evaluation.DetectionMetrics.notes` of the last call.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class Validation:
         self.loader = loader
         self.class_names = class_names
         self.communicator = communicator or Communicator()
+        self.notes: tuple[str, ...] = ()
 
     def __call__(self, model: FasterRCNN) -> dict[str, float]:
         """``val_loss``, its parts, ``mAP`` and ``mAP@0.5``; nothing random is used up."""
@@ -68,6 +74,7 @@ class Validation:
         count = int(whole.pop(""))
         means = {f"val_{name}": total / count for name, total in whole.items()}
         metrics = evaluator.compute()
+        self.notes = metrics.notes
         return {
             **means,
             "val_loss": sum(means.values()),
