@@ -123,6 +123,7 @@ def test_the_format_that_fits_best_is_taken(environment, capsys, rows: Path) -> 
         assert message in err
 
 
+@pytest.mark.filterwarnings("always::lucid.errors.PluginWarning")
 def test_plugins_without_checkers_and_broken_ones(environment, capsys, rows: Path) -> None:
     environment.add("toy", "net")
     code, _, err = run(capsys, "--data", rows)
