@@ -163,7 +163,7 @@ def theirs(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_torchvision_checkpoint_just_works(
     theirs: Path, images: list[Path], tmp_path: Path
 ) -> None:
-    (entry,) = json.loads(run(images[2], "--weights", theirs, "--json").output)
+    (entry,) = json.loads(run(images[2], "--weights", theirs, "--json").stdout)
     best = entry["predictions"][0]
     assert (best["class"], best["label"]) == (2, "2")
     # Logits (0, 0, 10) of a blue image, which ImageNet's mean and deviation move and scale.
@@ -174,7 +174,7 @@ def test_a_torchvision_checkpoint_just_works(
 
     names = tmp_path / "names.txt"
     names.write_text("rot\ngrün\nblau\n\n", encoding="utf-8")
-    output = run(images[2], "--weights", theirs, "--class-names", names, "--top", 1).output
+    output = run(images[2], "--weights", theirs, "--class-names", names, "--top", 1).stdout
     assert output.splitlines()[1].endswith("  blau")
     assert run(images[2], "--weights", theirs, "--model", "resnet_18", "--top", 1).output
 
@@ -184,7 +184,7 @@ def test_weights_alone_under_lucids_names_work_too(
 ) -> None:
     path = tmp_path / "alone.npz"
     lucid.save(lucid.load(weights), path)
-    output = run(images[1], "--weights", path, "--top", 1).output
+    output = run(images[1], "--weights", path, "--top", 1).stdout
     assert output.splitlines()[1].endswith("  1")
 
 
@@ -242,3 +242,72 @@ def test_the_limit_on_pixels_holds_for_one_call(
     with pytest.raises(ValueError, match="limit of 100;"):
         run(images[0], "--weights", weights, "--max-pixels", 100)
     assert os.environ["LUCID_MAX_PIXELS"] == "3000"
+
+
+# Preprocessing
+
+
+@pytest.fixture(scope="module")
+def bare(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same weights without a word on the model and its images."""
+    path = tmp_path_factory.mktemp("bare") / "bare.safetensors"
+    lucid.save(lucid.load_model(weights).state_dict(), path)
+    return path
+
+
+PLAIN = ("--resize", 32, "--crop", 32, "--mean", "0,0,0", "--std", "1,1,1")
+
+
+def test_what_is_assumed_of_bare_weights_is_said(
+    weights: Path, bare: Path, images: list[Path]
+) -> None:
+    assert run(images[0], "--weights", weights).stderr == ""
+    result = run(images[0], "--weights", bare, "--json")
+    assert json.loads(result.stdout)[0]["predictions"][0]["label"] == "0"
+    (line,) = result.stderr.splitlines()
+    assert "bare.safetensors" in line
+    for text in ("--resize 256", "--crop 224", "bilinear", "--mean 0.485,", "--std 0.229,"):
+        assert text in line
+    result = run(images[0], "--weights", bare, *PLAIN)
+    assert result.stderr.splitlines()[0].endswith("assumed --interpolation bilinear")
+    result = run(images[0], "--weights", bare, *PLAIN, "--interpolation", "bicubic")
+    assert result.stderr == ""
+
+
+def test_options_take_the_place_of_the_files_preprocessing(
+    weights: Path, bare: Path, tmp_path: Path
+) -> None:
+    image = tmp_path / "halves.png"
+    pixels = np.zeros((96, 96, 3), np.uint8)
+    pixels[..., 1], pixels[32:64, 32:64] = 255, (255, 0, 0)  # red in the middle of green
+    Image.fromarray(pixels).save(image)
+
+    def probabilities(*arguments: object) -> dict[str, float]:
+        (report,) = json.loads(run(image, "--json", *arguments).stdout)
+        return {str(p["class"]): p["probability"] for p in report["predictions"]}
+
+    whole = probabilities("--weights", weights)
+    assert probabilities("--weights", bare, *PLAIN) == pytest.approx(whole, abs=1e-6)
+    assert max(whole, key=whole.__getitem__) == "1"
+    middle = probabilities("--weights", weights, "--resize", 96)  # the file's crop of 32
+    assert middle["0"] > 0.99
+    assert probabilities("--weights", bare, *PLAIN, "--resize", 96) == pytest.approx(middle)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--crop", 288), "--crop 288 is larger than --resize 256"),
+        (("--mean", "0.5"), "--mean has 1 numbers and --std 3"),
+        (("--mean", "0.5,0.5"), "expected 1 or 3 numbers"),
+        (("--std", "a,b,c"), "expected 1 or 3 numbers"),
+        (("--interpolation", "nearest"), "bicubic"),
+        (("--resize", 0), "--resize"),
+    ],
+)
+def test_preprocessing_that_cannot_be_is_refused(
+    bare: Path, images: list[Path], options: tuple[object, ...], text: str
+) -> None:
+    result = run(images[0], "--weights", bare, *options)
+    assert result.exit_code == 2
+    assert text in result.stderr

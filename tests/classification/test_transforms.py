@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import lucid
 from lucid_models_classification.transforms import (
@@ -21,6 +22,7 @@ from lucid_models_classification.transforms import (
     RandomResizedCrop,
     Resize,
     preprocessing,
+    to_array,
     transform_of,
 )
 
@@ -233,3 +235,25 @@ def test_preprocessing_refuses_pixels_outside_the_range(low: float, high: float,
     for transform in (transform_of(preprocessing(resize_size=8, crop_size=8)), Normalize([0], [1])):
         with pytest.raises(ImageError, match=text):
             transform(image[: 1 if isinstance(transform, Normalize) else 3])
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("size", [(20, 30), (60, 90)])
+def test_resizing_is_that_of_pillow(interpolation: str, size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    pixels = (rng.random((40, 50, 3)) > 0.5).astype(np.uint8) * 255  # edges to overshoot at
+    resized = Resize(size, interpolation)(to_array(Image.fromarray(pixels)))
+    method = Image.Resampling[interpolation.upper()]
+    expected = Image.fromarray(pixels).resize(size[::-1], method)
+    np.testing.assert_allclose(resized, to_array(expected), atol=1.5 / 255)
+    assert resized.min() >= 0
+    assert resized.max() <= 1
+
+
+def test_interpolation_is_described_where_it_is_not_the_default() -> None:
+    assert "interpolation" not in preprocessing(interpolation="bilinear")
+    description = preprocessing(resize_size=9, crop_size=8, interpolation="bicubic")
+    assert description["interpolation"] == "bicubic"
+    assert Resize(9, "bicubic") in transform_of(json.loads(json.dumps(description))).transforms
+    with pytest.raises(ValueError, match="interpolation: expected one of bilinear, bicubic"):
+        preprocessing(interpolation="lanczos")

@@ -43,12 +43,15 @@ class Classifier:
         What :func:`~lucid_models_classification.transforms.transform_of` takes.
     skipped : tuple of str
         Entries of the file that did not fit and were left out.
+    says_preprocessing : bool
+        Whether the file says ``preprocessing``; else it is the default.
     """
 
     model: nn.Module
     class_names: tuple[str, ...] | None = None
     preprocessing: dict[str, Any] = field(default_factory=preprocessing)
     skipped: tuple[str, ...] = ()
+    says_preprocessing: bool = False
 
 
 def open_classifier(path: Path, model_name: str | None = None) -> Classifier:
@@ -69,7 +72,12 @@ def open_classifier(path: Path, model_name: str | None = None) -> Classifier:
     if names_model(path):
         metadata = _metadata(path, model_name)
         described = metadata.preprocessing or preprocessing()
-        return Classifier(lucid.load_model(path), metadata.class_names, described)
+        return Classifier(
+            lucid.load_model(path),
+            metadata.class_names,
+            described,
+            says_preprocessing=bool(metadata.preprocessing),
+        )
     state = lucid.load(path)
     name, sizes = _identified(path, state, model_name)
     if "num_classes" not in sizes and name in ARCHITECTURES:

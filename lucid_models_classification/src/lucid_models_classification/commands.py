@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lucid.cli.output import warn
 from lucid.cli.training import (
     best_line,
     check_data_option,
@@ -23,7 +24,11 @@ from lucid.cli.training import (
     ranks_options,
     skip_invalid_option,
 )
-from lucid_models_classification.image_options import max_pixels_option
+from lucid_models_classification.image_options import (
+    chosen_preprocessing,
+    max_pixels_option,
+    preprocessing_options,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -61,6 +66,7 @@ _BATCH = 8
 @click.option(
     "--top", default=5, show_default=True, type=click.IntRange(min=1), help="Classes to report."
 )
+@preprocessing_options
 @max_pixels_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def classify(
@@ -70,12 +76,13 @@ def classify(
     names_file: Path | None,
     top: int,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Say what IMAGES show, with the most probable classes first.
 
-    Images are prepared as the file says; where it holds weights alone, they are resized
-    to 256 pixels on the shorter side, cropped to 224 and normalised with ImageNet's mean
-    and deviation.
+    Images are prepared as the file says. Where it holds weights alone, they are resized
+    to 256 pixels on the shorter side, cropped to 224 and normalized with ImageNet's mean
+    and deviation, unless options say otherwise; a line on stderr gives what was assumed.
     """
     from lucid_models_classification.checkpoints import open_classifier
     from lucid_models_classification.transforms import transform_of
@@ -83,9 +90,14 @@ def classify(
     names = None if names_file is None else _class_names(names_file)
     classifier = open_classifier(weights, model_name)
     try:
-        transform = transform_of(classifier.preprocessing)
+        described, assumed = chosen_preprocessing(
+            weights, classifier.preprocessing, classifier.says_preprocessing, given
+        )
+        transform = transform_of(described)
     except ValueError as error:
         raise ValueError(f"{weights}: {error}") from error
+    if assumed is not None:
+        warn(assumed)
     model = classifier.model.eval()
     if names is None:
         names, names_file = classifier.class_names, weights

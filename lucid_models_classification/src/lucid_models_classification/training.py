@@ -172,6 +172,7 @@ class ClassifierRun:
             crop_size=side,
             mean=classifier.preprocessing["mean"],
             std=classifier.preprocessing["std"],
+            interpolation=classifier.preprocessing.get("interpolation", "bilinear"),
         )
         facts = {
             "model": classifier.model.model_name,

@@ -27,7 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -64,6 +64,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Size = int | tuple[int, int]
+Interpolation = Literal["bilinear", "bicubic"]
 
 _MAX_PIXELS = 2**27
 
@@ -88,23 +89,31 @@ class Compose:
 
 @dataclass(frozen=True)
 class Resize:
-    """Resample bilinearly; where pixels are merged, all of them count (antialiasing).
+    """Resize with antialiasing: where pixels are merged, all of them count.
 
     Parameters
     ----------
     size : int or (int, int)
         Height and width; one number is the length of the shorter side, the longer
         one following in proportion, rounded down.
+    interpolation : {"bilinear", "bicubic"}, default "bilinear"
+        Bicubic results are clipped to [0, 1].
     """
 
     size: Size
+    interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
         _check_size(self.size)
+        if self.interpolation not in get_args(Interpolation):
+            raise ValueError(
+                f"interpolation: expected one of {', '.join(get_args(Interpolation))}, got "
+                f"{self.interpolation!r}"
+            )
 
     def __call__(self, image: Array) -> Array:
         image = _check_image(image)
-        return _resample(image, self._target(*image.shape[1:]))
+        return _resample(image, self._target(*image.shape[1:]), self.interpolation)
 
     def _target(self, height: int, width: int) -> tuple[int, int]:
         if not isinstance(self.size, int):
@@ -270,8 +279,9 @@ def preprocessing(
     crop_size: int = 224,
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
+    interpolation: Interpolation = "bilinear",
 ) -> dict[str, Any]:
-    """Describe what a classifier's images go through, to be saved with its weights.
+    """Describe the preprocessing of a classifier's images, to be saved with its weights.
 
     Parameters
     ----------
@@ -280,7 +290,9 @@ def preprocessing(
     crop_size : int, default 224
         Side of the square cut from the middle.
     mean, std : sequence of float
-        For :class:`Normalize`; one value instead of three for a network of grey images.
+        For :class:`Normalize`; one value instead of three for a network of gray images.
+    interpolation : {"bilinear", "bicubic"}, default "bilinear"
+        For :class:`Resize`.
 
     Returns
     -------
@@ -294,6 +306,8 @@ def preprocessing(
         "mean": [float(value) for value in mean],
         "std": [float(value) for value in std],
     }
+    if interpolation != "bilinear":  # left out, so that Lucid 0.1 reads the file
+        description["interpolation"] = interpolation
     transform_of(description)  # refuses bad values here and not after the training
     return description
 
@@ -304,14 +318,14 @@ def transform_of(description: Mapping[str, Any]) -> Compose:
     Parameters
     ----------
     description : mapping
-        With the entries of :func:`preprocessing`, all four: ``resize_size`` and
-        ``crop_size`` in pixels, ``mean`` and ``std`` of one or three numbers.
+        The entries of :func:`preprocessing`: ``resize_size`` and ``crop_size`` in pixels,
+        ``mean`` and ``std`` of one or three numbers; ``interpolation`` is optional.
 
     Returns
     -------
     Compose
         From a (3, H, W) image of floats in [0, 1] to (3, crop, crop), resized, cropped and
-        normalised; to (1, crop, crop) where ``mean`` is one number.
+        normalized; to (1, crop, crop) where ``mean`` is one number.
 
     Raises
     ------
@@ -319,7 +333,7 @@ def transform_of(description: Mapping[str, Any]) -> Compose:
         If an entry is missing, unknown, or not of the kind it should be.
     """
     expected = {"resize_size", "crop_size", "mean", "std"}
-    if set(description) != expected:
+    if set(description) - {"interpolation"} != expected:
         raise ValueError(
             f"preprocessing: expected the entries {sorted(expected)}, got {sorted(description)}"
         )
@@ -331,7 +345,11 @@ def transform_of(description: Mapping[str, Any]) -> Compose:
     steps: list[Callable[[Array], Array]] = [_in_range]
     if len(mean) == 1:
         steps.append(Grayscale())
-    steps += [Resize(description["resize_size"]), CenterCrop(description["crop_size"])]
+    interpolation = description.get("interpolation", "bilinear")
+    steps += [
+        Resize(description["resize_size"], interpolation),
+        CenterCrop(description["crop_size"]),
+    ]
     return Compose((*steps, Normalize(tuple(mean), tuple(std))))
 
 
@@ -365,7 +383,9 @@ def _crop(image: Array, top: int, left: int, height: int, width: int) -> Array:
     return image[:, top : top + height, left : left + width]
 
 
-def _resample(image: Array, size: tuple[int, int]) -> Array:
+def _resample(
+    image: Array, size: tuple[int, int], interpolation: Interpolation = "bilinear"
+) -> Array:
     """Resize every channel, in float so that nothing is rounded to 8 bits on the way."""
     from PIL import Image
 
@@ -378,13 +398,21 @@ def _resample(image: Array, size: tuple[int, int]) -> Array:
             f"an image of {image.shape[1]} x {image.shape[2]} pixels cannot be resized to "
             f"{height} x {width}: that is more than {_MAX_PIXELS} pixels"
         )
-    channels = [
-        Image.fromarray(np.ascontiguousarray(channel, np.float32)).resize(
-            (width, height), Image.Resampling.BILINEAR
-        )
-        for channel in image
-    ]
-    return np.stack([np.asarray(channel) for channel in channels]).astype(image.dtype, copy=False)
+    if interpolation == "bilinear":
+        steps, method = [(width, height)], Image.Resampling.BILINEAR
+    else:
+        # Bicubic overshoots at edges.  Images of 8 bits, which networks are trained on, are
+        # clipped after either of Pillow's two passes.
+        steps, method = [(width, image.shape[1]), (width, height)], Image.Resampling.BICUBIC
+    channels = []
+    for channel in image:
+        plane = np.ascontiguousarray(channel, np.float32)
+        for step in steps:
+            plane = np.asarray(Image.fromarray(plane).resize(step, method))
+            if interpolation == "bicubic":
+                plane = np.clip(plane, 0, 1)
+        channels.append(plane)
+    return np.stack(channels).astype(image.dtype, copy=False)
 
 
 def _numpy_generator(generator: lucid.random.Generator | None) -> np.random.Generator:
