@@ -47,6 +47,7 @@ from lucid.errors import (
     UnknownModelError,
     WeightFileError,
 )
+from lucid.hints import explain_module, install_finder, missing_attribute
 from lucid.kernels import get_num_threads, set_num_threads
 from lucid.ops import *  # noqa: F403 - exactly ops.__all__, spelled out there
 from lucid.ops import __all__ as _operations
@@ -125,6 +126,9 @@ __all__ = [
     *_operations,
 ]
 
+explain_module(globals())
+install_finder()
+
 
 def __getattr__(name: str) -> Any:
     if name in _ROOMS:
@@ -133,7 +137,7 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(_LAZY[name]), name)
         globals()[name] = value
         return value
-    raise AttributeError(f"module 'lucid' has no attribute {name!r}")
+    raise missing_attribute("lucid", name)
 
 
 def __dir__() -> list[str]:

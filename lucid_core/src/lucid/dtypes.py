@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from lucid.hints import explain_dtype
+
 DType: TypeAlias = np.dtype[Any]
 #: What functions accept as a ``dtype`` argument.
 DTypeLike: TypeAlias = np.dtype[Any] | type | str
@@ -28,6 +30,7 @@ __all__ = [
     "DType",
     "DTypeLike",
     "bool_",
+    "dtype_of",
     "float16",
     "float32",
     "float64",
@@ -41,6 +44,22 @@ __all__ = [
 ]
 
 
+def dtype_of(dtype: DTypeLike) -> DType:
+    """The NumPy dtype that is meant.
+
+    Raises
+    ------
+    TypeError
+        If it is none, as a device or a type of PyTorch; says what to use instead.
+    """
+    if dtype is None:  # NumPy would take it for float64
+        raise TypeError(explain_dtype(dtype))
+    try:
+        return np.dtype(dtype)
+    except TypeError:
+        raise TypeError(explain_dtype(dtype)) from None
+
+
 def supported(dtype: DTypeLike) -> DType:
     """The NumPy dtype, in native byte order, if tensors can have it.
 
@@ -49,7 +68,7 @@ def supported(dtype: DTypeLike) -> DType:
     TypeError
         If it is not a boolean, integer or floating type.
     """
-    result = np.dtype(dtype)
+    result = dtype_of(dtype)
     if result.kind not in "biuf":
         raise TypeError(f"tensors hold booleans, integers and floats, not {result}")
     return result.newbyteorder("=")

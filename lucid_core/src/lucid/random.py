@@ -14,6 +14,7 @@ import numpy as np
 
 from lucid.autograd import ArrayLike, array_of
 from lucid.dtypes import DTypeLike, float32, float64, int64, supported
+from lucid.hints import explain_class, explain_module
 from lucid.ops.shape import Shape, shape_of
 from lucid.tensor import Tensor
 
@@ -100,6 +101,7 @@ class Generator:
         )
 
 
+explain_class(Generator)
 default_generator = Generator()
 
 seed = default_generator.seed
@@ -110,3 +112,5 @@ rand = default_generator.rand
 randint = default_generator.randint
 permutation = default_generator.permutation
 choice = default_generator.choice
+
+explain_module(globals())

@@ -18,7 +18,8 @@ from lucid.autograd import (
 )
 from lucid.autograd.variable import Array
 from lucid.autograd.watch import maybe_written
-from lucid.dtypes import DType, DTypeLike, supported
+from lucid.dtypes import DType, DTypeLike, dtype_of, supported
+from lucid.hints import ElementCount, explain_class
 from lucid.kernels import is_channels_last
 from lucid.ops.index import getitem, plain_index
 from lucid.ops.operands import Axis
@@ -111,7 +112,7 @@ class Tensor(Variable):
     @property
     def size(self) -> int:
         """Number of elements."""
-        return self._data.size
+        return ElementCount(self._data.size)
 
     @property
     def dtype(self) -> DType:
@@ -423,7 +424,7 @@ class Tensor(Variable):
 
     def to(self, dtype: DTypeLike) -> Tensor:
         """The tensor in an element type: itself where it has it already."""
-        return self if self.dtype == np.dtype(dtype) else ops.astype(self, dtype)
+        return self if self.dtype == dtype_of(dtype) else ops.astype(self, dtype)
 
     def float(self) -> Tensor:
         """The tensor as float32."""
@@ -486,11 +487,11 @@ class Tensor(Variable):
         return ops.prod(self, axis, keepdims)
 
     def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """See :func:`lucid.max`."""
+        """See :func:`lucid.max`; returns the values alone, without indices."""
         return ops.max(self, axis, keepdims)
 
     def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """See :func:`lucid.min`."""
+        """See :func:`lucid.min`; returns the values alone, without indices."""
         return ops.min(self, axis, keepdims)
 
     def var(self, axis: Axis = None, correction: _Float = 1, keepdims: bool = False) -> Tensor:
@@ -709,4 +710,5 @@ def _rebuild(cls: type[Tensor], array: Array, last: bool, requires_grad: bool) -
     return result
 
 
+explain_class(Tensor, "Tensor")
 set_tensor_class(Tensor)

@@ -218,7 +218,7 @@ def test_frozen_norms_pass_over_the_count_of_batches():
 
 @pytest.mark.parametrize("wrong", [None, [("weight", 1)], "weights.safetensors"])
 def test_a_state_dict_is_a_mapping(wrong):
-    with pytest.raises(TypeError, match="takes a mapping of names to tensors, got"):
+    with pytest.raises(TypeError, match="expected a mapping of names to tensors, got"):
         net().load_state_dict(wrong)
 
 

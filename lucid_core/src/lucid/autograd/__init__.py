@@ -11,6 +11,7 @@ from lucid.autograd.backward import backward
 from lucid.autograd.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from lucid.autograd.primitive import ArrayLike, array_of, record, record_joint, unbroadcast
 from lucid.autograd.variable import Node, Variable, set_tensor_class
+from lucid.hints import explain_missing
 
 __all__ = [
     "ArrayLike",
@@ -27,3 +28,5 @@ __all__ = [
     "set_tensor_class",
     "unbroadcast",
 ]
+
+explain_missing(globals())

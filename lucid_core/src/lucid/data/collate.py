@@ -60,10 +60,10 @@ def _collated(samples: list[Any], where: str) -> Any:
     if kind == "a mapping":
         return _collated_dicts(samples, where)
     lengths = [len(sample) for sample in samples]
-    if (position := _first_other(lengths)) is not None:
+    if (other_place := _first_other(lengths)) is not None:
         raise ValueError(
             f"cannot make a batch of samples{where} of different lengths: sample 0 of the batch "
-            f"has {lengths[0]} entries, sample {position} has {lengths[position]}; {_REMEDY}"
+            f"has {lengths[0]} entries, sample {other_place} has {lengths[other_place]}; {_REMEDY}"
         )
     columns = [
         _collated(list(column), f"{where}[{i}]")

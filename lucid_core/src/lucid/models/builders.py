@@ -10,10 +10,12 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
 from lucid.errors import PluginError
+from lucid.hints import keyword_remedies
 from lucid.models.spec import ModelInfo
 
 __all__ = ["check_builder", "find_builder", "first_line", "place_of", "signed"]
@@ -58,7 +60,13 @@ def signed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     def build(*args: Any, **kwargs: Any) -> Any:
         # Taken before the call: a builder may change a list it was given.
         given = _given_by_name(function, name, args, kwargs)
-        model = function(*args, **kwargs)
+        try:
+            model = function(*args, **kwargs)
+        except TypeError as error:
+            message = _foreign_keywords(function, name, kwargs, str(error))
+            if message is None:
+                raise
+            raise TypeError(message) from error
         from lucid.nn import Module
 
         if not isinstance(model, Module):
@@ -72,6 +80,22 @@ def signed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
     setattr(build, _NAME_ATTRIBUTE, name)
     return build
+
+
+def _foreign_keywords(
+    function: Callable[..., Any], name: str, kwargs: dict[str, Any], error: str
+) -> str | None:
+    """What to type for the keyword arguments that a builder refused, if anything is known."""
+    if "unexpected keyword argument" not in error:
+        return None
+    parameters = set(inspect.signature(function).parameters)
+    refused = [key for key in kwargs if key not in parameters and repr(key) in error]
+    # Builders with **kwargs list in their error what they take.
+    remedies = keyword_remedies(name, refused, parameters.union(re.findall(r"\w+", error)))
+    if not remedies:
+        return None
+    known = "; ".join(f"{key!r}: {remedy}" for key, remedy in remedies.items())
+    return f"{name}() got an unexpected keyword argument {known}"
 
 
 def _given_by_name(

@@ -111,7 +111,9 @@ def unknown_model(
     import difflib
 
     parts = [f"no model is called {name!r}"]
-    if close := difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.7):
+    close = [other for other in names if _squeezed(other) == _squeezed(name)]
+    close = close or difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.7)
+    if close:
         parts.append(f"did you mean {' or '.join(map(repr, close))}?")
     failed = [plugin for plugin in installed if plugin.error is not None]
     if failed:
@@ -123,7 +125,14 @@ def unknown_model(
             parts.append(advice)
     elif not names and not failed:
         parts.append(how_to_get_models())
+    if len(parts) == 1:
+        parts.append("lucid.models.list_models() lists the models, as does 'lucid models'")
     return "; ".join(parts)
+
+
+def _squeezed(name: str) -> str:
+    """A name as torchvision, timm and Lucid write it alike: ``resnet50.a1_in1k`` as resnet50."""
+    return "".join(filter(str.isalnum, name.partition(".")[0].lower()))
 
 
 def _provider_of_model(name: str) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lucid.hints import explain_module, missing_attribute
 from lucid.nn import functional, init, utils
 from lucid.nn.hooks import RemovableHandle
 from lucid.nn.layers import (
@@ -27,6 +28,7 @@ from lucid.nn.layers import (
     LayerNorm,
     LeakyReLU,
     Linear,
+    LogSoftmax,
     MaxPool2d,
     ModuleDict,
     ModuleList,
@@ -38,6 +40,7 @@ from lucid.nn.layers import (
     SiLU,
     SmoothL1Loss,
     Softmax,
+    Tanh,
     Upsample,
 )
 from lucid.nn.module import Module
@@ -66,6 +69,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "LoadResult",
+    "LogSoftmax",
     "MSELoss",
     "MaxPool2d",
     "Module",
@@ -80,6 +84,7 @@ __all__ = [
     "Sigmoid",
     "SmoothL1Loss",
     "Softmax",
+    "Tanh",
     "Upsample",
     "functional",
     "init",
@@ -89,12 +94,14 @@ __all__ = [
 if TYPE_CHECKING:
     SGD: Any
 
+explain_module(globals())
+
 
 def __getattr__(name: str) -> Any:
     # Optimizers stand above nn, so nn only passes this one on when it is asked for.
     if name == "SGD":
         return importlib.import_module("lucid.optim").SGD
-    raise AttributeError(f"module 'lucid.nn' has no attribute {name!r}")
+    raise missing_attribute("lucid.nn", name)
 
 
 def __dir__() -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lucid.autograd import ArrayLike, array_of
+from lucid.hints import explain_module
 from lucid.ops.activation import dropout as _dropout
 from lucid.ops.activation import gelu, leaky_relu, log_softmax, relu, silu, softmax
 from lucid.ops.conv import conv2d
@@ -182,3 +183,6 @@ def _constant_pad(
         raise ValueError(f"pad takes more elements away than the shape {shape} has")
     more = [(max(before, 0), max(after, 0)) for before, after in widths]
     return _pad(getitem(x, kept), more, "constant", value)
+
+
+explain_module(globals())

@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from lucid.dtypes import dtype_of
+from lucid.hints import explain_class
 from lucid.nn.hooks import HookRegistry, RemovableHandle
 from lucid.nn.registry import Registry
 from lucid.nn.state_dict import LoadResult, load_into
@@ -216,7 +218,7 @@ class Module(Registry):
         dtype : dtype-like
             float32 or float64.
         """
-        target = np.dtype(dtype)
+        target = dtype_of(dtype)
         if target not in (np.dtype(np.float32), np.dtype(np.float64)):
             raise TypeError(f"a module is converted to float32 or float64, not to {target}")
         for tensor in (*self.parameters(), *self.buffers()):
@@ -241,3 +243,6 @@ class Module(Registry):
             return f"{type(self).__name__}({settings})"
         body = "\n  ".join(([settings] if settings else []) + lines)
         return f"{type(self).__name__}(\n  {body}\n)"
+
+
+explain_class(Module)

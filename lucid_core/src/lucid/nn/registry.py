@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from lucid.autograd.watch import begin_moment
+from lucid.hints import missing_attribute
 from lucid.nn.parameter import Parameter
 from lucid.tensor import Tensor
 
@@ -61,7 +62,7 @@ class Registry:
             entries = own.get(kind)
             if entries and name in entries:
                 return entries[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        raise missing_attribute("Module", name, f"{type(self).__name__!r} object")
 
     def __delattr__(self, name: str) -> None:
         kind = self._kind_of(name)

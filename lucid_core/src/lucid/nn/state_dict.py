@@ -82,7 +82,8 @@ def load_into(
     """
     if not isinstance(state_dict, Mapping):
         raise TypeError(
-            f"load_state_dict takes a mapping of names to tensors, got {type(state_dict).__name__}"
+            f"load_state_dict expected a mapping of names to tensors, got "
+            f"{type(state_dict).__name__}; read a file with lucid.load(path)"
         )
     names: dict[int, list[str]] = {}
     tensors: dict[int, Tensor] = {}

@@ -73,6 +73,12 @@ def normalise_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     """
     if axis is None:
         return tuple(range(ndim))
+    if isinstance(axis, (Variable, np.ndarray)) and array_of(axis).ndim:
+        # max(x, y) of PyTorch: the elements of y are no axes.
+        raise TypeError(
+            f"axis must be an integer or a tuple of integers, got a tensor of shape "
+            f"{array_of(axis).shape}; lucid.maximum and lucid.minimum compare two tensors"
+        )
     axes = tuple(axis) if isinstance(axis, Iterable) else (axis,)
     result = tuple(normalise_axis(a, ndim) for a in axes)
     if len(set(result)) != len(result):

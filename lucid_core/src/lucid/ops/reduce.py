@@ -111,7 +111,7 @@ def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Largest element, NaN if there is one; equal ones share the gradient evenly.
+    """Largest element along axes, NaN if there is one; equal ones share the gradient evenly.
 
     Parameters
     ----------
@@ -133,12 +133,18 @@ def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
         If ``x`` has no such axis.
     ValueError
         If an axis is given twice, or there are no elements to search.
+
+    Notes
+    -----
+    PyTorch's ``max`` over one axis returns ``(values, indices)``.  Here it returns the values
+    alone, as NumPy's: ``values, indices = x.max(1)`` would unpack two rows of values.  Use
+    ``x.max(1)`` and ``x.argmax(1)``.
     """
     return _extremum(x, axis, keepdims, np.max)
 
 
 def min(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Smallest element, NaN if there is one; equal ones share the gradient evenly.
+    """Smallest element along axes, NaN if there is one; equal ones share the gradient evenly.
 
     Parameters
     ----------
@@ -160,6 +166,12 @@ def min(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
         If ``x`` has no such axis.
     ValueError
         If an axis is given twice, or there are no elements to search.
+
+    Notes
+    -----
+    PyTorch's ``min`` over one axis returns ``(values, indices)``.  Here it returns the values
+    alone, as NumPy's: ``values, indices = x.min(1)`` would unpack two rows of values.  Use
+    ``x.min(1)`` and ``x.argmin(1)``.
     """
     return _extremum(x, axis, keepdims, np.min)
 

@@ -1,8 +1,11 @@
 """Optimizers and learning-rate schedules."""
 
+from lucid.hints import explain_module
 from lucid.optim import lr_scheduler
 from lucid.optim.adam import Adam, AdamW
 from lucid.optim.optimizer import Optimizer
 from lucid.optim.sgd import SGD
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "lr_scheduler"]
+
+explain_module(globals())

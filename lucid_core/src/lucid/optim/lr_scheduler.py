@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from lucid.hints import explain_module
 from lucid.optim.optimizer import Optimizer
 
 __all__ = [
@@ -375,3 +376,6 @@ class SequentialLR(LRScheduler):
             )
         for scheduler, state in zip(self._schedulers, states, strict=True):
             scheduler._check_state(state)
+
+
+explain_module(globals())

@@ -63,8 +63,8 @@ class Optimizer:
         self.state: dict[Tensor, dict[str, Any]] = {}
         if isinstance(params, Variable) or not isinstance(params, Iterable):
             raise TypeError(
-                f"{type(self).__name__} takes an iterable of parameters or groups, "
-                f"got {type(params).__name__}"
+                f"{type(self).__name__} expected an iterable of parameters or groups, got "
+                f"{type(params).__name__}; pass model.parameters()"
             )
         given = list(params)
         if not given:

@@ -21,7 +21,7 @@ def gradcheck(
     eps: float = 1e-6,
     rtol: float = 1e-5,
     atol: float = 1e-7,
-) -> None:
+) -> bool:
     """Compare the gradients of a function with central differences.
 
     Every floating output is weighed with random numbers, so that one backward
@@ -41,6 +41,11 @@ def gradcheck(
         Half the width of the difference.
     rtol, atol : float, default 1e-5 and 1e-7
         Largest deviation, relative to the numerical gradient and absolute.
+
+    Returns
+    -------
+    bool
+        True; every failure raises.
 
     Raises
     ------
@@ -77,6 +82,7 @@ def gradcheck(
             atol=atol,
             err_msg=f"gradient of input {i}, of shape {x.shape}",
         )
+    return True
 
 
 def _outputs(result: Tensor | Sequence[Tensor]) -> list[Tensor]:

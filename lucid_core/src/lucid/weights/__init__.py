@@ -13,6 +13,7 @@
 ``whole_models``        ``save_model`` and ``load_model``: one file rebuilds a model
 """
 
+from lucid.hints import explain_module
 from lucid.weights.atomic import atomic_write
 from lucid.weights.files import load, read_metadata, save
 from lucid.weights.whole_models import (
@@ -36,3 +37,5 @@ __all__ = [
     "save",
     "save_model",
 ]
+
+explain_module(globals())

@@ -66,8 +66,14 @@ def save(
         ``../x``, control characters), metadata are no text that UTF-8 can hold, or
         the suffix belongs to pickled files.
     TypeError
-        If a value is no array of numbers, or metadata are no text.
+        If ``state_dict`` is not a mapping, a value is no array of numbers, or metadata are
+        no text.
     """
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(
+            f"save expected a mapping of names to tensors, got {type(state_dict).__name__}; pass "
+            "model.state_dict(), or use lucid.save_model(model, path)"
+        )
     for key in metadata or ():
         if isinstance(key, str) and key.startswith(_RESERVED):
             raise ValueError(f"metadata keys that begin with {_RESERVED!r} are reserved: {key!r}")

@@ -1,6 +1,15 @@
 """The layers of ``lucid.nn``, one concern a file."""
 
-from lucid.nn.layers.activation import GELU, LeakyReLU, ReLU, Sigmoid, SiLU, Softmax
+from lucid.nn.layers.activation import (
+    GELU,
+    LeakyReLU,
+    LogSoftmax,
+    ReLU,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Tanh,
+)
 from lucid.nn.layers.container import ModuleDict, ModuleList, Sequential
 from lucid.nn.layers.conv import Conv2d, ConvTranspose2d
 from lucid.nn.layers.conv_norm_act import ConvNormAct
@@ -38,6 +47,7 @@ __all__ = [
     "LayerNorm",
     "LeakyReLU",
     "Linear",
+    "LogSoftmax",
     "MSELoss",
     "MaxPool2d",
     "ModuleDict",
@@ -49,5 +59,6 @@ __all__ = [
     "Sigmoid",
     "SmoothL1Loss",
     "Softmax",
+    "Tanh",
     "Upsample",
 ]

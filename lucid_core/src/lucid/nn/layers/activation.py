@@ -1,4 +1,4 @@
-"""Activation layers: each calls the function of its name, element by element."""
+"""Activation layers: each calls the function of its name in :mod:`lucid.nn.functional`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,20 @@ from lucid.nn import functional as F
 from lucid.nn.module import Module
 from lucid.tensor import Tensor
 
-__all__ = ["GELU", "LeakyReLU", "ReLU", "SiLU", "Sigmoid", "Softmax"]
+__all__ = [
+    "GELU",
+    "LeakyReLU",
+    "LogSoftmax",
+    "ReLU",
+    "SiLU",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+]
 
 
 class ReLU(Module):
-    """The larger of x and 0."""
+    """Rectified linear unit, ``max(x, 0)``."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
@@ -18,7 +27,7 @@ class ReLU(Module):
 
 
 class LeakyReLU(Module):
-    """x where it is positive, ``negative_slope * x`` elsewhere.
+    """Leaky rectified linear unit, ``max(x, 0) + negative_slope * min(x, 0)``.
 
     Parameters
     ----------
@@ -39,7 +48,7 @@ class LeakyReLU(Module):
 
 
 class GELU(Module):
-    """x times the standard normal distribution function at x.
+    """Gaussian error linear unit, ``x * Phi(x)`` with the normal distribution function.
 
     Parameters
     ----------
@@ -62,7 +71,7 @@ class GELU(Module):
 
 
 class SiLU(Module):
-    """x times its logistic sigmoid."""
+    """Sigmoid linear unit, ``x * sigmoid(x)``."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
@@ -70,15 +79,23 @@ class SiLU(Module):
 
 
 class Sigmoid(Module):
-    """1 / (1 + exp(-x))."""
+    """Logistic sigmoid, ``1 / (1 + exp(-x))``."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
         return F.sigmoid(x)
 
 
+class Tanh(Module):
+    """Hyperbolic tangent, ``tanh(x)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        return F.tanh(x)
+
+
 class Softmax(Module):
-    """Exponentials along an axis, divided by their sum.
+    """Softmax along an axis, ``exp(x) / sum(exp(x))``.
 
     Parameters
     ----------
@@ -93,6 +110,27 @@ class Softmax(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
         return F.softmax(x, self.axis)
+
+    def extra_repr(self) -> str:
+        return f"axis={self.axis}"
+
+
+class LogSoftmax(Module):
+    """Logarithm of the softmax along an axis, ``x - log(sum(exp(x)))``.
+
+    Parameters
+    ----------
+    axis : int, default -1
+        Along which the exponentials of the results sum to 1.
+    """
+
+    def __init__(self, axis: int = -1) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        return F.log_softmax(x, self.axis)
 
     def extra_repr(self) -> str:
         return f"axis={self.axis}"

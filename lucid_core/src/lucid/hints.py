@@ -1,0 +1,271 @@
+"""Errors that say what to type for a name of PyTorch's, from the tables of spellings.
+
+Nothing here runs unless a name or a keyword argument is wrong, but for one Python call
+around the public functions that have options.  Missing names stay missing: ``hasattr`` is
+False, ``dir`` does not list them.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
+
+from lucid.spellings import ATTRIBUTES, KEYWORDS, KEYWORDS_OF
+
+__all__ = [
+    "ElementCount",
+    "explain_class",
+    "explain_dtype",
+    "explain_missing",
+    "explain_module",
+    "install_finder",
+    "keyword_remedies",
+    "missing_attribute",
+    "remedy_for",
+]
+
+_DEVICES = ("cpu", "cuda", "gpu", "hpu", "meta", "mps", "tpu", "xpu")
+
+
+def remedy_for(owner: str, name: str) -> str | None:
+    """What to type for an attribute that is missing, or None where nothing is known."""
+    remedy = ATTRIBUTES.get(owner, {}).get(name)
+    if remedy is None:
+        return None
+    plain = remedy.replace("`", "")
+    return f"use {plain}" if remedy.startswith("`") else plain
+
+
+def missing_attribute(owner: str, name: str, subject: str | None = None) -> AttributeError:
+    """The error of a missing attribute.
+
+    Parameters
+    ----------
+    owner : str
+        The key in :data:`lucid.spellings.ATTRIBUTES`: a module, ``"Tensor"`` or ``"Module"``.
+    name : str
+        The attribute.
+    subject : str, optional
+        What lacks it, for the message; default ``module 'OWNER'``.
+    """
+    message = f"{subject or f'module {owner!r}'} has no attribute {name!r}"
+    remedy = remedy_for(owner, name)
+    if remedy is None:
+        return AttributeError(message)
+    # With a name but no object, Python adds no "Did you mean" of its own.
+    return AttributeError(f"{message}; {remedy}", name=name)
+
+
+# --- keyword arguments --------------------------------------------------------------------------
+
+
+def explain_module(namespace: dict[str, Any]) -> None:
+    """Give the names in a module's ``__all__`` errors that say what to type.
+
+    The functions that have options and the constructors are wrapped in place, and the module
+    gets a ``__getattr__`` unless it has one.  All of this is out of sight of type checkers,
+    which see the functions as they are written, and no ``__getattr__``.
+
+    Parameters
+    ----------
+    namespace : dict
+        ``globals()`` of the module.
+    """
+    module = namespace["__name__"]
+    for name in namespace["__all__"]:
+        value: Any = namespace.get(name)
+        if not getattr(value, "__module__", "").startswith("lucid"):
+            continue
+        if inspect.isfunction(value):
+            namespace[name] = _explained(value, name, module)
+        elif inspect.isclass(value) and not issubclass(value, BaseException):
+            init = vars(value).get("__init__", value.__init__)
+            if inspect.isfunction(init):
+                value.__init__ = _explained(init, name)  # type: ignore[method-assign]
+    explain_missing(namespace)
+
+
+def explain_missing(namespace: dict[str, Any]) -> None:
+    """Give a module a ``__getattr__`` that says what to type, unless it has one.
+
+    Parameters
+    ----------
+    namespace : dict
+        ``globals()`` of the module.
+    """
+    module = namespace["__name__"]
+
+    def missing(name: str) -> NoReturn:
+        raise missing_attribute(module, name)
+
+    namespace.setdefault("__getattr__", missing)
+
+
+def explain_class(cls: Any, owner: str | None = None) -> None:
+    """Give the methods that have options, and missing attributes, errors that say what to type.
+
+    Parameters
+    ----------
+    cls : type
+        Changed in place.
+    owner : str, optional
+        The key in :data:`lucid.spellings.ATTRIBUTES`, for a class without a ``__getattr__``
+        of its own.
+    """
+    for name, value in list(vars(cls).items()):
+        if inspect.isfunction(value) and not name.startswith("_"):
+            setattr(cls, name, _explained(value, name))
+    if owner is None:
+        return
+
+    def missing(self: object, name: str) -> NoReturn:
+        raise missing_attribute(owner, name, f"{type(self).__name__!r} object")
+
+    cls.__getattr__ = missing
+
+
+def _explained(
+    function: Callable[..., Any], name: str, module: str | None = None
+) -> Callable[..., Any]:
+    """The function with a remedy in the TypeError of a wrong call; itself if it has no options."""
+    plain = _PLAIN.get(function, function)
+    if module is not None and plain in _EXPORTED:
+        return _EXPORTED[plain]
+    if not _takes_options(plain, name):
+        return function
+
+    @functools.wraps(plain)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return plain(*args, **kwargs)
+        except TypeError as error:
+            # A wrong call fails before the function is entered: there is no frame below.
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise
+            message = _wrong_call(plain, name, args, kwargs)
+            if message is None:
+                raise
+            raise TypeError(message) from None
+
+    _PLAIN[call] = plain
+    if module is not None:
+        call.__module__ = module  # where pickle looks the wrapper up
+        _EXPORTED[plain] = call
+    return call
+
+
+#: From a wrapper to what it wraps, and from an exported function to its one wrapper.
+_PLAIN: dict[Callable[..., Any], Callable[..., Any]] = {}
+_EXPORTED: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+#: Functions without options whose counterparts in PyTorch have some.
+_WITHOUT_OPTIONS = frozenset(
+    ("clone", "load", "load_model", "relu", "sigmoid", "silu", "tanh", "to", "__init__")
+)
+_RENAMED = frozenset(name for name in KEYWORDS.values() if name.isidentifier()) - {"x"}
+
+
+def _takes_options(function: Callable[..., Any], name: str) -> bool:
+    code = function.__code__
+    parameters = code.co_varnames[: code.co_argcount]
+    return bool(
+        getattr(function, "__defaults__", None)
+        or code.co_kwonlyargcount
+        or function.__name__ in _WITHOUT_OPTIONS
+        or not _RENAMED.isdisjoint(parameters)
+    )
+
+
+def _wrong_call(
+    function: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> str | None:
+    parameters = inspect.signature(function).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return None
+    unknown = [key for key in kwargs if key not in parameters]
+    if not unknown and args and args[-1] is True:  # nn.ReLU(True)
+        unknown = ["inplace"]
+    remedies = keyword_remedies(name, unknown, parameters)
+    if not remedies:
+        return None
+    known = "; ".join(f"{key!r}: {remedy}" for key, remedy in remedies.items())
+    others = [key for key in unknown if key not in remedies]
+    rest = f"; also unexpected: {', '.join(map(repr, others))}" if others else ""
+    return f"{name}() got an unexpected keyword argument {known}{rest}"
+
+
+def keyword_remedies(
+    name: str, keywords: Iterable[str], parameters: Iterable[str]
+) -> dict[str, str]:
+    """What to type for keyword arguments that a callable does not take.
+
+    Parameters
+    ----------
+    name : str
+        Of the function or class.
+    keywords : iterable of str
+        What was given.
+    parameters : iterable of str
+        What it takes: a parameter of another name is a remedy only where it is one of these.
+    """
+    taken = set(parameters)
+    remedies = {}
+    for key in keywords:
+        remedy = KEYWORDS_OF.get(name, {}).get(key) or KEYWORDS.get(key)
+        if remedy is None:
+            continue
+        if not remedy.isidentifier():
+            remedies[key] = remedy.replace("`", "")
+        elif remedy in taken:
+            remedies[key] = f"use {remedy}="
+    return remedies
+
+
+# --- the rest -----------------------------------------------------------------------------------
+
+
+class ElementCount(int):
+    """The number of elements, ``x.size``; calling it, as PyTorch does, is an error."""
+
+    def __call__(self, *axes: int) -> NoReturn:
+        axis = repr(axes[0]) if axes else "0"
+        raise TypeError(f"size is the number of elements; use x.shape, or x.shape[{axis}]")
+
+    def __reduce__(self) -> tuple[type[int], tuple[int]]:
+        return int, (int(self),)
+
+
+def explain_dtype(value: object) -> str:
+    """The message for something that is no element type: a device, or PyTorch's own type."""
+    text = str(value)
+    message = f"expected an element type such as 'float32', got {value!r}"
+    kind = text.removeprefix("torch.")
+    if kind.partition(":")[0] in _DEVICES:
+        return f"{message}; leave it out: Lucid computes on the CPU"
+    if kind != text:
+        other = ATTRIBUTES["lucid"].get(kind, "").replace("`", "") or f"lucid.{kind}"
+        return f"{message}; use {other}"
+    return message
+
+
+class _ExplainingFinder:
+    """Finds nothing, and says what to import for a name of PyTorch's.
+
+    ``from lucid import NAME`` swallows the AttributeError and then looks for a module.
+    """
+
+    @staticmethod
+    def find_spec(fullname: str, path: object = None, target: object = None) -> None:
+        owner, _, name = fullname.rpartition(".")
+        remedy = remedy_for(owner, name)
+        if remedy is not None:
+            raise ImportError(f"cannot import name {name!r} from {owner!r}; {remedy}", name=owner)
+
+
+def install_finder() -> None:
+    """Put the explaining finder behind all others, once."""
+    if not any(isinstance(finder, _ExplainingFinder) for finder in sys.meta_path):
+        sys.meta_path.append(_ExplainingFinder())

@@ -1,0 +1,197 @@
+"""Errors that say what to type, and what they must not change."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import json
+import pickle
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import nn
+from lucid.nn import functional as F
+
+X = lucid.tensor([[1.0, 2.0], [3.0, 4.0]])
+
+
+@pytest.mark.parametrize(
+    ("call", "remedy"),
+    [
+        (lambda: X.sum(dim=1), "sum() got an unexpected keyword argument 'dim': use axis="),
+        (lambda: lucid.sum(X, dim=1, keepdim=True), "'dim': use axis=; 'keepdim': use keepdims="),
+        (lambda: X.softmax(dim=1), "use axis="),
+        (lambda: F.softmax(X, dim=1), "use axis="),
+        (lambda: nn.Softmax(dim=1), "Softmax() got an unexpected keyword argument 'dim': use axis"),
+        (lambda: lucid.stack([X, X], dim=0), "use axis="),
+        (lambda: lucid.concatenate([X, X], dim=0), "use axis="),
+        (lambda: X.cumsum(dim=0), "use axis="),
+        (lambda: X.unsqueeze(dim=0), "use axis="),
+        (lambda: X.argmax(dim=1), "use axis="),
+        (lambda: X.max(dim=1), "argmax returns the indices"),
+        (lambda: lucid.flip(X, dims=(0,)), "use axis="),
+        (lambda: X.flatten(start_dim=1), "use start_axis="),
+        (lambda: nn.Flatten(start_dim=1), "use start_axis="),
+        (lambda: X.std(unbiased=False), "correction=0"),
+        (lambda: lucid.linspace(0, 1, steps=5), "use num="),
+        (lambda: lucid.sum(input=X), "use x="),
+        (lambda: F.relu(X, inplace=True), "leave it out"),
+        (lambda: F.dropout(X, 0.5, True, inplace=True), "'inplace': leave it out"),
+        (lambda: nn.ReLU(inplace=True), "ReLU() got an unexpected keyword argument 'inplace'"),
+        (lambda: nn.ReLU(True), "'inplace': leave it out"),
+        (lambda: nn.Dropout(0.5, True), "'inplace': leave it out"),
+        (lambda: nn.Linear(2, 2, device="cuda"), "Lucid computes on the CPU"),
+        (lambda: nn.Linear(2, 2, dtype="float64"), '.to("float64")'),
+        (lambda: lucid.zeros(2, device="cpu"), "'device': leave it out"),
+        (lambda: lucid.tensor([1.0], device="cpu"), "'device': leave it out"),
+        (lambda: lucid.random.randn(2, device="cpu"), "'device': leave it out"),
+        (lambda: lucid.random.randn(2, requires_grad=True), ".requires_grad_()"),
+        (lambda: X.to("float32", non_blocking=True), "'non_blocking': leave it out"),
+        (lambda: X.clone(memory_format=1), "channels last"),
+        (lambda: nn.Linear(2, 2).to(device="cuda"), "'device': leave it out"),
+        (lambda: X.sum().backward(create_graph=True), "no second derivatives"),
+        (lambda: nn.CrossEntropyLoss(size_average=False), 'reduction="mean"'),
+        (lambda: F.interpolate(X, antialias=True), "'antialias': leave it out"),
+        (lambda: lucid.optim.SGD([X], foreach=True), "'foreach': leave it out"),
+        (lambda: lucid.load("x.pt", map_location="cpu"), "'map_location': leave it out"),
+        (lambda: lucid.load("x.pt", weights_only=True), "only ever read as data"),
+        (lambda: lucid.data.DataLoader([1], num_workers=2), "'num_workers': use workers="),
+        (lambda: lucid.data.DataLoader([1], collate_fn=list), "'collate_fn': use collate="),
+        (lambda: lucid.data.DataLoader([1], pin_memory=True), "'pin_memory': leave it out"),
+        (lambda: lucid.data.DataLoader([1], sampler=[0]), "lucid.data.Subset"),
+    ],
+)
+def test_a_wrong_keyword_says_what_to_type(call, remedy):
+    with pytest.raises(TypeError) as caught:
+        call()
+    assert remedy in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_not_in_the_tables_keeps_pythons_own_error():
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'axes_'"):
+        lucid.sum(X, axes_=1)
+    with pytest.raises(TypeError, match="missing 1 required positional argument: 'kernel_size'"):
+        nn.Conv2d(3, 3)
+    with pytest.raises(TypeError, match="'dim': use axis=; also unexpected: 'foo'"):
+        lucid.sum(X, dim=1, foo=2)
+    with pytest.raises(AttributeError, match=r"'Tensor' object has no attribute 'sumx'$"):
+        _ = X.sumx
+
+
+def test_a_type_error_from_within_is_left_alone():
+    with pytest.raises(TypeError, match="an axis must be an integer, got 'a'"):
+        lucid.sum(X, axis="a")
+
+    class Mine(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 3, 1, inplace=True)
+
+    with pytest.raises(TypeError, match=r"^Conv2d\(\) got an unexpected keyword argument"):
+        Mine()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "remedy"),
+    [
+        ("cuda", "Lucid computes on the CPU"),
+        ("cpu", "Lucid computes on the CPU"),
+        ("cuda:0", "Lucid computes on the CPU"),
+        ("torch.float32", "use lucid.float32"),
+        ("torch.long", "use lucid.int64"),
+        ("torch.int8", "use lucid.int8"),
+        ("floaty", "expected an element type such as 'float32', got 'floaty'"),
+        (None, "got None"),
+    ],
+)
+@pytest.mark.parametrize("convert", [X.to, nn.Linear(1, 1).to, X.astype])
+def test_devices_and_types_of_pytorch_are_no_element_types(convert, dtype, remedy):
+    with pytest.raises(TypeError) as caught:
+        convert(dtype)
+    assert remedy in str(caught.value)
+
+
+def test_float32_is_spelled_as_text_too():
+    assert X.to("float64").dtype == lucid.float64
+    assert lucid.zeros(2, dtype="float32").dtype == lucid.float32
+
+
+def test_the_number_of_elements_is_an_integer_and_no_method():
+    assert X.size == 4
+    assert isinstance(X.size, int)
+    assert json.dumps(X.size) == "4"
+    assert type(X.size * 2) is int
+    for copied in (pickle.loads(pickle.dumps(X.size)), copy.deepcopy(X.size)):
+        assert type(copied) is int
+    with pytest.raises(TypeError, match=r"use x\.shape, or x\.shape\[0\]"):
+        X.size()
+    with pytest.raises(TypeError, match=r"x\.shape\[1\]"):
+        X.size(1)
+
+
+def test_an_import_says_what_to_type():
+    with pytest.raises(ImportError, match=r"cannot import name 'cat' .* lucid\.concatenate"):
+        from lucid import cat  # noqa: F401
+    with pytest.raises(ImportError, match=r"cannot import name 'RMSprop' .* lucid\.optim\.AdamW"):
+        from lucid.optim import RMSprop  # noqa: F401
+    with pytest.raises(ImportError, match=r"lucid\.data"):
+        importlib.import_module("lucid.utils.data")
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("lucid.nothing")
+
+
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [
+        (lucid.sum, ["x", "axis", "keepdims"]),
+        (F.relu, ["x"]),
+        (nn.Softmax, ["axis"]),
+        (nn.ReLU, []),
+        (lucid.Tensor.sum, ["self", "axis", "keepdims"]),
+        (lucid.data.Subset, ["dataset", "indices"]),
+    ],
+)
+def test_signatures_and_docstrings_are_those_of_the_functions(value, names):
+    assert list(inspect.signature(value).parameters) == names
+    assert value.__doc__
+
+
+def test_one_function_has_one_wrapper_and_is_pickled_by_name():
+    assert F.relu is lucid.relu
+    assert F.softmax is lucid.softmax
+    for value in (lucid.sum, F.relu, F.cross_entropy, lucid.Tensor.sum, nn.Softmax, lucid.save):
+        assert pickle.loads(pickle.dumps(value)) is value
+    assert copy.deepcopy(nn.Softmax(axis=1)).axis == 1
+
+
+def test_subclasses_of_layers_keep_their_own_arguments():
+    class Wide(nn.Linear):
+        def __init__(self, width: int, dim: int) -> None:
+            super().__init__(width, dim)
+
+    assert Wide(2, dim=3).out_features == 3
+
+
+def test_numpy_still_sees_an_array():
+    np.testing.assert_array_equal(np.asarray(X), [[1, 2], [3, 4]])
+    assert not hasattr(X, "__array_interface__")
+
+
+@pytest.mark.parametrize(
+    ("call", "remedy"),
+    [
+        (lambda: lucid.save(nn.Linear(1, 1), "x.safetensors"), "pass model.state_dict()"),
+        (lambda: nn.Linear(1, 1).load_state_dict("x.pth"), "lucid.load(path)"),
+        (lambda: lucid.optim.SGD(nn.Linear(1, 1), 0.1), "pass model.parameters()"),
+        (lambda: lucid.max(X, lucid.tensor([0, 1])), "lucid.maximum"),
+        (lambda: X.min(np.array([0])), "lucid.minimum"),
+    ],
+)
+def test_arguments_of_pytorchs_kind_say_what_to_pass(call, remedy):
+    with pytest.raises(TypeError) as caught:
+        call()
+    assert remedy in str(caught.value)

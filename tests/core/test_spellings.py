@@ -1,0 +1,129 @@
+"""The tables of PyTorch's spellings: each name is missing, and each remedy runs."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from typing import Any
+
+import numpy
+import pytest
+
+import lucid
+from lucid.spellings import ATTRIBUTES, KEYWORDS, KEYWORDS_OF, ORIGINS
+
+ROWS = [(owner, name) for owner, names in ATTRIBUTES.items() for name in names]
+
+
+def owner_of(owner: str) -> Any:
+    if owner == "Tensor":
+        return lucid.ones(2, 3)
+    if owner == "Module":
+        return lucid.nn.Linear(3, 3)
+    return importlib.import_module(owner)
+
+
+def names() -> dict[str, Any]:
+    """What the code in a remedy may refer to."""
+    model = lucid.nn.Linear(3, 3)
+    return {
+        "lucid": lucid,
+        "numpy": numpy,
+        "x": lucid.ones(2, 3),
+        "y": lucid.full((2, 3), 2.0),
+        "loss": lucid.ones(1, requires_grad=True).sum(),
+        "images": lucid.ones(2, 3, 8, 8),
+        "kernel": lucid.ones(4, 3, 1, 3),
+        "index": lucid.tensor([1, 0]),
+        "mask": lucid.tensor([[True, False, True], [False, False, True]]),
+        "weight": lucid.ones(5, 3),
+        "model": model,
+        "child": lucid.nn.ReLU(),
+        "hook": lambda module, args, output: None,
+        "params": model.parameters(),
+        "optimizer": lucid.optim.SGD(model.parameters(), 0.1),
+        "dataset": list(range(4)),
+    }
+
+
+def code_in(remedy: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", remedy)
+
+
+def is_python(code: str) -> bool:
+    try:
+        ast.parse(code)
+    except SyntaxError:
+        return False
+    return True
+
+
+def test_the_spellings_are_many_and_have_a_place_on_the_page():
+    assert len(ROWS) + len(KEYWORDS) > 200
+    assert set(ORIGINS) == set(ATTRIBUTES)
+
+
+@pytest.mark.parametrize(("owner", "name"), ROWS)
+def test_a_name_is_missing_and_the_error_says_what_to_type(owner, name):
+    value = owner_of(owner)
+    assert not hasattr(value, name)
+    assert name not in dir(value)
+    with pytest.raises(AttributeError) as caught:
+        getattr(value, name)
+    message = str(caught.value)
+    assert f"has no attribute {name!r}; " in message
+    assert ATTRIBUTES[owner][name].replace("`", "") in message
+    assert "\n" not in message
+    assert "`" not in message
+
+
+@pytest.mark.parametrize(("owner", "name"), ROWS)
+def test_the_code_of_a_remedy_runs(owner, name):
+    scope = names()
+    for code in code_in(ATTRIBUTES[owner][name]):
+        if code in ("forward", "torch.utils.data"):
+            continue
+        if "save" in code or "path" in code:
+            assert callable(eval(code.partition("(")[0], scope))
+            continue
+        with lucid.no_grad() if "no_grad" in ATTRIBUTES[owner][name] else lucid.enable_grad():
+            exec(code, scope)
+
+
+def test_the_code_of_keyword_remedies_is_python():
+    texts = [*KEYWORDS.values(), *(text for of in KEYWORDS_OF.values() for text in of.values())]
+    for text in texts:
+        for code in code_in(text):
+            assert is_python(f"f({code}1)" if code.endswith("=") else code.lstrip(".")) or (
+                is_python(f"f({code})")
+            ), code
+
+
+def callables() -> dict[str, set[str]]:
+    """Parameters of every public function, class and method, by name."""
+    import inspect
+
+    found: dict[str, set[str]] = {"create_model": {"num_classes", "in_channels"}}
+    modules = ["", ".nn", ".nn.functional", ".optim", ".optim.lr_scheduler", ".data", ".random"]
+    owners: list[Any] = [importlib.import_module(f"lucid{name}") for name in modules]
+    for owner in [*owners, lucid.Tensor, lucid.nn.Module, lucid.random.Generator]:
+        for name in getattr(owner, "__all__", None) or dir(owner):
+            value = getattr(owner, name)
+            if callable(value) and not name.startswith("_"):
+                try:
+                    parameters = inspect.signature(value).parameters
+                except ValueError:
+                    continue
+                found.setdefault(name, set()).update(parameters)
+    return found
+
+
+@pytest.mark.parametrize("keyword", [k for k, v in KEYWORDS.items() if v.isidentifier()])
+def test_a_renamed_keyword_exists_under_its_new_name(keyword):
+    assert any(KEYWORDS[keyword] in parameters for parameters in callables().values())
+
+
+@pytest.mark.parametrize("function", [f for f in KEYWORDS_OF if f != "list_models"])
+def test_functions_with_remedies_of_their_own_exist(function):
+    assert function in callables()
