@@ -31,6 +31,7 @@ extensions = [
     "lucid.sphinxext",
     "reference",
     "signatures",
+    "spellings",
 ]
 exclude_patterns = ["_build", "README.md"]
 default_role = "autolink"

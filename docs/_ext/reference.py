@@ -54,7 +54,7 @@ class Reference:
                     continue  # has a page of its own, or is none of the public ones
                 if name in models and inspect.isfunction(value):
                     self.note(value, f"lucid.models.{name}")
-                elif not (shareable(value) and id(value) in self.homes):
+                elif not (shareable(value) and identity(value) in self.homes):
                     self.note(value, full)
                     pages[full] = ORPHAN + object_page(full, value)
         self.sync(folder, pages)
@@ -62,7 +62,7 @@ class Reference:
     def note(self, value: Any, full: str) -> None:
         self.last_names.setdefault(full.rpartition(".")[2], []).append(full)
         if shareable(value):
-            self.homes.setdefault(id(value), full)
+            self.homes.setdefault(identity(value), full)
             self.kept.append(value)
 
     def sync(self, folder: Path, pages: dict[str, str]) -> None:
@@ -120,7 +120,7 @@ class Reference:
                     value = getattr(value, part)
                 except AttributeError:
                     return None
-                home = self.homes.get(id(value))
+                home = self.homes.get(identity(value))
                 if home is not None:
                     return ".".join([home, *parts[i + 1 :]])
             return None
@@ -134,6 +134,11 @@ def public_names(module: Any) -> list[str]:
 def shareable(value: Any) -> bool:
     """Whether two names for this value mean the same thing (two equal numbers do not)."""
     return inspect.isclass(value) or inspect.isroutine(value)
+
+
+def identity(value: Any) -> int:
+    """The same number for a function and what wraps it."""
+    return id(inspect.unwrap(value) if inspect.isroutine(value) else value)
 
 
 def object_page(full: str, value: Any) -> str:

@@ -208,6 +208,8 @@ LAYERS: dict[str, tuple[str, Callable[[Rng], Drawn]]] = {
     "SiLU": ("SiLU", activation()),
     "Sigmoid": ("Sigmoid", activation()),
     "Softmax": ("Softmax", softmax),
+    "LogSoftmax": ("LogSoftmax", softmax),
+    "Tanh": ("Tanh", activation()),
     "Upsample": ("Upsample", upsample),
 }
 

@@ -79,13 +79,21 @@ def modules() -> list[str]:
     return sorted(name for name in found if not name.endswith("__main__"))
 
 
+class Finder(doctest.DocTestFinder):
+    """Finds the examples of functions that are wrapped, too."""
+
+    def _from_module(self, module, value):
+        unwrapped = inspect.unwrap(value) if inspect.isfunction(value) else value
+        return super()._from_module(module, unwrapped)
+
+
 @pytest.mark.parametrize("name", modules())
 def test_the_examples_of_a_module_run(name, tmp_path, monkeypatch):
     """An example knows the name of what it is about; everything else it imports."""
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module(name)
     builders = {inspect.unwrap(lucid.models.get_builder(model)) for model in MODELS}
-    for example in doctest.DocTestFinder().find(module, name, globs={}):
+    for example in Finder().find(module, name, globs={}):
         top = example.name.removeprefix(f"{name}.").partition(".")[0]
         owner = getattr(module, top, None)
         if callable(owner) and inspect.unwrap(owner) in builders:
@@ -160,15 +168,19 @@ def test_a_detector_page_says_both_figures_and_warns(site, name, total, distinct
 def test_every_public_name_has_a_page(site):
     inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="").data
     names = {name for kind in inventory if kind.startswith("py:") for name in inventory[kind]}
-    documented = {id(value) for name in names if (value := found_as(name)) is not None}
+    documented = {identity(value) for name in names if (value := found_as(name)) is not None}
     models = {f"{package}.{name}" for package in PACKAGES for name in MODELS}
     missing = []
     for package in PACKAGES:
         for name in importlib.import_module(package).__all__:
             full = f"{package}.{name}"
-            if full not in names | models and id(found_as(full)) not in documented:
+            if full not in names | models and identity(found_as(full)) not in documented:
                 missing.append(full)
     assert not missing
+
+
+def identity(value: object) -> int:
+    return id(inspect.unwrap(value) if inspect.isroutine(value) else value)
 
 
 def found_as(full: str) -> object:

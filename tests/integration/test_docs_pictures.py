@@ -9,18 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from lucid.spellings import ATTRIBUTES
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-def rooms():
-    spec = importlib.util.spec_from_file_location("rooms", DOCS / "_ext" / "rooms.py")
+def extension(name):
+    spec = importlib.util.spec_from_file_location(name, DOCS / "_ext" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
 def test_the_picture_of_the_rooms_is_that_of_the_contracts():
-    module = rooms()
+    module = extension("rooms")
     assert set(module.ROOMS) == set(module.layers())
     drawn = module.PICTURE.read_text(encoding="utf-8")
     assert drawn == module.picture(), "run: python docs/_ext/rooms.py"
@@ -42,7 +44,8 @@ def resolve(name: str) -> object:
 
 def names_for_those_who_come() -> list[str]:
     """Every name of Lucid's that docs/migration.md leads to."""
-    text = (DOCS / "migration.md").read_text(encoding="utf-8")
+    tables = extension("spellings").table([*ATTRIBUTES, "keywords"])
+    text = (DOCS / "migration.md").read_text(encoding="utf-8") + "\n".join(tables)
     return sorted(set(re.findall(r"\]\((lucid[\w.]+)\)", text)))
 
 
@@ -53,3 +56,13 @@ def test_a_name_that_those_who_come_from_elsewhere_are_told_is_there(name):
 
 def test_there_are_many_of_them():
     assert len(names_for_those_who_come()) > 70
+
+
+def test_the_tables_of_the_migration_page_are_those_of_the_errors():
+    page = (DOCS / "migration.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^```\{spellings\} (.+)$", page, re.M)
+    assert sorted(" ".join(shown).split()) == sorted([*ATTRIBUTES, "keywords"])
+    lines = extension("spellings").table(["Tensor"])
+    assert "| `x.dim`, `x.ndimension` | `x.ndim` |" in lines
+    assert all(line.count("|") == 3 for line in lines)
+    assert len(lines) > 40

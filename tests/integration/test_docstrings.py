@@ -48,7 +48,7 @@ def public() -> dict[str, object]:
             value = getattr(module, name)
             ours = getattr(value, "__module__", "").startswith("lucid")
             if ours and (inspect.isclass(value) or inspect.isfunction(value)):
-                found.setdefault(id(value), (f"{module_name}.{name}", value))
+                found.setdefault(id(inspect.unwrap(value)), (f"{module_name}.{name}", value))
     return dict(found.values())
 
 

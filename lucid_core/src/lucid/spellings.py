@@ -7,7 +7,7 @@ backtick is code to use in place of the name; any other is a sentence.
 
 from __future__ import annotations
 
-__all__ = ["ATTRIBUTES", "KEYWORDS", "KEYWORDS_OF", "ORIGINS"]
+__all__ = ["ATTRIBUTES", "KEYWORDS", "KEYWORDS_OF", "ORIGINS", "ORIGINS_OF"]
 
 _CPU = "leave it out: Lucid computes on the CPU"
 _COMPILED = "leave it out: kernels are compiled when they are first called"
@@ -33,6 +33,13 @@ ORIGINS = {
     "lucid.data": "torch.utils.data",
     "lucid.random": "torch.random",
     "lucid.models": "torchvision.models",
+}
+
+#: Names that are not of the origin of their table.
+ORIGINS_OF = {
+    ("lucid", "create_model"): "timm",
+    ("lucid", "list_models"): "timm",
+    ("lucid", "mps"): "torch.backends",
 }
 
 #: Names that Lucid lacks, and what to use instead, by where they are looked up.

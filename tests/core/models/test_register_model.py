@@ -318,3 +318,24 @@ def test_a_model_under_two_names(environment) -> None:
     )
     assert models.create_model("alias").model_name == "alias"
     assert models.create_model("net").model_name == "net"
+
+
+def test_keyword_arguments_of_other_zoos_say_what_to_type():
+    @models.register_model
+    def net_of_keywords(in_channels: int = 3, **options: int) -> nn.Linear:
+        """A layer."""
+        if options:
+            raise TypeError(f"got unexpected keyword arguments {sorted(options)}")
+        return nn.Linear(in_channels, 1)
+
+    for keywords, remedy in [
+        ({"in_chans": 1}, "'in_chans': use in_channels="),
+        ({"pretrained": True}, "'pretrained': leave it out: Lucid downloads no weights"),
+        ({"weights": "DEFAULT"}, "'weights': leave it out"),
+    ]:
+        with pytest.raises(TypeError) as caught:
+            models.create_model("net_of_keywords", **keywords)
+        assert str(caught.value).startswith("net_of_keywords() got an unexpected keyword argument")
+        assert remedy in str(caught.value)
+    with pytest.raises(TypeError, match=r"unexpected keyword arguments \['width'\]"):
+        models.create_model("net_of_keywords", width=2)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from lucid.models import PluginInfo
 from lucid.models.suggestions import how_to_get_models, missing_command, unknown_model
 
@@ -40,3 +42,27 @@ def test_commands_are_known_by_their_plugin() -> None:
     assert "disabled by LUCID" in str(missing_command("detect", [], ["lucid_models_detection"]))
     assert missing_command("detect", ["lucid-models-detection"], []) is None
     assert missing_command("surely-not", [], []) is None
+
+
+@pytest.mark.parametrize(
+    ("foreign", "ours"),
+    [
+        ("resnet50", "resnet_50"),
+        ("resnet-50", "resnet_50"),
+        ("resnet50.a1_in1k", "resnet_50"),
+        ("fasterrcnn_resnet50_fpn", "faster_rcnn_resnet_50_fpn"),
+        ("resnext50_32x4d", "resnext_50_32x4d"),
+        ("wide_resnet50_2", "wide_resnet_50_2"),
+    ],
+)
+def test_the_spelling_of_another_zoo_leads_to_one_model(foreign, ours):
+    names = [
+        *("resnet_18", "resnet_50", "resnet_101", "resnext_50_32x4d", "wide_resnet_50_2"),
+        *("faster_rcnn_resnet_50_fpn", "faster_rcnn_resnet_101_fpn"),
+    ]
+    text = unknown_model(foreign, names, [], [])
+    assert text.startswith(f"no model is called {foreign!r}; did you mean {ours!r}?")
+
+
+def test_a_name_that_nothing_comes_close_to_leads_to_the_list():
+    assert "lucid.models.list_models()" in unknown_model("vgg16", ["resnet_18"], [], [])

@@ -62,6 +62,7 @@ NOT_OPERATIONS = {
         ("Tensor.__init__", "Tensor.__reduce__", "Tensor.__deepcopy__"),
         "makes or copies the tensor; tests/core/test_tensor.py",
     ),
+    "Tensor.__getattr__": "explains names that are missing; tests/core/test_hints.py",
     "Tensor.__setitem__": "writes into the tensor; tests/core/test_tensor.py",
     **dict.fromkeys(("Tensor.backward", "Tensor.grad"), "differentiates; tests/core/autograd"),
     "Tensor.float": "always gives float32, which the walk holds to be the input's type",

@@ -163,8 +163,8 @@ LAYERS = [
     _layer("Dropout in evaluation", floats(N, 4), then=(0.3,), training=False),
     _layer("Flatten", _image(), then=(1, 2)),
     _layer("LeakyReLU", floats(N, 4), then=(0.2,)),
-    _layer("Softmax", floats(N, 4), then=(1,)),
-    *(_layer(name, floats(N, 4)) for name in ("GELU", "ReLU", "SiLU", "Sigmoid")),
+    *(_layer(name, floats(N, 4), then=(1,)) for name in ("Softmax", "LogSoftmax")),
+    *(_layer(name, floats(N, 4)) for name in ("GELU", "ReLU", "SiLU", "Sigmoid", "Tanh")),
     _layer("Identity", floats(N, 4), plain=False),
     Example(
         "nn.Sequential",
