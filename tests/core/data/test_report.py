@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import pytest
 
-from lucid.data.report import KINDS, DataReport
+from lucid.data.report import KINDS, DataReport, InvalidDataError
 
 
 def filled(errors: int, of: int = 10) -> DataReport:
@@ -82,3 +83,27 @@ def test_it_is_json() -> None:
 
 def test_every_kind_has_a_severity() -> None:
     assert {severity for severity, _ in KINDS.values()} == {"fatal", "error", "note"}
+
+
+def test_the_error_has_the_report_and_can_be_sent_to_other_ranks() -> None:
+    with pytest.raises(InvalidDataError) as caught:
+        filled(2).resolve("raise")
+    again = pickle.loads(pickle.dumps(caught.value))
+    assert str(again) == str(caught.value)
+    assert again.report.counts == {"bad-bbox": 2}
+
+
+def test_whether_training_accepts_it() -> None:
+    for errors, expected in ((0, (True, True)), (5, (False, True)), (6, (False, False))):
+        report = filled(errors)
+        assert (report.usable, report.usable_with_skip_invalid) == expected
+    report.add("bad-category", "no name")
+    assert not report.usable_with_skip_invalid
+
+
+def test_sizes_are_summed_up_by_area() -> None:
+    report = DataReport("a")
+    report.set_sizes([])
+    assert report.sizes == {}
+    report.set_sizes([(5, 100), (10, 10), (30, 30), (1, 2)])
+    assert report.sizes == {"min": (1, 2), "median": (10, 10), "max": (30, 30)}

@@ -12,7 +12,17 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
-__all__ = ["KINDS", "MAX_LISTED", "DataReport", "Finding", "OnInvalid", "Severity"]
+from lucid.errors import LucidError
+
+__all__ = [
+    "KINDS",
+    "MAX_LISTED",
+    "DataReport",
+    "Finding",
+    "InvalidDataError",
+    "OnInvalid",
+    "Severity",
+]
 
 #: ``"fatal"``: the data cannot be used.  ``"error"``: one entry cannot be used; it is refused, or
 #: left out with ``on_invalid="skip"``.  ``"note"``: used as it is, and counted.
@@ -78,6 +88,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "no-class": ("note", "images beside the class folders, not used"),
     "other-file": ("note", "files that are no images, not used"),
     "unused-folder": ("note", "folders that are not used"),
+    "unopened": ("note", "images that were not opened"),
 }
 
 
@@ -103,6 +114,18 @@ class Finding:
     message: str
     image: str | None = None
     annotation: str | None = None
+
+
+class InvalidDataError(LucidError, ValueError):
+    """Data that cannot be used as they are; lists up to ten problems.
+
+    Attributes
+    ----------
+    report : DataReport or None
+        All findings.
+    """
+
+    report: DataReport | None = None
 
 
 class DataReport:
@@ -220,20 +243,25 @@ class DataReport:
 
         Raises
         ------
-        ValueError
+        InvalidDataError
             For any ``"fatal"`` finding; for any ``"error"`` with ``"raise"``; with ``"skip"`` if
             more than half of the images or of the annotations would be left out.
         """
         if self.number("fatal"):
-            raise ValueError(self._listed("fatal"))
+            raise self._error(self._listed("fatal"))
         if on_invalid == "raise" and self.number("error"):
-            raise ValueError(self._listed("error") + hint)
+            raise self._error(self._listed("error") + hint)
         for name in self.mostly_left_out():
             reasons = ", ".join(f"{n} {what}" for _, what, n in self.rows("error"))
-            raise ValueError(
+            raise self._error(
                 f"{self.source}: {self.left_out[name]} of {self.totals[name]} {name} would be "
                 f"left out, more than half: {reasons}; correct the data\n{self._listed('error')}"
             )
+
+    def _error(self, message: str) -> InvalidDataError:
+        error = InvalidDataError(message)
+        error.report = self
+        return error
 
     @property
     def usable(self) -> bool:
