@@ -17,7 +17,6 @@ from lucid_models_classification.torchvision import to_torchvision_key
 from lucid_models_classification.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
-    ImageError,
     preprocessing,
 )
 
@@ -83,15 +82,80 @@ def test_text_has_one_line_for_each_class(weights: Path, images: list[Path]) -> 
     assert len(lines) == 3
 
 
-def test_a_damaged_image_is_an_error_that_names_it(
+def test_one_damaged_image_and_the_others(
     weights: Path, images: list[Path], tmp_path: Path
 ) -> None:
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"\xff\xd8\xff garbage")
-    with pytest.raises(ImageError, match=r"bad\.jpg"):
-        run(*images, bad, "--weights", weights)
+    result = run(images[0], bad, images[1], "--weights", weights, "--json")
+    assert result.exit_code == 0
+    assert result.stderr.startswith(f"lucid: warning: {bad}: expected a whole image")
+    first, failed, last = json.loads(result.stdout)
+    assert [r["predictions"][0]["label"] for r in (first, last)] == ["red", "green"]
+    assert failed["image"] == str(bad)
+    assert "expected a whole image" in failed["error"]
+    result = run(images[0], bad, "--weights", weights, "--top", 1)
+    assert result.stdout.splitlines() == [str(images[0]), "  0.9999  red"]
+    with pytest.raises(ValueError, match=r"bad\.jpg: expected a whole image"):
+        run(bad, "--weights", weights)
     with pytest.raises(FileNotFoundError, match=r"absent\.png"):
         run(tmp_path / "absent.png", "--weights", weights)
+
+
+def test_folders_patterns_and_lists(weights: Path, images: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("3.png")
+    (tmp_path / "list.txt").write_bytes(f"\ufeff{images[4]}\r\n\r\n{images[2]}\r\n".encode())
+    result = run(tmp_path, f"@{tmp_path}/list.txt", "--weights", weights, "--json")
+    assert [entry["image"] for entry in json.loads(result.stdout)] == [str(i) for i in images]
+    assert "passed over 2 files" in result.stderr
+    result = run(f"@{tmp_path}/list.txt", tmp_path / "[3].png", "--weights", weights, "--top", 1)
+    assert result.stdout.splitlines()[::2] == [str(images[i]) for i in (4, 2, 3)]
+    (tmp_path / "list.txt").write_text("\n")
+    with pytest.raises(ValueError, match=r"list\.txt: expected a list with a path"):
+        run(f"@{tmp_path}/list.txt", "--weights", weights, "--json")
+
+
+def test_a_report(weights: Path, images: list[Path], tmp_path: Path) -> None:
+    images[3].write_bytes(b"")
+    report = tmp_path / "new" / "report.jsonl"
+    result = run(*images, "--weights", weights, "--output", report, "--batch-size", 4)
+    assert result.stdout == f"9 images in {report}, 1 failed\n"
+    lines = [json.loads(line) for line in report.read_text().splitlines()]
+    assert [Path(line["image"]).stem for line in lines] == list("0123456789")
+    assert lines[1]["predictions"][0]["label"] == "green"
+    whole = tmp_path / "report.json"
+    result = run(*images, "--weights", weights, "--output", whole, "--json", "--top", 1)
+    assert json.loads(result.stdout) == {"output": str(whole), "images": 9, "failed": 1}
+    found = json.loads(whole.read_text())
+    assert (found["model"], found["top"]) == ("resnet_18", 1)
+    assert [Path(record["image"]).stem for record in found["failed"]] == ["3"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--output", "r.csv"), "expected a file that ends in .json, .jsonl"),
+        (("--output", "folder/"), "expected a file that ends in .json, .jsonl"),
+        (("--output", "folder.json"), "is a directory"),
+        (("--top", 0), "x>=1"),
+        (("--batch-size", 0), "x>=1"),
+        (("--resume",), "unless --output ends in .json"),
+        (("--imgsz", 64), "No such option"),
+    ],
+)
+def test_bad_options(
+    weights: Path, images: list[Path], monkeypatch: pytest.MonkeyPatch, arguments, message
+) -> None:
+    monkeypatch.chdir(images[0].parent)
+    Path("folder.json").mkdir()
+    result = run(images[0], "--weights", weights, *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr.replace("\n", " ")
+
+
+def test_more_classes_than_there_are(weights: Path, images: list[Path]) -> None:
+    (entry,) = json.loads(run(images[0], "--weights", weights, "--json", "--top", 99).output)
+    assert len(entry["predictions"]) == 3
 
 
 def test_a_file_without_a_model_is_an_error(images: list[Path], tmp_path: Path) -> None:
@@ -111,7 +175,7 @@ def test_names_for_another_number_of_classes_are_an_error(
         class_names=("a", "b"),
         preprocessing=preprocessing(resize_size=32, crop_size=32),
     )
-    with pytest.raises(ValueError, match=r"two\.safetensors: names 2 classes, the model tells 3"):
+    with pytest.raises(ValueError, match=r"two\.safetensors: names 2 classes, the model has 3"):
         run(images[0], "--weights", path)
 
 
@@ -191,7 +255,7 @@ def test_weights_alone_under_lucids_names_work_too(
 def test_names_in_a_file_are_checked(theirs: Path, images: list[Path], tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
     names.write_text("one\ntwo\n")
-    with pytest.raises(ValueError, match=r"names\.txt: names 2 classes, the model tells 3"):
+    with pytest.raises(ValueError, match=r"names\.txt: names 2 classes, the model has 3"):
         run(images[0], "--weights", theirs, "--class-names", names)
     names.write_bytes(b"caf\xe9\n")
     with pytest.raises(ValueError, match=r"names\.txt: expected UTF-8 text"):

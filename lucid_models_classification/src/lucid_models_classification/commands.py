@@ -8,13 +8,20 @@ one line and an exit status.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lucid.cli.output import warn
+from lucid.cli.output import as_json_option, printable, warn, write, write_json
+from lucid.cli.places import FiniteRange, check_folder, output_of
+from lucid.cli.prediction import (
+    PREDICTION_SPELLINGS,
+    PredictionRun,
+    images_argument,
+    run_options,
+)
+from lucid.cli.spellings import spelled
 from lucid.cli.training import (
     best_line,
     check_data_option,
@@ -24,25 +31,29 @@ from lucid.cli.training import (
     ranks_options,
     skip_invalid_option,
 )
-from lucid_models_classification.image_options import (
-    chosen_preprocessing,
-    max_pixels_option,
-    preprocessing_options,
-)
+from lucid_models_classification.image_options import max_pixels_option, preprocessing_options
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from lucid import nn
-    from lucid_models_classification.transforms import Compose
+    from lucid.prediction import ResultStore
 
 __all__ = ["classify", "train_classifier"]
 
-_BATCH = 8
 
-
+@spelled(
+    "predict",
+    "infer",
+    "inference",
+    options={
+        **PREDICTION_SPELLINGS,
+        **dict.fromkeys(
+            ("--imgsz", "--img-size", "--image-size", "--size"),
+            "images are prepared as the classifier was trained to; "
+            "lucid train-classifier --image-size sets it",
+        ),
+    },
+)
 @click.command()
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@images_argument
 @click.option(
     "--weights",
     required=True,
@@ -66,56 +77,66 @@ _BATCH = 8
 @click.option(
     "--top", default=5, show_default=True, type=click.IntRange(min=1), help="Classes to report."
 )
+@click.option(
+    "--output",
+    metavar="FILE",
+    help="A file ending in .json or .jsonl: where to write the results. A missing folder is made.",
+)
+@run_options
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    metavar="N",
+    help="Images that go through the model together.",
+)
 @preprocessing_options
 @max_pixels_option
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@as_json_option
 def classify(
-    images: tuple[Path, ...],
+    images: tuple[str, ...],
     weights: Path,
     model_name: str | None,
     names_file: Path | None,
     top: int,
+    output: str | None,
+    resume: bool,
+    batch_size: int,
+    dask: str | None,
+    workers: int | None,
+    threads: int | None,
     as_json: bool,
     **given: Any,
 ) -> None:
     """Say what IMAGES show, with the most probable classes first.
 
+    An IMAGE is a file, a directory with images, a pattern in quotes such as
+    "photos/**/*.jpg", or @list.txt, a text file with any of these on each line.  Images
+    that cannot be read are named, and listed in the results; the others go on.
+
     Images are prepared as the file says. Where it holds weights alone, they are resized
     to 256 pixels on the shorter side, cropped to 224 and normalized with ImageNet's mean
     and deviation, unless options say otherwise; a line on stderr gives what was assumed.
     """
-    from lucid_models_classification.checkpoints import open_classifier
-    from lucid_models_classification.transforms import transform_of
+    from lucid.prediction import find_files
+    from lucid_models_classification.prediction import ClassificationPredictor
+    from lucid_models_classification.suffixes import image_suffixes
 
-    names = None if names_file is None else _class_names(names_file)
-    classifier = open_classifier(weights, model_name)
-    try:
-        described, assumed = chosen_preprocessing(
-            weights, classifier.preprocessing, classifier.says_preprocessing, given
-        )
-        transform = transform_of(described)
-    except ValueError as error:
-        raise ValueError(f"{weights}: {error}") from error
-    if assumed is not None:
+    place = output_of(output)
+    run = PredictionRun(place, resume, batch_size, dask, workers, threads, as_json)
+    files = find_files(images, image_suffixes(), warn)
+    predictor = ClassificationPredictor(
+        weights,
+        model_name=model_name,
+        top=top,
+        class_names=None if names_file is None else _class_names(names_file),
+        names_file=names_file,
+        preprocessing={name: value for name, value in given.items() if value is not None},
+    )
+    if (assumed := predictor.assumed) is not None:
         warn(assumed)
-    model = classifier.model.eval()
-    if names is None:
-        names, names_file = classifier.class_names, weights
-    results = []
-    for path, row in zip(images, _probabilities(model, transform, images), strict=True):
-        if names is not None and len(names) != len(row):
-            raise ValueError(
-                f"{names_file}: names {len(names)} classes, the model tells {len(row)} apart"
-            )
-        results.append((str(path), _best(row, top, names, weights)))
-    if as_json:
-        report = [{"image": image, "predictions": best} for image, best in results]
-        click.echo(json.dumps(report, indent=2, ensure_ascii=False))
-        return
-    for image, best in results:
-        click.echo(image)
-        for prediction in best:
-            click.echo(f"  {prediction['probability']:.4f}  {prediction['label']}")
+    run.predict(predictor, files, _write_records if as_json else _write_text)
 
 
 def _class_names(path: Path) -> tuple[str, ...]:
@@ -124,49 +145,19 @@ def _class_names(path: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
 
 
-def _probabilities(
-    model: nn.Module, transform: Compose, images: Sequence[Path]
-) -> Iterator[np.ndarray[Any, Any]]:
-    """For each image its (num_classes,) probabilities, a few images at a time."""
-    import numpy as np
-    from tqdm import tqdm
-
-    import lucid
-    from lucid_models_classification.transforms import read_image
-
-    with tqdm(total=len(images), unit="image", disable=None, leave=False) as bar:
-        for start in range(0, len(images), _BATCH):
-            batch = images[start : start + _BATCH]
-            arrays = np.stack([transform(read_image(path)) for path in batch])
-            with lucid.no_grad():
-                logits = model(lucid.Tensor(arrays)).numpy().astype(np.float64)
-            exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-            yield from exponentials / exponentials.sum(axis=1, keepdims=True)
-            bar.update(len(batch))
+def _write_records(store: ResultStore) -> None:
+    """Write a JSON list with ``predictions``, or the ``error``, of each image."""
+    write_json([json.loads(line) for line in store.records()])
 
 
-def _best(
-    probabilities: np.ndarray[Any, Any],
-    top: int,
-    class_names: Sequence[str] | None,
-    weights: Path,
-) -> list[dict[str, Any]]:
-    """The ``top`` most probable classes, ties in the order of the classes."""
-    from lucid import WeightFileError
-
-    if not (probabilities >= 0).all():  # NaN compares false
-        raise WeightFileError(f"{weights}: the model's answer is not finite")
-    order = (-probabilities).argsort(kind="stable")[:top]
-    return [
-        {
-            "class": int(i),
-            "label": class_names[i] if class_names is not None else str(i),
-            "probability": float(probabilities[i]),
-        }
-        for i in order
-    ]
+def _write_text(store: ResultStore) -> None:
+    for record in store.results():
+        write(printable(record["image"]))
+        for best in record["predictions"]:
+            write(f"  {best['probability']:.4f}  {printable(best['label'])}")
 
 
+@spelled("fit", options={"--imgsz": "--image-size", "--img-size": "--image-size"})
 @click.command("train-classifier")
 @click.option(
     "--data",
@@ -183,7 +174,7 @@ def _best(
 )
 @click.option(
     "--val-fraction",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=0.2,
     show_default=True,
     help="That part.",
@@ -206,7 +197,7 @@ def _best(
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 @click.option(
     "--lr",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     default=0.01,
     show_default=True,
     help="Highest learning rate.",
@@ -269,6 +260,7 @@ def train_classifier(
         raise click.UsageError("--skip-invalid needs the check that --no-check-data leaves out")
     if "val_fraction" in given and options["data"] is not None:
         _check_no_split(Path(options["data"]))
+    check_folder(output, "--output")
     with ranks(mpi) as communicator:
         if resume:
             run = ClassifierRun.resume(output, given, workers, communicator, check_data)

@@ -14,6 +14,8 @@ from typing import Any
 import click
 
 from lucid.cli.output import as_json_option, write_json
+from lucid.cli.places import FiniteRange, check_file, check_folder
+from lucid.cli.spellings import spelled
 from lucid.cli.training import best_line, given_options, interruptible, ranks, ranks_options
 from lucid_models_classification.image_options import max_pixels_option
 
@@ -39,6 +41,13 @@ def _model_options(
     return options
 
 
+@spelled(
+    "fit",
+    options=dict.fromkeys(
+        ("--imgsz", "--img-size", "--image-size", "--size", "--min-size"),
+        "--model-option min_size=N",
+    ),
+)
 @click.command("train-detector")
 @click.option(
     "--data", type=_FILE, metavar="JSON", help="COCO annotations. Needed unless --resume is given."
@@ -54,7 +63,7 @@ def _model_options(
 )
 @click.option(
     "--val-fraction",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=0.2,
     show_default=True,
     help="That part of the images with objects.",
@@ -106,12 +115,12 @@ def _model_options(
 )
 @click.option(
     "--lr",
-    type=click.FloatRange(0, min_open=True),
+    type=FiniteRange(0, min_open=True),
     help="Highest learning rate.  [default: 2e-4, for SGD 5e-3]",
 )
 @click.option(
     "--backbone-lr",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     help="The backbone's.  [default: a tenth of --lr where it was pretrained, else --lr]",
 )
 @click.option(
@@ -129,7 +138,7 @@ def _model_options(
 )
 @click.option(
     "--max-grad-norm",
-    type=click.FloatRange(0),
+    type=FiniteRange(0),
     default=5.0,
     show_default=True,
     help="Limit of the gradients' norm; 0 for none.",
@@ -190,6 +199,7 @@ def train_detector(
         raise click.UsageError("give --val or --val-fraction, not both")
     if not resume and (options["data"] is None or options["images"] is None):
         raise click.UsageError("give --data JSON and --images DIR")
+    check_folder(output, "--output")
     with ranks(mpi) as communicator:
         try:
             if resume:
@@ -209,6 +219,7 @@ def train_detector(
         tell(best_line("mAP", best, run.folder.best))
 
 
+@spelled("val", "validate", "test", "eval", "score")
 @click.command()
 @click.option("--data", required=True, type=_FILE, metavar="JSON", help="COCO annotations.")
 @click.option(
@@ -289,6 +300,9 @@ def evaluate(
     from lucid_models_detection.evaluation.coco import import_pycocotools
     from lucid_models_detection.evaluation.curves import import_figure
 
+    for path, option in ((output, "--output"), (plot, "--plot")):
+        if path is not None:
+            check_file(path, option)
     try:
         if measure == "coco":
             import_pycocotools()

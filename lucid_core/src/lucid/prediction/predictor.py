@@ -198,6 +198,8 @@ class Predictor(abc.ABC):
         """Predict for all together; after a fault for each alone, to find whose it is."""
         try:
             return self.predict(images, names)
+        except WeightFileError:  # no fault of an image
+            raise
         except Exception as error:
             if len(images) == 1:
                 return [{"error": self._reason(error, names[0])}]

@@ -184,6 +184,10 @@ class ResultStore:
         """The records of the images that did not fail, in order."""
         return (json.loads(text) for text in self._texts("record IS NOT NULL AND NOT failed"))
 
+    def records(self) -> Iterator[str]:
+        """Each record as JSON, in order."""
+        return self._texts("record IS NOT NULL")
+
     def failures(self) -> Iterator[dict[str, Any]]:
         """The records of those that did: ``image`` and ``error``."""
         return (json.loads(text) for text in self._texts("record IS NOT NULL AND failed"))
@@ -197,7 +201,7 @@ class ResultStore:
     def lines(self, leave_out: Sequence[str] = ()) -> Iterator[str]:
         """The report, in pieces; without what records have under the names in ``leave_out``."""
         if self.report is not None and self.report.endswith(".jsonl"):
-            for text in self._texts("record IS NOT NULL"):
+            for text in self.records():
                 yield f"{_without(text, leave_out)}\n"
             return
         yield "{\n"

@@ -1,0 +1,166 @@
+"""A saved classifier as something that can be sent to wherever images are."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lucid import WeightFileError
+from lucid.prediction import Predictor
+from lucid_models_classification.images import max_pixels_set
+
+__all__ = ["ClassificationPredictor"]
+
+
+class ClassificationPredictor(Predictor):
+    """Most probable classes of images by a saved classifier, as plain records.
+
+    Pickled it is a path and some options: every process opens the classifier once, at the
+    first call.  See :class:`lucid.prediction.Predictor`.
+
+    Parameters
+    ----------
+    weights : path
+        A file of :func:`lucid.save_model`, or the weights of a ResNet alone.
+    model_name : str, optional
+        The registered model, for a file that does not say it.
+    top : int, default 5
+        How many classes to report; all, where there are fewer.
+    class_names : sequence of str, optional
+        In the place of those in the file.
+    names_file : path, optional
+        Where ``class_names`` come from, for errors.
+    preprocessing : mapping, optional
+        Entries of :func:`~lucid_models_classification.transforms.preprocessing` in the place
+        of those in the file.
+    max_pixels : int, optional
+        Largest number of pixels of an image, as of
+        :func:`~lucid_models_classification.transforms.read_image`.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If ``top`` is less than 1.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> from PIL import Image
+    >>> from lucid_models_classification import resnet_18
+    >>> from lucid_models_classification.prediction import ClassificationPredictor
+    >>> lucid.save_model(resnet_18(num_classes=2), "pets.npz", class_names=["cat", "dog"])
+    >>> Image.new("RGB", (40, 30)).save("black.png")
+    >>> (record,) = ClassificationPredictor("pets.npz", top=1)(["black.png"])
+    >>> record["image"], len(record["predictions"])
+    ('black.png', 1)
+    """
+
+    def __init__(
+        self,
+        weights: str | os.PathLike[str],
+        *,
+        model_name: str | None = None,
+        top: int = 5,
+        class_names: Sequence[str] | None = None,
+        names_file: str | os.PathLike[str] | None = None,
+        preprocessing: Mapping[str, Any] | None = None,
+        max_pixels: int | None = None,
+    ) -> None:
+        super().__init__(weights)
+        if top < 1:
+            raise ValueError(f"expected top of at least 1, got {top}")
+        self.model_name = model_name
+        self.top = top
+        self.class_names = None if class_names is None else tuple(class_names)
+        self.names_file = self.weights if names_file is None else os.fspath(names_file)
+        self.preprocessing = dict(preprocessing or {})
+        # Kept, because the environment of a worker on another machine is its own.
+        self.max_pixels = max_pixels_set() if max_pixels is None else max_pixels
+
+    def open_model(self, path: str) -> Any:
+        """The classifier in eval mode, the transform of its images, class names, assumptions."""
+        from lucid_models_classification.checkpoints import open_classifier
+        from lucid_models_classification.image_options import chosen_preprocessing
+        from lucid_models_classification.transforms import transform_of
+
+        classifier = open_classifier(Path(path), self.model_name)
+        try:
+            described, assumed = chosen_preprocessing(
+                Path(self.weights),
+                classifier.preprocessing,
+                classifier.says_preprocessing,
+                self.preprocessing,
+            )
+            transform = transform_of(described)
+        except ValueError as error:
+            raise ValueError(f"{self.weights}: {error}") from error
+        return classifier.model.eval(), transform, classifier.class_names, assumed
+
+    def model_options(self) -> tuple[Hashable, ...]:
+        return (self.model_name, json.dumps(self.preprocessing, sort_keys=True))
+
+    @property
+    def assumed(self) -> str | None:
+        """What is assumed of the preprocessing, where the file does not say it."""
+        sentence: str | None = self.model[3]
+        return sentence
+
+    def description(self) -> dict[str, Any]:
+        model, *_ = self.model
+        return {
+            **super().description(),
+            "model": model.model_name,
+            "top": self.top,
+            "class_names": self.class_names and list(self.class_names),
+            "preprocessing": self.preprocessing or None,
+        }
+
+    def read(self, path: str) -> np.ndarray[Any, Any]:
+        """Read an image and prepare it for the model."""
+        from lucid_models_classification.transforms import read_image
+
+        _, transform, *_ = self.model
+        prepared: np.ndarray[Any, Any] = transform(read_image(path, max_pixels=self.max_pixels))
+        return prepared
+
+    def predict(
+        self, images: Sequence[np.ndarray[Any, Any]], names: Sequence[str | None]
+    ) -> list[dict[str, Any]]:
+        """For each image ``predictions``, the most probable classes first."""
+        import lucid
+
+        model, _, class_names, _ = self.model
+        with lucid.no_grad():
+            logits = model(lucid.Tensor(np.stack(images))).numpy().astype(np.float64)
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities = exponentials / exponentials.sum(axis=1, keepdims=True)
+        labels = class_names if self.class_names is None else self.class_names
+        return [{"predictions": self._best(row, labels)} for row in probabilities]
+
+    def _best(
+        self, probabilities: np.ndarray[Any, Any], class_names: Sequence[str] | None
+    ) -> list[dict[str, Any]]:
+        """The most probable classes, ties in the order of the classes."""
+        count = len(probabilities)
+        if not (probabilities >= 0).all():  # NaN compares false
+            raise WeightFileError(f"{self.weights}: the model's answer is not finite")
+        if class_names is not None and len(class_names) != count:
+            raise WeightFileError(
+                f"{self.names_file}: names {len(class_names)} classes, the model has {count}"
+            )
+        order = (-probabilities).argsort(kind="stable")[: self.top]
+        return [
+            {
+                "class": int(i),
+                "label": str(i) if class_names is None else class_names[i],
+                "probability": float(probabilities[i]),
+            }
+            for i in order
+        ]
