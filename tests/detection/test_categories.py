@@ -41,6 +41,20 @@ def test_by_name_for_a_detector_that_knows_no_ids() -> None:
         categories.check("val.json", found)
 
 
+def test_other_classes_of_the_detector_are_named_too() -> None:
+    categories = Categories.by_name(("background", "A", "N/A", "B", "N/A"), {1: "a"})
+    assert categories.others == ("A", "B")
+    with pytest.raises(ValueError, match="The detector knows 'A', 'B'"):
+        categories.check("val.json", {1: "a"})
+
+
+def test_two_classes_of_one_name_cannot_be_matched() -> None:
+    names = ("background", "square", "disc", "square")
+    with pytest.raises(ValueError, match="2 classes of the detector are called 'square'"):
+        Categories.by_name(names, {1: "square"})
+    assert Categories.by_name(names, {1: "disc"}).ids == {1: 2}
+
+
 def test_a_file_with_some_of_them_is_taken() -> None:
     CATS.check("val.json", {7: "disc"})
     CATS.check("val.json", {})

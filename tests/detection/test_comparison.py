@@ -117,6 +117,21 @@ def test_exchanged_labels_find_nothing(tmp_path: Path) -> None:
     assert evaluator.compute().map_50 < 0.2
 
 
+def test_what_measures_depend_on_is_noted(tmp_path: Path) -> None:
+    path = small_detection.write_coco(tmp_path)
+    comparison = Comparison(path, tmp_path, CATEGORIES, read_categories(path))
+
+    class Detector:
+        score_threshold = 0.05
+
+    assert comparison.notes(Detector()) == [
+        "classes of the detector without a category in the data: star"
+    ]
+    Detector.score_threshold = 0.5
+    assert "less than 0.5" in comparison.notes(Detector())[0]
+    assert len(comparison.notes(object())) == 1
+
+
 def test_categories_that_share_a_label_are_one_class(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
     one = Categories([Category(3, "square", 1), Category(7, "disc", 1)])

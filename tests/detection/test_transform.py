@@ -168,3 +168,14 @@ def test_pixels_in_range_to_rounding_are_accepted_in_any_layout(dtype: Any) -> N
     layouts = [pixels, pixels[:, ::-1, ::-1], pixels.transpose(1, 2, 0).copy().transpose(2, 0, 1)]
     assert len(check_pixels(layouts)) == 3
     assert len(check_pixels([Tensor(pixels[:, ::2].astype(np.float32), requires_grad=True)])) == 1
+
+
+def test_enlarging_a_strip_beyond_reason_is_refused() -> None:
+    strip = np.zeros((3, 1, 60_000), np.float32)
+    with pytest.raises(
+        ValueError, match=r"images\[1\]: .*800 x 48000000, from 1 x 60000.*max_size"
+    ):
+        Transform(**PLAIN, min_size=(800,))([image(8, 8), strip])
+    batch = Transform(**PLAIN, min_size=(800,), max_size=1333)([strip])
+    assert batch.sizes == [(1, 1333)]
+    assert batch.tensor.shape == (1, 3, 32, 1344)

@@ -46,10 +46,13 @@ class Categories:
     Parameters
     ----------
     entries : sequence of Category
+    others : sequence of str, default ()
+        Names of further classes of the detector, whose categories are unknown.
     """
 
-    def __init__(self, entries: Sequence[Category]) -> None:
+    def __init__(self, entries: Sequence[Category], others: Sequence[str] = ()) -> None:
         self.entries = tuple(entries)
+        self.others = tuple(others)
 
     @classmethod
     def of(cls, dataset: CocoDetection) -> Categories:
@@ -83,7 +86,9 @@ class Categories:
 
     @classmethod
     def by_name(cls, class_names: Sequence[str], found: Mapping[int, str]) -> Categories:
-        """Those of a file whose names are the detector's, for a detector that knows no ids.
+        """Match the categories of a file to a detector's classes by name.
+
+        For a detector that knows no category ids.
 
         Parameters
         ----------
@@ -92,11 +97,25 @@ class Categories:
         found : mapping of int to str
             The names of the file's categories by id; others than the detector's are left
             for :meth:`check` to refuse.
+
+        Raises
+        ------
+        ValueError
+            If two classes of the detector have the name of one category.
         """
-        labels = {name: label for label, name in enumerate(class_names) if label}
-        return cls(
-            [Category(id, name, labels[name]) for id, name in found.items() if name in labels]
-        )
+        named = list(class_names)[1:]
+        labels = {name: label for label, name in enumerate(named, start=1)}
+        for name in found.values():
+            if named.count(name) > 1:
+                raise ValueError(
+                    f"{named.count(name)} classes of the detector are called {name!r}, so the "
+                    "category of that name cannot be matched; give each class a name of its own "
+                    "(--class-names FILE)"
+                )
+        entries = [Category(id, name, labels[name]) for id, name in found.items() if name in labels]
+        # A name that repeats, as "N/A" does in COCO's classes, is no class to look for.
+        others = [n for n in named if named.count(n) == 1 and n not in found.values()]
+        return cls(entries, others)
 
     @classmethod
     def of_weights(
@@ -163,7 +182,8 @@ class Categories:
                 problems.append(f"category {id} is {name!r}: the detector knows no such category")
             elif names[id] != name:
                 problems.append(f"category {id} is {name!r}: to the detector it is {names[id]!r}")
-        known = ", ".join(f"{id} {name!r}" for id, name in list(names.items())[:20])
-        rest = len(names) - 20
+        spelled = [f"{id} {name!r}" for id, name in names.items()] + list(map(repr, self.others))
+        known = ", ".join(spelled[:20])
+        rest = len(spelled) - 20
         more = f" and {rest} more" if rest > 0 else ""
         raise_problems(str(path), problems, f"\nThe detector knows {known or 'none'}{more}.")

@@ -1,4 +1,4 @@
-"""A detector held against a COCO file whose categories it was trained on."""
+"""Evaluation of a detector on a COCO file whose categories it was trained on."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from lucid_models_detection.categories import Categories
 from lucid_models_detection.convert import to_coco_results
 from lucid_models_detection.data import CocoDetection, collate
 from lucid_models_detection.evaluation import CocoEvaluator, VocEvaluator
+from lucid_models_detection.evaluation.notes import LOW_SCORE
 from lucid_models_detection.roi_heads import Detections
 
 __all__ = ["Comparison"]
 
 
 class Comparison:
-    """A detector held against the annotations of a COCO file.
+    """Evaluation of a detector on the annotations of a COCO file.
 
     Parameters
     ----------
@@ -37,7 +38,7 @@ class Comparison:
     dataset : CocoDetection
         Of the classes that are in the file.
     missing : tuple of str
-        What the detector knows beside them; detections of it are left out.
+        Classes of the detector that are not in the file; their detections are left out.
 
     Raises
     ------
@@ -67,10 +68,13 @@ class Comparison:
         )
         self.dataset.check_images()
         self._ids = {label: id for id, label in reversed(mapped.items()) if label is not None}
-        self.missing = tuple(
-            entry.name
-            for entry in categories.entries
-            if entry.label is not None and entry.label not in self._labels
+        self.missing = (
+            *(
+                entry.name
+                for entry in categories.entries
+                if entry.label is not None and entry.label not in self._labels
+            ),
+            *categories.others,
         )
 
     def evaluator(self, measure: str = "coco") -> CocoEvaluator | VocEvaluator:
@@ -87,7 +91,7 @@ class Comparison:
         batch_size: int = 1,
         workers: int = 0,
     ) -> list[dict[str, Any]]:
-        """Let the detector look at every image, and the evaluator at what it finds.
+        """Predict for every image and pass the detections to the evaluator.
 
         Returns
         -------
@@ -105,6 +109,29 @@ class Comparison:
         finally:
             loader.close()
         return results
+
+    def notes(self, model: Any) -> list[str]:
+        """Sentences on file and detector that the measures depend on, beside their own notes.
+
+        Parameters
+        ----------
+        model : Detector
+            As of :meth:`run`.
+        """
+        notes = []
+        threshold = getattr(model, "score_threshold", 0.0)
+        if threshold >= LOW_SCORE:
+            notes.append(
+                f"the detector leaves out what scores less than {threshold:g}, its "
+                "box_score_threshold: mAP and recall are lower than with all detections"
+            )
+        if self.missing:
+            shown = ", ".join(self.missing[:20])
+            rest = f" and {len(self.missing) - 20} more" if len(self.missing) > 20 else ""
+            notes.append(f"classes of the detector without a category in the data: {shown}{rest}")
+        if self.dataset.skipped:
+            notes.append(f"invalid boxes left out: {self.dataset.skipped}")
+        return notes
 
     def _translated(self, found: Detections) -> Detections:
         labels = np.array([self._labels.get(label, 0) for label in found["labels"].tolist()], int)

@@ -320,15 +320,14 @@ def evaluate(
         with atomic_write(output) as file:
             file.write(json.dumps(results).encode())
     metrics = evaluator.compute()
+    more = comparison.notes(model)
     if as_json:
-        write_json({"weights": str(weights), **metrics.as_dict(), "notes": metrics.notes})
+        notes = [*metrics.notes, *more]
+        write_json({"weights": str(weights), **metrics.as_dict(), "notes": notes})
     else:
-        click.echo(metrics.table())
-        click.echo(f"\n{metrics.summary()}")
-        if comparison.missing:
-            click.echo(f"not in {data}: {', '.join(comparison.missing)}")
-        if comparison.dataset.skipped:
-            click.echo(f"invalid boxes left out: {comparison.dataset.skipped}")
+        click.echo(f"{metrics.table()}\n\n{metrics.summary()}")
+        for note in more:
+            click.echo(f"note: {note}")
     if plot is not None:
         plot_precision_recall(evaluator.precision_recall(), plot, "IoU 0.5")
 

@@ -26,6 +26,9 @@ __all__ = ["ImageBatch", "Transform", "check_images", "check_pixels", "pad_to_mu
 Array = np.ndarray[Any, np.dtype[Any]]
 Size = tuple[int, int]
 
+#: Enlarging a long strip until its short side is min_size would fill the memory.
+_MAX_PIXELS = 2**27
+
 
 @dataclass(frozen=True)
 class ImageBatch:
@@ -186,6 +189,13 @@ class Transform:
         """
         original = [(int(image.shape[1]), int(image.shape[2])) for image in images]
         sizes = [self._new_size(size, training) for size in original]
+        for i, (size, before) in enumerate(zip(sizes, original, strict=True)):
+            if math.prod(size) > max(_MAX_PIXELS, math.prod(before)):
+                raise ValueError(
+                    f"images[{i}]: expected at most {_MAX_PIXELS} pixels after resizing, got "
+                    f"{size[0]} x {size[1]}, from {before[0]} x {before[1]} with min_size="
+                    f"{self.min_size}; set max_size, or cut the image"
+                )
         tallest, widest = max(h for h, _ in sizes), max(w for _, w in sizes)
         padded = pad_to_multiple((tallest, widest), self.multiple)
         channels = len(self.mean)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["COCO_LIMIT", "largest_count", "threshold_notes"]
+__all__ = ["COCO_LIMIT", "LOW_SCORE", "largest_count", "threshold_notes"]
 
 #: Largest number of detections of a class in an image that COCO's protocol counts.
 COCO_LIMIT = 100
 
-#: Without a score threshold, some of this many detections score less than this.
-_MANY, _LOW_SCORE = 20, 0.2
+#: Without a score threshold, some of _MANY detections score less than LOW_SCORE.
+_MANY, LOW_SCORE = 20, 0.2
 
 
 def largest_count(labels: Iterable[NDArray[Any]]) -> int:
@@ -38,7 +38,7 @@ def threshold_notes(detections: int, lowest_score: float) -> tuple[str, ...]:
     lowest_score : float
         Lowest of their scores.
     """
-    if detections < _MANY or not lowest_score >= _LOW_SCORE:
+    if detections < _MANY or not lowest_score >= LOW_SCORE:
         return ()
     return (
         f"no detection scores below {lowest_score:.2f}; if a score threshold, such as the "
