@@ -12,6 +12,7 @@ from PIL import Image
 
 import lucid
 from lucid import nn
+from lucid.weights.files import write_file
 from lucid_models_classification.commands import classify
 from lucid_models_classification.torchvision import to_torchvision_key
 from lucid_models_classification.transforms import (
@@ -169,12 +170,14 @@ def test_names_for_another_number_of_classes_are_an_error(
     images: list[Path], tmp_path: Path
 ) -> None:
     path = tmp_path / "two.safetensors"
-    lucid.save_model(
-        lucid.models.create_model("resnet_18", num_classes=3),
-        path,
-        class_names=("a", "b"),
-        preprocessing=preprocessing(resize_size=32, crop_size=32),
-    )
+    described = {
+        "name": "resnet_18",
+        "kwargs": {"num_classes": 3},
+        "class_names": ["a", "b"],
+        "preprocessing": preprocessing(resize_size=32, crop_size=32),
+    }
+    model = lucid.models.create_model("resnet_18", num_classes=3)
+    write_file(path, model.state_dict(), {"lucid.model": json.dumps(described)})
     with pytest.raises(ValueError, match=r"two\.safetensors: names 2 classes, the model has 3"):
         run(images[0], "--weights", path)
 

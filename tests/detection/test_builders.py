@@ -51,7 +51,7 @@ def test_classes_and_arguments_reach_their_places(builder: object) -> None:
 
 
 def test_unknown_argument() -> None:
-    with pytest.raises(TypeError, match="'trainable_layers'; valid ones are norm, norm_eps, anch"):
+    with pytest.raises(TypeError, match="'trainable_layers'; valid ones are norm, norm_eps, back"):
         builders.faster_rcnn_resnet_50_fpn(trainable_layers=3)
 
 

@@ -514,7 +514,7 @@ def test_weights_that_show_no_detector_are_an_error(
     path = tmp_path / "w.safetensors"
     lucid.save(lucid.load(weights), path)
     err = refused("--weights", path)
-    assert "w.safetensors: the file does not say which model it holds, and its tensors" in err
+    assert "w.safetensors: the file does not name its model, and its tensors" in err
     lucid.save({k: v for k, v in lucid.load(theirs).items() if "fc7.bias" not in k}, path)
     assert "its weights do not fit faster_rcnn_resnet_18_fpn: " in refused("--weights", path)
     assert "its norm_eps cannot be chosen" in refused("--weights", weights, "--norm-eps", 0)

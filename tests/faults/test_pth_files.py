@@ -206,17 +206,39 @@ def rebuilt(*arguments, function="_rebuild_tensor_v2"):
 
 
 FLOATS = pth.storage("0", "f4", 6)
+ATTRIBUTES = {"training": pth.plain(True), "_parameters": b"}", "_modules": b"}"}
+NETWORK = pth.name("torchvision.models.resnet", "ResNet") + b")\x81" + pth.dict_(ATTRIBUTES) + b"b"
 HOSTILE = {
     "a whole module": (
-        pth.name("torchvision.models.resnet", "ResNet") + b")\x81}b",
-        r"names 'torchvision\.models\.resnet\.ResNet'.*save the weights alone",
+        NETWORK,
+        r"whole pickled module of class 'torchvision\.models\.resnet\.ResNet'.*state_dict\(\)",
     ),
     "call of a number": (b"K\x01)R", "calls a value of type int"),
     "call of a dict": (b"})R", "calls a dict"),
-    "call of a tensor": (good() + b")R", "calls a value of type TensorRecord"),
-    "call of what was passed over": (
+    "call of a tensor": (good() + b")R", "calls one tensor"),
+    "call of an object": (
         pth.call("argparse", "Namespace") + b")R",
-        "calls an object that is passed over",
+        r"an object of class 'argparse\.Namespace'",
+    ),
+    "a module among others": (
+        pth.dict_({"epoch": pth.plain(3), "model": NETWORK}),
+        r"entry 'model' is a whole pickled module of class 'torchvision\.models\.resnet\.ResNet'",
+    ),
+    "a module in a state dict": (
+        pth.dict_({"w": good(), "x": NETWORK}),
+        "entry 'x' is a whole pickled module",
+    ),
+    "a tensor in an object in a state dict": (
+        pth.dict_({"w": good(), "x": pth.call("mine", "Wrapped", good())}),
+        r"entry 'x' is an object of class 'mine\.Wrapped'",
+    ),
+    "an object in the place of the state dict": (
+        pth.dict_({"epoch": pth.plain(3), "state_dict": pth.call("mine", "Lazy")}),
+        r"entry 'state_dict' is an object of class 'mine\.Lazy'",
+    ),
+    "attributes of an object": (
+        pth.dict_({"meta": pth.call("mine", "Meta") + pth.dict_({"w": good()}) + b"b"}),
+        r"entry 'meta' is an object of class 'mine\.Meta'",
     ),
     "call without a tuple": (pth.name("torch._utils", "_rebuild_tensor_v2") + b"]R", "no tuple"),
     "call of a storage class": (
@@ -243,7 +265,7 @@ HOSTILE = {
             b")",
             b"}",
         ),
-        "class of its own",
+        "it holds one tensor",
     ),
     "class of its own": (
         pth.call(
@@ -254,11 +276,13 @@ HOSTILE = {
             b")",
             b"}",
         ),
-        "class of its own",
+        "it holds one tensor",
     ),
     "no call within": (
-        pth.call("torch._tensor", "_rebuild_from_type_v2", pth.name("torch", "Tensor")),
-        "class of its own",
+        pth.dict_(
+            {"w": pth.call("torch._tensor", "_rebuild_from_type_v2", pth.name("torch", "Tensor"))}
+        ),
+        "entry 'w' is a tensor of a class of its own",
     ),
     "text as identity": (pth.plain("0") + b"Q", "no storage"),
     "module as identity": (pth.tuple_(*[pth.plain("module")] * 5) + b"Q", "no storage"),
@@ -275,13 +299,13 @@ HOSTILE = {
     ),
     "part is text": (pth.storage("0", "f4", 6, True, "part"), "unknown way"),
     "a list": (b"](" + good() + good() + b"e", "a value of type list"),
-    "one tensor": (good(), "a value of type TensorRecord"),
+    "one tensor": (good(), "it holds one tensor"),
     "nothing": (b"N", "a value of type NoneType"),
     "no tensors": (pth.plain({"epoch": 3, "lr": 0.1}), "the keys at the top are 'epoch', 'lr'"),
     "keys that are no text": (pth.dict_({1: good()}), "the keys at the top are no text"),
     "two state dicts": (
         pth.dict_({"model": pth.dict_({"w": good()}), "state_dict": pth.dict_({"w": good()})}),
-        "several state dicts, under 'state_dict' and 'model'",
+        "several state dicts, 'model', 'state_dict'",
     ),
 }
 

@@ -46,6 +46,7 @@ from lucid.errors import (
     StateDictError,
     UnknownModelError,
     WeightFileError,
+    WeightFileWarning,
 )
 from lucid.hints import explain_module, install_finder, missing_attribute
 from lucid.kernels import get_num_threads, set_num_threads
@@ -78,6 +79,7 @@ __all__ = [
     "Tensor",
     "UnknownModelError",
     "WeightFileError",
+    "WeightFileWarning",
     "arange",
     "as_tensor",
     "bool_",

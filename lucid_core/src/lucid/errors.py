@@ -13,6 +13,7 @@ __all__ = [
     "StateDictError",
     "UnknownModelError",
     "WeightFileError",
+    "WeightFileWarning",
 ]
 
 
@@ -38,3 +39,7 @@ class StateDictError(LucidError, ValueError):
 
 class WeightFileError(LucidError, ValueError):
     """A weight file is damaged, hostile or not what it should be; names the file."""
+
+
+class WeightFileWarning(UserWarning):
+    """A weight file was read, and which part of it was used needs to be known."""

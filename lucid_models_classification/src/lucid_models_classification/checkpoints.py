@@ -1,32 +1,36 @@
 """From a weight file to a classifier, whoever wrote the file.
 
-A file of :func:`lucid.save_model` says everything itself.  Any other, such as
-torchvision's ``resnet50-0676ba61.pth``, holds weights alone: which network they are
-of is told by their names and shapes, or by the caller.
+A file of :func:`lucid.save_model` names its model and arguments.  Any other, such as
+torchvision's ``resnet50-0676ba61.pth``, holds weights alone: the model follows from
+their names and shapes, or from the caller.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import lucid
-from lucid import StateDictError, WeightFileError, nn
+from lucid import StateDictError, WeightFileError, WeightFileWarning, nn
 from lucid.models import create_model, model_info
-from lucid.weights import ModelMetadata, load_weights, model_metadata, names_model
+from lucid.weights import ModelMetadata, load_weights, model_metadata, names_model, unwrap
 from lucid_models_classification.architectures import ARCHITECTURES
 from lucid_models_classification.torchvision import (
     infer_model,
+    is_resnet_key,
     load_torchvision_weights,
     sizes_of,
 )
-from lucid_models_classification.transforms import preprocessing
+from lucid_models_classification.transforms import IMAGENET_MEAN, IMAGENET_STD, preprocessing
 
-__all__ = ["Classifier", "check_task", "open_classifier", "start_from"]
+__all__ = ["Classifier", "check_task", "open_classifier", "read_weights", "start_from"]
 
 TASK = "image-classification"
+
+_SHOWN = 4
 
 
 @dataclass(frozen=True)
@@ -54,48 +58,55 @@ class Classifier:
     says_preprocessing: bool = False
 
 
-def open_classifier(path: Path, model_name: str | None = None) -> Classifier:
-    """The classifier in a weight file.
+def open_classifier(
+    path: Path, model_name: str | None = None, ema: bool | None = None
+) -> Classifier:
+    """Open the classifier in a weight file.
 
     Parameters
     ----------
     path : path
         A file that :func:`lucid.load` reads.
     model_name : str, optional
-        The model's registered name, for a file that does not say it.
+        The model's registered name, for a file that does not name it.
+    ema : bool, optional
+        Whether to use an exponential moving average of the weights, as of
+        :func:`lucid.load`.
 
     Raises
     ------
     lucid.WeightFileError
-        If the file is damaged, holds no classifier, or not the one that was asked for.
+        If the file is damaged, holds no classifier, or another one than ``model_name``.
     """
     if names_model(path):
         metadata = _metadata(path, model_name)
         described = metadata.preprocessing or preprocessing()
         return Classifier(
-            lucid.load_model(path),
+            lucid.load_model(path, ema=ema),
             metadata.class_names,
             described,
             says_preprocessing=bool(metadata.preprocessing),
         )
-    state = lucid.load(path)
+    state = _weights(path, model_name, ema)
     name, sizes = _identified(path, state, model_name)
     if "num_classes" not in sizes and name in ARCHITECTURES:
-        raise WeightFileError(f"{path}: holds a {name} without its classifier, fc.weight")
+        raise WeightFileError(f"{path}: {_without_classifier(name, state)}")
     model = create_model(name, **sizes)
     _load(path, model, state, skip_mismatched=False)
-    return Classifier(model)
+    return Classifier(model, preprocessing=_preprocessing(path, sizes))
 
 
-def start_from(path: Path, num_classes: int, model_name: str | None = None) -> Classifier:
-    """A classifier of ``num_classes`` classes that begins with the weights in a file.
+def start_from(
+    path: Path, num_classes: int, model_name: str | None = None, ema: bool | None = None
+) -> Classifier:
+    """Build a classifier of ``num_classes`` classes with the weights in a file.
 
     The last layer keeps its fresh weights where the file's is of another number of
     classes; everything else has to fit.
 
     Parameters
     ----------
-    path, model_name
+    path, model_name, ema
         As for :func:`open_classifier`.
     num_classes : int
         Of the new classifier.
@@ -108,17 +119,43 @@ def start_from(path: Path, num_classes: int, model_name: str | None = None) -> C
     if names_model(path):
         metadata = _metadata(path, model_name)
         model = create_model(metadata.name, **{**metadata.kwargs, "num_classes": num_classes})
-        report = load_weights(model, path, skip_mismatched=True)
+        report = load_weights(model, path, skip_mismatched=True, ema=ema)
         described = metadata.preprocessing or preprocessing()
     else:
-        state = lucid.load(path)
+        state = _weights(path, model_name, ema)
         name, sizes = _identified(path, state, model_name)
         model = create_model(name, **{**sizes, "num_classes": num_classes})
         if "num_classes" not in sizes and name in ARCHITECTURES:
             state |= {key: value for key, value in model.state_dict().items() if key[:3] == "fc."}
         report = _load(path, model, state, skip_mismatched=True)
-        described = preprocessing()
+        described = _preprocessing(path, sizes)
     return Classifier(model, None, described, tuple(report.skipped))
+
+
+def read_weights(path: Path, ema: bool | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read a classifier's weights, and what the file shows of its model's arguments.
+
+    Parameters
+    ----------
+    path, ema
+        As for :func:`open_classifier`.
+
+    Returns
+    -------
+    state : dict of str to Tensor
+        By name, without a wrapper's prefix.
+    arguments : dict
+        Keyword arguments of the model's builder: those that the file names, or for weights
+        alone ``num_classes`` and ``in_channels`` where their shapes show them.
+    """
+    if names_model(path):
+        metadata = model_metadata(path)
+        arguments = dict(metadata.kwargs)
+        if (num_classes := metadata.num_classes) is not None:
+            arguments["num_classes"] = num_classes
+        return lucid.load(path, ema=ema), arguments
+    state = _weights(path, None, ema)
+    return state, dict(sizes_of(state))
 
 
 def check_task(name: str) -> None:
@@ -147,10 +184,21 @@ def _metadata(path: Path, model_name: str | None) -> ModelMetadata:
     return metadata
 
 
+def _weights(path: Path, model_name: str | None, ema: bool | None) -> dict[str, Any]:
+    """The tensors in a file that names no model; those of a ResNet without prefix."""
+    state: dict[str, Any] = lucid.load(path, ema=ema)
+    if model_name is not None and model_name not in ARCHITECTURES:
+        return state
+    try:
+        return unwrap(state, is_resnet_key, ema=ema, source=path)
+    except StateDictError as error:
+        raise WeightFileError(str(error)) from None
+
+
 def _identified(
     path: Path, state: Mapping[str, Any], model_name: str | None
 ) -> tuple[str, dict[str, int]]:
-    """Name and keyword arguments of the model that weights without a name are of."""
+    """Name and keyword arguments of the model of weights without a name."""
     if model_name is not None:
         check_task(model_name)
         return model_name, sizes_of(state) if model_name in ARCHITECTURES else {}
@@ -158,9 +206,38 @@ def _identified(
         return infer_model(state)
     except ValueError as error:
         raise WeightFileError(
-            f"{path}: the file does not say which model it holds, and {error}; if there is a "
-            "model for it, name it by --model"
+            f"{path}: the file does not name its model, and {error}; if there is a model for it, "
+            "give it by --model"
         ) from None
+
+
+def _without_classifier(name: str, state: Mapping[str, Any]) -> str:
+    heads = [key for key in state if key.startswith(("fc.", "head.", "classifier."))][:_SHOWN]
+    if not heads:
+        return f"holds a {name} without its classifier: expected fc.weight and fc.bias"
+    return (
+        f"holds a {name} with another classifier: expected one linear layer, fc.weight and "
+        f"fc.bias, got {', '.join(heads)}. What else is in that classifier the file does not "
+        "say; if it is one linear layer and nothing that changes its result, rename it to fc"
+    )
+
+
+def _preprocessing(path: Path, sizes: Mapping[str, int]) -> dict[str, Any]:
+    """ImageNet's for weights that do not say theirs; its mean over channels for gray images."""
+    channels = sizes.get("in_channels", 3)
+    if channels == 3:
+        return preprocessing()
+    if channels != 1:
+        raise WeightFileError(
+            f"{path}: expected a model for images of 3 channels or 1, got one for {channels}"
+        )
+    mean, std = (sum(values) / 3 for values in (IMAGENET_MEAN, IMAGENET_STD))
+    warnings.warn(
+        f"{path}: the model takes images of one channel; images are converted to gray",
+        WeightFileWarning,
+        stacklevel=3,
+    )
+    return preprocessing(mean=(mean,), std=(std,))
 
 
 def _load(path: Path, model: nn.Module, state: Mapping[str, Any], skip_mismatched: bool) -> Any:
@@ -168,5 +245,17 @@ def _load(path: Path, model: nn.Module, state: Mapping[str, Any], skip_mismatche
         return load_torchvision_weights(model, state, skip_mismatched=skip_mismatched)
     except StateDictError as error:
         raise WeightFileError(
-            f"{path}: its weights do not fit {model.model_name}: {error}"
+            f"{path}: its weights do not fit {model.model_name}{_other_model(model, state)}: "
+            f"{error}"
         ) from error
+
+
+def _other_model(model: nn.Module, state: Mapping[str, Any]) -> str:
+    """The remedy where the weights are those of another ResNet."""
+    try:
+        name, _ = infer_model(state)
+    except ValueError:
+        return ""
+    if name == model.model_name:
+        return ""
+    return f", they are those of {name} (give --model {name})"

@@ -31,6 +31,7 @@ from lucid.cli.training import (
     ranks_options,
     skip_invalid_option,
 )
+from lucid.cli.weights import ema_option
 from lucid_models_classification.image_options import max_pixels_option, preprocessing_options
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ __all__ = ["classify", "train_classifier"]
     metavar="NAME",
     help="The model, if the file does not say it and its weights do not show it.",
 )
+@ema_option
 @click.option(
     "--class-names",
     "names_file",
@@ -98,6 +100,7 @@ def classify(
     images: tuple[str, ...],
     weights: Path,
     model_name: str | None,
+    ema: bool | None,
     names_file: Path | None,
     top: int,
     output: str | None,
@@ -129,6 +132,7 @@ def classify(
     predictor = ClassificationPredictor(
         weights,
         model_name=model_name,
+        ema=ema,
         top=top,
         class_names=None if names_file is None else _class_names(names_file),
         names_file=names_file,
@@ -193,6 +197,7 @@ def _write_text(store: ResultStore) -> None:
     help="Weights to start from, as lucid classify takes them; the last layer begins anew "
     "where it is of another number of classes.",
 )
+@ema_option
 @click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=32, show_default=True)
 @click.option(

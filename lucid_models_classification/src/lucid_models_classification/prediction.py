@@ -29,6 +29,9 @@ class ClassificationPredictor(Predictor):
         A file of :func:`lucid.save_model`, or the weights of a ResNet alone.
     model_name : str, optional
         The registered model, for a file that does not say it.
+    ema : bool, optional
+        Whether to use an exponential moving average of the weights, as of
+        :func:`lucid.load`.
     top : int, default 5
         How many classes to report; all, where there are fewer.
     class_names : sequence of str, optional
@@ -67,6 +70,7 @@ class ClassificationPredictor(Predictor):
         weights: str | os.PathLike[str],
         *,
         model_name: str | None = None,
+        ema: bool | None = None,
         top: int = 5,
         class_names: Sequence[str] | None = None,
         names_file: str | os.PathLike[str] | None = None,
@@ -77,6 +81,7 @@ class ClassificationPredictor(Predictor):
         if top < 1:
             raise ValueError(f"expected top of at least 1, got {top}")
         self.model_name = model_name
+        self.ema = ema
         self.top = top
         self.class_names = None if class_names is None else tuple(class_names)
         self.names_file = self.weights if names_file is None else os.fspath(names_file)
@@ -90,7 +95,7 @@ class ClassificationPredictor(Predictor):
         from lucid_models_classification.image_options import chosen_preprocessing
         from lucid_models_classification.transforms import transform_of
 
-        classifier = open_classifier(Path(path), self.model_name)
+        classifier = open_classifier(Path(path), self.model_name, self.ema)
         try:
             described, assumed = chosen_preprocessing(
                 Path(self.weights),
@@ -104,7 +109,7 @@ class ClassificationPredictor(Predictor):
         return classifier.model.eval(), transform, classifier.class_names, assumed
 
     def model_options(self) -> tuple[Hashable, ...]:
-        return (self.model_name, json.dumps(self.preprocessing, sort_keys=True))
+        return (self.model_name, self.ema, json.dumps(self.preprocessing, sort_keys=True))
 
     @property
     def assumed(self) -> str | None:
@@ -120,6 +125,7 @@ class ClassificationPredictor(Predictor):
             "top": self.top,
             "class_names": self.class_names and list(self.class_names),
             "preprocessing": self.preprocessing or None,
+            **({} if self.ema is None else {"ema": self.ema}),
         }
 
     def read(self, path: str) -> np.ndarray[Any, Any]:

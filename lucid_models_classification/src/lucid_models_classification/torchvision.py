@@ -25,6 +25,7 @@ import numpy as np
 
 import lucid
 from lucid import Tensor, nn
+from lucid.weights import rename, unwrap
 from lucid_models_classification.architectures import ARCHITECTURES, Architecture
 from lucid_models_classification.blocks import BasicBlock, Bottleneck
 
@@ -32,6 +33,7 @@ __all__ = [
     "from_torchvision_key",
     "from_torchvision_state_dict",
     "infer_model",
+    "is_resnet_key",
     "load_torchvision_weights",
     "sizes_of",
     "to_torchvision_key",
@@ -55,6 +57,9 @@ _TO_TORCHVISION = [
     (re.compile(_BLOCK + r"downsample\.conv\.weight"), r"\g<block>downsample.0.weight"),
     (re.compile(_BLOCK + r"downsample\.norm\.(?P<rest>\w+)"), r"\g<block>downsample.1.\g<rest>"),
 ]
+_LUCID = re.compile(
+    r"(?:stem|layer[1-4]\.\d+\.(?:conv\d|downsample))\.(?:conv|norm)\.\w+|fc\.(?:weight|bias)"
+)
 
 
 def from_torchvision_key(key: str) -> str:
@@ -102,6 +107,27 @@ def to_torchvision_key(key: str) -> str:
     return _renamed(key, _TO_TORCHVISION)
 
 
+def is_resnet_key(key: str) -> bool:
+    """Whether a ResNet has an entry of this name, in Lucid or in torchvision.
+
+    Parameters
+    ----------
+    key : str
+        A name in a state dict.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> from lucid_models_classification.torchvision import is_resnet_key
+    >>> is_resnet_key("layer1.0.bn1.weight"), is_resnet_key("module.layer1.0.bn1.weight")
+    (True, False)
+    """
+    return bool(_LUCID.fullmatch(from_torchvision_key(key)))
+
+
 def _renamed(key: str, rules: list[tuple[re.Pattern[str], str]]) -> str:
     for pattern, name in rules:
         if match := pattern.fullmatch(key):
@@ -119,21 +145,27 @@ def from_torchvision_state_dict(
     state_dict : mapping of str to array-like
         Tensors of Lucid or of PyTorch (detached, on the CPU), or arrays.
     module : lucid.nn.Module
-        What the entries are meant for.  It decides about ``num_batches_tracked``
-        alone, a counter that frozen normalisations and older checkpoints lack and
-        that nothing computed depends on: dropped where the module has none, taken
-        from the module where the checkpoint has none.
+        The model to load into.  Names that it has are kept.  The counters
+        ``num_batches_tracked``, which frozen normalizations and older checkpoints lack
+        and no result depends on, are dropped where the module has none and taken from
+        the module where the checkpoint has none.
 
     Returns
     -------
     dict of str to Tensor
         Sharing memory with the given entries.
+
+    Raises
+    ------
+    lucid.StateDictError
+        If two entries would get one name.
     """
-    renamed = {
-        from_torchvision_key(key): value if isinstance(value, Tensor) else Tensor(np.asarray(value))
-        for key, value in state_dict.items()
-    }
     own = module.state_dict()
+    # The model's own names stay: another network may have a layer named conv1, too.
+    renamed = {
+        key: value if isinstance(value, Tensor) else Tensor(np.asarray(value))
+        for key, value in rename(state_dict, own, from_torchvision_key).items()
+    }
     counters = {key for key in {*renamed, *own} if key.endswith(".num_batches_tracked")}
     for key in counters:
         if key not in own:
@@ -242,6 +274,7 @@ def load_torchvision_weights(
     *,
     strict: bool = True,
     skip_mismatched: bool = False,
+    ema: bool | None = None,
 ) -> Any:
     """Load the weights of a torchvision ResNet into the model of the same architecture.
 
@@ -251,10 +284,13 @@ def load_torchvision_weights(
         What to load into, for example ``resnet_50()`` for ``resnet50``.
     path_or_state_dict : path or mapping
         A file that :func:`lucid.load` reads, such as ``resnet50-0676ba61.pth``, or a state
-        dict with torchvision's names.
+        dict, with torchvision's names or the model's own.  A prefix that a wrapper put
+        before them, such as ``module.``, is stripped; see :func:`lucid.weights.unwrap`.
     strict, skip_mismatched : bool
         As of :meth:`lucid.nn.Module.load_state_dict`; with ``skip_mismatched=True`` a
         classifier of another number of classes keeps its fresh weights.
+    ema : bool, optional
+        As of :func:`lucid.load`.
 
     Returns
     -------
@@ -282,7 +318,15 @@ def load_torchvision_weights(
     """
     if isinstance(path_or_state_dict, Mapping):
         state_dict: Mapping[str, Any] = path_or_state_dict
+        source = "the state dict"
     else:
-        state_dict = lucid.load(path_or_state_dict)
+        state_dict = lucid.load(path_or_state_dict, ema=ema)
+        source = os.fspath(path_or_state_dict)
+    own = model.state_dict()
+
+    def known(key: str) -> bool:
+        return key in own or from_torchvision_key(key) in own
+
+    state_dict = unwrap(state_dict, known, ema=ema, source=source)
     renamed = from_torchvision_state_dict(state_dict, model)
     return model.load_state_dict(renamed, strict=strict, skip_mismatched=skip_mismatched)

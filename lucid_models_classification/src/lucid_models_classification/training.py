@@ -75,6 +75,8 @@ class Options:
         Registered name; None is the one in ``weights``, or ResNet-18.
     weights : str or None
         File to start from.
+    ema : bool or None
+        Whether to start from the EMA of the weights in it, as of :func:`lucid.load`.
     epochs, batch_size, image_size, seed : int
         As they say; images are cropped to squares.
     lr : float
@@ -91,6 +93,7 @@ class Options:
     skip_invalid: bool = False
     model: str | None = None
     weights: str | None = None
+    ema: bool | None = None
     epochs: int = 30
     batch_size: int = 32
     lr: float = 0.01
@@ -339,7 +342,7 @@ def _loss(model: nn.Module, batch: Any) -> Any:
 
 def _new_classifier(options: Options, num_classes: int) -> Classifier:
     if options.weights is not None:
-        return start_from(Path(options.weights), num_classes, options.model)
+        return start_from(Path(options.weights), num_classes, options.model, options.ema)
     name = options.model or DEFAULT_MODEL
     check_task(name)
     return Classifier(create_model(name, num_classes=num_classes))

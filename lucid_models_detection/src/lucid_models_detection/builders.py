@@ -57,6 +57,8 @@ backbone_num_classes : int, default 1000
         batch.
     ``norm_eps`` : float, default 1e-5
         Added to the variance there.
+    ``backbone_options`` : mapping, optional
+        Further keyword arguments of the backbone's builder.
 {options}
 
 Returns

@@ -15,9 +15,13 @@ from typing import Any
 import lucid
 from lucid import StateDictError, WeightFileError
 from lucid.models import create_model
-from lucid.weights import model_metadata, names_model
+from lucid.weights import model_metadata, names_model, unwrap
 from lucid_models_detection.data.coco_classes import COCO_CLASSES
-from lucid_models_detection.torchvision import infer_detector, load_torchvision_weights
+from lucid_models_detection.torchvision import (
+    infer_detector,
+    is_detector_key,
+    load_torchvision_weights,
+)
 
 __all__ = ["open_detector"]
 
@@ -25,8 +29,10 @@ __all__ = ["open_detector"]
 _COCO_V1 = "258fb6c6"
 
 
-def open_detector(path: Path, norm_eps: float | None = None) -> tuple[Any, tuple[str, ...] | None]:
-    """The detector in a weight file, and the names of its classes.
+def open_detector(
+    path: Path, norm_eps: float | None = None, ema: bool | None = None
+) -> tuple[Any, tuple[str, ...] | None]:
+    """Open the detector in a weight file, with the names of its classes.
 
     Parameters
     ----------
@@ -36,6 +42,9 @@ def open_detector(path: Path, norm_eps: float | None = None) -> tuple[Any, tuple
         What is added to the variance in the backbone's normalisations, for weights of
         torchvision, which do not say it.  Default: 0 for the published COCO_V1 weights,
         known by the digest of their file, and torchvision's 1e-5 for any other.
+    ema : bool, optional
+        Whether to use an exponential moving average of the weights, as of
+        :func:`lucid.load`.
 
     Returns
     -------
@@ -61,13 +70,14 @@ def open_detector(path: Path, norm_eps: float | None = None) -> tuple[Any, tuple
                 f"{path} holds {metadata.name}, which is no detector: it has no predict()"
             )
         return model, metadata.class_names
-    state = lucid.load(path)
+    try:
+        state = unwrap(lucid.load(path, ema=ema), is_detector_key, ema=ema, source=path)
+    except StateDictError as error:
+        raise WeightFileError(str(error)) from None
     try:
         name, options = infer_detector(state)
     except ValueError as error:
-        raise WeightFileError(
-            f"{path}: the file does not say which model it holds, and {error}"
-        ) from None
+        raise WeightFileError(f"{path}: the file does not name its model, and {error}") from None
     is_coco = options["num_classes"] == len(COCO_CLASSES)
     if norm_eps is None:
         norm_eps = 0.0 if is_coco and _digest_of(path).startswith(_COCO_V1) else 1e-5

@@ -18,6 +18,7 @@ from lucid.cli.prediction import (
     run_options,
 )
 from lucid.cli.spellings import spelled
+from lucid.cli.weights import ema_option
 from lucid_models_classification.image_options import max_pixels_option
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ __all__ = ["class_names_in", "detect"]
     help="The detector: a file of lucid.save_model, or the weights of a Faster R-CNN alone as "
     "torchvision saves them, such as fasterrcnn_resnet50_fpn_coco-258fb6c6.pth.",
 )
+@ema_option
 @click.option(
     "--output",
     metavar="FILE|DIR",
@@ -121,6 +123,7 @@ __all__ = ["class_names_in", "detect"]
 def detect(
     images: tuple[str, ...],
     weights: Path,
+    ema: bool | None,
     output: str | None,
     resume: bool,
     batch_size: int,
@@ -162,6 +165,7 @@ def detect(
         weights,
         score_threshold=score_threshold,
         norm_eps=norm_eps,
+        ema=ema,
         drawings=place.pictures,
         scale=scale,
     )

@@ -127,6 +127,7 @@ class FasterRCNN(nn.Module):
         *,
         norm: str = "batch",
         norm_eps: float = 1e-5,
+        backbone_options: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> FasterRCNN:
         """Build a detector on any backbone, of the registry or of one's own.
@@ -147,15 +148,16 @@ class FasterRCNN(nn.Module):
             Normalisation of the backbone.
         norm_eps : float, default 1e-5
             Added to the variance there.
+        backbone_options : mapping, optional
+            Further keyword arguments of the backbone's builder.
         **options
             The arguments of :class:`~lucid_models_detection.config.DetectorConfig`.
 
         Raises
         ------
         TypeError, ValueError
-            As the constructor; also if the model is no backbone, or if the last three
-            arguments before the options, which a model is built with, are given with
-            a module, which is built already.
+            As the constructor; also if the model is no backbone, or if arguments of its
+            builder are given with a module, which is built already.
         lucid.errors.UnknownModelError
             If no model has this name.
 
@@ -169,7 +171,7 @@ class FasterRCNN(nn.Module):
         from lucid.models import create_model
 
         # What is the default everywhere is not passed on: not every backbone takes it.
-        chosen: dict[str, Any] = {}
+        chosen: dict[str, Any] = dict(backbone_options or {})
         if backbone_num_classes is not None:
             chosen["num_classes"] = backbone_num_classes
         if norm != "batch":
@@ -178,7 +180,7 @@ class FasterRCNN(nn.Module):
             chosen["norm_eps"] = norm_eps
         # Before the backbone is built, which takes a moment.
         name = backbone if isinstance(backbone, str) else type(backbone).__name__
-        valid = ("norm", "norm_eps", *DetectorConfig.names())
+        valid = ("norm", "norm_eps", "backbone_options", *DetectorConfig.names())
         check_options(options, valid, f"a detector on {name}")
         DetectorConfig(**options)
         if isinstance(backbone, str):

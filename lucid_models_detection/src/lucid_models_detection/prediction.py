@@ -38,7 +38,10 @@ class DetectionPredictor(Predictor):
     class_names : sequence of str, optional
         In the place of those in the file, the background's first.
     norm_eps : float, optional
-        For weights of torchvision: what its normalisations add to the variance.
+        For weights of torchvision: what its normalizations add to the variance.
+    ema : bool, optional
+        Whether to use an exponential moving average of the weights, as of
+        :func:`lucid.load`.
     drawings : path, optional
         Where to draw each image with its detections: a directory, or for one image a
         file.  By default nothing is drawn.  In a directory, images are drawn to
@@ -78,6 +81,7 @@ class DetectionPredictor(Predictor):
         score_threshold: float = 0.5,
         class_names: Sequence[str] | None = None,
         norm_eps: float | None = None,
+        ema: bool | None = None,
         drawings: str | os.PathLike[str] | None = None,
         scale: float = 1.0,
         category_ids: Mapping[int, int] | None = None,
@@ -89,6 +93,7 @@ class DetectionPredictor(Predictor):
         self.score_threshold = score_threshold
         self.class_names = None if class_names is None else tuple(class_names)
         self.norm_eps = norm_eps
+        self.ema = ema
         self.drawings = None if drawings is None else os.fspath(drawings)
         self.scale = scale
         self.root: str | None = None
@@ -101,13 +106,13 @@ class DetectionPredictor(Predictor):
         """The detector in eval mode, and the names of its classes."""
         from lucid_models_detection.checkpoints import open_detector
 
-        model, class_names = open_detector(Path(path), self.norm_eps)
+        model, class_names = open_detector(Path(path), self.norm_eps, self.ema)
         if self.score_threshold < getattr(model, "score_threshold", 0):
             model.score_threshold = self.score_threshold
         return model.eval(), class_names
 
     def model_options(self) -> tuple[Hashable, ...]:
-        return (self.norm_eps, self.score_threshold)
+        return (self.norm_eps, self.ema, self.score_threshold)
 
     def description(self) -> dict[str, Any]:
         model, _ = self.model
@@ -118,6 +123,7 @@ class DetectionPredictor(Predictor):
             "class_names": self.class_names and list(self.class_names),
             "norm_eps": self.norm_eps,
             "category_ids": self.category_ids,
+            **({} if self.ema is None else {"ema": self.ema}),
         }
 
     def read(self, path: str) -> np.ndarray[Any, Any]:

@@ -27,11 +27,13 @@ import numpy as np
 
 import lucid
 from lucid import Tensor, nn
+from lucid.weights import rename, unwrap
 from lucid_models_classification import torchvision as resnet
 
 __all__ = [
     "from_torchvision_key",
     "infer_detector",
+    "is_detector_key",
     "load_torchvision_weights",
     "to_torchvision_key",
     "torchvision_config",
@@ -48,6 +50,12 @@ _TO_TORCHVISION = [
     (re.compile(r"(backbone\.fpn\.)output\.(\d)\.(\w+)"), r"\1layer_blocks.\2.0.\3"),
     (re.compile(r"(rpn\.head\.conv\.)conv\.(\w+)"), r"\g<1>0.0.\2"),
 ]
+
+
+_OWN = re.compile(
+    r"backbone\.(?:net|body|stem|fpn)\..+|rpn\.head\.(?:conv|cls_logits|bbox_pred)\..+"
+    r"|roi_heads\.(?:box_head|box_predictor)\..+"
+)
 
 
 def torchvision_config() -> dict[str, Any]:
@@ -136,6 +144,27 @@ def to_torchvision_key(key: str) -> str:
     return _renamed(key, _TO_TORCHVISION)
 
 
+def is_detector_key(key: str) -> bool:
+    """Whether a Faster R-CNN has an entry of this name, in Lucid or in torchvision.
+
+    Parameters
+    ----------
+    key : str
+        A name in a state dict.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> from lucid_models_detection.torchvision import is_detector_key
+    >>> is_detector_key("rpn.head.cls_logits.weight"), is_detector_key("fc.weight")
+    (True, False)
+    """
+    return bool(_OWN.fullmatch(key))
+
+
 def _renamed(key: str, rules: list[tuple[re.Pattern[str], str]]) -> str:
     for pattern, name in rules:
         if match := pattern.fullmatch(key):
@@ -211,6 +240,7 @@ def load_torchvision_weights(
     *,
     strict: bool = True,
     skip_mismatched: bool = False,
+    ema: bool | None = None,
 ) -> Any:
     """Load the weights of a torchvision Faster R-CNN into the detector of the same architecture.
 
@@ -220,10 +250,14 @@ def load_torchvision_weights(
         Built with :func:`torchvision_config` and the checkpoint's number of classes
         (91 for COCO).
     path_or_state_dict : path or mapping
-        A file that :func:`lucid.load` reads, or a state dict with torchvision's names.
+        A file that :func:`lucid.load` reads, or a state dict, with torchvision's names or
+        the model's own.  A prefix that a wrapper put before them, such as ``module.``, is
+        stripped; see :func:`lucid.weights.unwrap`.
     strict, skip_mismatched : bool
         As of :meth:`lucid.nn.Module.load_state_dict`; with ``skip_mismatched=True`` a
         predictor of another number of classes keeps its fresh weights.
+    ema : bool, optional
+        As of :func:`lucid.load`.
 
     Returns
     -------
@@ -239,13 +273,20 @@ def load_torchvision_weights(
     """
     if isinstance(path_or_state_dict, Mapping):
         state_dict: Mapping[str, Any] = path_or_state_dict
+        source = "the state dict"
     else:
-        state_dict = lucid.load(path_or_state_dict)
-    renamed = {
-        from_torchvision_key(key): value if isinstance(value, Tensor) else Tensor(np.asarray(value))
-        for key, value in state_dict.items()
-    }
+        state_dict = lucid.load(path_or_state_dict, ema=ema)
+        source = os.fspath(path_or_state_dict)
     own = model.state_dict()
+
+    def known(key: str) -> bool:
+        return key in own or from_torchvision_key(key) in own
+
+    state_dict = unwrap(state_dict, known, ema=ema, source=source)
+    renamed = {
+        key: value if isinstance(value, Tensor) else Tensor(np.asarray(value))
+        for key, value in rename(state_dict, own, from_torchvision_key).items()
+    }
     for key in list(renamed):
         # A counter that nothing computed depends on and frozen normalisations lack.
         if key.endswith(".num_batches_tracked") and key not in own:

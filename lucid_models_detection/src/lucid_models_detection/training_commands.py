@@ -17,6 +17,7 @@ from lucid.cli.output import as_json_option, write_json
 from lucid.cli.places import FiniteRange, check_file, check_folder
 from lucid.cli.spellings import spelled
 from lucid.cli.training import best_line, given_options, interruptible, ranks, ranks_options
+from lucid.cli.weights import ema_option
 from lucid_models_classification.image_options import max_pixels_option
 
 __all__ = ["evaluate", "train_detector"]
@@ -101,6 +102,7 @@ def _model_options(
     help="Detector to start from, as lucid detect takes it; its last layer begins anew where "
     "the classes are others.",
 )
+@ema_option
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=4, show_default=True)
 @click.option(
@@ -232,6 +234,7 @@ def train_detector(
 @click.option(
     "--weights", required=True, type=_FILE, metavar="FILE", help="As lucid detect takes it."
 )
+@ema_option
 @click.option(
     "--class-names",
     "names_file",
@@ -279,6 +282,7 @@ def evaluate(
     data: Path,
     images: Path,
     weights: Path,
+    ema: bool | None,
     names_file: Path | None,
     skip_invalid: bool,
     output: Path | None,
@@ -310,7 +314,7 @@ def evaluate(
             _check_picture(plot, import_figure()().canvas.get_supported_filetypes())
     except ImportError as error:
         raise click.ClickException(str(error)) from error
-    model, comparison = _comparison(data, images, weights, names_file, skip_invalid)
+    model, comparison = _comparison(data, images, weights, ema, names_file, skip_invalid)
     for path in (output, plot):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -342,7 +346,12 @@ def _check_picture(path: Path, kinds: Mapping[str, str]) -> None:
 
 
 def _comparison(
-    data: Path, images: Path, weights: Path, names_file: Path | None, skip_invalid: bool
+    data: Path,
+    images: Path,
+    weights: Path,
+    ema: bool | None,
+    names_file: Path | None,
+    skip_invalid: bool,
 ) -> Any:
     """The detector, and the comparison that fits its classes to those of the file."""
     from lucid_models_detection.categories import Categories
@@ -351,7 +360,7 @@ def _comparison(
     from lucid_models_detection.comparison import Comparison
     from lucid_models_detection.data.coco import read_categories
 
-    model, class_names = open_detector(weights)
+    model, class_names = open_detector(weights, ema=ema)
     found = read_categories(data)
     if names_file is not None:
         class_names = class_names_in(names_file, model.num_classes)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lucid.weights.entries import MalformedError
 from lucid.weights.pickle_machine import read_pickle
-from lucid.weights.pickled import Named, Opaque, PickledDict, kind_of
+from lucid.weights.pickled import Named, Opaque, PickledDict, Tensorlike, kind_of
 
 
 class Notes:
@@ -24,9 +24,10 @@ class Notes:
     def named(self, name):
         self.names.append(str(name))
 
-    def called(self, function, arguments):
-        self.calls.append((str(function), arguments))
-        return PickledDict() if function.name in ("OrderedDict", "dict") else Opaque()
+    def called(self, function, arguments, keywords):
+        self.calls.append((str(function), arguments, keywords))
+        is_dict = function.name in ("OrderedDict", "dict")
+        return PickledDict() if is_dict else Opaque(function, arguments)
 
     def stored(self, identity):
         self.identities.append(identity)
@@ -138,11 +139,37 @@ def test_keys_that_are_no_text_are_counted_and_dropped():
 
 def test_new_objects_are_calls():
     notes = Notes()
-    text = b"\x80\x04\x8c\x01m\x8c\x01f\x93(K\x01t\x81\x8c\x01m\x8c\x01g\x93)}\x92\x86."
-    first, second = read(text, notes)
-    assert isinstance(first, Opaque)
-    assert isinstance(second, Opaque)
-    assert notes.calls == [("m.f", (1,)), ("m.g", ())]
+    text = b"\x80\x04(\x8c\x01m\x8c\x01f\x93(K\x01t\x81\x8c\x01m\x8c\x01g\x93)}\x92"
+    text += b"\x8c\x01m\x8c\x01h\x93)}\x8c\x01aK\x01s\x92t."
+    made = read(text, notes)
+    assert [str(value.made_by) for value in made] == ["m.f", "m.g", "m.h"]
+    assert notes.calls == [("m.f", (1,), False), ("m.g", (), False), ("m.h", (), True)]
+
+
+def test_nested_classes_of_protocol_2_are_called_without_a_look():
+    """``Outer.Inner`` is found by getattr, and its object is made by what that gives."""
+    notes = Notes()
+    inner = b"cbuiltins\ngetattr\n(cm\nOuter\nX\x05\0\0\0InnertR"
+    value = read(b"\x80\x02" + inner + b")\x81.", notes)
+    assert isinstance(value, Opaque)
+    assert notes.calls == [("builtins.getattr", (Named("m", "Outer"), "Inner"), False)]
+
+
+def test_objects_know_that_they_are_modules_or_hold_tensors():
+    class Tensors(Notes):
+        def stored(self, identity):
+            return Tensorlike()
+
+    for state, expected in [
+        (b"}", (False, False)),
+        (b"}X\x01\0\0\0wNQs", (False, True)),
+        (b"}(X\x0b\0\0\0_parameters}X\x08\0\0\0_modules}u", (True, False)),
+        (b"K\x01", (False, False)),
+    ]:
+        value = read(b"\x80\x02cm\nNet\n)\x81" + state + b"b.", Tensors())
+        assert (value.is_module, value.holds_tensors) == expected
+        outer = read(b"\x80\x02cm\nf\n(cm\nNet\n)\x81" + state + b"btR.", Tensors())
+        assert outer.holds_tensors == expected[1]
 
 
 def test_attributes_of_objects_are_dropped():
@@ -164,5 +191,5 @@ def test_kinds_are_said_without_a_look_inside():
     nest.append(nest)
     assert kind_of(nest) == "a value of type list"
     assert kind_of(PickledDict()) == "a dict"
-    assert kind_of(Opaque()) == "an object that is passed over"
+    assert kind_of(Opaque(Named("m", "Net"))) == "an object of 'm.Net'"
     assert kind_of(Named("os", "system")) == "a value of type Named"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import sys
 
@@ -122,8 +123,10 @@ def test_a_model_that_nobody_registered_has_no_file_that_rebuilds_it(tmp_path):
         ({"sizes": (1, {"a": {2}})}, {}, r"argument 'sizes'\[1\] 'a' .* got \{2\}"),
         ({}, {"preprocessing": {"mean": np.zeros(3)}}, "preprocessing 'mean' must be"),
         ({}, {"preprocessing": {3: 4}}, "preprocessing must be"),
-        ({}, {"class_names": "cat"}, "class_names must be a sequence of str, got 'cat'"),
-        ({}, {"class_names": ["cat", 3]}, "class_names must be a sequence of str"),
+        ({}, {"class_names": "cat"}, "class_names: expected a list of str, got 'cat'"),
+        ({}, {"class_names": ["cat", 3]}, "class_names: expected a list of str"),
+        ({}, {"class_names": {"cat", "dog"}}, "class_names: expected a list of str"),
+        ({}, {"class_names": {"cat": 0, "dog": 1}}, "class_names: expected a list of str"),
     ],
 )
 def test_what_is_no_plain_data_is_not_saved(tmp_path, change, options, message):
@@ -132,6 +135,82 @@ def test_what_is_no_plain_data_is_not_saved(tmp_path, change, options, message):
     with pytest.raises(TypeError, match=message):
         lucid.save_model(model, tmp_path / "m.safetensors", **options)
     assert not list(tmp_path.glob("*m.safetensors*"))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a", "b"], r"expected 3 names for tiny\(num_classes=3\), got 2"),
+        (["a", "b", "c", "d"], "expected 3 names .* got 4"),
+        (["a", "b", "a"], "got a more than once"),
+        (["a", "b", " "], "got an empty one"),
+    ],
+)
+def test_class_names_that_do_not_fit_are_not_saved(tmp_path, names, message):
+    with pytest.raises(ValueError, match=message):
+        lucid.save_model(create(num_classes=3), tmp_path / "m.safetensors", class_names=names)
+    assert not (tmp_path / "m.safetensors").exists()
+
+
+def test_the_number_of_classes_may_be_the_builders_default(tmp_path):
+    path = tmp_path / "m.safetensors"
+    with pytest.raises(ValueError, match="expected 10 names"):
+        lucid.save_model(create(), path, class_names=["a"])
+    # torchvision's list for COCO names unused numbers alike.
+    lucid.save_model(create(num_classes=4), path, class_names=["a", "N/A", "b", "N/A"])
+    assert model_metadata(path).num_classes == 4
+    lucid.save_model(create(), path)
+    assert model_metadata(path).num_classes == 10
+    write_model(path, {"name": "gone", "kwargs": {}})
+    assert model_metadata(path).num_classes is None
+
+
+def test_a_model_that_was_changed_is_not_saved(tmp_path):
+    path = tmp_path / "m.safetensors"
+
+    def assert_refused(model, message):
+        with pytest.raises(ValueError, match=message):
+            lucid.save_model(model, path)
+        assert not path.exists()
+
+    model = create(num_classes=3)
+    model.fc = nn.Linear(4, 7)
+    assert_refused(model, r"fc\.bias was \(3,\), is \(7,\), .*lucid\.save\(")
+    model = create()
+    model.fc = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 10))
+    assert_refused(model, "fc was Linear, is Sequential")
+    model = create()
+    model.net = nn.Sequential(model.net[0], nn.ReLU())
+    assert_refused(model, r"net\.1 was not there, is ReLU")
+    model = create()
+    del model.stem
+    assert_refused(model, "stem was Conv2d, is gone")
+
+
+def test_what_changes_no_layer_is_saved(tmp_path):
+    path = tmp_path / "m.safetensors"
+    model = create(num_classes=3).eval()
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    model.fc.bias.data[:] = 5
+    lucid.save_model(copy.deepcopy(model), path)
+    assert lucid.load_model(path).fc.bias.tolist() == [5, 5, 5]
+
+
+def test_a_missing_plugin_is_named(environment, tmp_path):
+    environment.add("toy", "toy_net")
+    lucid.models.refresh()
+    path = tmp_path / "m.safetensors"
+    lucid.save_model(lucid.models.create_model("toy_net"), path)
+    metadata = model_metadata(path)
+    assert (metadata.distribution, metadata.distribution_version) == ("toy", "1.0")
+    origin = {"distribution": "toy", "distribution_version": "1.0"}
+    write_model(path, {"name": "gone", "kwargs": {}, **origin})
+    with pytest.raises(lucid.UnknownModelError, match=r"toy 1\.0: python -m pip install toy;"):
+        lucid.load_model(path)
+    write_model(path, {"name": "gone", "kwargs": {}})  # as 0.1.0 wrote it
+    with pytest.raises(lucid.UnknownModelError, match="does not say which package has it"):
+        lucid.load_model(path)
 
 
 def test_weights_alone_are_no_model(tmp_path):

@@ -67,6 +67,7 @@ def signed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
             if message is None:
                 raise
             raise TypeError(message) from error
+        from lucid.models.structure import Structure
         from lucid.nn import Module
 
         if not isinstance(model, Module):
@@ -76,6 +77,7 @@ def signed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
             )
         model.model_name = name
         model.model_kwargs = given
+        model.model_structure = Structure.of(model)  # to notice layers exchanged before saving
         return model
 
     setattr(build, _NAME_ATTRIBUTE, name)

@@ -33,7 +33,7 @@ RESERVED = frozenset(
         *("LayerSummary", "ModelInfo", "ModelSummary", "PluginInfo", "summarize"),
         *("hookimpl", "hookspec"),
         *("attributes", "builders", "discovery", "hookspecs", "metadata", "registry"),
-        *("spec", "suggestions", "summary", "zoo"),
+        *("spec", "structure", "suggestions", "summary", "zoo"),
     }
 )
 

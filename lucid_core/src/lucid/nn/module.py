@@ -51,6 +51,8 @@ class Module(Registry):
 
     training: bool
     model_name: str | None = None
+    #: Layers and shapes as its builder returned them; set by ``lucid.models.create_model``.
+    model_structure: Any = None
     #: Names that a state dict may have for this class although it keeps nothing under them.
     _useless_keys: ClassVar[tuple[str, ...]] = ()
     _forward_pre_hooks: HookRegistry

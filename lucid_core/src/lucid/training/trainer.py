@@ -24,7 +24,8 @@ from lucid.training.progress import progress_bar
 from lucid.training.ranks import Ranks
 from lucid.training.state import mark, resume, state_of
 from lucid.weights import save
-from lucid.weights.whole_models import describe, save_model
+from lucid.weights.model_metadata import describe
+from lucid.weights.whole_models import save_model
 
 if TYPE_CHECKING:
     from lucid.data import DataLoader

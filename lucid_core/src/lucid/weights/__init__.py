@@ -9,33 +9,39 @@
 ``pickled``             what they are read into
 ``archive``             zip archives, held against the size of their file
 ``atomic``              the old file or the new one, never a part
+``state_dicts``         which of the dicts in such a checkpoint is the state dict
+``wrappers``            prefixes before the names, found and stripped
 ``files``               ``save`` and ``load``: all of the above together
+``model_metadata``      what the file of a whole model says beside its weights
 ``whole_models``        ``save_model`` and ``load_model``: one file rebuilds a model
 """
 
 from lucid.hints import explain_module
 from lucid.weights.atomic import atomic_write
 from lucid.weights.files import load, read_metadata, save
-from lucid.weights.whole_models import (
+from lucid.weights.model_metadata import (
     ModelMetadata,
-    load_model,
-    load_weights,
+    find_saved_model,
     model_metadata,
     names_model,
-    save_model,
 )
+from lucid.weights.whole_models import load_model, load_weights, save_model
+from lucid.weights.wrappers import rename, unwrap
 
 __all__ = [
     "ModelMetadata",
     "atomic_write",
+    "find_saved_model",
     "load",
     "load_model",
     "load_weights",
     "model_metadata",
     "names_model",
     "read_metadata",
+    "rename",
     "save",
     "save_model",
+    "unwrap",
 ]
 
 explain_module(globals())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from lucid.errors import WeightFileError
+from lucid.errors import WeightFileError, WeightFileWarning
 from lucid.tensor import Tensor
 from lucid.weights import npz_format, pth_format, safetensors_format
 from lucid.weights.archive import open_archive
@@ -26,6 +27,7 @@ from lucid.weights.entries import (
     check_name,
     digest,
 )
+from lucid.weights.wrappers import is_ema_key
 
 __all__ = ["load", "read_metadata", "save"]
 
@@ -80,7 +82,7 @@ def save(
     write_file(path, state_dict, metadata or {})
 
 
-def load(path: StrPath) -> dict[str, Tensor]:
+def load(path: StrPath, *, ema: bool | None = None) -> dict[str, Tensor]:
     """Load the tensors of a weight file.
 
     Nothing in the file is executed, and no declared size is believed before it
@@ -91,16 +93,22 @@ def load(path: StrPath) -> dict[str, Tensor]:
     path : path-like
         A safetensors or ``.npz`` file, of Lucid or of any other library, or a
         checkpoint of PyTorch (``.pth``, ``.pt``, ``.bin``; zip archives as well as
-        the older form): a state dict, or one under ``"state_dict"``,
-        ``"model_state_dict"`` or ``"model"``.  What a file is, its contents say;
-        its name only decides where they say nothing.
+        the older form): a state dict, at the top or under a usual name such as
+        ``"state_dict"``, ``"model"`` or ``"model_ema"``.  The contents decide what
+        a file is; its name only where they do not.
+    ema : bool, optional
+        For a checkpoint that holds an exponential moving average (EMA) of the weights
+        beside them: True selects the EMA, False the weights as trained.  Default: the
+        EMA where there is one, with a :class:`lucid.WeightFileWarning` that says so.
 
     Returns
     -------
     dict of str to Tensor
         In the file's order, each with memory of its own.  bfloat16 becomes
-        float32, everything else keeps its element type.  Numbers, text and the
-        like that stand beside the tensors of a checkpoint are passed over.
+        float32, everything else keeps its element type.  Numbers, text and objects
+        that stand beside the tensors of a checkpoint are left out.  Names are those
+        of the file: prefixes such as ``module.`` are stripped where the weights are
+        loaded into a model, see :func:`lucid.weights.unwrap`.
 
     Raises
     ------
@@ -109,7 +117,7 @@ def load(path: StrPath) -> dict[str, Tensor]:
     FileNotFoundError
         If there is no such file.
     """
-    return {name: Tensor(array) for name, array in read_file(path)[0].items()}
+    return {name: Tensor(array) for name, array in read_file(path, ema)[0].items()}
 
 
 def read_metadata(path: StrPath) -> dict[str, str]:
@@ -162,14 +170,24 @@ def write_file(
         raise WeightFileError(f"cannot save {os.fspath(path)}: {error}") from None
 
 
-def read_file(path: StrPath) -> tuple[dict[str, Array], dict[str, str]]:
+def read_file(path: StrPath, ema: bool | None = None) -> tuple[dict[str, Array], dict[str, str]]:
     """Read ``(arrays, metadata)`` of a weight file in one go, digest checked."""
+    metadata: dict[str, str] = {}
+    notes: list[str] = []
     try:
         with _opened(path) as file:
-            arrays, metadata = _format_in(file, path).read(file, _size_of(file))
+            form = _format_in(file, path)
+            if form is pth_format:
+                arrays, notes = pth_format.read(file, _size_of(file), ema)
+            else:
+                arrays, metadata = form.read(file, _size_of(file))
+                if ema and not any(map(is_ema_key, arrays)):
+                    raise MalformedError("holds no EMA of the weights; leave out ema=True (--ema)")
         check_digest(arrays, metadata)
     except MalformedError as error:
         raise WeightFileError(f"{os.fspath(path)}: {error}") from None
+    for note in notes:
+        warnings.warn(f"{os.fspath(path)}: {note}", WeightFileWarning, stacklevel=3)
     return arrays, metadata
 
 

@@ -1,10 +1,10 @@
 """Pickles read as data: the stack machine of the pickle format, with nothing in it to run.
 
 Python's own ``pickle`` builds whatever a file names.  This machine knows the
-opcodes that checkpoints are made of and gives back plain values and those of
-:mod:`lucid.weights.pickled`.  What a file names, calls and stores outside of the
-pickle is handed to a world, which answers with values of its own; neither imports,
-looks up or calls anything on a file's behalf.
+opcodes that checkpoints are made of and returns plain values and those of
+:mod:`lucid.weights.pickled`.  Names, calls and persistent identities go to a world,
+which answers with values of its own.  Neither imports, looks up or calls anything
+that a file names.
 
 Opcodes and their arguments are those of ``pickletools`` in the standard library,
 protocols 2 (PEP 307) to 5 (PEP 574).
@@ -235,7 +235,9 @@ def _put(machine: _Machine, pairs: list[Any]) -> None:
     target = machine.top()
     if len(pairs) % 2 or not isinstance(target, PickledDict | Opaque):
         raise MalformedError(f"the pickle is damaged: it puts entries into {kind_of(target)}")
-    if isinstance(target, PickledDict):
+    if isinstance(target, Opaque):
+        target.put(pairs)
+    else:
         for key, value in zip(pairs[::2], pairs[1::2], strict=True):
             target.add(key, value)
 
@@ -244,13 +246,14 @@ def _append(machine: _Machine, values: list[Any]) -> None:
     target = machine.top()
     if isinstance(target, list):
         target.extend(values)
-    elif not isinstance(target, Opaque):
+    elif isinstance(target, Opaque):
+        target.put(values)
+    else:
         raise MalformedError(f"the pickle is damaged: it appends to {kind_of(target)}")
 
 
 def _frozen_set(machine: _Machine) -> None:
-    machine.since_mark()
-    machine.make(Opaque())
+    machine.make(Opaque(Named("builtins", "frozenset"), tuple(machine.since_mark())))
 
 
 def _name(machine: _Machine) -> None:
@@ -272,30 +275,35 @@ def _push_name(machine: _Machine, module: str, name: str) -> None:
     machine.make(named)
 
 
-def _call(machine: _Machine) -> None:
+def _call(machine: _Machine, keywords: bool = False) -> None:
     function, arguments = machine.last(2)
-    if not isinstance(function, Named):
+    if not isinstance(function, Named | Opaque):
         raise MalformedError(f"the pickle calls {kind_of(function)}, which is no function")
     if not isinstance(arguments, tuple):
         raise MalformedError("the pickle is damaged: a call in it has no tuple of arguments")
-    machine.make(machine.world.called(function, arguments))
+    if isinstance(function, Opaque):  # a nested class, which protocol 2 finds by getattr
+        machine.make(Opaque(function.made_by, arguments))
+    else:
+        machine.make(machine.world.called(function, arguments, keywords))
 
 
 def _call_with_keywords(machine: _Machine) -> None:
     keywords = machine.pop()
-    if not isinstance(keywords, PickledDict) or keywords.entries or keywords.others:
-        raise MalformedError("the pickle makes an object from keywords, as no checkpoint does")
-    _call(machine)
+    if not isinstance(keywords, PickledDict):
+        raise MalformedError("the pickle is damaged: keywords in it are no dict")
+    _call(machine, keywords=bool(keywords.entries or keywords.others))
 
 
 def _set_state(machine: _Machine) -> None:
-    """Attributes of an object, such as ``_metadata`` of a state dict: nothing here has any."""
-    machine.pop()
+    """Drop the attributes of an object, such as ``_metadata`` of a state dict."""
+    state = machine.pop()
     target = machine.top()
     if target is None or isinstance(
         target, Named | bool | int | float | str | bytes | tuple | list
     ):
         raise MalformedError(f"the pickle is damaged: it gives attributes to {kind_of(target)}")
+    if isinstance(target, Opaque):
+        target.put(state)
 
 
 def _stored(machine: _Machine) -> None:
@@ -362,7 +370,7 @@ _OPERATIONS: dict[bytes, _Operation] = {
     b"d": lambda machine: _new_dict(machine, machine.since_mark()),
     b"s": lambda machine: _put(machine, list(machine.last(2))),
     b"u": lambda machine: _put(machine, machine.since_mark()),
-    b"\x8f": lambda machine: machine.make(Opaque()),  # a set
+    b"\x8f": lambda machine: machine.make(Opaque(Named("builtins", "set"))),
     b"\x90": lambda machine: _append(machine, machine.since_mark()),
     b"\x91": _frozen_set,
     b"c": _name,

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 from lucid.weights.entries import MalformedError
 
-__all__ = ["Named", "Opaque", "PickledDict", "World", "kind_of"]
+__all__ = ["Named", "Opaque", "PickledDict", "Tensorlike", "World", "kind_of"]
+
+# Values that are looked at when attributes are set: a file could set a long dict many times.
+_LOOKED_AT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +26,49 @@ class Named:
 
 
 class Opaque:
-    """Something that was passed over: nothing is known of it, and whatever is put in is lost."""
+    """Placeholder for an object that is not read; its contents are dropped.
+
+    Parameters
+    ----------
+    made_by : Named
+        Class or function that would have made the object.
+    contents : tuple
+        Arguments of that call.
+
+    Attributes
+    ----------
+    made_by : Named
+        As given; not its text, which may be long and shared by many objects.
+    holds_tensors : bool
+        Whether a tensor is among the contents.
+    is_module : bool
+        Whether the attributes are those of a PyTorch module.
+    """
+
+    __slots__ = ("holds_tensors", "is_module", "made_by")
+
+    def __init__(self, made_by: Named, contents: tuple[Any, ...] = ()) -> None:
+        self.made_by = made_by
+        self.is_module = False
+        self.holds_tensors = False
+        self.put(contents)
+
+    def put(self, contents: Any) -> None:
+        """Drop contents, after a shallow look for tensors and for a module's attributes."""
+        if isinstance(contents, PickledDict):
+            self.is_module |= {"_parameters", "_modules"} <= contents.entries.keys()
+            contents = contents.entries.values()
+        elif isinstance(contents, Tensorlike):
+            contents = (contents,)
+        elif not isinstance(contents, tuple | list):
+            return
+        for value in islice(contents, _LOOKED_AT):
+            if isinstance(value, Tensorlike) or (isinstance(value, Opaque) and value.holds_tensors):
+                self.holds_tensors = True
+
+
+class Tensorlike:
+    """Base class of the values that stand for tensors."""
 
     __slots__ = ()
 
@@ -61,8 +107,8 @@ class World(Protocol):
     def named(self, name: Named) -> None:
         """Take note of a name."""
 
-    def called(self, function: Named, arguments: tuple[Any, ...]) -> Any:
-        """The value that stands for the result of a call."""
+    def called(self, function: Named, arguments: tuple[Any, ...], keywords: bool) -> Any:
+        """The value that stands for the result of a call; ``keywords`` if it has any."""
 
     def stored(self, identity: Any) -> Any:
         """The value that stands for what is stored outside of the pickle."""
@@ -72,6 +118,8 @@ def kind_of(value: Any) -> str:
     """A value in a word or two for messages, without a look inside: it may hold itself."""
     if isinstance(value, PickledDict):
         return "a dict"
+    if isinstance(value, Tensorlike):
+        return "one tensor"
     if isinstance(value, Opaque):
-        return "an object that is passed over"
+        return f"an object of {str(value.made_by)!r:.80}"
     return f"a value of type {type(value).__name__}"

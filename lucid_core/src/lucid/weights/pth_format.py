@@ -6,7 +6,8 @@ still on request, it wrote five pickles one after the other (a magic number, a
 protocol version, facts about the machine, the object, the keys of the storages)
 and then each storage, with the number of its elements before it.
 
-Only tensors by name come back; see :mod:`lucid.weights.torch_objects`.
+Only tensors by name come back; see :mod:`lucid.weights.torch_objects` for what is read,
+and :mod:`lucid.weights.state_dicts` for which of several dicts.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from lucid.weights.entries import (
 )
 from lucid.weights.pickle_machine import MAX_PICKLE, read_pickle
 from lucid.weights.pickled import PickledDict
-from lucid.weights.torch_objects import Element, Storage, TensorRecord, TorchWorld, state_dict_of
+from lucid.weights.state_dicts import state_dict_of
+from lucid.weights.torch_objects import Element, Storage, TensorRecord, TorchWorld
 
 __all__ = ["PICKLE_IN_ARCHIVE", "read", "read_metadata"]
 
@@ -96,8 +98,10 @@ class _View:
         return array
 
 
-def read(file: BinaryIO, size: int) -> tuple[dict[str, Array], dict[str, str]]:
-    """Read ``(arrays, {})`` from a file of ``size`` bytes, positioned at its start.
+def read(file: BinaryIO, size: int, ema: bool | None = None) -> tuple[dict[str, Array], list[str]]:
+    """Read ``(arrays, notes)`` from a file of ``size`` bytes, positioned at its start.
+
+    ``ema`` and ``notes`` are those of :func:`~lucid.weights.state_dicts.state_dict_of`.
 
     Raises
     ------
@@ -105,7 +109,7 @@ def read(file: BinaryIO, size: int) -> tuple[dict[str, Array], dict[str, str]]:
         If the file is damaged, holds no state dict, or more than one can mean.
     """
     with _opened(file, size) as source:
-        records = state_dict_of(source.value)
+        records, notes = state_dict_of(source.value, ema)
         views = [_checked(name, record, source.sizes) for name, record in records.items()]
         _check_total(views, source.sizes)
         of_storage: dict[str, list[_View]] = {}
@@ -116,7 +120,7 @@ def read(file: BinaryIO, size: int) -> tuple[dict[str, Array], dict[str, str]]:
             content = source.storage(key)
             for view in group:
                 arrays[view.name] = view.array(content, source.big_endian, len(group) == 1)
-        return arrays, {}
+        return arrays, notes
 
 
 def read_metadata(file: BinaryIO, size: int) -> dict[str, str]:

@@ -2,9 +2,10 @@
 
 ``torch.save`` writes a tensor as a call of ``torch._utils._rebuild_tensor_v2`` with
 a storage, an offset, sizes and strides in elements; the storage stands elsewhere
-in the file and is referred to by a persistent identity.  Here the calls become
-records of their arguments, and names that belong to no such record are refused,
-so that a file with more in it than data is said to have more in it.
+in the file and is referred to by a persistent identity.  Here those calls become
+records of their arguments.  Every other object becomes an :class:`Opaque` placeholder:
+nothing is run or imported.  Names that only an attack needs are refused all the same,
+because other programs that load the file would run them.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from lucid.weights.entries import MalformedError
-from lucid.weights.pickled import Named, Opaque, PickledDict, kind_of
+from lucid.weights.pickled import Named, Opaque, PickledDict, Tensorlike
 
-__all__ = ["Element", "Storage", "TensorRecord", "TorchWorld", "state_dict_of"]
+__all__ = ["Element", "Storage", "TensorRecord", "TorchWorld", "UnreadTensor"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,32 +126,31 @@ _TENSOR_TYPES = {
     Named("torch.nn.parameter", "Buffer"),
 }
 _REBUILDERS = {*_TENSORS, _TENSOR_OF_TYPE, *_PARAMETERS, _WITH_ATTRIBUTES}
-#: Plain data that stands beside state dicts: the arguments of a training, numbers of
-#: NumPy, dates.  Nothing is made of them.
-_DATA = {
-    Named(module, name)
-    for module, names in {
-        "_codecs": "encode",
-        "argparse": "Namespace",
-        "builtins": "bytearray complex frozenset list range set slice",
-        "collections": "deque",
-        "datetime": "date datetime time timedelta timezone",
-        "numpy": "dtype ndarray",
-        "numpy._core.multiarray": "_reconstruct scalar",
-        "numpy._core.numeric": "_frombuffer",
-        "numpy.core.multiarray": "_reconstruct scalar",
-        "numpy.core.numeric": "_frombuffer",
-        "pathlib": "Path PosixPath PurePath PurePosixPath PureWindowsPath WindowsPath",
-        "torch": "Size device memory_format",
-        "torch.serialization": "_get_layout",
-        "types": "SimpleNamespace",
+#: Tensors that are not plain views of a storage, and what they are.
+_UNREAD = {
+    Named("torch._utils", f"_rebuild_{name}"): what
+    for name, what in {
+        "device_tensor_from_cpu_tensor": "a tensor of another device, move it to the CPU",
+        "device_tensor_from_numpy": "a tensor of another device, move it to the CPU",
+        "meta_tensor_no_storage": "a tensor on the meta device, which has no values",
+        "nested_tensor": "a nested tensor",
+        "qtensor": "a quantized tensor, call dequantize()",
+        "sparse_csr_tensor": "a sparse tensor, call to_dense()",
+        "sparse_tensor": "a sparse tensor, call to_dense()",
+        "wrapper_subclass": "a tensor of a class of its own",
     }.items()
-    for name in names.split()
 }
-_KNOWN = {*_ELEMENTS, *_STORAGES, *_DICTS, *_REBUILDERS, *_TENSOR_TYPES, *_DATA}
-
-#: Where checkpoints of trainings keep the state dict.
-_NESTED = ("state_dict", "model_state_dict", "model")
+#: What runs commands or code when Python's own unpickler reads it.
+_ATTACKS = {
+    Named("builtins", name)
+    for name in ("__import__", "breakpoint", "compile", "eval", "exec", "input", "open")
+}
+_ATTACK_MODULES = {
+    *("_pickle", "_posixsubprocess", "ctypes", "importlib", "marshal", "nt", "os", "pickle"),
+    *("posix", "pty", "runpy", "shutil", "socket", "subprocess", "sys", "webbrowser"),
+}
+#: Callables of which a known name is nothing but a value, never called by ``torch.save``.
+_NEVER_CALLED = {*_ELEMENTS, *_STORAGES, *_TENSOR_TYPES} - _PARAMETERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True)
-class TensorRecord:
+class TensorRecord(Tensorlike):
     """A tensor as a pickle describes it; nothing of it is checked yet."""
 
     storage: Any
@@ -185,6 +185,13 @@ class TensorRecord:
     offset: Any
     shape: Any
     strides: Any
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadTensor(Tensorlike):
+    """A tensor that cannot be read here, and what it is."""
+
+    what: str
 
 
 class TorchWorld:
@@ -200,31 +207,22 @@ class TorchWorld:
         self.storages: dict[str, Storage] = {}
 
     def named(self, name: Named) -> None:
-        if name not in _KNOWN:
+        if name in _ATTACKS or name.module in _ATTACK_MODULES:
             raise MalformedError(
-                f"names {str(name)!r:.120}, which is no part of a state dict; nothing was run. "
-                "Where the file comes from, save the weights alone: "
-                "torch.save(model.state_dict(), path)"
+                f"names {str(name)!r:.120}, which programs that trust the file would run; nothing "
+                "was run here. No checkpoint of tensors needs it: do not load this file elsewhere"
             )
 
-    def called(self, function: Named, arguments: tuple[Any, ...]) -> Any:
-        if function in _DICTS:
+    def called(self, function: Named, arguments: tuple[Any, ...], keywords: bool) -> Any:
+        if function in _REBUILDERS and not keywords:
+            return _rebuilt(function, arguments)
+        if function in _UNREAD:
+            return UnreadTensor(_UNREAD[function])
+        if function in _DICTS and not keywords:
             return _called_dict(arguments)
-        if function in _DATA:
-            return Opaque()
-        if function == _WITH_ATTRIBUTES:
-            function, arguments = _without_attributes(arguments)
-        if function in _TENSORS and len(arguments) >= 4:
-            storage = arguments[0]
-            element = storage.element if isinstance(storage, Storage) else None
-            return TensorRecord(storage, element, *arguments[1:4])
-        if function == _TENSOR_OF_TYPE and len(arguments) >= 7:
-            named = arguments[6]
-            element = _ELEMENTS.get(named) if isinstance(named, Named) else None
-            return TensorRecord(arguments[0], element, *arguments[1:4])
-        if function in _PARAMETERS and arguments and isinstance(arguments[0], TensorRecord):
-            return arguments[0]
-        raise MalformedError(f"calls {str(function)!r:.120} in a way that no checkpoint does")
+        if function in _NEVER_CALLED or function in _REBUILDERS:
+            raise _odd_call(function)
+        return Opaque(function, arguments)
 
     def stored(self, identity: Any) -> Storage:
         # ("storage", class, key, device, count), and in the older format which part of it.
@@ -254,37 +252,31 @@ class TorchWorld:
         return storage
 
 
-def state_dict_of(value: Any) -> dict[str, TensorRecord]:
-    """The tensors by name in what was pickled: at the top, or where trainings keep them.
-
-    Raises
-    ------
-    MalformedError
-        If there are none, or more than one state dict.
-    """
-    if not isinstance(value, PickledDict):
-        raise MalformedError(f"expected a state dict, tensors by name; it holds {kind_of(value)}")
-    nested = {key: _tensors(value.entries.get(key)) for key in _NESTED}
-    found = {key: tensors for key, tensors in nested.items() if tensors}
-    if len(found) > 1:
-        raise MalformedError(f"holds several state dicts, under {' and '.join(map(repr, found))}")
-    if found:
-        return next(iter(found.values()))
-    tensors = _tensors(value)
-    if not tensors and (value.entries or value.others):
-        keys = ", ".join(repr(key)[:40] for key in list(value.entries)[:8]) or "no text"
-        raise MalformedError(
-            "expected tensors by name, at the top or under "
-            f"{', '.join(map(repr, _NESTED))}; the keys at the top are {keys}"
-        )
-    return tensors
+def _rebuilt(function: Named, arguments: tuple[Any, ...]) -> Tensorlike:
+    """The tensor that a call of PyTorch's describes."""
+    if function == _WITH_ATTRIBUTES:
+        inner = _without_attributes(arguments)
+        if inner is None:
+            return UnreadTensor("a tensor of a class of its own")
+        function, arguments = inner
+    if function in _TENSORS and len(arguments) >= 4:
+        storage = arguments[0]
+        element = storage.element if isinstance(storage, Storage) else None
+        metadata = arguments[6] if len(arguments) > 6 else None
+        if isinstance(metadata, PickledDict) and metadata.entries.keys() & {"conj", "neg"}:
+            return UnreadTensor("a conjugated or negated view, call resolve_conj().resolve_neg()")
+        return TensorRecord(storage, element, *arguments[1:4])
+    if function == _TENSOR_OF_TYPE and len(arguments) >= 7:
+        named = arguments[6]
+        element = _ELEMENTS.get(named) if isinstance(named, Named) else None
+        return TensorRecord(arguments[0], element, *arguments[1:4])
+    if function in _PARAMETERS and arguments and isinstance(arguments[0], Tensorlike):
+        return arguments[0]
+    raise _odd_call(function)
 
 
-def _tensors(value: Any) -> dict[str, TensorRecord]:
-    """The tensors in a dict; numbers, text and whatever else stands there is passed over."""
-    if not isinstance(value, PickledDict):
-        return {}
-    return {key: entry for key, entry in value.entries.items() if isinstance(entry, TensorRecord)}
+def _odd_call(function: Named) -> MalformedError:
+    return MalformedError(f"calls {str(function)!r:.120} in a way that no checkpoint does")
 
 
 def _called_dict(arguments: tuple[Any, ...]) -> PickledDict:
@@ -298,8 +290,8 @@ def _called_dict(arguments: tuple[Any, ...]) -> PickledDict:
     return result
 
 
-def _without_attributes(arguments: tuple[Any, ...]) -> tuple[Named, tuple[Any, ...]]:
-    """The plain call within that of a tensor that has a type or attributes of its own."""
+def _without_attributes(arguments: tuple[Any, ...]) -> tuple[Named, tuple[Any, ...]] | None:
+    """The plain call within that of a tensor with attributes; None for a subclass."""
     if len(arguments) >= 3:
         function, kind, inner = arguments[:3]
         if (
@@ -310,7 +302,7 @@ def _without_attributes(arguments: tuple[Any, ...]) -> tuple[Named, tuple[Any, .
             and isinstance(inner, tuple)
         ):
             return function, inner
-    raise MalformedError("holds a tensor of a class of its own, which is not read")
+    return None
 
 
 def _is_count(value: Any) -> bool:

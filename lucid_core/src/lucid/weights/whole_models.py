@@ -2,61 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lucid.errors import LucidError, StateDictError, WeightFileError
-from lucid.weights.files import StrPath, read_file, read_metadata, write_file
+from lucid.weights.files import StrPath, read_file, write_file
+from lucid.weights.model_metadata import KEY, describe, described_model, find_saved_model, parse
+from lucid.weights.wrappers import unwrap
 
 if TYPE_CHECKING:
     from lucid.nn import Module
     from lucid.nn.state_dict import LoadResult
 
-__all__ = [
-    "ModelMetadata",
-    "load_model",
-    "load_weights",
-    "model_metadata",
-    "names_model",
-    "save_model",
-]
-
-_KEY = "lucid.model"
-
-
-@dataclass(frozen=True)
-class ModelMetadata:
-    """What a whole-model file says besides the weights.
-
-    Attributes
-    ----------
-    name : str
-        The model's name in the registry.
-    kwargs : dict
-        Keyword arguments it was built with; sequences are tuples.
-    class_names : tuple of str or None
-        One name for each class, in the order of the class numbers.
-    preprocessing : dict or None
-        What is done to an image before the model sees it, in the terms of the
-        plugin that wrote it.
-    lucid_version : str or None
-        The version of Lucid that saved the file.
-    """
-
-    name: str
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    class_names: tuple[str, ...] | None = None
-    preprocessing: dict[str, Any] | None = None
-    lucid_version: str | None = None
-
-    def __str__(self) -> str:
-        given = ", ".join(f"{key}={value!r}" for key, value in self.kwargs.items())
-        return f"{self.name}({given})"
+__all__ = ["load_model", "load_weights", "save_model"]
 
 
 def save_model(
@@ -83,53 +42,28 @@ def save_model(
     Raises
     ------
     ValueError
-        If the model does not know its registry name.
+        If the model does not know its registry name or was changed after it was built
+        (a replaced layer, another shape), or ``class_names`` has another length than
+        the model's ``num_classes``, or a name twice.
     TypeError
         If an argument it was built with, or the preprocessing, is more than
-        plain data.
+        plain data, or ``class_names`` are no sequence of text.
     WeightFileError
         If the file name belongs to a format that is not written.
     """
     text = describe(model, class_names, preprocessing)
-    write_file(path, model.state_dict(), {_KEY: text})
+    write_file(path, model.state_dict(), {KEY: text})
 
 
-def describe(
-    model: Module,
-    class_names: Sequence[str] | None = None,
-    preprocessing: Mapping[str, Any] | None = None,
-) -> str:
-    """What :func:`save_model` writes beside the weights; raises what it raises."""
-    described = _described(model)
-    if described is None:
-        raise ValueError(
-            f"this {type(model).__name__} does not know its name in lucid.models, so no file "
-            "could rebuild it: build it by lucid.models.create_model, or save its weights alone "
-            "by lucid.save(model.state_dict(), path)"
-        )
-    from lucid import __version__
-
-    if class_names is not None:
-        if isinstance(class_names, str) or not all(isinstance(name, str) for name in class_names):
-            raise TypeError(f"class_names must be a sequence of str, got {class_names!r:.80}")
-        class_names = list(class_names)
-    fields = {
-        "name": described.name,
-        "kwargs": _plain(described.kwargs, f"{described.name}: argument"),
-        "class_names": class_names,
-        "preprocessing": None if preprocessing is None else _plain(preprocessing, "preprocessing"),
-        "lucid_version": __version__,
-    }
-    return json.dumps(fields, ensure_ascii=False)
-
-
-def load_model(path: StrPath) -> Module:
+def load_model(path: StrPath, *, ema: bool | None = None) -> Module:
     """Rebuild a model from a file of :func:`save_model`.
 
     Parameters
     ----------
     path : path-like
         The file.
+    ema : bool, optional
+        As for :func:`lucid.load`.
 
     Returns
     -------
@@ -142,14 +76,15 @@ def load_model(path: StrPath) -> Module:
         If the file is damaged, holds no model, or its weights do not fit the
         model that it names.
     UnknownModelError
-        If no installed plugin has that model.
+        If no installed plugin has that model; names the distribution it was saved with.
     FileNotFoundError
         If there is no such file.
     """
     from lucid.models import create_model
 
-    arrays, metadata = read_file(path)
-    saved = _parsed(path, metadata)
+    arrays, metadata = read_file(path, ema)
+    saved = parse(path, metadata)
+    find_saved_model(path, saved)
     try:
         model = create_model(saved.name, **saved.kwargs)
     except (LucidError, ImportError):
@@ -157,16 +92,23 @@ def load_model(path: StrPath) -> Module:
     except Exception as error:  # a builder may fail in any way at arguments that are nonsense
         raise WeightFileError(f"{os.fspath(path)}: {saved} cannot be built: {error}") from error
     try:
-        model.load_state_dict(arrays)
+        _fill(model, arrays, path, ema)
     except StateDictError as error:
+        version = f" of {saved.distribution} {saved.distribution_version}"
         raise WeightFileError(
-            f"{os.fspath(path)}: the weights in it do not fit {saved}, which it names: {error}"
+            f"{os.fspath(path)}: the weights in it do not fit {saved}"
+            f"{version if saved.distribution else ''}, which it names: {error}"
         ) from error
     return model
 
 
 def load_weights(
-    model: Module, path: StrPath, *, strict: bool = True, skip_mismatched: bool = False
+    model: Module,
+    path: StrPath,
+    *,
+    strict: bool = True,
+    skip_mismatched: bool = False,
+    ema: bool | None = None,
 ) -> LoadResult:
     """Load the weights in a file into a model that is already built.
 
@@ -175,9 +117,12 @@ def load_weights(
     model : lucid.nn.Module
         Unchanged if the weights do not fit.
     path : path-like
-        A file of :func:`save_model`, :func:`lucid.save` or another library.
+        A file of :func:`save_model`, :func:`lucid.save` or another library.  A prefix
+        that a wrapper put before the names is stripped; see :func:`unwrap`.
     strict, skip_mismatched : bool
         As for :meth:`lucid.nn.Module.load_state_dict`.
+    ema : bool, optional
+        As for :func:`lucid.load`.
 
     Returns
     -------
@@ -192,131 +137,30 @@ def load_weights(
     FileNotFoundError
         If there is no such file.
     """
-    arrays, metadata = read_file(path)
+    arrays, metadata = read_file(path, ema)
     try:
-        return model.load_state_dict(arrays, strict=strict, skip_mismatched=skip_mismatched)
+        return _fill(model, arrays, path, ema, strict=strict, skip_mismatched=skip_mismatched)
     except StateDictError as error:
-        holds = _parsed(path, metadata) if _KEY in metadata else "weights of an unnamed model"
-        wanted = _described(model) or type(model).__name__
+        wanted = described_model(model) or type(model).__name__
         raise WeightFileError(
-            f"{os.fspath(path)} holds {holds}; the model is {wanted}: {error}"
+            f"{os.fspath(path)} holds {_held(path, arrays, metadata)}; the model is {wanted}: "
+            f"{error}"
         ) from error
 
 
-def model_metadata(path: StrPath) -> ModelMetadata:
-    """Read what a file of :func:`save_model` says besides the weights.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.  Its tensors are not read.
-
-    Returns
-    -------
-    ModelMetadata
-        Name, arguments, class names and preprocessing.
-
-    Raises
-    ------
-    WeightFileError
-        If the file is damaged or holds no model.
-    FileNotFoundError
-        If there is no such file.
-    """
-    return _parsed(path, read_metadata(path))
+def _fill(
+    model: Module, arrays: Mapping[str, Any], path: StrPath, ema: bool | None, **options: bool
+) -> LoadResult:
+    own = model.state_dict()
+    unwrapped = unwrap(arrays, own.__contains__, ema=ema, source=os.fspath(path))
+    return model.load_state_dict(unwrapped, **options)
 
 
-def names_model(path: StrPath) -> bool:
-    """Whether a file says which model its weights are of, as files of :func:`save_model` do.
+def _held(path: StrPath, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> str:
+    """Which model a file is of, for an error."""
+    if KEY in metadata:
+        return str(parse(path, metadata))
+    from lucid.models.structure import fitting_model
 
-    Parameters
-    ----------
-    path : path-like
-        A file that :func:`lucid.load` reads.  Its tensors are not read.
-
-    Returns
-    -------
-    bool
-        Whether :func:`load_model` and :func:`model_metadata` find a model in it.
-
-    Raises
-    ------
-    WeightFileError
-        If the file is damaged.
-    FileNotFoundError
-        If there is no such file.
-    """
-    return _KEY in read_metadata(path)
-
-
-def _described(model: Module) -> ModelMetadata | None:
-    """Name and arguments of a model that a registered builder built."""
-    name = getattr(model, "model_name", None)
-    if name is None:
-        return None
-    return ModelMetadata(name, dict(getattr(model, "model_kwargs", None) or {}))
-
-
-def _plain(value: Any, where: str) -> Any:
-    """A copy of ``value`` in the types of JSON; says where something else stands."""
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, np.generic):
-        return _plain(value.item(), where)
-    if isinstance(value, float) and np.isfinite(value):
-        return value
-    if isinstance(value, list | tuple):
-        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
-    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: _plain(item, f"{where} {key!r}") for key, item in value.items()}
-    raise TypeError(
-        f"{where} must be numbers, strings, booleans, None, or lists and dicts of them "
-        f"to be saved, got {value!r:.80}"
-    )
-
-
-def _parsed(path: StrPath, metadata: Mapping[str, str]) -> ModelMetadata:
-    if _KEY not in metadata:
-        raise WeightFileError(
-            f"{os.fspath(path)}: holds weights but names no model; build the model and use "
-            "model.load_state_dict(lucid.load(path)), or save it by lucid.save_model"
-        )
-    try:
-        fields = json.loads(metadata[_KEY])
-    except (ValueError, RecursionError) as error:
-        raise WeightFileError(f"{os.fspath(path)}: its model data are damaged: {error}") from None
-    name, kwargs, class_names, preprocessing, version = (
-        fields.get(key) if isinstance(fields, dict) else None
-        for key in ("name", "kwargs", "class_names", "preprocessing", "lucid_version")
-    )
-    names = class_names or []
-    if (
-        not isinstance(name, str)
-        or not isinstance(kwargs, dict)
-        or not (isinstance(names, list) and all(isinstance(entry, str) for entry in names))
-        or not isinstance(preprocessing, dict | None)
-        or not isinstance(version, str | None)
-    ):
-        raise WeightFileError(f"{os.fspath(path)}: its model data are damaged")
-    try:
-        arguments = {key: _with_tuples(value) for key, value in kwargs.items()}
-    except RecursionError:
-        raise WeightFileError(
-            f"{os.fspath(path)}: its model data are damaged: lists within lists without end"
-        ) from None
-    return ModelMetadata(
-        name,
-        arguments,
-        None if class_names is None else tuple(names),
-        preprocessing,
-        version,
-    )
-
-
-def _with_tuples(value: Any) -> Any:
-    """JSON knows lists only; arguments of builders are tuples by custom."""
-    if isinstance(value, list):
-        return tuple(_with_tuples(item) for item in value)
-    if isinstance(value, dict):
-        return {key: _with_tuples(item) for key, item in value.items()}
-    return value
+    name = fitting_model({key: array.shape for key, array in arrays.items()})
+    return "weights of an unnamed model" if name is None else f"weights of {name}"

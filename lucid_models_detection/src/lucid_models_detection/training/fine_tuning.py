@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import lucid
 from lucid import StateDictError, WeightFileError, nn
 from lucid.models import create_model, model_info
 from lucid.weights import model_metadata, names_model
-from lucid_models_classification.torchvision import load_torchvision_weights, sizes_of
+from lucid_models_classification.checkpoints import read_weights
+from lucid_models_classification.torchvision import load_torchvision_weights
 from lucid_models_detection.checkpoints import open_detector
 from lucid_models_detection.faster_rcnn import FasterRCNN
 
@@ -55,12 +55,14 @@ def new_detector(name: str, options: Mapping[str, Any]) -> FasterRCNN:
     return model
 
 
-def from_backbone(name: str, path: Path, options: Mapping[str, Any]) -> FasterRCNN:
-    """A detector whose backbone has the weights of a classifier.
+def from_backbone(
+    name: str, path: Path, options: Mapping[str, Any], ema: bool | None = None
+) -> FasterRCNN:
+    """Build a detector whose backbone has the weights of a classifier.
 
-    As many classes, and the same mean and standard deviation of images, as the
-    classifier was trained with are taken from its file; its normalisations are frozen
-    unless ``options`` say otherwise.
+    The classifier's number of classes, its builder's other arguments and the mean and
+    standard deviation of its images follow from its file; its normalizations are frozen
+    unless ``options`` has another ``norm``.
 
     Parameters
     ----------
@@ -69,20 +71,28 @@ def from_backbone(name: str, path: Path, options: Mapping[str, Any]) -> FasterRC
     path : path
         Weights of the backbone's own architecture: a file of ``lucid train-classifier``,
         of :func:`lucid.save`, or torchvision's, such as ``resnet50-0676ba61.pth``.
+    ema : bool, optional
+        As for :func:`lucid.load`.
 
     Raises
     ------
     lucid.WeightFileError
         If the file is damaged or holds another network.
     """
-    state = lucid.load(path)
+    state, arguments = read_weights(path, ema)
+    num_classes = arguments.pop("num_classes", None)
     chosen: dict[str, Any] = {"norm": "frozen", **_image_statistics(path), **options}
-    sizes = sizes_of(state)
-    if "num_classes" in sizes:
-        chosen.setdefault("backbone_num_classes", sizes["num_classes"])
+    if num_classes is not None:
+        chosen.setdefault("backbone_num_classes", num_classes)
+    if "norm_eps" in arguments:
+        chosen.setdefault("norm_eps", arguments["norm_eps"])
+    if names_model(path):
+        others = {k: v for k, v in arguments.items() if k not in ("norm", "norm_eps")}
+        if others:
+            chosen.setdefault("backbone_options", others)
     model = new_detector(name, chosen)
     net = model.backbone.net
-    if "num_classes" not in sizes:  # a file without the classifier, which detects nothing
+    if num_classes is None:  # a file without the classifier, which detects nothing
         state |= {key: value for key, value in net.state_dict().items() if key.startswith("fc.")}
     try:
         load_torchvision_weights(net, state)
@@ -103,7 +113,11 @@ def _image_statistics(path: Path) -> dict[str, Any]:
 
 
 def from_detector(
-    path: Path, class_names: Sequence[str], name: str | None, options: Mapping[str, Any]
+    path: Path,
+    class_names: Sequence[str],
+    name: str | None,
+    options: Mapping[str, Any],
+    ema: bool | None = None,
 ) -> FasterRCNN:
     """A detector that begins as another one, with a new last layer for other classes.
 
@@ -117,13 +131,15 @@ def from_detector(
         Which model the file has to be of.
     options : mapping
         Keyword arguments that take the place of the file's.
+    ema : bool, optional
+        As for :func:`lucid.load`.
 
     Raises
     ------
     lucid.WeightFileError
         If the file is damaged, holds no detector, another one, or does not fit ``options``.
     """
-    source, names = open_detector(path)
+    source, names = open_detector(path, ema=ema)
     if name is not None and name != source.model_name:
         raise WeightFileError(f"{path}: expected {name}, it holds {source.model_name}")
     kwargs = {**source.model_kwargs, "num_classes": len(class_names), **options}

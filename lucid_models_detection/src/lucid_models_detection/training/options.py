@@ -48,6 +48,8 @@ class TrainingOptions:
         Detector to start from.
     backbone_weights : str or None
         Classifier that the backbone starts from.
+    ema : bool or None
+        Whether to use the EMA of the weights in either, as of :func:`lucid.load`.
     epochs, batch_size, accumulate : int
         Batches of ``batch_size`` images; a step follows from ``accumulate`` of them.
     optimizer : {"adamw", "sgd"}
@@ -95,6 +97,7 @@ class TrainingOptions:
     model_options: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
     backbone_weights: str | None = None
+    ema: bool | None = None
     epochs: int = 20
     batch_size: int = 4
     accumulate: int = 1

@@ -368,11 +368,11 @@ def train_detector(
 def _built(options: TrainingOptions, class_names: Sequence[str]) -> FasterRCNN:
     if options.weights is not None:
         path = Path(options.weights)
-        return from_detector(path, class_names, options.model, options.model_options)
+        return from_detector(path, class_names, options.model, options.model_options, options.ema)
     name = options.model or DEFAULT_MODEL
     chosen = {"num_classes": len(class_names), **options.model_options}
     if options.backbone_weights is not None:
-        return from_backbone(name, Path(options.backbone_weights), chosen)
+        return from_backbone(name, Path(options.backbone_weights), chosen, options.ema)
     return new_detector(name, chosen)
 
 

@@ -1,0 +1,97 @@
+"""The layers and shapes of a built model, to notice changes and to name what weights fit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lucid.nn import Module
+
+__all__ = ["Structure", "changes_of", "fitting_model"]
+
+# Building a model takes about a second, so few are tried, of about the size of the weights.
+_MAX_TRIED = 3
+_MAX_RATIO = 2.0
+_MAX_DIFFERENT = 0.1
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Layers and shapes of a model.
+
+    Attributes
+    ----------
+    layers : dict of str to str
+        Class of each module by path.
+    shapes : dict of str to tuple of int
+        Shape of each entry of the state dict.
+    """
+
+    layers: dict[str, str]
+    shapes: dict[str, tuple[int, ...]]
+
+    @classmethod
+    def of(cls, model: Module) -> Structure:
+        """The structure of a model as it is now."""
+        layers = {
+            path: type(module).__name__
+            for path, module in model.named_modules(remove_duplicate=False)
+        }
+        return cls(layers, {name: tensor.shape for name, tensor in model.state_dict().items()})
+
+
+def changes_of(model: Module) -> list[str]:
+    """What is different from the model that its builder returned, in words; empty if nothing."""
+    built = getattr(model, "model_structure", None)
+    if not isinstance(built, Structure):
+        return []
+    now = Structure.of(model)
+    changes = []
+    for path in sorted({*built.layers, *now.layers}):
+        old, new = built.layers.get(path), now.layers.get(path)
+        if old != new:
+            changes.append(f"{path or 'the model'} was {old or 'not there'}, is {new or 'gone'}")
+    for name in sorted({*built.shapes, *now.shapes}):
+        before, after = built.shapes.get(name), now.shapes.get(name)
+        if before != after:
+            changes.append(f"{name} was {before or 'not there'}, is {after or 'gone'}")
+    return changes
+
+
+def fitting_model(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Find the registered model that weights are of, except for a layer or two.
+
+    Builds at most three models of about as many parameters, so it is for errors.
+
+    Parameters
+    ----------
+    shapes : mapping of str to tuple of int
+        By the names of a state dict.
+
+    Returns
+    -------
+    str or None
+        The name of the model.
+    """
+    from lucid.models import create_model
+    from lucid.models.zoo import registry
+
+    size = sum(math.prod(shape) for shape in shapes.values())
+    close = []
+    for info in registry.models():
+        if info.total_parameters and size:
+            distance = abs(math.log(size / info.total_parameters))
+            if distance <= math.log(_MAX_RATIO):
+                close.append((distance, info.name))
+    for _, name in sorted(close)[:_MAX_TRIED]:
+        try:
+            own = Structure.of(create_model(name)).shapes
+        except Exception:  # a builder may fail in any way, and this is only for a hint
+            continue
+        different = sum(own.get(key) != shapes.get(key) for key in {*own, *shapes})
+        if different <= _MAX_DIFFERENT * len(own):
+            return name
+    return None

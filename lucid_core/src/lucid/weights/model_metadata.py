@@ -1,0 +1,311 @@
+"""What the file of a whole model says beside its weights, and how it is written."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lucid.errors import LucidError, UnknownModelError, WeightFileError
+from lucid.weights.files import StrPath, read_metadata
+
+if TYPE_CHECKING:
+    from lucid.models.spec import ModelInfo
+    from lucid.nn import Module
+
+__all__ = [
+    "KEY",
+    "ModelMetadata",
+    "describe",
+    "described_model",
+    "find_saved_model",
+    "model_metadata",
+    "names_model",
+    "parse",
+]
+
+#: The metadata key of the description.
+KEY = "lucid.model"
+#: The name of class numbers that a data set never uses, which may stand more than once.
+_UNUSED_CLASS = "N/A"
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """What a whole-model file says besides the weights.
+
+    Attributes
+    ----------
+    name : str
+        The model's name in the registry.
+    kwargs : dict
+        Keyword arguments it was built with; sequences are tuples.
+    class_names : tuple of str or None
+        One name for each class, in the order of the class numbers.
+    preprocessing : dict or None
+        What is done to an image before the model sees it, in the terms of the
+        plugin that wrote it.
+    lucid_version : str or None
+        The version of Lucid that saved the file.
+    distribution, distribution_version : str or None
+        The installed package that registered the model where it was saved; None for a
+        model registered by a script, and in files of Lucid 0.1.0.
+    """
+
+    name: str
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    class_names: tuple[str, ...] | None = None
+    preprocessing: dict[str, Any] | None = None
+    lucid_version: str | None = None
+    distribution: str | None = None
+    distribution_version: str | None = None
+
+    def __str__(self) -> str:
+        given = ", ".join(f"{key}={value!r}" for key, value in self.kwargs.items())
+        return f"{self.name}({given})"
+
+    @property
+    def num_classes(self) -> int | None:
+        """The argument ``num_classes``, or its default; None if the builder has none."""
+        value = self.kwargs.get("num_classes")
+        if value is None:
+            from lucid.models import get_builder
+
+            try:
+                parameters = inspect.signature(get_builder(self.name)).parameters
+            except (LucidError, ImportError):
+                return None
+            value = parameters["num_classes"].default if "num_classes" in parameters else None
+        if isinstance(value, int | np.integer) and not isinstance(value, bool):
+            return int(value)
+        return None
+
+
+def model_metadata(path: StrPath) -> ModelMetadata:
+    """Read what a file of :func:`save_model` says besides the weights.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.  Its tensors are not read.
+
+    Returns
+    -------
+    ModelMetadata
+        Name, arguments, class names and preprocessing.
+
+    Raises
+    ------
+    WeightFileError
+        If the file is damaged or holds no model.
+    FileNotFoundError
+        If there is no such file.
+    """
+    return parse(path, read_metadata(path))
+
+
+def names_model(path: StrPath) -> bool:
+    """Whether a file says which model its weights are of, as files of :func:`save_model` do.
+
+    Parameters
+    ----------
+    path : path-like
+        A file that :func:`lucid.load` reads.  Its tensors are not read.
+
+    Returns
+    -------
+    bool
+        Whether :func:`load_model` and :func:`model_metadata` find a model in it.
+
+    Raises
+    ------
+    WeightFileError
+        If the file is damaged.
+    FileNotFoundError
+        If there is no such file.
+    """
+    return KEY in read_metadata(path)
+
+
+def find_saved_model(path: StrPath, saved: ModelMetadata) -> ModelInfo:
+    """Look up the registered model that a file names.
+
+    Raises
+    ------
+    UnknownModelError
+        If no installed plugin has it; names the distribution that the file was saved with.
+    """
+    from lucid.models import model_info
+    from lucid.models.suggestions import pip_install
+
+    try:
+        return model_info(saved.name)
+    except UnknownModelError as error:
+        if saved.distribution is None:
+            origin = (
+                "the file does not say which package has it; if a script registers it, import "
+                "that script first"
+            )
+        else:
+            version = f" {saved.distribution_version}" if saved.distribution_version else ""
+            install = pip_install(saved.distribution)
+            origin = f"it was saved with {saved.distribution}{version}: {install}"
+        raise UnknownModelError(f"{os.fspath(path)} holds {saved}; {origin}; {error}") from None
+
+
+def described_model(model: Module) -> ModelMetadata | None:
+    """Name and arguments of a model that a registered builder built."""
+    name = getattr(model, "model_name", None)
+    if name is None:
+        return None
+    return ModelMetadata(name, dict(getattr(model, "model_kwargs", None) or {}))
+
+
+def describe(
+    model: Module,
+    class_names: Sequence[str] | None = None,
+    preprocessing: Mapping[str, Any] | None = None,
+) -> str:
+    """What :func:`save_model` writes beside the weights; raises what it raises."""
+    described = described_model(model)
+    if described is None:
+        raise ValueError(
+            f"this {type(model).__name__} does not know its name in lucid.models, so no file "
+            "could rebuild it: build it by lucid.models.create_model, or save its weights alone "
+            "by lucid.save(model.state_dict(), path)"
+        )
+    from lucid import __version__
+    from lucid.models.structure import changes_of
+
+    if changes := changes_of(model):
+        raise ValueError(
+            f"this {described.name} was changed after it was built, so its file could not rebuild "
+            f"it: {_listed(changes)}. Register a builder that makes the changed model, or save its "
+            "weights alone by lucid.save(model.state_dict(), path)"
+        )
+    names = None if class_names is None else _checked_names(class_names, described)
+    origin = _origin(described.name)
+    fields = {
+        "name": described.name,
+        "kwargs": _plain(described.kwargs, f"{described.name}: argument"),
+        "class_names": names,
+        "preprocessing": None if preprocessing is None else _plain(preprocessing, "preprocessing"),
+        "lucid_version": __version__,
+        "distribution": origin and origin.distribution,
+        "distribution_version": origin and origin.version,
+    }
+    return json.dumps(fields, ensure_ascii=False)
+
+
+def _origin(name: str) -> ModelInfo | None:
+    """Who registered a model; None where several did, or nobody any more."""
+    from lucid.models import model_info
+
+    try:
+        return model_info(name)
+    except LucidError:
+        return None
+
+
+def _checked_names(class_names: Any, described: ModelMetadata) -> list[str]:
+    if isinstance(class_names, str | bytes | Mapping | set | frozenset):
+        raise TypeError(f"class_names: expected a list of str, got {class_names!r:.80}")
+    names = list(class_names)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"class_names: expected a list of str, got {class_names!r:.80}")
+    expected = described.num_classes
+    if expected is not None and len(names) != expected:
+        raise ValueError(
+            f"class_names: expected {expected} names for {described}, got {len(names)}"
+        )
+    counts = Counter(name for name in names if name != _UNUSED_CLASS)
+    if repeated := [name for name, count in counts.items() if count > 1]:
+        raise ValueError(
+            f"class_names: expected a name of its own for each class, got {_listed(repeated)} "
+            "more than once"
+        )
+    if any(not name.strip() for name in names):
+        raise ValueError(f"class_names: expected names, got an empty one in {names!r:.80}")
+    return names
+
+
+def _listed(items: Sequence[str]) -> str:
+    more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return ", ".join(items[:_SHOWN]) + more
+
+
+def _plain(value: Any, where: str) -> Any:
+    """A copy of ``value`` in the types of JSON; says where something else stands."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, np.generic):
+        return _plain(value.item(), where)
+    if isinstance(value, float) and np.isfinite(value):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: _plain(item, f"{where} {key!r}") for key, item in value.items()}
+    raise TypeError(
+        f"{where} must be numbers, strings, booleans, None, or lists and dicts of them "
+        f"to be saved, got {value!r:.80}"
+    )
+
+
+def parse(path: StrPath, metadata: Mapping[str, str]) -> ModelMetadata:
+    """The description in the metadata of a file."""
+    if KEY not in metadata:
+        raise WeightFileError(
+            f"{os.fspath(path)}: holds weights but names no model; build the model and use "
+            "model.load_state_dict(lucid.load(path)), or save it by lucid.save_model"
+        )
+    try:
+        fields = json.loads(metadata[KEY])
+    except (ValueError, RecursionError) as error:
+        raise WeightFileError(f"{os.fspath(path)}: its model data are damaged: {error}") from None
+    if not isinstance(fields, dict):
+        raise WeightFileError(f"{os.fspath(path)}: its model data are damaged")
+    name, kwargs, class_names, preprocessing = (
+        fields.get(key) for key in ("name", "kwargs", "class_names", "preprocessing")
+    )
+    texts = {
+        key: fields.get(key) for key in ("lucid_version", "distribution", "distribution_version")
+    }
+    names = class_names or []
+    if (
+        not isinstance(name, str)
+        or not isinstance(kwargs, dict)
+        or not (isinstance(names, list) and all(isinstance(entry, str) for entry in names))
+        or not isinstance(preprocessing, dict | None)
+        or not all(isinstance(text, str | None) for text in texts.values())
+    ):
+        raise WeightFileError(f"{os.fspath(path)}: its model data are damaged")
+    try:
+        arguments = {key: _with_tuples(value) for key, value in kwargs.items()}
+    except RecursionError:
+        raise WeightFileError(
+            f"{os.fspath(path)}: its model data are damaged: lists within lists without end"
+        ) from None
+    return ModelMetadata(
+        name,
+        arguments,
+        None if class_names is None else tuple(names),
+        preprocessing,
+        **texts,
+    )
+
+
+def _with_tuples(value: Any) -> Any:
+    """JSON knows lists only; arguments of builders are tuples by custom."""
+    if isinstance(value, list):
+        return tuple(_with_tuples(item) for item in value)
+    if isinstance(value, dict):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    return value

@@ -1,0 +1,238 @@
+"""Which of the dicts in a PyTorch checkpoint is the state dict.
+
+Training scripts keep it at the top, or under a name of their own beside optimizers,
+schedules and options; many keep a second one with an exponential moving average (EMA)
+of the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from lucid.weights.entries import MalformedError
+from lucid.weights.pickled import Named, Opaque, PickledDict, Tensorlike, kind_of
+from lucid.weights.torch_objects import TensorRecord, UnreadTensor
+from lucid.weights.wrappers import is_ema_key
+
+__all__ = ["state_dict_of"]
+
+_PLAIN = (
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "model_state",
+    "current_model_state",
+    "net",
+    "net_state_dict",
+    "network",
+    "weights",
+    "params",
+    "module",
+    "student",
+)
+_EMA = (
+    "ema",
+    "model_ema",
+    "ema_model",
+    "state_dict_ema",
+    "ema_state_dict",
+    "model_ema_state_dict",
+    "model_state_dict_ema",
+    "ema_model_state_dict",
+    "ema_state",
+    "ema_weights",
+    "params_ema",
+    "averaged_model",
+    "swa_model",
+    "swa_state_dict",
+    "teacher",
+)
+#: Dicts of other things, in which an EMA may be kept.
+_CALLBACKS = "callbacks"
+_MAX_DEPTH = 4
+_MAX_NAMED = 10
+_SAVE_WEIGHTS = "Where it comes from, save the weights alone: torch.save(model.state_dict(), path)"
+_NUMPY = {
+    Named(module, "_reconstruct") for module in ("numpy._core.multiarray", "numpy.core.multiarray")
+}
+
+
+@dataclass
+class _Search:
+    """State dicts by where they stand, such as ``"ema/module"``."""
+
+    plain: dict[str, PickledDict] = field(default_factory=dict)
+    ema: dict[str, PickledDict] = field(default_factory=dict)
+    seen: set[int] = field(default_factory=set)
+
+    def look(self, value: PickledDict, path: str, ema: bool, depth: int = 0) -> None:
+        """Look under the usual names, and at the tensors of ``value`` if there is nothing."""
+        if id(value) in self.seen or depth > _MAX_DEPTH:
+            return
+        self.seen.add(id(value))
+        before = len(self.plain) + len(self.ema)
+        for name, entry in value.entries.items():
+            if not isinstance(entry, PickledDict):
+                continue
+            inner = f"{path}/{name}" if path else name
+            if name == _CALLBACKS:
+                self._look_at_callbacks(entry, inner)
+            elif name in _PLAIN or name in _EMA:
+                self.look(entry, inner, _is_ema(value, name, ema), depth + 1)
+        if len(self.plain) + len(self.ema) == before and path and _holds_tensors(value):
+            (self.ema if ema else self.plain)[path] = value
+
+    def _look_at_callbacks(self, callbacks: PickledDict, path: str) -> None:
+        for name, callback in callbacks.entries.items():
+            if isinstance(callback, PickledDict):
+                for key in callback.entries.keys() & set(_EMA):
+                    entry = callback.entries[key]
+                    if isinstance(entry, PickledDict):
+                        self.look(entry, f"{path}/{name}/{key}", True, _MAX_DEPTH)
+
+
+def state_dict_of(value: Any, ema: bool | None = None) -> tuple[dict[str, TensorRecord], list[str]]:
+    """Select the state dict in what was pickled.
+
+    Parameters
+    ----------
+    value : object
+        As :func:`lucid.weights.pickle_machine.read_pickle` gives it.
+    ema : bool, optional
+        Whether to take the EMA of the weights or the weights themselves.  Default: the
+        EMA where there is one.
+
+    Returns
+    -------
+    tensors : dict of str to TensorRecord
+        By name.
+    notes : list of str
+        What a user should know about the selection.
+
+    Raises
+    ------
+    MalformedError
+        If there is no state dict, more than one, not the requested one, or if it holds
+        tensors that cannot be read.
+    """
+    if isinstance(value, Opaque):
+        raise MalformedError(_whole(value, "holds"))
+    if not isinstance(value, PickledDict):
+        raise MalformedError(f"expected a state dict, tensors by name; it holds {kind_of(value)}")
+    search = _Search()
+    search.look(value, "", False)
+    if not search.plain and _holds_tensors(value):
+        search.plain[""] = value
+    if not search.plain and not search.ema:
+        search.plain = _under_other_names(value)
+    notes: list[str] = []
+    chosen = search.plain
+    if ema is None and search.ema:
+        chosen = search.ema
+        beside = f"; {_quoted(search.plain)} holds the plain weights (ema=False or --no-ema)"
+        notes.append(
+            f"using the EMA of the weights, {_quoted(chosen)}"
+            + (beside if search.plain else ", the only weights in it")
+        )
+    elif ema is False and not search.plain and search.ema:
+        raise MalformedError(
+            f"holds only an EMA of the weights, {_quoted(search.ema)}; leave out ema=False "
+            "(--no-ema)"
+        )
+    elif ema and search.ema:
+        chosen = search.ema
+    elif ema and not any(is_ema_key(key) for d in chosen.values() for key in d.entries):
+        raise MalformedError(
+            f"holds no EMA of the weights, expected one under a name such as {_quoted(_EMA[:5])}; "
+            "leave out ema=True (--ema)"
+        )
+    if len(chosen) > 1:
+        raise MalformedError(
+            f"holds several state dicts, {_quoted(chosen)}; which one to use is unknown. Save "
+            f"one alone: torch.save(torch.load(path)[{next(iter(chosen)).split('/')[0]!r}], path)"
+        )
+    if not chosen:
+        if not value.entries and not value.others:
+            return {}, []
+        raise MalformedError(_no_state_dict(value))
+    return _tensors(next(iter(chosen.values())), notes), notes
+
+
+def _is_ema(parent: PickledDict, name: str, inside: bool) -> bool:
+    """Whether a dict holds an EMA, by its name and by what stands beside it."""
+    if name == "state_dict" and "current_model_state" in parent.entries:
+        return True  # Lightning's WeightAveraging swaps the two
+    pair = ("state_dict", "ema_state_dict")
+    if name in pair and {"message_hub", *pair} <= parent.entries.keys():
+        return name == "state_dict"  # and so does mmengine's EMAHook
+    return inside or name in _EMA
+
+
+def _under_other_names(value: PickledDict) -> dict[str, PickledDict]:
+    return {
+        name: entry
+        for name, entry in value.entries.items()
+        if isinstance(entry, PickledDict)
+        and "optim" not in name.lower()
+        and "rng" not in name.lower()
+        and _holds_tensors(entry)
+    }
+
+
+def _holds_tensors(value: PickledDict) -> bool:
+    return any(isinstance(entry, Tensorlike) for entry in value.entries.values())
+
+
+def _tensors(value: PickledDict, notes: list[str]) -> dict[str, TensorRecord]:
+    """The tensors in a dict; numbers, text and objects without tensors are left out."""
+    found: dict[str, TensorRecord] = {}
+    arrays = []
+    for key, entry in value.entries.items():
+        if isinstance(entry, TensorRecord):
+            found[key] = entry
+        elif isinstance(entry, UnreadTensor):
+            raise MalformedError(f"entry {key!r:.80} is {entry.what}, before saving")
+        elif isinstance(entry, Opaque) and (entry.holds_tensors or entry.is_module):
+            raise MalformedError(_whole(entry, f"entry {key!r:.80} is"))
+        elif isinstance(entry, Opaque) and entry.made_by in _NUMPY:
+            arrays.append(key)
+    if arrays:
+        notes.append(
+            f"NumPy arrays among the tensors are not read: {_quoted(arrays)}; save tensors instead"
+        )
+    return found
+
+
+def _whole(value: Opaque, verb: str) -> str:
+    kind = f"{str(value.made_by)!r:.120}"
+    if value.is_module:
+        return f"{verb} a whole pickled module of class {kind}, not its weights. {_SAVE_WEIGHTS}"
+    return f"{verb} an object of class {kind}, which is not read here. {_SAVE_WEIGHTS}"
+
+
+def _no_state_dict(value: PickledDict) -> str:
+    for name, entry in _objects(value):
+        if entry.is_module:
+            return _whole(entry, f"entry {name!r:.80} is")
+    for name, entry in _objects(value):
+        if entry.holds_tensors or name in (*_PLAIN, *_EMA):
+            return _whole(entry, f"entry {name!r:.80} is")
+    keys = _quoted(value.entries) or "no text"
+    return (
+        f"expected tensors by name, at the top or under a name such as {_quoted(_PLAIN[:3])}; "
+        f"the keys at the top are {keys}"
+    )
+
+
+def _objects(value: PickledDict) -> Iterator[tuple[str, Opaque]]:
+    for name, entry in value.entries.items():
+        if isinstance(entry, Opaque):
+            yield name, entry
+
+
+def _quoted(names: Any) -> str:
+    shown = [repr(name)[:60] for name in list(names)[:_MAX_NAMED] if name != ""]
+    rest = len(names) - _MAX_NAMED
+    return ", ".join(shown or ["the top"] * bool(names)) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,281 @@
+"""Prefixes that wrappers put before the names in a state dict, found and stripped.
+
+``torch.compile``, data parallel training, Lightning modules, self-supervised methods and
+other frameworks hold a network as an attribute of something else, so that its
+``conv1.weight`` is saved as ``module.conv1.weight`` or ``encoder_q.backbone.conv1.weight``.
+No prefix is known by name: the one is stripped whose removal gives names that the model
+has.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import Counter
+from collections.abc import Callable, Container, Iterable, Mapping
+from typing import Generic, TypeVar
+
+from lucid.errors import StateDictError, WeightFileWarning
+
+__all__ = ["is_ema_key", "rename", "unwrap"]
+
+Value = TypeVar("Value")
+
+#: Attributes that wrappers of single layers add in the middle of names, never a layer's own.
+_TRANSPARENT = frozenset(
+    ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module")
+)
+#: The same, and data parallel training's, which may also be a layer's own name.
+_PARALLEL = _TRANSPARENT | {"module"}
+_EMA = re.compile(r"(?:.*_)?(?:ema|swa|teacher)(?:_.*)?", re.IGNORECASE)
+#: Copies that self-supervised methods keep to train against, not to use.
+_MOMENTUM_COPY = re.compile(r"encoder_k|(?:target|momentum|key)(?:_.*)?")
+_MAX_PARTS = 24
+_SHOWN = 3
+
+
+def is_ema_key(key: str) -> bool:
+    """Whether a component of a name says that it belongs to an EMA of the weights."""
+    return any(map(_EMA.fullmatch, key.split(".")))
+
+
+def unwrap(
+    state_dict: Mapping[str, Value],
+    known: Callable[[str], object],
+    *,
+    ema: bool | None = None,
+    source: object = "the state dict",
+) -> dict[str, Value]:
+    """Strip the prefix that a wrapper put before a model's names.
+
+    Components such as ``_orig_mod`` and ``module`` are removed in the middle of names as
+    well.  A state dict whose own names fit is returned as it is.
+
+    Parameters
+    ----------
+    state_dict : mapping
+        Values by name.
+    known : callable
+        Whether the model, or its converter, has a name.
+    ema : bool, optional
+        For a state dict with two copies of the model, one of them an exponential moving
+        average (EMA, teacher): which one to take.  Default: the EMA, with a warning.
+    source : object, default "the state dict"
+        Where it comes from, such as a path, for messages.
+
+    Returns
+    -------
+    dict
+        The entries under the prefix, without it.  Entries outside are left out with a
+        :class:`lucid.WeightFileWarning`, except a last layer under a prefix of its own
+        (``head.fc.weight`` beside ``backbone.conv1.weight``).
+
+    Raises
+    ------
+    StateDictError
+        If several networks in it fit the model, or two entries would get one name.
+
+    Examples
+    --------
+    >>> from lucid.weights import unwrap
+    >>> unwrap({"module.weight": 1, "module.bias": 2}, {"weight", "bias"}.__contains__)
+    {'weight': 1, 'bias': 2}
+    """
+    best: _Reading[Value] | None = None
+    for removed in (frozenset[str](), _TRANSPARENT, _PARALLEL):
+        reading = _Reading(state_dict, removed, known)
+        if best is None or reading.score > best.score:
+            best = reading
+    assert best is not None
+    if not best.score:
+        return dict(state_dict)
+    prefix = best.select(ema, source)
+    if prefix is None or (prefix == "" and not best.removed):
+        return dict(state_dict)
+    return best.under(prefix, source)
+
+
+def rename(
+    state_dict: Mapping[str, Value], own: Container[str], convert: Callable[[str], str]
+) -> dict[str, Value]:
+    """Convert another library's names to a model's.
+
+    Parameters
+    ----------
+    state_dict : mapping
+        Values by name.
+    own : container of str
+        Names that the model has: they stay as they are.
+    convert : callable
+        The model's name for a name of the other library.
+
+    Returns
+    -------
+    dict
+        The same values.
+
+    Raises
+    ------
+    StateDictError
+        If two entries would get one name.
+
+    Examples
+    --------
+    >>> from lucid.weights import rename
+    >>> convert = {"conv1.weight": "stem.weight"}.get
+    >>> rename({"conv1.weight": 1}, {"stem.weight"}, lambda key: convert(key, key))
+    {'stem.weight': 1}
+    """
+    names = {key: key if key in own else convert(key) for key in state_dict}
+    origins: dict[str, str] = {}
+    for key, name in names.items():
+        if name in origins:
+            raise StateDictError(
+                f"{origins[name]!r} and {key!r} are two entries for {name!r}; remove one"
+            )
+        origins[name] = key
+    return {names[key]: value for key, value in state_dict.items()}
+
+
+class _Reading(Generic[Value]):
+    """The names of a state dict without some components, and how well each prefix fits.
+
+    Parameters
+    ----------
+    state_dict : mapping
+        Values by name.
+    removed : frozenset of str
+        Components to leave out.
+    known : callable
+        As for :func:`unwrap`.
+    """
+
+    def __init__(
+        self,
+        state_dict: Mapping[str, Value],
+        removed: frozenset[str],
+        known: Callable[[str], object],
+    ) -> None:
+        self.state_dict = state_dict
+        self.removed = removed
+        self.known = known
+        self.names = {key: _without(key, removed) for key in state_dict}
+        #: How many names below each prefix the model has.
+        self.fitting: Counter[str] = Counter()
+        for name in self.names.values():
+            for prefix in _prefixes(name):
+                if known(name[len(prefix) :]):
+                    self.fitting[prefix] += 1
+        self.score = max(self.fitting.values(), default=0)
+        #: Prefixes of the copies of which one was selected.
+        self.copies: tuple[str, ...] = ()
+
+    def select(self, ema: bool | None, source: object) -> str | None:
+        """The prefix of the network to take; None if none of them holds most of the names."""
+        if self.fitting[""] == self.score:
+            return ""
+        rivals = [prefix for prefix, n in self.fitting.items() if 2 * n > self.score]
+        used = [prefix for prefix in rivals if not _has(_MOMENTUM_COPY, prefix)] or rivals
+        averaged = [prefix for prefix in used if is_ema_key(prefix)]
+        plain = [prefix for prefix in used if prefix not in averaged]
+        covered = sum(1 for name in self.names.values() if name.startswith(tuple(rivals)))
+        if 2 * covered < len(self.names):
+            return None
+        chosen = plain if ema is False or not averaged else averaged
+        if not chosen:
+            raise StateDictError(
+                f"{source}: expected weights that are no EMA, got only {_listed(averaged)}; leave "
+                "out ema=False (--no-ema)"
+            )
+        if len(chosen) > 1:
+            raise StateDictError(
+                f"{source}: several networks in it fit the model, under the prefixes "
+                f"{_listed(chosen)}; save the state_dict() of one of them alone"
+            )
+        self.copies = tuple(used)
+        if averaged and ema is None:
+            _note(
+                f"{source}: using the EMA of the weights, under the prefix {averaged[0]!r}"
+                + (
+                    f"; {plain[0]!r} has the plain weights (ema=False or --no-ema)"
+                    if plain
+                    else ", the only weights in it"
+                )
+            )
+        prefix = chosen[0]
+        below = sum(1 for name in self.names.values() if name.startswith(prefix))
+        return prefix if 2 * self.fitting[prefix] >= below else None
+
+    def under(self, prefix: str, source: object) -> dict[str, Value]:
+        """The entries below a prefix by their names below it, and a last layer beside it."""
+        result: dict[str, Value] = {}
+        origins: dict[str, str] = {}
+        outside = []
+        for key, name in self.names.items():
+            if not name.startswith(prefix):
+                outside.append(key)
+                continue
+            inner = name[len(prefix) :]
+            if inner in origins:
+                raise StateDictError(
+                    f"{source}: {origins[inner]!r} and {key!r} would both be {inner!r}; rename one"
+                )
+            origins[inner] = key
+            result[inner] = self.state_dict[key]
+        head = self._head(outside, result)
+        result |= {inner: self.state_dict[key] for key, inner in head.items()}
+        left = [
+            key
+            for key in outside
+            if key not in head and not self.names[key].startswith(self.copies)
+        ]
+        if left or head:
+            taken = f" and {_listed(head)}" if head else ""
+            beside = f"; left out {len(left)} beside: {_listed(left)}" if left else ""
+            _note(f"{source}: using the entries under the prefix {prefix!r}{taken}{beside}")
+        return result
+
+    def _head(self, outside: list[str], result: Mapping[str, Value]) -> dict[str, str]:
+        """A part of the model that stands under one other prefix, its names by key."""
+        parts: dict[str, dict[str, str]] = {}
+        for key in outside:
+            name = self.names[key]
+            for prefix in _prefixes(name):
+                if (inner := name[len(prefix) :]) not in result and self.known(inner):
+                    parts.setdefault(prefix, {})[key] = inner
+        whole = [
+            part
+            for prefix, part in parts.items()
+            if prefix == "" or len(part) == sum(self.names[k].startswith(prefix) for k in outside)
+        ]
+        return whole[0] if len(whole) == 1 else {}
+
+
+def _without(key: str, removed: frozenset[str]) -> str:
+    if not removed:
+        return key
+    return ".".join(part for part in key.split(".") if part not in removed)
+
+
+def _prefixes(name: str) -> Iterable[str]:
+    yield ""
+    end = name.find(".")
+    for _ in range(_MAX_PARTS):
+        if end < 0:
+            return
+        yield name[: end + 1]
+        end = name.find(".", end + 1)
+
+
+def _has(pattern: re.Pattern[str], prefix: str) -> bool:
+    return any(map(pattern.fullmatch, prefix.split(".")))
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(f"{name!r:.80}" for name in names[:_SHOWN]) + more
+
+
+def _note(text: str) -> None:
+    warnings.warn(text, WeightFileWarning, stacklevel=5)
