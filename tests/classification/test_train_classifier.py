@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from lucid.models import create_model
 from lucid.training import load_checkpoint
 from lucid.weights import model_metadata
 from lucid_models_classification.torchvision import to_torchvision_key
-from lucid_models_classification.training import ClassifierRun, Options
+from lucid_models_classification.training import ClassifierRun, Options, _read_data
+from lucid_models_classification.training_data import ClassifierData
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -374,3 +376,28 @@ def test_sizes_that_cannot_be_trained_on(data: Path, tmp_path: Path) -> None:
     ]
     assert means
     assert all((mean == 0).all() for mean in means)  # the attempt left no trace
+
+
+def test_ranks_share_one_check(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rank 0 opens the images and sends what it found; the others open none."""
+    sent: list[bytes] = []
+
+    class Ranks(lucid.training.Communicator):
+        size = 2
+
+        def broadcast(self, value: Any) -> Any:
+            if self.is_main:
+                sent.append(pickle.dumps(value))
+            return pickle.loads(sent[self.turn])
+
+    first, second = Ranks(), Ranks()
+    second.rank = 1
+    options = Options(str(data), image_size=33, batch_size=4)
+    found = []
+    for ranks in (first, second):
+        ranks.turn = 0
+        found.append(_read_data(options, True, ranks))
+        monkeypatch.setattr(ClassifierData, "read", None)
+    assert len(sent) == 1
+    assert found[0].train.samples == found[1].train.samples
+    assert found[0].held_out == found[1].held_out
