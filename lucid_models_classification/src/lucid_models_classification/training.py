@@ -29,6 +29,7 @@ from lucid.training import (
     default_communicator,
     warm_up_then,
 )
+from lucid.training.trial import trial
 from lucid_models_classification.checkpoints import Classifier, check_task, start_from
 from lucid_models_classification.training_data import ClassifierData
 from lucid_models_classification.transforms import (
@@ -365,22 +366,14 @@ def _check_batches_of_one(model: nn.Module, channels: int, side: int) -> None:
     ValueError
         If the model cannot be trained on one image of this size.
     """
-    modes = [(module, module.training) for module in model.modules()]
-    before, generator = model.state_dict(), lucid.random.get_state()
-    kept = {name: value.numpy().copy() for name, value in before.items()}
     try:
-        with lucid.no_grad():
-            model.train()(lucid.zeros((1, channels, side, side)))
+        with trial(model):
+            model(lucid.zeros((1, channels, side, side)))
     except ValueError as error:
         raise ValueError(
             f"expected batches of at least two images of {side} x {side} pixels, got one image "
             f"per batch and rank ({error}); give a larger --batch-size or --image-size"
         ) from error
-    finally:
-        model.load_state_dict(kept)  # running statistics
-        lucid.random.set_state(generator)
-        for module, training in modes:
-            module.training = training
 
 
 def _read_data(options: Options, check: bool, communicator: Communicator) -> ClassifierData:

@@ -1,0 +1,48 @@
+"""A forward pass in training mode that leaves the model as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lucid import random
+from lucid.autograd import no_grad
+from lucid.nn import Module
+
+__all__ = ["trial"]
+
+
+@contextmanager
+def trial(model: Module) -> Iterator[Module]:
+    """Put a model into training mode, without gradients, and restore it afterwards.
+
+    Running statistics, the modes of all modules and the state of :mod:`lucid.random` are as
+    before when the block ends.
+
+    Parameters
+    ----------
+    model : lucid.nn.Module
+        The model to try.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> from lucid.training.trial import trial
+    >>> norm = lucid.nn.BatchNorm2d(3).eval()
+    >>> with trial(norm) as model:
+    ...     _ = model(lucid.random.rand(2, 3, 4, 4))
+    >>> norm.training, norm.running_mean.tolist()
+    (False, [0.0, 0.0, 0.0])
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    buffers = [(buffer, buffer.numpy().copy()) for buffer in model.buffers()]
+    generator = random.get_state()
+    try:
+        with no_grad():
+            yield model.train()
+    finally:
+        for buffer, values in buffers:
+            buffer.copy_(values)
+        random.set_state(generator)
+        for module, training in modes:
+            module.training = training
