@@ -263,7 +263,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "kl_div": "not in Lucid; `(y * (y.log() - x)).sum()` is its sum",
         "adaptive_max_pool2d": "`images.max(axis=(2, 3), keepdims=True)` for one value per channel",
         "dropout2d": "not in Lucid; `lucid.nn.functional.dropout(x, 0.5)` drops single values",
-        "conv1d": "`lucid.nn.functional.conv2d(images, kernel)` on a shape of (N, C, 1, L)",
+        "conv1d": "`lucid.conv2d(images, kernel)` on a shape of (N, C, 1, L)",
         "scaled_dot_product_attention": _IMAGES,
     },
     "lucid.autograd": {
