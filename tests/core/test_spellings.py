@@ -11,7 +11,7 @@ import numpy
 import pytest
 
 import lucid
-from lucid.spellings import ATTRIBUTES, KEYWORDS, KEYWORDS_OF, ORIGINS
+from lucid.spellings import ATTRIBUTES, KEYWORDS, KEYWORDS_OF, ORIGINS, POSITIONS
 
 ROWS = [(owner, name) for owner, names in ATTRIBUTES.items() for name in names]
 
@@ -19,6 +19,8 @@ ROWS = [(owner, name) for owner, names in ATTRIBUTES.items() for name in names]
 def owner_of(owner: str) -> Any:
     if owner == "Tensor":
         return lucid.ones(2, 3)
+    if owner == "Generator":
+        return lucid.random.Generator(0)
     if owner == "Module":
         return lucid.nn.Linear(3, 3)
     return importlib.import_module(owner)
@@ -43,6 +45,7 @@ def names() -> dict[str, Any]:
         "hook": lambda module, args, output: None,
         "params": model.parameters(),
         "optimizer": lucid.optim.SGD(model.parameters(), 0.1),
+        "generator": lucid.random.Generator(0),
         "dataset": list(range(4)),
     }
 
@@ -104,8 +107,17 @@ def callables() -> dict[str, set[str]]:
     """Parameters of every public function, class and method, by name."""
     import inspect
 
-    found: dict[str, set[str]] = {"create_model": {"num_classes", "in_channels"}}
-    modules = ["", ".nn", ".nn.functional", ".optim", ".optim.lr_scheduler", ".data", ".random"]
+    found: dict[str, set[str]] = {"create_model": {"num_classes", "in_channels"}, "to": set()}
+    modules = [
+        "",
+        ".nn",
+        ".nn.functional",
+        ".optim",
+        ".optim.lr_scheduler",
+        ".data",
+        ".random",
+        ".models",
+    ]
     owners: list[Any] = [importlib.import_module(f"lucid{name}") for name in modules]
     for owner in [*owners, lucid.Tensor, lucid.nn.Module, lucid.random.Generator]:
         for name in getattr(owner, "__all__", None) or dir(owner):
@@ -119,11 +131,18 @@ def callables() -> dict[str, set[str]]:
     return found
 
 
+def test_the_arguments_by_position_are_not_taken_and_have_a_remedy():
+    for name, positions in POSITIONS.items():
+        assert name in callables()
+        for keyword in positions.values():
+            assert keyword in KEYWORDS or keyword in callables()[name]
+
+
 @pytest.mark.parametrize("keyword", [k for k, v in KEYWORDS.items() if v.isidentifier()])
 def test_a_renamed_keyword_exists_under_its_new_name(keyword):
     assert any(KEYWORDS[keyword] in parameters for parameters in callables().values())
 
 
-@pytest.mark.parametrize("function", [f for f in KEYWORDS_OF if f != "list_models"])
+@pytest.mark.parametrize("function", list(KEYWORDS_OF))
 def test_functions_with_remedies_of_their_own_exist(function):
     assert function in callables()

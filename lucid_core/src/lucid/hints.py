@@ -11,9 +11,10 @@ import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterable
+from fnmatch import fnmatchcase
 from typing import Any, NoReturn
 
-from lucid.spellings import ATTRIBUTES, KEYWORDS, KEYWORDS_OF
+from lucid.spellings import ATTRIBUTES, KEYWORDS, KEYWORDS_OF, POSITIONS
 
 __all__ = [
     "ElementCount",
@@ -32,7 +33,10 @@ _DEVICES = ("cpu", "cuda", "gpu", "hpu", "meta", "mps", "tpu", "xpu")
 
 def remedy_for(owner: str, name: str) -> str | None:
     """What to type for an attribute that is missing, or None where nothing is known."""
-    remedy = ATTRIBUTES.get(owner, {}).get(name)
+    known = ATTRIBUTES.get(owner, {})
+    remedy = known.get(name) or next(
+        (text for key, text in known.items() if "*" in key and fnmatchcase(name, key)), None
+    )
     if remedy is None:
         return None
     plain = remedy.replace("`", "")
@@ -163,7 +167,10 @@ _EXPORTED: dict[Callable[..., Any], Callable[..., Any]] = {}
 
 #: Functions without options whose counterparts in PyTorch have some.
 _WITHOUT_OPTIONS = frozenset(
-    ("clone", "load", "load_model", "relu", "sigmoid", "silu", "tanh", "to", "__init__")
+    (
+        *("clone", "expand", "load", "load_model", "permute", "relu", "reshape", "sigmoid"),
+        *("silu", "tanh", "to", "transpose", "create_model", "__init__"),
+    )
 )
 _RENAMED = frozenset(name for name in KEYWORDS.values() if name.isidentifier()) - {"x"}
 
@@ -183,18 +190,26 @@ def _wrong_call(
     function: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> str | None:
     parameters = inspect.signature(function).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return None
-    unknown = [key for key in kwargs if key not in parameters]
-    if not unknown and args and args[-1] is True:  # nn.ReLU(True)
-        unknown = ["inplace"]
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    unknown = [] if open_ended else [key for key in kwargs if key not in parameters]
     remedies = keyword_remedies(name, unknown, parameters)
     if not remedies:
-        return None
+        return _wrong_position(name, len(args) - ("self" in parameters), parameters)
     known = "; ".join(f"{key!r}: {remedy}" for key, remedy in remedies.items())
     others = [key for key in unknown if key not in remedies]
     rest = f"; also unexpected: {', '.join(map(repr, others))}" if others else ""
     return f"{name}() got an unexpected keyword argument {known}{rest}"
+
+
+def _wrong_position(name: str, given: int, parameters: Iterable[str]) -> str | None:
+    """What to type for the argument of PyTorch at the last position, if one is known."""
+    keyword = POSITIONS.get(name, {}).get(given - 1)
+    if keyword is None:
+        return None
+    if keyword in parameters:
+        return f"{name}() takes {keyword} by keyword only: use {keyword}="
+    remedy = KEYWORDS[keyword].replace("`", "")
+    return f"{name}() has no argument {keyword!r}: {remedy}"
 
 
 def keyword_remedies(

@@ -101,7 +101,7 @@ class Generator:
         )
 
 
-explain_class(Generator)
+explain_class(Generator, "Generator")
 default_generator = Generator()
 
 seed = default_generator.seed

@@ -7,7 +7,7 @@ backtick is code to use in place of the name; any other is a sentence.
 
 from __future__ import annotations
 
-__all__ = ["ATTRIBUTES", "KEYWORDS", "KEYWORDS_OF", "ORIGINS", "ORIGINS_OF"]
+__all__ = ["ATTRIBUTES", "KEYWORDS", "KEYWORDS_OF", "ORIGINS", "ORIGINS_OF", "POSITIONS"]
 
 _CPU = "leave it out: Lucid computes on the CPU"
 _COMPILED = "leave it out: kernels are compiled when they are first called"
@@ -27,11 +27,13 @@ ORIGINS = {
     "lucid.nn": "torch.nn",
     "Module": "model",
     "lucid.nn.functional": "F",
+    "lucid.nn.utils": "torch.nn.utils",
     "lucid.autograd": "torch.autograd",
     "lucid.optim": "torch.optim",
     "lucid.optim.lr_scheduler": "lr_scheduler",
     "lucid.data": "torch.utils.data",
     "lucid.random": "torch.random",
+    "Generator": "generator",
     "lucid.models": "torchvision.models",
 }
 
@@ -106,6 +108,12 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "isclose": "`numpy.isclose(x, y)`",
         "median": "`numpy.median(x)`",
         "meshgrid": "`numpy.meshgrid([0, 1], [0, 1])`",
+        "pi": "`numpy.pi`",
+        "inf": "`numpy.inf`",
+        "nan": "`numpy.nan`",
+        "finfo": '`numpy.finfo("float32")`',
+        "dtype": '`numpy.dtype("float32")`',
+        "Size": "`tuple`",
         "utils": "`lucid.data` (for `torch.utils.data`)",
         "set_default_dtype": "leave it out: float32 is the default",
         "hub": _WEIGHTS,
@@ -266,6 +274,14 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "conv1d": "`lucid.conv2d(images, kernel)` on a shape of (N, C, 1, L)",
         "scaled_dot_product_attention": _IMAGES,
     },
+    "lucid.nn.utils": {
+        "clip_grad_norm": "`lucid.nn.utils.clip_grad_norm_(params, 1.0)`",
+        "clip_grad_value_": "`lucid.nn.utils.clip_grad_norm_(params, 1.0)`",
+        "parameters_to_vector": "`lucid.concatenate([p.flatten() for p in params])`",
+        "rnn": _IMAGES,
+        "weight_norm": "not in Lucid",
+        "spectral_norm": "not in Lucid",
+    },
     "lucid.autograd": {
         "grad": "`loss.backward()`, and read `x.grad`",
         "gradcheck": "`lucid.testing.gradcheck`",
@@ -315,7 +331,12 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "randperm": "`lucid.random.permutation(10)`",
         "normal": "`lucid.random.randn(2, 3)`",
     },
+    "Generator": {
+        "manual_seed": "`generator.seed(0)`",
+        "device": _CPU,
+    },
     "lucid.models": {
+        "*_Weights": _WEIGHTS,
         "get_model": '`lucid.models.create_model("resnet_50")`',
         "get_model_builder": '`lucid.models.get_builder("resnet_50")`',
         "get_weight": _WEIGHTS,
@@ -334,6 +355,13 @@ KEYWORDS: dict[str, str] = {
     "start_dim": "start_axis",
     "end_dim": "end_axis",
     "input": "x",
+    "filter": "pattern",
+    "p": "ord",
+    "split_size_or_sections": "size_or_sections",
+    "size": "pass the shape by position",
+    "dim0": "pass the axes by position",
+    "dim1": "pass the axes by position",
+    "sorted": "leave it out: the values are sorted",
     "steps": "num",
     "end": "stop",
     "unbiased": "use `correction=1` for True, `correction=0` for False",
@@ -357,6 +385,7 @@ KEYWORDS: dict[str, str] = {
     "foreach": "leave it out: the step is one compiled kernel",
     "fused": "leave it out: the step is one compiled kernel",
     "capturable": _CPU,
+    "differentiable": "leave it out: the step is not recorded",
     "verbose": "leave it out: `get_last_lr()` returns the learning rates",
     "num_workers": "workers",
     "collate_fn": "collate",
@@ -385,5 +414,20 @@ KEYWORDS_OF: dict[str, dict[str, str]] = {
     "max": {"dim": "use `axis=`: returns the values alone, `argmax` returns the indices"},
     "min": {"dim": "use `axis=`: returns the values alone, `argmin` returns the indices"},
     "list_models": {"pretrained": "leave it out: Lucid downloads no weights"},
+    "unique": {"dim": "not in Lucid; use `numpy.unique(x, axis=0)`"},
     "backward": {"inputs": "set `requires_grad` of the leaves instead"},
+}
+
+#: What PyTorch takes at a position where a function or class of Lucid takes nothing.
+POSITIONS: dict[str, dict[int, str]] = {
+    "ReLU": {0: "inplace"},
+    "SiLU": {0: "inplace"},
+    "LeakyReLU": {1: "inplace"},
+    "Dropout": {1: "inplace"},
+    "relu": {1: "inplace"},
+    "silu": {1: "inplace"},
+    "leaky_relu": {2: "inplace"},
+    "to": {1: "device"},
+    "DataLoader": {2: "shuffle"},
+    "create_model": {1: "pretrained"},
 }

@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lucid.hints import explain_module
 from lucid.models.attributes import dir_of_models, install_finder, model_attribute
 from lucid.models.spec import ModelInfo, PluginInfo
 from lucid.models.zoo import (
@@ -68,3 +69,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return dir_of_models(__all__)
+
+
+explain_module(globals())

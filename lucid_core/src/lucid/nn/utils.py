@@ -9,6 +9,7 @@ import numpy as np
 
 from lucid import kernels
 from lucid.autograd.variable import Array
+from lucid.hints import explain_module
 from lucid.tensor import Tensor
 
 __all__ = ["clip_grad_norm_"]
@@ -80,3 +81,6 @@ def _norm(arrays: list[Array], order: float) -> float:
         return float(np.max([np.abs(array).max(initial=0) for array in arrays], initial=0))
     powers = [np.power(np.abs(array.astype(np.float64)), order).sum() for array in arrays]
     return float(np.sum(powers) ** (1 / order))
+
+
+explain_module(globals())
