@@ -45,9 +45,9 @@ class Subset(Dataset[T]):
     ----------
     dataset : Dataset or sequence
         Where the samples come from.
-    indices : iterable of int, or boolean mask
+    indices : iterable of int or of bool
         Indices of the samples, in any order; an index may be repeated, and a negative one
-        counts from the end.  A mask has one boolean for each sample.
+        counts from the end.  Booleans are a mask, one for each sample.
 
     Raises
     ------
