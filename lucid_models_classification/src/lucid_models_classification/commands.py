@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lucid.cli.image_limit import max_pixels_option
 from lucid.cli.output import as_json_option, printable, warn, write, write_json
 from lucid.cli.places import FiniteRange, check_folder, output_of
 from lucid.cli.prediction import (
@@ -32,7 +33,7 @@ from lucid.cli.training import (
     skip_invalid_option,
 )
 from lucid.cli.weights import ema_option
-from lucid_models_classification.image_options import max_pixels_option, preprocessing_options
+from lucid_models_classification.preprocessing_options import preprocessing_options
 
 if TYPE_CHECKING:
     from lucid.prediction import ResultStore

@@ -18,19 +18,18 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from lucid.data.image_limit import MAX_PIXELS_VARIABLE, max_pixels_set
 from lucid.errors import LucidError
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
 __all__ = [
-    "MAX_PIXELS_VARIABLE",
     "Array",
     "ImageError",
     "ImageHeader",
     "PixelLimitError",
     "check_range",
-    "max_pixels_set",
     "read_header",
     "read_image",
     "to_array",
@@ -38,9 +37,6 @@ __all__ = [
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-#: The environment variable with the limit on the pixels of an image.
-MAX_PIXELS_VARIABLE = "LUCID_MAX_PIXELS"
 
 #: How far rounding may take floats beyond [0, 1].
 _ROUNDING = 1e-4
@@ -115,22 +111,6 @@ def check_range(image: Array, name: str = "image") -> None:
     raise ImageError(
         f"{name}: expected floats in [0, 1], got values in [{low:.5g}, {high:.5g}]; {remedy}"
     )
-
-
-def max_pixels_set() -> int | None:
-    """The limit in the environment variable ``LUCID_MAX_PIXELS``, None without it.
-
-    Raises
-    ------
-    ValueError
-        If it is no positive integer.
-    """
-    value = os.environ.get(MAX_PIXELS_VARIABLE, "").strip()
-    if not value:
-        return None
-    if not (value.isascii() and value.isdigit() and int(value)):
-        raise ValueError(f"{MAX_PIXELS_VARIABLE}: expected a positive integer, got {value!r}")
-    return int(value)
 
 
 def read_image(file: str | os.PathLike[str] | BinaryIO, *, max_pixels: int | None = None) -> Array:

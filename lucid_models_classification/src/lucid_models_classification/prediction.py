@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from lucid import WeightFileError
+from lucid.data.image_limit import max_pixels_set
 from lucid.prediction import Predictor
-from lucid_models_classification.images import max_pixels_set
 
 __all__ = ["ClassificationPredictor"]
 
@@ -92,7 +92,7 @@ class ClassificationPredictor(Predictor):
     def open_model(self, path: str) -> Any:
         """The classifier in eval mode, the transform of its images, class names, assumptions."""
         from lucid_models_classification.checkpoints import open_classifier
-        from lucid_models_classification.image_options import chosen_preprocessing
+        from lucid_models_classification.preprocessing_options import chosen_preprocessing
         from lucid_models_classification.transforms import transform_of
 
         classifier = open_classifier(Path(path), self.model_name, self.ema)

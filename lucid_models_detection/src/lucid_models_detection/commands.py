@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lucid.cli.image_limit import max_pixels_option
 from lucid.cli.output import as_json_option, printable, warn, write
 from lucid.cli.places import FiniteRange, check_file, output_of
 from lucid.cli.prediction import (
@@ -19,7 +20,6 @@ from lucid.cli.prediction import (
 )
 from lucid.cli.spellings import spelled
 from lucid.cli.weights import ema_option
-from lucid_models_classification.image_options import max_pixels_option
 
 if TYPE_CHECKING:
     from lucid.prediction import Batch, Predictor, ResultStore

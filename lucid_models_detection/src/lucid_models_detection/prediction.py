@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from lucid.data.image_limit import max_pixels_set
 from lucid.prediction import Predictor
-from lucid_models_classification.images import max_pixels_set
 
 __all__ = ["COCO_RESULTS", "PICTURE_SUFFIXES", "DetectionPredictor", "plan_drawings"]
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import click
 
+from lucid.cli.image_limit import max_pixels_option
 from lucid.cli.output import as_json_option, write_json
 from lucid.cli.places import FiniteRange, check_file, check_folder
 from lucid.cli.spellings import spelled
 from lucid.cli.training import best_line, given_options, interruptible, ranks, ranks_options
 from lucid.cli.weights import ema_option
-from lucid_models_classification.image_options import max_pixels_option
 
 __all__ = ["evaluate", "train_detector"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from lucid.cli.image_limit import max_pixels_option
 from lucid.cli.output import as_json_option, write_json
 
 __all__ = ["check_data"]
@@ -34,6 +35,7 @@ _REFUSED = 2
     metavar="NAME",
     help="Format of the data, such as coco.  [default: the one that fits]",
 )
+@max_pixels_option
 @as_json_option
 @click.pass_context
 def check_data(
