@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
 from collections.abc import Callable
@@ -219,3 +220,27 @@ def test_check_data_shows_what_training_finds(
     draw(data, train__a=1)
     assert run(["check-data", "--data", str(data)]) == 2
     assert "neither classes nor splits" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names of folders are text there")
+def test_names_of_classes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    try:
+        data = draw(tmp_path / "data", a=2, **{os.fsdecode(b"b\xff"): 2})
+    except OSError:
+        pytest.skip("the file system takes UTF-8 only")
+    with pytest.raises(ValueError, match=r"UTF-8, got b'b\\xff'; rename"):
+        ClassifierData.read(data)
+
+
+def test_names_of_images_may_be_any_bytes(train: Run, tmp_path: Path) -> None:
+    data = draw(tmp_path / "data", a=2, b=2)
+    try:
+        (data / "a" / "0.png").rename(data / "a" / os.fsdecode(b"\xff.png"))
+    except OSError:
+        pytest.skip("the file system takes UTF-8 only")
+    code, _, err = train("--data", data, "--output", tmp_path / "run")
+    assert code == 0, err
+    cut(data / "a" / os.fsdecode(b"\xff.png"))
+    code, _, err = train("--data", data, "--output", tmp_path / "run2")
+    assert code == 2
+    assert "1 problem" in err

@@ -179,6 +179,13 @@ class _Reader:
         if len(names) < 2:
             report.add("few-classes", _too_few(folders, names))
             return None
+        for name in names:
+            if not _is_text(name):
+                report.add(
+                    "class-name",
+                    f"{folders.root}: expected names of folders in UTF-8, got {os.fsencode(name)!r}"
+                    "; rename the folder",
+                )
         train = ImageFolder(usable, class_names=names)
         report.classes.update(_counts(train))
         self._note_similar(names)
@@ -317,6 +324,14 @@ class _Reader:
             for path in group:
                 if path in validated and path not in trained and seen:
                     self.report.add("leaked", f"{path} is the same image as {seen[0]}")
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes of a file system in another encoding
+        return False
+    return True
 
 
 def _too_few(folders: ClassFolders, names: list[str]) -> str:

@@ -59,6 +59,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "outside": ("error", "boxes outside of their image"),
     # Folders of classes.
     "layout": ("fatal", "folders that are neither classes nor splits"),
+    "class-name": ("fatal", "class folders whose names cannot be saved"),
     "few-classes": ("fatal", "fewer than two classes"),
     "unknown-class": ("fatal", "validation folders of unknown classes"),
     "no-validation": ("fatal", "no images to validate on"),
