@@ -372,6 +372,7 @@ KEYWORDS: dict[str, str] = {
     "pin_memory_device": _CPU,
     "non_blocking": _CPU,
     "map_location": _CPU,
+    "raise_exception": "leave it out: a failure raises AssertionError",
     "memory_format": "leave it out: images are kept channels last",
     "layout": "leave it out: tensors are dense",
     "dtype": 'convert the result: `.to("float64")`',

@@ -181,11 +181,13 @@ def test_bad_arguments_are_refused(arguments, message):
         (iter([1]), "list_iterator without __len__ and __getitem__"),
         ({1, 2}, "set without __getitem__"),
         (type("Endless", (), {"__getitem__": lambda self, i: i})(), "Endless without __len__"),
+        (np.array(1.0), None),
         (Noisy, r"the class Noisy; create an instance: Noisy\("),
     ],
 )
 def test_what_has_no_length_or_samples_is_no_dataset(dataset, missing):
-    with pytest.raises(TypeError, match=f"DataLoader expected .*got {missing}"):
+    expected = f"got {missing}" if missing else "a length: len"
+    with pytest.raises(TypeError, match=f"DataLoader expected .*{expected}"):
         DataLoader(dataset)
 
 

@@ -332,6 +332,7 @@ def test_keyword_arguments_of_other_zoos_say_what_to_type():
         ({"in_chans": 1}, "'in_chans': use in_channels="),
         ({"pretrained": True}, "'pretrained': leave it out: Lucid downloads no weights"),
         ({"weights": "DEFAULT"}, "'weights': leave it out"),
+        ({"inchannels": 1}, "'inchannels': use in_channels="),
     ]:
         with pytest.raises(TypeError) as caught:
             models.create_model("net_of_keywords", **keywords)

@@ -47,3 +47,10 @@ def test_handing_out_memory_of_the_output_is_caught():
 def test_needs_float64():
     with pytest.raises(ValueError, match="float64"):
         gradcheck(lucid.exp, [lucid.ones(2, requires_grad=True)])
+
+
+def test_one_tensor_is_one_input():
+    x = lucid.ones(2, 3, dtype="float64", requires_grad=True)
+    assert gradcheck(lambda x: (x * x).sum(axis=0), x)
+    with pytest.raises(TypeError, match=r"'raise_exception': leave it out"):
+        gradcheck(lambda x: x * x, x, raise_exception=False)

@@ -102,6 +102,11 @@ def check_dataset(dataset: object, owner: str) -> None:
             "if the samples fit in memory, or define a lucid.data.Dataset"
         )
 
+    try:
+        len(dataset)  # type: ignore[arg-type]
+    except TypeError as error:  # as of an array without axes
+        raise TypeError(f"{owner} expected a dataset with a length: {error}") from None
+
 
 def _indices(given: Iterable[int] | Tensor | np.ndarray[Any, Any], size: int) -> list[int]:
     """Indices of a subset as numbers from 0 to ``size - 1``."""

@@ -7,6 +7,7 @@ however the builder was reached.
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib
 import inspect
@@ -93,7 +94,11 @@ def _foreign_keywords(
     parameters = set(inspect.signature(function).parameters)
     refused = [key for key in kwargs if key not in parameters and repr(key) in error]
     # Builders with **kwargs list in their error what they take.
-    remedies = keyword_remedies(name, refused, parameters.union(re.findall(r"\w+", error)))
+    taken = parameters.union(re.findall(r"\w+", error)).difference(refused)
+    remedies = keyword_remedies(name, refused, taken)
+    for key in refused:
+        if key not in remedies and (close := difflib.get_close_matches(key, taken, 1, 0.75)):
+            remedies[key] = f"use {close[0]}="
     if not remedies:
         return None
     known = "; ".join(f"{key!r}: {remedy}" for key, remedy in remedies.items())

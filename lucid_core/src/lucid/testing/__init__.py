@@ -5,7 +5,10 @@
 ``ExampleBatch``    a training batch with a loss of its own, for that kit
 """
 
+from lucid.hints import explain_module
 from lucid.testing.example_batch import ExampleBatch
 from lucid.testing.gradcheck import gradcheck
 
 __all__ = ["ExampleBatch", "gradcheck"]
+
+explain_module(globals())

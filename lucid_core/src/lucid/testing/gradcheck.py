@@ -17,7 +17,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 def gradcheck(
     function: Callable[..., Tensor | Sequence[Tensor]],
-    inputs: Sequence[Any],
+    inputs: Tensor | Sequence[Any],
     eps: float = 1e-6,
     rtol: float = 1e-5,
     atol: float = 1e-7,
@@ -34,7 +34,7 @@ def gradcheck(
     ----------
     function : callable
         Takes the inputs and returns a tensor or several.
-    inputs : sequence
+    inputs : Tensor or sequence
         Float64 tensors with ``requires_grad`` are differentiated; anything else
         is passed on as it is.
     eps : float, default 1e-6
@@ -54,6 +54,8 @@ def gradcheck(
     ValueError
         If no input is a float64 tensor that requires gradients.
     """
+    if isinstance(inputs, Tensor):
+        inputs = (inputs,)
     watched = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
     if not watched or any(inputs[i].dtype != np.float64 for i in watched):
         raise ValueError("gradcheck needs float64 inputs, at least one that requires gradients")
