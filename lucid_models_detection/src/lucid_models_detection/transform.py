@@ -134,7 +134,8 @@ def _shape_hint(shape: tuple[int, ...], channels: int) -> str:
     """How to make (channels, H, W) of another usual shape."""
     if 0 in shape:
         return ""
-    if len(shape) == 3 and shape[0] not in (1, 4) and shape[2] in (1, channels, 4):
+    last = shape[2] if len(shape) == 3 else 0
+    if last == channels or (last in (1, 4) and shape[0] not in (1, 4)):
         return "; put channels first: image.transpose(2, 0, 1)"
     if len(shape) == 3 and shape[0] == 4 and channels == 3:
         return "; leave out the alpha channel: image[:3]"
