@@ -8,6 +8,7 @@ from __future__ import annotations
 
 __all__ = [
     "LucidError",
+    "LucidWarning",
     "PluginError",
     "PluginWarning",
     "StateDictError",
@@ -29,7 +30,11 @@ class PluginError(LucidError):
     """A plugin could not be loaded, or what it registered cannot be used."""
 
 
-class PluginWarning(UserWarning):
+class LucidWarning(UserWarning):
+    """Base class of Lucid's own warnings, which the command line shows as one line."""
+
+
+class PluginWarning(LucidWarning):
     """A plugin was skipped; names its distribution, version and error."""
 
 
@@ -41,5 +46,5 @@ class WeightFileError(LucidError, ValueError):
     """A weight file is damaged, hostile or not what it should be; names the file."""
 
 
-class WeightFileWarning(UserWarning):
+class WeightFileWarning(LucidWarning):
     """A weight file was read, and which part of it was used needs to be known."""

@@ -8,9 +8,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from lucid_models_classification.transforms import to_array
+from lucid_models_detection.fonts import drawable
 
 __all__ = ["class_name", "draw_boxes", "label_color", "to_pillow"]
 
@@ -184,7 +185,8 @@ def draw_boxes(
         Printed with two digits; better boxes are drawn over worse ones.
     class_names : sequence or mapping of str, optional
         The name of each label, ``class_names[label]`` (for a sequence, the first
-        is the background's).  Default: the label's number.
+        is the background's).  Default: the label's number.  Letters that Pillow's own font
+        lacks are drawn in a font of the system that has them.
     score_threshold : float, default 0
         Leaves out boxes that score less.
     scale : float, default 1
@@ -222,7 +224,7 @@ def draw_boxes(
         if line_width is not None
         else max(2 if shorter >= 100 else 1, round(shorter / 250))
     )
-    font = ImageFont.load_default(font_size or max(11, round(shorter / 32)))
+    text_size = font_size or max(11, round(shorter / 32))
     canvas = ImageDraw.Draw(picture)
     for i in order:
         color = label_color(1 if classes is None else int(classes[i]))
@@ -232,6 +234,7 @@ def draw_boxes(
         text = _caption(i, classes, values, class_names)
         if text:
             color = label_color(1 if classes is None else int(classes[i]))
+            text, font = drawable(text, text_size)
             taken.append(_draw_caption(canvas, text, xyxy[i], color, font, picture.size, taken))
     return picture
 

@@ -14,7 +14,7 @@ import click
 from lucid.cli.output import printable_lines, warn
 from lucid.cli.spellings import explain_option
 from lucid.cli.terminal import PipeError, flush_output, reader_is_gone, standard_streams
-from lucid.errors import LucidError, PluginWarning, WeightFileWarning
+from lucid.errors import LucidError, LucidWarning
 
 __all__ = ["SharedError", "run"]
 
@@ -126,11 +126,11 @@ def _describe(error: BaseException) -> str:
 
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Show a warning about plugins or weight files as one line, without file and source."""
+    """Show Lucid's warnings as lines for people, without file and source."""
     usual = warnings.showwarning
 
     def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
-        if issubclass(category, PluginWarning | WeightFileWarning):
+        if issubclass(category, LucidWarning):
             warn(str(message))
         else:
             usual(message, category, *place, **more)

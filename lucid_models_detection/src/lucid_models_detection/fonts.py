@@ -1,0 +1,156 @@
+"""Fonts that have the letters of class names.
+
+Pillow's own font has the letters of English.  For others a font of the system is used that has
+them; none is shipped.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import sys
+import unicodedata
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from PIL import ImageFont
+
+from lucid.errors import LucidWarning
+
+__all__ = ["drawable"]
+
+Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+_SUFFIXES = (".ttf", ".otf", ".ttc")
+
+#: Parts of names of fonts that have a glyph for every character, but not its shape.
+_NO_LETTERS = ("lastresort", "blank", "emoji", "symbol", "icon")
+
+#: A character that no font has: Unicode keeps it out of use.
+_MISSING = "\U0010fffe"
+
+
+def drawable(text: str, size: int) -> tuple[str, Font]:
+    """A text as it can be drawn, and a font that has its letters.
+
+    Characters that no font of the system has become escapes such as ``\\u732b``; a
+    :class:`~lucid.errors.LucidWarning` names them, once a process.
+
+    Parameters
+    ----------
+    text : str
+        Of one line.
+    size : int
+        Of the font, in pixels.
+
+    Returns
+    -------
+    text : str
+        In composed characters, without control characters.
+    font : font of Pillow
+    """
+    text = unicodedata.normalize("NFC", text)
+    foreign = frozenset(char for char in text if not char.isascii() and char.isprintable())
+    path, lacking = _choice(foreign)
+    if lacking:
+        _warn(lacking)
+    shown = "".join(
+        char if char.isprintable() and char not in lacking else _escape(char) for char in text
+    )
+    return shown, _open(path, size)
+
+
+def _escape(char: str) -> str:
+    return char.encode("unicode_escape").decode()
+
+
+@functools.cache
+def _open(path: str | None, size: int) -> Font:
+    return ImageFont.load_default(size) if path is None else ImageFont.truetype(path, size)
+
+
+@functools.lru_cache(maxsize=256)
+def _choice(chars: frozenset[str]) -> tuple[str | None, frozenset[str]]:
+    """The font that has most of the characters, Pillow's own first; and those that it lacks."""
+    best, lacking = None, _lacking(None, chars)
+    for path in _system_fonts() if lacking else ():
+        if not lacking:
+            break
+        try:
+            missing = _lacking(path, chars)
+        except OSError:  # damaged, or bitmaps of another size
+            continue
+        if len(missing) < len(lacking) and not _lacking(path, frozenset("Aa0.")):
+            best, lacking = path, missing
+    return best, lacking
+
+
+def _lacking(path: str | None, chars: frozenset[str]) -> frozenset[str]:
+    """The characters that a font draws as it draws what it does not have."""
+    font = _open(path, 16)
+    if not isinstance(font, ImageFont.FreeTypeFont):  # Pillow without FreeType
+        return frozenset(char for char in chars if not char.isascii())
+    missing = _shape(font, _MISSING)
+    return frozenset(char for char in chars if _shape(font, char) == missing)
+
+
+def _shape(font: ImageFont.FreeTypeFont, char: str) -> tuple[Any, bytes]:
+    mask = font.getmask(char)
+    return mask.size, bytes(mask)
+
+
+@functools.cache
+def _system_fonts() -> tuple[str, ...]:
+    """Font files of the system, upright sans-serif fonts first."""
+    found = {
+        os.path.join(folder, name)
+        for root in _font_folders()
+        for folder, _, names in os.walk(root, followlinks=True)
+        for name in names
+        if name.lower().endswith(_SUFFIXES)
+    }
+    return tuple(sorted(filter(_has_letters, found), key=_rank))
+
+
+def _has_letters(path: str) -> bool:
+    name = os.path.basename(path).lower()
+    return not any(part in name for part in _NO_LETTERS)
+
+
+def _rank(path: str) -> tuple[int, str]:
+    name = os.path.basename(path).lower()
+    odd = ("bold", "italic", "oblique", "light", "thin", "black", "condensed", "mono", "serif")
+    count = sum(part in name.replace("sansserif", "") for part in odd)
+    return 2 * count + ("sans" not in name), path
+
+
+def _font_folders() -> Iterator[str]:
+    home = Path.home() if os.environ.get("HOME") or os.name == "nt" else Path("/nonexistent")
+    if sys.platform == "win32":
+        yield os.path.join(os.environ.get("WINDIR", r"C:\Windows"), "Fonts")
+        yield str(home / "AppData" / "Local" / "Microsoft" / "Windows" / "Fonts")
+    elif sys.platform == "darwin":
+        yield from ("/System/Library/Fonts", "/Library/Fonts", str(home / "Library" / "Fonts"))
+    else:
+        shared = os.environ.get("XDG_DATA_DIRS") or "/usr/local/share:/usr/share"
+        data = os.environ.get("XDG_DATA_HOME") or str(home / ".local" / "share")
+        yield from (os.path.join(folder, "fonts") for folder in [data, *shared.split(":")])
+        yield from (str(home / ".fonts"), "/usr/share/fonts", "/usr/share/X11/fonts")
+    matplotlib = importlib.util.find_spec("matplotlib")
+    if matplotlib is not None and matplotlib.origin is not None:  # brings fonts of its own
+        yield str(Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf")
+
+
+@functools.cache
+def _warn(lacking: frozenset[str]) -> None:
+    chars = sorted(lacking)
+    shown = " ".join(chars[:20]) + (f" and {len(chars) - 20} more" if len(chars) > 20 else "")
+    warnings.warn(
+        f"no font of this system has {shown}; drawn as escapes such as {_escape(chars[0])} "
+        "(install a font that has them, such as Noto Sans CJK)",
+        LucidWarning,
+        stacklevel=2,
+    )

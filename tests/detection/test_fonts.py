@@ -1,0 +1,98 @@
+"""Class names in letters that Pillow's own font lacks."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import ImageFont
+
+from lucid.errors import LucidWarning
+from lucid_models_detection import fonts
+from lucid_models_detection.draw import draw_boxes
+
+
+@pytest.fixture
+def font_files(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The fonts of the system, none at first."""
+    files: list[str] = []
+    monkeypatch.setattr(fonts, "_system_fonts", lambda: tuple(files))
+    caches = (fonts._choice, fonts._warn, fonts._open)
+    for cache in caches:
+        cache.cache_clear()
+    yield files
+    for cache in caches:
+        cache.cache_clear()
+
+
+@pytest.fixture
+def dejavu(font_files: list[str], tmp_path: Path) -> str:
+    matplotlib = pytest.importorskip("matplotlib")
+    path = str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
+    damaged = tmp_path / "damaged.ttf"
+    damaged.write_bytes(b"no font")
+    font_files += [str(damaged), path]
+    return path
+
+
+def drawn(name: str) -> np.ndarray:
+    image = np.full((3, 40, 160), 0.4, np.float32)
+    box, label, score = np.array([[5, 25, 150, 38.0]]), np.array([1]), np.array([0.9])
+    options = {"class_names": ("background", name), "font_size": 14}
+    return np.asarray(draw_boxes(image, box, label, score, **options))
+
+
+def test_english_is_drawn_in_pillows_own_font(font_files: list[str]) -> None:
+    text, font = fonts.drawable("cat (big)  0.90", 12)
+    assert text == "cat (big)  0.90"
+    assert font.getname() == ImageFont.load_default(12).getname()
+
+
+@pytest.mark.parametrize(("one", "other"), [("éüñ", "àöß"), ("αβγ", "δεζ"), ("абв", "где")])
+def test_letters_are_drawn_in_a_font_that_has_them(dejavu: str, one: str, other: str) -> None:
+    text, font = fonts.drawable(one, 14)
+    assert (text, font.path) == (one, dejavu)
+    assert not np.array_equal(drawn(one), drawn(other))
+
+
+def test_letters_that_no_font_has_become_escapes_and_are_told_once(font_files: list[str]) -> None:
+    with pytest.warns(LucidWarning, match=r"no font of this system has 犬 猫"):
+        assert fonts.drawable("猫犬 cat", 14)[0] == r"\u732b\u72ac cat"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert not np.array_equal(drawn("猫犬"), drawn("犬猫"))
+
+
+def test_the_font_that_has_most(dejavu: str) -> None:
+    with pytest.warns(LucidWarning, match="has 猫;"):
+        text, font = fonts.drawable("猫 é", 14)
+    assert (text, font.path) == (r"\u732b é", dejavu)
+
+
+def test_combining_and_control_characters(dejavu: str) -> None:
+    assert fonts.drawable("cafe\u0301", 14)[0] == "café"
+    assert fonts.drawable("a\nb\x1b[31m\udcff", 14)[0] == r"a\nb\x1b[31m\udcff"
+
+
+def test_fonts_are_found_and_upright_sans_come_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("XSans-Bold.ttf", "YSans.TTF", "deep/Z.otc", "deep/Serif.otf", "NotoColorEmoji.ttf",
+             "LastResort.otf", "A.ttf")  # fmt: skip
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.setattr(fonts, "_font_folders", lambda: iter([str(tmp_path), "/nonexistent"]))
+    found = fonts._system_fonts.__wrapped__()
+    assert [Path(path).name for path in found] == [
+        "YSans.TTF", "A.ttf", "XSans-Bold.ttf", "Serif.otf",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+def test_folders_of_each_system(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
+    monkeypatch.setattr("sys.platform", platform)
+    assert any("ont" in folder for folder in fonts._font_folders())
