@@ -6,6 +6,8 @@ import csv
 import json
 import os
 import pickle
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -87,6 +89,7 @@ def test_a_run_leaves_a_classifier_that_classify_takes(
     assert lines[3].endswith(f": {folder / 'best.safetensors'}")
     assert {path.name for path in folder.iterdir()} == {
         "run.json",
+        "data.json",
         "last.safetensors",
         "best.safetensors",
         "metrics.csv",
@@ -112,11 +115,11 @@ def test_a_run_leaves_a_classifier_that_classify_takes(
     # Asked for again, it is done; begun again, it would be lost.
     code, out, _ = train("--output", folder, "--resume", "--lr", 0.01)
     assert code == 0
-    assert out.splitlines()[4:] == lines[3:]
+    assert out.splitlines()[4:] == ["all 2 epochs were done already; nothing to do", lines[3]]
     before = best.stat().st_mtime_ns
     code, _, err = train("--data", data, "--output", folder, *SMALL)
     assert (code, err.count("\n")) == (2, 1)
-    assert "holds a training already; go on with it by --resume" in err
+    assert "already contains a run; continue it with --resume" in err
     assert best.stat().st_mtime_ns == before
 
 
@@ -125,10 +128,13 @@ def test_without_a_communicator_it_takes_the_ranks_of_mpiexec(
 ) -> None:
     ranks = lucid.training.Communicator()
     monkeypatch.setattr("lucid_models_classification.training.default_communicator", lambda: ranks)
-    begun = ClassifierRun.start(tmp_path, Options(str(data), image_size=16))
-    gone_on = ClassifierRun.resume(tmp_path, {})
-    for each in (begun, gone_on):
+    for start in (
+        lambda: ClassifierRun.start(tmp_path, Options(str(data), image_size=16)),
+        lambda: ClassifierRun.resume(tmp_path, {}),
+    ):
+        each = start()
         assert each.trainer.communicator is each.validation.communicator is ranks
+        del each  # another has the folder's lock
 
 
 def test_a_run_that_failed_is_fitted_again(data: Path, tmp_path: Path) -> None:
@@ -211,6 +217,87 @@ def test_control_c_leaves_a_whole_checkpoint_and_130(data: Path, tmp_path: Path)
     assert run.trainer.epoch == state["epoch"] + 1
 
 
+def test_data_that_moved_are_resumed_bit_for_bit(data: Path, tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        shutil.copytree(data, tmp_path / name)
+    source, place = tmp_path / "source.safetensors", tmp_path / "elsewhere"
+    lucid.save_model(create_model("resnet_18", num_classes=3), source)
+    options = Options(
+        str(tmp_path / "here"),
+        str(tmp_path / "there"),
+        weights=str(source),
+        epochs=2,
+        batch_size=4,
+        image_size=16,
+    )
+    ClassifierRun.start(tmp_path / "whole", options).fit(str)
+    half = ClassifierRun.start(tmp_path / "half", options)
+    half.trainer.callbacks[0].on_epoch = lambda trainer, row: trainer.stop()  # type: ignore[method-assign]
+    half.fit(str)
+    assert load_checkpoint(tmp_path / "half" / "last.safetensors")["epoch"] == 1
+    place.mkdir()
+    moved = {}
+    for name, option in (("here", "data"), ("there", "val"), (source.name, "weights")):
+        moved[option] = str((tmp_path / name).rename(place / name))
+    with pytest.raises(ValueError, match=r"here: does not exist; .* their new path as --data"):
+        ClassifierRun.resume(tmp_path / "half", {})
+    ClassifierRun.resume(tmp_path / "half", moved).fit(str)
+    assert state_of(tmp_path / "half") == state_of(tmp_path / "whole")
+    assert ClassifierRun.resume(tmp_path / "half", {}).options.data == moved["data"]
+    with pytest.raises(ValueError, match=r"started with val '.*there', got None"):
+        ClassifierRun.resume(tmp_path / "half", {"val": None})
+
+
+def test_exchanged_files_are_noticed(data: Path, tmp_path: Path) -> None:
+    copy, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(data, copy)
+    ClassifierRun.start(run, Options(str(copy), image_size=16))
+    ClassifierRun.resume(run, {})
+    first, second = copy / "blue" / "0.png", copy / "red" / "0.png"
+    kept = [path.read_bytes() for path in (first, second)]
+    assert len(kept[0]) != len(kept[1])
+    first.write_bytes(kept[1])
+    second.write_bytes(kept[0])
+    with pytest.raises(
+        ValueError, match=r"data has 12 images, had 12: 2 of another size \(blue/0\.png, red/0"
+    ):
+        ClassifierRun.resume(run, {})
+
+
+def test_a_run_of_the_first_release_is_resumed(data: Path, tmp_path: Path) -> None:
+    ClassifierRun.start(tmp_path, Options(str(data), image_size=16))
+    record = json.loads((tmp_path / "run.json").read_text())
+    del record["data"]
+    for classes, text in (({"blue": 6, "red": 5}, "by class"), ({"blue": 6, "red": 6}, None)):
+        (tmp_path / "run.json").write_text(json.dumps({**record, "classes": classes}))
+        (tmp_path / "data.json").unlink(missing_ok=True)
+        if text:
+            with pytest.raises(ValueError, match=text):
+                ClassifierRun.resume(tmp_path, {})
+            continue
+        (tmp_path / "last.safetensors").touch()
+        assert "recorded no image sizes" in ClassifierRun.resume(tmp_path, {}).summary
+        assert "recorded" not in ClassifierRun.resume(tmp_path, {}).summary  # they are, now
+
+
+def test_the_output_is_not_within_the_data(data: Path) -> None:
+    for folder in (data, data / "run", data / "blue" / "run"):
+        with pytest.raises(ValueError, match="into the data of --data"):
+            ClassifierRun.start(folder, Options(str(data)))
+    assert {path.name for path in data.iterdir()} == {*COLORS}
+
+
+def test_a_training_that_diverges_leaves_no_best(train: Run, data: Path, tmp_path: Path) -> None:
+    code, out, err = train("--data", data, "--output", tmp_path, *SMALL, "--lr", 1e12)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "epoch" not in out
+    assert re.search(r"loss is nan|of the model's 122 tensors are not finite after step", err)
+    assert "lower learning rate (lr, --lr)" in err
+    assert not (tmp_path / "best.safetensors").exists()
+    state = load_checkpoint(tmp_path / "last.safetensors")
+    assert all(np.isfinite(value.data).all() for value in state["model"].values())
+
+
 def test_a_run_that_was_interrupted_before_its_first_state_begins(
     data: Path, tmp_path: Path
 ) -> None:
@@ -267,18 +354,18 @@ def test_only_what_has_not_changed_is_resumed(train: Run, data: Path, tmp_path: 
         assert (code, out, err.count("\n")) == (2, "", 1)
         return err
 
-    assert "began with lr 0.01, got 0.5; it can only go on as it began" in refused("--lr", 0.5)
-    assert "began with data" in refused("--data", data)
-    assert "began with flip True, got False" in refused("--no-flip")
+    assert "started with lr 0.01, got 0.5; leave out --lr" in refused("--lr", 0.5)
+    assert "other data: data has 12 images, had 4: 8 added (blue/2.png" in refused("--data", data)
+    assert "started with flip True, got False" in refused("--no-flip")
     (copy / "green").mkdir()
     Image.new("RGB", (16, 16)).save(copy / "green" / "0.png")
-    assert "{'blue': 2, 'red': 2}, found {'blue': 2, 'green': 1, 'red': 2}" in refused()
+    assert "data has 5 images, had 4: 1 added (green/0.png)" in refused()
     record = json.loads((folder / "run.json").read_text())
     for damaged in ("{", "[]", "{}", json.dumps({**record, "options": {"lr": 1}})):
         (folder / "run.json").write_text(damaged)
         assert "run.json: damaged" in refused()
     (folder / "run.json").unlink()
-    assert "holds no training to resume, run.json is missing" in refused()
+    assert "contains no run to resume, run.json is missing" in refused()
 
 
 @pytest.mark.parametrize(
@@ -333,7 +420,43 @@ def test_training_starts_from_weights_of_lucid(data: Path, tmp_path: Path) -> No
         "mean": [0.5],
         "std": [0.25],
     }
-    assert run.summary.endswith("12 images to train on, 12 to validate on")
+    assert "12 images to train on, 12 to validate on\nthe last layer starts anew" in run.summary
+
+
+@pytest.mark.parametrize(
+    ("names", "rows", "note"),
+    [
+        (("blue", "red"), [0, 1], None),
+        (("Red", "blue"), [1, 0], "keeps 2 of 2 classes by name, in the order of the data"),
+        (("red", "green"), [None, 0], "keeps 1 of 2 classes by name; new: blue; left out: green"),
+        (("green", "red", "blue"), [2, 1], "left out: green"),
+        (("cyan", "pink"), [None, None], "starts anew: none of the classes"),
+        (None, [0, 1], "is kept: the file has 2 classes, too, but does not name them"),
+    ],
+)
+def test_the_last_layer_follows_the_names_of_the_classes(
+    data: Path,
+    tmp_path: Path,
+    names: tuple[str, ...] | None,
+    rows: list[int | None],
+    note: str | None,
+) -> None:
+    source = create_model("resnet_18", num_classes=len(names or "ab"))
+    path = tmp_path / "source.safetensors"
+    lucid.save_model(source, path, class_names=names)
+    run = ClassifierRun.start(
+        tmp_path / "run", Options(str(data), weights=str(path), image_size=16)
+    )
+    theirs, own = (m.fc.weight.numpy() for m in (source, run.trainer.model))
+    for values, row in zip(own, rows, strict=True):
+        if row is None:
+            assert values.any()
+            assert not (values == theirs).all(axis=1).any()
+        else:
+            np.testing.assert_array_equal(values, theirs[row])
+    summary, _, said = run.summary.partition("\n")
+    assert note in said if note else not said
+    assert summary.startswith("resnet_18: 2 classes")
 
 
 @pytest.mark.parametrize("with_classifier", [True, False])

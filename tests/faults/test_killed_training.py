@@ -101,6 +101,26 @@ def test_a_training_that_is_stopped_again_and_again_ends_the_same(tmp_path, unin
     }
 
 
+@pytest.mark.slow
+def test_a_second_training_in_the_folder_of_a_running_one_is_refused(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(SMALL)
+    small = importlib.import_module("small_training")
+    program = train(tmp_path, seed=0)
+    try:
+        program.stdout.readline()
+        for resume in (False, True):
+            trainer = small.make_trainer(directory=tmp_path)
+            with pytest.raises(ValueError, match=f"in use by process {program.pid} on "):
+                trainer.fit(resume=resume)
+            assert trainer.step == 0
+    finally:
+        program.kill()
+        program.communicate(timeout=60)
+    assert (tmp_path / "run.lock").exists()
+    assert small.make_trainer(directory=tmp_path, epochs=1).fit()
+    assert not (tmp_path / "run.lock").exists()
+
+
 def test_a_damaged_checkpoint_is_refused(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(SMALL)
     small = importlib.import_module("small_training")

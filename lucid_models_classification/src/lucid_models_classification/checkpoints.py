@@ -8,7 +8,7 @@ their names and shapes, or from the caller.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import lucid
 from lucid import StateDictError, WeightFileError, WeightFileWarning, nn
 from lucid.models import create_model, model_info
+from lucid.training.class_rows import ClassRows, class_entries
 from lucid.weights import ModelMetadata, load_weights, model_metadata, names_model, unwrap
 from lucid_models_classification.architectures import ARCHITECTURES
 from lucid_models_classification.torchvision import (
@@ -45,17 +46,17 @@ class Classifier:
         One name for each class.
     preprocessing : dict
         What :func:`~lucid_models_classification.transforms.transform_of` takes.
-    skipped : tuple of str
-        Entries of the file that did not fit and were left out.
     says_preprocessing : bool
         Whether the file says ``preprocessing``; else it is the default.
+    note : str or None
+        What was done with the last layer of the file that it starts from.
     """
 
     model: nn.Module
     class_names: tuple[str, ...] | None = None
     preprocessing: dict[str, Any] = field(default_factory=preprocessing)
-    skipped: tuple[str, ...] = ()
     says_preprocessing: bool = False
+    note: str | None = None
 
 
 def open_classifier(
@@ -97,19 +98,23 @@ def open_classifier(
 
 
 def start_from(
-    path: Path, num_classes: int, model_name: str | None = None, ema: bool | None = None
+    path: Path,
+    class_names: Sequence[str],
+    model_name: str | None = None,
+    ema: bool | None = None,
 ) -> Classifier:
-    """Build a classifier of ``num_classes`` classes with the weights in a file.
+    """Build a classifier with the weights of a file, its last layer fitted to the classes.
 
-    The last layer keeps its fresh weights where the file's is of another number of
-    classes; everything else has to fit.
+    The last layer keeps the rows of classes whose names the file has, in whatever order; new
+    classes start with fresh weights.  A file that names no classes keeps its last layer if it
+    has as many classes.  Everything else has to fit.
 
     Parameters
     ----------
     path, model_name, ema
         As for :func:`open_classifier`.
-    num_classes : int
-        Of the new classifier.
+    class_names : sequence of str
+        Classes of the data.
 
     Raises
     ------
@@ -118,18 +123,52 @@ def start_from(
     """
     if names_model(path):
         metadata = _metadata(path, model_name)
-        model = create_model(metadata.name, **{**metadata.kwargs, "num_classes": num_classes})
-        report = load_weights(model, path, skip_mismatched=True, ema=ema)
+        kwargs = {**metadata.kwargs, "num_classes": len(class_names)}
+        model = create_model(metadata.name, **kwargs)
         described = metadata.preprocessing or preprocessing()
-    else:
-        state = _weights(path, model_name, ema)
-        name, sizes = _identified(path, state, model_name)
-        model = create_model(name, **{**sizes, "num_classes": num_classes})
-        if "num_classes" not in sizes and name in ARCHITECTURES:
-            state |= {key: value for key, value in model.state_dict().items() if key[:3] == "fc."}
-        report = _load(path, model, state, skip_mismatched=True)
-        described = _preprocessing(path, sizes)
-    return Classifier(model, None, described, tuple(report.skipped))
+        if metadata.class_names is not None:
+            note = _load_by_class(model, path, ClassRows(metadata.class_names, class_names), ema)
+        else:
+            report = load_weights(model, path, skip_mismatched=True, ema=ema)
+            note = _unnamed(report.skipped, class_names)
+        return Classifier(model, preprocessing=described, note=note)
+    state = _weights(path, model_name, ema)
+    name, sizes = _identified(path, state, model_name)
+    model = create_model(name, **{**sizes, "num_classes": len(class_names)})
+    if headless := "num_classes" not in sizes and name in ARCHITECTURES:
+        state |= {key: value for key, value in model.state_dict().items() if key[:3] == "fc."}
+    report = _load(path, model, state, skip_mismatched=True)
+    note = _unnamed(["fc.weight"] if headless else report.skipped, class_names)
+    return Classifier(model, preprocessing=_preprocessing(path, sizes), note=note)
+
+
+def _load_by_class(model: nn.Module, path: Path, rows: ClassRows, ema: bool | None) -> str | None:
+    """Load a whole-model file, the rows of its last layer by class; say if they moved."""
+    entries = [] if rows.identical else class_entries(model)
+    fresh = {key: model.state_dict()[key].numpy().copy() for key in entries}
+    load_weights(model, path, skip_mismatched=True, ema=ema)
+    if rows.identical:
+        return None
+    saved, state = lucid.load(path, ema=ema), model.state_dict()
+    for key, values in fresh.items():
+        if key in saved and rows.fits(saved[key].numpy(), values):
+            values = rows.take(saved[key].numpy(), values)
+        state[key] = lucid.tensor(values)
+    model.load_state_dict(state)
+    return str(rows)
+
+
+def _unnamed(skipped: Sequence[str], class_names: Sequence[str]) -> str:
+    """What was done with the last layer of a file that does not name its classes."""
+    if skipped:
+        return (
+            "the last layer starts anew: the file has none, or one of another number of classes "
+            f"than {len(class_names)}"
+        )
+    return (
+        f"the last layer is kept: the file has {len(class_names)} classes, too, but does not name "
+        "them; check that they are the same, in this order"
+    )
 
 
 def read_weights(path: Path, ema: bool | None = None) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -195,8 +195,8 @@ def _write_text(store: ResultStore) -> None:
     "--weights",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Weights to start from, as lucid classify takes them; the last layer begins anew "
-    "where it is of another number of classes.",
+    help="Weights to start from, as lucid classify takes them. The last layer keeps the classes "
+    "of the data that it has by name; new ones start with fresh weights.",
 )
 @ema_option
 @click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
@@ -221,7 +221,9 @@ def _write_text(store: ResultStore) -> None:
 @click.option(
     "--output", required=True, type=click.Path(path_type=Path), metavar="RUN", help="Its folder."
 )
-@click.option("--resume", is_flag=True, help="Go on with the training in RUN, as it began.")
+@click.option(
+    "--resume", is_flag=True, help="Continue the run in RUN; give paths again if data moved."
+)
 @click.option(
     "--workers",
     type=click.IntRange(0),

@@ -7,7 +7,7 @@ of the best validation accuracy), ``metrics.csv`` and ``training.png``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import lucid
 from lucid import nn
 from lucid.data import DataLoader, Subset
+from lucid.data.identity import file_digest
 from lucid.data.report import DataReport
 from lucid.models import create_model
 from lucid.nn import functional as F
@@ -29,6 +30,8 @@ from lucid.training import (
     default_communicator,
     warm_up_then,
 )
+from lucid.training.data_record import DataRecord
+from lucid.training.runs import UNCOMPARED
 from lucid.training.trial import trial
 from lucid_models_classification.checkpoints import Classifier, check_task, start_from
 from lucid_models_classification.training_data import ClassifierData
@@ -48,6 +51,9 @@ DEFAULT_MODEL = "resnet_18"
 
 #: Side of the smallest images that a network with several strides sees anything in.
 MIN_IMAGE_SIZE = 8
+
+#: Options that name data, and the one that names a file to start from.
+_DATA, _START_FILES = ("data", "val"), ("weights",)
 
 _MOMENTUM, _WEIGHT_DECAY = 0.9, 1e-4
 #: Share of an image's area that a training crop shows at least.  ImageNet's usual 0.08
@@ -119,7 +125,7 @@ class ClassifierRun:
     validation : callable
         What it asks after each epoch.
     summary : str
-        Model and data in a line.
+        Model and data in a line, and in a second one what else is to be known.
     report : lucid.data.report.DataReport
         What was found in the data.
     """
@@ -140,12 +146,12 @@ class ClassifierRun:
         communicator: Communicator | None = None,
         check_data: bool = True,
     ) -> ClassifierRun:
-        """Prepare a new training, on one rank or on several.
+        """Prepare a new run, on one rank or on several; its folder is locked until it ends.
 
         Parameters
         ----------
         folder : path
-            Where it keeps its files; may not hold a training yet.
+            The folder of the run; may not contain one yet.
         options : Options
             What it follows from.
         workers : int, default 0
@@ -158,16 +164,30 @@ class ClassifierRun:
         Raises
         ------
         ValueError
-            If the folder holds a training already, or data and options do not fit.
+            If the folder contains a run or another process trains in it, or if data and
+            options do not fit.
         lucid.WeightFileError
             If the file to start from holds no classifier, or another one.
         """
         kept, ranks = RunFolder(folder), communicator or default_communicator()
-        ranks.from_main(kept.check_free)
-        lucid.random.seed(options.seed)
+        for name in _DATA:  # inside, the output would be a class of the data
+            kept.check_apart(name, getattr(options, name), within=True)
         _check_image_size(options)
-        data = _read_data(options, check_data, ranks)
-        classifier = _new_classifier(options, len(data.class_names))
+        with kept.prepared(ranks, resume=False):
+            data = _read_data(options, check_data, ranks)
+            return cls._started(kept, options, data, workers, ranks)
+
+    @classmethod
+    def _started(
+        cls,
+        kept: RunFolder,
+        options: Options,
+        data: ClassifierData,
+        workers: int,
+        ranks: Communicator,
+    ) -> ClassifierRun:
+        lucid.random.seed(options.seed)
+        classifier = _new_classifier(options, data.class_names)
         if classifier.model.model_name is None:
             raise ValueError("the model does not know its name in lucid.models")
         side = options.image_size
@@ -182,10 +202,10 @@ class ClassifierRun:
             "model": classifier.model.model_name,
             "kwargs": dict(classifier.model.model_kwargs),
             "preprocessing": described,
-            "classes": data.counts,
         }
-        run = cls._prepared(kept, options, classifier.model, described, data, workers, ranks)
-        ranks.from_main(lambda: kept.begin(options, facts))
+        model, note = classifier.model, classifier.note
+        run = cls._prepared(kept, options, model, described, data, workers, ranks, note)
+        ranks.from_main(lambda: kept.start(options, facts, _record(options, data, _START_FILES)))
         return run
 
     @classmethod
@@ -197,14 +217,15 @@ class ClassifierRun:
         communicator: Communicator | None = None,
         check_data: bool = True,
     ) -> ClassifierRun:
-        """Prepare to go on with a training.
+        """Prepare to continue a run.
 
         Parameters
         ----------
         folder : path
-            Where it keeps its files.
+            The folder of the run.
         given : mapping
-            Options that were given again; they must be what they were.
+            Options that were given again.  Paths may differ, for data that have moved, as
+            long as the data are the same; all else must be what it was.
         workers : int
             As of :class:`lucid.data.DataLoader`; may differ.
         communicator : lucid.training.Communicator, optional
@@ -215,26 +236,34 @@ class ClassifierRun:
         Raises
         ------
         ValueError
-            If there is no training, or options or data are others than they were.
+            If there is no run, another process trains in the folder, or options or data
+            differ from those that the run started with.
         FileNotFoundError
             If it was interrupted before its first state was saved, and the file that it was
             to start from has gone.
         """
         kept, ranks = RunFolder(folder), communicator or default_communicator()
-        options, facts = kept.begun_with(
-            Options, ("model", "kwargs", "preprocessing", "classes"), given
-        )
-        data = _read_data(options, check_data, ranks)
-        if (found := data.counts) != facts["classes"]:
-            raise ValueError(
-                f"{options.data}: the training in {folder} began with the images by class "
-                f"{facts['classes']}, found {found}"
+        with kept.prepared(ranks, resume=True):
+            options, facts = kept.load_options(
+                Options, ("model", "kwargs", "preprocessing"), given, _DATA, _START_FILES
             )
-        if not ranks.from_main(lambda: kept.has_state):
-            return cls.start(folder, options, workers, ranks, check_data)
-        lucid.random.seed(options.seed)
-        model = create_model(facts["model"], **facts["kwargs"])
-        return cls._prepared(kept, options, model, facts["preprocessing"], data, workers, ranks)
+            data = _read_data(options, check_data, ranks)
+            before, described = facts["data"], facts["preprocessing"]
+            if before is None and data.counts != facts.get("classes"):  # Lucid 0.1.0
+                raise ValueError(
+                    f"{options.data}: the run in {folder} started with the images by class "
+                    f"{facts.get('classes')}, found {data.counts}"
+                )
+            started_from = [name for name in _START_FILES if name in given]
+            ranks.from_main(
+                lambda: kept.check_data(options, _record(options, data, started_from), before)
+            )
+            if not ranks.from_main(lambda: kept.has_state):
+                return cls._started(kept, options, data, workers, ranks)
+            lucid.random.seed(options.seed)
+            model = create_model(facts["model"], **facts["kwargs"])
+            note = UNCOMPARED if before is None else None
+            return cls._prepared(kept, options, model, described, data, workers, ranks, note)
 
     @classmethod
     def _prepared(
@@ -246,6 +275,7 @@ class ClassifierRun:
         data: ClassifierData,
         workers: int,
         communicator: Communicator,
+        note: str | None,
     ) -> ClassifierRun:
         train, val = data.datasets(*_transforms(options, described))
         smallest = min(len(train), options.batch_size)
@@ -286,6 +316,8 @@ class ClassifierRun:
             f"{model.model_name}: {len(data.class_names)} classes, {len(train)} images to train "
             f"on, {len(val)} to validate on"
         )
+        if note is not None:
+            summary += f"\n{note}"
         return cls(folder, options, trainer, validation, summary, data.report)
 
     @property
@@ -303,12 +335,14 @@ class ClassifierRun:
         """
         told = ("loss", "val_loss", "accuracy")
         own = list(self.trainer.callbacks)
-        self.trainer.callbacks.append(ReportEpochs(tell, told))
+        report = ReportEpochs(tell, told)
+        self.trainer.callbacks.append(report)
         try:
             with closing(self.trainer.loader), closing(self.validation.loader):  # type: ignore[type-var]
                 self.folder.train(self.trainer)
         finally:
             self.trainer.callbacks[:] = own  # a second call has as many as the state knows
+        report.say_if_finished(self.trainer)
         return self.trainer.best
 
 
@@ -341,12 +375,21 @@ def _loss(model: nn.Module, batch: Any) -> Any:
     return F.cross_entropy(model(images), labels)
 
 
-def _new_classifier(options: Options, num_classes: int) -> Classifier:
+def _record(options: Options, data: ClassifierData, start_files: Collection[str]) -> DataRecord:
+    """Identity of the images, and of those files to start from that are named."""
+    files = {name: getattr(options, name) for name in start_files}
+    return DataRecord(
+        {name: file_digest(path) for name, path in files.items() if path is not None},
+        data.identities(),
+    )
+
+
+def _new_classifier(options: Options, class_names: Sequence[str]) -> Classifier:
     if options.weights is not None:
-        return start_from(Path(options.weights), num_classes, options.model, options.ema)
+        return start_from(Path(options.weights), class_names, options.model, options.ema)
     name = options.model or DEFAULT_MODEL
     check_task(name)
-    return Classifier(create_model(name, num_classes=num_classes))
+    return Classifier(create_model(name, num_classes=len(class_names)))
 
 
 def _check_image_size(options: Options) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from lucid.data import Subset
+from lucid.data.identity import image_identities
 from lucid.data.report import DataReport
 from lucid_models_classification.class_folders import (
     ClassFolders,
@@ -63,6 +64,16 @@ class ClassifierData:
     def counts(self) -> dict[str, int]:
         """Number of images of each class in the training folder."""
         return _counts(self.train)
+
+    def identities(self) -> dict[str, dict[str, int]]:
+        """Size in bytes of each image by relative path, by the option that names the folder."""
+        folders = {"data": self.train}
+        if self.held_out is None:
+            folders["val"] = self.val
+        return {
+            name: image_identities((path for path, _ in folder.samples), folder.root)
+            for name, folder in folders.items()
+        }
 
     def datasets(self, augment: Transform, plain: Transform) -> tuple[Any, Any]:
         """Datasets to train on and to validate on.

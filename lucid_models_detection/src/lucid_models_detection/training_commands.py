@@ -99,8 +99,8 @@ def _model_options(
     "--weights",
     type=_FILE,
     metavar="FILE",
-    help="Detector to start from, as lucid detect takes it; its last layer begins anew where "
-    "the classes are others.",
+    help="Detector to start from, as lucid detect takes it. Its last layer keeps the classes of "
+    "the data that it has by name; new ones start with fresh weights.",
 )
 @ema_option
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
@@ -171,7 +171,9 @@ def _model_options(
 @click.option(
     "--output", required=True, type=click.Path(path_type=Path), metavar="RUN", help="Its folder."
 )
-@click.option("--resume", is_flag=True, help="Go on with the training in RUN, as it began.")
+@click.option(
+    "--resume", is_flag=True, help="Continue the run in RUN; give paths again if data moved."
+)
 @click.option(
     "--workers",
     type=click.IntRange(0),

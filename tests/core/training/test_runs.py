@@ -1,39 +1,56 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 
 import pytest
 
-from lucid.training import Callback, RunFolder, load_checkpoint
+from lucid.training import Callback, Communicator, RunFolder, load_checkpoint
+from lucid.training.data_record import DataRecord
+
+NO_DATA = DataRecord()
 
 
 @dataclass(frozen=True)
 class Options:
     data: str
     lr: float = 0.1
+    epochs: int = 3
+    weights: str | None = None
 
 
 @pytest.fixture
-def run(tmp_path):
-    folder = RunFolder(tmp_path / "new" / "run")
-    folder.begin(Options("somewhere"), {"classes": ["ant", "bee"]})
-    return folder
+def begin(tmp_path):
+    """Start a run in ``new/run``; its lock is held as long as the folder is."""
+
+    def call(options=None, facts=(("classes", ["ant", "bee"]),), data=NO_DATA):
+        folder = RunFolder(tmp_path / "new" / "run")
+        with folder.prepared(Communicator(), resume=False):
+            folder.start(options or Options(str(tmp_path)), dict(facts), data)
+        return folder
+
+    return call
 
 
-def test_what_a_training_began_with_comes_back(run):
-    begun = run.begun_with(Options, ("classes",), {"lr": 0.1})
-    assert begun == (Options("somewhere"), {"classes": ["ant", "bee"]})
+@pytest.fixture
+def run(begin):
+    return begin()
+
+
+def claim(path, *, resume=False):
+    """Prepare a run in a folder, and give it back."""
+    folder = RunFolder(path)
+    with folder.prepared(Communicator(), resume=resume):
+        pass
+    folder.lock.release()
+
+
+def test_the_options_of_a_run_come_back(run, tmp_path):
+    options, facts = run.load_options(Options, ("classes",), {"lr": 0.1})
+    assert options == Options(str(tmp_path))
+    assert facts["classes"] == ["ant", "bee"]
     assert (run.last.name, run.best.name) == ("last.safetensors", "best.safetensors")
-
-
-def test_only_a_state_makes_a_folder_a_training(run):
-    run.check_free()
-    assert not run.has_state
-    run.last.touch()
-    assert run.has_state
-    with pytest.raises(ValueError, match="run: holds a training already"):
-        run.check_free()
 
 
 class Crash(Callback):
@@ -65,46 +82,170 @@ def test_a_training_that_dies_in_its_first_epoch_goes_on_from_its_first_weights(
     assert weights(resumed) == weights(whole)
 
 
-def test_a_folder_where_no_step_was_kept_is_free_and_begun_anew(run, small):
+def test_a_run_without_a_step_makes_way_for_a_new_one(run, begin, small):
     with pytest.raises(RuntimeError, match="dead"):
         run.train(small.make_trainer(directory=run.path, callbacks=[Crash(1)]))
     assert run.has_state
-    run.check_free()
-    run.begin(Options("elsewhere"), {})
-    assert not run.has_state  # else the new training would go on with the old one's weights
+    run = begin()
+    assert not run.has_state  # else the new run would resume with the old one's weights
     run.train(small.make_trainer(directory=run.path, epochs=1))
-    with pytest.raises(ValueError, match="run: holds a training already"):
-        run.check_free()
+    with pytest.raises(ValueError, match="run: already contains a run; continue it with --resume"):
+        claim(run.path)
 
 
-def test_of_two_trainings_in_one_folder_the_second_to_step_is_refused(run, small):
-    other = RunFolder(run.path)
-    other.begin(Options("elsewhere"), {})
+def test_one_run_at_a_time_has_the_folder(run, small):
+    other = small.make_trainer(directory=run.path)
+    for attempt in (
+        lambda: claim(run.path),
+        lambda: claim(run.path, resume=True),
+        lambda: RunFolder(run.path).train(other),
+        lambda: other.fit(),
+        lambda: other.fit(resume=True),
+    ):
+        with pytest.raises(ValueError, match=r"new/run: in use by process \d+ on .* since "):
+            attempt()
+    assert {path.name for path in run.path.iterdir()} == {"run.json", "data.json", "run.lock"}
     run.train(small.make_trainer(directory=run.path, epochs=1))
-    kept = run.last.read_bytes()
-    trainer = small.make_trainer(directory=run.path)
-    for late in (lambda: other.begin(Options("elsewhere"), {}), lambda: other.train(trainer)):
-        with pytest.raises(ValueError, match="run: holds a training already"):
-            late()
-        assert run.last.read_bytes() == kept
+    assert not (run.path / "run.lock").exists()
+    claim(run.path, resume=True)
+    assert other.fit(resume=True)
 
 
-def test_another_option_is_refused(run):
-    with pytest.raises(ValueError, match=r"began with lr 0\.1, got 0\.2; it can only go on"):
-        run.begun_with(Options, (), {"lr": 0.2})
+def test_a_failure_gives_the_folder_back(tmp_path, run, small):
+    with pytest.raises(RuntimeError, match="dead"):
+        run.train(small.make_trainer(directory=run.path, callbacks=[Crash(1)]))
+    claim(run.path)
+    folder = RunFolder(tmp_path / "a" / "b")
+    with suppress(KeyError), folder.prepared(Communicator(), resume=False):
+        assert folder.lock.held
+        raise KeyError
+    assert not folder.lock.held
+    assert not (tmp_path / "a").exists()  # as it was made for the lock only
 
 
-@pytest.mark.parametrize("options", [{}, {"data": "d", "speed": 1}, []])
-def test_damage_is_reported(run, options):
-    record = run.path / "run.json"
-    record.write_text(json.dumps({"options": options}))
+@pytest.mark.parametrize("name", ["best.safetensors", "metrics.csv"])
+def test_results_without_a_state_are_neither_overwritten_nor_resumed(run, name):
+    run.lock.release()
+    (run.path / name).write_text("precious")
+    with pytest.raises(ValueError, match=f"already contains {name}, which a run would overwrite"):
+        claim(run.path)
+    with pytest.raises(ValueError, match=r"last\.safetensors is missing.*--weights "):
+        claim(run.path, resume=True)
+    assert (run.path / name).read_text() == "precious"
+
+
+def test_other_files_in_the_folder_stay(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    claim(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_data_are_no_folder_for_a_run(tmp_path):
+    inside = RunFolder(tmp_path / "photos" / "run")
+    for folder, within in ((RunFolder(tmp_path / "x" / ".." / "photos"), False), (inside, True)):
+        with pytest.raises(ValueError, match=r"--val-images .*photos.*; choose another --output"):
+            folder.check_apart("val_images", str(tmp_path / "photos"), within=within)
+    inside.check_apart("images", str(tmp_path / "photos"))
+    inside.check_apart("images", None)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"lr": 0.2}, r"started with lr 0\.1, got 0\.2; leave out --lr"),
+        ({"epochs": 9}, r"epochs 3, got 9; .* new run .* --weights .*best\.safetensors"),
+        ({"weights": "w"}, r"started with weights None, got 'w'"),
+    ],
+)
+def test_another_option_is_refused(run, given, message):
+    with pytest.raises(ValueError, match=message):
+        run.load_options(Options, (), given, ("data",), ("weights",))
+
+
+def test_moved_data_are_the_same_and_remembered(begin, tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new place"
+    old.mkdir()
+    data = DataRecord({"weights": "12"}, {"data": {"a.png": 1}})
+    run = begin(Options(str(old), weights="old.bin"), data=data)
+    old.rename(new)
+
+    def load(**given):
+        return run.load_options(Options, (), given, ("data",), ("weights",))
+
+    with pytest.raises(ValueError, match=r"old: does not exist; .* new path as --data"):
+        load()
+    options, facts = load(data=str(new), weights="new.bin")
+    assert options == Options(str(new), weights="new.bin")
+    run.check_data(options, data, facts["data"])
+    assert load()[0] == options
+    kept = (run.path / "run.json").read_bytes()
+    other = DataRecord({"weights": "34"}, data.images)
+    with pytest.raises(ValueError, match=r"other data: weights is another file \(SHA-256 34"):
+        run.check_data(Options("x"), other, facts["data"])
+    assert (run.path / "run.json").read_bytes() == kept
+
+
+def test_other_images_are_named_with_counts(begin):
+    before = DataRecord(images={"data": {f"{i}.png": i for i in range(9)}, "val": {"v": 1}})
+    run = begin(data=before)
+    now = DataRecord(images={"data": {"new.png": 5, "1.png": 1, "2.png": 3}, "val": {"v": 1}})
+    _, facts = run.load_options(Options, (), {})
+    with pytest.raises(ValueError, match="other data") as caught:
+        run.check_data(Options("d"), now, facts["data"])
+    assert (
+        "data has 3 images, had 9: 7 removed (0.png, 3.png, 4.png, ...); 1 added (new.png); "
+        "1 of another size (2.png);"
+    ) in str(caught.value)
+    (run.path / "data.json").unlink()  # the digest still decides
+    with pytest.raises(ValueError, match="data has 3 images, had 9; restore"):
+        run.check_data(Options("d"), now, facts["data"])
+
+
+def test_names_of_files_may_be_any_bytes(begin):
+    name = b"caf\xe9.png".decode("utf-8", "surrogateescape")
+    run = begin(data=DataRecord(images={"data": {name: 1}}))
+    _, facts = run.load_options(Options, (), {})
+    with pytest.raises(ValueError, match="1 of another size"):
+        run.check_data(Options("d"), DataRecord(images={"data": {name: 2}}), facts["data"])
+
+
+def test_a_run_of_the_first_release_is_resumed_and_recorded(run, tmp_path):
+    record = {"options": {"data": str(tmp_path)}, "classes": []}
+    (run.path / "run.json").write_text(json.dumps(record))
+    options, facts = run.load_options(Options, ("classes",), {})
+    assert facts["data"] is None
+    before = {"files": {"data": "12"}, "images": {}}
+    with pytest.raises(ValueError, match="data is another file"):
+        run.check_data(options, DataRecord({"data": "34"}), before)
+    now = DataRecord({"data": "12"}, {"images": {"a": 1}})
+    run.check_data(options, now, before)
+    _, facts = run.load_options(Options, ("classes",), {})
+    assert facts["data"] == now.summary()
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "{",
+        "[]",
+        '{"options": {}}',
+        '{"options": {"data": "d", "speed": 1}}',
+        '{"options": []}',
+        '{"options": {"data": "d"}, "data": {"files": {}}}',
+        '{"options": {"data": "d"}, "data": {"files": 1, "images": {}}}',
+    ],
+)
+def test_damage_is_reported(run, record):
+    path = run.path / "run.json"
+    path.write_text(record)
     with pytest.raises(ValueError, match=r"run\.json: damaged"):
-        run.begun_with(Options, (), {})
-    record.unlink()
-    with pytest.raises(ValueError, match=r"run\.json is missing"):
-        run.begun_with(Options, (), {})
+        run.load_options(Options, (), {})
+    run.lock.release()
+    path.unlink()
+    with pytest.raises(ValueError, match=r"contains no run to resume, run\.json is missing"):
+        claim(run.path, resume=True)
 
 
 def test_a_fact_that_is_not_there_is_damage(run):
     with pytest.raises(ValueError, match="damaged: 'model'"):
-        run.begun_with(Options, ("model",), {})
+        run.load_options(Options, ("model",), {})

@@ -9,7 +9,7 @@ import pytest
 
 import lucid
 from lucid import nn, optim
-from lucid.training import Callback, Trainer
+from lucid.training import Callback, Trainer, load_checkpoint
 
 
 class Weight(nn.Module):
@@ -258,6 +258,92 @@ def test_the_best_model_is_kept(tmp_path, mode, best):
     epoch = next(row["epoch"] for row in history if row["metric"] == best)
     kept = lucid.load(tmp_path / "new" / "directory" / "best.safetensors")
     assert kept["w"].item() == pytest.approx(1 - 0.1 * epoch)
+
+
+def test_of_equal_models_the_first_is_the_best(tmp_path):
+    for folder, values, best in (("ties", [1.0, 2.0, 2.0], 1), ("zeros", [0.0, 0.0, 0.0], 0)):
+        given = iter(values)
+        trainer = weight_trainer(
+            [1.0],
+            epochs=3,
+            validate=lambda m, given=given: {"metric": next(given)},
+            monitor="metric",
+            directory=tmp_path / folder,
+        )
+        trainer.fit()
+        kept = lucid.load(tmp_path / folder / "best.safetensors")["w"].item()
+        assert kept == pytest.approx(1 - 0.1 * (best + 1))
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_metric_that_is_no_number_is_never_the_best(tmp_path, mode, value):
+    trainer = weight_trainer(
+        [1.0],
+        validate=lambda m: {"metric": value},
+        monitor="metric",
+        mode=mode,
+        directory=tmp_path,
+    )
+    trainer.fit()
+    assert trainer.best is None
+    assert not (tmp_path / "best.safetensors").exists()
+    assert str(value) in (tmp_path / "metrics.csv").read_text()
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_validation_loss_that_is_not_finite_stops(tmp_path, value):
+    losses = iter([1.0, value])
+    trainer = weight_trainer(
+        [1.0, 2.0],
+        epochs=3,
+        validate=lambda m: {"metric": 1.0, "val_loss": next(losses)},
+        monitor="metric",
+        directory=tmp_path,
+    )
+    with pytest.raises(
+        FloatingPointError,
+        match=rf"val_loss is {value} in the validation after step 4 \(epoch 2\).*lower learning",
+    ):
+        trainer.fit()
+    assert [row["epoch"] for row in trainer.history] == [1]
+    assert lucid.load(tmp_path / "best.safetensors")["w"].item() == pytest.approx(0.7)
+    assert (tmp_path / "metrics.csv").read_text().count("\n") == 2
+
+
+@pytest.mark.parametrize("saved", [{"checkpoint_every": 1}, {"validate": lambda m: {"a": 1.0}}, {}])
+def test_weights_that_are_not_finite_are_never_saved(tmp_path, saved):
+    """A gradient may be finite, and the update that it makes not."""
+
+    class Overflow(Callback):
+        def on_step(self, trainer, losses):
+            if trainer.step == 3:
+                trainer.model.w.data[:] = math.inf
+
+    trainer = weight_trainer(
+        [1.0, 1.0],
+        epochs=2,
+        monitor="a" if "validate" in saved else None,
+        callbacks=[Overflow()],
+        directory=tmp_path,
+        **saved,
+    )
+    if "validate" in saved or "checkpoint_every" in saved:
+        message = r"1 of the model's 1 tensors are not finite after step 3 \(epoch 2\) \(the first"
+    else:
+        message = r"loss is -?inf at step 4 \(epoch 2\)"
+    if "validate" in saved:
+        trainer.loader = [1.0]
+        trainer.epochs = 3
+        message = message.replace("epoch 2", "epoch 3")
+    with pytest.raises(FloatingPointError, match=message):
+        trainer.fit()
+    state = load_checkpoint(tmp_path / "last.safetensors")
+    assert state["step"] == 2
+    assert state["model"]["w"].item() == pytest.approx(0.8)
+    if "validate" in saved:
+        best = lucid.load(tmp_path / "best.safetensors")["w"].item()
+        assert best == pytest.approx(0.9)  # of equal metrics the first
 
 
 def test_the_best_of_a_registered_model_is_a_whole_model(environment, tmp_path):

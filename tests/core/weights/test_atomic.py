@@ -38,6 +38,18 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path, error):
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_a_full_disk_names_the_file(tmp_path):
+    path = tmp_path / "file"
+
+    def write():
+        with atomic_write(path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with pytest.raises(OSError, match=rf"No space left on device: '{path}'"):
+        write()
+    assert os.listdir(tmp_path) == []
+
+
 def test_a_link_stays_and_its_target_is_replaced(tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "third").write_bytes(b"old")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 import small_detection
 
 from lucid_models_detection.training import TrainingOptions
-from lucid_models_detection.training.data import TrainingData, digests
+from lucid_models_detection.training.data import TrainingData
 
 
 def ids(dataset) -> list[int]:
@@ -106,10 +107,16 @@ def test_missing_images_are_named_before_the_first_step(tmp_path: Path) -> None:
         TrainingData.read(options, None)
 
 
-def test_digests_tell_files_apart(tmp_path: Path) -> None:
-    path = small_detection.write_coco(tmp_path)
-    options = TrainingOptions(str(path), str(tmp_path))
-    before = digests(options)
-    assert list(before) == [str(path)]
-    path.write_text(path.read_text() + "\n")
-    assert digests(options) != before
+def test_the_record_identifies_files_and_images(tmp_path: Path) -> None:
+    path = small_detection.write_coco(tmp_path, 3)
+    (tmp_path / "start").write_bytes(b"abc")
+    options = TrainingOptions(str(path), str(tmp_path), str(path), weights=str(tmp_path / "start"))
+    record = TrainingData.read(options, None).record(options, ["weights", "backbone_weights"])
+    assert record.files == {
+        "data": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "val": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "weights": hashlib.sha256(b"abc").hexdigest(),
+    }
+    sizes = {image.name: image.stat().st_size for image in tmp_path.glob("*.png")}
+    assert len(sizes) == 3
+    assert record.images == {"images": sizes, "val_images": sizes}

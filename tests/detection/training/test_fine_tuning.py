@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -69,30 +70,67 @@ def test_only_detectors_are_trained() -> None:
 
 
 @pytest.mark.usefixtures("tiny_model")
-@pytest.mark.parametrize("names", [NAMES, ("background", "disc", "square"), ("background", "disc")])
-def test_a_detector_starts_from_another(tmp_path: Path, names: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("names", "rows", "note"),
+    [
+        (NAMES, [0, 1, 2], None),
+        (("background", "disc", "square"), [0, 2, 1], "keeps 2 of 2 .* in the order of the data"),
+        (("background", "Disc"), [0, 2], "keeps 1 of 1 classes by name; left out: square"),
+        (("background", "bar", "disc"), [0, None, 2], "keeps 1 of 2 .*; new: bar"),
+        (("background", "bar", "rod"), [None] * 3, "starts anew: none of the classes"),
+    ],
+)
+def test_a_detector_starts_from_another(
+    tmp_path: Path, names: tuple[str, ...], rows: list[int | None], note: str | None
+) -> None:
     source = create_model("tiny_detector", num_classes=3)
     path = tmp_path / "detector.safetensors"
     lucid.save_model(source, path, class_names=NAMES)
-    model = from_detector(path, names, None, {"min_size": 64})
+    lucid.random.seed(5)
+    model, said = from_detector(path, names, None, {"min_size": 64})
+    assert said is None if note is None else re.search(note, str(said))
     assert (model.num_classes, model.config.min_size) == (len(names), (64,))
     assert same(model.roi_heads.box_head.fc6.weight, source.roi_heads.box_head.fc6.weight)
-    scores = (m.roi_heads.box_predictor.cls_score.weight for m in (model, source))
-    assert same(*scores) == (names == NAMES)  # only the very same classes keep the last layer
+    theirs, own = (
+        {k: v.numpy() for k, v in m.roi_heads.box_predictor.state_dict().items()}
+        for m in (source, model)
+    )
+    for label, row in enumerate(rows):
+        for key, size in (("cls_score", 1), ("bbox_pred", 4)):
+            for part in ("weight", "bias"):
+                values = own[f"{key}.{part}"][size * label : size * (label + 1)]
+                saved = theirs[f"{key}.{part}"]
+                if row is not None:
+                    np.testing.assert_array_equal(values, saved[size * row : size * (row + 1)])
+                elif part == "weight":
+                    assert values.any()
+                    assert not any((values == saved[i : i + size]).all() for i in range(3))
     with pytest.raises(lucid.WeightFileError, match=f"expected {NAME}, it holds tiny_detector"):
         from_detector(path, names, NAME, {})
     with pytest.raises(lucid.WeightFileError, match="do not fit tiny_detector with"):
         from_detector(path, names, None, {"hidden_dim": 9})
 
 
+@pytest.mark.usefixtures("tiny_model")
+@pytest.mark.parametrize(("count", "kept"), [(3, True), (2, False)])
+def test_a_detector_whose_file_names_no_classes(tmp_path: Path, count: int, kept: bool) -> None:
+    source = create_model("tiny_detector", num_classes=3)
+    path = tmp_path / "detector.safetensors"
+    lucid.save_model(source, path)
+    model, note = from_detector(path, NAMES[:count], None, {})
+    assert ("is kept" if kept else "starts anew: the file has 2 classes, the data 1") in str(note)
+    weights = [m.roi_heads.box_predictor.cls_score.weight for m in (model, source)]
+    assert same(*weights) == kept
+
+
 def test_normalisations_can_be_frozen_afterwards(tmp_path: Path) -> None:
     source = create_model(NAME, num_classes=3, **small_detection.SMALL)
     path = tmp_path / "detector.safetensors"
     lucid.save_model(source, path, class_names=NAMES)
-    frozen = from_detector(path, NAMES, None, {"norm": "frozen"})
+    frozen, _ = from_detector(path, NAMES, None, {"norm": "frozen"})
     assert same(frozen.backbone.net.stem.norm.weight, source.backbone.net.stem.norm.weight)
     lucid.save_model(frozen, path, class_names=NAMES)
-    thawed = from_detector(path, NAMES, None, {"norm": "batch"})
+    thawed, _ = from_detector(path, NAMES, None, {"norm": "batch"})
     assert thawed.backbone.net.stem.norm.num_batches_tracked.item() == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,7 @@ def test_in_a_few_lines(data: Path, tmp_path: Path) -> None:
         path.relative_to(run.folder.path).as_posix() for path in run.folder.path.rglob("*.*")
     } == {
         "run.json",
+        "data.json",
         "last.safetensors",
         "best.safetensors",
         "metrics.csv",
@@ -182,7 +184,7 @@ def test_a_run_without_any_state_is_begun_again_from_the_same_file(
     del chosen["tell"]
     for name in ("half", "lost"):  # killed before the first state was there
         DetectorRun.start(tmp_path / name, TrainingOptions(**chosen))
-        assert {file.name for file in (tmp_path / name).iterdir()} == {"run.json"}
+        assert {file.name for file in (tmp_path / name).iterdir()} == {"run.json", "data.json"}
     DetectorRun.resume(tmp_path / "half", {}).fit()
     assert outcome(tmp_path / "half") == outcome(tmp_path / "whole")
     path.unlink()
@@ -195,6 +197,55 @@ def test_the_number_of_workers_changes_nothing(data: Path, tmp_path: Path) -> No
     for workers in (0, 2):
         train_detector(data, data.parent, tmp_path / str(workers), **options, workers=workers)
     assert outcome(tmp_path / "0") == outcome(tmp_path / "2")
+
+
+def test_data_that_moved_are_resumed_bit_for_bit(tmp_path: Path) -> None:
+    path = small_detection.write_coco(tmp_path / "data", 6)
+    source = tmp_path / "source.safetensors"
+    save_source(source)
+    options = {**QUICK, "samples": 0, "weights": source, "val": path}
+    train_detector(path, path.parent, tmp_path / "whole", **options, callbacks=[Callback()])
+    folder = tmp_path / "half"
+    with pytest.raises(KeyboardInterrupt):
+        train_detector(path, path.parent, folder, **options, callbacks=[At(4, interrupt)])
+    new = (tmp_path / "data").rename(tmp_path / "elsewhere") / path.name
+    with pytest.raises(ValueError, match=r"does not exist; .* new path as --val"):
+        train_detector(new, new.parent, folder, resume=True, tell=None)
+    again = {"val": new, "weights": source.rename(tmp_path / "moved"), "resume": True, "tell": None}
+    train_detector(new, new.parent, folder, **again, callbacks=[Callback()])
+    assert outcome(folder) == outcome(tmp_path / "whole")
+    image = sorted(new.parent.glob("*.png"))[2]
+    image.write_bytes(image.read_bytes() + b" ")
+    with pytest.raises(ValueError, match=f"images has 6 .*: 1 of another size .{image.name}"):
+        train_detector(new, new.parent, folder, **again)
+    image.rename(image.with_suffix(".bak"))
+    with pytest.raises(ValueError, match=rf"{image.name}: no such file"):
+        train_detector(new, new.parent, folder, **again)
+
+
+def test_a_run_of_the_first_release_is_resumed(data: Path, tmp_path: Path) -> None:
+    options = {"data": str(data), "images": str(data.parent), "model": "tiny_detector"}
+    DetectorRun.start(tmp_path, TrainingOptions(**options))
+    record = json.loads((tmp_path / "run.json").read_text())
+    digest = record.pop("data")["files"]["data"]
+    (tmp_path / "last.safetensors").touch()
+    for found in ("0" * 64, digest):
+        (tmp_path / "run.json").write_text(json.dumps({**record, "digests": {str(data): found}}))
+        (tmp_path / "data.json").unlink(missing_ok=True)
+        if found != digest:
+            with pytest.raises(ValueError, match="data is another file"):
+                DetectorRun.resume(tmp_path, {})
+    assert "recorded no image sizes" in DetectorRun.resume(tmp_path, {}).summary
+    assert "recorded" not in DetectorRun.resume(tmp_path, {}).summary  # they are, now
+
+
+def test_the_output_is_not_the_folder_of_images(data: Path) -> None:
+    before = sorted(data.parent.iterdir())
+    for name in ("images", "val_images"):
+        options = {"images": "other", "val": data, name: data.parent}
+        with pytest.raises(ValueError, match=f"into the data of --{name.replace('_', '-')}"):
+            train_detector(data, options.pop("images"), data.parent, **options)
+    assert sorted(data.parent.iterdir()) == before
 
 
 def test_images_without_objects_alone_and_in_a_batch(tmp_path: Path) -> None:
@@ -262,10 +313,10 @@ def test_only_what_has_not_changed_is_resumed(tmp_path: Path) -> None:
         return train_detector(path, path.parent, tmp_path / "run", resume=True, tell=None, **given)
 
     assert resume(epochs=1).trainer.epoch == 1  # done already
-    with pytest.raises(ValueError, match="began with epochs 1, got 2"):
+    with pytest.raises(ValueError, match="started with epochs 1, got 2"):
         resume(epochs=2)
-    with pytest.raises(ValueError, match="holds a training already"):
+    with pytest.raises(ValueError, match="already contains a run"):
         train_detector(path, path.parent, tmp_path / "run", **options)
     path.write_text(path.read_text() + " ")
-    with pytest.raises(ValueError, match=r"data\.json: is not as it was when the training"):
+    with pytest.raises(ValueError, match="other data: data is another file"):
         resume()

@@ -36,10 +36,16 @@ def given_options(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, A
 
 
 def best_line(measure: str, best: float | None, weights: Path) -> str:
-    """How good the best model was and where it lies; without one, that there is none."""
+    """Say how good the best model is and where it was saved, or why there is none."""
     if best is None:
         return f"no best {measure}, it was NaN after every epoch; {weights} was not written"
-    return f"best {measure} {best:.4f}: {weights}"
+    line = f"best {measure} {best:.4f}: {weights}"
+    if best == 0:
+        line += (
+            f" (the model of the first epoch, as {measure} was never above 0; train for longer, "
+            "or check the annotations)"
+        )
+    return line
 
 
 @contextmanager

@@ -9,7 +9,10 @@
 ``interrupts``  Ctrl-C that waits for the end of a step
 ``reports``     what it tells after each epoch
 ``schedules``   learning rates over a whole training
-``runs``        the folder of a training that its options alone describe
+``validating``  metrics, finite weights, the best model
+``runs``        folder of a run that its options alone start, ``data_record`` its data,
+                ``run_files`` its files and lock
+``class_rows``  last layers of saved models for other classes
 """
 
 from lucid.training.callback import Callback

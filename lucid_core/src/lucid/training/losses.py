@@ -13,6 +13,9 @@ from lucid.training.history import PROGRESS
 
 __all__ = ["TOTAL", "Loss", "Weighted", "check_finite", "evaluate", "summed"]
 
+#: What a user can do about a training that has diverged.
+REMEDY = "Start a new run with a lower learning rate (lr, --lr) or a smaller max_grad_norm"
+
 #: The name of the sum of all losses.
 TOTAL = "loss"
 
@@ -79,6 +82,5 @@ def check_finite(values: Mapping[str, float], where: str) -> None:
     for name, value in values.items():
         if not math.isfinite(value):
             raise FloatingPointError(
-                f"{name} is {value} at {where}; the update was not made. A lower learning rate "
-                "or a max_grad_norm may help"
+                f"{name} is {value} at {where}; the update was not made. {REMEDY}"
             )

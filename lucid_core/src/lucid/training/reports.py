@@ -32,12 +32,19 @@ class ReportEpochs(Callback):
     ) -> None:
         self.tell = tell
         self.names = names
+        self.reported = 0
 
     def on_epoch(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
         """Tell the numbers of the epoch and the time that it took."""
         names = [name for name in row if name not in PROGRESS] if self.names is None else self.names
         numbers = "".join(f"{name} {row[name]:.4f}  " for name in names)
         self.tell(f"epoch {row['epoch']}/{trainer.epochs}  {numbers}{row['seconds']:.1f} s")
+        self.reported += 1
+
+    def say_if_finished(self, trainer: Trainer) -> None:
+        """After training: say so if all epochs had been done before, so nothing was."""
+        if trainer.communicator.is_main and not self.reported and trainer.epoch == trainer.epochs:
+            self.tell(f"all {trainer.epochs} epochs were done already; nothing to do")
 
 
 class PlotEpochs(Callback):

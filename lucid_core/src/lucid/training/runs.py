@@ -1,38 +1,46 @@
-"""The folder of a training that is begun, and gone on with, by its options alone.
+"""Folder of a training run that its options alone start, and that can be resumed.
 
-A command that trains keeps everything in one folder: ``run.json`` (what it was begun
-with), and what :class:`~lucid.training.Trainer` writes, ``last.safetensors``,
-``best.safetensors`` and ``metrics.csv``.
+A command that trains keeps everything in one folder: ``run.json`` (the options and what
+followed from them), ``data.json`` (the images), and what :class:`~lucid.training.Trainer`
+writes: ``last.safetensors``, ``best.safetensors`` and ``metrics.csv``.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 from lucid.errors import WeightFileError
 from lucid.training.checkpoint import load_checkpoint
-from lucid.training.trainer import BEST, LAST, Trainer
+from lucid.training.communicator import Communicator
+from lucid.training.data_record import DataRecord
+from lucid.training.run_files import BEST, LAST, LOG, run_lock
+from lucid.training.trainer import Trainer
 from lucid.weights import atomic_write
 
-__all__ = ["RunFolder"]
+__all__ = ["UNCOMPARED", "RunFolder"]
 
-DESCRIPTION = "run.json"
+#: Said when a run of Lucid 0.1.0 is resumed.
+UNCOMPARED = "started by Lucid 0.1.0, which recorded no image sizes: images were not compared"
 
-Options = TypeVar("Options")
+DESCRIPTION, IMAGES = "run.json", "data.json"
+
+Options = TypeVar("Options", bound=Any)
 
 
 class RunFolder:
-    """Where a training keeps its files, and what it was begun with.
+    """Folder of a run: its lock, its options, and the files of its training.
 
     Parameters
     ----------
     path : path-like
-        The folder; :meth:`begin` makes it.
+        The folder; made when a run starts.
 
     Attributes
     ----------
@@ -42,32 +50,105 @@ class RunFolder:
         The state to resume from.
     best : pathlib.Path
         The best model.
+    lock : lucid.locks.FileLock
+        Held from :meth:`prepared` to the end of :meth:`train`.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.last = self.path / LAST
         self.best = self.path / BEST
+        self.lock = run_lock(self.path)
         self._description = self.path / DESCRIPTION
-        self._begun = False
 
     @property
     def has_state(self) -> bool:
-        """Whether there is a state to go on from; :meth:`train` saves one at once."""
+        """Whether there is a state to resume from; :meth:`train` saves one at once."""
         return self.last.exists()
 
-    def check_free(self) -> None:
-        """Refuse to begin where that would lose a training.
+    @contextmanager
+    def prepared(self, communicator: Communicator, *, resume: bool) -> Iterator[None]:
+        """Hold the folder's lock while a run is prepared; keep it for :meth:`train`.
+
+        Parameters
+        ----------
+        communicator : Communicator
+            The ranks, of which rank 0 takes the lock.
+        resume : bool
+            Whether a run that the folder contains is to be continued.
 
         Raises
         ------
         ValueError
-            If the folder holds a training that has made a step.
+            If another process trains in the folder, if there is no run to resume, or if a new
+            run would overwrite an earlier one.
+        OSError
+            If the folder cannot be written to.
         """
-        if self.has_state and self._has_steps():
+
+        def take() -> None:
+            if resume and not self._description.exists():  # nothing is made where nothing is
+                raise ValueError(
+                    f"{self.path}: contains no run to resume, {DESCRIPTION} is missing"
+                )
+            self.lock.acquire()
+            self._check_state() if resume else self._check_free()
+
+        try:
+            communicator.from_main(take)
+            yield
+        except BaseException:
+            self.lock.release()
+            raise
+
+    def check_apart(self, name: str, data: str | None, *, within: bool = False) -> None:
+        """Refuse a folder of data as the folder of the run.
+
+        Parameters
+        ----------
+        name : str
+            The option that names the data.
+        data : str or None
+            A folder of data.
+        within : bool, default False
+            Whether to refuse a folder inside it, too.
+
+        Raises
+        ------
+        ValueError
+            If the run would write into the data.
+        """
+        if data is None:
+            return
+        own, other = self.path.resolve(), Path(data).resolve()
+        if own == other or (within and other in own.parents):
             raise ValueError(
-                f"{self.path}: holds a training already; go on with it by --resume, or give "
-                "another --output"
+                f"{self.path}: the output would be written into the data of "
+                f"--{name.replace('_', '-')} ({data}); choose another --output"
+            )
+
+    def _check_free(self) -> None:
+        """Refuse to start where that would overwrite the results of another run."""
+        results = [path.name for path in (self.best, self.path / LOG) if path.exists()]
+        if self.has_state and self._has_steps():
+            results.append(LAST)
+        if not results:
+            return
+        if self._description.exists() and self.has_state:
+            remedy = "continue it with --resume, or choose another --output"
+            raise ValueError(f"{self.path}: already contains a run; {remedy}")
+        raise ValueError(
+            f"{self.path}: already contains {', '.join(results)}, which a run would overwrite; "
+            "choose another --output"
+        )
+
+    def _check_state(self) -> None:
+        """Refuse to resume a run that has lost its state: it would start again from nothing."""
+        results = [path.name for path in (self.best, self.path / LOG) if path.exists()]
+        if results and not self.has_state:
+            raise ValueError(
+                f"{self.path}: {LAST} is missing, so the run cannot be resumed; to train on from "
+                f"{BEST}, start a new run with --weights {self.best}"
             )
 
     def _has_steps(self) -> bool:
@@ -76,76 +157,140 @@ class RunFolder:
         except (WeightFileError, LookupError):  # somebody may still want what is left of it
             return True
 
-    def begin(self, options: Any, facts: Mapping[str, Any]) -> None:
-        """Write down what the training begins with; the first state of another one goes.
+    def start(self, options: Any, facts: Mapping[str, Any], data: DataRecord) -> None:
+        """Write down what the run starts with.
+
+        Called within :meth:`prepared`; the first state of a run that made no step is removed.
 
         Parameters
         ----------
         options : dataclass
-            What its user chose.
+            What the user chose.
         facts : mapping
-            What came of it and must stay: plain data.
-
-        Raises
-        ------
-        ValueError
-            As of :meth:`check_free`: another training may have been quicker.
+            What followed from the options and must stay: plain data.
+        data : DataRecord
+            What is trained on.
         """
-        self.check_free()
-        record = {"options": asdict(options), **facts}
-        text = json.dumps(record, indent=2, ensure_ascii=False)
-        self.path.mkdir(parents=True, exist_ok=True)
         self.last.unlink(missing_ok=True)
-        with atomic_write(self._description) as file:
-            file.write(text.encode())
-        self._begun = True
+        data.save(self.path / IMAGES)
+        self._write({"options": asdict(options), **facts, "data": data.summary()})
 
-    def begun_with(
-        self, kind: type[Options], facts: Sequence[str], given: Mapping[str, Any]
+    def _write(self, record: Mapping[str, Any]) -> None:
+        with atomic_write(self._description) as file:
+            file.write(json.dumps(record, indent=2, ensure_ascii=False).encode())
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            record = json.loads(self._description.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{self._description}: damaged: {error}") from None
+        if not isinstance(record, dict):
+            raise ValueError(f"{self._description}: damaged: expected a JSON object")
+        return record
+
+    def load_options(
+        self,
+        kind: type[Options],
+        facts: Sequence[str],
+        given: Mapping[str, Any],
+        paths: Sequence[str] = (),
+        start_files: Sequence[str] = (),
     ) -> tuple[Options, dict[str, Any]]:
-        """What the training was begun with.
+        """Load the options that the run started with.
 
         Parameters
         ----------
         kind : type
-            Of the options.
+            Dataclass of the options.
         facts : sequence of str
-            The names of the facts.
+            Names of the facts.
         given : mapping
-            Options that were given again; they must be what they were.
+            Options that were given again.  They must be what they were, except paths.
+        paths : sequence of str, default ()
+            Options that name data.  Given again, they say where the data are now;
+            :meth:`check_data` compares the content.
+        start_files : sequence of str, default ()
+            Options that name a file whose weights the run started from.  Such a file may be
+            missing by now; given again, its content is compared as well.
 
         Returns
         -------
         options : dataclass
+            With the paths that were given.
         facts : dict
+            All that was written down.  ``"data"`` is None for a run of Lucid 0.1.0.
 
         Raises
         ------
         ValueError
-            If there is no training, its description is damaged, or an option is another
-            than it was.
+            If the record is damaged, an option differs, or data are not where they were.
         """
-        if not self._description.exists():
-            raise ValueError(f"{self.path}: holds no training to resume, {DESCRIPTION} is missing")
+        record = {"data": None, **self._read()}
         try:
-            record = json.loads(self._description.read_text(encoding="utf-8"))
             options = kind(**record["options"])
-            kept = {name: record[name] for name in facts}
-        except (ValueError, KeyError, TypeError) as error:
+            if missing := [name for name in facts if name not in record]:
+                raise KeyError(missing[0])
+            if record["data"] is not None:
+                digests = dict(record["data"]["files"])
+                _ = record["data"]["images"].items()
+            else:
+                digests = {}
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
             raise ValueError(f"{self._description}: damaged: {error}") from None
+        movable = {*paths, *(name for name in start_files if name in digests)}
+        moved = {}
         for name, value in given.items():
-            if value != getattr(options, name):
+            before = getattr(options, name)
+            if name in movable and before is not None and value is not None:
+                moved[name] = value
+            elif value != before:
+                raise ValueError(_contradicts(self.path, name, before, value))
+        for name in paths:
+            where = moved.get(name, getattr(options, name))
+            if where is not None and not Path(where).exists():
                 raise ValueError(
-                    f"{self.path}: the training began with {name} {getattr(options, name)!r}, got "
-                    f"{value!r}; it can only go on as it began"
+                    f"{where}: does not exist; if the data of the run in {self.path} have moved, "
+                    f"give their new path as --{name.replace('_', '-')}"
                 )
-        return options, kept
+        return dataclasses.replace(options, **moved), record
+
+    def check_data(self, options: Any, now: DataRecord, before: Mapping[str, Any] | None) -> None:
+        """Refuse to resume with other data; remember where they are now.
+
+        Called within :meth:`prepared`, on rank 0.
+
+        Parameters
+        ----------
+        options : dataclass
+            With the present paths.
+        now : DataRecord
+            Of the data that they name.
+        before : mapping or None
+            The :meth:`DataRecord.summary` of when the run started, as far as it is known.
+
+        Raises
+        ------
+        ValueError
+            If the data differ from those that the run started with: says in what.
+        """
+        if before is not None and (found := now.differences(before, self.path / IMAGES)):
+            raise ValueError(
+                f"{self.path}: the run started with other data: {'; '.join(found)}; restore the "
+                "data, or start a new run in another --output"
+            )
+        record = self._read()
+        written = {**record, "options": asdict(options)}
+        if "data" not in record:  # started by Lucid 0.1.0
+            now.save(self.path / IMAGES)
+            written["data"] = now.summary()
+        if written != record:
+            self._write(written)
 
     def train(self, trainer: Trainer) -> list[dict[str, Any]]:
         """Train to the end, from the state in the folder or else from the first step.
 
-        The state of the first step is saved, too, for it may hold weights that came from
-        another file: from then on a training that is killed needs nothing but its folder.
+        The state before the first step is saved too, as it may hold weights that came from
+        another file: a run that is killed needs only its folder to be resumed.
 
         Parameters
         ----------
@@ -155,21 +300,33 @@ class RunFolder:
         Returns
         -------
         list of dict
-            The history, as of :meth:`Trainer.fit`.
+            The history, as :meth:`Trainer.fit` returns it.
 
         Raises
         ------
         ValueError
-            If it was begun here, and another training has made a step in the folder since.
+            If another process trains in the folder.
         """
 
         def begin() -> None:
-            if self._begun:
-                self.check_free()
-            if self._begun or not self.has_state:
+            self.lock.acquire()
+            if not self.has_state:
                 trainer.save()
-            self._begun = False
 
-        # Rank 0 answers for all: others may see its file late, on a file system of a network.
-        trainer.communicator.from_main(begin)
-        return trainer.fit(resume=True)
+        trainer.lock = self.lock
+        try:
+            # Rank 0 answers for all: others may see its file late, on a network file system.
+            trainer.communicator.from_main(begin)
+            return trainer.fit(resume=True)
+        finally:
+            self.lock.release()
+
+
+def _contradicts(folder: Path, name: str, before: Any, value: Any) -> str:
+    text = f"{folder}: the run started with {name} {before!r}, got {value!r}; "
+    if name == "epochs":
+        return text + (
+            "the learning rates follow from it. To train for longer, start a new run in another "
+            f"--output with --weights {folder / BEST}"
+        )
+    return text + f"leave out --{name.replace('_', '-')}, or start a new run in another --output"

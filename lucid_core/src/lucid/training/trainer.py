@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import time
@@ -11,21 +10,26 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from lucid.autograd import no_grad
 from lucid.nn.utils import clip_grad_norm_
 from lucid.training.callback import Callback
 from lucid.training.checkpoint import save_checkpoint
 from lucid.training.communicator import Communicator
-from lucid.training.history import PROGRESS, write_csv
+from lucid.training.history import write_csv
 from lucid.training.interrupts import DeferredInterrupt, Terminated
 from lucid.training.losses import Loss, check_finite, evaluate
 from lucid.training.mpi import default_communicator
 from lucid.training.progress import progress_bar
 from lucid.training.ranks import Ranks
+from lucid.training.run_files import BEST, LAST, LOG, held_by_main, run_lock
 from lucid.training.state import mark, resume, state_of
-from lucid.weights import save
+from lucid.training.validating import (
+    check_metrics,
+    check_weights,
+    improves,
+    run_validation,
+    save_best,
+)
 from lucid.weights.model_metadata import describe
-from lucid.weights.whole_models import save_model
 
 if TYPE_CHECKING:
     from lucid.data import DataLoader
@@ -36,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["Trainer"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-LAST, BEST, LOG = "last.safetensors", "best.safetensors", "metrics.csv"
 
 
 class Trainer:
@@ -76,7 +79,8 @@ class Trainer:
         Where to keep ``last.safetensors`` (the state to resume from, before each
         validation and after each epoch), ``best.safetensors`` (the best model by `monitor`: as of
         :func:`lucid.save_model` if it comes from the registry, else its state
-        dict) and ``metrics.csv``.  Made if it is not there.
+        dict) and ``metrics.csv``.  Made if it is missing.  While :meth:`fit` runs, a lock
+        keeps other trainings out.
     checkpoint_every : int, optional
         Save ``last.safetensors`` after this many steps, too.
     callbacks : sequence of Callback, default ()
@@ -171,6 +175,7 @@ class Trainer:
         self.monitor = monitor
         self.mode = mode
         self.directory = None if directory is None else Path(directory)
+        self.lock = None if self.directory is None else run_lock(self.directory)
         self.checkpoint_every = checkpoint_every
         self.callbacks = list(callbacks)
         self.progress = progress
@@ -213,15 +218,22 @@ class Trainer:
         Raises
         ------
         FloatingPointError
-            If a loss or the gradients' norm is not finite; names it and the
-            step, whose update is not made.
+            If a loss or the gradients' norm is not finite: names it and the step, whose
+            update is not made.  If a loss of the validation, or after an update a weight, is
+            not finite: such weights are never saved.
+        ValueError
+            If another training writes to the directory.
         WeightFileError
             If the checkpoint is damaged or belongs to another training; nothing
             is changed then.
         FileNotFoundError
             If there is no checkpoint to resume from.
         """
-        self._prepare(resume)
+        with held_by_main(self.lock, self.communicator):
+            return self._fit(resume)
+
+    def _fit(self, checkpoint: bool | str | os.PathLike[str]) -> list[dict[str, Any]]:
+        self._prepare(checkpoint)
         try:
             with self._interrupt, self._ranks, self._held_together():
                 while self.epoch < self.epochs and not self._stopping:
@@ -259,8 +271,14 @@ class Trainer:
         self._stopping = True
 
     def save(self) -> None:
-        """Save ``last.safetensors`` and ``metrics.csv``, if there is a directory, on rank 0."""
-        if self.directory is not None and self.communicator.is_main:
+        """Save ``last.safetensors`` and ``metrics.csv``, if there is a directory, on rank 0.
+
+        Weights that are not finite raise FloatingPointError, and the files stay.
+        """
+        if self.directory is None:
+            return
+        check_weights(self.model, self._here)
+        if self.communicator.is_main:
             save_checkpoint(self.directory / LAST, state_of(self, self._marked))
             if self.history:
                 write_csv(self.history, self.directory / LOG)
@@ -278,8 +296,6 @@ class Trainer:
             checkpoint = self.directory / LAST
         if checkpoint is not False:
             resume(self, checkpoint)
-        if self.directory is not None and self.communicator.is_main:
-            self.directory.mkdir(parents=True, exist_ok=True)
         if not self.model.training:  # else leave alone what its user has put into evaluation mode
             self.model.train()
         self._stopping = self._within_step = False
@@ -381,9 +397,10 @@ class Trainer:
                 **{name: total / self.batch for name, total in self.sums.items()},
                 **metrics,
             }
-            if self.monitor is not None and self._improves(row[self.monitor]):
-                if self.communicator.is_main:
-                    self._save_best()
+            if self.monitor is not None and improves(row[self.monitor], self.best, self.mode):
+                if self.directory is not None and self.communicator.is_main:
+                    best = self.directory / BEST
+                    save_best(self.model, best, self.class_names, self.preprocessing)
                 self.best = row[self.monitor]
             self.history.append(row)
             self.epoch, self.batch, self.sums = self.epoch + 1, 0, {}
@@ -397,37 +414,16 @@ class Trainer:
         self._ranks.average_buffers()
         if self.validate is None:
             return {}
-        modes = [(module, module.training) for module in self.model.modules()]
-        self.model.eval()
-        try:
-            with no_grad():
-                metrics = self.validate(self.model)
-        finally:
-            for module, training in modes:
-                module.training = training
+        metrics = run_validation(self.model, self.validate)
         metrics = self.communicator.broadcast(metrics)  # all go on by the same ones
-        taken = sorted({*PROGRESS, *self.sums} & metrics.keys())
-        if taken:
-            raise ValueError(
-                f"validate gave metrics named {taken}, which the log has already; call them "
-                "otherwise, for example val_loss"
-            )
-        if self.monitor is not None and self.monitor not in metrics:
-            raise ValueError(f"validate gave {sorted(metrics)}, not the monitored {self.monitor!r}")
-        return {name: float(value) for name, value in metrics.items()}
+        values = check_metrics(metrics, self.sums, self.monitor, self._here)
+        check_weights(self.model, self._here)  # else the best may be a model without weights
+        return values
 
-    def _improves(self, value: float) -> bool:
-        if self.best is None or math.isnan(value):
-            return not math.isnan(value)
-        return value > self.best if self.mode == "max" else value < self.best
-
-    def _save_best(self) -> None:
-        assert self.directory is not None  # __init__ asks for it with monitor
-        path = self.directory / BEST
-        if self.model.model_name is None:
-            save(self.model.state_dict(), path)
-            return
-        save_model(self.model, path, class_names=self.class_names, preprocessing=self.preprocessing)
+    @property
+    def _here(self) -> str:
+        """The last step and its epoch, for messages."""
+        return f"step {self.step} (epoch {self.epoch + (self.batch > 0)})"
 
 
 def _add(sums: dict[str, float], values: Mapping[str, float]) -> None:

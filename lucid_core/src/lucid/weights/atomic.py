@@ -12,6 +12,7 @@ so the next writer of the same file removes those that nobody locks.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -67,9 +68,11 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
                 os.replace(temporary, target)
         if os.name == "nt":
             os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            error.filename = os.fspath(path)  # writing to an open file does not name it
         raise
     _flush_directory(target.parent)
 

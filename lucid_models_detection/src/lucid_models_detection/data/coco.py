@@ -132,6 +132,11 @@ class CocoDetection(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self._images)
 
+    @property
+    def image_paths(self) -> list[Path]:
+        """Path of each image."""
+        return [entry.path for entry in self._images]
+
     def target(self, index: int) -> Target:
         """The target of a sample as it is in the file, without its image being read."""
         return copy_target(self._images[index].target)

@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 import copy
-import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import lucid
 from lucid.data import Dataset, Subset
+from lucid.data.identity import file_digest, image_identities
+from lucid.training.data_record import DataRecord
 from lucid_models_detection.categories import Categories
 from lucid_models_detection.data import CocoDetection, Compose
 from lucid_models_detection.data.coco import read_categories
 from lucid_models_detection.data.targets import OnInvalid, Sample, SampleTransform
 from lucid_models_detection.training.options import AUGMENTATIONS, TrainingOptions
 
-__all__ = ["TrainingData", "digests"]
+__all__ = ["TrainingData"]
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Two data sets, the classes of both, and how many boxes were left out."""
+    """Two data sets, the classes of both, and how many boxes were left out.
+
+    ``sources`` are the whole data sets by the option that names the folder of their images.
+    """
 
     train: Dataset[Sample]
     val: Dataset[Sample]
     categories: Categories
     class_names: tuple[str, ...]
     skipped: int
+    sources: dict[str, CocoDetection]
 
     @classmethod
     def read(cls, options: TrainingOptions, transform: SampleTransform | None) -> TrainingData:
@@ -48,7 +54,8 @@ class TrainingData:
         if options.val is None:
             first, second = _split(plain, options.val_fraction, options.seed)
             held = Subset(train, first), Subset(plain, second)
-            return cls(*held, categories, plain.class_names, plain.skipped)
+            sources = {"images": plain}
+            return cls(*held, categories, plain.class_names, plain.skipped, sources)
 
         # By name before by number: that tells what is wrong, once and not for each object.
         categories.check(options.val, read_categories(options.val))
@@ -59,7 +66,28 @@ class TrainingData:
         val.check_images()
         if not any(len(val.target(i)["boxes"]) for i in range(len(val))):
             raise ValueError(f"{options.val}: holds no object, so nothing can be measured")
-        return cls(train, val, categories, plain.class_names, plain.skipped + val.skipped)
+        sources = {"images": plain, "val_images": val}
+        skipped = plain.skipped + val.skipped
+        return cls(train, val, categories, plain.class_names, skipped, sources)
+
+    def record(self, options: TrainingOptions, start_files: Collection[str]) -> DataRecord:
+        """Return the identity of the data, and of some files that the run starts from.
+
+        Parameters
+        ----------
+        options : TrainingOptions
+            As for :meth:`read`.
+        start_files : collection of str
+            Which of the options ``weights`` and ``backbone_weights`` to include.
+        """
+        files = {name: getattr(options, name) for name in ("data", "val", *start_files)}
+        return DataRecord(
+            {name: file_digest(path) for name, path in files.items() if path is not None},
+            {
+                name: image_identities(source.image_paths, source.image_directory)
+                for name, source in self.sources.items()
+            },
+        )
 
 
 def _split(dataset: CocoDetection, fraction: float, seed: int) -> tuple[list[int], list[int]]:
@@ -74,13 +102,3 @@ def _split(dataset: CocoDetection, fraction: float, seed: int) -> tuple[list[int
     count = min(max(1, round(fraction * len(full))), len(full) - 1)
     second = sorted(full[i] for i in order[:count])
     return sorted(set(range(len(dataset))) - set(second)), second
-
-
-def digests(options: TrainingOptions) -> dict[str, str]:
-    """SHA-256 of the annotation files, by path."""
-    found = {}
-    for path in (options.data, options.val):
-        if path is not None:
-            with open(path, "rb") as file:
-                found[path] = hashlib.file_digest(file, "sha256").hexdigest()
-    return found

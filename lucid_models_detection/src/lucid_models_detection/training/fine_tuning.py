@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import lucid
 from lucid import StateDictError, WeightFileError, nn
 from lucid.models import create_model, model_info
+from lucid.training.class_rows import ClassRows
 from lucid.weights import model_metadata, names_model
 from lucid_models_classification.checkpoints import read_weights
 from lucid_models_classification.torchvision import load_torchvision_weights
@@ -118,8 +120,12 @@ def from_detector(
     name: str | None,
     options: Mapping[str, Any],
     ema: bool | None = None,
-) -> FasterRCNN:
-    """A detector that begins as another one, with a new last layer for other classes.
+) -> tuple[FasterRCNN, str | None]:
+    """Build a detector with the weights of a file, its last layer fitted to the data's classes.
+
+    The last layer keeps the rows of classes whose names the file has, in whatever order; new
+    classes start with fresh weights.  A file that names no classes keeps its last layer if it
+    has as many classes.
 
     Parameters
     ----------
@@ -134,6 +140,12 @@ def from_detector(
     ema : bool, optional
         As for :func:`lucid.load`.
 
+    Returns
+    -------
+    model : FasterRCNN
+    note : str or None
+        What was done with the last layer; None if the classes are the same.
+
     Raises
     ------
     lucid.WeightFileError
@@ -145,8 +157,28 @@ def from_detector(
     kwargs = {**source.model_kwargs, "num_classes": len(class_names), **options}
     model = new_detector(source.model_name, kwargs)
     state, own = source.state_dict(), model.state_dict()
-    if names is None or tuple(names) != tuple(class_names):
-        state = {**state, **{k: v for k, v in own.items() if k.startswith(_PREDICTOR)}}
+    predictor = {k: v for k, v in own.items() if k.startswith(_PREDICTOR)}
+    note = None
+    if names is not None:
+        rows = ClassRows(names, class_names, common=class_names[:1])
+        if not rows.identical:
+            note = str(rows)
+            state |= {
+                k: lucid.tensor(rows.take(state[k].numpy(), v.numpy()))
+                for k, v in predictor.items()
+                if rows.fits(state[k].numpy(), v.numpy())  # else loading says what differs
+            }
+    elif source.num_classes != model.num_classes:
+        note = (
+            f"the last layer starts anew: the file has {source.num_classes - 1} classes, the data "
+            f"{model.num_classes - 1}"
+        )
+        state |= predictor
+    else:
+        note = (
+            "the last layer is kept: the file has as many classes as the data, but does not name "
+            "them; check that they are the same, in this order"
+        )
     # A counter that frozen normalisations lack, and that nothing computed depends on.
     counters = {k for k in {*state, *own} if k.endswith(".num_batches_tracked")}
     state = {k: v for k, v in state.items() if k not in counters or k in own}
@@ -156,7 +188,7 @@ def from_detector(
         raise WeightFileError(
             f"{path}: its weights do not fit {source.model_name} with {dict(options)}: {error}"
         ) from error
-    return model
+    return model, note
 
 
 def freeze_stages(model: FasterRCNN, count: int) -> None:

@@ -22,11 +22,12 @@ from lucid.training import (
     default_communicator,
     warm_up_then,
 )
+from lucid.training.runs import UNCOMPARED
 from lucid_models_detection.data import collate
 from lucid_models_detection.data.targets import SampleTransform
 from lucid_models_detection.evaluation.coco import import_pycocotools
 from lucid_models_detection.faster_rcnn import FasterRCNN
-from lucid_models_detection.training.data import TrainingData, digests
+from lucid_models_detection.training.data import TrainingData
 from lucid_models_detection.training.fine_tuning import (
     freeze_stages,
     from_backbone,
@@ -41,6 +42,10 @@ from lucid_models_detection.training.validation import Validation
 __all__ = ["DetectorRun", "train_detector"]
 
 DEFAULT_MODEL = "faster_rcnn_resnet_50_fpn"
+
+#: Options that name data, and those that name a file to start from.
+_DATA = ("data", "images", "val", "val_images")
+_START_FILES = ("weights", "backbone_weights")
 
 _MOMENTUM = 0.9
 #: A pretrained backbone learns at this share of the others' rate, and keeps its first stages.
@@ -63,7 +68,7 @@ class DetectorRun:
     validation : Validation
         What it asks after each epoch.
     summary : str
-        Model and data in a line.
+        Model and data in a line, and in a second one what else is to be known.
     """
 
     folder: RunFolder
@@ -81,7 +86,7 @@ class DetectorRun:
         transform: SampleTransform | None = None,
         communicator: Communicator | None = None,
     ) -> DetectorRun:
-        """Prepare a new training, on one rank or on several.
+        """Prepare a new run, on one rank or on several; its folder is locked until it ends.
 
         Parameters
         ----------
@@ -105,25 +110,35 @@ class DetectorRun:
         Raises
         ------
         ValueError
-            If the folder holds a training already, or data and options do not fit.
+            If the folder contains a run or another process trains in it, or if data and
+            options do not fit.
         lucid.WeightFileError
             If the file to start from does not hold what it should.
         ImportError
             If pycocotools is not installed.
         """
         kept, ranks = RunFolder(folder), communicator or default_communicator()
-        ranks.from_main(kept.check_free)
-        import_pycocotools()
-        data = TrainingData.read(options, transform)
+        for name in ("images", "val_images"):
+            kept.check_apart(name, getattr(options, name))
+        with kept.prepared(ranks, resume=False):
+            import_pycocotools()
+            data = TrainingData.read(options, transform)
+            return cls._started(kept, options, data, workers, ranks)
+
+    @classmethod
+    def _started(
+        cls,
+        kept: RunFolder,
+        options: TrainingOptions,
+        data: TrainingData,
+        workers: int,
+        ranks: Communicator,
+    ) -> DetectorRun:
         lucid.random.seed(options.seed)
-        model = _built(options, data.class_names)
-        run = cls._prepared(kept, options, model, data, workers, ranks)
-        facts = {
-            "model": model.model_name,
-            "kwargs": dict(model.model_kwargs),
-            "digests": digests(options),
-        }
-        ranks.from_main(lambda: kept.begin(options, facts))
+        model, note = _built(options, data.class_names)
+        run = cls._prepared(kept, options, model, data, workers, ranks, note)
+        facts = {"model": model.model_name, "kwargs": dict(model.model_kwargs)}
+        ranks.from_main(lambda: kept.start(options, facts, data.record(options, _START_FILES)))
         return run
 
     @classmethod
@@ -135,14 +150,15 @@ class DetectorRun:
         transform: SampleTransform | None = None,
         communicator: Communicator | None = None,
     ) -> DetectorRun:
-        """Prepare to go on with a training.
+        """Prepare to continue a run.
 
         Parameters
         ----------
         folder : path
-            Where it keeps its files.
+            The folder of the run.
         given : mapping
-            Options that were given again; they must be what they were.
+            Options that were given again.  Paths may differ, for data that have moved, as
+            long as the data are the same; all else must be what it was.
         workers : int
             As of :class:`lucid.data.DataLoader`; may differ.
         transform : callable, optional
@@ -158,23 +174,30 @@ class DetectorRun:
         Raises
         ------
         ValueError
-            If there is no training, or options or data are others than they were.
+            If there is no run, another process trains in the folder, or options or data
+            differ from those that the run started with.
         FileNotFoundError
             If it was interrupted before its first state was saved, and the file that it was
             to start from has gone.
         """
         kept, ranks = RunFolder(folder), communicator or default_communicator()
-        options, facts = kept.begun_with(TrainingOptions, ("model", "kwargs", "digests"), given)
-        import_pycocotools()
-        for path, digest in digests(options).items():
-            if facts["digests"].get(path) != digest:
-                raise ValueError(f"{path}: is not as it was when the training in {folder} began")
-        if not ranks.from_main(lambda: kept.has_state):
-            return cls.start(folder, options, workers, transform, ranks)
-        data = TrainingData.read(options, transform)
-        lucid.random.seed(options.seed)
-        model = new_detector(facts["model"], facts["kwargs"])
-        return cls._prepared(kept, options, model, data, workers, ranks)
+        with kept.prepared(ranks, resume=True):
+            options, facts = kept.load_options(
+                TrainingOptions, ("model", "kwargs"), given, _DATA, _START_FILES
+            )
+            import_pycocotools()
+            data = TrainingData.read(options, transform)
+            before = _data_before(facts)
+            started_from = [name for name in _START_FILES if name in given]
+            ranks.from_main(
+                lambda: kept.check_data(options, data.record(options, started_from), before)
+            )
+            if not ranks.from_main(lambda: kept.has_state):
+                return cls._started(kept, options, data, workers, ranks)
+            lucid.random.seed(options.seed)
+            model = new_detector(facts["model"], facts["kwargs"])
+            note = None if before is not None and before["images"] else UNCOMPARED
+            return cls._prepared(kept, options, model, data, workers, ranks, note)
 
     @classmethod
     def _prepared(
@@ -185,6 +208,7 @@ class DetectorRun:
         data: TrainingData,
         workers: int,
         communicator: Communicator,
+        note: str | None,
     ) -> DetectorRun:
         frozen = options.frozen_stages
         if frozen is None:
@@ -236,6 +260,8 @@ class DetectorRun:
         )
         if data.skipped:
             summary += f"; {data.skipped} invalid boxes left out"
+        if note is not None:
+            summary += f"\n{note}"
         return cls(folder, options, trainer, validation, summary)
 
     @property
@@ -262,7 +288,8 @@ class DetectorRun:
         """
         told = ("loss", "val_loss", "mAP", "mAP@0.5")
         own = list(self.trainer.callbacks)
-        self.trainer.callbacks += [ReportEpochs(tell or _silent, told), *callbacks]
+        report = ReportEpochs(tell or _silent, told)
+        self.trainer.callbacks += [report, *callbacks]
         try:
             with closing(self.trainer.loader), closing(self.validation.loader):  # type: ignore[type-var]
                 self.folder.train(self.trainer)
@@ -271,6 +298,7 @@ class DetectorRun:
         if tell is not None and self.trainer.communicator.is_main:
             for note in self.validation.notes:
                 tell(f"note: {note}")
+        report.say_if_finished(self.trainer)
         return self.trainer.best
 
 
@@ -365,15 +393,25 @@ def train_detector(
     return run
 
 
-def _built(options: TrainingOptions, class_names: Sequence[str]) -> FasterRCNN:
+def _data_before(facts: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What the run was trained on; Lucid 0.1.0 kept digests by path, ``data`` before ``val``."""
+    if facts["data"] is not None or not isinstance(facts.get("digests"), dict):
+        return facts["data"]  # type: ignore[no-any-return]
+    digests = list(facts["digests"].values())
+    return {"files": {"data": digests[0], "val": digests[-1]}, "images": {}}
+
+
+def _built(options: TrainingOptions, class_names: Sequence[str]) -> tuple[FasterRCNN, str | None]:
+    """The model, and what was done with the last layer of the file that it starts from."""
     if options.weights is not None:
         path = Path(options.weights)
         return from_detector(path, class_names, options.model, options.model_options, options.ema)
     name = options.model or DEFAULT_MODEL
     chosen = {"num_classes": len(class_names), **options.model_options}
     if options.backbone_weights is not None:
-        return from_backbone(name, Path(options.backbone_weights), chosen, options.ema)
-    return new_detector(name, chosen)
+        path = Path(options.backbone_weights)
+        return from_backbone(name, path, chosen, options.ema), None
+    return new_detector(name, chosen), None
 
 
 def _optimizer(options: TrainingOptions, model: FasterRCNN) -> Optimizer:

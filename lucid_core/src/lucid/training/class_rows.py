@@ -1,0 +1,157 @@
+"""Last layers of a saved model, for data with other classes or another order of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lucid import random
+from lucid.models import create_model
+
+if TYPE_CHECKING:
+    from lucid.nn import Module
+
+__all__ = ["ClassRows", "class_entries"]
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class ClassRows:
+    """Rows of a saved model's last layer that belong to the classes of new data.
+
+    Names match exactly, else without regard to case and surrounding spaces if that is
+    unambiguous.
+
+    Parameters
+    ----------
+    before : sequence of str
+        Classes of the saved model, in the order of its rows.
+    now : sequence of str
+        Classes of the data.
+    common : collection of str, default ()
+        Names that are no evidence of equal classes, such as the background's: matched only
+        if others match too.
+    """
+
+    before: Sequence[str]
+    now: Sequence[str]
+    common: Sequence[str] = ()
+
+    @property
+    def rows(self) -> list[int | None]:
+        """For each class of the data its row in the file, None for a new class."""
+        exact, loose = _positions(self.before), _positions(map(_folded, self.before))
+        once = _positions(map(_folded, self.now))
+        found = [
+            exact.get(
+                name, loose.get(_folded(name)) if once.get(_folded(name)) is not None else None
+            )
+            for name in self.now
+        ]
+        if all(
+            row is None
+            for row, name in zip(found, self.now, strict=True)
+            if name not in self.common
+        ):
+            return [None] * len(found)
+        return found
+
+    @property
+    def identical(self) -> bool:
+        """Whether the rows can stay as they are."""
+        return self.rows == list(range(len(self.before)))
+
+    def take(self, saved: Any, fresh: Any) -> Any:
+        """Put saved rows in the places of their classes, and keep fresh ones for the others.
+
+        Parameters
+        ----------
+        saved, fresh : numpy.ndarray
+            Weights or biases of the last layer in the file and in the new model: the same
+            number of rows for each class, classes in order.
+
+        Returns
+        -------
+        numpy.ndarray
+            Of the shape of ``fresh``.
+        """
+        result = np.array(fresh)
+        to = result.reshape(len(self.now), -1, *result.shape[1:])
+        source = saved.reshape(len(self.before), -1, *saved.shape[1:])
+        for place, row in enumerate(self.rows):
+            if row is not None:
+                to[place] = source[row]
+        return result
+
+    def fits(self, saved: Any, fresh: Any) -> bool:
+        """Whether :meth:`take` applies: equally many rows for each class, of equal shape."""
+        per_class = [
+            (array.shape[0] / len(names), array.shape[1:])
+            for array, names in ((saved, self.before), (fresh, self.now))
+            if array.ndim
+        ]
+        return len(per_class) == 2 and per_class[0] == per_class[1] and per_class[0][0] % 1 == 0
+
+    def __str__(self) -> str:
+        counted = [
+            (name, row)
+            for name, row in zip(self.now, self.rows, strict=True)
+            if name not in self.common
+        ]
+        kept = [row for _, row in counted if row is not None]
+        if not kept:
+            return "the last layer starts anew: none of the classes in the data is in the file"
+        new = [name for name, row in counted if row is None]
+        unused = [
+            name
+            for row, name in enumerate(self.before)
+            if row not in kept and name not in self.common
+        ]
+        text = f"the last layer keeps {len(kept)} of {len(counted)} classes by name"
+        if kept != sorted(kept):
+            text += ", in the order of the data"
+        if new:
+            text += f"; new: {_listed(new)}"
+        if unused:
+            text += f"; left out: {_listed(unused)}"
+        return text
+
+
+def class_entries(model: Module) -> list[str]:
+    """Names in the state dict whose shape depends on the number of classes.
+
+    Parameters
+    ----------
+    model : lucid.nn.Module
+        Built by :func:`lucid.models.create_model` with ``num_classes``.
+    """
+    kwargs = dict(model.model_kwargs or {})
+    before = random.get_state()
+    try:
+        other = create_model(
+            str(model.model_name), **{**kwargs, "num_classes": kwargs["num_classes"] + 1}
+        ).state_dict()
+    finally:
+        random.set_state(before)
+    return [k for k, v in model.state_dict().items() if k in other and other[k].shape != v.shape]
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.casefold().split())
+
+
+def _positions(names: Any) -> dict[str, int | None]:
+    """The position of each name; None for one that repeats."""
+    found: dict[str, int | None] = {}
+    for position, name in enumerate(names):
+        found[name] = None if name in found else position
+    return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import random
+from lucid.models import create_model
+from lucid.training.class_rows import ClassRows, class_entries
+
+BEFORE = ("ant", "bee", "cat")
+
+
+@pytest.mark.parametrize(
+    ("now", "rows"),
+    [
+        (BEFORE, [0, 1, 2]),
+        (("cat", "ant", "bee"), [2, 0, 1]),
+        (("ANT", " Bee ", "cat"), [0, 1, 2]),
+        (("bee", "dog"), [1, None]),
+        (("ant", "bee", "cat", "dog"), [0, 1, 2, None]),
+        (("ant", "Ant"), [0, None]),  # which of the two it was, only the exact name says
+        (("dog", "eel"), [None, None]),
+    ],
+)
+def test_rows_are_found_by_name(now, rows):
+    found = ClassRows(BEFORE, now)
+    assert found.rows == rows
+    assert found.identical == (rows == [0, 1, 2])
+
+
+def test_names_that_repeat_match_nothing():
+    assert ClassRows(("a", "a", "b"), ("a", "b")).rows == [None, 2]
+    assert ClassRows(("A", "a", "b"), ("a", "b")).rows == [1, 2]
+    assert ClassRows(("AX", "aX"), ("ax", "b")).rows == [None, None]
+
+
+def test_the_background_alone_is_no_match():
+    before = ("background", "ant")
+    assert ClassRows(before, ("background", "bee"), common=("background",)).rows == [None, None]
+    assert ClassRows(before, ("background", "ant"), common=("background",)).identical
+
+
+def test_rows_move_with_their_classes():
+    rows = ClassRows(BEFORE, ("dog", "cat", "ant"))
+    saved, fresh = np.arange(6.0).reshape(6, 1), -np.ones((6, 1))
+    assert rows.fits(saved, fresh)
+    assert rows.take(saved, fresh).ravel().tolist() == [-1, -1, 4, 5, 0, 1]
+    assert fresh.tolist() == [[-1]] * 6
+    for other in (np.ones((3, 1)), np.ones((6, 2)), np.ones((7, 1)), np.ones(())):
+        assert not rows.fits(saved, other)
+
+
+@pytest.mark.parametrize(
+    ("now", "text"),
+    [
+        (("bee", "ant", "cat"), "keeps 3 of 3 classes by name, in the order of the data"),
+        (("bee", "dog"), "keeps 1 of 2 classes by name; new: dog; left out: ant, cat"),
+        (("x", "y"), "starts anew: none of the classes"),
+        ((*"abcdefg", "ant"), "new: a, b, c, d, e and 2 more; left out: bee, cat"),
+    ],
+)
+def test_it_says_what_is_done(now, text):
+    assert text in str(ClassRows(BEFORE, now))
+
+
+def test_entries_that_depend_on_the_classes_are_found_without_using_random_numbers():
+    model = create_model("resnet_18", num_classes=3)
+    before = random.get_state()
+    assert class_entries(model) == ["fc.weight", "fc.bias"]
+    first = lucid.random.rand(2).tolist()
+    random.set_state(before)
+    assert lucid.random.rand(2).tolist() == first
