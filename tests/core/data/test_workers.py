@@ -305,6 +305,7 @@ def test_a_script_without_guard_is_told_so(start):
     )
     _, errors = program.communicate(timeout=60)
     assert program.returncode == 1
+    assert errors.count("Traceback") == 1  # workers end in silence
     assert "if __name__ == '__main__'" in errors.splitlines()[-1]
 
 

@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 
+from lucid.data.main_guard import NO_GUARD, advice, leave_if_importing_main
 from lucid.data.plan import Collate, Plan, fetch
 
 __all__ = ["WorkerPool", "interrupts_held_back"]
@@ -50,6 +51,7 @@ class WorkerPool:
     def __init__(
         self, dataset: Any, collate: Collate, plan: Plan, count: int, prefetch: int
     ) -> None:
+        leave_if_importing_main()
         try:
             job = pickle.dumps((dataset, collate, plan), protocol=5)
         except Exception as error:
@@ -143,11 +145,8 @@ class WorkerPool:
             hint = "; out of memory?" if -code == getattr(signal, "SIGKILL", None) else ""
         else:
             how, hint = f"ended with exit code {code}", ""
-            if code == 1:
-                hint = (
-                    "; if this is a script, start it under `if __name__ == '__main__':`, because "
-                    "workers import the script"
-                )
+            if code in (1, NO_GUARD):
+                hint = f"; {advice()}"
         return RuntimeError(f"worker {worker} of a DataLoader {how}{hint}")
 
 

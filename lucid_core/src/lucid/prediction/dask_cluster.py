@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from lucid.data.main_guard import check_main_guard
 from lucid.data.workers import interrupts_held_back
 from lucid.kernels import set_num_threads
 from lucid.kernels.processors import available_processors
@@ -40,6 +41,7 @@ def dask_engine(scheduler: str, workers: int | None, threads: int | None) -> Ite
             '"lucid-models-detection[dask]"'
         ) from error
     if scheduler == "local":
+        check_main_guard()
         count = available_processors() if workers is None else workers
         share = max(1, available_processors() // count) if threads is None else threads
         with _local_workers(count) as cluster, Client(cluster) as client:

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
+from lucid.data.main_guard import leave_if_importing_main
 from lucid.prediction.predictor import Predictor
 from lucid.prediction.store import Batch, ResultStore
 
@@ -94,7 +95,11 @@ def predict_files(
         If Dask is wanted and not installed.
     ConnectionError
         If the scheduler cannot be reached, or is lost on the way.
+    RuntimeError
+        If local workers cannot start, because the script has no main guard.
     """
+    if dask is not None:
+        leave_if_importing_main()
     with ResultStore(report, predictor.description(), resume=resume) as store:
         store.add(images)
         with engine(dask, workers, threads) as chosen:
