@@ -11,6 +11,7 @@ __all__ = ["ATTRIBUTES", "KEYWORDS", "KEYWORDS_OF", "ORIGINS", "ORIGINS_OF", "PO
 
 _CPU = "leave it out: Lucid computes on the CPU"
 _COMPILED = "leave it out: kernels are compiled when they are first called"
+_THREADS = "leave it out: kernels use every core; `lucid.set_num_threads(4)` sets how many"
 _IMAGES = "not in Lucid, which has layers for images"
 _OTHER_OPTIMIZER = "not in Lucid; `lucid.optim.AdamW(params)` is the nearest"
 _OTHER_ACTIVATION = "not in Lucid; call functions such as `lucid.exp(x)` in a `forward` of your own"
@@ -237,8 +238,8 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "Unflatten": "`x.reshape(2, 3, 1)`",
         "ParameterList": "assign each `lucid.nn.Parameter(x)` to an attribute",
         "ParameterDict": "assign each `lucid.nn.Parameter(x)` to an attribute",
-        "DataParallel": "leave it out: kernels use `lucid.set_num_threads(4)` threads",
-        "parallel": "leave it out: kernels use `lucid.set_num_threads(4)` threads",
+        "DataParallel": _THREADS,
+        "parallel": _THREADS,
     },
     "Module": {
         "cuda": _CPU,
@@ -379,7 +380,7 @@ KEYWORDS: dict[str, str] = {
     "requires_grad": "call `.requires_grad_()` on the result",
     "size_average": 'use `reduction="mean"` or `reduction="sum"`',
     "reduce": 'use `reduction="none"`',
-    "antialias": "leave it out: `transforms.Resize` of the image plugins has it",
+    "antialias": "leave it out: `interpolate` does not smooth",
     "create_graph": "leave it out: Lucid has no second derivatives",
     "weights_only": "leave it out: files are only ever read as data",
     "assign": "leave it out: values are copied into the parameters",
