@@ -16,7 +16,7 @@ CATS = Categories([Category(3, "square", 1), Category(7, "disc", 2), Category(9,
 def test_those_of_a_data_set(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
     dataset = CocoDetection(path, tmp_path)
-    assert read_categories(path) == dataset.category_names == {7: "disc", 3: "square"}
+    assert read_categories(path).names == dataset.category_names == {7: "disc", 3: "square"}
     categories = Categories.of(dataset)
     assert categories.entries == (Category(3, "square", 1), Category(7, "disc", 2))
     assert categories.ids == dataset.category_ids

@@ -43,7 +43,7 @@ CATEGORIES = Categories([Category(3, "square", 5), Category(7, "disc", 2), Categ
 def test_labels_are_matched_by_category(tmp_path: Path, batch_size: int) -> None:
     path = small_detection.write_coco(tmp_path, empty=(2,))
     dataset = CocoDetection(path, tmp_path)  # square is 1 there, disc 2
-    comparison = Comparison(path, tmp_path, CATEGORIES, read_categories(path))
+    comparison = Comparison(path, tmp_path, CATEGORIES, read_categories(path).names)
     assert comparison.missing == ("star",)
     evaluator = comparison.evaluator()
     results = comparison.run(Oracle(dataset, {1: 5, 2: 2}), evaluator, batch_size)
@@ -88,7 +88,7 @@ def test_measures_do_not_depend_on_the_batch_size(tmp_path: Path) -> None:
     categories = Categories([Category(3, "square", 1), Category(7, "disc", 2)])
     measured = []
     for batch_size in (1, 2, 4, 6):
-        comparison = Comparison(path, tmp_path, categories, read_categories(path))
+        comparison = Comparison(path, tmp_path, categories, read_categories(path).names)
         evaluator = comparison.evaluator()
         results = comparison.run(model, evaluator, batch_size)
         loader = DataLoader(comparison.dataset, batch_size, collate=collate, seed=0)
@@ -110,7 +110,7 @@ def test_measures_do_not_depend_on_the_batch_size(tmp_path: Path) -> None:
 
 def test_exchanged_labels_find_nothing(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
-    comparison = Comparison(path, tmp_path, CATEGORIES, read_categories(path))
+    comparison = Comparison(path, tmp_path, CATEGORIES, read_categories(path).names)
     oracle = Oracle(CocoDetection(path, tmp_path), {1: 2, 2: 5})
     evaluator = comparison.evaluator()
     comparison.run(oracle, evaluator)
@@ -119,7 +119,7 @@ def test_exchanged_labels_find_nothing(tmp_path: Path) -> None:
 
 def test_what_measures_depend_on_is_noted(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
-    comparison = Comparison(path, tmp_path, CATEGORIES, read_categories(path))
+    comparison = Comparison(path, tmp_path, CATEGORIES, read_categories(path).names)
 
     class Detector:
         score_threshold = 0.05
@@ -135,7 +135,7 @@ def test_what_measures_depend_on_is_noted(tmp_path: Path) -> None:
 def test_categories_that_share_a_label_are_one_class(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
     one = Categories([Category(3, "square", 1), Category(7, "disc", 1)])
-    comparison = Comparison(path, tmp_path, one, read_categories(path))
+    comparison = Comparison(path, tmp_path, one, read_categories(path).names)
     assert comparison.dataset.class_names == ("background", "square/disc")
     evaluator = comparison.evaluator("voc2007")
     results = comparison.run(Oracle(CocoDetection(path, tmp_path), {1: 1, 2: 1}), evaluator)
@@ -146,11 +146,11 @@ def test_categories_that_share_a_label_are_one_class(tmp_path: Path) -> None:
 def test_a_file_with_other_categories_is_refused(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path, categories={3: "disc"})
     with pytest.raises(ValueError, match="category 3 is 'disc': to the detector it is 'square'"):
-        Comparison(path, tmp_path, CATEGORIES, read_categories(path))
+        Comparison(path, tmp_path, CATEGORIES, read_categories(path).names)
 
 
 def test_missing_images_are_named_before_any_is_looked_at(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
     (tmp_path / "data_3.png").unlink()
     with pytest.raises(ValueError, match=r"data\.json: 1 problem:\n .*data_3\.png: no such file"):
-        Comparison(path, tmp_path, CATEGORIES, read_categories(path))
+        Comparison(path, tmp_path, CATEGORIES, read_categories(path).names)

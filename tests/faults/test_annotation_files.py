@@ -68,7 +68,7 @@ def test_damaged_files_are_refused_or_read_into_sound_targets(
         content = mutated(seeds, random.Random(f"test {number}"))
         check_annotations(kind, content, tmp_path, figures)
     assert figures.accepted > 50
-    assert figures.errors["ValueError"] > 500
+    assert sum(figures.errors.values()) > 500
 
 
 @pytest.mark.parametrize("kind", ["coco", "voc"])
@@ -124,13 +124,13 @@ def test_an_area_that_is_none_is_computed(tmp_path: Path, area: Any) -> None:
     assert data.target(0)["area"].tolist() == [12]
 
 
-@pytest.mark.parametrize("name", ["gbk", "nonsense", "utf-7", "rot13", "idna", "hex", "", "x" * 99])
+@pytest.mark.parametrize("name", ["nonsense", "utf-7", "rot13", "idna", "hex", "", "x" * 99])
 def test_unknown_encodings_are_refused(tmp_path: Path, name: str) -> None:
     path = voc(tmp_path, VOC.replace('encoding="utf-8"', f'encoding="{name}"'))
     assert_refused(lambda: VocDetection(tmp_path, tmp_path), path, "not an XML file")
 
 
-@pytest.mark.parametrize("name", ["utf-16", "latin-1", "ascii", "cp1252"])
+@pytest.mark.parametrize("name", ["utf-16", "latin-1", "ascii", "cp1252", "gbk", "shift_jis"])
 def test_known_encodings_are_read(tmp_path: Path, name: str) -> None:
     voc(tmp_path, VOC.replace('encoding="utf-8"', f'encoding="{name}"'), name)
     assert len(VocDetection(tmp_path, tmp_path)) == 1
@@ -138,8 +138,7 @@ def test_known_encodings_are_read(tmp_path: Path, name: str) -> None:
 
 def test_an_image_name_that_is_too_long_for_a_file_is_no_hindrance(tmp_path: Path) -> None:
     path = voc(tmp_path, VOC.replace("picture.png", "x" * 5000))
-    with pytest.raises(FileNotFoundError, match="no image xxx"):
-        VocDetection(tmp_path, tmp_path)
+    assert_refused(lambda: VocDetection(tmp_path, tmp_path), path, "no image 'xxx")
     path.rename(tmp_path / "picture.xml")
     assert len(VocDetection(tmp_path, tmp_path)) == 1
 

@@ -215,20 +215,21 @@ def check_annotations(kind: str, content: bytes, folder: Path, figures: Figures)
 
 def _coco(path: Path, folder: Path, on_invalid: Any) -> list[Any]:
     dataset = CocoDetection(path, folder, on_invalid=on_invalid)
-    for entry in dataset._images:
+    for entry in dataset.entries:
         if not os.path.realpath(entry.path).startswith(os.path.realpath(folder)):
             raise PromiseError(f"an image outside of its folder: {entry.path}")
-    return [
-        (dataset.target(i), entry.width, entry.height, dataset.num_classes)
-        for i, entry in enumerate(dataset._images)
-    ]
+    return _targets(dataset)
 
 
 def _voc(path: Path, folder: Path, on_invalid: Any) -> list[Any]:
     dataset = VocDetection(folder, folder, on_invalid=on_invalid)
+    return _targets(dataset)
+
+
+def _targets(dataset: CocoDetection | VocDetection) -> list[Any]:
     return [
-        (target, width, height, dataset.num_classes)
-        for _, (width, height), target in dataset._entries
+        (dataset.target(i), entry.width, entry.height, dataset.num_classes)
+        for i, entry in enumerate(dataset.entries)
     ]
 
 

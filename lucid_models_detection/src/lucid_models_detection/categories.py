@@ -15,6 +15,7 @@ from typing import Any
 from lucid.weights import model_metadata, names_model
 from lucid_models_detection.data import CocoDetection
 from lucid_models_detection.data.targets import raise_problems
+from lucid_models_detection.data.values import Id, id_order
 
 __all__ = ["Categories", "Category"]
 
@@ -28,14 +29,14 @@ class Category:
 
     Attributes
     ----------
-    id : int
+    id : int or str
         Its ``category_id``.
     name : str
     label : int or None
         The detector's label of it, from 1; None where its objects are left out.
     """
 
-    id: int
+    id: Id
     name: str
     label: int | None
 
@@ -58,7 +59,7 @@ class Categories:
     def of(cls, dataset: CocoDetection) -> Categories:
         """Those of a data set."""
         names, labels = dataset.category_names, dataset.category_ids
-        return cls([Category(id, names[id], labels.get(id)) for id in sorted(names)])
+        return cls([Category(id, names[id], labels.get(id)) for id in sorted(names, key=id_order)])
 
     @classmethod
     def from_preprocessing(cls, preprocessing: Mapping[str, Any] | None) -> Categories | None:
@@ -77,15 +78,16 @@ class Categories:
             raise ValueError(f"its categories are damaged: {error}") from None
         for entry in entries:
             kinds = (type(entry.id), type(entry.name), type(entry.label))
-            if kinds[:2] != (int, str) or kinds[2] not in (int, type(None)):
+            known = kinds[0] in (int, str) and kinds[1] is str and kinds[2] in (int, type(None))
+            if not known:
                 raise ValueError(
-                    "its categories are damaged: expected whole numbers as id and label and text "
-                    f"as name, got {', '.join(kind.__name__ for kind in kinds)}"
+                    "its categories are damaged: expected a whole number or text as id, text as "
+                    f"name and a whole number as label, got {', '.join(k.__name__ for k in kinds)}"
                 )
         return cls(entries)
 
     @classmethod
-    def by_name(cls, class_names: Sequence[str], found: Mapping[int, str]) -> Categories:
+    def by_name(cls, class_names: Sequence[str], found: Mapping[Id, str]) -> Categories:
         """Match the categories of a file to a detector's classes by name.
 
         For a detector that knows no category ids.
@@ -94,7 +96,7 @@ class Categories:
         ----------
         class_names : sequence of str
             Of the detector, the background's first.
-        found : mapping of int to str
+        found : mapping of (int or str) to str
             The names of the file's categories by id; others than the detector's are left
             for :meth:`check` to refuse.
 
@@ -119,7 +121,7 @@ class Categories:
 
     @classmethod
     def of_weights(
-        cls, path: Path, class_names: Sequence[str] | None, found: Mapping[int, str]
+        cls, path: Path, class_names: Sequence[str] | None, found: Mapping[Id, str]
     ) -> Categories | None:
         """Those of the detector in a file: as it says, else by the names of its classes.
 
@@ -129,7 +131,7 @@ class Categories:
             A file that :func:`lucid.load` reads.
         class_names : sequence of str or None
             Of the detector, the background's first.
-        found : mapping of int to str
+        found : mapping of (int or str) to str
             As :meth:`by_name` takes it.
 
         Returns
@@ -156,18 +158,18 @@ class Categories:
         return {KEY: [asdict(entry) for entry in self.entries]}
 
     @property
-    def ids(self) -> dict[int, int | None]:
+    def ids(self) -> dict[Id, int | None]:
         """The label of each id, as :class:`~lucid_models_detection.data.CocoDetection` takes it."""
         return {entry.id: entry.label for entry in self.entries}
 
-    def check(self, path: Path | str, found: Mapping[int, str]) -> None:
+    def check(self, path: Path | str, found: Mapping[Id, str]) -> None:
         """Refuse a file whose categories are not these.
 
         Parameters
         ----------
         path : path
             The file.
-        found : mapping of int to str
+        found : mapping of (int or str) to str
             The names of its categories by id.  Some of these may be missing there.
 
         Raises
@@ -177,7 +179,7 @@ class Categories:
         """
         names = {entry.id: entry.name for entry in self.entries}
         problems = []
-        for id, name in sorted(found.items()):
+        for id, name in sorted(found.items(), key=lambda item: id_order(item[0])):
             if id not in names:
                 problems.append(f"category {id} is {name!r}: the detector knows no such category")
             elif names[id] != name:

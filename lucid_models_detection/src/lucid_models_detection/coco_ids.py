@@ -9,6 +9,7 @@ from typing import Any
 from lucid_models_detection.categories import Categories
 from lucid_models_detection.data.coco import read_categories, read_images
 from lucid_models_detection.data.targets import check_size, raise_problems
+from lucid_models_detection.data.values import Id, id_order
 from lucid_models_detection.prediction import COCO_RESULTS
 
 __all__ = ["CocoIds"]
@@ -48,7 +49,8 @@ class CocoIds:
         self.path = path
         #: Of each image its id, and its size where the file says it.
         self.images = dict(zip(map(str, pictures), _entries_of(path, pictures), strict=True))
-        found = read_categories(path)
+        file_categories = read_categories(path)
+        found = file_categories.names_for(class_names)
         if named and class_names is not None:
             categories: Categories | None = Categories.by_name(class_names, found)
         else:
@@ -61,7 +63,7 @@ class CocoIds:
         categories.check(path, found)
         #: The category of each label; of several, the first.
         self.categories = {
-            label: id
+            label: file_categories.own_ids[id]
             for id, label in reversed(categories.ids.items())
             if label is not None and id in found
         }
@@ -87,7 +89,7 @@ class CocoIds:
         return [{"image_id": image_id, **row} for row in record[COCO_RESULTS]]
 
 
-def _entries_of(path: Path, pictures: Sequence[Path]) -> list[tuple[int, tuple[int, int] | None]]:
+def _entries_of(path: Path, pictures: Sequence[Path]) -> list[tuple[Id, tuple[int, int] | None]]:
     """Id and size of each of the pictures."""
     by_name: dict[str, list[tuple[tuple[str, ...], str]]] = {}
     images = read_images(path)
@@ -102,7 +104,7 @@ def _entries_of(path: Path, pictures: Sequence[Path]) -> list[tuple[int, tuple[i
         if len(fitting) == 1:
             entries.append(fitting[0])
         elif fitting:
-            ids = sorted(id for id, _ in fitting)
+            ids = sorted((id for id, _ in fitting), key=id_order)
             problems.append(f"{picture} may be any of the images {ids}")
         else:
             problems.append(f"{picture} is not among its images")

@@ -12,6 +12,7 @@ from lucid.data import DataLoader
 from lucid_models_detection.categories import Categories
 from lucid_models_detection.convert import to_coco_results
 from lucid_models_detection.data import CocoDetection, collate
+from lucid_models_detection.data.values import Id
 from lucid_models_detection.evaluation import CocoEvaluator, VocEvaluator
 from lucid_models_detection.evaluation.notes import LOW_SCORE
 from lucid_models_detection.roi_heads import Detections
@@ -28,10 +29,11 @@ class Comparison:
         As of :class:`~lucid_models_detection.data.CocoDetection`.
     categories : Categories
         What the detector's labels mean.
-    found : mapping of int to str
+    found : mapping of (int or str) to str
         The file's categories, names by id.
-    skip_invalid : bool, default False
-        Leave out boxes that cannot be an object's, instead of refusing the file.
+    **options
+        As of :class:`~lucid_models_detection.data.CocoDetection`: ``on_invalid``,
+        ``box_format``, ``box_orientation``, ``header``.
 
     Attributes
     ----------
@@ -51,8 +53,8 @@ class Comparison:
         annotation_file: Any,
         image_directory: Any,
         categories: Categories,
-        found: Mapping[int, str],
-        skip_invalid: bool = False,
+        found: Mapping[Id, str],
+        **options: Any,
     ) -> None:
         categories.check(annotation_file, found)
         ids = {id: label for id, label in categories.ids.items() if id in found}
@@ -61,13 +63,11 @@ class Comparison:
         self._labels = {label: i for i, label in enumerate(here, start=1)}
         mapped = {id: None if label is None else self._labels[label] for id, label in ids.items()}
         self.dataset = CocoDetection(
-            annotation_file,
-            image_directory,
-            category_ids=mapped,
-            on_invalid="skip" if skip_invalid else "raise",
+            annotation_file, image_directory, category_ids=mapped, **options
         )
         self.dataset.check_images()
-        self._ids = {label: id for id, label in reversed(mapped.items()) if label is not None}
+        own = self.dataset.own_category_ids
+        self._ids = {label: own[id] for id, label in reversed(mapped.items()) if label is not None}
         self.missing = (
             *(
                 entry.name

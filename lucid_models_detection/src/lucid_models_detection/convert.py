@@ -153,7 +153,7 @@ def to_records(
 def to_coco_results(
     detections: Sequence[Mapping[str, Any]],
     image_ids: Sequence[int | str],
-    category_ids: Mapping[int, int] | None = None,
+    category_ids: Mapping[int, int | str] | None = None,
 ) -> list[dict[str, Any]]:
     """COCO's results format (https://cocodataset.org/#format-results), for all images.
 
@@ -161,9 +161,9 @@ def to_coco_results(
     ----------
     detections : sequence of mapping
         Of each image, as ``model.predict`` gives them.
-    image_ids : sequence of int
+    image_ids : sequence of (int or str)
         The ``image_id`` of each image.
-    category_ids : mapping of int to int, optional
+    category_ids : mapping of int to (int or str), optional
         The ``category_id`` of each label.  Default: the labels themselves, which is right
         for a detector of COCO's 91 classes.
 

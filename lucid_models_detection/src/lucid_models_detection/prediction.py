@@ -48,7 +48,7 @@ class DetectionPredictor(Predictor):
         ``NAME_detections.png``; :func:`plan_drawings` keeps those of equal names apart.
     scale : float, default 1
         Enlarge what is drawn.
-    category_ids : mapping of int to int, optional
+    category_ids : mapping of int to (int or str), optional
         The COCO category of each label.  If given, records have ``coco_results`` as well:
         every detection of those labels, whatever its score, as COCO's results format has
         it but for the image's id.
@@ -84,7 +84,7 @@ class DetectionPredictor(Predictor):
         ema: bool | None = None,
         drawings: str | os.PathLike[str] | None = None,
         scale: float = 1.0,
-        category_ids: Mapping[int, int] | None = None,
+        category_ids: Mapping[int, int | str] | None = None,
         max_pixels: int | None = None,
     ) -> None:
         super().__init__(weights)
@@ -255,14 +255,16 @@ def _save(picture: Any, path: Path) -> None:
         raise ValueError(f"the picture {path} cannot be written ({reason})") from error
 
 
-def coco_rows(found: Mapping[str, Any], category_ids: Mapping[int, int]) -> list[dict[str, Any]]:
+def coco_rows(
+    found: Mapping[str, Any], category_ids: Mapping[int, int | str]
+) -> list[dict[str, Any]]:
     """Detections as COCO's results format has them, but for the id of the image.
 
     Parameters
     ----------
     found : mapping
         As ``model.predict`` gives it.
-    category_ids : mapping of int to int
+    category_ids : mapping of int to (int or str)
         The category of each label; what has another label is left out.
     """
     from lucid_models_detection.convert import to_coco_results

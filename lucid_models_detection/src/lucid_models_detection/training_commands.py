@@ -7,7 +7,7 @@ the functions.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,34 @@ def _model_options(
     return options
 
 
+def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of every command that reads annotations."""
+    formats = ("xywh", "xyxy", "cxcywh")
+    for option in (
+        click.option(
+            "--box-orientation",
+            type=click.Choice(["upright", "stored"]),
+            help="What the boxes of images with an EXIF orientation were drawn on: the image as "
+            "viewers show it, or its pixels as stored.  [default: as width and height say; refuse "
+            "where they do not]",
+        ),
+        click.option(
+            "--box-format",
+            type=click.Choice([*formats, *(f"normalized-{name}" for name in formats)]),
+            help="How the four numbers of a box are written.  [default: xywh; refuse files whose "
+            "boxes look otherwise]",
+        ),
+        click.option(
+            "--skip-invalid",
+            is_flag=True,
+            help="Leave out images and annotations that cannot be used, such as boxes without "
+            "area, instead of refusing the file; refused if that would be more than half.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 @spelled(
     "fit",
     options=dict.fromkeys(
@@ -69,12 +97,7 @@ def _model_options(
     show_default=True,
     help="That part of the images with objects.",
 )
-@click.option(
-    "--skip-invalid",
-    is_flag=True,
-    help="Leave out boxes without area or outside their image, of which COCO's own files have "
-    "a few, instead of refusing the file.",
-)
+@_data_options
 @click.option(
     "--model",
     metavar="NAME",
@@ -245,12 +268,7 @@ def train_detector(
     help="Text file with the name of each class on a line, for weights that say none; the "
     "background's may be left out.",
 )
-@click.option(
-    "--skip-invalid",
-    is_flag=True,
-    help="Leave out boxes without area or outside their image, of which COCO's own files have "
-    "a few, instead of refusing the file.",
-)
+@_data_options
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -287,6 +305,8 @@ def evaluate(
     ema: bool | None,
     names_file: Path | None,
     skip_invalid: bool,
+    box_format: str | None,
+    box_orientation: str | None,
     output: Path | None,
     measure: str,
     plot: Path | None,
@@ -316,7 +336,16 @@ def evaluate(
             _check_picture(plot, import_figure()().canvas.get_supported_filetypes())
     except ImportError as error:
         raise click.ClickException(str(error)) from error
-    model, comparison = _comparison(data, images, weights, ema, names_file, skip_invalid)
+    model, comparison = _comparison(
+        data,
+        images,
+        weights,
+        ema,
+        names_file,
+        on_invalid="skip" if skip_invalid else "raise",
+        box_format=box_format,
+        box_orientation=box_orientation,
+    )
     for path in (output, plot):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -353,7 +382,7 @@ def _comparison(
     weights: Path,
     ema: bool | None,
     names_file: Path | None,
-    skip_invalid: bool,
+    **options: Any,
 ) -> Any:
     """The detector, and the comparison that fits its classes to those of the file."""
     from lucid_models_detection.categories import Categories
@@ -363,9 +392,10 @@ def _comparison(
     from lucid_models_detection.data.coco import read_categories
 
     model, class_names = open_detector(weights, ema=ema)
-    found = read_categories(data)
     if names_file is not None:
         class_names = class_names_in(names_file, model.num_classes)
+    found = read_categories(data).names_for(class_names)
+    if names_file is not None and class_names is not None:
         categories: Categories | None = Categories.by_name(class_names, found)
     else:
         categories = Categories.of_weights(weights, class_names, found)
@@ -373,4 +403,4 @@ def _comparison(
         raise click.UsageError(
             f"{weights} does not say which classes it tells apart; give --class-names FILE"
         )
-    return model, Comparison(data, images, categories, found, skip_invalid)
+    return model, Comparison(data, images, categories, found, **options)

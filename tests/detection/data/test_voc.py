@@ -106,7 +106,7 @@ def test_an_image_set_chooses_and_orders(tmp_path: Path) -> None:
     assert [target["image_id"] for _, target in data] == ["c", "a"]
     assert [target["image_id"] for _, target in load(tmp_path)] == ["a", "b", "c"]
     (tmp_path / "set.txt").write_text("c\nzz\n")
-    with pytest.raises(FileNotFoundError, match=r"1 images have no annotation.*zz\.xml"):
+    with pytest.raises(ValueError, match=r"set\.txt: 'zz': no annotation zz\.xml"):
         load(tmp_path, image_set=tmp_path / "set.txt")
 
 
@@ -119,7 +119,7 @@ def test_the_image_is_found_by_the_last_part_of_its_name_or_by_the_annotations(
     (tmp_path / "JPEGImages" / "b.png").unlink()
     assert load(tmp_path)[0][0][0].min() == pytest.approx(200 / 255)
     (tmp_path / "JPEGImages" / "a.png").unlink()
-    with pytest.raises(FileNotFoundError, match=r"a\.xml: no image b\.png"):
+    with pytest.raises(ValueError, match=r"a\.xml: no image 'b\.png'"):
         load(tmp_path)
 
 
@@ -155,7 +155,6 @@ def test_impossible_boxes_are_named_or_skipped(
     [
         ("<annotation>", r"a\.xml: not an XML file"),
         ("<html></html>", r"a\.xml: expected a VOC <annotation>, found <html>"),
-        ("<annotation></annotation>", r"a\.xml: expected a number in <size/width>, got None"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
@@ -171,14 +170,6 @@ def test_unknown_classes_and_missing_numbers_are_named(tmp_path: Path) -> None:
         load(tmp_path)
     write(tmp_path, "a", thing("dog", 1, 1, "five", 5))
     with pytest.raises(ValueError, match=r"object 0: expected a number in <bndbox/xmax>, got 'fi"):
-        load(tmp_path)
-    write(tmp_path, "a", size="0 0")
-    with pytest.raises(
-        ValueError, match=r"a\.xml: expected at least 1 pixel in <size/width>, got 0"
-    ):
-        load(tmp_path)
-    write(tmp_path, "a", size="40 1e999")
-    with pytest.raises(ValueError, match="at least 1 pixel in <size/height>, got inf"):
         load(tmp_path)
 
 

@@ -34,7 +34,8 @@ from numpy.typing import NDArray
 import lucid
 from lucid_models_classification.transforms import Resize
 from lucid_models_detection import boxes as box_ops
-from lucid_models_detection.data.targets import LEAST_SIDE, Sample, SampleTransform, Target
+from lucid_models_detection.data.box_formats import LEAST_SIDE
+from lucid_models_detection.data.targets import Sample, SampleTransform, Target
 
 __all__ = [
     "Compose",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import lucid
 from lucid.data import Dataset, Subset
@@ -13,7 +14,7 @@ from lucid.training.data_record import DataRecord
 from lucid_models_detection.categories import Categories
 from lucid_models_detection.data import CocoDetection, Compose
 from lucid_models_detection.data.coco import read_categories
-from lucid_models_detection.data.targets import OnInvalid, Sample, SampleTransform
+from lucid_models_detection.data.targets import Sample, SampleTransform
 from lucid_models_detection.training.options import AUGMENTATIONS, TrainingOptions
 
 __all__ = ["TrainingData"]
@@ -43,8 +44,12 @@ class TrainingData:
             If there is nothing to train on or to validate on, images are missing, or the two
             files number their categories differently.
         """
-        on_invalid: OnInvalid = "skip" if options.skip_invalid else "raise"
-        plain = CocoDetection(options.data, options.images, on_invalid=on_invalid)
+        how: dict[str, Any] = {
+            "on_invalid": "skip" if options.skip_invalid else "raise",
+            "box_format": options.box_format,
+            "box_orientation": options.box_orientation,
+        }
+        plain = CocoDetection(options.data, options.images, **how)
         if plain.num_classes < 2:
             raise ValueError(f"{options.data}: names no category, so there is nothing to learn")
         plain.check_images()
@@ -58,11 +63,9 @@ class TrainingData:
             return cls(*held, categories, plain.class_names, plain.skipped, sources)
 
         # By name before by number: that tells what is wrong, once and not for each object.
-        categories.check(options.val, read_categories(options.val))
+        categories.check(options.val, read_categories(options.val).names_for(plain.class_names))
         folder = options.val_images or options.images
-        val = CocoDetection(
-            options.val, folder, category_ids=plain.category_ids, on_invalid=on_invalid
-        )
+        val = CocoDetection(options.val, folder, category_ids=plain.category_ids, **how)
         val.check_images()
         if not any(len(val.target(i)["boxes"]) for i in range(len(val))):
             raise ValueError(f"{options.val}: holds no object, so nothing can be measured")

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lucid_models_detection.data import ColorJitter, RandomCrop, RandomHorizontalFlip, ScaleJitter
+from lucid_models_detection.data.box_formats import BoxFormat, check_box_format
+from lucid_models_detection.data.orientation import BoxOrientation, check_box_orientation
 from lucid_models_detection.data.targets import SampleTransform
 
 __all__ = ["AUGMENTATIONS", "OPTIMIZERS", "TrainingOptions", "resolved"]
@@ -38,8 +40,11 @@ class TrainingOptions:
     val_fraction : float
         That share.
     skip_invalid : bool
-        Leave out boxes without area or outside their image, as COCO's own files have a
-        few; by default such files are refused.
+        Leave out images and annotations that cannot be used, unless that would be more than
+        half; by default such files are refused.
+    box_format, box_orientation : str or None
+        How boxes are written, and what they were drawn on where images have an EXIF
+        orientation; as of :class:`~lucid_models_detection.data.CocoDetection`.
     model : str or None
         Registered name; None is the one in ``weights``, or Faster R-CNN on ResNet-50.
     model_options : dict
@@ -93,6 +98,8 @@ class TrainingOptions:
     val_images: str | None = None
     val_fraction: float = 0.2
     skip_invalid: bool = False
+    box_format: BoxFormat | None = None
+    box_orientation: BoxOrientation | None = None
     model: str | None = None
     model_options: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
@@ -123,6 +130,8 @@ class TrainingOptions:
             raise ValueError(
                 f"augment: expected one of {', '.join(AUGMENTATIONS)}, got {self.augment!r}"
             )
+        check_box_format(self.box_format)
+        check_box_orientation(self.box_orientation)
         if self.weights is not None and self.backbone_weights is not None:
             raise ValueError("give weights of a detector or backbone_weights, not both")
         if not 0 < self.val_fraction < 1:

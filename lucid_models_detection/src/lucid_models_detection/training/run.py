@@ -343,6 +343,7 @@ def train_detector(
         process alone.
     **options
         Of :class:`TrainingOptions`: ``val``, ``val_images``, ``val_fraction``, ``skip_invalid``,
+        ``box_format``, ``box_orientation``,
         ``model``, ``model_options``, ``weights``, ``backbone_weights``, ``epochs``, ``batch_size``,
         ``accumulate``, ``optimizer``, ``lr``, ``backbone_lr``, ``schedule``, ``warm_up``,
         ``max_grad_norm``, ``frozen_stages``, ``augment``, ``samples``,

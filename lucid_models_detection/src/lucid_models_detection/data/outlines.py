@@ -1,0 +1,97 @@
+"""Bounding boxes of COCO segmentations: polygons and run-length encoded masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from lucid_models_detection.data.values import as_number, as_side
+
+__all__ = ["outline_box"]
+
+Box = tuple[float, float, float, float]
+
+
+def outline_box(segmentation: Any) -> Box | None:
+    """Smallest xyxy box around a segmentation, or None where it is none.
+
+    Parameters
+    ----------
+    segmentation : object
+        As JSON has it: a list of polygons ``[x1, y1, x2, y2, ...]``, one such polygon, lists of
+        points ``[x, y]``, or a mask ``{"size": [height, width], "counts": ...}`` with counts as
+        numbers or as COCO's compressed text.
+    """
+    if isinstance(segmentation, dict):
+        return _mask_box(segmentation)
+    numbers = _flat(segmentation, depth=3) if isinstance(segmentation, list) else None
+    if numbers is None or len(numbers) < 6 or len(numbers) % 2:
+        return None
+    xs, ys = numbers[0::2], numbers[1::2]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _flat(values: Sequence[Any], depth: int) -> list[float] | None:
+    """All numbers of nested lists, if every list holds an even number of them."""
+    numbers: list[float] = []
+    for value in values:
+        if isinstance(value, list):
+            inner = _flat(value, depth - 1) if depth else None
+            if inner is None or len(inner) % 2:
+                return None
+            numbers += inner
+        else:
+            number = as_number(value)
+            if number is None:
+                return None
+            numbers.append(number)
+    return numbers
+
+
+def _mask_box(mask: dict[str, Any]) -> Box | None:
+    size, counts = mask.get("size"), mask.get("counts")
+    if not isinstance(size, list) or len(size) != 2:
+        return None
+    height, width = as_side(size[0]), as_side(size[1])
+    runs = list(_decoded(counts)) if isinstance(counts, str) else counts
+    if not isinstance(runs, list) or height is None or width is None:
+        return None
+    if not all(type(run) is int and run >= 0 for run in runs) or sum(runs) > height * width:
+        return None
+    # Runs follow the columns, the first of them outside of the mask.
+    left = top = right = bottom = position = -1
+    position = 0
+    for number, run in enumerate(runs):
+        if number % 2 and run:
+            first, last = position, position + run - 1
+            column, end = first // height, last // height
+            low, high = (first % height, last % height) if column == end else (0, height - 1)
+            if left < 0:
+                left, top = column, low
+            top, right, bottom = min(top, low), end, max(bottom, high)
+        position += run
+    return None if left < 0 else (left, top, right + 1, bottom + 1)
+
+
+def _decoded(text: str) -> Iterator[int]:
+    """Runs of compressed counts: base-32 digits from "0" on, lowest first.
+
+    Bit 5 of a character says that more follow, bit 4 of the last is the sign; from the fourth run
+    on, what is written is the difference to the run before the last.
+    """
+    before = [0, 0]
+    value = shift = number = 0
+    for character in text:
+        digit = ord(character) - 48
+        value |= (digit & 31) << shift
+        shift += 5
+        if digit & 32 and shift < 70:
+            continue
+        if digit & 16:
+            value -= 1 << shift
+        if number > 2:
+            value += before[0]
+        yield value
+        before = [before[1], value]
+        value = shift = 0
+        number += 1

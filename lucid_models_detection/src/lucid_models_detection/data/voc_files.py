@@ -1,0 +1,230 @@
+"""Files of a Pascal VOC data set: XML files, image sets, and the image of each."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+import xml.etree.ElementTree as ET
+from functools import cache
+from pathlib import Path, PurePosixPath
+
+from lucid.data.report import DataReport
+from lucid.text import decode_text, read_text
+from lucid_models_classification.suffixes import image_suffixes
+from lucid_models_detection.data.paths import PathError, is_absolute, is_there, relative_path
+from lucid_models_detection.data.values import shown
+
+__all__ = ["ImageFinder", "annotation_files", "parse"]
+
+_BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+#: Encodings of several bytes a character, which expat does not know; all begin as ASCII does.
+_MULTIBYTE = {"gbk", "gb2312", "gb18030", "big5", "shift_jis", "shift-jis", "euc-jp", "euc-kr"}
+_DECLARED = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
+_FLAGS = ("1", "0", "-1")
+
+
+def annotation_files(folder: Path, image_set: Path | None, report: DataReport) -> list[Path]:
+    """The XML files of a folder and all below it, or those that an image set names.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+    image_set : pathlib.Path or None
+        Text file with the name of an image on each line, without suffix; in the set of one class
+        a flag (1, 0 or -1) follows, which has no effect.
+    report : DataReport
+        Gets names without an XML file.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such folder or image set.
+    ValueError
+        If there are no names or files, or a name may be that of several files.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such directory")
+    if image_set is None:
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".xml")
+        if not files:
+            raise ValueError(f"{folder}: expected VOC annotations (*.xml), found none")
+        return files
+    lines = [line.strip() for line in read_text(image_set).splitlines() if line.strip()]
+    if not lines:
+        raise ValueError(f"{image_set}: expected names of images, one on each line; it is empty")
+    flagged = all(len(line.split()) > 1 and line.split()[-1] in _FLAGS for line in lines)
+    files = []
+    for line in lines:
+        whole = folder / f"{_stem(line)}.xml"
+        short = folder / f"{_stem(line.rsplit(None, 1)[0])}.xml" if flagged else whole
+        if short != whole and is_there(short) and is_there(whole):
+            raise ValueError(
+                f"{image_set}: line {line!r} fits {short.name} and {whole.name}; rename one of them"
+            )
+        path = whole if is_there(whole) else short
+        if is_there(path):
+            files.append(path)
+        else:
+            report.totals["images"] += 1
+            message = f"{image_set}: {line!r}: no annotation {path.name} in {folder}"
+            report.add("missing-annotation", message, image=line, leave_out="images")
+    return files
+
+
+@cache
+def _suffixes() -> frozenset[str]:
+    return frozenset(image_suffixes())
+
+
+def _stem(name: str) -> str:
+    """A name without the suffix of an image or of an annotation."""
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in _suffixes() or suffix.lower() == ".xml" else name
+
+
+def parse(path: Path) -> ET.Element:
+    """The root of a VOC file.
+
+    Raises
+    ------
+    ValueError
+        If the file is no XML, in an encoding that is not read, or not of this format.
+    """
+    content: bytes | str = path.read_bytes()
+    assert isinstance(content, bytes)
+    try:
+        declared = _DECLARED.match(content[:200].lstrip())
+        if content.startswith(_BOMS):
+            content = decode_text(content, "byte-order mark").lstrip()
+        elif declared and (name := declared[1].decode().lower()) in _MULTIBYTE:
+            content = decode_text(content, "declared encoding", name).lstrip()
+        else:
+            content = content.lstrip()
+        parser = ET.XMLParser(target=_Builder())
+        parser.feed(content)
+        root: ET.Element = parser.close()
+    except (ET.ParseError, LookupError, ValueError) as error:  # the latter two: encodings
+        hint = ""
+        if isinstance(content, bytes) and "not well-formed" in str(error) and not _is_utf8(content):
+            hint = "; its bytes are not UTF-8: save it as UTF-8, or declare its encoding"
+        raise ValueError(f"{path}: not an XML file that is read here: {error}{hint}") from None
+    if root.tag != "annotation":
+        raise ValueError(f"{path}: expected a VOC <annotation>, found <{root.tag}>")
+    return root
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+class _Builder(ET.TreeBuilder):
+    """Refuses document types: annotations have none, and the entities in them multiply text."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
+        raise ValueError("it declares a document type, as no annotation does")
+
+
+class ImageFinder:
+    """Finds the image of each annotation file.
+
+    Parameters
+    ----------
+    annotations, images : pathlib.Path
+        The two folders.
+    """
+
+    def __init__(self, annotations: Path, images: Path) -> None:
+        self._annotations, self._images = annotations, images
+        self._stems: dict[str, dict[str, list[str]]] = {}
+
+    def find(self, path: Path, filename: str) -> tuple[str, bool]:
+        """Path of an image, relative to the folder of images.
+
+        A ``<filename>`` with a folder is searched there alone.  A plain one is searched in the
+        folder of images and, for an annotation file in a subfolder, in the same subfolder; with
+        any suffix of an image where the one that it has does not exist; then under the name of
+        the annotation file.
+
+        Parameters
+        ----------
+        path : pathlib.Path
+            The annotation file.
+        filename : str
+            Text of its ``<filename>``.
+
+        Returns
+        -------
+        name : str
+        moved : bool
+            Whether it was found under another name than ``filename``.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no image.
+        PathError
+            If the name is no path below the folder, or several images fit.
+        """
+        own = PurePosixPath(path.relative_to(self._annotations).as_posix())
+        mirror = "" if str(own.parent) == "." else f"{own.parent}/"
+        if not filename:
+            found = self._with_stem(own.stem, mirror)
+            if found is None:
+                raise FileNotFoundError(f"{path}: no image {own.stem}.* in {self._images}")
+            return found, False
+        try:
+            name, moved = relative_path(filename, self._images)
+        except PathError as error:
+            if error.several or not is_absolute(filename):
+                raise
+            name, moved = re.split(r"[\\/]", filename)[-1], True  # renamed since it was annotated
+        if is_there(self._images / name):
+            beside = f"{mirror}{name}"
+            if not mirror or "/" in name or not is_there(self._images / beside):
+                return name, moved
+            if is_there(self._annotations / f"{_stem(name)}.xml"):
+                return beside, False  # the other image has annotations of its own
+            raise PathError(f"several images fit: {name}, {beside}", several=True)
+        if "/" not in name:
+            if mirror and is_there(self._images / f"{mirror}{name}"):
+                return f"{mirror}{name}", False
+            for stem in (_stem(name), own.stem):
+                if (found := self._with_stem(stem, mirror)) is not None:
+                    return found, True
+        else:
+            there = PurePosixPath(name)
+            found = self._with_stem(_stem(there.name), f"{there.parent}/", only=True)
+            if found is not None:
+                return found, True
+        raise FileNotFoundError(f"{path}: no image {shown(name)} in {self._images}")
+
+    def _with_stem(self, stem: str, mirror: str, only: bool = False) -> str | None:
+        """The image of a name without suffix, in the subfolder or else in the folder itself."""
+        for folder in dict.fromkeys((mirror,) if only else (mirror, "")):
+            found = self._listed(folder).get(stem, [])
+            if len(found) > 1:
+                names = ", ".join(f"{folder}{name}" for name in found)
+                raise PathError(f"several images fit: {names}", several=True)
+            if found:
+                return f"{folder}{found[0]}"
+        return None
+
+    def _listed(self, folder: str) -> dict[str, list[str]]:
+        """Images of a folder by their names without suffix."""
+        if folder not in self._stems:
+            stems: dict[str, list[str]] = {}
+            try:
+                names = sorted(os.listdir(self._images / folder))
+            except OSError:
+                names = []
+            for name in names:
+                stem, suffix = os.path.splitext(name)
+                if suffix.lower() in _suffixes():
+                    stems.setdefault(stem, []).append(name)
+            self._stems[folder] = stems
+        return self._stems[folder]

@@ -1,0 +1,396 @@
+"""COCO files as tools write them: what is read, what is counted, what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lucid_models_detection.data import CocoDetection
+from lucid_models_detection.data.coco import read_categories, read_images
+
+Write = Callable[[Any], tuple[Path, Path]]
+Content = dict[str, Any]
+
+
+def kinds(data: CocoDetection) -> dict[str, int]:
+    return {kind: number for kind, _, number in data.report.rows()}
+
+
+def box_count(data: CocoDetection) -> int:
+    return sum(len(data.target(i)["boxes"]) for i in range(len(data)))
+
+
+def renumber(content: Content, spell: Callable[[int], Any], key: str, *places: str) -> None:
+    for place in places:
+        name = key if place == "annotations" else "id"
+        for row in content[place]:
+            row[name] = spell(row[name])
+
+
+@pytest.mark.parametrize("spell", [str, float, lambda n: f"{n}.0"])
+@pytest.mark.parametrize("places", [("images",), ("annotations",), ("images", "annotations")])
+def test_ids_of_images_as_text_or_whole_floats(
+    coco_content: Content, write_coco: Write, spell: Any, places: tuple[str, ...]
+) -> None:
+    renumber(coco_content, spell, "image_id", *places)
+    data = CocoDetection(*write_coco(coco_content))
+    assert [len(data.target(i)["boxes"]) for i in range(3)] == [2, 0, 1]
+    own = spell(10) if "images" in places and spell is not float else 10
+    assert data.target(0)["image_id"] == own
+    assert type(data.target(0)["image_id"]) is type(own)
+
+
+@pytest.mark.parametrize("spell", [str, float])
+@pytest.mark.parametrize("places", [("categories",), ("annotations",)])
+def test_ids_of_categories_as_text_or_whole_floats(
+    coco_content: Content, write_coco: Write, spell: Any, places: tuple[str, ...]
+) -> None:
+    renumber(coco_content, spell, "category_id", *places)
+    path, images = write_coco(coco_content)
+    data = CocoDetection(path, images)
+    assert data.category_ids == {3: 1, 7: 2}
+    assert data.class_names == ("background", "cat", "dog")
+    assert data.target(0)["labels"].tolist() == [2, 1]
+    assert read_categories(path).names == {3: "cat", 7: "dog"}
+    again = CocoDetection(path, images, category_ids={"3": 2, 7.0: 1})
+    assert again.target(0)["labels"].tolist() == [1, 2]
+
+
+def test_ids_that_are_no_numbers(coco_content: Content, write_coco: Write) -> None:
+    renumber(coco_content, lambda n: f"img-{n}", "image_id", "images", "annotations")
+    renumber(coco_content, lambda n: f"c{n}", "category_id", "categories", "annotations")
+    data = CocoDetection(*write_coco(coco_content))
+    assert data.category_ids == {"c3": 1, "c7": 2}
+    assert [data.target(i)["image_id"] for i in range(3)] == ["img-10", "img-20", "img-5"]
+    assert box_count(data) == 3
+
+
+def test_ids_that_collide_are_refused(coco_content: Content, write_coco: Write) -> None:
+    coco_content["categories"][1]["id"] = "7"
+    with pytest.raises(ValueError, match=r"category 7 .'cat'.: another category has the same id"):
+        CocoDetection(*write_coco(coco_content), on_invalid="skip")
+
+
+def test_annotation_ids_have_no_effect(coco_content: Content, write_coco: Write) -> None:
+    rows = coco_content["annotations"]
+    rows[1]["id"] = rows[0]["id"]
+    rows[2]["id"] = str(rows[0]["id"])
+    del rows[3]["id"]
+    data = CocoDetection(*write_coco(coco_content))
+    assert box_count(data) == 3
+    assert kinds(data)["duplicate-annotation-id"] == 2
+
+
+def test_an_image_listed_twice_with_the_same_content(
+    coco_content: Content, write_coco: Write
+) -> None:
+    coco_content["images"].append({**coco_content["images"][0], "id": "10"})
+    data = CocoDetection(*write_coco(coco_content))
+    assert len(data) == data.report.totals["images"] == 3
+    assert kinds(data)["repeated-image"] == 1
+
+
+@pytest.mark.parametrize(
+    ("flag", "crowd"),
+    [(0, 0), (1, 1), (True, 1), (None, 0), ("0", 0), ("Yes", 1), ("false", 0), (1.0, 1)],
+)
+def test_crowds_by_any_spelling(
+    coco_content: Content, write_coco: Write, flag: Any, crowd: int
+) -> None:
+    coco_content["annotations"][0]["iscrowd"] = flag
+    data = CocoDetection(*write_coco(coco_content))
+    assert len(data.target(0)["ignored_boxes"]) == crowd
+    assert len(data.target(0)["boxes"]) == 2 - crowd
+    assert kinds(data)["crowd"] == 1 + crowd  # one is in the file already
+
+
+@pytest.mark.parametrize("flag", [2, "maybe", [], 0.5])
+def test_other_flags_are_findings(coco_content: Content, write_coco: Write, flag: Any) -> None:
+    coco_content["annotations"][0]["iscrowd"] = flag
+    paths = write_coco(coco_content)
+    with pytest.raises(ValueError, match="annotation 1 of image 10: iscrowd: expected 0 or 1, got"):
+        CocoDetection(*paths)
+    data = CocoDetection(*paths, on_invalid="skip")
+    assert (box_count(data), data.skipped) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "size", [(None, None), (0, 0), (-1, -1), ("wide", 30), (40.5, 30), (40, None), ("", "")]
+)
+def test_sizes_are_read_from_the_image(
+    coco_content: Content, write_coco: Write, size: tuple[Any, Any]
+) -> None:
+    coco_content["images"][0].update(width=size[0], height=size[1])
+    data = CocoDetection(*write_coco(coco_content))
+    assert (data.entries[0].width, data.entries[0].height) == (40, 30)
+    assert data.target(0)["boxes"].tolist() == [[2, 3, 12, 23], [35, 25, 40, 30]]
+    assert kinds(data)["derived-size"] == 1
+
+
+@pytest.mark.parametrize("size", [(40.0, 30.0), ("40", "30"), ("40.0", 30)])
+def test_sizes_as_text_or_floats(
+    coco_content: Content, write_coco: Write, size: tuple[Any, Any]
+) -> None:
+    coco_content["images"][0].update(width=size[0], height=size[1])
+    data = CocoDetection(*write_coco(coco_content))
+    assert (data.entries[0].width, data.entries[0].height) == (40, 30)
+    assert "derived-size" not in kinds(data)
+
+
+def test_a_size_that_nobody_knows(coco_content: Content, write_coco: Write) -> None:
+    del coco_content["images"][0]["width"]
+    path, images = write_coco(coco_content)
+    (images / "a.png").unlink()
+    with pytest.raises(ValueError, match="image 10: expected width and height, got None and 30"):
+        CocoDetection(path, images)
+    data = CocoDetection(path, images, on_invalid="skip")
+    assert [entry.name for entry in data.entries] == ["sub/b.png", "c.png"]
+    assert data.report.left_out == {"images": 1, "annotations": 2}
+
+
+@pytest.mark.parametrize("bbox", ["absent", None, []])
+@pytest.mark.parametrize(
+    "segmentation",
+    [[[3, 4, 13, 4, 13, 14]], {"size": [30, 40], "counts": [3 * 30 + 4] + [10, 20] * 10}],
+)
+def test_boxes_around_segmentations(
+    coco_content: Content, write_coco: Write, bbox: Any, segmentation: Any
+) -> None:
+    row = coco_content["annotations"][0]
+    row.update(bbox=bbox, segmentation=segmentation)
+    if bbox == "absent":
+        del row["bbox"]
+    data = CocoDetection(*write_coco(coco_content), box_format=None)
+    assert data.target(0)["boxes"][0].tolist() == [3, 4, 13, 14]
+    assert kinds(data)["derived-bbox"] == 1
+
+
+def test_neither_box_nor_segmentation(coco_content: Content, write_coco: Write) -> None:
+    coco_content["annotations"][0].update(bbox=[], segmentation=[])
+    paths = write_coco(coco_content)
+    with pytest.raises(ValueError, match=r"annotation 1 of image 10: bbox .*or a segmentation"):
+        CocoDetection(*paths)
+    assert kinds(CocoDetection(*paths, on_invalid="skip"))["no-bbox"] == 1
+
+
+def test_numbers_as_text(coco_content: Content, write_coco: Write) -> None:
+    coco_content["annotations"][0].update(bbox=["2", "3.0", "10", "2e1"], area="150.5")
+    target = CocoDetection(*write_coco(coco_content)).target(0)
+    assert target["boxes"][0].tolist() == [2, 3, 12, 23]
+    assert target["area"][0] == 150.5
+
+
+def test_more_than_half_is_never_left_out(coco_content: Content, write_coco: Write) -> None:
+    for row in coco_content["annotations"][:3]:
+        row["category_id"] = 99
+    with pytest.raises(ValueError, match="3 of 4 annotations would be left out, more than half"):
+        CocoDetection(*write_coco(coco_content), on_invalid="skip")
+
+
+def test_what_is_used_and_counted(coco_content: Content, write_coco: Write) -> None:
+    coco_content["annotations"] += [
+        {"image_id": 5, "category_id": 3, "bbox": [1, 2, 3, 4]},
+        {"image_id": 5, "category_id": 7, "bbox": [1, 2, 3, 4]},  # another class
+        {"image_id": 5, "category_id": 3, "bbox": [5, 5, 0.5, 4]},
+    ]
+    data = CocoDetection(*write_coco(coco_content))
+    assert kinds(data) == {
+        "clipped": 1,
+        "tiny": 1,
+        "duplicate": 1,
+        "crowd": 1,
+        "no-objects": 1,
+    }
+    assert data.report.classes == {"cat": 4, "dog": 2}
+    assert data.report.totals == {"images": 3, "annotations": 7}
+
+
+# --- categories -----------------------------------------------------------------------------------
+
+
+def test_a_root_without_annotations_is_no_class(coco_content: Content, write_coco: Write) -> None:
+    coco_content["categories"] = [
+        {"id": 0, "name": "pet", "supercategory": "none"},
+        {"id": 3, "name": "pet", "supercategory": "pet"},
+        {"id": 7, "name": "dog", "supercategory": "pet"},
+    ]
+    path, images = write_coco(coco_content)
+    data = CocoDetection(path, images)
+    assert data.class_names == ("background", "pet", "dog")
+    assert kinds(data)["root-category"] == 1
+    assert read_categories(path).roots == {0: "pet"}
+    coco_content["annotations"][0]["category_id"] = 0
+    path, images = write_coco(coco_content)
+    with pytest.raises(ValueError, match="categories 0, 3 are all called 'pet'"):
+        CocoDetection(path, images)
+    merged = CocoDetection(path, images, category_ids={0: 1, 3: 1, 7: 2})
+    assert merged.num_classes == 3
+
+
+def test_a_root_that_a_detector_knows_stays_known(coco_content: Content, write_coco: Write) -> None:
+    coco_content["categories"].append({"id": 1, "name": "pet"})
+    coco_content["categories"][0]["supercategory"] = "pet"
+    categories = read_categories(write_coco(coco_content)[0])
+    assert 1 not in categories.names
+    assert categories.names_for(("background", "pet"))[1] == "pet"
+    assert 1 not in categories.names_for(None)
+
+
+def test_unused_categories_are_classes_and_counted(
+    coco_content: Content, write_coco: Write
+) -> None:
+    coco_content["categories"].append({"id": 0, "name": "bird", "supercategory": "animal"})
+    data = CocoDetection(*write_coco(coco_content))
+    assert data.class_names == ("background", "bird", "cat", "dog")
+    assert kinds(data)["unused-category"] == 1
+    assert data.report.classes["bird"] == 0
+
+
+@pytest.mark.parametrize("name", ["background", "Background", " BACKGROUND ", "__background__"])
+def test_a_class_called_background(coco_content: Content, write_coco: Write, name: str) -> None:
+    coco_content["categories"][1]["name"] = name
+    paths = write_coco(coco_content)
+    with pytest.raises(ValueError, match=r"category 3 is called .*label 0 is the background"):
+        CocoDetection(*paths)
+    assert CocoDetection(*paths, category_ids={3: None, 7: 1}).class_names == ("background", "dog")
+
+
+def test_an_unused_background_is_left_out(coco_content: Content, write_coco: Write) -> None:
+    coco_content["categories"].append({"id": 0, "name": "_background_"})
+    data = CocoDetection(*write_coco(coco_content))
+    assert data.class_names == ("background", "cat", "dog")
+    assert kinds(data)["root-category"] == 1
+
+
+@pytest.mark.parametrize("name", ["dog", " dog", "dog "])
+def test_names_that_repeat(coco_content: Content, write_coco: Write, name: str) -> None:
+    coco_content["categories"][1]["name"] = name
+    with pytest.raises(ValueError, match="categories 3, 7 are all called 'dog'"):
+        CocoDetection(*write_coco(coco_content))
+
+
+def test_names_that_differ_in_case(coco_content: Content, write_coco: Write) -> None:
+    coco_content["categories"][1]["name"] = "Dog"
+    data = CocoDetection(*write_coco(coco_content))
+    assert data.class_names == ("background", "Dog", "dog")
+    assert kinds(data)["similar-names"] == 1
+
+
+def test_names_that_are_numbers(coco_content: Content, write_coco: Write) -> None:
+    coco_content["categories"][0]["name"] = 5
+    assert CocoDetection(*write_coco(coco_content)).class_names == ("background", "cat", "5")
+    coco_content["categories"][0]["name"] = True
+    with pytest.raises(ValueError, match="category number 0: expected id and name"):
+        CocoDetection(*write_coco(coco_content))
+
+
+def test_a_mapping_that_forgets_a_category(coco_content: Content, write_coco: Write) -> None:
+    with pytest.raises(ValueError, match=r"category_id 7 is not among \[3\]"):
+        CocoDetection(*write_coco(coco_content), category_ids={3: 1}, on_invalid="skip")
+    with pytest.raises(ValueError, match="category_ids: expected distinct category ids"):
+        CocoDetection(*write_coco(coco_content), category_ids={3: 1, "3": 2})
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"]
+)
+def test_encodings(coco_content: Content, write_coco: Write, encoding: str) -> None:
+    coco_content["categories"][0]["name"] = "größer"
+    path, images = write_coco(coco_content)
+    path.write_bytes(json.dumps(coco_content, ensure_ascii=False).encode(encoding))
+    assert CocoDetection(path, images).class_names == ("background", "cat", "größer")
+
+
+def test_latin_1_is_named(coco_content: Content, write_coco: Write) -> None:
+    coco_content["categories"][0]["name"] = "größer"
+    path, images = write_coco(coco_content)
+    path.write_bytes(json.dumps(coco_content, ensure_ascii=False).encode("latin-1"))
+    with pytest.raises(ValueError, match=r"coco\.json: .*expected UTF-8 text.*save the file as"):
+        CocoDetection(path, images)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("  \n", "it is empty"),
+        ('{"a": 1}\n{"b": 2}\n', "JSON lines"),
+        ("<?xml version='1.0'?><annotation/>", "Pascal VOC annotations are read by VocDetection"),
+        ("<!DOCTYPE html><html></html>", "HTML page"),
+        ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
+        ('[{"image_id": 1, "category_id": 1, "bbox": [1, 1, 1, 1], "score": 1}]', "COCO results"),
+        ('[{"image": "a.png", "annotations": []}]', "CreateML"),
+        ('[{"image_id": 1, "bbox": []}]', "annotations alone"),
+        ("[]", "found a list: expected an object"),
+        ("7", "expected a JSON object, found a int"),
+        ('{"shapes": [], "imagePath": "a.png"}', "labelme"),
+        ('{"_via_img_metadata": {}}', "VGG Image Annotator"),
+        ('{"a.png1": {"regions": []}}', "VGG Image Annotator"),
+    ],
+)
+def test_files_are_named_for_what_they_are(write_coco: Write, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        CocoDetection(*write_coco(text))
+    assert "coco.json" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "moved"),
+    [
+        (r"sub\b.png", 0), ("./sub/b.png", 0), ("sub/./b.png", 0), ("sub%2Fb.png", 0),
+        ("images/sub/b.png", 1), (r"D:\data\sub\b.png", 1), ("/data/sub/b.png", 1),
+    ],
+)  # fmt: skip
+def test_file_names(coco_content: Content, write_coco: Write, name: str, moved: int) -> None:
+    coco_content["images"][1]["file_name"] = name
+    data = CocoDetection(*write_coco(coco_content))
+    assert data.entries[1].name == "sub/b.png"
+    assert data[1][0].shape == (3, 24, 16)
+    assert data.report.counts["moved-image"] == moved
+
+
+def test_an_image_in_another_folder_is_not_taken(coco_content: Content, write_coco: Write) -> None:
+    """other/b.png does not exist; b.png does, and is another image."""
+    coco_content["images"][1]["file_name"] = "other/b.png"
+    path, images = write_coco(coco_content)
+    (images / "b.png").write_bytes((images / "sub" / "b.png").read_bytes())
+    data = CocoDetection(path, images)
+    with pytest.raises(ValueError, match=r"other/b\.png: no such file"):
+        data.check_images()
+
+
+def test_images_by_name_as_the_file_spells_them(coco_content: Content, write_coco: Write) -> None:
+    coco_content["images"][0].update(id="10", width=None)
+    coco_content["images"][1].update(file_name=r"sub\b.png", id=20.0)
+    assert read_images(write_coco(coco_content)[0]) == {
+        "a.png": ("10", None),
+        "sub/b.png": (20, (16, 24)),
+        "c.png": (5, (20, 20)),
+    }
+
+
+def test_missing_and_broken_images_are_left_out(coco_content: Content, write_coco: Write) -> None:
+    path, images = write_coco(coco_content)
+    (images / "a.png").write_bytes(b"no image")
+    data = CocoDetection(path, images)
+    with pytest.raises(ValueError, match=r"coco\.json: 1 problem:\n .*a\.png: .*not an image"):
+        data.check_images()
+    data = CocoDetection(path, images, on_invalid="skip")
+    data.check_images()
+    assert [entry.name for entry in data.entries] == ["sub/b.png", "c.png"]
+    assert [data.target(i)["image_id"] for i in range(2)] == [20, 5]
+    assert [len(data.target(i)["boxes"]) for i in range(2)] == [0, 1]
+    assert data.report.classes == {"cat": 1, "dog": 0}
+    assert data.skipped == 2
+    data.check_images()  # the others are not opened again
+    assert data.report.left_out["images"] == 1
+    (images / "c.png").unlink()
+    data = CocoDetection(path, images, on_invalid="skip")
+    with pytest.raises(ValueError, match="2 of 3 images would be left out"):
+        data.check_images()

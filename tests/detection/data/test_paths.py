@@ -1,0 +1,67 @@
+"""File names of annotations: never shortened to another image's name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from lucid_models_detection.data.paths import PathError, relative_path
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("images/a.png", "images/sub/b.png", "images/my photo.png", "images/c%20d.png"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path / "images"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("a.png", ("a.png", False)),
+        ("./a.png", ("a.png", False)),
+        ("sub//b.png", ("sub/b.png", False)),
+        (r"sub\b.png", ("sub/b.png", False)),
+        ("my%20photo.png", ("my photo.png", False)),
+        ("c%20d.png", ("c%20d.png", False)),  # as it is, where there is such a file
+        ("x%20y.png", ("x%20y.png", False)),
+        ("other/a.png", ("other/a.png", False)),  # not a.png
+        ("images/sub/b.png", ("sub/b.png", True)),
+        ("images/none.png", ("images/none.png", False)),
+        (r"C:\photos\a.png", ("a.png", True)),
+        ("/home/me/sub/b.png", ("sub/b.png", True)),
+        (r"\\server\share\sub\b.png", ("sub/b.png", True)),
+        ("https://example.org/data/my%20photo.png?x=1", ("my photo.png", True)),
+    ],
+)
+def test_names_below_the_folder(folder: Path, name: str, expected: tuple[str, bool]) -> None:
+    assert relative_path(name, folder) == expected
+
+
+def test_an_absolute_path_of_the_folder_itself(folder: Path) -> None:
+    assert relative_path(f"{folder}/sub/b.png", folder) == ("sub/b.png", False)
+    assert relative_path(f"{folder}/sub/none.png", folder) == ("sub/none.png", False)
+
+
+def test_a_file_whose_name_has_a_backslash(folder: Path) -> None:
+    (folder / r"sub\b.png").touch()
+    assert relative_path(r"sub\b.png", folder) == (r"sub\b.png", False)
+
+
+def test_an_absolute_path_that_fits_two_images_is_refused(folder: Path) -> None:
+    (folder / "b.png").touch()
+    with pytest.raises(PathError, match=r"several images fit: b\.png, sub/b\.png") as caught:
+        relative_path("/home/me/sub/b.png", folder)
+    assert caught.value.several
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", "..", "../a.png", "sub/../../a.png", "/etc/passwd", "a\0b", "\ud800", None, 7,
+             r"..\a.png", "%2e%2e/a.png/../..", "file:///../a.png", "/x/../a.png", "."],
+)  # fmt: skip
+def test_names_that_lead_out_or_are_none(folder: Path, name: object) -> None:
+    with pytest.raises(PathError, match="expected a relative path"):
+        relative_path(name, folder)
