@@ -31,7 +31,7 @@ NOT_OPERATIONS = {
     ),
     **dict.fromkeys(
         ("lucid.LucidError", "lucid.PluginError", "lucid.PluginWarning", "lucid.StateDictError",
-         "lucid.UnknownModelError", "lucid.WeightFileError"),
+         "lucid.UnknownModelError", "lucid.WeightFileError", "lucid.WeightFileWarning"),
         "is an exception",
     ),
     **dict.fromkeys(
