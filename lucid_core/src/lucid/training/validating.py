@@ -69,8 +69,8 @@ def check_metrics(
     for name, value in values.items():
         if "loss" in name and not math.isfinite(value):
             raise FloatingPointError(
-                f"{name} is {value} in the validation after {where}: the training has diverged. "
-                f"{REMEDY}"
+                f"{name} is {value}, not finite, in the validation after {where}: the training has "
+                f"diverged. {REMEDY}"
             )
     return values
 
