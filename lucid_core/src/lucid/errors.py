@@ -39,7 +39,7 @@ class PluginWarning(LucidWarning):
 
 
 class StateDictError(LucidError, ValueError):
-    """A state dict does not fit a module; lists every key that does not."""
+    """A state dict does not fit a module; counts the keys that do not and lists ten of a kind."""
 
 
 class WeightFileError(LucidError, ValueError):

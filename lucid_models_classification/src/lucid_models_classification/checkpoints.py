@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import lucid
 from lucid import StateDictError, WeightFileError, WeightFileWarning, nn
 from lucid.models import create_model, model_info
+from lucid.models.structure import fitting_model
 from lucid.training.class_rows import ClassRows, class_entries
 from lucid.weights import ModelMetadata, load_weights, model_metadata, names_model, unwrap
 from lucid_models_classification.architectures import ARCHITECTURES
@@ -27,7 +30,14 @@ from lucid_models_classification.torchvision import (
 )
 from lucid_models_classification.transforms import IMAGENET_MEAN, IMAGENET_STD, preprocessing
 
-__all__ = ["Classifier", "check_task", "open_classifier", "read_weights", "start_from"]
+__all__ = [
+    "Classifier",
+    "check_task",
+    "open_classifier",
+    "other_model",
+    "read_weights",
+    "start_from",
+]
 
 TASK = "image-classification"
 
@@ -244,9 +254,12 @@ def _identified(
     try:
         return infer_model(state)
     except ValueError as error:
+        fitting = fitting_model({key: np.shape(value) for key, value in state.items()})
+        remedy = "if there is a model for it, give it by --model"
+        if fitting is not None:
+            remedy = f"it fits {fitting}: give --model {fitting}"
         raise WeightFileError(
-            f"{path}: the file does not name its model, and {error}; if there is a model for it, "
-            "give it by --model"
+            f"{path}: the file does not name its model, and {error}; {remedy}"
         ) from None
 
 
@@ -279,22 +292,34 @@ def _preprocessing(path: Path, sizes: Mapping[str, int]) -> dict[str, Any]:
     return preprocessing(mean=(mean,), std=(std,))
 
 
+def other_model(model: nn.Module, state: Mapping[str, Any]) -> str | None:
+    """Find the other registered model that weights are of, for an error.
+
+    Parameters
+    ----------
+    model : lucid.nn.Module
+        The model that they do not fit.
+    state : mapping of str to array-like
+        The weights.
+
+    Returns
+    -------
+    str or None
+        Its name; None if no other model fits.
+    """
+    try:
+        name: str | None = infer_model(state)[0]
+    except ValueError:
+        name = fitting_model({key: np.shape(value) for key, value in state.items()})
+    return None if name == model.model_name else name
+
+
 def _load(path: Path, model: nn.Module, state: Mapping[str, Any], skip_mismatched: bool) -> Any:
     try:
         return load_torchvision_weights(model, state, skip_mismatched=skip_mismatched)
     except StateDictError as error:
+        other = other_model(model, state)
+        remedy = f", they are those of {other} (give --model {other})" if other else ""
         raise WeightFileError(
-            f"{path}: its weights do not fit {model.model_name}{_other_model(model, state)}: "
-            f"{error}"
+            f"{path}: its weights do not fit {model.model_name}{remedy}: {error}"
         ) from error
-
-
-def _other_model(model: nn.Module, state: Mapping[str, Any]) -> str:
-    """The remedy where the weights are those of another ResNet."""
-    try:
-        name, _ = infer_model(state)
-    except ValueError:
-        return ""
-    if name == model.model_name:
-        return ""
-    return f", they are those of {name} (give --model {name})"

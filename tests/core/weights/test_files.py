@@ -195,5 +195,5 @@ def test_a_pipe_is_refused_instead_of_waited_for(tmp_path, load):
     os.mkfifo(tmp_path / "pipe.safetensors")
     with pytest.raises(lucid.WeightFileError, match="no regular file"):
         load(tmp_path / "pipe.safetensors")
-    with pytest.raises(IsADirectoryError):
+    with pytest.raises(lucid.WeightFileError, match="is a folder"):
         load(Path(tmp_path))

@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import small_detection
 
 import lucid
-from lucid.models import create_model
+from lucid.models import create_model, register_model, zoo
+from lucid.models.registry import Registry
 from lucid_models_classification.torchvision import to_torchvision_key
+from lucid_models_detection import FasterRCNN
 from lucid_models_detection.training.fine_tuning import (
     freeze_stages,
     from_backbone,
@@ -55,10 +58,63 @@ def test_a_backbone_starts_from_a_classifier(classifier, tmp_path: Path, kind: s
     )
 
 
+class Net(lucid.nn.Module):
+    """A backbone that is no ResNet."""
+
+    feature_channels = (6, 10)
+    feature_strides = (8, 16)
+
+    def __init__(self, num_classes: int, width: int) -> None:
+        super().__init__()
+        self.conv1 = lucid.nn.Conv2d(3, width, 9, stride=8, padding=4)
+        self.second = lucid.nn.Conv2d(width, 10, 3, stride=2, padding=1)
+        self.classifier = lucid.nn.Linear(10, num_classes)
+        self.feature_channels = (width, 10)
+
+    def features(self, x: lucid.Tensor) -> list[lucid.Tensor]:
+        first = lucid.nn.functional.relu(self.conv1(x))
+        return [first, lucid.nn.functional.relu(self.second(first))]
+
+
+def test_a_backbone_of_any_family(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its classes and other arguments are those of its file, and its conv1 keeps its name."""
+    monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
+
+    @register_model(task="image-classification", family="plain")
+    def plain_net(num_classes: int = 5, width: int = 6) -> Net:
+        return Net(num_classes, width)
+
+    @register_model(task="object-detection", family="plain")
+    def plain_detector(num_classes: int = 21, **kwargs: Any) -> FasterRCNN:
+        return FasterRCNN.from_backbone("plain_net", num_classes, **kwargs)
+
+    path = tmp_path / "net.safetensors"
+    options = {"num_classes": 3, "anchor_sizes": (16, 32, 64), **small_detection.SMALL}
+    for arguments in ({}, {"num_classes": 7, "width": 4}):
+        net = create_model("plain_net", **arguments)
+        lucid.save_model(net, path)
+        model = from_backbone("plain_detector", path, options)
+        for name, value in net.state_dict().items():
+            assert same(model.backbone.net.state_dict()[name], value), name
+        lucid.save_model(model, tmp_path / "detector.safetensors")
+        assert lucid.load_model(tmp_path / "detector.safetensors").num_classes == 3
+
+
+@pytest.mark.parametrize("prefix", ["module.", "backbone.", "model._orig_mod."])
+def test_a_backbone_from_wrapped_weights(classifier, tmp_path: Path, prefix: str) -> None:
+    path = tmp_path / "weights.safetensors"
+    lucid.save({prefix + key: value for key, value in classifier.state_dict().items()}, path)
+    model = from_backbone(NAME, path, {"num_classes": 3, **small_detection.SMALL})
+    assert same(model.backbone.net.fc.weight, classifier.fc.weight)
+
+
 def test_weights_of_another_backbone_are_refused(classifier, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     lucid.save(classifier.state_dict(), path)
-    with pytest.raises(lucid.WeightFileError, match=r"weights\.safetensors.*backbone of .*_34_"):
+    with pytest.raises(
+        lucid.WeightFileError,
+        match=r"weights\.safetensors.*backbone of .*_34_fpn, .* of resnet_18 ",
+    ):
         from_backbone(
             "faster_rcnn_resnet_34_fpn", path, {"num_classes": 3, **small_detection.SMALL}
         )
@@ -135,6 +191,7 @@ def test_normalisations_can_be_frozen_afterwards(tmp_path: Path) -> None:
 
 
 def test_frozen_stages_stay_as_they_are() -> None:
+    lucid.random.seed(0)
     model = small_detection.tiny_detector()
     freeze_stages(model, 2)
     before = {key: value.clone() for key, value in model.state_dict().items()}

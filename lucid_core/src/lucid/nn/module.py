@@ -154,9 +154,9 @@ class Module(Registry):
         Raises
         ------
         StateDictError
-            Naming every key that is missing, unexpected or of a wrong shape,
-            and every tensor with two names and two values; the module is
-            unchanged.
+            Counting the keys that are missing, unexpected or of a wrong shape and
+            the tensors with two names and two values, ten of each by name; the
+            module is unchanged.
         """
         useless = {
             f"{path}.{name}" if path else name

@@ -17,6 +17,9 @@ __all__ = ["LoadResult", "load_into"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+#: Keys of each kind that an error lists.
+_SHOWN = 10
+
 
 @dataclass(frozen=True, repr=False)
 class LoadResult:
@@ -78,7 +81,7 @@ def load_into(
     Raises
     ------
     StateDictError
-        Listing every key that does not fit; no tensor was changed.
+        With the number of keys that do not fit and ten of each kind; no tensor was changed.
     """
     if not isinstance(state_dict, Mapping):
         raise TypeError(
@@ -165,5 +168,7 @@ def _report(kind: str, problems: dict[str, list[str]]) -> str:
     for title, entries in problems.items():
         if entries:
             lines.append(f"  {title} ({len(entries)}):")
-            lines.extend(f"    {entry}" for entry in entries)
+            lines.extend(f"    {entry}" for entry in entries[:_SHOWN])
+            if len(entries) > _SHOWN:
+                lines.append(f"    ... and {len(entries) - _SHOWN} more")
     return "\n".join(lines)

@@ -8,6 +8,7 @@
 ``pickle_machine``      the pickles in it, read as data
 ``pickled``             what they are read into
 ``archive``             zip archives, held against the size of their file
+``foreign``             files of other kinds, named for what they are
 ``atomic``              the old file or the new one, never a part
 ``state_dicts``         which of the dicts in such a checkpoint is the state dict
 ``wrappers``            prefixes before the names, found and stripped

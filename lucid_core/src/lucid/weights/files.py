@@ -14,7 +14,7 @@ import numpy as np
 
 from lucid.errors import WeightFileError, WeightFileWarning
 from lucid.tensor import Tensor
-from lucid.weights import npz_format, pth_format, safetensors_format
+from lucid.weights import foreign, npz_format, pth_format, safetensors_format
 from lucid.weights.archive import open_archive
 from lucid.weights.atomic import atomic_write
 from lucid.weights.entries import (
@@ -149,7 +149,9 @@ def read_metadata(path: StrPath) -> dict[str, str]:
             metadata: dict[str, str] = form.read_metadata(file, _size_of(file))
             return metadata
     except MalformedError as error:
-        raise WeightFileError(f"{os.fspath(path)}: {error}") from None
+        raise WeightFileError(
+            f"{os.fspath(path)}: {error}{foreign.unfinished_download(path)}"
+        ) from None
 
 
 def write_file(
@@ -185,7 +187,9 @@ def read_file(path: StrPath, ema: bool | None = None) -> tuple[dict[str, Array],
                     raise MalformedError("holds no EMA of the weights; leave out ema=True (--ema)")
         check_digest(arrays, metadata)
     except MalformedError as error:
-        raise WeightFileError(f"{os.fspath(path)}: {error}") from None
+        raise WeightFileError(
+            f"{os.fspath(path)}: {error}{foreign.unfinished_download(path)}"
+        ) from None
     for note in notes:
         warnings.warn(f"{os.fspath(path)}: {note}", WeightFileWarning, stacklevel=3)
     return arrays, metadata
@@ -207,23 +211,29 @@ def _format_in(file: BinaryIO, path: StrPath) -> ModuleType:
     file.seek(0)
     if start[8:] == b"{":  # after the length of the header
         return safetensors_format
+    foreign.check_start(file, _size_of(file))
     suffix = Path(path).suffix.lower()
     if start.startswith(b"PK\3\4"):
-        return pth_format if _has_pickle(file, suffix in _PICKLES) else npz_format
+        return _archived_format(file, pth_format if suffix in _PICKLES else npz_format)
     if suffix in _PICKLES or (start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5"):
         return pth_format
     return npz_format if suffix == ".npz" else safetensors_format
 
 
-def _has_pickle(file: BinaryIO, default: bool) -> bool:
-    """Whether an archive is a checkpoint; ``default`` if its list of members is damaged."""
+def _archived_format(file: BinaryIO, default: ModuleType) -> ModuleType:
+    """The format of a zip archive; ``default`` if its list of members is damaged."""
     try:
         with open_archive(file, "archive") as archive:
-            return any(map(pth_format.PICKLE_IN_ARCHIVE.fullmatch, archive.namelist()))
+            names = archive.namelist()
     except MalformedError:
         return default
     finally:
         file.seek(0)
+    if any(map(pth_format.PICKLE_IN_ARCHIVE.fullmatch, names)):
+        return pth_format
+    if names and (what := foreign.describe_archive(names)) is not None:
+        raise MalformedError(f"expected weights, it is {what}")
+    return npz_format
 
 
 def _storable(name: str, value: Tensor | Array) -> Array:
@@ -242,7 +252,9 @@ def _storable(name: str, value: Tensor | Array) -> Array:
 def _opened(path: StrPath) -> BinaryIO:
     # Asked before opening: to open a named pipe would wait for its writer.
     mode = os.stat(path).st_mode
-    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):  # opening a directory is an error already
+    if stat.S_ISDIR(mode):
+        raise MalformedError(foreign.describe_folder(path))
+    if not stat.S_ISREG(mode):
         raise MalformedError("is no regular file")
     return open(path, "rb")
 

@@ -207,7 +207,10 @@ class _Legacy(_Source):
         world = TorchWorld()
         magic, end = read_pickle(text, 0, world)
         if not isinstance(magic, int) or magic != _MAGIC:
-            raise MalformedError("is a pickle, but no checkpoint of PyTorch")
+            raise MalformedError(
+                "is a pickle, but no checkpoint of PyTorch; save tensors by torch.save, or arrays "
+                "by numpy.savez"
+            )
         version, end = read_pickle(text, end, world)
         if not isinstance(version, int) or version != _LEGACY_VERSION:
             raise MalformedError(f"expected PyTorch's legacy format {_LEGACY_VERSION}, got another")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lucid
 from lucid import StateDictError, WeightFileError, nn
-from lucid.models import create_model, model_info
+from lucid.models import create_model, get_builder, model_info
 from lucid.training.class_rows import ClassRows
 from lucid.weights import model_metadata, names_model
-from lucid_models_classification.checkpoints import read_weights
+from lucid_models_classification.checkpoints import other_model, read_weights
 from lucid_models_classification.torchvision import load_torchvision_weights
 from lucid_models_detection.checkpoints import open_detector
 from lucid_models_detection.faster_rcnn import FasterRCNN
@@ -83,7 +84,9 @@ def from_backbone(
     """
     state, arguments = read_weights(path, ema)
     num_classes = arguments.pop("num_classes", None)
-    chosen: dict[str, Any] = {"norm": "frozen", **_image_statistics(path), **options}
+    chosen: dict[str, Any] = {**_image_statistics(path), **options}
+    if not names_model(path) or _takes(model_metadata(path).name, "norm"):
+        chosen.setdefault("norm", "frozen")
     if num_classes is not None:
         chosen.setdefault("backbone_num_classes", num_classes)
     if "norm_eps" in arguments:
@@ -99,10 +102,22 @@ def from_backbone(
     try:
         load_torchvision_weights(net, state)
     except StateDictError as error:
+        other = other_model(net, state)
+        remedy = (
+            f", they are those of {other} (choose a detector on it by --model)" if other else ""
+        )
         raise WeightFileError(
-            f"{path}: its weights do not fit the backbone of {name}: {error}"
+            f"{path}: its weights do not fit the backbone of {name}{remedy}: {error}"
         ) from error
     return model
+
+
+def _takes(name: str, argument: str) -> bool:
+    """Whether the builder of a model has an argument."""
+    parameters = inspect.signature(get_builder(name)).parameters
+    return argument in parameters or any(
+        parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
+    )
 
 
 def _image_statistics(path: Path) -> dict[str, Any]:

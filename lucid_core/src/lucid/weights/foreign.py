@@ -1,0 +1,144 @@
+"""Files that are given as weights and are something else, recognized to be named."""
+
+from __future__ import annotations
+
+import os
+from typing import BinaryIO
+
+from lucid.weights.entries import METADATA, MalformedError
+
+__all__ = ["check_start", "describe_archive", "describe_folder", "unfinished_download"]
+
+_START = 512
+_MIN_TEXT = 8
+_MIN_ZEROS = 64
+_TAR_MAGIC = slice(257, 262)
+_AGAIN = "download the weights again"
+_CONVERT = "convert it with the program that wrote it: torch.save(model.state_dict(), path)"
+_UNPACK = "unpack it and give the file of weights in it"
+
+#: First bytes, what they begin, and the remedy.
+_MAGIC: tuple[tuple[bytes, str, str], ...] = (
+    (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "run git lfs pull"),
+    (b"\x89PNG\r\n\x1a\n", "a PNG image", ""),
+    (b"\xff\xd8\xff", "a JPEG image", ""),
+    (b"GIF8", "a GIF image", ""),
+    (b"BM", "a BMP image", ""),
+    (b"II*\0", "a TIFF image", ""),
+    (b"MM\0*", "a TIFF image", ""),
+    (b"%PDF", "a PDF document", ""),
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file, such as Keras writes", _CONVERT),
+    (b"GGUF", "a GGUF file", _CONVERT),
+    (b"ggml", "a GGML file", _CONVERT),
+    (b"\x93NUMPY", "a single NumPy array (.npy)", "save arrays by name: numpy.savez(path, ...)"),
+    (b"(dp", "a pickle of protocol 0", _CONVERT),
+    (b"ccopy_reg", "a pickle of protocol 0", _CONVERT),
+    (b"MATLAB 5.0", "a MATLAB file", ""),
+    (b"SQLite format 3", "an SQLite database", ""),
+    (b"\x7fELF", "a program", ""),
+    (b"MZ", "a program", ""),
+    (b"\x1f\x8b", "a gzip archive", _UNPACK),
+    (b"BZh", "a bzip2 archive", _UNPACK),
+    (b"\xfd7zXZ\0", "an xz archive", _UNPACK),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive", _UNPACK),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
+    (b"Rar!\x1a\x07", "a RAR archive", _UNPACK),
+)
+_PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<!--", b"<script", b"<svg")
+_PARTS = (".part", ".partial", ".crdownload", ".download", ".filepart", ".aria2", ".!ut", ".tmp")
+
+
+def check_start(file: BinaryIO, size: int) -> None:
+    """Refuse a file that begins as one of another kind; the position stays at the start.
+
+    Raises
+    ------
+    MalformedError
+        Naming what it is, and the remedy if there is one.
+    """
+    start = file.read(_START)
+    file.seek(0)
+    if not size:
+        raise MalformedError(f"is empty (0 bytes); {_AGAIN}")
+    found = _recognized(start)
+    if found is not None:
+        what, remedy = found
+        raise MalformedError(f"expected weights, it is {what}" + (f"; {remedy}" if remedy else ""))
+
+
+def describe_archive(names: list[str]) -> str | None:
+    """What a zip archive without a pickle or arrays of PyTorch or NumPy is; None if unknown."""
+    inner = [name for name in names if not name.endswith("/")]
+    if "META-INF/MANIFEST.MF" in names or "AndroidManifest.xml" in names:
+        return "a Java archive"
+    if "model.weights.h5" in names:
+        return f"a Keras archive; {_CONVERT}"
+    if any(name.startswith(("word/", "xl/", "ppt/")) for name in names):
+        return "an Office document"
+    if any(name.endswith(".npy") or name.startswith(METADATA) for name in inner):
+        return None
+    weights = (".pth", ".pt", ".ckpt", ".bin", ".safetensors", ".npz", ".pkl")
+    for name in inner:
+        if name.lower().endswith(weights):
+            return f"a zip archive with {name!r:.80} in it; {_UNPACK}"
+    listed = ", ".join(repr(name)[:60] for name in inner[:3]) or "nothing"
+    return f"a zip archive without weights, it holds {listed}"
+
+
+def describe_folder(path: str | os.PathLike[str]) -> str:
+    """What to give instead of a folder."""
+    names = sorted(os.listdir(path))
+    if ".metadata" in names and any(name.endswith(".distcp") for name in names):
+        return (
+            "is the folder of a distributed checkpoint; convert it: python -m "
+            "torch.distributed.checkpoint.format_utils dcp_to_torch FOLDER weights.pth"
+        )
+    if "saved_model.pb" in names:
+        return f"is the folder of a TensorFlow model; {_CONVERT}"
+    weights = (".safetensors", ".npz", ".pth", ".pt", ".ckpt", ".bin")
+    inside = [name for name in names if name.lower().endswith(weights)]
+    listed = f", such as {', '.join(map(repr, inside[:3]))}" if inside else ""
+    return f"is a folder; give a file of weights in it{listed}"
+
+
+def unfinished_download(path: str | os.PathLike[str]) -> str:
+    """A remark for errors about files whose name says that their download goes on."""
+    suffix = os.path.splitext(os.fspath(path))[1].lower()
+    return f"; {suffix} marks an unfinished download: {_AGAIN}" if suffix in _PARTS else ""
+
+
+def _recognized(start: bytes) -> tuple[str, str] | None:
+    for magic, what, remedy in _MAGIC:
+        if start.startswith(magic):
+            return what, remedy
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return "a WebP image", ""
+    if start[4:8] == b"TFL3":
+        return "a TensorFlow Lite model", _CONVERT
+    if start[_TAR_MAGIC] == b"ustar":
+        return "a tar archive", _UNPACK
+    if start[:1] == b"\x08" and start[2:3] in (b"\x12", b":", b"B"):
+        return "an ONNX or TensorFlow graph (protobuf)", _CONVERT
+    if not start.strip(b"\0") and len(start) >= _MIN_ZEROS:
+        return "nothing but zero bytes, an interrupted copy or download", _AGAIN
+    return _recognized_text(start)
+
+
+def _recognized_text(start: bytes) -> tuple[str, str] | None:
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.lower().startswith(_PAGES):
+        return "an HTML or XML page, such as a login or error page saved in its place", _AGAIN
+    if text.startswith((b"{", b"[")) and b'"weight_map"' in text:
+        return (
+            "the index of weights in several files",
+            "join them: lucid.save({**lucid.load(one), **lucid.load(two), ...}, path)",
+        )
+    if text.startswith(b"[") or (text.startswith(b"{") and text[1:].lstrip()[:1] in (b'"', b"}")):
+        return "JSON text", ""
+    try:
+        words = start.decode()
+    except UnicodeDecodeError:
+        return None
+    if len(words) > _MIN_TEXT and all(c.isprintable() or c.isspace() for c in words):
+        return f"text that begins with {words[:30]!r}", ""
+    return None

@@ -1,0 +1,215 @@
+"""Weights as other programs save them, opened as classifiers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pth_files as pth
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import lucid
+from lucid import WeightFileError, WeightFileWarning, nn
+from lucid.models import create_model, register_model, zoo
+from lucid.models.registry import Registry
+from lucid_models_classification.checkpoints import open_classifier, start_from
+from lucid_models_classification.commands import classify
+from lucid_models_classification.torchvision import to_torchvision_key
+
+Arrays = dict[str, np.ndarray]
+
+
+def resnet(**kwargs: Any) -> Arrays:
+    """The weights of a small ResNet under torchvision's names."""
+    model = create_model("resnet_18", **{"num_classes": 3, **kwargs})
+    return {to_torchvision_key(k): v.numpy() for k, v in model.state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def theirs() -> Arrays:
+    lucid.random.seed(3)
+    return resnet()
+
+
+def under(prefix: str, arrays: Arrays) -> Arrays:
+    return {prefix + key: value for key, value in arrays.items()}
+
+
+def save(path: Path, **parts: Arrays) -> Path:
+    """A checkpoint with a state dict under each name; alone at the top if it is called top."""
+    stored: dict[str, bytes] = {}
+
+    def state_dict(arrays: Arrays) -> bytes:
+        entries = {}
+        for key, array in arrays.items():
+            number = str(len(stored))
+            stored[number] = array.tobytes()
+            entries[key] = pth.of(number, array)
+        return pth.ordered(entries)
+
+    values = {name: state_dict(arrays) for name, arrays in parts.items()}
+    value = values["top"] if "top" in values else pth.dict_(values)
+    return pth.write_archive(path, value, stored)
+
+
+def assert_has(model: nn.Module, arrays: Arrays) -> None:
+    for key, value in model.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), arrays[to_torchvision_key(key)], key)
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["module.", "_orig_mod.", "module._orig_mod.", "model.", "backbone.", "module.encoder_q."],
+)
+def test_wrapped_weights(theirs: Arrays, tmp_path: Path, prefix: str) -> None:
+    path = save(tmp_path / "w.pth", state_dict=under(prefix, theirs))
+    assert_has(open_classifier(path).model, theirs)
+    assert_has(open_classifier(path, "resnet_18").model, theirs)
+    assert start_from(path, 7).skipped == ("fc.weight", "fc.bias")
+
+
+def test_lightning_says_what_it_leaves_out(theirs: Arrays, tmp_path: Path) -> None:
+    state = under("model.", theirs) | {"criterion.weight": np.ones(3, "<f4")}
+    path = save(tmp_path / "w.ckpt", state_dict=state)
+    with pytest.warns(WeightFileWarning, match=r"left out 1 beside: 'criterion\.weight'"):
+        assert_has(open_classifier(path).model, theirs)
+
+
+def test_a_head_under_a_prefix_of_its_own(theirs: Arrays, tmp_path: Path) -> None:
+    state = {("head." if k[:3] == "fc." else "backbone.") + k: v for k, v in theirs.items()}
+    path = save(tmp_path / "w.pth", state_dict=state)
+    with pytest.warns(WeightFileWarning, match=r"'backbone\.' and 'head\.fc\.weight'"):
+        assert_has(open_classifier(path).model, theirs)
+
+
+def test_the_average_is_used_and_said(theirs: Arrays, tmp_path: Path) -> None:
+    averaged = {key: value + 1 for key, value in theirs.items()}
+    path = save(tmp_path / "w.pth", model=theirs, model_ema=under("module.", averaged))
+    with pytest.warns(WeightFileWarning, match="using the EMA of the weights, 'model_ema'"):
+        assert_has(open_classifier(path).model, averaged)
+    assert_has(open_classifier(path, ema=True).model, averaged)
+    assert_has(open_classifier(path, ema=False).model, theirs)
+    assert_has(start_from(path, 3, ema=False).model, theirs)
+    Image.new("RGB", (40, 30)).save(tmp_path / "1.png")
+
+    def report(*options: str) -> Any:
+        arguments = [str(tmp_path / "1.png"), "--weights", str(path), "--json", *options]
+        result = CliRunner().invoke(classify, arguments, catch_exceptions=False)
+        return json.loads(result.stdout)[0]["predictions"]
+
+    assert report("--ema") != report("--no-ema")
+    alone = save(tmp_path / "alone.pth", top=averaged)
+    assert (
+        report("--ema")
+        == json.loads(
+            CliRunner()
+            .invoke(classify, [str(tmp_path / "1.png"), "--weights", str(alone), "--json"])
+            .stdout
+        )[0]["predictions"]
+    )
+
+
+def test_a_file_without_an_average(theirs: Arrays, tmp_path: Path) -> None:
+    path = save(tmp_path / "w.pth", top=theirs)
+    with pytest.raises(WeightFileError, match="holds no EMA"):
+        open_classifier(path, ema=True)
+    model = create_model("resnet_18", num_classes=3)
+    lucid.save_model(model, tmp_path / "m.safetensors")
+    with pytest.raises(WeightFileError, match="holds no EMA"):
+        open_classifier(tmp_path / "m.safetensors", ema=True)
+
+
+def changed(theirs: Arrays, change: str) -> Arrays:
+    arrays = dict(theirs)
+    if change == "fc is a sequence":
+        arrays["fc.1.weight"], arrays["fc.1.bias"] = arrays.pop("fc.weight"), arrays.pop("fc.bias")
+    elif change == "no fc":
+        del arrays["fc.weight"], arrays["fc.bias"]
+    elif change == "stem of 3 x 3":
+        arrays["conv1.weight"] = arrays["conv1.weight"][:, :, 2:5, 2:5]
+    elif change == "another head":
+        arrays["aux.weight"] = np.ones((2, 512), "<f4")
+    elif change == "group norms":
+        arrays = {k: v for k, v in arrays.items() if "running" not in k and "num_b" not in k}
+    elif change == "five channels":
+        arrays["conv1.weight"] = np.repeat(arrays["conv1.weight"], 5, 1)[:, :5]
+    elif change == "a name twice":
+        arrays["stem.conv.weight"] = arrays["conv1.weight"]
+    return arrays
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("fc is a sequence", r"another classifier: .* got fc\.1\.weight, fc\.1\.bias"),
+        ("no fc", r"without its classifier: expected fc\.weight"),
+        ("stem of 3 x 3", r"stem\.conv\.weight: expected shape \(64, 3, 7, 7\), got \(64, 3, 3, 3"),
+        ("another head", r"unexpected \(1\):\s+aux\.weight"),
+        ("group norms", r"missing \(40\):(\n.*){10}\n +\.\.\. and 30 more"),
+        ("five channels", "images of 3 channels or 1, got one for 5"),
+        ("a name twice", r"'conv1\.weight' and 'stem\.conv\.weight' are two entries"),
+    ],
+)
+def test_changed_networks_are_refused_by_what_is_wrong(
+    theirs: Arrays, tmp_path: Path, change: str, message: str
+) -> None:
+    path = save(tmp_path / "w.pth", top=changed(theirs, change))
+    with pytest.raises(WeightFileError, match=message) as caught:
+        open_classifier(path)
+    assert str(path) in str(caught.value)
+
+
+def test_a_network_of_gray_images(tmp_path: Path) -> None:
+    arrays = resnet(in_channels=1)
+    path = save(tmp_path / "w.pth", top=arrays)
+    with pytest.warns(WeightFileWarning, match="one channel; images are converted to gray"):
+        classifier = open_classifier(path)
+    assert_has(classifier.model, arrays)
+    # The means of ImageNet's three.
+    assert classifier.preprocessing["mean"] == pytest.approx([0.449], abs=1e-9)
+    assert classifier.preprocessing["std"] == pytest.approx([0.226], abs=1e-9)
+
+
+def test_the_right_model_is_named(theirs: Arrays, tmp_path: Path) -> None:
+    path = save(tmp_path / "w.pth", top=theirs)
+    message = r"do not fit resnet_34, they are those of resnet_18 \(give --model resnet_18\)"
+    with pytest.raises(WeightFileError, match=message):
+        open_classifier(path, "resnet_34")
+
+
+class Stranger(nn.Module):
+    """A network whose layers have the names of torchvision's ResNet."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, 3)
+        self.bn1 = nn.BatchNorm2d(4)
+        self.fc = nn.Linear(4, num_classes)
+
+    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
+        return self.fc(self.bn1(self.conv1(x)).mean(axis=(2, 3)))
+
+
+def test_names_of_a_strangers_model_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
+
+    @register_model(task="image-classification", family="stranger", total_parameters=133)
+    def stranger(num_classes: int = 3) -> Stranger:
+        return Stranger(num_classes)
+
+    model = create_model("stranger")
+    state = {key: value.numpy() for key, value in model.state_dict().items()}
+    for arrays in (state, under("module.", state)):
+        path = save(tmp_path / "w.pth", top=arrays)
+        opened = open_classifier(path, "stranger").model
+        for key, value in opened.state_dict().items():
+            np.testing.assert_array_equal(value.numpy(), state[key])
+    path = save(tmp_path / "w.pth", top=state)
+    with pytest.raises(WeightFileError, match="it fits stranger: give --model stranger"):
+        open_classifier(path)
+    with pytest.raises(WeightFileError, match="those of stranger"):
+        open_classifier(path, "resnet_18")
