@@ -69,7 +69,11 @@ def test_wrapped_weights(theirs: Arrays, tmp_path: Path, prefix: str) -> None:
     path = save(tmp_path / "w.pth", state_dict=under(prefix, theirs))
     assert_has(open_classifier(path).model, theirs)
     assert_has(open_classifier(path, "resnet_18").model, theirs)
-    assert start_from(path, 7).skipped == ("fc.weight", "fc.bias")
+    model = start_from(path, ["a", "b"]).model
+    np.testing.assert_array_equal(
+        model.layer1[0].conv1.conv.weight, theirs["layer1.0.conv1.weight"]
+    )
+    assert model.fc.weight.shape == (2, 512)
 
 
 def test_lightning_says_what_it_leaves_out(theirs: Arrays, tmp_path: Path) -> None:
@@ -93,7 +97,7 @@ def test_the_average_is_used_and_said(theirs: Arrays, tmp_path: Path) -> None:
         assert_has(open_classifier(path).model, averaged)
     assert_has(open_classifier(path, ema=True).model, averaged)
     assert_has(open_classifier(path, ema=False).model, theirs)
-    assert_has(start_from(path, 3, ema=False).model, theirs)
+    assert_has(start_from(path, ["a", "b", "c"], ema=False).model, theirs)
     Image.new("RGB", (40, 30)).save(tmp_path / "1.png")
 
     def report(*options: str) -> Any:
@@ -161,6 +165,12 @@ def test_changed_networks_are_refused_by_what_is_wrong(
     with pytest.raises(WeightFileError, match=message) as caught:
         open_classifier(path)
     assert str(path) in str(caught.value)
+
+
+def test_only_the_last_layer_may_be_another(theirs: Arrays, tmp_path: Path) -> None:
+    path = save(tmp_path / "w.pth", top=changed(theirs, "stem of 3 x 3"))
+    with pytest.raises(WeightFileError, match=r"stem\.conv\.weight: expected shape"):
+        start_from(path, ["a", "b"])
 
 
 def test_a_network_of_gray_images(tmp_path: Path) -> None:

@@ -148,6 +148,8 @@ def start_from(
     if headless := "num_classes" not in sizes and name in ARCHITECTURES:
         state |= {key: value for key, value in model.state_dict().items() if key[:3] == "fc."}
     report = _load(path, model, state, skip_mismatched=True)
+    if name in ARCHITECTURES and any(key[:3] != "fc." for key in report.skipped):
+        _load(path, model, state, skip_mismatched=False)  # says which other layers do not fit
     note = _unnamed(["fc.weight"] if headless else report.skipped, class_names)
     return Classifier(model, preprocessing=_preprocessing(path, sizes), note=note)
 
