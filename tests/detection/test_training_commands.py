@@ -268,7 +268,16 @@ def test_control_c_leaves_a_whole_checkpoint_and_130(
         (("--data", "DATA", "--images", "IMAGES", "--val", "OTHER"), "category 3 is 'disc'"),
         (("--data", "DATA", "--images", "IMAGES", "--model-option", "x"), "expected NAME=VALUE"),
         (("--data", "DATA", "--images", "IMAGES", "--model-option", "x=1"), "valid ones are norm"),
-        (("--resume",), "holds no training to resume"),
+        (
+            ("--data", "DATA", "--images", "IMAGES", "--model-option", "minsize=600"),
+            "'--model-option': faster_rcnn_resnet_50_fpn() got an unexpected keyword argument "
+            "'minsize': use min_size=",
+        ),
+        (("--imgsz", 600), "did you mean --model-option min_size=N?"),
+        (("--lr0", 0.1), "did you mean --lr?"),
+        (("--data", "DATA", "--images", "IMAGES", "--lr", "nan"), "finite"),
+        (("--data", "DATA", "--images", "IMAGES", "--output", "twice"), "give --output once"),
+        (("--resume",), "contains no run to resume"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(

@@ -236,6 +236,10 @@ def train_detector(
                 run = DetectorRun.start(output, chosen, workers, communicator=communicator)
         except ImportError as error:
             raise click.ClickException(str(error)) from error
+        except TypeError as error:
+            if not any(name in str(error) for name in options["model_options"]):
+                raise  # not about an argument that was given here
+            raise click.BadParameter(str(error), param_hint="'--model-option'") from error
         tell = communicator.on_main(click.echo)
         tell(run.summary)
         if not run.draws:
