@@ -23,6 +23,17 @@ def test_from_files_to_a_report(toy, weights, images, tmp_path):
     assert [failure["image"] for failure in found["failed"]] == [images[2], images[4]]
 
 
+def test_a_missing_folder_is_made_and_a_directory_refused(toy, weights, images, tmp_path):
+    report = tmp_path / "new" / "deep" / "r.jsonl"
+    assert predict_files(toy.ToyPredictor(weights), images[:2], report).images == 2
+    assert len(report.read_text().splitlines()) == 2
+    with pytest.raises(IsADirectoryError, match="the report is a directory"):
+        predict_files(toy.ToyPredictor(weights), images, tmp_path / "new")
+    with pytest.raises(OSError, match=r"r\.jsonl"):
+        predict_files(toy.ToyPredictor(weights), images, report / "below.json")
+    assert sorted(report.parent.iterdir()) == [report]
+
+
 def test_stopped_and_resumed(toy, weights, images, tmp_path):
     report = tmp_path / "r.json"
     whole = tmp_path / "whole.json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -50,8 +51,16 @@ def write(text: str, newline: bool = True) -> None:
 
 
 def write_json(data: Any) -> None:
-    """Write `data` as indented JSON."""
-    write(json.dumps(data, indent=2))
+    """Write `data` as indented JSON; NaN and infinity, which JSON lacks, become null."""
+    write(json.dumps(_without_nan(data), indent=2, allow_nan=False))
+
+
+def _without_nan(data: Any) -> Any:
+    if isinstance(data, float) and not math.isfinite(data):
+        return None
+    if isinstance(data, dict):
+        return {key: _without_nan(value) for key, value in data.items()}
+    return [_without_nan(value) for value in data] if isinstance(data, list | tuple) else data
 
 
 def printable(text: str) -> str:

@@ -117,7 +117,8 @@ def explain_option(error: click.NoSuchOption) -> str:
         advice = next((name for name, others in _OPTIONS.items() if usual in others), "")
         advice = advice if advice in known else " or ".join(_close(usual, known))
     if not advice:
-        return f"{message} ({error.ctx.command_path} --help lists those there are)"
+        file = "" if given.startswith("--") else f"; a file is given as ./{given}..."
+        return f"{message} ({error.ctx.command_path} --help lists those there are{file})"
     return f"{message}; {f'did you mean {advice}?' if advice.startswith('-') else advice}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -60,7 +61,7 @@ def predict_files(
         Paths; :func:`find_files` finds them.  One that comes twice counts once.
     report : path
         Written in one step at the end: ``.jsonl`` for a line of JSON for each image,
-        any other name for one JSON object.
+        any other name for one JSON object.  A missing folder is made first.
     batch_size : int, default 1
         Images that are in memory, and sent to a worker, together.
     resume : bool, default False
@@ -86,6 +87,8 @@ def predict_files(
 
     Raises
     ------
+    OSError
+        If the report is a directory, or its folder cannot be made.
     ValueError
         If an unfinished run is in the way or began with something else, or if two
         processes write to one report.
@@ -100,6 +103,9 @@ def predict_files(
     """
     if dask is not None:
         leave_if_importing_main()
+    if os.path.isdir(report):
+        raise IsADirectoryError(errno.EISDIR, "the report is a directory; name a file", report)
+    os.makedirs(os.path.dirname(os.path.abspath(report)), exist_ok=True)
     with ResultStore(report, predictor.description(), resume=resume) as store:
         store.add(images)
         with engine(dask, workers, threads) as chosen:
