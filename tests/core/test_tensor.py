@@ -70,12 +70,13 @@ def test_elementwise_results_stay_channels_last():
 def test_to_numpy_with_and_without_gradients():
     x = lucid.ones(2, requires_grad=True)
     assert x.numpy() is x.data
-    assert np.asarray(x) is x.data
+    assert np.shares_memory(np.asarray(x), x.data)
+    assert np.asarray(x.detach()) is x.data
     assert np.asarray(x, dtype=np.float64).dtype == np.float64
     assert not np.shares_memory(np.array(x, copy=True), x.data)
     with pytest.raises(ValueError, match="copy is needed"):
         np.asarray(x, dtype=np.float64, copy=False)
-    assert np.exp(x).dtype == np.float32
+    assert np.exp(x.detach()).dtype == np.float32
     assert np.from_dlpack(lucid.ones(3)).tolist() == [1, 1, 1]
     assert lucid.from_dlpack(np.ones(3)).tolist() == [1, 1, 1]
 
@@ -92,7 +93,7 @@ def test_arrays_beside_tensors_give_tensors():
 
 def test_functions_of_numpy_take_tensors_as_arrays():
     """Those, too, that call the method of their name if there is one."""
-    x = lucid.tensor([[1.0, 2.0], [3.0, 6.0]], requires_grad=True)
+    x = lucid.tensor([[1.0, 2.0], [3.0, 6.0]])
     for function, expected in (
         (np.sum, 12), (np.mean, 3), (np.prod, 36), (np.max, 6), (np.min, 1), (np.var, 3.5),
         (np.argmax, 3), (np.ndim, 2), (np.size, 4), (np.linalg.det, 0),
@@ -162,15 +163,11 @@ def test_writing_in_place_needs_no_grad():
     for write in (lambda: x.zero_(), lambda: x.copy_([1, 2, 3]), lambda: x.__setitem__(0, 5)):
         with pytest.raises(RuntimeError, match="no_grad"):
             write()
-    before = x.version
     with lucid.no_grad():
         x.copy_([1, 2, 3])
         x[0] = 5
         x[lucid.tensor([1])] = 7
     assert x.tolist() == [5, 7, 3]
-    assert x.version == before + 3
-    x.data = np.zeros(3, np.float32)
-    assert x.version == before + 4
 
 
 def test_requires_grad_is_for_floating_leaves():

@@ -11,14 +11,13 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
 
 import lucid
 from lucid import nn
-from lucid.autograd.watch import watch
+from lucid.autograd.mutation import watch
 from lucid.data import DataLoader, TensorDataset
 from lucid_models_detection import FasterRCNN
 
@@ -219,7 +218,7 @@ def test_weights_folded_while_others_predict_are_folded_right(kernel: int, group
 def test_all_threads_watch_memory_through_one_watch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who had another would never be told that what he computed is out of date."""
 
-    class Slow(WeakValueDictionary):  # type: ignore[type-arg]
+    class Slow(dict[int, Any]):
         def setdefault(self, key: int, default: Any = None) -> Any:
             found = self.get(key)
             time.sleep(0.01)
@@ -227,7 +226,7 @@ def test_all_threads_watch_memory_through_one_watch(monkeypatch: pytest.MonkeyPa
                 self[key] = found = default
             return found
 
-    monkeypatch.setattr("lucid.autograd.watch._watched", Slow())
+    monkeypatch.setattr("lucid.autograd.mutation._memories", Slow())
     array = np.zeros(3)
     watches = together(lambda _: watch(array))
     assert all(found is watches[0] for found in watches)

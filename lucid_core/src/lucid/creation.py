@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from lucid.autograd import ArrayLike, Variable, array_of
+from lucid import ops
+from lucid.autograd import ArrayLike, Variable, array_of, is_grad_enabled
+from lucid.autograd.primitive import needs_grad
 from lucid.dtypes import DType, DTypeLike, float32, promote, supported
 from lucid.ops.shape import Shape, shape_of
 from lucid.tensor import Tensor
@@ -37,7 +40,9 @@ def tensor(data: ArrayLike, dtype: DTypeLike | None = None, requires_grad: bool 
     Parameters
     ----------
     data : array-like
-        Numbers, nested sequences, arrays or tensors.
+        Numbers, nested sequences, arrays or tensors.  A tensor is copied and detached, as in
+        PyTorch; sequences that hold tensors which require gradients are stacked, and the
+        gradient passes.
     dtype : dtype, optional
         Element type.  Default: that of an array or tensor; float32 for Python
         floats, int64 for Python integers.
@@ -52,25 +57,37 @@ def tensor(data: ArrayLike, dtype: DTypeLike | None = None, requires_grad: bool 
         If nested sequences are of unequal lengths.
     """
     wanted = None if dtype is None else supported(dtype)
+    if isinstance(data, (list, tuple)) and is_grad_enabled() and _holds(data, needs_grad):
+        return _stacked(data, wanted)
     return Tensor(np.array(_array(data, wanted)), requires_grad)
 
 
+def _stacked(data: Any, dtype: DType | None) -> Tensor:
+    """Nested sequences of tensors and numbers as one recorded tensor."""
+    if isinstance(data, (list, tuple)):
+        return ops.stack([_stacked(item, dtype) for item in data])
+    if not isinstance(data, Tensor):
+        return Tensor(array_of(data, dtype))
+    return data if dtype is None or data.dtype == dtype else ops.astype(data, dtype)
+
+
 def _array(data: ArrayLike, dtype: DType | None) -> np.ndarray[Any, Any]:
-    if isinstance(data, (list, tuple)) and _holds_tensor(data):
+    if isinstance(data, (list, tuple)) and _holds(data, lambda x: isinstance(x, Variable)):
         items = [_array(item, dtype) for item in data]
         return np.asarray(items, functools.reduce(promote, (item.dtype for item in items)))
     return array_of(data, dtype)
 
 
-def _holds_tensor(data: Any) -> bool:
+def _holds(data: Any, wanted: Callable[[object], bool]) -> bool:
     return any(
-        isinstance(item, Variable) or (isinstance(item, (list, tuple)) and _holds_tensor(item))
-        for item in data
+        _holds(item, wanted) if isinstance(item, (list, tuple)) else wanted(item) for item in data
     )
 
 
 def as_tensor(data: ArrayLike, dtype: DTypeLike | None = None) -> Tensor:
     """A tensor over the same memory where that is possible; tensors are returned as they are.
+
+    The gradient passes through a change of dtype.
 
     Parameters
     ----------
@@ -86,7 +103,12 @@ def as_tensor(data: ArrayLike, dtype: DTypeLike | None = None) -> Tensor:
     """
     if isinstance(data, Tensor) and (dtype is None or data.dtype == supported(dtype)):
         return data
-    return Tensor(_array(data, None if dtype is None else supported(dtype)))
+    wanted = None if dtype is None else supported(dtype)
+    if isinstance(data, Tensor) and wanted is not None:
+        return ops.astype(data, wanted)
+    if isinstance(data, (list, tuple)):
+        return tensor(data, wanted)
+    return Tensor(_array(data, wanted))
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
@@ -215,6 +237,7 @@ def full(
     wanted = array_of(fill_value).dtype if dtype is None else supported(dtype)
     if dtype is None and wanted == np.float64:
         wanted = float32
+    _check_constant("full", fill_value)
     return Tensor(np.full(shape_of((shape,)), fill_value, wanted), requires_grad)
 
 
@@ -299,7 +322,16 @@ def full_like(
     Tensor
         Of the shape of ``x``.
     """
+    _check_constant("full_like", fill_value)
     return Tensor(np.full_like(array_of(x), fill_value, _dtype(dtype)), requires_grad)
+
+
+def _check_constant(name: str, fill_value: object) -> None:
+    if needs_grad(fill_value) and is_grad_enabled():
+        raise TypeError(
+            f"{name}() with a fill_value that requires gradients would lose the gradient: use "
+            "fill_value.expand(shape), or detach() it"
+        )
 
 
 def _dtype(dtype: DTypeLike | None) -> np.dtype[Any] | None:

@@ -13,15 +13,17 @@ from lucid.autograd import (
     Variable,
     array_of,
     backward,
-    is_grad_enabled,
     set_tensor_class,
 )
+from lucid.autograd.mutation import expose, mark_written
+from lucid.autograd.primitive import leave_graph
 from lucid.autograd.variable import Array
-from lucid.autograd.watch import maybe_written
 from lucid.dtypes import DType, DTypeLike, dtype_of, supported
 from lucid.hints import ElementCount, explain_class
 from lucid.kernels import is_channels_last
-from lucid.ops.index import getitem, plain_index
+from lucid.ops import inplace, numpy_protocol
+from lucid.ops import shape as shape_ops
+from lucid.ops.index import getitem
 from lucid.ops.operands import Axis
 
 __all__ = ["Tensor"]
@@ -55,8 +57,6 @@ class Tensor(Variable):
     """
 
     __slots__ = ()
-    # ndarray * Tensor leaves the product to Tensor; np.exp(tensor) still works.
-    __array_priority__ = 1000
 
     def __init__(self, data: ArrayLike, requires_grad: bool = False) -> None:
         array = array_of(data)
@@ -64,7 +64,6 @@ class Tensor(Variable):
         self._data = array
         self._grad = None
         self._node = None
-        self._version = 0
         self._requires_grad = False
         self.requires_grad = requires_grad
 
@@ -72,12 +71,13 @@ class Tensor(Variable):
 
     @property
     def data(self) -> Array:
-        """The array itself, not a copy.  Assigning replaces it.
+        """The array itself, not a copy; assigning replaces it.
 
-        Writing into it changes the tensor.  Who still holds it after a prediction, and
-        writes then, has to say so by :meth:`mark_changed`.
+        Writing into it changes the tensor, and predictions see it, however long the array is
+        held.  ``backward`` does not see it, as in PyTorch: call :meth:`mark_changed` after a
+        write between forward and backward pass.
         """
-        maybe_written(self._data)
+        expose(self._data)
         return self._data
 
     @data.setter
@@ -85,18 +85,17 @@ class Tensor(Variable):
         array = array_of(value)
         supported(array.dtype)
         before, self._data = self._data, array
-        maybe_written(before)
-        self._version += 1
-
-    @property
-    def version(self) -> int:
-        """Grows whenever the values change through Lucid; caches of packed weights go by it."""
-        return self._version
+        if array is before:  # x.data -= y writes into it and assigns it again
+            mark_written(array)
+        else:
+            expose(before)
 
     def mark_changed(self) -> None:
-        """Say that the array was written into, as optimizers do."""
-        self._version += 1
-        maybe_written(self._data)
+        """Record that :attr:`data` was written in place; Lucid's own operations do it.
+
+        ``backward`` then raises if a derivative needs the values that were overwritten.
+        """
+        mark_written(self._data)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -197,13 +196,18 @@ class Tensor(Variable):
         return self._data.tolist()
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
+        """The array for ``np.asarray``, which leaves the graph: no gradient passes through it.
+
+        A binary operation of Lucid that is given the array of a tensor that requires
+        gradients raises.
+        """
         if copy:
             return np.array(self._data, dtype=dtype)
         if dtype is not None and np.dtype(dtype) != self._data.dtype:
             if copy is False:
                 raise ValueError(f"a copy is needed to turn {self.dtype} into {np.dtype(dtype)}")
             return self._data.astype(dtype)
-        return self.data
+        return leave_graph(self.data) if self._requires_grad else self.data
 
     def __array_function__(
         self,
@@ -212,12 +216,12 @@ class Tensor(Variable):
         args: Sequence[Any],
         kwargs: Mapping[str, Any],
     ) -> Any:
-        """NumPy's functions take tensors as the arrays that they hold, and give arrays.
+        """NumPy's functions; see :mod:`lucid.ops.numpy_protocol`."""
+        return numpy_protocol.call_function(function, args, kwargs)
 
-        Otherwise some of them would call the tensor's method of their name.
-        """
-        plain = {name: _without_tensors(value) for name, value in kwargs.items()}
-        return function(*(_without_tensors(value) for value in args), **plain)
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """NumPy's universal functions; see :mod:`lucid.ops.numpy_protocol`."""
+        return numpy_protocol.call_ufunc(ufunc, method, inputs, kwargs)
 
     def __dlpack__(self, **kwargs: Any) -> Any:
         return self.data.__dlpack__(**kwargs)
@@ -242,23 +246,16 @@ class Tensor(Variable):
 
     # --- changing values in place ---------------------------------------------------------------
 
-    def _writable(self) -> Array:
-        if self._requires_grad and is_grad_enabled():
-            raise RuntimeError(
-                "a tensor that requires gradients cannot be changed in place; "
-                "do it under lucid.no_grad()"
-            )
-        self.mark_changed()
-        return self._data
+    # A leaf that requires gradients raises unless under no_grad(); see lucid.ops.inplace.
 
     def copy_(self, other: ArrayLike) -> Tensor:
-        """Overwrite the values with those of another, broadcast to this shape."""
-        self._writable()[...] = array_of(other, self.dtype)
+        """Overwrite the values with those of another, cast and broadcast to this tensor."""
+        inplace.assign(self, ..., other)
         return self
 
-    def fill_(self, value: _Float) -> Tensor:
+    def fill_(self, value: ArrayLike) -> Tensor:
         """Overwrite every element with one value."""
-        self._writable()[...] = value
+        inplace.assign(self, ..., value)
         return self
 
     def zero_(self) -> Tensor:
@@ -266,7 +263,40 @@ class Tensor(Variable):
         return self.fill_(0)
 
     def __setitem__(self, index: Any, value: ArrayLike) -> None:
-        self._writable()[plain_index(index)] = array_of(value, self.dtype)
+        inplace.assign(self, index, value)
+
+    def __iadd__(self, other: ArrayLike) -> Tensor:
+        return inplace.update(self, ops.add, other)
+
+    def __isub__(self, other: ArrayLike) -> Tensor:
+        return inplace.update(self, ops.subtract, other)
+
+    def __imul__(self, other: ArrayLike) -> Tensor:
+        return inplace.update(self, ops.multiply, other)
+
+    def __itruediv__(self, other: ArrayLike) -> Tensor:
+        return inplace.update(self, ops.divide, other)
+
+    def __ifloordiv__(self, other: ArrayLike) -> Tensor:
+        return inplace.update(self, ops.floor_divide, other)
+
+    def __imod__(self, other: ArrayLike) -> Tensor:
+        return inplace.update(self, ops.remainder, other)
+
+    def __ipow__(self, other: ArrayLike) -> Tensor:
+        return inplace.update(self, ops.power, other)
+
+    def __imatmul__(self, other: ArrayLike) -> Tensor:
+        return inplace.update(self, ops.matmul, other)
+
+    def __iand__(self, other: ArrayLike) -> Tensor:
+        return inplace.update(self, ops.bitwise_and, other)
+
+    def __ior__(self, other: ArrayLike) -> Tensor:
+        return inplace.update(self, ops.bitwise_or, other)
+
+    def __ixor__(self, other: ArrayLike) -> Tensor:
+        return inplace.update(self, ops.bitwise_xor, other)
 
     # --- Python's protocols ---------------------------------------------------------------------
 
@@ -448,7 +478,12 @@ class Tensor(Variable):
         """See :func:`lucid.reshape`."""
         return ops.reshape(self, *shape)
 
-    view = reshape
+    def view(self, *shape: int | Sequence[int]) -> Tensor:
+        """The same memory in another shape; ValueError where only a copy has that shape.
+
+        Writing into one changes the other.  :meth:`reshape` copies where it has to.
+        """
+        return shape_ops.view(self, *shape)
 
     def transpose(self, *axes: int) -> Tensor:
         """See :func:`lucid.transpose`."""
@@ -693,15 +728,6 @@ class Tensor(Variable):
     def nonzero(self) -> tuple[Tensor, ...]:
         """See :func:`lucid.nonzero`."""
         return ops.nonzero(self)
-
-
-def _without_tensors(value: Any) -> Any:
-    """Arrays in place of tensors, in lists and tuples too."""
-    if isinstance(value, Tensor):
-        return value._data
-    if type(value) in (list, tuple):
-        return type(value)(_without_tensors(item) for item in value)
-    return value
 
 
 def _rebuild(cls: type[Tensor], array: Array, last: bool, requires_grad: bool) -> Tensor:

@@ -10,7 +10,7 @@ import pytest
 
 import lucid
 from lucid import nn
-from lucid.autograd.watch import moment
+from lucid.autograd.mutation import epoch
 
 rng = np.random.default_rng(0)
 
@@ -66,9 +66,9 @@ def test_folding_happens_and_happens_once():
         assert first is not None
         assert layer._fold(x) is first
         unit().conv.stride = (2, 2)  # a change elsewhere
-        assert first.moment is not moment()
+        assert first.epoch is not epoch()
         assert layer._fold(x) is first
-        assert first.moment is moment()
+        assert first.epoch is epoch()
 
 
 def change_by_loading(layer):
@@ -120,11 +120,48 @@ def change_what_is_exported(layer):
     np.from_dlpack(layer.norm.bias)[...] = 7
 
 
-def change_and_say_so(layer):
-    array = layer.conv.weight.numpy()
+def change_an_array_held_for_longer(layer):
+    array = layer.conv.weight.numpy()[1:]
     check(layer)
     array[...] = 1
-    layer.conv.weight.mark_changed()
+
+
+def change_by_an_operator(layer):
+    with lucid.no_grad():
+        layer.conv.weight *= 3
+
+
+def change_by_a_function_of_numpy(layer):
+    np.copyto(layer.norm.running_mean, 5)
+
+
+def change_through_a_buffer(layer):
+    buffer = memoryview(layer.norm.bias.numpy())
+    check(layer)
+    buffer[3] = 40.0
+
+
+def change_behind_a_transposed_view(layer):
+    seen = np.transpose(layer.norm.running_var)
+    check(layer)
+    seen[...] = 9
+
+
+def change_the_entry(layer):
+    layer.norm._buffers["running_mean"] = lucid.full(16, 5.0)
+
+
+def change_the_forward_of_the_convolution(layer):
+    conv = layer.conv
+    conv.forward = lambda x: lucid.conv2d(x, conv.weight, padding=1) * 3
+
+
+def change_the_class_of_the_normalization(layer):
+    class Shifted(nn.BatchNorm2d):
+        def forward(self, x, residual=None, relu=False):
+            return super().forward(x + 1, residual, relu)
+
+    layer.norm.__class__ = Shifted
 
 
 def change_the_array(layer):
@@ -168,7 +205,14 @@ def change_a_setting_of_the_convolution(layer):
         change_the_array_that_numpy_gives,
         change_what_is_taken_as_an_array,
         change_what_is_exported,
-        change_and_say_so,
+        change_an_array_held_for_longer,
+        change_by_an_operator,
+        change_by_a_function_of_numpy,
+        change_through_a_buffer,
+        change_behind_a_transposed_view,
+        change_the_entry,
+        change_the_forward_of_the_convolution,
+        change_the_class_of_the_normalization,
         change_the_array,
         change_the_parameter,
         change_eps,
@@ -183,6 +227,43 @@ def test_after_a_change(change):
     x = draw(2, 8, 9, 7)
     before = check(layer, x)
     change(layer)
+    assert np.abs(check(layer, x) - before).max() > 1e-3
+
+
+def test_held_arrays_are_compared_and_no_longer_once_they_are_gone():
+    layer = unit()
+    x = draw(1, 8, 5, 5)
+    held = {name: tensor.numpy() for name, tensor in layer.state_dict().items()}
+    with lucid.no_grad():
+        for name in ("conv.weight", "norm.weight", "norm.bias", "norm.running_mean"):
+            for _ in range(2):
+                before = layer(x).numpy()
+                kept = layer._folded
+                np.testing.assert_array_equal(layer(x).numpy(), before)
+                assert layer._folded is kept  # compared, not made again
+                held[name] *= 0.5
+                after = layer(x).numpy()
+                assert layer._folded is not kept
+                with lucid.enable_grad():
+                    expected = layer(x).numpy()
+                np.testing.assert_allclose(after, expected, rtol=1e-4, atol=1e-5)
+        held["norm.running_var"][:] = 3  # and gone before the next prediction
+        held.clear()
+        del kept
+        check(layer, x)
+        assert layer._folded.epoch is epoch()
+        first = layer._folded
+        layer(x)
+        assert layer._folded is first
+
+
+def test_memory_of_somebody_else_is_always_compared():
+    buffer = bytearray(16 * 4)
+    layer = unit()
+    layer.norm.bias.data = np.frombuffer(buffer, np.float32)
+    x = draw(1, 8, 5, 5)
+    before = check(layer, x)
+    buffer[:] = np.full(16, 2, np.float32).tobytes()
     assert np.abs(check(layer, x) - before).max() > 1e-3
 
 

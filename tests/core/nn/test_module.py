@@ -225,14 +225,12 @@ def test_a_hook_may_remove_itself_while_it_runs():
 def test_to_converts_what_floats_and_keeps_the_order_in_memory():
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
     net(lucid.zeros(2, 3, 5, 5)).sum().backward()
-    version = net[0].weight.version
     assert net.to(lucid.float64) is net
     assert {p.dtype for p in net.parameters()} == {np.dtype(np.float64)}
     assert net[0].weight.grad.dtype == np.float64
     assert net[1].running_mean.dtype == np.float64
     assert net[1].num_batches_tracked.dtype == np.int64
     assert lucid.kernels.is_channels_last(net[0].weight.data)
-    assert net[0].weight.version > version
     assert net(lucid.zeros(2, 3, 5, 5, dtype="float64")).dtype == np.float64
 
 

@@ -56,7 +56,7 @@ METHODS = [
         "scatter_add", floats(N, 3), whole(N, 4, high=3), floats(N, 4), then=(1,),
         call=lambda x, index, source, axis: x.scatter_add(axis, index, source),
     ),
-    _method("copy_", floats(N, 3), gradient=False, call=lambda x: lucid.zeros_like(x).copy_(x)),
+    _method("copy_", floats(N, 3), call=lambda x: lucid.zeros_like(x).copy_(x)),
     _method("fill_", floats(N, 3), then=(2.5,), gradient=False,
             call=lambda x, value: lucid.zeros_like(x).fill_(value)),
     _method("zero_", floats(N, 3), gradient=False, call=lambda x: lucid.ones_like(x).zero_()),

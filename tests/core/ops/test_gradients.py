@@ -19,8 +19,7 @@ CONSTANT = {
         "the numbers do not depend on the argument's",
     ),
     **dict.fromkeys(
-        ("lucid.from_dlpack", "lucid.from_numpy", "lucid.tensor", "Tensor.copy_"),
-        "makes or fills a leaf",
+        ("lucid.from_dlpack", "lucid.from_numpy", "lucid.tensor"), "makes a leaf"
     ),
     "Tensor.detach": "cuts the graph",
     **dict.fromkeys(

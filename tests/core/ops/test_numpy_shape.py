@@ -39,7 +39,7 @@ def test_reshape(x, data):
     wanted = tuple(wanted)
     agree(lambda: lucid.reshape(T(x), wanted), lambda: x.reshape(wanted))
     agree(lambda: T(x).reshape(*wanted), lambda: x.reshape(wanted))
-    agree(lambda: T(x).view(wanted), lambda: x.reshape(wanted))
+    agree(lambda: T(x.copy()).view(wanted), lambda: x.reshape(wanted))
 
 
 @pytest.mark.parametrize("shape", [2.0, (2.0, 3), "6", None, [[6]], (None, 6)], ids=repr)
@@ -279,6 +279,34 @@ def test_gradients_return_to_where_elements_came_from(name, x, rng):
     expected = np.zeros(x.size + 1)  # the first for what padding added
     np.add.at(expected, numbers.reshape(-1), gradient.reshape(-1))
     np.testing.assert_array_equal(leaf.grad.numpy(), expected[1:].reshape(x.shape))
+
+
+def test_a_view_shares_memory_or_is_refused():
+    x = T(np.arange(24.0).reshape(2, 3, 4))
+    for shape in ((6, 4), (-1,), (2, 1, 12), 24):
+        view = x.view(shape)
+        assert np.shares_memory(view.numpy(), x.numpy())
+        view += 1
+    assert x.sum().item() == 276 + 4 * 24
+    turned = x.transpose(0, 2)
+    assert turned.view(4, 3, 2, 1).shape == (4, 3, 2, 1)
+    with pytest.raises(ValueError, match=r"reshape\(\)"):
+        turned.view(-1)
+    assert not np.shares_memory(turned.reshape(-1).numpy(), x.numpy())
+    assert T(np.zeros((0, 3))).view(3, 0).shape == (3, 0)
+
+
+def test_what_promises_a_view_shares_memory():
+    x = lucid.zeros(2, 1, 3)
+    views = [
+        x[1], x[:, :, ::2], x[..., None], x.transpose(0, 2), x.permute(1, 2, 0), x.T, x.squeeze(),
+        x.unsqueeze(0), x.flip(0), x.detach(), lucid.moveaxis(x, 0, 2), *x.split(1), *x.chunk(2),
+    ]  # fmt: skip
+    for view in views:
+        view += 1
+    for copied in (x[[0]], x.clone(), x.roll(1), x.tile(2), x[x > -1], x.astype("float32")):
+        copied += 100
+    assert x[0].tolist() == [[12.0, 11.0, 12.0]]
 
 
 def test_every_layout_of_a_view_is_readable():

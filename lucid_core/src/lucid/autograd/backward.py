@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lucid import kernels
+from lucid.autograd.mutation import check_unchanged, last_write, root
 from lucid.autograd.variable import Array, Node, Variable, new_tensor
 
 if TYPE_CHECKING:
@@ -34,12 +35,6 @@ class _Sum:
         else:
             self.value = kernels.add(self.value, other)
         self.owned = True
-
-
-def _root(array: Array) -> object:
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
 
 
 class _Leaves:
@@ -116,7 +111,8 @@ def backward(
     ------
     RuntimeError
         If ``output`` requires no gradient, is not a single element and no
-        ``gradient`` was given, or its graph has been freed already.
+        ``gradient`` was given, its graph has been freed already, or a value that a
+        derivative reads was changed in place after the forward pass.
     """
     if not output._requires_grad:
         raise RuntimeError(
@@ -157,6 +153,8 @@ def backward(
                 "backward() through a graph that has been freed: call backward(retain_graph=True) "
                 "the first time, or compute the forward pass again"
             )
+        if last_write() > node.order:
+            check_unchanged(node)
         sources, onto = node.sources, None
         if node.adds_onto and isinstance(sources[0], Node):
             onto = pending.pop(sources[0], None)
@@ -165,7 +163,7 @@ def backward(
         del given
         if not retain_graph:
             node.free()
-        taken = set() if over else {id(_root(g))}
+        taken = set() if over else {id(root(g))}
         for i, source in enumerate(sources):
             gx = gradients[i]
             # Dropped here so that a gradient lives no longer than it is needed.
@@ -175,9 +173,9 @@ def backward(
                     leaves.used(source)
                 continue
             gx = _checked(gx, source)
-            root = id(_root(gx))
-            owned = gx.flags.writeable and root not in taken
-            taken.add(root)
+            memory = id(root(gx))
+            owned = gx.flags.writeable and memory not in taken
+            taken.add(memory)
             if isinstance(source, Variable):
                 leaves.add(source, gx, owned)
                 leaves.used(source)

@@ -18,6 +18,7 @@ into the latter in place.  It keeps (closes over) only the arrays it needs.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
@@ -55,6 +56,11 @@ def array_of(x: ArrayLike, dtype: np.dtype[Any] | None = None) -> Array:
     numpy.ndarray
         Of the shape of ``x``, in the machine's byte order.
     """
+    if isinstance(x, (list, tuple)) and is_grad_enabled() and _holds_recorded(x):
+        raise TypeError(
+            "a list of tensors that require gradients would lose the gradient as an array: join "
+            "them with lucid.stack(), or detach() them"
+        )
     array = x._data if isinstance(x, Variable) else np.asarray(x)
     if dtype is not None:
         return array.astype(dtype, copy=False)
@@ -141,6 +147,36 @@ def record_joint(
 def needs_grad(x: object) -> TypeGuard[Variable]:
     """Whether a gradient for ``x`` would be used: True for a tensor that requires one."""
     return isinstance(x, Variable) and x._requires_grad
+
+
+def _holds_recorded(items: Sequence[Any]) -> bool:
+    return any(
+        _holds_recorded(item) if isinstance(item, (list, tuple)) else needs_grad(item)
+        for item in items
+    )
+
+
+#: Arrays that np.asarray() made of tensors that require gradients, by id.
+_outside: dict[int, weakref.ref[Array]] = {}
+
+
+def leave_graph(array: Array) -> Array:
+    """A view of the array of a tensor that requires gradients, known to `check_in_graph`."""
+    if not is_grad_enabled():
+        return array
+    view = array.view()
+    key = id(view)
+    _outside[key] = weakref.ref(view, lambda _: _outside.pop(key, None))
+    return view
+
+
+def check_in_graph(x: object) -> None:
+    """Raise for an array of `leave_graph`: an operation on it would lose the gradient."""
+    if _outside and id(x) in _outside and is_grad_enabled():
+        raise TypeError(
+            "np.asarray() of a tensor that requires gradients has no gradient: use the tensor "
+            "itself, or x.detach() to compute without its gradient"
+        )
 
 
 def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:

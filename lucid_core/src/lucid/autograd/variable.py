@@ -15,7 +15,12 @@ Array = np.ndarray[Any, np.dtype[Any]]
 #: From the gradient of a node's output to the gradients of its inputs.
 JointVjp = Callable[..., Sequence["Array | None"]]
 
-_counter = itertools.count()
+_counter = itertools.count(1)
+
+
+def next_order() -> int:
+    """The next number of the clock that orders recorded operations and writes in place."""
+    return next(_counter)
 
 
 class Node:
@@ -65,7 +70,7 @@ class Node:
         adds_onto: bool = False,
         writes_over: bool = False,
     ) -> None:
-        self.order = next(_counter)
+        self.order = next_order()
         self.sources: tuple[Node | Variable, ...] = tuple(
             x if x._node is None else x._node for x in inputs
         )
@@ -84,13 +89,12 @@ class Node:
 class Variable:
     """An array that takes part in differentiation; :class:`lucid.Tensor` adds the operators."""
 
-    __slots__ = ("__weakref__", "_data", "_grad", "_node", "_requires_grad", "_version")
+    __slots__ = ("__weakref__", "_data", "_grad", "_node", "_requires_grad")
 
     _data: Array
     _grad: Tensor | None
     _node: Node | None
     _requires_grad: bool
-    _version: int
 
 
 _tensor_class: type[Variable] = Variable
@@ -113,5 +117,4 @@ def new_tensor(data: Array, node: Node | None = None) -> Tensor:
     result._grad = None
     result._node = node
     result._requires_grad = node is not None
-    result._version = 0
     return result  # type: ignore[no-any-return]

@@ -22,7 +22,7 @@ import numpy as np
 
 from lucid.kernels.layout import Array
 
-__all__ = ["Pool", "empty", "empty_channels_last", "pool"]
+__all__ = ["Pool", "empty", "empty_channels_last", "owns_memory", "pool"]
 
 # Smaller arrays are as quickly had from the C library, which keeps them itself.
 _SMALLEST = 1 << 16
@@ -76,6 +76,12 @@ class _Lease:
 
     def __del__(self) -> None:
         self.give_back(self.block)
+
+
+def owns_memory(array: Array) -> bool:
+    """Whether an array, no view of another, has memory of NumPy's or of the pool's."""
+    base: Any = array.base
+    return base is None or type(base) is _Lease
 
 
 class Pool:

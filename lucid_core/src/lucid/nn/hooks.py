@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from lucid.autograd.watch import begin_moment
+from lucid.autograd.mutation import begin_epoch
 
 __all__ = ["HookRegistry", "RemovableHandle"]
 
@@ -23,7 +23,7 @@ class HookRegistry(dict[int, Callable[..., Any]]):
             raise TypeError(f"a hook must be callable, got {type(hook).__name__}")
         key = next(_keys)
         self[key] = hook
-        begin_moment()
+        begin_epoch()
         return RemovableHandle(self, key)
 
 

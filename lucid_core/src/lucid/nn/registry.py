@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
-from lucid.autograd.watch import begin_moment
+from lucid.autograd.mutation import begin_epoch
 from lucid.hints import missing_attribute
 from lucid.nn.parameter import Parameter
 from lucid.tensor import Tensor
@@ -20,6 +20,29 @@ _MISSING = object()
 _WANTED = {"_parameters": "Parameter", "_buffers": "Tensor", "_modules": "Module"}
 
 
+class _Entries(dict[str, Any]):
+    """Parameters, buffers or submodules by name; a change begins an epoch."""
+
+    __slots__ = ()
+
+
+def _beginning_epoch(name: str) -> Callable[..., Any]:
+    plain = getattr(dict, name)
+
+    def change(self: _Entries, *args: Any, **kwargs: Any) -> Any:
+        result = plain(self, *args, **kwargs)
+        begin_epoch()
+        return result
+
+    change.__name__, change.__doc__ = name, plain.__doc__
+    return change
+
+
+for _name in ("__delitem__", "__ior__", "__setitem__", "clear", "pop", "popitem", "setdefault",
+              "update"):  # fmt: skip
+    setattr(_Entries, _name, _beginning_epoch(_name))
+
+
 class Registry:
     """The base of :class:`lucid.nn.Module` that registers what is assigned to attributes."""
 
@@ -31,7 +54,7 @@ class Registry:
     def __init__(self) -> None:
         set_plainly = super().__setattr__
         for kind in _KINDS:
-            set_plainly(kind, {})
+            set_plainly(kind, _Entries())
         set_plainly("_transient_buffers", set())
 
     # Registering
@@ -45,10 +68,9 @@ class Registry:
             before = self.__dict__.get(name, _MISSING)
             super().__setattr__(name, value)
             if value is not before:  # eval() sets what is so already, often before every call
-                begin_moment()
+                begin_epoch()
         elif value is None or (kind == "_buffers" and isinstance(value, Tensor)):
             self.__dict__[kind][name] = value
-            begin_moment()
         else:
             raise TypeError(
                 f"{type(self).__name__}.{name} takes a {_WANTED[kind]} or None, "
@@ -71,7 +93,7 @@ class Registry:
         else:
             del self.__dict__[kind][name]
             self._transient_buffers.discard(name)
-        begin_moment()
+        begin_epoch()
 
     def __dir__(self) -> list[str]:
         own = self.__dict__
@@ -106,7 +128,6 @@ class Registry:
         self.__dict__.pop(name, None)
         self._transient_buffers.discard(name)
         self.__dict__[kind][name] = value
-        begin_moment()
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
         """Register a parameter, as ``self.name = parameter`` does; None keeps the name free."""

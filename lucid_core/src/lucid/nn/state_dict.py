@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lucid.autograd import Variable, no_grad
-from lucid.autograd.watch import root
+from lucid.autograd.mutation import root
 from lucid.errors import StateDictError
 from lucid.tensor import Tensor
 

@@ -92,10 +92,11 @@ def multiply(x: ArrayLike, y: ArrayLike) -> Tensor:
         If the shapes do not broadcast.
     """
     a, b = operands(x, y)
+    sa, sb = a.shape, b.shape
     return record(
         a * b,
-        (x, lambda g: unbroadcast(g * b, a.shape)),
-        (y, lambda g: unbroadcast(g * a, b.shape)),
+        (x, lambda g: unbroadcast(g * b, sa)),
+        (y, lambda g: unbroadcast(g * a, sb)),
     )
 
 
@@ -120,9 +121,10 @@ def divide(x: ArrayLike, y: ArrayLike) -> Tensor:
     """
     a, b = operands(x, y)
     a, b = floating(a), floating(b)
+    sa = a.shape
     return record(
         a / b,
-        (x, lambda g: unbroadcast(g / b, a.shape)),
+        (x, lambda g: unbroadcast(g / b, sa)),
         (y, lambda g: unbroadcast(-g * a / (b * b), b.shape)),
     )
 
@@ -139,19 +141,33 @@ def floor_divide(x: ArrayLike, y: ArrayLike) -> Tensor:
     -------
     Tensor
         The broadcast shape, in the common dtype as :func:`lucid.add` has it, so that integers
-        stay integers.  Over 0 it is 0 of integers, inf or NaN of floats, and NumPy warns.
+        stay integers.  Floats over 0 give inf or NaN, and NumPy warns.
 
     Raises
     ------
     ValueError
         If the shapes do not broadcast.
+    ZeroDivisionError
+        If integers or booleans are divided by 0.
     """
     a, b = operands(x, y)
+    _check_divisor("floor_divide", b)
+    sa, sb = a.shape, b.shape
     return record(
         a // b,
-        (x, lambda g: np.zeros(a.shape, g.dtype)),
-        (y, lambda g: np.zeros(b.shape, g.dtype)),
+        (x, lambda g: np.zeros(sa, g.dtype)),
+        (y, lambda g: np.zeros(sb, g.dtype)),
     )
+
+
+def _check_divisor(operation: str, b: np.ndarray) -> None:
+    """Refuse zeros among integers, which have no infinity to give."""
+    if b.dtype.kind != "f" and not b.all():
+        where = tuple(int(i) for i in np.argwhere(b == 0)[0])
+        place = f" (at index {where})" if where else ""
+        raise ZeroDivisionError(
+            f"{operation} of integers by zero{place}: replace the zeros, or convert to floats"
+        )
 
 
 def remainder(x: ArrayLike, y: ArrayLike) -> Tensor:
@@ -166,17 +182,21 @@ def remainder(x: ArrayLike, y: ArrayLike) -> Tensor:
     -------
     Tensor
         The broadcast shape, in the common dtype as :func:`lucid.add` has it.  Its derivative
-        by x is 1 and by y ``-floor(x / y)``, also where it jumps.
+        by x is 1 and by y ``-floor(x / y)``, also where it jumps.  Floats modulo 0 give NaN.
 
     Raises
     ------
     ValueError
         If the shapes do not broadcast.
+    ZeroDivisionError
+        If integers or booleans are taken modulo 0.
     """
     a, b = operands(x, y)
+    _check_divisor("remainder", b)
+    sa = a.shape
     return record(
         np.remainder(a, b),
-        (x, lambda g: unbroadcast(g, a.shape)),
+        (x, lambda g: unbroadcast(g, sa)),
         (y, lambda g: unbroadcast(-g * np.floor_divide(a, b), b.shape)),
     )
 

@@ -34,7 +34,8 @@ def astype(x: ArrayLike, dtype: DTypeLike) -> Tensor:
         If tensors cannot have that dtype, as complex numbers.
     """
     a = array_of(x)
-    return record(a.astype(supported(dtype)), (x, lambda g: g.astype(a.dtype)))
+    before = a.dtype
+    return record(a.astype(supported(dtype)), (x, lambda g: g.astype(before)))
 
 
 def clone(x: ArrayLike) -> Tensor:

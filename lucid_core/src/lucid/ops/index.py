@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 import numpy as np
 
 from lucid.autograd import ArrayLike, Variable, array_of, record, unbroadcast
+from lucid.autograd.primitive import needs_grad
 from lucid.autograd.variable import Array
-from lucid.ops.operands import normalise_axis, operands
+from lucid.ops.operands import normalise_axis, operands, zeros_like
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
 
 
 def plain_index(index: Any) -> Any:
-    """An index in which tensors, and lists of numbers, have become arrays."""
+    """An index in which tensors, lists, and tuples inside the index have become arrays."""
     if isinstance(index, tuple):
-        return tuple(plain_index(i) for i in index)
+        return tuple(plain_index(list(i) if isinstance(i, tuple) else i) for i in index)
     if isinstance(index, Variable):
         return index._data
     if isinstance(index, list):
@@ -26,19 +27,45 @@ def plain_index(index: Any) -> Any:
     return index
 
 
+def own_index(index: Any) -> Any:
+    """An index as `plain_index` gives it, in which the user's arrays are copied.
+
+    A derivative keeps it, and nobody notices when an array of NumPy is written.
+    """
+    if isinstance(index, tuple):
+        return tuple(own_index(list(i) if isinstance(i, tuple) else i) for i in index)
+    return index.copy() if isinstance(index, np.ndarray) else plain_index(index)
+
+
 def _may_repeat(index: Any) -> bool:
     """Whether one element may be chosen twice: only by arrays of integers."""
     parts = index if isinstance(index, tuple) else (index,)
     return any(isinstance(i, np.ndarray) and i.dtype.kind in "iu" and i.ndim for i in parts)
 
 
+def chosen_last(a: Array, index: Any) -> Array:
+    """``a[index]``, but 0 where a later place of the index chooses the same element."""
+    chosen = a[index]
+    if not _may_repeat(index):
+        return np.asarray(chosen)
+    numbers = np.arange(chosen.size).reshape(chosen.shape)
+    last = np.empty(a.shape, np.int64)
+    last[index] = numbers
+    kept: Array = np.where(last[index] == numbers, chosen, a.dtype.type(0))
+    return kept
+
+
 def getitem(x: ArrayLike, index: Any) -> Tensor:
-    """``x[index]`` with NumPy's rules; an element chosen twice receives both gradients."""
+    """``x[index]`` with NumPy's rules; an element chosen twice receives both gradients.
+
+    Integers, slices, None and an ellipsis give a view of ``x``, index arrays and masks a copy.
+    """
     a = array_of(x)
-    index = plain_index(index)
+    index = own_index(index) if needs_grad(x) else plain_index(index)
+    zeros = zeros_like(a)
 
     def vjp(g: Array) -> Array:
-        gradient = np.zeros_like(a)
+        gradient = zeros()
         if _may_repeat(index):
             np.add.at(gradient, index, g)
         else:
@@ -86,11 +113,11 @@ def where(
     if x is None or y is None:
         raise TypeError("where takes both x and y, or neither")
     a, b = operands(x, y)
-    zero = a.dtype.type(0)
+    zero, sa, sb = a.dtype.type(0), a.shape, b.shape
     return record(
         np.where(chosen, a, b),
-        (x, lambda g: unbroadcast(np.where(chosen, g, zero), a.shape)),
-        (y, lambda g: unbroadcast(np.where(chosen, zero, g), b.shape)),
+        (x, lambda g: unbroadcast(np.where(chosen, g, zero), sa)),
+        (y, lambda g: unbroadcast(np.where(chosen, zero, g), sb)),
     )
 
 
@@ -124,9 +151,10 @@ def gather(x: ArrayLike, axis: int, index: ArrayLike) -> Tensor:
     """
     a, chosen = array_of(x), array_of(index)
     places = _along(a, chosen, axis)
+    zeros = zeros_like(a)
 
     def vjp(g: Array) -> Array:
-        gradient = np.zeros_like(a)
+        gradient = zeros()
         np.add.at(gradient, places, g)
         return gradient
 

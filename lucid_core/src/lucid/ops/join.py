@@ -177,12 +177,13 @@ def tile(x: ArrayLike, repeats: int | Sequence[int]) -> Tensor:
     a = array_of(x)
     counts = (repeats,) if isinstance(repeats, (int, np.integer)) else tuple(repeats)
     counts = (1,) * (a.ndim - len(counts)) + counts
-    padded = (1,) * (len(counts) - a.ndim) + a.shape
+    shape = a.shape
+    padded = (1,) * (len(counts) - a.ndim) + shape
 
     def vjp(g: Array) -> Array:
         paired = [n for pair in zip(counts, padded, strict=True) for n in pair]
         added: Array = g.reshape(paired).sum(axis=tuple(range(0, len(paired), 2)))
-        return added.reshape(a.shape)
+        return added.reshape(shape)
 
     return record(np.tile(a, counts), (x, vjp))
 
@@ -213,9 +214,9 @@ def repeat_interleave(x: ArrayLike, repeats: int, axis: int) -> Tensor:
     """
     a = array_of(x)
     place = normalise_axis(axis, a.ndim)
+    paired = (*a.shape[: place + 1], repeats, *a.shape[place + 1 :])
 
     def vjp(g: Array) -> Array:
-        paired = (*a.shape[: place + 1], repeats, *a.shape[place + 1 :])
         added: Array = g.reshape(paired).sum(axis=place + 1)
         return added
 

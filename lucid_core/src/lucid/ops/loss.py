@@ -76,7 +76,8 @@ def cross_entropy(
     ignore_index : int, default -100
         Positions with this label count for nothing (not with probabilities).
     reduction : {"mean", "sum", "none"}, default "mean"
-        The mean over class indices divides by the sum of their weights.
+        The mean over class indices divides by the sum of their weights.  If every position is
+        ignored, it is NaN with gradients of 0, and "sum" and "none" give 0, as in PyTorch.
     label_smoothing : float, default 0.0
         Share of the target that is spread evenly over all classes.
 
@@ -108,7 +109,7 @@ def cross_entropy(
             input, target, lined, logp, class_weight, reduction, label_smoothing
         )
     labels, kept = _labels(target, lined, ignore_index)
-    rows = np.arange(len(labels))
+    shape, rows = lined.shape, np.arange(len(labels))
     share, smooth = 1 - label_smoothing, label_smoothing / max(1, logp.shape[1])
     hard = share * np.where(kept, class_weight[labels], 0)
     losses = -hard * np.where(kept, logp[rows, labels], 0)
@@ -119,12 +120,12 @@ def cross_entropy(
 
     def vjp(g: Array) -> Array:
         # Ignored places have no gradient, even where the mean is over nothing and NaN.
-        s = np.where(kept, np.broadcast_to(spread(g), lined.shape[:-1]).reshape(-1), 0)
+        s = np.where(kept, np.broadcast_to(spread(g), shape[:-1]).reshape(-1), 0)
         wanted = (smooth * s)[:, None] * class_weight
         wanted[rows, labels] += hard * s
         gradient = np.exp(logp) * wanted.sum(axis=1, keepdims=True)
         gradient -= wanted
-        return _classes_back(gradient, lined)
+        return _classes_back(gradient, shape)
 
     return record(value, (input, vjp))
 
@@ -148,17 +149,18 @@ def _soft_cross_entropy(
     q = _classes_last(probabilities, "cross_entropy").reshape(logp.shape).astype(logp.dtype)
     share = 1 - label_smoothing
     q = (q * share + label_smoothing / max(1, logp.shape[1])) * class_weight
-    value, spread = _reduce(-(q * logp).sum(axis=1).reshape(lined.shape[:-1]), reduction)
+    shape = lined.shape
+    value, spread = _reduce(-(q * logp).sum(axis=1).reshape(shape[:-1]), reduction)
 
     def rows_of(g: Array) -> Array:
-        return np.broadcast_to(spread(g), lined.shape[:-1]).reshape(-1, 1)
+        return np.broadcast_to(spread(g), shape[:-1]).reshape(-1, 1)
 
     def by_input(g: Array) -> Array:
         gradient = (np.exp(logp) * q.sum(axis=1, keepdims=True) - q) * rows_of(g)
-        return _classes_back(gradient, lined)
+        return _classes_back(gradient, shape)
 
     def by_target(g: Array) -> Array:
-        return _classes_back(-share * class_weight * logp * rows_of(g), lined)
+        return _classes_back(-share * class_weight * logp * rows_of(g), shape)
 
     return record(value, (input, by_input), (target, by_target))
 
@@ -183,7 +185,8 @@ def nll_loss(
     ignore_index : int, default -100
         Label that counts for nothing.
     reduction : {"mean", "sum", "none"}, default "mean"
-        What becomes of the losses of a batch.
+        The mean divides by the sum of the weights.  If every position is ignored, it is NaN
+        with gradients of 0, and "sum" and "none" give 0, as in PyTorch.
 
     Returns
     -------
@@ -198,16 +201,17 @@ def nll_loss(
     lined = _classes_last(floating(input), "nll_loss")
     logp = _in_rows(lined)
     labels, kept = _labels(target, lined, ignore_index)
-    rows = np.arange(len(labels))
+    shape, rows = lined.shape, np.arange(len(labels))
     hard = np.where(kept, _class_weight(weight, logp)[labels], 0)
     losses = -hard * np.where(kept, logp[rows, labels], 0)
-    value, spread = _reduce(losses.reshape(lined.shape[:-1]), reduction, float(hard.sum()))
+    value, spread = _reduce(losses.reshape(shape[:-1]), reduction, float(hard.sum()))
+    row_shape, dtype = logp.shape, logp.dtype
 
     def vjp(g: Array) -> Array:
-        gradient = np.zeros(logp.shape, logp.dtype)
-        s = np.broadcast_to(spread(g), lined.shape[:-1]).reshape(-1)
+        gradient = np.zeros(row_shape, dtype)
+        s = np.broadcast_to(spread(g), shape[:-1]).reshape(-1)
         gradient[rows, labels] = -hard * np.where(kept, s, 0)
-        return _classes_back(gradient, lined)
+        return _classes_back(gradient, shape)
 
     return record(value, (input, vjp))
 
@@ -223,8 +227,8 @@ def _in_rows(lined: Array) -> Array:
     return lined.reshape(math.prod(lined.shape[:-1]), lined.shape[-1])
 
 
-def _classes_back(rows: Array, lined: Array) -> Array:
-    full = rows.reshape(lined.shape)
+def _classes_back(rows: Array, shape: tuple[int, ...]) -> Array:
+    full = rows.reshape(shape)
     return full if full.ndim == 1 else np.moveaxis(full, -1, 1)
 
 

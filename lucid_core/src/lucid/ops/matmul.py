@@ -49,18 +49,21 @@ def matmul(x: ArrayLike, y: ArrayLike) -> Tensor:
     rows = a[None, :] if a.ndim == 1 else a
     columns = b[:, None] if b.ndim == 1 else b
 
+    # Shapes, so that each derivative keeps only the array that it reads.
+    sa, sb, row_shape, column_shape = a.shape, b.shape, rows.shape, columns.shape
+
     def as_matrix(g: Array) -> Array:
-        if b.ndim == 1:
+        if len(sb) == 1:
             g = g[..., None]
-        return g[..., None, :] if a.ndim == 1 else g
+        return g[..., None, :] if len(sa) == 1 else g
 
     def by_x(g: Array) -> Array:
         full = as_matrix(g) @ columns.swapaxes(-1, -2)
-        return unbroadcast(full, rows.shape).reshape(a.shape)
+        return unbroadcast(full, row_shape).reshape(sa)
 
     def by_y(g: Array) -> Array:
         full = rows.swapaxes(-1, -2) @ as_matrix(g)
-        return unbroadcast(full, columns.shape).reshape(b.shape)
+        return unbroadcast(full, column_shape).reshape(sb)
 
     return record(a @ b, (x, by_x), (y, by_y))
 
@@ -101,11 +104,19 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Te
     if bias is not None:
         value += array_of(bias)
 
+    shape, flat_shape = a.shape, (len(rows), w.shape[0])
+    # Each derivative needs only the other's array; what is not needed is not kept.
+    kept_rows = rows if needs_grad(weight) else None
+    kept_w = w if needs_grad(x) else None
+    wants_bias = needs_grad(bias)
+
     def vjp(g: Array) -> list[Array | None]:
-        flat = g.reshape(len(rows), w.shape[0])
-        gx = kernels.gemm(flat, w).reshape(a.shape) if needs_grad(x) else None
-        gw = kernels.gemm(flat.T, rows) if needs_grad(weight) else None
-        return [gx, gw, flat.sum(axis=0) if needs_grad(bias) else None]
+        flat = g.reshape(flat_shape)
+        return [
+            None if kept_w is None else kernels.gemm(flat, kept_w).reshape(shape),
+            None if kept_rows is None else kernels.gemm(flat.T, kept_rows),
+            flat.sum(axis=0) if wants_bias else None,
+        ]
 
     return record_joint(value.reshape(*a.shape[:-1], w.shape[0]), (x, weight, bias), vjp)
 
@@ -141,26 +152,34 @@ def einsum(subscripts: str, *tensors: ArrayLike) -> Tensor:
     terms, result = _terms(subscripts, [a.ndim for a in arrays])
     value = np.einsum(",".join(terms) + "->" + result, *arrays, optimize=len(arrays) > 2)
 
+    wanted = [i for i, t in enumerate(tensors) if needs_grad(t)]
+    shapes = [a.shape for a in arrays]
+    # A derivative reads every array but its own.
+    kept = [a if set(wanted) - {i} else None for i, a in enumerate(arrays)]
+
     def vjp(g: Array) -> list[Array | None]:
-        return [
-            _einsum_gradient(g, i, terms, result, arrays) if needs_grad(t) else None
-            for i, t in enumerate(tensors)
-        ]
+        gradients: list[Array | None] = [None] * len(shapes)
+        for i in wanted:
+            others = [a for j, a in enumerate(kept) if j != i and a is not None]
+            gradients[i] = _einsum_gradient(g, i, terms, result, shapes[i], others)
+        return gradients
 
     return record_joint(value, tensors, vjp)
 
 
-def _einsum_gradient(g: Array, i: int, terms: list[str], result: str, arrays: list[Array]) -> Array:
-    """Gradient of operand i: the others and g summed into its subscripts."""
+def _einsum_gradient(
+    g: Array, i: int, terms: list[str], result: str, shape: tuple[int, ...], arrays: list[Array]
+) -> Array:
+    """Gradient of operand i, of ``shape``: the others and g summed into its subscripts."""
     others = [t for j, t in enumerate(terms) if j != i]
     known = set(result).union(*others)
     letters = list(dict.fromkeys(terms[i]))
     reached = [c for c in letters if c in known]
     inputs = ",".join([result, *others])
-    operands_ = [g, *(a for j, a in enumerate(arrays) if j != i)]
+    operands_ = [g, *arrays]
     partial = np.einsum(inputs + "->" + "".join(reached), *operands_, optimize=len(operands_) > 2)
     # A letter that stands in this term alone was summed away: its gradient is the same throughout.
-    lengths = dict(zip(terms[i], arrays[i].shape, strict=True))
+    lengths = dict(zip(terms[i], shape, strict=True))
     for axis, c in enumerate(letters):
         if c not in known:
             partial = np.expand_dims(partial, axis)
@@ -171,8 +190,8 @@ def _einsum_gradient(g: Array, i: int, terms: list[str], result: str, arrays: li
     )
     full = np.broadcast_to(partial, [lengths[c] for c in letters])
     if len(letters) == len(terms[i]):
-        return full.astype(arrays[i].dtype)
-    gradient = np.zeros(arrays[i].shape, arrays[i].dtype)
+        return full.astype(g.dtype)
+    gradient = np.zeros(shape, g.dtype)
     # The diagonal, as a writable view.
     np.einsum(terms[i] + "->" + "".join(letters), gradient)[...] = full
     return gradient

@@ -351,17 +351,21 @@ def _standardise(
     if bias is not None:
         value = value + array_of(bias).astype(a.dtype, copy=False).reshape(vector)
     others = tuple(range(seen.ndim - len(vector)))
+    wants_x, wants_bias = needs_grad(x), needs_grad(bias)
+    kept_w = w if wants_x else None
+    kept_normal = normal if wants_x or needs_grad(weight) else None
+    shapes = [() if v is None else array_of(v).shape for v in (weight, bias)]
 
     def vjp(g: Array) -> list[Array | None]:
         g = forth(g)
-        scaled = g if w is None else g * w
-        gx = inverse_std * (scaled - mean(scaled) - normal * mean(scaled * normal))
-        gweight = gbias = None
-        if weight is not None:
-            gweight = (g * normal).sum(axis=others).reshape(array_of(weight).shape)
-        if bias is not None:
-            gbias = g.sum(axis=others).reshape(array_of(bias).shape)
-        return [back(gx), gweight, gbias]
+        gx = gweight = None
+        if wants_x and kept_normal is not None:
+            scaled = g if kept_w is None else g * kept_w
+            gx = inverse_std * (scaled - mean(scaled) - kept_normal * mean(scaled * kept_normal))
+            gx = back(gx)
+        if weight is not None and kept_normal is not None:
+            gweight = (g * kept_normal).sum(axis=others).reshape(shapes[0])
+        return [gx, gweight, g.sum(axis=others).reshape(shapes[1]) if wants_bias else None]
 
     return record_joint(back(value), (x, weight, bias), vjp)
 

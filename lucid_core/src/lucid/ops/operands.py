@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from lucid.autograd import ArrayLike, Variable, array_of
+from lucid.autograd.primitive import check_in_graph
 from lucid.autograd.variable import Array
 from lucid.dtypes import float32, promote
 
@@ -26,6 +27,8 @@ def is_scalar(x: object) -> bool:
 
 def operands(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     """The arrays of a binary operation in their common dtype."""
+    check_in_graph(x)
+    check_in_graph(y)
     a, b = array_of(x), array_of(y)
     if is_scalar(x) and not is_scalar(y):
         return _weak(x, b), b if not _widens(a, b) else b.astype(float32)
@@ -57,6 +60,20 @@ def floating(x: ArrayLike) -> Array:
     """The array behind ``x``; integers and booleans become float32."""
     a = array_of(x)
     return a if a.dtype.kind == "f" else a.astype(float32)
+
+
+def zeros_like(a: Array) -> Callable[[], Array]:
+    """A function that makes zeros in the shape, dtype and memory order of an array.
+
+    A derivative that keeps it does not keep the array itself.
+    """
+    shape, dtype, strides = a.shape, a.dtype, a.strides
+
+    def zeros() -> Array:
+        order = sorted(range(len(shape)), key=lambda axis: -abs(strides[axis]))
+        return np.zeros([shape[axis] for axis in order], dtype).transpose(np.argsort(order))
+
+    return zeros
 
 
 def normalise_axes(axis: Axis, ndim: int) -> tuple[int, ...]:

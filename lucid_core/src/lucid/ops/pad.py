@@ -95,13 +95,13 @@ def _extended(x: ArrayLike, a: Array, widths: list[tuple[int, int]], mode: str) 
         for axis, ((before, after), n) in enumerate(zip(widths, a.shape, strict=True))
         if before or after
     ]
-    padded = a
+    padded, shape = a, a.shape
     for axis, _, places in sources:
         padded = padded.take(places, axis)
 
     def vjp(g: Array) -> Array:
         for axis, before, places in reversed(sources):
-            g = _collected(g, axis, before, places, a.shape[axis])
+            g = _collected(g, axis, before, places, shape[axis])
         return g
 
     return record(padded.copy() if padded is a else padded, (x, vjp))

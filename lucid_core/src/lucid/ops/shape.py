@@ -58,7 +58,42 @@ def reshape(x: ArrayLike, *shape: Shape) -> Tensor:
         If a length is no integer.
     """
     a = array_of(x)
-    return record(a.reshape(shape_of(shape)), (x, lambda g: g.reshape(a.shape)))
+    before = a.shape
+    return record(a.reshape(shape_of(shape)), (x, lambda g: g.reshape(before)))
+
+
+def view(x: ArrayLike, *shape: Shape) -> Tensor:
+    """The same memory in another shape; one length may be -1, to be worked out.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape.
+    *shape : int or sequence of int
+        The lengths, one by one or as one sequence.
+
+    Returns
+    -------
+    Tensor
+        A view of ``x``: writing into one changes the other.
+
+    Raises
+    ------
+    ValueError
+        If ``x`` has another number of elements, or its memory cannot be seen in that shape
+        without a copy, which :func:`reshape` makes.
+    TypeError
+        If a length is no integer.
+    """
+    a, wanted = array_of(x), shape_of(shape)
+    seen = a.reshape(wanted)
+    if not np.may_share_memory(seen, a) and a.size:
+        raise ValueError(
+            f"a view of shape {wanted} does not exist for a tensor of shape {a.shape} with "
+            f"strides {a.strides}: use reshape(), which copies"
+        )
+    before = a.shape
+    return record(seen, (x, lambda g: g.reshape(before)))
 
 
 def flatten(x: ArrayLike, start_axis: int = 0, end_axis: int = -1) -> Tensor:
@@ -222,7 +257,8 @@ def squeeze(x: ArrayLike, axis: Axis = None) -> Tensor:
     """
     a = array_of(x)
     axes = tuple(i for i in removed_axes(axis, a.ndim) if a.shape[i] == 1)
-    return record(a.squeeze(axes), (x, lambda g: g.reshape(a.shape)))
+    shape = a.shape
+    return record(a.squeeze(axes), (x, lambda g: g.reshape(shape)))
 
 
 def unsqueeze(x: ArrayLike, axis: int) -> Tensor:
@@ -246,8 +282,8 @@ def unsqueeze(x: ArrayLike, axis: int) -> Tensor:
         If the result has no such axis.
     """
     a = array_of(x)
-    place = normalise_axis(axis, a.ndim + 1)
-    return record(np.expand_dims(a, place), (x, lambda g: g.reshape(a.shape)))
+    place, shape = normalise_axis(axis, a.ndim + 1), a.shape
+    return record(np.expand_dims(a, place), (x, lambda g: g.reshape(shape)))
 
 
 def expand(x: ArrayLike, *shape: Shape) -> Tensor:
@@ -280,7 +316,8 @@ def expand(x: ArrayLike, *shape: Shape) -> Tensor:
     if -1 in wanted[:offset]:
         raise ValueError(f"-1 in {wanted} stands for an axis that shape {a.shape} does not have")
     full = tuple(a.shape[i - offset] if n == -1 else n for i, n in enumerate(wanted))
-    return record(np.broadcast_to(a, full), (x, lambda g: unbroadcast(g, a.shape)))
+    before = a.shape
+    return record(np.broadcast_to(a, full), (x, lambda g: unbroadcast(g, before)))
 
 
 broadcast_to = expand

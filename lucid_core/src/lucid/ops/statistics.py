@@ -94,7 +94,8 @@ def var(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool =
     with np.errstate(divide="ignore", invalid="ignore"):
         value = np.divide(squares, count, dtype=squares.dtype).astype(a.dtype)
     scale = a.dtype.type(2 / count) if count else a.dtype.type(np.nan)
-    return record(value, (x, lambda g: spread(g, a.shape, axes) * deviation * scale))
+    shape = a.shape
+    return record(value, (x, lambda g: spread(g, shape, axes) * deviation * scale))
 
 
 def std(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:

@@ -1,24 +1,28 @@
-"""Convolution for prediction: filters packed once, normalisation folded into them.
+"""Convolution for prediction: filters packed once, normalization folded into them.
 
-Without gradients, a convolution followed by a normalisation with fixed statistics is one
-convolution with other weights.  These are computed and packed at the first call
-and kept until a tensor they came from changes: by another array taking its place, or
-because its memory is written to through Lucid, or may be (:mod:`lucid.autograd.watch`).
+Without gradients, a convolution followed by a normalization with fixed statistics is one
+convolution with other weights.  These are computed and packed at the first call and kept
+until a tensor that they came from changes: another array takes its place, or its memory is
+written (:mod:`lucid.autograd.mutation`).  While the user holds a NumPy array over that
+memory, whose writes nobody sees, the values are compared with a copy before each use.
 
 A prediction runs from layer to layer, and whatever Python touches between two kernels must
-come from far away, since the kernels have emptied the caches.  So as long as nothing has
-changed anywhere, nothing of this is asked again.
+come from far away, since the kernels have emptied the caches.  So within one epoch, as long
+as no source is held, nothing is checked again.
 """
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lucid import kernels
 from lucid.autograd import is_grad_enabled
-from lucid.autograd.watch import moment, watch
+from lucid.autograd.mutation import epoch, is_held, root, watch
+from lucid.autograd.variable import next_order
 from lucid.nn.module import Module
 from lucid.ops.conv import PreparedConv2d
 from lucid.tensor import Tensor
@@ -35,22 +39,61 @@ _FLOAT32 = np.dtype(np.float32)
 
 
 class _Source:
-    """A tensor that something is made from, as it is before that."""
+    """A tensor that filters are made from, as it was then."""
 
-    __slots__ = ("_count", "_data", "_tensor", "_watch")
+    __slots__ = ("_array", "_copy", "_made", "_memory", "_tensor")
 
     def __init__(self, tensor: Tensor | None) -> None:
         self._tensor = tensor
+        self._copy: Array | None = None
         if tensor is not None:
-            self._data = tensor._data
-            self._watch = watch(self._data)
-            self._count = self._watch.count
+            self._memory = watch(tensor._data)
+            self._made = next_order()
+            # Weakly, because a reference would look like one of the user's.
+            self._array = weakref.ref(tensor._data)
+            if is_held(tensor):
+                self._copy = tensor._data.copy(order="K")
 
     def is_still(self, tensor: Tensor | None) -> bool:
-        """Whether it is this tensor, and nothing has changed since."""
+        """Whether it is this tensor, with the same values."""
         if tensor is not self._tensor:
             return False
-        return tensor is None or (tensor._data is self._data and self._watch.count == self._count)
+        if tensor is None:
+            return True
+        if self._array() is not tensor._data:
+            return False
+        if max(self._memory.written, self._memory.exposed) > self._made:
+            return False
+        return self._copy is None or _same_bytes(self._copy, tensor._data)
+
+    def is_held(self, run: PreparedConv2d) -> bool:
+        """Whether somebody may write to it unseen; ``run`` refers to it as well."""
+        if self._copy is not None and self._tensor is not None:
+            if is_held(self._tensor, _references_of(run, self._tensor._data)):
+                return True
+            self._copy = None
+        return False
+
+
+def _same_bytes(a: Array, b: Array) -> bool:
+    return np.array_equal(a.view(f"u{a.itemsize}"), b.view(f"u{b.itemsize}"))
+
+
+def _references_of(run: PreparedConv2d, array: Array) -> int:
+    """References to the memory of ``array`` that a prepared convolution has."""
+    owner, count = root(array), 0
+    stack: list[Any] = [run]
+    seen = {id(run)}
+    while stack:
+        for value in gc.get_referents(stack.pop()):
+            if isinstance(value, np.ndarray):
+                count += value is array or root(value) is owner
+            elif id(value) not in seen and (
+                type(value) in (dict, tuple, list) or type(value).__module__.startswith("lucid.")
+            ):
+                seen.add(id(value))
+                stack.append(value)
+    return count
 
 
 class Folded:
@@ -60,25 +103,31 @@ class Folded:
     ----------
     run : lucid.ops.conv.PreparedConv2d
         The convolution.
-    moment : object
-        When it was last certain that nothing had changed since.
+    epoch : object
+        Epoch in which it is known to be up to date; None while a source is held.
     """
 
-    __slots__ = ("__weakref__", "_made_from", "_settings", "moment", "run")
+    __slots__ = ("__weakref__", "_settings", "_sources", "epoch", "run")
 
     def __init__(
-        self, made_from: list[_Source], settings: tuple[Any, ...], run: PreparedConv2d
+        self, sources: list[_Source], settings: tuple[Any, ...], run: PreparedConv2d
     ) -> None:
         self.run = run
-        self.moment: object = None
-        self._made_from = made_from
+        self.epoch: object = None
+        self._sources = sources
         self._settings = settings
 
     def is_of(self, sources: tuple[Tensor | None, ...], settings: tuple[Any, ...]) -> bool:
         """Whether nothing has changed since."""
-        if self._settings != settings or len(sources) != len(self._made_from):
+        if self._settings != settings or len(sources) != len(self._sources):
             return False
-        return all(map(_Source.is_still, self._made_from, sources))
+        return all(map(_Source.is_still, self._sources, sources))
+
+    def trust(self, now: object) -> None:
+        """Mark it as up to date in the epoch ``now``, unless a source is held."""
+        # A list, so that every source that is no longer held drops its copy.
+        held = [source.is_held(self.run) for source in self._sources]
+        self.epoch = None if any(held) else now
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy of a layer makes its own: in place of this it gets None."""
@@ -95,51 +144,60 @@ class Foldable(Module):
     _folded: Folded | None = None
 
     def _to_fold(self) -> tuple[Conv2d, BatchNorm2d | FrozenBatchNorm2d | None, bool]:
-        """The convolution, the normalisation, and whether a ReLU follows."""
+        """The convolution, the normalization, and whether a ReLU follows."""
         raise NotImplementedError
 
     def _fold(self, x: Array) -> Folded | None:
-        """What gives the layer's output for ``x`` by a single convolution; None where nothing does.
+        """The single convolution that gives the layer's output for ``x``, if there is one.
 
-        Nothing does while gradients are recorded, while the normalisation goes by the batch,
-        where hooks wait for a layer inside, where the padding is not of zeros, and for
-        tensors that are not float32.
+        There is none while gradients are recorded, in training, with hooks on a layer inside
+        or a ``forward`` of its own, with padding other than zeros, and for tensors that are
+        not float32.
         """
         if is_grad_enabled() or x.dtype != _FLOAT32:
             return None
         folded = self._folded
-        if folded is not None and folded.moment is moment():
+        if folded is not None and folded.epoch is epoch():
             return folded
+        del folded  # its references would look like the user's
         return self._fold_again()
 
     def _fold_again(self) -> Folded | None:
-        now = moment()  # before anything is looked at
+        now = epoch()  # before anything is looked at
         conv, norm, relu = self._to_fold()
         if conv.padding_mode != "zeros" or conv.weight.dtype != _FLOAT32:
             return None
-        if conv is not self and conv.is_watched:
+        if conv is not self and not _is_plain(conv):
             return None
         sources: tuple[Tensor | None, ...] = (conv.weight, conv.bias)
         if norm is not None:
             fixed = norm.fixed()
-            if fixed is None or norm.is_watched:
+            if fixed is None or not _is_plain(norm):
                 return None
             sources += fixed
         options = (conv.stride, conv.padding, conv.dilation, conv.groups, relu)
         settings = (*options, 0.0 if norm is None else norm.eps)
         folded = self._folded
         if folded is None or not folded.is_of(sources, settings):
+            # The references of the old one would look like the user's.
+            folded = self.__dict__["_folded"] = None
             made_from = [_Source(tensor) for tensor in sources]
-            bias, scale = None if conv.bias is None else conv.bias._data, None
+            bias, scale = None if conv.bias is None else conv.bias._data.copy(), None
             if norm is not None:
                 scale, bias = _absorb(bias, sources[2:], norm.eps)
             filters = kernels.prepare_filters(conv.weight._data, conv.groups, scale)
             folded = Folded(made_from, settings, PreparedConv2d(filters, bias, *options))
-            # Two threads may both get here: either result is right.  Nothing that counts
-            # as a change of the layer.
+            # Two threads may both get here: either result is right.  Not by setattr, which
+            # begins an epoch.
             self.__dict__["_folded"] = folded
-        folded.moment = now
+        folded.trust(now)
         return folded
+
+
+def _is_plain(layer: Module) -> bool:
+    """Whether a layer computes what Lucid's layer computes, with nobody watching."""
+    defined = type(layer).forward.__module__.startswith("lucid.nn.layers.")
+    return defined and "forward" not in layer.__dict__ and not layer.is_watched
 
 
 def _absorb(

@@ -1,0 +1,267 @@
+"""Mutation tracking: which memory was written in place, and when.
+
+Tensors, views of them and NumPy arrays share memory, so writes are counted for the memory
+and not for the tensor: every write through Lucid stamps the array that owns the memory with
+the next number of the clock that also orders recorded operations.
+
+``backward`` compares the stamps with the order of an operation: an array that its derivative
+reads must not have been written after the forward pass.  Caches of weights compare them with
+the time at which the cache was made.
+
+A cache also has to know of NumPy arrays over the memory that the user holds, because nothing
+says when these are written.  Handing one out is stamped, too (`expose`), and `is_held` tells
+whether anybody still has one.
+
+Comparing every stamp takes time.  Whatever may change a prediction therefore begins a new
+*epoch*: within one epoch nothing that a cache depends on has changed.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Iterator
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lucid.autograd.variable import Array, Variable, new_tensor, next_order
+from lucid.kernels.memory import owns_memory
+
+if TYPE_CHECKING:
+    from lucid.autograd.variable import Node
+
+__all__ = [
+    "Memory",
+    "begin_epoch",
+    "check_unchanged",
+    "epoch",
+    "expose",
+    "is_held",
+    "last_write",
+    "mark_written",
+    "root",
+    "watch",
+]
+
+_epoch = object()
+_last_write = 0
+_memories: dict[int, Memory] = {}
+#: Writes to memory of somebody else, over which unrelated arrays may lie: when each range of
+#: bytes was last written.  The latest ones only, as no graph is kept for that long.
+_foreign_writes: dict[tuple[int, int], int] = {}
+_MOST_FOREIGN = 1000
+_lock = threading.Lock()
+
+
+def epoch() -> object:
+    """An object that is replaced whenever something changes that predictions may depend on."""
+    return _epoch
+
+
+def begin_epoch() -> None:
+    """Replace the epoch; call it after the change."""
+    # A new object and not a counter: two threads that count at once may count back.
+    global _epoch
+    _epoch = object()
+
+
+def root(array: Array) -> Array:
+    """The array that ``array`` is a view of, or itself."""
+    while True:
+        base = array.base
+        if isinstance(base, memoryview):
+            base = base.obj
+        elif base is not None and not isinstance(base, np.ndarray):
+            base = getattr(base, "base", None)  # as_strided puts an object in between
+        if not isinstance(base, np.ndarray):
+            return array
+        array = base
+
+
+class Memory:
+    """Stamps of the memory of one array, for as long as the array is alive.
+
+    Attributes
+    ----------
+    written : int
+        When it was last written in place through Lucid; 0 for never.
+    exposed : int
+        When it was last handed out as a NumPy array while a cache depended on it.
+    watched : bool
+        Whether a cache depends on it.
+    """
+
+    __slots__ = ("__weakref__", "_owner", "_range", "exposed", "watched", "written")
+
+    def __init__(self, owner: Array) -> None:
+        key = id(owner)
+        self._owner = weakref.ref(owner, lambda _: _memories.pop(key, None))
+        self._range = _byte_range(owner)
+        self.written = 0
+        self.exposed = 0
+        self.watched = False
+
+    def overlaps(self, other: tuple[int, int]) -> bool:
+        """Whether it contains bytes of a range."""
+        return self._range[0] < other[1] and other[0] < self._range[1]
+
+
+def _byte_range(array: Array) -> tuple[int, int]:
+    low, high = np.lib.array_utils.byte_bounds(array)
+    return low, high
+
+
+def _memory(owner: Array) -> Memory:
+    found = _memories.get(id(owner))
+    if found is None:
+        with _lock:  # two threads must get the same one
+            found = _memories.setdefault(id(owner), Memory(owner))
+    return found
+
+
+def watch(array: Array) -> Memory:
+    """The stamps of the memory under ``array``, on which a cache will depend."""
+    memory = _memory(root(array))
+    memory.watched = True
+    return memory
+
+
+def mark_written(array: Array) -> None:
+    """Stamp the memory under ``array`` as written; call it after the write."""
+    global _last_write
+    owner = root(array)
+    memories = [_memory(owner)]
+    order = _last_write = next_order()
+    if not owns_memory(owner):
+        bytes_written = _byte_range(array)
+        _foreign_writes.pop(bytes_written, None)
+        _foreign_writes[bytes_written] = order
+        if len(_foreign_writes) > _MOST_FOREIGN:
+            _foreign_writes.pop(next(iter(_foreign_writes)), None)
+        memories += [m for m in list(_memories.values()) if m.overlaps(bytes_written)]
+    for memory in memories:
+        memory.written = order
+    if any(memory.watched for memory in memories):
+        begin_epoch()
+
+
+def expose(array: Array) -> None:
+    """Stamp the memory under ``array`` as handed out, where a cache depends on it."""
+    memory = _memories.get(id(root(array)))
+    if memory is not None and memory.watched:
+        memory.exposed = next_order()
+        begin_epoch()
+
+
+def last_write() -> int:
+    """When any memory was last written in place."""
+    return _last_write
+
+
+def _written_since(array: Array, order: int) -> bool:
+    owner = root(array)
+    memory = _memories.get(id(owner))
+    if memory is not None and memory.written > order:
+        return True
+    if not _foreign_writes and owns_memory(owner):
+        return False
+    low, high = _byte_range(array)
+    if any(w > order and low < b and a < high for (a, b), w in list(_foreign_writes.items())):
+        return True
+    others = [] if owns_memory(owner) else list(_memories.values())
+    return any(m.written > order and m.overlaps((low, high)) for m in others)
+
+
+def check_unchanged(node: Node) -> None:
+    """Raise if an array that the derivative of an operation reads was written since."""
+    for array in _arrays_in(node.vjp):
+        if _written_since(array, node.order):
+            raise RuntimeError(
+                f"backward() needs an array of shape {array.shape} and dtype {array.dtype} that "
+                f"{_operation(node.vjp)} kept in the forward pass, and it was changed in place "
+                "since: call backward() before the change, or change a clone()"
+            )
+
+
+def _arrays_in(kept: Any) -> Iterator[Array]:
+    """Arrays that a function closes over, directly or in tuples, lists, dicts and functions."""
+    stack, seen = [kept], set()
+    while stack:
+        value = stack.pop()
+        if isinstance(value, np.ndarray):
+            yield value
+        elif isinstance(value, Variable):
+            yield value._data
+        elif isinstance(value, (FunctionType, MethodType, tuple, list, dict)):
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            if isinstance(value, FunctionType):
+                stack.extend(cell.cell_contents for cell in value.__closure__ or ())
+                stack.extend(value.__defaults__ or ())
+            elif isinstance(value, MethodType):
+                stack.append(value.__func__)
+                stack.extend(getattr(value.__self__, "__dict__", {}).values())
+            else:
+                stack.extend(value.values() if isinstance(value, dict) else value)
+
+
+def _operation(vjp: Any) -> str:
+    """The name of the operation that a derivative belongs to."""
+    stack = [vjp]
+    while stack:
+        value = stack.pop(0)
+        if isinstance(value, list):
+            stack.extend(value)
+        elif isinstance(value, FunctionType):
+            if value.__module__ != "lucid.autograd.primitive":
+                return value.__qualname__.split(".<locals>")[0].lstrip("_")
+            stack.extend(cell.cell_contents for cell in value.__closure__ or ())
+    return "an operation"
+
+
+def _references(tensor: Variable) -> tuple[int, int]:
+    """Reference counts of a tensor's array and of the array that this is a view of."""
+    base = tensor._data.base
+    return sys.getrefcount(tensor._data), 0 if base is None else sys.getrefcount(base)
+
+
+# Counted and not stated: what Python itself holds differs between its versions.
+_OWN_ARRAY = _references(new_tensor(np.empty(2)))
+_OWN_VIEW = _references(new_tensor(np.empty((2, 2)).T))
+
+
+def is_held(tensor: Variable, known: int = 0) -> bool:
+    """Whether anything but this tensor may refer to its memory.
+
+    Another tensor, a view, a recorded operation, or an array that the user holds; memory of
+    somebody else always counts as held.
+
+    Parameters
+    ----------
+    tensor : Variable
+        The tensor.
+    known : int, default 0
+        References by others that do not count.
+    """
+    # No local name for an array here: it would be one more reference.
+    if owns_memory(tensor._data):
+        return _references(tensor)[0] - known > _OWN_ARRAY[0]
+    if type(tensor._data.base) is not np.ndarray or not owns_memory(tensor._data.base):
+        return True
+    array, owner = _references(tensor)
+    return array + owner - known > sum(_OWN_VIEW)
+
+
+def _after_fork() -> None:
+    """The lock may have been held by a thread that the child does not have."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,112 @@
+"""Mutation tracking: writes in place are stamped on the memory that tensors share."""
+
+import gc
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import nn
+from lucid.autograd import mutation
+from lucid.autograd.mutation import begin_epoch, epoch, expose, is_held, mark_written, root, watch
+
+
+def test_the_root_of_views_is_what_they_are_views_of():
+    array = np.arange(12.0)
+    assert root(array) is array
+    assert root(array.reshape(3, 4).T[1:, ::2]) is array
+    assert root(np.lib.stride_tricks.sliding_window_view(array, 3)) is array
+    assert root(np.frombuffer(memoryview(array))) is array
+
+
+def test_a_write_through_anything_over_the_memory_is_stamped():
+    array = np.arange(12.0)
+    memory = watch(array[:3])
+    assert watch(array.reshape(3, 4)) is memory
+    mark_written(np.arange(12.0))
+    assert memory.written == 0
+    mark_written(array[5:])
+    first = memory.written
+    assert first > 0
+    mark_written(array)
+    assert memory.written > first
+
+
+def test_a_write_through_dlpack_is_stamped():
+    x = lucid.ones(4, requires_grad=True)
+    y = (x * x).sum()
+    lucid.from_dlpack(x.detach()).fill_(3)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        y.backward()
+
+
+def test_reading_is_not_writing():
+    x = lucid.ones(3, 4)
+    memory = watch(x._data)
+    assert (x + x).sum().item() == 24
+    assert x[0].tolist() == [1.0] * 4
+    assert (repr(x), x.shape) == (repr(lucid.ones(3, 4)), (3, 4))
+    assert (memory.written, memory.exposed) == (0, 0)
+    x[0, 0] = 2
+    assert memory.written > 0
+
+
+def test_an_epoch_lasts_until_something_watched_or_a_module_changes():
+    x, other, layer = lucid.ones(3), lucid.ones(3), nn.Linear(2, 2).eval()
+    watch(x._data)
+    now = epoch()
+    other.fill_(2)  # on which nothing depends
+    other.numpy()
+    layer.eval()  # what it is already
+    assert epoch() is now
+    changes = [
+        begin_epoch,
+        lambda: x.fill_(3),
+        lambda: x.numpy(),
+        lambda: expose(x._data[1:]),
+        lambda: setattr(x, "data", np.zeros(3, np.float32)),
+        lambda: layer.train(),
+        lambda: setattr(layer, "bias", None),
+        lambda: setattr(layer, "bias", nn.Parameter(np.ones(2, np.float32))),
+        lambda: delattr(layer, "bias"),
+        lambda: layer.register_buffer("mean", lucid.ones(2)),
+        lambda: layer.register_forward_hook(print),
+        lambda: layer._parameters.__setitem__("weight", None),
+        lambda: layer._buffers.clear(),
+    ]
+    for change in changes:
+        now = epoch()
+        change()
+        assert epoch() is not now
+
+
+def test_nothing_is_left_of_memory_that_is_gone():
+    gc.collect()
+    before = len(mutation._memories)
+    array = np.arange(3.0)
+    watch(array)
+    assert len(mutation._memories) == before + 1
+    del array
+    gc.collect()
+    assert len(mutation._memories) == before
+
+
+@pytest.mark.parametrize("make", [lambda: np.ones((2, 3)), lambda: np.ones((2, 3)).T])
+def test_who_holds_memory_is_known(make):
+    x = lucid.Tensor(make())
+    assert not is_held(x)
+    holders = [
+        lambda: x.numpy(),
+        lambda: x.numpy()[0],
+        lambda: x.detach(),
+        lambda: x[0],
+        lambda: memoryview(x.numpy()),
+        lambda: np.from_dlpack(x),
+        lambda: np.transpose(x)[:, 1:],
+    ]
+    for hold in holders:
+        held = hold()
+        assert is_held(x)
+        del held
+        assert not is_held(x)
+    assert is_held(lucid.Tensor(np.frombuffer(bytearray(8))))  # memory of somebody else

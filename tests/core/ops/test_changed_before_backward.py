@@ -1,0 +1,65 @@
+"""Every differentiable operation with an input or output changed between forward and backward.
+
+The change is refused where the derivative reads what was changed, and nowhere else.
+"""
+
+import numpy as np
+import pytest
+from example import results
+from examples import EXAMPLES
+from walk import leaves, seeds
+
+from lucid.autograd.mutation import mark_written
+
+DIFFERENTIABLE = [key for key, example in EXAMPLES.items() if example.gradient]
+
+#: Operations that keep an array although their derivative happens not to change with it.
+UNMOVED = {
+    "lucid.clip of a number", "lucid.norm 1", "lucid.power by an exponent",
+}  # fmt: skip
+
+
+def change(array):
+    """Other valid values in the memory of an array."""
+    if array.dtype.kind == "b":
+        np.logical_not(array, out=array)
+    elif array.dtype.kind in "iu":
+        array[...] = np.roll(array, 1) if array.size > 1 else array
+    else:
+        array[...] = np.flip(array) * -0.7 + 0.4
+
+
+def gradients(example, place, unchecked=None):
+    """Gradients of the inputs after a change of the tensor at ``place``, or of none."""
+    inputs = leaves([a.copy() for a in example.arrays("float64")])
+    outputs = results(example(*inputs))
+    recorded = [y for y in outputs if y.requires_grad]
+    tensors = [*inputs, *recorded]
+    if place is not None and place < len(tensors) and tensors[place]._data.flags.writeable:
+        change(tensors[place]._data)
+        if not unchecked:
+            mark_written(tensors[place]._data)
+    for y, seed in zip(recorded, seeds(recorded), strict=True):
+        y.backward(seed, retain_graph=True)
+    return len(tensors), [x.grad.numpy() for x in inputs if x.grad is not None]
+
+
+def same(actual, expected):
+    return all(
+        np.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True)
+        for a, b in zip(actual, expected, strict=True)
+    )
+
+
+@pytest.mark.parametrize("key", DIFFERENTIABLE)
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_value_that_the_derivative_reads(key):
+    example = EXAMPLES[key]
+    count, expected = gradients(example, None)
+    for place in range(count):
+        read = not same(gradients(example, place, unchecked=True)[1], expected)
+        if read:
+            with pytest.raises(RuntimeError, match="changed in place"):
+                gradients(example, place)
+        elif not (key in UNMOVED or key.startswith("nn.")):  # layers read it for their weights
+            assert same(gradients(example, place)[1], expected)
