@@ -6,6 +6,8 @@ what stands here is what callers may want to catch by itself.
 
 from __future__ import annotations
 
+import sys
+
 __all__ = [
     "LucidError",
     "LucidWarning",
@@ -15,6 +17,7 @@ __all__ = [
     "UnknownModelError",
     "WeightFileError",
     "WeightFileWarning",
+    "level_outside",
 ]
 
 
@@ -48,3 +51,27 @@ class WeightFileError(LucidError, ValueError):
 
 class WeightFileWarning(LucidWarning):
     """A weight file was read, and which part of it was used needs to be known."""
+
+
+def level_outside() -> int:
+    """Stack level, for :func:`warnings.warn`, of the first frame that is not of the core.
+
+    To be called in the call of ``warn``.  ``warnings`` leaves out the frames of the import
+    machinery, so they do not count.
+
+    Returns
+    -------
+    int
+        1 where the caller itself is outside.
+    """
+    level = 1
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        name = frame.f_globals.get("__name__", "")
+        if name.startswith("importlib._bootstrap"):
+            level -= 1
+        elif not (name == "lucid" or name.startswith("lucid.")):
+            break
+        frame = frame.f_back
+        level += 1
+    return level

@@ -1,8 +1,8 @@
-"""Errors that say what to type for a name of PyTorch's, from the tables of spellings.
+"""Errors that say what to type instead of PyTorch's spelling, from :mod:`lucid.spellings`.
 
-Nothing here runs unless a name or a keyword argument is wrong, but for one Python call
-around the public functions that have options.  Missing names stay missing: ``hasattr`` is
-False, ``dir`` does not list them.
+On the straight path this costs one Python call around the public functions that have
+options; the engine calls them without it.  Missing names stay missing: ``hasattr`` is False
+and ``dir`` does not list them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DEVICES = ("cpu", "cuda", "gpu", "hpu", "meta", "mps", "tpu", "xpu")
 
 
 def remedy_for(owner: str, name: str) -> str | None:
-    """What to type for an attribute that is missing, or None where nothing is known."""
+    """What to type for an attribute that is missing; None if the tables have nothing."""
     known = ATTRIBUTES.get(owner, {})
     remedy = known.get(name) or next(
         (text for key, text in known.items() if "*" in key and fnmatchcase(name, key)), None
@@ -138,7 +138,7 @@ def _explained(
     plain = _PLAIN.get(function, function)
     if module is not None and plain in _EXPORTED:
         return _EXPORTED[plain]
-    if not _takes_options(plain, name):
+    if not _takes_options(plain):
         return function
 
     @functools.wraps(plain)
@@ -175,7 +175,8 @@ _WITHOUT_OPTIONS = frozenset(
 _RENAMED = frozenset(name for name in KEYWORDS.values() if name.isidentifier()) - {"x"}
 
 
-def _takes_options(function: Callable[..., Any], name: str) -> bool:
+def _takes_options(function: Callable[..., Any]) -> bool:
+    """Whether a user of PyTorch may pass a function something that it does not take."""
     code = function.__code__
     parameters = code.co_varnames[: code.co_argcount]
     return bool(

@@ -416,7 +416,6 @@ KEYWORDS_OF: dict[str, dict[str, str]] = {
     "max": {"dim": "use `axis=`: returns the values alone, `argmax` returns the indices"},
     "min": {"dim": "use `axis=`: returns the values alone, `argmin` returns the indices"},
     "list_models": {"pretrained": "leave it out: Lucid downloads no weights"},
-    "unique": {"dim": "not in Lucid; use `numpy.unique(x, axis=0)`"},
     "backward": {"inputs": "set `requires_grad` of the leaves instead"},
 }
 

@@ -709,9 +709,22 @@ class Tensor(Variable):
         """See :func:`lucid.scatter_add`."""
         return ops.scatter_add(self, axis, index, source)
 
-    def unique(self, **options: Any) -> Any:
+    def unique(
+        self,
+        *,
+        return_index: bool = False,
+        return_inverse: bool = False,
+        return_counts: bool = False,
+        axis: int | None = None,
+    ) -> Any:
         """See :func:`lucid.unique`."""
-        return ops.unique(self, **options)
+        return ops.unique(
+            self,
+            return_index=return_index,
+            return_inverse=return_inverse,
+            return_counts=return_counts,
+            axis=axis,
+        )
 
     def sort(self, axis: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
         """See :func:`lucid.sort`."""

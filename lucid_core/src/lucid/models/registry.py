@@ -9,14 +9,13 @@ snapshot, swapped whole: a thread sees all of a discovery or nothing of it.
 from __future__ import annotations
 
 import importlib
-import sys
 import threading
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lucid.errors import PluginError, PluginWarning, UnknownModelError
+from lucid.errors import PluginError, PluginWarning, UnknownModelError, level_outside
 from lucid.models import suggestions
 from lucid.models.builders import check_builder, find_builder, first_line, place_of, signed
 from lucid.models.discovery import Discovery, Plugin, describe_error, discover
@@ -304,23 +303,5 @@ def _warn_of_failures(found: Discovery) -> None:
                 f"plugin {plugin.candidate.name!r} of {plugin.origin} is skipped: "
                 f"{describe_error(plugin.error)}",
                 PluginWarning,
-                stacklevel=_level_outside(),
+                stacklevel=level_outside(),
             )
-
-
-def _level_outside() -> int:
-    """The stack level, seen from the caller, of the first frame that is not Lucid's.
-
-    ``warnings`` leaves out the frames of the import machinery, so they do not count.
-    """
-    level = 1
-    frame = sys._getframe(1)
-    while frame.f_back is not None:
-        name = frame.f_globals.get("__name__", "")
-        if name.startswith("importlib._bootstrap"):
-            level -= 1
-        elif not (name == "lucid" or name.startswith("lucid.")):
-            break
-        frame = frame.f_back
-        level += 1
-    return level

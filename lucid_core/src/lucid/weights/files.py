@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from lucid.errors import WeightFileError, WeightFileWarning
+from lucid.errors import WeightFileError, WeightFileWarning, level_outside
 from lucid.tensor import Tensor
 from lucid.weights import foreign, npz_format, pth_format, safetensors_format
 from lucid.weights.archive import open_archive
@@ -191,7 +191,7 @@ def read_file(path: StrPath, ema: bool | None = None) -> tuple[dict[str, Array],
             f"{os.fspath(path)}: {error}{foreign.unfinished_download(path)}"
         ) from None
     for note in notes:
-        warnings.warn(f"{os.fspath(path)}: {note}", WeightFileWarning, stacklevel=3)
+        warnings.warn(f"{os.fspath(path)}: {note}", WeightFileWarning, stacklevel=level_outside())
     return arrays, metadata
 
 

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Generic, TypeVar
 
-from lucid.errors import StateDictError, WeightFileWarning
+from lucid.errors import StateDictError, WeightFileWarning, level_outside
 
 __all__ = ["is_ema_key", "rename", "unwrap"]
 
@@ -278,4 +278,4 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _note(text: str) -> None:
-    warnings.warn(text, WeightFileWarning, stacklevel=5)
+    warnings.warn(text, WeightFileWarning, stacklevel=level_outside())

@@ -1,0 +1,28 @@
+"""Where warnings point."""
+
+from __future__ import annotations
+
+import pytest
+
+from lucid.hints import explain_module
+
+
+def test_a_warning_points_at_the_caller_whatever_stands_between():
+    source = (
+        "import warnings\n"
+        "from lucid.errors import level_outside\n"
+        "__all__ = ['warn']\n"
+        "def warn(times=1):\n"
+        "    if times > 1:\n"
+        "        return warn(times - 1)\n"
+        "    warnings.warn('here', UserWarning, stacklevel=level_outside())\n"
+    )
+    namespace = {"__name__": "lucid.made_up"}
+    exec(compile(source, "made_up.py", "exec"), namespace)
+    plain = namespace["warn"]
+    explain_module(namespace)
+    assert namespace["warn"] is not plain
+    for function, times in ((plain, 1), (plain, 3), (namespace["warn"], 1), (namespace["warn"], 2)):
+        with pytest.warns(UserWarning, match="here") as caught:
+            function(times)
+        assert caught[0].filename == __file__
