@@ -81,6 +81,15 @@ def test_many_classes_and_other_formats(tmp_path: Path) -> None:
     assert "<!-- class 1 " not in text
 
 
+def test_class_names_that_matplotlib_would_read_otherwise(tmp_path: Path) -> None:
+    names = ("_hidden", "a$^$b", "\\alpha$", "café", "кот", "line\nend")
+    curves = {i: curve(name, 0.5) for i, name in enumerate(names, 1)}
+    plot_precision_recall(curves, tmp_path / "odd.svg")
+    text = (tmp_path / "odd.svg").read_text(encoding="utf-8")
+    for name in ("_hidden", "a$^$b", "\\alpha$", "café", "кот", "line\\nend"):
+        assert f"<!-- {name}  0.500 -->" in text
+
+
 def test_nothing_to_draw(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no class has an object"):
         plot_precision_recall({}, tmp_path / "empty.png")

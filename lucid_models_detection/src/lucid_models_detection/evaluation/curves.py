@@ -85,12 +85,30 @@ def plot_precision_recall(
             curve.precision,
             color=tuple(value / 255 for value in label_color(label)),
             linewidth=1.6,
-            label=f"{curve.name}  {curve.average_precision:.3f}" if place < NAMED else None,
+            # matplotlib leaves names that begin with an underscore out of the legend.
+            label=f" {curve.name}  {curve.average_precision:.3f}" if place < NAMED else None,
         )
     if len(curves) > NAMED:
         axes.plot([], [], alpha=0, label=f"and {len(curves) - NAMED} more")
     axes.set(xlim=(0, 1.01), ylim=(0, 1.03), xlabel="recall", ylabel="precision", title=title)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8, title="AP", loc="center left", bbox_to_anchor=(1, 0.5))
+    legend = axes.legend(
+        frameon=False, fontsize=8, title="AP", loc="center left", bbox_to_anchor=(1, 0.5)
+    )
+    for text in legend.get_texts():
+        _show_as_it_is(text)
     figure.savefig(path, dpi=120)
+
+
+def _show_as_it_is(text: Any) -> None:
+    """Let a text of matplotlib show a class name: no formulas, a font with its letters."""
+    from lucid_models_detection.fonts import drawable
+
+    text.set_parse_math(False)
+    shown, font = drawable(text.get_text().strip(), 12)
+    text.set_text(shown)
+    if isinstance(path := getattr(font, "path", None), str):
+        size = text.get_fontsize()
+        text.set_fontproperties({"fname": path})
+        text.set_fontsize(size)
