@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -421,8 +422,53 @@ def test_stopped_by_ctrl_c_and_resumed(
     assert asked == [ord("a"), ord("c"), ord("c"), ord("d")]
     assert [Path(r["image"]).stem for r in json.loads(report.read_text())["images"]] == list("acd")
     code, out, err = lucid_detect(*arguments, "--resume")
-    assert (code, out) == (0, "")
-    assert "is finished" in err
+    assert (code, out) == (0, f"3 images in {report}, 2 failed\n")
+    assert f"{report} is finished for 3 images; to do: 2 failed before" in err
+
+
+def test_a_finished_report_is_completed(
+    lucid_detect: Run, weights: Path, image: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a", "b"):
+        shutil.copy(image, folder / f"{name}.png")
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(weights.read_bytes())
+    for suffix in ("json", "jsonl"):
+        report = tmp_path / f"r.{suffix}"
+        arguments = (folder, "--weights", weights, "--output", report)
+        assert lucid_detect(*arguments)[0] == 0
+        before = report.read_bytes()
+        code, out, err = lucid_detect(*arguments, "--resume")
+        assert (code, out, err) == (0, "", f"{report} is finished; nothing is left to do\n")
+        code, out, _ = lucid_detect(*arguments, "--resume", "--json")
+        assert json.loads(out) == {"output": str(report), "images": 2, "failed": 0}
+        code, _, err = lucid_detect(*arguments, "--resume", "--score-threshold", 0.25)
+        assert (code, err.count("\n")) == (2, 1)
+        assert "is finished, and was made with score_threshold 0.5, got 0.25; leave out" in err
+        moved = (folder, "--weights", other, "--output", report, "--resume")
+        assert lucid_detect(*moved)[0] == 0  # the same file elsewhere
+        assert report.read_bytes() == before
+
+
+def test_a_finished_report_of_other_weights_is_refused(
+    lucid_detect: Run, weights: Path, image: Path, tmp_path: Path
+) -> None:
+    report = tmp_path / "r.json"
+    arguments = (image, "--weights", weights, "--output", report)
+    assert lucid_detect(*arguments)[0] == 0
+    content = json.loads(report.read_text())
+    report.write_text(json.dumps({**content, "sha256": "0" * 64, "model": "another"}))
+    code, _, err = lucid_detect(*arguments, "--resume")
+    assert code == 2
+    assert "made with weights with SHA-256 '0000" in err
+    assert "; model 'another', got " in err
+    report.write_text('{"something": "else"}')
+    code, _, err = lucid_detect(*arguments, "--resume")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "expected a report to resume, got another file" in err
+    assert report.read_text() == '{"something": "else"}'
 
 
 def test_options_without_effect_are_refused(

@@ -198,7 +198,7 @@ def detect(
         files,
         show,
         around=lambda engine: _checked(engine, ids),
-        finish=finish,
+        finish=None if ids is None else finish,
         leave_out=[COCO_RESULTS],
     )
 

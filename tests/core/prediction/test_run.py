@@ -64,6 +64,20 @@ def test_stopped_and_resumed(toy, weights, images, tmp_path):
     assert report.read_text() == whole.read_text()
 
 
+def test_a_finished_report_is_completed(toy, weights, images, tmp_path):
+    report = tmp_path / "r.json"
+    predict_files(toy.ToyPredictor(weights), images[:4], report)
+    asked = []
+    watched = type(
+        "Watched",
+        (toy.ToyPredictor,),
+        {"__call__": lambda self, b: asked.extend(b) or toy.ToyPredictor.__call__(self, b)},
+    )
+    outcome = predict_files(watched(weights), images, report, resume=True)
+    assert asked == [images[2], *images[4:]]
+    assert (outcome.images, outcome.failed) == (5, 2)
+
+
 def test_no_bar_where_nobody_watches(toy, weights, images, tmp_path, capsys):
     predict_files(toy.ToyPredictor(weights), images, tmp_path / "r.json")
     assert capsys.readouterr() == ("", "")

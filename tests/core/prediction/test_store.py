@@ -104,6 +104,137 @@ def test_resume_skips_what_is_done_and_tries_again_what_failed(tmp_path):
     assert [result["image"] for result in report["failed"]] == ["bad"]
 
 
+@pytest.fixture(params=["r.json", "r.jsonl"])
+def finished(request, tmp_path):
+    """A finished report of files ``a`` and ``c`` and a failure, and the files' folder."""
+    for name in ("a", "bad", "c"):
+        (tmp_path / name).write_text("123")
+    path = tmp_path / request.param
+    with ResultStore(path, ABOUT) as store:
+        store.add(str(tmp_path / name) for name in ("a", "bad", "c"))
+        work(store, 8)
+        store.finish()
+    return path
+
+
+def images_of(report):
+    text = report.read_text()
+    if report.suffix == ".jsonl":
+        return {Path(r["image"]).name: r for r in map(json.loads, text.splitlines())}
+    content = json.loads(text)
+    return {Path(r["image"]).name: r for r in content["images"] + content["failed"]}
+
+
+def test_a_report_says_how_large_images_were(finished):
+    entries = images_of(finished)
+    assert (entries["a"]["bytes"], "bytes" in entries["bad"]) == (3, False)
+
+
+def test_a_finished_report_is_completed(finished):
+    folder = finished.parent
+    before, written = finished.read_bytes(), finished.stat().st_mtime_ns
+    with ResultStore(finished, ABOUT, resume=True) as store:
+        store.add([str(folder / "a")])
+        assert store.reopened
+        assert store.left() == {"new": 0, "changed": 0, "failed before": 1}
+    assert finished.read_bytes() == before  # nothing was done
+    assert not Path(f"{finished}.partial").exists()
+    (folder / "d").write_text("new")
+    (folder / "c").write_text("longer")
+    os.utime(folder / "c", ns=(written - 9, written - 9))
+    with ResultStore(finished, ABOUT, resume=True) as store:
+        store.add(str(folder / name) for name in ("a", "c", "d"))
+        assert store.left() == {"new": 1, "changed": 1, "failed before": 1}
+        assert {Path(p).name for batch in work(store, 8) for p in batch} == {"bad", "c", "d"}
+        store.finish()
+    entries = images_of(finished)
+    assert {name: entry.get("bytes") for name, entry in entries.items()} == {
+        "a": 3,
+        "bad": None,
+        "c": 6,
+        "d": 3,
+    }
+
+
+def test_an_image_that_is_newer_than_its_report_has_changed(finished):
+    image, written = finished.parent / "a", finished.stat().st_mtime_ns
+    for moment, changed in ((written, 0), (written + 9, 1)):
+        os.utime(image, ns=(moment, moment))
+        with ResultStore(finished, ABOUT, resume=True) as store:
+            store.add([str(image)])
+            assert store.changed == changed
+
+
+def test_an_image_that_is_gone_keeps_its_result(finished):
+    (finished.parent / "a").unlink()
+    with ResultStore(finished, ABOUT, resume=True) as store:
+        store.add([str(finished.parent / "a")])
+        assert store.left() == {"new": 0, "changed": 0, "failed before": 1}
+
+
+def test_a_finished_report_of_something_else_is_refused(finished):
+    before = finished.read_bytes()
+    other = {**ABOUT, "sha256": "34", "threshold": 0.4, "weights": "elsewhere"}
+    with pytest.raises(
+        ValueError, match=r"with weights with SHA-256 '12', got '34'; threshold 0\.5, got 0\.4"
+    ):
+        ResultStore(finished, other, resume=True)
+    assert finished.read_bytes() == before
+    assert not Path(f"{finished}.partial").exists()
+    if finished.suffix == ".jsonl":
+        Path(f"{finished}.run").unlink()  # as Lucid 0.1.0 left it
+        with pytest.raises(ValueError, match=r"r\.jsonl\.run, which says what .* is missing"):
+            ResultStore(finished, ABOUT, resume=True)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"images": 1, "failed": []}', "[1", '"x"'])
+def test_a_file_that_is_no_report_is_not_resumed(tmp_path, text):
+    path = tmp_path / "r.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"r\.json: expected a report to resume, got another"):
+        ResultStore(path, ABOUT, resume=True)
+    assert (path.read_text(), os.listdir(tmp_path)) == (text, ["r.json"])
+
+
+@pytest.mark.parametrize("entry", ["1", "{}", '{"image": 3}', '{"image": "a"'])
+def test_lines_that_are_no_records_are_not_resumed(tmp_path, entry):
+    path = tmp_path / "r.jsonl"
+    path.write_text(f"{entry}\n")
+    Path(f"{path}.run").write_text(json.dumps(ABOUT))
+    with pytest.raises(ValueError, match=r"r\.jsonl: expected a report to resume, got another"):
+        ResultStore(path, ABOUT, resume=True)
+    assert sorted(os.listdir(tmp_path)) == ["r.jsonl", "r.jsonl.run"]
+
+
+def test_an_image_that_changed_while_a_run_was_stopped(tmp_path):
+    for name in "ab":
+        (tmp_path / name).write_text("123")
+    names = [str(tmp_path / name) for name in "ab"]
+    with ResultStore(tmp_path / "r.json", ABOUT) as store:
+        store.add(names)
+        work(store, 1, batches=2)
+    os.utime(names[1], ns=(1, 1))
+    with ResultStore(tmp_path / "r.json", ABOUT, resume=True) as store:
+        store.add(names)
+        assert (store.changed, store.reopened) == (1, False)
+        assert work(store, 2) == [(names[1],)]
+
+
+def test_an_unfinished_run_of_the_first_release_goes_on(tmp_path):
+    with sqlite3.connect(tmp_path / "r.json.partial") as connection:
+        connection.executescript(
+            "CREATE TABLE run (description TEXT NOT NULL);"
+            "CREATE TABLE images (position INTEGER PRIMARY KEY, image BLOB NOT NULL UNIQUE, "
+            "record TEXT, failed INTEGER);"
+        )
+        connection.execute("INSERT INTO run VALUES (?)", (json.dumps(ABOUT),))
+        connection.execute("INSERT INTO images (image, record) VALUES (?, ?)", (b"a", '{"n": 1}'))
+    connection.close()
+    with ResultStore(tmp_path / "r.json", ABOUT, resume=True) as store:
+        store.add("ab")
+        assert work(store, 2) == [("b",)]
+
+
 def test_without_resume_an_unfinished_run_is_not_touched(tmp_path):
     path = tmp_path / "r.json"
     with ResultStore(path, ABOUT) as store:
@@ -139,9 +270,12 @@ def test_a_run_goes_on_as_it_began(tmp_path):
 def test_one_writer_at_a_time(tmp_path):
     with ResultStore(tmp_path / "r.json", ABOUT) as store:
         store.add("ab")
-        with pytest.raises(ValueError, match=r"r\.json\.partial: another process is writing"):
-            ResultStore(tmp_path / "r.json", ABOUT, resume=True)
+        for resume in (False, True):
+            with pytest.raises(ValueError, match=r"r\.json: in use by process .* another --output"):
+                ResultStore(tmp_path / "r.json", ABOUT, resume=resume)
         assert work(store, 2) == [("a", "b")]
+    with ResultStore(tmp_path / "r.json", ABOUT, resume=True):
+        pass
 
 
 def test_a_file_that_is_no_run(tmp_path):

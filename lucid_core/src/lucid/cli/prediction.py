@@ -59,8 +59,8 @@ def run_options(command: Command) -> Command:
         click.option(
             "--resume",
             is_flag=True,
-            help="Go on with the results in --output where an earlier call stopped, and try again "
-            "what failed in it.",
+            help="Continue the results in --output where an earlier call stopped, or complete "
+            "finished ones: with new images, those that changed, and those that failed.",
         ),
     ):
         command = option(command)
@@ -144,12 +144,11 @@ class PredictionRun:
         description = predictor.description()
         files = iter(files)
         first = list(itertools.islice(files, 1))  # before a folder is made: there may be none
-        if self.resume and self._is_finished():
-            click.echo(f"{self.report} is finished; there is nothing to go on with", err=True)
-            return
         self.output.make()
         with ResultStore(self.report, description, resume=self.resume) as store:
             store.add(itertools.chain(first, files))
+            if store.reopened and self._say_what_is_left(store, complete=finish is None):
+                return
             try:
                 with engine(self.dask, self.workers, self.threads) as chosen:
                     wrapped = chosen if around is None else around(chosen)
@@ -161,11 +160,30 @@ class PredictionRun:
                 finish(store)
             self._tell(store, show, leave_out)
 
-    def _is_finished(self) -> bool:
-        from lucid.prediction.store import PARTIAL
+    def _say_what_is_left(self, store: ResultStore, complete: bool) -> bool:
+        """Whether a finished report has nothing left to do; on stderr, what is left.
 
-        report = self.report
-        return report is not None and report.exists() and not Path(f"{report}{PARTIAL}").exists()
+        Raises
+        ------
+        ValueError
+            If something is left and the report is not `complete`: if it does without parts of
+            the records that are needed for all images.
+        """
+        _, done, _ = store.count()
+        left = {kind: number for kind, number in store.left().items() if number}
+        if not left:
+            click.echo(f"{self.report} is finished; nothing is left to do", err=True)
+            if self.as_json:
+                write(json.dumps({"output": str(self.report), "images": done, "failed": 0}))
+            return True
+        if not complete:
+            raise ValueError(
+                f"{self.report}: is finished, and does not hold all that --coco-results needs of "
+                f"its {done:,} images; leave out --resume to predict for all of them"
+            )
+        kinds = ", ".join(f"{number:,} {kind}" for kind, number in left.items())
+        click.echo(f"{self.report} is finished for {done:,} images; to do: {kinds}", err=True)
+        return False
 
     def _say_how_to_go_on(self, store: ResultStore) -> None:
         total, done, failed = store.count()

@@ -65,8 +65,8 @@ def predict_files(
     batch_size : int, default 1
         Images that are in memory, and sent to a worker, together.
     resume : bool, default False
-        Go on with a run that did not finish, and try again what failed in it; begin
-        one if there is none.
+        Continue a run that did not finish, or complete a finished report: with images that
+        are new, have changed or failed before.  Starts a run if there is neither.
     dask : str, optional
         ``"local"`` for worker processes on this machine, or a Dask scheduler: its
         address or its scheduler file.  By default images are predicted for in this
@@ -90,8 +90,8 @@ def predict_files(
     OSError
         If the report is a directory, or its folder cannot be made.
     ValueError
-        If an unfinished run is in the way or began with something else, or if two
-        processes write to one report.
+        If an unfinished run is in the way, if results to resume are of other weights or
+        options, or if two processes write to one report.
     lucid.WeightFileError
         If a worker cannot open the model.
     ImportError

@@ -2,8 +2,8 @@
 
 While a run works, an SQLite file beside its report holds the list of images and what
 was found so far.  So what memory is needed does not grow with the images, a run that is
-killed loses at most the batches that were under way, no image can be in twice, and two
-runs cannot write to one report.  The report itself is written in one step at the end.
+killed loses at most the batches that were under way, and no image can be in twice.  A lock
+keeps a second run away from the report, which is written in one step at the end.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from lucid.locks import FileLock
+from lucid.prediction.finished import BYTES, Report, differences, save_about
 from lucid.weights import atomic_write
 
 __all__ = ["PARTIAL", "Batch", "ResultStore"]
@@ -34,7 +36,9 @@ CREATE TABLE IF NOT EXISTS images (
     position INTEGER PRIMARY KEY,
     image BLOB NOT NULL UNIQUE,
     record TEXT,
-    failed INTEGER
+    failed INTEGER,
+    size INTEGER,
+    modified INTEGER
 );
 """
 
@@ -75,14 +79,23 @@ class ResultStore:
     description : mapping
         What results depend on; see :meth:`~lucid.prediction.Predictor.description`.
     resume : bool, default False
-        Go on with an unfinished run, if there is one; images that failed are tried
-        again.
+        Continue an unfinished run, or complete a finished report, if there is one.  Images
+        that failed, or whose file has changed, are predicted for again.
+
+    Attributes
+    ----------
+    reopened : bool
+        Whether this store completes a finished report.
+    changed : int
+        Images that had a result and whose file has changed since.
 
     Raises
     ------
     ValueError
         If there is an unfinished run and ``resume`` is not given, if it began with
-        something else, if another process is at it, or if the file is damaged.
+        something else, if another process writes to the report, or if a file is damaged.
+    OSError
+        If the folder of the report cannot be written to.
     """
 
     def __init__(
@@ -95,17 +108,44 @@ class ResultStore:
         self.report = None if report is None else os.fspath(report)
         self.description = dict(description)
         self.path = None if self.report is None else self.report + PARTIAL
-        self.resumed = self.path is not None and os.path.exists(self.path)
-        if self.resumed and not resume:
-            raise ValueError(
-                f"{self.path}: a run that did not finish; --resume goes on with it, removing the "
-                "file forgets it"
-            )
+        self.changed = 0
+        self.reopened = self.resumed = self._kept = False
+        self._finished_at: int | None = None
+        self._lock: FileLock | None = None
+        if self.report is not None:
+            self._lock = FileLock(f"{self.report}.lock", self.report, "give another --output")
+            self._lock.acquire()
+        try:
+            self._begin(resume)
+        except BaseException:
+            if self._lock is not None:
+                self._lock.release()
+            raise
+
+    def _begin(self, resume: bool) -> None:
+        """Open the file, and take over a finished report if there is one to resume."""
+        finished = None
+        if self.report is not None and self.path is not None:
+            self.resumed = os.path.exists(self.path)
+            if self.resumed and not resume:
+                raise ValueError(
+                    f"{self.path}: a run that did not finish; --resume goes on with it, removing "
+                    "the file forgets it"
+                )
+            if resume and os.path.exists(self.report):
+                self._finished_at = os.stat(self.report).st_mtime_ns
+                finished = None if self.resumed else Report(self.report, self.description)
+                self.reopened = not self.resumed
         self._connection = sqlite3.connect(self.path or ":memory:", timeout=0)
         try:
             self._open()
+            if finished is not None:
+                self._take(finished)
         except BaseException as error:
-            self._connection.close()
+            if self.resumed:
+                self._connection.close()
+            else:
+                self._discard()
             if isinstance(error, sqlite3.Error):
                 raise ValueError(f"{self.path}: {_explain(error)}") from None
             raise
@@ -114,32 +154,71 @@ class ResultStore:
         for setting in _SETTINGS:
             self._connection.execute(f"PRAGMA {setting}")
         self._connection.executescript(_TABLES)
+        columns = {row[1] for row in self._connection.execute("PRAGMA table_info(images)")}
+        for name in {"size", "modified"} - columns:  # a run that Lucid 0.1.0 began
+            self._connection.execute(f"ALTER TABLE images ADD COLUMN {name} INTEGER")
         with self._connection:
             row = self._connection.execute("SELECT description FROM run").fetchone()
             if row is None:
                 text = json.dumps(self.description)
                 self._connection.execute("INSERT INTO run VALUES (?)", (text,))
             else:
-                self._check_same(json.loads(row[0]))
+                if found := differences(json.loads(row[0]), self.description):
+                    raise ValueError(
+                        f"{self.path}: the run began with {'; '.join(found)}; it can only go on as "
+                        "it began"
+                    )
                 self._connection.execute("UPDATE images SET record = NULL WHERE failed")
 
-    def _check_same(self, before: Mapping[str, Any]) -> None:
-        for name, value in json.loads(json.dumps(self.description)).items():
-            if name != "weights" and before.get(name) != value:
-                raise ValueError(
-                    f"{self.path}: the run began with {name} {before.get(name)!r}, got {value!r}; "
-                    "it can only go on as it began"
-                )
+    def _take(self, finished: Report) -> None:
+        """Take over the results of a finished report; what failed is to be done again."""
+        with self._connection:
+            self._connection.executemany(
+                "INSERT OR IGNORE INTO images (image, size, record, failed) VALUES (?, ?, ?, ?)",
+                (
+                    (
+                        os.fsencode(record["image"]),
+                        record.pop(BYTES, None),
+                        None if "error" in record else json.dumps(record),
+                        "error" in record,
+                    )
+                    for record in finished.records()
+                ),
+            )
 
     # --- what is to be done -----------------------------------------------------------------
 
     def add(self, images: Iterable[str]) -> None:
-        """Put images on the list, those that are not yet on it."""
+        """Put images on the list, those that are not yet on it; forget results of changed ones."""
         with self._connection:
             self._connection.executemany(
                 "INSERT OR IGNORE INTO images (image) VALUES (?)",
-                ((os.fsencode(image),) for image in images),
+                ((os.fsencode(image),) for image in self._compared(images)),
             )
+
+    def _compared(self, images: Iterable[str]) -> Iterator[str]:
+        for image in images:
+            if (self.resumed or self.reopened) and self._has_changed(image):
+                self.changed += 1
+                self._connection.execute(
+                    "UPDATE images SET record = NULL WHERE image = ?", (os.fsencode(image),)
+                )
+            yield image
+
+    def _has_changed(self, image: str) -> bool:
+        """Whether the file of an image with a result is another one than it was."""
+        before = self._connection.execute(
+            "SELECT size, modified FROM images WHERE image = ? AND record IS NOT NULL",
+            (os.fsencode(image),),
+        ).fetchone()
+        size, modified = _stamp(image)
+        if before is None or size is None or modified is None:  # gone since: its result stays
+            return False
+        if before[0] not in (None, size):
+            return True
+        if before[1] is not None:
+            return bool(before[1] != modified)
+        return self._finished_at is not None and modified > self._finished_at
 
     def pending(self, batch_size: int) -> Iterator[Batch]:
         """The images without a result, in order, ``batch_size`` at a time."""
@@ -162,12 +241,16 @@ class ResultStore:
 
     def keep(self, batch: Batch, records: Sequence[Mapping[str, Any]]) -> None:
         """Keep the record of each image of a batch."""
+        self._kept = True
         with self._connection:
             self._connection.executemany(
-                "UPDATE images SET record = ?, failed = ? WHERE position = ?",
+                "UPDATE images SET record = ?, failed = ?, size = ?, modified = ? "
+                "WHERE position = ?",
                 [
-                    (json.dumps(record), "error" in record, position)
-                    for position, record in zip(batch.positions, records, strict=True)
+                    (json.dumps(record), "error" in record, *_stamp(image), position)
+                    for position, image, record in zip(
+                        batch.positions, batch.images, records, strict=True
+                    )
                 ],
             )
 
@@ -179,6 +262,18 @@ class ResultStore:
         )
         total, done, failed = self._connection.execute(query).fetchone()
         return total, done - failed, failed
+
+    def left(self) -> dict[str, int]:
+        """How many images without a result are new, have changed, and had failed before."""
+        query = (
+            "SELECT count(*), count(CASE WHEN failed THEN 1 END) FROM images WHERE record IS NULL"
+        )
+        total, failed = self._connection.execute(query).fetchone()
+        return {
+            "new": total - failed - self.changed,
+            "changed": self.changed,
+            "failed before": failed,
+        }
 
     def results(self) -> Iterator[dict[str, Any]]:
         """The records of the images that did not fail, in order."""
@@ -196,13 +291,22 @@ class ResultStore:
         query = f"SELECT record FROM images WHERE {condition} ORDER BY position"
         return (text for (text,) in self._connection.execute(query))
 
+    def _entries(self, condition: str, leave_out: Sequence[str]) -> Iterator[str]:
+        """Records as the report has them: in a file, with the size of the image."""
+        query = f"SELECT record, failed, size FROM images WHERE {condition} ORDER BY position"
+        for text, failed, size in self._connection.execute(query):
+            entry = _without(text, leave_out)
+            if self.report is not None and size is not None and not failed:
+                entry = f"{entry[:-1]}, {json.dumps(BYTES)}: {size}}}"
+            yield entry
+
     # --- the report -------------------------------------------------------------------------
 
     def lines(self, leave_out: Sequence[str] = ()) -> Iterator[str]:
         """The report, in pieces; without what records have under the names in ``leave_out``."""
         if self.report is not None and self.report.endswith(".jsonl"):
-            for text in self.records():
-                yield f"{_without(text, leave_out)}\n"
+            for text in self._entries("record IS NOT NULL", leave_out):
+                yield f"{text}\n"
             return
         yield "{\n"
         for name, value in self.description.items():
@@ -210,8 +314,8 @@ class ResultStore:
         for name, condition, end in (("images", "NOT failed", ","), ("failed", "failed", "")):
             yield f" {json.dumps(name)}: ["
             separator = "\n  "
-            for text in self._texts(f"record IS NOT NULL AND {condition}"):
-                yield f"{separator}{_without(text, leave_out)}"
+            for text in self._entries(f"record IS NOT NULL AND {condition}", leave_out):
+                yield f"{separator}{text}"
                 separator = ",\n  "
             yield f"\n ]{end}\n" if separator != "\n  " else f"]{end}\n"
         yield "}\n"
@@ -223,30 +327,41 @@ class ResultStore:
         """
         if self.report is None or self.path is None:
             raise ValueError("there is no report to be written: the store is in memory")
+        if self.report.endswith(".jsonl"):
+            save_about(self.report, self.description)
         with atomic_write(self.report) as file:
             for line in self.lines(leave_out):
                 file.write(line.encode())
         self._discard()
 
     def close(self) -> None:
-        """Close the file; a run that has no results yet leaves none."""
-        with suppress(sqlite3.ProgrammingError):  # closed already
-            _, done, failed = self.count()
-            if self.path is not None and not (done or failed or self.resumed):
-                self._discard()
+        """Close the file; a run that brought no results leaves none."""
+        if not (self._kept or self.resumed):
+            self._discard()
         self._connection.close()
+        if self._lock is not None:
+            self._lock.release()
 
     def _discard(self) -> None:
         self._connection.close()
-        for name in (self.path, f"{self.path}-wal"):
+        for name in () if self.path is None else (self.path, f"{self.path}-wal"):
             with suppress(FileNotFoundError):
-                os.unlink(str(name))
+                os.unlink(name)
 
     def __enter__(self) -> ResultStore:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _stamp(image: str) -> tuple[int | None, int | None]:
+    """Size in bytes and time of change in nanoseconds of a file, None if it cannot be read."""
+    try:
+        found = os.stat(image)
+    except (OSError, ValueError):
+        return None, None
+    return found.st_size, found.st_mtime_ns
 
 
 def _without(text: str, names: Sequence[str]) -> str:
