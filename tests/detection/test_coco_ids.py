@@ -105,3 +105,14 @@ def test_what_cannot_be_named_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         CocoIds(write(tmp_path, **parts), [tmp_path / picture], bare, names)
+
+
+def test_ids_as_the_file_spells_them(tmp_path: Path, bare: Path) -> None:
+    images = [{"id": "7", "file_name": r"a\x.png"}, {"id": "img-8", "file_name": "./b/x%20y.png"}]
+    categories = [{"id": "30", "name": "dog"}, {"id": "c20", "name": "cat"}]
+    path = write(tmp_path, images=images, categories=categories)
+    pictures = [tmp_path / "a" / "x.png", tmp_path / "b" / "x y.png"]
+    ids = CocoIds(path, pictures, bare, NAMES)
+    rows = [ids.results(record_of(picture, ids.categories)) for picture in pictures]
+    assert [row["image_id"] for found in rows for row in found] == ["7"] * 2 + ["img-8"] * 2
+    assert [row["category_id"] for row in rows[0]] == ["30", "c20"]

@@ -154,3 +154,22 @@ def test_missing_images_are_named_before_any_is_looked_at(tmp_path: Path) -> Non
     (tmp_path / "data_3.png").unlink()
     with pytest.raises(ValueError, match=r"data\.json: 1 problem:\n .*data_3\.png: no such file"):
         Comparison(path, tmp_path, CATEGORIES, read_categories(path).names)
+
+
+def test_results_have_the_ids_that_the_file_has(tmp_path: Path) -> None:
+    path = small_detection.write_coco(tmp_path)
+    content = json.loads(path.read_text())
+    for image in content["images"]:
+        image["id"] = f"img-{image['id']}"
+    for row in content["annotations"]:
+        row["image_id"] = f"img-{row['image_id']}"
+    for category in content["categories"]:
+        category["id"] = str(category["id"])
+    path.write_text(json.dumps(content))
+    comparison = Comparison(path, tmp_path, CATEGORIES, read_categories(path).names)
+    oracle = Oracle(CocoDetection(path, tmp_path), {1: 5, 2: 2})
+    evaluator = comparison.evaluator()
+    results = comparison.run(oracle, evaluator)
+    assert evaluator.compute().map == pytest.approx(1)
+    assert {row["image_id"] for row in results} == {image["id"] for image in content["images"]}
+    assert {row["category_id"] for row in results} == {"3", "7"}

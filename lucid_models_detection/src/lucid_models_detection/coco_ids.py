@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
+from urllib.parse import unquote
 
 from lucid_models_detection.categories import Categories
 from lucid_models_detection.data.coco import read_categories, read_images
@@ -94,8 +95,9 @@ def _entries_of(path: Path, pictures: Sequence[Path]) -> list[tuple[Id, tuple[in
     by_name: dict[str, list[tuple[tuple[str, ...], str]]] = {}
     images = read_images(path)
     for file_name in images:
-        parts = PurePath(file_name).parts
-        by_name.setdefault(parts[-1], []).append((parts, file_name))
+        for name in dict.fromkeys((file_name, unquote(file_name))):  # tools may URL-encode names
+            parts = PurePath(name).parts
+            by_name.setdefault(parts[-1], []).append((parts, file_name))
     entries, problems = [], []
     for picture in pictures:
         parts = picture.absolute().parts
