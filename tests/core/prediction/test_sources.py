@@ -117,6 +117,17 @@ def test_linked_directories_are_searched_once(folder):
     assert sorted(Path(file).name for file in files) == ["1.png", "2.png", "b.png", "broken.png"]
 
 
+def test_a_link_to_a_directory_around_it_is_not_followed(folder):
+    Path("outside.png").touch()
+    os.symlink("../..", "in/sub/up")
+    files, sentences = told("in")
+    assert "in/sub/c.jpg" in files
+    assert not any("outside" in file for file in files)
+    assert "in/sub/up: not followed, it links to a folder around itself" in sentences
+    os.symlink("in", "as")
+    assert told("as")[0][0] == "as/a.JPG"  # the directory that is named itself is
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
 def test_a_pipe_is_passed_over(folder):
     os.mkfifo("in/pipe.png")

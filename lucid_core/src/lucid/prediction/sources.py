@@ -38,7 +38,7 @@ def find_files(
     suffixes : sequence of str
         In lower case, such as ``".jpg"``: what a file in a directory must end in.  Hidden
         files and directories are passed over.  Linked directories are searched after the
-        others, each once.
+        others, each once, but not those that contain the link.
     tell : callable, optional
         Called at the end with a sentence on each directory that could not be searched, and
         with one that counts the files of directories that have other suffixes.  By default
@@ -79,7 +79,7 @@ class _Search:
     passed_over : Counter of str
         How many files of directories were left out, by suffix.
     unreadable : list of str
-        A sentence for each directory that could not be searched.
+        A sentence for each directory that could not be searched, or was not.
     """
 
     def __init__(self, suffixes: tuple[str, ...], tell: Callable[[str], object] | None) -> None:
@@ -100,7 +100,7 @@ class _Search:
         for sentence in self.unreadable[:_NAMED]:
             tell(sentence)
         if (more := len(self.unreadable) - _NAMED) > 0:
-            tell(f"{more:,} more folders cannot be searched")
+            tell(f"{more:,} more folders were not searched")
         if self.passed_over and self.tell is not None:
             total = self.passed_over.total()
             self.tell(
@@ -162,6 +162,9 @@ class _Search:
             self.unreadable.append(f"{folder}: cannot be searched ({error.strerror})")
             return
         if (identity := (status.st_dev, status.st_ino)) in seen:
+            return
+        if os.path.islink(folder) and seen and _is_around(folder):
+            self.unreadable.append(f"{folder}: not followed, it links to a folder around itself")
             return
         seen.add(identity)
         folders: list[str] = []
@@ -236,6 +239,12 @@ def _not_there(error: OSError, entry: str, path: str, number: int) -> OSError:
     if os.path.lexists(os.path.join(os.path.dirname(path), entry)):
         hint = " (it is in the list's directory, but paths are relative to the current one)"
     return type(error)(error.errno, f"{path}, line {number}: {error.strerror}{hint}", entry)
+
+
+def _is_around(link: str) -> bool:
+    """Whether a link leads to a directory that contains the link."""
+    target = os.path.join(os.path.realpath(link), "")
+    return os.path.join(os.path.realpath(os.path.dirname(link)), "").startswith(target)
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
