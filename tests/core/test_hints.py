@@ -44,6 +44,7 @@ X = lucid.tensor([[1.0, 2.0], [3.0, 4.0]])
         (lambda: F.dropout(X, 0.5, True, inplace=True), "'inplace': leave it out"),
         (lambda: lucid.zeros(size=(2,)), "by position"),
         (lambda: X.reshape(size=(4,)), "by position"),
+        (lambda: X.view(size=(4,)), "by position"),
         (lambda: X.transpose(dim0=0, dim1=1), "by position"),
         (lambda: X.norm(p=2, dim=1), "'p': use ord=; 'dim': use axis="),
         (lambda: lucid.split(X, split_size_or_sections=1), "use size_or_sections="),
