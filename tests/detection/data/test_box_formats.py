@@ -73,6 +73,13 @@ def test_every_other_format_is_refused(tmp_path: Path, box_format: BoxFormat, se
     assert len(coco(tmp_path, boxes, box_format="xywh", on_invalid="raise")) == 1
 
 
+def test_a_large_file_of_centers_reaches_over_the_border_a_little(tmp_path: Path) -> None:
+    corners = np.random.default_rng(1).uniform(0, 1, (300, 2)) * (WIDTH - 6, HEIGHT - 6)
+    boxes = np.concatenate([corners, corners + 6], axis=1)  # half a side is less than is far
+    with pytest.raises(ValueError, match=r"reach over the border .* all would fit as cxcywh"):
+        coco(tmp_path, written(boxes, "cxcywh"))
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_what_follows_the_rules_is_taken(tmp_path: Path, seed: int) -> None:
     data = coco(tmp_path, written(scene(seed=seed), "xywh"))

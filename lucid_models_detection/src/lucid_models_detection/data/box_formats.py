@@ -25,8 +25,10 @@ BOX_FORMATS: tuple[BoxFormat, ...] = get_args(BoxFormat)
 LEAST_SIDE = 0.01
 #: Fraction of the image's side by which a box must reach over the border to count as far beyond.
 _FAR = 0.1
-#: A smaller part of far boxes than one half is enough when all boxes fit another format.
+#: Fewer far boxes than one half are enough when nearly all boxes fit another format, and boxes
+#: that reach over the border at all when every one does.
 _SOME, _AT_LEAST = 0.1, 3
+_FEW, _AT_LEAST_FEW = 0.01, 5
 #: Tolerance for fractions that were rounded.
 _ROUNDED = 0.01
 
@@ -176,10 +178,19 @@ def doubtful_format(
     beyond = np.maximum(-xyxy[:, :2], xyxy[:, 2:] - sizes)
     far: NDArray[np.bool_] = np.any(beyond > np.maximum(_FAR * sizes, 1), axis=1)
     others = [name for name in _fitting(boxes, sizes) if name != box_format]
-    fits = f", and all boxes would fit as {' or '.join(others)}" if others else ""
-    if _most(far) or (others and far.sum() >= max(_AT_LEAST, _SOME * len(far))):
+    fits = f", and nearly all would fit as {' or '.join(others)}" if others else ""
+    some = max(min(_AT_LEAST, len(far) / 2), _SOME * len(far))
+    if _most(far) or (others and far.sum() >= some):
         what = f"reach far beyond the border of their image when read as {box_format}{fits}"
         return doubt(far, what, others)
+    over: NDArray[np.bool_] = np.any(beyond > _room(sizes), axis=1)
+    exact = [name for name in _fitting(boxes, sizes, share=1.0) if name != box_format]
+    if exact and over.sum() >= max(_AT_LEAST_FEW, _FEW * len(over)):
+        what = (
+            f"reach over the border of their image when read as {box_format}, and all would fit "
+            f"as {' or '.join(exact)}"
+        )
+        return doubt(over, what, exact)
     sides = (xyxy[:, 2:] - xyxy[:, :2]).min(axis=1)
     if _most(sides <= 0) and others:
         return doubt(sides <= 0, f"have no area when read as {box_format}{fits}", others)
@@ -192,8 +203,15 @@ def _most(rows: NDArray[np.bool_]) -> bool:
     return 2 * int(rows.sum()) > len(rows)
 
 
-def _fitting(boxes: Array, sizes: Array, normalized: bool = False) -> list[BoxFormat]:
-    """The formats as which nearly all boxes have an area and lie inside of their images."""
+def _room(sizes: Array) -> Array:
+    """Pixels by which published boxes reach over the border of their image."""
+    return 1 + _ROUNDED * sizes
+
+
+def _fitting(
+    boxes: Array, sizes: Array, normalized: bool = False, share: float = 0.99
+) -> list[BoxFormat]:
+    """The formats as which a share of the boxes have an area and lie inside of their images."""
     found: list[BoxFormat] = []
     if not len(boxes):
         return found
@@ -201,10 +219,10 @@ def _fitting(boxes: Array, sizes: Array, normalized: bool = False) -> list[BoxFo
         if name.startswith("normalized-") is not normalized:
             continue
         xyxy = to_xyxy(boxes, sizes, name)
-        room = 1 + _ROUNDED * sizes
+        room = _room(sizes)
         inside = (xyxy[:, :2] >= -room) & (xyxy[:, 2:] <= sizes + room)
         inside &= xyxy[:, 2:] > xyxy[:, :2]
-        if inside.all(axis=1).mean() >= 0.99:
+        if inside.all(axis=1).mean() >= share:
             found.append(name)
     return found
 

@@ -91,22 +91,20 @@ def parse(path: Path) -> ET.Element:
     ValueError
         If the file is no XML, in an encoding that is not read, or not of this format.
     """
-    content: bytes | str = path.read_bytes()
-    assert isinstance(content, bytes)
+    content = path.read_bytes()
     try:
         declared = _DECLARED.match(content[:200].lstrip())
+        text: bytes | str = content
         if content.startswith(_BOMS):
-            content = decode_text(content, "byte-order mark").lstrip()
+            text = decode_text(content, "byte-order mark")
         elif declared and (name := declared[1].decode().lower()) in _MULTIBYTE:
-            content = decode_text(content, "declared encoding", name).lstrip()
-        else:
-            content = content.lstrip()
+            text = decode_text(content, "declared encoding", name)
         parser = ET.XMLParser(target=_Builder())
-        parser.feed(content)
+        parser.feed(text.lstrip())
         root: ET.Element = parser.close()
     except (ET.ParseError, LookupError, ValueError) as error:  # the latter two: encodings
         hint = ""
-        if isinstance(content, bytes) and "not well-formed" in str(error) and not _is_utf8(content):
+        if "not well-formed" in str(error) and not _is_utf8(content):
             hint = "; its bytes are not UTF-8: save it as UTF-8, or declare its encoding"
         raise ValueError(f"{path}: not an XML file that is read here: {error}{hint}") from None
     if root.tag != "annotation":
