@@ -89,7 +89,7 @@ def test_a_run_leaves_a_classifier_that_classify_takes(
     assert lines[3].endswith(f": {folder / 'best.safetensors'}")
     assert {path.name for path in folder.iterdir()} == {
         "run.json",
-        "data.json",
+        "run_images.json",
         "last.safetensors",
         "best.safetensors",
         "metrics.csv",
@@ -270,7 +270,7 @@ def test_a_run_of_the_first_release_is_resumed(data: Path, tmp_path: Path) -> No
     del record["data"]
     for classes, text in (({"blue": 6, "red": 5}, "by class"), ({"blue": 6, "red": 6}, None)):
         (tmp_path / "run.json").write_text(json.dumps({**record, "classes": classes}))
-        (tmp_path / "data.json").unlink(missing_ok=True)
+        (tmp_path / "run_images.json").unlink(missing_ok=True)
         if text:
             with pytest.raises(ValueError, match=text):
                 ClassifierRun.resume(tmp_path, {})

@@ -60,7 +60,7 @@ class FileLock:
     def __init__(
         self, path: str | os.PathLike[str], target: str | os.PathLike[str], remedy: str
     ) -> None:
-        self.path = Path(path)
+        self.path = Path(os.path.abspath(path))  # released wherever the process is by then
         self.target = os.fspath(target)
         self.remedy = remedy
         self._finalizer: weakref.finalize[..., FileLock] | None = None

@@ -79,3 +79,12 @@ def test_without_matplotlib_the_error_says_what_to_install(tmp_path, monkeypatch
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match="python -m pip install matplotlib"):
         plot_history(HISTORY, tmp_path / "none.png")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_numbers_that_are_not_finite_are_gaps(tmp_path, value):
+    history = [*HISTORY, {**HISTORY[1], "epoch": 3, "loss": value, "mAP, all": value}]
+    plot_history(history, tmp_path / "a.png")
+    plot_history([{**HISTORY[1], "loss": value}], tmp_path / "b.png")
+    write_csv(history, tmp_path / "metrics.csv")
+    assert (tmp_path / "metrics.csv").read_text().splitlines()[-1].endswith(f"{value},{value}")

@@ -104,7 +104,7 @@ def test_one_run_at_a_time_has_the_folder(run, small):
     ):
         with pytest.raises(ValueError, match=r"new/run: in use by process \d+ on .* since "):
             attempt()
-    assert {path.name for path in run.path.iterdir()} == {"run.json", "data.json", "run.lock"}
+    assert {path.name for path in run.path.iterdir()} == {"run.json", "run_images.json", "run.lock"}
     run.train(small.make_trainer(directory=run.path, epochs=1))
     assert not (run.path / "run.lock").exists()
     claim(run.path, resume=True)
@@ -132,6 +132,14 @@ def test_results_without_a_state_are_neither_overwritten_nor_resumed(run, name):
     with pytest.raises(ValueError, match=r"last\.safetensors is missing.*--weights "):
         claim(run.path, resume=True)
     assert (run.path / name).read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["run.json", "run_images.json"])
+def test_files_of_others_with_a_name_of_ours_are_not_overwritten(tmp_path, name):
+    (tmp_path / name).write_text('{"images": []}')
+    with pytest.raises(ValueError, match=f"already contains {name}, which a run would overwrite"):
+        claim(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_other_files_in_the_folder_stay(tmp_path):
@@ -196,7 +204,7 @@ def test_other_images_are_named_with_counts(begin):
         "data has 3 images, had 9: 7 removed (0.png, 3.png, 4.png, ...); 1 added (new.png); "
         "1 of another size (2.png);"
     ) in str(caught.value)
-    (run.path / "data.json").unlink()  # the digest still decides
+    (run.path / "run_images.json").unlink()  # the digest still decides
     with pytest.raises(ValueError, match="data has 3 images, had 9; restore"):
         run.check_data(Options("d"), now, facts["data"])
 

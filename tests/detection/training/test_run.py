@@ -99,7 +99,7 @@ def test_in_a_few_lines(data: Path, tmp_path: Path) -> None:
         path.relative_to(run.folder.path).as_posix() for path in run.folder.path.rglob("*.*")
     } == {
         "run.json",
-        "data.json",
+        "run_images.json",
         "last.safetensors",
         "best.safetensors",
         "metrics.csv",
@@ -184,7 +184,10 @@ def test_a_run_without_any_state_is_begun_again_from_the_same_file(
     del chosen["tell"]
     for name in ("half", "lost"):  # killed before the first state was there
         DetectorRun.start(tmp_path / name, TrainingOptions(**chosen))
-        assert {file.name for file in (tmp_path / name).iterdir()} == {"run.json", "data.json"}
+        assert {file.name for file in (tmp_path / name).iterdir()} == {
+            "run.json",
+            "run_images.json",
+        }
     DetectorRun.resume(tmp_path / "half", {}).fit()
     assert outcome(tmp_path / "half") == outcome(tmp_path / "whole")
     path.unlink()
@@ -231,7 +234,7 @@ def test_a_run_of_the_first_release_is_resumed(data: Path, tmp_path: Path) -> No
     (tmp_path / "last.safetensors").touch()
     for found in ("0" * 64, digest):
         (tmp_path / "run.json").write_text(json.dumps({**record, "digests": {str(data): found}}))
-        (tmp_path / "data.json").unlink(missing_ok=True)
+        (tmp_path / "run_images.json").unlink(missing_ok=True)
         if found != digest:
             with pytest.raises(ValueError, match="data is another file"):
                 DetectorRun.resume(tmp_path, {})

@@ -40,6 +40,8 @@ def best_line(measure: str, best: float | None, weights: Path) -> str:
     if best is None:
         return f"no best {measure}, it was NaN after every epoch; {weights} was not written"
     line = f"best {measure} {best:.4f}: {weights}"
+    if not weights.exists():
+        return f"{line}, which was removed or moved; only a better model is saved again"
     if best == 0:
         line += (
             f" (the model of the first epoch, as {measure} was never above 0; train for longer, "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -89,7 +90,7 @@ def _draw(axes: Axes, history: Sequence[Row], names: Sequence[str], title: str) 
 
     colors: dict[str, str] = {}
     for name in names:
-        rows = [row for row in history if isinstance(row.get(name), int | float)]
+        rows = [row for row in history if math.isfinite(row.get(name, math.nan))]
         # What was validated has the colour of what was trained on, in dashes.
         base = name.removeprefix("val_")
         axes.plot(

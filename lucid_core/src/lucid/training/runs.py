@@ -1,7 +1,7 @@
 """Folder of a training run that its options alone start, and that can be resumed.
 
 A command that trains keeps everything in one folder: ``run.json`` (the options and what
-followed from them), ``data.json`` (the images), and what :class:`~lucid.training.Trainer`
+followed from them), ``run_images.json``, and what :class:`~lucid.training.Trainer`
 writes: ``last.safetensors``, ``best.safetensors`` and ``metrics.csv``.
 """
 
@@ -29,7 +29,7 @@ __all__ = ["UNCOMPARED", "RunFolder"]
 #: Said when a run of Lucid 0.1.0 is resumed.
 UNCOMPARED = "started by Lucid 0.1.0, which recorded no image sizes: images were not compared"
 
-DESCRIPTION, IMAGES = "run.json", "data.json"
+DESCRIPTION, IMAGES = "run.json", "run_images.json"
 
 Options = TypeVar("Options", bound=Any)
 
@@ -132,6 +132,9 @@ class RunFolder:
         results = [path.name for path in (self.best, self.path / LOG) if path.exists()]
         if self.has_state and self._has_steps():
             results.append(LAST)
+        if not self._is_ours():
+            own = (DESCRIPTION, IMAGES)
+            results += [name for name in own if (self.path / name).exists()]
         if not results:
             return
         if self._description.exists() and self.has_state:
@@ -150,6 +153,13 @@ class RunFolder:
                 f"{self.path}: {LAST} is missing, so the run cannot be resumed; to train on from "
                 f"{BEST}, start a new run with --weights {self.best}"
             )
+
+    def _is_ours(self) -> bool:
+        """Whether the description in the folder is one of a run, and not some other file."""
+        try:
+            return isinstance(self._read()["options"], dict)
+        except (OSError, ValueError, LookupError):
+            return False
 
     def _has_steps(self) -> bool:
         try:

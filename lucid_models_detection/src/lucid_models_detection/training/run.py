@@ -118,7 +118,7 @@ class DetectorRun:
             If pycocotools is not installed.
         """
         kept, ranks = RunFolder(folder), communicator or default_communicator()
-        for name in ("images", "val_images"):
+        for name in _DATA:
             kept.check_apart(name, getattr(options, name))
         with kept.prepared(ranks, resume=False):
             import_pycocotools()
