@@ -120,6 +120,7 @@ def trained() -> dict[str, Any]:
     """All that a training script may put beside its model."""
     import argparse
     import datetime
+    import functools
     import pathlib
 
     model = Net()
@@ -144,6 +145,15 @@ def trained() -> dict[str, Any]:
         "size": torch.Size([2, 3]),
         "spectrum": torch.zeros(2, dtype=torch.complex64),
         "started": datetime.datetime(2024, 1, 2, 3, 4),
+        "version": torch.__version__,
+        "numpy_generator": np.random.default_rng(0),
+        "array": np.array([{}, 1], object),
+        "partial": functools.partial(torch.add, alpha=2),
+        "layer": nn.Linear(2, 2),
+        "class": nn.ReLU,
+        "sparse": torch.zeros(2).to_sparse(),
+        "meta": torch.zeros(2, device="meta"),
+        "exception": ValueError("no"),
     }
 
 
@@ -154,6 +164,28 @@ def test_checkpoints_of_trainings(save: Any) -> None:
     for key in ("state_dict", "model_state_dict"):
         assert_loads(save({"epoch": 1, key: checkpoint["model"]}), expected)
     assert_loads(save(checkpoint["model"], "w.bin"), expected)
+
+
+@pytest.mark.filterwarnings("ignore::lucid.WeightFileWarning", "ignore::DeprecationWarning")
+def test_wrapped_models(save: Any) -> None:
+    """What torch.compile, DataParallel and AveragedModel write loads into the plain model."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
+    expected = {key: value.clone() for key, value in net.state_dict().items()}
+    averaged = torch.optim.swa_utils.AveragedModel(net, use_buffers=True)
+    states = [
+        torch.compile(net).state_dict(),
+        nn.DataParallel(net).state_dict(),
+        torch.compile(nn.DataParallel(net)).state_dict(),
+        averaged.state_dict(),
+        {"epoch": 3, "state_dict": net.state_dict(), "state_dict_ema": averaged.state_dict()},
+    ]
+    net[0] = torch.compile(net[0])  # type: ignore[assignment]
+    states.append(net.state_dict())
+    for state in states:
+        model = lucid.nn.Sequential(lucid.nn.Conv2d(3, 4, 3), lucid.nn.BatchNorm2d(4))
+        lucid.weights.load_weights(model, save(state))
+        for key, value in model.state_dict().items():
+            np.testing.assert_array_equal(value.numpy(), expected[key].numpy())
 
 
 def test_without_checksums(tmp_path: Path) -> None:
@@ -174,12 +206,12 @@ def test_without_checksums(tmp_path: Path) -> None:
         (lambda: torch.zeros(2), "expected a state dict"),
         (lambda: [torch.zeros(2)], "expected a state dict"),
         (lambda: {"w": torch.zeros(2, dtype=torch.complex64)}, "complex64, not read"),
-        (lambda: {"w": torch.zeros(2).to_sparse()}, "_rebuild_sparse_tensor"),
+        (lambda: {"w": torch.zeros(2).to_sparse()}, "entry 'w' is a sparse tensor"),
         (
             lambda: {"w": torch.quantize_per_tensor(torch.zeros(2), 0.1, 0, torch.qint8)},
-            "_rebuild_qtensor",
+            "entry 'w' is a quantized tensor",
         ),
-        (lambda: {"w": torch.zeros(2, device="meta")}, "_rebuild_meta_tensor_no_storage"),
+        (lambda: {"w": torch.zeros(2, device="meta")}, "entry 'w' is a tensor on the meta device"),
     ],
     ids=["module", "tensor", "list", "complex", "sparse", "quantised", "meta"],
 )

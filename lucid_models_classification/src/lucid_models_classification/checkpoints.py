@@ -20,7 +20,14 @@ from lucid import StateDictError, WeightFileError, WeightFileWarning, nn
 from lucid.models import create_model, model_info
 from lucid.models.structure import fitting_model
 from lucid.training.class_rows import ClassRows, class_entries
-from lucid.weights import ModelMetadata, load_weights, model_metadata, names_model, unwrap
+from lucid.weights import (
+    ModelMetadata,
+    find_saved_model,
+    load_weights,
+    model_metadata,
+    names_model,
+    unwrap,
+)
 from lucid_models_classification.architectures import ARCHITECTURES
 from lucid_models_classification.torchvision import (
     infer_model,
@@ -226,6 +233,7 @@ def check_task(name: str) -> None:
 
 def _metadata(path: Path, model_name: str | None) -> ModelMetadata:
     metadata = model_metadata(path)
+    find_saved_model(path, metadata)
     try:
         check_task(metadata.name)
     except ValueError as error:

@@ -73,6 +73,7 @@ FILES = {
     "a zip archive of weights": (archive("runs/best.pth"), "zip archive with 'runs/best.pth'"),
     "a zip archive": (archive("readme.txt"), "without weights, it holds 'readme.txt'"),
     "Keras": (archive("metadata.json", "model.weights.h5"), "Keras archive"),
+    "torch.export": (archive("e/models/model.json", "e/data/sample.pt"), "program of torch.export"),
     "Office": (archive("[Content_Types].xml", "word/document.xml"), "Office document"),
     "a pickle of protocol 0": (pickle.dumps({"w": 1}, 0), "pickle of protocol 0"),
     "a pickle": (pickle.dumps({"w": 1}), "pickle, but no checkpoint of PyTorch"),

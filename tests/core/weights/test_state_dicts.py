@@ -168,9 +168,29 @@ def test_nothing_of_an_object_is_imported_or_run(write, tmp_path, monkeypatch):
     assert "lucid_test_missing" not in sys.modules
 
 
+def test_classes_of_modules_in_the_older_format(tmp_path):
+    """A persistent identity with the source of the class, which nobody reads."""
+    source = pth.plain("/net.py"), pth.plain("raise SystemExit")
+    net = pth.tuple_(pth.plain("module"), pth.name("mine", "Net"), *source) + b"Q"
+    net += b")\x81" + pth.dict_({"_parameters": b"}", "_modules": b"}"}) + b"b"
+    path, stored = tmp_path / "w.pth", {"1": (2, ONE.tobytes())}
+    state = pth.dict_({"w": pth.of("1", ONE, legacy=True)})
+    pth.write_legacy(path, pth.dict_({"net": net, "state_dict": state}), stored)
+    assert lucid.load(path)["w"].tolist() == [1, 1]
+    pth.write_legacy(path, net, {})
+    with pytest.raises(lucid.WeightFileError, match=r"whole pickled module of class 'mine\.Net'"):
+        lucid.load(path)
+
+
+def test_warnings_point_at_the_caller(write):
+    with pytest.warns(lucid.WeightFileWarning) as caught:
+        lucid.load(write({"ema": B}))
+    assert caught[0].filename == __file__
+
+
 UNREAD = {
-    "sparse": ("_rebuild_sparse_tensor", "sparse tensor, call to_dense"),
-    "quantized": ("_rebuild_qtensor", "quantized tensor, call dequantize"),
+    "sparse": ("_rebuild_sparse_tensor", "sparse tensor; call to_dense"),
+    "quantized": ("_rebuild_qtensor", "quantized tensor; call dequantize"),
     "meta": ("_rebuild_meta_tensor_no_storage", "meta device"),
     "nested": ("_rebuild_nested_tensor", "nested tensor"),
     "subclass": ("_rebuild_wrapper_subclass", "class of its own"),

@@ -74,6 +74,10 @@ def test_what_is_left_out_is_said():
         assert unwrap(state, known, source="w.ckpt") == STATE
 
 
+def test_counters_of_averages_are_left_out_in_silence():
+    assert unwrap(under("module.") | {"n_averaged": 7}, known) == STATE
+
+
 def test_names_below_the_prefix_are_never_left_out():
     state = under("model.") | {"model.aux.weight": 7}
     assert unwrap(state, known) == STATE | {"aux.weight": 7}

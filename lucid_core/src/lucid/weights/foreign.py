@@ -71,6 +71,8 @@ def describe_archive(names: list[str]) -> str | None:
     inner = [name for name in names if not name.endswith("/")]
     if "META-INF/MANIFEST.MF" in names or "AndroidManifest.xml" in names:
         return "a Java archive"
+    if any(name.endswith(("/archive_format", "/models/model.json")) for name in names):
+        return f"a program of torch.export; {_CONVERT}"
     if "model.weights.h5" in names:
         return f"a Keras archive; {_CONVERT}"
     if any(name.startswith(("word/", "xl/", "ppt/")) for name in names):

@@ -137,6 +137,18 @@ def names_model(path: StrPath) -> bool:
 def find_saved_model(path: StrPath, saved: ModelMetadata) -> ModelInfo:
     """Look up the registered model that a file names.
 
+    Parameters
+    ----------
+    path : path-like
+        The file, for errors.
+    saved : ModelMetadata
+        What it says.
+
+    Returns
+    -------
+    lucid.models.ModelInfo
+        The model here.
+
     Raises
     ------
     UnknownModelError

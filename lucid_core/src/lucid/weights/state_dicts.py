@@ -193,7 +193,7 @@ def _tensors(value: PickledDict, notes: list[str]) -> dict[str, TensorRecord]:
         if isinstance(entry, TensorRecord):
             found[key] = entry
         elif isinstance(entry, UnreadTensor):
-            raise MalformedError(f"entry {key!r:.80} is {entry.what}, before saving")
+            raise MalformedError(f"entry {key!r:.80} is {entry.what}")
         elif isinstance(entry, Opaque) and (entry.holds_tensors or entry.is_module):
             raise MalformedError(_whole(entry, f"entry {key!r:.80} is"))
         elif isinstance(entry, Opaque) and entry.made_by in _NUMPY:

@@ -126,18 +126,21 @@ _TENSOR_TYPES = {
     Named("torch.nn.parameter", "Buffer"),
 }
 _REBUILDERS = {*_TENSORS, _TENSOR_OF_TYPE, *_PARAMETERS, _WITH_ATTRIBUTES}
+_ELSEWHERE = "a tensor of another device; move it to the CPU before saving"
+_SUBCLASS = "a tensor of a class of its own; convert it to torch.Tensor before saving"
+_NEGATED = "a conjugated or negated view; call resolve_conj().resolve_neg() before saving"
 #: Tensors that are not plain views of a storage, and what they are.
 _UNREAD = {
     Named("torch._utils", f"_rebuild_{name}"): what
     for name, what in {
-        "device_tensor_from_cpu_tensor": "a tensor of another device, move it to the CPU",
-        "device_tensor_from_numpy": "a tensor of another device, move it to the CPU",
+        "device_tensor_from_cpu_tensor": _ELSEWHERE,
+        "device_tensor_from_numpy": _ELSEWHERE,
         "meta_tensor_no_storage": "a tensor on the meta device, which has no values",
-        "nested_tensor": "a nested tensor",
-        "qtensor": "a quantized tensor, call dequantize()",
-        "sparse_csr_tensor": "a sparse tensor, call to_dense()",
-        "sparse_tensor": "a sparse tensor, call to_dense()",
-        "wrapper_subclass": "a tensor of a class of its own",
+        "nested_tensor": "a nested tensor; call to_padded_tensor() before saving",
+        "qtensor": "a quantized tensor; call dequantize() before saving",
+        "sparse_csr_tensor": "a sparse tensor; call to_dense() before saving",
+        "sparse_tensor": "a sparse tensor; call to_dense() before saving",
+        "wrapper_subclass": _SUBCLASS,
     }.items()
 }
 #: What runs commands or code when Python's own unpickler reads it.
@@ -224,7 +227,12 @@ class TorchWorld:
             raise _odd_call(function)
         return Opaque(function, arguments)
 
-    def stored(self, identity: Any) -> Storage:
+    def stored(self, identity: Any) -> Storage | Named:
+        if isinstance(identity, tuple) and len(identity) == 4:
+            # ("module", class, file, source): classes of modules in the older format.
+            kind, named = identity[:2]
+            if isinstance(kind, str) and kind == "module" and isinstance(named, Named):
+                return named
         # ("storage", class, key, device, count), and in the older format which part of it.
         if not isinstance(identity, tuple) or not 5 <= len(identity) <= 6:
             raise MalformedError("refers to something outside of the pickle that is no storage")
@@ -257,14 +265,14 @@ def _rebuilt(function: Named, arguments: tuple[Any, ...]) -> Tensorlike:
     if function == _WITH_ATTRIBUTES:
         inner = _without_attributes(arguments)
         if inner is None:
-            return UnreadTensor("a tensor of a class of its own")
+            return UnreadTensor(_SUBCLASS)
         function, arguments = inner
     if function in _TENSORS and len(arguments) >= 4:
         storage = arguments[0]
         element = storage.element if isinstance(storage, Storage) else None
         metadata = arguments[6] if len(arguments) > 6 else None
         if isinstance(metadata, PickledDict) and metadata.entries.keys() & {"conj", "neg"}:
-            return UnreadTensor("a conjugated or negated view, call resolve_conj().resolve_neg()")
+            return UnreadTensor(_NEGATED)
         return TensorRecord(storage, element, *arguments[1:4])
     if function == _TENSOR_OF_TYPE and len(arguments) >= 7:
         named = arguments[6]

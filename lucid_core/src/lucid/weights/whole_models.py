@@ -118,7 +118,7 @@ def load_weights(
         Unchanged if the weights do not fit.
     path : path-like
         A file of :func:`save_model`, :func:`lucid.save` or another library.  A prefix
-        that a wrapper put before the names is stripped; see :func:`unwrap`.
+        that a wrapper put before the names is stripped; see :func:`lucid.weights.unwrap`.
     strict, skip_mismatched : bool
         As for :meth:`lucid.nn.Module.load_state_dict`.
     ema : bool, optional

@@ -30,6 +30,8 @@ _PARALLEL = _TRANSPARENT | {"module"}
 _EMA = re.compile(r"(?:.*_)?(?:ema|swa|teacher)(?:_.*)?", re.IGNORECASE)
 #: Copies that self-supervised methods keep to train against, not to use.
 _MOMENTUM_COPY = re.compile(r"encoder_k|(?:target|momentum|key)(?:_.*)?")
+#: Numbers that averages of weights keep beside them.
+_COUNTERS = frozenset(("n_averaged", "initted", "step", "steps"))
 _MAX_PARTS = 24
 _SHOWN = 3
 
@@ -227,7 +229,9 @@ class _Reading(Generic[Value]):
         left = [
             key
             for key in outside
-            if key not in head and not self.names[key].startswith(self.copies)
+            if key not in head
+            and not self.names[key].startswith(self.copies)
+            and self.names[key].rpartition(".")[2] not in _COUNTERS
         ]
         if left or head:
             taken = f" and {_listed(head)}" if head else ""
