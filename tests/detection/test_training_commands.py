@@ -119,6 +119,7 @@ def test_a_run_leaves_a_detector_that_the_other_commands_take(
     best = trained / "best.safetensors"
     assert {path.name for path in trained.iterdir()} == {
         "run.json",
+        "data.json",
         "last.safetensors",
         "best.safetensors",
         "metrics.csv",
@@ -173,7 +174,7 @@ def test_a_run_leaves_a_detector_that_the_other_commands_take(
     assert out.splitlines()[-1].endswith(str(best))
     code, _, err = call(*arguments_of(data, trained))
     assert (code, err.count("\n")) == (2, 1)
-    assert "holds a training already; go on with it by --resume" in err
+    assert "already contains a run; continue it with --resume" in err
 
 
 @pytest.mark.slow
@@ -389,7 +390,7 @@ def test_invalid_boxes_are_left_out_on_request(call: Run, data: Path, tmp_path: 
     assert (code, "no part of the box is inside" in err, "--skip-invalid" in err) == (2, True, True)
     code, out, _ = call(*train, tmp_path / "b", "--skip-invalid")
     assert code == 0
-    assert out.splitlines()[0].endswith("; 1 invalid boxes left out")
+    assert "1 of 5 annotations (boxes outside of their image: 1)" in " ".join(out.split())
     weights = tmp_path / "b" / "best.safetensors"
     given = ("evaluate", "--data", path, "--images", data.parent, "--weights", weights)
     assert call(*given)[0] == 2

@@ -10,8 +10,11 @@ from typing import TYPE_CHECKING
 import lucid
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import click
 
+    from lucid.data.checkers import DataChecker
     from lucid.models.hookspecs import RegisterModel
 
 # Every parameter name counts: the backbone's stem is registered under two.
@@ -46,3 +49,12 @@ def lucid_register_commands(cli: click.Group) -> None:
 
     for command in (detect, train_detector, evaluate):
         cli.add_command(command)
+
+
+@lucid.hookimpl
+def lucid_register_data_checkers(register: Callable[[DataChecker], object]) -> None:
+    """Add the formats of COCO and Pascal VOC to ``lucid check-data``."""
+    from lucid_models_detection.data.checkers import CHECKERS
+
+    for checker in CHECKERS:
+        register(checker)

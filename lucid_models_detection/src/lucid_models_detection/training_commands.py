@@ -17,7 +17,15 @@ from lucid.cli.image_limit import max_pixels_option
 from lucid.cli.output import as_json_option, write_json
 from lucid.cli.places import FiniteRange, check_file, check_folder
 from lucid.cli.spellings import spelled
-from lucid.cli.training import best_line, given_options, interruptible, ranks, ranks_options
+from lucid.cli.training import (
+    best_line,
+    check_data_option,
+    given_options,
+    interruptible,
+    ranks,
+    ranks_options,
+    skip_invalid_option,
+)
 from lucid.cli.weights import ema_option
 
 __all__ = ["evaluate", "train_detector"]
@@ -59,11 +67,8 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="How the four numbers of a box are written.  [default: xywh; refuse files whose "
             "boxes look otherwise]",
         ),
-        click.option(
-            "--skip-invalid",
-            is_flag=True,
-            help="Leave out images and annotations that cannot be used, such as boxes without "
-            "area, instead of refusing the file; refused if that would be more than half.",
+        skip_invalid_option(
+            "images and annotations that cannot be used, such as boxes without area,"
         ),
     ):
         command = option(command)
@@ -98,6 +103,7 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     help="That part of the images with objects.",
 )
 @_data_options
+@check_data_option
 @click.option(
     "--model",
     metavar="NAME",
@@ -209,9 +215,18 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @ranks_options
 @click.pass_context
 def train_detector(
-    ctx: click.Context, /, output: Path, resume: bool, workers: int, mpi: bool, **options: Any
+    ctx: click.Context,
+    /,
+    output: Path,
+    resume: bool,
+    workers: int,
+    mpi: bool,
+    check_data: bool,
+    **options: Any,
 ) -> None:
     """Train a detector on images with COCO annotations.
+
+    Annotations and images are checked first, as lucid check-data does.
 
     RUN gets best.safetensors, the detector of the best validation mAP, which lucid detect
     and lucid evaluate take; metrics.csv; training.png; samples/; and last.safetensors,
@@ -228,12 +243,12 @@ def train_detector(
         raise click.UsageError("give --data JSON and --images DIR")
     check_folder(output, "--output")
     with ranks(mpi) as communicator:
+        how: dict[str, Any] = {"communicator": communicator, "check_data": check_data}
         try:
             if resume:
-                run = DetectorRun.resume(output, given, workers, communicator=communicator)
+                run = DetectorRun.resume(output, given, workers, **how)
             else:
-                chosen = TrainingOptions(**options)
-                run = DetectorRun.start(output, chosen, workers, communicator=communicator)
+                run = DetectorRun.start(output, TrainingOptions(**options), workers, **how)
         except ImportError as error:
             raise click.ClickException(str(error)) from error
         except TypeError as error:
@@ -241,7 +256,8 @@ def train_detector(
                 raise  # not about an argument that was given here
             raise click.BadParameter(str(error), param_hint="'--model-option'") from error
         tell = communicator.on_main(click.echo)
-        tell(run.summary)
+        for line in run.introduction:
+            tell(line)
         if not run.draws:
             hint = 'no plots, which need matplotlib: pip install "lucid-models-detection[plot]"'
             tell(hint, err=True)

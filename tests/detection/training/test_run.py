@@ -93,8 +93,12 @@ def test_in_a_few_lines(data: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     options = {**QUICK, "tell": lines.append, "lr": 1e-3}
     run = train_detector(data, data.parent, tmp_path / "run", **options)
-    assert lines[0] == "tiny_detector: 2 classes, 7 images to train on, 1 to validate on"
-    assert [line.split("  ")[0] for line in lines[1:]] == ["epoch 1/2", "epoch 2/2"]
+    said = " ".join(" ".join(lines).split())
+    assert said.startswith(f"data {data}: 8 images, 9 annotations, 2 classes classes ")
+    summary = "tiny_detector: 2 classes, 7 images to train on, 1 to validate on"
+    rest = lines[lines.index(summary) + 1 :]
+    assert [line.split("  ")[0] for line in rest[:2]] == ["epoch 1/2", "epoch 2/2"]
+    assert all(line.startswith("note: ") for line in rest[2:])
     assert {
         path.relative_to(run.folder.path).as_posix() for path in run.folder.path.rglob("*.*")
     } == {

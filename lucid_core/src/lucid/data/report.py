@@ -36,6 +36,8 @@ MAX_LISTED = 10
 #: The kinds of findings: their severity, and what a table calls them.
 KINDS: dict[str, tuple[Severity, str]] = {
     # The whole file.
+    "bad-format": ("fatal", "annotations that cannot be read"),
+    "nothing-to-learn": ("fatal", "data without classes or objects to train on"),
     "bad-category": ("fatal", "categories that cannot be used"),
     "box-format": ("fatal", "boxes that look like another box format"),
     "contradicting-ids": ("fatal", "ids that stand for two things"),
@@ -92,6 +94,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "no-class": ("note", "images beside the class folders, not used"),
     "other-file": ("note", "files that are no images, not used"),
     "unused-folder": ("note", "folders that are not used"),
+    "convert": ("note", "formats to convert before training"),
     "unopened": ("note", "images that were not opened"),
 }
 
@@ -125,11 +128,11 @@ class InvalidDataError(LucidError, ValueError):
 
     Attributes
     ----------
-    report : DataReport or None
+    report : DataReport
         All findings.
     """
 
-    report: DataReport | None = None
+    report: DataReport
 
 
 class DataReport:

@@ -194,9 +194,16 @@ class AnnotatedImages(Dataset[Sample]):
         return True
 
     def _count_classes(self) -> None:
-        labels = self._objects.labels[~self._objects.ignored]
+        counted = ~self._objects.ignored
+        labels = self._objects.labels[counted]
         counts = np.bincount(labels, minlength=len(self.class_names)).tolist()
-        self.report.classes = dict(zip(self.class_names[1:], counts[1:], strict=True))
+        report = self.report
+        report.classes = dict(zip(self.class_names[1:], counts[1:], strict=True))
+        positions = np.repeat(np.arange(len(self)), np.diff(self._objects.starts))[counted]
+        pairs = np.unique(np.stack([positions, labels]), axis=1)
+        images = np.bincount(pairs[1], minlength=len(self.class_names)).tolist()
+        report.columns["images"] = dict(zip(self.class_names[1:], images[1:], strict=True))
+        report.set_sizes((entry.width, entry.height) for entry in self._entries)
 
 
 def check_on_invalid(value: str) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import lucid
 from lucid.data import Dataset, Subset
 from lucid.data.identity import file_digest, image_identities
+from lucid.data.report import DataReport
+from lucid.training import Communicator
 from lucid.training.data_record import DataRecord
+from lucid_models_classification.image_check import CheckedImage, check_images, same_images
 from lucid_models_detection.categories import Categories
 from lucid_models_detection.data import CocoDetection, Compose
 from lucid_models_detection.data.coco import read_categories
@@ -22,56 +26,61 @@ __all__ = ["TrainingData"]
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Two data sets, the classes of both, and how many boxes were left out.
+    """Two data sets and the classes of both.
 
-    ``sources`` are the whole data sets by the option that names the folder of their images.
+    ``sources`` are the whole data sets by the option that names the folder of their images;
+    their ``report`` says what was found in them.
     """
 
     train: Dataset[Sample]
     val: Dataset[Sample]
     categories: Categories
     class_names: tuple[str, ...]
-    skipped: int
     sources: dict[str, CocoDetection]
 
     @classmethod
-    def read(cls, options: TrainingOptions, transform: SampleTransform | None) -> TrainingData:
-        """Read the files that the options name.
+    def read(
+        cls,
+        options: TrainingOptions,
+        transform: SampleTransform | None,
+        communicator: Communicator | None = None,
+        check: bool = True,
+    ) -> TrainingData:
+        """Read the files that the options name, on rank 0 for all.
+
+        Parameters
+        ----------
+        options : TrainingOptions
+            The files, and what to do with entries that cannot be used.
+        transform : callable or None
+            In place of what ``options.augment`` names.
+        communicator : lucid.training.Communicator, optional
+            The ranks; by default this process alone.
+        check : bool, default True
+            Whether every image is opened and compared with its annotations.
 
         Raises
         ------
         ValueError
-            If there is nothing to train on or to validate on, images are missing, or the two
-            files number their categories differently.
+            If there is nothing to train on or to validate on, images or annotations cannot be
+            used, or the two files number their categories differently.
         """
-        how: dict[str, Any] = {
-            "on_invalid": "skip" if options.skip_invalid else "raise",
-            "box_format": options.box_format,
-            "box_orientation": options.box_orientation,
-        }
-        plain = CocoDetection(options.data, options.images, **how)
-        if plain.num_classes < 2:
-            raise ValueError(f"{options.data}: names no category, so there is nothing to learn")
-        plain.check_images()
+        ranks = communicator or Communicator()
+        plain, val = ranks.from_main(lambda: _read(options, check))
         train = copy.copy(plain)  # the same annotations, in memory once
         train.transform = transform or Compose(AUGMENTATIONS[options.augment])
         categories = Categories.of(plain)
-        if options.val is None:
+        if val is None:
             first, second = _split(plain, options.val_fraction, options.seed)
             held = Subset(train, first), Subset(plain, second)
-            sources = {"images": plain}
-            return cls(*held, categories, plain.class_names, plain.skipped, sources)
-
-        # By name before by number: that tells what is wrong, once and not for each object.
-        categories.check(options.val, read_categories(options.val).names_for(plain.class_names))
-        folder = options.val_images or options.images
-        val = CocoDetection(options.val, folder, category_ids=plain.category_ids, **how)
-        val.check_images()
-        if not any(len(val.target(i)["boxes"]) for i in range(len(val))):
-            raise ValueError(f"{options.val}: holds no object, so nothing can be measured")
+            return cls(*held, categories, plain.class_names, {"images": plain})
         sources = {"images": plain, "val_images": val}
-        skipped = plain.skipped + val.skipped
-        return cls(train, val, categories, plain.class_names, skipped, sources)
+        return cls(train, val, categories, plain.class_names, sources)
+
+    @property
+    def reports(self) -> tuple[DataReport, ...]:
+        """What was found in the file to train on, and in the one to validate on."""
+        return tuple(source.report for source in self.sources.values())
 
     def record(self, options: TrainingOptions, start_files: Collection[str]) -> DataRecord:
         """Return the identity of the data, and of some files that the run starts from.
@@ -91,6 +100,52 @@ class TrainingData:
                 for name, source in self.sources.items()
             },
         )
+
+
+def _read(options: TrainingOptions, check: bool) -> tuple[CocoDetection, CocoDetection | None]:
+    """The data set to train on, and that to validate on if it has a file of its own."""
+    how: dict[str, Any] = {
+        "on_invalid": "skip" if options.skip_invalid else "raise",
+        "box_format": options.box_format,
+        "box_orientation": options.box_orientation,
+    }
+    train = CocoDetection(options.data, options.images, **how)
+    if train.num_classes < 2:
+        raise ValueError(f"{options.data}: names no category, so there is nothing to learn")
+    opened = _opened(train) if check else {}
+    if options.val is None:
+        return train, None
+    # By name before by number: that tells what is wrong, once and not for each object.
+    names = read_categories(options.val).names_for(train.class_names)
+    Categories.of(train).check(options.val, names)
+    folder = options.val_images or options.images
+    val = CocoDetection(options.val, folder, category_ids=train.category_ids, **how)
+    if check:
+        _note_leaked(train, val, opened | _opened(val))
+    if not any(len(val.target(i)["boxes"]) for i in range(len(val))):
+        raise ValueError(f"{options.val}: holds no object, so nothing can be measured")
+    return train, val
+
+
+def _opened(dataset: CocoDetection) -> dict[Path, CheckedImage]:
+    """Check the images of a data set; what was found in each file."""
+    checked = check_images(dataset.image_paths, dataset.image_directory)
+    dataset.check_images(checked)
+    return checked
+
+
+def _note_leaked(
+    train: CocoDetection, val: CocoDetection, checked: Mapping[Path, CheckedImage]
+) -> None:
+    """Note images to validate on that are trained on, under the same or another name."""
+    trained, validated = set(train.image_paths), set(val.image_paths)
+    equal = {path: path for path in trained & validated}
+    for group in same_images({p: c for p, c in checked.items() if p in trained | validated}):
+        if known := [path for path in group if path in trained]:
+            equal |= {path: known[0] for path in group if path in validated - trained}
+    for path, other in sorted(equal.items()):
+        same = "" if path == other else f" is the same image as {other}"
+        val.report.add("leaked", f"{path}{same}", image=str(path))
 
 
 def _split(dataset: CocoDetection, fraction: float, seed: int) -> tuple[list[int], list[int]]:

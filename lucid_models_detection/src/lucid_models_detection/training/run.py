@@ -11,6 +11,8 @@ from typing import Any
 
 import lucid
 from lucid.data import DataLoader, Subset
+from lucid.data.report import DataReport
+from lucid.data.report_text import brief_lines
 from lucid.optim import SGD, AdamW, Optimizer
 from lucid.training import (
     Callback,
@@ -23,6 +25,7 @@ from lucid.training import (
     warm_up_then,
 )
 from lucid.training.runs import UNCOMPARED
+from lucid.training.trial import trial
 from lucid_models_detection.data import collate
 from lucid_models_detection.data.targets import SampleTransform
 from lucid_models_detection.evaluation.coco import import_pycocotools
@@ -69,6 +72,8 @@ class DetectorRun:
         What it asks after each epoch.
     summary : str
         Model and data in a line, and in a second one what else is to be known.
+    reports : tuple of lucid.data.report.DataReport
+        What was found in the annotations to train on, and in those to validate on.
     """
 
     folder: RunFolder
@@ -76,6 +81,7 @@ class DetectorRun:
     trainer: Trainer
     validation: Validation
     summary: str
+    reports: tuple[DataReport, ...]
 
     @classmethod
     def start(
@@ -85,6 +91,7 @@ class DetectorRun:
         workers: int = 0,
         transform: SampleTransform | None = None,
         communicator: Communicator | None = None,
+        check_data: bool = True,
     ) -> DetectorRun:
         """Prepare a new run, on one rank or on several; its folder is locked until it ends.
 
@@ -101,6 +108,8 @@ class DetectorRun:
             ``options.augment`` names.
         communicator : lucid.training.Communicator, optional
             The ranks; by default those that ``mpiexec`` has started, else this process alone.
+        check_data : bool, default True
+            Whether every image is opened first, by rank 0 for all.
 
         Returns
         -------
@@ -122,7 +131,7 @@ class DetectorRun:
             kept.check_apart(name, getattr(options, name))
         with kept.prepared(ranks, resume=False):
             import_pycocotools()
-            data = TrainingData.read(options, transform)
+            data = TrainingData.read(options, transform, ranks, check_data)
             return cls._started(kept, options, data, workers, ranks)
 
     @classmethod
@@ -149,6 +158,7 @@ class DetectorRun:
         workers: int = 0,
         transform: SampleTransform | None = None,
         communicator: Communicator | None = None,
+        check_data: bool = True,
     ) -> DetectorRun:
         """Prepare to continue a run.
 
@@ -165,6 +175,8 @@ class DetectorRun:
             As it was begun with.
         communicator : lucid.training.Communicator, optional
             The ranks, by default as of :meth:`start`; their number may differ.
+        check_data : bool, default True
+            As of :meth:`start`.
 
         Returns
         -------
@@ -186,7 +198,7 @@ class DetectorRun:
                 TrainingOptions, ("model", "kwargs"), given, _DATA, _START_FILES
             )
             import_pycocotools()
-            data = TrainingData.read(options, transform)
+            data = TrainingData.read(options, transform, ranks, check_data)
             before = _data_before(facts)
             started_from = [name for name in _START_FILES if name in given]
             ranks.from_main(
@@ -218,6 +230,11 @@ class DetectorRun:
         loader = DataLoader(
             data.train, size, shuffle=True, collate=collate, workers=workers, seed=seed
         )
+        rest = len(data.train) % size or size
+        if not options.synchronize_norms:
+            rest //= communicator.size
+        if rest <= 1:
+            _check_batches_of_one(model, data)
         part = Subset(data.val, communicator.shard(len(data.val)))
         validation = Validation(
             DataLoader(part, size, collate=collate, workers=workers, seed=seed),
@@ -258,11 +275,14 @@ class DetectorRun:
             f"{model.model_name}: {len(data.class_names) - 1} classes, {len(data.train)} images "
             f"to train on, {len(data.val)} to validate on"
         )
-        if data.skipped:
-            summary += f"; {data.skipped} invalid boxes left out"
         if note is not None:
             summary += f"\n{note}"
-        return cls(folder, options, trainer, validation, summary)
+        return cls(folder, options, trainer, validation, summary, data.reports)
+
+    @property
+    def introduction(self) -> list[str]:
+        """Lines on the data, and the summary."""
+        return [*(line for each in self.reports for line in brief_lines(each)), self.summary]
 
     @property
     def draws(self) -> bool:
@@ -313,6 +333,7 @@ def train_detector(
     callbacks: Sequence[Callback] = (),
     tell: Callable[[str], object] | None = print,
     communicator: Communicator | None = None,
+    check_data: bool = True,
     **options: Any,
 ) -> DetectorRun:
     """Train a detector on a COCO file; what ``lucid train-detector`` does.
@@ -341,6 +362,8 @@ def train_detector(
         The ranks that train together, of which rank 0 tells and writes; by default those that
         ``mpiexec`` has started (:func:`lucid.training.default_communicator`), else this
         process alone.
+    check_data : bool, default True
+        Whether every image is opened before the first step and compared with its annotations.
     **options
         Of :class:`TrainingOptions`: ``val``, ``val_images``, ``val_fraction``, ``skip_invalid``,
         ``box_format``, ``box_orientation``,
@@ -384,12 +407,13 @@ def train_detector(
     given = resolved({"data": data, "images": images, **options})
     folder = Path(output)
     if resume:
-        run = DetectorRun.resume(folder, given, workers, transform, communicator)
+        run = DetectorRun.resume(folder, given, workers, transform, communicator, check_data)
     else:
         chosen = TrainingOptions(**given)
-        run = DetectorRun.start(folder, chosen, workers, transform, communicator)
+        run = DetectorRun.start(folder, chosen, workers, transform, communicator, check_data)
     if tell is not None and run.trainer.communicator.is_main:
-        tell(run.summary)
+        for line in run.introduction:
+            tell(line)
     run.fit(tell, callbacks)
     return run
 
@@ -413,6 +437,29 @@ def _built(options: TrainingOptions, class_names: Sequence[str]) -> tuple[Faster
         path = Path(options.backbone_weights)
         return from_backbone(name, path, chosen, options.ema), None
     return new_detector(name, chosen), None
+
+
+def _check_batches_of_one(model: FasterRCNN, data: TrainingData) -> None:
+    """Refuse a batch of one small image that batch normalization has one value per channel of.
+
+    Raises
+    ------
+    ValueError
+        If the model cannot be trained on the smallest image alone.
+    """
+    dataset = data.sources["images"]
+    entries = dataset.entries
+    index = min(range(len(entries)), key=lambda i: entries[i].width * entries[i].height)
+    width, height = entries[index].width, entries[index].height
+    try:
+        with trial(model):
+            model([lucid.zeros((3, height, width))], [dataset.target(index)])
+    except ValueError as error:
+        raise ValueError(
+            f"expected at least two images per batch and rank, got a batch of one image "
+            f"({len(data.train)} images; {error}, for {entries[index].path} of {width} x {height} "
+            "pixels); give another --batch-size, or a larger --model-option min_size"
+        ) from error
 
 
 def _optimizer(options: TrainingOptions, model: FasterRCNN) -> Optimizer:

@@ -1,0 +1,126 @@
+"""Checkers of COCO and VOC annotations for ``lucid check-data``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from lucid.data.checkers import DataChecker
+from lucid.data.report import DataReport, InvalidDataError
+from lucid_models_detection.data.annotated import AnnotatedImages
+from lucid_models_detection.data.coco import CocoDetection
+from lucid_models_detection.data.voc import VocDetection
+from lucid_models_detection.data.voc_files import parse
+
+__all__ = ["CHECKERS", "check_coco", "check_voc"]
+
+#: Folders of images that are looked for beside annotations, the first that exists.
+_IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "imgs", "img")
+_ANNOTATIONS = "Annotations"
+
+
+def check_coco(data: Path, images: Path | None = None) -> DataReport:
+    """What training would find in a COCO file and its images.
+
+    Parameters
+    ----------
+    data : pathlib.Path
+        The JSON file.
+    images : pathlib.Path, optional
+        Folder that ``file_name`` is relative to.  Default: the folder of the file or one named
+        ``images`` in it, whichever has the first image; without such an image none is opened.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    """
+    found = images or _images_of_coco(data)
+    folder = data.parent if found is None else found
+    return _report(
+        data, lambda: CocoDetection(data, folder, on_invalid="skip"), opened=found is not None
+    )
+
+
+def check_voc(data: Path, images: Path | None = None) -> DataReport:
+    """What would be found in a folder of VOC annotations and its images.
+
+    Parameters
+    ----------
+    data : pathlib.Path
+        Folder with XML files, or with a folder ``Annotations``.
+    images : pathlib.Path, optional
+        Folder of the images.  Default: ``JPEGImages`` or ``images`` beside the annotations, else
+        the folder of the annotations.
+    """
+    folder = data / _ANNOTATIONS if (data / _ANNOTATIONS).is_dir() else data
+    if images is None:
+        places = (place / name for place in (data, folder.parent) for name in _IMAGE_FOLDERS)
+        images = next((place for place in places if place.is_dir()), folder)
+    report = _report(
+        data, lambda: VocDetection(folder, images, class_names=None, on_invalid="skip")
+    )
+    report.count(
+        "convert", 1, "train-detector takes a COCO file; VocDetection.to_coco makes one of these"
+    )
+    return report
+
+
+def _report(data: Path, read: Callable[[], AnnotatedImages], *, opened: bool = True) -> DataReport:
+    try:
+        dataset = read()
+        if opened:
+            dataset.check_images()
+    except InvalidDataError as error:
+        return error.report
+    except ValueError as error:  # not the format at all
+        report = DataReport(str(data))
+        report.add("bad-format", str(error).removeprefix(f"{data}: "))
+        return report
+    report = dataset.report
+    if not sum(report.classes.values()):
+        what = "object" if report.classes else "class"
+        report.count("nothing-to-learn", 1, f"expected at least one {what}, found none")
+    if not opened:
+        report.count(
+            "unopened", len(dataset), "give --images, the folder that file_name is relative to"
+        )
+    return report
+
+
+def _images_of_coco(data: Path) -> Path | None:
+    try:
+        names = [image["file_name"] for image in json.loads(data.read_bytes())["images"]]
+    except (ValueError, LookupError, TypeError):  # said when the file is read
+        return None
+    places = [data.parent, *(data.parent / name for name in _IMAGE_FOLDERS)]
+    for name in names[:10]:
+        for place in places:
+            if isinstance(name, str) and (place / name.replace("\\", "/")).is_file():
+                return place
+    return None
+
+
+def _fits_coco(data: Path) -> int:
+    return 2 * (data.is_file() and data.suffix.lower() != ".xml")
+
+
+def _fits_voc(data: Path) -> int:
+    if not data.is_dir():
+        return 0
+    folder = data / _ANNOTATIONS if (data / _ANNOTATIONS).is_dir() else data
+    first = next((path for path in folder.rglob("*") if path.suffix.lower() == ".xml"), None)
+    if first is None:
+        return 0
+    try:
+        parse(first)
+    except ValueError:
+        return 0
+    return 2
+
+
+CHECKERS = (
+    DataChecker("coco", "a COCO JSON file", _fits_coco, check_coco),
+    DataChecker("voc", "a folder of Pascal VOC XML files", _fits_voc, check_voc),
+)

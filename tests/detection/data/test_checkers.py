@@ -1,0 +1,128 @@
+"""``lucid check-data`` with COCO and VOC annotations."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lucid.cli.entry import run
+from lucid_models_detection.data.checkers import check_coco, check_voc
+
+XML = """<annotation><filename>{name}</filename>
+<size><width>40</width><height>30</height></size>
+<object><name>{label}</name>
+<bndbox><xmin>2</xmin><ymin>3</ymin><xmax>20</xmax><ymax>{bottom}</ymax></bndbox></object>
+</annotation>"""
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LUCID_CACHE_DIR", str(tmp_path / "cache"))
+
+
+def draw(path: Path, seed: int, **save: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 255, (30, 40, 3), np.uint8)
+    Image.fromarray(pixels).save(path, **save)
+
+
+def coco(tmp_path: Path, count: int = 6, **changes: Any) -> Path:
+    """A COCO file with one cat in each image and a dog in the first; images in ``images``."""
+    for i in range(count):
+        draw(tmp_path / "images" / f"{i}.png", i)
+    content = {
+        "images": [
+            {"id": i, "file_name": f"{i}.png", "width": 40, "height": 30} for i in range(count)
+        ],
+        "annotations": [
+            {"id": i, "image_id": i % count, "category_id": 1 + i // count, "bbox": [2, 3, 10, 12]}
+            for i in range(count + 1)
+        ],
+        "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+    }
+    path = tmp_path / "train.json"
+    path.write_text(json.dumps(content | changes))
+    return path
+
+
+def test_a_table_of_a_coco_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = coco(tmp_path)
+    assert run(["check-data", "--data", str(data)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{data}: 6 images, 7 annotations, 2 classes",
+        "",
+        "CLASS  OBJECTS  IMAGES",
+        "cat          6       6",
+        "dog          1       1",
+        "(sum)        7       7",
+        "",
+        "Image sizes: 40 x 30 pixels",
+        "",
+        "Training accepts this data.",
+    ]
+
+
+def test_images_are_opened_wherever_they_are(tmp_path: Path) -> None:
+    data = coco(tmp_path)
+    (tmp_path / "images" / "1.png").unlink()
+    (tmp_path / "images" / "2.png").write_bytes(b"text")
+    Image.new("RGB", (30, 40)).save(tmp_path / "images" / "3.png")
+    report = check_coco(data)
+    assert report.counts == {"missing-image": 1, "unreadable-image": 1, "size-mismatch": 1}
+    assert report.left_out == {"images": 3, "annotations": 3}
+    assert (report.usable, report.usable_with_skip_invalid) == (False, True)
+    (tmp_path / "images").rename(tmp_path / "elsewhere")
+    assert check_coco(data).counts == {"unopened": 6}
+    assert check_coco(data, tmp_path / "elsewhere").counts == report.counts
+    (tmp_path / "elsewhere" / "4.png").unlink()
+    assert not check_coco(data, tmp_path / "elsewhere").usable_with_skip_invalid
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind"),
+    [
+        ({"annotations": []}, "nothing-to-learn"),
+        ({"categories": [], "annotations": []}, "nothing-to-learn"),
+        ({"categories": [{"id": 1}]}, "bad-category"),
+        ({"categories": None}, "bad-format"),
+    ],
+)
+def test_files_that_cannot_be_trained_on(
+    tmp_path: Path, changes: dict[str, Any], kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = coco(tmp_path, **changes)
+    assert kind in check_coco(data).counts
+    assert run(["check-data", "--data", str(data), "--json"]) == 2
+    said = json.loads(capsys.readouterr().out)
+    assert (said["format"], said["usable"], kind in said["counts"]) == ("coco", False, True)
+
+
+def voc(tmp_path: Path) -> Path:
+    root = tmp_path / "VOC"
+    (root / "Annotations").mkdir(parents=True)
+    for i, label in enumerate(("dog", "cat", "dog", "cat")):
+        draw(root / "JPEGImages" / f"{i}.jpg", i)
+        text = XML.format(name=f"{i}.jpg", label=label, bottom=25)
+        (root / "Annotations" / f"{i}.xml").write_text(text)
+    return root
+
+
+def test_a_folder_of_voc_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = voc(tmp_path)
+    for data in (root, root / "Annotations"):
+        assert run(["check-data", "--data", str(data), "--json"]) == 0
+        said = json.loads(capsys.readouterr().out)
+        assert said["format"] == "voc"
+        assert said["classes"] == {"cat": 2, "dog": 2}
+        assert said["counts"] == {"convert": 1}
+        assert said["sizes"]["min"] == [40, 30]
+    path = root / "Annotations" / "0.xml"
+    path.write_text(XML.format(name="0.jpg", label="dog", bottom=2))
+    (root / "JPEGImages" / "1.jpg").write_bytes(b"")
+    report = check_voc(root)
+    assert report.counts == {"bad-bbox": 1, "unreadable-image": 1, "convert": 1, "no-objects": 1}
