@@ -481,7 +481,9 @@ class Tensor(Variable):
     def view(self, *shape: int | Sequence[int]) -> Tensor:
         """The same memory in another shape; ValueError where only a copy has that shape.
 
-        Writing into one changes the other.  :meth:`reshape` copies where it has to.
+        Writing into one changes the other.  :meth:`reshape` copies where it has to.  Convolution
+        weights and feature maps are channels last in memory, so ``view(-1)`` of them raises, as
+        in PyTorch with ``memory_format=torch.channels_last``.
         """
         return shape_ops.view(self, *shape)
 

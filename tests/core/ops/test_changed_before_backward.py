@@ -63,3 +63,25 @@ def test_a_value_that_the_derivative_reads(key):
                 gradients(example, place)
         elif not (key in UNMOVED or key.startswith("nn.")):  # layers read it for their weights
             assert same(gradients(example, place)[1], expected)
+
+
+@pytest.mark.parametrize("key", [key for key in DIFFERENTIABLE if EXAMPLES[key].plain])
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_an_array_of_numpy_that_the_derivative_reads(key):
+    """Nobody notices when it is written, so the derivative has a copy."""
+    example = EXAMPLES[key]
+    drawn = example.arrays("float64")
+
+    def found(place, changed):
+        arrays = [a.copy() for a in drawn]
+        inputs = leaves(arrays)
+        inputs[place] = arrays[place]
+        recorded = [y for y in results(example(*inputs)) if y.requires_grad]
+        if changed:
+            change(arrays[place])
+        for y, seed in zip(recorded, seeds(recorded), strict=True):
+            y.backward(seed, retain_graph=True)
+        return [x.grad.numpy() for x in inputs if x is not arrays[place] and x.grad is not None]
+
+    for place in range(len(drawn)):
+        assert same(found(place, changed=True), found(place, changed=False))

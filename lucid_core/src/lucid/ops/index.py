@@ -9,7 +9,7 @@ import numpy as np
 from lucid.autograd import ArrayLike, Variable, array_of, record, unbroadcast
 from lucid.autograd.primitive import needs_grad
 from lucid.autograd.variable import Array
-from lucid.ops.operands import normalise_axis, operands, zeros_like
+from lucid.ops.operands import normalise_axis, operands, owned, zeros_like
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -107,7 +107,7 @@ def where(
     ValueError
         If the shapes do not broadcast.
     """
-    chosen = array_of(condition).astype(bool, copy=False)
+    chosen = owned(array_of(condition).astype(bool, copy=False), condition, x, y)
     if x is None and y is None:
         return tuple(record(places) for places in np.nonzero(chosen))
     if x is None or y is None:
@@ -149,7 +149,7 @@ def gather(x: ArrayLike, axis: int, index: ArrayLike) -> Tensor:
     TypeError
         If ``index`` does not hold integers.
     """
-    a, chosen = array_of(x), array_of(index)
+    a, chosen = array_of(x), owned(array_of(index), index, x)
     places = _along(a, chosen, axis)
     zeros = zeros_like(a)
 
@@ -193,7 +193,7 @@ def scatter_add(x: ArrayLike, axis: int, index: ArrayLike, source: ArrayLike) ->
         If ``index`` does not hold integers.
     """
     a, added = operands(x, source)
-    chosen = array_of(index)
+    chosen = owned(array_of(index), index, source)
     if chosen.shape != added.shape:
         raise ValueError(f"index has shape {chosen.shape} but source has {added.shape}")
     places = _along(a, chosen, axis)

@@ -13,7 +13,7 @@ from lucid.autograd import ArrayLike, array_of, record_joint
 from lucid.autograd.primitive import needs_grad
 from lucid.autograd.variable import Array
 from lucid.ops.image import image
-from lucid.ops.operands import floating
+from lucid.ops.operands import floating, owned
 from lucid.ops.synchronized_norm import Across, batch_norm_across, move
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def batch_norm(
     ----------
     Ioffe and Szegedy, *Batch Normalization*, 2015, algorithms 1 and 2.
     """
-    a = image(x, "batch_norm")
+    a = owned(image(x, "batch_norm"), x, weight, bias, residual)
     running = {"running_mean": running_mean, "running_var": running_var}
     for name, vector in {**running, "weight": weight, "bias": bias}.items():
         _check_vector("batch_norm", name, vector, (a.shape[1],))
@@ -131,7 +131,9 @@ def _batch_norm_of_batch(
             f"batch_norm in training needs at least two values in every channel, "
             f"got an input of shape {a.shape}"
         )
-    w = None if weight is None else array_of(weight).astype(a.dtype, copy=False)
+    w = None
+    if weight is not None:
+        w = owned(array_of(weight).astype(a.dtype, copy=False), weight, x)
     b = None if bias is None else array_of(bias).astype(a.dtype, copy=False)
     value, mean, variance, inverse_std, line = kernels.batch_norm(a, w, b, eps, added, relu)
     move(running["running_mean"], mean, momentum)
@@ -180,8 +182,8 @@ def affine_act(
     TypeError
         If ``x`` holds floats other than float32 and float64.
     """
-    a = image(x, "affine_act")
-    factor = array_of(scale).astype(a.dtype, copy=False)
+    a = owned(image(x, "affine_act"), x, scale, shift, residual)
+    factor = owned(array_of(scale).astype(a.dtype, copy=False), scale, x, residual)
     offset = array_of(shift).astype(a.dtype, copy=False)
     if factor.shape != (a.shape[1],) or offset.shape != (a.shape[1],):
         raise ValueError(
@@ -352,7 +354,7 @@ def _standardise(
         value = value + array_of(bias).astype(a.dtype, copy=False).reshape(vector)
     others = tuple(range(seen.ndim - len(vector)))
     wants_x, wants_bias = needs_grad(x), needs_grad(bias)
-    kept_w = w if wants_x else None
+    kept_w = None if w is None or not wants_x else owned(w, weight, x)
     kept_normal = normal if wants_x or needs_grad(weight) else None
     shapes = [() if v is None else array_of(v).shape for v in (weight, bias)]
 

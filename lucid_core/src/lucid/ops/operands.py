@@ -8,8 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from lucid.autograd import ArrayLike, Variable, array_of
-from lucid.autograd.primitive import check_in_graph
+from lucid.autograd import ArrayLike, Variable, array_of, is_grad_enabled
+from lucid.autograd.primitive import check_in_graph, needs_grad
 from lucid.autograd.variable import Array
 from lucid.dtypes import float32, promote
 
@@ -26,6 +26,22 @@ def is_scalar(x: object) -> bool:
 
 
 def operands(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+    """The arrays of a binary operation in their common dtype; a derivative may keep them."""
+    a, b = _common(x, y)
+    return owned(a, x, y), owned(b, y, x)
+
+
+def owned(array: Array, given: object, *others: object) -> Array:
+    """An array that a derivative by ``others`` may keep: a copy if it is the user's own.
+
+    Nobody notices when an array of NumPy is written between forward and backward.
+    """
+    if isinstance(given, np.ndarray) and is_grad_enabled() and any(map(needs_grad, others)):
+        return array.copy(order="K") if np.may_share_memory(array, given) else array
+    return array
+
+
+def _common(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     """The arrays of a binary operation in their common dtype."""
     check_in_graph(x)
     check_in_graph(y)
