@@ -22,7 +22,7 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from functools import partial
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
@@ -73,9 +73,11 @@ def root(array: Array) -> Array:
     """The array that ``array`` is a view of, or itself."""
     while True:
         base = array.base
+        if base is None:
+            return array
         if isinstance(base, memoryview):
             base = base.obj
-        elif base is not None and not isinstance(base, np.ndarray):
+        elif not isinstance(base, np.ndarray):
             base = getattr(base, "base", None)  # as_strided puts an object in between
         if not isinstance(base, np.ndarray):
             return array
@@ -187,27 +189,45 @@ def check_unchanged(node: Node) -> None:
             )
 
 
-def _arrays_in(kept: Any) -> Iterator[Array]:
+def _arrays_in(kept: Any) -> list[Array]:
     """Arrays that a function closes over, directly or in tuples, lists, dicts and functions."""
+    found: list[Array] = []
     stack, seen = [kept], set()
     while stack:
         value = stack.pop()
-        if isinstance(value, np.ndarray):
-            yield value
-        elif isinstance(value, Variable):
-            yield value._data
-        elif isinstance(value, (FunctionType, MethodType, tuple, list, dict)):
-            if id(value) in seen:
-                continue
+        kind = type(value)
+        if kind is np.ndarray:
+            found.append(value)
+        elif kind in _NO_ARRAYS or id(value) in seen:
+            continue
+        elif kind is FunctionType:
             seen.add(id(value))
-            if isinstance(value, FunctionType):
-                stack.extend(cell.cell_contents for cell in value.__closure__ or ())
-                stack.extend(value.__defaults__ or ())
-            elif isinstance(value, MethodType):
-                stack.append(value.__func__)
-                stack.extend(getattr(value.__self__, "__dict__", {}).values())
-            else:
-                stack.extend(value.values() if isinstance(value, dict) else value)
+            stack.extend([cell.cell_contents for cell in value.__closure__ or ()])
+            stack.extend(value.__defaults__ or ())
+        elif isinstance(value, (tuple, list)):
+            seen.add(id(value))
+            stack.extend(value)
+        elif isinstance(value, dict):
+            seen.add(id(value))
+            stack.extend(value.values())
+        elif isinstance(value, np.ndarray):
+            found.append(value)
+        elif isinstance(value, Variable):
+            found.append(value._data)
+        elif isinstance(value, (MethodType, partial)):
+            seen.add(id(value))
+            stack.extend(_bound(value))
+    return found
+
+
+#: Types that most of what a derivative closes over has, to be passed over at once.
+_NO_ARRAYS = frozenset({int, bool, float, str, type(None), np.float32, np.float64})
+
+
+def _bound(function: MethodType | partial[Any]) -> list[Any]:
+    if isinstance(function, partial):
+        return [function.func, *function.args, *function.keywords.values()]
+    return [function.__func__, *getattr(function.__self__, "__dict__", {}).values()]
 
 
 def _operation(vjp: Any) -> str:
