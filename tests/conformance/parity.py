@@ -54,7 +54,9 @@ A detection of torchvision's is *matched* if one of ours has its label and an Io
 least 0.5 with it, each of ours taken once, and *within 1e-3* if moreover the scores differ
 by at most 0.001 and every edge of the boxes by at most 0.001 of the image's longer side.
 The largest differences are those of all matched detections, edges in pixels; images are
-given by height x width, and resized as `min_size` and `max_size` say. In float32 the two
+given by height x width, and resized as `min_size` and `max_size` say. Where there are several,
+torchvision sees each alone: it pads images of a batch to one size, which changes what it
+finds, where ours finds the same in any batch. In float32 the two
 round differently, and a network of random weights is deep enough to enlarge that. Where a
 detection is missing, or is pixels off, two regions of almost equal scores overlap, and
 rounding decides which of them suppresses the other; or it is the last that there is room for, and

@@ -59,7 +59,7 @@ class SamplePictures(Callback):
         if not self.indices:
             return
         images = [self.samples[i][0] for i in self.indices]
-        # One by one: together they would be padded to the largest.
+        # One by one, which takes the least memory.
         found = [trainer.model.predict([image])[0] for image in images]
         pictures = [
             draw_boxes(
