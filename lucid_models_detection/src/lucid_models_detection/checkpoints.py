@@ -9,6 +9,7 @@ tell.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import lucid
 from lucid import StateDictError, WeightFileError
 from lucid.models import create_model
 from lucid.weights import model_metadata, names_model, unwrap
+from lucid_models_classification import torchvision as resnet
 from lucid_models_detection.data.coco_classes import COCO_CLASSES
 from lucid_models_detection.torchvision import (
     infer_detector,
@@ -64,7 +66,7 @@ def open_detector(
         metadata = model_metadata(path)
         if norm_eps is not None:
             raise ValueError(f"{path}: holds {metadata}; its norm_eps cannot be chosen")
-        model: Any = lucid.load_model(path)
+        model: Any = lucid.load_model(path, ema=ema)
         if not hasattr(model, "predict"):
             raise WeightFileError(
                 f"{path} holds {metadata.name}, which is no detector: it has no predict()"
@@ -77,7 +79,9 @@ def open_detector(
     try:
         name, options = infer_detector(state)
     except ValueError as error:
-        raise WeightFileError(f"{path}: the file does not name its model, and {error}") from None
+        raise WeightFileError(
+            f"{path}: the file does not name its model, and {error}{_classifier_in(state)}"
+        ) from None
     is_coco = options["num_classes"] == len(COCO_CLASSES)
     if norm_eps is None:
         norm_eps = 0.0 if is_coco and _digest_of(path).startswith(_COCO_V1) else 1e-5
@@ -87,6 +91,18 @@ def open_detector(
     except StateDictError as error:
         raise WeightFileError(f"{path}: its weights do not fit {name}: {error}") from error
     return model, COCO_CLASSES if is_coco else None
+
+
+def _classifier_in(state: Mapping[str, Any]) -> str:
+    """A remark on weights that are those of a classifier."""
+    try:
+        name, _ = resnet.infer_model(state)
+    except ValueError:
+        return ""
+    return (
+        f". They are those of the classifier {name}: use lucid classify, or train a detector on "
+        "them by lucid train-detector --backbone-weights"
+    )
 
 
 def _digest_of(path: Path) -> str:

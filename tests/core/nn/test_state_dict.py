@@ -227,3 +227,22 @@ def test_a_state_dict_is_a_mapping(wrong):
 def test_the_result_prints_short():
     result = nn.Linear(2, 1).load_state_dict({"bias": np.zeros(1)}, strict=False)
     assert repr(result) == "LoadResult(1 loaded, missing=['weight'], unexpected=[], skipped=[])"
+
+
+def test_a_common_prefix_is_named():
+    model = nn.Linear(2, 3)
+    wrapped = {f"module.{key}": value for key, value in model.state_dict().items()}
+    with pytest.raises(StateDictError, match=r"all keys begin with 'module\.': .*load_weights"):
+        model.load_state_dict(wrapped)
+
+
+def test_ten_keys_of_a_kind_and_their_number():
+    extra = {f"layer.{i}": np.zeros(1) for i in range(25)}
+    model = nn.Linear(2, 3)
+    with pytest.raises(StateDictError) as caught:
+        model.load_state_dict({**model.state_dict(), **extra})
+    text = str(caught.value)
+    assert "unexpected (25):" in text
+    assert "layer.9\n" in text
+    assert "layer.10" not in text
+    assert text.endswith("... and 15 more")

@@ -107,6 +107,15 @@ def test_a_folder_is_named(tmp_path):
         lucid.load(tmp_path)
 
 
+def test_one_file_of_several_is_said_to_be_a_part(tmp_path):
+    path = tmp_path / "model-00001-of-00002.safetensors"
+    lucid.save({"w": lucid.ones(2)}, path)
+    with pytest.warns(lucid.WeightFileWarning, match="is file 1 of 2 of one checkpoint"):
+        assert list(lucid.load(path)) == ["w"]
+    whole = path.rename(tmp_path / "model-00001-of-00001.safetensors")
+    assert list(lucid.load(whole)) == ["w"]
+
+
 def test_unfinished_downloads_are_named(tmp_path):
     whole = tmp_path / "w.safetensors"
     lucid.save({"w": lucid.ones(100)}, whole)

@@ -51,6 +51,17 @@ def test_optimizers_and_generators_are_no_state_dicts(write):
     assert lucid.load(write(beside))["w"].tolist() == [1, 1]
 
 
+def test_dicts_of_classes_of_their_own(write):
+    """Options of configuration libraries, which are subclasses of dict."""
+    new = pth.name("easydict", "EasyDict") + b")\x81"
+    for value in (
+        new + pth.dict_({"epoch": pth.plain(1), "model": A}, b""),
+        pth.dict_({"model": new + pth.dict_({"w": pth.of("1", ONE)}, b"")}),
+        new + pth.dict_({"w": pth.of("1", ONE)}, b""),
+    ):
+        assert lucid.load(write(value))["w"].tolist() == [1, 1]
+
+
 def test_several_state_dicts_are_refused(write):
     for entries in ({"model": A, "state_dict": B}, {"left": A, "right": B}):
         names = ", ".join(map(repr, entries))
@@ -62,6 +73,7 @@ EMA_FILES = {
     "torchvision": {"model": A, "model_ema": B},
     "timm": {"state_dict": A, "state_dict_ema": B},
     "nested": {"model": A, "ema": pth.dict_({"module": B, "decay": pth.plain(0.99)})},
+    "shadows": {"model": A, "ema": pth.dict_({"shadow": B})},
     "a callback of Lightning": {
         "state_dict": A,
         "callbacks": pth.dict_({"EMA": pth.dict_({"ema_state_dict": B})}),

@@ -19,6 +19,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 #: Keys of each kind that an error lists.
 _SHOWN = 10
+_FEW = 2
 
 
 @dataclass(frozen=True, repr=False)
@@ -171,4 +172,18 @@ def _report(kind: str, problems: dict[str, list[str]]) -> str:
             lines.extend(f"    {entry}" for entry in entries[:_SHOWN])
             if len(entries) > _SHOWN:
                 lines.append(f"    ... and {len(entries) - _SHOWN} more")
+    prefix = _common_prefix(problems.get("unexpected", []))
+    if prefix and any(prefix + key in problems["unexpected"] for key in problems["missing"]):
+        lines.append(
+            f"  all keys begin with {prefix!r}: lucid.weights.load_weights(model, path) strips it"
+        )
     return "\n".join(lines)
+
+
+def _common_prefix(keys: list[str]) -> str:
+    """What all keys begin with, up to a dot."""
+    if len(keys) < _FEW:
+        return ""
+    first, last = min(keys), max(keys)
+    count = next((i for i, c in enumerate(first) if c != last[i : i + 1]), len(first))
+    return first[: first.rfind(".", 0, count) + 1]

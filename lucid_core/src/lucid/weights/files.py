@@ -190,6 +190,8 @@ def read_file(path: StrPath, ema: bool | None = None) -> tuple[dict[str, Array],
         raise WeightFileError(
             f"{os.fspath(path)}: {error}{foreign.unfinished_download(path)}"
         ) from None
+    if part := foreign.describe_part(path):
+        notes = [*notes, part]
     for note in notes:
         warnings.warn(f"{os.fspath(path)}: {note}", WeightFileWarning, stacklevel=level_outside())
     return arrays, metadata

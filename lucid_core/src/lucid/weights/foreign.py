@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import BinaryIO
 
 from lucid.weights.entries import METADATA, MalformedError
 
-__all__ = ["check_start", "describe_archive", "describe_folder", "unfinished_download"]
+__all__ = [
+    "check_start",
+    "describe_archive",
+    "describe_folder",
+    "describe_part",
+    "unfinished_download",
+]
 
 _START = 512
 _MIN_TEXT = 8
@@ -44,6 +51,7 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
     (b"Rar!\x1a\x07", "a RAR archive", _UNPACK),
 )
+_PART = re.compile(r"-(\d{5})-of-(\d{5})\.")
 _PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<!--", b"<script", b"<svg")
 _PARTS = (".part", ".partial", ".crdownload", ".download", ".filepart", ".aria2", ".!ut", ".tmp")
 
@@ -107,6 +115,17 @@ def unfinished_download(path: str | os.PathLike[str]) -> str:
     """A remark for errors about files whose name says that their download goes on."""
     suffix = os.path.splitext(os.fspath(path))[1].lower()
     return f"; {suffix} marks an unfinished download: {_AGAIN}" if suffix in _PARTS else ""
+
+
+def describe_part(path: str | os.PathLike[str]) -> str | None:
+    """A remark on a file whose name says that it is one of several."""
+    match = _PART.search(os.path.basename(os.fspath(path)))
+    if match is None or int(match[2]) < 2:
+        return None
+    return (
+        f"is file {int(match[1])} of {int(match[2])} of one checkpoint and holds a part of the "
+        "weights; load all files and merge their dicts"
+    )
 
 
 def _recognized(start: bytes) -> tuple[str, str] | None:

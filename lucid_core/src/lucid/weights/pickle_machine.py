@@ -237,9 +237,12 @@ def _put(machine: _Machine, pairs: list[Any]) -> None:
         raise MalformedError(f"the pickle is damaged: it puts entries into {kind_of(target)}")
     if isinstance(target, Opaque):
         target.put(pairs)
-    else:
-        for key, value in zip(pairs[::2], pairs[1::2], strict=True):
-            target.add(key, value)
+        if target.entries is None:
+            machine.count()
+            target.entries = PickledDict()
+        target = target.entries
+    for key, value in zip(pairs[::2], pairs[1::2], strict=True):
+        target.add(key, value)
 
 
 def _append(machine: _Machine, values: list[Any]) -> None:

@@ -43,12 +43,15 @@ class Opaque:
         Whether a tensor is among the contents.
     is_module : bool
         Whether the attributes are those of a PyTorch module.
+    entries : PickledDict or None
+        What was put in by key, as into a subclass of dict; the only contents that are kept.
     """
 
-    __slots__ = ("holds_tensors", "is_module", "made_by")
+    __slots__ = ("entries", "holds_tensors", "is_module", "made_by")
 
     def __init__(self, made_by: Named, contents: tuple[Any, ...] = ()) -> None:
         self.made_by = made_by
+        self.entries: PickledDict | None = None
         self.is_module = False
         self.holds_tensors = False
         self.put(contents)

@@ -47,6 +47,7 @@ _EMA = (
     "averaged_model",
     "swa_model",
     "swa_state_dict",
+    "shadow",
     "teacher",
 )
 #: Dicts of other things, in which an EMA may be kept.
@@ -73,8 +74,9 @@ class _Search:
             return
         self.seen.add(id(value))
         before = len(self.plain) + len(self.ema)
-        for name, entry in value.entries.items():
-            if not isinstance(entry, PickledDict):
+        for name, found in value.entries.items():
+            entry = _dict(found)
+            if entry is None:
                 continue
             inner = f"{path}/{name}" if path else name
             if name == _CALLBACKS:
@@ -86,10 +88,9 @@ class _Search:
 
     def _look_at_callbacks(self, callbacks: PickledDict, path: str) -> None:
         for name, callback in callbacks.entries.items():
-            if isinstance(callback, PickledDict):
-                for key in callback.entries.keys() & set(_EMA):
-                    entry = callback.entries[key]
-                    if isinstance(entry, PickledDict):
+            if (inside := _dict(callback)) is not None:
+                for key in inside.entries.keys() & set(_EMA):
+                    if (entry := _dict(inside.entries[key])) is not None:
                         self.look(entry, f"{path}/{name}/{key}", True, _MAX_DEPTH)
 
 
@@ -118,7 +119,9 @@ def state_dict_of(value: Any, ema: bool | None = None) -> tuple[dict[str, Tensor
         tensors that cannot be read.
     """
     if isinstance(value, Opaque):
-        raise MalformedError(_whole(value, "holds"))
+        if value.entries is None or value.is_module:
+            raise MalformedError(_whole(value, "holds"))
+        value = value.entries
     if not isinstance(value, PickledDict):
         raise MalformedError(f"expected a state dict, tensors by name; it holds {kind_of(value)}")
     search = _Search()
@@ -160,6 +163,13 @@ def state_dict_of(value: Any, ema: bool | None = None) -> tuple[dict[str, Tensor
     return _tensors(next(iter(chosen.values())), notes), notes
 
 
+def _dict(value: Any) -> PickledDict | None:
+    """A dict, also one of a class of its own; None for anything else."""
+    if isinstance(value, Opaque) and not value.is_module:
+        return value.entries
+    return value if isinstance(value, PickledDict) else None
+
+
 def _is_ema(parent: PickledDict, name: str, inside: bool) -> bool:
     """Whether a dict holds an EMA, by its name and by what stands beside it."""
     if name == "state_dict" and "current_model_state" in parent.entries:
@@ -173,8 +183,8 @@ def _is_ema(parent: PickledDict, name: str, inside: bool) -> bool:
 def _under_other_names(value: PickledDict) -> dict[str, PickledDict]:
     return {
         name: entry
-        for name, entry in value.entries.items()
-        if isinstance(entry, PickledDict)
+        for name, found in value.entries.items()
+        if (entry := _dict(found)) is not None
         and "optim" not in name.lower()
         and "rng" not in name.lower()
         and _holds_tensors(entry)

@@ -1,0 +1,79 @@
+"""Weights as other programs save them, opened as detectors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pth_files as pth
+import pytest
+
+import lucid
+from lucid import WeightFileError, WeightFileWarning
+from lucid.models import create_model
+from lucid_models_classification.torchvision import to_torchvision_key as to_resnet_key
+from lucid_models_detection.checkpoints import open_detector
+from lucid_models_detection.torchvision import to_torchvision_key, torchvision_config
+
+Arrays = dict[str, np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def theirs() -> Arrays:
+    config = torchvision_config()
+    model = create_model("faster_rcnn_resnet_18_fpn", num_classes=3, hidden_dim=8, **config)
+    return {
+        to_torchvision_key(key): value.numpy()
+        for key, value in model.state_dict().items()
+        if not key.startswith(("backbone.net.fc.", "backbone.stem."))
+    }
+
+
+def save(path: Path, **parts: Arrays) -> Path:
+    """A checkpoint with a state dict under each name."""
+    stored: dict[str, bytes] = {}
+    values = {}
+    for name, arrays in parts.items():
+        entries = {}
+        for key, array in arrays.items():
+            stored[number := str(len(stored))] = array.tobytes()
+            entries[key] = pth.of(number, array)
+        values[name] = pth.ordered(entries)
+    return pth.write_archive(path, pth.dict_(values), stored)
+
+
+def score_bias(path: Path, ema: bool | None = None) -> list[float]:
+    model, _ = open_detector(path, ema=ema)
+    values: list[float] = model.state_dict()["roi_heads.box_predictor.cls_score.bias"].tolist()
+    return values
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.module.", "detector.net."])
+def test_wrapped_weights(theirs: Arrays, tmp_path: Path, prefix: str) -> None:
+    state = {prefix + key: value for key, value in theirs.items()}
+    path = save(tmp_path / "w.pth", model=state)
+    model, _ = open_detector(path)
+    own = model.state_dict()
+    for theirs_key, key in (
+        ("backbone.body.layer2.0.conv1.weight", "backbone.net.layer2.0.conv1.conv.weight"),
+        ("rpn.head.cls_logits.weight", "rpn.head.cls_logits.weight"),
+        ("backbone.fpn.layer_blocks.1.0.weight", "backbone.fpn.output.1.weight"),
+    ):
+        np.testing.assert_array_equal(own[key].numpy(), theirs[theirs_key])
+
+
+def test_the_average_is_used_and_said(theirs: Arrays, tmp_path: Path) -> None:
+    key = "roi_heads.box_predictor.cls_score.bias"
+    averaged = {**theirs, key: np.full(3, 7, "<f4")}
+    path = save(tmp_path / "w.pth", model={**theirs, key: np.zeros(3, "<f4")}, model_ema=averaged)
+    with pytest.warns(WeightFileWarning, match="'model_ema'; 'model' holds the plain weights"):
+        assert score_bias(path) == [7, 7, 7]
+    assert score_bias(path, ema=False) == [0, 0, 0]
+    assert score_bias(path, ema=True) == [7, 7, 7]
+
+
+def test_a_classifier_is_named(tmp_path: Path) -> None:
+    state = create_model("resnet_18", num_classes=3).state_dict()
+    lucid.save({to_resnet_key(k): v for k, v in state.items()}, tmp_path / "w.safetensors")
+    with pytest.raises(WeightFileError, match="those of the classifier resnet_18: use lucid clas"):
+        open_detector(tmp_path / "w.safetensors")
