@@ -280,6 +280,15 @@ def test_a_run_of_the_first_release_is_resumed(data: Path, tmp_path: Path) -> No
         assert "recorded" not in ClassifierRun.resume(tmp_path, {}).summary  # they are, now
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"epochs": 0}, "epochs: .* at least 1, got 0"), ({"lr": float("inf")}, "lr: .* got inf")],
+)
+def test_options_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Options("data", **options)
+
+
 def test_the_output_is_not_within_the_data(data: Path) -> None:
     for folder in (data, data / "run", data / "blue" / "run"):
         with pytest.raises(ValueError, match="into the data of --data"):

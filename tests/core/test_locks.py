@@ -116,8 +116,18 @@ def test_a_forked_child_neither_holds_nor_releases_it(path):
 def test_a_lock_left_on_this_machine_is_free(path):
     owner_of(path, pid=os.getpid())  # nobody holds the operating system's lock
     lock_of(path).acquire()
-    path.write_text("damaged")
+    path.write_text("")  # killed before it wrote, or out of disk space
     lock_of(path).acquire()
+
+
+@pytest.mark.parametrize("text", ["poetry", "[1]", '{"pid": 1}'])
+def test_a_file_that_is_no_lock_stays(path, text):
+    path.write_text(text)
+    with pytest.raises(
+        ValueError, match=r"x\.lock: expected a lock file, got another .* remove it"
+    ):
+        lock_of(path).acquire()
+    assert path.read_text() == text
 
 
 @pytest.mark.parametrize("shared", [True, False])

@@ -118,7 +118,7 @@ class FileLock:
             descriptor = os.open(self.path, flags, 0o666)
             try:
                 locked = _lock(descriptor)
-                owner = _read_owner(descriptor)
+                owner = self._read_owner(descriptor)
                 if locked is False:
                     raise ValueError(self._in_use(owner))
                 if not _is_at(descriptor, self.path):  # removed by its owner meanwhile
@@ -131,6 +131,18 @@ class FileLock:
                 os.close(descriptor)
                 raise
             return descriptor
+
+    def _read_owner(self, descriptor: int) -> _Owner | None:
+        """The process in the file; None if it is empty."""
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        text = os.read(descriptor, 1 << 16)
+        try:
+            return _Owner(**json.loads(text)) if text else None
+        except (ValueError, TypeError):
+            raise ValueError(
+                f"{self.path}: expected a lock file, got another or a damaged file; remove it, or "
+                f"{self.remedy}"
+            ) from None
 
     def _in_use(self, owner: _Owner | None) -> str:
         who = "another process" if owner is None else str(owner)
@@ -243,15 +255,6 @@ def _write_owner(descriptor: int) -> None:
     os.lseek(descriptor, 0, os.SEEK_SET)
     os.ftruncate(descriptor, 0)
     os.write(descriptor, text)
-
-
-def _read_owner(descriptor: int) -> _Owner | None:
-    """The process in the file; None if it holds none, or a damaged one."""
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    try:
-        return _Owner(**json.loads(os.read(descriptor, 1 << 16)))
-    except (ValueError, TypeError):
-        return None
 
 
 def _boot_id() -> str | None:

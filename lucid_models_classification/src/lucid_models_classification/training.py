@@ -31,6 +31,7 @@ from lucid.training import (
     warm_up_then,
 )
 from lucid.training.data_record import DataRecord
+from lucid.training.option_checks import check_counts, check_rates
 from lucid.training.runs import UNCOMPARED
 from lucid.training.trial import trial
 from lucid_models_classification.checkpoints import Classifier, check_task, start_from
@@ -108,6 +109,11 @@ class Options:
     flip: bool = True
     synchronize_norms: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_counts(self, ("epochs", "batch_size", "image_size"), 1)
+        check_counts(self, ("seed",), 0)
+        check_rates(self, ("lr",))
 
 
 @dataclass(frozen=True)

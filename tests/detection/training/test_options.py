@@ -15,8 +15,10 @@ from lucid_models_detection.training.options import resolved
         ({"augment": "much"}, "augment: expected one of none, flip, full, got 'much'"),
         ({"weights": "a", "backbone_weights": "b"}, "not both"),
         ({"val_fraction": 1.0}, "val_fraction"),
-        ({"max_grad_norm": -1.0}, "max_grad_norm: expected at least 0"),
-        ({"samples": -1}, "samples: expected at least 0"),
+        ({"max_grad_norm": -1.0}, "max_grad_norm: expected a finite number at least 0, got -1"),
+        ({"samples": -1}, "samples: expected a whole number of at least 0, got -1"),
+        ({"epochs": 0}, "epochs: expected a whole number of at least 1, got 0"),
+        ({"lr": float("nan")}, "lr: expected a finite number above 0, got nan"),
         ({"model_options": {"num_classes": 4}}, "num_classes follows from the data"),
     ],
 )
