@@ -223,6 +223,15 @@ def test_what_is_used_and_counted(tmp_path: Path) -> None:
     assert data.report.totals == {"images": 2, "annotations": 5}
 
 
+def test_corners_that_count_from_zero(tmp_path: Path) -> None:
+    annotate(tmp_path, "a", objects=thing(corners=(0, 3, 20, 25)) + thing("cat"))
+    picture(tmp_path, "a.png")
+    assert kinds(load(tmp_path))["zero-based"] == 1
+    data = load(tmp_path, one_based=False)
+    assert data.target(0)["boxes"][0].tolist() == [0, 3, 20, 25]
+    assert "zero-based" not in kinds(data)
+
+
 def test_broken_files_are_left_out(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         annotate(tmp_path, name)

@@ -70,6 +70,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "empty-class": ("error", "class folders without a usable image"),
     # Used as they are.
     "clipped": ("note", "boxes clipped at the border"),
+    "zero-based": ("note", "VOC boxes that may count pixels from 0"),
     "tiny": ("note", "boxes below one pixel"),
     "duplicate": ("note", "duplicate boxes"),
     "crowd": ("note", "crowds and difficult objects, set apart"),

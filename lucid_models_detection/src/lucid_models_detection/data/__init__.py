@@ -15,9 +15,13 @@ A sample is ``(image, target)``.  The image is a ``(3, H, W)`` float32 array in
     ``boxes``, so no model is trained on them; the evaluation counts a detection there
     neither as right nor as wrong.
 ``image_id``
-    The number or name of the image in its dataset.
+    Id of the image as its file spells it: a COCO id, or the name of a VOC file.
 
 ``M = 0``, an image without objects, is an image like others: ``boxes`` is ``(0, 4)``.
+
+Readers check the whole data set and keep what they found in ``report``, a
+:class:`lucid.data.report.DataReport`: problems by kind, clipped and duplicate boxes, objects of
+each class.  ``check_images()`` adds what the headers of the images say.
 
 Examples
 --------

@@ -173,7 +173,7 @@ def doubtful_format(
     fractions &= (sizes.max(axis=1) > 2) & (boxes[:, 2:] > 0).all(axis=1)
     if _most(fractions):
         likely = _fitting(boxes[fractions], sizes[fractions], normalized=True)
-        what = "lie within 0..1, as fractions of the image do; expected pixels"
+        what = "lie within 0..1, as fractions of the image and not as pixels"
         return doubt(fractions, what, likely)
     beyond = np.maximum(-xyxy[:, :2], xyxy[:, 2:] - sizes)
     far: NDArray[np.bool_] = np.any(beyond > np.maximum(_FAR * sizes, 1), axis=1)

@@ -111,6 +111,9 @@ class Objects:
         chosen = box_format or usual
         boxes = to_xyxy(raw, size_of, chosen)
         if one_based and chosen == "xyxy":
+            below = int((boxes[~derived, :2] < 1).any(axis=1).sum())
+            hint = "corners below 1, where VOC begins: pass one_based=False if files count from 0"
+            report.count("zero-based", below, hint)
             boxes = boxes - np.array([1.0, 1.0, 0.0, 0.0])
         if derived.any():
             boxes = np.where(derived[:, None], raw, boxes)
