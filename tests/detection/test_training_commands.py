@@ -119,7 +119,7 @@ def test_a_run_leaves_a_detector_that_the_other_commands_take(
     best = trained / "best.safetensors"
     assert {path.name for path in trained.iterdir()} == {
         "run.json",
-        "data.json",
+        "run_images.json",
         "last.safetensors",
         "best.safetensors",
         "metrics.csv",

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +123,35 @@ def test_the_record_identifies_files_and_images(tmp_path: Path) -> None:
     sizes = {image.name: image.stat().st_size for image in tmp_path.glob("*.png")}
     assert len(sizes) == 3
     assert record.images == {"images": sizes, "val_images": sizes}
+
+
+def test_images_are_checked_before_the_first_step_unless_left_out(tmp_path: Path) -> None:
+    data = small_detection.write_coco(tmp_path, 6)
+    images = json.loads(data.read_text())["images"]
+    (tmp_path / images[0]["file_name"]).unlink()
+    (tmp_path / images[1]["file_name"]).write_bytes(b"text")
+    options = TrainingOptions(str(data), str(tmp_path))
+    with pytest.raises(
+        ValueError, match=r"(?s)2 problems:.*no such file.*not an image.*--skip-inv"
+    ):
+        TrainingData.read(replace(options), None)
+    found = TrainingData.read(replace(options, skip_invalid=True), None)
+    assert len(found.train) + len(found.val) == 4
+    assert found.reports[0].left_out["images"] == 2
+    unchecked = TrainingData.read(options, None, check=False)
+    assert len(unchecked.train) + len(unchecked.val) == 6
+
+
+def test_validation_images_that_are_trained_on_are_noted(tmp_path: Path) -> None:
+    first = small_detection.write_coco(tmp_path / "a", 3)
+    second = small_detection.write_coco(tmp_path / "b", 3, seed=1)
+    name = json.loads(first.read_text())["images"][0]["file_name"]
+    shutil.copy(tmp_path / "a" / name, tmp_path / "b" / name)
+    options = TrainingOptions(
+        str(first), str(first.parent), val=str(second), val_images=str(second.parent)
+    )
+    train, val = TrainingData.read(options, None).reports
+    assert "leaked" not in train.counts
+    assert val.counts["leaked"] >= 1
+    same = TrainingData.read(replace(options, val=str(first), val_images=None), None).reports[1]
+    assert same.counts["leaked"] == 3

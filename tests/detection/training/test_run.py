@@ -327,3 +327,23 @@ def test_only_what_has_not_changed_is_resumed(tmp_path: Path) -> None:
     path.write_text(path.read_text() + " ")
     with pytest.raises(ValueError, match="other data: data is another file"):
         resume()
+
+
+def test_a_last_batch_of_one_image_that_cannot_be_normalized(tmp_path: Path) -> None:
+    data = small_detection.write_coco(tmp_path, 5, sizes=((48, 48),))
+    options = {
+        "model": "faster_rcnn_resnet_18_fpn",
+        "model_options": {
+            "hidden_dim": 8,
+            "rpn_post_nms_top_n": 20,
+            "min_size": 24,
+            "max_size": 24,
+        },
+        "epochs": 1,
+    }
+    given = {"data": str(data), "images": str(data.parent), **options}
+    # Four images to train on: batches of three leave one over.
+    with pytest.raises(ValueError, match=r"batch of one image \(4 images.*48 x 48.*--batch-size"):
+        DetectorRun.start(tmp_path / "run", TrainingOptions(batch_size=3, **given))
+    assert not (tmp_path / "run" / "run.json").exists()
+    DetectorRun.start(tmp_path / "run", TrainingOptions(batch_size=2, **given))
