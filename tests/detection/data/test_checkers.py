@@ -126,3 +126,18 @@ def test_a_folder_of_voc_files(tmp_path: Path, capsys: pytest.CaptureFixture[str
     (root / "JPEGImages" / "1.jpg").write_bytes(b"")
     report = check_voc(root)
     assert report.counts == {"bad-bbox": 1, "unreadable-image": 1, "convert": 1, "no-objects": 1}
+
+
+def test_options_of_the_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    boxes = [[20, 15, 38, 28], [25, 16, 39, 29], [30, 18, 36, 27]]
+    annotations = [
+        {"id": i, "image_id": i, "category_id": 1, "bbox": box} for i, box in enumerate(boxes)
+    ]
+    data = coco(tmp_path, 3, annotations=annotations)
+    assert "box-format" in check_coco(data).counts
+    assert run(["check-data", "--data", str(data), "--option", "box_format=xyxy"]) == 0
+    for option in ("box_format=abc", "box_format", "size=3"):
+        capsys.readouterr()
+        assert run(["check-data", "--data", str(data), "--option", option]) == 2
+        _, err = capsys.readouterr()
+        assert "box_format" in err

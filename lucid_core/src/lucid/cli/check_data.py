@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from lucid.cli.image_limit import max_pixels_option
 from lucid.cli.output import as_json_option, write_json
+
+if TYPE_CHECKING:
+    from lucid.data.checkers import DataChecker
 
 __all__ = ["check_data"]
 
@@ -36,10 +40,22 @@ _REFUSED = 2
     help="Format of the data, such as coco.  [default: the one that fits]",
 )
 @max_pixels_option
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Option of the format, such as box_format=xyxy; may be given several times.",
+)
 @as_json_option
 @click.pass_context
 def check_data(
-    ctx: click.Context, data: Path, images: Path | None, format_name: str | None, as_json: bool
+    ctx: click.Context,
+    data: Path,
+    images: Path | None,
+    format_name: str | None,
+    options: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Check a data set before training.
 
@@ -52,7 +68,7 @@ def check_data(
     from lucid.data.report_text import table_lines
 
     checker = choose_checker(data, format_name)
-    report = checker.check(data, images)
+    report = checker.check(data, images, **_options(options, checker))
     if as_json:
         write_json({"format": checker.name, **report.as_dict()})
     else:
@@ -60,3 +76,16 @@ def check_data(
             click.echo(line)
     if not report.usable:
         ctx.exit(_REFUSED)
+
+
+def _options(given: tuple[str, ...], checker: DataChecker) -> dict[str, str]:
+    options: dict[str, str] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or name not in checker.options:
+            known = ", ".join(f"{option}=VALUE" for option in checker.options) or "none"
+            raise click.UsageError(
+                f"--option: expected one of the options of {checker.name} ({known}), got {text!r}"
+            )
+        options[name] = value
+    return options

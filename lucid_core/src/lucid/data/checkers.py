@@ -29,9 +29,12 @@ class DataChecker:
         ``fit(data)`` says how well an existing file or folder fits: 0 not at all, 1 possibly,
         2 for certain.  It should read little.
     check : callable
-        ``check(data, images)`` gives a :class:`~lucid.data.report.DataReport`; ``images`` is
-        the folder given as ``--images``, or None.  Problems are findings of the report, not
-        exceptions.
+        ``check(data, images, **options)`` gives a :class:`~lucid.data.report.DataReport`;
+        ``images`` is the folder given as ``--images``, or None.  Problems are findings of the
+        report, not exceptions.
+    options : tuple of str, default ()
+        Names of the options that ``check`` takes; each is given as text by ``--option
+        NAME=VALUE``.
 
     Examples
     --------
@@ -47,7 +50,8 @@ class DataChecker:
     name: str
     expects: str
     fit: Callable[[Path], int]
-    check: Callable[[Path, Path | None], DataReport]
+    check: Callable[..., DataReport]
+    options: tuple[str, ...] = ()
 
 
 def data_checkers() -> list[DataChecker]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lucid.data.checkers import DataChecker
 from lucid.data.report import DataReport, InvalidDataError
 from lucid_models_detection.data.annotated import AnnotatedImages
+from lucid_models_detection.data.box_formats import check_box_format
 from lucid_models_detection.data.coco import CocoDetection
+from lucid_models_detection.data.orientation import check_box_orientation
 from lucid_models_detection.data.voc import VocDetection
 from lucid_models_detection.data.voc_files import parse
 
@@ -18,9 +21,10 @@ __all__ = ["CHECKERS", "check_coco", "check_voc"]
 #: Folders of images that are looked for beside annotations, the first that exists.
 _IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "imgs", "img")
 _ANNOTATIONS = "Annotations"
+_OPTIONS = ("box_format", "box_orientation")
 
 
-def check_coco(data: Path, images: Path | None = None) -> DataReport:
+def check_coco(data: Path, images: Path | None = None, **options: Any) -> DataReport:
     """What training would find in a COCO file and its images.
 
     Parameters
@@ -30,20 +34,25 @@ def check_coco(data: Path, images: Path | None = None) -> DataReport:
     images : pathlib.Path, optional
         Folder that ``file_name`` is relative to.  Default: the folder of the file or one named
         ``images`` in it, whichever has the first image; without such an image none is opened.
+    **options
+        ``box_format`` and ``box_orientation`` of :class:`CocoDetection`.
 
     Raises
     ------
     FileNotFoundError
         If there is no such file.
     """
+    _check_options(**options)
     found = images or _images_of_coco(data)
     folder = data.parent if found is None else found
     return _report(
-        data, lambda: CocoDetection(data, folder, on_invalid="skip"), opened=found is not None
+        data,
+        lambda: CocoDetection(data, folder, on_invalid="skip", **options),
+        opened=found is not None,
     )
 
 
-def check_voc(data: Path, images: Path | None = None) -> DataReport:
+def check_voc(data: Path, images: Path | None = None, **options: Any) -> DataReport:
     """What would be found in a folder of VOC annotations and its images.
 
     Parameters
@@ -53,18 +62,26 @@ def check_voc(data: Path, images: Path | None = None) -> DataReport:
     images : pathlib.Path, optional
         Folder of the images.  Default: ``JPEGImages`` or ``images`` beside the annotations, else
         the folder of the annotations.
+    **options
+        ``box_format`` and ``box_orientation`` of :class:`VocDetection`.
     """
+    _check_options(**options)
     folder = data / _ANNOTATIONS if (data / _ANNOTATIONS).is_dir() else data
     if images is None:
         places = (place / name for place in (data, folder.parent) for name in _IMAGE_FOLDERS)
         images = next((place for place in places if place.is_dir()), folder)
     report = _report(
-        data, lambda: VocDetection(folder, images, class_names=None, on_invalid="skip")
+        data, lambda: VocDetection(folder, images, class_names=None, on_invalid="skip", **options)
     )
     report.count(
         "convert", 1, "train-detector takes a COCO file; VocDetection.to_coco makes one of these"
     )
     return report
+
+
+def _check_options(box_format: Any = None, box_orientation: Any = None) -> None:
+    check_box_format(box_format)
+    check_box_orientation(box_orientation)
 
 
 def _report(data: Path, read: Callable[[], AnnotatedImages], *, opened: bool = True) -> DataReport:
@@ -121,6 +138,6 @@ def _fits_voc(data: Path) -> int:
 
 
 CHECKERS = (
-    DataChecker("coco", "a COCO JSON file", _fits_coco, check_coco),
-    DataChecker("voc", "a folder of Pascal VOC XML files", _fits_voc, check_voc),
+    DataChecker("coco", "a COCO JSON file", _fits_coco, check_coco, _OPTIONS),
+    DataChecker("voc", "a folder of Pascal VOC XML files", _fits_voc, check_voc, _OPTIONS),
 )
