@@ -202,12 +202,14 @@ class Tensor(Variable):
         gradients raises.
         """
         if copy:
-            return np.array(self._data, dtype=dtype)
-        if dtype is not None and np.dtype(dtype) != self._data.dtype:
+            array = np.array(self._data, dtype=dtype)
+        elif dtype is not None and np.dtype(dtype) != self._data.dtype:
             if copy is False:
                 raise ValueError(f"a copy is needed to turn {self.dtype} into {np.dtype(dtype)}")
-            return self._data.astype(dtype)
-        return leave_graph(self.data) if self._requires_grad else self.data
+            array = self._data.astype(dtype)
+        else:
+            array = self.data.view() if self._requires_grad else self.data
+        return leave_graph(array) if self._requires_grad else array
 
     def __array_function__(
         self,

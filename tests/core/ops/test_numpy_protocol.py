@@ -5,6 +5,7 @@ import pytest
 
 import lucid
 from lucid import nn
+from lucid.nn import functional as F
 from lucid.ops.numpy_protocol import _FUNCTIONS, _UFUNCS
 
 A = np.array([[0.52, 0.27, 0.74], [0.13, 1.61, 0.38]])
@@ -131,6 +132,8 @@ def test_a_universal_function_passes_the_gradient(name):
         lambda x: np.concatenate([x, x], out=np.zeros((4, 3))),
         lambda x: np.asarray(x) * x,
         lambda x: x + np.asarray(x),
+        lambda x: np.array(x) * x,
+        lambda x: np.asarray(x, np.float32) * x,
         lambda x: lucid.matmul(np.asarray(x), B.T),
         lambda x: x[0] + [x[0, 0], x[0, 1], x[0, 2]],
         lambda x: lucid.full((2, 2), x[0, 0]),
@@ -211,3 +214,21 @@ def test_tensors_from_tensors():
         assert not lucid.tensor([x[0], x[1]]).requires_grad
     assert float(x[0]) == 1.0
     assert nn.Parameter(np.asarray(x)).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda w: F.cross_entropy(lucid.zeros(2, 3), [0, 1], weight=w),
+        lambda w: F.nll_loss(lucid.zeros(2, 3), [0, 1], weight=w),
+        lambda w: F.binary_cross_entropy_with_logits(lucid.zeros(3), lucid.ones(3), weight=w),
+        lambda w: F.binary_cross_entropy_with_logits(lucid.zeros(3), lucid.ones(3), pos_weight=w),
+        lambda w: F.batch_norm(lucid.zeros(1, 3, 2, 2), w, lucid.ones(3)),
+        lambda w: lucid.pad(lucid.zeros(2), 1, value=w[0]),
+    ],
+)
+def test_an_argument_without_a_derivative(call):
+    w = lucid.ones(3, requires_grad=True)
+    with pytest.raises(TypeError, match=r"requires gradients: pass \w+\.detach\(\)"):
+        call(w)
+    call(w.detach())

@@ -161,13 +161,14 @@ _outside: dict[int, weakref.ref[Array]] = {}
 
 
 def leave_graph(array: Array) -> Array:
-    """A view of the array of a tensor that requires gradients, known to `check_in_graph`."""
-    if not is_grad_enabled():
-        return array
-    view = array.view()
-    key = id(view)
-    _outside[key] = weakref.ref(view, lambda _: _outside.pop(key, None))
-    return view
+    """An array made of a tensor that requires gradients, from now on known to `check_in_graph`.
+
+    Of this object only, so it must be new: a copy, or a view of the tensor's array.
+    """
+    if is_grad_enabled():
+        key = id(array)
+        _outside[key] = weakref.ref(array, lambda _: _outside.pop(key, None))
+    return array
 
 
 def check_in_graph(x: object) -> None:

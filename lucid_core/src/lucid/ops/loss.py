@@ -15,7 +15,7 @@ import numpy as np
 from lucid.autograd import ArrayLike, array_of, record
 from lucid.autograd.variable import Array
 from lucid.ops.activation import log_probabilities, logistic
-from lucid.ops.operands import floating, operands
+from lucid.ops.operands import floating, operands, refuse_gradients
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -91,12 +91,15 @@ def cross_entropy(
     ValueError
         If shapes do not fit, a label is not a class, ``reduction`` is none of the three, or
         ``label_smoothing`` does not lie from 0 to 1.
+    TypeError
+        If ``weight`` requires gradients.
 
     References
     ----------
     Szegedy et al., *Rethinking the Inception Architecture for Computer
     Vision*, 2016, section 7, for label smoothing.
     """
+    refuse_gradients("cross_entropy", weight=weight)
     label_smoothing = float(label_smoothing)
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing must lie from 0 to 1, got {label_smoothing}")
@@ -197,7 +200,10 @@ def nll_loss(
     ------
     ValueError
         If shapes do not fit, a label is not a class, or ``reduction`` is none of the three.
+    TypeError
+        If ``weight`` requires gradients.
     """
+    refuse_gradients("nll_loss", weight=weight)
     lined = _classes_last(floating(input), "nll_loss")
     logp = _in_rows(lined)
     labels, kept = _labels(target, lined, ignore_index)
@@ -293,7 +299,9 @@ def binary_cross_entropy_with_logits(
     ValueError
         If the shapes differ, or ``reduction`` is none of the three.
     """
-    a, t = _same_shape(input, target, "binary_cross_entropy_with_logits")
+    name = "binary_cross_entropy_with_logits"
+    refuse_gradients(name, weight=weight, pos_weight=pos_weight)
+    a, t = _same_shape(input, target, name)
     factor = a.dtype.type(1) if weight is None else array_of(weight).astype(a.dtype)
     extra = a.dtype.type(0) if pos_weight is None else array_of(pos_weight).astype(a.dtype) - 1
     # -log(sigmoid(a)) without overflow.

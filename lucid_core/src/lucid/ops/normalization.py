@@ -13,7 +13,7 @@ from lucid.autograd import ArrayLike, array_of, record_joint
 from lucid.autograd.primitive import needs_grad
 from lucid.autograd.variable import Array
 from lucid.ops.image import image
-from lucid.ops.operands import floating, owned
+from lucid.ops.operands import floating, owned, refuse_gradients
 from lucid.ops.synchronized_norm import Across, batch_norm_across, move
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def batch_norm(
     ----------
     Ioffe and Szegedy, *Batch Normalization*, 2015, algorithms 1 and 2.
     """
+    refuse_gradients("batch_norm", running_mean=running_mean, running_var=running_var)
     a = owned(image(x, "batch_norm"), x, weight, bias, residual)
     running = {"running_mean": running_mean, "running_var": running_var}
     for name, vector in {**running, "weight": weight, "bias": bias}.items():

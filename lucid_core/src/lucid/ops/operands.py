@@ -31,6 +31,16 @@ def operands(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     return owned(a, x, y), owned(b, y, x)
 
 
+def refuse_gradients(operation: str, **arguments: object) -> None:
+    """Raise for an argument that requires gradients where there is no derivative by it."""
+    for name, value in arguments.items():
+        if needs_grad(value) and is_grad_enabled():
+            raise TypeError(
+                f"{operation}() has no derivative by {name}, which requires gradients: pass "
+                f"{name}.detach()"
+            )
+
+
 def owned(array: Array, given: object, *others: object) -> Array:
     """An array that a derivative by ``others`` may keep: a copy if it is the user's own.
 

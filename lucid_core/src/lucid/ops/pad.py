@@ -9,6 +9,7 @@ import numpy as np
 
 from lucid.autograd import ArrayLike, array_of, record
 from lucid.autograd.variable import Array
+from lucid.ops.operands import refuse_gradients
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -54,6 +55,7 @@ def pad(x: ArrayLike, pad_width: PadWidth, mode: str = "constant", value: float 
     >>> lucid.pad(lucid.tensor([1, 2, 3]), (2, 1), mode="reflect")
     tensor([3, 2, 1, 2, 3, 2])
     """
+    refuse_gradients("pad", value=value)
     a = array_of(x)
     widths = _widths(pad_width, a.ndim)
     if mode not in MODES:
