@@ -264,6 +264,27 @@ class RunFolder:
                 )
         return dataclasses.replace(options, **moved), record
 
+    def compare_data(self, now: DataRecord, before: Mapping[str, Any] | None) -> None:
+        """Refuse other data than the run started with, without remembering where they are.
+
+        Parameters
+        ----------
+        now : DataRecord
+            Of all data, or of some of them before the others are read.
+        before : mapping or None
+            As for :meth:`check_data`.
+
+        Raises
+        ------
+        ValueError
+            If the data differ: says in what.
+        """
+        if before is not None and (found := now.differences(before, self.path / IMAGES)):
+            raise ValueError(
+                f"{self.path}: the run started with other data: {'; '.join(found)}; restore the "
+                "data, or start a new run in another --output"
+            )
+
     def check_data(self, options: Any, now: DataRecord, before: Mapping[str, Any] | None) -> None:
         """Refuse to resume with other data; remember where they are now.
 
@@ -283,11 +304,7 @@ class RunFolder:
         ValueError
             If the data differ from those that the run started with: says in what.
         """
-        if before is not None and (found := now.differences(before, self.path / IMAGES)):
-            raise ValueError(
-                f"{self.path}: the run started with other data: {'; '.join(found)}; restore the "
-                "data, or start a new run in another --output"
-            )
+        self.compare_data(now, before)
         record = self._read()
         written = {**record, "options": asdict(options)}
         if "data" not in record:  # started by Lucid 0.1.0

@@ -21,7 +21,7 @@ from lucid_models_detection.data.coco import read_categories
 from lucid_models_detection.data.targets import Sample, SampleTransform
 from lucid_models_detection.training.options import AUGMENTATIONS, TrainingOptions
 
-__all__ = ["TrainingData"]
+__all__ = ["TrainingData", "digests"]
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,8 @@ class TrainingData:
         start_files : collection of str
             Which of the options ``weights`` and ``backbone_weights`` to include.
         """
-        files = {name: getattr(options, name) for name in ("data", "val", *start_files)}
         return DataRecord(
-            {name: file_digest(path) for name, path in files.items() if path is not None},
+            digests(options, start_files),
             {
                 name: image_identities(source.image_paths, source.image_directory)
                 for name, source in self.sources.items()
@@ -160,3 +159,9 @@ def _split(dataset: CocoDetection, fraction: float, seed: int) -> tuple[list[int
     count = min(max(1, round(fraction * len(full))), len(full) - 1)
     second = sorted(full[i] for i in order[:count])
     return sorted(set(range(len(dataset))) - set(second)), second
+
+
+def digests(options: TrainingOptions, start_files: Collection[str]) -> dict[str, str]:
+    """SHA-256 of the annotation files and of some files to start from, by option."""
+    files = {name: getattr(options, name) for name in ("data", "val", *start_files)}
+    return {name: file_digest(path) for name, path in files.items() if path is not None}

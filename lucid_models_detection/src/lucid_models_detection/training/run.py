@@ -24,13 +24,14 @@ from lucid.training import (
     default_communicator,
     warm_up_then,
 )
+from lucid.training.data_record import DataRecord
 from lucid.training.runs import UNCOMPARED
 from lucid.training.trial import trial
 from lucid_models_detection.data import collate
 from lucid_models_detection.data.targets import SampleTransform
 from lucid_models_detection.evaluation.coco import import_pycocotools
 from lucid_models_detection.faster_rcnn import FasterRCNN
-from lucid_models_detection.training.data import TrainingData
+from lucid_models_detection.training.data import TrainingData, digests
 from lucid_models_detection.training.fine_tuning import (
     freeze_stages,
     from_backbone,
@@ -198,9 +199,11 @@ class DetectorRun:
                 TrainingOptions, ("model", "kwargs"), given, _DATA, _START_FILES
             )
             import_pycocotools()
-            data = TrainingData.read(options, transform, ranks, check_data)
             before = _data_before(facts)
             started_from = [name for name in _START_FILES if name in given]
+            files = DataRecord(digests(options, started_from))
+            ranks.from_main(lambda: kept.compare_data(files, before))  # before they are read
+            data = TrainingData.read(options, transform, ranks, check_data)
             ranks.from_main(
                 lambda: kept.check_data(options, data.record(options, started_from), before)
             )
