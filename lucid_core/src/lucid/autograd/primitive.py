@@ -13,7 +13,8 @@ It receives the gradient ``g`` of the output and returns the gradient of one
 input, of that input's shape.  It must not write into ``g``, unless it is told that it may
 (see :func:`record_joint`).  It returns either
 ``g`` (or a view of it), or an array that nobody else holds: ``backward`` adds
-into the latter in place.  It keeps (closes over) only the arrays it needs.
+into the latter in place.  It keeps (closes over) only the arrays it needs: ``backward``
+raises if one of them was written after the forward pass.
 """
 
 from __future__ import annotations
