@@ -42,6 +42,7 @@ A training set of one's own, in COCO's format::
 
 from __future__ import annotations
 
+from lucid_models_detection.data.annotated import AnnotatedImages, ImageEntry
 from lucid_models_detection.data.augment import (
     Compose,
     RandomCrop,
@@ -62,9 +63,11 @@ __all__ = [
     "COCO_CATEGORY_IDS",
     "COCO_CLASSES",
     "VOC_CLASSES",
+    "AnnotatedImages",
     "CocoDetection",
     "ColorJitter",
     "Compose",
+    "ImageEntry",
     "RandomCrop",
     "RandomHorizontalFlip",
     "Sample",

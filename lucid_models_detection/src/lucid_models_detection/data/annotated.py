@@ -61,9 +61,9 @@ class ImageEntry:
 
 
 class AnnotatedImages(Dataset[Sample]):
-    """Images and boxes that a reader has found, with the report of what was wrong.
+    """Images and boxes of an annotation file, with the report of what was wrong.
 
-    Subclasses read a file format and call ``_take``.
+    The base of :class:`CocoDetection` and :class:`VocDetection`, which read a file format.
 
     Attributes
     ----------
@@ -71,8 +71,10 @@ class AnnotatedImages(Dataset[Sample]):
         All findings; :meth:`check_images` adds those on the images.
     class_names : tuple of str
         The name of each label, ``"background"`` first.
-    skipped : int
-        Annotations that were left out.
+    image_directory : pathlib.Path
+        Folder of the images.
+    transform : callable or None
+        Applied to each sample.
     """
 
     report: DataReport
@@ -104,6 +106,7 @@ class AnnotatedImages(Dataset[Sample]):
 
     @property
     def skipped(self) -> int:
+        """Number of annotations that were left out."""
         return self.report.left_out["annotations"]
 
     @property
@@ -145,7 +148,7 @@ class AnnotatedImages(Dataset[Sample]):
         ----------
         checked : mapping of pathlib.Path to CheckedImage, optional
             Results for all images; by default those of
-            :func:`lucid_models_classification.image_check.check_images`, which opens only files
+            ``lucid_models_classification.image_check.check_images``, which opens only files
             that have changed since it did.
 
         Raises

@@ -66,7 +66,7 @@ class CocoDetection(AnnotatedImages):
         decide, such images are refused when they are opened.
     header : callable, optional
         Reads size and orientation of an image, where the file does not say the size.  Default
-        :func:`lucid_models_classification.images.read_header`.
+        ``lucid_models_classification.images.read_header``.
 
     Attributes
     ----------
