@@ -399,6 +399,34 @@ def test_invalid_boxes_are_left_out_on_request(call: Run, data: Path, tmp_path: 
 
 
 @pytest.mark.usefixtures("tiny_model")
+def test_boxes_in_another_format_are_converted_on_request(
+    call: Run, data: Path, tmp_path: Path
+) -> None:
+    content = json.loads(data.read_text())
+    sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
+    for row in content["annotations"]:
+        x, y, w, h = row["bbox"]
+        width, height = sizes[row["image_id"]]
+        row["bbox"] = [x / width, y / height, (x + w) / width, (y + h) / height]
+    path = tmp_path / "coco.json"
+    path.write_text(json.dumps(content))
+    given = ("--data", path, "--images", data.parent)
+    weights = tmp_path / "w.safetensors"
+    model = create_model("tiny_detector", num_classes=3)
+    lucid.save_model(model, weights, class_names=("background", "disc", "square"))
+    for command in (
+        ("train-detector", "--model", "tiny_detector", "--epochs", 1, "--output", tmp_path / "a"),
+        ("evaluate", "--weights", weights),
+    ):
+        code, _, err = call(*command, *given, "--skip-invalid")
+        assert code == 2
+        assert "5 of 5 boxes lie within 0..1" in " ".join(err.split())
+        code, out, err = call(*command, *given, "--box-format", "normalized-xyxy")
+        assert code == 0, err
+    assert any(line.startswith("mean") and " 5 " in line for line in out.splitlines())
+
+
+@pytest.mark.usefixtures("tiny_model")
 def test_evaluation_by_name_where_the_weights_know_no_ids(
     call: Run, data: Path, tmp_path: Path
 ) -> None:
