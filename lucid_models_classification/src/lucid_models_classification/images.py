@@ -338,7 +338,7 @@ def to_array(image: PillowImage) -> Array:
             top = _FULL_SCALE[image.mode]
             raise ImageError(
                 f"mode {image.mode!r}: expected values in [0, {top:g}], got values in "
-                f"[{grey.min() * top:g}, {grey.max() * top:g}]"
+                f"[{grey.min() * top:g}, {grey.max() * top:g}]; save the image with 8 or 16 bits"
             )
         return np.repeat(grey[None], 3, axis=0)
     pixels = np.asarray(_as_rgb(image)).transpose(2, 0, 1)
