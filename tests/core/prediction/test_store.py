@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 import tracemalloc
 from pathlib import Path
 
@@ -158,7 +159,7 @@ def test_a_finished_report_is_completed(finished):
 
 def test_an_image_that_is_newer_than_its_report_has_changed(finished):
     image, written = finished.parent / "a", finished.stat().st_mtime_ns
-    for moment, changed in ((written, 0), (written + 9, 1)):
+    for moment, changed in ((written, 0), (written + 9, 1), (time.time_ns() + 10**15, 0)):
         os.utime(image, ns=(moment, moment))
         with ResultStore(finished, ABOUT, resume=True) as store:
             store.add([str(image)])

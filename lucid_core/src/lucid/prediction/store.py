@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -218,7 +219,8 @@ class ResultStore:
             return True
         if before[1] is not None:
             return bool(before[1] != modified)
-        return self._finished_at is not None and modified > self._finished_at
+        # A time to come is no time of a change: it would be newer than every report.
+        return self._finished_at is not None and self._finished_at < modified <= time.time_ns()
 
     def pending(self, batch_size: int) -> Iterator[Batch]:
         """The images without a result, in order, ``batch_size`` at a time."""
