@@ -139,7 +139,7 @@ class AnnotatedImages(Dataset[Sample]):
     def check_images(self, checked: Mapping[Path, CheckedImage] | None = None) -> None:
         """Open the header of every image before the first step.
 
-        Findings are added to :attr:`report`: missing and unreadable images, sizes that are not
+        Findings are added to ``report``: missing and unreadable images, sizes that are not
         those of the annotations, boxes that may ignore the EXIF orientation.  With
         ``on_invalid="skip"`` such images are left out, with their annotations.  Images that were
         checked before are passed over.
