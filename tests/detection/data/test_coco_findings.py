@@ -365,6 +365,12 @@ def test_an_image_in_another_folder_is_not_taken(coco_content: Content, write_co
         data.check_images()
 
 
+def test_a_name_in_other_letters_is_suggested(coco_content: Content, write_coco: Write) -> None:
+    coco_content["images"][1]["file_name"] = "sub/B.JPG"
+    with pytest.raises(ValueError, match=r"sub/B\.JPG: no such file; there is b\.png"):
+        CocoDetection(*write_coco(coco_content)).check_images()
+
+
 def test_images_by_name_as_the_file_spells_them(coco_content: Content, write_coco: Write) -> None:
     coco_content["images"][0].update(id="10", width=None)
     coco_content["images"][1].update(file_name=r"sub\b.png", id=20.0)

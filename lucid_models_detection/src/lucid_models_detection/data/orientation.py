@@ -7,13 +7,14 @@ by 180 degrees, nothing does.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lucid.data.report import DataReport
+from lucid.data.report import MAX_LISTED, DataReport
 from lucid_models_classification.image_check import CheckedImage
 from lucid_models_classification.images import ImageHeader
 
@@ -79,7 +80,10 @@ def check_header(
     found = checked.header
     if found is None:
         kind = "missing-image" if checked.missing else "unreadable-image"
-        report.add(kind, f"{path}: {checked.problem}", image=str(path), leave_out="images")
+        message = f"{path}: {checked.problem}"
+        if checked.missing and report.counts[kind] < MAX_LISTED:
+            message += _similar(path)
+        report.add(kind, message, image=str(path), leave_out="images")
         return None
     stored = (found.width, found.height)
     expected = stored if box_orientation == "stored" else found.size
@@ -100,6 +104,16 @@ def check_header(
         report.add(kind, message, image=str(path), leave_out="images")
         return None
     return found
+
+
+def _similar(path: Path) -> str:
+    """A file beside a missing one whose name differs in case or suffix only, for a message."""
+    try:
+        names = sorted(os.listdir(path.parent))
+    except (OSError, ValueError):
+        return ""
+    found = [name for name in names if Path(name).stem.casefold() == path.stem.casefold()]
+    return f"; there is {found[0]}" if found else ""
 
 
 def _mismatch(
