@@ -412,13 +412,12 @@ class Trainer:
 
     def _validated(self) -> dict[str, float]:
         self._ranks.average_buffers()
+        check_weights(self.model, self._here)
         if self.validate is None:
             return {}
         metrics = run_validation(self.model, self.validate)
         metrics = self.communicator.broadcast(metrics)  # all go on by the same ones
-        values = check_metrics(metrics, self.sums, self.monitor, self._here)
-        check_weights(self.model, self._here)  # else the best may be a model without weights
-        return values
+        return check_metrics(metrics, self.sums, self.monitor, self._here)
 
     @property
     def _here(self) -> str:
