@@ -45,7 +45,7 @@ class DetectionPredictor(Predictor):
     drawings : path, optional
         Where to draw each image with its detections: a directory, or for one image a
         file.  By default nothing is drawn.  In a directory, images are drawn to
-        ``NAME_detections.png``; :func:`plan_drawings` keeps those of equal names apart.
+        ``NAME_detections.png``; ``plan_drawings`` keeps those of equal names apart.
     scale : float, default 1
         Enlarge what is drawn.
     category_ids : mapping of int to (int or str), optional

@@ -10,8 +10,8 @@
 ``reports``     what it tells after each epoch
 ``schedules``   learning rates over a whole training
 ``validating``  metrics, finite weights, the best model
-``runs``        folder of a run that its options alone start, ``data_record`` its data,
-                ``run_files`` its files and lock
+``runs``        folder of a run that its options alone start
+``data_record``  data of a run, ``run_files`` its files and lock
 ``class_rows``  last layers of saved models for other classes
 """
 

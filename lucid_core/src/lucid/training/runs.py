@@ -297,7 +297,7 @@ class RunFolder:
         now : DataRecord
             Of the data that they name.
         before : mapping or None
-            The :meth:`DataRecord.summary` of when the run started, as far as it is known.
+            The ``DataRecord.summary`` of when the run started, as far as it is known.
 
         Raises
         ------
