@@ -130,15 +130,20 @@ def test_images_are_checked_before_the_first_step_unless_left_out(tmp_path: Path
     images = json.loads(data.read_text())["images"]
     (tmp_path / images[0]["file_name"]).unlink()
     (tmp_path / images[1]["file_name"]).write_bytes(b"text")
+    content = json.loads(data.read_text())
+    content["annotations"][-1]["bbox"] = [1, 2, 0, 4]
+    data.write_text(json.dumps(content))
     options = TrainingOptions(str(data), str(tmp_path))
-    with pytest.raises(
-        ValueError, match=r"(?s)2 problems:.*no such file.*not an image.*--skip-inv"
-    ):
-        TrainingData.read(replace(options), None)
+    # Annotations and images in one error.
+    said = r"(?s)3 problems:.*bbox \[1, 2, 0, 4\].*no such file.*not an image.*--skip-invalid"
+    with pytest.raises(ValueError, match=said):
+        TrainingData.read(options, None)
     found = TrainingData.read(replace(options, skip_invalid=True), None)
     assert len(found.train) + len(found.val) == 4
     assert found.reports[0].left_out["images"] == 2
-    unchecked = TrainingData.read(options, None, check=False)
+    with pytest.raises(ValueError, match="1 problem:"):
+        TrainingData.read(options, None, check=False)
+    unchecked = TrainingData.read(replace(options, skip_invalid=True), None, check=False)
     assert len(unchecked.train) + len(unchecked.val) == 6
 
 

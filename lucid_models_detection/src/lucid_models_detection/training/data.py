@@ -11,12 +11,13 @@ from typing import Any
 import lucid
 from lucid.data import Dataset, Subset
 from lucid.data.identity import file_digest, image_identities
-from lucid.data.report import DataReport
+from lucid.data.report import DataReport, InvalidDataError
 from lucid.training import Communicator
 from lucid.training.data_record import DataRecord
 from lucid_models_classification.image_check import CheckedImage, check_images, same_images
 from lucid_models_detection.categories import Categories
 from lucid_models_detection.data import CocoDetection, Compose
+from lucid_models_detection.data.annotated import SKIP_HINT
 from lucid_models_detection.data.coco import read_categories
 from lucid_models_detection.data.targets import Sample, SampleTransform
 from lucid_models_detection.training.options import AUGMENTATIONS, TrainingOptions
@@ -103,34 +104,46 @@ class TrainingData:
 
 def _read(options: TrainingOptions, check: bool) -> tuple[CocoDetection, CocoDetection | None]:
     """The data set to train on, and that to validate on if it has a file of its own."""
-    how: dict[str, Any] = {
-        "on_invalid": "skip" if options.skip_invalid else "raise",
-        "box_format": options.box_format,
-        "box_orientation": options.box_orientation,
-    }
-    train = CocoDetection(options.data, options.images, **how)
+    train, opened = _checked(options.data, options.images, options, check)
     if train.num_classes < 2:
         raise ValueError(f"{options.data}: names no category, so there is nothing to learn")
-    opened = _opened(train) if check else {}
     if options.val is None:
         return train, None
     # By name before by number: that tells what is wrong, once and not for each object.
     names = read_categories(options.val).names_for(train.class_names)
     Categories.of(train).check(options.val, names)
     folder = options.val_images or options.images
-    val = CocoDetection(options.val, folder, category_ids=train.category_ids, **how)
-    if check:
-        _note_leaked(train, val, opened | _opened(val))
+    val, others = _checked(options.val, folder, options, check, category_ids=train.category_ids)
+    _note_leaked(train, val, opened | others)
     if not any(len(val.target(i)["boxes"]) for i in range(len(val))):
         raise ValueError(f"{options.val}: holds no object, so nothing can be measured")
     return train, val
 
 
-def _opened(dataset: CocoDetection) -> dict[Path, CheckedImage]:
-    """Check the images of a data set; what was found in each file."""
-    checked = check_images(dataset.image_paths, dataset.image_directory)
-    dataset.check_images(checked)
-    return checked
+def _checked(
+    path: str, folder: str, options: TrainingOptions, check: bool, **how: Any
+) -> tuple[CocoDetection, dict[Path, CheckedImage]]:
+    """A data set and what was found in its images; one error for annotations and images."""
+    checked: dict[Path, CheckedImage] = {}
+    try:
+        dataset = CocoDetection(
+            path,
+            folder,
+            on_invalid="skip",
+            box_format=options.box_format,
+            box_orientation=options.box_orientation,
+            **how,
+        )
+        if check:
+            checked = check_images(dataset.image_paths, dataset.image_directory)
+            dataset.check_images(checked)
+    except InvalidDataError as error:
+        if not options.skip_invalid:
+            error.report.resolve("raise", hint=SKIP_HINT)
+        raise
+    if not options.skip_invalid:
+        dataset.report.resolve("raise", hint=SKIP_HINT)
+    return dataset, checked
 
 
 def _note_leaked(
