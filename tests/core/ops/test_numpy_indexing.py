@@ -199,3 +199,21 @@ def test_read_only_memory_is_not_assigned_to():
     x.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
         lucid.Tensor(x)[0] = 1
+
+
+@pytest.mark.parametrize(
+    "index",
+    [
+        ([0, -4, 3, -1],), ((0, 0),), (slice(None), (0, 0)), (slice(None), [0, -3]), (None, [0, 0]),
+        (..., [1, 1]), ([[0, 1], [1, 0]],), ([[0], [0]], [1, 1]), (0, [2, 2]), ([0, 0], [1, 1]),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_places_that_repeat_inside_a_tuple_add_up(index):
+    x = lucid.tensor(np.arange(12.0).reshape(4, 3), requires_grad=True)
+    y = x[index]
+    weights = np.cos(np.arange(y.size)).reshape(y.shape)
+    (y * weights).sum().backward()
+    expected = np.zeros(12)
+    np.add.at(expected, np.arange(12).reshape(4, 3)[index].ravel(), weights.ravel())
+    np.testing.assert_allclose(x.grad.numpy().ravel(), expected)
