@@ -102,6 +102,14 @@ def test_an_average_alone(write):
         lucid.load(path, ema=False)
 
 
+def test_an_average_that_cannot_be_read_is_said(write):
+    path = write({"model": A, "ema": pth.call("mine", "ModelEMA")})
+    with pytest.warns(lucid.WeightFileWarning, match="the EMA .* 'ema', is an object"):
+        assert lucid.load(path)["w"].tolist() == [1, 1]
+    with pytest.raises(lucid.WeightFileError, match="holds no EMA"):
+        lucid.load(path, ema=True)
+
+
 def test_no_average(write, tmp_path):
     with pytest.raises(lucid.WeightFileError, match=r"holds no EMA .*'model_ema'.*--ema"):
         lucid.load(write({"model": A}), ema=True)

@@ -182,7 +182,8 @@ class _Archive(_Source):
 
     def _small(self, name: str, limit: int) -> bytes:
         if self._members[name].file_size > limit:
-            raise MalformedError(f"member {name!r} is longer than {limit} bytes")
+            arrays = "; are there NumPy arrays among the tensors?" if limit == MAX_PICKLE else ""
+            raise MalformedError(f"member {name!r} is longer than {limit} bytes{arrays}")
         return self._archive.read(self._members[name])
 
     def _member(self, key: str) -> zipfile.ZipInfo:

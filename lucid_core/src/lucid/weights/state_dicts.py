@@ -131,6 +131,23 @@ def state_dict_of(value: Any, ema: bool | None = None) -> tuple[dict[str, Tensor
     if not search.plain and not search.ema:
         search.plain = _under_other_names(value)
     notes: list[str] = []
+    chosen = _chosen(search, ema, notes)
+    if not search.ema and (unread := _unread_averages(value)):
+        notes.append(f"the EMA of the weights, {_quoted(unread)}, is an object that is not read")
+    if len(chosen) > 1:
+        raise MalformedError(
+            f"holds several state dicts, {_quoted(chosen)}; which one to use is unknown. Save "
+            f"one alone: torch.save(torch.load(path)[{next(iter(chosen)).split('/')[0]!r}], path)"
+        )
+    if not chosen:
+        if not value.entries and not value.others:
+            return {}, []
+        raise MalformedError(_no_state_dict(value))
+    return _tensors(next(iter(chosen.values())), notes), notes
+
+
+def _chosen(search: _Search, ema: bool | None, notes: list[str]) -> dict[str, PickledDict]:
+    """The plain state dicts or those of an EMA."""
     chosen = search.plain
     if ema is None and search.ema:
         chosen = search.ema
@@ -151,16 +168,7 @@ def state_dict_of(value: Any, ema: bool | None = None) -> tuple[dict[str, Tensor
             f"holds no EMA of the weights, expected one under a name such as {_quoted(_EMA[:5])}; "
             "leave out ema=True (--ema)"
         )
-    if len(chosen) > 1:
-        raise MalformedError(
-            f"holds several state dicts, {_quoted(chosen)}; which one to use is unknown. Save "
-            f"one alone: torch.save(torch.load(path)[{next(iter(chosen)).split('/')[0]!r}], path)"
-        )
-    if not chosen:
-        if not value.entries and not value.others:
-            return {}, []
-        raise MalformedError(_no_state_dict(value))
-    return _tensors(next(iter(chosen.values())), notes), notes
+    return chosen
 
 
 def _dict(value: Any) -> PickledDict | None:
@@ -234,6 +242,10 @@ def _no_state_dict(value: PickledDict) -> str:
         f"expected tensors by name, at the top or under a name such as {_quoted(_PLAIN[:3])}; "
         f"the keys at the top are {keys}"
     )
+
+
+def _unread_averages(value: PickledDict) -> list[str]:
+    return [name for name, entry in _objects(value) if name in _EMA and entry.entries is None]
 
 
 def _objects(value: PickledDict) -> Iterator[tuple[str, Opaque]]:
