@@ -16,7 +16,6 @@ from typing import Any
 import lucid
 from lucid import nn
 from lucid.data import DataLoader, Subset
-from lucid.data.identity import file_digest
 from lucid.data.report import DataReport
 from lucid.models import create_model
 from lucid.nn import functional as F
@@ -181,7 +180,7 @@ class ClassifierRun:
         _check_image_size(options)
         with kept.prepared(ranks, resume=False):
             data = _read_data(options, check_data, ranks)
-            return cls._started(kept, options, data, workers, ranks)
+            return cls._started(kept, options, data, workers, ranks, check_data)
 
     @classmethod
     def _started(
@@ -191,6 +190,7 @@ class ClassifierRun:
         data: ClassifierData,
         workers: int,
         ranks: Communicator,
+        check_data: bool,
     ) -> ClassifierRun:
         lucid.random.seed(options.seed)
         classifier = _new_classifier(options, data.class_names)
@@ -211,7 +211,9 @@ class ClassifierRun:
         }
         model, note = classifier.model, classifier.note
         run = cls._prepared(kept, options, model, described, data, workers, ranks, note)
-        ranks.from_main(lambda: kept.start(options, facts, _record(options, data, _START_FILES)))
+        ranks.from_main(
+            lambda: kept.start(options, facts, _record(options, data, _START_FILES, check_data))
+        )
         return run
 
     @classmethod
@@ -262,10 +264,12 @@ class ClassifierRun:
                 )
             started_from = [name for name in _START_FILES if name in given]
             ranks.from_main(
-                lambda: kept.check_data(options, _record(options, data, started_from), before)
+                lambda: kept.check_data(
+                    options, _record(options, data, started_from, check_data), before
+                )
             )
             if not ranks.from_main(lambda: kept.has_state):
-                return cls._started(kept, options, data, workers, ranks)
+                return cls._started(kept, options, data, workers, ranks, check_data)
             lucid.random.seed(options.seed)
             model = create_model(facts["model"], **facts["kwargs"])
             note = UNCOMPARED if before is None else None
@@ -381,13 +385,12 @@ def _loss(model: nn.Module, batch: Any) -> Any:
     return F.cross_entropy(model(images), labels)
 
 
-def _record(options: Options, data: ClassifierData, start_files: Collection[str]) -> DataRecord:
+def _record(
+    options: Options, data: ClassifierData, start_files: Collection[str], check: bool
+) -> DataRecord:
     """Identity of the images, and of those files to start from that are named."""
     files = {name: getattr(options, name) for name in start_files}
-    return DataRecord(
-        {name: file_digest(path) for name, path in files.items() if path is not None},
-        data.identities(),
-    )
+    return DataRecord.of(files, data.sources(), contents=check)
 
 
 def _new_classifier(options: Options, class_names: Sequence[str]) -> Classifier:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from lucid.data import Subset
-from lucid.data.identity import image_identities
 from lucid.data.report import DataReport
 from lucid_models_classification.class_folders import (
     ClassFolders,
@@ -65,13 +64,13 @@ class ClassifierData:
         """Number of images of each class in the training folder."""
         return _counts(self.train)
 
-    def identities(self) -> dict[str, dict[str, int]]:
-        """Size in bytes of each image by relative path, by the option that names the folder."""
+    def sources(self) -> dict[str, tuple[list[Path], Path]]:
+        """Images and the folder that contains them, by the option that names the folder."""
         folders = {"data": self.train}
         if self.held_out is None:
             folders["val"] = self.val
         return {
-            name: image_identities((path for path, _ in folder.samples), folder.root)
+            name: ([path for path, _ in folder.samples], folder.root)
             for name, folder in folders.items()
         }
 

@@ -8,6 +8,7 @@ import pytest
 from lucid.data.identity import (
     file_digest,
     identities_digest,
+    image_contents,
     image_identities,
     image_identity,
 )
@@ -44,3 +45,23 @@ def test_digests_of_identities() -> None:
 def test_digest_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b"{}")
     assert file_digest(tmp_path / "a.json") == hashlib.sha256(b"{}").hexdigest()
+
+
+def test_contents_are_told_apart_by_their_ends(tmp_path):
+    whole = bytes(range(256)) * 100
+    variants = {
+        "a": whole,
+        "same": whole,
+        "head": b"x" + whole[1:],
+        "tail": whole[:-1] + b"x",
+        "empty": b"",
+        "short": b"x",
+    }
+    for name, content in variants.items():
+        (tmp_path / name).write_bytes(content)
+    found = image_contents([tmp_path / name for name in variants], tmp_path)
+    assert list(found) == list(variants)
+    assert found["a"] == found["same"]
+    assert len(set(found.values())) == len(variants) - 1
+    with pytest.raises(FileNotFoundError, match="gone"):
+        image_contents([tmp_path / "gone"], tmp_path)

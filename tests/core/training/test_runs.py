@@ -209,6 +209,23 @@ def test_other_images_are_named_with_counts(begin):
         run.check_data(Options("d"), now, facts["data"])
 
 
+@pytest.mark.parametrize("opened", [(True, True), (False, True), (True, False)])
+def test_contents_of_equal_size_differ_where_both_were_opened(begin, tmp_path, opened):
+    paths = [tmp_path / name for name in ("a.bmp", "b.bmp", "c.bmp")]
+    for number, path in enumerate(paths):
+        path.write_bytes(bytes([number]) * 9000)
+    folders = {"data": (paths, tmp_path)}
+    run = begin(data=DataRecord.of({}, folders, contents=opened[0]))
+    paths[1].write_bytes(b"\2" * 9000)
+    _, facts = run.load_options(Options, (), {})
+    now = DataRecord.of({}, folders, contents=opened[1])
+    if all(opened):
+        with pytest.raises(ValueError, match=r"3 images, had 3: 1 with other content \(b\.bmp\)"):
+            run.check_data(Options("d"), now, facts["data"])
+    else:
+        run.check_data(Options("d"), now, facts["data"])
+
+
 def test_names_of_files_may_be_any_bytes(begin):
     name = b"caf\xe9.png".decode("utf-8", "surrogateescape")
     run = begin(data=DataRecord(images={"data": {name: 1}}))

@@ -10,9 +10,18 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-__all__ = ["file_digest", "identities_digest", "image_identities", "image_identity"]
+__all__ = [
+    "file_digest",
+    "identities_digest",
+    "image_contents",
+    "image_identities",
+    "image_identity",
+]
+
+_SAMPLE = 4096  # bytes
 
 
 def image_identity(path: str | os.PathLike[str], root: str | os.PathLike[str]) -> tuple[str, int]:
@@ -75,6 +84,46 @@ def image_identities(
         As :func:`image_identity`.
     """
     return dict(image_identity(path, root) for path in paths)
+
+
+def image_contents(
+    paths: Iterable[str | os.PathLike[str]], root: str | os.PathLike[str]
+) -> dict[str, int]:
+    """Digests of the first and last 4 KiB of several images, by relative path.
+
+    Tells images of the same size in bytes apart, as uncompressed ones are, without reading
+    them whole.
+
+    Parameters
+    ----------
+    paths : iterable of path-like
+        The image files.
+    root : path-like
+        Data folder that contains them.
+
+    Returns
+    -------
+    dict of str to int
+        64-bit numbers, in the order of ``paths``.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        As :func:`image_identity`.
+    """
+    found = [Path(path) for path in paths]
+    with ThreadPoolExecutor(8) as pool:  # a network file system answers several at once
+        digests = list(pool.map(_content, found))
+    names = (path.relative_to(root).as_posix() for path in found)
+    return dict(zip(names, digests, strict=True))
+
+
+def _content(path: Path) -> int:
+    with open(path, "rb") as file:
+        digest = hashlib.blake2b(file.read(_SAMPLE), digest_size=8)
+        file.seek(max(file.seek(0, os.SEEK_END) - _SAMPLE, 0))
+        digest.update(file.read(_SAMPLE))
+    return int.from_bytes(digest.digest())
 
 
 def identities_digest(identities: Mapping[str, int]) -> str:

@@ -10,7 +10,6 @@ from typing import Any
 
 import lucid
 from lucid.data import Dataset, Subset
-from lucid.data.identity import file_digest, image_identities
 from lucid.data.report import DataReport, InvalidDataError
 from lucid.training import Communicator
 from lucid.training.data_record import DataRecord
@@ -22,7 +21,7 @@ from lucid_models_detection.data.coco import read_categories
 from lucid_models_detection.data.targets import Sample, SampleTransform
 from lucid_models_detection.training.options import AUGMENTATIONS, TrainingOptions
 
-__all__ = ["TrainingData", "digests"]
+__all__ = ["TrainingData", "files_of"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,9 @@ class TrainingData:
         """What was found in the file to train on, and in the one to validate on."""
         return tuple(source.report for source in self.sources.values())
 
-    def record(self, options: TrainingOptions, start_files: Collection[str]) -> DataRecord:
+    def record(
+        self, options: TrainingOptions, start_files: Collection[str], check: bool
+    ) -> DataRecord:
         """Return the identity of the data, and of some files that the run starts from.
 
         Parameters
@@ -92,14 +93,14 @@ class TrainingData:
             As for :meth:`read`.
         start_files : collection of str
             Which of the options ``weights`` and ``backbone_weights`` to include.
+        check : bool
+            Whether to open the images.
         """
-        return DataRecord(
-            digests(options, start_files),
-            {
-                name: image_identities(source.image_paths, source.image_directory)
-                for name, source in self.sources.items()
-            },
-        )
+        folders = {
+            name: (source.image_paths, source.image_directory)
+            for name, source in self.sources.items()
+        }
+        return DataRecord.of(files_of(options, start_files), folders, contents=check)
 
 
 def _read(options: TrainingOptions, check: bool) -> tuple[CocoDetection, CocoDetection | None]:
@@ -174,7 +175,6 @@ def _split(dataset: CocoDetection, fraction: float, seed: int) -> tuple[list[int
     return sorted(set(range(len(dataset))) - set(second)), second
 
 
-def digests(options: TrainingOptions, start_files: Collection[str]) -> dict[str, str]:
-    """SHA-256 of the annotation files and of some files to start from, by option."""
-    files = {name: getattr(options, name) for name in ("data", "val", *start_files)}
-    return {name: file_digest(path) for name, path in files.items() if path is not None}
+def files_of(options: TrainingOptions, start_files: Collection[str]) -> dict[str, str | None]:
+    """Paths of the annotation files and of some files to start from, by option."""
+    return {name: getattr(options, name) for name in ("data", "val", *start_files)}

@@ -31,7 +31,7 @@ from lucid_models_detection.data import collate
 from lucid_models_detection.data.targets import SampleTransform
 from lucid_models_detection.evaluation.coco import import_pycocotools
 from lucid_models_detection.faster_rcnn import FasterRCNN
-from lucid_models_detection.training.data import TrainingData, digests
+from lucid_models_detection.training.data import TrainingData, files_of
 from lucid_models_detection.training.fine_tuning import (
     freeze_stages,
     from_backbone,
@@ -133,7 +133,7 @@ class DetectorRun:
         with kept.prepared(ranks, resume=False):
             import_pycocotools()
             data = TrainingData.read(options, transform, ranks, check_data)
-            return cls._started(kept, options, data, workers, ranks)
+            return cls._started(kept, options, data, workers, ranks, check_data)
 
     @classmethod
     def _started(
@@ -143,12 +143,15 @@ class DetectorRun:
         data: TrainingData,
         workers: int,
         ranks: Communicator,
+        check_data: bool,
     ) -> DetectorRun:
         lucid.random.seed(options.seed)
         model, note = _built(options, data.class_names)
         run = cls._prepared(kept, options, model, data, workers, ranks, note)
         facts = {"model": model.model_name, "kwargs": dict(model.model_kwargs)}
-        ranks.from_main(lambda: kept.start(options, facts, data.record(options, _START_FILES)))
+        ranks.from_main(
+            lambda: kept.start(options, facts, data.record(options, _START_FILES, check_data))
+        )
         return run
 
     @classmethod
@@ -201,14 +204,16 @@ class DetectorRun:
             import_pycocotools()
             before = _data_before(facts)
             started_from = [name for name in _START_FILES if name in given]
-            files = DataRecord(digests(options, started_from))
+            files = DataRecord.of(files_of(options, started_from), {}, contents=False)
             ranks.from_main(lambda: kept.compare_data(files, before))  # before they are read
             data = TrainingData.read(options, transform, ranks, check_data)
             ranks.from_main(
-                lambda: kept.check_data(options, data.record(options, started_from), before)
+                lambda: kept.check_data(
+                    options, data.record(options, started_from, check_data), before
+                )
             )
             if not ranks.from_main(lambda: kept.has_state):
-                return cls._started(kept, options, data, workers, ranks)
+                return cls._started(kept, options, data, workers, ranks, check_data)
             lucid.random.seed(options.seed)
             model = new_detector(facts["model"], facts["kwargs"])
             note = None if before is not None and before["images"] else UNCOMPARED
