@@ -127,9 +127,13 @@ def test_a_broken_image_is_refused_before_the_first_step_or_left_out(
     assert code == 2  # an empty class needs no image to be opened
     assert "1 problem" in err
     (data / "empty").rmdir()
+    code, _, err = train("--data", data, "--output", tmp_path / "r", "--no-check-data")
+    assert code == 2  # the size of every file is part of the record of the run
+    assert "5.png" in err
+    (data / "b" / "5.png").unlink()
     code, out, _ = train("--data", data, "--output", tmp_path / "r", "--no-check-data")
     assert code == 0
-    assert "10 images to train on, 2 to validate on" in out
+    assert "9 images to train on, 2 to validate on" in out
     code, _, err = train(
         "--data", data, "--output", tmp_path / "s", "--no-check-data", "--skip-inv"
     )
