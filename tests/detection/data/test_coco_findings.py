@@ -400,3 +400,36 @@ def test_missing_and_broken_images_are_left_out(coco_content: Content, write_coc
     data = CocoDetection(path, images, on_invalid="skip")
     with pytest.raises(ValueError, match="2 of 3 images would be left out"):
         data.check_images()
+
+
+@pytest.mark.parametrize(("size", "sound"), [([30, 40], True), ([40, 30], False)])
+def test_a_mask_of_another_size_gives_no_box(
+    coco_content: Content, write_coco: Write, size: list[int], sound: bool
+) -> None:
+    runs = [3 * 30 + 4] + [10, 20] * 10
+    row = coco_content["annotations"][0]
+    del row["bbox"]
+    row["segmentation"] = {"size": size, "counts": runs}
+    path, images = write_coco(coco_content)
+    if sound:
+        assert kinds(CocoDetection(path, images))["derived-bbox"] == 1
+        return
+    with pytest.raises(ValueError, match=r"image, 40 x 30 pixels; the mask .* has 30 x 40"):
+        CocoDetection(path, images)
+    assert kinds(CocoDetection(path, images, on_invalid="skip"))["no-bbox"] == 1
+
+
+def test_a_category_listed_twice(coco_content: Content, write_coco: Write) -> None:
+    coco_content["categories"].append(dict(coco_content["categories"][0]))
+    data = CocoDetection(*write_coco(coco_content))
+    assert data.class_names == ("background", "cat", "dog")
+    assert kinds(data)["repeated-category"] == 1
+
+
+@pytest.mark.parametrize("rows", [None, {}, [{}, None]])
+def test_annotations_that_are_no_list_of_objects(
+    coco_content: Content, write_coco: Write, rows: Any
+) -> None:
+    coco_content["annotations"] = rows
+    with pytest.raises(ValueError, match=r"named 'annotations', got (None|\{\})"):
+        CocoDetection(*write_coco(coco_content))

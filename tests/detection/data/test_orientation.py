@@ -96,7 +96,7 @@ def test_boxes_drawn_on_the_upright_image(tmp_path: Path, orientation: int, make
 def test_square_images(tmp_path: Path, orientation: int) -> None:
     box = picture(tmp_path, orientation, (96, 96))
     if orientation > 1:
-        with pytest.raises(ValueError, match="unknown what its 1 boxes were drawn on"):
+        with pytest.raises(ValueError, match="unknown what its box was drawn on"):
             coco(tmp_path, (96, 96), box).check_images()
     assert_fits(coco(tmp_path, (96, 96), box, box_orientation="upright"))
     assert_fits(coco(tmp_path, (96, 96), STORED, box_orientation="stored"))

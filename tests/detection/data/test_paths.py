@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,9 @@ def folder(tmp_path: Path) -> Path:
         ("other/a.png", ("other/a.png", False)),  # not a.png
         ("images/sub/b.png", ("sub/b.png", True)),
         ("images/none.png", ("images/none.png", False)),
+        ("../images/a.png", ("a.png", True)),
+        (r"..\images\sub\b.png", ("sub/b.png", True)),
+        ("sub/../a.png", ("a.png", False)),
         (r"C:\photos\a.png", ("a.png", True)),
         ("/home/me/sub/b.png", ("sub/b.png", True)),
         (r"\\server\share\sub\b.png", ("sub/b.png", True)),
@@ -46,6 +50,20 @@ def test_an_absolute_path_of_the_folder_itself(folder: Path) -> None:
     assert relative_path(f"{folder}/sub/none.png", folder) == ("sub/none.png", False)
 
 
+@pytest.mark.parametrize(("written", "stored"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_accents_as_one_character_or_two(folder: Path, written: str, stored: str) -> None:
+    name = unicodedata.normalize(stored, "caf\u00e9.png")
+    (folder / name).touch()
+    assert relative_path(unicodedata.normalize(written, name), folder) == (name, True)
+
+
+def test_the_name_of_a_folder_given_as_the_current_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    assert relative_path("images/sub/b.png", Path()) == ("sub/b.png", True)
+
+
 def test_a_file_whose_name_has_a_backslash(folder: Path) -> None:
     (folder / r"sub\b.png").touch()
     assert relative_path(r"sub\b.png", folder) == (r"sub\b.png", False)
@@ -59,8 +77,9 @@ def test_an_absolute_path_that_fits_two_images_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", "..", "../a.png", "sub/../../a.png", "/etc/passwd", "a\0b", "\ud800", None, 7,
-             r"..\a.png", "%2e%2e/a.png/../..", "file:///../a.png", "/x/../a.png", "."],
+    "name", ["", " ", "..", "../a.png", "../other/a.png", "../images/none.png", "sub/../../a.png",
+             "/etc/passwd", "a\0b", "\ud800", None, 7, r"..\a.png",
+             "%2e%2e/a.png/../..", "file:///../a.png", "/x/../a.png", "."],
 )  # fmt: skip
 def test_names_that_lead_out_or_are_none(folder: Path, name: object) -> None:
     with pytest.raises(PathError, match="expected a relative path"):

@@ -305,9 +305,6 @@ def test_image_sets_that_cannot_be_used(tmp_path: Path) -> None:
         load(tmp_path, image_set=path)
     data = load(tmp_path, image_set=path, on_invalid="skip")
     assert (len(data), data.report.left_out["images"]) == (2, 1)
-    path.write_text("a\nb\na\n")
-    with pytest.raises(ValueError, match=r"a\.xml annotates the same image"):
-        load(tmp_path, image_set=path)
 
 
 def test_a_folder_without_annotations(tmp_path: Path) -> None:
@@ -315,3 +312,34 @@ def test_a_folder_without_annotations(tmp_path: Path) -> None:
     (tmp_path / "Annotations").mkdir()
     with pytest.raises(ValueError, match=r"Annotations: expected VOC annotations \(\*\.xml\)"):
         load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_an_object_without_a_class_is_refused(tmp_path: Path, name: str) -> None:
+    annotate(tmp_path, "a", objects=thing(name) + thing())
+    picture(tmp_path, "a.png")
+    with pytest.raises(ValueError, match=r"object 0: expected a class in <name>"):
+        load(tmp_path, class_names=None)
+    data = load(tmp_path, class_names=None, on_invalid="skip")
+    assert data.class_names == ("background", "dog")
+    assert data.skipped == 1
+
+
+def test_hidden_files_beside_annotations_are_passed_over(tmp_path: Path) -> None:
+    annotate(tmp_path, "a")
+    picture(tmp_path, "a.png")
+    for name in ("._a.xml", ".cache/a.xml", "__MACOSX/a.xml"):
+        path = tmp_path / "Annotations" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"\x00\x05\x16\x07")
+    assert len(load(tmp_path)) == 1
+
+
+def test_a_name_twice_in_an_image_set_is_read_once(tmp_path: Path) -> None:
+    annotate(tmp_path, "a")
+    picture(tmp_path, "a.png")
+    path = tmp_path / "set.txt"
+    path.write_text("a\na.png\n")
+    data = load(tmp_path, image_set=path)
+    assert len(data) == 1
+    assert kinds(data)["repeated-image"] == 1

@@ -83,6 +83,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "unused-flag": ("note", "invalid flags that have no effect (truncated)"),
     "unused-category": ("note", "categories without annotations"),
     "root-category": ("note", "root categories, which are no classes"),
+    "repeated-category": ("note", "categories listed twice"),
     "similar-names": ("note", "classes whose names differ in case or spaces only"),
     "no-objects": ("note", "images without objects"),
     "turned": ("note", "images turned by their EXIF orientation"),

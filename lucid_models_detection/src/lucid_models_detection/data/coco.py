@@ -140,12 +140,15 @@ class CocoDetection(AnnotatedImages):
         images = FileImages(
             content["images"], self.image_directory, report, header, box_orientation
         )
-        objects = read_objects(rows, images.positions, self.category_ids, categories.names, report)
+        sizes = [(entry.width, entry.height) for entry in images.entries]
+        objects = read_objects(
+            rows, images.positions, sizes, self.category_ids, categories.names, report
+        )
         self._take(
             images.entries,
             Objects.checked(
                 objects,
-                [(entry.width, entry.height) for entry in images.entries],
+                sizes,
                 report,
                 lambda row: where(rows[objects.sources[row]], objects.sources[row], bbox=True),
                 box_format=box_format,

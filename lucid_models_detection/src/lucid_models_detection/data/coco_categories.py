@@ -64,6 +64,8 @@ class FileCategories:
                     "bad-category",
                     f"category number {position}: expected id and name, got {shown(raw)}",
                 )
+            elif names.get(key) == name:
+                report.add("repeated-category", f"category {shown(key)} ({shown(name)})")
             elif key in names:
                 report.add(
                     "bad-category",

@@ -55,11 +55,14 @@ def read_json(
         raise ValueError(f"{path}: expected a JSON object, found a {type(value).__name__}")
     for key in keys:
         rows = value.get(key)
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise ValueError(
-                f"{path}: not COCO annotations: expected a list of objects named {key!r}; "
-                f"the file has {shown(sorted(value))}{_of_object(value)}"
-            )
+        expected = f"{path}: not COCO annotations: expected a list of objects named {key!r}"
+        if key not in value:
+            raise ValueError(f"{expected}; the file has {shown(sorted(value))}{_of_object(value)}")
+        if not isinstance(rows, list):
+            raise ValueError(f"{expected}, got {shown(rows)}{_of_object(value)}")
+        for position, row in enumerate(rows):
+            if not isinstance(row, dict):
+                raise ValueError(f"{expected}, got {shown(row)} at position {position}")
     return value
 
 

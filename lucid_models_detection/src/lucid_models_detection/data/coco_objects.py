@@ -8,7 +8,7 @@ from typing import Any
 
 from lucid.data.report import DataReport
 from lucid_models_detection.data.objects import ObjectRows
-from lucid_models_detection.data.outlines import outline_box
+from lucid_models_detection.data.outlines import mask_size, outline_box
 from lucid_models_detection.data.values import (
     Id,
     as_flag,
@@ -40,6 +40,7 @@ class _LeftOutError(Exception):
 def read_objects(
     rows: Sequence[dict[str, Any]],
     positions: Mapping[Id, int],
+    sizes: Sequence[tuple[int, int]],
     labels: Mapping[Id, int | None],
     names: Mapping[Id, str],
     report: DataReport,
@@ -52,6 +53,8 @@ def read_objects(
         The file's ``annotations``.
     positions : mapping
         Position of each image by id; -1 for one that is left out.
+    sizes : sequence of (int, int)
+        Width and height of each image.
     labels : mapping
         Label of each category by id; None leaves its objects out.
     names : mapping
@@ -68,7 +71,7 @@ def read_objects(
             image = _image(raw, positions)
             label = _label(raw, labels, names)
             crowd = _crowd(raw)
-            derived = _add_box(raw, objects)
+            derived = _add_box(raw, sizes[image], objects)
         except _InvalidError as error:
             leave_out = None if error.kind == "bad-category" else "annotations"
             message = f"{where(raw, position, bbox='bbox' in error.kind)}: {error}"
@@ -153,11 +156,18 @@ def _crowd(raw: Mapping[str, Any]) -> bool | int:
     return crowd
 
 
-def _add_box(raw: Mapping[str, Any], objects: ObjectRows) -> bool:
+def _add_box(raw: Mapping[str, Any], size: tuple[int, int], objects: ObjectRows) -> bool:
     """Add the four numbers of a box; whether they are derived from the segmentation."""
     bbox = raw.get("bbox")
     if bbox is None or bbox == []:
-        outline = outline_box(raw.get("segmentation"))
+        segmentation = raw.get("segmentation")
+        if (mask := mask_size(segmentation)) is not None and mask != size:
+            raise _InvalidError(
+                "no-bbox",
+                f"{_BOX}, or a mask of the size of the image, {size[0]} x {size[1]} pixels; "
+                f"the mask of its segmentation has {mask[0]} x {mask[1]}",
+            )
+        outline = outline_box(segmentation)
         if outline is None:
             raise _InvalidError("no-bbox", f"{_BOX}, or a segmentation")
         objects.boxes.extend(outline)

@@ -95,10 +95,11 @@ def check_header(
         message = _mismatch(path, size, expected, found if kind == "orientation" else None)
     elif turned and box_orientation is None and (stored == found.size or not sized):
         kind = "doubtful-orientation"
+        objects = "box was" if boxes == 1 else f"{boxes} boxes were"
         why = f"does not change the size of {size[0]} x {size[1]}" if sized else "and no size given"
         message = (
             f"{path}: EXIF orientation {found.orientation} ({_WHAT[found.orientation]}) {why}, so "
-            f"it is unknown what its {boxes} boxes were drawn on; {_REMEDY}"
+            f"it is unknown what its {objects} drawn on; {_REMEDY}"
         )
     if kind:
         report.add(kind, message, image=str(path), leave_out="images")

@@ -7,7 +7,7 @@ from typing import Any
 
 from lucid_models_detection.data.values import as_number, as_side
 
-__all__ = ["outline_box"]
+__all__ = ["mask_size", "outline_box"]
 
 Box = tuple[float, float, float, float]
 
@@ -31,6 +31,15 @@ def outline_box(segmentation: Any) -> Box | None:
     return min(xs), min(ys), max(xs), max(ys)
 
 
+def mask_size(segmentation: Any) -> tuple[int, int] | None:
+    """Width and height of a run-length encoded mask; None for any other segmentation."""
+    size = segmentation.get("size") if isinstance(segmentation, dict) else None
+    if not isinstance(size, list) or len(size) != 2:
+        return None
+    height, width = as_side(size[0]), as_side(size[1])
+    return None if width is None or height is None else (width, height)
+
+
 def _flat(values: Sequence[Any], depth: int) -> list[float] | None:
     """All numbers of nested lists, if every list holds an even number of them."""
     numbers: list[float] = []
@@ -49,13 +58,11 @@ def _flat(values: Sequence[Any], depth: int) -> list[float] | None:
 
 
 def _mask_box(mask: dict[str, Any]) -> Box | None:
-    size, counts = mask.get("size"), mask.get("counts")
-    if not isinstance(size, list) or len(size) != 2:
-        return None
-    height, width = as_side(size[0]), as_side(size[1])
+    size, counts = mask_size(mask), mask.get("counts")
     runs = list(_decoded(counts)) if isinstance(counts, str) else counts
-    if not isinstance(runs, list) or height is None or width is None:
+    if not isinstance(runs, list) or size is None:
         return None
+    width, height = size
     if not all(type(run) is int and run >= 0 for run in runs) or sum(runs) > height * width:
         return None
     # Runs follow the columns, the first of them outside of the mask.

@@ -7,8 +7,10 @@ A name is never shortened to its last part unless it is absolute: another image 
 from __future__ import annotations
 
 import os
+import posixpath
 import re
-from pathlib import Path, PurePosixPath
+import unicodedata
+from pathlib import Path
 from urllib.parse import unquote
 
 __all__ = ["PathError", "is_absolute", "is_there", "relative_path"]
@@ -71,14 +73,27 @@ def relative_path(name: object, folder: Path) -> tuple[str, bool]:
         if decoded != path and _is_encodable(decoded) and not is_absolute(decoded):
             decoded = _normal(decoded)
             path = decoded if is_there(folder / decoded) else path
-    first, *rest = path.split("/")
-    if rest and first in folder.parts and not is_there(folder / path):
-        # "images/a.png" below a folder "images"
-        parts = path.split("/")
+    outside = path.startswith("../")
+    if "/" in path and (outside or not is_there(folder / path)):
+        # "images/a.png" or "../images/a.png" below a folder "images"
+        parts = [part for part in path.split("/") if part != ".."]
+        own = os.path.abspath(folder).split(os.sep)
         for count in range(1, len(parts)):
             tail = "/".join(parts[count:])
-            if folder.parts[-count:] == tuple(parts[:count]) and is_there(folder / tail):
+            if own[-count:] == parts[:count] and is_there(folder / tail):
                 return tail, True
+    if outside:
+        raise PathError(f"expected a relative path inside of {folder}")
+    return _as_spelled(path, folder)
+
+
+def _as_spelled(path: str, folder: Path) -> tuple[str, bool]:
+    """A path with accents as one character or as two, whichever the file's own name has."""
+    if not path.isascii() and not is_there(folder / path):
+        for form in ("NFC", "NFD"):
+            other = unicodedata.normalize(form, path)
+            if is_there(folder / other):
+                return other, True
     return path, False
 
 
@@ -108,10 +123,10 @@ def _from_absolute(name: str, folder: Path) -> tuple[str, bool]:
 
 
 def _normal(name: str) -> str:
-    path = PurePosixPath(name)
-    if ".." in path.parts or not path.parts:
-        raise PathError("expected a relative path")
-    return str(path)
+    path = posixpath.normpath(name)
+    if path in (".", ".."):
+        raise PathError("expected a relative path to a file")
+    return path
 
 
 def _is_encodable(name: str) -> bool:

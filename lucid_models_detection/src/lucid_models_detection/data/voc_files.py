@@ -46,15 +46,15 @@ def annotation_files(folder: Path, image_set: Path | None, report: DataReport) -
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such directory")
     if image_set is None:
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".xml")
-        if not files:
+        found = sorted(path for path in folder.rglob("*") if _is_annotation(path, folder))
+        if not found:
             raise ValueError(f"{folder}: expected VOC annotations (*.xml), found none")
-        return files
+        return found
     lines = [line.strip() for line in read_text(image_set).splitlines() if line.strip()]
     if not lines:
         raise ValueError(f"{image_set}: expected names of images, one on each line; it is empty")
     flagged = all(len(line.split()) > 1 and line.split()[-1] in _FLAGS for line in lines)
-    files = []
+    files: dict[Path, None] = {}
     for line in lines:
         whole = folder / f"{_stem(line)}.xml"
         short = folder / f"{_stem(line.rsplit(None, 1)[0])}.xml" if flagged else whole
@@ -63,13 +63,23 @@ def annotation_files(folder: Path, image_set: Path | None, report: DataReport) -
                 f"{image_set}: line {line!r} fits {short.name} and {whole.name}; rename one of them"
             )
         path = whole if is_there(whole) else short
-        if is_there(path):
-            files.append(path)
+        if path in files:
+            report.add("repeated-image", f"{image_set}: {line!r}: listed twice", image=line)
+        elif is_there(path):
+            files[path] = None
         else:
             report.totals["images"] += 1
             message = f"{image_set}: {line!r}: no annotation {path.name} in {folder}"
             report.add("missing-annotation", message, image=line, leave_out="images")
-    return files
+    return list(files)
+
+
+def _is_annotation(path: Path, folder: Path) -> bool:
+    """Whether a path is that of an XML file, and not of a hidden one as macOS leaves."""
+    if path.suffix.lower() != ".xml":
+        return False
+    parts = path.relative_to(folder).parts
+    return not any(part.startswith(".") or part == "__MACOSX" for part in parts)
 
 
 @cache

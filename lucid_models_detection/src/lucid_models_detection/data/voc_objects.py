@@ -161,6 +161,10 @@ class VocReader:
 
     def _add(self, element: ET.Element, where: str) -> None:
         name = (element.findtext("name") or "").strip()
+        if not name:
+            message = f"{where}: expected a class in <name>, found none"
+            self._report.add("unknown-category", message, leave_out="annotations")
+            return
         difficult = as_flag(element.findtext("difficult") or None)
         if difficult is None:
             given = shown(element.findtext("difficult"))
