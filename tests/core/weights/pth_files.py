@@ -42,6 +42,10 @@ def tuple_(*items: bytes) -> bytes:
     return b"(" + b"".join(items) + b"t"
 
 
+def list_(items: Iterable[bytes]) -> bytes:
+    return b"](" + b"".join(items) + b"e"
+
+
 def call(module: str, attribute: str, *arguments: bytes) -> bytes:
     return name(module, attribute) + tuple_(*arguments) + b"R"
 

@@ -74,6 +74,8 @@ EMA_FILES = {
     "timm": {"state_dict": A, "state_dict_ema": B},
     "nested": {"model": A, "ema": pth.dict_({"module": B, "decay": pth.plain(0.99)})},
     "shadows": {"model": A, "ema": pth.dict_({"shadow": B})},
+    "a name of its own before": {"netG": A, "ema_netG": B},
+    "a name of its own after": {"network": A, "network_ema": B, "optimizer": pth.plain({})},
     "a callback of Lightning": {
         "state_dict": A,
         "callbacks": pth.dict_({"EMA": pth.dict_({"ema_state_dict": B})}),
@@ -108,6 +110,16 @@ def test_an_average_that_cannot_be_read_is_said(write):
         assert lucid.load(path)["w"].tolist() == [1, 1]
     with pytest.raises(lucid.WeightFileError, match="holds no EMA"):
         lucid.load(path, ema=True)
+
+
+def test_an_average_without_names_is_said(write):
+    for average in (
+        pth.list_([pth.of("1", ONE)]),
+        pth.dict_({"params": pth.list_([pth.of("2", TWO)])}),
+    ):
+        path = write({"model": A, "ema": pth.dict_({"shadow_params": average})})
+        with pytest.warns(lucid.WeightFileWarning, match="the EMA .* 'ema', is an object"):
+            assert lucid.load(path)["w"].tolist() == [1, 1]
 
 
 def test_no_average(write, tmp_path):

@@ -7,6 +7,7 @@ of the weights.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +51,8 @@ _EMA = (
     "shadow",
     "teacher",
 )
+#: What names of an EMA have besides the name of its weights.
+_EMA_PART = re.compile(r"^(?:ema|swa|teacher)_|_(?:ema|swa|teacher)(?=_|$)", re.IGNORECASE)
 #: Dicts of other things, in which an EMA may be kept.
 _CALLBACKS = "callbacks"
 _MAX_DEPTH = 4
@@ -74,6 +77,7 @@ class _Search:
             return
         self.seen.add(id(value))
         before = len(self.plain) + len(self.ema)
+        averaged = {_without_ema(name) for name in value.entries if is_ema_key(name)}
         for name, found in value.entries.items():
             entry = _dict(found)
             if entry is None:
@@ -81,7 +85,7 @@ class _Search:
             inner = f"{path}/{name}" if path else name
             if name == _CALLBACKS:
                 self._look_at_callbacks(entry, inner)
-            elif name in _PLAIN or name in _EMA:
+            elif name in _PLAIN or name in _EMA or name in averaged or is_ema_key(name):
                 self.look(entry, inner, _is_ema(value, name, ema), depth + 1)
         if len(self.plain) + len(self.ema) == before and path and _holds_tensors(value):
             (self.ema if ema else self.plain)[path] = value
@@ -185,7 +189,12 @@ def _is_ema(parent: PickledDict, name: str, inside: bool) -> bool:
     pair = ("state_dict", "ema_state_dict")
     if name in pair and {"message_hub", *pair} <= parent.entries.keys():
         return name == "state_dict"  # and so does mmengine's EMAHook
-    return inside or name in _EMA
+    return inside or name in _EMA or is_ema_key(name)
+
+
+def _without_ema(name: str) -> str:
+    """The name of the weights that an EMA is of: ``"netG"`` for ``"netG_ema"``."""
+    return _EMA_PART.sub("", name)
 
 
 def _under_other_names(value: PickledDict) -> dict[str, PickledDict]:
@@ -245,7 +254,24 @@ def _no_state_dict(value: PickledDict) -> str:
 
 
 def _unread_averages(value: PickledDict) -> list[str]:
-    return [name for name, entry in _objects(value) if name in _EMA and entry.entries is None]
+    return [
+        name
+        for name, entry in value.entries.items()
+        if (name in _EMA or is_ema_key(name)) and _holds_unread_tensors(entry)
+    ]
+
+
+def _holds_unread_tensors(value: Any, depth: int = 0) -> bool:
+    """Whether a value is an object that is not read, or holds tensors without names."""
+    if isinstance(value, Opaque):
+        return value.entries is None
+    if depth > _MAX_DEPTH:
+        return False
+    if isinstance(value, list | tuple):
+        return any(isinstance(entry, Tensorlike) for entry in value)
+    if isinstance(value, PickledDict):
+        return any(_holds_unread_tensors(entry, depth + 1) for entry in value.entries.values())
+    return False
 
 
 def _objects(value: PickledDict) -> Iterator[tuple[str, Opaque]]:
