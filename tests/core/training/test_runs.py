@@ -254,7 +254,6 @@ def test_a_run_of_the_first_release_is_resumed_and_recorded(run, tmp_path):
         "{",
         "[]",
         '{"options": {}}',
-        '{"options": {"data": "d", "speed": 1}}',
         '{"options": []}',
         '{"options": {"data": "d"}, "data": {"files": {}}}',
         '{"options": {"data": "d"}, "data": {"files": 1, "images": {}}}',
@@ -269,6 +268,12 @@ def test_damage_is_reported(run, record):
     path.unlink()
     with pytest.raises(ValueError, match=r"contains no run to resume, run\.json is missing"):
         claim(run.path, resume=True)
+
+
+def test_a_run_of_another_command_is_refused(run):
+    (run.path / "run.json").write_text('{"options": {"data": "d", "speed": 1}}')
+    with pytest.raises(ValueError, match=r"another command .* not known here: speed; resume it"):
+        run.load_options(Options, (), {})
 
 
 def test_a_fact_that_is_not_there_is_damage(run):

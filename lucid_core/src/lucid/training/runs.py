@@ -236,6 +236,7 @@ class RunFolder:
             If the record is damaged, an option differs, or data are not where they were.
         """
         record = {"data": None, **self._read()}
+        self._check_command(kind, record.get("options"))
         try:
             options = kind(**record["options"])
             if missing := [name for name in facts if name not in record]:
@@ -263,6 +264,16 @@ class RunFolder:
                     f"give their new path as --{name.replace('_', '-')}"
                 )
         return dataclasses.replace(options, **moved), record
+
+    def _check_command(self, kind: type[Any], options: object) -> None:
+        """Refuse a run of another command, whose options are others."""
+        known = {field.name for field in dataclasses.fields(kind)}
+        if isinstance(options, dict) and (foreign := sorted(options.keys() - known)):
+            raise ValueError(
+                f"{self.path}: started by another command or a newer Lucid, with options that are "
+                f"not known here: {', '.join(foreign)}; resume it with the command that started "
+                "it, or choose another --output"
+            )
 
     def compare_data(self, now: DataRecord, before: Mapping[str, Any] | None) -> None:
         """Refuse other data than the run started with, without remembering where they are.
