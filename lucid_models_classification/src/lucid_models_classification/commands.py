@@ -52,6 +52,10 @@ __all__ = ["classify", "train_classifier"]
             "images are prepared as the classifier was trained to; "
             "lucid train-classifier --image-size sets it",
         ),
+        **dict.fromkeys(
+            ("--conf", "--conf-thres", "--threshold", "--thresh", "--score-threshold"),
+            "every class has a probability; --top N sets how many are reported",
+        ),
     },
 )
 @click.command()

@@ -36,6 +36,9 @@ def explained(option: str) -> str:
         ("--pretrained", "did you mean --weights?"),
         ("--weight", "did you mean --weights?"),
         ("--verbose", "did you mean --debug?"),
+        ("--num-classes", "leave it out"),
+        ("--weight-decay", "its optimizer"),
+        ("--iou", "detect --help"),  # only the dashes are those of another option
         ("--source", "name the images after the command"),
         ("--device", "CPU"),
         ("-z.png", "a file is given as ./-z..."),

@@ -48,7 +48,7 @@ _OPTIONS = {
     "--resume": ("--resume-from", "--resume-from-checkpoint", "--continue", "--auto-resume"),
     "--schedule": ("--scheduler", "--lr-scheduler", "--sched", "--cos-lr"),
     "--score-threshold": ("--conf", "--conf-thres", "--conf-threshold", "--confidence",
-                          "--score-thr", "--threshold"),
+                          "--score-thr", "--threshold", "--thresh"),
     "--top": ("--topk", "--top-k", "-k"),
     "--val": ("--val-dir", "--val-data", "--validation"),
     "--val-fraction": ("--val-split", "--val-size", "--split"),
@@ -61,9 +61,24 @@ _OPTIONS = {
 _CPU = "Lucid computes on the CPU, in float32; leave it out (OMP_NUM_THREADS sets the threads)"
 
 #: Options without a counterpart, and what to do without them.
-_NO_OPTION = dict.fromkeys(
-    ("--device", "--gpu", "--gpus", "--cuda", "--half", "--fp16", "--amp", "--accelerator"), _CPU
-)
+_NO_OPTION = {
+    **dict.fromkeys(
+        ("--device", "--gpu", "--gpus", "--cuda", "--half", "--fp16", "--amp", "--accelerator"),
+        _CPU,
+    ),
+    **dict.fromkeys(
+        ("--num-classes", "--nc", "--nb-classes"),
+        "the data or the weights give the number of classes; leave it out",
+    ),
+    **dict.fromkeys(
+        ("--weight-decay", "--wd", "--momentum", "--beta1"),
+        "the command sets it for its optimizer; leave it out",
+    ),
+    **dict.fromkeys(
+        ("--patience", "--early-stopping"),
+        "the best model is kept, and Ctrl-C ends a run; leave it out",
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -148,4 +163,6 @@ def explain_command(name: str, commands: Mapping[str, click.Command | None]) -> 
 
 
 def _close(name: str, known: Iterable[str]) -> list[str]:
-    return difflib.get_close_matches(name, list(known), n=2)
+    """The most similar names; the dashes that all options begin with make none similar."""
+    bare = {other.lstrip("-"): other for other in known}
+    return [bare[other] for other in difflib.get_close_matches(name.lstrip("-"), bare, n=2)]
