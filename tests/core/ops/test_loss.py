@@ -165,6 +165,8 @@ def test_differences_by_hand():
         assert loss(x, y, "sum").item() == pytest.approx(np.sum(expected))
     np.testing.assert_allclose(F.smooth_l1_loss(x, y, "none", 2.0).numpy(), [0.0625, 0, 3])
     np.testing.assert_allclose(F.smooth_l1_loss(x, y, "none", 0.0).numpy(), [0.5, 0, 4])
+    far = F.smooth_l1_loss(np.float32([1e30]), np.float32([0]))  # its square is infinite
+    assert far.item() == np.float32(1e30)
     np.testing.assert_allclose(F.huber_loss(x, y, "none", 2.0).numpy(), [0.125, 0, 6])
 
 

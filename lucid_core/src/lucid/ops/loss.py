@@ -400,7 +400,8 @@ def smooth_l1_loss(
 
     def losses(d: Array) -> Array:
         size = np.abs(d)
-        return np.where(size < beta, d * d * (0.5 / beta), size - 0.5 * beta)
+        small = np.minimum(size, beta)  # the square of a large difference may overflow
+        return np.where(size < beta, small * small * (0.5 / beta), size - 0.5 * beta)
 
     return _difference_loss(
         input, target, reduction, "smooth_l1_loss", losses, lambda d: np.clip(d / beta, -1, 1)
