@@ -120,6 +120,14 @@ def test_weights_of_another_backbone_are_refused(classifier, tmp_path: Path) -> 
         )
 
 
+def test_a_detector_is_no_backbone(tmp_path: Path) -> None:
+    path = tmp_path / "detector.safetensors"
+    options = {"num_classes": 3, **small_detection.SMALL}
+    lucid.save_model(create_model(NAME, **options), path)
+    with pytest.raises(lucid.WeightFileError, match=f"the detector {NAME}; .*--weights"):
+        from_backbone(NAME, path, options)
+
+
 def test_only_detectors_are_trained() -> None:
     with pytest.raises(ValueError, match="got resnet_18, a model for image-classification"):
         new_detector("resnet_18", {})

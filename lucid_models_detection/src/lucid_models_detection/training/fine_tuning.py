@@ -11,7 +11,7 @@ import lucid
 from lucid import StateDictError, WeightFileError, nn
 from lucid.models import create_model, get_builder, model_info
 from lucid.training.class_rows import ClassRows
-from lucid.weights import model_metadata, names_model
+from lucid.weights import find_saved_model, model_metadata, names_model
 from lucid_models_classification.checkpoints import other_model, read_weights
 from lucid_models_classification.torchvision import load_torchvision_weights
 from lucid_models_detection.checkpoints import open_detector
@@ -29,6 +29,7 @@ __all__ = [
 #: The stages of a backbone from the image on, as they are frozen.
 STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
 
+_TASK = "object-detection"
 _PREDICTOR = "roi_heads.box_predictor."
 
 
@@ -47,7 +48,7 @@ def new_detector(name: str, options: Mapping[str, Any]) -> FasterRCNN:
     ValueError
         If it is no detector that can be trained here.
     """
-    if model_info(name).task != "object-detection":
+    if model_info(name).task != _TASK:
         raise ValueError(
             f"expected a model for object-detection, got {name}, a model for "
             f"{model_info(name).task}"
@@ -82,6 +83,7 @@ def from_backbone(
     lucid.WeightFileError
         If the file is damaged or holds another network.
     """
+    _check_no_detector(path)
     state, arguments = read_weights(path, ema)
     num_classes = arguments.pop("num_classes", None)
     chosen: dict[str, Any] = {**_image_statistics(path), **options}
@@ -110,6 +112,18 @@ def from_backbone(
             f"{path}: its weights do not fit the backbone of {name}{remedy}: {error}"
         ) from error
     return model
+
+
+def _check_no_detector(path: Path) -> None:
+    """Refuse a whole detector where a classifier is expected."""
+    if not names_model(path):
+        return
+    saved = find_saved_model(path, model_metadata(path))
+    if saved.task == _TASK:
+        raise WeightFileError(
+            f"{path}: expected a classifier for the backbone, got the detector {saved.name}; to "
+            "start from a detector, give it as weights (--weights)"
+        )
 
 
 def _takes(name: str, argument: str) -> bool:
