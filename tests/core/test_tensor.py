@@ -206,3 +206,61 @@ def test_byte_order_and_strange_strides():
         x = lucid.Tensor(variant)
         assert x.dtype.isnative
         assert (x * 2).tolist() == (values * 2).tolist()
+
+
+@pytest.mark.parametrize("other", [None, "1", 1j, {1}, np.array([1j, 2]), [None, 1.0]])
+def test_only_numbers_take_part_in_operations(other):
+    x = lucid.tensor([1.0, 2.0])
+    for operation in (lambda: x + other, lambda: other * x, lambda: x.__iadd__(other)):
+        with pytest.raises(TypeError):
+            operation()
+    assert x.tolist() == [1.0, 2.0]
+
+
+def test_a_tensor_does_not_equal_what_holds_no_numbers():
+    x = lucid.tensor([1.0, 2.0])
+    assert (x == None) is False  # noqa: E711
+    assert (x != None) is True  # noqa: E711
+    assert (x == "a") is False
+    assert None not in [x]
+    assert (x == [1, 3]).tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype", "error"),
+    [
+        ([300], "uint8", OverflowError),
+        (300, "uint8", OverflowError),
+        ([-1], "uint8", OverflowError),
+        ([1.5, float("nan")], "int64", ValueError),
+        ([float("inf")], "int64", OverflowError),
+    ],
+)
+def test_python_numbers_that_do_not_fit_are_refused(data, dtype, error):
+    with pytest.raises(error):
+        lucid.tensor(data, dtype=dtype)
+
+
+def test_python_numbers_that_do_not_fit_are_not_assigned():
+    x = lucid.zeros(2, dtype="uint8")
+    with pytest.raises(OverflowError):
+        x[:] = [300, 1]
+    assert x.tolist() == [0, 0]
+    assert lucid.tensor([1.7, -2.5], dtype="int64").tolist() == [1, -2]
+
+
+def test_gradients_are_tensors_of_the_same_dtype():
+    x = lucid.tensor([1.0, 2.0], requires_grad=True)
+    for gradient in (3, np.zeros(2, np.float32), lucid.tensor([1, 2])):
+        with pytest.raises(TypeError):
+            x.grad = gradient
+    assert x.grad is None
+    x.grad = lucid.tensor([1.0, 2.0])
+    assert x.grad.tolist() == [1.0, 2.0]
+
+
+def test_data_of_a_tensor_that_requires_gradients_stays_floating():
+    x = lucid.tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(TypeError, match="int64"):
+        x.data = lucid.tensor([1, 2])
+    assert x.dtype == np.float32

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -84,6 +84,10 @@ class Tensor(Variable):
     def data(self, value: ArrayLike) -> None:
         array = array_of(value)
         supported(array.dtype)
+        if self._requires_grad and array.dtype.kind != "f":
+            raise TypeError(
+                f"the data of a tensor that requires gradients must be floats, got {array.dtype}"
+            )
         before, self._data = self._data, array
         if array is before:  # x.data -= y writes into it and assigns it again
             mark_written(array)
@@ -150,8 +154,13 @@ class Tensor(Variable):
 
     @grad.setter
     def grad(self, value: Tensor | None) -> None:
-        if value is not None and value.shape != self.shape:
-            raise ValueError(f"a gradient of shape {value.shape} for a tensor of {self.shape}")
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"a gradient must be a Tensor or None, got {type(value).__name__}")
+            if value.shape != self.shape:
+                raise ValueError(f"a gradient of shape {value.shape} for a tensor of {self.shape}")
+            if value.dtype != self.dtype:
+                raise TypeError(f"a gradient of {value.dtype} for a tensor of {self.dtype}")
         self._grad = value
 
     # --- differentiation ------------------------------------------------------------------------
@@ -420,11 +429,13 @@ class Tensor(Variable):
     def __rxor__(self, other: ArrayLike) -> Tensor:
         return ops.bitwise_xor(other, self)
 
+    # Nothing but numbers can be equal elementwise: NotImplemented has Python compare identity.
+
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        return ops.equal(self, other)  # type: ignore[arg-type]
+        return ops.equal(self, other) if _is_numeric(other) else NotImplemented
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        return ops.not_equal(self, other)  # type: ignore[arg-type]
+        return ops.not_equal(self, other) if _is_numeric(other) else NotImplemented
 
     def __lt__(self, other: ArrayLike) -> Tensor:
         return ops.less(self, other)
@@ -745,6 +756,12 @@ class Tensor(Variable):
     def nonzero(self) -> tuple[Tensor, ...]:
         """See :func:`lucid.nonzero`."""
         return ops.nonzero(self)
+
+
+def _is_numeric(x: object) -> TypeGuard[ArrayLike]:
+    """Whether operations may take it: a number, a sequence of numbers, an array or a tensor."""
+    numbers = (Variable, bool, int, _Float, np.ndarray, np.generic, list, tuple)
+    return isinstance(x, numbers) or hasattr(x, "__array__")
 
 
 def _rebuild(cls: type[Tensor], array: Array, last: bool, requires_grad: bool) -> Tensor:

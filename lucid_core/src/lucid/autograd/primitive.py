@@ -56,18 +56,34 @@ def array_of(x: ArrayLike, dtype: np.dtype[Any] | None = None) -> Array:
     -------
     numpy.ndarray
         Of the shape of ``x``, in the machine's byte order.
+
+    Raises
+    ------
+    TypeError
+        If ``x`` holds anything but booleans, integers and floats, or is a sequence with
+        tensors that require gradients.
+    OverflowError
+        If a Python integer does not fit into ``dtype``.
     """
+    if isinstance(x, Variable):
+        return x._data if dtype is None else x._data.astype(dtype, copy=False)
     if isinstance(x, (list, tuple)) and is_grad_enabled() and _holds_recorded(x):
         raise TypeError(
             "a list of tensors that require gradients would lose the gradient as an array: join "
             "them with lucid.stack(), or detach() them"
         )
-    array = x._data if isinstance(x, Variable) else np.asarray(x)
+    array = np.asarray(x)
+    if array.dtype.kind not in "biuf":  # NumPy would convert None to NaN and text to numbers
+        raise TypeError(
+            f"tensors hold booleans, integers and floats, not {array.dtype} (of a "
+            f"{type(x).__name__})"
+        )
+    python = not isinstance(x, (np.ndarray, np.generic))
     if dtype is not None:
+        if python and dtype.kind in "iu":  # astype() wraps Python integers that do not fit
+            return np.asarray(x, dtype)
         return array.astype(dtype, copy=False)
-    if isinstance(x, Variable):
-        return array
-    if not isinstance(x, (np.ndarray, np.generic)) and array.dtype == np.float64:
+    if python and array.dtype == np.float64:
         array = array.astype(np.float32)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
