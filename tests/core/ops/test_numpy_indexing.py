@@ -217,3 +217,28 @@ def test_places_that_repeat_inside_a_tuple_add_up(index):
     expected = np.zeros(12)
     np.add.at(expected, np.arange(12).reshape(4, 3)[index].ravel(), weights.ravel())
     np.testing.assert_allclose(x.grad.numpy().ravel(), expected)
+
+
+@pytest.mark.parametrize("index", [(0, 1), (0, -2, ...), (np.int64(0), 1)])
+def test_a_single_element_shares_memory(index):
+    x = lucid.tensor([[1.0, 2.0, 3.0]])
+    element = x[index]
+    element += 5
+    assert x.tolist() == [[1.0, 7.0, 3.0]]
+    assert element.shape == ()
+
+
+def test_elements_from_iteration_share_memory():
+    x = lucid.tensor([1.0, 2.0])
+    first, _ = x
+    first.fill_(9)
+    assert x.tolist() == [9.0, 2.0]
+
+
+def test_a_recorded_element_is_not_changed_without_its_tensor():
+    x = lucid.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 2
+    total = y[0]
+    with pytest.raises(RuntimeError, match="shared"):
+        total += x[1]
+    assert y.tolist() == [2.0, 4.0]

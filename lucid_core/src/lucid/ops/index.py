@@ -62,6 +62,9 @@ def getitem(x: ArrayLike, index: Any) -> Tensor:
     """
     a = array_of(x)
     index = own_index(index) if needs_grad(x) else plain_index(index)
+    value = a[index]
+    if not isinstance(value, np.ndarray):  # NumPy copies a single element, a view shares memory
+        value = a[(*index, ...) if isinstance(index, tuple) else (index, ...)]
     zeros = zeros_like(a)
 
     def vjp(g: Array) -> Array:
@@ -72,7 +75,7 @@ def getitem(x: ArrayLike, index: Any) -> Tensor:
             gradient[index] = g
         return gradient
 
-    return record(a[index], (x, vjp))
+    return record(value, (x, vjp))
 
 
 @overload
