@@ -310,3 +310,9 @@ def test_shards_that_cannot_be_are_refused():
         loader.shard(2, 2)
     with pytest.raises(ValueError, match="5 ranks cannot share batches of 4 samples"):
         loader.shard(0, 5)
+
+
+@pytest.mark.parametrize("option", ["shuffle", "drop_last"])
+def test_switches_are_booleans(option):
+    with pytest.raises(TypeError, match=option):
+        DataLoader([1, 2], 2, **{option: "no"})

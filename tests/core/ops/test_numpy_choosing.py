@@ -186,3 +186,8 @@ def test_one_hot(x, classes):
 def test_one_hot_has_no_negative_number_of_classes():
     with pytest.raises(ValueError, match="-2"):
         lucid.one_hot(lucid.zeros(0, dtype=int), -2)
+
+
+def test_topk_takes_an_integer():
+    with pytest.raises(TypeError, match=r"1\.5"):
+        lucid.ones(3).topk(1.5)

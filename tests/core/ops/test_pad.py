@@ -115,3 +115,8 @@ def test_functional_pad_takes_away_what_is_negative():
 def test_what_does_not_fit_functional_pad_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         F.pad(X, *arguments)
+
+
+def test_functional_pad_takes_integers():
+    with pytest.raises(TypeError, match=r"1\.5"):
+        F.pad(lucid.ones(1, 3), (1.5, 1))

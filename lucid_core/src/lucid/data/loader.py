@@ -101,8 +101,8 @@ class DataLoader:
         self._plan = Plan(
             len(dataset),
             _at_least(1, batch_size, "batch_size"),
-            bool(shuffle),
-            bool(drop_last),
+            _boolean(shuffle, "shuffle"),
+            _boolean(drop_last, "drop_last"),
             _at_least(0, seed, "seed"),
         )
         self._pool: WorkerPool | None = None
@@ -247,6 +247,12 @@ class DataLoader:
         self._plan = replace(present, seed=plan.seed)
         self._epoch, self._position = int(state["epoch"]), int(state["position"])
         self._under_way = False
+
+
+def _boolean(value: Any, name: str) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
 
 
 def _at_least(least: int, value: Any, name: str) -> int:

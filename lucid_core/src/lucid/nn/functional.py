@@ -136,6 +136,8 @@ def pad(
 
     Raises
     ------
+    TypeError
+        If ``pad`` holds anything but integers.
     ValueError
         If there are not two numbers for each of some axes, the mode is unknown,
         ``"reflect"`` or ``"circular"`` is to add more than the axis can give, more is
@@ -156,6 +158,8 @@ def pad(
         )
     if value is not None and mode != "constant":
         raise ValueError(f"value applies to mode='constant', not to mode={mode!r}")
+    if not all(hasattr(n, "__index__") for n in pad):
+        raise TypeError(f"pad must hold integers, got {tuple(pad)}")
     pairs = [(int(pad[i]), int(pad[i + 1])) for i in range(0, len(pad), 2)]
     widths = [(0, 0)] * (a.ndim - len(pairs)) + pairs[::-1]
     if mode == "constant":

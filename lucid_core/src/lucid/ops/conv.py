@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from lucid import kernels
 from lucid.autograd import ArrayLike, array_of, record_joint
@@ -41,7 +39,7 @@ def padding_pairs(
         return (reach[0] // 2, reach[0] - reach[0] // 2), (reach[1] // 2, reach[1] - reach[1] // 2)
     if isinstance(padding, str):
         raise ValueError(f"padding must be 'valid', 'same' or numbers, got {padding!r}")
-    if isinstance(padding, (int, np.integer)) or all(isinstance(p, int) for p in padding):
+    if not isinstance(padding, Iterable) or all(isinstance(p, int) for p in padding):
         ph, pw = pair(padding, "padding")  # type: ignore[arg-type]
         return (ph, ph), (pw, pw)
     sides = tuple(pair(p, "padding") for p in padding)

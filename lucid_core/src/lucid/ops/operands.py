@@ -154,7 +154,7 @@ def pair(value: int | Sequence[int], name: str, least: int = 0) -> tuple[int, in
     ValueError
         Naming the option, if it is neither, or smaller than ``least``.
     """
-    values: Any = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    values: Any = tuple(value) if isinstance(value, Iterable) else (value, value)
     if len(values) != 2 or not all(isinstance(v, (int, np.integer)) for v in values):
         raise ValueError(f"{name} must be one integer or two (height, width), got {value!r}")
     if min(values) < least:

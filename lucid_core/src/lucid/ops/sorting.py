@@ -102,6 +102,8 @@ def topk(x: ArrayLike, k: int, axis: int = -1, largest: bool = True) -> tuple[Te
 
     Raises
     ------
+    TypeError
+        If ``k`` is no integer.
     ValueError
         If ``k`` is negative or more than there are elements along the axis.
     numpy.exceptions.AxisError
@@ -109,6 +111,8 @@ def topk(x: ArrayLike, k: int, axis: int = -1, largest: bool = True) -> tuple[Te
     """
     a = array_of(x)
     place = normalise_axis(axis, a.ndim)
+    if not hasattr(k, "__index__"):
+        raise TypeError(f"k must be an integer, got {k!r}")
     if not 0 <= k <= a.shape[place]:
         raise ValueError(f"k must lie between 0 and {a.shape[place]}, got {k}")
     order = _order(a, place, descending=largest)

@@ -103,3 +103,11 @@ def test_repr_shows_what_is_not_the_default():
     assert repr(nn.Conv2d(1, 1, 1, padding="same")) == (
         "Conv2d(1, 1, kernel_size=(1, 1), stride=(1, 1), padding=same)"
     )
+
+
+@pytest.mark.parametrize("option", ["stride", "padding", "dilation"])
+def test_fractions_are_refused_by_name(option):
+    with pytest.raises(ValueError, match=option):
+        F.conv2d(lucid.ones(1, 1, 5, 5), lucid.ones(1, 1, 3, 3), **{option: 1.5})
+    with pytest.raises(TypeError, match="in_channels"):
+        nn.Conv2d(3.0, 4, 1)

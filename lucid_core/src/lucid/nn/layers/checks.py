@@ -20,7 +20,9 @@ def expect_channels(layer: Module, x: ArrayLike, channels: int) -> None:
 
 
 def expect_positive(layer: str, **sizes: int) -> None:
-    """Raise ValueError, naming layer and argument, unless every size is at least 1."""
+    """Raise, naming layer and argument, unless every size is an integer of at least 1."""
     for name, size in sizes.items():
+        if not hasattr(size, "__index__"):
+            raise TypeError(f"{layer}: {name} must be an integer, got {size!r}")
         if size < 1:
             raise ValueError(f"{layer}: {name} must be at least 1, got {size}")
