@@ -395,7 +395,15 @@ def test_invalid_boxes_are_left_out_on_request(call: Run, data: Path, tmp_path: 
     given = ("evaluate", "--data", path, "--images", data.parent, "--weights", weights)
     assert call(*given)[0] == 2
     code, out, _ = call(*given, "--skip-invalid")
-    assert (code, out.splitlines()[-1]) == (0, "note: invalid boxes left out: 1")
+    assert code == 0
+    reason = "left out 1 of 5 annotations (boxes outside of their image: 1)"
+    assert out.splitlines()[-1] == f"note: {reason}"
+    content["annotations"] = []
+    path.write_text(json.dumps(content))
+    code, out, _ = call(*given)
+    assert code == 0
+    assert "note: the data has no objects, so nothing can be measured" in out
+    assert call(*train, tmp_path / "c")[0] == 2
 
 
 @pytest.mark.usefixtures("tiny_model")

@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from lucid.data import DataLoader
+from lucid.data.report_text import left_out_text
 from lucid_models_detection.categories import Categories
 from lucid_models_detection.convert import to_coco_results
 from lucid_models_detection.data import CocoDetection, collate
@@ -129,8 +130,10 @@ class Comparison:
             shown = ", ".join(self.missing[:20])
             rest = f" and {len(self.missing) - 20} more" if len(self.missing) > 20 else ""
             notes.append(f"classes of the detector without a category in the data: {shown}{rest}")
-        if self.dataset.skipped:
-            notes.append(f"invalid boxes left out: {self.dataset.skipped}")
+        if left_out := left_out_text(self.dataset.report):
+            notes.append(f"left out {left_out}")
+        if not sum(self.dataset.report.classes.values()):
+            notes.append("the data has no objects, so nothing can be measured")
         return notes
 
     def _translated(self, found: Detections) -> Detections:

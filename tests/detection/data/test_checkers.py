@@ -128,6 +128,24 @@ def test_a_folder_of_voc_files(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert report.counts == {"bad-bbox": 1, "unreadable-image": 1, "convert": 1, "no-objects": 1}
 
 
+def test_hidden_files_do_not_decide_the_format(tmp_path: Path) -> None:
+    root = voc(tmp_path)
+    for name in (".a.xml", "._0.xml", "__MACOSX/0.xml"):
+        path = root / "Annotations" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"\x00")
+    assert run(["check-data", "--data", str(root)]) == 0
+
+
+@pytest.mark.parametrize("option", ["--box-format", "--box-orientation", "--skip-invalid"])
+def test_options_of_the_training_commands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    assert run(["check-data", "--data", str(tmp_path), option]) == 2
+    advice = f"--option {option[2:].replace('-', '_')}=" if "box" in option else "leaves out"
+    assert advice in capsys.readouterr().err
+
+
 def test_options_of_the_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     boxes = [[20, 15, 38, 28], [25, 16, 39, 29], [30, 18, 36, 27]]
     annotations = [

@@ -77,7 +77,8 @@ def test_where_nothing_can_be_learnt_or_measured(tmp_path: Path) -> None:
     none = small_detection.write_coco(tmp_path, 2, empty=(0, 1), name="none.json", categories={})
     for data, val, message in (
         (path, bare, "bare.json: holds no object"),
-        (bare, None, "0 images have objects"),
+        (bare, path, "bare.json: has no objects"),
+        (bare, None, "bare.json: has no objects"),
         (none, path, "names no category"),
     ):
         options = TrainingOptions(str(data), str(tmp_path), None if val is None else str(val))

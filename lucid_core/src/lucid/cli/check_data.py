@@ -10,6 +10,7 @@ import click
 
 from lucid.cli.image_limit import max_pixels_option
 from lucid.cli.output import as_json_option, write_json
+from lucid.cli.spellings import spelled
 
 if TYPE_CHECKING:
     from lucid.data.checkers import DataChecker
@@ -19,6 +20,13 @@ __all__ = ["check_data"]
 _REFUSED = 2
 
 
+@spelled(
+    options={
+        "--box-format": "--option box_format=...",
+        "--box-orientation": "--option box_orientation=...",
+        "--skip-invalid": "the report says what --skip-invalid of the training commands leaves out",
+    }
+)
 @click.command("check-data")
 @click.option(
     "--data",

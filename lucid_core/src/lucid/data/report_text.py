@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from lucid.data.report import MAX_LISTED, DataReport, Severity
 
-__all__ = ["brief_lines", "table_lines"]
+__all__ = ["brief_lines", "left_out_text", "table_lines"]
 
 _WIDTH = 80
 _LABEL = 12
@@ -57,7 +57,7 @@ def brief_lines(report: DataReport, width: int = _WIDTH) -> list[str]:
         "data": _totals(report),
         "classes": ", ".join(counts),
         "image sizes": _sizes(report),
-        "left out": _left_out(report),
+        "left out": left_out_text(report),
         "notes": _counted(report, "note"),
     }
     lines: list[str] = []
@@ -135,11 +135,18 @@ def _verdict(report: DataReport) -> str:
     if report.number("fatal"):
         return "Training refuses this data."
     if not report.usable_with_skip_invalid:
-        return f"Training refuses this data: more than half is invalid, {_left_out(report)}."
-    return f"Training refuses this data; with --skip-invalid it leaves out {_left_out(report)}."
+        return f"Training refuses this data: more than half is invalid, {left_out_text(report)}."
+    return f"Training refuses this data; with --skip-invalid it leaves out {left_out_text(report)}."
 
 
-def _left_out(report: DataReport) -> str:
+def left_out_text(report: DataReport) -> str:
+    """How many images and annotations are left out, and why; empty if none is.
+
+    Parameters
+    ----------
+    report : DataReport
+        Of a data set that was read with ``on_invalid="skip"``.
+    """
     parts = [
         f"{report.left_out[name]:,} of {_many(total, name)}"
         for name, total in report.totals.items()

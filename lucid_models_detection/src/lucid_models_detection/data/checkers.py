@@ -14,7 +14,7 @@ from lucid_models_detection.data.box_formats import check_box_format
 from lucid_models_detection.data.coco import CocoDetection
 from lucid_models_detection.data.orientation import check_box_orientation
 from lucid_models_detection.data.voc import VocDetection
-from lucid_models_detection.data.voc_files import parse
+from lucid_models_detection.data.voc_files import is_annotation, parse
 
 __all__ = ["CHECKERS", "check_coco", "check_voc"]
 
@@ -127,7 +127,7 @@ def _fits_voc(data: Path) -> int:
     if not data.is_dir():
         return 0
     folder = data / _ANNOTATIONS if (data / _ANNOTATIONS).is_dir() else data
-    first = next((path for path in folder.rglob("*") if path.suffix.lower() == ".xml"), None)
+    first = next((path for path in folder.rglob("*") if is_annotation(path, folder)), None)
     if first is None:
         return 0
     try:

@@ -15,7 +15,7 @@ from lucid_models_classification.suffixes import image_suffixes
 from lucid_models_detection.data.paths import PathError, is_absolute, is_there, relative_path
 from lucid_models_detection.data.values import shown
 
-__all__ = ["ImageFinder", "annotation_files", "parse"]
+__all__ = ["ImageFinder", "annotation_files", "is_annotation", "parse"]
 
 _BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 #: Encodings of several bytes a character, which expat does not know; all begin as ASCII does.
@@ -46,7 +46,7 @@ def annotation_files(folder: Path, image_set: Path | None, report: DataReport) -
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such directory")
     if image_set is None:
-        found = sorted(path for path in folder.rglob("*") if _is_annotation(path, folder))
+        found = sorted(path for path in folder.rglob("*") if is_annotation(path, folder))
         if not found:
             raise ValueError(f"{folder}: expected VOC annotations (*.xml), found none")
         return found
@@ -74,7 +74,7 @@ def annotation_files(folder: Path, image_set: Path | None, report: DataReport) -
     return list(files)
 
 
-def _is_annotation(path: Path, folder: Path) -> bool:
+def is_annotation(path: Path, folder: Path) -> bool:
     """Whether a path is that of an XML file, and not of a hidden one as macOS leaves."""
     if path.suffix.lower() != ".xml":
         return False

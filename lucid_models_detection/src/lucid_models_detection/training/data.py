@@ -108,6 +108,8 @@ def _read(options: TrainingOptions, check: bool) -> tuple[CocoDetection, CocoDet
     train, opened = _checked(options.data, options.images, options, check)
     if train.num_classes < 2:
         raise ValueError(f"{options.data}: names no category, so there is nothing to learn")
+    if not sum(train.report.classes.values()):
+        raise ValueError(f"{options.data}: has no objects, so there is nothing to learn")
     if options.val is None:
         return train, None
     # By name before by number: that tells what is wrong, once and not for each object.
