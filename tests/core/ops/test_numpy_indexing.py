@@ -154,7 +154,7 @@ def test_assigning_is_for_leaves_that_need_no_gradient(x, data):
     "index",
     [0.5, "0", np.array([0.5]), [0.5], [], [[], []], [True, False, True], [[0, 1], [2, -3]],
      slice(None, None, 0), slice(0.5), (0, 0, 0), (Ellipsis, Ellipsis), np.array(True), np.array(1),
-     True, False, (True, True), np.bool_(False), [0, 3], [True, False], object(), {0: 1}, 3, -4,
+     True, False, (True, True), np.bool_(False), [0, 3], [True, False], int, {0: 1}, 3, -4,
      (slice(None), 2), (np.zeros(0), 0), ([], []), ([0, 1], [0, 1, 0]), ([], [0, 1]), ([True], 0),
      ((0, 1), (1, 0)), np.array(["0"]), np.uint8([0, 2]), (None, [0, 2], None, [1, 0]),
      np.ones((3, 2), bool), np.ones((2, 3), bool), np.ones((3, 2, 1), bool), range(2)],
