@@ -79,11 +79,12 @@ def test_a_run_leaves_a_classifier_that_classify_takes(
     folder = tmp_path / "new" / "run"
     code, out, err = train("--data", data, "--output", folder, *SMALL)
     assert (code, err) == (0, "")
-    lines = out.splitlines()
-    assert lines[:2] == [f"data        {data}: 12 images, 2 classes", "classes     blue 6, red 6"]
-    assert lines[2] == "image sizes 24 x 20 pixels"
-    assert lines[3] == "resnet_18: 2 classes, 10 images to train on, 2 to validate on"
-    lines[:3] = []
+    # Lines are wrapped where the path of the data is long.
+    check, _, rest = out.partition("resnet_18: ")
+    words = f"data {data}: 12 images, 2 classes classes blue 6, red 6 image sizes 24 x 20 pixels"
+    assert check.split() == words.split()
+    lines = rest.splitlines()
+    assert lines[0] == "2 classes, 10 images to train on, 2 to validate on"
     assert [line.split("  ")[0] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
     assert lines[3].startswith("best accuracy ")
     assert lines[3].endswith(f": {folder / 'best.safetensors'}")
@@ -115,7 +116,7 @@ def test_a_run_leaves_a_classifier_that_classify_takes(
     # Asked for again, it is done; begun again, it would be lost.
     code, out, _ = train("--output", folder, "--resume", "--lr", 0.01)
     assert code == 0
-    assert out.splitlines()[4:] == ["all 2 epochs were done already; nothing to do", lines[3]]
+    assert out.splitlines()[-2:] == ["all 2 epochs were done already; nothing to do", lines[3]]
     before = best.stat().st_mtime_ns
     code, _, err = train("--data", data, "--output", folder, *SMALL)
     assert (code, err.count("\n")) == (2, 1)
@@ -199,9 +200,8 @@ def test_control_c_leaves_a_whole_checkpoint_and_130(data: Path, tmp_path: Path)
     )
     assert program.stdout is not None
     try:
-        begun = [program.stdout.readline() for _ in range(4)]
-        assert begun[0].startswith("data ")
-        assert begun[-1].startswith("resnet_18: 2 classes")
+        assert program.stdout.readline().startswith("data ")
+        assert any(line.startswith("resnet_18: 2 classes") for line in program.stdout)
         assert program.stdout.readline().startswith("epoch 1/30")
     finally:
         program.send_signal(signal.SIGINT)

@@ -118,6 +118,7 @@ def is_resnet_key(key: str) -> bool:
     Returns
     -------
     bool
+        True if a ResNet has it.
 
     Examples
     --------

@@ -155,6 +155,7 @@ def is_detector_key(key: str) -> bool:
     Returns
     -------
     bool
+        True if a Faster R-CNN has it.
 
     Examples
     --------

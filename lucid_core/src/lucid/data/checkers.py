@@ -90,6 +90,11 @@ def choose_checker(data: Path, name: str | None = None) -> DataChecker:
     name : str, optional
         Name of the format.  Default: the one that fits best.
 
+    Returns
+    -------
+    DataChecker
+        The one checker that fits.
+
     Raises
     ------
     FileNotFoundError

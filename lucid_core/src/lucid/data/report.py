@@ -110,6 +110,7 @@ class Finding:
     kind : str
         A key of :data:`KINDS`.
     severity : {"fatal", "error", "note"}
+        Whether the data are refused, this item is refused or left out, or it is only counted.
     message : str
         One line that says where, what was expected and what was found.
     image : str or None

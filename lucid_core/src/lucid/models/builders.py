@@ -64,7 +64,7 @@ def signed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         try:
             model = function(*args, **kwargs)
         except TypeError as error:
-            message = _foreign_keywords(function, name, kwargs, str(error))
+            message = _foreign_keywords(function, kwargs, str(error))
             if message is None:
                 raise
             raise TypeError(message) from error
@@ -86,23 +86,22 @@ def signed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
 
 def _foreign_keywords(
-    function: Callable[..., Any], name: str, kwargs: dict[str, Any], error: str
+    function: Callable[..., Any], kwargs: dict[str, Any], error: str
 ) -> str | None:
-    """What to type for the keyword arguments that a builder refused, if anything is known."""
+    """The error with what to type for the arguments that a builder refused, if that is known."""
     if "unexpected keyword argument" not in error:
         return None
     parameters = set(inspect.signature(function).parameters)
     refused = [key for key in kwargs if key not in parameters and repr(key) in error]
     # Builders with **kwargs list in their error what they take.
     taken = parameters.union(re.findall(r"\w+", error)).difference(refused)
-    remedies = keyword_remedies(name, refused, taken)
+    remedies = keyword_remedies(function.__name__, refused, taken)
     for key in refused:
         if key not in remedies and (close := difflib.get_close_matches(key, taken, 1, 0.75)):
             remedies[key] = f"use {close[0]}="
     if not remedies:
         return None
-    known = "; ".join(f"{key!r}: {remedy}" for key, remedy in remedies.items())
-    return f"{name}() got an unexpected keyword argument {known}"
+    return "; ".join([error, *(f"{key!r}: {remedy}" for key, remedy in remedies.items())])
 
 
 def _given_by_name(
