@@ -248,12 +248,14 @@ def tests(session: nox.Session) -> None:
     """All tests, with the three distributions installed from their wheels; the core's coverage."""
     # The plugin that the tests begin and install is built without isolation, so without a network.
     builds = ("build", "editables", "hatchling")
-    runners = ("pytest", "pytest-cov", "hypothesis", "numpydoc")
+    runners = ("pytest", "pytest-cov", "pytest-xdist", "hypothesis", "numpydoc")
     install(session, *runners, *builds, extras=("docs", "coco", "plot"))
     # pytest-cov reports above pytest's own summary, which CI reads as the last line.
     coverage = ("--cov=lucid", f"--cov-fail-under={COVERED}", "--cov-report=term:skip-covered")
+    # Two workers keep two cores busy: much of the time goes to waiting for subprocesses.
+    workers = ("-n", "2", "--dist", "worksteal")
     settings = {"COVERAGE_FILE": str(Path(session.cache_dir).resolve() / "coverage" / "data")}
-    session.run("python", "-m", "pytest", *(session.posargs or coverage), env=settings)
+    session.run("python", "-m", "pytest", *(session.posargs or (*workers, *coverage)), env=settings)
 
 
 @nox.session
