@@ -185,6 +185,12 @@ def test_a_model_that_was_changed_is_not_saved(tmp_path):
     model = create()
     del model.stem
     assert_refused(model, "stem was Conv2d, is gone")
+    model = create()
+    model.stem.stride = (2, 2)
+    assert_refused(model, r"net\.0\.conv had .*stride=\(1, 1\).*, has .*stride=\(2, 2\)")
+    model = create()
+    model.net[0].norm.eps = 0.5
+    assert_refused(model, r"net\.0\.norm had 4, eps=1e-05, has 4, eps=0\.5")
 
 
 def test_what_changes_no_layer_is_saved(tmp_path):
@@ -193,6 +199,7 @@ def test_what_changes_no_layer_is_saved(tmp_path):
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     model.fc.bias.data[:] = 5
+    model.net[0].norm.momentum = 0.5  # only training uses it
     lucid.save_model(copy.deepcopy(model), path)
     assert lucid.load_model(path).fc.bias.tolist() == [5, 5, 5]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,30 +18,37 @@ _MAX_TRIED = 3
 _MAX_RATIO = 2.0
 _MAX_DIFFERENT = 0.1
 
+#: Settings that only training uses, so that a model may be saved with others.
+_OF_TRAINING = re.compile(r"(?:, )?\b(?:momentum|p)=[^,]*")
+
 
 @dataclass(frozen=True)
 class Structure:
-    """Layers and shapes of a model.
+    """Layers, settings and shapes of a model.
 
     Attributes
     ----------
     layers : dict of str to str
         Class of each module by path.
+    settings : dict of str to str
+        What ``extra_repr`` of each module says that predictions depend on, such as its stride.
     shapes : dict of str to tuple of int
         Shape of each entry of the state dict.
     """
 
     layers: dict[str, str]
+    settings: dict[str, str]
     shapes: dict[str, tuple[int, ...]]
 
     @classmethod
     def of(cls, model: Module) -> Structure:
         """The structure of a model as it is now."""
-        layers = {
-            path: type(module).__name__
-            for path, module in model.named_modules(remove_duplicate=False)
-        }
-        return cls(layers, {name: tensor.shape for name, tensor in model.state_dict().items()})
+        modules = dict(model.named_modules(remove_duplicate=False))
+        return cls(
+            {path: type(module).__name__ for path, module in modules.items()},
+            {path: _OF_TRAINING.sub("", module.extra_repr()) for path, module in modules.items()},
+            {name: tensor.shape for name, tensor in model.state_dict().items()},
+        )
 
 
 def changes_of(model: Module) -> list[str]:
@@ -58,6 +66,11 @@ def changes_of(model: Module) -> list[str]:
         before, after = built.shapes.get(name), now.shapes.get(name)
         if before != after:
             changes.append(f"{name} was {before or 'not there'}, is {after or 'gone'}")
+    changes += [
+        f"{path or 'the model'} had {settings}, has {now.settings[path]}"
+        for path, settings in built.settings.items()
+        if now.layers.get(path) == built.layers[path] and now.settings[path] != settings
+    ]
     return changes
 
 
