@@ -27,10 +27,12 @@ from lucid.cli.training import (
     skip_invalid_option,
 )
 from lucid.cli.weights import ema_option
+from lucid_models_detection.annotation_option import AnnotationFile
 
 __all__ = ["evaluate", "train_detector"]
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_ANNOTATIONS = AnnotationFile(exists=True, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -84,13 +86,19 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.command("train-detector")
 @click.option(
-    "--data", type=_FILE, metavar="JSON", help="COCO annotations. Needed unless --resume is given."
+    "--data",
+    type=_ANNOTATIONS,
+    metavar="JSON",
+    help="COCO annotations. Needed unless --resume is given.",
 )
 @click.option(
     "--images", type=_FOLDER, metavar="DIR", help="Folder that the file names in --data start from."
 )
 @click.option(
-    "--val", type=_FILE, metavar="JSON", help="Annotations to validate on; a part of --data if not."
+    "--val",
+    type=_ANNOTATIONS,
+    metavar="JSON",
+    help="Annotations to validate on; a part of --data if not.",
 )
 @click.option(
     "--val-images", type=_FOLDER, metavar="DIR", help="Their folder.  [default: --images]"
@@ -268,7 +276,7 @@ def train_detector(
 
 @spelled("val", "validate", "test", "eval", "score")
 @click.command()
-@click.option("--data", required=True, type=_FILE, metavar="JSON", help="COCO annotations.")
+@click.option("--data", required=True, type=_ANNOTATIONS, metavar="JSON", help="COCO annotations.")
 @click.option(
     "--images",
     required=True,

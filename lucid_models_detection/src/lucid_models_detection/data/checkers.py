@@ -74,7 +74,7 @@ def check_voc(data: Path, images: Path | None = None, **options: Any) -> DataRep
         data, lambda: VocDetection(folder, images, class_names=None, on_invalid="skip", **options)
     )
     report.count(
-        "convert", 1, "train-detector takes a COCO file; VocDetection.to_coco makes one of these"
+        "convert", 1, "train-detector reads COCO files: save VocDetection(...).to_coco() as JSON"
     )
     return report
 

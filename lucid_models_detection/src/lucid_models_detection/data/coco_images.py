@@ -69,7 +69,7 @@ class FileImages:
         except PathError as error:
             given = shown(raw.get("file_name"))
             kind = "ambiguous-image" if error.several else "bad-name"
-            self._leave_out(kind, f"{where}: {error} as file_name, got {given}", raw)
+            self._leave_out(kind, f"{where}: file_name {given}: {error}", raw)
             return
         if name in self._by_name:
             other = shown(self._by_name[name])

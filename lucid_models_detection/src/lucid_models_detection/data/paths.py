@@ -119,7 +119,7 @@ def _from_absolute(name: str, folder: Path) -> tuple[str, bool]:
     if found:
         names = ", ".join(found)
         raise PathError(f"several images fit: {names}; expected a relative path", several=True)
-    raise PathError(f"expected a relative path, or one that ends as an image in {folder} does")
+    raise PathError(f"expected a relative path, or one whose end is that of an image in {folder}")
 
 
 def _normal(name: str) -> str:

@@ -1,0 +1,42 @@
+"""The type of options that take a file of COCO annotations."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["AnnotationFile"]
+
+
+class AnnotationFile(click.Path):
+    """A path of a COCO JSON file; for a folder, the error says which file to give instead."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        """Return the path, as :class:`click.Path` does, unless it is a folder."""
+        path = super().convert(value, param, ctx)
+        if os.path.isdir(path):
+            folder = Path(os.fsdecode(path))
+            self.fail(
+                f"{folder}: expected a COCO JSON file, got a folder{_hint(folder)}", param, ctx
+            )
+        return path
+
+
+def _hint(folder: Path) -> str:
+    """What to give in place of a folder, by the files in it."""
+    names = sorted(os.listdir(folder))
+    files = [name for name in names if name.lower().endswith(".json")]
+    if files:
+        return f"; give a file in it, such as {Path(folder, files[0])}"
+    if "Annotations" in names or any(name.lower().endswith(".xml") for name in names):
+        return (
+            "; convert Pascal VOC annotations in Python: json.dump(VocDetection(annotations, "
+            'images, class_names=None).to_coco(), open("train.json", "w")), with VocDetection of '
+            "lucid_models_detection.data"
+        )
+    return ""

@@ -1,0 +1,31 @@
+"""The options that take a file of COCO annotations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+import pytest
+
+from lucid_models_detection.annotation_option import AnnotationFile
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("_annotations.coco.json", "such as .*/_annotations.coco.json"),
+        ("a.xml", r"VocDetection.*to_coco\(\)"),
+        ("Annotations/a.xml", r"VocDetection.*to_coco\(\)"),
+        ("a.png", "$"),
+    ],
+)
+def test_a_folder_is_refused_with_what_to_give(tmp_path: Path, name: str, advice: str) -> None:
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    option = AnnotationFile(exists=True, path_type=Path)
+    assert option.convert(str(path), None, None) == path
+    with pytest.raises(
+        click.BadParameter, match=rf"expected a COCO JSON file, got a folder.*{advice}"
+    ):
+        option.convert(str(tmp_path), None, None)
