@@ -27,6 +27,12 @@ def is_scalar(x: object) -> bool:
 
 def operands(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     """The arrays of a binary operation in their common dtype; a derivative may keep them."""
+    if isinstance(x, Variable) and isinstance(y, Variable) and x._data.dtype == y._data.dtype:
+        return x._data, y._data
+    if not isinstance(x, np.ndarray) and not isinstance(y, np.ndarray):
+        return _common(x, y)
+    check_in_graph(x)
+    check_in_graph(y)
     a, b = _common(x, y)
     return owned(a, x, y), owned(b, y, x)
 
@@ -53,8 +59,6 @@ def owned(array: Array, given: object, *others: object) -> Array:
 
 def _common(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     """The arrays of a binary operation in their common dtype."""
-    check_in_graph(x)
-    check_in_graph(y)
     a, b = array_of(x), array_of(y)
     if is_scalar(x) and not is_scalar(y):
         return _weak(x, b), b if not _widens(a, b) else b.astype(float32)
