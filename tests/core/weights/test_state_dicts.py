@@ -112,6 +112,13 @@ def test_an_average_that_cannot_be_read_is_said(write):
         lucid.load(path, ema=True)
 
 
+@pytest.mark.parametrize("name", ["ema", "teacher_center"])
+def test_settings_of_an_average_are_none(write, name):
+    model = pth.dict_({key: pth.of("1", ONE) for key in "uvwxy"})
+    path = write({"model": model, name: pth.dict_({"decay": pth.of("2", TWO)})})
+    assert sorted(lucid.load(path)) == list("uvwxy")
+
+
 def test_an_average_without_names_is_said(write):
     for average in (
         pth.list_([pth.of("1", ONE)]),

@@ -56,6 +56,8 @@ _EMA_PART = re.compile(r"^(?:ema|swa|teacher)_|_(?:ema|swa|teacher)(?=_|$)", re.
 #: Dicts of other things, in which an EMA may be kept.
 _CALLBACKS = "callbacks"
 _MAX_DEPTH = 4
+#: Part of a state dict's tensors that its EMA has at least; many leave out the buffers.
+_MIN_SHARE = 0.25
 _MAX_NAMED = 10
 _SAVE_WEIGHTS = "Where it comes from, save the weights alone: torch.save(model.state_dict(), path)"
 _NUMPY = {
@@ -89,6 +91,15 @@ class _Search:
                 self.look(entry, inner, _is_ema(value, name, ema), depth + 1)
         if len(self.plain) + len(self.ema) == before and path and _holds_tensors(value):
             (self.ema if ema else self.plain)[path] = value
+
+    def drop_small_averages(self) -> None:
+        """Leave out what has the name of an EMA and far fewer tensors, such as its settings."""
+        largest = max(map(_count_tensors, self.plain.values()), default=0)
+        self.ema = {
+            path: entry
+            for path, entry in self.ema.items()
+            if _MIN_SHARE * largest <= _count_tensors(entry)
+        }
 
     def _look_at_callbacks(self, callbacks: PickledDict, path: str) -> None:
         for name, callback in callbacks.entries.items():
@@ -130,6 +141,7 @@ def state_dict_of(value: Any, ema: bool | None = None) -> tuple[dict[str, Tensor
         raise MalformedError(f"expected a state dict, tensors by name; it holds {kind_of(value)}")
     search = _Search()
     search.look(value, "", False)
+    search.drop_small_averages()
     if not search.plain and _holds_tensors(value):
         search.plain[""] = value
     if not search.plain and not search.ema:
@@ -209,7 +221,11 @@ def _under_other_names(value: PickledDict) -> dict[str, PickledDict]:
 
 
 def _holds_tensors(value: PickledDict) -> bool:
-    return any(isinstance(entry, Tensorlike) for entry in value.entries.values())
+    return _count_tensors(value) > 0
+
+
+def _count_tensors(value: PickledDict) -> int:
+    return sum(isinstance(entry, Tensorlike) for entry in value.entries.values())
 
 
 def _tensors(value: PickledDict, notes: list[str]) -> dict[str, TensorRecord]:
