@@ -341,6 +341,14 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, options):
         assert lucid.load(tmp_path / "best.safetensors")["w"].item() == pytest.approx(0.8)
 
 
+def test_weights_that_are_not_finite_before_the_first_step(tmp_path):
+    trainer = weight_trainer([1.0, 1.0], directory=tmp_path)
+    trainer.model.w.data[:] = math.nan
+    with pytest.raises(FloatingPointError, match=r"before the first step .*first is w\): give o"):
+        trainer.save()
+    assert not (tmp_path / "last.safetensors").exists()
+
+
 def test_weights_that_are_not_finite_stop_a_training_that_saves_nothing():
     trainer = weight_trainer([1.0, 1.0], callbacks=[Overflow(2)])
     with pytest.raises(FloatingPointError, match="not finite after step 2"):

@@ -277,7 +277,7 @@ class Trainer:
         """
         if self.directory is None:
             return
-        check_weights(self.model, self._here)
+        check_weights(self.model, self.step, self._here)
         if self.communicator.is_main:
             save_checkpoint(self.directory / LAST, state_of(self, self._marked))
             if self.history:
@@ -412,7 +412,7 @@ class Trainer:
 
     def _validated(self) -> dict[str, float]:
         self._ranks.average_buffers()
-        check_weights(self.model, self._here)
+        check_weights(self.model, self.step, self._here)
         if self.validate is None:
             return {}
         metrics = run_validation(self.model, self.validate)

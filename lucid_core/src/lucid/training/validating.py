@@ -75,8 +75,18 @@ def check_metrics(
     return values
 
 
-def check_weights(model: Module, where: str) -> None:
-    """Raise FloatingPointError if a parameter or buffer of the model is NaN or infinite."""
+def check_weights(model: Module, step: int, where: str) -> None:
+    """Raise FloatingPointError if a parameter or buffer of the model is NaN or infinite.
+
+    Parameters
+    ----------
+    model : Module
+        What is trained.
+    step : int
+        How many steps were made; before the first the weights are those that were given.
+    where : str
+        The step and its epoch.
+    """
     state = {name: value.numpy() for name, value in model.state_dict().items()}
     broken = [
         name
@@ -84,10 +94,15 @@ def check_weights(model: Module, where: str) -> None:
         if value.dtype.kind == "f" and not np.isfinite(value).all()
     ]
     if broken:
+        count = f"{len(broken)} of the model's {len(state)} tensors are not finite"
+        if step == 0:
+            raise FloatingPointError(
+                f"{count} before the first step (the first is {broken[0]}): give other weights "
+                "to start from"
+            )
         raise FloatingPointError(
-            f"{len(broken)} of the model's {len(state)} tensors are not finite after {where} "
-            f"(the first is {broken[0]}): the training has diverged, and they were not saved. "
-            f"{REMEDY}"
+            f"{count} after {where} (the first is {broken[0]}): the training has diverged, and "
+            f"they were not saved. {REMEDY}"
         )
 
 
