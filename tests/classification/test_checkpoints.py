@@ -167,6 +167,15 @@ def test_changed_networks_are_refused_by_what_is_wrong(
     assert str(path) in str(caught.value)
 
 
+def test_another_network_is_not_called_the_given_model(theirs: Arrays, tmp_path: Path) -> None:
+    path = save(tmp_path / "w.pth", top={"features.weight": np.zeros((2, 2), np.float32)})
+    with pytest.raises(WeightFileError, match=r"do not fit resnet_18: .*\n  missing \(102\)"):
+        open_classifier(path, "resnet_18")
+    path = save(tmp_path / "w.pth", top=changed(theirs, "no fc"))
+    with pytest.raises(WeightFileError, match=r"holds a resnet_18 without .* use lucid detect"):
+        open_classifier(path, "resnet_50")
+
+
 def test_only_the_last_layer_may_be_another(theirs: Arrays, tmp_path: Path) -> None:
     path = save(tmp_path / "w.pth", top=changed(theirs, "stem of 3 x 3"))
     with pytest.raises(WeightFileError, match=r"stem\.conv\.weight: expected shape"):

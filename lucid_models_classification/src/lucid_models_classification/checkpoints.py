@@ -107,8 +107,8 @@ def open_classifier(
         )
     state = _weights(path, model_name, ema)
     name, sizes = _identified(path, state, model_name)
-    if "num_classes" not in sizes and name in ARCHITECTURES:
-        raise WeightFileError(f"{path}: {_without_classifier(name, state)}")
+    if "num_classes" not in sizes and (held := _resnet_in(state)) is not None:
+        raise WeightFileError(f"{path}: {_without_classifier(held, state)}")
     model = create_model(name, **sizes)
     _load(path, model, state, skip_mismatched=False)
     return Classifier(model, preprocessing=_preprocessing(path, sizes))
@@ -273,10 +273,20 @@ def _identified(
         ) from None
 
 
+def _resnet_in(state: Mapping[str, Any]) -> str | None:
+    try:
+        return infer_model(state)[0]
+    except ValueError:
+        return None
+
+
 def _without_classifier(name: str, state: Mapping[str, Any]) -> str:
     heads = [key for key in state if key.startswith(("fc.", "head.", "classifier."))][:_SHOWN]
     if not heads:
-        return f"holds a {name} without its classifier: expected fc.weight and fc.bias"
+        return (
+            f"holds a {name} without its classifier: expected fc.weight and fc.bias; if it is part "
+            "of a detector, use lucid detect"
+        )
     return (
         f"holds a {name} with another classifier: expected one linear layer, fc.weight and "
         f"fc.bias, got {', '.join(heads)}. What else is in that classifier the file does not "
