@@ -120,6 +120,17 @@ def test_an_average_alone():
         unwrap(under("ema.module."), known, ema=False)
 
 
+@pytest.mark.parametrize("prefix", ["model_ema.", "teacher.module."])
+def test_an_average_beside_names_without_a_prefix(prefix):
+    average = under(prefix, dict.fromkeys(NAMES, -1))
+    with pytest.warns(lucid.WeightFileWarning, match=f"EMA .* prefix '{prefix}'; the names"):
+        assert unwrap(STATE | average, known) == dict.fromkeys(NAMES, -1)
+    assert unwrap(STATE | average, known, ema=True) == dict.fromkeys(NAMES, -1)
+    assert unwrap(STATE | average, known, ema=False) == STATE
+    both = STATE | average  # a model that has a teacher of its own keeps it
+    assert unwrap(both, both.__contains__) == both
+
+
 def test_momentum_copies_are_left_out():
     state = doubled("module.encoder_q.", "module.encoder_k.")
     with pytest.warns(lucid.WeightFileWarning, match=r"'module\.encoder_q\.'; left out 6"):

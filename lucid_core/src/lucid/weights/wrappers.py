@@ -92,6 +92,12 @@ def unwrap(
     if not best.score:
         return dict(state_dict)
     prefix = best.select(ema, source)
+    if prefix == "" and best.copies:
+        return {
+            name: state_dict[key]
+            for key, name in best.names.items()
+            if not name.startswith(best.copies)
+        }
     if prefix is None or (prefix == "" and not best.removed):
         return dict(state_dict)
     return best.under(prefix, source)
@@ -175,7 +181,7 @@ class _Reading(Generic[Value]):
     def select(self, ema: bool | None, source: object) -> str | None:
         """The prefix of the network to take; None if none of them holds most of the names."""
         if self.fitting[""] == self.score:
-            return ""
+            return self._beside_own_names(ema, source)
         rivals = [prefix for prefix, n in self.fitting.items() if 2 * n > self.score]
         used = [prefix for prefix in rivals if not _has(_MOMENTUM_COPY, prefix)] or rivals
         averaged = [prefix for prefix in used if is_ema_key(prefix)]
@@ -207,6 +213,27 @@ class _Reading(Generic[Value]):
         prefix = chosen[0]
         below = sum(1 for name in self.names.values() if name.startswith(prefix))
         return prefix if 2 * self.fitting[prefix] >= below else None
+
+    def _beside_own_names(self, ema: bool | None, source: object) -> str:
+        """The prefix of an EMA that stands beside the model's own names, or none."""
+        averaged = [
+            prefix
+            for prefix, fitting in self.fitting.items()
+            if is_ema_key(prefix) and 2 * fitting > self.score
+        ]
+        own = any(self.known(n) for n in self.names.values() if n.startswith(tuple(averaged)))
+        if len(averaged) != 1 or own:
+            return ""
+        if ema is False:
+            self.copies = (averaged[0],)
+            return ""
+        self.copies = (averaged[0], "")
+        if ema is None:
+            _note(
+                f"{source}: using the EMA of the weights, under the prefix {averaged[0]!r}; the "
+                "names without it have the plain weights (ema=False or --no-ema)"
+            )
+        return averaged[0]
 
     def under(self, prefix: str, source: object) -> dict[str, Value]:
         """The entries below a prefix by their names below it, and a last layer beside it."""
