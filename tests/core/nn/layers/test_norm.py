@@ -124,3 +124,19 @@ def test_reprs():
     assert repr(nn.FrozenBatchNorm2d(3, eps=0.0)) == "FrozenBatchNorm2d(3, eps=0.0)"
     assert repr(nn.GroupNorm(1, 3, affine=False)) == "GroupNorm(1, 3, eps=1e-05, affine=False)"
     assert repr(nn.LayerNorm(3)) == "LayerNorm((3,), eps=1e-05)"
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda eps: nn.BatchNorm2d(2, eps=eps),
+        lambda eps: nn.FrozenBatchNorm2d(2, eps=eps),
+        lambda eps: nn.GroupNorm(1, 2, eps=eps),
+        lambda eps: nn.LayerNorm(2, eps=eps),
+    ],
+)
+def test_eps_must_not_be_negative(layer):
+    assert layer(0.0).eps == 0
+    for eps in (-1.0, float("nan")):
+        with pytest.raises(ValueError, match="eps"):
+            layer(eps)

@@ -9,7 +9,7 @@ from lucid.autograd import ArrayLike, array_of
 if TYPE_CHECKING:
     from lucid.nn.module import Module
 
-__all__ = ["expect_channels", "expect_positive"]
+__all__ = ["expect_channels", "expect_eps", "expect_positive"]
 
 
 def expect_channels(layer: Module, x: ArrayLike, channels: int) -> None:
@@ -26,3 +26,9 @@ def expect_positive(layer: str, **sizes: int) -> None:
             raise TypeError(f"{layer}: {name} must be an integer, got {size!r}")
         if size < 1:
             raise ValueError(f"{layer}: {name} must be at least 1, got {size}")
+
+
+def expect_eps(layer: str, eps: float) -> None:
+    """Raise ValueError, naming the layer, for a negative ``eps``: its square root is NaN."""
+    if not eps >= 0:
+        raise ValueError(f"{layer}: eps must not be negative, got {eps}")

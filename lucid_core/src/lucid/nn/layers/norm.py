@@ -9,7 +9,7 @@ import numpy as np
 
 from lucid.nn import functional as F
 from lucid.nn import init
-from lucid.nn.layers.checks import expect_channels, expect_positive
+from lucid.nn.layers.checks import expect_channels, expect_eps, expect_positive
 from lucid.nn.module import Module
 from lucid.nn.parameter import Parameter
 from lucid.ops.synchronized_norm import Across
@@ -64,6 +64,7 @@ class BatchNorm2d(Module):
         super().__init__()
         expect_positive("BatchNorm2d", num_features=num_features)
         self.num_features = num_features
+        expect_eps("BatchNorm2d", eps)
         self.eps = eps
         self.momentum = momentum
         self.affine = affine
@@ -157,6 +158,7 @@ class FrozenBatchNorm2d(Module):
         super().__init__()
         expect_positive("FrozenBatchNorm2d", num_features=num_features)
         self.num_features = num_features
+        expect_eps("FrozenBatchNorm2d", eps)
         self.eps = eps
         self.register_buffer("weight", Tensor(np.ones(num_features, np.float32)))
         self.register_buffer("bias", Tensor(np.zeros(num_features, np.float32)))
@@ -215,6 +217,7 @@ class GroupNorm(Module):
             )
         self.num_groups = num_groups
         self.num_channels = num_channels
+        expect_eps("GroupNorm", eps)
         self.eps = eps
         self.affine = affine
         self.weight = Parameter(np.ones(num_channels, np.float32)) if affine else None
@@ -259,6 +262,7 @@ class LayerNorm(Module):
         one = isinstance(normalized_shape, int | np.integer)
         lengths = (int(normalized_shape),) if one else tuple(normalized_shape)  # type: ignore[arg-type]
         self.normalized_shape = lengths
+        expect_eps("LayerNorm", eps)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         with_bias = elementwise_affine and bias
