@@ -181,3 +181,13 @@ def test_filters_of_warnings_stay_as_they_were(tmp_path: Path) -> None:
     before = list(warnings.filters)
     check_images([noise(tmp_path / f"{i}.png", seed=i) for i in range(100)], tmp_path)
     assert warnings.filters == before
+
+
+def test_links_to_missing_files_and_pipes(tmp_path: Path) -> None:
+    link, pipe = tmp_path / "link.png", tmp_path / "pipe.png"
+    link.symlink_to("nowhere.png")
+    os.mkfifo(pipe)
+    found = checked(link)
+    assert (found.missing, found.problem) == (True, "a link to a missing file")
+    found = checked(pipe)
+    assert (found.header, found.problem) == (None, "neither a file nor a link to one")

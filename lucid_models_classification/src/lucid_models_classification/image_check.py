@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import struct
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -188,9 +189,12 @@ def _check_one(path: Path, cache: FileCache) -> tuple[CheckedImage, os.stat_resu
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
-        return CheckedImage(None, "no such file", missing=True), None
+        problem = "a link to a missing file" if path.is_symlink() else "no such file"
+        return CheckedImage(None, problem, missing=True), None
     except (OSError, ValueError) as error:  # a name that no file can have
         return CheckedImage(None, str(error), missing=True), None
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        return CheckedImage(None, "neither a file nor a link to one"), None  # a pipe would block
     kept = _from_row(cache.get(path, status), status.st_size)
     if kept is not None and not _over_limit(kept):
         return kept, None

@@ -113,7 +113,11 @@ def _similar(path: Path) -> str:
         names = sorted(os.listdir(path.parent))
     except (OSError, ValueError):
         return ""
-    found = [name for name in names if Path(name).stem.casefold() == path.stem.casefold()]
+    found = [
+        name
+        for name in names
+        if name != path.name and Path(name).stem.casefold() == path.stem.casefold()
+    ]
     return f"; there is {found[0]}" if found else ""
 
 
