@@ -262,10 +262,10 @@ class DataReport:
         if on_invalid == "raise" and self.number("error"):
             raise self._error(self._listed("error") + hint)
         for name in self.mostly_left_out():
-            reasons = ", ".join(f"{n} {what}" for _, what, n in self.rows("error"))
+            reasons = "; ".join(f"{what}: {n}" for _, what, n in self.rows("error"))
             raise self._error(
                 f"{self.source}: {self.left_out[name]} of {self.totals[name]} {name} would be "
-                f"left out, more than half: {reasons}; correct the data\n{self._listed('error')}"
+                f"left out, more than half ({reasons}); correct the data\n{self._listed('error')}"
             )
 
     def _error(self, message: str) -> InvalidDataError:
