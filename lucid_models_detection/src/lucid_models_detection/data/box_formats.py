@@ -228,7 +228,7 @@ def _fitting(
 
 
 def _remedy(likely: list[BoxFormat], usual: BoxFormat) -> str:
-    names = " or ".join(f'"{name}"' for name in likely) or "the right one of " + ", ".join(
+    names = " or ".join(f'"{name}"' for name in likely) or "one of " + ", ".join(
         f'"{name}"' for name in BOX_FORMATS
     )
     return (
