@@ -10,8 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lucid.autograd import array_of
-
 __all__ = ["Target", "check_targets"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -72,7 +70,7 @@ def check_targets(
 
 
 def _check_boxes(boxes: Any, size: tuple[int, int], name: str) -> Array:
-    array = array_of(boxes)
+    array = np.asarray(boxes)
     if array.size == 0:
         if array.shape not in ((0,), (0, 4)):
             raise ValueError(f"{name}: expected shape (M, 4), got {array.shape}")
@@ -110,7 +108,7 @@ def _may_be_xywh(box: Array, width: int, height: int) -> bool:
 
 
 def _check_labels(labels: Any, count: int, num_classes: int, where: str) -> Array:
-    array = array_of(labels)
+    array = np.asarray(labels)
     name = f'{where}["labels"]'
     if array.size == 0 and count == 0:
         return np.zeros(0, np.int64)
