@@ -288,7 +288,7 @@ def bad_call(tmp_path: Path, image: Path, weights: Path) -> dict[str, tuple[list
             [image, *w, "--coco-results", truncated / "x" / "r.json", "--data", weights],
             "is a file",
         ),
-        "over itself": ([image, *w, "--output", image], "is one of the images"),
+        "over itself": ([image, *w, "--output", image], "would be overwritten"),
         "not a directory": ([image, *w, "--output", f"{truncated}/"], "is a file"),
         "a folder as report": ([image, *w, "--output", results], "is a directory"),
         "an empty list": ([f"@{empty}", *w, "--json"], "empty.txt: expected a list with a path"),

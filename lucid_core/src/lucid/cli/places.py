@@ -90,13 +90,41 @@ def check_file(path: Path, option: str) -> None:
     Raises
     ------
     click.BadParameter
-        If it is a folder, or its folder cannot be made or written to.
+        If it is a folder, its folder cannot be made or written to, or another argument of the
+        command names the same file.
     """
     if path.is_dir():
         raise click.BadParameter(
             f"{path} is a directory; expected a file", param_hint=f"'{option}'"
         )
+    if other := _other_argument(path, option):
+        raise click.BadParameter(
+            f"{path} is also given as {other}, and would be overwritten; name another file",
+            param_hint=f"'{option}'",
+        )
     check_folder(path.parent, option)
+
+
+def _other_argument(path: Path, option: str) -> str | None:
+    """The argument of the running command, other than ``option``, that names the same file."""
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return None
+    for parameter in context.command.params:
+        if option in parameter.opts or parameter.name not in context.params:
+            continue
+        value = context.params[parameter.name]
+        for given in value if isinstance(value, (tuple, list)) else (value,):
+            if isinstance(given, (str, Path)) and _same_file(Path(given), path):
+                name = parameter.opts[0]
+                return name if name.startswith("-") else parameter.make_metavar(context)
+    return None
+
+
+def _same_file(a: Path, b: Path) -> bool:
+    if a.is_file() and b.is_file():
+        return a.samefile(b)
+    return os.path.abspath(a) == os.path.abspath(b)
 
 
 def check_folder(path: Path, option: str) -> None:
