@@ -1,16 +1,18 @@
-"""Processors that this process may use: its affinity, and the quota of its container."""
+"""Processors that this process may use: its affinity, and the quota of its container.
+
+Read when ``lucid`` is imported, so without pathlib, whose import takes longer than all of this.
+"""
 
 from __future__ import annotations
 
 import math
 import os
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
 
 __all__ = ["available_processors", "processor_quota"]
 
-_CGROUPS = Path("/sys/fs/cgroup")
-_MEMBERSHIP = Path("/proc/self/cgroup")
+_CGROUPS = "/sys/fs/cgroup"
+_MEMBERSHIP = "/proc/self/cgroup"
 
 #: Where the cpu controller of version 1 is mounted, alone or together with its companion.
 _VERSION_1_MOUNTS = ("cpu", "cpu,cpuacct", "cpuacct,cpu")
@@ -46,20 +48,20 @@ def processor_quota() -> float | None:
     return min(quotas, default=None)
 
 
-def _folders() -> Iterator[Path]:
+def _folders() -> Iterator[str]:
     """Folders of the process's groups, of version 2 and 1, up to the root of each hierarchy."""
     version_2, version_1 = _memberships()
-    for mount in (_CGROUPS, _CGROUPS / "unified"):
+    for mount in (_CGROUPS, os.path.join(_CGROUPS, "unified")):
         yield from _up(mount, version_2)
     for name in _VERSION_1_MOUNTS:
-        yield from _up(_CGROUPS / name, version_1)
+        yield from _up(os.path.join(_CGROUPS, name), version_1)
 
 
 def _memberships() -> tuple[str, str]:
     """Paths of the process's groups in the hierarchies of version 2 and of version 1's cpu."""
     version_2 = version_1 = "/"
     try:
-        lines = _MEMBERSHIP.read_text(errors="surrogateescape").splitlines()
+        lines = _text(_MEMBERSHIP).splitlines()
     except OSError:  # not Linux
         return version_2, version_1
     for line in lines:
@@ -71,22 +73,27 @@ def _memberships() -> tuple[str, str]:
     return version_2, version_1
 
 
-def _up(mount: Path, group: str) -> Iterator[Path]:
+def _up(mount: str, group: str) -> Iterator[str]:
     # A container sees its own group as the root of the mount, but may be told the path that
     # the host knows: folders of that path that are not there hold no quota.
-    inner = PurePosixPath("/", group).relative_to("/")
-    if ".." not in inner.parts:
-        yield from (mount / folder for folder in (inner, *inner.parents) if folder.parts)
+    parts = [part for part in group.split("/") if part not in ("", ".")]
+    if ".." not in parts:
+        yield from (os.path.join(mount, *parts[:n]) for n in range(len(parts), 0, -1))
     yield mount
 
 
-def _quota_in(folder: Path) -> float | None:
+def _text(*path: str) -> str:
+    with open(os.path.join(*path), encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()
+
+
+def _quota_in(folder: str) -> float | None:
     try:
-        quota, period = (folder / "cpu.max").read_text().split()
+        quota, period = _text(folder, "cpu.max").split()
     except (OSError, ValueError):
         try:
-            quota = (folder / "cpu.cfs_quota_us").read_text()
-            period = (folder / "cpu.cfs_period_us").read_text()
+            quota = _text(folder, "cpu.cfs_quota_us")
+            period = _text(folder, "cpu.cfs_period_us")
         except OSError:
             return None
     try:
