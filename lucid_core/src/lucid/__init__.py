@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     from lucid.models import hookimpl, hookspec
     from lucid.weights import load, load_model, save, save_model
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 _ROOMS = ("data", "models", "nn", "optim", "prediction", "testing", "training", "weights")
 _LAZY = {

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import itertools
 import shutil
+from contextlib import nullcontext
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from lucid.errors import PluginError
 from lucid.models.metadata import Candidate, check_core_requirement, find_candidates
@@ -28,6 +31,9 @@ def found(environment) -> list[Candidate]:
         ("lucid-core[docs]>=0.1", "0.1.0"),
         ("lucid-core~=0.1", "0.5"),
         ("lucid-core>=0.2", "0.2.1rc1"),
+        ("lucid-core>=0.2.0.dev0,<0.3", "0.2.0.dev0"),
+        ("lucid-core>=0.2.0.dev0,<0.3", "0.2"),
+        ("lucid-core>=0.1,<0.2.dev3", "0.2.0.dev2"),
         ('lucid-core>=9; extra == "dev"', "0.1.0"),
         ('lucid-core>=9; python_version < "3"', "0.1.0"),
         ("lucid-core-extras>=9", "0.1.0"),
@@ -46,6 +52,8 @@ def test_satisfied_requirements(requirement: str, installed: str) -> None:
         ("lucid-core~=2.0", "1.9", "pip install --upgrade 'lucid-core~=2.0'"),
         ("lucid-core>=0.1,<0.2", "0.2.0", "pip install --upgrade lucid-toy"),
         ("lucid-core==0.1.*", "0.2.0", "pip install --upgrade lucid-toy"),
+        ("lucid-core>=0.2", "0.2.0.dev0", "pip install --upgrade 'lucid-core>=0.2'"),
+        ("lucid-core>=0.1,<0.2", "0.2.0.dev0", "pip install --upgrade lucid-toy"),
     ],
 )
 def test_an_unsatisfied_requirement_comes_with_the_command(
@@ -55,6 +63,16 @@ def test_an_unsatisfied_requirement_comes_with_the_command(
         check_core_requirement(candidate(requirement), installed)
     assert command in str(caught.value)
     assert installed in str(caught.value)
+
+
+@pytest.mark.parametrize("operator", [">=", "<"])
+def test_plain_versions_compare_as_packaging_does(operator: str) -> None:
+    versions = ["0.1", "0.2.dev1", "0.2.0.dev0", "0.2", "0.2.0", "0.2.1.dev7", "0.10", "1"]
+    for installed, bound in itertools.product(versions, versions):
+        expected = SpecifierSet(f"{operator}{bound}").contains(installed, prereleases=True)
+        required = candidate(f"lucid-core{operator}{bound}")
+        with nullcontext() if expected else pytest.raises(PluginError):
+            check_core_requirement(required, installed)
 
 
 def test_a_requirement_that_cannot_be_parsed_is_quoted() -> None:

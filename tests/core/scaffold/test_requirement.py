@@ -12,7 +12,7 @@ from lucid.scaffold import core_requirement
 @pytest.mark.parametrize(
     ("version", "expected"),
     [
-        ("0.1.0", "lucid-core>=0.1.0,<0.2"),
+        ("0.2.0.dev0", "lucid-core>=0.2.0.dev0,<0.3"),
         ("0.9", "lucid-core>=0.9,<0.10"),
         ("1.4.2", "lucid-core>=1.4.2,<2"),
         ("2.0.0rc1+local.7", "lucid-core>=2.0.0rc1,<3"),

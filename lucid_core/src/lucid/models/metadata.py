@@ -23,8 +23,8 @@ GROUP = "lucid.models"
 
 _CORE = "lucid-core"
 _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
-_PLAIN_CLAUSE = re.compile(r"(>=|<)\s*(\d+(?:\.\d+)*)")
-_PLAIN_VERSION = re.compile(r"\d+(?:\.\d+)*")
+_PLAIN_VERSION = re.compile(r"\d+(?:\.\d+)*(?:\.dev\d+)?")
+_PLAIN_CLAUSE = re.compile(rf"(>=|<)\s*({_PLAIN_VERSION.pattern})")
 
 
 @dataclass(frozen=True)
@@ -121,20 +121,15 @@ def check_core_requirement(candidate: Candidate, installed: str) -> None:
 def _unsatisfied(rest: str, requirement: str, installed: str) -> str | None:
     """Return the specifier that `installed` does not satisfy, None if it does.
 
-    ``>=1.2,<2`` against a plain release is compared right here: this is what nearly
-    every requirement looks like, and importing ``packaging`` for it would cost a
-    fifth of listing models.
+    ``>=1.2,<2`` against a release or a development version is compared right here: this is
+    what nearly every requirement looks like, and importing ``packaging`` for it would cost
+    a fifth of listing models.
     """
     if not rest.strip():
         return None
     clauses = [_PLAIN_CLAUSE.fullmatch(clause.strip()) for clause in rest.split(",")]
     if _PLAIN_VERSION.fullmatch(installed) and all(clauses):
-        have = _release(installed)
-        ok = all(
-            have >= _release(clause[2]) if clause[1] == ">=" else have < _release(clause[2])
-            for clause in clauses
-            if clause is not None
-        )
+        ok = all(_satisfies(installed, *clause.groups()) for clause in clauses if clause)
         return None if ok else rest.strip()
 
     from packaging.requirements import InvalidRequirement, Requirement
@@ -149,11 +144,22 @@ def _unsatisfied(rest: str, requirement: str, installed: str) -> str | None:
     return None if parsed.specifier.contains(installed, prereleases=True) else str(parsed.specifier)
 
 
-def _release(version: str) -> tuple[int, ...]:
-    numbers = [int(number) for number in version.split(".")]
+def _satisfies(version: str, operator: str, bound: str) -> bool:
+    """Compare two versions by PEP 440; ``<2`` excludes 2.0.dev0, which comes before 2."""
+    if operator == ">=":
+        return _order(version) >= _order(bound)
+    if ".dev" in bound:
+        return _order(version) < _order(bound)
+    return _order(version)[0] < _order(bound)[0]
+
+
+def _order(version: str) -> tuple[tuple[int, ...], float]:
+    """Key that sorts versions: the release without trailing zeros, then development versions."""
+    release, _, development = version.partition(".dev")
+    numbers = [int(number) for number in release.split(".")]
     while numbers and numbers[-1] == 0:
         numbers.pop()
-    return tuple(numbers)
+    return tuple(numbers), float(development or "inf")
 
 
 def _only_too_old(specifier: str, installed: str) -> bool:
