@@ -87,9 +87,9 @@ def test_layout_of_a_tiny_image_is_decided_by_its_dtype() -> None:
     np.testing.assert_array_equal(np.asarray(as_floats), image.transpose(1, 2, 0))
 
 
-def test_resampling_overshoot_and_nan_are_drawn_not_refused() -> None:
-    image = np.array([[[-0.1, 1.2], [np.nan, 0.5]]], np.float32)
-    assert np.asarray(to_pillow(image))[:, :, 0].tolist() == [[0, 255], [0, 128]]
+def test_values_beyond_the_range_by_rounding_are_drawn() -> None:
+    image = np.array([[[-5e-5, 1 + 5e-5], [0.25, 0.5]]], np.float32)
+    assert np.asarray(to_pillow(image))[:, :, 0].tolist() == [[0, 255], [64, 128]]
 
 
 @pytest.mark.parametrize(
@@ -98,8 +98,11 @@ def test_resampling_overshoot_and_nan_are_drawn_not_refused() -> None:
         (np.zeros((3, 0, 5), np.float32), "without pixels"),
         (np.zeros((4, 5, 6), np.float32), r"got \(4, 5, 6\)"),
         (np.zeros((1, 3, 5, 6), np.float32), r"got \(1, 3, 5, 6\)"),
-        (np.full((3, 5, 6), 255.0, np.float32), "from 255 to 255"),
-        (np.full((3, 5, 6), -2.0, np.float32), "before it is normalised"),
+        (np.full((3, 5, 6), 255.0, np.float32), r"\[255, 255\]; divide 8-bit values by 255"),
+        (np.full((3, 5, 6), -2.0, np.float32), "before normalization"),
+        (np.float32([[[-0.1, 1.2], [0.2, 0.5]]]), r"\[-0.1, 1.2\]"),
+        (np.float32([[0, 1], [np.nan, 0.5]]), "1 of 4 values NaN or infinite"),
+        (np.float32([[0, 1], [-np.inf, np.inf]]), "2 of 4 values NaN or infinite"),
     ],
 )
 def test_strange_images_are_refused(image: np.ndarray, message: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from lucid_models_classification.transforms import to_array
+from lucid_models_classification.images import check_range, to_array
 from lucid_models_detection.fonts import drawable
 
 __all__ = ["class_name", "draw_boxes", "label_color", "to_pillow"]
@@ -35,10 +35,6 @@ PALETTE: tuple[Color, ...] = (
 )
 BLACK: Color = (0, 0, 0)
 WHITE: Color = (255, 255, 255)
-
-#: How far float pixels may leave [0, 1] (resampling overshoots) before they are taken for
-#: something else: normalised values, or 0 to 255.
-OVERSHOOT = 0.5
 
 
 def label_color(label: int) -> Color:
@@ -105,7 +101,8 @@ def to_pillow(image: Any) -> Image.Image:
     Raises
     ------
     ValueError
-        Another shape, an image without pixels, or floats that are not in [0, 1].
+        Another shape, an image without pixels, or floats outside [0, 1] by more than
+        rounding, NaN and infinity included.
     TypeError
         Another kind of value.
     """
@@ -120,7 +117,8 @@ def to_pillow(image: Any) -> Image.Image:
         )
     array = _channels_last(array, first=is_float)
     if is_float:
-        array = _to_bytes(array)
+        check_range(array)
+        array = np.rint(array.clip(0, 1) * 255).astype(np.uint8)
     elif array.dtype == np.bool_:
         array = array.astype(np.uint8) * np.uint8(255)
     if array.shape[2] == 1:
@@ -143,17 +141,6 @@ def _channels_last(array: NDArray[Any], first: bool) -> NDArray[Any]:
     raise ValueError(
         f"expected an image of shape (3, H, W), (1, H, W), (H, W, 3) or (H, W), got {array.shape}"
     )
-
-
-def _to_bytes(array: NDArray[Any]) -> NDArray[np.uint8]:
-    array = np.nan_to_num(array, nan=0.0, posinf=1.0, neginf=0.0)
-    low, high = float(array.min()), float(array.max())
-    if low < -OVERSHOOT or high > 1 + OVERSHOOT:
-        raise ValueError(
-            f"expected floats in [0, 1], got values from {low:.3g} to {high:.3g}; "
-            "draw on the image before it is normalised"
-        )
-    return np.asarray(np.rint(array.clip(0, 1) * 255), dtype=np.uint8)
 
 
 def draw_boxes(
@@ -203,7 +190,7 @@ def draw_boxes(
     ------
     ValueError
         Boxes, labels and scores disagree in number, a box is not finite or has its
-        corners swapped (named by its number), or the image has a strange shape.
+        corners swapped (named by its number), or the image is refused by :func:`to_pillow`.
     """
     picture = to_pillow(image)
     if not scale > 0:
