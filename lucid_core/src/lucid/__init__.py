@@ -41,6 +41,7 @@ from lucid.dtypes import (
 )
 from lucid.errors import (
     LucidError,
+    MissingPackageError,
     PluginError,
     PluginWarning,
     StateDictError,
@@ -73,6 +74,7 @@ _LAZY = {
 
 __all__ = [
     "LucidError",
+    "MissingPackageError",
     "PluginError",
     "PluginWarning",
     "StateDictError",

@@ -11,6 +11,7 @@ import sys
 __all__ = [
     "LucidError",
     "LucidWarning",
+    "MissingPackageError",
     "PluginError",
     "PluginWarning",
     "StateDictError",
@@ -27,6 +28,10 @@ class LucidError(Exception):
 
 class UnknownModelError(LucidError, LookupError):
     """No registered model has the name that was asked for."""
+
+
+class MissingPackageError(LucidError, ImportError):
+    """An optional package is not installed; says how to install it."""
 
 
 class PluginError(LucidError):

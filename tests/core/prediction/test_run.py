@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+import lucid
 from lucid.prediction import predict_files
 
 
@@ -100,7 +101,7 @@ def test_without_dask_the_error_says_how_to_get_it(toy, weights, images, tmp_pat
         return real(name, *arguments, **keywords)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(ImportError, match=r"lucid-models-detection\[dask\]"):
+    with pytest.raises(lucid.MissingPackageError, match=r"lucid-models-detection\[dask\]"):
         predict_files(toy.ToyPredictor(weights), images, tmp_path / "r.json", dask="local")
     assert not (tmp_path / "r.json.partial").exists()
 

@@ -135,7 +135,7 @@ def ranks(mpi: bool) -> Iterator[Communicator]:
         return
     try:
         communicator = mpi_communicator()
-    except (ImportError, RuntimeError) as error:
+    except RuntimeError as error:
         raise click.ClickException(str(error)) from error
     try:
         yield communicator

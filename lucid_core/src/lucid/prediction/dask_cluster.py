@@ -18,6 +18,7 @@ from typing import Any
 
 from lucid.data.main_guard import check_main_guard
 from lucid.data.workers import interrupts_held_back
+from lucid.errors import MissingPackageError
 from lucid.kernels import set_num_threads
 from lucid.kernels.processors import available_processors
 from lucid.prediction.predictor import Predictor
@@ -36,9 +37,10 @@ def dask_engine(scheduler: str, workers: int | None, threads: int | None) -> Ite
     try:
         from distributed import Client
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             f"Dask is not installed ({error}); pip install dask distributed, or an extra such as "
-            '"lucid-models-detection[dask]"'
+            '"lucid-models-detection[dask]"',
+            name="distributed",
         ) from error
     if scheduler == "local":
         check_main_guard()

@@ -94,7 +94,7 @@ def predict_files(
         options, or if two processes write to one report.
     lucid.WeightFileError
         If a worker cannot open the model.
-    ImportError
+    lucid.MissingPackageError
         If Dask is wanted and not installed.
     ConnectionError
         If the scheduler cannot be reached, or is lost on the way.

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lucid.errors import MissingPackageError
 from lucid.weights import atomic_write
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def plot_history(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
 
     Raises
     ------
-    ImportError
+    lucid.MissingPackageError
         If matplotlib is not installed.
     ValueError
         If there is nothing to draw, or matplotlib does not know the format.
@@ -66,7 +67,7 @@ def plot_history(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             "plots need matplotlib: python -m pip install matplotlib", name="matplotlib"
         ) from error
     names = [name for name in columns(history) if name not in PROGRESS]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lucid.errors import MissingPackageError
 from lucid.kernels import set_num_threads
 from lucid.kernels.processors import processor_quota
 from lucid.training.communicator import Array, Communicator
@@ -129,7 +130,7 @@ def mpi_communicator() -> MpiCommunicator:
 
     Raises
     ------
-    ImportError
+    lucid.MissingPackageError
         If mpi4py or an MPI is not installed.
     RuntimeError
         If ``mpiexec`` has started several ranks and this MPI knows of one only: they belong
@@ -150,7 +151,7 @@ def mpi_communicator() -> MpiCommunicator:
     try:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py without an MPI
-        raise ImportError(
+        raise MissingPackageError(
             f'several ranks need mpi4py and an MPI: pip install "lucid-core[mpi]" ({error}); '
             "a Trainer with communicator=Communicator() trains alone",
             name="mpi4py",

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lucid import MissingPackageError
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.evaluation.collected import (
     Collector,
@@ -195,7 +196,7 @@ class CocoEvaluator(Collector):
 
         Raises
         ------
-        ImportError
+        lucid.MissingPackageError
             pycocotools is not installed.
         ValueError
             Nothing was collected.
@@ -228,7 +229,7 @@ class CocoEvaluator(Collector):
 
         Raises
         ------
-        ImportError, ValueError
+        lucid.MissingPackageError, ValueError
             As :meth:`compute`; also for another threshold.
         """
         thresholds = np.linspace(0.5, 0.95, 10)
@@ -279,7 +280,7 @@ def evaluate_detections(
 
     Raises
     ------
-    ImportError
+    lucid.MissingPackageError
         pycocotools is not installed.
     ValueError
         There is no image, the lists differ in length, or an entry is malformed; names the
@@ -321,14 +322,14 @@ def _found_rows(number: int, image: Compared) -> list[dict[str, Any]]:
 
 
 def import_pycocotools() -> tuple[Any, Any]:
-    """``pycocotools.coco`` and ``pycocotools.cocoeval``; ImportError says how to get them."""
+    """Import ``pycocotools.coco`` and ``pycocotools.cocoeval``, or say how to install them."""
     try:
         return (
             importlib.import_module("pycocotools.coco"),
             importlib.import_module("pycocotools.cocoeval"),
         )
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             "COCO's measures need pycocotools: "
             'pip install "lucid-models-detection[coco]" (or: pip install pycocotools)',
             name="pycocotools",

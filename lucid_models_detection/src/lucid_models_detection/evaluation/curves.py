@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lucid import MissingPackageError
+
 __all__ = ["PrecisionRecall", "plot_precision_recall"]
 
 #: Curves that a legend names; of more classes it names those of the best, and counts the rest.
@@ -37,11 +39,11 @@ class PrecisionRecall:
 
 
 def import_figure() -> Any:
-    """matplotlib's ``Figure``; ImportError says how to get it."""
+    """Import matplotlib's ``Figure``, or say how to install it."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise ImportError(
+        raise MissingPackageError(
             'plots need matplotlib: pip install "lucid-models-detection[plot]" '
             "(or: pip install matplotlib)",
             name="matplotlib",
@@ -66,7 +68,7 @@ def plot_precision_recall(
 
     Raises
     ------
-    ImportError
+    lucid.MissingPackageError
         If matplotlib is not installed.
     ValueError
         If there is no curve.

@@ -124,7 +124,7 @@ class DetectorRun:
             options do not fit.
         lucid.WeightFileError
             If the file to start from does not hold what it should.
-        ImportError
+        lucid.MissingPackageError
             If pycocotools is not installed.
         """
         kept, ranks = RunFolder(folder), communicator or default_communicator()
