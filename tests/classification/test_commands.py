@@ -182,6 +182,13 @@ def test_names_for_another_number_of_classes_are_an_error(
         run(images[0], "--weights", path)
 
 
+def test_repeated_names_are_an_error(weights: Path, images: list[Path], tmp_path: Path) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text("red\ngreen\nred\n")
+    with pytest.raises(ValueError, match=r"names\.txt: .* 'red' for classes 0, 2"):
+        run(images[0], "--weights", weights, "--class-names", names)
+
+
 def test_foreign_preprocessing_is_an_error_that_names_the_file(
     images: list[Path], tmp_path: Path
 ) -> None:

@@ -190,4 +190,4 @@ def test_links_to_missing_files_and_pipes(tmp_path: Path) -> None:
     found = checked(link)
     assert (found.missing, found.problem) == (True, "a link to a missing file")
     found = checked(pipe)
-    assert (found.header, found.problem) == (None, "neither a file nor a link to one")
+    assert (found.header, found.problem) == (None, "expected an image file, got a named pipe")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,18 @@ def test_the_file_is_closed_even_when_it_is_damaged(tmp_path: Path) -> None:
     with pytest.raises(ImageError):  # an unclosed file would be a ResourceWarning, an error here
         read_image(path)
     path.unlink()
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "pipe.png"
+    os.mkfifo(path)
+    link = tmp_path / "link.png"
+    link.symlink_to(path)
+    for read in (read_image, read_header):
+        with pytest.raises(ImageError, match=r"link\.png: .* got a named pipe"):
+            read(link)
+    with pytest.raises(ImageError, match=r"/dev/zero: .* got a character device"):
+        read_image("/dev/zero")
 
 
 def test_grey_becomes_three_equal_channels() -> None:

@@ -271,6 +271,10 @@ def bad_call(tmp_path: Path, image: Path, weights: Path) -> dict[str, tuple[list
     results.mkdir()
     empty = tmp_path / "empty.txt"
     empty.write_text("\n\n")
+    names = tmp_path / "names.txt"
+    names.write_text("cat\ncat\n")
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
     w = ["--weights", weights]
     return {
         "missing image": ([tmp_path / "no.png", *w], "no.png"),
@@ -293,6 +297,24 @@ def bad_call(tmp_path: Path, image: Path, weights: Path) -> dict[str, tuple[list
         "a folder as report": ([image, *w, "--output", results], "is a directory"),
         "an empty list": ([f"@{empty}", *w, "--json"], "empty.txt: expected a list with a path"),
         "an empty folder": ([results, *w, "--json", "--output", tmp_path / "o.json"], "no files"),
+        "an empty output": ([image, *w, "--output", ""], "'--output': expected a value"),
+        "an empty image": ([image, "", *w], "'IMAGE...': expected a value"),
+        "a text file as coco results": (
+            [image, *w, "--coco-results", tmp_path / "r.txt", "--data", empty],
+            "expected a file that ends in .json",
+        ),
+        "one file for two results": (
+            [
+                *(image, *w, "--output", tmp_path / "r.json", "--data", empty),
+                *("--coco-results", tmp_path / "twin" / ".." / "r.json"),
+            ],
+            "is also given as --coco-results",
+        ),
+        "a pipe": ([pipe, *w], "pipe.png: expected an image file, got a named pipe"),
+        "repeated names": (
+            [image, *w, "--class-names", names],
+            "names.txt: expected a different name for each class, got 'cat' for classes 0, 1",
+        ),
     }
 
 
@@ -316,6 +338,12 @@ def bad_call(tmp_path: Path, image: Path, weights: Path) -> dict[str, tuple[list
         "an empty folder",
         "over itself",
         "not a directory",
+        "an empty output",
+        "an empty image",
+        "a text file as coco results",
+        "one file for two results",
+        "a pipe",
+        "repeated names",
     ],
 )
 def test_bad_input_is_one_line_and_code_2(
@@ -567,7 +595,7 @@ def test_weights_that_show_no_detector_are_an_error(
     names = tmp_path / "names.txt"
     names.write_text("one\n")
     err = refused("--weights", weights, "--class-names", names)
-    assert "names 1 classes, the detector tells 2 and the background apart" in err
+    assert "expected 2 names of classes, or 3 with the background's first, got 1" in err
     names.write_bytes(b"\xff")
     assert "expected UTF-8 text" in refused("--weights", weights, "--class-names", names)
 

@@ -127,6 +127,7 @@ def classify(
     to 256 pixels on the shorter side, cropped to 224 and normalized with ImageNet's mean
     and deviation, unless options say otherwise; a line on stderr gives what was assumed.
     """
+    from lucid.class_names import read_class_names
     from lucid.prediction import find_files
     from lucid_models_classification.prediction import ClassificationPredictor
     from lucid_models_classification.suffixes import image_suffixes
@@ -139,19 +140,13 @@ def classify(
         model_name=model_name,
         ema=ema,
         top=top,
-        class_names=None if names_file is None else _class_names(names_file),
+        class_names=None if names_file is None else read_class_names(names_file),
         names_file=names_file,
         preprocessing={name: value for name, value in given.items() if value is not None},
     )
     if (assumed := predictor.assumed) is not None:
         warn(assumed)
     run.predict(predictor, files, _write_records if as_json else _write_text)
-
-
-def _class_names(path: Path) -> tuple[str, ...]:
-    from lucid.text import read_text
-
-    return tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
 
 
 def _write_records(store: ResultStore) -> None:

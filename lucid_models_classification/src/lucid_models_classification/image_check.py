@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 import struct
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lucid.data.file_cache import FileCache
+from lucid.data.special_files import special_kind
 from lucid_models_classification.images import (
     ImageError,
     ImageHeader,
@@ -193,8 +193,8 @@ def _check_one(path: Path, cache: FileCache) -> tuple[CheckedImage, os.stat_resu
         return CheckedImage(None, problem, missing=True), None
     except (OSError, ValueError) as error:  # a name that no file can have
         return CheckedImage(None, str(error), missing=True), None
-    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-        return CheckedImage(None, "neither a file nor a link to one"), None  # a pipe would block
+    if (kind := special_kind(status.st_mode)) is not None:
+        return CheckedImage(None, f"expected an image file, got {kind}"), None
     kept = _from_row(cache.get(path, status), status.st_size)
     if kept is not None and not _over_limit(kept):
         return kept, None

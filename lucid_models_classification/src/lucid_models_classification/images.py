@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from lucid.data.image_limit import MAX_PIXELS_VARIABLE, max_pixels_set
+from lucid.data.special_files import special_kind
 from lucid.errors import LucidError
 
 if TYPE_CHECKING:
@@ -134,8 +135,8 @@ def read_image(file: str | os.PathLike[str] | BinaryIO, *, max_pixels: int | Non
     Raises
     ------
     ImageError
-        If the file is no image, is truncated or damaged, or declares more pixels
-        than ``max_pixels`` (refused before they are decoded).
+        If the file is no image, is truncated or damaged, declares more pixels than
+        ``max_pixels`` (refused before they are decoded), or is a pipe, socket or device.
     OSError
         If the file cannot be opened, as ``FileNotFoundError`` for example.
     """
@@ -278,8 +279,11 @@ def opened(file: str | os.PathLike[str] | BinaryIO) -> Iterator[PillowImage]:
     """
     from PIL import Image, UnidentifiedImageError
 
-    name = os.fspath(file) if isinstance(file, str | os.PathLike) else getattr(file, "name", "file")
+    path = os.fspath(file) if isinstance(file, str | os.PathLike) else None
+    name = getattr(file, "name", "file") if path is None else path
     try:
+        if path is not None and (kind := special_kind(os.stat(path).st_mode)) is not None:
+            raise ImageError(f"expected an image file, got {kind}")
         with Image.open(file) as image:
             yield image
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

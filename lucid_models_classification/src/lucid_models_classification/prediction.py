@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lucid import WeightFileError
+from lucid.class_names import check_repeated_names
 from lucid.data.image_limit import max_pixels_set
 from lucid.prediction import Predictor
 
@@ -84,6 +85,8 @@ class ClassificationPredictor(Predictor):
         self.ema = ema
         self.top = top
         self.class_names = None if class_names is None else tuple(class_names)
+        if self.class_names is not None:
+            check_repeated_names(self.class_names, "class_names")
         self.names_file = self.weights if names_file is None else os.fspath(names_file)
         self.preprocessing = dict(preprocessing or {})
         # Kept, because the environment of a worker on another machine is its own.

@@ -159,7 +159,7 @@ def detect(
         if results_file is not data:
             raise click.UsageError("give --coco-results FILE and --data JSON together")
     else:
-        check_file(results_file, "--coco-results")
+        check_file(results_file, "--coco-results", [".json"])
     files = find_files(images, image_suffixes(), warn)
     predictor = DetectionPredictor(
         weights,
@@ -205,15 +205,15 @@ def detect(
 
 def class_names_in(path: Path, count: int) -> tuple[str, ...]:
     """The names in a text file, the background's first."""
-    from lucid.text import read_text
+    from lucid.class_names import read_class_names
 
-    names = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
+    names = read_class_names(path)
     if len(names) == count - 1:
         names = ("background", *names)
     if len(names) != count:
         raise ValueError(
-            f"{path}: names {len(names)} classes, the detector tells {count - 1} and the "
-            "background apart"
+            f"{path}: expected {count - 1} names of classes, or {count} with the background's "
+            f"first, got {len(names)}"
         )
     return names
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from lucid.class_names import check_repeated_names
 from lucid.data.image_limit import max_pixels_set
 from lucid.prediction import Predictor
 
@@ -92,6 +93,8 @@ class DetectionPredictor(Predictor):
             raise ValueError(f"expected score_threshold in [0, 1], got {score_threshold}")
         self.score_threshold = score_threshold
         self.class_names = None if class_names is None else tuple(class_names)
+        if self.class_names is not None:
+            check_repeated_names(self.class_names, "class_names")
         self.norm_eps = norm_eps
         self.ema = ema
         self.drawings = None if drawings is None else os.fspath(drawings)

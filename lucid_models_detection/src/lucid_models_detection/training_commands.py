@@ -7,7 +7,7 @@ the functions.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -257,8 +257,6 @@ def train_detector(
                 run = DetectorRun.resume(output, given, workers, **how)
             else:
                 run = DetectorRun.start(output, TrainingOptions(**options), workers, **how)
-        except ImportError as error:
-            raise click.ClickException(str(error)) from error
         except TypeError as error:
             if not any(name in str(error) for name in options["model_options"]):
                 raise  # not about an argument that was given here
@@ -354,16 +352,13 @@ def evaluate(
     from lucid_models_detection.evaluation.coco import import_pycocotools
     from lucid_models_detection.evaluation.curves import import_figure
 
-    for path, option in ((output, "--output"), (plot, "--plot")):
-        if path is not None:
-            check_file(path, option)
-    try:
-        if measure == "coco":
-            import_pycocotools()
-        if plot is not None:
-            _check_picture(plot, import_figure()().canvas.get_supported_filetypes())
-    except ImportError as error:
-        raise click.ClickException(str(error)) from error
+    if output is not None:
+        check_file(output, "--output", [".json"])
+    if measure == "coco":
+        import_pycocotools()
+    if plot is not None:
+        kinds = import_figure()().canvas.get_supported_filetypes()
+        check_file(plot, "--plot", [f".{kind}" for kind in kinds])
     model, comparison = _comparison(
         data,
         images,
@@ -393,15 +388,6 @@ def evaluate(
             click.echo(f"note: {note}")
     if plot is not None:
         plot_precision_recall(evaluator.precision_recall(), plot, "IoU 0.5")
-
-
-def _check_picture(path: Path, kinds: Mapping[str, str]) -> None:
-    """Refuse, before any work, a picture that could not be written after it."""
-    if path.suffix.removeprefix(".").lower() not in kinds:
-        raise click.BadParameter(
-            f"{path}: expected a name that ends in {', '.join(f'.{kind}' for kind in kinds)}",
-            param_hint="'--plot'",
-        )
 
 
 def _comparison(

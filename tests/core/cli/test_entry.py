@@ -71,6 +71,8 @@ def test_no_arguments_are_a_request_for_help(environment, capsys) -> None:
         (["summary", "n", "--inputs", "1"], "No such option: --inputs; did you mean --input?"),
         (["models", "--imgsz"], "No such option: --imgsz (lucid models --help lists"),
         (["summary", "n", "--input", "1", "--input", "2"], "give --input once"),
+        (["info", ""], "Invalid value for 'NAME': expected a value, got an empty text"),
+        (["summary", "n", "--input", ""], "Invalid value for '--input': expected a value, got an"),
         (["modles"], "there is no command 'modles'; did you mean 'models'?"),
         (["zzz"], "there is no command 'zzz'"),
         (["models", "--bogus"], "No such option"),

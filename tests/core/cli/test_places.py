@@ -24,6 +24,7 @@ def write(images: tuple[str, ...], data: Path, results: Path, output: Path) -> N
         (("--data", "FOLDER/a.json"), "--data"),
         (("FOLDER/b.json", "FOLDER/a.json"), "IMAGES"),
         (("--results", "FOLDER/../FOLDER_NAME/a.json"), "--results"),
+        (("@FOLDER/a.json",), "IMAGES"),
     ],
 )
 @pytest.mark.parametrize("exists", [True, False])
@@ -46,6 +47,14 @@ def test_a_link_to_the_file_is_the_file(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("{}", encoding="utf-8")
     (tmp_path / "link.json").symlink_to(tmp_path / "a.json")
     given = ["--data", str(tmp_path / "link.json"), "--output", str(tmp_path / "a.json")]
+    assert CliRunner().invoke(write, given).exit_code == 2
+
+
+def test_a_link_to_the_folder_of_a_file_that_does_not_exist_yet(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to("folder")
+    one, other = tmp_path / "folder" / "a.json", tmp_path / "link" / "a.json"
+    given = ["--results", str(one), "--output", str(other)]
     assert CliRunner().invoke(write, given).exit_code == 2
 
 

@@ -142,7 +142,7 @@ def test_what_is_no_plain_data_is_not_saved(tmp_path, change, options, message):
     [
         (["a", "b"], r"expected 3 names for tiny\(num_classes=3\), got 2"),
         (["a", "b", "c", "d"], "expected 3 names .* got 4"),
-        (["a", "b", "a"], "got a more than once"),
+        (["a", "b", "a"], "'a' for classes 0, 2"),
         (["a", "b", " "], "got an empty one"),
     ],
 )

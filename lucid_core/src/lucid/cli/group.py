@@ -55,12 +55,19 @@ class _PluginCommands:
     faults: dict[str, str] = field(default_factory=dict)
 
 
-def _refuse_repeated(command: click.Command, parent: click.Context, args: list[str]) -> None:
-    """Refuse an option that is given twice, of which click would take the last in silence."""
+def _check_arguments(command: click.Command, parent: click.Context, args: list[str]) -> None:
+    """Refuse an option that is given twice, and empty text.
+
+    Of the former, click would take the last in silence; of the latter, which an unset variable
+    of a shell gives, an option of a path would make the current directory.
+    """
     with click.Context(command, info_name=command.name, parent=parent) as ctx:
-        _, _, order = command.make_parser(ctx).parse_args(list(args))
+        values, _, order = command.make_parser(ctx).parse_args(list(args))
         repeated = Counter(order)
         for parameter in command.get_params(ctx):
+            value = values.get(parameter.name or "")
+            if value == "" or (isinstance(value, tuple | list) and "" in value):
+                raise click.BadParameter("expected a value, got an empty text", ctx, parameter)
             if (
                 isinstance(parameter, click.Option)
                 and repeated[parameter] > 1
@@ -152,7 +159,7 @@ class LucidGroup(click.Group):
                 raise click.UsageError(self._explain_unknown(ctx, name), ctx)
         name_, command, rest = super().resolve_command(ctx, args)
         if command is not None and not ctx.resilient_parsing:
-            _refuse_repeated(command, ctx, rest)
+            _check_arguments(command, ctx, rest)
         return name_, command, rest
 
     def _explain_unknown(self, ctx: click.Context, name: str) -> str:

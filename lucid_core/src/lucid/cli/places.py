@@ -77,7 +77,7 @@ def output_of(text: str | None, picture_suffixes: Sequence[str] = ()) -> Output:
     )
 
 
-def check_file(path: Path, option: str) -> None:
+def check_file(path: Path, option: str, suffixes: Sequence[str] = ()) -> None:
     """Refuse a file that cannot be written, as far as that shows before.
 
     Parameters
@@ -86,13 +86,20 @@ def check_file(path: Path, option: str) -> None:
         It may exist; its folder need not.
     option : str
         Which option names it.
+    suffixes : sequence of str
+        What the name may end in, in lower case.  Default: anything.
 
     Raises
     ------
     click.BadParameter
-        If it is a folder, its folder cannot be made or written to, or another argument of the
-        command names the same file.
+        If it is a folder, has another suffix, its folder cannot be made or written to, or
+        another argument of the command names the same file.
     """
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise click.BadParameter(
+            f"expected a file that ends in {', '.join(suffixes)}, got {path}",
+            param_hint=f"'{option}'",
+        )
     if path.is_dir():
         raise click.BadParameter(
             f"{path} is a directory; expected a file", param_hint=f"'{option}'"
@@ -105,26 +112,29 @@ def check_file(path: Path, option: str) -> None:
     check_folder(path.parent, option)
 
 
-def _other_argument(path: Path, option: str) -> str | None:
-    """The argument of the running command, other than ``option``, that names the same file."""
+def _other_argument(path: Path, own: str) -> str | None:
+    """The argument of the running command, other than ``own``, that names the same file."""
     context = click.get_current_context(silent=True)
     if context is None:
         return None
     for parameter in context.command.params:
-        if option in parameter.opts or parameter.name not in context.params:
+        if own in parameter.opts or parameter.name not in context.params:
             continue
         value = context.params[parameter.name]
         for given in value if isinstance(value, (tuple, list)) else (value,):
-            if isinstance(given, (str, Path)) and _same_file(Path(given), path):
-                name = parameter.opts[0]
-                return name if name.startswith("-") else parameter.make_metavar(context)
+            if not isinstance(given, (str, Path)):
+                continue
+            text = str(given)  # a list of images is given as @list.txt
+            if any(_same_file(Path(name), path) for name in (text, text.removeprefix("@"))):
+                option = parameter.opts[0]
+                return option if option.startswith("-") else parameter.make_metavar(context)
     return None
 
 
 def _same_file(a: Path, b: Path) -> bool:
     if a.is_file() and b.is_file():
         return a.samefile(b)
-    return os.path.abspath(a) == os.path.abspath(b)
+    return os.path.realpath(a) == os.path.realpath(b)
 
 
 def check_folder(path: Path, option: str) -> None:

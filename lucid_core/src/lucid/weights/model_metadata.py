@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import json
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lucid.class_names import check_repeated_names
 from lucid.errors import LucidError, UnknownModelError, WeightFileError
 from lucid.weights.files import StrPath, read_metadata
 
@@ -32,8 +32,6 @@ __all__ = [
 
 #: The metadata key of the description.
 KEY = "lucid.model"
-#: The name of class numbers that a data set never uses, which may stand more than once.
-_UNUSED_CLASS = "N/A"
 _SHOWN = 5
 
 
@@ -237,12 +235,7 @@ def _checked_names(class_names: Any, described: ModelMetadata) -> list[str]:
         raise ValueError(
             f"class_names: expected {expected} names for {described}, got {len(names)}"
         )
-    counts = Counter(name for name in names if name != _UNUSED_CLASS)
-    if repeated := [name for name, count in counts.items() if count > 1]:
-        raise ValueError(
-            f"class_names: expected a name of its own for each class, got {_listed(repeated)} "
-            "more than once"
-        )
+    check_repeated_names(names, "class_names")
     if any(not name.strip() for name in names):
         raise ValueError(f"class_names: expected names, got an empty one in {names!r:.80}")
     return names
