@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid.data import default_collate
+from lucid.data import DataLoader, TensorDataset, default_collate
 
 Pair = namedtuple("Pair", ["image", "label"])
 
@@ -98,3 +98,18 @@ def test_samples_of_different_kinds_are_refused(samples, first, second):
 def test_samples_of_an_unknown_kind_are_refused():
     with pytest.raises(TypeError, match=r"batch of object\[1\]; .*collate="):
         default_collate([(1, object())])
+
+
+def test_gradients_flow_back_to_the_samples():
+    leaf = lucid.tensor([1.0, 2.0], requires_grad=True)
+    batch = default_collate([{"x": leaf * 3}, {"x": np.ones(2, np.float32)}])["x"]
+    assert batch.tolist() == [[3, 6], [1, 1]]
+    (batch * lucid.tensor([[1.0, 2.0], [5.0, 5.0]])).sum().backward()
+    assert leaf.grad.tolist() == [3, 6]
+
+
+def test_a_loader_keeps_the_graph_of_a_tensor_dataset():
+    leaf = lucid.tensor([[1.0], [2.0], [3.0]], requires_grad=True)
+    for x, y in DataLoader(TensorDataset(leaf, np.array([2, 3, 4])), batch_size=2):
+        (x[:, 0] * y).sum().backward()
+    assert leaf.grad.tolist() == [[2], [3], [4]]

@@ -335,7 +335,12 @@ def test_nothing_is_started_before_the_first_batch(monkeypatch):
     assert list(DataLoader([], workers=2)) == []
 
 
-def test_tensors_cross_processes_without_their_history(datasets, make):
-    batch = next(iter(make([lucid.ones(2, requires_grad=True)], workers=1)))
+def test_a_batch_with_a_graph_does_not_leave_a_worker(datasets, make):
+    samples = [lucid.ones(2, requires_grad=True)]
+    with pytest.raises(ValueError, match=r"shape \(1, 2\).*detach.*workers=0"):
+        next(iter(make(samples, workers=1)))
+    batch = next(iter(make([sample.detach() for sample in samples], workers=1)))
     assert batch.tolist() == [[1.0, 1.0]]
     assert not batch.requires_grad
+    (leaf,) = next(iter(make(samples, workers=1, collate=datasets.as_list)))
+    assert leaf.requires_grad

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lucid.autograd import array_of
+from lucid.ops import stack
 from lucid.tensor import Tensor
 
 __all__ = ["default_collate"]
@@ -30,7 +31,8 @@ def default_collate(samples: Sequence[Any]) -> Any:
     batch
         Tensors where the samples have arrays or numbers (ints as int64, floats
         as float32; arrays keep their dtype), lists where they have text or
-        None; tuples, lists and dicts as in a sample.
+        None; tuples, lists and dicts as in a sample.  Gradients flow back to sample
+        tensors that require them.
 
     Raises
     ------
@@ -104,6 +106,8 @@ def _stacked(samples: list[Any], where: str) -> Tensor:
             f"cannot stack samples{where} of different shapes: sample 0 of the batch has "
             f"{shapes[0]}, sample {position} has {shapes[position]}; {_REMEDY}"
         )
+    if any(isinstance(sample, Tensor) and sample.requires_grad for sample in samples):
+        return stack(samples)  # records the graph
     return Tensor(np.stack(arrays))
 
 

@@ -142,7 +142,8 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
     Parameters
     ----------
     *arrays : Tensor or array-like
-        All with the same first axis.
+        All with the same first axis.  Rows of a tensor that requires gradients are tensors
+        with its graph; all others are arrays.
 
     Raises
     ------
@@ -151,7 +152,10 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
     """
 
     def __init__(self, *arrays: ArrayLike) -> None:
-        self.arrays = tuple(array_of(array) for array in arrays)
+        self.arrays = tuple(
+            array if isinstance(array, Tensor) and array.requires_grad else array_of(array)
+            for array in arrays
+        )
         shapes = [array.shape for array in self.arrays]
         if len({shape[:1] for shape in shapes}) != 1 or shapes[0] == ():
             raise ValueError(

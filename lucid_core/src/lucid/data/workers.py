@@ -8,6 +8,7 @@ the other to empty a full pipe while its own is full.
 
 from __future__ import annotations
 
+import io
 import multiprocessing
 import os
 import pickle
@@ -27,6 +28,7 @@ import numpy as np
 
 from lucid.data.main_guard import NO_GUARD, advice, leave_if_importing_main
 from lucid.data.plan import Collate, Plan, fetch
+from lucid.tensor import Tensor
 
 __all__ = ["WorkerPool", "interrupts_held_back"]
 
@@ -189,11 +191,25 @@ def _end(pipes: list[Connection], processes: list[BaseProcess], owner: int) -> N
 # arrive in memory of their own, which may be written into.
 
 
+class _Pickler(pickle.Pickler):
+    """Refuses computed tensors: a graph does not cross processes."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, Tensor) and obj.requires_grad and not obj.is_leaf:
+            raise ValueError(
+                "expected a batch without gradients, got a tensor of shape "
+                f"{obj.shape} computed from tensors that require gradients, whose graph cannot "
+                "leave the worker process; detach() the tensors in the dataset, or pass workers=0"
+            )
+        return NotImplemented
+
+
 def _send_message(pipe: Connection, kind: str, content: Any) -> None:
     buffers: list[pickle.PickleBuffer] = []
-    body = pickle.dumps((kind, content), protocol=5, buffer_callback=buffers.append)
+    body = io.BytesIO()
+    _Pickler(body, protocol=5, buffer_callback=buffers.append).dump((kind, content))
     views = [buffer.raw() for buffer in buffers]
-    pipe.send_bytes(pickle.dumps((body, [view.nbytes for view in views])))
+    pipe.send_bytes(pickle.dumps((body.getvalue(), [view.nbytes for view in views])))
     for view in views:
         if view.nbytes:
             pipe.send_bytes(view)
