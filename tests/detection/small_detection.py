@@ -72,6 +72,7 @@ class TinyBackbone(nn.Module):
     """Five strided convolutions under the names of a ResNet's stages."""
 
     feature_channels = (8, 8, 8, 8)
+    feature_strides = (4, 8, 16, 32)
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -87,6 +88,9 @@ class TinyBackbone(nn.Module):
         for layer in (self.layer2, self.layer3, self.layer4):
             stages.append(layer(stages[-1]))
         return stages
+
+    def stages(self) -> list[nn.Module]:
+        return [self.stem, self.layer1, self.layer2, self.layer3, self.layer4]
 
 
 def tiny_detector(

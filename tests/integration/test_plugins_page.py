@@ -94,7 +94,7 @@ def test_every_step_of_the_page_in_its_order(fresh) -> None:
             for line in block.body.splitlines():
                 command = line.removeprefix("$ ")
                 if "uninstall" in command:  # while the plugin is there, the page's Python runs
-                    assert "5 examples ran" in fresh.run(f"python -W error {RUNNER} {PAGE}")
+                    assert "6 examples ran" in fresh.run(f"python -W error {RUNNER} {PAGE}")
                 output = fresh.run(command)
                 done.append(command)
         elif block.language == "text" and block.follows and output:

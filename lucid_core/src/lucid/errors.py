@@ -14,6 +14,7 @@ __all__ = [
     "MissingPackageError",
     "PluginError",
     "PluginWarning",
+    "ProtocolError",
     "StateDictError",
     "UnknownModelError",
     "WeightFileError",
@@ -36,6 +37,10 @@ class MissingPackageError(LucidError, ImportError):
 
 class PluginError(LucidError):
     """A plugin could not be loaded, or what it registered cannot be used."""
+
+
+class ProtocolError(LucidError, TypeError):
+    """A model lacks a member that its task requires, or the member has a wrong value."""
 
 
 class LucidWarning(UserWarning):

@@ -56,6 +56,8 @@ class ResNet(nn.Module):
         7x7 convolution with stride 2.
     layer1, layer2, layer3, layer4 : lucid.nn.Sequential
         The stages.
+    head_prefixes : tuple of str
+        Prefixes in the state dict of the parameters whose shape depends on ``num_classes``.
     feature_channels : tuple of int
         Channels of what :meth:`features` gives for each stage.
     feature_strides : tuple of int
@@ -66,6 +68,8 @@ class ResNet(nn.Module):
     TypeError, ValueError
         If an argument is not of the kinds above.
     """
+
+    head_prefixes = ("fc.",)
 
     def __init__(
         self,
@@ -154,6 +158,10 @@ class ResNet(nn.Module):
         second = self.layer2(first)
         third = self.layer3(second)
         return first, second, third, self.layer4(third)
+
+    def stages(self) -> tuple[nn.Module, ...]:
+        """The stem and the four stages, in the order in which fine-tuning freezes them."""
+        return self.stem, self.layer1, self.layer2, self.layer3, self.layer4
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (N, num_classes) of images (N, in_channels, H, W)."""

@@ -17,7 +17,7 @@ import lucid
 from lucid import nn
 from lucid.data import DataLoader, Subset
 from lucid.data.report import DataReport
-from lucid.models import create_model
+from lucid.models import check_classifier, create_model
 from lucid.nn import functional as F
 from lucid.optim import SGD
 from lucid.training import (
@@ -398,7 +398,9 @@ def _new_classifier(options: Options, class_names: Sequence[str]) -> Classifier:
         return start_from(Path(options.weights), class_names, options.model, options.ema)
     name = options.model or DEFAULT_MODEL
     check_task(name)
-    return Classifier(create_model(name, num_classes=len(class_names)))
+    model = create_model(name, num_classes=len(class_names))
+    check_classifier(model)
+    return Classifier(model)
 
 
 def _check_image_size(options: Options) -> None:

@@ -184,8 +184,9 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @click.option(
     "--frozen-stages",
-    type=click.IntRange(0, 5),
-    help="First stages of the backbone that stay as they are, the stem being one.  "
+    type=click.IntRange(0),
+    help="Number of stages of the backbone to freeze, from the image on; a ResNet has 5, the "
+    "first is the stem.  "
     "[default: 2 where it was pretrained, else 0]",
 )
 @click.option(

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid import random
-from lucid.models import create_model
+from lucid import nn
 from lucid.training.class_rows import ClassRows, class_entries
 
 BEFORE = ("ant", "bee", "cat")
@@ -64,10 +63,11 @@ def test_it_says_what_is_done(now, text):
     assert text in str(ClassRows(BEFORE, now))
 
 
-def test_entries_that_depend_on_the_classes_are_found_without_using_random_numbers():
-    model = create_model("resnet_18", num_classes=3)
-    before = random.get_state()
-    assert class_entries(model) == ["fc.weight", "fc.bias"]
-    first = lucid.random.rand(2).tolist()
-    random.set_state(before)
-    assert lucid.random.rand(2).tolist() == first
+def test_entries_that_depend_on_the_classes_are_those_of_the_head():
+    model = nn.Module()
+    model.body, model.top = nn.Linear(3, 4), nn.Linear(4, 2)
+    model.num_classes, model.head_prefixes = 2, ("top.",)
+    assert class_entries(model) == ["top.weight", "top.bias"]
+    del model.head_prefixes
+    with pytest.raises(lucid.ProtocolError, match="a Module, which lacks head_prefixes"):
+        class_entries(model)

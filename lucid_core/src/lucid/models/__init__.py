@@ -29,13 +29,24 @@ from lucid.models.zoo import (
 
 if TYPE_CHECKING:
     from lucid.models.hookspecs import hookimpl, hookspec
+    from lucid.models.protocols import (
+        Backbone,
+        Classifier,
+        check_backbone,
+        check_classifier,
+        missing_parts,
+    )
     from lucid.models.summary import LayerSummary, ModelSummary, summarize
 
 __all__ = [
+    "Backbone",
+    "Classifier",
     "LayerSummary",
     "ModelInfo",
     "ModelSummary",
     "PluginInfo",
+    "check_backbone",
+    "check_classifier",
     "create_model",
     "get_builder",
     "hookimpl",
@@ -43,18 +54,24 @@ __all__ = [
     "is_model",
     "list_models",
     "list_plugins",
+    "missing_parts",
     "model_info",
     "refresh",
     "register_model",
     "summarize",
 ]
 
-# Not needed to list models, and not free: lucid.nn and pluggy.
+# Not needed to list models, and not free: lucid.nn, pluggy and runtime protocols.
 _LAZY = {
+    "Backbone": "lucid.models.protocols",
+    "Classifier": "lucid.models.protocols",
     "LayerSummary": "lucid.models.summary",
     "ModelSummary": "lucid.models.summary",
+    "check_backbone": "lucid.models.protocols",
+    "check_classifier": "lucid.models.protocols",
     "hookimpl": "lucid.models.hookspecs",
     "hookspec": "lucid.models.hookspecs",
+    "missing_parts": "lucid.models.protocols",
     "summarize": "lucid.models.summary",
 }
 

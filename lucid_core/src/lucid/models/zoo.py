@@ -32,8 +32,9 @@ RESERVED = frozenset(
         *__all__,
         *("LayerSummary", "ModelInfo", "ModelSummary", "PluginInfo", "summarize"),
         *("hookimpl", "hookspec"),
-        *("attributes", "builders", "discovery", "hookspecs", "metadata", "registry"),
-        *("spec", "structure", "suggestions", "summary", "zoo"),
+        *("Backbone", "Classifier", "check_backbone", "check_classifier", "missing_parts"),
+        *("attributes", "builders", "discovery", "hookspecs", "metadata", "protocols"),
+        *("registry", "spec", "structure", "suggestions", "summary", "zoo"),
     }
 )
 

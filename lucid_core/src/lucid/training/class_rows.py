@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lucid import random
-from lucid.models import create_model
+from lucid.models.protocols import check_classifier
 
 if TYPE_CHECKING:
     from lucid.nn import Module
@@ -127,17 +126,10 @@ def class_entries(model: Module) -> list[str]:
     Parameters
     ----------
     model : lucid.nn.Module
-        Built by :func:`lucid.models.create_model` with ``num_classes``.
+        Satisfies :class:`lucid.models.Classifier`.
     """
-    kwargs = dict(model.model_kwargs or {})
-    before = random.get_state()
-    try:
-        other = create_model(
-            str(model.model_name), **{**kwargs, "num_classes": kwargs["num_classes"] + 1}
-        ).state_dict()
-    finally:
-        random.set_state(before)
-    return [k for k, v in model.state_dict().items() if k in other and other[k].shape != v.shape]
+    prefixes = check_classifier(model).head_prefixes
+    return [key for key in model.state_dict() if key.startswith(prefixes)]
 
 
 def _folded(name: str) -> str:

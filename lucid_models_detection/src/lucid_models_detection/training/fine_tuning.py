@@ -9,7 +9,7 @@ from typing import Any
 
 import lucid
 from lucid import StateDictError, WeightFileError, nn
-from lucid.models import create_model, get_builder, model_info
+from lucid.models import check_backbone, create_model, get_builder, model_info
 from lucid.training.class_rows import ClassRows
 from lucid.weights import find_saved_model, model_metadata, names_model
 from lucid_models_classification.checkpoints import other_model, read_weights
@@ -18,16 +18,12 @@ from lucid_models_detection.checkpoints import open_detector
 from lucid_models_detection.faster_rcnn import FasterRCNN
 
 __all__ = [
-    "STAGES",
     "freeze_stages",
     "from_backbone",
     "from_detector",
     "new_detector",
     "parameter_groups",
 ]
-
-#: The stages of a backbone from the image on, as they are frozen.
-STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")
 
 _TASK = "object-detection"
 _PREDICTOR = "roi_heads.box_predictor."
@@ -221,29 +217,31 @@ def from_detector(
 
 
 def freeze_stages(model: FasterRCNN, count: int) -> None:
-    """Keep the first stages of the backbone as they are, batch statistics included.
+    """Freeze the first stages of the backbone, their batch statistics included.
 
     Parameters
     ----------
     model : FasterRCNN
+        Its backbone satisfies :class:`lucid.models.Backbone`.
     count : int
-        Of :data:`STAGES`: 1 is the stem, 2 also ``layer1``, up to 5.
+        Number of stages, of those that ``stages()`` of the backbone lists.
 
     Raises
     ------
     ValueError
-        If the backbone has no such stages.
+        If ``count`` is negative or the backbone has fewer stages.
+    lucid.ProtocolError
+        If the backbone does not satisfy the protocol.
     """
-    if not 0 <= count <= len(STAGES):
-        raise ValueError(f"frozen stages: expected 0 to {len(STAGES)}, got {count}")
+    if count == 0:
+        return
     net = model.backbone.net
-    for name in STAGES[:count]:
-        stage = getattr(net, name, None)
-        if not isinstance(stage, nn.Module):
-            raise ValueError(
-                f"frozen stages: the backbone {type(net).__name__} has no {name}; its stages "
-                "cannot be frozen by number"
-            )
+    stages = check_backbone(net).stages()
+    if not 0 <= count <= len(stages):
+        raise ValueError(
+            f"frozen stages: expected 0 to {len(stages)} for a {type(net).__name__}, got {count}"
+        )
+    for stage in stages[:count]:
         stage.eval()
         for parameter in stage.parameters():
             parameter.requires_grad_(False)

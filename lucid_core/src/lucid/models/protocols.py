@@ -1,0 +1,234 @@
+"""Protocols of models: the attributes and methods that commands and other models rely on.
+
+A model satisfies a protocol by having its members; it need not inherit from it.  Nothing
+outside a model's own module tests for its class, its layer names or its registered name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from lucid.errors import ProtocolError
+
+if TYPE_CHECKING:
+    from lucid.nn import Module
+    from lucid.tensor import Tensor
+
+__all__ = ["Backbone", "Classifier", "check_backbone", "check_classifier", "missing_parts"]
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """Protocol of an image classifier, the task ``"image-classification"``.
+
+    ``lucid train-classifier``, ``lucid classify`` and fine-tuning work on every registered
+    model that satisfies it.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> model = lucid.models.create_model("resnet_18", num_classes=10)
+    >>> isinstance(model, lucid.models.Classifier)
+    True
+    >>> model.num_classes, model.head_prefixes
+    (10, ('fc.',))
+    """
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, the length of the last axis of the logits."""
+
+    @property
+    def head_prefixes(self) -> tuple[str, ...]:
+        """Prefixes in the state dict of the parameters whose shape depends on ``num_classes``."""
+
+    def __call__(self, x: Tensor, /) -> Tensor:
+        """Compute logits (N, num_classes) of images (N, C, H, W)."""
+
+
+@runtime_checkable
+class Backbone(Protocol):
+    """Protocol of a network whose intermediate feature maps other models build on.
+
+    Detectors accept every registered model that satisfies it.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> model = lucid.models.create_model("resnet_18").eval()
+    >>> isinstance(model, lucid.models.Backbone)
+    True
+    >>> model.feature_channels, model.feature_strides
+    ((64, 128, 256, 512), (4, 8, 16, 32))
+    >>> with lucid.no_grad():
+    ...     [x.shape for x in model.features(lucid.zeros(1, 3, 64, 64))][-1]
+    (1, 512, 2, 2)
+    >>> len(model.stages())
+    5
+    """
+
+    @property
+    def feature_channels(self) -> tuple[int, ...]:
+        """Channels of each feature map."""
+
+    @property
+    def feature_strides(self) -> tuple[int, ...]:
+        """Stride of each feature map: image pixels per pixel of the map."""
+
+    def features(self, x: Tensor, /) -> Sequence[Tensor]:
+        """Compute the feature maps (N, feature_channels[i], H_i, W_i), finest first."""
+
+    def stages(self) -> Sequence[Module]:
+        """List the parts of the network in freezing order, the one next to the image first.
+
+        No parameter belongs to two stages, and the classifier's head belongs to none.
+        """
+
+
+def missing_parts(model: object, protocol: type) -> list[str]:
+    """List the members of a protocol that a model lacks.
+
+    Parameters
+    ----------
+    model : object
+        Model to look at.
+    protocol : type
+        :class:`Classifier`, :class:`Backbone` or another ``typing.Protocol``.
+
+    Returns
+    -------
+    list of str
+        Names in the order of the protocol, methods with parentheses; empty if the model
+        satisfies it.
+
+    Examples
+    --------
+    >>> from lucid import nn
+    >>> from lucid.models import Backbone, missing_parts
+    >>> missing_parts(nn.Linear(2, 2), Backbone)
+    ['feature_channels', 'feature_strides', 'features()', 'stages()']
+    """
+    members: dict[str, Any] = {}
+    for cls in reversed(protocol.__mro__):
+        if getattr(cls, "_is_protocol", False):
+            members |= dict.fromkeys(getattr(cls, "__annotations__", ())) | vars(cls)
+    missing = []
+    for name, member in members.items():
+        if name.startswith("_"):
+            continue
+        if callable(member):
+            if not callable(getattr(model, name, None)):
+                missing.append(f"{name}()")
+        elif not hasattr(model, name):
+            missing.append(name)
+    return missing
+
+
+def check_classifier(model: Module) -> Classifier:
+    """Return a model that satisfies :class:`Classifier`, or raise.
+
+    Parameters
+    ----------
+    model : lucid.nn.Module
+        Model to check; it is not called.
+
+    Returns
+    -------
+    Classifier
+        The same model.
+
+    Raises
+    ------
+    lucid.ProtocolError
+        If it lacks a member; names the model, its class and everything that is missing.  Also
+        if ``num_classes`` is not a positive int, or ``head_prefixes`` is not a tuple of
+        prefixes of names in its state dict.
+    """
+    if missing_parts(model, Classifier) or not isinstance(model, Classifier):
+        raise _lacking(model, Classifier)
+    if not _are_sizes((model.num_classes,)):
+        raise _wrong(model, "num_classes to be a positive int", model.num_classes)
+    prefixes, names = model.head_prefixes, model.state_dict()
+    if not (
+        isinstance(prefixes, tuple)
+        and prefixes
+        and all(isinstance(p, str) and p and any(n.startswith(p) for n in names) for p in prefixes)
+    ):
+        expected = "head_prefixes to be a tuple of prefixes of names in its state dict"
+        raise _wrong(model, expected, prefixes)
+    return model
+
+
+def check_backbone(model: Module) -> Backbone:
+    """Return a model that satisfies :class:`Backbone`, or raise.
+
+    Parameters
+    ----------
+    model : lucid.nn.Module
+        Model to check; its ``features`` are not computed.
+
+    Returns
+    -------
+    Backbone
+        The same model.
+
+    Raises
+    ------
+    lucid.ProtocolError
+        If it lacks a member; names the model, its class and everything that is missing.  Also
+        if ``feature_channels`` and ``feature_strides`` are not equally long tuples of positive
+        ints, or ``stages()`` does not return modules without common parameters.
+    """
+    if missing_parts(model, Backbone) or not isinstance(model, Backbone):
+        raise _lacking(model, Backbone)
+    channels, strides = model.feature_channels, model.feature_strides
+    if not _are_sizes(channels):
+        raise _wrong(model, "feature_channels to be a tuple of positive ints", channels)
+    if not _are_sizes(strides) or len(strides) != len(channels):
+        expected = f"feature_strides to be {len(channels)} positive ints, one per feature map"
+        raise _wrong(model, expected, strides)
+    stages = model.stages()
+    if not _are_modules(stages):
+        raise _wrong(model, "stages() to return a non-empty sequence of modules", stages)
+    parameters = [id(parameter) for stage in stages for parameter in stage.parameters()]
+    if len(parameters) != len(set(parameters)):
+        raise _wrong(model, "stages() to have no common parameters", [*map(type, stages)])
+    return model
+
+
+def _lacking(model: Module, protocol: type) -> ProtocolError:
+    missing = ", ".join(missing_parts(model, protocol))
+    return ProtocolError(
+        f"expected a {protocol.__name__.lower()}, got {_describe(model)}, which lacks {missing}; "
+        f"see lucid.models.{protocol.__name__}"
+    )
+
+
+def _wrong(model: Module, expected: str, value: object) -> ProtocolError:
+    got = " ".join(f"{value!r:.200}".split())
+    return ProtocolError(f"{_describe(model)}: expected {expected}, got {got}")
+
+
+def _describe(model: Module) -> str:
+    cls = type(model).__name__
+    return f"the model {model.model_name} of class {cls}" if model.model_name else f"a {cls}"
+
+
+def _are_sizes(values: object) -> bool:
+    return (
+        isinstance(values, tuple)
+        and bool(values)
+        and all(isinstance(value, int) and value > 0 for value in values)
+        and not any(isinstance(value, bool) for value in values)
+    )
+
+
+def _are_modules(values: object) -> bool:
+    from lucid.nn import Module
+
+    return (
+        isinstance(values, Sequence)
+        and len(values) > 0
+        and all(isinstance(value, Module) for value in values)
+    )

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import pytest
+
+import lucid
+from lucid import nn
+from lucid.models import (
+    Backbone,
+    Classifier,
+    check_backbone,
+    check_classifier,
+    missing_parts,
+    protocols,
+)
+
+
+class Net(nn.Module):
+    """A classifier that shares no name with those of the plugins."""
+
+    head_prefixes: Any = ("top.", "scale")
+    feature_channels: Any = (4, 8)
+    feature_strides: Any = (2, 4)
+
+    def __init__(self, num_classes: Any = 3) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.one = nn.Conv2d(3, 4, 2, stride=2)
+        self.two = nn.Conv2d(4, 8, 2, stride=2)
+        self.top = nn.Linear(8, 3)
+        self.scale = nn.Parameter(lucid.ones(3))
+
+    def features(self, x: lucid.Tensor) -> list[lucid.Tensor]:
+        one = self.one(x)
+        return [one, self.two(one)]
+
+    def stages(self) -> Any:
+        return [self.one, self.two]
+
+    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
+        return self.top(self.features(x)[-1].mean(axis=(2, 3))) * self.scale
+
+
+def test_a_model_that_has_the_members_satisfies_the_protocols_without_inheriting() -> None:
+    net = Net()
+    assert isinstance(net, Classifier)
+    assert isinstance(net, Backbone)
+    assert check_classifier(net) is net
+    assert check_backbone(net) is net
+    assert missing_parts(net, Classifier) == missing_parts(net, Backbone) == []
+    assert not isinstance(nn.Linear(2, 2), Classifier)
+
+
+def test_missing_members_are_listed_in_the_order_of_the_protocol() -> None:
+    linear = nn.Linear(2, 2)
+    assert missing_parts(linear, Classifier) == ["num_classes", "head_prefixes"]
+    members = ["feature_channels", "feature_strides", "features()", "stages()"]
+    assert missing_parts(linear, Backbone) == members
+    net = Net()
+    net.stages = 3
+    assert missing_parts(net, Backbone) == ["stages()"]
+
+
+def test_protocols_of_plugins_may_extend_others_and_declare_attributes() -> None:
+    class Detector(Classifier, Protocol):
+        score_threshold: float
+
+        def predict(self) -> None: ...
+
+    assert missing_parts(Net(), Detector) == ["score_threshold", "predict()"]
+
+
+def test_the_error_names_the_model_its_class_and_everything_missing() -> None:
+    with pytest.raises(lucid.ProtocolError) as caught:
+        check_backbone(nn.Linear(2, 2))
+    text = str(caught.value)
+    assert "expected a backbone, got a Linear, which lacks feature_channels, feature_str" in text
+    assert "stages()" in text
+    assert "\n" not in text
+    linear = nn.Linear(2, 2)
+    linear.model_name = "straight"
+    with pytest.raises(TypeError, match="the model straight of class Linear, which lacks num_cl"):
+        check_classifier(linear)
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "expected"),
+    [
+        ("num_classes", 0, "num_classes to be a positive int, got 0"),
+        ("num_classes", True, "num_classes to be a positive int, got True"),
+        ("head_prefixes", "top.", r"head_prefixes to be a tuple .* got 'top\.'"),
+        ("head_prefixes", (), r"head_prefixes to be a tuple .* got \(\)"),
+        ("head_prefixes", ("top.", "fc."), r"head_prefixes .* got \('top\.', 'fc\.'\)"),
+        ("head_prefixes", ("",), "head_prefixes"),
+    ],
+)
+def test_wrong_members_of_a_classifier_are_refused(member, value, expected) -> None:
+    net = Net()
+    setattr(net, member, value)
+    with pytest.raises(lucid.ProtocolError, match=f"a Net: expected {expected}"):
+        check_classifier(net)
+
+
+@pytest.mark.parametrize(
+    ("member", "value", "expected"),
+    [
+        ("feature_channels", [4, 8], r"feature_channels to be a tuple .* got \[4, 8\]"),
+        ("feature_channels", (4, 0), r"feature_channels .* got \(4, 0\)"),
+        ("feature_strides", (2,), r"feature_strides to be 2 positive ints, .* got \(2,\)"),
+        ("feature_strides", None, "feature_strides to be 2 positive ints, .* got None"),
+        ("stages", list, r"stages\(\) to return a non-empty sequence .* got \[\]"),
+        ("stages", lambda: [3], r"stages\(\) to return a non-empty sequence .* got \[3\]"),
+        ("stages", lambda: [SHARED, SHARED], r"stages\(\) to have no common parameters"),
+    ],
+)
+def test_wrong_members_of_a_backbone_are_refused(member, value, expected) -> None:
+    net = Net()
+    setattr(net, member, value)
+    with pytest.raises(lucid.ProtocolError, match=f"a Net: expected {expected}"):
+        check_backbone(net)
+
+
+SHARED = nn.Linear(2, 2)
+
+
+def test_members_are_public_names_that_no_model_can_take() -> None:
+    assert set(protocols.__all__) <= set(lucid.models.__all__)
+    assert set(protocols.__all__) <= lucid.models.zoo.RESERVED
