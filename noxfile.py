@@ -7,6 +7,7 @@ the sources as they stand and installed into the session's own environment.
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from pathlib import Path
 
@@ -32,6 +33,7 @@ CI_SESSIONS = ("lint", "typecheck", "alone", "plugins", "combos", "packaging", "
 LEFT_OUT = {
     "tests_reference": "the same tests where there is no Numba, some ten minutes of NumPy",
     "portability": "compiles the kernels for four processors, some ten minutes",
+    "compat": "writes files with the code of 0.1.0, which it takes from the history, some minutes",
     "kit": "builds and trains every model for a moment; the tests do so with two of them",
     "demo": "the main job from end to end, several minutes of training",
     "conformance": "compares with PyTorch, torchvision and ONNX, a large download",
@@ -47,6 +49,9 @@ LEFT_OUT = {
     "ranks": "times one rank of MPI beside two, which needs a quiet machine",
     "startup": "times what importing and listing cost, which needs a quiet machine",
 }
+
+#: The commit of 0.1.0, whose files still open.
+EARLIER = "d550112095b3f5c9e09d68140654d91c616d13fa"
 
 #: Percent of the core's lines and branches that all tests together have to reach.
 COVERED = 95
@@ -285,6 +290,28 @@ def portability(session: nox.Session, processor: str) -> None:
     name, features = PROCESSORS[processor]
     settings = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features} if name else {}
     session.run("python", "-m", "pytest", "tests/core/kernels", *session.posargs, env=settings)
+
+
+@nox.session
+def compat(session: nox.Session) -> None:
+    """Models, weights, interrupted runs and reports of 0.1.0, opened by the present code."""
+    folder = Path(session.create_tmp()).resolve()
+    shutil.rmtree(folder)
+    sources, environment, files = folder / "sources", folder / "environment", folder / "files"
+    for made in (sources, files):
+        made.mkdir(parents=True)
+    archive = str(folder / "sources.tar")
+    session.run("git", "archive", "-o", archive, EARLIER, external=True)
+    shutil.unpack_archive(archive, sources, filter="data")
+    session.run("python", "-m", "venv", str(environment))
+    python = str(environment / ("Scripts" if os.name == "nt" else "bin") / "python")
+    earlier = [str(sources / distribution.replace("-", "_")) for distribution in DISTRIBUTIONS]
+    earlier[-1] += "[coco]"
+    session.run(python, "-m", "pip", "install", "--quiet", *earlier, external=True)
+    session.run(python, "tests/compat/write.py", str(files), external=True)
+    install(session, "pytest", extras=("coco",))
+    settings = {"LUCID_COMPAT_FILES": str(files)}
+    session.run("python", "-m", "pytest", "tests/compat", *session.posargs, env=settings)
 
 
 @nox.session
