@@ -1,6 +1,9 @@
 """Random numbers: repeatable, independent, and where they should lie."""
 
+import copy
 import json
+import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -23,6 +26,37 @@ def test_generators_are_independent_of_the_default_one():
     other.rand(100)
     assert lucid.random.rand(3).tolist() == expected
     assert lucid.random.Generator(1).rand(2).tolist() == lucid.random.Generator(1).rand(2).tolist()
+
+
+def test_unseeded_generators_differ_and_their_copies_do_not():
+    first, second = lucid.random.Generator(), lucid.random.Generator()
+    copies = [copy.deepcopy(first), pickle.loads(pickle.dumps(first))]  # before any draw
+    expected = first.rand(4).tolist()
+    assert [other.rand(4).tolist() for other in copies] == [expected, expected]
+    assert second.rand(4).tolist() != expected
+
+
+def test_threads_share_the_numpy_generator_of_a_new_generator():
+    generator = lucid.random.Generator()
+    barrier = threading.Barrier(8)
+    found = []
+
+    def look() -> None:
+        barrier.wait()
+        found.append(generator.numpy)
+
+    threads = [threading.Thread(target=look) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    assert all(numpy is generator.numpy for numpy in found)
+
+
+def test_a_bad_seed_is_refused_at_once():
+    with pytest.raises(ValueError, match="non-negative"):
+        lucid.random.Generator(-1)
 
 
 def test_the_state_survives_json():

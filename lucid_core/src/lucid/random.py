@@ -7,7 +7,9 @@ makes a program repeatable.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,7 +40,7 @@ class Generator:
     Parameters
     ----------
     seed : int or sequence of int, optional
-        Where the stream starts.  None draws a start from the system.
+        Seed of the stream; default: a random seed from the operating system.
 
     Attributes
     ----------
@@ -47,7 +49,18 @@ class Generator:
     """
 
     def __init__(self, seed: int | Sequence[int] | None = None) -> None:
-        self.numpy = np.random.Generator(np.random.PCG64(seed))
+        # The seed is drawn here, so that copies and forked processes draw the same numbers.
+        self._seed = int.from_bytes(os.urandom(16), "little") if seed is None else seed
+        if seed is not None:
+            _ = self.numpy  # raises for a bad seed
+
+    @cached_property
+    def numpy(self) -> np.random.Generator:
+        # Created on first use: NumPy imports numpy.random lazily, which takes about 9 ms.
+        generator = np.random.Generator(np.random.PCG64(self._seed))
+        # Atomic, so that threads which create it at the same time all get the same one.
+        shared: np.random.Generator = self.__dict__.setdefault("numpy", generator)
+        return shared
 
     def seed(self, seed: int | Sequence[int] | None) -> None:
         """Start again from ``seed``."""

@@ -41,4 +41,5 @@ def test_listing_imports_no_model_and_nothing_heavy() -> None:
 def test_importing_lucid_discovers_nothing() -> None:
     modules = modules_after("import lucid, lucid.models; lucid.models.register_model")
     assert not modules & (HEAVY | {"importlib_metadata", "pluggy", "packaging"})
+    assert "numpy.random" not in modules
     assert not {name for name in modules if name.startswith("lucid_models_")}
