@@ -30,7 +30,8 @@ NOT_OPERATIONS = {
         "makes a tensor from numbers",
     ),
     **dict.fromkeys(
-        ("lucid.LucidError", "lucid.PluginError", "lucid.PluginWarning", "lucid.StateDictError",
+        ("lucid.LucidError", "lucid.MissingPackageError", "lucid.PluginError",
+         "lucid.PluginWarning", "lucid.ProtocolError", "lucid.StateDictError",
          "lucid.UnknownModelError", "lucid.WeightFileError", "lucid.WeightFileWarning"),
         "is an exception",
     ),
