@@ -12,7 +12,7 @@ import numpy as np
 
 from lucid import WeightFileError
 from lucid.class_names import check_repeated_names
-from lucid.data.image_limit import max_pixels_set
+from lucid.image_limit import max_pixels_set
 from lucid.prediction import Predictor
 
 __all__ = ["ClassificationPredictor"]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from lucid.class_names import check_repeated_names
-from lucid.data.image_limit import max_pixels_set
+from lucid.image_limit import max_pixels_set
 from lucid.prediction import Predictor
 
 __all__ = ["COCO_RESULTS", "PICTURE_SUFFIXES", "DetectionPredictor", "plan_drawings"]

@@ -43,3 +43,9 @@ def test_importing_lucid_discovers_nothing() -> None:
     assert not modules & (HEAVY | {"importlib_metadata", "pluggy", "packaging"})
     assert "numpy.random" not in modules
     assert not {name for name in modules if name.startswith("lucid_models_")}
+
+
+def test_the_help_of_the_command_line_imports_nothing_that_only_a_command_needs() -> None:
+    modules = modules_after("from lucid.cli import main; main(['--help'])")
+    assert "lucid.cli.check_data" in modules
+    assert not modules & ((HEAVY - {"click"}) | {"lucid.data", "lucid.nn", "numpy.random"})
