@@ -152,7 +152,22 @@ def test_a_size_that_nobody_knows(coco_content: Content, write_coco: Write) -> N
     assert data.report.left_out == {"images": 1, "annotations": 2}
 
 
-@pytest.mark.parametrize("bbox", ["absent", None, []])
+@pytest.mark.parametrize(
+    "bbox",
+    [
+        "absent",
+        None,
+        [],
+        "",
+        {},
+        [0, 0, 0, 0],
+        [0.0] * 4,
+        [-1] * 4,
+        [None] * 4,
+        ["0"] * 4,
+        [5, 6, 0, 0],
+    ],
+)
 @pytest.mark.parametrize(
     "segmentation",
     [[[3, 4, 13, 4, 13, 14]], {"size": [30, 40], "counts": [3 * 30 + 4] + [10, 20] * 10}],
@@ -175,6 +190,16 @@ def test_neither_box_nor_segmentation(coco_content: Content, write_coco: Write) 
     with pytest.raises(ValueError, match=r"annotation 1 of image 10: bbox .*or a segmentation"):
         CocoDetection(*paths)
     assert kinds(CocoDetection(*paths, on_invalid="skip"))["no-bbox"] == 1
+
+
+@pytest.mark.parametrize("bbox", [[0, 0, 0, 0], [3, 4, 0, 10], [3, 4, -1, -1]])
+@pytest.mark.parametrize("segmentation", [None, []])
+def test_a_box_without_area_and_no_segmentation(
+    coco_content: Content, write_coco: Write, bbox: Any, segmentation: Any
+) -> None:
+    coco_content["annotations"][0].update(bbox=bbox, segmentation=segmentation)
+    with pytest.raises(ValueError, match=r"annotation 1 of image 10: bbox .*must be greater than 0"):
+        CocoDetection(*write_coco(coco_content))
 
 
 def test_numbers_as_text(coco_content: Content, write_coco: Write) -> None:

@@ -172,8 +172,9 @@ def test_sizes_are_read_from_the_image(tmp_path: Path, size: str) -> None:
     ["<x1>5</x1><y1>6</y1><x2>17</x2><y2>6</y2><x3>17</x3><y3>19.5</y3>",
      "<pt><x>5</x><y>6</y></pt><pt><x>17</x><y>6</y></pt><pt><x>17</x><y>19.5</y></pt>"],
 )  # fmt: skip
-def test_boxes_around_polygons(tmp_path: Path, points: str) -> None:
-    objects = f"<object><name>dog</name><polygon>{points}</polygon></object>"
+@pytest.mark.parametrize("box", ["", "<bndbox/>", BOX.format(0, 0, 0, 0), BOX.format(*[-1] * 4)])
+def test_boxes_around_polygons(tmp_path: Path, points: str, box: str) -> None:
+    objects = f"<object><name>dog</name>{box}<polygon>{points}</polygon></object>"
     annotate(tmp_path, "a", objects=objects)
     picture(tmp_path, "a.png")
     data = load(tmp_path)

@@ -97,8 +97,9 @@ class CocoDetection(AnnotatedImages):
     Notes
     -----
     A sample is ``(image, target)``: see :mod:`lucid_models_detection.data`.
-    Crowds (``iscrowd``) are in ``ignored_boxes``.  An annotation without ``bbox`` gets the box
-    around its ``segmentation``.  A category without annotations that is the ``supercategory`` of
+    Crowds (``iscrowd``) are in ``ignored_boxes``.  An annotation without ``bbox``, or
+    with one that only fills the field (such as four zeros), gets the box around its
+    ``segmentation``.  A category without annotations that is the ``supercategory`` of
     another, or is called background, is no class.
     """
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from lucid.data.report import DataReport
 from lucid_models_detection.data.objects import ObjectRows
-from lucid_models_detection.data.outlines import mask_size, outline_box
+from lucid_models_detection.data.outlines import is_placeholder, mask_size, outline_box
 from lucid_models_detection.data.values import (
     Id,
     as_flag,
@@ -96,7 +96,7 @@ def read_objects(
     report.count("duplicate-annotation-id", twice, "annotation ids have no effect: all are read")
     report.count("left-out", left_out, "objects of categories without a label (category_ids)")
     number = sum(objects.derived)
-    report.count("derived-bbox", number, "annotations without bbox: box around the segmentation")
+    report.count("derived-bbox", number, "annotations without a box: box around the segmentation")
     return objects
 
 
@@ -158,9 +158,8 @@ def _crowd(raw: Mapping[str, Any]) -> bool | int:
 
 def _add_box(raw: Mapping[str, Any], size: tuple[int, int], objects: ObjectRows) -> bool:
     """Add the four numbers of a box; whether they are derived from the segmentation."""
-    bbox = raw.get("bbox")
-    if bbox is None or bbox == []:
-        segmentation = raw.get("segmentation")
+    bbox, segmentation = raw.get("bbox"), raw.get("segmentation")
+    if not bbox or (segmentation and is_placeholder(bbox)):
         if (mask := mask_size(segmentation)) is not None and mask != size:
             raise _InvalidError(
                 "no-bbox",

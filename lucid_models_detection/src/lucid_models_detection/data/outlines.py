@@ -7,7 +7,7 @@ from typing import Any
 
 from lucid_models_detection.data.values import as_number, as_side
 
-__all__ = ["mask_size", "outline_box"]
+__all__ = ["is_placeholder", "mask_size", "outline_box"]
 
 Box = tuple[float, float, float, float]
 
@@ -29,6 +29,25 @@ def outline_box(segmentation: Any) -> Box | None:
         return None
     xs, ys = numbers[0::2], numbers[1::2]
     return min(xs), min(ys), max(xs), max(ys)
+
+
+def is_placeholder(numbers: Any) -> bool:
+    """Whether a box only fills its field, as zeros, -1, NaN or nulls do.
+
+    Parameters
+    ----------
+    numbers : object
+        ``[x, y, width, height]`` or ``[xmin, ymin, xmax, ymax]``: without a positive number among
+        the last two, they are a box in no format.
+    """
+    if not isinstance(numbers, list) or len(numbers) != 4:
+        return False
+    if type(numbers[3]) is float and numbers[3] > 0:  # nearly every box
+        return False
+    ends = [as_number(value) for value in numbers[2:]]
+    if None in ends:
+        return all(value is None or not str(value).strip() for value in numbers)
+    return not any(end > 0 for end in ends if end is not None)
 
 
 def mask_size(segmentation: Any) -> tuple[int, int] | None:

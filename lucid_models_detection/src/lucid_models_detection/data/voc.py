@@ -106,7 +106,8 @@ class VocDetection(AnnotatedImages):
     Notes
     -----
     A sample is ``(image, target)``: see :mod:`lucid_models_detection.data`.  An object with a
-    ``<polygon>`` and no ``<bndbox>`` gets the box around it.
+    ``<polygon>`` and no ``<bndbox>``, or one that only fills the field (such as four zeros), gets
+    the box around the polygon.
     """
 
     def __init__(

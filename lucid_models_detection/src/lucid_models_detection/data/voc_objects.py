@@ -12,6 +12,7 @@ from lucid.data.report import DataReport
 from lucid_models_classification.images import ImageError
 from lucid_models_detection.data.annotated import ImageEntry, ReadHeader
 from lucid_models_detection.data.objects import ObjectRows
+from lucid_models_detection.data.outlines import is_placeholder
 from lucid_models_detection.data.paths import PathError
 from lucid_models_detection.data.values import as_flag, as_number, as_side, shown
 from lucid_models_detection.data.voc_files import ImageFinder, parse
@@ -111,7 +112,7 @@ class VocReader:
                     message = f"classes {other!r} and {name!r} differ in case or spaces only"
                     self._report.add("similar-names", message)
         derived = sum(kept.derived)
-        self._report.count("derived-bbox", derived, "objects without bndbox: box of the polygon")
+        self._report.count("derived-bbox", derived, "objects without a box: box around the polygon")
         self.objects = kept
         return names
 
@@ -175,7 +176,7 @@ class VocReader:
         if as_flag(truncated or None) is None:
             message = f"{where}: truncated: expected 0 or 1, got {shown(truncated)}"
             self._report.add("unused-flag", message)
-        box = self._box(element, where)
+        box, derived = self._box(element, where)
         if box is None:
             return
         objects = self.objects
@@ -184,29 +185,32 @@ class VocReader:
         objects.labels.append(0)  # known once all names are
         objects.areas.append(math.nan)
         objects.ignored.append(difficult and not self._keep_difficult)
-        objects.derived.append(element.find("bndbox") is None)
+        objects.derived.append(derived)
         objects.sources.append(len(self.where))
         self.where.append(where)
         self.names.append(name)
 
-    def _box(self, element: ET.Element, where: str) -> list[float] | None:
-        bndbox = element.find("bndbox")
-        if bndbox is None:
+    def _box(self, element: ET.Element, where: str) -> tuple[list[float] | None, bool]:
+        """The four numbers of a box, and whether they are derived from the polygon."""
+        texts = [element.findtext(f"bndbox/{corner}") for corner in CORNERS]
+        absent = element.find("bndbox") is None
+        if absent or is_placeholder(texts):
             polygon = _polygon(element)
-            if polygon is None:
+            if polygon is not None:
+                return polygon, True
+            if absent:
                 message = f"{where}: expected <bndbox>, or a <polygon>"
                 self._report.add("no-bbox", message, leave_out="annotations")
-            return polygon
+                return None, False
         box = []
-        for corner in CORNERS:
-            text = bndbox.findtext(corner)
+        for corner, text in zip(CORNERS, texts, strict=True):
             number = as_number(text)
             if number is None:
                 message = f"{where}: expected a number in <bndbox/{corner}>, got {shown(text)}"
                 self._report.add("bad-bbox", message, leave_out="annotations")
-                return None
+                return None, False
             box.append(number)
-        return box
+        return box, False
 
 
 def _polygon(element: ET.Element) -> list[float] | None:
