@@ -128,6 +128,59 @@ def test_a_folder_of_voc_files(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert report.counts == {"bad-bbox": 1, "unreadable-image": 1, "convert": 1, "no-objects": 1}
 
 
+def test_voc_annotations_are_to_be_converted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = voc(tmp_path)
+    assert run(["check-data", "--data", str(root)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "convert the data before training" in out
+    assert "accepts" not in out
+    code = out[out.index("import json") : out.rindex('"')]
+    monkeypatch.chdir(tmp_path)
+    exec(code)
+    assert check_coco(tmp_path / "train.json", root / "JPEGImages").classes == {"cat": 2, "dog": 2}
+
+
+def test_findings_name_image_and_annotation(tmp_path: Path) -> None:
+    rows = [
+        {"id": "x'1", "image_id": 0, "category_id": 1, "bbox": [2, 3, 0, 4]},
+        {"id": 7, "image_id": 1, "category_id": 1, "bbox": "text"},
+        {"image_id": 1, "category_id": 9, "bbox": [1, 1, 9, 9]},
+        {"id": 8, "image_id": 99, "category_id": 1, "bbox": [1, 1, 9, 9]},
+        {"id": 9, "image_id": 2, "category_id": 1, "bbox": [-2, 1, 9, 9]},
+    ]
+    found = {
+        (finding.kind, finding.image, finding.annotation)
+        for finding in check_coco(coco(tmp_path, annotations=rows)).findings
+    }
+    assert found >= {
+        ("bad-bbox", "0.png", "x'1"),
+        ("bad-bbox", "1.png", "7"),
+        ("unknown-category", "1.png", "number 2"),
+        ("unknown-image", None, "8"),
+        ("clipped", "2.png", "9"),
+    }
+    root = voc(tmp_path)
+    text = XML.format(name="0.jpg", label="dog", bottom=2)
+    (root / "Annotations" / "0.xml").write_text(text)
+    (root / "Annotations" / "1.xml").write_text("<annotation>")
+    (root / "Annotations" / "2.xml").write_text(
+        XML.replace("40", "0").format(name="2.jpg", label="", bottom=25)
+    )
+    (root / "JPEGImages" / "3.jpg").unlink()
+    found = {
+        (finding.kind, finding.image, finding.annotation) for finding in check_voc(root).findings
+    }
+    assert found >= {
+        ("bad-bbox", "0.jpg", "0.xml: object 0"),
+        ("bad-file", None, "1.xml"),
+        ("derived-size", "2.jpg", "2.xml"),
+        ("unknown-category", "2.jpg", "2.xml: object 0"),
+        ("missing-image", "3.jpg", "3.xml"),
+    }
+
+
 def test_hidden_files_do_not_decide_the_format(tmp_path: Path) -> None:
     root = voc(tmp_path)
     for name in (".a.xml", "._0.xml", "__MACOSX/0.xml"):

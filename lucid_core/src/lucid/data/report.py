@@ -116,7 +116,7 @@ class Finding:
     image : str or None
         File name of the image concerned.
     annotation : str or None
-        Id or position of the annotation concerned.
+        Id, position or file of the annotation concerned.
     """
 
     kind: str
@@ -218,11 +218,22 @@ class DataReport:
         if self.counts[kind] <= MAX_LISTED:
             self.findings.append(Finding(kind, severity, message, image, annotation))
 
-    def count(self, kind: str, number: int, message: str) -> None:
-        """Add ``number`` findings of one kind that a single message describes."""
+    def count(
+        self,
+        kind: str,
+        number: int,
+        message: str,
+        *,
+        image: str | None = None,
+        annotation: str | None = None,
+    ) -> None:
+        """Add ``number`` findings of one kind that a single message describes.
+
+        ``image`` and ``annotation`` are those of the example in the message.
+        """
         if number:
             self.counts[kind] += number
-            self.findings.append(Finding(kind, KINDS[kind][0], message))
+            self.findings.append(Finding(kind, KINDS[kind][0], message, image, annotation))
 
     def set_sizes(self, sizes: Iterable[tuple[int, int]]) -> None:
         """Summarize the widths and heights of the images."""

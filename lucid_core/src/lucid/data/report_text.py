@@ -131,6 +131,8 @@ def _findings(report: DataReport, severities: Sequence[Severity], width: int) ->
 
 def _verdict(report: DataReport) -> str:
     if report.usable:
+        if report.counts["convert"]:
+            return "No problems found; convert the data before training (see the notes)."
         return "Training accepts this data."
     if report.number("fatal"):
         return "Training refuses this data."

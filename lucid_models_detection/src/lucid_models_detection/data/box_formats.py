@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lucid.data.report import DataReport
+from lucid_models_detection.data.sources import SourceOf
 
 __all__ = ["BOX_FORMATS", "BoxFormat", "check_box_format", "doubtful_format", "to_xyxy", "usable"]
 
@@ -74,7 +74,7 @@ def to_xyxy(boxes: Array, sizes: Array, box_format: BoxFormat) -> Array:
 
 
 def usable(
-    boxes: Array, sizes: Array, report: DataReport, where: Callable[[int], str]
+    boxes: Array, sizes: Array, report: DataReport, where: SourceOf
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Clip boxes to their images; report those that cannot be an object's.
 
@@ -123,7 +123,14 @@ def usable(
         if reason[row] == 4:
             why += " of {:.0f} x {:.0f} pixels".format(*sizes[row])
         kind = "outside" if reason[row] == 4 else "bad-bbox"
-        report.add(kind, f"{where(row)}: {why}", leave_out="annotations")
+        source = where(row)
+        report.add(
+            kind,
+            f"{source}: {why}",
+            image=source.image,
+            annotation=source.annotation,
+            leave_out="annotations",
+        )
     _count(report, "clipped", cut & kept, where, "reaches over the border and is clipped")
     _count(report, "tiny", (sides < 1) & kept, where, "narrower or lower than one pixel")
     return clipped, kept
@@ -133,17 +140,24 @@ def _count(
     report: DataReport,
     kind: str,
     rows: NDArray[np.bool_],
-    where: Callable[[int], str],
+    where: SourceOf,
     what: str,
 ) -> None:
     found = np.flatnonzero(rows)
     if len(found):
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-        report.count(kind, len(found), f"{where(int(found[0]))}: {what}{more}")
+        first = where(int(found[0]))
+        report.count(
+            kind,
+            len(found),
+            f"{first}: {what}{more}",
+            image=first.image,
+            annotation=first.annotation,
+        )
 
 
 def doubtful_format(
-    boxes: Array, sizes: Array, box_format: BoxFormat, where: Callable[[int], str]
+    boxes: Array, sizes: Array, box_format: BoxFormat, where: SourceOf
 ) -> str | None:
     """Say why the boxes of a file may be in another format than expected, or None.
 

@@ -13,14 +13,16 @@ from lucid_models_detection.data.annotated import AnnotatedImages
 from lucid_models_detection.data.box_formats import check_box_format
 from lucid_models_detection.data.coco import CocoDetection
 from lucid_models_detection.data.orientation import check_box_orientation
-from lucid_models_detection.data.voc import VocDetection
-from lucid_models_detection.data.voc_files import is_annotation, parse
+from lucid_models_detection.data.voc import VocDetection, conversion_command
+from lucid_models_detection.data.voc_files import (
+    IMAGE_FOLDERS,
+    is_annotation,
+    parse,
+    voc_folders,
+)
 
 __all__ = ["CHECKERS", "check_coco", "check_voc"]
 
-#: Folders of images that are looked for beside annotations, the first that exists.
-_IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "imgs", "img")
-_ANNOTATIONS = "Annotations"
 _OPTIONS = ("box_format", "box_orientation")
 
 
@@ -66,16 +68,13 @@ def check_voc(data: Path, images: Path | None = None, **options: Any) -> DataRep
         ``box_format`` and ``box_orientation`` of :class:`VocDetection`.
     """
     _check_options(**options)
-    folder = data / _ANNOTATIONS if (data / _ANNOTATIONS).is_dir() else data
-    if images is None:
-        places = (place / name for place in (data, folder.parent) for name in _IMAGE_FOLDERS)
-        images = next((place for place in places if place.is_dir()), folder)
+    folder, found = voc_folders(data)
+    images = images or found
     report = _report(
         data, lambda: VocDetection(folder, images, class_names=None, on_invalid="skip", **options)
     )
-    report.count(
-        "convert", 1, "train-detector reads COCO files: save VocDetection(...).to_coco() as JSON"
-    )
+    command = conversion_command(folder, images)
+    report.count("convert", 1, f"train-detector and evaluate read COCO files; write one: {command}")
     return report
 
 
@@ -111,7 +110,7 @@ def _images_of_coco(data: Path) -> Path | None:
         names = [image["file_name"] for image in json.loads(data.read_bytes())["images"]]
     except (ValueError, LookupError, TypeError):  # said when the file is read
         return None
-    places = [data.parent, *(data.parent / name for name in _IMAGE_FOLDERS)]
+    places = [data.parent, *(data.parent / name for name in IMAGE_FOLDERS)]
     for name in names[:10]:
         for place in places:
             if isinstance(name, str) and (place / name.replace("\\", "/")).is_file():
@@ -126,7 +125,7 @@ def _fits_coco(data: Path) -> int:
 def _fits_voc(data: Path) -> int:
     if not data.is_dir():
         return 0
-    folder = data / _ANNOTATIONS if (data / _ANNOTATIONS).is_dir() else data
+    folder, _ = voc_folders(data)
     first = next((path for path in folder.rglob("*") if is_annotation(path, folder)), None)
     if first is None:
         return 0

@@ -21,7 +21,7 @@ from lucid_models_detection.data.coco_categories import (
 )
 from lucid_models_detection.data.coco_file import read_json
 from lucid_models_detection.data.coco_images import FileImages, read_images
-from lucid_models_detection.data.coco_objects import read_objects, where
+from lucid_models_detection.data.coco_objects import read_objects, source_of
 from lucid_models_detection.data.objects import Objects
 from lucid_models_detection.data.orientation import BoxOrientation, check_box_orientation
 from lucid_models_detection.data.targets import SampleTransform
@@ -141,17 +141,15 @@ class CocoDetection(AnnotatedImages):
         images = FileImages(
             content["images"], self.image_directory, report, header, box_orientation
         )
-        sizes = [(entry.width, entry.height) for entry in images.entries]
-        objects = read_objects(
-            rows, images.positions, sizes, self.category_ids, categories.names, report
-        )
+        objects = read_objects(rows, images, self.category_ids, categories.names, report)
+        sources = objects.sources
         self._take(
             images.entries,
             Objects.checked(
                 objects,
-                sizes,
+                images.sizes,
                 report,
-                lambda row: where(rows[objects.sources[row]], objects.sources[row], bbox=True),
+                lambda row: source_of(rows[sources[row]], sources[row], images, bbox=True),
                 box_format=box_format,
                 usual="xywh",
             ),

@@ -55,6 +55,17 @@ class FileImages:
         for position, raw in enumerate(rows):
             self._add(raw, f"image {id_or_number(raw, position)}")
 
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Width and height of each entry."""
+        return [(entry.width, entry.height) for entry in self.entries]
+
+    def name(self, image_id: object) -> str | None:
+        """File name of the image with an id; None for one that is left out or unknown."""
+        key = as_id(image_id)
+        position = -1 if key is None else self.positions.get(key, -1)
+        return self.entries[position].name if position >= 0 else None
+
     def _add(self, raw: dict[str, Any], where: str) -> None:
         key = as_id(raw.get("id"))
         if key is None:
@@ -100,7 +111,11 @@ class FileImages:
             self._leave_out("missing-size", message, raw)
             return None
         size = (header.width, header.height) if self._stored else header.size
-        self._report.add("derived-size", f"{where}: {size[0]} x {size[1]}, read from {path}")
+        self._report.add(
+            "derived-size",
+            f"{where}: {size[0]} x {size[1]}, read from {path}",
+            image=_file_name(raw),
+        )
         return size
 
     def _repeated(self, key: Id, raw: dict[str, Any], where: str) -> None:
@@ -121,12 +136,16 @@ class FileImages:
         self._report.add(
             "contradicting-ids",
             f"{where}: another image has the same id, and this one is {shown(name)}",
+            image=_file_name(raw),
         )
 
     def _leave_out(self, kind: str, message: str, raw: dict[str, Any]) -> None:
-        name = raw.get("file_name")
-        image = name if isinstance(name, str) else None
-        self._report.add(kind, message, image=image, leave_out="images")
+        self._report.add(kind, message, image=_file_name(raw), leave_out="images")
+
+
+def _file_name(raw: dict[str, Any]) -> str | None:
+    name = raw.get("file_name")
+    return name if isinstance(name, str) else None
 
 
 def read_images(annotation_file: str | Path) -> dict[str, tuple[Id, tuple[int, int] | None]]:

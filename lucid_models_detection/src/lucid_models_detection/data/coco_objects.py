@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lucid.data.report import DataReport
+from lucid_models_detection.data.coco_images import FileImages
 from lucid_models_detection.data.objects import ObjectRows
 from lucid_models_detection.data.outlines import is_placeholder, mask_size, outline_box
+from lucid_models_detection.data.sources import Source
 from lucid_models_detection.data.values import (
     Id,
     as_flag,
@@ -19,7 +21,7 @@ from lucid_models_detection.data.values import (
     shown,
 )
 
-__all__ = ["read_objects", "where"]
+__all__ = ["read_objects", "source_of"]
 
 _NUMBERS = {int, float}
 _BOX = "expected four numbers [x, y, width, height]"
@@ -39,8 +41,7 @@ class _LeftOutError(Exception):
 
 def read_objects(
     rows: Sequence[dict[str, Any]],
-    positions: Mapping[Id, int],
-    sizes: Sequence[tuple[int, int]],
+    images: FileImages,
     labels: Mapping[Id, int | None],
     names: Mapping[Id, str],
     report: DataReport,
@@ -51,10 +52,8 @@ def read_objects(
     ----------
     rows : sequence of dict
         The file's ``annotations``.
-    positions : mapping
-        Position of each image by id; -1 for one that is left out.
-    sizes : sequence of (int, int)
-        Width and height of each image.
+    images : FileImages
+        The file's images.
     labels : mapping
         Label of each category by id; None leaves its objects out.
     names : mapping
@@ -63,6 +62,7 @@ def read_objects(
         Gets what is wrong.
     """
     objects = ObjectRows()
+    positions, sizes = images.positions, images.sizes
     ids: set[Id] = set()
     twice = left_out = 0
     for position, raw in enumerate(rows):
@@ -74,8 +74,14 @@ def read_objects(
             derived = _add_box(raw, sizes[image], objects)
         except _InvalidError as error:
             leave_out = None if error.kind == "bad-category" else "annotations"
-            message = f"{where(raw, position, bbox='bbox' in error.kind)}: {error}"
-            report.add(error.kind, message, leave_out=leave_out)
+            source = source_of(raw, position, images, bbox="bbox" in error.kind)
+            report.add(
+                error.kind,
+                f"{source}: {error}",
+                image=source.image,
+                annotation=source.annotation,
+                leave_out=leave_out,
+            )
             continue
         except _LeftOutError as error:
             if error.args[0] == "image":  # the finding on the image says why
@@ -100,10 +106,15 @@ def read_objects(
     return objects
 
 
-def where(raw: Mapping[str, Any], position: int, bbox: bool = False) -> str:
-    """What to call an annotation in a message."""
-    name = f"annotation {id_or_number(raw, position)} of image {shown(raw.get('image_id'))}"
-    return f"{name}: bbox {shown(raw.get('bbox'))}" if bbox else name
+def source_of(
+    raw: Mapping[str, Any], position: int, images: FileImages, bbox: bool = False
+) -> Source:
+    """Name an annotation, with its box on request."""
+    name, own, image_id = id_or_number(raw, position), raw.get("id"), raw.get("image_id")
+    text = f"annotation {name} of image {shown(image_id)}"
+    if bbox:
+        text = f"{text}: bbox {shown(raw.get('bbox'))}"
+    return Source(text, images.name(image_id), own if isinstance(own, str) else name)
 
 
 def _is_repeated(raw: Mapping[str, Any], ids: set[Id]) -> bool:

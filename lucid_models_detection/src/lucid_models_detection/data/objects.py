@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lucid.data.report import DataReport
 from lucid_models_detection.data.box_formats import BoxFormat, doubtful_format, to_xyxy, usable
+from lucid_models_detection.data.sources import SourceOf
 
 __all__ = ["ObjectRows", "Objects"]
 
@@ -75,7 +76,7 @@ class Objects:
         rows: ObjectRows,
         sizes: Sequence[tuple[int, int]],
         report: DataReport,
-        where: Callable[[int], str],
+        where: SourceOf,
         *,
         box_format: BoxFormat | None,
         usual: BoxFormat,
@@ -155,9 +156,7 @@ class Objects:
             self.boxes[rows], self.labels[rows], self.areas[rows], self.ignored[rows], starts
         )
 
-    def _count(
-        self, report: DataReport, images: NDArray[np.int64], where: Callable[[int], str]
-    ) -> None:
+    def _count(self, report: DataReport, images: NDArray[np.int64], where: SourceOf) -> None:
         """Report crowds, duplicates and images without objects."""
         report.count("crowd", int(self.ignored.sum()), "set apart: neither trained on nor missed")
         empty = int((np.diff(self.starts) == 0).sum())
@@ -170,9 +169,13 @@ class Objects:
         for key in keys:
             same &= key[rank[1:]] == key[rank[:-1]]
         if number := int(same.sum()):
-            first = int(rank[1:][same].min())
+            first = where(int(rank[1:][same].min()))
             report.count(
-                "duplicate", number, f"{where(first)}: same image, class and box as another"
+                "duplicate",
+                number,
+                f"{first}: same image, class and box as another",
+                image=first.image,
+                annotation=first.annotation,
             )
 
 

@@ -209,6 +209,15 @@ class VocDetection(AnnotatedImages):
         return {"images": images, "annotations": annotations, "categories": categories}
 
 
+def conversion_command(annotations: Path, images: Path) -> str:
+    """Command that writes VOC annotations as a COCO file, for messages."""
+    read = f"VocDetection({str(annotations)!r}, {str(images)!r}, class_names=None)"
+    return (
+        'python -c "import json, pathlib; from lucid_models_detection.data import VocDetection; '
+        f"pathlib.Path('train.json').write_text(json.dumps({read}.to_coco()))\""
+    )
+
+
 def _check_names(class_names: Sequence[str]) -> None:
     if isinstance(class_names, str) or len(set(class_names)) != len(class_names):
         raise ValueError(f"class_names must be distinct names, got {class_names!r}")

@@ -15,13 +15,41 @@ from lucid_models_classification.suffixes import image_suffixes
 from lucid_models_detection.data.paths import PathError, is_absolute, is_there, relative_path
 from lucid_models_detection.data.values import shown
 
-__all__ = ["ImageFinder", "annotation_files", "is_annotation", "parse"]
+__all__ = [
+    "IMAGE_FOLDERS",
+    "ImageFinder",
+    "annotation_files",
+    "is_annotation",
+    "parse",
+    "voc_folders",
+]
 
 _BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 #: Encodings of several bytes a character, which expat does not know; all begin as ASCII does.
 _MULTIBYTE = {"gbk", "gb2312", "gb18030", "big5", "shift_jis", "shift-jis", "euc-jp", "euc-kr"}
 _DECLARED = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
 _FLAGS = ("1", "0", "-1")
+#: Folders of images that are looked for beside annotations, the first that exists.
+IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "imgs", "img")
+
+
+def voc_folders(data: Path) -> tuple[Path, Path]:
+    """Folders of the annotations and of the images in a VOC data set.
+
+    Parameters
+    ----------
+    data : pathlib.Path
+        Folder with XML files, or with a folder ``Annotations``.
+
+    Returns
+    -------
+    annotations, images : pathlib.Path
+        The images are in the first of :data:`IMAGE_FOLDERS` beside the annotations, else in their
+        folder.
+    """
+    folder = data / "Annotations" if (data / "Annotations").is_dir() else data
+    places = (place / name for place in (data, folder.parent) for name in IMAGE_FOLDERS)
+    return folder, next((place for place in places if place.is_dir()), folder)
 
 
 def annotation_files(folder: Path, image_set: Path | None, report: DataReport) -> list[Path]:

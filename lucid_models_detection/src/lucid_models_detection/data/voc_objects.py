@@ -6,6 +6,7 @@ import math
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lucid.data.report import DataReport
@@ -14,6 +15,7 @@ from lucid_models_detection.data.annotated import ImageEntry, ReadHeader
 from lucid_models_detection.data.objects import ObjectRows
 from lucid_models_detection.data.outlines import is_placeholder
 from lucid_models_detection.data.paths import PathError
+from lucid_models_detection.data.sources import Source
 from lucid_models_detection.data.values import as_flag, as_number, as_side, shown
 from lucid_models_detection.data.voc_files import ImageFinder, parse
 
@@ -52,7 +54,7 @@ class VocReader:
         self.entries: list[ImageEntry] = []
         self.objects = ObjectRows()
         #: What to call each object in a message, and the name of its class.
-        self.where: list[str] = []
+        self.where: list[Source] = []
         self.names: list[str] = []
         self._annotations, self._folder, self._report = annotations, images, report
         self._finder = ImageFinder(annotations, images)
@@ -67,7 +69,7 @@ class VocReader:
         try:
             root = parse(path)
         except ValueError as error:
-            report.add("bad-file", str(error), leave_out="images")
+            report.add("bad-file", str(error), annotation=self._own(path), leave_out="images")
             return
         elements = root.findall("object")
         report.totals["annotations"] += len(elements)
@@ -77,14 +79,16 @@ class VocReader:
             return
         self.entries.append(entry)
         for position, element in enumerate(elements):
-            self._add(element, f"{path}: object {position}")
+            own = f"{self._own(path)}: object {position}"
+            self._add(element, Source(f"{path}: object {position}", entry.name, own))
 
-    def name(self, row: int) -> str:
-        """What to call an object in a message about its box."""
+    def name(self, row: int) -> Source:
+        """Name an object with its class and box."""
         box = self.objects.boxes[4 * row : 4 * row + 4].tolist()
         kind = "polygon" if self.objects.derived[row] else "bndbox"
-        source = self.objects.sources[row]
-        return f"{self.where[source]}: {self.names[source]}: {kind} {box}"
+        number = self.objects.sources[row]
+        source = self.where[number]
+        return replace(source, text=f"{source}: {self.names[number]}: {kind} {box}")
 
     def label(self, class_names: Sequence[str] | None) -> tuple[str, ...]:
         """Turn the names of objects into labels; leave out those of unknown classes."""
@@ -97,7 +101,7 @@ class VocReader:
                 hint = f"; {close[0]!r} differs in case or spaces only" if close else ""
                 known = shown(list(names))
                 message = f"{self.where[row]}: class {shown(name)} is not among {known}{hint}"
-                self._report.add("unknown-category", message, leave_out="annotations")
+                self._leave_out("unknown-category", message, self.where[row])
                 continue
             kept.boxes.extend(objects.boxes[4 * row : 4 * row + 4])
             kept.labels.append(labels[name])
@@ -118,64 +122,83 @@ class VocReader:
 
     def _entry(self, path: Path, root: ET.Element) -> ImageEntry | None:
         """The image of a file, with its size."""
-        report = self._report
+        report, own = self._report, self._own(path)
         filename = (root.findtext("filename") or "").strip()
+        given = filename or None
         try:
             name, moved = self._finder.find(path, filename)
         except FileNotFoundError as error:
-            report.add("missing-image", str(error), image=filename or None, leave_out="images")
+            report.add("missing-image", str(error), image=given, annotation=own, leave_out="images")
             return None
         except PathError as error:
             kind = "ambiguous-image" if error.several else "bad-name"
             message = f"{path}: <filename> {shown(filename)}: {error}"
-            report.add(kind, message, image=filename or None, leave_out="images")
+            report.add(kind, message, image=given, annotation=own, leave_out="images")
             return None
         if name in self._by_name:
             message = f"{path}: {self._by_name[name]} annotates the same image {name}"
-            report.add("duplicate-image", message, image=name, leave_out="images")
+            report.add("duplicate-image", message, image=name, annotation=own, leave_out="images")
             return None
         self._by_name[name] = path
         if moved:
-            report.add("moved-image", f"{path}: <filename> {shown(filename)} is taken as {name}")
-        image = self._folder / name
+            message = f"{path}: <filename> {shown(filename)} is taken as {name}"
+            report.add("moved-image", message, image=name, annotation=own)
         size = tuple(as_side(root.findtext(f"size/{side}")) for side in ("width", "height"))
         sized = None not in size
-        if not sized and (read := self._size_of(image, root, path)) is not None:
+        if not sized and (read := self._size_of(name, root, path)) is not None:
             size = read
         width, height = size
         if width is None or height is None:
             return None
-        own = path.relative_to(self._annotations).with_suffix("").as_posix()
-        return ImageEntry(name, image, width, height, own, sized)
+        image_id = path.relative_to(self._annotations).with_suffix("").as_posix()
+        return ImageEntry(name, self._folder / name, width, height, image_id, sized)
 
-    def _size_of(self, image: Path, root: ET.Element, path: Path) -> tuple[int, int] | None:
+    def _size_of(self, name: str, root: ET.Element, path: Path) -> tuple[int, int] | None:
+        image, own = self._folder / name, self._own(path)
         try:
             header = self._header(image)
         except (ImageError, OSError) as error:
             given = " and ".join(shown(root.findtext(f"size/{s}")) for s in ("width", "height"))
             message = f"{path}: expected numbers in <size>, got {given}, and no image: {error}"
-            self._report.add("missing-size", message, leave_out="images")
+            self._report.add(
+                "missing-size", message, image=name, annotation=own, leave_out="images"
+            )
             return None
         size = (header.width, header.height) if self._stored else header.size
-        self._report.add("derived-size", f"{path}: {size[0]} x {size[1]}, read from {image}")
+        message = f"{path}: {size[0]} x {size[1]}, read from {image}"
+        self._report.add("derived-size", message, image=name, annotation=own)
         return size
 
-    def _add(self, element: ET.Element, where: str) -> None:
+    def _own(self, path: Path) -> str:
+        """Path of an annotation file relative to their folder."""
+        return path.relative_to(self._annotations).as_posix()
+
+    def _leave_out(self, kind: str, message: str, source: Source) -> None:
+        """Add a finding on an object that is left out."""
+        self._report.add(
+            kind,
+            message,
+            image=source.image,
+            annotation=source.annotation,
+            leave_out="annotations",
+        )
+
+    def _add(self, element: ET.Element, where: Source) -> None:
         name = (element.findtext("name") or "").strip()
         if not name:
             message = f"{where}: expected a class in <name>, found none"
-            self._report.add("unknown-category", message, leave_out="annotations")
+            self._leave_out("unknown-category", message, where)
             return
         difficult = as_flag(element.findtext("difficult") or None)
         if difficult is None:
             given = shown(element.findtext("difficult"))
             message = f"{where}: difficult: expected 0 or 1, got {given}"
-            self._report.add("bad-flag", message, leave_out="annotations")
+            self._leave_out("bad-flag", message, where)
             return
         truncated = element.findtext("truncated")
         if as_flag(truncated or None) is None:
             message = f"{where}: truncated: expected 0 or 1, got {shown(truncated)}"
-            self._report.add("unused-flag", message)
+            self._report.add("unused-flag", message, image=where.image, annotation=where.annotation)
         box, derived = self._box(element, where)
         if box is None:
             return
@@ -190,7 +213,7 @@ class VocReader:
         self.where.append(where)
         self.names.append(name)
 
-    def _box(self, element: ET.Element, where: str) -> tuple[list[float] | None, bool]:
+    def _box(self, element: ET.Element, where: Source) -> tuple[list[float] | None, bool]:
         """The four numbers of a box, and whether they are derived from the polygon."""
         texts = [element.findtext(f"bndbox/{corner}") for corner in CORNERS]
         absent = element.find("bndbox") is None
@@ -200,14 +223,14 @@ class VocReader:
                 return polygon, True
             if absent:
                 message = f"{where}: expected <bndbox>, or a <polygon>"
-                self._report.add("no-bbox", message, leave_out="annotations")
+                self._leave_out("no-bbox", message, where)
                 return None, False
         box = []
         for corner, text in zip(CORNERS, texts, strict=True):
             number = as_number(text)
             if number is None:
                 message = f"{where}: expected a number in <bndbox/{corner}>, got {shown(text)}"
-                self._report.add("bad-bbox", message, leave_out="annotations")
+                self._leave_out("bad-bbox", message, where)
                 return None, False
             box.append(number)
         return box, False
