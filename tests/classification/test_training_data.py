@@ -232,6 +232,23 @@ def test_check_data_shows_what_training_finds(
     assert "neither classes nor splits" in capsys.readouterr().out
 
 
+def test_detection_data_are_named(train: Run, tmp_path: Path) -> None:
+    yolo = draw(tmp_path / "yolo", images__train=2, images__val=1)
+    (yolo / "labels" / "train").mkdir(parents=True)
+    (yolo / "labels" / "train" / "0.txt").write_text("0 0.5 0.5 0.25 0.25\n")
+    export = draw(tmp_path / "export", train=2, valid=1)
+    for split in ("train", "valid"):
+        (export / split / "_annotations.coco.json").write_text("{}")
+    for data, what in (
+        (yolo, "YOLO"),
+        (export, f"--data {export}/train/_annotations.coco.json --images {export}/train"),
+    ):
+        code, _, errors = train("--data", data, "--output", tmp_path / "out")
+        assert code != 0
+        assert what in errors
+        assert run(["check-data", "--data", str(data)]) == 2
+
+
 @pytest.mark.skipif(os.name == "nt", reason="names of folders are text there")
 def test_names_of_classes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
     try:

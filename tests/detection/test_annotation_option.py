@@ -13,7 +13,12 @@ from lucid_models_detection.annotation_option import AnnotationFile
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        ("_annotations.coco.json", "such as .*/_annotations.coco.json"),
+        ("a.json", "such as .*/a.json"),
+        ("_annotations.coco.json", "--data .*/_annotations.coco.json --images "),
+        (
+            "valid/_annotations.coco.json",
+            "--data .*/valid/_annotations.coco.json --images .*/valid",
+        ),
         ("a.xml", r"VocDetection.*to_coco\(\)"),
         ("Annotations/a.xml", r"VocDetection.*to_coco\(\)"),
         ("a.png", "$"),

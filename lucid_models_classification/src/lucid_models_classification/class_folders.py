@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lucid.data.layouts import layout_hint
 from lucid_models_classification.suffixes import image_suffixes
 
 __all__ = [
@@ -175,11 +176,14 @@ def find_splits(root: str | os.PathLike[str]) -> Splits | None:
     FileNotFoundError, NotADirectoryError
         If there is no such folder.
     ValueError
-        If splits and classes are mixed, two folders are the same split, there is no
-        training folder, or the folders of the splits hold images but no class folders.
+        If ``root`` is a detection data set, splits and classes are mixed, two folders are the
+        same split, there is no training folder, or the folders of the splits hold images but no
+        class folders.
     """
     root = Path(root)
     names = _class_candidates(root)
+    if hint := layout_hint(root):
+        raise ValueError(f"{root}: expected one folder of images per class; {hint}")
     by_role: dict[str, list[str]] = {}
     for name in names:
         if role := _ROLES.get(name.lower()):

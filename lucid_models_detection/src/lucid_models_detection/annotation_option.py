@@ -29,14 +29,17 @@ class AnnotationFile(click.Path):
 
 def _hint(folder: Path) -> str:
     """What to give in place of a folder, by the files in it."""
+    from lucid.data.layouts import layout_hint
+    from lucid_models_detection.data.voc import conversion_command
+    from lucid_models_detection.data.voc_files import voc_folders
+
+    if hint := layout_hint(folder):
+        return f"; {hint}"
     names = sorted(os.listdir(folder))
     files = [name for name in names if name.lower().endswith(".json")]
     if files:
         return f"; give a file in it, such as {Path(folder, files[0])}"
     if "Annotations" in names or any(name.lower().endswith(".xml") for name in names):
-        return (
-            "; convert Pascal VOC annotations in Python: json.dump(VocDetection(annotations, "
-            'images, class_names=None).to_coco(), open("train.json", "w")), with VocDetection of '
-            "lucid_models_detection.data"
-        )
+        command = conversion_command(*voc_folders(folder))
+        return f"; convert Pascal VOC annotations: {command}"
     return ""

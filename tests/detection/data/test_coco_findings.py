@@ -198,7 +198,9 @@ def test_a_box_without_area_and_no_segmentation(
     coco_content: Content, write_coco: Write, bbox: Any, segmentation: Any
 ) -> None:
     coco_content["annotations"][0].update(bbox=bbox, segmentation=segmentation)
-    with pytest.raises(ValueError, match=r"annotation 1 of image 10: bbox .*must be greater than 0"):
+    with pytest.raises(
+        ValueError, match=r"annotation 1 of image 10: bbox .*must be greater than 0"
+    ):
         CocoDetection(*write_coco(coco_content))
 
 
@@ -352,6 +354,8 @@ def test_latin_1_is_named(coco_content: Content, write_coco: Write) -> None:
         ('[{"image_id": 1, "category_id": 1, "bbox": [1, 1, 1, 1], "score": 1}]', "COCO results"),
         ('[{"image": "a.png", "annotations": []}]', "CreateML"),
         ('[{"image_id": 1, "bbox": []}]', "annotations alone"),
+        ("train: a/images\nval: b/images\nnc: 1\nnames: [a]\n", "YOLO"),
+        ("0 0.5 0.5 0.25 0.125\n" * 200, "YOLO"),
         ("[]", "found a list: expected an object"),
         ("7", "expected a JSON object, found a int"),
         ('{"shapes": [], "imagePath": "a.png"}', "labelme"),

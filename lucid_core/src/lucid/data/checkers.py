@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lucid.data.layouts import layout_hint
 from lucid.data.report import DataReport
 from lucid.errors import PluginWarning
 from lucid.models import zoo
@@ -118,10 +119,9 @@ def choose_checker(data: Path, name: str | None = None) -> DataChecker:
     fits = {checker.name: (checker.fit(data), checker) for checker in checkers}
     best = max(fit for fit, _ in fits.values())
     if best == 0:
-        raise ValueError(
-            f"{data}: expected data in one of the formats {known}; if it is one of them, name it "
-            "with --format"
-        )
+        hint = layout_hint(data) if data.is_dir() else ""
+        remedy = hint or "if it is one of them, name it with --format"
+        raise ValueError(f"{data}: expected data in one of the formats {known}; {remedy}")
     chosen = [checker for fit, checker in fits.values() if fit == best]
     if len(chosen) > 1:
         names = " or ".join(checker.name for checker in chosen)

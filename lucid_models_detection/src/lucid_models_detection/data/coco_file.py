@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lucid.data.layouts import is_yolo_text
 from lucid.text import decode_text
 from lucid_models_detection.data.values import shown
 
@@ -75,6 +76,8 @@ def _look(text: str) -> str:
         return "; it is an HTML page, as a download that failed leaves"
     if start.startswith("<"):
         return "; it looks like XML: Pascal VOC annotations are read by VocDetection"
+    if is_yolo_text(text[:2000].rpartition("\n")[0] or text):
+        return "; it looks like a file of a YOLO data set: export or convert the data to COCO JSON"
     first, _, rest = text.partition("\n")
     try:
         whole = isinstance(json.loads(first), dict) and rest.lstrip().startswith("{")
