@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import pickle
+import sys
 
 import numpy as np
 import pytest
@@ -161,8 +162,16 @@ def test_an_import_says_what_to_type():
         from lucid.optim import RMSprop  # noqa: F401
     with pytest.raises(ImportError, match=r"lucid\.data"):
         importlib.import_module("lucid.utils.data")
+    with pytest.raises(ImportError, match=r"'lucid\.models': no model is called 'no_such_net'"):
+        from lucid.models import no_such_net  # noqa: F401
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("lucid.nothing")
+
+
+def test_one_finder_explains_the_imports_of_every_package():
+    importlib.import_module("lucid.models")
+    finders = [type(finder).__module__ for finder in sys.meta_path]
+    assert [module for module in finders if module.startswith("lucid")] == ["lucid.hints"]
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from typing import Any, NoReturn
 
+from lucid.errors import LucidError
 from lucid.spellings import ATTRIBUTES, KEYWORDS, KEYWORDS_OF, POSITIONS
 
 __all__ = [
     "ElementCount",
     "explain_class",
     "explain_dtype",
+    "explain_imports",
     "explain_missing",
     "explain_module",
     "install_finder",
@@ -268,17 +270,42 @@ def explain_dtype(value: object) -> str:
 
 
 class _ExplainingFinder:
-    """Finds nothing, and says what to import for a name of PyTorch's.
+    """Meta path finder that finds nothing, and says what to import instead.
 
-    ``from lucid import NAME`` swallows the AttributeError and then looks for a module.
+    ``from lucid import NAME`` discards the AttributeError of the module, then looks for a
+    submodule.  Only an error of this second step reaches the user.
     """
 
     @staticmethod
     def find_spec(fullname: str, path: object = None, target: object = None) -> None:
         owner, _, name = fullname.rpartition(".")
+        failed = f"cannot import name {name!r} from {owner!r}"
         remedy = remedy_for(owner, name)
         if remedy is not None:
-            raise ImportError(f"cannot import name {name!r} from {owner!r}; {remedy}", name=owner)
+            raise ImportError(f"{failed}; {remedy}", name=owner)
+        if owner not in _LOOKUPS or name.startswith("_"):
+            return
+        try:
+            _LOOKUPS[owner](name)
+        except LucidError as error:
+            raise ImportError(f"{failed}: {error}", name=owner) from error
+
+
+#: For a package, a function that raises LucidError for a name that it lacks.
+_LOOKUPS: dict[str, Callable[[str], object]] = {}
+
+
+def explain_imports(owner: str, lookup: Callable[[str], object]) -> None:
+    """Give ``from OWNER import NAME`` the message of a LucidError.
+
+    Parameters
+    ----------
+    owner : str
+        A package.
+    lookup : callable
+        Called with a missing public name that the tables do not have.
+    """
+    _LOOKUPS[owner] = lookup
 
 
 def install_finder() -> None:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lucid.hints import explain_module
-from lucid.models.attributes import dir_of_models, install_finder, model_attribute
+from lucid.hints import explain_imports, explain_module
+from lucid.models.attributes import dir_of_models, model_attribute
 from lucid.models.spec import ModelInfo, PluginInfo
 from lucid.models.zoo import (
     create_model,
@@ -75,7 +75,7 @@ _LAZY = {
     "summarize": "lucid.models.summary",
 }
 
-install_finder()
+explain_imports("lucid.models", get_builder)
 
 
 def __getattr__(name: str) -> Any:
