@@ -167,6 +167,19 @@ def test_changed_networks_are_refused_by_what_is_wrong(
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("key", ["fc.weight", "layer1.0.conv1.weight", "bn1.running_var"])
+def test_quantized_weights_are_refused(theirs: Arrays, tmp_path: Path, key: str) -> None:
+    wrong = {**theirs, key: theirs[key].astype(np.int8)}
+    path = save(tmp_path / "w.pth", top=wrong)
+    lucid.save(wrong, tmp_path / "w.npz")
+    for source in (path, tmp_path / "w.npz"):
+        with pytest.raises(WeightFileError, match=r"expected float32, got int8"):
+            open_classifier(source)
+        for names in (["a", "b"], ["a", "b", "c"]):
+            with pytest.raises(WeightFileError, match=r"expected float32, got int8"):
+                start_from(source, names)
+
+
 def test_another_network_is_not_called_the_given_model(theirs: Arrays, tmp_path: Path) -> None:
     path = save(tmp_path / "w.pth", top={"features.weight": np.zeros((2, 2), np.float32)})
     with pytest.raises(WeightFileError, match=r"do not fit resnet_18: .*\n  missing \(102\)"):

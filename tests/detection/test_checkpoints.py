@@ -77,3 +77,15 @@ def test_a_classifier_is_named(tmp_path: Path) -> None:
     lucid.save({to_resnet_key(k): v for k, v in state.items()}, tmp_path / "w.safetensors")
     with pytest.raises(WeightFileError, match="those of the classifier resnet_18: use lucid clas"):
         open_detector(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("dtype", ["<i8", "|b1"])
+def test_weights_that_are_not_floating_are_refused(
+    theirs: Arrays, tmp_path: Path, dtype: str
+) -> None:
+    key = "roi_heads.box_predictor.cls_score.weight"
+    path = save(tmp_path / "w.pth", model={**theirs, key: theirs[key].astype(dtype)})
+    with pytest.raises(
+        WeightFileError, match=r"cls_score\.weight: expected float32, got (int64|bool)"
+    ):
+        open_detector(path)

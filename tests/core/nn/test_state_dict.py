@@ -76,7 +76,7 @@ def test_every_problem_is_listed_and_nothing_changes():
         "  unexpected (2):\n"
         "    extra\n"
         "    head.weight\n"
-        "  wrong shape or dtype (2):\n"
+        "  wrong shape (2):\n"
         "    0.weight: expected shape (4, 3, 3, 3), got (4, 3, 1, 1)\n"
         "    2.weight: expected shape (2, 4), got (4, 2)"
     )
@@ -155,7 +155,7 @@ def test_one_fitting_name_of_two_is_enough_when_mismatches_are_skipped():
 
 def test_values_are_cast_to_the_dtype_of_the_module():
     module = nn.Linear(2, 1)
-    module.load_state_dict({"weight": np.array([[1, 2]]), "bias": np.zeros(1, np.float16)})
+    module.load_state_dict({"weight": np.array([[1.0, 2.0]]), "bias": np.zeros(1, np.float16)})
     assert module.weight.dtype == module.bias.dtype == np.float32
     module.to("float64").load_state_dict({"weight": np.ones((1, 2), ">f4"), "bias": np.zeros(1)})
     np.testing.assert_array_equal(module.weight.numpy(), [[1, 1]])
@@ -165,6 +165,12 @@ def test_values_are_cast_to_the_dtype_of_the_module():
     ("key", "value", "message"),
     [
         ("1.num_batches_tracked", np.array(1.5), "expected int64, got float64"),
+        ("1.num_batches_tracked", np.array(True), "expected int64, got bool"),
+        ("1.num_batches_tracked", np.array(2**63, "u8"), "expected int64, got uint64 beyond its"),
+        ("1.running_mean", np.ones(4, np.uint8), r"1\.running_mean: expected float32, got uint8"),
+        ("2.weight", np.ones((2, 4), np.int8), r"2\.weight: expected float32, got int8; quantized"),
+        ("2.weight", np.ones((2, 4), bool), r"2\.weight: expected float32, got bool"),
+        ("2.weight", np.ones((9, 4), int), r"2\.weight: expected float32, got int64"),
         ("2.bias", np.array([1e300, 0]), "expected float32, got float64 beyond its range"),
         ("2.bias", np.array(["a", "b"]), "expected float32, got <U1"),
         ("2.bias", np.array([1j, 0]), "expected float32, got complex128"),
@@ -175,7 +181,17 @@ def test_values_that_a_dtype_cannot_hold(key, value, message):
     before = snapshot(module)
     with pytest.raises(StateDictError, match=message):
         module.load_state_dict({**module.state_dict(), key: value})
+    with pytest.raises(StateDictError, match=message):
+        module.load_state_dict({key: value}, strict=False, skip_mismatched=True)
     assert_unchanged(module, before)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.uint64])
+def test_integers_of_another_width_fit_an_integer_buffer(dtype):
+    module = net()
+    module.load_state_dict({**module.state_dict(), "1.num_batches_tracked": np.array(7, dtype)})
+    assert module[1].num_batches_tracked.dtype == np.int64
+    assert module[1].num_batches_tracked.item() == 7
 
 
 def test_infinities_and_nan_are_values_like_others():

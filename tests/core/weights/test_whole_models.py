@@ -7,6 +7,7 @@ import json
 import sys
 
 import numpy as np
+import pth_files as pth
 import pytest
 
 import lucid
@@ -329,3 +330,39 @@ def test_half_precision_weights_fill_a_float32_model(tmp_path):
     load_weights(model, path)
     assert model.fc.weight.dtype == np.float32
     np.testing.assert_array_equal(model.fc.weight.numpy(), halves["fc.weight"])
+
+
+def save_pth(path, state_dict):
+    stored = {str(i): np.ascontiguousarray(v).tobytes() for i, v in enumerate(state_dict.values())}
+    entries = {key: pth.of(str(i), v) for i, (key, v) in enumerate(state_dict.items())}
+    pth.write_archive(path, pth.ordered(entries), stored)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int8, np.uint8, np.bool_])
+@pytest.mark.parametrize("filename", ["m.safetensors", "m.npz", "m.pth"])
+def test_integers_and_booleans_are_no_floating_weights(tmp_path, filename, dtype):
+    """Quantized weights without their scales would predict nonsense without a word."""
+    model, path = create(), tmp_path / filename
+    arrays = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+    wrong = {**arrays, "fc.weight": np.ones((10, 4), dtype)}
+    if path.suffix == ".pth":
+        save_pth(path, wrong)
+    else:
+        lucid.save(wrong, path)
+    found = np.dtype(dtype).name
+    for options in ({}, {"skip_mismatched": True}, {"strict": False}):
+        with pytest.raises(
+            lucid.WeightFileError, match=rf"fc\.weight: expected float32, got {found}; quantized"
+        ) as caught:
+            load_weights(model, path, **options)
+        assert str(path) in str(caught.value)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), arrays[name])
+
+
+def test_a_whole_model_with_integers_for_weights_is_refused(tmp_path):
+    path = tmp_path / "m.safetensors"
+    wrong = {**create().state_dict(), "fc.bias": np.ones(10, np.int32)}
+    write_model(path, {"name": "tiny", "kwargs": {}}, wrong)
+    with pytest.raises(lucid.WeightFileError, match=r"fc\.bias: expected float32, got int32"):
+        lucid.load_model(path)

@@ -132,8 +132,10 @@ class Module(Registry):
     ) -> LoadResult:
         """Copy values by name into parameters and buffers: all of them, or none.
 
-        Values are cast to the dtype of the tensor they go to (a float64 file
-        fills a float32 model) and copied into its memory.  A tensor that is
+        Floating values are cast to the dtype of the tensor they go to (float64 and
+        float16 files fill a float32 model), integers to its integer dtype, and copied
+        into its memory.  Integers and booleans are no values of a floating parameter:
+        quantized weights are refused.  A tensor that is
         registered under several names needs a value under one of them.
 
         Parameters
@@ -143,8 +145,8 @@ class Module(Registry):
         strict : bool, default True
             Take missing and unexpected keys for an error.
         skip_mismatched : bool, default False
-            Pass over values of a wrong shape or dtype, so that all but the
-            last layer of a classifier of another number of classes is loaded.
+            Pass over values of a wrong shape, so that all but the last layer of
+            a classifier of another number of classes is loaded.
 
         Returns
         -------
@@ -154,7 +156,7 @@ class Module(Registry):
         Raises
         ------
         StateDictError
-            Counting the keys that are missing, unexpected or of a wrong shape and
+            Counting the keys that are missing, unexpected or of a wrong shape or dtype and
             the tensors with two names and two values, ten of each by name; the
             module is unchanged.
         """

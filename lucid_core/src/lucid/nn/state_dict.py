@@ -36,7 +36,7 @@ class LoadResult:
     unexpected : list of str
         Keys that the module has no name for.
     skipped : list of str
-        Keys passed over: for a wrong shape or dtype (``skip_mismatched=True``),
+        Keys passed over: for a wrong shape (``skip_mismatched=True``),
         or because the layer has no use for them (batch counts of frozen norms).
     """
 
@@ -53,7 +53,11 @@ class LoadResult:
 
 
 class _MisfitError(Exception):
-    """Why one value cannot become the value of one tensor."""
+    """Why one value cannot become the value of one tensor, whatever the options."""
+
+
+class _WrongShapeError(Exception):
+    """A value of another shape than its tensor, which ``skip_mismatched`` passes over."""
 
 
 def load_into(
@@ -101,6 +105,7 @@ def load_into(
         if key not in known:
             (result.skipped if key in useless else result.unexpected).append(str(key))
     misfits: list[str] = []
+    misshaped: list[str] = []
     conflicts: list[str] = []
     roots = {id(root(tensor._data)) for tensor in tensors.values()}
     copies: list[tuple[Tensor, Array]] = []
@@ -112,9 +117,11 @@ def load_into(
         for name in given:
             try:
                 fitting.append((name, _fitted(state_dict[name], tensor._data, roots)))
-            except _MisfitError as misfit:
+            except _WrongShapeError as error:
                 result.skipped.append(name)
-                misfits.append(f"{name}: {misfit}")
+                misshaped.append(f"{name}: {error}")
+            except _MisfitError as error:
+                misfits.append(f"{name}: {error}")
         result.loaded.extend(name for name, _ in fitting)
         for name, value in fitting[1:]:
             if not np.array_equal(value, fitting[0][1], equal_nan=True):
@@ -124,9 +131,9 @@ def load_into(
         if fitting:
             copies.append((tensor, fitting[0][1]))
 
-    problems = {"conflicting": conflicts}
+    problems = {"wrong dtype or read-only": misfits, "conflicting": conflicts}
     if not skip_mismatched:
-        problems = {"wrong shape or dtype": misfits, **problems}
+        problems = {"wrong shape": misshaped, **problems}
     if strict:
         problems = {"missing": result.missing, "unexpected": result.unexpected, **problems}
     if any(problems.values()):
@@ -140,24 +147,47 @@ def load_into(
 def _fitted(value: Any, target: Array, roots: set[int]) -> Array:
     """The value as an array that can be copied into ``target`` without fail."""
     source = value._data if isinstance(value, Variable) else np.asarray(value)
+    _check_dtype(source.dtype, target.dtype)
     if source.shape != target.shape:
-        raise _MisfitError(f"expected shape {target.shape}, got {source.shape}")
-    if not np.can_cast(source.dtype, target.dtype, casting="same_kind"):
-        raise _MisfitError(f"expected {target.dtype}, got {source.dtype}, which it cannot hold")
+        raise _WrongShapeError(f"expected shape {target.shape}, got {source.shape}")
     if not target.flags.writeable:
         raise _MisfitError("the module's own array is read-only")
     if source.dtype != target.dtype:
-        try:
-            with np.errstate(over="raise"):
-                return source.astype(target.dtype, order="K")
-        except FloatingPointError:
-            raise _MisfitError(
-                f"expected {target.dtype}, got {source.dtype} beyond its range"
-            ) from None
+        return _cast(source, target.dtype)
     if id(root(source)) in roots and _place(source) != _place(target):
         # A view of another tensor of this module: it may be overwritten before it is read.
         return source.copy(order="K")
     return source
+
+
+def _check_dtype(found: np.dtype[Any], expected: np.dtype[Any]) -> None:
+    """Refuse a dtype of another kind: floating, integer (signed or not) and bool do not mix.
+
+    Integers for a floating parameter are quantized weights (their scale stands elsewhere) or
+    masks; converted without that scale, they would give wrong predictions.
+    """
+    kinds = ["i" if dtype.kind == "u" else dtype.kind for dtype in (found, expected)]
+    if kinds[0] == kinds[1]:
+        return
+    remedy = ""
+    if expected.kind == "f" and found.kind in "iub":
+        remedy = (
+            "; quantized weights have to be dequantized where they were saved, other values "
+            f"converted by hand: state_dict[key] = lucid.tensor(value, dtype={expected.name!r})"
+        )
+    raise _MisfitError(f"expected {expected}, got {found}{remedy}")
+
+
+def _cast(source: Array, dtype: np.dtype[Any]) -> Array:
+    """The values in another dtype of the same kind, none of them beyond its range."""
+    try:
+        with np.errstate(over="raise"):
+            values = source.astype(dtype, order="K")
+    except FloatingPointError:
+        values = None
+    if values is None or (dtype.kind in "iu" and not np.array_equal(values, source)):
+        raise _MisfitError(f"expected {dtype}, got {source.dtype} beyond its range")
+    return values
 
 
 def _place(array: Array) -> tuple[int, tuple[int, ...]]:
