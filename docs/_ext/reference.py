@@ -146,6 +146,8 @@ def object_page(full: str, value: Any) -> str:
     if inspect.isclass(value) and is_ours(value):
         kind = "exception" if issubclass(value, BaseException) else "class"
         options = "" if kind == "exception" else "   :members:\n"
+        if getattr(value, "_is_protocol", False):  # never constructed: no (*args, **kwargs)
+            full += "()"
     elif inspect.isroutine(value):
         kind, options = "function", ""
     elif isinstance(value, Kernel):
