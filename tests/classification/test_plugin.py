@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 import lucid
-from lucid.models.suggestions import KNOWN_PLUGINS
 from lucid_models_classification import builders
 
 DISTRIBUTION = "lucid-models-classification"
@@ -55,10 +54,3 @@ def test_multiply_adds_are_the_published_ones() -> None:
     summary = lucid.models.summarize(lucid.models.create_model("resnet_18"), (1, 3, 224, 224))
     assert summary.multiply_adds == 1_814_073_344
     assert summary.parameters == 11_689_512
-
-
-def test_the_core_can_name_this_plugin_to_who_lacks_it() -> None:
-    (known,) = (plugin for plugin in KNOWN_PLUGINS if plugin.distribution == DISTRIBUTION)
-    for name in builders.__all__:
-        assert any(name.startswith(pattern.rstrip("*")) for pattern in known.models)
-    assert "classify" in known.commands

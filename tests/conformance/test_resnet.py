@@ -13,17 +13,10 @@ import lucid
 from lucid import nn
 from lucid_models_classification.torchvision import load_torchvision_weights, to_torchvision_key
 
+#: Each model is registered with torchvision's name as its first alias.
 THEIR_NAMES = {
-    "resnet_18": "resnet18",
-    "resnet_34": "resnet34",
-    "resnet_50": "resnet50",
-    "resnet_101": "resnet101",
-    "resnet_152": "resnet152",
-    "resnext_50_32x4d": "resnext50_32x4d",
-    "resnext_101_32x8d": "resnext101_32x8d",
-    "resnext_101_64x4d": "resnext101_64x4d",
-    "wide_resnet_50_2": "wide_resnet50_2",
-    "wide_resnet_101_2": "wide_resnet101_2",
+    name: lucid.models.model_info(name).aliases[0]
+    for name in lucid.models.list_models(["*resnet*", "*resnext*"], task="image-classification")
 }
 
 

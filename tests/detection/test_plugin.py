@@ -6,7 +6,6 @@ import pytest
 
 import lucid
 import lucid_models_detection
-from lucid.models.suggestions import KNOWN_PLUGINS
 
 DISTRIBUTION = "lucid-models-detection"
 TOTALS = {
@@ -45,9 +44,3 @@ def test_a_summary_sees_every_layer_that_prediction_uses() -> None:
     assert rows["rpn.head.conv.conv"].calls == 5
     assert summary.parameters == model.distinct_parameter_size
     assert summary.parameter_size == TOTALS["faster_rcnn_resnet_18_fpn"]
-
-
-def test_the_core_can_name_this_plugin_to_who_lacks_it() -> None:
-    (known,) = (plugin for plugin in KNOWN_PLUGINS if plugin.distribution == DISTRIBUTION)
-    assert known.models == ("faster_rcnn_*",)
-    assert "detect" in known.commands

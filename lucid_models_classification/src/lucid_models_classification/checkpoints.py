@@ -96,6 +96,7 @@ def open_classifier(
     lucid.WeightFileError
         If the file is damaged, holds no classifier, or another one than ``model_name``.
     """
+    model_name = None if model_name is None else model_info(model_name).name
     if names_model(path):
         metadata = _metadata(path, model_name)
         described = metadata.preprocessing or preprocessing()
@@ -138,6 +139,7 @@ def start_from(
     lucid.WeightFileError
         As for :func:`open_classifier`.
     """
+    model_name = None if model_name is None else model_info(model_name).name
     if names_model(path):
         metadata = _metadata(path, model_name)
         kwargs = {**metadata.kwargs, "num_classes": len(class_names)}
@@ -233,12 +235,12 @@ def check_task(name: str) -> None:
 
 def _metadata(path: Path, model_name: str | None) -> ModelMetadata:
     metadata = model_metadata(path)
-    find_saved_model(path, metadata)
+    saved = find_saved_model(path, metadata)
     try:
         check_task(metadata.name)
     except ValueError as error:
         raise WeightFileError(f"{path}: {error}") from None
-    if model_name is not None and model_name != metadata.name:
+    if model_name is not None and model_name != saved.name:
         raise WeightFileError(f"{path}: expected {model_name}, it holds {metadata}")
     return metadata
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lucid.cli.image_limit import max_pixels_option
+from lucid.cli.model_option import model_option
 from lucid.cli.output import as_json_option, printable, warn, write, write_json
 from lucid.cli.places import FiniteRange, check_folder, output_of
 from lucid.cli.prediction import (
@@ -67,11 +68,8 @@ __all__ = ["classify", "train_classifier"]
     help="The classifier: a file of lucid train-classifier or lucid.save_model, or the weights "
     "of a ResNet alone, such as torchvision's resnet50-0676ba61.pth.",
 )
-@click.option(
-    "--model",
-    "model_name",
-    metavar="NAME",
-    help="The model, if the file does not say it and its weights do not show it.",
+@model_option(
+    "The model, if the file does not say it and its weights do not show it.", "model_name"
 )
 @ema_option
 @click.option(
@@ -185,11 +183,7 @@ def _write_text(store: ResultStore) -> None:
 )
 @skip_invalid_option("unreadable images and empty classes")
 @check_data_option
-@click.option(
-    "--model",
-    metavar="NAME",
-    help="Model to train.  [default: the one in --weights, or resnet_18]",
-)
+@model_option("Model to train.  [default: the one in --weights, or resnet_18]")
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),

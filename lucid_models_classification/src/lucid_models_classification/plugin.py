@@ -17,24 +17,55 @@ if TYPE_CHECKING:
     from lucid.data.checkers import DataChecker
     from lucid.models.hookspecs import RegisterModel
 
+# Name, alias (the name in torchvision and timm), family, parameters, summary.
 _CLASSIFIERS = (
-    ("resnet_18", "resnet", 11_689_512, "ResNet-18 image classifier"),
-    ("resnet_34", "resnet", 21_797_672, "ResNet-34 image classifier"),
-    ("resnet_50", "resnet", 25_557_032, "ResNet-50 image classifier"),
-    ("resnet_101", "resnet", 44_549_160, "ResNet-101 image classifier"),
-    ("resnet_152", "resnet", 60_192_808, "ResNet-152 image classifier"),
-    ("wide_resnet_50_2", "wide_resnet", 68_883_240, "ResNet-50 with bottlenecks twice as wide"),
-    ("wide_resnet_101_2", "wide_resnet", 126_886_696, "ResNet-101 with bottlenecks twice as wide"),
-    ("resnext_50_32x4d", "resnext", 25_028_904, "ResNeXt-50 with 32 groups of width 4"),
-    ("resnext_101_32x8d", "resnext", 88_791_336, "ResNeXt-101 with 32 groups of width 8"),
-    ("resnext_101_64x4d", "resnext", 83_455_272, "ResNeXt-101 with 64 groups of width 4"),
+    ("resnet_18", "resnet18", "resnet", 11_689_512, "ResNet-18 image classifier"),
+    ("resnet_34", "resnet34", "resnet", 21_797_672, "ResNet-34 image classifier"),
+    ("resnet_50", "resnet50", "resnet", 25_557_032, "ResNet-50 image classifier"),
+    ("resnet_101", "resnet101", "resnet", 44_549_160, "ResNet-101 image classifier"),
+    ("resnet_152", "resnet152", "resnet", 60_192_808, "ResNet-152 image classifier"),
+    (
+        "wide_resnet_50_2",
+        "wide_resnet50_2",
+        "wide_resnet",
+        68_883_240,
+        "ResNet-50 with bottlenecks twice as wide",
+    ),
+    (
+        "wide_resnet_101_2",
+        "wide_resnet101_2",
+        "wide_resnet",
+        126_886_696,
+        "ResNet-101 with bottlenecks twice as wide",
+    ),
+    (
+        "resnext_50_32x4d",
+        "resnext50_32x4d",
+        "resnext",
+        25_028_904,
+        "ResNeXt-50 with 32 groups of width 4",
+    ),
+    (
+        "resnext_101_32x8d",
+        "resnext101_32x8d",
+        "resnext",
+        88_791_336,
+        "ResNeXt-101 with 32 groups of width 8",
+    ),
+    (
+        "resnext_101_64x4d",
+        "resnext101_64x4d",
+        "resnext",
+        83_455_272,
+        "ResNeXt-101 with 64 groups of width 4",
+    ),
 )
 
 
 @lucid.hookimpl
 def lucid_register_models(register: RegisterModel) -> None:
     """Register every classifier of :mod:`lucid_models_classification.builders`."""
-    for name, family, total_parameters, summary in _CLASSIFIERS:
+    for name, alias, family, total_parameters, summary in _CLASSIFIERS:
         register(
             name,
             f"lucid_models_classification.builders:{name}",
@@ -43,6 +74,7 @@ def lucid_register_models(register: RegisterModel) -> None:
             total_parameters=total_parameters,
             summary=summary,
             example_batch="lucid_models_classification.examples:example_batch",
+            aliases=(alias,),
         )
 
 

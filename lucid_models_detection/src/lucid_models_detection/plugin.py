@@ -17,19 +17,20 @@ if TYPE_CHECKING:
     from lucid.data.checkers import DataChecker
     from lucid.models.hookspecs import RegisterModel
 
-# Every parameter name counts: the backbone's stem is registered under two.
+# Name, alias (the name in torchvision), parameters, backbone.  Every parameter name counts:
+# the backbone's stem is registered under two.
 _DETECTORS = (
-    ("faster_rcnn_resnet_18_fpn", 28_911_102, "ResNet-18"),
-    ("faster_rcnn_resnet_34_fpn", 39_019_262, "ResNet-34"),
-    ("faster_rcnn_resnet_50_fpn", 43_515_902, "ResNet-50"),
-    ("faster_rcnn_resnet_101_fpn", 62_508_030, "ResNet-101"),
+    ("faster_rcnn_resnet_18_fpn", "fasterrcnn_resnet18_fpn", 28_911_102, "ResNet-18"),
+    ("faster_rcnn_resnet_34_fpn", "fasterrcnn_resnet34_fpn", 39_019_262, "ResNet-34"),
+    ("faster_rcnn_resnet_50_fpn", "fasterrcnn_resnet50_fpn", 43_515_902, "ResNet-50"),
+    ("faster_rcnn_resnet_101_fpn", "fasterrcnn_resnet101_fpn", 62_508_030, "ResNet-101"),
 )
 
 
 @lucid.hookimpl
 def lucid_register_models(register: RegisterModel) -> None:
     """Register every detector of :mod:`lucid_models_detection.builders`."""
-    for name, total_parameters, backbone in _DETECTORS:
+    for name, alias, total_parameters, backbone in _DETECTORS:
         register(
             name,
             f"lucid_models_detection.builders:{name}",
@@ -38,6 +39,7 @@ def lucid_register_models(register: RegisterModel) -> None:
             total_parameters=total_parameters,
             summary=f"Faster R-CNN with a {backbone} feature pyramid",
             example_batch="lucid_models_detection.examples:example_batch",
+            aliases=(alias,),
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from lucid.cli.image_limit import max_pixels_option
+from lucid.cli.model_option import model_option
 from lucid.cli.output import as_json_option, write_json
 from lucid.cli.places import FiniteRange, check_file, check_folder
 from lucid.cli.spellings import spelled
@@ -112,11 +113,7 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @_data_options
 @check_data_option
-@click.option(
-    "--model",
-    metavar="NAME",
-    help="Model to train.  [default: the one in --weights, or faster_rcnn_resnet_50_fpn]",
-)
+@model_option("Model to train.  [default: the one in --weights, or faster_rcnn_resnet_50_fpn]")
 @click.option(
     "--model-option",
     "model_options",

@@ -42,6 +42,7 @@ def test_models_by_pattern_and_filter_as_json(environment, capsys) -> None:
             "distribution": "toy",
             "version": "1.0",
             "example_batch": None,
+            "aliases": [],
         }
     ]
     _, out, _ = run(capsys, "models", "other", "net_2", "--plugin", "toy", "--json")

@@ -102,6 +102,7 @@ def info(name: str, as_json: bool) -> None:
     write_table(
         [
             ("name", found.name),
+            *([("aliases", ", ".join(found.aliases))] if found.aliases else ()),
             ("summary", found.summary),
             ("task", found.task),
             ("family", found.family),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from lucid.models.spec import (
     ModelInfo,
     PluginInfo,
     canonical_distribution,
+    check_aliases,
     check_fields,
     check_name,
     natural_key,
@@ -227,6 +228,7 @@ class _Registrar:
         self.candidate = candidate
         self.reserved = reserved
         self.models: list[ModelInfo] = []
+        self.aliases: dict[str, str] = {}
         self.open = True
 
     def __call__(
@@ -240,6 +242,7 @@ class _Registrar:
         summary: str,
         input_shape: tuple[int, ...] = DEFAULT_INPUT_SHAPE,
         example_batch: str | None = None,
+        aliases: Sequence[str] = (),
     ) -> None:
         if not self.open:
             raise PluginError(
@@ -249,6 +252,8 @@ class _Registrar:
         check_name(name, self.reserved)
         if any(model.name == name for model in self.models):
             raise ValueError(f"the model {name!r} is registered twice")
+        if name in self.aliases:
+            raise ValueError(f"the model {name!r} is an alias of {self.aliases[name]!r} as well")
         if total_parameters is None:
             raise TypeError(f"model {name!r}: total_parameters must be an int, got None")
         if builder is None:
@@ -262,9 +267,11 @@ class _Registrar:
                 summary=summary,
                 input_shape=input_shape,
                 example_batch=example_batch,
+                aliases=aliases,
             )
         except (TypeError, ValueError) as error:
             raise type(error)(f"model {name!r}: {error}") from None
+        self._take_aliases(name, fields["aliases"])
         self.models.append(
             ModelInfo(
                 name=name,
@@ -273,3 +280,13 @@ class _Registrar:
                 **fields,
             )
         )
+
+    def _take_aliases(self, name: str, aliases: tuple[str, ...]) -> None:
+        check_aliases(name, aliases, self.reserved)
+        for alias in aliases:
+            taken = self.aliases.get(alias) or next(
+                (model.name for model in self.models if model.name == alias), None
+            )
+            if taken is not None:
+                raise ValueError(f"model {name!r}: the alias {alias!r} belongs to {taken!r}")
+        self.aliases |= dict.fromkeys(aliases, name)

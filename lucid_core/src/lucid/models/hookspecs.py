@@ -21,7 +21,7 @@ functions below, each decorated with :data:`hookimpl` (also ``lucid.hookimpl``):
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import pluggy
@@ -65,6 +65,7 @@ class RegisterModel(Protocol):
         summary: str,
         input_shape: tuple[int, ...] = (1, 3, 224, 224),
         example_batch: str | None = None,
+        aliases: Sequence[str] = (),
     ) -> None:
         """Register one model.
 
@@ -91,12 +92,16 @@ class RegisterModel(Protocol):
         example_batch : str, optional
             ``"package.module:function"`` of a function that gives a training
             batch; without it the task has a default.
+        aliases : sequence of str, default ()
+            Other names of the model, such as those of torchvision and timm.  They
+            work wherever a name does, are never listed, and conflict with other
+            plugins' names and aliases as names do.
 
         Raises
         ------
         TypeError, ValueError
             If an argument is not as described, or this plugin has already
-            registered the name.
+            registered the name or an alias.
         """
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,6 +24,7 @@ from lucid.models.spec import (
     ModelInfo,
     PluginInfo,
     canonical_distribution,
+    check_aliases,
     check_fields,
     check_name,
     natural_key,
@@ -67,7 +69,7 @@ class _Listing:
     snapshot: _Snapshot
     declarations: tuple[Declaration, ...]
     models: tuple[ModelInfo, ...]
-    by_name: dict[str, list[ModelInfo]]
+    by_name: dict[str, list[ModelInfo]]  # aliases too
 
 
 class Registry:
@@ -143,13 +145,14 @@ class Registry:
         stated = {key: value for key, value in stated.items() if value is not None}
         check_builder(function)
         name = check_name(stated.pop("name", function.__name__), self.reserved)
-        check_fields(**stated)
+        stated = check_fields(**stated)
         fields = {
             "task": "unspecified",
             "family": name,
             "summary": first_line(function) or f"Built by {place_of(function)}",
             "total_parameters": None,
         } | stated
+        check_aliases(name, fields.get("aliases", ()), self.reserved)
         declaration = Declaration(
             info=ModelInfo(name=name, builder=place_of(function), **check_fields(**fields)),
             stated=stated | {"name": name},
@@ -219,7 +222,7 @@ class Registry:
         return meant[0]
 
     def find(self, name: str) -> list[ModelInfo]:
-        """Return the models that `name`, qualified or not, may mean."""
+        """Return the models that `name`, an alias or not, qualified or not, may mean."""
         source, _, bare = name.rpartition(":")
         found = self.listing().by_name.get(bare, [])
         return [info for info in found if _same(source, info.source)] if source else found
@@ -229,7 +232,10 @@ class Registry:
         discovery = listing.snapshot.discovery
         return suggestions.unknown_model(
             name,
-            [info.name for info in listing.models],
+            {
+                spelling: infos[0].name if len(infos) == 1 else spelling
+                for spelling, infos in listing.by_name.items()
+            },
             installed=[plugin.info() for plugin in discovery.plugins],
             disabled=[candidate.distribution for candidate in discovery.disabled],
         )
@@ -256,19 +262,19 @@ def _list_models(snapshot: _Snapshot, declarations: tuple[Declaration, ...]) -> 
         )
 
     scripts = [d.info for d in declarations if not in_plugin(d.info.builder)]
-    together: dict[str, list[ModelInfo]] = {}
-    for info in (*snapshot.models, *scripts):
-        together.setdefault(info.name, []).append(info)
-    by_name = {
-        name: infos
-        if len(infos) == 1
-        else [replace(info, name=info.qualified_name) for info in infos]
-        for name, infos in together.items()
-    }
+    registered = (*snapshot.models, *scripts)
+    uses = Counter(spelling for info in registered for spelling in (info.name, *info.aliases))
     models = sorted(
-        (info for infos in by_name.values() for info in infos),
+        (
+            info if uses[info.name] == 1 else replace(info, name=info.qualified_name)
+            for info in registered
+        ),
         key=lambda info: natural_key(info.name),
     )
+    by_name: dict[str, list[ModelInfo]] = {}
+    for info in models:
+        for spelling in (info.name.rpartition(":")[2], *info.aliases):
+            by_name.setdefault(spelling, []).append(info)
     return _Listing(snapshot, declarations, tuple(models), by_name)
 
 

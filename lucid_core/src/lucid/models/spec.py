@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ __all__ = [
     "ModelInfo",
     "PluginInfo",
     "canonical_distribution",
+    "check_aliases",
     "check_fields",
     "check_name",
     "natural_key",
@@ -50,6 +52,8 @@ class ModelInfo:
     example_batch : str or None
         ``"package.module:function"`` of a function that gives a training batch;
         None for the task's default.
+    aliases : tuple of str
+        Other names that resolve to this model, such as torchvision's; never listed.
     """
 
     name: str
@@ -62,6 +66,7 @@ class ModelInfo:
     distribution: str | None = None
     version: str | None = None
     example_batch: str | None = None
+    aliases: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:
@@ -144,12 +149,12 @@ def check_fields(**fields: Any) -> dict[str, Any]:
     ----------
     **fields
         Any of ``builder, task, family, summary, total_parameters, input_shape,
-        example_batch``.
+        example_batch, aliases``.
 
     Returns
     -------
     dict
-        The same fields, ``input_shape`` as a tuple of ``int``.
+        The same fields, ``input_shape`` and ``aliases`` as tuples.
 
     Raises
     ------
@@ -169,7 +174,28 @@ def check_fields(**fields: Any) -> dict[str, Any]:
         raise ValueError(f"total_parameters must be an int of at least 0, got {total!r}")
     if "input_shape" in fields:
         fields["input_shape"] = _check_shape(fields["input_shape"])
+    if "aliases" in fields:
+        fields["aliases"] = _check_sequence(fields["aliases"])
     return fields
+
+
+def check_aliases(name: str, aliases: Sequence[str], reserved: frozenset[str]) -> None:
+    """Raise unless each alias of the model `name` can be a name, and none is repeated."""
+    spellings = [name]
+    for alias in aliases:
+        try:
+            check_name(alias, reserved)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"model {name!r}, aliases: {error}") from None
+        if alias in spellings:
+            raise ValueError(f"model {name!r}: the alias {alias!r} is given twice or is its name")
+        spellings.append(alias)
+
+
+def _check_sequence(aliases: object) -> tuple[Any, ...]:
+    if not isinstance(aliases, tuple | list):
+        raise TypeError(f"aliases must be a tuple of str such as ('resnet18',), got {aliases!r}")
+    return tuple(aliases)
 
 
 def _check_line(key: str, text: object) -> None:

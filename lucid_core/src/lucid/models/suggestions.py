@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 
 from lucid.models.spec import PluginInfo, canonical_distribution
 
 __all__ = [
-    "KNOWN_PLUGINS",
     "KnownPlugin",
     "how_to_get_models",
+    "known_plugins",
     "missing_command",
     "pip_install",
     "unknown_model",
@@ -27,7 +28,7 @@ class KnownPlugin:
     distribution : str
         What to install.
     models : tuple of str
-        Patterns of the models it registers.
+        Patterns of the names and aliases that it registers.
     commands : tuple of str
         The commands it adds.
     """
@@ -37,18 +38,17 @@ class KnownPlugin:
     commands: tuple[str, ...]
 
 
-KNOWN_PLUGINS = (
-    KnownPlugin(
-        "lucid-models-classification",
-        ("resnet_*", "wide_resnet_*", "resnext_*"),
-        ("classify", "train-classifier"),
-    ),
-    KnownPlugin(
-        "lucid-models-detection",
-        ("faster_rcnn_*",),
-        ("detect", "train-detector", "evaluate"),
-    ),
-)
+@cache
+def known_plugins() -> tuple[KnownPlugin, ...]:
+    """The plugins in ``known_plugins.json``, which the tests compare with what is registered."""
+    import json
+    import pkgutil
+
+    content = json.loads(pkgutil.get_data(__package__, "known_plugins.json") or b"")
+    return tuple(
+        KnownPlugin(distribution, tuple(known["models"]), tuple(known["commands"]))
+        for distribution, known in content.items()
+    )
 
 
 def pip_install(*distributions: str) -> str:
@@ -58,7 +58,7 @@ def pip_install(*distributions: str) -> str:
 
 def how_to_get_models() -> str:
     """What to do when no model is registered at all."""
-    command = pip_install(*(known.distribution for known in KNOWN_PLUGINS))
+    command = pip_install(*(known.distribution for known in known_plugins()))
     return f"no models are installed; get some with: {command}"
 
 
@@ -72,7 +72,7 @@ def missing_command(command: str, installed: Sequence[str], disabled: Sequence[s
     installed, disabled : sequence of str
         Distributions with plugins, and those that ``LUCID_DISABLE_PLUGINS`` keeps out.
     """
-    for known in KNOWN_PLUGINS:
+    for known in known_plugins():
         if command in known.commands:
             return _how_to_get(known.distribution, "adds it", installed, disabled)
     return None
@@ -91,7 +91,7 @@ def _how_to_get(
 
 def unknown_model(
     name: str,
-    names: Sequence[str],
+    names: Mapping[str, str],
     installed: Sequence[PluginInfo],
     disabled: Sequence[str],
 ) -> str:
@@ -101,8 +101,8 @@ def unknown_model(
     ----------
     name : str
         What was asked for.
-    names : sequence of str
-        The models there are.
+    names : mapping of str to str
+        The models there are: from every name and alias to the name.
     installed : sequence of PluginInfo
         The plugins that were looked at, failed ones among them.
     disabled : sequence of str
@@ -111,10 +111,11 @@ def unknown_model(
     import difflib
 
     parts = [f"no model is called {name!r}"]
-    close = [other for other in names if _squeezed(other) == _squeezed(name)]
-    close = close or difflib.get_close_matches(name.lower(), names, n=3, cutoff=0.7)
+    stem = name.partition(".")[0].lower()  # timm's tags, as in resnet50.a1_in1k, name weights
+    close = [stem] if stem in names else difflib.get_close_matches(stem, names, n=3, cutoff=0.7)
     if close:
-        parts.append(f"did you mean {' or '.join(map(repr, close))}?")
+        meant = dict.fromkeys(names[other] for other in close)
+        parts.append(f"did you mean {' or '.join(map(repr, meant))}?")
     failed = [plugin for plugin in installed if plugin.error is not None]
     if failed:
         causes = ", ".join(f"{plugin.origin} ({plugin.error})" for plugin in failed)
@@ -130,13 +131,8 @@ def unknown_model(
     return "; ".join(parts)
 
 
-def _squeezed(name: str) -> str:
-    """A name as torchvision, timm and Lucid write it alike: ``resnet50.a1_in1k`` as resnet50."""
-    return "".join(filter(str.isalnum, name.partition(".")[0].lower()))
-
-
 def _provider_of_model(name: str) -> str | None:
-    for known in KNOWN_PLUGINS:
+    for known in known_plugins():
         if any(fnmatchcase(name, pattern) for pattern in known.models):
             return known.distribution
     return None

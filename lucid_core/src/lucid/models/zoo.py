@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -40,7 +40,10 @@ RESERVED = frozenset(
 
 #: What ``register_model`` may be given.
 _STATED = frozenset(
-    ("name", "task", "family", "total_parameters", "summary", "input_shape", "example_batch")
+    (
+        *("name", "task", "family", "total_parameters", "summary", "input_shape"),
+        *("example_batch", "aliases"),
+    )
 )
 
 registry = Registry(RESERVED)
@@ -107,15 +110,16 @@ def create_model(name: str, /, **kwargs: Any) -> Module:
     Parameters
     ----------
     name : str
-        A name from :func:`list_models`; ``"distribution:name"`` picks one where
-        several plugins registered the same name.
+        A name from :func:`list_models`, or an alias such as torchvision's ``"resnet18"``;
+        ``"distribution:name"`` picks one where several plugins registered the same name.
     **kwargs
         Handed to the model's builder.
 
     Returns
     -------
     nn.Module
-        With ``model_name`` and ``model_kwargs``, from which it can be built again.
+        With ``model_name``, the name in :func:`list_models`, and ``model_kwargs``, from which
+        it can be built again.
 
     Raises
     ------
@@ -228,6 +232,7 @@ def register_model(
     summary: str | None = ...,
     input_shape: tuple[int, ...] | None = ...,
     example_batch: str | None = ...,
+    aliases: Sequence[str] | None = ...,
 ) -> Callable[[Builder], Builder]: ...
 def register_model(builder: Any = None, /, **stated: Any) -> Any:
     """Register the decorated function as the builder of a model.
@@ -256,6 +261,8 @@ def register_model(builder: Any = None, /, **stated: Any) -> Any:
         A shape the model accepts; (1, 3, 224, 224) by default.
     example_batch : str, optional
         ``"package.module:function"`` of a function giving a training batch.
+    aliases : sequence of str, optional
+        Other names that resolve to the model.
 
     Returns
     -------

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import lucid.models
 from lucid.models import zoo
 from lucid.models.spec import canonical_distribution, check_name
-from lucid.models.suggestions import KNOWN_PLUGINS
+from lucid.models.suggestions import known_plugins
 
 __all__ = ["PluginNames", "plugin_names"]
 
@@ -122,7 +122,7 @@ def _check_package(distribution: str, package: str) -> None:
 def _check_distribution(distribution: str) -> None:
     import importlib_metadata
 
-    known = {canonical_distribution(known.distribution) for known in KNOWN_PLUGINS}
+    known = {canonical_distribution(known.distribution) for known in known_plugins()}
     if canonical_distribution(distribution) in {"lucid-core", *known}:
         raise ValueError(f"{distribution!r} is one of Lucid's own distributions; choose another")
     try:

@@ -215,6 +215,9 @@ def _facts_line(facts: ModelFacts) -> str:
     if facts.multiply_adds is not None:
         items.append(f"**Multiply-adds**: {facts.multiply_adds:,} at {shape}")
     items.append(f"**Plugin**: {info.origin}")
+    if info.aliases:
+        names = ", ".join(f"``{alias}``" for alias in info.aliases)
+        items.append(f"**Aliases**: {names}")
     return "\n".join(f"| {item}" for item in items)
 
 

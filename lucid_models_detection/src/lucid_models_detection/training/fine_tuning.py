@@ -177,7 +177,7 @@ def from_detector(
         If the file is damaged, holds no detector, another one, or does not fit ``options``.
     """
     source, names = open_detector(path, ema=ema)
-    if name is not None and name != source.model_name:
+    if name is not None and model_info(name) != model_info(source.model_name):
         raise WeightFileError(f"{path}: expected {name}, it holds {source.model_name}")
     kwargs = {**source.model_kwargs, "num_classes": len(class_names), **options}
     model = new_detector(source.model_name, kwargs)

@@ -1,0 +1,52 @@
+"""What the core says of plugins that may be missing is what these plugins register."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+import click
+import pytest
+
+from lucid.models import ModelInfo, list_models, model_info, zoo
+from lucid.models.suggestions import KnownPlugin, known_plugins
+
+INFOS = [model_info(name) for name in list_models()]
+
+
+each_plugin = pytest.mark.parametrize(
+    "known", [pytest.param(known, id=known.distribution) for known in known_plugins()]
+)
+
+
+def test_every_plugin_of_this_repository_is_known() -> None:
+    ours = {info.distribution for info in INFOS if str(info.distribution).startswith("lucid-")}
+    assert ours == {known.distribution for known in known_plugins()}
+
+
+@each_plugin
+def test_its_patterns_match_its_names_and_aliases_and_no_others(known: KnownPlugin) -> None:
+    unused = set(known.models)
+    for info in INFOS:
+        for name in (info.name, *info.aliases):
+            matching = {pattern for pattern in known.models if fnmatchcase(name, pattern)}
+            assert bool(matching) == (info.distribution == known.distribution), name
+            unused -= matching
+    assert not unused
+
+
+@each_plugin
+def test_its_commands_are_those_that_it_adds(known: KnownPlugin) -> None:
+    group = click.Group()
+    for plugin in zoo.registry.loaded_plugins():
+        if plugin.candidate.distribution == known.distribution:
+            plugin.register_commands(group)
+    assert sorted(group.commands) == sorted(known.commands)
+
+
+@pytest.mark.parametrize("info", INFOS, ids=lambda info: info.name)
+def test_the_other_spelling_of_each_model_is_an_alias(info: ModelInfo) -> None:
+    """torchvision and timm put no underscore between a word and its number."""
+    assert info.aliases
+    for alias in info.aliases:
+        assert alias.replace("_", "") == info.name.replace("_", "")
+        assert model_info(alias) == info
