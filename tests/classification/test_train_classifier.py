@@ -267,6 +267,21 @@ def test_exchanged_files_are_noticed(data: Path, tmp_path: Path) -> None:
         ClassifierRun.resume(run, {})
 
 
+def test_images_that_are_not_opened_are_compared_by_size(data: Path, tmp_path: Path) -> None:
+    run, options = tmp_path / "run", Options(str(data), image_size=16)
+    for opened_first, opened_now, reason in (
+        (True, False, "because of --no-check-data"),
+        (False, True, "because the run started with --no-check-data"),
+        (True, True, None),
+    ):
+        shutil.rmtree(run, ignore_errors=True)
+        ClassifierRun.start(run, options, check_data=opened_first)
+        (run / "last.safetensors").touch()
+        summary = ClassifierRun.resume(run, {}, check_data=opened_now).summary
+        assert ("by name and size only" in summary) == (reason is not None)
+        assert reason is None or reason in summary
+
+
 def test_a_run_of_the_first_release_is_resumed(data: Path, tmp_path: Path) -> None:
     ClassifierRun.start(tmp_path, Options(str(data), image_size=16))
     record = json.loads((tmp_path / "run.json").read_text())

@@ -31,7 +31,7 @@ from lucid.training import (
 )
 from lucid.training.data_record import DataRecord
 from lucid.training.option_checks import check_counts, check_rates
-from lucid.training.runs import UNCOMPARED
+from lucid.training.runs import comparison_note
 from lucid.training.trial import trial
 from lucid_models_classification.checkpoints import Classifier, check_task, start_from
 from lucid_models_classification.training_data import ClassifierData
@@ -272,7 +272,7 @@ class ClassifierRun:
                 return cls._started(kept, options, data, workers, ranks, check_data)
             lucid.random.seed(options.seed)
             model = create_model(facts["model"], **facts["kwargs"])
-            note = UNCOMPARED if before is None else None
+            note = comparison_note(before, check_data)
             return cls._prepared(kept, options, model, described, data, workers, ranks, note)
 
     @classmethod

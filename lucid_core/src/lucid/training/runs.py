@@ -24,14 +24,33 @@ from lucid.training.run_files import BEST, LAST, LOG, run_lock
 from lucid.training.trainer import Trainer
 from lucid.weights import atomic_write
 
-__all__ = ["UNCOMPARED", "RunFolder"]
-
-#: Said when a run of Lucid 0.1.0 is resumed.
-UNCOMPARED = "started by Lucid 0.1.0, which recorded no image sizes: images were not compared"
+__all__ = ["RunFolder", "comparison_note"]
 
 DESCRIPTION, IMAGES = "run.json", "run_images.json"
 
 Options = TypeVar("Options", bound=Any)
+
+
+def comparison_note(before: Mapping[str, Any] | None, opened: bool) -> str | None:
+    """Say how far the images of a resumed run were compared, if not with certainty.
+
+    Parameters
+    ----------
+    before : mapping or None
+        The ``DataRecord.summary`` of when the run started, as far as it is known.
+    opened : bool
+        Whether the images were opened now.
+    """
+    if before is None or not before["images"]:
+        return "started by Lucid 0.1.0, which recorded no image sizes: images were not compared"
+    recorded = [images.get("contents") is not None for images in before["images"].values()]
+    if opened and all(recorded):
+        return None
+    reason = "of --no-check-data" if not opened else "the run started with --no-check-data"
+    return (
+        f"images were compared by name and size only, because {reason}: an image of the same size "
+        "with other content is not noticed"
+    )
 
 
 class RunFolder:

@@ -25,7 +25,7 @@ from lucid.training import (
     warm_up_then,
 )
 from lucid.training.data_record import DataRecord
-from lucid.training.runs import UNCOMPARED
+from lucid.training.runs import comparison_note
 from lucid.training.trial import trial
 from lucid_models_detection.data import collate
 from lucid_models_detection.data.targets import SampleTransform
@@ -216,7 +216,7 @@ class DetectorRun:
                 return cls._started(kept, options, data, workers, ranks, check_data)
             lucid.random.seed(options.seed)
             model = new_detector(facts["model"], facts["kwargs"])
-            note = None if before is not None and before["images"] else UNCOMPARED
+            note = comparison_note(before, check_data)
             return cls._prepared(kept, options, model, data, workers, ranks, note)
 
     @classmethod
