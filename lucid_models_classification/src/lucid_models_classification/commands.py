@@ -276,7 +276,7 @@ def train_classifier(
             tell("no plots, which need matplotlib: pip install matplotlib", err=True)
         with interruptible("train-classifier", output, communicator):
             best = run.fit(tell)
-        tell(best_line("accuracy", best, run.folder.best))
+        tell(best_line("accuracy", best, run.folder.best, "the folders of the classes"))
 
 
 def _check_no_split(data: Path) -> None:

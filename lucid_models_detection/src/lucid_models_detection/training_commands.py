@@ -267,7 +267,7 @@ def train_detector(
             tell(hint, err=True)
         with interruptible("train-detector", output, communicator):
             best = run.fit(tell)
-        tell(best_line("mAP", best, run.folder.best))
+        tell(best_line("mAP", best, run.folder.best, "the annotations"))
 
 
 @spelled("val", "validate", "test", "eval", "score")

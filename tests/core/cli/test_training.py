@@ -14,7 +14,7 @@ from lucid.cli.training import best_line
         (
             0.0,
             "best mAP 0.0000: BEST (the model of the first epoch, as mAP was never above 0; "
-            "train for longer, or check the annotations)",
+            "train for longer, or check the boxes)",
         ),
         (None, "no best mAP, it was NaN after every epoch; BEST was not written"),
     ],
@@ -22,9 +22,9 @@ from lucid.cli.training import best_line
 def test_the_last_line_of_a_training(best: float | None, line: str, tmp_path: Path) -> None:
     weights = tmp_path / "best"
     weights.touch()
-    assert best_line("mAP", best, weights) == line.replace("BEST", str(weights))
+    assert best_line("mAP", best, weights, "the boxes") == line.replace("BEST", str(weights))
 
 
 def test_a_best_model_that_is_gone(tmp_path: Path) -> None:
-    assert "best mAP 0.5000: " in (line := best_line("mAP", 0.5, tmp_path / "best"))
+    assert "best mAP 0.5000: " in (line := best_line("mAP", 0.5, tmp_path / "best", "x"))
     assert "removed or moved" in line

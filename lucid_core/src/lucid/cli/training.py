@@ -35,8 +35,20 @@ def given_options(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def best_line(measure: str, best: float | None, weights: Path) -> str:
-    """Say how good the best model is and where it was saved, or why there is none."""
+def best_line(measure: str, best: float | None, weights: Path, suspect: str) -> str:
+    """Say how good the best model is and where it was saved, or why there is none.
+
+    Parameters
+    ----------
+    measure : str
+        Name of the value that decides which model is best.
+    best : float or None
+        Its best value; None if it was always NaN.
+    weights : Path
+        Where the best model was saved.
+    suspect : str
+        Part of the data to check if the measure stayed 0, such as "the annotations".
+    """
     if best is None:
         return f"no best {measure}, it was NaN after every epoch; {weights} was not written"
     line = f"best {measure} {best:.4f}: {weights}"
@@ -45,7 +57,7 @@ def best_line(measure: str, best: float | None, weights: Path) -> str:
     if best == 0:
         line += (
             f" (the model of the first epoch, as {measure} was never above 0; train for longer, "
-            "or check the annotations)"
+            f"or check {suspect})"
         )
     return line
 
