@@ -368,11 +368,31 @@ def test_options_take_the_place_of_the_files_preprocessing(
     assert probabilities("--weights", bare, *PLAIN, "--resize", 96) == pytest.approx(middle)
 
 
+def test_one_mean_stands_for_all_channels(bare: Path, images: list[Path]) -> None:
+    def output(*options: object) -> str:
+        return run(images[0], "--weights", bare, "--json", *options).stdout
+
+    assert output("--mean", 0.5, "--std", 2) == output("--mean", "0.5,0.5,0.5", "--std", "2,2,2")
+    assert output("--mean", 0.5) != output()
+
+
+def test_three_means_for_gray_images_are_refused(images: list[Path], tmp_path: Path) -> None:
+    weights = tmp_path / "gray.safetensors"
+    model = lucid.models.create_model("resnet_18", num_classes=2, in_channels=1)
+    lucid.save_model(model, weights)
+    with pytest.warns(lucid.WeightFileWarning, match="converted to gray"):
+        result = run(images[0], "--weights", weights, "--mean", "0.5,0.5,0.5")
+    assert result.exit_code == 2
+    assert "--mean: expected 1 value" in result.stderr
+    assert result.stderr.rstrip().endswith("got 3")
+    with pytest.warns(lucid.WeightFileWarning, match="converted to gray"):
+        assert run(images[0], "--weights", weights, "--mean", 0.5, "--std", 1).exit_code == 0
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
         (("--crop", 288), "--crop 288 is larger than --resize 256"),
-        (("--mean", "0.5"), "--mean has 1 numbers and --std 3"),
         (("--mean", "0.5,0.5"), "expected 1 or 3 numbers"),
         (("--std", "a,b,c"), "expected 1 or 3 numbers"),
         (("--interpolation", "nearest"), "bicubic"),

@@ -99,7 +99,7 @@ def open_classifier(
     model_name = None if model_name is None else model_info(model_name).name
     if names_model(path):
         metadata = _metadata(path, model_name)
-        described = metadata.preprocessing or preprocessing()
+        described = metadata.preprocessing or _preprocessing(path, metadata.kwargs)
         return Classifier(
             lucid.load_model(path, ema=ema),
             metadata.class_names,
@@ -144,7 +144,7 @@ def start_from(
         metadata = _metadata(path, model_name)
         kwargs = {**metadata.kwargs, "num_classes": len(class_names)}
         model = create_model(metadata.name, **kwargs)
-        described = metadata.preprocessing or preprocessing()
+        described = metadata.preprocessing or _preprocessing(path, metadata.kwargs)
         if metadata.class_names is not None:
             note = _load_by_class(model, path, ClassRows(metadata.class_names, class_names), ema)
         else:
@@ -296,7 +296,7 @@ def _without_classifier(name: str, state: Mapping[str, Any]) -> str:
     )
 
 
-def _preprocessing(path: Path, sizes: Mapping[str, int]) -> dict[str, Any]:
+def _preprocessing(path: Path, sizes: Mapping[str, Any]) -> dict[str, Any]:
     """ImageNet's for weights that do not say theirs; its mean over channels for gray images."""
     channels = sizes.get("in_channels", 3)
     if channels == 3:

@@ -58,13 +58,15 @@ def preprocessing_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--mean",
             callback=_numbers,
             metavar="R,G,B",
-            help="Mean to normalize by.  [default: as the file says, or ImageNet's]",
+            help="Mean to normalize by; one number stands for all channels.  [default: as the "
+            "file says, or ImageNet's]",
         ),
         click.option(
             "--std",
             callback=_numbers,
             metavar="R,G,B",
-            help="Standard deviation to normalize by.  [default: as the file says, or ImageNet's]",
+            help="Standard deviation to normalize by; one number stands for all channels.  "
+            "[default: as the file says, or ImageNet's]",
         ),
     )
     for option in reversed(options):
@@ -93,7 +95,8 @@ def chosen_preprocessing(
     ValueError
         If the file's preprocessing cannot be used.
     click.UsageError
-        If the crop is larger than the resized image, or mean and deviation differ in number.
+        If the crop is larger than the resized image, or mean or deviation has three values
+        for a model of gray images.
     """
     from lucid_models_classification.transforms import preprocessing, transform_of
 
@@ -102,14 +105,19 @@ def chosen_preprocessing(
     if not options and known:
         return dict(described), None
     chosen = {"interpolation": "bilinear", **described, **options}
+    channels = len(described["mean"])
+    for name in ("mean", "std"):
+        if len(chosen[name]) > channels:
+            raise click.UsageError(
+                f"{_SPELLED[name]}: expected 1 value for the gray images that the model takes, "
+                f"got {len(chosen[name])}"
+            )
+        if len(chosen[name]) < channels:  # one value for all, as in torchvision and timm
+            chosen[name] = tuple(chosen[name]) * channels
     if options and chosen["crop_size"] > chosen["resize_size"]:
         raise click.UsageError(
             f"--crop {chosen['crop_size']} is larger than --resize {chosen['resize_size']}: "
             "images would get black borders; give both"
-        )
-    if len(chosen["mean"]) != len(chosen["std"]):
-        raise click.UsageError(
-            f"--mean has {len(chosen['mean'])} numbers and --std {len(chosen['std'])}; give both"
         )
     assumed = None
     if not known and (rest := {name: chosen[name] for name in _SPELLED if name not in options}):
