@@ -84,7 +84,7 @@ def test_a_run_leaves_a_classifier_that_classify_takes(
     words = f"data {data}: 12 images, 2 classes classes blue 6, red 6 image sizes 24 x 20 pixels"
     assert check.split() == words.split()
     lines = rest.splitlines()
-    assert lines[0] == "2 classes, 10 images to train on, 2 to validate on"
+    assert lines[0] == "2 classes, 10 images to train on, 2 to validate on (held out)"
     assert [line.split("  ")[0] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
     assert lines[3].startswith("best accuracy ")
     assert lines[3].endswith(f": {folder / 'best.safetensors'}")
@@ -447,7 +447,8 @@ def test_training_starts_from_weights_of_lucid(data: Path, tmp_path: Path) -> No
         "mean": [0.5],
         "std": [0.25],
     }
-    assert "12 images to train on, 12 to validate on\nthe last layer starts anew" in run.summary
+    assert "12 images to train on, 12 to validate on (" in run.summary
+    assert "\nthe last layer starts anew" in run.summary
 
 
 @pytest.mark.parametrize(

@@ -74,6 +74,17 @@ def test_splits_are_used(train: Run, tmp_path: Path) -> None:
     assert "'Valid'" in err
 
 
+def test_a_test_folder_used_for_validation_is_named(train: Run, tmp_path: Path) -> None:
+    data = draw(tmp_path / "d", train__cat=3, train__dog=3, test__cat=1, test__dog=2)
+    assert ClassifierData.read(data).report.counts["test-folder"] == 1
+    code, out, _ = train("--data", data, "--output", tmp_path / "a")
+    assert code == 0
+    assert f"3 to validate on ({data / 'test'})" in out
+    assert "test folders used for validation: 1" in " ".join(out.split())
+    (data / "test").rename(data / "val")
+    assert "test-folder" not in ClassifierData.read(data).report.counts
+
+
 def test_without_a_val_folder_a_part_of_train_is_held_out(tmp_path: Path) -> None:
     found = ClassifierData.read(draw(tmp_path / "data", train__cat=5, train__dog=1))
     assert found.held_out is not None

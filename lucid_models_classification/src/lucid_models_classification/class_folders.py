@@ -91,6 +91,11 @@ class Splits:
     val: Path | None
     unused: tuple[str, ...] = ()
 
+    @property
+    def validates_on_test(self) -> bool:
+        """Whether ``val`` is a ``test`` folder."""
+        return self.val is not None and _ROLES[self.val.name.lower()] == "test"
+
 
 def read_class_folders(root: str | os.PathLike[str]) -> ClassFolders:
     """Find the images of each class folder.

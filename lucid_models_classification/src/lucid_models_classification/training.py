@@ -324,7 +324,7 @@ class ClassifierRun:
         )
         summary = (
             f"{model.model_name}: {len(data.class_names)} classes, {len(train)} images to train "
-            f"on, {len(val)} to validate on"
+            f"on, {len(val)} to validate on ({data.validation})"
         )
         if note is not None:
             summary += f"\n{note}"

@@ -64,6 +64,11 @@ class ClassifierData:
         """Number of images of each class in the training folder."""
         return _counts(self.train)
 
+    @property
+    def validation(self) -> str:
+        """Where the images to validate on are from: a folder, or ``"held out"``."""
+        return str(self.val.root) if self.held_out is None else "held out"
+
     def sources(self) -> dict[str, tuple[list[Path], Path]]:
         """Images and the folder that contains them, by the option that names the folder."""
         folders = {"data": self.train}
@@ -232,6 +237,12 @@ class _Reader:
             self.report.add("unused-folder", f"{self.data / name}")
         if val is not None and splits.val is not None and val.absolute() != splits.val.absolute():
             self.report.add("unused-folder", f"{splits.val}: --val {val} takes its place")
+        if val is None and splits.validates_on_test:
+            self.report.add(
+                "test-folder",
+                f"{splits.val}: there is no val folder; give another folder as --val to keep the "
+                "test images for the end",
+            )
         return splits.train, splits.val if val is None else val
 
     def _usable(self, folders: ClassFolders) -> ClassFolders:

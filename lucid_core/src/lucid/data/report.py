@@ -87,6 +87,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "similar-names": ("note", "classes whose names differ in case or spaces only"),
     "no-objects": ("note", "images without objects"),
     "turned": ("note", "images turned by their EXIF orientation"),
+    "test-folder": ("note", "test folders used for validation"),
     "single-image": ("note", "classes with one image, which is not held out"),
     "unvalidated-class": ("note", "classes without validation images"),
     "renamed-class": ("note", "validation folders matched to a class of similar name"),
