@@ -167,6 +167,26 @@ def test_changed_networks_are_refused_by_what_is_wrong(
     assert str(path) in str(caught.value)
 
 
+def test_a_classifier_outside_of_the_prefix_is_named(theirs: Arrays, tmp_path: Path) -> None:
+    parts = under("backbone.", changed(theirs, "no fc"))
+    head = {"head.weight": theirs["fc.weight"], "head.bias": theirs["fc.bias"]}
+    path = save(tmp_path / "w.pth", top=parts | head)
+    with (
+        pytest.raises(WeightFileError, match=r"fc\.bias, got head\.weight, head\.bias.*rename"),
+        pytest.warns(WeightFileWarning, match=r"left out 2 beside"),
+    ):
+        open_classifier(path)
+    with pytest.warns(WeightFileWarning, match=r"left out 2 beside"):
+        assert "none under the model's name" in str(start_from(path, ["a", "b", "c"]).note)
+    others = {f"projector.{i}.weight": np.zeros((2, 2), "<f4") for i in range(3)}
+    path = save(tmp_path / "w.pth", top=parts | others)
+    with (
+        pytest.raises(WeightFileError, match=r"without its.*3 other tensors, such as projector\.0"),
+        pytest.warns(WeightFileWarning, match=r"left out 3 beside"),
+    ):
+        open_classifier(path)
+
+
 @pytest.mark.parametrize("key", ["fc.weight", "layer1.0.conv1.weight", "bn1.running_var"])
 def test_quantized_weights_are_refused(theirs: Arrays, tmp_path: Path, key: str) -> None:
     wrong = {**theirs, key: theirs[key].astype(np.int8)}

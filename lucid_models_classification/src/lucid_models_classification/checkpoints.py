@@ -106,10 +106,10 @@ def open_classifier(
             described,
             says_preprocessing=bool(metadata.preprocessing),
         )
-    state = _weights(path, model_name, ema)
+    state, beside = _weights(path, model_name, ema)
     name, sizes = _identified(path, state, model_name)
     if "num_classes" not in sizes and (held := _resnet_in(state)) is not None:
-        raise WeightFileError(f"{path}: {_without_classifier(held, state)}")
+        raise WeightFileError(f"{path}: {_without_classifier(held, state, beside)}")
     model = create_model(name, **sizes)
     _load(path, model, state, skip_mismatched=False)
     return Classifier(model, preprocessing=_preprocessing(path, sizes))
@@ -151,7 +151,7 @@ def start_from(
             report = load_weights(model, path, skip_mismatched=True, ema=ema)
             note = _unnamed(report.skipped, class_names)
         return Classifier(model, preprocessing=described, note=note)
-    state = _weights(path, model_name, ema)
+    state, _ = _weights(path, model_name, ema)
     name, sizes = _identified(path, state, model_name)
     model = create_model(name, **{**sizes, "num_classes": len(class_names)})
     if headless := "num_classes" not in sizes and name in ARCHITECTURES:
@@ -183,8 +183,8 @@ def _unnamed(skipped: Sequence[str], class_names: Sequence[str]) -> str:
     """What was done with the last layer of a file that does not name its classes."""
     if skipped:
         return (
-            "the last layer starts anew: the file has none, or one of another number of classes "
-            f"than {len(class_names)}"
+            "the last layer starts anew: the file has none under the model's name, or one of "
+            f"another number of classes than {len(class_names)}"
         )
     return (
         f"the last layer is kept: the file has {len(class_names)} classes, too, but does not name "
@@ -214,7 +214,7 @@ def read_weights(path: Path, ema: bool | None = None) -> tuple[dict[str, Any], d
         if (num_classes := metadata.num_classes) is not None:
             arguments["num_classes"] = num_classes
         return lucid.load(path, ema=ema), arguments
-    state = _weights(path, None, ema)
+    state, _ = _weights(path, None, ema)
     return state, dict(sizes_of(state))
 
 
@@ -245,15 +245,19 @@ def _metadata(path: Path, model_name: str | None) -> ModelMetadata:
     return metadata
 
 
-def _weights(path: Path, model_name: str | None, ema: bool | None) -> dict[str, Any]:
-    """The tensors in a file that names no model; those of a ResNet without prefix."""
+def _weights(
+    path: Path, model_name: str | None, ema: bool | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The tensors in a file that names no model, those of a ResNet without prefix; the rest."""
     state: dict[str, Any] = lucid.load(path, ema=ema)
     if model_name is not None and model_name not in ARCHITECTURES:
-        return state
+        return state, {}
     try:
-        return unwrap(state, is_resnet_key, ema=ema, source=path)
+        unwrapped = unwrap(state, is_resnet_key, ema=ema, source=path)
     except StateDictError as error:
         raise WeightFileError(str(error)) from None
+    used = set(map(id, unwrapped.values()))
+    return unwrapped, {key: value for key, value in state.items() if id(value) not in used}
 
 
 def _identified(
@@ -282,17 +286,34 @@ def _resnet_in(state: Mapping[str, Any]) -> str | None:
         return None
 
 
-def _without_classifier(name: str, state: Mapping[str, Any]) -> str:
-    heads = [key for key in state if key.startswith(("fc.", "head.", "classifier."))][:_SHOWN]
-    if not heads:
+def _without_classifier(name: str, state: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
+    """What the file of a ResNet has in place of the classifier ``fc``.
+
+    Parameters
+    ----------
+    name : str
+        The ResNet.
+    state, beside : mapping of str to array-like
+        Its tensors, and those that stood outside the prefix of its names.
+    """
+    expected = "fc.weight and fc.bias"
+    heads = [key for key in state if key.startswith(("fc.", "head.", "classifier."))]
+    if not heads and [np.ndim(value) for value in beside.values()].count(2) == 1:
+        heads = list(beside)
+    shown = ", ".join(heads[:_SHOWN])
+    if heads:
         return (
-            f"holds a {name} without its classifier: expected fc.weight and fc.bias; if it is part "
-            "of a detector, use lucid detect"
+            f"holds a {name} with another classifier: expected one linear layer, {expected}, got "
+            f"{shown}. What else is in that classifier the file does not say; if it is one linear "
+            "layer and nothing that changes its result, rename it to fc"
         )
+    others = ""
+    if beside:
+        shown = ", ".join(list(beside)[:_SHOWN])
+        others = f"; beside its names are {len(beside)} other tensors, such as {shown}"
     return (
-        f"holds a {name} with another classifier: expected one linear layer, fc.weight and "
-        f"fc.bias, got {', '.join(heads)}. What else is in that classifier the file does not "
-        "say; if it is one linear layer and nothing that changes its result, rename it to fc"
+        f"holds a {name} without its classifier: expected {expected}{others}; if it is part of a "
+        "detector, use lucid detect"
     )
 
 
