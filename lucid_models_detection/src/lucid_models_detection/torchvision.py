@@ -26,9 +26,10 @@ from typing import Any
 import numpy as np
 
 import lucid
-from lucid import Tensor, nn
+from lucid import StateDictError, Tensor, nn
 from lucid.weights import rename, unwrap
 from lucid_models_classification import torchvision as resnet
+from lucid_models_detection.other_detectors import describe_detector
 
 __all__ = [
     "from_torchvision_key",
@@ -209,6 +210,8 @@ def infer_detector(state_dict: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     >>> name, kwargs["num_classes"], kwargs["norm"]
     ('faster_rcnn_resnet_18_fpn', 3, 'frozen')
     """
+    if (other := describe_detector(state_dict)) is not None:
+        raise ValueError(f"its tensors are those of {_not_here(other)}")
     body = {k.removeprefix(_BODY): v for k, v in state_dict.items() if k.startswith(_BODY)}
     shapes = {from_torchvision_key(key): np.shape(value) for key, value in state_dict.items()}
     classes = shapes.get("roi_heads.box_predictor.cls_score.weight", ())
@@ -300,4 +303,18 @@ def load_torchvision_weights(
             key.endswith(".num_batches_tracked") and first not in renamed
         ):
             renamed.setdefault(key, value)
-    return model.load_state_dict(renamed, strict=strict, skip_mismatched=skip_mismatched)
+    try:
+        return model.load_state_dict(renamed, strict=strict, skip_mismatched=skip_mismatched)
+    except StateDictError as error:
+        if (other := describe_detector(state_dict)) is not None:
+            raise StateDictError(
+                f"{source}: the weights are those of {_not_here(other)}: {error}"
+            ) from error
+        raise
+
+
+def _not_here(other: str) -> str:
+    return (
+        f"{other}, which this version of Lucid does not have; 'lucid models' lists its models, and "
+        "torchvision's fasterrcnn_resnet50_fpn fits them"
+    )
