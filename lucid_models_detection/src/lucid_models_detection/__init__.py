@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         faster_rcnn_resnet_101_fpn,
     )
     from lucid_models_detection.config import DetectorConfig
+    from lucid_models_detection.detector import Detector
     from lucid_models_detection.faster_rcnn import FasterRCNN
     from lucid_models_detection.pooler import roi_align
     from lucid_models_detection.prediction import DetectionPredictor
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DetectionPredictor",
+    "Detector",
     "DetectorConfig",
     "DetectorRun",
     "FasterRCNN",
@@ -55,6 +57,7 @@ __all__ = [
 _MODULES = ("boxes", "convert", "data", "draw", "evaluation", "torchvision")
 _HOME = {
     "DetectionPredictor": "prediction",
+    "Detector": "detector",
     "DetectorConfig": "config",
     "DetectorRun": "training",
     "FasterRCNN": "faster_rcnn",

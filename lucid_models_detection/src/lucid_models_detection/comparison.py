@@ -14,9 +14,9 @@ from lucid_models_detection.categories import Categories
 from lucid_models_detection.convert import to_coco_results
 from lucid_models_detection.data import CocoDetection, collate
 from lucid_models_detection.data.values import Id
+from lucid_models_detection.detections import Detections
 from lucid_models_detection.evaluation import CocoEvaluator, VocEvaluator
 from lucid_models_detection.evaluation.notes import LOW_SCORE
-from lucid_models_detection.roi_heads import Detections
 
 __all__ = ["Comparison"]
 

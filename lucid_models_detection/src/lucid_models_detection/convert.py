@@ -30,8 +30,8 @@ import numpy as np
 
 from lucid.autograd import array_of
 from lucid_models_detection import boxes as box_ops
+from lucid_models_detection.detections import Detections
 from lucid_models_detection.draw import class_name
-from lucid_models_detection.roi_heads import Detections
 
 __all__ = ["from_supervision", "to_coco_results", "to_records", "to_supervision"]
 

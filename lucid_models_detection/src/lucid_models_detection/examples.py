@@ -8,7 +8,7 @@ import lucid
 from lucid import Tensor
 from lucid.nn import functional as F
 from lucid.testing import ExampleBatch
-from lucid_models_detection.faster_rcnn import FasterRCNN
+from lucid_models_detection.detector import Detector, backbone_net
 
 __all__ = ["example_batch"]
 
@@ -35,7 +35,7 @@ def example_batch() -> ExampleBatch:
     return ExampleBatch((images, targets, lucid.arange(2)), _both_stages)
 
 
-def _both_stages(model: FasterRCNN, batch: Batch) -> dict[str, Tensor]:
+def _both_stages(model: Detector, batch: Batch) -> dict[str, Tensor]:
     images, targets, labels = batch
-    logits = model.backbone.net(images)
+    logits = backbone_net(model)(images)
     return {**model(images, targets), "loss_pretraining": F.cross_entropy(logits, labels)}

@@ -11,44 +11,45 @@ as class 0, D detections of an image.  Boxes are xyxy in pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from lucid import Tensor, nn, no_grad, pad, stack
 from lucid_models_detection.anchors import AnchorGenerator
 from lucid_models_detection.config import DetectorConfig
-from lucid_models_detection.eval_mode import eval_mode
+from lucid_models_detection.detections import Detections
+from lucid_models_detection.detector import Detector, Images
 from lucid_models_detection.fpn import PyramidBackbone
 from lucid_models_detection.matcher import Matcher
 from lucid_models_detection.pooler import MultiScaleRoIAlign
-from lucid_models_detection.roi_heads import BoxHead, BoxPredictor, Detections, RoIHeads
+from lucid_models_detection.roi_heads import BoxHead, BoxPredictor, RoIHeads
 from lucid_models_detection.rpn import RegionProposalNetwork
 from lucid_models_detection.sampler import BalancedSampler
-from lucid_models_detection.targets import Target, check_targets
+from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import (
     ImageBatch,
     Transform,
     check_images,
-    check_pixels,
     pad_to_multiple,
 )
 
 __all__ = ["FasterRCNN"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Images = Tensor | Array | Sequence[Tensor | Array]
 
 #: Anchors of an image that the first stage is trained on, and the largest share of foreground.
 _RPN_BATCH_SIZE, _RPN_POSITIVE_FRACTION = 256, 0.5
 
 
-class FasterRCNN(nn.Module):
+class FasterRCNN(Detector):
     """Two-stage object detector: propose regions, then classify them and refine their boxes.
 
-    ``model(images, targets)`` gives the losses to train on, ``model.predict(images)``
-    the detections, and ``model(x)`` what the network says of each proposed region.
-    :meth:`from_backbone` and the builders make one by the name of its backbone.
+    ``model(images, targets)`` computes the losses to train on and ``model.predict(images)``
+    the detections, from images in [0, 1], which both normalize.  ``model(x)`` runs the network
+    on a batch ``x`` as it is, **without normalizing**, and returns raw scores and offsets of
+    the proposed regions.  :meth:`from_backbone` and the builders make one by the name of its
+    backbone.
 
     Parameters
     ----------
@@ -83,20 +84,15 @@ class FasterRCNN(nn.Module):
     """
 
     def __init__(self, net: nn.Module, num_classes: int = 21, **options: Any) -> None:
-        super().__init__()
         check_options(options, DetectorConfig.names(), "FasterRCNN")
-        if isinstance(num_classes, bool) or not hasattr(num_classes, "__index__"):
-            raise TypeError(f"num_classes: expected an integer of at least 2, got {num_classes!r}")
-        if num_classes < 2:
-            raise ValueError(
-                "num_classes: expected an integer of at least 2, since class 0 is the "
-                f"background, got {num_classes}"
-            )
+        num_classes = check_num_classes(num_classes)
         config = DetectorConfig(**options)
-        self.num_classes = int(num_classes)
+        backbone = PyramidBackbone(net)
+        mean, std = config.image_mean, config.image_std
+        sizes = config.min_size, config.max_size
+        super().__init__(backbone, Transform(mean, std, *sizes, backbone.stride))
         self.config = config
-        self.backbone = PyramidBackbone(net)
-        levels = self.backbone.level_names
+        levels = backbone.level_names
         if len(config.anchor_sizes) != len(levels):
             raise ValueError(
                 f"anchor_sizes: expected sizes for {len(levels)} levels, {levels[0]} to "
@@ -107,16 +103,22 @@ class FasterRCNN(nn.Module):
                 f"aspect_ratios: expected ratios for all levels or for each of {len(levels)}, "
                 f"{levels[0]} to {levels[-1]}, got {len(config.aspect_ratios)}"
             )
-        channels = self.backbone.fpn.out_channels
+        channels = backbone.fpn.out_channels
         self.rpn = _make_rpn(config, channels)
-        self.roi_heads = _make_roi_heads(config, channels, self.num_classes)
-        self.transform = Transform(
-            config.image_mean,
-            config.image_std,
-            config.min_size,
-            config.max_size,
-            self.backbone.stride,
-        )
+        self.roi_heads = _make_roi_heads(config, channels, num_classes)
+
+    @property
+    def num_classes(self) -> int:  # type: ignore[override]
+        """Number of classes of the present box predictor, background included."""
+        predictor = self.roi_heads.box_predictor
+        if not hasattr(predictor, "num_classes"):
+            raise TypeError(
+                "roi_heads.box_predictor: expected a module with num_classes, such as "
+                f"BoxPredictor(in_features, num_classes), got {type(predictor).__name__}"
+            )
+        return int(predictor.num_classes)
+
+    head_prefixes = ("roi_heads.box_predictor.",)
 
     @classmethod
     def from_backbone(
@@ -129,7 +131,7 @@ class FasterRCNN(nn.Module):
         norm_eps: float = 1e-5,
         backbone_options: Mapping[str, Any] | None = None,
         **options: Any,
-    ) -> FasterRCNN:
+    ) -> Self:
         """Build a detector on any backbone, of the registry or of one's own.
 
         Parameters
@@ -192,7 +194,7 @@ class FasterRCNN(nn.Module):
             )
         return cls(backbone, num_classes, **options)
 
-    def forward(
+    def forward(  # type: ignore[override]  # model(x) on a raw batch is an addition
         self, images: Images, targets: Sequence[Mapping[str, Any]] | None = None
     ) -> tuple[Tensor, Tensor] | dict[str, Tensor]:
         """Losses where there are targets, else what the network says of each region.
@@ -228,28 +230,27 @@ class FasterRCNN(nn.Module):
         """
         if targets is None:
             return self._score_regions(self._as_it_is(images))
-        return self._losses(check_pixels(images), targets)
+        return super().forward(images, targets)
 
-    def _losses(self, images: list[Any], targets: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        checked = check_targets(targets, [image.shape[1:] for image in images], self.num_classes)
-        batch = self.transform(images, self._dtype, training=self.training)
-        resized = self.transform.resize_targets(checked, batch)
-        return self._losses_of(self.backbone(batch.tensor), batch, resized)
-
-    def _losses_of(
-        self, levels: list[Tensor], batch: ImageBatch, targets: list[Target]
+    def compute_losses(
+        self, features: list[Tensor], batch: ImageBatch, targets: Sequence[Target]
     ) -> dict[str, Tensor]:
-        proposals, rpn_losses = self.rpn(levels, batch, targets)
-        losses: dict[str, Tensor] = dict(rpn_losses)
-        losses.update(self.roi_heads.losses(levels[:-1], batch, proposals, targets))
-        broken = [name for name, loss in losses.items() if not np.isfinite(loss.data)]
-        if broken:
-            values = ", ".join(f"{name} is {losses[name].item()}" for name in broken)
-            raise FloatingPointError(
-                f"{values}: the images or the weights are not finite, or training has diverged "
-                "(a lower learning rate, warm-up or gradient clipping may help)"
-            )
-        return losses
+        """Losses of both stages; see :class:`~lucid_models_detection.detector.Detector`."""
+        proposals, losses = self.rpn(features, batch, targets)
+        pooled = self._pooled_levels(features)
+        return {**losses, **self.roi_heads.losses(pooled, batch, proposals, targets)}
+
+    def detect(self, features: list[Tensor], batch: ImageBatch) -> list[Detections]:
+        """Detections in a batch; see :class:`~lucid_models_detection.detector.Detector`."""
+        proposals, _ = self.rpn(features, batch)
+        found: list[Detections] = self.roi_heads.detect(
+            self._pooled_levels(features), batch, proposals
+        )
+        return found
+
+    def _pooled_levels(self, levels: list[Tensor]) -> list[Tensor]:
+        """Levels that regions are pooled from: those on a stage of the backbone."""
+        return levels[: len(self.backbone.channels)]
 
     @property
     def score_threshold(self) -> float:
@@ -259,86 +260,6 @@ class FasterRCNN(nn.Module):
     @score_threshold.setter
     def score_threshold(self, value: float) -> None:
         self.roi_heads.score_threshold = value
-
-    def predict(self, images: Images) -> list[Detections]:
-        """Detect objects.
-
-        Runs in eval mode and without gradients; modes are restored afterwards.
-
-        Parameters
-        ----------
-        images : Tensor or sequence of Tensor
-            A batch (N, 3, H, W) or a list of (3, h, w) of different sizes, in [0, 1].
-            Detections of an image do not depend on the others beyond rounding: images
-            that are padded to different sizes pass through the network separately.
-
-        Returns
-        -------
-        list of dict
-            For each image ``"boxes"`` (D, 4) float32 xyxy in its pixels, ``"labels"``
-            (D,) int64 and ``"scores"`` (D,) float32, best first.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For images of another shape or data type, or with values outside [0, 1];
-            names the image.
-        """
-        checked = check_pixels(images)
-        found: dict[int, Detections] = {}
-        with eval_mode(self), no_grad():
-            for members in self.transform.groups(checked):
-                batch = self.transform([checked[i] for i in members], self._dtype)
-                detections = self._detections_of(self.backbone(batch.tensor), batch)
-                found.update(zip(members, detections, strict=True))
-        return [found[i] for i in range(len(checked))]
-
-    def losses_and_detections(
-        self, images: Images, targets: Sequence[Mapping[str, Any]]
-    ) -> tuple[dict[str, Tensor], list[Detections]]:
-        """Compute what a validation needs from one pass of the backbone.
-
-        Runs in eval mode and without gradients; modes are restored afterwards.
-
-        Parameters
-        ----------
-        images, targets
-            As :meth:`forward` takes them for the losses.
-
-        Returns
-        -------
-        losses : dict of str to Tensor
-            As :meth:`forward`, on a random sample of regions; the mean over images where
-            these are padded to different sizes, as :meth:`predict` separates them.
-        detections : list of dict
-            As :meth:`predict`.
-
-        Raises
-        ------
-        TypeError, ValueError, FloatingPointError
-            As :meth:`forward`.
-        """
-        checked = check_pixels(images)
-        truth = check_targets(targets, [image.shape[1:] for image in checked], self.num_classes)
-        sums: dict[str, Tensor] = {}
-        found: dict[int, Detections] = {}
-        with eval_mode(self), no_grad():
-            for members in self.transform.groups(checked):
-                batch = self.transform([checked[i] for i in members], self._dtype)
-                resized = self.transform.resize_targets([truth[i] for i in members], batch)
-                levels = self.backbone(batch.tensor)
-                share = len(members) / len(checked)
-                for name, loss in self._losses_of(levels, batch, resized).items():
-                    sums[name] = loss * share + sums.get(name, 0.0)
-                found.update(zip(members, self._detections_of(levels, batch), strict=True))
-        return sums, [found[i] for i in range(len(checked))]
-
-    def _detections_of(self, levels: list[Tensor], batch: ImageBatch) -> list[Detections]:
-        proposals, _ = self.rpn(levels, batch)
-        detections = self.roi_heads.detect(levels[:-1], batch, proposals)
-        for i, found in enumerate(detections):
-            found["boxes"] = self.transform.restore_boxes(found["boxes"], batch, i)
-        return detections
 
     def propose(self, x: Tensor) -> Tensor:
         """The regions that ``model(x)`` speaks of.
@@ -362,7 +283,7 @@ class FasterRCNN(nn.Module):
     def _score_regions(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
         levels = self.backbone(batch.tensor)
         proposals, _ = self.rpn(levels, batch, fill=True)
-        cls_logits, deltas = self.roi_heads(levels[:-1], batch, proposals)
+        cls_logits, deltas = self.roi_heads(self._pooled_levels(levels), batch, proposals)
         best = 1 + cls_logits.data[:, 1:].argmax(axis=1)
         deltas = deltas[np.arange(len(best)), best]
         n = len(proposals)
@@ -384,10 +305,6 @@ class FasterRCNN(nn.Module):
             x = pad(x, ((0, 0), (0, 0), (0, height - size[0]), (0, width - size[1])))
         return ImageBatch(x, [size] * len(images), [size] * len(images))
 
-    @property
-    def _dtype(self) -> Any:
-        return self.roi_heads.box_predictor.cls_score.weight.dtype
-
 
 def check_options(options: Mapping[str, Any], valid: Sequence[str], what: str) -> None:
     """Refuse options that there are not, and say which there are."""
@@ -397,6 +314,18 @@ def check_options(options: Mapping[str, Any], valid: Sequence[str], what: str) -
             f"{what} got unexpected keyword argument(s) {', '.join(map(repr, unknown))}; "
             f"valid ones are {', '.join(valid)}"
         )
+
+
+def check_num_classes(num_classes: Any) -> int:
+    """Refuse a number of classes that leaves none beside the background."""
+    if isinstance(num_classes, bool) or not hasattr(num_classes, "__index__"):
+        raise TypeError(f"num_classes: expected an integer of at least 2, got {num_classes!r}")
+    if num_classes < 2:
+        raise ValueError(
+            "num_classes: expected an integer of at least 2, since class 0 is the "
+            f"background, got {num_classes}"
+        )
+    return int(num_classes)
 
 
 def _make_rpn(config: DetectorConfig, channels: int) -> RegionProposalNetwork:

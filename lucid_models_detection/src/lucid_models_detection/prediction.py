@@ -35,7 +35,7 @@ class DetectionPredictor(Predictor):
         A file of :func:`lucid.save_model`, or torchvision's weights of a Faster R-CNN.
     score_threshold : float, default 0.5
         Leave out detections that score less.  A detector that would itself leave out more
-        (``FasterRCNN.score_threshold``) gets this threshold.
+        (``Detector.score_threshold``) gets this threshold.
     class_names : sequence of str, optional
         In the place of those in the file, the background's first.
     norm_eps : float, optional

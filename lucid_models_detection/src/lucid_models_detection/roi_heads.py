@@ -11,7 +11,7 @@ D detections of an image, S bins of a region either way.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 
@@ -19,26 +19,19 @@ from lucid import Tensor, nn
 from lucid.nn import functional as F
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.box_coder import BoxCoder
+from lucid_models_detection.detections import Detections
 from lucid_models_detection.matcher import Matcher
 from lucid_models_detection.pooler import MultiScaleRoIAlign, to_rois
 from lucid_models_detection.sampler import BalancedSampler
 from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import ImageBatch
 
-__all__ = ["BoxHead", "BoxPredictor", "Detections", "RoIHeads"]
+__all__ = ["BoxHead", "BoxPredictor", "RoIHeads"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 #: Detections narrower or lower than this many pixels are dropped.
 _MIN_SIZE = 1e-2
-
-
-class Detections(TypedDict):
-    """Of one image, best first: (D, 4) float32 xyxy, (D,) int64, (D,) float32."""
-
-    boxes: Array
-    labels: Array
-    scores: Array
 
 
 class BoxHead(nn.Module):
@@ -95,6 +88,7 @@ class BoxPredictor(nn.Module):
 
     def __init__(self, in_features: int, num_classes: int) -> None:
         super().__init__()
+        self.num_classes = num_classes
         self.cls_score = nn.Linear(in_features, num_classes)
         self.bbox_pred = nn.Linear(in_features, 4 * num_classes)
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import lucid
 from lucid import StateDictError, WeightFileError, nn
-from lucid.models import check_backbone, create_model, get_builder, model_info
+from lucid.models import check_backbone, check_classifier, create_model, get_builder, model_info
 from lucid.training.class_rows import ClassRows
 from lucid.weights import find_saved_model, model_metadata, names_model
 from lucid_models_classification.checkpoints import other_model, read_weights
 from lucid_models_classification.torchvision import load_torchvision_weights
 from lucid_models_detection.checkpoints import open_detector
-from lucid_models_detection.faster_rcnn import FasterRCNN
+from lucid_models_detection.detector import Detector, backbone_net, check_detector
 
 __all__ = [
     "freeze_stages",
@@ -26,10 +26,9 @@ __all__ = [
 ]
 
 _TASK = "object-detection"
-_PREDICTOR = "roi_heads.box_predictor."
 
 
-def new_detector(name: str, options: Mapping[str, Any]) -> FasterRCNN:
+def new_detector(name: str, options: Mapping[str, Any]) -> Detector:
     """A detector with fresh weights.
 
     Parameters
@@ -42,22 +41,21 @@ def new_detector(name: str, options: Mapping[str, Any]) -> FasterRCNN:
     Raises
     ------
     ValueError
-        If it is no detector that can be trained here.
+        If the model is for another task.
+    lucid.ProtocolError
+        If its class lacks what a detector has.
     """
     if model_info(name).task != _TASK:
         raise ValueError(
             f"expected a model for object-detection, got {name}, a model for "
             f"{model_info(name).task}"
         )
-    model = create_model(name, **options)
-    if not isinstance(model, FasterRCNN):
-        raise ValueError(f"expected a model that is a FasterRCNN, {name} is {type(model).__name__}")
-    return model
+    return check_detector(create_model(name, **options))
 
 
 def from_backbone(
     name: str, path: Path, options: Mapping[str, Any], ema: bool | None = None
-) -> FasterRCNN:
+) -> Detector:
     """Build a detector whose backbone has the weights of a classifier.
 
     The classifier's number of classes, its builder's other arguments and the mean and
@@ -94,9 +92,10 @@ def from_backbone(
         if others:
             chosen.setdefault("backbone_options", others)
     model = new_detector(name, chosen)
-    net = model.backbone.net
+    net = backbone_net(model)
     if num_classes is None:  # a file without the classifier, which detects nothing
-        state |= {key: value for key, value in net.state_dict().items() if key.startswith("fc.")}
+        head = check_classifier(net).head_prefixes
+        state |= {key: value for key, value in net.state_dict().items() if key.startswith(head)}
     try:
         load_torchvision_weights(net, state)
     except StateDictError as error:
@@ -145,7 +144,7 @@ def from_detector(
     name: str | None,
     options: Mapping[str, Any],
     ema: bool | None = None,
-) -> tuple[FasterRCNN, str | None]:
+) -> tuple[Detector, str | None]:
     """Build a detector with the weights of a file, its last layer fitted to the data's classes.
 
     The last layer keeps the rows of classes whose names the file has, in whatever order; new
@@ -167,7 +166,7 @@ def from_detector(
 
     Returns
     -------
-    model : FasterRCNN
+    model : Detector
     note : str or None
         What was done with the last layer; None if the classes are the same.
 
@@ -182,7 +181,7 @@ def from_detector(
     kwargs = {**source.model_kwargs, "num_classes": len(class_names), **options}
     model = new_detector(source.model_name, kwargs)
     state, own = source.state_dict(), model.state_dict()
-    predictor = {k: v for k, v in own.items() if k.startswith(_PREDICTOR)}
+    predictor = {k: v for k, v in own.items() if k.startswith(source.head_prefixes)}
     note = None
     if names is not None:
         rows = ClassRows(names, class_names, common=class_names[:1])
@@ -216,12 +215,12 @@ def from_detector(
     return model, note
 
 
-def freeze_stages(model: FasterRCNN, count: int) -> None:
+def freeze_stages(model: Detector, count: int) -> None:
     """Freeze the first stages of the backbone, their batch statistics included.
 
     Parameters
     ----------
-    model : FasterRCNN
+    model : Detector
         Its backbone satisfies :class:`lucid.models.Backbone`.
     count : int
         Number of stages, of those that ``stages()`` of the backbone lists.
@@ -235,7 +234,7 @@ def freeze_stages(model: FasterRCNN, count: int) -> None:
     """
     if count == 0:
         return
-    net = model.backbone.net
+    net = backbone_net(model)
     stages = check_backbone(net).stages()
     if not 0 <= count <= len(stages):
         raise ValueError(
@@ -247,12 +246,12 @@ def freeze_stages(model: FasterRCNN, count: int) -> None:
             parameter.requires_grad_(False)
 
 
-def parameter_groups(model: FasterRCNN, lr: float, backbone_lr: float) -> list[dict[str, Any]]:
+def parameter_groups(model: Detector, lr: float, backbone_lr: float) -> list[dict[str, Any]]:
     """What an optimizer is given: the new layers, then the backbone's own, each at its rate.
 
     Parameters
     ----------
-    model : FasterRCNN
+    model : Detector
     lr, backbone_lr : float
         Highest learning rates.
     """
@@ -260,7 +259,7 @@ def parameter_groups(model: FasterRCNN, lr: float, backbone_lr: float) -> list[d
     def trained(parameters: Iterator[nn.Parameter]) -> list[nn.Parameter]:
         return [parameter for parameter in parameters if parameter.requires_grad]
 
-    backbone = trained(model.backbone.net.parameters())
+    backbone = trained(backbone_net(model).parameters())
     known = {id(parameter) for parameter in backbone}
     new = [parameter for parameter in trained(model.parameters()) if id(parameter) not in known]
     groups = [{"params": new, "lr": lr}, {"params": backbone, "lr": backbone_lr}]

@@ -29,8 +29,8 @@ from lucid.training.runs import comparison_note
 from lucid.training.trial import trial
 from lucid_models_detection.data import collate
 from lucid_models_detection.data.targets import SampleTransform
+from lucid_models_detection.detector import Detector
 from lucid_models_detection.evaluation.coco import import_pycocotools
-from lucid_models_detection.faster_rcnn import FasterRCNN
 from lucid_models_detection.training.data import TrainingData, files_of
 from lucid_models_detection.training.fine_tuning import (
     freeze_stages,
@@ -224,7 +224,7 @@ class DetectorRun:
         cls,
         folder: RunFolder,
         options: TrainingOptions,
-        model: FasterRCNN,
+        model: Detector,
         data: TrainingData,
         workers: int,
         communicator: Communicator,
@@ -434,7 +434,7 @@ def _data_before(facts: Mapping[str, Any]) -> Mapping[str, Any] | None:
     return {"files": {"data": digests[0], "val": digests[-1]}, "images": {}}
 
 
-def _built(options: TrainingOptions, class_names: Sequence[str]) -> tuple[FasterRCNN, str | None]:
+def _built(options: TrainingOptions, class_names: Sequence[str]) -> tuple[Detector, str | None]:
     """The model, and what was done with the last layer of the file that it starts from."""
     if options.weights is not None:
         path = Path(options.weights)
@@ -447,7 +447,7 @@ def _built(options: TrainingOptions, class_names: Sequence[str]) -> tuple[Faster
     return new_detector(name, chosen), None
 
 
-def _check_batches_of_one(model: FasterRCNN, data: TrainingData) -> None:
+def _check_batches_of_one(model: Detector, data: TrainingData) -> None:
     """Refuse a batch of one small image that batch normalization has one value per channel of.
 
     Raises
@@ -470,7 +470,7 @@ def _check_batches_of_one(model: FasterRCNN, data: TrainingData) -> None:
         ) from error
 
 
-def _optimizer(options: TrainingOptions, model: FasterRCNN) -> Optimizer:
+def _optimizer(options: TrainingOptions, model: Detector) -> Optimizer:
     default_lr, weight_decay = OPTIMIZERS[options.optimizer]
     lr = default_lr if options.lr is None else options.lr
     backbone_lr = options.backbone_lr
@@ -482,7 +482,7 @@ def _optimizer(options: TrainingOptions, model: FasterRCNN) -> Optimizer:
     return AdamW(groups, lr=lr, weight_decay=weight_decay)
 
 
-def _losses(model: FasterRCNN, batch: Any) -> Any:
+def _losses(model: Detector, batch: Any) -> Any:
     images, targets = batch
     return model(images, targets)
 

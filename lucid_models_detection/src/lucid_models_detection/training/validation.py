@@ -9,8 +9,8 @@ from tqdm import tqdm
 from lucid import random
 from lucid.data import DataLoader
 from lucid.training import Communicator
+from lucid_models_detection.detector import Detector
 from lucid_models_detection.evaluation import CocoEvaluator
-from lucid_models_detection.faster_rcnn import FasterRCNN
 
 __all__ = ["Validation"]
 
@@ -47,7 +47,7 @@ class Validation:
         self.communicator = communicator or Communicator()
         self.notes: tuple[str, ...] = ()
 
-    def __call__(self, model: FasterRCNN) -> dict[str, float]:
+    def __call__(self, model: Detector) -> dict[str, float]:
         """``val_loss``, its parts, ``mAP`` and ``mAP@0.5``; nothing random is used up."""
         before = random.get_state()
         random.seed(_SEED)
@@ -56,7 +56,7 @@ class Validation:
         finally:
             random.set_state(before)
 
-    def _measured(self, model: FasterRCNN) -> dict[str, float]:
+    def _measured(self, model: Detector) -> dict[str, float]:
         evaluator = CocoEvaluator(self.class_names)
         sums: dict[str, float] = {}
         count = 0
