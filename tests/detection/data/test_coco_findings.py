@@ -462,3 +462,42 @@ def test_annotations_that_are_no_list_of_objects(
     coco_content["annotations"] = rows
     with pytest.raises(ValueError, match=r"named 'annotations', got (None|\{\})"):
         CocoDetection(*write_coco(coco_content))
+
+
+def test_masks_as_tools_write_them(coco_content: Content, write_coco: Write) -> None:
+    compressed = "n2:d000000000000000000Vi0"  # of pycocotools.mask.encode
+    row = coco_content["annotations"][0]
+    for counts in (compressed, [94, *[10, 20] * 9, 10, 826], [94.0, *[10.0, 20.0] * 9, 10.0]):
+        row.update(bbox=[0, 0, 0, 0], segmentation={"size": [30, 40], "counts": counts})
+        data = CocoDetection(*write_coco(coco_content))
+        assert data.target(0)["boxes"][0].tolist() == [3, 4, 13, 14]
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        {"size": [30, 40], "counts": "zzzz~~"},
+        {"size": [30, 40], "counts": "n2:"},  # 94, 10: less than the whole mask
+        {"size": [30, 40], "counts": [94.5, 10]},
+        [[3, 4, 13, float("nan"), 13, 14]],
+        [[3, 4, float("inf"), 4, 13, 14]],
+    ],
+)
+def test_damaged_segmentations_give_no_box(
+    coco_content: Content, write_coco: Write, segmentation: Any
+) -> None:
+    coco_content["annotations"][0].update(bbox=None, segmentation=segmentation)
+    with pytest.raises(ValueError, match="annotation 1 of image 10: bbox None: expected"):
+        CocoDetection(*write_coco(coco_content))
+
+
+@pytest.mark.parametrize("name", [None, ""])
+def test_the_url_takes_the_place_of_a_missing_file_name(
+    coco_content: Content, write_coco: Write, name: str | None
+) -> None:
+    row = coco_content["images"][0]
+    row.update(file_name=name, coco_url="http://images.cocodataset.org/val2017/a.png")
+    path, images = write_coco(coco_content)
+    data = CocoDetection(path, images)
+    assert data.entries[0].name == "a.png"
+    assert kinds(data)["moved-image"] == 1

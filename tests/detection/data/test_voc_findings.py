@@ -344,3 +344,54 @@ def test_a_name_twice_in_an_image_set_is_read_once(tmp_path: Path) -> None:
     data = load(tmp_path, image_set=path)
     assert len(data) == 1
     assert kinds(data)["repeated-image"] == 1
+
+
+@pytest.mark.parametrize(
+    ("xml", "kind"),
+    [
+        ("<object><name>dog</name><name>cat</name>{box}</object>", "unknown-category"),
+        ("<object><name>dog</name>{box}{box}</object>", "bad-bbox"),
+        (
+            "<object><name>dog</name><polygon><x1>5</x1><y1>6</y1><x2>nan</x2><y2>6</y2><x3>9</x3>"
+            "<y3>9</y3></polygon></object>",
+            "no-bbox",
+        ),
+    ],
+)
+def test_objects_of_which_only_a_part_could_be_used(tmp_path: Path, xml: str, kind: str) -> None:
+    annotate(tmp_path, "a", objects=xml.format(box=BOX.format(2, 3, 20, 25)) + thing())
+    picture(tmp_path, "a.png")
+    with pytest.raises(ValueError, match="object 0: expected"):
+        load(tmp_path)
+    assert kinds(load(tmp_path, on_invalid="skip"))[kind] == 1
+
+
+def test_objects_in_a_group_and_in_a_namespace(tmp_path: Path) -> None:
+    annotate(tmp_path, "a", objects=f"<objects>{thing()}{thing('cat', (5, 5, 9, 9))}</objects>")
+    path = annotate(tmp_path, "b")
+    path.write_text(path.read_text().replace("<annotation>", '<annotation xmlns="http://a.b/c">'))
+    picture(tmp_path, "a.png", "b.png")
+    data = load(tmp_path)
+    assert data.target(0)["labels"].tolist() == [2, 1]
+    assert data.target(1)["boxes"].tolist() == [[1, 2, 20, 25]]
+
+
+def test_an_image_set_finds_a_suffix_in_capitals(tmp_path: Path) -> None:
+    path = annotate(tmp_path, "a")
+    path.rename(path.with_suffix(".XML"))
+    picture(tmp_path, "a.png")
+    (tmp_path / "set.txt").write_text("a\n")
+    assert len(load(tmp_path, image_set=tmp_path / "set.txt")) == 1
+
+
+def test_folders_and_loops_among_the_annotations(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        annotate(tmp_path, name)
+    picture(tmp_path, "a.png", "b.png")
+    (tmp_path / "Annotations" / "more.xml").mkdir()
+    assert len(load(tmp_path)) == 2
+    loop = tmp_path / "Annotations" / "loop.xml"
+    loop.symlink_to(loop)
+    with pytest.raises(ValueError, match=r"1 problem:\n .*loop\.xml: "):
+        load(tmp_path)
+    assert kinds(load(tmp_path, on_invalid="skip"))["bad-file"] == 1

@@ -76,7 +76,7 @@ class FileImages:
             return
         self.positions[key] = -1
         try:
-            name, moved = relative_path(raw.get("file_name"), self._folder)
+            name, moved = relative_path(_file_name(raw), self._folder)
         except PathError as error:
             given = shown(raw.get("file_name"))
             kind = "ambiguous-image" if error.several else "bad-name"
@@ -89,7 +89,7 @@ class FileImages:
             return
         self._by_name[name] = key
         if moved:
-            given = shown(raw["file_name"])
+            given = shown(_file_name(raw))
             self._report.add("moved-image", f"{where}: {given} is taken as {name}", image=name)
         path = self._folder / name
         width, height = as_side(raw.get("width")), as_side(raw.get("height"))
@@ -121,7 +121,7 @@ class FileImages:
     def _repeated(self, key: Id, raw: dict[str, Any], where: str) -> None:
         """A second image of one id: a repetition, or a contradiction."""
         position = self.positions[key]
-        name = raw.get("file_name")
+        name = _file_name(raw)
         if position >= 0:
             entry = self.entries[position]
             size = as_side(raw.get("width")), as_side(raw.get("height"))
@@ -144,8 +144,12 @@ class FileImages:
 
 
 def _file_name(raw: dict[str, Any]) -> str | None:
-    name = raw.get("file_name")
-    return name if isinstance(name, str) else None
+    """``file_name``, or ``coco_url`` where that is missing or empty."""
+    for key in ("file_name", "coco_url"):
+        name = raw.get(key)
+        if isinstance(name, str) and name.strip():
+            return name
+    return None
 
 
 def read_images(annotation_file: str | Path) -> dict[str, tuple[Id, tuple[int, int] | None]]:
@@ -167,8 +171,8 @@ def read_images(annotation_file: str | Path) -> dict[str, tuple[Id, tuple[int, i
     images: dict[str, tuple[Id, tuple[int, int] | None]] = {}
     names: dict[Id, str] = {}
     for position, raw in enumerate(read_json(path, ("images",))["images"]):
-        key, name = as_id(raw.get("id")), raw.get("file_name")
-        if key is None or not isinstance(name, str) or not name.strip():
+        key, name = as_id(raw.get("id")), _file_name(raw)
+        if key is None or name is None:
             message = f"image number {position}: expected id and file_name, got {shown(raw)}"
             report.add("bad-id", message)
             continue

@@ -179,7 +179,8 @@ def _add_box(raw: Mapping[str, Any], size: tuple[int, int], objects: ObjectRows)
             )
         outline = outline_box(segmentation)
         if outline is None:
-            raise _InvalidError("no-bbox", f"{_BOX}, or a segmentation")
+            masks = "polygons of at least three points, or a run-length encoded mask"
+            raise _InvalidError("no-bbox", f"{_BOX}, or a segmentation ({masks})")
         objects.boxes.extend(outline)
         return True
     if type(bbox) is not list or len(bbox) != 4:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -70,7 +71,7 @@ def _flat(values: Sequence[Any], depth: int) -> list[float] | None:
             numbers += inner
         else:
             number = as_number(value)
-            if number is None:
+            if number is None or not math.isfinite(number):
                 return None
             numbers.append(number)
     return numbers
@@ -82,7 +83,12 @@ def _mask_box(mask: dict[str, Any]) -> Box | None:
     if not isinstance(runs, list) or size is None:
         return None
     width, height = size
-    if not all(type(run) is int and run >= 0 for run in runs) or sum(runs) > height * width:
+    runs = [int(run) if type(run) is float and run.is_integer() else run for run in runs]
+    if not all(type(run) is int and run >= 0 for run in runs):
+        return None
+    # Compressed text covers the whole mask; numbers may leave out the run after the object.
+    covered = sum(runs)
+    if covered > height * width or (isinstance(counts, str) and covered < height * width):
         return None
     # Runs follow the columns, the first of them outside of the mask.
     left = top = right = bottom = position = -1
@@ -109,6 +115,9 @@ def _decoded(text: str) -> Iterator[int]:
     value = shift = number = 0
     for character in text:
         digit = ord(character) - 48
+        if not 0 <= digit < 64:
+            yield -1  # no run
+            return
         value |= (digit & 31) << shift
         shift += 5
         if digit & 32 and shift < 70:

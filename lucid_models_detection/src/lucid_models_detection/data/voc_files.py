@@ -84,8 +84,8 @@ def annotation_files(folder: Path, image_set: Path | None, report: DataReport) -
     flagged = all(len(line.split()) > 1 and line.split()[-1] in _FLAGS for line in lines)
     files: dict[Path, None] = {}
     for line in lines:
-        whole = folder / f"{_stem(line)}.xml"
-        short = folder / f"{_stem(line.rsplit(None, 1)[0])}.xml" if flagged else whole
+        whole = _xml(folder, _stem(line))
+        short = _xml(folder, _stem(line.rsplit(None, 1)[0])) if flagged else whole
         if short != whole and is_there(short) and is_there(whole):
             raise ValueError(
                 f"{image_set}: line {line!r} fits {short.name} and {whole.name}; rename one of them"
@@ -102,9 +102,16 @@ def annotation_files(folder: Path, image_set: Path | None, report: DataReport) -
     return list(files)
 
 
+def _xml(folder: Path, stem: str) -> Path:
+    """The XML file of a name, whose suffix may be in capitals."""
+    capitals = folder / f"{stem}.XML"
+    path = folder / f"{stem}.xml"
+    return capitals if is_there(capitals) and not is_there(path) else path
+
+
 def is_annotation(path: Path, folder: Path) -> bool:
     """Whether a path is that of an XML file, and not of a hidden one as macOS leaves."""
-    if path.suffix.lower() != ".xml":
+    if path.suffix.lower() != ".xml" or path.is_dir():
         return False
     parts = path.relative_to(folder).parts
     return not any(part.startswith(".") or part == "__MACOSX" for part in parts)
@@ -159,7 +166,13 @@ def _is_utf8(content: bytes) -> bool:
 
 
 class _Builder(ET.TreeBuilder):
-    """Refuses document types: annotations have none, and the entities in them multiply text."""
+    """Refuses document types, since the entities in them multiply text; drops namespaces."""
+
+    def start(self, tag: str, attributes: dict[str, str], /) -> ET.Element:
+        return super().start(tag.rpartition("}")[2], attributes)
+
+    def end(self, tag: str, /) -> ET.Element:
+        return super().end(tag.rpartition("}")[2])
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
         raise ValueError("it declares a document type, as no annotation does")

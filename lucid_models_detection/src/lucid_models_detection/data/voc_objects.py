@@ -68,10 +68,11 @@ class VocReader:
         report.totals["images"] += 1
         try:
             root = parse(path)
-        except ValueError as error:
-            report.add("bad-file", str(error), annotation=self._own(path), leave_out="images")
+        except (OSError, ValueError) as error:
+            text = f"{path}: {error.strerror}" if isinstance(error, OSError) else str(error)
+            report.add("bad-file", text, annotation=self._own(path), leave_out="images")
             return
-        elements = root.findall("object")
+        elements = root.findall(".//object")
         report.totals["annotations"] += len(elements)
         entry = self._entry(path, root)
         if entry is None:
@@ -184,6 +185,12 @@ class VocReader:
         )
 
     def _add(self, element: ET.Element, where: Source) -> None:
+        for part in ("name", "bndbox"):
+            if (number := len(element.findall(part))) > 1:
+                kind = "bad-bbox" if part == "bndbox" else "unknown-category"
+                message = f"{where}: expected one <{part}>, found {number}; give each an <object>"
+                self._leave_out(kind, message, where)
+                return
         name = (element.findtext("name") or "").strip()
         if not name:
             message = f"{where}: expected a class in <name>, found none"
@@ -242,7 +249,7 @@ def _polygon(element: ET.Element) -> list[float] | None:
     for part in element.iterfind("polygon//*"):
         if re.fullmatch(r"[xy]\d*", part.tag):
             number = as_number(part.text)
-            if number is None:
+            if number is None or not math.isfinite(number):
                 return None
             points[part.tag[0]].append(number)
     xs, ys = points["x"], points["y"]
