@@ -10,7 +10,8 @@ import pytest
 
 import lucid
 from lucid import WeightFileError, WeightFileWarning
-from lucid.models import create_model
+from lucid.models import create_model, zoo
+from lucid.models.registry import Registry
 from lucid_models_classification.torchvision import to_torchvision_key as to_resnet_key
 from lucid_models_detection.checkpoints import open_detector
 from lucid_models_detection.torchvision import to_torchvision_key, torchvision_config
@@ -89,3 +90,22 @@ def test_weights_that_are_not_floating_are_refused(
         WeightFileError, match=r"cls_score\.weight: expected float32, got (int64|bool)"
     ):
         open_detector(path)
+
+
+def test_a_disabled_plugin_of_the_backbone_is_named(
+    theirs: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = torchvision_config()
+    model = create_model("faster_rcnn_resnet_18_fpn", num_classes=3, hidden_dim=8, **config)
+    own, foreign = tmp_path / "own.safetensors", tmp_path / "w.pth"
+    lucid.save_model(model, own)
+    save(foreign, model=theirs)
+    monkeypatch.setenv("LUCID_DISABLE_PLUGINS", "lucid-models-classification")
+    monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
+    for path in (own, foreign):
+        with pytest.raises(
+            lucid.UnknownModelError,
+            match=r"faster_rcnn_.*'resnet_18'; lucid-models-cl.*LUCID_DISABLE_PLUGINS: remove",
+        ) as caught:
+            open_detector(path)
+        assert str(caught.value).startswith(str(path))

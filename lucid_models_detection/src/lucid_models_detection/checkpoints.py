@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import lucid
-from lucid import StateDictError, WeightFileError
+from lucid import StateDictError, UnknownModelError, WeightFileError
 from lucid.models import create_model
 from lucid.weights import model_metadata, names_model, unwrap
 from lucid_models_classification import torchvision as resnet
@@ -59,6 +59,8 @@ def open_detector(
     ------
     lucid.WeightFileError
         If the file is damaged or holds no detector.
+    lucid.UnknownModelError
+        If the model or its backbone is of a plugin that is missing or disabled; names it.
     ValueError
         If ``norm_eps`` is given for a file that says it itself.
     """
@@ -85,7 +87,12 @@ def open_detector(
     is_coco = options["num_classes"] == len(COCO_CLASSES)
     if norm_eps is None:
         norm_eps = 0.0 if is_coco and _digest_of(path).startswith(_COCO_V1) else 1e-5
-    model = create_model(name, **{**options, "norm_eps": norm_eps})
+    try:
+        model = create_model(name, **{**options, "norm_eps": norm_eps})
+    except UnknownModelError as error:
+        raise UnknownModelError(
+            f"{path} holds weights of {name}, which needs another model: {error}"
+        ) from None
     try:
         load_torchvision_weights(model, state)
     except StateDictError as error:

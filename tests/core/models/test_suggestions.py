@@ -22,7 +22,7 @@ def test_not_when_it_is_there_already() -> None:
 
 def test_nor_when_it_is_disabled() -> None:
     text = unknown_model("resnet_18", {}, [], ["lucid-models-classification"])
-    assert "disabled by LUCID_DISABLE_PLUGINS" in text
+    assert "disabled by LUCID_DISABLE_PLUGINS: remove it" in text
     assert "pip" not in text
 
 

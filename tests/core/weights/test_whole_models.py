@@ -221,6 +221,29 @@ def test_a_missing_plugin_is_named(environment, tmp_path):
         lucid.load_model(path)
 
 
+def test_a_disabled_plugin_is_named(environment, tmp_path, monkeypatch):
+    path = tmp_path / "m.safetensors"
+    write_model(path, {"name": "gone", "kwargs": {}, "distribution": "Toy_Nets"})
+    monkeypatch.setenv("LUCID_DISABLE_PLUGINS", "toy-nets")
+    with pytest.raises(lucid.UnknownModelError, match=r"with Toy_Nets: remove .*DISABLE") as caught:
+        lucid.load_model(path)
+    assert "pip install" not in str(caught.value)
+
+
+def test_a_missing_plugin_of_a_part_is_named(tmp_path):
+    @lucid.models.register_model
+    def outer(num_classes: int = 2) -> nn.Module:
+        return lucid.models.create_model("resnet_18", num_classes=num_classes)
+
+    path = tmp_path / "m.safetensors"
+    write_model(path, {"name": "outer", "kwargs": {}})
+    with pytest.raises(
+        lucid.UnknownModelError,
+        match=r"m\.safetensors holds outer.*lucid-models-classification.*LUCID_DISABLE_PLUGINS",
+    ):
+        lucid.load_model(path)
+
+
 def test_weights_alone_are_no_model(tmp_path):
     path = tmp_path / "w.safetensors"
     lucid.save(create().state_dict(), path)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from lucid.data.checkers import DataChecker
 
-__all__ = ["Discovery", "Plugin", "describe_error", "discover", "strict"]
+__all__ = ["Discovery", "Plugin", "describe_error", "disabled_distributions", "discover", "strict"]
 
 
 @dataclass
@@ -101,7 +101,8 @@ def strict() -> bool:
     return os.environ.get("LUCID_STRICT_PLUGINS", "").strip().lower() not in ("", "0", "false")
 
 
-def _disabled_distributions() -> set[str]:
+def disabled_distributions() -> set[str]:
+    """Canonical names that ``LUCID_DISABLE_PLUGINS`` keeps out."""
     names = os.environ.get("LUCID_DISABLE_PLUGINS", "").split(",")
     return {canonical_distribution(name.strip()) for name in names if name.strip()}
 
@@ -141,7 +142,7 @@ def discover(
     PluginError
         If a plugin fails and ``LUCID_STRICT_PLUGINS`` is set.
     """
-    unwanted = _disabled_distributions()
+    unwanted = disabled_distributions()
     from lucid import __version__ as installed
 
     plugins, disabled = [], []

@@ -83,7 +83,10 @@ def _how_to_get(
 ) -> str | None:
     canonical = canonical_distribution(provider)
     if canonical in map(canonical_distribution, disabled):
-        return f"{provider} {what}, and is disabled by LUCID_DISABLE_PLUGINS"
+        return (
+            f"{provider} {what}, and is disabled by LUCID_DISABLE_PLUGINS: remove it from that "
+            "environment variable"
+        )
     if canonical in map(canonical_distribution, installed):
         return None
     return f"{provider} {what}: {pip_install(provider)}"

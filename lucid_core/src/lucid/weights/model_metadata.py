@@ -153,6 +153,8 @@ def find_saved_model(path: StrPath, saved: ModelMetadata) -> ModelInfo:
         If no installed plugin has it; names the distribution that the file was saved with.
     """
     from lucid.models import model_info
+    from lucid.models.discovery import disabled_distributions
+    from lucid.models.spec import canonical_distribution
     from lucid.models.suggestions import pip_install
 
     try:
@@ -165,8 +167,10 @@ def find_saved_model(path: StrPath, saved: ModelMetadata) -> ModelInfo:
             )
         else:
             version = f" {saved.distribution_version}" if saved.distribution_version else ""
-            install = pip_install(saved.distribution)
-            origin = f"it was saved with {saved.distribution}{version}: {install}"
+            remedy = pip_install(saved.distribution)
+            if canonical_distribution(saved.distribution) in disabled_distributions():
+                remedy = "remove it from the environment variable LUCID_DISABLE_PLUGINS"
+            origin = f"it was saved with {saved.distribution}{version}: {remedy}"
         raise UnknownModelError(f"{os.fspath(path)} holds {saved}; {origin}; {error}") from None
 
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lucid.errors import LucidError, StateDictError, WeightFileError
+from lucid.errors import LucidError, StateDictError, UnknownModelError, WeightFileError
 from lucid.weights.files import StrPath, read_file, write_file
 from lucid.weights.model_metadata import KEY, describe, described_model, find_saved_model, parse
 from lucid.weights.wrappers import unwrap
@@ -76,7 +76,8 @@ def load_model(path: StrPath, *, ema: bool | None = None) -> Module:
         If the file is damaged, holds no model, or its weights do not fit the
         model that it names.
     UnknownModelError
-        If no installed plugin has that model; names the distribution it was saved with.
+        If no installed plugin has that model, or one that it is built from; names the
+        distribution to install.
     FileNotFoundError
         If there is no such file.
     """
@@ -87,6 +88,10 @@ def load_model(path: StrPath, *, ema: bool | None = None) -> Module:
     find_saved_model(path, saved)
     try:
         model = create_model(saved.name, **saved.kwargs)
+    except UnknownModelError as error:  # a model that it is built from, such as a backbone
+        raise UnknownModelError(
+            f"{os.fspath(path)} holds {saved.name}, which needs another model: {error}"
+        ) from None
     except (LucidError, ImportError):
         raise  # the fault of what is installed here, not of the file
     except Exception as error:  # a builder may fail in any way at arguments that are nonsense
