@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lucid.errors import PluginError
 from lucid.models.metadata import (
@@ -80,8 +80,7 @@ class Plugin:
             self.manager.hook.lucid_register_data_checkers(register=register)
 
 
-@dataclass(frozen=True)
-class Discovery:
+class Discovery(NamedTuple):
     """What one look at the environment found.
 
     Attributes

@@ -10,8 +10,7 @@ declares none.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from lucid.errors import PluginError
 from lucid.models.spec import canonical_distribution
@@ -27,8 +26,7 @@ _PLAIN_VERSION = re.compile(r"\d+(?:\.\d+)*(?:\.dev\d+)?")
 _PLAIN_CLAUSE = re.compile(rf"(>=|<)\s*({_PLAIN_VERSION.pattern})")
 
 
-@dataclass(frozen=True)
-class Candidate:
+class Candidate(NamedTuple):
     """An entry point of the group ``lucid.models``, not imported yet.
 
     Attributes

@@ -13,8 +13,8 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from lucid.errors import PluginError, PluginWarning, UnknownModelError, level_outside
 from lucid.models import suggestions
@@ -33,8 +33,7 @@ from lucid.models.spec import (
 __all__ = ["Declaration", "Registry"]
 
 
-@dataclass(frozen=True)
-class Declaration:
+class Declaration(NamedTuple):
     """A function that was decorated with ``@register_model``.
 
     Attributes
@@ -53,17 +52,15 @@ class Declaration:
     builder: Callable[..., Any]
 
 
-@dataclass(frozen=True)
-class _Snapshot:
+class _Snapshot(NamedTuple):
     """One discovery, and the builders imported since."""
 
     discovery: Discovery
     models: tuple[ModelInfo, ...]
-    builders: dict[ModelInfo, Callable[..., Any]] = field(default_factory=dict, compare=False)
+    builders: dict[ModelInfo, Callable[..., Any]]
 
 
-@dataclass(frozen=True)
-class _Listing:
+class _Listing(NamedTuple):
     """The models of plugins and scripts together, for one state of both."""
 
     snapshot: _Snapshot
@@ -122,9 +119,8 @@ class Registry:
                 found = discover(self.reserved, self._check_decorated)
             finally:
                 self._discoverer = None
-            snapshot = _Snapshot(
-                found, tuple(model for plugin in found.plugins for model in plugin.models)
-            )
+            models = tuple(model for plugin in found.plugins for model in plugin.models)
+            snapshot = _Snapshot(found, models, builders={})
             self._snapshot = snapshot
         # After the swap: where warnings are errors, the zoo is complete all the same.
         _warn_of_failures(found)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
+from typing import NamedTuple
 
 from lucid.models.spec import PluginInfo, canonical_distribution
 
@@ -19,8 +19,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class KnownPlugin:
+class KnownPlugin(NamedTuple):
     """A plugin the core can name to someone who has not installed it.
 
     Attributes
