@@ -62,12 +62,12 @@ def test_a_plugin_without_a_fault(toy, capsys) -> None:
     lines = out.splitlines()
     assert lines[0].split() == ["MODEL", "CHECK", "SECONDS", "RESULT"]
     assert [line.split()[:2] for line in lines[1:-2]] == [
-        *(["-", check] for check in ("requirement", "loads", "imports")),
+        *(["-", check] for check in ("requirement", "dependencies", "loads", "imports")),
         *(["good", check] for check in ("builder", "parameters", "seed", "forward")),
-        *(["good", check] for check in ("state-dict", "pickle", "training-step")),
+        *(["good", check] for check in ("protocol", "state-dict", "pickle", "training-step")),
     ]
     assert all(line.endswith("  passed") for line in lines[1:-2])
-    assert lines[-2:] == ["", "all 10 checks passed"]
+    assert lines[-2:] == ["", "all 12 checks passed"]
 
 
 def test_a_fault_is_shown_with_what_to_do(toy, capsys) -> None:
@@ -80,14 +80,14 @@ def test_a_fault_is_shown_with_what_to_do(toy, capsys) -> None:
         "    registered with total_parameters=7, but the model built without arguments has 6",
         "    What to do: write total_parameters=6 in lucid_register_models",
     ]
-    assert lines[-1] == "1 of 17 checks failed"
+    assert lines[-1] == "1 of 20 checks failed"
 
 
 def test_results_as_json(toy, capsys) -> None:
     code, out, err = run(capsys, "check-plugin", "toy", "--model", "bad", "--json")
     assert (code, err) == (1, "")
     results = json.loads(out)
-    assert len(results) == 10
+    assert len(results) == 12
     (failed,) = (result for result in results if result["outcome"] != "passed")
     assert (failed["model"], failed["check"], failed["outcome"]) == ("bad", "parameters", "failed")
     assert failed["advice"] == "write total_parameters=6 in lucid_register_models"
@@ -116,7 +116,7 @@ def test_a_plugin_that_cannot_be_loaded(environment, capsys) -> None:
     assert (code, err) == (1, "")
     assert "    entry point 'toy': RuntimeError: sad\n    What to do: correct it" in out
     lines = out.splitlines()
-    assert lines[-1] == "2 of 3 checks failed"
+    assert lines[-1] == "2 of 4 checks failed"
     assert lines[-3].endswith("  not run")
 
 

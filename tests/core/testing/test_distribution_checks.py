@@ -66,8 +66,12 @@ def test_a_plugin_that_raises(environment) -> None:
     assert "LUCID_STRICT_PLUGINS=1" in caught.value.advice
     with pytest.raises(CheckNotRunError, match="check 'loads'"):
         check_imports("toy")
-    assert [check.name for check in checks("toy")] == ["requirement", "loads", "imports"]
-    assert [check.name for check in checks("toy", "any*")] == ["requirement", "loads", "imports"]
+    assert [check.name for check in checks("toy")] == [
+        *("requirement", "dependencies", "loads", "imports")
+    ]
+    assert [check.name for check in checks("toy", "any*")] == [
+        *("requirement", "dependencies", "loads", "imports")
+    ]
 
 
 def test_another_plugin_that_raises_is_no_concern(environment) -> None:

@@ -7,23 +7,26 @@ import pytest
 from lucid.errors import PluginError
 from lucid.testing.plugin_checks import checks, run_checks
 
-OF_DISTRIBUTION = ["requirement", "loads", "imports"]
-OF_MODEL = ["builder", "parameters", "seed", "forward", "state-dict", "pickle", "training-step"]
+OF_DISTRIBUTION = ["requirement", "dependencies", "loads", "imports"]
+OF_MODEL = [
+    *("builder", "parameters", "seed", "forward", "protocol", "state-dict", "pickle"),
+    "training-step",
+]
 
 
 def test_one_check_for_every_model_and_question(environment) -> None:
     environment.add("toy", "net_10", "net_9")
     found = checks("Toy")
     assert [check.name for check in found] == OF_DISTRIBUTION + OF_MODEL * 2
-    assert [check.model for check in found] == [None] * 3 + ["net_9"] * 7 + ["net_10"] * 7
-    assert [str(check) for check in found[:5]] == [
+    assert [check.model for check in found] == [None] * 4 + ["net_9"] * 8 + ["net_10"] * 8
+    assert [str(check) for check in found[:6]] == [
         *OF_DISTRIBUTION,
         "net_9-builder",
         "net_9-parameters",
     ]
     assert all(check.question.endswith(".") for check in found)
-    assert [check.model for check in checks("toy", "*_10")[3:]] == ["net_10"] * 7
-    assert len(checks("toy", ["*_10", "net_?"])) == 17
+    assert [check.model for check in checks("toy", "*_10")[4:]] == ["net_10"] * 8
+    assert len(checks("toy", ["*_10", "net_?"])) == 20
 
 
 def test_a_pattern_without_a_match(environment) -> None:
@@ -37,11 +40,11 @@ def test_results_of_a_plugin_with_faults(toy) -> None:
     toy('def net() -> nn.Linear:\n    "A net."\n    return 1')
     results = list(run_checks(checks("toy")))
     assert [result.check for result in results] == OF_DISTRIBUTION + OF_MODEL
-    assert [result.outcome for result in results] == ["passed"] * 3 + ["failed"] + ["not run"] * 6
+    assert [result.outcome for result in results] == ["passed"] * 4 + ["failed"] + ["not run"] * 7
     assert results[0].problem is None
     assert results[0].advice is None
-    assert "must return a lucid.nn.Module, got int" in (results[3].problem or "")
-    assert all(result.advice and result.seconds >= 0 for result in results[3:])
+    assert "must return a lucid.nn.Module, got int" in (results[4].problem or "")
+    assert all(result.advice and result.seconds >= 0 for result in results[4:])
 
 
 def test_a_name_that_two_plugins_register_is_checked_as_ones_own(toy, environment) -> None:
@@ -49,7 +52,7 @@ def test_a_name_that_two_plugins_register_is_checked_as_ones_own(toy, environmen
     with pytest.raises(PluginError, match="registered by"):
         toy()  # the name alone means neither
     found = checks("toy", "net")
-    assert {check.model for check in found[3:]} == {"toy:net"}
+    assert {check.model for check in found[4:]} == {"toy:net"}
     results = {result.check: result.outcome for result in run_checks(found)}
     assert results.pop("training-step") == "failed"  # a task of its own, and no example_batch
     assert set(results.values()) == {"passed"}

@@ -23,6 +23,7 @@ from typing import Literal
 
 import lucid
 from lucid.errors import PluginError
+from lucid.testing.dependency_check import check_dependencies
 from lucid.testing.distribution_checks import (
     check_imports,
     check_loads,
@@ -38,6 +39,7 @@ from lucid.testing.model_checks import (
     check_seed,
     check_state_dict,
 )
+from lucid.testing.protocol_check import check_protocol
 from lucid.testing.subject import CheckError, CheckNotRunError, ModelUnderTest
 from lucid.testing.training_check import check_training_step
 
@@ -48,11 +50,13 @@ __all__ = [
     "CheckResult",
     "ModelUnderTest",
     "check_builder",
+    "check_dependencies",
     "check_forward",
     "check_imports",
     "check_loads",
     "check_parameters",
     "check_pickle",
+    "check_protocol",
     "check_requirement",
     "check_seed",
     "check_state_dict",
@@ -63,6 +67,7 @@ __all__ = [
 
 _OF_DISTRIBUTION: dict[str, Callable[[str], None]] = {
     "requirement": check_requirement,
+    "dependencies": check_dependencies,
     "loads": check_loads,
     "imports": check_imports,
 }
@@ -73,6 +78,7 @@ _OF_MODEL: dict[str, Callable[[ModelUnderTest], None]] = {
     "parameters": check_parameters,
     "seed": check_seed,
     "forward": check_forward,
+    "protocol": check_protocol,
     "state-dict": check_state_dict,
     "pickle": check_pickle,
     "training-step": check_training_step,

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from lucid import nn
+from lucid import Tensor, nn
 from lucid.models import register_model
 
 
+class ToyGood(nn.Module):
+    """One linear layer over colour images of 8 x 8."""
+
+    head_prefixes = ("linear.",)
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.linear = nn.Linear(3 * 8 * 8, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map images (N, 3, 8, 8) to logits (N, num_classes)."""
+        logits: Tensor = self.linear(x.flatten(1))
+        return logits
+
+
 @register_model
-def toy_good(num_classes: int = 4) -> nn.Sequential:
+def toy_good(num_classes: int = 4) -> ToyGood:
     """Build one linear layer over colour images of 8 x 8.
 
     Parameters
@@ -17,7 +33,7 @@ def toy_good(num_classes: int = 4) -> nn.Sequential:
 
     Returns
     -------
-    nn.Sequential
+    ToyGood
         (N, 3, 8, 8) to (N, num_classes).
 
     Examples
@@ -26,4 +42,4 @@ def toy_good(num_classes: int = 4) -> nn.Sequential:
     >>> lucid.models.toy_good()(lucid.random.randn(2, 3, 8, 8)).shape
     (2, 4)
     """
-    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 8 * 8, num_classes))
+    return ToyGood(num_classes)

@@ -1,0 +1,138 @@
+"""The check that a distribution requires what its code imports."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from lucid.models.spec import canonical_distribution
+from lucid.testing.distribution_checks import find_plugins
+from lucid.testing.subject import CheckError, CheckNotRunError
+
+__all__ = ["check_dependencies"]
+
+#: pytest leaves the frames of the kit out: the message says what is wrong.
+__tracebackhide__ = True
+
+_CORE = "lucid-core"
+
+
+def check_dependencies(distribution: str) -> None:
+    """The requirements cover every import in its code.
+
+    Requirements of extras count, and so do those of ``lucid-core``.  Imports for type
+    checking, and those in a ``try`` that handles ``ImportError``, need no requirement.
+
+    Parameters
+    ----------
+    distribution : str
+        Name of the distribution, in any spelling that packaging tools take for it.
+
+    Raises
+    ------
+    CheckError
+        If an import is not covered; names the module, and the file and line of its first
+        import.
+    CheckNotRunError
+        If the source files cannot be found.
+    PluginError
+        If the distribution is not installed, has no plugin, or is disabled.
+    """
+    import importlib_metadata
+
+    plugins = find_plugins(distribution)
+    own = {plugin.package.partition(".")[0] for plugin in plugins}
+    declared = _names(plugins[0].requirements)
+    providers = importlib_metadata.packages_distributions()
+    provided = {canonical_distribution(name) for names in providers.values() for name in names}
+    # Editable installations may not say which packages they provide.
+    unknown = declared - provided - {_CORE}
+    declared |= _names(importlib_metadata.requires(_CORE) or (), extras=False) | {_CORE}
+    missing: dict[str, str] = {}
+    for path in _sources(own):
+        for module, line in _imports(path):
+            if module in own or module == "lucid" or module in sys.stdlib_module_names:
+                continue
+            found = {canonical_distribution(name) for name in providers.get(module, ())}
+            if found & {*declared, canonical_distribution(plugins[0].distribution)}:
+                continue
+            if not found and (unknown or canonical_distribution(module) in declared):
+                continue
+            name = min(found, default=canonical_distribution(module))
+            missing.setdefault(name, f"{module} ({path}:{line})")
+    if missing:
+        raise CheckError(
+            f"it imports {', '.join(missing.values())} and does not require "
+            f"{', '.join(sorted(missing))}",
+            "add what is missing to the dependencies in its pyproject.toml, or to an extra if "
+            "only a part needs it",
+        )
+
+
+def _names(requirements: tuple[str, ...] | list[str], *, extras: bool = True) -> set[str]:
+    """Canonical names of the distributions that requirements name."""
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    names = set()
+    for text in requirements:
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:  # the check 'requirement' says it
+            continue
+        if extras or requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            names.add(canonical_distribution(requirement.name))
+    return names
+
+
+def _sources(packages: set[str]) -> list[Path]:
+    """The Python files of packages, without their tests."""
+    files: list[Path] = []
+    for package in sorted(packages):
+        spec = importlib.util.find_spec(package)
+        folders = [Path(folder) for folder in (spec and spec.submodule_search_locations) or ()]
+        for folder in folders:
+            files += [path for path in sorted(folder.rglob("*.py")) if not _is_test(folder, path)]
+        if spec is not None and not folders and spec.origin and Path(spec.origin).is_file():
+            files.append(Path(spec.origin))
+    if not files:
+        raise CheckNotRunError(
+            f"the source files of {', '.join(sorted(packages))} cannot be found",
+            "install the distribution as files, not as a zip archive",
+        )
+    return files
+
+
+def _is_test(folder: Path, path: Path) -> bool:
+    return path.name.startswith("test_") or "tests" in path.relative_to(folder).parts
+
+
+def _imports(path: Path) -> Iterator[tuple[str, int]]:
+    """The top-level modules that a file needs, with the line of each import."""
+    try:
+        tree = ast.parse(path.read_bytes(), filename=str(path))
+    except SyntaxError as error:
+        raise CheckError(f"{path}:{error.lineno}: {error.msg}", "correct the file") from error
+    yield from _needed(tree)
+
+
+def _needed(node: ast.AST) -> Iterator[tuple[str, int]]:
+    if isinstance(node, ast.Import):
+        yield from ((alias.name.partition(".")[0], node.lineno) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+        yield node.module.partition(".")[0], node.lineno
+    skipped: list[ast.stmt] = []
+    if (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)) or (
+        isinstance(node, ast.Try) and any(map(_handles_import_error, node.handlers))
+    ):
+        skipped = node.body
+    for child in ast.iter_child_nodes(node):
+        if child not in skipped:
+            yield from _needed(child)
+
+
+def _handles_import_error(handler: ast.ExceptHandler) -> bool:
+    caught = "" if handler.type is None else ast.unparse(handler.type)
+    return "ImportError" in caught or "ModuleNotFoundError" in caught

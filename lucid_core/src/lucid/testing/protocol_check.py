@@ -1,0 +1,104 @@
+"""The check that a model has the members that the commands for its task use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lucid import no_grad, random
+from lucid.errors import ProtocolError
+from lucid.models.protocols import Backbone, check_backbone, check_classifier, missing_parts
+from lucid.testing.subject import CheckError, ModelUnderTest, guarded, seeded
+
+__all__ = ["check_protocol"]
+
+#: pytest leaves the frames of the kit out: the message says what is wrong.
+__tracebackhide__ = True
+
+
+def check_protocol(subject: ModelUnderTest) -> None:
+    """The model satisfies the protocol of its task, and says the truth about itself.
+
+    An image classifier satisfies :class:`lucid.models.Classifier`.  A model with
+    ``feature_channels``, ``feature_strides`` or ``stages()`` satisfies all of
+    :class:`lucid.models.Backbone`.
+
+    Parameters
+    ----------
+    subject : ModelUnderTest
+        The model.
+
+    Raises
+    ------
+    CheckError
+        If a member is missing or wrong, if the builder of a classifier does not take
+        ``num_classes``, if other parameters than those under ``head_prefixes`` change their
+        shape with it, or if ``features(x)`` returns other maps than ``feature_channels`` says.
+    CheckNotRunError
+        If the model could not be built before.
+    """
+    model = subject.model
+    members = {"feature_channels", "feature_strides", "stages()"}
+    try:
+        if subject.info.task == "image-classification":
+            check_classifier(model)
+            _check_head(subject)
+        if not members <= set(missing_parts(model, Backbone)):
+            check_backbone(model)
+            _check_features(subject)
+    except ProtocolError as error:
+        raise CheckError(
+            str(error), "define them in the model's class; commands for its task use them"
+        ) from error
+
+
+def _check_head(subject: ModelUnderTest) -> None:
+    """Hold ``head_prefixes`` against a second model with one class more."""
+    classifier = check_classifier(subject.model)
+    count = classifier.num_classes + 1
+    advice = "give the builder an argument num_classes: training and fine-tuning set it"
+    with seeded(), guarded(f"{subject.name}(num_classes={count})", advice):
+        other = subject.builder(num_classes=count)
+    if other.num_classes != count:
+        raise CheckError(
+            f"built with num_classes={count}, the model has num_classes {other.num_classes!r}",
+            "set num_classes to the argument of the builder",
+        )
+    state, shapes = subject.model.state_dict(), other.state_dict()
+    changed = {k for k in {*state, *shapes} if _shape(state, k) != _shape(shapes, k)}
+    head = {key for key in state if key.startswith(classifier.head_prefixes)}
+    if changed != head:
+        raise CheckError(
+            f"head_prefixes is {classifier.head_prefixes!r}, but with another num_classes the "
+            f"parameters that change are {', '.join(sorted(changed)) or 'none'}",
+            "name in head_prefixes the layers whose parameters change with num_classes, and "
+            "no others",
+        )
+
+
+def _shape(state: Mapping[str, object], key: str) -> object:
+    return getattr(state.get(key), "shape", None)
+
+
+def _check_features(subject: ModelUnderTest) -> None:
+    """Compute the feature maps of random images of the registered size."""
+    backbone, shape = check_backbone(subject.model), subject.info.input_shape
+    modes = [(module, module.training) for module in subject.model.modules()]
+    try:
+        subject.model.eval()
+        with (
+            seeded(),
+            no_grad(),
+            guarded(f"features(x) of a tensor of shape {shape}", "accept the registered shape"),
+        ):
+            maps = [tuple(x.shape) for x in backbone.features(random.randn(*shape))]
+    finally:
+        for module, training in modes:
+            module.training = training
+    channels = tuple(x[1] for x in maps)
+    sizes = [x[2] * x[3] for x in maps]
+    if channels != backbone.feature_channels or sizes != sorted(sizes, reverse=True):
+        raise CheckError(
+            f"feature_channels is {backbone.feature_channels}, but features(x) of shape {shape} "
+            f"returns maps of shapes {', '.join(map(str, maps))}",
+            "return one map (N, C, H, W) for each entry of feature_channels, the finest first",
+        )
