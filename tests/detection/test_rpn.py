@@ -8,10 +8,10 @@ import pytest
 import lucid
 from lucid import Tensor
 from lucid_models_detection import boxes as box_ops
-from lucid_models_detection.anchors import AnchorGenerator
-from lucid_models_detection.matcher import Matcher
+from lucid_models_detection.parts.anchors import AnchorGenerator
+from lucid_models_detection.parts.matcher import Matcher
+from lucid_models_detection.parts.sampler import BalancedSampler
 from lucid_models_detection.rpn import RegionProposalNetwork, RPNHead, _top
-from lucid_models_detection.sampler import BalancedSampler
 from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import ImageBatch
 
@@ -21,7 +21,7 @@ SIZES = [(8, 8), (4, 4)]  # feature maps of two levels of a 32 x 32 image
 def make_rpn(**options: Any) -> RegionProposalNetwork:
     settings: dict[str, Any] = {
         "anchors": AnchorGenerator([(8,), (16,)], [(1.0,), (1.0,)]),
-        "matcher": Matcher(0.7, 0.3, allow_low_quality=True),
+        "matcher": Matcher(0.7, 0.3, allow_low_quality_matches=True),
         "sampler": BalancedSampler(16, 0.5),
         "pre_nms_top_n": (50, 20),
         "post_nms_top_n": (30, 10),

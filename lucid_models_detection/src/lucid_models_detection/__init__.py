@@ -17,7 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lucid_models_detection import boxes, convert, data, draw, evaluation, torchvision
+    from lucid_models_detection import boxes, convert, data, draw, evaluation, parts, torchvision
     from lucid_models_detection.builders import (
         faster_rcnn_resnet_18_fpn,
         faster_rcnn_resnet_34_fpn,
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lucid_models_detection.config import DetectorConfig
     from lucid_models_detection.detector import Detector
     from lucid_models_detection.faster_rcnn import FasterRCNN
-    from lucid_models_detection.pooler import roi_align
+    from lucid_models_detection.parts.pooler import roi_align
     from lucid_models_detection.prediction import DetectionPredictor
     from lucid_models_detection.torchvision import torchvision_config
     from lucid_models_detection.training import DetectorRun, TrainingOptions, train_detector
@@ -48,13 +48,14 @@ __all__ = [
     "faster_rcnn_resnet_34_fpn",
     "faster_rcnn_resnet_50_fpn",
     "faster_rcnn_resnet_101_fpn",
+    "parts",
     "roi_align",
     "torchvision",
     "torchvision_config",
     "train_detector",
 ]
 
-_MODULES = ("boxes", "convert", "data", "draw", "evaluation", "torchvision")
+_MODULES = ("boxes", "convert", "data", "draw", "evaluation", "parts", "torchvision")
 _HOME = {
     "DetectionPredictor": "prediction",
     "Detector": "detector",
@@ -65,7 +66,7 @@ _HOME = {
     "faster_rcnn_resnet_34_fpn": "builders",
     "faster_rcnn_resnet_50_fpn": "builders",
     "faster_rcnn_resnet_101_fpn": "builders",
-    "roi_align": "pooler",
+    "roi_align": "parts",
     "torchvision_config": "torchvision",
     "TrainingOptions": "training",
     "train_detector": "training",

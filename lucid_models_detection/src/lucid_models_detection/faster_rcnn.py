@@ -16,16 +16,16 @@ from typing import Any, Self
 import numpy as np
 
 from lucid import Tensor, nn, no_grad, pad, stack
-from lucid_models_detection.anchors import AnchorGenerator
 from lucid_models_detection.config import DetectorConfig
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.detector import Detector, Images
-from lucid_models_detection.fpn import PyramidBackbone
-from lucid_models_detection.matcher import Matcher
-from lucid_models_detection.pooler import MultiScaleRoIAlign
+from lucid_models_detection.parts.anchors import AnchorGenerator
+from lucid_models_detection.parts.fpn import PyramidBackbone
+from lucid_models_detection.parts.matcher import Matcher
+from lucid_models_detection.parts.pooler import MultiScaleRoIAlign
+from lucid_models_detection.parts.sampler import BalancedSampler
 from lucid_models_detection.roi_heads import BoxHead, BoxPredictor, RoIHeads
 from lucid_models_detection.rpn import RegionProposalNetwork
-from lucid_models_detection.sampler import BalancedSampler
 from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import (
     ImageBatch,
@@ -332,7 +332,7 @@ def _make_rpn(config: DetectorConfig, channels: int) -> RegionProposalNetwork:
     return RegionProposalNetwork(
         channels,
         AnchorGenerator(config.anchor_sizes, config.aspect_ratios),
-        Matcher(config.rpn_positive_iou, config.rpn_negative_iou, allow_low_quality=True),
+        Matcher(config.rpn_positive_iou, config.rpn_negative_iou, allow_low_quality_matches=True),
         BalancedSampler(_RPN_BATCH_SIZE, _RPN_POSITIVE_FRACTION),
         config.rpn_pre_nms_top_n,
         config.rpn_post_nms_top_n,

@@ -18,10 +18,10 @@ import numpy as np
 from lucid import Tensor, concatenate, nn
 from lucid.nn import functional as F
 from lucid_models_detection import boxes as box_ops
-from lucid_models_detection.anchors import AnchorGenerator
-from lucid_models_detection.box_coder import BoxCoder
-from lucid_models_detection.matcher import Matcher
-from lucid_models_detection.sampler import BalancedSampler
+from lucid_models_detection.parts.anchors import AnchorGenerator
+from lucid_models_detection.parts.box_coder import BoxCoder
+from lucid_models_detection.parts.matcher import Matcher
+from lucid_models_detection.parts.sampler import BalancedSampler
 from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import ImageBatch
 

@@ -18,7 +18,7 @@ from onnx import TensorProto
 from graphs.builder import Array, Graph, Value
 from graphs.resnet import stages
 from lucid_models_detection import torchvision_config
-from lucid_models_detection.anchors import AnchorGenerator
+from lucid_models_detection.parts.anchors import AnchorGenerator
 
 _TOP_N, _PROPOSALS, _DETECTIONS = 1000, 1000, 100
 _RPN_IOU, _BOX_IOU, _MIN_SCORE = 0.7, 0.5, 0.05

@@ -26,7 +26,7 @@ class Matcher:
         Overlap from which on an anchor is matched.
     low : float
         Overlap below which it is background; between the two it is neither.
-    allow_low_quality : bool, default False
+    allow_low_quality_matches : bool, default False
         Match also, whatever the overlap, the anchors that overlap some ground-truth
         box more than all other anchors do (ties included), so that no box goes
         unmatched.  Such an anchor gets the box that *it* overlaps most, as in
@@ -46,7 +46,7 @@ class Matcher:
 
     high: float
     low: float
-    allow_low_quality: bool = False
+    allow_low_quality_matches: bool = False
 
     def __call__(self, quality: Array) -> Array:
         """Match.
@@ -68,7 +68,7 @@ class Matcher:
         best = quality.max(axis=0)
         matches = np.where(best >= self.high, nearest, self.IGNORED)
         matches[best < self.low] = self.BACKGROUND
-        if self.allow_low_quality:
+        if self.allow_low_quality_matches:
             highest = quality.max(axis=1, keepdims=True)
             favourites = ((quality == highest) & (highest > 0)).any(axis=0)
             matches[favourites] = nearest[favourites]

@@ -8,7 +8,7 @@ import pytest
 import lucid
 from lucid import Tensor, nn
 from lucid.testing import gradcheck
-from lucid_models_detection.fpn import FeaturePyramid, PyramidBackbone, _add_enlarged
+from lucid_models_detection.parts.fpn import FeaturePyramid, PyramidBackbone, _add_enlarged
 
 
 def stages(channels: tuple[int, ...] = (2, 3, 4)) -> list[Tensor]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lucid_models_detection.matcher import Matcher
+from lucid_models_detection.parts.matcher import Matcher
 
 QUALITY = np.array(
     [

@@ -6,7 +6,12 @@ import pytest
 import lucid
 from lucid import Tensor
 from lucid.testing import gradcheck
-from lucid_models_detection.pooler import MultiScaleRoIAlign, assign_levels, roi_align, to_rois
+from lucid_models_detection.parts.pooler import (
+    MultiScaleRoIAlign,
+    assign_levels,
+    roi_align,
+    to_rois,
+)
 
 
 def ramp(n: int = 1, height: int = 16, width: int = 20) -> Tensor:

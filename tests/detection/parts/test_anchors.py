@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lucid_models_detection.anchors import AnchorGenerator
 from lucid_models_detection.config import DetectorConfig
+from lucid_models_detection.parts.anchors import AnchorGenerator
 
 
 def test_cells_by_hand() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid_models_detection.sampler import BalancedSampler
+from lucid_models_detection.parts.sampler import BalancedSampler
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,27 @@
+"""Parts of object detectors, from which your own detector can be built.
+
+A one-stage detector needs anchors on the levels of a feature pyramid, a matcher that
+assigns them to objects, a box coder, losses, and the selection of detections.  A two-stage
+detector also samples regions and pools their features.
+
+N images, L levels of a pyramid, A anchors at each location, M objects of an image.  Boxes
+are xyxy in pixels.
+"""
+
+from lucid_models_detection.parts.anchors import AnchorGenerator
+from lucid_models_detection.parts.box_coder import BoxCoder
+from lucid_models_detection.parts.fpn import FeaturePyramid, PyramidBackbone
+from lucid_models_detection.parts.matcher import Matcher
+from lucid_models_detection.parts.pooler import MultiScaleRoIAlign, roi_align
+from lucid_models_detection.parts.sampler import BalancedSampler
+
+__all__ = [
+    "AnchorGenerator",
+    "BalancedSampler",
+    "BoxCoder",
+    "FeaturePyramid",
+    "Matcher",
+    "MultiScaleRoIAlign",
+    "PyramidBackbone",
+    "roi_align",
+]

@@ -1,0 +1,64 @@
+"""Encoding of boxes as regression targets, and decoding of predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lucid.autograd import ArrayLike
+from lucid_models_detection.offsets import MAX_LOG_SCALE, Weights, decode, encode
+
+__all__ = ["BoxCoder"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class BoxCoder:
+    """Convert boxes to offsets from anchors, and back, with the weights of one head.
+
+    Parameters
+    ----------
+    weights : tuple of float, default (1, 1, 1, 1)
+        Positive factors of dx, dy, dw and dh.  The second stage of Faster R-CNN uses
+        (10, 10, 5, 5), the inverse of the standard deviations of its offsets.
+    max_log_scale : float, default log(1000 / 16)
+        Upper bound of dw and dh in :meth:`decode`.
+
+    Raises
+    ------
+    ValueError
+        If there are not four positive finite weights, or ``max_log_scale`` is not a number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lucid_models_detection.parts import BoxCoder
+    >>> coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
+    >>> deltas = coder.encode(np.array([[2.0, 0, 6, 4]]), np.array([[0.0, 0, 4, 4]]))
+    >>> deltas.tolist()
+    [[5.0, 0.0, 0.0, 0.0]]
+    >>> coder.decode(deltas, np.array([[0.0, 0, 4, 4]])).tolist()
+    [[2.0, 0.0, 6.0, 4.0]]
+    """
+
+    weights: Weights = (1.0, 1.0, 1.0, 1.0)
+    max_log_scale: float = MAX_LOG_SCALE
+
+    def __post_init__(self) -> None:
+        if len(self.weights) != 4 or not all(0 < w < np.inf for w in self.weights):
+            raise ValueError(
+                f"weights: expected four positive numbers (dx, dy, dw, dh), got {self.weights!r}"
+            )
+        if np.isnan(self.max_log_scale):
+            raise ValueError("max_log_scale: expected a number, got nan")
+
+    def encode(self, boxes: ArrayLike, anchors: ArrayLike) -> Array:
+        """Offsets (..., 4) of ``boxes`` from ``anchors``, both (..., 4) xyxy."""
+        return encode(boxes, anchors, self.weights)
+
+    def decode(self, deltas: ArrayLike, anchors: ArrayLike) -> Array:
+        """Boxes (..., 4) xyxy from offsets (..., 4) and ``anchors`` (..., 4) xyxy."""
+        return decode(deltas, anchors, self.weights, self.max_log_scale)
