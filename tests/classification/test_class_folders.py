@@ -78,7 +78,8 @@ def test_splits_are_found_in_any_case(
     for name in names:
         touch(tmp_path, f"{name}/cat/1.png", f"{name}/dog/1.png")
     touch(tmp_path, "readme.txt", "meta/labels.csv")
-    expected = Splits(tmp_path / train, val and tmp_path / val, ("meta", *unused))
+    on_test = val is not None and val.lower() == "test"
+    expected = Splits(tmp_path / train, val and tmp_path / val, ("meta", *unused), on_test)
     assert find_splits(tmp_path) == expected
     with pytest.raises(ValueError, match=f"got the splits .*such as .*{train}"):
         read_class_folders(tmp_path)
@@ -115,3 +116,39 @@ def test_folders_are_matched_by_name() -> None:
     # "DOG" is near two classes.
     with pytest.raises(ValueError, match=r"val: .* got 'DOG', 'fox'"):
         match_classes(["DOG", "fox", "cat"], names, "val")
+
+
+@pytest.mark.parametrize(
+    ("names", "train", "val", "test"),
+    [
+        (("training_set", "test_set"), "training_set", "test_set", True),
+        (("train_set", "val_set"), "train_set", "val_set", False),
+        (("seg_train", "seg_test"), "seg_train", "seg_test", True),
+        (("train2017", "val2017"), "train2017", "val2017", False),
+        (("train", "dev"), "train", "dev", False),
+        (("Train Data", "Eval Data", "Test Data"), "Train Data", "Eval Data", False),
+    ],
+)
+def test_splits_by_other_names(
+    tmp_path: Path, names: tuple[str, ...], train: str, val: str, test: bool
+) -> None:
+    for name in names:
+        touch(tmp_path, f"{name}/cat/1.png", f"{name}/dog/1.png")
+    touch(tmp_path, "meta/labels.csv")
+    found = find_splits(tmp_path)
+    assert found is not None
+    assert (found.train, found.val) == (tmp_path / train, tmp_path / val)
+    assert found.validates_on_test is test
+
+
+def test_classes_with_the_names_of_splits(tmp_path: Path) -> None:
+    touch(tmp_path, "night_train/sub/1.png", "steam_train/sub/1.png", "val/1.png")
+    touch(tmp_path, "car/sub/1.png", "crash_test/sub/1.png")
+    assert find_splits(tmp_path) is None
+
+
+def test_a_link_to_itself_is_a_broken_image(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/1.png", "dog/1.png")
+    for name in ("cat/2.png", "loop"):
+        (tmp_path / name).symlink_to(tmp_path / name)
+    assert counts(tmp_path) == {"cat": 2, "dog": 1}

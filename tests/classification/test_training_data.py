@@ -212,6 +212,15 @@ def test_the_same_folder_to_train_and_validate_on_is_said(tmp_path: Path) -> Non
     assert ClassifierData.read(data, data).report.counts == {"leaked": 3}
 
 
+def test_copies_in_training_and_held_out_images_are_noted(tmp_path: Path) -> None:
+    data = draw(tmp_path / "d", cat=1, dog=4)
+    for i in range(1, 10):
+        shutil.copy(data / "cat" / "0.png", data / "cat" / f"{i}.png")
+    found = ClassifierData.read(data)
+    assert found.report.columns["held out"]["cat"] == 2
+    assert found.report.counts["leaked"] == 2
+
+
 def test_it_can_be_sent_to_other_ranks(tmp_path: Path) -> None:
     found = ClassifierData.read(draw(tmp_path / "data", a=2, b=2))
     again = pickle.loads(pickle.dumps(found))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,6 +32,12 @@ _ROLES = {
     "test": "test",
     "testing": "test",
 }
+#: Further names of such folders, as in ``training_set`` and ``seg_test``.  They could be classes,
+#: so they count only where every folder with images has such a name.
+_LOOSE_ROLE = re.compile(
+    r"(?:[a-z0-9]+[ _-])?(train|val|dev|eval|test)(?:ing|id|idation|uation)?"
+    r"(?:[ _-]?(?:set|data|images?|imgs|split))?[ _-]?\d*"
+)
 #: Folders that operating systems and network drives add, in lower case.
 _SYSTEM_FOLDERS = {
     "$recycle.bin",
@@ -85,16 +92,14 @@ class Splits:
         where there is no other.
     unused : tuple of str
         Names of the remaining folders.
+    validates_on_test : bool
+        Whether ``val`` is a ``test`` folder.
     """
 
     train: Path
     val: Path | None
     unused: tuple[str, ...] = ()
-
-    @property
-    def validates_on_test(self) -> bool:
-        """Whether ``val`` is a ``test`` folder."""
-        return self.val is not None and _ROLES[self.val.name.lower()] == "test"
+    validates_on_test: bool = False
 
 
 def read_class_folders(root: str | os.PathLike[str]) -> ClassFolders:
@@ -145,7 +150,7 @@ def read_class_folders(root: str | os.PathLike[str]) -> ClassFolders:
     found = ClassFolders(root, {})
     above = {_key(folder) for folder in (root.absolute(), *root.absolute().parents)}
     for entry in _entries(root):
-        if entry.is_dir():
+        if _is(entry.is_dir):
             if _is_class_candidate(entry.name):
                 _read_class(entry.path, found, above)
             else:
@@ -164,7 +169,8 @@ def find_splits(root: str | os.PathLike[str]) -> Splits | None:
     """Find ``train/`` and ``val/`` folders, each with one folder per class.
 
     ``training``, ``valid``, ``validation``, ``test`` and ``testing`` are known too, in any
-    case.  A class may have such a name as long as its folder holds images and no folders.
+    case, and names such as ``training_set`` and ``dev`` where all folders with images have one.
+    A class may have such a name as long as its folder holds images and no folders.
 
     Parameters
     ----------
@@ -189,10 +195,7 @@ def find_splits(root: str | os.PathLike[str]) -> Splits | None:
     names = _class_candidates(root)
     if hint := layout_hint(root):
         raise ValueError(f"{root}: expected one folder of images per class; {hint}")
-    by_role: dict[str, list[str]] = {}
-    for name in names:
-        if role := _ROLES.get(name.lower()):
-            by_role.setdefault(role, []).append(name)
+    by_role = _by_role(root, names)
     split_names = [name for found in by_role.values() for name in found]
     others = [name for name in names if name not in split_names]
     if not any(_class_candidates(root / name) for name in split_names):
@@ -226,7 +229,27 @@ def find_splits(root: str | os.PathLike[str]) -> Splits | None:
         root / by_role["train"][0],
         root / val[0] if val else None,
         tuple(name for name in names if name not in used),
+        validates_on_test="val" not in by_role and "test" in by_role,
     )
+
+
+def _by_role(root: Path, names: Sequence[str]) -> dict[str, list[str]]:
+    """Names of the folders of each split."""
+    loose = [_LOOSE_ROLE.fullmatch(name.lower()) for name in names]
+    parts = [match and {"dev": "val", "eval": "val"}.get(match[1], match[1]) for match in loose]
+    distinct = {part for part in parts if part is not None}
+    others = (name for name, part in zip(names, parts, strict=True) if part is None)
+    if (
+        "train" not in distinct
+        or len(distinct) < 2
+        or any(_holds_images(root / name) for name in others)
+    ):
+        parts = [_ROLES.get(name.lower()) for name in names]
+    found: dict[str, list[str]] = {}
+    for name, role in zip(names, parts, strict=True):
+        if role is not None:
+            found.setdefault(role, []).append(name)
+    return found
 
 
 def holds_class_folders(root: Path) -> bool:
@@ -298,7 +321,15 @@ def is_image(entry: os.DirEntry[str]) -> bool:
     """Whether an entry of a folder is read as an image; a broken link with such a name is."""
     if entry.name.startswith(".") or not entry.name.lower().endswith(_suffixes()):
         return False
-    return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    return _is(entry.is_file) or (entry.is_symlink() and not os.path.exists(entry.path))
+
+
+def _is(kind: Callable[[], bool]) -> bool:
+    """``is_dir`` or ``is_file`` of an entry; a link to itself is neither."""
+    try:
+        return kind()
+    except OSError:
+        return False
 
 
 def _read_class(folder: str, found: ClassFolders, above: set[tuple[int, int]]) -> None:
@@ -322,7 +353,7 @@ def _files(folder: str, seen: set[tuple[int, int]]) -> Iterator[os.DirEntry[str]
         return
     seen.add(key)
     for entry in _entries(folder):
-        if not entry.is_dir():
+        if not _is(entry.is_dir):
             yield entry
         elif _is_class_candidate(entry.name):
             yield from _files(entry.path, seen)
@@ -334,7 +365,7 @@ def _entries(folder: str | os.PathLike[str]) -> list[os.DirEntry[str]]:
 
 
 def _class_candidates(folder: Path) -> list[str]:
-    return [e.name for e in _entries(folder) if e.is_dir() and _is_class_candidate(e.name)]
+    return [e.name for e in _entries(folder) if _is(e.is_dir) and _is_class_candidate(e.name)]
 
 
 def _is_class_candidate(name: str) -> bool:

@@ -215,7 +215,7 @@ class _Reader:
                 report.add("unknown-class", str(error))
                 return None
             self._note_validation(train, validated)
-        self._note_same(train, validated)
+        self._note_same(train, validated, held_out)
         headers = [c.header for c in self.checked.values() if c.header is not None]
         report.set_sizes(header.size for header in headers)
         return ClassifierData(train, validated, held_out, report)
@@ -329,11 +329,17 @@ class _Reader:
                 match = next(n for n in train.class_names if folded(n) == folded(name))
                 report.add("renamed-class", f"{val.root / name}: taken for the class {match!r}")
 
-    def _note_same(self, train: ImageFolder, val: ImageFolder) -> None:
+    def _note_same(
+        self,
+        train: ImageFolder,
+        val: ImageFolder,
+        held_out: tuple[list[int], list[int]] | None,
+    ) -> None:
         """Note images with the same content in two classes, or in training and validation."""
         labels = dict(train.samples) | dict(val.samples)
-        trained = {path for path, _ in train.samples}
-        validated = {path for path, _ in val.samples} if val is not train else set()
+        first_part, second_part = held_out or (range(len(train)), range(len(val)))
+        trained = {train.samples[index][0] for index in first_part}
+        validated = {val.samples[index][0] for index in second_part}
         for path in trained & validated:
             self.report.add("leaked", f"{path}", image=str(path))
         for group in same_images({p: c for p, c in self.checked.items() if p in labels}):
