@@ -33,6 +33,8 @@ def lucid_register_commands(cli):
             raise MemoryError
         if kind == "diverged":
             raise FloatingPointError("the loss is nan")
+        if kind == "package":
+            raise ModuleNotFoundError("No such module", name="lucid_models_detection.plugin")
         if kind == "code":
             click.get_current_context().exit(7)
         if kind == "question":
@@ -112,6 +114,12 @@ def test_a_plugins_command_runs_and_help_names_its_distribution(environment, cap
         ("value", 2, "lucid: error: a bad\nvalue\n"),
         ("file", 2, "lucid: error: No such file or directory: /no/such/file\n"),
         ("bug", 1, "lucid: error: KeyError: 'key' (run again with --debug for the traceback)\n"),
+        (
+            "package",
+            1,
+            "lucid: error: No such module; lucid-models-detection is not installed: "
+            "python -m pip install lucid-models-detection\n",
+        ),
         ("memory", 1, "lucid: error: not enough memory\n"),
         ("diverged", 1, "lucid: error: the loss is nan\n"),
         ("interrupt", 130, "\nlucid: error: interrupted\n"),

@@ -3,7 +3,12 @@ from __future__ import annotations
 import pytest
 
 from lucid.models import PluginInfo
-from lucid.models.suggestions import how_to_get_models, missing_command, unknown_model
+from lucid.models.suggestions import (
+    how_to_get_models,
+    missing_command,
+    missing_module,
+    unknown_model,
+)
 
 
 def test_a_known_plugin_is_offered() -> None:
@@ -44,6 +49,16 @@ def test_commands_are_known_by_their_plugin() -> None:
     assert "disabled by LUCID" in str(missing_command("detect", [], ["lucid_models_detection"]))
     assert missing_command("detect", ["lucid-models-detection"], []) is None
     assert missing_command("surely-not", [], []) is None
+
+
+def test_the_distribution_of_a_missing_package_is_named() -> None:
+    error = ModuleNotFoundError("No module", name="lucid_models_classification.torchvision")
+    assert missing_module(error) == (
+        "lucid-models-classification is not installed: "
+        "python -m pip install lucid-models-classification"
+    )
+    assert missing_module(ModuleNotFoundError("No module", name="numpy")) is None
+    assert missing_module(ImportError("x", name="lucid_models_classification")) is None
 
 
 @pytest.mark.parametrize(

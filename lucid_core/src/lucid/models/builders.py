@@ -18,6 +18,7 @@ from typing import Any
 from lucid.errors import PluginError
 from lucid.hints import keyword_remedies
 from lucid.models.spec import ModelInfo
+from lucid.models.suggestions import missing_module
 
 __all__ = ["check_builder", "find_builder", "first_line", "place_of", "signed"]
 
@@ -145,6 +146,8 @@ def find_builder(info: ModelInfo) -> Callable[..., Any]:
     except BaseException as error:  # SystemExit too: building a model must not end a program
         gone = isinstance(error, ModuleNotFoundError) and error.name in _parents(module_name)
         hint = "; was it uninstalled? lucid.models.refresh() looks again" if gone else ""
+        if (remedy := missing_module(error)) is not None and not gone:
+            hint = f"; {remedy}"
         text = " ".join(str(error).split())
         raise PluginError(
             f"{where} cannot be imported: {type(error).__name__}: {text}{hint}"

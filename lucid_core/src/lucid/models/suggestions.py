@@ -14,6 +14,7 @@ __all__ = [
     "how_to_get_models",
     "known_plugins",
     "missing_command",
+    "missing_module",
     "pip_install",
     "unknown_model",
 ]
@@ -74,6 +75,23 @@ def missing_command(command: str, installed: Sequence[str], disabled: Sequence[s
     for known in known_plugins():
         if command in known.commands:
             return _how_to_get(known.distribution, "adds it", installed, disabled)
+    return None
+
+
+def missing_module(error: BaseException) -> str | None:
+    """How to get the known plugin whose package an import did not find; None for any other.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was raised.
+    """
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        return None
+    package = canonical_distribution(error.name.partition(".")[0])
+    for known in known_plugins():
+        if package == canonical_distribution(known.distribution):
+            return f"{known.distribution} is not installed: {pip_install(known.distribution)}"
     return None
 
 
