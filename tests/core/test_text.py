@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from lucid.text import decode_text, read_text, text_encoding
+from lucid.text import decode_text, kind_of_binary, read_text, text_encoding
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
@@ -42,3 +48,48 @@ def test_another_encoding_is_named_with_its_place_and_the_remedy(tmp_path: Path)
     assert "save the file as UTF-8" in str(caught.value)
     with pytest.raises(ValueError, match="x: expected UTF-16 text"):
         decode_text(b"\xff\xfe\x00", "x")
+
+
+def zipped(content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("a.json", content)
+    return buffer.getvalue()
+
+
+def tarred(content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        member = tarfile.TarInfo("a.json")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (gzip.compress(b"{}"), "a gzip archive; unpack it"),
+        (zipped(b"{}"), "a zip archive; unpack it"),
+        (tarred(b"{}"), "a tar archive; unpack it"),
+        (bz2.compress(b"{}"), "a bzip2 archive; unpack it"),
+        (lzma.compress(b"{}"), "an xz archive; unpack it"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(9), "a PNG image"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer.*git lfs pull"),
+        (bytes(99), "nothing but zero bytes"),
+    ],
+)
+def test_files_that_are_no_text_are_named(tmp_path: Path, content: bytes, expected: str) -> None:
+    path = tmp_path / "annotations.json"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"s\.json: expected text, it is {expected}") as caught:
+        read_text(path)
+    assert "UTF-8" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["BMW\nMZ\n", "MZ-80", "GIF89", "%PDF is a format", "BZhang"])
+def test_text_that_begins_like_a_format_is_text(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text(text, encoding="utf-8")
+    assert read_text(path) == text
+    assert kind_of_binary(text.encode()) is None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import os
 
-__all__ = ["decode_text", "read_text", "text_encoding"]
+from lucid.signatures import START, FileKind, recognize
+
+__all__ = ["decode_text", "kind_of_binary", "read_text", "text_encoding"]
 
 #: UTF-32 before UTF-16: the mark of UTF-32 begins with that of UTF-16.
 _MARKS = (
@@ -15,6 +17,12 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+#: What to do with a file of each group of :class:`lucid.signatures.FileKind`.
+_REMEDIES = {
+    "archive": "; unpack it and give the file in it",
+    "pointer": "; run git lfs pull",
+    "zeros": "; copy or download it again",
+}
 #: Bytes shown on each side of one that cannot be decoded.
 _SHOWN = 12
 
@@ -54,7 +62,8 @@ def read_text(path: str | os.PathLike[str]) -> str:
     Raises
     ------
     ValueError
-        If the file is in another encoding; names the file, the byte and the remedy.
+        If the file is in another encoding, or no text, such as a gzip archive; names
+        the file, the byte or what it is, and the remedy.
     OSError
         If the file cannot be read.
 
@@ -95,10 +104,14 @@ def decode_text(content: bytes, name: str, encoding: str | None = None) -> str:
     ValueError
         As :func:`read_text`.
     """
+    if (kind := kind_of_binary(content)) is not None:
+        raise ValueError(f"{name}: expected text, it is {kind}")
     encoding = encoding or _encoding_of(content[:4])
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
+        if (guess := recognize(content[:START])) is not None:
+            raise ValueError(f"{name}: expected text, it is {_with_remedy(guess)}") from None
         start = max(error.start - _SHOWN, 0)
         near = content[start : error.end + _SHOWN]
         known = encoding.removesuffix("-sig").upper()
@@ -107,6 +120,35 @@ def decode_text(content: bytes, name: str, encoding: str | None = None) -> str:
             f"{error.start} ({near!r}); save the file as UTF-8 (Latin-1 or Windows-1252 text: "
             f"iconv -f WINDOWS-1252 -t UTF-8)"
         ) from None
+
+
+def kind_of_binary(content: bytes) -> str | None:
+    """Name what a file that should be text is instead, with the remedy.
+
+    Parameters
+    ----------
+    content : bytes
+        The file, or its first 512 bytes.
+
+    Returns
+    -------
+    str or None
+        Such as ``"a gzip archive; unpack it and give the file in it"``.  None for text and
+        for what is not known.
+
+    Examples
+    --------
+    >>> import gzip
+    >>> from lucid.text import kind_of_binary
+    >>> kind_of_binary(gzip.compress(b"{}"))
+    'a gzip archive; unpack it and give the file in it'
+    """
+    kind = recognize(content[:START])
+    return _with_remedy(kind) if kind is not None and kind.certain else None
+
+
+def _with_remedy(kind: FileKind) -> str:
+    return kind.name + _REMEDIES.get(kind.group, "")
 
 
 def _encoding_of(start: bytes) -> str:

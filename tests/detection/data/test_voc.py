@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -161,6 +162,14 @@ def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> 
     write(tmp_path, "a")
     (tmp_path / "Annotations" / "a.xml").write_text(content)
     with pytest.raises(ValueError, match=message):
+        load(tmp_path)
+
+
+def test_a_packed_annotation_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "a")
+    path = tmp_path / "Annotations" / "a.xml"
+    path.write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"a\.xml: expected an XML .*a gzip archive; unpack it"):
         load(tmp_path)
 
 

@@ -6,6 +6,7 @@ import os
 import re
 from typing import BinaryIO
 
+from lucid.signatures import START, recognize
 from lucid.weights.entries import METADATA, MalformedError
 
 __all__ = [
@@ -16,41 +17,20 @@ __all__ = [
     "unfinished_download",
 ]
 
-_START = 512
 _MIN_TEXT = 8
-_MIN_ZEROS = 64
-_TAR_MAGIC = slice(257, 262)
 _AGAIN = "download the weights again"
 _CONVERT = "convert it with the program that wrote it: torch.save(model.state_dict(), path)"
 _UNPACK = "unpack it and give the file of weights in it"
 
-#: First bytes, what they begin, and the remedy.
-_MAGIC: tuple[tuple[bytes, str, str], ...] = (
-    (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "run git lfs pull"),
-    (b"\x89PNG\r\n\x1a\n", "a PNG image", ""),
-    (b"\xff\xd8\xff", "a JPEG image", ""),
-    (b"GIF8", "a GIF image", ""),
-    (b"BM", "a BMP image", ""),
-    (b"II*\0", "a TIFF image", ""),
-    (b"MM\0*", "a TIFF image", ""),
-    (b"%PDF", "a PDF document", ""),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file, such as Keras writes", _CONVERT),
-    (b"GGUF", "a GGUF file", _CONVERT),
-    (b"ggml", "a GGML file", _CONVERT),
-    (b"\x93NUMPY", "a single NumPy array (.npy)", "save arrays by name: numpy.savez(path, ...)"),
-    (b"(dp", "a pickle of protocol 0", _CONVERT),
-    (b"ccopy_reg", "a pickle of protocol 0", _CONVERT),
-    (b"MATLAB 5.0", "a MATLAB file", ""),
-    (b"SQLite format 3", "an SQLite database", ""),
-    (b"\x7fELF", "a program", ""),
-    (b"MZ", "a program", ""),
-    (b"\x1f\x8b", "a gzip archive", _UNPACK),
-    (b"BZh", "a bzip2 archive", _UNPACK),
-    (b"\xfd7zXZ\0", "an xz archive", _UNPACK),
-    (b"\x28\xb5\x2f\xfd", "a zstd archive", _UNPACK),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", _UNPACK),
-    (b"Rar!\x1a\x07", "a RAR archive", _UNPACK),
-)
+#: What to do with a file of each group of :class:`lucid.signatures.FileKind`.
+_REMEDIES = {
+    "pointer": "run git lfs pull",
+    "model": _CONVERT,
+    "array": "save arrays by name: numpy.savez(path, ...)",
+    "archive": _UNPACK,
+    "zeros": _AGAIN,
+}
+_ZIP = b"PK\3\4"  # read here, as .npz and .pth files are
 _PART = re.compile(r"-(\d{5})-of-(\d{5})\.")
 _PAGES = (b"<!doctype html", b"<html", b"<head", b"<?xml", b"<!--", b"<script", b"<svg")
 _PARTS = (".part", ".partial", ".crdownload", ".download", ".filepart", ".aria2", ".!ut", ".tmp")
@@ -64,7 +44,7 @@ def check_start(file: BinaryIO, size: int) -> None:
     MalformedError
         Naming what it is, and the remedy if there is one.
     """
-    start = file.read(_START)
+    start = file.read(START)
     file.seek(0)
     if not size:
         raise MalformedError(f"is empty (0 bytes); {_AGAIN}")
@@ -129,19 +109,12 @@ def describe_part(path: str | os.PathLike[str]) -> str | None:
 
 
 def _recognized(start: bytes) -> tuple[str, str] | None:
-    for magic, what, remedy in _MAGIC:
-        if start.startswith(magic):
-            return what, remedy
-    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
-        return "a WebP image", ""
-    if start[4:8] == b"TFL3":
-        return "a TensorFlow Lite model", _CONVERT
-    if start[_TAR_MAGIC] == b"ustar":
-        return "a tar archive", _UNPACK
+    if start.startswith(_ZIP):
+        return None
+    if (kind := recognize(start)) is not None:
+        return kind.name, _REMEDIES.get(kind.group, "")
     if start[:1] == b"\x08" and start[2:3] in (b"\x12", b":", b"B"):
         return "an ONNX or TensorFlow graph (protobuf)", _CONVERT
-    if not start.strip(b"\0") and len(start) >= _MIN_ZEROS:
-        return "nothing but zero bytes, an interrupted copy or download", _AGAIN
     return _recognized_text(start)
 
 

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path, PurePosixPath
 
 from lucid.data.report import DataReport
-from lucid.text import decode_text, read_text
+from lucid.text import decode_text, kind_of_binary, read_text
 from lucid_models_classification.suffixes import image_suffixes
 from lucid_models_detection.data.paths import PathError, is_absolute, is_there, relative_path
 from lucid_models_detection.data.values import shown
@@ -137,6 +137,8 @@ def parse(path: Path) -> ET.Element:
         If the file is no XML, in an encoding that is not read, or not of this format.
     """
     content = path.read_bytes()
+    if (kind := kind_of_binary(content)) is not None:
+        raise ValueError(f"{path}: expected an XML file, it is {kind}")
     try:
         declared = _DECLARED.match(content[:200].lstrip())
         text: bytes | str = content
