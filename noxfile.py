@@ -253,7 +253,7 @@ def tests(session: nox.Session) -> None:
     """All tests, with the three distributions installed from their wheels; the core's coverage."""
     # The plugin that the tests begin and install is built without isolation, so without a network.
     builds = ("build", "editables", "hatchling")
-    runners = ("pytest", "pytest-cov", "pytest-xdist", "hypothesis", "numpydoc")
+    runners = ("pytest", "pytest-cov", "pytest-xdist", "hypothesis", "numpydoc", "safetensors")
     install(session, *runners, *builds, extras=("docs", "coco", "plot"))
     # pytest-cov reports above pytest's own summary, which CI reads as the last line.
     coverage = ("--cov=lucid", f"--cov-fail-under={COVERED}", "--cov-report=term:skip-covered")
@@ -267,7 +267,8 @@ def tests(session: nox.Session) -> None:
 def tests_reference(session: nox.Session) -> None:
     """The tests of the three packages where there is no Numba: kernels in their NumPy form."""
     builds = ("build", "editables", "hatchling")
-    install(session, "pytest", "hypothesis", *builds, extras=("docs", "coco", "plot"))
+    runners = ("pytest", "hypothesis", "safetensors")
+    install(session, *runners, *builds, extras=("docs", "coco", "plot"))
     session.run("python", "-m", "pip", "uninstall", "--quiet", "--yes", "numba", "llvmlite")
     folders = ("tests/core", "tests/classification", "tests/detection")
     session.run("python", "-m", "pytest", *(session.posargs or folders))
@@ -349,7 +350,8 @@ def dask(session: nox.Session) -> None:
 @nox.session
 def faults(session: nox.Session) -> None:
     """What Lucid must survive, row by row of docs/reference/faults.md, in random order."""
-    install(session, "pytest", "pytest-randomly", "hypothesis", extras=("coco",))
+    runners = ("pytest", "pytest-randomly", "hypothesis", "safetensors")
+    install(session, *runners, extras=("coco",))
     rows = str(session.run("python", "tests/faults/matrix.py", silent=True, log=False))
     session.run("python", "-m", "pytest", "tests/faults", *rows.split(), *session.posargs)
 
@@ -372,7 +374,7 @@ def ray(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """Lucid beside PyTorch and ONNX Runtime, in turns; --publish writes the page of the site."""
-    install(session, TORCH, ONNX, ONNXRUNTIME, extras=("plot",))
+    install(session, TORCH, ONNX, ONNXRUNTIME, "safetensors", extras=("plot",))
     session.install("--quiet", "--no-deps", TORCHVISION)
     session.run("python", "tests/benchmarks/run.py", *session.posargs)
 

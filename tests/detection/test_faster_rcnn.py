@@ -481,7 +481,7 @@ def test_any_registered_model_with_features_is_a_backbone(monkeypatch: pytest.Mo
             ValueError,
             "aspect_ratios: expected ratios for all levels or for each of 3, P3 to P5, got 2",
         ),
-        (nn.Linear(2, 2), {}, TypeError, r"features\(x\) and feature_channels.* Linear does not"),
+        (nn.Linear(2, 2), {}, lucid.ProtocolError, "a Linear, which lacks feature_channels, feat"),
     ],
 )
 def test_modules_that_do_not_fit(

@@ -103,8 +103,13 @@ def test_the_stem_is_registered_a_second_time() -> None:
 
 
 def test_what_is_no_backbone() -> None:
-    with pytest.raises(TypeError, match=r"features\(x\) and feature_channels.*; Linear does not"):
+    lacking = r"got a Linear, which lacks feature_channels, features\(\); see lucid.models.Backb"
+    with pytest.raises(lucid.ProtocolError, match=lacking):
         PyramidBackbone(nn.Linear(2, 2))
+    net = Net()
+    net.features = None
+    with pytest.raises(lucid.ProtocolError, match=r"got a Net, which lacks features\(\);"):
+        PyramidBackbone(net)
 
 
 def test_stages_must_halve() -> None:

@@ -10,9 +10,11 @@ resolution.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from lucid import Tensor, kernels, nn
+from lucid import ProtocolError, Tensor, kernels, nn
 from lucid.autograd import record
+from lucid.models import Backbone, missing_parts
 from lucid.nn import functional as F
 
 __all__ = ["FeaturePyramid", "PyramidBackbone"]
@@ -84,9 +86,10 @@ class PyramidBackbone(nn.Module):
     Parameters
     ----------
     net : lucid.nn.Module
-        Offers ``features(x)``, the outputs of its stages, finest first, and
-        ``feature_channels``.  It is kept whole, classifier included, so that
-        ``net`` can be trained by itself and its ``state_dict()`` moved in and out.
+        Has ``features(x)`` and ``feature_channels`` of :class:`lucid.models.Backbone`, and
+        ``feature_strides`` unless they are 4, 8, 16, ...  It is kept whole, classifier
+        included, so that ``net`` can be trained by itself and its ``state_dict()`` moved in
+        and out.
     out_channels : int, default 256
         Channels of every level of the pyramid.
 
@@ -105,12 +108,13 @@ class PyramidBackbone(nn.Module):
     def __init__(self, net: nn.Module, out_channels: int = 256) -> None:
         super().__init__()
         name = type(net).__name__
-        channels = getattr(net, "feature_channels", None)
-        if channels is None or not callable(getattr(net, "features", None)):
-            raise TypeError(
-                "a backbone needs features(x) and feature_channels, as the ResNets of "
-                f"lucid_models_classification have; {name} does not"
+        needed = ("feature_channels", "features()")
+        if missing := [part for part in missing_parts(net, Backbone) if part in needed]:
+            raise ProtocolError(
+                f"expected a backbone, got a {name}, which lacks {', '.join(missing)}; "
+                "see lucid.models.Backbone"
             )
+        channels: Any = net.feature_channels
         self.channels = tuple(channels)
         if not self.channels or not all(isinstance(c, int) and c > 0 for c in self.channels):
             raise ValueError(
