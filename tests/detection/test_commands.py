@@ -311,6 +311,10 @@ def bad_call(tmp_path: Path, image: Path, weights: Path) -> dict[str, tuple[list
             "is also given as --coco-results",
         ),
         "a pipe": ([pipe, *w], "pipe.png: expected an image file, got a named pipe"),
+        "a pipe of weights": (
+            [image, "--weights", pipe],
+            "pipe.png: expected a file of weights, got a named pipe",
+        ),
         "repeated names": (
             [image, *w, "--class-names", names],
             "names.txt: expected a different name for each class, got 'cat' for classes 0, 1",
@@ -343,6 +347,7 @@ def bad_call(tmp_path: Path, image: Path, weights: Path) -> dict[str, tuple[list
         "a text file as coco results",
         "one file for two results",
         "a pipe",
+        "a pipe of weights",
         "repeated names",
     ],
 )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import io
 import os
+from typing import TextIO
 
 from lucid.signatures import START, FileKind, recognize
 
-__all__ = ["decode_text", "kind_of_binary", "read_text", "text_encoding"]
+__all__ = ["decode_text", "kind_of_binary", "open_text", "read_text"]
 
 #: UTF-32 before UTF-16: the mark of UTF-32 begins with that of UTF-16.
 _MARKS = (
@@ -27,23 +29,27 @@ _REMEDIES = {
 _SHOWN = 12
 
 
-def text_encoding(path: str | os.PathLike[str]) -> str:
-    """Encoding to open a text file with, from its byte-order mark; UTF-8 without one.
+def open_text(path: str | os.PathLike[str], errors: str = "strict") -> TextIO:
+    r"""Open a text file to be read line by line; a byte-order mark is not part of the text.
 
-    Use it for files that are read line by line: ``open(path, encoding=text_encoding(path))``.
+    The file is opened once, so it may be a pipe.
 
     Parameters
     ----------
     path : path-like
-        An existing file.
+        A file in UTF-8, or in UTF-16 or UTF-32 with a byte-order mark.
+    errors : str, default "strict"
+        How bytes that are not UTF-8 are decoded, as in :func:`open`; other encodings are
+        decoded strictly.
 
     Returns
     -------
-    str
-        ``"utf-8"``, ``"utf-8-sig"``, ``"utf-16"`` or ``"utf-32"``; the last three drop the mark.
+    text file
+        Line endings are read as ``\n``.
     """
-    with open(path, "rb") as file:
-        return _encoding_of(file.read(4))
+    file = open(path, "rb")  # noqa: SIM115 - closed with the text file
+    encoding = _encoding_of(file.peek(4)[:4])
+    return io.TextIOWrapper(file, encoding, errors if encoding.startswith("utf-8") else "strict")
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
@@ -92,7 +98,7 @@ def decode_text(content: bytes, name: str, encoding: str | None = None) -> str:
     name : str
         The file, for the error.
     encoding : str, optional
-        By default as :func:`text_encoding` finds it.
+        By default that of the byte-order mark, else UTF-8.
 
     Returns
     -------

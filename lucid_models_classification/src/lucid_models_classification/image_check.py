@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lucid.data.file_cache import FileCache
-from lucid.data.special_files import special_kind
+from lucid.special_files import special_kind
 from lucid_models_classification.images import (
     ImageError,
     ImageHeader,

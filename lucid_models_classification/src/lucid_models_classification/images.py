@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from lucid.data.special_files import special_kind
 from lucid.errors import LucidError
 from lucid.image_limit import MAX_PIXELS_VARIABLE, max_pixels_set
+from lucid.special_files import special_kind
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage

@@ -177,6 +177,18 @@ def test_a_list_as_editors_save_it(folder, encoding, ends):
     assert found("@list.txt") == ["in/b.png", "in/é.png", "in/a.JPG"]
 
 
+def test_a_list_from_a_pipe_is_read_whole(folder):
+    Path("in/b.png").touch()
+    names = ["in/b.png"] * 2000  # more than one block of reading
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as file:
+        file.write("\n".join(names))
+    try:
+        assert found(f"@/dev/fd/{reader}") == names
+    finally:
+        os.close(reader)
+
+
 def test_odd_names_in_a_list(folder):
     for name in ("#1.png", " space.png ", "-x.png", os.fsdecode(b"\xff.png"), "😀.png"):
         Path(name).touch()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lucid.errors import WeightFileError
+from lucid.special_files import special_kind
 
 __all__ = ["Predictor"]
 
@@ -225,5 +226,7 @@ def _name_of(image: Any) -> str | None:
 
 
 def _digest_of(path: str) -> str:
+    if (kind := special_kind(os.stat(path).st_mode)) is not None:
+        raise WeightFileError(f"{path}: expected a file of weights, got {kind}")
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

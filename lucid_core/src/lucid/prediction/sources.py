@@ -9,7 +9,7 @@ import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 
-from lucid.text import text_encoding
+from lucid.text import open_text
 
 __all__ = ["find_files"]
 
@@ -218,10 +218,8 @@ class _Search:
 
 def _entries(path: str) -> Iterator[tuple[int, str]]:
     """The entries of a list, with the numbers of their lines."""
-    encoding = text_encoding(path)
-    # Names of files need not be text; these are kept byte by byte.
-    errors = "surrogateescape" if encoding.startswith("utf-8") else "strict"
-    with open(path, encoding=encoding, errors=errors) as lines:
+    # Names of files need not be text; in UTF-8 these are kept byte by byte.
+    with open_text(path, "surrogateescape") as lines:
         for number, line in enumerate(lines, 1):
             entry = line.rstrip("\n")
             if "\0" in entry:

@@ -4,7 +4,7 @@ import os
 import socket
 from pathlib import Path
 
-from lucid.data.special_files import special_kind
+from lucid.special_files import special_kind
 
 
 def test_kinds(tmp_path: Path) -> None:
