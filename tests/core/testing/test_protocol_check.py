@@ -109,3 +109,48 @@ def test_maps_come_finest_first(toy) -> None:
     members = BACKBONE.replace("return one, self.two(one)", "return self.two(one), one")
     said = problem(toy(source(members.replace("(2, 3)", "(3, 2)")), **FIELDS))
     assert said.endswith("returns maps of shapes (1, 3, 2, 2), (1, 2, 4, 4)")
+
+
+DETECTOR = '''
+class Net(nn.Module):
+    head_prefixes = ("top.",)
+    score_threshold = 0.5
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.num_classes = num_classes
+        self.backbone = nn.Linear(2, 2)
+        self.top = nn.Linear(2, num_classes)
+
+    def predict(self, images): ...
+
+    def losses_and_detections(self, images, targets): ...
+
+
+def net(num_classes=2) -> Net:
+    """A network with an argument num_classes."""
+    return Net(num_classes)
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("def predict", "def detect", r"expected a detector, got the model net .* predict\(\)"),
+        ("score_threshold = 0.5", "", "which lacks score_threshold"),
+        ("= nn.Linear(2, 2)", "= nn.Linear(2, num_classes)", "change are backbone.bias, backbone"),
+    ],
+)
+def test_a_detector_with_a_fault(toy, old: str, new: str, said: str) -> None:
+    pytest.importorskip("lucid_models_detection")
+    assert re.search(said, problem(toy(DETECTOR.replace(old, new), task="object-detection")))
+
+
+def test_a_detector_without_a_fault(toy) -> None:
+    pytest.importorskip("lucid_models_detection")
+    check_protocol(toy(DETECTOR, task="object-detection"))
+
+
+def test_a_task_whose_commands_are_not_installed(toy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    check_protocol(toy("def net() -> nn.Linear: return nn.Linear(2, 2)", task="object-detection"))

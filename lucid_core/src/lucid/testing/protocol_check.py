@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+import importlib.util
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from lucid import no_grad, random
 from lucid.errors import ProtocolError
 from lucid.models.protocols import Backbone, check_backbone, check_classifier, missing_parts
+from lucid.models.suggestions import known_plugins
 from lucid.testing.subject import CheckError, ModelUnderTest, guarded, seeded
 
 __all__ = ["check_protocol"]
@@ -18,8 +22,9 @@ __tracebackhide__ = True
 def check_protocol(subject: ModelUnderTest) -> None:
     """The model satisfies the protocol of its task, and says the truth about itself.
 
-    An image classifier satisfies :class:`lucid.models.Classifier`.  A model with
-    ``feature_channels``, ``feature_strides`` or ``stages()`` satisfies all of
+    An image classifier satisfies :class:`lucid.models.Classifier`.  An object detector has
+    the members of ``lucid_models_detection.Detector``, if that package is installed.  A model
+    with ``feature_channels``, ``feature_strides`` or ``stages()`` satisfies all of
     :class:`lucid.models.Backbone`.
 
     Parameters
@@ -30,17 +35,18 @@ def check_protocol(subject: ModelUnderTest) -> None:
     Raises
     ------
     CheckError
-        If a member is missing or wrong, if the builder of a classifier does not take
-        ``num_classes``, if other parameters than those under ``head_prefixes`` change their
-        shape with it, or if ``features(x)`` returns other maps than ``feature_channels`` says.
+        If a member is missing or wrong, if the builder of a classifier or detector does not
+        take ``num_classes``, if other parameters than those under ``head_prefixes`` change
+        their shape with it, or if ``features(x)`` returns other maps than
+        ``feature_channels`` says.
     CheckNotRunError
         If the model could not be built before.
     """
     model = subject.model
     members = {"feature_channels", "feature_strides", "stages()"}
     try:
-        if subject.info.task == "image-classification":
-            check_classifier(model)
+        if (check := _protocol_of(subject.info.task)) is not None:
+            check(model)
             _check_head(subject)
         if not members <= set(missing_parts(model, Backbone)):
             check_backbone(model)
@@ -51,10 +57,22 @@ def check_protocol(subject: ModelUnderTest) -> None:
         ) from error
 
 
+def _protocol_of(task: str) -> Callable[[Any], object] | None:
+    """The function that checks a model of a task; None for a task that no command serves."""
+    if task == "image-classification":
+        return check_classifier
+    for known in known_plugins():
+        module, _, function = known.protocols.get(task, "").partition(":")
+        if module and importlib.util.find_spec(module.partition(".")[0]) is not None:
+            found: Callable[[Any], object] = getattr(importlib.import_module(module), function)
+            return found
+    return None
+
+
 def _check_head(subject: ModelUnderTest) -> None:
     """Hold ``head_prefixes`` against a second model with one class more."""
-    classifier = check_classifier(subject.model)
-    count = classifier.num_classes + 1
+    model: Any = subject.model
+    count, prefixes = model.num_classes + 1, model.head_prefixes
     advice = "give the builder an argument num_classes: training and fine-tuning set it"
     with seeded(), guarded(f"{subject.name}(num_classes={count})", advice):
         other = subject.builder(num_classes=count)
@@ -65,10 +83,10 @@ def _check_head(subject: ModelUnderTest) -> None:
         )
     state, shapes = subject.model.state_dict(), other.state_dict()
     changed = {k for k in {*state, *shapes} if _shape(state, k) != _shape(shapes, k)}
-    head = {key for key in state if key.startswith(classifier.head_prefixes)}
+    head = {key for key in state if key.startswith(prefixes)}
     if changed != head:
         raise CheckError(
-            f"head_prefixes is {classifier.head_prefixes!r}, but with another num_classes the "
+            f"head_prefixes is {prefixes!r}, but with another num_classes the "
             f"parameters that change are {', '.join(sorted(changed)) or 'none'}",
             "name in head_prefixes the layers whose parameters change with num_classes, and "
             "no others",
