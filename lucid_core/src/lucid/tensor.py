@@ -15,7 +15,7 @@ from lucid.autograd import (
     backward,
     set_tensor_class,
 )
-from lucid.autograd.mutation import expose, mark_written
+from lucid.autograd.mutation import expose, mark_reshaped, mark_written
 from lucid.autograd.primitive import leave_graph
 from lucid.autograd.variable import Array
 from lucid.dtypes import DType, DTypeLike, dtype_of, supported
@@ -93,6 +93,8 @@ class Tensor(Variable):
             mark_written(array)
         else:
             expose(before)
+            if array.shape != before.shape:
+                mark_reshaped(self)
 
     def mark_changed(self) -> None:
         """Record that :attr:`data` was written in place; Lucid's own operations do it.

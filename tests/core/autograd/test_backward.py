@@ -385,3 +385,26 @@ def test_gradients_from_before_count_in_what_is_told():
     (x * 2).sum().backward()
     lucid.autograd.backward((x * 3).sum(), final=lambda leaf: told.append(leaf.grad.tolist()))
     assert told == [[5, 5]]
+
+
+def test_data_replaced_by_another_shape_after_the_forward_pass_is_named():
+    x = lucid.tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    y = (x * 2).sum()
+    x.data = np.ones((4, 3), np.float32)
+    with pytest.raises(RuntimeError, match=r"data of a tensor of shape \(2, 3\) .* \(4, 3\) after"):
+        y.backward()
+    (x * 2).sum().backward()
+    assert x.grad.shape == (4, 3)
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (1, 3)])
+def test_a_gradient_of_the_data_before_is_not_added_to(shape):
+    """Not even where the shapes broadcast."""
+    x = lucid.tensor(np.ones((2, 3), np.float32), requires_grad=True)
+    x.sum().backward()
+    x.data = np.ones(shape, np.float32)
+    with pytest.raises(RuntimeError, match=r"\.grad of shape \(2, 3\): .*set \.grad to None"):
+        x.sum().backward()
+    x.grad = None
+    x.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), np.ones(shape))

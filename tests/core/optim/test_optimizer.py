@@ -253,3 +253,25 @@ def test_repr_lists_groups():
         "SGD(\n  (0): 1 parameters, lr=0.1, momentum=0.0, dampening=0.0, weight_decay=0.0, "
         "nesterov=False, maximize=False\n)"
     )
+
+
+@pytest.mark.parametrize("kept", ["gradient", "state"])
+@pytest.mark.parametrize("size", [1, 4])
+def test_parameters_replaced_by_another_shape_are_refused(kept, size):
+    """The kernels would read beyond the arrays that are kept."""
+    first, p = (lucid.tensor(np.ones(3, np.float32), requires_grad=True) for _ in range(2))
+    optimizer = lucid.optim.Adam([first, p], lr=0.1)
+    (first + p).sum().backward()
+    if kept == "state":
+        optimizer.step()
+        optimizer.zero_grad()
+    p.data = np.ones(size, np.float32)
+    if kept == "state":
+        first.sum().backward()
+        p.sum().backward()
+    before = first.numpy().copy()
+    name = r"\.grad" if kept == "gradient" else "exp_avg"
+    with pytest.raises(ValueError, match=rf"parameter 1 .*\({size},\), its {name} \(3,\)"):
+        optimizer.step()
+    np.testing.assert_array_equal(first.numpy(), before)
+    np.testing.assert_array_equal(p.numpy(), np.ones(size))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lucid import kernels
-from lucid.autograd.mutation import check_unchanged, last_write, root
+from lucid.autograd.mutation import check_unchanged, last_write, reshaped_since, root
 from lucid.autograd.variable import Array, Node, Variable, new_tensor
 
 if TYPE_CHECKING:
@@ -111,8 +111,9 @@ def backward(
     ------
     RuntimeError
         If ``output`` requires no gradient, is not a single element and no
-        ``gradient`` was given, its graph has been freed already, or a value that a
-        derivative reads was changed in place after the forward pass.
+        ``gradient`` was given, its graph has been freed already, a value that a
+        derivative reads was changed in place after the forward pass, or the data of a
+        leaf was replaced by an array that does not fit its gradient.
     """
     if not output._requires_grad:
         raise RuntimeError(
@@ -172,7 +173,7 @@ def backward(
                 if isinstance(source, Variable):
                     leaves.used(source)
                 continue
-            gx = _checked(gx, source)
+            gx = _checked(gx, source, node)
             memory = id(root(gx))
             owned = gx.flags.writeable and memory not in taken
             taken.add(memory)
@@ -190,11 +191,17 @@ def backward(
     leaves.finish()
 
 
-def _checked(gradient: Array, source: Node | Variable) -> Array:
+def _checked(gradient: Array, source: Node | Variable, node: Node) -> Array:
     """The gradient in the dtype of what it belongs to; its shape must be right already."""
     gradient = np.asarray(gradient)  # what NumPy computes of no axes is a scalar
     like = source._data if isinstance(source, Variable) else source
     if gradient.shape != like.shape:
+        if isinstance(source, Variable) and reshaped_since(source, node.order):
+            raise RuntimeError(
+                f"the data of a tensor of shape {gradient.shape} was replaced by an array of shape "
+                f"{like.shape} after the forward pass; assign .data before the forward pass, or "
+                "compute it again"
+            )
         raise RuntimeError(
             f"a derivative gave a gradient of shape {gradient.shape} "
             f"for an input of shape {like.shape}; this is a bug in the operation"
@@ -205,5 +212,12 @@ def _checked(gradient: Array, source: Node | Variable) -> Array:
 def _add_to_leaf(leaf: Variable, gradient: Array, owned: bool) -> None:
     if leaf._grad is None:
         leaf._grad = new_tensor(gradient if owned else gradient.copy(order="K"))
-    else:
-        kernels.add_into(leaf._grad._data, gradient)
+        return
+    total = leaf._grad._data
+    if total.shape != gradient.shape:
+        raise RuntimeError(
+            f"a gradient of shape {gradient.shape} cannot be added to .grad of shape "
+            f"{total.shape}: the tensor's data was replaced; set .grad to None after that "
+            "(zero_grad())"
+        )
+    kernels.add_into(total, gradient)

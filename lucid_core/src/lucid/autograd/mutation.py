@@ -42,7 +42,9 @@ __all__ = [
     "expose",
     "is_held",
     "last_write",
+    "mark_reshaped",
     "mark_written",
+    "reshaped_since",
     "root",
     "watch",
 ]
@@ -54,6 +56,8 @@ _memories: dict[int, Memory] = {}
 #: bytes was last written.  The latest ones only, as no graph is kept for that long.
 _foreign_writes: dict[tuple[int, int], int] = {}
 _MOST_FOREIGN = 1000
+#: Tensors whose array was replaced by one of another shape, by id, and when.
+_reshaped: dict[int, tuple[weakref.ref[Variable], int]] = {}
 _lock = threading.Lock()
 
 
@@ -130,6 +134,19 @@ def watch(array: Array) -> Memory:
     memory = _memory(root(array))
     memory.watched = True
     return memory
+
+
+def mark_reshaped(tensor: Variable) -> None:
+    """Record that the array of a tensor was replaced by one of another shape, for errors."""
+    key = id(tensor)
+    reference = weakref.ref(tensor, lambda _: _reshaped.pop(key, None))
+    _reshaped[key] = reference, next_order()
+
+
+def reshaped_since(tensor: Variable, order: int) -> bool:
+    """Whether the array of a tensor was replaced by one of another shape after an operation."""
+    found = _reshaped.get(id(tensor))
+    return found is not None and found[1] > order
 
 
 def mark_written(array: Array) -> None:

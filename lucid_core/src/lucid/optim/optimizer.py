@@ -146,11 +146,18 @@ class Optimizer:
         -------
         object
             What ``closure`` returned; None without one.
+
+        Raises
+        ------
+        ValueError
+            If the data of a parameter was replaced by an array of another shape than its
+            gradient or state has; nothing is changed then.
         """
         loss = None
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        self._check_shapes()
         for group in self.param_groups:
             due = [p for p in group["params"] if p.grad is not None]
             states = [self.state.setdefault(p, {}) for p in due]
@@ -160,6 +167,21 @@ class Optimizer:
                 for p in due:
                     p.mark_changed()
         return loss
+
+    def _check_shapes(self) -> None:
+        """Refuse parameters whose data was replaced by arrays that do not fit what is kept."""
+        for group in self.param_groups:
+            for i, p in enumerate(group["params"]):
+                if p.grad is None:
+                    continue
+                kept = {".grad": p.grad._data, **self.state.get(p, {})}
+                for name, array in kept.items():
+                    if isinstance(array, np.ndarray) and array.shape != p._data.shape:
+                        raise ValueError(
+                            f"{type(self).__name__}: parameter {i} of its group has shape "
+                            f"{p.shape}, its {name} {array.shape}: its data was replaced; set "
+                            ".grad to None and build a new optimizer after that"
+                        )
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradient of every parameter, or overwrite it with zeros.
