@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -34,3 +35,11 @@ def test_a_folder_is_refused_with_what_to_give(tmp_path: Path, name: str, advice
         click.BadParameter, match=rf"expected a COCO JSON file, got a folder.*{advice}"
     ):
         option.convert(str(tmp_path), None, None)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "pipe.json"
+    os.mkfifo(path)
+    option = AnnotationFile(exists=True, path_type=Path)
+    with pytest.raises(click.BadParameter, match=r"pipe\.json: .* got a named pipe"):
+        option.convert(str(path), None, None)

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from lucid.special_files import special_kind
+
 __all__ = ["AnnotationFile"]
 
 
@@ -17,13 +19,18 @@ class AnnotationFile(click.Path):
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> str | bytes | os.PathLike[str]:
-        """Return the path, as :class:`click.Path` does, unless it is a folder."""
+        """Return the path, as :class:`click.Path` does, unless it is a folder or a pipe.
+
+        The file is read several times, which a pipe cannot be.
+        """
         path = super().convert(value, param, ctx)
         if os.path.isdir(path):
             folder = Path(os.fsdecode(path))
             self.fail(
                 f"{folder}: expected a COCO JSON file, got a folder{_hint(folder)}", param, ctx
             )
+        if os.path.exists(path) and (kind := special_kind(os.stat(path).st_mode)) is not None:
+            self.fail(f"{os.fsdecode(path)}: expected a COCO JSON file, got {kind}", param, ctx)
         return path
 
 

@@ -20,6 +20,7 @@ from lucid.cli.prediction import (
 )
 from lucid.cli.spellings import spelled
 from lucid.cli.weights import ema_option
+from lucid_models_detection.annotation_option import AnnotationFile
 
 if TYPE_CHECKING:
     from lucid.prediction import Batch, Predictor, ResultStore
@@ -115,7 +116,7 @@ __all__ = ["class_names_in", "detect"]
 @click.option(
     "--data",
     metavar="JSON",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=AnnotationFile(exists=True, path_type=Path),
     help="The COCO file that --coco-results takes the ids of images and categories from.",
 )
 @max_pixels_option
