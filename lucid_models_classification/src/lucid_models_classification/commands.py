@@ -31,6 +31,7 @@ from lucid.cli.training import (
     interruptible,
     ranks,
     ranks_options,
+    run_folder_options,
     skip_invalid_option,
 )
 from lucid.cli.weights import ema_option
@@ -211,20 +212,7 @@ def _write_text(store: ResultStore) -> None:
 @click.option(
     "--flip/--no-flip", default=True, show_default=True, help="Mirror training images at random."
 )
-@click.option(
-    "--output", required=True, type=click.Path(path_type=Path), metavar="RUN", help="Its folder."
-)
-@click.option(
-    "--resume", is_flag=True, help="Continue the run in RUN; give paths again if data moved."
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Processes that read images.",
-)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@run_folder_options
 @max_pixels_option
 @ranks_options
 @click.pass_context

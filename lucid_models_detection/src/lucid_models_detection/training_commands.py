@@ -25,7 +25,9 @@ from lucid.cli.training import (
     interruptible,
     ranks,
     ranks_options,
+    run_folder_options,
     skip_invalid_option,
+    workers_option,
 )
 from lucid.cli.weights import ema_option
 from lucid_models_detection.annotation_option import AnnotationFile
@@ -203,20 +205,7 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--checkpoint-every", type=click.IntRange(1), metavar="STEPS", help="Save within epochs, too."
 )
-@click.option(
-    "--output", required=True, type=click.Path(path_type=Path), metavar="RUN", help="Its folder."
-)
-@click.option(
-    "--resume", is_flag=True, help="Continue the run in RUN; give paths again if data moved."
-)
-@click.option(
-    "--workers",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Processes that read images.",
-)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@run_folder_options
 @max_pixels_option
 @ranks_options
 @click.pass_context
@@ -313,13 +302,7 @@ def train_detector(
     help="Draw precision over recall of each class, at an IoU of 0.5, into this picture.",
 )
 @click.option("--batch-size", type=click.IntRange(1), default=1, show_default=True)
-@click.option(
-    "--workers",
-    type=click.IntRange(0),
-    default=0,
-    show_default=True,
-    help="Processes that read images.",
-)
+@workers_option
 @max_pixels_option
 @as_json_option
 def evaluate(

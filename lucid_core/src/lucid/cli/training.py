@@ -20,7 +20,9 @@ __all__ = [
     "interruptible",
     "ranks",
     "ranks_options",
+    "run_folder_options",
     "skip_invalid_option",
+    "workers_option",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -98,6 +100,37 @@ def skip_invalid_option(covers: str) -> Callable[[Command], Command]:
         is_flag=True,
         help=f"Leave out {covers} instead of refusing the data; refused if that is more than half.",
     )
+
+
+workers_option = click.option(
+    "--workers",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Processes that read images.",
+)
+
+
+def run_folder_options(command: Command) -> Command:
+    """Give a command ``--output``, ``--resume``, ``--workers`` and ``--seed``."""
+    for option in (
+        click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+        workers_option,
+        click.option(
+            "--resume",
+            is_flag=True,
+            help="Continue the run in RUN; give paths again if data moved.",
+        ),
+        click.option(
+            "--output",
+            required=True,
+            type=click.Path(path_type=Path),
+            metavar="RUN",
+            help="Its folder.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def ranks_options(command: Command) -> Command:
