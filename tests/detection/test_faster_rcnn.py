@@ -450,6 +450,13 @@ def test_any_module_with_features_is_a_backbone() -> None:
         check_detections(found, size)
 
 
+def test_strides_that_regions_cannot_be_pooled_at_are_named() -> None:
+    net = ToyNet()
+    net.feature_strides = (8, 24)
+    with pytest.raises(ValueError, match=r"ToyNet.feature_strides: .* got 24 after 8"):
+        FasterRCNN.from_backbone(net, **TOY)
+
+
 def test_any_registered_model_with_features_is_a_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     from lucid.models import register_model, zoo
     from lucid.models.registry import Registry

@@ -11,7 +11,7 @@ from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.parts.anchors import AnchorGenerator
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.sampler import BalancedSampler
-from lucid_models_detection.rpn import RegionProposalNetwork, RPNHead, _top
+from lucid_models_detection.rpn import RegionProposalNetwork, RPNHead
 from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import ImageBatch
 
@@ -76,15 +76,6 @@ def test_head_starts_small() -> None:
     for conv in (head.conv.conv, head.cls_logits, head.bbox_pred):
         assert conv.weight.data.std() == pytest.approx(0.01, rel=0.1)
         assert not conv.bias.data.any()
-
-
-def test_top_is_stable_and_puts_nan_last() -> None:
-    scores = np.array([1, 3, 2, 3, np.nan, 3, -np.inf], np.float32)
-    np.testing.assert_array_equal(_top(scores, 2), [1, 3])
-    np.testing.assert_array_equal(_top(scores, 4), [1, 3, 5, 2])
-    np.testing.assert_array_equal(_top(scores, 6), [1, 3, 5, 2, 0, 6])
-    np.testing.assert_array_equal(_top(scores, 99), [1, 3, 5, 2, 0, 6, 4])
-    np.testing.assert_array_equal(_top(np.full(3, np.nan, np.float32), 2), [0, 1])
 
 
 def test_proposals_are_inside_the_image_apart_and_best_first() -> None:

@@ -20,9 +20,10 @@ from lucid_models_detection.config import DetectorConfig
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.detector import Detector, Images
 from lucid_models_detection.parts.anchors import AnchorGenerator
-from lucid_models_detection.parts.fpn import PyramidBackbone
+from lucid_models_detection.parts.backbone import PyramidBackbone
+from lucid_models_detection.parts.fpn import LastLevelMaxPool
 from lucid_models_detection.parts.matcher import Matcher
-from lucid_models_detection.parts.pooler import MultiScaleRoIAlign
+from lucid_models_detection.parts.pooler import MultiScaleRoIAlign, check_strides
 from lucid_models_detection.parts.sampler import BalancedSampler
 from lucid_models_detection.roi_heads import BoxHead, BoxPredictor, RoIHeads
 from lucid_models_detection.rpn import RegionProposalNetwork
@@ -87,7 +88,10 @@ class FasterRCNN(Detector):
         check_options(options, DetectorConfig.names(), "FasterRCNN")
         num_classes = check_num_classes(num_classes)
         config = DetectorConfig(**options)
-        backbone = PyramidBackbone(net)
+        backbone = PyramidBackbone(net, extra_blocks=LastLevelMaxPool())
+        check_strides(
+            backbone.strides[: len(backbone.channels)], f"{type(net).__name__}.feature_strides"
+        )
         mean, std = config.image_mean, config.image_std
         sizes = config.min_size, config.max_size
         super().__init__(backbone, Transform(mean, std, *sizes, backbone.stride))

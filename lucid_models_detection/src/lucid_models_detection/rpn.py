@@ -22,6 +22,7 @@ from lucid_models_detection.parts.anchors import AnchorGenerator
 from lucid_models_detection.parts.box_coder import BoxCoder
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.sampler import BalancedSampler
+from lucid_models_detection.parts.selection import top_indices
 from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import ImageBatch
 
@@ -174,7 +175,9 @@ class RegionProposalNetwork(nn.Module):
     ) -> Array:
         """Proposals of one image from its (T,) logits and (T, 4) offsets."""
         top_n, count = self.pre_nms_top_n[phase], self.post_nms_top_n[phase]
-        best = [start + _top(objectness[start:stop], top_n) for start, stop in pairwise(bounds)]
+        best = [
+            start + top_indices(objectness[start:stop], top_n) for start, stop in pairwise(bounds)
+        ]
         level = np.repeat(np.arange(len(best)), [len(b) for b in best])
         candidates = np.concatenate(best)
         boxes = self._decode(deltas, anchors, candidates, size)
@@ -248,15 +251,3 @@ class RegionProposalNetwork(nn.Module):
             )
             / len(sampled),
         }
-
-
-def _top(scores: Array, count: int) -> Array:
-    """Indices of the ``count`` highest scores, highest first, ties in index order, NaN last."""
-    negative = -scores
-    if count < len(scores):
-        # Only what can be among them is sorted: all above the count-th score, and its ties.
-        limit = np.partition(negative, count - 1)[count - 1]
-        candidates = np.flatnonzero(negative <= limit) if limit == limit else np.arange(len(scores))
-    else:
-        candidates = np.arange(len(scores))
-    return candidates[np.argsort(negative[candidates], kind="stable")[:count]]

@@ -1,29 +1,66 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 import lucid
 from lucid import Tensor, nn
 from lucid.testing import gradcheck
-from lucid_models_detection.parts.fpn import FeaturePyramid, PyramidBackbone, _add_enlarged
+from lucid_models_detection.parts import FeaturePyramid, LastLevelMaxPool, LastLevelP6P7
+from lucid_models_detection.parts.fpn import _add_enlarged
 
 
 def stages(channels: tuple[int, ...] = (2, 3, 4)) -> list[Tensor]:
     return [lucid.random.randn(1, c, 8 >> i, 12 >> i) for i, c in enumerate(channels)]
 
 
-def test_shapes_and_one_more_level_at_half_the_size() -> None:
+def test_one_level_for_each_stage_and_those_of_the_extra_blocks() -> None:
     fpn = FeaturePyramid((2, 3, 4), 5)
-    shapes = [level.shape for level in fpn(stages())]
-    assert shapes == [(1, 5, 8, 12), (1, 5, 4, 6), (1, 5, 2, 3), (1, 5, 1, 2)]
+    shapes = [(1, 5, 8, 12), (1, 5, 4, 6), (1, 5, 2, 3)]
+    assert [level.shape for level in fpn(stages())] == shapes
+    fpn.extra_blocks = LastLevelMaxPool()
+    assert [level.shape for level in fpn(stages())] == [*shapes, (1, 5, 1, 2)]
+    fpn.extra_blocks = LastLevelP6P7(4, 5)
+    assert [level.shape for level in fpn(stages())] == [*shapes, (1, 5, 1, 2), (1, 5, 1, 1)]
+    fpn.extra_blocks = None
+    assert [level.shape for level in fpn(stages())] == shapes
 
 
-def test_the_last_level_is_every_other_pixel_of_the_one_before() -> None:
-    levels = FeaturePyramid((2, 3, 4), 5)(stages())
+def test_max_pooling_keeps_every_other_pixel() -> None:
+    levels = FeaturePyramid((2, 3, 4), 5, LastLevelMaxPool())(stages())
     np.testing.assert_array_equal(levels[-1].data, levels[-2].data[:, :, ::2, ::2])
+
+
+def test_p6_is_computed_from_the_last_stage_or_the_last_level() -> None:
+    levels, maps = [lucid.random.randn(1, 3, 6, 6)], [lucid.random.randn(1, 3, 6, 6)]
+    for use_p5, source in ((None, levels), (True, levels), (False, maps)):
+        extra = LastLevelP6P7(3, 3, use_p5=use_p5)
+        p6, p7 = extra(levels, maps)
+        np.testing.assert_allclose(p6.data, extra.p6(source[-1]).data)
+        np.testing.assert_allclose(p7.data, extra.p7(nn.functional.relu(p6)).data)
+    assert not LastLevelP6P7(4, 3).use_p5
+    assert [p.shape for p in LastLevelP6P7(4, 3).parameters()] == [
+        (3, 4, 3, 3), (3,), (3, 3, 3, 3), (3,),
+    ]  # fmt: skip
+
+
+def test_parameters_of_a_pyramid_do_not_change_with_levels_that_have_none() -> None:
+    plain, pooled = FeaturePyramid((2, 3), 5), FeaturePyramid((2, 3), 5, LastLevelMaxPool())
+    assert plain.state_dict().keys() == pooled.state_dict().keys()
+    extended = FeaturePyramid((2, 3), 5, LastLevelP6P7(3, 5))
+    assert {
+        f"extra_blocks.{level}.{part}" for level in ("p6", "p7") for part in ("weight", "bias")
+    } == extended.state_dict().keys() - plain.state_dict().keys()
+
+
+def test_what_a_pyramid_refuses() -> None:
+    with pytest.raises(TypeError, match=r"extra_blocks: expected an ExtraLevels.*got Conv2d"):
+        FeaturePyramid((2,), 5, nn.Conv2d(2, 2, 1))  # type: ignore[arg-type]
+    for channels in ((), (2, 0)):
+        with pytest.raises(ValueError, match="positive numbers of channels"):
+            FeaturePyramid(channels, 5)
+    with pytest.raises(ValueError, match="expected 2 stages, got 3"):
+        FeaturePyramid((2, 3), 5)(stages())
 
 
 def test_merging_by_hand() -> None:
@@ -44,7 +81,7 @@ def test_merging_by_hand() -> None:
 def test_odd_sizes_meet_by_the_nearest_pixel() -> None:
     fpn = FeaturePyramid((1, 1), 1)
     levels = fpn([lucid.zeros(1, 1, 5, 7), lucid.zeros(1, 1, 3, 4)])
-    assert [level.shape[2:] for level in levels] == [(5, 7), (3, 4), (2, 2)]
+    assert [level.shape[2:] for level in levels] == [(5, 7), (3, 4)]
 
 
 def test_gradient_of_merging() -> None:
@@ -66,73 +103,3 @@ def test_initial_values() -> None:
     bound = np.sqrt(3 / 64)
     assert 0.99 * bound < np.abs(fpn.lateral[0].weight.data).max() <= bound
     assert not any(conv.bias.data.any() for conv in (*fpn.lateral, *fpn.output))
-
-
-class Net(nn.Module):
-    feature_channels = (4, 8)
-
-    def __init__(self, **attributes: Any) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(3, 4, 3, stride=4, padding=1)
-        self.second = nn.Conv2d(4, 8, 3, stride=2, padding=1)
-        for name, value in attributes.items():
-            setattr(self, name, value)
-
-    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.first(x)
-        return x, self.second(x)
-
-
-def test_any_network_with_features_will_do() -> None:
-    backbone = PyramidBackbone(Net())
-    assert not hasattr(backbone, "stem")
-    assert backbone.stride == 8
-    assert [level.shape for level in backbone(lucid.zeros(2, 3, 16, 32))] == [
-        (2, 256, 4, 8),
-        (2, 256, 2, 4),
-        (2, 256, 1, 2),
-    ]
-
-
-def test_the_stem_is_registered_a_second_time() -> None:
-    net = Net(stem=nn.Conv2d(3, 3, 1))
-    backbone = PyramidBackbone(net)
-    assert backbone.stem is net.stem
-    assert backbone.parameter_size - backbone.distinct_parameter_size == 12
-    assert {"net.stem.weight", "stem.weight"} <= backbone.state_dict().keys()
-
-
-def test_what_is_no_backbone() -> None:
-    lacking = r"got a Linear, which lacks feature_channels, features\(\); see lucid.models.Backb"
-    with pytest.raises(lucid.ProtocolError, match=lacking):
-        PyramidBackbone(nn.Linear(2, 2))
-    net = Net()
-    net.features = None
-    with pytest.raises(lucid.ProtocolError, match=r"got a Net, which lacks features\(\);"):
-        PyramidBackbone(net)
-
-
-def test_stages_must_halve() -> None:
-    with pytest.raises(ValueError, match=r"Net has 2 stages at strides \(8, 8\)"):
-        PyramidBackbone(Net(feature_strides=(8, 8)))
-
-
-@pytest.mark.parametrize(
-    ("attributes", "message"),
-    [
-        ({"feature_strides": (3, 6)}, r"power of two; Net has 2 stages at strides \(3, 6\)"),
-        ({"feature_strides": (4, 8, 16)}, "2 stages at strides"),
-        ({"feature_channels": ()}, r"Net.feature_channels is \(\)"),
-        ({"feature_channels": (4, 0)}, r"Net.feature_channels is \(4, 0\)"),
-    ],
-)
-def test_what_a_backbone_says_of_itself_is_checked(
-    attributes: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        PyramidBackbone(Net(**attributes))
-
-
-def test_levels_are_called_by_their_strides() -> None:
-    assert PyramidBackbone(Net()).level_names == ("P2", "P3", "P4")
-    assert PyramidBackbone(Net(feature_strides=(8, 16))).level_names == ("P3", "P4", "P5")

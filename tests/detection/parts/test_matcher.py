@@ -45,3 +45,8 @@ def test_without_ground_truth_all_is_background(low_quality: bool) -> None:
     matcher = Matcher(0.7, 0.3, low_quality)
     np.testing.assert_array_equal(matcher(np.zeros((0, 3))), [-1, -1, -1])
     assert matcher(np.zeros((2, 0))).shape == (0,)
+
+
+def test_thresholds_in_order() -> None:
+    with pytest.raises(ValueError, match=r"low: expected at most high, 0\.4, .* got 0\.5"):
+        Matcher(0.4, 0.5)

@@ -144,3 +144,18 @@ def test_a_level_without_regions_gets_no_gradient() -> None:
 
 def test_no_regions_on_any_level() -> None:
     assert MultiScaleRoIAlign(7)(pyramid(), ROIS[:0], [4, 8, 16, 32]).shape == (0, 2, 7, 7)
+
+
+@pytest.mark.parametrize(
+    ("strides", "message"),
+    [
+        ((4, 8, 16, 16), "got 16 after 16"),
+        ((4, 12, 24, 48), "got 12 after 4"),
+        ((3, 6, 12, 24), "a power of two as the first stride, got 3"),
+    ],
+)
+def test_strides_that_sizes_cannot_be_distributed_over(
+    strides: tuple[int, ...], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        MultiScaleRoIAlign(3)(pyramid(), ROIS, strides)

@@ -59,3 +59,11 @@ def test_every_candidate_is_as_likely() -> None:
         counts[sampler(np.zeros(20, np.int64))[1]] += 1
     # 500 each, standard deviation about 19.
     assert abs(counts - 500).max() < 100
+
+
+def test_options_out_of_range() -> None:
+    with pytest.raises(ValueError, match=r"batch_size_per_image: .* got 0"):
+        BalancedSampler(0, 0.5)
+    for fraction in (-0.1, 1.5, float("nan")):
+        with pytest.raises(ValueError, match=r"positive_fraction: expected a fraction in \[0, 1\]"):
+            BalancedSampler(8, fraction)

@@ -9,19 +9,30 @@ are xyxy in pixels.
 """
 
 from lucid_models_detection.parts.anchors import AnchorGenerator
+from lucid_models_detection.parts.backbone import PyramidBackbone
 from lucid_models_detection.parts.box_coder import BoxCoder
-from lucid_models_detection.parts.fpn import FeaturePyramid, PyramidBackbone
+from lucid_models_detection.parts.fpn import (
+    ExtraLevels,
+    FeaturePyramid,
+    LastLevelMaxPool,
+    LastLevelP6P7,
+)
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.pooler import MultiScaleRoIAlign, roi_align
 from lucid_models_detection.parts.sampler import BalancedSampler
+from lucid_models_detection.parts.selection import select_detections
 
 __all__ = [
     "AnchorGenerator",
     "BalancedSampler",
     "BoxCoder",
+    "ExtraLevels",
     "FeaturePyramid",
+    "LastLevelMaxPool",
+    "LastLevelP6P7",
     "Matcher",
     "MultiScaleRoIAlign",
     "PyramidBackbone",
     "roi_align",
+    "select_detections",
 ]

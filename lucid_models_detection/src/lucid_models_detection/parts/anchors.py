@@ -1,4 +1,4 @@
-"""Anchors: the boxes that the region proposal network starts from.
+"""Anchors: the boxes that a detector predicts offsets from.
 
 Ren et al. 2015 (arXiv:1506.01497), section 3.1.1; one set of sizes for each level
 of a pyramid as in Lin et al. 2017 (arXiv:1612.03144), section 4.1.
@@ -19,7 +19,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class AnchorGenerator:
-    """Lays anchors over the levels of a feature pyramid.
+    """Generate anchors at each location of the levels of a feature pyramid.
 
     Parameters
     ----------
@@ -39,6 +39,13 @@ class AnchorGenerator:
     ValueError
         If the two differ in levels, levels differ in the number of anchors, or an
         anchor is so small that rounding leaves nothing of it.
+
+    Examples
+    --------
+    >>> from lucid_models_detection.parts import AnchorGenerator
+    >>> anchors = AnchorGenerator(sizes=[(8,), (16,)], aspect_ratios=[(1.0,), (1.0,)])
+    >>> [level.shape for level in anchors([(4, 4), (2, 2)], image_size=(32, 32))]
+    [(16, 4), (4, 4)]
     """
 
     def __init__(
@@ -66,7 +73,7 @@ class AnchorGenerator:
     def __call__(
         self, feature_sizes: Sequence[tuple[int, int]], image_size: tuple[int, int]
     ) -> list[Array]:
-        """The anchors of an image.
+        """Generate the anchors of an image.
 
         Parameters
         ----------

@@ -1,38 +1,162 @@
-"""Feature pyramid: strong features at every scale.
+"""Feature pyramid network.
 
 Lin et al. 2017, "Feature Pyramid Networks for Object Detection" (arXiv:1612.03144).
 
-C2-C5 are the stages of the backbone at strides 4 to 32, P2-P5 what the pyramid
-makes of them, each with the same number of channels, and P6 is P5 at half the
-resolution.
+C2-C5 are the stages of a backbone at strides 4 to 32, P2-P5 the levels of the pyramid at
+the same strides, all with the same number of channels, and P6 and P7 coarser levels
+without a stage of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from lucid import ProtocolError, Tensor, kernels, nn
+from lucid import Tensor, kernels, nn
 from lucid.autograd import record
-from lucid.models import Backbone, missing_parts
 from lucid.nn import functional as F
 
-__all__ = ["FeaturePyramid", "PyramidBackbone"]
+__all__ = ["ExtraLevels", "FeaturePyramid", "LastLevelMaxPool", "LastLevelP6P7"]
+
+
+class ExtraLevels(nn.Module):
+    """Base class of modules that add coarser levels on top of a feature pyramid.
+
+    Attributes
+    ----------
+    num_levels : int
+        Number of levels added, each at half the resolution of the one before.
+    """
+
+    num_levels: int
+
+    def forward(self, levels: Sequence[Tensor], stages: Sequence[Tensor]) -> list[Tensor]:
+        """Compute the added levels.
+
+        Parameters
+        ----------
+        levels : sequence of Tensor
+            Levels of the pyramid (N, out_channels, H_i, W_i), finest first.
+        stages : sequence of Tensor
+            Stages of the backbone that they were computed from, finest first.
+
+        Returns
+        -------
+        list of Tensor
+            ``num_levels`` maps, finest first.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not implement forward")
+
+
+class LastLevelMaxPool(ExtraLevels):
+    """P6 as every other pixel of P5, as in Faster R-CNN.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> from lucid_models_detection.parts import LastLevelMaxPool
+    >>> (p6,) = LastLevelMaxPool()([lucid.zeros(1, 256, 7, 7)], [])
+    >>> p6.shape
+    (1, 256, 4, 4)
+    """
+
+    num_levels = 1
+
+    def forward(self, levels: Sequence[Tensor], stages: Sequence[Tensor]) -> list[Tensor]:
+        """Compute P6 (N, out_channels, ceil(H / 2), ceil(W / 2)) from the last level."""
+        return [F.max_pool2d(levels[-1], 1, stride=2)]
+
+
+class LastLevelP6P7(ExtraLevels):
+    """P6 and P7 by 3x3 convolutions with stride 2, as in RetinaNet.
+
+    P6 is computed from C5 or P5, P7 from ``relu(P6)`` (Lin et al. 2017, arXiv:1708.02002,
+    section 4).
+
+    Parameters
+    ----------
+    in_channels : int
+        Channels of C5, or of P5.
+    out_channels : int, default 256
+        Channels of P6 and P7.
+    use_p5 : bool, optional
+        Compute P6 from P5 instead of C5.  Default: if ``in_channels`` equals
+        ``out_channels``, as in torchvision.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> from lucid_models_detection.parts import FeaturePyramid, LastLevelP6P7
+    >>> fpn = FeaturePyramid((8, 16), 4, extra_blocks=LastLevelP6P7(16, 4))
+    >>> [level.shape for level in fpn([lucid.zeros(1, 8, 16, 16), lucid.zeros(1, 16, 8, 8)])]
+    [(1, 4, 16, 16), (1, 4, 8, 8), (1, 4, 4, 4), (1, 4, 2, 2)]
+    """
+
+    num_levels = 2
+
+    def __init__(
+        self, in_channels: int, out_channels: int = 256, use_p5: bool | None = None
+    ) -> None:
+        super().__init__()
+        self.use_p5 = in_channels == out_channels if use_p5 is None else use_p5
+        self.p6 = nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
+        self.p7 = nn.Conv2d(out_channels, out_channels, 3, stride=2, padding=1)
+        for name, parameter in self.named_parameters():
+            if name.endswith("weight"):
+                nn.init.kaiming_uniform_(parameter, a=1)
+            else:
+                nn.init.zeros_(parameter)
+
+    def forward(self, levels: Sequence[Tensor], stages: Sequence[Tensor]) -> list[Tensor]:
+        """Compute P6 and P7 from the last level or the last stage."""
+        p6 = self.p6(levels[-1] if self.use_p5 else stages[-1])
+        return [p6, self.p7(F.relu(p6))]
 
 
 class FeaturePyramid(nn.Module):
-    """Lateral connections, a top-down pathway and one coarser level.
+    """Lateral connections, a top-down pathway and, optionally, coarser levels.
 
     Parameters
     ----------
     in_channels : sequence of int
-        Channels of the backbone's stages, finest first.
+        Channels of the backbone's stages, finest first; any number of stages.
     out_channels : int, default 256
         Channels of every level.
+    extra_blocks : ExtraLevels, optional
+        Adds coarser levels, such as :class:`LastLevelMaxPool` or :class:`LastLevelP6P7`.
+
+    Raises
+    ------
+    TypeError
+        If ``extra_blocks`` is not an :class:`ExtraLevels`.
+    ValueError
+        If there is no stage, or a number of channels is not positive.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> from lucid_models_detection.parts import FeaturePyramid
+    >>> fpn = FeaturePyramid((8, 16), out_channels=4)
+    >>> [level.shape for level in fpn([lucid.zeros(1, 8, 16, 16), lucid.zeros(1, 16, 8, 8)])]
+    [(1, 4, 16, 16), (1, 4, 8, 8)]
     """
 
-    def __init__(self, in_channels: Sequence[int], out_channels: int = 256) -> None:
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        out_channels: int = 256,
+        extra_blocks: ExtraLevels | None = None,
+    ) -> None:
         super().__init__()
+        if not in_channels or not all(c > 0 for c in (*in_channels, out_channels)):
+            raise ValueError(
+                "expected positive numbers of channels, one for each stage and one for the "
+                f"levels, got in_channels={tuple(in_channels)} and out_channels={out_channels}"
+            )
+        if extra_blocks is not None and not isinstance(extra_blocks, ExtraLevels):
+            raise TypeError(
+                "extra_blocks: expected an ExtraLevels of lucid_models_detection.parts, such as "
+                f"LastLevelP6P7(in_channels, out_channels), got {type(extra_blocks).__name__}"
+            )
         self.out_channels = out_channels
         self.lateral = nn.ModuleList(nn.Conv2d(c, out_channels, 1) for c in in_channels)
         self.output = nn.ModuleList(
@@ -41,9 +165,15 @@ class FeaturePyramid(nn.Module):
         for conv in (*self.lateral, *self.output):
             nn.init.kaiming_uniform_(conv.weight, a=1)
             nn.init.zeros_(conv.bias)
+        self.extra_blocks = extra_blocks
+
+    @property
+    def num_extra_levels(self) -> int:
+        """Number of levels that have no stage of their own."""
+        return 0 if self.extra_blocks is None else self.extra_blocks.num_levels
 
     def forward(self, stages: Sequence[Tensor]) -> list[Tensor]:
-        """Build the pyramid.
+        """Compute the levels of the pyramid.
 
         Parameters
         ----------
@@ -53,24 +183,27 @@ class FeaturePyramid(nn.Module):
         Returns
         -------
         list of Tensor
-            One (N, out_channels, H_i, W_i) for each stage, finest first, and one of
-            half the last one's size.
+            One (N, out_channels, H_i, W_i) for each stage, finest first, then the levels of
+            ``extra_blocks``.
         """
+        if len(stages) != len(self.lateral):
+            raise ValueError(f"expected {len(self.lateral)} stages, got {len(stages)}")
         laterals = [conv(stage) for conv, stage in zip(self.lateral, stages, strict=True)]
         merged = laterals[-1]
         levels = [self.output[-1](merged)]
         for i in range(len(laterals) - 2, -1, -1):
             merged = _add_enlarged(laterals[i], merged)
             levels.insert(0, self.output[i](merged))
-        levels.append(F.max_pool2d(levels[-1], 1, stride=2))
+        if self.extra_blocks is not None:
+            levels.extend(self.extra_blocks(levels, stages))
         return levels
 
 
 def _add_enlarged(fine: Tensor, coarse: Tensor) -> Tensor:
-    """``fine`` plus ``coarse`` at the size of ``fine``, by the nearest pixel.
+    """Add ``coarse``, resized to the size of ``fine`` by nearest neighbor, to ``fine``.
 
-    One operation, because the sum can take the memory of the enlarged map: on P2
-    of a large image another map is as long in the making as the sum.
+    One operation, so that the sum reuses the memory of the resized map: for P2 of a large
+    image, writing another map takes as long as the sum.
     """
     shape = coarse.shape
     total = kernels.resize_nearest(coarse.data, fine.shape[2:])
@@ -78,78 +211,3 @@ def _add_enlarged(fine: Tensor, coarse: Tensor) -> Tensor:
     return record(
         total, (fine, lambda g: g), (coarse, lambda g: kernels.resize_nearest_backward(g, shape))
     )
-
-
-class PyramidBackbone(nn.Module):
-    """A classification network and the pyramid on its stages.
-
-    Parameters
-    ----------
-    net : lucid.nn.Module
-        Has ``features(x)`` and ``feature_channels`` of :class:`lucid.models.Backbone`, and
-        ``feature_strides`` unless they are 4, 8, 16, ...  It is kept whole, classifier
-        included, so that ``net`` can be trained by itself and its ``state_dict()`` moved in
-        and out.
-    out_channels : int, default 256
-        Channels of every level of the pyramid.
-
-    Attributes
-    ----------
-    net : lucid.nn.Module
-        The network as given.
-    stem : lucid.nn.Module
-        ``net.stem`` under a second name, where the network has one: the same
-        object, so the same parameters.
-    fpn : FeaturePyramid
-    stride : int
-        Of the network's last stage: images are padded to a multiple of it.
-    """
-
-    def __init__(self, net: nn.Module, out_channels: int = 256) -> None:
-        super().__init__()
-        name = type(net).__name__
-        needed = ("feature_channels", "features()")
-        if missing := [part for part in missing_parts(net, Backbone) if part in needed]:
-            raise ProtocolError(
-                f"expected a backbone, got a {name}, which lacks {', '.join(missing)}; "
-                "see lucid.models.Backbone"
-            )
-        channels: Any = net.feature_channels
-        self.channels = tuple(channels)
-        if not self.channels or not all(isinstance(c, int) and c > 0 for c in self.channels):
-            raise ValueError(
-                f"a pyramid needs a positive number of channels for each stage; "
-                f"{name}.feature_channels is {channels!r}"
-            )
-        self.net = net
-        if isinstance(getattr(net, "stem", None), nn.Module):
-            self.stem = net.stem
-        self.fpn = FeaturePyramid(self.channels, out_channels)
-        usual = tuple(4 * 2**i for i in range(len(self.channels)))
-        strides = tuple(getattr(net, "feature_strides", usual))
-        finest = strides[0] if strides else 0
-        doubling = tuple(finest * 2**i for i in range(len(self.channels)))
-        if strides != doubling or finest < 1 or finest & (finest - 1):
-            raise ValueError(
-                "a pyramid needs stages at half the resolution each of the one before, the first "
-                f"at a power of two; {name} has {len(self.channels)} stages at strides {strides}"
-            )
-        self.stride = int(strides[-1])
-
-    @property
-    def level_names(self) -> tuple[str, ...]:
-        """P2 for stride 4, P3 for stride 8, and so on; the coarsest has no stage of its own."""
-        last = self.stride.bit_length() - 1
-        return tuple(f"P{last - len(self.channels) + i}" for i in range(1, len(self.channels) + 2))
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """Levels of the pyramid, finest first, of images (N, 3, H, W)."""
-        stages = self.net.features(x)
-        found = tuple(stage.shape[1] for stage in stages)
-        if found != self.channels:
-            raise ValueError(
-                f"{type(self.net).__name__}: feature_channels says {self.channels}, but features() "
-                f"gave maps of {found} channels"
-            )
-        levels: list[Tensor] = self.fpn(stages)
-        return levels

@@ -1,4 +1,4 @@
-"""Who is responsible for which object: assigning anchors and regions to ground truth.
+"""Assignment of anchors and regions to ground-truth boxes by their overlap.
 
 Ren et al. 2015, "Faster R-CNN" (arXiv:1506.01497), section 3.1.2.
 M ground-truth boxes, A anchors (or regions).
@@ -18,27 +18,41 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class Matcher:
-    """Assigns to each anchor the ground-truth box that it overlaps most, if enough.
+    """Match each anchor to the ground-truth box with the greatest overlap.
 
     Parameters
     ----------
     high : float
-        Overlap from which on an anchor is matched.
+        Minimum overlap of a match.  Faster R-CNN's first stage uses 0.7, RetinaNet 0.5.
     low : float
-        Overlap below which it is background; between the two it is neither.
+        Overlap below which an anchor is background; between ``low`` and ``high`` it is
+        ignored.  Faster R-CNN's first stage uses 0.3, RetinaNet 0.4.
     allow_low_quality_matches : bool, default False
-        Match also, whatever the overlap, the anchors that overlap some ground-truth
-        box more than all other anchors do (ties included), so that no box goes
-        unmatched.  Such an anchor gets the box that *it* overlaps most, as in
-        torchvision.  An overlap of zero is no match; torchvision matches every
-        anchor of the image to a box that none of them touches.
+        Match also the anchors with the greatest overlap of some ground-truth box (ties
+        included), however small, so that no box is left unmatched.  Such an anchor is
+        matched to the box that *it* overlaps most, as in torchvision.  An overlap of zero is
+        no match; torchvision matches every anchor of an image to a box that no anchor
+        overlaps.
 
     Attributes
     ----------
     BACKGROUND : int
         -1, in place of a match: overlap below ``low``.
     IGNORED : int
-        -2: overlap between ``low`` and ``high``.
+        -2, in place of a match: overlap between ``low`` and ``high``.
+
+    Raises
+    ------
+    ValueError
+        If ``low`` is greater than ``high``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lucid_models_detection.parts import Matcher
+    >>> matcher = Matcher(0.5, 0.4, allow_low_quality_matches=True)
+    >>> matcher(np.array([[0.6, 0.45, 0.1, 0.0], [0.0, 0.0, 0.0, 0.2]])).tolist()
+    [0, -2, -1, 1]
     """
 
     BACKGROUND: ClassVar[int] = -1
@@ -48,13 +62,20 @@ class Matcher:
     low: float
     allow_low_quality_matches: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.low <= self.high:
+            raise ValueError(
+                f"low: expected at most high, {self.high:g}, since an anchor below low is "
+                f"background, got {self.low:g}"
+            )
+
     def __call__(self, quality: Array) -> Array:
-        """Match.
+        """Match anchors to ground-truth boxes.
 
         Parameters
         ----------
         quality : numpy.ndarray
-            (M, A) overlaps; M = 0 makes every anchor background.
+            (M, A) overlaps; with M = 0 every anchor is background.
 
         Returns
         -------
@@ -70,6 +91,6 @@ class Matcher:
         matches[best < self.low] = self.BACKGROUND
         if self.allow_low_quality_matches:
             highest = quality.max(axis=1, keepdims=True)
-            favourites = ((quality == highest) & (highest > 0)).any(axis=0)
-            matches[favourites] = nearest[favourites]
+            favorites = ((quality == highest) & (highest > 0)).any(axis=0)
+            matches[favorites] = nearest[favorites]
         return matches

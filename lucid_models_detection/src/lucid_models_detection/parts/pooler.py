@@ -18,7 +18,7 @@ from lucid import Tensor, kernels
 from lucid.autograd import ArrayLike, array_of, record, record_joint
 from lucid_models_detection.boxes import as_boxes
 
-__all__ = ["MultiScaleRoIAlign", "assign_levels", "roi_align", "to_rois"]
+__all__ = ["MultiScaleRoIAlign", "assign_levels", "check_strides", "roi_align", "to_rois"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -136,15 +136,54 @@ def assign_levels(boxes: Array, finest: int, coarsest: int) -> Array:
     return np.asarray(np.clip(level, finest, coarsest), np.int64)
 
 
+def check_strides(strides: Sequence[int], what: str = "strides") -> None:
+    """Refuse levels among which regions cannot be distributed by their size.
+
+    Parameters
+    ----------
+    strides : sequence of int
+        Strides of the levels, finest first.
+    what : str, default "strides"
+        Name of the argument in the error.
+
+    Raises
+    ------
+    ValueError
+        If the first stride is not a power of two, or another is not twice the one before;
+        names the stride.
+    """
+    for i, stride in enumerate(strides):
+        expected = 2 * strides[i - 1] if i else 0
+        if i and stride != expected:
+            raise ValueError(
+                f"{what}: expected each stride to be twice the one before, got {stride} after "
+                f"{strides[i - 1]} in {tuple(strides)}"
+            )
+        if not i and (stride < 1 or stride & (stride - 1)):
+            raise ValueError(
+                f"{what}: expected a power of two as the first stride, got {stride} in "
+                f"{tuple(strides)}"
+            )
+
+
 class MultiScaleRoIAlign:
     """:func:`roi_align` of each region on the level of a pyramid that fits its size.
 
     Parameters
     ----------
     output_size : int, default 7
-        S, bins of a region either way.
+        S, number of bins of a region, down and across.
     sampling_ratio : int, default 2
-        Samples of a bin either way.
+        Samples of each bin, down and across.
+
+    Examples
+    --------
+    >>> import lucid, numpy as np
+    >>> from lucid_models_detection.parts import MultiScaleRoIAlign
+    >>> levels = [lucid.zeros(1, 8, 64, 64), lucid.zeros(1, 8, 32, 32)]
+    >>> regions = np.array([[0, 0, 0, 30, 30], [0, 0, 0, 200, 200]], np.float32)
+    >>> MultiScaleRoIAlign(output_size=7)(levels, regions, (4, 8)).shape
+    (2, 8, 7, 7)
     """
 
     def __init__(self, output_size: int = 7, sampling_ratio: int = 2) -> None:
@@ -152,24 +191,28 @@ class MultiScaleRoIAlign:
         self.sampling_ratio = sampling_ratio
 
     def __call__(self, features: Sequence[Tensor], rois: Array, strides: Sequence[int]) -> Tensor:
-        """Pool.
+        """Pool the features of each region.
 
         Parameters
         ----------
         features : sequence of Tensor
             L maps (N, C, H_l, W_l), finest first.
         rois : numpy.ndarray
-            (R, 5) regions of finite numbers.
+            (R, 5) finite regions: index of the image, then xyxy in pixels.
         strides : sequence of int
-            Pixels of the padded image to one of each map; each the double of the
-            one before.
+            Stride of each map: the first a power of two, each other twice the one before.
 
         Returns
         -------
         Tensor
-            (R, C, S, S), channels last in memory; row i is region i, on whichever
-            level it was.
+            (R, C, S, S), channels last in memory, in the order of ``rois``.
+
+        Raises
+        ------
+        ValueError
+            If the strides do not fit; names the stride.
         """
+        check_strides(strides)
         finest = round(np.log2(strides[0]))
         levels = assign_levels(rois[:, 1:], finest, finest + len(features) - 1) - finest
         members = [np.flatnonzero(levels == level) for level in range(len(features))]

@@ -1,6 +1,6 @@
-"""Which anchors and regions a loss is computed on.
+"""Sampling of the anchors and regions that a loss is computed on.
 
-Nearly all of them are background; a loss over all would learn to say so
+Nearly all of them are background, which would dominate a loss over all
 (Ren et al. 2015, arXiv:1506.01497, section 3.1.3).
 """
 
@@ -18,18 +18,30 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class BalancedSampler:
-    """Draws a fixed number of examples with at most a fixed share of positives.
+    """Sample a fixed number of examples with a bounded fraction of positives.
 
     Parameters
     ----------
     batch_size_per_image : int
-        Examples to draw; fewer where there are not enough.
+        Number of examples to sample; fewer where there are not enough.
     positive_fraction : float
-        Largest share of positives, in [0, 1].  Where positives are missing,
-        negatives take their place, never the other way round.
+        Greatest fraction of positives, in [0, 1].  Missing positives are replaced by
+        negatives, missing negatives are not replaced.
     generator : lucid.random.Generator, optional
-        Where randomness comes from.  Default: the generator of
-        :func:`lucid.random.seed`.
+        Source of randomness.  Default: the generator of :func:`lucid.random.seed`.
+
+    Raises
+    ------
+    ValueError
+        If ``batch_size_per_image`` is not positive, or ``positive_fraction`` not in [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lucid_models_detection.parts import BalancedSampler
+    >>> positive, negative = BalancedSampler(4, 0.5)(np.array([1, 0, 0, 0, -1]))
+    >>> positive.tolist(), negative.tolist()
+    ([0], [1, 2, 3])
     """
 
     def __init__(
@@ -38,17 +50,25 @@ class BalancedSampler:
         positive_fraction: float,
         generator: random.Generator | None = None,
     ) -> None:
+        if batch_size_per_image < 1:
+            raise ValueError(
+                f"batch_size_per_image: expected a positive integer, got {batch_size_per_image}"
+            )
+        if not 0 <= positive_fraction <= 1:
+            raise ValueError(
+                f"positive_fraction: expected a fraction in [0, 1], got {positive_fraction}"
+            )
         self.batch_size_per_image = batch_size_per_image
         self.positive_fraction = positive_fraction
         self.generator = generator
 
     def __call__(self, labels: Array) -> tuple[Array, Array]:
-        """Draw from the examples of one image.
+        """Sample the examples of one image.
 
         Parameters
         ----------
         labels : numpy.ndarray
-            (A,) numbers: 1 or greater positive, 0 negative, less than 0 never drawn.
+            (A,) numbers: 1 or greater positive, 0 negative, less than 0 never sampled.
 
         Returns
         -------
