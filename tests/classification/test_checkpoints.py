@@ -18,7 +18,7 @@ from lucid.models import create_model, register_model, zoo
 from lucid.models.registry import Registry
 from lucid_models_classification.checkpoints import open_classifier, start_from
 from lucid_models_classification.commands import classify
-from lucid_models_classification.torchvision import to_torchvision_key
+from lucid_models_classification.torchvision import infer_model, to_torchvision_key
 
 Arrays = dict[str, np.ndarray]
 
@@ -165,6 +165,14 @@ def test_changed_networks_are_refused_by_what_is_wrong(
     with pytest.raises(WeightFileError, match=message) as caught:
         open_classifier(path)
     assert str(path) in str(caught.value)
+
+
+def test_a_file_without_tensors_is_named(tmp_path: Path) -> None:
+    path = save(tmp_path / "w.pth", top={})
+    with pytest.raises(WeightFileError, match="it holds no tensors"):
+        open_classifier(path)
+    with pytest.raises(ValueError, match="it holds no tensors"):
+        infer_model({})
 
 
 def test_a_classifier_outside_of_the_prefix_is_named(theirs: Arrays, tmp_path: Path) -> None:

@@ -109,3 +109,9 @@ def test_a_disabled_plugin_of_the_backbone_is_named(
         ) as caught:
             open_detector(path)
         assert str(caught.value).startswith(str(path))
+
+
+def test_a_file_without_tensors_is_named(tmp_path: Path) -> None:
+    lucid.save({}, tmp_path / "w.safetensors")
+    with pytest.raises(WeightFileError, match="it holds no tensors"):
+        open_detector(tmp_path / "w.safetensors")

@@ -234,6 +234,8 @@ def infer_model(state_dict: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
     >>> infer_model(resnet_18(num_classes=10).state_dict())
     ('resnet_18', {'in_channels': 3, 'num_classes': 10})
     """
+    if not state_dict:
+        raise ValueError("it holds no tensors")
     shapes = _shapes(state_dict)
     found = _architecture(shapes)
     for name, architecture in ARCHITECTURES.items():

@@ -210,6 +210,8 @@ def infer_detector(state_dict: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     >>> name, kwargs["num_classes"], kwargs["norm"]
     ('faster_rcnn_resnet_18_fpn', 3, 'frozen')
     """
+    if not state_dict:
+        raise ValueError("it holds no tensors")
     if (other := describe_detector(state_dict)) is not None:
         raise ValueError(f"its tensors are those of {_not_here(other)}")
     body = {k.removeprefix(_BODY): v for k, v in state_dict.items() if k.startswith(_BODY)}

@@ -259,3 +259,16 @@ def test_arrays_among_tensors_are_said_to_be_left_out(write):
     array = pickle.dumps(np.ones(3), 2)[2:-1]
     with pytest.warns(lucid.WeightFileWarning, match="NumPy arrays .* 'x'"):
         assert list(lucid.load(write({"w": pth.of("1", ONE), "x": array}))) == ["w"]
+
+
+def test_the_state_of_an_optimizer_is_named(write):
+    moments = pth.dict_({"exp_avg": pth.of("1", ONE)})
+    entries = {"state": pth.dict_({0: moments}), "param_groups": pth.list_([pth.dict_({})])}
+    with pytest.raises(lucid.WeightFileError, match=r"holds the state of an optimizer\. .*state_d"):
+        lucid.load(write(entries))
+
+
+@pytest.mark.parametrize("name", ["state_dict", "model", "ema"])
+def test_an_empty_state_dict_is_named(write, name):
+    with pytest.raises(lucid.WeightFileError, match=rf"tensors by name, '{name}' is empty"):
+        lucid.load(write({name: pth.dict_({}), "epoch": pth.plain(3)}))

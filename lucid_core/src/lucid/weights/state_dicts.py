@@ -55,6 +55,8 @@ _EMA = (
 _EMA_PART = re.compile(r"^(?:ema|swa|teacher)_|_(?:ema|swa|teacher)(?=_|$)", re.IGNORECASE)
 #: Dicts of other things, in which an EMA may be kept.
 _CALLBACKS = "callbacks"
+#: Keys of an optimizer's state.
+_OPTIMIZER = frozenset(("state", "param_groups"))
 _MAX_DEPTH = 4
 #: Part of a state dict's tensors that its EMA has at least; many leave out the buffers.
 _MIN_SHARE = 0.25
@@ -262,6 +264,15 @@ def _no_state_dict(value: PickledDict) -> str:
     for name, entry in _objects(value):
         if entry.holds_tensors or name in (*_PLAIN, *_EMA):
             return _whole(entry, f"entry {name!r:.80} is")
+    if value.entries.keys() >= _OPTIMIZER:
+        return f"expected tensors by name, it holds the state of an optimizer. {_SAVE_WEIGHTS}"
+    empty = [
+        name
+        for name, entry in value.entries.items()
+        if name in (*_PLAIN, *_EMA) and (inner := _dict(entry)) is not None and not inner.entries
+    ]
+    if empty:
+        return f"expected tensors by name, {_quoted(empty)} is empty. {_SAVE_WEIGHTS}"
     keys = _quoted(value.entries) or "no text"
     return (
         f"expected tensors by name, at the top or under a name such as {_quoted(_PLAIN[:3])}; "
