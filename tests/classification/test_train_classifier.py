@@ -116,7 +116,7 @@ def test_a_run_leaves_a_classifier_that_classify_takes(
     # Asked for again, it is done; begun again, it would be lost.
     code, out, _ = train("--output", folder, "--resume", "--lr", 0.01)
     assert code == 0
-    assert out.splitlines()[-2:] == ["all 2 epochs were done already; nothing to do", lines[3]]
+    assert out.splitlines()[-2:] == ["2 of 2 epochs done already; nothing to do", lines[3]]
     before = best.stat().st_mtime_ns
     code, _, err = train("--data", data, "--output", folder, *SMALL)
     assert (code, err.count("\n")) == (2, 1)

@@ -37,14 +37,14 @@ def test_by_name_for_a_detector_that_knows_no_ids() -> None:
     found = {1: "disc", 2: "star", 5: "square"}
     categories = Categories.by_name(("background", "square", "disc"), found)
     assert categories.ids == {1: 2, 5: 1}
-    with pytest.raises(ValueError, match="category 2 is 'star': the detector knows no such"):
+    with pytest.raises(ValueError, match="category 2 is 'star': the detector has no such"):
         categories.check("val.json", found)
 
 
 def test_other_classes_of_the_detector_are_named_too() -> None:
     categories = Categories.by_name(("background", "A", "N/A", "B", "N/A"), {1: "a"})
     assert categories.others == ("A", "B")
-    with pytest.raises(ValueError, match="The detector knows 'A', 'B'"):
+    with pytest.raises(ValueError, match="Categories of the detector: 'A', 'B'"):
         categories.check("val.json", {1: "a"})
 
 
@@ -64,8 +64,8 @@ def test_every_contradiction_is_listed() -> None:
     with pytest.raises(ValueError, match=r"val\.json: 3 problems") as caught:
         CATS.check("val.json", {3: "disc", 7: "square", 8: "star", 9: "rest"})
     assert str(caught.value).splitlines()[1:] == [
-        "  category 3 is 'disc': to the detector it is 'square'",
-        "  category 7 is 'square': to the detector it is 'disc'",
-        "  category 8 is 'star': the detector knows no such category",
-        "The detector knows 3 'square', 7 'disc', 9 'rest'.",
+        "  category 3 is 'disc': in the detector it is 'square'",
+        "  category 7 is 'square': in the detector it is 'disc'",
+        "  category 8 is 'star': the detector has no such category",
+        "Categories of the detector: 'square' (id 3), 'disc' (id 7), 'rest' (id 9).",
     ]

@@ -96,7 +96,7 @@ def test_ids_that_the_weights_were_trained_on_come_first(tmp_path: Path) -> None
         ({"images": [*IMAGES, {"id": 3, "file_name": "y.png"}]}, "y.png", NAMES, "image 9 has"),
         ({"images": [{"id": "3"}]}, "y.png", NAMES, "expected id and file_name"),
         ({"images": None}, "y.png", NAMES, "objects named 'images'"),
-        ({}, "y.png", ("background", "cat"), "category 30 is 'dog': the detector knows no such"),
+        ({}, "y.png", ("background", "cat"), "category 30 is 'dog': the detector has no such"),
         ({}, "y.png", None, "does not say which classes it tells apart"),
     ],
 )

@@ -145,7 +145,7 @@ def test_categories_that_share_a_label_are_one_class(tmp_path: Path) -> None:
 
 def test_a_file_with_other_categories_is_refused(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path, categories={3: "disc"})
-    with pytest.raises(ValueError, match="category 3 is 'disc': to the detector it is 'square'"):
+    with pytest.raises(ValueError, match="category 3 is 'disc': in the detector it is 'square'"):
         Comparison(path, tmp_path, CATEGORIES, read_categories(path).names)
 
 

@@ -350,8 +350,8 @@ def test_evaluation_refuses_other_categories(trained: Path, call: Run, tmp_path:
         "--weights", trained / "best.safetensors",
     )  # fmt: skip
     assert (code, out) == (2, "")
-    assert "category 3 is 'disc': to the detector it is 'square'" in err
-    assert "category 5 is 'star': the detector knows no such category" in err
+    assert "category 3 is 'disc': in the detector it is 'square'" in err
+    assert "category 5 is 'star': the detector has no such category" in err
 
 
 @pytest.mark.parametrize(
@@ -474,7 +474,7 @@ def test_evaluation_by_name_where_the_weights_know_no_ids(
     names.write_text("disc\nstar\n")
     code, _, err = call(*given, "--class-names", names)
     assert code == 2
-    assert "category 3 is 'square': the detector knows no such category" in err
+    assert "category 3 is 'square': the detector has no such category" in err
 
     lucid.save_model(model, weights, class_names=("background", "square", "disc"))
     assert call(*given)[0] == 0

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from lucid.signatures import START, FileKind, recognize
 
-__all__ = ["decode_text", "kind_of_binary", "open_text", "read_text"]
+__all__ = ["counted", "decode_text", "kind_of_binary", "open_text", "read_text"]
 
 #: UTF-32 before UTF-16: the mark of UTF-32 begins with that of UTF-16.
 _MARKS = (
@@ -27,6 +27,21 @@ _REMEDIES = {
 }
 #: Bytes shown on each side of one that cannot be decoded.
 _SHOWN = 12
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number and its noun: ``1 image``, ``1,200 images``.
+
+    Parameters
+    ----------
+    number : int
+        What was counted.
+    noun : str
+        Singular.
+    plural : str, optional
+        Default: the singular and "s".
+    """
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
 def open_text(path: str | os.PathLike[str], errors: str = "strict") -> TextIO:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lucid.data.layouts import layout_hint
+from lucid.text import counted
 from lucid_models_classification.suffixes import image_suffixes
 
 __all__ = [
@@ -160,7 +161,8 @@ def read_class_folders(root: str | os.PathLike[str]) -> ClassFolders:
         elif not entry.name.startswith("."):
             found.other_files[_suffix(entry.name)] += 1
     if not found.images:
-        hint = f"; the {len(found.beside)} images in it belong to no class" if found.beside else ""
+        number = len(found.beside)
+        hint = f"; it holds {counted(number, 'image')} of no class" if number else ""
         raise ValueError(f"{root}: expected one folder per class, found no folder{hint}")
     return found
 

@@ -20,6 +20,7 @@ from lucid.data.report import DataReport
 from lucid.models import check_classifier, create_model
 from lucid.nn import functional as F
 from lucid.optim import SGD
+from lucid.text import counted
 from lucid.training import (
     Communicator,
     PlotEpochs,
@@ -323,8 +324,9 @@ class ClassifierRun:
             synchronize_norms=options.synchronize_norms,
         )
         summary = (
-            f"{model.model_name}: {len(data.class_names)} classes, {len(train)} images to train "
-            f"on, {len(val)} to validate on ({data.validation})"
+            f"{model.model_name}: {counted(len(data.class_names), 'class', 'classes')}, "
+            f"{counted(len(train), 'image')} to train on, {len(val)} to validate on "
+            f"({data.validation})"
         )
         if note is not None:
             summary += f"\n{note}"

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 from lucid.data import Subset
 from lucid.data.report import DataReport
+from lucid.text import counted
 from lucid_models_classification.class_folders import (
     ClassFolders,
     find_splits,
@@ -256,7 +257,8 @@ class _Reader:
         for name, images in folders.images.items():
             usable[name] = [path for path in images if not self._is_broken(path)]
             if not usable[name]:
-                found = f"{len(images)} images, none of which can be read" if images else "none"
+                number = counted(len(images), "image")
+                found = f"{number}, none of which can be read" if images else "none"
                 report.add(
                     "empty-class",
                     f"{folders.root / name}: expected images, found {found}; remove the folder if "

@@ -181,11 +181,14 @@ class Categories:
         problems = []
         for id, name in sorted(found.items(), key=lambda item: id_order(item[0])):
             if id not in names:
-                problems.append(f"category {id} is {name!r}: the detector knows no such category")
+                problems.append(f"category {id} is {name!r}: the detector has no such category")
             elif names[id] != name:
-                problems.append(f"category {id} is {name!r}: to the detector it is {names[id]!r}")
-        spelled = [f"{id} {name!r}" for id, name in names.items()] + list(map(repr, self.others))
+                problems.append(f"category {id} is {name!r}: in the detector it is {names[id]!r}")
+        spelled = [f"{name!r} (id {id})" for id, name in names.items()]
+        spelled += map(repr, self.others)
         known = ", ".join(spelled[:20])
         rest = len(spelled) - 20
         more = f" and {rest} more" if rest > 0 else ""
-        raise_problems(str(path), problems, f"\nThe detector knows {known or 'none'}{more}.")
+        raise_problems(
+            str(path), problems, f"\nCategories of the detector: {known or 'none'}{more}."
+        )

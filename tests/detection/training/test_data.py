@@ -60,8 +60,8 @@ def test_a_file_of_its_own_to_validate_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("categories", "message"),
     [
-        ({7: "square", 3: "disc"}, "category 3 is 'disc': to the detector it is 'square'"),
-        ({7: "disc", 4: "square"}, "category 4 is 'square': the detector knows no such"),
+        ({7: "square", 3: "disc"}, "category 3 is 'disc': in the detector it is 'square'"),
+        ({7: "disc", 4: "square"}, "category 4 is 'square': the detector has no such"),
     ],
 )
 def test_validation_with_other_categories_is_refused(tmp_path, categories, message) -> None:

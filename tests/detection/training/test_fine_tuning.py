@@ -139,7 +139,7 @@ def test_only_detectors_are_trained() -> None:
     [
         (NAMES, [0, 1, 2], None),
         (("background", "disc", "square"), [0, 2, 1], "keeps 2 of 2 .* in the order of the data"),
-        (("background", "Disc"), [0, 2], "keeps 1 of 1 classes by name; left out: square"),
+        (("background", "Disc"), [0, 2], "keeps 1 of 1 class by name; left out: square"),
         (("background", "bar", "disc"), [0, None, 2], "keeps 1 of 2 .*; new: bar"),
         (("background", "bar", "rod"), [None] * 3, "starts anew: none of the classes"),
     ],

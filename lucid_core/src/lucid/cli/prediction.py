@@ -13,6 +13,7 @@ import click
 
 from lucid.cli.output import warn, write
 from lucid.cli.places import REPORT_SUFFIXES, Output
+from lucid.text import counted
 
 if TYPE_CHECKING:
     from lucid.prediction import Predictor, ResultStore
@@ -179,18 +180,20 @@ class PredictionRun:
         if not complete:
             raise ValueError(
                 f"{self.report}: is finished, and does not hold all that --coco-results needs of "
-                f"its {done:,} images; leave out --resume to predict for all of them"
+                f"its {counted(done, 'image')}; leave out --resume to predict for all of them"
             )
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in left.items())
-        click.echo(f"{self.report} is finished for {done:,} images; to do: {kinds}", err=True)
+        click.echo(
+            f"{self.report} is finished for {counted(done, 'image')}; to do: {kinds}", err=True
+        )
         return False
 
     def _say_how_to_go_on(self, store: ResultStore) -> None:
         total, done, failed = store.count()
         if store.report is not None and done + failed:
             click.echo(
-                f"stopped after {done + failed:,} of {total:,} images; the same command with "
-                "--resume goes on from here",
+                f"stopped after {done + failed:,} of {counted(total, 'image')}; the same "
+                "command with --resume goes on from here",
                 err=True,
             )
 
@@ -210,10 +213,13 @@ class PredictionRun:
         for failure in named:
             warn(f"{failure['image']}: {failure['error']}")
         if failed > len(named):
-            warn(f"{failed - len(named):,} more images failed")
+            warn(f"{counted(failed - len(named), 'more image', 'more images')} failed")
         if self.report is None:
             show(store)
         elif self.as_json:
             write(json.dumps({"output": str(self.report), "images": done, "failed": failed}))
         else:
-            write(f"{done:,} images in {self.report}" + (f", {failed:,} failed" if failed else ""))
+            write(
+                f"{counted(done, 'image')} in {self.report}"
+                + (f", {failed:,} failed" if failed else "")
+            )

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from lucid.data.report import MAX_LISTED, DataReport, Severity
+from lucid.text import counted
 
 __all__ = ["brief_lines", "left_out_text", "table_lines"]
 
@@ -80,8 +81,8 @@ def _wrapped(text: str, width: int, first: str = "", rest: str = "") -> list[str
 
 
 def _totals(report: DataReport) -> str:
-    counts = [_many(number, name) for name, number in report.totals.items()]
-    counts.append("1 class" if len(report.classes) == 1 else f"{len(report.classes):,} classes")
+    counts = [_total(number, name) for name, number in report.totals.items()]
+    counts.append(counted(len(report.classes), "class", "classes"))
     return f"{report.source}: {', '.join(counts)}"
 
 
@@ -150,7 +151,7 @@ def left_out_text(report: DataReport) -> str:
         Of a data set that was read with ``on_invalid="skip"``.
     """
     parts = [
-        f"{report.left_out[name]:,} of {_many(total, name)}"
+        f"{report.left_out[name]:,} of {_total(total, name)}"
         for name, total in report.totals.items()
         if report.left_out[name]
     ]
@@ -161,8 +162,8 @@ def left_out_text(report: DataReport) -> str:
     )
 
 
-def _many(number: int, plural: str) -> str:
-    return f"{number:,} {plural.removesuffix('s') if number == 1 else plural}"
+def _total(number: int, name: str) -> str:
+    return counted(number, name.removesuffix("s"), name)
 
 
 def _counted(report: DataReport, severity: Severity) -> str:

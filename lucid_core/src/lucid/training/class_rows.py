@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lucid.models.protocols import check_classifier
+from lucid.text import counted as number_of
 
 if TYPE_CHECKING:
     from lucid.nn import Module
@@ -110,7 +111,8 @@ class ClassRows:
             for row, name in enumerate(self.before)
             if row not in kept and name not in self.common
         ]
-        text = f"the last layer keeps {len(kept)} of {len(counted)} classes by name"
+        all_classes = number_of(len(counted), "class", "classes")
+        text = f"the last layer keeps {len(kept)} of {all_classes} by name"
         if kept != sorted(kept):
             text += ", in the order of the data"
         if new:

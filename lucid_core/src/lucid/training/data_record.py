@@ -14,6 +14,7 @@ from lucid.data.identity import (
     image_contents,
     image_identities,
 )
+from lucid.text import counted
 from lucid.weights import atomic_write
 
 __all__ = ["DataRecord"]
@@ -117,7 +118,8 @@ class DataRecord:
         ]
         sizes, contents = _listed(path) if changed else ({}, {})
         for name in changed:
-            text = f"{name} has {now[name]['count']} images, had {before['images'][name]['count']}"
+            number = counted(now[name]["count"], "image")
+            text = f"{name} has {number}, had {before['images'][name]['count']}"
             if name in sizes:
                 kinds = _compared(sizes[name], self.images[name])
                 if name in contents and name in self.contents:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lucid.text import counted
 from lucid.training.callback import Callback
 from lucid.training.history import PROGRESS, plot_history
 
@@ -44,7 +45,8 @@ class ReportEpochs(Callback):
     def say_if_finished(self, trainer: Trainer) -> None:
         """After training: say so if all epochs had been done before, so nothing was."""
         if trainer.communicator.is_main and not self.reported and trainer.epoch == trainer.epochs:
-            self.tell(f"all {trainer.epochs} epochs were done already; nothing to do")
+            epochs = counted(trainer.epochs, "epoch")
+            self.tell(f"{trainer.epoch} of {epochs} done already; nothing to do")
 
 
 class PlotEpochs(Callback):

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucid import MissingPackageError
+from lucid.text import counted
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.evaluation.collected import (
     Collector,
@@ -141,8 +142,8 @@ class DetectionMetrics:
         if self.most_objects > max(COCO_LIMIT, self.most_detections):
             notes.append(
                 f"an image has {self.most_objects} objects of a class, and no image more than "
-                f"{self.most_detections} detections of one: the rest cannot be found if the "
-                "detector's box_detections_per_image is lower"
+                f"{counted(self.most_detections, 'detection')} of one: the rest cannot be found if "
+                "the detector's box_detections_per_image is lower"
             )
         return (*notes, *threshold_notes(self.detections, self.lowest_score))
 
@@ -150,7 +151,7 @@ class DetectionMetrics:
         """The means in a line of plain text, and a line for each of :attr:`notes`."""
         means = (
             f"mAP {self.map:.3f}  mAP@0.5 {self.map_50:.3f}  mAP@0.75 {self.map_75:.3f}  "
-            f"mAR {self.mar:.3f}  on {self.images} images"
+            f"mAR {self.mar:.3f}  on {counted(self.images, 'image')}"
         )
         return "\n".join((means, *(f"note: {note}" for note in self.notes)))
 

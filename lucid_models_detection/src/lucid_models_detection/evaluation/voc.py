@@ -20,6 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lucid.text import counted
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.evaluation.collected import (
     Collector,
@@ -106,7 +107,8 @@ class VocMetrics:
 
     def summary(self) -> str:
         """The mean in a line of plain text, and a line for each of :attr:`notes`."""
-        mean = f"VOC {self.year} mAP@{self.iou_threshold:g} {self.map:.3f}  on {self.images} images"
+        images = counted(self.images, "image")
+        mean = f"VOC {self.year} mAP@{self.iou_threshold:g} {self.map:.3f}  on {images}"
         return "\n".join((mean, *(f"note: {note}" for note in self.notes)))
 
     def table(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import lucid
 from lucid.data import Dataset, Subset
 from lucid.data.report import DataReport, InvalidDataError
+from lucid.text import counted
 from lucid.training import Communicator
 from lucid.training.data_record import DataRecord
 from lucid_models_classification.image_check import CheckedImage, check_images, same_images
@@ -168,8 +169,8 @@ def _split(dataset: CocoDetection, fraction: float, seed: int) -> tuple[list[int
     full = [i for i in range(len(dataset)) if len(dataset.target(i)["boxes"])]
     if len(full) < 2:
         raise ValueError(
-            f"{dataset.annotation_file}: {len(full)} images have objects, so none is left to "
-            "validate on; give --val"
+            f"{dataset.annotation_file}: {counted(len(full), 'image')} with objects, so none is "
+            "left to validate on; give --val"
         )
     order = lucid.random.Generator(seed).numpy.permutation(len(full))
     count = min(max(1, round(fraction * len(full))), len(full) - 1)

@@ -10,6 +10,7 @@ from typing import Any
 import lucid
 from lucid import StateDictError, WeightFileError, nn
 from lucid.models import check_backbone, check_classifier, create_model, get_builder, model_info
+from lucid.text import counted
 from lucid.training.class_rows import ClassRows
 from lucid.weights import find_saved_model, model_metadata, names_model
 from lucid_models_classification.checkpoints import other_model, read_weights
@@ -194,7 +195,8 @@ def from_detector(
             }
     elif source.num_classes != model.num_classes:
         note = (
-            f"the last layer starts anew: the file has {source.num_classes - 1} classes, the data "
+            "the last layer starts anew: the file has "
+            f"{counted(source.num_classes - 1, 'class', 'classes')}, the data "
             f"{model.num_classes - 1}"
         )
         state |= predictor

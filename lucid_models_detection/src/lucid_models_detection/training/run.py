@@ -14,6 +14,7 @@ from lucid.data import DataLoader, Subset
 from lucid.data.report import DataReport
 from lucid.data.report_text import brief_lines
 from lucid.optim import SGD, AdamW, Optimizer
+from lucid.text import counted
 from lucid.training import (
     Callback,
     Communicator,
@@ -280,8 +281,8 @@ class DetectorRun:
             synchronize_norms=options.synchronize_norms,
         )
         summary = (
-            f"{model.model_name}: {len(data.class_names) - 1} classes, {len(data.train)} images "
-            f"to train on, {len(data.val)} to validate on"
+            f"{model.model_name}: {counted(len(data.class_names) - 1, 'class', 'classes')}, "
+            f"{counted(len(data.train), 'image')} to train on, {len(data.val)} to validate on"
         )
         if note is not None:
             summary += f"\n{note}"
@@ -465,8 +466,9 @@ def _check_batches_of_one(model: Detector, data: TrainingData) -> None:
     except ValueError as error:
         raise ValueError(
             f"expected at least two images per batch and rank, got a batch of one image "
-            f"({len(data.train)} images; {error}, for {entries[index].path} of {width} x {height} "
-            "pixels); give another --batch-size, or a larger --model-option min_size"
+            f"({counted(len(data.train), 'image')}; {error}, for {entries[index].path} of "
+            f"{width} x {height} pixels); give another --batch-size, or a larger --model-option "
+            "min_size"
         ) from error
 
 
