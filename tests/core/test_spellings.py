@@ -128,7 +128,8 @@ def callables() -> dict[str, set[str]]:
         ".models",
     ]
     owners: list[Any] = [importlib.import_module(f"lucid{name}") for name in modules]
-    for owner in [*owners, lucid.Tensor, lucid.nn.Module, lucid.random.Generator]:
+    classes = [lucid.Tensor, lucid.nn.Module, lucid.random.Generator]
+    for owner in [*owners, *classes, lucid.optim.lr_scheduler.LRScheduler]:
         for name in getattr(owner, "__all__", None) or dir(owner):
             value = getattr(owner, name)
             if callable(value) and not name.startswith("_"):

@@ -171,7 +171,7 @@ _EXPORTED: dict[Callable[..., Any], Callable[..., Any]] = {}
 _WITHOUT_OPTIONS = frozenset(
     (
         *("clone", "expand", "load", "load_model", "permute", "relu", "reshape", "sigmoid"),
-        *("silu", "tanh", "to", "transpose", "view", "create_model", "__init__"),
+        *("silu", "step", "tanh", "to", "transpose", "view", "create_model", "__init__"),
     )
 )
 _RENAMED = frozenset(name for name in KEYWORDS.values() if name.isidentifier()) - {"x"}

@@ -408,3 +408,17 @@ def test_a_gradient_of_the_data_before_is_not_added_to(shape):
     x.grad = None
     x.sum().backward()
     np.testing.assert_array_equal(x.grad.numpy(), np.ones(shape))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: lucid.nn.Linear(2, 2)(None),
+        lambda: lucid.nn.ReLU()(None),
+        lambda: lucid.nn.MSELoss()(lucid.ones(2), None),
+        lambda: lucid.exp(None),
+    ],
+)
+def test_none_in_place_of_a_tensor_is_named(call):
+    with pytest.raises(TypeError, match=r"expected a tensor, .*got None"):
+        call()

@@ -101,3 +101,9 @@ def test_rows_of_arrays_are_samples():
 def test_rows_of_unequal_arrays_are_no_samples(arrays):
     with pytest.raises(ValueError, match="same first axis"):
         TensorDataset(*arrays)
+
+
+@pytest.mark.parametrize("indices", [2, None, 1.5, np.array(2), lucid.tensor(2)])
+def test_a_subset_of_something_else_than_indices_names_the_remedy(indices):
+    with pytest.raises(TypeError, match=r"Subset expected a sequence of indices.*range\(n\)"):
+        Subset("abcd", indices)

@@ -195,3 +195,32 @@ def test_a_group_added_later_is_noticed():
     sgd.add_param_group({"params": nn.Parameter([0.0])})
     with pytest.raises(RuntimeError, match="over 1 parameter groups, the optimizer has 2"):
         scheduler.step()
+
+
+@pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
+def test_a_step_with_a_loss_or_an_epoch_says_to_leave_it_out(make):
+    scheduler = make(optimizer(1.0))
+    before = scheduler.last_epoch
+    for args, kwargs in [((0.5,), {}), ((), {"metrics": 0.5}), ((), {"epoch": 3})]:
+        with pytest.raises(TypeError, match=r"step\(\) .*leave it out"):
+            scheduler.step(*args, **kwargs)
+    assert scheduler.last_epoch == before
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda o: lr_scheduler.StepLR(o, "2"), "step_size"),
+        (lambda o: lr_scheduler.StepLR(o, 2, gamma="0.1"), "gamma"),
+        (lambda o: lr_scheduler.MultiStepLR(o, 3), "milestones"),
+        (lambda o: lr_scheduler.MultiStepLR(o, [3], gamma=None), "gamma"),
+        (lambda o: lr_scheduler.LinearLR(o, total_iters="5"), "total_iters"),
+        (lambda o: lr_scheduler.CosineAnnealingLR(o, None), "T_max"),
+        (lambda o: lr_scheduler.CosineAnnealingLR(o, 5, "0"), "eta_min"),
+    ],
+)
+def test_options_that_are_no_numbers_are_refused_by_name(make, name):
+    sgd = optimizer(1.0)
+    with pytest.raises(TypeError, match=f"expected a .* for {name}, got"):
+        make(sgd)
+    assert sgd.param_groups[0]["lr"] == 1.0

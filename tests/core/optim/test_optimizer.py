@@ -275,3 +275,49 @@ def test_parameters_replaced_by_another_shape_are_refused(kept, size):
         optimizer.step()
     np.testing.assert_array_equal(first.numpy(), before)
     np.testing.assert_array_equal(p.numpy(), np.ones(size))
+
+
+@pytest.mark.parametrize(
+    ("options", "name"),
+    [
+        ({"lr": "0.1"}, "lr"),
+        ({"lr": None}, "lr"),
+        ({"lr": 0.1, "momentum": "0.9"}, "momentum"),
+        ({"lr": 0.1, "dampening": [0]}, "dampening"),
+        ({"lr": True}, "lr"),
+    ],
+)
+def test_options_that_are_no_numbers_are_refused_by_name(options, name):
+    with pytest.raises(TypeError, match=f"SGD: expected a number for {name}, got"):
+        optim.SGD(parameters(2), **options)
+
+
+@pytest.mark.parametrize("betas", [0.9, None, ("0.9", 0.99), "ab"])
+def test_betas_that_are_no_two_numbers_are_refused(betas):
+    with pytest.raises(TypeError, match="betas"):
+        optim.Adam(parameters(2), betas=betas)
+
+
+@pytest.mark.parametrize("lr", [np.float32(0.5), np.array(0.5), lucid.tensor(0.5), 1])
+def test_numbers_of_numpy_and_of_tensors_are_learning_rates(lr):
+    (p,) = parameters(1)
+    optim.SGD([p], lr=lr).step()
+    assert float(p.numpy()[0]) == 1 - float(lr)
+
+
+@pytest.mark.parametrize("params", [nn.Linear(1, 1), nn.Linear(1, 1).parameters, None])
+def test_a_group_of_something_else_names_the_remedy(params):
+    with pytest.raises(TypeError, match=r"pass model\.parameters\(\)"):
+        optim.SGD([{"params": params}], lr=0.1)
+
+
+def test_named_parameters_name_the_remedy():
+    with pytest.raises(TypeError, match=r"got tuple at position 0; pass model\.parameters\(\)"):
+        optim.SGD(nn.Linear(1, 1).named_parameters(), lr=0.1)
+
+
+def test_a_step_with_the_loss_in_place_of_a_closure_is_refused():
+    (p,) = parameters(2)
+    with pytest.raises(TypeError, match=r"got Tensor; call loss\.backward\(\)"):
+        optim.SGD([p], lr=0.1).step(lucid.tensor(1.0))
+    np.testing.assert_array_equal(p.numpy(), [1.0, 1.0])

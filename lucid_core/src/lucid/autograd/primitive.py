@@ -72,6 +72,8 @@ def array_of(x: ArrayLike, dtype: np.dtype[Any] | None = None) -> Array:
             "a list of tensors that require gradients would lose the gradient as an array: join "
             "them with lucid.stack(), or detach() them"
         )
+    if x is None:
+        raise TypeError("expected a tensor, an array or numbers, got None; pass a tensor")
     array = np.asarray(x)
     if array.dtype.kind not in "biuf":  # NumPy would convert None to NaN and text to numbers
         raise TypeError(

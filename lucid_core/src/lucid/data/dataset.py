@@ -110,6 +110,11 @@ def check_dataset(dataset: object, owner: str) -> None:
 
 def _indices(given: Iterable[int] | Tensor | np.ndarray[Any, Any], size: int) -> list[int]:
     """Indices of a subset as numbers from 0 to ``size - 1``."""
+    if not isinstance(given, Iterable) or getattr(given, "ndim", 1) == 0:
+        raise TypeError(
+            f"Subset expected a sequence of indices, got {given!r} ({type(given).__name__}); "
+            "for the first n samples pass range(n)"
+        )
     values: list[Any] = list(array_of(given) if isinstance(given, Tensor) else given)
     booleans = sum(isinstance(value, bool | np.bool_) for value in values)
     if booleans:

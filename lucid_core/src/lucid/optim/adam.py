@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from lucid import kernels
 from lucid.autograd.variable import Array
-from lucid.optim.optimizer import Optimizer, Parameters
+from lucid.optim.optimizer import Optimizer, Parameters, check_not_negative, check_number
 
 __all__ = ["Adam", "AdamW"]
 
@@ -71,7 +71,7 @@ class Adam(Optimizer):
             params,
             {
                 "lr": lr,
-                "betas": tuple(betas),
+                "betas": tuple(betas) if isinstance(betas, Iterable) else betas,
                 "eps": eps,
                 "weight_decay": weight_decay,
                 "amsgrad": amsgrad,
@@ -81,10 +81,14 @@ class Adam(Optimizer):
 
     def _check(self, options: Mapping[str, Any]) -> None:
         kind = type(self).__name__
-        for name in ("lr", "eps", "weight_decay"):
-            if not options[name] >= 0:
-                raise ValueError(f"{kind}: {name} must not be negative, got {options[name]}")
+        check_not_negative(kind, options, "lr", "eps", "weight_decay")
         betas = options["betas"]
+        if not isinstance(betas, tuple | list):
+            raise TypeError(
+                f"{kind}: expected two numbers for betas, got {betas!r}; pass betas=(0.9, 0.999)"
+            )
+        for beta in betas:
+            check_number(kind, "betas", beta)
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise ValueError(f"{kind}: betas must be two numbers from 0 to below 1, got {betas}")
 

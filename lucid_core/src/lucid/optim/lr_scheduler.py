@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lucid.hints import explain_module
-from lucid.optim.optimizer import Optimizer
+from lucid.hints import explain_class, explain_module
+from lucid.optim.optimizer import Optimizer, check_number
 
 __all__ = [
     "CosineAnnealingLR",
@@ -150,6 +150,8 @@ class StepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
+        check_number("StepLR", "step_size", step_size)
+        check_number("StepLR", "gamma", gamma)
         if step_size < 1:
             raise ValueError(f"StepLR: step_size must be at least 1, got {step_size}")
         self.step_size = step_size
@@ -186,6 +188,12 @@ class MultiStepLR(LRScheduler):
         gamma: float = 0.1,
         last_epoch: int = -1,
     ) -> None:
+        if not isinstance(milestones, Iterable) or isinstance(milestones, str):
+            raise TypeError(
+                f"MultiStepLR: expected a list of epochs for milestones, got {milestones!r}; "
+                "pass milestones=[30, 60], for example"
+            )
+        check_number("MultiStepLR", "gamma", gamma)
         self.milestones = sorted(int(m) for m in milestones)
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
@@ -222,6 +230,12 @@ class LinearLR(LRScheduler):
         total_iters: int = 5,
         last_epoch: int = -1,
     ) -> None:
+        for name, value in (
+            ("start_factor", start_factor),
+            ("end_factor", end_factor),
+            ("total_iters", total_iters),
+        ):
+            check_number("LinearLR", name, value)
         if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1 or total_iters < 1:
             raise ValueError(
                 "LinearLR needs 0 < start_factor <= 1, 0 <= end_factor <= 1 and total_iters >= 1, "
@@ -274,6 +288,8 @@ class CosineAnnealingLR(LRScheduler):
         eta_min: float = 0.0,
         last_epoch: int = -1,
     ) -> None:
+        check_number("CosineAnnealingLR", "T_max", T_max)
+        check_number("CosineAnnealingLR", "eta_min", eta_min)
         if T_max < 1:
             raise ValueError(f"CosineAnnealingLR: T_max must be at least 1, got {T_max}")
         self.T_max = T_max
@@ -378,4 +394,6 @@ class SequentialLR(LRScheduler):
             scheduler._check_state(state)
 
 
+for _scheduler in (LRScheduler, SequentialLR):
+    explain_class(_scheduler)
 explain_module(globals())

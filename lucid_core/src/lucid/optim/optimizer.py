@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from numbers import Real
 from typing import Any, ClassVar, TypeAlias, TypeVar, overload
 
 import numpy as np
@@ -11,7 +12,7 @@ from lucid.autograd import Variable, enable_grad
 from lucid.autograd.variable import Array
 from lucid.tensor import Tensor
 
-__all__ = ["Optimizer", "Parameters"]
+__all__ = ["Optimizer", "Parameters", "check_not_negative", "check_number"]
 
 #: What optimizers are built over: tensors, or groups of them with options of their own.
 Parameters: TypeAlias = Iterable[Tensor] | Iterable[Mapping[str, Any]]
@@ -20,6 +21,27 @@ Loss = TypeVar("Loss")
 
 # What a group may hold beside the options of its optimizer.
 _EXTRAS = ("initial_lr", "name", "params")
+
+
+def check_number(owner: str, name: str, value: object) -> None:
+    """Raise TypeError unless an option is one real number: Python's, NumPy's or a tensor's."""
+    if isinstance(value, Tensor | np.ndarray):
+        if value.size == 1 and value.dtype.kind in "iuf":
+            return
+    elif isinstance(value, Real) and not isinstance(value, bool):
+        return
+    raise TypeError(
+        f"{owner}: expected a number for {name}, got {value!r} ({type(value).__name__}); "
+        f"pass {name}=0.1, for example"
+    )
+
+
+def check_not_negative(owner: str, options: Mapping[str, Any], *names: str) -> None:
+    """Raise TypeError or ValueError unless options are numbers of at least 0."""
+    for name in names:
+        check_number(owner, name, options[name])
+        if not options[name] >= 0:
+            raise ValueError(f"{owner}: {name} must not be negative, got {options[name]}")
 
 
 class Optimizer:
@@ -96,11 +118,19 @@ class Optimizer:
         if unknown:
             raise ValueError(f"{kind} has no options {unknown}; it has {sorted(self.defaults)}")
         params = group["params"]
+        if not isinstance(params, Iterable):
+            raise TypeError(
+                f"{kind} expected parameters under 'params' of a group, got "
+                f"{type(params).__name__}; pass model.parameters()"
+            )
         params = [params] if isinstance(params, Variable) else list(params)
         taken = {id(p) for held in self.param_groups for p in held["params"]}
         for i, p in enumerate(params):
             if not isinstance(p, Tensor):
-                raise TypeError(f"{kind} changes tensors, got {type(p).__name__} at position {i}")
+                raise TypeError(
+                    f"{kind} changes tensors, got {type(p).__name__} at position {i}; "
+                    "pass model.parameters()"
+                )
             if not p.is_leaf or p.dtype.kind != "f":
                 raise ValueError(
                     f"{kind} changes floating leaf tensors; that at position {i}, of shape "
@@ -152,8 +182,15 @@ class Optimizer:
         ValueError
             If the data of a parameter was replaced by an array of another shape than its
             gradient or state has; nothing is changed then.
+        TypeError
+            If ``closure`` cannot be called.
         """
         loss = None
+        if closure is not None and not callable(closure):
+            raise TypeError(
+                f"step() expected a function that computes the loss, got "
+                f"{type(closure).__name__}; call loss.backward(), then step()"
+            )
         if closure is not None:
             with enable_grad():
                 loss = closure()

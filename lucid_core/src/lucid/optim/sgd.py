@@ -9,7 +9,7 @@ import numpy as np
 
 from lucid import kernels
 from lucid.autograd.variable import Array
-from lucid.optim.optimizer import Optimizer, Parameters
+from lucid.optim.optimizer import Optimizer, Parameters, check_not_negative, check_number
 
 __all__ = ["SGD"]
 
@@ -75,9 +75,8 @@ class SGD(Optimizer):
         )
 
     def _check(self, options: Mapping[str, Any]) -> None:
-        for name in ("lr", "momentum", "weight_decay"):
-            if not options[name] >= 0:
-                raise ValueError(f"SGD: {name} must not be negative, got {options[name]}")
+        check_not_negative("SGD", options, "lr", "momentum", "weight_decay")
+        check_number("SGD", "dampening", options["dampening"])
         if options["nesterov"] and not (options["momentum"] > 0 and options["dampening"] == 0):
             raise ValueError(
                 "SGD: nesterov needs a momentum above 0 and no dampening, "
