@@ -170,6 +170,8 @@ def test_values_are_cast_to_the_dtype_of_the_module():
         ("1.running_mean", np.ones(4, np.uint8), r"1\.running_mean: expected float32, got uint8"),
         ("2.weight", np.ones((2, 4), np.int8), r"2\.weight: expected float32, got int8; quantized"),
         ("2.weight", np.ones((2, 4), bool), r"2\.weight: expected float32, got bool"),
+        ("2.weight", [[1.0], [1.0, 2.0]], r"2\.weight: expected an array, got list that NumPy"),
+        ("2.bias", np.ma.array([1.0, 2.0], mask=[0, 1]), r"2\.bias: .* a masked one; fill it"),
         ("2.weight", np.ones((9, 4), int), r"2\.weight: expected float32, got int64"),
         ("2.bias", np.array([1e300, 0]), "expected float32, got float64 beyond its range"),
         ("2.bias", np.array(["a", "b"]), "expected float32, got <U1"),

@@ -131,7 +131,7 @@ def load_into(
         if fitting:
             copies.append((tensor, fitting[0][1]))
 
-    problems = {"wrong dtype or read-only": misfits, "conflicting": conflicts}
+    problems = {"cannot be loaded": misfits, "conflicting": conflicts}
     if not skip_mismatched:
         problems = {"wrong shape": misshaped, **problems}
     if strict:
@@ -146,7 +146,14 @@ def load_into(
 
 def _fitted(value: Any, target: Array, roots: set[int]) -> Array:
     """The value as an array that can be copied into ``target`` without fail."""
-    source = value._data if isinstance(value, Variable) else np.asarray(value)
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise _MisfitError("expected an array, got a masked one; fill it: value.filled()")
+    try:
+        source = value._data if isinstance(value, Variable) else np.asarray(value)
+    except (ValueError, TypeError, RuntimeError) as error:  # as lists and other libraries raise
+        raise _MisfitError(
+            f"expected an array, got {type(value).__name__} that NumPy does not convert: {error}"
+        ) from None
     _check_dtype(source.dtype, target.dtype)
     if source.shape != target.shape:
         raise _WrongShapeError(f"expected shape {target.shape}, got {source.shape}")
