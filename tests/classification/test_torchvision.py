@@ -8,7 +8,7 @@ import pytest
 
 import lucid
 from lucid_models_classification import resnet_18, resnet_50
-from lucid_models_classification.architectures import ARCHITECTURES
+from lucid_models_classification.resnet.builders import ARCHITECTURES
 from lucid_models_classification.torchvision import (
     from_torchvision_key,
     infer_model,

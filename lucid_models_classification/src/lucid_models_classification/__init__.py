@@ -10,20 +10,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lucid_models_classification.blocks import BasicBlock as BasicBlock
-    from lucid_models_classification.blocks import Bottleneck as Bottleneck
-    from lucid_models_classification.builders import resnet_18 as resnet_18
-    from lucid_models_classification.builders import resnet_34 as resnet_34
-    from lucid_models_classification.builders import resnet_50 as resnet_50
-    from lucid_models_classification.builders import resnet_101 as resnet_101
-    from lucid_models_classification.builders import resnet_152 as resnet_152
-    from lucid_models_classification.builders import resnext_50_32x4d as resnext_50_32x4d
-    from lucid_models_classification.builders import resnext_101_32x8d as resnext_101_32x8d
-    from lucid_models_classification.builders import resnext_101_64x4d as resnext_101_64x4d
-    from lucid_models_classification.builders import wide_resnet_50_2 as wide_resnet_50_2
-    from lucid_models_classification.builders import wide_resnet_101_2 as wide_resnet_101_2
     from lucid_models_classification.image_folder import ImageFolder as ImageFolder
+    from lucid_models_classification.resnet import BasicBlock as BasicBlock
+    from lucid_models_classification.resnet import Bottleneck as Bottleneck
     from lucid_models_classification.resnet import ResNet as ResNet
+    from lucid_models_classification.resnet.builders import resnet_18 as resnet_18
+    from lucid_models_classification.resnet.builders import resnet_34 as resnet_34
+    from lucid_models_classification.resnet.builders import resnet_50 as resnet_50
+    from lucid_models_classification.resnet.builders import resnet_101 as resnet_101
+    from lucid_models_classification.resnet.builders import resnet_152 as resnet_152
+    from lucid_models_classification.resnet.builders import resnext_50_32x4d as resnext_50_32x4d
+    from lucid_models_classification.resnet.builders import resnext_101_32x8d as resnext_101_32x8d
+    from lucid_models_classification.resnet.builders import resnext_101_64x4d as resnext_101_64x4d
+    from lucid_models_classification.resnet.builders import wide_resnet_50_2 as wide_resnet_50_2
+    from lucid_models_classification.resnet.builders import wide_resnet_101_2 as wide_resnet_101_2
     from lucid_models_classification.torchvision import (
         load_torchvision_weights as load_torchvision_weights,
     )
@@ -31,23 +31,23 @@ if TYPE_CHECKING:
     from lucid_models_classification.transforms import read_image as read_image
 
 _HOME = {
-    "BasicBlock": "blocks",
-    "Bottleneck": "blocks",
+    "BasicBlock": "resnet",
+    "Bottleneck": "resnet",
     "ImageError": "transforms",
     "ImageFolder": "image_folder",
     "ResNet": "resnet",
     "load_torchvision_weights": "torchvision",
     "read_image": "transforms",
-    "resnet_18": "builders",
-    "resnet_34": "builders",
-    "resnet_50": "builders",
-    "resnet_101": "builders",
-    "resnet_152": "builders",
-    "resnext_50_32x4d": "builders",
-    "resnext_101_32x8d": "builders",
-    "resnext_101_64x4d": "builders",
-    "wide_resnet_50_2": "builders",
-    "wide_resnet_101_2": "builders",
+    "resnet_18": "resnet.builders",
+    "resnet_34": "resnet.builders",
+    "resnet_50": "resnet.builders",
+    "resnet_101": "resnet.builders",
+    "resnet_152": "resnet.builders",
+    "resnext_50_32x4d": "resnet.builders",
+    "resnext_101_32x8d": "resnet.builders",
+    "resnext_101_64x4d": "resnet.builders",
+    "wide_resnet_50_2": "resnet.builders",
+    "wide_resnet_101_2": "resnet.builders",
 }
 
 __all__ = sorted(_HOME)

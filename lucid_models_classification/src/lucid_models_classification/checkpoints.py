@@ -28,7 +28,7 @@ from lucid.weights import (
     names_model,
     unwrap,
 )
-from lucid_models_classification.architectures import ARCHITECTURES
+from lucid_models_classification.resnet.builders import ARCHITECTURES
 from lucid_models_classification.torchvision import (
     infer_model,
     is_resnet_key,

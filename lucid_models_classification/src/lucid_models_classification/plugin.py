@@ -64,11 +64,11 @@ _CLASSIFIERS = (
 
 @lucid.hookimpl
 def lucid_register_models(register: RegisterModel) -> None:
-    """Register every classifier of :mod:`lucid_models_classification.builders`."""
+    """Register every classifier of :mod:`lucid_models_classification.resnet.builders`."""
     for name, alias, family, total_parameters, summary in _CLASSIFIERS:
         register(
             name,
-            f"lucid_models_classification.builders:{name}",
+            f"lucid_models_classification.resnet.builders:{name}",
             task="image-classification",
             family=family,
             total_parameters=total_parameters,

@@ -26,8 +26,8 @@ import numpy as np
 import lucid
 from lucid import Tensor, nn
 from lucid.weights import rename, unwrap
-from lucid_models_classification.architectures import ARCHITECTURES, Architecture
-from lucid_models_classification.blocks import BasicBlock, Bottleneck
+from lucid_models_classification.resnet import BasicBlock, Bottleneck
+from lucid_models_classification.resnet.builders import ARCHITECTURES, Architecture
 
 __all__ = [
     "from_torchvision_key",

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from lucid.models import register_model
-from lucid_models_classification.architectures import ARCHITECTURES
-from lucid_models_classification.resnet import ResNet
+from lucid_models_classification.resnet.network import BasicBlock, Bottleneck, ResNet
 
 __all__ = [
+    "ARCHITECTURES",
+    "Architecture",
     "resnet_18",
     "resnet_34",
     "resnet_50",
@@ -26,6 +28,43 @@ __all__ = [
     "wide_resnet_50_2",
     "wide_resnet_101_2",
 ]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What is the same in every network of one name.
+
+    Attributes
+    ----------
+    block : type
+        Of which all four stages are made.
+    depths : tuple of int
+        Number of blocks of each stage.
+    groups : int
+        Groups of the 3x3 convolutions.
+    width_per_group : int
+        Width of each group in the first stage.
+    """
+
+    block: type[BasicBlock] | type[Bottleneck]
+    depths: tuple[int, int, int, int]
+    groups: int = 1
+    width_per_group: int = 64
+
+
+#: By registered name.
+ARCHITECTURES = {
+    "resnet_18": Architecture(BasicBlock, (2, 2, 2, 2)),
+    "resnet_34": Architecture(BasicBlock, (3, 4, 6, 3)),
+    "resnet_50": Architecture(Bottleneck, (3, 4, 6, 3)),
+    "resnet_101": Architecture(Bottleneck, (3, 4, 23, 3)),
+    "resnet_152": Architecture(Bottleneck, (3, 8, 36, 3)),
+    "wide_resnet_50_2": Architecture(Bottleneck, (3, 4, 6, 3), width_per_group=128),
+    "wide_resnet_101_2": Architecture(Bottleneck, (3, 4, 23, 3), width_per_group=128),
+    "resnext_50_32x4d": Architecture(Bottleneck, (3, 4, 6, 3), groups=32, width_per_group=4),
+    "resnext_101_32x8d": Architecture(Bottleneck, (3, 4, 23, 3), groups=32, width_per_group=8),
+    "resnext_101_64x4d": Architecture(Bottleneck, (3, 4, 23, 3), groups=64, width_per_group=4),
+}
 
 #: Keyword arguments that every builder passes on; what is missing is the builder's to decide.
 _OPTIONS = ("in_channels", "norm", "norm_eps", "zero_init_residual", "dilate")
