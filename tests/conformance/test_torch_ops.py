@@ -48,6 +48,11 @@ def divisor(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
     return positive(rng, shape) * rng.choice([-1, 1], shape)
 
 
+def activated(rng: Rng, shape: tuple[int, ...]) -> np.ndarray:
+    """Multiples of 1/2 with the corners -3, 0, 3 and 6 among them."""
+    return rng.integers(-8, 17, shape) / 2.0
+
+
 # --- element by element -------------------------------------------------------------------------
 
 UNARY: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any]]] = {
@@ -71,11 +76,19 @@ UNARY: dict[str, tuple[Callable[..., Any], Callable[..., Any], Callable[..., Any
         lambda x: torch.nn.functional.leaky_relu(x, 0.2),
         tied,
     ),
+    # From its definition: PyTorch's own takes 1 / 6 in float32, also for float64.
+    "hardsigmoid": (
+        F.hardsigmoid,
+        lambda x: torch.nn.functional.relu6(x + 3) / 6,
+        activated,
+    ),
+    "hardswish": (F.hardswish, torch.nn.functional.hardswish, activated),
     "log": (lucid.log, torch.log, positive),
     "negative": (lucid.negative, torch.negative, normal),
     "positive": (lucid.positive, torch.positive, normal),
     "reciprocal": (lucid.reciprocal, torch.reciprocal, divisor),
     "relu": (lucid.relu, torch.relu, tied),
+    "relu6": (F.relu6, torch.nn.functional.relu6, activated),
     "round": (lucid.round, torch.round, normal),
     "round to places": (
         lambda x: lucid.round(x, 1),

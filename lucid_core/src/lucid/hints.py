@@ -171,6 +171,7 @@ _EXPORTED: dict[Callable[..., Any], Callable[..., Any]] = {}
 _WITHOUT_OPTIONS = frozenset(
     (
         *("clone", "expand", "load", "load_model", "permute", "relu", "reshape", "sigmoid"),
+        *("hardsigmoid", "hardswish", "relu6"),
         *("silu", "step", "tanh", "to", "transpose", "view", "create_model", "__init__"),
     )
 )

@@ -203,9 +203,6 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "grad_fn": "`x.is_leaf` says whether an operation was recorded",
     },
     "lucid.nn": {
-        "ReLU6": "`lucid.clip(x, 0, 6)`",
-        "Hardswish": _OTHER_ACTIVATION,
-        "Hardsigmoid": _OTHER_ACTIVATION,
         "ELU": _OTHER_ACTIVATION,
         "PReLU": _OTHER_ACTIVATION,
         "Mish": _OTHER_ACTIVATION,
@@ -259,8 +256,6 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "register_full_backward_hook": "not in Lucid; see `model.register_forward_hook(hook)`",
     },
     "lucid.nn.functional": {
-        "relu6": "`lucid.clip(x, 0, 6)`",
-        "hardswish": _OTHER_ACTIVATION,
         "elu": _OTHER_ACTIVATION,
         "softplus": _OTHER_ACTIVATION,
         "normalize": "`x / x.norm(axis=1, keepdims=True)`",
@@ -424,11 +419,17 @@ KEYWORDS_OF: dict[str, dict[str, str]] = {
 #: What PyTorch takes at a position where a function or class of Lucid takes nothing.
 POSITIONS: dict[str, dict[int, str]] = {
     "ReLU": {0: "inplace"},
+    "ReLU6": {0: "inplace"},
     "SiLU": {0: "inplace"},
+    "Hardsigmoid": {0: "inplace"},
+    "Hardswish": {0: "inplace"},
     "LeakyReLU": {1: "inplace"},
     "Dropout": {1: "inplace"},
     "relu": {1: "inplace"},
+    "relu6": {1: "inplace"},
     "silu": {1: "inplace"},
+    "hardsigmoid": {1: "inplace"},
+    "hardswish": {1: "inplace"},
     "leaky_relu": {2: "inplace"},
     "step": {0: "metrics"},
     "to": {1: "device"},

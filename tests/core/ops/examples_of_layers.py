@@ -94,7 +94,9 @@ FUNCTIONS = [
               options={"mode": "bilinear", "align_corners": True}),
     _function("gelu", floats(N, 4)),
     _function("gelu by tanh", floats(N, 4), then=("tanh",)),
-    _function("silu", floats(N, 4)),
+    *(
+        _function(name, floats(N, 4)) for name in ("silu", "relu6", "hardsigmoid", "hardswish")
+    ),
     _function("leaky_relu", floats(N, 4), then=(0.2,)),
     *(
         _function(f"{name} of a number", floats()) for name in ("gelu", "silu", "leaky_relu")
@@ -165,6 +167,7 @@ LAYERS = [
     _layer("LeakyReLU", floats(N, 4), then=(0.2,)),
     *(_layer(name, floats(N, 4), then=(1,)) for name in ("Softmax", "LogSoftmax")),
     *(_layer(name, floats(N, 4)) for name in ("GELU", "ReLU", "SiLU", "Sigmoid", "Tanh")),
+    *(_layer(name, floats(N, 4)) for name in ("Hardsigmoid", "Hardswish", "ReLU6")),
     _layer("Identity", floats(N, 4), plain=False),
     Example(
         "nn.Sequential",

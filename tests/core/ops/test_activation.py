@@ -50,6 +50,47 @@ def test_silu_far_from_zero_does_not_overflow():
     np.testing.assert_allclose(y, [0, -1 / (1 + math.e), 0, 1000], atol=1e-12)
 
 
+CORNERS = [-np.inf, -4.0, -3.0, -1.5, 0.0, 3.0, 5.0, 6.0, 7.0, np.inf, np.nan]
+
+
+@pytest.mark.parametrize("copies", [1, 3000], ids=["small", "large"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    ("function", "values", "slopes"),
+    [
+        (
+            F.relu6,
+            [0, 0, 0, 0, 0, 3, 5, 6, 6, 6, np.nan],
+            [0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 0],
+        ),
+        (
+            F.hardsigmoid,
+            [0, 0, 0, 1 / 4, 1 / 2, 1, 1, 1, 1, 1, np.nan],
+            [0, 0, 0, 1 / 6, 1 / 6, 0, 0, 0, 0, 0, 0],
+        ),
+        (
+            F.hardswish,
+            [np.nan, 0, 0, -3 / 8, 0, 3, 5, 6, 7, np.inf, np.nan],
+            [0, 0, 0, 0, 1 / 2, 1, 1, 1, 1, 1, np.nan],
+        ),
+    ],
+)
+def test_corners_of_piecewise_activations(function, values, slopes, dtype, copies):
+    x = Tensor(np.tile(np.array(CORNERS, dtype), copies), requires_grad=True)
+    y = function(x)
+    y.backward(np.ones(x.shape, dtype))
+    assert y.dtype == x.grad.dtype == dtype
+    np.testing.assert_allclose(y.numpy(), np.tile(values, copies), rtol=1e-6)
+    np.testing.assert_allclose(x.grad.numpy(), np.tile(slopes, copies), atol=1e-7)
+
+
+@pytest.mark.parametrize("function", [F.relu6, F.hardsigmoid, F.hardswish, F.silu])
+def test_activations_of_integers_are_float32(function):
+    y = function(np.array([-6, 0, 6]))
+    assert y.dtype == np.float32
+    assert y.numpy()[2] == pytest.approx(1 if function is F.hardsigmoid else 6, rel=1e-2)
+
+
 def test_softmax_by_hand_and_with_large_logits():
     y = F.softmax(np.array([[0.0, math.log(3)], [1000.0, 1000.0]])).numpy()
     np.testing.assert_allclose(y, [[0.25, 0.75], [0.5, 0.5]])
@@ -72,6 +113,9 @@ def test_softmax_of_nothing(function):
     "function",
     [
         F.relu,
+        F.relu6,
+        F.hardsigmoid,
+        F.hardswish,
         F.leaky_relu,
         F.gelu,
         lambda x: F.gelu(x, "tanh"),
@@ -80,7 +124,10 @@ def test_softmax_of_nothing(function):
         lambda x: F.softmax(x, 1),
         lambda x: F.log_softmax(x, 0),
     ],
-    ids=["relu", "leaky_relu", "gelu", "gelu tanh", "silu", "sigmoid", "softmax", "log_softmax"],
+    ids=[
+        *("relu", "relu6", "hardsigmoid", "hardswish", "leaky_relu", "gelu", "gelu tanh"),
+        *("silu", "sigmoid", "softmax", "log_softmax"),
+    ],
 )
 def test_derivatives(function):
     gradcheck(function, [t(3, 4, scale=2)])

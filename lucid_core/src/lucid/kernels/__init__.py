@@ -28,6 +28,8 @@ from lucid.kernels.threads import (
 __all__ = [
     "KERNELS",
     "Kernel",
+    "activation",
+    "activation_backward",
     "adam",
     "add",
     "add_into",
@@ -158,6 +160,8 @@ add = Kernel("elementwise", "add")
 add_into = Kernel("elementwise", "add_into")
 relu = Kernel("elementwise", "relu")
 relu_backward = Kernel("elementwise", "relu_backward")
+activation = Kernel("activation", "activation")
+activation_backward = Kernel("activation", "activation_backward")
 max_pool2d = Kernel("pool", "max_pool2d")
 max_pool2d_backward = Kernel("pool", "max_pool2d_backward")
 avg_pool2d = Kernel("pool", "avg_pool2d")

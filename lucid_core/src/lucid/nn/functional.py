@@ -10,7 +10,17 @@ from collections.abc import Sequence
 from lucid.autograd import ArrayLike, array_of
 from lucid.hints import explain_module
 from lucid.ops.activation import dropout as _dropout
-from lucid.ops.activation import gelu, leaky_relu, log_softmax, relu, silu, softmax
+from lucid.ops.activation import (
+    gelu,
+    hardsigmoid,
+    hardswish,
+    leaky_relu,
+    log_softmax,
+    relu,
+    relu6,
+    silu,
+    softmax,
+)
 from lucid.ops.conv import conv2d
 from lucid.ops.conv_transpose import conv_transpose2d
 from lucid.ops.index import getitem, one_hot
@@ -44,6 +54,8 @@ __all__ = [
     "dropout",
     "gelu",
     "group_norm",
+    "hardsigmoid",
+    "hardswish",
     "huber_loss",
     "interpolate",
     "l1_loss",
@@ -57,6 +69,7 @@ __all__ = [
     "one_hot",
     "pad",
     "relu",
+    "relu6",
     "sigmoid",
     "silu",
     "smooth_l1_loss",

@@ -15,7 +15,18 @@ from lucid.ops.operands import floating, normalise_axis
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
 
-__all__ = ["dropout", "gelu", "leaky_relu", "log_softmax", "relu", "silu", "softmax"]
+__all__ = [
+    "dropout",
+    "gelu",
+    "hardsigmoid",
+    "hardswish",
+    "leaky_relu",
+    "log_softmax",
+    "relu",
+    "relu6",
+    "silu",
+    "softmax",
+]
 
 
 def relu(x: ArrayLike) -> Tensor:
@@ -100,8 +111,15 @@ def gelu(x: ArrayLike, approximate: str = "none") -> Tensor:
     return record(0.5 * a * (1 + t), (x, vjp))
 
 
+def _elementwise(x: ArrayLike, name: str) -> Tensor:
+    """The registered activation of this name."""
+    a = floating(x)
+    value = kernels.activation(a, name)
+    return record(value, (x, lambda g: kernels.activation_backward(g, a, name)))
+
+
 def silu(x: ArrayLike) -> Tensor:
-    """x times its logistic sigmoid (also called swish).
+    """Sigmoid linear unit (swish), ``x * sigmoid(x)``.
 
     Parameters
     ----------
@@ -112,17 +130,78 @@ def silu(x: ArrayLike) -> Tensor:
     -------
     Tensor
         The shape of ``x``.
+
+    References
+    ----------
+    Elfwing, Uchibe and Doya, *Sigmoid-Weighted Linear Units*, 2017.
     """
-    a = floating(x)
-    s = logistic(a)
-    return record(a * s, (x, lambda g: g * (s * (1 + a * (1 - s)))))
+    return _elementwise(x, "silu")
 
 
-def logistic(a: Array) -> Array:
-    """1 / (1 + exp(-a)) of an array, without overflow at either end."""
-    e = np.exp(-np.abs(a))
-    value: Array = np.where(a >= 0, a.dtype.type(1), e) / (1 + e)
-    return value
+def relu6(x: ArrayLike) -> Tensor:
+    """Rectified linear unit bounded by 6, ``min(max(x, 0), 6)``.
+
+    The derivative at 0 and at 6 is 0.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape; integers and booleans become float32.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x``, from 0 to 6; NaN stays NaN.
+
+    References
+    ----------
+    Howard et al., *MobileNets*, 2017.
+    """
+    return _elementwise(x, "relu6")
+
+
+def hardsigmoid(x: ArrayLike) -> Tensor:
+    """Piecewise linear sigmoid, ``relu6(x + 3) / 6``.
+
+    The derivative is 1/6 between -3 and 3, and 0 at both ends and beyond.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape; integers and booleans become float32.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x``, from 0 to 1; NaN stays NaN.
+
+    References
+    ----------
+    Howard et al., *Searching for MobileNetV3*, 2019, section 5.2.
+    """
+    return _elementwise(x, "hardsigmoid")
+
+
+def hardswish(x: ArrayLike) -> Tensor:
+    """Piecewise quadratic swish, ``x * relu6(x + 3) / 6``.
+
+    The derivative is 0 up to -3, ``x / 3 + 1 / 2`` between -3 and 3, and 1 from 3 on.
+
+    Parameters
+    ----------
+    x : array-like
+        Any shape; integers and booleans become float32.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x``; NaN stays NaN.
+
+    References
+    ----------
+    Howard et al., *Searching for MobileNetV3*, 2019, section 5.2.
+    """
+    return _elementwise(x, "hardswish")
 
 
 def softmax(x: ArrayLike, axis: int = -1) -> Tensor:

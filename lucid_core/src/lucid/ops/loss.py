@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lucid import kernels
 from lucid.autograd import ArrayLike, array_of, record
 from lucid.autograd.variable import Array
-from lucid.ops.activation import log_probabilities, logistic
+from lucid.ops.activation import log_probabilities
 from lucid.ops.operands import floating, operands, refuse_gradients
 
 if TYPE_CHECKING:
@@ -308,9 +309,15 @@ def binary_cross_entropy_with_logits(
     softplus = np.log1p(np.exp(-np.abs(a))) + np.maximum(-a, 0)
     losses = factor * ((1 - t) * a + (1 + extra * t) * softplus)
     value, spread = _reduce(losses, reduction)
+
+    def vjp(g: Array) -> Array:
+        missing = kernels.activation(-a, "sigmoid")
+        slope: Array = factor * ((1 - t) - (1 + extra * t) * missing)
+        return spread(g) * slope
+
     return record(
         value,
-        (input, lambda g: spread(g) * factor * ((1 - t) - (1 + extra * t) * logistic(-a))),
+        (input, vjp),
         (target, lambda g: spread(g) * factor * (extra * softplus - a)),
     )
 

@@ -130,9 +130,7 @@ def sigmoid(x: ArrayLike) -> Tensor:
         The shape of ``x``, from 0 to 1.
     """
     a = floating(x)
-    # exp of a negative number only, so that it cannot overflow.
-    e = np.exp(-np.abs(a))
-    value = np.where(a >= 0, 1, e) / (1 + e)
+    value = kernels.activation(a, "sigmoid")
     return record(value, (x, lambda g: g * value * (1 - value)))
 
 

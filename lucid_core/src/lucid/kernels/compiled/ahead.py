@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lucid.kernels.compiled import (
+    activation,
     conv,
     elementwise,
     gemm,
@@ -99,6 +100,7 @@ def _products(dtype: Type) -> None:
     large = np.ones((128, 128), dtype)
     elementwise.add_into(elementwise.add(large, large), large)
     elementwise.relu_backward(large, elementwise.relu(large))
+    activation.activation_backward(large, activation.activation(large, "silu"), "silu")
 
 
 def _pooling(dtype: Type) -> None:

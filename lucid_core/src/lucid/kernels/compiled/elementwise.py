@@ -67,13 +67,13 @@ def erf(x: Array) -> Array:
 
 def add(a: Array, b: Array) -> Array:
     """See `lucid.kernels.reference.elementwise.add`."""
-    lines = _large_lines(a, b)
-    return reference.add(a, b) if lines is None else _mapped(_add, lines, a)
+    lines = large_lines(a, b)
+    return reference.add(a, b) if lines is None else mapped(_add, lines, a)
 
 
 def add_into(total: Array, other: Array) -> None:
     """See `lucid.kernels.reference.elementwise.add_into`."""
-    lines = _large_lines(total, other)
+    lines = large_lines(total, other)
     if lines is None or np.may_share_memory(total, other):
         reference.add_into(total, other)
     else:
@@ -82,17 +82,17 @@ def add_into(total: Array, other: Array) -> None:
 
 def relu(x: Array) -> Array:
     """See `lucid.kernels.reference.elementwise.relu`."""
-    lines = _large_lines(x)
-    return reference.relu(x) if lines is None else _mapped(_relu, lines, x)
+    lines = large_lines(x)
+    return reference.relu(x) if lines is None else mapped(_relu, lines, x)
 
 
 def relu_backward(g: Array, y: Array) -> Array:
     """See `lucid.kernels.reference.elementwise.relu_backward`."""
-    lines = _large_lines(g, y)
-    return reference.relu_backward(g, y) if lines is None else _mapped(_relu_backward, lines, y)
+    lines = large_lines(g, y)
+    return reference.relu_backward(g, y) if lines is None else mapped(_relu_backward, lines, y)
 
 
-def _large_lines(*arrays: Array) -> list[Array] | None:
+def large_lines(*arrays: Array) -> list[Array] | None:
     """The values in the order of memory; None where the reference is the better way."""
     first = arrays[0]
     if first.size < _LARGE or first.dtype not in (np.float32, np.float64):
@@ -105,10 +105,10 @@ def _large_lines(*arrays: Array) -> list[Array] | None:
     return as_lines(*arrays)
 
 
-def _mapped(function: Callable[..., None], lines: list[Array], like: Array) -> Array:
+def mapped(function: Callable[..., None], lines: list[Array], like: Array, *settings: int) -> Array:
     """What a kernel makes of lines, in the shape and the order in memory of ``like``."""
     line = empty((like.size,), like.dtype)
-    parallel_for(function, like.size, *lines, line, grain=GRAIN)
+    parallel_for(function, like.size, *lines, line, *settings, grain=GRAIN)
     order = sorted(range(like.ndim), key=lambda axis: -like.strides[axis])
     ordered = line.reshape([like.shape[axis] for axis in order])
     return ordered.transpose(np.argsort(order))

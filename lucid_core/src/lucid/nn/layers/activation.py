@@ -8,9 +8,12 @@ from lucid.tensor import Tensor
 
 __all__ = [
     "GELU",
+    "Hardsigmoid",
+    "Hardswish",
     "LeakyReLU",
     "LogSoftmax",
     "ReLU",
+    "ReLU6",
     "SiLU",
     "Sigmoid",
     "Softmax",
@@ -76,6 +79,30 @@ class SiLU(Module):
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
         return F.silu(x)
+
+
+class ReLU6(Module):
+    """Rectified linear unit bounded by 6, ``min(max(x, 0), 6)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        return F.relu6(x)
+
+
+class Hardsigmoid(Module):
+    """Piecewise linear sigmoid, ``relu6(x + 3) / 6``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        return F.hardsigmoid(x)
+
+
+class Hardswish(Module):
+    """Piecewise quadratic swish, ``x * relu6(x + 3) / 6``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        return F.hardswish(x)
 
 
 class Sigmoid(Module):

@@ -1,0 +1,56 @@
+"""The registry of activations: compiled against reference, and values against derivatives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lucid import kernels
+from lucid.kernels.compiled.activation import CODES
+from lucid.kernels.reference.activation import ACTIVATIONS
+
+FORMS = ["reference", "compiled"]
+NAMES = [None, *ACTIVATIONS]
+
+
+def test_both_forms_know_the_same_activations():
+    assert list(CODES) == NAMES
+    assert len(set(CODES.values())) == len(NAMES)
+
+
+@pytest.mark.parametrize("shape", [(), (0,), (3, 5), (40, 1001), (3, 100_003)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("name", NAMES)
+def test_compiled_is_the_reference(name, dtype, shape):
+    rng = np.random.default_rng(1)
+    x, g = (np.asarray(rng.standard_normal(shape) * 4, dtype) for _ in range(2))
+    rtol, atol = (1e-5, 1e-6) if dtype == np.float32 else (1e-12, 1e-14)
+    for kernel, arguments in (
+        (kernels.activation, (x, name)),
+        (kernels.activation_backward, (g, x, name)),
+    ):
+        result, expected = kernel.compiled(*arguments), kernel.reference(*arguments)
+        assert (result.shape, result.dtype, type(result)) == (shape, dtype, np.ndarray)
+        np.testing.assert_allclose(result, expected, rtol=rtol, atol=atol)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", NAMES)
+def test_derivative_is_the_slope(name, form):
+    x = np.linspace(-8, 8, 30_011)
+    step = 1e-6
+    value = getattr(kernels.activation, form)
+    slope = (value(x + step, name) - value(x - step, name)) / (2 * step)
+    result = getattr(kernels.activation_backward, form)(np.ones_like(x), x, name)
+    smooth = np.min(np.abs(x[:, None] - [0, 6, -3, 3]), axis=1) > 2 * step
+    np.testing.assert_allclose(result[smooth], slope[smooth], atol=1e-8)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", ["sigmoid", "silu"])
+def test_far_from_zero_nothing_overflows(name, form):
+    x = np.tile(np.float32([-200, -90, 90, 200]), 5000)
+    y = getattr(kernels.activation, form)(x, name)
+    np.testing.assert_allclose(
+        y[:4], [0, 0, *((1, 1) if name == "sigmoid" else (90, 200))], atol=1e-30
+    )
