@@ -22,13 +22,13 @@ from PIL import Image
 import lucid
 from lucid.cli.entry import run
 from lucid.models import create_model
-from lucid.training import load_checkpoint
+from lucid.training import Run, load_checkpoint
 from lucid.weights import model_metadata
 from lucid_models_classification.torchvision import to_torchvision_key
-from lucid_models_classification.training import ClassifierRun, Options, _read_data
+from lucid_models_classification.training import ClassifierTask, Options
 from lucid_models_classification.training_data import ClassifierData
 
-Run = Callable[..., tuple[int, str, str]]
+Command = Callable[..., tuple[int, str, str]]
 
 COLORS = {"blue": (30, 30, 220), "red": (220, 30, 30)}
 SMALL = ("--image-size", 16, "--batch-size", 4, "--epochs", 2)
@@ -48,7 +48,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def train(capsys: pytest.CaptureFixture[str]) -> Run:
+def train(capsys: pytest.CaptureFixture[str]) -> Command:
     """Run ``lucid train-classifier``; give exit code, output and errors."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
@@ -74,7 +74,7 @@ def plain(node: Any) -> Any:
 
 
 def test_a_run_leaves_a_classifier_that_classify_takes(
-    train: Run, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    train: Command, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "new" / "run"
     code, out, err = train("--data", data, "--output", folder, *SMALL)
@@ -128,18 +128,20 @@ def test_without_a_communicator_it_takes_the_ranks_of_mpiexec(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ranks = lucid.training.Communicator()
-    monkeypatch.setattr("lucid_models_classification.training.default_communicator", lambda: ranks)
+    monkeypatch.setattr("lucid.training.run.default_communicator", lambda: ranks)
     for start in (
-        lambda: ClassifierRun.start(tmp_path, Options(str(data), image_size=16)),
-        lambda: ClassifierRun.resume(tmp_path, {}),
+        lambda: Run.start(ClassifierTask(), tmp_path, Options(str(data), image_size=16)),
+        lambda: Run.resume(ClassifierTask(), tmp_path, {}),
     ):
         each = start()
-        assert each.trainer.communicator is each.validation.communicator is ranks
+        assert each.trainer.communicator is each.trainer.validate.communicator is ranks
         del each  # another has the folder's lock
 
 
 def test_a_run_that_failed_is_fitted_again(data: Path, tmp_path: Path) -> None:
-    run = ClassifierRun.start(tmp_path, Options(str(data), batch_size=2, epochs=1, image_size=16))
+    run = Run.start(
+        ClassifierTask(), tmp_path, Options(str(data), batch_size=2, epochs=1, image_size=16)
+    )
     loss, run.trainer.loss = run.trainer.loss, None  # type: ignore[assignment]
     with pytest.raises(TypeError):
         run.fit(lambda line: None)
@@ -152,10 +154,10 @@ def test_a_run_that_failed_is_fitted_again(data: Path, tmp_path: Path) -> None:
 def test_an_interrupted_run_goes_on_to_the_same_end(data: Path, tmp_path: Path) -> None:
     """Bit for bit; Ctrl-C came in the middle of an epoch."""
     options = Options(str(data), batch_size=2, epochs=2, image_size=16, lr=0.05, seed=3)
-    whole = ClassifierRun.start(tmp_path / "whole", options)
+    whole = Run.start(ClassifierTask(), tmp_path / "whole", options)
     best = whole.fit(lambda line: None)
 
-    half = ClassifierRun.start(tmp_path / "half", options)
+    half = Run.start(ClassifierTask(), tmp_path / "half", options)
 
     def interrupt(trainer: Any, losses: Any) -> None:
         if trainer.step == 3:
@@ -168,7 +170,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(data: Path, tmp_path: Path) 
     assert load_checkpoint(tmp_path / "half" / "last.safetensors")["step"] == 3
 
     lines: list[str] = []
-    rest = ClassifierRun.resume(tmp_path / "half", {"lr": 0.05})
+    rest = Run.resume(ClassifierTask(), tmp_path / "half", {"lr": 0.05})
     rest.trainer.callbacks.append(lucid.training.Callback())
     assert rest.fit(lines.append) == best
     assert len(lines) == 2
@@ -179,7 +181,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(data: Path, tmp_path: Path) 
 
 
 def test_without_matplotlib_a_line_says_so(
-    train: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    train: Command, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     code, _, err = train("--data", data, "--output", tmp_path / "run", *SMALL)
@@ -211,7 +213,7 @@ def test_control_c_leaves_a_whole_checkpoint_and_130(data: Path, tmp_path: Path)
     assert errors.splitlines()[-1] == "lucid: error: interrupted"
     state = load_checkpoint(folder / "last.safetensors")
     assert state["epoch"] >= 1
-    run = ClassifierRun.resume(folder, {})
+    run = Run.resume(ClassifierTask(), folder, {})
     run.trainer.epochs = state["epoch"] + 1
     run.fit(lambda line: None)
     assert run.trainer.epoch == state["epoch"] + 1
@@ -230,8 +232,8 @@ def test_data_that_moved_are_resumed_bit_for_bit(data: Path, tmp_path: Path) -> 
         batch_size=4,
         image_size=16,
     )
-    ClassifierRun.start(tmp_path / "whole", options).fit(str)
-    half = ClassifierRun.start(tmp_path / "half", options)
+    Run.start(ClassifierTask(), tmp_path / "whole", options).fit(str)
+    half = Run.start(ClassifierTask(), tmp_path / "half", options)
     half.trainer.callbacks[0].on_epoch = lambda trainer, row: trainer.stop()  # type: ignore[method-assign]
     half.fit(str)
     assert load_checkpoint(tmp_path / "half" / "last.safetensors")["epoch"] == 1
@@ -240,31 +242,31 @@ def test_data_that_moved_are_resumed_bit_for_bit(data: Path, tmp_path: Path) -> 
     for name, option in (("here", "data"), ("there", "val"), (source.name, "weights")):
         moved[option] = str((tmp_path / name).rename(place / name))
     with pytest.raises(ValueError, match=r"here: does not exist; .* their new path as --data"):
-        ClassifierRun.resume(tmp_path / "half", {})
-    ClassifierRun.resume(tmp_path / "half", moved).fit(str)
+        Run.resume(ClassifierTask(), tmp_path / "half", {})
+    Run.resume(ClassifierTask(), tmp_path / "half", moved).fit(str)
     assert state_of(tmp_path / "half") == state_of(tmp_path / "whole")
-    assert ClassifierRun.resume(tmp_path / "half", {}).options.data == moved["data"]
+    assert Run.resume(ClassifierTask(), tmp_path / "half", {}).options.data == moved["data"]
     with pytest.raises(ValueError, match=r"started with val '.*there', got None"):
-        ClassifierRun.resume(tmp_path / "half", {"val": None})
+        Run.resume(ClassifierTask(), tmp_path / "half", {"val": None})
 
 
 def test_exchanged_files_are_noticed(data: Path, tmp_path: Path) -> None:
     copy, run = tmp_path / "data", tmp_path / "run"
     shutil.copytree(data, copy)
-    ClassifierRun.start(run, Options(str(copy), image_size=16))
-    ClassifierRun.resume(run, {})
+    Run.start(ClassifierTask(), run, Options(str(copy), image_size=16))
+    Run.resume(ClassifierTask(), run, {})
     first, second = copy / "blue" / "0.png", copy / "red" / "0.png"
     kept = [path.read_bytes() for path in (first, second)]
     kept = [content.ljust(5000, b" ") for content in kept]  # equal sizes, as of bitmaps
     for path, content in zip((first, second), kept, strict=True):
         path.write_bytes(content)
-    ClassifierRun.start(run, Options(str(copy), image_size=16))
+    Run.start(ClassifierTask(), run, Options(str(copy), image_size=16))
     first.write_bytes(kept[1])
     second.write_bytes(kept[0])
     with pytest.raises(
         ValueError, match=r"data has 12 images, had 12: 2 with other content \(blue/0\.png, red/0"
     ):
-        ClassifierRun.resume(run, {})
+        Run.resume(ClassifierTask(), run, {})
 
 
 def test_images_that_are_not_opened_are_compared_by_size(data: Path, tmp_path: Path) -> None:
@@ -275,15 +277,15 @@ def test_images_that_are_not_opened_are_compared_by_size(data: Path, tmp_path: P
         (True, True, None),
     ):
         shutil.rmtree(run, ignore_errors=True)
-        ClassifierRun.start(run, options, check_data=opened_first)
+        Run.start(ClassifierTask(), run, options, check_data=opened_first)
         (run / "last.safetensors").touch()
-        summary = ClassifierRun.resume(run, {}, check_data=opened_now).summary
+        summary = Run.resume(ClassifierTask(), run, {}, check_data=opened_now).summary
         assert ("by name and size only" in summary) == (reason is not None)
         assert reason is None or reason in summary
 
 
 def test_a_run_of_the_first_release_is_resumed(data: Path, tmp_path: Path) -> None:
-    ClassifierRun.start(tmp_path, Options(str(data), image_size=16))
+    Run.start(ClassifierTask(), tmp_path, Options(str(data), image_size=16))
     record = json.loads((tmp_path / "run.json").read_text())
     del record["data"]
     for classes, text in (({"blue": 6, "red": 5}, "by class"), ({"blue": 6, "red": 6}, None)):
@@ -291,11 +293,11 @@ def test_a_run_of_the_first_release_is_resumed(data: Path, tmp_path: Path) -> No
         (tmp_path / "run_images.json").unlink(missing_ok=True)
         if text:
             with pytest.raises(ValueError, match=text):
-                ClassifierRun.resume(tmp_path, {})
+                Run.resume(ClassifierTask(), tmp_path, {})
             continue
         (tmp_path / "last.safetensors").touch()
-        assert "recorded no image sizes" in ClassifierRun.resume(tmp_path, {}).summary
-        assert "recorded" not in ClassifierRun.resume(tmp_path, {}).summary  # they are, now
+        assert "recorded no image sizes" in Run.resume(ClassifierTask(), tmp_path, {}).summary
+        assert "recorded" not in Run.resume(ClassifierTask(), tmp_path, {}).summary  # they are, now
 
 
 @pytest.mark.parametrize(
@@ -310,11 +312,13 @@ def test_options_that_cannot_be_are_refused(options: dict[str, Any], message: st
 def test_the_output_is_not_within_the_data(data: Path) -> None:
     for folder in (data, data / "run", data / "blue" / "run"):
         with pytest.raises(ValueError, match="into the data of --data"):
-            ClassifierRun.start(folder, Options(str(data)))
+            Run.start(ClassifierTask(), folder, Options(str(data)))
     assert {path.name for path in data.iterdir()} == {*COLORS}
 
 
-def test_a_training_that_diverges_leaves_no_best(train: Run, data: Path, tmp_path: Path) -> None:
+def test_a_training_that_diverges_leaves_no_best(
+    train: Command, data: Path, tmp_path: Path
+) -> None:
     code, out, err = train("--data", data, "--output", tmp_path, *SMALL, "--lr", 1e12)
     error = err.splitlines()[-1]  # a line above says where matplotlib is missing
     assert (code, "epoch" in out) == (1, False)
@@ -329,10 +333,10 @@ def test_a_run_that_was_interrupted_before_its_first_state_begins(
     data: Path, tmp_path: Path
 ) -> None:
     options = Options(str(data), epochs=1, batch_size=8, image_size=16)
-    ClassifierRun.start(tmp_path, options)
+    Run.start(ClassifierTask(), tmp_path, options)
     assert not (tmp_path / "last.safetensors").exists()
-    ClassifierRun.start(tmp_path, options)  # nothing is lost by beginning again
-    run = ClassifierRun.resume(tmp_path, {})
+    Run.start(ClassifierTask(), tmp_path, options)  # nothing is lost by beginning again
+    run = Run.resume(ClassifierTask(), tmp_path, {})
     run.fit(lambda line: None)
     assert run.trainer.epoch == 1
 
@@ -343,7 +347,7 @@ def test_a_run_that_dies_in_its_first_epoch_keeps_the_weights_it_began_with(
     source, path = create_model("resnet_18", num_classes=5), tmp_path / "source.safetensors"
     lucid.save_model(source, path)
     options = Options(str(data), weights=str(path), epochs=2, batch_size=4, image_size=16)
-    whole = ClassifierRun.start(tmp_path / "whole", options)
+    whole = Run.start(ClassifierTask(), tmp_path / "whole", options)
     held = whole.trainer.model.layer4[1].conv2.conv.weight.numpy()
     np.testing.assert_array_equal(held, source.layer4[1].conv2.conv.weight.numpy())
     whole.fit(lambda line: None)
@@ -351,24 +355,24 @@ def test_a_run_that_dies_in_its_first_epoch_keeps_the_weights_it_began_with(
     def die(model: Any, batch: Any) -> None:
         raise RuntimeError("dead")
 
-    half = ClassifierRun.start(tmp_path / "half", options)
+    half = Run.start(ClassifierTask(), tmp_path / "half", options)
     half.trainer.loss = die
     with pytest.raises(RuntimeError, match="dead"):
         half.fit(lambda line: None)
     assert load_checkpoint(tmp_path / "half" / "last.safetensors")["step"] == 0
-    ClassifierRun.start(tmp_path / "unstarted", options)  # killed before it had a state
-    ClassifierRun.resume(tmp_path / "unstarted", {}).fit(lambda line: None)
-    ClassifierRun.start(tmp_path / "lost", options)
+    Run.start(ClassifierTask(), tmp_path / "unstarted", options)  # killed before it had a state
+    Run.resume(ClassifierTask(), tmp_path / "unstarted", {}).fit(lambda line: None)
+    Run.start(ClassifierTask(), tmp_path / "lost", options)
     path.unlink()
-    ClassifierRun.resume(tmp_path / "half", {}).fit(lambda line: None)
+    Run.resume(ClassifierTask(), tmp_path / "half", {}).fit(lambda line: None)
     expected = state_of(tmp_path / "whole")
     assert state_of(tmp_path / "half") == expected
     assert state_of(tmp_path / "unstarted") == expected
     with pytest.raises(FileNotFoundError, match="source"):
-        ClassifierRun.resume(tmp_path / "lost", {})
+        Run.resume(ClassifierTask(), tmp_path / "lost", {})
 
 
-def test_only_what_has_not_changed_is_resumed(train: Run, data: Path, tmp_path: Path) -> None:
+def test_only_what_has_not_changed_is_resumed(train: Command, data: Path, tmp_path: Path) -> None:
     copy, folder = tmp_path / "data", tmp_path / "run"
     for name in COLORS:
         (copy / name).mkdir(parents=True)
@@ -413,7 +417,7 @@ def test_only_what_has_not_changed_is_resumed(train: Run, data: Path, tmp_path: 
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(
-    train: Run, data: Path, tmp_path: Path, arguments: tuple[object, ...], message: str
+    train: Command, data: Path, tmp_path: Path, arguments: tuple[object, ...], message: str
 ) -> None:
     folders = {"DATA": data, "OTHER": tmp_path / "other", "SINGLE": tmp_path / "single"}
     for folder, names in (("other", ("red", "green")), ("single", ("red", "blue"))):
@@ -434,7 +438,7 @@ def test_training_starts_from_weights_of_lucid(data: Path, tmp_path: Path) -> No
     grey = {"resize_size": 30, "crop_size": 28, "mean": [0.5], "std": [0.25]}
     lucid.save_model(source, path, preprocessing=grey)
     options = Options(str(data), str(data), weights=str(path), image_size=16)
-    run = ClassifierRun.start(tmp_path / "run", options)
+    run = Run.start(ClassifierTask(), tmp_path / "run", options)
     model = run.trainer.model
     assert model.model_kwargs == {"num_classes": 2, "in_channels": 1}
     np.testing.assert_array_equal(model.stem.conv.weight.numpy(), source.stem.conv.weight.numpy())
@@ -472,8 +476,8 @@ def test_the_last_layer_follows_the_names_of_the_classes(
     source = create_model("resnet_18", num_classes=len(names or "ab"))
     path = tmp_path / "source.safetensors"
     lucid.save_model(source, path, class_names=names)
-    run = ClassifierRun.start(
-        tmp_path / "run", Options(str(data), weights=str(path), image_size=16)
+    run = Run.start(
+        ClassifierTask(), tmp_path / "run", Options(str(data), weights=str(path), image_size=16)
     )
     theirs, own = (m.fc.weight.numpy() for m in (source, run.trainer.model))
     for values, row in zip(own, rows, strict=True):
@@ -497,7 +501,7 @@ def test_training_starts_from_weights_of_torchvision(
     if not with_classifier:
         del state["fc.weight"], state["fc.bias"]
     lucid.save(state, path)
-    run = ClassifierRun.start(tmp_path / "run", Options(str(data), weights=str(path)))
+    run = Run.start(ClassifierTask(), tmp_path / "run", Options(str(data), weights=str(path)))
     model = run.trainer.model
     assert model.model_name == "resnet_18"
     np.testing.assert_array_equal(
@@ -506,19 +510,25 @@ def test_training_starts_from_weights_of_torchvision(
     same = np.array_equal(model.fc.weight.numpy(), source.fc.weight.numpy())
     assert same == with_classifier
     with pytest.raises(lucid.WeightFileError, match=r"theirs.*do not fit resnet_34"):
-        ClassifierRun.start(
-            tmp_path / "other", Options(str(data), model="resnet_34", weights=str(path))
+        Run.start(
+            ClassifierTask(),
+            tmp_path / "other",
+            Options(str(data), model="resnet_34", weights=str(path)),
         )
 
 
 def test_sizes_that_cannot_be_trained_on(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"at least 8 pixels, got 1 .*--image-size"):
-        ClassifierRun.start(tmp_path / "run", Options(str(data), image_size=1))
+        Run.start(ClassifierTask(), tmp_path / "run", Options(str(data), image_size=1))
     # The last feature map of one image has one value per channel.
     with pytest.raises(ValueError, match=r"at least two images of 32 x 32 .*--batch-size"):
-        ClassifierRun.start(tmp_path / "run", Options(str(data), image_size=32, batch_size=1))
+        Run.start(
+            ClassifierTask(), tmp_path / "run", Options(str(data), image_size=32, batch_size=1)
+        )
     assert not (tmp_path / "run").exists()
-    begun = ClassifierRun.start(tmp_path / "run", Options(str(data), image_size=33, batch_size=1))
+    begun = Run.start(
+        ClassifierTask(), tmp_path / "run", Options(str(data), image_size=33, batch_size=1)
+    )
     assert begun.trainer.model.training
     means = [
         value.numpy()
@@ -547,7 +557,7 @@ def test_ranks_share_one_check(data: Path, tmp_path: Path, monkeypatch: pytest.M
     found = []
     for ranks in (first, second):
         ranks.turn = 0
-        found.append(_read_data(options, True, ranks))
+        found.append(ClassifierTask().read_data(options, ranks, True))
         monkeypatch.setattr(ClassifierData, "read", None)
     assert len(sent) == 1
     assert found[0].train.samples == found[1].train.samples

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from lucid.cli.entry import run
-from lucid_models_classification.training import ClassifierRun
+from lucid.training import Run
 from lucid_models_classification.training_data import ClassifierData
 
-Run = Callable[..., tuple[int, str, str]]
+Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture(autouse=True)
@@ -26,9 +26,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def train(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def train(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run ``lucid train-classifier`` up to its first step; give exit code, output and errors."""
-    monkeypatch.setattr(ClassifierRun, "fit", lambda self, tell: 0.5)
+    monkeypatch.setattr(Run, "fit", lambda self, tell: 0.5)
 
     def call(*arguments: object) -> tuple[int, str, str]:
         code = run(["train-classifier", "--image-size", "16", *map(str, arguments)])
@@ -52,7 +52,7 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-200])
 
 
-def test_splits_are_used(train: Run, tmp_path: Path) -> None:
+def test_splits_are_used(train: Command, tmp_path: Path) -> None:
     data = draw(tmp_path / "d", Train__cat=3, Train__dog=2, Valid__cat=1, Valid__dog=2, test__cat=1)
     found = ClassifierData.read(data)
     assert found.class_names == ("cat", "dog")
@@ -74,7 +74,7 @@ def test_splits_are_used(train: Run, tmp_path: Path) -> None:
     assert "'Valid'" in err
 
 
-def test_a_test_folder_used_for_validation_is_named(train: Run, tmp_path: Path) -> None:
+def test_a_test_folder_used_for_validation_is_named(train: Command, tmp_path: Path) -> None:
     data = draw(tmp_path / "d", train__cat=3, train__dog=3, test__cat=1, test__dog=2)
     assert ClassifierData.read(data).report.counts["test-folder"] == 1
     code, out, _ = train("--data", data, "--output", tmp_path / "a")
@@ -118,7 +118,7 @@ def test_data_that_cannot_be_trained_on(
 
 
 def test_a_broken_image_is_refused_before_the_first_step_or_left_out(
-    train: Run, tmp_path: Path
+    train: Command, tmp_path: Path
 ) -> None:
     data = draw(tmp_path / "data", a=6, b=5, empty=0)
     cut(data / "a" / "5.png")
@@ -252,7 +252,7 @@ def test_check_data_shows_what_training_finds(
     assert "neither classes nor splits" in capsys.readouterr().out
 
 
-def test_detection_data_are_named(train: Run, tmp_path: Path) -> None:
+def test_detection_data_are_named(train: Command, tmp_path: Path) -> None:
     yolo = draw(tmp_path / "yolo", images__train=2, images__val=1)
     (yolo / "labels" / "train").mkdir(parents=True)
     (yolo / "labels" / "train" / "0.txt").write_text("0 0.5 0.5 0.25 0.25\n")
@@ -279,7 +279,7 @@ def test_names_of_classes_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
         ClassifierData.read(data)
 
 
-def test_names_of_images_may_be_any_bytes(train: Run, tmp_path: Path) -> None:
+def test_names_of_images_may_be_any_bytes(train: Command, tmp_path: Path) -> None:
     data = draw(tmp_path / "data", a=2, b=2)
     try:
         (data / "a" / "0.png").rename(data / "a" / os.fsdecode(b"\xff.png"))

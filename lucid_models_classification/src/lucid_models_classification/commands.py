@@ -234,8 +234,8 @@ def train_classifier(
     lucid classify takes; metrics.csv; training.png; and last.safetensors, from which
     --resume goes on, after Ctrl-C too, as if there had been no interruption.
     """
-    from lucid.data.report_text import brief_lines
-    from lucid_models_classification.training import ClassifierRun, Options
+    from lucid.training import Run
+    from lucid_models_classification.training import ClassifierTask, Options
 
     for name in ("data", "val", "weights"):
         if options[name] is not None:
@@ -251,15 +251,14 @@ def train_classifier(
         _check_no_split(Path(options["data"]))
     check_folder(output, "--output")
     with ranks(mpi) as communicator:
+        task, how = ClassifierTask(), (workers, communicator, check_data)
         if resume:
-            run = ClassifierRun.resume(output, given, workers, communicator, check_data)
+            run = Run.resume(task, output, given, *how)
         else:
-            chosen = Options(**options)
-            run = ClassifierRun.start(output, chosen, workers, communicator, check_data)
+            run = Run.start(task, output, Options(**options), *how)
         tell = communicator.on_main(click.echo)
-        for line in brief_lines(run.report):
+        for line in run.introduction:
             tell(line)
-        tell(run.summary)
         if not run.draws:
             tell("no plots, which need matplotlib: pip install matplotlib", err=True)
         with interruptible("train-classifier", output, communicator):

@@ -70,7 +70,24 @@ class ClassifierData:
         """Where the images to validate on are from: a folder, or ``"held out"``."""
         return str(self.val.root) if self.held_out is None else "held out"
 
-    def sources(self) -> dict[str, tuple[list[Path], Path]]:
+    @property
+    def reports(self) -> tuple[DataReport]:
+        """The report, alone, since both folders share it."""
+        return (self.report,)
+
+    @property
+    def summary(self) -> str:
+        """Classes, numbers of images, and where those to validate on are from."""
+        held = self.held_out
+        sizes = (len(self.train), len(self.val)) if held is None else tuple(map(len, held))
+        return (
+            f"{counted(len(self.class_names), 'class', 'classes')}, "
+            f"{counted(sizes[0], 'image')} to train on, {sizes[1]} to validate on "
+            f"({self.validation})"
+        )
+
+    @property
+    def folders(self) -> dict[str, tuple[list[Path], Path]]:
         """Images and the folder that contains them, by the option that names the folder."""
         folders = {"data": self.train}
         if self.held_out is None:

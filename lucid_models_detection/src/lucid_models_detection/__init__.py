@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from lucid_models_detection.parts.pooler import roi_align
     from lucid_models_detection.prediction import DetectionPredictor
     from lucid_models_detection.torchvision import torchvision_config
-    from lucid_models_detection.training import DetectorRun, TrainingOptions, train_detector
+    from lucid_models_detection.training import DetectorTask, TrainingOptions, train_detector
 
 __all__ = [
     "DetectionPredictor",
     "Detector",
     "DetectorConfig",
-    "DetectorRun",
+    "DetectorTask",
     "FasterRCNN",
     "TrainingOptions",
     "boxes",
@@ -60,7 +60,7 @@ _HOME = {
     "DetectionPredictor": "prediction",
     "Detector": "detector",
     "DetectorConfig": "config",
-    "DetectorRun": "training",
+    "DetectorTask": "training",
     "FasterRCNN": "faster_rcnn",
     "faster_rcnn_resnet_18_fpn": "builders",
     "faster_rcnn_resnet_34_fpn": "builders",

@@ -227,7 +227,8 @@ def train_detector(
     and lucid evaluate take; metrics.csv; training.png; samples/; and last.safetensors,
     from which --resume goes on, after Ctrl-C too, as if there had been no interruption.
     """
-    from lucid_models_detection.training import DetectorRun, TrainingOptions
+    from lucid.training import Run
+    from lucid_models_detection.training import DetectorTask, TrainingOptions
     from lucid_models_detection.training.options import resolved
 
     options = resolved(options)
@@ -238,12 +239,12 @@ def train_detector(
         raise click.UsageError("give --data JSON and --images DIR")
     check_folder(output, "--output")
     with ranks(mpi) as communicator:
-        how: dict[str, Any] = {"communicator": communicator, "check_data": check_data}
+        task, how = DetectorTask(), (workers, communicator, check_data)
         try:
             if resume:
-                run = DetectorRun.resume(output, given, workers, **how)
+                run = Run.resume(task, output, given, *how)
             else:
-                run = DetectorRun.start(output, TrainingOptions(**options), workers, **how)
+                run = Run.start(task, output, TrainingOptions(**options), *how)
         except TypeError as error:
             if not any(name in str(error) for name in options["model_options"]):
                 raise  # not about an argument that was given here

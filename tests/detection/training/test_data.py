@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import small_detection
 
-from lucid_models_detection.training import TrainingOptions
+from lucid.training.data_record import DataRecord
+from lucid_models_detection.training import DetectorTask, TrainingOptions
 from lucid_models_detection.training.data import TrainingData
 
 
@@ -115,9 +116,8 @@ def test_the_record_identifies_files_and_images(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path, 3)
     (tmp_path / "start").write_bytes(b"abc")
     options = TrainingOptions(str(path), str(tmp_path), str(path), weights=str(tmp_path / "start"))
-    record = TrainingData.read(options, None).record(
-        options, ["weights", "backbone_weights"], check=False
-    )
+    files = {**DetectorTask().files(options), "weights": options.weights}
+    record = DataRecord.of(files, TrainingData.read(options, None).folders, contents=False)
     assert record.files == {
         "data": hashlib.sha256(path.read_bytes()).hexdigest(),
         "val": hashlib.sha256(path.read_bytes()).hexdigest(),

@@ -10,7 +10,7 @@
 ``reports``     what it tells after each epoch
 ``schedules``   learning rates over a whole training
 ``validating``  metrics, finite weights, the best model
-``runs``        folder of a run that its options alone start
+``run``         a run of any task, started and resumed, in its ``run_folder``
 ``data_record``  data of a run, ``run_files`` its files and lock
 ``class_rows``  last layers of saved models for other classes
 """
@@ -22,7 +22,8 @@ from lucid.training.history import plot_history, write_csv
 from lucid.training.losses import Weighted
 from lucid.training.mpi import MpiCommunicator, default_communicator, mpi_communicator
 from lucid.training.reports import PlotEpochs, ReportEpochs
-from lucid.training.runs import RunFolder
+from lucid.training.run import Run, RunData, Setup, StartingModel, Task
+from lucid.training.run_folder import RunFolder
 from lucid.training.schedules import warm_up_then
 from lucid.training.trainer import Trainer
 
@@ -32,7 +33,12 @@ __all__ = [
     "MpiCommunicator",
     "PlotEpochs",
     "ReportEpochs",
+    "Run",
+    "RunData",
     "RunFolder",
+    "Setup",
+    "StartingModel",
+    "Task",
     "Trainer",
     "Weighted",
     "default_communicator",

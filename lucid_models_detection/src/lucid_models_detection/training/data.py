@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from lucid.data import Dataset, Subset
 from lucid.data.report import DataReport, InvalidDataError
 from lucid.text import counted
 from lucid.training import Communicator
-from lucid.training.data_record import DataRecord
 from lucid_models_classification.image_check import CheckedImage, check_images, same_images
 from lucid_models_detection.categories import Categories
 from lucid_models_detection.data import CocoDetection, Compose
@@ -22,7 +21,7 @@ from lucid_models_detection.data.coco import read_categories
 from lucid_models_detection.data.targets import Sample, SampleTransform
 from lucid_models_detection.training.options import AUGMENTATIONS, TrainingOptions
 
-__all__ = ["TrainingData", "files_of"]
+__all__ = ["TrainingData"]
 
 
 @dataclass(frozen=True)
@@ -83,25 +82,21 @@ class TrainingData:
         """What was found in the file to train on, and in the one to validate on."""
         return tuple(source.report for source in self.sources.values())
 
-    def record(
-        self, options: TrainingOptions, start_files: Collection[str], check: bool
-    ) -> DataRecord:
-        """Return the identity of the data, and of some files that the run starts from.
-
-        Parameters
-        ----------
-        options : TrainingOptions
-            As for :meth:`read`.
-        start_files : collection of str
-            Which of the options ``weights`` and ``backbone_weights`` to include.
-        check : bool
-            Whether to open the images.
-        """
-        folders = {
+    @property
+    def folders(self) -> dict[str, tuple[list[Path], Path]]:
+        """Images and the folder that contains them, by the option that names the folder."""
+        return {
             name: (source.image_paths, source.image_directory)
             for name, source in self.sources.items()
         }
-        return DataRecord.of(files_of(options, start_files), folders, contents=check)
+
+    @property
+    def summary(self) -> str:
+        """Classes without the background, and numbers of images."""
+        return (
+            f"{counted(len(self.class_names) - 1, 'class', 'classes')}, "
+            f"{counted(len(self.train), 'image')} to train on, {len(self.val)} to validate on"
+        )
 
 
 def _read(options: TrainingOptions, check: bool) -> tuple[CocoDetection, CocoDetection | None]:
@@ -176,8 +171,3 @@ def _split(dataset: CocoDetection, fraction: float, seed: int) -> tuple[list[int
     count = min(max(1, round(fraction * len(full))), len(full) - 1)
     second = sorted(full[i] for i in order[:count])
     return sorted(set(range(len(dataset))) - set(second)), second
-
-
-def files_of(options: TrainingOptions, start_files: Collection[str]) -> dict[str, str | None]:
-    """Paths of the annotation files and of some files to start from, by option."""
-    return {name: getattr(options, name) for name in ("data", "val", *start_files)}

@@ -14,9 +14,9 @@ import small_detection
 
 import lucid
 from lucid import nn
-from lucid.training import Callback, Communicator, load_checkpoint
+from lucid.training import Callback, Communicator, Run, load_checkpoint
 from lucid_models_detection import TrainingOptions, train_detector
-from lucid_models_detection.training import DetectorRun
+from lucid_models_detection.training import DetectorTask
 
 pytestmark = pytest.mark.usefixtures("tiny_model")
 
@@ -130,11 +130,11 @@ def test_without_a_communicator_it_takes_the_ranks_of_mpiexec(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ranks = Communicator()
-    monkeypatch.setattr("lucid_models_detection.training.run.default_communicator", lambda: ranks)
+    monkeypatch.setattr("lucid.training.run.default_communicator", lambda: ranks)
     begun = train_detector(data, data.parent, tmp_path / "run", **{**QUICK, "epochs": 1})
     gone_on = train_detector(data, data.parent, tmp_path / "run", resume=True, tell=None)
     for run in (begun, gone_on):
-        assert run.trainer.communicator is run.validation.communicator is ranks
+        assert run.trainer.communicator is run.trainer.validate.communicator is ranks
 
 
 def test_training_learns(data: Path, tmp_path: Path) -> None:
@@ -187,16 +187,16 @@ def test_a_run_without_any_state_is_begun_again_from_the_same_file(
     chosen = {**QUICK, "data": str(data), "images": str(data.parent), "weights": str(path)}
     del chosen["tell"]
     for name in ("half", "lost"):  # killed before the first state was there
-        DetectorRun.start(tmp_path / name, TrainingOptions(**chosen))
+        Run.start(DetectorTask(), tmp_path / name, TrainingOptions(**chosen))
         assert {file.name for file in (tmp_path / name).iterdir()} == {
             "run.json",
             "run_images.json",
         }
-    DetectorRun.resume(tmp_path / "half", {}).fit()
+    Run.resume(DetectorTask(), tmp_path / "half", {}).fit()
     assert outcome(tmp_path / "half") == outcome(tmp_path / "whole")
     path.unlink()
     with pytest.raises(FileNotFoundError, match="source"):
-        DetectorRun.resume(tmp_path / "lost", {})
+        Run.resume(DetectorTask(), tmp_path / "lost", {})
 
 
 def test_the_number_of_workers_changes_nothing(data: Path, tmp_path: Path) -> None:
@@ -232,7 +232,7 @@ def test_data_that_moved_are_resumed_bit_for_bit(tmp_path: Path) -> None:
 
 def test_a_run_of_the_first_release_is_resumed(data: Path, tmp_path: Path) -> None:
     options = {"data": str(data), "images": str(data.parent), "model": "tiny_detector"}
-    DetectorRun.start(tmp_path, TrainingOptions(**options))
+    Run.start(DetectorTask(), tmp_path, TrainingOptions(**options))
     record = json.loads((tmp_path / "run.json").read_text())
     digest = record.pop("data")["files"]["data"]
     (tmp_path / "last.safetensors").touch()
@@ -241,9 +241,9 @@ def test_a_run_of_the_first_release_is_resumed(data: Path, tmp_path: Path) -> No
         (tmp_path / "run_images.json").unlink(missing_ok=True)
         if found != digest:
             with pytest.raises(ValueError, match="data is another file"):
-                DetectorRun.resume(tmp_path, {})
-    assert "recorded no image sizes" in DetectorRun.resume(tmp_path, {}).summary
-    assert "recorded" not in DetectorRun.resume(tmp_path, {}).summary  # they are, now
+                Run.resume(DetectorTask(), tmp_path, {})
+    assert "recorded no image sizes" in Run.resume(DetectorTask(), tmp_path, {}).summary
+    assert "recorded" not in Run.resume(DetectorTask(), tmp_path, {}).summary  # they are, now
 
 
 def test_the_output_is_not_the_folder_of_images(data: Path) -> None:
@@ -283,15 +283,17 @@ def test_frozen_stages_and_rates_of_their_own(data: Path, tmp_path: Path) -> Non
     options = TrainingOptions(
         str(data), str(data.parent), weights=str(path), lr=0.1, optimizer="sgd", warm_up=0
     )
-    run = DetectorRun.start(tmp_path / "run", options)
+    run = Run.start(DetectorTask(), tmp_path / "run", options)
     rates = [group["lr"] for group in run.trainer.optimizer.param_groups]
     assert rates == pytest.approx([0.1, 0.01])
     net = run.trainer.model.backbone.net
     assert not any(p.requires_grad for p in [*net.stem.parameters(), *net.layer1.parameters()])
     assert all(p.requires_grad for p in net.layer2.parameters())
     assert (net.layer1.training, net.layer2.training) == (False, True)
-    fresh = DetectorRun.start(
-        tmp_path / "fresh", TrainingOptions(str(data), str(data.parent), model="tiny_detector")
+    fresh = Run.start(
+        DetectorTask(),
+        tmp_path / "fresh",
+        TrainingOptions(str(data), str(data.parent), model="tiny_detector"),
     )
     assert all(p.requires_grad for p in fresh.trainer.model.parameters())
     assert len({group["lr"] for group in fresh.trainer.optimizer.param_groups}) == 1
@@ -316,7 +318,7 @@ def test_only_what_has_not_changed_is_resumed(tmp_path: Path) -> None:
     options = {**QUICK, "epochs": 1}
     train_detector(path, path.parent, tmp_path / "run", **options)
 
-    def resume(**given: Any) -> DetectorRun:
+    def resume(**given: Any) -> Run:
         return train_detector(path, path.parent, tmp_path / "run", resume=True, tell=None, **given)
 
     assert resume(epochs=1).trainer.epoch == 1  # done already
@@ -344,6 +346,6 @@ def test_a_last_batch_of_one_image_that_cannot_be_normalized(tmp_path: Path) -> 
     given = {"data": str(data), "images": str(data.parent), **options}
     # Four images to train on: batches of three leave one over.
     with pytest.raises(ValueError, match=r"batch of one image \(4 images.*48 x 48.*--batch-size"):
-        DetectorRun.start(tmp_path / "run", TrainingOptions(batch_size=3, **given))
+        Run.start(DetectorTask(), tmp_path / "run", TrainingOptions(batch_size=3, **given))
     assert not (tmp_path / "run" / "run.json").exists()
-    DetectorRun.start(tmp_path / "run", TrainingOptions(batch_size=2, **given))
+    Run.start(DetectorTask(), tmp_path / "run", TrainingOptions(batch_size=2, **given))

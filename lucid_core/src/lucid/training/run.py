@@ -1,0 +1,497 @@
+"""A training run of any task: started from options, interrupted, resumed.
+
+:class:`Run` holds what every command that trains has in common: the folder and its lock, the
+record of options and data, the check that a resumed run continues with the same ones, and the
+loop over epochs.  A :class:`Task` adds what differs: its options, how data are read, models
+built, losses computed and results measured.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+from lucid import random
+from lucid.data.report_text import brief_lines
+from lucid.models import create_model
+from lucid.training.callback import Callback
+from lucid.training.communicator import Communicator
+from lucid.training.data_record import DataRecord
+from lucid.training.mpi import default_communicator
+from lucid.training.reports import PlotEpochs, ReportEpochs
+from lucid.training.run_folder import RunFolder, comparison_note
+from lucid.training.trainer import Trainer
+
+if TYPE_CHECKING:
+    from lucid.data.report import DataReport
+    from lucid.nn import Module
+
+__all__ = ["Run", "RunData", "Setup", "StartingModel", "Task"]
+
+
+class RunData(Protocol):
+    """Data of a run, as :meth:`Task.read_data` returns them."""
+
+    @property
+    def summary(self) -> str:
+        """Classes and images in a line, such as "2 classes, 8 images to train on"."""
+
+    @property
+    def reports(self) -> Sequence[DataReport]:
+        """Findings, one report for each data set."""
+
+    @property
+    def folders(self) -> Mapping[str, tuple[Sequence[Path], Path]]:
+        """Images and the folder that contains them, by the option that names the folder."""
+
+
+Options = TypeVar("Options", bound=Any)
+Data = TypeVar("Data", bound=RunData)
+
+
+@dataclass(frozen=True)
+class StartingModel:
+    """Model that a new run starts from.
+
+    Attributes
+    ----------
+    model : lucid.nn.Module
+        Built by :func:`lucid.models.create_model`, with its first weights.
+    facts : dict
+        Plain data that follow from options and data and must stay, besides name and
+        arguments of the model; see :attr:`Task.facts`.
+    note : str or None
+        What was done with the file that the weights are from.
+    """
+
+    model: Module
+    facts: Mapping[str, Any]
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Setup(Generic[Options]):
+    """Everything that a trainer is made from.
+
+    Attributes
+    ----------
+    folder : RunFolder
+        Folder of the run.
+    options : object
+        Options of the run.
+    model : lucid.nn.Module
+        Model to train.
+    facts : mapping
+        What the run recorded when it started.
+    workers : int
+        Processes that load data.
+    communicator : Communicator
+        Ranks that train together.
+    """
+
+    folder: RunFolder
+    options: Options
+    model: Module
+    facts: Mapping[str, Any]
+    workers: int
+    communicator: Communicator
+
+
+class Task(ABC, Generic[Options, Data]):
+    """What one kind of training adds to a :class:`Run`.
+
+    Attributes
+    ----------
+    options : type
+        Dataclass of the options, with a field ``seed`` and the fields named below.
+    data_options : tuple of str
+        Options that name data; a resumed run may find the same data elsewhere.
+    start_files : tuple of str
+        Options that name a file whose weights the run starts from.
+    facts : tuple of str
+        Names of what a run records besides ``model`` and ``kwargs``.
+    logged : tuple of str
+        Losses and metrics that are logged after each epoch.
+    """
+
+    options: ClassVar[type[Any]]
+    data_options: ClassVar[tuple[str, ...]]
+    start_files: ClassVar[tuple[str, ...]]
+    facts: ClassVar[tuple[str, ...]] = ()
+    logged: ClassVar[tuple[str, ...]]
+
+    def check_start(self, folder: RunFolder, options: Options) -> None:
+        """Refuse options that no new run can follow from, before anything is read or made.
+
+        Parameters
+        ----------
+        folder : RunFolder
+            Folder of the run.
+        options : object
+            Options of the run.
+
+        Raises
+        ------
+        ValueError
+            If the run would write into its data, or an option cannot be used.
+        """
+        for name in self.data_options:
+            folder.check_apart(name, getattr(options, name))
+
+    def check_packages(self) -> None:
+        """Raise :class:`lucid.MissingPackageError` if a package that the task needs is missing."""
+
+    def files(self, options: Options) -> dict[str, str | None]:
+        """Return the single files among the data, by the option that names each.
+
+        Parameters
+        ----------
+        options : object
+            Options of the run.
+        """
+        return {}
+
+    @abstractmethod
+    def read_data(self, options: Options, communicator: Communicator, check: bool) -> Data:
+        """Read the data on rank 0 for all ranks.
+
+        Parameters
+        ----------
+        options : object
+            Options of the run.
+        communicator : Communicator
+            The ranks.
+        check : bool
+            Whether to open every image.
+
+        Raises
+        ------
+        ValueError
+            If the data cannot be trained on.
+        """
+
+    @abstractmethod
+    def start(self, options: Options, data: Data) -> StartingModel:
+        """Build the model of a new run.
+
+        Parameters
+        ----------
+        options : object
+            Options of the run.
+        data : RunData
+            Data of the run.
+        """
+
+    def rebuild(self, name: str, kwargs: Mapping[str, Any]) -> Module:
+        """Build the model of a run that is resumed; its weights are loaded later.
+
+        Parameters
+        ----------
+        name : str
+            Registered name.
+        kwargs : mapping
+            Arguments of its builder.
+        """
+        return create_model(name, **kwargs)
+
+    @abstractmethod
+    def make_trainer(self, setup: Setup[Options], data: Data) -> Trainer:
+        """Make the trainer, whose ``validate`` and callbacks are the task's.
+
+        Parameters
+        ----------
+        setup : Setup
+            Model, options and what else there is.
+        data : RunData
+            Data of the run.
+        """
+
+    def recorded_data(self, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the record of the data that a run started with, None if it has none.
+
+        Parameters
+        ----------
+        record : mapping
+            All that the run recorded.
+        """
+        data: Mapping[str, Any] | None = record["data"]
+        return data
+
+    def compare_unrecorded(
+        self, folder: RunFolder, options: Options, record: Mapping[str, Any], data: Data
+    ) -> None:
+        """Compare data with what a run recorded that has no record of its data.
+
+        Parameters
+        ----------
+        folder : RunFolder
+            Folder of the run.
+        options : object
+            Options of the run.
+        record : mapping
+            All that the run recorded.
+        data : RunData
+            The present data.
+
+        Raises
+        ------
+        ValueError
+            If the data differ.
+        """
+
+
+@dataclass(frozen=True)
+class Run(Generic[Options]):
+    """A training run, ready to start or to resume.
+
+    Attributes
+    ----------
+    folder : RunFolder
+        Folder of the run and its lock.
+    options : object
+        Options of the run.
+    trainer : Trainer
+        The loop; after :meth:`fit` with its ``history``.
+    summary : str
+        Model and data in a line, and in a second one what else is to be known.
+    reports : tuple of lucid.data.report.DataReport
+        What was found in the data, to train on and to validate on.
+    logged : tuple of str
+        Losses and metrics that are logged after each epoch.
+    """
+
+    folder: RunFolder
+    options: Options
+    trainer: Trainer
+    summary: str
+    reports: tuple[DataReport, ...]
+    logged: tuple[str, ...]
+
+    @classmethod
+    def start(
+        cls,
+        task: Task[Options, Any],
+        folder: Path,
+        options: Options,
+        workers: int = 0,
+        communicator: Communicator | None = None,
+        check_data: bool = True,
+    ) -> Run[Options]:
+        """Prepare a new run, on one rank or on several; its folder is locked until it ends.
+
+        Parameters
+        ----------
+        task : Task
+            What is trained, and how.
+        folder : path
+            Folder of the run; may not contain one yet.
+        options : object
+            Options of the run, of the class ``task.options``.
+        workers : int, default 0
+            As for :class:`lucid.data.DataLoader`.
+        communicator : Communicator, optional
+            Ranks that train together.  Default: those that ``mpiexec`` has started, else this
+            process alone.
+        check_data : bool, default True
+            Whether every image is opened first, by rank 0 for all.
+
+        Returns
+        -------
+        Run
+            Ready for :meth:`fit`.
+
+        Raises
+        ------
+        ValueError
+            If the folder contains a run or another process trains in it, or if data and
+            options do not fit.
+        lucid.WeightFileError
+            If the file to start from does not hold what it should.
+        lucid.MissingPackageError
+            If a package is missing that the task needs.
+        """
+        kept, ranks = RunFolder(folder), communicator or default_communicator()
+        task.check_start(kept, options)
+        with kept.prepared(ranks, resume=False):
+            task.check_packages()
+            data = task.read_data(options, ranks, check_data)
+            return cls._started(task, kept, options, data, workers, ranks, check_data)
+
+    @classmethod
+    def _started(
+        cls,
+        task: Task[Options, Any],
+        kept: RunFolder,
+        options: Options,
+        data: RunData,
+        workers: int,
+        ranks: Communicator,
+        check_data: bool,
+    ) -> Run[Options]:
+        random.seed(options.seed)
+        first = task.start(options, data)
+        name, kwargs = first.model.model_name, first.model.model_kwargs
+        if name is None:
+            raise ValueError("the model does not know its name in lucid.models")
+        facts = {"model": name, "kwargs": dict(kwargs or {}), **first.facts}
+        setup = Setup(kept, options, first.model, facts, workers, ranks)
+        run = cls._prepared(task, setup, data, first.note)
+        ranks.from_main(
+            lambda: kept.start(
+                options, facts, _record(task, options, data, task.start_files, check_data)
+            )
+        )
+        return run
+
+    @classmethod
+    def resume(
+        cls,
+        task: Task[Options, Any],
+        folder: Path,
+        given: Mapping[str, Any],
+        workers: int = 0,
+        communicator: Communicator | None = None,
+        check_data: bool = True,
+    ) -> Run[Options]:
+        """Prepare to continue a run after the last state that was saved.
+
+        Parameters
+        ----------
+        task : Task
+            The task that the run was started with.
+        folder : path
+            Folder of the run.
+        given : mapping
+            Options that were given again.  Paths may differ, for data that have moved, as
+            long as the data are the same; all else must be what it was.
+        workers : int, default 0
+            As for :class:`lucid.data.DataLoader`; may differ.
+        communicator : Communicator, optional
+            As for :meth:`start`; the number of ranks may differ.
+        check_data : bool, default True
+            As for :meth:`start`.
+
+        Returns
+        -------
+        Run
+            Ready for :meth:`fit`.
+
+        Raises
+        ------
+        ValueError
+            If there is no run, another process trains in the folder, or options or data
+            differ from those that the run started with.
+        FileNotFoundError
+            If it was interrupted before its first state was saved, and the file that it was
+            to start from has gone.
+        """
+        kept, ranks = RunFolder(folder), communicator or default_communicator()
+        with kept.prepared(ranks, resume=True):
+            options, record = kept.load_options(
+                task.options,
+                ("model", "kwargs", *task.facts),
+                given,
+                task.data_options,
+                task.start_files,
+            )
+            task.check_packages()
+            before = task.recorded_data(record)
+            started_from = [name for name in task.start_files if name in given]
+            files = DataRecord.of(_files(task, options, started_from), {}, contents=False)
+            ranks.from_main(lambda: kept.compare_data(files, before))  # before they are read
+            data = task.read_data(options, ranks, check_data)
+            if before is None:
+                task.compare_unrecorded(kept, options, record, data)
+            ranks.from_main(
+                lambda: kept.check_data(
+                    options, _record(task, options, data, started_from, check_data), before
+                )
+            )
+            if not ranks.from_main(lambda: kept.has_state):
+                return cls._started(task, kept, options, data, workers, ranks, check_data)
+            random.seed(options.seed)
+            model = task.rebuild(record["model"], record["kwargs"])
+            setup = Setup(kept, options, model, record, workers, ranks)
+            return cls._prepared(task, setup, data, comparison_note(before, check_data))
+
+    @classmethod
+    def _prepared(
+        cls, task: Task[Options, Any], setup: Setup[Options], data: RunData, note: str | None
+    ) -> Run[Options]:
+        trainer = task.make_trainer(setup, data)
+        summary = f"{setup.model.model_name}: {data.summary}"
+        if note is not None:
+            summary += f"\n{note}"
+        reports = tuple(data.reports)
+        return cls(setup.folder, setup.options, trainer, summary, reports, task.logged)
+
+    @property
+    def introduction(self) -> list[str]:
+        """Lines on the data, and the summary."""
+        return [*(line for report in self.reports for line in brief_lines(report)), self.summary]
+
+    @property
+    def draws(self) -> bool:
+        """Whether losses and metrics are drawn: whether matplotlib is installed."""
+        return any(isinstance(c, PlotEpochs) and c.able for c in self.trainer.callbacks)
+
+    def fit(
+        self, tell: Callable[[str], object] | None = None, callbacks: Sequence[Callback] = ()
+    ) -> float | None:
+        """Train to the end.
+
+        Parameters
+        ----------
+        tell : callable, optional
+            Called with a line of text after each epoch.
+        callbacks : sequence of Callback, default ()
+            Called besides the task's own; pass the same ones when the run is resumed.
+
+        Returns
+        -------
+        float or None
+            The best value of the metric that decides which model is best; None if it was NaN
+            after every epoch.
+        """
+        trainer = self.trainer
+        own = list(trainer.callbacks)
+        report = ReportEpochs(tell or _ignore, self.logged)
+        trainer.callbacks += [report, *callbacks]
+        try:
+            with ExitStack() as stack:
+                for loader in (trainer.loader, getattr(trainer.validate, "loader", None)):
+                    if (close := getattr(loader, "close", None)) is not None:
+                        stack.callback(close)
+                self.folder.train(trainer)
+        finally:
+            trainer.callbacks[:] = own  # the saved state counts the callbacks of one call
+        if tell is not None and trainer.communicator.is_main:
+            for note in getattr(trainer.validate, "notes", ()):
+                tell(f"note: {note}")
+        report.say_if_finished(trainer)
+        return trainer.best
+
+
+def _files(
+    task: Task[Options, Any], options: Options, start_files: Collection[str]
+) -> dict[str, str | None]:
+    return {**task.files(options), **{name: getattr(options, name) for name in start_files}}
+
+
+def _record(
+    task: Task[Options, Any],
+    options: Options,
+    data: RunData,
+    start_files: Collection[str],
+    check: bool,
+) -> DataRecord:
+    """Identity of the data, and of some of the files that the weights are from."""
+    return DataRecord.of(_files(task, options, start_files), data.folders, contents=check)
+
+
+def _ignore(line: str) -> None:
+    """Drop a line; the number of callbacks must not depend on whether lines are shown."""

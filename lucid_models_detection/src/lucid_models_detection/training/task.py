@@ -1,0 +1,298 @@
+"""Training of an object detector, as a task of :class:`lucid.training.Run`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import lucid
+from lucid.data import DataLoader, Subset
+from lucid.optim import SGD, AdamW, Optimizer
+from lucid.text import counted
+from lucid.training import (
+    Callback,
+    Communicator,
+    PlotEpochs,
+    Run,
+    Setup,
+    StartingModel,
+    Task,
+    Trainer,
+    warm_up_then,
+)
+from lucid.training.trial import trial
+from lucid_models_detection.data import collate
+from lucid_models_detection.data.targets import SampleTransform
+from lucid_models_detection.detector import Detector, check_detector
+from lucid_models_detection.evaluation.coco import import_pycocotools
+from lucid_models_detection.training.data import TrainingData
+from lucid_models_detection.training.fine_tuning import (
+    freeze_stages,
+    from_backbone,
+    from_detector,
+    new_detector,
+    parameter_groups,
+)
+from lucid_models_detection.training.options import OPTIMIZERS, TrainingOptions, resolved
+from lucid_models_detection.training.samples import SamplePictures
+from lucid_models_detection.training.validation import Validation
+
+__all__ = ["DetectorTask", "train_detector"]
+
+DEFAULT_MODEL = "faster_rcnn_resnet_50_fpn"
+
+_MOMENTUM = 0.9
+#: A pretrained backbone learns at this share of the others' rate, and keeps its first stages.
+_PRETRAINED_SHARE = 0.1
+_PRETRAINED_FROZEN = 2
+
+
+class DetectorTask(Task[TrainingOptions, TrainingData]):
+    """Training of an object detector on COCO files.
+
+    Parameters
+    ----------
+    transform : callable, optional
+        What is done to training images and their targets, in place of what
+        ``options.augment`` names.
+    """
+
+    options = TrainingOptions
+    data_options = ("data", "images", "val", "val_images")
+    start_files = ("weights", "backbone_weights")
+    logged = ("loss", "val_loss", "mAP", "mAP@0.5")
+
+    def __init__(self, transform: SampleTransform | None = None) -> None:
+        self.transform = transform
+
+    def check_packages(self) -> None:
+        """Raise MissingPackageError if pycocotools, which measures, is missing."""
+        import_pycocotools()
+
+    def files(self, options: TrainingOptions) -> dict[str, str | None]:
+        """Annotation files, by the option that names each."""
+        return {"data": options.data, "val": options.val}
+
+    def read_data(
+        self, options: TrainingOptions, communicator: Communicator, check: bool
+    ) -> TrainingData:
+        """Read annotations, and open the images if they are to be checked."""
+        return TrainingData.read(options, self.transform, communicator, check)
+
+    def start(self, options: TrainingOptions, data: TrainingData) -> StartingModel:
+        """Build the detector, from a file or with fresh weights."""
+        model, note = _built(options, data.class_names)
+        return StartingModel(model, {}, note)
+
+    def rebuild(self, name: str, kwargs: Mapping[str, Any]) -> Detector:
+        """Build the detector of a run that is resumed."""
+        return new_detector(name, kwargs)
+
+    def recorded_data(self, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return the record of the data; 0.1.0 kept digests by path, ``data`` before ``val``."""
+        if record["data"] is not None or not isinstance(record.get("digests"), dict):
+            return super().recorded_data(record)
+        digests = list(record["digests"].values())
+        return {"files": {"data": digests[0], "val": digests[-1]}, "images": {}}
+
+    def make_trainer(self, setup: Setup[TrainingOptions], data: TrainingData) -> Trainer:
+        """Freeze stages, and make loaders, optimizer, schedule and callbacks."""
+        options, folder, ranks = setup.options, setup.folder, setup.communicator
+        model = check_detector(setup.model)
+        frozen = options.frozen_stages
+        if frozen is None:
+            frozen = _PRETRAINED_FROZEN if options.pretrained else 0
+        freeze_stages(model, frozen)
+        how: dict[str, Any] = {"workers": setup.workers, "seed": options.seed, "collate": collate}
+        loader = DataLoader(data.train, options.batch_size, shuffle=True, **how)
+        rest = len(data.train) % options.batch_size or options.batch_size
+        if not options.synchronize_norms:
+            rest //= ranks.size
+        if rest <= 1:
+            _check_batches_of_one(model, data)
+        part = Subset(data.val, ranks.shard(len(data.val)))
+        optimizer = _optimizer(options, model)
+        return Trainer(
+            model,
+            optimizer,
+            loader,
+            _losses,
+            epochs=options.epochs,
+            scheduler=warm_up_then(
+                optimizer,
+                options.epochs * -(-len(loader) // options.accumulate),
+                then=options.schedule,
+                warm_up=options.warm_up,
+            ),
+            accumulate=options.accumulate,
+            max_grad_norm=options.max_grad_norm or None,
+            validate=Validation(
+                DataLoader(part, options.batch_size, **how), data.class_names, ranks
+            ),
+            monitor="mAP",
+            directory=folder.path,
+            checkpoint_every=options.checkpoint_every,
+            callbacks=[
+                SamplePictures(
+                    data.val, options.samples, data.class_names, folder.path / "samples"
+                ),
+                PlotEpochs(folder.path / "training.png"),
+            ],
+            class_names=data.class_names,
+            preprocessing=data.categories.as_preprocessing(),
+            communicator=ranks,
+            synchronize_norms=options.synchronize_norms,
+        )
+
+
+def train_detector(
+    data: str | os.PathLike[str],
+    images: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    *,
+    resume: bool = False,
+    workers: int = 0,
+    transform: SampleTransform | None = None,
+    callbacks: Sequence[Callback] = (),
+    tell: Callable[[str], object] | None = print,
+    communicator: Communicator | None = None,
+    check_data: bool = True,
+    **options: Any,
+) -> Run[TrainingOptions]:
+    """Train a detector on a COCO file; what ``lucid train-detector`` does.
+
+    Parameters
+    ----------
+    data, images : path-like
+        The COCO file, and the folder that its images' names start from.
+    output : path-like
+        Folder of the run.  It gets ``best.safetensors``, the detector of the best mAP,
+        which names its classes; ``last.safetensors``, from which ``resume`` goes on;
+        ``metrics.csv``; ``training.png``; and ``samples/epoch_001.png``, ...
+    resume : bool, default False
+        Go on with the training in ``output``, bit for bit as if it had not been
+        interrupted; the other options may be left out.
+    workers : int, default 0
+        Processes that read images; a script with any must start under
+        ``if __name__ == "__main__":``.
+    transform : callable, optional
+        ``transform(image, target) -> (image, target)`` in the place of ``augment``.
+    callbacks : sequence of lucid.training.Callback, default ()
+        Called after steps and epochs.
+    tell : callable or None, default print
+        Called with a line of text now and then.
+    communicator : lucid.training.Communicator, optional
+        The ranks that train together, of which rank 0 tells and writes; by default those that
+        ``mpiexec`` has started (:func:`lucid.training.default_communicator`), else this
+        process alone.
+    check_data : bool, default True
+        Whether every image is opened before the first step and compared with its annotations.
+    **options
+        Of :class:`TrainingOptions`: ``val``, ``val_images``, ``val_fraction``, ``skip_invalid``,
+        ``box_format``, ``box_orientation``,
+        ``model``, ``model_options``, ``weights``, ``backbone_weights``, ``epochs``, ``batch_size``,
+        ``accumulate``, ``optimizer``, ``lr``, ``backbone_lr``, ``schedule``, ``warm_up``,
+        ``max_grad_norm``, ``frozen_stages``, ``augment``, ``samples``,
+        ``checkpoint_every``, ``synchronize_norms``, ``seed``.
+
+    Returns
+    -------
+    lucid.training.Run
+        Its ``trainer`` holds the history, ``folder.best`` is the detector's file.
+
+    Raises
+    ------
+    TypeError
+        For an unknown option; lists the valid ones.
+    ValueError
+        If options and data do not fit, or ``output`` holds another training.
+    FloatingPointError
+        If the training has diverged; its last checkpoint is whole.
+
+    Examples
+    --------
+    ::
+
+        from lucid_models_detection import train_detector
+
+        run = train_detector(
+            "train.json", "images", "run", val="val.json",
+            backbone_weights="resnet50-0676ba61.pth", epochs=12,
+        )
+        print(run.trainer.best, run.folder.best)
+    """
+    valid = [f.name for f in fields(TrainingOptions)]
+    if unknown := sorted(set(options) - set(valid)):
+        raise TypeError(
+            f"train_detector got unexpected options {', '.join(map(repr, unknown))}; valid ones "
+            f"are {', '.join(valid)}"
+        )
+    given = resolved({"data": data, "images": images, **options})
+    folder = Path(output)
+    task, how = DetectorTask(transform), (workers, communicator, check_data)
+    if resume:
+        run = Run.resume(task, folder, given, *how)
+    else:
+        run = Run.start(task, folder, TrainingOptions(**given), *how)
+    if tell is not None and run.trainer.communicator.is_main:
+        for line in run.introduction:
+            tell(line)
+    run.fit(tell, callbacks)
+    return run
+
+
+def _built(options: TrainingOptions, class_names: Sequence[str]) -> tuple[Detector, str | None]:
+    """The model, and what was done with the last layer of the file that it starts from."""
+    if options.weights is not None:
+        path = Path(options.weights)
+        return from_detector(path, class_names, options.model, options.model_options, options.ema)
+    name = options.model or DEFAULT_MODEL
+    chosen = {"num_classes": len(class_names), **options.model_options}
+    if options.backbone_weights is not None:
+        path = Path(options.backbone_weights)
+        return from_backbone(name, path, chosen, options.ema), None
+    return new_detector(name, chosen), None
+
+
+def _check_batches_of_one(model: Detector, data: TrainingData) -> None:
+    """Refuse a batch of one small image that batch normalization has one value per channel of.
+
+    Raises
+    ------
+    ValueError
+        If the model cannot be trained on the smallest image alone.
+    """
+    dataset = data.sources["images"]
+    entries = dataset.entries
+    index = min(range(len(entries)), key=lambda i: entries[i].width * entries[i].height)
+    width, height = entries[index].width, entries[index].height
+    try:
+        with trial(model):
+            model([lucid.zeros((3, height, width))], [dataset.target(index)])
+    except ValueError as error:
+        raise ValueError(
+            f"expected at least two images per batch and rank, got a batch of one image "
+            f"({counted(len(data.train), 'image')}; {error}, for {entries[index].path} of "
+            f"{width} x {height} pixels); give another --batch-size, or a larger --model-option "
+            "min_size"
+        ) from error
+
+
+def _optimizer(options: TrainingOptions, model: Detector) -> Optimizer:
+    default_lr, weight_decay = OPTIMIZERS[options.optimizer]
+    lr = default_lr if options.lr is None else options.lr
+    backbone_lr = options.backbone_lr
+    if backbone_lr is None:
+        backbone_lr = lr * (_PRETRAINED_SHARE if options.pretrained else 1)
+    groups = parameter_groups(model, lr, backbone_lr)
+    if options.optimizer == "sgd":
+        return SGD(groups, lr=lr, momentum=_MOMENTUM, weight_decay=weight_decay)
+    return AdamW(groups, lr=lr, weight_decay=weight_decay)
+
+
+def _losses(model: Detector, batch: Any) -> Any:
+    images, targets = batch
+    return model(images, targets)
