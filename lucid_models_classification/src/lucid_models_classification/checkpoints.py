@@ -38,7 +38,7 @@ from lucid_models_classification.torchvision import (
 from lucid_models_classification.transforms import IMAGENET_MEAN, IMAGENET_STD, preprocessing
 
 __all__ = [
-    "Classifier",
+    "LoadedClassifier",
     "check_task",
     "open_classifier",
     "other_model",
@@ -52,7 +52,7 @@ _SHOWN = 4
 
 
 @dataclass(frozen=True)
-class Classifier:
+class LoadedClassifier:
     """A classifier and what belongs to it.
 
     Attributes
@@ -78,7 +78,7 @@ class Classifier:
 
 def open_classifier(
     path: Path, model_name: str | None = None, ema: bool | None = None
-) -> Classifier:
+) -> LoadedClassifier:
     """Open the classifier in a weight file.
 
     Parameters
@@ -100,7 +100,7 @@ def open_classifier(
     if names_model(path):
         metadata = _metadata(path, model_name)
         described = metadata.preprocessing or _preprocessing(path, metadata.kwargs)
-        return Classifier(
+        return LoadedClassifier(
             lucid.load_model(path, ema=ema),
             metadata.class_names,
             described,
@@ -112,7 +112,7 @@ def open_classifier(
         raise WeightFileError(f"{path}: {_without_classifier(held, state, beside)}")
     model = create_model(name, **sizes)
     _load(path, model, state, skip_mismatched=False)
-    return Classifier(model, preprocessing=_preprocessing(path, sizes))
+    return LoadedClassifier(model, preprocessing=_preprocessing(path, sizes))
 
 
 def start_from(
@@ -120,7 +120,7 @@ def start_from(
     class_names: Sequence[str],
     model_name: str | None = None,
     ema: bool | None = None,
-) -> Classifier:
+) -> LoadedClassifier:
     """Build a classifier with the weights of a file, its last layer fitted to the classes.
 
     The last layer keeps the rows of classes whose names the file has, in whatever order; new
@@ -150,7 +150,7 @@ def start_from(
         else:
             report = load_weights(model, path, skip_mismatched=True, ema=ema)
             note = _unnamed(report.skipped, class_names)
-        return Classifier(model, preprocessing=described, note=note)
+        return LoadedClassifier(model, preprocessing=described, note=note)
     state, _ = _weights(path, model_name, ema)
     name, sizes = _identified(path, state, model_name)
     model = create_model(name, **{**sizes, "num_classes": len(class_names)})
@@ -160,7 +160,7 @@ def start_from(
     if name in ARCHITECTURES and any(key[:3] != "fc." for key in report.skipped):
         _load(path, model, state, skip_mismatched=False)  # says which other layers do not fit
     note = _unnamed(["fc.weight"] if headless else report.skipped, class_names)
-    return Classifier(model, preprocessing=_preprocessing(path, sizes), note=note)
+    return LoadedClassifier(model, preprocessing=_preprocessing(path, sizes), note=note)
 
 
 def _load_by_class(model: nn.Module, path: Path, rows: ClassRows, ema: bool | None) -> str | None:

@@ -30,7 +30,7 @@ from lucid.training import (
 )
 from lucid.training.option_checks import check_counts, check_rates
 from lucid.training.trial import trial
-from lucid_models_classification.checkpoints import Classifier, check_task, start_from
+from lucid_models_classification.checkpoints import LoadedClassifier, check_task, start_from
 from lucid_models_classification.training_data import ClassifierData
 from lucid_models_classification.transforms import (
     Compose,
@@ -235,14 +235,14 @@ def _loss(model: nn.Module, batch: Any) -> Any:
     return F.cross_entropy(model(images), labels)
 
 
-def _new_classifier(options: Options, class_names: Sequence[str]) -> Classifier:
+def _new_classifier(options: Options, class_names: Sequence[str]) -> LoadedClassifier:
     if options.weights is not None:
         return start_from(Path(options.weights), class_names, options.model, options.ema)
     name = options.model or DEFAULT_MODEL
     check_task(name)
     model = create_model(name, num_classes=len(class_names))
     check_classifier(model)
-    return Classifier(model)
+    return LoadedClassifier(model)
 
 
 def _check_image_size(options: Options) -> None:
