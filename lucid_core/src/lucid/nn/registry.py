@@ -160,8 +160,13 @@ class Registry:
     def add_module(self, name: str, module: Module | None) -> None:
         """Register a submodule, as ``self.name = module`` does."""
         if module is not None and not isinstance(module, Registry):
+            remedy = ""
+            if isinstance(module, list | tuple):
+                remedy = "; unpack the list: Sequential(*layers)"
+            elif isinstance(module, type):
+                remedy = f"; create an instance: {module.__name__}()"
             raise TypeError(
-                f"submodule {name!r} must be a Module or None, got {type(module).__name__}"
+                f"submodule {name!r} must be a Module or None, got {type(module).__name__}{remedy}"
             )
         if module is not None and any(part is self for part in module.modules()):
             raise ValueError(f"{type(self).__name__} cannot contain itself (as {name!r})")

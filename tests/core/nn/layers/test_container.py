@@ -84,3 +84,16 @@ def test_a_failed_insert_changes_nothing():
     with pytest.raises(TypeError):
         layers.insert(0, None)
     assert [type(m) for m in layers] == [nn.ReLU, nn.GELU]
+
+
+@pytest.mark.parametrize(
+    ("make", "remedy"),
+    [
+        (lambda: nn.Sequential([nn.ReLU()]), r"got list; .*Sequential\(\*layers\)"),
+        (lambda: nn.Sequential(nn.ReLU), r"got type; create an instance: ReLU\(\)"),
+        (lambda: nn.Dropout("0.5"), r"expected a number for p, got '0\.5'"),
+    ],
+)
+def test_a_wrong_argument_names_the_remedy(make, remedy):
+    with pytest.raises(TypeError, match=remedy):
+        make()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 from lucid.nn import functional as F
 from lucid.nn.module import Module
 from lucid.ops.shape import flatten
@@ -67,6 +69,9 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
+        given: object = p  # mypy does not take a float for a Real
+        if not isinstance(given, Real):
+            raise TypeError(f"Dropout: expected a number for p, got {p!r}; pass p=0.5, for example")
         if not 0 <= p <= 1:
             raise ValueError(f"Dropout: p must lie from 0 to 1, got {p}")
         self.p = p
