@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 from torch_compare import CONFIGURATIONS, TOLERANCE, broadcasting, compare, full_shape, random_shape
+from torchvision_cpu import torchvision
 
 import lucid
 from lucid import nn
+from lucid.nn import functional as F
 
 Rng = np.random.Generator
 DTYPES = pytest.mark.parametrize("dtype", TOLERANCE)
@@ -111,3 +113,30 @@ def test_yes_or_no(reduction: str, dtype: str) -> None:
         }
         layers = both("BCEWithLogitsLoss", dtype, factors, reduction=reduction)
         compare(*layers, [normal(rng, shape) * 5, rng.random(shape)], dtype=dtype)
+
+
+@DTYPES
+@REDUCTIONS
+def test_sigmoid_focal_loss(reduction: str, dtype: str) -> None:
+    for rng in generators():
+        shape = (full_shape if reduction == "mean" else random_shape)(rng)
+        options = {
+            "alpha": float(rng.choice([-1, 0, 0.25, 0.6, 1])),
+            "gamma": float(rng.choice([0, 1, 1.5, 2, 3])),
+            "reduction": reduction,
+        }
+        soft = rng.random(shape)
+        compare(
+            lambda x, t, o=options: F.sigmoid_focal_loss(x, t, **o),
+            lambda x, t, o=options: torchvision.ops.sigmoid_focal_loss(x, t, **o),
+            [normal(rng, shape), soft],
+            dtype=dtype,
+        )
+        hard = (rng.random(shape) > 0.5).astype(dtype)
+        compare(
+            lambda x, t, o=options: F.sigmoid_focal_loss(x, t, **o),
+            lambda x, t, o=options: torchvision.ops.sigmoid_focal_loss(x, t, **o),
+            [normal(rng, shape)],
+            [hard],
+            dtype=dtype,
+        )

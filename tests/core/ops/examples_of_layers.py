@@ -126,6 +126,9 @@ LOSSES = [
     _function("binary_cross_entropy_with_logits", floats(N, 4), PROBABILITIES),
     _function("binary_cross_entropy_with_logits weighed", floats(N, 4), PROBABILITIES,
               options={"weight": 0.3, "pos_weight": 2.5, "reduction": "none"}),
+    _function("sigmoid_focal_loss", floats(N, 4), PROBABILITIES),
+    _function("sigmoid_focal_loss sum", floats(N, 4), PROBABILITIES,
+              options={"alpha": 0.6, "gamma": 1.5, "reduction": "sum"}),
     *(
         _function(f"{name} {reduction}", *BOTH, options={"reduction": reduction, **options})
         for name, options in (

@@ -143,8 +143,9 @@ MIXED = [
     for key, example in EXAMPLES.items()
     if example.name.startswith(("lucid.", "functional."))
     and [drawn.kind for drawn in example.drawn].count("f") > 1
-    # Whole numbers there are labels.
+    # Whole numbers there are labels, or no probabilities.
     and key != "functional.cross_entropy of probabilities"
+    and not key.startswith("functional.sigmoid_focal_loss")
 ]
 
 

@@ -23,6 +23,7 @@ from lucid.ops.activation import (
 )
 from lucid.ops.conv import conv2d
 from lucid.ops.conv_transpose import conv_transpose2d
+from lucid.ops.focal_loss import sigmoid_focal_loss
 from lucid.ops.index import getitem, one_hot
 from lucid.ops.loss import (
     binary_cross_entropy_with_logits,
@@ -71,6 +72,7 @@ __all__ = [
     "relu",
     "relu6",
     "sigmoid",
+    "sigmoid_focal_loss",
     "silu",
     "smooth_l1_loss",
     "softmax",

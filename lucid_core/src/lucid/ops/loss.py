@@ -16,7 +16,8 @@ from lucid import kernels
 from lucid.autograd import ArrayLike, array_of, record
 from lucid.autograd.variable import Array
 from lucid.ops.activation import log_probabilities
-from lucid.ops.operands import floating, operands, refuse_gradients
+from lucid.ops.loss_reduction import reduce_losses, same_shape
+from lucid.ops.operands import floating, refuse_gradients
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -30,27 +31,6 @@ __all__ = [
     "nll_loss",
     "smooth_l1_loss",
 ]
-
-#: From the gradient of a reduced loss to the gradient of each loss before the reduction.
-_Spread = Callable[[Array], Array]
-
-
-def _reduce(losses: Array, reduction: str, total: float | None = None) -> tuple[Array, _Spread]:
-    """The reduced loss; ``total`` is what a mean divides by (default: how many there are)."""
-    if reduction == "none":
-        return losses, lambda g: g
-    if reduction == "sum":
-        return np.asarray(losses.sum()), lambda g: g
-    if reduction != "mean":
-        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
-    divisor = losses.dtype.type(losses.size if total is None else total)
-
-    def divided(a: Array) -> Array:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(a / divisor)
-
-    return divided(losses.sum()), divided
-
 
 # --- classification -----------------------------------------------------------------------------
 
@@ -120,7 +100,7 @@ def cross_entropy(
     if label_smoothing:
         losses -= smooth * np.where(kept, logp @ class_weight, 0)
     total = float(np.where(kept, class_weight[labels], 0).sum())
-    value, spread = _reduce(losses.reshape(lined.shape[:-1]), reduction, total)
+    value, spread = reduce_losses(losses.reshape(lined.shape[:-1]), reduction, total)
 
     def vjp(g: Array) -> Array:
         # Ignored places have no gradient, even where the mean is over nothing and NaN.
@@ -154,7 +134,7 @@ def _soft_cross_entropy(
     share = 1 - label_smoothing
     q = (q * share + label_smoothing / max(1, logp.shape[1])) * class_weight
     shape = lined.shape
-    value, spread = _reduce(-(q * logp).sum(axis=1).reshape(shape[:-1]), reduction)
+    value, spread = reduce_losses(-(q * logp).sum(axis=1).reshape(shape[:-1]), reduction)
 
     def rows_of(g: Array) -> Array:
         return np.broadcast_to(spread(g), shape[:-1]).reshape(-1, 1)
@@ -211,7 +191,7 @@ def nll_loss(
     shape, rows = lined.shape, np.arange(len(labels))
     hard = np.where(kept, _class_weight(weight, logp)[labels], 0)
     losses = -hard * np.where(kept, logp[rows, labels], 0)
-    value, spread = _reduce(losses.reshape(shape[:-1]), reduction, float(hard.sum()))
+    value, spread = reduce_losses(losses.reshape(shape[:-1]), reduction, float(hard.sum()))
     row_shape, dtype = logp.shape, logp.dtype
 
     def vjp(g: Array) -> Array:
@@ -302,13 +282,13 @@ def binary_cross_entropy_with_logits(
     """
     name = "binary_cross_entropy_with_logits"
     refuse_gradients(name, weight=weight, pos_weight=pos_weight)
-    a, t = _same_shape(input, target, name)
+    a, t = same_shape(input, target, name)
     factor = a.dtype.type(1) if weight is None else array_of(weight).astype(a.dtype)
     extra = a.dtype.type(0) if pos_weight is None else array_of(pos_weight).astype(a.dtype) - 1
     # -log(sigmoid(a)) without overflow.
     softplus = np.log1p(np.exp(-np.abs(a))) + np.maximum(-a, 0)
     losses = factor * ((1 - t) * a + (1 + extra * t) * softplus)
-    value, spread = _reduce(losses, reduction)
+    value, spread = reduce_losses(losses, reduction)
 
     def vjp(g: Array) -> Array:
         missing = kernels.activation(-a, "sigmoid")
@@ -464,20 +444,11 @@ def _difference_loss(
     losses: Callable[[Array], Array],
     slope: Callable[[Array], Array],
 ) -> Tensor:
-    a, b = _same_shape(input, target, name)
+    a, b = same_shape(input, target, name)
     d = a - b
-    value, spread = _reduce(losses(d), reduction)
+    value, spread = reduce_losses(losses(d), reduction)
     return record(
         value,
         (input, lambda g: spread(g) * slope(d)),
         (target, lambda g: -(spread(g) * slope(d))),
     )
-
-
-def _same_shape(input: ArrayLike, target: ArrayLike, loss: str) -> tuple[Array, Array]:
-    a, b = operands(input, target)
-    a, b = floating(a), floating(b)
-    if a.shape != b.shape:
-        # Broadcasting (N, 1) against (N,) gives N x N losses, which nobody means.
-        raise ValueError(f"{loss} needs two equal shapes, got {a.shape} and {b.shape}")
-    return a, b.astype(a.dtype, copy=False)

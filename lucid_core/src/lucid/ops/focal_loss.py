@@ -1,0 +1,101 @@
+"""Focal loss for dense detection, where nearly all examples are easy negatives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from lucid import kernels
+from lucid.autograd import ArrayLike, record
+from lucid.autograd.variable import Array
+from lucid.ops.loss_reduction import reduce_losses, same_shape
+
+if TYPE_CHECKING:
+    from lucid.tensor import Tensor
+
+__all__ = ["sigmoid_focal_loss"]
+
+
+def sigmoid_focal_loss(
+    input: ArrayLike,
+    target: ArrayLike,
+    alpha: float = 0.25,
+    gamma: float = 2.0,
+    reduction: str = "none",
+) -> Tensor:
+    """Focal loss of independent binary decisions, from their logits.
+
+    ``alpha_t * (1 - p_t)**gamma * bce`` where ``p = sigmoid(input)``, ``bce`` is the binary
+    cross entropy, ``p_t = p * target + (1 - p) * (1 - target)`` and ``alpha_t`` likewise.
+
+    Parameters
+    ----------
+    input : array-like
+        Logits, any shape.
+    target : array-like
+        Probabilities, the same shape: 1 for a positive, 0 for a negative.
+    alpha : float, default 0.25
+        Weight of the positives, in [0, 1]; 1 - alpha is the weight of the negatives.  -1 for
+        no weights.
+    gamma : float, default 2.0
+        Exponent of the factor that reduces the loss of easy examples; not negative.
+    reduction : {"none", "mean", "sum"}, default "none"
+        As in torchvision, the default is no reduction.  RetinaNet divides the sum by the
+        number of positive anchors.
+
+    Returns
+    -------
+    Tensor
+        Shape () for "mean" and "sum", that of ``input`` for "none".
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, a target is not in [0, 1], ``alpha`` is neither in [0, 1] nor
+        -1, ``gamma`` is negative, or ``reduction`` is none of the three.
+
+    References
+    ----------
+    Lin et al., *Focal Loss for Dense Object Detection*, 2017, equation 5.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lucid.nn import functional as F
+    >>> F.sigmoid_focal_loss(np.float32([0, 4, -4]), np.float32([1, 1, 1])).numpy().round(5)
+    array([0.04332, 0.     , 0.96873], dtype=float32)
+    """
+    alpha, gamma = float(alpha), float(gamma)
+    if not (0 <= alpha <= 1 or alpha == -1):
+        raise ValueError(f"alpha: expected a weight in [0, 1], or -1 for no weights, got {alpha:g}")
+    if not gamma >= 0:
+        raise ValueError(f"gamma: expected an exponent of at least 0, got {gamma:g}")
+    x, t = same_shape(input, target, "sigmoid_focal_loss")
+    if t.size and not (t.min() >= 0 and t.max() <= 1):
+        raise ValueError(
+            f"target: expected probabilities in [0, 1], got values from {t.min():g} to "
+            f"{t.max():g}; encode class indices with one_hot"
+        )
+    # p and 1 - p are computed separately, so that neither is a difference of rounded numbers.
+    p, rest = (kernels.activation(a, "sigmoid") for a in (x, -x))
+    entropy = np.log1p(np.exp(-np.abs(x))) + t * np.maximum(-x, 0) + (1 - t) * np.maximum(x, 0)
+    wrong = p * (1 - t) + rest * t  # 1 - p_t
+    factor = wrong**gamma
+    weight = x.dtype.type(1) if alpha < 0 else (alpha * t + (1 - alpha) * (1 - t)).astype(x.dtype)
+    value, spread = reduce_losses(weight * factor * entropy, reduction)
+    # Where 1 - p_t rounds to 0, the loss and its derivatives are 0.
+    divisor = np.where(wrong > 0, wrong, 1)
+
+    def by_input(g: Array) -> Array:
+        relative = (1 - 2 * t) * (p * rest / divisor)
+        slope = p * (1 - t) - rest * t + gamma * entropy * relative
+        return np.asarray(spread(g) * weight * factor * slope)
+
+    def by_target(g: Array) -> Array:
+        slope = weight * (gamma * entropy * ((rest - p) / divisor) - x)
+        if alpha >= 0:
+            slope = slope + (2 * alpha - 1) * entropy
+        return np.asarray(spread(g) * factor * slope)
+
+    return record(value, (input, by_input), (target, by_target))

@@ -1,0 +1,47 @@
+"""Checks and reductions that losses share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from lucid.autograd import ArrayLike
+from lucid.autograd.variable import Array
+from lucid.ops.operands import floating, operands
+
+__all__ = ["Spread", "reduce_losses", "same_shape"]
+
+#: From the gradient of a reduced loss to the gradient of each loss before the reduction.
+Spread = Callable[[Array], Array]
+
+
+def reduce_losses(
+    losses: Array, reduction: str, total: float | None = None
+) -> tuple[Array, Spread]:
+    """Reduce losses, and return how to spread a gradient over them.
+
+    ``total`` is the divisor of the mean (default: the number of losses).
+    """
+    if reduction == "none":
+        return losses, lambda g: g
+    if reduction == "sum":
+        return np.asarray(losses.sum()), lambda g: g
+    if reduction != "mean":
+        raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+    divisor = losses.dtype.type(losses.size if total is None else total)
+
+    def divided(a: Array) -> Array:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.asarray(a / divisor)
+
+    return divided(losses.sum()), divided
+
+
+def same_shape(input: ArrayLike, target: ArrayLike, loss: str) -> tuple[Array, Array]:
+    a, b = operands(input, target)
+    a, b = floating(a), floating(b)
+    if a.shape != b.shape:
+        # Broadcasting (N, 1) against (N,) gives N x N losses, which nobody means.
+        raise ValueError(f"{loss} needs two equal shapes, got {a.shape} and {b.shape}")
+    return a, b.astype(a.dtype, copy=False)
