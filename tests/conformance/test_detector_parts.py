@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch_compare import TOLERANCE, compare
 from torchvision_cpu import torchvision
 
 import lucid
@@ -20,6 +21,9 @@ from lucid_models_detection.parts import (
     LastLevelMaxPool,
     LastLevelP6P7,
     Matcher,
+    ciou_loss,
+    diou_loss,
+    giou_loss,
     select_detections,
 )
 
@@ -135,3 +139,38 @@ def test_selected_detections_agree(
     np.testing.assert_array_equal(found["labels"], expected["labels"].numpy())
     np.testing.assert_allclose(found["scores"], expected["scores"].numpy(), rtol=1e-5)
     np.testing.assert_allclose(found["boxes"], expected["boxes"].numpy(), atol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (giou_loss, torchvision.ops.generalized_box_iou_loss),
+        (diou_loss, torchvision.ops.distance_box_iou_loss),
+        (ciou_loss, torchvision.ops.complete_box_iou_loss),
+    ],
+    ids=["giou", "diou", "ciou"],
+)
+def test_overlap_losses_agree(ours: Any, theirs: Any, reduction: str, dtype: str) -> None:
+    rng = np.random.default_rng(3)
+    for count in (0, 1, 50):
+        first, second = random_boxes(rng, count), random_boxes(rng, count, 150)
+        if count > 1:
+            second[::5] = first[::5] + rng.uniform(-2, 2, first[::5].shape)
+            second[1::5, :2] = first[1::5, :2]  # edges that coincide
+            second[2::5, 2:] = first[2::5, 2:]
+            second[3::5] = first[3::5] + 500  # far apart
+        compare(
+            lambda a, b: ours(a, b, reduction=reduction),
+            lambda a, b: theirs(a, b, reduction=reduction),
+            [first, second],
+            dtype=dtype,
+        )
+    if ours is not ciou_loss:  # torchvision's takes eps for a part of its denominators only
+        compare(
+            lambda a, b: ours(a, b, reduction, 0.5),
+            lambda a, b: theirs(a, b, reduction, 0.5),
+            [random_boxes(rng, 20), random_boxes(rng, 20)],
+            dtype=dtype,
+        )

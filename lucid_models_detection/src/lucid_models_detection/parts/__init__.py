@@ -8,6 +8,7 @@ N images, L levels of a pyramid, A anchors at each location, M objects of an ima
 are xyxy in pixels.
 """
 
+from lucid.nn.functional import sigmoid_focal_loss
 from lucid_models_detection.parts.anchors import AnchorGenerator
 from lucid_models_detection.parts.backbone import PyramidBackbone
 from lucid_models_detection.parts.box_coder import BoxCoder
@@ -17,6 +18,7 @@ from lucid_models_detection.parts.fpn import (
     LastLevelMaxPool,
     LastLevelP6P7,
 )
+from lucid_models_detection.parts.losses import ciou_loss, diou_loss, giou_loss
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.pooler import MultiScaleRoIAlign, roi_align
 from lucid_models_detection.parts.sampler import BalancedSampler
@@ -33,6 +35,10 @@ __all__ = [
     "Matcher",
     "MultiScaleRoIAlign",
     "PyramidBackbone",
+    "ciou_loss",
+    "diou_loss",
+    "giou_loss",
     "roi_align",
     "select_detections",
+    "sigmoid_focal_loss",
 ]
