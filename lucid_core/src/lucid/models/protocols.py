@@ -145,11 +145,10 @@ def check_classifier(model: Module) -> Classifier:
         if ``num_classes`` is not a positive int, or ``head_prefixes`` is not a tuple of
         prefixes of names in its state dict.
     """
-    if missing_parts(model, Classifier) or not isinstance(model, Classifier):
-        raise _lacking(model, Classifier)
-    if not _are_sizes((model.num_classes,)):
-        raise _wrong(model, "num_classes to be a positive int", model.num_classes)
-    prefixes, names = model.head_prefixes, model.state_dict()
+    classifier: Classifier = _with_members(model, Classifier)
+    if not _are_sizes((classifier.num_classes,)):
+        raise _wrong(model, "num_classes to be a positive int", classifier.num_classes)
+    prefixes, names = classifier.head_prefixes, model.state_dict()
     if not (
         isinstance(prefixes, tuple)
         and prefixes
@@ -157,7 +156,7 @@ def check_classifier(model: Module) -> Classifier:
     ):
         expected = "head_prefixes to be a tuple of prefixes of names in its state dict"
         raise _wrong(model, expected, prefixes)
-    return model
+    return classifier
 
 
 def check_backbone(model: Module) -> Backbone:
@@ -180,29 +179,30 @@ def check_backbone(model: Module) -> Backbone:
         if ``feature_channels`` and ``feature_strides`` are not equally long tuples of positive
         ints, or ``stages()`` does not return modules without common parameters.
     """
-    if missing_parts(model, Backbone) or not isinstance(model, Backbone):
-        raise _lacking(model, Backbone)
-    channels, strides = model.feature_channels, model.feature_strides
+    backbone: Backbone = _with_members(model, Backbone)
+    channels, strides = backbone.feature_channels, backbone.feature_strides
     if not _are_sizes(channels):
         raise _wrong(model, "feature_channels to be a tuple of positive ints", channels)
     if not _are_sizes(strides) or len(strides) != len(channels):
         expected = f"feature_strides to be {len(channels)} positive ints, one per feature map"
         raise _wrong(model, expected, strides)
-    stages = model.stages()
+    stages = backbone.stages()
     if not _are_modules(stages):
         raise _wrong(model, "stages() to return a non-empty sequence of modules", stages)
     parameters = [id(parameter) for stage in stages for parameter in stage.parameters()]
     if len(parameters) != len(set(parameters)):
         raise _wrong(model, "stages() to have no common parameters", [*map(type, stages)])
+    return backbone
+
+
+def _with_members(model: Any, protocol: type) -> Any:
+    # Not isinstance(), which from Python 3.12 on does not see submodules.
+    if missing := ", ".join(missing_parts(model, protocol)):
+        raise ProtocolError(
+            f"expected a {protocol.__name__.lower()}, got {_describe(model)}, which lacks "
+            f"{missing}; see lucid.models.{protocol.__name__}"
+        )
     return model
-
-
-def _lacking(model: Module, protocol: type) -> ProtocolError:
-    missing = ", ".join(missing_parts(model, protocol))
-    return ProtocolError(
-        f"expected a {protocol.__name__.lower()}, got {_describe(model)}, which lacks {missing}; "
-        f"see lucid.models.{protocol.__name__}"
-    )
 
 
 def _wrong(model: Module, expected: str, value: object) -> ProtocolError:
