@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lucid.autograd import ArrayLike
+from lucid import Tensor
+from lucid.autograd import ArrayLike, array_of, record
 from lucid_models_detection.offsets import MAX_LOG_SCALE, Weights, decode, encode
 
 __all__ = ["BoxCoder"]
@@ -62,3 +63,42 @@ class BoxCoder:
     def decode(self, deltas: ArrayLike, anchors: ArrayLike) -> Array:
         """Boxes (..., 4) xyxy from offsets (..., 4) and ``anchors`` (..., 4) xyxy."""
         return decode(deltas, anchors, self.weights, self.max_log_scale)
+
+    def decode_tensor(self, deltas: Tensor, anchors: ArrayLike) -> Tensor:
+        """Decode with gradient, for losses on boxes such as :func:`giou_loss`.
+
+        Parameters
+        ----------
+        deltas : Tensor
+            (..., 4) offsets; receives gradients.
+        anchors : array_like
+            (..., 4) xyxy, of the shape of ``deltas``; receives no gradient.
+
+        Returns
+        -------
+        Tensor
+            (..., 4) xyxy.  Where dw or dh exceeds ``max_log_scale``, its gradient is 0.
+
+        Raises
+        ------
+        ValueError
+            If the shapes differ.
+        """
+        offsets, base = deltas.data, array_of(anchors)
+        if offsets.shape != base.shape or base.shape[-1:] != (4,):
+            raise ValueError(
+                f"expected deltas and anchors (..., 4) of one shape, got {offsets.shape} and "
+                f"{base.shape}"
+            )
+        boxes = self.decode(offsets, base)
+        weights = np.asarray(self.weights, boxes.dtype)
+        shift = (base[..., 2:] - base[..., :2]) / weights[:2]
+        free = offsets[..., 2:] / weights[2:] <= self.max_log_scale
+        grow = 0.5 * (boxes[..., 2:] - boxes[..., :2]) / weights[2:] * free
+
+        def vjp(g: Array) -> Array:
+            low, high = g[..., :2], g[..., 2:]
+            gradient = np.concatenate([(low + high) * shift, (high - low) * grow], axis=-1)
+            return gradient.astype(offsets.dtype, copy=False)
+
+        return record(boxes, (deltas, vjp))
