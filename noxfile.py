@@ -31,6 +31,7 @@ SUPERVISION = "supervision==0.31.2"
 CI_SESSIONS = ("lint", "typecheck", "alone", "plugins", "combos", "packaging", "docs", "tests")
 #: Why each of the others is not among them.
 LEFT_OUT = {
+    "quick": "a part of the tests, for while you work",
     "tests_reference": "the same tests where there is no Numba, some ten minutes of NumPy",
     "portability": "compiles the kernels for four processors, some ten minutes",
     "compat": "writes files with the code of 0.1.0, which it takes from the history, some minutes",
@@ -261,6 +262,16 @@ def tests(session: nox.Session) -> None:
     workers = ("-n", "2", "--dist", "worksteal")
     settings = {"COVERAGE_FILE": str(Path(session.cache_dir).resolve() / "coverage" / "data")}
     session.run("python", "-m", "pytest", *(session.posargs or (*workers, *coverage)), env=settings)
+
+
+@nox.session
+def quick(session: nox.Session) -> None:
+    """What a change breaks most often, in under a minute: no training, no site, no process."""
+    install(session, "pytest", "pytest-xdist", "hypothesis", extras=("coco", "plot"))
+    folders = ("tests/core", "tests/classification", "tests/detection")
+    arguments = session.posargs or ("-n", "2", "--dist", "worksteal", "-q", *folders)
+    settings = {"LUCID_QUICK": "1"}
+    session.run("python", "-m", "pytest", "-m", "not slow", *arguments, env=settings)
 
 
 @nox.session

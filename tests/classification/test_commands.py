@@ -282,7 +282,7 @@ def test_a_model_that_the_file_does_not_hold_is_an_error(
     with pytest.raises(ValueError, match="got faster_rcnn_resnet_18_fpn, a model for object-det"):
         run(images[0], "--weights", theirs, "--model", "faster_rcnn_resnet_18_fpn")
     with pytest.raises(lucid.UnknownModelError, match="did you mean 'resnet_18'"):
-        run(images[0], "--weights", theirs, "--model", "resnet18")
+        run(images[0], "--weights", theirs, "--model", "resnet_81")
 
 
 def test_weights_of_no_known_model_are_an_error_that_says_what_to_do(

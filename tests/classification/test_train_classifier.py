@@ -28,6 +28,8 @@ from lucid_models_classification.torchvision import to_torchvision_key
 from lucid_models_classification.training import ClassifierTask, Options
 from lucid_models_classification.training_data import ClassifierData
 
+pytestmark = pytest.mark.slow
+
 Command = Callable[..., tuple[int, str, str]]
 
 COLORS = {"blue": (30, 30, 220), "red": (220, 30, 30)}

@@ -216,6 +216,7 @@ def test_transforms_can_be_sent_to_workers() -> None:
     assert pickle.loads(pickle.dumps(train)) == train
 
 
+@pytest.mark.slow
 def test_pillow_is_not_imported_before_the_first_image() -> None:
     code = (
         "import sys, lucid_models_classification.transforms, lucid_models_classification as p\n"

@@ -70,6 +70,7 @@ def test_a_folder_made_for_the_lock_goes_with_it(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+@pytest.mark.slow
 def test_the_lock_of_a_killed_process_is_free_at_once(path):
     process = subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE)
     try:
@@ -86,6 +87,7 @@ def test_the_lock_of_a_killed_process_is_free_at_once(path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.slow
 def test_a_forked_child_neither_holds_nor_releases_it(path):
     ready, done = os.pipe(), os.pipe()
     lock = lock_of(path)
@@ -171,6 +173,7 @@ def test_what_the_mount_table_says_of_locks(tmp_path, monkeypatch, line, shared)
     assert not locks._locks_are_shared(tmp_path / "a bc" / "x.lock")
 
 
+@pytest.mark.slow
 def test_without_locks_of_the_system_process_and_start_time_decide(path, monkeypatch):
     def none(descriptor, flags):
         raise OSError(errno.ENOLCK, "No locks available")

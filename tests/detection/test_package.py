@@ -7,6 +7,8 @@ import pytest
 
 import lucid_models_detection
 
+pytestmark = pytest.mark.slow
+
 
 def test_importing_is_cheap() -> None:
     """Neither the package nor a look around it may import what models need."""

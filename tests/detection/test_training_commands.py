@@ -25,6 +25,8 @@ from lucid.models import create_model
 from lucid.training import load_checkpoint
 from lucid_models_detection.training.validation import Validation
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., tuple[int, str, str]]
 
 MODEL = "faster_rcnn_resnet_18_fpn"

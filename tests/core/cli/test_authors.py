@@ -56,6 +56,7 @@ def toy(environment):
 # --- check-plugin ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_plugin_without_a_fault(toy, capsys) -> None:
     code, out, err = run(capsys, "check-plugin", "toy", "--model", "g*")
     assert (code, err) == (0, "")
@@ -70,6 +71,7 @@ def test_a_plugin_without_a_fault(toy, capsys) -> None:
     assert lines[-2:] == ["", "all 12 checks passed"]
 
 
+@pytest.mark.slow
 def test_a_fault_is_shown_with_what_to_do(toy, capsys) -> None:
     code, out, err = run(capsys, "check-plugin", "toy")
     assert (code, err) == (1, "")
@@ -83,6 +85,7 @@ def test_a_fault_is_shown_with_what_to_do(toy, capsys) -> None:
     assert lines[-1] == "1 of 20 checks failed"
 
 
+@pytest.mark.slow
 def test_results_as_json(toy, capsys) -> None:
     code, out, err = run(capsys, "check-plugin", "toy", "--model", "bad", "--json")
     assert (code, err) == (1, "")
@@ -110,6 +113,7 @@ def test_bad_input(toy, capsys, arguments, message) -> None:
     assert err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_plugin_that_cannot_be_loaded(environment, capsys) -> None:
     environment.add("toy", plugin="raise RuntimeError('sad')")
     code, out, err = run(capsys, "check-plugin", "toy")

@@ -225,6 +225,7 @@ def test_the_end_of_input_is_bad_input_not_an_interrupt(environment, capsys, mon
     assert "input ended" in err
 
 
+@pytest.mark.slow
 def test_the_module_runs_as_the_script_does() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "lucid.cli", "info", "no_such_model"],

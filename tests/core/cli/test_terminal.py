@@ -115,6 +115,7 @@ def test_a_full_disk_is_an_error(environment, monkeypatch, capsys) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs a shell")
+@pytest.mark.slow
 def test_closed_streams() -> None:
     command = f'"{sys.executable}" -m lucid.cli models nothing'
     for closed in (">&-", ">&- 2>&- <&-"):

@@ -26,6 +26,7 @@ def test_kernels_in_their_numpy_form(capsys, monkeypatch) -> None:
     assert json.loads(capsys.readouterr().out) == nothing
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_made(tmp_path, monkeypatch) -> None:
     pytest.importorskip("numba", reason="nothing is compiled without Numba")
     monkeypatch.setenv("LUCID_CACHE_DIR", str(tmp_path / "file"))

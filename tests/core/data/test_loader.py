@@ -275,6 +275,7 @@ def test_a_rank_without_a_sample_gets_one_that_counts_nothing():
     assert tails[2] == tails[3] == tails[0]
 
 
+@pytest.mark.slow
 def test_workers_make_the_part_of_their_rank():
     loader = shards(2, workers=1)[1]
     try:

@@ -13,6 +13,8 @@ from lucid.data import DataLoader
 from lucid.data.main_guard import NO_GUARD, check_main_guard
 from lucid.prediction import predict_files
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 from lucid.data.main_guard import check_main_guard, leave_if_importing_main
 {guard}

@@ -18,6 +18,8 @@ import pytest
 import lucid
 from lucid.data import DataLoader
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 
 

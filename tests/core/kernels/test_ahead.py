@@ -10,6 +10,8 @@ pytest.importorskip("numba", reason="nothing is compiled without Numba")
 
 from lucid.kernels.compiled import matrix_unit
 
+pytestmark = pytest.mark.slow
+
 #: Runs the tasks in a process that has called no kernel; prints the types that each of those
 #: the pool runs is compiled for then.  Others are compiled into these.
 CODE = """

@@ -142,6 +142,7 @@ def _in_child(results):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.slow
 def test_a_forked_child_has_helpers_of_its_own():
     set_num_threads(3)
     parallel_for(count_up, 100, np.zeros(100), 1.0)

@@ -35,6 +35,7 @@ def test_every_kernel_has_both_forms():
         assert callable(kernel.compiled)
 
 
+@pytest.mark.slow
 def test_the_reference_can_be_asked_for(monkeypatch):
     monkeypatch.setenv("LUCID_KERNELS", "reference")
     assert not kernels.compiled_in_use()
@@ -48,6 +49,7 @@ def test_any_other_form_is_refused(monkeypatch):
         kernels.compiled_in_use()
 
 
+@pytest.mark.slow
 def test_without_numba_the_reference_runs(monkeypatch):
     monkeypatch.delenv("LUCID_KERNELS", raising=False)
     code = "import sys; sys.modules['numba'] = None; sys.modules['llvmlite'] = None\n" + SQUARE
@@ -58,6 +60,7 @@ def test_without_numba_the_reference_runs(monkeypatch):
     assert run(hidden + code) == ("0.0", [])
 
 
+@pytest.mark.slow
 def test_with_a_broken_numba_the_reference_runs_and_a_warning_says_why(broken_numba, monkeypatch):
     monkeypatch.delenv("LUCID_KERNELS", raising=False)
     printed, (warning,) = run(f"{SQUARE}; kernels.nms(np.zeros((1, 4)), np.zeros(1), 0.5)")
@@ -65,6 +68,7 @@ def test_with_a_broken_numba_the_reference_runs_and_a_warning_says_why(broken_nu
     assert "RuntimeWarning: Numba cannot be used (ImportError: Numba needs NumPy 2.3" in warning
 
 
+@pytest.mark.slow
 def test_with_numbas_compiler_turned_off_likewise(monkeypatch):
     pytest.importorskip("numba", reason="there is nothing to turn off without Numba")
     monkeypatch.delenv("LUCID_KERNELS", raising=False)

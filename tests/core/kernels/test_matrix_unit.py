@@ -48,6 +48,7 @@ def test_a_system_that_refuses_is_believed(monkeypatch):
     assert matrix_unit._present() is False
 
 
+@pytest.mark.slow
 def test_kernels_compiled_for_a_lesser_processor_do_without():
     code = "from lucid.kernels.compiled import matrix_unit; print(matrix_unit.available())"
     environment = os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}

@@ -10,6 +10,8 @@ pytest.importorskip("numba", reason="there is no target without Numba")
 from lucid.kernels.compiled import simd
 from lucid.kernels.compiled.target import Registers, Target, registers, target
 
+pytestmark = pytest.mark.slow
+
 LINUX = "x86_64-unknown-linux-gnu"
 
 

@@ -212,11 +212,13 @@ def test_fewer_than_one_thread_is_refused(count):
 
 
 @pytest.mark.parametrize(("asked", "threads"), [("3", 3), ("5,2", 5)])
+@pytest.mark.slow
 def test_default_is_what_openmp_is_told(asked, threads):
     code = "from lucid import kernels; print(kernels.get_num_threads())"
     assert run_python(code, OMP_NUM_THREADS=asked) == str(threads)
 
 
+@pytest.mark.slow
 def test_default_otherwise_is_the_processors_of_this_process():
     code = (
         "import math, os; from lucid import kernels\n"
@@ -229,6 +231,7 @@ def test_default_otherwise_is_the_processors_of_this_process():
         assert run_python(code, OMP_NUM_THREADS=asked) == "True"
 
 
+@pytest.mark.slow
 def test_a_forked_child_has_a_pool_of_its_own():
     """Even from a fork in the middle of another thread's job, and from the child of a child."""
     code = """
@@ -314,6 +317,7 @@ def test_the_number_of_threads_is_an_integer():
 # --- a good neighbour ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_idle_threads_use_no_time():
     """Workers and BLAS have worked and gone to sleep; then nobody calls for half a second."""
     code = """
@@ -333,6 +337,7 @@ print(time.process_time() - begun)
     assert float(run_python(code)) < 0.05
 
 
+@pytest.mark.slow
 def test_more_threads_than_processors_do_not_stall():
     """Sixteen threads and four other processes that never rest, on whatever there is."""
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(4)]
@@ -451,6 +456,7 @@ def test_one_model_from_eight_python_threads():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot fork here")
+@pytest.mark.slow
 def test_a_model_in_a_child_forked_while_another_thread_runs_it():
     # OpenBLAS on several threads holds a lock that a child of that moment never gets.  The
     # compiled form keeps it to one thread; the reference leaves NumPy as it is.

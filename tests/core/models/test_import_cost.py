@@ -5,6 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 HEAVY = {"numba", "llvmlite", "PIL", "click", "tqdm", "safetensors", "threadpoolctl", "matplotlib"}
 
 SCRIPT = """

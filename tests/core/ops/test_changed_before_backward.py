@@ -15,7 +15,8 @@ DIFFERENTIABLE = [key for key, example in EXAMPLES.items() if example.gradient]
 
 #: Operations that keep an array although their derivative happens not to change with it.
 UNMOVED = {
-    "lucid.clip of a number", "lucid.norm 1", "lucid.power by an exponent",
+    "functional.hardsigmoid", "lucid.clip of a number", "lucid.norm 1",
+    "lucid.power by an exponent",
 }  # fmt: skip
 
 

@@ -90,6 +90,7 @@ def test_another_file_in_the_place_of_the_weights_is_refused(toy, weights):
         pickle.loads(sent)([np.ones(1)])
 
 
+@pytest.mark.slow
 def test_in_a_new_process(toy, weights, images):
     predictor = toy.ToyPredictor(weights)
     with multiprocessing.get_context("spawn").Pool(1) as pool:

@@ -106,6 +106,7 @@ def test_without_dask_the_error_says_how_to_get_it(toy, weights, images, tmp_pat
     assert not (tmp_path / "r.json.partial").exists()
 
 
+@pytest.mark.slow
 def test_importing_imports_no_dask():
     script = (
         "import sys, lucid.prediction, lucid.prediction.dask_cluster; "

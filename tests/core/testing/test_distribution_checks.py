@@ -53,12 +53,14 @@ def test_a_requirement_without_one(environment, requires, problem) -> None:
         assert WANTED in caught.value.advice
 
 
+@pytest.mark.slow
 def test_a_plugin_that_loads(environment) -> None:
     environment.add("toy", "net")
     check_loads("toy")
     check_imports("TOY")
 
 
+@pytest.mark.slow
 def test_a_plugin_that_raises(environment) -> None:
     environment.add("toy", plugin="import a_module_that_nobody_has")
     with pytest.raises(CheckError, match="No module named 'a_module_that_nobody_has'") as caught:
@@ -88,6 +90,7 @@ def test_another_plugin_that_raises_is_no_concern(environment) -> None:
         ("import safetensors, lucid.nn", "imports lucid.nn, lucid.ops, safetensors"),
     ],
 )
+@pytest.mark.slow
 def test_a_plugin_that_imports_too_much(environment, toy, line, imported) -> None:
     toy(plugin=f"{line}\n")
     with pytest.raises(CheckError) as caught:
@@ -95,6 +98,7 @@ def test_a_plugin_that_imports_too_much(environment, toy, line, imported) -> Non
     assert imported in caught.value.problem
 
 
+@pytest.mark.slow
 def test_a_plugin_that_ends_the_process(toy) -> None:
     toy(
         plugin="import os, sys\n"
@@ -105,6 +109,7 @@ def test_a_plugin_that_ends_the_process(toy) -> None:
         check_imports("toy")
 
 
+@pytest.mark.slow
 def test_imports_of_the_standard_library_and_of_its_own_are_free(toy, environment) -> None:
     (environment.folder / "toy").mkdir()
     (environment.folder / "toy" / "names.py").write_text("import sqlite3\n")

@@ -36,6 +36,7 @@ def test_a_pattern_without_a_match(environment) -> None:
         checks("toy", ["net_9", "other_net"])
 
 
+@pytest.mark.slow
 def test_results_of_a_plugin_with_faults(toy) -> None:
     toy('def net() -> nn.Linear:\n    "A net."\n    return 1')
     results = list(run_checks(checks("toy")))
@@ -47,6 +48,7 @@ def test_results_of_a_plugin_with_faults(toy) -> None:
     assert all(result.advice and result.seconds >= 0 for result in results[4:])
 
 
+@pytest.mark.slow
 def test_a_name_that_two_plugins_register_is_checked_as_ones_own(toy, environment) -> None:
     environment.add("other", "net", entry_point="other")
     with pytest.raises(PluginError, match="registered by"):

@@ -16,6 +16,8 @@ from lucid.cli.training import ranks
 from lucid.data import DataLoader
 from lucid.training import Communicator, Trainer, mpi, mpi_communicator
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("cores", "threads"),

@@ -70,6 +70,7 @@ def epoch(loader: DataLoader) -> list[tuple[Any, ...]]:
     ]
 
 
+@pytest.mark.slow
 def test_the_same_whatever_the_number_of_workers(dataset: CocoDetection) -> None:
     runs = []
     for workers in (0, 1, 3):
@@ -82,6 +83,7 @@ def test_the_same_whatever_the_number_of_workers(dataset: CocoDetection) -> None
     assert {row[0]: row[2] for row in first} != {row[0]: row[2] for row in second}
 
 
+@pytest.mark.slow
 def test_every_sample_has_random_numbers_of_its_own(dataset: CocoDetection) -> None:
     """The same image at every place of the epoch: no two come out alike."""
     same = [dataset] * 8
@@ -104,6 +106,7 @@ class _FirstOf:
         return self.datasets[index][0]
 
 
+@pytest.mark.slow
 def test_an_epoch_left_early_does_not_hang_the_next(dataset: CocoDetection) -> None:
     loader = DataLoader(dataset, 1, collate=collate, workers=2, prefetch=4, seed=2)
     for _ in range(3):

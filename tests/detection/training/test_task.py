@@ -18,7 +18,7 @@ from lucid.training import Callback, Communicator, Run, load_checkpoint
 from lucid_models_detection import TrainingOptions, train_detector
 from lucid_models_detection.training import DetectorTask
 
-pytestmark = pytest.mark.usefixtures("tiny_model")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny_model")]
 
 QUICK: dict[str, Any] = {
     "model": "tiny_detector",
