@@ -180,3 +180,16 @@ def test_enlarging_a_strip_beyond_reason_is_refused() -> None:
     batch = Transform(**PLAIN, min_size=(800,), max_size=1333)([strip])
     assert batch.sizes == [(1, 1333)]
     assert batch.tensor.shape == (1, 3, 32, 1344)
+
+
+@pytest.mark.parametrize(
+    ("mean", "std"), [((0.5,), (0.5, 0.5)), ((0.5,), (0.0,)), ((), ()), ((0.5,), (-1.0,))]
+)
+def test_means_and_deviations_of_channels(mean: Any, std: Any) -> None:
+    with pytest.raises(ValueError, match="one mean and one positive standard deviation"):
+        Transform(mean, std)
+
+
+def test_padding_is_to_a_positive_multiple() -> None:
+    with pytest.raises(ValueError, match="multiple: expected a positive integer, got 0"):
+        Transform((0.5,), (0.5,), multiple=0)

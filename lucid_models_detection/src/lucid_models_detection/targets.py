@@ -19,7 +19,15 @@ _BORDER_TOLERANCE = 1.0
 
 
 class Target(NamedTuple):
-    """The objects of one image: ``boxes`` (M, 4) float32 xyxy, ``labels`` (M,) int64 from 1."""
+    """Objects of one image.
+
+    Attributes
+    ----------
+    boxes : numpy.ndarray
+        (M, 4) float32 xyxy.
+    labels : numpy.ndarray
+        (M,) int64 in 1..C-1.
+    """
 
     boxes: Array
     labels: Array

@@ -31,7 +31,7 @@ _MAX_PIXELS = 2**27
 
 @dataclass(frozen=True)
 class ImageBatch:
-    """Images as the network sees them.
+    """Images normalized, resized and padded to a common size.
 
     Attributes
     ----------
@@ -154,19 +154,34 @@ def pad_to_multiple(size: Size, multiple: int) -> Size:
 
 
 class Transform:
-    """Normalise, resize and batch images; take the boxes along and bring them back.
+    """Normalize, resize and batch images, and convert boxes between both sizes.
 
     Parameters
     ----------
     mean, std : sequence of float
-        Of each channel: images become ``(image - mean) / std``.
+        One for each channel: images become ``(image - mean) / std``.
     min_size : sequence of int, optional
         Length of the shorter side after resizing; of several, training draws one
         for each image and prediction takes the last.
     max_size : int, optional
         Greatest length of the longer side after resizing.
     multiple : int, default 32
-        The batch is padded to a multiple of this either way.
+        Height and width of the batch are padded to a multiple of this.
+
+    Raises
+    ------
+    ValueError
+        If ``mean`` and ``std`` differ in length, a standard deviation is not positive, or
+        ``multiple`` is not.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from lucid_models_detection.parts import Transform
+    >>> transform = Transform((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), min_size=[16])
+    >>> batch = transform([np.zeros((3, 8, 12), np.float32)])
+    >>> batch.tensor.shape, batch.sizes
+    ((1, 3, 32, 32), [(16, 24)])
     """
 
     def __init__(
@@ -177,6 +192,13 @@ class Transform:
         max_size: int | None = None,
         multiple: int = 32,
     ) -> None:
+        if not mean or len(mean) != len(std) or not all(s > 0 for s in std):
+            raise ValueError(
+                "expected one mean and one positive standard deviation for each channel, got "
+                f"mean={tuple(mean)} and std={tuple(std)}"
+            )
+        if multiple < 1:
+            raise ValueError(f"multiple: expected a positive integer, got {multiple}")
         self.mean = tuple(mean)
         self.std = tuple(std)
         self.min_size = None if min_size is None else tuple(min_size)

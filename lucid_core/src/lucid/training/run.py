@@ -63,7 +63,7 @@ class StartingModel:
         Built by :func:`lucid.models.create_model`, with its first weights.
     facts : dict
         Plain data that follow from options and data and must stay, besides name and
-        arguments of the model; see :attr:`Task.facts`.
+        arguments of the model; see ``facts`` of :class:`Task`.
     note : str or None
         What was done with the file that the weights are from.
     """
