@@ -228,7 +228,7 @@ def test_what_follows_batch_norm(training: bool, dtype: str) -> None:
         mean, variance = normal(rng, c).astype(dtype), (rng.random(c) + 0.5).astype(dtype)
         compare(
             lambda x, w, b, r, m=mean, v=variance: F.batch_norm(
-                x, m.copy(), v.copy(), w, b, training, residual=r, relu=True
+                x, m.copy(), v.copy(), w, b, training, residual=r, activation="relu"
             ),
             lambda x, w, b, r, m=mean, v=variance: torch.relu(
                 Theirs.batch_norm(x, torch.tensor(m), torch.tensor(v), w, b, training) + r
@@ -251,7 +251,7 @@ def test_affine_act(relu: bool, dtype: str) -> None:
         x = images(rng, channels)
         vectors = [normal(rng, channels), normal(rng, channels)]
         compare(
-            lambda x, a, b, r: F.affine_act(x, a, b, r, relu),
+            lambda x, a, b, r: F.affine_act(x, a, b, r, "relu" if relu else None),
             theirs,
             [x, *vectors, normal(rng, *x.shape)],
             dtype=dtype,

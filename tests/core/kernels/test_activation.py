@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lucid import kernels
-from lucid.kernels.compiled.activation import CODES
+from lucid.kernels.compiled.activation import CODES, activate
 from lucid.kernels.reference.activation import ACTIVATIONS
 
 FORMS = ["reference", "compiled"]
@@ -54,3 +54,11 @@ def test_far_from_zero_nothing_overflows(name, form):
     np.testing.assert_allclose(
         y[:4], [0, 0, *((1, 1) if name == "sigmoid" else (90, 200))], atol=1e-30
     )
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_in_place(name):
+    x = np.linspace(-8, 8, 601, dtype=np.float32)
+    expected = kernels.activation.reference(x, name)
+    activate(x, CODES[name])
+    np.testing.assert_allclose(x, expected, rtol=1e-6, atol=1e-6)

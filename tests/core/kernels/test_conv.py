@@ -10,6 +10,8 @@ from lucid import kernels
 
 rng = np.random.default_rng(0)
 
+NAMES = (None, *kernels.ACTIVATIONS)
+
 
 @pytest.fixture(autouse=True, scope="module", params=["vectors", "matrix unit"])
 def unit(request):
@@ -175,17 +177,50 @@ def test_sizes_of_real_networks(
     np.testing.assert_allclose(result, exact, atol=1e-5 * np.abs(exact).max())
 
 
+#: Channels, outputs, groups and size of the kernel of each way that a convolution can go.
+WAYS = {
+    "first layer": (3, 40, 1, 3),
+    "pixels": (40, 33, 1, 1),
+    "winograd": (64, 64, 1, 3),
+    "depthwise": (64, 64, 64, 3),
+    "groups": (40, 80, 2, 3),
+}
+
+
+@pytest.mark.parametrize("with_residual", [False, True])
+@pytest.mark.parametrize("activation", NAMES)
+@pytest.mark.parametrize("way", WAYS)
+def test_activations_far_from_zero_and_of_nan(way, activation, with_residual):
+    channels, outputs, groups, kernel = WAYS[way]
+    x = rng.standard_normal((1, channels, 24, 25)).astype(np.float32)
+    x[:, 0, :12] *= 1000  # so that both ends of every activation are reached
+    x[0, 0, 20, 20] = np.nan
+    w = rng.standard_normal((outputs, channels // groups, kernel, kernel)).astype(np.float32)
+    p = kernel // 2
+    options = ((1, 1), ((p, p), (p, p)), (1, 1), groups)
+    shape = (1, outputs, 24, 25)
+    added = rng.standard_normal(shape).astype(np.float32) if with_residual else None
+    y = kernels.conv2d.compiled(x, kernels.prepare_filters(w, groups), None, *options, added)
+    exact = kernels.activation.reference(y.astype(np.float64), activation)
+    filters = kernels.prepare_filters(w, groups)
+    result = kernels.conv2d.compiled(x, filters, None, *options, added, activation)
+    assert np.isnan(result).any()
+    np.testing.assert_allclose(result, exact, rtol=3e-6, atol=1e-6)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     n=st.integers(1, 2),
     channels=st.integers(1, 70),
     outputs=st.integers(1, 70),
     size=st.integers(1, 9),
-    relu=st.booleans(),
+    activation=st.sampled_from(NAMES),
     with_residual=st.booleans(),
     kernel=st.sampled_from([1, 3]),
 )
-def test_residual_and_relu_are_fused(n, channels, outputs, size, relu, with_residual, kernel):
+def test_residual_and_activation_are_fused(
+    n, channels, outputs, size, activation, with_residual, kernel
+):
     x = rng.standard_normal((n, channels, size, size)).astype(np.float32)
     w = rng.standard_normal((outputs, channels, kernel, kernel)).astype(np.float32)
     b = rng.standard_normal(outputs).astype(np.float32)
@@ -194,8 +229,8 @@ def test_residual_and_relu_are_fused(n, channels, outputs, size, relu, with_resi
     residual = None
     if with_residual:
         residual = rng.standard_normal((n, outputs, size, size)).astype(np.float32)
-    y = kernels.conv2d.compiled(x, w, b, *options, residual, relu)
-    expected = kernels.conv2d.reference(x, w, b, *options, residual, relu)
+    y = kernels.conv2d.compiled(x, w, b, *options, residual, activation)
+    expected = kernels.conv2d.reference(x, w, b, *options, residual, activation)
     np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
 
 

@@ -11,7 +11,8 @@ import numba
 
 from lucid import kernels
 from lucid.kernels.compiled import conv, lanes
-from lucid.kernels.compiled.microkernel import ADD, NR, RELU
+from lucid.kernels.compiled.activation import RELU
+from lucid.kernels.compiled.microkernel import ADD, NR
 from lucid.kernels.compiled.simd import VL
 
 rng = np.random.default_rng(0)
@@ -76,11 +77,11 @@ def test_block(width, flags):
     stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     padding=st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * 2),
     dilation=st.tuples(st.integers(1, 2), st.integers(1, 2)),
-    relu=st.booleans(),
+    activation=st.sampled_from((None, *kernels.ACTIVATIONS)),
     with_scale=st.booleans(),
 )
 def test_is_the_reference(
-    n, size, width, beyond, kernel, stride, padding, dilation, relu, with_scale
+    n, size, width, beyond, kernel, stride, padding, dilation, activation, with_scale
 ):
     groups = -(-(NR + beyond) // width)
     channels = groups * width
@@ -91,9 +92,9 @@ def test_is_the_reference(
     start = kernels.conv2d.reference(x, w, None, *options)
     residual = draw(*start.shape)
     scaled = kernels.prepare_filters.reference(w, groups, scale)
-    expected = kernels.conv2d.reference(x, scaled, bias, *options, residual, relu)
+    expected = kernels.conv2d.reference(x, scaled, bias, *options, residual, activation)
     prepared = kernels.prepare_filters.compiled(w, groups, scale)
-    result = kernels.conv2d.compiled(x, prepared, bias, *options, residual, relu)
+    result = kernels.conv2d.compiled(x, prepared, bias, *options, residual, activation)
     np.testing.assert_allclose(
         result, expected, rtol=1e-5, atol=1e-5 * np.abs(start).max(initial=1)
     )

@@ -7,11 +7,11 @@ pytest.importorskip("numba", reason="it is compiled by Numba")
 
 import numba
 
+from lucid.kernels.compiled.activation import RELU
 from lucid.kernels.compiled.microkernel import (
     ACCUMULATE,
     ADD,
     NR,
-    RELU,
     ROWS,
     block_size,
     copy_runs,

@@ -12,6 +12,9 @@ from lucid import kernels
 rng = np.random.default_rng(2)
 
 FORMS = ["reference", "compiled"]
+NAMES = (None, *kernels.ACTIVATIONS)
+#: Where the derivative jumps, so that rounding decides.
+CORNERS = {"relu": [0], "relu6": [0, 6], "hardsigmoid": [-3, 3], "hardswish": [-3, 3]}
 
 seeds = st.integers(0, 2**32 - 1)
 EPS = 1e-5
@@ -28,7 +31,7 @@ class TestByHand:
         x = np.array([[[[1.0, 3]], [[0, 0]]], [[[5, 7]], [[2, 2]]]])  # channels: 1 3 5 7; 0 0 2 2
         weight, bias = np.array([2.0, 1]), np.array([0.0, 10])
         y, mean, variance, inverse_std, _ = getattr(kernels.batch_norm, form)(
-            x, weight, bias, 0.0, None, False
+            x, weight, bias, 0.0, None, None
         )
         np.testing.assert_allclose(mean, [4, 1])
         np.testing.assert_allclose(variance, [5, 1])
@@ -40,22 +43,25 @@ class TestByHand:
         x = np.array([-1.0, 1]).reshape(2, 1, 1, 1)
         residual = np.array([3.0, -0.5]).reshape(2, 1, 1, 1)
         batch_norm = getattr(kernels.batch_norm, form)
-        for added, relu, expected in (
-            (None, False, [-1, 1]),
-            (None, True, [0, 1]),
-            (residual, False, [2, 0.5]),
-            (-residual, True, [0, 1.5]),
+        for added, activation, expected in (
+            (None, None, [-1, 1]),
+            (None, "relu", [0, 1]),
+            (residual, None, [2, 0.5]),
+            (-residual, "relu", [0, 1.5]),
+            (None, "hardsigmoid", [1 / 3, 2 / 3]),
+            (residual, "hardswish", [5 / 3, 7 / 24]),
+            (4 * residual, "relu6", [6, 0]),
         ):
-            y = batch_norm(x, None, None, 0.0, added, relu)[0]
+            y = batch_norm(x, None, None, 0.0, added, activation)[0]
             np.testing.assert_allclose(y.ravel(), expected)
 
     def test_affine(self, form):
         x = np.array([1.0, 2, 3, 4]).reshape(1, 2, 1, 2)
         scale, shift = np.array([2.0, -1]), np.array([-3.0, 3])
         affine_act = getattr(kernels.affine_act, form)
-        y = affine_act(x, scale, shift, None, True)
+        y = affine_act(x, scale, shift, None, "relu")
         np.testing.assert_allclose(y.ravel(), [0, 1, 0, 0])
-        y = affine_act(x, scale, shift, x, False)
+        y = affine_act(x, scale, shift, x, None)
         np.testing.assert_allclose(y.ravel(), [0, 3, 3, 3])
 
     def test_affine_gradients(self, form):
@@ -79,13 +85,13 @@ class TestByHand:
         for shape in ((0, 3, 2, 2), (2, 3, 0, 4), (2, 0, 3, 3)):
             x = np.zeros(shape, np.float32)
             y, mean, variance, inverse_std, line = getattr(kernels.batch_norm, form)(
-                x, None, None, EPS, x, True
+                x, None, None, EPS, x, "relu"
             )
             assert y.shape == shape
             np.testing.assert_array_equal(mean, np.zeros(shape[1]))
             np.testing.assert_array_equal(variance, np.zeros(shape[1]))
             gradients = getattr(kernels.batch_norm_backward, form)(
-                y, x, y, None, mean, inverse_std, line, True, True
+                y, x, y, None, mean, inverse_std, line, "relu", True
             )
             shapes = [gradient.shape for gradient in gradients]
             assert shapes == [shape, (shape[1],), (shape[1],), shape]
@@ -95,13 +101,13 @@ class TestByHand:
     def test_nan_and_infinity_come_through(self, form):
         x = rng.standard_normal((2, 3, 2, 2))
         x[0, 1, 0, 0], x[1, 2, 0, 0] = np.nan, np.inf
-        y, mean, variance, *_ = getattr(kernels.batch_norm, form)(x, None, None, EPS, None, True)
+        y, mean, variance, *_ = getattr(kernels.batch_norm, form)(x, None, None, EPS, None, "relu")
         assert np.isfinite(y[:, 0]).all()
         assert np.isnan(y[:, 1]).all()
         assert not np.isfinite(mean[1:]).any()
         assert not np.isfinite(variance[1:]).any()
         ones = np.ones(3)
-        y = getattr(kernels.affine_act, form)(x, ones, ones, None, True)
+        y = getattr(kernels.affine_act, form)(x, ones, ones, None, "relu")
         assert np.isnan(y[0, 1, 0, 0])
         assert y[1, 2, 0, 0] == np.inf
         gx, *_ = getattr(kernels.affine_act_backward, form)(x, x, y, ones, True, False)
@@ -110,10 +116,10 @@ class TestByHand:
 
 
 @pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("relu", [False, True])
 @pytest.mark.parametrize("with_residual", [False, True])
 class TestByDifferences:
-    def test_batch_norm(self, form, relu, with_residual, numerical_gradient):
+    @pytest.mark.parametrize("activation", NAMES)
+    def test_batch_norm(self, form, activation, with_residual, numerical_gradient):
         shape = (2, 3, 3, 2)
         x, residual = rng.standard_normal(shape), rng.standard_normal(shape)
         weight, bias = rng.standard_normal(3), rng.standard_normal(3)
@@ -121,11 +127,12 @@ class TestByDifferences:
 
         def forward(x=x, weight=weight, bias=bias, residual=residual):
             added = residual if with_residual else None
-            return getattr(kernels.batch_norm, form)(x, weight, bias, EPS, added, relu)
+            return getattr(kernels.batch_norm, form)(x, weight, bias, EPS, added, activation)
 
         y, mean, _, inverse_std, line = forward()
+        kept = y if activation == "relu" else residual
         gx, gweight, gbias, gresidual = getattr(kernels.batch_norm_backward, form)(
-            g, x, y, weight, mean, inverse_std, line, relu, with_residual
+            g, x, kept, weight, mean, inverse_std, line, activation, with_residual
         )
         for gradient, name, value in (
             (gx, "x", x), (gweight, "weight", weight), (gbias, "bias", bias),
@@ -138,6 +145,7 @@ class TestByDifferences:
         else:
             assert gresidual is None
 
+    @pytest.mark.parametrize("relu", [False, True])
     def test_affine_act(self, form, relu, with_residual, numerical_gradient):
         shape = (2, 3, 3, 2)
         x, residual = rng.standard_normal(shape), rng.standard_normal(shape)
@@ -146,7 +154,8 @@ class TestByDifferences:
 
         def forward(x=x, scale=scale, shift=shift, residual=residual):
             added = residual if with_residual else None
-            return getattr(kernels.affine_act, form)(x, scale, shift, added, relu)
+            activation = "relu" if relu else None
+            return getattr(kernels.affine_act, form)(x, scale, shift, added, activation)
 
         gx, gscale, gshift, gresidual = getattr(kernels.affine_act_backward, form)(
             g, x, forward() if relu else None, scale, relu, with_residual
@@ -172,17 +181,19 @@ shapes = st.tuples(st.integers(1, 4), st.integers(1, 70), st.integers(1, 9), st.
     shape=shapes,
     affine=st.sampled_from([(True, True), (True, False), (False, True), (False, False)]),
     with_residual=st.booleans(),
-    relu=st.booleans(),
+    activation=st.sampled_from(NAMES),
     double=st.booleans(),
 )
-def test_compiled_batch_norm_is_the_reference(seed, shape, affine, with_residual, relu, double):
+def test_compiled_batch_norm_is_the_reference(
+    seed, shape, affine, with_residual, activation, double
+):
     rng = np.random.default_rng(seed)
     dtype = np.float64 if double else np.float32
     x, residual, g = (rng.standard_normal(shape).astype(dtype) for _ in range(3))
     weight, bias = (
         rng.standard_normal(shape[1]).astype(dtype) if wanted else None for wanted in affine
     )
-    options = (x, weight, bias, 1e-2, residual if with_residual else None, relu)
+    options = (x, weight, bias, 1e-2, residual if with_residual else None, activation)
     results = kernels.batch_norm.compiled(*options)
     expected = kernels.batch_norm.reference(*options)
     for actual, wanted in zip(results, expected, strict=True):
@@ -191,10 +202,24 @@ def test_compiled_batch_norm_is_the_reference(seed, shape, affine, with_residual
     assert kernels.is_channels_last(results[0])
 
     y, mean, _, inverse_std, line = expected
-    if relu and not with_residual:  # what rounding alone takes above or below 0 is another test's
+    given_y = activation == "relu" and with_residual
+    if not given_y:
         seen = (x - mean[:, None, None]) * line[0][:, None, None] + line[1][:, None, None]
-        assume(not ((seen != 0) & (np.abs(seen) < 1e-6)).any())
-    options = (g, x, y, weight, mean, inverse_std, line, relu, with_residual)
+        seen += residual if with_residual else 0
+        for corner in CORNERS.get(activation, []):
+            beside = seen - corner
+            assume(not ((beside != 0) & (np.abs(beside) < 4e-6)).any())
+    options = (
+        g,
+        x,
+        y if given_y else residual,
+        weight,
+        mean,
+        inverse_std,
+        line,
+        activation,
+        with_residual,
+    )
     results = kernels.batch_norm_backward.compiled(*options)
     expected = kernels.batch_norm_backward.reference(*options)
     scale = float(np.sqrt(x.size))
@@ -212,22 +237,25 @@ def test_compiled_batch_norm_is_the_reference(seed, shape, affine, with_residual
     seed=seeds,
     shape=shapes,
     with_residual=st.booleans(),
-    relu=st.booleans(),
+    activation=st.sampled_from(NAMES),
     with_scale=st.booleans(),
     double=st.booleans(),
 )
-def test_compiled_affine_is_the_reference(seed, shape, with_residual, relu, with_scale, double):
+def test_compiled_affine_is_the_reference(
+    seed, shape, with_residual, activation, with_scale, double
+):
     rng = np.random.default_rng(seed)
     dtype = np.float64 if double else np.float32
     x, residual, g = (rng.standard_normal(shape).astype(dtype) for _ in range(3))
     scale, shift = (rng.standard_normal(shape[1]).astype(dtype) for _ in range(2))
-    options = (x, scale, shift, residual if with_residual else None, relu)
+    options = (x, scale, shift, residual if with_residual else None, activation)
     y = kernels.affine_act.compiled(*options)
     expected = kernels.affine_act.reference(*options)
     close(y, expected, double)
     assert y.dtype == dtype
     assert kernels.is_channels_last(y)
 
+    relu = activation == "relu"
     options = (
         g, x if with_scale else None, expected if relu else None, scale, relu, with_residual,
     )  # fmt: skip
@@ -247,7 +275,7 @@ def test_statistics_far_from_zero(form):
     """A spread of 1 about 10,000, and one first value far from all the others."""
     x = rng.standard_normal((8, 2, 16, 16)) + 1e4
     x[0, 1, 0, 0] = -1e6
-    y, mean, variance, *_ = getattr(kernels.batch_norm, form)(x, None, None, EPS, None, False)
+    y, mean, variance, *_ = getattr(kernels.batch_norm, form)(x, None, None, EPS, None, None)
     exact_mean, exact_variance = x.mean((0, 2, 3)), x.var((0, 2, 3))
     np.testing.assert_allclose(mean, exact_mean, rtol=1e-12)
     np.testing.assert_allclose(variance, exact_variance, rtol=1e-10)
@@ -255,7 +283,7 @@ def test_statistics_far_from_zero(form):
     x = x.astype(np.float32)
     exact_mean, exact_variance = x.mean((0, 2, 3), np.float64), x.var((0, 2, 3), np.float64)
     exact = (x - exact_mean[:, None, None]) / np.sqrt(exact_variance + EPS)[:, None, None]
-    y, mean, variance, *_ = getattr(kernels.batch_norm, form)(x, None, None, EPS, None, False)
+    y, mean, variance, *_ = getattr(kernels.batch_norm, form)(x, None, None, EPS, None, None)
     np.testing.assert_allclose(mean, exact_mean, rtol=1e-7)
     np.testing.assert_allclose(variance, exact_variance, rtol=1e-6)
     np.testing.assert_allclose(y, exact, rtol=1e-6, atol=1e-6)
@@ -270,9 +298,9 @@ def test_backward_masks_what_forward_masked(form, channels):
     weight = rng.uniform(0.5, 2, channels).astype(np.float32)
     batch_norm = getattr(kernels.batch_norm, form)
     # A bias that lifts the first pixel of each channel to 0, but for the last bit or two.
-    bias = -batch_norm(x, weight, None, EPS, None, False)[0][0, :, 0, 0]
+    bias = -batch_norm(x, weight, None, EPS, None, None)[0][0, :, 0, 0]
     bias = np.nextafter(bias, rng.standard_normal(channels).astype(np.float32))
-    y, mean, _, inverse_std, line = batch_norm(x, weight, bias, EPS, None, True)
+    y, mean, _, inverse_std, line = batch_norm(x, weight, bias, EPS, None, "relu")
     passed = y[0, :, 0, 0] > 0
     assert np.abs(y[0, :, 0, 0]).max() < 1e-6
     if channels == 400:
@@ -280,7 +308,7 @@ def test_backward_masks_what_forward_masked(form, channels):
     g = np.zeros_like(x)
     g[0, :, 0, 0] = 1
     gx, _, gbias, _ = getattr(kernels.batch_norm_backward, form)(
-        g, x, None, weight, mean, inverse_std, line, True, False
+        g, x, None, weight, mean, inverse_std, line, "relu", False
     )
     np.testing.assert_array_equal(gbias, passed)
     np.testing.assert_array_equal(gx.any((0, 2, 3)), passed)
@@ -290,7 +318,7 @@ def test_backward_masks_what_forward_masked(form, channels):
 def test_a_constant_channel_is_zero(form):
     """Not what rounding makes of ``1e4 * scale - 1e4 * scale``, with a scale of 1 / sqrt(eps)."""
     x = np.full((4, 1, 5, 5), 1e4 / 3, np.float32)
-    y, *_ = getattr(kernels.batch_norm, form)(x, None, None, EPS, None, False)
+    y, *_ = getattr(kernels.batch_norm, form)(x, None, None, EPS, None, None)
     np.testing.assert_array_equal(y, 0)
 
 
@@ -301,10 +329,10 @@ def test_same_bits_for_any_number_of_threads():
 
     def run():
         y, mean, variance, inverse_std, line = kernels.batch_norm.compiled(
-            x, weight, bias, EPS, residual, True
+            x, weight, bias, EPS, residual, "relu"
         )
         gradients = kernels.batch_norm_backward.compiled(
-            g, x, y, weight, mean, inverse_std, line, True, True
+            g, x, y, weight, mean, inverse_std, line, "relu", True
         )
         others = kernels.affine_act_backward.compiled(g, x, y, weight, True, True)
         return [y, mean, variance, inverse_std, line, *gradients, *others]
@@ -322,19 +350,32 @@ def test_same_bits_for_any_number_of_threads():
 
 
 @pytest.mark.parametrize("form", ["reference", "compiled"])
-@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("activation", [None, "relu", "hardswish"])
 @pytest.mark.parametrize("with_residual", [False, True])
 @pytest.mark.parametrize("channels", [1, 5, 64])
-def test_gradients_in_place_of_the_given_one_are_the_same(form, relu, with_residual, channels):
+def test_gradients_in_place_of_the_given_one_are_the_same(
+    form, activation, with_residual, channels
+):
     shape = (2, channels, 9, 7)
     x, g, residual = (
         kernels.channels_last(rng.standard_normal(shape).astype(np.float32)) for _ in range(3)
     )
     weight, bias = (rng.standard_normal(channels).astype(np.float32) for _ in range(2))
     added = residual if with_residual else None
-    y, mean, _, inverse_std, line = kernels.batch_norm.compiled(x, weight, bias, EPS, added, relu)
+    y, mean, _, inverse_std, line = kernels.batch_norm.compiled(
+        x, weight, bias, EPS, added, activation
+    )
     backward = getattr(kernels.batch_norm_backward, form)
-    others = (x, y, weight, mean, inverse_std, line, relu, with_residual)
+    others = (
+        x,
+        y if activation == "relu" else residual,
+        weight,
+        mean,
+        inverse_std,
+        line,
+        activation,
+        with_residual,
+    )
     given = g.copy(order="K")
     expected = backward(given, *others)
     np.testing.assert_array_equal(given, g)
@@ -354,17 +395,17 @@ def test_foreign_layouts(foreign):
     shape = (2, 3, 4, 5)
     x, g, residual = (rng.standard_normal(shape).astype(np.float32) for _ in range(3))
     weight, bias = (rng.standard_normal(3).astype(np.float32) for _ in range(2))
-    expected = kernels.batch_norm.compiled(x, weight, bias, EPS, residual, True)
+    expected = kernels.batch_norm.compiled(x, weight, bias, EPS, residual, "relu")
     results = kernels.batch_norm.compiled(
-        foreign(x), foreign(weight), foreign(bias), EPS, foreign(residual), True
+        foreign(x), foreign(weight), foreign(bias), EPS, foreign(residual), "relu"
     )
     for actual, wanted in zip(results, expected, strict=True):
         np.testing.assert_array_equal(actual, wanted)
         assert actual.dtype == np.float32
     y, mean, _, inverse_std, line = expected
     arrays = (g, x, y, weight, mean, inverse_std, line)
-    expected = kernels.batch_norm_backward.compiled(*arrays, True, True)
-    results = kernels.batch_norm_backward.compiled(*map(foreign, arrays), True, True)
+    expected = kernels.batch_norm_backward.compiled(*arrays, "relu", True)
+    results = kernels.batch_norm_backward.compiled(*map(foreign, arrays), "relu", True)
     for actual, wanted in zip(results, expected, strict=True):
         np.testing.assert_array_equal(actual, wanted)
     arrays = (g, x, y, weight)
@@ -377,4 +418,4 @@ def test_foreign_layouts(foreign):
 def test_other_types_are_refused():
     x = np.zeros((1, 1, 2, 2), np.int32)
     with pytest.raises(TypeError, match="float32 or float64, got int32"):
-        kernels.batch_norm.compiled(x, None, None, EPS, None, False)
+        kernels.batch_norm.compiled(x, None, None, EPS, None, None)

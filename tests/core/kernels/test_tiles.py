@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lucid.kernels.compiled import matrix_unit
-from lucid.kernels.compiled.microkernel import ADD, RELU
+from lucid.kernels.compiled.activation import RELU
+from lucid.kernels.compiled.microkernel import ADD
 from lucid.kernels.compiled.tiles import (
     BLOCK,
     BLOCK_BYTES,

@@ -9,6 +9,7 @@ pytest.importorskip("numba", reason="it is compiled by Numba")
 
 from lucid import kernels
 from lucid.kernels.compiled import winograd
+from lucid.kernels.compiled.activation import CODES
 from lucid.kernels.compiled.microkernel import NR
 from lucid.kernels.compiled.simd import VL
 
@@ -27,22 +28,22 @@ def draw(*shape):
     return rng.standard_normal(shape).astype(np.float32)
 
 
-def convolve(x, w, bias=None, residual=None, relu=False, padding=1, kept=True):
+def convolve(x, w, bias=None, residual=None, activation=None, padding=1, kept=True):
     """By Winograd, whatever the sizes: x (N, H, W, C), w (O, 3, 3, C)."""
     n, h, wd, _ = x.shape
     y = np.empty((n, h + 2 * padding - 2, wd + 2 * padding - 2, len(w)), np.float32)
     weights = winograd.transform_weights(w) if kept else winograd.Once(w, turned=False)
-    winograd.winograd(x, weights, bias, residual, relu, y, padding, padding)
+    winograd.winograd(x, weights, bias, residual, CODES[activation], y, padding, padding)
     return y
 
 
-def direct(x, w, bias, residual, relu, padding):
+def direct(x, w, bias, residual, activation, padding):
     """The same in float64."""
     images = (None if a is None else a.astype(np.float64).transpose(0, 3, 1, 2) for a in (x, w))
     start = None if bias is None else bias.astype(np.float64)
     added = None if residual is None else residual.transpose(0, 3, 1, 2)
     pads = ((padding, padding), (padding, padding))
-    y = kernels.conv2d.reference(*images, start, (1, 1), pads, (1, 1), 1, added, relu)
+    y = kernels.conv2d.reference(*images, start, (1, 1), pads, (1, 1), 1, added, activation)
     return y.transpose(0, 2, 3, 1)
 
 
@@ -55,16 +56,18 @@ def direct(x, w, bias, residual, relu, padding):
     padding=st.integers(0, 2),
     with_bias=st.booleans(),
     with_residual=st.booleans(),
-    relu=st.booleans(),
+    activation=st.sampled_from(list(CODES)),
     kept=st.booleans(),
 )
-def test_is_the_direct_sum(n, size, vectors, panels, padding, with_bias, with_residual, relu, kept):
+def test_is_the_direct_sum(
+    n, size, vectors, panels, padding, with_bias, with_residual, activation, kept
+):
     x, w = draw(n, *size, vectors * VL), draw(panels * NR, 3, 3, vectors * VL)
     bias = draw(len(w)) if with_bias else None
     shape = (n, size[0] + 2 * padding - 2, size[1] + 2 * padding - 2, len(w))
     residual = draw(*shape) if with_residual else None
-    result = convolve(x, w, bias, residual, relu, padding, kept)
-    expected = direct(x, w, bias, residual, relu, padding)
+    result = convolve(x, w, bias, residual, activation, padding, kept)
+    expected = direct(x, w, bias, residual, activation, padding)
     scale = np.abs(expected).max(initial=1)
     np.testing.assert_allclose(result, expected, atol=1e-4 * scale)
 
@@ -90,7 +93,7 @@ def test_small_whole_numbers_are_exact_but_for_the_transform_of_weights():
 def test_more_channels_than_are_transformed_at_a_time(side, outputs, kept):
     x, w = draw(1, side, side, 9 * NR), draw(outputs, 3, 3, 9 * NR)
     result = convolve(x, w, kept=kept)
-    expected = direct(x, w, None, None, False, 1)
+    expected = direct(x, w, None, None, None, 1)
     np.testing.assert_allclose(result, expected, atol=1e-4 * np.abs(expected).max())
 
 

@@ -7,7 +7,8 @@ pytest.importorskip("numba", reason="they are compiled by Numba")
 
 import numba
 
-from lucid.kernels.compiled.microkernel import ADD, RELU
+from lucid.kernels.compiled.activation import RELU
+from lucid.kernels.compiled.microkernel import ADD
 from lucid.kernels.compiled.simd import VL
 from lucid.kernels.compiled.winograd_tiles import (
     INPUT,

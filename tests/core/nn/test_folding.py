@@ -43,7 +43,7 @@ def check(layer, x=None, **inputs):
 
 
 @pytest.mark.parametrize("norm", ["batch", "frozen", None])
-@pytest.mark.parametrize("activation", ["relu", None])
+@pytest.mark.parametrize("activation", ["relu", "silu", None])
 @pytest.mark.parametrize("options", [{}, {"stride": 2}, {"groups": 4}, {"dilation": 2}])
 @pytest.mark.parametrize("with_residual", [False, True])
 def test_is_the_same(norm, activation, options, with_residual):
@@ -158,8 +158,8 @@ def change_the_forward_of_the_convolution(layer):
 
 def change_the_class_of_the_normalization(layer):
     class Shifted(nn.BatchNorm2d):
-        def forward(self, x, residual=None, relu=False):
-            return super().forward(x + 1, residual, relu)
+        def forward(self, x, residual=None, activation=None):
+            return super().forward(x + 1, residual, activation)
 
     layer.norm.__class__ = Shifted
 

@@ -50,19 +50,20 @@ PROBABILITIES = floats(N, 4, low=0, high=1)
 
 FUNCTIONS = [
     _function("affine_act", _image(), VECTOR, VECTOR),
-    _function("affine_act fused", _image(), VECTOR, VECTOR, _image(), then=(True,)),
+    _function("affine_act fused", _image(), VECTOR, VECTOR, _image(), then=("relu",)),
+    _function("affine_act with hardswish", _image(), VECTOR, VECTOR, _image(), then=("hardswish",)),
     _function("batch_norm", _image(), options={"eps": 1e-3}, call=lambda x, **o: F.batch_norm(
         x, lucid.ones(3), lucid.ones(3), **o)),
     _function(
         "batch_norm fused", _image(), VECTOR, DEVIATION, _image(),
-        options={"eps": 1e-3, "relu": True},
+        options={"eps": 1e-3, "activation": "hardswish"},
         call=lambda x, weight, bias, residual, **o: F.batch_norm(
             x, lucid.ones(3), lucid.ones(3), weight, bias, residual=residual, **o
         ),
     ),
     _function(
         "batch_norm of the batch", _image(batch=2), VECTOR, DEVIATION, _image(batch=2),
-        options={"eps": 1e-3, "momentum": 0.3, "relu": True, "training": True},
+        options={"eps": 1e-3, "momentum": 0.3, "activation": "hardswish", "training": True},
         call=lambda x, weight, bias, residual, **o: F.batch_norm(
             x, lucid.zeros(3), lucid.ones(3), weight, bias, residual=residual, **o
         ),

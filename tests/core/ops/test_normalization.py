@@ -5,31 +5,35 @@ import itertools
 import numpy as np
 import pytest
 
-from lucid import Tensor
+from lucid import Tensor, kernels
 from lucid.autograd.mutation import watch
 from lucid.nn import functional as F
 from lucid.testing import gradcheck
 
 rng = np.random.default_rng(7)
-FUSED = list(itertools.product((False, True), repeat=2))
+FUSED = list(itertools.product((None, *kernels.ACTIVATIONS), (False, True)))
 
 
 def t(*shape):
     return Tensor(rng.standard_normal(shape), requires_grad=True)
 
 
+def activated(x, activation):
+    return x if activation is None else getattr(F, activation)(x).numpy()
+
+
 def channels(vector):
     return vector[:, None, None]
 
 
-@pytest.mark.parametrize(("relu", "with_residual"), FUSED)
-def test_batch_norm_in_training_from_its_definition(relu, with_residual):
+@pytest.mark.parametrize(("activation", "with_residual"), FUSED)
+def test_batch_norm_in_training_from_its_definition(activation, with_residual):
     x, residual = rng.standard_normal((2, 3, 4, 5)) * 3 + 1, rng.standard_normal((2, 3, 4, 5))
     w, b = rng.standard_normal(3), rng.standard_normal(3)
     mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3))
     expected = (x - channels(mean)) / np.sqrt(channels(var) + 1e-3) * channels(w) + channels(b)
     expected += residual if with_residual else 0
-    expected = np.maximum(expected, 0) if relu else expected
+    expected = activated(expected, activation)
     running_mean, running_var = Tensor(np.ones(3)), Tensor(np.full(3, 2.0))
     y = F.batch_norm(
         x,
@@ -41,7 +45,7 @@ def test_batch_norm_in_training_from_its_definition(relu, with_residual):
         0.3,
         1e-3,
         residual=residual if with_residual else None,
-        relu=relu,
+        activation=activation,
     )
     np.testing.assert_allclose(y.numpy(), expected, atol=1e-9)
     np.testing.assert_allclose(running_mean.numpy(), 0.7 + 0.3 * mean)
@@ -50,8 +54,8 @@ def test_batch_norm_in_training_from_its_definition(relu, with_residual):
     assert watch(running_var._data).written > 0
 
 
-@pytest.mark.parametrize(("relu", "with_residual"), FUSED)
-def test_batch_norm_in_evaluation_from_its_definition(relu, with_residual):
+@pytest.mark.parametrize(("activation", "with_residual"), FUSED)
+def test_batch_norm_in_evaluation_from_its_definition(activation, with_residual):
     x, residual = rng.standard_normal((2, 3, 4, 5)), rng.standard_normal((2, 3, 4, 5))
     w, b, mean, var = rng.standard_normal((4, 3))
     var = var**2
@@ -59,15 +63,15 @@ def test_batch_norm_in_evaluation_from_its_definition(relu, with_residual):
     expected = (x - channels(mean)) / np.sqrt(channels(var) + 1e-5) * channels(w) + channels(b)
     expected += residual if with_residual else 0
     y = F.batch_norm(
-        x, mean, var, w, b, residual=residual if with_residual else None, relu=relu
+        x, mean, var, w, b, residual=residual if with_residual else None, activation=activation
     ).numpy()
-    np.testing.assert_allclose(y, np.maximum(expected, 0) if relu else expected, atol=1e-9)
+    np.testing.assert_allclose(y, activated(expected, activation), atol=1e-9)
     np.testing.assert_array_equal((mean, var), before)
 
 
 @pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize(("relu", "with_residual"), FUSED)
-def test_derivatives_of_batch_norm(training, relu, with_residual):
+@pytest.mark.parametrize(("activation", "with_residual"), FUSED)
+def test_derivatives_of_batch_norm(training, activation, with_residual):
     mean, var = rng.standard_normal(3), rng.random(3) + 0.5
 
     def function(x, w, b, *residual):
@@ -79,7 +83,7 @@ def test_derivatives_of_batch_norm(training, relu, with_residual):
             b,
             training,
             residual=residual[0] if residual else None,
-            relu=relu,
+            activation=activation,
         )
 
     inputs = [t(2, 3, 3, 2), t(3), t(3)] + ([t(2, 3, 3, 2)] if with_residual else [])
@@ -98,7 +102,7 @@ def test_frozen_statistics_do_not_keep_the_input_alive():
     x = Tensor(rng.standard_normal((2, 3, 4, 4)), requires_grad=True)
     hidden = x * 2
     watched = weakref.ref(hidden.numpy())
-    y = F.batch_norm(hidden, np.zeros(3), np.ones(3), np.ones(3), np.zeros(3), relu=True)
+    y = F.batch_norm(hidden, np.zeros(3), np.ones(3), np.ones(3), np.zeros(3), activation="relu")
     del hidden
     # Multiplying keeps its own operands, not its product.
     assert watched() is None
@@ -109,8 +113,8 @@ def test_frozen_statistics_do_not_keep_the_input_alive():
 def test_affine_act():
     x, scale, shift = rng.standard_normal((2, 3, 2, 2)), *rng.standard_normal((2, 3))
     expected = np.maximum(x * channels(scale) + channels(shift) + x, 0)
-    np.testing.assert_allclose(F.affine_act(x, scale, shift, x, True).numpy(), expected)
-    gradcheck(lambda *a: F.affine_act(*a, True), [t(2, 3, 2, 2), t(3), t(3), t(2, 3, 2, 2)])
+    np.testing.assert_allclose(F.affine_act(x, scale, shift, x, "relu").numpy(), expected)
+    gradcheck(lambda *a: F.affine_act(*a, "relu"), [t(2, 3, 2, 2), t(3), t(3), t(2, 3, 2, 2)])
     gradcheck(F.affine_act, [t(2, 3, 2, 2), scale, shift])
 
 

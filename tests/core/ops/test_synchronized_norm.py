@@ -28,33 +28,35 @@ class Part:
         return total
 
 
-def normalised(x, g, residual, relu, across=None):
+def normalised(x, g, residual, activation, across=None):
     """Output, gradients and running statistics of one call."""
     leaves = [lucid.tensor(a, requires_grad=True) for a in (x, [1.0, 2.0], [0.1, -0.3], residual)]
     leaves = [lucid.tensor(leaf.numpy().astype(np.float64), requires_grad=True) for leaf in leaves]
     running = [lucid.tensor(np.full(2, value)) for value in (0.5, 2.0)]
     a, weight, bias, added = leaves
-    y = F.batch_norm(a, *running, weight, bias, True, residual=added, relu=relu, across=across)
+    y = F.batch_norm(
+        a, *running, weight, bias, True, residual=added, activation=activation, across=across
+    )
     y.backward(g)
     of_part = [y.numpy(), a.grad.numpy(), added.grad.numpy()]
     return of_part, [weight.grad.numpy(), bias.grad.numpy()], [r.numpy() for r in running]
 
 
-@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("activation", [None, "relu", "hardswish"])
 @pytest.mark.parametrize("standing_in", [False, True])
-def test_parts_give_what_the_whole_batch_gives(relu, standing_in):
+def test_parts_give_what_the_whole_batch_gives(activation, standing_in):
     numbers = np.random.default_rng(4)
     x, g, residual = numbers.standard_normal((3, 6, 2, 3, 3)) + np.reshape(
         [5, 0, 0], (3, 1, 1, 1, 1)
     )
-    of_whole, shared, running = normalised(x, g, residual, relu)
+    of_whole, shared, running = normalised(x, g, residual, activation)
     parts = [*PARTS, slice(0, 1)] if standing_in else list(PARTS)
     table, barrier = [None] * len(parts), threading.Barrier(len(parts))
 
     def work(number):
         part, counts = parts[number], number < len(PARTS)
         across = Part(number, table, barrier, counts)
-        return normalised(x[part], g[part] * counts, residual[part], relu, across)
+        return normalised(x[part], g[part] * counts, residual[part], activation, across)
 
     with ThreadPoolExecutor(len(parts)) as pool:
         results = list(pool.map(work, range(len(parts))))

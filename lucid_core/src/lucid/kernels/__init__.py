@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lucid.kernels.layout import channels_last, is_channels_last
+from lucid.kernels.reference.activation import ACTIVATIONS
 from lucid.kernels.threads import (
     get_num_threads,
     parallel_for,
@@ -26,6 +27,7 @@ from lucid.kernels.threads import (
 )
 
 __all__ = [
+    "ACTIVATIONS",
     "KERNELS",
     "Kernel",
     "activation",

@@ -111,6 +111,13 @@ def gelu(x: ArrayLike, approximate: str = "none") -> Tensor:
     return record(0.5 * a * (1 + t), (x, vjp))
 
 
+def expect_activation(owner: str, name: str | None) -> None:
+    """Refuse what is neither a registered activation nor None."""
+    if name is not None and name not in kernels.ACTIVATIONS:
+        known = ", ".join(map(repr, kernels.ACTIVATIONS))
+        raise ValueError(f"{owner}: activation must be one of {known}, or None, got {name!r}")
+
+
 def _elementwise(x: ArrayLike, name: str) -> Tensor:
     """The registered activation of this name."""
     a = floating(x)

@@ -128,7 +128,7 @@ class PreparedConv2d:
     ``act(conv(x) + bias + residual)``; the arguments are those of :func:`conv2d`.
     """
 
-    __slots__ = ("_bias", "_filters", "_fitting", "_options", "_relu")
+    __slots__ = ("_activation", "_bias", "_filters", "_fitting", "_options")
 
     def __init__(
         self,
@@ -138,13 +138,13 @@ class PreparedConv2d:
         padding: Pair | str,
         dilation: Pair,
         groups: int,
-        relu: bool,
+        activation: str | None,
     ) -> None:
         pads = padding_pairs(padding, filters.shape[2:], stride, dilation)
         self._filters = filters
         self._bias = bias
         self._options = (stride, pads, dilation, groups)
-        self._relu = relu
+        self._activation = activation
         # The shape of the last input and that of its output: most inputs have the same.
         self._fitting: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
@@ -164,7 +164,9 @@ class PreparedConv2d:
                 f"the residual must have the shape {expected} of the output and its dtype "
                 f"{x.dtype}, got {residual.shape} and {residual.dtype}"
             )
-        value = kernels.conv2d(x, self._filters, self._bias, *self._options, residual, self._relu)
+        value = kernels.conv2d(
+            x, self._filters, self._bias, *self._options, residual, self._activation
+        )
         return new_tensor(value)
 
     def _fit(self, image: tuple[int, ...]) -> tuple[int, ...]:

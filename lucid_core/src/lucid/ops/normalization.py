@@ -12,6 +12,8 @@ from lucid import kernels
 from lucid.autograd import ArrayLike, array_of, record_joint
 from lucid.autograd.primitive import needs_grad
 from lucid.autograd.variable import Array
+from lucid.ops.activation import expect_activation
+from lucid.ops.affine import affine
 from lucid.ops.image import image
 from lucid.ops.operands import floating, owned, refuse_gradients
 from lucid.ops.synchronized_norm import Across, batch_norm_across, move
@@ -33,10 +35,10 @@ def batch_norm(
     eps: float = 1e-5,
     *,
     residual: ArrayLike | None = None,
-    relu: bool = False,
+    activation: str | None = None,
     across: Across | None = None,
 ) -> Tensor:
-    """Normalise every channel, then scale, shift, add and rectify, in one pass over memory.
+    """Batch normalization with a residual sum and an activation, in one pass over memory.
 
     ``act(weight * (x - mean) / sqrt(variance + eps) + bias + residual)``
 
@@ -57,8 +59,8 @@ def batch_norm(
         Added to the variance.
     residual : array-like, optional
         Added before the activation; the shape of ``x``.
-    relu : bool, default False
-        Whether the activation is ReLU or nothing.
+    activation : {"relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu"}, optional
+        What comes last; default none.
     across : Across, optional
         Processes that have a part of the batch each; the statistics of training are then
         those of all parts.
@@ -83,13 +85,14 @@ def batch_norm(
     Ioffe and Szegedy, *Batch Normalization*, 2015, algorithms 1 and 2.
     """
     refuse_gradients("batch_norm", running_mean=running_mean, running_var=running_var)
+    expect_activation("batch_norm", activation)
     a = owned(image(x, "batch_norm"), x, weight, bias, residual)
     running = {"running_mean": running_mean, "running_var": running_var}
     for name, vector in {**running, "weight": weight, "bias": bias}.items():
         _check_vector("batch_norm", name, vector, (a.shape[1],))
-    added = _residual(residual, a)
+    added = _residual(residual, a, x, weight, bias)
     if training:
-        fused = (residual, added, relu)
+        fused = (residual, added, activation)
         if across is not None:
             return batch_norm_across(x, a, weight, bias, running, momentum, eps, fused, across)
         return _batch_norm_of_batch(x, a, weight, bias, running, momentum, eps, fused)
@@ -100,14 +103,10 @@ def batch_norm(
     scale = inverse_std if weight is None else array_of(weight) * inverse_std
     shift = -mean * scale if bias is None else array_of(bias) - mean * scale
     scale, shift = scale.astype(a.dtype), shift.astype(a.dtype)
-    value = kernels.affine_act(a, scale, shift, added, relu)
-    kept_x = a if needs_grad(weight) else None
-    kept_y, with_residual = value if relu else None, residual is not None
+    value, backward = affine(a, scale, shift, added, activation, needs_grad(weight))
 
     def vjp(g: Array) -> list[Array | None]:
-        gx, gscale, gshift, gresidual = kernels.affine_act_backward(
-            g, kept_x, kept_y, scale, relu, with_residual
-        )
+        gx, gscale, gshift, gresidual = backward(g)
         # scale and shift both depend on the weight: shift = bias - mean * scale.
         gweight = None if gscale is None else (gscale - mean * gshift) * inverse_std
         return [gx, gweight, gshift, gresidual]
@@ -123,9 +122,9 @@ def _batch_norm_of_batch(
     running: dict[str, ArrayLike | None],
     momentum: float,
     eps: float,
-    fused: tuple[ArrayLike | None, Array | None, bool],
+    fused: tuple[ArrayLike | None, Array | None, str | None],
 ) -> Tensor:
-    residual, added, relu = fused
+    residual, added, activation = fused
     count = a.size // a.shape[1] if a.shape[1] else 0
     if count < 2:
         raise ValueError(
@@ -136,15 +135,18 @@ def _batch_norm_of_batch(
     if weight is not None:
         w = owned(array_of(weight).astype(a.dtype, copy=False), weight, x)
     b = None if bias is None else array_of(bias).astype(a.dtype, copy=False)
-    value, mean, variance, inverse_std, line = kernels.batch_norm(a, w, b, eps, added, relu)
+    value, mean, variance, inverse_std, line = kernels.batch_norm(a, w, b, eps, added, activation)
     move(running["running_mean"], mean, momentum)
     move(running["running_var"], variance * (count / (count - 1)), momentum)
     with_residual = residual is not None
-    kept_y = value if relu and with_residual else None  # else the mask is found from x
+    # Without a residual the input of the activation is found from x.
+    kept = value if activation == "relu" and with_residual else added
+    if activation is None:
+        kept = None
 
     def vjp(g: Array, over: bool = False) -> tuple[Array | None, ...]:
         gradients: tuple[Array | None, ...] = kernels.batch_norm_backward(
-            g, a, kept_y, w, mean, inverse_std, line, relu, with_residual, over
+            g, a, kept, w, mean, inverse_std, line, activation, with_residual, over
         )
         return gradients
 
@@ -156,7 +158,7 @@ def affine_act(
     scale: ArrayLike,
     shift: ArrayLike,
     residual: ArrayLike | None = None,
-    relu: bool = False,
+    activation: str | None = None,
 ) -> Tensor:
     """``act(x * scale + shift + residual)``, channel by channel, in one pass over memory.
 
@@ -168,8 +170,8 @@ def affine_act(
         Shape (C,).
     residual : array-like, optional
         Added before the activation; the shape of ``x``.
-    relu : bool, default False
-        Whether the activation is ReLU or nothing.
+    activation : {"relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu"}, optional
+        What comes last; default none.
 
     Returns
     -------
@@ -183,34 +185,27 @@ def affine_act(
     TypeError
         If ``x`` holds floats other than float32 and float64.
     """
+    expect_activation("affine_act", activation)
     a = owned(image(x, "affine_act"), x, scale, shift, residual)
-    factor = owned(array_of(scale).astype(a.dtype, copy=False), scale, x, residual)
-    offset = array_of(shift).astype(a.dtype, copy=False)
+    factor = owned(array_of(scale).astype(a.dtype, copy=False), scale, x, shift, residual)
+    offset = owned(array_of(shift).astype(a.dtype, copy=False), shift, x, scale, residual)
     if factor.shape != (a.shape[1],) or offset.shape != (a.shape[1],):
         raise ValueError(
             f"affine_act of an input of shape {a.shape} needs scale and shift of shape "
             f"({a.shape[1]},), got {factor.shape} and {offset.shape}"
         )
-    value = kernels.affine_act(a, factor, offset, _residual(residual, a), relu)
-    kept_x = a if needs_grad(scale) else None
-    kept_y, with_residual = value if relu else None, residual is not None
-
-    def vjp(g: Array) -> tuple[Array | None, ...]:
-        gradients: tuple[Array | None, ...] = kernels.affine_act_backward(
-            g, kept_x, kept_y, factor, relu, with_residual
-        )
-        return gradients
-
-    return record_joint(value, (x, scale, shift, residual), vjp)
+    added = _residual(residual, a, x, scale, shift)
+    value, backward = affine(a, factor, offset, added, activation, needs_grad(scale))
+    return record_joint(value, (x, scale, shift, residual), backward)
 
 
-def _residual(residual: ArrayLike | None, a: Array) -> Array | None:
+def _residual(residual: ArrayLike | None, a: Array, *others: ArrayLike | None) -> Array | None:
     if residual is None:
         return None
     added = array_of(residual)
     if added.shape != a.shape:
         raise ValueError(f"a residual of shape {added.shape} for an input of shape {a.shape}")
-    return added.astype(a.dtype, copy=False)
+    return owned(added.astype(a.dtype, copy=False), residual, *others)
 
 
 # --- over the channels of one sample ------------------------------------------------------------

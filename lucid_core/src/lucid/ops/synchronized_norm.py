@@ -9,6 +9,7 @@ import numpy as np
 from lucid import kernels
 from lucid.autograd import ArrayLike, Variable, array_of, record_joint
 from lucid.autograd.variable import Array
+from lucid.ops.affine import affine
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -43,7 +44,7 @@ def batch_norm_across(
     running: dict[str, ArrayLike | None],
     momentum: float,
     eps: float,
-    fused: tuple[ArrayLike | None, Array | None, bool],
+    fused: tuple[ArrayLike | None, Array | None, str | None],
     across: Across,
 ) -> Tensor:
     """As :func:`~lucid.ops.batch_norm` in training, over the parts of all processes.
@@ -51,7 +52,7 @@ def batch_norm_across(
     Every process asks for a sum once forward, with counts, sums and sums of squares, and
     once backward, with the gradients of weight and bias, all in float64.
     """
-    residual, added, relu = fused
+    residual, added, activation = fused
     count, mean, variance = _statistics(a, across)
     if count < 2:
         raise ValueError(
@@ -61,15 +62,12 @@ def batch_norm_across(
     scale = inverse_std if weight is None else array_of(weight) * inverse_std
     shift = -mean * scale if bias is None else array_of(bias) - mean * scale
     scale, shift = scale.astype(a.dtype), shift.astype(a.dtype)
-    value = kernels.affine_act(a, scale, shift, added, relu)
+    value, backward = affine(a, scale, shift, added, activation, True)
     move(running["running_mean"], mean, momentum)
     move(running["running_var"], variance * (count / (count - 1)), momentum)
-    kept_y, with_residual = value if relu else None, residual is not None
 
     def vjp(g: Array) -> list[Array | None]:
-        gx, gscale, gshift, gresidual = kernels.affine_act_backward(
-            g, a, kept_y, scale, relu, with_residual
-        )
+        gx, gscale, gshift, gresidual = backward(g)
         gbias = gshift.astype(np.float64)
         gweight = (gscale - mean * gbias) * inverse_std
         # Mean and variance depend on the values that every process has.
@@ -78,7 +76,7 @@ def batch_norm_across(
             return [gx, gweight.astype(a.dtype), gbias.astype(a.dtype), gresidual]
         slope = scale * whole_weight * inverse_std
         offset = mean * slope - scale * whole_bias
-        gx = kernels.affine_act(a, -slope.astype(a.dtype), offset.astype(a.dtype), gx, False)
+        gx = kernels.affine_act(a, -slope.astype(a.dtype), offset.astype(a.dtype), gx, None)
         return [gx, gweight.astype(a.dtype), gbias.astype(a.dtype), gresidual]
 
     return record_joint(value, (x, weight, bias, residual), vjp)

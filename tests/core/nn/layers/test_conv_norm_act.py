@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid import nn
+from lucid import kernels, nn
 from lucid.nn import functional as F
 from lucid.testing import gradcheck
 
 EITHER = (False, True)
-UNITS = list(itertools.product(("batch", "frozen", None), ("relu", None), EITHER, EITHER))
+ACTIVATIONS = (None, *kernels.ACTIVATIONS)
+UNITS = list(itertools.product(("batch", "frozen", None), ACTIVATIONS, EITHER, EITHER))
 
 
 @pytest.mark.parametrize(("norm", "activation", "with_residual", "training"), UNITS)
@@ -25,7 +26,7 @@ def test_equals_its_parts(norm, activation, with_residual, training):
     if residual is not None:
         expected = expected + residual
     if activation:
-        expected = F.relu(expected)
+        expected = getattr(F, activation)(expected)
     np.testing.assert_allclose(unit(x, residual).numpy(), expected.numpy(), atol=1e-5)
 
 
@@ -39,7 +40,9 @@ def test_bias_and_names():
     plain = nn.ConvNormAct(3, 5, 3, norm=None)
     assert [name for name, _ in plain.named_parameters()] == ["conv.weight", "conv.bias"]
     assert plain.norm is None
-    assert nn.ConvNormAct(3, 5, 3, norm_eps=0.5).norm.eps == 0.5
+    unit = nn.ConvNormAct(3, 5, 3, norm_eps=0.5, norm_momentum=0.01)
+    assert (unit.norm.eps, unit.norm.momentum) == (0.5, 0.01)
+    assert nn.ConvNormAct(3, 5, 3, norm_momentum=None).norm.momentum is None
 
 
 @pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (3, 1), (3, 2), ((1, 5), 1), (7, 1)])
@@ -50,8 +53,9 @@ def test_default_padding_keeps_the_size(kernel, dilation):
 
 
 @pytest.mark.parametrize("norm", ["batch", "frozen", None])
-def test_derivatives_through_the_unit(norm):
-    unit = nn.ConvNormAct(2, 2, 3, norm=norm).to("float64")
+@pytest.mark.parametrize("activation", ["relu", "relu6", "hardswish", "silu"])
+def test_derivatives_through_the_unit(norm, activation):
+    unit = nn.ConvNormAct(2, 2, 3, norm=norm, activation=activation).to("float64")
     x, residual = (lucid.random.randn(2, 2, 3, 3, dtype="float64") for _ in range(2))
     gradcheck(unit, [x.requires_grad_(), residual.requires_grad_()])
 
@@ -76,7 +80,7 @@ def test_repr_shows_the_activation_above_the_parts():
 def test_wrong_settings_are_named():
     with pytest.raises(ValueError, match="norm must be 'batch', 'frozen' or None, got 'group'"):
         nn.ConvNormAct(2, 2, 3, norm="group")
-    with pytest.raises(ValueError, match="activation must be 'relu' or None, got 'gelu'"):
+    with pytest.raises(ValueError, match=r"one of 'relu', .*'silu', or None, got 'gelu'"):
         nn.ConvNormAct(2, 2, 3, activation="gelu")
 
 

@@ -79,7 +79,7 @@ def test_frozen_norm_equals_batch_norm_in_evaluation_and_has_no_parameters():
     frozen.load_state_dict(norm.state_dict())
     norm.eval()
     x, residual = images(2, 3, 4, 4), images(2, 3, 4, 4)
-    for options in ({}, {"residual": residual}, {"relu": True}):
+    for options in ({}, {"residual": residual}, {"activation": "relu"}):
         np.testing.assert_allclose(frozen(x, **options).numpy(), norm(x, **options).numpy())
     assert frozen.parameter_size == 0
     assert frozen.train()(x).numpy().tobytes() == frozen.eval()(x).numpy().tobytes()
@@ -88,7 +88,7 @@ def test_frozen_norm_equals_batch_norm_in_evaluation_and_has_no_parameters():
 def test_gradients_pass_through_a_frozen_norm():
     frozen = nn.FrozenBatchNorm2d(3).to("float64")
     x = images(2, 3, 3, 3).requires_grad_()
-    gradcheck(lambda v: frozen(v, relu=True), [x])
+    gradcheck(lambda v: frozen(v, activation="relu"), [x])
 
 
 def test_group_and_layer_norm():

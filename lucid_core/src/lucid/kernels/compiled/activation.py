@@ -10,11 +10,16 @@ from __future__ import annotations
 import math
 
 from lucid.kernels.compiled.elementwise import large_lines, mapped
-from lucid.kernels.compiled.jit import Array, kernel, routine
+from lucid.kernels.compiled.jit import GRAIN, Array, kernel, routine
 from lucid.kernels.reference import activation as reference
+from lucid.kernels.threads import parallel_for
 
 __all__ = [
+    "CLIP",
     "CODES",
+    "OTHERS",
+    "RELU",
+    "activate",
     "activation",
     "activation_backward",
     "apply_activation",
@@ -122,6 +127,17 @@ def _activation_backward(start: int, stop: int, g: Array, x: Array, gx: Array, c
             take_derivative(run, code)
             for i in range(len(run)):
                 run[i] *= given[i]
+
+
+@kernel
+def _activate(start: int, stop: int, y: Array, code: int) -> None:
+    apply_activation(y[start:stop], code)
+
+
+def activate(y: Array, code: int) -> None:
+    """Apply an activation to a contiguous array, in place."""
+    if code:
+        parallel_for(_activate, y.size, y.reshape(-1), code, grain=GRAIN)
 
 
 def activation(x: Array, name: str | None) -> Array:

@@ -76,7 +76,7 @@ def _convolution(dtype: Type) -> None:
         x = _image(dtype, channels, side)
         w = np.ones((outputs, channels, 3, 3), dtype)
         options = (stride, padding, _ONE, 1)
-        y = conv.conv2d(x, w, np.ones(outputs, dtype), *options, relu=True)
+        y = conv.conv2d(x, w, np.ones(outputs, dtype), *options, activation="relu")
         conv.conv2d(x, conv.prepare_filters(w, 1), None, *options, residual=y)
         conv.conv2d_input_gradient(y, w, x.shape, *options)
         conv.conv2d_weight_gradient(y, x, w.shape, *options)
@@ -100,6 +100,7 @@ def _products(dtype: Type) -> None:
     large = np.ones((128, 128), dtype)
     elementwise.add_into(elementwise.add(large, large), large)
     elementwise.relu_backward(large, elementwise.relu(large))
+    activation.activate(np.ones(8, np.float32), activation.RELU)
     activation.activation_backward(large, activation.activation(large, "silu"), "silu")
 
 
@@ -113,9 +114,9 @@ def _pooling(dtype: Type) -> None:
 
 def _norms(dtype: Type) -> None:
     x, ones = _image(dtype), np.ones(3, dtype)
-    y, mean, _, inverse_std, line = norm.batch_norm(x, ones, ones, 1e-5, x, True)
-    norm.batch_norm_backward(x, x, y, ones, mean, inverse_std, line, True, True)
-    norm.affine_act_backward(x, x, norm.affine_act(x, ones, ones, x, True), ones, True, True)
+    y, mean, _, inverse_std, line = norm.batch_norm(x, ones, ones, 1e-5, x, "relu")
+    norm.batch_norm_backward(x, x, y, ones, mean, inverse_std, line, "relu", True)
+    norm.affine_act_backward(x, x, norm.affine_act(x, ones, ones, x, "relu"), ones, True, True)
 
 
 def _resizing(dtype: Type) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Hashable
 import numpy as np
 
 from lucid.kernels.compiled import matrix_unit, winograd, winograd_gradient
+from lucid.kernels.compiled.activation import CODES
 from lucid.kernels.compiled.implicit import Grid, begin, convolve, pack
 from lucid.kernels.compiled.jit import nhwc
 from lucid.kernels.compiled.lanes import convolve_lanes, fits, pack_lanes
@@ -144,21 +145,22 @@ def conv2d(
     dilation: Pair,
     groups: int,
     residual: Array | None = None,
-    relu: bool = False,
+    activation: str | None = None,
 ) -> Array:
-    """Cross-correlation of ``x`` with ``weight``, plus bias and residual, perhaps rectified."""
+    """Cross-correlation of ``x`` with ``weight``, plus bias and residual, activated."""
     filters = weight if isinstance(weight, Filters) else Filters(weight, groups, kept=False)
     if x.dtype != np.float32 or filters.dtype != np.float32:
-        options = (stride, padding, dilation, groups, residual, relu)
+        options = (stride, padding, dilation, groups, residual, activation)
         plain = reference.prepare_filters(filters.weight, groups, filters.scale)
         return reference.conv2d(x, plain, bias, *options)
+    code = CODES[activation]
     call = (x.shape, stride, padding, dilation, get_num_threads())
     planned = filters.plans.get(call)
     if planned is not None:
         size, panels, plan = planned
         y = empty_channels_last(size, x.dtype)
         added = None if residual is None else nhwc(residual)
-        run_plan(plan, nhwc(x), panels, bias, added, relu, y.transpose(0, 2, 3, 1))
+        run_plan(plan, nhwc(x), panels, bias, added, code, y.transpose(0, 2, 3, 1))
         return y
     n = len(x)
     o, c, kh, kw = filters.shape
@@ -182,7 +184,7 @@ def conv2d(
         and winograd.pays(n * ho * wo, c, o, kept)
     ):
         weights = filters.transformed(kept)
-        winograd.winograd(source, weights, bias, added, relu, out, top, left)
+        winograd.winograd(source, weights, bias, added, code, out, top, left)
         return y
     if joined:
         column_offsets = np.zeros(1, np.int64)
@@ -191,17 +193,17 @@ def conv2d(
             row_offsets = row_offsets + top
     grid = Grid(ho, wo, stride, row_offsets, column_offsets, (0, 0), (1, 1))
     if groups > 1 and fits(x.shape[1], o, groups):
-        convolve_lanes(source, filters.lanes(), bias, added, relu, out, grid, groups)
+        convolve_lanes(source, filters.lanes(), bias, added, code, out, grid, groups)
         return y
     if on_tiles:
         margins = (left, right) if joined else (0, 0)
         panels = filters.panels()
         plan = plan_tiles(source.shape, panels, grid, groups, length, margins)
-        run_plan(plan, source, panels, bias, added, relu, out)
+        run_plan(plan, source, panels, bias, added, code, out)
         if filters.kept and len(filters.plans) < _MOST_PLANS:
             filters.plans[call] = ((n, o, ho, wo), panels, plan)
         return y
-    convolve(source, filters.panels(), bias, added, relu, out, grid, groups)
+    convolve(source, filters.panels(), bias, added, code, out, grid, groups)
     return y
 
 
@@ -235,7 +237,7 @@ def conv2d_input_gradient(
     ):
         weights = winograd.Once(nhwc(weight), turned=True)
         top, left = 2 - padding[0][0], 2 - padding[1][0]
-        winograd.winograd(source, weights, None, added, False, out, top, left)
+        winograd.winograd(source, weights, None, added, 0, out, top, left)
         return gx
     row_phases = _phases(h, kh, stride[0], padding[0][0], dilation[0])
     column_phases = _phases(w, kw, stride[1], padding[1][0], dilation[1])
@@ -251,13 +253,13 @@ def conv2d_input_gradient(
             taps = (row_taps, column_taps)
             if lanes:
                 panels = pack_lanes(filters, groups, *taps, turned=True)
-                convolve_lanes(source, panels, None, added, False, out, grid, groups)
+                convolve_lanes(source, panels, None, added, 0, out, grid, groups)
                 continue
             panels = pack(filters, groups, *taps, turned=True)
             if on_tiles:
-                convolve_tiles(source, panels, None, added, False, out, grid, groups, o // groups)
+                convolve_tiles(source, panels, None, added, 0, out, grid, groups, o // groups)
             else:
-                convolve(source, panels, None, added, False, out, grid, groups)
+                convolve(source, panels, None, added, 0, out, grid, groups)
     return gx
 
 

@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lucid.kernels.compiled.activation import apply_activation
 from lucid.kernels.compiled.jit import kernel, routine
-from lucid.kernels.compiled.microkernel import ADD, NR, RELU, ROWS, block_size, multiply_block
+from lucid.kernels.compiled.microkernel import ADD, NR, ROWS, block_size, multiply_block
 from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty
 from lucid.kernels.threads import get_num_threads, parallel_for
@@ -174,17 +175,20 @@ def find_rows(
 def _store_ragged(
     block: Array, targets: Array, first: int, width: int, y: Array, residual: Array, flags: int
 ) -> None:
-    """What a panel of fewer outputs than it is wide has computed, finished and copied."""
+    """Copy what a panel of fewer outputs than it is wide has computed.
+
+    With ADD the residual and the activation are still to come.
+    """
     flat, others = y.reshape(-1), residual.reshape(-1)
     for r in range(len(block)):
         at = targets[r] // 4 + first
+        row = block[r, :width]
+        if flags & ADD:
+            for j in range(width):
+                row[j] += others[at + j]
+            apply_activation(row, flags & ~ADD)
         for j in range(width):
-            value = block[r, j]
-            if flags & ADD:
-                value += others[at + j]
-            if flags & RELU and value < 0:
-                value = np.float32(0)
-            flat[at + j] = value
+            flat[at + j] = row[j]
 
 
 @kernel
@@ -258,7 +262,7 @@ def _convolve(
                 y.ctypes.data + shift if whole else ragged.ctypes.data,
                 bias.ctypes.data + panel * NR * 4,
                 residual.ctypes.data + shift,
-                flags if whole else 0,
+                flags if whole or not flags & ADD else 0,
                 ROWS,
                 # The next panel, while the first bundle goes through this one.
                 k * NR * 4 if bundle == 0 and not by_bundle else 0,
@@ -274,7 +278,7 @@ def convolve(
     panels: Array,
     bias: Array | None,
     residual: Array | None,
-    relu: bool,
+    activation: int,
     y: Array,
     grid: Grid,
     groups: int,
@@ -291,8 +295,8 @@ def convolve(
         Shape (O,).
     residual : numpy.ndarray, optional
         Added to the sums; the shape of ``y``, contiguous.
-    relu : bool
-        Whether negative results become 0, at the very end.
+    activation : int
+        Code of the activation, which comes last.
     y : numpy.ndarray
         Result, (N, Ho, Wo, O), contiguous.
     grid : Grid
@@ -325,7 +329,7 @@ def convolve(
         tasks,
         groups,
         length,
-        (0 if residual is None else ADD) | (RELU if relu else 0),
+        (0 if residual is None else ADD) | activation,
     )
 
 

@@ -19,9 +19,10 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from lucid.kernels.compiled.epilogue import activated
 from lucid.kernels.compiled.implicit import Grid, find_rows, share_out
 from lucid.kernels.compiled.jit import kernel
-from lucid.kernels.compiled.microkernel import ADD, NR, RELU, ROWS
+from lucid.kernels.compiled.microkernel import ADD, NR, ROWS
 from lucid.kernels.compiled.simd import (
     ADDRESS,
     FLOAT,
@@ -35,7 +36,6 @@ from lucid.kernels.compiled.simd import (
     multiply_add,
     optionally,
     pointer,
-    rectified,
     shuffled,
     store_vector,
 )
@@ -106,7 +106,7 @@ def _emit(module: Any, width: int) -> Any:
         return [load_vector(b, row, 4 * VL * j) for row in rows for j in columns]
 
     sums = optionally(b, flags, ADD, sums, lambda v: add_vectors(b, v, others()))
-    sums = optionally(b, flags, RELU, sums, lambda v: [rectified(b, value) for value in v])
+    sums = activated(b, flags, sums)
     for i in range(size):
         target = b.add(load_address(b, y, i), y_base)
         for j in columns:
@@ -269,7 +269,7 @@ def convolve_lanes(
     panels: Array,
     bias: Array | None,
     residual: Array | None,
-    relu: bool,
+    activation: int,
     y: Array,
     grid: Grid,
     groups: int,
@@ -301,5 +301,5 @@ def convolve_lanes(
         tasks,
         width,
         rows_at_once(width),
-        (0 if residual is None else ADD) | (RELU if relu else 0),
+        (0 if residual is None else ADD) | activation,
     )

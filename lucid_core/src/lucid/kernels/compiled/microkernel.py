@@ -23,6 +23,7 @@ from numba import types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, register_jitable
 
+from lucid.kernels.compiled.epilogue import activated
 from lucid.kernels.compiled.simd import (
     ADDRESS,
     FLOAT,
@@ -37,7 +38,6 @@ from lucid.kernels.compiled.simd import (
     optionally,
     pointer,
     prefetch,
-    rectified,
     store_vector,
 )
 
@@ -45,7 +45,6 @@ __all__ = [
     "ACCUMULATE",
     "ADD",
     "NR",
-    "RELU",
     "ROWS",
     "block_size",
     "copy_runs",
@@ -64,8 +63,8 @@ _UNROLL = 4
 # Bytes of a line of the cache.
 _LINE = 64
 
-# What to do with a block when its sums are complete (or before: ACCUMULATE).
-RELU = 1
+# What to do with a block when its sums are complete (or before: ACCUMULATE), in addition to the
+# code of an activation, which is RELU or above these.
 ADD = 2
 ACCUMULATE = 4
 
@@ -198,7 +197,7 @@ def _emit(module: Any, size: int, turned: bool, fetching: bool) -> Any:
     sums = optionally(
         b, flags, ADD, sums, lambda v: add_vectors(b, v, _load_block(b, size, y, r_base))
     )
-    sums = optionally(b, flags, RELU, sums, lambda v: [rectified(b, value) for value in v])
+    sums = activated(b, flags, sums)
     for i in range(size):
         target = b.add(load_address(b, y, i), y_base)
         for j in columns:
@@ -263,7 +262,7 @@ def _multiply_block(
     r_base
         With the flag ADD: rows to be added, at the same offsets from here.
     flags
-        RELU, ADD, ACCUMULATE (start from what is at ``y`` and not from the bias).
+        The code of an activation, ADD, ACCUMULATE (start from what is at ``y``, not from the bias).
     ld
         Rows of the table ``a`` have this many addresses.
     ahead

@@ -1,4 +1,4 @@
-"""Batch normalisation and its frozen form, fused with a residual sum and ReLU.
+"""Batch normalization and its frozen form, fused with a residual sum and an activation.
 
 Images are seen as (M, C) rows of channels, M = N * H * W, so every inner loop
 runs over channels that lie side by side.  Sums over rows are taken in float64 as
@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from lucid.kernels.compiled.activation import CODES, RELU, apply_activation, take_derivative
 from lucid.kernels.compiled.jit import Array, dense, float_type, grain_of, kernel, nhwc, routine
 from lucid.kernels.memory import empty
 from lucid.kernels.threads import parallel_for
@@ -135,7 +136,7 @@ def _apply(
     shift: Array,
     residual: Array,
     y: Array,
-    relu: bool,
+    code: int,
     with_residual: bool,
 ) -> None:
     """``act((x - centre) * scale + shift + residual)``; item = one row."""
@@ -143,11 +144,11 @@ def _apply(
     zero = y.dtype.type(0)  # a plain 0 would turn what it meets into float64
     for r in range(start, stop):
         # "0 if v < 0" and not "v if v > 0": NaN must come through
-        if relu and with_residual:
+        if code == RELU and with_residual:
             for c in range(channels):
                 v = (x[r, c] - centre[c]) * scale[c] + shift[c] + residual[r, c]
                 y[r, c] = zero if v < 0 else v
-        elif relu:
+        elif code == RELU:
             for c in range(channels):
                 v = (x[r, c] - centre[c]) * scale[c] + shift[c]
                 y[r, c] = zero if v < 0 else v
@@ -157,6 +158,44 @@ def _apply(
         else:
             for c in range(channels):
                 y[r, c] = (x[r, c] - centre[c]) * scale[c] + shift[c]
+        if code > RELU:
+            apply_activation(y[r], code)
+
+
+@routine
+def _add_activated_products(
+    first: int,
+    last: int,
+    g: Array,
+    x: Array,
+    residual: Array,
+    mean: Array,
+    scale: Array,
+    shift: Array,
+    code: int,
+    with_residual: bool,
+    inner: Array,
+    slope: Array,
+    total: Array,
+    product: Array,
+) -> None:
+    """As `_add_products`, of ``g`` times the activation's derivative, written to ``inner``.
+
+    The input of the activation is computed again, just as `_apply` did; ``inner`` may be ``g``.
+    """
+    channels = x.shape[1]
+    for r in range(first, last):
+        for c in range(channels):
+            slope[c] = (x[r, c] - mean[c]) * scale[c] + shift[c]
+        if with_residual:
+            for c in range(channels):
+                slope[c] += residual[r, c]
+        take_derivative(slope, code)
+        for c in range(channels):
+            d = slope[c] * g[r, c]
+            inner[r, c] = d
+            total[c] += d
+            product[c] += d * (x[r, c] - mean[c])
 
 
 @kernel
@@ -171,24 +210,33 @@ def _norm_sums(
     shift: Array,
     masked: Array,
     partial: Array,
-    relu: bool,
-    keep: bool,
+    code: int,
+    with_residual: bool,
     over: bool,
 ) -> None:
-    """Sums of the masked gradient and of its product with ``x - mean``; item = one partial sum.
+    """Sums of the activation's input gradient and its product with ``x - mean``; item = one sum.
 
-    With ``keep`` the masked gradient is written to ``masked`` (with ``over``, to ``g``), and the
-    mask is that of ``y``; else ReLU's input is computed again, just as `_apply` did.
+    That gradient is written to ``masked`` (with ``over``, to ``g``), except without an activation
+    or for ReLU without a residual, whose input is computed again, just as `_apply` did.
+    ``y`` is the output for ReLU after a residual, and the residual for other activations.
     """
     rows, channels = x.shape
     zero = g.dtype.type(0)
+    keep = code == RELU and with_residual
+    slope = np.zeros(channels, x.dtype)
+    inner = g if over else masked
     total, product = np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
     for i in range(start, stop):
         partial[i] = 0
         end = rows * (i + 1) // len(partial)
         for first in range(rows * i // len(partial), end, _RUN):
             last = min(first + _RUN, end)
-            if keep and over:
+            if code > RELU:
+                _add_activated_products(
+                    first, last, g, x, y, mean, scale, shift, code, with_residual, inner, slope,
+                    total, product,
+                )  # fmt: skip
+            elif keep and over:
                 for r in range(first, last):
                     for c in range(channels):
                         d = zero if y[r, c] <= 0 else g[r, c]
@@ -202,7 +250,7 @@ def _norm_sums(
                         masked[r, c] = d
                         total[c] += d
                         product[c] += d * (x[r, c] - mean[c])
-            elif relu:
+            elif code == RELU:
                 _add_masked_products(first, last, g, x, mean, scale, shift, total, product)
             else:
                 _add_products(first, last, g, x, mean, total, product)
@@ -325,21 +373,28 @@ def _sum_rows(kernel: Any, shape: tuple[int, int], *args: Any) -> Array:
 
 
 def _activate(
-    x: Array, centre: Array, scale: Array, shift: Array, residual: Array | None, relu: bool
+    x: Array,
+    centre: Array,
+    scale: Array,
+    shift: Array,
+    residual: Array | None,
+    activation: str | None,
 ) -> Array:
     dtype = float_type(x)
     rows = _rows(x, dtype)
     y = empty(rows.shape, dtype)
     other = _nothing(dtype) if residual is None else _rows(residual, dtype)
     vectors = (dense(vector, dtype) for vector in (centre, scale, shift))
-    work = (rows, *vectors, other, y, bool(relu), residual is not None)
+    work = (rows, *vectors, other, y, CODES[activation], residual is not None)
     parallel_for(_apply, len(rows), *work, grain=grain_of(rows.shape[1]))
     return _image(y, x.shape)
 
 
-def affine_act(x: Array, scale: Array, shift: Array, residual: Array | None, relu: bool) -> Array:
+def affine_act(
+    x: Array, scale: Array, shift: Array, residual: Array | None, activation: str | None
+) -> Array:
     """See `lucid.kernels.reference.norm.affine_act`."""
-    return _activate(x, np.zeros(x.shape[1], x.dtype), scale, shift, residual, relu)
+    return _activate(x, np.zeros(x.shape[1], x.dtype), scale, shift, residual, activation)
 
 
 @np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
@@ -349,7 +404,7 @@ def batch_norm(
     bias: Array | None,
     eps: float,
     residual: Array | None,
-    relu: bool,
+    activation: str | None,
 ) -> tuple[Array, Array, Array, Array, Array]:
     """See `lucid.kernels.reference.norm.batch_norm`."""
     dtype = float_type(x)
@@ -367,7 +422,7 @@ def batch_norm(
     centre = mean.astype(dtype)
     shift = (centre - mean) * scale
     line = np.stack([scale, shift if bias is None else shift + bias]).astype(dtype)
-    y = _activate(x, centre, line[0], line[1], residual, relu)
+    y = _activate(x, centre, line[0], line[1], residual, activation)
     return y, centre, variance.astype(dtype), inverse_std.astype(dtype), line
 
 
@@ -392,20 +447,21 @@ def batch_norm_backward(
     mean: Array,
     inverse_std: Array,
     line: Array,
-    relu: bool,
+    activation: str | None,
     with_residual: bool,
     over: bool = False,
 ) -> tuple[Array, Array, Array, Array | None]:
     """See `lucid.kernels.reference.norm.batch_norm_backward`."""
     dtype = float_type(x)
     g_rows, x_rows = _rows(g, dtype), _rows(x, dtype)
-    relu, over = bool(relu), bool(over)
-    keep = relu and bool(with_residual)
-    y_rows = _rows(y, dtype) if keep and y is not None else _nothing(dtype)
+    code, over, with_residual = CODES[activation], bool(over), bool(with_residual)
+    keep, relu = code > RELU or (code == RELU and with_residual), code == RELU
+    wanted = code and with_residual and y is not None
+    y_rows = _rows(y, dtype) if wanted and y is not None else _nothing(dtype)
     masked = empty(x_rows.shape, dtype) if keep and not over else _nothing(dtype)
     applied = [dense(vector, dtype) for vector in (mean, *line)]
     arrays = (g_rows, x_rows, y_rows, *applied, masked, None)
-    gbias, product = _sum_rows(_norm_sums, x_rows.shape, *arrays, relu, keep, over)
+    gbias, product = _sum_rows(_norm_sums, x_rows.shape, *arrays, code, with_residual, over)
     if keep:
         g_rows, relu = g_rows if over else masked, False
     pixels, channels = max(1, len(x_rows)), x_rows.shape[1]
@@ -413,7 +469,7 @@ def batch_norm_backward(
     tilt = slope * inverse_std.astype(np.float64) ** 2 * product / pixels
     offset = slope * gbias / pixels
     # What the residual gets is not to be written over.
-    over = over and not with_residual
+    over = (over or keep) and not with_residual
     gx = _nothing(dtype) if over else empty(x_rows.shape, dtype)
     factors = (dense(values, dtype) for values in (slope, tilt, offset))
     work = (g_rows, x_rows, *applied, *factors, gx, relu, over)

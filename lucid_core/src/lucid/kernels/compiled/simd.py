@@ -27,7 +27,6 @@ __all__ = [
     "optionally",
     "pointer",
     "prefetch",
-    "rectified",
     "shuffled",
     "splat",
     "store_vector",
@@ -107,12 +106,6 @@ def prefetch(b: Any, address: Any, offset: int = 0) -> None:
 def add_vectors(b: Any, values: list[Any], others: list[Any]) -> list[Any]:
     """Sums of the vectors of two lists."""
     return [b.fadd(value, other) for value, other in zip(values, others, strict=True)]
-
-
-def rectified(b: Any, value: Any) -> Any:
-    """The vector with 0 for what is below 0; NaN is not, so it stays."""
-    zero = splat(0)
-    return b.select(b.fcmp_ordered("<", value, zero), zero, value)
 
 
 def shuffled(b: Any, low: Any, high: Any, places: list[int]) -> Any:

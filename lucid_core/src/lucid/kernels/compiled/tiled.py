@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from lucid.kernels.compiled.activation import RELU, activate
 from lucid.kernels.compiled.implicit import Grid
 from lucid.kernels.compiled.jit import kernel, routine
-from lucid.kernels.compiled.microkernel import ADD, RELU
+from lucid.kernels.compiled.microkernel import ADD
 from lucid.kernels.compiled.tiles import (
     BLOCK,
     BLOCK_BYTES,
@@ -336,7 +337,7 @@ def convolve_tiles(
     panels: Array,
     bias: Array | None,
     residual: Array | None,
-    relu: bool,
+    activation: int,
     y: Array,
     grid: Grid,
     groups: int,
@@ -350,7 +351,7 @@ def convolve_tiles(
     pixels of zeros left and right of each line, where a tap reads several pixels.
     """
     plan = plan_tiles(x.shape, panels, grid, groups, length, margins)
-    run_plan(plan, x, panels, bias, residual, relu, y)
+    run_plan(plan, x, panels, bias, residual, activation, y)
 
 
 class Plan(NamedTuple):
@@ -396,7 +397,7 @@ def run_plan(
     panels: Array,
     bias: Array | None,
     residual: Array | None,
-    relu: bool,
+    activation: int,
     y: Array,
 ) -> None:
     """Convolve images of the shape that was planned for; see :func:`convolve_tiles`."""
@@ -406,9 +407,12 @@ def run_plan(
         if bias is not None:
             filled[:, : len(bias) // plan.groups] = bias.reshape(plan.groups, -1)
         start = filled.reshape(-1)
-    flags = (0 if residual is None else ADD) | (RELU if relu else 0)
+    fused = activation == RELU
+    flags = (0 if residual is None else ADD) | (RELU if fused else 0)
     added = y if residual is None else residual
     parallel_for(_convolve, plan.items, x, panels, start, added, y, *plan.settings, flags)
+    if not fused:
+        activate(y, activation)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -26,7 +26,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from lucid.kernels.compiled.microkernel import ADD, RELU
+from lucid.kernels.compiled.activation import RELU
+from lucid.kernels.compiled.microkernel import ADD
 from lucid.kernels.compiled.simd import (
     ADDRESS,
     FLOAT,

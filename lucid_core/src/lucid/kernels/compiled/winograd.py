@@ -28,7 +28,6 @@ from lucid.kernels.compiled.microkernel import (
     ACCUMULATE,
     ADD,
     NR,
-    RELU,
     ROWS,
     block_size,
     multiply_block,
@@ -296,7 +295,7 @@ def winograd(
     weights: Array | Once,
     bias: Array | None,
     residual: Array | None,
-    relu: bool,
+    activation: int,
     y: Array,
     top: int,
     left: int,
@@ -313,8 +312,8 @@ def winograd(
         Shape (O,).
     residual : numpy.ndarray, optional
         Added to the sums; the shape of ``y``.
-    relu : bool
-        Whether negative results become 0, at the very end.
+    activation : int
+        Code of the activation, which comes last.
     top, left : int
         Rows and columns of zeros before the first ones of ``x``.
     """
@@ -326,7 +325,7 @@ def winograd(
         return
     start = np.zeros(outputs, np.float32) if bias is None else np.ascontiguousarray(bias)
     added = y if residual is None else residual
-    flags = (0 if residual is None else ADD) | (RELU if relu else 0)
+    flags = (0 if residual is None else ADD) | activation
     kept = not isinstance(weights, Once)
     if tiles < outputs // (_KEPT_WIDER if kept else 1):
         w, turned = (np.empty((0, 3, 3, 1), np.float32), False) if kept else weights

@@ -18,7 +18,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from lucid.kernels.compiled.microkernel import ADD, RELU
+from lucid.kernels.compiled.epilogue import activated
+from lucid.kernels.compiled.microkernel import ADD
 from lucid.kernels.compiled.simd import (
     ADDRESS,
     VL,
@@ -28,7 +29,6 @@ from lucid.kernels.compiled.simd import (
     load_vector,
     multiply_add,
     optionally,
-    rectified,
     shuffled,
     splat,
     store_vector,
@@ -181,7 +181,7 @@ def _emit_outputs(b: Any, channel: Any, arguments: list[Any]) -> None:
         return add_vectors(b, values, [load_vector(b, b.add(r_base, at)) for at in offsets])
 
     values = optionally(b, flags, ADD, values, with_residual)
-    values = optionally(b, flags, RELU, values, lambda v: [rectified(b, value) for value in v])
+    values = activated(b, flags, values)
     for value, offset in reversed(list(zip(values, offsets, strict=True))):
         store_vector(b, value, b.add(y_base, offset))
 
@@ -288,7 +288,7 @@ def _from_domain(
     r_base
         With the flag ADD: what is added lies at the same offsets from here.
     flags
-        RELU and ADD of the micro-kernel.
+        The code of an activation, and ADD of the micro-kernel.
     bytes_
         Bytes of the channels: a multiple of a vector's.
     """

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from lucid.kernels.layout import Array, channels_last
+from lucid.kernels.reference.activation import activation as activated
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
@@ -46,9 +47,9 @@ def conv2d(
     dilation: Pair,
     groups: int,
     residual: Array | None = None,
-    relu: bool = False,
+    activation: str | None = None,
 ) -> Array:
-    """Cross-correlation of ``x`` with ``weight``, plus bias and residual, perhaps rectified."""
+    """Cross-correlation of ``x`` with ``weight``, plus bias and residual, activated."""
     fields = _windows(x, (weight.shape[2], weight.shape[3]), stride, padding, dilation)
     n, c, ho, wo, kh, kw = fields.shape
     fields = fields.reshape(n, groups, c // groups, ho, wo, kh, kw)
@@ -59,7 +60,7 @@ def conv2d(
         y = y + bias[:, None, None]
     if residual is not None:
         y = y + residual
-    return channels_last(np.maximum(y, 0) if relu else y)
+    return channels_last(activated(y, activation))
 
 
 def conv2d_input_gradient(

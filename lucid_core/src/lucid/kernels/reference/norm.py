@@ -1,4 +1,4 @@
-"""Batch normalisation over (N, C, H, W) and its frozen form, with a residual sum and ReLU.
+"""Batch normalization over (N, C, H, W) and its frozen form, with a sum and an activation.
 
 Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by
 Reducing Internal Covariate Shift", 2015, algorithm 1 and section 3.
@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from lucid.kernels.layout import channels_last
+from lucid.kernels.reference.activation import activation as activation_of
+from lucid.kernels.reference.activation import activation_backward
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -21,10 +23,8 @@ def _per_channel(values: Array) -> Array:
     return values[:, None, None]
 
 
-def _activate(y: Array, residual: Array | None, relu: bool) -> Array:
-    if residual is not None:
-        y = y + residual
-    return np.maximum(y, 0) if relu else y
+def _activate(y: Array, residual: Array | None, name: str | None) -> Array:
+    return activation_of(y if residual is None else y + residual, name)
 
 
 def _masked(g: Array, y: Array | None, relu: bool) -> Array:
@@ -45,7 +45,7 @@ def batch_norm(
     bias: Array | None,
     eps: float,
     residual: Array | None,
-    relu: bool,
+    activation: str | None,
 ) -> tuple[Array, Array, Array, Array, Array]:
     """Normalise each channel over the batch, and what follows it in a residual network.
 
@@ -60,8 +60,8 @@ def batch_norm(
         Added to the variance.
     residual : array (N, C, H, W) or None
         Added before the activation.
-    relu : bool
-        Whether the activation is ReLU or nothing.
+    activation : str or None
+        Name of the activation.
 
     Returns
     -------
@@ -84,7 +84,7 @@ def batch_norm(
     rounded = mean.astype(x.dtype)
     shift = (rounded - mean) * scale
     line = np.stack([scale, shift if bias is None else shift + bias]).astype(x.dtype)
-    y = _activate(_on_line(x, rounded, line), residual, relu)
+    y = _activate(_on_line(x, rounded, line), residual, activation)
     return (
         channels_last(y.astype(x.dtype, copy=False)),
         rounded,
@@ -103,7 +103,7 @@ def batch_norm_backward(
     mean: Array,
     inverse_std: Array,
     line: Array,
-    relu: bool,
+    activation: str | None,
     with_residual: bool,
     over: bool = False,
 ) -> tuple[Array, Array, Array, Array | None]:
@@ -115,14 +115,16 @@ def batch_norm_backward(
         Gradient of ``y``.
     x : array (N, C, H, W)
     y : array (N, C, H, W) or None
-        Wanted for the mask of ReLU after a residual only, else it may be None:
-        without a residual the mask is found from ``x`` again.
+        Wanted after a residual only: the output for ReLU, and the residual for other
+        activations.  Without one the input of the activation is computed from ``x`` again.
     weight : array (C,) or None
     mean, inverse_std : array (C,)
     line : array (2, C)
         From `batch_norm`.
-    relu, with_residual : bool
-        Whether there was a ReLU, and a residual.
+    activation : str or None
+        Name of the activation.
+    with_residual : bool
+        Whether there was a residual.
     over : bool, default False
         Whether ``g`` may be written over: where that is done, one of the results takes its place.
 
@@ -131,9 +133,15 @@ def batch_norm_backward(
     gx : array (N, C, H, W)
     gweight, gbias : array (C,)
     gresidual : array (N, C, H, W) or None
-        ``g`` itself if there was no ReLU; None if there was no residual.
+        ``g`` itself if there was no activation; None if there was no residual.
     """
-    g = _masked(g, y if with_residual else _on_line(x, mean, line), relu)
+    if activation == "relu" and with_residual:
+        g = _masked(g, y, True)
+    elif activation is not None:
+        inner = _on_line(x, mean, line)
+        if with_residual and y is not None:
+            inner = inner + y
+        g = activation_backward(g, inner, activation)
     pixels = max(1, x.size // max(1, x.shape[1]))
     normalised = (x.astype(np.float64) - _per_channel(mean)) * _per_channel(inverse_std)
     gbias = g.sum(_PIXELS, dtype=np.float64)
@@ -150,7 +158,9 @@ def batch_norm_backward(
 
 
 @np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
-def affine_act(x: Array, scale: Array, shift: Array, residual: Array | None, relu: bool) -> Array:
+def affine_act(
+    x: Array, scale: Array, shift: Array, residual: Array | None, activation: str | None
+) -> Array:
     """``act(x * scale + shift + residual)``, channel by channel: batch norm with fixed statistics.
 
     Parameters
@@ -159,14 +169,14 @@ def affine_act(x: Array, scale: Array, shift: Array, residual: Array | None, rel
     scale, shift : array (C,)
     residual : array (N, C, H, W) or None
         Added before the activation.
-    relu : bool
-        Whether the activation is ReLU or nothing.
+    activation : str or None
+        Name of the activation.
 
     Returns
     -------
     array (N, C, H, W)
     """
-    y = _activate(x * _per_channel(scale) + _per_channel(shift), residual, relu)
+    y = _activate(x * _per_channel(scale) + _per_channel(shift), residual, activation)
     return channels_last(y.astype(x.dtype))
 
 

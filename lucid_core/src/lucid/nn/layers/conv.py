@@ -170,8 +170,8 @@ class Conv2d(_Convolution, Foldable):
             x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
         )
 
-    def _to_fold(self) -> tuple[Conv2d, None, bool]:
-        return self, None, False
+    def _to_fold(self) -> tuple[Conv2d, None, None]:
+        return self, None, None
 
     def extra_repr(self) -> str:
         settings = self._settings(padding=self.padding)

@@ -1,4 +1,4 @@
-"""The unit of residual networks: convolution, normalisation, sum and activation."""
+"""Convolution, normalization, residual sum and activation as one layer."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from lucid.nn.layers.checks import expect_channels
 from lucid.nn.layers.conv import Conv2d
 from lucid.nn.layers.folding import Foldable
 from lucid.nn.layers.norm import BatchNorm2d, FrozenBatchNorm2d
+from lucid.ops.activation import expect_activation
 from lucid.ops.operands import pair
 from lucid.tensor import Tensor
 
 __all__ = ["ConvNormAct"]
-
-_NORMS = {"batch": BatchNorm2d, "frozen": FrozenBatchNorm2d}
 
 
 class ConvNormAct(Foldable):
@@ -41,15 +40,17 @@ class ConvNormAct(Foldable):
         the convolution has a bias.
     norm_eps : float, default 1e-5
         Added to the variance.
-    activation : {"relu", None}
-        What follows the sum.
+    norm_momentum : float or None, default 0.1
+        Momentum of :class:`BatchNorm2d`; the other norms have none.
+    activation : {"relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", None}
+        Name of the activation, which follows the sum.
 
     Attributes
     ----------
     conv : Conv2d
         The convolution.
     norm : BatchNorm2d, FrozenBatchNorm2d or None
-        The normalisation; its output, as hooks see it, includes sum and activation.
+        The normalization; its output, as hooks see it, includes sum and activation.
 
     Examples
     --------
@@ -71,13 +72,13 @@ class ConvNormAct(Foldable):
         *,
         norm: str | None = "batch",
         norm_eps: float = 1e-5,
+        norm_momentum: float | None = 0.1,
         activation: str | None = "relu",
     ) -> None:
         super().__init__()
-        if norm is not None and norm not in _NORMS:
+        if norm not in ("batch", "frozen", None):
             raise ValueError(f"ConvNormAct: norm must be 'batch', 'frozen' or None, got {norm!r}")
-        if activation not in ("relu", None):
-            raise ValueError(f"ConvNormAct: activation must be 'relu' or None, got {activation!r}")
+        expect_activation("ConvNormAct", activation)
         if padding is None:
             kernel, gaps = pair(kernel_size, "kernel_size", 1), pair(dilation, "dilation", 1)
             padding = (gaps[0] * (kernel[0] - 1) // 2, gaps[1] * (kernel[1] - 1) // 2)
@@ -92,7 +93,12 @@ class ConvNormAct(Foldable):
             groups,
             bias=norm is None,
         )
-        self.norm = None if norm is None else _NORMS[norm](out_channels, eps=norm_eps)
+        layer: BatchNorm2d | FrozenBatchNorm2d | None = None
+        if norm == "batch":
+            layer = BatchNorm2d(out_channels, norm_eps, norm_momentum)
+        elif norm == "frozen":
+            layer = FrozenBatchNorm2d(out_channels, norm_eps)
+        self.norm = layer
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """From (N, in_channels, H, W) to (N, out_channels, H', W').
@@ -110,17 +116,16 @@ class ConvNormAct(Foldable):
             if not folded.run.fits(a):
                 expect_channels(self.conv, a, self.conv.in_channels)
             return folded.run(a, None if residual is None else array_of(residual))
-        rectified = self.activation == "relu"
         y: Tensor = self.conv(x)
         if self.norm is not None:
-            fused: Tensor = self.norm(y, residual=residual, relu=rectified)
+            fused: Tensor = self.norm(y, residual=residual, activation=self.activation)
             return fused
         if residual is not None:
             y = y + residual
-        return F.relu(y) if rectified else y
+        return y if self.activation is None else getattr(F, self.activation)(y)
 
-    def _to_fold(self) -> tuple[Conv2d, BatchNorm2d | FrozenBatchNorm2d | None, bool]:
-        return self.conv, self.norm, self.activation == "relu"
+    def _to_fold(self) -> tuple[Conv2d, BatchNorm2d | FrozenBatchNorm2d | None, str | None]:
+        return self.conv, self.norm, self.activation
 
     def extra_repr(self) -> str:
         return f"activation={self.activation!r}"

@@ -143,8 +143,8 @@ class Foldable(Module):
 
     _folded: Folded | None = None
 
-    def _to_fold(self) -> tuple[Conv2d, BatchNorm2d | FrozenBatchNorm2d | None, bool]:
-        """The convolution, the normalization, and whether a ReLU follows."""
+    def _to_fold(self) -> tuple[Conv2d, BatchNorm2d | FrozenBatchNorm2d | None, str | None]:
+        """The convolution, the normalization, and the name of the activation."""
         raise NotImplementedError
 
     def _fold(self, x: Array) -> Folded | None:
@@ -164,7 +164,7 @@ class Foldable(Module):
 
     def _fold_again(self) -> Folded | None:
         now = epoch()  # before anything is looked at
-        conv, norm, relu = self._to_fold()
+        conv, norm, activation = self._to_fold()
         if conv.padding_mode != "zeros" or conv.weight.dtype != _FLOAT32:
             return None
         if conv is not self and not _is_plain(conv):
@@ -175,7 +175,7 @@ class Foldable(Module):
             if fixed is None or not _is_plain(norm):
                 return None
             sources += fixed
-        options = (conv.stride, conv.padding, conv.dilation, conv.groups, relu)
+        options = (conv.stride, conv.padding, conv.dilation, conv.groups, activation)
         settings = (*options, 0.0 if norm is None else norm.eps)
         folded = self._folded
         if folded is None or not folded.is_of(sources, settings):

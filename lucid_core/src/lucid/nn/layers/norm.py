@@ -94,8 +94,10 @@ class BatchNorm2d(Module):
             if tensor is not None:
                 init.constant_(tensor, value)
 
-    def forward(self, x: Tensor, residual: Tensor | None = None, relu: bool = False) -> Tensor:
-        """Normalise (N, C, H, W); ``residual`` and ``relu`` follow within the same pass."""
+    def forward(
+        self, x: Tensor, residual: Tensor | None = None, activation: str | None = None
+    ) -> Tensor:
+        """Normalize (N, C, H, W); ``residual`` and ``activation`` follow in the same pass."""
         expect_channels(self, x, self.num_features)
         tracked = self.num_batches_tracked
         moving = self.training and tracked is not None
@@ -112,7 +114,7 @@ class BatchNorm2d(Module):
             momentum,
             self.eps,
             residual=residual,
-            relu=relu,
+            activation=activation,
             across=self.across,
         )
         if moving:
@@ -165,8 +167,10 @@ class FrozenBatchNorm2d(Module):
         self.register_buffer("running_mean", Tensor(np.zeros(num_features, np.float32)))
         self.register_buffer("running_var", Tensor(np.ones(num_features, np.float32)))
 
-    def forward(self, x: Tensor, residual: Tensor | None = None, relu: bool = False) -> Tensor:
-        """Normalise (N, C, H, W); ``residual`` and ``relu`` follow within the same pass."""
+    def forward(
+        self, x: Tensor, residual: Tensor | None = None, activation: str | None = None
+    ) -> Tensor:
+        """Normalize (N, C, H, W); ``residual`` and ``activation`` follow in the same pass."""
         expect_channels(self, x, self.num_features)
         return F.batch_norm(
             x,
@@ -176,7 +180,7 @@ class FrozenBatchNorm2d(Module):
             self.bias,
             eps=self.eps,
             residual=residual,
-            relu=relu,
+            activation=activation,
         )
 
     def fixed(self) -> tuple[Tensor | None, ...] | None:

@@ -1,0 +1,155 @@
+"""Activations at the end of the hand-written kernels, on sums that are still in registers.
+
+ReLU and ReLU6 are a few instructions in place.  The others go through a buffer on the stack
+and one function that all kernels of a module call, so that a kernel grows by a branch for all
+of them, and its loops keep their registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+
+from lucid.kernels.compiled.activation import (
+    CLIP,
+    HARDSIGMOID,
+    HARDSWISH,
+    OTHERS,
+    RELU,
+    SIGMOID,
+    SILU,
+)
+from lucid.kernels.compiled.simd import (
+    ADDRESS,
+    FLOAT,
+    VECTOR,
+    VL,
+    constant,
+    load_vector,
+    multiply_add,
+    optionally,
+    splat,
+    store_vector,
+)
+
+__all__ = ["activated"]
+
+_BITS = ir.VectorType(ir.IntType(32), VL)
+# exp(r) = 1 + r + r^2 * polynomial(r), highest power first, for |r| <= log(2) / 2: Taylor's
+# coefficients, whose remainder of r^8 / 8! is below the accuracy of float32.
+_TAYLOR = (1 / 5040, 1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2)
+# log(2) as a number of few bits, so that its multiples are exact, and the rest.
+_LOG2_HIGH, _LOG2_LOW = 0.693359375, -2.12194440054690583e-4
+# Added to a small number, it leaves the nearest integer in the lowest bits.
+_ROUND = 1.5 * 2**23
+# The exponential of smaller numbers is 0 beside 1.
+_LEAST = -86.0
+
+
+def activated(b: Any, flags: Any, values: list[Any]) -> list[Any]:
+    """The vectors after the activation whose code is in ``flags``; see `CODES`."""
+
+    def rectified(values: list[Any]) -> list[Any]:
+        values = [_at_least(b, value, 0) for value in values]
+        return optionally(b, flags, CLIP, values, lambda v: [_at_most(b, x, 6) for x in v])
+
+    values = optionally(b, flags, RELU, values, rectified)
+    return optionally(b, flags, OTHERS, values, lambda v: _by_call(b, flags, v))
+
+
+def _at_least(b: Any, value: Any, bound: float) -> Any:
+    """The vector with ``bound`` for what is below; NaN is not, so it stays."""
+    return b.select(b.fcmp_ordered("<", value, splat(bound)), splat(bound), value)
+
+
+def _at_most(b: Any, value: Any, bound: float) -> Any:
+    return b.select(b.fcmp_ordered(">", value, splat(bound)), splat(bound), value)
+
+
+def _by_call(b: Any, flags: Any, values: list[Any]) -> list[Any]:
+    count = len(values)
+    with b.goto_entry_block():
+        buffer = b.alloca(ir.ArrayType(FLOAT, count * VL))
+        buffer.align = 16  # more than the stack's own alignment would cost every call
+        at = b.ptrtoint(buffer, ADDRESS)
+    for i, value in enumerate(values):
+        store_vector(b, value, at, 4 * VL * i)
+    b.call(_function(b.module), [at, constant(4 * VL * count), flags])
+    return [load_vector(b, at, 4 * VL * i) for i in range(count)]
+
+
+def _function(module: Any) -> Any:
+    """The function that applies an activation to so many bytes at an address, in place."""
+    name = f"lucid_activate_{VL}"
+    if name in module.globals:
+        return module.globals[name]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [ADDRESS] * 3), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    address, size, flags = function.args
+    entry, done = (function.append_basic_block(label) for label in ("entry", "done"))
+    b = ir.IRBuilder(entry)
+    switch = b.switch(b.and_(flags, constant(OTHERS)), done)
+    for code, emit in _EMITTED.items():
+        loop = function.append_basic_block(f"code{code}")
+        switch.add_case(constant(code), loop)
+        b = ir.IRBuilder(loop)
+        offset = b.phi(ADDRESS)
+        offset.add_incoming(constant(0), entry)
+        at = b.add(address, offset)
+        store_vector(b, emit(b, load_vector(b, at)), at)
+        onward = b.add(offset, constant(4 * VL))
+        offset.add_incoming(onward, loop)
+        b.cbranch(b.icmp_signed("<", onward, size), loop, done)
+    ir.IRBuilder(done).ret_void()
+    return function
+
+
+def _hardsigmoid(b: Any, x: Any) -> Any:
+    shifted = _at_most(b, _at_least(b, b.fadd(x, splat(3)), 0), 6)
+    return b.fmul(shifted, splat(1 / 6))
+
+
+def _hardswish(b: Any, x: Any) -> Any:
+    return b.fmul(x, _hardsigmoid(b, x))
+
+
+def _sigmoid(b: Any, x: Any) -> Any:
+    """``1 / (1 + e)`` where x is not negative, else ``e / (1 + e)``, with e = exp(-abs(x))."""
+    one = splat(1)
+    negative = b.fcmp_ordered("<", x, splat(0))
+    e = _exp(b, b.select(negative, x, b.fsub(splat(0), x)))
+    return b.fdiv(b.select(negative, e, one), b.fadd(one, e))
+
+
+def _silu(b: Any, x: Any) -> Any:
+    return b.fmul(x, _sigmoid(b, x))
+
+
+def _exp(b: Any, x: Any) -> Any:
+    """Exponential of numbers that are not positive: 2^n * exp(r), with x = n log(2) + r."""
+    tiny = b.fcmp_ordered("<", x, splat(_LEAST))
+    x = b.select(tiny, splat(_LEAST), x)
+    shifted = multiply_add(b, x, splat(1.4426950408889634), splat(_ROUND))
+    n = b.fsub(shifted, splat(_ROUND))
+    r = multiply_add(b, n, splat(-_LOG2_HIGH), x)
+    r = multiply_add(b, n, splat(-_LOG2_LOW), r)
+    series = splat(_TAYLOR[0])
+    for coefficient in _TAYLOR[1:]:
+        series = multiply_add(b, series, r, splat(coefficient))
+    value = b.fadd(multiply_add(b, b.fmul(r, r), series, r), splat(1))
+    # n is added to the exponent.  NaN stays NaN: r is, and only its exponent's bits change.
+    exponent = b.shl(b.bitcast(shifted, _BITS), ir.Constant(_BITS, [23] * VL))
+    scaled = b.bitcast(b.add(b.bitcast(value, _BITS), exponent), VECTOR)
+    scaled = b.select(b.fcmp_unordered("uno", x, x), x, scaled)
+    return b.select(tiny, splat(0), scaled)
+
+
+_EMITTED: dict[int, Callable[[Any, Any], Any]] = {
+    HARDSIGMOID: _hardsigmoid,
+    HARDSWISH: _hardswish,
+    SIGMOID: _sigmoid,
+    SILU: _silu,
+}
