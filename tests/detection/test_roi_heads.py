@@ -8,6 +8,7 @@ import pytest
 import lucid
 from lucid import Tensor
 from lucid_models_detection import boxes as box_ops
+from lucid_models_detection.parts.box_coder import BoxCoder
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.pooler import MultiScaleRoIAlign
 from lucid_models_detection.parts.sampler import BalancedSampler
@@ -190,3 +191,9 @@ def test_broken_numbers_are_dropped() -> None:
     boxes = np.array([[0, 0, 9, 9], [20, 20, 29, 29], [40, 40, 49, 49]], np.float32)
     (found,) = heads.detect([], make_batch(), [boxes])
     np.testing.assert_allclose(found["boxes"], boxes[2:])
+
+
+def test_the_box_coder_can_be_given() -> None:
+    assert make_heads().box_coder.weights == (10.0, 10.0, 5.0, 5.0)
+    coder = BoxCoder((1.0, 1.0, 1.0, 1.0))
+    assert make_heads(box_coder=coder).box_coder is coder

@@ -9,6 +9,7 @@ import lucid
 from lucid import Tensor
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.parts.anchors import AnchorGenerator
+from lucid_models_detection.parts.box_coder import BoxCoder
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.sampler import BalancedSampler
 from lucid_models_detection.rpn import RegionProposalNetwork, RPNHead
@@ -197,3 +198,16 @@ def test_without_objects_the_box_loss_is_exactly_zero_and_can_be_walked_back() -
     assert rpn.head.cls_logits.weight.grad is not None
     gradient = rpn.head.bbox_pred.weight.grad
     assert gradient is None or not gradient.data.any()
+
+
+def test_head_and_box_coder_can_be_given() -> None:
+    levels, head = make_levels(), RPNHead(4, 1)
+    rpn = make_rpn(head=head, box_coder=BoxCoder((2.0, 2.0, 2.0, 2.0)))
+    assert rpn.head is head
+    head.bbox_pred.weight.data[...] = 0
+    head.bbox_pred.bias.data[...] = 1
+    (doubled,), _ = rpn(levels, make_batch())
+    head.bbox_pred.bias.data[...] = 0.5
+    (expected,), _ = make_rpn(head=head)(levels, make_batch())
+    assert len(expected) > 3
+    np.testing.assert_array_equal(doubled, expected)

@@ -115,7 +115,9 @@ class RoIHeads(nn.Module):
     nms_threshold : float
         IoU above which a detection suppresses another of its class.
     detections_per_image : int
-        At most.
+        Maximum number of detections.
+    box_coder : BoxCoder, optional
+        Encodes and decodes boxes; by default with the weights (10, 10, 5, 5).
     """
 
     def __init__(
@@ -128,6 +130,8 @@ class RoIHeads(nn.Module):
         score_threshold: float,
         nms_threshold: float,
         detections_per_image: int,
+        *,
+        box_coder: BoxCoder | None = None,
     ) -> None:
         super().__init__()
         self.pooler = pooler
@@ -135,7 +139,7 @@ class RoIHeads(nn.Module):
         self.box_predictor = box_predictor
         self.matcher = matcher
         self.sampler = sampler
-        self.box_coder = BoxCoder((10.0, 10.0, 5.0, 5.0))
+        self.box_coder = box_coder or BoxCoder((10.0, 10.0, 5.0, 5.0))
         self.score_threshold = score_threshold
         self.nms_threshold = nms_threshold
         self.detections_per_image = detections_per_image

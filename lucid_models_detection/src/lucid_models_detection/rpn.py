@@ -96,6 +96,10 @@ class RegionProposalNetwork(nn.Module):
         it, in training and in prediction.
     nms_threshold : float
         IoU above which a proposal suppresses another of its level.
+    box_coder : BoxCoder, optional
+        Encodes and decodes boxes; by default with weights of 1.
+    head : lucid.nn.Module, optional
+        Maps levels to logits and offsets like :class:`RPNHead`, the default.
     """
 
     def __init__(
@@ -107,16 +111,19 @@ class RegionProposalNetwork(nn.Module):
         pre_nms_top_n: tuple[int, int],
         post_nms_top_n: tuple[int, int],
         nms_threshold: float,
+        *,
+        box_coder: BoxCoder | None = None,
+        head: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.anchors = anchors
         self.matcher = matcher
         self.sampler = sampler
-        self.box_coder = BoxCoder()
+        self.box_coder = box_coder or BoxCoder()
         self.pre_nms_top_n = pre_nms_top_n
         self.post_nms_top_n = post_nms_top_n
         self.nms_threshold = nms_threshold
-        self.head = RPNHead(channels, anchors.num_per_location)
+        self.head = RPNHead(channels, anchors.num_per_location) if head is None else head
 
     def forward(
         self,

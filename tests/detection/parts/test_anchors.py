@@ -55,8 +55,24 @@ def test_default_anchors_are_nine_at_each_location_in_octaves() -> None:
 
 
 def test_levels_of_sizes_and_ratios_must_agree() -> None:
-    with pytest.raises(ValueError, match="anchor_sizes has 2 levels but aspect_ratios has 1"):
+    with pytest.raises(ValueError, match="got 2 and 1 levels"):
         AnchorGenerator([(32,), (64,)], [(1.0,)])
+    with pytest.raises(ValueError, match="at least one, got 0 and 0 levels"):
+        AnchorGenerator([], [])
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+def test_sizes_and_ratios_are_positive_numbers(value: float) -> None:
+    with pytest.raises(ValueError, match=r"^sizes: expected positive numbers, got"):
+        AnchorGenerator([(32, value)], [(1.0,)])
+    with pytest.raises(ValueError, match=r"^aspect_ratios: expected positive numbers, got"):
+        AnchorGenerator([(32,)], [(value,)])
+
+
+@pytest.mark.parametrize("size", [(9, 4), (4, 17), (0, 4)])
+def test_maps_are_not_larger_than_the_image(size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=rf"size of the image, \(8, 16\), got \({size[0]}, "):
+        AnchorGenerator([(8,)], [(1.0,)])([size], (8, 16))
 
 
 def test_levels_must_have_equally_many_anchors() -> None:

@@ -103,3 +103,11 @@ def test_initial_values() -> None:
     bound = np.sqrt(3 / 64)
     assert 0.99 * bound < np.abs(fpn.lateral[0].weight.data).max() <= bound
     assert not any(conv.bias.data.any() for conv in (*fpn.lateral, *fpn.output))
+
+
+def test_extra_levels_are_as_many_as_they_say() -> None:
+    class Two(LastLevelMaxPool):
+        num_levels = 2
+
+    with pytest.raises(ValueError, match="Two: num_levels says 2, but it gave 1 levels"):
+        FeaturePyramid((2, 3, 4), 5, Two())(stages())

@@ -50,3 +50,8 @@ def test_without_ground_truth_all_is_background(low_quality: bool) -> None:
 def test_thresholds_in_order() -> None:
     with pytest.raises(ValueError, match=r"low: expected at most high, 0\.4, .* got 0\.5"):
         Matcher(0.4, 0.5)
+
+
+def test_quality_has_two_axes() -> None:
+    with pytest.raises(ValueError, match=r"quality: expected shape \(M, A\), got \(5,\)"):
+        Matcher(0.5, 0.5)(QUALITY[0])

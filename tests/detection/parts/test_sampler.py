@@ -67,3 +67,8 @@ def test_options_out_of_range() -> None:
     for fraction in (-0.1, 1.5, float("nan")):
         with pytest.raises(ValueError, match=r"positive_fraction: expected a fraction in \[0, 1\]"):
             BalancedSampler(8, fraction)
+
+
+def test_labels_have_one_axis() -> None:
+    with pytest.raises(ValueError, match=r"labels: expected shape \(A,\), got \(1, 3\)"):
+        BalancedSampler(8, 0.5)(np.array([[0, 1, 0]]))

@@ -37,8 +37,8 @@ class AnchorGenerator:
     Raises
     ------
     ValueError
-        If the two differ in levels, levels differ in the number of anchors, or an
-        anchor is so small that rounding leaves nothing of it.
+        If the two differ in levels, levels differ in the number of anchors, a value is not
+        positive, or an anchor is so small that rounding leaves nothing of it.
 
     Examples
     --------
@@ -51,15 +51,20 @@ class AnchorGenerator:
     def __init__(
         self, sizes: Sequence[Sequence[float]], aspect_ratios: Sequence[Sequence[float]]
     ) -> None:
-        if len(sizes) != len(aspect_ratios):
+        if len(sizes) != len(aspect_ratios) or not sizes:
             raise ValueError(
-                f"anchor_sizes has {len(sizes)} levels but aspect_ratios has {len(aspect_ratios)}"
+                "expected sizes and aspect_ratios of the same levels, at least one, got "
+                f"{len(sizes)} and {len(aspect_ratios)} levels"
             )
+        for name, levels in (("sizes", sizes), ("aspect_ratios", aspect_ratios)):
+            for value in (v for level in levels for v in level):
+                if not 0 < value < np.inf:
+                    raise ValueError(f"{name}: expected positive numbers, got {value:g}")
         counts = [len(s) * len(r) for s, r in zip(sizes, aspect_ratios, strict=True)]
         if len(set(counts)) > 1:
             raise ValueError(
-                "one head serves all levels, so each needs as many anchors at a location as "
-                f"the others; anchor_sizes and aspect_ratios give {counts}"
+                "expected as many anchors at a location on each level, since one head serves "
+                f"all levels; the sizes and aspect ratios give {counts}"
             )
         self.sizes = tuple(tuple(float(v) for v in level) for level in sizes)
         self.aspect_ratios = tuple(tuple(float(v) for v in level) for level in aspect_ratios)
@@ -88,12 +93,24 @@ class AnchorGenerator:
         list of numpy.ndarray
             For each level (H * W * A, 4) float32 xyxy, row by row, location by
             location, the order of the head's outputs.  They reach over the border.
+
+        Raises
+        ------
+        ValueError
+            If there is not one feature map for each level, or one has more locations than
+            the image has pixels.
         """
         if len(feature_sizes) != len(self.cells):
             raise ValueError(
                 f"anchors are set up for {len(self.cells)} levels, got {len(feature_sizes)} "
                 "feature maps"
             )
+        for height, width in feature_sizes:
+            if not (0 < height <= image_size[0] and 0 < width <= image_size[1]):
+                raise ValueError(
+                    f"expected feature maps of at most the size of the image, {image_size}, got "
+                    f"({height}, {width})"
+                )
         return [
             _lay(cell, size, image_size)
             for cell, size in zip(self.cells, feature_sizes, strict=True)

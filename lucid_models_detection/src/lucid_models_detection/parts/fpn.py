@@ -195,7 +195,13 @@ class FeaturePyramid(nn.Module):
             merged = _add_enlarged(laterals[i], merged)
             levels.insert(0, self.output[i](merged))
         if self.extra_blocks is not None:
-            levels.extend(self.extra_blocks(levels, stages))
+            extra = self.extra_blocks(levels, stages)
+            if len(extra) != self.extra_blocks.num_levels:
+                raise ValueError(
+                    f"{type(self.extra_blocks).__name__}: num_levels says "
+                    f"{self.extra_blocks.num_levels}, but it gave {len(extra)} levels"
+                )
+            levels.extend(extra)
         return levels
 
 

@@ -82,6 +82,8 @@ class Matcher:
         numpy.ndarray
             (A,) int64: index of a ground-truth box, ``BACKGROUND`` or ``IGNORED``.
         """
+        if quality.ndim != 2:
+            raise ValueError(f"quality: expected shape (M, A), got {quality.shape}")
         count = quality.shape[1]
         if quality.size == 0:
             return np.full(count, self.BACKGROUND, np.int64)

@@ -75,6 +75,8 @@ class BalancedSampler:
         positive, negative : numpy.ndarray
             Indices (int64) into ``labels``, each ascending.
         """
+        if labels.ndim != 1:
+            raise ValueError(f"labels: expected shape (A,), got {labels.shape}")
         positive = np.flatnonzero(labels >= 1)
         negative = np.flatnonzero(labels == 0)
         num_positive = min(len(positive), int(self.batch_size_per_image * self.positive_fraction))
