@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 from fnmatch import fnmatchcase
 
 import click
 import pytest
 
-import lucid
 from lucid.models import ModelInfo, list_models, model_info, zoo
 from lucid.models.suggestions import KnownPlugin, known_plugins
 
@@ -43,16 +41,6 @@ def test_its_commands_are_those_that_it_adds(known: KnownPlugin) -> None:
         if plugin.candidate.distribution == known.distribution:
             plugin.register_commands(group)
     assert sorted(group.commands) == sorted(known.commands)
-
-
-@each_plugin
-def test_its_protocols_are_functions_of_its_own(known: KnownPlugin) -> None:
-    for task, place in known.protocols.items():
-        assert task in {info.task for info in INFOS if info.distribution == known.distribution}
-        module, _, function = place.partition(":")
-        assert module.partition(".")[0] == known.distribution.replace("-", "_")
-        with pytest.raises(lucid.ProtocolError, match="got a Linear, which lacks num_classes"):
-            getattr(importlib.import_module(module), function)(lucid.nn.Linear(2, 2))
 
 
 @pytest.mark.parametrize("info", INFOS, ids=lambda info: info.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from lucid.cli.entry import run
 from lucid.models import create_model, register_model, zoo
 from lucid.models.registry import Registry
 from lucid.nn import functional as F
+from lucid.testing.plugin_checks import CheckError, ModelUnderTest, checks_of_task
 from lucid.weights import model_metadata
 from lucid_models_detection import Detector
 from lucid_models_detection.boxes import batched_nms
@@ -128,11 +130,13 @@ def families(monkeypatch: pytest.MonkeyPatch) -> None:
     """The two models of this module, registered as a script does it."""
     monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
 
-    @register_model(task="image-classification", family="pebble", aliases=("pebblenet",))
+    small = (1, 3, 32, 32)
+
+    @register_model(task="image-classification", aliases=("pebblenet",), input_shape=small)
     def pebble(num_classes: int = 4) -> Pebble:
         return Pebble(num_classes)
 
-    @register_model(task="object-detection", family="lantern")
+    @register_model(task="object-detection", input_shape=small)
     def lantern(num_classes: int = 4, backbone_num_classes: int = 4) -> Lantern:
         return Lantern(num_classes, Pebble(backbone_num_classes))
 
@@ -283,3 +287,57 @@ def test_a_model_that_a_command_cannot_train_is_refused_in_one_line(
     assert lacking in err
     assert err.count("\n") == 1
     assert not output.exists()
+
+
+def test_the_kit_runs_the_commands(families: None) -> None:
+    for name, names in (("pebble", ["commands"]), ("lantern", ["detector", "commands"])):
+        subject = ModelUnderTest(name)
+        registered = checks_of_task(subject.info.task)
+        assert list(registered) == names
+        for check in registered.values():
+            check(subject)
+
+
+class Dim(Lantern):
+    """Fails in prediction."""
+
+    def detect(self, features: Tensor, batch: ImageBatch) -> list[Detections]:
+        raise RuntimeError("no light")
+
+
+class Loud(Lantern):
+    """Names a layer in its head that does not depend on the number of classes."""
+
+    head_prefixes = ("glow.", "reach.")
+
+
+class Mute(nn.Module):
+    """Has no member of a detector."""
+
+
+@pytest.mark.parametrize(
+    ("cls", "name", "problem"),
+    [
+        (Dim, "commands", "lucid train-detector ended with code 1 and said: .*no light"),
+        (Loud, "detector", "the parameters that change are glow.bias, glow.weight"),
+        (Mute, "detector", "the model wrong of class Mute, which lacks num_classes, backbone, h"),
+    ],
+)
+def test_the_kit_names_what_a_detector_lacks(families: None, cls, name: str, problem: str) -> None:
+    @register_model(task="object-detection", input_shape=(1, 3, 32, 32))
+    def wrong(num_classes: int = 4) -> nn.Module:
+        return cls() if cls is Mute else cls(num_classes, Pebble(4))
+
+    with pytest.raises(CheckError) as caught:
+        checks_of_task("object-detection")[name](ModelUnderTest("wrong"))
+    assert re.search(problem, caught.value.problem)
+    assert caught.value.advice
+
+
+def test_the_kit_refuses_a_classifier_of_gray_images(families: None) -> None:
+    @register_model(task="image-classification", input_shape=(1, 1, 28, 28))
+    def gray(num_classes: int = 4) -> Pebble:
+        return Pebble(num_classes)
+
+    with pytest.raises(CheckError, match=r"square RGB images, and input_shape is \(1, 1, 28, 28\)"):
+        checks_of_task("image-classification")["commands"](ModelUnderTest("gray"))

@@ -94,7 +94,7 @@ def test_every_step_of_the_page_in_its_order(fresh) -> None:
             for line in block.body.splitlines():
                 command = line.removeprefix("$ ")
                 if "uninstall" in command:  # while the plugin is there, the page's Python runs
-                    assert "6 examples ran" in fresh.run(f"python -W error {RUNNER} {PAGE}")
+                    assert "7 examples ran" in fresh.run(f"python -W error {RUNNER} {PAGE}")
                 output = fresh.run(command)
                 done.append(command)
         elif block.language == "text" and block.follows and output:
@@ -134,8 +134,8 @@ def test_a_plugin_of_any_name_passes_as_it_stands(fresh) -> None:
     before = fresh.models()
     fresh.run("lucid new-plugin Odd.Shapes__2 --directory shapes --model wee_shapes_3")
     fresh.run("python -m pip install ./shapes")
-    assert "all 12 checks passed" in fresh.run("lucid check-plugin odd-shapes-2")
-    assert "14 passed" in fresh.run("python -m pytest -W error -q shapes")
+    assert "all 13 checks passed" in fresh.run("lucid check-plugin odd-shapes-2")
+    assert "15 passed" in fresh.run("python -m pytest -W error -q shapes")
     fresh.run("python -m sphinx -W -n -q shapes/docs shapes/docs/_build/html")
     assert (fresh.work / "shapes/docs/_build/html/models/wee_shapes_3.html").is_file()
     fresh.run(f"python -W error -c {shlex.quote(RUN_DOCTEST)}")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import click
 
     from lucid.data.checkers import DataChecker
-    from lucid.models.hookspecs import RegisterModel
+    from lucid.models.hookspecs import RegisterModel, RegisterModelCheck
 
 # Name, alias (the name in torchvision and timm), family, parameters, summary.
 _CLASSIFIERS = (
@@ -95,3 +95,11 @@ def lucid_register_data_checkers(register: Callable[[DataChecker], object]) -> N
 
     expects = "a folder with one folder of images per class"
     register(DataChecker("class-folders", expects, fits_folders, check_folders))
+
+
+@lucid.hookimpl
+def lucid_register_model_checks(register: RegisterModelCheck) -> None:
+    """Add the check of the commands on a classifier to ``lucid check-plugin``."""
+    from lucid_models_classification.conformance import check_commands
+
+    register("image-classification", "commands", check_commands)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import click
 
     from lucid.data.checkers import DataChecker
-    from lucid.models.hookspecs import RegisterModel
+    from lucid.models.hookspecs import RegisterModel, RegisterModelCheck
 
 # Name, alias (the name in torchvision), parameters, backbone.  Every parameter name counts:
 # the backbone's stem is registered under two.
@@ -60,3 +60,12 @@ def lucid_register_data_checkers(register: Callable[[DataChecker], object]) -> N
 
     for checker in CHECKERS:
         register(checker)
+
+
+@lucid.hookimpl
+def lucid_register_model_checks(register: RegisterModelCheck) -> None:
+    """Add checks of detectors, and of the commands on them, to ``lucid check-plugin``."""
+    from lucid_models_detection.conformance import check_commands, check_members
+
+    register("object-detection", "detector", check_members)
+    register("object-detection", "commands", check_commands)

@@ -315,8 +315,8 @@ def test_every_hook_and_each_of_its_arguments_is_documented() -> None:
     from lucid.models import hookspecs
 
     hooks = [f for f in vars(hookspecs).values() if hasattr(f, "lucid_spec")]
-    names = {f"lucid_register_{what}" for what in ("models", "commands", "data_checkers")}
-    assert {hook.__name__ for hook in hooks} == names
+    kinds = ("models", "commands", "data_checkers", "model_checks")
+    assert {hook.__name__ for hook in hooks} == {f"lucid_register_{kind}" for kind in kinds}
     for hook in hooks:
         for parameter in inspect.signature(hook).parameters:
             assert f"\n{parameter} : " in inspect.getdoc(hook)

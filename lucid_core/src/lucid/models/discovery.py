@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import pluggy
 
     from lucid.data.checkers import DataChecker
+    from lucid.models.hookspecs import RegisterModelCheck
 
 __all__ = ["Discovery", "Plugin", "describe_error", "disabled_distributions", "discover", "strict"]
 
@@ -73,6 +74,11 @@ class Plugin:
         """Let the plugin add its commands to `cli`; whatever it raises comes out."""
         if self.manager is not None:
             self.manager.hook.lucid_register_commands(cli=cli)
+
+    def register_model_checks(self, register: RegisterModelCheck) -> None:
+        """Let the plugin register its checks of models; whatever it raises comes out."""
+        if self.manager is not None:
+            self.manager.hook.lucid_register_model_checks(register=register)
 
     def register_data_checkers(self, register: Callable[[DataChecker], object]) -> None:
         """Let the plugin register its data checkers; whatever it raises comes out."""

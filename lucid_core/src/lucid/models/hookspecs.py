@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import click
 
     from lucid.data.checkers import DataChecker
+    from lucid.testing.subject import ModelUnderTest
 
 __all__ = [
     "PROJECT_NAME",
@@ -38,6 +39,7 @@ __all__ = [
     "hookspec",
     "lucid_register_commands",
     "lucid_register_data_checkers",
+    "lucid_register_model_checks",
     "lucid_register_models",
 ]
 
@@ -146,4 +148,37 @@ def lucid_register_data_checkers(register: Callable[[DataChecker], object]) -> N
     ----------
     register : callable
         Takes one :class:`lucid.data.checkers.DataChecker` a call.
+    """
+
+
+class RegisterModelCheck(Protocol):
+    """What ``lucid_register_model_checks`` is given: call it once for every check."""
+
+    def __call__(self, task: str, name: str, check: Callable[[ModelUnderTest], None]) -> None:
+        """Register one check.
+
+        Parameters
+        ----------
+        task : str
+            Models of this task are checked, those of other plugins too.
+        name : str
+            Name in the table of ``lucid check-plugin``.
+        check : callable
+            Takes a :class:`lucid.testing.plugin_checks.ModelUnderTest`, raises
+            :class:`lucid.testing.plugin_checks.CheckError`, and has a docstring that begins
+            with a sentence on what it asks for.
+        """
+
+
+@hookspec
+def lucid_register_model_checks(register: RegisterModelCheck) -> None:
+    """Register checks of ``lucid check-plugin`` for the models that the plugin's commands use.
+
+    Called only when models are checked.  Import the checks inside the function, so that
+    listing models stays cheap.
+
+    Parameters
+    ----------
+    register : callable
+        Takes one check a call; see :class:`RegisterModelCheck`.
     """

@@ -31,15 +31,11 @@ class KnownPlugin(NamedTuple):
         Patterns of the names and aliases that it registers.
     commands : tuple of str
         The commands it adds.
-    protocols : mapping of str to str
-        By task, ``"package.module:function"`` of the function that raises
-        :class:`lucid.ProtocolError` for a model that these commands cannot use.
     """
 
     distribution: str
     models: tuple[str, ...]
     commands: tuple[str, ...]
-    protocols: Mapping[str, str]
 
 
 @cache
@@ -50,9 +46,7 @@ def known_plugins() -> tuple[KnownPlugin, ...]:
 
     content = json.loads(pkgutil.get_data(__package__, "known_plugins.json") or b"")
     return tuple(
-        KnownPlugin(
-            distribution, tuple(known["models"]), tuple(known["commands"]), known["protocols"]
-        )
+        KnownPlugin(distribution, tuple(known["models"]), tuple(known["commands"]))
         for distribution, known in content.items()
     )
 

@@ -23,6 +23,7 @@ from typing import Literal
 
 import lucid
 from lucid.errors import PluginError
+from lucid.models import zoo
 from lucid.testing.dependency_check import check_dependencies
 from lucid.testing.distribution_checks import (
     check_imports,
@@ -62,6 +63,7 @@ __all__ = [
     "check_state_dict",
     "check_training_step",
     "checks",
+    "checks_of_task",
     "run_checks",
 ]
 
@@ -72,7 +74,6 @@ _OF_DISTRIBUTION: dict[str, Callable[[str], None]] = {
     "imports": check_imports,
 }
 
-#: In this order: the training step, last, is allowed to change the model that the others share.
 _OF_MODEL: dict[str, Callable[[ModelUnderTest], None]] = {
     "builder": check_builder,
     "parameters": check_parameters,
@@ -81,8 +82,10 @@ _OF_MODEL: dict[str, Callable[[ModelUnderTest], None]] = {
     "protocol": check_protocol,
     "state-dict": check_state_dict,
     "pickle": check_pickle,
-    "training-step": check_training_step,
 }
+
+#: Behind those that plugins register: it may change the model that the others share.
+_LAST: dict[str, Callable[[ModelUnderTest], None]] = {"training-step": check_training_step}
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,10 +180,43 @@ def checks(distribution: str, models: str | Iterable[str] = "*") -> list[Check]:
             )
     for model in lucid.models.list_models(patterns, plugin=name):
         subject = ModelUnderTest(model)
+        of_model = {**_OF_MODEL, **checks_of_task(subject.info.task), **_LAST}
         found += [
             Check(check, model, _question(function), partial(function, subject))
-            for check, function in _OF_MODEL.items()
+            for check, function in of_model.items()
         ]
+    return found
+
+
+def checks_of_task(task: str) -> dict[str, Callable[[ModelUnderTest], None]]:
+    """Return the checks that plugins register for the models of a task.
+
+    Parameters
+    ----------
+    task : str
+        Such as ``"object-detection"``.
+
+    Returns
+    -------
+    dict
+        Functions of a :class:`ModelUnderTest` by name.
+
+    Raises
+    ------
+    PluginError
+        If a name is registered twice.
+    """
+    found: dict[str, Callable[[ModelUnderTest], None]] = {}
+
+    def register(of: str, name: str, check: Callable[[ModelUnderTest], None]) -> None:
+        if of != task:
+            return
+        if name in {*_OF_MODEL, *_LAST, *found}:
+            raise PluginError(f"the check {name!r} of models for {task} is registered twice")
+        found[name] = check
+
+    for plugin in zoo.registry.loaded_plugins():
+        plugin.register_model_checks(register)
     return found
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from lucid import no_grad, random
 from lucid.errors import ProtocolError
 from lucid.models.protocols import Backbone, check_backbone, check_classifier, missing_parts
-from lucid.models.suggestions import known_plugins
 from lucid.testing.subject import CheckError, ModelUnderTest, guarded, seeded
 
-__all__ = ["check_protocol"]
+__all__ = ["check_head", "check_protocol", "protocol_errors"]
 
 #: pytest leaves the frames of the kit out: the message says what is wrong.
 __tracebackhide__ = True
@@ -22,9 +20,8 @@ __tracebackhide__ = True
 def check_protocol(subject: ModelUnderTest) -> None:
     """The model satisfies the protocol of its task, and says the truth about itself.
 
-    An image classifier satisfies :class:`lucid.models.Classifier`.  An object detector has
-    the members of ``lucid_models_detection.Detector``, if that package is installed.  A model
-    with ``feature_channels``, ``feature_strides`` or ``stages()`` satisfies all of
+    An image classifier satisfies :class:`lucid.models.Classifier`.  A model with
+    ``feature_channels``, ``feature_strides`` or ``stages()`` satisfies all of
     :class:`lucid.models.Backbone`.
 
     Parameters
@@ -35,42 +32,47 @@ def check_protocol(subject: ModelUnderTest) -> None:
     Raises
     ------
     CheckError
-        If a member is missing or wrong, if the builder of a classifier or detector does not
-        take ``num_classes``, if other parameters than those under ``head_prefixes`` change
-        their shape with it, or if ``features(x)`` returns other maps than
-        ``feature_channels`` says.
+        If a member is missing or wrong, if the builder of a classifier does not take
+        ``num_classes``, if other parameters than those under ``head_prefixes`` change their
+        shape with it, or if ``features(x)`` returns other maps than ``feature_channels`` says.
     CheckNotRunError
         If the model could not be built before.
     """
     model = subject.model
     members = {"feature_channels", "feature_strides", "stages()"}
-    try:
-        if (check := _protocol_of(subject.info.task)) is not None:
-            check(model)
-            _check_head(subject)
+    with protocol_errors():
+        if subject.info.task == "image-classification":
+            check_classifier(model)
+            check_head(subject)
         if not members <= set(missing_parts(model, Backbone)):
             check_backbone(model)
             _check_features(subject)
+
+
+@contextmanager
+def protocol_errors() -> Iterator[None]:
+    """Turn a :class:`lucid.ProtocolError` into a failure of the check."""
+    try:
+        yield
     except ProtocolError as error:
         raise CheckError(
             str(error), "define them in the model's class; commands for its task use them"
         ) from error
 
 
-def _protocol_of(task: str) -> Callable[[Any], object] | None:
-    """The function that checks a model of a task; None for a task that no command serves."""
-    if task == "image-classification":
-        return check_classifier
-    for known in known_plugins():
-        module, _, function = known.protocols.get(task, "").partition(":")
-        if module and importlib.util.find_spec(module.partition(".")[0]) is not None:
-            found: Callable[[Any], object] = getattr(importlib.import_module(module), function)
-            return found
-    return None
+def check_head(subject: ModelUnderTest) -> None:
+    """Parameters whose shape changes with ``num_classes`` are those under ``head_prefixes``.
 
+    Parameters
+    ----------
+    subject : ModelUnderTest
+        The model, which has ``num_classes`` and ``head_prefixes``.
 
-def _check_head(subject: ModelUnderTest) -> None:
-    """Hold ``head_prefixes`` against a second model with one class more."""
+    Raises
+    ------
+    CheckError
+        If they are others, or if the builder does not take ``num_classes``.
+    """
     model: Any = subject.model
     count, prefixes = model.num_classes + 1, model.head_prefixes
     advice = "give the builder an argument num_classes: training and fine-tuning set it"

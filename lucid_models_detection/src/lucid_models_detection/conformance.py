@@ -1,0 +1,100 @@
+"""Checks of ``lucid check-plugin`` for object detectors of any plugin."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from lucid.cli.in_process import run_command
+from lucid.testing.plugin_checks import CheckError, ModelUnderTest
+from lucid.testing.protocol_check import check_head, protocol_errors
+from lucid_models_detection.detector import check_detector
+
+__all__ = ["check_commands", "check_members"]
+
+
+def check_members(subject: ModelUnderTest) -> None:
+    """It has the members of ``lucid_models_detection.Detector``, and its head is what it says.
+
+    Parameters
+    ----------
+    subject : ModelUnderTest
+        The model.
+
+    Raises
+    ------
+    CheckError
+        If a member is missing, the builder does not take ``num_classes``, or other parameters
+        than those under ``head_prefixes`` change their shape with it.
+    CheckNotRunError
+        If the model could not be built before.
+    """
+    with protocol_errors():
+        check_detector(subject.model)
+        check_head(subject)
+
+
+def check_commands(subject: ModelUnderTest) -> None:
+    """``lucid train-detector`` trains it, ``lucid evaluate`` and ``lucid detect`` use the result.
+
+    Parameters
+    ----------
+    subject : ModelUnderTest
+        The model.
+
+    Raises
+    ------
+    CheckError
+        If a command fails, or the model does not take RGB images.
+    """
+    shape = subject.info.input_shape
+    if len(shape) != 4 or shape[1] != 3:
+        raise CheckError(
+            f"lucid train-detector trains on RGB images, and input_shape is {shape}",
+            "register an input_shape (1, 3, H, W), or another task than object-detection",
+        )
+    advice = "run the command yourself with --debug, on a small COCO file"
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        data = ("--data", _write_coco(folder, shape[2], shape[3]), "--images", folder)
+        small = ("--epochs", 1, "--batch-size", 2, "--samples", 1, "--no-check-data")
+        run_command(
+            *("train-detector", "--model", subject.name, *data, "--output", folder / "run", *small),
+            advice=advice,
+        )
+        weights = ("--weights", folder / "run" / "best.safetensors")
+        run_command("evaluate", *weights, *data, advice=advice)
+        drawn = folder / "drawn.png"
+        run_command("detect", folder / "0.png", *weights, "--output", drawn, advice=advice)
+        if not drawn.is_file():
+            raise CheckError("lucid detect drew no image", advice)
+
+
+def _write_coco(folder: Path, height: int, width: int) -> Path:
+    """Three gray images with a square each, of two classes."""
+    images, annotations = [], []
+    for i in range(3):
+        pixels = np.full((height, width, 3), 90, np.uint8)
+        pixels[height // 4 : height // 2, width // 4 : width // 2] = (220, 60 * i, 40)
+        Image.fromarray(pixels).save(folder / f"{i}.png")
+        images.append({"id": i, "file_name": f"{i}.png", "width": width, "height": height})
+        box = [width // 4, height // 4, width // 2 - width // 4, height // 2 - height // 4]
+        annotations.append(
+            {
+                "id": i + 1,
+                "image_id": i,
+                "category_id": i % 2 + 1,
+                "bbox": box,
+                "area": box[2] * box[3],
+                "iscrowd": 0,
+            }
+        )
+    categories = [{"id": 1, "name": "disc"}, {"id": 2, "name": "square"}]
+    path = folder / "data.json"
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
