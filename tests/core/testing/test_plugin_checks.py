@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import lucid
 from lucid.errors import PluginError
 from lucid.testing.plugin_checks import checks, run_checks
 
@@ -58,3 +59,43 @@ def test_a_name_that_two_plugins_register_is_checked_as_ones_own(toy, environmen
     results = {result.check: result.outcome for result in run_checks(found)}
     assert results.pop("training-step") == "failed"  # a task of its own, and no example_batch
     assert set(results.values()) == {"passed"}
+
+
+def test_a_plugin_registers_checks_of_the_models_of_a_task(toy, environment) -> None:
+    environment.add(
+        "other",
+        entry_point="other",
+        plugin='''
+import lucid
+
+@lucid.hookimpl
+def lucid_register_model_checks(register):
+    from lucid.testing.plugin_checks import CheckError
+
+    def check_bias(subject):
+        """The model has a bias."""
+        raise CheckError(f"{subject.name} has none", "add one")
+
+    register("testing", "bias", check_bias)
+    register("another task", "bias", check_bias)
+''',
+    )
+    toy()
+    found = checks("toy")
+    assert [check.name for check in found][-2:] == ["bias", "training-step"]
+    assert found[-2].question == "The model has a bias."
+    (result,) = run_checks([found[-2]])
+    assert (result.outcome, result.problem, result.advice) == ("failed", "net has none", "add one")
+    environment.add("twice", entry_point="twice", plugin=TWICE)
+    lucid.models.refresh()
+    with pytest.raises(PluginError, match="the check 'forward' of models for testing is register"):
+        checks("toy")
+
+
+TWICE = """
+import lucid
+
+@lucid.hookimpl
+def lucid_register_model_checks(register):
+    register("testing", "forward", print)
+"""

@@ -206,10 +206,10 @@ def checks_of_task(task: str) -> dict[str, Callable[[ModelUnderTest], None]]:
     PluginError
         If a name is registered twice.
     """
-    found: dict[str, Callable[[ModelUnderTest], None]] = {}
+    wanted, found = task, dict[str, Callable[[ModelUnderTest], None]]()
 
-    def register(of: str, name: str, check: Callable[[ModelUnderTest], None]) -> None:
-        if of != task:
+    def register(task: str, name: str, check: Callable[[ModelUnderTest], None]) -> None:
+        if task != wanted:
             return
         if name in {*_OF_MODEL, *_LAST, *found}:
             raise PluginError(f"the check {name!r} of models for {task} is registered twice")
