@@ -18,7 +18,6 @@ from typing import Any
 from lucid.errors import PluginError
 from lucid.hints import keyword_remedies
 from lucid.models.spec import ModelInfo
-from lucid.models.suggestions import missing_module
 
 __all__ = ["check_builder", "find_builder", "first_line", "place_of", "signed"]
 
@@ -144,6 +143,8 @@ def find_builder(info: ModelInfo) -> Callable[..., Any]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # SystemExit too: building a model must not end a program
+        from lucid.models.suggestions import missing_module
+
         gone = isinstance(error, ModuleNotFoundError) and error.name in _parents(module_name)
         hint = "; was it uninstalled? lucid.models.refresh() looks again" if gone else ""
         if (remedy := missing_module(error)) is not None and not gone:

@@ -17,7 +17,6 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from lucid.errors import PluginError, PluginWarning, UnknownModelError, level_outside
-from lucid.models import suggestions
 from lucid.models.builders import check_builder, find_builder, first_line, place_of, signed
 from lucid.models.discovery import Discovery, Plugin, describe_error, discover
 from lucid.models.spec import (
@@ -224,9 +223,11 @@ class Registry:
         return [info for info in found if _same(source, info.source)] if source else found
 
     def _unknown(self, name: str) -> str:
+        from lucid.models.suggestions import unknown_model
+
         listing = self.listing()
         discovery = listing.snapshot.discovery
-        return suggestions.unknown_model(
+        return unknown_model(
             name,
             {
                 spelling: infos[0].name if len(infos) == 1 else spelling
