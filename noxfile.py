@@ -114,7 +114,10 @@ def install(
         Extras such as ``"docs"``, of whichever of them has it.
     """
     built = wheels(session)
-    known = {"docs": CORE, "mpi": CORE, "coco": DETECTION, "plot": DETECTION, "dask": DETECTION}
+    known = {
+        **dict.fromkeys(("docs", "mpi", "vision"), CORE),
+        **dict.fromkeys(("coco", "plot", "dask"), DETECTION),
+    }
     requirements = []
     for distribution in distributions:
         asked = ",".join(extra for extra in extras if known[extra] == distribution)

@@ -58,6 +58,8 @@ reference_modules = [
     "lucid.data.checkers",
     "lucid.data.identity",
     "lucid.data.report",
+    "lucid.vision",
+    "lucid.vision.transforms",
     "lucid.training",
     "lucid.prediction",
     "lucid.models",

@@ -17,14 +17,15 @@ PICTURE = ROOT / "docs" / "architecture" / "rooms.svg"
 
 #: What each room is for, and the packages of others that it is built on.
 ROOMS = {
-    "lucid_models_detection": ("Faster R-CNN, boxes, COCO", "Pillow, pycocotools"),
-    "lucid_models_classification": ("ResNet and its kin, images", "Pillow"),
+    "lucid_models_detection": ("Faster R-CNN, boxes, COCO", "pycocotools"),
+    "lucid_models_classification": ("ResNet and its kin", ""),
     "lucid.cli": ("the command lucid", "click"),
     "lucid.sphinxext": ("this site's model pages", "Sphinx"),
     "lucid.testing": ("gradcheck, the kit for plugins", ""),
     "lucid.scaffold": ("what lucid new-plugin writes", ""),
     "lucid.training": ("the one training loop", "tqdm, mpi4py"),
     "lucid.prediction": ("many images, here or on a cluster", "Dask"),
+    "lucid.vision": ("images: files, transforms", "Pillow"),
     "lucid.data": ("datasets, loader, workers", ""),
     "lucid.weights": ("safetensors, npz, PyTorch files", ""),
     "lucid.models": ("the registry of plugins", "pluggy"),

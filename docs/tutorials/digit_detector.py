@@ -42,7 +42,7 @@ from lucid.models import faster_rcnn_resnet_18_fpn, resnet_18
 from lucid.nn import functional as F
 from lucid.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
 from lucid.training import ReportEpochs, Trainer, plot_history
-from lucid_models_classification.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalize
+from lucid.vision.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from lucid_models_detection import FasterRCNN
 from lucid_models_detection.data import collate
 from lucid_models_detection.draw import draw_boxes

@@ -18,8 +18,8 @@ from pathlib import Path
 
 OURS = ("lucid-core", "lucid-models-classification", "lucid-models-detection")
 PACKAGES = ("lucid", "lucid_models_classification", "lucid_models_detection")
-#: What modules for people who write documentation and tests may need, and users do not.
-OPTIONAL = ("docutils", "jinja2", "pytest", "sphinx")
+#: Packages of extras, and those that modules for documentation and tests need.
+OPTIONAL = ("PIL", "docutils", "jinja2", "pytest", "sphinx")
 
 
 def expect(condition: bool, message: str) -> None:
@@ -48,7 +48,7 @@ def check_imports(distribution: str) -> None:
             continue
         try:
             importlib.import_module(found.name)
-        except ModuleNotFoundError as error:
+        except ImportError as error:
             expect(error.name in OPTIONAL, f"{found.name} needs {error.name}, which is not asked")
 
 
@@ -88,6 +88,20 @@ def check_help(distribution: str) -> None:
         expect(False, f"{name} was built without {owner}")
 
 
+def check_pillow(distribution: str) -> None:
+    """The core alone refuses an image with the extra that reads it; the plugins bring Pillow."""
+    import lucid
+
+    try:
+        suffixes = lucid.vision.image_suffixes()
+    except lucid.MissingPackageError as error:
+        expect(distribution == "lucid-core", f"{distribution}: {error}")
+        expect("lucid-core[vision]" in str(error), f"no help in {error}")
+    else:
+        expect(distribution != "lucid-core", "lucid-core alone reads images")
+        expect(".png" in suffixes, f"suffixes are {suffixes}")
+
+
 def check_command(distribution: str) -> None:
     """``lucid models`` works, and core alone says how to get some."""
     lucid = Path(sys.executable).with_name("lucid.exe" if sys.platform == "win32" else "lucid")
@@ -107,6 +121,7 @@ def main() -> None:
     wanted = check_installed(distribution)
     check_listing(wanted)
     check_help(distribution)
+    check_pillow(distribution)
     check_command(distribution)
     check_imports(distribution)
     import lucid

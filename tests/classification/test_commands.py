@@ -12,14 +12,14 @@ from PIL import Image
 
 import lucid
 from lucid import nn
-from lucid.weights.files import write_file
-from lucid_models_classification.commands import classify
-from lucid_models_classification.torchvision import to_torchvision_key
-from lucid_models_classification.transforms import (
+from lucid.vision.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     preprocessing,
 )
+from lucid.weights.files import write_file
+from lucid_models_classification.commands import classify
+from lucid_models_classification.torchvision import to_torchvision_key
 
 COLORS = ("red", "green", "blue")
 

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from lucid.data import DataLoader
-from lucid_models_classification import ImageError, ImageFolder
+from lucid.vision import ImageError
+from lucid.vision.transforms import Compose, Resize
+from lucid_models_classification import ImageFolder
 from lucid_models_classification.image_folder import split_by_class
-from lucid_models_classification.transforms import Compose, Resize
 
 
 def draw(path: Path, color: tuple[int, int, int] = (255, 0, 0)) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lucid_models_detection.training.run import DetectorRun
 from PIL import Image
 
 import lucid
@@ -23,7 +24,6 @@ from lucid.training import Trainer
 from lucid_models_classification.training import ClassifierRun, Options
 from lucid_models_detection import FasterRCNN
 from lucid_models_detection.training.options import TrainingOptions
-from lucid_models_detection.training.run import DetectorRun
 
 COLORS = {"disc": (220, 40, 40), "square": (40, 60, 220)}
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torchvision_cpu import torchvision
 
-from lucid_models_classification.transforms import (
+from lucid.vision.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
     CenterCrop,

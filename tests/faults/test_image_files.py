@@ -12,7 +12,7 @@ from checks import HangError, hang_limit
 from damage import mutated
 from PIL import Image
 
-from lucid_models_classification.transforms import read_image
+from lucid.vision import read_image
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (13, 17, 3), dtype=np.uint8)
 FORMATS = {

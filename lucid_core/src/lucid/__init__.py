@@ -57,13 +57,15 @@ from lucid.ops import __all__ as _operations
 from lucid.tensor import Tensor
 
 if TYPE_CHECKING:
-    from lucid import data, models, nn, optim, prediction, testing, training, weights
+    from lucid import data, models, nn, optim, prediction, testing, training, vision, weights
     from lucid.models import hookimpl, hookspec
     from lucid.weights import load, load_model, save, save_model
 
 __version__ = "0.2.0.dev0"
 
-_ROOMS = ("data", "models", "nn", "optim", "prediction", "testing", "training", "weights")
+_ROOMS = (
+    *("data", "models", "nn", "optim", "prediction", "testing", "training", "vision", "weights"),
+)
 _LAZY = {
     "hookimpl": "lucid.models",
     "hookspec": "lucid.models",
@@ -126,6 +128,7 @@ __all__ = [
     "testing",
     "training",
     "uint8",
+    "vision",
     "weights",
     "zeros",
     "zeros_like",

@@ -27,17 +27,13 @@ if TYPE_CHECKING:
     from lucid_models_classification.torchvision import (
         load_torchvision_weights as load_torchvision_weights,
     )
-    from lucid_models_classification.transforms import ImageError as ImageError
-    from lucid_models_classification.transforms import read_image as read_image
 
 _HOME = {
     "BasicBlock": "resnet",
     "Bottleneck": "resnet",
-    "ImageError": "transforms",
     "ImageFolder": "image_folder",
     "ResNet": "resnet",
     "load_torchvision_weights": "torchvision",
-    "read_image": "transforms",
     "resnet_18": "resnet.builders",
     "resnet_34": "resnet.builders",
     "resnet_50": "resnet.builders",

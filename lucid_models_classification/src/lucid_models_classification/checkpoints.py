@@ -20,6 +20,7 @@ from lucid import StateDictError, WeightFileError, WeightFileWarning, nn
 from lucid.models import create_model, model_info
 from lucid.models.structure import fitting_model
 from lucid.training.class_rows import ClassRows, class_entries
+from lucid.vision.transforms import IMAGENET_MEAN, IMAGENET_STD, preprocessing
 from lucid.weights import (
     ModelMetadata,
     find_saved_model,
@@ -35,7 +36,6 @@ from lucid_models_classification.torchvision import (
     load_torchvision_weights,
     sizes_of,
 )
-from lucid_models_classification.transforms import IMAGENET_MEAN, IMAGENET_STD, preprocessing
 
 __all__ = [
     "LoadedClassifier",
@@ -62,7 +62,7 @@ class LoadedClassifier:
     class_names : tuple of str or None
         One name for each class.
     preprocessing : dict
-        What :func:`~lucid_models_classification.transforms.transform_of` takes.
+        What :func:`~lucid.vision.transforms.transform_of` takes.
     says_preprocessing : bool
         Whether the file says ``preprocessing``; else it is the default.
     note : str or None

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lucid.data.layouts import layout_hint
 from lucid.text import counted
-from lucid_models_classification.suffixes import image_suffixes
+from lucid.vision import image_suffixes
 
 __all__ = [
     "ClassFolders",

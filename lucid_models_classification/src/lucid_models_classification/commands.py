@@ -128,8 +128,8 @@ def classify(
     """
     from lucid.class_names import read_class_names
     from lucid.prediction import find_files
+    from lucid.vision import image_suffixes
     from lucid_models_classification.prediction import ClassificationPredictor
-    from lucid_models_classification.suffixes import image_suffixes
 
     place = output_of(output)
     run = PredictionRun(place, resume, batch_size, dask, workers, threads, as_json)

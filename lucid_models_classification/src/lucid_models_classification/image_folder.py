@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lucid.data import Dataset
+from lucid.vision import read_image
 from lucid_models_classification.class_folders import (
     ClassFolders,
     listed,
     match_classes,
     read_class_folders,
 )
-from lucid_models_classification.images import Array, read_image
 
 __all__ = ["ImageFolder", "split_by_class"]
 
@@ -40,7 +41,7 @@ class ImageFolder(Dataset[tuple[Any, int]]):
         folder belong to the class, links to folders are followed.  Hidden files and folders
         are passed over, as are files without the suffix of an image format that Pillow reads.
     transform : callable, optional
-        From array to array; see :mod:`lucid_models_classification.transforms`.
+        From array to array; see :mod:`lucid.vision.transforms`.
     class_names : sequence of str, optional
         The classes in order, for data that must agree with other data.  A class may then have
         no folder, and the name of a folder may differ in case.  Default: the names of the
@@ -84,7 +85,7 @@ class ImageFolder(Dataset[tuple[Any, int]]):
     def __init__(
         self,
         root: str | os.PathLike[str] | ClassFolders,
-        transform: Callable[[Array], Array] | None = None,
+        transform: Callable[[NDArray[Any]], NDArray[Any]] | None = None,
         class_names: Sequence[str] | None = None,
     ) -> None:
         self.folders = root if isinstance(root, ClassFolders) else read_class_folders(root)
@@ -118,7 +119,7 @@ class ImageFolder(Dataset[tuple[Any, int]]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> tuple[Array, int]:
+    def __getitem__(self, index: int) -> tuple[NDArray[Any], int]:
         path, label = self.samples[index]
         image = read_image(path)
         return (image if self.transform is None else self.transform(image)), label

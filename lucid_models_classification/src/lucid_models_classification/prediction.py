@@ -12,8 +12,8 @@ import numpy as np
 
 from lucid import WeightFileError
 from lucid.class_names import check_repeated_names
-from lucid.image_limit import max_pixels_set
 from lucid.prediction import Predictor
+from lucid.vision.image_limit import max_pixels_set
 
 __all__ = ["ClassificationPredictor"]
 
@@ -40,11 +40,11 @@ class ClassificationPredictor(Predictor):
     names_file : path, optional
         Where ``class_names`` come from, for errors.
     preprocessing : mapping, optional
-        Entries of :func:`~lucid_models_classification.transforms.preprocessing` in the place
+        Entries of :func:`~lucid.vision.transforms.preprocessing` in the place
         of those in the file.
     max_pixels : int, optional
         Largest number of pixels of an image, as of
-        :func:`~lucid_models_classification.transforms.read_image`.
+        :func:`~lucid.vision.read_image`.
 
     Raises
     ------
@@ -94,9 +94,9 @@ class ClassificationPredictor(Predictor):
 
     def open_model(self, path: str) -> Any:
         """The classifier in eval mode, the transform of its images, class names, assumptions."""
+        from lucid.vision.transforms import transform_of
         from lucid_models_classification.checkpoints import open_classifier
         from lucid_models_classification.preprocessing_options import chosen_preprocessing
-        from lucid_models_classification.transforms import transform_of
 
         classifier = open_classifier(Path(path), self.model_name, self.ema)
         try:
@@ -133,7 +133,7 @@ class ClassificationPredictor(Predictor):
 
     def read(self, path: str) -> np.ndarray[Any, Any]:
         """Read an image and prepare it for the model."""
-        from lucid_models_classification.transforms import read_image
+        from lucid.vision import read_image
 
         _, transform, *_ = self.model
         prepared: np.ndarray[Any, Any] = transform(read_image(path, max_pixels=self.max_pixels))

@@ -98,7 +98,7 @@ def chosen_preprocessing(
         If the crop is larger than the resized image, or mean or deviation has three values
         for a model of gray images.
     """
-    from lucid_models_classification.transforms import preprocessing, transform_of
+    from lucid.vision.transforms import preprocessing, transform_of
 
     transform_of(described)
     options = {name: value for name, value in given.items() if value is not None}

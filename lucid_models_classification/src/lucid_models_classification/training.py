@@ -30,9 +30,7 @@ from lucid.training import (
 )
 from lucid.training.option_checks import check_counts, check_rates
 from lucid.training.trial import trial
-from lucid_models_classification.checkpoints import LoadedClassifier, check_task, start_from
-from lucid_models_classification.training_data import ClassifierData
-from lucid_models_classification.transforms import (
+from lucid.vision.transforms import (
     Compose,
     Grayscale,
     Normalize,
@@ -41,6 +39,8 @@ from lucid_models_classification.transforms import (
     preprocessing,
     transform_of,
 )
+from lucid_models_classification.checkpoints import LoadedClassifier, check_task, start_from
+from lucid_models_classification.training_data import ClassifierData
 
 __all__ = ["ClassifierTask", "Options"]
 

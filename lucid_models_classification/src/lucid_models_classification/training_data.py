@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from numpy.typing import NDArray
+
 from lucid.data import Subset
 from lucid.data.report import DataReport
 from lucid.text import counted
+from lucid.vision import CheckedImage, check_images, same_images
 from lucid_models_classification.class_folders import (
     ClassFolders,
     find_splits,
@@ -20,15 +23,13 @@ from lucid_models_classification.class_folders import (
     listed,
     read_class_folders,
 )
-from lucid_models_classification.image_check import CheckedImage, check_images, same_images
 from lucid_models_classification.image_folder import ImageFolder, split_by_class
-from lucid_models_classification.images import Array
 
 __all__ = ["SKIP_HINT", "ClassifierData", "check_folders", "fits_folders"]
 
 _VAL_FRACTION = 0.2
 
-Transform: TypeAlias = Callable[[Array], Array]
+Transform: TypeAlias = Callable[[NDArray[Any]], NDArray[Any]]
 
 SKIP_HINT = "\nPass --skip-invalid (in Python skip_invalid=True) to leave these out."
 
@@ -139,7 +140,7 @@ class ClassifierData:
             Leave out unreadable images and empty classes instead of refusing them.
         check : bool, default True
             Whether every image is opened, see
-            :func:`lucid_models_classification.image_check.check_images`.
+            :func:`lucid.vision.check_images`.
 
         Returns
         -------

@@ -146,7 +146,7 @@ def detect(
     that cannot be read are told, and listed in the results; the others go on.
     """
     from lucid.prediction import find_files
-    from lucid_models_classification.suffixes import image_suffixes
+    from lucid.vision import image_suffixes
     from lucid_models_detection.prediction import (
         COCO_RESULTS,
         PICTURE_SUFFIXES,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from lucid_models_classification.images import check_range, to_array
+from lucid.vision import check_range, to_array
 from lucid_models_detection.fonts import drawable
 
 __all__ = ["class_name", "draw_boxes", "label_color", "to_pillow"]

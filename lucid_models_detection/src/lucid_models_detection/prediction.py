@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from lucid.class_names import check_repeated_names
-from lucid.image_limit import max_pixels_set
 from lucid.prediction import Predictor
+from lucid.vision.image_limit import max_pixels_set
 
 __all__ = ["COCO_RESULTS", "PICTURE_SUFFIXES", "DetectionPredictor", "plan_drawings"]
 
@@ -55,7 +55,7 @@ class DetectionPredictor(Predictor):
         it but for the image's id.
     max_pixels : int, optional
         Largest number of pixels of an image, as of
-        :func:`~lucid_models_classification.transforms.read_image`.
+        :func:`~lucid.vision.read_image`.
 
     Raises
     ------
@@ -130,7 +130,7 @@ class DetectionPredictor(Predictor):
         }
 
     def read(self, path: str) -> np.ndarray[Any, Any]:
-        from lucid_models_classification.transforms import read_image
+        from lucid.vision import read_image
 
         return read_image(path, max_pixels=self.max_pixels)
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from lucid import Tensor, kernels, random
 from lucid.autograd import ArrayLike, array_of, record_joint
+from lucid.vision import check_range
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.targets import Target
 
@@ -111,9 +112,6 @@ def check_pixels(images: Any, channels: int = 3) -> list[Any]:
         As :func:`check_images`; also for values outside [0, 1] by more than rounding, NaN
         and infinity.  Gives the range found.
     """
-    # Here, so that a detector built without the classifiers can say which package is missing.
-    from lucid_models_classification.images import check_range
-
     checked = check_images(images, channels)
     for i, image in enumerate(checked):
         check_range(array_of(image), f"images[{i}]")
@@ -122,7 +120,7 @@ def check_pixels(images: Any, channels: int = 3) -> list[Any]:
 
 def _reading_hint(image: Any) -> str:
     """How to make an array of a path or a Pillow image."""
-    module = "; lucid_models_classification.transforms."
+    module = "; lucid.vision."
     if isinstance(image, str | os.PathLike):
         return f"{module}read_image reads a file"
     if type(image).__module__.startswith("PIL."):

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from lucid.cli.check_data import check_data
 from lucid.cli.image_limit import max_pixels_option
-from lucid.image_limit import MAX_PIXELS_VARIABLE, max_pixels_set
+from lucid.vision.image_limit import MAX_PIXELS_VARIABLE, max_pixels_set
 
 
 @click.command()

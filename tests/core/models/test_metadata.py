@@ -33,6 +33,8 @@ def found(environment) -> list[Candidate]:
         ("lucid-core>=0.2", "0.2.1rc1"),
         ("lucid-core>=0.2.0.dev0,<0.3", "0.2.0.dev0"),
         ("lucid-core>=0.2.0.dev0,<0.3", "0.2"),
+        ("lucid-core[vision]>=0.2.0.dev0,<0.3", "0.2.0.dev0"),
+        ("lucid-core [mpi, vision] >=0.2,<0.3", "0.2.1"),
         ("lucid-core>=0.1,<0.2.dev3", "0.2.0.dev2"),
         ('lucid-core>=9; extra == "dev"', "0.1.0"),
         ('lucid-core>=9; python_version < "3"', "0.1.0"),
@@ -48,6 +50,7 @@ def test_satisfied_requirements(requirement: str, installed: str) -> None:
     ("requirement", "installed", "command"),
     [
         ("lucid-core>=0.2,<0.3", "0.1.9", "pip install --upgrade 'lucid-core>=0.2,<0.3'"),
+        ("lucid-core[vision]>=0.2,<0.3", "0.1.9", "upgrade 'lucid-core>=0.2,<0.3'"),
         ("lucid-core>=0.10", "0.9", "pip install --upgrade 'lucid-core>=0.10'"),
         ("lucid-core~=2.0", "1.9", "pip install --upgrade 'lucid-core~=2.0'"),
         ("lucid-core>=0.1,<0.2", "0.2.0", "pip install --upgrade lucid-toy"),

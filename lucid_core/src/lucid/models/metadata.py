@@ -21,7 +21,7 @@ __all__ = ["GROUP", "Candidate", "check_core_requirement", "find_candidates"]
 GROUP = "lucid.models"
 
 _CORE = "lucid-core"
-_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+_NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)(?:\s*\[[^\]]*\])?")
 _PLAIN_VERSION = re.compile(r"\d+(?:\.\d+)*(?:\.dev\d+)?")
 _PLAIN_CLAUSE = re.compile(rf"(>=|<)\s*({_PLAIN_VERSION.pattern})")
 

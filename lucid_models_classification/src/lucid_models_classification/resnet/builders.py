@@ -133,7 +133,7 @@ Training Notes
 No pre-trained weights come with this package.  To train from scratch, the usual
 recipe is SGD with momentum 0.9, weight decay 1e-4, a learning rate of 0.1 for
 each 256 images in a batch, and random resized crops with horizontal flips
-(``lucid_models_classification.transforms``).  torchvision's public weights of the
+(``lucid.vision.transforms``).  torchvision's public weights of the
 same architecture load through
 ``lucid_models_classification.torchvision.load_torchvision_weights``.
 """

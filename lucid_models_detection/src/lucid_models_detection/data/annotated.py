@@ -11,8 +11,7 @@ import numpy as np
 
 from lucid.data import Dataset
 from lucid.data.report import DataReport, OnInvalid
-from lucid_models_classification.image_check import CheckedImage, check_images
-from lucid_models_classification.images import ImageHeader, read_header, read_image
+from lucid.vision import CheckedImage, ImageHeader, check_images, read_header, read_image
 from lucid_models_detection.data.objects import Objects
 from lucid_models_detection.data.orientation import (
     BoxOrientation,
@@ -148,7 +147,7 @@ class AnnotatedImages(Dataset[Sample]):
         ----------
         checked : mapping of pathlib.Path to CheckedImage, optional
             Results for all images; by default those of
-            ``lucid_models_classification.image_check.check_images``, which opens only files
+            ``lucid.vision.check_images``, which opens only files
             that have changed since it did.
 
         Raises

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lucid
-from lucid_models_classification.transforms import Resize
+from lucid.vision.transforms import Resize
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.data.box_formats import LEAST_SIDE
 from lucid_models_detection.data.targets import Sample, SampleTransform, Target

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lucid.data.report import DataReport, OnInvalid
-from lucid_models_classification.images import read_header
+from lucid.vision import read_header
 from lucid_models_detection.data.annotated import AnnotatedImages, ReadHeader, check_on_invalid
 from lucid_models_detection.data.box_formats import BoxFormat, check_box_format
 from lucid_models_detection.data.coco_categories import (
@@ -66,7 +66,7 @@ class CocoDetection(AnnotatedImages):
         decide, such images are refused when they are opened.
     header : callable, optional
         Reads size and orientation of an image, where the file does not say the size.  Default
-        ``lucid_models_classification.images.read_header``.
+        ``lucid.vision.read_header``.
 
     Attributes
     ----------

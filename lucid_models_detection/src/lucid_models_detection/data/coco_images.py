@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from lucid.data.report import DataReport
-from lucid_models_classification.images import ImageError
+from lucid.vision import ImageError
 from lucid_models_detection.data.annotated import ImageEntry, ReadHeader
 from lucid_models_detection.data.coco_file import read_json
 from lucid_models_detection.data.orientation import BoxOrientation

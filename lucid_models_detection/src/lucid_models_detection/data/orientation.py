@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucid.data.report import MAX_LISTED, DataReport
-from lucid_models_classification.image_check import CheckedImage
-from lucid_models_classification.images import ImageHeader
+from lucid.vision import CheckedImage, ImageHeader
 
 __all__ = ["BOX_ORIENTATIONS", "BoxOrientation", "check_header", "to_upright"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lucid.data.report import DataReport, OnInvalid
-from lucid_models_classification.images import read_header
+from lucid.vision import read_header
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.data.annotated import AnnotatedImages, ReadHeader, check_on_invalid
 from lucid_models_detection.data.box_formats import BoxFormat, check_box_format

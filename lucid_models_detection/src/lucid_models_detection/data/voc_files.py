@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from lucid.data.report import DataReport
 from lucid.text import decode_text, kind_of_binary, read_text
-from lucid_models_classification.suffixes import image_suffixes
+from lucid.vision import image_suffixes
 from lucid_models_detection.data.paths import PathError, is_absolute, is_there, relative_path
 from lucid_models_detection.data.values import shown
 

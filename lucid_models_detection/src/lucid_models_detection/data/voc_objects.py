@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lucid.data.report import DataReport
-from lucid_models_classification.images import ImageError
+from lucid.vision import ImageError
 from lucid_models_detection.data.annotated import ImageEntry, ReadHeader
 from lucid_models_detection.data.objects import ObjectRows
 from lucid_models_detection.data.outlines import is_placeholder

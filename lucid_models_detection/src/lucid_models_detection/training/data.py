@@ -13,7 +13,7 @@ from lucid.data import Dataset, Subset
 from lucid.data.report import DataReport, InvalidDataError
 from lucid.text import counted
 from lucid.training import Communicator
-from lucid_models_classification.image_check import CheckedImage, check_images, same_images
+from lucid.vision import CheckedImage, check_images, same_images
 from lucid_models_detection.categories import Categories
 from lucid_models_detection.data import CocoDetection, Compose
 from lucid_models_detection.data.annotated import SKIP_HINT

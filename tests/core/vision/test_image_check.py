@@ -12,9 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lucid_models_classification import image_check
-from lucid_models_classification.image_check import CheckedImage, check_images, same_images
-from lucid_models_classification.images import ImageHeader, read_image
+from lucid.vision import (
+    CheckedImage,
+    ImageHeader,
+    check_images,
+    image_check,
+    read_image,
+    same_images,
+)
 
 
 @pytest.fixture(autouse=True)

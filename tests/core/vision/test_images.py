@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lucid_models_classification.images import read_header
-from lucid_models_classification.transforms import ImageError, read_image, to_array, to_pil
+from lucid.vision import ImageError, read_header, read_image, to_array, to_pil
 
 PIXELS = np.array(
     [[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [40, 50, 60], [70, 80, 90]]], np.uint8

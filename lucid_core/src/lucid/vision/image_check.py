@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lucid.data.file_cache import FileCache
 from lucid.special_files import special_kind
-from lucid_models_classification.images import (
+from lucid.vision.images import (
     ImageError,
     ImageHeader,
     PixelLimitError,
@@ -104,7 +104,7 @@ def check_images(
     >>> import tempfile
     >>> from pathlib import Path
     >>> from PIL import Image
-    >>> from lucid_models_classification.image_check import check_images
+    >>> from lucid.vision.image_check import check_images
     >>> root = Path(tempfile.mkdtemp())
     >>> Image.new("L", (8, 6)).save(root / "1.png")
     >>> _ = (root / "2.png").write_bytes(b"no image")
@@ -114,8 +114,9 @@ def check_images(
     >>> second.problem.endswith("(not an image)")
     True
     """
-    from PIL import Image
     from tqdm import tqdm
+
+    from lucid.vision.pillow import Image
 
     Image.init()  # before there are threads: it is not safe in several
     wanted = list(dict.fromkeys(Path(path) for path in paths))
@@ -151,12 +152,17 @@ def check_images(
 
 
 def same_images(checked: Mapping[Path, CheckedImage]) -> Iterator[list[Path]]:
-    """Groups of files with the same content, each of at least two.
+    """Find files with the same content.
 
     Parameters
     ----------
     checked : mapping
         As :func:`check_images` returns it.
+
+    Yields
+    ------
+    list of pathlib.Path
+        At least two files whose bytes are equal.
     """
     groups: dict[str, list[Path]] = {}
     for path, result in checked.items():
@@ -218,7 +224,7 @@ def _check_one(path: Path, cache: FileCache) -> tuple[CheckedImage, os.stat_resu
 
 def _over_limit(checked: CheckedImage) -> bool:
     """Whether the image has more pixels than are decoded now, whatever it was checked with."""
-    from PIL import Image
+    from lucid.vision.pillow import Image
 
     limit, header = Image.MAX_IMAGE_PIXELS, checked.header
     return limit is not None and header is not None and header.width * header.height > limit

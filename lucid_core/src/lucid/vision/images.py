@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from lucid.errors import LucidError
-from lucid.image_limit import MAX_PIXELS_VARIABLE, max_pixels_set
 from lucid.special_files import special_kind
+from lucid.vision.image_limit import MAX_PIXELS_VARIABLE, max_pixels_set
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -180,11 +180,22 @@ def read_header(file: str | os.PathLike[str] | BinaryIO) -> ImageHeader:
     Returns
     -------
     ImageHeader
+        Size as stored, and orientation.
 
     Raises
     ------
     ImageError, OSError
         As :func:`read_image`; damage behind the header is not seen.
+
+    Examples
+    --------
+    >>> import io
+    >>> from PIL import Image
+    >>> from lucid.vision import read_header
+    >>> file = io.BytesIO()
+    >>> Image.new("RGB", (8, 6)).save(file, "PNG")
+    >>> read_header(file).size
+    (8, 6)
     """
     with pixel_limit(), opened(file) as image:
         return header_of(image)
@@ -253,7 +264,7 @@ def pixel_limit(max_pixels: int | None = None) -> Iterator[None]:
     max_pixels : int, optional
         As of :func:`read_image`.
     """
-    from PIL import Image
+    from lucid.vision.pillow import Image
 
     limit = max_pixels_set() if max_pixels is None else max_pixels
     with warnings.catch_warnings():
@@ -277,7 +288,7 @@ def opened(file: str | os.PathLike[str] | BinaryIO) -> Iterator[PillowImage]:
 
     The limit on pixels is that of :func:`pixel_limit` around it.
     """
-    from PIL import Image, UnidentifiedImageError
+    from lucid.vision.pillow import Image, UnidentifiedImageError
 
     path = os.fspath(file) if isinstance(file, str | os.PathLike) else None
     name = getattr(file, "name", "file") if path is None else path
@@ -369,7 +380,7 @@ def to_pil(array: Any) -> PillowImage:
     ImageError
         If shape, kind or values are others.
     """
-    from PIL import Image
+    from lucid.vision.pillow import Image
 
     pixels = np.asarray(array)
     if pixels.ndim == 2:
@@ -389,7 +400,7 @@ def to_pil(array: Any) -> PillowImage:
 
 
 def _upright(image: PillowImage) -> PillowImage:
-    from PIL import ImageOps
+    from lucid.vision.pillow import ImageOps
 
     try:
         return ImageOps.exif_transpose(image)

@@ -24,13 +24,13 @@ def image_suffixes() -> tuple[str, ...]:
 
     Examples
     --------
-    >>> from lucid_models_classification.suffixes import image_suffixes
+    >>> from lucid.vision.suffixes import image_suffixes
     >>> {".jpeg", ".jpg", ".png", ".tiff", ".webp"} <= set(image_suffixes())
     True
     >>> ".pdf" in image_suffixes()
     False
     """
-    from PIL import Image
+    from lucid.vision.pillow import Image
 
     Image.init()
     readable = (Image.OPEN.keys() | _OPENED_BY_OTHERS) - _NOT_DECODED

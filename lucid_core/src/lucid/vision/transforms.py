@@ -1,0 +1,408 @@
+"""Image transforms: resize, crop, flip, grayscale, normalize.
+
+A transform takes an array (C, H, W) of floats, C = 3 or 1, and returns one;
+:func:`lucid.vision.read_image` gives such arrays.  Values are in [0, 1] until
+:class:`Normalize`.
+
+Random transforms draw from ``lucid.random.default_generator`` unless given a
+generator; ``lucid.random.seed`` and the workers of a data loader seed it.
+
+Examples
+--------
+>>> import numpy as np
+>>> from lucid.vision import transforms
+>>> train = transforms.Compose(
+...     [
+...         transforms.RandomResizedCrop(224),
+...         transforms.RandomHorizontalFlip(),
+...         transforms.Normalize(transforms.IMAGENET_MEAN, transforms.IMAGENET_STD),
+...     ]
+... )
+>>> train(np.zeros((3, 300, 400), np.float32)).shape
+(3, 224, 224)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+import lucid
+from lucid.vision.images import Array, ImageError, check_range
+
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "CenterCrop",
+    "Compose",
+    "Grayscale",
+    "Normalize",
+    "RandomHorizontalFlip",
+    "RandomResizedCrop",
+    "Resize",
+    "preprocessing",
+    "transform_of",
+]
+
+#: Per-channel statistics of ImageNet's training images, in [0, 1].
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+Size = int | tuple[int, int]
+Interpolation = Literal["bilinear", "bicubic"]
+
+_MAX_PIXELS = 2**27
+
+
+@dataclass(frozen=True)
+class Compose:
+    """Transforms one after the other.
+
+    Parameters
+    ----------
+    transforms : sequence of callable
+        Each from array to array.
+    """
+
+    transforms: Sequence[Callable[[Array], Array]]
+
+    def __call__(self, image: Array) -> Array:
+        for transform in self.transforms:
+            image = transform(image)
+        return image
+
+
+@dataclass(frozen=True)
+class Resize:
+    """Resize with antialiasing: where pixels are merged, all of them count.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Height and width; one number is the length of the shorter side, the longer
+        one following in proportion, rounded down.
+    interpolation : {"bilinear", "bicubic"}, default "bilinear"
+        Bicubic results are clipped to [0, 1].
+    """
+
+    size: Size
+    interpolation: Interpolation = "bilinear"
+
+    def __post_init__(self) -> None:
+        _check_size(self.size)
+        if self.interpolation not in get_args(Interpolation):
+            raise ValueError(
+                f"interpolation: expected one of {', '.join(get_args(Interpolation))}, got "
+                f"{self.interpolation!r}"
+            )
+
+    def __call__(self, image: Array) -> Array:
+        image = _check_image(image)
+        return _resample(image, self._target(*image.shape[1:]), self.interpolation)
+
+    def _target(self, height: int, width: int) -> tuple[int, int]:
+        if not isinstance(self.size, int):
+            return self.size
+        if height <= width:
+            return self.size, int(self.size * width / height)
+        return int(self.size * height / width), self.size
+
+
+@dataclass(frozen=True)
+class CenterCrop:
+    """Cut out the middle; an image that is too small is padded with zeros evenly.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Height and width; one number for both.
+    """
+
+    size: Size
+
+    def __post_init__(self) -> None:
+        _check_size(self.size)
+
+    def __call__(self, image: Array) -> Array:
+        image = _check_image(image)
+        target = _pair(self.size)
+        lack = [max(0, t - n) for t, n in zip(target, image.shape[1:], strict=True)]
+        if any(lack):
+            image = np.pad(image, ((0, 0), *((n // 2, n - n // 2) for n in lack)))
+        # Half a pixel rounds to even, as torchvision does it.
+        top, left = (round((n - t) / 2) for t, n in zip(target, image.shape[1:], strict=True))
+        return _crop(image, top, left, *target)
+
+
+@dataclass(frozen=True)
+class RandomResizedCrop:
+    """Cut out a rectangle of random area and shape and resize it.
+
+    Szegedy et al. 2014, arXiv:1409.4842, section 6.
+
+    Parameters
+    ----------
+    size : int or (int, int)
+        Height and width of the result; one number for both.
+    scale : (float, float), default (0.08, 1.0)
+        Range of the rectangle's share of the image's area.
+    ratio : (float, float), default (3/4, 4/3)
+        Range of width over height, uniform in its logarithm.
+    generator : lucid.random.Generator, optional
+        Where the randomness comes from.
+    """
+
+    size: Size
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    generator: lucid.random.Generator | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        _check_size(self.size)
+        for name, (low, high) in (("scale", self.scale), ("ratio", self.ratio)):
+            if not 0 < low <= high < math.inf:
+                raise ValueError(f"{name}: expected 0 < low <= high, got {(low, high)}")
+
+    def __call__(self, image: Array) -> Array:
+        image = _check_image(image)
+        return _resample(_crop(image, *self._rectangle(*image.shape[1:])), _pair(self.size))
+
+    def _rectangle(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Top, left, height and width of a rectangle inside the image."""
+        rng = _numpy_generator(self.generator)
+        low, high = self.ratio
+        for _ in range(10):
+            area = height * width * rng.uniform(*self.scale)
+            ratio = math.exp(rng.uniform(math.log(low), math.log(high)))
+            w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+            if 0 < w <= width and 0 < h <= height:
+                top = int(rng.integers(height - h, endpoint=True))
+                return top, int(rng.integers(width - w, endpoint=True)), h, w
+        # Hardly any rectangle fits an image this elongated: the largest in the middle.
+        ratio = min(max(width / height, low), high)
+        h = max(1, min(height, round(width / ratio)))
+        w = max(1, min(width, round(height * ratio)))
+        return (height - h) // 2, (width - w) // 2, h, w
+
+
+@dataclass(frozen=True)
+class RandomHorizontalFlip:
+    """Mirror left and right with probability ``p``.
+
+    Parameters
+    ----------
+    p : float, default 0.5
+        In [0, 1].
+    generator : lucid.random.Generator, optional
+        Where the randomness comes from.
+    """
+
+    p: float = 0.5
+    generator: lucid.random.Generator | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.p <= 1:
+            raise ValueError(f"p: expected a probability in [0, 1], got {self.p}")
+
+    def __call__(self, image: Array) -> Array:
+        image = _check_image(image)
+        if _numpy_generator(self.generator).random() < self.p:
+            return np.ascontiguousarray(image[:, :, ::-1])
+        return image
+
+
+@dataclass(frozen=True)
+class Grayscale:
+    """Three channels to one, by the luma weights of ITU-R BT.601."""
+
+    def __call__(self, image: Array) -> Array:
+        image = _check_image(image)
+        if image.shape[0] == 1:
+            return image
+        weights = np.asarray([0.299, 0.587, 0.114], image.dtype)
+        return np.tensordot(weights, image, 1)[None]
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """Per-channel normalization, ``(image - mean) / std``.
+
+    An image with values outside [0, 1], which may be normalized already, is refused.
+
+    Parameters
+    ----------
+    mean, std : sequence of float
+        One for each channel; ``std`` positive.
+    """
+
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    def __post_init__(self) -> None:
+        finite = all(math.isfinite(value) for value in (*self.mean, *self.std))
+        if len(self.mean) != len(self.std) or not finite or min(self.std, default=0) <= 0:
+            raise ValueError(
+                "expected as many finite means as positive deviations, got "
+                f"mean={tuple(self.mean)} and std={tuple(self.std)}"
+            )
+
+    def __call__(self, image: Array) -> Array:
+        image = _check_image(image)
+        if image.shape[0] != len(self.mean):
+            raise ValueError(
+                f"expected an image of {len(self.mean)} channels, got shape {image.shape}"
+            )
+        check_range(image)
+        mean = np.asarray(self.mean, image.dtype)[:, None, None]
+        std = np.asarray(self.std, image.dtype)[:, None, None]
+        return np.asarray((image - mean) / std)
+
+
+def preprocessing(
+    *,
+    resize_size: int = 256,
+    crop_size: int = 224,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    interpolation: Interpolation = "bilinear",
+) -> dict[str, Any]:
+    """Describe the preprocessing of a classifier's images, to be saved with its weights.
+
+    Parameters
+    ----------
+    resize_size : int, default 256
+        Length of the shorter side after resizing.
+    crop_size : int, default 224
+        Side of the square cut from the middle.
+    mean, std : sequence of float
+        For :class:`Normalize`; one value instead of three for a network of gray images.
+    interpolation : {"bilinear", "bicubic"}, default "bilinear"
+        For :class:`Resize`.
+
+    Returns
+    -------
+    dict
+        Of JSON's types, for the ``preprocessing`` of :func:`lucid.save_model`;
+        :func:`transform_of` makes the transform.
+    """
+    description = {
+        "resize_size": resize_size,
+        "crop_size": crop_size,
+        "mean": [float(value) for value in mean],
+        "std": [float(value) for value in std],
+    }
+    if interpolation != "bilinear":  # left out, so that Lucid 0.1 reads the file
+        description["interpolation"] = interpolation
+    transform_of(description)  # refuses bad values here and not after the training
+    return description
+
+
+def transform_of(description: Mapping[str, Any]) -> Compose:
+    """Make the transform that :func:`preprocessing` describes.
+
+    Parameters
+    ----------
+    description : mapping
+        The entries of :func:`preprocessing`: ``resize_size`` and ``crop_size`` in pixels,
+        ``mean`` and ``std`` of one or three numbers; ``interpolation`` is optional.
+
+    Returns
+    -------
+    Compose
+        From a (3, H, W) image of floats in [0, 1] to (3, crop, crop), resized, cropped and
+        normalized; to (1, crop, crop) where ``mean`` is one number.
+
+    Raises
+    ------
+    ValueError
+        If an entry is missing, unknown, or not of the kind it should be.
+    """
+    expected = {"resize_size", "crop_size", "mean", "std"}
+    if set(description) - {"interpolation"} != expected:
+        raise ValueError(
+            f"preprocessing: expected the entries {sorted(expected)}, got {sorted(description)}"
+        )
+    mean, std = description["mean"], description["std"]
+    for name, values in (("mean", mean), ("std", std)):
+        is_list = isinstance(values, list | tuple) and len(values) in (1, 3)
+        if not is_list or not all(isinstance(value, int | float) for value in values):
+            raise ValueError(f"preprocessing: expected 1 or 3 numbers as {name}, got {values!r}")
+    steps: list[Callable[[Array], Array]] = [_in_range]
+    if len(mean) == 1:
+        steps.append(Grayscale())
+    interpolation = description.get("interpolation", "bilinear")
+    steps += [
+        Resize(description["resize_size"], interpolation),
+        CenterCrop(description["crop_size"]),
+    ]
+    return Compose((*steps, Normalize(tuple(mean), tuple(std))))
+
+
+def _in_range(image: Any) -> Array:
+    """Refuse the image before resampling averages its values into [0, 1]."""
+    array = _check_image(image)
+    check_range(array)
+    return array
+
+
+def _check_size(size: object) -> None:
+    numbers = size if isinstance(size, tuple) and len(size) == 2 else (size,)
+    if not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in numbers):
+        raise ValueError(f"size: expected a positive integer or a tuple of two, got {size!r}")
+
+
+def _pair(size: Size) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else size
+
+
+def _check_image(image: Any) -> Array:
+    array = np.asarray(image)
+    if array.ndim != 3 or array.shape[0] not in (1, 3) or 0 in array.shape:
+        raise ValueError(f"expected an image of shape (3, H, W) or (1, H, W), got {array.shape}")
+    if array.dtype.kind != "f":
+        raise TypeError(f"expected floats in [0, 1] (divide uint8 by 255), got {array.dtype}")
+    return array
+
+
+def _crop(image: Array, top: int, left: int, height: int, width: int) -> Array:
+    return image[:, top : top + height, left : left + width]
+
+
+def _resample(
+    image: Array, size: tuple[int, int], interpolation: Interpolation = "bilinear"
+) -> Array:
+    """Resize every channel, in float so that nothing is rounded to 8 bits on the way."""
+    from lucid.vision.pillow import Image
+
+    height, width = size
+    if image.shape[1:] == (height, width):
+        return image
+    if height * width > _MAX_PIXELS:
+        # A strip of a few kilobytes would fill the memory, its short side enlarged.
+        raise ImageError(
+            f"an image of {image.shape[1]} x {image.shape[2]} pixels cannot be resized to "
+            f"{height} x {width}: that is more than {_MAX_PIXELS} pixels"
+        )
+    if interpolation == "bilinear":
+        steps, method = [(width, height)], Image.Resampling.BILINEAR
+    else:
+        # Bicubic overshoots at edges.  Images of 8 bits, which networks are trained on, are
+        # clipped after either of Pillow's two passes.
+        steps, method = [(width, image.shape[1]), (width, height)], Image.Resampling.BICUBIC
+    channels = []
+    for channel in image:
+        plane = np.ascontiguousarray(channel, np.float32)
+        for step in steps:
+            plane = np.asarray(Image.fromarray(plane).resize(step, method))
+            if interpolation == "bicubic":
+                plane = np.clip(plane, 0, 1)
+        channels.append(plane)
+    return np.stack(channels).astype(image.dtype, copy=False)
+
+
+def _numpy_generator(generator: lucid.random.Generator | None) -> np.random.Generator:
+    return (generator or lucid.random.default_generator).numpy
