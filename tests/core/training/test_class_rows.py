@@ -50,6 +50,14 @@ def test_rows_move_with_their_classes():
         assert not rows.fits(saved, other)
 
 
+def test_rows_of_anchors_that_each_have_all_classes():
+    rows = ClassRows(BEFORE, ("dog", "cat", "ant"))
+    saved, fresh = np.arange(12.0).reshape(6, 2), -np.ones((6, 2))
+    taken = rows.take(saved, fresh, class_axis=1)
+    assert taken[:, 0].tolist() == [-1, 4, 0, -1, 10, 6]
+    assert taken[:, 1].tolist() == [-1, 5, 1, -1, 11, 7]
+
+
 @pytest.mark.parametrize(
     ("now", "text"),
     [

@@ -65,14 +65,18 @@ class ClassRows:
         """Whether the rows can stay as they are."""
         return self.rows == list(range(len(self.before)))
 
-    def take(self, saved: Any, fresh: Any) -> Any:
+    def take(self, saved: Any, fresh: Any, class_axis: int = 0) -> Any:
         """Put saved rows in the places of their classes, and keep fresh ones for the others.
 
         Parameters
         ----------
         saved, fresh : numpy.ndarray
-            Weights or biases of the last layer in the file and in the new model: the same
-            number of rows for each class, classes in order.
+            Weights or biases of the last layer in the file and in the new model: C classes
+            times the same number of rows for each, K.
+        class_axis : {0, 1}, default 0
+            Axis of the classes when the rows are split into two axes: 0 for (C, K), all rows
+            of a class together; 1 for (K, C), as of K anchors that each have a row for every
+            class.
 
         Returns
         -------
@@ -80,8 +84,8 @@ class ClassRows:
             Of the shape of ``fresh``.
         """
         result = np.array(fresh)
-        to = result.reshape(len(self.now), -1, *result.shape[1:])
-        source = saved.reshape(len(self.before), -1, *saved.shape[1:])
+        to = _by_class(result, len(self.now), class_axis)
+        source = _by_class(saved, len(self.before), class_axis)
         for place, row in enumerate(self.rows):
             if row is not None:
                 to[place] = source[row]
@@ -132,6 +136,14 @@ def class_entries(model: Module) -> list[str]:
     """
     prefixes = check_classifier(model).head_prefixes
     return [key for key in model.state_dict() if key.startswith(prefixes)]
+
+
+def _by_class(array: Any, count: int, class_axis: int) -> Any:
+    """View (C, K, ...) of an array of C * K rows."""
+    rest = array.shape[1:]
+    if class_axis == 0:
+        return array.reshape(count, -1, *rest)
+    return array.reshape(-1, count, *rest).swapaxes(0, 1)
 
 
 def _folded(name: str) -> str:

@@ -188,8 +188,9 @@ def from_detector(
         rows = ClassRows(names, class_names, common=class_names[:1])
         if not rows.identical:
             note = str(rows)
+            axis = getattr(source, "class_axis", 0)
             state |= {
-                k: lucid.tensor(rows.take(state[k].numpy(), v.numpy()))
+                k: lucid.tensor(rows.take(state[k].numpy(), v.numpy(), axis))
                 for k, v in predictor.items()
                 if rows.fits(state[k].numpy(), v.numpy())  # else loading says what differs
             }
