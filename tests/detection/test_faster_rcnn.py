@@ -8,6 +8,7 @@ import pytest
 import lucid
 from lucid import Tensor, nn
 from lucid_models_detection import FasterRCNN, boxes, faster_rcnn_resnet_18_fpn
+from lucid_models_detection.transform import raw_batch
 
 #: Small enough to be quick, whole otherwise.
 SMALL: dict[str, Any] = {
@@ -74,7 +75,7 @@ def test_regions_are_those_that_propose_gives(model: FasterRCNN) -> None:
     # The second stage on the very same regions.
     padded = lucid.zeros(2, 3, 64, 96)
     padded.data[:, :, :, :70] = x.data
-    batch = model._as_it_is(padded)
+    batch = raw_batch(padded, 32)
     logits, deltas = model.roi_heads(model.backbone(padded)[:-1], batch, list(regions.data))
     np.testing.assert_allclose(cls_logits.data.reshape(40, 4), logits.data, rtol=1e-3, atol=1e-5)
     best = 1 + logits.data[:, 1:].argmax(axis=1)

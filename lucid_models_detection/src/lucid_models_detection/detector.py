@@ -7,16 +7,17 @@ image.  Boxes are xyxy in pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, Self, cast
 
 import numpy as np
 
 from lucid import ProtocolError, Tensor, nn, no_grad
-from lucid.models import missing_parts
+from lucid.models import create_model, missing_parts
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.eval_mode import eval_mode
+from lucid_models_detection.options import DetectorOptions, check_options
 from lucid_models_detection.targets import Target, check_targets
-from lucid_models_detection.transform import ImageBatch, Transform, check_pixels
+from lucid_models_detection.transform import ImageBatch, Transform, check_pixels, raw_batch
 
 __all__ = ["Detector", "Images", "backbone_net", "check_detector"]
 
@@ -29,9 +30,10 @@ class Detector(nn.Module):
 
     Commands, training and evaluation work on any subclass.  A subclass builds its networks,
     calls ``super().__init__``, and implements :meth:`compute_losses` and :meth:`detect` on
-    batches that are already normalized, resized and padded.  Everything else stands here:
-    checks of images and targets, batches of images of different sizes, eval mode, boxes in
-    the pixels of the given images.
+    batches that are already normalized, resized and padded, and :meth:`raw_outputs`, if
+    ``model(x)`` is to run the network alone.  Everything else stands here: checks of images and
+    targets, batches of images of different sizes, eval mode, boxes in the pixels of the given
+    images.
 
     Parameters
     ----------
@@ -48,19 +50,104 @@ class Detector(nn.Module):
         C, background included.
     head_prefixes : tuple of str
         Prefixes, in the state dict, of the parameters whose shape depends on ``num_classes``;
-        of each such parameter the first axis is classes, or a multiple of them, class by class.
+        of each such parameter the first axis is classes, or a multiple of them.
+    class_axis : {0, 1}
+        Order of the rows of these parameters where several belong to each class: 0 if the rows
+        of a class stand together, 1 if those of an anchor do; see
+        :meth:`lucid.training.class_rows.ClassRows.take`.
     score_threshold : float
         Detections need a greater score.
+    options_class : type of DetectorOptions or None
+        Options that the constructor takes by keyword after ``(net, num_classes)``; with it,
+        :meth:`from_backbone` checks them before it builds the backbone.
     """
 
+    options_class: ClassVar[type[DetectorOptions] | None] = None
     num_classes: int
     score_threshold: float
     head_prefixes: tuple[str, ...] = ()
+    class_axis: int = 0
 
     def __init__(self, backbone: nn.Module, transform: Transform) -> None:
         super().__init__()
         self.backbone = backbone
         self.transform = transform
+
+    @classmethod
+    def from_backbone(
+        cls,
+        backbone: str | nn.Module,
+        num_classes: int = 21,
+        backbone_num_classes: int | None = None,
+        *,
+        norm: str = "batch",
+        norm_eps: float = 1e-5,
+        backbone_options: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Self:
+        """Build a detector on any backbone.
+
+        For subclasses whose constructor takes ``(net, num_classes, **options)``.
+
+        Parameters
+        ----------
+        backbone : str or lucid.nn.Module
+            Name of a registered model, or a module, that satisfies
+            :class:`lucid.models.Backbone`.  Of a module, ``features()`` and
+            ``feature_channels`` suffice if its strides are 4, 8, 16, ...
+        num_classes : int, default 21
+            Classes of the detector, background included.
+        backbone_num_classes : int, optional
+            Classes of the backbone's own classifier.  Default: those of its builder.
+        norm : {"batch", "frozen"}, default "batch"
+            Normalization in the backbone.
+        norm_eps : float, default 1e-5
+            Added to the variance there.
+        backbone_options : mapping, optional
+            Further keyword arguments of the backbone's builder.
+        **options
+            Keyword arguments of the constructor.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As the constructor; also if the model is no backbone, or if arguments of its
+            builder are given with a module.
+        lucid.errors.UnknownModelError
+            If no model has this name.
+
+        Examples
+        --------
+        >>> from lucid_models_detection import FasterRCNN
+        >>> detector = FasterRCNN.from_backbone("resnext_50_32x4d", num_classes=3)
+        >>> detector.backbone.net.model_name
+        'resnext_50_32x4d'
+        """
+        # Defaults are not passed on, since not every builder has these arguments.
+        chosen: dict[str, Any] = dict(backbone_options or {})
+        if backbone_num_classes is not None:
+            chosen["num_classes"] = backbone_num_classes
+        if norm != "batch":
+            chosen["norm"] = norm
+        if norm_eps != 1e-5:
+            chosen["norm_eps"] = norm_eps
+        name = backbone if isinstance(backbone, str) else type(backbone).__name__
+        if cls.options_class is not None:  # before the backbone is built, which takes time
+            valid = ("norm", "norm_eps", "backbone_options", *cls.options_class.names())
+            check_options(options, valid, f"a detector on {name}")
+            cls.options_class(**options)
+        if isinstance(backbone, str):
+            net = create_model(backbone, **chosen)
+        elif not chosen:
+            net = backbone
+        else:
+            raise TypeError(
+                f"{', '.join(chosen)}: arguments of a backbone's builder, but {name} is built "
+                "already; leave them out, or give the name of a registered model as backbone"
+            )
+        build: Any = cls  # with the arguments of the subclass
+        detector: Self = build(net, num_classes, **options)
+        return detector
 
     def compute_losses(
         self, features: Any, batch: ImageBatch, targets: Sequence[Target]
@@ -100,29 +187,47 @@ class Detector(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement detect")
 
-    def forward(self, images: Images, targets: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
-        """Compute the losses to train on, in train and in eval mode.
+    def raw_outputs(self, features: Any, batch: ImageBatch) -> Any:
+        """Outputs of the network for ``model(x)``, not decoded and not selected.
+
+        Parameters
+        ----------
+        features : object
+            Result of the backbone.
+        batch : ImageBatch
+            The images that it was computed from, as they were given.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not implement raw_outputs")
+
+    def forward(self, images: Images, targets: Sequence[Mapping[str, Any]] | None = None) -> Any:
+        """Compute the losses to train on, or the raw outputs of the network.
 
         Parameters
         ----------
         images : Tensor or sequence of Tensor
-            A batch (N, 3, H, W) or a list of (3, h, w) of different sizes, in [0, 1].
-        targets : sequence of mapping
+            With ``targets`` a batch (N, 3, H, W) or a list of (3, h, w) of different sizes,
+            in [0, 1].  Without, a batch (N, 3, H, W) of any values, which is **not
+            normalized**.
+        targets : sequence of mapping, optional
             For each image ``"boxes"`` (M, 4), xyxy in its pixels, and ``"labels"`` (M,) in
             1..C-1; M may be 0.
 
         Returns
         -------
-        dict of str to Tensor
-            Losses by name; their sum is what to minimize.
+        dict of str to Tensor or object
+            With targets, in train and in eval mode, losses by name, whose sum is minimized;
+            without, the result of :meth:`raw_outputs`.
 
         Raises
         ------
         TypeError, ValueError
-            For images or targets that cannot be right; names the image and the box.
+            For invalid images or targets; names the image and the box.
         FloatingPointError
             If a loss is not finite; names it.
         """
+        if targets is None:
+            batch = raw_batch(images, self.transform.multiple)
+            return self.raw_outputs(self.backbone(batch.tensor), batch)
         checked = check_pixels(images)
         truth = check_targets(targets, [image.shape[1:] for image in checked], self.num_classes)
         batch = self.transform(checked, self._dtype, training=self.training)

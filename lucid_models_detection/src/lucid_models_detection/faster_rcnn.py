@@ -10,15 +10,16 @@ as class 0, D detections of an image.  Boxes are xyxy in pixels.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from lucid import Tensor, nn, no_grad, pad, stack
+from lucid import Tensor, nn, no_grad
 from lucid_models_detection.config import DetectorConfig
 from lucid_models_detection.detections import Detections
-from lucid_models_detection.detector import Detector, Images
+from lucid_models_detection.detector import Detector
+from lucid_models_detection.options import check_num_classes, check_options
 from lucid_models_detection.parts.anchors import AnchorGenerator
 from lucid_models_detection.parts.backbone import PyramidBackbone
 from lucid_models_detection.parts.fpn import LastLevelMaxPool
@@ -28,12 +29,7 @@ from lucid_models_detection.parts.sampler import BalancedSampler
 from lucid_models_detection.roi_heads import BoxHead, BoxPredictor, RoIHeads
 from lucid_models_detection.rpn import RegionProposalNetwork
 from lucid_models_detection.targets import Target
-from lucid_models_detection.transform import (
-    ImageBatch,
-    Transform,
-    check_images,
-    pad_to_multiple,
-)
+from lucid_models_detection.transform import ImageBatch, Transform, raw_batch
 
 __all__ = ["FasterRCNN"]
 
@@ -49,8 +45,8 @@ class FasterRCNN(Detector):
     ``model(images, targets)`` computes the losses to train on and ``model.predict(images)``
     the detections, from images in [0, 1], which both normalize.  ``model(x)`` runs the network
     on a batch ``x`` as it is, **without normalizing**, and returns raw scores and offsets of
-    the proposed regions.  :meth:`from_backbone` and the builders make one by the name of its
-    backbone.
+    the proposed regions, see :meth:`raw_outputs`.  :meth:`from_backbone` and the builders
+    build one from the name of its backbone.
 
     Parameters
     ----------
@@ -84,6 +80,9 @@ class FasterRCNN(Detector):
         For a value out of range, or two that contradict each other.
     """
 
+    head_prefixes = ("roi_heads.box_predictor.",)
+    options_class = DetectorConfig
+
     def __init__(self, net: nn.Module, num_classes: int = 21, **options: Any) -> None:
         check_options(options, DetectorConfig.names(), "FasterRCNN")
         num_classes = check_num_classes(num_classes)
@@ -96,17 +95,7 @@ class FasterRCNN(Detector):
         sizes = config.min_size, config.max_size
         super().__init__(backbone, Transform(mean, std, *sizes, backbone.stride))
         self.config = config
-        levels = backbone.level_names
-        if len(config.anchor_sizes) != len(levels):
-            raise ValueError(
-                f"anchor_sizes: expected sizes for {len(levels)} levels, {levels[0]} to "
-                f"{levels[-1]}, got {len(config.anchor_sizes)}"
-            )
-        if len(config.aspect_ratios) != len(levels):
-            raise ValueError(
-                f"aspect_ratios: expected ratios for all levels or for each of {len(levels)}, "
-                f"{levels[0]} to {levels[-1]}, got {len(config.aspect_ratios)}"
-            )
+        config.check_levels(backbone.level_names)
         channels = backbone.fpn.out_channels
         self.rpn = _make_rpn(config, channels)
         self.roi_heads = _make_roi_heads(config, channels, num_classes)
@@ -121,120 +110,6 @@ class FasterRCNN(Detector):
                 f"BoxPredictor(in_features, num_classes), got {type(predictor).__name__}"
             )
         return int(predictor.num_classes)
-
-    head_prefixes = ("roi_heads.box_predictor.",)
-
-    @classmethod
-    def from_backbone(
-        cls,
-        backbone: str | nn.Module,
-        num_classes: int = 21,
-        backbone_num_classes: int | None = None,
-        *,
-        norm: str = "batch",
-        norm_eps: float = 1e-5,
-        backbone_options: Mapping[str, Any] | None = None,
-        **options: Any,
-    ) -> Self:
-        """Build a detector on any backbone, of the registry or of one's own.
-
-        Parameters
-        ----------
-        backbone : str or lucid.nn.Module
-            The name of a model of :func:`lucid.models.list_models`, or a module.
-            Either offers ``features(x)``, which gives maps of the images at half the
-            resolution each of the one before, ``feature_channels``, their channels, and
-            ``feature_strides``, where those are not 4, 8, 16, ...
-        num_classes : int, default 21
-            Classes of the detector, background included.
-        backbone_num_classes : int, optional
-            Classes of the backbone's own classifier; by default as many as the model has
-            by default.
-        norm : {"batch", "frozen"}, default "batch"
-            Normalisation of the backbone.
-        norm_eps : float, default 1e-5
-            Added to the variance there.
-        backbone_options : mapping, optional
-            Further keyword arguments of the backbone's builder.
-        **options
-            The arguments of :class:`~lucid_models_detection.config.DetectorConfig`.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As the constructor; also if the model is no backbone, or if arguments of its
-            builder are given with a module, which is built already.
-        lucid.errors.UnknownModelError
-            If no model has this name.
-
-        Examples
-        --------
-        >>> from lucid_models_detection import FasterRCNN
-        >>> detector = FasterRCNN.from_backbone("resnext_50_32x4d", num_classes=3)
-        >>> detector.backbone.net.model_name
-        'resnext_50_32x4d'
-        """
-        from lucid.models import create_model
-
-        # What is the default everywhere is not passed on: not every backbone takes it.
-        chosen: dict[str, Any] = dict(backbone_options or {})
-        if backbone_num_classes is not None:
-            chosen["num_classes"] = backbone_num_classes
-        if norm != "batch":
-            chosen["norm"] = norm
-        if norm_eps != 1e-5:
-            chosen["norm_eps"] = norm_eps
-        # Before the backbone is built, which takes a moment.
-        name = backbone if isinstance(backbone, str) else type(backbone).__name__
-        valid = ("norm", "norm_eps", "backbone_options", *DetectorConfig.names())
-        check_options(options, valid, f"a detector on {name}")
-        DetectorConfig(**options)
-        if isinstance(backbone, str):
-            return cls(create_model(backbone, **chosen), num_classes, **options)
-        if chosen:
-            raise TypeError(
-                f"{', '.join(chosen)}: how a backbone is built by its name, but {name} is built "
-                "already; leave it out, or give a name of lucid.models.list_models()"
-            )
-        return cls(backbone, num_classes, **options)
-
-    def forward(  # type: ignore[override]  # model(x) on a raw batch is an addition
-        self, images: Images, targets: Sequence[Mapping[str, Any]] | None = None
-    ) -> tuple[Tensor, Tensor] | dict[str, Tensor]:
-        """Losses where there are targets, else what the network says of each region.
-
-        Parameters
-        ----------
-        images : Tensor or sequence of Tensor
-            With ``targets`` a batch (N, 3, H, W) or a list of (3, h, w) in [0, 1],
-            which are normalized and, if so configured, resized.  Without, a batch
-            (N, 3, H, W) of any numbers, which the network takes as it is.
-        targets : sequence of mapping, optional
-            For each image ``"boxes"`` (M, 4), xyxy in its pixels, and ``"labels"``
-            (M,) in 1..C-1; M may be 0.
-
-        Returns
-        -------
-        dict of str to Tensor
-            With targets, in train and in eval mode: ``loss_objectness``,
-            ``loss_rpn_box_reg``, ``loss_classifier``, ``loss_box_reg``; their sum
-            is what to minimise.
-        (Tensor, Tensor)
-            Without: ``cls_logits`` (N, R, C) of the R regions that :meth:`propose`
-            gives, and ``bbox_deltas`` (N, R, 4), the offsets of each region's
-            best-scoring foreground class.  R is ``rpn_post_nms_top_n`` of
-            prediction, or the number of anchors where that is less.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For images or targets that cannot be right; says which and why.
-        FloatingPointError
-            If a loss is not finite; names it.
-        """
-        if targets is None:
-            return self._score_regions(self._as_it_is(images))
-        return super().forward(images, targets)
 
     def compute_losses(
         self, features: list[Tensor], batch: ImageBatch, targets: Sequence[Target]
@@ -251,6 +126,24 @@ class FasterRCNN(Detector):
             self._pooled_levels(features), batch, proposals
         )
         return found
+
+    def raw_outputs(self, features: list[Tensor], batch: ImageBatch) -> tuple[Tensor, Tensor]:
+        """Scores and offsets of the proposed regions, the result of ``model(x)``.
+
+        Returns
+        -------
+        cls_logits : Tensor
+            (N, R, C) logits of the R regions that :meth:`propose` gives.  R is
+            ``rpn_post_nms_top_n`` of prediction, or the number of anchors where that is less.
+        bbox_deltas : Tensor
+            (N, R, 4) offsets of each region's best-scoring foreground class.
+        """
+        proposals, _ = self.rpn(features, batch, fill=True)
+        cls_logits, deltas = self.roi_heads(self._pooled_levels(features), batch, proposals)
+        best = 1 + cls_logits.data[:, 1:].argmax(axis=1)
+        deltas = deltas[np.arange(len(best)), best]
+        n = len(proposals)
+        return cls_logits.reshape(n, -1, self.num_classes), deltas.reshape(n, -1, 4)
 
     def _pooled_levels(self, levels: list[Tensor]) -> list[Tensor]:
         """Levels that regions are pooled from: those on a stage of the backbone."""
@@ -280,56 +173,9 @@ class FasterRCNN(Detector):
             where suppression leaves fewer than R, the best of the suppressed.
         """
         with no_grad():
-            batch = self._as_it_is(x)
+            batch = raw_batch(x, self.transform.multiple)
             proposals, _ = self.rpn(self.backbone(batch.tensor), batch, fill=True)
         return Tensor(np.stack(proposals))
-
-    def _score_regions(self, batch: ImageBatch) -> tuple[Tensor, Tensor]:
-        levels = self.backbone(batch.tensor)
-        proposals, _ = self.rpn(levels, batch, fill=True)
-        cls_logits, deltas = self.roi_heads(self._pooled_levels(levels), batch, proposals)
-        best = 1 + cls_logits.data[:, 1:].argmax(axis=1)
-        deltas = deltas[np.arange(len(best)), best]
-        n = len(proposals)
-        return cls_logits.reshape(n, -1, self.num_classes), deltas.reshape(n, -1, 4)
-
-    def _as_it_is(self, x: Any) -> ImageBatch:
-        """A batch of ``x`` with nothing done to it but padding to the stride."""
-        if isinstance(x, list | tuple):
-            raise TypeError(
-                "model(x) takes a batch of shape (N, 3, H, W); for a list of images use "
-                "model.predict(images), or model(images, targets) for the losses"
-            )
-        images = check_images(x)
-        if not isinstance(x, Tensor):
-            x = stack([Tensor(image) for image in images])
-        size = (int(x.shape[2]), int(x.shape[3]))
-        height, width = pad_to_multiple(size, self.backbone.stride)
-        if (height, width) != size:
-            x = pad(x, ((0, 0), (0, 0), (0, height - size[0]), (0, width - size[1])))
-        return ImageBatch(x, [size] * len(images), [size] * len(images))
-
-
-def check_options(options: Mapping[str, Any], valid: Sequence[str], what: str) -> None:
-    """Refuse options that there are not, and say which there are."""
-    unknown = sorted(set(options) - set(valid))
-    if unknown:
-        raise TypeError(
-            f"{what} got unexpected keyword argument(s) {', '.join(map(repr, unknown))}; "
-            f"valid ones are {', '.join(valid)}"
-        )
-
-
-def check_num_classes(num_classes: Any) -> int:
-    """Refuse a number of classes that leaves none beside the background."""
-    if isinstance(num_classes, bool) or not hasattr(num_classes, "__index__"):
-        raise TypeError(f"num_classes: expected an integer of at least 2, got {num_classes!r}")
-    if num_classes < 2:
-        raise ValueError(
-            "num_classes: expected an integer of at least 2, since class 0 is the "
-            f"background, got {num_classes}"
-        )
-    return int(num_classes)
 
 
 def _make_rpn(config: DetectorConfig, channels: int) -> RegionProposalNetwork:

@@ -15,13 +15,20 @@ from typing import Any
 
 import numpy as np
 
-from lucid import Tensor, kernels, random
+from lucid import Tensor, kernels, pad, random, stack
 from lucid.autograd import ArrayLike, array_of, record_joint
 from lucid.vision import check_range
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.targets import Target
 
-__all__ = ["ImageBatch", "Transform", "check_images", "check_pixels", "pad_to_multiple"]
+__all__ = [
+    "ImageBatch",
+    "Transform",
+    "check_images",
+    "check_pixels",
+    "pad_to_multiple",
+    "raw_batch",
+]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Size = tuple[int, int]
@@ -149,6 +156,36 @@ def pad_to_multiple(size: Size, multiple: int) -> Size:
     """The smallest height and width from ``size`` up that are multiples of ``multiple``."""
     height, width = (-(-side // multiple) * multiple for side in size)
     return height, width
+
+
+def raw_batch(x: Any, multiple: int) -> ImageBatch:
+    """Make a batch of ``x`` without normalizing or resizing it.
+
+    Parameters
+    ----------
+    x : Tensor or numpy.ndarray
+        (N, 3, H, W), any values.
+    multiple : int
+        Height and width are padded with zeros to a multiple of it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``x`` is not such a batch.
+    """
+    if isinstance(x, list | tuple):
+        raise TypeError(
+            "model(x) takes a batch of shape (N, 3, H, W); for a list of images use "
+            "model.predict(images), or model(images, targets) for the losses"
+        )
+    images = check_images(x)
+    if not isinstance(x, Tensor):
+        x = stack([Tensor(image) for image in images])
+    size = (int(x.shape[2]), int(x.shape[3]))
+    height, width = pad_to_multiple(size, multiple)
+    if (height, width) != size:
+        x = pad(x, ((0, 0), (0, 0), (0, height - size[0]), (0, width - size[1])))
+    return ImageBatch(x, [size] * len(images), [size] * len(images))
 
 
 class Transform:
