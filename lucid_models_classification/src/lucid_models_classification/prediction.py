@@ -13,7 +13,7 @@ import numpy as np
 from lucid import WeightFileError
 from lucid.class_names import check_repeated_names
 from lucid.prediction import Predictor
-from lucid.vision.image_limit import max_pixels_set
+from lucid.vision import default_max_pixels
 
 __all__ = ["ClassificationPredictor"]
 
@@ -90,7 +90,7 @@ class ClassificationPredictor(Predictor):
         self.names_file = self.weights if names_file is None else os.fspath(names_file)
         self.preprocessing = dict(preprocessing or {})
         # Kept, because the environment of a worker on another machine is its own.
-        self.max_pixels = max_pixels_set() if max_pixels is None else max_pixels
+        self.max_pixels = default_max_pixels() if max_pixels is None else max_pixels
 
     def open_model(self, path: str) -> Any:
         """The classifier in eval mode, the transform of its images, class names, assumptions."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from lucid.class_names import check_repeated_names
 from lucid.prediction import Predictor
-from lucid.vision.image_limit import max_pixels_set
+from lucid.vision import default_max_pixels
 
 __all__ = ["COCO_RESULTS", "PICTURE_SUFFIXES", "DetectionPredictor", "plan_drawings"]
 
@@ -103,7 +103,7 @@ class DetectionPredictor(Predictor):
         self.same_stem: frozenset[str] = frozenset()
         self.category_ids = None if category_ids is None else dict(category_ids)
         # Kept, because the environment of a worker on another machine is its own.
-        self.max_pixels = max_pixels_set() if max_pixels is None else max_pixels
+        self.max_pixels = default_max_pixels() if max_pixels is None else max_pixels
 
     def open_model(self, path: str) -> Any:
         """The detector in eval mode, and the names of its classes."""

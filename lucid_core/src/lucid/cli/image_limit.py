@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lucid.vision.image_limit import MAX_PIXELS_VARIABLE
+from lucid.vision.pixel_limit import MAX_PIXELS_VARIABLE
 
 __all__ = ["max_pixels_option"]
 

@@ -3,11 +3,13 @@
 An image is an array (3, H, W), float32, red, green and blue in [0, 1].  Pillow, of the
 extra ``lucid-core[vision]``, reads the files; it is imported with the first image.
 
-``images``       files to arrays, and arrays to and from Pillow
-``suffixes``     suffixes of the formats that Pillow reads
-``image_limit``  largest number of pixels that is decoded
-``image_check``  many files checked without decoding them
+``files``        image files to arrays, and their headers
+``arrays``       Pillow images to arrays and back; the check of the range
 ``transforms``   resize, crop, flip, normalize
+``check``        check of many image files without decoding them
+``suffixes``     suffixes of the formats that Pillow reads
+``pixel_limit``  largest number of pixels that is decoded
+``errors``       what they raise
 ``pillow``       the import of Pillow
 
     >>> import numpy as np
@@ -28,33 +30,28 @@ from lucid.hints import missing_attribute
 
 if TYPE_CHECKING:
     from lucid.vision import transforms
-    from lucid.vision.image_check import CheckedImage, check_images, same_images
-    from lucid.vision.images import (
-        ImageError,
-        ImageHeader,
-        PixelLimitError,
-        check_range,
-        read_header,
-        read_image,
-        to_array,
-        to_pil,
-    )
+    from lucid.vision.arrays import check_range, to_array, to_pil
+    from lucid.vision.check import CheckedImage, check_images, same_images
+    from lucid.vision.errors import ImageError, PixelLimitError
+    from lucid.vision.files import ImageHeader, read_header, read_image
+    from lucid.vision.pixel_limit import default_max_pixels
     from lucid.vision.suffixes import image_suffixes
 
 # Loaded on first use, so that the command line reads the limit without lucid.data.
 _LAZY = {
-    "CheckedImage": "image_check",
-    "ImageError": "images",
-    "ImageHeader": "images",
-    "PixelLimitError": "images",
-    "check_images": "image_check",
-    "check_range": "images",
+    "CheckedImage": "check",
+    "ImageError": "errors",
+    "ImageHeader": "files",
+    "PixelLimitError": "errors",
+    "check_images": "check",
+    "check_range": "arrays",
+    "default_max_pixels": "pixel_limit",
     "image_suffixes": "suffixes",
-    "read_header": "images",
-    "read_image": "images",
-    "same_images": "image_check",
-    "to_array": "images",
-    "to_pil": "images",
+    "read_header": "files",
+    "read_image": "files",
+    "same_images": "check",
+    "to_array": "arrays",
+    "to_pil": "arrays",
 }
 
 __all__ = [
@@ -64,6 +61,7 @@ __all__ = [
     "PixelLimitError",
     "check_images",
     "check_range",
+    "default_max_pixels",
     "image_suffixes",
     "read_header",
     "read_image",

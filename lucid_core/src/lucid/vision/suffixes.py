@@ -4,18 +4,18 @@ from __future__ import annotations
 
 __all__ = ["image_suffixes"]
 
-#: Formats that Pillow identifies, but does not decode by itself, and those that are no pictures.
+#: Formats that Pillow identifies and does not decode by itself, and those that are not images.
 _NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
 
-#: Formats that another format's decoder opens: a multi-picture file begins as a JPEG.
+#: Formats that the decoder of another format opens: an MPO file begins with a JPEG image.
 _OPENED_BY_OTHERS = frozenset({"MPO"})
 
 
 def image_suffixes() -> tuple[str, ...]:
     """Suffixes of the image formats that Pillow reads.
 
-    Folders of images are searched for these.  A format that another package has registered
-    with Pillow, as ``pillow_heif`` does, counts too.
+    Folders are searched for files with these suffixes.  Formats that another package, such as
+    ``pillow_heif``, has registered with Pillow are included.
 
     Returns
     -------
@@ -24,7 +24,7 @@ def image_suffixes() -> tuple[str, ...]:
 
     Examples
     --------
-    >>> from lucid.vision.suffixes import image_suffixes
+    >>> from lucid.vision import image_suffixes
     >>> {".jpeg", ".jpg", ".png", ".tiff", ".webp"} <= set(image_suffixes())
     True
     >>> ".pdf" in image_suffixes()

@@ -32,7 +32,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 import lucid
-from lucid.vision.images import Array, ImageError, check_range
+from lucid.vision.arrays import Array, check_range
+from lucid.vision.errors import ImageError
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -60,12 +61,12 @@ _MAX_PIXELS = 2**27
 
 @dataclass(frozen=True)
 class Compose:
-    """Transforms one after the other.
+    """Apply transforms in order.
 
     Parameters
     ----------
     transforms : sequence of callable
-        Each from array to array.
+        Each takes an array and returns one.
     """
 
     transforms: Sequence[Callable[[Array], Array]]
@@ -78,13 +79,13 @@ class Compose:
 
 @dataclass(frozen=True)
 class Resize:
-    """Resize with antialiasing: where pixels are merged, all of them count.
+    """Resize with antialiasing.
 
     Parameters
     ----------
     size : int or (int, int)
-        Height and width; one number is the length of the shorter side, the longer
-        one following in proportion, rounded down.
+        Height and width; one number is the length of the shorter side, and the longer side
+        keeps the aspect ratio, rounded down.
     interpolation : {"bilinear", "bicubic"}, default "bilinear"
         Bicubic results are clipped to [0, 1].
     """
@@ -114,7 +115,7 @@ class Resize:
 
 @dataclass(frozen=True)
 class CenterCrop:
-    """Cut out the middle; an image that is too small is padded with zeros evenly.
+    """Crop the center; a smaller image is padded with zeros on both sides.
 
     Parameters
     ----------
@@ -140,7 +141,7 @@ class CenterCrop:
 
 @dataclass(frozen=True)
 class RandomResizedCrop:
-    """Cut out a rectangle of random area and shape and resize it.
+    """Crop a rectangle of random area and aspect ratio, and resize it.
 
     Szegedy et al. 2014, arXiv:1409.4842, section 6.
 
@@ -149,11 +150,11 @@ class RandomResizedCrop:
     size : int or (int, int)
         Height and width of the result; one number for both.
     scale : (float, float), default (0.08, 1.0)
-        Range of the rectangle's share of the image's area.
+        Range of the area, as a fraction of the area of the image.
     ratio : (float, float), default (3/4, 4/3)
-        Range of width over height, uniform in its logarithm.
+        Range of the aspect ratio, width over height, sampled log-uniformly.
     generator : lucid.random.Generator, optional
-        Where the randomness comes from.
+        Source of random numbers; default ``lucid.random.default_generator``.
     """
 
     size: Size
@@ -182,7 +183,7 @@ class RandomResizedCrop:
             if 0 < w <= width and 0 < h <= height:
                 top = int(rng.integers(height - h, endpoint=True))
                 return top, int(rng.integers(width - w, endpoint=True)), h, w
-        # Hardly any rectangle fits an image this elongated: the largest in the middle.
+        # Few rectangles fit an image this elongated: take the largest in the center.
         ratio = min(max(width / height, low), high)
         h = max(1, min(height, round(width / ratio)))
         w = max(1, min(width, round(height * ratio)))
@@ -191,14 +192,14 @@ class RandomResizedCrop:
 
 @dataclass(frozen=True)
 class RandomHorizontalFlip:
-    """Mirror left and right with probability ``p``.
+    """Flip left and right with probability ``p``.
 
     Parameters
     ----------
     p : float, default 0.5
         In [0, 1].
     generator : lucid.random.Generator, optional
-        Where the randomness comes from.
+        Source of random numbers; default ``lucid.random.default_generator``.
     """
 
     p: float = 0.5
@@ -217,7 +218,7 @@ class RandomHorizontalFlip:
 
 @dataclass(frozen=True)
 class Grayscale:
-    """Three channels to one, by the luma weights of ITU-R BT.601."""
+    """Convert RGB to one channel by the luma weights of ITU-R BT.601."""
 
     def __call__(self, image: Array) -> Array:
         image = _check_image(image)
@@ -231,12 +232,12 @@ class Grayscale:
 class Normalize:
     """Per-channel normalization, ``(image - mean) / std``.
 
-    An image with values outside [0, 1], which may be normalized already, is refused.
+    Values outside [0, 1] are refused: the image may be normalized already.
 
     Parameters
     ----------
     mean, std : sequence of float
-        One for each channel; ``std`` positive.
+        One value per channel; ``std`` must be positive.
     """
 
     mean: Sequence[float]
@@ -270,24 +271,24 @@ def preprocessing(
     std: Sequence[float] = IMAGENET_STD,
     interpolation: Interpolation = "bilinear",
 ) -> dict[str, Any]:
-    """Describe the preprocessing of a classifier's images, to be saved with its weights.
+    """Describe the preprocessing of a classifier, to save it with the weights.
 
     Parameters
     ----------
     resize_size : int, default 256
         Length of the shorter side after resizing.
     crop_size : int, default 224
-        Side of the square cut from the middle.
+        Side of the square center crop.
     mean, std : sequence of float
-        For :class:`Normalize`; one value instead of three for a network of gray images.
+        For :class:`Normalize`: three values, or one for a network with one input channel.
     interpolation : {"bilinear", "bicubic"}, default "bilinear"
         For :class:`Resize`.
 
     Returns
     -------
     dict
-        Of JSON's types, for the ``preprocessing`` of :func:`lucid.save_model`;
-        :func:`transform_of` makes the transform.
+        JSON-serializable, for the argument ``preprocessing`` of :func:`lucid.save_model`;
+        :func:`transform_of` builds the transform.
     """
     description = {
         "resize_size": resize_size,
@@ -297,12 +298,12 @@ def preprocessing(
     }
     if interpolation != "bilinear":  # left out, so that Lucid 0.1 reads the file
         description["interpolation"] = interpolation
-    transform_of(description)  # refuses bad values here and not after the training
+    transform_of(description)  # refuses bad values now, not after training
     return description
 
 
 def transform_of(description: Mapping[str, Any]) -> Compose:
-    """Make the transform that :func:`preprocessing` describes.
+    """Build the transform that :func:`preprocessing` describes.
 
     Parameters
     ----------
@@ -313,13 +314,13 @@ def transform_of(description: Mapping[str, Any]) -> Compose:
     Returns
     -------
     Compose
-        From a (3, H, W) image of floats in [0, 1] to (3, crop, crop), resized, cropped and
-        normalized; to (1, crop, crop) where ``mean`` is one number.
+        Resizes, crops and normalizes a (3, H, W) image of floats in [0, 1]; returns
+        (3, crop_size, crop_size), or (1, crop_size, crop_size) if ``mean`` has one value.
 
     Raises
     ------
     ValueError
-        If an entry is missing, unknown, or not of the kind it should be.
+        If an entry is missing, unknown, or of the wrong type.
     """
     expected = {"resize_size", "crop_size", "mean", "std"}
     if set(description) - {"interpolation"} != expected:

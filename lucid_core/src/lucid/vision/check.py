@@ -1,8 +1,8 @@
 """Check that image files can be read, without decoding them.
 
-Only the header of a file is read, and its end where the format says how it ends.  A file
-that does not end as it should is decoded, so that none is called broken that is not.
-Damage in the middle of a file is found when the image is read.
+The header of a file is read, and its end if the format has an end marker.  A file with
+another end is decoded, so that no valid file is reported as broken.  Damage in the middle of
+a file is found when the image is read.
 """
 
 from __future__ import annotations
@@ -20,27 +20,20 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from lucid.data.file_cache import FileCache
 from lucid.special_files import special_kind
-from lucid.vision.images import (
-    ImageError,
-    ImageHeader,
-    PixelLimitError,
-    file_of,
-    header_of,
-    opened,
-    pixel_limit,
-    png_chunks,
-    to_array,
-)
+from lucid.vision.arrays import to_array
+from lucid.vision.errors import ImageError, PixelLimitError
+from lucid.vision.files import ImageHeader, file_of, header_of, opened, png_chunks
+from lucid.vision.pixel_limit import pixel_limit
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
 __all__ = ["CheckedImage", "check_images", "same_images"]
 
-#: Modes of which every image converts to red, green and blue; others are tried.
+#: Modes whose images all convert to RGB; images of other modes are converted as a check.
 _SAFE_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
 _SAFE_MODES |= {"I;16", "I;16B", "I;16L", "I;16N"}
-#: Files that one task of a thread checks.
+#: Files per task of a thread.
 _CHUNK = 32
 _THREADS = 16
 #: Bytes that are read at the beginning, in the middle and at the end for a fingerprint.
@@ -61,11 +54,11 @@ class CheckedImage:
     problem : str or None
         Why it cannot be used, without the name of the file.
     missing : bool
-        Whether there is no such file.
+        Whether the file does not exist.
     mode : str
-        Mode as Pillow calls it, such as ``"RGB"``; empty if the file cannot be used.
+        Pillow's mode, such as ``"RGB"``; empty if the file cannot be used.
     bytes : int
-        Size of the file.
+        Size of the file in bytes.
     fingerprint : str
         Digest of the size and of parts of the content.  Files with different fingerprints
         differ; files with the same one are most likely equal.
@@ -82,17 +75,16 @@ class CheckedImage:
 def check_images(
     paths: Iterable[str | os.PathLike[str]], root: str | os.PathLike[str]
 ) -> dict[Path, CheckedImage]:
-    """Open every image: header only, in several threads, with a progress bar on a terminal.
+    """Check image files by header and end, in several threads, with a progress bar.
 
-    Results are kept on disk by path, size and time of modification, see
-    :class:`lucid.data.file_cache.FileCache`.
+    Results are cached on disk by path, size and modification time.
 
     Parameters
     ----------
     paths : iterable of path-like
         The image files; one that appears twice is checked once.
     root : path-like
-        Data folder that contains them; names their cache.
+        Data folder that contains them; each folder has its own cache.
 
     Returns
     -------
@@ -104,7 +96,7 @@ def check_images(
     >>> import tempfile
     >>> from pathlib import Path
     >>> from PIL import Image
-    >>> from lucid.vision.image_check import check_images
+    >>> from lucid.vision import check_images
     >>> root = Path(tempfile.mkdtemp())
     >>> Image.new("L", (8, 6)).save(root / "1.png")
     >>> _ = (root / "2.png").write_bytes(b"no image")
@@ -118,7 +110,7 @@ def check_images(
 
     from lucid.vision.pillow import Image
 
-    Image.init()  # before there are threads: it is not safe in several
+    Image.init()  # not thread-safe
     wanted = list(dict.fromkeys(Path(path) for path in paths))
     chunks = [wanted[i : i + _CHUNK] for i in range(0, len(wanted), _CHUNK)]
     cache = FileCache(_CACHE, root)
@@ -184,14 +176,14 @@ def same_images(checked: Mapping[Path, CheckedImage]) -> Iterator[list[Path]]:
 
 @contextmanager
 def _warnings_ignored() -> Iterator[None]:
-    """Ignore what Pillow warns of, such as odd metadata: whether it decodes is what counts."""
+    """Ignore Pillow's warnings, for example about metadata."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
 def _check_one(path: Path, cache: FileCache) -> tuple[CheckedImage, os.stat_result | None]:
-    """The result, and the status of the file if the result is new and may be kept."""
+    """Check one file; with the result, the file's status if the result is new and cacheable."""
     try:
         status = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -223,7 +215,7 @@ def _check_one(path: Path, cache: FileCache) -> tuple[CheckedImage, os.stat_resu
 
 
 def _over_limit(checked: CheckedImage) -> bool:
-    """Whether the image has more pixels than are decoded now, whatever it was checked with."""
+    """Whether a cached image exceeds the limit on pixels that applies now."""
     from lucid.vision.pillow import Image
 
     limit, header = Image.MAX_IMAGE_PIXELS, checked.header
@@ -242,7 +234,7 @@ def _checked_header(file: BinaryIO) -> tuple[ImageHeader, str]:
 
 
 def _ends_well(image: PillowImage) -> bool:
-    """Whether the file ends as its format demands; False where that is not known."""
+    """Whether the file has the end that its format requires; False if that is not known."""
     file = file_of(image)
     if file is None:
         return False

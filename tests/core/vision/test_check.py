@@ -15,8 +15,8 @@ from PIL import Image
 from lucid.vision import (
     CheckedImage,
     ImageHeader,
+    check,
     check_images,
-    image_check,
     read_image,
     same_images,
 )
@@ -139,13 +139,13 @@ def test_results_are_kept_until_the_file_changes(
     bad.write_bytes(good.read_bytes()[:100])
     first = check_images([good, bad], tmp_path)
     opened: list[Path] = []
-    original = image_check._checked_header
+    original = check._checked_header
 
     def counting(file: io.BufferedReader) -> object:
         opened.append(Path(file.name))
         return original(file)
 
-    monkeypatch.setattr(image_check, "_checked_header", counting)
+    monkeypatch.setattr(check, "_checked_header", counting)
     assert check_images([good, bad], tmp_path) == first
     assert opened == []
     noise(bad, seed=1)

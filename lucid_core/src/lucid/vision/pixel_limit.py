@@ -1,0 +1,75 @@
+"""Limit on the pixels of an image that is decoded, a guard against decompression bombs."""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["MAX_PIXELS_VARIABLE", "default_max_pixels", "pixel_limit"]
+
+#: Environment variable with the limit.
+MAX_PIXELS_VARIABLE = "LUCID_MAX_PIXELS"
+
+#: Held while Pillow's limit, which belongs to the process, is changed.
+_limit_lock = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # A child must inherit neither a lock that nobody releases nor the changed limit.
+    os.register_at_fork(
+        before=_limit_lock.acquire,
+        after_in_parent=_limit_lock.release,
+        after_in_child=_limit_lock.release,
+    )
+
+
+def default_max_pixels() -> int | None:
+    """Read the environment variable ``LUCID_MAX_PIXELS``.
+
+    Returns
+    -------
+    int or None
+        The limit; None where the variable is not set, so that Pillow's limit holds.
+
+    Raises
+    ------
+    ValueError
+        If the variable is not a positive integer.
+    """
+    value = os.environ.get(MAX_PIXELS_VARIABLE, "").strip()
+    if not value:
+        return None
+    if not (value.isascii() and value.isdigit() and int(value)):
+        raise ValueError(f"{MAX_PIXELS_VARIABLE}: expected a positive integer, got {value!r}")
+    return int(value)
+
+
+@contextmanager
+def pixel_limit(max_pixels: int | None = None) -> Iterator[None]:
+    """Refuse images of more pixels, before they are decoded, inside of the block.
+
+    Pillow's limit and the filters of warnings belong to the whole process: where several
+    threads open images, enter this once around all of them.
+
+    Parameters
+    ----------
+    max_pixels : int, optional
+        As of :func:`~lucid.vision.read_image`.
+    """
+    from lucid.vision.pillow import Image
+
+    limit = default_max_pixels() if max_pixels is None else max_pixels
+    with warnings.catch_warnings():
+        # Up to twice its limit, Pillow only warns.
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        if limit is None:
+            yield
+            return
+        with _limit_lock:
+            before = Image.MAX_IMAGE_PIXELS
+            Image.MAX_IMAGE_PIXELS = limit
+            try:
+                yield
+            finally:
+                Image.MAX_IMAGE_PIXELS = before

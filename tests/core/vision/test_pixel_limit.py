@@ -1,0 +1,22 @@
+"""The limit on pixels that the environment sets."""
+
+from __future__ import annotations
+
+import pytest
+
+from lucid.vision.pixel_limit import MAX_PIXELS_VARIABLE, default_max_pixels
+
+
+def test_the_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(MAX_PIXELS_VARIABLE, " 1000 ")
+    assert default_max_pixels() == 1000
+    for value in ("", " "):
+        monkeypatch.setenv(MAX_PIXELS_VARIABLE, value)
+        assert default_max_pixels() is None
+
+
+def test_a_limit_that_is_not_a_positive_integer_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ("many", "-1", "0", "1.5"):
+        monkeypatch.setenv(MAX_PIXELS_VARIABLE, value)
+        with pytest.raises(ValueError, match=f"{MAX_PIXELS_VARIABLE}: .*'{value}'"):
+            default_max_pixels()
