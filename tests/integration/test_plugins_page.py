@@ -143,3 +143,16 @@ def test_a_plugin_of_any_name_passes_as_it_stands(fresh) -> None:
     assert "'odd_shapes.2' is installed already, in version 0.1.0" in again
     fresh.run("python -m pip uninstall --yes Odd.Shapes--2")
     assert fresh.models() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "count"), [("backbone", 13), ("detector", 14)])
+def test_a_plugin_of_each_kind_passes_as_it_stands(fresh, kind: str, count: int) -> None:
+    before = fresh.models()
+    fresh.run(f"lucid new-plugin fresh-{kind} --kind {kind} --directory {kind}")
+    fresh.run(f"python -m pip install ./{kind}")
+    assert f"all {count} checks passed" in fresh.run(f"lucid check-plugin fresh-{kind}")
+    assert f"{count + 2} passed" in fresh.run(f"python -m pytest -W error -q {kind}")
+    assert "1 examples ran" in fresh.run(f"python -W error {RUNNER} {kind}/README.md")
+    fresh.run(f"python -m pip uninstall --yes fresh-{kind}")
+    assert fresh.models() == before

@@ -25,20 +25,27 @@ if TYPE_CHECKING:
         faster_rcnn_resnet_101_fpn,
     )
     from lucid_models_detection.config import DetectorConfig
+    from lucid_models_detection.detections import Detections
     from lucid_models_detection.detector import Detector
     from lucid_models_detection.faster_rcnn import FasterRCNN
     from lucid_models_detection.parts.pooler import roi_align
     from lucid_models_detection.prediction import DetectionPredictor
+    from lucid_models_detection.targets import Target
     from lucid_models_detection.torchvision import torchvision_config
     from lucid_models_detection.training import DetectorTask, TrainingOptions, train_detector
+    from lucid_models_detection.transform import ImageBatch, Transform
 
 __all__ = [
     "DetectionPredictor",
+    "Detections",
     "Detector",
     "DetectorConfig",
     "DetectorTask",
     "FasterRCNN",
+    "ImageBatch",
+    "Target",
     "TrainingOptions",
+    "Transform",
     "boxes",
     "convert",
     "data",
@@ -58,10 +65,14 @@ __all__ = [
 _MODULES = ("boxes", "convert", "data", "draw", "evaluation", "parts", "torchvision")
 _HOME = {
     "DetectionPredictor": "prediction",
+    "Detections": "detections",
     "Detector": "detector",
     "DetectorConfig": "config",
     "DetectorTask": "training",
     "FasterRCNN": "faster_rcnn",
+    "ImageBatch": "transform",
+    "Target": "targets",
+    "Transform": "transform",
     "faster_rcnn_resnet_18_fpn": "builders",
     "faster_rcnn_resnet_34_fpn": "builders",
     "faster_rcnn_resnet_50_fpn": "builders",

@@ -144,3 +144,18 @@ def test_the_table_is_aligned_and_names_the_model(environment) -> None:
             "multiply-adds:  16",
         ]
     )
+
+
+def test_a_model_that_needs_targets_is_run_by_predict() -> None:
+    class Searcher(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 5)
+
+        def forward(self, images, targets):
+            raise AssertionError
+
+        def predict(self, images):
+            return self.layer(images)
+
+    assert lucid.models.summarize(Searcher(), (2, 3)).multiply_adds == 2 * 3 * 5

@@ -12,6 +12,7 @@ import pytest
 
 import lucid
 from lucid.scaffold import PluginNames, core_requirement, project, write_plugin
+from lucid.scaffold.kinds import KINDS
 
 NAMES = PluginNames("Lucid-Wee", "lucid_wee", "wee", "wee_net", "WeeNet")
 
@@ -35,8 +36,9 @@ def files_in(folder: Path) -> set[str]:
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_the_files_of_a_project(tmp_path) -> None:
-    folder = write_plugin(NAMES, tmp_path / "wee")
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_files_of_a_project(tmp_path, kind: str) -> None:
+    folder = write_plugin(NAMES, tmp_path / "wee", kind)
     assert folder == tmp_path / "wee"
     assert files_in(folder) == FILES
     assert os.listdir(tmp_path) == ["wee"]
@@ -59,6 +61,22 @@ def test_its_metadata(tmp_path) -> None:
     assert "license" not in project  # the author's to choose
     assert "LICENSE" in (folder / "README.md").read_text(encoding="utf-8")
     assert data["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["src/lucid_wee"]
+
+
+def test_a_detector_requires_the_detection_plugin(tmp_path) -> None:
+    folder = write_plugin(NAMES, tmp_path / "wee", "detector")
+    data = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+    core = core_requirement(lucid.__version__)
+    detection = core.replace("lucid-core", "lucid-models-detection")
+    assert data["project"]["dependencies"] == [core, detection]
+    assert "object detection" in data["project"]["keywords"]
+    assert "a one-stage detector" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_an_unknown_kind_leaves_nothing(tmp_path) -> None:
+    with pytest.raises(ValueError, match="one of classifier, backbone, detector, got 'segmenter'"):
+        write_plugin(NAMES, tmp_path / "wee", "segmenter")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_is_there_and_empty(tmp_path, monkeypatch) -> None:

@@ -215,3 +215,36 @@ def test_a_model_that_is_another_after_pickling(toy, made_again, problem) -> Non
         "def net() -> Net:\n    return Net(2, 2)\n"
     )
     assert failure(check_pickle, subject).problem == problem
+
+
+SEARCHER = """
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+    def forward(self, x, targets):
+        raise RuntimeError
+
+    def predict(self, x):
+        assert 0 <= x.numpy().min() <= x.numpy().max() <= 1
+        return [{{"boxes": np.full((1, 4), {value}, np.float32)}}]
+
+
+def net() -> Net:
+    "A model that needs targets."
+    return Net()
+"""
+
+
+def test_where_forward_needs_targets_predict_is_called(toy) -> None:
+    check_forward(toy(SEARCHER.format(value=3.0)))
+
+
+def test_predictions_that_are_not_finite(toy) -> None:
+    assert (
+        "gave NaN"
+        in failure(
+            check_forward, toy(SEARCHER.format(value=np.nan).replace("nan", "np.nan"))
+        ).problem
+    )

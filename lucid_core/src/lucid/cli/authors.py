@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from lucid.cli.output import as_json_option, write_json
+from lucid.scaffold.kinds import KINDS
 
 if TYPE_CHECKING:
     from lucid.testing.plugin_checks import Check, CheckResult
@@ -27,16 +28,24 @@ __all__ = ["check_plugin", "new_plugin"]
     help="Folder of the project; it must be empty or not be there. Default: ./NAME.",
 )
 @click.option("--model", metavar="MODEL", help="Name of its model. Default: NAME and '_net'.")
-def new_plugin(name: str, directory: Path | None, model: str | None) -> None:
+@click.option(
+    "--kind",
+    type=click.Choice(list(KINDS)),
+    default="classifier",
+    show_default=True,
+    help="Kind of its model: a classifier; a backbone, which is a classifier that detectors can "
+    "build on; or a detector.",
+)
+def new_plugin(name: str, directory: Path | None, model: str | None, kind: str) -> None:
     """Write the project of a new plugin, the distribution NAME.
 
-    It is complete: a small convolutional classifier, its registration, tests, a
-    documentation page.  Install it, and its model is in the zoo.
+    It is complete: a small model, its registration, tests, a documentation page.  Install
+    it, and its model is in the zoo.
     """
     from lucid.scaffold import plugin_names, write_plugin
 
     names = plugin_names(name, model)
-    folder = write_plugin(names, Path(name) if directory is None else directory)
+    folder = write_plugin(names, Path(name) if directory is None else directory, kind)
     shown = folder if folder.is_absolute() else f"./{folder.as_posix()}"
     click.echo(f"{shown} has the plugin {names.distribution} with the model {names.model}. Next:")
     click.echo("")

@@ -6,7 +6,8 @@ outside a model's own module tests for its class, its layer names or its registe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from lucid.errors import ProtocolError
@@ -123,6 +124,25 @@ def missing_parts(model: object, protocol: type) -> list[str]:
         elif not hasattr(model, name):
             missing.append(name)
     return missing
+
+
+def prediction_of(model: Module) -> Callable[[Tensor], Any]:
+    """Return what maps a batch alone to a result: the model, or its method ``predict``.
+
+    Parameters
+    ----------
+    model : lucid.nn.Module
+        ``predict`` is returned where ``forward`` needs further arguments, as the targets of a
+        detector.
+    """
+    needed = [
+        parameter
+        for parameter in inspect.signature(model.forward).parameters.values()
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+    ]
+    predict = getattr(model, "predict", None)
+    return predict if len(needed) > 1 and callable(predict) else model
 
 
 def check_classifier(model: Module) -> Classifier:

@@ -13,6 +13,7 @@ from pathlib import Path
 from string import Template
 
 import lucid
+from lucid.scaffold.kinds import KINDS
 from lucid.scaffold.names import PluginNames
 from lucid.scaffold.requirement import core_requirement
 
@@ -24,7 +25,9 @@ _SUFFIX = ".tmpl"
 _PACKAGE = "PACKAGE"
 
 
-def write_plugin(names: PluginNames, folder: str | os.PathLike[str]) -> Path:
+def write_plugin(
+    names: PluginNames, folder: str | os.PathLike[str], kind: str = "classifier"
+) -> Path:
     """Write the project of a plugin into a folder of its own.
 
     The files are written beside the folder and moved there when they are complete.
@@ -35,6 +38,8 @@ def write_plugin(names: PluginNames, folder: str | os.PathLike[str]) -> Path:
         As :func:`plugin_names` gives them.
     folder : path-like
         Is made; it may be there if it is empty.
+    kind : {"classifier", "backbone", "detector"}, default "classifier"
+        Of the model.
 
     Returns
     -------
@@ -44,17 +49,19 @@ def write_plugin(names: PluginNames, folder: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ValueError
-        If the folder is there and not empty, or what it is to stand in is not there.
+        If the folder is there and not empty, or what it is to stand in is not there; or if
+        ``kind`` is unknown.
     OSError
         If it cannot be written; nothing is left behind.
     """
+    rendered = render(names, kind)
     target = Path(folder)
     _check_target(target)
     # Beside the target, so that moving is renaming; an empty folder gets it inside.
     parent = target if target.is_dir() else target.parent
     partial = parent / f".new-plugin-{secrets.token_hex(6)}"
     try:
-        for path, text in render(names).items():
+        for path, text in rendered.items():
             file = partial / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8", newline="\n")
@@ -67,24 +74,38 @@ def write_plugin(names: PluginNames, folder: str | os.PathLike[str]) -> Path:
     return target
 
 
-def render(names: PluginNames) -> dict[str, str]:
+def render(names: PluginNames, kind: str = "classifier") -> dict[str, str]:
     """Return the files of the project: what each holds, under its path.
 
     Parameters
     ----------
     names : PluginNames
         Put in wherever a template asks for one.
+    kind : {"classifier", "backbone", "detector"}, default "classifier"
+        Of the model.
 
     Returns
     -------
     dict of str to str
         Paths are relative, with slashes.
     """
-    values = dataclasses.asdict(names)
-    values["core_requirement"] = core_requirement(lucid.__version__)
-    values["title_line"] = "=" * len(names.distribution)
+    if kind not in KINDS:
+        raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
+    of = KINDS[kind]
+    core = core_requirement(lucid.__version__)
+    # Lucid's distributions carry one version.
+    required = [core, *(core.replace("lucid-core", name, 1) for name in of.requires)]
+    values = {
+        **dataclasses.asdict(names),
+        "requirements": ", ".join(f'"{requirement}"' for requirement in required),
+        "title_line": "=" * len(names.distribution),
+        "summary": of.summary,
+        "keyword": of.keyword,
+        "example": of.example.format(model=names.model),
+    }
+    templates = files("lucid.scaffold") / "template"
     rendered = {}
-    for path, source in sorted(_templates(files("lucid.scaffold") / "template")):
+    for path, source in sorted((*_templates(templates / "common"), *_templates(templates / kind))):
         name = path.removesuffix(_SUFFIX).replace(_PACKAGE, names.package)
         rendered[name] = Template(source).substitute(values)
     return rendered

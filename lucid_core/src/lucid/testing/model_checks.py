@@ -15,6 +15,7 @@ import numpy as np
 import lucid
 from lucid import Tensor, no_grad, random
 from lucid.models.builders import check_builder as check_signature
+from lucid.models.protocols import prediction_of
 from lucid.testing.subject import CheckError, ModelUnderTest, guarded, seeded
 
 __all__ = [
@@ -125,7 +126,8 @@ def check_seed(subject: ModelUnderTest) -> None:
 def check_forward(subject: ModelUnderTest) -> None:
     """In evaluation mode the model takes an input of the declared shape and gives finite numbers.
 
-    A classifier of images gives logits of shape (N, num_classes).
+    A classifier of images gives logits of shape (N, num_classes).  Where ``forward()`` needs
+    more than the input, as a detector's, ``predict()`` is called.
 
     Parameters
     ----------
@@ -141,6 +143,8 @@ def check_forward(subject: ModelUnderTest) -> None:
         If the model could not be built before.
     """
     model, shape = subject.model, subject.info.input_shape
+    predict = prediction_of(model)
+    draw = random.randn if predict is model else random.rand  # predict() takes images in [0, 1]
     dtype = next((parameter.dtype for parameter in model.parameters()), lucid.float32)
     modes = [(module, module.training) for module in model.modules()]
     try:
@@ -153,7 +157,7 @@ def check_forward(subject: ModelUnderTest) -> None:
                 "accept that shape in forward(), or register with the input_shape that it takes",
             ),
         ):
-            output = model(random.randn(*shape, dtype=dtype))
+            output = predict(draw(*shape, dtype=dtype))
     finally:
         for module, training in modes:
             module.training = training
@@ -165,7 +169,7 @@ def check_forward(subject: ModelUnderTest) -> None:
         )
     if not all(np.isfinite(tensor.numpy()).all() for tensor in tensors if _is_float(tensor)):
         raise CheckError(
-            f"forward() of standard normal numbers of shape {shape} gave NaN or infinity",
+            f"an input of random numbers of shape {shape} gave NaN or infinity",
             "look at the initial weights, and for a division or logarithm of 0",
         )
     if subject.info.task == "image-classification":
@@ -265,8 +269,8 @@ def _is_float(tensor: Tensor) -> bool:
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
+    if isinstance(value, Tensor | np.ndarray):
+        yield value if isinstance(value, Tensor) else Tensor(value)
     elif isinstance(value, Mapping):
         for part in value.values():
             yield from _tensors(part)

@@ -1,0 +1,84 @@
+"""The kinds of models that a new plugin can begin with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["KINDS", "Kind"]
+
+_LOGITS = """\
+import lucid
+from lucid.models import {model}
+
+model = {model}(num_classes=10).eval()
+with lucid.no_grad():
+    logits = model(lucid.random.randn(1, 3, 32, 32))
+print(logits.shape)
+```
+
+```text
+(1, 10)"""
+
+_FEATURES = """\
+import lucid
+from lucid.models import {model}
+
+model = {model}().eval()
+with lucid.no_grad():
+    maps = model.features(lucid.random.randn(1, 3, 64, 64))
+print([x.shape for x in maps])
+```
+
+```text
+[(1, 16, 16, 16), (1, 32, 8, 8), (1, 64, 4, 4)]"""
+
+_DETECTIONS = """\
+import lucid
+from lucid.models import {model}
+
+model = {model}(num_classes=3)
+(found,) = model.predict(lucid.random.rand(1, 3, 64, 64))
+print(sorted(found))
+```
+
+```text
+['boxes', 'labels', 'scores']"""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the files that all kinds share say of one of them.
+
+    Attributes
+    ----------
+    summary : str
+        What the model is, in a phrase.
+    keyword : str
+        For the metadata of the distribution.
+    example : str
+        Code of the README and what it prints; ``{model}`` is the model's name.
+    requires : tuple of str
+        Distributions of Lucid that it needs beside the core.
+    """
+
+    summary: str
+    keyword: str
+    example: str
+    requires: tuple[str, ...] = ()
+
+
+#: By name; each has a folder of templates.
+KINDS = {
+    "classifier": Kind(
+        "a small convolutional classifier of 32 x 32 images", "image classification", _LOGITS
+    ),
+    "backbone": Kind(
+        "a small classifier whose feature maps detectors build on", "backbone", _FEATURES
+    ),
+    "detector": Kind(
+        "a one-stage detector on a feature pyramid",
+        "object detection",
+        _DETECTIONS,
+        ("lucid-models-detection",),
+    ),
+}
