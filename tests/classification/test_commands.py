@@ -21,6 +21,8 @@ from lucid.weights.files import write_file
 from lucid_models_classification.commands import classify
 from lucid_models_classification.torchvision import to_torchvision_key
 
+pytestmark = pytest.mark.slow  # each command opens a whole model
+
 COLORS = ("red", "green", "blue")
 
 

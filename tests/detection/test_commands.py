@@ -23,6 +23,8 @@ from lucid_models_detection.data import COCO_CLASSES
 from lucid_models_detection.draw import label_color
 from lucid_models_detection.torchvision import to_torchvision_key
 
+pytestmark = pytest.mark.slow  # each command opens a whole model
+
 Run = Callable[..., tuple[int, str, str]]
 
 FOUND = {

@@ -115,6 +115,7 @@ def test_gradients_of_a_layer_used_twice_add_up():
     np.testing.assert_allclose(layer.conv.weight.grad.numpy(), expected, atol=atol)
 
 
+@pytest.mark.slow
 def test_models_are_built_and_dropped_and_leave_nothing():
     """Neither the pool nor what is folded grows with the number of models there have been."""
     labels = lucid.tensor(np.arange(2))

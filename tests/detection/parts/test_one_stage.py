@@ -124,6 +124,7 @@ def trained() -> OneStage:
     return model
 
 
+@pytest.mark.slow
 def test_it_learns_to_find_objects(trained: OneStage) -> None:
     for x, y, label in ((4, 4, 1), (32, 28, 2), (28, 6, 1), (6, 34, 2)):
         image, target = scene(x, y, label)
