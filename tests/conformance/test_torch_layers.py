@@ -278,6 +278,7 @@ def compare_layers(ours: Any, theirs: Any, x: np.ndarray, dtype: str) -> None:
 def test_every_layer_is_compared() -> None:
     """The others are containers, losses, or have an oracle elsewhere."""
     elsewhere = {"ConvNormAct", "FrozenBatchNorm2d", "ModuleDict", "ModuleList", "Sequential"}
+    elsewhere |= {"SqueezeExcitation", "StochasticDepth"}  # torchvision's
     elsewhere |= {"Hardsigmoid"}  # as a function: PyTorch's gradient has float32's accuracy only
     known = {name for name, _ in LAYERS.values()} | elsewhere
     layers = {
@@ -319,3 +320,39 @@ def test_the_fused_layer_is_its_three_parts(norm: str | None, dtype: str) -> Non
             [x, residual],
             dtype=dtype,
         )
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_squeeze_excitation_beside_torchvision(dtype: str) -> None:
+    from torchvision_cpu import torchvision
+
+    for seed in range(CONFIGURATIONS):
+        rng = np.random.default_rng(seed)
+        channels, squeezed = (int(n) for n in rng.integers(1, 20, 2))
+        ours = nn.SqueezeExcitation(channels, squeezed, "silu", "sigmoid").to(dtype)
+        theirs = torchvision.ops.SqueezeExcitation(channels, squeezed, torch.nn.SiLU)
+        theirs.to(getattr(torch, dtype))
+        assert list(ours.state_dict()) == list(theirs.state_dict())
+        state = theirs.state_dict()
+        ours.load_state_dict({key: value.numpy().copy() for key, value in state.items()})
+        shape = (2, channels, *(int(n) for n in rng.integers(1, 9, 2)))
+        compare_layers(ours, theirs, rng.standard_normal(shape), dtype)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("mode", ["row", "batch"])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("p", [0.0, 1.0])
+def test_stochastic_depth_beside_torchvision(
+    p: float, training: bool, mode: str, dtype: str
+) -> None:
+    """Where nothing is left to chance."""
+    from torchvision_cpu import torchvision
+
+    x = np.random.default_rng(0).standard_normal((4, 3, 2))
+    compare(
+        lambda x: nn.functional.stochastic_depth(x, p, mode, training),
+        lambda x: torchvision.ops.stochastic_depth(x, p, mode, training),
+        [x],
+        dtype=dtype,
+    )

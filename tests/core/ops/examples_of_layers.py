@@ -111,6 +111,15 @@ FUNCTIONS = [
     _function("dropout", floats(N, 4), then=(0.4,),
               call=lambda x, p: F.dropout(x, p, generator=lucid.random.Generator(3))),
     _function("dropout in evaluation", floats(N, 4), then=(0.4, False)),
+    *(
+        _function(
+            f"stochastic_depth of a {mode}", floats(N, 4), then=(0.4, mode),
+            call=lambda x, p, mode: F.stochastic_depth(
+                x, p, mode, generator=lucid.random.Generator(3)
+            ),
+        )
+        for mode in ("row", "batch")
+    ),
 ]  # fmt: skip
 
 LOSSES = [
@@ -166,6 +175,8 @@ LAYERS = [
            options={"norm": "frozen"}, training=False),
     _layer("Linear", floats(N, 2, 4), then=(4, 3)),
     _layer("Dropout", floats(N, 4), then=(0.3,)),
+    _layer("StochasticDepth", floats(N, 4), then=(0.3,)),
+    _layer("SqueezeExcitation", _image(), then=(3, 2)),
     _layer("Dropout in evaluation", floats(N, 4), then=(0.3,), training=False),
     _layer("Flatten", _image(), then=(1, 2)),
     _layer("LeakyReLU", floats(N, 4), then=(0.2,)),

@@ -43,6 +43,8 @@ from lucid.nn.layers import (
     SiLU,
     SmoothL1Loss,
     Softmax,
+    SqueezeExcitation,
+    StochasticDepth,
     Tanh,
     Upsample,
 )
@@ -90,6 +92,8 @@ __all__ = [
     "Sigmoid",
     "SmoothL1Loss",
     "Softmax",
+    "SqueezeExcitation",
+    "StochasticDepth",
     "Tanh",
     "Upsample",
     "functional",

@@ -21,6 +21,7 @@ from lucid.ops.activation import (
     silu,
     softmax,
 )
+from lucid.ops.activation import stochastic_depth as _stochastic_depth
 from lucid.ops.conv import conv2d
 from lucid.ops.conv_transpose import conv_transpose2d
 from lucid.ops.focal_loss import sigmoid_focal_loss
@@ -76,6 +77,7 @@ __all__ = [
     "silu",
     "smooth_l1_loss",
     "softmax",
+    "stochastic_depth",
     "tanh",
 ]
 
@@ -114,6 +116,50 @@ def dropout(
     if not training or p == 0:
         return x if isinstance(x, Tensor) else Tensor(x)
     return _dropout(x, p, (default_generator if generator is None else generator).numpy)
+
+
+def stochastic_depth(
+    x: ArrayLike,
+    p: float,
+    mode: str = "row",
+    training: bool = True,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Set whole samples to 0 with probability ``p`` and divide the others by ``1 - p``.
+
+    Parameters
+    ----------
+    x : array-like
+        Shape (N, ...): the output of a residual branch.
+    p : float
+        Probability of 0, from 0 to 1.
+    mode : {"row", "batch"}
+        ``"row"`` decides for each sample, ``"batch"`` once for all of them.
+    training : bool, default True
+        False returns ``x`` as it is.
+    generator : lucid.random.Generator, optional
+        Source of random numbers; default the default generator.
+
+    Returns
+    -------
+    Tensor
+        The shape of ``x``; a tensor ``x`` itself if nothing is to be dropped.
+
+    Raises
+    ------
+    ValueError
+        If ``p`` is not a probability, or ``mode`` is unknown.
+
+    References
+    ----------
+    Huang et al., *Deep Networks with Stochastic Depth*, 2016.
+    """
+    if mode not in ("row", "batch"):
+        raise ValueError(f"stochastic_depth: mode must be 'row' or 'batch', got {mode!r}")
+    if not training or p == 0:
+        return x if isinstance(x, Tensor) else Tensor(x)
+    source = default_generator if generator is None else generator
+    return _stochastic_depth(x, p, mode, source.numpy)
 
 
 #: PyTorch's names for the modes of :func:`lucid.pad`.

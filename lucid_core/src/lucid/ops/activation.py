@@ -26,6 +26,7 @@ __all__ = [
     "relu6",
     "silu",
     "softmax",
+    "stochastic_depth",
 ]
 
 
@@ -111,11 +112,18 @@ def gelu(x: ArrayLike, approximate: str = "none") -> Tensor:
     return record(0.5 * a * (1 + t), (x, vjp))
 
 
-def expect_activation(owner: str, name: str | None) -> None:
+def expect_activation(owner: str, name: str | None, argument: str = "activation") -> None:
     """Refuse what is neither a registered activation nor None."""
     if name is not None and name not in kernels.ACTIVATIONS:
         known = ", ".join(map(repr, kernels.ACTIVATIONS))
-        raise ValueError(f"{owner}: activation must be one of {known}, or None, got {name!r}")
+        raise ValueError(f"{owner}: {argument} must be one of {known}, or None, got {name!r}")
+
+
+def activate(x: Tensor, name: str | None) -> Tensor:
+    """The registered activation of this name; None returns ``x`` itself."""
+    if name is None:
+        return x
+    return relu(x) if name == "relu" else _elementwise(x, name)
 
 
 def _elementwise(x: ArrayLike, name: str) -> Tensor:
@@ -305,9 +313,33 @@ def dropout(x: ArrayLike, p: float, generator: np.random.Generator) -> Tensor:
     Srivastava et al., *Dropout: A Simple Way to Prevent Neural Networks from
     Overfitting*, JMLR 2014, section 10 for the scaling in training.
     """
-    if not 0 <= p <= 1:
-        raise ValueError(f"the dropout probability must lie from 0 to 1, got {p}")
+    _expect_probability("dropout", p)
     a = floating(x)
-    kept = generator.random(a.shape, dtype=np.float32) >= p
+    return _dropped(x, a, a.shape, p, generator)
+
+
+def stochastic_depth(x: ArrayLike, p: float, mode: str, generator: np.random.Generator) -> Tensor:
+    """Set whole samples, or the whole batch, to 0 with probability ``p``.
+
+    What is kept is divided by ``1 - p``; see :func:`lucid.nn.functional.stochastic_depth`.
+    """
+    _expect_probability("stochastic_depth", p)
+    a = floating(x)
+    if not a.ndim:
+        raise ValueError("stochastic_depth: expected an axis of samples, got a number")
+    samples = len(a) if mode == "row" else 1
+    return _dropped(x, a, (samples,) + (1,) * (a.ndim - 1), p, generator)
+
+
+def _expect_probability(function: str, p: float) -> None:
+    if not 0 <= p <= 1:
+        raise ValueError(f"the {function} probability must lie from 0 to 1, got {p}")
+
+
+def _dropped(
+    x: ArrayLike, a: Array, shape: tuple[int, ...], p: float, generator: np.random.Generator
+) -> Tensor:
+    """``a`` times a mask of this shape, which is 0 with probability ``p``, else 1 / (1 - p)."""
+    kept = generator.random(shape, dtype=np.float32) >= p
     factor = kept * a.dtype.type(1 / (1 - p) if p < 1 else 0)
     return record(a * factor, (x, lambda g: g * factor))

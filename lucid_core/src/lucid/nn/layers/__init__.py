@@ -28,7 +28,8 @@ from lucid.nn.layers.loss import (
 )
 from lucid.nn.layers.norm import BatchNorm2d, FrozenBatchNorm2d, GroupNorm, LayerNorm
 from lucid.nn.layers.pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, Upsample
-from lucid.nn.layers.shape import Dropout, Flatten, Identity
+from lucid.nn.layers.shape import Dropout, Flatten, Identity, StochasticDepth
+from lucid.nn.layers.squeeze_excitation import SqueezeExcitation
 
 __all__ = [
     "GELU",
@@ -65,6 +66,8 @@ __all__ = [
     "Sigmoid",
     "SmoothL1Loss",
     "Softmax",
+    "SqueezeExcitation",
+    "StochasticDepth",
     "Tanh",
     "Upsample",
 ]

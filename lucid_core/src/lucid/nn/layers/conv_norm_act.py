@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lucid.autograd import array_of
-from lucid.nn import functional as F
 from lucid.nn.layers.checks import expect_channels
 from lucid.nn.layers.conv import Conv2d
 from lucid.nn.layers.folding import Foldable
 from lucid.nn.layers.norm import BatchNorm2d, FrozenBatchNorm2d
-from lucid.ops.activation import expect_activation
+from lucid.ops.activation import activate, expect_activation
 from lucid.ops.operands import pair
 from lucid.tensor import Tensor
 
@@ -122,7 +121,7 @@ class ConvNormAct(Foldable):
             return fused
         if residual is not None:
             y = y + residual
-        return y if self.activation is None else getattr(F, self.activation)(y)
+        return activate(y, self.activation)
 
     def _to_fold(self) -> tuple[Conv2d, BatchNorm2d | FrozenBatchNorm2d | None, str | None]:
         return self.conv, self.norm, self.activation

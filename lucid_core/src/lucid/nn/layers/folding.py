@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lucid.nn.layers.conv import Conv2d
     from lucid.nn.layers.norm import BatchNorm2d, FrozenBatchNorm2d
 
-__all__ = ["Foldable", "Folded"]
+__all__ = ["Foldable", "Folded", "is_plain"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -167,12 +167,12 @@ class Foldable(Module):
         conv, norm, activation = self._to_fold()
         if conv.padding_mode != "zeros" or conv.weight.dtype != _FLOAT32:
             return None
-        if conv is not self and not _is_plain(conv):
+        if conv is not self and not is_plain(conv):
             return None
         sources: tuple[Tensor | None, ...] = (conv.weight, conv.bias)
         if norm is not None:
             fixed = norm.fixed()
-            if fixed is None or not _is_plain(norm):
+            if fixed is None or not is_plain(norm):
                 return None
             sources += fixed
         options = (conv.stride, conv.padding, conv.dilation, conv.groups, activation)
@@ -194,7 +194,7 @@ class Foldable(Module):
         return folded
 
 
-def _is_plain(layer: Module) -> bool:
+def is_plain(layer: Module) -> bool:
     """Whether a layer computes what Lucid's layer computes, with nobody watching."""
     defined = type(layer).forward.__module__.startswith("lucid.nn.layers.")
     return defined and "forward" not in layer.__dict__ and not layer.is_watched

@@ -1,4 +1,4 @@
-"""Layers without values of their own: identity, flattening, dropout."""
+"""Layers without parameters: identity, flattening, dropout, stochastic depth."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lucid.nn.module import Module
 from lucid.ops.shape import flatten
 from lucid.tensor import Tensor
 
-__all__ = ["Dropout", "Flatten", "Identity"]
+__all__ = ["Dropout", "Flatten", "Identity", "StochasticDepth"]
 
 
 class Identity(Module):
@@ -69,11 +69,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
-        given: object = p  # mypy does not take a float for a Real
-        if not isinstance(given, Real):
-            raise TypeError(f"Dropout: expected a number for p, got {p!r}; pass p=0.5, for example")
-        if not 0 <= p <= 1:
-            raise ValueError(f"Dropout: p must lie from 0 to 1, got {p}")
+        _expect_probability("Dropout", p)
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
@@ -82,3 +78,43 @@ class Dropout(Module):
 
     def extra_repr(self) -> str:
         return f"p={self.p}"
+
+
+class StochasticDepth(Module):
+    """In training, set whole samples to 0 with a probability and scale up the others.
+
+    Put it at the end of a residual branch, before the sum.  In evaluation it returns its input.
+
+    Parameters
+    ----------
+    p : float
+        Probability of 0.
+    mode : {"row", "batch"}
+        ``"row"`` decides for each sample, ``"batch"`` once for all of them.
+
+    References
+    ----------
+    Huang et al., *Deep Networks with Stochastic Depth*, 2016.
+    """
+
+    def __init__(self, p: float, mode: str = "row") -> None:
+        super().__init__()
+        _expect_probability("StochasticDepth", p)
+        if mode not in ("row", "batch"):
+            raise ValueError(f"StochasticDepth: mode must be 'row' or 'batch', got {mode!r}")
+        self.p = p
+        self.mode = mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Shape (N, ...)."""
+        return F.stochastic_depth(x, self.p, self.mode, self.training)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, mode={self.mode!r}"
+
+
+def _expect_probability(layer: str, p: object) -> None:
+    if not isinstance(p, Real):
+        raise TypeError(f"{layer}: expected a number for p, got {p!r}; pass p=0.5, for example")
+    if not 0 <= float(p) <= 1:
+        raise ValueError(f"{layer}: p must lie from 0 to 1, got {p}")

@@ -1,0 +1,106 @@
+"""Squeeze-and-excitation: channels weighted by a small network of their means."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lucid import kernels
+from lucid.autograd import array_of, is_grad_enabled
+from lucid.autograd.variable import new_tensor
+from lucid.nn import functional as F
+from lucid.nn.layers.checks import expect_channels, expect_positive
+from lucid.nn.layers.conv import Conv2d
+from lucid.nn.layers.folding import Array, is_plain
+from lucid.nn.module import Module
+from lucid.ops.activation import activate, expect_activation
+from lucid.tensor import Tensor
+
+__all__ = ["SqueezeExcitation"]
+
+
+class SqueezeExcitation(Module):
+    """Squeeze-and-excitation, ``x * scale_act(fc2(act(fc1(mean(x)))))``.
+
+    The mean is taken over height and width, so each channel of an image gets one factor.
+    Parameters have torchvision's names.
+
+    Parameters
+    ----------
+    channels : int
+        Channels of input and output.
+    squeeze_channels : int
+        Channels between the two layers.
+    activation : str or None, default "relu"
+        Activation after ``fc1``, by its name in :class:`ConvNormAct`.
+    scale_activation : str or None, default "hardsigmoid"
+        Activation of the factors: ``"hardsigmoid"`` in MobileNetV3, ``"sigmoid"`` in the paper
+        and in EfficientNet.
+
+    Attributes
+    ----------
+    fc1, fc2 : Conv2d
+        Convolutions of size 1 with bias.
+
+    References
+    ----------
+    Hu, Shen and Sun, *Squeeze-and-Excitation Networks*, 2018, section 3.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> layer = lucid.nn.SqueezeExcitation(16, 8)
+    >>> layer(lucid.zeros(2, 16, 7, 7)).shape
+    (2, 16, 7, 7)
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        squeeze_channels: int,
+        activation: str | None = "relu",
+        scale_activation: str | None = "hardsigmoid",
+    ) -> None:
+        super().__init__()
+        expect_positive("SqueezeExcitation", channels=channels, squeeze_channels=squeeze_channels)
+        expect_activation("SqueezeExcitation", activation)
+        expect_activation("SqueezeExcitation", scale_activation, "scale_activation")
+        self.activation = activation
+        self.scale_activation = scale_activation
+        self.fc1 = Conv2d(channels, squeeze_channels, 1)
+        self.fc2 = Conv2d(squeeze_channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (N, channels, H, W) to the same shape."""
+        expect_channels(self, x, self.fc1.in_channels)
+        a = array_of(x)
+        if not is_grad_enabled() and a.size and self._is_plain(a):
+            return new_tensor(self._scaled(a))
+        hidden = activate(self.fc1(F.adaptive_avg_pool2d(x, 1)), self.activation)
+        return x * activate(self.fc2(hidden), self.scale_activation)
+
+    def _is_plain(self, a: Array) -> bool:
+        """Whether both layers are products with a matrix of the input's type."""
+        return all(
+            type(layer) is Conv2d
+            and is_plain(layer)
+            and layer.weight.dtype == a.dtype
+            and layer.kernel_size == (1, 1)
+            and layer.padding == (0, 0)
+            and layer.groups == 1
+            for layer in (self.fc1, self.fc2)
+        )
+
+    def _scaled(self, a: Array) -> Array:
+        """The same for prediction, without the overhead of layers on images of one pixel."""
+        factors = np.mean(a, axis=(2, 3))
+        for layer, name in ((self.fc1, self.activation), (self.fc2, self.scale_activation)):
+            weight = layer.weight._data
+            factors = factors @ weight.reshape(weight.shape[:2]).T
+            if layer.bias is not None:
+                factors += layer.bias._data
+            factors = kernels.activation(factors, name)
+        scaled: Array = a * factors[:, :, None, None]
+        return scaled
+
+    def extra_repr(self) -> str:
+        return f"activation={self.activation!r}, scale_activation={self.scale_activation!r}"
