@@ -63,6 +63,19 @@ def test_an_import_without_a_requirement(environment, code: str, named: str, lin
     assert "pyproject.toml" in caught.value.advice
 
 
+@pytest.mark.parametrize("core", ["lucid-core[vision]>=0.1", "Lucid_Core [mpi,vision] >=0.1"])
+def test_an_extra_of_the_core_covers_what_it_requires(environment, core: str) -> None:
+    environment.add("toy", "net", builders="def net(): ...\nimport PIL", requires=(core,))
+    check_dependencies("toy")
+
+
+@pytest.mark.parametrize("core", [CORE, "lucid-core[mpi]>=0.1"])
+def test_an_extra_of_the_core_that_is_not_required_covers_nothing(environment, core: str) -> None:
+    environment.add("toy", "net", builders="def net(): ...\nimport PIL", requires=(core,))
+    with pytest.raises(CheckError, match="does not require pillow"):
+        check_dependencies("toy")
+
+
 def test_a_module_that_nothing_provides(environment) -> None:
     install(environment, "import not_installed")
     with pytest.raises(CheckError, match="does not require not-installed"):

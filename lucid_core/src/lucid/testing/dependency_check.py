@@ -5,12 +5,17 @@ from __future__ import annotations
 import ast
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lucid.models.spec import canonical_distribution
 from lucid.testing.distribution_checks import find_plugins
 from lucid.testing.subject import CheckError, CheckNotRunError
+
+if TYPE_CHECKING:
+    from packaging.requirements import Requirement
 
 __all__ = ["check_dependencies"]
 
@@ -23,8 +28,9 @@ _CORE = "lucid-core"
 def check_dependencies(distribution: str) -> None:
     """The requirements cover every import in its code.
 
-    Requirements of extras count, and so do those of ``lucid-core``.  Imports for type
-    checking, and those in a ``try`` that handles ``ImportError``, need no requirement.
+    Requirements of extras count.  So do those of ``lucid-core``, with the extras that the
+    distribution names, as in ``lucid-core[vision]``.  Imports for type checking, and those in
+    a ``try`` that handles ``ImportError``, need no requirement.
 
     Parameters
     ----------
@@ -45,12 +51,12 @@ def check_dependencies(distribution: str) -> None:
 
     plugins = find_plugins(distribution)
     own = {plugin.package.partition(".")[0] for plugin in plugins}
-    declared = _names(plugins[0].requirements)
+    declared = {canonical_distribution(each.name) for each in _parsed(plugins[0].requirements)}
     providers = importlib_metadata.packages_distributions()
     provided = {canonical_distribution(name) for names in providers.values() for name in names}
     # Editable installations may not say which packages they provide.
     unknown = declared - provided - {_CORE}
-    declared |= _names(importlib_metadata.requires(_CORE) or (), extras=False) | {_CORE}
+    declared |= _required_of_core(plugins[0].requirements) | {_CORE}
     missing: dict[str, str] = {}
     for path in _sources(own):
         for module, line in _imports(path):
@@ -72,19 +78,27 @@ def check_dependencies(distribution: str) -> None:
         )
 
 
-def _names(requirements: tuple[str, ...] | list[str], *, extras: bool = True) -> set[str]:
-    """Canonical names of the distributions that requirements name."""
+def _required_of_core(requirements: Sequence[str]) -> set[str]:
+    """Canonical names of what the core requires, with its extras that `requirements` name."""
+    import importlib_metadata
+
+    of_core = (each for each in _parsed(requirements) if canonical_distribution(each.name) == _CORE)
+    extras = {"", *(extra for each in of_core for extra in each.extras)}
+    return {
+        canonical_distribution(each.name)
+        for each in _parsed(importlib_metadata.requires(_CORE) or ())
+        if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in extras)
+    }
+
+
+def _parsed(requirements: Sequence[str]) -> list[Requirement]:
     from packaging.requirements import InvalidRequirement, Requirement
 
-    names = set()
+    parsed = []
     for text in requirements:
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:  # the check 'requirement' says it
-            continue
-        if extras or requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            names.add(canonical_distribution(requirement.name))
-    return names
+        with suppress(InvalidRequirement):  # reported by the check 'requirement'
+            parsed.append(Requirement(text))
+    return parsed
 
 
 def _sources(packages: set[str]) -> list[Path]:
