@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torchvision_cpu import torchvision
 
+from lucid.vision import read_image
 from lucid.vision.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -18,7 +19,6 @@ from lucid.vision.transforms import (
     Normalize,
     Resize,
     preprocessing,
-    read_image,
     transform_of,
 )
 

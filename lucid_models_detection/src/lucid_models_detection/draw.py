@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from lucid.vision import check_range, to_array
+from lucid.vision import to_array, to_pil
 from lucid_models_detection.fonts import drawable
 
 __all__ = ["class_name", "draw_boxes", "label_color", "to_pillow"]
@@ -83,15 +83,15 @@ def class_name(label: int, class_names: Sequence[str] | Mapping[int, str] | None
 
 
 def to_pillow(image: Any) -> Image.Image:
-    """A new RGB Pillow image from any of the forms images come in.
+    """Convert an image of any accepted form to a new RGB Pillow image.
 
     Parameters
     ----------
     image : array, Tensor or PIL.Image.Image
         Floats in [0, 1] as ``(3, H, W)``, ``(1, H, W)`` or ``(H, W)``; uint8 as
-        ``(H, W, 3)``, ``(H, W, 1)`` or ``(H, W)``; channels first and last are told
-        apart by where the axis of length 1 or 3 is.  Or a Pillow image of any mode,
-        turned as its EXIF data says.
+        ``(H, W, 3)``, ``(H, W, 1)`` or ``(H, W)``.  The channels are the axis of length 1
+        or 3; where both ends could be, floats have channels first, uint8 last.  Or a Pillow
+        image of any mode, whose EXIF orientation is applied.
 
     Returns
     -------
@@ -115,29 +115,23 @@ def to_pillow(image: Any) -> Image.Image:
             "expected an image as floats in [0, 1], as uint8 or as a Pillow image, "
             f"got {type(image).__name__} of dtype {array.dtype}"
         )
-    array = _channels_last(array, first=is_float)
-    if is_float:
-        check_range(array)
-        array = np.rint(array.clip(0, 1) * 255).astype(np.uint8)
-    elif array.dtype == np.bool_:
+    if array.dtype == np.bool_:
         array = array.astype(np.uint8) * np.uint8(255)
-    if array.shape[2] == 1:
-        array = np.repeat(array, 3, axis=2)
-    return Image.fromarray(np.ascontiguousarray(array), "RGB")
+    return to_pil(_channels_first(array, preferred=is_float)).convert("RGB")
 
 
-def _channels_last(array: NDArray[Any], first: bool) -> NDArray[Any]:
-    """(H, W, 1 or 3) from any accepted shape; ``first`` decides where both ends could be it."""
+def _channels_first(array: NDArray[Any], preferred: bool) -> NDArray[Any]:
+    """(1 or 3, H, W) from any accepted shape; ``preferred`` where both ends could be channels."""
     if array.size == 0:
         raise ValueError(f"cannot draw on an image without pixels, of shape {array.shape}")
     if array.ndim == 2:
-        return array[:, :, None]
+        return array[None]
     if array.ndim == 3:
         at_front, at_end = array.shape[0] in (1, 3), array.shape[2] in (1, 3)
-        if at_front and (first or not at_end):
-            return array.transpose(1, 2, 0)
-        if at_end:
+        if at_front and (preferred or not at_end):
             return array
+        if at_end:
+            return array.transpose(2, 0, 1)
     raise ValueError(
         f"expected an image of shape (3, H, W), (1, H, W), (H, W, 3) or (H, W), got {array.shape}"
     )
