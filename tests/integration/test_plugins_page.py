@@ -1,4 +1,4 @@
-"""docs/plugins.md is true: its steps are taken, in a fresh environment, in its order.
+"""The pages on plugins are true: their steps are taken, in a fresh environment, in order.
 
 The environment sees what this one has installed, through a ``.pth`` file, and asks no
 index for anything: what pip installs into it is the new plugin alone.
@@ -6,7 +6,10 @@ index for anything: what pip installs into it is the new plugin alone.
 
 from __future__ import annotations
 
+import ast
 import doctest
+import importlib
+import json
 import os
 import shlex
 import subprocess
@@ -16,7 +19,9 @@ import tomllib
 import venv
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import lucid
 from lucid.scaffold import PluginNames, core_requirement
@@ -84,12 +89,10 @@ def fresh(tmp_path) -> FreshEnvironment:
     return FreshEnvironment(tmp_path)
 
 
-@pytest.mark.slow
-def test_every_step_of_the_page_in_its_order(fresh) -> None:
-    before = fresh.models()
-    page = iter(blocks(TEXT))
+def follow(fresh: FreshEnvironment, text: str) -> list[str]:
+    """Take the steps of a page, compare what it says they write, and return them."""
     done, output = [], ""
-    for block in page:
+    for block in blocks(text):
         if block.language == "console":
             for line in block.body.splitlines():
                 command = line.removeprefix("$ ")
@@ -102,7 +105,13 @@ def test_every_step_of_the_page_in_its_order(fresh) -> None:
             same = doctest.OutputChecker().check_output(block.body, output, flags)
             assert same, f"the page says\n{block.body}but {done[-1]!r} wrote\n{output}"
             output = ""
-    assert len(done) == 15
+    return done
+
+
+@pytest.mark.slow
+def test_every_step_of_the_page_in_its_order(fresh) -> None:
+    before = fresh.models()
+    assert len(follow(fresh, TEXT)) == 15
     assert fresh.models() == before
     html = fresh.work / "docs" / "_build" / "html" / "models"
     assert {path.stem for path in html.glob("*.html")} == {"index", "tiny_net"}
@@ -118,6 +127,45 @@ def test_the_files_that_the_page_quotes() -> None:
     assert project["dependencies"] == [core_requirement(lucid.__version__)]
     for path, part in quoted.items():
         assert part.strip() in written[path], path
+
+
+DETECTOR = (ROOT / "docs" / "detector_plugin.md").read_text(encoding="utf-8")
+
+
+def test_the_detector_that_its_page_quotes_is_short_and_imports_public_names() -> None:
+    names = PluginNames("lantern", "lantern", "lantern", "lantern_net", "LanternNet")
+    written = render(names, "detector")
+    quoted = [block for block in blocks(DETECTOR) if block.caption]
+    assert len(quoted) == 5
+    for block in quoted:
+        assert block.body.strip("\n") in written[block.caption]
+    network = written["src/lantern/network.py"]
+    assert network.count("\n") < 150
+    for node in ast.walk(ast.parse(network)):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("lucid"):
+            public = importlib.import_module(str(node.module)).__all__
+            assert {alias.name for alias in node.names} <= {*public, "functional"}, node.module
+
+
+@pytest.mark.slow
+def test_every_step_of_the_detector_page(fresh) -> None:
+    images, annotations = [], []
+    (fresh.work / "images").mkdir()
+    for i in range(6):
+        pixels = np.full((48, 64, 3), 90, np.uint8)
+        pixels[8:40, 8 + 4 * i : 40 + 4 * i] = (220, 60, 40)
+        Image.fromarray(pixels).save(fresh.work / "images" / f"{i}.png")
+        images.append({"id": i, "file_name": f"{i}.png", "width": 64, "height": 48})
+        annotations.append(
+            {"id": i + 1, "image_id": i, "category_id": 1, "bbox": [8 + 4 * i, 8, 32, 32],
+             "area": 1024, "iscrowd": 0}
+        )  # fmt: skip
+    content = {"images": images, "annotations": annotations}
+    content["categories"] = [{"id": 1, "name": "square"}]
+    (fresh.work / "train.json").write_text(json.dumps(content))
+    assert len(follow(fresh, DETECTOR)) == 7
+    with Image.open(fresh.work / "found.png") as found:
+        assert found.size == (64, 48)
 
 
 #: The examples in a builder's docstring, which doctest does not find behind a decorator.
