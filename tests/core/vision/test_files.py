@@ -1,3 +1,5 @@
+"""Image files: pixels, headers, limits, and errors that name the file."""
+
 from __future__ import annotations
 
 import io
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lucid.vision import ImageError, read_header, read_image, to_array, to_pil
+from lucid.vision import ImageError, read_header, read_image
 
 PIXELS = np.array(
     [[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[10, 20, 30], [40, 50, 60], [70, 80, 90]]], np.uint8
@@ -62,25 +64,6 @@ def test_sixteen_bits_keep_their_precision() -> None:
     values = np.array([[0, 1, 300], [32768, 65534, 65535]], np.uint16)
     image = read_image(saved(Image.fromarray(values)))
     np.testing.assert_allclose(image[1], values / 65535, rtol=1e-6)
-
-
-@pytest.mark.parametrize("mode", ["I;16", "I;16L", "I;16B", "I;16N"])
-def test_sixteen_bits_in_either_order(mode: str) -> None:
-    order = {"L": "<", "B": ">"}.get(mode[-1], "<" if mode == "I;16" else "=")
-    values = np.array([[0, 257, 65535], [300, 51400, 2]], np.uint16)
-    image = Image.frombytes(mode, (3, 2), values.astype(f"{order}u2").tobytes())
-    np.testing.assert_allclose(to_array(image), np.repeat(values[None] / 65535, 3, 0), atol=1e-7)
-
-
-def test_grey_that_was_multiplied_by_its_transparency() -> None:
-    image = Image.new("LA", (2, 2), (100, 200)).convert("La")
-    np.testing.assert_allclose(to_array(image), 100 / 255, atol=1 / 255)
-
-
-@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "PA", "1", "CMYK", "YCbCr", "HSV", "RGBX"])
-def test_every_mode_of_a_white_image_is_white(mode: str) -> None:
-    white = Image.new("RGB", (3, 2), "white").convert("L" if mode in ("LA", "PA", "1") else "RGB")
-    np.testing.assert_allclose(to_array(white.convert(mode)), np.ones((3, 2, 3)), atol=1e-6)
 
 
 def test_transparency_is_dropped_and_the_colour_beneath_remains() -> None:
@@ -189,48 +172,6 @@ def test_a_limit_on_pixels_that_is_no_number_is_named(monkeypatch: pytest.Monkey
     monkeypatch.setenv("LUCID_MAX_PIXELS", "many")
     with pytest.raises(ValueError, match="expected a positive integer, got 'many'"):
         read_image(saved(Image.new("L", (4, 4))))
-
-
-@pytest.mark.parametrize(
-    ("values", "text"),
-    [
-        (np.array([[0.0, 2.0]], np.float32), r"mode 'F': expected values in \[0, 1\].*\[0, 2\]"),
-        (np.array([[np.nan]], np.float32), "mode 'F'"),
-        (np.array([[-1, 5]], np.int32), r"mode 'I'.*\[-1, 5\]"),
-    ],
-)
-def test_values_outside_the_range_of_a_mode_are_an_error(values: np.ndarray, text: str) -> None:
-    with pytest.raises(ImageError, match=text):
-        to_array(Image.fromarray(values))
-
-
-def test_an_image_without_pixels_is_an_error() -> None:
-    with pytest.raises(ImageError, match="0 x 4"):
-        to_array(Image.new("RGB", (0, 4)))
-
-
-def test_to_pil_is_the_way_back() -> None:
-    np.testing.assert_array_equal(np.asarray(to_pil(ARRAY)), PIXELS)
-    np.testing.assert_array_equal(np.asarray(to_pil(PIXELS.transpose(2, 0, 1))), PIXELS)
-    for grey in (ARRAY[:1], ARRAY[0]):
-        image = to_pil(grey)
-        assert image.mode == "L"
-        np.testing.assert_array_equal(np.asarray(image), PIXELS[:, :, 0])
-
-
-@pytest.mark.parametrize(
-    ("array", "text"),
-    [
-        (np.zeros((2, 4, 4)), r"\(2, 4, 4\)"),
-        (np.zeros((3, 0, 4)), r"\(3, 0, 4\)"),
-        (np.full((3, 2, 2), 255.0), r"got values in \[255, 255\]"),
-        (np.full((3, 2, 2), np.nan), "12 of 12 values NaN"),
-        (np.zeros((3, 2, 2), np.int64), "int64"),
-    ],
-)
-def test_to_pil_says_what_it_expected(array: np.ndarray, text: str) -> None:
-    with pytest.raises(ImageError, match=text):
-        to_pil(array)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])

@@ -196,7 +196,7 @@ class RandomHorizontalFlip:
     generator: lucid.random.Generator | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        check_range("p", (0, self.p, 1))
+        check_number("p", (0, self.p, 1))
 
     def __call__(self, image: NDArray[np.float32], target: Target) -> Sample:
         if numpy_generator(self.generator).random() < self.p:
@@ -256,8 +256,8 @@ class RandomCrop:
 
     def __post_init__(self) -> None:
         check_pair("scale", self.scale, math.ulp(0.0), 1.0)
-        check_range("min_visible", (0, self.min_visible, 1))
-        check_range("p", (0, self.p, 1))
+        check_number("min_visible", (0, self.min_visible, 1))
+        check_number("p", (0, self.p, 1))
 
     def __call__(self, image: NDArray[np.float32], target: Target) -> Sample:
         rng = numpy_generator(self.generator)
@@ -279,7 +279,7 @@ class RandomCrop:
         return left, top, left + w, top + h
 
 
-def check_range(name: str, ordered: tuple[float, float, float]) -> None:
+def check_number(name: str, ordered: tuple[float, float, float]) -> None:
     """Refuse a value, the middle one, that is not between the others."""
     low, value, high = ordered
     if not low <= value <= high:  # written so that NaN fails too
