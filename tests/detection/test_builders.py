@@ -6,9 +6,11 @@ import re
 import pytest
 
 import lucid
-from lucid_models_detection import FasterRCNN, builders
+import lucid_models_detection
+from lucid_models_detection import FasterRCNN, RetinaNet, builders
 
-BUILDERS = [getattr(builders, name) for name in builders.__all__]
+NAMES = lucid.models.list_models(plugin="lucid-models-detection")
+BUILDERS = [getattr(lucid_models_detection, name) for name in NAMES]
 
 
 @pytest.mark.slow
@@ -32,7 +34,18 @@ def test_parameters_and_shapes_of_the_models_page(name: str, size: int, distinct
     assert bbox_deltas.shape == (1, 300, 4)
 
 
-@pytest.mark.parametrize("builder", BUILDERS, ids=builders.__all__)
+@pytest.mark.slow
+def test_parameters_and_shapes_of_retinanets_page() -> None:
+    model = lucid_models_detection.retinanet_resnet_50_fpn()
+    assert isinstance(model, RetinaNet)
+    assert (model.parameter_size, model.distinct_parameter_size) == (34_674_505, 34_664_969)
+    with lucid.no_grad():
+        cls_logits, bbox_deltas = model.eval()(lucid.random.randn(1, 3, 224, 224))
+    assert cls_logits.shape == (1, 9441, 21)
+    assert bbox_deltas.shape == (1, 9441, 4)
+
+
+@pytest.mark.parametrize("builder", BUILDERS, ids=NAMES)
 def test_signature(builder: object) -> None:
     parameters = inspect.signature(builder).parameters  # type: ignore[arg-type]
     assert list(parameters) == ["num_classes", "backbone_num_classes", "kwargs"]
@@ -55,7 +68,7 @@ def test_unknown_argument() -> None:
         builders.faster_rcnn_resnet_50_fpn(trainable_layers=3)
 
 
-@pytest.mark.parametrize("builder", BUILDERS, ids=builders.__all__)
+@pytest.mark.parametrize("builder", BUILDERS, ids=NAMES)
 def test_docstring_is_a_whole_page_of_its_own(builder: object) -> None:
     text = inspect.getdoc(builder) or ""
     name = builder.__name__  # type: ignore[attr-defined]

@@ -31,7 +31,6 @@ OTHERS = {
         "head.classification_head.conv.0.weight",
         "head.regression_head.bbox_ctrness.weight",
     ),
-    "torchvision's RetinaNet": (*BODY, "head.classification_head.conv.0.0.weight"),
     "torchvision's RetinaNet v2": (
         *BODY,
         "head.classification_head.conv.0.0.weight",
@@ -60,6 +59,9 @@ def test_another_detector_is_named(tmp_path: Path, name: str, prefix: str) -> No
 
 
 def test_own_detectors_are_no_others() -> None:
+    retinanet = create_model("retinanet_resnet_18_fpn", num_classes=3, channels=8).state_dict()
+    assert describe_detector(retinanet) is None
+    assert describe_detector(map(to_torchvision_key, retinanet)) is None
     model = create_model("faster_rcnn_resnet_18_fpn", num_classes=3, hidden_dim=8)
     keys = list(model.state_dict())
     assert describe_detector(keys) is None

@@ -13,22 +13,27 @@ TOTALS = {
     "faster_rcnn_resnet_34_fpn": 39_019_262,
     "faster_rcnn_resnet_50_fpn": 43_515_902,
     "faster_rcnn_resnet_101_fpn": 62_508_030,
+    "retinanet_resnet_18_fpn": 20_118_857,
+    "retinanet_resnet_50_fpn": 34_674_505,
 }
 
 
-def test_the_four_detectors_are_registered() -> None:
+def test_the_detectors_are_registered() -> None:
     assert lucid.models.list_models(plugin=DISTRIBUTION) == list(TOTALS)
     for name, total in TOTALS.items():
         info = lucid.models.model_info(name)
         assert (info.total_parameters, info.task, info.family) == (
             total,
             "object-detection",
-            "faster_rcnn",
+            name.partition("_resnet")[0],
         )
         assert lucid.models.get_builder(name) is getattr(lucid_models_detection, name)
 
 
-@pytest.mark.parametrize("name", ["faster_rcnn_resnet_18_fpn", "faster_rcnn_resnet_34_fpn"])
+@pytest.mark.parametrize(
+    "name",
+    ["faster_rcnn_resnet_18_fpn", "faster_rcnn_resnet_34_fpn", "retinanet_resnet_18_fpn"],
+)
 def test_the_smaller_ones_have_the_size_they_are_registered_with(name: str) -> None:
     model = lucid.models.create_model(name, num_classes=21)
     assert model.parameter_size == TOTALS[name]
@@ -44,3 +49,11 @@ def test_a_summary_sees_every_layer_that_prediction_uses() -> None:
     assert rows["rpn.head.conv.conv"].calls == 5
     assert summary.parameters == model.distinct_parameter_size
     assert summary.parameter_size == TOTALS["faster_rcnn_resnet_18_fpn"]
+
+
+def test_a_summary_of_a_one_stage_detector_sees_every_layer() -> None:
+    model = lucid.models.create_model("retinanet_resnet_18_fpn")
+    summary = lucid.models.summarize(model, (1, 3, 64, 64))
+    rows = {row.name: row for row in summary.layers}
+    assert [name for name, row in rows.items() if not row.calls] == ["backbone.net.fc"]
+    assert rows["classification_head.output"].calls == 5

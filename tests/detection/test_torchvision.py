@@ -45,6 +45,14 @@ def as_torchvision(model: FasterRCNN) -> dict[str, np.ndarray]:
         ("rpn.head.cls_logits.bias", "rpn.head.cls_logits.bias"),
         ("roi_heads.box_head.fc6.weight", "roi_heads.box_head.fc6.weight"),
         ("roi_heads.box_predictor.bbox_pred.bias", "roi_heads.box_predictor.bbox_pred.bias"),
+        ("backbone.fpn.extra_blocks.p6.weight", "backbone.fpn.extra_blocks.p6.weight"),
+        (
+            "head.classification_head.conv.3.0.weight",
+            "classification_head.conv.3.conv.weight",
+        ),
+        ("head.classification_head.cls_logits.bias", "classification_head.output.bias"),
+        ("head.regression_head.conv.0.0.bias", "regression_head.conv.0.conv.bias"),
+        ("head.regression_head.bbox_reg.weight", "regression_head.output.weight"),
     ],
 )
 def test_names(theirs: str, ours: str) -> None:
@@ -58,6 +66,8 @@ def test_names(theirs: str, ours: str) -> None:
         ("backbone.fpn.inner_blocks.2.weight", "backbone.fpn.lateral.2.weight"),
         ("backbone.fpn.layer_blocks.2.bias", "backbone.fpn.output.2.bias"),
         ("rpn.head.conv.bias", "rpn.head.conv.conv.bias"),
+        ("head.classification_head.conv.0.weight", "classification_head.conv.0.conv.weight"),
+        ("head.regression_head.conv.6.bias", "regression_head.conv.3.conv.bias"),
     ],
 )
 def test_names_of_published_checkpoints(old: str, ours: str) -> None:

@@ -155,6 +155,7 @@ def test_a_model_page_has_everything_in_order(site, name):
     [
         ("faster_rcnn_resnet_50_fpn", "43,515,902", "43,506,366"),
         ("faster_rcnn_resnet_101_fpn", "62,508,030", "62,498,494"),
+        ("retinanet_resnet_50_fpn", "34,674,505", "34,664,969"),
     ],
 )
 def test_a_detector_page_says_both_figures_and_warns(site, name, total, distinct):

@@ -13,6 +13,7 @@ from lucid.testing.plugin_checks import Check, checks
 CHECKS = [
     *checks("lucid-models-classification", "resnet_18"),
     *checks("lucid-models-detection", "faster_rcnn_resnet_18_fpn"),
+    *checks("lucid-models-detection", "retinanet_resnet_18_fpn"),
 ]
 
 

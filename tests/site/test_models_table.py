@@ -67,7 +67,7 @@ def test_the_keyboard_sorts(open_page, key):
     [
         ("rcnn", lucid.models.list_models("*rcnn*")),
         ("wide classification", lucid.models.list_models("wide_*")),
-        ("DETECTION 50", ["faster_rcnn_resnet_50_fpn"]),
+        ("DETECTION 50", ["faster_rcnn_resnet_50_fpn", "retinanet_resnet_50_fpn"]),
         ("resnet50", lucid.models.list_models("*resnet_50*")),
         ("nothing of that kind", []),
     ],

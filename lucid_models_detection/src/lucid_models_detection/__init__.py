@@ -1,4 +1,4 @@
-"""Object detectors for Lucid: Faster R-CNN with feature pyramid networks.
+"""Object detectors for Lucid: Faster R-CNN and RetinaNet with feature pyramid networks.
 
 Everything is imported when it is first asked for, so that importing the package
 (as the registry does) costs nothing.
@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from lucid_models_detection.faster_rcnn import FasterRCNN
     from lucid_models_detection.parts.pooler import roi_align
     from lucid_models_detection.prediction import DetectionPredictor
+    from lucid_models_detection.retinanet import (
+        RetinaNet,
+        RetinaNetOptions,
+        retinanet_resnet_18_fpn,
+        retinanet_resnet_50_fpn,
+    )
     from lucid_models_detection.targets import Target
     from lucid_models_detection.torchvision import torchvision_config
     from lucid_models_detection.training import DetectorTask, TrainingOptions, train_detector
@@ -43,6 +49,8 @@ __all__ = [
     "DetectorTask",
     "FasterRCNN",
     "ImageBatch",
+    "RetinaNet",
+    "RetinaNetOptions",
     "Target",
     "TrainingOptions",
     "Transform",
@@ -56,6 +64,8 @@ __all__ = [
     "faster_rcnn_resnet_50_fpn",
     "faster_rcnn_resnet_101_fpn",
     "parts",
+    "retinanet_resnet_18_fpn",
+    "retinanet_resnet_50_fpn",
     "roi_align",
     "torchvision",
     "torchvision_config",
@@ -73,6 +83,10 @@ _HOME = {
     "ImageBatch": "transform",
     "Target": "targets",
     "Transform": "transform",
+    "RetinaNet": "retinanet",
+    "RetinaNetOptions": "retinanet",
+    "retinanet_resnet_18_fpn": "retinanet",
+    "retinanet_resnet_50_fpn": "retinanet",
     "faster_rcnn_resnet_18_fpn": "builders",
     "faster_rcnn_resnet_34_fpn": "builders",
     "faster_rcnn_resnet_50_fpn": "builders",

@@ -1,9 +1,9 @@
 """From a weight file to a detector, whoever wrote the file.
 
 A file of :func:`lucid.save_model` says everything itself.  torchvision's
-``fasterrcnn_resnet50_fpn_coco-258fb6c6.pth``, and what others trained with
-torchvision, hold weights alone; which network they are of, their names and shapes
-tell.
+``fasterrcnn_resnet50_fpn_coco-258fb6c6.pth`` and ``retinanet_resnet50_fpn_coco-eeacb38b.pth``,
+and what others trained with torchvision, hold weights alone; the model follows from names and
+shapes.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from lucid_models_detection.torchvision import (
 
 __all__ = ["open_detector"]
 
-#: How the SHA-256 of torchvision's published COCO_V1 weights begins, as its file's name says.
-_COCO_V1 = "258fb6c6"
+#: First digits of the SHA-256 of torchvision's published COCO_V1 weights, as in their files'
+#: names: fasterrcnn_resnet50_fpn and retinanet_resnet50_fpn.
+_COCO_V1 = ("258fb6c6", "eeacb38b")
 
 
 def open_detector(

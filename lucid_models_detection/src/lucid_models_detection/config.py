@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from lucid_models_detection.options import (
     DetectorOptions,
     Sizes,
-    anchors,
-    count,
     count_or_pair,
     fraction,
     option,
+    per_level,
+    positive_int,
 )
 
 __all__ = ["DetectorConfig"]
@@ -78,7 +78,7 @@ class DetectorConfig(DetectorOptions):
         names the argument, what was expected and what arrived.
     """
 
-    anchor_sizes: Sizes = option(_DEFAULT_SIZES, anchors)
+    anchor_sizes: Sizes = option(_DEFAULT_SIZES, per_level)
     rpn_pre_nms_top_n: tuple[int, int] = option((2000, 1000), count_or_pair)
     rpn_post_nms_top_n: tuple[int, int] = option((2000, 300), count_or_pair)
     rpn_nms_threshold: float = option(0.7, fraction)
@@ -86,12 +86,12 @@ class DetectorConfig(DetectorOptions):
     rpn_negative_iou: float = option(0.3, fraction)
     box_score_threshold: float = option(0.05, fraction)
     box_nms_threshold: float = option(0.5, fraction)
-    box_detections_per_image: int = option(100, count)
+    box_detections_per_image: int = option(100, positive_int)
     box_positive_iou: float = option(0.5, fraction)
-    box_batch_size_per_image: int = option(512, count)
+    box_batch_size_per_image: int = option(512, positive_int)
     box_positive_fraction: float = option(0.25, fraction)
-    hidden_dim: int = option(1024, count)
-    pool_size: int = option(7, count)
+    hidden_dim: int = option(1024, positive_int)
+    pool_size: int = option(7, positive_int)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -14,13 +14,13 @@ from typing import Any
 __all__ = [
     "DetectorOptions",
     "Sizes",
-    "anchors",
     "check_num_classes",
     "check_options",
-    "count",
     "count_or_pair",
     "fraction",
     "option",
+    "per_level",
+    "positive_int",
 ]
 
 Sizes = tuple[tuple[float, ...], ...]
@@ -40,7 +40,7 @@ def fraction(name: str, value: Any) -> float:
     return number(name, value, 0.0, 1.0, "a number from 0 to 1")
 
 
-def count(name: str, value: Any) -> int:
+def positive_int(name: str, value: Any) -> int:
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise TypeError(f"{name}: expected an integer of at least 1, got {value!r}")
     if value < 1:
@@ -54,13 +54,13 @@ def is_sequence(value: Any) -> bool:
 
 def count_or_pair(name: str, value: Any) -> tuple[int, int]:
     if not is_sequence(value):
-        return count(name, value), count(name, value)
+        return positive_int(name, value), positive_int(name, value)
     pair = tuple(value)
     if len(pair) != 2:
         raise ValueError(
             f"{name}: expected an integer, or two for training and prediction, got {value!r}"
         )
-    return count(f"{name}[0]", pair[0]), count(f"{name}[1]", pair[1])
+    return positive_int(f"{name}[0]", pair[0]), positive_int(f"{name}[1]", pair[1])
 
 
 def min_size(name: str, value: Any) -> tuple[int, ...] | None:
@@ -69,18 +69,18 @@ def min_size(name: str, value: Any) -> tuple[int, ...] | None:
     sizes = tuple(value) if is_sequence(value) else (value,)
     if not sizes:
         raise ValueError(f"{name}: expected None, an integer or several, got {value!r}")
-    return tuple(count(name, size) for size in sizes)
+    return tuple(positive_int(name, size) for size in sizes)
 
 
 def max_size(name: str, value: Any) -> int | None:
-    return None if value is None else count(name, value)
+    return None if value is None else positive_int(name, value)
 
 
 def positive(name: str, value: Any) -> float:
     return number(name, value, math.ulp(0.0), 1e9, "a number greater than 0")
 
 
-def anchors(name: str, value: Any) -> Sizes | tuple[float, ...]:
+def per_level(name: str, value: Any) -> Sizes | tuple[float, ...]:
     """Numbers, or sequences of them, one for each level."""
     if not is_sequence(value) or len(value) == 0:
         raise ValueError(f"{name}: expected a sequence for each level, got {value!r}")
@@ -140,8 +140,8 @@ class DetectorOptions:
         option, what was expected and what was given.
     """
 
-    anchor_sizes: Sizes = option((), anchors)
-    aspect_ratios: Any = option((0.5, 1.0, 2.0), anchors)
+    anchor_sizes: Sizes = option((), per_level)
+    aspect_ratios: Any = option((0.5, 1.0, 2.0), per_level)
     min_size: tuple[int, ...] | None = option(None, min_size)
     max_size: int | None = option(None, max_size)
     image_mean: tuple[float, ...] = option((0.485, 0.456, 0.406), three)

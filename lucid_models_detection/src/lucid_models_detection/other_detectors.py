@@ -22,7 +22,6 @@ _SIGNATURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("torchvision's FCOS", (r"head\.regression_head\.bbox_ctrness\.",)),
     ("torchvision's RetinaNet v2", (r"head\.classification_head\.conv\.0\.1\.",)),
-    ("torchvision's RetinaNet", (r"head\.classification_head\.(?:conv|cls_logits)\.",)),
     ("torchvision's SSDlite", (r"head\.classification_head\.module_list\.0\.0\.",)),
     ("torchvision's SSD", (r"head\.classification_head\.module_list\.",)),
     ("a detector of Detectron2", (r"(?:proposal_generator|backbone\.bottom_up)\.",)),

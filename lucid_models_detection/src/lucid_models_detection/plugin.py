@@ -17,27 +17,48 @@ if TYPE_CHECKING:
     from lucid.data.checkers import DataChecker
     from lucid.models.hookspecs import RegisterModel, RegisterModelCheck
 
-# Name, alias (the name in torchvision), parameters, backbone.  Every parameter name counts:
-# the backbone's stem is registered under two.
+# Name, alias (the name in torchvision), parameters, module, summary.  Every parameter name
+# counts: the backbone's stem is registered under two.
 _DETECTORS = (
-    ("faster_rcnn_resnet_18_fpn", "fasterrcnn_resnet18_fpn", 28_911_102, "ResNet-18"),
-    ("faster_rcnn_resnet_34_fpn", "fasterrcnn_resnet34_fpn", 39_019_262, "ResNet-34"),
-    ("faster_rcnn_resnet_50_fpn", "fasterrcnn_resnet50_fpn", 43_515_902, "ResNet-50"),
-    ("faster_rcnn_resnet_101_fpn", "fasterrcnn_resnet101_fpn", 62_508_030, "ResNet-101"),
+    *(
+        (
+            f"faster_rcnn_resnet_{depth}_fpn",
+            f"fasterrcnn_resnet{depth}_fpn",
+            total_parameters,
+            "builders",
+            f"Faster R-CNN with a ResNet-{depth} feature pyramid",
+        )
+        for depth, total_parameters in (
+            (18, 28_911_102),
+            (34, 39_019_262),
+            (50, 43_515_902),
+            (101, 62_508_030),
+        )
+    ),
+    *(
+        (
+            f"retinanet_resnet_{depth}_fpn",
+            f"retinanet_resnet{depth}_fpn",
+            total_parameters,
+            "retinanet",
+            f"RetinaNet with a ResNet-{depth} feature pyramid",
+        )
+        for depth, total_parameters in ((18, 20_118_857), (50, 34_674_505))
+    ),
 )
 
 
 @lucid.hookimpl
 def lucid_register_models(register: RegisterModel) -> None:
-    """Register every detector of :mod:`lucid_models_detection.builders`."""
-    for name, alias, total_parameters, backbone in _DETECTORS:
+    """Register every detector of this distribution."""
+    for name, alias, total_parameters, module, summary in _DETECTORS:
         register(
             name,
-            f"lucid_models_detection.builders:{name}",
+            f"lucid_models_detection.{module}:{name}",
             task="object-detection",
-            family="faster_rcnn",
+            family=name.partition("_resnet")[0],
             total_parameters=total_parameters,
-            summary=f"Faster R-CNN with a {backbone} feature pyramid",
+            summary=summary,
             example_batch="lucid_models_detection.examples:example_batch",
             aliases=(alias,),
         )

@@ -1,7 +1,7 @@
-"""torchvision's public Faster R-CNN weights in Lucid's detectors, and back.
+"""torchvision's public weights of Faster R-CNN and RetinaNet in Lucid's detectors, and back.
 
 Built with :func:`torchvision_config`, the network is torchvision's
-``fasterrcnn_resnet50_fpn`` and only the names differ::
+``fasterrcnn_resnet50_fpn`` or ``retinanet_resnet50_fpn`` and only the names differ::
 
     torchvision                                Lucid
     backbone.body.<name in a ResNet>           backbone.net.<that model's name>
@@ -10,10 +10,15 @@ Built with :func:`torchvision_config`, the network is torchvision's
     rpn.head.conv.0.0.*                        rpn.head.conv.conv.*
     rpn.head.cls_logits.*, bbox_pred.*         the same
     roi_heads.box_head.*, box_predictor.*      the same
+    head.classification_head.conv.0.0.*        classification_head.conv.0.conv.*
+    head.classification_head.cls_logits.*      classification_head.output.*
+    head.regression_head.conv.0.0.*            regression_head.conv.0.conv.*
+    head.regression_head.bbox_reg.*            regression_head.output.*
 
 Checkpoints of before torchvision 0.13, the published ones among them, lack the
-last ``.0`` or ``.0.0``.  torchvision's backbone has no classifier; the one of
-``backbone.net`` is left as it is.  torchvision itself is not needed.
+last ``.0`` or ``.0.0``, and number the convolutions of RetinaNet's heads 0, 2, 4, 6.
+torchvision's backbone has no classifier; the one of ``backbone.net`` is left as it is.
+torchvision itself is not needed.
 """
 
 from __future__ import annotations
@@ -45,35 +50,56 @@ _FROM_TORCHVISION = [
     (re.compile(r"(backbone\.fpn\.)inner_blocks\.(\d)\.(?:0\.)?(\w+)"), r"\1lateral.\2.\3"),
     (re.compile(r"(backbone\.fpn\.)layer_blocks\.(\d)\.(?:0\.)?(\w+)"), r"\1output.\2.\3"),
     (re.compile(r"(rpn\.head\.conv\.)(?:0\.0\.)?(\w+)"), r"\1conv.\2"),
+    (re.compile(r"head\.(\w+_head\.conv\.\d)\.0\.(\w+)"), r"\1.conv.\2"),
+    *(
+        (re.compile(rf"head\.(\w+_head\.conv\.){2 * i}\.(\w+)"), rf"\g<1>{i}.conv.\2")
+        for i in range(4)
+    ),
+    (re.compile(r"head\.(\w+_head\.)(?:cls_logits|bbox_reg)\.(\w+)"), r"\1output.\2"),
 ]
 _TO_TORCHVISION = [
     (re.compile(r"(backbone\.fpn\.)lateral\.(\d)\.(\w+)"), r"\1inner_blocks.\2.0.\3"),
     (re.compile(r"(backbone\.fpn\.)output\.(\d)\.(\w+)"), r"\1layer_blocks.\2.0.\3"),
     (re.compile(r"(rpn\.head\.conv\.)conv\.(\w+)"), r"\g<1>0.0.\2"),
+    (re.compile(r"(\w+_head\.conv\.\d)\.conv\.(\w+)"), r"head.\1.0.\2"),
+    (re.compile(r"(classification_head\.)output\.(\w+)"), r"head.\1cls_logits.\2"),
+    (re.compile(r"(regression_head\.)output\.(\w+)"), r"head.\1bbox_reg.\2"),
 ]
 
 
 _OWN = re.compile(
     r"backbone\.(?:net|body|stem|fpn)\..+|rpn\.head\.(?:conv|cls_logits|bbox_pred)\..+"
     r"|roi_heads\.(?:box_head|box_predictor)\..+"
+    r"|(?:classification|regression)_head\.(?:conv\.\d\.conv|output)\.\w+"
+    r"|head\.(?:classification|regression)_head\.(?:conv\.\d(?:\.0)?|cls_logits|bbox_reg)\.\w+"
 )
 
 
-def torchvision_config() -> dict[str, Any]:
-    """Keyword arguments that make a builder's network torchvision's ``fasterrcnn_resnet50_fpn``.
+def torchvision_config(family: str = "faster_rcnn") -> dict[str, Any]:
+    """Keyword arguments that make a builder's network torchvision's.
+
+    Parameters
+    ----------
+    family : {"faster_rcnn", "retinanet"}, default "faster_rcnn"
+        For ``fasterrcnn_resnet50_fpn`` or ``retinanet_resnet50_fpn``.
 
     Returns
     -------
     dict
-        One anchor size a level, frozen normalisation, 1000 proposals in prediction,
-        and images resized to 800 pixels on the shorter and at most 1333 on the longer
-        side.  What is not here is torchvision's by default.
+        Frozen normalization and images resized to 800 pixels on the shorter and at most 1333
+        on the longer side; for Faster R-CNN also one anchor size a level and 1000 proposals in
+        prediction.  Everything else is torchvision's by default.
+
+    Raises
+    ------
+    ValueError
+        For another family.
 
     Notes
     -----
     The published ``COCO_V1`` weights were trained without an epsilon in the frozen
-    normalisation: add ``norm_eps=0.0`` for them.  ``lucid detect`` knows that file by its
-    digest and does so.
+    normalization: add ``norm_eps=0.0`` for them.  ``lucid detect`` knows these files by their
+    digests and does so.
 
     Examples
     --------
@@ -83,30 +109,32 @@ def torchvision_config() -> dict[str, Any]:
     >>> model.rpn.head.cls_logits.weight.shape
     (3, 256, 1, 1)
     """
-    return {
-        "anchor_sizes": ((32,), (64,), (128,), (256,), (512,)),
-        "aspect_ratios": (0.5, 1.0, 2.0),
-        "rpn_pre_nms_top_n": (2000, 1000),
-        "rpn_post_nms_top_n": (2000, 1000),
-        "min_size": 800,
-        "max_size": 1333,
-        "norm": "frozen",
-    }
+    config: dict[str, Any] = {"min_size": 800, "max_size": 1333, "norm": "frozen"}
+    if family == "faster_rcnn":
+        config |= {
+            "anchor_sizes": ((32,), (64,), (128,), (256,), (512,)),
+            "aspect_ratios": (0.5, 1.0, 2.0),
+            "rpn_pre_nms_top_n": (2000, 1000),
+            "rpn_post_nms_top_n": (2000, 1000),
+        }
+    elif family != "retinanet":
+        raise ValueError(f"family: expected 'faster_rcnn' or 'retinanet', got {family!r}")
+    return config
 
 
 def from_torchvision_key(key: str) -> str:
-    """Lucid's name of a Faster R-CNN entry that torchvision calls ``key``.
+    """Lucid's name of a detector's entry that torchvision calls ``key``.
 
     Parameters
     ----------
     key : str
-        A name in a state dict of torchvision's Faster R-CNN, of any version.
+        A name in a state dict of torchvision's Faster R-CNN or RetinaNet, of any version.
 
     Returns
     -------
     str
-        The name in Lucid.  A name that is not of a Faster R-CNN comes back as it is, so
-        that it turns up as unexpected when the weights are loaded.
+        The name in Lucid.  Any other name is returned unchanged, so that it is reported as
+        unexpected when the weights are loaded.
 
     Examples
     --------
@@ -122,17 +150,17 @@ def from_torchvision_key(key: str) -> str:
 
 
 def to_torchvision_key(key: str) -> str:
-    """torchvision's name of a Faster R-CNN entry that Lucid calls ``key``.
+    """torchvision's name of a detector's entry that Lucid calls ``key``.
 
     Parameters
     ----------
     key : str
-        A name in a state dict of Lucid's Faster R-CNN.
+        A name in a state dict of Lucid's Faster R-CNN or RetinaNet.
 
     Returns
     -------
     str
-        The name in torchvision since 0.13; any other name comes back as it is.
+        The name in torchvision since 0.13; any other name is returned unchanged.
 
     Examples
     --------
@@ -146,7 +174,7 @@ def to_torchvision_key(key: str) -> str:
 
 
 def is_detector_key(key: str) -> bool:
-    """Whether a Faster R-CNN has an entry of this name, in Lucid or in torchvision.
+    """Whether Faster R-CNN or RetinaNet has an entry of this name, in Lucid or in torchvision.
 
     Parameters
     ----------
@@ -156,7 +184,7 @@ def is_detector_key(key: str) -> bool:
     Returns
     -------
     bool
-        True if a Faster R-CNN has it.
+        True if one of them has it.
 
     Examples
     --------
@@ -216,28 +244,49 @@ def infer_detector(state_dict: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         raise ValueError(f"its tensors are those of {_not_here(other)}")
     body = {k.removeprefix(_BODY): v for k, v in state_dict.items() if k.startswith(_BODY)}
     shapes = {from_torchvision_key(key): np.shape(value) for key, value in state_dict.items()}
+    found = _faster_rcnn(shapes) or _retinanet(shapes)
+    if not body or found is None:
+        keys = ", ".join(map(repr, list(state_dict)[:3])) or "none"
+        raise ValueError(
+            "its tensors are not named as those of torchvision's fasterrcnn_resnet50_fpn or "
+            f"retinanet_resnet50_fpn (the first: {keys})"
+        )
+    family, anchors, expected, options = found
+    name = f"{family}_{resnet.infer_model(body)[0]}_fpn"
+    if not lucid.models.is_model(name):
+        raise ValueError(f"there is no model {name} for the backbone that they show")
+    if anchors != expected:
+        raise ValueError(
+            f"they have {anchors} anchors at each location and not torchvision's {expected}: "
+            "build the model with your anchors, and use load_torchvision_weights"
+        )
+    config = torchvision_config(family)
+    if any(key.endswith(".num_batches_tracked") for key in body):
+        config["norm"] = "batch"  # trained from scratch; the same in prediction
+    return name, {**config, **options}
+
+
+#: Family, anchors at each location, torchvision's number of them, builder arguments.
+_Found = tuple[str, int, int, dict[str, Any]]
+
+
+def _faster_rcnn(shapes: Mapping[str, tuple[int, ...]]) -> _Found | None:
     classes = shapes.get("roi_heads.box_predictor.cls_score.weight", ())
     anchors = shapes.get("rpn.head.cls_logits.weight", ())
     hidden = shapes.get("roi_heads.box_head.fc6.weight", ())
-    if not body or len(classes) != 2 or len(anchors) != 4 or len(hidden) != 2:
-        keys = ", ".join(map(repr, list(state_dict)[:3])) or "none"
-        raise ValueError(
-            "its tensors are not named as those of torchvision's fasterrcnn_resnet50_fpn "
-            f"(the first: {keys})"
-        )
-    name = f"faster_rcnn_{resnet.infer_model(body)[0]}_fpn"
-    if not lucid.models.is_model(name):
-        raise ValueError(f"there is no model {name} for the backbone that they show")
-    config = torchvision_config()
-    expected = len(config["anchor_sizes"][0]) * len(config["aspect_ratios"])
-    if anchors[0] != expected:
-        raise ValueError(
-            f"they have {anchors[0]} anchors at each location and not torchvision's {expected}: "
-            "build the model with your anchors, and use load_torchvision_weights"
-        )
-    if any(key.endswith(".num_batches_tracked") for key in body):
-        config["norm"] = "batch"  # trained from scratch; the same in prediction
-    return name, {**config, "num_classes": int(classes[0]), "hidden_dim": int(hidden[0])}
+    if len(classes) != 2 or len(anchors) != 4 or len(hidden) != 2:
+        return None
+    return "faster_rcnn", anchors[0], 3, {"num_classes": classes[0], "hidden_dim": hidden[0]}
+
+
+def _retinanet(shapes: Mapping[str, tuple[int, ...]]) -> _Found | None:
+    classes = shapes.get("classification_head.output.weight", ())
+    offsets = shapes.get("regression_head.output.weight", ())
+    if len(classes) != 4 or len(offsets) != 4 or offsets[0] < 4:
+        return None
+    anchors = offsets[0] // 4
+    options = {"num_classes": classes[0] // anchors, "channels": classes[1]}
+    return "retinanet", anchors, 9, options
 
 
 def load_torchvision_weights(
@@ -248,11 +297,11 @@ def load_torchvision_weights(
     skip_mismatched: bool = False,
     ema: bool | None = None,
 ) -> Any:
-    """Load the weights of a torchvision Faster R-CNN into the detector of the same architecture.
+    """Load the weights of a torchvision detector into the detector of the same architecture.
 
     Parameters
     ----------
-    model : FasterRCNN
+    model : FasterRCNN or RetinaNet
         Built with :func:`torchvision_config` and the checkpoint's number of classes
         (91 for COCO).
     path_or_state_dict : path or mapping
@@ -318,5 +367,5 @@ def load_torchvision_weights(
 def _not_here(other: str) -> str:
     return (
         f"{other}, which this version of Lucid does not have; 'lucid models' lists its models, and "
-        "torchvision's fasterrcnn_resnet50_fpn fits them"
+        "torchvision's fasterrcnn_resnet50_fpn and retinanet_resnet50_fpn fit them"
     )

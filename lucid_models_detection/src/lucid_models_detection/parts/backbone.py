@@ -10,7 +10,7 @@ from lucid import ProtocolError, Tensor, nn
 from lucid.models import Backbone, missing_parts
 from lucid_models_detection.parts.fpn import ExtraLevels, FeaturePyramid
 
-__all__ = ["PyramidBackbone"]
+__all__ = ["PyramidBackbone", "stage_strides"]
 
 
 class PyramidBackbone(nn.Module):
@@ -107,6 +107,18 @@ class PyramidBackbone(nn.Module):
             )
         levels: list[Tensor] = self.fpn([maps[i] for i in self.stages])
         return levels
+
+
+def stage_strides(net: nn.Module) -> tuple[int, ...]:
+    """Strides of a backbone's stages, finest first, checked as :class:`PyramidBackbone` does.
+
+    Parameters
+    ----------
+    net : lucid.nn.Module
+        Has ``features(x)`` and ``feature_channels``, and ``feature_strides`` unless they are
+        4, 8, 16, ...
+    """
+    return _channels_and_strides(net)[1]
 
 
 def _channels_and_strides(net: nn.Module) -> tuple[tuple[int, ...], tuple[int, ...]]:

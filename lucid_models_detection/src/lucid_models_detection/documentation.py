@@ -1,0 +1,181 @@
+"""Docstrings of the detectors' builders, from which the pages of the site are made.
+
+Every page has the same parameters, examples and training notes; a family adds its method and
+its results.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from lucid_models_detection.options import DetectorOptions
+
+__all__ = ["FamilyPage"]
+
+Builder = TypeVar("Builder", bound=Callable[..., Any])
+
+_SHARED = """
+{method}
+
+Parameters
+----------
+num_classes : int, default 21
+    Number of classes **including the background** as class 0: the default is the
+    20 classes of Pascal VOC plus one.
+backbone_num_classes : int, default 1000
+    Number of classes of the backbone's own classifier, ``backbone.net.fc``: that of
+    ImageNet, unless it is pretrained on something else.
+**kwargs
+    Any of these by keyword, checked when the model is built; an unknown name is a
+    ``TypeError`` that lists the valid ones.
+
+    ``norm`` : {{"batch", "frozen"}}, default "batch"
+        Batch normalization in the backbone, or batch normalization with fixed statistics
+        and affine parameters: the usual choice for fine-tuning with few images in a batch.
+    ``norm_eps`` : float, default 1e-5
+        Added to the variance there.
+    ``backbone_options`` : mapping, optional
+        Further keyword arguments of the backbone's builder.
+{options}
+
+Returns
+-------
+{returns}
+
+Examples
+--------
+Basic usage:
+
+>>> import lucid
+>>> from lucid.models import {name}
+>>> detector = {name}(num_classes=21).eval()
+>>> x = lucid.random.randn(1, 3, 224, 224)
+>>> with lucid.no_grad():
+...     cls_logits, bbox_deltas = detector(x)
+>>> print(cls_logits.shape)
+(1, {rows}, 21)
+>>> print(bbox_deltas.shape)
+(1, {rows}, 4)
+
+The losses of an image with one object, and its detections:
+
+>>> image = lucid.random.rand(3, 128, 160)
+>>> target = {{"boxes": [[20.0, 30.0, 90.0, 110.0]], "labels": [7]}}
+>>> losses = detector([image], [target])
+>>> sorted(losses)
+{losses}
+>>> detections = detector.predict([image])
+>>> sorted(detections[0])
+['boxes', 'labels', 'scores']
+
+Training Notes
+--------------
+No pretrained weights are shipped.  Training takes two stages; here each of them is a
+single step, to be done over your own data instead.
+
+1. Pretrain the backbone as a classifier, and save its weights.  ``.backbone.net`` is a
+   complete ``{backbone}`` with a classifier, so it trains alone, on images normalized
+   with the detector's ``image_mean`` and ``image_std``:
+
+   >>> from lucid import nn
+   >>> detector = {name}(num_classes=21, backbone_num_classes=10)
+   >>> classifier = detector.backbone.net
+   >>> patches, classes = lucid.random.randn(4, 3, 64, 64), lucid.tensor([3, 1, 4, 1])
+   >>> nn.CrossEntropyLoss()(classifier(patches), classes).backward()
+   >>> lucid.save(classifier.state_dict(), "backbone.safetensors")
+
+2. Load them back into ``.backbone.net``, and train the detector:
+
+   >>> detector = {name}(num_classes=21, backbone_num_classes=10)
+   >>> loaded = detector.backbone.net.load_state_dict(lucid.load("backbone.safetensors"))
+   >>> losses = detector([image], [target])
+   >>> sum(losses.values()).backward()
+
+``lucid train-detector --backbone-weights FILE`` is the second stage as a command.
+
+.. tip::
+
+   Give the pretrained backbone a lower learning rate than the new layers, by
+   parameter groups:
+
+   >>> backbone = list(detector.backbone.net.parameters())
+   >>> pretrained = {{id(parameter) for parameter in backbone}}
+   >>> new = [p for p in detector.parameters() if id(p) not in pretrained]
+   >>> optimizer = nn.SGD(
+   ...     [{{"params": backbone, "lr": 0.001}}, {{"params": new, "lr": 0.01}}],
+   ...     lr=0.01, momentum=0.9, weight_decay=1e-4,
+   ... )
+   >>> optimizer.step()
+
+.. warning::
+
+   ``backbone_num_classes`` must equal the number of classes that the backbone was
+   pretrained with.  Otherwise the weights of its classifier do not fit and
+   ``load_state_dict`` refuses the file as a whole; the classifier's weights must then be
+   discarded, which ``load_state_dict(weights, skip_mismatched=True)`` does:
+
+   >>> other = {name}(num_classes=21, backbone_num_classes=5)
+   >>> weights = lucid.load("backbone.safetensors")
+   >>> other.backbone.net.load_state_dict(weights, skip_mismatched=True).skipped
+   ['fc.weight', 'fc.bias']
+"""
+
+
+@dataclass(frozen=True)
+class FamilyPage:
+    """Decorator that completes the docstring of each builder of a family.
+
+    Parameters
+    ----------
+    family : str
+        What names of builders begin with: ``"family_backbone_fpn"``.
+    options : type of DetectorOptions
+        Its parameters are listed below ``**kwargs``.
+    method : str
+        How the detector works.
+    returns : str
+        Section Returns.
+    rows : int
+        Predictions for an image of 224 x 224.
+    losses : sequence of str
+        Names of the losses.
+    """
+
+    family: str
+    options: type[DetectorOptions]
+    method: str
+    returns: str
+    rows: int
+    losses: tuple[str, ...]
+
+    def __call__(self, builder: Builder) -> Builder:
+        """Append the shared sections to the introduction in a builder's docstring."""
+        name = builder.__name__
+        shared = _SHARED.format(
+            method=self.method.strip(),
+            returns=self.returns.strip(),
+            name=name,
+            backbone=name.removeprefix(f"{self.family}_").removesuffix("_fpn"),
+            options=_option_list(self.options),
+            rows=self.rows,
+            losses=sorted(self.losses),
+        )
+        builder.__doc__ = f"{inspect.getdoc(builder)}\n{shared}"
+        return builder
+
+
+def _option_list(options: type[DetectorOptions]) -> str:
+    """Section Parameters of the options, indented as a part of ``**kwargs``."""
+    text = inspect.getdoc(options) or ""
+    section = text.partition("Parameters\n----------\n")[2].partition("\n\nRaises\n")[0]
+    section = re.sub(r"^(\w+)(?:, (\w+))? : ", _term, section, flags=re.MULTILINE)
+    return textwrap.indent(section, "    ")
+
+
+def _term(match: re.Match[str]) -> str:
+    return f"{', '.join(f'``{name}``' for name in match.groups() if name)} : "

@@ -1,0 +1,385 @@
+"""RetinaNet on a feature pyramid: network, options and builders.
+
+Lin et al. 2017, "Focal Loss for Dense Object Detection" (arXiv:1708.02002).
+
+N images, L levels of the pyramid, A anchors at each location, T anchors of an image over all
+levels, C classes with background as class 0, D detections of an image.  Boxes are xyxy in
+pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lucid import Tensor, concatenate, nn
+from lucid.models import register_model
+from lucid.nn import functional as F
+from lucid_models_detection import boxes as box_ops
+from lucid_models_detection.detections import Detections
+from lucid_models_detection.detector import Detector
+from lucid_models_detection.documentation import FamilyPage
+from lucid_models_detection.options import (
+    DetectorOptions,
+    Sizes,
+    check_num_classes,
+    check_options,
+    fraction,
+    option,
+    per_level,
+    positive_int,
+)
+from lucid_models_detection.parts.anchors import AnchorGenerator
+from lucid_models_detection.parts.backbone import PyramidBackbone, stage_strides
+from lucid_models_detection.parts.box_coder import BoxCoder
+from lucid_models_detection.parts.fpn import LastLevelP6P7
+from lucid_models_detection.parts.matcher import Matcher
+from lucid_models_detection.parts.selection import select_detections
+from lucid_models_detection.targets import Target
+from lucid_models_detection.transform import ImageBatch, Transform
+
+__all__ = [
+    "DenseHead",
+    "RetinaNet",
+    "RetinaNetOptions",
+    "retinanet_resnet_18_fpn",
+    "retinanet_resnet_50_fpn",
+]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+#: Stride of the finest stage that the pyramid is built on, C3 of a ResNet.
+_FINEST_STRIDE = 8
+#: Score of every class before training, so that the many background anchors do not dominate
+#: the loss of the first steps; section 4.1.
+_PRIOR = 0.01
+_OCTAVE = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
+# Rounded down to whole pixels, as in torchvision.
+_DEFAULT_SIZES = tuple(
+    tuple(float(int(base * scale)) for scale in _OCTAVE) for base in (32, 64, 128, 256, 512)
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetinaNetOptions(DetectorOptions):
+    """Options of a :class:`RetinaNet` beside its backbone and its classes.
+
+    Parameters
+    ----------
+    anchor_sizes : sequence
+        For each level, square roots of the anchors' areas in pixels; a number for a level
+        with one size.  Default: three sizes an octave, 32, 40 and 50 on P3, doubling with
+        each level up to P7.
+    aspect_ratios : sequence, default (0.5, 1.0, 2.0)
+        Heights divided by widths, of all levels or one sequence for each.
+    min_size : int or sequence of int, optional
+        Length that the shorter side is resized to; of several, training draws one for each
+        image and prediction takes the last.  Default: no resizing.
+    max_size : int, optional
+        Upper bound of the longer side after resizing.  Default: no limit.
+    image_mean, image_std : sequence of float
+        Of each color, subtracted and divided by; ImageNet's by default.
+    positive_iou, negative_iou : float, default 0.5 and 0.4
+        An anchor is foreground from the first on, background below the second and ignored
+        in between.
+    score_threshold : float, default 0.05
+        Detections need a greater score.
+    candidates_per_level : int, default 1000
+        Best predictions of each level that go into non-maximum suppression.
+    nms_threshold : float, default 0.5
+        IoU above which a detection suppresses another of its class.
+    detections_per_image : int, default 300
+        Maximum number of detections of an image.
+    channels : int, default 256
+        Channels of the pyramid's levels and of the heads.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a value is of the wrong kind, out of range or contradicts another one; names the
+        option, what was expected and what was given.
+    """
+
+    anchor_sizes: Sizes = option(_DEFAULT_SIZES, per_level)
+    positive_iou: float = option(0.5, fraction)
+    negative_iou: float = option(0.4, fraction)
+    score_threshold: float = option(0.05, fraction)
+    candidates_per_level: int = option(1000, positive_int)
+    nms_threshold: float = option(0.5, fraction)
+    detections_per_image: int = option(300, positive_int)
+    channels: int = option(256, positive_int)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_order("negative_iou", "positive_iou")
+
+
+class DenseHead(nn.Module):
+    """Four 3x3 convolutions with ReLU and one that predicts values of each anchor.
+
+    Parameters
+    ----------
+    channels : int
+        Channels of every level of the pyramid.
+    num_anchors : int
+        A, anchors at each location.
+    num_outputs : int
+        Values of each anchor: C for classification, 4 for box regression.
+    bias : float, default 0.0
+        Initial bias of the last convolution.
+    """
+
+    def __init__(
+        self, channels: int, num_anchors: int, num_outputs: int, bias: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.num_outputs = num_outputs
+        self.conv = nn.Sequential(
+            *(nn.ConvNormAct(channels, channels, 3, norm=None) for _ in range(4))
+        )
+        self.output = nn.Conv2d(channels, num_anchors * num_outputs, 3, padding=1)
+        for name, parameter in self.named_parameters():
+            if name.endswith("weight"):
+                nn.init.normal_(parameter, std=0.01)
+            else:
+                nn.init.constant_(parameter, bias if name == "output.bias" else 0.0)
+
+    def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
+        """Predict (N, H * W * A, num_outputs) for each level (N, channels, H, W)."""
+        outputs = [self.output(self.conv(level)) for level in levels]
+        # Channels stand last in memory, so the permutation copies nothing.
+        return [
+            output.permute(0, 2, 3, 1).reshape(output.shape[0], -1, self.num_outputs)
+            for output in outputs
+        ]
+
+
+class RetinaNet(Detector):
+    """One-stage object detector: classify every anchor and refine its box.
+
+    ``model(images, targets)`` computes the losses to train on and ``model.predict(images)``
+    the detections, from images in [0, 1], which both normalize.  ``model(x)`` runs the network
+    on a batch ``x`` as it is, **without normalizing**, and returns raw scores and offsets of
+    all anchors, see :meth:`raw_outputs`.  :meth:`from_backbone` and the builders build one from
+    the name of its backbone.
+
+    Parameters
+    ----------
+    net : lucid.nn.Module
+        Backbone with ``features()``, ``feature_channels`` and ``feature_strides``; its stages
+        of stride 8 and greater are used.
+    num_classes : int, default 21
+        C: classes of objects plus one for the background.  As in torchvision the background
+        has a logit of its own, which is trained to be low; it is never detected.
+    **options
+        The arguments of :class:`RetinaNetOptions`.
+
+    Attributes
+    ----------
+    backbone : PyramidBackbone
+        ``backbone.net`` is the complete ``net``, ``backbone.fpn`` the pyramid.
+    classification_head, regression_head : DenseHead
+        Predict C logits and 4 offsets of each anchor.
+    anchors : AnchorGenerator
+        Anchors of each level.
+    matcher : Matcher
+        Assigns anchors to ground truth.
+    box_coder : BoxCoder
+        Encodes boxes as offsets.
+    config : RetinaNetOptions
+        The options, checked and complete.
+
+    Raises
+    ------
+    TypeError
+        For an unknown option (lists the valid ones) or one of the wrong kind.
+    ValueError
+        For a value out of range, two that contradict each other, or a backbone without a
+        stage of stride 8 or greater.
+    """
+
+    head_prefixes = ("classification_head.output.",)
+    class_axis = 1
+    options_class = RetinaNetOptions
+
+    def __init__(self, net: nn.Module, num_classes: int = 21, **options: Any) -> None:
+        check_options(options, RetinaNetOptions.names(), "RetinaNet")
+        num_classes = check_num_classes(num_classes)
+        config = RetinaNetOptions(**options)
+        channels = config.channels
+        extra = LastLevelP6P7(channels, channels)
+        backbone = PyramidBackbone(net, channels, extra, stages=_coarse_stages(net))
+        config.check_levels(backbone.level_names)
+        sizes = config.min_size, config.max_size
+        super().__init__(
+            backbone, Transform(config.image_mean, config.image_std, *sizes, backbone.stride)
+        )
+        self.config = config
+        self.score_threshold = config.score_threshold
+        self.anchors = AnchorGenerator(config.anchor_sizes, config.aspect_ratios)
+        self.matcher = Matcher(
+            config.positive_iou, config.negative_iou, allow_low_quality_matches=True
+        )
+        self.box_coder = BoxCoder()
+        num_anchors = self.anchors.num_per_location
+        prior = -math.log((1 - _PRIOR) / _PRIOR)
+        self.classification_head = DenseHead(channels, num_anchors, num_classes, prior)
+        self.regression_head = DenseHead(channels, num_anchors, 4)
+
+    @property
+    def num_classes(self) -> int:  # type: ignore[override]
+        """Number of classes of the present classification head, background included."""
+        if not hasattr(self.classification_head, "num_outputs"):
+            raise TypeError(
+                "classification_head: expected a module with num_outputs, such as "
+                "DenseHead(channels, num_anchors, num_classes), got "
+                f"{type(self.classification_head).__name__}"
+            )
+        return int(self.classification_head.num_outputs)
+
+    def raw_outputs(self, features: list[Tensor], batch: ImageBatch) -> tuple[Tensor, Tensor]:
+        """Logits and offsets of all anchors, the result of ``model(x)``.
+
+        Returns
+        -------
+        cls_logits : Tensor
+            (N, T, C), level by level, row by row, location by location.
+        bbox_deltas : Tensor
+            (N, T, 4) offsets from the anchors.
+        """
+        logits, deltas = self.classification_head(features), self.regression_head(features)
+        return concatenate(logits, axis=1), concatenate(deltas, axis=1)
+
+    def compute_losses(
+        self, features: list[Tensor], batch: ImageBatch, targets: Sequence[Target]
+    ) -> dict[str, Tensor]:
+        """Focal loss of the classes and L1 loss of the offsets.
+
+        Both are divided by the number of foreground anchors of each image, at least 1, and
+        averaged over images.
+
+        Returns
+        -------
+        dict of str to Tensor
+            ``classification`` and ``bbox_regression``.
+        """
+        logits, deltas = self.raw_outputs(features, batch)
+        anchors = np.concatenate(self._level_anchors(features, batch))
+        wanted = np.zeros(logits.shape, logits.dtype)
+        weights = np.zeros((*logits.shape[:2], 1), logits.dtype)
+        rows, offsets, row_weights = [], [], []
+        for i, target in enumerate(targets):
+            matches = self.matcher(box_ops.iou(target.boxes, anchors))
+            foreground = np.flatnonzero(matches >= 0)
+            matched = matches[foreground]
+            weight = 1 / (max(1, len(foreground)) * len(targets))
+            wanted[i, foreground, target.labels[matched]] = 1
+            weights[i, matches != Matcher.IGNORED] = weight
+            rows.append(foreground + i * len(anchors))
+            offsets.append(self.box_coder.encode(target.boxes[matched], anchors[foreground]))
+            row_weights.append(np.full((len(foreground), 1), weight, deltas.dtype))
+        focal = F.sigmoid_focal_loss(logits, Tensor(wanted))
+        distance = F.l1_loss(
+            deltas.reshape(-1, 4)[np.concatenate(rows)],
+            Tensor(np.concatenate(offsets).astype(deltas.dtype, copy=False)),
+            reduction="none",
+        )
+        return {
+            "classification": (focal * Tensor(weights)).sum(),
+            "bbox_regression": (distance * Tensor(np.concatenate(row_weights))).sum(),
+        }
+
+    def detect(self, features: list[Tensor], batch: ImageBatch) -> list[Detections]:
+        """Detections in a batch; see :class:`~lucid_models_detection.detector.Detector`."""
+        scores = [F.sigmoid(logits).data for logits in self.classification_head(features)]
+        deltas = [offsets.data for offsets in self.regression_head(features)]
+        anchors = self._level_anchors(features, batch)
+        return [
+            select_detections(
+                [level[i, :, 1:] for level in scores],  # without the background
+                [level[i] for level in deltas],
+                anchors,
+                size,
+                box_coder=self.box_coder,
+                score_threshold=self.score_threshold,
+                candidates_per_level=self.config.candidates_per_level,
+                nms_threshold=self.config.nms_threshold,
+                detections_per_image=self.config.detections_per_image,
+                first_label=1,
+            )
+            for i, size in enumerate(batch.sizes)
+        ]
+
+    def _level_anchors(self, features: list[Tensor], batch: ImageBatch) -> list[Array]:
+        sizes = [(level.shape[2], level.shape[3]) for level in features]
+        return self.anchors(sizes, batch.padded_size)
+
+
+def _coarse_stages(net: nn.Module) -> tuple[int, ...]:
+    """Indices of the stages that the pyramid is built on."""
+    strides = stage_strides(net)
+    stages = tuple(i for i, stride in enumerate(strides) if stride >= _FINEST_STRIDE)
+    if not stages:
+        raise ValueError(
+            f"{type(net).__name__}.feature_strides {strides}: expected a stage of stride "
+            f"{_FINEST_STRIDE} or greater, which RetinaNet's pyramid is built on"
+        )
+    return stages
+
+
+_METHOD = """
+A detector in one stage (`Lin et al. 2017 <https://arxiv.org/abs/1708.02002>`__).  A feature
+pyramid turns the backbone's stages at strides 8, 16 and 32 into P3 to P5 of 256 channels each
+and adds P6 and P7 by 3x3 convolutions with stride 2.  Two heads, shared by all levels, of four
+3x3 convolutions each, predict for every anchor a score of each class and the offsets of its
+box; there are nine anchors at each location, three sizes of an octave in three shapes.  The
+focal loss reduces the weight of the many anchors that are easily told from objects, so no
+anchors are sampled.  The backbone's first convolution is registered twice, as
+``backbone.net.stem`` and as ``backbone.stem``: one module under two names.
+"""
+
+_RETURNS = """
+RetinaNet
+    With freshly drawn weights.  ``model(x)`` with ``x`` of shape (N, 3, H, W) gives
+    ``cls_logits`` (N, T, num_classes) and ``bbox_deltas`` (N, T, 4) of all T anchors,
+    without normalizing ``x``.  ``model(images, targets)`` gives a dict of two losses,
+    ``model.predict(images)`` boxes, labels and scores.
+"""
+
+_page = FamilyPage(
+    "retinanet",
+    RetinaNetOptions,
+    _METHOD,
+    _RETURNS,
+    rows=9441,
+    losses=("classification", "bbox_regression"),
+)
+
+
+@register_model
+@_page
+def retinanet_resnet_18_fpn(
+    num_classes: int = 21, backbone_num_classes: int = 1000, **kwargs: Any
+) -> RetinaNet:
+    """RetinaNet with a feature pyramid on ResNet-18, the smaller of the two.
+
+    For fine-tuning on small data sets, on a CPU too.
+    """
+    return RetinaNet.from_backbone("resnet_18", num_classes, backbone_num_classes, **kwargs)
+
+
+@register_model
+@_page
+def retinanet_resnet_50_fpn(
+    num_classes: int = 21, backbone_num_classes: int = 1000, **kwargs: Any
+) -> RetinaNet:
+    """RetinaNet with a feature pyramid on ResNet-50, the standard one-stage detector.
+
+    With ``num_classes=91, norm="frozen", min_size=800, max_size=1333`` it is torchvision's
+    ``retinanet_resnet50_fpn``, whose checkpoints then load.
+    """
+    return RetinaNet.from_backbone("resnet_50", num_classes, backbone_num_classes, **kwargs)
