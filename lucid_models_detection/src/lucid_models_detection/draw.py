@@ -115,8 +115,6 @@ def to_pillow(image: Any) -> Image.Image:
             "expected an image as floats in [0, 1], as uint8 or as a Pillow image, "
             f"got {type(image).__name__} of dtype {array.dtype}"
         )
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8) * np.uint8(255)
     return to_pil(_channels_first(array, preferred=is_float)).convert("RGB")
 
 

@@ -8,7 +8,6 @@ image and in the batch.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ import numpy as np
 
 from lucid import Tensor, kernels, pad, random, stack
 from lucid.autograd import ArrayLike, array_of, record_joint
-from lucid.vision import check_range
+from lucid.vision import check_range, conversion_hint, shape_hint
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.targets import Target
 
@@ -85,7 +84,7 @@ def check_images(images: Any, channels: int = 3) -> list[Any]:
             raise ValueError(f"images: expected {expected}, got shape {tuple(images.shape)}{hint}")
         images = [images[i] for i in range(images.shape[0])]
     if not isinstance(images, Sequence) or isinstance(images, str | bytes):
-        hint = _reading_hint(images)
+        hint = conversion_hint(images)
         raise TypeError(f"images: expected {expected}, got {type(images).__name__}{hint}")
     if not images:
         raise ValueError("images: expected at least one image, got none")
@@ -93,12 +92,12 @@ def check_images(images: Any, channels: int = 3) -> list[Any]:
         if not isinstance(image, Tensor | np.ndarray):
             raise TypeError(
                 f"images[{i}]: expected a tensor or an array, got {type(image).__name__}"
-                f"{_reading_hint(image)}"
+                f"{conversion_hint(image)}"
             )
         if image.ndim != 3 or image.shape[0] != channels or 0 in image.shape:
             raise ValueError(
                 f"images[{i}]: expected shape ({channels}, H, W) with at least one pixel, "
-                f"got {tuple(image.shape)}{_shape_hint(image.shape, channels)}"
+                f"got {tuple(image.shape)}{shape_hint(image.shape, channels)}"
             )
         if image.dtype.kind != "f":
             hint = "; divide by 255" if image.dtype == np.uint8 else ""
@@ -123,33 +122,6 @@ def check_pixels(images: Any, channels: int = 3) -> list[Any]:
     for i, image in enumerate(checked):
         check_range(array_of(image), f"images[{i}]")
     return checked
-
-
-def _reading_hint(image: Any) -> str:
-    """How to make an array of a path or a Pillow image."""
-    module = "; lucid.vision."
-    if isinstance(image, str | os.PathLike):
-        return f"{module}read_image reads a file"
-    if type(image).__module__.startswith("PIL."):
-        return f"{module}to_array converts a Pillow image"
-    if type(image).__module__.startswith("torch"):
-        return " of PyTorch; pass image.numpy()"
-    return ""
-
-
-def _shape_hint(shape: tuple[int, ...], channels: int) -> str:
-    """How to make (channels, H, W) of another usual shape."""
-    if 0 in shape:
-        return ""
-    last = shape[2] if len(shape) == 3 else 0
-    if last == channels or (last in (1, 4) and shape[0] not in (1, 4)):
-        return "; put channels first: image.transpose(2, 0, 1)"
-    if len(shape) == 3 and shape[0] == 4 and channels == 3:
-        return "; leave out the alpha channel: image[:3]"
-    if len(shape) == 2 or (len(shape) == 3 and shape[0] == 1):
-        rows = "image" if len(shape) == 3 else "image[None]"
-        return f"; repeat a gray image: np.repeat({rows}, {channels}, axis=0)"
-    return ""
 
 
 def pad_to_multiple(size: Size, multiple: int) -> Size:

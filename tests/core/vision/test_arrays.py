@@ -92,3 +92,26 @@ def test_values_outside_the_range_are_named_with_the_remedy(values: list[float],
 
 def test_rounding_beyond_the_range_is_accepted() -> None:
     check_range(np.array([-9e-5, 1 + 9e-5]))
+
+
+def test_an_image_without_values_has_no_range() -> None:
+    with pytest.raises(ImageError, match=r"images\[0\]: .* got shape \(3, 0, 4\)"):
+        check_range(np.zeros((3, 0, 4)), "images[0]")
+
+
+@pytest.mark.parametrize(
+    ("image", "text"),
+    [
+        (np.zeros((3, 4, 4)), "got ndarray$"),
+        ("cat.png", "got str; lucid.vision.read_image reads a file"),
+        (None, "got NoneType$"),
+    ],
+)
+def test_only_pillow_images_become_arrays(image: object, text: str) -> None:
+    with pytest.raises(TypeError, match=f"expected a Pillow image, {text}"):
+        to_array(image)
+
+
+def test_a_mask_becomes_black_and_white() -> None:
+    image = to_pil(np.array([[True, False]]))
+    assert (image.mode, np.asarray(image).tolist()) == ("L", [[255, 0]])

@@ -196,3 +196,9 @@ def test_links_to_missing_files_and_pipes(tmp_path: Path) -> None:
     assert (found.missing, found.problem) == (True, "a link to a missing file")
     found = checked(pipe)
     assert (found.header, found.problem) == (None, "expected an image file, got a named pipe")
+
+
+def test_one_path_in_place_of_several_is_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "1.png", "1.png"):
+        with pytest.raises(TypeError, match=r"paths: expected an iterable of paths, .*1\.png"):
+            check_images(path, tmp_path)

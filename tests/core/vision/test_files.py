@@ -196,3 +196,18 @@ def test_a_header_of_no_image_is_refused(tmp_path: Path) -> None:
         read_header(path)
     with pytest.raises(FileNotFoundError):
         read_header(tmp_path / "none.png")
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        (None, "got NoneType$"),
+        (b"content", r"got bytes; .*io\.BytesIO"),
+        (np.zeros((3, 4, 4)), "got ndarray$"),
+        (Image.new("L", (4, 4)), "got Image; .*to_array converts a Pillow image"),
+    ],
+)
+def test_what_is_neither_a_path_nor_a_file_is_refused(file: object, text: str) -> None:
+    for read in (read_image, read_header):
+        with pytest.raises(TypeError, match=f"expected a path or a binary file, {text}"):
+            read(file)

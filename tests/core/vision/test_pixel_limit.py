@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lucid.vision.pixel_limit import MAX_PIXELS_VARIABLE, default_max_pixels
+from lucid.vision.pixel_limit import MAX_PIXELS_VARIABLE, default_max_pixels, pixel_limit
 
 
 def test_the_variable_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -20,3 +20,12 @@ def test_a_limit_that_is_not_a_positive_integer_is_refused(monkeypatch: pytest.M
         monkeypatch.setenv(MAX_PIXELS_VARIABLE, value)
         with pytest.raises(ValueError, match=f"{MAX_PIXELS_VARIABLE}: .*'{value}'"):
             default_max_pixels()
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "1000"])
+def test_an_argument_that_is_not_a_positive_integer_is_refused(value: object) -> None:
+    with (
+        pytest.raises(ValueError, match="max_pixels: expected a positive integer"),
+        pixel_limit(value),
+    ):
+        pass

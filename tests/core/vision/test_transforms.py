@@ -154,7 +154,7 @@ def test_the_callers_array_is_never_written() -> None:
         (lambda: CenterCrop(True), "positive integer"),
         (lambda: RandomResizedCrop(4, scale=(0, 1)), "scale: expected 0 < low <= high"),
         (lambda: RandomResizedCrop(4, ratio=(2, 1)), "ratio: expected 0 < low <= high"),
-        (lambda: RandomHorizontalFlip(1.5), "probability"),
+        (lambda: RandomHorizontalFlip(1.5), r"p: expected a number in \[0, 1\], got 1\.5"),
         (lambda: Normalize((0.5,), (0.5, 0.5)), "as many finite means"),
         (lambda: Normalize((0.5,), (0,)), "positive deviations"),
         (lambda: preprocessing(mean=(1, 2), std=(1, 2)), "1 or 3 numbers as mean"),

@@ -9,6 +9,9 @@ extra ``lucid-core[vision]``, reads the files; it is imported with the first ima
 ``check``        check of many image files without decoding them
 ``suffixes``     suffixes of the formats that Pillow reads
 ``pixel_limit``  largest number of pixels that is decoded
+``resample``     resizing of arrays
+``arguments``    checks of what transforms are given
+``image_hints``  remedies in errors about images
 ``errors``       what they raise
 ``pillow``       the import of Pillow
 
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from lucid.vision.check import CheckedImage, check_images, same_images
     from lucid.vision.errors import ImageError, PixelLimitError
     from lucid.vision.files import ImageHeader, read_header, read_image
+    from lucid.vision.image_hints import conversion_hint, shape_hint
     from lucid.vision.pixel_limit import default_max_pixels
     from lucid.vision.suffixes import image_suffixes
 
@@ -45,11 +49,13 @@ _LAZY = {
     "PixelLimitError": "errors",
     "check_images": "check",
     "check_range": "arrays",
+    "conversion_hint": "image_hints",
     "default_max_pixels": "pixel_limit",
     "image_suffixes": "suffixes",
     "read_header": "files",
     "read_image": "files",
     "same_images": "check",
+    "shape_hint": "image_hints",
     "to_array": "arrays",
     "to_pil": "arrays",
 }
@@ -61,11 +67,13 @@ __all__ = [
     "PixelLimitError",
     "check_images",
     "check_range",
+    "conversion_hint",
     "default_max_pixels",
     "image_suffixes",
     "read_header",
     "read_image",
     "same_images",
+    "shape_hint",
     "to_array",
     "to_pil",
     "transforms",

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from lucid.vision.errors import ImageError
+from lucid.vision.image_hints import conversion_hint, shape_hint
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
@@ -29,12 +31,12 @@ _FULL_SCALE = {
 }
 
 
-def check_range(image: Array, name: str = "image") -> None:
+def check_range(image: ArrayLike, name: str = "image") -> None:
     """Check that the values of an image are in [0, 1].
 
     Parameters
     ----------
-    image : numpy.ndarray
+    image : array-like
         Floats of any shape, with at least one value.
     name : str, default "image"
         How the error names the image.
@@ -42,9 +44,12 @@ def check_range(image: Array, name: str = "image") -> None:
     Raises
     ------
     ImageError
-        If a value is NaN, infinite, or outside [0, 1] by more than rounding (0.0001).
-        Gives the range found and the remedy.
+        If a value is NaN, infinite, or outside [0, 1] by more than rounding (0.0001), or
+        there is none.  Gives the range found and the remedy.
     """
+    image = np.asarray(image)
+    if not image.size:
+        raise ImageError(f"{name}: expected at least one pixel, got shape {image.shape}")
     low, high = image.min(), image.max()
     if low >= -_ROUNDING and high <= 1 + _ROUNDING:  # False for NaN
         return
@@ -90,6 +95,8 @@ def to_array(image: PillowImage) -> Array:
 
     Raises
     ------
+    TypeError
+        If the image is not a Pillow image.
     ImageError
         If the image has no pixels, a mode that does not convert to RGB, or values
         outside the range of its mode.
@@ -101,6 +108,12 @@ def to_array(image: PillowImage) -> Array:
     >>> to_array(Image.new("CMYK", (2, 1), (0, 255, 255, 0))).tolist()  # red
     [[[1.0, 1.0]], [[0.0, 0.0]], [[0.0, 0.0]]]
     """
+    from lucid.vision.pillow import Image
+
+    if not isinstance(image, Image.Image):
+        raise TypeError(
+            f"expected a Pillow image, got {type(image).__name__}{conversion_hint(image)}"
+        )
     image = _upright(image)
     if 0 in image.size:
         raise ImageError(f"expected at least one pixel, got {image.width} x {image.height}")
@@ -126,7 +139,7 @@ def to_pil(array: Any) -> PillowImage:
     Parameters
     ----------
     array : array-like
-        (3, H, W), (1, H, W) or (H, W); uint8, or float with values in [0, 1].
+        (3, H, W), (1, H, W) or (H, W); floats in [0, 1], uint8, or bool (0 and 255).
 
     Returns
     -------
@@ -136,7 +149,7 @@ def to_pil(array: Any) -> PillowImage:
     Raises
     ------
     ImageError
-        If the array has another shape or type, or values outside [0, 1].
+        If the array has another shape or type, or floats outside [0, 1].
 
     Examples
     --------
@@ -152,14 +165,18 @@ def to_pil(array: Any) -> PillowImage:
     if pixels.ndim == 2:
         pixels = pixels[None]
     if pixels.ndim != 3 or pixels.shape[0] not in (1, 3) or 0 in pixels.shape:
+        found = str(np.shape(array)) if pixels.ndim else type(array).__name__
         raise ImageError(
-            f"expected an array of shape (3, H, W), (1, H, W) or (H, W), got {np.shape(array)}"
+            f"expected an array of shape (3, H, W), (1, H, W) or (H, W), got {found}"
+            f"{conversion_hint(array) or shape_hint(pixels.shape, 3)}"
         )
+    if pixels.dtype == np.bool_:
+        pixels = pixels.astype(np.uint8) * np.uint8(255)
     if pixels.dtype.kind == "f":
         check_range(pixels)
         pixels = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
     elif pixels.dtype != np.uint8:
-        raise ImageError(f"expected floats in [0, 1] or uint8, got {pixels.dtype}")
+        raise ImageError(f"expected floats in [0, 1], uint8 or bool, got {pixels.dtype}")
     if pixels.shape[0] == 1:
         return Image.fromarray(np.ascontiguousarray(pixels[0]))
     return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))

@@ -110,6 +110,8 @@ def check_images(
 
     from lucid.vision.pillow import Image
 
+    if isinstance(paths, str | os.PathLike):
+        raise TypeError(f"paths: expected an iterable of paths, got the path {paths!r}")
     Image.init()  # not thread-safe
     wanted = list(dict.fromkeys(Path(path) for path in paths))
     chunks = [wanted[i : i + _CHUNK] for i in range(0, len(wanted), _CHUNK)]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from lucid.special_files import special_kind
 from lucid.vision.arrays import Array, to_array
 from lucid.vision.errors import ImageError, PixelLimitError
+from lucid.vision.image_hints import conversion_hint
 from lucid.vision.pixel_limit import MAX_PIXELS_VARIABLE, pixel_limit
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ def read_image(file: str | os.PathLike[str] | BinaryIO, *, max_pixels: int | Non
 
     Raises
     ------
+    TypeError
+        If ``file`` is neither a path nor a file.
     ImageError
         If the file is not an image, is truncated or damaged, declares more pixels than
         ``max_pixels`` (refused before they are decoded), or is a pipe, socket or device.
@@ -187,6 +190,10 @@ def opened(file: str | os.PathLike[str] | BinaryIO) -> Iterator[PillowImage]:
     from lucid.vision.pillow import Image, UnidentifiedImageError
 
     path = os.fspath(file) if isinstance(file, str | os.PathLike) else None
+    if path is None and not hasattr(file, "read"):
+        raise TypeError(
+            f"expected a path or a binary file, got {type(file).__name__}{conversion_hint(file)}"
+        )
     name = getattr(file, "name", "file") if path is None else path
     try:
         if path is not None and (kind := special_kind(os.stat(path).st_mode)) is not None:

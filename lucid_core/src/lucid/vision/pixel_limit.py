@@ -59,6 +59,8 @@ def pixel_limit(max_pixels: int | None = None) -> Iterator[None]:
     """
     from lucid.vision.pillow import Image
 
+    if max_pixels is not None and (not isinstance(max_pixels, int) or max_pixels < 1):
+        raise ValueError(f"max_pixels: expected a positive integer, got {max_pixels!r}")
     limit = default_max_pixels() if max_pixels is None else max_pixels
     with warnings.catch_warnings():
         # Up to twice its limit, Pillow only warns.

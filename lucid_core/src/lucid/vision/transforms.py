@@ -27,13 +27,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 
 import lucid
+from lucid.vision.arguments import (
+    Size,
+    as_image,
+    as_size,
+    check_number,
+    check_numbers,
+    check_pair,
+    numpy_generator,
+)
 from lucid.vision.arrays import Array, check_range
-from lucid.vision.errors import ImageError
+from lucid.vision.resample import Interpolation, resample
 
 __all__ = [
     "IMAGENET_MEAN",
@@ -53,11 +62,6 @@ __all__ = [
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
-Size = int | tuple[int, int]
-Interpolation = Literal["bilinear", "bicubic"]
-
-_MAX_PIXELS = 2**27
-
 
 @dataclass(frozen=True)
 class Compose:
@@ -70,6 +74,12 @@ class Compose:
     """
 
     transforms: Sequence[Callable[[Array], Array]]
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.transforms, Sequence) or not all(map(callable, self.transforms)):
+            raise TypeError(
+                f"transforms: expected a sequence of callables, got {self.transforms!r}"
+            )
 
     def __call__(self, image: Array) -> Array:
         for transform in self.transforms:
@@ -94,7 +104,7 @@ class Resize:
     interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
-        _check_size(self.size)
+        object.__setattr__(self, "size", as_size(self.size))
         if self.interpolation not in get_args(Interpolation):
             raise ValueError(
                 f"interpolation: expected one of {', '.join(get_args(Interpolation))}, got "
@@ -102,8 +112,8 @@ class Resize:
             )
 
     def __call__(self, image: Array) -> Array:
-        image = _check_image(image)
-        return _resample(image, self._target(*image.shape[1:]), self.interpolation)
+        image = as_image(image)
+        return resample(image, self._target(*image.shape[1:]), self.interpolation)
 
     def _target(self, height: int, width: int) -> tuple[int, int]:
         if not isinstance(self.size, int):
@@ -126,10 +136,10 @@ class CenterCrop:
     size: Size
 
     def __post_init__(self) -> None:
-        _check_size(self.size)
+        object.__setattr__(self, "size", as_size(self.size))
 
     def __call__(self, image: Array) -> Array:
-        image = _check_image(image)
+        image = as_image(image)
         target = _pair(self.size)
         lack = [max(0, t - n) for t, n in zip(target, image.shape[1:], strict=True)]
         if any(lack):
@@ -163,18 +173,17 @@ class RandomResizedCrop:
     generator: lucid.random.Generator | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        _check_size(self.size)
-        for name, (low, high) in (("scale", self.scale), ("ratio", self.ratio)):
-            if not 0 < low <= high < math.inf:
-                raise ValueError(f"{name}: expected 0 < low <= high, got {(low, high)}")
+        object.__setattr__(self, "size", as_size(self.size))
+        check_pair("scale", self.scale, math.ulp(0.0), math.inf)
+        check_pair("ratio", self.ratio, math.ulp(0.0), math.inf)
 
     def __call__(self, image: Array) -> Array:
-        image = _check_image(image)
-        return _resample(_crop(image, *self._rectangle(*image.shape[1:])), _pair(self.size))
+        image = as_image(image)
+        return resample(_crop(image, *self._rectangle(*image.shape[1:])), _pair(self.size))
 
     def _rectangle(self, height: int, width: int) -> tuple[int, int, int, int]:
         """Top, left, height and width of a rectangle inside the image."""
-        rng = _numpy_generator(self.generator)
+        rng = numpy_generator(self.generator)
         low, high = self.ratio
         for _ in range(10):
             area = height * width * rng.uniform(*self.scale)
@@ -206,12 +215,11 @@ class RandomHorizontalFlip:
     generator: lucid.random.Generator | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.p <= 1:
-            raise ValueError(f"p: expected a probability in [0, 1], got {self.p}")
+        check_number("p", self.p, 0, 1)
 
     def __call__(self, image: Array) -> Array:
-        image = _check_image(image)
-        if _numpy_generator(self.generator).random() < self.p:
+        image = as_image(image)
+        if numpy_generator(self.generator).random() < self.p:
             return np.ascontiguousarray(image[:, :, ::-1])
         return image
 
@@ -221,7 +229,7 @@ class Grayscale:
     """Convert RGB to one channel by the luma weights of ITU-R BT.601."""
 
     def __call__(self, image: Array) -> Array:
-        image = _check_image(image)
+        image = as_image(image)
         if image.shape[0] == 1:
             return image
         weights = np.asarray([0.299, 0.587, 0.114], image.dtype)
@@ -244,15 +252,16 @@ class Normalize:
     std: Sequence[float]
 
     def __post_init__(self) -> None:
-        finite = all(math.isfinite(value) for value in (*self.mean, *self.std))
-        if len(self.mean) != len(self.std) or not finite or min(self.std, default=0) <= 0:
+        check_numbers("mean", self.mean)
+        check_numbers("std", self.std)
+        if len(self.mean) != len(self.std) or min(self.std, default=0) <= 0:
             raise ValueError(
                 "expected as many finite means as positive deviations, got "
                 f"mean={tuple(self.mean)} and std={tuple(self.std)}"
             )
 
     def __call__(self, image: Array) -> Array:
-        image = _check_image(image)
+        image = as_image(image)
         if image.shape[0] != len(self.mean):
             raise ValueError(
                 f"expected an image of {len(self.mean)} channels, got shape {image.shape}"
@@ -290,9 +299,11 @@ def preprocessing(
         JSON-serializable, for the argument ``preprocessing`` of :func:`lucid.save_model`;
         :func:`transform_of` builds the transform.
     """
-    description = {
-        "resize_size": resize_size,
-        "crop_size": crop_size,
+    check_numbers("mean", mean)
+    check_numbers("std", std)
+    description: dict[str, Any] = {
+        "resize_size": as_size(resize_size),
+        "crop_size": as_size(crop_size),
         "mean": [float(value) for value in mean],
         "std": [float(value) for value in std],
     }
@@ -322,6 +333,8 @@ def transform_of(description: Mapping[str, Any]) -> Compose:
     ValueError
         If an entry is missing, unknown, or of the wrong type.
     """
+    if not isinstance(description, Mapping):
+        raise TypeError(f"preprocessing: expected a mapping, got {type(description).__name__}")
     expected = {"resize_size", "crop_size", "mean", "std"}
     if set(description) - {"interpolation"} != expected:
         raise ValueError(
@@ -345,65 +358,14 @@ def transform_of(description: Mapping[str, Any]) -> Compose:
 
 def _in_range(image: Any) -> Array:
     """Refuse the image before resampling averages its values into [0, 1]."""
-    array = _check_image(image)
+    array = as_image(image)
     check_range(array)
     return array
-
-
-def _check_size(size: object) -> None:
-    numbers = size if isinstance(size, tuple) and len(size) == 2 else (size,)
-    if not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in numbers):
-        raise ValueError(f"size: expected a positive integer or a tuple of two, got {size!r}")
 
 
 def _pair(size: Size) -> tuple[int, int]:
     return (size, size) if isinstance(size, int) else size
 
 
-def _check_image(image: Any) -> Array:
-    array = np.asarray(image)
-    if array.ndim != 3 or array.shape[0] not in (1, 3) or 0 in array.shape:
-        raise ValueError(f"expected an image of shape (3, H, W) or (1, H, W), got {array.shape}")
-    if array.dtype.kind != "f":
-        raise TypeError(f"expected floats in [0, 1] (divide uint8 by 255), got {array.dtype}")
-    return array
-
-
 def _crop(image: Array, top: int, left: int, height: int, width: int) -> Array:
     return image[:, top : top + height, left : left + width]
-
-
-def _resample(
-    image: Array, size: tuple[int, int], interpolation: Interpolation = "bilinear"
-) -> Array:
-    """Resize every channel, in float so that nothing is rounded to 8 bits on the way."""
-    from lucid.vision.pillow import Image
-
-    height, width = size
-    if image.shape[1:] == (height, width):
-        return image
-    if height * width > _MAX_PIXELS:
-        # A strip of a few kilobytes would fill the memory, its short side enlarged.
-        raise ImageError(
-            f"an image of {image.shape[1]} x {image.shape[2]} pixels cannot be resized to "
-            f"{height} x {width}: that is more than {_MAX_PIXELS} pixels"
-        )
-    if interpolation == "bilinear":
-        steps, method = [(width, height)], Image.Resampling.BILINEAR
-    else:
-        # Bicubic overshoots at edges.  Images of 8 bits, which networks are trained on, are
-        # clipped after either of Pillow's two passes.
-        steps, method = [(width, image.shape[1]), (width, height)], Image.Resampling.BICUBIC
-    channels = []
-    for channel in image:
-        plane = np.ascontiguousarray(channel, np.float32)
-        for step in steps:
-            plane = np.asarray(Image.fromarray(plane).resize(step, method))
-            if interpolation == "bicubic":
-                plane = np.clip(plane, 0, 1)
-        channels.append(plane)
-    return np.stack(channels).astype(image.dtype, copy=False)
-
-
-def _numpy_generator(generator: lucid.random.Generator | None) -> np.random.Generator:
-    return (generator or lucid.random.default_generator).numpy

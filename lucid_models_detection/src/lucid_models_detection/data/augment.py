@@ -26,12 +26,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import lucid
+from lucid.vision.arguments import check_number, check_pair, numpy_generator
 from lucid.vision.transforms import Resize
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.data.box_formats import LEAST_SIDE
@@ -196,7 +196,7 @@ class RandomHorizontalFlip:
     generator: lucid.random.Generator | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        check_number("p", (0, self.p, 1))
+        check_number("p", self.p, 0, 1)
 
     def __call__(self, image: NDArray[np.float32], target: Target) -> Sample:
         if numpy_generator(self.generator).random() < self.p:
@@ -256,8 +256,8 @@ class RandomCrop:
 
     def __post_init__(self) -> None:
         check_pair("scale", self.scale, math.ulp(0.0), 1.0)
-        check_number("min_visible", (0, self.min_visible, 1))
-        check_number("p", (0, self.p, 1))
+        check_number("min_visible", self.min_visible, 0, 1)
+        check_number("p", self.p, 0, 1)
 
     def __call__(self, image: NDArray[np.float32], target: Target) -> Sample:
         rng = numpy_generator(self.generator)
@@ -277,25 +277,3 @@ class RandomCrop:
         top = int(rng.integers(height - h, endpoint=True))
         left = int(rng.integers(width - w, endpoint=True))
         return left, top, left + w, top + h
-
-
-def check_number(name: str, ordered: tuple[float, float, float]) -> None:
-    """Refuse a value, the middle one, that is not between the others."""
-    low, value, high = ordered
-    if not low <= value <= high:  # written so that NaN fails too
-        raise ValueError(f"{name}: expected a number in [{low:g}, {high:g}], got {value}")
-
-
-def check_pair(name: str, pair: Any, low: float, high: float) -> None:
-    """Refuse what is no range of numbers between two others."""
-    if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise ValueError(f"{name}: expected two numbers, low and high, got {pair!r}")
-    if not (low <= pair[0] <= pair[1] <= high and math.isfinite(pair[1])):
-        least = "0 <" if low > 0 else f"{low:g} <="
-        most = f" <= {high:g}" if math.isfinite(high) else ""
-        raise ValueError(f"{name}: expected {least} low <= high{most}, got {tuple(pair)}")
-
-
-def numpy_generator(generator: lucid.random.Generator | None) -> np.random.Generator:
-    """Where a transform draws from."""
-    return (generator or lucid.random.default_generator).numpy

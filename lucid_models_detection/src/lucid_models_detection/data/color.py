@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import lucid
-from lucid_models_detection.data.augment import check_number, numpy_generator
+from lucid.vision.arguments import check_number, numpy_generator
 from lucid_models_detection.data.targets import Sample, Target
 
 __all__ = ["ColorJitter"]
@@ -47,8 +47,8 @@ class ColorJitter:
 
     def __post_init__(self) -> None:
         for name in ("brightness", "contrast", "saturation"):
-            check_number(name, (0, getattr(self, name), 10))
-        check_number("hue", (0, self.hue, 0.5))
+            check_number(name, getattr(self, name), 0, 10)
+        check_number("hue", self.hue, 0, 0.5)
 
     def __call__(self, image: Image, target: Target) -> Sample:
         rng = numpy_generator(self.generator)
