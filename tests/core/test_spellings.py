@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy
 import pytest
+from PIL import Image
 
 import lucid
 from lucid.spellings import ATTRIBUTES, KEYWORDS, KEYWORDS_OF, ORIGINS, POSITIONS
@@ -47,6 +48,8 @@ def names() -> dict[str, Any]:
         "optimizer": lucid.optim.SGD(model.parameters(), 0.1),
         "generator": lucid.random.Generator(0),
         "dataset": list(range(4)),
+        "image": Image.new("RGB", (4, 4)),
+        "array": numpy.zeros((3, 4, 4), numpy.float32),
     }
 
 
@@ -126,6 +129,7 @@ def callables() -> dict[str, set[str]]:
         ".data",
         ".random",
         ".models",
+        ".vision.transforms",
     ]
     owners: list[Any] = [importlib.import_module(f"lucid{name}") for name in modules]
     classes = [lucid.Tensor, lucid.nn.Module, lucid.random.Generator]

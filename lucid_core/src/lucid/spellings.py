@@ -36,6 +36,7 @@ ORIGINS = {
     "lucid.random": "torch.random",
     "Generator": "generator",
     "lucid.models": "torchvision.models",
+    "lucid.vision.transforms": "torchvision.transforms",
 }
 
 #: Names that are not of the origin of their table.
@@ -458,6 +459,14 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "is_model_pretrained": _WEIGHTS,
         "detection": '`lucid.models.list_models(task="object-detection")`',
     },
+    "lucid.vision.transforms": {
+        "ToTensor": "`lucid.vision.to_array(image)`",
+        "PILToTensor": "`lucid.vision.to_array(image)`",
+        "ToPILImage": "`lucid.vision.to_pil(array)`",
+        "InterpolationMode": '`lucid.vision.transforms.Resize(8, interpolation="bicubic")`',
+        "ConvertImageDtype": "`x.astype(lucid.float32) / 255`",
+        "ToDtype": "`x.astype(lucid.float32) / 255`",
+    },
 }
 
 #: Keyword arguments that Lucid lacks: a parameter of another name, or a sentence.
@@ -530,6 +539,7 @@ KEYWORDS_OF: dict[str, dict[str, str]] = {
     "max": {"dim": "use `axis=`: returns the values alone, `argmax` returns the indices"},
     "min": {"dim": "use `axis=`: returns the values alone, `argmin` returns the indices"},
     "list_models": {"pretrained": "leave it out: Lucid downloads no weights"},
+    "Resize": {"antialias": "leave it out: resizing always antialiases"},
     "backward": {"inputs": "set `requires_grad` of the leaves instead"},
 }
 
@@ -542,6 +552,7 @@ POSITIONS: dict[str, dict[int, str]] = {
     "Hardswish": {0: "inplace"},
     "LeakyReLU": {1: "inplace"},
     "Dropout": {1: "inplace"},
+    "Normalize": {2: "inplace"},
     "relu": {1: "inplace"},
     "relu6": {1: "inplace"},
     "silu": {1: "inplace"},

@@ -32,6 +32,7 @@ from typing import Any, get_args
 import numpy as np
 
 import lucid
+from lucid.hints import explain_module
 from lucid.vision.arguments import (
     Size,
     as_image,
@@ -369,3 +370,6 @@ def _pair(size: Size) -> tuple[int, int]:
 
 def _crop(image: Array, top: int, left: int, height: int, width: int) -> Array:
     return image[:, top : top + height, left : left + width]
+
+
+explain_module(globals())
