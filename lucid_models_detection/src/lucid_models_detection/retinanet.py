@@ -164,8 +164,8 @@ class RetinaNet(Detector):
     ``model(images, targets)`` computes the losses to train on and ``model.predict(images)``
     the detections, from images in [0, 1], which both normalize.  ``model(x)`` runs the network
     on a batch ``x`` as it is, **without normalizing**, and returns raw scores and offsets of
-    all anchors, see :meth:`raw_outputs`.  :meth:`from_backbone` and the builders build one from
-    the name of its backbone.
+    all anchors, see :meth:`raw_outputs`.  :meth:`.Detector.from_backbone` and the builders build
+    one from the name of its backbone.
 
     Parameters
     ----------
