@@ -20,6 +20,7 @@ from lucid.models.registry import Registry
 from lucid.nn import functional as F
 from lucid.testing.plugin_checks import CheckError, ModelUnderTest, checks_of_task
 from lucid.weights import model_metadata
+from lucid_models_classification.checkpoints import start_from
 from lucid_models_detection import Detector
 from lucid_models_detection.boxes import batched_nms
 from lucid_models_detection.detections import Detections
@@ -341,3 +342,27 @@ def test_the_kit_refuses_a_classifier_of_gray_images(families: None) -> None:
 
     with pytest.raises(CheckError, match=r"square RGB images, and input_shape is \(1, 1, 28, 28\)"):
         checks_of_task("image-classification")["commands"](ModelUnderTest("gray"))
+
+
+@pytest.mark.parametrize("headless", [False, True])
+def test_bare_weights_of_another_family_start_a_classifier(
+    families: None, tmp_path: Path, headless: bool
+) -> None:
+    before = create_model("pebble", num_classes=4).state_dict()
+    path = tmp_path / "weights.safetensors"
+    lucid.save({k: v for k, v in before.items() if not (headless and "verdict" in k)}, path)
+    started = start_from(path, ("amber", "blue"), "pebblenet")
+    assert "the last layer starts anew" in str(started.note)
+    after = started.model.state_dict()
+    assert after["verdict.weight"].shape == (2, 12)
+    for key in before.keys() - {"verdict.weight", "verdict.bias"}:
+        np.testing.assert_array_equal(after[key].numpy(), before[key].numpy())
+
+
+def test_bare_weights_with_another_body_are_refused(families: None, tmp_path: Path) -> None:
+    state = create_model("pebble", num_classes=2).state_dict()
+    state["reef.conv.weight"] = lucid.zeros(12, 5, 3, 3)
+    path = tmp_path / "weights.safetensors"
+    lucid.save(state, path)
+    with pytest.raises(lucid.WeightFileError, match=r"reef\.conv\.weight: expected shape"):
+        start_from(path, ("amber", "blue"), "pebble")

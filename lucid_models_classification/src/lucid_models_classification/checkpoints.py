@@ -154,12 +154,13 @@ def start_from(
     state, _ = _weights(path, model_name, ema)
     name, sizes = _identified(path, state, model_name)
     model = create_model(name, **{**sizes, "num_classes": len(class_names)})
-    if headless := "num_classes" not in sizes and name in ARCHITECTURES:
-        state |= {key: value for key, value in model.state_dict().items() if key[:3] == "fc."}
+    head = class_entries(model)
+    if headless := state.keys().isdisjoint(head):
+        state |= {key: model.state_dict()[key] for key in head}
     report = _load(path, model, state, skip_mismatched=True)
-    if name in ARCHITECTURES and any(key[:3] != "fc." for key in report.skipped):
+    if not set(report.skipped) <= set(head):
         _load(path, model, state, skip_mismatched=False)  # says which other layers do not fit
-    note = _unnamed(["fc.weight"] if headless else report.skipped, class_names)
+    note = _unnamed(head if headless else report.skipped, class_names)
     return LoadedClassifier(model, preprocessing=_preprocessing(path, sizes), note=note)
 
 
