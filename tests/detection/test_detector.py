@@ -128,6 +128,33 @@ def test_a_subclass_without_its_two_methods_cannot_be_used() -> None:
         model(IMAGES, TARGETS)
 
 
+def test_a_batch_without_targets_gives_the_raw_outputs() -> None:
+    class Raw(Brightest):
+        def raw_outputs(self, features: Any, batch: ImageBatch) -> Any:
+            return features, batch.padded_size, batch.sizes
+
+    x = np.full((1, 3, 40, 33), -2.0, np.float32)  # neither in [0, 1] nor padded
+    features, padded, sizes = Raw()(x)
+    assert (padded, sizes) == ((64, 64), [(40, 33)])
+    assert (features.numpy()[0, 0, :40, :33] == -6).all()
+    with pytest.raises(TypeError, match=r"a batch of shape \(N, 3, H, W\); for a list of images"):
+        Raw()(IMAGES)
+    with pytest.raises(NotImplementedError, match="Brightest does not implement raw_outputs"):
+        Brightest()(x)
+
+
+def test_from_backbone_of_a_subclass_without_options() -> None:
+    class Simple(Brightest):
+        def __init__(self, net: nn.Module, num_classes: int, **options: Any) -> None:
+            super().__init__()
+            self.backbone, self.num_classes, self.options = net, num_classes, options
+
+    model = Simple.from_backbone("resnet_18", 3, 7, norm="frozen", radius=2)
+    assert type(model) is Simple
+    assert (model.num_classes, model.options) == (3, {"radius": 2})
+    assert model.backbone.model_kwargs == {"num_classes": 7, "norm": "frozen"}
+
+
 def test_the_number_of_classes_follows_an_exchanged_predictor() -> None:
     model = FasterRCNN.from_backbone(
         "resnet_18", num_classes=3, hidden_dim=8, rpn_post_nms_top_n=8, rpn_pre_nms_top_n=16

@@ -19,7 +19,7 @@ from lucid.weights import model_metadata
 from lucid_models_detection import RetinaNet, RetinaNetOptions
 from lucid_models_detection.boxes import iou
 from lucid_models_detection.checkpoints import open_detector
-from lucid_models_detection.retinanet import DenseHead
+from lucid_models_detection.parts import DenseHead
 from lucid_models_detection.torchvision import to_torchvision_key
 from lucid_models_detection.training.fine_tuning import from_detector
 
@@ -58,15 +58,6 @@ def test_raw_outputs_are_those_of_all_anchors() -> None:
     assert bbox_deltas.shape == (2, locations * 6, 4)
     # The prior: every score is close to 0.01 before training.
     np.testing.assert_allclose(lucid.sigmoid(cls_logits).numpy(), 0.01, rtol=0.2)
-
-
-def test_outputs_are_in_the_order_of_the_anchors() -> None:
-    head = DenseHead(8, num_anchors=2, num_outputs=3)
-    nn.init.zeros_(head.output.weight)
-    head.output.bias.data[:] = np.arange(6)
-    (out,) = head([lucid.zeros(1, 8, 2, 2)])
-    assert out.shape == (1, 8, 3)
-    assert out[0, :4].numpy().tolist() == [[0, 1, 2], [3, 4, 5]] * 2
 
 
 def test_losses_by_hand() -> None:

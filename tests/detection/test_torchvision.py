@@ -86,6 +86,11 @@ def test_config_makes_torchvisions_network() -> None:
     assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
 
 
+def test_config_of_another_family_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected 'faster_rcnn' or 'retinanet', got 'ssd'"):
+        torchvision_config("ssd")
+
+
 def test_weights_arrive_and_the_classifier_stays(tmp_path: Path) -> None:
     source, target = make(), make()
     weights = as_torchvision(source)

@@ -36,6 +36,7 @@ from lucid_models_detection.options import (
 from lucid_models_detection.parts.anchors import AnchorGenerator
 from lucid_models_detection.parts.backbone import PyramidBackbone, stage_strides
 from lucid_models_detection.parts.box_coder import BoxCoder
+from lucid_models_detection.parts.dense_head import DenseHead
 from lucid_models_detection.parts.fpn import LastLevelP6P7
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.selection import select_detections
@@ -43,7 +44,6 @@ from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import ImageBatch, Transform
 
 __all__ = [
-    "DenseHead",
     "RetinaNet",
     "RetinaNetOptions",
     "retinanet_resnet_18_fpn",
@@ -118,46 +118,6 @@ class RetinaNetOptions(DetectorOptions):
         self.check_order("negative_iou", "positive_iou")
 
 
-class DenseHead(nn.Module):
-    """Four 3x3 convolutions with ReLU and one that predicts values of each anchor.
-
-    Parameters
-    ----------
-    channels : int
-        Channels of every level of the pyramid.
-    num_anchors : int
-        A, anchors at each location.
-    num_outputs : int
-        Values of each anchor: C for classification, 4 for box regression.
-    bias : float, default 0.0
-        Initial bias of the last convolution.
-    """
-
-    def __init__(
-        self, channels: int, num_anchors: int, num_outputs: int, bias: float = 0.0
-    ) -> None:
-        super().__init__()
-        self.num_outputs = num_outputs
-        self.conv = nn.Sequential(
-            *(nn.ConvNormAct(channels, channels, 3, norm=None) for _ in range(4))
-        )
-        self.output = nn.Conv2d(channels, num_anchors * num_outputs, 3, padding=1)
-        for name, parameter in self.named_parameters():
-            if name.endswith("weight"):
-                nn.init.normal_(parameter, std=0.01)
-            else:
-                nn.init.constant_(parameter, bias if name == "output.bias" else 0.0)
-
-    def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        """Predict (N, H * W * A, num_outputs) for each level (N, channels, H, W)."""
-        outputs = [self.output(self.conv(level)) for level in levels]
-        # Channels stand last in memory, so the permutation copies nothing.
-        return [
-            output.permute(0, 2, 3, 1).reshape(output.shape[0], -1, self.num_outputs)
-            for output in outputs
-        ]
-
-
 class RetinaNet(Detector):
     """One-stage object detector: classify every anchor and refine its box.
 
@@ -182,7 +142,7 @@ class RetinaNet(Detector):
     ----------
     backbone : PyramidBackbone
         ``backbone.net`` is the complete ``net``, ``backbone.fpn`` the pyramid.
-    classification_head, regression_head : DenseHead
+    classification_head, regression_head : lucid_models_detection.parts.DenseHead
         Predict C logits and 4 offsets of each anchor.
     anchors : AnchorGenerator
         Anchors of each level.

@@ -15,6 +15,7 @@ from lucid_models_detection.detections import Detections
 from lucid_models_detection.parts.anchors import AnchorGenerator
 from lucid_models_detection.parts.backbone import PyramidBackbone
 from lucid_models_detection.parts.box_coder import BoxCoder
+from lucid_models_detection.parts.dense_head import DenseHead
 from lucid_models_detection.parts.fpn import (
     ExtraLevels,
     FeaturePyramid,
@@ -33,6 +34,7 @@ __all__ = [
     "AnchorGenerator",
     "BalancedSampler",
     "BoxCoder",
+    "DenseHead",
     "Detections",
     "ExtraLevels",
     "FeaturePyramid",
