@@ -7,6 +7,7 @@ other class and ours never does, so its logits are low here, as training makes t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,8 @@ from torchvision_cpu import torchvision
 import lucid
 from lucid.models import create_model
 from lucid_models_detection import torchvision_config
+from lucid_models_detection.checkpoints import open_detector
+from lucid_models_detection.data.coco_classes import COCO_CLASSES
 from lucid_models_detection.torchvision import load_torchvision_weights, to_torchvision_key
 
 Sizes = list[tuple[int, int]]
@@ -140,6 +143,18 @@ def detected(pair: tuple[Any, Any], case: tuple[Sizes, int, int], dtype: Any) ->
     )
     assert agreement.expected >= 20, "images without detections show nothing"
     return agreement
+
+
+def test_a_file_as_torch_saves_it(pair: tuple[Any, Any], tmp_path: Path) -> None:
+    """Opened without naming a model, as ``lucid detect --weights`` does."""
+    _, theirs = pair
+    path = tmp_path / "retinanet_resnet50_fpn_coco.pth"
+    torch.save(theirs.state_dict(), path)
+    model, names = open_detector(path)
+    assert model.model_name == "retinanet_resnet_50_fpn"
+    assert names == COCO_CLASSES
+    agreement = detected((model, theirs), CASES[0], np.float32)
+    assert agreement.close >= 0.98 * agreement.expected
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
