@@ -100,6 +100,51 @@ def test_a_backbone_of_any_family(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         assert lucid.load_model(tmp_path / "detector.safetensors").num_classes == 3
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said", "problem"),
+    [
+        ({}, {}, None),
+        ({}, {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}, None),
+        ({}, {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1]}, r"image_mean=\(0\.5, .*0\.485"),
+        ({"width": 4}, {}, r"backbone_options=\{'width': 4\}.* plain_detector .*--model"),
+    ],
+)
+def test_a_detector_whose_builder_takes_little(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    arguments: dict[str, Any],
+    said: dict[str, Any],
+    problem: str | None,
+) -> None:
+    """What its builder does not take is left out where it is the same, and refused elsewhere."""
+    monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
+
+    @register_model(task="image-classification", family="plain")
+    def plain_net(num_classes: int = 5, width: int = 6) -> Net:
+        return Net(num_classes, width)
+
+    @register_model(task="object-detection", family="plain")
+    def plain_detector(num_classes: int = 21, backbone_num_classes: int = 5) -> FasterRCNN:
+        return FasterRCNN.from_backbone(
+            "plain_net",
+            num_classes,
+            anchor_sizes=(16, 32, 64),
+            backbone_num_classes=backbone_num_classes,
+            **small_detection.SMALL,
+        )
+
+    net = create_model("plain_net", num_classes=7, **arguments)
+    path = tmp_path / "net.safetensors"
+    lucid.save_model(net, path, preprocessing=said)
+    if problem:
+        with pytest.raises(lucid.WeightFileError, match=rf"net\.safetensors: .*{problem}"):
+            from_backbone("plain_detector", path, {"num_classes": 3})
+    else:
+        model = from_backbone("plain_detector", path, {"num_classes": 3})
+        assert same(model.backbone.net.conv1.weight, net.conv1.weight)
+        assert same(model.backbone.net.classifier.weight, net.classifier.weight)
+
+
 @pytest.mark.parametrize("prefix", ["module.", "backbone.", "model._orig_mod."])
 def test_a_backbone_from_wrapped_weights(classifier, tmp_path: Path, prefix: str) -> None:
     path = tmp_path / "weights.safetensors"

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import lucid
 from lucid import StateDictError, WeightFileError, nn
 from lucid.models import check_backbone, check_classifier, create_model, get_builder, model_info
@@ -61,7 +63,7 @@ def from_backbone(
 
     The classifier's number of classes, its builder's other arguments and the mean and
     standard deviation of its images follow from its file; its normalizations are frozen
-    unless ``options`` has another ``norm``.
+    unless ``options`` has another ``norm``, or the detector takes no ``norm``.
 
     Parameters
     ----------
@@ -76,23 +78,16 @@ def from_backbone(
     Raises
     ------
     lucid.WeightFileError
-        If the file is damaged or holds another network.
+        If the file is damaged or holds another network, or the builder of the detector lacks
+        an argument without which the backbone would compute something else.
     """
     _check_no_detector(path)
     state, arguments = read_weights(path, ema)
-    num_classes = arguments.pop("num_classes", None)
-    chosen: dict[str, Any] = {**_image_statistics(path), **options}
-    if not names_model(path) or _takes(model_metadata(path).name, "norm"):
-        chosen.setdefault("norm", "frozen")
-    if num_classes is not None:
-        chosen.setdefault("backbone_num_classes", num_classes)
-    if "norm_eps" in arguments:
-        chosen.setdefault("norm_eps", arguments["norm_eps"])
-    if names_model(path):
-        others = {k: v for k, v in arguments.items() if k not in ("norm", "norm_eps")}
-        if others:
-            chosen.setdefault("backbone_options", others)
+    num_classes = arguments.get("num_classes")
+    statistics = _image_statistics(path)
+    chosen = {**_detector_arguments(name, path, arguments, statistics), **options}
     model = new_detector(name, chosen)
+    _check_statistics(model, {k: v for k, v in statistics.items() if k not in chosen}, path)
     net = backbone_net(model)
     if num_classes is None:  # a file without the classifier, which detects nothing
         head = check_classifier(net).head_prefixes
@@ -108,6 +103,31 @@ def from_backbone(
             f"{path}: its weights do not fit the backbone of {name}{remedy}: {error}"
         ) from error
     return model
+
+
+def _detector_arguments(
+    name: str, path: Path, arguments: Mapping[str, Any], statistics: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Arguments for the builder of a detector on the classifier in a file, if it takes them."""
+    chosen = dict(statistics)
+    if not names_model(path) or _takes(model_metadata(path).name, "norm"):
+        chosen["norm"] = "frozen"
+    needed: dict[str, Any] = {}
+    if "norm_eps" in arguments:
+        needed["norm_eps"] = arguments["norm_eps"]
+    if names_model(path):
+        handled = ("num_classes", "norm", "norm_eps")
+        if others := {k: v for k, v in arguments.items() if k not in handled}:
+            needed["backbone_options"] = others
+    for key, value in needed.items():
+        if not _takes(name, key):
+            raise WeightFileError(
+                f"{path}: its network has {key}={value!r}, and {name} takes no such argument; "
+                "choose another detector (--model), or add the argument to its builder"
+            )
+    if arguments.get("num_classes") is not None:  # where it is not taken, loading checks it
+        chosen["backbone_num_classes"] = arguments["num_classes"]
+    return {k: v for k, v in chosen.items() if _takes(name, k)} | needed
 
 
 def _check_no_detector(path: Path) -> None:
@@ -137,6 +157,21 @@ def _image_statistics(path: Path) -> dict[str, Any]:
     said = model_metadata(path).preprocessing or {}
     known = {"image_mean": said.get("mean"), "image_std": said.get("std")}
     return {key: tuple(value) for key, value in known.items() if value is not None}
+
+
+def _check_statistics(model: Detector, statistics: Mapping[str, Any], path: Path) -> None:
+    """Refuse a detector that normalizes images unlike its classifier, and cannot be told."""
+    transform = getattr(model, "transform", None)
+    if transform is None:  # a detector that is no subclass need not have one
+        return
+    own = {"image_mean": transform.mean, "image_std": transform.std}
+    for key, value in statistics.items():
+        if not np.allclose(own[key], value):
+            raise WeightFileError(
+                f"{path}: its images had {key}={value}, and {model.model_name} takes no such "
+                f"argument and normalizes with {own[key]}; choose another detector (--model), or "
+                "add the argument to its builder"
+            )
 
 
 def from_detector(
