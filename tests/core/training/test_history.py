@@ -36,6 +36,20 @@ def test_the_picture_shows_losses_and_metrics(tmp_path):
     assert losses.std() > 0
 
 
+def test_parts_of_the_loss_of_any_name_are_drawn_as_losses(tmp_path):
+    from PIL import Image
+
+    named = {"epoch": 1, "classification": 2.0, "loss": 2.0, "val_classification": 1.0}
+    rows = {"loss": {"epoch": 1, "loss": 2.0}, "parts": named, "both": {**named, "mAP": 0.5}}
+    widths = {}
+    for name, row in rows.items():
+        plot_history([row], tmp_path / f"{name}.png")
+        with Image.open(tmp_path / f"{name}.png") as image:
+            widths[name] = image.width
+    assert widths["parts"] == widths["loss"]
+    assert widths["both"] == 2 * widths["loss"]
+
+
 def test_the_suffix_decides_the_format(tmp_path):
     starts = {"a.svg": b"<?xml", "a.PNG": b"\x89PNG", "a": b"\x89PNG", "a.pdf": b"%PDF"}
     for name, start in starts.items():

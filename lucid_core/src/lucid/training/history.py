@@ -73,8 +73,10 @@ def plot_history(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
     names = [name for name in columns(history) if name not in PROGRESS]
     if not names:
         raise ValueError("there is no epoch to draw yet")
-    losses = [name for name in names if "loss" in name]
-    metrics = [name for name in names if "loss" not in name]
+    # Trainer puts the parts of the training loss before their sum, whatever they are called.
+    parts = names[: names.index("loss")] if "loss" in names else []
+    losses = [name for name in names if "loss" in name or name.removeprefix("val_") in parts]
+    metrics = [name for name in names if name not in losses]
     panels = [(title, group) for title, group in (("loss", losses), ("", metrics)) if group]
     figure = Figure(figsize=(6.2 * len(panels), 3.8), layout="constrained")
     for axes, (title, group) in zip(
