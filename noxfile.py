@@ -365,7 +365,7 @@ def dask(session: nox.Session) -> None:
 def faults(session: nox.Session) -> None:
     """What Lucid must survive, row by row of docs/reference/faults.md, in random order."""
     runners = ("pytest", "pytest-randomly", "hypothesis", "safetensors")
-    install(session, *runners, extras=("coco",))
+    install(session, *runners, extras=("coco", "plot"))
     rows = str(session.run("python", "tests/faults/matrix.py", silent=True, log=False))
     session.run("python", "-m", "pytest", "tests/faults", *rows.split(), *session.posargs)
 
