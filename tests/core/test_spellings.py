@@ -85,14 +85,15 @@ def test_a_name_is_missing_and_the_error_says_what_to_type(owner, name):
 
 
 @pytest.fixture
-def threads_as_before():
-    """For code that sets the number of threads, on which rounding depends."""
+def settings_as_before():
+    """For code that sets the number of threads, on which rounding depends, or how numbers print."""
     before = lucid.get_num_threads()
-    yield
+    with numpy.printoptions():
+        yield
     lucid.set_num_threads(before)
 
 
-@pytest.mark.usefixtures("threads_as_before")
+@pytest.mark.usefixtures("settings_as_before")
 @pytest.mark.parametrize(("owner", "name"), ROWS)
 def test_the_code_of_a_remedy_runs(owner, name):
     scope = names()
