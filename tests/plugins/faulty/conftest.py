@@ -17,7 +17,7 @@ FAILURES = {
 #: Every plugin that loads, with the number of its models.
 LOADED = {
     "lucid-models-classification": 10,
-    "lucid-models-detection": 4,
+    "lucid-models-detection": 6,
     "toy-broken-command": 1,
     "toy-good": 1,
     "toy-heavy": 1,
