@@ -436,9 +436,9 @@ def test_bad_input_is_one_line_and_leaves_nothing(
 
 def test_training_starts_from_weights_of_lucid(data: Path, tmp_path: Path) -> None:
     source = create_model("resnet_18", num_classes=5, in_channels=1)
-    path = tmp_path / "grey.safetensors"
-    grey = {"resize_size": 30, "crop_size": 28, "mean": [0.5], "std": [0.25]}
-    lucid.save_model(source, path, preprocessing=grey)
+    path = tmp_path / "gray.safetensors"
+    gray = {"resize_size": 30, "crop_size": 28, "mean": [0.5], "std": [0.25]}
+    lucid.save_model(source, path, preprocessing=gray)
     options = Options(str(data), str(data), weights=str(path), image_size=16)
     run = Run.start(ClassifierTask(), tmp_path / "run", options)
     model = run.trainer.model

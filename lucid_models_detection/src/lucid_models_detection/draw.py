@@ -155,7 +155,7 @@ def draw_boxes(
     ----------
     image : array, Tensor or PIL.Image.Image
         As :func:`to_pillow` takes it: floats ``(3, H, W)`` in [0, 1], uint8
-        ``(H, W, 3)``, grey images, Pillow images.
+        ``(H, W, 3)``, gray images, Pillow images.
     boxes : (D, 4) array
         As xyxy in pixels of ``image``; D may be 0.  Parts outside the image are cut off.
     labels : (D,) array of int, optional

@@ -28,7 +28,7 @@ class Part:
         return total
 
 
-def normalised(x, g, residual, activation, across=None):
+def normalized(x, g, residual, activation, across=None):
     """Output, gradients and running statistics of one call."""
     leaves = [lucid.tensor(a, requires_grad=True) for a in (x, [1.0, 2.0], [0.1, -0.3], residual)]
     leaves = [lucid.tensor(leaf.numpy().astype(np.float64), requires_grad=True) for leaf in leaves]
@@ -49,14 +49,14 @@ def test_parts_give_what_the_whole_batch_gives(activation, standing_in):
     x, g, residual = numbers.standard_normal((3, 6, 2, 3, 3)) + np.reshape(
         [5, 0, 0], (3, 1, 1, 1, 1)
     )
-    of_whole, shared, running = normalised(x, g, residual, activation)
+    of_whole, shared, running = normalized(x, g, residual, activation)
     parts = [*PARTS, slice(0, 1)] if standing_in else list(PARTS)
     table, barrier = [None] * len(parts), threading.Barrier(len(parts))
 
     def work(number):
         part, counts = parts[number], number < len(PARTS)
         across = Part(number, table, barrier, counts)
-        return normalised(x[part], g[part] * counts, residual[part], activation, across)
+        return normalized(x[part], g[part] * counts, residual[part], activation, across)
 
     with ThreadPoolExecutor(len(parts)) as pool:
         results = list(pool.map(work, range(len(parts))))

@@ -22,7 +22,7 @@ def test_sixteen_bits_in_either_order(mode: str) -> None:
     np.testing.assert_allclose(to_array(image), np.repeat(values[None] / 65535, 3, 0), atol=1e-7)
 
 
-def test_grey_that_was_multiplied_by_its_transparency() -> None:
+def test_gray_that_was_multiplied_by_its_transparency() -> None:
     image = Image.new("LA", (2, 2), (100, 200)).convert("La")
     np.testing.assert_allclose(to_array(image), 100 / 255, atol=1 / 255)
 
@@ -54,8 +54,8 @@ def test_an_image_without_pixels_is_an_error() -> None:
 def test_to_pil_is_the_way_back() -> None:
     np.testing.assert_array_equal(np.asarray(to_pil(ARRAY)), PIXELS)
     np.testing.assert_array_equal(np.asarray(to_pil(PIXELS.transpose(2, 0, 1))), PIXELS)
-    for grey in (ARRAY[:1], ARRAY[0]):
-        image = to_pil(grey)
+    for gray in (ARRAY[:1], ARRAY[0]):
+        image = to_pil(gray)
         assert image.mode == "L"
         np.testing.assert_array_equal(np.asarray(image), PIXELS[:, :, 0])
 

@@ -55,7 +55,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
         read_image("/dev/zero")
 
 
-def test_grey_becomes_three_equal_channels() -> None:
+def test_gray_becomes_three_equal_channels() -> None:
     image = read_image(saved(Image.fromarray(PIXELS[:, :, 0])))
     np.testing.assert_array_equal(image, np.stack([ARRAY[0]] * 3))
 

@@ -39,8 +39,8 @@ def test_resize_to_a_pair_averages_what_it_merges() -> None:
     image = np.zeros((1, 4, 4), np.float32)
     image[0, :2, :2] = 8
     # A triangle of two output pixels' width: along an axis, the outer two of four pixels weigh
-    # 3/8 each (3/7 and 1/7 of what is left after normalising at the border), by hand:
-    # first output pixel centre 1, support 2: pixels at 0.5, 1.5, 2.5 weigh .75, .75, .25.
+    # 3/8 each (3/7 and 1/7 of what is left after normalizing at the border), by hand:
+    # first output pixel center 1, support 2: pixels at 0.5, 1.5, 2.5 weigh .75, .75, .25.
     near, far = 1.5 / 1.75, 0.25 / 1.75
     expected = 8 * np.outer([near, far], [near, far])
     np.testing.assert_allclose(Resize((2, 2))(image)[0], expected, rtol=1e-6)
@@ -59,7 +59,7 @@ def test_resize_to_a_number_sets_the_shorter_side(
     np.testing.assert_allclose(image, 0.25)
 
 
-def test_enlarging_interpolates_between_pixel_centres() -> None:
+def test_enlarging_interpolates_between_pixel_centers() -> None:
     image = np.array([[[0.0, 1.0]]], np.float32)
     np.testing.assert_allclose(Resize((1, 4))(image)[0, 0], [0, 0.25, 0.75, 1])
 
@@ -134,8 +134,8 @@ def test_normalize_by_channel() -> None:
 def test_grayscale_weighs_by_luma() -> None:
     image = np.array([1.0, 0, 0], np.float32).reshape(3, 1, 1)
     np.testing.assert_allclose(Grayscale()(image), [[[0.299]]], rtol=1e-6)
-    grey = np.ones((1, 2, 2), np.float32)
-    assert Grayscale()(grey) is grey
+    gray = np.ones((1, 2, 2), np.float32)
+    assert Grayscale()(gray) is gray
 
 
 def test_the_callers_array_is_never_written() -> None:
@@ -202,7 +202,7 @@ def test_preprocessing_survives_json_and_becomes_the_evaluation_transform() -> N
     np.testing.assert_allclose(result[:, 3, 4], expected, rtol=1e-5)
 
 
-def test_one_mean_makes_a_grey_pipeline() -> None:
+def test_one_mean_makes_a_gray_pipeline() -> None:
     image = np.full((3, 8, 8), 0.5, np.float32)
     result = transform_of(preprocessing(resize_size=8, crop_size=8, mean=(0.5,), std=(1,)))(image)
     np.testing.assert_allclose(result, np.zeros((1, 8, 8)), atol=1e-6)

@@ -21,7 +21,7 @@ __all__ = ["BasicBlock", "Bottleneck", "ResNet"]
 
 _STAGE_PLANES = (64, 128, 256, 512)
 
-#: ``nn.ConvNormAct`` with the normalisation of the network already chosen.
+#: ``nn.ConvNormAct`` with the normalization of the network already chosen.
 ConvUnit = Callable[..., nn.ConvNormAct]
 
 

@@ -34,7 +34,7 @@ class ColorJitter:
         saturation with its luma, pixel by pixel (a factor of 0 leaves only those).
     hue : float, default 0.02
         Share of a whole turn, up to 0.5, that colours are turned by around the
-        axis of grey, either way; luma stays.
+        axis of gray, either way; luma stays.
     generator : lucid.random.Generator, optional
         Where the randomness comes from.
     """
@@ -77,13 +77,13 @@ def _multiplied(image: Image, factor: float) -> Image:
 
 
 def _contrasted(image: Image, factor: float) -> Image:
-    grey = _luma(image).mean()
-    return np.asarray(grey + (image - grey) * np.float32(factor))
+    gray = _luma(image).mean()
+    return np.asarray(gray + (image - gray) * np.float32(factor))
 
 
 def _saturated(image: Image, factor: float) -> Image:
-    grey = _luma(image)
-    return grey + (image - grey) * np.float32(factor)
+    gray = _luma(image)
+    return gray + (image - gray) * np.float32(factor)
 
 
 def _turned(image: Image, turn: float) -> Image:

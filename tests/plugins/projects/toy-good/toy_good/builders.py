@@ -7,7 +7,7 @@ from lucid.models import register_model
 
 
 class ToyGood(nn.Module):
-    """One linear layer over colour images of 8 x 8."""
+    """One linear layer over color images of 8 x 8."""
 
     head_prefixes = ("linear.",)
 
@@ -24,7 +24,7 @@ class ToyGood(nn.Module):
 
 @register_model
 def toy_good(num_classes: int = 4) -> ToyGood:
-    """Build one linear layer over colour images of 8 x 8.
+    """Build one linear layer over color images of 8 x 8.
 
     Parameters
     ----------
