@@ -7,7 +7,8 @@ import pytest
 
 import lucid
 import lucid_models_detection
-from lucid_models_detection import FasterRCNN, RetinaNet, builders
+from lucid_models_detection import FasterRCNN, RetinaNet
+from lucid_models_detection.faster_rcnn import builders
 
 NAMES = lucid.models.list_models(plugin="lucid-models-detection")
 BUILDERS = [getattr(lucid_models_detection, name) for name in NAMES]

@@ -13,7 +13,7 @@ from lucid import Tensor, nn
 from lucid_models_detection import FasterRCNN
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.detector import Detector, backbone_net, check_detector
-from lucid_models_detection.roi_heads import BoxPredictor
+from lucid_models_detection.faster_rcnn import BoxPredictor
 from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import ImageBatch, Transform
 

@@ -18,21 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lucid_models_detection import boxes, convert, data, draw, evaluation, parts, torchvision
-    from lucid_models_detection.builders import (
+    from lucid_models_detection.detections import Detections
+    from lucid_models_detection.detector import Detector
+    from lucid_models_detection.faster_rcnn import DetectorConfig, FasterRCNN
+    from lucid_models_detection.faster_rcnn.builders import (
         faster_rcnn_resnet_18_fpn,
         faster_rcnn_resnet_34_fpn,
         faster_rcnn_resnet_50_fpn,
         faster_rcnn_resnet_101_fpn,
     )
-    from lucid_models_detection.config import DetectorConfig
-    from lucid_models_detection.detections import Detections
-    from lucid_models_detection.detector import Detector
-    from lucid_models_detection.faster_rcnn import FasterRCNN
     from lucid_models_detection.parts.pooler import roi_align
     from lucid_models_detection.prediction import DetectionPredictor
-    from lucid_models_detection.retinanet import (
-        RetinaNet,
-        RetinaNetOptions,
+    from lucid_models_detection.retinanet import RetinaNet, RetinaNetOptions
+    from lucid_models_detection.retinanet.builders import (
         retinanet_resnet_18_fpn,
         retinanet_resnet_50_fpn,
     )
@@ -77,7 +75,7 @@ _HOME = {
     "DetectionPredictor": "prediction",
     "Detections": "detections",
     "Detector": "detector",
-    "DetectorConfig": "config",
+    "DetectorConfig": "faster_rcnn",
     "DetectorTask": "training",
     "FasterRCNN": "faster_rcnn",
     "ImageBatch": "transform",
@@ -85,12 +83,12 @@ _HOME = {
     "Transform": "transform",
     "RetinaNet": "retinanet",
     "RetinaNetOptions": "retinanet",
-    "retinanet_resnet_18_fpn": "retinanet",
-    "retinanet_resnet_50_fpn": "retinanet",
-    "faster_rcnn_resnet_18_fpn": "builders",
-    "faster_rcnn_resnet_34_fpn": "builders",
-    "faster_rcnn_resnet_50_fpn": "builders",
-    "faster_rcnn_resnet_101_fpn": "builders",
+    "retinanet_resnet_18_fpn": "retinanet.builders",
+    "retinanet_resnet_50_fpn": "retinanet.builders",
+    "faster_rcnn_resnet_18_fpn": "faster_rcnn.builders",
+    "faster_rcnn_resnet_34_fpn": "faster_rcnn.builders",
+    "faster_rcnn_resnet_50_fpn": "faster_rcnn.builders",
+    "faster_rcnn_resnet_101_fpn": "faster_rcnn.builders",
     "roi_align": "parts",
     "torchvision_config": "torchvision",
     "TrainingOptions": "training",

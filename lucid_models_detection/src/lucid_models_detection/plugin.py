@@ -25,7 +25,7 @@ _DETECTORS = (
             f"faster_rcnn_resnet_{depth}_fpn",
             f"fasterrcnn_resnet{depth}_fpn",
             total_parameters,
-            "builders",
+            "faster_rcnn",
             f"Faster R-CNN with a ResNet-{depth} feature pyramid",
         )
         for depth, total_parameters in (
@@ -54,7 +54,7 @@ def lucid_register_models(register: RegisterModel) -> None:
     for name, alias, total_parameters, module, summary in _DETECTORS:
         register(
             name,
-            f"lucid_models_detection.{module}:{name}",
+            f"lucid_models_detection.{module}.builders:{name}",
             task="object-detection",
             family=name.partition("_resnet")[0],
             total_parameters=total_parameters,

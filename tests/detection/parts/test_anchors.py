@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lucid_models_detection.config import DetectorConfig
+from lucid_models_detection.faster_rcnn import DetectorConfig
 from lucid_models_detection.parts.anchors import AnchorGenerator
 
 

@@ -8,11 +8,11 @@ import pytest
 import lucid
 from lucid import Tensor
 from lucid_models_detection import boxes as box_ops
+from lucid_models_detection.faster_rcnn import BoxHead, BoxPredictor, RoIHeads
 from lucid_models_detection.parts.box_coder import BoxCoder
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.pooler import MultiScaleRoIAlign
 from lucid_models_detection.parts.sampler import BalancedSampler
-from lucid_models_detection.roi_heads import BoxHead, BoxPredictor, RoIHeads
 from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import ImageBatch
 

@@ -8,11 +8,11 @@ import pytest
 import lucid
 from lucid import Tensor
 from lucid_models_detection import boxes as box_ops
+from lucid_models_detection.faster_rcnn import RegionProposalNetwork, RPNHead
 from lucid_models_detection.parts.anchors import AnchorGenerator
 from lucid_models_detection.parts.box_coder import BoxCoder
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.sampler import BalancedSampler
-from lucid_models_detection.rpn import RegionProposalNetwork, RPNHead
 from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import ImageBatch
 

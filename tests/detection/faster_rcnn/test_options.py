@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lucid_models_detection.config import DetectorConfig
+from lucid_models_detection.faster_rcnn import DetectorConfig
 
 
 def test_defaults() -> None:

@@ -1,4 +1,4 @@
-"""Faster R-CNN on a feature pyramid, the whole story in one place.
+"""Faster R-CNN on a feature pyramid: the network.
 
 Ren et al. 2015, "Faster R-CNN: Towards Real-Time Object Detection with Region
 Proposal Networks" (arXiv:1506.01497); Lin et al. 2017, "Feature Pyramid Networks
@@ -16,9 +16,11 @@ from typing import Any
 import numpy as np
 
 from lucid import Tensor, nn, no_grad
-from lucid_models_detection.config import DetectorConfig
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.detector import Detector
+from lucid_models_detection.faster_rcnn.options import DetectorConfig
+from lucid_models_detection.faster_rcnn.roi_heads import BoxHead, BoxPredictor, RoIHeads
+from lucid_models_detection.faster_rcnn.rpn import RegionProposalNetwork
 from lucid_models_detection.options import check_num_classes, check_options
 from lucid_models_detection.parts.anchors import AnchorGenerator
 from lucid_models_detection.parts.backbone import PyramidBackbone
@@ -26,8 +28,6 @@ from lucid_models_detection.parts.fpn import LastLevelMaxPool
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.pooler import MultiScaleRoIAlign, check_strides
 from lucid_models_detection.parts.sampler import BalancedSampler
-from lucid_models_detection.roi_heads import BoxHead, BoxPredictor, RoIHeads
-from lucid_models_detection.rpn import RegionProposalNetwork
 from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import ImageBatch, Transform, raw_batch
 
@@ -55,7 +55,7 @@ class FasterRCNN(Detector):
     num_classes : int, default 21
         C: classes of objects plus one for the background.
     **options
-        The arguments of :class:`~lucid_models_detection.config.DetectorConfig`.
+        The arguments of :class:`~lucid_models_detection.faster_rcnn.options.DetectorConfig`.
 
     Attributes
     ----------

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from lucid.models import register_model
-from lucid_models_detection.config import DetectorConfig
 from lucid_models_detection.documentation import FamilyPage
-from lucid_models_detection.faster_rcnn import FasterRCNN
+from lucid_models_detection.faster_rcnn.network import FasterRCNN
+from lucid_models_detection.faster_rcnn.options import DetectorConfig
 
 __all__ = [
     "faster_rcnn_resnet_18_fpn",

@@ -1,4 +1,4 @@
-"""RetinaNet on a feature pyramid: network, options and builders.
+"""RetinaNet on a feature pyramid: the network.
 
 Lin et al. 2017, "Focal Loss for Dense Object Detection" (arXiv:1708.02002).
 
@@ -11,28 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lucid import Tensor, concatenate, nn
-from lucid.models import register_model
 from lucid.nn import functional as F
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.detector import Detector
-from lucid_models_detection.documentation import FamilyPage
-from lucid_models_detection.options import (
-    DetectorOptions,
-    Sizes,
-    check_num_classes,
-    check_options,
-    fraction,
-    option,
-    per_level,
-    positive_int,
-)
+from lucid_models_detection.options import check_num_classes, check_options
 from lucid_models_detection.parts.anchors import AnchorGenerator
 from lucid_models_detection.parts.backbone import PyramidBackbone, stage_strides
 from lucid_models_detection.parts.box_coder import BoxCoder
@@ -40,15 +28,11 @@ from lucid_models_detection.parts.dense_head import DenseHead
 from lucid_models_detection.parts.fpn import LastLevelP6P7
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.selection import select_detections
+from lucid_models_detection.retinanet.options import RetinaNetOptions
 from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import ImageBatch, Transform
 
-__all__ = [
-    "RetinaNet",
-    "RetinaNetOptions",
-    "retinanet_resnet_18_fpn",
-    "retinanet_resnet_50_fpn",
-]
+__all__ = ["RetinaNet"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -57,65 +41,6 @@ _FINEST_STRIDE = 8
 #: Score of every class before training, so that the many background anchors do not dominate
 #: the loss of the first steps; section 4.1.
 _PRIOR = 0.01
-_OCTAVE = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
-# Rounded down to whole pixels, as in torchvision.
-_DEFAULT_SIZES = tuple(
-    tuple(float(int(base * scale)) for scale in _OCTAVE) for base in (32, 64, 128, 256, 512)
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class RetinaNetOptions(DetectorOptions):
-    """Options of a :class:`RetinaNet` beside its backbone and its classes.
-
-    Parameters
-    ----------
-    anchor_sizes : sequence
-        For each level, square roots of the anchors' areas in pixels; a number for a level
-        with one size.  Default: three sizes an octave, 32, 40 and 50 on P3, doubling with
-        each level up to P7.
-    aspect_ratios : sequence, default (0.5, 1.0, 2.0)
-        Heights divided by widths, of all levels or one sequence for each.
-    min_size : int or sequence of int, optional
-        Length that the shorter side is resized to; of several, training draws one for each
-        image and prediction takes the last.  Default: no resizing.
-    max_size : int, optional
-        Upper bound of the longer side after resizing.  Default: no limit.
-    image_mean, image_std : sequence of float
-        Of each color, subtracted and divided by; ImageNet's by default.
-    positive_iou, negative_iou : float, default 0.5 and 0.4
-        An anchor is foreground from the first on, background below the second and ignored
-        in between.
-    score_threshold : float, default 0.05
-        Detections need a greater score.
-    candidates_per_level : int, default 1000
-        Best predictions of each level that go into non-maximum suppression.
-    nms_threshold : float, default 0.5
-        IoU above which a detection suppresses another of its class.
-    detections_per_image : int, default 300
-        Maximum number of detections of an image.
-    channels : int, default 256
-        Channels of the pyramid's levels and of the heads.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a value is of the wrong kind, out of range or contradicts another one; names the
-        option, what was expected and what was given.
-    """
-
-    anchor_sizes: Sizes = option(_DEFAULT_SIZES, per_level)
-    positive_iou: float = option(0.5, fraction)
-    negative_iou: float = option(0.4, fraction)
-    score_threshold: float = option(0.05, fraction)
-    candidates_per_level: int = option(1000, positive_int)
-    nms_threshold: float = option(0.5, fraction)
-    detections_per_image: int = option(300, positive_int)
-    channels: int = option(256, positive_int)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check_order("negative_iou", "positive_iou")
 
 
 class RetinaNet(Detector):
@@ -289,57 +214,3 @@ def _coarse_stages(net: nn.Module) -> tuple[int, ...]:
             f"{_FINEST_STRIDE} or greater, which RetinaNet's pyramid is built on"
         )
     return stages
-
-
-_METHOD = """
-A detector in one stage (`Lin et al. 2017 <https://arxiv.org/abs/1708.02002>`__).  A feature
-pyramid turns the backbone's stages at strides 8, 16 and 32 into P3 to P5 of 256 channels each
-and adds P6 and P7 by 3x3 convolutions with stride 2.  Two heads, shared by all levels, of four
-3x3 convolutions each, predict for every anchor a score of each class and the offsets of its
-box; there are nine anchors at each location, three sizes of an octave in three shapes.  The
-focal loss reduces the weight of the many anchors that are easily told from objects, so no
-anchors are sampled.  The backbone's first convolution is registered twice, as
-``backbone.net.stem`` and as ``backbone.stem``: one module under two names.
-"""
-
-_RETURNS = """
-RetinaNet
-    With freshly drawn weights.  ``model(x)`` with ``x`` of shape (N, 3, H, W) gives
-    ``cls_logits`` (N, T, num_classes) and ``bbox_deltas`` (N, T, 4) of all T anchors,
-    without normalizing ``x``.  ``model(images, targets)`` gives a dict of two losses,
-    ``model.predict(images)`` boxes, labels and scores.
-"""
-
-_page = FamilyPage(
-    "retinanet",
-    RetinaNetOptions,
-    _METHOD,
-    _RETURNS,
-    rows=9441,
-    losses=("classification", "bbox_regression"),
-)
-
-
-@register_model
-@_page
-def retinanet_resnet_18_fpn(
-    num_classes: int = 21, backbone_num_classes: int = 1000, **kwargs: Any
-) -> RetinaNet:
-    """RetinaNet with a feature pyramid on ResNet-18, the smaller of the two.
-
-    For fine-tuning on small data sets, on a CPU too.
-    """
-    return RetinaNet.from_backbone("resnet_18", num_classes, backbone_num_classes, **kwargs)
-
-
-@register_model
-@_page
-def retinanet_resnet_50_fpn(
-    num_classes: int = 21, backbone_num_classes: int = 1000, **kwargs: Any
-) -> RetinaNet:
-    """RetinaNet with a feature pyramid on ResNet-50, the standard one-stage detector.
-
-    With ``num_classes=91, norm="frozen", min_size=800, max_size=1333`` it is torchvision's
-    ``retinanet_resnet50_fpn``, whose checkpoints then load.
-    """
-    return RetinaNet.from_backbone("resnet_50", num_classes, backbone_num_classes, **kwargs)

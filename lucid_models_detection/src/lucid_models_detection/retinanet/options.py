@@ -1,0 +1,76 @@
+"""Options of RetinaNet; the defaults are torchvision's, but images are not resized."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lucid_models_detection.options import (
+    DetectorOptions,
+    Sizes,
+    fraction,
+    option,
+    per_level,
+    positive_int,
+)
+
+__all__ = ["RetinaNetOptions"]
+
+_OCTAVE = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
+# Rounded down to whole pixels, as in torchvision.
+_DEFAULT_SIZES = tuple(
+    tuple(float(int(base * scale)) for scale in _OCTAVE) for base in (32, 64, 128, 256, 512)
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetinaNetOptions(DetectorOptions):
+    """Options of a :class:`RetinaNet` beside its backbone and its classes.
+
+    Parameters
+    ----------
+    anchor_sizes : sequence
+        For each level, square roots of the anchors' areas in pixels; a number for a level
+        with one size.  Default: three sizes an octave, 32, 40 and 50 on P3, doubling with
+        each level up to P7.
+    aspect_ratios : sequence, default (0.5, 1.0, 2.0)
+        Heights divided by widths, of all levels or one sequence for each.
+    min_size : int or sequence of int, optional
+        Length that the shorter side is resized to; of several, training draws one for each
+        image and prediction takes the last.  Default: no resizing.
+    max_size : int, optional
+        Upper bound of the longer side after resizing.  Default: no limit.
+    image_mean, image_std : sequence of float
+        Of each color, subtracted and divided by; ImageNet's by default.
+    positive_iou, negative_iou : float, default 0.5 and 0.4
+        An anchor is foreground from the first on, background below the second and ignored
+        in between.
+    score_threshold : float, default 0.05
+        Detections need a greater score.
+    candidates_per_level : int, default 1000
+        Best predictions of each level that go into non-maximum suppression.
+    nms_threshold : float, default 0.5
+        IoU above which a detection suppresses another of its class.
+    detections_per_image : int, default 300
+        Maximum number of detections of an image.
+    channels : int, default 256
+        Channels of the pyramid's levels and of the heads.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a value is of the wrong kind, out of range or contradicts another one; names the
+        option, what was expected and what was given.
+    """
+
+    anchor_sizes: Sizes = option(_DEFAULT_SIZES, per_level)
+    positive_iou: float = option(0.5, fraction)
+    negative_iou: float = option(0.4, fraction)
+    score_threshold: float = option(0.05, fraction)
+    candidates_per_level: int = option(1000, positive_int)
+    nms_threshold: float = option(0.5, fraction)
+    detections_per_image: int = option(300, positive_int)
+    channels: int = option(256, positive_int)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check_order("negative_iou", "positive_iou")
