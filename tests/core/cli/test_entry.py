@@ -122,7 +122,7 @@ def test_a_plugins_command_runs_and_help_names_its_distribution(environment, cap
         ),
         ("memory", 1, "lucid: error: not enough memory\n"),
         ("diverged", 1, "lucid: error: the loss is nan\n"),
-        ("interrupt", 130, "\nlucid: error: interrupted\n"),
+        ("interrupt", 130, "\nlucid: interrupted\n"),
         ("code", 7, ""),
     ],
 )
@@ -146,7 +146,7 @@ def test_ctrl_c_at_any_time_is_130(environment, capsys, monkeypatch) -> None:
         "def lucid_register_commands(cli):\n    raise KeyboardInterrupt\n",
     )
     # While plugins are asked for their commands: not a fault of the plugin.
-    assert run(capsys, "alpha") == (130, "", "\nlucid: error: interrupted\n")
+    assert run(capsys, "alpha") == (130, "", "\nlucid: interrupted\n")
 
     def interrupted(arguments):
         raise KeyboardInterrupt

@@ -336,7 +336,36 @@ def test_keyword_arguments_of_other_zoos_say_what_to_type():
     ]:
         with pytest.raises(TypeError) as caught:
             models.create_model("net_of_keywords", **keywords)
-        assert str(caught.value).startswith(f"got unexpected keyword arguments {[*keywords]}; ")
+        refused = f"'net_of_keywords': got unexpected keyword arguments {[*keywords]}; "
+        assert refused in str(caught.value)
         assert remedy in str(caught.value)
     with pytest.raises(TypeError, match=r"unexpected keyword arguments \['width'\]"):
         models.create_model("net_of_keywords", width=2)
+
+
+def test_an_unknown_option_names_the_model_its_options_and_the_nearest_one():
+    @models.register_model
+    def net_without_kwargs(width: int = 4, *, depth: int = 1) -> nn.Linear:
+        """A layer."""
+        return nn.Linear(width, depth)
+
+    with pytest.raises(TypeError, match="net_without_kwargs") as caught:
+        models.create_model("net_without_kwargs", widht=2, pretrained=True)
+    message = str(caught.value)
+    assert "unexpected keyword argument(s) 'widht', 'pretrained'" in message
+    assert "valid ones are width, depth" in message
+    assert "'widht': use width=" in message
+    assert "'pretrained': leave it out" in message
+    with pytest.raises(TypeError, match=r"argument.* 'heads'; valid ones are width, depth$"):
+        net_without_kwargs(heads=2)
+    assert net_without_kwargs(2, depth=3).model_kwargs == {"width": 2, "depth": 3}
+
+
+def test_an_option_that_a_builder_hands_on_names_the_model():
+    @models.register_model
+    def net_that_hands_on(**options: int) -> nn.Linear:
+        """A layer."""
+        return nn.Linear(1, 1, **options)
+
+    with pytest.raises(TypeError, match=r"model 'net_that_hands_on': .*'heads'"):
+        models.create_model("net_that_hands_on", heads=2)

@@ -81,3 +81,15 @@ def test_a_name_that_nothing_comes_close_to_leads_to_the_list():
     assert "lucid.models.list_models()" in unknown_model(
         "vgg16", {"resnet_18": "resnet_18"}, [], []
     )
+
+
+@pytest.mark.parametrize("beginning", ["retinanet", "RetinaNet", "retina-net"])
+def test_the_beginning_of_names_leads_to_the_models_of_that_name(beginning):
+    names = {name: name for name in ("resnet_18", "retina_net_a", "retina_net_b")}
+    text = unknown_model(beginning, {**names, "retina_b": "retina_net_b"}, [], [])
+    assert "did you mean 'retina_net_a' or 'retina_net_b'?" in text
+
+
+def test_of_many_models_of_a_family_a_few_are_named():
+    text = unknown_model("net", {f"net_{n}": f"net_{n}" for n in range(9)}, [], [])
+    assert text.count("'net_") == 4

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 import warnings
@@ -20,7 +21,8 @@ __all__ = ["SharedError", "run"]
 
 _BAD_INPUT = 2
 _FAILED = 1
-_INTERRUPTED = 130
+_INTERRUPTED = 128 + signal.SIGINT
+_ENDED_BY_SIGNAL = (_INTERRUPTED, 128 + signal.SIGTERM)
 
 #: What a user's input raises: the message says what to change.
 _INPUT_ERRORS = (LucidError, ValueError, OSError)
@@ -117,8 +119,9 @@ def _report(message: str, code: int, debug: bool) -> int:
     """Say what went wrong on stderr, line by line as the message is; with ``--debug``, where."""
     if debug:
         traceback.print_exc()
+    kind = "" if code in _ENDED_BY_SIGNAL else "error: "
     with suppress(OSError):  # nobody reads standard error
-        click.echo(f"lucid: error: {printable_lines(message)}", err=True)
+        click.echo(f"lucid: {kind}{printable_lines(message)}", err=True)
     return code
 
 

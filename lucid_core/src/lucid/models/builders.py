@@ -12,7 +12,7 @@ import functools
 import importlib
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from lucid.errors import PluginError
@@ -59,12 +59,13 @@ def signed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def build(*args: Any, **kwargs: Any) -> Any:
+        _check_options(function, name, kwargs)
         # Taken before the call: a builder may change a list it was given.
         given = _given_by_name(function, name, args, kwargs)
         try:
             model = function(*args, **kwargs)
         except TypeError as error:
-            message = _foreign_keywords(function, kwargs, str(error))
+            message = _refused_options(function, name, kwargs, str(error))
             if message is None:
                 raise
             raise TypeError(message) from error
@@ -85,23 +86,47 @@ def signed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     return build
 
 
-def _foreign_keywords(
-    function: Callable[..., Any], kwargs: dict[str, Any], error: str
+def _check_options(function: Callable[..., Any], name: str, given: dict[str, Any]) -> None:
+    """Raise ``TypeError`` for options that a builder without ``**kwargs`` does not take."""
+    parameters = inspect.signature(function).parameters.values()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return  # the builder itself knows which it takes
+    taken = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    unknown = [key for key in given if key not in taken]
+    if unknown:
+        error = (
+            f"model {name!r} got unexpected keyword argument(s) {', '.join(map(repr, unknown))}; "
+            f"valid ones are {', '.join(taken) or 'none'}"
+        )
+        raise TypeError("; ".join([error, *_remedies(function, unknown, taken)]))
+
+
+def _refused_options(
+    function: Callable[..., Any], name: str, kwargs: dict[str, Any], error: str
 ) -> str | None:
-    """The error with what to type for the arguments that a builder refused, if that is known."""
+    """The error of a builder that refused options, with the model and what to type instead."""
     if "unexpected keyword argument" not in error:
         return None
     parameters = set(inspect.signature(function).parameters)
     refused = [key for key in kwargs if key not in parameters and repr(key) in error]
+    if not refused:
+        return None
     # Builders with **kwargs list in their error what they take.
     taken = parameters.union(re.findall(r"\w+", error)).difference(refused)
+    which = error if name in error else f"model {name!r}: {error}"
+    return "; ".join([which, *_remedies(function, refused, taken)])
+
+
+def _remedies(
+    function: Callable[..., Any], refused: Iterable[str], taken: Iterable[str]
+) -> list[str]:
+    """What to type for options, as far as it is known or an option has a similar name."""
+    taken = list(taken)
     remedies = keyword_remedies(function.__name__, refused, taken)
     for key in refused:
         if key not in remedies and (close := difflib.get_close_matches(key, taken, 1, 0.75)):
             remedies[key] = f"use {close[0]}="
-    if not remedies:
-        return None
-    return "; ".join([error, *(f"{key!r}: {remedy}" for key, remedy in remedies.items())])
+    return [f"{key!r}: {remedy}" for key, remedy in remedies.items()]
 
 
 def _given_by_name(

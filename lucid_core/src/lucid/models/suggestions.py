@@ -19,6 +19,8 @@ __all__ = [
     "unknown_model",
 ]
 
+_MAX_CLOSE = 4  # suggested names
+
 
 class KnownPlugin(NamedTuple):
     """A plugin the core can name to someone who has not installed it.
@@ -128,14 +130,9 @@ def unknown_model(
     disabled : sequence of str
         Distributions that ``LUCID_DISABLE_PLUGINS`` keeps out.
     """
-    import difflib
-
     parts = [f"no model is called {name!r}"]
-    stem = name.partition(".")[0].lower()  # timm's tags, as in resnet50.a1_in1k, name weights
-    close = [stem] if stem in names else difflib.get_close_matches(stem, names, n=3, cutoff=0.7)
-    if close:
-        meant = dict.fromkeys(names[other] for other in close)
-        parts.append(f"did you mean {' or '.join(map(repr, meant))}?")
+    if close := _close_models(name, names):
+        parts.append(f"did you mean {' or '.join(map(repr, close))}?")
     failed = [plugin for plugin in installed if plugin.error is not None]
     if failed:
         causes = ", ".join(f"{plugin.origin} ({plugin.error})" for plugin in failed)
@@ -149,6 +146,24 @@ def unknown_model(
     if len(parts) == 1:
         parts.append("lucid.models.list_models() lists the models, as does 'lucid models'")
     return "; ".join(parts)
+
+
+def _close_models(name: str, names: Mapping[str, str]) -> list[str]:
+    """Names of models that are similar, or of which `name` is the beginning."""
+    import difflib
+
+    stem = name.partition(".")[0].lower()  # timm's tags, as in resnet50.a1_in1k, name weights
+    if stem in names:
+        return [names[stem]]
+    beginning = _letters(stem)
+    close = [other for other in names if beginning and _letters(other).startswith(beginning)]
+    close = close or difflib.get_close_matches(stem, names, n=_MAX_CLOSE, cutoff=0.7)
+    return list(dict.fromkeys(names[other] for other in close))[:_MAX_CLOSE]
+
+
+def _letters(name: str) -> str:
+    """The name without the dashes and underscores that zoos write differently."""
+    return name.replace("-", "").replace("_", "")
 
 
 def _provider_of_model(name: str) -> str | None:
