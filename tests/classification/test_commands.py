@@ -12,6 +12,7 @@ from PIL import Image
 
 import lucid
 from lucid import nn
+from lucid.training.checkpoint import save_checkpoint
 from lucid.vision.transforms import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -184,11 +185,27 @@ def test_names_for_another_number_of_classes_are_an_error(
         run(images[0], "--weights", path)
 
 
-def test_repeated_names_are_an_error(weights: Path, images: list[Path], tmp_path: Path) -> None:
+def test_names_that_repeat_as_in_imagenets_list(
+    weights: Path, images: list[Path], tmp_path: Path
+) -> None:
     names = tmp_path / "names.txt"
-    names.write_text("red\ngreen\nred\n")
-    with pytest.raises(ValueError, match=r"names\.txt: .* 'red' for classes 0, 2"):
-        run(images[0], "--weights", weights, "--class-names", names)
+    names.write_text("crane\ngreen\ncrane\n")
+    result = run(images[0], "--weights", weights, "--json", "--class-names", names)
+    (entry,) = json.loads(result.output)
+    labels = {best["class"]: best["label"] for best in entry["predictions"]}
+    assert labels == {0: "crane", 1: "green", 2: "crane"}
+
+
+def test_the_state_of_a_run_is_no_classifier(images: list[Path], tmp_path: Path) -> None:
+    last = tmp_path / "last.safetensors"
+    save_checkpoint(last, {"model": {"w": lucid.zeros(2)}, "epoch": 1})
+    with pytest.raises(lucid.WeightFileError, match=r"the best\.safetensors that the run saves"):
+        run(images[0], "--weights", last)
+    (tmp_path / "best.safetensors").touch()
+    with pytest.raises(lucid.WeightFileError) as caught:
+        run(images[0], "--weights", last)
+    assert f"give {tmp_path / 'best.safetensors'}, or continue the run" in str(caught.value)
+    assert "--resume" in str(caught.value)
 
 
 def test_foreign_preprocessing_is_an_error_that_names_the_file(

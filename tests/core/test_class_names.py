@@ -18,6 +18,7 @@ def test_a_repeated_name_is_refused_with_its_classes(tmp_path: Path) -> None:
     path.write_text("crane\ncat\nCrane\ncrane\ncrane \n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"names\.txt: .* got 'crane' for classes 0, 3, 4; rename"):
         read_class_names(path)
+    assert read_class_names(path, unique=False) == ("crane", "cat", "Crane", "crane", "crane")
 
 
 def test_five_repeated_names_are_listed() -> None:

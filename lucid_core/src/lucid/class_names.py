@@ -14,7 +14,7 @@ _UNUSED_CLASS = "N/A"
 _SHOWN = 5
 
 
-def read_class_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
+def read_class_names(path: str | os.PathLike[str], *, unique: bool = True) -> tuple[str, ...]:
     """Read a text file with the name of a class on each line.
 
     Parameters
@@ -22,6 +22,8 @@ def read_class_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
     path : path-like
         In an encoding that :func:`lucid.text.read_text` reads.  Empty lines and space around
         names are left out.
+    unique : bool, default True
+        Whether to refuse names that occur twice.
 
     Returns
     -------
@@ -30,11 +32,12 @@ def read_class_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
     Raises
     ------
     ValueError
-        If a name occurs twice; gives the names and the file.
+        If ``unique`` and a name occurs twice; gives the names and the file.
     """
     lines = (line.strip() for line in read_text(path).splitlines())
     names = tuple(line for line in lines if line)
-    check_repeated_names(names, os.fspath(path))
+    if unique:
+        check_repeated_names(names, os.fspath(path))
     return names
 
 

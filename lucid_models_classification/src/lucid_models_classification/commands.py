@@ -139,7 +139,7 @@ def classify(
         model_name=model_name,
         ema=ema,
         top=top,
-        class_names=None if names_file is None else read_class_names(names_file),
+        class_names=None if names_file is None else read_class_names(names_file, unique=False),
         names_file=names_file,
         preprocessing={name: value for name, value in given.items() if value is not None},
     )

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from lucid import WeightFileError
-from lucid.class_names import check_repeated_names
 from lucid.prediction import Predictor
 from lucid.vision import default_max_pixels
 
@@ -36,7 +35,7 @@ class ClassificationPredictor(Predictor):
     top : int, default 5
         How many classes to report; all, where there are fewer.
     class_names : sequence of str, optional
-        In the place of those in the file.
+        In the place of those in the file.  Names may repeat, as in ImageNet's usual list.
     names_file : path, optional
         Where ``class_names`` come from, for errors.
     preprocessing : mapping, optional
@@ -85,8 +84,6 @@ class ClassificationPredictor(Predictor):
         self.ema = ema
         self.top = top
         self.class_names = None if class_names is None else tuple(class_names)
-        if self.class_names is not None:
-            check_repeated_names(self.class_names, "class_names")
         self.names_file = self.weights if names_file is None else os.fspath(names_file)
         self.preprocessing = dict(preprocessing or {})
         # Kept, because the environment of a worker on another machine is its own.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
+from functools import partial
 
 import numpy as np
 import pth_files as pth
@@ -12,7 +13,8 @@ import pytest
 
 import lucid
 from lucid import nn
-from lucid.weights import load_weights, model_metadata
+from lucid.training.checkpoint import save_checkpoint
+from lucid.weights import load_weights, model_metadata, names_model
 from lucid.weights.files import write_file
 
 
@@ -389,3 +391,15 @@ def test_a_whole_model_with_integers_for_weights_is_refused(tmp_path):
     write_model(path, {"name": "tiny", "kwargs": {}}, wrong)
     with pytest.raises(lucid.WeightFileError, match=r"fc\.bias: expected float32, got int32"):
         lucid.load_model(path)
+
+
+def test_the_state_of_a_run_is_named_with_the_model_beside_it(tmp_path):
+    last = tmp_path / "last.safetensors"
+    save_checkpoint(last, {"model": {"weight": lucid.zeros(2, 2)}})
+    (tmp_path / "best.safetensors").touch()
+    model = nn.Linear(2, 2)
+    for use in (lucid.load_model, model_metadata, names_model, partial(load_weights, model)):
+        with pytest.raises(lucid.WeightFileError, match="state that a training run") as caught:
+            use(last)
+        assert f"give {tmp_path / 'best.safetensors'}, or" in str(caught.value)
+    assert lucid.load(last).keys() == {"model/weight"}

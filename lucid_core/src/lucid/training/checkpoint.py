@@ -18,10 +18,10 @@ import numpy as np
 from lucid.errors import WeightFileError
 from lucid.tensor import Tensor
 from lucid.weights.files import StrPath, read_file, write_file
+from lucid.weights.model_metadata import STATE_KEY
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 
-_KEY = "lucid.checkpoint"
 _REFERENCE = "$tensor"
 
 
@@ -43,7 +43,7 @@ def save_checkpoint(path: StrPath, state: Mapping[str, Any]) -> None:
     """
     tensors: dict[str, Any] = {}
     tree = _without_tensors(state, "", tensors)
-    write_file(path, tensors, {_KEY: json.dumps(tree, ensure_ascii=False)})
+    write_file(path, tensors, {STATE_KEY: json.dumps(tree, ensure_ascii=False)})
 
 
 def load_checkpoint(path: StrPath) -> dict[str, Any]:
@@ -67,10 +67,10 @@ def load_checkpoint(path: StrPath) -> dict[str, Any]:
         If there is no such file.
     """
     arrays, metadata = read_file(path)
-    if _KEY not in metadata:
+    if STATE_KEY not in metadata:
         raise WeightFileError(f"{os.fspath(path)}: holds weights, but no state of a training")
     try:
-        tree = _with_tensors(json.loads(metadata[_KEY]), arrays)
+        tree = _with_tensors(json.loads(metadata[STATE_KEY]), arrays)
     except (ValueError, RecursionError, LookupError, TypeError) as error:
         raise WeightFileError(f"{os.fspath(path)}: its state is damaged: {error}") from None
     if not isinstance(tree, dict):

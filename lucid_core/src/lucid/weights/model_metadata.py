@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KEY",
+    "STATE_KEY",
     "ModelMetadata",
     "describe",
     "described_model",
@@ -28,10 +30,13 @@ __all__ = [
     "model_metadata",
     "names_model",
     "parse",
+    "refuse_state",
 ]
 
 #: The metadata key of the description.
 KEY = "lucid.model"
+#: The metadata key of the state of a training run, as of :mod:`lucid.training.checkpoint`.
+STATE_KEY = "lucid.checkpoint"
 _SHOWN = 5
 
 
@@ -102,11 +107,14 @@ def model_metadata(path: StrPath) -> ModelMetadata:
     Raises
     ------
     WeightFileError
-        If the file is damaged or holds no model.
+        If the file is damaged or holds no model, but weights alone or the state of a
+        training run.
     FileNotFoundError
         If there is no such file.
     """
-    return parse(path, read_metadata(path))
+    metadata = read_metadata(path)
+    refuse_state(path, metadata)
+    return parse(path, metadata)
 
 
 def names_model(path: StrPath) -> bool:
@@ -125,11 +133,25 @@ def names_model(path: StrPath) -> bool:
     Raises
     ------
     WeightFileError
-        If the file is damaged.
+        If the file is damaged, or holds the state of a training run.
     FileNotFoundError
         If there is no such file.
     """
-    return KEY in read_metadata(path)
+    metadata = read_metadata(path)
+    refuse_state(path, metadata)
+    return KEY in metadata
+
+
+def refuse_state(path: StrPath, metadata: Mapping[str, str]) -> None:
+    """Raise ``WeightFileError`` if a file holds the state of a training run, not a model."""
+    if STATE_KEY not in metadata:
+        return
+    best = Path(path).with_name("best.safetensors")
+    model = f"give {best}" if best.is_file() else "give the best.safetensors that the run saves"
+    raise WeightFileError(
+        f"{os.fspath(path)}: expected a model or weights, got the state that a training run "
+        f"continues from; {model}, or continue the run in {best.parent} by --resume"
+    )
 
 
 def find_saved_model(path: StrPath, saved: ModelMetadata) -> ModelInfo:

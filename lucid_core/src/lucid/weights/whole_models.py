@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from lucid.errors import LucidError, StateDictError, UnknownModelError, WeightFileError
 from lucid.weights.files import StrPath, read_file, write_file
-from lucid.weights.model_metadata import KEY, describe, described_model, find_saved_model, parse
+from lucid.weights.model_metadata import (
+    KEY,
+    describe,
+    described_model,
+    find_saved_model,
+    parse,
+    refuse_state,
+)
 from lucid.weights.wrappers import unwrap
 
 if TYPE_CHECKING:
@@ -84,6 +91,7 @@ def load_model(path: StrPath, *, ema: bool | None = None) -> Module:
     from lucid.models import create_model
 
     arrays, metadata = read_file(path, ema)
+    refuse_state(path, metadata)
     saved = parse(path, metadata)
     find_saved_model(path, saved)
     try:
@@ -143,6 +151,7 @@ def load_weights(
         If there is no such file.
     """
     arrays, metadata = read_file(path, ema)
+    refuse_state(path, metadata)
     try:
         return _fill(model, arrays, path, ema, strict=strict, skip_mismatched=skip_mismatched)
     except StateDictError as error:
