@@ -19,7 +19,7 @@ def cheap_weights(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_there_are_classifiers() -> None:
-    assert len(CLASSIFIERS) >= 10
+    assert "resnet_18" in CLASSIFIERS
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)

@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -102,3 +103,34 @@ def installed(tmp_path: Path) -> Installed:
 def wheelhouse() -> Path:
     """The folder that holds the wheels of all distributions, toys among them."""
     return Path(os.environ["LUCID_WHEELHOUSE"])
+
+
+@pytest.fixture(scope="session")
+def registered(wheelhouse: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The models of each of Lucid's own plugins, as the hook in its wheel registers them.
+
+    The hooks are called one by one, without the registry, which the tests hold to this.
+    """
+    wheels = [str(wheel) for wheel in wheelhouse.glob("lucid_*.whl")]
+    hooks = {
+        found.name: point.value
+        for found in distributions(path=wheels)
+        for point in found.entry_points.select(group="lucid.models")
+    }
+    assert len(hooks) == 2, hooks
+    folder = tmp_path_factory.mktemp("hooks")
+    names: dict[str, list[str]] = Installed(folder / "empty").shown(
+        f"""
+import importlib
+names = {{}}
+for distribution, module in {hooks!r}.items():
+    names[distribution] = []
+    def register(name, *args, into=names[distribution], **kwargs):
+        into.append(name)
+    importlib.import_module(module).lucid_register_models(register)
+show(names)
+""",
+        env={"PYTHONPATH": os.pathsep.join(wheels)},
+    )
+    assert all(names.values()), names
+    return {distribution: sorted(models) for distribution, models in sorted(names.items())}

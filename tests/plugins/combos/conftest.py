@@ -30,11 +30,11 @@ class Site:
         self.installed.pip("uninstall", "--quiet", "--yes", *distributions)
 
     def models(self, **options: Any) -> dict[str, list[str]]:
-        """The models a new process lists, by distribution; a warning is an error."""
+        """The models a new process lists, sorted, by distribution; a warning is an error."""
         found: dict[str, list[str]] = self.installed.shown(
             """
 import lucid
-found = {plugin.distribution: list(plugin.models) for plugin in lucid.models.list_plugins()}
+found = {plugin.distribution: sorted(plugin.models) for plugin in lucid.models.list_plugins()}
 assert sorted(sum(found.values(), [])) == sorted(lucid.models.list_models()), found
 show(found)
 """,
@@ -49,9 +49,3 @@ show(found)
 def site(installed: Any, wheelhouse: Path) -> Site:
     """The session's environment without any distribution of ours."""
     return Site(installed, wheelhouse)
-
-
-@pytest.fixture
-def numbers() -> dict[str, int]:
-    """How many models each plugin of Lucid's own adds."""
-    return {"lucid-models-classification": 10, "lucid-models-detection": 6}

@@ -14,10 +14,8 @@ FAILURES = {
     "toy-wrong-signature": "Argument(s) {'registry'} are declared in the hookimpl",
 }
 
-#: Every plugin that loads, with the number of its models.
-LOADED = {
-    "lucid-models-classification": 10,
-    "lucid-models-detection": 6,
+#: Every toy that loads, with the number of its models.
+TOYS = {
     "toy-broken-command": 1,
     "toy-good": 1,
     "toy-heavy": 1,
@@ -37,6 +35,6 @@ def failures() -> dict[str, str]:
 
 
 @pytest.fixture
-def loaded() -> dict[str, int]:
+def loaded(registered: dict[str, list[str]]) -> dict[str, int]:
     """Every plugin that loads, with the number of its models."""
-    return dict(LOADED)
+    return {distribution: len(models) for distribution, models in registered.items()} | TOYS
