@@ -212,7 +212,7 @@ def test_control_c_leaves_a_whole_checkpoint_and_130(data: Path, tmp_path: Path)
         _, errors = program.communicate(timeout=60)
     assert program.returncode == 130, errors
     assert "--resume goes on from here" in errors
-    assert errors.splitlines()[-1] == "lucid: error: interrupted"
+    assert errors.splitlines()[-1] == "lucid: interrupted"
     state = load_checkpoint(folder / "last.safetensors")
     assert state["epoch"] >= 1
     run = Run.resume(ClassifierTask(), folder, {})

@@ -249,7 +249,7 @@ def test_control_c_leaves_a_whole_checkpoint_and_130(
         _, err = program.communicate(timeout=60)
     assert program.returncode == 130, err
     assert f"lucid train-detector --output {folder} --resume goes on from here" in err
-    assert err.splitlines()[-1] == "lucid: error: interrupted"
+    assert err.splitlines()[-1] == "lucid: interrupted"
     assert load_checkpoint(folder / "last.safetensors")["step"] < 6
     code, _, err = call("train-detector", "--output", folder, "--resume")
     assert (code, err) == (0, "")
@@ -275,6 +275,20 @@ def test_control_c_leaves_a_whole_checkpoint_and_130(
             ("--data", "DATA", "--images", "IMAGES", "--model-option", "minsize=600"),
             "'minsize': use min_size=",
         ),
+        (
+            ("--data", "DATA", "--images", "IMAGES", "--model-option", "anchor_sizes=8,16"),
+            "'--model-option': anchor_sizes: expected a sequence for each level, got '8,16'; "
+            "'8,16' is read as text, in JSON it is anchor_sizes=[8,16]",
+        ),
+        (
+            ("--data", "DATA", "--images", "IMAGES", "--model", MODEL, "--frozen-stages", 9),
+            "(--frozen-stages): expected 0 to 5, the number of stages of the backbone, a ResNet",
+        ),
+        (
+            ("--data", "DATA", "--images", "IMAGES", "--weights", "CLASSIFIER"),
+            "got resnet_18, a model for image-classification; to start the backbone from a "
+            "classifier, give it as backbone_weights (--backbone-weights)",
+        ),
         (("--imgsz", 600), "did you mean --model-option min_size=N?"),
         (("--lr0", 0.1), "did you mean --lr?"),
         (("--data", "DATA", "--images", "IMAGES", "--lr", "nan"), "finite"),
@@ -288,7 +302,15 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     other = small_detection.write_coco(
         data.parent, 2, name="other.json", categories={3: "disc", 7: "square"}
     )
-    files = {"DATA": data, "IMAGES": data.parent, "OTHER": other}
+    classifier = tmp_path / "classifier.safetensors"
+    if "CLASSIFIER" in arguments:
+        lucid.save_model(create_model("resnet_18", num_classes=2), classifier)
+    files = {
+        "DATA": data,
+        "IMAGES": data.parent,
+        "OTHER": other,
+        "CLASSIFIER": classifier,
+    }
     given = [files.get(str(argument), argument) for argument in arguments]
     code, out, err = call("train-detector", "--output", tmp_path / "run", *given)
     assert (code in (1, 2), out) == (True, "")

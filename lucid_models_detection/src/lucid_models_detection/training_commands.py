@@ -14,7 +14,11 @@ from typing import Any
 import click
 
 from lucid.cli.image_limit import max_pixels_option
-from lucid.cli.model_option import model_option
+from lucid.cli.model_option import (
+    builder_arguments_option,
+    explain_builder_arguments,
+    model_option,
+)
 from lucid.cli.output import as_json_option, write_json
 from lucid.cli.places import FiniteRange, check_file, check_folder
 from lucid.cli.spellings import spelled
@@ -37,22 +41,6 @@ __all__ = ["evaluate", "train_detector"]
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _ANNOTATIONS = AnnotationFile(exists=True, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-
-
-def _model_options(
-    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
-) -> dict[str, Any]:
-    """``NAME=VALUE`` with the value as JSON, or else as text."""
-    options: dict[str, Any] = {}
-    for value in values:
-        name, equals, text = value.partition("=")
-        if not equals or not name.isidentifier():
-            raise click.BadParameter(f"expected NAME=VALUE, got {value!r}")
-        try:
-            options[name] = json.loads(text)
-        except ValueError:
-            options[name] = text
-    return options
 
 
 def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -116,13 +104,9 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @_data_options
 @check_data_option
 @model_option("Model to train.  [default: the one in --weights, or faster_rcnn_resnet_50_fpn]")
-@click.option(
-    "--model-option",
-    "model_options",
-    multiple=True,
-    callback=_model_options,
-    metavar="NAME=VALUE",
-    help="Argument of the model, such as min_size=600; may be given several times.",
+@builder_arguments_option(
+    "Argument of the model, with a value in JSON, such as min_size=600 or "
+    "aspect_ratios=[0.5,1,2]; may be given several times."
 )
 @click.option(
     "--backbone-weights",
@@ -240,15 +224,11 @@ def train_detector(
     check_folder(output, "--output")
     with ranks(mpi) as communicator:
         task, how = DetectorTask(), (workers, communicator, check_data)
-        try:
+        with explain_builder_arguments(options["model_options"]):
             if resume:
                 run = Run.resume(task, output, given, *how)
             else:
                 run = Run.start(task, output, TrainingOptions(**options), *how)
-        except TypeError as error:
-            if not any(name in str(error) for name in options["model_options"]):
-                raise  # not about an argument that was given here
-            raise click.BadParameter(str(error), param_hint="'--model-option'") from error
         tell = communicator.on_main(click.echo)
         for line in run.introduction:
             tell(line)

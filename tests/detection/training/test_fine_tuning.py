@@ -258,7 +258,7 @@ def test_frozen_stages_stay_as_they_are() -> None:
     assert {f"backbone.net.layer{i}.0.weight" for i in (2, 3, 4)} <= changed
     freeze_stages(model, 0)
     for count in (6, -1):
-        with pytest.raises(ValueError, match=f"expected 0 to 5 for a TinyBackbone, got {count}"):
+        with pytest.raises(ValueError, match=f"expected 0 to 5, .* a TinyBackbone, got {count}"):
             freeze_stages(model, count)
     model.backbone.net.stages = None
     with pytest.raises(lucid.ProtocolError, match=r"a TinyBackbone, which lacks stages\(\)"):

@@ -1,17 +1,24 @@
-"""The option that names a registered model."""
+"""The options that name a registered model and the arguments of its builder."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ast
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
 
+from lucid.errors import LucidError
 from lucid.models import model_info
 
-__all__ = ["model_option"]
+__all__ = ["builder_arguments_option", "explain_builder_arguments", "model_option"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+_ARGUMENT = "--model-option"
 
 
 def model_option(help: str, argument: str = "model") -> Callable[[Command], Command]:
@@ -29,3 +36,74 @@ def model_option(help: str, argument: str = "model") -> Callable[[Command], Comm
 
 def _registered_name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
     return None if value is None else model_info(value).name
+
+
+def builder_arguments_option(
+    help: str, argument: str = "model_options"
+) -> Callable[[Command], Command]:
+    """Give a command ``--model-option NAME=VALUE``, several times; a value is JSON or text.
+
+    Parameters
+    ----------
+    help : str
+        Text of ``--help``.
+    argument : str, default "model_options"
+        Argument of the function, a dict.
+    """
+    return click.option(
+        _ARGUMENT,
+        argument,
+        multiple=True,
+        callback=_builder_arguments,
+        metavar="NAME=VALUE",
+        help=help,
+    )
+
+
+def _builder_arguments(
+    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals or not name.isidentifier():
+            raise click.BadParameter(f"expected NAME=VALUE, got {value!r}")
+        try:
+            arguments[name] = json.loads(text)
+        except ValueError:
+            arguments[name] = text
+    return arguments
+
+
+@contextmanager
+def explain_builder_arguments(arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Name ``--model-option`` in errors about an argument that was given by it.
+
+    Where the value was not JSON and so became text, the error says how it is written as JSON.
+
+    Parameters
+    ----------
+    arguments : mapping
+        Value of the option.
+    """
+    try:
+        yield
+    except LucidError:
+        raise
+    except (TypeError, ValueError) as error:
+        message = str(error)
+        meant = [name for name in arguments if re.search(rf"\b{re.escape(name)}\b", message)]
+        if not meant:
+            raise
+        texts = [name for name in meant if isinstance(arguments[name], str)]
+        parts = [message, *(_written_as_json(name, arguments[name]) for name in texts)]
+        raise click.BadParameter("; ".join(parts), param_hint=f"'{_ARGUMENT}'") from error
+
+
+def _written_as_json(name: str, text: str) -> str:
+    """Say how a value in Python's notation is written as JSON, or what JSON looks like."""
+    try:
+        value = json.dumps(ast.literal_eval(text), separators=(",", ":"))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return f"{text!r} is read as text, numbers and lists are JSON, such as 8 or [8,16]"
+    return f"{text!r} is read as text, in JSON it is {name}={value}"

@@ -142,6 +142,18 @@ def _check_no_detector(path: Path) -> None:
         )
 
 
+def _check_no_classifier(path: Path) -> None:
+    """Refuse a whole model for another task where a detector is expected."""
+    if not names_model(path):
+        return
+    saved = find_saved_model(path, model_metadata(path))
+    if saved.task != _TASK:
+        raise WeightFileError(
+            f"{path}: expected a detector, got {saved.name}, a model for {saved.task}; to start "
+            "the backbone from a classifier, give it as backbone_weights (--backbone-weights)"
+        )
+
+
 def _takes(name: str, argument: str) -> bool:
     """Whether the builder of a model has an argument."""
     parameters = inspect.signature(get_builder(name)).parameters
@@ -211,6 +223,7 @@ def from_detector(
     lucid.WeightFileError
         If the file is damaged, holds no detector, another one, or does not fit ``options``.
     """
+    _check_no_classifier(path)
     source, names = open_detector(path, ema=ema)
     if name is not None and model_info(name) != model_info(source.model_name):
         raise WeightFileError(f"{path}: expected {name}, it holds {source.model_name}")
@@ -276,7 +289,8 @@ def freeze_stages(model: Detector, count: int) -> None:
     stages = check_backbone(net).stages()
     if not 0 <= count <= len(stages):
         raise ValueError(
-            f"frozen stages: expected 0 to {len(stages)} for a {type(net).__name__}, got {count}"
+            f"frozen_stages (--frozen-stages): expected 0 to {len(stages)}, the number of stages "
+            f"of the backbone, a {type(net).__name__}, got {count}"
         )
     for stage in stages[:count]:
         stage.eval()
