@@ -315,7 +315,7 @@ def test_every_hook_and_each_of_its_arguments_is_documented() -> None:
     from lucid.models import hookspecs
 
     hooks = [f for f in vars(hookspecs).values() if hasattr(f, "lucid_spec")]
-    kinds = ("models", "commands", "data_checkers", "model_checks")
+    kinds = ("models", "commands", "data_checkers", "model_checks", "weight_converters")
     assert {hook.__name__ for hook in hooks} == {f"lucid_register_{kind}" for kind in kinds}
     for hook in hooks:
         for parameter in inspect.signature(hook).parameters:

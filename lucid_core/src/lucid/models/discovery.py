@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pluggy
 
     from lucid.data.checkers import DataChecker
-    from lucid.models.hookspecs import RegisterModelCheck
+    from lucid.models.hookspecs import RegisterModelCheck, RegisterWeightConverter
 
 __all__ = ["Discovery", "Plugin", "describe_error", "disabled_distributions", "discover", "strict"]
 
@@ -84,6 +84,11 @@ class Plugin:
         """Let the plugin register its data checkers; whatever it raises comes out."""
         if self.manager is not None:
             self.manager.hook.lucid_register_data_checkers(register=register)
+
+    def register_weight_converters(self, register: RegisterWeightConverter) -> None:
+        """Let the plugin register its weight converters; whatever it raises comes out."""
+        if self.manager is not None:
+            self.manager.hook.lucid_register_weight_converters(register=register)
 
 
 class Discovery(NamedTuple):

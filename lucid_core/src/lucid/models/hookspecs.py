@@ -41,6 +41,7 @@ __all__ = [
     "lucid_register_data_checkers",
     "lucid_register_model_checks",
     "lucid_register_models",
+    "lucid_register_weight_converters",
 ]
 
 #: The name under which pluggy ties specifications and implementations together.
@@ -181,4 +182,47 @@ def lucid_register_model_checks(register: RegisterModelCheck) -> None:
     ----------
     register : callable
         Takes one check a call; see :class:`RegisterModelCheck`.
+    """
+
+
+class RegisterWeightConverter(Protocol):
+    """What ``lucid_register_weight_converters`` is given: call it once for every converter."""
+
+    def __call__(
+        self, name: str, converter: str, *, source: str, task: str, models: Sequence[str]
+    ) -> None:
+        """Register one converter.
+
+        Parameters
+        ----------
+        name : str
+            Name for messages, such as ``"torchvision-resnet"``.
+        converter : str
+            Where the converter is found, written ``"package.module:attribute"``: a
+            :class:`lucid.weights.WeightConverter`.  The module is imported when a file of
+            weights is opened that does not name its model.
+        source : str
+            Library that writes the weights, such as ``"torchvision"``.
+        task : str
+            Task of the models.
+        models : sequence of str
+            Registered names of all models that the converter's ``identify`` returns.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an argument is not as described, or the plugin registers the name twice.
+        """
+
+
+@hookspec
+def lucid_register_weight_converters(register: RegisterWeightConverter) -> None:
+    """Register converters of the weights that other libraries write.
+
+    Called only when a file of weights is opened that does not name its model.
+
+    Parameters
+    ----------
+    register : callable
+        Takes one converter a call; see :class:`RegisterWeightConverter`.
     """

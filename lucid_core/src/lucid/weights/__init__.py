@@ -13,12 +13,17 @@
 ``state_dicts``         which of the dicts in such a checkpoint is the state dict
 ``wrappers``            prefixes before the names, found and stripped
 ``files``               ``save`` and ``load``: all of the above together
+``conversion``          the base class of weight converters, and loading by one
+``registered_converters``  the converters that plugins register
+``converters``          which of them recognizes given weights
 ``model_metadata``      what the file of a whole model says beside its weights
 ``whole_models``        ``save_model`` and ``load_model``: one file rebuilds a model
 """
 
 from lucid.hints import explain_module
 from lucid.weights.atomic import atomic_write
+from lucid.weights.conversion import WeightConverter, load_converted, rename_key
+from lucid.weights.converters import IdentifiedWeights, identify_weights
 from lucid.weights.files import load, read_metadata, save
 from lucid.weights.model_metadata import (
     ModelMetadata,
@@ -30,16 +35,21 @@ from lucid.weights.whole_models import load_model, load_weights, save_model
 from lucid.weights.wrappers import rename, unwrap
 
 __all__ = [
+    "IdentifiedWeights",
     "ModelMetadata",
+    "WeightConverter",
     "atomic_write",
     "find_saved_model",
+    "identify_weights",
     "load",
+    "load_converted",
     "load_model",
     "load_weights",
     "model_metadata",
     "names_model",
     "read_metadata",
     "rename",
+    "rename_key",
     "save",
     "save_model",
     "unwrap",

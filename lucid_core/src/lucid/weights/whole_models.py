@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lucid.errors import LucidError, StateDictError, UnknownModelError, WeightFileError
+from lucid.weights.converters import identify_weights
 from lucid.weights.files import StrPath, read_file, write_file
 from lucid.weights.model_metadata import (
     KEY,
@@ -63,7 +65,11 @@ def save_model(
 
 
 def load_model(path: StrPath, *, ema: bool | None = None) -> Module:
-    """Rebuild a model from a file of :func:`save_model`.
+    """Rebuild a model from a file of :func:`save_model`, or of another library.
+
+    Weights that name no model, such as torchvision's, are opened by the weight converter of a
+    plugin that recognizes them; see ``lucid_register_weight_converters`` in
+    :mod:`lucid.models.hookspecs`.
 
     Parameters
     ----------
@@ -80,11 +86,13 @@ def load_model(path: StrPath, *, ema: bool | None = None) -> Module:
     Raises
     ------
     WeightFileError
-        If the file is damaged, holds no model, or its weights do not fit the
-        model that it names.
+        If the file is damaged, or names no model and no converter recognizes its weights, or
+        several do, or the weights do not fit the model.
     UnknownModelError
         If no installed plugin has that model, or one that it is built from; names the
         distribution to install.
+    PluginError
+        If a weight converter fails or gives names that the model does not have.
     FileNotFoundError
         If there is no such file.
     """
@@ -92,6 +100,8 @@ def load_model(path: StrPath, *, ema: bool | None = None) -> Module:
 
     arrays, metadata = read_file(path, ema)
     refuse_state(path, metadata)
+    if KEY not in metadata and (converted := _convert(path, arrays, ema)) is not None:
+        return converted
     saved = parse(path, metadata)
     find_saved_model(path, saved)
     try:
@@ -111,6 +121,24 @@ def load_model(path: StrPath, *, ema: bool | None = None) -> Module:
         raise WeightFileError(
             f"{os.fspath(path)}: the weights in it do not fit {saved}"
             f"{version if saved.distribution else ''}, which it names: {error}"
+        ) from error
+    return model
+
+
+def _convert(path: StrPath, arrays: Mapping[str, Any], ema: bool | None) -> Module | None:
+    """Build the model that a converter recognizes in weights; None if none does."""
+    try:
+        found = identify_weights(arrays, path=Path(path), ema=ema)
+    except StateDictError as error:
+        raise WeightFileError(f"{os.fspath(path)}: {error}") from None
+    if found is None:
+        return None
+    model = found.build()
+    try:
+        found.load_into(model)
+    except StateDictError as error:
+        raise WeightFileError(
+            f"{os.fspath(path)}: its weights do not fit {found.name}: {error}"
         ) from error
     return model
 

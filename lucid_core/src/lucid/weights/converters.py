@@ -1,0 +1,346 @@
+"""The one registered converter that recognizes given weights."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from lucid.errors import (
+    LucidError,
+    PluginError,
+    PluginWarning,
+    StateDictError,
+    UnknownModelError,
+    WeightFileError,
+    level_outside,
+)
+from lucid.weights.conversion import WeightConverter, load_converted
+from lucid.weights.registered_converters import RegisteredConverter, weight_converters
+from lucid.weights.wrappers import unwrap
+
+if TYPE_CHECKING:
+    from lucid.nn import Module
+    from lucid.nn.state_dict import LoadResult
+
+__all__ = ["IdentifiedWeights", "identify_weights"]
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class IdentifiedWeights:
+    """Weights with the converter that recognizes them, and the model that they are of.
+
+    Attributes
+    ----------
+    registered : RegisteredConverter
+        Where the converter is from.
+    converter : WeightConverter
+        The converter.
+    name : str
+        Registered name of the model.
+    arguments : dict
+        Keyword arguments of its builder.
+    state : dict of str to Tensor or array
+        Entries without a wrapper's prefix, under the other library's names.
+    beside : dict of str to Tensor or array
+        Entries outside of the prefix.
+    path : pathlib.Path or None
+        The file, for errors.
+    """
+
+    registered: RegisteredConverter
+    converter: WeightConverter
+    name: str
+    arguments: dict[str, Any]
+    state: dict[str, Any]
+    beside: dict[str, Any]
+    path: Path | None = None
+
+    @property
+    def task(self) -> str:
+        """Task of the model."""
+        return self.registered.task
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Names of the classes, if the converter knows them."""
+        names = self.registered.call(self.converter.class_names, self.arguments)
+        return None if names is None else tuple(names)
+
+    @property
+    def preprocessing(self) -> dict[str, Any] | None:
+        """What is done to images, if the converter says it."""
+        described: dict[str, Any] | None = self.registered.call(
+            self.converter.preprocessing, self.arguments
+        )
+        return described
+
+    def build(self, **overrides: Any) -> Module:
+        """Build the model with fresh weights.
+
+        Parameters
+        ----------
+        **overrides
+            Builder arguments that replace those that the weights show.
+
+        Raises
+        ------
+        lucid.UnknownModelError
+            If a model that it is built from, such as a backbone, is not registered.
+        lucid.PluginError
+            If the converter's arguments are not those of the builder.
+        """
+        from lucid.models import create_model
+
+        try:
+            return create_model(self.name, **{**self.arguments, **overrides})
+        except UnknownModelError as error:
+            raise UnknownModelError(
+                f"{self._source} holds weights of {self.name}, which needs another model: {error}"
+            ) from None
+        except LucidError:
+            raise
+        except (TypeError, ValueError) as error:
+            if overrides:
+                raise
+            raise PluginError(
+                f"{self.registered} gives arguments with which {self.name} cannot be built, "
+                f"{self.arguments}: {error}"
+            ) from error
+
+    def load_into(self, model: Module, *, skip_mismatched: bool = False) -> LoadResult:
+        """Load the weights into a model that :meth:`build` returned.
+
+        Parameters
+        ----------
+        model : lucid.nn.Module
+            Unchanged if the weights do not fit.
+        skip_mismatched : bool, default False
+            As for :meth:`lucid.nn.Module.load_state_dict`.
+
+        Raises
+        ------
+        lucid.StateDictError
+            If the weights do not fit.
+        lucid.PluginError
+            If the converter fails, or gives names that the model does not have.
+        """
+        checked = _Checked(self.registered, self.converter, self.name, self.state)
+        return load_converted(model, self.state, checked, skip_mismatched=skip_mismatched)
+
+    @property
+    def _source(self) -> str:
+        return "the state dict" if self.path is None else str(self.path)
+
+
+class _Checked(WeightConverter):
+    """A converter whose faults are errors that name it."""
+
+    def __init__(
+        self,
+        registered: RegisteredConverter,
+        converter: WeightConverter,
+        name: str,
+        state: Mapping[str, Any],
+    ) -> None:
+        self.registered = registered
+        self.converter = converter
+        self.name = name
+        self.state = state
+
+    def rename(self, key: str) -> str:
+        name = self.registered.call(self.converter.rename, key)
+        if not isinstance(name, str):
+            raise PluginError(f"{self.registered}: rename({key!r}) returned {name!r}, not a str")
+        return name
+
+    def prepare(self, state: dict[str, Any], model: Module) -> dict[str, Any]:
+        prepared = self.registered.call(self.converter.prepare, state, model)
+        if not isinstance(prepared, dict):
+            raise PluginError(f"{self.registered}: prepare() returned {prepared!r:.80}, not a dict")
+        own = model.state_dict()
+        # An entry that keeps its name is one too many in the file, not a fault of the converter.
+        wrong = [str(key) for key in prepared if key not in own and key not in self.state]
+        if wrong:
+            raise PluginError(
+                f"{self.registered} gives names that {self.name} does not have: {_listed(wrong)}"
+            )
+        return prepared
+
+
+def identify_weights(
+    state_dict: Mapping[str, Any],
+    *,
+    path: Path | None = None,
+    ema: bool | None = None,
+    task: str | None = None,
+    model: str | None = None,
+) -> IdentifiedWeights | None:
+    """Find the one converter that recognizes weights, from their names and shapes.
+
+    If one converter recognizes a part of what another does, such as the backbone of a
+    detector, the whole counts.
+
+    Parameters
+    ----------
+    state_dict : mapping of str to Tensor or array
+        Entries, with or without the prefix of a wrapper.
+    path : pathlib.Path, optional
+        Their file, for messages and for what the converter knows of published files.
+    ema : bool, optional
+        As for :func:`lucid.weights.unwrap`.
+    task : str, optional
+        Ask only converters of this task.
+    model : str, optional
+        Registered name that decides between converters if several recognize the weights.
+
+    Returns
+    -------
+    IdentifiedWeights or None
+        None if no converter recognizes them.
+
+    Raises
+    ------
+    lucid.StateDictError
+        If a converter recognizes the weights, but no registered model has them, or several
+        networks in them fit.
+    lucid.WeightFileError
+        If several converters recognize them; names all.
+    lucid.PluginError
+        If a converter fails and no other recognizes them.
+    """
+    claims, faults = _claims(state_dict, path, ema, task)
+    whole = [claim for claim in claims if not any(claim.keys < other.keys for other in claims)]
+    found = [claim for claim in whole if claim.weights is not None]
+    if len(found) > 1:
+        found = [claim for claim in found if claim.identified.name == model] or found
+    if len(found) > 1:
+        both = " and ".join(f"{c.identified.registered} as {c.identified.name}" for c in found)
+        raise WeightFileError(
+            f"{path or 'the state dict'}: several converters recognize its weights: {both}; "
+            "disable the distribution of one by LUCID_DISABLE_PLUGINS"
+        )
+    if not found:
+        errors: list[LucidError] = [claim.error for claim in whole if claim.error is not None]
+        for first in (*errors, *faults):
+            raise first
+        return None
+    for fault in faults:
+        _warn(str(fault))
+    for note in found[0].notes:
+        warnings.warn(str(note.message), note.category, stacklevel=level_outside())
+    return found[0].identified
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """Weights that a converter recognizes, or says why no model has them.
+
+    Attributes
+    ----------
+    weights : IdentifiedWeights or None
+        None if no registered model has them.
+    error : StateDictError or None
+        Why not.
+    keys : frozenset of str
+        The entries by their names in the file.
+    notes : list of warnings.WarningMessage
+        Warnings of stripping the prefix, for when the claim counts.
+    """
+
+    weights: IdentifiedWeights | None
+    error: StateDictError | None
+    keys: frozenset[str]
+    notes: list[warnings.WarningMessage]
+
+    @property
+    def identified(self) -> IdentifiedWeights:
+        assert self.weights is not None
+        return self.weights
+
+
+def _claims(
+    state_dict: Mapping[str, Any], path: Path | None, ema: bool | None, task: str | None
+) -> tuple[list[_Claim], list[PluginError]]:
+    """What each converter recognizes, and the faults of those that fail."""
+    claims: list[_Claim] = []
+    faults: list[PluginError] = []
+    for registered in weight_converters():
+        if task is not None and task != registered.task:
+            continue
+        try:
+            claim = _ask(registered, state_dict, path, ema)
+        except PluginError as error:
+            faults.append(error)
+        else:
+            claims += [] if claim is None else [claim]
+    return claims, faults
+
+
+def _ask(
+    registered: RegisteredConverter,
+    state_dict: Mapping[str, Any],
+    path: Path | None,
+    ema: bool | None,
+) -> _Claim | None:
+    """Strip a wrapper's prefix as a converter needs it, and ask it which model that is."""
+    converter = registered.load()
+
+    def known(key: str) -> object:
+        return registered.call(converter.knows, key)
+
+    try:
+        with warnings.catch_warnings(record=True) as notes:
+            warnings.simplefilter("always")
+            state = unwrap(state_dict, known, ema=ema, source=path or "the state dict")
+    except StateDictError as error:
+        return _Claim(None, error, frozenset(), [])
+    used = set(map(id, state.values()))
+    keys = frozenset(key for key, value in state_dict.items() if id(value) in used)
+    shapes = {key: tuple(np.shape(value)) for key, value in state.items()}
+    try:
+        answer = registered.call(converter.identify, shapes)
+    except StateDictError as error:
+        return _Claim(None, error, keys, notes)
+    if answer is None:
+        return None
+    name, arguments = _checked_answer(registered, answer)
+    if path is not None:
+        arguments |= registered.call(converter.file_arguments, path, dict(arguments))
+    beside = {key: value for key, value in state_dict.items() if key not in keys}
+    weights = IdentifiedWeights(registered, converter, name, arguments, state, beside, path)
+    return _Claim(weights, None, keys, notes)
+
+
+def _checked_answer(registered: RegisteredConverter, answer: Any) -> tuple[str, dict[str, Any]]:
+    if not (
+        isinstance(answer, tuple)
+        and len(answer) == 2
+        and isinstance(answer[0], str)
+        and isinstance(answer[1], dict)
+    ):
+        raise PluginError(
+            f"{registered}: identify() must return (name, arguments) or None, got {answer!r:.100}"
+        )
+    name, arguments = answer
+    if name not in registered.models:
+        raise PluginError(
+            f"{registered}: identify() returned the model {name!r}, which it is not registered "
+            f"for; add it to models={registered.models!r}"
+        )
+    return name, dict(arguments)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(map(repr, names[:_SHOWN])) + more
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, PluginWarning, stacklevel=level_outside())

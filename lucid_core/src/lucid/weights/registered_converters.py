@@ -1,0 +1,139 @@
+"""The converters that plugins register, imported when they are used."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lucid.errors import PluginError, PluginWarning, StateDictError, level_outside
+from lucid.models import zoo
+from lucid.models.discovery import Plugin, describe_error
+from lucid.weights.conversion import WeightConverter
+
+__all__ = ["RegisteredConverter", "weight_converters"]
+
+_PLACE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+
+
+@dataclass(frozen=True)
+class RegisteredConverter:
+    """A converter as a plugin registered it, not imported yet.
+
+    Attributes
+    ----------
+    name, place, source, task, models
+        The arguments of ``register``, see
+        :class:`~lucid.models.hookspecs.RegisterWeightConverter`.
+    origin : str
+        Distribution and version of the plugin.
+    """
+
+    name: str
+    place: str
+    source: str
+    task: str
+    models: tuple[str, ...]
+    origin: str
+
+    def __str__(self) -> str:
+        return f"the weight converter {self.name!r} of {self.origin}"
+
+    def load(self) -> WeightConverter:
+        """Import the converter.
+
+        Raises
+        ------
+        lucid.PluginError
+            If it cannot be imported or is no :class:`~lucid.weights.WeightConverter`.
+        """
+        module, _, attribute = self.place.partition(":")
+        found = self.call(_import, module, attribute)
+        if isinstance(found, WeightConverter):
+            return found
+        raise PluginError(
+            f"{self}: expected {self.place!r} to be an instance of lucid.weights.WeightConverter, "
+            f"got {found!r:.100}"
+        )
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function of the converter; a fault of it is an error that names it.
+
+        :class:`lucid.StateDictError` comes out, since it is about the weights.
+        """
+        try:
+            return function(*arguments)
+        except (KeyboardInterrupt, StateDictError):
+            raise
+        except BaseException as error:  # SystemExit too: it must not end the program
+            name = getattr(function, "__name__", "it").lstrip("_")
+            raise PluginError(f"{self}: {name}() failed: {describe_error(error)}") from error
+
+
+def weight_converters() -> list[RegisteredConverter]:
+    """Converters that the plugins register.
+
+    Returns
+    -------
+    list of RegisteredConverter
+        In the order of the plugins.
+
+    Warns
+    -----
+    PluginWarning
+        If the hook of a plugin fails; its converters are left out.
+    """
+    found: list[RegisteredConverter] = []
+    for plugin in zoo.registry.loaded_plugins():
+        registrar = _Registrar(plugin)
+        try:
+            plugin.register_weight_converters(registrar)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit too: the other plugins still work
+            message = (
+                f"{plugin.origin}: its weight converters are left out: {describe_error(error)}"
+            )
+            warnings.warn(message, PluginWarning, stacklevel=level_outside())
+        else:
+            found += registrar.converters
+    return found
+
+
+class _Registrar:
+    """The ``register`` of one plugin."""
+
+    def __init__(self, plugin: Plugin) -> None:
+        self.origin = plugin.origin
+        self.converters: list[RegisteredConverter] = []
+
+    def __call__(
+        self, name: str, converter: str, *, source: str, task: str, models: Sequence[str]
+    ) -> None:
+        for key, text in {"name": name, "source": source, "task": task}.items():
+            if not isinstance(text, str) or not text.strip() or "\n" in text:
+                raise ValueError(f"weight converter {name!r}: {key} must be text, got {text!r}")
+        if not isinstance(converter, str) or not _PLACE.fullmatch(converter):
+            raise ValueError(
+                f"weight converter {name!r}: converter must be 'package.module:attribute', got "
+                f"{converter!r}"
+            )
+        if not isinstance(models, tuple | list) or not all(isinstance(m, str) for m in models):
+            raise TypeError(
+                f"weight converter {name!r}: models must be a sequence of names, got {models!r}"
+            )
+        if any(known.name == name for known in self.converters):
+            raise ValueError(f"the weight converter {name!r} is registered twice")
+        self.converters.append(
+            RegisteredConverter(name, converter, source, task, tuple(models), self.origin)
+        )
+
+
+def _import(module: str, attribute: str) -> Any:
+    found: Any = importlib.import_module(module)
+    for part in attribute.split("."):
+        found = getattr(found, part)
+    return found

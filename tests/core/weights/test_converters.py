@@ -1,0 +1,278 @@
+"""Weights of other libraries, recognized and renamed by the converters of plugins."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lucid
+from lucid import PluginError, PluginWarning, WeightFileError, WeightFileWarning
+from lucid.models import create_model
+from lucid.weights import identify_weights
+
+PLUGIN = """
+import lucid
+
+@lucid.hookimpl
+def lucid_register_models(register):
+    for name in {models!r}:
+        register(
+            name, "{package}.builders:" + name, task="{task}", family="toy",
+            total_parameters=6, summary="A toy", input_shape=(1, 2),
+        )
+
+@lucid.hookimpl
+def lucid_register_weight_converters(register):
+    {register}
+"""
+
+REGISTER = """register(
+        "{name}", "{package}.weights:converter", source="elsewhere", task="{task}",
+        models={models!r},
+    )"""
+
+CONVERTER = """
+from lucid import StateDictError
+from lucid.weights import WeightConverter
+
+class Converter(WeightConverter):
+    def identify(self, shapes):
+        shape = shapes.get("kernel")
+        {identify}
+        return ("{model}", {{"width": shape[0]}}) if shape else None
+
+    def rename(self, key):
+        {rename}
+        return {{"kernel": "weight", "offset": "bias"}}.get(key, key)
+
+    {more}
+
+converter = {instance}
+"""
+
+
+def install(
+    environment: Any,
+    distribution: str = "toy-plugin",
+    *,
+    model: str = "tiny",
+    task: str = "testing",
+    register: str = REGISTER,
+    identify: str = "",
+    rename: str = "",
+    more: str = "",
+    instance: str = "Converter()",
+) -> None:
+    """Install a plugin with a linear model of the builder's `width` and a converter for it."""
+    package = distribution.replace("-", "_")
+    names = {"package": package, "models": (model,), "task": task, "name": f"{model}-weights"}
+    plugin = PLUGIN.format(register=register.format(**names), **names)
+    builder = (
+        "from lucid import nn\nfrom lucid.models import register_model\n\n@register_model\n"
+        f"def {model}(width: int = 2) -> nn.Linear:\n    return nn.Linear(2, width)\n"
+    )
+    environment.add(distribution, plugin=plugin, builders=builder)
+    code = CONVERTER.format(
+        model=model, identify=identify, rename=rename, more=more, instance=instance
+    )
+    (environment.folder / package / "weights.py").write_text(textwrap.dedent(code))
+
+
+def theirs(width: int = 3, prefix: str = "", **extra: np.ndarray) -> dict[str, np.ndarray]:
+    kernel = np.arange(2 * width, dtype=np.float32).reshape(width, 2)
+    state = {"kernel": kernel, "offset": np.full(width, 7, np.float32), **extra}
+    return {prefix + key: value for key, value in state.items()}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    lucid.save(theirs(), tmp_path / "w.safetensors")
+    return tmp_path / "w.safetensors"
+
+
+def test_a_file_of_another_library_is_opened(environment, path: Path, tmp_path: Path) -> None:
+    install(environment)
+    model = lucid.load_model(path)
+    assert (model.model_name, model.model_kwargs) == ("tiny", {"width": 3})
+    np.testing.assert_array_equal(model.weight.numpy(), [[0, 1], [2, 3], [4, 5]])
+    np.testing.assert_array_equal(model.bias.numpy(), [7, 7, 7])
+    lucid.save_model(model, tmp_path / "own.safetensors")
+    again = lucid.load_model(tmp_path / "own.safetensors")
+    np.testing.assert_array_equal(again.weight.numpy(), model.weight.numpy())
+
+
+def test_a_prefix_is_stripped(environment, tmp_path: Path) -> None:
+    install(environment)
+    state = theirs(prefix="module.") | {"criterion.scale": np.ones(2, np.float32)}
+    lucid.save(state, tmp_path / "w.npz")
+    with pytest.warns(WeightFileWarning, match=r"left out 1 beside: 'criterion\.scale'"):
+        model = lucid.load_model(tmp_path / "w.npz")
+    np.testing.assert_array_equal(model.bias.numpy(), [7, 7, 7])
+    with pytest.warns(WeightFileWarning, match="left out 1"):
+        found = identify_weights(state)
+    assert found is not None
+    assert (found.name, found.arguments, list(found.state), list(found.beside)) == (
+        "tiny", {"width": 3}, ["kernel", "offset"], ["criterion.scale"],
+    )  # fmt: skip
+
+
+def test_what_a_converter_adds(environment, path: Path) -> None:
+    more = """
+    def file_arguments(self, path, arguments):
+        return {"width": arguments["width"] + 1} if path.name == "w.safetensors" else {}
+
+    def prepare(self, state, model):
+        import numpy as np
+        import lucid
+        rows = model.bias.shape[0]
+        grown = {k: np.resize(v.numpy(), (rows, *v.shape[1:])) for k, v in state.items()}
+        return {key: lucid.tensor(value) for key, value in grown.items()}
+
+    def class_names(self, arguments):
+        return [str(i) for i in range(arguments["width"])]
+
+    def preprocessing(self, arguments):
+        return {"size": 8}
+    """
+    install(environment, more=more)
+    assert lucid.load_model(path).weight.numpy().tolist() == [[0, 1], [2, 3], [4, 5], [0, 1]]
+    found = identify_weights(theirs())  # no file
+    assert found is not None
+    assert (found.arguments, found.class_names) == ({"width": 3}, ("0", "1", "2"))
+    assert found.preprocessing == {"size": 8}
+    assert found.build(width=5).weight.shape == (5, 2)
+
+
+def test_weights_that_nothing_recognizes(environment, tmp_path: Path) -> None:
+    install(environment)
+    state = {"other": np.zeros(2, np.float32)}
+    assert identify_weights(state) is None
+    lucid.save(state, tmp_path / "w.npz")
+    with pytest.raises(WeightFileError, match=r"names no model; build the model and use"):
+        lucid.load_model(tmp_path / "w.npz")
+
+
+def test_two_converters_for_one_file_are_named(environment, path: Path) -> None:
+    install(environment)
+    install(environment, "second-plugin", model="other")
+    message = (
+        r"several converters.*'other-weights' of second-plugin 1\.0 as other and the weight "
+        r"converter 'tiny-weights' of toy-plugin 1\.0 as tiny.*LUCID_DISABLE_PLUGINS"
+    )
+    with pytest.raises(WeightFileError, match=message) as caught:
+        lucid.load_model(path)
+    assert str(path) in str(caught.value)
+    found = identify_weights(theirs(), model="other")
+    assert found is not None
+    assert found.name == "other"
+    assert identify_weights(theirs(), task="another") is None
+
+
+def test_a_whole_counts_for_more_than_its_part(environment, tmp_path: Path) -> None:
+    install(environment)
+    install(
+        environment, "second-plugin", model="whole",
+        identify='shape = shapes.get("body.kernel") if "top" in shapes else None',
+        rename='key = key.removeprefix("body.")',
+        more='def knows(self, key):\n        return key.startswith("body.") or key == "top"',
+    )  # fmt: skip
+    state = theirs(prefix="body.", ) | {"top": np.zeros(1, np.float32)}  # fmt: skip
+    found = identify_weights(state)  # no warning of the other converter, which strips "body."
+    assert found is not None
+    assert found.name == "whole"
+    with pytest.warns(WeightFileWarning, match="left out 1"):
+        part = identify_weights({**theirs(prefix="body."), "else": state["top"]})
+    assert part is not None
+    assert part.name == "tiny"
+
+
+def test_what_no_model_has_is_explained_unless_another_has_it(environment, path: Path) -> None:
+    refuse = 'raise StateDictError("no tiny has a kernel of 3 rows")'
+    install(environment, identify=refuse)
+    with pytest.raises(WeightFileError, match=r"w\.safetensors: no tiny has a kernel of 3 rows"):
+        lucid.load_model(path)
+    install(environment, "second-plugin", model="other")
+    lucid.models.refresh()
+    assert lucid.load_model(path).model_name == "other"
+
+
+FAULTS = {
+    "identify raises": ({"identify": "1 / 0"}, r"identify\(\) failed: ZeroDivisionError"),
+    "identify exits": ({"identify": "raise SystemExit(3)"}, r"identify\(\) failed: SystemExit: 3"),
+    "identify returns a name alone": ({"identify": 'return "tiny"'}, r"\(name, arguments\) or Non"),
+    "another model": ({"identify": 'return "resnet_18", {}'}, r"'resnet_18', which it is not reg"),
+    "wrong arguments": ({"identify": 'return "tiny", {"depth": 2}'}, r"be built, {'depth': 2}"),
+    "rename raises": ({"rename": 'if key == "offset": 1 / 0'}, "rename.*failed|knows.*failed"),
+    "rename gives None": (
+        {"rename": "return None", "more": "def knows(self, key):\n        return False"},
+        r"rename\('kernel'\) returned None",
+    ),
+    "names that are not there": (
+        {"rename": 'return "layers." + key'},
+        r"names that tiny does not have: 'layers\.kernel', 'layers\.offset'",
+    ),
+    "prepare raises": ({"more": "prepare = None"}, r"failed: TypeError"),
+    "prepare adds": (
+        {"more": "def prepare(self, s, m):\n        return {**s, 'gamma': s['bias']}"},
+        r"that tiny does not have: 'gamma'",
+    ),
+    "no converter": ({"instance": "Converter"}, r"an instance of lucid\.weights\.WeightConverter"),
+    "no module": (
+        {"register": REGISTER.replace(".weights:", ".gone:")},
+        r"import\(\) failed: ModuleNotFoundError: .*gone",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_of_a_converter_name_it(environment, path: Path, fault: str) -> None:
+    options, message = FAULTS[fault]
+    install(environment, **options)
+    with pytest.raises(PluginError, match=message) as caught:
+        lucid.load_model(path)
+    assert "the weight converter 'tiny-weights' of toy-plugin 1.0" in str(caught.value)
+
+
+def test_a_fault_does_not_hide_another_converter(environment, path: Path) -> None:
+    install(environment, identify="1 / 0")
+    install(environment, "second-plugin", model="other")
+    with pytest.warns(PluginWarning, match="'tiny-weights' of toy-plugin 1.0: identify"):
+        model = lucid.load_model(path)
+    assert model.model_name == "other"
+
+
+@pytest.mark.parametrize(
+    ("register", "message"),
+    [
+        ("1 / 0", "ZeroDivisionError"),
+        (REGISTER.replace(".weights:converter", ""), r"must be 'package\.module:attribute', got"),
+        (REGISTER.replace("{models!r}", "'tiny'"), "models must be a sequence of names, got 'tiny"),
+        (REGISTER.replace('"elsewhere"', "None"), "source must be text, got None"),
+        (f"{REGISTER}; {REGISTER}", "'tiny-weights' is registered twice"),
+    ],
+)
+def test_faults_of_the_hook_leave_its_converters_out(
+    environment, path: Path, register: str, message: str
+) -> None:
+    install(environment, register=register)
+    with (
+        pytest.warns(PluginWarning, match=rf"toy-plugin 1\.0: its weight conv.*{message}"),
+        pytest.raises(WeightFileError, match="names no model"),
+    ):
+        lucid.load_model(path)
+    assert create_model("tiny").weight.shape == (2, 2)  # the models stay
+
+
+def test_weights_that_do_not_fit_are_the_files_fault(environment, tmp_path: Path) -> None:
+    install(environment)
+    lucid.save(theirs(extra=np.ones(2, np.float32)), tmp_path / "w.npz")
+    with pytest.raises(WeightFileError, match=r"do not fit tiny: (.|\n)*unexpected \(1\):\s+extra"):
+        lucid.load_model(tmp_path / "w.npz")
+    twice = theirs(weight=np.ones((3, 2), np.float32))
+    lucid.save(twice, tmp_path / "w.npz")
+    with pytest.raises(WeightFileError, match=r"'kernel' and 'weight' are two entries"):
+        lucid.load_model(tmp_path / "w.npz")
