@@ -213,7 +213,7 @@ def test_another_network_is_not_called_the_given_model(theirs: Arrays, tmp_path:
     with pytest.raises(WeightFileError, match=r"do not fit resnet_18: .*\n  missing \(102\)"):
         open_classifier(path, "resnet_18")
     path = save(tmp_path / "w.pth", top=changed(theirs, "no fc"))
-    with pytest.raises(WeightFileError, match=r"holds a resnet_18 without .* use lucid detect"):
+    with pytest.raises(WeightFileError, match=r"fit resnet_50, they are those of resnet_18 \(give"):
         open_classifier(path, "resnet_50")
 
 

@@ -565,7 +565,7 @@ def test_a_torchvision_checkpoint_just_works(
     assert models[-1].backbone.net.layer1[0].conv1.norm.eps == 0
     # The published file is known by its digest, whatever it is called.
     digest = hashlib.sha256(theirs.read_bytes()).hexdigest()[:8]
-    monkeypatch.setattr("lucid_models_detection.checkpoints._COCO_V1", digest)
+    monkeypatch.setattr("lucid_models_detection.torchvision._COCO_V1", digest)
     lucid_detect(image, "--weights", theirs)
     assert models[-1].backbone.net.layer1[0].conv1.norm.eps == 0
     lucid_detect(image, "--weights", theirs, "--norm-eps", 1e-5)
@@ -595,7 +595,7 @@ def test_weights_that_show_no_detector_are_an_error(
     path = tmp_path / "w.safetensors"
     lucid.save(lucid.load(weights), path)
     err = refused("--weights", path)
-    assert "w.safetensors: the file does not name its model, and its tensors" in err
+    assert "w.safetensors: its tensors have Lucid's own names of a detector" in err
     lucid.save({k: v for k, v in lucid.load(theirs).items() if "fc7.bias" not in k}, path)
     assert "its weights do not fit faster_rcnn_resnet_18_fpn: " in refused("--weights", path)
     assert "its norm_eps cannot be chosen" in refused("--weights", weights, "--norm-eps", 0)

@@ -17,38 +17,33 @@ import numpy as np
 
 import lucid
 from lucid import StateDictError, WeightFileError, WeightFileWarning, nn
-from lucid.models import create_model, model_info
+from lucid.models import check_classifier, create_model, model_info
 from lucid.models.structure import fitting_model
 from lucid.training.class_rows import ClassRows, class_entries
 from lucid.vision.transforms import IMAGENET_MEAN, IMAGENET_STD, preprocessing
 from lucid.weights import (
+    BareWeights,
+    IdentifiedWeights,
     ModelMetadata,
     find_saved_model,
     load_weights,
     model_metadata,
     names_model,
-    unwrap,
-)
-from lucid_models_classification.resnet.builders import ARCHITECTURES
-from lucid_models_classification.torchvision import (
-    infer_model,
-    is_resnet_key,
-    load_torchvision_weights,
-    sizes_of,
+    other_model,
 )
 
 __all__ = [
     "LoadedClassifier",
     "check_task",
     "open_classifier",
-    "other_model",
-    "read_weights",
     "start_from",
 ]
 
 TASK = "image-classification"
 
 _SHOWN = 4
+#: How other libraries begin the names of a classifier, for an error.
+_HEADS = ("head.", "classifier.")
 
 
 @dataclass(frozen=True)
@@ -106,13 +101,21 @@ def open_classifier(
             described,
             says_preprocessing=bool(metadata.preprocessing),
         )
-    state, beside = _weights(path, model_name, ema)
-    name, sizes = _identified(path, state, model_name)
-    if "num_classes" not in sizes and (held := _resnet_in(state)) is not None:
-        raise WeightFileError(f"{path}: {_without_classifier(held, state, beside)}")
-    model = create_model(name, **sizes)
-    _load(path, model, state, skip_mismatched=False)
-    return LoadedClassifier(model, preprocessing=_preprocessing(path, sizes))
+    weights = BareWeights.read(path, task=TASK, model=model_name, ema=ema)
+    name = _name_of(weights, model_name)
+    arguments = weights.arguments(name)
+    model = create_model(name, **arguments)
+    found = _found(weights, name)
+    if found is not None and (held := _without_classifier(found, model)) is not None:
+        raise WeightFileError(f"{path}: {held}")
+    _load(weights, model, skip_mismatched=False)
+    said = None if found is None else found.preprocessing
+    return LoadedClassifier(
+        model,
+        None if found is None else found.class_names,
+        said or _preprocessing(path, arguments),
+        says_preprocessing=bool(said),
+    )
 
 
 def start_from(
@@ -151,17 +154,21 @@ def start_from(
             report = load_weights(model, path, skip_mismatched=True, ema=ema)
             note = _unnamed(report.skipped, class_names)
         return LoadedClassifier(model, preprocessing=described, note=note)
-    state, _ = _weights(path, model_name, ema)
-    name, sizes = _identified(path, state, model_name)
-    model = create_model(name, **{**sizes, "num_classes": len(class_names)})
+    weights = BareWeights.read(path, task=TASK, model=model_name, ema=ema)
+    name = _name_of(weights, model_name)
+    arguments = weights.arguments(name)
+    model = create_model(name, **{**arguments, "num_classes": len(class_names)})
     head = class_entries(model)
-    if headless := state.keys().isdisjoint(head):
-        state |= {key: model.state_dict()[key] for key in head}
-    report = _load(path, model, state, skip_mismatched=True)
+    if headless := weights.lack_all(head):
+        weights = weights.with_entries({key: model.state_dict()[key] for key in head})
+    report = _load(weights, model, skip_mismatched=True)
     if not set(report.skipped) <= set(head):
-        _load(path, model, state, skip_mismatched=False)  # says which other layers do not fit
+        _load(weights, model, skip_mismatched=False)  # says which other layers do not fit
     note = _unnamed(head if headless else report.skipped, class_names)
-    return LoadedClassifier(model, preprocessing=_preprocessing(path, sizes), note=note)
+    found = _found(weights, name)
+    said = None if found is None else found.preprocessing
+    described = said or _preprocessing(path, arguments)
+    return LoadedClassifier(model, preprocessing=described, note=note)
 
 
 def _load_by_class(model: nn.Module, path: Path, rows: ClassRows, ema: bool | None) -> str | None:
@@ -193,32 +200,6 @@ def _unnamed(skipped: Sequence[str], class_names: Sequence[str]) -> str:
     )
 
 
-def read_weights(path: Path, ema: bool | None = None) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read a classifier's weights, and what the file shows of its model's arguments.
-
-    Parameters
-    ----------
-    path, ema
-        As for :func:`open_classifier`.
-
-    Returns
-    -------
-    state : dict of str to Tensor
-        By name, without a wrapper's prefix.
-    arguments : dict
-        Keyword arguments of the model's builder: those that the file names, or for weights
-        alone ``num_classes`` and ``in_channels`` where their shapes show them.
-    """
-    if names_model(path):
-        metadata = model_metadata(path)
-        arguments = dict(metadata.kwargs)
-        if (num_classes := metadata.num_classes) is not None:
-            arguments["num_classes"] = num_classes
-        return lucid.load(path, ema=ema), arguments
-    state, _ = _weights(path, None, ema)
-    return state, dict(sizes_of(state))
-
-
 def check_task(name: str) -> None:
     """Refuse a model that is no classifier.
 
@@ -246,76 +227,61 @@ def _metadata(path: Path, model_name: str | None) -> ModelMetadata:
     return metadata
 
 
-def _weights(
-    path: Path, model_name: str | None, ema: bool | None
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The tensors in a file that names no model, those of a ResNet without prefix; the rest."""
-    state: dict[str, Any] = lucid.load(path, ema=ema)
-    if model_name is not None and model_name not in ARCHITECTURES:
-        return state, {}
-    try:
-        unwrapped = unwrap(state, is_resnet_key, ema=ema, source=path)
-    except StateDictError as error:
-        raise WeightFileError(str(error)) from None
-    used = set(map(id, unwrapped.values()))
-    return unwrapped, {key: value for key, value in state.items() if id(value) not in used}
-
-
-def _identified(
-    path: Path, state: Mapping[str, Any], model_name: str | None
-) -> tuple[str, dict[str, int]]:
-    """Name and keyword arguments of the model of weights without a name."""
+def _name_of(weights: BareWeights, model_name: str | None) -> str:
+    """The registered name of the model of weights without a name."""
     if model_name is not None:
         check_task(model_name)
-        return model_name, sizes_of(state) if model_name in ARCHITECTURES else {}
-    try:
-        return infer_model(state)
-    except ValueError as error:
-        fitting = fitting_model({key: np.shape(value) for key, value in state.items()})
-        remedy = "if there is a model for it, give it by --model"
-        if fitting is not None:
-            remedy = f"it fits {fitting}: give --model {fitting}"
-        raise WeightFileError(
-            f"{path}: the file does not name its model, and {error}; {remedy}"
-        ) from None
+        return model_name
+    if weights.found is not None:
+        return weights.found.name
+    fitting = fitting_model({key: np.shape(value) for key, value in weights.state.items()})
+    remedy = "if there is a model for it, give it by --model"
+    if fitting is not None:
+        remedy = f"it fits {fitting}: give --model {fitting}"
+    raise WeightFileError(
+        f"{weights.path}: the file does not name its model, and {weights.unrecognized()}; {remedy}"
+    )
 
 
-def _resnet_in(state: Mapping[str, Any]) -> str | None:
-    try:
-        return infer_model(state)[0]
-    except ValueError:
-        return None
-
-
-def _without_classifier(name: str, state: Mapping[str, Any], beside: Mapping[str, Any]) -> str:
-    """What the file of a ResNet has in place of the classifier ``fc``.
+def _without_classifier(found: IdentifiedWeights, model: nn.Module) -> str | None:
+    """Say what the file of a known network has in place of its classifier; None if it has that.
 
     Parameters
     ----------
-    name : str
-        The ResNet.
-    state, beside : mapping of str to array-like
-        Its tensors, and those that stood outside the prefix of its names.
+    found : IdentifiedWeights
+        What a converter recognizes.
+    model : lucid.nn.Module
+        The network.
     """
-    expected = "fc.weight and fc.bias"
-    heads = [key for key in state if key.startswith(("fc.", "head.", "classifier."))]
-    if not heads and [np.ndim(value) for value in beside.values()].count(2) == 1:
-        heads = list(beside)
+    entries = class_entries(model)
+    if not found.names().isdisjoint(entries):
+        return None
+    expected = " and ".join(entries)
+    prefixes = (*check_classifier(model).head_prefixes, *_HEADS)
+    heads = [key for key in found.state if key.startswith(prefixes)]
+    if not heads and [np.ndim(value) for value in found.beside.values()].count(2) == 1:
+        heads = list(found.beside)
     shown = ", ".join(heads[:_SHOWN])
     if heads:
         return (
-            f"holds a {name} with another classifier: expected one linear layer, {expected}, got "
-            f"{shown}. What else is in that classifier the file does not say; if it is one linear "
-            "layer and nothing that changes its result, rename it to fc"
+            f"holds a {found.name} with another classifier: expected {expected}, got {shown}. "
+            "What else is in that classifier the file does not say; if it computes the same as "
+            f"the expected one, rename its entries to {expected}"
         )
     others = ""
-    if beside:
-        shown = ", ".join(list(beside)[:_SHOWN])
-        others = f"; beside its names are {len(beside)} other tensors, such as {shown}"
+    if found.beside:
+        shown = ", ".join(list(found.beside)[:_SHOWN])
+        others = f"; beside its names are {len(found.beside)} other tensors, such as {shown}"
     return (
-        f"holds a {name} without its classifier: expected {expected}{others}; if it is part of a "
-        "detector, use lucid detect"
+        f"holds a {found.name} without its classifier: expected {expected}{others}; if it is part "
+        "of a detector, use lucid detect"
     )
+
+
+def _found(weights: BareWeights, name: str) -> IdentifiedWeights | None:
+    """What a converter recognizes, if it is the model `name`."""
+    found = weights.found
+    return found if found is not None and found.name == name else None
 
 
 def _preprocessing(path: Path, sizes: Mapping[str, Any]) -> dict[str, Any]:
@@ -336,34 +302,12 @@ def _preprocessing(path: Path, sizes: Mapping[str, Any]) -> dict[str, Any]:
     return preprocessing(mean=(mean,), std=(std,))
 
 
-def other_model(model: nn.Module, state: Mapping[str, Any]) -> str | None:
-    """Find the other registered model that weights are of, for an error.
-
-    Parameters
-    ----------
-    model : lucid.nn.Module
-        The model that they do not fit.
-    state : mapping of str to array-like
-        The weights.
-
-    Returns
-    -------
-    str or None
-        Its name; None if no other model fits.
-    """
+def _load(weights: BareWeights, model: nn.Module, skip_mismatched: bool) -> Any:
     try:
-        name: str | None = infer_model(state)[0]
-    except ValueError:
-        name = fitting_model({key: np.shape(value) for key, value in state.items()})
-    return None if name == model.model_name else name
-
-
-def _load(path: Path, model: nn.Module, state: Mapping[str, Any], skip_mismatched: bool) -> Any:
-    try:
-        return load_torchvision_weights(model, state, skip_mismatched=skip_mismatched)
+        return weights.load_into(model, skip_mismatched=skip_mismatched)
     except StateDictError as error:
-        other = other_model(model, state)
+        other = other_model(model, weights.state)
         remedy = f", they are those of {other} (give --model {other})" if other else ""
         raise WeightFileError(
-            f"{path}: its weights do not fit {model.model_name}{remedy}: {error}"
+            f"{weights.path}: its weights do not fit {model.model_name}{remedy}: {error}"
         ) from error

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import click
 
     from lucid.data.checkers import DataChecker
-    from lucid.models.hookspecs import RegisterModel, RegisterModelCheck
+    from lucid.models.hookspecs import RegisterModel, RegisterModelCheck, RegisterWeightConverter
 
 # Name, alias (the name in torchvision and timm), family, parameters, summary.
 _CLASSIFIERS = (
@@ -103,3 +103,15 @@ def lucid_register_model_checks(register: RegisterModelCheck) -> None:
     from lucid_models_classification.conformance import check_commands
 
     register("image-classification", "commands", check_commands)
+
+
+@lucid.hookimpl
+def lucid_register_weight_converters(register: RegisterWeightConverter) -> None:
+    """Add the converter of torchvision's classifiers."""
+    register(
+        "torchvision-resnet",
+        "lucid_models_classification.torchvision:converter",
+        source="torchvision",
+        task="image-classification",
+        models=[name for name, *_ in _CLASSIFIERS],
+    )

@@ -23,15 +23,15 @@ from typing import Any
 
 import numpy as np
 
-import lucid
-from lucid import Tensor, nn
-from lucid.weights import rename, unwrap
+from lucid import StateDictError, nn
+from lucid.weights import WeightConverter, load_converted, rename_key
 from lucid_models_classification.resnet import BasicBlock, Bottleneck
 from lucid_models_classification.resnet.builders import ARCHITECTURES, Architecture
 
 __all__ = [
+    "ResNetConverter",
+    "converter",
     "from_torchvision_key",
-    "from_torchvision_state_dict",
     "infer_model",
     "is_resnet_key",
     "load_torchvision_weights",
@@ -82,7 +82,7 @@ def from_torchvision_key(key: str) -> str:
     >>> from_torchvision_key("layer2.0.bn3.running_mean")
     'layer2.0.conv3.norm.running_mean'
     """
-    return _renamed(key, _FROM_TORCHVISION)
+    return rename_key(key, _FROM_TORCHVISION)
 
 
 def to_torchvision_key(key: str) -> str:
@@ -104,7 +104,7 @@ def to_torchvision_key(key: str) -> str:
     >>> to_torchvision_key("layer2.0.conv3.norm.running_mean")
     'layer2.0.bn3.running_mean'
     """
-    return _renamed(key, _TO_TORCHVISION)
+    return rename_key(key, _TO_TORCHVISION)
 
 
 def is_resnet_key(key: str) -> bool:
@@ -129,53 +129,6 @@ def is_resnet_key(key: str) -> bool:
     return bool(_LUCID.fullmatch(from_torchvision_key(key)))
 
 
-def _renamed(key: str, rules: list[tuple[re.Pattern[str], str]]) -> str:
-    for pattern, name in rules:
-        if match := pattern.fullmatch(key):
-            return match.expand(name)
-    return key
-
-
-def from_torchvision_state_dict(
-    state_dict: Mapping[str, Any], module: nn.Module
-) -> dict[str, Tensor]:
-    """A torchvision ResNet's entries under Lucid's names.
-
-    Parameters
-    ----------
-    state_dict : mapping of str to array-like
-        Tensors of Lucid or of PyTorch (detached, on the CPU), or arrays.
-    module : lucid.nn.Module
-        The model to load into.  Names that it has are kept.  The counters
-        ``num_batches_tracked``, which frozen normalizations and older checkpoints lack
-        and no result depends on, are dropped where the module has none and taken from
-        the module where the checkpoint has none.
-
-    Returns
-    -------
-    dict of str to Tensor
-        Sharing memory with the given entries.
-
-    Raises
-    ------
-    lucid.StateDictError
-        If two entries would get one name.
-    """
-    own = module.state_dict()
-    # The model's own names stay: another network may have a layer named conv1, too.
-    renamed = {
-        key: value if isinstance(value, Tensor) else Tensor(np.asarray(value))
-        for key, value in rename(state_dict, own, from_torchvision_key).items()
-    }
-    counters = {key for key in {*renamed, *own} if key.endswith(".num_batches_tracked")}
-    for key in counters:
-        if key not in own:
-            del renamed[key]
-        elif key not in renamed:
-            renamed[key] = own[key]
-    return renamed
-
-
 def sizes_of(state_dict: Mapping[str, Any]) -> dict[str, int]:
     """Keyword arguments of a ResNet that its entries show.
 
@@ -196,14 +149,7 @@ def sizes_of(state_dict: Mapping[str, Any]) -> dict[str, int]:
     >>> sizes_of({"fc.weight": np.zeros((10, 512))})
     {'num_classes': 10}
     """
-    shapes = _shapes(state_dict)
-    stem, fc = shapes.get("stem.conv.weight", ()), shapes.get("fc.weight", ())
-    sizes = {}
-    if len(stem) == 4:
-        sizes["in_channels"] = stem[1]
-    if len(fc) == 2:
-        sizes["num_classes"] = fc[0]
-    return sizes
+    return _sizes(_shapes(state_dict))
 
 
 def infer_model(state_dict: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
@@ -238,16 +184,31 @@ def infer_model(state_dict: Mapping[str, Any]) -> tuple[str, dict[str, int]]:
         raise ValueError("it holds no tensors")
     shapes = _shapes(state_dict)
     found = _architecture(shapes)
-    for name, architecture in ARCHITECTURES.items():
-        if architecture == found:
-            return name, sizes_of(state_dict)
     if found is None:
         keys = ", ".join(map(repr, list(state_dict)[:3])) or "none"
         raise ValueError(f"its tensors are not named as those of a ResNet (the first: {keys})")
-    raise ValueError(
+    return _registered(found), _sizes(shapes)
+
+
+def _registered(found: Architecture) -> str:
+    """The name of the model with this architecture; raises StateDictError if there is none."""
+    for name, architecture in ARCHITECTURES.items():
+        if architecture == found:
+            return name
+    raise StateDictError(
         f"no registered ResNet has {found.depths} blocks of type {found.block.__name__} "
         f"with {found.groups} groups of width {found.width_per_group}"
     )
+
+
+def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    stem, fc = shapes.get("stem.conv.weight", ()), shapes.get("fc.weight", ())
+    sizes = {}
+    if len(stem) == 4:
+        sizes["in_channels"] = stem[1]
+    if len(fc) == 2:
+        sizes["num_classes"] = fc[0]
+    return sizes
 
 
 def _shapes(state_dict: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -319,17 +280,34 @@ def load_torchvision_weights(
     >>> len(load_torchvision_weights(target, theirs).missing)
     0
     """
-    if isinstance(path_or_state_dict, Mapping):
-        state_dict: Mapping[str, Any] = path_or_state_dict
-        source = "the state dict"
-    else:
-        state_dict = lucid.load(path_or_state_dict, ema=ema)
-        source = os.fspath(path_or_state_dict)
-    own = model.state_dict()
+    return load_converted(
+        model,
+        path_or_state_dict,
+        converter,
+        strict=strict,
+        skip_mismatched=skip_mismatched,
+        ema=ema,
+    )
 
-    def known(key: str) -> bool:
-        return key in own or from_torchvision_key(key) in own
 
-    state_dict = unwrap(state_dict, known, ema=ema, source=source)
-    renamed = from_torchvision_state_dict(state_dict, model)
-    return model.load_state_dict(renamed, strict=strict, skip_mismatched=skip_mismatched)
+class ResNetConverter(WeightConverter):
+    """torchvision's names of ResNet, Wide ResNet and ResNeXt, and Lucid's own."""
+
+    def identify(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]] | None:
+        """Find the network by its blocks."""
+        own = {from_torchvision_key(key): shape for key, shape in shapes.items()}
+        found = _architecture(own)
+        if found is None:
+            return None
+        return _registered(found), _sizes(own)
+
+    def rename(self, key: str) -> str:
+        """See :func:`from_torchvision_key`."""
+        return from_torchvision_key(key)
+
+    def knows(self, key: str) -> bool:
+        """See :func:`is_resnet_key`."""
+        return is_resnet_key(key)
+
+
+converter = ResNetConverter()

@@ -8,28 +8,16 @@ shapes.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import lucid
-from lucid import StateDictError, UnknownModelError, WeightFileError
-from lucid.models import create_model
-from lucid.weights import model_metadata, names_model, unwrap
-from lucid_models_classification import torchvision as resnet
-from lucid_models_detection.data.coco_classes import COCO_CLASSES
-from lucid_models_detection.torchvision import (
-    infer_detector,
-    is_detector_key,
-    load_torchvision_weights,
-)
+from lucid import StateDictError, WeightFileError
+from lucid.weights import BareWeights, model_metadata, names_model
 
 __all__ = ["open_detector"]
 
-#: First digits of the SHA-256 of torchvision's published COCO_V1 weights, as in their files'
-#: names: fasterrcnn_resnet50_fpn and retinanet_resnet50_fpn.
-_COCO_V1 = ("258fb6c6", "eeacb38b")
+_TASK = "object-detection"
 
 
 def open_detector(
@@ -43,8 +31,8 @@ def open_detector(
         A file that :func:`lucid.load` reads.
     norm_eps : float, optional
         What is added to the variance in the backbone's normalisations, for weights of
-        torchvision, which do not say it.  Default: 0 for the published COCO_V1 weights,
-        known by the digest of their file, and torchvision's 1e-5 for any other.
+        another library, which do not say it.  Default: as the weight converter says for this
+        file, else the builder's own.
     ema : bool, optional
         Whether to use an exponential moving average of the weights, as of
         :func:`lucid.load`.
@@ -54,7 +42,7 @@ def open_detector(
     model : lucid.nn.Module
         With a method ``predict``.
     class_names : tuple of str or None
-        COCO's for weights of torchvision with 91 classes.
+        As the weight converter says, such as COCO's for torchvision's 91 classes.
 
     Raises
     ------
@@ -75,44 +63,23 @@ def open_detector(
                 f"{path} holds {metadata.name}, which is no detector: it has no predict()"
             )
         return model, metadata.class_names
+    weights = BareWeights.read(path, ema=ema)
+    found = weights.found
+    if found is None or found.task != _TASK:
+        remark = "" if found is None else _classifier(found.name)
+        said = weights.unrecognized() if found is None else "it holds no detector"
+        raise WeightFileError(f"{path}: the file does not name its model, and {said}{remark}")
+    model = found.build(**({} if norm_eps is None else {"norm_eps": norm_eps}))
     try:
-        state = unwrap(lucid.load(path, ema=ema), is_detector_key, ema=ema, source=path)
+        weights.load_into(model)
     except StateDictError as error:
-        raise WeightFileError(str(error)) from None
-    try:
-        name, options = infer_detector(state)
-    except ValueError as error:
-        raise WeightFileError(
-            f"{path}: the file does not name its model, and {error}{_classifier_in(state)}"
-        ) from None
-    is_coco = options["num_classes"] == len(COCO_CLASSES)
-    if norm_eps is None:
-        norm_eps = 0.0 if is_coco and _digest_of(path).startswith(_COCO_V1) else 1e-5
-    try:
-        model = create_model(name, **{**options, "norm_eps": norm_eps})
-    except UnknownModelError as error:
-        raise UnknownModelError(
-            f"{path} holds weights of {name}, which needs another model: {error}"
-        ) from None
-    try:
-        load_torchvision_weights(model, state)
-    except StateDictError as error:
-        raise WeightFileError(f"{path}: its weights do not fit {name}: {error}") from error
-    return model, COCO_CLASSES if is_coco else None
+        raise WeightFileError(f"{path}: its weights do not fit {found.name}: {error}") from error
+    return model, found.class_names
 
 
-def _classifier_in(state: Mapping[str, Any]) -> str:
+def _classifier(name: str) -> str:
     """A remark on weights that are those of a classifier."""
-    try:
-        name, _ = resnet.infer_model(state)
-    except ValueError:
-        return ""
     return (
         f". They are those of the classifier {name}: use lucid classify, or train a detector on "
         "them by lucid train-detector --backbone-weights"
     )
-
-
-def _digest_of(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

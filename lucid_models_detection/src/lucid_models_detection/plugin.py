@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import click
 
     from lucid.data.checkers import DataChecker
-    from lucid.models.hookspecs import RegisterModel, RegisterModelCheck
+    from lucid.models.hookspecs import RegisterModel, RegisterModelCheck, RegisterWeightConverter
 
 # Name, alias (the name in torchvision), parameters, module, summary.  Every parameter name
 # counts: the backbone's stem is registered under two.
@@ -90,3 +90,15 @@ def lucid_register_model_checks(register: RegisterModelCheck) -> None:
 
     register("object-detection", "detector", check_members)
     register("object-detection", "commands", check_commands)
+
+
+@lucid.hookimpl
+def lucid_register_weight_converters(register: RegisterWeightConverter) -> None:
+    """Add the converter of torchvision's detectors."""
+    register(
+        "torchvision-detectors",
+        "lucid_models_detection.torchvision:converter",
+        source="torchvision",
+        task="object-detection",
+        models=[name for name, *_ in _DETECTORS],
+    )

@@ -23,20 +23,25 @@ torchvision itself is not needed.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import lucid
 from lucid import StateDictError, Tensor, nn
-from lucid.weights import rename, unwrap
+from lucid.weights import WeightConverter, load_converted, rename_key
 from lucid_models_classification import torchvision as resnet
+from lucid_models_detection.data.coco_classes import COCO_CLASSES
 from lucid_models_detection.other_detectors import describe_detector
 
 __all__ = [
+    "DetectorConverter",
+    "converter",
     "from_torchvision_key",
     "infer_detector",
     "is_detector_key",
@@ -45,6 +50,9 @@ __all__ = [
     "torchvision_config",
 ]
 
+#: First digits of the SHA-256 of torchvision's published COCO_V1 weights, as in their files'
+#: names: fasterrcnn_resnet50_fpn and retinanet_resnet50_fpn.
+_COCO_V1 = ("258fb6c6", "eeacb38b")
 _BODY, _NET = "backbone.body.", "backbone.net."
 _FROM_TORCHVISION = [
     (re.compile(r"(backbone\.fpn\.)inner_blocks\.(\d)\.(?:0\.)?(\w+)"), r"\1lateral.\2.\3"),
@@ -146,7 +154,7 @@ def from_torchvision_key(key: str) -> str:
     """
     if key.startswith(_BODY):
         return _NET + resnet.from_torchvision_key(key.removeprefix(_BODY))
-    return _renamed(key, _FROM_TORCHVISION)
+    return rename_key(key, _FROM_TORCHVISION)
 
 
 def to_torchvision_key(key: str) -> str:
@@ -170,7 +178,7 @@ def to_torchvision_key(key: str) -> str:
     """
     if key.startswith(_NET):
         return _BODY + resnet.to_torchvision_key(key.removeprefix(_NET))
-    return _renamed(key, _TO_TORCHVISION)
+    return rename_key(key, _TO_TORCHVISION)
 
 
 def is_detector_key(key: str) -> bool:
@@ -193,13 +201,6 @@ def is_detector_key(key: str) -> bool:
     (True, False)
     """
     return bool(_OWN.fullmatch(key))
-
-
-def _renamed(key: str, rules: list[tuple[re.Pattern[str], str]]) -> str:
-    for pattern, name in rules:
-        if match := pattern.fullmatch(key):
-            return match.expand(name)
-    return key
 
 
 def infer_detector(state_dict: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -240,23 +241,43 @@ def infer_detector(state_dict: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """
     if not state_dict:
         raise ValueError("it holds no tensors")
-    if (other := describe_detector(state_dict)) is not None:
-        raise ValueError(f"its tensors are those of {_not_here(other)}")
-    body = {k.removeprefix(_BODY): v for k, v in state_dict.items() if k.startswith(_BODY)}
-    shapes = {from_torchvision_key(key): np.shape(value) for key, value in state_dict.items()}
+    shapes = {key: tuple(np.shape(value)) for key, value in state_dict.items()}
+    if (found := _identify(shapes)) is not None:
+        return found
+    keys = ", ".join(map(repr, list(state_dict)[:3])) or "none"
+    raise ValueError(
+        "its tensors are not named as those of torchvision's fasterrcnn_resnet50_fpn or "
+        f"retinanet_resnet50_fpn (the first: {keys})"
+    )
+
+
+def _identify(theirs: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]] | None:
+    """Name and arguments of the detector; raises StateDictError if no registered one has it."""
+    if (other := describe_detector(theirs)) is not None:
+        raise StateDictError(f"its tensors are those of {_not_here(other)}")
+    body = {k.removeprefix(_BODY): v for k, v in theirs.items() if k.startswith(_BODY)}
+    shapes = {from_torchvision_key(key): shape for key, shape in theirs.items()}
     found = _faster_rcnn(shapes) or _retinanet(shapes)
-    if not body or found is None:
-        keys = ", ".join(map(repr, list(state_dict)[:3])) or "none"
-        raise ValueError(
-            "its tensors are not named as those of torchvision's fasterrcnn_resnet50_fpn or "
-            f"retinanet_resnet50_fpn (the first: {keys})"
+    if found is not None and any(key.startswith(_NET) for key in theirs):
+        raise StateDictError(
+            f"its tensors have Lucid's own names of a detector of the family {found[0]}, and do "
+            "not say how it was built: build the model, and use load_state_dict, or save the "
+            "detector with lucid.save_model"
         )
+    if not body or found is None:
+        return None
     family, anchors, expected, options = found
-    name = f"{family}_{resnet.infer_model(body)[0]}_fpn"
+    backbone = resnet.converter.identify(body)
+    if backbone is None:
+        raise StateDictError(
+            "the tensors of its backbone are not named as those of a ResNet (the first: "
+            f"{', '.join(map(repr, list(body)[:3]))})"
+        )
+    name = f"{family}_{backbone[0]}_fpn"
     if not lucid.models.is_model(name):
-        raise ValueError(f"there is no model {name} for the backbone that they show")
+        raise StateDictError(f"there is no model {name} for the backbone that they show")
     if anchors != expected:
-        raise ValueError(
+        raise StateDictError(
             f"they have {anchors} anchors at each location and not torchvision's {expected}: "
             "build the model with your anchors, and use load_torchvision_weights"
         )
@@ -326,42 +347,64 @@ def load_torchvision_weights(
     lucid.StateDictError
         If the weights do not fit; the model is unchanged then.
     """
-    if isinstance(path_or_state_dict, Mapping):
-        state_dict: Mapping[str, Any] = path_or_state_dict
-        source = "the state dict"
-    else:
-        state_dict = lucid.load(path_or_state_dict, ema=ema)
-        source = os.fspath(path_or_state_dict)
-    own = model.state_dict()
-
-    def known(key: str) -> bool:
-        return key in own or from_torchvision_key(key) in own
-
-    state_dict = unwrap(state_dict, known, ema=ema, source=source)
-    renamed = {
-        key: value if isinstance(value, Tensor) else Tensor(np.asarray(value))
-        for key, value in rename(state_dict, own, from_torchvision_key).items()
-    }
-    for key in list(renamed):
-        # A counter that nothing computed depends on and frozen normalisations lack.
-        if key.endswith(".num_batches_tracked") and key not in own:
-            del renamed[key]
-    for key, value in own.items():
-        # The classifier and those counters, which torchvision's published detectors lack; but
-        # not the stem's counter by its second name, where the first one is there to set it.
-        first = _NET + key.removeprefix("backbone.") if key.startswith("backbone.stem.") else key
-        if key.startswith(_NET + "fc.") or (
-            key.endswith(".num_batches_tracked") and first not in renamed
-        ):
-            renamed.setdefault(key, value)
     try:
-        return model.load_state_dict(renamed, strict=strict, skip_mismatched=skip_mismatched)
+        return load_converted(
+            model,
+            path_or_state_dict,
+            converter,
+            strict=strict,
+            skip_mismatched=skip_mismatched,
+            ema=ema,
+        )
     except StateDictError as error:
-        if (other := describe_detector(state_dict)) is not None:
-            raise StateDictError(
-                f"{source}: the weights are those of {_not_here(other)}: {error}"
-            ) from error
-        raise
+        if isinstance(path_or_state_dict, Mapping):
+            keys, source = list(path_or_state_dict), "the state dict"
+        else:
+            keys = list(lucid.load(path_or_state_dict, ema=ema))
+            source = os.fspath(path_or_state_dict)
+        if (other := describe_detector(keys)) is None:
+            raise
+        raise StateDictError(
+            f"{source}: the weights are those of {_not_here(other)}: {error}"
+        ) from error
+
+
+class DetectorConverter(WeightConverter):
+    """torchvision's names of Faster R-CNN and RetinaNet on a ResNet."""
+
+    def identify(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]] | None:
+        """Find the family by its heads and the network by its backbone."""
+        return _identify(shapes)
+
+    def rename(self, key: str) -> str:
+        """See :func:`from_torchvision_key`."""
+        return from_torchvision_key(key)
+
+    def knows(self, key: str) -> bool:
+        """See :func:`is_detector_key`."""
+        return is_detector_key(key)
+
+    def prepare(self, state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+        """Keep the classifier of the backbone, which torchvision's detectors lack."""
+        net: Any = dict(model.named_modules()).get(_NET.rstrip("."))
+        head = tuple(_NET + prefix for prefix in getattr(net, "head_prefixes", ()))
+        own = {key: value for key, value in model.state_dict().items() if key.startswith(head)}
+        return own | state
+
+    def file_arguments(self, path: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """The epsilon of the published COCO_V1 weights, which were trained without one."""
+        if arguments["num_classes"] != len(COCO_CLASSES):
+            return {}
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"norm_eps": 0.0} if digest.startswith(_COCO_V1) else {}
+
+    def class_names(self, arguments: Mapping[str, Any]) -> tuple[str, ...] | None:
+        """COCO's for as many classes."""
+        return COCO_CLASSES if arguments["num_classes"] == len(COCO_CLASSES) else None
+
+
+converter = DetectorConverter()
 
 
 def _not_here(other: str) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import lucid
 from lucid import PluginError, PluginWarning, WeightFileError, WeightFileWarning
@@ -276,3 +278,98 @@ def test_weights_that_do_not_fit_are_the_files_fault(environment, tmp_path: Path
     lucid.save(twice, tmp_path / "w.npz")
     with pytest.raises(WeightFileError, match=r"'kernel' and 'weight' are two entries"):
         lucid.load_model(tmp_path / "w.npz")
+
+
+CLASSIFIER = """
+import lucid
+from lucid import nn
+from lucid.models import register_model
+
+class Pebble(nn.Module):
+    head_prefixes = ("verdict.",)
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.shore = nn.Conv2d(3, 4, 3)
+        self.verdict = nn.Linear(4, num_classes)
+
+    def forward(self, x: lucid.Tensor) -> lucid.Tensor:
+        return self.verdict(self.shore(x).mean(axis=(2, 3)))
+
+@register_model
+def pebble(num_classes: int = 1000) -> Pebble:
+    return Pebble(num_classes)
+"""
+
+CLASSIFIER_WEIGHTS = """
+import re
+from lucid.weights import WeightConverter, rename_key
+
+class Converter(WeightConverter):
+    def identify(self, shapes):
+        head = shapes.get("linear.weight", ("?",))
+        stem = "sand.weight" in shapes
+        return ("pebble", {"num_classes": head[0]} if len(head) == 2 else {}) if stem else None
+
+    def rename(self, key):
+        rules = [(re.compile(r"sand\\.(.*)"), r"shore.\\1"),
+                 (re.compile(r"linear\\.(.*)"), r"verdict.\\1")]
+        return rename_key(key, rules)
+
+    def class_names(self, arguments):
+        return ("amber", "blue", "cyan") if arguments["num_classes"] == 3 else None
+
+converter = Converter()
+"""
+
+
+@pytest.fixture
+def pebble(environment) -> dict[str, np.ndarray]:
+    """An outside classifier, and weights for it under the names of another library."""
+    install(environment, model="pebble", task="image-classification")
+    package = environment.folder / "toy_plugin"
+    (package / "builders.py").write_text(CLASSIFIER)
+    (package / "weights.py").write_text(CLASSIFIER_WEIGHTS)
+    return {
+        "sand.weight": np.zeros((4, 3, 3, 3), np.float32),
+        "sand.bias": np.ones(4, np.float32),
+        "linear.weight": np.zeros((3, 4), np.float32),
+        "linear.bias": np.array([0, 5, 0], np.float32),
+    }
+
+
+def test_lucid_classify_opens_the_weights_of_an_outside_classifier(
+    pebble: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    images = pytest.importorskip("PIL.Image")
+    commands = pytest.importorskip("lucid_models_classification.commands")
+    images.new("RGB", (40, 30)).save(tmp_path / "1.png")
+    lucid.save({f"module.{k}": v for k, v in pebble.items()}, tmp_path / "w.safetensors")
+    arguments = [str(tmp_path / "1.png"), "--weights", str(tmp_path / "w.safetensors"), "--json"]
+    result = CliRunner().invoke(commands.classify, arguments, catch_exceptions=False)
+    best = json.loads(result.stdout)[0]["predictions"][0]
+    assert "blue" in best.values()
+    assert max(v for v in best.values() if isinstance(v, float)) == pytest.approx(
+        np.exp(5) / (np.exp(5) + 2), rel=1e-5
+    )
+
+
+def test_an_outside_classifier_starts_from_its_weights(
+    pebble: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    checkpoints = pytest.importorskip("lucid_models_classification.checkpoints")
+    path = tmp_path / "w.safetensors"
+    lucid.save(pebble, path)
+    started = checkpoints.start_from(path, ["left", "right"])
+    state = started.model.state_dict()
+    assert state["shore.bias"].tolist() == [1, 1, 1, 1]
+    assert state["verdict.bias"].shape == (2,)
+    assert "starts anew" in started.note
+    kept = checkpoints.start_from(path, ["a", "b", "c"], "pebble")
+    assert kept.model.verdict.bias.tolist() == [0, 5, 0]
+    lucid.save({k: v for k, v in pebble.items() if "sand" in k}, path)
+    assert "starts anew" in checkpoints.start_from(path, ["a", "b"]).note
+    message = r"holds a pebble without its classifier: expected verdict\.weight and verdict\.bias"
+    with pytest.raises(WeightFileError, match=message):
+        checkpoints.open_classifier(path)

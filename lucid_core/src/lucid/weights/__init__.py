@@ -16,12 +16,14 @@
 ``conversion``          the base class of weight converters, and loading by one
 ``registered_converters``  the converters that plugins register
 ``converters``          which of them recognizes given weights
+``bare``                weights without a model's name, to be opened by a task's commands
 ``model_metadata``      what the file of a whole model says beside its weights
 ``whole_models``        ``save_model`` and ``load_model``: one file rebuilds a model
 """
 
 from lucid.hints import explain_module
 from lucid.weights.atomic import atomic_write
+from lucid.weights.bare import BareWeights, other_model
 from lucid.weights.conversion import WeightConverter, load_converted, rename_key
 from lucid.weights.converters import IdentifiedWeights, identify_weights
 from lucid.weights.files import load, read_metadata, save
@@ -35,6 +37,7 @@ from lucid.weights.whole_models import load_model, load_weights, save_model
 from lucid.weights.wrappers import rename, unwrap
 
 __all__ = [
+    "BareWeights",
     "IdentifiedWeights",
     "ModelMetadata",
     "WeightConverter",
@@ -47,6 +50,7 @@ __all__ = [
     "load_weights",
     "model_metadata",
     "names_model",
+    "other_model",
     "read_metadata",
     "rename",
     "rename_key",

@@ -81,6 +81,10 @@ class IdentifiedWeights:
         )
         return described
 
+    def names(self) -> set[str]:
+        """The model's names of the entries."""
+        return {self.registered.call(self.converter.rename, key) for key in self.state}
+
     def build(self, **overrides: Any) -> Module:
         """Build the model with fresh weights.
 

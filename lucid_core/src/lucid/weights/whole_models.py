@@ -127,19 +127,19 @@ def load_model(path: StrPath, *, ema: bool | None = None) -> Module:
 
 def _convert(path: StrPath, arrays: Mapping[str, Any], ema: bool | None) -> Module | None:
     """Build the model that a converter recognizes in weights; None if none does."""
+    source = os.fspath(path)
     try:
         found = identify_weights(arrays, path=Path(path), ema=ema)
     except StateDictError as error:
-        raise WeightFileError(f"{os.fspath(path)}: {error}") from None
+        text = str(error)
+        raise WeightFileError(text if text.startswith(source) else f"{source}: {text}") from None
     if found is None:
         return None
     model = found.build()
     try:
         found.load_into(model)
     except StateDictError as error:
-        raise WeightFileError(
-            f"{os.fspath(path)}: its weights do not fit {found.name}: {error}"
-        ) from error
+        raise WeightFileError(f"{source}: its weights do not fit {found.name}: {error}") from error
     return model
 
 

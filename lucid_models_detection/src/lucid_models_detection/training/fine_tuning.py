@@ -14,9 +14,13 @@ from lucid import StateDictError, WeightFileError, nn
 from lucid.models import check_backbone, check_classifier, create_model, get_builder, model_info
 from lucid.text import counted
 from lucid.training.class_rows import ClassRows
-from lucid.weights import find_saved_model, model_metadata, names_model
-from lucid_models_classification.checkpoints import other_model, read_weights
-from lucid_models_classification.torchvision import load_torchvision_weights
+from lucid.weights import (
+    BareWeights,
+    find_saved_model,
+    model_metadata,
+    names_model,
+    other_model,
+)
 from lucid_models_detection.checkpoints import open_detector
 from lucid_models_detection.detector import Detector, backbone_net, check_detector
 
@@ -82,7 +86,7 @@ def from_backbone(
         an argument without which the backbone would compute something else.
     """
     _check_no_detector(path)
-    state, arguments = read_weights(path, ema)
+    weights, arguments = _read_classifier(path, ema)
     num_classes = arguments.get("num_classes")
     statistics = _image_statistics(path)
     chosen = {**_detector_arguments(name, path, arguments, statistics), **options}
@@ -91,11 +95,13 @@ def from_backbone(
     net = backbone_net(model)
     if num_classes is None:  # a file without the classifier, which detects nothing
         head = check_classifier(net).head_prefixes
-        state |= {key: value for key, value in net.state_dict().items() if key.startswith(head)}
+        weights = weights.with_entries(
+            {key: value for key, value in net.state_dict().items() if key.startswith(head)}
+        )
     try:
-        load_torchvision_weights(net, state)
+        weights.load_into(net)
     except StateDictError as error:
-        other = other_model(net, state)
+        other = other_model(net, weights.state)
         remedy = (
             f", they are those of {other} (choose a detector on it by --model)" if other else ""
         )
@@ -103,6 +109,18 @@ def from_backbone(
             f"{path}: its weights do not fit the backbone of {name}{remedy}: {error}"
         ) from error
     return model
+
+
+def _read_classifier(path: Path, ema: bool | None) -> tuple[BareWeights, dict[str, Any]]:
+    """Weights of a classifier, and the arguments of its builder that the file shows."""
+    if not names_model(path):
+        weights = BareWeights.read(path, task="image-classification", ema=ema)
+        return weights, weights.arguments()
+    metadata = model_metadata(path)
+    arguments = dict(metadata.kwargs)
+    if (num_classes := metadata.num_classes) is not None:
+        arguments["num_classes"] = num_classes
+    return BareWeights(path, dict(lucid.load(path, ema=ema))), arguments
 
 
 def _detector_arguments(
