@@ -61,3 +61,11 @@ def test_multiply_adds_are_the_published_ones() -> None:
     summary = lucid.models.summarize(lucid.models.create_model("resnet_18"), (1, 3, 224, 224))
     assert summary.multiply_adds == 1_814_073_344
     assert summary.parameters == 11_689_512
+
+
+def test_names_of_torchvision_say_what_to_type() -> None:
+    with pytest.raises(ImportError, match=r"such as lucid\.models\.resnet50"):
+        from lucid_models_classification import resnet50  # noqa: F401
+    with pytest.raises(AttributeError, match="Lucid downloads no weights"):
+        _ = package.ResNet50_Weights
+    assert not hasattr(package, "vgg16")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid import nn
+from lucid import hints, nn
 from lucid.nn import functional as F
 
 X = lucid.tensor([[1.0, 2.0], [3.0, 4.0]])
@@ -164,8 +164,30 @@ def test_an_import_says_what_to_type():
         importlib.import_module("lucid.utils.data")
     with pytest.raises(ImportError, match=r"'lucid\.models': no model is called 'no_such_net'"):
         from lucid.models import no_such_net  # noqa: F401
-    with pytest.raises(ModuleNotFoundError):
-        importlib.import_module("lucid.nothing")
+    with pytest.raises(ImportError, match=r"'models' from 'lucid\.vision'; use lucid\.models"):
+        importlib.import_module("lucid.vision.models.detection")
+    for missing in ("lucid.nothing", "lucid.nn.functional.nothing"):
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module(missing)
+
+
+def test_an_import_from_a_module_that_is_no_package_says_what_to_type():
+    with pytest.raises(ImportError, match=r"'ToTensor' .* use lucid\.vision\.to_array"):
+        from lucid.vision.transforms import ToTensor  # noqa: F401
+    with pytest.raises(ImportError, match=r"'normalize' .* use x / x\.norm"):
+        from lucid.nn.functional import normalize  # noqa: F401
+    with pytest.raises(ImportError, match="cannot import name 'nothing'"):
+        from lucid.nn.functional import nothing  # noqa: F401
+
+
+def test_a_plugin_adds_names_of_its_own(monkeypatch):
+    monkeypatch.setattr(hints, "_OF_PLUGINS", {})
+    hints.explain_names("toy_zoo", {"resnet*": "`toy_zoo.net`", "ops": "not in this zoo"})
+    assert str(hints.missing_attribute("toy_zoo", "resnet99")) == (
+        "module 'toy_zoo' has no attribute 'resnet99'; use toy_zoo.net"
+    )
+    assert hints.remedy_for("toy_zoo", "ops") == "not in this zoo"
+    assert hints.remedy_for("toy_zoo", "other") is None
 
 
 def test_one_finder_explains_the_imports_of_every_package():

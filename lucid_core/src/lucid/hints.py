@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, NoReturn
 
@@ -24,6 +24,7 @@ __all__ = [
     "explain_imports",
     "explain_missing",
     "explain_module",
+    "explain_names",
     "install_finder",
     "keyword_remedies",
     "missing_attribute",
@@ -33,9 +34,28 @@ __all__ = [
 _DEVICES = ("cpu", "cuda", "gpu", "hpu", "meta", "mps", "tpu", "xpu")
 
 
+#: What :func:`explain_names` added, by package.
+_OF_PLUGINS: dict[str, dict[str, str]] = {}
+
+
+def explain_names(owner: str, names: Mapping[str, str]) -> None:
+    """Add what to type for names that the package of a plugin lacks.
+
+    :func:`missing_attribute` and ``from OWNER import NAME`` then give it.
+
+    Parameters
+    ----------
+    owner : str
+        The package.
+    names : mapping of str to str
+        As a table in :data:`lucid.spellings.ATTRIBUTES`: remedies by name or pattern.
+    """
+    _OF_PLUGINS[owner] = dict(names)
+
+
 def remedy_for(owner: str, name: str) -> str | None:
     """What to type for an attribute that is missing; None if the tables have nothing."""
-    known = ATTRIBUTES.get(owner, {})
+    known = ATTRIBUTES.get(owner) or _OF_PLUGINS.get(owner, {})
     remedy = known.get(name) or next(
         (text for key, text in known.items() if "*" in key and fnmatchcase(name, key)), None
     )
@@ -103,6 +123,9 @@ def explain_missing(namespace: dict[str, Any]) -> None:
         ``globals()`` of the module.
     """
     module = namespace["__name__"]
+    # For a missing name of a package, and only of a package, ``from MODULE import NAME`` asks
+    # the finders, of which one says what to type.
+    namespace.setdefault("__path__", [])
 
     def missing(name: str) -> NoReturn:
         raise missing_attribute(module, name)

@@ -15,6 +15,7 @@ _THREADS = "leave it out: kernels use every core; `lucid.set_num_threads(4)` set
 _IMAGES = "not in Lucid, which has layers for images"
 _OTHER_OPTIMIZER = "not in Lucid; `lucid.optim.AdamW(params)` is the nearest"
 _OTHER_ACTIVATION = "not in Lucid; call functions such as `lucid.exp(x)` in a `forward` of your own"
+_NO_SUCH_TASK = "not in Lucid; `lucid.models.list_models()` lists the models"
 _ORDER = "not in Lucid; give the order as `lucid.data.Subset(dataset, [2, 0, 1])`"
 _WEIGHTS = (
     "leave it out: Lucid downloads no weights; load a file into the model with "
@@ -36,6 +37,7 @@ ORIGINS = {
     "lucid.random": "torch.random",
     "Generator": "generator",
     "lucid.models": "torchvision.models",
+    "lucid.vision": "torchvision",
     "lucid.vision.transforms": "torchvision.transforms",
 }
 
@@ -458,8 +460,31 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "list_modules": "`lucid.models.list_plugins()`",
         "is_model_pretrained": _WEIGHTS,
         "detection": '`lucid.models.list_models(task="object-detection")`',
+        "segmentation": _NO_SUCH_TASK,
+        "quantization": _NO_SUCH_TASK,
+        "video": _NO_SUCH_TASK,
+        "optical_flow": _NO_SUCH_TASK,
+        "feature_extraction": "call model.features(x), which returns the maps of each stage",
+    },
+    "lucid.vision": {
+        "models": "`lucid.models`",
+        "ops": (
+            "box operations are in lucid_models_detection.boxes, RoIAlign, anchors, pyramids and "
+            "losses in lucid_models_detection.parts"
+        ),
+        "datasets": (
+            "folders of images are lucid_models_classification.ImageFolder; COCO and VOC data are "
+            "in lucid_models_detection.data"
+        ),
+        "utils": "boxes are drawn by lucid_models_detection.draw.draw_boxes",
+        "io": "`lucid.vision.read_image`",
+        "decode_image": "`lucid.vision.read_image`",
+        "tv_tensors": "leave it out: boxes are arrays (M, 4) in the target of an image",
     },
     "lucid.vision.transforms": {
+        "v2": "`lucid.vision.transforms`",
+        "functional": "`lucid.vision.transforms.Resize(8)(array)`: call a transform",
+        "ToImage": "`lucid.vision.to_array(image)`",
         "ToTensor": "`lucid.vision.to_array(image)`",
         "PILToTensor": "`lucid.vision.to_array(image)`",
         "ToPILImage": "`lucid.vision.to_pil(array)`",

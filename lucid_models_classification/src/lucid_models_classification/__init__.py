@@ -9,6 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lucid.hints import explain_names, missing_attribute
+
 if TYPE_CHECKING:
     from lucid_models_classification.image_folder import ImageFolder as ImageFolder
     from lucid_models_classification.resnet import BasicBlock as BasicBlock
@@ -48,13 +50,23 @@ _HOME = {
 
 __all__ = sorted(_HOME)
 
+_ALIASES = "torchvision's names of models are in lucid.models, such as `lucid.models.resnet50`"
+explain_names(
+    __name__,
+    {
+        **dict.fromkeys(("resnet*", "resnext*", "wide_resnet*"), _ALIASES),
+        "*_Weights": "leave it out: Lucid downloads no weights; load a file into the model with "
+        "`lucid.weights.load_weights(model, path)`",
+    },
+)
+
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
         module = importlib.import_module(f"{__name__}.{_HOME[name]}")
         value = globals()[name] = getattr(module, name)
         return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise missing_attribute(__name__, name)
 
 
 def __dir__() -> list[str]:

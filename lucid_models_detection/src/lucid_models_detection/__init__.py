@@ -16,6 +16,9 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from lucid.hints import explain_names, missing_attribute
+from lucid_models_detection.spellings import NAMES
+
 if TYPE_CHECKING:
     from lucid_models_detection import boxes, convert, data, draw, evaluation, parts, torchvision
     from lucid_models_detection.detections import Detections
@@ -101,7 +104,10 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"{__name__}.{name}")
     if name in _HOME:
         return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    raise missing_attribute(__name__, name)
+
+
+explain_names(__name__, NAMES)
 
 
 def __dir__() -> list[str]:

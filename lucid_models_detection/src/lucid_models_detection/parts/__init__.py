@@ -10,6 +10,7 @@ N images, L levels of a pyramid, A anchors at each location, M objects of an ima
 are xyxy in pixels.
 """
 
+from lucid.hints import explain_missing, explain_names
 from lucid.nn.functional import sigmoid_focal_loss
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.parts.anchors import AnchorGenerator
@@ -27,6 +28,7 @@ from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.pooler import MultiScaleRoIAlign, roi_align
 from lucid_models_detection.parts.sampler import BalancedSampler
 from lucid_models_detection.parts.selection import select_detections
+from lucid_models_detection.spellings import NAMES
 from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import ImageBatch, Transform
 
@@ -53,3 +55,6 @@ __all__ = [
     "select_detections",
     "sigmoid_focal_loss",
 ]
+
+explain_names(__name__, NAMES)
+explain_missing(globals())

@@ -1,0 +1,88 @@
+"""Where the names of ``torchvision.ops`` and ``torchvision.models.detection`` are in this package.
+
+Data only, in the form of :data:`lucid.spellings.ATTRIBUTES`: the errors of missing names come
+from it, and the tests run the code in backticks.
+"""
+
+from __future__ import annotations
+
+__all__ = ["NAMES"]
+
+_BOXES = "lucid_models_detection.boxes"
+_PARTS = "lucid_models_detection.parts"
+_FAMILY = "lucid_models_detection.faster_rcnn"
+_MODELS = "`from lucid.models import {}`"
+_WEIGHTS = (
+    "leave it out: Lucid downloads no weights; torchvision's files are opened by lucid detect "
+    "--weights and lucid train-detector --weights"
+)
+_NO_SUCH_DETECTOR = (
+    'not in Lucid; `lucid.models.list_models(task="object-detection")` lists the detectors'
+)
+
+#: What to use instead of a name of torchvision, by name or pattern.
+NAMES: dict[str, str] = {
+    **{
+        name: f"`from {_PARTS} import {own}`"
+        for name, own in {
+            "AnchorGenerator": "AnchorGenerator",
+            "MultiScaleRoIAlign": "MultiScaleRoIAlign",
+            "FeaturePyramidNetwork": "FeaturePyramid",
+            "BackboneWithFPN": "PyramidBackbone",
+            "LastLevelMaxPool": "LastLevelMaxPool",
+            "LastLevelP6P7": "LastLevelP6P7",
+            "ExtraFPNBlock": "ExtraLevels",
+            "Matcher": "Matcher",
+            "BoxCoder": "BoxCoder",
+            "BalancedPositiveNegativeSampler": "BalancedSampler",
+            "RetinaNetHead": "DenseHead",
+            "GeneralizedRCNNTransform": "Transform",
+            "ImageList": "ImageBatch",
+            "sigmoid_focal_loss": "sigmoid_focal_loss",
+            "generalized_box_iou_loss": "giou_loss",
+            "distance_box_iou_loss": "diou_loss",
+            "complete_box_iou_loss": "ciou_loss",
+        }.items()
+    },
+    **{
+        name: f"`from {_BOXES} import {own}`"
+        for name, own in {
+            "nms": "nms",
+            "batched_nms": "batched_nms",
+            "box_area": "area",
+            "box_convert": "from_xywh",
+            "box_iou": "iou",
+            "generalized_box_iou": "giou",
+            "clip_boxes_to_image": "clip",
+            "remove_small_boxes": "large_enough",
+        }.items()
+    },
+    **{
+        name: f"`from {_FAMILY} import {own}`"
+        for name, own in {
+            "FastRCNNPredictor": "BoxPredictor",
+            "TwoMLPHead": "BoxHead",
+            "RPNHead": "RPNHead",
+            "RegionProposalNetwork": "RegionProposalNetwork",
+            "RoIHeads": "RoIHeads",
+        }.items()
+    },
+    "GeneralizedRCNN": "`from lucid_models_detection import Detector`",
+    "CocoDetection": "`from lucid_models_detection.data import CocoDetection`",
+    "VOCDetection": "`from lucid_models_detection.data import VocDetection`",
+    "draw_bounding_boxes": "`from lucid_models_detection.draw import draw_boxes`",
+    "draw_boxes": "`from lucid_models_detection.draw import draw_boxes`",
+    "ops": f"`import {_BOXES}, {_PARTS}`",
+    "FrozenBatchNorm2d": "`from lucid.nn import FrozenBatchNorm2d`",
+    "resnet_fpn_backbone": '`lucid_models_detection.FasterRCNN.from_backbone("resnet_18")`',
+    "mobilenet_backbone": '`lucid_models_detection.FasterRCNN.from_backbone("resnet_18")`',
+    "fasterrcnn_resnet50_fpn": _MODELS.format("fasterrcnn_resnet50_fpn"),
+    "retinanet_resnet50_fpn": _MODELS.format("retinanet_resnet50_fpn"),
+    "*_Weights": _WEIGHTS,
+    "maskrcnn_*": _NO_SUCH_DETECTOR,
+    "keypointrcnn_*": _NO_SUCH_DETECTOR,
+    "fasterrcnn_*": _NO_SUCH_DETECTOR,
+    "retinanet_*": _NO_SUCH_DETECTOR,
+    "fcos_*": _NO_SUCH_DETECTOR,
+    "ssd*": _NO_SUCH_DETECTOR,
+}
