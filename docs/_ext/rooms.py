@@ -18,7 +18,7 @@ PICTURE = ROOT / "docs" / "architecture" / "rooms.svg"
 #: What each room is for, and the packages of others that it is built on.
 ROOMS = {
     "lucid_models_detection": ("Faster R-CNN, boxes, COCO", "pycocotools"),
-    "lucid_models_classification": ("ResNet and its kin", ""),
+    "lucid_models_classification": ("classifiers: ResNet, MobileNet", ""),
     "lucid.cli": ("the command lucid", "click"),
     "lucid.sphinxext": ("this site's model pages", "Sphinx"),
     "lucid.testing": ("gradcheck, the kit for plugins", ""),

@@ -39,6 +39,9 @@ def test_every_builder_is_registered_under_its_own_name_and_exported() -> None:
         ("resnext_50_32x4d", 25_028_904),
         ("resnext_101_32x8d", 88_791_336),
         ("resnext_101_64x4d", 83_455_272),
+        ("mobilenet_v2", 3_504_872),
+        ("mobilenet_v3_large", 5_483_032),
+        ("mobilenet_v3_small", 2_542_856),
     ],
 )
 def test_registered_counts(name: str, total: int) -> None:
@@ -54,6 +57,10 @@ def test_families() -> None:
         "resnet_152",
     ]
     assert len(lucid.models.list_models(family=["wide_resnet", "resnext"])) == 5
+    assert lucid.models.list_models(family="mobilenet_v3") == [
+        "mobilenet_v3_large",
+        "mobilenet_v3_small",
+    ]
 
 
 def test_multiply_adds_are_the_published_ones() -> None:

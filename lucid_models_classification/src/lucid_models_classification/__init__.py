@@ -1,4 +1,4 @@
-"""ResNet, Wide ResNet and ResNeXt classifiers for Lucid.
+"""ResNet, Wide ResNet, ResNeXt and MobileNet classifiers for Lucid.
 
 Names are loaded on first use (PEP 562): importing the package, or listing its
 models, loads neither a network nor Pillow.
@@ -13,6 +13,19 @@ from lucid.hints import explain_names, missing_attribute
 
 if TYPE_CHECKING:
     from lucid_models_classification.image_folder import ImageFolder as ImageFolder
+    from lucid_models_classification.mobilenet import BlockConfig as BlockConfig
+    from lucid_models_classification.mobilenet import InvertedResidual as InvertedResidual
+    from lucid_models_classification.mobilenet import MobileNet as MobileNet
+    from lucid_models_classification.mobilenet import MobileNetV2 as MobileNetV2
+    from lucid_models_classification.mobilenet import MobileNetV3 as MobileNetV3
+    from lucid_models_classification.mobilenet import make_divisible as make_divisible
+    from lucid_models_classification.mobilenet.builders import mobilenet_v2 as mobilenet_v2
+    from lucid_models_classification.mobilenet.builders import (
+        mobilenet_v3_large as mobilenet_v3_large,
+    )
+    from lucid_models_classification.mobilenet.builders import (
+        mobilenet_v3_small as mobilenet_v3_small,
+    )
     from lucid_models_classification.resnet import BasicBlock as BasicBlock
     from lucid_models_classification.resnet import Bottleneck as Bottleneck
     from lucid_models_classification.resnet import ResNet as ResNet
@@ -32,10 +45,19 @@ if TYPE_CHECKING:
 
 _HOME = {
     "BasicBlock": "resnet",
+    "BlockConfig": "mobilenet",
     "Bottleneck": "resnet",
     "ImageFolder": "image_folder",
+    "InvertedResidual": "mobilenet",
+    "MobileNet": "mobilenet",
+    "MobileNetV2": "mobilenet",
+    "MobileNetV3": "mobilenet",
     "ResNet": "resnet",
     "load_torchvision_weights": "torchvision",
+    "make_divisible": "mobilenet",
+    "mobilenet_v2": "mobilenet.builders",
+    "mobilenet_v3_large": "mobilenet.builders",
+    "mobilenet_v3_small": "mobilenet.builders",
     "resnet_18": "resnet.builders",
     "resnet_34": "resnet.builders",
     "resnet_50": "resnet.builders",

@@ -17,65 +17,90 @@ if TYPE_CHECKING:
     from lucid.data.checkers import DataChecker
     from lucid.models.hookspecs import RegisterModel, RegisterModelCheck, RegisterWeightConverter
 
-# Name, alias (the name in torchvision and timm), family, parameters, summary.
-_CLASSIFIERS = (
-    ("resnet_18", "resnet18", "resnet", 11_689_512, "ResNet-18 image classifier"),
-    ("resnet_34", "resnet34", "resnet", 21_797_672, "ResNet-34 image classifier"),
-    ("resnet_50", "resnet50", "resnet", 25_557_032, "ResNet-50 image classifier"),
-    ("resnet_101", "resnet101", "resnet", 44_549_160, "ResNet-101 image classifier"),
-    ("resnet_152", "resnet152", "resnet", 60_192_808, "ResNet-152 image classifier"),
+# Name, aliases (the names in torchvision and timm, if they differ), family, parameters, summary.
+_RESNETS = (
+    ("resnet_18", ("resnet18",), "resnet", 11_689_512, "ResNet-18 image classifier"),
+    ("resnet_34", ("resnet34",), "resnet", 21_797_672, "ResNet-34 image classifier"),
+    ("resnet_50", ("resnet50",), "resnet", 25_557_032, "ResNet-50 image classifier"),
+    ("resnet_101", ("resnet101",), "resnet", 44_549_160, "ResNet-101 image classifier"),
+    ("resnet_152", ("resnet152",), "resnet", 60_192_808, "ResNet-152 image classifier"),
     (
         "wide_resnet_50_2",
-        "wide_resnet50_2",
+        ("wide_resnet50_2",),
         "wide_resnet",
         68_883_240,
         "ResNet-50 with bottlenecks twice as wide",
     ),
     (
         "wide_resnet_101_2",
-        "wide_resnet101_2",
+        ("wide_resnet101_2",),
         "wide_resnet",
         126_886_696,
         "ResNet-101 with bottlenecks twice as wide",
     ),
     (
         "resnext_50_32x4d",
-        "resnext50_32x4d",
+        ("resnext50_32x4d",),
         "resnext",
         25_028_904,
         "ResNeXt-50 with 32 groups of width 4",
     ),
     (
         "resnext_101_32x8d",
-        "resnext101_32x8d",
+        ("resnext101_32x8d",),
         "resnext",
         88_791_336,
         "ResNeXt-101 with 32 groups of width 8",
     ),
     (
         "resnext_101_64x4d",
-        "resnext101_64x4d",
+        ("resnext101_64x4d",),
         "resnext",
         83_455_272,
         "ResNeXt-101 with 64 groups of width 4",
+    ),
+)
+_MOBILENETS = (
+    # timm's mobilenetv3_large_100 and mobilenetv3_small_100 have another norm_eps.
+    (
+        "mobilenet_v2",
+        ("mobilenetv2_100",),
+        "mobilenet_v2",
+        3_504_872,
+        "MobileNetV2 image classifier",
+    ),
+    (
+        "mobilenet_v3_large",
+        (),
+        "mobilenet_v3",
+        5_483_032,
+        "MobileNetV3-Large image classifier",
+    ),
+    (
+        "mobilenet_v3_small",
+        (),
+        "mobilenet_v3",
+        2_542_856,
+        "MobileNetV3-Small image classifier",
     ),
 )
 
 
 @lucid.hookimpl
 def lucid_register_models(register: RegisterModel) -> None:
-    """Register every classifier of :mod:`lucid_models_classification.resnet.builders`."""
-    for name, alias, family, total_parameters, summary in _CLASSIFIERS:
-        register(
-            name,
-            f"lucid_models_classification.resnet.builders:{name}",
-            task="image-classification",
-            family=family,
-            total_parameters=total_parameters,
-            summary=summary,
-            example_batch="lucid_models_classification.examples:example_batch",
-            aliases=(alias,),
-        )
+    """Register every classifier of the modules ``builders``."""
+    for package, rows in (("resnet", _RESNETS), ("mobilenet", _MOBILENETS)):
+        for name, aliases, family, total_parameters, summary in rows:
+            register(
+                name,
+                f"lucid_models_classification.{package}.builders:{name}",
+                task="image-classification",
+                family=family,
+                total_parameters=total_parameters,
+                summary=summary,
+                example_batch="lucid_models_classification.examples:example_batch",
+                aliases=aliases,
+            )
 
 
 @lucid.hookimpl
@@ -113,5 +138,5 @@ def lucid_register_weight_converters(register: RegisterWeightConverter) -> None:
         "lucid_models_classification.torchvision:converter",
         source="torchvision",
         task="image-classification",
-        models=[name for name, *_ in _CLASSIFIERS],
+        models=[name for name, *_ in _RESNETS],
     )

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 from lucid import Tensor, nn
+from lucid_models_classification.options import check_count, check_images, check_norm
 
 __all__ = ["BasicBlock", "Bottleneck", "ResNet"]
 
@@ -224,7 +225,7 @@ class ResNet(nn.Module):
         if len(depths) != len(_STAGE_PLANES):
             raise ValueError(f"depths: expected four numbers of blocks, got {tuple(depths)!r}")
         for name, count in (("num_classes", num_classes), ("in_channels", in_channels)):
-            _check_count(name, count)
+            check_count(name, count)
         _check_options(norm, norm_eps, zero_init_residual, dilate)
 
         conv: ConvUnit = partial(nn.ConvNormAct, norm=norm, norm_eps=float(norm_eps))
@@ -283,11 +284,7 @@ class ResNet(nn.Module):
         ValueError
             If ``x`` has another number of axes or channels, or no pixels.
         """
-        if x.ndim != 4 or x.shape[1] != self.in_channels or 0 in x.shape[2:]:
-            raise ValueError(
-                f"expected images of shape (N, {self.in_channels}, H, W) with at least one "
-                f"pixel, got {tuple(x.shape)}"
-            )
+        check_images(tuple(x.shape), self.in_channels)
         x = self.maxpool(self.stem(x))
         first = self.layer1(x)
         second = self.layer2(first)
@@ -312,18 +309,8 @@ def _strides(dilate: Sequence[bool]) -> tuple[int, ...]:
     return tuple(strides)
 
 
-def _check_count(name: str, count: Any) -> None:
-    if isinstance(count, bool) or not hasattr(count, "__index__"):
-        raise TypeError(f"{name}: expected an integer of at least 1, got {count!r}")
-    if int(count) < 1:
-        raise ValueError(f"{name}: expected an integer of at least 1, got {count!r}")
-
-
 def _check_options(norm: object, norm_eps: Any, zero_init_residual: object, dilate: Any) -> None:
-    if norm not in ("batch", "frozen"):
-        raise ValueError(f'norm: expected "batch" or "frozen", got {norm!r}')
-    if not isinstance(norm_eps, int | float) or not 0 <= norm_eps < float("inf"):
-        raise ValueError(f"norm_eps: expected a finite number of at least 0, got {norm_eps!r}")
+    check_norm(norm, norm_eps)
     if not isinstance(zero_init_residual, bool):
         raise TypeError(f"zero_init_residual: expected True or False, got {zero_init_residual!r}")
     if zero_init_residual and norm == "frozen":
