@@ -182,7 +182,8 @@ def test_an_import_from_a_module_that_is_no_package_says_what_to_type():
 
 def test_a_plugin_adds_names_of_its_own(monkeypatch):
     monkeypatch.setattr(hints, "_OF_PLUGINS", {})
-    hints.explain_names("toy_zoo", {"resnet*": "`toy_zoo.net`", "ops": "not in this zoo"})
+    names = {"resnet*": "`toy_zoo.net`", "ops": "not in this zoo"}
+    hints.explain_names("toy_zoo", lambda: names)
     assert str(hints.missing_attribute("toy_zoo", "resnet99")) == (
         "module 'toy_zoo' has no attribute 'resnet99'; use toy_zoo.net"
     )

@@ -13,7 +13,7 @@ from lucid_models_detection import parts
 from lucid_models_detection.spellings import NAMES
 
 #: A name for each pattern.
-EXAMPLES = {name: name.replace("*", "resnet50_fpn") for name in NAMES}
+EXAMPLES = {name: name.replace("*", "resnet50_fpn_v2") for name in NAMES}
 
 
 @pytest.mark.parametrize("name", NAMES)

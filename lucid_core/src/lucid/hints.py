@@ -35,10 +35,10 @@ _DEVICES = ("cpu", "cuda", "gpu", "hpu", "meta", "mps", "tpu", "xpu")
 
 
 #: What :func:`explain_names` added, by package.
-_OF_PLUGINS: dict[str, dict[str, str]] = {}
+_OF_PLUGINS: dict[str, Callable[[], Mapping[str, str]]] = {}
 
 
-def explain_names(owner: str, names: Mapping[str, str]) -> None:
+def explain_names(owner: str, names: Callable[[], Mapping[str, str]]) -> None:
     """Add what to type for names that the package of a plugin lacks.
 
     :func:`missing_attribute` and ``from OWNER import NAME`` then give it.
@@ -47,15 +47,16 @@ def explain_names(owner: str, names: Mapping[str, str]) -> None:
     ----------
     owner : str
         The package.
-    names : mapping of str to str
-        As a table in :data:`lucid.spellings.ATTRIBUTES`: remedies by name or pattern.
+    names : callable
+        Called at an error; returns remedies by name or pattern, as a table in
+        :data:`lucid.spellings.ATTRIBUTES`.
     """
-    _OF_PLUGINS[owner] = dict(names)
+    _OF_PLUGINS[owner] = names
 
 
 def remedy_for(owner: str, name: str) -> str | None:
     """What to type for an attribute that is missing; None if the tables have nothing."""
-    known = ATTRIBUTES.get(owner) or _OF_PLUGINS.get(owner, {})
+    known = ATTRIBUTES.get(owner) or _OF_PLUGINS.get(owner, dict)()
     remedy = known.get(name) or next(
         (text for key, text in known.items() if "*" in key and fnmatchcase(name, key)), None
     )

@@ -72,16 +72,6 @@ _HOME = {
 
 __all__ = sorted(_HOME)
 
-_ALIASES = "torchvision's names of models are in lucid.models, such as `lucid.models.resnet50`"
-explain_names(
-    __name__,
-    {
-        **dict.fromkeys(("resnet*", "resnext*", "wide_resnet*"), _ALIASES),
-        "*_Weights": "leave it out: Lucid downloads no weights; load a file into the model with "
-        "`lucid.weights.load_weights(model, path)`",
-    },
-)
-
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
@@ -89,6 +79,18 @@ def __getattr__(name: str) -> Any:
         value = globals()[name] = getattr(module, name)
         return value
     raise missing_attribute(__name__, name)
+
+
+def _names_of_torchvision() -> dict[str, str]:
+    models = "torchvision's names of models are in lucid.models, such as `lucid.models.resnet50`"
+    weights = (
+        "leave it out: Lucid downloads no weights; load a file into the model with "
+        "`lucid.weights.load_weights(model, path)`"
+    )
+    return {**dict.fromkeys(("resnet*", "resnext*", "wide_resnet*"), models), "*_Weights": weights}
+
+
+explain_names(__name__, _names_of_torchvision)
 
 
 def __dir__() -> list[str]:

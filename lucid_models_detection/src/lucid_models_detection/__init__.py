@@ -17,7 +17,6 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lucid.hints import explain_names, missing_attribute
-from lucid_models_detection.spellings import NAMES
 
 if TYPE_CHECKING:
     from lucid_models_detection import boxes, convert, data, draw, evaluation, parts, torchvision
@@ -107,7 +106,7 @@ def __getattr__(name: str) -> Any:
     raise missing_attribute(__name__, name)
 
 
-explain_names(__name__, NAMES)
+explain_names(__name__, lambda: importlib.import_module(f"{__name__}.spellings").NAMES)
 
 
 def __dir__() -> list[str]:

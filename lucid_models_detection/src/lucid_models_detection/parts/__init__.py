@@ -56,5 +56,5 @@ __all__ = [
     "sigmoid_focal_loss",
 ]
 
-explain_names(__name__, NAMES)
+explain_names(__name__, lambda: NAMES)
 explain_missing(globals())
