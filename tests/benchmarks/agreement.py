@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,13 @@ def check_logits(found: Array, folder: Path) -> None:
         raise ValueError(f"logits differ from PyTorch's by {error:.1e} of their largest")
 
 
-def check_detections(boxes: Array, labels: Array, scores: Array, folder: Path) -> None:
-    """Compare with the detections of the same picture: same label, box and score."""
-    with np.load(folder / "faster_rcnn_expected.npz") as expected:
+def check_detections(found: Sequence[Array], name: str, folder: Path) -> None:
+    """Compare boxes, labels and scores with the detections of the same picture.
+
+    ``name`` is that of the network in ``prepare.py``.
+    """
+    boxes, labels, scores = found
+    with np.load(folder / f"{name}_expected.npz") as expected:
         same = np.asarray(labels)[:, None] == expected["labels"]
         near = np.abs(np.asarray(boxes)[:, None] - expected["boxes"]).max(axis=-1) < 0.1
         sure = np.abs(np.asarray(scores)[:, None] - expected["scores"]) < 1e-3

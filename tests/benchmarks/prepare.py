@@ -16,8 +16,9 @@ import torch
 from graphs.faster_rcnn import save_faster_rcnn
 from graphs.operators import save_nms, save_roi_align
 from graphs.resnet import save_resnet_50
-from inputs import PREDICTION_SIZE, crowd, noise, pictures, regions
-from torch_detection import faster_rcnn, torchvision
+from graphs.retinanet import save_retinanet
+from inputs import NUM_CLASSES, PREDICTION_SIZE, crowd, noise, pictures, regions
+from torch_detection import faster_rcnn, retinanet, torchvision
 
 import lucid
 
@@ -67,13 +68,44 @@ def prepare_faster_rcnn(folder: Path) -> None:
     with torch.no_grad():
         network.rpn.head.cls_logits.weight *= 4
         network.roi_heads.box_predictor.cls_score.weight *= 0.3
-    network.eval()
+    save_detections(network.eval(), "faster_rcnn", folder)
+    weights = save_weights(network, folder / "faster_rcnn.safetensors")
+    save_faster_rcnn(weights, folder / "faster_rcnn.onnx", PREDICTION_SIZE)
+
+
+def prepare_retinanet(folder: Path) -> None:
+    """Weights that give some two thousand candidates over all levels, as trained ones do.
+
+    The background's logits are so low that it is never detected, which Lucid never does.
+    """
+    torch.manual_seed(0)
+    network = retinanet(torch.nn.BatchNorm2d, PREDICTION_SIZE)
+    fit_norms(network.backbone, torch.from_numpy(pictures(4, 256, seed=9)) * 4 - 2)
+    with torch.no_grad():
+        picture, _ = network.transform(list(torch.from_numpy(pictures(1, PREDICTION_SIZE))))
+        levels = list(network.backbone(picture.tensors).values())
+        classes, boxes = network.head.classification_head, network.head.regression_head
+        spread_out(classes, classes.cls_logits, levels, 0.4)
+        spread_out(boxes, boxes.bbox_reg, levels, 0.1)
+        classes.cls_logits.bias.view(-1, NUM_CLASSES)[:, 0] = -100
+    save_detections(network.eval(), "retinanet", folder)
+    weights = save_weights(network, folder / "retinanet.safetensors")
+    save_retinanet(weights, folder / "retinanet.onnx", PREDICTION_SIZE)
+
+
+def spread_out(head: Any, last: Any, levels: list[torch.Tensor], deviation: float) -> None:
+    """Scale a head, so that its outputs differ from place to place as trained ones do."""
+    for layer in head.conv.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight)
+    last.weight *= deviation / (head(levels) - last.bias.mean()).std()
+
+
+def save_detections(network: Any, name: str, folder: Path) -> None:
     picture = torch.from_numpy(pictures(1, PREDICTION_SIZE))
     with torch.inference_mode():
         found = network(list(picture))[0]
-    np.savez(folder / "faster_rcnn_expected.npz", **{k: v.numpy() for k, v in found.items()})
-    weights = save_weights(network, folder / "faster_rcnn.safetensors")
-    save_faster_rcnn(weights, folder / "faster_rcnn.onnx", PREDICTION_SIZE)
+    np.savez(folder / f"{name}_expected.npz", **{k: v.numpy() for k, v in found.items()})
 
 
 def prepare_operators(folder: Path) -> None:
@@ -94,6 +126,7 @@ def prepare_operators(folder: Path) -> None:
 def main(folder: Path) -> None:
     prepare_resnet_50(folder)
     prepare_faster_rcnn(folder)
+    prepare_retinanet(folder)
     prepare_operators(folder)
 
 

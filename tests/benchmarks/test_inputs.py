@@ -55,11 +55,13 @@ def test_detections_have_to_agree(tmp_path: Path) -> None:
     labels, scores = np.arange(20), np.linspace(1, 0.1, 20)
     np.savez(tmp_path / "faster_rcnn_expected.npz", boxes=boxes, labels=labels, scores=scores)
     shuffled = np.arange(20)[::-1]
-    check_detections(boxes[shuffled] + 0.01, labels[shuffled], scores[shuffled], tmp_path)
+    near = [boxes[shuffled] + 0.01, labels[shuffled], scores[shuffled]]
+    check_detections(near, "faster_rcnn", tmp_path)
     with pytest.raises(ValueError, match="10 of 20 detections of PyTorch are among the 20 found"):
-        check_detections(boxes, np.where(labels < 10, labels, 0), scores, tmp_path)
+        check_detections([boxes, np.where(labels < 10, labels, 0), scores], "faster_rcnn", tmp_path)
+    twice = [np.tile(boxes, (2, 1)), np.tile(labels, 2), np.tile(scores, 2)]
     with pytest.raises(ValueError, match="20 of 20 detections of PyTorch are among the 40 found"):
-        check_detections(np.tile(boxes, (2, 1)), np.tile(labels, 2), np.tile(scores, 2), tmp_path)
+        check_detections(twice, "faster_rcnn", tmp_path)
 
 
 def test_a_watch_adds_up_what_passes_inside() -> None:

@@ -1,4 +1,4 @@
-"""torchvision's Faster R-CNN with the time in NMS and RoIAlign told apart.
+"""torchvision's detectors with the time in NMS and RoIAlign told apart.
 
 A CPU build of PyTorch has no compiled NMS and RoIAlign of torchvision's, only versions
 made of many small steps.  Their time says nothing about torchvision, so it is measured
@@ -52,6 +52,23 @@ def roi_align(
 watch = Stopwatch()
 torchvision.ops.poolers.roi_align = watch.timed("roi_align", roi_align)
 torchvision.ops.boxes.nms = watch.timed("nms", torchvision.ops.boxes.nms)
+
+
+def retinanet(norm: Any, size: int) -> Any:
+    """``retinanet_resnet50_fpn`` with random weights, every layer trainable."""
+    from torchvision.models.detection import RetinaNet
+    from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
+    from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+    backbone = resnet_fpn_backbone(
+        backbone_name="resnet50",
+        weights=None,
+        norm_layer=norm,
+        trainable_layers=5,
+        returned_layers=[2, 3, 4],
+        extra_blocks=LastLevelP6P7(256, 256),
+    )
+    return RetinaNet(backbone, NUM_CLASSES, min_size=size, max_size=1333)
 
 
 def faster_rcnn(norm: Any, size: int) -> Any:

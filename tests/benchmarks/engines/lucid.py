@@ -71,29 +71,29 @@ def watch_kernels() -> Stopwatch:
     return watch
 
 
-def detector(size: int, folder: Path) -> Any:
-    config = detection.torchvision_config() | {"min_size": size}
-    model = detection.faster_rcnn_resnet_50_fpn(num_classes=NUM_CLASSES, **config)
-    detection.torchvision.load_torchvision_weights(model, folder / "faster_rcnn.safetensors")
+def detector(name: str, size: int, folder: Path) -> Any:
+    config = detection.torchvision_config(name) | {"min_size": size}
+    model = lucid.models.create_model(f"{name}_resnet_50_fpn", num_classes=NUM_CLASSES, **config)
+    detection.torchvision.load_torchvision_weights(model, folder / f"{name}.safetensors")
     return model
 
 
-def detect(folder: Path) -> Callable[[], Any]:
-    model = detector(PREDICTION_SIZE, folder).eval()
+def detect(name: str, apart: tuple[str, ...], folder: Path) -> Callable[[], Any]:
+    model = detector(name, PREDICTION_SIZE, folder).eval()
     picture = pictures(1, PREDICTION_SIZE)
     found = model.predict(picture)[0]
-    check_detections(found["boxes"], found["labels"], found["scores"], folder)
+    check_detections([found["boxes"], found["labels"], found["scores"]], name, folder)
     watch = watch_kernels()
 
     def call() -> float:
         model.predict(picture)
-        return watch.take("nms", "roi_align")
+        return watch.take(*apart)
 
     return call
 
 
 def train_detector(folder: Path) -> Callable[[], Any]:
-    model = detector(TRAINING_SIZE, folder).train()
+    model = detector("faster_rcnn", TRAINING_SIZE, folder).train()
     optimizer = lucid.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
     images, objects = pictures(2, TRAINING_SIZE), targets(2, TRAINING_SIZE)
     watch = watch_kernels()
@@ -159,7 +159,10 @@ CASES: dict[str, Callable[[Path], Callable[[], Any]]] = {
     "ResNet-18 training step, 16 x 3 x 112 x 112": partial(
         train_classifier, "resnet_18", (16, 3, 112, 112)
     ),
-    "Faster R-CNN R50-FPN prediction, 800 x 800": detect,
+    "Faster R-CNN R50-FPN prediction, 800 x 800": partial(
+        detect, "faster_rcnn", ("nms", "roi_align")
+    ),
+    "RetinaNet R50-FPN prediction, 800 x 800": partial(detect, "retinanet", ("nms",)),
     "Faster R-CNN R50-FPN training step, 2 x 3 x 512 x 512": train_detector,
     "RoIAlign of 1,000 regions": align_regions,
     "NMS of 10,000 boxes": suppress,

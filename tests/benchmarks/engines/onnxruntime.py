@@ -40,14 +40,14 @@ def classify(count: int, folder: Path) -> Callable[[], Any]:
     return call
 
 
-def detect(folder: Path) -> Callable[[], Any]:
-    session = load(folder / "faster_rcnn.onnx")
+def detect(name: str, folder: Path) -> Callable[[], Any]:
+    session = load(folder / f"{name}.onnx")
     given = {"images": pictures(1, PREDICTION_SIZE)}
 
     def call() -> None:
         session.run(["boxes", "labels", "scores"], given)
 
-    check_detections(*session.run(["boxes", "labels", "scores"], given), folder)
+    check_detections(session.run(["boxes", "labels", "scores"], given), name, folder)
     return call
 
 
@@ -81,7 +81,8 @@ def suppress(folder: Path) -> Callable[[], Any]:
 CASES: dict[str, Callable[[Path], Callable[[], Any]]] = {
     "ResNet-50 prediction, 1 x 3 x 224 x 224": partial(classify, 1),
     "ResNet-50 prediction, 8 x 3 x 224 x 224": partial(classify, 8),
-    "Faster R-CNN R50-FPN prediction, 800 x 800": detect,
+    "Faster R-CNN R50-FPN prediction, 800 x 800": partial(detect, "faster_rcnn"),
+    "RetinaNet R50-FPN prediction, 800 x 800": partial(detect, "retinanet"),
     "RoIAlign of 1,000 regions": align_regions,
     "NMS of 10,000 boxes": suppress,
 }

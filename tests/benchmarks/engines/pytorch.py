@@ -14,7 +14,7 @@ from agreement import check_detections, check_logits
 from inputs import PREDICTION_SIZE, TRAINING_SIZE, noise, pictures, targets
 from layers import LAYERS, Layer
 from safetensors.torch import load_file
-from torch_detection import faster_rcnn, torchvision, watch
+from torch_detection import faster_rcnn, retinanet, torchvision, watch
 
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
 
@@ -62,30 +62,33 @@ def train_classifier(
     return call
 
 
-def detector(size: int, folder: Path) -> Any:
-    model = faster_rcnn(torchvision.ops.FrozenBatchNorm2d, size)
-    model.load_state_dict(load_file(folder / "faster_rcnn.safetensors"))
+DETECTORS = {"faster_rcnn": faster_rcnn, "retinanet": retinanet}
+
+
+def detector(name: str, size: int, folder: Path) -> Any:
+    model = DETECTORS[name](torchvision.ops.FrozenBatchNorm2d, size)
+    model.load_state_dict(load_file(folder / f"{name}.safetensors"))
     return model
 
 
-def detect(folder: Path) -> Callable[[], Any]:
-    model = detector(PREDICTION_SIZE, folder).eval()
+def detect(name: str, apart: tuple[str, ...], folder: Path) -> Callable[[], Any]:
+    model = detector(name, PREDICTION_SIZE, folder).eval()
     picture = list(torch.from_numpy(pictures(1, PREDICTION_SIZE)))
 
     def call() -> float:
         with torch.inference_mode():
             model(picture)
-        return watch.take("nms", "roi_align")
+        return watch.take(*apart)
 
     with torch.inference_mode():
         found = model(picture)[0]
-    check_detections(*(found[key].numpy() for key in ("boxes", "labels", "scores")), folder)
+    check_detections([found[key].numpy() for key in ("boxes", "labels", "scores")], name, folder)
     watch.take()
     return call
 
 
 def train_detector(folder: Path) -> Callable[[], Any]:
-    model = detector(TRAINING_SIZE, folder).train()
+    model = detector("faster_rcnn", TRAINING_SIZE, folder).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
     images = list(torch.from_numpy(pictures(2, TRAINING_SIZE)))
     objects = [
@@ -130,7 +133,10 @@ CASES: dict[str, Callable[[Path], Callable[[], Any]]] = {
     "ResNet-18 training step, 16 x 3 x 112 x 112": partial(
         train_classifier, "resnet18", (16, 3, 112, 112)
     ),
-    "Faster R-CNN R50-FPN prediction, 800 x 800": detect,
+    "Faster R-CNN R50-FPN prediction, 800 x 800": partial(
+        detect, "faster_rcnn", ("nms", "roi_align")
+    ),
+    "RetinaNet R50-FPN prediction, 800 x 800": partial(detect, "retinanet", ("nms",)),
     "Faster R-CNN R50-FPN training step, 2 x 3 x 512 x 512": train_detector,
     **{name: partial(layer, description) for name, description in LAYERS.items()},
 }

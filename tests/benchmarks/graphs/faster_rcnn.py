@@ -13,75 +13,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from onnx import TensorProto
 
-from graphs.builder import Array, Graph, Value
-from graphs.resnet import stages
+from graphs.builder import Array, Graph
+from graphs.detection import decode, pyramid, save_detector, suppress, suppress_classes
 from lucid_models_detection import torchvision_config
 from lucid_models_detection.parts.anchors import AnchorGenerator
 
 _TOP_N, _PROPOSALS, _DETECTIONS = 1000, 1000, 100
 _RPN_IOU, _BOX_IOU, _MIN_SCORE = 0.7, 0.5, 0.05
-_MAX_LOG_SCALE = math.log(1000.0 / 16)
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def pyramid(g: Graph, images: str) -> list[str]:
-    """P2 to P6."""
-    colours = [g.constant(np.reshape(v, (1, 3, 1, 1))) for v in (_MEAN, _STD)]
-    x = g.op("Div", g.op("Sub", images, colours[0]), colours[1])
-    features = stages(g, x, "backbone.body.")
-    twice = g.constant([1, 1, 2, 2])
-    levels: list[str] = []
-    merged = ""
-    for i in reversed(range(4)):
-        lateral = g.conv(features[i], f"backbone.fpn.inner_blocks.{i}.0")
-        if merged:
-            enlarged = g.op(
-                "Resize",
-                merged,
-                "",
-                twice,
-                mode="nearest",
-                coordinate_transformation_mode="asymmetric",
-                nearest_mode="floor",
-            )
-            lateral = g.op("Add", lateral, enlarged)
-        merged = lateral
-        levels.insert(0, g.conv(merged, f"backbone.fpn.layer_blocks.{i}.0"))
-    levels.append(g.op("MaxPool", levels[-1], kernel_shape=[1, 1], strides=[2, 2]))
-    return levels
-
-
-def decode(g: Graph, deltas: str, boxes: str, weights: Sequence[float], size: int) -> str:
-    """Boxes (M, 4) that offsets (M, 4) make of others (M, 4), clipped to the image."""
-    x1, y1, x2, y2 = g.op("Split", boxes, outputs=4, axis=1, num_outputs=4)
-    scaled = g.op("Div", deltas, g.constant(weights)) if set(weights) != {1.0} else deltas
-    dx, dy, dw, dh = g.op("Split", scaled, outputs=4, axis=1, num_outputs=4)
-    half, limit = g.constant(0.5), g.constant(_MAX_LOG_SCALE)
-    low, high = [], []
-    for start, stop, shift, scale in ((x1, x2, dx, dw), (y1, y2, dy, dh)):
-        length = g.op("Sub", stop, start)
-        middle = g.op("Add", start, g.op("Mul", half, length))
-        middle = g.op("Add", middle, g.op("Mul", shift, length))
-        grown = g.op("Mul", g.op("Exp", g.op("Min", scale, limit)), length)
-        reach = g.op("Mul", half, grown)
-        low.append(g.op("Sub", middle, reach))
-        high.append(g.op("Add", middle, reach))
-    result = g.op("Concat", *low, *high, axis=1)
-    return str(g.op("Clip", result, g.constant(0), g.constant(size)))
-
-
-def suppress(g: Graph, boxes: str, scores: str, iou: float) -> str:
-    """Indices of the boxes kept, best first."""
-    kept = g.op(
-        "NonMaxSuppression",
-        g.op("Unsqueeze", boxes, g.integers(0)),
-        g.op("Unsqueeze", scores, g.integers(0, 1)),
-        g.integers(1 << 30),
-        g.constant([iou]),
-    )
-    return str(g.op("Gather", kept, g.constant(2, np.int64), axis=1))
 
 
 def propose(g: Graph, levels: Sequence[str], size: int) -> str:
@@ -165,25 +104,15 @@ def detect(g: Graph, pooled: str, proposals: str, size: int) -> tuple[str, str, 
     chosen = g.op("GatherND", by_class, pair)
     start = g.op("Gather", proposals, region, axis=0)
     boxes = decode(g, chosen, start, (10.0, 10.0, 5.0, 5.0), size)
-    # Far apart for each class, so that one suppression serves all; torchvision does the same.
-    apart = g.op("Mul", g.op("Cast", label, to=TensorProto.FLOAT), g.constant(size + 1))
-    spread = g.op("Add", boxes, g.op("Unsqueeze", apart, g.integers(1)))
-    kept = suppress(g, spread, scores, _BOX_IOU)
-    kept = g.op("Slice", kept, g.integers(0), g.integers(_DETECTIONS))
-    boxes, labels, scores = (g.op("Gather", v, kept, axis=0) for v in (boxes, label, scores))
-    return boxes, labels, scores
+    return suppress_classes(g, boxes, label, scores, _BOX_IOU, _DETECTIONS, size)
 
 
 def save_faster_rcnn(weights: Mapping[str, Array], path: Path, size: int) -> None:
     """Write the detector of one image (1, 3, size, size)."""
     g = Graph(weights)
-    levels = pyramid(g, "images")
+    levels = pyramid(g, "images", range(4))
+    levels.append(g.op("MaxPool", levels[-1], kernel_shape=[1, 1], strides=[2, 2]))
     proposals = propose(g, levels, size)
     pooled, ordered = pool(g, levels[:-1], proposals)
     boxes, labels, scores = detect(g, pooled, ordered, size)
-    outputs: dict[str, Value] = {
-        boxes: ("boxes", TensorProto.FLOAT, ("D", 4)),
-        labels: ("labels", TensorProto.INT64, ("D",)),
-        scores: ("scores", TensorProto.FLOAT, ("D",)),
-    }
-    g.save(path, [("images", TensorProto.FLOAT, (1, 3, size, size))], outputs)
+    save_detector(g, (boxes, labels, scores), path, size)
