@@ -108,7 +108,7 @@ def shapes_of(name: str) -> dict[str, np.ndarray]:
     return {key: np.broadcast_to(np.float32(0), shape) for key, shape in found.items()}
 
 
-@pytest.mark.parametrize("name", lucid.models.list_models(plugin="lucid-models-classification"))
+@pytest.mark.parametrize("name", ARCHITECTURES)
 def test_every_model_is_told_by_its_weights(name: str) -> None:
     assert infer_model(shapes_of(name)) == (name, {"in_channels": 3, "num_classes": 5})
 
