@@ -335,6 +335,19 @@ def test_the_kit_names_what_a_detector_lacks(families: None, cls, name: str, pro
     assert caught.value.advice
 
 
+def test_the_kit_starts_a_detector_from_a_classifier(families: None) -> None:
+    class Unstaged(Pebble):
+        stages = None  # type: ignore[assignment]
+
+    @register_model(task="object-detection", input_shape=(1, 3, 32, 32))
+    def unstaged(num_classes: int = 4) -> Lantern:
+        return Lantern(num_classes, Unstaged(4))
+
+    with pytest.raises(CheckError, match=r"a Unstaged, which lacks stages\(\)") as caught:
+        checks_of_task("object-detection")["commands"](ModelUnderTest("unstaged"))
+    assert "--backbone-weights" in caught.value.advice
+
+
 def test_the_kit_refuses_a_classifier_of_gray_images(families: None) -> None:
     @register_model(task="image-classification", input_shape=(1, 1, 28, 28))
     def gray(num_classes: int = 4) -> Pebble:

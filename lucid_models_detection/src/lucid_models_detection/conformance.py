@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+import lucid
 from lucid.cli.in_process import run_command
+from lucid.models import Classifier, missing_parts
 from lucid.testing.plugin_checks import CheckError, ModelUnderTest
 from lucid.testing.protocol_check import check_head, protocol_errors
-from lucid_models_detection.detector import check_detector
+from lucid_models_detection.detector import backbone_net, check_detector
 
 __all__ = ["check_commands", "check_members"]
 
@@ -41,6 +43,9 @@ def check_members(subject: ModelUnderTest) -> None:
 def check_commands(subject: ModelUnderTest) -> None:
     """``lucid train-detector`` trains it, ``lucid evaluate`` and ``lucid detect`` use the result.
 
+    Where the network of its backbone is a classifier, training also starts from a file of one,
+    as ``--backbone-weights`` does.
+
     Parameters
     ----------
     subject : ModelUnderTest
@@ -62,16 +67,30 @@ def check_commands(subject: ModelUnderTest) -> None:
         folder = Path(name)
         data = ("--data", _write_coco(folder, shape[2], shape[3]), "--images", folder)
         small = ("--epochs", 1, "--batch-size", 2, "--samples", 1, "--no-check-data")
-        run_command(
-            *("train-detector", "--model", subject.name, *data, "--output", folder / "run", *small),
-            advice=advice,
-        )
+        train = ("train-detector", "--model", subject.name, *data, *small)
+        run_command(*train, "--output", folder / "run", advice=advice)
         weights = ("--weights", folder / "run" / "best.safetensors")
         run_command("evaluate", *weights, *data, advice=advice)
         drawn = folder / "drawn.png"
         run_command("detect", folder / "0.png", *weights, "--output", drawn, advice=advice)
         if not drawn.is_file():
             raise CheckError("lucid detect drew no image", advice)
+        if (classifier := _save_classifier(subject, folder)) is not None:
+            start = ("--backbone-weights", classifier, "--output", folder / "started")
+            run_command(*train, *start, advice=f"{advice}, with {start[0]}")
+
+
+def _save_classifier(subject: ModelUnderTest, folder: Path) -> Path | None:
+    """Save the classifier in the backbone as a model if it is registered, else its weights."""
+    net = backbone_net(check_detector(subject.model))
+    if missing_parts(net, Classifier):
+        return None
+    path = folder / "classifier.safetensors"
+    if net.model_name is None:
+        lucid.save(net.state_dict(), path)
+    else:
+        lucid.save_model(net, path)
+    return path
 
 
 def _write_coco(folder: Path, height: int, width: int) -> Path:
