@@ -29,9 +29,38 @@ TRAIN = textwrap.dedent("""
             print(trainer.step, flush=True)
             time.sleep(0.006)  # four times at most 50 ms are fewer than the 48 steps
 
+    class Average(Callback):
+        def __init__(self):
+            self.bias = 0
+
+        def on_step(self, trainer, losses):
+            self.bias = 0.9 * self.bias + 0.1 * trainer.model.head.bias.detach()
+
+        def state_dict(self):
+            return {"bias": self.bias}
+
+        def load_state_dict(self, state):
+            self.bias = state["bias"]
+
+    class Validations:
+        counts = []
+
+        def __call__(self, model):
+            metrics = accuracy(model)
+            self.counts.append(metrics["accuracy"])
+            return metrics
+
+        def state_dict(self):
+            return {"counts": self.counts}
+
+        def load_state_dict(self, state):
+            self.counts[:] = state["counts"]
+
+    validations = Validations()
     trainer = make_trainer(
-        directory=sys.argv[2], epochs=12, validate=accuracy, checkpoint_every=1,
-        monitor="accuracy", callbacks=[Report()], seed=int(sys.argv[3]),
+        directory=sys.argv[2], epochs=12, validate=validations, checkpoint_every=1,
+        monitor="accuracy", callbacks=[Average(), Report()],
+        checkpointables={"validations": validations}, seed=int(sys.argv[3]),
     )
     trainer.fit(resume=pathlib.Path(sys.argv[2], "last.safetensors").exists())
 """)
@@ -94,6 +123,9 @@ def test_a_training_that_is_stopped_again_and_again_ends_the_same(tmp_path, unin
     _, errors = program.communicate(timeout=120)
     assert program.returncode == 0, errors
     assert outcome(tmp_path) == uninterrupted
+    state = load_checkpoint(tmp_path / "last.safetensors")
+    assert len(state["validations"]["counts"]) == 12
+    assert state["Average"]["bias"].shape == (3,)
     assert {path.name for path in tmp_path.iterdir()} == {
         "last.safetensors",
         "best.safetensors",

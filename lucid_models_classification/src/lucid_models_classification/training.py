@@ -216,6 +216,10 @@ class _Validation:
         self.loader = DataLoader(part, batch_size, workers=workers, seed=0)
         self.communicator = communicator
 
+    def close(self) -> None:
+        """End the worker processes that load images."""
+        self.loader.close()
+
     def __call__(self, model: nn.Module) -> dict[str, float]:
         total = right = count = 0.0
         for images, labels in self.loader:

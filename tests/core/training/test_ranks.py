@@ -297,7 +297,7 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(on_ranks, tmp_path, 
         trainer = prepared(communicator, directory=tmp_path, callbacks=[Asked()])
         with pytest.raises((KeyboardInterrupt, SystemExit)) as caught:
             trainer.fit()
-        return trainer.step, caught.type.__name__, trainer._within_step
+        return trainer.step, caught.type.__name__, trainer._unfinished
 
     name = "KeyboardInterrupt" if number == signal.SIGINT else "Terminated"
     assert on_ranks(3, work) == [(3, name, False)] * 3

@@ -4,6 +4,7 @@
 ``communicator``  how several ranks talk, ``mpi`` on MPI
 ``ranks``       what they do beside a training on one, ``gradients`` added up over them
 ``checkpoint``  a whole training state in one file
+``checkpointables``  named objects with a state, ``state`` of a trainer made of them
 ``history``     rows of numbers, as CSV and as a picture
 ``callback``    what others do between the steps
 ``interrupts``  Ctrl-C that waits for the end of a step
@@ -17,6 +18,7 @@
 
 from lucid.training.callback import Callback
 from lucid.training.checkpoint import load_checkpoint, save_checkpoint
+from lucid.training.checkpointables import Checkpointable
 from lucid.training.communicator import Communicator
 from lucid.training.history import plot_history, write_csv
 from lucid.training.losses import Weighted
@@ -29,6 +31,7 @@ from lucid.training.trainer import Trainer
 
 __all__ = [
     "Callback",
+    "Checkpointable",
     "Communicator",
     "MpiCommunicator",
     "PlotEpochs",

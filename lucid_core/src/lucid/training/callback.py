@@ -14,8 +14,9 @@ __all__ = ["Callback"]
 class Callback:
     """Base class of what runs between the steps of a training; every method may be left out.
 
-    A callback that remembers something gives it to checkpoints by
-    :meth:`state_dict`, so that a resumed training goes on as if uninterrupted.
+    A callback with a state overrides :meth:`state_dict` and :meth:`load_state_dict`.  The
+    checkpoint saves the state under the name of the class, or under the name that the callback
+    has in ``Trainer(checkpointables=...)``, and a resumed training restores it.
     ``trainer.stop()`` ends the training.  Of several ranks only rank 0 calls its
     callbacks, unless their class says ``on_every_rank = True``.
 
@@ -58,8 +59,14 @@ class Callback:
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """What to remember: tensors and plain data."""
+        """Return the state, as of :meth:`Checkpointable.state_dict`."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over what :meth:`state_dict` gave."""
+        """Restore a state that :meth:`state_dict` returned.
+
+        Parameters
+        ----------
+        state : mapping
+            The state.
+        """

@@ -20,7 +20,7 @@ from lucid.tensor import Tensor
 from lucid.weights.files import StrPath, read_file, write_file
 from lucid.weights.model_metadata import STATE_KEY
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+__all__ = ["check_storable", "load_checkpoint", "save_checkpoint"]
 
 _REFERENCE = "$tensor"
 
@@ -44,6 +44,21 @@ def save_checkpoint(path: StrPath, state: Mapping[str, Any]) -> None:
     tensors: dict[str, Any] = {}
     tree = _without_tensors(state, "", tensors)
     write_file(path, tensors, {STATE_KEY: json.dumps(tree, ensure_ascii=False)})
+
+
+def check_storable(name: str, state: Any) -> None:
+    """Raise TypeError if a checkpoint cannot hold a state.
+
+    Parameters
+    ----------
+    name : str
+        Name of the state in the checkpoint, for the message.
+    state : object
+        What ``state_dict()`` returned.
+    """
+    if not isinstance(state, Mapping):
+        raise TypeError(f"{name}: expected state_dict() to return a dict, got {state!r:.80}")
+    _without_tensors(state, name, {})
 
 
 def load_checkpoint(path: StrPath) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
@@ -210,6 +210,16 @@ class Task(ABC, Generic[Options, Data]):
             Data of the run.
         """
 
+    def notes(self, trainer: Trainer) -> Sequence[str]:
+        """Return remarks on the results, to be logged after the last epoch.
+
+        Parameters
+        ----------
+        trainer : Trainer
+            The trainer of :meth:`make_trainer`.
+        """
+        return ()
+
     def recorded_data(self, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
         """Return the record of the data that a run started with, None if it has none.
 
@@ -250,6 +260,8 @@ class Run(Generic[Options]):
 
     Attributes
     ----------
+    task : Task
+        What is trained, and how.
     folder : RunFolder
         Folder of the run and its lock.
     options : object
@@ -260,16 +272,14 @@ class Run(Generic[Options]):
         Model and data in a line, and in a second one what else is to be known.
     reports : tuple of lucid.data.report.DataReport
         What was found in the data, to train on and to validate on.
-    logged : tuple of str
-        Losses and metrics that are logged after each epoch.
     """
 
+    task: Task[Options, Any]
     folder: RunFolder
     options: Options
     trainer: Trainer
     summary: str
     reports: tuple[DataReport, ...]
-    logged: tuple[str, ...]
 
     @classmethod
     def start(
@@ -427,7 +437,7 @@ class Run(Generic[Options]):
         if note is not None:
             summary += f"\n{note}"
         reports = tuple(data.reports)
-        return cls(setup.folder, setup.options, trainer, summary, reports, task.logged)
+        return cls(task, setup.folder, setup.options, trainer, summary, reports)
 
     @property
     def introduction(self) -> list[str]:
@@ -449,7 +459,8 @@ class Run(Generic[Options]):
         tell : callable, optional
             Called with a line of text after each epoch.
         callbacks : sequence of Callback, default ()
-            Called besides the task's own; pass the same ones when the run is resumed.
+            Called besides the task's own.  Those with a state are saved under the names of
+            their classes; pass them again when the run is resumed.
 
         Returns
         -------
@@ -458,19 +469,11 @@ class Run(Generic[Options]):
             after every epoch.
         """
         trainer = self.trainer
-        own = list(trainer.callbacks)
-        report = ReportEpochs(tell or _ignore, self.logged)
-        trainer.callbacks += [report, *callbacks]
-        try:
-            with ExitStack() as stack:
-                for loader in (trainer.loader, getattr(trainer.validate, "loader", None)):
-                    if (close := getattr(loader, "close", None)) is not None:
-                        stack.callback(close)
-                self.folder.train(trainer)
-        finally:
-            trainer.callbacks[:] = own  # the saved state counts the callbacks of one call
+        report = ReportEpochs(tell or _ignore, self.task.logged)
+        with closing(trainer):
+            self.folder.train(trainer, [report, *callbacks])
         if tell is not None and trainer.communicator.is_main:
-            for note in getattr(trainer.validate, "notes", ()):
+            for note in self.task.notes(trainer):
                 tell(f"note: {note}")
         report.say_if_finished(trainer)
         return trainer.best
@@ -494,4 +497,4 @@ def _record(
 
 
 def _ignore(line: str) -> None:
-    """Drop a line; the number of callbacks must not depend on whether lines are shown."""
+    """Drop a line; checkpoints of Lucid 0.1.0 count the callback that reports."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lucid.errors import WeightFileError
+from lucid.training.callback import Callback
 from lucid.training.checkpoint import load_checkpoint
 from lucid.training.communicator import Communicator
 from lucid.training.data_record import DataRecord
@@ -343,7 +344,7 @@ class RunFolder:
         if written != record:
             self._write(written)
 
-    def train(self, trainer: Trainer) -> list[dict[str, Any]]:
+    def train(self, trainer: Trainer, callbacks: Sequence[Callback] = ()) -> list[dict[str, Any]]:
         """Train to the end, from the state in the folder or else from the first step.
 
         The state before the first step is saved too, as it may hold weights that came from
@@ -353,6 +354,8 @@ class RunFolder:
         ----------
         trainer : Trainer
             The loop, whose ``directory`` is this folder.
+        callbacks : sequence of Callback, default ()
+            Called after the trainer's own.
 
         Returns
         -------
@@ -362,19 +365,23 @@ class RunFolder:
         Raises
         ------
         ValueError
-            If another process trains in the folder.
+            If another process trains in the folder, or the trainer saves in another one.
         """
+        if trainer.directory != self.path:
+            raise ValueError(
+                f"expected a trainer with directory={str(self.path)!r}, got {trainer.directory}"
+            )
 
-        def begin() -> None:
+        def begin() -> bool:
             self.lock.acquire()
-            if not self.has_state:
-                trainer.save()
+            return self.has_state
 
-        trainer.lock = self.lock
         try:
             # Rank 0 answers for all: others may see its file late, on a network file system.
-            trainer.communicator.from_main(begin)
-            return trainer.fit(resume=True)
+            resume = trainer.communicator.from_main(begin)
+            return trainer.fit(
+                resume=resume, callbacks=callbacks, lock=self.lock, save_start=not resume
+            )
         finally:
             self.lock.release()
 

@@ -1,99 +1,179 @@
-"""Everything that the rest of a training depends on: taken between two steps, put back whole."""
+"""State of a training: its progress, and the states of named objects that know no trainer."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lucid import random
 from lucid.errors import WeightFileError
-from lucid.training.checkpoint import load_checkpoint
+from lucid.training.callback import Callback
+from lucid.training.checkpoint import check_storable, load_checkpoint
+from lucid.training.checkpointables import (
+    Checkpointable,
+    RandomNumbers,
+    check_checkpointables,
+    named_callbacks,
+    restore,
+)
+from lucid.training.communicator import Communicator
 
 if TYPE_CHECKING:
-    from lucid.training.trainer import Trainer
+    from lucid.data import DataLoader
+    from lucid.nn import Module
+    from lucid.optim import Optimizer
+    from lucid.optim.lr_scheduler import LRScheduler
 
-__all__ = ["restore", "resume", "state_of"]
+__all__ = ["TrainerState"]
 
-_COUNTS = ("epoch", "step", "batch", "best")
-
-
-def state_of(trainer: Trainer, marked: Mapping[str, Any]) -> dict[str, Any]:
-    """The state of a training; ``marked`` is what :func:`mark` gave after the last step."""
-    return {
-        "model_name": trainer.model.model_name,
-        "model": trainer.model.state_dict(),
-        "optimizer": trainer.optimizer.state_dict(),
-        "scheduler": None if trainer.scheduler is None else trainer.scheduler.state_dict(),
-        "callbacks": [callback.state_dict() for callback in trainer.callbacks],
-        **{name: getattr(trainer, name) for name in _COUNTS},
-        "sums": trainer.sums,
-        "history": trainer.history,
-        **marked,
-    }
+_PROGRESS = ("epoch", "step", "batch", "best", "sums", "history")
+_MODEL_NAME, _CALLBACKS = "model_name", "callbacks"
+_ENTRIES = {*_PROGRESS, _MODEL_NAME, _CALLBACKS}
+_OWN_NAMES = frozenset({*_ENTRIES, "random", "model", "optimizer", "scheduler", "loader"})
 
 
-def mark(trainer: Trainer) -> dict[str, Any]:
-    """Where everything random stands.
+class TrainerState:
+    """What :class:`~lucid.training.Trainer` saves and restores.
 
-    Noted between steps rather than when a checkpoint is written: an interrupt
-    may come when the next batch was taken already, or within a validation.
+    Parameters
+    ----------
+    model, optimizer, loader, scheduler, callbacks, checkpointables
+        As for :class:`~lucid.training.Trainer`.
     """
-    marked = {"random": random.get_state(), "loader": None}
-    if hasattr(trainer.loader, "state_dict"):
-        marked["loader"] = trainer.loader.state_dict()
-    return marked
+
+    def __init__(
+        self,
+        model: Module,
+        optimizer: Optimizer,
+        loader: DataLoader | Sequence[Any],
+        scheduler: LRScheduler | None,
+        callbacks: Sequence[Callback],
+        checkpointables: Mapping[str, Checkpointable],
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.loader = loader
+        self.scheduler = scheduler
+        self.callbacks = list(callbacks)
+        self.checkpointables = check_checkpointables(checkpointables, _OWN_NAMES)
+        self._more_callbacks: tuple[Callback, ...] = ()  # of one call of fit
+
+        self.epoch = 0
+        self.step = 0
+        self.batch = 0
+        self.sums: dict[str, float] = {}
+        self.history: list[dict[str, Any]] = []
+        self.best: float | None = None
+        self._take_snapshot()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that the rest of the training depends on.
+
+        Returns
+        -------
+        dict
+            The progress (``epoch``, ``step``, ``batch``, ``best``, ``sums``, ``history``),
+            ``model_name``, and a state for each name: ``random``, ``model``, ``optimizer``,
+            ``scheduler`` and ``loader`` if there are such, callbacks with a state, and those
+            of ``checkpointables``.
+        """
+        states = {name: part.state_dict() for name, part in self._named().items()}
+        progress = {name: getattr(self, name) for name in _PROGRESS}
+        return {_MODEL_NAME: self.model.model_name, **progress, **states, **self._snapshot}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore a state that :meth:`state_dict` returned: all of it, or nothing.
+
+        Parameters
+        ----------
+        state : mapping
+            The state.
+
+        Raises
+        ------
+        ValueError
+            If names are missing or unknown, or a state does not fit its object.
+        """
+        progress = _progress(state)
+        restore(self._named(), _named_states(state, self._names_of_callbacks()))
+        for name, value in progress.items():
+            setattr(self, name, value)
+        self._take_snapshot()
+
+    @property
+    def _all_callbacks(self) -> list[Callback]:
+        return [*self.callbacks, *self._more_callbacks]
+
+    def _names_of_callbacks(self) -> list[str | None]:
+        return named_callbacks(self._all_callbacks, self.checkpointables, _OWN_NAMES)
+
+    def _named(self) -> dict[str, Checkpointable]:
+        """Return all checkpointables by name, in the order in which they are restored."""
+        optional = {"scheduler": self.scheduler, "loader": self.loader}
+        names = zip(self._names_of_callbacks(), self._all_callbacks, strict=True)
+        return {
+            "random": RandomNumbers(),
+            "model": self.model,
+            "optimizer": self.optimizer,
+            **{name: one for name, one in optional.items() if isinstance(one, Checkpointable)},
+            **{name: callback for name, callback in names if name is not None},
+            **self.checkpointables,
+        }
+
+    def _take_snapshot(self) -> None:
+        """Note random numbers and position in the data, which is done between two steps.
+
+        When a checkpoint is written, the next batch may have been taken already.
+        """
+        self._snapshot = {"random": RandomNumbers().state_dict()}
+        if isinstance(self.loader, Checkpointable):
+            self._snapshot["loader"] = dict(self.loader.state_dict())
+
+    def _check_storable(self) -> None:
+        """Refuse a state that no file can hold before the first step, not after an epoch."""
+        for name, part in self._named().items():
+            if name not in _OWN_NAMES:
+                check_storable(name, part.state_dict())
+
+    def _resume(self, path: str | os.PathLike[str], communicator: Communicator) -> None:
+        """Continue from a checkpoint file, which rank 0 reads; if it does not fit, raise."""
+        state = communicator.from_main(lambda: load_checkpoint(path))
+        try:
+            self.load_state_dict(state)
+        except (ValueError, TypeError) as error:
+            theirs = state.get(_MODEL_NAME) or "a model without a name"
+            ours = self.model.model_name or type(self.model).__name__
+            raise WeightFileError(
+                f"{os.fspath(path)}: cannot resume the training of {theirs} with {ours}: {error}"
+            ) from error
 
 
-def resume(trainer: Trainer, path: str | os.PathLike[str]) -> None:
-    """Continue from a checkpoint file, which rank 0 reads; if it does not fit, nothing changes."""
-    state = trainer.communicator.from_main(lambda: load_checkpoint(path))
-    try:
-        restore(trainer, state)
-    except (ValueError, LookupError, TypeError) as error:
-        theirs = state.get("model_name") or "a model without a name"
-        ours = trainer.model.model_name or type(trainer.model).__name__
-        raise WeightFileError(
-            f"{os.fspath(path)}: the training of {theirs} in it cannot go on as that of {ours}: "
-            f"{error}"
-        ) from error
+def _progress(state: Mapping[str, Any]) -> dict[str, Any]:
+    if missing := [name for name in _PROGRESS if name not in state]:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    progress = {name: state[name] for name in _PROGRESS}
+    progress["sums"] = dict(progress["sums"])
+    progress["history"] = [dict(row) for row in progress["history"]]
+    return progress
 
 
-def restore(trainer: Trainer, state: Mapping[str, Any]) -> None:
-    """Put a state back; if part of it does not fit, everything stays as it was."""
-    if (state["scheduler"] is None) != (trainer.scheduler is None):
-        raise ValueError("one of the two has a scheduler, the other has none")
-    if len(state["callbacks"]) != len(trainer.callbacks):
+def _named_states(state: Mapping[str, Any], callbacks: Sequence[str | None]) -> dict[str, Any]:
+    """Return the states in a checkpoint by name.
+
+    Lucid 0.1.0 saved the states of all callbacks in a list, empty ones included, and None for
+    a missing scheduler or loader; the states in the list get the names of ``callbacks``.
+    """
+    named = {name: kept for name, kept in state.items() if name not in _ENTRIES}
+    if _CALLBACKS not in state:
+        return named
+    before = list(state[_CALLBACKS])
+    had = [i for i, kept in enumerate(before) if kept]
+    if len(before) != len(callbacks) or any(callbacks[i] is None for i in had):
         raise ValueError(
-            f"it had {len(state['callbacks'])} callbacks, there are {len(trainer.callbacks)} now"
+            f"expected {len(callbacks)} callbacks, got the states of {len(before)}, {len(had)} of "
+            "them not empty; pass the callbacks that the file was saved with"
         )
-    parts: list[tuple[Any, Any]] = [
-        (trainer.model, state["model"]),
-        (trainer.optimizer, state["optimizer"]),
-    ]
-    if trainer.scheduler is not None:
-        parts.append((trainer.scheduler, state["scheduler"]))
-    if state["loader"] is not None and hasattr(trainer.loader, "load_state_dict"):
-        parts.append((trainer.loader, state["loader"]))
-    parts.extend(zip(trainer.callbacks, state["callbacks"], strict=True))
-
-    before = [(part, part.state_dict()) for part, _ in parts]
-    # The model's is the only one whose values are written over in place.
-    before[0] = (trainer.model, {k: v.clone() for k, v in trainer.model.state_dict().items()})
-    random_before = random.get_state()
-    try:
-        random.set_state(state["random"])
-        for part, saved in parts:
-            part.load_state_dict(saved)
-        counts = {name: state[name] for name in _COUNTS}
-        sums = dict(state["sums"])
-        history = [dict(row) for row in state["history"]]
-    except BaseException:
-        for part, saved in before:
-            part.load_state_dict(saved)
-        random.set_state(random_before)
-        raise
-    for name, value in counts.items():
-        setattr(trainer, name, value)
-    trainer.sums = sums
-    trainer.history = history
+    return {
+        **{name: kept for name, kept in named.items() if kept is not None},
+        **{name: kept for name, kept in zip(callbacks, before, strict=True) if name is not None},
+    }

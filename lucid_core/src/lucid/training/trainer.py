@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from lucid.nn.utils import clip_grad_norm_
 from lucid.training.callback import Callback
 from lucid.training.checkpoint import save_checkpoint
+from lucid.training.checkpointables import Checkpointable
 from lucid.training.communicator import Communicator
 from lucid.training.history import write_csv
 from lucid.training.interrupts import DeferredInterrupt, Terminated
@@ -21,7 +22,7 @@ from lucid.training.mpi import default_communicator
 from lucid.training.progress import progress_bar
 from lucid.training.ranks import Ranks
 from lucid.training.run_files import BEST, LAST, LOG, held_by_main, run_lock
-from lucid.training.state import mark, resume, state_of
+from lucid.training.state import TrainerState
 from lucid.training.validating import (
     check_metrics,
     check_weights,
@@ -33,6 +34,7 @@ from lucid.weights.model_metadata import describe
 
 if TYPE_CHECKING:
     from lucid.data import DataLoader
+    from lucid.locks import FileLock
     from lucid.nn import Module
     from lucid.optim import Optimizer
     from lucid.optim.lr_scheduler import LRScheduler
@@ -42,7 +44,7 @@ __all__ = ["Trainer"]
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-class Trainer:
+class Trainer(TrainerState):
     """Train a model, with everything needed to stop at any moment and go on later.
 
     A step takes ``accumulate`` batches from the loader, adds up the gradients
@@ -84,7 +86,11 @@ class Trainer:
     checkpoint_every : int, optional
         Save ``last.safetensors`` after this many steps, too.
     callbacks : sequence of Callback, default ()
-        Called after steps and epochs, in this order.
+        Called after steps and epochs, in this order.  The state of a callback that has one is
+        saved under the name of its class, or the one given in `checkpointables`.
+    checkpointables : mapping of str to Checkpointable, optional
+        Objects of your own, such as a curriculum or an average of the weights, by the names
+        under which checkpoints save their states.  Resume with the same names.
     progress : bool, optional
         Whether to show a progress bar; by default where stderr is a terminal.
     class_names, preprocessing : optional
@@ -143,6 +149,7 @@ class Trainer:
         directory: str | os.PathLike[str] | None = None,
         checkpoint_every: int | None = None,
         callbacks: Sequence[Callback] = (),
+        checkpointables: Mapping[str, Checkpointable] | None = None,
         progress: bool | None = None,
         class_names: Sequence[str] | None = None,
         preprocessing: Mapping[str, Any] | None = None,
@@ -163,39 +170,34 @@ class Trainer:
             raise ValueError(f"to keep the model of the best {monitor!r}, give validate, directory")
         if monitor is not None and model.model_name is not None:
             describe(model, class_names, preprocessing)  # a fault shows now, not after an epoch
-        self.model = model
-        self.optimizer = optimizer
-        self.loader = loader
+        super().__init__(model, optimizer, loader, scheduler, callbacks, checkpointables or {})
         self.loss = loss
         self.epochs = epochs
-        self.scheduler = scheduler
         self.accumulate = accumulate
         self.max_grad_norm = max_grad_norm
         self.validate = validate
         self.monitor = monitor
         self.mode = mode
         self.directory = None if directory is None else Path(directory)
-        self.lock = None if self.directory is None else run_lock(self.directory)
         self.checkpoint_every = checkpoint_every
-        self.callbacks = list(callbacks)
         self.progress = progress
         self.class_names = class_names
         self.preprocessing = preprocessing
         self.communicator = default_communicator() if communicator is None else communicator
-
-        self.epoch = 0
-        self.step = 0
-        self.batch = 0
-        self.sums: dict[str, float] = {}
-        self.history: list[dict[str, Any]] = []
-        self.best: float | None = None
+        self._lock = None if self.directory is None else run_lock(self.directory)
         self._stopping = False
-        self._within_step = False
+        self._unfinished = False  # within a step or a validation, where nothing is saved
         self._ranks = Ranks(self.communicator, model, loader, synchronize_norms)
-        self._marked = mark(self)
         self._interrupt = DeferredInterrupt()
 
-    def fit(self, *, resume: bool | str | os.PathLike[str] = False) -> list[dict[str, Any]]:
+    def fit(
+        self,
+        *,
+        resume: bool | str | os.PathLike[str] = False,
+        callbacks: Sequence[Callback] = (),
+        lock: FileLock | None = None,
+        save_start: bool = False,
+    ) -> list[dict[str, Any]]:
         """Train until ``epochs`` are done.
 
         On Ctrl-C or SIGTERM the step that is under way is finished,
@@ -209,6 +211,12 @@ class Trainer:
             Continue from ``last.safetensors`` of the directory, or from another
             checkpoint: bit for bit as if the training had not been interrupted.  The
             number of ranks may be another one.
+        callbacks : sequence of Callback, default ()
+            Called in this call only, after the trainer's own.
+        lock : FileLock, optional
+            Lock of the directory that the caller has taken already; released at the end.
+        save_start : bool, default False
+            Save ``last.safetensors`` before the first step, too.
 
         Returns
         -------
@@ -224,16 +232,22 @@ class Trainer:
         ValueError
             If another training writes to the directory.
         WeightFileError
-            If the checkpoint is damaged or belongs to another training; nothing
-            is changed then.
+            If the checkpoint is damaged or was saved with another model, optimizer or other
+            names of checkpointables; nothing is changed then.
         FileNotFoundError
             If there is no checkpoint to resume from.
         """
-        with held_by_main(self.lock, self.communicator):
-            return self._fit(resume)
+        self._more_callbacks = tuple(callbacks)
+        try:
+            with held_by_main(lock or self._lock, self.communicator):
+                self._prepare(resume)
+                if save_start:
+                    self.save()
+                return self._fit()
+        finally:
+            self._more_callbacks = ()
 
-    def _fit(self, checkpoint: bool | str | os.PathLike[str]) -> list[dict[str, Any]]:
-        self._prepare(checkpoint)
+    def _fit(self) -> list[dict[str, Any]]:
         try:
             with self._interrupt, self._ranks, self._held_together():
                 while self.epoch < self.epochs and not self._stopping:
@@ -244,7 +258,7 @@ class Trainer:
                         self._agree()
         except (KeyboardInterrupt, Terminated):
             # Several ranks save what they have agreed on; one that breaks off does not wait.
-            if self._stopping or not (self._within_step or self._ranks.several):
+            if not self._unfinished and (self._stopping or not self._ranks.several):
                 self._save_last()
             raise
         if self._stopping:
@@ -279,7 +293,7 @@ class Trainer:
             return
         check_weights(self.model, self.step, self._here)
         if self.communicator.is_main:
-            save_checkpoint(self.directory / LAST, state_of(self, self._marked))
+            save_checkpoint(self.directory / LAST, self.state_dict())
             if self.history:
                 write_csv(self.history, self.directory / LOG)
 
@@ -289,17 +303,25 @@ class Trainer:
         self.save()
         self._ranks.agree([False])
 
+    def close(self) -> None:
+        """End the worker processes of `loader` and `validate`, where these have a ``close()``."""
+        for part in (self.loader, self.validate):
+            if (close := getattr(part, "close", None)) is not None:
+                close()
+
     def _prepare(self, checkpoint: bool | str | os.PathLike[str]) -> None:
         if checkpoint is True:
             if self.directory is None:
                 raise ValueError("to resume, give a directory, or the path of a checkpoint")
             checkpoint = self.directory / LAST
+        if self.directory is not None:
+            self._check_storable()
         if checkpoint is not False:
-            resume(self, checkpoint)
+            self._resume(checkpoint, self.communicator)
         if not self.model.training:  # else leave alone what its user has put into evaluation mode
             self.model.train()
-        self._stopping = self._within_step = False
-        self._marked = mark(self)
+        self._stopping = self._unfinished = False
+        self._take_snapshot()
 
     # --- steps ------------------------------------------------------------------------------------
 
@@ -322,8 +344,8 @@ class Trainer:
     def _rest_of_the_epoch(self) -> Iterator[Any]:
         if not self.batch:
             return iter(self.loader)
-        if hasattr(self.loader, "load_state_dict"):
-            self.loader.load_state_dict(self._marked["loader"])
+        if isinstance(self.loader, Checkpointable):
+            self.loader.load_state_dict(self._snapshot["loader"])
             return iter(self.loader)
         iterator = iter(self.loader)
         for _ in range(self.batch):  # a plain sequence begins at its beginning
@@ -332,7 +354,7 @@ class Trainer:
 
     def _step(self, iterator: Iterator[Any], batches: int) -> dict[str, float]:
         """Make one step over some batches and return their mean losses."""
-        self._within_step = True
+        self._unfinished = True
         here = f"step {self.step + 1} (epoch {self.epoch + 1})"
         sums: dict[str, float] = {}
         self.optimizer.zero_grad()
@@ -356,8 +378,8 @@ class Trainer:
         _add(self.sums, sums)
         self.step += 1
         self.batch += batches
-        self._marked = mark(self)
-        self._within_step = False
+        self._take_snapshot()
+        self._unfinished = False
         return {name: value / batches for name, value in sums.items()}
 
     def _taken(self, iterator: Iterator[Any], batches: int) -> Iterator[Any]:
@@ -372,7 +394,7 @@ class Trainer:
     def _after_step(self, losses: dict[str, float]) -> None:
         for callback in self._called():
             callback.on_step(self, losses)
-            self._marked = mark(self)
+            self._take_snapshot()
         # A validation may take longer than one who ends the training waits.
         validates = self.validate is not None and self.batch == len(self.loader)
         if validates or (self.checkpoint_every and self.step % self.checkpoint_every == 0):
@@ -382,12 +404,14 @@ class Trainer:
     def _called(self) -> list[Callback]:
         """The callbacks of this rank: rank 0's all of them, for they tell and write."""
         main = self.communicator.is_main
-        return [callback for callback in self.callbacks if main or callback.on_every_rank]
+        return [callback for callback in self._all_callbacks if main or callback.on_every_rank]
 
     # --- the end of an epoch ----------------------------------------------------------------------
 
     def _finish_epoch(self, began: float) -> None:
-        metrics = self._validated()  # interrupted here, the epoch is validated again
+        self._unfinished = True  # interrupted here, the epoch is validated again
+        metrics = self._validated()
+        self._unfinished = False
         with self._interrupt.deferred():
             row = {
                 "epoch": self.epoch + 1,
@@ -404,10 +428,10 @@ class Trainer:
                 self.best = row[self.monitor]
             self.history.append(row)
             self.epoch, self.batch, self.sums = self.epoch + 1, 0, {}
-            self._marked = mark(self)
+            self._take_snapshot()
             for callback in self._called():
                 callback.on_epoch(self, row)
-                self._marked = mark(self)
+                self._take_snapshot()
             self.save()
 
     def _validated(self) -> dict[str, float]:

@@ -14,6 +14,7 @@ from lucid.optim import SGD, AdamW, Optimizer
 from lucid.text import counted
 from lucid.training import (
     Callback,
+    Checkpointable,
     Communicator,
     PlotEpochs,
     Run,
@@ -58,6 +59,8 @@ class DetectorTask(Task[TrainingOptions, TrainingData]):
     transform : callable, optional
         What is done to training images and their targets, in place of what
         ``options.augment`` names.
+    checkpointables : mapping of str to Checkpointable, optional
+        As for :class:`lucid.training.Trainer`.
     """
 
     options = TrainingOptions
@@ -65,8 +68,13 @@ class DetectorTask(Task[TrainingOptions, TrainingData]):
     start_files = ("weights", "backbone_weights")
     logged = ("loss", "val_loss", "mAP", "mAP@0.5")
 
-    def __init__(self, transform: SampleTransform | None = None) -> None:
+    def __init__(
+        self,
+        transform: SampleTransform | None = None,
+        checkpointables: Mapping[str, Checkpointable] | None = None,
+    ) -> None:
         self.transform = transform
+        self.checkpointables = checkpointables
 
     def check_packages(self) -> None:
         """Raise MissingPackageError if pycocotools, which measures, is missing."""
@@ -141,11 +149,16 @@ class DetectorTask(Task[TrainingOptions, TrainingData]):
                 ),
                 PlotEpochs(folder.path / "training.png"),
             ],
+            checkpointables=self.checkpointables,
             class_names=data.class_names,
             preprocessing=data.categories.as_preprocessing(),
             communicator=ranks,
             synchronize_norms=options.synchronize_norms,
         )
+
+    def notes(self, trainer: Trainer) -> Sequence[str]:
+        """Return what COCO's measures of the last epoch leave out."""
+        return trainer.validate.notes if isinstance(trainer.validate, Validation) else ()
 
 
 def train_detector(
@@ -157,6 +170,7 @@ def train_detector(
     workers: int = 0,
     transform: SampleTransform | None = None,
     callbacks: Sequence[Callback] = (),
+    checkpointables: Mapping[str, Checkpointable] | None = None,
     tell: Callable[[str], object] | None = print,
     communicator: Communicator | None = None,
     check_data: bool = True,
@@ -182,6 +196,9 @@ def train_detector(
         ``transform(image, target) -> (image, target)`` in the place of ``augment``.
     callbacks : sequence of lucid.training.Callback, default ()
         Called after steps and epochs.
+    checkpointables : mapping of str to lucid.training.Checkpointable, optional
+        Objects of your own, such as a ``transform`` with a state, by the names under which
+        ``last.safetensors`` saves their states; pass the same names to resume.
     tell : callable or None, default print
         Called with a line of text now and then.
     communicator : lucid.training.Communicator, optional
@@ -232,7 +249,7 @@ def train_detector(
         )
     given = resolved({"data": data, "images": images, **options})
     folder = Path(output)
-    task, how = DetectorTask(transform), (workers, communicator, check_data)
+    task, how = DetectorTask(transform, checkpointables), (workers, communicator, check_data)
     if resume:
         run = Run.resume(task, folder, given, *how)
     else:

@@ -47,6 +47,10 @@ class Validation:
         self.communicator = communicator or Communicator()
         self.notes: tuple[str, ...] = ()
 
+    def close(self) -> None:
+        """End the worker processes that load images."""
+        self.loader.close()
+
     def __call__(self, model: Detector) -> dict[str, float]:
         """``val_loss``, its parts, ``mAP`` and ``mAP@0.5``; nothing random is used up."""
         before = random.get_state()
