@@ -132,7 +132,7 @@ def lucid_register_model_checks(register: RegisterModelCheck) -> None:
 
 @lucid.hookimpl
 def lucid_register_weight_converters(register: RegisterWeightConverter) -> None:
-    """Add the converter of torchvision's classifiers."""
+    """Add the converters of torchvision's classifiers."""
     register(
         "torchvision-resnet",
         "lucid_models_classification.torchvision:converter",
@@ -140,3 +140,15 @@ def lucid_register_weight_converters(register: RegisterWeightConverter) -> None:
         task="image-classification",
         models=[name for name, *_ in _RESNETS],
     )
+    for name, converter in (
+        ("mobilenet_v2", "v2"),
+        ("mobilenet_v3_large", "v3_large"),
+        ("mobilenet_v3_small", "v3_small"),
+    ):
+        register(
+            f"torchvision-{name.replace('_', '-')}",
+            f"lucid_models_classification.mobilenet.torchvision:{converter}",
+            source="torchvision",
+            task="image-classification",
+            models=[name],
+        )

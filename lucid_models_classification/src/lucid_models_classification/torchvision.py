@@ -25,6 +25,7 @@ import numpy as np
 
 from lucid import StateDictError, nn
 from lucid.weights import WeightConverter, load_converted, rename_key
+from lucid_models_classification.mobilenet.torchvision import CONVERTERS
 from lucid_models_classification.resnet import BasicBlock, Bottleneck
 from lucid_models_classification.resnet.builders import ARCHITECTURES, Architecture
 
@@ -240,11 +241,11 @@ def load_torchvision_weights(
     skip_mismatched: bool = False,
     ema: bool | None = None,
 ) -> Any:
-    """Load the weights of a torchvision ResNet into the model of the same architecture.
+    """Load the weights of a torchvision classifier into the model of the same architecture.
 
     Parameters
     ----------
-    model : ResNet
+    model : ResNet or MobileNet
         What to load into, for example ``resnet_50()`` for ``resnet50``.
     path_or_state_dict : path or mapping
         A file that :func:`lucid.load` reads, such as ``resnet50-0676ba61.pth``, or a state
@@ -280,10 +281,12 @@ def load_torchvision_weights(
     >>> len(load_torchvision_weights(target, theirs).missing)
     0
     """
+    names = model.state_dict()
+    of_model = (other for other in CONVERTERS.values() if all(map(other.knows, names)))
     return load_converted(
         model,
         path_or_state_dict,
-        converter,
+        next(of_model, converter),
         strict=strict,
         skip_mismatched=skip_mismatched,
         ema=ema,

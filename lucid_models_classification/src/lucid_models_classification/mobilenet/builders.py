@@ -18,7 +18,7 @@ from lucid_models_classification.mobilenet.network import (
 )
 from lucid_models_classification.options import check_count
 
-__all__ = ["mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small"]
+__all__ = ["mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small", "v2_layers", "v3_layers"]
 
 # Expansion factor, channels, number of blocks, stride of the first (Sandler et al. 2018, table 2).
 _V2 = (
@@ -63,6 +63,9 @@ _V3_SMALL = (
     (5, 576, 96, True, "hardswish", 1),
     (5, 576, 96, True, "hardswish", 1),
 )
+
+#: By registered name: the table, and the features between the linear layers.
+_V3 = {"mobilenet_v3_large": (_V3_LARGE, 1280), "mobilenet_v3_small": (_V3_SMALL, 1024)}
 
 #: Blocks of the stage at stride 32, which ``reduced_tail`` and ``dilated`` change.
 _TAIL = 3
@@ -117,8 +120,9 @@ Examples
 
 Training Notes
 --------------
-No pretrained weights come with this package.  The network, its initial weights and its
-state are those of torchvision's model of the same name.  {training}
+No pretrained weights come with this package.  The network and its initial weights are
+those of torchvision's model of the same name, whose checkpoints ``lucid.load_model`` and
+``lucid classify --weights`` open.  {training}
 """
 
 _V3_OWN = """reduced_tail : bool, default False
@@ -184,22 +188,11 @@ def mobilenet_v2(
     """
     _check_width(width_mult)
     check_count("round_nearest", round_nearest)
-
-    def scaled(channels: float) -> int:
-        return make_divisible(channels, round_nearest)
-
-    stem = channels = scaled(32 * width_mult)
-    blocks = []
-    for expansion, out, depth, stride in _V2:
-        out_channels = scaled(out * width_mult)
-        for i in range(depth):
-            hidden = channels * expansion
-            blocks.append(BlockConfig(3, hidden, out_channels, "relu6", 1 if i else stride))
-            channels = out_channels
+    stem, blocks, last = v2_layers(width_mult, round_nearest)
     return MobileNetV2(
         stem,
         blocks,
-        scaled(1280 * max(1.0, width_mult)),
+        last,
         num_classes,
         dropout=dropout,
         in_channels=in_channels,
@@ -246,8 +239,7 @@ def mobilenet_v3_large(
     (`Howard et al. 2019 <https://arxiv.org/abs/1905.02244>`__, section 5).
     """
     return _mobilenet_v3(
-        _V3_LARGE,
-        1280,
+        "mobilenet_v3_large",
         num_classes,
         width_mult,
         reduced_tail,
@@ -286,8 +278,7 @@ def mobilenet_v3_small(
     (`Howard et al. 2019 <https://arxiv.org/abs/1905.02244>`__, section 5).
     """
     return _mobilenet_v3(
-        _V3_SMALL,
-        1024,
+        "mobilenet_v3_small",
         num_classes,
         width_mult,
         reduced_tail,
@@ -302,8 +293,7 @@ def mobilenet_v3_small(
 
 
 def _mobilenet_v3(
-    table: Sequence[tuple[int, int, int, bool, str, int]],
-    hidden_features: int,
+    name: str,
     num_classes: int,
     width_mult: float,
     reduced_tail: bool,
@@ -311,13 +301,60 @@ def _mobilenet_v3(
     **options: Any,
 ) -> MobileNetV3:
     _check_width(width_mult)
-    for name, flag in (("reduced_tail", reduced_tail), ("dilated", dilated)):
+    for argument, flag in (("reduced_tail", reduced_tail), ("dilated", dilated)):
         if not isinstance(flag, bool):
-            raise TypeError(f"{name}: expected True or False, got {flag!r}")
+            raise TypeError(f"{argument}: expected True or False, got {flag!r}")
+    stem, blocks, last, hidden = v3_layers(name, width_mult, reduced_tail, dilated)
+    return MobileNetV3(stem, blocks, last, hidden, num_classes, **options)
+
+
+def v2_layers(width_mult: float, round_nearest: int = 8) -> tuple[int, list[BlockConfig], int]:
+    """Compute the layers of MobileNetV2.
+
+    Parameters
+    ----------
+    width_mult, round_nearest : float, int
+        See :func:`mobilenet_v2`.
+
+    Returns
+    -------
+    tuple of (int, list of BlockConfig, int)
+        Channels of the first convolution, blocks, channels of the last convolution.
+    """
+    stem = channels = make_divisible(32 * width_mult, round_nearest)
+    blocks = []
+    for expansion, out, depth, stride in _V2:
+        out_channels = make_divisible(out * width_mult, round_nearest)
+        for i in range(depth):
+            hidden = channels * expansion
+            blocks.append(BlockConfig(3, hidden, out_channels, "relu6", 1 if i else stride))
+            channels = out_channels
+    return stem, blocks, make_divisible(1280 * max(1.0, width_mult), round_nearest)
+
+
+def v3_layers(
+    name: str, width_mult: float, reduced_tail: bool = False, dilated: bool = False
+) -> tuple[int, list[BlockConfig], int, int]:
+    """Compute the layers of a MobileNetV3.
+
+    Parameters
+    ----------
+    name : {"mobilenet_v3_large", "mobilenet_v3_small"}
+        Which one.
+    width_mult, reduced_tail, dilated : float, bool, bool
+        See :func:`mobilenet_v3_large`.
+
+    Returns
+    -------
+    tuple of (int, list of BlockConfig, int, int)
+        Channels of the first convolution, blocks, channels of the last convolution, features
+        between the linear layers.
+    """
 
     def scaled(channels: int) -> int:
         return make_divisible(channels * width_mult)
 
+    table, hidden_features = _V3[name]
     divisor = 2 if reduced_tail else 1
     first_of_tail = len(table) - _TAIL
     blocks = []
@@ -330,14 +367,7 @@ def _mobilenet_v3(
         blocks.append(
             BlockConfig(kernel, scaled(hidden), scaled(out), activation, stride, squeeze, dilation)
         )
-    return MobileNetV3(
-        scaled(16),
-        blocks,
-        6 * blocks[-1].out_channels,
-        scaled(hidden_features // divisor),
-        num_classes,
-        **options,
-    )
+    return scaled(16), blocks, 6 * blocks[-1].out_channels, scaled(hidden_features // divisor)
 
 
 def _check_width(width_mult: Any) -> None:

@@ -1,0 +1,188 @@
+"""torchvision's weights of MobileNets in Lucid's networks, and back.
+
+The networks are the same and only the names differ.  torchvision numbers all layers in a row
+and the parts of a block without those that it lacks, Lucid numbers stages and their layers and
+names the parts; for MobileNetV3-Large::
+
+    torchvision                          Lucid
+    features.0.0.weight                  layers.0.0.conv.weight
+    features.4.block.0.1.bias            layers.2.0.expand.norm.bias
+    features.4.block.1.0.weight          layers.2.0.depthwise.conv.weight
+    features.4.block.2.fc1.bias          layers.2.0.se.fc1.bias
+    features.4.block.3.0.weight          layers.2.0.project.conv.weight
+    classifier.3.weight                  classifier.3.weight
+
+torchvision itself is not needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from lucid import StateDictError
+from lucid.weights import WeightConverter
+from lucid_models_classification.mobilenet.builders import v2_layers, v3_layers
+from lucid_models_classification.mobilenet.network import BlockConfig, stage_bounds
+
+__all__ = ["CONVERTERS", "MobileNetConverter", "v2", "v3_large", "v3_small"]
+
+#: Width multipliers of published weights.  Other widths are not recognized.
+_WIDTHS = (1.0, 0.75, 0.5, 0.35, 0.25, 1.25, 1.3, 1.4)
+
+#: Channels of the first convolution, blocks, channels of the last convolution.
+Layers = tuple[int, Sequence[BlockConfig], int]
+
+
+class MobileNetConverter(WeightConverter):
+    """torchvision's names of one MobileNet, and Lucid's own.
+
+    Parameters
+    ----------
+    name : str
+        Registered name of the network.
+    layers : callable
+        Computes the layers from arguments of the builder.
+    variants : sequence of dict
+        Arguments of the builder to look for in weights, the default ones first.
+    part : str
+        What torchvision calls the layers of a block.
+    head : str
+        Name of the last linear layer.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        layers: Callable[..., Layers],
+        variants: Sequence[dict[str, Any]],
+        part: str,
+        head: str,
+    ) -> None:
+        self.name = name
+        self.layers = layers
+        self.variants = variants
+        self.head = head
+        stem, blocks, _ = layers()
+        self._bounds = stage_bounds(blocks)
+        self._ours = dict(self._names(stem, blocks, part))
+        self._theirs = {ours: theirs for theirs, ours in self._ours.items()}
+
+    def _names(
+        self, channels: int, blocks: Sequence[BlockConfig], part: str
+    ) -> Iterator[tuple[str, str]]:
+        """Names of layers, torchvision's and Lucid's."""
+        last = len(blocks) + 1
+        for i in (0, last):
+            yield f"features.{i}.0", f"{self._layer(i)}.conv"
+            yield f"features.{i}.1", f"{self._layer(i)}.norm"
+        for i, block in enumerate(blocks, 1):
+            parts = ["expand"] * (block.expanded_channels != channels) + ["depthwise"]
+            parts += ["se"] * block.squeeze + ["project"]
+            for j, name in enumerate(parts):
+                theirs, ours = f"features.{i}.{part}.{j}", f"{self._layer(i)}.{name}"
+                if name == "se":
+                    yield from ((f"{theirs}.{fc}", f"{ours}.{fc}") for fc in ("fc1", "fc2"))
+                elif name == "project" and part == "conv":  # MobileNetV2 has no unit around it
+                    yield theirs, f"{ours}.conv"
+                    yield f"features.{i}.{part}.{j + 1}", f"{ours}.norm"
+                else:
+                    yield f"{theirs}.0", f"{ours}.conv"
+                    yield f"{theirs}.1", f"{ours}.norm"
+            channels = block.out_channels
+        for linear in {"classifier.0", self.head} if part == "block" else {self.head}:
+            yield linear, linear
+
+    def _layer(self, i: int) -> str:
+        """Lucid's name of layer ``i``."""
+        for stage, (start, stop) in enumerate(pairwise(self._bounds)):
+            if start <= i < stop:
+                return f"layers.{stage}.{i - start}"
+        raise IndexError(i)
+
+    def rename(self, key: str) -> str:
+        """Return Lucid's name of an entry that torchvision calls ``key``."""
+        return _renamed(key, self._ours)
+
+    def to_torchvision(self, key: str) -> str:
+        """Return torchvision's name of an entry that Lucid calls ``key``."""
+        return _renamed(key, self._theirs)
+
+    def knows(self, key: str) -> bool:
+        """Whether the network has an entry ``key``, in Lucid or in torchvision."""
+        layer = key.rpartition(".")[0]
+        return layer in self._ours or layer in self._theirs
+
+    def identify(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]] | None:
+        """Find the arguments of the builder by the shapes of the convolutions."""
+        own = {self.rename(key): shape for key, shape in shapes.items()}
+        layers = {key.rpartition(".")[0] for key in own}
+        body = {name for name in layers if name.startswith(("features.", "layers."))}
+        if not body or body != self._theirs.keys() - {"classifier.0", self.head}:
+            return None
+        for arguments in self.variants:
+            expected = self._convolutions(self.layers(**arguments))
+            if all(own.get(key) == shape for key, shape in expected.items()):
+                return self.name, {**arguments, **self._sizes(own)}
+        raise StateDictError(
+            f"no {self.name} with a width_mult of {', '.join(map(str, sorted(_WIDTHS)))} has "
+            "convolutions of these shapes; build the model with its width_mult, and load the file "
+            "with lucid_models_classification.load_torchvision_weights"
+        )
+
+    def _convolutions(self, layers: Layers) -> dict[str, tuple[int, ...]]:
+        """Shapes of the convolutions of the blocks and of the last one."""
+        channels, blocks, last = layers
+        shapes: dict[str, tuple[int, ...]] = {}
+        for i, block in enumerate(blocks, 1):
+            name, hidden, size = self._layer(i), block.expanded_channels, block.kernel_size
+            if hidden != channels:
+                shapes[f"{name}.expand.conv.weight"] = (hidden, channels, 1, 1)
+            shapes[f"{name}.depthwise.conv.weight"] = (hidden, 1, size, size)
+            shapes[f"{name}.project.conv.weight"] = (block.out_channels, hidden, 1, 1)
+            channels = block.out_channels
+        shapes[f"{self._layer(len(blocks) + 1)}.conv.weight"] = (last, channels, 1, 1)
+        return shapes
+
+    def _sizes(self, own: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+        stem, head = own.get("layers.0.0.conv.weight", ()), own.get(f"{self.head}.weight", ())
+        sizes = {}
+        if len(stem) == 4:
+            sizes["in_channels"] = stem[1]
+        if len(head) == 2:
+            sizes["num_classes"] = head[0]
+        return sizes
+
+
+def _renamed(key: str, names: Mapping[str, str]) -> str:
+    layer, _, entry = key.rpartition(".")
+    return f"{names[layer]}.{entry}" if layer in names else key
+
+
+def _v3(name: str) -> MobileNetConverter:
+    def layers(width_mult: float = 1.0, reduced_tail: bool = False) -> Layers:
+        return v3_layers(name, width_mult, reduced_tail)[:3]
+
+    tails: tuple[dict[str, Any], ...] = ({}, {"reduced_tail": True})
+    variants = [{**width, **tail} for width in _widths() for tail in tails]
+    return MobileNetConverter(name, layers, variants, "block", "classifier.3")
+
+
+def _v2() -> MobileNetConverter:
+    def layers(width_mult: float = 1.0) -> Layers:
+        return v2_layers(width_mult)
+
+    return MobileNetConverter("mobilenet_v2", layers, _widths(), "conv", "classifier.1")
+
+
+def _widths() -> list[dict[str, Any]]:
+    return [{} if width == 1.0 else {"width_mult": width} for width in _WIDTHS]
+
+
+v2 = _v2()
+v3_large = _v3("mobilenet_v3_large")
+v3_small = _v3("mobilenet_v3_small")
+
+#: By registered name of the network.
+CONVERTERS = {converter.name: converter for converter in (v2, v3_large, v3_small)}
