@@ -79,6 +79,7 @@ reference_modules = [
     "lucid_models_classification.torchvision",
     "lucid_models_detection",
     "lucid_models_detection.boxes",
+    "lucid_models_detection.faster_rcnn",
     "lucid_models_detection.parts",
     "lucid_models_detection.data",
     "lucid_models_detection.convert",

@@ -6,6 +6,7 @@ image.  Boxes are xyxy in pixels.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self, cast
 
@@ -74,10 +75,23 @@ class Detector(nn.Module):
         self.transform = transform
 
     @classmethod
+    def valid_options(cls) -> tuple[str, ...]:
+        """Names of the keyword arguments of the constructor: options, then parts."""
+        own = () if cls.options_class is None else cls.options_class.names()
+        constructors = [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base)]
+        parts = [
+            parameter.name
+            for constructor in constructors
+            for parameter in inspect.signature(constructor).parameters.values()
+            if parameter.kind is parameter.KEYWORD_ONLY
+        ]
+        return (*own, *dict.fromkeys(parts))
+
+    @classmethod
     def from_backbone(
         cls,
         backbone: str | nn.Module,
-        num_classes: int = 21,
+        num_classes: int | None = None,
         backbone_num_classes: int | None = None,
         *,
         norm: str = "batch",
@@ -95,8 +109,8 @@ class Detector(nn.Module):
             Name of a registered model, or a module, that satisfies
             :class:`lucid.models.Backbone`.  Of a module, ``features()`` and
             ``feature_channels`` suffice if its strides are 4, 8, 16, ...
-        num_classes : int, default 21
-            Classes of the detector, background included.
+        num_classes : int, optional
+            Classes of the detector, background included.  Default: those of the constructor.
         backbone_num_classes : int, optional
             Classes of the backbone's own classifier.  Default: those of its builder.
         norm : {"batch", "frozen"}, default "batch"
@@ -106,7 +120,7 @@ class Detector(nn.Module):
         backbone_options : mapping, optional
             Further keyword arguments of the backbone's builder.
         **options
-            Keyword arguments of the constructor.
+            Keyword arguments of the constructor: options, and parts of the detector.
 
         Raises
         ------
@@ -133,9 +147,10 @@ class Detector(nn.Module):
             chosen["norm_eps"] = norm_eps
         name = backbone if isinstance(backbone, str) else type(backbone).__name__
         if cls.options_class is not None:  # before the backbone is built, which takes time
-            valid = ("norm", "norm_eps", "backbone_options", *cls.options_class.names())
+            valid = ("norm", "norm_eps", "backbone_options", *cls.valid_options())
             check_options(options, valid, f"a detector on {name}")
-            cls.options_class(**options)
+            checked = cls.options_class.names()
+            cls.options_class(**{key: options[key] for key in checked if key in options})
         if isinstance(backbone, str):
             net = create_model(backbone, **chosen)
         elif not chosen:
@@ -145,8 +160,10 @@ class Detector(nn.Module):
                 f"{', '.join(chosen)}: arguments of a backbone's builder, but {name} is built "
                 "already; leave them out, or give the name of a registered model as backbone"
             )
+        if num_classes is not None:
+            options["num_classes"] = num_classes
         build: Any = cls  # with the arguments of the subclass
-        detector: Self = build(net, num_classes, **options)
+        detector: Self = build(net, **options)
         return detector
 
     def compute_losses(

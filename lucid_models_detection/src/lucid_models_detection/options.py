@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Self
 
 __all__ = [
     "DetectorOptions",
@@ -24,6 +24,9 @@ __all__ = [
 ]
 
 Sizes = tuple[tuple[float, ...], ...]
+
+#: Scales of the anchors of a level, three an octave.
+OCTAVE = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
 
 
 def number(name: str, value: Any, low: float, high: float, expected: str) -> float:
@@ -91,6 +94,10 @@ def per_level(name: str, value: Any) -> Sizes | tuple[float, ...]:
     return tuple(tuple(positive(name, v) for v in level) for level in value)
 
 
+def optional_per_level(name: str, value: Any) -> Sizes | tuple[float, ...] | None:
+    return None if value is None else per_level(name, value)
+
+
 def three(name: str, value: Any) -> tuple[float, ...]:
     if not is_sequence(value) or len(value) != 3:
         raise ValueError(f"{name}: expected three numbers, for red, green and blue, got {value!r}")
@@ -120,9 +127,10 @@ class DetectorOptions:
 
     Parameters
     ----------
-    anchor_sizes : sequence
+    anchor_sizes : sequence, optional
         For each level, square roots of the anchors' areas in pixels; a number for a level
-        with one size.
+        with one size.  Default: three sizes an octave, from
+        ``anchor_scale`` times the level's stride.
     aspect_ratios : sequence, default (0.5, 1.0, 2.0)
         Heights divided by widths, of all levels or one sequence for each.
     min_size : int or sequence of int, optional
@@ -140,7 +148,10 @@ class DetectorOptions:
         option, what was expected and what was given.
     """
 
-    anchor_sizes: Sizes = option((), per_level)
+    #: Smallest default anchor of a level, divided by the level's stride.
+    anchor_scale: ClassVar[float] = 4.0
+
+    anchor_sizes: Any = option(None, optional_per_level)
     aspect_ratios: Any = option((0.5, 1.0, 2.0), per_level)
     min_size: tuple[int, ...] | None = option(None, min_size)
     max_size: int | None = option(None, max_size)
@@ -151,13 +162,11 @@ class DetectorOptions:
         for each in fields(self):
             value = each.metadata["check"](each.name, getattr(self, each.name))
             object.__setattr__(self, each.name, value)
-        # Every level gets its own tuple of sizes and of ratios.
-        sizes = tuple(s if is_sequence(s) else (s,) for s in self.anchor_sizes)
-        ratios = self.aspect_ratios
-        if not is_sequence(ratios[0]):
-            ratios = (ratios,) * len(sizes)
-        object.__setattr__(self, "anchor_sizes", sizes)
-        object.__setattr__(self, "aspect_ratios", ratios)
+        if self.anchor_sizes is not None:
+            # Every level gets its own tuple of sizes and of ratios.
+            sizes = tuple(s if is_sequence(s) else (s,) for s in self.anchor_sizes)
+            object.__setattr__(self, "anchor_sizes", sizes)
+            object.__setattr__(self, "aspect_ratios", self._ratios(len(sizes)))
         if self.min_size and self.max_size and max(self.min_size) > self.max_size:
             raise ValueError(
                 f"min_size ({max(self.min_size)}) must not be greater than "
@@ -177,25 +186,48 @@ class DetectorOptions:
                 f"{high} ({getattr(self, high):g})"
             )
 
-    def check_levels(self, levels: Sequence[str]) -> None:
-        """Raise ``ValueError`` unless there are anchors for each level of a pyramid.
+    @classmethod
+    def default_sizes(cls, stride: int) -> tuple[float, ...]:
+        """Anchor sizes of a level, in pixels, where none are given."""
+        return tuple(cls.anchor_scale * stride * scale for scale in OCTAVE)
+
+    def _ratios(self, count: int) -> Sizes:
+        ratios: Any = self.aspect_ratios
+        return ratios if is_sequence(ratios[0]) else (ratios,) * count
+
+    def for_levels(self, strides: Sequence[int], levels: Sequence[str]) -> Self:
+        """Complete the options with anchor sizes and aspect ratios for each level of a pyramid.
 
         Parameters
         ----------
+        strides : sequence of int
+            Strides of the levels, finest first.
         levels : sequence of str
-            Names of the levels, finest first.
+            Their names.
+
+        Returns
+        -------
+        DetectorOptions
+            Options of the same class.
+
+        Raises
+        ------
+        ValueError
+            If the anchor sizes or the aspect ratios are given for another number of levels.
         """
+        sizes = self.anchor_sizes or tuple(map(self.default_sizes, strides))
+        ratios = self._ratios(len(levels))
         ends = f"{levels[0]} to {levels[-1]}"
-        if len(self.anchor_sizes) != len(levels):
+        if len(sizes) != len(levels):
             raise ValueError(
-                f"anchor_sizes: expected sizes for {len(levels)} levels, {ends}, got "
-                f"{len(self.anchor_sizes)}"
+                f"anchor_sizes: expected sizes for {len(levels)} levels, {ends}, got {len(sizes)}"
             )
-        if len(self.aspect_ratios) != len(levels):
+        if len(ratios) != len(levels):
             raise ValueError(
                 f"aspect_ratios: expected ratios for all levels or for each of {len(levels)}, "
-                f"{ends}, got {len(self.aspect_ratios)}"
+                f"{ends}, got {len(ratios)}"
             )
+        return replace(self, anchor_sizes=sizes, aspect_ratios=ratios)
 
 
 def check_options(options: Mapping[str, Any], valid: Sequence[str], what: str) -> None:

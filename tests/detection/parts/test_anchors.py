@@ -45,7 +45,7 @@ def test_strides_are_whole_pixels_of_each_direction() -> None:
 
 
 def test_default_anchors_are_nine_at_each_location_in_octaves() -> None:
-    config = DetectorConfig()
+    config = DetectorConfig().for_levels((4, 8, 16, 32, 64), ("P2", "P3", "P4", "P5", "P6"))
     generator = AnchorGenerator(config.anchor_sizes, config.aspect_ratios)
     assert generator.num_per_location == 9
     assert [sizes[0] for sizes in generator.sizes] == [32, 64, 128, 256, 512]

@@ -140,8 +140,9 @@ class TwoStages(nn.Module):
 
 
 def test_any_backbone_with_a_coarse_stage() -> None:
-    model = RetinaNet.from_backbone(TwoStages(), 3, channels=8, anchor_sizes=(16, 32, 64))
+    model = RetinaNet.from_backbone(TwoStages(), 3, channels=8)
     assert model.backbone.strides == (8, 16, 32)
+    assert model.anchors.sizes == ((32, 40, 50), (64, 80, 101), (128, 161, 203))
     assert model.backbone.channels == (6,)
     losses = model([IMAGE], [TARGET])
     sum(losses.values(), lucid.zeros(())).backward()
@@ -177,7 +178,12 @@ def fine() -> TwoStages:
     ("net", "options", "error", "message"),
     [
         (fine, {}, ValueError, r"TwoStages.feature_strides \(2, 4\): .* stride 8 or greater"),
-        (TwoStages, {}, ValueError, "anchor_sizes: expected sizes for 3 levels, P3 to P5, got 5"),
+        (
+            TwoStages,
+            {"anchor_sizes": (32, 64)},
+            ValueError,
+            "anchor_sizes: expected sizes for 3 levels, P3 to P5, got 2",
+        ),
         (TwoStages, {"rpn_top_n": 3}, TypeError, "'rpn_top_n'; valid ones are .*positive_iou"),
         (TwoStages, {"norm": "frozen"}, TypeError, "norm: .*TwoStages is built already"),
         (lambda: nn.Linear(2, 2), {}, lucid.ProtocolError, "a Linear, which lacks feature_chan"),

@@ -3,6 +3,7 @@
 ``network``    both stages on a backbone
 ``rpn``        the first stage, which proposes regions
 ``roi_heads``  the second stage, which classifies them and refines their boxes
+``stages``     both of them from the options and the given parts
 ``options``    its options
 ``builders``   one function for each registered name
 """

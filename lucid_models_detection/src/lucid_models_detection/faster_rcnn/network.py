@@ -19,11 +19,12 @@ from lucid import Tensor, nn, no_grad
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.detector import Detector
 from lucid_models_detection.faster_rcnn.options import DetectorConfig
-from lucid_models_detection.faster_rcnn.roi_heads import BoxHead, BoxPredictor, RoIHeads
-from lucid_models_detection.faster_rcnn.rpn import RegionProposalNetwork
-from lucid_models_detection.options import check_num_classes, check_options
+from lucid_models_detection.faster_rcnn.stages import make_roi_heads, make_rpn
+from lucid_models_detection.options import check_options
 from lucid_models_detection.parts.anchors import AnchorGenerator
 from lucid_models_detection.parts.backbone import PyramidBackbone
+from lucid_models_detection.parts.box_coder import BoxCoder
+from lucid_models_detection.parts.fitting import check_replaced, number_of_classes
 from lucid_models_detection.parts.fpn import LastLevelMaxPool
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.pooler import MultiScaleRoIAlign, check_strides
@@ -35,8 +36,15 @@ __all__ = ["FasterRCNN"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: Anchors of an image that the first stage is trained on, and the largest share of foreground.
-_RPN_BATCH_SIZE, _RPN_POSITIVE_FRACTION = 256, 0.5
+#: Options that a given part takes the place of.
+_REPLACED = {
+    "rpn_anchor_generator": ("anchor_sizes", "aspect_ratios"),
+    "rpn_matcher": ("rpn_positive_iou", "rpn_negative_iou"),
+    "box_roi_pool": ("pool_size",),
+    "box_head": ("hidden_dim",),
+    "box_matcher": ("box_positive_iou",),
+    "box_sampler": ("box_batch_size_per_image", "box_positive_fraction"),
+}
 
 
 class FasterRCNN(Detector):
@@ -48,14 +56,49 @@ class FasterRCNN(Detector):
     the proposed regions, see :meth:`raw_outputs`.  :meth:`.Detector.from_backbone` and the builders
     build one from the name of its backbone.
 
+    Every part can be given by keyword, or exchanged later under the attribute in parentheses.
+    An option that a given part takes the place of is refused.
+
     Parameters
     ----------
     net : lucid.nn.Module
         Backbone with ``features()`` and ``feature_channels``.
-    num_classes : int, default 21
-        C: classes of objects plus one for the background.
+    num_classes : int, optional
+        C: classes of objects plus one for the background.  Default: the number of
+        ``box_predictor``, if that is given, or 21.
+    fpn : lucid.nn.Module, optional
+        Feature pyramid (``backbone.fpn``); see
+        :class:`~lucid_models_detection.parts.PyramidBackbone`.
+    rpn_anchor_generator : AnchorGenerator, optional
+        Anchors of each level (``rpn.anchors``); instead of ``anchor_sizes`` and
+        ``aspect_ratios``.
+    rpn_head : lucid.nn.Module, optional
+        Maps levels to logits (N, T) and offsets (N, T, 4) of all T anchors (``rpn.head``), as
+        :class:`~lucid_models_detection.faster_rcnn.RPNHead` does.
+    rpn_matcher : Matcher, optional
+        Assigns anchors to ground truth (``rpn.matcher``); instead of ``rpn_positive_iou`` and
+        ``rpn_negative_iou``.
+    rpn_sampler : BalancedSampler, optional
+        Chooses the anchors of the losses (``rpn.sampler``).
+    rpn_box_coder : BoxCoder, optional
+        Encodes boxes as offsets from anchors (``rpn.box_coder``).
+    box_roi_pool : MultiScaleRoIAlign, optional
+        Pools the features of regions (``roi_heads.pooler``); instead of ``pool_size``.
+    box_head : lucid.nn.Module, optional
+        Maps pooled features to (R, F) (``roi_heads.box_head``); instead of ``hidden_dim``.
+    box_predictor : lucid.nn.Module, optional
+        Maps (R, F) to logits (R, C) and offsets (R, C, 4) (``roi_heads.box_predictor``), as
+        :class:`~lucid_models_detection.faster_rcnn.BoxPredictor` does, and has ``num_classes``.
+    box_matcher : Matcher, optional
+        Assigns proposals to ground truth (``roi_heads.matcher``); instead of
+        ``box_positive_iou``.
+    box_sampler : BalancedSampler, optional
+        Chooses the proposals of the losses (``roi_heads.sampler``); instead of
+        ``box_batch_size_per_image`` and ``box_positive_fraction``.
+    box_coder : BoxCoder, optional
+        Encodes boxes as offsets from proposals (``roi_heads.box_coder``).
     **options
-        The arguments of :class:`~lucid_models_detection.faster_rcnn.options.DetectorConfig`.
+        The arguments of :class:`~lucid_models_detection.DetectorConfig`.
 
     Attributes
     ----------
@@ -77,28 +120,86 @@ class FasterRCNN(Detector):
     TypeError
         For an unknown option (lists the valid ones) or one of the wrong kind.
     ValueError
-        For a value out of range, or two that contradict each other.
+        For a value out of range, two that contradict each other, or a part that does not fit
+        the others; names its argument.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> from lucid_models_detection import FasterRCNN
+    >>> from lucid_models_detection.parts import AnchorGenerator
+    >>> net = lucid.models.create_model("resnet_18")
+    >>> anchors = AnchorGenerator([(8,), (16,), (32,), (64,), (128,)], [(1.0,)] * 5)
+    >>> model = FasterRCNN(net, num_classes=3, rpn_anchor_generator=anchors, hidden_dim=16)
+    >>> model.rpn.head.cls_logits.weight.shape
+    (1, 256, 1, 1)
     """
 
     head_prefixes = ("roi_heads.box_predictor.",)
     options_class = DetectorConfig
 
-    def __init__(self, net: nn.Module, num_classes: int = 21, **options: Any) -> None:
-        check_options(options, DetectorConfig.names(), "FasterRCNN")
-        num_classes = check_num_classes(num_classes)
+    def __init__(
+        self,
+        net: nn.Module,
+        num_classes: int | None = None,
+        *,
+        fpn: nn.Module | None = None,
+        rpn_anchor_generator: AnchorGenerator | None = None,
+        rpn_head: nn.Module | None = None,
+        rpn_matcher: Matcher | None = None,
+        rpn_sampler: BalancedSampler | None = None,
+        rpn_box_coder: BoxCoder | None = None,
+        box_roi_pool: MultiScaleRoIAlign | None = None,
+        box_head: nn.Module | None = None,
+        box_predictor: nn.Module | None = None,
+        box_matcher: Matcher | None = None,
+        box_sampler: BalancedSampler | None = None,
+        box_coder: BoxCoder | None = None,
+        **options: Any,
+    ) -> None:
+        check_options(options, self.valid_options(), "FasterRCNN")
+        check_replaced(
+            options,
+            _REPLACED,
+            rpn_anchor_generator=rpn_anchor_generator,
+            rpn_matcher=rpn_matcher,
+            box_roi_pool=box_roi_pool,
+            box_head=box_head,
+            box_matcher=box_matcher,
+            box_sampler=box_sampler,
+        )
+        num_classes = number_of_classes(num_classes, "box_predictor", box_predictor, "num_classes")
         config = DetectorConfig(**options)
-        backbone = PyramidBackbone(net, extra_blocks=LastLevelMaxPool())
+        backbone = PyramidBackbone(net, extra_blocks=LastLevelMaxPool(), fpn=fpn)
         check_strides(
             backbone.strides[: len(backbone.channels)], f"{type(net).__name__}.feature_strides"
         )
         mean, std = config.image_mean, config.image_std
         sizes = config.min_size, config.max_size
         super().__init__(backbone, Transform(mean, std, *sizes, backbone.stride))
+        if rpn_anchor_generator is None:
+            config = config.for_levels(backbone.strides, backbone.level_names)
         self.config = config
-        config.check_levels(backbone.level_names)
-        channels = backbone.fpn.out_channels
-        self.rpn = _make_rpn(config, channels)
-        self.roi_heads = _make_roi_heads(config, channels, num_classes)
+        self.rpn = make_rpn(
+            config,
+            backbone,
+            anchors=rpn_anchor_generator,
+            head=rpn_head,
+            matcher=rpn_matcher,
+            sampler=rpn_sampler,
+            box_coder=rpn_box_coder,
+        )
+        self.roi_heads = make_roi_heads(
+            config,
+            backbone,
+            num_classes,
+            pooler=box_roi_pool,
+            head=box_head,
+            predictor=box_predictor,
+            matcher=box_matcher,
+            sampler=box_sampler,
+            box_coder=box_coder,
+        )
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
@@ -176,28 +277,3 @@ class FasterRCNN(Detector):
             batch = raw_batch(x, self.transform.multiple)
             proposals, _ = self.rpn(self.backbone(batch.tensor), batch, fill=True)
         return Tensor(np.stack(proposals))
-
-
-def _make_rpn(config: DetectorConfig, channels: int) -> RegionProposalNetwork:
-    return RegionProposalNetwork(
-        channels,
-        AnchorGenerator(config.anchor_sizes, config.aspect_ratios),
-        Matcher(config.rpn_positive_iou, config.rpn_negative_iou, allow_low_quality_matches=True),
-        BalancedSampler(_RPN_BATCH_SIZE, _RPN_POSITIVE_FRACTION),
-        config.rpn_pre_nms_top_n,
-        config.rpn_post_nms_top_n,
-        config.rpn_nms_threshold,
-    )
-
-
-def _make_roi_heads(config: DetectorConfig, channels: int, num_classes: int) -> RoIHeads:
-    return RoIHeads(
-        MultiScaleRoIAlign(config.pool_size, sampling_ratio=2),
-        BoxHead(channels, config.pool_size, config.hidden_dim),
-        BoxPredictor(config.hidden_dim, num_classes),
-        Matcher(config.box_positive_iou, config.box_positive_iou),
-        BalancedSampler(config.box_batch_size_per_image, config.box_positive_fraction),
-        config.box_score_threshold,
-        config.box_nms_threshold,
-        config.box_detections_per_image,
-    )

@@ -8,21 +8,17 @@ resized.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from lucid_models_detection.options import (
     DetectorOptions,
-    Sizes,
     count_or_pair,
     fraction,
     option,
-    per_level,
     positive_int,
 )
 
 __all__ = ["DetectorConfig"]
-
-_OCTAVE = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
-_DEFAULT_SIZES = tuple(tuple(base * s for s in _OCTAVE) for base in (32, 64, 128, 256, 512))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +27,10 @@ class DetectorConfig(DetectorOptions):
 
     Parameters
     ----------
-    anchor_sizes : sequence
+    anchor_sizes : sequence, optional
         For each level, square roots of the anchors' areas in pixels; a plain number
-        for a level with one size.  Default: three sizes an octave, 32, 40.3 and
-        50.8 on P2, doubling with each level up to P6.
+        for a level with one size.  Default: three sizes an octave, from 8 times the
+        level's stride: 32, 40.3 and 50.8 on P2, doubling with each level up to P6.
     aspect_ratios : sequence, default (0.5, 1.0, 2.0)
         Heights divided by widths, of all levels or one sequence for each.
     min_size : int or sequence of int, optional
@@ -78,7 +74,8 @@ class DetectorConfig(DetectorOptions):
         names the argument, what was expected and what arrived.
     """
 
-    anchor_sizes: Sizes = option(_DEFAULT_SIZES, per_level)
+    anchor_scale: ClassVar[float] = 8.0
+
     rpn_pre_nms_top_n: tuple[int, int] = option((2000, 1000), count_or_pair)
     rpn_post_nms_top_n: tuple[int, int] = option((2000, 300), count_or_pair)
     rpn_nms_threshold: float = option(0.7, fraction)

@@ -158,6 +158,11 @@ class RegionProposalNetwork(nn.Module):
         sizes = [(level.shape[2], level.shape[3]) for level in levels]
         per_level = self.anchors(sizes, batch.padded_size)
         anchors = np.concatenate(per_level)
+        if pred_objectness.shape[1] != len(anchors):
+            raise ValueError(
+                f"rpn.head: expected predictions for {len(anchors)} anchors, "
+                f"{self.anchors.num_per_location} at each location, got {pred_objectness.shape[1]}"
+            )
         bounds = np.cumsum([0, *map(len, per_level)])
         phase = 1 if targets is None else 0
         proposals = [

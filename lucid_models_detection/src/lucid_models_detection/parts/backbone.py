@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from lucid import ProtocolError, Tensor, nn
+from lucid import ProtocolError, Tensor, nn, zeros
 from lucid.models import Backbone, missing_parts
+from lucid_models_detection.parts.fitting import apply_part, check_members, check_shape
 from lucid_models_detection.parts.fpn import ExtraLevels, FeaturePyramid
 
 __all__ = ["PyramidBackbone", "stage_strides"]
@@ -30,6 +31,11 @@ class PyramidBackbone(nn.Module):
     stages : sequence of int, optional
         Indices of the stages that the pyramid is built on, ascending; RetinaNet uses
         (1, 2, 3) of a ResNet.  Default: all.
+    fpn : lucid.nn.Module, optional
+        Feature pyramid to use.  Maps the stages, finest first, to levels of ``out_channels``
+        channels: one at the resolution of each stage, then ``num_extra_levels`` more, each at
+        half the resolution of the one before.  Default:
+        ``FeaturePyramid(channels, out_channels, extra_blocks)``.
 
     Attributes
     ----------
@@ -49,9 +55,11 @@ class PyramidBackbone(nn.Module):
     ------
     lucid.ProtocolError
         If ``net`` lacks ``features`` or ``feature_channels``.
+    TypeError
+        If ``fpn`` lacks one of its two attributes.
     ValueError
         If its channels or strides do not fit a pyramid, or ``stages`` its stages; names the
-        stride.
+        stride.  If ``fpn`` does not take the stages, or gives other levels.
 
     Examples
     --------
@@ -69,6 +77,7 @@ class PyramidBackbone(nn.Module):
         out_channels: int = 256,
         extra_blocks: ExtraLevels | None = None,
         stages: Sequence[int] | None = None,
+        fpn: nn.Module | None = None,
     ) -> None:
         super().__init__()
         channels, strides = _channels_and_strides(net)
@@ -78,10 +87,14 @@ class PyramidBackbone(nn.Module):
             self.stem = net.stem
         self.stages = chosen
         self.channels = tuple(channels[i] for i in chosen)
-        self.fpn = FeaturePyramid(self.channels, out_channels, extra_blocks)
         self._all_channels = channels
         self._stage_strides = tuple(strides[i] for i in chosen)
         self.stride = self._stage_strides[-1]
+        if fpn is None:
+            self.fpn: Any = FeaturePyramid(self.channels, out_channels, extra_blocks)
+        else:
+            _check_pyramid(fpn, self.channels, self._stage_strides)
+            self.fpn = fpn
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -107,6 +120,24 @@ class PyramidBackbone(nn.Module):
             )
         levels: list[Tensor] = self.fpn([maps[i] for i in self.stages])
         return levels
+
+
+def _check_pyramid(fpn: Any, channels: Sequence[int], strides: Sequence[int]) -> None:
+    """Raise unless a given pyramid takes stages of these channels and gives its levels."""
+    check_members("fpn", fpn, "out_channels", "num_extra_levels")
+    extra = fpn.num_extra_levels
+    size = strides[-1] << extra
+    stages = [zeros(1, c, size // s, size // s) for c, s in zip(channels, strides, strict=True)]
+    what = f"stages of {tuple(channels)} channels"
+    levels = apply_part("fpn", fpn, what, stages)
+    sizes = [size // s for s in strides] + [1 << i for i in range(extra - 1, -1, -1)]
+    if len(levels) != len(sizes):
+        raise ValueError(
+            f"fpn: expected {len(strides)} levels for the stages at strides {tuple(strides)} and "
+            f"{extra} more (num_extra_levels), got {len(levels)}"
+        )
+    for level, side in zip(levels, sizes, strict=True):
+        check_shape("fpn", fpn, level, (1, fpn.out_channels, side, side), "(N, C, H, W) levels")
 
 
 def stage_strides(net: nn.Module) -> tuple[int, ...]:

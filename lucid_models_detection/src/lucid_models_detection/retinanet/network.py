@@ -10,7 +10,7 @@ pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,21 @@ from lucid.nn import functional as F
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.detector import Detector
-from lucid_models_detection.options import check_num_classes, check_options
+from lucid_models_detection.options import check_options
 from lucid_models_detection.parts.anchors import AnchorGenerator
 from lucid_models_detection.parts.backbone import PyramidBackbone, stage_strides
 from lucid_models_detection.parts.box_coder import BoxCoder
 from lucid_models_detection.parts.dense_head import DenseHead
+from lucid_models_detection.parts.fitting import (
+    apply_part,
+    check_anchors,
+    check_callable,
+    check_members,
+    check_replaced,
+    check_shape,
+    example_levels,
+    number_of_classes,
+)
 from lucid_models_detection.parts.fpn import LastLevelP6P7
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.selection import select_detections
@@ -36,6 +46,12 @@ __all__ = ["RetinaNet"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+#: Options that a given part takes the place of.
+_REPLACED = {
+    "fpn": ("channels",),
+    "anchor_generator": ("anchor_sizes", "aspect_ratios"),
+    "proposal_matcher": ("positive_iou", "negative_iou"),
+}
 #: Stride of the finest stage that the pyramid is built on, C3 of a ResNet.
 _FINEST_STRIDE = 8
 #: Score of every class before training, so that the many background anchors do not dominate
@@ -52,14 +68,40 @@ class RetinaNet(Detector):
     all anchors, see :meth:`raw_outputs`.  :meth:`.Detector.from_backbone` and the builders build
     one from the name of its backbone.
 
+    Every part can be given by keyword, or exchanged later under the attribute in parentheses.
+    An option that a given part takes the place of is refused.
+
     Parameters
     ----------
     net : lucid.nn.Module
         Backbone with ``features()``, ``feature_channels`` and ``feature_strides``; its stages
         of stride 8 and greater are used.
-    num_classes : int, default 21
+    num_classes : int, optional
         C: classes of objects plus one for the background.  As in torchvision the background
-        has a logit of its own, which is trained to be low; it is never detected.
+        has a logit of its own, which is trained to be low; it is never detected.  Default: the
+        number of ``classification_head``, if that is given, or 21.
+    fpn : lucid.nn.Module, optional
+        Feature pyramid (``backbone.fpn``), instead of ``channels``; see
+        :class:`~lucid_models_detection.parts.PyramidBackbone`.
+    anchor_generator : AnchorGenerator, optional
+        Anchors of each level (``anchors``); instead of ``anchor_sizes`` and ``aspect_ratios``.
+    classification_head, regression_head : lucid.nn.Module, optional
+        Map levels to one (N, T_l, C), or (N, T_l, 4), for each level with its T_l anchors, as
+        :class:`~lucid_models_detection.parts.DenseHead` does; the first has ``num_outputs``.
+    proposal_matcher : Matcher, optional
+        Assigns anchors to ground truth (``matcher``); instead of ``positive_iou`` and
+        ``negative_iou``.
+    box_coder : BoxCoder, optional
+        Encodes boxes as offsets (``box_coder``).
+    classification_loss : callable, optional
+        ``classification_loss(logits, targets, reduction="none")`` of (N, T, C) logits and
+        targets 0 or 1 (``classification_loss``).  Default:
+        :func:`lucid.nn.functional.sigmoid_focal_loss`.
+    box_loss : callable, optional
+        ``box_loss(boxes, targets, reduction="none")`` of (K, 4) predicted and ground-truth
+        boxes, xyxy in pixels, with one loss for each, such as
+        :func:`~lucid_models_detection.parts.giou_loss` (``box_loss``).  Default: L1 loss of the
+        offsets.
     **options
         The arguments of :class:`RetinaNetOptions`.
 
@@ -83,37 +125,102 @@ class RetinaNet(Detector):
     TypeError
         For an unknown option (lists the valid ones) or one of the wrong kind.
     ValueError
-        For a value out of range, two that contradict each other, or a backbone without a
-        stage of stride 8 or greater.
+        For a value out of range, two that contradict each other, a part that does not fit the
+        others (names its argument), or a backbone without a stage of stride 8 or greater.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> from lucid_models_detection import RetinaNet
+    >>> from lucid_models_detection.parts import giou_loss
+    >>> net = lucid.models.create_model("resnet_18")
+    >>> model = RetinaNet(net, num_classes=3, box_loss=giou_loss, channels=16)
+    >>> target = {"boxes": [[8.0, 8.0, 40.0, 48.0]], "labels": [1]}
+    >>> sorted(model([lucid.zeros(3, 64, 64)], [target]))
+    ['bbox_regression', 'classification']
     """
 
     head_prefixes = ("classification_head.output.",)
     class_axis = 1
     options_class = RetinaNetOptions
 
-    def __init__(self, net: nn.Module, num_classes: int = 21, **options: Any) -> None:
-        check_options(options, RetinaNetOptions.names(), "RetinaNet")
-        num_classes = check_num_classes(num_classes)
+    def __init__(
+        self,
+        net: nn.Module,
+        num_classes: int | None = None,
+        *,
+        fpn: nn.Module | None = None,
+        anchor_generator: AnchorGenerator | None = None,
+        classification_head: nn.Module | None = None,
+        regression_head: nn.Module | None = None,
+        proposal_matcher: Matcher | None = None,
+        box_coder: BoxCoder | None = None,
+        classification_loss: Callable[..., Tensor] | None = None,
+        box_loss: Callable[..., Tensor] | None = None,
+        **options: Any,
+    ) -> None:
+        check_options(options, self.valid_options(), "RetinaNet")
+        parts = {
+            "fpn": fpn,
+            "anchor_generator": anchor_generator,
+            "proposal_matcher": proposal_matcher,
+        }
+        check_replaced(options, _REPLACED, **parts)
+        check_callable(
+            proposal_matcher=proposal_matcher,
+            classification_loss=classification_loss,
+            box_loss=box_loss,
+        )
+        check_members("box_coder", box_coder, "encode", "decode")
+        num_classes = number_of_classes(
+            num_classes, "classification_head", classification_head, "num_outputs"
+        )
         config = RetinaNetOptions(**options)
-        channels = config.channels
-        extra = LastLevelP6P7(channels, channels)
-        backbone = PyramidBackbone(net, channels, extra, stages=_coarse_stages(net))
-        config.check_levels(backbone.level_names)
+        extra = LastLevelP6P7(config.channels, config.channels)
+        backbone = PyramidBackbone(
+            net, config.channels, extra if fpn is None else None, _coarse_stages(net), fpn
+        )
         sizes = config.min_size, config.max_size
         super().__init__(
             backbone, Transform(config.image_mean, config.image_std, *sizes, backbone.stride)
         )
+        if anchor_generator is None:
+            config = config.for_levels(backbone.strides, backbone.level_names)
+            anchor_generator = AnchorGenerator(config.anchor_sizes, config.aspect_ratios)
+        else:
+            check_anchors("anchor_generator", anchor_generator, backbone.strides)
         self.config = config
         self.score_threshold = config.score_threshold
-        self.anchors = AnchorGenerator(config.anchor_sizes, config.aspect_ratios)
-        self.matcher = Matcher(
+        self.anchors = anchor_generator
+        self.matcher = proposal_matcher or Matcher(
             config.positive_iou, config.negative_iou, allow_low_quality_matches=True
         )
-        self.box_coder = BoxCoder()
-        num_anchors = self.anchors.num_per_location
+        self.box_coder = box_coder or BoxCoder()
+        self.classification_loss = classification_loss or F.sigmoid_focal_loss
+        self.box_loss = box_loss
         prior = -math.log((1 - _PRIOR) / _PRIOR)
-        self.classification_head = DenseHead(channels, num_anchors, num_classes, prior)
-        self.regression_head = DenseHead(channels, num_anchors, 4)
+        self.classification_head = self._head(
+            "classification_head", classification_head, num_classes, prior
+        )
+        self.regression_head = self._head("regression_head", regression_head, 4)
+
+    def _head(self, name: str, head: Any, num_outputs: int, bias: float = 0.0) -> Any:
+        """Make a head, or check the given one."""
+        channels, num_anchors = self.backbone.fpn.out_channels, self.anchors.num_per_location
+        if head is None:
+            return DenseHead(channels, num_anchors, num_outputs, bias)
+        check_callable(**{name: head})
+        levels = example_levels(channels, self.backbone.strides)
+        found = apply_part(name, head, f"{len(levels)} levels of {channels} channels", levels)
+        if len(found) != len(levels):
+            raise ValueError(
+                f"{name}: expected one result for each of {len(levels)} levels, got {len(found)}"
+            )
+        axes = f"(N, H * W * A, {num_outputs}) for {num_anchors} anchors at each location"
+        for level, values in zip(levels, found, strict=True):
+            count = level.shape[2] * level.shape[3] * num_anchors
+            check_shape(name, head, values, (1, count, num_outputs), axes)
+        return head
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
@@ -154,9 +261,15 @@ class RetinaNet(Detector):
         """
         logits, deltas = self.raw_outputs(features, batch)
         anchors = np.concatenate(self._level_anchors(features, batch))
+        for name, found in (("classification_head", logits), ("regression_head", deltas)):
+            if found.shape[1] != len(anchors):
+                raise ValueError(
+                    f"{name}: expected predictions for {len(anchors)} anchors, "
+                    f"{self.anchors.num_per_location} at each location, got {found.shape[1]}"
+                )
         wanted = np.zeros(logits.shape, logits.dtype)
         weights = np.zeros((*logits.shape[:2], 1), logits.dtype)
-        rows, offsets, row_weights = [], [], []
+        rows, boxes, row_anchors, row_weights = [], [], [], []
         for i, target in enumerate(targets):
             matches = self.matcher(box_ops.iou(target.boxes, anchors))
             foreground = np.flatnonzero(matches >= 0)
@@ -165,18 +278,28 @@ class RetinaNet(Detector):
             wanted[i, foreground, target.labels[matched]] = 1
             weights[i, matches != Matcher.IGNORED] = weight
             rows.append(foreground + i * len(anchors))
-            offsets.append(self.box_coder.encode(target.boxes[matched], anchors[foreground]))
+            boxes.append(target.boxes[matched])
+            row_anchors.append(anchors[foreground])
             row_weights.append(np.full((len(foreground), 1), weight, deltas.dtype))
-        focal = F.sigmoid_focal_loss(logits, Tensor(wanted))
-        distance = F.l1_loss(
+        focal = self.classification_loss(logits, Tensor(wanted), reduction="none")
+        distance = self._box_distance(
             deltas.reshape(-1, 4)[np.concatenate(rows)],
-            Tensor(np.concatenate(offsets).astype(deltas.dtype, copy=False)),
-            reduction="none",
+            np.concatenate(row_anchors),
+            np.concatenate(boxes),
         )
         return {
             "classification": (focal * Tensor(weights)).sum(),
             "bbox_regression": (distance * Tensor(np.concatenate(row_weights))).sum(),
         }
+
+    def _box_distance(self, deltas: Tensor, anchors: Array, boxes: Array) -> Tensor:
+        """Loss (K, 4) of the offsets, or (K, 1) of the boxes, of K foreground anchors."""
+        if self.box_loss is None:
+            wanted = self.box_coder.encode(boxes, anchors).astype(deltas.dtype, copy=False)
+            return F.l1_loss(deltas, Tensor(wanted), reduction="none")
+        found = self.box_coder.decode_tensor(deltas, anchors.astype(deltas.dtype, copy=False))
+        target = Tensor(boxes.astype(deltas.dtype, copy=False))
+        return self.box_loss(found, target, reduction="none").reshape(-1, 1)
 
     def detect(self, features: list[Tensor], batch: ImageBatch) -> list[Detections]:
         """Detections in a batch; see :class:`~lucid_models_detection.detector.Detector`."""

@@ -6,20 +6,12 @@ from dataclasses import dataclass
 
 from lucid_models_detection.options import (
     DetectorOptions,
-    Sizes,
     fraction,
     option,
-    per_level,
     positive_int,
 )
 
 __all__ = ["RetinaNetOptions"]
-
-_OCTAVE = (1.0, 2 ** (1 / 3), 2 ** (2 / 3))
-# Rounded down to whole pixels, as in torchvision.
-_DEFAULT_SIZES = tuple(
-    tuple(float(int(base * scale)) for scale in _OCTAVE) for base in (32, 64, 128, 256, 512)
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,10 +20,10 @@ class RetinaNetOptions(DetectorOptions):
 
     Parameters
     ----------
-    anchor_sizes : sequence
+    anchor_sizes : sequence, optional
         For each level, square roots of the anchors' areas in pixels; a number for a level
-        with one size.  Default: three sizes an octave, 32, 40 and 50 on P3, doubling with
-        each level up to P7.
+        with one size.  Default: three sizes an octave, from 4 times the level's stride, rounded
+        down to whole pixels: 32, 40 and 50 on P3 to 512, 645 and 812 on P7.
     aspect_ratios : sequence, default (0.5, 1.0, 2.0)
         Heights divided by widths, of all levels or one sequence for each.
     min_size : int or sequence of int, optional
@@ -62,7 +54,6 @@ class RetinaNetOptions(DetectorOptions):
         option, what was expected and what was given.
     """
 
-    anchor_sizes: Sizes = option(_DEFAULT_SIZES, per_level)
     positive_iou: float = option(0.5, fraction)
     negative_iou: float = option(0.4, fraction)
     score_threshold: float = option(0.05, fraction)
@@ -74,3 +65,8 @@ class RetinaNetOptions(DetectorOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.check_order("negative_iou", "positive_iou")
+
+    @classmethod
+    def default_sizes(cls, stride: int) -> tuple[float, ...]:
+        """Anchor sizes of a level, in whole pixels as in torchvision."""
+        return tuple(float(int(size)) for size in super().default_sizes(stride))
