@@ -29,6 +29,7 @@ __all__ = [
     "keyword_remedies",
     "missing_attribute",
     "remedy_for",
+    "wrong_forward",
 ]
 
 _DEVICES = ("cpu", "cuda", "gpu", "hpu", "meta", "mps", "tpu", "xpu")
@@ -238,6 +239,43 @@ def _wrong_position(name: str, given: int, parameters: Iterable[str]) -> str | N
         return f"{name}() takes {keyword} by keyword only: use {keyword}="
     remedy = KEYWORDS[keyword].replace("`", "")
     return f"{name}() has no argument {keyword!r}: {remedy}"
+
+
+def wrong_forward(
+    owner: str, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> str | None:
+    """The error of a module that was called with other arguments than its ``forward`` takes.
+
+    Parameters
+    ----------
+    owner : str
+        Class of the module.
+    forward : callable
+        Its method.
+    args, kwargs : tuple and dict
+        What the module was called with.
+
+    Returns
+    -------
+    str or None
+        Class, expected arguments and what is wrong; None if ``forward`` takes them.
+    """
+    signature = inspect.signature(forward)
+    parameters = signature.parameters
+    try:
+        signature.bind(*args, **kwargs)
+    except TypeError as error:
+        plain = [p.replace(annotation=p.empty) for p in parameters.values()]
+        expected = signature.replace(parameters=plain, return_annotation=signature.empty)
+        unknown = [key for key in kwargs if key not in parameters]
+        if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+            remedies = keyword_remedies(owner, unknown, parameters)
+            named = ", ".join(
+                f"{key!r}: {remedies[key]}" if key in remedies else repr(key) for key in unknown
+            )
+            return f"{owner} expects {expected}, got an unexpected keyword argument {named}"
+        return f"{owner} expects {expected}: {error}"
+    return None
 
 
 def keyword_remedies(

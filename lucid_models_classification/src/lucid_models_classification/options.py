@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+import lucid
+from lucid.vision import conversion_hint
+
 __all__ = ["check_count", "check_images", "check_norm"]
 
 
@@ -49,22 +54,28 @@ def check_norm(norm: object, norm_eps: Any) -> None:
         raise ValueError(f"norm_eps: expected a finite number of at least 0, got {norm_eps!r}")
 
 
-def check_images(shape: tuple[int, ...], channels: int) -> None:
+def check_images(images: Any, channels: int) -> None:
     """Raise unless a batch of images has the shape (N, channels, H, W) with H, W >= 1.
 
     Parameters
     ----------
-    shape : tuple of int
-        Shape of the batch.
+    images : Tensor
+        The batch.
     channels : int
         Channels that the network takes.
 
     Raises
     ------
+    TypeError
+        If it is no tensor.
     ValueError
         If it has another number of axes or channels, or no pixels.
     """
+    expected = f"expected images of shape (N, {channels}, H, W) with at least one pixel"
+    if not isinstance(images, lucid.Tensor | np.ndarray):
+        batch = "; of a batch (images, labels), give the images"
+        hint = conversion_hint(images) or (batch if isinstance(images, list | tuple) else "")
+        raise TypeError(f"{expected}, got {type(images).__name__}{hint}")
+    shape = tuple(images.shape)
     if len(shape) != 4 or shape[1] != channels or 0 in shape[2:]:
-        raise ValueError(
-            f"expected images of shape (N, {channels}, H, W) with at least one pixel, got {shape}"
-        )
+        raise ValueError(f"{expected}, got {shape}")

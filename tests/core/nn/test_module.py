@@ -279,3 +279,42 @@ def test_sgd_is_at_hand_in_nn():
     assert nn.SGD is optim.SGD
     assert "SGD" in dir(nn)
     assert not hasattr(nn, "LBFGS")
+
+
+@pytest.mark.parametrize(
+    ("module", "args", "kwargs", "message"),
+    [
+        (nn.ReLU(), (), {}, "ReLU expects (x): missing a required argument: 'x'"),
+        (nn.ReLU(), (1.0, 2.0), {}, "ReLU expects (x): too many positional arguments"),
+        (nn.ReLU(), (), {"input": 1.0}, "ReLU expects (x), got an unexpected keyword argument "
+         "'input': use x="),
+        (nn.ReLU(), (1.0,), {"mask": 1}, "got an unexpected keyword argument 'mask'"),
+        (nn.CrossEntropyLoss(), (1.0,), {}, "CrossEntropyLoss expects (input, target): missing a "
+         "required argument: 'target'"),
+        (nn.ConvNormAct(1, 1, 1), (), {}, "ConvNormAct expects (x, residual=None): missing"),
+        (nn.Sequential(nn.ReLU()), (), {}, "Sequential expects (x): missing"),
+    ],
+)  # fmt: skip
+def test_a_call_with_other_arguments_names_class_and_arguments(module, args, kwargs, message):
+    with pytest.raises(TypeError) as caught:
+        module(*args, **kwargs)
+    assert message in str(caught.value)
+
+
+def test_a_type_error_within_forward_is_left_alone():
+    class Inner(nn.Module):
+        def forward(self, x, y):
+            return x + y
+
+    class Outer(nn.Module):
+        def __init__(self, fault):
+            super().__init__()
+            self.inner, self.fault = Inner(), fault
+
+        def forward(self, x):
+            return self.inner(x) if self.fault == "call" else len(x)
+
+    with pytest.raises(TypeError, match=r"^Inner expects \(x, y\): missing .* 'y'$"):
+        Outer("call")(1)
+    with pytest.raises(TypeError, match=r"^object of type 'int' has no len\(\)$"):
+        Outer("len")(1)

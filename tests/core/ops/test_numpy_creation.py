@@ -178,3 +178,12 @@ def test_ragged_data_are_refused(data):
 def test_data_that_are_no_numbers_are_refused(data):
     with pytest.raises(TypeError, match="tensors hold booleans, integers and floats"):
         lucid.tensor(data)
+
+
+def test_entries_of_different_shapes_are_named():
+    batch = (lucid.zeros(2, 3), lucid.zeros(2))
+    for use in (lucid.relu, lucid.nn.Linear(3, 1), lucid.Tensor):
+        with pytest.raises(ValueError, match="got a tuple of 2 entries of different shapes"):
+            use(batch)
+    with pytest.raises(ValueError, match="got a list of 3 entries of different shapes"):
+        lucid.exp([1.0, [2.0], 3.0])

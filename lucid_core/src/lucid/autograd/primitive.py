@@ -62,6 +62,8 @@ def array_of(x: ArrayLike, dtype: np.dtype[Any] | None = None) -> Array:
     TypeError
         If ``x`` holds anything but booleans, integers and floats, or is a sequence with
         tensors that require gradients.
+    ValueError
+        If ``x`` is a sequence whose entries have different shapes.
     OverflowError
         If a Python integer does not fit into ``dtype``.
     """
@@ -74,7 +76,7 @@ def array_of(x: ArrayLike, dtype: np.dtype[Any] | None = None) -> Array:
         )
     if x is None:
         raise TypeError("expected a tensor, an array or numbers, got None; pass a tensor")
-    array = np.asarray(x)
+    array = _as_array(x)
     if array.dtype.kind not in "biuf":  # NumPy would convert None to NaN and text to numbers
         raise TypeError(
             f"tensors hold booleans, integers and floats, not {array.dtype} (of a "
@@ -88,6 +90,19 @@ def array_of(x: ArrayLike, dtype: np.dtype[Any] | None = None) -> Array:
     if python and array.dtype == np.float64:
         array = array.astype(np.float32)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _as_array(x: ArrayLike) -> Array:
+    try:
+        return np.asarray(x)
+    except ValueError as error:
+        if not isinstance(x, (list, tuple)):
+            raise
+        raise ValueError(
+            f"expected a tensor, an array or numbers, got a {type(x).__name__} of {len(x)} entries "
+            "of different shapes; pass one of the entries, such as the images of a batch "
+            "(images, labels)"
+        ) from error
 
 
 def record(value: Array | np.generic, *edges: tuple[ArrayLike, Vjp]) -> Tensor:

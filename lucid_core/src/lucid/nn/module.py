@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from lucid.dtypes import dtype_of
-from lucid.hints import explain_class
+from lucid.hints import explain_class, wrong_forward
 from lucid.nn.hooks import HookRegistry, RemovableHandle
 from lucid.nn.registry import Registry
 from lucid.nn.state_dict import LoadResult, load_into
@@ -83,7 +83,14 @@ class Module(Registry):
                 replaced = pre_hook(self, args)
                 if replaced is not None:
                     args = replaced if isinstance(replaced, tuple) else (replaced,)
-        output = self.forward(*args, **kwargs)
+        try:
+            output = self.forward(*args, **kwargs)
+        except TypeError as error:
+            # A wrong call fails before forward is entered: there is no frame below.
+            if error.__traceback__ is None or error.__traceback__.tb_next is not None:
+                raise
+            message = wrong_forward(type(self).__name__, self.forward, args, kwargs)
+            raise error if message is None else TypeError(message) from None
         if self._forward_hooks:
             for hook in tuple(self._forward_hooks.values()):
                 replaced = hook(self, args, output)

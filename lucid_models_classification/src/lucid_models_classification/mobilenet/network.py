@@ -290,7 +290,7 @@ class MobileNet(nn.Module):
         ValueError
             If ``x`` has another number of axes or channels, or no pixels.
         """
-        check_images(tuple(x.shape), self.in_channels)
+        check_images(x, self.in_channels)
         maps: list[Tensor] = []
         for stage, (start, stop) in zip(self.layers, pairwise(self._bounds), strict=True):
             inner = [i for i in self.out_indices if start <= i < stop - 1]
@@ -318,7 +318,7 @@ class MobileNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute logits (N, num_classes) of images (N, in_channels, H, W)."""
-        check_images(tuple(x.shape), self.in_channels)
+        check_images(x, self.in_channels)
         logits: Tensor = self.classifier(self.avgpool(self.layers(x)).flatten(1))
         return logits
 

@@ -284,7 +284,7 @@ class ResNet(nn.Module):
         ValueError
             If ``x`` has another number of axes or channels, or no pixels.
         """
-        check_images(tuple(x.shape), self.in_channels)
+        check_images(x, self.in_channels)
         x = self.maxpool(self.stem(x))
         first = self.layer1(x)
         second = self.layer2(first)

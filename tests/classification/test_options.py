@@ -1,0 +1,40 @@
+"""What the classifiers share: the check of the batch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import lucid
+from lucid_models_classification.options import check_images
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (None, "got NoneType"),
+        (
+            (lucid.zeros(1, 3, 4, 4), [0]),
+            r"got tuple; of a batch \(images, labels\)",
+        ),
+        ({"image": 1}, "got dict"),
+        ("cat.png", "got str; lucid.vision.read_image reads a file"),
+        (Image.new("RGB", (4, 4)), "got Image; lucid.vision.to_array"),
+    ],
+)
+def test_what_is_no_batch_is_named(given: object, problem: str) -> None:
+    with pytest.raises(TypeError, match=rf"images of shape \(N, 3, H, W\) .*{problem}"):
+        check_images(given, 3)
+
+
+@pytest.mark.parametrize("shape", [(3, 4, 4), (1, 1, 4, 4), (1, 3, 0, 4), ()])
+def test_a_batch_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    for images in (lucid.zeros(*shape), np.zeros(shape, np.float32)):
+        with pytest.raises(ValueError, match=r"images of shape \(N, 3, H, W\)") as caught:
+            check_images(images, 3)
+        assert str(caught.value).endswith(f"got {shape}")
+
+
+def test_a_batch_without_images_is_one() -> None:
+    check_images(lucid.zeros(0, 3, 4, 4), 3)
