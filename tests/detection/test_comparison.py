@@ -10,7 +10,6 @@ import small_detection
 
 import lucid
 from lucid.data import DataLoader
-from lucid_models_detection import faster_rcnn_resnet_18_fpn
 from lucid_models_detection.categories import Categories, Category
 from lucid_models_detection.comparison import Comparison
 from lucid_models_detection.data import CocoDetection, collate
@@ -65,9 +64,7 @@ def test_labels_are_matched_by_category(tmp_path: Path, batch_size: int) -> None
 def test_measures_do_not_depend_on_the_batch_size(tmp_path: Path) -> None:
     """The detector is held against what it finds itself in each image alone."""
     lucid.random.seed(0)
-    model = faster_rcnn_resnet_18_fpn(
-        num_classes=3, hidden_dim=8, rpn_post_nms_top_n=20, box_score_threshold=0.0
-    )
+    model = small_detection.tiny_detector(rpn_post_nms_top_n=20, box_score_threshold=0.0)
     path = small_detection.write_coco(tmp_path, sizes=((64, 64), (72, 48), (50, 60), (40, 90)))
     content = json.loads(path.read_text())
     dataset = CocoDetection(path, tmp_path)

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_detection import TinyBackbone
 
 import lucid
 from lucid import Tensor, nn
@@ -13,7 +14,6 @@ from lucid_models_detection.transform import raw_batch
 #: Small enough to be quick, whole otherwise.
 SMALL: dict[str, Any] = {
     "num_classes": 4,
-    "backbone_num_classes": 2,
     "hidden_dim": 16,
     "pool_size": 2,
     "rpn_pre_nms_top_n": (60, 40),
@@ -23,8 +23,13 @@ SMALL: dict[str, Any] = {
 
 
 def make(**options: Any) -> FasterRCNN:
+    """On a backbone of five convolutions."""
     lucid.random.seed(0)
-    return FasterRCNN.from_backbone("resnet_18", **(SMALL | options))
+    return FasterRCNN(TinyBackbone(2), **(SMALL | options))
+
+
+def make_on_resnet(**options: Any) -> FasterRCNN:
+    return FasterRCNN.from_backbone("resnet_18", **(SMALL | {"backbone_num_classes": 2} | options))
 
 
 @pytest.fixture(scope="module")
@@ -292,10 +297,10 @@ def test_prediction_restores_every_mode_and_records_nothing() -> None:
     model = make().train()
     model.backbone.net.eval()
     before = [module.training for module in model.modules()]
-    statistics = model.backbone.net.stem.norm.running_mean.data.copy()
+    statistics = model.backbone.net.stem[1].running_mean.data.copy()
     model.predict(image()[None])
     assert [module.training for module in model.modules()] == before
-    np.testing.assert_array_equal(model.backbone.net.stem.norm.running_mean.data, statistics)
+    np.testing.assert_array_equal(model.backbone.net.stem[1].running_mean.data, statistics)
     with pytest.raises(TypeError):
         model.predict(None)
     assert [module.training for module in model.modules()] == before
@@ -334,14 +339,15 @@ def test_a_list_without_targets_is_told_what_to_do(model: FasterRCNN) -> None:
 # Construction
 
 
-def test_the_net_inside_is_a_complete_classifier(model: FasterRCNN) -> None:
+def test_the_net_inside_is_a_complete_classifier() -> None:
+    model = make_on_resnet().eval()
     assert model.backbone.net(lucid.random.randn(2, 3, 32, 32)).shape == (2, 2)
     assert model.backbone.stem is model.backbone.net.stem
 
 
 def test_weights_move_in_and_out_of_the_net() -> None:
     classifier = lucid.models.create_model("resnet_18", num_classes=2)
-    model = make()
+    model = make_on_resnet()
     model.backbone.net.load_state_dict(classifier.state_dict())
     expected = classifier.state_dict()["layer3.0.conv1.conv.weight"].data
     np.testing.assert_array_equal(
@@ -349,14 +355,14 @@ def test_weights_move_in_and_out_of_the_net() -> None:
     )
     stem = classifier.state_dict()["stem.conv.weight"].data
     np.testing.assert_array_equal(model.state_dict()["backbone.stem.conv.weight"].data, stem)
-    other = make()
+    other = make_on_resnet()
     other.load_state_dict(model.state_dict())
     np.testing.assert_array_equal(other.state_dict()["backbone.stem.conv.weight"].data, stem)
 
 
 def test_a_classifier_of_another_number_of_classes_is_refused_or_skipped() -> None:
     weights = lucid.models.create_model("resnet_18", num_classes=5).state_dict()
-    model = make()
+    model = make_on_resnet()
     with pytest.raises(lucid.StateDictError, match=r"fc\.weight"):
         model.backbone.net.load_state_dict(weights)
     report = model.backbone.net.load_state_dict(weights, skip_mismatched=True)
@@ -391,11 +397,11 @@ def test_arguments_are_checked(
     options: dict[str, Any], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        make(**options)
+        make_on_resnet(**options)
 
 
 def test_frozen_norms_and_their_epsilon() -> None:
-    model = make(norm="frozen", norm_eps=0.5)
+    model = make_on_resnet(norm="frozen", norm_eps=0.5)
     norms = [m for m in model.modules() if isinstance(m, nn.FrozenBatchNorm2d)]
     assert len(norms) == 20
     assert {norm.eps for norm in norms} == {0.5}

@@ -110,8 +110,8 @@ def scene(x: int, y: int, label: int) -> tuple[Array, dict[str, Array]]:
     return image, target
 
 
-@pytest.fixture(scope="module")
-def trained() -> OneStage:
+@pytest.mark.slow
+def test_it_learns_to_find_objects() -> None:
     lucid.random.seed(0)
     model = OneStage(num_classes=3)
     scenes = [scene(4, 4, 1), scene(32, 28, 2), scene(28, 6, 1), scene(6, 34, 2)]
@@ -121,20 +121,16 @@ def trained() -> OneStage:
         optimizer.zero_grad()
         sum(model(images, targets).values(), lucid.zeros(())).backward()
         optimizer.step()
-    return model
-
-
-@pytest.mark.slow
-def test_it_learns_to_find_objects(trained: OneStage) -> None:
     for x, y, label in ((4, 4, 1), (32, 28, 2), (28, 6, 1), (6, 34, 2)):
         image, target = scene(x, y, label)
-        (found,) = trained.predict([image])
+        (found,) = model.predict([image])
         assert found["labels"][0] == label
         assert boxes.iou(found["boxes"][:1], target["boxes"])[0, 0] > 0.6
 
 
-def test_an_image_without_objects_has_losses(trained: OneStage) -> None:
+def test_an_image_without_objects_has_losses() -> None:
+    model = OneStage(num_classes=3)
     empty = {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int64)}
-    losses = trained([scene(4, 4, 1)[0]], [empty])
+    losses = model([scene(4, 4, 1)[0]], [empty])
     assert losses["loss_box_reg"].item() == 0
     assert losses["loss_classifier"].item() > 0
