@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from classifier_pairs import fit_norms, images, relative_error
 from torchvision_cpu import torchvision
 
 import lucid
@@ -26,30 +27,13 @@ def pair(name: str, *, seed: int = 0, dilate: Any = None) -> tuple[Any, Any]:
     theirs = getattr(torchvision.models, THEIR_NAMES[name])(
         weights=None, num_classes=50, replace_stride_with_dilation=dilate
     )
-    with torch.no_grad():
-        for module in theirs.modules():
-            if isinstance(module, torch.nn.BatchNorm2d):
-                module.weight.uniform_(0.5, 1.5)
-                module.bias.normal_(0, 0.1)
-                module.running_mean.normal_(0, 0.1)
-                module.running_var.uniform_(0.5, 1.5)
+    fit_norms(theirs)
     options = {} if dilate is None else {"dilate": dilate}
     ours = lucid.models.create_model(name, num_classes=50, **options)
     report = load_torchvision_weights(ours, theirs.state_dict())
     assert not report.missing
     assert not report.unexpected
     return ours, theirs
-
-
-def images(count: int, size: int, dtype: Any = np.float32) -> np.ndarray:
-    rng = np.random.default_rng(1)
-    return rng.standard_normal((count, 3, size, size)).astype(dtype)
-
-
-def relative_error(actual: Any, expected: torch.Tensor) -> float:
-    """Largest difference, relative to the largest value."""
-    reference = expected.detach().numpy()
-    return float(np.abs(np.asarray(actual) - reference).max() / np.abs(reference).max())
 
 
 @pytest.mark.parametrize("name", THEIR_NAMES)
