@@ -212,7 +212,10 @@ def check_task(name: str) -> None:
     """
     task = model_info(name).task
     if task != TASK:
-        raise ValueError(f"expected a model for {TASK}, got {name}, a model for {task}")
+        raise ValueError(
+            f"expected a model for {TASK}, got {name}, a model for {task}; lucid models --task "
+            f"{TASK} lists the models"
+        )
 
 
 def _metadata(path: Path, model_name: str | None) -> ModelMetadata:

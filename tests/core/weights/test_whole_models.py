@@ -403,3 +403,16 @@ def test_the_state_of_a_run_is_named_with_the_model_beside_it(tmp_path):
             use(last)
         assert f"give {tmp_path / 'best.safetensors'}, or" in str(caught.value)
     assert lucid.load(last).keys() == {"model/weight"}
+
+
+def test_a_head_that_was_exchanged_is_named_where_a_file_does_not_fit(tmp_path):
+    lucid.save_model(lucid.models.create_model("tiny", num_classes=3), tmp_path / "m.safetensors")
+    model = lucid.models.create_model("tiny", num_classes=3)
+    model.fc = nn.Linear(4, 5)
+    with pytest.raises(lucid.WeightFileError) as caught:
+        load_weights(model, tmp_path / "m.safetensors")
+    message = str(caught.value)
+    assert "the model is tiny(num_classes=3), changed since (skip_mismatched=True" in message
+    assert "fc.weight: expected shape (5, 4), got (3, 4)" in message
+    report = load_weights(model, tmp_path / "m.safetensors", skip_mismatched=True)
+    assert report.skipped == ["fc.weight", "fc.bias"]

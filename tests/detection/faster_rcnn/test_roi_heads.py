@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid import Tensor
+from lucid import Tensor, nn
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.faster_rcnn import BoxHead, BoxPredictor, RoIHeads
 from lucid_models_detection.parts.box_coder import BoxCoder
@@ -197,3 +197,15 @@ def test_the_box_coder_can_be_given() -> None:
     assert make_heads().box_coder.weights == (10.0, 10.0, 5.0, 5.0)
     coder = BoxCoder((1.0, 1.0, 1.0, 1.0))
     assert make_heads(box_coder=coder).box_coder is coder
+
+
+def test_a_predictor_of_which_one_layer_was_exchanged_is_refused() -> None:
+    predictor = BoxPredictor(6, 3)
+    x = lucid.zeros(2, 6)
+    assert [out.shape for out in predictor(x)] == [(2, 3), (2, 3, 4)]
+    predictor.cls_score = nn.Linear(6, 5)
+    with pytest.raises(ValueError, match=r"3 logits and 12 offsets .* got 5 and 12; .*\(6, num"):
+        predictor(x)
+    predictor.num_classes = 5
+    with pytest.raises(ValueError, match=r"expected 5 logits and 20 offsets .* got 5 and 12"):
+        predictor(x)

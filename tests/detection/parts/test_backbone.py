@@ -73,6 +73,16 @@ def test_channels_and_strides_of_a_backbone_are_checked(
         PyramidBackbone(Net(**attributes))
 
 
+@pytest.mark.parametrize("size", [(64, 96), (65, 99), (8, 8)])
+def test_maps_of_another_stride_than_said_are_refused(size: tuple[int, int]) -> None:
+    images = lucid.zeros(1, 3, *size)
+    PyramidBackbone(Net(feature_strides=(4, 8)))(images)
+    with pytest.raises(ValueError, match="Net: feature_strides says 2 for stage 0, a map of"):
+        PyramidBackbone(Net(feature_strides=(2, 4)))(lucid.zeros(1, 3, 64, 96))
+    with pytest.raises(ValueError, match=r"says 16 for stage 1, a map of 4 x 6 .* of 8 x 12$"):
+        PyramidBackbone(Net(feature_strides=(8, 16)), stages=(1,))(lucid.zeros(1, 3, 64, 96))
+
+
 def test_channels_of_the_maps_are_checked() -> None:
     with pytest.raises(ValueError, match=r"says \(4, 9\), but features\(\) gave maps of \(4, 8\)"):
         PyramidBackbone(Net(feature_channels=(4, 9)))(lucid.zeros(1, 3, 16, 16))

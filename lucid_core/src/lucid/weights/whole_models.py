@@ -178,12 +178,16 @@ def load_weights(
     FileNotFoundError
         If there is no such file.
     """
+    from lucid.models.structure import changes_of
+
     arrays, metadata = read_file(path, ema)
     refuse_state(path, metadata)
     try:
         return _fill(model, arrays, path, ema, strict=strict, skip_mismatched=skip_mismatched)
     except StateDictError as error:
-        wanted = described_model(model) or type(model).__name__
+        wanted = str(described_model(model) or type(model).__name__)
+        if changes_of(model):
+            wanted += ", changed since (skip_mismatched=True loads all layers that still fit)"
         raise WeightFileError(
             f"{os.fspath(path)} holds {_held(path, arrays, metadata)}; the model is {wanted}: "
             f"{error}"

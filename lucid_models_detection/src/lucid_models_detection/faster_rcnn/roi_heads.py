@@ -94,8 +94,15 @@ class BoxPredictor(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map (R, in_features) to logits (R, C) and offsets (R, C, 4)."""
-        logits = self.cls_score(x)
-        return logits, self.bbox_pred(x).reshape(*logits.shape, 4)
+        logits, offsets = self.cls_score(x), self.bbox_pred(x)
+        count = self.num_classes
+        if logits.shape[1] != count or offsets.shape[1] != 4 * count:
+            raise ValueError(
+                f"box_predictor: expected {count} logits and {4 * count} offsets for num_classes="
+                f"{count}, got {logits.shape[1]} and {offsets.shape[1]}; for other classes "
+                f"exchange the whole box_predictor: BoxPredictor({x.shape[1]}, num_classes)"
+            )
+        return logits, offsets.reshape(*logits.shape, 4)
 
 
 class RoIHeads(nn.Module):

@@ -118,8 +118,25 @@ class PyramidBackbone(nn.Module):
                 f"{type(self.net).__name__}: feature_channels says {self._all_channels}, but "
                 f"features() gave maps of {found} channels"
             )
+        for i, stride in zip(self.stages, self._stage_strides, strict=True):
+            self._check_stride(i, stride, maps[i].shape[2:], x.shape[2:])
         levels: list[Tensor] = self.fpn([maps[i] for i in self.stages])
         return levels
+
+    def _check_stride(
+        self, stage: int, stride: int, found: Sequence[int], size: Sequence[int]
+    ) -> None:
+        """Raise unless the map of a stage has about the size that its stride gives.
+
+        Anchors and regions lie at the wrong place on a map of another size.
+        """
+        if any(abs(f * stride - s) >= 2 * stride for f, s in zip(found, size, strict=True)):
+            expected = " x ".join(str(-(-s // stride)) for s in size)
+            raise ValueError(
+                f"{type(self.net).__name__}: feature_strides says {stride} for stage {stage}, a "
+                f"map of {expected} for images of {' x '.join(map(str, size))} pixels, but "
+                f"features() gave one of {' x '.join(map(str, found))}"
+            )
 
 
 def _check_pyramid(fpn: Any, channels: Sequence[int], strides: Sequence[int]) -> None:

@@ -54,8 +54,8 @@ def new_detector(name: str, options: Mapping[str, Any]) -> Detector:
     """
     if model_info(name).task != _TASK:
         raise ValueError(
-            f"expected a model for object-detection, got {name}, a model for "
-            f"{model_info(name).task}"
+            f"expected a model for {_TASK}, got {name}, a model for {model_info(name).task}; lucid "
+            f"models --task {_TASK} lists the models"
         )
     return check_detector(create_model(name, **options))
 
