@@ -1,16 +1,23 @@
-"""The tutorials' programs as modules, and scans of digits without scikit-learn."""
+"""The tutorials' programs as modules, digits without scikit-learn, families of a stranger."""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
+
+from lucid.cli.entry import run
+from lucid.models import zoo
+from lucid.models.registry import Registry
+
+for helpers in (Path(__file__).parent, Path(__file__).parents[1] / "core" / "training"):
+    sys.path.insert(0, str(helpers))
 
 TUTORIALS = Path(__file__).parents[2] / "docs" / "tutorials"
 PROGRAMS = ("digit_canvases", "digit_detector")
@@ -40,3 +47,23 @@ def tutorials(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModuleType]
     yield {name: importlib.import_module(name) for name in PROGRAMS}
     for name in PROGRAMS:
         sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def families(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two models of ``outside_families``, registered as a script does it."""
+    monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
+    importlib.import_module("outside_families").register_all()
+
+
+@pytest.fixture
+def call(families: None, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a ``lucid`` command that has to succeed; give its output."""
+
+    def call(*arguments: object) -> str:
+        code = run([*map(str, arguments)])
+        out, err = capsys.readouterr()
+        assert code == 0, err
+        return out
+
+    return call

@@ -4,188 +4,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from outside_families import Lantern, Pebble, class_folders, coco
 from PIL import Image
 
 import lucid
 from lucid import Tensor, nn
 from lucid.cli.entry import run
-from lucid.models import create_model, register_model, zoo
-from lucid.models.registry import Registry
-from lucid.nn import functional as F
+from lucid.models import create_model, register_model
 from lucid.testing.plugin_checks import CheckError, ModelUnderTest, checks_of_task
 from lucid.weights import model_metadata
 from lucid_models_classification.checkpoints import start_from
-from lucid_models_detection import Detector
-from lucid_models_detection.boxes import batched_nms
 from lucid_models_detection.detections import Detections
-from lucid_models_detection.targets import Target
-from lucid_models_detection.transform import ImageBatch, Transform
+from lucid_models_detection.transform import ImageBatch
 
 Command = Callable[..., str]
-
-COLORS = {"amber": (240, 160, 20), "blue": (30, 60, 220), "cyan": (30, 220, 220)}
-
-
-class Pebble(nn.Module):
-    """A classifier and backbone of two convolutions."""
-
-    head_prefixes = ("verdict.",)
-    feature_channels = (6, 12)
-    feature_strides = (4, 8)
-
-    def __init__(self, num_classes: int) -> None:
-        super().__init__()
-        self.num_classes = num_classes
-        self.shore = nn.ConvNormAct(3, 6, 5, stride=4)
-        self.reef = nn.ConvNormAct(6, 12, 3, stride=2)
-        self.verdict = nn.Linear(12, num_classes)
-
-    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        shore = self.shore(x)
-        return shore, self.reef(shore)
-
-    def stages(self) -> tuple[nn.Module, nn.Module]:
-        return self.shore, self.reef
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.verdict(self.features(x)[-1].mean(axis=(2, 3)))
-
-
-class Trunk(nn.Module):
-    """The coarsest map of a network."""
-
-    def __init__(self, net: Pebble) -> None:
-        super().__init__()
-        self.net = net
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net.features(x)[-1]
-
-
-class Lantern(Detector):
-    """One box and one class for each 8 x 8 pixels, from the distances to its four sides."""
-
-    head_prefixes = ("glow.",)
-
-    def __init__(self, num_classes: int, net: Pebble) -> None:
-        super().__init__(Trunk(net), Transform((0.5,) * 3, (0.25,) * 3))
-        self.num_classes = num_classes
-        self.score_threshold = 0.1
-        self.glow = nn.Conv2d(12, num_classes, 1)
-        self.reach = nn.Conv2d(12, 4, 1)
-
-    def outputs(self, features: Tensor) -> tuple[Tensor, Tensor, Any]:
-        """Logits (N, K, C), log distances (N, K, 4) and centers (K, 2) of the cells."""
-        n, _, height, width = features.shape
-        y, x = np.mgrid[:height, :width].reshape(2, -1) * 8.0 + 4
-        logits = self.glow(features).reshape(n, self.num_classes, -1).transpose(1, 2)
-        return logits, self.reach(features).reshape(n, 4, -1).transpose(1, 2), np.stack((x, y), 1)
-
-    def compute_losses(
-        self, features: Tensor, batch: ImageBatch, targets: Sequence[Target]
-    ) -> dict[str, Tensor]:
-        logits, reach, centers = self.outputs(features)
-        labels = np.zeros(logits.shape[:2], np.int64)
-        wanted = np.zeros(reach.shape, np.float32)
-        for i, target in enumerate(targets):
-            for box, label in zip(np.asarray(target.boxes), np.asarray(target.labels), strict=True):
-                sides = np.concatenate([centers - box[:2], box[2:] - centers], axis=1)
-                inside = (sides > 0).all(axis=1)
-                labels[i, inside] = label
-                wanted[i, inside] = np.log(sides[inside])
-        found = lucid.tensor((labels > 0)[..., None].astype(np.float32))
-        return {
-            "loss_class": F.cross_entropy(logits.reshape(-1, self.num_classes), labels.reshape(-1)),
-            "loss_sides": ((reach - lucid.tensor(wanted)) * found).abs().mean(),
-        }
-
-    def detect(self, features: Tensor, batch: ImageBatch) -> list[Detections]:
-        logits, reach, centers = self.outputs(features)
-        scores, sides = F.softmax(logits, axis=-1).numpy(), np.exp(reach.numpy())
-        found: list[Detections] = []
-        for i, (height, width) in enumerate(batch.sizes):
-            best = scores[i, :, 1:].max(axis=1)
-            kept = best > self.score_threshold
-            boxes = np.concatenate([centers - sides[i, :, :2], centers + sides[i, :, 2:]], axis=1)
-            boxes = boxes[kept].clip(0, (width, height) * 2).astype(np.float32)
-            labels = scores[i, kept, 1:].argmax(axis=1) + 1
-            chosen = np.asarray(batched_nms(boxes, best[kept], labels, 0.5))
-            found.append(
-                {
-                    "boxes": boxes[chosen],
-                    "labels": labels[chosen],
-                    "scores": best[kept][chosen],
-                }
-            )
-        return found
-
-
-@pytest.fixture
-def families(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The two models of this module, registered as a script does it."""
-    monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
-
-    small = (1, 3, 32, 32)
-
-    @register_model(task="image-classification", aliases=("pebblenet",), input_shape=small)
-    def pebble(num_classes: int = 4) -> Pebble:
-        return Pebble(num_classes)
-
-    @register_model(task="object-detection", input_shape=small)
-    def lantern(num_classes: int = 4, backbone_num_classes: int = 4) -> Lantern:
-        return Lantern(num_classes, Pebble(backbone_num_classes))
-
-
-@pytest.fixture
-def call(families: None, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run a ``lucid`` command that has to succeed; give its output."""
-
-    def call(*arguments: object) -> str:
-        code = run([*map(str, arguments)])
-        out, err = capsys.readouterr()
-        assert code == 0, err
-        return out
-
-    return call
-
-
-def class_folders(folder: Path, *names: str) -> Path:
-    """Eight plain images of each class."""
-    rng = np.random.default_rng(0)
-    for name in names:
-        (folder / name).mkdir(parents=True)
-        for i in range(8):
-            pixels = np.clip(np.array(COLORS[name]) + rng.normal(0, 10, (16, 16, 3)), 0, 255)
-            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{i}.png")
-    return folder
-
-
-def coco(folder: Path, *names: str) -> Path:
-    """Six gray images with a colored square each, of one class after the other."""
-    folder.mkdir()
-    images, annotations = [], []
-    for i in range(6):
-        pixels = np.full((48, 64, 3), 90, np.uint8)
-        x, y = 8 * (i % 3), 4 * i
-        pixels[y : y + 24, x : x + 32] = COLORS[names[i % len(names)]]
-        Image.fromarray(pixels).save(folder / f"{i}.png")
-        images.append({"id": i, "file_name": f"{i}.png", "width": 64, "height": 48})
-        annotations.append(
-            {"id": i + 1, "image_id": i, "category_id": i % len(names) + 1,
-             "bbox": [x, y, 32, 24], "area": 768, "iscrowd": 0}
-        )  # fmt: skip
-    categories = [{"id": i + 1, "name": name} for i, name in enumerate(names)]
-    path = folder / "data.json"
-    path.write_text(
-        json.dumps({"images": images, "annotations": annotations, "categories": categories})
-    )
-    return path
 
 
 def state(path: Path) -> dict[str, Any]:

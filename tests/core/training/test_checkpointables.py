@@ -278,6 +278,19 @@ def test_an_object_that_refuses_its_state_leaves_all_as_they_were(small, tmp_pat
     assert trainer.checkpointables["after"].calls == 0
 
 
+def test_every_rank_restores_the_states_of_rank_0(small, on_ranks, tmp_path):
+    def trained(ranks, resume=False):
+        tracker = BestMetric()
+        tracker.seen = [] if resume else [ranks.rank + 0.5]
+        options = {"communicator": ranks, "checkpointables": {"tracker": tracker}}
+        trainer = small.make_trainer(directory=tmp_path, epochs=1, **options)
+        trainer.fit(resume=resume)
+        return tracker.seen
+
+    assert on_ranks(2, trained) == [[0.5], [1.5]]
+    assert on_ranks(2, lambda ranks: trained(ranks, resume=True)) == [[0.5], [0.5]]
+
+
 # --- files of earlier versions ----------------------------------------------------------------
 
 

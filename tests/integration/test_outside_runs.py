@@ -1,0 +1,301 @@
+"""Runs of a stranger's classifier and detector: interrupted, killed, shared by ranks, tuned."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from outside_families import class_folders, coco, install
+from threaded_ranks import on_ranks
+
+import lucid
+from lucid.cli.entry import run as command_line
+from lucid.models import create_model
+from lucid.training import Callback, Communicator, Run, Trainer, load_checkpoint
+from lucid_models_classification.training import ClassifierTask, Options
+from lucid_models_detection.training.options import TrainingOptions
+from lucid_models_detection.training.task import DetectorTask
+
+Command = Callable[..., str]
+
+KINDS = ("classifier", "detector")
+
+
+def options_of(kind: str, folder: Path) -> dict[str, Any]:
+    """Options of a run of two epochs, on data that are made if they are missing."""
+    if kind == "classifier":
+        if not (data := folder / "classes").exists():
+            class_folders(data, "amber", "blue")
+        return {"data": str(data), "model": "pebble", "epochs": 2, "batch_size": 4,
+                "image_size": 16, "lr": 0.05}  # fmt: skip
+    if not (data := folder / "scenes" / "data.json").exists():
+        coco(data.parent, "amber", "blue")
+    return {"data": str(data), "images": str(data.parent), "model": "lantern", "epochs": 2,
+            "batch_size": 2, "samples": 1, "val_fraction": 0.34, "augment": "none"}  # fmt: skip
+
+
+def start(
+    kind: str, folder: Path, output: str, ranks: Communicator | None = None, **more: Any
+) -> Run[Any]:
+    options = {**options_of(kind, folder), **more}
+    if kind == "classifier":
+        return Run.start(ClassifierTask(), folder / output, Options(**options), communicator=ranks)
+    return Run.start(
+        DetectorTask(), folder / output, TrainingOptions(**options), communicator=ranks
+    )
+
+
+def arguments_of(kind: str, folder: Path, output: str) -> list[str]:
+    """The same run as a command."""
+    given = [f"train-{kind}", "--output", str(folder / output)]
+    for name, value in options_of(kind, folder).items():
+        given += [f"--{name.replace('_', '-')}", str(value)]
+    return given
+
+
+def outcome(folder: Path) -> Any:
+    """Everything in the last state, without times."""
+    return plain(load_checkpoint(folder / "last.safetensors"))
+
+
+def plain(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: plain(value) for key, value in node.items() if key != "seconds"}
+    if isinstance(node, list):
+        return [plain(value) for value in node]
+    return node.numpy().tobytes() if isinstance(node, lucid.Tensor) else node
+
+
+class StopAt(Callback):
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step(self, trainer: Trainer, losses: Mapping[str, float]) -> None:
+        if trainer.step == self.step:
+            trainer.stop()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_that_stops_within_an_epoch_resumes_bit_for_bit(
+    call: Command, tmp_path: Path, kind: str
+) -> None:
+    call(*arguments_of(kind, tmp_path, "whole"))
+    half = start(kind, tmp_path, "half")
+    half.fit(callbacks=[StopAt(1)])
+    assert load_checkpoint(half.folder.last)["batch"] == 1 < len(half.trainer.loader)
+    out = call(f"train-{kind}", "--output", half.folder.path, "--resume")
+    assert "epoch 2/2" in out
+    assert outcome(half.folder.path) == outcome(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_of_an_installed_plugin_that_is_killed_resumes_bit_for_bit(
+    families: None, tmp_path: Path, kind: str
+) -> None:
+    assert command_line(arguments_of(kind, tmp_path, "whole")) == 0
+    paths = [str(install(tmp_path / "site")), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    state = tmp_path / "killed" / "last.safetensors"
+
+    def begin(*arguments: object) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "lucid.cli", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    program = begin(*arguments_of(kind, tmp_path, "killed"))
+    try:
+        end = time.monotonic() + 300
+        while not state.exists():
+            assert program.poll() is None, program.communicate()
+            assert time.monotonic() < end
+            time.sleep(0.01)
+    finally:
+        program.kill()
+        program.communicate(timeout=60)
+    assert program.returncode == -signal.SIGKILL
+    program = begin(f"train-{kind}", "--output", state.parent, "--resume", "--workers", 1)
+    out, err = program.communicate(timeout=300)
+    assert (program.returncode, err) == (0, "")
+    assert "epoch 2/2" in out
+    assert outcome(state.parent) == outcome(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_ranks_make_the_training_of_one(families: None, tmp_path: Path, kind: str) -> None:
+    names = ("amber", "blue") if kind == "classifier" else ("background", "amber", "blue")
+    model = create_model("pebble" if kind == "classifier" else "lantern", num_classes=len(names))
+    # Weights of a file, as threads share the random numbers of fresh ones.
+    lucid.save_model(model, tmp_path / "first.safetensors", class_names=names)
+    options = {"weights": str(tmp_path / "first.safetensors"), "synchronize_norms": True}
+
+    def trained(ranks: Communicator | None) -> tuple[list[dict[str, Any]], Any]:
+        run = start(kind, tmp_path, "one" if ranks is None else "two", ranks, **options)
+        run.fit()
+        return run.trainer.history, plain(run.trainer.model.state_dict())
+
+    if kind == "classifier":  # threads share what crops and flips draw, too: all look the same
+        class_folders(tmp_path / "classes", "amber", "blue", noise=0)
+    options_of(kind, tmp_path)
+    (history, _), ((first, weights), (second, others)) = trained(None), on_ranks(2, trained)
+    assert weights == others
+    for row, *rows in zip(history, first, second, strict=True):
+        for name in row.keys() - {"seconds"}:
+            assert rows[0][name] == rows[1][name]
+            np.testing.assert_allclose(rows[0][name], row[name], rtol=1e-3, atol=1e-4)
+
+
+def test_stages_are_frozen_and_groups_have_their_rates(families: None, tmp_path: Path) -> None:
+    net = create_model("pebble", num_classes=7)
+    path = tmp_path / "net.safetensors"
+    lucid.save_model(net, path)
+    options = {"backbone_weights": str(path), "frozen_stages": 1, "schedule": "constant"}
+    run = start("detector", tmp_path, "run", **options, lr=1e-2, backbone_lr=1e-6, warm_up=0)
+    model, groups = run.trainer.model, run.trainer.optimizer.param_groups
+    assert [group["lr"] for group in groups] == [1e-2, 1e-6]
+    names = {id(value): name for name, value in model.named_parameters()}
+    held = [{names[id(value)] for value in group["params"]} for group in groups]
+    assert held == [
+        {"glow.weight", "glow.bias", "reach.weight", "reach.bias"},
+        {
+            f"backbone.net.{name}"
+            for name in ("reef.conv.weight", "reef.norm.weight", "reef.norm.bias",
+                         "verdict.weight", "verdict.bias")
+        },
+    ]  # fmt: skip
+    before = {name: value.numpy().copy() for name, value in model.state_dict().items()}
+    run.fit()
+    after = {name: value.numpy() for name, value in model.state_dict().items()}
+    moved = {name: float(np.abs(after[name] - before[name]).max()) for name in before}
+    for name, value in net.state_dict().items():
+        if name.startswith("shore."):
+            np.testing.assert_array_equal(after[f"backbone.net.{name}"], value.numpy())
+    assert 0 < moved["backbone.net.reef.conv.weight"] < 1e-4
+    assert moved["glow.weight"] > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--frozen-stages", 3), "expected 0 to 2, the number of stages of the backbone, a Pebble"),
+        (("--model-option", "hidden_dim=8"), "hidden_dim"),
+        (("--backbone-weights", "absent.safetensors"), "absent.safetensors"),
+    ],
+)
+def test_options_that_the_detector_cannot_take_are_one_error(
+    families: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], options, message: str
+) -> None:
+    arguments = [*arguments_of("detector", tmp_path, "run"), *map(str, options)]
+    assert command_line(arguments) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("headless", [False, True])
+def test_bare_weights_start_a_backbone(call: Command, tmp_path: Path, headless: bool) -> None:
+    net = create_model("pebble", num_classes=4)
+    path = tmp_path / "net.safetensors"
+    state = net.state_dict()
+    lucid.save({k: v for k, v in state.items() if not (headless and "verdict" in k)}, path)
+    call(*arguments_of("detector", tmp_path, "run"), "--backbone-weights", path,
+         "--frozen-stages", 2, "--optimizer", "sgd", "--accumulate", 2)  # fmt: skip
+    after = lucid.load(tmp_path / "run" / "best.safetensors")
+    for name, value in state.items():
+        if "verdict" not in name:
+            np.testing.assert_array_equal(after[f"backbone.net.{name}"].numpy(), value.numpy())
+
+
+@pytest.fixture
+def detector(families: None, tmp_path: Path) -> Path:
+    """A detector that finds something everywhere, with names for its classes."""
+    lucid.random.seed(0)
+    model = create_model("lantern", num_classes=3)
+    model.score_threshold = 0.0
+    lucid.save_model(
+        model, path := tmp_path / "lantern.safetensors",
+        class_names=("background", "amber", "blue"),
+    )  # fmt: skip
+    return path
+
+
+def test_a_detector_is_evaluated_and_drawn_in_batches(
+    call: Command, detector: Path, tmp_path: Path
+) -> None:
+    data = coco(tmp_path / "scenes", "amber", "blue")
+    images = ("--images", data.parent)
+    reports, results = [], []
+    for size in (1, 4):
+        output = tmp_path / f"results{size}.json"
+        reports.append(
+            json.loads(call("evaluate", "--weights", detector, "--data", data, *images, "--json",
+                            "--batch-size", size, "--output", output))
+        )  # fmt: skip
+        results.append(json.loads(output.read_text()))
+    assert (reports[0]["images"], [c["name"] for c in reports[0]["classes"]]) == (
+        6,
+        ["amber", "blue"],
+    )
+    assert reports[0]["detections"] == len(results[0]) > 0
+    assert reports[0]["map_50"] == pytest.approx(reports[1]["map_50"], abs=1e-6)
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one["bbox"], other["bbox"], atol=1e-3)
+
+    call("evaluate", "--weights", detector, "--data", data, *images, "--measure", "voc2012",
+         "--plot", tmp_path / "curve.png", "--workers", 1)  # fmt: skip
+    assert (tmp_path / "curve.png").stat().st_size > 0
+
+    low, report = ("--score-threshold", 0), tmp_path / "report.jsonl"
+    call("detect", data.parent / "0.png", data.parent / "1.png", "--weights", detector,
+         "--output", report, *low)  # fmt: skip
+    call("detect", data.parent, "--weights", detector, "--output", report, "--resume",
+         "--batch-size", 4, *low)  # fmt: skip
+    records = [json.loads(line) for line in report.read_text().splitlines()]
+    assert len([one for one in records if "detections" in one]) == 6
+    call("detect", data.parent, "--weights", detector, "--output", tmp_path / "drawn", *low)
+    assert len(list((tmp_path / "drawn").iterdir())) == 6
+    detected = tmp_path / "detected.json"
+    call("detect", data.parent, "--weights", detector, "--coco-results", detected, "--data", data)
+    assert len(json.loads(detected.read_text())) == len(results[0])
+
+
+def test_a_classifier_classifies_in_batches_and_from_bare_weights(
+    call: Command, tmp_path: Path
+) -> None:
+    folder = class_folders(tmp_path / "classes", "amber", "blue")
+    lucid.random.seed(0)
+    model = create_model("pebble", num_classes=4)
+    whole, bare = tmp_path / "whole.safetensors", tmp_path / "bare.safetensors"
+    lucid.save_model(model, whole)
+    lucid.save(model.state_dict(), bare)
+    (tmp_path / "names.txt").write_text("a\nb\nc\nd\n")
+    sizes = ("--resize", 16, "--crop", 16, "--class-names", tmp_path / "names.txt", "--json")
+    found = [
+        json.loads(call("classify", folder, "--weights", path, *sizes, *more))
+        for path, more in ((whole, ("--batch-size", 1)), (whole, ()), (bare, ("--model", "pebble")))
+    ]
+    assert [len(report) for report in found] == [16, 16, 16]
+    for rows in zip(*found, strict=True):
+        best = [row["predictions"][0] for row in rows]
+        assert len({one["label"] for one in best}) == 1
+        np.testing.assert_allclose(
+            [one["probability"] for one in best], best[0]["probability"], rtol=1e-4
+        )
+    output = tmp_path / "report.json"
+    call("classify", folder / "amber", "--weights", whole, *sizes[:-1], "--output", output)
+    call("classify", folder, "--weights", whole, *sizes[:-1], "--output", output, "--resume")
+    assert len(json.loads(output.read_text())["images"]) == 16
