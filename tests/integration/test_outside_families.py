@@ -21,6 +21,7 @@ from lucid.testing.plugin_checks import CheckError, ModelUnderTest, checks_of_ta
 from lucid.weights import model_metadata
 from lucid_models_classification.checkpoints import start_from
 from lucid_models_detection.detections import Detections
+from lucid_models_detection.training.fine_tuning import from_detector
 from lucid_models_detection.transform import ImageBatch
 
 Command = Callable[..., str]
@@ -217,3 +218,41 @@ def test_bare_weights_with_another_body_are_refused(families: None, tmp_path: Pa
     lucid.save(state, path)
     with pytest.raises(lucid.WeightFileError, match=r"reef\.conv\.weight: expected shape"):
         start_from(path, ("amber", "blue"), "pebble")
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "headless", "note"),
+    [(3, False, "2 classes, too, but does not name them"), (5, False, "none for 2 classes"),
+     (3, True, "none for 2 classes")],
+)  # fmt: skip
+def test_bare_weights_of_another_family_start_a_detector(
+    call: Command, tmp_path: Path, num_classes: int, headless: bool, note: str
+) -> None:
+    before = create_model("lantern", num_classes=num_classes).state_dict()
+    path = tmp_path / "weights.safetensors"
+    lucid.save({k: v for k, v in before.items() if not (headless and "glow" in k)}, path)
+    data = coco(tmp_path / "scenes", "amber", "blue")
+    out = call("train-detector", "--data", data, "--images", data.parent, "--model", "lantern",
+               "--output", tmp_path / "run", "--weights", path, "--frozen-stages", 2,
+               "--epochs", 1, "--lr", 1e-9, "--samples", 0, "--batch-size", 2)  # fmt: skip
+    assert note in " ".join(out.split())
+    after = state(tmp_path / "run" / "best.safetensors")
+    kept = num_classes == 3 and not headless
+    assert after["glow.weight"].shape[0] == 3
+    for name, value in before.items():
+        if kept or not name.startswith("glow."):
+            np.testing.assert_allclose(after[name], value.numpy(), atol=1e-6)
+
+
+def test_bare_weights_that_do_not_fit_a_detector_are_refused(
+    families: None, tmp_path: Path
+) -> None:
+    names = ("background", "amber", "blue")
+    path = tmp_path / "weights.safetensors"
+    weights = create_model("lantern", num_classes=3).state_dict()
+    weights["reach.weight"] = lucid.zeros(4, 5, 1, 1)
+    lucid.save(weights, path)
+    with pytest.raises(lucid.WeightFileError, match=r"do not fit lantern: .*(\n.*)*reach\.weight"):
+        from_detector(path, names, "lantern", {})
+    with pytest.raises(lucid.WeightFileError, match="--weights FILE --model NAME"):
+        from_detector(path, names, None, {})

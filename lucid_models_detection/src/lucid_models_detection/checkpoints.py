@@ -67,7 +67,12 @@ def open_detector(
     found = weights.found
     if found is None or found.task != _TASK:
         remark = "" if found is None else _classifier(found.name)
-        said = weights.unrecognized() if found is None else "it holds no detector"
+        said = "it holds no detector"
+        if found is None:
+            said = (
+                f"{weights.unrecognized()}; give a file of lucid.save_model, or train a model from "
+                "this one by lucid train-detector --weights FILE --model NAME"
+            )
         raise WeightFileError(f"{path}: the file does not name its model, and {said}{remark}")
     model = found.build(**({} if norm_eps is None else {"norm_eps": norm_eps}))
     try:

@@ -220,7 +220,7 @@ def from_detector(
     Parameters
     ----------
     path : path
-        As ``lucid detect --weights`` takes it.
+        As ``lucid detect --weights`` takes it; with ``name`` also the state dict of that model.
     class_names : sequence of str
         Of the new detector, the background's first.
     name : str or None
@@ -242,6 +242,10 @@ def from_detector(
         If the file is damaged, holds no detector, another one, or does not fit ``options``.
     """
     _check_no_classifier(path)
+    if name is not None and not names_model(path):
+        weights = BareWeights.read(path, task=_TASK, model=name, ema=ema)
+        if weights.found is None:
+            return _from_bare(weights, name, len(class_names), options)
     source, names = open_detector(path, ema=ema)
     if name is not None and model_info(name) != model_info(source.model_name):
         raise WeightFileError(f"{path}: expected {name}, it holds {source.model_name}")
@@ -282,6 +286,35 @@ def from_detector(
             f"{path}: its weights do not fit {source.model_name} with {dict(options)}: {error}"
         ) from error
     return model, note
+
+
+def _from_bare(
+    weights: BareWeights, name: str, num_classes: int, options: Mapping[str, Any]
+) -> tuple[Detector, str]:
+    """Build the detector ``name`` with weights that no converter recognizes."""
+    model = new_detector(name, {"num_classes": num_classes, **options})
+    own = model.state_dict()
+    head = {key for key in own if key.startswith(model.head_prefixes)}
+    headless = weights.lack_all(head)
+    if headless:
+        weights = weights.with_entries({key: own[key] for key in head})
+    try:
+        skipped = set(weights.load_into(model, skip_mismatched=True).skipped)
+        if not skipped <= head:
+            weights.load_into(model)  # says which other layers do not fit
+    except StateDictError as error:
+        other = other_model(model, weights.state)
+        remedy = f", they are those of {other} (give --model {other})" if other else ""
+        raise WeightFileError(
+            f"{weights.path}: its weights do not fit {name}{remedy}: {error}"
+        ) from error
+    classes = counted(num_classes - 1, "class", "classes")
+    if skipped or headless:
+        return model, f"the last layer starts anew: the file has none for {classes}"
+    return model, (
+        f"the last layer is kept: the file has {classes}, too, but does not name them; check "
+        "that they are the same, in this order"
+    )
 
 
 def freeze_stages(model: Detector, count: int) -> None:
