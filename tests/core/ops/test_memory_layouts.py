@@ -12,19 +12,20 @@ ALL = pytest.mark.parametrize("key", EXAMPLES)
 
 
 @ALL
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_any_layout_of_memory_gives_the_same(key, dtype):
+def test_any_layout_of_memory_gives_the_same(key):
     """Values and gradients, and nobody's array is written into."""
     example = EXAMPLES[key]
-    arrays = example.arrays(dtype)
-    expected = run(example, [native(a) for a in arrays])
-    for name, layout in LAYOUTS.items():
-        strange = [layout(a) for a in arrays]
-        before = [memory_of(a) for a in strange]
-        all_same(run(example, strange, layout), expected, name)
-        if example.plain:
-            same_values(example(*strange), expected[0], name)
-        assert [memory_of(a) for a in strange] == before, f"{name}: wrote into its argument"
+    for dtype in DTYPES:
+        arrays = example.arrays(dtype)
+        expected = run(example, [native(a) for a in arrays])
+        for name, layout in LAYOUTS.items():
+            what = f"{dtype}, {name}"
+            strange = [layout(a) for a in arrays]
+            before = [memory_of(a) for a in strange]
+            all_same(run(example, strange, layout), expected, what)
+            if example.plain:
+                same_values(example(*strange), expected[0], what)
+            assert [memory_of(a) for a in strange] == before, f"{what}: wrote into its argument"
 
 
 @ALL
@@ -41,24 +42,24 @@ EMPTY = [key for key, example in EXAMPLES.items() if example.may_be_empty]
 
 
 @pytest.mark.parametrize("key", EMPTY)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_nothing_has_the_shape_it_should(key, dtype):
+def test_nothing_has_the_shape_it_should(key):
     """Lengths of results grow evenly with the length that is now zero."""
     example = EXAMPLES[key]
-    arrays = example.arrays(dtype, 0)
-    outputs, gradients = run(example, arrays)
-    for y in outputs:
-        assert y.dtype in (dtype, "bool", "int64")
-    if example.sized:
-        some, more = (
-            [y.shape for y in results(example(*leaves(example.arrays(dtype, n))))]
-            for n in (LENGTH, LENGTH + 1)
-        )
-        for y, a, b in zip(outputs, some, more, strict=True):
-            wanted = tuple(p - LENGTH * (q - p) for p, q in zip(a, b, strict=True))
-            assert y.shape == wanted
-    for name, layout in LAYOUTS.items():
-        strange = [layout(a) for a in arrays]
-        before = [memory_of(a) for a in strange]
-        all_same(run(example, strange, layout), (outputs, gradients), name)
-        assert [memory_of(a) for a in strange] == before
+    for dtype in DTYPES:
+        arrays = example.arrays(dtype, 0)
+        outputs, gradients = run(example, arrays)
+        for y in outputs:
+            assert y.dtype in (dtype, "bool", "int64")
+        if example.sized:
+            some, more = (
+                [y.shape for y in results(example(*leaves(example.arrays(dtype, n))))]
+                for n in (LENGTH, LENGTH + 1)
+            )
+            for y, a, b in zip(outputs, some, more, strict=True):
+                wanted = tuple(p - LENGTH * (q - p) for p, q in zip(a, b, strict=True))
+                assert y.shape == wanted, dtype
+        for name, layout in LAYOUTS.items():
+            strange = [layout(a) for a in arrays]
+            before = [memory_of(a) for a in strange]
+            all_same(run(example, strange, layout), (outputs, gradients), f"{dtype}, {name}")
+            assert [memory_of(a) for a in strange] == before
