@@ -28,3 +28,18 @@ def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multiprocessing.process.BaseProcess, "start", _refuse)
     if hasattr(os, "fork"):
         monkeypatch.setattr(os, "fork", _refuse)
+
+
+@pytest.fixture
+def cheap_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zeros for random weights: names and shapes do not depend on what is drawn.
+
+    Drawing takes most of the time that building a model takes.
+    """
+    from lucid.nn import init
+
+    def zeros(tensor: Any, *args: Any, **kwargs: Any) -> Any:
+        return init.zeros_(tensor)
+
+    for draw in ("kaiming_normal_", "kaiming_uniform_", "normal_", "uniform_", "trunc_normal_"):
+        monkeypatch.setattr(init, draw, zeros)

@@ -39,6 +39,7 @@ def test_registered_counts_and_families() -> None:
         assert (info.total_parameters, info.family) == (total, name.partition("_resnet")[0])
 
 
+@pytest.mark.usefixtures("cheap_weights")
 @pytest.mark.parametrize(
     "name",
     ["faster_rcnn_resnet_18_fpn", "faster_rcnn_resnet_34_fpn", "retinanet_resnet_18_fpn"],

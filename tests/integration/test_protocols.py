@@ -5,17 +5,12 @@ from __future__ import annotations
 import pytest
 
 import lucid
-from lucid import nn
 from lucid.models import check_backbone, check_classifier, create_model, list_models
 
 CLASSIFIERS = list_models(task="image-classification")
 
 
-@pytest.fixture(autouse=True)
-def cheap_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names and shapes do not depend on what is drawn, and drawing is most of the time."""
-    for draw in ("kaiming_normal_", "kaiming_uniform_", "normal_", "uniform_", "trunc_normal_"):
-        monkeypatch.setattr(nn.init, draw, lambda tensor, *_, **__: nn.init.zeros_(tensor))
+pytestmark = pytest.mark.usefixtures("cheap_weights")
 
 
 def test_there_are_classifiers() -> None:
