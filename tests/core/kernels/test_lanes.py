@@ -72,7 +72,7 @@ def test_block(width, flags):
     n=st.integers(0, 2),
     size=st.tuples(st.integers(5, 11), st.integers(5, 11)),
     width=st.sampled_from(WIDTHS),
-    beyond=st.integers(0, NR),
+    least=st.integers(2, 2 * NR),
     kernel=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     stride=st.tuples(st.integers(1, 3), st.integers(1, 3)),
     padding=st.tuples(*[st.tuples(st.integers(0, 2), st.integers(0, 2))] * 2),
@@ -81,9 +81,9 @@ def test_block(width, flags):
     with_scale=st.booleans(),
 )
 def test_is_the_reference(
-    n, size, width, beyond, kernel, stride, padding, dilation, activation, with_scale
+    n, size, width, least, kernel, stride, padding, dilation, activation, with_scale
 ):
-    groups = -(-(NR + beyond) // width)
+    groups = max(2, -(-least // width))
     channels = groups * width
     assert lanes.fits(channels, channels, groups)
     options = (stride, padding, dilation, groups)
@@ -111,20 +111,22 @@ def test_is_the_reference(
 
 @pytest.mark.parametrize(
     ("channels", "outputs", "groups"),
-    [(NR, 2 * NR, NR), (NR - 1, NR - 1, NR - 1), (3 * NR, 3 * NR, NR), (4 * NR, 4 * NR, 2)],
+    [(NR, 2 * NR, NR), (3 * NR, 3 * NR, NR), (4 * NR, 4 * NR, 2)],
 )
 def test_what_is_not_lanes(channels, outputs, groups):
     assert lanes.fits(NR, NR, NR)
+    assert lanes.fits(3, 3, 3)
     assert not lanes.fits(channels, outputs, groups)
 
 
+@pytest.mark.parametrize("groups", [3, NR])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_groups_do_not_see_each_other(width, monkeypatch):
+def test_groups_do_not_see_each_other(width, groups, monkeypatch):
     """Neither NaN nor infinity in one group reaches another."""
     called = []
     real = conv.convolve_lanes
     monkeypatch.setattr(conv, "convolve_lanes", lambda *args: called.append(1) or real(*args))
-    channels, groups = 2 * NR, 2 * NR // width
+    channels = groups * width
     x, w = draw(1, channels, 6, 6), draw(channels, width, 3, 3)
     options = ((1, 1), ((1, 1), (1, 1)), (1, 1), groups)
     expected = kernels.conv2d.compiled(x, w, None, *options)

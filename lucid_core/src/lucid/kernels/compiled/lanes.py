@@ -55,7 +55,7 @@ _FEW_WEIGHTS = 1 << 14
 
 def fits(channels: int, outputs: int, groups: int) -> bool:
     """Whether so many channels and outputs in all go this way."""
-    return channels == outputs >= NR and channels // groups in _WIDTHS
+    return channels == outputs and channels // groups in _WIDTHS
 
 
 def rows_at_once(width: int) -> int:
@@ -242,7 +242,8 @@ def _convolve(
 def pack_lanes(w: Array, groups: int, rows: Array, columns: Array, turned: bool = False) -> Array:
     """Weights as panels (P, K, NR), K = taps * channels of a group.
 
-    A last panel of fewer outputs begins so much earlier, and has some of the one before again.
+    A last panel of fewer outputs begins so much earlier, and has some of the one before again;
+    a first one has zeros.
 
     Parameters
     ----------
@@ -258,9 +259,12 @@ def pack_lanes(w: Array, groups: int, rows: Array, columns: Array, turned: bool 
     if turned:
         parts = taken.reshape(groups, -1, *taken.shape[1:])
         taken = parts.transpose(0, 4, 2, 3, 1).reshape(taken.shape)
-    outputs = len(w)
+    taken = taken.reshape(len(w), -1)
+    if len(w) < NR:
+        taken = _padded(taken.T, NR).T
+    outputs = len(taken)
     first = np.minimum(np.arange(0, outputs, NR), outputs - NR)
-    panels = taken.reshape(outputs, -1)[first[:, None] + np.arange(NR)]
+    panels = taken[first[:, None] + np.arange(NR)]
     return np.ascontiguousarray(panels.transpose(0, 2, 1))
 
 
@@ -274,11 +278,29 @@ def convolve_lanes(
     grid: Grid,
     groups: int,
 ) -> None:
-    """As :func:`.implicit.convolve`, with the weights of :func:`pack_lanes`."""
+    """As :func:`.implicit.convolve`, with the weights of :func:`pack_lanes`.
+
+    Fewer channels than a panel has outputs are copied into as many, which costs less than
+    computing each group by itself.
+    """
     places = len(x) * grid.rows * grid.columns
     if not places:
         return
     channels = x.shape[3]
+    if channels < NR:
+        wide = np.empty((*y.shape[:3], NR), np.float32)
+        more = None if bias is None else _padded(bias, NR)
+        other = None if residual is None else _padded(residual, NR)
+        many = NR * groups // channels
+        convolve_lanes(_padded(x, NR), panels, more, other, activation, wide, grid, many)
+        rows, columns = (
+            slice(first, first + count * pace, pace)
+            for first, count, pace in zip(
+                grid.first, (grid.rows, grid.columns), grid.pace, strict=True
+            )
+        )
+        y[:, rows, columns] = wide[:, rows, columns, :channels]
+        return
     start = np.zeros(channels, np.float32)
     if bias is not None:
         start[:] = bias
@@ -303,3 +325,10 @@ def convolve_lanes(
         rows_at_once(width),
         (0 if residual is None else ADD) | activation,
     )
+
+
+def _padded(a: Array, size: int) -> Array:
+    """A copy whose last axis is filled up to ``size`` by zeros."""
+    padded = np.zeros((*a.shape[:-1], size), np.float32)
+    padded[..., : a.shape[-1]] = a
+    return padded
