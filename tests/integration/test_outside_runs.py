@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from outside_families import class_folders, coco, install
+from outside_families import Lantern, Pebble, class_folders, coco, install
 from threaded_ranks import on_ranks
 
 import lucid
 from lucid.cli.entry import run as command_line
-from lucid.models import create_model
+from lucid.models import create_model, register_model
 from lucid.training import Callback, Communicator, Run, Trainer, load_checkpoint
 from lucid_models_classification.training import ClassifierTask, Options
 from lucid_models_detection.training.options import TrainingOptions
@@ -54,10 +54,10 @@ def start(
     )
 
 
-def arguments_of(kind: str, folder: Path, output: str) -> list[str]:
+def arguments_of(kind: str, folder: Path, output: str, **more: Any) -> list[str]:
     """The same run as a command."""
     given = [f"train-{kind}", "--output", str(folder / output)]
-    for name, value in options_of(kind, folder).items():
+    for name, value in {**options_of(kind, folder), **more}.items():
         given += [f"--{name.replace('_', '-')}", str(value)]
     return given
 
@@ -204,6 +204,26 @@ def test_options_that_the_detector_cannot_take_are_one_error(
     assert message in err
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_the_remedy_for_batches_of_one_names_options_of_this_detector(
+    families: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Pairs(Lantern):
+        """Needs two images, as batch normalization of one value per channel does."""
+
+        def compute_losses(self, features: Any, batch: Any, targets: Any) -> Any:
+            raise ValueError("one value per channel")
+
+    @register_model(task="object-detection")
+    def pairs(num_classes: int = 3) -> Pairs:
+        return Pairs(num_classes, Pebble(4))
+
+    arguments = arguments_of("detector", tmp_path, "run", batch_size=1, model="pairs")
+    assert command_line(arguments) == 2
+    err = capsys.readouterr().err
+    assert "one value per channel, for " in err
+    assert err.endswith(" of 64 x 48 pixels); give another --batch-size\n")
 
 
 @pytest.mark.parametrize("headless", [False, True])

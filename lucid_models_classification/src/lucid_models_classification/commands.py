@@ -66,8 +66,8 @@ __all__ = ["classify", "train_classifier"]
     "--weights",
     required=True,
     type=click.Path(path_type=Path),
-    help="The classifier: a file of lucid train-classifier or lucid.save_model, or the weights "
-    "of a ResNet alone, such as torchvision's resnet50-0676ba61.pth.",
+    help="The classifier: a file of lucid train-classifier or lucid.save_model, or weights alone "
+    "that a plugin recognizes, such as torchvision's resnet50-0676ba61.pth.",
 )
 @model_option(
     "The model, if the file does not say it and its weights do not show it.", "model_name"

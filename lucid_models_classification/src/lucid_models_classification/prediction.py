@@ -26,7 +26,7 @@ class ClassificationPredictor(Predictor):
     Parameters
     ----------
     weights : path
-        A file of :func:`lucid.save_model`, or the weights of a ResNet alone.
+        A file of :func:`lucid.save_model`, or weights that a plugin's converter recognizes.
     model_name : str, optional
         The registered model, for a file that does not say it.
     ema : bool, optional

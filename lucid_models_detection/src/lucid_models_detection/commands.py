@@ -45,7 +45,8 @@ __all__ = ["class_names_in", "detect"]
         **dict.fromkeys(
             ("--iou", "--iou-thres", "--nms", "--nms-threshold"),
             "the detector has it from its training; "
-            "lucid train-detector --model-option box_nms_threshold=NUMBER sets it",
+            "an option of the model sets it, for Faster R-CNN lucid train-detector "
+            "--model-option box_nms_threshold=NUMBER",
         ),
     },
 )
@@ -56,8 +57,8 @@ __all__ = ["class_names_in", "detect"]
     required=True,
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The detector: a file of lucid.save_model, or the weights of a Faster R-CNN alone as "
-    "torchvision saves them, such as fasterrcnn_resnet50_fpn_coco-258fb6c6.pth.",
+    help="The detector: a file of lucid train-detector or lucid.save_model, or weights alone "
+    "that a plugin recognizes, such as torchvision's fasterrcnn_resnet50_fpn_coco-258fb6c6.pth.",
 )
 @ema_option
 @click.option(

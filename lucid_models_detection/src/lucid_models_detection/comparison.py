@@ -124,7 +124,7 @@ class Comparison:
         if threshold >= LOW_SCORE:
             notes.append(
                 f"the detector leaves out what scores less than {threshold:g}, its "
-                "box_score_threshold: mAP and recall are lower than with all detections"
+                "score_threshold: mAP and recall are lower than with all detections"
             )
         if self.missing:
             shown = ", ".join(self.missing[:20])

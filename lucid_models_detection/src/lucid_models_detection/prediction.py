@@ -32,7 +32,7 @@ class DetectionPredictor(Predictor):
     Parameters
     ----------
     weights : path
-        A file of :func:`lucid.save_model`, or torchvision's weights of a Faster R-CNN.
+        A file of :func:`lucid.save_model`, or weights that a plugin's converter recognizes.
     score_threshold : float, default 0.5
         Leave out detections that score less.  A detector that would itself leave out more
         (``Detector.score_threshold``) gets this threshold.

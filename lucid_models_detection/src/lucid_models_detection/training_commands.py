@@ -168,8 +168,8 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--frozen-stages",
     type=click.IntRange(0),
-    help="Number of stages of the backbone to freeze, from the image on; a ResNet has 5, the "
-    "first is the stem.  "
+    help="Number of stages of the backbone to freeze, from the image on, such as "
+    "2 of the 5 of a ResNet.  "
     "[default: 2 where it was pretrained, else 0]",
 )
 @click.option(

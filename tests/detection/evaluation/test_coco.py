@@ -246,7 +246,7 @@ def test_a_score_threshold_is_noted() -> None:
     assert m.lowest_score == scores[scores >= 0.3].min()
     (note,) = m.notes
     assert f"below {m.lowest_score:.2f}" in note
-    assert "box_score_threshold" in note
+    assert "detector's score_threshold" in note
 
 
 def test_batches_add_up_to_the_whole() -> None:

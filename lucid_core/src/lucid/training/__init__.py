@@ -27,6 +27,7 @@ from lucid.training.reports import PlotEpochs, ReportEpochs
 from lucid.training.run import Run, RunData, Setup, StartingModel, Task
 from lucid.training.run_folder import RunFolder
 from lucid.training.schedules import warm_up_then
+from lucid.training.state import TrainerState
 from lucid.training.trainer import Trainer
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "StartingModel",
     "Task",
     "Trainer",
+    "TrainerState",
     "Weighted",
     "default_communicator",
     "load_checkpoint",

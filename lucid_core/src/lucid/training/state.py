@@ -37,8 +37,23 @@ class TrainerState:
 
     Parameters
     ----------
-    model, optimizer, loader, scheduler, callbacks, checkpointables
+    model, optimizer, loader, scheduler : object
         As for :class:`~lucid.training.Trainer`.
+    callbacks : sequence of Callback
+        As for :class:`~lucid.training.Trainer`.
+    checkpointables : mapping of str to Checkpointable
+        As for :class:`~lucid.training.Trainer`.
+
+    Attributes
+    ----------
+    epoch, step, batch : int
+        Epochs and optimizer steps done so far, and batches in the present epoch.
+    sums : dict
+        Sums of the losses over those batches.
+    history : list of dict
+        A row for each epoch.
+    best : float or None
+        Best value of the monitored metric.
     """
 
     def __init__(

@@ -42,5 +42,5 @@ def threshold_notes(detections: int, lowest_score: float) -> tuple[str, ...]:
         return ()
     return (
         f"no detection scores below {lowest_score:.2f}; if a score threshold, such as the "
-        "detector's box_score_threshold, left others out, mAP and recall are too low",
+        "detector's score_threshold, left others out, mAP and recall are too low",
     )

@@ -30,6 +30,7 @@ __all__ = [
     "from_detector",
     "new_detector",
     "parameter_groups",
+    "takes",
 ]
 
 _TASK = "object-detection"
@@ -128,7 +129,7 @@ def _detector_arguments(
 ) -> dict[str, Any]:
     """Arguments for the builder of a detector on the classifier in a file, if it takes them."""
     chosen = dict(statistics)
-    if not names_model(path) or _takes(model_metadata(path).name, "norm"):
+    if not names_model(path) or takes(model_metadata(path).name, "norm"):
         chosen["norm"] = "frozen"
     needed: dict[str, Any] = {}
     if "norm_eps" in arguments:
@@ -138,14 +139,14 @@ def _detector_arguments(
         if others := {k: v for k, v in arguments.items() if k not in handled}:
             needed["backbone_options"] = others
     for key, value in needed.items():
-        if not _takes(name, key):
+        if not takes(name, key):
             raise WeightFileError(
                 f"{path}: its network has {key}={value!r}, and {name} takes no such argument; "
                 "choose another detector (--model), or add the argument to its builder"
             )
     if arguments.get("num_classes") is not None:  # where it is not taken, loading checks it
         chosen["backbone_num_classes"] = arguments["num_classes"]
-    return {k: v for k, v in chosen.items() if _takes(name, k)} | needed
+    return {k: v for k, v in chosen.items() if takes(name, k)} | needed
 
 
 def _check_no_detector(path: Path) -> None:
@@ -172,8 +173,8 @@ def _check_no_classifier(path: Path) -> None:
         )
 
 
-def _takes(name: str, argument: str) -> bool:
-    """Whether the builder of a model has an argument."""
+def takes(name: str, argument: str) -> bool:
+    """Return whether the builder of a registered model has an argument."""
     parameters = inspect.signature(get_builder(name)).parameters
     return argument in parameters or any(
         parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()

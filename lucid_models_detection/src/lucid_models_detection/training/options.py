@@ -71,8 +71,8 @@ class TrainingOptions:
     max_grad_norm : float
         Limit of the gradients' norm; 0 for none.
     frozen_stages : int or None
-        Number of stages of the backbone to freeze, from the image on; a ResNet has 5, the
-        first is the stem.  None is 2 where the backbone was pretrained, else 0.
+        Number of stages of the backbone to freeze, from the image on, such as 2 of
+        the 5 of a ResNet.  None is 2 where the backbone was pretrained, else 0.
     augment : {"none", "flip", "full"}
         What is done to training images: nothing, mirrored, or also scaled, cropped and
         coloured otherwise.

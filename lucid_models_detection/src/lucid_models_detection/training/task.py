@@ -36,6 +36,7 @@ from lucid_models_detection.training.fine_tuning import (
     from_detector,
     new_detector,
     parameter_groups,
+    takes,
 )
 from lucid_models_detection.training.options import OPTIMIZERS, TrainingOptions, resolved
 from lucid_models_detection.training.samples import SamplePictures
@@ -290,11 +291,13 @@ def _check_batches_of_one(model: Detector, data: TrainingData) -> None:
         with trial(model):
             model([lucid.zeros((3, height, width))], [dataset.target(index)])
     except ValueError as error:
+        larger = ""
+        if model.model_name is not None and takes(model.model_name, "min_size"):
+            larger = ", or a larger --model-option min_size"
         raise ValueError(
             f"expected at least two images per batch and rank, got a batch of one image "
             f"({counted(len(data.train), 'image')}; {error}, for {entries[index].path} of "
-            f"{width} x {height} pixels); give another --batch-size, or a larger --model-option "
-            "min_size"
+            f"{width} x {height} pixels); give another --batch-size{larger}"
         ) from error
 
 
