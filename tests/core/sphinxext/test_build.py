@@ -161,16 +161,22 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize(("models", "told"), BROKEN.values(), ids=BROKEN.keys())
-def test_a_broken_model_is_reported_by_plugin_and_breaks_nothing(site, models, told):
+def test_broken_models_are_reported_by_plugin_and_break_nothing(site):
+    """All of them in one build, each from a plugin of its own."""
+    plugins = {f"toy-broken-{number}": kind for number, kind in enumerate(BROKEN)}
+    site.configure(lucid_models_plugins=["toy-sound", *plugins])
     sound(site)
-    site.add("toy-broken", models.replace("small_net", "bad_net"), name="bad_net")
+    for distribution, kind in plugins.items():
+        name = distribution.replace("-", "_")
+        site.add(distribution, BROKEN[kind][0].replace("small_net", name), name=name)
     code, output, errors = site.build("-W")
     assert (code, errors) == (0, "")
-    reports = [line for line in output.splitlines() if "plugin toy-broken 1.0:" in line]
-    assert any("bad_net" in line and told in line for line in reports), output
+    for distribution, kind in plugins.items():
+        name, told = distribution.replace("-", "_"), BROKEN[kind][1]
+        reports = [line for line in output.splitlines() if f"plugin {distribution} 1.0:" in line]
+        assert any(name in line and told in line for line in reports), (kind, output)
+        assert name in site.html(name), kind
     assert "<strong>Total Parameters</strong>: 20" in site.html("small_net")
-    assert "bad_net" in site.html("bad_net")
 
 
 def test_a_strict_plugin_fails_the_build(site):
