@@ -69,7 +69,7 @@ def load_model(path: StrPath, *, ema: bool | None = None) -> Module:
 
     Weights that name no model, such as torchvision's, are opened by the weight converter of a
     plugin that recognizes them; see ``lucid_register_weight_converters`` in
-    :mod:`lucid.models.hookspecs`.
+    ``lucid.models.hookspecs``.
 
     Parameters
     ----------
