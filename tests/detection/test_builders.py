@@ -49,9 +49,14 @@ def test_parameters_and_shapes_of_retinanets_page() -> None:
 @pytest.mark.parametrize("builder", BUILDERS, ids=NAMES)
 def test_signature(builder: object) -> None:
     parameters = inspect.signature(builder).parameters  # type: ignore[arg-type]
-    assert list(parameters) == ["num_classes", "backbone_num_classes", "kwargs"]
-    assert parameters["num_classes"].default == 21
-    assert parameters["backbone_num_classes"].default == 1000
+    defaults = {name: each.default for name, each in list(parameters.items())[:-1]}
+    if "backbone" in parameters:
+        wanted = {"num_classes": 21, "backbone": "resnet_18", "backbone_num_classes": None}
+    else:
+        wanted = {"num_classes": 21, "backbone_num_classes": 1000}
+    assert defaults == wanted
+    assert list(parameters)[: len(wanted)] == list(wanted)
+    assert parameters["kwargs"].kind is inspect.Parameter.VAR_KEYWORD
 
 
 @pytest.mark.parametrize("builder", [builders.faster_rcnn_resnet_18_fpn], ids=["18"])
@@ -87,6 +92,6 @@ def test_docstring_is_a_whole_page_of_its_own(builder: object) -> None:
     assert places == sorted(places)
     assert f"from lucid.models import {name}" in text
     depth = re.search(r"resnet_(\d+)", name)
-    assert depth is not None
-    assert f"ResNet-{depth[1]}" in text.splitlines()[0]
+    assert ("any backbone" if depth is None else f"ResNet-{depth[1]}") in text.splitlines()[0]
+    assert f"complete ``resnet_{'18' if depth is None else depth[1]}``" in text
     assert not re.search(r"\{name\}|\{backbone\}|\{\{", text), "all filled in"

@@ -11,6 +11,8 @@ import lucid_models_detection as package
 
 DISTRIBUTION = "lucid-models-detection"
 TOTALS = {
+    "faster_rcnn_fpn": 28_911_102,
+    "retinanet_fpn": 20_118_857,
     "faster_rcnn_resnet_18_fpn": 28_911_102,
     "faster_rcnn_resnet_34_fpn": 39_019_262,
     "faster_rcnn_resnet_50_fpn": 43_515_902,
@@ -36,13 +38,20 @@ def test_every_builder_is_registered_under_its_own_name_and_exported() -> None:
 def test_registered_counts_and_families() -> None:
     for name, total in TOTALS.items():
         info = lucid.models.model_info(name)
-        assert (info.total_parameters, info.family) == (total, name.partition("_resnet")[0])
+        family = name.removesuffix("_fpn").partition("_resnet")[0]
+        assert (info.total_parameters, info.family) == (total, family)
 
 
 @pytest.mark.usefixtures("cheap_weights")
 @pytest.mark.parametrize(
     "name",
-    ["faster_rcnn_resnet_18_fpn", "faster_rcnn_resnet_34_fpn", "retinanet_resnet_18_fpn"],
+    [
+        "faster_rcnn_fpn",
+        "faster_rcnn_resnet_18_fpn",
+        "faster_rcnn_resnet_34_fpn",
+        "retinanet_fpn",
+        "retinanet_resnet_18_fpn",
+    ],
 )
 def test_the_smaller_ones_have_the_size_they_are_registered_with(name: str) -> None:
     model = lucid.models.create_model(name, num_classes=21)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lucid_models_detection.detector import Detector
     from lucid_models_detection.faster_rcnn import DetectorConfig, FasterRCNN
     from lucid_models_detection.faster_rcnn.builders import (
+        faster_rcnn_fpn,
         faster_rcnn_resnet_18_fpn,
         faster_rcnn_resnet_34_fpn,
         faster_rcnn_resnet_50_fpn,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from lucid_models_detection.prediction import DetectionPredictor
     from lucid_models_detection.retinanet import RetinaNet, RetinaNetOptions
     from lucid_models_detection.retinanet.builders import (
+        retinanet_fpn,
         retinanet_resnet_18_fpn,
         retinanet_resnet_50_fpn,
     )
@@ -59,11 +61,13 @@ __all__ = [
     "data",
     "draw",
     "evaluation",
+    "faster_rcnn_fpn",
     "faster_rcnn_resnet_18_fpn",
     "faster_rcnn_resnet_34_fpn",
     "faster_rcnn_resnet_50_fpn",
     "faster_rcnn_resnet_101_fpn",
     "parts",
+    "retinanet_fpn",
     "retinanet_resnet_18_fpn",
     "retinanet_resnet_50_fpn",
     "roi_align",
@@ -85,8 +89,10 @@ _HOME = {
     "Transform": "transform",
     "RetinaNet": "retinanet",
     "RetinaNetOptions": "retinanet",
+    "retinanet_fpn": "retinanet.builders",
     "retinanet_resnet_18_fpn": "retinanet.builders",
     "retinanet_resnet_50_fpn": "retinanet.builders",
+    "faster_rcnn_fpn": "faster_rcnn.builders",
     "faster_rcnn_resnet_18_fpn": "faster_rcnn.builders",
     "faster_rcnn_resnet_34_fpn": "faster_rcnn.builders",
     "faster_rcnn_resnet_50_fpn": "faster_rcnn.builders",

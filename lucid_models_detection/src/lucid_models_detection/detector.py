@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Protocol, Self, cast
 import numpy as np
 
 from lucid import ProtocolError, Tensor, nn, no_grad
-from lucid.models import create_model, missing_parts
+from lucid.models import missing_parts, record_builder, recorded_builder
+from lucid_models_detection.backbones import backbone_arguments, make_backbone
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.eval_mode import eval_mode
 from lucid_models_detection.options import DetectorOptions, check_options
@@ -61,9 +62,13 @@ class Detector(nn.Module):
     options_class : type of DetectorOptions or None
         Options that the constructor takes by keyword after ``(net, num_classes)``; with it,
         :meth:`from_backbone` checks them before it builds the backbone.
+    generic_builder : str or None
+        Name of the registered model whose builder takes the name of a backbone as
+        ``backbone`` and passes its arguments to :meth:`from_backbone`.  Not inherited.
     """
 
     options_class: ClassVar[type[DetectorOptions] | None] = None
+    generic_builder: ClassVar[str | None] = None
     num_classes: int
     score_threshold: float
     head_prefixes: tuple[str, ...] = ()
@@ -95,13 +100,15 @@ class Detector(nn.Module):
         backbone_num_classes: int | None = None,
         *,
         norm: str = "batch",
-        norm_eps: float = 1e-5,
+        norm_eps: float | None = None,
         backbone_options: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Self:
         """Build a detector on any backbone.
 
-        For subclasses whose constructor takes ``(net, num_classes, **options)``.
+        For subclasses whose constructor takes ``(net, num_classes, **options)``.  The detector
+        can be saved by :func:`lucid.save_model` if the class has a :attr:`generic_builder` and
+        the backbone comes from a registered builder.
 
         Parameters
         ----------
@@ -115,8 +122,8 @@ class Detector(nn.Module):
             Classes of the backbone's own classifier.  Default: those of its builder.
         norm : {"batch", "frozen"}, default "batch"
             Normalization in the backbone.
-        norm_eps : float, default 1e-5
-            Added to the variance there.
+        norm_eps : float, optional
+            Added to the variance there.  Default: that of the backbone's builder.
         backbone_options : mapping, optional
             Further keyword arguments of the backbone's builder.
         **options
@@ -134,36 +141,25 @@ class Detector(nn.Module):
         --------
         >>> from lucid_models_detection import FasterRCNN
         >>> detector = FasterRCNN.from_backbone("resnext_50_32x4d", num_classes=3)
-        >>> detector.backbone.net.model_name
-        'resnext_50_32x4d'
+        >>> detector.model_name, detector.model_kwargs
+        ('faster_rcnn_fpn', {'backbone': 'resnext_50_32x4d', 'num_classes': 3})
         """
-        # Defaults are not passed on, since not every builder has these arguments.
-        chosen: dict[str, Any] = dict(backbone_options or {})
-        if backbone_num_classes is not None:
-            chosen["num_classes"] = backbone_num_classes
-        if norm != "batch":
-            chosen["norm"] = norm
-        if norm_eps != 1e-5:
-            chosen["norm_eps"] = norm_eps
         name = backbone if isinstance(backbone, str) else type(backbone).__name__
         if cls.options_class is not None:  # before the backbone is built, which takes time
             valid = ("norm", "norm_eps", "backbone_options", *cls.valid_options())
             check_options(options, valid, f"a detector on {name}")
             checked = cls.options_class.names()
             cls.options_class(**{key: options[key] for key in checked if key in options})
-        if isinstance(backbone, str):
-            net = create_model(backbone, **chosen)
-        elif not chosen:
-            net = backbone
-        else:
-            raise TypeError(
-                f"{', '.join(chosen)}: arguments of a backbone's builder, but {name} is built "
-                "already; leave them out, or give the name of a registered model as backbone"
-            )
+        net = make_backbone(backbone, backbone_num_classes, norm, norm_eps, backbone_options)
         if num_classes is not None:
             options["num_classes"] = num_classes
         build: Any = cls  # with the arguments of the subclass
         detector: Self = build(net, **options)
+        # Of this class itself: the builder would not make an instance of a subclass.
+        generic = vars(cls).get("generic_builder")
+        if generic is not None and (recorded := recorded_builder(net)) is not None:
+            arguments = {"backbone": recorded[0], **backbone_arguments(recorded[1]), **options}
+            record_builder(detector, generic, arguments)
         return detector
 
     def compute_losses(

@@ -27,9 +27,7 @@ Parameters
 num_classes : int, default 21
     Number of classes **including the background** as class 0: the default is the
     20 classes of Pascal VOC plus one.
-backbone_num_classes : int, default 1000
-    Number of classes of the backbone's own classifier, ``backbone.net.fc``: that of
-    ImageNet, unless it is pretrained on something else.
+{backbone_arguments}
 **kwargs
     Any of these by keyword, checked when the model is built; an unknown name is a
     ``TypeError`` that lists the valid ones.
@@ -37,8 +35,9 @@ backbone_num_classes : int, default 1000
     ``norm`` : {{"batch", "frozen"}}, default "batch"
         Batch normalization in the backbone, or batch normalization with fixed statistics
         and affine parameters: the usual choice for fine-tuning with few images in a batch.
-    ``norm_eps`` : float, default 1e-5
-        Added to the variance there.
+    ``norm_eps`` : float, optional
+        Added to the variance there.  Default: that of the backbone's builder, 1e-5 of a
+        ResNet.
     ``backbone_options`` : mapping, optional
         Further keyword arguments of the backbone's builder.
 {options}
@@ -126,6 +125,20 @@ single step, to be done over your own data instead.
 """
 
 
+_OF_RESNETS = """
+backbone_num_classes : int, default 1000
+    Number of classes of the backbone's own classifier, ``backbone.net.fc``: that of
+    ImageNet, unless it is pretrained on something else.
+"""
+
+_OF_ANY_BACKBONE = """
+backbone : str, default "{backbone}"
+    Name of a registered model that satisfies :class:`lucid.models.Backbone`.
+backbone_num_classes : int, optional
+    Number of classes of the backbone's own classifier.  Default: that of its builder.
+"""
+
+
 @dataclass(frozen=True)
 class FamilyPage:
     """Decorator that completes the docstring of each builder of a family.
@@ -133,7 +146,8 @@ class FamilyPage:
     Parameters
     ----------
     family : str
-        What names of builders begin with: ``"family_backbone_fpn"``.
+        What names of builders begin with: ``"family_backbone_fpn"``, or ``"family_fpn"`` if
+        the backbone is an argument.
     options : type of DetectorOptions
         Its parameters are listed below ``**kwargs``.
     method : str
@@ -156,11 +170,16 @@ class FamilyPage:
     def __call__(self, builder: Builder) -> Builder:
         """Append the shared sections to the introduction in a builder's docstring."""
         name = builder.__name__
+        backbone = name.removeprefix(f"{self.family}_").removesuffix("_fpn")
+        arguments = _OF_RESNETS
+        if (chosen := inspect.signature(builder).parameters.get("backbone")) is not None:
+            backbone, arguments = chosen.default, _OF_ANY_BACKBONE
         shared = _SHARED.format(
             method=self.method.strip(),
             returns=self.returns.strip(),
             name=name,
-            backbone=name.removeprefix(f"{self.family}_").removesuffix("_fpn"),
+            backbone=backbone,
+            backbone_arguments=arguments.strip().format(backbone=backbone),
             options=_option_list(self.options),
             rows=self.rows,
             losses=sorted(self.losses),

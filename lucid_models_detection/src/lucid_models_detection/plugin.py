@@ -17,13 +17,27 @@ if TYPE_CHECKING:
     from lucid.data.checkers import DataChecker
     from lucid.models.hookspecs import RegisterModel, RegisterModelCheck, RegisterWeightConverter
 
-# Name, alias (the name in torchvision), parameters, module, summary.  Every parameter name
+# Name, aliases (the name in torchvision), parameters, module, summary.  Every parameter name
 # counts: the backbone's stem is registered under two.
 _DETECTORS = (
+    (
+        "faster_rcnn_fpn",
+        ("fasterrcnn_fpn",),
+        28_911_102,
+        "faster_rcnn",
+        "Faster R-CNN with a feature pyramid on any backbone by name",
+    ),
+    (
+        "retinanet_fpn",
+        (),
+        20_118_857,
+        "retinanet",
+        "RetinaNet with a feature pyramid on any backbone by name",
+    ),
     *(
         (
             f"faster_rcnn_resnet_{depth}_fpn",
-            f"fasterrcnn_resnet{depth}_fpn",
+            (f"fasterrcnn_resnet{depth}_fpn",),
             total_parameters,
             "faster_rcnn",
             f"Faster R-CNN with a ResNet-{depth} feature pyramid",
@@ -38,7 +52,7 @@ _DETECTORS = (
     *(
         (
             f"retinanet_resnet_{depth}_fpn",
-            f"retinanet_resnet{depth}_fpn",
+            (f"retinanet_resnet{depth}_fpn",),
             total_parameters,
             "retinanet",
             f"RetinaNet with a ResNet-{depth} feature pyramid",
@@ -51,16 +65,16 @@ _DETECTORS = (
 @lucid.hookimpl
 def lucid_register_models(register: RegisterModel) -> None:
     """Register every detector of this distribution."""
-    for name, alias, total_parameters, module, summary in _DETECTORS:
+    for name, aliases, total_parameters, module, summary in _DETECTORS:
         register(
             name,
             f"lucid_models_detection.{module}.builders:{name}",
             task="object-detection",
-            family=name.partition("_resnet")[0],
+            family=module,
             total_parameters=total_parameters,
             summary=summary,
             example_batch="lucid_models_detection.examples:example_batch",
-            aliases=(alias,),
+            aliases=aliases,
         )
 
 

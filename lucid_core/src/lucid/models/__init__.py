@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         check_classifier,
         missing_parts,
     )
+    from lucid.models.structure import record_builder, recorded_builder
     from lucid.models.summary import LayerSummary, ModelSummary, summarize
 
 __all__ = [
@@ -56,6 +57,8 @@ __all__ = [
     "list_plugins",
     "missing_parts",
     "model_info",
+    "record_builder",
+    "recorded_builder",
     "refresh",
     "register_model",
     "summarize",
@@ -72,6 +75,8 @@ _LAZY = {
     "hookimpl": "lucid.models.hookspecs",
     "hookspec": "lucid.models.hookspecs",
     "missing_parts": "lucid.models.protocols",
+    "record_builder": "lucid.models.structure",
+    "recorded_builder": "lucid.models.structure",
     "summarize": "lucid.models.summary",
 }
 

@@ -69,7 +69,7 @@ def signed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
             if message is None:
                 raise
             raise TypeError(message) from error
-        from lucid.models.structure import Structure
+        from lucid.models.structure import record_builder
         from lucid.nn import Module
 
         if not isinstance(model, Module):
@@ -77,9 +77,7 @@ def signed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
                 f"the builder {place_of(function)} of model {name!r} must return a "
                 f"lucid.nn.Module, got {_kind(model)}"
             )
-        model.model_name = name
-        model.model_kwargs = given
-        model.model_structure = Structure.of(model)  # to notice layers exchanged before saving
+        record_builder(model, name, given)
         return model
 
     setattr(build, _NAME_ATTRIBUTE, name)

@@ -1,4 +1,4 @@
-"""The layers and shapes of a built model, to notice changes and to name what weights fit."""
+"""How a model was built, and its layers and shapes, to notice changes and name what weights fit."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lucid.nn import Module
 
-__all__ = ["Structure", "changes_of", "fitting_model"]
+__all__ = ["Structure", "changes_of", "fitting_model", "record_builder", "recorded_builder"]
 
 # Building a model takes about a second, so few are tried, of about the size of the weights.
 _MAX_TRIED = 3
@@ -72,6 +72,64 @@ def changes_of(model: Module) -> list[str]:
         if now.layers.get(path) == built.layers[path] and now.settings[path] != settings
     ]
     return changes
+
+
+def record_builder(model: Module, name: str, kwargs: Mapping[str, Any]) -> None:
+    """Record the registered builder and the arguments that build a model again.
+
+    The registry does so for each model that a builder returns.  A function that is no builder
+    but makes the same model, such as a class method, calls this, so that
+    :func:`lucid.save_model` can save it.
+
+    Parameters
+    ----------
+    model : lucid.nn.Module
+        The model; gets ``model_name`` and ``model_kwargs``.
+    name : str
+        Name of the registered model.
+    kwargs : mapping
+        Keyword arguments of its builder.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> net = lucid.nn.Linear(4, 2)
+    >>> lucid.models.record_builder(net, "two_classes", {"features": 4})
+    >>> net.model_name, net.model_kwargs
+    ('two_classes', {'features': 4})
+    """
+    model.model_name = name
+    model.model_kwargs = dict(kwargs)
+    model.model_structure = Structure.of(model)  # to notice layers exchanged before saving
+
+
+def recorded_builder(model: Module) -> tuple[str, dict[str, Any]] | None:
+    """Return the name and the arguments that build a model of the same layers again.
+
+    Parameters
+    ----------
+    model : lucid.nn.Module
+        The model.
+
+    Returns
+    -------
+    tuple of (str, dict) or None
+        As :func:`record_builder` recorded them; None if nothing was recorded, or layers or
+        shapes were changed since.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> net = lucid.models.create_model("resnet_18", num_classes=10)
+    >>> lucid.models.recorded_builder(net)
+    ('resnet_18', {'num_classes': 10})
+    >>> net.fc = lucid.nn.Linear(512, 3)
+    >>> lucid.models.recorded_builder(net) is None
+    True
+    """
+    if model.model_name is None or changes_of(model):
+        return None
+    return model.model_name, dict(model.model_kwargs or {})
 
 
 def fitting_model(shapes: Mapping[str, tuple[int, ...]]) -> str | None:

@@ -31,7 +31,7 @@ RESERVED = frozenset(
     {
         *__all__,
         *("LayerSummary", "ModelInfo", "ModelSummary", "PluginInfo", "summarize"),
-        *("hookimpl", "hookspec"),
+        *("hookimpl", "hookspec", "record_builder", "recorded_builder"),
         *("Backbone", "Classifier", "check_backbone", "check_classifier", "missing_parts"),
         *("attributes", "builders", "discovery", "hookspecs", "metadata", "protocols"),
         *("registry", "spec", "structure", "suggestions", "summary", "zoo"),

@@ -286,7 +286,7 @@ def _plain(value: Any, where: str) -> Any:
         return {key: _plain(item, f"{where} {key!r}") for key, item in value.items()}
     raise TypeError(
         f"{where} must be numbers, strings, booleans, None, or lists and dicts of them "
-        f"to be saved, got {value!r:.80}"
+        f"to be saved, got {' '.join(repr(value).split()):.80}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Builders of Faster R-CNN, one for each registered backbone."""
+"""Builders of Faster R-CNN: on any backbone by name, and on ResNets."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from lucid_models_detection.faster_rcnn.network import FasterRCNN
 from lucid_models_detection.faster_rcnn.options import DetectorConfig
 
 __all__ = [
+    "faster_rcnn_fpn",
     "faster_rcnn_resnet_18_fpn",
     "faster_rcnn_resnet_34_fpn",
     "faster_rcnn_resnet_50_fpn",
@@ -49,6 +50,24 @@ _page = FamilyPage(
     rows=300,
     losses=("loss_objectness", "loss_rpn_box_reg", "loss_classifier", "loss_box_reg"),
 )
+
+
+@register_model
+@_page
+def faster_rcnn_fpn(
+    num_classes: int = 21,
+    backbone: str = "resnet_18",
+    backbone_num_classes: int | None = None,
+    **kwargs: Any,
+) -> FasterRCNN:
+    """Faster R-CNN with a feature pyramid on any backbone, given by its name.
+
+    The backbone is a registered model of any plugin that satisfies
+    :class:`lucid.models.Backbone`, with each stride twice the one before.
+    :meth:`.Detector.from_backbone` returns this model; ``lucid train-detector --model
+    faster_rcnn_fpn --model-option backbone=NAME`` trains it.
+    """
+    return FasterRCNN.from_backbone(backbone, num_classes, backbone_num_classes, **kwargs)
 
 
 @register_model

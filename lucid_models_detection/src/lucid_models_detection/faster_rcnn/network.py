@@ -137,6 +137,7 @@ class FasterRCNN(Detector):
 
     head_prefixes = ("roi_heads.box_predictor.",)
     options_class = DetectorConfig
+    generic_builder = "faster_rcnn_fpn"
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Builders of RetinaNet, one for each registered backbone."""
+"""Builders of RetinaNet: on any backbone by name, and on ResNets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lucid_models_detection.documentation import FamilyPage
 from lucid_models_detection.retinanet.network import RetinaNet
 from lucid_models_detection.retinanet.options import RetinaNetOptions
 
-__all__ = ["retinanet_resnet_18_fpn", "retinanet_resnet_50_fpn"]
+__all__ = ["retinanet_fpn", "retinanet_resnet_18_fpn", "retinanet_resnet_50_fpn"]
 
 _METHOD = """
 A detector in one stage (`Lin et al. 2017 <https://arxiv.org/abs/1708.02002>`__).  A feature
@@ -38,6 +38,24 @@ _page = FamilyPage(
     rows=9441,
     losses=("classification", "bbox_regression"),
 )
+
+
+@register_model
+@_page
+def retinanet_fpn(
+    num_classes: int = 21,
+    backbone: str = "resnet_18",
+    backbone_num_classes: int | None = None,
+    **kwargs: Any,
+) -> RetinaNet:
+    """RetinaNet with a feature pyramid on any backbone, given by its name.
+
+    The backbone is a registered model of any plugin that satisfies
+    :class:`lucid.models.Backbone`; its stages of stride 8 and greater are used.
+    :meth:`.Detector.from_backbone` returns this model; ``lucid train-detector --model
+    retinanet_fpn --model-option backbone=NAME`` trains it.
+    """
+    return RetinaNet.from_backbone(backbone, num_classes, backbone_num_classes, **kwargs)
 
 
 @register_model

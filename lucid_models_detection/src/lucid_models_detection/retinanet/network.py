@@ -143,6 +143,7 @@ class RetinaNet(Detector):
     head_prefixes = ("classification_head.output.",)
     class_axis = 1
     options_class = RetinaNetOptions
+    generic_builder = "retinanet_fpn"
 
     def __init__(
         self,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,8 @@ def from_backbone(
 
     The classifier's number of classes, its builder's other arguments and the mean and
     standard deviation of its images follow from its file; its normalizations are frozen
-    unless ``options`` has another ``norm``, or the detector takes no ``norm``.
+    unless ``options`` has another ``norm``, or the detector takes no ``norm``.  So does the
+    backbone, if the detector's builder takes its name as ``backbone``.
 
     Parameters
     ----------
@@ -87,10 +88,17 @@ def from_backbone(
         an argument without which the backbone would compute something else.
     """
     _check_no_detector(path)
-    weights, arguments = _read_classifier(path, ema)
+    weights, network, arguments = _read_classifier(path, ema)
     num_classes = arguments.get("num_classes")
     statistics = _image_statistics(path)
     chosen = {**_detector_arguments(name, path, arguments, statistics), **options}
+    if network is not None and "backbone" in signature(get_builder(name)).parameters:
+        chosen = {"backbone": network, **chosen}
+        if model_info(chosen["backbone"]) != model_info(network):
+            raise WeightFileError(
+                f"{path}: expected weights of the backbone {chosen['backbone']}, it holds those of "
+                f"{network}; give the weights of {chosen['backbone']}, or leave out backbone"
+            )
     model = new_detector(name, chosen)
     _check_statistics(model, {k: v for k, v in statistics.items() if k not in chosen}, path)
     net = backbone_net(model)
@@ -112,16 +120,19 @@ def from_backbone(
     return model
 
 
-def _read_classifier(path: Path, ema: bool | None) -> tuple[BareWeights, dict[str, Any]]:
-    """Weights of a classifier, and the arguments of its builder that the file shows."""
+def _read_classifier(
+    path: Path, ema: bool | None
+) -> tuple[BareWeights, str | None, dict[str, Any]]:
+    """Weights of a classifier, its name and the arguments of its builder that the file shows."""
     if not names_model(path):
         weights = BareWeights.read(path, task="image-classification", ema=ema)
-        return weights, weights.arguments()
+        network = None if weights.found is None else weights.found.name
+        return weights, network, weights.arguments()
     metadata = model_metadata(path)
     arguments = dict(metadata.kwargs)
     if (num_classes := metadata.num_classes) is not None:
         arguments["num_classes"] = num_classes
-    return BareWeights(path, dict(lucid.load(path, ema=ema))), arguments
+    return BareWeights(path, dict(lucid.load(path, ema=ema))), metadata.name, arguments
 
 
 def _detector_arguments(
@@ -175,7 +186,7 @@ def _check_no_classifier(path: Path) -> None:
 
 def takes(name: str, argument: str) -> bool:
     """Return whether the builder of a registered model has an argument."""
-    parameters = inspect.signature(get_builder(name)).parameters
+    parameters = signature(get_builder(name)).parameters
     return argument in parameters or any(
         parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
     )

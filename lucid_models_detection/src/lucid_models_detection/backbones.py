@@ -1,0 +1,78 @@
+"""Backbones of detectors, built from the name of a registered model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lucid import nn
+from lucid.models import create_model
+
+__all__ = ["backbone_arguments", "make_backbone"]
+
+#: Arguments of a backbone's builder that have a name of their own in ``from_backbone``.
+_NAMES = {"num_classes": "backbone_num_classes", "norm": "norm", "norm_eps": "norm_eps"}
+
+
+def make_backbone(
+    backbone: str | nn.Module,
+    num_classes: int | None,
+    norm: str,
+    norm_eps: float | None,
+    options: Mapping[str, Any] | None,
+) -> nn.Module:
+    """Build a backbone by its name, or return the given one.
+
+    Parameters
+    ----------
+    backbone, norm, norm_eps : object
+        As of :meth:`lucid_models_detection.Detector.from_backbone`.
+    num_classes, options : object
+        Its ``backbone_num_classes`` and ``backbone_options``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the backbone is neither a name nor a module, if an argument is invalid, or if
+        arguments are given with a module; names the argument.
+    """
+    if not isinstance(backbone, str | nn.Module):
+        raise TypeError(
+            "backbone: expected the name of a registered model or a lucid.nn.Module, got "
+            f"{backbone!r:.80}"
+        )
+    if not isinstance(options, Mapping | None):
+        raise TypeError(
+            f"backbone_options: expected keyword arguments in a dict, got {options!r:.80}"
+        )
+    chosen = dict(options or {})
+    given = ["backbone_options"] if chosen else []
+    # Defaults are not passed on, since not every builder has these arguments.
+    named = {"num_classes": num_classes, "norm": norm, "norm_eps": norm_eps}
+    for key, value in named.items():
+        if value is not None and (key, value) != ("norm", "batch"):
+            chosen[key] = value
+            given.append(_NAMES[key])
+    if isinstance(backbone, nn.Module):
+        if chosen:
+            raise TypeError(
+                f"{', '.join(chosen)}: arguments of a backbone's builder, but "
+                f"{type(backbone).__name__} is built already; leave them out, or give the name of "
+                "a registered model as backbone"
+            )
+        return backbone
+    try:
+        return create_model(backbone, **chosen)
+    except (TypeError, ValueError) as error:
+        if type(error) not in (TypeError, ValueError) or str(error).startswith(tuple(given)):
+            raise
+        if not given:
+            raise
+        raise type(error)(f"{', '.join(given)}: {error}") from error
+
+
+def backbone_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert arguments of a backbone's builder to those of ``Detector.from_backbone``."""
+    named = {_NAMES[key]: value for key, value in arguments.items() if key in _NAMES}
+    others = {key: value for key, value in arguments.items() if key not in _NAMES}
+    return {**named, **({"backbone_options": others} if others else {})}
