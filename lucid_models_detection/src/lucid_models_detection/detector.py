@@ -107,7 +107,7 @@ class Detector(nn.Module):
         """Build a detector on any backbone.
 
         For subclasses whose constructor takes ``(net, num_classes, **options)``.  The detector
-        can be saved by :func:`lucid.save_model` if the class has a :attr:`generic_builder` and
+        can be saved by :func:`lucid.save_model` if the class has a ``generic_builder`` and
         the backbone comes from a registered builder.
 
         Parameters
