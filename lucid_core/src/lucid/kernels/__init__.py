@@ -66,6 +66,7 @@ __all__ = [
     "scale",
     "set_num_threads",
     "sgd",
+    "sigmoid_focal_loss",
     "single_threaded_blas",
     "sum_of_squares",
 ]
@@ -179,6 +180,7 @@ resize_bilinear_backward = Kernel("resize", "resize_bilinear_backward")
 roi_align = Kernel("roi_align", "roi_align")
 roi_align_backward = Kernel("roi_align", "roi_align_backward")
 nms = Kernel("nms", "nms")
+sigmoid_focal_loss = Kernel("focal_loss", "sigmoid_focal_loss")
 sgd = Kernel("optimizer", "sgd")
 adam = Kernel("optimizer", "adam")
 sum_of_squares = Kernel("optimizer", "sum_of_squares")

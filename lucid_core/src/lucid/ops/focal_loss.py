@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lucid import kernels
-from lucid.autograd import ArrayLike, record
+from lucid.autograd import ArrayLike, is_grad_enabled, record
+from lucid.autograd.primitive import needs_grad
 from lucid.autograd.variable import Array
 from lucid.ops.loss_reduction import reduce_losses, same_shape
+from lucid.ops.operands import owned
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -77,25 +79,25 @@ def sigmoid_focal_loss(
             f"target: expected probabilities in [0, 1], got values from {t.min():g} to "
             f"{t.max():g}; encode class indices with one_hot"
         )
-    # p and 1 - p are computed separately, so that neither is a difference of rounded numbers.
+    losses, slopes = kernels.sigmoid_focal_loss(
+        x, t, alpha, gamma, is_grad_enabled() and needs_grad(input)
+    )
+    value, spread = reduce_losses(losses, reduction)
+    kept = owned(x, input, target)
+
+    def by_target(g: Array) -> Array:
+        return np.asarray(spread(g) * _slope_by_target(kept, t, alpha, gamma))
+
+    return record(value, (input, lambda g: np.asarray(spread(g) * slopes)), (target, by_target))
+
+
+def _slope_by_target(x: Array, t: Array, alpha: float, gamma: float) -> Array:
     p, rest = (kernels.activation(a, "sigmoid") for a in (x, -x))
     entropy = np.log1p(np.exp(-np.abs(x))) + t * np.maximum(-x, 0) + (1 - t) * np.maximum(x, 0)
     wrong = p * (1 - t) + rest * t  # 1 - p_t
-    factor = wrong**gamma
     weight = x.dtype.type(1) if alpha < 0 else (alpha * t + (1 - alpha) * (1 - t)).astype(x.dtype)
-    value, spread = reduce_losses(weight * factor * entropy, reduction)
-    # Where 1 - p_t rounds to 0, the loss and its derivatives are 0.
-    divisor = np.where(wrong > 0, wrong, 1)
-
-    def by_input(g: Array) -> Array:
-        relative = (1 - 2 * t) * (p * rest / divisor)
-        slope = p * (1 - t) - rest * t + gamma * entropy * relative
-        return np.asarray(spread(g) * weight * factor * slope)
-
-    def by_target(g: Array) -> Array:
-        slope = weight * (gamma * entropy * ((rest - p) / divisor) - x)
-        if alpha >= 0:
-            slope = slope + (2 * alpha - 1) * entropy
-        return np.asarray(spread(g) * factor * slope)
-
-    return record(value, (input, by_input), (target, by_target))
+    divisor = np.where(wrong > 0, wrong, 1)  # where it rounds to 0, the derivative is 0
+    slope = weight * (gamma * entropy * ((rest - p) / divisor) - x)
+    if alpha >= 0:
+        slope = slope + (2 * alpha - 1) * entropy
+    return np.asarray(wrong**gamma * slope)

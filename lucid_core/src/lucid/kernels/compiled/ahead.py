@@ -17,6 +17,7 @@ from lucid.kernels.compiled import (
     activation,
     conv,
     elementwise,
+    focal_loss,
     gemm,
     nms,
     norm,
@@ -102,6 +103,7 @@ def _products(dtype: Type) -> None:
     elementwise.relu_backward(large, elementwise.relu(large))
     activation.activate(np.ones(8, np.float32), activation.RELU)
     activation.activation_backward(large, activation.activation(large, "silu"), "silu")
+    focal_loss.sigmoid_focal_loss(large, large, 0.25, 2.0, True)
 
 
 def _pooling(dtype: Type) -> None:
