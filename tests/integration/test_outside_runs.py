@@ -22,6 +22,7 @@ from lucid.cli.entry import run as command_line
 from lucid.models import create_model, register_model
 from lucid.training import Callback, Communicator, Run, Trainer, load_checkpoint
 from lucid_models_classification.training import ClassifierTask, Options
+from lucid_models_detection import train_detector
 from lucid_models_detection.training.options import TrainingOptions
 from lucid_models_detection.training.task import DetectorTask
 
@@ -95,6 +96,44 @@ def test_a_run_that_stops_within_an_epoch_resumes_bit_for_bit(
     out = call(f"train-{kind}", "--output", half.folder.path, "--resume")
     assert "epoch 2/2" in out
     assert outcome(half.folder.path) == outcome(tmp_path / "whole")
+
+
+class Fading:
+    """A transform with a state: every training image is darker than the one before."""
+
+    def __init__(self) -> None:
+        self.light = 1.0
+
+    def __call__(self, image: Any, target: Any) -> tuple[Any, Any]:
+        self.light *= 0.97
+        return image * np.float32(self.light), target
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"light": self.light}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.light = state["light"]
+
+
+def test_a_transform_with_a_state_resumes_bit_for_bit(families: None, tmp_path: Path) -> None:
+    options = options_of("detector", tmp_path)
+
+    def train(output: str, *callbacks: Callback, resume: bool = False) -> Fading:
+        fading = Fading()
+        given = {name: options[name] for name in ("data", "images")} if resume else options
+        train_detector(
+            **given, output=tmp_path / output, transform=fading, callbacks=callbacks,
+            checkpointables={"fading": fading}, resume=resume, tell=None,
+        )  # fmt: skip
+        return fading
+
+    whole = train("whole")
+    half = train("half", StopAt(1))
+    assert load_checkpoint(tmp_path / "half" / "last.safetensors")["fading"] == {
+        "light": half.light
+    }
+    assert train("half", resume=True).light == whole.light == pytest.approx(0.97**8)
+    assert outcome(tmp_path / "half") == outcome(tmp_path / "whole")
 
 
 @pytest.mark.slow
