@@ -11,7 +11,7 @@
 ``reports``     what it tells after each epoch
 ``schedules``   learning rates over a whole training
 ``validating``  metrics, finite weights, the best model
-``run``         a run of any task, started and resumed, in its ``run_folder``
+``run``         a run of any ``task``, started and resumed, in its ``run_folder``
 ``data_record``  data of a run, ``run_files`` its files and lock
 ``class_rows``  last layers of saved models for other classes
 """
@@ -24,10 +24,11 @@ from lucid.training.history import plot_history, write_csv
 from lucid.training.losses import Weighted
 from lucid.training.mpi import MpiCommunicator, default_communicator, mpi_communicator
 from lucid.training.reports import PlotEpochs, ReportEpochs
-from lucid.training.run import Run, RunData, Setup, StartingModel, Task
+from lucid.training.run import Run
 from lucid.training.run_folder import RunFolder
 from lucid.training.schedules import warm_up_then
 from lucid.training.state import TrainerState
+from lucid.training.task import RunData, Setup, StartingModel, Task
 from lucid.training.trainer import Trainer
 
 __all__ = [
