@@ -111,8 +111,11 @@ class RoIHeads(nn.Module):
     Parameters
     ----------
     pooler : MultiScaleRoIAlign
+        Cuts a map of fixed size for each proposal.
     box_head : BoxHead
+        Turns the maps into vectors.
     box_predictor : BoxPredictor
+        Predicts classes and offsets from the vectors.
     matcher : Matcher
         Assigns proposals to ground truth.
     sampler : BalancedSampler

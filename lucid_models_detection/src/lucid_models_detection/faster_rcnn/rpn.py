@@ -87,6 +87,7 @@ class RegionProposalNetwork(nn.Module):
     channels : int
         Of every level of the pyramid.
     anchors : AnchorGenerator
+        Places the anchors on the levels.
     matcher : Matcher
         Assigns anchors to ground truth.
     sampler : BalancedSampler
