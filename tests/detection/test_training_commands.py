@@ -180,29 +180,6 @@ def test_a_run_leaves_a_detector_that_the_other_commands_take(
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_goes_on_to_the_same_weights(
-    trained: Path, data: Path, tmp_path: Path
-) -> None:
-    folder = tmp_path / "run"
-    state = folder / "last.safetensors"
-    arguments = [*arguments_of(data, folder), "--checkpoint-every", "1"]
-    program = begin(*arguments)
-    try:
-        wait_until(has_stepped(state), program)
-    finally:
-        program.kill()
-        program.communicate(timeout=60)
-    assert program.returncode == -signal.SIGKILL
-    reached = load_checkpoint(state)
-    assert 0 < reached["batch"] < 3, "it was killed at the end of an epoch, not in the middle"
-    program = begin("train-detector", "--output", folder, "--resume")
-    out, err = program.communicate(timeout=300)
-    assert (program.returncode, err) == (0, "")
-    assert "epoch 2/2" in out
-    assert weights_digest(folder) == weights_digest(trained)
-
-
-@pytest.mark.slow
 def test_a_run_that_is_killed_before_its_first_step_keeps_the_weights_of_its_backbone(
     data: Path, tmp_path: Path
 ) -> None:
