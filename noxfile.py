@@ -54,8 +54,16 @@ LEFT_OUT = {
 #: The commit of 0.1.0, whose files still open.
 EARLIER = "d550112095b3f5c9e09d68140654d91c616d13fa"
 
-#: Percent of the core's lines and branches that all tests together have to reach.
+#: Percent of the core's lines and branches that the session tests has to reach.
 COVERED = 95
+
+#: Two workers keep two cores busy: much of the time goes to waiting for subprocesses.
+WORKERS = ("-n", "2", "--dist", "worksteal")
+
+#: Tests of the pages, of what they show, and of docstrings.  The session docs runs them.
+DOCS_TESTS = tuple(
+    f"tests/integration/test_{name}.py" for name in ("docs", "docs_pictures", "docstrings")
+)
 
 nox.options.default_venv_backend = "venv"
 nox.options.sessions = [*CI_SESSIONS, "left_out"]
@@ -222,11 +230,10 @@ def build_site(session: nox.Session, *options: str) -> Path:
 @nox.session
 def docs(session: nox.Session) -> None:
     """The site, into docs/_build/html, warnings as errors; then its examples and its links."""
-    install(session, "pytest", "numpydoc", extras=("docs", "coco", "plot"))
+    install(session, "pytest", "pytest-xdist", "numpydoc", extras=("docs", "coco", "plot"))
     out = build_site(session, *session.posargs)
-    checks = ("test_docs.py", "test_docs_pictures.py", "test_docstrings.py")
-    files = [f"tests/integration/{name}" for name in checks]
-    session.run("python", "-m", "pytest", "-q", *files, env={"LUCID_SITE": str(out)})
+    settings = {"LUCID_SITE": str(out)}
+    session.run("python", "-m", "pytest", "-q", *WORKERS, *DOCS_TESTS, env=settings)
     session.log(f"open {out / 'index.html'}")
 
 
@@ -254,17 +261,17 @@ def site(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests, with the three distributions installed from their wheels; the core's coverage."""
+    """All tests but those of the session docs, on the wheels; the core's coverage."""
     # The plugin that the tests begin and install is built without isolation, so without a network.
     builds = ("build", "editables", "hatchling")
     runners = ("pytest", "pytest-cov", "pytest-xdist", "hypothesis", "numpydoc", "safetensors")
     install(session, *runners, *builds, extras=("docs", "coco", "plot"))
     # pytest-cov reports above pytest's own summary, which CI reads as the last line.
     coverage = ("--cov=lucid", f"--cov-fail-under={COVERED}", "--cov-report=term:skip-covered")
-    # Two workers keep two cores busy: much of the time goes to waiting for subprocesses.
-    workers = ("-n", "2", "--dist", "worksteal")
+    left_out = [f"--ignore={path}" for path in DOCS_TESTS]
+    arguments = session.posargs or (*WORKERS, *left_out, *coverage)
     settings = {"COVERAGE_FILE": str(Path(session.cache_dir).resolve() / "coverage" / "data")}
-    session.run("python", "-m", "pytest", *(session.posargs or (*workers, *coverage)), env=settings)
+    session.run("python", "-m", "pytest", *arguments, env=settings)
 
 
 @nox.session
@@ -272,7 +279,7 @@ def quick(session: nox.Session) -> None:
     """What a change breaks most often, in under a minute: no training, no site, no process."""
     install(session, "pytest", "pytest-xdist", "hypothesis", extras=("coco", "plot"))
     folders = ("tests/core", "tests/classification", "tests/detection")
-    arguments = session.posargs or ("-n", "2", "--dist", "worksteal", "-q", *folders)
+    arguments = session.posargs or (*WORKERS, "-q", *folders)
     settings = {"LUCID_QUICK": "1"}
     session.run("python", "-m", "pytest", "-m", "not slow", *arguments, env=settings)
 
