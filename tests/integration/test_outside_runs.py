@@ -18,6 +18,7 @@ from outside_families import Lantern, Pebble, class_folders, coco, install
 from threaded_ranks import on_ranks
 
 import lucid
+from lucid import nn
 from lucid.cli.entry import run as command_line
 from lucid.models import create_model, register_model
 from lucid.training import Callback, Communicator, Run, Trainer, load_checkpoint
@@ -358,3 +359,60 @@ def test_a_classifier_classifies_in_batches_and_from_bare_weights(
     call("classify", folder / "amber", "--weights", whole, *sizes[:-1], "--output", output)
     call("classify", folder, "--weights", whole, *sizes[:-1], "--output", output, "--resume")
     assert len(json.loads(output.read_text())["images"]) == 16
+
+
+class Raft(nn.Module):
+    """A detector that inherits nothing of ours; its backbone is a network without ``net``."""
+
+    head_prefixes = ("hull.glow.",)
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.hull = Lantern(num_classes, Pebble(4))
+
+    @property
+    def backbone(self) -> Pebble:
+        return self.hull.backbone.net
+
+    @property
+    def score_threshold(self) -> float:
+        return self.hull.score_threshold
+
+    @score_threshold.setter
+    def score_threshold(self, value: float) -> None:
+        self.hull.score_threshold = value
+
+    def forward(self, images: Any, targets: Any) -> Any:
+        return self.hull(images, targets)
+
+    def predict(self, images: Any) -> Any:
+        return self.hull.predict(images)
+
+    def losses_and_detections(self, images: Any, targets: Any) -> Any:
+        return self.hull.losses_and_detections(images, targets)
+
+
+def test_a_detector_of_no_base_class_has_every_command(call: Command, tmp_path: Path) -> None:
+    @register_model(task="object-detection")
+    def raft(num_classes: int = 4) -> Raft:
+        return Raft(num_classes)
+
+    net = create_model("pebble", num_classes=4)
+    lucid.save(net.state_dict(), tmp_path / "net.safetensors")
+    call(*arguments_of("detector", tmp_path, "run", model="raft"), "--frozen-stages", 1,
+         "--backbone-weights", tmp_path / "net.safetensors", "--backbone-lr", 1e-5)  # fmt: skip
+    call("train-detector", "--output", tmp_path / "run", "--resume")
+    best = tmp_path / "run" / "best.safetensors"
+    np.testing.assert_array_equal(
+        lucid.load(best)["hull.backbone.net.shore.conv.weight"].numpy(),
+        net.shore.conv.weight.numpy(),
+    )
+    data = tmp_path / "scenes" / "data.json"
+    report = json.loads(
+        call("evaluate", "--weights", best, "--data", data, "--images", data.parent, "--json")
+    )
+    assert (report["images"], report["objects"]) == (6, 6)
+    call("detect", data.parent / "0.png", "--weights", best, "--output", tmp_path / "0.png")
+    out = call(*arguments_of("detector", tmp_path, "tuned", model="raft"), "--weights", best)
+    assert "epoch 2/2" in out
