@@ -508,3 +508,52 @@ def test_ranks_share_one_check(data: Path, tmp_path: Path, monkeypatch: pytest.M
     assert len(sent) == 1
     assert found[0].train.samples == found[1].train.samples
     assert found[0].held_out == found[1].held_out
+
+
+def test_arguments_of_the_model_are_options(
+    train: Command, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of a new model, and those that replace a file's."""
+    small = ("--data", data, "--image-size", 32, "--batch-size", 4, "--epochs", 1)
+    model = ("--model", "mobilenet_v3_small", "--model-option", "width_mult=0.25")
+    code, _, err = train(
+        *small, *model, "--model-option", "in_channels=1", "--output", tmp_path / "first"
+    )
+    assert code == 0, err
+    first = tmp_path / "first" / "best.safetensors"
+    metadata = model_metadata(first)
+    assert metadata.kwargs == {"num_classes": 2, "width_mult": 0.25, "in_channels": 1}
+    assert metadata.preprocessing is not None
+    assert metadata.preprocessing["mean"] == pytest.approx([0.449], abs=1e-3)
+
+    code, _, err = train(
+        *(*small, "--weights", first, "--model-option", "norm_momentum=0.5"),
+        *("--output", tmp_path / "second"),
+    )
+    assert code == 0, err
+    second = model_metadata(tmp_path / "second" / "best.safetensors")
+    assert second.kwargs == metadata.kwargs | {"norm_momentum": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("momentum=0.5", "norm_momentum"),
+        ("width_mult=wide", "width_mult: expected a finite number above 0"),
+        ("num_classes=3", "num_classes follows from the data"),
+        ("in_channels=2", "expected a model for images of 3 channels or 1, got one for 2"),
+        ("dropout", "expected NAME=VALUE"),
+    ],
+)
+def test_wrong_arguments_of_the_model_are_one_line_and_leave_nothing(
+    train: Command, data: Path, tmp_path: Path, option: str, expected: str
+) -> None:
+    output = tmp_path / "run"
+    code, _, err = train(
+        *("--data", data, "--output", output, "--model", "mobilenet_v3_small"),
+        *("--model-option", option),
+    )
+    assert code == 2, err
+    assert expected in err
+    assert err.count("\n") <= 3
+    assert not output.exists()

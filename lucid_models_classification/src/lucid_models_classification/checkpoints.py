@@ -35,6 +35,7 @@ from lucid.weights import (
 __all__ = [
     "LoadedClassifier",
     "check_task",
+    "default_preprocessing",
     "open_classifier",
     "start_from",
 ]
@@ -94,7 +95,7 @@ def open_classifier(
     model_name = None if model_name is None else model_info(model_name).name
     if names_model(path):
         metadata = _metadata(path, model_name)
-        described = metadata.preprocessing or _preprocessing(path, metadata.kwargs)
+        described = metadata.preprocessing or default_preprocessing(metadata.kwargs, path)
         return LoadedClassifier(
             lucid.load_model(path, ema=ema),
             metadata.class_names,
@@ -113,7 +114,7 @@ def open_classifier(
     return LoadedClassifier(
         model,
         None if found is None else found.class_names,
-        said or _preprocessing(path, arguments),
+        said or default_preprocessing(arguments, path),
         says_preprocessing=bool(said),
     )
 
@@ -123,6 +124,7 @@ def start_from(
     class_names: Sequence[str],
     model_name: str | None = None,
     ema: bool | None = None,
+    model_options: Mapping[str, Any] | None = None,
 ) -> LoadedClassifier:
     """Build a classifier with the weights of a file, its last layer fitted to the classes.
 
@@ -136,6 +138,8 @@ def start_from(
         As for :func:`open_classifier`.
     class_names : sequence of str
         Classes of the data.
+    model_options : mapping, optional
+        Arguments of the builder that replace those of the file.
 
     Raises
     ------
@@ -145,9 +149,9 @@ def start_from(
     model_name = None if model_name is None else model_info(model_name).name
     if names_model(path):
         metadata = _metadata(path, model_name)
-        kwargs = {**metadata.kwargs, "num_classes": len(class_names)}
+        kwargs = {**metadata.kwargs, **(model_options or {}), "num_classes": len(class_names)}
         model = create_model(metadata.name, **kwargs)
-        described = metadata.preprocessing or _preprocessing(path, metadata.kwargs)
+        described = metadata.preprocessing or default_preprocessing(metadata.kwargs, path)
         if metadata.class_names is not None:
             note = _load_by_class(model, path, ClassRows(metadata.class_names, class_names), ema)
         else:
@@ -156,7 +160,7 @@ def start_from(
         return LoadedClassifier(model, preprocessing=described, note=note)
     weights = BareWeights.read(path, task=TASK, model=model_name, ema=ema)
     name = _name_of(weights, model_name)
-    arguments = weights.arguments(name)
+    arguments = {**weights.arguments(name), **(model_options or {})}
     model = create_model(name, **{**arguments, "num_classes": len(class_names)})
     head = class_entries(model)
     if headless := weights.lack_all(head):
@@ -167,7 +171,7 @@ def start_from(
     note = _unnamed(head if headless else report.skipped, class_names)
     found = _found(weights, name)
     said = None if found is None else found.preprocessing
-    described = said or _preprocessing(path, arguments)
+    described = said or default_preprocessing(arguments, path)
     return LoadedClassifier(model, preprocessing=described, note=note)
 
 
@@ -198,6 +202,41 @@ def _unnamed(skipped: Sequence[str], class_names: Sequence[str]) -> str:
         f"the last layer is kept: the file has {len(class_names)} classes, too, but does not name "
         "them; check that they are the same, in this order"
     )
+
+
+def default_preprocessing(arguments: Mapping[str, Any], path: Path | None = None) -> dict[str, Any]:
+    """Return ImageNet's preprocessing; for gray images with its mean over channels.
+
+    Parameters
+    ----------
+    arguments : mapping
+        Arguments of the model's builder, of which ``in_channels`` counts.
+    path : path, optional
+        File of the weights, for messages; of a model for gray images it warns.
+
+    Raises
+    ------
+    lucid.WeightFileError
+        If the model of a file takes images of neither 3 channels nor 1.
+    ValueError
+        The same without a file.
+    """
+    channels = arguments.get("in_channels", 3)
+    if channels == 3:
+        return preprocessing()
+    if channels != 1:
+        error, source = (ValueError, "") if path is None else (WeightFileError, f"{path}: ")
+        raise error(
+            f"{source}expected a model for images of 3 channels or 1, got one for {channels}"
+        )
+    mean, std = (sum(values) / 3 for values in (IMAGENET_MEAN, IMAGENET_STD))
+    if path is not None:
+        warnings.warn(
+            f"{path}: the model takes images of one channel; images are converted to gray",
+            WeightFileWarning,
+            stacklevel=3,
+        )
+    return preprocessing(mean=(mean,), std=(std,))
 
 
 def check_task(name: str) -> None:
@@ -285,24 +324,6 @@ def _found(weights: BareWeights, name: str) -> IdentifiedWeights | None:
     """What a converter recognizes, if it is the model `name`."""
     found = weights.found
     return found if found is not None and found.name == name else None
-
-
-def _preprocessing(path: Path, sizes: Mapping[str, Any]) -> dict[str, Any]:
-    """ImageNet's for weights that do not say theirs; its mean over channels for gray images."""
-    channels = sizes.get("in_channels", 3)
-    if channels == 3:
-        return preprocessing()
-    if channels != 1:
-        raise WeightFileError(
-            f"{path}: expected a model for images of 3 channels or 1, got one for {channels}"
-        )
-    mean, std = (sum(values) / 3 for values in (IMAGENET_MEAN, IMAGENET_STD))
-    warnings.warn(
-        f"{path}: the model takes images of one channel; images are converted to gray",
-        WeightFileWarning,
-        stacklevel=3,
-    )
-    return preprocessing(mean=(mean,), std=(std,))
 
 
 def _load(weights: BareWeights, model: nn.Module, skip_mismatched: bool) -> Any:

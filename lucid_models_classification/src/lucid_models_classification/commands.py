@@ -14,7 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lucid.cli.image_limit import max_pixels_option
-from lucid.cli.model_option import model_option
+from lucid.cli.model_option import (
+    builder_arguments_option,
+    explain_builder_arguments,
+    model_option,
+)
 from lucid.cli.output import as_json_option, printable, warn, write, write_json
 from lucid.cli.places import FiniteRange, check_folder, output_of
 from lucid.cli.prediction import (
@@ -185,6 +189,10 @@ def _write_text(store: ResultStore) -> None:
 @skip_invalid_option("unreadable images and empty classes")
 @check_data_option
 @model_option("Model to train.  [default: the one in --weights, or resnet_18]")
+@builder_arguments_option(
+    "Argument of the model, with a value in JSON, such as width_mult=0.5; may be given several "
+    "times."
+)
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
@@ -252,10 +260,11 @@ def train_classifier(
     check_folder(output, "--output")
     with ranks(mpi) as communicator:
         task, how = ClassifierTask(), (workers, communicator, check_data)
-        if resume:
-            run = Run.resume(task, output, given, *how)
-        else:
-            run = Run.start(task, output, Options(**options), *how)
+        with explain_builder_arguments(options["model_options"]):
+            if resume:
+                run = Run.resume(task, output, given, *how)
+            else:
+                run = Run.start(task, output, Options(**options), *how)
         tell = communicator.on_main(click.echo)
         for line in run.introduction:
             tell(line)

@@ -8,7 +8,7 @@ of the best validation accuracy), ``metrics.csv`` and ``training.png``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,12 @@ from lucid.vision.transforms import (
     preprocessing,
     transform_of,
 )
-from lucid_models_classification.checkpoints import LoadedClassifier, check_task, start_from
+from lucid_models_classification.checkpoints import (
+    LoadedClassifier,
+    check_task,
+    default_preprocessing,
+    start_from,
+)
 from lucid_models_classification.training_data import ClassifierData
 
 __all__ = ["ClassifierTask", "Options"]
@@ -74,6 +79,8 @@ class Options:
         Leave out unreadable images and empty classes; by default such data are refused.
     model : str or None
         Registered name; None is the one in ``weights``, or ResNet-18.
+    model_options : dict
+        Keyword arguments of its builder.
     weights : str or None
         File to start from.
     ema : bool or None
@@ -93,6 +100,7 @@ class Options:
     val_fraction: float = 0.2
     skip_invalid: bool = False
     model: str | None = None
+    model_options: dict[str, Any] = field(default_factory=dict)
     weights: str | None = None
     ema: bool | None = None
     epochs: int = 30
@@ -107,6 +115,8 @@ class Options:
         check_counts(self, ("epochs", "batch_size", "image_size"), 1)
         check_counts(self, ("seed",), 0)
         check_rates(self, ("lr",))
+        if "num_classes" in self.model_options:
+            raise ValueError("model_options: num_classes follows from the data")
 
 
 class ClassifierTask(Task[Options, ClassifierData]):
@@ -241,12 +251,14 @@ def _loss(model: nn.Module, batch: Any) -> Any:
 
 def _new_classifier(options: Options, class_names: Sequence[str]) -> LoadedClassifier:
     if options.weights is not None:
-        return start_from(Path(options.weights), class_names, options.model, options.ema)
+        return start_from(
+            Path(options.weights), class_names, options.model, options.ema, options.model_options
+        )
     name = options.model or DEFAULT_MODEL
     check_task(name)
-    model = create_model(name, num_classes=len(class_names))
+    model = create_model(name, num_classes=len(class_names), **options.model_options)
     check_classifier(model)
-    return LoadedClassifier(model)
+    return LoadedClassifier(model, preprocessing=default_preprocessing(options.model_options))
 
 
 def _check_image_size(options: Options) -> None:

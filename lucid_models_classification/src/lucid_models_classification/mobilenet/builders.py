@@ -209,7 +209,7 @@ _document_v3 = {
     "own": _V3_OWN,
     "eps": "1e-3",
     "momentum": "0.01",
-    "momentum_note": ("The default needs some hundred steps; on a small data set take 0.1."),
+    "momentum_note": ("The default needs a thousand steps; give 0.1 for a short training."),
     "training": _V3_TRAINING,
 }
 
