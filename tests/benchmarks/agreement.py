@@ -17,9 +17,12 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _DETECTIONS = 0.95
 
 
-def check_logits(found: Array, folder: Path) -> None:
-    """Compare with the logits of the same images; relative to their largest."""
-    expected = np.load(folder / "resnet_50_expected.npy")[: len(found)]
+def check_logits(found: Array, name: str, folder: Path) -> None:
+    """Compare with the logits of the same images; relative to their largest.
+
+    ``name`` is that of the network in ``prepare.py``.
+    """
+    expected = np.load(folder / f"{name}_expected.npy")[: len(found)]
     if found.shape != expected.shape:
         raise ValueError(f"logits: expected {expected.shape}, got {found.shape}")
     error = float(np.abs(found - expected).max() / np.abs(expected).max())

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from graphs.faster_rcnn import save_faster_rcnn
+from graphs.mobilenet import save_mobilenet_v3_large
 from graphs.operators import save_nms, save_roi_align
 from graphs.resnet import save_resnet_50
 from graphs.retinanet import save_retinanet
@@ -43,16 +44,21 @@ def save_weights(network: Any, path: Path) -> dict[str, np.ndarray]:
     return weights
 
 
-def prepare_resnet_50(folder: Path) -> None:
+CLASSIFIERS = {
+    "resnet_50": (torchvision.models.resnet50, save_resnet_50),
+    "mobilenet_v3_large": (torchvision.models.mobilenet_v3_large, save_mobilenet_v3_large),
+}
+
+
+def prepare_classifier(name: str, folder: Path) -> None:
     torch.manual_seed(0)
-    network = torchvision.models.resnet50(weights=None)
+    build, save_graph = CLASSIFIERS[name]
+    network = build(weights=None)
     images = torch.from_numpy(noise(8, 3, 224, 224))
     fit_norms(network, images)
     with torch.inference_mode():
-        np.save(folder / "resnet_50_expected.npy", network(images).numpy())
-    save_resnet_50(
-        save_weights(network, folder / "resnet_50.safetensors"), folder / "resnet_50.onnx"
-    )
+        np.save(folder / f"{name}_expected.npy", network(images).numpy())
+    save_graph(save_weights(network, folder / f"{name}.safetensors"), folder / f"{name}.onnx")
 
 
 def prepare_faster_rcnn(folder: Path) -> None:
@@ -124,7 +130,8 @@ def prepare_operators(folder: Path) -> None:
 
 
 def main(folder: Path) -> None:
-    prepare_resnet_50(folder)
+    for name in CLASSIFIERS:
+        prepare_classifier(name, folder)
     prepare_faster_rcnn(folder)
     prepare_retinanet(folder)
     prepare_operators(folder)

@@ -41,13 +41,13 @@ def test_a_crowd_is_crowded_and_has_one_right_answer() -> None:
 def test_logits_have_to_agree(tmp_path: Path) -> None:
     expected = np.linspace(-4, 4, 20, dtype=np.float32).reshape(2, 10)
     np.save(tmp_path / "resnet_50_expected.npy", expected)
-    check_logits(expected[:1] + 1e-3, tmp_path)
+    check_logits(expected[:1] + 1e-3, "resnet_50", tmp_path)
     with pytest.raises(ValueError, match=r"differ from PyTorch's by 2\.5e-03 of their largest"):
-        check_logits(expected + 1e-2, tmp_path)
+        check_logits(expected + 1e-2, "resnet_50", tmp_path)
     with pytest.raises(ValueError, match="differ"):
-        check_logits(np.full_like(expected, np.nan), tmp_path)
+        check_logits(np.full_like(expected, np.nan), "resnet_50", tmp_path)
     with pytest.raises(ValueError, match=r"expected \(2, 10\), got \(2, 9\)"):
-        check_logits(expected[:, :9], tmp_path)
+        check_logits(expected[:, :9], "resnet_50", tmp_path)
 
 
 def test_detections_have_to_agree(tmp_path: Path) -> None:

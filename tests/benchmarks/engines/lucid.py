@@ -25,7 +25,6 @@ from layers import LAYERS, Layer
 from stopwatch import Stopwatch
 
 import lucid
-import lucid_models_classification.torchvision as resnets
 import lucid_models_detection as detection
 from lucid import kernels
 
@@ -37,16 +36,15 @@ VERSIONS = {
 }
 
 
-def classify(count: int, folder: Path) -> Callable[[], Any]:
-    model = lucid.models.create_model("resnet_50").eval()
-    resnets.load_torchvision_weights(model, folder / "resnet_50.safetensors")
+def classify(name: str, count: int, folder: Path) -> Callable[[], Any]:
+    model = lucid.load_model(folder / f"{name}.safetensors").eval()
     x = lucid.tensor(noise(8, 3, 224, 224)[:count])
 
     def call() -> Any:
         with lucid.no_grad():
             return model(x)
 
-    check_logits(call().numpy(), folder)
+    check_logits(call().numpy(), name, folder)
     return call
 
 
@@ -151,8 +149,9 @@ def layer(description: Layer, folder: Path) -> Callable[[], Any]:
 
 
 CASES: dict[str, Callable[[Path], Callable[[], Any]]] = {
-    "ResNet-50 prediction, 1 x 3 x 224 x 224": partial(classify, 1),
-    "ResNet-50 prediction, 8 x 3 x 224 x 224": partial(classify, 8),
+    "ResNet-50 prediction, 1 x 3 x 224 x 224": partial(classify, "resnet_50", 1),
+    "ResNet-50 prediction, 8 x 3 x 224 x 224": partial(classify, "resnet_50", 8),
+    "MobileNetV3-Large prediction, 1 x 3 x 224 x 224": partial(classify, "mobilenet_v3_large", 1),
     "ResNet-50 training step, 8 x 3 x 224 x 224": partial(
         train_classifier, "resnet_50", (8, 3, 224, 224)
     ),

@@ -29,14 +29,14 @@ def load(path: Path, **sizes: int) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def classify(count: int, folder: Path) -> Callable[[], Any]:
-    session = load(folder / "resnet_50.onnx", N=count)
+def classify(name: str, count: int, folder: Path) -> Callable[[], Any]:
+    session = load(folder / f"{name}.onnx", N=count)
     given = {"images": noise(8, 3, 224, 224)[:count]}
 
     def call() -> Any:
         return session.run(["logits"], given)[0]
 
-    check_logits(call(), folder)
+    check_logits(call(), name, folder)
     return call
 
 
@@ -79,8 +79,9 @@ def suppress(folder: Path) -> Callable[[], Any]:
 
 
 CASES: dict[str, Callable[[Path], Callable[[], Any]]] = {
-    "ResNet-50 prediction, 1 x 3 x 224 x 224": partial(classify, 1),
-    "ResNet-50 prediction, 8 x 3 x 224 x 224": partial(classify, 8),
+    "ResNet-50 prediction, 1 x 3 x 224 x 224": partial(classify, "resnet_50", 1),
+    "ResNet-50 prediction, 8 x 3 x 224 x 224": partial(classify, "resnet_50", 8),
+    "MobileNetV3-Large prediction, 1 x 3 x 224 x 224": partial(classify, "mobilenet_v3_large", 1),
     "Faster R-CNN R50-FPN prediction, 800 x 800": partial(detect, "faster_rcnn"),
     "RetinaNet R50-FPN prediction, 800 x 800": partial(detect, "retinanet"),
     "RoIAlign of 1,000 regions": align_regions,

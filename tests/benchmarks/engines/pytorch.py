@@ -25,12 +25,21 @@ VERSIONS = {
 }
 
 
+CLASSIFIERS = {
+    "resnet_50": torchvision.models.resnet50,
+    "mobilenet_v3_large": torchvision.models.mobilenet_v3_large,
+}
+
+
 def classify(
-    count: int, folder: Path, memory_format: torch.memory_format = torch.contiguous_format
+    name: str,
+    count: int,
+    folder: Path,
+    memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Callable[[], Any]:
-    model = torchvision.models.resnet50(weights=None).eval()
+    model = CLASSIFIERS[name](weights=None).eval()
     # The counters of batches, which nothing computed depends on, are not in the file.
-    model.load_state_dict(load_file(folder / "resnet_50.safetensors"), strict=False)
+    model.load_state_dict(load_file(folder / f"{name}.safetensors"), strict=False)
     model.to(memory_format=memory_format)
     x = torch.from_numpy(noise(8, 3, 224, 224)[:count]).to(memory_format=memory_format)
 
@@ -38,7 +47,7 @@ def classify(
         with torch.inference_mode():
             return model(x)
 
-    check_logits(call().numpy(), folder)
+    check_logits(call().numpy(), name, folder)
     return call
 
 
@@ -125,8 +134,9 @@ def layer(description: Layer, folder: Path) -> Callable[[], Any]:
 
 
 CASES: dict[str, Callable[[Path], Callable[[], Any]]] = {
-    "ResNet-50 prediction, 1 x 3 x 224 x 224": partial(classify, 1),
-    "ResNet-50 prediction, 8 x 3 x 224 x 224": partial(classify, 8),
+    "ResNet-50 prediction, 1 x 3 x 224 x 224": partial(classify, "resnet_50", 1),
+    "ResNet-50 prediction, 8 x 3 x 224 x 224": partial(classify, "resnet_50", 8),
+    "MobileNetV3-Large prediction, 1 x 3 x 224 x 224": partial(classify, "mobilenet_v3_large", 1),
     "ResNet-50 training step, 8 x 3 x 224 x 224": partial(
         train_classifier, "resnet50", (8, 3, 224, 224)
     ),

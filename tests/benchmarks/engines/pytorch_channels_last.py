@@ -1,4 +1,4 @@
-"""ResNet in PyTorch once more, in the memory format that its users choose on a CPU."""
+"""Classifiers in PyTorch once more, in the memory format that its users choose on a CPU."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ classify = partial(pytorch.classify, memory_format=torch.channels_last)
 train = partial(pytorch.train_classifier, memory_format=torch.channels_last)
 
 CASES: dict[str, Callable[[Path], Callable[[], Any]]] = {
-    "ResNet-50 prediction, 1 x 3 x 224 x 224": partial(classify, 1),
-    "ResNet-50 prediction, 8 x 3 x 224 x 224": partial(classify, 8),
+    "ResNet-50 prediction, 1 x 3 x 224 x 224": partial(classify, "resnet_50", 1),
+    "ResNet-50 prediction, 8 x 3 x 224 x 224": partial(classify, "resnet_50", 8),
+    "MobileNetV3-Large prediction, 1 x 3 x 224 x 224": partial(classify, "mobilenet_v3_large", 1),
     "ResNet-50 training step, 8 x 3 x 224 x 224": partial(train, "resnet50", (8, 3, 224, 224)),
     "ResNet-18 training step, 16 x 3 x 112 x 112": partial(train, "resnet18", (16, 3, 112, 112)),
 }

@@ -16,7 +16,7 @@ Value = tuple[str, int, tuple[int | str, ...]]
 
 # Not the newest: what any ONNX Runtime of the last years reads.
 _OPSET, _IR_VERSION = 18, 9
-#: Epsilon of the normalisations in all networks here.
+#: Epsilon of the normalizations, where a network has no other.
 _EPSILON = 1e-5
 
 
@@ -55,12 +55,12 @@ class Graph:
             self.initializers[name] = numpy_helper.from_array(array, name)
         return name
 
-    def conv(self, x: str, name: str, *, stride: int = 1) -> str:
+    def conv(self, x: str, name: str, *, stride: int = 1, depthwise: bool = False) -> str:
         """Convolution with the weights (and the bias, if any) of a layer, padded to keep sizes."""
         parameters = [self.weight(f"{name}.weight")]
         if f"{name}.bias" in self.weights:
             parameters.append(self.weight(f"{name}.bias"))
-        size = self.weights[f"{name}.weight"].shape[2]
+        outputs, _, size, _ = self.weights[f"{name}.weight"].shape
         return str(
             self.op(
                 "Conv",
@@ -69,14 +69,15 @@ class Graph:
                 kernel_shape=[size, size],
                 strides=[stride, stride],
                 pads=[size // 2] * 4,
+                group=outputs if depthwise else 1,
             )
         )
 
-    def norm(self, x: str, name: str) -> str:
+    def norm(self, x: str, name: str, epsilon: float = _EPSILON) -> str:
         """Batch normalisation by running statistics, which ONNX Runtime folds into the conv."""
         parts = ("weight", "bias", "running_mean", "running_var")
         parameters = [self.weight(f"{name}.{part}") for part in parts]
-        return str(self.op("BatchNormalization", x, *parameters, epsilon=_EPSILON))
+        return str(self.op("BatchNormalization", x, *parameters, epsilon=epsilon))
 
     def linear(self, x: str, name: str) -> str:
         parameters = [self.weight(f"{name}.weight"), self.weight(f"{name}.bias")]
