@@ -20,7 +20,7 @@ from lucid.vision.transforms import (
 )
 from lucid.weights.files import write_file
 from lucid_models_classification.commands import classify
-from lucid_models_classification.torchvision import to_torchvision_key
+from lucid_models_classification.torchvision import torchvision_state_dict
 
 pytestmark = pytest.mark.slow  # each command opens a whole model
 
@@ -242,10 +242,8 @@ def test_a_detector_is_refused(images: list[Path], tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def theirs(weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same classifier as torchvision would save it: its names, PyTorch's format."""
-    state = {
-        to_torchvision_key(key): value.numpy()
-        for key, value in lucid.load_model(weights).state_dict().items()
-    }
+    model = lucid.load_model(weights)
+    state = {key: value.numpy() for key, value in torchvision_state_dict(model).items()}
     value = pth.ordered({k: pth.of(str(i), v) for i, (k, v) in enumerate(state.items())})
     path = tmp_path_factory.mktemp("theirs") / "resnet18-0676ba61.pth"
     return pth.write_archive(

@@ -20,7 +20,7 @@ from lucid.cli.entry import run
 from lucid.models import create_model
 from lucid.training import Run, load_checkpoint
 from lucid.weights import model_metadata
-from lucid_models_classification.torchvision import to_torchvision_key
+from lucid_models_classification.torchvision import torchvision_state_dict
 from lucid_models_classification.training import ClassifierTask, Options
 from lucid_models_classification.training_data import ClassifierData
 
@@ -443,7 +443,7 @@ def test_training_starts_from_weights_of_torchvision(
 ) -> None:
     source = create_model("resnet_18", num_classes=2)
     path = tmp_path / "theirs.safetensors"
-    state = {to_torchvision_key(key): value for key, value in source.state_dict().items()}
+    state = torchvision_state_dict(source)
     if not with_classifier:
         del state["fc.weight"], state["fc.bias"]
     lucid.save(state, path)

@@ -14,7 +14,7 @@ from detector_pairs import compare, for_torch, ours, pictures, set_sizes, spread
 from parity import DetectionRow, LossRow
 
 import lucid
-from lucid_models_detection.torchvision import to_torchvision_key
+from lucid_models_detection.faster_rcnn.converter import converter
 
 Sizes = list[tuple[int, int]]
 
@@ -143,10 +143,9 @@ def of_torchvision(theirs: Any, batch: tuple[Sizes, Any], dtype: Any) -> Step:
 def of_ours(mine: Any, batch: tuple[Sizes, Any], dtype: Any) -> Step:
     losses = mine(*inputs(mine, batch, dtype))
     sum(losses.values()).backward()
+    original = converter.for_model(mine).original
     gradients = {
-        to_torchvision_key(name): p.grad.numpy()
-        for name, p in mine.named_parameters()
-        if p.grad is not None
+        original(name): p.grad.numpy() for name, p in mine.named_parameters() if p.grad is not None
     }
     count = len(list(mine.named_parameters()))
     assert len(gradients) == count - 2, "of all but the weight and bias of the classifier"

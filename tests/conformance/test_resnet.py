@@ -12,7 +12,8 @@ from torchvision_cpu import torchvision
 
 import lucid
 from lucid import nn
-from lucid_models_classification.torchvision import load_torchvision_weights, to_torchvision_key
+from lucid_models_classification.resnet.converter import converter
+from lucid_models_classification.torchvision import load_torchvision_weights
 
 #: Each model is registered with torchvision's name as its first alias.
 THEIR_NAMES = {
@@ -44,7 +45,7 @@ def test_parameter_counts_are_equal(name: str) -> None:
     count = sum(p.numel() for p in theirs.parameters())
     assert ours.parameter_size == ours.distinct_parameter_size == count
     assert lucid.models.model_info(name).total_parameters == count
-    shapes = {to_torchvision_key(key): p.shape for key, p in ours.named_parameters()}
+    shapes = {converter.original(key): p.shape for key, p in ours.named_parameters()}
     assert shapes == {key: tuple(p.shape) for key, p in theirs.named_parameters()}
 
 
@@ -72,7 +73,7 @@ def test_logits_and_running_statistics_agree_in_training(name: str) -> None:
     statistics = theirs.state_dict()
     for key, value in ours.state_dict().items():
         if "running" in key:
-            assert relative_error(value, statistics[to_torchvision_key(key)]) < 1e-4, key
+            assert relative_error(value, statistics[converter.original(key)]) < 1e-4, key
 
 
 @pytest.mark.parametrize("size", [(33, 65), (64, 40), (1, 1)])
@@ -137,7 +138,7 @@ def test_every_gradient_agrees(name: str) -> None:
     expected = dict(theirs.named_parameters())
     assert relative_error(inputs.grad, their_inputs.grad) < 1e-8
     for key, parameter in ours.named_parameters():
-        gradient = expected.pop(to_torchvision_key(key)).grad
+        gradient = expected.pop(converter.original(key)).grad
         assert relative_error(parameter.grad, gradient) < 1e-8, key
     assert not expected
 
@@ -165,13 +166,13 @@ def test_ten_steps_of_training_agree() -> None:
     expected = theirs.state_dict()
     for key, value in ours.state_dict().items():
         if value.dtype.kind == "f":
-            assert relative_error(value, expected[to_torchvision_key(key)]) < 1e-6, key
+            assert relative_error(value, expected[converter.original(key)]) < 1e-6, key
 
 
 def test_initial_weights_have_the_same_spread() -> None:
     theirs = torchvision.models.resnext50_32x4d(weights=None).state_dict()
     for key, value in lucid.models.resnext_50_32x4d().state_dict().items():
-        expected = theirs[to_torchvision_key(key)].double()
+        expected = theirs[converter.original(key)].double()
         array = np.asarray(value, np.float64)
         if array.size < 4000:
             np.testing.assert_allclose(array.mean(), expected.mean(), atol=0.01, err_msg=key)

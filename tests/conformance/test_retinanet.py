@@ -21,7 +21,8 @@ from lucid.models import create_model
 from lucid_models_detection import torchvision_config
 from lucid_models_detection.checkpoints import open_detector
 from lucid_models_detection.data.coco_classes import COCO_CLASSES
-from lucid_models_detection.torchvision import load_torchvision_weights, to_torchvision_key
+from lucid_models_detection.retinanet.converter import converter
+from lucid_models_detection.torchvision import load_torchvision_weights
 
 Sizes = list[tuple[int, int]]
 
@@ -214,14 +215,15 @@ def test_losses_and_gradients(
         return
     gradients = {name: p.grad for name, p in theirs.named_parameters() if p.grad is not None}
     compared = set()
+    original = converter.for_model(mine).original
     for name, parameter in mine.named_parameters():
         if parameter.grad is None:
             assert name.startswith("backbone.net.fc.")
             continue
-        reference = gradients[to_torchvision_key(name)].numpy()
+        reference = gradients[original(name)].numpy()
         error = np.abs(parameter.grad.numpy() - reference).max()
         assert error <= 1e-6 * np.abs(reference).max(), name
-        compared.add(to_torchvision_key(name))
+        compared.add(original(name))
     assert compared == gradients.keys() - {
         n for n in gradients if ".bn" in n or "downsample.1" in n
     }

@@ -12,9 +12,9 @@ import lucid
 from lucid import WeightFileError, WeightFileWarning
 from lucid.models import create_model, zoo
 from lucid.models.registry import Registry
-from lucid_models_classification.torchvision import to_torchvision_key as to_resnet_key
+from lucid_models_classification.torchvision import torchvision_state_dict as resnet_state_dict
 from lucid_models_detection.checkpoints import open_detector
-from lucid_models_detection.torchvision import to_torchvision_key, torchvision_config
+from lucid_models_detection.torchvision import torchvision_config, torchvision_state_dict
 
 Arrays = dict[str, np.ndarray]
 
@@ -23,11 +23,7 @@ Arrays = dict[str, np.ndarray]
 def theirs() -> Arrays:
     config = torchvision_config()
     model = create_model("faster_rcnn_resnet_18_fpn", num_classes=3, hidden_dim=8, **config)
-    return {
-        to_torchvision_key(key): value.numpy()
-        for key, value in model.state_dict().items()
-        if not key.startswith(("backbone.net.fc.", "backbone.stem."))
-    }
+    return {key: value.numpy() for key, value in torchvision_state_dict(model).items()}
 
 
 def save(path: Path, **parts: Arrays) -> Path:
@@ -74,8 +70,8 @@ def test_the_average_is_used_and_said(theirs: Arrays, tmp_path: Path) -> None:
 
 
 def test_a_classifier_is_named(tmp_path: Path) -> None:
-    state = create_model("resnet_18", num_classes=3).state_dict()
-    lucid.save({to_resnet_key(k): v for k, v in state.items()}, tmp_path / "w.safetensors")
+    model = create_model("resnet_18", num_classes=3)
+    lucid.save(resnet_state_dict(model), tmp_path / "w.safetensors")
     with pytest.raises(WeightFileError, match="those of the classifier resnet_18: use lucid clas"):
         open_detector(tmp_path / "w.safetensors")
 
@@ -102,13 +98,14 @@ def test_a_disabled_plugin_of_the_backbone_is_named(
     save(foreign, model=theirs)
     monkeypatch.setenv("LUCID_DISABLE_PLUGINS", "lucid-models-classification")
     monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
-    for path in (own, foreign):
-        with pytest.raises(
-            lucid.UnknownModelError,
-            match=r"faster_rcnn_.*'resnet_18'; lucid-models-cl.*LUCID_DISABLE_PLUGINS: remove",
-        ) as caught:
+    for path, error, message in (
+        (own, lucid.UnknownModelError, r"faster_rcnn_.*'resnet_18'; lucid-models-cl.*: remove"),
+        (foreign, WeightFileError, r"backbone are not named .* lucid-models-classification is dis"),
+    ):
+        with pytest.raises(error, match=message) as caught:
             open_detector(path)
         assert str(caught.value).startswith(str(path))
+        assert "LUCID_DISABLE_PLUGINS" in str(caught.value)
 
 
 def test_a_file_without_tensors_is_named(tmp_path: Path) -> None:

@@ -21,7 +21,8 @@ from lucid.models import create_model
 from lucid_models_detection import FasterRCNN, torchvision_config
 from lucid_models_detection.data import COCO_CLASSES
 from lucid_models_detection.draw import label_color
-from lucid_models_detection.torchvision import to_torchvision_key
+from lucid_models_detection.faster_rcnn.converter import FasterRCNNConverter
+from lucid_models_detection.torchvision import torchvision_state_dict
 
 pytestmark = pytest.mark.slow  # each command opens a whole model
 
@@ -532,11 +533,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = create_model(
         "faster_rcnn_resnet_18_fpn", num_classes=91, **torchvision_config() | {"hidden_dim": 8}
     )
-    state = {
-        to_torchvision_key(key): value.numpy()
-        for key, value in model.state_dict().items()
-        if not key.startswith(("backbone.net.fc.", "backbone.stem."))
-    }
+    state = {key: value.numpy() for key, value in torchvision_state_dict(model).items()}
     value = pth.ordered({k: pth.of(str(i), v, True) for i, (k, v) in enumerate(state.items())})
     path = tmp_path_factory.mktemp("theirs") / "fasterrcnn_resnet18_fpn_coco-258fb6c6.pth"
     stored = {str(i): (v.size, v.tobytes()) for i, v in enumerate(state.values())}
@@ -565,7 +562,7 @@ def test_a_torchvision_checkpoint_just_works(
     assert models[-1].backbone.net.layer1[0].conv1.norm.eps == 0
     # The published file is known by its digest, whatever it is called.
     digest = hashlib.sha256(theirs.read_bytes()).hexdigest()[:8]
-    monkeypatch.setattr("lucid_models_detection.torchvision._COCO_V1", digest)
+    monkeypatch.setattr(FasterRCNNConverter, "published", digest)
     lucid_detect(image, "--weights", theirs)
     assert models[-1].backbone.net.layer1[0].conv1.norm.eps == 0
     lucid_detect(image, "--weights", theirs, "--norm-eps", 1e-5)

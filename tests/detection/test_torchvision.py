@@ -9,12 +9,14 @@ import pytest
 import lucid
 from lucid import nn
 from lucid.models import create_model
+from lucid.weights import identify_weights
 from lucid_models_detection import FasterRCNN, torchvision_config
+from lucid_models_detection.faster_rcnn.converter import converter as faster_rcnn
+from lucid_models_detection.retinanet.converter import converter as retinanet
 from lucid_models_detection.torchvision import (
-    from_torchvision_key,
-    infer_detector,
+    TorchvisionConverter,
     load_torchvision_weights,
-    to_torchvision_key,
+    torchvision_state_dict,
 )
 
 SMALL: dict[str, Any] = {"backbone_num_classes": 2, "hidden_dim": 16, "pool_size": 2}
@@ -26,52 +28,90 @@ def make(num_classes: int = 4) -> FasterRCNN:
 
 
 def as_torchvision(model: FasterRCNN) -> dict[str, np.ndarray]:
-    """What torchvision would save: its names, no classifier, the stem once."""
-    return {
-        to_torchvision_key(key): value.numpy().copy()
-        for key, value in model.state_dict().items()
-        if not key.startswith(("backbone.net.fc.", "backbone.stem."))
-    }
+    return {key: value.numpy().copy() for key, value in torchvision_state_dict(model).items()}
 
 
 @pytest.mark.parametrize(
-    ("theirs", "ours"),
+    ("converter", "theirs", "ours"),
     [
-        ("backbone.body.conv1.weight", "backbone.net.stem.conv.weight"),
-        ("backbone.body.layer1.0.bn3.running_var", "backbone.net.layer1.0.conv3.norm.running_var"),
-        ("backbone.fpn.inner_blocks.0.0.weight", "backbone.fpn.lateral.0.weight"),
-        ("backbone.fpn.layer_blocks.3.0.bias", "backbone.fpn.output.3.bias"),
-        ("rpn.head.conv.0.0.weight", "rpn.head.conv.conv.weight"),
-        ("rpn.head.cls_logits.bias", "rpn.head.cls_logits.bias"),
-        ("roi_heads.box_head.fc6.weight", "roi_heads.box_head.fc6.weight"),
-        ("roi_heads.box_predictor.bbox_pred.bias", "roi_heads.box_predictor.bbox_pred.bias"),
-        ("backbone.fpn.extra_blocks.p6.weight", "backbone.fpn.extra_blocks.p6.weight"),
+        (faster_rcnn, "backbone.fpn.inner_blocks.0.0.weight", "backbone.fpn.lateral.0.weight"),
+        (faster_rcnn, "backbone.fpn.layer_blocks.3.0.bias", "backbone.fpn.output.3.bias"),
+        (faster_rcnn, "rpn.head.conv.0.0.weight", "rpn.head.conv.conv.weight"),
+        (faster_rcnn, "rpn.head.cls_logits.bias", "rpn.head.cls_logits.bias"),
+        (faster_rcnn, "roi_heads.box_head.fc6.weight", "roi_heads.box_head.fc6.weight"),
         (
+            faster_rcnn,
+            "roi_heads.box_predictor.bbox_pred.bias",
+            "roi_heads.box_predictor.bbox_pred.bias",
+        ),
+        (
+            retinanet,
+            "backbone.fpn.extra_blocks.p6.weight",
+            "backbone.fpn.extra_blocks.p6.weight",
+        ),
+        (
+            retinanet,
             "head.classification_head.conv.3.0.weight",
             "classification_head.conv.3.conv.weight",
         ),
-        ("head.classification_head.cls_logits.bias", "classification_head.output.bias"),
-        ("head.regression_head.conv.0.0.bias", "regression_head.conv.0.conv.bias"),
-        ("head.regression_head.bbox_reg.weight", "regression_head.output.weight"),
+        (
+            retinanet,
+            "head.classification_head.cls_logits.bias",
+            "classification_head.output.bias",
+        ),
+        (
+            retinanet,
+            "head.regression_head.conv.0.0.bias",
+            "regression_head.conv.0.conv.bias",
+        ),
+        (retinanet, "head.regression_head.bbox_reg.weight", "regression_head.output.weight"),
     ],
 )
-def test_names(theirs: str, ours: str) -> None:
-    assert from_torchvision_key(theirs) == ours
-    assert to_torchvision_key(ours) == theirs
+def test_names(converter: TorchvisionConverter, theirs: str, ours: str) -> None:
+    assert converter.rename(theirs) == ours
+    assert converter.original(ours) == theirs
+    assert converter.knows(theirs)
+    assert converter.knows(ours)
+    assert not converter.knows(f"module.{theirs}")
 
 
 @pytest.mark.parametrize(
-    ("old", "ours"),
+    ("converter", "old", "ours"),
     [
-        ("backbone.fpn.inner_blocks.2.weight", "backbone.fpn.lateral.2.weight"),
-        ("backbone.fpn.layer_blocks.2.bias", "backbone.fpn.output.2.bias"),
-        ("rpn.head.conv.bias", "rpn.head.conv.conv.bias"),
-        ("head.classification_head.conv.0.weight", "classification_head.conv.0.conv.weight"),
-        ("head.regression_head.conv.6.bias", "regression_head.conv.3.conv.bias"),
+        (faster_rcnn, "backbone.fpn.inner_blocks.2.weight", "backbone.fpn.lateral.2.weight"),
+        (retinanet, "backbone.fpn.layer_blocks.2.bias", "backbone.fpn.output.2.bias"),
+        (faster_rcnn, "rpn.head.conv.bias", "rpn.head.conv.conv.bias"),
+        (
+            retinanet,
+            "head.classification_head.conv.0.weight",
+            "classification_head.conv.0.conv.weight",
+        ),
+        (
+            retinanet,
+            "head.regression_head.conv.6.bias",
+            "regression_head.conv.3.conv.bias",
+        ),
     ],
 )
-def test_names_of_published_checkpoints(old: str, ours: str) -> None:
-    assert from_torchvision_key(old) == ours
+def test_names_of_published_checkpoints(
+    converter: TorchvisionConverter, old: str, ours: str
+) -> None:
+    assert converter.rename(old) == ours
+
+
+def test_names_of_the_backbone_are_those_of_its_network() -> None:
+    model = make()
+    converter = faster_rcnn.for_model(model)
+    for theirs, ours in {
+        "backbone.body.conv1.weight": "backbone.net.stem.conv.weight",
+        "backbone.body.layer1.0.bn2.running_var": "backbone.net.layer1.0.conv2.norm.running_var",
+    }.items():
+        assert converter.rename(theirs) == ours
+        assert converter.original(ours) == theirs
+    assert converter.original("backbone.net.fc.weight") is None
+    assert converter.original("backbone.stem.conv.weight") is None
+    theirs = torchvision_state_dict(model)
+    assert len(theirs) == len(model.state_dict()) - len(model.backbone.stem.state_dict()) - 2
 
 
 def test_config_makes_torchvisions_network() -> None:
@@ -141,17 +181,23 @@ def test_what_is_missing_or_unknown_is_named() -> None:
 # --- which model ----------------------------------------------------------------------------------
 
 
+def identify(theirs: dict[str, np.ndarray]) -> tuple[str, dict[str, Any]]:
+    found = identify_weights(theirs, task="object-detection")
+    assert found is not None
+    return found.name, found.arguments
+
+
 def test_the_model_is_told_by_its_weights() -> None:
     config = torchvision_config() | {"hidden_dim": 16}
     model = create_model("faster_rcnn_resnet_18_fpn", num_classes=5, **config)
     theirs = as_torchvision(model)
-    name, kwargs = infer_detector(theirs)
+    name, kwargs = identify(theirs)
     assert name == "faster_rcnn_resnet_18_fpn"
     assert kwargs == {**config, "num_classes": 5}
     for key in list(theirs):
         if key.endswith("bn1.weight"):  # as nn.BatchNorm2d has it
             theirs[key.replace("weight", "num_batches_tracked")] = np.array(3)
-    assert infer_detector(theirs) == (name, {**kwargs, "norm": "batch"})
+    assert identify(theirs) == (name, {**kwargs, "norm": "batch"})
 
 
 def test_weights_of_other_models_are_told_apart() -> None:
@@ -162,16 +208,15 @@ def test_weights_of_other_models_are_told_apart() -> None:
         {k: v for k, v in theirs.items() if "fc6" not in k},
         {k: v for k, v in theirs.items() if "rpn" not in k},
     ):
-        with pytest.raises(ValueError, match="named as those of torchvision's fasterrcnn_resnet50"):
-            infer_detector(wrong)
-    with pytest.raises(ValueError, match="Lucid's own names of a detector of the family faster_r"):
-        infer_detector(make().state_dict())
+        assert identify_weights(wrong, task="object-detection") is None
+    with pytest.raises(lucid.StateDictError, match="Lucid's own names of a detector of the fam"):
+        identify(make().state_dict())
     body = {k: v for k, v in theirs.items() if "layer4" not in k}
-    with pytest.raises(ValueError, match="not named as those of a ResNet"):
-        infer_detector(body)
+    with pytest.raises(lucid.StateDictError, match="of its backbone are not named"):
+        identify(body)
     nine = {**theirs, "rpn.head.cls_logits.weight": np.zeros((9, 256, 1, 1))}
-    with pytest.raises(ValueError, match="9 anchors at each location and not torchvision's 3"):
-        infer_detector(nine)
+    with pytest.raises(lucid.StateDictError, match="9 anchors at each location and not torchv"):
+        identify(nine)
     grouped = {}
     for key, value in theirs.items():
         if "body.layer" in key and "conv2" in key:
@@ -181,5 +226,5 @@ def test_weights_of_other_models_are_told_apart() -> None:
     for stage, depth in ((1, 3), (2, 4), (3, 6), (4, 3)):
         for i in range(depth):
             grouped[f"backbone.body.layer{stage}.{i}.conv1.weight"] = np.zeros(1)
-    with pytest.raises(ValueError, match="there is no model faster_rcnn_resnext_50_32x4d_fpn"):
-        infer_detector(grouped)
+    with pytest.raises(lucid.StateDictError, match="no model faster_rcnn_resnext_50_32x4d_fpn"):
+        identify(grouped)

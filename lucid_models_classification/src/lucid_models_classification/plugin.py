@@ -135,7 +135,7 @@ def lucid_register_weight_converters(register: RegisterWeightConverter) -> None:
     """Add the converters of torchvision's classifiers."""
     register(
         "torchvision-resnet",
-        "lucid_models_classification.torchvision:converter",
+        "lucid_models_classification.resnet.converter:converter",
         source="torchvision",
         task="image-classification",
         models=[name for name, *_ in _RESNETS],
@@ -147,7 +147,7 @@ def lucid_register_weight_converters(register: RegisterWeightConverter) -> None:
     ):
         register(
             f"torchvision-{name.replace('_', '-')}",
-            f"lucid_models_classification.mobilenet.torchvision:{converter}",
+            f"lucid_models_classification.mobilenet.converter:{converter}",
             source="torchvision",
             task="image-classification",
             models=[name],

@@ -108,11 +108,12 @@ def lucid_register_model_checks(register: RegisterModelCheck) -> None:
 
 @lucid.hookimpl
 def lucid_register_weight_converters(register: RegisterWeightConverter) -> None:
-    """Add the converter of torchvision's detectors."""
-    register(
-        "torchvision-detectors",
-        "lucid_models_detection.torchvision:converter",
-        source="torchvision",
-        task="object-detection",
-        models=[name for name, *_ in _DETECTORS],
-    )
+    """Add the converters of torchvision's detectors, one for each family."""
+    for package in dict.fromkeys(module for *_, module, _ in _DETECTORS):
+        register(
+            f"torchvision-{package}",
+            f"lucid_models_detection.{package}.converter:converter",
+            source="torchvision",
+            task="object-detection",
+            models=[name for name, *_, module, _ in _DETECTORS if module == package],
+        )

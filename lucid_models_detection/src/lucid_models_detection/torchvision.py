@@ -1,22 +1,15 @@
-"""torchvision's public weights of Faster R-CNN and RetinaNet in Lucid's detectors, and back.
+"""torchvision's public detectors in Lucid, and back.
 
-Built with :func:`torchvision_config`, the network is torchvision's
-``fasterrcnn_resnet50_fpn`` or ``retinanet_resnet50_fpn`` and only the names differ::
+Built with :func:`torchvision_config`, a network is torchvision's and only the names differ.  All
+of torchvision's detectors on a feature pyramid share these; each family's weight converter knows
+the names of its heads::
 
     torchvision                                Lucid
-    backbone.body.<name in a ResNet>           backbone.net.<that model's name>
+    backbone.body.<name in the network>        backbone.net.<that model's name>
     backbone.fpn.inner_blocks.0.0.*            backbone.fpn.lateral.0.*
     backbone.fpn.layer_blocks.0.0.*            backbone.fpn.output.0.*
-    rpn.head.conv.0.0.*                        rpn.head.conv.conv.*
-    rpn.head.cls_logits.*, bbox_pred.*         the same
-    roi_heads.box_head.*, box_predictor.*      the same
-    head.classification_head.conv.0.0.*        classification_head.conv.0.conv.*
-    head.classification_head.cls_logits.*      classification_head.output.*
-    head.regression_head.conv.0.0.*            regression_head.conv.0.conv.*
-    head.regression_head.bbox_reg.*            regression_head.output.*
 
-Checkpoints of before torchvision 0.13, the published ones among them, lack the
-last ``.0`` or ``.0.0``, and number the convolutions of RetinaNet's heads 0, 2, 4, 6.
+Checkpoints of before torchvision 0.13, the published ones among them, lack the last ``.0``.
 torchvision's backbone has no classifier; the one of ``backbone.net`` is left as it is.
 torchvision itself is not needed.
 """
@@ -26,61 +19,186 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 import lucid
-from lucid import StateDictError, Tensor, nn
-from lucid.weights import WeightConverter, load_converted, rename_key
-from lucid_models_classification import torchvision as resnet
+from lucid import PluginError, StateDictError, Tensor, WeightFileError, nn
+from lucid.weights import (
+    WeightConverter,
+    converter_for,
+    foreign_state_dict,
+    identify_weights,
+    load_foreign,
+    rename_key,
+    weight_converters,
+)
 from lucid_models_detection.data.coco_classes import COCO_CLASSES
 from lucid_models_detection.other_detectors import describe_detector
 
 __all__ = [
-    "DetectorConverter",
-    "converter",
-    "from_torchvision_key",
-    "infer_detector",
-    "is_detector_key",
+    "TorchvisionConverter",
     "load_torchvision_weights",
-    "to_torchvision_key",
     "torchvision_config",
+    "torchvision_state_dict",
 ]
 
-#: First digits of the SHA-256 of torchvision's published COCO_V1 weights, as in their files'
-#: names: fasterrcnn_resnet50_fpn and retinanet_resnet50_fpn.
-_COCO_V1 = ("258fb6c6", "eeacb38b")
-_BODY, _NET = "backbone.body.", "backbone.net."
-_FROM_TORCHVISION = [
+_SOURCE, _TASK = "torchvision", "object-detection"
+_BODY, _NET, _STEM = "backbone.body.", "backbone.net.", "backbone.stem."
+_SHOWN = 3
+
+#: Pairs of a pattern of names and the name on the other side.
+Rules = Sequence[tuple[re.Pattern[str], str]]
+
+_FROM_TORCHVISION: Rules = (
     (re.compile(r"(backbone\.fpn\.)inner_blocks\.(\d)\.(?:0\.)?(\w+)"), r"\1lateral.\2.\3"),
     (re.compile(r"(backbone\.fpn\.)layer_blocks\.(\d)\.(?:0\.)?(\w+)"), r"\1output.\2.\3"),
-    (re.compile(r"(rpn\.head\.conv\.)(?:0\.0\.)?(\w+)"), r"\1conv.\2"),
-    (re.compile(r"head\.(\w+_head\.conv\.\d)\.0\.(\w+)"), r"\1.conv.\2"),
-    *(
-        (re.compile(rf"head\.(\w+_head\.conv\.){2 * i}\.(\w+)"), rf"\g<1>{i}.conv.\2")
-        for i in range(4)
-    ),
-    (re.compile(r"head\.(\w+_head\.)(?:cls_logits|bbox_reg)\.(\w+)"), r"\1output.\2"),
-]
-_TO_TORCHVISION = [
+)
+_TO_TORCHVISION: Rules = (
     (re.compile(r"(backbone\.fpn\.)lateral\.(\d)\.(\w+)"), r"\1inner_blocks.\2.0.\3"),
     (re.compile(r"(backbone\.fpn\.)output\.(\d)\.(\w+)"), r"\1layer_blocks.\2.0.\3"),
-    (re.compile(r"(rpn\.head\.conv\.)conv\.(\w+)"), r"\g<1>0.0.\2"),
-    (re.compile(r"(\w+_head\.conv\.\d)\.conv\.(\w+)"), r"head.\1.0.\2"),
-    (re.compile(r"(classification_head\.)output\.(\w+)"), r"head.\1cls_logits.\2"),
-    (re.compile(r"(regression_head\.)output\.(\w+)"), r"head.\1bbox_reg.\2"),
-]
-
-
-_OWN = re.compile(
-    r"backbone\.(?:net|body|stem|fpn)\..+|rpn\.head\.(?:conv|cls_logits|bbox_pred)\..+"
-    r"|roi_heads\.(?:box_head|box_predictor)\..+"
-    r"|(?:classification|regression)_head\.(?:conv\.\d\.conv|output)\.\w+"
-    r"|head\.(?:classification|regression)_head\.(?:conv\.\d(?:\.0)?|cls_logits|bbox_reg)\.\w+"
 )
+_OWN = re.compile(r"backbone\.(?:net|body|stem|fpn)\..+")
+
+
+class TorchvisionConverter(WeightConverter):
+    """What the converters of torchvision's detectors on a feature pyramid share.
+
+    A family's converter sets the class attributes and overrides :meth:`heads`.
+
+    Parameters
+    ----------
+    net : lucid.nn.Module, optional
+        Network of a detector's backbone, whose own converter renames its entries.  Default:
+        their names stay torchvision's.
+
+    Attributes
+    ----------
+    family : str
+        Family of the models.
+    options : dict
+        Builder arguments of torchvision's network, beside those that all detectors share.
+    anchors : int
+        Anchors at each location in torchvision's network.
+    published : tuple of str
+        First digits of the SHA-256 of torchvision's ``COCO_V1`` weights, as in their files'
+        names.
+    from_torchvision, to_torchvision : sequence of (re.Pattern, str)
+        Names of the heads, for :func:`lucid.weights.rename_key`.
+    own : re.Pattern
+        All names of the heads, on both sides.
+    """
+
+    family: ClassVar[str]
+    options: ClassVar[Mapping[str, Any]] = {}
+    anchors: ClassVar[int]
+    published: ClassVar[tuple[str, ...]] = ()
+    from_torchvision: ClassVar[Rules] = ()
+    to_torchvision: ClassVar[Rules] = ()
+    own: ClassVar[re.Pattern[str]]
+
+    def __init__(self, net: nn.Module | None = None) -> None:
+        self.net = None if net is None else converter_for(net, _SOURCE)
+        #: The backbone's classifier, which torchvision's detectors lack.
+        self.classifier = tuple(_NET + prefix for prefix in getattr(net, "head_prefixes", ()))
+
+    def heads(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, dict[str, Any]] | None:
+        """Find the family by its heads.
+
+        Parameters
+        ----------
+        shapes : mapping of str to tuple of int
+            Shapes by Lucid's names.
+
+        Returns
+        -------
+        tuple of (int, dict) or None
+            Anchors at each location and builder arguments; None for another family.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not override heads()")
+
+    def config(self) -> dict[str, Any]:
+        """See :func:`torchvision_config`."""
+        return {"min_size": 800, "max_size": 1333, "norm": "frozen", **self.options}
+
+    def identify(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]] | None:
+        """Find the family by its heads and the network by its backbone."""
+        if (other := describe_detector(shapes)) is not None:
+            raise StateDictError(f"its tensors are those of {_not_here(other)}")
+        body = {k.removeprefix(_BODY): v for k, v in shapes.items() if k.startswith(_BODY)}
+        found = self.heads({self.rename(key): shape for key, shape in shapes.items()})
+        if found is None:
+            return None
+        if any(key.startswith(_NET) for key in shapes):
+            raise StateDictError(
+                f"its tensors have Lucid's own names of a detector of the family {self.family}, "
+                "and do not say how it was built: build the model, and use load_state_dict, or "
+                "save the detector with lucid.save_model"
+            )
+        if not body:
+            return None
+        name = f"{self.family}_{_backbone(body)}_fpn"
+        if not lucid.models.is_model(name):
+            raise StateDictError(f"there is no model {name} for the backbone that they show")
+        anchors, arguments = found
+        if anchors != self.anchors:
+            raise StateDictError(
+                f"they have {anchors} anchors at each location and not torchvision's "
+                f"{self.anchors}: build the model with your anchors, and use "
+                "load_torchvision_weights"
+            )
+        config = self.config()
+        if any(key.endswith(".num_batches_tracked") for key in body):
+            config["norm"] = "batch"  # trained from scratch; the same in prediction
+        return name, {**config, **arguments}
+
+    def for_model(self, model: nn.Module) -> WeightConverter:
+        """Rename the entries of the backbone by the converter of its network."""
+        return type(self)(dict(model.named_modules()).get(_NET.rstrip(".")))
+
+    def rename(self, key: str) -> str:
+        """Return Lucid's name of an entry of torchvision's detector, of any version."""
+        if key.startswith(_BODY):
+            inner = key.removeprefix(_BODY)
+            return _NET + (inner if self.net is None else self.net.rename(inner))
+        return rename_key(key, (*_FROM_TORCHVISION, *self.from_torchvision))
+
+    def original(self, key: str) -> str | None:
+        """Return the name in torchvision since 0.13; None for the backbone's classifier.
+
+        The stem has two names in Lucid and one in torchvision.
+        """
+        if key.startswith((_STEM, *self.classifier)):
+            return None
+        if key.startswith(_NET):
+            inner = key.removeprefix(_NET)
+            name = inner if self.net is None else self.net.original(inner)
+            return None if name is None else _BODY + name
+        return rename_key(key, (*_TO_TORCHVISION, *self.to_torchvision))
+
+    def knows(self, key: str) -> bool:
+        """Whether the family has an entry of this name, in Lucid or in torchvision."""
+        return bool(_OWN.fullmatch(key) or self.own.fullmatch(key))
+
+    def prepare(self, state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+        """Keep the classifier of the backbone."""
+        kept = {k: v for k, v in model.state_dict().items() if k.startswith(self.classifier)}
+        return kept | state
+
+    def file_arguments(self, path: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Epsilon of the published COCO_V1 weights, which were trained without one."""
+        if arguments["num_classes"] != len(COCO_CLASSES):
+            return {}
+        with open(path, "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"norm_eps": 0.0} if digest.startswith(self.published) else {}
+
+    def class_names(self, arguments: Mapping[str, Any]) -> tuple[str, ...] | None:
+        """COCO's for as many classes."""
+        return COCO_CLASSES if arguments["num_classes"] == len(COCO_CLASSES) else None
 
 
 def torchvision_config(family: str = "faster_rcnn") -> dict[str, Any]:
@@ -88,8 +206,8 @@ def torchvision_config(family: str = "faster_rcnn") -> dict[str, Any]:
 
     Parameters
     ----------
-    family : {"faster_rcnn", "retinanet"}, default "faster_rcnn"
-        For ``fasterrcnn_resnet50_fpn`` or ``retinanet_resnet50_fpn``.
+    family : str, default "faster_rcnn"
+        Family of the model, such as ``"retinanet"`` for ``retinanet_resnet50_fpn``.
 
     Returns
     -------
@@ -117,197 +235,11 @@ def torchvision_config(family: str = "faster_rcnn") -> dict[str, Any]:
     >>> model.rpn.head.cls_logits.weight.shape
     (3, 256, 1, 1)
     """
-    config: dict[str, Any] = {"min_size": 800, "max_size": 1333, "norm": "frozen"}
-    if family == "faster_rcnn":
-        config |= {
-            "anchor_sizes": ((32,), (64,), (128,), (256,), (512,)),
-            "aspect_ratios": (0.5, 1.0, 2.0),
-            "rpn_pre_nms_top_n": (2000, 1000),
-            "rpn_post_nms_top_n": (2000, 1000),
-        }
-    elif family != "retinanet":
-        raise ValueError(f"family: expected 'faster_rcnn' or 'retinanet', got {family!r}")
-    return config
-
-
-def from_torchvision_key(key: str) -> str:
-    """Lucid's name of a detector's entry that torchvision calls ``key``.
-
-    Parameters
-    ----------
-    key : str
-        A name in a state dict of torchvision's Faster R-CNN or RetinaNet, of any version.
-
-    Returns
-    -------
-    str
-        The name in Lucid.  Any other name is returned unchanged, so that it is reported as
-        unexpected when the weights are loaded.
-
-    Examples
-    --------
-    >>> from lucid_models_detection.torchvision import from_torchvision_key
-    >>> from_torchvision_key("backbone.body.layer1.0.bn3.weight")
-    'backbone.net.layer1.0.conv3.norm.weight'
-    >>> from_torchvision_key("backbone.fpn.inner_blocks.3.0.bias")
-    'backbone.fpn.lateral.3.bias'
-    """
-    if key.startswith(_BODY):
-        return _NET + resnet.from_torchvision_key(key.removeprefix(_BODY))
-    return rename_key(key, _FROM_TORCHVISION)
-
-
-def to_torchvision_key(key: str) -> str:
-    """torchvision's name of a detector's entry that Lucid calls ``key``.
-
-    Parameters
-    ----------
-    key : str
-        A name in a state dict of Lucid's Faster R-CNN or RetinaNet.
-
-    Returns
-    -------
-    str
-        The name in torchvision since 0.13; any other name is returned unchanged.
-
-    Examples
-    --------
-    >>> from lucid_models_detection.torchvision import to_torchvision_key
-    >>> to_torchvision_key("rpn.head.conv.conv.weight")
-    'rpn.head.conv.0.0.weight'
-    """
-    if key.startswith(_NET):
-        return _BODY + resnet.to_torchvision_key(key.removeprefix(_NET))
-    return rename_key(key, _TO_TORCHVISION)
-
-
-def is_detector_key(key: str) -> bool:
-    """Whether Faster R-CNN or RetinaNet has an entry of this name, in Lucid or in torchvision.
-
-    Parameters
-    ----------
-    key : str
-        A name in a state dict.
-
-    Returns
-    -------
-    bool
-        True if one of them has it.
-
-    Examples
-    --------
-    >>> from lucid_models_detection.torchvision import is_detector_key
-    >>> is_detector_key("rpn.head.cls_logits.weight"), is_detector_key("fc.weight")
-    (True, False)
-    """
-    return bool(_OWN.fullmatch(key))
-
-
-def infer_detector(state_dict: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The registered detector that weights of torchvision are of, told by names and shapes.
-
-    Parameters
-    ----------
-    state_dict : mapping of str to array-like
-        With torchvision's names.
-
-    Returns
-    -------
-    name : str
-        For :func:`lucid.models.create_model`.
-    kwargs : dict
-        Its keyword arguments: those of :func:`torchvision_config`, and what the weights
-        show.  They do not show ``norm_eps``.
-
-    Raises
-    ------
-    ValueError
-        If they are of none; says why.
-
-    Examples
-    --------
-    >>> from lucid.models import create_model
-    >>> from lucid_models_detection.torchvision import (
-    ...     infer_detector,
-    ...     to_torchvision_key,
-    ...     torchvision_config,
-    ... )
-    >>> config = torchvision_config()
-    >>> detector = create_model("faster_rcnn_resnet_18_fpn", num_classes=3, **config)
-    >>> theirs = {to_torchvision_key(k): v for k, v in detector.state_dict().items()}
-    >>> name, kwargs = infer_detector(theirs)
-    >>> name, kwargs["num_classes"], kwargs["norm"]
-    ('faster_rcnn_resnet_18_fpn', 3, 'frozen')
-    """
-    if not state_dict:
-        raise ValueError("it holds no tensors")
-    shapes = {key: tuple(np.shape(value)) for key, value in state_dict.items()}
-    if (found := _identify(shapes)) is not None:
-        return found
-    keys = ", ".join(map(repr, list(state_dict)[:3])) or "none"
-    raise ValueError(
-        "its tensors are not named as those of torchvision's fasterrcnn_resnet50_fpn or "
-        f"retinanet_resnet50_fpn (the first: {keys})"
-    )
-
-
-def _identify(theirs: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]] | None:
-    """Name and arguments of the detector; raises StateDictError if no registered one has it."""
-    if (other := describe_detector(theirs)) is not None:
-        raise StateDictError(f"its tensors are those of {_not_here(other)}")
-    body = {k.removeprefix(_BODY): v for k, v in theirs.items() if k.startswith(_BODY)}
-    shapes = {from_torchvision_key(key): shape for key, shape in theirs.items()}
-    found = _faster_rcnn(shapes) or _retinanet(shapes)
-    if found is not None and any(key.startswith(_NET) for key in theirs):
-        raise StateDictError(
-            f"its tensors have Lucid's own names of a detector of the family {found[0]}, and do "
-            "not say how it was built: build the model, and use load_state_dict, or save the "
-            "detector with lucid.save_model"
-        )
-    if not body or found is None:
-        return None
-    family, anchors, expected, options = found
-    backbone = resnet.converter.identify(body)
-    if backbone is None:
-        raise StateDictError(
-            "the tensors of its backbone are not named as those of a ResNet (the first: "
-            f"{', '.join(map(repr, list(body)[:3]))})"
-        )
-    name = f"{family}_{backbone[0]}_fpn"
-    if not lucid.models.is_model(name):
-        raise StateDictError(f"there is no model {name} for the backbone that they show")
-    if anchors != expected:
-        raise StateDictError(
-            f"they have {anchors} anchors at each location and not torchvision's {expected}: "
-            "build the model with your anchors, and use load_torchvision_weights"
-        )
-    config = torchvision_config(family)
-    if any(key.endswith(".num_batches_tracked") for key in body):
-        config["norm"] = "batch"  # trained from scratch; the same in prediction
-    return name, {**config, **options}
-
-
-#: Family, anchors at each location, torchvision's number of them, builder arguments.
-_Found = tuple[str, int, int, dict[str, Any]]
-
-
-def _faster_rcnn(shapes: Mapping[str, tuple[int, ...]]) -> _Found | None:
-    classes = shapes.get("roi_heads.box_predictor.cls_score.weight", ())
-    anchors = shapes.get("rpn.head.cls_logits.weight", ())
-    hidden = shapes.get("roi_heads.box_head.fc6.weight", ())
-    if len(classes) != 2 or len(anchors) != 4 or len(hidden) != 2:
-        return None
-    return "faster_rcnn", anchors[0], 3, {"num_classes": classes[0], "hidden_dim": hidden[0]}
-
-
-def _retinanet(shapes: Mapping[str, tuple[int, ...]]) -> _Found | None:
-    classes = shapes.get("classification_head.output.weight", ())
-    offsets = shapes.get("regression_head.output.weight", ())
-    if len(classes) != 4 or len(offsets) != 4 or offsets[0] < 4:
-        return None
-    anchors = offsets[0] // 4
-    options = {"num_classes": classes[0] // anchors, "channels": classes[1]}
-    return "retinanet", anchors, 9, options
+    known = {converter.family: converter for converter in _converters()}
+    if family not in known:
+        expected = " or ".join(map(repr, known))
+        raise ValueError(f"family: expected {expected}, got {family!r}")
+    return known[family].config()
 
 
 def load_torchvision_weights(
@@ -322,7 +254,7 @@ def load_torchvision_weights(
 
     Parameters
     ----------
-    model : FasterRCNN or RetinaNet
+    model : Detector
         Built with :func:`torchvision_config` and the checkpoint's number of classes
         (91 for COCO).
     path_or_state_dict : path or mapping
@@ -330,10 +262,10 @@ def load_torchvision_weights(
         the model's own.  A prefix that a wrapper put before them, such as ``module.``, is
         stripped; see :func:`lucid.weights.unwrap`.
     strict, skip_mismatched : bool
-        As of :meth:`lucid.nn.Module.load_state_dict`; with ``skip_mismatched=True`` a
+        As for :meth:`lucid.nn.Module.load_state_dict`; with ``skip_mismatched=True`` a
         predictor of another number of classes keeps its fresh weights.
     ema : bool, optional
-        As of :func:`lucid.load`.
+        As for :func:`lucid.load`.
 
     Returns
     -------
@@ -348,10 +280,10 @@ def load_torchvision_weights(
         If the weights do not fit; the model is unchanged then.
     """
     try:
-        return load_converted(
+        return load_foreign(
             model,
             path_or_state_dict,
-            converter,
+            _SOURCE,
             strict=strict,
             skip_mismatched=skip_mismatched,
             ema=ema,
@@ -369,42 +301,60 @@ def load_torchvision_weights(
         ) from error
 
 
-class DetectorConverter(WeightConverter):
-    """torchvision's names of Faster R-CNN and RetinaNet on a ResNet."""
+def torchvision_state_dict(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights of a detector under torchvision's names.
 
-    def identify(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]] | None:
-        """Find the family by its heads and the network by its backbone."""
-        return _identify(shapes)
+    Parameters
+    ----------
+    model : Detector
+        Of a family that torchvision has.
 
-    def rename(self, key: str) -> str:
-        """See :func:`from_torchvision_key`."""
-        return from_torchvision_key(key)
+    Returns
+    -------
+    dict of str to Tensor
+        What ``load_state_dict`` of torchvision's model takes since 0.13, without the classifier
+        of the backbone.
 
-    def knows(self, key: str) -> bool:
-        """See :func:`is_detector_key`."""
-        return is_detector_key(key)
+    Raises
+    ------
+    ValueError
+        If no installed plugin knows torchvision's names of the model.
 
-    def prepare(self, state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
-        """Keep the classifier of the backbone, which torchvision's detectors lack."""
-        net: Any = dict(model.named_modules()).get(_NET.rstrip("."))
-        head = tuple(_NET + prefix for prefix in getattr(net, "head_prefixes", ()))
-        own = {key: value for key, value in model.state_dict().items() if key.startswith(head)}
-        return own | state
-
-    def file_arguments(self, path: Path, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """The epsilon of the published COCO_V1 weights, which were trained without one."""
-        if arguments["num_classes"] != len(COCO_CLASSES):
-            return {}
-        with open(path, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"norm_eps": 0.0} if digest.startswith(_COCO_V1) else {}
-
-    def class_names(self, arguments: Mapping[str, Any]) -> tuple[str, ...] | None:
-        """COCO's for as many classes."""
-        return COCO_CLASSES if arguments["num_classes"] == len(COCO_CLASSES) else None
+    Examples
+    --------
+    >>> from lucid.models import faster_rcnn_resnet_18_fpn
+    >>> from lucid_models_detection.torchvision import torchvision_state_dict
+    >>> list(torchvision_state_dict(faster_rcnn_resnet_18_fpn()))[:2]
+    ['backbone.body.conv1.weight', 'backbone.body.bn1.weight']
+    """
+    return foreign_state_dict(model, _SOURCE)
 
 
-converter = DetectorConverter()
+def _backbone(body: Mapping[str, tuple[int, ...]]) -> str:
+    """Registered name of the classifier that a backbone is."""
+    # Converters look at names and shapes only: arrays of these shapes that take no memory.
+    arrays = {key: np.broadcast_to(np.float32(0), shape) for key, shape in body.items()}
+    try:
+        found = identify_weights(arrays, task="image-classification")
+    except (PluginError, WeightFileError) as error:
+        raise StateDictError(f"its backbone: {error}") from error
+    if found is None:
+        disabled = os.environ.get("LUCID_DISABLE_PLUGINS")
+        raise StateDictError(
+            "the tensors of its backbone are not named as those of a classifier of an installed "
+            f"plugin (the first: {', '.join(map(repr, list(body)[:_SHOWN]))})"
+            + (f"; {disabled} is disabled by LUCID_DISABLE_PLUGINS" if disabled else "")
+        )
+    return found.name
+
+
+def _converters() -> Iterator[TorchvisionConverter]:
+    """Registered converters of torchvision's detectors."""
+    for registered in weight_converters():
+        if registered.source == _SOURCE and registered.task == _TASK:
+            converter = registered.load()
+            if isinstance(converter, TorchvisionConverter):
+                yield converter
 
 
 def _not_here(other: str) -> str:

@@ -20,7 +20,7 @@ from lucid_models_detection import RetinaNet, RetinaNetOptions
 from lucid_models_detection.boxes import iou
 from lucid_models_detection.checkpoints import open_detector
 from lucid_models_detection.parts import DenseHead
-from lucid_models_detection.torchvision import to_torchvision_key
+from lucid_models_detection.torchvision import torchvision_state_dict
 from lucid_models_detection.training.fine_tuning import from_detector
 
 SMALL: dict[str, Any] = {
@@ -259,11 +259,7 @@ def test_fine_tuning_keeps_the_rows_of_each_class(tmp_path: Path) -> None:
 @pytest.mark.parametrize("published", [False, True])
 def test_a_file_of_torchvision_is_opened(tmp_path: Path, published: bool) -> None:
     source = create_model("retinanet_resnet_18_fpn", num_classes=5, channels=8, norm="frozen")
-    theirs = {
-        to_torchvision_key(key): value
-        for key, value in source.state_dict().items()
-        if not key.startswith(("backbone.net.fc.", "backbone.stem."))
-    }
+    theirs = torchvision_state_dict(source)
     if published:  # the heads' convolutions are numbered with the ReLUs between them
         theirs = {
             re.sub(r"(_head\.conv)\.(\d)\.0", lambda m: f"{m[1]}.{2 * int(m[2])}", key): value

@@ -11,7 +11,7 @@ import small_detection
 import lucid
 from lucid.models import create_model, register_model, zoo
 from lucid.models.registry import Registry
-from lucid_models_classification.torchvision import to_torchvision_key
+from lucid_models_classification.torchvision import torchvision_state_dict
 from lucid_models_detection import FasterRCNN
 from lucid_models_detection.training.fine_tuning import (
     freeze_stages,
@@ -44,7 +44,7 @@ def test_a_backbone_starts_from_a_classifier(classifier, tmp_path: Path, kind: s
     elif kind == "state":
         lucid.save(state, path)
     elif kind == "torchvision":
-        lucid.save({to_torchvision_key(key): value for key, value in state.items()}, path)
+        lucid.save(torchvision_state_dict(classifier), path)
     else:
         lucid.save({key: value for key, value in state.items() if key[:3] != "fc."}, path)
     model = from_backbone(NAME, path, {"num_classes": 3, **small_detection.SMALL})

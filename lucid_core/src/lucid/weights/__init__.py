@@ -16,6 +16,7 @@
 ``conversion``          the base class of weight converters, and loading by one
 ``registered_converters``  the converters that plugins register
 ``converters``          which of them recognizes given weights
+``model_converters``    loading and saving under the names of one other library
 ``bare``                weights without a model's name, to be opened by a task's commands
 ``model_metadata``      what the file of a whole model says beside its weights
 ``whole_models``        ``save_model`` and ``load_model``: one file rebuilds a model
@@ -27,12 +28,14 @@ from lucid.weights.bare import BareWeights, other_model
 from lucid.weights.conversion import WeightConverter, load_converted, rename_key
 from lucid.weights.converters import IdentifiedWeights, identify_weights
 from lucid.weights.files import load, read_metadata, save
+from lucid.weights.model_converters import converter_for, foreign_state_dict, load_foreign
 from lucid.weights.model_metadata import (
     ModelMetadata,
     find_saved_model,
     model_metadata,
     names_model,
 )
+from lucid.weights.registered_converters import RegisteredConverter, weight_converters
 from lucid.weights.whole_models import load_model, load_weights, save_model
 from lucid.weights.wrappers import rename, unwrap
 
@@ -40,12 +43,16 @@ __all__ = [
     "BareWeights",
     "IdentifiedWeights",
     "ModelMetadata",
+    "RegisteredConverter",
     "WeightConverter",
     "atomic_write",
+    "converter_for",
     "find_saved_model",
+    "foreign_state_dict",
     "identify_weights",
     "load",
     "load_converted",
+    "load_foreign",
     "load_model",
     "load_weights",
     "model_metadata",
@@ -57,6 +64,7 @@ __all__ = [
     "save",
     "save_model",
     "unwrap",
+    "weight_converters",
 ]
 
 explain_module(globals())

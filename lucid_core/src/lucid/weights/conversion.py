@@ -67,6 +67,21 @@ class WeightConverter:
         """Return the model's name of the entry `key`, a name that it does not know unchanged."""
         raise NotImplementedError(f"{type(self).__name__} does not override rename()")
 
+    def original(self, key: str) -> str | None:
+        """Return the other library's name of the model's entry `key`, the inverse of `rename`.
+
+        None if the other library has no such entry.  Override it to let users save weights for
+        the other library; see :func:`lucid.weights.foreign_state_dict`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not override original()")
+
+    def for_model(self, model: Module) -> WeightConverter:
+        """Return the converter for one model, by default this one.
+
+        Override it if names depend on the model, as those of a detector on its backbone.
+        """
+        return self
+
     def knows(self, key: str) -> bool:
         """Whether the family has an entry `key`, to find and strip a wrapper's prefix.
 
@@ -190,6 +205,8 @@ def load_converted(
     else:
         state, source = load(path_or_state_dict, ema=ema), os.fspath(path_or_state_dict)
     own = model.state_dict()
+    if converter is not None:
+        converter = converter.for_model(model)
     convert: Callable[[str], str] = (lambda key: key) if converter is None else converter.rename
     state = unwrap(state, lambda key: key in own or convert(key) in own, ema=ema, source=source)
     renamed = with_counters(rename(state, own, convert), own)

@@ -158,6 +158,10 @@ class _Checked(WeightConverter):
         self.name = name
         self.state = state
 
+    def for_model(self, model: Module) -> WeightConverter:
+        converter = self.registered.call(self.converter.for_model, model)
+        return _Checked(self.registered, converter, self.name, self.state)
+
     def rename(self, key: str) -> str:
         name = self.registered.call(self.converter.rename, key)
         if not isinstance(name, str):

@@ -26,8 +26,7 @@ class RegisteredConverter:
     Attributes
     ----------
     name, place, source, task, models
-        The arguments of ``register``, see
-        :class:`~lucid.models.hookspecs.RegisterWeightConverter`.
+        The arguments of ``register`` in the hook ``lucid_register_weight_converters``.
     origin : str
         Distribution and version of the plugin.
     """

@@ -1,7 +1,8 @@
 """MobileNetV2 and MobileNetV3.
 
-``network``   the inverted residual block and the networks
-``builders``  one function for each registered name
+``network``    the inverted residual block and the networks
+``builders``   one function for each registered name
+``converter``  torchvision's names
 """
 
 from __future__ import annotations

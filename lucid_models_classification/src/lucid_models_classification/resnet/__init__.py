@@ -1,7 +1,8 @@
 """ResNet, Wide ResNet and ResNeXt.
 
-``network``   the blocks and the network
-``builders``  one function for each registered name
+``network``    the blocks and the network
+``builders``   one function for each registered name
+``converter``  torchvision's names
 """
 
 from __future__ import annotations

@@ -16,12 +16,12 @@ from lucid_models_classification import (
     mobilenet_v3_small,
     resnet_18,
 )
-from lucid_models_classification.mobilenet.torchvision import CONVERTERS, v2, v3_large, v3_small
+from lucid_models_classification.mobilenet.converter import CONVERTERS, v2, v3_large, v3_small
+from lucid_models_classification.torchvision import torchvision_state_dict
 
 
 def as_torchvision(model: MobileNet) -> dict[str, np.ndarray]:
-    rename = CONVERTERS[model.model_name or ""].to_torchvision
-    return {rename(key): value.numpy().copy() for key, value in model.state_dict().items()}
+    return {key: value.numpy().copy() for key, value in torchvision_state_dict(model).items()}
 
 
 def shapes(state: dict[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -55,7 +55,7 @@ def shapes(state: dict[str, Any]) -> dict[str, tuple[int, ...]]:
 )
 def test_names_translate_both_ways(converter: Any, theirs: str, ours: str) -> None:
     assert converter.rename(theirs) == ours
-    assert converter.to_torchvision(ours) == theirs
+    assert converter.original(ours) == theirs
     assert converter.knows(theirs)
     assert converter.knows(ours)
     assert not converter.knows(f"module.{theirs}")
@@ -64,7 +64,7 @@ def test_names_translate_both_ways(converter: Any, theirs: str, ours: str) -> No
 @pytest.mark.parametrize("name", CONVERTERS)
 def test_every_entry_of_a_model_has_a_name_there_and_back(name: str) -> None:
     converter, state = CONVERTERS[name], create_model(name, num_classes=2).state_dict()
-    theirs = [converter.to_torchvision(key) for key in state]
+    theirs = [converter.original(key) for key in state]
     assert len(set(theirs)) == len(state)
     assert [converter.rename(key) for key in theirs] == list(state)
     assert all(key.startswith(("features.", "classifier.")) for key in theirs)

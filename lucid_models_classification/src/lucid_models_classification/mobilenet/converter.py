@@ -105,7 +105,7 @@ class MobileNetConverter(WeightConverter):
         """Return Lucid's name of an entry that torchvision calls ``key``."""
         return _renamed(key, self._ours)
 
-    def to_torchvision(self, key: str) -> str:
+    def original(self, key: str) -> str:
         """Return torchvision's name of an entry that Lucid calls ``key``."""
         return _renamed(key, self._theirs)
 

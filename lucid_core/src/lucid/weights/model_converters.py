@@ -1,0 +1,124 @@
+"""Weights of one other library in a model, and back, by its registered converter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lucid.errors import PluginError
+from lucid.weights.conversion import WeightConverter, load_converted
+from lucid.weights.files import StrPath
+from lucid.weights.registered_converters import RegisteredConverter, weight_converters
+
+if TYPE_CHECKING:
+    from lucid.nn import Module
+    from lucid.nn.state_dict import LoadResult
+    from lucid.tensor import Tensor
+
+__all__ = ["converter_for", "foreign_state_dict", "load_foreign"]
+
+
+def converter_for(model: Module, source: str) -> WeightConverter | None:
+    """Find the converter of one library's names that is registered for a model.
+
+    It is the one for the model's name, else the one that knows all of its entries.
+
+    Parameters
+    ----------
+    model : lucid.nn.Module
+        The model.
+    source : str
+        Library, such as ``"torchvision"``.
+
+    Returns
+    -------
+    WeightConverter or None
+        The converter for this very model; None if there is none.
+    """
+    candidates = [known for known in weight_converters() if known.source == source]
+    named = (known for known in candidates if model.model_name in known.models)
+    knowing = (known for known in candidates if _knows_all(known, model))
+    registered = next(named, None) or next(knowing, None)
+    return None if registered is None else registered.load().for_model(model)
+
+
+def load_foreign(
+    model: Module,
+    path_or_state_dict: StrPath | Mapping[str, Any],
+    source: str,
+    *,
+    strict: bool = True,
+    skip_mismatched: bool = False,
+    ema: bool | None = None,
+) -> LoadResult:
+    """Load weights under another library's names, or the model's own, into a model.
+
+    Parameters
+    ----------
+    model : lucid.nn.Module
+        Unchanged if the weights do not fit.
+    path_or_state_dict : path-like or mapping
+        As for :func:`load_converted`.
+    source : str
+        The other library, such as ``"torchvision"``; see :func:`converter_for`.
+    strict, skip_mismatched, ema
+        As for :func:`load_converted`.
+
+    Returns
+    -------
+    LoadResult
+        Loaded, missing, unexpected and skipped keys, under the model's names.
+
+    Raises
+    ------
+    lucid.WeightFileError
+        If the file cannot be read.
+    lucid.StateDictError
+        If the weights do not fit.
+    """
+    return load_converted(
+        model,
+        path_or_state_dict,
+        converter_for(model, source),
+        strict=strict,
+        skip_mismatched=skip_mismatched,
+        ema=ema,
+    )
+
+
+def foreign_state_dict(model: Module, source: str) -> dict[str, Tensor]:
+    """Return the weights of a model under another library's names.
+
+    Parameters
+    ----------
+    model : lucid.nn.Module
+        Of a registered family.
+    source : str
+        The other library, such as ``"torchvision"``.
+
+    Returns
+    -------
+    dict of str to Tensor
+        Without the entries that the other library does not have.
+
+    Raises
+    ------
+    ValueError
+        If no converter of that library is registered for the model.
+    NotImplementedError
+        If its converter works only in the other direction.
+    """
+    converter = converter_for(model, source)
+    if converter is None:
+        name = model.model_name or f"a {type(model).__name__} without a registered name"
+        raise ValueError(f"no installed plugin has a weight converter of {source} for {name}")
+    names = {key: converter.original(key) for key in model.state_dict()}
+    return {name: model.state_dict()[key] for key, name in names.items() if name is not None}
+
+
+def _knows_all(registered: RegisteredConverter, model: Module) -> bool:
+    try:
+        knows = registered.load().knows
+        return all(registered.call(knows, key) for key in model.state_dict())
+    except PluginError:  # another model's; it is reported where it is needed
+        return False
