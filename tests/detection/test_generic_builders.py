@@ -19,6 +19,7 @@ from lucid.models.registry import Registry
 from lucid.weights import model_metadata
 from lucid_models_detection import FasterRCNN, RetinaNet
 from lucid_models_detection.parts import AnchorGenerator
+from lucid_models_detection.training.fine_tuning import from_backbone
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -307,3 +308,20 @@ def test_models_that_are_no_backbone_are_refused_in_one_line(
     assert message in " ".join(err.split())
     assert err.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_an_argument_named_backbone_that_names_no_model_is_left_alone(tmp_path: Path) -> None:
+    @register_model(task="object-detection")
+    def sized_net(num_classes: int = 3, backbone: str = "small", norm: str = "batch") -> RetinaNet:
+        width = {"small": 6, "large": 12}[backbone]
+        return RetinaNet.from_backbone("reef_net", num_classes, backbone_options={"width": width},
+                                       channels=8)  # fmt: skip
+
+    net = create_model("reef_net", num_classes=4)
+    lucid.save_model(net, tmp_path / "net.safetensors")
+    model = from_backbone("sized_net", tmp_path / "net.safetensors", {"num_classes": 3})
+    assert model.model_kwargs["num_classes"] == 3
+    assert "backbone" not in model.model_kwargs
+    np.testing.assert_array_equal(
+        model.backbone.net.shore.conv.weight.numpy(), net.shore.conv.weight.numpy()
+    )

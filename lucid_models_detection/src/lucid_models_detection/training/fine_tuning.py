@@ -11,7 +11,14 @@ import numpy as np
 
 import lucid
 from lucid import StateDictError, WeightFileError, nn
-from lucid.models import check_backbone, check_classifier, create_model, get_builder, model_info
+from lucid.models import (
+    check_backbone,
+    check_classifier,
+    create_model,
+    get_builder,
+    is_model,
+    model_info,
+)
 from lucid.text import counted
 from lucid.training.class_rows import ClassRows
 from lucid.weights import (
@@ -92,12 +99,13 @@ def from_backbone(
     num_classes = arguments.get("num_classes")
     statistics = _image_statistics(path)
     chosen = {**_detector_arguments(name, path, arguments, statistics), **options}
-    if network is not None and "backbone" in signature(get_builder(name)).parameters:
+    if network is not None and _names_backbone(name):
         chosen = {"backbone": network, **chosen}
-        if model_info(chosen["backbone"]) != model_info(network):
+        given = chosen["backbone"]  # if it is no model, the builder says so
+        if is_model(given) and model_info(given) != model_info(network):
             raise WeightFileError(
-                f"{path}: expected weights of the backbone {chosen['backbone']}, it holds those of "
-                f"{network}; give the weights of {chosen['backbone']}, or leave out backbone"
+                f"{path}: expected weights of the backbone {given}, it holds those of {network}; "
+                f"give the weights of {given}, or leave out backbone"
             )
     model = new_detector(name, chosen)
     _check_statistics(model, {k: v for k, v in statistics.items() if k not in chosen}, path)
@@ -190,6 +198,12 @@ def takes(name: str, argument: str) -> bool:
     return argument in parameters or any(
         parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()
     )
+
+
+def _names_backbone(name: str) -> bool:
+    """Whether the builder of a model has an argument ``backbone`` with the name of a model."""
+    parameter = signature(get_builder(name)).parameters.get("backbone")
+    return parameter is not None and is_model(parameter.default)
 
 
 def _image_statistics(path: Path) -> dict[str, Any]:
