@@ -105,8 +105,8 @@ def open_classifier(
     weights = BareWeights.read(path, task=TASK, model=model_name, ema=ema)
     name = _name_of(weights, model_name)
     arguments = weights.arguments(name)
-    model = create_model(name, **arguments)
     found = _found(weights, name)
+    model = create_model(name) if found is None else found.build()
     if found is not None and (held := _without_classifier(found, model)) is not None:
         raise WeightFileError(f"{path}: {held}")
     _load(weights, model, skip_mismatched=False)

@@ -9,6 +9,7 @@ import pytest
 
 from lucid.cli import main
 from lucid.data.checkers import choose_checker
+from lucid.errors import PluginWarning
 from lucid.models import refresh
 
 PLUGIN = """
@@ -40,7 +41,6 @@ import lucid
 
 @lucid.hookimpl
 def lucid_register_data_checkers(register):
-    register("half")
     raise RuntimeError("no checkers today")
 """
 
@@ -136,3 +136,22 @@ def test_plugins_without_checkers_and_broken_ones(environment, capsys, rows: Pat
     assert code == 0
     assert "toy-broken 1.0: its data checkers are left out: RuntimeError" in err
     assert "Training accepts" in out
+
+
+@pytest.mark.usefixtures("rows")
+def test_a_checker_that_fails_or_is_none_is_left_out(environment, rows: Path) -> None:
+    environment.add("toy", plugin=plugin("rows", 2))
+    environment.add(
+        "odd", plugin=plugin("odd", 1).replace("FIT *", "1 / 0 *").replace("1 * (", "1 / 0 * ("),
+        entry_point="odd",
+    )  # fmt: skip
+    environment.add("none", plugin=BROKEN.replace("raise", "register(42)  #"), entry_point="none")
+    refresh()
+    with pytest.warns(PluginWarning) as caught:
+        assert choose_checker(rows).name == "rows"
+    messages = sorted(str(warning.message) for warning in caught)
+    assert messages == [
+        "none 1.0: its data checkers are left out: TypeError: expected a "
+        "lucid.data.checkers.DataChecker, got int",
+        "the data checker 'odd' is left out: ZeroDivisionError: division by zero",
+    ]

@@ -237,3 +237,36 @@ def test_the_module_runs_as_the_script_does() -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("lucid: error: no model is called 'no_such_model'")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("where", ["builder", "forward"])
+def test_a_model_that_ends_the_program_is_an_error(environment, capsys, where) -> None:
+    exits = "import sys\n    sys.exit(0)"
+    environment.add(
+        "toy",
+        "net",
+        builders=f"""
+from lucid import nn
+from lucid.models import register_model
+
+class Net(nn.Module):
+    def forward(self, x):
+        {exits.replace("    ", "        ") if where == "forward" else "return x"}
+
+@register_model
+def net() -> nn.Module:
+    {exits if where == "builder" else "return Net()"}
+""",
+    )
+    code, out, err = run(capsys, "summary", "net")
+    assert (code, out) == (1, "")
+    assert "lucid: error: the code of a model called exit(0), at " in err
+    assert "builders.py:" in err
+
+
+def test_a_command_of_a_plugin_may_exit(environment) -> None:
+    source = COMMANDS.format(name="alpha").replace('if kind == "bug":', 'if kind == "exit":')
+    environment.add("toy", plugin=source.replace('{}["key"]', "sys.exit(3)"))
+    with pytest.raises(SystemExit) as caught:
+        main(["alpha", "exit"])
+    assert caught.value.code == 3

@@ -131,3 +131,35 @@ def test_what_is_no_plugin(environment, monkeypatch, tmp_path) -> None:
     monkeypatch.setenv("LUCID_DISABLE_PLUGINS", "other, Toy")
     with pytest.raises(PluginError, match="toy is disabled by LUCID_DISABLE_PLUGINS"):
         checks("toy")
+
+
+@pytest.mark.parametrize(
+    ("hook", "body", "problem"),
+    [
+        ("commands", "1 / 0", r"lucid_register_commands\(\) raised ZeroDivisionError"),
+        ("commands", "raise SystemExit(0)", r"lucid_register_commands\(\) raised SystemExit: 0"),
+        ("data_checkers", "register(42)", "expected a lucid.data.checkers.DataChecker, got int"),
+        ("model_checks", "register('t', 'dark', 'x')", "the check 'dark': expected a function"),
+        ("model_checks", "register('t', 'dark', lambda s: 1)", "the check 'dark': .* a docstring"),
+        (
+            "weight_converters",
+            "register('w', 'gone:c', source='s', task='t', models=['net'])",
+            "weight converter 'w' of toy 1.0: import.* failed: ModuleNotFoundError",
+        ),
+    ],
+)
+def test_a_hook_that_fails_later(environment, hook, body, problem) -> None:
+    argument = "cli" if hook == "commands" else "register"
+    environment.add(
+        "toy",
+        plugin=f"""
+import lucid
+
+@lucid.hookimpl
+def lucid_register_{hook}({argument}):
+    {body}
+""",
+    )
+    with pytest.raises(CheckError, match=problem) as caught:
+        check_loads("toy")
+    assert "correct the hook" in caught.value.advice

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import lucid
-from lucid.errors import PluginError
+from lucid.errors import PluginError, PluginWarning
 from lucid.testing.plugin_checks import checks, run_checks
 
 OF_DISTRIBUTION = ["requirement", "dependencies", "loads", "imports"]
@@ -99,3 +99,37 @@ import lucid
 def lucid_register_model_checks(register):
     register("testing", "forward", print)
 """
+
+
+def plugin_of_checks(body: str) -> str:
+    return f"""
+import lucid
+
+@lucid.hookimpl
+def lucid_register_model_checks(register):
+    def dark(subject):
+        "It is dark."
+        {body}
+
+    register("testing", "dark", dark)
+"""
+
+
+@pytest.mark.parametrize("fault", ["1 / 0", "raise SystemExit(0)", "subject.nothing"])
+def test_a_check_of_a_plugin_that_raises_has_failed(environment, fault) -> None:
+    environment.add("toy", "net")
+    environment.add("kit", plugin=plugin_of_checks(fault), entry_point="kit")
+    (dark,) = [check for check in checks("toy") if check.name == "dark"]
+    (result,) = run_checks([dark])
+    assert result.outcome == "failed"
+    assert (result.problem or "").startswith("the check 'dark' itself raised ")
+    assert "CheckError" in (result.advice or "")
+
+
+def test_a_hook_of_another_plugin_that_raises_leaves_its_checks_out(environment) -> None:
+    environment.add("toy", "net")
+    source = plugin_of_checks("pass").replace('register("testing"', '1 / 0; register("testing"')
+    environment.add("kit", plugin=source, entry_point="kit")
+    with pytest.warns(PluginWarning, match=r"kit 1\.0: its model checks are left out: ZeroDiv"):
+        names = [check.name for check in checks("toy")]
+    assert names == OF_DISTRIBUTION + OF_MODEL

@@ -222,6 +222,10 @@ FAULTS = {
         {"more": "def prepare(self, s, m):\n        return {**s, 'gamma': s['bias']}"},
         r"that tiny does not have: 'gamma'",
     ),
+    "file_arguments gives None": (
+        {"more": "def file_arguments(self, path, arguments):\n        return None"},
+        r"file_arguments\(\) must return a dict, got None",
+    ),
     "no converter": ({"instance": "Converter"}, r"an instance of lucid\.weights\.WeightConverter"),
     "no module": (
         {"register": REGISTER.replace(".weights:", ".gone:")},
@@ -237,6 +241,24 @@ def test_faults_of_a_converter_name_it(environment, path: Path, fault: str) -> N
     with pytest.raises(PluginError, match=message) as caught:
         lucid.load_model(path)
     assert "the weight converter 'tiny-weights' of toy-plugin 1.0" in str(caught.value)
+
+
+@pytest.mark.parametrize("names", [["a"], [1, 2], "ab", 3])
+def test_class_names_of_another_kind_or_number_name_the_converter(environment, path, names) -> None:
+    install(
+        environment,
+        identify='return "tiny", {"num_classes": 2}',
+        more=f"def class_names(self, arguments):\n        return {names!r}",
+    )
+    found = identify_weights(lucid.load(path))
+    with pytest.raises(PluginError, match=r"weights' .*: class_names\(\) must .* of 2 names or"):
+        _ = found.class_names
+
+
+def test_preprocessing_of_another_kind_names_the_converter(environment, path) -> None:
+    install(environment, more="def preprocessing(self, arguments):\n        return [224]")
+    with pytest.raises(PluginError, match=r"'tiny-weights' .*: preprocessing\(\) must return a d"):
+        _ = identify_weights(lucid.load(path)).preprocessing
 
 
 def test_a_fault_does_not_hide_another_converter(environment, path: Path) -> None:

@@ -48,11 +48,26 @@ def _run(arguments: list[str], debug: bool) -> int:
     except SharedError as failure:
         code = _tell(failure.error, debug, failure.where)
         failure.end(code)
+    except SystemExit as error:
+        if type(error) is not SystemExit or (place := _place_in_model(error)) is None:
+            raise  # SIGTERM, or a command of a plugin that ends so
+        message = f"the code of a model called exit({error.code}), at {place}"
+        return _report(message, _FAILED, debug)
     except PipeError as failure:
         return _FAILED if reader_is_gone(failure.error) else _tell(failure.error, debug)
     except Exception as error:
         return _tell(error, debug)
     return code if isinstance(code, int) else 0
+
+
+def _place_in_model(error: SystemExit) -> str | None:
+    """File and line that raised an error below a builder or forward; None for any other."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    modules = {frame.f_globals.get("__name__") for frame, _ in frames}
+    if modules.isdisjoint(("lucid.models.builders", "lucid.nn.module")):
+        return None
+    frame, line = frames[-1]
+    return f"{frame.f_code.co_filename}:{line}"
 
 
 class SharedError(Exception):

@@ -36,7 +36,14 @@ def run_command(*arguments: object, advice: str) -> str:
         io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2)
     )
     with seeded(), redirect_stdout(out), redirect_stderr(err):
-        code = run(words)
+        try:
+            code = run(words)
+        except SystemExit as error:
+            if type(error) is not SystemExit:
+                raise  # SIGTERM
+            raise CheckError(
+                f"lucid {words[0]} was ended by a call of exit({error.code})", advice
+            ) from error
     written, errors = (stream.buffer.getvalue().decode("utf-8") for stream in (out, err))
     if code != 0:
         said = (errors.strip() or "nothing").splitlines()[-1]

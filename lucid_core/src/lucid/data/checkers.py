@@ -11,7 +11,7 @@ from lucid.data.layouts import layout_hint
 from lucid.data.report import DataReport
 from lucid.errors import PluginWarning
 from lucid.models import zoo
-from lucid.models.discovery import describe_error
+from lucid.models.discovery import Plugin, describe_error
 
 __all__ = ["DataChecker", "choose_checker", "data_checkers"]
 
@@ -70,14 +70,28 @@ def data_checkers() -> list[DataChecker]:
     """
     found: list[DataChecker] = []
     for plugin in zoo.registry.loaded_plugins():
-        own: list[DataChecker] = []
         try:
-            plugin.register_data_checkers(own.append)
-        except Exception as error:
+            found += checkers_of(plugin)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit too: the other plugins still work
             message = f"{plugin.origin}: its data checkers are left out: {describe_error(error)}"
             warnings.warn(message, PluginWarning, stacklevel=2)
-        else:
-            found += own
+    return found
+
+
+def checkers_of(plugin: Plugin) -> list[DataChecker]:
+    """Checkers that one plugin registers; whatever its hook raises comes out."""
+    found: list[DataChecker] = []
+
+    def register(checker: DataChecker) -> None:
+        if not isinstance(checker, DataChecker):
+            raise TypeError(
+                f"expected a lucid.data.checkers.DataChecker, got {type(checker).__name__}"
+            )
+        found.append(checker)
+
+    plugin.register_data_checkers(register)
     return found
 
 
@@ -116,7 +130,7 @@ def choose_checker(data: Path, name: str | None = None) -> DataChecker:
                 return checker
         raise ValueError(f"--format: expected one of {known}, got {name!r}")
     data.stat()  # raises if there is nothing
-    fits = {checker.name: (checker.fit(data), checker) for checker in checkers}
+    fits = {checker.name: (_fit(checker, data), checker) for checker in checkers}
     best = max(fit for fit, _ in fits.values())
     if best == 0:
         hint = layout_hint(data) if data.is_dir() else ""
@@ -127,3 +141,15 @@ def choose_checker(data: Path, name: str | None = None) -> DataChecker:
         names = " or ".join(checker.name for checker in chosen)
         raise ValueError(f"{data}: fits several formats; give --format {names}")
     return chosen[0]
+
+
+def _fit(checker: DataChecker, data: Path) -> int:
+    """How well data fit; 0 with a warning if the checker fails."""
+    try:
+        return int(checker.fit(data))
+    except (OSError, MemoryError):
+        raise  # about the data
+    except Exception as error:
+        message = f"the data checker {checker.name!r} is left out: {describe_error(error)}"
+        warnings.warn(message, PluginWarning, stacklevel=3)
+        return 0

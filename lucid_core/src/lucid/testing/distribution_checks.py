@@ -8,19 +8,27 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import lucid
 from lucid.errors import PluginError, PluginWarning
-from lucid.models import PluginInfo
+from lucid.models import PluginInfo, zoo
+from lucid.models.discovery import Plugin
 from lucid.models.metadata import Candidate, find_candidates
 from lucid.models.spec import canonical_distribution
 from lucid.models.suggestions import pip_install
 from lucid.scaffold.requirement import core_requirement
-from lucid.testing.subject import CheckError, CheckNotRunError
+from lucid.testing.subject import CheckError, CheckNotRunError, ModelUnderTest, guarded
 
-__all__ = ["check_imports", "check_loads", "check_requirement", "find_plugins"]
+__all__ = [
+    "check_imports",
+    "check_loads",
+    "check_requirement",
+    "find_plugins",
+    "loaded_plugins",
+    "model_checks_of",
+]
 
 #: pytest leaves the frames of the kit out: the message says what is wrong.
 __tracebackhide__ = True
@@ -149,7 +157,7 @@ def check_requirement(distribution: str) -> None:
 
 
 def check_loads(distribution: str) -> None:
-    """Every entry point can be imported, and its hook registers without an error.
+    """Every entry point can be imported, and its hooks run without an error.
 
     Parameters
     ----------
@@ -159,7 +167,8 @@ def check_loads(distribution: str) -> None:
     Raises
     ------
     CheckError
-        If one cannot; says which, and what it raised.
+        If one cannot; says which, and what it raised.  Also if a weight converter cannot be
+        imported.
     """
     failed = [plugin for plugin in loaded_plugins(distribution) if plugin.error is not None]
     if failed:
@@ -168,6 +177,51 @@ def check_loads(distribution: str) -> None:
             "correct it and install again; LUCID_STRICT_PLUGINS=1 lucid --debug models shows "
             "the traceback",
         )
+    canonical = canonical_distribution(distribution)
+    for plugin in zoo.registry.loaded_plugins():
+        if canonical_distribution(plugin.candidate.distribution) == canonical:
+            _run_hooks(plugin)
+
+
+def _run_hooks(plugin: Plugin) -> None:
+    """Run the hooks that programs ask later, which would leave out what fails."""
+    import click
+
+    from lucid.data.checkers import checkers_of
+    from lucid.weights.registered_converters import converters_of
+
+    hooks: dict[str, Callable[[Plugin], object]] = {
+        "lucid_register_commands": lambda plugin: plugin.register_commands(click.Group()),
+        "lucid_register_data_checkers": checkers_of,
+        "lucid_register_model_checks": model_checks_of,
+        "lucid_register_weight_converters": lambda plugin: [
+            converter.load() for converter in converters_of(plugin)
+        ],
+    }
+    for name, hook in hooks.items():
+        with guarded(f"{name}()", "correct the hook, or what it registers"):
+            hook(plugin)
+
+
+def model_checks_of(plugin: Plugin) -> list[tuple[str, str, Callable[[ModelUnderTest], None]]]:
+    """Task, name and function of each check that a plugin registers.
+
+    Whatever its hook raises comes out.
+    """
+    found: list[tuple[str, str, Callable[[ModelUnderTest], None]]] = []
+
+    def register(task: str, name: str, check: Callable[[ModelUnderTest], None]) -> None:
+        if not callable(check):
+            raise TypeError(f"the check {name!r}: expected a function, got {check!r:.80}")
+        if not (check.__doc__ or "").strip():
+            raise ValueError(
+                f"the check {name!r}: expected a docstring that begins with what it asks for, got "
+                "none"
+            )
+        found.append((task, name, check))
+
+    plugin.register_model_checks(register)
+    return found
 
 
 def check_imports(distribution: str) -> None:

@@ -16,14 +16,16 @@ is a plain function, too: of the distribution's name, or of a :class:`ModelUnder
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
 import lucid
-from lucid.errors import PluginError
+from lucid.errors import PluginError, PluginWarning, level_outside
 from lucid.models import zoo
+from lucid.models.discovery import describe_error
 from lucid.testing.dependency_check import check_dependencies
 from lucid.testing.distribution_checks import (
     check_imports,
@@ -31,6 +33,7 @@ from lucid.testing.distribution_checks import (
     check_requirement,
     find_plugins,
     loaded_plugins,
+    model_checks_of,
 )
 from lucid.testing.model_checks import (
     check_builder,
@@ -206,17 +209,22 @@ def checks_of_task(task: str) -> dict[str, Callable[[ModelUnderTest], None]]:
     PluginError
         If a name is registered twice.
     """
-    wanted, found = task, dict[str, Callable[[ModelUnderTest], None]]()
-
-    def register(task: str, name: str, check: Callable[[ModelUnderTest], None]) -> None:
-        if task != wanted:
-            return
-        if name in {*_OF_MODEL, *_LAST, *found}:
-            raise PluginError(f"the check {name!r} of models for {task} is registered twice")
-        found[name] = check
-
+    found: dict[str, Callable[[ModelUnderTest], None]] = {}
     for plugin in zoo.registry.loaded_plugins():
-        plugin.register_model_checks(register)
+        try:
+            registered = model_checks_of(plugin)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit too: the other plugins still work
+            message = f"{plugin.origin}: its model checks are left out: {describe_error(error)}"
+            warnings.warn(message, PluginWarning, stacklevel=level_outside())
+            continue
+        for of_task, name, check in registered:
+            if of_task != task:
+                continue
+            if name in {*_OF_MODEL, *_LAST, *found}:
+                raise PluginError(f"the check {name!r} of models for {task} is registered twice")
+            found[name] = check
     return found
 
 
@@ -242,9 +250,18 @@ def run_checks(asked: Iterable[Check]) -> Iterator[CheckResult]:
         except CheckError as failure:
             outcome = "not run" if isinstance(failure, CheckNotRunError) else "failed"
             problem, advice = failure.problem, failure.advice
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit too: it must not look like success
+            if isinstance(error, SystemExit) and type(error) is not SystemExit:
+                raise  # SIGTERM
+            outcome = "failed"
+            problem = f"the check {check.name!r} itself raised {describe_error(error)}"
+            advice = "correct what it calls; a check raises lucid.testing.plugin_checks.CheckError"
         seconds = time.perf_counter() - start
         yield CheckResult(check.name, check.model, outcome, problem, advice, seconds)
 
 
 def _question(function: Callable[..., None]) -> str:
-    return (function.__doc__ or "").strip().splitlines()[0]
+    lines = (function.__doc__ or "").strip().splitlines()
+    return lines[0] if lines else ""

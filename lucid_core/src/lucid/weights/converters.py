@@ -71,14 +71,30 @@ class IdentifiedWeights:
     def class_names(self) -> tuple[str, ...] | None:
         """Names of the classes, if the converter knows them."""
         names = self.registered.call(self.converter.class_names, self.arguments)
-        return None if names is None else tuple(names)
+        if names is None:
+            return None
+        if (
+            isinstance(names, str)
+            or not isinstance(names, Sequence)
+            or not all(isinstance(name, str) for name in names)
+            or len(names) != self.arguments.get("num_classes", len(names))
+        ):
+            expected = self.arguments.get("num_classes", "the")
+            raise PluginError(
+                f"{self.registered}: class_names() must return a sequence of {expected} names or "
+                f"None, got {names!r:.100}"
+            )
+        return tuple(names)
 
     @property
     def preprocessing(self) -> dict[str, Any] | None:
         """What is done to images, if the converter says it."""
-        described: dict[str, Any] | None = self.registered.call(
-            self.converter.preprocessing, self.arguments
-        )
+        described = self.registered.call(self.converter.preprocessing, self.arguments)
+        if not isinstance(described, dict | None):
+            raise PluginError(
+                f"{self.registered}: preprocessing() must return a dict or None, got "
+                f"{described!r:.100}"
+            )
         return described
 
     def names(self) -> set[str]:
@@ -320,7 +336,12 @@ def _ask(
         return None
     name, arguments = _checked_answer(registered, answer)
     if path is not None:
-        arguments |= registered.call(converter.file_arguments, path, dict(arguments))
+        more = registered.call(converter.file_arguments, path, dict(arguments))
+        if not isinstance(more, dict):
+            raise PluginError(
+                f"{registered}: file_arguments() must return a dict, got {more!r:.100}"
+            )
+        arguments |= more
     beside = {key: value for key, value in state_dict.items() if key not in keys}
     weights = IdentifiedWeights(registered, converter, name, arguments, state, beside, path)
     return _Claim(weights, None, keys, notes)

@@ -14,7 +14,7 @@ from lucid.models import zoo
 from lucid.models.discovery import Plugin, describe_error
 from lucid.weights.conversion import WeightConverter
 
-__all__ = ["RegisteredConverter", "weight_converters"]
+__all__ = ["RegisteredConverter", "converters_of", "weight_converters"]
 
 _PLACE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -87,9 +87,8 @@ def weight_converters() -> list[RegisteredConverter]:
     """
     found: list[RegisteredConverter] = []
     for plugin in zoo.registry.loaded_plugins():
-        registrar = _Registrar(plugin)
         try:
-            plugin.register_weight_converters(registrar)
+            found += converters_of(plugin)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: the other plugins still work
@@ -97,9 +96,14 @@ def weight_converters() -> list[RegisteredConverter]:
                 f"{plugin.origin}: its weight converters are left out: {describe_error(error)}"
             )
             warnings.warn(message, PluginWarning, stacklevel=level_outside())
-        else:
-            found += registrar.converters
     return found
+
+
+def converters_of(plugin: Plugin) -> list[RegisteredConverter]:
+    """Converters that one plugin registers; whatever its hook raises comes out."""
+    registrar = _Registrar(plugin)
+    plugin.register_weight_converters(registrar)
+    return registrar.converters
 
 
 class _Registrar:
