@@ -16,323 +16,20 @@ from typing import Any
 
 import numpy as np
 
-from lucid.kernels.compiled.activation import CODES, RELU, apply_activation, take_derivative
-from lucid.kernels.compiled.jit import Array, dense, float_type, grain_of, kernel, nhwc, routine
+from lucid.kernels.compiled.activation import CODES, RELU
+from lucid.kernels.compiled.jit import Array, dense, float_type, grain_of, nhwc
+from lucid.kernels.compiled.norm_loops import (
+    affine_gradients,
+    apply,
+    moments,
+    norm_input_gradient,
+    norm_sums,
+)
 from lucid.kernels.memory import empty
 from lucid.kernels.threads import parallel_for
 
 _ROWS_PER_PARTIAL = 64
 _MAX_PARTIALS = 64
-# Rows that are summed in the type of the values, and how many of them at each visit to the sums.
-_RUN = 16
-_VISIT = 4
-
-
-@routine
-def _fold(total: Array, other: Array, sums: Array) -> None:
-    """Move two sums over a run of rows on to those in float64."""
-    for c in range(len(total)):
-        sums[0, c] += total[c]
-        sums[1, c] += other[c]
-    total[:] = 0
-    other[:] = 0
-
-
-@routine
-def _add_moments(
-    first: int, last: int, x: Array, pivot: Array, total: Array, square: Array
-) -> None:
-    """Add rows of ``x - pivot``, and their squares."""
-    channels = x.shape[1]
-    tail = last - (last - first) % _VISIT
-    for r in range(first, tail, _VISIT):
-        for c in range(channels):
-            t, s = total[c], square[c]
-            for k in range(_VISIT):
-                d = x[r + k, c] - pivot[c]
-                t += d
-                s += d * d
-            total[c], square[c] = t, s
-    for r in range(tail, last):
-        for c in range(channels):
-            d = x[r, c] - pivot[c]
-            total[c] += d
-            square[c] += d * d
-
-
-@routine
-def _add_products(
-    first: int, last: int, g: Array, x: Array, mean: Array, total: Array, product: Array
-) -> None:
-    """Add rows of ``g``, and their products with ``x - mean``."""
-    channels = x.shape[1]
-    tail = last - (last - first) % _VISIT
-    for r in range(first, tail, _VISIT):
-        for c in range(channels):
-            t, p = total[c], product[c]
-            for k in range(_VISIT):
-                t += g[r + k, c]
-                p += g[r + k, c] * (x[r + k, c] - mean[c])
-            total[c], product[c] = t, p
-    for r in range(tail, last):
-        for c in range(channels):
-            total[c] += g[r, c]
-            product[c] += g[r, c] * (x[r, c] - mean[c])
-
-
-@routine
-def _add_masked_products(
-    first: int,
-    last: int,
-    g: Array,
-    x: Array,
-    mean: Array,
-    scale: Array,
-    shift: Array,
-    total: Array,
-    product: Array,
-) -> None:
-    """As `_add_products`, but of ``g`` only what ReLU let through: `_apply`'s very numbers."""
-    channels = x.shape[1]
-    zero = g.dtype.type(0)
-    tail = last - (last - first) % _VISIT
-    for r in range(first, tail, _VISIT):
-        for c in range(channels):
-            t, p = total[c], product[c]
-            for k in range(_VISIT):
-                centred = x[r + k, c] - mean[c]
-                d = zero if centred * scale[c] + shift[c] <= 0 else g[r + k, c]
-                t += d
-                p += d * centred
-            total[c], product[c] = t, p
-    for r in range(tail, last):
-        for c in range(channels):
-            centred = x[r, c] - mean[c]
-            d = zero if centred * scale[c] + shift[c] <= 0 else g[r, c]
-            total[c] += d
-            product[c] += d * centred
-
-
-@kernel
-def _moments(start: int, stop: int, x: Array, pivot: Array, partial: Array) -> None:
-    """Sums of ``x - pivot`` and of its square; item = one partial sum."""
-    rows, channels = x.shape
-    total, square = np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
-    for i in range(start, stop):
-        partial[i] = 0
-        end = rows * (i + 1) // len(partial)
-        for first in range(rows * i // len(partial), end, _RUN):
-            _add_moments(first, min(first + _RUN, end), x, pivot, total, square)
-            _fold(total, square, partial[i])
-
-
-@kernel
-def _apply(
-    start: int,
-    stop: int,
-    x: Array,
-    centre: Array,
-    scale: Array,
-    shift: Array,
-    residual: Array,
-    y: Array,
-    code: int,
-    with_residual: bool,
-) -> None:
-    """``act((x - centre) * scale + shift + residual)``; item = one row."""
-    channels = x.shape[1]
-    zero = y.dtype.type(0)  # a plain 0 would turn what it meets into float64
-    for r in range(start, stop):
-        # "0 if v < 0" and not "v if v > 0": NaN must come through
-        if code == RELU and with_residual:
-            for c in range(channels):
-                v = (x[r, c] - centre[c]) * scale[c] + shift[c] + residual[r, c]
-                y[r, c] = zero if v < 0 else v
-        elif code == RELU:
-            for c in range(channels):
-                v = (x[r, c] - centre[c]) * scale[c] + shift[c]
-                y[r, c] = zero if v < 0 else v
-        elif with_residual:
-            for c in range(channels):
-                y[r, c] = (x[r, c] - centre[c]) * scale[c] + shift[c] + residual[r, c]
-        else:
-            for c in range(channels):
-                y[r, c] = (x[r, c] - centre[c]) * scale[c] + shift[c]
-        if code > RELU:
-            apply_activation(y[r], code)
-
-
-@routine
-def _add_activated_products(
-    first: int,
-    last: int,
-    g: Array,
-    x: Array,
-    residual: Array,
-    mean: Array,
-    scale: Array,
-    shift: Array,
-    code: int,
-    with_residual: bool,
-    inner: Array,
-    slope: Array,
-    total: Array,
-    product: Array,
-) -> None:
-    """As `_add_products`, of ``g`` times the activation's derivative, written to ``inner``.
-
-    The input of the activation is computed again, just as `_apply` did; ``inner`` may be ``g``.
-    """
-    channels = x.shape[1]
-    for r in range(first, last):
-        for c in range(channels):
-            slope[c] = (x[r, c] - mean[c]) * scale[c] + shift[c]
-        if with_residual:
-            for c in range(channels):
-                slope[c] += residual[r, c]
-        take_derivative(slope, code)
-        for c in range(channels):
-            d = slope[c] * g[r, c]
-            inner[r, c] = d
-            total[c] += d
-            product[c] += d * (x[r, c] - mean[c])
-
-
-@kernel
-def _norm_sums(
-    start: int,
-    stop: int,
-    g: Array,
-    x: Array,
-    y: Array,
-    mean: Array,
-    scale: Array,
-    shift: Array,
-    masked: Array,
-    partial: Array,
-    code: int,
-    with_residual: bool,
-    over: bool,
-) -> None:
-    """Sums of the activation's input gradient and its product with ``x - mean``; item = one sum.
-
-    That gradient is written to ``masked`` (with ``over``, to ``g``), except without an activation
-    or for ReLU without a residual, whose input is computed again, just as `_apply` did.
-    ``y`` is the output for ReLU after a residual, and the residual for other activations.
-    """
-    rows, channels = x.shape
-    zero = g.dtype.type(0)
-    keep = code == RELU and with_residual
-    slope = np.zeros(channels, x.dtype)
-    inner = g if over else masked
-    total, product = np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
-    for i in range(start, stop):
-        partial[i] = 0
-        end = rows * (i + 1) // len(partial)
-        for first in range(rows * i // len(partial), end, _RUN):
-            last = min(first + _RUN, end)
-            if code > RELU:
-                _add_activated_products(
-                    first, last, g, x, y, mean, scale, shift, code, with_residual, inner, slope,
-                    total, product,
-                )  # fmt: skip
-            elif keep and over:
-                for r in range(first, last):
-                    for c in range(channels):
-                        d = zero if y[r, c] <= 0 else g[r, c]
-                        g[r, c] = d
-                        total[c] += d
-                        product[c] += d * (x[r, c] - mean[c])
-            elif keep:
-                for r in range(first, last):
-                    for c in range(channels):
-                        d = zero if y[r, c] <= 0 else g[r, c]
-                        masked[r, c] = d
-                        total[c] += d
-                        product[c] += d * (x[r, c] - mean[c])
-            elif code == RELU:
-                _add_masked_products(first, last, g, x, mean, scale, shift, total, product)
-            else:
-                _add_products(first, last, g, x, mean, total, product)
-            _fold(total, product, partial[i])
-
-
-@kernel
-def _norm_input_gradient(
-    start: int,
-    stop: int,
-    g: Array,
-    x: Array,
-    mean: Array,
-    scale: Array,
-    shift: Array,
-    slope: Array,
-    tilt: Array,
-    offset: Array,
-    gx: Array,
-    relu: bool,
-    over: bool,
-) -> None:
-    """``slope * g - tilt * (x - mean) - offset``, with ``over`` in place of ``g``; item = one row.
-
-    With ``relu``, only what it let through counts of ``g``: `_apply`'s very numbers.
-    """
-    # To pass g as gx would do the same, but not in vectors: they could overlap in any way.
-    channels = x.shape[1]
-    zero = g.dtype.type(0)
-    for r in range(start, stop):
-        if relu and over:
-            for c in range(channels):
-                centred = x[r, c] - mean[c]
-                d = zero if centred * scale[c] + shift[c] <= 0 else g[r, c]
-                g[r, c] = slope[c] * d - tilt[c] * centred - offset[c]
-        elif over:
-            for c in range(channels):
-                g[r, c] = slope[c] * g[r, c] - tilt[c] * (x[r, c] - mean[c]) - offset[c]
-        elif relu:
-            for c in range(channels):
-                centred = x[r, c] - mean[c]
-                d = zero if centred * scale[c] + shift[c] <= 0 else g[r, c]
-                gx[r, c] = slope[c] * d - tilt[c] * centred - offset[c]
-        else:
-            for c in range(channels):
-                gx[r, c] = slope[c] * g[r, c] - tilt[c] * (x[r, c] - mean[c]) - offset[c]
-
-
-@kernel
-def _affine_gradients(
-    start: int,
-    stop: int,
-    g: Array,
-    x: Array,
-    y: Array,
-    scale: Array,
-    gx: Array,
-    masked: Array,
-    partial: Array,
-    relu: bool,
-    keep: bool,
-    with_scale: bool,
-) -> None:
-    """Input gradient, and sums of the masked gradient and its product with x; item = one sum."""
-    rows, channels = g.shape
-    zero = g.dtype.type(0)
-    for i in range(start, stop):
-        for c in range(channels):
-            partial[i, 0, c] = 0
-            partial[i, 1, c] = 0
-        for r in range(rows * i // len(partial), rows * (i + 1) // len(partial)):
-            if with_scale:
-                for c in range(channels):
-                    d = zero if relu and y[r, c] <= 0 else g[r, c]
-                    partial[i, 1, c] += d * x[r, c]
-            if keep:
-                for c in range(channels):
-                    masked[r, c] = zero if relu and y[r, c] <= 0 else g[r, c]
-            for c in range(channels):
-                d = zero if relu and y[r, c] <= 0 else g[r, c]
-                partial[i, 0, c] += d
-                gx[r, c] = d * scale[c]
 
 
 def _rows(array: Array, dtype: np.dtype[Any]) -> Array:
@@ -386,7 +83,7 @@ def _activate(
     other = _nothing(dtype) if residual is None else _rows(residual, dtype)
     vectors = (dense(vector, dtype) for vector in (centre, scale, shift))
     work = (rows, *vectors, other, y, CODES[activation], residual is not None)
-    parallel_for(_apply, len(rows), *work, grain=grain_of(rows.shape[1]))
+    parallel_for(apply, len(rows), *work, grain=grain_of(rows.shape[1]))
     return _image(y, x.shape)
 
 
@@ -411,7 +108,7 @@ def batch_norm(
     rows = _rows(x, dtype)
     pixels, channels = max(1, len(rows)), rows.shape[1]
     pivot = _typical(rows) if len(rows) else np.zeros(channels, dtype)
-    total, square = _sum_rows(_moments, rows.shape, rows, pivot, None)
+    total, square = _sum_rows(moments, rows.shape, rows, pivot, None)
     shifted = total / pixels
     mean = pivot + shifted
     variance = np.maximum(square / pixels - shifted * shifted, 0)
@@ -461,7 +158,7 @@ def batch_norm_backward(
     masked = empty(x_rows.shape, dtype) if keep and not over else _nothing(dtype)
     applied = [dense(vector, dtype) for vector in (mean, *line)]
     arrays = (g_rows, x_rows, y_rows, *applied, masked, None)
-    gbias, product = _sum_rows(_norm_sums, x_rows.shape, *arrays, code, with_residual, over)
+    gbias, product = _sum_rows(norm_sums, x_rows.shape, *arrays, code, with_residual, over)
     if keep:
         g_rows, relu = g_rows if over else masked, False
     pixels, channels = max(1, len(x_rows)), x_rows.shape[1]
@@ -473,7 +170,7 @@ def batch_norm_backward(
     gx = _nothing(dtype) if over else empty(x_rows.shape, dtype)
     factors = (dense(values, dtype) for values in (slope, tilt, offset))
     work = (g_rows, x_rows, *applied, *factors, gx, relu, over)
-    parallel_for(_norm_input_gradient, len(x_rows), *work, grain=grain_of(channels))
+    parallel_for(norm_input_gradient, len(x_rows), *work, grain=grain_of(channels))
     return (
         _image(g_rows if over else gx, x.shape),
         (product * inverse_std).astype(dtype),
@@ -501,7 +198,7 @@ def affine_act_backward(
     masked = empty(g_rows.shape, dtype) if keep else _nothing(dtype)
     gx = empty(g_rows.shape, dtype)
     arrays = (g_rows, x_rows, y_rows, dense(scale, dtype), gx, masked, None)
-    gshift, gscale = _sum_rows(_affine_gradients, g_rows.shape, *arrays, relu, keep, x is not None)
+    gshift, gscale = _sum_rows(affine_gradients, g_rows.shape, *arrays, relu, keep, x is not None)
     return (
         _image(gx, g.shape),
         None if x is None else gscale.astype(dtype),
