@@ -325,3 +325,14 @@ def test_an_argument_named_backbone_that_names_no_model_is_left_alone(tmp_path: 
     np.testing.assert_array_equal(
         model.backbone.net.shore.conv.weight.numpy(), net.shore.conv.weight.numpy()
     )
+
+
+def test_weights_of_another_network_with_arguments_of_its_own_are_named(tmp_path: Path) -> None:
+    lucid.save_model(create_model("reef_net", width=10), tmp_path / "net.safetensors")
+    with pytest.raises(
+        lucid.WeightFileError, match=r"its network, reef_net, has \{'width': 10\}, which the back"
+    ) as caught:
+        from_backbone("retinanet_resnet_18_fpn", tmp_path / "net.safetensors", {"channels": 8})
+    assert "choose a detector on reef_net by --model" in str(caught.value)
+    with pytest.raises(TypeError, match="channells"):
+        from_backbone("retinanet_fpn", tmp_path / "net.safetensors", {"channells": 8})

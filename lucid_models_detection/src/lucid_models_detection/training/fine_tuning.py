@@ -107,7 +107,16 @@ def from_backbone(
                 f"{path}: expected weights of the backbone {given}, it holds those of {network}; "
                 f"give the weights of {given}, or leave out backbone"
             )
-    model = new_detector(name, chosen)
+    try:
+        model = new_detector(name, chosen)
+    except TypeError as error:
+        from_file = {} if "backbone_options" in options else chosen.get("backbone_options", {})
+        if not any(repr(key) in str(error) for key in from_file):
+            raise
+        raise WeightFileError(
+            f"{path}: its network, {network}, has {from_file}, which the backbone of {name} does "
+            f"not take; choose a detector on {network} by --model: {error}"
+        ) from error
     _check_statistics(model, {k: v for k, v in statistics.items() if k not in chosen}, path)
     net = backbone_net(model)
     if num_classes is None:  # a file without the classifier, which detects nothing
