@@ -278,6 +278,25 @@ def test_an_object_that_refuses_its_state_leaves_all_as_they_were(small, tmp_pat
     assert trainer.checkpointables["after"].calls == 0
 
 
+def test_an_object_that_refuses_every_state_is_named(small, tmp_path):
+    class Broken(BestMetric):
+        def load_state_dict(self, state):
+            raise KeyError("best")
+
+    average, options = Average(), {"directory": tmp_path, "epochs": 1}
+    named = {"broken": Broken()}
+    small.make_trainer(callbacks=[Average()], checkpointables=named, **options).fit()
+    trainer = small.make_trainer(callbacks=[average], checkpointables=named, seed=5, **options)
+    before = plain(trainer.state_dict())
+    with pytest.raises(
+        lucid.WeightFileError,
+        match=r"state of broken does not fit: KeyError: 'best'; broken refused also the state from",
+    ):
+        trainer.fit(resume=True)
+    assert plain(trainer.state_dict()) == before
+    assert average.steps == 0
+
+
 def test_every_rank_restores_the_states_of_rank_0(small, on_ranks, tmp_path):
     def trained(ranks, resume=False):
         tracker = BestMetric()

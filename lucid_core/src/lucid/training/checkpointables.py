@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from typing import Any, Protocol, runtime_checkable
 
 from lucid import random
@@ -162,7 +161,7 @@ def restore(objects: Mapping[str, Checkpointable], saved: Mapping[str, Any]) -> 
     ------
     ValueError
         If the names differ, or a state does not fit its object; all objects have the state
-        that they had before.
+        that they had before, except those that the message names.
     """
     if objects.keys() != saved.keys():
         missing, unknown = (
@@ -174,12 +173,31 @@ def restore(objects: Mapping[str, Checkpointable], saved: Mapping[str, Any]) -> 
             f"(missing: {missing}; unknown: {unknown}); pass the trainer what it had when the "
             "file was saved: scheduler, loader, callbacks and checkpointables"
         )
-    with ExitStack() as undo:
+    before: list[tuple[str, Checkpointable, Any]] = []
+    try:
         for name, part in objects.items():
-            undo.callback(part.load_state_dict, copy.deepcopy(part.state_dict()))
+            before.append((name, part, copy.deepcopy(part.state_dict())))
             try:
                 part.load_state_dict(saved[name])
             except Exception as error:
                 kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
                 raise ValueError(f"the state of {name} does not fit: {kind}{error}") from error
-        undo.pop_all()
+    except BaseException as error:
+        refused = _put_back(before)
+        if refused and isinstance(error, ValueError):
+            raise ValueError(
+                f"{error}; {', '.join(refused)} refused also the state from before, and may have "
+                "changed"
+            ) from error
+        raise
+
+
+def _put_back(before: Sequence[tuple[str, Checkpointable, Any]]) -> list[str]:
+    """Restore states in reverse order; return the names of objects that refuse theirs."""
+    refused = []
+    for name, part, state in reversed(before):
+        try:
+            part.load_state_dict(state)
+        except Exception:  # the error that this follows from is raised
+            refused.append(name)
+    return refused

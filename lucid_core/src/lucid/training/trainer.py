@@ -90,7 +90,8 @@ class Trainer(TrainerState):
         saved under the name of its class, or the one given in `checkpointables`.
     checkpointables : mapping of str to Checkpointable, optional
         Objects of your own, such as a curriculum or an average of the weights, by the names
-        under which checkpoints save their states.  Resume with the same names.
+        under which checkpoints save their states.  Resume with the same names.  Of several
+        ranks, rank 0 saves the states, and all restore them.
     progress : bool, optional
         Whether to show a progress bar; by default where stderr is a terminal.
     class_names, preprocessing : optional
