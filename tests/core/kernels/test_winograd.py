@@ -1,5 +1,7 @@
 """Winograd's convolution: against the direct sum, at every kind of edge, and switched off."""
 
+import functools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 pytest.importorskip("numba", reason="it is compiled by Numba")
 
 from lucid import kernels
-from lucid.kernels.compiled import winograd
+from lucid.kernels.compiled import winograd, winograd_gradient
 from lucid.kernels.compiled.activation import CODES
 from lucid.kernels.compiled.microkernel import NR
 from lucid.kernels.compiled.simd import VL
@@ -52,7 +54,7 @@ def direct(x, w, bias, residual, activation, padding):
     n=st.integers(0, 3),
     size=st.tuples(st.integers(3, 14), st.integers(3, 14)),
     vectors=st.integers(1, 5),
-    panels=st.integers(1, 3),
+    outputs=st.one_of(st.sampled_from([NR, 3 * NR]), st.integers(1, 3 * NR)),
     padding=st.integers(0, 2),
     with_bias=st.booleans(),
     with_residual=st.booleans(),
@@ -60,9 +62,9 @@ def direct(x, w, bias, residual, activation, padding):
     kept=st.booleans(),
 )
 def test_is_the_direct_sum(
-    n, size, vectors, panels, padding, with_bias, with_residual, activation, kept
+    n, size, vectors, outputs, padding, with_bias, with_residual, activation, kept
 ):
-    x, w = draw(n, *size, vectors * VL), draw(panels * NR, 3, 3, vectors * VL)
+    x, w = draw(n, *size, vectors * VL), draw(outputs, 3, 3, vectors * VL)
     bias = draw(len(w)) if with_bias else None
     shape = (n, size[0] + 2 * padding - 2, size[1] + 2 * padding - 2, len(w))
     residual = draw(*shape) if with_residual else None
@@ -136,10 +138,39 @@ def test_large_images_take_this_way_and_can_be_kept_from_it(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("places", "channels", "outputs"), [(10_000, VL + 1, NR), (10_000, 64, NR + 1), (49, 512, 512)]
+    ("places", "channels", "outputs"), [(10_000, VL + 1, NR), (10_000, 64, NR - 1), (49, 512, 512)]
 )
 def test_where_it_does_not_pay(places, channels, outputs):
     assert not winograd.pays(places, channels, outputs, kept=True)
+
+
+@pytest.mark.parametrize("outputs", [NR + 3, 3 * NR - VL - 1])
+def test_any_number_of_outputs_takes_this_way_with_its_gradients(outputs, monkeypatch):
+    taken = []
+    for module, name in (
+        (winograd, "winograd"),
+        (winograd_gradient, "winograd_weight_gradient"),
+    ):
+        spy = functools.partial(_spied, getattr(module, name), taken, name)
+        monkeypatch.setattr(module, name, spy)
+    x, w, g = draw(2, 2 * NR, 18, 21), draw(outputs, 2 * NR, 3, 3), draw(2, outputs, 18, 21)
+    options = ((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+    for kernel, arguments in (
+        (kernels.conv2d, (x, w, None)),
+        (kernels.conv2d_input_gradient, (g, w, x.shape)),
+        (kernels.conv2d_weight_gradient, (g, x, w.shape)),
+    ):
+        result = kernel.compiled(*arguments, *options)
+        arrays = [a.astype(np.float64) if isinstance(a, np.ndarray) else a for a in arguments]
+        expected = kernel.reference(*arrays, *options)
+        assert result.shape == expected.shape
+        np.testing.assert_allclose(result, expected, atol=1e-4 * np.abs(expected).max())
+    assert taken == ["winograd", "winograd", "winograd_weight_gradient"]
+
+
+def _spied(function, taken, name, *arguments):
+    taken.append(name)
+    return function(*arguments)
 
 
 @pytest.mark.parametrize("side", [10, 40])

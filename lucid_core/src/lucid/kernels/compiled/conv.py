@@ -16,11 +16,12 @@ from lucid.kernels.compiled.activation import CODES
 from lucid.kernels.compiled.implicit import Grid, begin, convolve, pack
 from lucid.kernels.compiled.jit import nhwc
 from lucid.kernels.compiled.lanes import convolve_lanes, fits, pack_lanes
+from lucid.kernels.compiled.simd import VL
 from lucid.kernels.compiled.tiled import Plan, convolve_tiles, plan_tiles, run_plan
 from lucid.kernels.compiled.tiled_gradient import fills_tiles, tiled_weight_gradient
 from lucid.kernels.compiled.weight_gradient import weight_gradient
 from lucid.kernels.layout import Array
-from lucid.kernels.memory import empty_channels_last
+from lucid.kernels.memory import empty, empty_channels_last
 from lucid.kernels.reference import conv as reference
 from lucid.kernels.threads import get_num_threads
 
@@ -34,6 +35,8 @@ _FEW_CHANNELS = 16
 # than the direct sum on the matrix unit.  Its weights, which are large, are then transformed in
 # every call, so that none are kept.
 _MANY_CHANNELS, _MANY_PLACES = 256, 1 << 12
+# Gradients of so many outputs are filled up with zeros to whole vectors.
+_FEWEST_PADDED = 32
 # So many shapes of images are planned for and remembered with the filters.
 _MOST_PLANS = 16
 
@@ -115,6 +118,25 @@ def prepare_filters(weight: Array, groups: int, scale: Array | None = None) -> F
 
 def _suits_winograd(kernel: Pair, stride: Pair, dilation: Pair, groups: int) -> bool:
     return kernel == (3, 3) and stride == dilation == (1, 1) and groups == 1
+
+
+def _whole_vectors(channels: int) -> int:
+    """The number of channels that whole vectors have, for Winograd's filtering of gradients.
+
+    Of few channels the zeros would be a large part, so their number is returned as it is.
+    """
+    return -(-channels // VL) * VL if channels >= _FEWEST_PADDED else channels
+
+
+def _with_zeros(g: Array) -> Array:
+    """Gradients (N, H, W, O) with channels of zeros up to a whole vector."""
+    missing = _whole_vectors(g.shape[3]) - g.shape[3]
+    if not missing:
+        return g
+    wide = empty((*g.shape[:3], g.shape[3] + missing), g.dtype)
+    wide[..., : g.shape[3]] = g
+    wide[..., g.shape[3] :] = 0
+    return wide
 
 
 def _on_tiles(length: int, outputs: int, groups: int) -> bool:
@@ -233,9 +255,13 @@ def conv2d_input_gradient(
     source, added = nhwc(g), None if onto is None else nhwc(onto)
     on_tiles = _on_tiles(o // groups, groups * cg, groups)
     if _suits_winograd((kh, kw), stride, dilation, groups) and winograd.pays(
-        len(g) * h * w, o, cg, kept=False
+        len(g) * h * w, _whole_vectors(o), cg, kept=False
     ):
-        weights = winograd.Once(nhwc(weight), turned=True)
+        rows = nhwc(weight)
+        if o % VL:
+            source = _with_zeros(source)
+            rows = np.pad(rows, ((0, _whole_vectors(o) - o), (0, 0), (0, 0), (0, 0)))
+        weights = winograd.Once(rows, turned=True)
         top, left = 2 - padding[0][0], 2 - padding[1][0]
         winograd.winograd(source, weights, None, added, 0, out, top, left)
         return gx
@@ -302,9 +328,10 @@ def conv2d_weight_gradient(
     length = kw * c if joined else c
     on_tiles = _on_tiles(length, o, groups)
     if _suits_winograd((kh, kw), stride, dilation, groups) and winograd_gradient.pays(
-        len(g), gradient.shape[1:3], c, o
+        len(g), gradient.shape[1:3], c, _whole_vectors(o)
     ):
-        gw = winograd_gradient.winograd_weight_gradient(gradient, source, top, left)
+        gradient = _with_zeros(gradient)
+        gw = winograd_gradient.winograd_weight_gradient(gradient, source, top, left)[:o]
         return gw.reshape(o, kh, kw, c).transpose(0, 3, 1, 2)
     rows = np.arange(kh) * dilation[0] - top
     columns = np.arange(kw) * dilation[1] - left

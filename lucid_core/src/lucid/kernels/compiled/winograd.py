@@ -14,6 +14,8 @@ transform the sums back.  There are two ways to share the work:
   used only once it transforms itself, a piece at a time that stays in its cache:
   transformed they take four times the memory, and to write and read that would cost more
   than the products.
+
+Outputs that do not fill the last panel are finished in an array of its own.
 """
 
 from __future__ import annotations
@@ -79,7 +81,7 @@ def enabled() -> bool:
 
 def pays(places: int, channels: int, outputs: int, kept: bool) -> bool:
     """Whether to go this way for so many output pixels, with weights that are ``kept`` or not."""
-    fits = channels % VL == 0 and outputs % NR == 0 and channels >= 32
+    fits = channels % VL == 0 and channels >= 32 and outputs >= NR
     return enabled() and fits and places >= (_FEWEST_KEPT if kept else _FEWEST_PLACES)
 
 
@@ -121,10 +123,20 @@ def transform_weights(w: Array, turned: bool = False) -> Array:
     ``turned`` as in :func:`lucid.kernels.compiled.implicit.pack`: filters by 180 degrees,
     outputs and channels exchanged.
     """
+    w = _whole_panels(w, turned)
     summed, wide = (w.shape[0], w.shape[3]) if turned else (w.shape[3], w.shape[0])
     u = empty((_POINTS, wide // NR, summed, NR), np.float32)
     parallel_for(_transform, wide // NR, w, turned, u)
     return u
+
+
+def _whole_panels(w: Array, turned: bool) -> Array:
+    """Filters with zeros for outputs that fill the last panel."""
+    axis = 3 if turned else 0
+    missing = -w.shape[axis] % NR
+    if not missing:
+        return w
+    return np.pad(w, [(0, missing if i == axis else 0) for i in range(4)])
 
 
 @routine
@@ -192,6 +204,37 @@ def _multiply(
 
 
 @routine
+def _leave_narrow(
+    m: int, m_step: int, tiles: Pair, grid: Pair, p: int,
+    bias: Array, residual: Array, y: Array, flags: int,
+) -> None:  # fmt: skip
+    """As :func:`_leave`, for a last panel with fewer outputs than columns."""
+    _, ho, wo, outputs = y.shape
+    rows, columns = grid
+    first = p * NR
+    finished = np.zeros((OUTPUT * OUTPUT, NR), np.float32)
+    targets = np.arange(OUTPUT * OUTPUT) * (NR * 4)
+    for tile in range(tiles[0], tiles[1]):
+        image = tile // (rows * columns)
+        y0, x0 = tile // columns % rows * OUTPUT, tile % columns * OUTPUT
+        height, width = min(OUTPUT, ho - y0), min(OUTPUT, wo - x0)
+        if flags & ADD:
+            for i in range(height):
+                for j in range(width):
+                    for k in range(first, outputs):
+                        value = residual[image, y0 + i, x0 + j, k]
+                        finished[OUTPUT * i + j, k - first] = value
+        from_domain(
+            m + (tile - tiles[0]) * NR * 4, m_step, bias.ctypes.data + first * 4,
+            targets.ctypes.data, finished.ctypes.data, finished.ctypes.data, flags, NR * 4,
+        )  # fmt: skip
+        for i in range(height):
+            for j in range(width):
+                for k in range(first, outputs):
+                    y[image, y0 + i, x0 + j, k] = finished[OUTPUT * i + j, k - first]
+
+
+@routine
 def _leave(
     m: int, m_step: int, tiles: Pair, grid: Pair, p: int,
     bias: Array, residual: Array, y: Array, flags: int,
@@ -201,6 +244,9 @@ def _leave(
     rows, columns = grid
     targets = np.empty(OUTPUT * OUTPUT, np.int64)
     shift = p * NR * 4
+    if (p + 1) * NR > outputs:
+        _leave_narrow(m, m_step, tiles, grid, p, bias, residual, y, flags)
+        return
     for tile in range(tiles[0], tiles[1]):
         image = tile // (rows * columns)
         y0, x0 = tile // columns % rows * OUTPUT, tile % columns * OUTPUT
@@ -323,17 +369,22 @@ def winograd(
     tiles = n * grid[0] * grid[1]
     if not tiles:
         return
-    start = np.zeros(outputs, np.float32) if bias is None else np.ascontiguousarray(bias)
+    panels = -(-outputs // NR)
+    start = np.zeros(panels * NR, np.float32)
+    if bias is not None:
+        start[:outputs] = bias
     added = y if residual is None else residual
     flags = (0 if residual is None else ADD) | activation
     kept = not isinstance(weights, Once)
     if tiles < outputs // (_KEPT_WIDER if kept else 1):
-        w, turned = (np.empty((0, 3, 3, 1), np.float32), False) if kept else weights
+        if kept:
+            w, turned = np.empty((0, 3, 3, 1), np.float32), False
+        else:
+            w, turned = _whole_panels(*weights), weights.turned
         u = weights if kept else np.empty((_POINTS, 0, 1, NR), np.float32)
         v_step = tiles * channels * 4 + _LINE
         v = empty((_POINTS * v_step // 4,), np.float32)
         parallel_for(_enter_all, tiles, x, v, v_step, grid, padding)
-        panels = outputs // NR
         wanted = min(-(-get_num_threads() // panels), -(-tiles // (2 * ROWS)))
         blocks = max(-(-tiles // _MOST_TILES), wanted)
         shape = (channels, grid, blocks, flags)
