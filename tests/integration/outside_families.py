@@ -6,8 +6,9 @@ Also a plugin: :func:`install` writes what an installation of this module leaves
 from __future__ import annotations
 
 import json
+import re
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import lucid
 from lucid import Tensor, nn
 from lucid.models import register_model
 from lucid.nn import functional as F
+from lucid.weights import WeightConverter, rename_key
 from lucid_models_detection import Detector
 from lucid_models_detection.boxes import batched_nms
 from lucid_models_detection.detections import Detections
@@ -151,6 +153,71 @@ def lucid_register_models(register: Any) -> None:
             builder.__name__, f"{__name__}:{builder.__name__}", family="outside",
             total_parameters=builder().parameter_size, summary="Outside", **options,
             input_shape=(1, 3, 32, 32),
+        )  # fmt: skip
+
+
+class PebbleConverter(WeightConverter):
+    """Names of another library: shore is sand, reef is coral, verdict is linear."""
+
+    pairs = (("sand", "shore"), ("coral", "reef"), ("linear", "verdict"))
+
+    def identify(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]] | None:
+        if "coral.conv.weight" not in shapes:
+            return None
+        head = shapes.get("linear.weight", ())
+        return "pebble", {"num_classes": head[0]} if len(head) == 2 else {}
+
+    def rename(self, key: str) -> str:
+        return rename_key(key, [(re.compile(rf"{a}\.(.+)"), rf"{b}.\1") for a, b in self.pairs])
+
+    def original(self, key: str) -> str:
+        return rename_key(key, [(re.compile(rf"{b}\.(.+)"), rf"{a}.\1") for a, b in self.pairs])
+
+    def class_names(self, arguments: Mapping[str, Any]) -> tuple[str, ...] | None:
+        return ("amber", "blue") if arguments["num_classes"] == 2 else None
+
+
+class LanternConverter(WeightConverter):
+    """Names of another library, whose detector lacks the backbone's classifier."""
+
+    net = PebbleConverter()
+
+    def identify(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]] | None:
+        head = shapes.get("label.weight", ())
+        return ("lantern", {"num_classes": head[0]}) if len(head) == 4 else None
+
+    def rename(self, key: str) -> str:
+        if key.startswith("body."):
+            return f"backbone.net.{self.net.rename(key.removeprefix('body.'))}"
+        rules = {r"label\.(\w+)": r"glow.\1", r"sides\.(\w+)": r"reach.\1"}
+        return rename_key(key, [(re.compile(a), b) for a, b in rules.items()])
+
+    def original(self, key: str) -> str | None:
+        if key.startswith("backbone.net.verdict."):
+            return None
+        if key.startswith("backbone.net."):
+            return f"body.{self.net.original(key.removeprefix('backbone.net.'))}"
+        return key.replace("glow.", "label.").replace("reach.", "sides.")
+
+    def prepare(self, state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+        own = model.state_dict()
+        return {k: v for k, v in own.items() if k.startswith("backbone.net.verdict.")} | state
+
+    def class_names(self, arguments: Mapping[str, Any]) -> tuple[str, ...] | None:
+        return ("background", "amber", "blue") if arguments["num_classes"] == 3 else None
+
+
+pebble_converter, lantern_converter = PebbleConverter(), LanternConverter()
+
+
+@lucid.hookimpl
+def lucid_register_weight_converters(register: Any) -> None:
+    """Register the converters of both models."""
+    for builder, options in MODELS.items():
+        name = builder.__name__
+        register(
+            f"elsewhere-{name}", f"{__name__}:{name}_converter", source="elsewhere",
+            task=options["task"], models=(name,),
         )  # fmt: skip
 
 

@@ -102,7 +102,13 @@ def open_classifier(
             described,
             says_preprocessing=bool(metadata.preprocessing),
         )
-    weights = BareWeights.read(path, task=TASK, model=model_name, ema=ema)
+    weights = BareWeights.read(path, model=model_name, ema=ema)
+    if weights.found is not None and weights.found.task != TASK:
+        raise WeightFileError(
+            f"{path}: expected a classifier, it holds the weights of {weights.found.name}, a model "
+            f"for {weights.found.task}; give it to a command for that, such as lucid detect for a "
+            "detector"
+        )
     name = _name_of(weights, model_name)
     arguments = weights.arguments(name)
     found = _found(weights, name)

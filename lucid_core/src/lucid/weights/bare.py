@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lucid.errors import LucidError, PluginError, StateDictError, WeightFileError
-from lucid.weights.conversion import WeightConverter, load_converted
+from lucid.weights.conversion import load_converted
 from lucid.weights.converters import IdentifiedWeights, identify_weights
 from lucid.weights.files import load
-from lucid.weights.registered_converters import weight_converters
 
 if TYPE_CHECKING:
     from lucid.nn import Module
@@ -38,15 +37,12 @@ class BareWeights:
         What a weight converter recognizes in them.
     extra : dict of str to Tensor
         Entries to load beside them, under the model's names.
-    converter : WeightConverter or None
-        Renames the entries: the one of ``found``, else one for the model that the caller names.
     """
 
     path: Path
     state: dict[str, Any]
     found: IdentifiedWeights | None = None
     extra: dict[str, Any] = field(default_factory=dict)
-    converter: WeightConverter | None = None
 
     @classmethod
     def read(
@@ -90,8 +86,7 @@ class BareWeights:
             if model is None:
                 raise
             found = None
-        converter = _converter_of(model) if found is None else found.converter
-        return cls(path, state, found, converter=converter)
+        return cls(path, state, found)
 
     def arguments(self, name: str | None = None) -> dict[str, Any]:
         """Builder arguments that the weights show, if they are of the model `name`."""
@@ -101,10 +96,9 @@ class BareWeights:
 
     def lack_all(self, names: Iterable[str]) -> bool:
         """Whether the weights have none of the entries that a model calls `names`."""
-        if self.found is not None:
-            return self.found.names().isdisjoint(names)
-        rename = self.converter.rename if self.converter is not None else str
-        return {rename(key) for key in self.state}.isdisjoint(names)
+        if self.found is None:
+            return self.state.keys().isdisjoint(names)
+        return self.found.names().isdisjoint(names)
 
     def with_entries(self, entries: Mapping[str, Any]) -> Self:
         """The same weights with more entries, under the model's names."""
@@ -124,10 +118,12 @@ class BareWeights:
         if found is not None and found.name == model.model_name:
             whole = replace(found, state={**found.state, **self.extra})
             return whole.load_into(model, skip_mismatched=skip_mismatched)
+        nameless = model.model_name is None  # such as the backbone that a detector's builder made
+        state = found.state if found is not None and nameless else self.state
         return load_converted(
             model,
-            {**self.state, **self.extra},
-            None if self.converter is None else self.converter.for_model(model),
+            {**state, **self.extra},
+            None if found is None else found.converter,
             skip_mismatched=skip_mismatched,
         )
 
@@ -137,20 +133,6 @@ class BareWeights:
             return "it holds no tensors"
         keys = ", ".join(map(repr, list(self.state)[:_SHOWN]))
         return f"no installed plugin recognizes its tensors by their names (the first: {keys})"
-
-
-def _converter_of(model: str | None) -> WeightConverter | None:
-    """Find the converter of a registered model, for weights that it does not recognize.
-
-    Then an error names the entries that are missing, and not all of them.
-    """
-    for registered in weight_converters():
-        if model in registered.models:
-            try:
-                return registered.load()
-            except PluginError:  # the weights may have the model's own names
-                return None
-    return None
 
 
 def other_model(model: Module, state: Mapping[str, Any]) -> str | None:
