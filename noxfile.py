@@ -277,7 +277,8 @@ def tests(session: nox.Session) -> None:
 @nox.session
 def quick(session: nox.Session) -> None:
     """What a change breaks most often, in under a minute: no training, no site, no process."""
-    install(session, "pytest", "pytest-xdist", "hypothesis", extras=("coco", "plot"))
+    runners = ("pytest", "pytest-xdist", "hypothesis", "safetensors")
+    install(session, *runners, extras=("docs", "coco", "plot"))
     folders = ("tests/core", "tests/classification", "tests/detection")
     arguments = session.posargs or (*WORKERS, "-q", *folders)
     settings = {"LUCID_QUICK": "1"}

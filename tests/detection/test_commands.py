@@ -372,7 +372,8 @@ def test_a_classifier_is_no_detector(lucid_detect: Run, image: Path, tmp_path: P
     lucid.save_model(create_model("resnet_18", num_classes=3), path)
     code, _, err = lucid_detect(image, "--weights", path)
     assert code == 2
-    assert "classifier.safetensors holds resnet_18, which is no detector" in err
+    assert "classifier.safetensors: expected a detector, got resnet_18, a model for image-" in err
+    assert "use lucid classify, or train a detector" in err
 
 
 # --- many images --------------------------------------------------------------------------------

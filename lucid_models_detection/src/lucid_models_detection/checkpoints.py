@@ -13,11 +13,13 @@ from typing import Any
 
 import lucid
 from lucid import StateDictError, WeightFileError
-from lucid.weights import BareWeights, model_metadata, names_model
+from lucid.weights import BareWeights, find_saved_model, model_metadata, names_model
 
 __all__ = ["open_detector"]
 
 _TASK = "object-detection"
+_CLASSIFICATION = "image-classification"
+_USE = "use lucid classify, or train a detector on it by lucid train-detector --backbone-weights"
 
 
 def open_detector(
@@ -57,6 +59,12 @@ def open_detector(
         metadata = model_metadata(path)
         if norm_eps is not None:
             raise ValueError(f"{path}: holds {metadata}; its norm_eps cannot be chosen")
+        task = find_saved_model(path, metadata).task
+        if task != _TASK:
+            remark = f"; {_USE}" if task == _CLASSIFICATION else ""
+            raise WeightFileError(
+                f"{path}: expected a detector, got {metadata.name}, a model for {task}{remark}"
+            )
         model: Any = lucid.load_model(path, ema=ema)
         if not hasattr(model, "predict"):
             raise WeightFileError(
@@ -84,7 +92,4 @@ def open_detector(
 
 def _classifier(name: str) -> str:
     """A remark on weights that are those of a classifier."""
-    return (
-        f". They are those of the classifier {name}: use lucid classify, or train a detector on "
-        "them by lucid train-detector --backbone-weights"
-    )
+    return f". They are those of the classifier {name}: {_USE}"

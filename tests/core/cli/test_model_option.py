@@ -71,6 +71,7 @@ def test_errors_about_anything_else_stay_as_they_are() -> None:
     for error in (
         ValueError("sizes of images: expected two"),
         TypeError("resize"),
+        ValueError("frozen stages: expected fewer, the size of a ResNet"),
         lucid.WeightFileError("size"),
         OSError("size"),
     ):

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import lucid
 from lucid import PluginError, PluginWarning, WeightFileError, WeightFileWarning
 from lucid.models import create_model
-from lucid.weights import identify_weights
+from lucid.weights import BareWeights, identify_weights
 
 PLUGIN = """
 import lucid
@@ -267,6 +267,19 @@ def test_a_fault_does_not_hide_another_converter(environment, path: Path) -> Non
     with pytest.warns(PluginWarning, match="'tiny-weights' of toy-plugin 1.0: identify"):
         model = lucid.load_model(path)
     assert model.model_name == "other"
+
+
+def test_the_caller_names_the_model_of_weights_that_are_not_recognized(environment, path) -> None:
+    install(environment, identify="return None")
+    bare = BareWeights.read(path, model="tiny")
+    assert bare.found is None
+    assert not bare.lack_all(["bias"])
+    model = create_model("tiny", width=3)
+    assert bare.load_into(model).loaded == ["weight", "bias"]
+    np.testing.assert_array_equal(model.bias.numpy(), [7, 7, 7])
+    lucid.save({"kernel": theirs()["kernel"]}, path)
+    with pytest.raises(lucid.StateDictError, match=r"missing \(1\):\s+bias$"):
+        BareWeights.read(path, model="tiny").load_into(create_model("tiny", width=3))
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,11 @@ def explain_builder_arguments(arguments: Mapping[str, Any]) -> Iterator[None]:
         raise
     except (TypeError, ValueError) as error:
         message = str(error)
-        meant = [name for name in arguments if re.search(rf"\b{re.escape(name)}\b", message)]
+        meant = [
+            name
+            for name in arguments
+            if re.match(rf"{re.escape(name)}\b", message) or repr(name) in message
+        ]
         if not meant:
             raise
         texts = [name for name in meant if isinstance(arguments[name], str)]

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lucid.errors import LucidError, PluginError, StateDictError, WeightFileError
-from lucid.weights.conversion import load_converted
+from lucid.weights.conversion import WeightConverter, load_converted
 from lucid.weights.converters import IdentifiedWeights, identify_weights
 from lucid.weights.files import load
+from lucid.weights.registered_converters import weight_converters
 
 if TYPE_CHECKING:
     from lucid.nn import Module
@@ -37,12 +38,15 @@ class BareWeights:
         What a weight converter recognizes in them.
     extra : dict of str to Tensor
         Entries to load beside them, under the model's names.
+    converter : WeightConverter or None
+        Renames the entries: the one of ``found``, else one for the model that the caller names.
     """
 
     path: Path
     state: dict[str, Any]
     found: IdentifiedWeights | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    converter: WeightConverter | None = None
 
     @classmethod
     def read(
@@ -86,7 +90,8 @@ class BareWeights:
             if model is None:
                 raise
             found = None
-        return cls(path, state, found)
+        converter = _converter_of(model) if found is None else found.converter
+        return cls(path, state, found, converter=converter)
 
     def arguments(self, name: str | None = None) -> dict[str, Any]:
         """Builder arguments that the weights show, if they are of the model `name`."""
@@ -96,9 +101,10 @@ class BareWeights:
 
     def lack_all(self, names: Iterable[str]) -> bool:
         """Whether the weights have none of the entries that a model calls `names`."""
-        if self.found is None:
-            return self.state.keys().isdisjoint(names)
-        return self.found.names().isdisjoint(names)
+        if self.found is not None:
+            return self.found.names().isdisjoint(names)
+        rename = self.converter.rename if self.converter is not None else str
+        return {rename(key) for key in self.state}.isdisjoint(names)
 
     def with_entries(self, entries: Mapping[str, Any]) -> Self:
         """The same weights with more entries, under the model's names."""
@@ -123,7 +129,7 @@ class BareWeights:
         return load_converted(
             model,
             {**state, **self.extra},
-            None if found is None else found.converter,
+            self.converter,
             skip_mismatched=skip_mismatched,
         )
 
@@ -133,6 +139,20 @@ class BareWeights:
             return "it holds no tensors"
         keys = ", ".join(map(repr, list(self.state)[:_SHOWN]))
         return f"no installed plugin recognizes its tensors by their names (the first: {keys})"
+
+
+def _converter_of(model: str | None) -> WeightConverter | None:
+    """Find the converter of a registered model, for weights that it does not recognize.
+
+    Then an error names the entries that are missing, and not all of them.
+    """
+    for registered in weight_converters():
+        if model in registered.models:
+            try:
+                return registered.load()
+            except PluginError:  # the weights may have the model's own names
+                return None
+    return None
 
 
 def other_model(model: Module, state: Mapping[str, Any]) -> str | None:
