@@ -1,8 +1,6 @@
-"""What the plugin registers is what the package has."""
+"""What the plugin registers is what its models are."""
 
 from __future__ import annotations
-
-import inspect
 
 import pytest
 
@@ -10,19 +8,6 @@ import lucid
 import lucid_models_classification as package
 
 DISTRIBUTION = "lucid-models-classification"
-
-
-def test_every_builder_is_registered_under_its_own_name_and_exported() -> None:
-    names = lucid.models.list_models(plugin=DISTRIBUTION)
-    assert set(names) == {
-        name
-        for name in package.__all__
-        if inspect.isfunction(function := getattr(package, name))
-        and "num_classes" in inspect.signature(function).parameters
-    }
-    for name in names:
-        assert lucid.models.get_builder(name) is getattr(package, name)
-        assert lucid.models.model_info(name).task == "image-classification"
 
 
 def test_families() -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from fnmatch import fnmatchcase
 
 import click
 import pytest
 
-from lucid.models import list_models, model_info, zoo
+from lucid.models import get_builder, list_models, model_info, zoo
 from lucid.models.suggestions import KnownPlugin, known_plugins
 
 INFOS = [model_info(name) for name in list_models()]
@@ -47,6 +49,22 @@ def test_its_patterns_match_its_names_and_aliases_and_no_others(known: KnownPlug
             assert bool(matching) == (info.distribution == known.distribution), name
             unused -= matching
     assert not unused
+
+
+@each_plugin
+def test_its_builders_are_registered_under_their_own_names_and_exported(known: KnownPlugin) -> None:
+    package = importlib.import_module(known.distribution.replace("-", "_"))
+    names = list_models(plugin=known.distribution)
+    assert set(names) == {
+        name
+        for name in package.__all__
+        if inspect.isfunction(function := getattr(package, name))
+        and "num_classes" in inspect.signature(function).parameters
+    }
+    for name in names:
+        assert get_builder(name) is getattr(package, name)
+    task = "object-detection" if "detection" in known.distribution else "image-classification"
+    assert {model_info(name).task for name in names} == {task}
 
 
 @each_plugin
