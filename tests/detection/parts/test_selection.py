@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lucid.nn import functional as F
 from lucid_models_detection.parts import BoxCoder, select_detections
 from lucid_models_detection.parts.selection import top_indices
 
@@ -97,3 +98,25 @@ def test_shapes_that_do_not_fit() -> None:
         select_detections([np.zeros(2)], [one], [one], (10, 10))
     with pytest.raises(ValueError, match=r"anchors\[1\]: expected shape \(2, 4\).* got \(3, 4\)"):
         select_detections([one, one], [one, one], [one, np.zeros((3, 4))], (10, 10))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("threshold", [0.0, 0.05, 0.5, 0.999999, 1.0])
+def test_logits_give_what_their_sigmoids_give(threshold: float, dtype: type) -> None:
+    rng = np.random.default_rng(0)
+    logits = (rng.standard_normal((400, 5)) * 8).astype(dtype)
+    logits[0, :3] = [np.nan, np.inf, -np.inf]
+    logits[1, :] = np.log(0.05 / 0.95)
+    corners = rng.uniform(0, 90, (400, 2))
+    anchors = np.concatenate([corners, corners + 8], axis=1)
+    deltas = (rng.standard_normal((400, 4)) * 0.1).astype(dtype)
+    for columns in (logits, logits[:, 1:]):  # a view with gaps
+        scores = F.sigmoid(columns).numpy()
+        options: dict[str, Any] = {"score_threshold": threshold, "candidates_per_level": 150}
+        expected = select_detections([scores], [deltas], [anchors], (100, 100), **options)
+        found = select_detections(
+            [columns], [deltas], [anchors], (100, 100), from_logits=True, **options
+        )
+        assert (len(expected["scores"]) > 20) == (threshold < 1)
+        for key, value in expected.items():
+            np.testing.assert_array_equal(found[key], value)

@@ -5,12 +5,14 @@ T_l anchors of level l, C classes, D detections of an image.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from lucid.autograd import ArrayLike, array_of
+from lucid.nn import functional as F
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.parts.box_coder import BoxCoder
@@ -20,6 +22,8 @@ __all__ = ["select_detections", "top_indices"]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _BOX_CODER = BoxCoder()
+# Logits are compared with the threshold's less this, which is more than rounding can matter.
+_LOGIT_MARGIN = 1.0
 
 
 def top_indices(scores: Array, count: int) -> Array:
@@ -59,6 +63,7 @@ def select_detections(
     nms_threshold: float = 0.5,
     detections_per_image: int = 300,
     first_label: int = 0,
+    from_logits: bool = False,
 ) -> Detections:
     """Select the detections of one image from the predictions of a one-stage detector.
 
@@ -69,7 +74,7 @@ def select_detections(
     Parameters
     ----------
     scores : sequence of array_like
-        For each level (T_l, C) scores in [0, 1]; of sigmoids, for instance.
+        For each level (T_l, C) scores in [0, 1], or logits.
     deltas : sequence of array_like
         For each level (T_l, 4) offsets from its anchors.
     anchors : sequence of array_like
@@ -88,6 +93,9 @@ def select_detections(
         Maximum number of detections.
     first_label : int, default 0
         Label of the first class of ``scores``; 1 if they have no column for the background.
+    from_logits : bool, default False
+        Whether ``scores`` are logits.  Their sigmoids are then the scores, and are computed
+        only where they may exceed the threshold.
 
     Returns
     -------
@@ -111,14 +119,13 @@ def select_detections(
     """
     boxes, kept_scores, labels = [], [], []
     for level_scores, level_deltas, level_anchors in _levels(scores, deltas, anchors):
-        flat = level_scores.reshape(-1)
-        above = np.flatnonzero(flat > score_threshold)
-        best = above[top_indices(flat[above], candidates_per_level)]
-        anchor, column = np.divmod(best, max(1, level_scores.shape[1]))
+        anchor, column, score = _above(level_scores, score_threshold, from_logits)
+        best = top_indices(score, candidates_per_level)
+        anchor = anchor[best]
         decoded = box_coder.decode(level_deltas[anchor], level_anchors[anchor])
         boxes.append(box_ops.clip(decoded, image_size))
-        kept_scores.append(flat[best])
-        labels.append(column + first_label)
+        kept_scores.append(score[best])
+        labels.append(column[best] + first_label)
     box, score, label = (np.concatenate(parts) for parts in (boxes, kept_scores, labels))
     finite = np.flatnonzero(np.isfinite(box).all(axis=1))
     kept = finite[box_ops.batched_nms(box[finite], score[finite], label[finite], nms_threshold)]
@@ -128,6 +135,27 @@ def select_detections(
         "labels": label[kept].astype(np.int64),
         "scores": score[kept].astype(np.float32),
     }
+
+
+def _above(scores: Array, threshold: float, from_logits: bool) -> tuple[Array, Array, Array]:
+    """Anchor, class and score of each score above the threshold, in order."""
+    least = _least_logit(threshold) if from_logits else threshold
+    # The view of scores without the background has gaps, so they are not copied into one line.
+    found = np.flatnonzero(scores > least)
+    anchor, column = np.divmod(found, max(1, scores.shape[1]))
+    score = scores[anchor, column]
+    if not from_logits:
+        return anchor, column, score
+    score = F.sigmoid(score).data
+    above = score > threshold
+    return anchor[above], column[above], score[above]
+
+
+def _least_logit(threshold: float) -> float:
+    """A number below all logits whose sigmoid, as it is rounded, exceeds the threshold."""
+    if not 0 < threshold < 1:
+        return -math.inf if threshold <= 0 else math.inf
+    return math.log(threshold / (1 - threshold)) - _LOGIT_MARGIN
 
 
 def _levels(

@@ -304,12 +304,12 @@ class RetinaNet(Detector):
 
     def detect(self, features: list[Tensor], batch: ImageBatch) -> list[Detections]:
         """Detections in a batch; see :class:`~lucid_models_detection.detector.Detector`."""
-        scores = [F.sigmoid(logits).data for logits in self.classification_head(features)]
+        logits = [level.data for level in self.classification_head(features)]
         deltas = [offsets.data for offsets in self.regression_head(features)]
         anchors = self._level_anchors(features, batch)
         return [
             select_detections(
-                [level[i, :, 1:] for level in scores],  # without the background
+                [level[i, :, 1:] for level in logits],  # without the background
                 [level[i] for level in deltas],
                 anchors,
                 size,
@@ -319,6 +319,7 @@ class RetinaNet(Detector):
                 nms_threshold=self.config.nms_threshold,
                 detections_per_image=self.config.detections_per_image,
                 first_label=1,
+                from_logits=True,
             )
             for i, size in enumerate(batch.sizes)
         ]

@@ -257,11 +257,11 @@ def conv2d_input_gradient(
     if _suits_winograd((kh, kw), stride, dilation, groups) and winograd.pays(
         len(g) * h * w, _whole_vectors(o), cg, kept=False
     ):
-        rows = nhwc(weight)
+        summed = nhwc(weight)
         if o % VL:
             source = _with_zeros(source)
-            rows = np.pad(rows, ((0, _whole_vectors(o) - o), (0, 0), (0, 0), (0, 0)))
-        weights = winograd.Once(rows, turned=True)
+            summed = np.pad(summed, ((0, _whole_vectors(o) - o), (0, 0), (0, 0), (0, 0)))
+        weights = winograd.Once(summed, turned=True)
         top, left = 2 - padding[0][0], 2 - padding[1][0]
         winograd.winograd(source, weights, None, added, 0, out, top, left)
         return gx

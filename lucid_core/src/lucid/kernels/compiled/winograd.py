@@ -377,10 +377,8 @@ def winograd(
     flags = (0 if residual is None else ADD) | activation
     kept = not isinstance(weights, Once)
     if tiles < outputs // (_KEPT_WIDER if kept else 1):
-        if kept:
-            w, turned = np.empty((0, 3, 3, 1), np.float32), False
-        else:
-            w, turned = _whole_panels(*weights), weights.turned
+        w, turned = (np.empty((0, 3, 3, 1), np.float32), False) if kept else weights
+        w = _whole_panels(w, turned)
         u = weights if kept else np.empty((_POINTS, 0, 1, NR), np.float32)
         v_step = tiles * channels * 4 + _LINE
         v = empty((_POINTS * v_step // 4,), np.float32)
