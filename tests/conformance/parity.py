@@ -1,11 +1,12 @@
-"""The figures of the detectors beside torchvision's, as a page: rows come from the tests."""
+"""The figures of models beside torchvision's, as a page: rows come from the tests."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["DETECTIONS", "LOSSES", "DetectionRow", "LossRow", "page"]
+__all__ = ["CLASSIFIERS", "DETECTIONS", "LOSSES", "DetectionRow", "LossRow", "page"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,14 @@ class LossRow:
     own: float | None
 
 
+#: By model and then by column of the table; filled by ``test_resnet.py`` and ``test_mobilenet.py``.
+CLASSIFIERS: dict[str, dict[str, float]] = defaultdict(dict)
+
 #: Filled by ``test_faster_rcnn.py``.
 DETECTIONS: list[DetectionRow] = []
 LOSSES: list[LossRow] = []
 
-INTRODUCTION = """# Faster R-CNN beside torchvision
+INTRODUCTION = """# Models beside torchvision
 
 torchvision's Faster R-CNN and ours, built with `torchvision_config()`, with the same
 weights (random, with normalisations that fit the activations) and 91 classes, on images of
@@ -85,6 +89,21 @@ come: Winograd's filtering, which 3x3 convolutions are trained by, rounds more.
 |---:|---|---|---|---:|---:|---:|---:|---:|
 """
 
+COLUMNS = ("evaluation", "training", "statistics")
+
+CLASSIFICATION = """
+## Classifiers
+
+Images of 224 x 224, float32, 50 classes, and the same random weights. The largest difference
+of the logits from torchvision's in evaluation and in training mode, and of the running
+statistics after a step, each relative to the largest value; the tests allow 1e-4. In float64
+every gradient agrees to 1e-8, and to 1e-7 in the MobileNetV3s, where PyTorch rounds the
+derivative of hardsigmoid to float32.
+
+| Model | Evaluation | Training | Statistics |
+|---|---:|---:|---:|
+"""
+
 
 def page(versions: dict[str, str]) -> str:
     """The page, in Markdown."""
@@ -105,8 +124,18 @@ def page(versions: dict[str, str]) -> str:
             f"{r.parameters} | {percent(r.within, r.parameters)} | {r.gradient:.1e} | "
             f"{'' if r.own is None else f'{r.own:.1e}'} |\n"
         )
+    classifiers = "".join(
+        f"| `{name}` | {' | '.join(f'{figures[column]:.1e}' for column in COLUMNS)} |\n"
+        for name, figures in CLASSIFIERS.items()
+        if figures.keys() >= set(COLUMNS)
+    )
     return (
-        INTRODUCTION.format(**versions) + detections + f"\n{rest}" * bool(rest) + TRAINING + losses
+        INTRODUCTION.format(**versions)
+        + detections
+        + f"\n{rest}" * bool(rest)
+        + TRAINING
+        + losses
+        + (CLASSIFICATION + classifiers) * bool(classifiers)
     )
 
 
