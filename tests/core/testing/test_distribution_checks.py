@@ -146,6 +146,13 @@ def test_what_is_no_plugin(environment, monkeypatch, tmp_path) -> None:
             "register('w', 'gone:c', source='s', task='t', models=['net'])",
             "weight converter 'w' of toy 1.0: import.* failed: ModuleNotFoundError",
         ),
+        (
+            "weight_converters",
+            "from lucid.weights import WeightConverter\n"
+            "    globals()['own'] = WeightConverter()\n"
+            "    register('w', __name__ + ':own', source='s', task='t', models=['net'])",
+            "weight converter 'w' of toy 1.0 is for the model 'net', which is not registered",
+        ),
     ],
 )
 def test_a_hook_that_fails_later(environment, hook, body, problem) -> None:

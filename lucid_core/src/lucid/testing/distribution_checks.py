@@ -168,7 +168,7 @@ def check_loads(distribution: str) -> None:
     ------
     CheckError
         If one cannot; says which, and what it raised.  Also if a weight converter cannot be
-        imported.
+        imported, or names a model that is not registered.
     """
     failed = [plugin for plugin in loaded_plugins(distribution) if plugin.error is not None]
     if failed:
@@ -188,19 +188,26 @@ def _run_hooks(plugin: Plugin) -> None:
     import click
 
     from lucid.data.checkers import checkers_of
-    from lucid.weights.registered_converters import converters_of
 
     hooks: dict[str, Callable[[Plugin], object]] = {
         "lucid_register_commands": lambda plugin: plugin.register_commands(click.Group()),
         "lucid_register_data_checkers": checkers_of,
         "lucid_register_model_checks": model_checks_of,
-        "lucid_register_weight_converters": lambda plugin: [
-            converter.load() for converter in converters_of(plugin)
-        ],
+        "lucid_register_weight_converters": _check_converters,
     }
     for name, hook in hooks.items():
         with guarded(f"{name}()", "correct the hook, or what it registers"):
             hook(plugin)
+
+
+def _check_converters(plugin: Plugin) -> None:
+    from lucid.weights.registered_converters import converters_of
+
+    for converter in converters_of(plugin):
+        converter.load()
+        for name in converter.models:
+            if not lucid.models.is_model(name):
+                raise PluginError(f"{converter} is for the model {name!r}, which is not registered")
 
 
 def model_checks_of(plugin: Plugin) -> list[tuple[str, str, Callable[[ModelUnderTest], None]]]:
