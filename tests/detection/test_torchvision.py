@@ -217,14 +217,18 @@ def test_weights_of_other_models_are_told_apart() -> None:
     nine = {**theirs, "rpn.head.cls_logits.weight": np.zeros((9, 256, 1, 1))}
     with pytest.raises(lucid.StateDictError, match="9 anchors at each location and not torchv"):
         identify(nine)
-    grouped = {}
-    for key, value in theirs.items():
-        if "body.layer" in key and "conv2" in key:
-            grouped[key.replace("conv2", "conv3")] = value
-            value = np.zeros((128, 4, 3, 3))
-        grouped[key] = value
-    for stage, depth in ((1, 3), (2, 4), (3, 6), (4, 3)):
-        for i in range(depth):
-            grouped[f"backbone.body.layer{stage}.{i}.conv1.weight"] = np.zeros(1)
-    with pytest.raises(lucid.StateDictError, match="no model faster_rcnn_resnext_50_32x4d_fpn"):
-        identify(grouped)
+
+
+def test_a_backbone_without_a_model_of_its_own() -> None:
+    config = torchvision_config() | {"hidden_dim": 8}
+    source = FasterRCNN.from_backbone("resnext_50_32x4d", 3, **config)
+    found = identify_weights(as_torchvision(source))
+    assert found is not None
+    assert found.name == "faster_rcnn_fpn"
+    assert found.arguments == {**config, "num_classes": 3, "backbone": "resnext_50_32x4d"}
+    model = found.build()
+    assert not found.load_into(model).missing
+    own = source.state_dict()
+    for key, value in model.state_dict().items():
+        if not key.startswith("backbone.net.fc."):
+            np.testing.assert_array_equal(value.data, own[key].data, err_msg=key)

@@ -140,10 +140,11 @@ class TorchvisionConverter(WeightConverter):
             )
         if not body:
             return None
-        name = f"{self.family}_{_backbone(body)}_fpn"
-        if not lucid.models.is_model(name):
-            raise StateDictError(f"there is no model {name} for the backbone that they show")
         anchors, arguments = found
+        backbone = _backbone(body)
+        name = f"{self.family}_{backbone}_fpn"
+        if not lucid.models.is_model(name):  # then the builder that takes any backbone
+            name, arguments = f"{self.family}_fpn", {**arguments, "backbone": backbone}
         if anchors != self.anchors:
             raise StateDictError(
                 f"they have {anchors} anchors at each location and not torchvision's "
