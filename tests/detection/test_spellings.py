@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import re
 
@@ -9,8 +10,10 @@ import pytest
 
 import lucid
 import lucid_models_detection
+from lucid.models import create_model
 from lucid_models_detection import parts
-from lucid_models_detection.spellings import NAMES
+from lucid_models_detection.faster_rcnn import RegionProposalNetwork, RoIHeads
+from lucid_models_detection.spellings import NAMES, Elsewhere
 
 #: A name for each pattern.
 EXAMPLES = {name: name.replace("*", "resnet50_fpn_v2") for name in NAMES}
@@ -42,3 +45,36 @@ def test_parts_say_it_too() -> None:
         from lucid_models_detection.parts import FastRCNNPredictor  # noqa: F401
     with pytest.raises(ImportError, match=r"import lucid_models_detection\.boxes"):
         importlib.import_module("lucid_models_detection.ops")
+
+
+@pytest.mark.parametrize("cls", [RegionProposalNetwork, RoIHeads])
+def test_what_is_elsewhere_is_there(cls: type) -> None:
+    model = create_model("faster_rcnn_resnet_18_fpn", num_classes=3, hidden_dim=8)
+    part = model.rpn if cls is RegionProposalNetwork else model.roi_heads
+    names = {name: value for name, value in vars(cls).items() if isinstance(value, Elsewhere)}
+    assert len(names) >= 4
+    for name, value in names.items():
+        assert not hasattr(part, name)
+        remedy = value.remedy.removeprefix("set ")
+        assert hasattr(part, remedy)
+        with pytest.raises(AttributeError, match=f"{name!r}, which .* effect; set {remedy}$"):
+            setattr(part, name, 0.5)
+
+
+def test_the_options_of_retinanet_are_given_when_it_is_built() -> None:
+    model = create_model("retinanet_resnet_18_fpn", num_classes=3)
+    for name in ("nms_threshold", "nms_thresh", "detections_per_image", "topk_candidates"):
+        with pytest.raises(AttributeError, match=f"{name!r}, .*; build the model with"):
+            setattr(model, name, 3)
+    model.score_threshold = 0.25
+    assert copy.deepcopy(model).score_threshold == 0.25
+
+
+def test_the_parts_of_a_detector_are_set_where_they_are() -> None:
+    model = create_model("faster_rcnn_resnet_18_fpn", num_classes=3, hidden_dim=8)
+    with pytest.raises(AttributeError, match=r"set roi_heads\.nms_threshold$"):
+        model.nms_threshold = 0.3
+    with pytest.raises((AttributeError, ValueError), match="box_predictor"):
+        model.box_predictor = model.roi_heads.box_predictor
+    model.score_threshold = 0.3
+    assert model.roi_heads.score_threshold == 0.3

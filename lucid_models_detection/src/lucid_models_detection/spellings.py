@@ -1,12 +1,14 @@
 """Where the names of ``torchvision.ops`` and ``torchvision.models.detection`` are in this package.
 
-Data only, in the form of :data:`lucid.spellings.ATTRIBUTES`: the errors of missing names come
-from it, and the tests run the code in backticks.
+The errors of missing names come from :data:`NAMES`, and the tests run the code in backticks.
+Attributes that torchvision's detectors have under another name are :class:`Elsewhere`.
 """
 
 from __future__ import annotations
 
-__all__ = ["NAMES"]
+from typing import Any, NoReturn
+
+__all__ = ["NAMES", "Elsewhere"]
 
 _BOXES = "lucid_models_detection.boxes"
 _PARTS = "lucid_models_detection.parts"
@@ -20,7 +22,8 @@ _NO_SUCH_DETECTOR = (
     'not in Lucid; `lucid.models.list_models(task="object-detection")` lists the detectors'
 )
 
-#: What to use instead of a name of torchvision, by name or pattern.
+#: What to use instead of a name of torchvision, by name or pattern, in the form of a table in
+#: :data:`lucid.spellings.ATTRIBUTES`.
 NAMES: dict[str, str] = {
     **{
         name: f"`from {_PARTS} import {own}`"
@@ -88,3 +91,47 @@ NAMES: dict[str, str] = {
     "fcos_*": _NO_SUCH_DETECTOR,
     "ssd*": _NO_SUCH_DETECTOR,
 }
+
+
+class Elsewhere:
+    """Attribute of a class that is missing: setting it is an error that says what to set.
+
+    Python would keep the value under a name that nothing reads.
+
+    Parameters
+    ----------
+    remedy : str
+        What to set instead, as ``"anchors"``; a sentence is given as it is.
+
+    Examples
+    --------
+    >>> from lucid_models_detection.spellings import Elsewhere
+    >>> class Head:
+    ...     score_thresh = Elsewhere("score_threshold")
+    >>> hasattr(Head(), "score_thresh")
+    False
+    >>> Head().score_thresh = 0.5
+    Traceback (most recent call last):
+    AttributeError: Head has no attribute 'score_thresh', which would have no effect; set score_threshold
+    """  # noqa: E501 - the error is one line
+
+    def __init__(self, remedy: str) -> None:
+        self.remedy = remedy if " " in remedy else f"set {remedy}"
+        self.name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        raise self._error(instance)
+
+    def __set__(self, instance: object, value: object) -> NoReturn:
+        raise self._error(instance)
+
+    def _error(self, instance: object) -> AttributeError:
+        return AttributeError(
+            f"{type(instance).__name__} has no attribute {self.name!r}, which would have no "
+            f"effect; {self.remedy}"
+        )

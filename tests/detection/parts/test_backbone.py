@@ -46,6 +46,8 @@ def test_what_is_no_backbone() -> None:
     lacking = r"got a Linear, which lacks feature_channels, features\(\); see lucid.models.Backb"
     with pytest.raises(lucid.ProtocolError, match=lacking):
         PyramidBackbone(nn.Linear(2, 2))
+    with pytest.raises(lucid.ProtocolError, match=r"by name is from_backbone\('resnet_18'\)$"):
+        PyramidBackbone("resnet_18")
     net = Net()
     net.features = None
     with pytest.raises(lucid.ProtocolError, match=r"got a Net, which lacks features\(\);"):

@@ -155,3 +155,10 @@ def test_an_exchanged_head_that_does_not_fit_is_named_when_it_is_used() -> None:
     model.classification_head = DenseHead(8, 2, 4)
     with pytest.raises(ValueError, match=r"classification_head: .* 9 at each location, got 172"):
         model([IMAGE], [TARGET])
+
+
+def test_a_regression_head_of_other_offsets_is_named() -> None:
+    model = build(num_classes=3)
+    model.regression_head = DenseHead(8, 9, 5)
+    with pytest.raises(ValueError, match=r"regression_head: expected 4 offsets .*, got 5"):
+        model([IMAGE], [TARGET])

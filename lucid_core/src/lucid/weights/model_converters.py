@@ -61,7 +61,9 @@ def load_foreign(
         As for :func:`load_converted`.
     source : str
         The other library, such as ``"torchvision"``; see :func:`converter_for`.
-    strict, skip_mismatched, ema
+    strict, skip_mismatched : bool
+        As for :meth:`lucid.nn.Module.load_state_dict`.
+    ema : bool, optional
         As for :func:`load_converted`.
 
     Returns

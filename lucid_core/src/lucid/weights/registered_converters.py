@@ -25,8 +25,10 @@ class RegisteredConverter:
 
     Attributes
     ----------
-    name, place, source, task, models
-        The arguments of ``register`` in the hook ``lucid_register_weight_converters``.
+    name, place, source, task : str
+        Arguments of ``register`` in the hook ``lucid_register_weight_converters``.
+    models : tuple of str
+        Registered names of the models that it converts to.
     origin : str
         Distribution and version of the plugin.
     """

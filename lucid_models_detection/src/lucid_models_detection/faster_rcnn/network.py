@@ -29,6 +29,7 @@ from lucid_models_detection.parts.fpn import LastLevelMaxPool
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.pooler import MultiScaleRoIAlign, check_strides
 from lucid_models_detection.parts.sampler import BalancedSampler
+from lucid_models_detection.spellings import Elsewhere
 from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import ImageBatch, Transform, raw_batch
 
@@ -201,6 +202,10 @@ class FasterRCNN(Detector):
             sampler=box_sampler,
             box_coder=box_coder,
         )
+
+    nms_threshold = Elsewhere("roi_heads.nms_threshold")
+    detections_per_image = Elsewhere("roi_heads.detections_per_image")
+    box_predictor = Elsewhere("roi_heads.box_predictor")
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]

@@ -23,6 +23,7 @@ from lucid_models_detection.parts.box_coder import BoxCoder
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.pooler import MultiScaleRoIAlign, to_rois
 from lucid_models_detection.parts.sampler import BalancedSampler
+from lucid_models_detection.spellings import Elsewhere
 from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import ImageBatch
 
@@ -129,6 +130,13 @@ class RoIHeads(nn.Module):
     box_coder : BoxCoder, optional
         Encodes and decodes boxes; by default with the weights (10, 10, 5, 5).
     """
+
+    box_roi_pool = Elsewhere("pooler")
+    proposal_matcher = Elsewhere("matcher")
+    fg_bg_sampler = Elsewhere("sampler")
+    score_thresh = Elsewhere("score_threshold")
+    nms_thresh = Elsewhere("nms_threshold")
+    detections_per_img = Elsewhere("detections_per_image")
 
     def __init__(
         self,

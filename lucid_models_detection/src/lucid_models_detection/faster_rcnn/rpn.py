@@ -23,6 +23,7 @@ from lucid_models_detection.parts.box_coder import BoxCoder
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.sampler import BalancedSampler
 from lucid_models_detection.parts.selection import top_indices
+from lucid_models_detection.spellings import Elsewhere
 from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import ImageBatch
 
@@ -102,6 +103,11 @@ class RegionProposalNetwork(nn.Module):
     head : lucid.nn.Module, optional
         Maps levels to logits and offsets like :class:`RPNHead`, the default.
     """
+
+    anchor_generator = Elsewhere("anchors")
+    proposal_matcher = Elsewhere("matcher")
+    fg_bg_sampler = Elsewhere("sampler")
+    nms_thresh = Elsewhere("nms_threshold")
 
     def __init__(
         self,

@@ -173,9 +173,10 @@ def _channels_and_strides(net: nn.Module) -> tuple[tuple[int, ...], tuple[int, .
     name = type(net).__name__
     needed = ("feature_channels", "features()")
     if missing := [part for part in missing_parts(net, Backbone) if part in needed]:
+        by_name = f"; {net!r} by name is from_backbone({net!r})" if isinstance(net, str) else ""
         raise ProtocolError(
             f"expected a backbone, got a {name}, which lacks {', '.join(missing)}; "
-            "see lucid.models.Backbone"
+            f"see lucid.models.Backbone{by_name}"
         )
     channels: Any = net.feature_channels
     channels = tuple(channels)

@@ -39,6 +39,7 @@ from lucid_models_detection.parts.fpn import LastLevelP6P7
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.selection import select_detections
 from lucid_models_detection.retinanet.options import RetinaNetOptions
+from lucid_models_detection.spellings import Elsewhere
 from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import ImageBatch, Transform
 
@@ -223,6 +224,16 @@ class RetinaNet(Detector):
             check_shape(name, head, values, (1, count, num_outputs), axes)
         return head
 
+    anchor_generator = Elsewhere("anchors")
+    proposal_matcher = Elsewhere("matcher")
+    score_thresh = Elsewhere("score_threshold")
+    nms_threshold = Elsewhere("build the model with nms_threshold=")
+    nms_thresh = Elsewhere("build the model with nms_threshold=")
+    detections_per_image = Elsewhere("build the model with detections_per_image=")
+    detections_per_img = Elsewhere("build the model with detections_per_image=")
+    candidates_per_level = Elsewhere("build the model with candidates_per_level=")
+    topk_candidates = Elsewhere("build the model with candidates_per_level=")
+
     @property
     def num_classes(self) -> int:  # type: ignore[override]
         """Number of classes of the present classification head, background included."""
@@ -268,6 +279,11 @@ class RetinaNet(Detector):
                     f"{name}: expected predictions for {len(anchors)} anchors, "
                     f"{self.anchors.num_per_location} at each location, got {found.shape[1]}"
                 )
+        if deltas.shape[2] != 4:
+            raise ValueError(
+                f"regression_head: expected 4 offsets for each anchor, got {deltas.shape[2]}; "
+                "exchange it for DenseHead(channels, num_anchors, 4)"
+            )
         wanted = np.zeros(logits.shape, logits.dtype)
         weights = np.zeros((*logits.shape[:2], 1), logits.dtype)
         rows, boxes, row_anchors, row_weights = [], [], [], []
