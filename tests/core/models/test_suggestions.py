@@ -93,3 +93,11 @@ def test_the_beginning_of_names_leads_to_the_models_of_that_name(beginning):
 def test_of_many_models_of_a_family_a_few_are_named():
     text = unknown_model("net", {f"net_{n}": f"net_{n}" for n in range(9)}, [], [])
     assert text.count("'net_") == 4
+
+
+def test_a_name_that_begins_with_a_family_leads_to_its_models():
+    names = {name: name for name in ("retina_net_fpn", "retina_net_a", "resnet_18")}
+    families = {name: name.rpartition("_")[0] for name in names}
+    text = unknown_model("retinanet_mobilenet_v3_large_320", names, [], [], families)
+    assert "did you mean 'retina_net_fpn' or 'retina_net_a'?" in text
+    assert "did you mean" not in unknown_model("retinal_scan_320_of_eyes", names, [], [], families)

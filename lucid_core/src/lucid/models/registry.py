@@ -235,6 +235,7 @@ class Registry:
             },
             installed=[plugin.info() for plugin in discovery.plugins],
             disabled=[candidate.distribution for candidate in discovery.disabled],
+            families={info.name: info.family for info in listing.models},
         )
 
     def builder(self, info: ModelInfo) -> Callable[..., Any]:

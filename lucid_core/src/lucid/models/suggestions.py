@@ -116,6 +116,7 @@ def unknown_model(
     names: Mapping[str, str],
     installed: Sequence[PluginInfo],
     disabled: Sequence[str],
+    families: Mapping[str, str] | None = None,
 ) -> str:
     """Explain on one line that no model is called `name`, and what may help.
 
@@ -129,9 +130,11 @@ def unknown_model(
         The plugins that were looked at, failed ones among them.
     disabled : sequence of str
         Distributions that ``LUCID_DISABLE_PLUGINS`` keeps out.
+    families : mapping of str to str, optional
+        Family of each model.
     """
     parts = [f"no model is called {name!r}"]
-    if close := _close_models(name, names):
+    if close := _close_models(name, names, families or {}):
         parts.append(f"did you mean {' or '.join(map(repr, close))}?")
     failed = [plugin for plugin in installed if plugin.error is not None]
     if failed:
@@ -148,8 +151,8 @@ def unknown_model(
     return "; ".join(parts)
 
 
-def _close_models(name: str, names: Mapping[str, str]) -> list[str]:
-    """Names of models that are similar, or of which `name` is the beginning."""
+def _close_models(name: str, names: Mapping[str, str], families: Mapping[str, str]) -> list[str]:
+    """Names of models that begin with `name` or are similar, else the family that it names."""
     import difflib
 
     stem = name.partition(".")[0].lower()  # timm's tags, as in resnet50.a1_in1k, name weights
@@ -158,7 +161,10 @@ def _close_models(name: str, names: Mapping[str, str]) -> list[str]:
     beginning = _letters(stem)
     close = [other for other in names if beginning and _letters(other).startswith(beginning)]
     close = close or difflib.get_close_matches(stem, names, n=_MAX_CLOSE, cutoff=0.7)
-    return list(dict.fromkeys(names[other] for other in close))[:_MAX_CLOSE]
+    found = [names[other] for other in close] or [
+        model for model, family in families.items() if beginning.startswith(_letters(family))
+    ]
+    return list(dict.fromkeys(found))[:_MAX_CLOSE]
 
 
 def _letters(name: str) -> str:
