@@ -227,6 +227,21 @@ def test_only_the_last_layer_may_be_another(theirs: Arrays, tmp_path: Path) -> N
         start_from(path, ["a", "b"])
 
 
+@pytest.mark.parametrize("class_names", [None, ("a", "b")])
+def test_options_beside_a_saved_model(tmp_path: Path, class_names: tuple[str, ...] | None) -> None:
+    """Options that change shapes are refused; others keep all weights, the last layer too."""
+    saved = lucid.models.create_model("mobilenet_v3_small", num_classes=2, width_mult=0.25)
+    path = tmp_path / "w.safetensors"
+    lucid.save_model(saved, path, class_names=class_names)
+    for option in ({"in_channels": 1}, {"width_mult": 0.5}):
+        with pytest.raises(WeightFileError, match=r"layers\.\S+\.conv\.weight: expected shape"):
+            start_from(path, ["a", "b"], model_options=option)
+    started = start_from(path, ["a", "b"], model_options={"norm": "frozen"})
+    for key, value in started.model.state_dict().items():
+        np.testing.assert_array_equal(value, saved.state_dict()[key], key)
+    assert class_names is not None or "is kept" in str(started.note)
+
+
 def test_a_network_of_gray_images(tmp_path: Path) -> None:
     arrays = resnet(in_channels=1)
     path = save(tmp_path / "w.pth", top=arrays)

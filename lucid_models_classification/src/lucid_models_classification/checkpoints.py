@@ -26,7 +26,6 @@ from lucid.weights import (
     IdentifiedWeights,
     ModelMetadata,
     find_saved_model,
-    load_weights,
     model_metadata,
     names_model,
     other_model,
@@ -153,42 +152,46 @@ def start_from(
         As for :func:`open_classifier`.
     """
     model_name = None if model_name is None else model_info(model_name).name
+    saved_names: tuple[str, ...] | None = None
     if names_model(path):
         metadata = _metadata(path, model_name)
-        kwargs = {**metadata.kwargs, **(model_options or {}), "num_classes": len(class_names)}
-        model = create_model(metadata.name, **kwargs)
-        described = metadata.preprocessing or default_preprocessing(metadata.kwargs, path)
-        if metadata.class_names is not None:
-            note = _load_by_class(model, path, ClassRows(metadata.class_names, class_names), ema)
-        else:
-            report = load_weights(model, path, skip_mismatched=True, ema=ema)
-            note = _unnamed(report.skipped, class_names)
-        return LoadedClassifier(model, preprocessing=described, note=note)
-    weights = BareWeights.read(path, task=TASK, model=model_name, ema=ema)
-    name = _name_of(weights, model_name)
-    arguments = {**weights.arguments(name), **(model_options or {})}
-    model = create_model(name, **{**arguments, "num_classes": len(class_names)})
+        weights = BareWeights(path, dict(lucid.load(path, ema=ema)))
+        name, arguments = metadata.name, dict(metadata.kwargs)
+        saved_names, described = metadata.class_names, metadata.preprocessing
+    else:
+        weights = BareWeights.read(path, task=TASK, model=model_name, ema=ema)
+        name = _name_of(weights, model_name)
+        arguments = weights.arguments(name)
+        found = _found(weights, name)
+        described = None if found is None else found.preprocessing
+    arguments |= {**(model_options or {}), "num_classes": len(class_names)}
+    model = create_model(name, **arguments)
     head = class_entries(model)
+    fresh = {key: model.state_dict()[key].numpy().copy() for key in head}
     if headless := weights.lack_all(head):
         weights = weights.with_entries({key: model.state_dict()[key] for key in head})
     report = _load(weights, model, skip_mismatched=True)
     if not set(report.skipped) <= set(head):
         _load(weights, model, skip_mismatched=False)  # says which other layers do not fit
-    note = _unnamed(head if headless else report.skipped, class_names)
-    found = _found(weights, name)
-    said = None if found is None else found.preprocessing
-    described = said or default_preprocessing(arguments, path)
-    return LoadedClassifier(model, preprocessing=described, note=note)
+    if saved_names is None:
+        note: str | None = _unnamed(head if headless else report.skipped, class_names)
+    else:
+        note = _order_rows(model, weights.state, fresh, ClassRows(saved_names, class_names))
+    return LoadedClassifier(
+        model, preprocessing=described or default_preprocessing(arguments, path), note=note
+    )
 
 
-def _load_by_class(model: nn.Module, path: Path, rows: ClassRows, ema: bool | None) -> str | None:
-    """Load a whole-model file, the rows of its last layer by class; say if they moved."""
-    entries = [] if rows.identical else class_entries(model)
-    fresh = {key: model.state_dict()[key].numpy().copy() for key in entries}
-    load_weights(model, path, skip_mismatched=True, ema=ema)
+def _order_rows(
+    model: nn.Module, saved: Mapping[str, Any], fresh: Mapping[str, Any], rows: ClassRows
+) -> str | None:
+    """Set each row of the last layer to that of its class in a file, or to a fresh one.
+
+    Returns what was done; None if the classes are the same.
+    """
     if rows.identical:
         return None
-    saved, state = lucid.load(path, ema=ema), model.state_dict()
+    state = model.state_dict()
     for key, values in fresh.items():
         if key in saved and rows.fits(saved[key].numpy(), values):
             values = rows.take(saved[key].numpy(), values)

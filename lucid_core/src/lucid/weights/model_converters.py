@@ -114,8 +114,8 @@ def foreign_state_dict(model: Module, source: str) -> dict[str, Tensor]:
     if converter is None:
         name = model.model_name or f"a {type(model).__name__} without a registered name"
         raise ValueError(f"no installed plugin has a weight converter of {source} for {name}")
-    names = {key: converter.original(key) for key in model.state_dict()}
-    return {name: model.state_dict()[key] for key, name in names.items() if name is not None}
+    names = ((converter.original(key), value) for key, value in model.state_dict().items())
+    return {name: value for name, value in names if name is not None}
 
 
 def _knows_all(registered: RegisteredConverter, model: Module) -> bool:
