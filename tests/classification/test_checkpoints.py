@@ -61,6 +61,7 @@ def assert_has(model: nn.Module, arrays: Arrays) -> None:
         np.testing.assert_array_equal(value.numpy(), arrays[key], key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["module._orig_mod.", "module.encoder_q."])
 def test_wrapped_weights(theirs: Arrays, tmp_path: Path, prefix: str) -> None:
     path = save(tmp_path / "w.pth", state_dict=under(prefix, theirs))

@@ -45,6 +45,7 @@ def score_bias(path: Path, ema: bool | None = None) -> list[float]:
     return values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["_orig_mod.module.", "detector.net."])
 def test_wrapped_weights(theirs: Arrays, tmp_path: Path, prefix: str) -> None:
     state = {prefix + key: value for key, value in theirs.items()}

@@ -122,8 +122,8 @@ def epsilon(model: nn.Module) -> float:
 @pytest.mark.parametrize(
     ("backbone", "strides"),
     [
-        ("resnet_18", (4, 8, 16, 32)),
-        ("resnext50_32x4d", (4, 8, 16, 32)),
+        pytest.param("resnet_18", (4, 8, 16, 32), marks=pytest.mark.slow),
+        pytest.param("resnext50_32x4d", (4, 8, 16, 32), marks=pytest.mark.slow),
         ("mobilenet_v2", (4, 8, 16, 32)),
         ("mobilenet_v3_small", (4, 8, 16, 32)),
         ("reef_net", (4, 8)),
@@ -228,6 +228,7 @@ def test_subclasses_and_detectors_changed_later_are_not_taken_for_the_builders()
         lucid.save_model(model, "unused.safetensors")
 
 
+@pytest.mark.slow
 @each_detector
 @pytest.mark.parametrize("backbone", ["reef_net", "mobilenet_v3_small"])
 def test_the_commands_work_on_any_backbone(

@@ -24,6 +24,7 @@ def test_the_log_has_a_column_for_every_name(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_the_picture_shows_losses_and_metrics(tmp_path):
     from PIL import Image
 
@@ -36,6 +37,7 @@ def test_the_picture_shows_losses_and_metrics(tmp_path):
     assert losses.std() > 0
 
 
+@pytest.mark.slow
 def test_parts_of_the_loss_of_any_name_are_drawn_as_losses(tmp_path):
     from PIL import Image
 
@@ -50,6 +52,7 @@ def test_parts_of_the_loss_of_any_name_are_drawn_as_losses(tmp_path):
     assert widths["both"] == 2 * widths["loss"]
 
 
+@pytest.mark.slow
 def test_the_suffix_decides_the_format(tmp_path):
     starts = {"a.svg": b"<?xml", "a.PNG": b"\x89PNG", "a": b"\x89PNG", "a.pdf": b"%PDF"}
     for name, start in starts.items():
@@ -95,6 +98,7 @@ def test_without_matplotlib_the_error_says_what_to_install(tmp_path, monkeypatch
         plot_history(HISTORY, tmp_path / "none.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_numbers_that_are_not_finite_are_gaps(tmp_path, value):
     history = [*HISTORY, {**HISTORY[1], "epoch": 3, "loss": value, "mAP, all": value}]
