@@ -26,6 +26,7 @@ def build(cls: type[Detector], backbone: str, **options: Any) -> Detector:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", lucid.models.list_models("mobilenet_*"))
 @pytest.mark.parametrize(
     ("cls", "strides"), [(FasterRCNN, (4, 8, 16, 32, 64)), (RetinaNet, (8, 16, 32, 64, 128))]
