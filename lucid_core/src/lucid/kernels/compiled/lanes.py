@@ -40,6 +40,7 @@ from lucid.kernels.compiled.simd import (
     store_vector,
 )
 from lucid.kernels.layout import Array
+from lucid.kernels.memory import empty
 from lucid.kernels.threads import parallel_for
 
 __all__ = ["convolve_lanes", "fits", "multiply_lanes", "pack_lanes", "rows_at_once"]
@@ -288,7 +289,7 @@ def convolve_lanes(
         return
     channels = x.shape[3]
     if channels < NR:
-        wide = np.empty((*y.shape[:3], NR), np.float32)
+        wide = empty((*y.shape[:3], NR), np.float32)
         more = None if bias is None else _padded(bias, NR)
         other = None if residual is None else _padded(residual, NR)
         many = NR * groups // channels
@@ -329,6 +330,7 @@ def convolve_lanes(
 
 def _padded(a: Array, size: int) -> Array:
     """A copy whose last axis is filled up to ``size`` by zeros."""
-    padded = np.zeros((*a.shape[:-1], size), np.float32)
+    padded = empty((*a.shape[:-1], size), np.float32)
     padded[..., : a.shape[-1]] = a
+    padded[..., a.shape[-1] :] = 0
     return padded
