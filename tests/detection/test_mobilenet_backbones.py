@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import lucid
+from lucid.weights import foreign_state_dict
 from lucid_models_detection import Detector, FasterRCNN, RetinaNet
-from lucid_models_detection.training.fine_tuning import freeze_stages
+from lucid_models_detection.training.fine_tuning import freeze_stages, from_backbone
 
 #: Narrow, so that each test takes a moment; momentum as for small data.
 NARROW = {"width_mult": 0.25, "norm_momentum": 0.1}
@@ -60,3 +62,27 @@ def test_freezing_stages_of_a_mobilenet() -> None:
         assert stage.training == (i >= 3)
     with pytest.raises(ValueError, match=r"expected 0 to 6, .*MobileNetV3, got 7"):
         freeze_stages(detector, 7)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_arguments_of_a_backbone_come_from_its_weights(tmp_path: Path, named: bool) -> None:
+    options = {"width_mult": 0.25, "reduced_tail": True}
+
+    def save(**more: Any) -> Path:
+        net = lucid.models.create_model("mobilenet_v3_small", num_classes=5, **options, **more)
+        path = tmp_path / f"{len(more)}.safetensors"
+        if named:
+            lucid.save_model(net, path)
+        else:
+            lucid.save(foreign_state_dict(net, "torchvision"), path)
+        return path
+
+    path = save()
+    detector = from_backbone("retinanet_fpn", path, {"channels": 8, "num_classes": 3})
+    assert detector.model_kwargs["backbone_options"] == options
+    state = detector.backbone.net.state_dict()
+    expected = lucid.load_model(path).state_dict()
+    for key in state.keys() & expected.keys():  # frozen normalizations have no counters
+        np.testing.assert_array_equal(state[key], expected[key], key)
+    with pytest.raises(lucid.WeightFileError, match=r"images of 3 channels.* got one of 1"):
+        from_backbone("retinanet_fpn", save(in_channels=1), {"num_classes": 3})

@@ -97,6 +97,11 @@ def from_backbone(
     _check_no_detector(path)
     weights, network, arguments = _read_classifier(path, ema)
     num_classes = arguments.get("num_classes")
+    if (channels := arguments.get("in_channels", 3)) != 3:
+        raise WeightFileError(
+            f"{path}: expected a classifier of images of 3 channels, as detectors take, got one "
+            f"of {channels}; train it on color images"
+        )
     statistics = _image_statistics(path)
     chosen = {**_detector_arguments(name, path, arguments, statistics), **options}
     if network is not None and _names_backbone(name):
@@ -140,11 +145,22 @@ def from_backbone(
 def _read_classifier(
     path: Path, ema: bool | None
 ) -> tuple[BareWeights, str | None, dict[str, Any]]:
-    """Weights of a classifier, its name and the arguments of its builder that the file shows."""
+    """Weights of a classifier, its name and the arguments of its builder that the file shows.
+
+    Of weights alone these are the number of classes and what is not the builder's default.
+    """
     if not names_model(path):
         weights = BareWeights.read(path, task="image-classification", ema=ema)
-        network = None if weights.found is None else weights.found.name
-        return weights, network, weights.arguments()
+        if weights.found is None:
+            return weights, None, {}
+        network, shown = weights.found.name, weights.arguments()
+        defaults = signature(get_builder(network)).parameters
+        chosen = {
+            key: value
+            for key, value in shown.items()
+            if key == "num_classes" or key not in defaults or value != defaults[key].default
+        }
+        return weights, network, chosen
     metadata = model_metadata(path)
     arguments = dict(metadata.kwargs)
     if (num_classes := metadata.num_classes) is not None:
@@ -162,10 +178,9 @@ def _detector_arguments(
     needed: dict[str, Any] = {}
     if "norm_eps" in arguments:
         needed["norm_eps"] = arguments["norm_eps"]
-    if names_model(path):
-        handled = ("num_classes", "norm", "norm_eps")
-        if others := {k: v for k, v in arguments.items() if k not in handled}:
-            needed["backbone_options"] = others
+    handled = ("num_classes", "norm", "norm_eps")
+    if others := {k: v for k, v in arguments.items() if k not in handled}:
+        needed["backbone_options"] = others
     for key, value in needed.items():
         if not takes(name, key):
             raise WeightFileError(
