@@ -12,7 +12,7 @@ import zipfile
 import numpy as np
 import pth_files as pth
 import pytest
-from damage import (
+from weight_file_damage import (
     assert_every_truncation_is_refused,
     assert_refused,
     assert_same,

@@ -7,9 +7,9 @@ import zipfile
 import numpy as np
 import pth_files as pth
 import pytest
-from damage import assert_refused, loaded_or_refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from weight_file_damage import assert_refused, loaded_or_refused
 
 import lucid
 from lucid.weights import pickle_machine

@@ -11,7 +11,9 @@ import zipfile
 import numpy as np
 import pytest
 import safetensors.numpy
-from damage import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from weight_file_damage import (
     assert_every_truncation_is_refused,
     assert_refused,
     assert_same,
@@ -19,8 +21,6 @@ from damage import (
     loaded_with_each_bit_flipped,
     refused_in_little_memory,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import lucid
 from lucid.weights import read_metadata, safetensors_format
