@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -59,6 +61,31 @@ def test_levels_of_sizes_and_ratios_must_agree() -> None:
         AnchorGenerator([(32,), (64,)], [(1.0,)])
     with pytest.raises(ValueError, match="at least one, got 0 and 0 levels"):
         AnchorGenerator([], [])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "aspect_ratios", "message"),
+    [
+        (
+            [(32,)],
+            (0.5, 1.0),
+            r"^aspect_ratios: .* for each level, such as .* got 0\.5 for a level",
+        ),
+        ([32], [(1.0,)], "^sizes: .* for each level, such as .* got 32 for a level"),
+        (32, [(1.0,)], "^sizes: .* got 32$"),
+        (["32"], [(1.0,)], "^sizes: .* got '32' for a level"),
+        ([("32",)], [(1.0,)], "^sizes: .* got '32' in "),
+    ],
+)
+def test_numbers_are_given_level_by_level(sizes: Any, aspect_ratios: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        AnchorGenerator(sizes, aspect_ratios)
+
+
+def test_arrays_give_the_anchors_of_lists() -> None:
+    made = AnchorGenerator(np.array([[8], [16]]), np.ones((2, 1)))
+    assert made.sizes == ((8.0,), (16.0,))
+    assert made.cells[1].tolist() == [[-8, -8, 8, 8]]
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])

@@ -36,6 +36,8 @@ class AnchorGenerator:
 
     Raises
     ------
+    TypeError
+        If the numbers are not given level by level.
     ValueError
         If the two differ in levels, levels differ in the number of anchors, a value is not
         positive, or an anchor is so small that rounding leaves nothing of it.
@@ -51,7 +53,9 @@ class AnchorGenerator:
     def __init__(
         self, sizes: Sequence[Sequence[float]], aspect_ratios: Sequence[Sequence[float]]
     ) -> None:
-        if len(sizes) != len(aspect_ratios) or not sizes:
+        for name, levels in (("sizes", sizes), ("aspect_ratios", aspect_ratios)):
+            _check_nested(name, levels)
+        if len(sizes) != len(aspect_ratios) or len(sizes) == 0:
             raise ValueError(
                 "expected sizes and aspect_ratios of the same levels, at least one, got "
                 f"{len(sizes)} and {len(aspect_ratios)} levels"
@@ -118,6 +122,19 @@ class AnchorGenerator:
 
     def __repr__(self) -> str:
         return f"AnchorGenerator(sizes={self.sizes}, aspect_ratios={self.aspect_ratios})"
+
+
+def _check_nested(name: str, levels: Any) -> None:
+    example = ((32,), (64,)) if name == "sizes" else ((0.5, 1.0, 2.0),) * 2
+    wanted = f"{name}: expected a sequence of numbers for each level, such as {example}, got "
+    if not isinstance(levels, Sequence | np.ndarray) or isinstance(levels, str):
+        raise TypeError(f"{wanted}{levels!r}")
+    for level in levels:
+        if not isinstance(level, Sequence | np.ndarray) or isinstance(level, str):
+            raise TypeError(f"{wanted}{level!r} for a level")
+        for value in level:
+            if isinstance(value, bool) or not isinstance(value, int | float | np.number):
+                raise TypeError(f"{wanted}{value!r} in {level!r}")
 
 
 def _cell_anchors(sizes: tuple[float, ...], aspect_ratios: tuple[float, ...]) -> Array:
