@@ -121,7 +121,8 @@ def test_a_model_that_nobody_registered_has_no_file_that_rebuilds_it(tmp_path):
 @pytest.mark.parametrize(
     ("change", "options", "message"),
     [
-        ({"hook": print}, {}, "tiny: argument 'hook' must be numbers"),
+        ({"hook": print}, {}, r"tiny: argument 'hook' must be numbers.*lucid\.save\("),
+        ({"head": nn.Linear(2, 3)}, {}, "'head' must be .* got a module, Linear. .*a builder"),
         ({"scale": float("nan")}, {}, "argument 'scale' .* got nan"),
         ({"sizes": (1, {"a": {2}})}, {}, r"argument 'sizes'\[1\] 'a' .* got \{2\}"),
         ({}, {"preprocessing": {"mean": np.zeros(3)}}, "preprocessing 'mean' must be"),

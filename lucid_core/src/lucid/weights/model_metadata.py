@@ -38,6 +38,10 @@ KEY = "lucid.model"
 #: The metadata key of the state of a training run, as of :mod:`lucid.training.checkpoint`.
 STATE_KEY = "lucid.checkpoint"
 _SHOWN = 5
+_REMEDY = (
+    ". Save the weights alone by lucid.save(model.state_dict(), path), or register a builder that "
+    "makes the object itself"
+)
 
 
 @dataclass(frozen=True)
@@ -230,7 +234,7 @@ def describe(
     origin = _origin(described.name)
     fields = {
         "name": described.name,
-        "kwargs": _plain(described.kwargs, f"{described.name}: argument"),
+        "kwargs": _plain(described.kwargs, f"{described.name}: argument", _REMEDY),
         "class_names": names,
         "preprocessing": None if preprocessing is None else _plain(preprocessing, "preprocessing"),
         "lucid_version": __version__,
@@ -272,21 +276,25 @@ def _listed(items: Sequence[str]) -> str:
     return ", ".join(items[:_SHOWN]) + more
 
 
-def _plain(value: Any, where: str) -> Any:
+def _plain(value: Any, where: str, remedy: str = "") -> Any:
     """A copy of ``value`` in the types of JSON; says where something else stands."""
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, np.generic):
-        return _plain(value.item(), where)
+        return _plain(value.item(), where, remedy)
     if isinstance(value, float) and np.isfinite(value):
         return value
     if isinstance(value, list | tuple):
-        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        return [_plain(item, f"{where}[{i}]", remedy) for i, item in enumerate(value)]
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
-        return {key: _plain(item, f"{where} {key!r}") for key, item in value.items()}
+        return {key: _plain(item, f"{where} {key!r}", remedy) for key, item in value.items()}
+    from lucid.nn import Module
+
+    is_module = isinstance(value, Module)
+    shown = f"a module, {type(value).__name__}" if is_module else " ".join(repr(value).split())
     raise TypeError(
         f"{where} must be numbers, strings, booleans, None, or lists and dicts of them "
-        f"to be saved, got {' '.join(repr(value).split()):.80}"
+        f"to be saved, got {shown:.80}{remedy}"
     )
 
 
