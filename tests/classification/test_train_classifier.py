@@ -557,3 +557,26 @@ def test_wrong_arguments_of_the_model_are_one_line_and_leave_nothing(
     assert expected in err
     assert err.count("\n") <= 3
     assert not output.exists()
+
+
+@pytest.mark.parametrize(("options", "noted"), [((), True), (("norm_momentum=0.1",), False)])
+def test_statistics_of_too_few_batches_are_noted(
+    train: Command, data: Path, tmp_path: Path, options: tuple[str, ...], noted: bool
+) -> None:
+    small = ("--model", "mobilenet_v3_small", "--model-option", "width_mult=0.25", *SMALL)
+    given = [part for option in options for part in ("--model-option", option)]
+    code, out, _ = train("--data", data, "--output", tmp_path / "run", *small, *given)
+    assert code == 0
+    note = "note: after 4 batches, running statistics of batch norms with a momentum of 0.01"
+    assert (note in out) == noted
+    if noted:
+        assert "still 96% initial values" in out  # 0.99 ** 4
+        assert "norm_momentum=0.1" in out
+
+
+def test_statistics_of_a_file_are_not_counted(train: Command, data: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first.safetensors"
+    lucid.save_model(create_model("mobilenet_v3_small", num_classes=2, width_mult=0.25), first)
+    code, out, _ = train("--data", data, "--weights", first, "--output", tmp_path / "run", *SMALL)
+    assert code == 0
+    assert "note:" not in out

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic
 
 from lucid import random
 from lucid.data.report_text import brief_lines
+from lucid.nn import BatchNorm2d
 from lucid.training.callback import Callback
 from lucid.training.communicator import Communicator
 from lucid.training.data_record import DataRecord
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from lucid.data.report import DataReport
 
 __all__ = ["Run"]
+
+# With more of the initial mean 0 and variance 1, evaluation can differ from training by far.
+_MAX_INITIAL_SHARE = 0.05
+_USUAL_MOMENTUM = 0.1
 
 
 @dataclass(frozen=True)
@@ -249,10 +254,31 @@ class Run(Generic[Options]):
         with closing(trainer):
             self.folder.train(trainer, [report, *callbacks])
         if tell is not None and trainer.communicator.is_main:
-            for note in self.task.notes(trainer):
+            for note in (*self.task.notes(trainer), *self._statistics_note()):
                 tell(f"note: {note}")
         report.say_if_finished(trainer)
         return trainer.best
+
+    def _statistics_note(self) -> list[str]:
+        """Say where a new model had too few batches for batch norms of a small momentum."""
+        if any(getattr(self.options, name) is not None for name in self.task.start_files):
+            return []  # files may not say how many batches their statistics are of
+        shares = {}
+        for norm in self.trainer.model.modules():
+            if isinstance(norm, BatchNorm2d) and norm.num_batches_tracked is not None:
+                batches = int(norm.num_batches_tracked.item())
+                if batches and norm.momentum is not None and norm.momentum < _USUAL_MOMENTUM:
+                    shares[(1 - norm.momentum) ** batches] = batches, norm.momentum
+        share = max(shares, default=0.0)
+        if share <= _MAX_INITIAL_SHARE:
+            return []
+        batches, momentum = shares[share]
+        return [
+            f"after {batches} batches, running statistics of batch norms with a momentum of "
+            f"{momentum:g} are still {share:.0%} initial values. Validation and prediction use "
+            "them: train for longer, or build the model with a greater momentum, by "
+            f"--model-option norm_momentum={_USUAL_MOMENTUM} if it takes that argument"
+        ]
 
 
 def _files(
