@@ -18,6 +18,7 @@ from lucid.training import (
     load_checkpoint,
     save_checkpoint,
 )
+from lucid.training.checkpointables import check_checkpointables
 
 LAST = "last.safetensors"
 # 26 images in batches of 4: 7 batches, two for a step, so 4 steps in an epoch.
@@ -398,3 +399,8 @@ def test_the_parts_of_a_training_are_checkpointables(small):
     json.dumps(trainer.loader.state_dict())
     assert not isinstance(lucid.ones(2), Checkpointable)
     assert isinstance(trainer, Trainer)
+
+
+def test_checkpointables_without_names_are_refused() -> None:
+    with pytest.raises(TypeError, match="checkpointables: expected a dict of objects by name"):
+        check_checkpointables([1], ())

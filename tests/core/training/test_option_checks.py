@@ -2,11 +2,20 @@ from __future__ import annotations
 
 import math
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
-from lucid.training.option_checks import check_counts, check_rates
+from lucid import nn
+from lucid.optim import SGD
+from lucid.training import Callback, Trainer
+from lucid.training.option_checks import (
+    check_callbacks,
+    check_counts,
+    check_parts,
+    check_rates,
+)
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, "2", math.nan])
@@ -31,3 +40,79 @@ def test_rates_that_are_fine():
     check_rates(SimpleNamespace(lr=0), ["lr"], zero=True)
     with pytest.raises(ValueError, match="at least 0, got -1"):
         check_rates(SimpleNamespace(lr=-1), ["lr"], zero=True)
+
+
+def parts(**given: Any) -> dict[str, Any]:
+    model = nn.Linear(2, 1)
+    usual = {
+        "model": model,
+        "optimizer": SGD(model.parameters(), 0.1),
+        "loader": [1],
+        "scheduler": None,
+        "validate": None,
+    }
+    return {**usual, **given}
+
+
+def test_usual_parts_are_accepted() -> None:
+    check_parts(**parts())
+    check_parts(**parts(validate=len, loader=range(3)))
+    frozen = parts()
+    frozen["model"].requires_grad_(False)
+    check_parts(**frozen)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("model", nn.Linear),
+        ("model", len),
+        ("optimizer", SGD),
+        ("loader", (batch for batch in ())),
+        ("loader", 3),
+        ("scheduler", 0.1),
+        ("validate", {"accuracy": 1.0}),
+    ],
+)
+def test_other_parts_are_named(name: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"^{name}: expected .*, got "):
+        check_parts(**parts(**{name: value}))
+
+
+def test_an_optimizer_of_another_model_is_refused() -> None:
+    other = SGD(nn.Linear(2, 1).parameters(), 0.1)
+    with pytest.raises(ValueError, match=r"optimizer: .* got none .* on model\.parameters\(\)"):
+        check_parts(**parts(optimizer=other))
+    with pytest.raises(ValueError, match="optimizer"):
+        Trainer(nn.Linear(2, 1), other, [1], lambda model, batch: None, epochs=1)
+
+
+class Keras(Callback):
+    def on_epoch_end(self) -> None:
+        """Never called."""
+
+
+class Own(Callback):
+    on_validation_set = True
+
+    def on_epoch(self, trainer: Any, row: Any) -> None:
+        self.on_best()
+
+    def on_best(self) -> None:
+        """Called by itself."""
+
+
+@pytest.mark.parametrize("callbacks", [None, Own(), [Own], [print], [Own(), 3]])
+def test_what_is_no_list_of_callbacks_is_refused(callbacks: Any) -> None:
+    with pytest.raises(TypeError, match="callbacks: expected"):
+        check_callbacks(callbacks)
+
+
+def test_a_callback_with_hooks_of_another_library_is_refused() -> None:
+    check_callbacks([Own()])
+    with pytest.raises(TypeError, match=r"Keras\.on_epoch_end is never called; .* on_epoch\(tr"):
+        check_callbacks([Own(), Keras()])
+    model = nn.Linear(2, 1)
+    trainer = Trainer(model, SGD(model.parameters(), 0.1), [1], lambda m, b: None, epochs=1)
+    with pytest.raises(TypeError, match="on_epoch_end"):
+        trainer.fit(callbacks=[Keras()])

@@ -393,3 +393,12 @@ def test_a_progress_bar_shows_only_where_it_is_wanted(capsys):
 def test_training_learns(small):
     history = small.make_trainer(epochs=8, max_grad_norm=None).fit()
     assert history[-1]["loss_class"] < 0.8 * history[0]["loss_class"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [(None, "metrics by name in a dict, got None"), ({"good": "x"}, "as metric 'good', got 'x'")],
+)
+def test_a_validation_that_gives_no_numbers_is_named(given, message):
+    with pytest.raises(TypeError, match=f"validate: expected .*{message}"):
+        weight_trainer([1.0], validate=lambda model: given).fit()

@@ -83,10 +83,12 @@ def check_checkpointables(
     Raises
     ------
     TypeError
-        If a name is no text, or an object lacks a method.
+        If it is no mapping, a name is no text, or an object lacks a method.
     ValueError
         If a name is reserved.
     """
+    if not isinstance(objects, Mapping):
+        raise TypeError(f"checkpointables: expected a dict of objects by name, got {objects!r:.80}")
     taken = frozenset(reserved)
     for name, part in objects.items():
         if not isinstance(name, str):

@@ -19,6 +19,7 @@ from lucid.training.history import write_csv
 from lucid.training.interrupts import DeferredInterrupt, Terminated
 from lucid.training.losses import Loss, check_finite, evaluate
 from lucid.training.mpi import default_communicator
+from lucid.training.option_checks import check_callbacks, check_parts
 from lucid.training.progress import progress_bar
 from lucid.training.ranks import Ranks
 from lucid.training.run_files import BEST, LAST, LOG, held_by_main, run_lock
@@ -163,6 +164,8 @@ class Trainer(TrainerState):
         for name, count in counts.items():
             if not isinstance(count, int) or count < 1:
                 raise ValueError(f"{name} must be an integer of at least 1, got {count!r}")
+        check_parts(model, optimizer, loader, scheduler, validate)
+        check_callbacks(callbacks)
         if len(loader) == 0:
             raise ValueError("the loader has no batches: an empty dataset, or drop_last?")
         if mode not in ("max", "min"):
@@ -238,6 +241,7 @@ class Trainer(TrainerState):
         FileNotFoundError
             If there is no checkpoint to resume from.
         """
+        check_callbacks(callbacks)
         self._more_callbacks = tuple(callbacks)
         try:
             with held_by_main(lock or self._lock, self.communicator):

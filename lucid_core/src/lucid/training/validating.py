@@ -53,11 +53,15 @@ def check_metrics(
 
     Raises
     ------
+    TypeError
+        If it gave no mapping, or a metric is no number.
     ValueError
         If a name is taken, or the monitored metric is missing.
     FloatingPointError
         If a loss, a metric with "loss" in its name, is NaN or infinite.
     """
+    if not isinstance(metrics, Mapping):
+        raise TypeError(f"validate: expected metrics by name in a dict, got {metrics!r:.80}")
     if taken := sorted({*PROGRESS, *losses} & metrics.keys()):
         raise ValueError(
             f"validate gave metrics named {taken}, which the log has already; call them "
@@ -65,7 +69,7 @@ def check_metrics(
         )
     if monitor is not None and monitor not in metrics:
         raise ValueError(f"validate gave {sorted(metrics)}, not the monitored {monitor!r}")
-    values = {name: float(value) for name, value in metrics.items()}
+    values = {name: _number(name, value) for name, value in metrics.items()}
     for name, value in values.items():
         if "loss" in name and not math.isfinite(value):
             raise FloatingPointError(
@@ -73,6 +77,12 @@ def check_metrics(
                 f"diverged. {REMEDY}"
             )
     return values
+
+
+def _number(name: str, value: Any) -> float:
+    if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
+        raise TypeError(f"validate: expected a number as metric {name!r}, got {value!r:.80}")
+    return float(value)
 
 
 def check_weights(model: Module, step: int, where: str) -> None:
