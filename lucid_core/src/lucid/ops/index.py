@@ -61,10 +61,13 @@ def getitem(x: ArrayLike, index: Any) -> Tensor:
     Integers, slices, None and an ellipsis give a view of ``x``, index arrays and masks a copy.
     """
     a = array_of(x)
-    index = own_index(index) if needs_grad(x) else plain_index(index)
+    recorded = needs_grad(x)
+    index = own_index(index) if recorded else plain_index(index)
     value = a[index]
     if not isinstance(value, np.ndarray):  # NumPy copies a single element, a view shares memory
         value = a[(*index, ...) if isinstance(index, tuple) else (index, ...)]
+    if not recorded:
+        return record(value)
     zeros = zeros_like(a)
 
     def vjp(g: Array) -> Array:

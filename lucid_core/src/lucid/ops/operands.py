@@ -29,6 +29,11 @@ def operands(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     """The arrays of a binary operation in their common dtype; a derivative may keep them."""
     if isinstance(x, Variable) and isinstance(y, Variable) and x._data.dtype == y._data.dtype:
         return x._data, y._data
+    # Most often a tensor and a number of Python's, which takes the tensor's dtype.
+    if type(y) is float and isinstance(x, Variable) and x._data.dtype.kind == "f":
+        return x._data, np.asarray(y, x._data.dtype)
+    if type(x) is float and isinstance(y, Variable) and y._data.dtype.kind == "f":
+        return np.asarray(x, y._data.dtype), y._data
     if not isinstance(x, np.ndarray) and not isinstance(y, np.ndarray):
         return _common(x, y)
     check_in_graph(x)
