@@ -132,7 +132,7 @@ def lucid_register_model_checks(register: RegisterModelCheck) -> None:
 
 @lucid.hookimpl
 def lucid_register_weight_converters(register: RegisterWeightConverter) -> None:
-    """Add the converters of torchvision's classifiers."""
+    """Add the converters of torchvision's classifiers, and of timm's MobileNetV2."""
     register(
         "torchvision-resnet",
         "lucid_models_classification.resnet.converter:converter",
@@ -140,15 +140,16 @@ def lucid_register_weight_converters(register: RegisterWeightConverter) -> None:
         task="image-classification",
         models=[name for name, *_ in _RESNETS],
     )
-    for name, converter in (
-        ("mobilenet_v2", "v2"),
-        ("mobilenet_v3_large", "v3_large"),
-        ("mobilenet_v3_small", "v3_small"),
+    for source, name, converter in (
+        ("torchvision", "mobilenet_v2", "v2"),
+        ("torchvision", "mobilenet_v3_large", "v3_large"),
+        ("torchvision", "mobilenet_v3_small", "v3_small"),
+        ("timm", "mobilenet_v2", "timm_v2"),
     ):
         register(
-            f"torchvision-{name.replace('_', '-')}",
+            f"{source}-{name.replace('_', '-')}",
             f"lucid_models_classification.mobilenet.converter:{converter}",
-            source="torchvision",
+            source=source,
             task="image-classification",
             models=[name],
         )

@@ -16,7 +16,13 @@ from lucid_models_classification import (
     mobilenet_v3_small,
     resnet_18,
 )
-from lucid_models_classification.mobilenet.converter import CONVERTERS, v2, v3_large, v3_small
+from lucid_models_classification.mobilenet.converter import (
+    CONVERTERS,
+    timm_v2,
+    v2,
+    v3_large,
+    v3_small,
+)
 from lucid_models_classification.torchvision import torchvision_state_dict
 
 
@@ -148,3 +154,52 @@ def test_a_classifier_of_other_classes_is_an_error_or_skipped() -> None:
 def test_weights_of_another_family_are_an_error() -> None:
     with pytest.raises(lucid.StateDictError, match=r"layers\.0\.0\.conv\.weight"):
         load_torchvision_weights(mobilenet_v2(num_classes=3), resnet_18(num_classes=3).state_dict())
+
+
+# Read off timm's state dict of mobilenetv2_100.
+@pytest.mark.parametrize(
+    ("theirs", "ours"),
+    [
+        ("conv_stem.weight", "layers.0.0.conv.weight"),
+        ("bn1.running_mean", "layers.0.0.norm.running_mean"),
+        ("blocks.0.0.conv_dw.weight", "layers.0.1.depthwise.conv.weight"),
+        ("blocks.0.0.bn2.weight", "layers.0.1.project.norm.weight"),
+        ("blocks.1.1.conv_pw.weight", "layers.1.1.expand.conv.weight"),
+        ("blocks.4.0.conv_pwl.weight", "layers.3.4.project.conv.weight"),
+        ("blocks.6.0.bn3.bias", "layers.4.3.project.norm.bias"),
+        ("conv_head.weight", "layers.5.0.conv.weight"),
+        ("bn2.weight", "layers.5.0.norm.weight"),
+        ("classifier.bias", "classifier.1.bias"),
+    ],
+)
+def test_names_of_timm_translate_both_ways(theirs: str, ours: str) -> None:
+    assert timm_v2.rename(theirs) == ours
+    assert timm_v2.original(ours) == theirs
+
+
+@pytest.mark.parametrize("arguments", [{}, {"width_mult": 0.5}, {"width_mult": 1.4}])
+def test_a_file_of_timm_opens(arguments: dict[str, Any], tmp_path: Path) -> None:
+    source = mobilenet_v2(num_classes=3, **arguments).eval()
+    own = source.state_dict()
+    theirs = {timm_v2.original(key): value for key, value in own.items()}
+    assert len(theirs) == len(own)
+    assert not any(key.startswith("layers.") for key in theirs)
+    path = tmp_path / "mobilenetv2_100.safetensors"
+    lucid.save({f"model.{key}": value for key, value in theirs.items()}, path)
+    model = lucid.load_model(path).eval()
+    assert model.model_name == "mobilenet_v2"
+    assert model.model_kwargs == {**arguments, "num_classes": 3, "in_channels": 3}
+    x = lucid.random.randn(1, 3, 32, 32)
+    with lucid.no_grad():
+        np.testing.assert_array_equal(model(x).numpy(), source(x).numpy())
+
+
+def test_only_files_of_timm_are_identified_as_such() -> None:
+    model = mobilenet_v2(num_classes=3)
+    for state in (model.state_dict(), as_torchvision(model)):
+        assert timm_v2.identify(shapes(state)) is None
+    theirs = {timm_v2.original(key): value for key, value in model.state_dict().items()}
+    assert all(converter.identify(shapes(theirs)) is None for converter in CONVERTERS.values())
+    deeper = shapes(theirs) | {"blocks.6.1.conv_pw.weight": (1920, 320, 1, 1)}
+    assert timm_v2.identify(deeper) is None
+    assert not timm_v2.knows("bn1.weight")

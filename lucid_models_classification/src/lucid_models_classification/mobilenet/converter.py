@@ -1,4 +1,4 @@
-"""torchvision's weights of MobileNets in Lucid's networks, and back.
+"""torchvision's weights of MobileNets in Lucid's networks, and back; timm's of MobileNetV2.
 
 The networks are the same and only the names differ.  torchvision numbers all layers in a row
 and the parts of a block without those that it lacks, Lucid numbers stages and their layers and
@@ -12,7 +12,10 @@ names the parts; for MobileNetV3-Large::
     features.4.block.3.0.weight          layers.2.0.project.conv.weight
     classifier.3.weight                  classifier.3.weight
 
-torchvision itself is not needed.
+timm numbers stages, too, by their channels.  Its MobileNetV3s are left alone: files of
+``mobilenetv3_large_100`` and of ``tf_mobilenetv3_large_100``, which pads otherwise, look alike.
+
+Neither library is needed.
 """
 
 from __future__ import annotations
@@ -26,7 +29,15 @@ from lucid.weights import WeightConverter
 from lucid_models_classification.mobilenet.builders import v2_layers, v3_layers
 from lucid_models_classification.mobilenet.network import BlockConfig, stage_bounds
 
-__all__ = ["CONVERTERS", "MobileNetConverter", "v2", "v3_large", "v3_small"]
+__all__ = [
+    "CONVERTERS",
+    "MobileNetConverter",
+    "TimmConverter",
+    "timm_v2",
+    "v2",
+    "v3_large",
+    "v3_small",
+]
 
 #: Width multipliers of published weights.  Other widths are not recognized.
 _WIDTHS = (1.0, 0.75, 0.5, 0.35, 0.25, 1.25, 1.3, 1.4)
@@ -118,7 +129,7 @@ class MobileNetConverter(WeightConverter):
         """Find the arguments of the builder by the shapes of the convolutions."""
         own = {self.rename(key): shape for key, shape in shapes.items()}
         layers = {key.rpartition(".")[0] for key in own}
-        body = {name for name in layers if name.startswith(("features.", "layers."))}
+        body = {name for name in layers if name.startswith(("features.", "blocks.", "layers."))}
         if not body or body != self._theirs.keys() - {"classifier.0", self.head}:
             return None
         for arguments in self.variants:
@@ -155,6 +166,48 @@ class MobileNetConverter(WeightConverter):
         return sizes
 
 
+class TimmConverter(MobileNetConverter):
+    """timm's names of MobileNetV2.
+
+    Parameters
+    ----------
+    name, layers, variants, part, head
+        As for :class:`MobileNetConverter`; ``part`` is not used.
+    """
+
+    def _names(
+        self, channels: int, blocks: Sequence[BlockConfig], part: str
+    ) -> Iterator[tuple[str, str]]:
+        """Names of layers, timm's and Lucid's."""
+        last = self._layer(len(blocks) + 1)
+        yield from (("conv_stem", "layers.0.0.conv"), ("bn1", "layers.0.0.norm"))
+        yield from (("conv_head", f"{last}.conv"), ("bn2", f"{last}.norm"))
+        yield "classifier", self.head
+        stage, place = -1, 0
+        for i, block in enumerate(blocks, 1):
+            begins = i == 1 or block.out_channels != channels
+            stage, place = (stage + 1, 0) if begins else (stage, place + 1)
+            parts = [("conv_dw", "depthwise"), ("conv_pw", "project")]
+            if block.expanded_channels != channels:
+                parts = [("conv_pw", "expand"), ("conv_dw", "depthwise"), ("conv_pwl", "project")]
+            for j, (theirs, ours) in enumerate(parts, 1):
+                yield f"blocks.{stage}.{place}.{theirs}", f"{self._layer(i)}.{ours}.conv"
+                yield f"blocks.{stage}.{place}.bn{j}", f"{self._layer(i)}.{ours}.norm"
+            channels = block.out_channels
+
+    def knows(self, key: str) -> bool:
+        """Whether an entry is a convolution or a block of the network in timm.
+
+        Names such as ``bn1.weight`` are in blocks of other networks, too.
+        """
+        layer = key.rpartition(".")[0]
+        return layer in self._ours and layer.startswith(("conv_", "blocks."))
+
+    def identify(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]] | None:
+        """Find the arguments of the builder by the shapes of the convolutions."""
+        return super().identify(shapes) if "conv_stem.weight" in shapes else None
+
+
 def _renamed(key: str, names: Mapping[str, str]) -> str:
     layer, _, entry = key.rpartition(".")
     return f"{names[layer]}.{entry}" if layer in names else key
@@ -169,20 +222,21 @@ def _v3(name: str) -> MobileNetConverter:
     return MobileNetConverter(name, layers, variants, "block", "classifier.3")
 
 
-def _v2() -> MobileNetConverter:
+def _v2(kind: type[MobileNetConverter]) -> MobileNetConverter:
     def layers(width_mult: float = 1.0) -> Layers:
         return v2_layers(width_mult)
 
-    return MobileNetConverter("mobilenet_v2", layers, _widths(), "conv", "classifier.1")
+    return kind("mobilenet_v2", layers, _widths(), "conv", "classifier.1")
 
 
 def _widths() -> list[dict[str, Any]]:
     return [{} if width == 1.0 else {"width_mult": width} for width in _WIDTHS]
 
 
-v2 = _v2()
+v2 = _v2(MobileNetConverter)
+timm_v2 = _v2(TimmConverter)
 v3_large = _v3("mobilenet_v3_large")
 v3_small = _v3("mobilenet_v3_small")
 
-#: By registered name of the network.
+#: Those of torchvision's files, by registered name of the network.
 CONVERTERS = {converter.name: converter for converter in (v2, v3_large, v3_small)}
