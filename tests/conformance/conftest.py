@@ -31,7 +31,7 @@ def pytest_terminal_summary(
 ) -> None:
     """Show the figures beside torchvision's, where the tests of detectors have run."""
     parity = sys.modules.get("parity")
-    if parity is None or not parity.DETECTIONS:
+    if parity is None or not (parity.DETECTIONS or parity.RETINANET_DETECTIONS):
         return
     versions = {name: version(name).partition("+")[0] for name in ("torch", "torchvision")}
     page = parity.page(versions)

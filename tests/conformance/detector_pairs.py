@@ -33,6 +33,10 @@ def pictures(sizes: Sequence[tuple[int, int]], seed: int = 0) -> list[np.ndarray
     return result
 
 
+def sizes_text(sizes: Sequence[tuple[int, int]]) -> str:
+    return ", ".join(f"{height} x {width}" for height, width in sizes)
+
+
 def torchvisions(depth: int) -> Any:
     """Random weights, but normalisations that fit the activations, as training makes them."""
     torch.manual_seed(0)

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["CLASSIFIERS", "DETECTIONS", "LOSSES", "DetectionRow", "LossRow", "page"]
+__all__ = [
+    "CLASSIFIERS",
+    "DETECTIONS",
+    "LOSSES",
+    "RETINANET_DETECTIONS",
+    "RETINANET_LOSSES",
+    "DetectionRow",
+    "LossRow",
+    "page",
+]
 
 
 @dataclass(frozen=True)
@@ -42,17 +52,20 @@ CLASSIFIERS: dict[str, dict[str, float]] = defaultdict(dict)
 #: Filled by ``test_faster_rcnn.py``.
 DETECTIONS: list[DetectionRow] = []
 LOSSES: list[LossRow] = []
+#: Filled by ``test_retinanet.py``.
+RETINANET_DETECTIONS: list[DetectionRow] = []
+RETINANET_LOSSES: list[LossRow] = []
 
 INTRODUCTION = """# Models beside torchvision
 
-torchvision's Faster R-CNN and ours, built with `torchvision_config()`, with the same
-weights (random, with normalisations that fit the activations) and 91 classes, on images of
+torchvision's Faster R-CNN and RetinaNet and ours, built with `torchvision_config()`, with the
+same weights (random, with normalizations that fit the activations) and 91 classes, on images of
 smooth noise. torchvision {torchvision} runs on PyTorch {torch}; its compiled NMS and
 RoIAlign, which a CPU build of PyTorch lacks, are replaced by plain ones in PyTorch. This
 page is what `python -m nox -s conformance` prints at its end; figures of rounding differ
 from processor to processor.
 
-## Detections
+## Faster R-CNN: detections
 
 A detection of torchvision's is *matched* if one of ours has its label and an IoU of at
 least 0.5 with it, each of ours taken once, and *within 1e-3* if moreover the scores differ
@@ -73,7 +86,7 @@ the table.
 """
 
 TRAINING = """
-## Losses and gradients
+## Faster R-CNN: losses and gradients
 
 One step with the same sampled anchors and regions, taken at even steps from all that could
 be. The largest relative difference of the four losses; of how many parameters the gradient
@@ -84,6 +97,26 @@ was: the last column is how far torchvision's own gradients in float32 are from 
 float64, where the regions are the same. Ours are held to no more than twice that in the
 median and three times at most with direct sums (`LUCID_WINOGRAD=0`), and to four times as they
 come: Winograd's filtering, which 3x3 convolutions are trained by, rounds more.
+
+| ResNet | Norms | Images | Precision | Losses | Gradients | Within 1e-3 | Largest | Own |
+|---:|---|---|---|---:|---:|---:|---:|---:|
+"""
+
+RETINANET = """
+## RetinaNet: detections
+
+Compared as Faster R-CNN's. Detections without area, which have no IoU, are left out on both
+sides. The background, which ours never detects, has low logits, as training makes them.
+
+| ResNet | Images | Min / max | Precision | Detections | Matched | Within 1e-3 | Edge | Score |
+|---:|---|---|---|---:|---:|---:|---:|---:|
+"""
+
+RETINANET_TRAINING = """
+## RetinaNet: losses and gradients
+
+One step, with the two losses and the gradients of all parameters. In float64 all agree; in
+float32 gradients differ for the reason that Faster R-CNN's do.
 
 | ResNet | Norms | Images | Precision | Losses | Gradients | Within 1e-3 | Largest | Own |
 |---:|---|---|---|---:|---:|---:|---:|---:|
@@ -107,23 +140,6 @@ derivative of hardsigmoid to float32.
 
 def page(versions: dict[str, str]) -> str:
     """The page, in Markdown."""
-    detections, rest, losses = "", "", ""
-    for row in sorted(DETECTIONS, key=lambda r: (r.depth, r.precision)):
-        a = row.agreement
-        detections += (
-            f"| {row.depth} | {row.images} | {row.min_size} / {row.max_size} | {row.precision} | "
-            f"{a.expected} | {percent(a.matched, a.expected)} | {percent(a.close, a.expected)} | "
-            f"{a.box:.1e} | {a.score:.1e} |\n"
-        )
-        rest += "".join(
-            f"- ResNet-{row.depth}, {row.images}, {row.precision}: {one}.\n" for one in a.rest
-        )
-    for r in sorted(LOSSES, key=lambda r: (r.depth, r.norm, r.precision)):
-        losses += (
-            f"| {r.depth} | {r.norm} | {r.images} | {r.precision} | {r.loss:.1e} | "
-            f"{r.parameters} | {percent(r.within, r.parameters)} | {r.gradient:.1e} | "
-            f"{'' if r.own is None else f'{r.own:.1e}'} |\n"
-        )
     classifiers = "".join(
         f"| `{name}` | {' | '.join(f'{figures[column]:.1e}' for column in COLUMNS)} |\n"
         for name, figures in CLASSIFIERS.items()
@@ -131,12 +147,42 @@ def page(versions: dict[str, str]) -> str:
     )
     return (
         INTRODUCTION.format(**versions)
-        + detections
-        + f"\n{rest}" * bool(rest)
+        + detection_rows(DETECTIONS)
         + TRAINING
-        + losses
+        + loss_rows(LOSSES)
+        + RETINANET
+        + detection_rows(RETINANET_DETECTIONS)
+        + RETINANET_TRAINING
+        + loss_rows(RETINANET_LOSSES)
         + (CLASSIFICATION + classifiers) * bool(classifiers)
     )
+
+
+def detection_rows(rows: Iterable[DetectionRow]) -> str:
+    """Lines of the table, and below it what is not within 1e-3."""
+    lines, rest = "", ""
+    for row in sorted(rows, key=lambda r: (r.depth, r.precision)):
+        a = row.agreement
+        lines += (
+            f"| {row.depth} | {row.images} | {row.min_size} / {row.max_size} | {row.precision} | "
+            f"{a.expected} | {percent(a.matched, a.expected)} | {percent(a.close, a.expected)} | "
+            f"{a.box:.1e} | {a.score:.1e} |\n"
+        )
+        rest += "".join(
+            f"- ResNet-{row.depth}, {row.images}, {row.precision}: {one}.\n" for one in a.rest
+        )
+    return lines + f"\n{rest}" * bool(rest)
+
+
+def loss_rows(rows: Iterable[LossRow]) -> str:
+    lines = ""
+    for r in sorted(rows, key=lambda r: (r.depth, r.norm, r.precision)):
+        lines += (
+            f"| {r.depth} | {r.norm} | {r.images} | {r.precision} | {r.loss:.1e} | "
+            f"{r.parameters} | {percent(r.within, r.parameters)} | {r.gradient:.1e} | "
+            f"{'' if r.own is None else f'{r.own:.1e}'} |\n"
+        )
+    return lines
 
 
 def percent(part: int, whole: int) -> str:

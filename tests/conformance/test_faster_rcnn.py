@@ -10,7 +10,16 @@ import numpy as np
 import parity
 import pytest
 import torch
-from detector_pairs import compare, for_torch, ours, pictures, set_sizes, spread, torchvisions
+from detector_pairs import (
+    compare,
+    for_torch,
+    ours,
+    pictures,
+    set_sizes,
+    sizes_text,
+    spread,
+    torchvisions,
+)
 from parity import DetectionRow, LossRow
 
 import lucid
@@ -38,10 +47,6 @@ CASES: list[tuple[Sizes, int, int]] = [
 ]
 DOUBLE = [CASES[2], CASES[4], CASES[11]]
 LARGE = ([(300, 400)], 800, 1333)  # as torchvision resizes by default; once is enough
-
-
-def named(sizes: Sequence[tuple[int, int]]) -> str:
-    return ", ".join(f"{height} x {width}" for height, width in sizes)
 
 
 @pytest.fixture(scope="module", params=[50, 101])
@@ -75,12 +80,12 @@ def detected(pair: tuple[int, Any, Any], case: tuple[Sizes, int, int], dtype: An
     agreement = compare(mine.predict(images), expected, images)
     assert agreement.expected >= 20, "images without detections show nothing"
     parity.DETECTIONS.append(
-        DetectionRow(depth, named(sizes), min_size, max_size, np.dtype(dtype).name, agreement)
+        DetectionRow(depth, sizes_text(sizes), min_size, max_size, np.dtype(dtype).name, agreement)
     )
     return agreement
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: named(case[0]))
+@pytest.mark.parametrize("case", CASES, ids=lambda case: sizes_text(case[0]))
 def test_detections(pair: tuple[int, Any, Any], case: tuple[Sizes, int, int]) -> None:
     agreement = detected(pair, case, np.float32)
     assert agreement.close >= 0.98 * agreement.expected
@@ -92,7 +97,7 @@ def test_detections_at_the_size_of_torchvision(pair: tuple[int, Any, Any]) -> No
     assert agreement.close >= 0.98 * agreement.expected
 
 
-@pytest.mark.parametrize("case", DOUBLE, ids=lambda case: named(case[0]))
+@pytest.mark.parametrize("case", DOUBLE, ids=lambda case: sizes_text(case[0]))
 def test_without_rounding_all_detections_agree(
     double: tuple[int, Any, Any], case: tuple[Sizes, int, int]
 ) -> None:
@@ -189,7 +194,7 @@ def row_of(
     row = LossRow(
         depth,
         norm,
-        named(batch[0]),
+        sizes_text(batch[0]),
         dtype,
         loss,
         len(errors),
@@ -245,7 +250,7 @@ def training(pair: tuple[int, Any, Any], monkeypatch: pytest.MonkeyPatch) -> Ite
     theirs.eval()
 
 
-@pytest.mark.parametrize("batch", BATCHES, ids=lambda batch: named(batch[0]))
+@pytest.mark.parametrize("batch", BATCHES, ids=lambda batch: sizes_text(batch[0]))
 def test_losses_and_gradients(training: Any, double: Any, batch: tuple[Sizes, Any]) -> None:
     depth, mine, theirs = training
     expected = of_torchvision(theirs, batch, np.float64)
@@ -258,7 +263,7 @@ def test_losses_and_gradients(training: Any, double: Any, batch: tuple[Sizes, An
 @pytest.mark.parametrize(
     ("sums", "median", "largest"), [("direct", 2, 3), ("Winograd's", 4, 4)], ids=["direct", "all"]
 )
-@pytest.mark.parametrize("batch", BATCHES, ids=lambda batch: named(batch[0]))
+@pytest.mark.parametrize("batch", BATCHES, ids=lambda batch: sizes_text(batch[0]))
 def test_single_precision(
     training: Any,
     batch: tuple[Sizes, Any],
