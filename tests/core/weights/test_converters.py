@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import lucid
 from lucid import PluginError, PluginWarning, WeightFileError, WeightFileWarning
 from lucid.models import create_model
-from lucid.weights import BareWeights, identify_weights
+from lucid.weights import BareWeights, identify_weights, load_foreign
 
 PLUGIN = """
 import lucid
@@ -241,6 +241,23 @@ def test_faults_of_a_converter_name_it(environment, path: Path, fault: str) -> N
     with pytest.raises(PluginError, match=message) as caught:
         lucid.load_model(path)
     assert "the weight converter 'tiny-weights' of toy-plugin 1.0" in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", ["rename raises", "rename gives None", "prepare raises"])
+def test_faults_of_a_converter_that_the_caller_chooses_name_it(
+    environment, path: Path, fault: str
+) -> None:
+    options, message = FAULTS[fault]
+    install(environment, **{**options, "identify": "return None"})
+    model = create_model("tiny", width=3)
+    before = model.weight.numpy().copy()
+    for load in (
+        lambda: BareWeights.read(path, model="tiny").load_into(model),
+        lambda: load_foreign(model, path, "elsewhere"),
+    ):
+        with pytest.raises(PluginError, match=rf"'tiny-weights' of toy-plugin 1\.0.*({message})"):
+            load()
+    np.testing.assert_array_equal(model.weight, before)
 
 
 @pytest.mark.parametrize("names", [["a"], [1, 2], "ab", 3])

@@ -13,7 +13,7 @@ from lucid.errors import LucidError, PluginError, StateDictError, WeightFileErro
 from lucid.weights.conversion import WeightConverter, load_converted
 from lucid.weights.converters import IdentifiedWeights, identify_weights
 from lucid.weights.files import load
-from lucid.weights.registered_converters import weight_converters
+from lucid.weights.registered_converters import GuardedConverter, weight_converters
 
 if TYPE_CHECKING:
     from lucid.nn import Module
@@ -90,7 +90,10 @@ class BareWeights:
             if model is None:
                 raise
             found = None
-        converter = _converter_of(model) if found is None else found.converter
+        if found is None:
+            converter = _converter_of(model)
+        else:
+            converter = GuardedConverter(found.registered, found.converter)
         return cls(path, state, found, converter=converter)
 
     def arguments(self, name: str | None = None) -> dict[str, Any]:
@@ -149,7 +152,7 @@ def _converter_of(model: str | None) -> WeightConverter | None:
     for registered in weight_converters():
         if model in registered.models:
             try:
-                return registered.load()
+                return GuardedConverter(registered, registered.load())
             except PluginError:  # the weights may have the model's own names
                 return None
     return None

@@ -20,7 +20,11 @@ from lucid.errors import (
     level_outside,
 )
 from lucid.weights.conversion import WeightConverter, load_converted
-from lucid.weights.registered_converters import RegisteredConverter, weight_converters
+from lucid.weights.registered_converters import (
+    GuardedConverter,
+    RegisteredConverter,
+    weight_converters,
+)
 from lucid.weights.wrappers import unwrap
 
 if TYPE_CHECKING:
@@ -151,49 +155,29 @@ class IdentifiedWeights:
         lucid.PluginError
             If the converter fails, or gives names that the model does not have.
         """
-        checked = _Checked(self.registered, self.converter, self.name, self.state)
-        return load_converted(model, self.state, checked, skip_mismatched=skip_mismatched)
+        return load_converted(model, self.state, _Checked(self), skip_mismatched=skip_mismatched)
 
     @property
     def _source(self) -> str:
         return "the state dict" if self.path is None else str(self.path)
 
 
-class _Checked(WeightConverter):
-    """A converter whose faults are errors that name it."""
+class _Checked(GuardedConverter):
+    """A converter of weights that it recognizes: names that it makes up are its fault."""
 
-    def __init__(
-        self,
-        registered: RegisteredConverter,
-        converter: WeightConverter,
-        name: str,
-        state: Mapping[str, Any],
-    ) -> None:
-        self.registered = registered
-        self.converter = converter
-        self.name = name
-        self.state = state
-
-    def for_model(self, model: Module) -> WeightConverter:
-        converter = self.registered.call(self.converter.for_model, model)
-        return _Checked(self.registered, converter, self.name, self.state)
-
-    def rename(self, key: str) -> str:
-        name = self.registered.call(self.converter.rename, key)
-        if not isinstance(name, str):
-            raise PluginError(f"{self.registered}: rename({key!r}) returned {name!r}, not a str")
-        return name
+    def __init__(self, weights: IdentifiedWeights) -> None:
+        super().__init__(weights.registered, weights.converter)
+        self.weights = weights
 
     def prepare(self, state: dict[str, Any], model: Module) -> dict[str, Any]:
-        prepared = self.registered.call(self.converter.prepare, state, model)
-        if not isinstance(prepared, dict):
-            raise PluginError(f"{self.registered}: prepare() returned {prepared!r:.80}, not a dict")
+        prepared = super().prepare(state, model)
         own = model.state_dict()
         # An entry that keeps its name is one too many in the file, not a fault of the converter.
-        wrong = [str(key) for key in prepared if key not in own and key not in self.state]
+        wrong = [str(k) for k in prepared if k not in own and k not in self.weights.state]
         if wrong:
             raise PluginError(
-                f"{self.registered} gives names that {self.name} does not have: {_listed(wrong)}"
+                f"{self.registered} gives names that {self.weights.name} does not have: "
+                f"{_listed(wrong)}"
             )
         return prepared
 

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 from lucid.errors import PluginError
 from lucid.weights.conversion import WeightConverter, load_converted
 from lucid.weights.files import StrPath
-from lucid.weights.registered_converters import RegisteredConverter, weight_converters
+from lucid.weights.registered_converters import (
+    GuardedConverter,
+    RegisteredConverter,
+    weight_converters,
+)
 
 if TYPE_CHECKING:
     from lucid.nn import Module
@@ -35,10 +39,7 @@ def converter_for(model: Module, source: str) -> WeightConverter | None:
     WeightConverter or None
         The converter for this very model; None if there is none.
     """
-    candidates = [known for known in weight_converters() if known.source == source]
-    named = (known for known in candidates if model.model_name in known.models)
-    knowing = (known for known in candidates if _knows_all(known, model))
-    registered = next(named, None) or next(knowing, None)
+    registered = _registered(model, source)
     return None if registered is None else registered.load().for_model(model)
 
 
@@ -77,11 +78,14 @@ def load_foreign(
         If the file cannot be read.
     lucid.StateDictError
         If the weights do not fit.
+    lucid.PluginError
+        If the converter fails.
     """
+    registered = _registered(model, source)
     return load_converted(
         model,
         path_or_state_dict,
-        converter_for(model, source),
+        None if registered is None else GuardedConverter(registered, registered.load()),
         strict=strict,
         skip_mismatched=skip_mismatched,
         ema=ema,
@@ -116,6 +120,13 @@ def foreign_state_dict(model: Module, source: str) -> dict[str, Tensor]:
         raise ValueError(f"no installed plugin has a weight converter of {source} for {name}")
     names = ((converter.original(key), value) for key, value in model.state_dict().items())
     return {name: value for name, value in names if name is not None}
+
+
+def _registered(model: Module, source: str) -> RegisteredConverter | None:
+    candidates = [known for known in weight_converters() if known.source == source]
+    named = (known for known in candidates if model.model_name in known.models)
+    knowing = (known for known in candidates if _knows_all(known, model))
+    return next(named, None) or next(knowing, None)
 
 
 def _knows_all(registered: RegisteredConverter, model: Module) -> bool:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import re
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lucid.errors import PluginError, PluginWarning, StateDictError, level_outside
 from lucid.models import zoo
 from lucid.models.discovery import Plugin, describe_error
 from lucid.weights.conversion import WeightConverter
 
-__all__ = ["RegisteredConverter", "converters_of", "weight_converters"]
+if TYPE_CHECKING:
+    from lucid.nn import Module
+
+__all__ = ["GuardedConverter", "RegisteredConverter", "converters_of", "weight_converters"]
 
 _PLACE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -72,6 +76,42 @@ class RegisteredConverter:
         except BaseException as error:  # SystemExit too: it must not end the program
             name = getattr(function, "__name__", "it").lstrip("_")
             raise PluginError(f"{self}: {name}() failed: {describe_error(error)}") from error
+
+
+class GuardedConverter(WeightConverter):
+    """A converter whose faults in loading weights are errors that name it.
+
+    Parameters
+    ----------
+    registered : RegisteredConverter
+        Where it is from.
+    converter : WeightConverter
+        The converter.
+    """
+
+    def __init__(self, registered: RegisteredConverter, converter: WeightConverter) -> None:
+        self.registered = registered
+        self.converter = converter
+
+    def for_model(self, model: Module) -> WeightConverter:
+        """Guard the converter for one model."""
+        guarded = copy.copy(self)
+        guarded.converter = self.registered.call(self.converter.for_model, model)
+        return guarded
+
+    def rename(self, key: str) -> str:
+        """Rename, or raise :class:`lucid.PluginError`."""
+        name = self.registered.call(self.converter.rename, key)
+        if not isinstance(name, str):
+            raise PluginError(f"{self.registered}: rename({key!r}) returned {name!r}, not a str")
+        return name
+
+    def prepare(self, state: dict[str, Any], model: Module) -> dict[str, Any]:
+        """Change renamed entries, or raise :class:`lucid.PluginError`."""
+        prepared = self.registered.call(self.converter.prepare, state, model)
+        if not isinstance(prepared, dict):
+            raise PluginError(f"{self.registered}: prepare() returned {prepared!r:.80}, not a dict")
+        return prepared
 
 
 def weight_converters() -> list[RegisteredConverter]:
