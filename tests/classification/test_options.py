@@ -1,4 +1,4 @@
-"""What the classifiers share: the check of the batch."""
+"""What the classifiers share: checks of arguments and of the batch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import lucid
-from lucid_models_classification.options import check_images
+from lucid_models_classification.options import check_images, check_norm
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,10 @@ def test_a_batch_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
 
 def test_a_batch_without_images_is_one() -> None:
     check_images(lucid.zeros(0, 3, 4, 4), 3)
+
+
+@pytest.mark.parametrize("eps", [True, "1e-5", -1e-5, float("nan"), float("inf")])
+def test_an_epsilon_is_a_finite_number(eps: object) -> None:
+    check_norm("frozen", 0)
+    with pytest.raises(ValueError, match=r"norm_eps: expected a finite number of at least 0"):
+        check_norm("batch", eps)

@@ -50,7 +50,8 @@ def check_norm(norm: object, norm_eps: Any) -> None:
     """
     if norm not in ("batch", "frozen"):
         raise ValueError(f'norm: expected "batch" or "frozen", got {norm!r}')
-    if not isinstance(norm_eps, int | float) or not 0 <= norm_eps < float("inf"):
+    is_number = isinstance(norm_eps, int | float) and not isinstance(norm_eps, bool)
+    if not is_number or not 0 <= norm_eps < float("inf"):
         raise ValueError(f"norm_eps: expected a finite number of at least 0, got {norm_eps!r}")
 
 
