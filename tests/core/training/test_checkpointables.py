@@ -404,3 +404,13 @@ def test_the_parts_of_a_training_are_checkpointables(small):
 def test_checkpointables_without_names_are_refused() -> None:
     with pytest.raises(TypeError, match="checkpointables: expected a dict of objects by name"):
         check_checkpointables([1], ())
+
+
+@pytest.mark.parametrize("keys", [{1: 2, "1": 3}, {"$tensor": 4}])
+def test_keys_that_a_file_cannot_tell_apart_are_refused(tmp_path: Path, keys: dict) -> None:
+    path = tmp_path / "state.safetensors"
+    with pytest.raises(TypeError, match=r"cannot hold the keys \[.*\] \(at counts\)"):
+        save_checkpoint(path, {"counts": keys})
+    assert not path.exists()
+    save_checkpoint(path, {"counts": {1: 2, "$tensor": 4}})
+    assert load_checkpoint(path) == {"counts": {"1": 2, "$tensor": 4}}

@@ -39,7 +39,8 @@ def save_checkpoint(path: StrPath, state: Mapping[str, Any]) -> None:
     Raises
     ------
     TypeError
-        If something else stands in the tree; the message says where.
+        If something else is in the tree, or two keys of a dict are the same as strings; the
+        message says where.
     """
     tensors: dict[str, Any] = {}
     tree = _without_tensors(state, "", tensors)
@@ -100,9 +101,16 @@ def _without_tensors(node: Any, place: str, tensors: dict[str, Any]) -> Any:
         tensors[place] = node
         return {_REFERENCE: place}
     if isinstance(node, Mapping):
+        named = {str(key): value for key, value in node.items()}
+        if len(named) < len(node) or named.keys() == {_REFERENCE}:
+            raise TypeError(
+                f"a checkpoint cannot hold the keys {list(node)!r:.80} (at "
+                f"{place or 'its root'}); choose keys that differ as strings, other than "
+                f"{_REFERENCE!r} alone"
+            )
         return {
-            str(key): _without_tensors(value, f"{place}/{key}" if place else str(key), tensors)
-            for key, value in node.items()
+            key: _without_tensors(value, f"{place}/{key}" if place else key, tensors)
+            for key, value in named.items()
         }
     if isinstance(node, list | tuple):
         return [_without_tensors(value, f"{place}/{i}", tensors) for i, value in enumerate(node)]
