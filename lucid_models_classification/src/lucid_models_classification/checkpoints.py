@@ -149,7 +149,8 @@ def start_from(
     Raises
     ------
     lucid.WeightFileError
-        As for :func:`open_classifier`.
+        As for :func:`open_classifier`; also if layers other than the last do not fit
+        ``model_options``.
     """
     model_name = None if model_name is None else model_info(model_name).name
     saved_names: tuple[str, ...] | None = None
@@ -170,9 +171,9 @@ def start_from(
     fresh = {key: model.state_dict()[key].numpy().copy() for key in head}
     if headless := weights.lack_all(head):
         weights = weights.with_entries({key: model.state_dict()[key] for key in head})
-    report = _load(weights, model, skip_mismatched=True)
-    if not set(report.skipped) <= set(head):
-        _load(weights, model, skip_mismatched=False)  # says which other layers do not fit
+    report = _load(weights, model, skip_mismatched=True, options=model_options)
+    if not set(report.skipped) <= set(head):  # says which other layers do not fit
+        _load(weights, model, skip_mismatched=False, options=model_options)
     if saved_names is None:
         note: str | None = _unnamed(head if headless else report.skipped, class_names)
     else:
@@ -335,12 +336,18 @@ def _found(weights: BareWeights, name: str) -> IdentifiedWeights | None:
     return found if found is not None and found.name == name else None
 
 
-def _load(weights: BareWeights, model: nn.Module, skip_mismatched: bool) -> Any:
+def _load(
+    weights: BareWeights,
+    model: nn.Module,
+    skip_mismatched: bool,
+    options: Mapping[str, Any] | None = None,
+) -> Any:
     try:
         return weights.load_into(model, skip_mismatched=skip_mismatched)
     except StateDictError as error:
         other = other_model(model, weights.state)
         remedy = f", they are those of {other} (give --model {other})" if other else ""
+        chosen = f" with {dict(options)}" if options else ""
         raise WeightFileError(
-            f"{weights.path}: its weights do not fit {model.model_name}{remedy}: {error}"
+            f"{weights.path}: its weights do not fit {model.model_name}{chosen}{remedy}: {error}"
         ) from error

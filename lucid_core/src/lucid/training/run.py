@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from lucid import random
 from lucid.data.report_text import brief_lines
 from lucid.nn import BatchNorm2d
+from lucid.text import counted
 from lucid.training.callback import Callback
 from lucid.training.communicator import Communicator
 from lucid.training.data_record import DataRecord
@@ -274,9 +275,9 @@ class Run(Generic[Options]):
             return []
         batches, momentum = shares[share]
         return [
-            f"after {batches} batches, running statistics of batch norms with a momentum of "
-            f"{momentum:g} are still {share:.0%} initial values. Validation and prediction use "
-            "them: train for longer, or build the model with a greater momentum, by "
+            f"after {counted(batches, 'batch', 'batches')}, running statistics of batch norms with "
+            f"a momentum of {momentum:g} are still {share:.0%} initial values. Validation and "
+            "prediction use them: train for longer, or build the model with a greater momentum, by "
             f"--model-option norm_momentum={_USUAL_MOMENTUM} if it takes that argument"
         ]
 
