@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import lucid
 from lucid import PluginError, PluginWarning, WeightFileError, WeightFileWarning
 from lucid.models import create_model
-from lucid.weights import BareWeights, identify_weights, load_foreign
+from lucid.weights import BareWeights, identify_weights, load_foreign, load_weights
 
 PLUGIN = """
 import lucid
@@ -284,6 +284,26 @@ def test_a_fault_does_not_hide_another_converter(environment, path: Path) -> Non
     with pytest.warns(PluginWarning, match="'tiny-weights' of toy-plugin 1.0: identify"):
         model = lucid.load_model(path)
     assert model.model_name == "other"
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_weights_of_another_library_are_loaded_into_a_built_model(
+    environment, tmp_path: Path, prefix: str
+) -> None:
+    install(environment)
+    lucid.save(theirs(prefix=prefix), tmp_path / "w.npz")
+    model = create_model("tiny", width=3)
+    assert load_weights(model, tmp_path / "w.npz").loaded == ["weight", "bias"]
+    np.testing.assert_array_equal(model.weight.numpy(), theirs()["kernel"])
+    own = {key: value + 1 for key, value in model.state_dict().items()}
+    lucid.save(own, tmp_path / "own.npz")
+    load_weights(model, tmp_path / "own.npz")
+    np.testing.assert_array_equal(model.weight.numpy(), theirs()["kernel"] + 1)
+    with pytest.raises(WeightFileError, match=r"wrong shape \(2\):\s+weight: expected shape \(2"):
+        load_weights(create_model("tiny"), tmp_path / "w.npz")
+    lucid.save({"kernel": theirs()["kernel"]}, tmp_path / "part.npz")
+    report = load_weights(model, tmp_path / "part.npz", strict=False)
+    assert (report.loaded, report.missing) == (["weight"], ["bias"])
 
 
 def test_the_caller_names_the_model_of_weights_that_are_not_recognized(environment, path) -> None:

@@ -13,7 +13,7 @@ from lucid.errors import LucidError, PluginError, StateDictError, WeightFileErro
 from lucid.weights.conversion import WeightConverter, load_converted
 from lucid.weights.converters import IdentifiedWeights, identify_weights
 from lucid.weights.files import load
-from lucid.weights.registered_converters import GuardedConverter, weight_converters
+from lucid.weights.registered_converters import GuardedConverter, converter_of
 
 if TYPE_CHECKING:
     from lucid.nn import Module
@@ -91,7 +91,7 @@ class BareWeights:
                 raise
             found = None
         if found is None:
-            converter = _converter_of(model)
+            converter = converter_of(model)
         else:
             converter = GuardedConverter(found.registered, found.converter)
         return cls(path, state, found, converter=converter)
@@ -142,20 +142,6 @@ class BareWeights:
             return "it holds no tensors"
         keys = ", ".join(map(repr, list(self.state)[:_SHOWN]))
         return f"no installed plugin recognizes its tensors by their names (the first: {keys})"
-
-
-def _converter_of(model: str | None) -> WeightConverter | None:
-    """Find the converter of a registered model, for weights that it does not recognize.
-
-    Then an error names the entries that are missing, and not all of them.
-    """
-    for registered in weight_converters():
-        if model in registered.models:
-            try:
-                return GuardedConverter(registered, registered.load())
-            except PluginError:  # the weights may have the model's own names
-                return None
-    return None
 
 
 def other_model(model: Module, state: Mapping[str, Any]) -> str | None:

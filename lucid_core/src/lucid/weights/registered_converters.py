@@ -18,7 +18,13 @@ from lucid.weights.conversion import WeightConverter
 if TYPE_CHECKING:
     from lucid.nn import Module
 
-__all__ = ["GuardedConverter", "RegisteredConverter", "converters_of", "weight_converters"]
+__all__ = [
+    "GuardedConverter",
+    "RegisteredConverter",
+    "converter_of",
+    "converters_of",
+    "weight_converters",
+]
 
 _PLACE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -146,6 +152,20 @@ def converters_of(plugin: Plugin) -> list[RegisteredConverter]:
     registrar = _Registrar(plugin)
     plugin.register_weight_converters(registrar)
     return registrar.converters
+
+
+def converter_of(model: str | None) -> WeightConverter | None:
+    """Return the converter of a registered model, None if there is none that can be imported.
+
+    For weights whose model the caller names: they may also have the model's own names.
+    """
+    for registered in weight_converters():
+        if model in registered.models:
+            try:
+                return GuardedConverter(registered, registered.load())
+            except PluginError:
+                return None
+    return None
 
 
 class _Registrar:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lucid.errors import LucidError, StateDictError, UnknownModelError, WeightFileError
+from lucid.weights.conversion import WeightConverter, load_converted
 from lucid.weights.converters import identify_weights
 from lucid.weights.files import StrPath, read_file, write_file
 from lucid.weights.model_metadata import (
@@ -18,6 +19,7 @@ from lucid.weights.model_metadata import (
     parse,
     refuse_state,
 )
+from lucid.weights.registered_converters import converter_of
 from lucid.weights.wrappers import unwrap
 
 if TYPE_CHECKING:
@@ -158,8 +160,9 @@ def load_weights(
     model : lucid.nn.Module
         Unchanged if the weights do not fit.
     path : path-like
-        A file of :func:`save_model`, :func:`lucid.save` or another library.  A prefix
-        that a wrapper put before the names is stripped; see :func:`lucid.weights.unwrap`.
+        A file of :func:`save_model`, :func:`lucid.save` or another library, whose names the
+        weight converter of the model translates.  A prefix that a wrapper put before the
+        names is stripped; see :func:`lucid.weights.unwrap`.
     strict, skip_mismatched : bool
         As for :meth:`lucid.nn.Module.load_state_dict`.
     ema : bool, optional
@@ -183,7 +186,15 @@ def load_weights(
     arrays, metadata = read_file(path, ema)
     refuse_state(path, metadata)
     try:
-        return _fill(model, arrays, path, ema, strict=strict, skip_mismatched=skip_mismatched)
+        return _fill(
+            model,
+            arrays,
+            path,
+            ema,
+            None if KEY in metadata else converter_of(model.model_name),
+            strict=strict,
+            skip_mismatched=skip_mismatched,
+        )
     except StateDictError as error:
         wanted = str(described_model(model) or type(model).__name__)
         if changes_of(model):
@@ -195,9 +206,16 @@ def load_weights(
 
 
 def _fill(
-    model: Module, arrays: Mapping[str, Any], path: StrPath, ema: bool | None, **options: bool
+    model: Module,
+    arrays: Mapping[str, Any],
+    path: StrPath,
+    ema: bool | None,
+    converter: WeightConverter | None = None,
+    **options: bool,
 ) -> LoadResult:
     own = model.state_dict()
+    if converter is not None and not own.keys() <= arrays.keys():
+        return load_converted(model, arrays, converter.for_model(model), ema=ema, **options)
     unwrapped = unwrap(arrays, own.__contains__, ema=ema, source=os.fspath(path))
     return model.load_state_dict(unwrapped, **options)
 
