@@ -14,10 +14,12 @@ from pathlib import Path
 from graphs.builder import Array, Graph
 from graphs.detection import decode, pyramid, save_detector, suppress_classes
 from lucid_models_detection.parts.anchors import AnchorGenerator
-from lucid_models_detection.retinanet import RetinaNetOptions
 
 _TOP_N, _DETECTIONS = 1000, 300
 _IOU, _MIN_SCORE = 0.5, 0.05
+#: Three sizes an octave, rounded down, on P3 to P7.
+_SIZES = [[int(base * 2 ** (i / 3)) for i in range(3)] for base in (32, 64, 128, 256, 512)]
+_RATIOS = [(0.5, 1.0, 2.0)] * len(_SIZES)
 
 
 def head(g: Graph, level: str, name: str, output: str) -> str:
@@ -58,11 +60,10 @@ def save_retinanet(weights: Mapping[str, Array], path: Path, size: int) -> None:
     for name in ("p6", "p7"):
         last = levels[-1] if name == "p6" else g.op("Relu", levels[-1])
         levels.append(g.conv(last, f"backbone.fpn.extra_blocks.{name}", stride=2))
-    options = RetinaNetOptions()
     sides = [size // 8, size // 16, size // 32]
     for _ in range(2):
         sides.append((sides[-1] + 1) // 2)
-    generate = AnchorGenerator(options.anchor_sizes, options.aspect_ratios)
+    generate = AnchorGenerator(_SIZES, _RATIOS)
     anchors = generate([(side, side) for side in sides], (size, size))
     found = [candidates(g, *level, size) for level in zip(levels, anchors, sides, strict=True)]
     boxes, labels, scores = (g.op("Concat", *parts, axis=0) for parts in zip(*found, strict=True))
