@@ -246,7 +246,7 @@ class MobileNet(nn.Module):
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.classifier = classifier
 
-        strides = [2, *accumulate((b.effective_stride for b in blocks), mul, initial=2)][1:]
+        strides = [*accumulate((block.effective_stride for block in blocks), mul, initial=2)]
         strides.append(strides[-1])
         if out_indices is None:  # the last convolution stands for the stage before it
             ends = (*(start - 1 for start in self._bounds[1:-2]), len(layers) - 1)
