@@ -10,7 +10,7 @@ import lucid
 from lucid import nn
 from lucid.models import create_model
 from lucid.weights import identify_weights
-from lucid_models_detection import FasterRCNN, torchvision_config
+from lucid_models_detection import Detector, FasterRCNN, RetinaNet, torchvision_config
 from lucid_models_detection.faster_rcnn.converter import converter as faster_rcnn
 from lucid_models_detection.retinanet.converter import converter as retinanet
 from lucid_models_detection.torchvision import (
@@ -27,7 +27,7 @@ def make(num_classes: int = 4) -> FasterRCNN:
     return FasterRCNN.from_backbone("resnet_18", num_classes, **config)
 
 
-def as_torchvision(model: FasterRCNN) -> dict[str, np.ndarray]:
+def as_torchvision(model: Detector) -> dict[str, np.ndarray]:
     return {key: value.numpy().copy() for key, value in torchvision_state_dict(model).items()}
 
 
@@ -232,3 +232,14 @@ def test_a_backbone_without_a_model_of_its_own() -> None:
     for key, value in model.state_dict().items():
         if not key.startswith("backbone.net.fc."):
             np.testing.assert_array_equal(value.data, own[key].data, err_msg=key)
+
+
+def test_a_backbone_with_arguments_of_its_own() -> None:
+    source = RetinaNet.from_backbone(
+        "mobilenet_v3_small", 3, backbone_options={"width_mult": 0.25}, channels=8
+    )
+    found = identify_weights(as_torchvision(source))
+    assert found is not None
+    assert found.arguments["backbone"] == "mobilenet_v3_small"
+    assert found.arguments["backbone_options"] == {"width_mult": 0.25}
+    assert not found.load_into(found.build()).missing

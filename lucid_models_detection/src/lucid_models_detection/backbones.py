@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from inspect import signature
 from typing import Any
 
 from lucid import nn
-from lucid.models import create_model
+from lucid.models import create_model, get_builder
 
-__all__ = ["backbone_arguments", "make_backbone"]
+__all__ = ["backbone_arguments", "make_backbone", "without_defaults"]
 
 #: Arguments of a backbone's builder that have a name of their own in ``from_backbone``.
 _NAMES = {"num_classes": "backbone_num_classes", "norm": "norm", "norm_eps": "norm_eps"}
@@ -76,3 +77,14 @@ def backbone_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     named = {_NAMES[key]: value for key, value in arguments.items() if key in _NAMES}
     others = {key: value for key, value in arguments.items() if key not in _NAMES}
     return {**named, **({"backbone_options": others} if others else {})}
+
+
+def without_defaults(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out the arguments of a registered builder that are its defaults.
+
+    Three input channels are the default of every classifier, also of a builder whose signature
+    has ``**kwargs`` in place of ``in_channels``.
+    """
+    parameters = signature(get_builder(name)).parameters
+    defaults = {"in_channels": 3, **{key: each.default for key, each in parameters.items()}}
+    return {k: v for k, v in arguments.items() if k not in defaults or v != defaults[k]}

@@ -36,6 +36,7 @@ from lucid.weights import (
     rename_key,
     weight_converters,
 )
+from lucid_models_detection.backbones import without_defaults
 from lucid_models_detection.data.coco_classes import COCO_CLASSES
 from lucid_models_detection.other_detectors import describe_detector
 
@@ -141,7 +142,9 @@ class TorchvisionConverter(WeightConverter):
         if not body:
             return None
         anchors, arguments = found
-        backbone = _backbone(body)
+        backbone, chosen = _backbone(body)
+        if chosen:
+            arguments = {**arguments, "backbone_options": chosen}
         name = f"{self.family}_{backbone}_fpn"
         if not lucid.models.is_model(name):  # then the builder that takes any backbone
             name, arguments = f"{self.family}_fpn", {**arguments, "backbone": backbone}
@@ -331,8 +334,8 @@ def torchvision_state_dict(model: nn.Module) -> dict[str, Tensor]:
     return foreign_state_dict(model, _SOURCE)
 
 
-def _backbone(body: Mapping[str, tuple[int, ...]]) -> str:
-    """Registered name of the classifier that a backbone is."""
+def _backbone(body: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]]:
+    """Registered name of the classifier that a backbone is, and arguments of its builder."""
     # Converters look at names and shapes only: arrays of these shapes that take no memory.
     arrays = {key: np.broadcast_to(np.float32(0), shape) for key, shape in body.items()}
     try:
@@ -346,7 +349,7 @@ def _backbone(body: Mapping[str, tuple[int, ...]]) -> str:
             f"plugin (the first: {', '.join(map(repr, list(body)[:_SHOWN]))})"
             + (f"; {disabled} is disabled by LUCID_DISABLE_PLUGINS" if disabled else "")
         )
-    return found.name
+    return found.name, without_defaults(found.name, found.arguments)
 
 
 def _converters() -> Iterator[TorchvisionConverter]:

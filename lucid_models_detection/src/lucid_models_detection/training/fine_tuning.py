@@ -28,6 +28,7 @@ from lucid.weights import (
     names_model,
     other_model,
 )
+from lucid_models_detection.backbones import without_defaults
 from lucid_models_detection.checkpoints import open_detector
 from lucid_models_detection.detector import Detector, backbone_net, check_detector
 
@@ -154,12 +155,9 @@ def _read_classifier(
         if weights.found is None:
             return weights, None, {}
         network, shown = weights.found.name, weights.arguments()
-        defaults = signature(get_builder(network)).parameters
-        chosen = {
-            key: value
-            for key, value in shown.items()
-            if key == "num_classes" or key not in defaults or value != defaults[key].default
-        }
+        chosen = without_defaults(network, shown)
+        if "num_classes" in shown:
+            chosen["num_classes"] = shown["num_classes"]
         return weights, network, chosen
     metadata = model_metadata(path)
     arguments = dict(metadata.kwargs)
