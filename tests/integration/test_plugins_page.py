@@ -97,7 +97,7 @@ def follow(fresh: FreshEnvironment, text: str) -> list[str]:
             for line in block.body.splitlines():
                 command = line.removeprefix("$ ")
                 if "uninstall" in command:  # while the plugin is there, the page's Python runs
-                    assert "7 examples ran" in fresh.run(f"python -W error {RUNNER} {PAGE}")
+                    assert "9 examples ran" in fresh.run(f"python -W error {RUNNER} {PAGE}")
                 output = fresh.run(command)
                 done.append(command)
         elif block.language == "text" and block.follows and output:
