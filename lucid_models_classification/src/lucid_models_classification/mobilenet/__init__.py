@@ -1,20 +1,19 @@
 """MobileNetV2 and MobileNetV3.
 
-``network``    the inverted residual block and the networks
+``block``      the inverted residual block
+``network``    the networks
 ``builders``   one function for each registered name
-``converter``  torchvision's names
+``converter``  weights of torchvision and timm
 """
 
 from __future__ import annotations
 
-from lucid_models_classification.mobilenet.network import (
+from lucid_models_classification.mobilenet.block import (
     BlockConfig,
     InvertedResidual,
-    MobileNet,
-    MobileNetV2,
-    MobileNetV3,
     make_divisible,
 )
+from lucid_models_classification.mobilenet.network import MobileNet, MobileNetV2, MobileNetV3
 
 __all__ = [
     "BlockConfig",

@@ -26,8 +26,9 @@ from typing import Any
 
 from lucid import StateDictError
 from lucid.weights import WeightConverter
+from lucid_models_classification.mobilenet.block import BlockConfig
 from lucid_models_classification.mobilenet.builders import v2_layers, v3_layers
-from lucid_models_classification.mobilenet.network import BlockConfig, stage_bounds
+from lucid_models_classification.mobilenet.network import stage_bounds
 
 __all__ = [
     "CONVERTERS",
