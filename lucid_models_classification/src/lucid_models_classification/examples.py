@@ -17,7 +17,7 @@ def example_batch() -> tuple[Tensor, Tensor]:
     Returns
     -------
     images : lucid.Tensor
-        (4, 3, 64, 64), as if normalised.
+        (4, 3, 64, 64), as if normalized.
     labels : lucid.Tensor
         (4,), 0 to 3.
     """

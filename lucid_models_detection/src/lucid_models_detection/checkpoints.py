@@ -32,7 +32,7 @@ def open_detector(
     path : path
         A file that :func:`lucid.load` reads.
     norm_eps : float, optional
-        What is added to the variance in the backbone's normalisations, for weights of
+        What is added to the variance in the backbone's normalizations, for weights of
         another library, which do not say it.  Default: as the weight converter says for this
         file, else the builder's own.
     ema : bool, optional

@@ -103,7 +103,7 @@ __all__ = ["class_names_in", "detect"]
     "--norm-eps",
     type=FiniteRange(0),
     metavar="NUMBER",
-    help="For torchvision's weights: what its normalisations add to the variance.  [default: 0 "
+    help="For torchvision's weights: what its normalizations add to the variance.  [default: 0 "
     "for the published COCO_V1 weights, 1e-5 for others, as torchvision has it]",
 )
 @click.option(

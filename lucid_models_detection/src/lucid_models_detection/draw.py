@@ -18,7 +18,7 @@ __all__ = ["class_name", "draw_boxes", "label_color", "to_pillow"]
 Color: TypeAlias = tuple[int, int, int]
 Rectangle: TypeAlias = tuple[float, float, float, float]
 
-#: Colours that stay apart from one another on light and on dark ground.
+#: Colors that stay apart from one another on light and on dark ground.
 PALETTE: tuple[Color, ...] = (
     (230, 57, 70),
     (46, 134, 222),
@@ -38,9 +38,9 @@ WHITE: Color = (255, 255, 255)
 
 
 def label_color(label: int) -> Color:
-    """The colour of a class; the same in every picture.
+    """The color of a class; the same in every picture.
 
-    The first twelve are a fixed palette; later ones step round the colour circle by
+    The first twelve are a fixed palette; later ones step round the color circle by
     the golden angle, which keeps any run of them apart.
 
     Parameters
@@ -159,7 +159,7 @@ def draw_boxes(
     boxes : (D, 4) array
         As xyxy in pixels of ``image``; D may be 0.  Parts outside the image are cut off.
     labels : (D,) array of int, optional
-        Choose colour and name of each box.
+        Choose color and name of each box.
     scores : (D,) array of float, optional
         Printed with two digits; better boxes are drawn over worse ones.
     class_names : sequence or mapping of str, optional
@@ -266,7 +266,7 @@ def _draw_rectangle(
     width: int,
     size: tuple[int, int],
 ) -> None:
-    """Outline the box; a dark line beside the coloured one shows it on ground of its colour."""
+    """Outline the box; a dark line beside the colored one shows it on ground of its color."""
     # The box gives edges between pixels; Pillow's rectangle takes the first and last pixel.
     limit = np.array([*size, *size])
     x1, y1, x2, y2 = np.clip(box, -2.0 * width, limit + 2.0 * width).round().astype(int).tolist()
@@ -284,7 +284,7 @@ def _draw_caption(
     size: tuple[int, int],
     taken: Sequence[Rectangle],
 ) -> Rectangle:
-    """Write the text on a plate of the box's colour, where it hides least; return the plate."""
+    """Write the text on a plate of the box's color, where it hides least; return the plate."""
     left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
     width, height = right - left + 4, bottom - top + 4
     plate = _place(box, width, height, size, taken)

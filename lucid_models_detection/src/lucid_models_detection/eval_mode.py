@@ -2,7 +2,7 @@
 
 The mode belongs to the modules and so to all threads.  If each thread changed it and
 changed it back, the first to finish would leave the others predicting in training mode,
-with other results, and their batches would change the statistics of the normalisations.
+with other results, and their batches would change the statistics of the normalizations.
 """
 
 from __future__ import annotations

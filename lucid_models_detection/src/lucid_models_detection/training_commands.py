@@ -177,7 +177,7 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.Choice(["none", "flip", "full"]),
     default="flip",
     show_default=True,
-    help="Training images as they are; mirrored; or also scaled, cropped and coloured.",
+    help="Training images as they are; mirrored; or also scaled, cropped and colored.",
 )
 @click.option(
     "--samples",

@@ -98,9 +98,9 @@ num_classes : int, default 1000
     Any of these, by keyword:
 
     - ``in_channels`` (int, default 3): channels of the image;
-    - ``norm`` ("batch" or "frozen", default "batch"): batch normalisation, or the
+    - ``norm`` ("batch" or "frozen", default "batch"): batch normalization, or the
       same with its statistics and affine parameters fixed;
-    - ``norm_eps`` (float, default 1e-5): added to the variance in every normalisation;
+    - ``norm_eps`` (float, default 1e-5): added to the variance in every normalization;
     - ``zero_init_residual`` (bool, default False): start every residual branch at zero;
     - ``dilate`` (three bool, default (False, False, False)): for ``layer2`` to
       ``layer4``, whether dilation takes the place of the stride.

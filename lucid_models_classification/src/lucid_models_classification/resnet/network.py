@@ -157,7 +157,7 @@ def _projection(
 class ResNet(nn.Module):
     """A stem, four stages of residual blocks, global average pooling and a linear classifier.
 
-    Input (N, in_channels, H, W), normalised as in training; output (N, num_classes)
+    Input (N, in_channels, H, W), normalized as in training; output (N, num_classes)
     logits.  Any H and W from 1 pixel up will do, since the pooling is global.
 
     Parameters
@@ -175,12 +175,12 @@ class ResNet(nn.Module):
     width_per_group : int, default 64
         Width of each group in the first stage.
     norm : {"batch", "frozen"}, default "batch"
-        Batch normalisation, or the same with statistics and affine parameters
+        Batch normalization, or the same with statistics and affine parameters
         fixed as buffers, for fine-tuning with few images in a batch.
     norm_eps : float, default 1e-5
-        Added to the variance in every normalisation.
+        Added to the variance in every normalization.
     zero_init_residual : bool, default False
-        Start every block as the identity, by a last normalisation whose weight
+        Start every block as the identity, by a last normalization whose weight
         is zero (Goyal et al. 2017, arXiv:1706.02677, section 5.1).
     dilate : sequence of three bool, default (False, False, False)
         For each of stages two to four, whether dilation takes the place of its
@@ -256,7 +256,7 @@ class ResNet(nn.Module):
     def _initialize(self, zero_init_residual: bool) -> None:
         """Draw the convolutions as He et al. 2015, arXiv:1502.01852, section 2.2.
 
-        Normalisations begin as the identity and the classifier as every
+        Normalizations begin as the identity and the classifier as every
         ``nn.Linear``, so nothing is left to do for them.
         """
         for module in self.modules():

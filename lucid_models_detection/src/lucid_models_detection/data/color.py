@@ -1,4 +1,4 @@
-"""Random changes of an image's colours; its boxes stay where they are."""
+"""Random changes of an image's colors; its boxes stay where they are."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class ColorJitter:
         multiplies the image; contrast blends it with the mean of its luma, and
         saturation with its luma, pixel by pixel (a factor of 0 leaves only those).
     hue : float, default 0.02
-        Share of a whole turn, up to 0.5, that colours are turned by around the
+        Share of a whole turn, up to 0.5, that colors are turned by around the
         axis of gray, either way; luma stays.
     generator : lucid.random.Generator, optional
         Where the randomness comes from.

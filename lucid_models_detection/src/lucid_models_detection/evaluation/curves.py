@@ -60,7 +60,7 @@ def plot_precision_recall(
     ----------
     curves : mapping of int to PrecisionRecall
         By label, as ``evaluator.precision_recall()`` gives them.  Each class has the
-        colour that :func:`lucid_models_detection.draw.draw_boxes` gives its boxes.
+        color that :func:`lucid_models_detection.draw.draw_boxes` gives its boxes.
     path : path-like
         The picture; its suffix decides the format (``.png``, ``.svg``, ...).
     title : str, optional

@@ -110,7 +110,7 @@ class FasterRCNN(Detector):
     roi_heads : RoIHeads
         Second stage.
     transform : Transform
-        Normalises, resizes and batches images.
+        Normalizes, resizes and batches images.
     config : DetectorConfig
         The options, checked and complete.
     num_classes : int

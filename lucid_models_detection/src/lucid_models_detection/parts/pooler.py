@@ -60,7 +60,7 @@ def roi_align(
         Samples of a bin either way; 0 or less takes as many as there are feature
         pixels, rounded up.
     aligned : bool, default False
-        Shift by half a pixel, so that the centre of pixel (0, 0) is (0.5, 0.5),
+        Shift by half a pixel, so that the center of pixel (0, 0) is (0.5, 0.5),
         and allow regions smaller than one pixel.
 
     Returns

@@ -324,7 +324,7 @@ def from_detector(
             "the last layer is kept: the file has as many classes as the data, but does not name "
             "them; check that they are the same, in this order"
         )
-    # A counter that frozen normalisations lack, and that nothing computed depends on.
+    # A counter that frozen normalizations lack, and that nothing computed depends on.
     counters = {k for k in {*state, *own} if k.endswith(".num_batches_tracked")}
     state = {k: v for k, v in state.items() if k not in counters or k in own}
     try:

@@ -75,7 +75,7 @@ class TrainingOptions:
         the 5 of a ResNet.  None is 2 where the backbone was pretrained, else 0.
     augment : {"none", "flip", "full"}
         What is done to training images: nothing, mirrored, or also scaled, cropped and
-        coloured otherwise.
+        colored otherwise.
     samples : int
         Images that detections are drawn on after each epoch.
     checkpoint_every : int or None
