@@ -337,3 +337,10 @@ def test_weights_of_another_network_with_arguments_of_its_own_are_named(tmp_path
     assert "choose a detector on reef_net by --model" in str(caught.value)
     with pytest.raises(TypeError, match="channells"):
         from_backbone("retinanet_fpn", tmp_path / "net.safetensors", {"channells": 8})
+
+
+@pytest.mark.parametrize("family", ["faster_rcnn", "retinanet"])
+def test_a_model_on_a_resnet_names_the_model_on_any_backbone(family: str) -> None:
+    message = rf"^backbone: .* has resnet_18, got 'mobilenet_v2'; the model {family}_fpn takes any"
+    with pytest.raises(TypeError, match=message):
+        lucid.models.create_model(f"{family}_resnet_18_fpn", backbone="mobilenet_v2")

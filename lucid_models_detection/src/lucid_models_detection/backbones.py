@@ -9,7 +9,7 @@ from typing import Any
 from lucid import nn
 from lucid.models import create_model, get_builder
 
-__all__ = ["backbone_arguments", "make_backbone", "without_defaults"]
+__all__ = ["backbone_arguments", "make_backbone", "refuse_backbone", "without_defaults"]
 
 #: Arguments of a backbone's builder that have a name of their own in ``from_backbone``.
 _NAMES = {"num_classes": "backbone_num_classes", "norm": "norm", "norm_eps": "norm_eps"}
@@ -70,6 +70,25 @@ def make_backbone(
         if not given:
             raise
         raise type(error)(f"{', '.join(given)}: {error}") from error
+
+
+def refuse_backbone(arguments: Mapping[str, Any], own: str, generic: str) -> None:
+    """Raise TypeError if arguments of a model with a backbone of its own choose another.
+
+    Parameters
+    ----------
+    arguments : mapping
+        Further arguments of the builder.
+    own : str
+        Name of its backbone.
+    generic : str
+        Name of the model that takes the name of a backbone.
+    """
+    if "backbone" in arguments:
+        raise TypeError(
+            f"backbone: this model has {own}, got {arguments['backbone']!r}; the model {generic} "
+            f"takes any backbone (--model {generic})"
+        )
 
 
 def backbone_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lucid.models import register_model
+from lucid_models_detection.backbones import refuse_backbone
 from lucid_models_detection.documentation import FamilyPage
 from lucid_models_detection.faster_rcnn.network import FasterRCNN
 from lucid_models_detection.faster_rcnn.options import DetectorConfig
@@ -80,6 +81,7 @@ def faster_rcnn_resnet_18_fpn(
     The one to begin with, and to fine-tune on a small data set: on a CPU it trains
     in minutes on small images.
     """
+    refuse_backbone(kwargs, "resnet_18", "faster_rcnn_fpn")
     return FasterRCNN.from_backbone("resnet_18", num_classes, backbone_num_classes, **kwargs)
 
 
@@ -93,6 +95,7 @@ def faster_rcnn_resnet_34_fpn(
     A backbone twice as deep as ResNet-18 at the same widths; between that and
     ResNet-50 in cost and in accuracy.
     """
+    refuse_backbone(kwargs, "resnet_34", "faster_rcnn_fpn")
     return FasterRCNN.from_backbone("resnet_34", num_classes, backbone_num_classes, **kwargs)
 
 
@@ -107,6 +110,7 @@ def faster_rcnn_resnet_50_fpn(
     ``**lucid_models_detection.torchvision_config()`` it is torchvision's
     ``fasterrcnn_resnet50_fpn``, whose checkpoints then load.
     """
+    refuse_backbone(kwargs, "resnet_50", "faster_rcnn_fpn")
     return FasterRCNN.from_backbone("resnet_50", num_classes, backbone_num_classes, **kwargs)
 
 
@@ -120,4 +124,5 @@ def faster_rcnn_resnet_101_fpn(
     Seventeen more residual blocks than ResNet-50 in the third stage: more accurate
     in the published comparisons, for more time and memory.
     """
+    refuse_backbone(kwargs, "resnet_101", "faster_rcnn_fpn")
     return FasterRCNN.from_backbone("resnet_101", num_classes, backbone_num_classes, **kwargs)

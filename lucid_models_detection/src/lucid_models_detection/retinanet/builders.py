@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lucid.models import register_model
+from lucid_models_detection.backbones import refuse_backbone
 from lucid_models_detection.documentation import FamilyPage
 from lucid_models_detection.retinanet.network import RetinaNet
 from lucid_models_detection.retinanet.options import RetinaNetOptions
@@ -67,6 +68,7 @@ def retinanet_resnet_18_fpn(
 
     For fine-tuning on small data sets, on a CPU too.
     """
+    refuse_backbone(kwargs, "resnet_18", "retinanet_fpn")
     return RetinaNet.from_backbone("resnet_18", num_classes, backbone_num_classes, **kwargs)
 
 
@@ -80,4 +82,5 @@ def retinanet_resnet_50_fpn(
     With ``num_classes=91, norm="frozen", min_size=800, max_size=1333`` it is torchvision's
     ``retinanet_resnet50_fpn``, whose checkpoints then load.
     """
+    refuse_backbone(kwargs, "resnet_50", "retinanet_fpn")
     return RetinaNet.from_backbone("resnet_50", num_classes, backbone_num_classes, **kwargs)
