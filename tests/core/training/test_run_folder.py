@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -18,6 +18,7 @@ class Options:
     lr: float = 0.1
     epochs: int = 3
     weights: str | None = None
+    model_options: dict[str, int] = field(default_factory=dict)
 
 
 @pytest.fixture
@@ -163,6 +164,7 @@ def test_data_are_no_folder_for_a_run(tmp_path):
         ({"lr": 0.2}, r"started with lr 0\.1, got 0\.2; leave out --lr"),
         ({"epochs": 9}, r"epochs 3, got 9; .* new run .* --weights .*best\.safetensors"),
         ({"weights": "w"}, r"started with weights None, got 'w'"),
+        ({"model_options": {"width": 2}}, r"got \{'width': 2\}; leave out --model-option,"),
     ],
 )
 def test_another_option_is_refused(run, given, message):

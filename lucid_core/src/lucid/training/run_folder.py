@@ -393,4 +393,7 @@ def _contradicts(folder: Path, name: str, before: Any, value: Any) -> str:
             "the learning rates follow from it. To train for longer, start a new run in another "
             f"--output with --weights {folder / BEST}"
         )
-    return text + f"leave out --{name.replace('_', '-')}, or start a new run in another --output"
+    option = name.replace("_", "-")
+    if isinstance(before, Mapping):  # each --model-option gives one of the model_options
+        option = option.removesuffix("s")
+    return text + f"leave out --{option}, or start a new run in another --output"
