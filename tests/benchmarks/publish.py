@@ -3,7 +3,8 @@
     python tests/benchmarks/publish.py
 
 ``run.py --publish`` does so by itself after it has put its results in
-``docs/benchmarks/results.json``; alone, this is for a change of the page's form.
+``docs/benchmarks/PROCESSOR/results.json``, in place of those of the same processor;
+alone, this is for a change of the page's form.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any
 
 from harness.cases import load_cases
 from harness.chart import THEMES, draw
-from harness.page import PARTS, figures, parts_of, with_figures
-from harness.report import Row, all_rows
+from harness.page import PARTS, Published, figures, folder_name, parts_of, with_figures
+from harness.report import all_rows
 
 HERE = Path(__file__).parent
 DOCS = HERE.parents[1] / "docs"
@@ -33,13 +34,12 @@ def rounded(value: Any) -> Any:
     return value
 
 
-def published(docs: Path) -> tuple[dict[str, Any] | None, list[Row]]:
-    """The published report, if there is one, and its rows."""
-    path = docs / "benchmarks" / "results.json"
-    if not path.exists():
-        return None, []
-    report = json.loads(path.read_text())
-    return report, all_rows(load_cases(HERE / "engines" / "cases.toml"), report["results"])
+def published(docs: Path) -> list[Published]:
+    """Published reports with their rows, one per processor, the latest first."""
+    cases = load_cases(HERE / "engines" / "cases.toml")
+    reports = [json.loads(path.read_text()) for path in docs.glob("benchmarks/*/results.json")]
+    reports.sort(key=lambda report: report["date"], reverse=True)
+    return [(report, all_rows(cases, report["results"])) for report in reports]
 
 
 def one_line_lists(text: str) -> str:
@@ -60,18 +60,20 @@ def one_line_lists(text: str) -> str:
 
 def publish(report: Mapping[str, Any] | None = None, docs: Path = DOCS) -> None:
     """Write results (if given), charts and page."""
-    folder = docs / "benchmarks"
-    folder.mkdir(exist_ok=True)
     if report is not None:
+        folder = docs / "benchmarks" / folder_name(report)
+        folder.mkdir(parents=True, exist_ok=True)
         text = one_line_lists(json.dumps(rounded(report), indent=1))
         (folder / "results.json").write_text(text)
-    stored, rows = published(docs)
-    for title, members in parts_of(rows).items():
-        for theme in THEMES:
-            if members:
-                draw(members, folder / f"{PARTS[title][0]}-{theme}.svg", theme)
+    reports = published(docs)
+    for stored, rows in reports:
+        for title, members in parts_of(rows).items():
+            for theme in THEMES:
+                if members:
+                    chart = f"{folder_name(stored)}/{PARTS[title][0]}-{theme}.svg"
+                    draw(members, docs / "benchmarks" / chart, theme)
     page = docs / "benchmarks.md"
-    page.write_text(with_figures(page.read_text(), figures(stored, rows)))
+    page.write_text(with_figures(page.read_text(), figures(reports)))
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ def test_the_page_has_a_part_for_targets_and_one_without() -> None:
     held, free = parts_of(rows).values()
     assert [row.case for row in held] == ["work"] * 2
     assert [row.case for row in free] == ["layer"] * 2
-    text = figures(report_of({}), rows)
+    text = figures([(report_of({}), rows)])
     assert "Measured on 2026-01-02: Abacus, 2 cores, 2 threads each, load average 0.25" in text
     assert "numpy 2.0, torch 2.13.0. The whole run took 8 minutes. 1 of 3 targets met." in text
     assert "| **missed: memory** |" in text
@@ -119,16 +119,32 @@ def test_a_published_run_is_found_again_and_drawn(tmp_path: Path) -> None:
     results = {name: TIMES, layer: {**TIMES, "lucid": times([0.123456, 0.2, 0.3])}}
     (tmp_path / "benchmarks.md").write_text(f"{BEGIN}{END}")
     publish.publish(report_of(results), tmp_path)
-    stored = json.loads((tmp_path / "benchmarks" / "results.json").read_text())
+    folder = tmp_path / "benchmarks" / "abacus"
+    stored = json.loads((folder / "results.json").read_text())
     assert stored["results"][layer]["lucid"]["seconds"] == [0.1235, 0.2, 0.3]
     assert stored["results"][name] == TIMES
     assert f"| {name} |" in (tmp_path / "benchmarks.md").read_text()
     for chart in ("networks-light", "networks-dark", "layers-light", "layers-dark"):
-        drawn = (tmp_path / "benchmarks" / f"{chart}.svg").read_text()
+        drawn = (folder / f"{chart}.svg").read_text()
         assert "PyTorch" in drawn
         assert "share of the other" in drawn
 
 
+def test_a_processor_keeps_its_results_when_another_is_published(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the charts need matplotlib")
+    (tmp_path / "benchmarks.md").write_text(f"{BEGIN}{END}")
+    results = {"average pool, 2048, of 8 x 7 x 7": TIMES}
+    later = report_of(results) | {"date": "2026-02-03T04:05:06+00:00"}
+    later["machine"] = {**later["machine"], "processor": "Slide(R) Rule 2"}
+    publish.publish(later, tmp_path)
+    publish.publish(report_of(results), tmp_path)
+    found = [report["machine"]["processor"] for report, _ in publish.published(tmp_path)]
+    assert found == ["Slide(R) Rule 2", "Abacus"]
+    assert (tmp_path / "benchmarks" / "slide-rule-2" / "layers-dark.svg").exists()
+    page = (tmp_path / "benchmarks.md").read_text()
+    assert page.index("### Slide(R) Rule 2") < page.index("### Abacus")
+
+
 def test_the_page_says_what_the_published_results_say() -> None:
     page = (ROOT / "docs" / "benchmarks.md").read_text()
-    assert page == with_figures(page, figures(*publish.published(ROOT / "docs")))
+    assert page == with_figures(page, figures(publish.published(ROOT / "docs")))

@@ -1,4 +1,4 @@
-"""The part of ``docs/benchmarks.md`` that says the figures of the published run."""
+"""The generated section of ``docs/benchmarks.md``: the figures of the published runs."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from harness.report import HEADER, LABELS, Row, cells, environment_text, summary
 BEGIN = "<!-- figures: written by tests/benchmarks/publish.py, changes here are lost -->"
 END = "<!-- end of figures -->"
 _NOTHING = "No run has been published yet."
+#: A report and its rows.
+Published = tuple[Mapping[str, Any], Sequence[Row]]
 #: Title of a part of the page, name of its chart, and what the chart shows to who cannot see it.
 PARTS = {
     "Networks, operators and startup": (
@@ -58,22 +60,31 @@ def about(report: Mapping[str, Any]) -> str:
     )
 
 
-def charts(name: str, alt: str) -> str:
+def folder_name(report: Mapping[str, Any]) -> str:
+    """Folder of a processor's results: its name in lowercase words joined by hyphens."""
+    name = re.sub(r"\((R|TM)\)", "", report["machine"]["processor"])
+    return re.sub(r"\W+", "-", name.lower()).strip("-")
+
+
+def charts(folder: str, name: str, alt: str) -> str:
     return "\n\n".join(
-        f"```{{image}} benchmarks/{name}-{theme}.svg\n:class: only-{theme}\n:alt: {alt}\n```"
+        f"```{{image}} benchmarks/{folder}/{name}-{theme}.svg\n"
+        f":class: only-{theme}\n:alt: {alt}\n```"
         for theme in ("light", "dark")
     )
 
 
-def figures(report: Mapping[str, Any] | None, rows: Sequence[Row]) -> str:
-    """The Markdown between the two marks."""
-    if report is None:
-        return _NOTHING
-    text = [f"{about(report)} {summary(rows).capitalize()}."]
-    for title, members in parts_of(rows).items():
-        if members:
-            text += [f"### {title}", charts(*PARTS[title]), markdown_table(members)]
-    return "\n\n".join(text)
+def figures(reports: Sequence[Published]) -> str:
+    """The Markdown between the two marks: one section per processor."""
+    text = []
+    for report, rows in reports:
+        text += [f"### {report['machine']['processor']}"]
+        text += [f"{about(report)} {summary(rows).capitalize()}."]
+        for title, members in parts_of(rows).items():
+            if members:
+                images = charts(folder_name(report), *PARTS[title])
+                text += [f"#### {title}", images, markdown_table(members)]
+    return "\n\n".join(text) or _NOTHING
 
 
 def with_figures(page: str, text: str, begin: str = BEGIN, end: str = END) -> str:
