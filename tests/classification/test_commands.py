@@ -18,7 +18,7 @@ from lucid.vision.transforms import (
     IMAGENET_STD,
     preprocessing,
 )
-from lucid.weights.files import write_file
+from lucid.weights.serialization import write_file
 from lucid_models_classification.commands import classify
 from lucid_models_classification.torchvision import torchvision_state_dict
 

@@ -148,9 +148,11 @@ def of_torchvision(theirs: Any, batch: tuple[Sizes, Any], dtype: Any) -> Step:
 def of_ours(mine: Any, batch: tuple[Sizes, Any], dtype: Any) -> Step:
     losses = mine(*inputs(mine, batch, dtype))
     sum(losses.values()).backward()
-    original = converter.for_model(mine).original
+    export_key = converter.for_model(mine).export_key
     gradients = {
-        original(name): p.grad.numpy() for name, p in mine.named_parameters() if p.grad is not None
+        export_key(name): p.grad.numpy()
+        for name, p in mine.named_parameters()
+        if p.grad is not None
     }
     count = len(list(mine.named_parameters()))
     assert len(gradients) == count - 2, "of all but the weight and bias of the classifier"

@@ -44,7 +44,7 @@ def test_parameters_are_equal(name: str) -> None:
     count = sum(p.numel() for p in theirs.parameters())
     assert ours.parameter_size == ours.distinct_parameter_size == count
     assert lucid.models.model_info(name).total_parameters == count
-    rename = CONVERTERS[name].original
+    rename = CONVERTERS[name].export_key
     shapes = {rename(key): value.shape for key, value in ours.state_dict().items()}
     assert shapes == {key: tuple(value.shape) for key, value in theirs.state_dict().items()}
 
@@ -90,7 +90,7 @@ def test_logits_and_running_statistics_agree_in_training(name: str) -> None:
     x = images(4, 224)
     actual = ours.train()(lucid.tensor(x))
     expected = theirs.train()(torch.from_numpy(x))
-    rename = CONVERTERS[name].original
+    rename = CONVERTERS[name].export_key
     statistics, logits = theirs.state_dict(), relative_error(actual, expected)
     errors = {
         key: relative_error(value, statistics[rename(key)])
@@ -125,7 +125,7 @@ def test_every_gradient_agrees(name: str, bound: float) -> None:
     torch.nn.functional.cross_entropy(theirs(their_inputs), torch.from_numpy(labels)).backward()
 
     assert relative_error(inputs.grad, their_inputs.grad) < bound
-    rename = CONVERTERS[name].original
+    rename = CONVERTERS[name].export_key
     actual = {rename(key): np.asarray(p.grad) for key, p in ours.named_parameters()}
     expected = {key: p.grad.numpy() for key, p in theirs.named_parameters()}
     assert actual.keys() == expected.keys()
@@ -171,7 +171,7 @@ def test_stages_are_those_that_torchvision_freezes(name: str) -> None:
         for stage in stages[: len(stages) - trainable]:
             for parameter in stage.parameters():
                 parameter.requires_grad_(False)
-        rename = CONVERTERS[name].original
+        rename = CONVERTERS[name].export_key
         assert {rename(k) for k, p in ours.named_parameters() if not p.requires_grad} == frozen
 
 
@@ -179,7 +179,7 @@ def test_stages_are_those_that_torchvision_freezes(name: str) -> None:
 def test_initial_weights_have_the_same_spread(name: str) -> None:
     theirs = getattr(torchvision.models, name)(weights=None).state_dict()
     for key, value in lucid.models.create_model(name).state_dict().items():
-        expected = theirs[CONVERTERS[name].original(key)].double()
+        expected = theirs[CONVERTERS[name].export_key(key)].double()
         array = np.asarray(value, np.float64)
         if array.size < 4000:
             deviation = max(float(expected.std(correction=0)), 0.01)

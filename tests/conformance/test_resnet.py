@@ -46,7 +46,7 @@ def test_parameter_counts_are_equal(name: str) -> None:
     count = sum(p.numel() for p in theirs.parameters())
     assert ours.parameter_size == ours.distinct_parameter_size == count
     assert lucid.models.model_info(name).total_parameters == count
-    shapes = {converter.original(key): p.shape for key, p in ours.named_parameters()}
+    shapes = {converter.export_key(key): p.shape for key, p in ours.named_parameters()}
     assert shapes == {key: tuple(p.shape) for key, p in theirs.named_parameters()}
 
 
@@ -74,7 +74,7 @@ def test_logits_and_running_statistics_agree_in_training(name: str) -> None:
     expected = theirs.train()(torch.from_numpy(x))
     statistics, logits = theirs.state_dict(), relative_error(actual, expected)
     errors = {
-        key: relative_error(value, statistics[converter.original(key)])
+        key: relative_error(value, statistics[converter.export_key(key)])
         for key, value in ours.state_dict().items()
         if "running" in key
     }
@@ -146,7 +146,7 @@ def test_every_gradient_agrees(name: str) -> None:
     expected = dict(theirs.named_parameters())
     assert relative_error(inputs.grad, their_inputs.grad) < 1e-8
     for key, parameter in ours.named_parameters():
-        gradient = expected.pop(converter.original(key)).grad
+        gradient = expected.pop(converter.export_key(key)).grad
         assert relative_error(parameter.grad, gradient) < 1e-8, key
     assert not expected
 
@@ -174,13 +174,13 @@ def test_ten_steps_of_training_agree() -> None:
     expected = theirs.state_dict()
     for key, value in ours.state_dict().items():
         if value.dtype.kind == "f":
-            assert relative_error(value, expected[converter.original(key)]) < 1e-6, key
+            assert relative_error(value, expected[converter.export_key(key)]) < 1e-6, key
 
 
 def test_initial_weights_have_the_same_spread() -> None:
     theirs = torchvision.models.resnext50_32x4d(weights=None).state_dict()
     for key, value in lucid.models.resnext_50_32x4d().state_dict().items():
-        expected = theirs[converter.original(key)].double()
+        expected = theirs[converter.export_key(key)].double()
         array = np.asarray(value, np.float64)
         if array.size < 4000:
             np.testing.assert_allclose(array.mean(), expected.mean(), atol=0.01, err_msg=key)

@@ -223,14 +223,14 @@ def test_losses_and_gradients(
         assert found[name].item() == pytest.approx(loss.item(), rel=tolerance)
     gradients = {name: p.grad for name, p in theirs.named_parameters() if p.grad is not None}
     errors = {}
-    original = converter.for_model(mine).original
+    export_key = converter.for_model(mine).export_key
     for name, parameter in mine.named_parameters():
         if parameter.grad is None:
             assert name.startswith("backbone.net.fc.")
             continue
-        reference = gradients[original(name)].numpy()
+        reference = gradients[export_key(name)].numpy()
         error = np.abs(parameter.grad.numpy() - reference).max()
-        errors[original(name)] = float(error / np.abs(reference).max())
+        errors[export_key(name)] = float(error / np.abs(reference).max())
     assert errors.keys() == gradients.keys() - {
         n for n in gradients if ".bn" in n or "downsample.1" in n
     }

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid.weights import foreign_state_dict
+from lucid.weights import export_state_dict
 from lucid_models_detection import Detector, FasterRCNN, RetinaNet
 from lucid_models_detection.training.fine_tuning import freeze_stages, from_backbone
 
@@ -74,7 +74,7 @@ def test_arguments_of_a_backbone_come_from_its_weights(tmp_path: Path, named: bo
         if named:
             lucid.save_model(net, path)
         else:
-            lucid.save(foreign_state_dict(net, "torchvision"), path)
+            lucid.save(export_state_dict(net, "torchvision"), path)
         return path
 
     path = save()
@@ -90,7 +90,7 @@ def test_arguments_of_a_backbone_come_from_its_weights(tmp_path: Path, named: bo
 
 def test_arguments_that_are_the_default_are_left_out(tmp_path: Path) -> None:
     net = lucid.models.create_model("resnet_18", num_classes=5)
-    lucid.save(foreign_state_dict(net, "torchvision"), path := tmp_path / "net.safetensors")
+    lucid.save(export_state_dict(net, "torchvision"), path := tmp_path / "net.safetensors")
     detector = from_backbone("faster_rcnn_resnet_18_fpn", path, {"hidden_dim": 8})
     assert detector.model_kwargs == {
         "backbone_num_classes": 5,

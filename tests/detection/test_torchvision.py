@@ -69,10 +69,10 @@ def as_torchvision(model: Detector) -> dict[str, np.ndarray]:
 )
 def test_names(converter: TorchvisionConverter, theirs: str, ours: str) -> None:
     assert converter.rename(theirs) == ours
-    assert converter.original(ours) == theirs
-    assert converter.knows(theirs)
-    assert converter.knows(ours)
-    assert not converter.knows(f"module.{theirs}")
+    assert converter.export_key(ours) == theirs
+    assert converter.has_key(theirs)
+    assert converter.has_key(ours)
+    assert not converter.has_key(f"module.{theirs}")
 
 
 @pytest.mark.parametrize(
@@ -107,9 +107,9 @@ def test_names_of_the_backbone_are_those_of_its_network() -> None:
         "backbone.body.layer1.0.bn2.running_var": "backbone.net.layer1.0.conv2.norm.running_var",
     }.items():
         assert converter.rename(theirs) == ours
-        assert converter.original(ours) == theirs
-    assert converter.original("backbone.net.fc.weight") is None
-    assert converter.original("backbone.stem.conv.weight") is None
+        assert converter.export_key(ours) == theirs
+    assert converter.export_key("backbone.net.fc.weight") is None
+    assert converter.export_key("backbone.stem.conv.weight") is None
     theirs = torchvision_state_dict(model)
     assert len(theirs) == len(model.state_dict()) - len(model.backbone.stem.state_dict()) - 2
 

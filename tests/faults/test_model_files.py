@@ -14,7 +14,7 @@ from lucid import nn
 from lucid.models import zoo
 from lucid.models.registry import Registry
 from lucid.training import load_checkpoint
-from lucid.weights import files, model_metadata, read_metadata
+from lucid.weights import model_metadata, read_metadata, serialization
 from lucid_models_classification.checkpoints import open_classifier
 from lucid_models_detection.categories import Categories
 from lucid_models_detection.checkpoints import open_detector
@@ -36,7 +36,7 @@ def _a_model_to_mislead():
 
 
 def write(path, text, key="lucid.model"):
-    files.write_file(path, {"w": np.zeros(1)}, {key: text})
+    serialization.write_file(path, {"w": np.zeros(1)}, {key: text})
     return path
 
 

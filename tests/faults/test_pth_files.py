@@ -247,10 +247,10 @@ def test_bombs_are_refused_before_memory_is_taken(tmp_path):
 
 
 def test_a_file_cut_while_it_is_read_is_refused(tmp_path):
-    from lucid.weights import pth_format
-    from lucid.weights.entries import MalformedError
+    from lucid.weights import torch_checkpoint
+    from lucid.weights.format_checks import MalformedError
 
     path = whole(tmp_path / "w.pth", legacy=True)
     content = path.read_bytes()
     with pytest.raises(MalformedError, match="truncated in the data of storage"):
-        pth_format.read(io.BytesIO(content[:-4]), len(content))
+        torch_checkpoint.read(io.BytesIO(content[:-4]), len(content))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from weight_file_damage import assert_refused, loaded_or_refused
 
 import lucid
-from lucid.weights import pickle_machine
+from lucid.weights import safe_unpickler
 
 WEIGHT = np.arange(6, dtype="<f4").reshape(2, 3)
 
@@ -315,7 +315,7 @@ def test_a_pickle_beyond_all_reason_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "w.pth"
     pth.write_archive(path, b"\x80\x02" + b"N0" * 2**23 + b"N.", {})
     assert_refused(path, "longer than 16777216 bytes")
-    monkeypatch.setattr(pickle_machine, "_MAX_OBJECTS", 1000)
+    monkeypatch.setattr(safe_unpickler, "_MAX_OBJECTS", 1000)
     for opcode in (b"}", b"]", b"(", b"N\x94", b"N\x85", b"\x8f"):
         pth.write_archive(path, b"\x80\x04" + opcode * 2000 + b".", {})
         assert_refused(path, "more than 1000 objects")

@@ -24,7 +24,7 @@ from weight_file_damage import (
 
 import lucid
 from lucid.weights import read_metadata, safetensors_format
-from lucid.weights.entries import MalformedError
+from lucid.weights.format_checks import MalformedError
 
 ARRAYS = {
     "conv.weight": np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2).transpose(0, 1, 3, 2),

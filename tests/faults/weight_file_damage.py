@@ -18,7 +18,8 @@ import lucid
 IN_LITTLE_MEMORY = textwrap.dedent("""
     import resource, sys, zipfile
     import lucid
-    import lucid.weights.npz_format, lucid.weights.pth_format, lucid.weights.safetensors_format
+    import lucid.weights.npz_format, lucid.weights.safetensors_format
+    import lucid.weights.torch_checkpoint
     lucid.load  # imports what it needs before memory becomes scarce
     held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     limit = held + 128 * 2**20

@@ -170,7 +170,7 @@ class PebbleConverter(WeightConverter):
     def rename(self, key: str) -> str:
         return rename_key(key, [(re.compile(rf"{a}\.(.+)"), rf"{b}.\1") for a, b in self.pairs])
 
-    def original(self, key: str) -> str:
+    def export_key(self, key: str) -> str:
         return rename_key(key, [(re.compile(rf"{b}\.(.+)"), rf"{a}.\1") for a, b in self.pairs])
 
     def class_names(self, arguments: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -192,11 +192,11 @@ class LanternConverter(WeightConverter):
         rules = {r"label\.(\w+)": r"glow.\1", r"sides\.(\w+)": r"reach.\1"}
         return rename_key(key, [(re.compile(a), b) for a, b in rules.items()])
 
-    def original(self, key: str) -> str | None:
+    def export_key(self, key: str) -> str | None:
         if key.startswith("backbone.net.verdict."):
             return None
         if key.startswith("backbone.net."):
-            return f"body.{self.net.original(key.removeprefix('backbone.net.'))}"
+            return f"body.{self.net.export_key(key.removeprefix('backbone.net.'))}"
         return key.replace("glow.", "label.").replace("reach.", "sides.")
 
     def prepare(self, state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

@@ -22,13 +22,13 @@ from lucid.models.structure import fitting_model
 from lucid.training.class_rows import ClassRows, class_entries
 from lucid.vision.transforms import IMAGENET_MEAN, IMAGENET_STD, preprocessing
 from lucid.weights import (
-    BareWeights,
     IdentifiedWeights,
     ModelMetadata,
+    StateDictFile,
     find_saved_model,
+    has_model_metadata,
     model_metadata,
-    names_model,
-    other_model,
+    suggest_model,
 )
 
 __all__ = [
@@ -92,7 +92,7 @@ def open_classifier(
         If the file is damaged, holds no classifier, or another one than ``model_name``.
     """
     model_name = None if model_name is None else model_info(model_name).name
-    if names_model(path):
+    if has_model_metadata(path):
         metadata = _metadata(path, model_name)
         described = metadata.preprocessing or default_preprocessing(metadata.kwargs, path)
         return LoadedClassifier(
@@ -101,12 +101,11 @@ def open_classifier(
             described,
             says_preprocessing=bool(metadata.preprocessing),
         )
-    weights = BareWeights.read(path, model=model_name, ema=ema)
-    if weights.found is not None and weights.found.task != TASK:
+    weights = StateDictFile.read(path, model=model_name, ema=ema)
+    if (found := weights.identified) is not None and found.task != TASK:
         raise WeightFileError(
-            f"{path}: expected a classifier, it holds the weights of {weights.found.name}, a model "
-            f"for {weights.found.task}; give it to a command for that, such as lucid detect for a "
-            "detector"
+            f"{path}: expected a classifier, got the weights of {found.name}, a model for "
+            f"{found.task}; give it to a command for that, such as lucid detect for a detector"
         )
     name = _name_of(weights, model_name)
     arguments = weights.arguments(name)
@@ -154,13 +153,13 @@ def start_from(
     """
     model_name = None if model_name is None else model_info(model_name).name
     saved_names: tuple[str, ...] | None = None
-    if names_model(path):
+    if has_model_metadata(path):
         metadata = _metadata(path, model_name)
-        weights = BareWeights(path, dict(lucid.load(path, ema=ema)))
+        weights = StateDictFile(path, dict(lucid.load(path, ema=ema)))
         name, arguments = metadata.name, dict(metadata.kwargs)
         saved_names, described = metadata.class_names, metadata.preprocessing
     else:
-        weights = BareWeights.read(path, task=TASK, model=model_name, ema=ema)
+        weights = StateDictFile.read(path, task=TASK, model=model_name, ema=ema)
         name = _name_of(weights, model_name)
         arguments = weights.arguments(name)
         found = _found(weights, name)
@@ -169,7 +168,7 @@ def start_from(
     model = create_model(name, **arguments)
     head = class_entries(model)
     fresh = {key: model.state_dict()[key].numpy().copy() for key in head}
-    if headless := weights.lack_all(head):
+    if headless := weights.has_none_of(head):
         weights = weights.with_entries({key: model.state_dict()[key] for key in head})
     report = _load(weights, model, skip_mismatched=True, options=model_options)
     if not set(report.skipped) <= set(head):  # says which other layers do not fit
@@ -279,19 +278,20 @@ def _metadata(path: Path, model_name: str | None) -> ModelMetadata:
     return metadata
 
 
-def _name_of(weights: BareWeights, model_name: str | None) -> str:
+def _name_of(weights: StateDictFile, model_name: str | None) -> str:
     """The registered name of the model of weights without a name."""
     if model_name is not None:
         check_task(model_name)
         return model_name
-    if weights.found is not None:
-        return weights.found.name
+    if weights.identified is not None:
+        return weights.identified.name
     fitting = fitting_model({key: np.shape(value) for key, value in weights.state.items()})
     remedy = "if there is a model for it, give it by --model"
     if fitting is not None:
         remedy = f"it fits {fitting}: give --model {fitting}"
     raise WeightFileError(
-        f"{weights.path}: the file does not name its model, and {weights.unrecognized()}; {remedy}"
+        f"{weights.path}: the file does not name its model, and {weights.unrecognized_message()}; "
+        f"{remedy}"
     )
 
 
@@ -311,8 +311,8 @@ def _without_classifier(found: IdentifiedWeights, model: nn.Module) -> str | Non
     expected = " and ".join(entries)
     prefixes = (*check_classifier(model).head_prefixes, *_HEADS)
     heads = [key for key in found.state if key.startswith(prefixes)]
-    if not heads and [np.ndim(value) for value in found.beside.values()].count(2) == 1:
-        heads = list(found.beside)
+    if not heads and [np.ndim(value) for value in found.other_entries.values()].count(2) == 1:
+        heads = list(found.other_entries)
     shown = ", ".join(heads[:_SHOWN])
     if heads:
         return (
@@ -321,23 +321,23 @@ def _without_classifier(found: IdentifiedWeights, model: nn.Module) -> str | Non
             f"the expected one, rename its entries to {expected}"
         )
     others = ""
-    if found.beside:
-        shown = ", ".join(list(found.beside)[:_SHOWN])
-        others = f"; beside its names are {len(found.beside)} other tensors, such as {shown}"
+    if found.other_entries:
+        shown = ", ".join(list(found.other_entries)[:_SHOWN])
+        others = f"; beside its names are {len(found.other_entries)} other tensors, such as {shown}"
     return (
         f"holds a {found.name} without its classifier: expected {expected}{others}; if it is part "
         "of a detector, use lucid detect"
     )
 
 
-def _found(weights: BareWeights, name: str) -> IdentifiedWeights | None:
+def _found(weights: StateDictFile, name: str) -> IdentifiedWeights | None:
     """What a converter recognizes, if it is the model `name`."""
-    found = weights.found
+    found = weights.identified
     return found if found is not None and found.name == name else None
 
 
 def _load(
-    weights: BareWeights,
+    weights: StateDictFile,
     model: nn.Module,
     skip_mismatched: bool,
     options: Mapping[str, Any] | None = None,
@@ -345,7 +345,7 @@ def _load(
     try:
         return weights.load_into(model, skip_mismatched=skip_mismatched)
     except StateDictError as error:
-        other = other_model(model, weights.state)
+        other = suggest_model(model, weights.state)
         remedy = f", they are those of {other} (give --model {other})" if other else ""
         chosen = f" with {dict(options)}" if options else ""
         raise WeightFileError(

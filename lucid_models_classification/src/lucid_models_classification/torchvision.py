@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lucid import Tensor, nn
-from lucid.weights import foreign_state_dict, load_foreign
+from lucid.weights import export_state_dict, load_external_weights
 
 __all__ = ["load_torchvision_weights", "torchvision_state_dict"]
 
@@ -35,7 +35,7 @@ def load_torchvision_weights(
     path_or_state_dict : path or mapping
         A file that :func:`lucid.load` reads, such as ``resnet50-0676ba61.pth``, or a state
         dict, with torchvision's names or the model's own.  A prefix that a wrapper put
-        before them, such as ``module.``, is stripped; see :func:`lucid.weights.unwrap`.
+        before them, such as ``module.``, is stripped; see :func:`lucid.weights.strip_prefix`.
     strict, skip_mismatched : bool
         As for :meth:`lucid.nn.Module.load_state_dict`; with ``skip_mismatched=True`` a
         classifier of another number of classes keeps its fresh weights.
@@ -65,7 +65,7 @@ def load_torchvision_weights(
     >>> len(load_torchvision_weights(resnet_18(), theirs).missing)
     0
     """
-    return load_foreign(
+    return load_external_weights(
         model,
         path_or_state_dict,
         _SOURCE,
@@ -100,4 +100,4 @@ def torchvision_state_dict(model: nn.Module) -> dict[str, Tensor]:
     >>> list(torchvision_state_dict(resnet_18()))[:2]
     ['conv1.weight', 'bn1.weight']
     """
-    return foreign_state_dict(model, _SOURCE)
+    return export_state_dict(model, _SOURCE)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lucid.weights import model_metadata, names_model
+from lucid.weights import has_model_metadata, model_metadata
 from lucid_models_detection.data import CocoDetection
 from lucid_models_detection.data.targets import raise_problems
 from lucid_models_detection.data.values import Id, id_order
@@ -144,7 +144,7 @@ class Categories:
         ValueError
             If what the file says is damaged.
         """
-        if names_model(path):
+        if has_model_metadata(path):
             try:
                 known = cls.from_preprocessing(model_metadata(path).preprocessing)
             except ValueError as error:

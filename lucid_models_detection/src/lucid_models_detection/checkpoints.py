@@ -13,7 +13,7 @@ from typing import Any
 
 import lucid
 from lucid import StateDictError, WeightFileError
-from lucid.weights import BareWeights, find_saved_model, model_metadata, names_model
+from lucid.weights import StateDictFile, find_saved_model, has_model_metadata, model_metadata
 
 __all__ = ["open_detector"]
 
@@ -55,7 +55,7 @@ def open_detector(
     ValueError
         If ``norm_eps`` is given for a file that says it itself.
     """
-    if names_model(path):
+    if has_model_metadata(path):
         metadata = model_metadata(path)
         if norm_eps is not None:
             raise ValueError(f"{path}: holds {metadata}; its norm_eps cannot be chosen")
@@ -71,15 +71,15 @@ def open_detector(
                 f"{path} holds {metadata.name}, which is no detector: it has no predict()"
             )
         return model, metadata.class_names
-    weights = BareWeights.read(path, ema=ema)
-    found = weights.found
+    weights = StateDictFile.read(path, ema=ema)
+    found = weights.identified
     if found is None or found.task != _TASK:
         remark = "" if found is None else _classifier(found.name)
         said = "it holds no detector"
         if found is None:
             said = (
-                f"{weights.unrecognized()}; give a file of lucid.save_model, or train a model from "
-                "this one by lucid train-detector --weights FILE --model NAME"
+                f"{weights.unrecognized_message()}; give a file of lucid.save_model, or train a "
+                "model from this one by lucid train-detector --weights FILE --model NAME"
             )
         raise WeightFileError(f"{path}: the file does not name its model, and {said}{remark}")
     model = found.build(**({} if norm_eps is None else {"norm_eps": norm_eps}))

@@ -29,10 +29,10 @@ import lucid
 from lucid import PluginError, StateDictError, Tensor, WeightFileError, nn
 from lucid.weights import (
     WeightConverter,
-    converter_for,
-    foreign_state_dict,
+    export_state_dict,
+    find_converter,
     identify_weights,
-    load_foreign,
+    load_external_weights,
     rename_key,
     weight_converters,
 )
@@ -102,7 +102,7 @@ class TorchvisionConverter(WeightConverter):
     own: ClassVar[re.Pattern[str]]
 
     def __init__(self, net: nn.Module | None = None) -> None:
-        self.net = None if net is None else converter_for(net, _SOURCE)
+        self.net = None if net is None else find_converter(net, _SOURCE)
         #: The backbone's classifier, which torchvision's detectors lack.
         self.classifier = tuple(_NET + prefix for prefix in getattr(net, "head_prefixes", ()))
 
@@ -170,7 +170,7 @@ class TorchvisionConverter(WeightConverter):
             return _NET + (inner if self.net is None else self.net.rename(inner))
         return rename_key(key, (*_FROM_TORCHVISION, *self.from_torchvision))
 
-    def original(self, key: str) -> str | None:
+    def export_key(self, key: str) -> str | None:
         """Return the name in torchvision since 0.13; None for the backbone's classifier.
 
         The stem has two names in Lucid and one in torchvision.
@@ -179,11 +179,11 @@ class TorchvisionConverter(WeightConverter):
             return None
         if key.startswith(_NET):
             inner = key.removeprefix(_NET)
-            name = inner if self.net is None else self.net.original(inner)
+            name = inner if self.net is None else self.net.export_key(inner)
             return None if name is None else _BODY + name
         return rename_key(key, (*_TO_TORCHVISION, *self.to_torchvision))
 
-    def knows(self, key: str) -> bool:
+    def has_key(self, key: str) -> bool:
         """Whether the family has an entry of this name, in Lucid or in torchvision."""
         return bool(_OWN.fullmatch(key) or self.own.fullmatch(key))
 
@@ -264,7 +264,7 @@ def load_torchvision_weights(
     path_or_state_dict : path or mapping
         A file that :func:`lucid.load` reads, or a state dict, with torchvision's names or
         the model's own.  A prefix that a wrapper put before them, such as ``module.``, is
-        stripped; see :func:`lucid.weights.unwrap`.
+        stripped; see :func:`lucid.weights.strip_prefix`.
     strict, skip_mismatched : bool
         As for :meth:`lucid.nn.Module.load_state_dict`; with ``skip_mismatched=True`` a
         predictor of another number of classes keeps its fresh weights.
@@ -284,7 +284,7 @@ def load_torchvision_weights(
         If the weights do not fit; the model is unchanged then.
     """
     try:
-        return load_foreign(
+        return load_external_weights(
             model,
             path_or_state_dict,
             _SOURCE,
@@ -331,7 +331,7 @@ def torchvision_state_dict(model: nn.Module) -> dict[str, Tensor]:
     >>> list(torchvision_state_dict(faster_rcnn_resnet_18_fpn()))[:2]
     ['backbone.body.conv1.weight', 'backbone.body.bn1.weight']
     """
-    return foreign_state_dict(model, _SOURCE)
+    return export_state_dict(model, _SOURCE)
 
 
 def _backbone(body: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]]:

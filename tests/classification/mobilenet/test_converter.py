@@ -61,16 +61,16 @@ def shapes(state: dict[str, Any]) -> dict[str, tuple[int, ...]]:
 )
 def test_names_translate_both_ways(converter: Any, theirs: str, ours: str) -> None:
     assert converter.rename(theirs) == ours
-    assert converter.original(ours) == theirs
-    assert converter.knows(theirs)
-    assert converter.knows(ours)
-    assert not converter.knows(f"module.{theirs}")
+    assert converter.export_key(ours) == theirs
+    assert converter.has_key(theirs)
+    assert converter.has_key(ours)
+    assert not converter.has_key(f"module.{theirs}")
 
 
 @pytest.mark.parametrize("name", CONVERTERS)
 def test_every_entry_of_a_model_has_a_name_there_and_back(name: str) -> None:
     converter, state = CONVERTERS[name], create_model(name, num_classes=2).state_dict()
-    theirs = [converter.original(key) for key in state]
+    theirs = [converter.export_key(key) for key in state]
     assert len(set(theirs)) == len(state)
     assert [converter.rename(key) for key in theirs] == list(state)
     assert all(key.startswith(("features.", "classifier.")) for key in theirs)
@@ -174,14 +174,14 @@ def test_weights_of_another_family_are_an_error() -> None:
 )
 def test_names_of_timm_translate_both_ways(theirs: str, ours: str) -> None:
     assert timm_v2.rename(theirs) == ours
-    assert timm_v2.original(ours) == theirs
+    assert timm_v2.export_key(ours) == theirs
 
 
 @pytest.mark.parametrize("arguments", [{}, {"width_mult": 0.5}, {"width_mult": 1.4}])
 def test_a_file_of_timm_opens(arguments: dict[str, Any], tmp_path: Path) -> None:
     source = mobilenet_v2(num_classes=3, **arguments).eval()
     own = source.state_dict()
-    theirs = {timm_v2.original(key): value for key, value in own.items()}
+    theirs = {timm_v2.export_key(key): value for key, value in own.items()}
     assert len(theirs) == len(own)
     assert not any(key.startswith("layers.") for key in theirs)
     path = tmp_path / "mobilenetv2_100.safetensors"
@@ -198,8 +198,8 @@ def test_only_files_of_timm_are_identified_as_such() -> None:
     model = mobilenet_v2(num_classes=3)
     for state in (model.state_dict(), as_torchvision(model)):
         assert timm_v2.identify(shapes(state)) is None
-    theirs = {timm_v2.original(key): value for key, value in model.state_dict().items()}
+    theirs = {timm_v2.export_key(key): value for key, value in model.state_dict().items()}
     assert all(converter.identify(shapes(theirs)) is None for converter in CONVERTERS.values())
     deeper = shapes(theirs) | {"blocks.6.1.conv_pw.weight": (1920, 320, 1, 1)}
     assert timm_v2.identify(deeper) is None
-    assert not timm_v2.knows("bn1.weight")
+    assert not timm_v2.has_key("bn1.weight")

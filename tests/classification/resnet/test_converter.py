@@ -29,12 +29,12 @@ from lucid_models_classification.torchvision import torchvision_state_dict
 )
 def test_names_translate_both_ways(theirs: str, ours: str) -> None:
     assert converter.rename(theirs) == ours
-    assert converter.original(ours) == theirs
+    assert converter.export_key(ours) == theirs
 
 
 def test_every_entry_of_a_model_has_a_name_there_and_back() -> None:
     keys = list(resnet_50(num_classes=2).state_dict())
-    theirs = [converter.original(key) for key in keys]
+    theirs = [converter.export_key(key) for key in keys]
     assert len(set(theirs)) == len(keys)
     assert [converter.rename(key) for key in theirs] == keys
     assert not any(key.startswith("stem") or ".conv." in key for key in theirs)

@@ -401,7 +401,7 @@ def test_what_is_no_plain_data_is_refused_with_its_place(tmp_path):
     "tree", ['{"$tensor": "w"}', "[]", "{", '{"a": {"$tensor": "x"}}', '{"a": {"$tensor": [1]}}']
 )
 def test_a_damaged_tree_is_refused(tmp_path, tree):
-    from lucid.weights.files import write_file
+    from lucid.weights.serialization import write_file
 
     path = tmp_path / "c.safetensors"
     write_file(path, {"w": np.zeros(2)}, {"lucid.checkpoint": tree})

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 import lucid
 from lucid import PluginError, PluginWarning, WeightFileError, WeightFileWarning
 from lucid.models import create_model
-from lucid.weights import BareWeights, identify_weights, load_foreign, load_weights
+from lucid.weights import StateDictFile, identify_weights, load_external_weights, load_weights
 
 PLUGIN = """
 import lucid
@@ -117,7 +117,7 @@ def test_a_prefix_is_stripped(environment, tmp_path: Path) -> None:
     with pytest.warns(WeightFileWarning, match="left out 1"):
         found = identify_weights(state)
     assert found is not None
-    assert (found.name, found.arguments, list(found.state), list(found.beside)) == (
+    assert (found.name, found.arguments, list(found.state), list(found.other_entries)) == (
         "tiny", {"width": 3}, ["kernel", "offset"], ["criterion.scale"],
     )  # fmt: skip
 
@@ -180,7 +180,7 @@ def test_a_whole_counts_for_more_than_its_part(environment, tmp_path: Path) -> N
         environment, "second-plugin", model="whole",
         identify='shape = shapes.get("body.kernel") if "top" in shapes else None',
         rename='key = key.removeprefix("body.")',
-        more='def knows(self, key):\n        return key.startswith("body.") or key == "top"',
+        more='def has_key(self, key):\n        return key.startswith("body.") or key == "top"',
     )  # fmt: skip
     state = theirs(prefix="body.", ) | {"top": np.zeros(1, np.float32)}  # fmt: skip
     found = identify_weights(state)  # no warning of the other converter, which strips "body."
@@ -208,9 +208,9 @@ FAULTS = {
     "identify returns a name alone": ({"identify": 'return "tiny"'}, r"\(name, arguments\) or Non"),
     "another model": ({"identify": 'return "resnet_18", {}'}, r"'resnet_18', which it is not reg"),
     "wrong arguments": ({"identify": 'return "tiny", {"depth": 2}'}, r"be built, {'depth': 2}"),
-    "rename raises": ({"rename": 'if key == "offset": 1 / 0'}, "rename.*failed|knows.*failed"),
+    "rename raises": ({"rename": 'if key == "offset": 1 / 0'}, "rename.*failed|has_key.*failed"),
     "rename gives None": (
-        {"rename": "return None", "more": "def knows(self, key):\n        return False"},
+        {"rename": "return None", "more": "def has_key(self, key):\n        return False"},
         r"rename\('kernel'\) returned None",
     ),
     "names that are not there": (
@@ -252,8 +252,8 @@ def test_faults_of_a_converter_that_the_caller_chooses_name_it(
     model = create_model("tiny", width=3)
     before = model.weight.numpy().copy()
     for load in (
-        lambda: BareWeights.read(path, model="tiny").load_into(model),
-        lambda: load_foreign(model, path, "elsewhere"),
+        lambda: StateDictFile.read(path, model="tiny").load_into(model),
+        lambda: load_external_weights(model, path, "elsewhere"),
     ):
         with pytest.raises(PluginError, match=rf"'tiny-weights' of toy-plugin 1\.0.*({message})"):
             load()
@@ -308,15 +308,15 @@ def test_weights_of_another_library_are_loaded_into_a_built_model(
 
 def test_the_caller_names_the_model_of_weights_that_are_not_recognized(environment, path) -> None:
     install(environment, identify="return None")
-    bare = BareWeights.read(path, model="tiny")
-    assert bare.found is None
-    assert not bare.lack_all(["bias"])
+    bare = StateDictFile.read(path, model="tiny")
+    assert bare.identified is None
+    assert not bare.has_none_of(["bias"])
     model = create_model("tiny", width=3)
     assert bare.load_into(model).loaded == ["weight", "bias"]
     np.testing.assert_array_equal(model.bias.numpy(), [7, 7, 7])
     lucid.save({"kernel": theirs()["kernel"]}, path)
     with pytest.raises(lucid.StateDictError, match=r"missing \(1\):\s+bias$"):
-        BareWeights.read(path, model="tiny").load_into(create_model("tiny", width=3))
+        StateDictFile.read(path, model="tiny").load_into(create_model("tiny", width=3))
 
 
 @pytest.mark.parametrize(

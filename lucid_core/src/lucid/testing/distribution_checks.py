@@ -201,9 +201,9 @@ def _run_hooks(plugin: Plugin) -> None:
 
 
 def _check_converters(plugin: Plugin) -> None:
-    from lucid.weights.registered_converters import converters_of
+    from lucid.weights.converter_registry import plugin_converters
 
-    for converter in converters_of(plugin):
+    for converter in plugin_converters(plugin):
         converter.load()
         for name in converter.models:
             if not lucid.models.is_model(name):

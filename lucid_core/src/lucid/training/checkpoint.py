@@ -17,8 +17,8 @@ import numpy as np
 
 from lucid.errors import WeightFileError
 from lucid.tensor import Tensor
-from lucid.weights.files import StrPath, read_file, write_file
-from lucid.weights.model_metadata import STATE_KEY
+from lucid.weights.model_metadata import CHECKPOINT_KEY
+from lucid.weights.serialization import StrPath, read_file, write_file
 
 __all__ = ["check_storable", "load_checkpoint", "save_checkpoint"]
 
@@ -44,7 +44,7 @@ def save_checkpoint(path: StrPath, state: Mapping[str, Any]) -> None:
     """
     tensors: dict[str, Any] = {}
     tree = _without_tensors(state, "", tensors)
-    write_file(path, tensors, {STATE_KEY: json.dumps(tree, ensure_ascii=False)})
+    write_file(path, tensors, {CHECKPOINT_KEY: json.dumps(tree, ensure_ascii=False)})
 
 
 def check_storable(name: str, state: Any) -> None:
@@ -83,10 +83,10 @@ def load_checkpoint(path: StrPath) -> dict[str, Any]:
         If there is no such file.
     """
     arrays, metadata = read_file(path)
-    if STATE_KEY not in metadata:
+    if CHECKPOINT_KEY not in metadata:
         raise WeightFileError(f"{os.fspath(path)}: holds weights, but no state of a training")
     try:
-        tree = _with_tensors(json.loads(metadata[STATE_KEY]), arrays)
+        tree = _with_tensors(json.loads(metadata[CHECKPOINT_KEY]), arrays)
     except (ValueError, RecursionError, LookupError, TypeError) as error:
         raise WeightFileError(f"{os.fspath(path)}: its state is damaged: {error}") from None
     if not isinstance(tree, dict):

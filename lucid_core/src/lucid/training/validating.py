@@ -13,7 +13,7 @@ from lucid.autograd import no_grad
 from lucid.training.history import PROGRESS
 from lucid.training.losses import REMEDY
 from lucid.weights import save
-from lucid.weights.whole_models import save_model
+from lucid.weights.model_file import save_model
 
 if TYPE_CHECKING:
     from lucid.nn import Module

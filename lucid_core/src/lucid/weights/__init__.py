@@ -1,69 +1,69 @@
-"""Weight files: safetensors and ``.npz``, saved atomically, and PyTorch's, read without trust.
+"""Weight files: save and load state dicts and whole models, read checkpoints of other libraries.
 
-``entries``             what may stand in a file: names, element types, metadata, the digest
-``safetensors_format``  arrays to and from safetensors
-``npz_format``          arrays to and from ``.npz``
-``pth_format``          arrays from PyTorch's checkpoints, of both forms
-``torch_objects``       what the names in such a checkpoint mean
-``pickle_machine``      the pickles in it, read as data
-``pickled``             what they are read into
-``archive``             zip archives, held against the size of their file
-``foreign``             files of other kinds, named for what they are
-``atomic``              the old file or the new one, never a part
-``state_dicts``         which of the dicts in such a checkpoint is the state dict
-``wrappers``            prefixes before the names, found and stripped
-``files``               ``save`` and ``load``: all of the above together
-``conversion``          the base class of weight converters, and loading by one
-``registered_converters``  the converters that plugins register
-``converters``          which of them recognizes given weights
-``model_converters``    loading and saving under the names of one other library
-``bare``                weights without a model's name, to be opened by a task's commands
-``model_metadata``      what the file of a whole model says beside its weights
-``whole_models``        ``save_model`` and ``load_model``: one file rebuilds a model
+``serialization``       ``save`` and ``load``; the format follows from the suffix or the contents
+``model_file``          ``save_model`` and ``load_model``: weights and how to rebuild the model
+``model_metadata``      model name, arguments, class names and preprocessing in a file's metadata
+``safetensors_format``  safetensors reader and writer
+``npz_format``          ``.npz`` reader and writer
+``torch_checkpoint``    PyTorch checkpoint reader (``.pth``, ``.pt``, ``.bin``)
+``safe_unpickler``      unpickler that runs nothing
+``pickle_objects``      values that the unpickler returns
+``torch_pickle``        tensors, storages and dtypes in a PyTorch pickle
+``state_dict_search``   find the state dict, or its EMA, in a checkpoint
+``format_checks``       checks of names, shapes, metadata and digest for every format
+``zip_archive``         checks of zip archives
+``atomic_file``         atomic file replacement
+``unsupported_files``   detect files that are not weights
+``key_prefixes``        strip prefixes such as ``module.`` from keys
+``converter``           base class of weight converters
+``converter_registry``  converters that plugins register
+``identify``            find the converter that recognizes a state dict
+``external_weights``    load and export weights with the keys of another library
+``state_dict_file``     weight files without model metadata
 """
 
 from lucid.hints import explain_module
-from lucid.weights.atomic import atomic_write
-from lucid.weights.bare import BareWeights, other_model
-from lucid.weights.conversion import WeightConverter, load_converted, rename_key
-from lucid.weights.converters import IdentifiedWeights, identify_weights
-from lucid.weights.files import load, read_metadata, save
-from lucid.weights.model_converters import converter_for, foreign_state_dict, load_foreign
+from lucid.weights.atomic_file import atomic_write
+from lucid.weights.converter import WeightConverter, load_converted, rename_key
+from lucid.weights.converter_registry import RegisteredConverter, weight_converters
+from lucid.weights.external_weights import export_state_dict, find_converter, load_external_weights
+from lucid.weights.identify import IdentifiedWeights, identify_weights
+from lucid.weights.key_prefixes import rename_state_dict, strip_prefix
+from lucid.weights.model_file import load_model, load_weights, save_model
 from lucid.weights.model_metadata import (
     ModelMetadata,
     find_saved_model,
+    has_model_metadata,
     model_metadata,
-    names_model,
 )
-from lucid.weights.registered_converters import RegisteredConverter, weight_converters
-from lucid.weights.whole_models import load_model, load_weights, save_model
-from lucid.weights.wrappers import rename, unwrap
+from lucid.weights.serialization import load, read_metadata, save
+from lucid.weights.state_dict_file import StateDictFile, suggest_model
 
 __all__ = [
-    "BareWeights",
     "IdentifiedWeights",
     "ModelMetadata",
     "RegisteredConverter",
+    "StateDictFile",
     "WeightConverter",
     "atomic_write",
-    "converter_for",
+    "export_state_dict",
+    "find_converter",
     "find_saved_model",
-    "foreign_state_dict",
+    "has_model_metadata",
     "identify_weights",
     "load",
     "load_converted",
-    "load_foreign",
+    "load_external_weights",
     "load_model",
     "load_weights",
     "model_metadata",
-    "names_model",
-    "other_model",
     "read_metadata",
-    "rename",
     "rename_key",
+    "rename_state_dict",
     "save",
     "save_model",
-    "unwrap",
+    "strip_prefix",
+    "suggest_model",
     "weight_converters",
 ]
 

@@ -14,29 +14,29 @@ import numpy as np
 
 from lucid.class_names import check_repeated_names
 from lucid.errors import LucidError, UnknownModelError, WeightFileError
-from lucid.weights.files import StrPath, read_metadata
+from lucid.weights.serialization import StrPath, read_metadata
 
 if TYPE_CHECKING:
     from lucid.models.spec import ModelInfo
     from lucid.nn import Module
 
 __all__ = [
-    "KEY",
-    "STATE_KEY",
+    "CHECKPOINT_KEY",
+    "MODEL_KEY",
     "ModelMetadata",
     "describe",
-    "described_model",
     "find_saved_model",
+    "has_model_metadata",
+    "metadata_from_model",
     "model_metadata",
-    "names_model",
     "parse",
-    "refuse_state",
+    "refuse_training_checkpoint",
 ]
 
 #: The metadata key of the description.
-KEY = "lucid.model"
+MODEL_KEY = "lucid.model"
 #: The metadata key of the state of a training run, as of :mod:`lucid.training.checkpoint`.
-STATE_KEY = "lucid.checkpoint"
+CHECKPOINT_KEY = "lucid.checkpoint"
 _SHOWN = 5
 _REMEDY = (
     ". Save the weights alone by lucid.save(model.state_dict(), path), or register a builder that "
@@ -117,11 +117,11 @@ def model_metadata(path: StrPath) -> ModelMetadata:
         If there is no such file.
     """
     metadata = read_metadata(path)
-    refuse_state(path, metadata)
+    refuse_training_checkpoint(path, metadata)
     return parse(path, metadata)
 
 
-def names_model(path: StrPath) -> bool:
+def has_model_metadata(path: StrPath) -> bool:
     """Whether a file says which model its weights are of, as files of :func:`save_model` do.
 
     Parameters
@@ -142,13 +142,13 @@ def names_model(path: StrPath) -> bool:
         If there is no such file.
     """
     metadata = read_metadata(path)
-    refuse_state(path, metadata)
-    return KEY in metadata
+    refuse_training_checkpoint(path, metadata)
+    return MODEL_KEY in metadata
 
 
-def refuse_state(path: StrPath, metadata: Mapping[str, str]) -> None:
+def refuse_training_checkpoint(path: StrPath, metadata: Mapping[str, str]) -> None:
     """Raise ``WeightFileError`` if a file holds the state of a training run, not a model."""
-    if STATE_KEY not in metadata:
+    if CHECKPOINT_KEY not in metadata:
         return
     best = Path(path).with_name("best.safetensors")
     model = f"give {best}" if best.is_file() else "give the best.safetensors that the run saves"
@@ -200,7 +200,7 @@ def find_saved_model(path: StrPath, saved: ModelMetadata) -> ModelInfo:
         raise UnknownModelError(f"{os.fspath(path)} holds {saved}; {origin}; {error}") from None
 
 
-def described_model(model: Module) -> ModelMetadata | None:
+def metadata_from_model(model: Module) -> ModelMetadata | None:
     """Name and arguments of a model that a registered builder built."""
     name = getattr(model, "model_name", None)
     if name is None:
@@ -214,7 +214,7 @@ def describe(
     preprocessing: Mapping[str, Any] | None = None,
 ) -> str:
     """What :func:`save_model` writes beside the weights; raises what it raises."""
-    described = described_model(model)
+    described = metadata_from_model(model)
     if described is None:
         raise ValueError(
             f"this {type(model).__name__} does not know its name in lucid.models, so no file "
@@ -300,13 +300,13 @@ def _plain(value: Any, where: str, remedy: str = "") -> Any:
 
 def parse(path: StrPath, metadata: Mapping[str, str]) -> ModelMetadata:
     """The description in the metadata of a file."""
-    if KEY not in metadata:
+    if MODEL_KEY not in metadata:
         raise WeightFileError(
             f"{os.fspath(path)}: holds weights but names no model; build the model and use "
             "model.load_state_dict(lucid.load(path)), or save it by lucid.save_model"
         )
     try:
-        fields = json.loads(metadata[KEY])
+        fields = json.loads(metadata[MODEL_KEY])
     except (ValueError, RecursionError) as error:
         raise WeightFileError(f"{os.fspath(path)}: its model data are damaged: {error}") from None
     if not isinstance(fields, dict):

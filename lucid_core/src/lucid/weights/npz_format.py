@@ -16,8 +16,7 @@ from typing import IO, BinaryIO
 
 import numpy as np
 
-from lucid.weights.archive import check_members, fill, open_archive
-from lucid.weights.entries import (
+from lucid.weights.format_checks import (
     CODES,
     METADATA,
     Array,
@@ -28,6 +27,7 @@ from lucid.weights.entries import (
     check_shape,
     raw_bytes,
 )
+from lucid.weights.zip_archive import check_members, fill, open_archive
 
 _SUFFIX = ".npy"
 _METADATA_MEMBER = f"{METADATA}.json"

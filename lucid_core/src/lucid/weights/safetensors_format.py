@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from lucid.weights.entries import (
+from lucid.weights.format_checks import (
     CODES,
     DTYPES,
     METADATA,

@@ -117,11 +117,11 @@ class MobileNetConverter(WeightConverter):
         """Return Lucid's name of an entry that torchvision calls ``key``."""
         return _renamed(key, self._ours)
 
-    def original(self, key: str) -> str:
+    def export_key(self, key: str) -> str:
         """Return torchvision's name of an entry that Lucid calls ``key``."""
         return _renamed(key, self._theirs)
 
-    def knows(self, key: str) -> bool:
+    def has_key(self, key: str) -> bool:
         """Whether the network has an entry ``key``, in Lucid or in torchvision."""
         layer = key.rpartition(".")[0]
         return layer in self._ours or layer in self._theirs
@@ -196,7 +196,7 @@ class TimmConverter(MobileNetConverter):
                 yield f"blocks.{stage}.{place}.bn{j}", f"{self._layer(i)}.{ours}.norm"
             channels = block.out_channels
 
-    def knows(self, key: str) -> bool:
+    def has_key(self, key: str) -> bool:
         """Whether an entry is a convolution or a block of the network in timm.
 
         Names such as ``bn1.weight`` are in blocks of other networks, too.

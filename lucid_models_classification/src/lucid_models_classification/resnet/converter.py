@@ -58,9 +58,9 @@ class ResNetConverter(WeightConverter):
     >>> from lucid_models_classification.resnet.converter import converter
     >>> converter.rename("layer2.0.bn3.running_mean")
     'layer2.0.conv3.norm.running_mean'
-    >>> converter.original("layer2.0.conv3.norm.running_mean")
+    >>> converter.export_key("layer2.0.conv3.norm.running_mean")
     'layer2.0.bn3.running_mean'
-    >>> converter.knows("layer1.0.bn1.weight"), converter.knows("module.layer1.0.bn1.weight")
+    >>> converter.has_key("layer1.0.bn1.weight"), converter.has_key("module.layer1.0.bn1.weight")
     (True, False)
     """
 
@@ -77,11 +77,11 @@ class ResNetConverter(WeightConverter):
         """Return Lucid's name; a name that is not of a ResNet unchanged."""
         return rename_key(key, _FROM_TORCHVISION)
 
-    def original(self, key: str) -> str:
+    def export_key(self, key: str) -> str:
         """Return torchvision's name; a name that is not of a ResNet unchanged."""
         return rename_key(key, _TO_TORCHVISION)
 
-    def knows(self, key: str) -> bool:
+    def has_key(self, key: str) -> bool:
         """Whether a ResNet has an entry of this name, in Lucid or in torchvision."""
         return bool(_OWN.fullmatch(self.rename(key)))
 

@@ -22,11 +22,11 @@ from lucid.models import (
 from lucid.text import counted
 from lucid.training.class_rows import ClassRows
 from lucid.weights import (
-    BareWeights,
+    StateDictFile,
     find_saved_model,
+    has_model_metadata,
     model_metadata,
-    names_model,
-    other_model,
+    suggest_model,
 )
 from lucid_models_detection.backbones import without_defaults
 from lucid_models_detection.checkpoints import open_detector
@@ -133,7 +133,7 @@ def from_backbone(
     try:
         weights.load_into(net)
     except StateDictError as error:
-        other = other_model(net, weights.state)
+        other = suggest_model(net, weights.state)
         remedy = (
             f", they are those of {other} (choose a detector on it by --model)" if other else ""
         )
@@ -145,16 +145,16 @@ def from_backbone(
 
 def _read_classifier(
     path: Path, ema: bool | None
-) -> tuple[BareWeights, str | None, dict[str, Any]]:
+) -> tuple[StateDictFile, str | None, dict[str, Any]]:
     """Weights of a classifier, its name and the arguments of its builder that the file shows.
 
     Of weights alone these are the number of classes and what is not the builder's default.
     """
-    if not names_model(path):
-        weights = BareWeights.read(path, task="image-classification", ema=ema)
-        if weights.found is None:
+    if not has_model_metadata(path):
+        weights = StateDictFile.read(path, task="image-classification", ema=ema)
+        if weights.identified is None:
             return weights, None, {}
-        network, shown = weights.found.name, weights.arguments()
+        network, shown = weights.identified.name, weights.arguments()
         chosen = without_defaults(network, shown)
         if "num_classes" in shown:
             chosen["num_classes"] = shown["num_classes"]
@@ -163,7 +163,7 @@ def _read_classifier(
     arguments = dict(metadata.kwargs)
     if (num_classes := metadata.num_classes) is not None:
         arguments["num_classes"] = num_classes
-    return BareWeights(path, dict(lucid.load(path, ema=ema))), metadata.name, arguments
+    return StateDictFile(path, dict(lucid.load(path, ema=ema))), metadata.name, arguments
 
 
 def _detector_arguments(
@@ -171,7 +171,7 @@ def _detector_arguments(
 ) -> dict[str, Any]:
     """Arguments for the builder of a detector on the classifier in a file, if it takes them."""
     chosen = dict(statistics)
-    if not names_model(path) or takes(model_metadata(path).name, "norm"):
+    if not has_model_metadata(path) or takes(model_metadata(path).name, "norm"):
         chosen["norm"] = "frozen"
     needed: dict[str, Any] = {}
     if "norm_eps" in arguments:
@@ -192,7 +192,7 @@ def _detector_arguments(
 
 def _check_no_detector(path: Path) -> None:
     """Refuse a whole detector where a classifier is expected."""
-    if not names_model(path):
+    if not has_model_metadata(path):
         return
     saved = find_saved_model(path, model_metadata(path))
     if saved.task == _TASK:
@@ -204,7 +204,7 @@ def _check_no_detector(path: Path) -> None:
 
 def _check_no_classifier(path: Path) -> None:
     """Refuse a whole model for another task where a detector is expected."""
-    if not names_model(path):
+    if not has_model_metadata(path):
         return
     saved = find_saved_model(path, model_metadata(path))
     if saved.task != _TASK:
@@ -230,7 +230,7 @@ def _names_backbone(name: str) -> bool:
 
 def _image_statistics(path: Path) -> dict[str, Any]:
     """Mean and standard deviation that a whole classifier's file says its images had."""
-    if not names_model(path):
+    if not has_model_metadata(path):
         return {}
     said = model_metadata(path).preprocessing or {}
     known = {"image_mean": said.get("mean"), "image_std": said.get("std")}
@@ -290,9 +290,9 @@ def from_detector(
         If the file is damaged, holds no detector, another one, or does not fit ``options``.
     """
     _check_no_classifier(path)
-    if name is not None and not names_model(path):
-        weights = BareWeights.read(path, task=_TASK, model=name, ema=ema)
-        if weights.found is None:
+    if name is not None and not has_model_metadata(path):
+        weights = StateDictFile.read(path, task=_TASK, model=name, ema=ema)
+        if weights.identified is None:
             return _from_bare(weights, name, len(class_names), options)
     source, names = open_detector(path, ema=ema)
     if name is not None and model_info(name) != model_info(source.model_name):
@@ -337,13 +337,13 @@ def from_detector(
 
 
 def _from_bare(
-    weights: BareWeights, name: str, num_classes: int, options: Mapping[str, Any]
+    weights: StateDictFile, name: str, num_classes: int, options: Mapping[str, Any]
 ) -> tuple[Detector, str]:
     """Build the detector ``name`` with weights that no converter recognizes."""
     model = new_detector(name, {"num_classes": num_classes, **options})
     own = model.state_dict()
     head = {key for key in own if key.startswith(model.head_prefixes)}
-    headless = weights.lack_all(head)
+    headless = weights.has_none_of(head)
     if headless:
         weights = weights.with_entries({key: own[key] for key in head})
     try:
@@ -351,7 +351,7 @@ def _from_bare(
         if not skipped <= head:
             weights.load_into(model)  # says which other layers do not fit
     except StateDictError as error:
-        other = other_model(model, weights.state)
+        other = suggest_model(model, weights.state)
         remedy = f", they are those of {other} (give --model {other})" if other else ""
         raise WeightFileError(
             f"{weights.path}: its weights do not fit {name}{remedy}: {error}"

@@ -6,16 +6,23 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
 
-from lucid.weights.entries import MalformedError
+from lucid.weights.format_checks import MalformedError
 
-__all__ = ["Named", "Opaque", "PickledDict", "Tensorlike", "World", "kind_of"]
+__all__ = [
+    "GlobalName",
+    "OpaqueObject",
+    "PickleResolver",
+    "PickledDict",
+    "TensorLike",
+    "describe_value",
+]
 
 # Values that are looked at when attributes are set: a file could set a long dict many times.
-_LOOKED_AT = 64
+_MAX_INSPECTED = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
+class GlobalName:
     """A class or function that a pickle names.  It is its name and nothing else."""
 
     module: str
@@ -25,19 +32,19 @@ class Named:
         return f"{self.module}.{self.name}"
 
 
-class Opaque:
+class OpaqueObject:
     """Placeholder for an object that is not read; its contents are dropped.
 
     Parameters
     ----------
-    made_by : Named
+    constructor : GlobalName
         Class or function that would have made the object.
     contents : tuple
         Arguments of that call.
 
     Attributes
     ----------
-    made_by : Named
+    constructor : GlobalName
         As given; not its text, which may be long and shared by many objects.
     holds_tensors : bool
         Whether a tensor is among the contents.
@@ -47,30 +54,32 @@ class Opaque:
         What was put in by key, as into a subclass of dict; the only contents that are kept.
     """
 
-    __slots__ = ("entries", "holds_tensors", "is_module", "made_by")
+    __slots__ = ("constructor", "entries", "holds_tensors", "is_module")
 
-    def __init__(self, made_by: Named, contents: tuple[Any, ...] = ()) -> None:
-        self.made_by = made_by
+    def __init__(self, constructor: GlobalName, contents: tuple[Any, ...] = ()) -> None:
+        self.constructor = constructor
         self.entries: PickledDict | None = None
         self.is_module = False
         self.holds_tensors = False
-        self.put(contents)
+        self.note_contents(contents)
 
-    def put(self, contents: Any) -> None:
+    def note_contents(self, contents: Any) -> None:
         """Drop contents, after a shallow look for tensors and for a module's attributes."""
         if isinstance(contents, PickledDict):
             self.is_module |= {"_parameters", "_modules"} <= contents.entries.keys()
             contents = contents.entries.values()
-        elif isinstance(contents, Tensorlike):
+        elif isinstance(contents, TensorLike):
             contents = (contents,)
         elif not isinstance(contents, tuple | list):
             return
-        for value in islice(contents, _LOOKED_AT):
-            if isinstance(value, Tensorlike) or (isinstance(value, Opaque) and value.holds_tensors):
+        for value in islice(contents, _MAX_INSPECTED):
+            if isinstance(value, TensorLike) or (
+                isinstance(value, OpaqueObject) and value.holds_tensors
+            ):
                 self.holds_tensors = True
 
 
-class Tensorlike:
+class TensorLike:
     """Base class of the values that stand for tensors."""
 
     __slots__ = ()
@@ -104,25 +113,25 @@ class PickledDict:
             self.entries[key] = value
 
 
-class World(Protocol):
+class PickleResolver(Protocol):
     """What the names in a pickle mean.  Each method may refuse by MalformedError."""
 
-    def named(self, name: Named) -> None:
+    def check_global(self, name: GlobalName) -> None:
         """Take note of a name."""
 
-    def called(self, function: Named, arguments: tuple[Any, ...], keywords: bool) -> Any:
+    def call(self, function: GlobalName, arguments: tuple[Any, ...], keywords: bool) -> Any:
         """The value that stands for the result of a call; ``keywords`` if it has any."""
 
-    def stored(self, identity: Any) -> Any:
+    def persistent_load(self, identity: Any) -> Any:
         """The value that stands for what is stored outside of the pickle."""
 
 
-def kind_of(value: Any) -> str:
+def describe_value(value: Any) -> str:
     """A value in a word or two for messages, without a look inside: it may hold itself."""
     if isinstance(value, PickledDict):
         return "a dict"
-    if isinstance(value, Tensorlike):
+    if isinstance(value, TensorLike):
         return "one tensor"
-    if isinstance(value, Opaque):
-        return f"an object of {str(value.made_by)!r:.80}"
+    if isinstance(value, OpaqueObject):
+        return f"an object of {str(value.constructor)!r:.80}"
     return f"a value of type {type(value).__name__}"

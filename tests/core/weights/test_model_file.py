@@ -14,8 +14,8 @@ import pytest
 import lucid
 from lucid import nn
 from lucid.training.checkpoint import save_checkpoint
-from lucid.weights import load_weights, model_metadata, names_model
-from lucid.weights.files import write_file
+from lucid.weights import has_model_metadata, load_weights, model_metadata
+from lucid.weights.serialization import write_file
 
 
 class Tiny(nn.Module):
@@ -399,7 +399,7 @@ def test_the_state_of_a_run_is_named_with_the_model_beside_it(tmp_path):
     save_checkpoint(last, {"model": {"weight": lucid.zeros(2, 2)}})
     (tmp_path / "best.safetensors").touch()
     model = nn.Linear(2, 2)
-    for use in (lucid.load_model, model_metadata, names_model, partial(load_weights, model)):
+    for use in (lucid.load_model, model_metadata, has_model_metadata, partial(load_weights, model)):
         with pytest.raises(lucid.WeightFileError, match="state that a training run") as caught:
             use(last)
         assert f"give {tmp_path / 'best.safetensors'}, or" in str(caught.value)

@@ -11,7 +11,7 @@ from typing import IO, BinaryIO
 
 import numpy as np
 
-from lucid.weights.entries import Array, MalformedError
+from lucid.weights.format_checks import Array, MalformedError
 
 __all__ = ["check_members", "fill", "open_archive"]
 

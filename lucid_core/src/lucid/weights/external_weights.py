@@ -6,23 +6,23 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lucid.errors import PluginError
-from lucid.weights.conversion import WeightConverter, load_converted
-from lucid.weights.files import StrPath
-from lucid.weights.registered_converters import (
+from lucid.weights.converter import WeightConverter, load_converted
+from lucid.weights.converter_registry import (
     GuardedConverter,
     RegisteredConverter,
     weight_converters,
 )
+from lucid.weights.serialization import StrPath
 
 if TYPE_CHECKING:
     from lucid.nn import Module
     from lucid.nn.state_dict import LoadResult
     from lucid.tensor import Tensor
 
-__all__ = ["converter_for", "foreign_state_dict", "load_foreign"]
+__all__ = ["export_state_dict", "find_converter", "load_external_weights"]
 
 
-def converter_for(model: Module, source: str) -> WeightConverter | None:
+def find_converter(model: Module, source: str) -> WeightConverter | None:
     """Find the converter of one library's names that is registered for a model.
 
     It is the one for the model's name, else the one that knows all of its entries.
@@ -43,7 +43,7 @@ def converter_for(model: Module, source: str) -> WeightConverter | None:
     return None if registered is None else registered.load().for_model(model)
 
 
-def load_foreign(
+def load_external_weights(
     model: Module,
     path_or_state_dict: StrPath | Mapping[str, Any],
     source: str,
@@ -61,7 +61,7 @@ def load_foreign(
     path_or_state_dict : path-like or mapping
         As for :func:`load_converted`.
     source : str
-        The other library, such as ``"torchvision"``; see :func:`converter_for`.
+        The other library, such as ``"torchvision"``; see :func:`find_converter`.
     strict, skip_mismatched : bool
         As for :meth:`lucid.nn.Module.load_state_dict`.
     ema : bool, optional
@@ -92,7 +92,7 @@ def load_foreign(
     )
 
 
-def foreign_state_dict(model: Module, source: str) -> dict[str, Tensor]:
+def export_state_dict(model: Module, source: str) -> dict[str, Tensor]:
     """Return the weights of a model under another library's names.
 
     Parameters
@@ -114,11 +114,11 @@ def foreign_state_dict(model: Module, source: str) -> dict[str, Tensor]:
     NotImplementedError
         If its converter works only in the other direction.
     """
-    converter = converter_for(model, source)
+    converter = find_converter(model, source)
     if converter is None:
         name = model.model_name or f"a {type(model).__name__} without a registered name"
         raise ValueError(f"no installed plugin has a weight converter of {source} for {name}")
-    names = ((converter.original(key), value) for key, value in model.state_dict().items())
+    names = ((converter.export_key(key), value) for key, value in model.state_dict().items())
     return {name: value for name, value in names if name is not None}
 
 
@@ -131,7 +131,7 @@ def _registered(model: Module, source: str) -> RegisteredConverter | None:
 
 def _knows_all(registered: RegisteredConverter, model: Module) -> bool:
     try:
-        knows = registered.load().knows
+        knows = registered.load().has_key
         return all(registered.call(knows, key) for key in model.state_dict())
     except PluginError:  # another model's; it is reported where it is needed
         return False

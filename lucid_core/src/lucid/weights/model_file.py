@@ -8,19 +8,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lucid.errors import LucidError, StateDictError, UnknownModelError, WeightFileError
-from lucid.weights.conversion import WeightConverter, load_converted
-from lucid.weights.converters import identify_weights
-from lucid.weights.files import StrPath, read_file, write_file
+from lucid.weights.converter import WeightConverter, load_converted
+from lucid.weights.converter_registry import find_converter_by_name
+from lucid.weights.identify import identify_weights
+from lucid.weights.key_prefixes import strip_prefix
 from lucid.weights.model_metadata import (
-    KEY,
+    MODEL_KEY,
     describe,
-    described_model,
     find_saved_model,
+    metadata_from_model,
     parse,
-    refuse_state,
+    refuse_training_checkpoint,
 )
-from lucid.weights.registered_converters import converter_of
-from lucid.weights.wrappers import unwrap
+from lucid.weights.serialization import StrPath, read_file, write_file
 
 if TYPE_CHECKING:
     from lucid.nn import Module
@@ -63,7 +63,7 @@ def save_model(
         If the file name belongs to a format that is not written.
     """
     text = describe(model, class_names, preprocessing)
-    write_file(path, model.state_dict(), {KEY: text})
+    write_file(path, model.state_dict(), {MODEL_KEY: text})
 
 
 def load_model(path: StrPath, *, ema: bool | None = None) -> Module:
@@ -101,8 +101,8 @@ def load_model(path: StrPath, *, ema: bool | None = None) -> Module:
     from lucid.models import create_model
 
     arrays, metadata = read_file(path, ema)
-    refuse_state(path, metadata)
-    if KEY not in metadata and (converted := _convert(path, arrays, ema)) is not None:
+    refuse_training_checkpoint(path, metadata)
+    if MODEL_KEY not in metadata and (converted := _convert(path, arrays, ema)) is not None:
         return converted
     saved = parse(path, metadata)
     find_saved_model(path, saved)
@@ -162,7 +162,7 @@ def load_weights(
     path : path-like
         A file of :func:`save_model`, :func:`lucid.save` or another library, whose names the
         weight converter of the model translates.  A prefix that a wrapper put before the
-        names is stripped; see :func:`lucid.weights.unwrap`.
+        names is stripped; see :func:`lucid.weights.strip_prefix`.
     strict, skip_mismatched : bool
         As for :meth:`lucid.nn.Module.load_state_dict`.
     ema : bool, optional
@@ -184,19 +184,19 @@ def load_weights(
     from lucid.models.structure import changes_of
 
     arrays, metadata = read_file(path, ema)
-    refuse_state(path, metadata)
+    refuse_training_checkpoint(path, metadata)
     try:
         return _fill(
             model,
             arrays,
             path,
             ema,
-            None if KEY in metadata else converter_of(model.model_name),
+            None if MODEL_KEY in metadata else find_converter_by_name(model.model_name),
             strict=strict,
             skip_mismatched=skip_mismatched,
         )
     except StateDictError as error:
-        wanted = str(described_model(model) or type(model).__name__)
+        wanted = str(metadata_from_model(model) or type(model).__name__)
         if changes_of(model):
             wanted += ", changed since (skip_mismatched=True loads all layers that still fit)"
         raise WeightFileError(
@@ -216,13 +216,13 @@ def _fill(
     own = model.state_dict()
     if converter is not None and not own.keys() <= arrays.keys():
         return load_converted(model, arrays, converter.for_model(model), ema=ema, **options)
-    unwrapped = unwrap(arrays, own.__contains__, ema=ema, source=os.fspath(path))
+    unwrapped = strip_prefix(arrays, own.__contains__, ema=ema, source=os.fspath(path))
     return model.load_state_dict(unwrapped, **options)
 
 
 def _held(path: StrPath, arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> str:
     """Which model a file is of, for an error."""
-    if KEY in metadata:
+    if MODEL_KEY in metadata:
         return str(parse(path, metadata))
     from lucid.models.structure import fitting_model
 

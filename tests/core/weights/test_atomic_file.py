@@ -9,7 +9,7 @@ import stat
 
 import pytest
 
-from lucid.weights import atomic, atomic_write
+from lucid.weights import atomic_file, atomic_write
 
 
 def test_the_new_content_takes_the_place_of_the_old(tmp_path):
@@ -133,8 +133,8 @@ def test_the_way_of_windows(tmp_path, monkeypatch):
             assert file.closed
             os.replace(source, target)
 
-    monkeypatch.setattr(atomic, "fcntl", None)
-    monkeypatch.setattr(atomic, "os", Windows())
+    monkeypatch.setattr(atomic_file, "fcntl", None)
+    monkeypatch.setattr(atomic_file, "os", Windows())
     path = tmp_path / "file"
     path.write_bytes(b"old")
     (tmp_path / ".file.0123456789abcdef.tmp").write_bytes(b"left by a crash")

@@ -19,13 +19,13 @@ from lucid.errors import (
     WeightFileError,
     level_outside,
 )
-from lucid.weights.conversion import WeightConverter, load_converted
-from lucid.weights.registered_converters import (
+from lucid.weights.converter import WeightConverter, load_converted
+from lucid.weights.converter_registry import (
     GuardedConverter,
     RegisteredConverter,
     weight_converters,
 )
-from lucid.weights.wrappers import unwrap
+from lucid.weights.key_prefixes import strip_prefix
 
 if TYPE_CHECKING:
     from lucid.nn import Module
@@ -52,7 +52,7 @@ class IdentifiedWeights:
         Keyword arguments of its builder.
     state : dict of str to Tensor or array
         Entries without a wrapper's prefix, under the other library's names.
-    beside : dict of str to Tensor or array
+    other_entries : dict of str to Tensor or array
         Entries outside of the prefix.
     path : pathlib.Path or None
         The file, for errors.
@@ -63,7 +63,7 @@ class IdentifiedWeights:
     name: str
     arguments: dict[str, Any]
     state: dict[str, Any]
-    beside: dict[str, Any]
+    other_entries: dict[str, Any]
     path: Path | None = None
 
     @property
@@ -202,7 +202,7 @@ def identify_weights(
     path : pathlib.Path, optional
         Their file, for messages and for what the converter knows of published files.
     ema : bool, optional
-        As for :func:`lucid.weights.unwrap`.
+        As for :func:`lucid.weights.strip_prefix`.
     task : str, optional
         Ask only converters of this task.
     model : str, optional
@@ -301,12 +301,12 @@ def _ask(
     converter = registered.load()
 
     def known(key: str) -> object:
-        return registered.call(converter.knows, key)
+        return registered.call(converter.has_key, key)
 
     try:
         with warnings.catch_warnings(record=True) as notes:
             warnings.simplefilter("always")
-            state = unwrap(state_dict, known, ema=ema, source=path or "the state dict")
+            state = strip_prefix(state_dict, known, ema=ema, source=path or "the state dict")
     except StateDictError as error:
         return _Claim(None, error, frozenset(), [])
     used = set(map(id, state.values()))
@@ -326,8 +326,8 @@ def _ask(
                 f"{registered}: file_arguments() must return a dict, got {more!r:.100}"
             )
         arguments |= more
-    beside = {key: value for key, value in state_dict.items() if key not in keys}
-    weights = IdentifiedWeights(registered, converter, name, arguments, state, beside, path)
+    other_entries = {key: value for key, value in state_dict.items() if key not in keys}
+    weights = IdentifiedWeights(registered, converter, name, arguments, state, other_entries, path)
     return _Claim(weights, None, keys, notes)
 
 

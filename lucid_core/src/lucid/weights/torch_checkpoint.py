@@ -6,8 +6,8 @@ still on request, it wrote five pickles one after the other (a magic number, a
 protocol version, facts about the machine, the object, the keys of the storages)
 and then each storage, with the number of its elements before it.
 
-Only tensors by name come back; see :mod:`lucid.weights.torch_objects` for what is read,
-and :mod:`lucid.weights.state_dicts` for which of several dicts.
+Only tensors by name come back; see :mod:`lucid.weights.torch_pickle` for what is read,
+and :mod:`lucid.weights.state_dict_search` for which of several dicts.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from lucid.weights.archive import check_members, fill, open_archive
-from lucid.weights.entries import (
+from lucid.weights.format_checks import (
     Array,
     MalformedError,
     check_bools,
@@ -31,10 +30,11 @@ from lucid.weights.entries import (
     check_shape,
     from_bfloat16,
 )
-from lucid.weights.pickle_machine import MAX_PICKLE, read_pickle
-from lucid.weights.pickled import PickledDict
-from lucid.weights.state_dicts import state_dict_of
-from lucid.weights.torch_objects import Element, Storage, TensorRecord, TorchWorld
+from lucid.weights.pickle_objects import PickledDict
+from lucid.weights.safe_unpickler import MAX_PICKLE, read_pickle
+from lucid.weights.state_dict_search import find_state_dict
+from lucid.weights.torch_pickle import Storage, TensorRecord, TorchDtype, TorchResolver
+from lucid.weights.zip_archive import check_members, fill, open_archive
 
 __all__ = ["PICKLE_IN_ARCHIVE", "read", "read_metadata"]
 
@@ -71,7 +71,7 @@ class _View:
 
     name: str
     storage: Storage
-    element: Element
+    dtype: TorchDtype
     start: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
@@ -79,8 +79,8 @@ class _View:
 
     def array(self, content: Array, big_endian: bool, alone: bool) -> Array:
         """The elements, out of the bytes of the storage; with ``alone`` they may be kept."""
-        assert self.element.dtype is not None
-        dtype = self.element.dtype.newbyteorder(">" if big_endian else "<")
+        assert self.dtype.numpy_dtype is not None
+        dtype = self.dtype.numpy_dtype.newbyteorder(">" if big_endian else "<")
         if not self.nbytes:
             array: Array = np.empty(self.shape, dtype)
         else:
@@ -92,7 +92,7 @@ class _View:
             else:
                 array = np.array(array, order="C")
         array = array.astype(dtype.newbyteorder("="), copy=False)
-        if self.element.is_bfloat16:
+        if self.dtype.is_bfloat16:
             return from_bfloat16(array)
         check_bools(self.name, array)
         return array
@@ -101,7 +101,7 @@ class _View:
 def read(file: BinaryIO, size: int, ema: bool | None = None) -> tuple[dict[str, Array], list[str]]:
     """Read ``(arrays, notes)`` from a file of ``size`` bytes, positioned at its start.
 
-    ``ema`` and ``notes`` are those of :func:`~lucid.weights.state_dicts.state_dict_of`.
+    ``ema`` and ``notes`` are those of :func:`~lucid.weights.state_dict_search.find_state_dict`.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def read(file: BinaryIO, size: int, ema: bool | None = None) -> tuple[dict[str, 
         If the file is damaged, holds no state dict, or more than one can mean.
     """
     with _opened(file, size) as source:
-        records, notes = state_dict_of(source.value, ema)
+        records, notes = find_state_dict(source.value, ema)
         views = [_checked(name, record, source.sizes) for name, record in records.items()]
         _check_total(views, source.sizes)
         of_storage: dict[str, list[_View]] = {}
@@ -169,9 +169,9 @@ class _Archive(_Source):
             for info in infos:
                 info.CRC = None  # type: ignore[assignment]
         self.big_endian = self._byte_order() == b"big"
-        world = TorchWorld()
-        self.value, _ = read_pickle(self._small(pickles[0], MAX_PICKLE), 0, world)
-        self.sizes = {key: self._member(key).file_size for key in world.storages}
+        resolver = TorchResolver()
+        self.value, _ = read_pickle(self._small(pickles[0], MAX_PICKLE), 0, resolver)
+        self.sizes = {key: self._member(key).file_size for key in resolver.storages}
 
     def _byte_order(self) -> bytes:
         name = f"{self._prefix}byteorder"
@@ -205,24 +205,24 @@ class _Legacy(_Source):
 
     def __init__(self, file: BinaryIO, size: int) -> None:
         text = file.read(min(size, MAX_PICKLE))
-        world = TorchWorld()
-        magic, end = read_pickle(text, 0, world)
+        resolver = TorchResolver()
+        magic, end = read_pickle(text, 0, resolver)
         if not isinstance(magic, int) or magic != _MAGIC:
             raise MalformedError(
                 "is a pickle, but no checkpoint of PyTorch; save tensors by torch.save, or arrays "
                 "by numpy.savez"
             )
-        version, end = read_pickle(text, end, world)
+        version, end = read_pickle(text, end, resolver)
         if not isinstance(version, int) or version != _LEGACY_VERSION:
             raise MalformedError(f"expected PyTorch's legacy format {_LEGACY_VERSION}, got another")
-        machine, end = read_pickle(text, end, world)
+        machine, end = read_pickle(text, end, resolver)
         if not isinstance(machine, PickledDict):
             raise MalformedError("does not say what machine it comes from")
-        self.value, end = read_pickle(text, end, world)
-        keys, end = read_pickle(text, end, world)
+        self.value, end = read_pickle(text, end, resolver)
+        keys, end = read_pickle(text, end, resolver)
         self._file = file
         self._places: dict[str, int] = {}
-        self.sizes = self._find(keys, world.storages, end, size)
+        self.sizes = self._find(keys, resolver.storages, end, size)
 
     def _find(
         self, keys: Any, storages: Mapping[str, Storage], position: int, size: int
@@ -237,7 +237,7 @@ class _Legacy(_Source):
             self._file.seek(position)
             count = int.from_bytes(self._file.read(8), "little")
             expected = storages[key].total
-            sizes[key] = expected * storages[key].element.size
+            sizes[key] = expected * storages[key].dtype.itemsize
             position += 8 + sizes[key]
             if position > size:
                 raise MalformedError(
@@ -264,29 +264,29 @@ class _Legacy(_Source):
 
 def _checked(name: str, record: TensorRecord, sizes: Mapping[str, int]) -> _View:
     check_name(name)
-    storage, element = record.storage, record.element
-    if not isinstance(storage, Storage) or not isinstance(element, Element):
+    storage, dtype = record.storage, record.dtype
+    if not isinstance(storage, Storage) or not isinstance(dtype, TorchDtype):
         raise MalformedError(f"tensor {name!r} is made of no storage")
-    if element.dtype is None:
-        raise MalformedError(f"tensor {name!r} has elements of type {element.name}, not read here")
-    if storage.element.name not in (element.name, "bytes"):
+    if dtype.numpy_dtype is None:
+        raise MalformedError(f"tensor {name!r} has elements of type {dtype.name}, not read here")
+    if storage.dtype.name not in (dtype.name, "bytes"):
         raise MalformedError(
-            f"tensor {name!r} of {element.name} is made of a storage of {storage.element.name}"
+            f"tensor {name!r} of {dtype.name} is made of a storage of {storage.dtype.name}"
         )
-    if sizes[storage.key] != storage.total * storage.element.size:
+    if sizes[storage.key] != storage.total * storage.dtype.itemsize:
         raise MalformedError(
             f"storage {storage.key!r:.80} of tensor {name!r} declares {storage.total} elements of "
-            f"{storage.element.size} bytes, there are {sizes[storage.key]} bytes"
+            f"{storage.dtype.itemsize} bytes, there are {sizes[storage.key]} bytes"
         )
     # Not shown where they are no numbers: tuples within tuples may take forever to show.
     if not _are_counts(record.shape):
         raise MalformedError(f"tensor {name!r} has a shape that is no tuple of sizes >= 0")
-    shape, nbytes = check_shape(name, record.shape, 4 if element.is_bfloat16 else element.size)
+    shape, nbytes = check_shape(name, record.shape, 4 if dtype.is_bfloat16 else dtype.itemsize)
     strides, offset = record.strides, record.offset
     if not _are_counts(strides) or len(strides) != len(shape) or not _are_counts((offset,)):
         raise MalformedError(f"tensor {name!r} has no offset and strides >= 0 for its axes")
     # An untyped storage counts bytes, its tensors elements.
-    scale = element.size // storage.element.size
+    scale = dtype.itemsize // storage.dtype.itemsize
     available = storage.count // scale
     reach = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True)) + 1
     if nbytes and reach > available:
@@ -294,12 +294,12 @@ def _checked(name: str, record: TensorRecord, sizes: Mapping[str, int]) -> _View
             f"tensor {name!r} of shape {shape} reaches to element {reach} of a storage of "
             f"{available}"
         )
-    if storage.start % scale or sizes[storage.key] % element.size:
+    if storage.start % scale or sizes[storage.key] % dtype.itemsize:
         raise MalformedError(f"tensor {name!r} does not begin or end at an element")
     start = storage.start // scale + offset
     # A stride is never taken along an axis of length 1, and may be any number there.
     taken = tuple(0 if n == 1 else stride for n, stride in zip(shape, strides, strict=True))
-    return _View(name, storage, element, start, shape, taken, nbytes)
+    return _View(name, storage, dtype, start, shape, taken, nbytes)
 
 
 def _are_counts(values: Any) -> bool:

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 from lucid.errors import StateDictError, WeightFileWarning, level_outside
 
-__all__ = ["is_ema_key", "rename", "unwrap"]
+__all__ = ["is_ema_key", "rename_state_dict", "strip_prefix"]
 
 Value = TypeVar("Value")
 
@@ -41,7 +41,7 @@ def is_ema_key(key: str) -> bool:
     return any(map(_EMA.fullmatch, key.split(".")))
 
 
-def unwrap(
+def strip_prefix(
     state_dict: Mapping[str, Value],
     known: Callable[[str], object],
     *,
@@ -79,8 +79,8 @@ def unwrap(
 
     Examples
     --------
-    >>> from lucid.weights import unwrap
-    >>> unwrap({"module.weight": 1, "module.bias": 2}, {"weight", "bias"}.__contains__)
+    >>> from lucid.weights import strip_prefix
+    >>> strip_prefix({"module.weight": 1, "module.bias": 2}, {"weight", "bias"}.__contains__)
     {'weight': 1, 'bias': 2}
     """
     best: _Reading[Value] | None = None
@@ -103,7 +103,7 @@ def unwrap(
     return best.under(prefix, source)
 
 
-def rename(
+def rename_state_dict(
     state_dict: Mapping[str, Value], own: Container[str], convert: Callable[[str], str]
 ) -> dict[str, Value]:
     """Convert another library's names to a model's.
@@ -129,9 +129,9 @@ def rename(
 
     Examples
     --------
-    >>> from lucid.weights import rename
+    >>> from lucid.weights import rename_state_dict
     >>> convert = {"conv1.weight": "stem.weight"}.get
-    >>> rename({"conv1.weight": 1}, {"stem.weight"}, lambda key: convert(key, key))
+    >>> rename_state_dict({"conv1.weight": 1}, {"stem.weight"}, lambda key: convert(key, key))
     {'stem.weight': 1}
     """
     names = {key: key if key in own else convert(key) for key in state_dict}
@@ -155,7 +155,7 @@ class _Reading(Generic[Value]):
     removed : frozenset of str
         Components to leave out.
     known : callable
-        As for :func:`unwrap`.
+        As for :func:`strip_prefix`.
     """
 
     def __init__(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lucid.tensor import Tensor
-from lucid.weights.files import StrPath, load
-from lucid.weights.wrappers import rename, unwrap
+from lucid.weights.key_prefixes import rename_state_dict, strip_prefix
+from lucid.weights.serialization import StrPath, load
 
 if TYPE_CHECKING:
     from lucid.nn import Module
@@ -67,13 +67,13 @@ class WeightConverter:
         """Return the model's name of the entry `key`, a name that it does not know unchanged."""
         raise NotImplementedError(f"{type(self).__name__} does not override rename()")
 
-    def original(self, key: str) -> str | None:
+    def export_key(self, key: str) -> str | None:
         """Return the other library's name of the model's entry `key`, the inverse of `rename`.
 
         None if the other library has no such entry.  Override it to let users save weights for
-        the other library; see :func:`lucid.weights.foreign_state_dict`.
+        the other library; see :func:`lucid.weights.export_state_dict`.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not override original()")
+        raise NotImplementedError(f"{type(self).__name__} does not override export_key()")
 
     def for_model(self, model: Module) -> WeightConverter:
         """Return the converter for one model, by default this one.
@@ -82,7 +82,7 @@ class WeightConverter:
         """
         return self
 
-    def knows(self, key: str) -> bool:
+    def has_key(self, key: str) -> bool:
         """Whether the family has an entry `key`, to find and strip a wrapper's prefix.
 
         By default: whether :meth:`rename` changes it.  It must be False for a name that still
@@ -178,9 +178,9 @@ def load_converted(
     model : lucid.nn.Module
         Unchanged if the weights do not fit.
     path_or_state_dict : path-like or mapping
-        A file that :func:`lucid.load` reads, or a state dict.  A wrapper's prefix is stripped;
-        see :func:`lucid.weights.unwrap`.  Counters ``num_batches_tracked`` are dropped where the
-        model has none and kept as they are where the weights have none.
+        File that :func:`lucid.load` reads, or a state dict.  A wrapper's prefix is stripped;
+        see :func:`lucid.weights.strip_prefix`.  ``num_batches_tracked`` is dropped where the
+        model has none, and keeps the model's value where the weights have none.
     converter : WeightConverter, optional
         Renames entries; those that the model has keep their names.  Default: no other names.
     strict, skip_mismatched : bool
@@ -208,14 +208,16 @@ def load_converted(
     if converter is not None:
         converter = converter.for_model(model)
     convert: Callable[[str], str] = (lambda key: key) if converter is None else converter.rename
-    state = unwrap(state, lambda key: key in own or convert(key) in own, ema=ema, source=source)
-    renamed = with_counters(rename(state, own, convert), own)
+    state = strip_prefix(
+        state, lambda key: key in own or convert(key) in own, ema=ema, source=source
+    )
+    renamed = align_batch_counters(rename_state_dict(state, own, convert), own)
     if converter is not None:
         renamed = converter.prepare(renamed, model)
     return model.load_state_dict(renamed, strict=strict, skip_mismatched=skip_mismatched)
 
 
-def with_counters(state: Mapping[str, Any], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def align_batch_counters(state: Mapping[str, Any], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Drop counters that a model does not have, and add those of its own that are missing.
 
     No result depends on ``num_batches_tracked``, which frozen normalizations and older

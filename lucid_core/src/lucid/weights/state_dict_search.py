@@ -12,12 +12,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from lucid.weights.entries import MalformedError
-from lucid.weights.pickled import Named, Opaque, PickledDict, Tensorlike, kind_of
-from lucid.weights.torch_objects import TensorRecord, UnreadTensor
-from lucid.weights.wrappers import is_ema_key
+from lucid.weights.format_checks import MalformedError
+from lucid.weights.key_prefixes import is_ema_key
+from lucid.weights.pickle_objects import (
+    GlobalName,
+    OpaqueObject,
+    PickledDict,
+    TensorLike,
+    describe_value,
+)
+from lucid.weights.torch_pickle import TensorRecord, UnsupportedTensor
 
-__all__ = ["state_dict_of"]
+__all__ = ["find_state_dict"]
 
 _PLAIN = (
     "state_dict",
@@ -63,7 +69,8 @@ _MIN_SHARE = 0.25
 _MAX_NAMED = 10
 _SAVE_WEIGHTS = "Where it comes from, save the weights alone: torch.save(model.state_dict(), path)"
 _NUMPY = {
-    Named(module, "_reconstruct") for module in ("numpy._core.multiarray", "numpy.core.multiarray")
+    GlobalName(module, "_reconstruct")
+    for module in ("numpy._core.multiarray", "numpy.core.multiarray")
 }
 
 
@@ -111,13 +118,15 @@ class _Search:
                         self.look(entry, f"{path}/{name}/{key}", True, _MAX_DEPTH)
 
 
-def state_dict_of(value: Any, ema: bool | None = None) -> tuple[dict[str, TensorRecord], list[str]]:
+def find_state_dict(
+    value: Any, ema: bool | None = None
+) -> tuple[dict[str, TensorRecord], list[str]]:
     """Select the state dict in what was pickled.
 
     Parameters
     ----------
     value : object
-        As :func:`lucid.weights.pickle_machine.read_pickle` gives it.
+        As :func:`lucid.weights.safe_unpickler.read_pickle` gives it.
     ema : bool, optional
         Whether to take the EMA of the weights or the weights themselves.  Default: the
         EMA where there is one.
@@ -135,12 +144,14 @@ def state_dict_of(value: Any, ema: bool | None = None) -> tuple[dict[str, Tensor
         If there is no state dict, more than one, not the requested one, or if it holds
         tensors that cannot be read.
     """
-    if isinstance(value, Opaque):
+    if isinstance(value, OpaqueObject):
         if value.entries is None or value.is_module:
             raise MalformedError(_whole(value, "holds"))
         value = value.entries
     if not isinstance(value, PickledDict):
-        raise MalformedError(f"expected a state dict, tensors by name; it holds {kind_of(value)}")
+        raise MalformedError(
+            f"expected a state dict, tensors by name; it holds {describe_value(value)}"
+        )
     search = _Search()
     search.look(value, "", False)
     search.drop_small_averages()
@@ -191,7 +202,7 @@ def _chosen(search: _Search, ema: bool | None, notes: list[str]) -> dict[str, Pi
 
 def _dict(value: Any) -> PickledDict | None:
     """A dict, also one of a class of its own; None for anything else."""
-    if isinstance(value, Opaque) and not value.is_module:
+    if isinstance(value, OpaqueObject) and not value.is_module:
         return value.entries
     return value if isinstance(value, PickledDict) else None
 
@@ -227,7 +238,7 @@ def _holds_tensors(value: PickledDict) -> bool:
 
 
 def _count_tensors(value: PickledDict) -> int:
-    return sum(isinstance(entry, Tensorlike) for entry in value.entries.values())
+    return sum(isinstance(entry, TensorLike) for entry in value.entries.values())
 
 
 def _tensors(value: PickledDict, notes: list[str]) -> dict[str, TensorRecord]:
@@ -237,11 +248,11 @@ def _tensors(value: PickledDict, notes: list[str]) -> dict[str, TensorRecord]:
     for key, entry in value.entries.items():
         if isinstance(entry, TensorRecord):
             found[key] = entry
-        elif isinstance(entry, UnreadTensor):
+        elif isinstance(entry, UnsupportedTensor):
             raise MalformedError(f"entry {key!r:.80} is {entry.what}")
-        elif isinstance(entry, Opaque) and (entry.holds_tensors or entry.is_module):
+        elif isinstance(entry, OpaqueObject) and (entry.holds_tensors or entry.is_module):
             raise MalformedError(_whole(entry, f"entry {key!r:.80} is"))
-        elif isinstance(entry, Opaque) and entry.made_by in _NUMPY:
+        elif isinstance(entry, OpaqueObject) and entry.constructor in _NUMPY:
             arrays.append(key)
     if arrays:
         notes.append(
@@ -250,8 +261,8 @@ def _tensors(value: PickledDict, notes: list[str]) -> dict[str, TensorRecord]:
     return found
 
 
-def _whole(value: Opaque, verb: str) -> str:
-    kind = f"{str(value.made_by)!r:.120}"
+def _whole(value: OpaqueObject, verb: str) -> str:
+    kind = f"{str(value.constructor)!r:.120}"
     if value.is_module:
         return f"{verb} a whole pickled module of class {kind}, not its weights. {_SAVE_WEIGHTS}"
     return f"{verb} an object of class {kind}, which is not read here. {_SAVE_WEIGHTS}"
@@ -290,20 +301,20 @@ def _unread_averages(value: PickledDict) -> list[str]:
 
 def _holds_unread_tensors(value: Any, depth: int = 0) -> bool:
     """Whether a value is an object that is not read, or holds tensors without names."""
-    if isinstance(value, Opaque):
+    if isinstance(value, OpaqueObject):
         return value.entries is None
     if depth > _MAX_DEPTH:
         return False
     if isinstance(value, list | tuple):
-        return any(isinstance(entry, Tensorlike) for entry in value)
+        return any(isinstance(entry, TensorLike) for entry in value)
     if isinstance(value, PickledDict):
         return any(_holds_unread_tensors(entry, depth + 1) for entry in value.entries.values())
     return False
 
 
-def _objects(value: PickledDict) -> Iterator[tuple[str, Opaque]]:
+def _objects(value: PickledDict) -> Iterator[tuple[str, OpaqueObject]]:
     for name, entry in value.entries.items():
-        if isinstance(entry, Opaque):
+        if isinstance(entry, OpaqueObject):
             yield name, entry
 
 

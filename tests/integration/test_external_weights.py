@@ -16,7 +16,7 @@ from lucid import WeightFileError, nn
 from lucid.cli.entry import run
 from lucid.models import create_model, zoo
 from lucid.models.registry import Registry
-from lucid.weights import foreign_state_dict
+from lucid.weights import export_state_dict
 from lucid_models_classification.checkpoints import open_classifier, start_from
 from lucid_models_detection.checkpoints import open_detector
 from lucid_models_detection.training.fine_tuning import from_backbone, from_detector
@@ -63,7 +63,7 @@ def call(plugin: None, capsys: pytest.CaptureFixture[str]) -> Command:
 
 def write(path: Path, model: nn.Module, source: str, wrapper: str = "bare") -> Path:
     """A file of a model's weights under another library's names."""
-    lucid.save(WRAPPERS[wrapper](foreign_state_dict(model, source)), path)
+    lucid.save(WRAPPERS[wrapper](export_state_dict(model, source)), path)
     return path
 
 
@@ -176,7 +176,7 @@ def test_weights_of_the_other_task_are_refused(plugin: None, tmp_path: Path) -> 
             refused()
     detector = create_model("lantern")
     write(path, detector, "elsewhere")
-    message = "expected a classifier, it holds the weights of lantern, a model for object-detection"
+    message = "expected a classifier, got the weights of lantern, a model for object-detection"
     for name in (None, "pebble"):
         with pytest.raises(WeightFileError, match=message):
             open_classifier(path, name)

@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from lucid.errors import LucidError, PluginError, StateDictError, WeightFileError
-from lucid.weights.conversion import WeightConverter, load_converted
-from lucid.weights.converters import IdentifiedWeights, identify_weights
-from lucid.weights.files import load
-from lucid.weights.registered_converters import GuardedConverter, converter_of
+from lucid.weights.converter import WeightConverter, load_converted
+from lucid.weights.converter_registry import GuardedConverter, find_converter_by_name
+from lucid.weights.identify import IdentifiedWeights, identify_weights
+from lucid.weights.serialization import load
 
 if TYPE_CHECKING:
     from lucid.nn import Module
     from lucid.nn.state_dict import LoadResult
 
-__all__ = ["BareWeights", "other_model"]
+__all__ = ["StateDictFile", "suggest_model"]
 
 _SHOWN = 3
 
 
 @dataclass(frozen=True)
-class BareWeights:
+class StateDictFile:
     """Weights that name no model.
 
     Attributes
@@ -34,17 +34,17 @@ class BareWeights:
         Their file.
     state : dict of str to Tensor
         All entries of the file.
-    found : IdentifiedWeights or None
+    identified : IdentifiedWeights or None
         What a weight converter recognizes in them.
     extra : dict of str to Tensor
         Entries to load beside them, under the model's names.
     converter : WeightConverter or None
-        Renames the entries: the one of ``found``, else one for the model that the caller names.
+        Renames the keys: that of ``identified``, else one for the model that the caller names.
     """
 
     path: Path
     state: dict[str, Any]
-    found: IdentifiedWeights | None = None
+    identified: IdentifiedWeights | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     converter: WeightConverter | None = None
 
@@ -91,21 +91,21 @@ class BareWeights:
                 raise
             found = None
         if found is None:
-            converter = converter_of(model)
+            converter = find_converter_by_name(model)
         else:
             converter = GuardedConverter(found.registered, found.converter)
         return cls(path, state, found, converter=converter)
 
     def arguments(self, name: str | None = None) -> dict[str, Any]:
         """Builder arguments that the weights show, if they are of the model `name`."""
-        if self.found is None or name not in (None, self.found.name):
+        if self.identified is None or name not in (None, self.identified.name):
             return {}
-        return dict(self.found.arguments)
+        return dict(self.identified.arguments)
 
-    def lack_all(self, names: Iterable[str]) -> bool:
+    def has_none_of(self, names: Iterable[str]) -> bool:
         """Whether the weights have none of the entries that a model calls `names`."""
-        if self.found is not None:
-            return self.found.names().isdisjoint(names)
+        if self.identified is not None:
+            return self.identified.names().isdisjoint(names)
         rename = self.converter.rename if self.converter is not None else str
         return {rename(key) for key in self.state}.isdisjoint(names)
 
@@ -123,7 +123,7 @@ class BareWeights:
         lucid.PluginError
             If they are of this model and their converter is at fault.
         """
-        found = self.found
+        found = self.identified
         if found is not None and found.name == model.model_name:
             whole = replace(found, state={**found.state, **self.extra})
             return whole.load_into(model, skip_mismatched=skip_mismatched)
@@ -136,7 +136,7 @@ class BareWeights:
             skip_mismatched=skip_mismatched,
         )
 
-    def unrecognized(self) -> str:
+    def unrecognized_message(self) -> str:
         """Say that no converter recognizes the weights, for an error."""
         if not self.state:
             return "it holds no tensors"
@@ -144,7 +144,7 @@ class BareWeights:
         return f"no installed plugin recognizes its tensors by their names (the first: {keys})"
 
 
-def other_model(model: Module, state: Mapping[str, Any]) -> str | None:
+def suggest_model(model: Module, state: Mapping[str, Any]) -> str | None:
     """Find the other registered model that weights are of, for an error.
 
     Parameters

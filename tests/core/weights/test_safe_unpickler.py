@@ -10,9 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lucid.weights.entries import MalformedError
-from lucid.weights.pickle_machine import read_pickle
-from lucid.weights.pickled import Named, Opaque, PickledDict, Tensorlike, kind_of
+from lucid.weights.format_checks import MalformedError
+from lucid.weights.pickle_objects import (
+    GlobalName,
+    OpaqueObject,
+    PickledDict,
+    TensorLike,
+    describe_value,
+)
+from lucid.weights.safe_unpickler import read_pickle
 
 
 class Notes:
@@ -21,15 +27,15 @@ class Notes:
     def __init__(self):
         self.names, self.calls, self.identities = [], [], []
 
-    def named(self, name):
+    def check_global(self, name):
         self.names.append(str(name))
 
-    def called(self, function, arguments, keywords):
+    def call(self, function, arguments, keywords):
         self.calls.append((str(function), arguments, keywords))
         is_dict = function.name in ("OrderedDict", "dict")
-        return PickledDict() if is_dict else Opaque(function, arguments)
+        return PickledDict() if is_dict else OpaqueObject(function, arguments)
 
-    def stored(self, identity):
+    def persistent_load(self, identity):
         self.identities.append(identity)
         return ("stored", identity)
 
@@ -89,7 +95,7 @@ def test_sets_are_passed_over():
     for value in ({1, 2}, frozenset([1, 2]), set()):
         for protocol in (2, 4):
             notes = Notes()
-            assert isinstance(read(pickle.dumps(value, protocol), notes), Opaque)
+            assert isinstance(read(pickle.dumps(value, protocol), notes), OpaqueObject)
             # Python 3 writes protocol 2 with Python 2's name for the module.
             expected = [f"builtins.{type(value).__name__}"] if protocol == 2 else []
             assert notes.names == expected
@@ -142,7 +148,7 @@ def test_new_objects_are_calls():
     text = b"\x80\x04(\x8c\x01m\x8c\x01f\x93(K\x01t\x81\x8c\x01m\x8c\x01g\x93)}\x92"
     text += b"\x8c\x01m\x8c\x01h\x93)}\x8c\x01aK\x01s\x92t."
     made = read(text, notes)
-    assert [str(value.made_by) for value in made] == ["m.f", "m.g", "m.h"]
+    assert [str(value.constructor) for value in made] == ["m.f", "m.g", "m.h"]
     assert notes.calls == [("m.f", (1,), False), ("m.g", (), False), ("m.h", (), True)]
 
 
@@ -151,14 +157,14 @@ def test_nested_classes_of_protocol_2_are_called_without_a_look():
     notes = Notes()
     inner = b"cbuiltins\ngetattr\n(cm\nOuter\nX\x05\0\0\0InnertR"
     value = read(b"\x80\x02" + inner + b")\x81.", notes)
-    assert isinstance(value, Opaque)
-    assert notes.calls == [("builtins.getattr", (Named("m", "Outer"), "Inner"), False)]
+    assert isinstance(value, OpaqueObject)
+    assert notes.calls == [("builtins.getattr", (GlobalName("m", "Outer"), "Inner"), False)]
 
 
 def test_objects_know_that_they_are_modules_or_hold_tensors():
     class Tensors(Notes):
-        def stored(self, identity):
-            return Tensorlike()
+        def persistent_load(self, identity):
+            return TensorLike()
 
     for state, expected in [
         (b"}", (False, False)),
@@ -174,12 +180,12 @@ def test_objects_know_that_they_are_modules_or_hold_tensors():
 
 def test_attributes_of_objects_are_dropped():
     value = read(b"\x80\x02cm\nf\n)R}b(K\x01e(K\x02K\x03u(K\x01\x90.")
-    assert isinstance(value, Opaque)
+    assert isinstance(value, OpaqueObject)
 
 
 def test_a_world_may_refuse():
     class Strict(Notes):
-        def named(self, name):
+        def check_global(self, name):
             raise MalformedError(f"not {name}")
 
     with pytest.raises(MalformedError, match=r"not os\.system"):
@@ -189,7 +195,7 @@ def test_a_world_may_refuse():
 def test_kinds_are_said_without_a_look_inside():
     nest = []
     nest.append(nest)
-    assert kind_of(nest) == "a value of type list"
-    assert kind_of(PickledDict()) == "a dict"
-    assert kind_of(Opaque(Named("m", "Net"))) == "an object of 'm.Net'"
-    assert kind_of(Named("os", "system")) == "a value of type Named"
+    assert describe_value(nest) == "a value of type list"
+    assert describe_value(PickledDict()) == "a dict"
+    assert describe_value(OpaqueObject(GlobalName("m", "Net"))) == "an object of 'm.Net'"
+    assert describe_value(GlobalName("os", "system")) == "a value of type GlobalName"

@@ -7,7 +7,7 @@ import re
 from typing import BinaryIO
 
 from lucid.signatures import START, recognize
-from lucid.weights.entries import METADATA, MalformedError
+from lucid.weights.format_checks import METADATA, MalformedError
 
 __all__ = [
     "check_start",

@@ -8,7 +8,7 @@ import pytest
 
 import lucid
 from lucid import nn
-from lucid.weights import load_weights, rename, unwrap
+from lucid.weights import load_weights, rename_state_dict, strip_prefix
 
 NAMES = ["conv1.weight", "bn1.weight", "bn1.bias", "layer1.0.conv1.weight", "fc.weight", "fc.bias"]
 STATE = {name: i for i, name in enumerate(NAMES)}
@@ -34,11 +34,11 @@ def under(prefix, state=STATE):
         "module.encoder_q.",
         "student.backbone.",
         "model._orig_mod.module.network.",
-        "a.name.nobody.knows.",
+        "a.name.nobody.has_key.",
     ],
 )
 def test_a_common_prefix_is_stripped(prefix):
-    assert unwrap(under(prefix), known) == STATE
+    assert strip_prefix(under(prefix), known) == STATE
 
 
 def test_wrapped_layers_in_the_middle_of_names():
@@ -50,49 +50,49 @@ def test_wrapped_layers_in_the_middle_of_names():
         "fc._checkpoint_wrapped_module.weight": 4,
         "fc.bias": 5,
     }
-    assert unwrap(state, known) == STATE
-    assert unwrap(under("module.model.", state), known) == STATE
+    assert strip_prefix(state, known) == STATE
+    assert strip_prefix(under("module.model.", state), known) == STATE
 
 
 def test_own_names_stay():
-    assert unwrap(STATE, known) == STATE
+    assert strip_prefix(STATE, known) == STATE
     own = {"module.weight": 0, "module.bias": 1, "module.module.weight": 2}
-    assert unwrap(own, set(own).__contains__) == own
+    assert strip_prefix(own, set(own).__contains__) == own
 
 
 def test_names_of_another_network_stay():
     other = {"blocks.0.attn.weight": 0, "fc.weight": 1, "blocks.0.attn.bias": 2}
-    assert unwrap(under("model.", other), known) == under("model.", other)
+    assert strip_prefix(under("model.", other), known) == under("model.", other)
     big = {f"transformer.{i}.weight": i for i in range(20)} | under("head.")
-    assert unwrap(big, known) == big  # a small part of something else
-    assert unwrap({}, known) == {}
+    assert strip_prefix(big, known) == big  # a small part of something else
+    assert strip_prefix({}, known) == {}
 
 
 def test_what_is_left_out_is_said():
     state = under("model.") | {"criterion.weight": 7, "metric.total": 8}
     with pytest.warns(lucid.WeightFileWarning, match=r"w\.ckpt: .* 'model\.'; left out 2 beside"):
-        assert unwrap(state, known, source="w.ckpt") == STATE
+        assert strip_prefix(state, known, source="w.ckpt") == STATE
 
 
 def test_counters_of_averages_are_left_out_in_silence():
-    assert unwrap(under("module.") | {"n_averaged": 7}, known) == STATE
+    assert strip_prefix(under("module.") | {"n_averaged": 7}, known) == STATE
 
 
 def test_names_below_the_prefix_are_never_left_out():
     state = under("model.") | {"model.aux.weight": 7}
-    assert unwrap(state, known) == STATE | {"aux.weight": 7}
+    assert strip_prefix(state, known) == STATE | {"aux.weight": 7}
 
 
 def test_a_last_layer_under_a_prefix_of_its_own():
     body = {key: value for key, value in STATE.items() if not key.startswith("fc.")}
     head = {key: value for key, value in STATE.items() if key.startswith("fc.")}
     with pytest.warns(lucid.WeightFileWarning, match=r"'backbone\.' and 'head\.fc\.weight'"):
-        assert unwrap(under("backbone.", body) | under("head.", head), known) == STATE
+        assert strip_prefix(under("backbone.", body) | under("head.", head), known) == STATE
     with pytest.warns(lucid.WeightFileWarning, match=r"'encoder\.' and 'fc\.weight'"):
-        assert unwrap(under("encoder.", body) | head, known) == STATE
+        assert strip_prefix(under("encoder.", body) | head, known) == STATE
     two = under("backbone.", body) | under("head.", head) | under("aux_head.", head)
     with pytest.warns(lucid.WeightFileWarning, match="left out 4 beside"):
-        assert unwrap(two, known) == body  # which of the two is unknown
+        assert strip_prefix(two, known) == body  # which of the two is unknown
 
 
 def doubled(first, second):
@@ -106,41 +106,41 @@ def doubled(first, second):
 def test_an_average_beside_the_model(plain, averaged):
     state = doubled(plain, averaged)
     with pytest.warns(lucid.WeightFileWarning, match=rf"EMA .* '{averaged}'; '{plain}'"):
-        assert set(unwrap(state, known).values()) == {-1}
+        assert set(strip_prefix(state, known).values()) == {-1}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", lucid.WeightFileWarning)
-        assert set(unwrap(state, known, ema=True).values()) == {-1}
-        assert unwrap(state, known, ema=False) == STATE
+        assert set(strip_prefix(state, known, ema=True).values()) == {-1}
+        assert strip_prefix(state, known, ema=False) == STATE
 
 
 def test_an_average_alone():
     with pytest.warns(lucid.WeightFileWarning, match="the only weights in it"):
-        assert unwrap(under("ema.module."), known) == STATE
+        assert strip_prefix(under("ema.module."), known) == STATE
     with pytest.raises(lucid.StateDictError, match=r"no EMA, got only 'ema\.module\.'"):
-        unwrap(under("ema.module."), known, ema=False)
+        strip_prefix(under("ema.module."), known, ema=False)
 
 
 @pytest.mark.parametrize("prefix", ["model_ema.", "teacher.module."])
 def test_an_average_beside_names_without_a_prefix(prefix):
     average = under(prefix, dict.fromkeys(NAMES, -1))
     with pytest.warns(lucid.WeightFileWarning, match=f"EMA .* prefix '{prefix}'; the names"):
-        assert unwrap(STATE | average, known) == dict.fromkeys(NAMES, -1)
-    assert unwrap(STATE | average, known, ema=True) == dict.fromkeys(NAMES, -1)
-    assert unwrap(STATE | average, known, ema=False) == STATE
+        assert strip_prefix(STATE | average, known) == dict.fromkeys(NAMES, -1)
+    assert strip_prefix(STATE | average, known, ema=True) == dict.fromkeys(NAMES, -1)
+    assert strip_prefix(STATE | average, known, ema=False) == STATE
     both = STATE | average  # a model that has a teacher of its own keeps it
-    assert unwrap(both, both.__contains__) == both
+    assert strip_prefix(both, both.__contains__) == both
 
 
 def test_momentum_copies_are_left_out():
     state = doubled("module.encoder_q.", "module.encoder_k.")
     with pytest.warns(lucid.WeightFileWarning, match=r"'module\.encoder_q\.'; left out 6"):
-        assert unwrap(state, known) == STATE
-    assert unwrap(under("encoder_k."), known) == STATE
+        assert strip_prefix(state, known) == STATE
+    assert strip_prefix(under("encoder_k."), known) == STATE
 
 
 def test_two_networks_that_fit_are_refused():
     with pytest.raises(lucid.StateDictError, match=r"several networks .* 'left\.', 'right\.'"):
-        unwrap(doubled("left.", "right."), known)
+        strip_prefix(doubled("left.", "right."), known)
 
 
 def test_two_entries_of_one_name_are_refused():
@@ -148,17 +148,19 @@ def test_two_entries_of_one_name_are_refused():
     state = {k: v for k, v in state.items() if k not in ("module.fc.bias", "module.conv1.weight")}
     state |= {"module._orig_mod.fc.bias": 1, "module._orig_mod.conv1.weight": 2}
     with pytest.raises(lucid.StateDictError, match=r"would both be 'fc\.weight'|both be"):
-        unwrap(state, known)
+        strip_prefix(state, known)
 
 
 def test_renaming_keeps_the_models_own_names():
     convert = {"conv1.weight": "stem.conv.weight"}
-    assert rename(STATE, STATE, lambda key: convert.get(key, key)) == STATE
-    renamed = rename({"conv1.weight": 1}, {"stem.conv.weight"}, lambda key: convert.get(key, key))
+    assert rename_state_dict(STATE, STATE, lambda key: convert.get(key, key)) == STATE
+    renamed = rename_state_dict(
+        {"conv1.weight": 1}, {"stem.conv.weight"}, lambda key: convert.get(key, key)
+    )
     assert renamed == {"stem.conv.weight": 1}
     both = {"conv1.weight": 1, "stem.conv.weight": 2}
     with pytest.raises(lucid.StateDictError, match=r"'conv1\.weight' and 'stem\.conv\.weight'"):
-        rename(both, {"stem.conv.weight"}, lambda key: convert.get(key, key))
+        rename_state_dict(both, {"stem.conv.weight"}, lambda key: convert.get(key, key))
 
 
 def test_files_with_prefixes_load_into_models(tmp_path):

@@ -14,10 +14,9 @@ import numpy as np
 
 from lucid.errors import WeightFileError, WeightFileWarning, level_outside
 from lucid.tensor import Tensor
-from lucid.weights import foreign, npz_format, pth_format, safetensors_format
-from lucid.weights.archive import open_archive
-from lucid.weights.atomic import atomic_write
-from lucid.weights.entries import (
+from lucid.weights import npz_format, safetensors_format, torch_checkpoint, unsupported_files
+from lucid.weights.atomic_file import atomic_write
+from lucid.weights.format_checks import (
     CODES,
     DIGEST,
     Array,
@@ -27,7 +26,8 @@ from lucid.weights.entries import (
     check_name,
     digest,
 )
-from lucid.weights.wrappers import is_ema_key
+from lucid.weights.key_prefixes import is_ema_key
+from lucid.weights.zip_archive import open_archive
 
 __all__ = ["load", "read_metadata", "save"]
 
@@ -108,7 +108,7 @@ def load(path: StrPath, *, ema: bool | None = None) -> dict[str, Tensor]:
         float32, everything else keeps its element type.  Numbers, text and objects
         that stand beside the tensors of a checkpoint are left out.  Names are those
         of the file: prefixes such as ``module.`` are stripped where the weights are
-        loaded into a model, see :func:`lucid.weights.unwrap`.
+        loaded into a model, see :func:`lucid.weights.strip_prefix`.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def read_metadata(path: StrPath) -> dict[str, str]:
             return metadata
     except MalformedError as error:
         raise WeightFileError(
-            f"{os.fspath(path)}: {error}{foreign.unfinished_download(path)}"
+            f"{os.fspath(path)}: {error}{unsupported_files.unfinished_download(path)}"
         ) from None
 
 
@@ -179,8 +179,8 @@ def read_file(path: StrPath, ema: bool | None = None) -> tuple[dict[str, Array],
     try:
         with _opened(path) as file:
             form = _format_in(file, path)
-            if form is pth_format:
-                arrays, notes = pth_format.read(file, _size_of(file), ema)
+            if form is torch_checkpoint:
+                arrays, notes = torch_checkpoint.read(file, _size_of(file), ema)
             else:
                 arrays, metadata = form.read(file, _size_of(file))
                 if ema and not any(map(is_ema_key, arrays)):
@@ -188,9 +188,9 @@ def read_file(path: StrPath, ema: bool | None = None) -> tuple[dict[str, Array],
         check_digest(arrays, metadata)
     except MalformedError as error:
         raise WeightFileError(
-            f"{os.fspath(path)}: {error}{foreign.unfinished_download(path)}"
+            f"{os.fspath(path)}: {error}{unsupported_files.unfinished_download(path)}"
         ) from None
-    if part := foreign.describe_part(path):
+    if part := unsupported_files.describe_part(path):
         notes = [*notes, part]
     for note in notes:
         warnings.warn(f"{os.fspath(path)}: {note}", WeightFileWarning, stacklevel=level_outside())
@@ -213,12 +213,12 @@ def _format_in(file: BinaryIO, path: StrPath) -> ModuleType:
     file.seek(0)
     if start[8:] == b"{":  # after the length of the header
         return safetensors_format
-    foreign.check_start(file, _size_of(file))
+    unsupported_files.check_start(file, _size_of(file))
     suffix = Path(path).suffix.lower()
     if start.startswith(b"PK\3\4"):
-        return _archived_format(file, pth_format if suffix in _PICKLES else npz_format)
+        return _archived_format(file, torch_checkpoint if suffix in _PICKLES else npz_format)
     if suffix in _PICKLES or (start[:1] == b"\x80" and start[1:2] in b"\2\3\4\5"):
-        return pth_format
+        return torch_checkpoint
     return npz_format if suffix == ".npz" else safetensors_format
 
 
@@ -231,9 +231,9 @@ def _archived_format(file: BinaryIO, default: ModuleType) -> ModuleType:
         return default
     finally:
         file.seek(0)
-    if any(map(pth_format.PICKLE_IN_ARCHIVE.fullmatch, names)):
-        return pth_format
-    if names and (what := foreign.describe_archive(names)) is not None:
+    if any(map(torch_checkpoint.PICKLE_IN_ARCHIVE.fullmatch, names)):
+        return torch_checkpoint
+    if names and (what := unsupported_files.describe_archive(names)) is not None:
         raise MalformedError(f"expected weights, it is {what}")
     return npz_format
 
@@ -255,7 +255,7 @@ def _opened(path: StrPath) -> BinaryIO:
     # Asked before opening: to open a named pipe would wait for its writer.
     mode = os.stat(path).st_mode
     if stat.S_ISDIR(mode):
-        raise MalformedError(foreign.describe_folder(path))
+        raise MalformedError(unsupported_files.describe_folder(path))
     if not stat.S_ISREG(mode):
         raise MalformedError("is no regular file")
     return open(path, "rb")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lucid.errors import PluginError, PluginWarning, StateDictError, level_outside
 from lucid.models import zoo
 from lucid.models.discovery import Plugin, describe_error
-from lucid.weights.conversion import WeightConverter
+from lucid.weights.converter import WeightConverter
 
 if TYPE_CHECKING:
     from lucid.nn import Module
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = [
     "GuardedConverter",
     "RegisteredConverter",
-    "converter_of",
-    "converters_of",
+    "find_converter_by_name",
+    "plugin_converters",
     "weight_converters",
 ]
 
@@ -136,7 +136,7 @@ def weight_converters() -> list[RegisteredConverter]:
     found: list[RegisteredConverter] = []
     for plugin in zoo.registry.loaded_plugins():
         try:
-            found += converters_of(plugin)
+            found += plugin_converters(plugin)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: the other plugins still work
@@ -147,14 +147,14 @@ def weight_converters() -> list[RegisteredConverter]:
     return found
 
 
-def converters_of(plugin: Plugin) -> list[RegisteredConverter]:
+def plugin_converters(plugin: Plugin) -> list[RegisteredConverter]:
     """Converters that one plugin registers; whatever its hook raises comes out."""
     registrar = _Registrar(plugin)
     plugin.register_weight_converters(registrar)
     return registrar.converters
 
 
-def converter_of(model: str | None) -> WeightConverter | None:
+def find_converter_by_name(model: str | None) -> WeightConverter | None:
     """Return the converter of a registered model, None if there is none that can be imported.
 
     For weights whose model the caller names: they may also have the model's own names.

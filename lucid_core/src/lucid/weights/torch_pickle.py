@@ -3,7 +3,7 @@
 ``torch.save`` writes a tensor as a call of ``torch._utils._rebuild_tensor_v2`` with
 a storage, an offset, sizes and strides in elements; the storage stands elsewhere
 in the file and is referred to by a persistent identity.  Here those calls become
-records of their arguments.  Every other object becomes an :class:`Opaque` placeholder:
+records of their arguments.  Every other object becomes an :class:`OpaqueObject` placeholder:
 nothing is run or imported.  Names that only an attack needs are refused all the same,
 because other programs that load the file would run them.
 """
@@ -15,29 +15,29 @@ from typing import Any
 
 import numpy as np
 
-from lucid.weights.entries import MalformedError
-from lucid.weights.pickled import Named, Opaque, PickledDict, Tensorlike
+from lucid.weights.format_checks import MalformedError
+from lucid.weights.pickle_objects import GlobalName, OpaqueObject, PickledDict, TensorLike
 
-__all__ = ["Element", "Storage", "TensorRecord", "TorchWorld", "UnreadTensor"]
+__all__ = ["Storage", "TensorRecord", "TorchDtype", "TorchResolver", "UnsupportedTensor"]
 
 
 @dataclass(frozen=True, slots=True)
-class Element:
+class TorchDtype:
     """An element type of PyTorch.
 
     Attributes
     ----------
     name : str
         PyTorch's name of it.
-    size : int
-        Bytes of one.
-    dtype : numpy.dtype or None
-        How it is read, little-endian; None if there is no such type here.
+    itemsize : int
+        Bytes per element.
+    numpy_dtype : numpy.dtype or None
+        NumPy equivalent, little-endian; None if unsupported.
     """
 
     name: str
-    size: int
-    dtype: np.dtype[Any] | None = None
+    itemsize: int
+    numpy_dtype: np.dtype[Any] | None = None
 
     @property
     def is_bfloat16(self) -> bool:
@@ -45,43 +45,45 @@ class Element:
         return self.name == "bfloat16"
 
 
-def _element(name: str, code: str) -> Element:
+def _torch_dtype(name: str, code: str) -> TorchDtype:
     dtype = np.dtype(code)
-    return Element(name, dtype.itemsize, dtype)
+    return TorchDtype(name, dtype.itemsize, dtype)
 
 
-_READ = [
-    _element("float64", "<f8"),
-    _element("float32", "<f4"),
-    _element("float16", "<f2"),
-    _element("bfloat16", "<u2"),
-    _element("int64", "<i8"),
-    _element("int32", "<i4"),
-    _element("int16", "<i2"),
-    _element("int8", "i1"),
-    _element("uint64", "<u8"),
-    _element("uint32", "<u4"),
-    _element("uint16", "<u2"),
-    _element("uint8", "u1"),
-    _element("bool", "?"),
+_SUPPORTED_DTYPES = [
+    _torch_dtype("float64", "<f8"),
+    _torch_dtype("float32", "<f4"),
+    _torch_dtype("float16", "<f2"),
+    _torch_dtype("bfloat16", "<u2"),
+    _torch_dtype("int64", "<i8"),
+    _torch_dtype("int32", "<i4"),
+    _torch_dtype("int16", "<i2"),
+    _torch_dtype("int8", "i1"),
+    _torch_dtype("uint64", "<u8"),
+    _torch_dtype("uint32", "<u4"),
+    _torch_dtype("uint16", "<u2"),
+    _torch_dtype("uint8", "u1"),
+    _torch_dtype("bool", "?"),
 ]
 #: These may stand beside the state dict; in it they are refused.
-_PASSED_OVER = [
-    Element("complex128", 16),
-    Element("complex64", 8),
-    Element("complex32", 4),
-    Element("qint32", 4),
-    Element("qint8", 1),
-    Element("quint8", 1),
-    Element("quint4x2", 1),
-    Element("quint2x4", 1),
-    *(Element(f"float8_{kind}", 1) for kind in ("e4m3fn", "e4m3fnuz", "e5m2", "e5m2fnuz")),
-    Element("float8_e8m0fnu", 1),
+_UNSUPPORTED_DTYPES = [
+    TorchDtype("complex128", 16),
+    TorchDtype("complex64", 8),
+    TorchDtype("complex32", 4),
+    TorchDtype("qint32", 4),
+    TorchDtype("qint8", 1),
+    TorchDtype("quint8", 1),
+    TorchDtype("quint4x2", 1),
+    TorchDtype("quint2x4", 1),
+    *(TorchDtype(f"float8_{kind}", 1) for kind in ("e4m3fn", "e4m3fnuz", "e5m2", "e5m2fnuz")),
+    TorchDtype("float8_e8m0fnu", 1),
 ]
-_ELEMENTS = {Named("torch", element.name): element for element in (*_READ, *_PASSED_OVER)}
-_BYTES = Element("bytes", 1)
+_DTYPES = {
+    GlobalName("torch", dtype.name): dtype for dtype in (*_SUPPORTED_DTYPES, *_UNSUPPORTED_DTYPES)
+}
+_BYTES = TorchDtype("bytes", 1)
 _STORAGES = {
-    Named("torch", f"{kind}Storage"): _ELEMENTS[Named("torch", name)]
+    GlobalName("torch", f"{kind}Storage"): _DTYPES[GlobalName("torch", name)]
     for kind, name in {
         "Double": "float64",
         "Float": "float32",
@@ -102,36 +104,38 @@ _STORAGES = {
         "QUInt2x4": "quint2x4",
     }.items()
 } | {
-    Named("torch.storage", "UntypedStorage"): _BYTES,
-    Named("torch", "UntypedStorage"): _BYTES,
+    GlobalName("torch.storage", "UntypedStorage"): _BYTES,
+    GlobalName("torch", "UntypedStorage"): _BYTES,
 }
 
 _DICTS = {
-    Named("builtins", "dict"),
-    Named("collections", "Counter"),
-    Named("collections", "OrderedDict"),
-    Named("collections", "defaultdict"),
+    GlobalName("builtins", "dict"),
+    GlobalName("collections", "Counter"),
+    GlobalName("collections", "OrderedDict"),
+    GlobalName("collections", "defaultdict"),
 }
-_TENSORS = {Named("torch._utils", name): 4 for name in ("_rebuild_tensor", "_rebuild_tensor_v2")}
-_TENSOR_OF_TYPE = Named("torch._utils", "_rebuild_tensor_v3")
+_TENSORS = {
+    GlobalName("torch._utils", name): 4 for name in ("_rebuild_tensor", "_rebuild_tensor_v2")
+}
+_TENSOR_OF_TYPE = GlobalName("torch._utils", "_rebuild_tensor_v3")
 _PARAMETERS = {
-    Named("torch._utils", "_rebuild_parameter"),
-    Named("torch._utils", "_rebuild_parameter_with_state"),
-    Named("torch.nn.parameter", "Parameter"),
+    GlobalName("torch._utils", "_rebuild_parameter"),
+    GlobalName("torch._utils", "_rebuild_parameter_with_state"),
+    GlobalName("torch.nn.parameter", "Parameter"),
 }
-_WITH_ATTRIBUTES = Named("torch._tensor", "_rebuild_from_type_v2")
+_WITH_ATTRIBUTES = GlobalName("torch._tensor", "_rebuild_from_type_v2")
 _TENSOR_TYPES = {
-    Named("torch", "Tensor"),
-    Named("torch.nn.parameter", "Parameter"),
-    Named("torch.nn.parameter", "Buffer"),
+    GlobalName("torch", "Tensor"),
+    GlobalName("torch.nn.parameter", "Parameter"),
+    GlobalName("torch.nn.parameter", "Buffer"),
 }
 _REBUILDERS = {*_TENSORS, _TENSOR_OF_TYPE, *_PARAMETERS, _WITH_ATTRIBUTES}
 _ELSEWHERE = "a tensor of another device; move it to the CPU before saving"
 _SUBCLASS = "a tensor of a class of its own; convert it to torch.Tensor before saving"
 _NEGATED = "a conjugated or negated view; call resolve_conj().resolve_neg() before saving"
 #: Tensors that are not plain views of a storage, and what they are.
-_UNREAD = {
-    Named("torch._utils", f"_rebuild_{name}"): what
+_UNSUPPORTED = {
+    GlobalName("torch._utils", f"_rebuild_{name}"): what
     for name, what in {
         "device_tensor_from_cpu_tensor": _ELSEWHERE,
         "device_tensor_from_numpy": _ELSEWHERE,
@@ -144,16 +148,16 @@ _UNREAD = {
     }.items()
 }
 #: What runs commands or code when Python's own unpickler reads it.
-_ATTACKS = {
-    Named("builtins", name)
+_FORBIDDEN_GLOBALS = {
+    GlobalName("builtins", name)
     for name in ("__import__", "breakpoint", "compile", "eval", "exec", "input", "open")
 }
-_ATTACK_MODULES = {
+_FORBIDDEN_MODULES = {
     *("_pickle", "_posixsubprocess", "ctypes", "importlib", "marshal", "nt", "os", "pickle"),
     *("posix", "pty", "runpy", "shutil", "socket", "subprocess", "sys", "webbrowser"),
 }
 #: Callables of which a known name is nothing but a value, never called by ``torch.save``.
-_NEVER_CALLED = {*_ELEMENTS, *_STORAGES, *_TENSOR_TYPES} - _PARAMETERS
+_NEVER_CALLED = {*_DTYPES, *_STORAGES, *_TENSOR_TYPES} - _PARAMETERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,7 @@ class Storage:
     ----------
     key : str
         The name they stand under.
-    element : Element
+    dtype : TorchDtype
         What they are; bytes of anything in an untyped storage.
     total : int
         How many there are under that name.
@@ -173,32 +177,32 @@ class Storage:
     """
 
     key: str
-    element: Element
+    dtype: TorchDtype
     total: int
     start: int
     count: int
 
 
 @dataclass(frozen=True, slots=True)
-class TensorRecord(Tensorlike):
+class TensorRecord(TensorLike):
     """A tensor as a pickle describes it; nothing of it is checked yet."""
 
     storage: Any
-    element: Any
+    dtype: Any
     offset: Any
     shape: Any
     strides: Any
 
 
 @dataclass(frozen=True, slots=True)
-class UnreadTensor(Tensorlike):
+class UnsupportedTensor(TensorLike):
     """A tensor that cannot be read here, and what it is."""
 
     what: str
 
 
-class TorchWorld:
-    """What names in a checkpoint mean; a :class:`lucid.weights.pickled.World`.
+class TorchResolver:
+    """What names in a checkpoint mean; a :class:`lucid.weights.pickle_objects.PickleResolver`.
 
     Attributes
     ----------
@@ -209,39 +213,39 @@ class TorchWorld:
     def __init__(self) -> None:
         self.storages: dict[str, Storage] = {}
 
-    def named(self, name: Named) -> None:
-        if name in _ATTACKS or name.module in _ATTACK_MODULES:
+    def check_global(self, name: GlobalName) -> None:
+        if name in _FORBIDDEN_GLOBALS or name.module in _FORBIDDEN_MODULES:
             raise MalformedError(
                 f"names {str(name)!r:.120}, which programs that trust the file would run; nothing "
                 "was run here. No checkpoint of tensors needs it: do not load this file elsewhere"
             )
 
-    def called(self, function: Named, arguments: tuple[Any, ...], keywords: bool) -> Any:
+    def call(self, function: GlobalName, arguments: tuple[Any, ...], keywords: bool) -> Any:
         if function in _REBUILDERS and not keywords:
             return _rebuilt(function, arguments)
-        if function in _UNREAD:
-            return UnreadTensor(_UNREAD[function])
+        if function in _UNSUPPORTED:
+            return UnsupportedTensor(_UNSUPPORTED[function])
         if function in _DICTS and not keywords:
             return _called_dict(arguments)
         if function in _NEVER_CALLED or function in _REBUILDERS:
             raise _odd_call(function)
-        return Opaque(function, arguments)
+        return OpaqueObject(function, arguments)
 
-    def stored(self, identity: Any) -> Storage | Named:
+    def persistent_load(self, identity: Any) -> Storage | GlobalName:
         if isinstance(identity, tuple) and len(identity) == 4:
             # ("module", class, file, source): classes of modules in the older format.
             kind, named = identity[:2]
-            if isinstance(kind, str) and kind == "module" and isinstance(named, Named):
+            if isinstance(kind, str) and kind == "module" and isinstance(named, GlobalName):
                 return named
         # ("storage", class, key, device, count), and in the older format which part of it.
         if not isinstance(identity, tuple) or not 5 <= len(identity) <= 6:
             raise MalformedError("refers to something outside of the pickle that is no storage")
         kind, storage_class, key, _, total = identity[:5]
         part = identity[5] if len(identity) == 6 else None
-        element = _STORAGES.get(storage_class) if isinstance(storage_class, Named) else None
+        dtype = _STORAGES.get(storage_class) if isinstance(storage_class, GlobalName) else None
         if (
             not (isinstance(kind, str) and kind == "storage")
-            or element is None
+            or dtype is None
             or not isinstance(key, str)
             or not _is_count(total)
         ):
@@ -253,37 +257,37 @@ class TorchWorld:
             start, count = part[1:]
         if start + count > total:
             raise MalformedError(f"refers to more of storage {key!r:.80} than it declares")
-        storage = Storage(key, element, total, start, count)
+        storage = Storage(key, dtype, total, start, count)
         first = self.storages.setdefault(key, storage)
-        if (first.element.size, first.total) != (element.size, total):
+        if (first.dtype.itemsize, first.total) != (dtype.itemsize, total):
             raise MalformedError(f"contradicts itself about the size of storage {key!r:.80}")
         return storage
 
 
-def _rebuilt(function: Named, arguments: tuple[Any, ...]) -> Tensorlike:
+def _rebuilt(function: GlobalName, arguments: tuple[Any, ...]) -> TensorLike:
     """The tensor that a call of PyTorch's describes."""
     if function == _WITH_ATTRIBUTES:
         inner = _without_attributes(arguments)
         if inner is None:
-            return UnreadTensor(_SUBCLASS)
+            return UnsupportedTensor(_SUBCLASS)
         function, arguments = inner
     if function in _TENSORS and len(arguments) >= 4:
         storage = arguments[0]
-        element = storage.element if isinstance(storage, Storage) else None
+        dtype = storage.dtype if isinstance(storage, Storage) else None
         metadata = arguments[6] if len(arguments) > 6 else None
         if isinstance(metadata, PickledDict) and metadata.entries.keys() & {"conj", "neg"}:
-            return UnreadTensor(_NEGATED)
-        return TensorRecord(storage, element, *arguments[1:4])
+            return UnsupportedTensor(_NEGATED)
+        return TensorRecord(storage, dtype, *arguments[1:4])
     if function == _TENSOR_OF_TYPE and len(arguments) >= 7:
         named = arguments[6]
-        element = _ELEMENTS.get(named) if isinstance(named, Named) else None
-        return TensorRecord(arguments[0], element, *arguments[1:4])
-    if function in _PARAMETERS and arguments and isinstance(arguments[0], Tensorlike):
+        dtype = _DTYPES.get(named) if isinstance(named, GlobalName) else None
+        return TensorRecord(arguments[0], dtype, *arguments[1:4])
+    if function in _PARAMETERS and arguments and isinstance(arguments[0], TensorLike):
         return arguments[0]
     raise _odd_call(function)
 
 
-def _odd_call(function: Named) -> MalformedError:
+def _odd_call(function: GlobalName) -> MalformedError:
     return MalformedError(f"calls {str(function)!r:.120} in a way that no checkpoint does")
 
 
@@ -298,14 +302,14 @@ def _called_dict(arguments: tuple[Any, ...]) -> PickledDict:
     return result
 
 
-def _without_attributes(arguments: tuple[Any, ...]) -> tuple[Named, tuple[Any, ...]] | None:
+def _without_attributes(arguments: tuple[Any, ...]) -> tuple[GlobalName, tuple[Any, ...]] | None:
     """The plain call within that of a tensor with attributes; None for a subclass."""
     if len(arguments) >= 3:
         function, kind, inner = arguments[:3]
         if (
-            isinstance(function, Named)
+            isinstance(function, GlobalName)
             and function in _REBUILDERS - {_WITH_ATTRIBUTES}
-            and isinstance(kind, Named)
+            and isinstance(kind, GlobalName)
             and kind in _TENSOR_TYPES
             and isinstance(inner, tuple)
         ):

@@ -9,7 +9,7 @@ import pth_files as pth
 import pytest
 
 import lucid
-from lucid.weights import names_model, read_metadata
+from lucid.weights import has_model_metadata, read_metadata
 
 SIX = np.arange(6, dtype="<f4")
 
@@ -311,7 +311,7 @@ def test_an_empty_state_dict(write):
 def test_a_checkpoint_has_no_metadata_and_names_no_model(write):
     path = write({"w": SIX})
     assert read_metadata(path) == {}
-    assert not names_model(path)
+    assert not has_model_metadata(path)
     with pytest.raises(lucid.WeightFileError, match=r"w\.pth: holds weights but names no model"):
         lucid.load_model(path)
 
