@@ -35,25 +35,26 @@ _LOOK_AGAIN = 5.0  # seconds after which workers are counted again: they come an
 def dask_engine(scheduler: str, workers: int | None, threads: int | None) -> Iterator[Any]:
     """What shares out batches by Dask; see :func:`~lucid.prediction.run.predict_files`."""
     try:
-        from distributed import Client
+        import distributed
     except ImportError as error:
         raise MissingPackageError(
             f"Dask is not installed ({error}); pip install dask distributed, or an extra such as "
             '"lucid-models-detection[dask]"',
             name="distributed",
         ) from error
+    make_client: Any = distributed.Client  # Any: some of Dask's releases are not annotated
     if scheduler == "local":
         check_main_guard()
         count = available_processors() if workers is None else workers
         share = max(1, available_processors() // count) if threads is None else threads
-        with _local_workers(count) as cluster, Client(cluster) as client:
+        with _local_workers(count) as cluster, make_client(cluster) as client:
             yield _Dask(client, share, "the local workers").run
         return
     if workers is not None:
         raise ValueError(
             f"workers={workers} is for local ones; how many {scheduler} has, is decided there"
         )
-    client = _connect(Client, scheduler)
+    client = _connect(make_client, scheduler)
     try:
         yield _Dask(client, threads or 1, scheduler).run
     finally:
@@ -65,7 +66,7 @@ def _local_workers(count: int) -> Iterator[Any]:
     import logging
 
     import dask
-    from distributed import LocalCluster
+    import distributed
 
     ended = threading.Event()
 
@@ -79,7 +80,8 @@ def _local_workers(count: int) -> Iterator[Any]:
         # Ctrl-C in a terminal goes to every process.  Workers, and those that come for dead
         # ones, inherit that they do not hear it: they end when we end them.
         with interrupts_held_back():
-            cluster: Any = LocalCluster(
+            make_cluster: Any = distributed.LocalCluster
+            cluster = make_cluster(
                 n_workers=count,
                 threads_per_worker=1,
                 processes=True,
@@ -96,10 +98,10 @@ def _local_workers(count: int) -> Iterator[Any]:
                 keeper.join()
 
 
-def _connect(client_class: Any, scheduler: str) -> Any:
+def _connect(make_client: Any, scheduler: str) -> Any:
     where = {"scheduler_file": scheduler} if os.path.isfile(scheduler) else {"address": scheduler}
     try:
-        client = client_class(**where, timeout=_PATIENCE)
+        client = make_client(**where, timeout=_PATIENCE)
     except (OSError, TimeoutError) as error:
         raise ConnectionError(f"no Dask scheduler answers at {scheduler}: {error}") from None
     try:
@@ -135,10 +137,12 @@ class _Dask:
         self, predictor: Predictor, batches: Iterator[Batch]
     ) -> Iterator[tuple[Batch, list[dict[str, Any]]]]:
         """Batches with their records, as they are done."""
-        from distributed import KilledWorker, as_completed
+        import distributed
+        from distributed import KilledWorker
 
         prefix, numbers = f"lucid-{uuid.uuid4().hex[:12]}", itertools.count()
         under_way: dict[str, Batch] = {}
+        as_completed: Any = distributed.as_completed
         completed = as_completed()
         suspects: list[Batch] = []
         on_trial = None
