@@ -424,7 +424,7 @@ def overfit(session: nox.Session) -> None:
 
 @nox.session
 def throughput(session: nox.Session) -> None:
-    """Each convolution of ResNet-50 beside the peak; --publish writes it into docs/engine.md."""
+    """Measure the convolutions of ResNet-50 in GFLOP/s; --publish writes kernel_development.md."""
     install(session)
     session.run("python", "tests/benchmarks/throughput.py", *session.posargs)
 

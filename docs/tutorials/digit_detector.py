@@ -1,12 +1,12 @@
-"""Train a detector of handwritten digits from nothing, on a CPU, in a few minutes.
+"""Train a detector of handwritten digits from scratch, on a CPU, in a few minutes.
 
-The two stages of every model page of the zoo, on real data from end to end:
+The two training stages that every detector's page describes, on real data:
 
 1. pretrain ``resnet_18`` as a classifier of digits, and save its weights;
-2. load them into ``faster_rcnn_resnet_18_fpn`` and train it to find the digits on canvases.
+2. load them into ``faster_rcnn_resnet_18_fpn`` and train it to detect digits in images.
 
-Then measure it on canvases of digits that neither stage has seen, save it as one file, and
-give that file to ``lucid detect``.  Run ``python -m nox -s demo``, or by hand::
+Then evaluate it on images of held-out digits, save it as one file, and run ``lucid detect``
+with that file.  Run ``python -m nox -s demo``, or directly::
 
     pip install "lucid-models-detection[coco,plot]" scikit-learn
     python docs/tutorials/digit_detector.py --output demo-output
@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from digit_canvases import (
+from digit_images import (
     CLASS_NAMES,
-    DigitCanvases,
+    DigitImages,
     DigitPatches,
     Digits,
     PlainPatches,
@@ -49,7 +49,7 @@ from lucid_models_detection.draw import draw_boxes
 from lucid_models_detection.evaluation import CocoEvaluator, DetectionMetrics
 from lucid_models_detection.training.samples import sheet
 
-#: The default's three sizes an octave, but from 11 pixels up: our digits are 16 to 48 long.
+#: Three sizes per octave as by default, but starting at 11 pixels: digits are 16 to 48 long.
 ANCHOR_SIZES = tuple(
     tuple(round(11 * 2 ** (level + k / 3), 1) for k in range(3)) for level in range(5)
 )
@@ -59,37 +59,37 @@ ASPECT_RATIOS = (1.0, 1.5, 2.2)
 
 @dataclass(frozen=True)
 class Recipe:
-    """How long everything takes; what must come of it."""
+    """Hyperparameters, and the metrics that a full run must reach."""
 
     patch_size: int = 40
     patch_epochs: int = 16
     patch_batch: int = 64
     patch_lr: float = 2e-3
-    canvas_size: int = 128
-    canvases: int = 400
-    canvas_epochs: int = 6
-    canvas_batch: int = 4
+    image_size: int = 128
+    images: int = 400
+    image_epochs: int = 6
+    image_batch: int = 4
     detector_lr: float = 4e-4
     backbone_lr: float = 1e-4
     hidden_dim: int = 256
     rois_per_image: int = 64
     proposals: tuple[int, int] = (128, 60)
-    progress_canvases: int = 64
-    test_canvases: int = 250
+    progress_images: int = 64
+    test_images: int = 250
     expected_accuracy: float = 0.97
     expected_map: float = 0.65
     expected_map_50: float = 0.92
 
 
-#: Everything once, in seconds: nothing is learnt, but everything runs.
+#: One pass through every step in seconds; it learns nothing.
 QUICK = Recipe(
     patch_batch=32,
     patch_epochs=1,
-    canvas_epochs=1,
-    canvases=8,
+    image_epochs=1,
+    images=8,
     hidden_dim=32,
-    progress_canvases=2,
-    test_canvases=4,
+    progress_images=2,
+    test_images=4,
     expected_accuracy=0.0,
     expected_map=0.0,
     expected_map_50=0.0,
@@ -97,7 +97,7 @@ QUICK = Recipe(
 
 
 def warm_up_then_cosine(optimizer: optim.Optimizer, steps: int) -> LRScheduler:
-    """Raise the learning rates over the first steps, then lower them to almost nothing."""
+    """Linear warm-up followed by cosine annealing."""
     warm_up = max(1, min(50, steps // 10))
     return SequentialLR(
         optimizer,
@@ -115,7 +115,7 @@ def warm_up_then_cosine(optimizer: optim.Optimizer, steps: int) -> LRScheduler:
 def train_classifier(
     train: Digits, test: Digits, recipe: Recipe, seed: int, output: Path
 ) -> list[dict[str, Any]]:
-    """Train resnet_18 to read single digits; give its history."""
+    """Train resnet_18 to classify single digits and return the history."""
     normalize = Normalize(IMAGENET_MEAN, IMAGENET_STD)  # as the detector does it
 
     def loss(model: nn.Module, batch: tuple[lucid.Tensor, lucid.Tensor]) -> lucid.Tensor:
@@ -163,7 +163,7 @@ def train_classifier(
 
 
 def build_detector(recipe: Recipe, backbone: Path) -> FasterRCNN:
-    """A detector for ten digits and the background, its backbone pretrained."""
+    """Build a detector for ten digits plus background, with a pretrained backbone."""
     detector = faster_rcnn_resnet_18_fpn(
         num_classes=11,
         backbone_num_classes=10,  # as the classifier was trained
@@ -181,16 +181,17 @@ def build_detector(recipe: Recipe, backbone: Path) -> FasterRCNN:
 def train_detector(
     detector: FasterRCNN, train: Digits, test: Digits, recipe: Recipe, seed: int
 ) -> list[dict[str, Any]]:
-    """Train on canvases of training digits; give the history."""
+    """Train on images of training digits and return the history."""
 
     def loss(model: FasterRCNN, batch: tuple[Any, Any]) -> dict[str, lucid.Tensor]:
         images, targets = batch
         return model(images, targets)
 
     def progress(model: FasterRCNN) -> dict[str, float]:
-        # A few canvases of their own, to watch; the last model is taken, whatever they say.
-        canvases = DigitCanvases(test, recipe.progress_canvases, recipe.canvas_size, seed + 1)
-        metrics = evaluate(model, canvases)
+        # Separate images that only monitor progress; the last model is kept regardless.
+        metrics = evaluate(
+            model, DigitImages(test, recipe.progress_images, recipe.image_size, seed + 1)
+        )
         return {"mAP": metrics.map, "mAP@0.5": metrics.map_50}
 
     pretrained = list(detector.backbone.net.parameters())
@@ -203,15 +204,15 @@ def train_detector(
         ],
         weight_decay=0.01,
     )
-    canvases = DigitCanvases(train, recipe.canvases, recipe.canvas_size)
-    loader = DataLoader(canvases, recipe.canvas_batch, shuffle=True, collate=collate, seed=seed)
+    images = DigitImages(train, recipe.images, recipe.image_size)
+    loader = DataLoader(images, recipe.image_batch, shuffle=True, collate=collate, seed=seed)
     trainer = Trainer(
         detector,
         optimizer,
         loader,
         loss,
-        epochs=recipe.canvas_epochs,
-        scheduler=warm_up_then_cosine(optimizer, recipe.canvas_epochs * len(loader)),
+        epochs=recipe.image_epochs,
+        scheduler=warm_up_then_cosine(optimizer, recipe.image_epochs * len(loader)),
         max_grad_norm=5.0,
         validate=progress,
         callbacks=[ReportEpochs()],
@@ -219,22 +220,22 @@ def train_detector(
     return trainer.fit()
 
 
-def evaluate(detector: FasterRCNN, canvases: DigitCanvases) -> DetectionMetrics:
-    """COCO's measures of the detector on the canvases."""
+def evaluate(detector: FasterRCNN, dataset: DigitImages) -> DetectionMetrics:
+    """Compute COCO's metrics of the detector on a data set."""
     evaluator = CocoEvaluator(CLASS_NAMES)
-    loader = DataLoader(canvases, 8, collate=collate, seed=0)
-    # disable=None: a bar only where somebody watches.
+    loader = DataLoader(dataset, 8, collate=collate, seed=0)
+    # disable=None: show the bar on terminals only.
     for images, targets in tqdm(loader, "evaluation", leave=False, unit="batch", disable=None):
         evaluator.update(detector.predict(images), targets)
     return evaluator.compute()
 
 
-# --- What is left behind ----------------------------------------------------------------------
+# --- Results ----------------------------------------------------------------------------------
 
 
-def draw_detections(detector: FasterRCNN, canvases: DigitCanvases, path: Path) -> None:
-    """The first twelve canvases, side by side, with what is found on them."""
-    shown = [canvases[i][0] for i in range(min(12, len(canvases)))]
+def draw_detections(detector: FasterRCNN, dataset: DigitImages, path: Path) -> None:
+    """Draw the detections on the first twelve images, side by side."""
+    shown = [dataset[i][0] for i in range(min(12, len(dataset)))]
     pictures = [
         draw_boxes(image, **found, class_names=CLASS_NAMES, score_threshold=0.5, scale=3)
         for image, found in zip(shown, detector.predict(shown), strict=True)
@@ -242,9 +243,9 @@ def draw_detections(detector: FasterRCNN, canvases: DigitCanvases, path: Path) -
     sheet(pictures).save(path)
 
 
-def run_command_line(weights: Path, canvases: DigitCanvases, output: Path) -> None:
-    """Save a canvas as PNG and let ``lucid detect`` find its digits with the one file."""
-    image, _ = canvases[0]
+def run_command_line(weights: Path, dataset: DigitImages, output: Path) -> None:
+    """Save an image as PNG and run ``lucid detect`` on it with the saved weights."""
+    image, _ = dataset[0]
     held_out = output / "held_out.png"
     draw_boxes(image, []).save(held_out)
     arguments = ["detect", str(held_out), "--weights", str(weights)]
@@ -254,7 +255,7 @@ def run_command_line(weights: Path, canvases: DigitCanvases, output: Path) -> No
 
 
 def load_scans() -> tuple[np.ndarray, np.ndarray]:
-    """Scikit-learn's digits: ink (1797, 8, 8) from 0 to 1, and what they show (1797,)."""
+    """Load scikit-learn's digits: ink (1797, 8, 8) in [0, 1] and classes (1797,)."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
@@ -262,7 +263,7 @@ def load_scans() -> tuple[np.ndarray, np.ndarray]:
 
 
 def run(recipe: Recipe, seed: int, output: Path) -> dict[str, Any]:
-    """The whole tutorial; give what ``metrics.json`` holds."""
+    """Run the whole tutorial and return the content of ``metrics.json``."""
     output.mkdir(parents=True, exist_ok=True)
     lucid.random.seed(seed)
     train, test = split_digits(*load_scans(), seed=seed)
@@ -278,17 +279,17 @@ def run(recipe: Recipe, seed: int, output: Path) -> dict[str, Any]:
     detector_history = train_detector(detector, train, test, recipe, seed)
     trained = time.perf_counter()
 
-    canvases = DigitCanvases(test, recipe.test_canvases, recipe.canvas_size, seed)
-    metrics = evaluate(detector, canvases)
+    test_set = DigitImages(test, recipe.test_images, recipe.image_size, seed)
+    metrics = evaluate(detector, test_set)
     evaluated = time.perf_counter()
     weights = output / "detector.safetensors"
     lucid.save_model(detector, weights, class_names=CLASS_NAMES)
 
-    draw_detections(detector, canvases, output / "detections.png")
+    draw_detections(detector, test_set, output / "detections.png")
     plot_history(classifier_history, output / "pretraining.png")
     plot_history(detector_history, output / "training.png")
     print(f"\n{metrics.table()}")
-    run_command_line(weights, canvases, output)
+    run_command_line(weights, test_set, output)
 
     report = {
         "seed": seed,
@@ -316,8 +317,8 @@ def run(recipe: Recipe, seed: int, output: Path) -> dict[str, Any]:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Train a detector of handwritten digits.")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), help="directory")
-    parser.add_argument("--seed", type=int, default=0, help="everything follows from it")
-    parser.add_argument("--quick", action="store_true", help="everything once, learning nothing")
+    parser.add_argument("--seed", type=int, default=0, help="random seed (0)")
+    parser.add_argument("--quick", action="store_true", help="one pass in seconds, for a test")
     arguments = parser.parse_args()
     recipe = QUICK if arguments.quick else Recipe()
     report = run(recipe, arguments.seed, arguments.output)
@@ -327,7 +328,7 @@ def main() -> int:
     print(
         f"\nclassifier: accuracy {accuracy:.3f} on {report['classifier']['digits']} held-out digits"
         f"\ndetector:   mAP {mean:.3f}, mAP@0.5 {map_50:.3f} on "
-        f"{report['detector']['images']} held-out canvases"
+        f"{report['detector']['images']} held-out images"
         f"\ntime:       {report['seconds']['total'] / 60:.1f} minutes"
         f"\nresults:    {arguments.output}"
     )
@@ -335,7 +336,7 @@ def main() -> int:
     if any(got < least for got, least in zip((accuracy, mean, map_50), expected, strict=True)):
         print(
             f"expected an accuracy of {expected[0]}, a mAP of {expected[1]} and a mAP@0.5 of "
-            f"{expected[2]}: something is wrong",
+            f"{expected[2]}",
             file=sys.stderr,
         )
         return 1

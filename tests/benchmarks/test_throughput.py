@@ -81,7 +81,7 @@ def test_publishing_writes_the_table_between_the_marks(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     monkeypatch.setattr(throughput, "measure", lambda threads, patience: REPORT)
-    page = tmp_path / "engine.md"
+    page = tmp_path / "kernel_development.md"
     page.write_text(f"before\n\n{BEGIN}\n\nold\n\n{END}\n\nafter\n")
     throughput.main(["--publish"], docs=tmp_path)
     assert page.read_text() == f"before\n\n{BEGIN}\n\n{text(REPORT)}\n\n{END}\n\nafter\n"
@@ -90,4 +90,4 @@ def test_publishing_writes_the_table_between_the_marks(
 
 def test_the_page_has_the_table_of_its_results() -> None:
     report = json.loads((DOCS / "benchmarks" / "throughput.json").read_text())
-    assert f"{BEGIN}\n\n{text(report)}\n\n{END}" in (DOCS / "engine.md").read_text()
+    assert f"{BEGIN}\n\n{text(report)}\n\n{END}" in (DOCS / "kernel_development.md").read_text()

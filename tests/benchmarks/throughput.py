@@ -6,7 +6,7 @@ The peak is what the matrix unit, or else the micro-kernel, does with numbers th
 its cache, on all threads at once.  Work is counted by the definition of the convolution,
 two operations for each product, however it is computed: Winograd's filtering needs fewer,
 and may pass the peak.  ``--publish`` writes ``docs/benchmarks/throughput.json`` and, from it, the
-table of ``docs/engine.md``.
+table of ``docs/kernel_development.md``.
 """
 
 from __future__ import annotations
@@ -275,7 +275,7 @@ def main(arguments: list[str] | None = None, docs: Path = DOCS) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--threads", type=int, default=2, help="threads (2)")
     parser.add_argument("--seconds", type=float, default=0.1, help="for each time at least (0.1)")
-    parser.add_argument("--publish", action="store_true", help="write docs/engine.md anew")
+    parser.add_argument("--publish", action="store_true", help="write docs/kernel_development.md")
     options = parser.parse_args(arguments)
     report = rounded(measure(options.threads, options.seconds))
     print(text(report))
@@ -283,7 +283,7 @@ def main(arguments: list[str] | None = None, docs: Path = DOCS) -> None:
         (docs / "benchmarks").mkdir(exist_ok=True)
         stored = json.dumps(report, indent=1) + "\n"
         (docs / "benchmarks" / "throughput.json").write_text(stored)
-        page = docs / "engine.md"
+        page = docs / "kernel_development.md"
         page.write_text(with_figures(page.read_text(), text(report), BEGIN, END))
 
 

@@ -20,7 +20,7 @@ for helpers in (Path(__file__).parent, Path(__file__).parents[1] / "core" / "tra
     sys.path.insert(0, str(helpers))
 
 TUTORIALS = Path(__file__).parents[2] / "docs" / "tutorials"
-PROGRAMS = ("digit_canvases", "digit_detector")
+PROGRAMS = ("digit_images", "digit_detector")
 
 
 def printed_digits(count: int) -> SimpleNamespace:

@@ -1,4 +1,4 @@
-"""The documentation is held to its word: it builds, is complete, and what it shows runs."""
+"""The documentation builds, is complete, and its examples run."""
 
 from __future__ import annotations
 
@@ -41,16 +41,19 @@ def run(*command: object, cwd: Path) -> str:
     return done.stdout
 
 
-# --- what the pages show -------------------------------------------------------------
+# --- examples of pages ---------------------------------------------------------------
 
 
-# That of docs/plugins.md is run with the plugin that it is about, in test_plugins_page.py.
-@pytest.mark.parametrize("page", [page for page in PAGES if page != "docs/plugins.md"])
-def test_every_example_of_a_page_runs(page, tmp_path):
+#: Pages whose examples run elsewhere, with the plugin or the detector that they use.
+ELSEWHERE = {"docs/plugins.md": "test_plugins_page.py", "README.md": "test_landing_page.py"}
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page not in ELSEWHERE])
+def test_examples_of_a_page_run(page, tmp_path):
     assert "examples ran" in run("-W", "error", RUNNER, ROOT / page, cwd=tmp_path)
 
 
-# --- what the docstrings show ----------------------------------------------------------
+# --- examples of docstrings ------------------------------------------------------------
 
 
 def run_example(example: doctest.DocTest) -> None:
@@ -61,7 +64,7 @@ def run_example(example: doctest.DocTest) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_examples_of_a_model_run(name, tmp_path, monkeypatch):
+def test_examples_of_a_model_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     builder = lucid.models.get_builder(name)
     assert ">>>" in (builder.__doc__ or ""), f"{name} shows no example"
@@ -70,7 +73,7 @@ def test_the_examples_of_a_model_run(name, tmp_path, monkeypatch):
 
 
 def modules() -> list[str]:
-    """Every module of the three packages, found without importing them."""
+    """List all modules of the three packages without importing them."""
     found = list(PACKAGES)
     for package in PACKAGES:
         spec = importlib.util.find_spec(package)
@@ -80,7 +83,7 @@ def modules() -> list[str]:
 
 
 class Finder(doctest.DocTestFinder):
-    """Finds the examples of functions that are wrapped, too."""
+    """Doctest finder that also looks into wrapped functions."""
 
     def _from_module(self, module, value):
         unwrapped = inspect.unwrap(value) if inspect.isfunction(value) else value
@@ -88,8 +91,8 @@ class Finder(doctest.DocTestFinder):
 
 
 @pytest.mark.parametrize("name", modules())
-def test_the_examples_of_a_module_run(name, tmp_path, monkeypatch):
-    """An example knows the name of what it is about; everything else it imports."""
+def test_examples_of_a_module_run(name, tmp_path, monkeypatch):
+    """Run each docstring with only the documented name defined."""
     monkeypatch.chdir(tmp_path)
     module = importlib.import_module(name)
     builders = {inspect.unwrap(lucid.models.get_builder(model)) for model in MODELS}
@@ -107,7 +110,7 @@ def test_the_examples_of_a_module_run(name, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
-    """The site, built as its users are told to build it; or where it has been built already."""
+    """Build the site with the documented command, or take the one in LUCID_SITE."""
     if built := os.environ.get("LUCID_SITE"):
         return Path(built)
     out = tmp_path_factory.mktemp("site")
@@ -119,7 +122,7 @@ def page_of(site: Path, model: str) -> str:
     return (site / "models" / f"{model}.html").read_text(encoding="utf-8")
 
 
-def test_pages_are_those_of_the_registry(site):
+def test_every_registered_model_has_a_page(site):
     pages = {path.stem for path in (site / "models").glob("*.html")}
     assert pages == {*MODELS, "index"}
     families = {path.stem for path in (site / "models" / "families").glob("*.html")}
@@ -127,7 +130,7 @@ def test_pages_are_those_of_the_registry(site):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_model_page_has_everything_in_order(site, name):
+def test_model_page_has_its_sections_in_order(site, name):
     page = page_of(site, name)
     text = " ".join(re.sub(r"<[^>]+>", "", page.partition("<article")[2]).split())
     total = lucid.models.model_info(name).total_parameters
@@ -146,7 +149,7 @@ def test_a_model_page_has_everything_in_order(site, name):
     position = 0
     for item in wanted:
         found = text.replace(f"lucid.models.{name}", f"lucid.models. {name}").find(item, position)
-        assert found >= 0, f"{item!r} is missing, or stands too early"
+        assert found >= 0, f"{item!r} is missing or out of order"
         position = found + len(item)
 
 
@@ -158,7 +161,7 @@ def test_a_model_page_has_everything_in_order(site, name):
         ("retinanet_resnet_50_fpn", "34,674,505", "34,664,969"),
     ],
 )
-def test_a_detector_page_says_both_figures_and_warns(site, name, total, distinct):
+def test_detector_page_has_both_parameter_counts_and_warnings(site, name, total, distinct):
     page = page_of(site, name)
     article = page.partition("<article")[2]
     for text in (total, distinct, "backbone_num_classes", ".backbone.net", "lr"):
@@ -185,7 +188,7 @@ def identity(value: object) -> int:
 
 
 def found_as(full: str) -> object:
-    """What a dotted name of a documented object stands for; None for a member of a class."""
+    """Import a documented name; None for a member of a class."""
     module, _, name = full.rpartition(".")
     if module.partition(".")[0] not in PACKAGES:
         return None
@@ -196,7 +199,7 @@ def found_as(full: str) -> object:
 
 
 class Links(HTMLParser):
-    """The targets and the anchors of a page."""
+    """Collect link targets and anchors of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -212,7 +215,7 @@ class Links(HTMLParser):
                 self.targets.add(values[key])
 
 
-def test_links_inside_the_site_hold(site):
+def test_internal_links_resolve(site):
     pages: dict[Path, Links] = {}
     for path in site.rglob("*.html"):
         pages[path] = Links()
@@ -232,8 +235,8 @@ def test_links_inside_the_site_hold(site):
     assert not broken
 
 
-def test_the_site_asks_no_one_else_for_anything(site):
-    """No script, style, font or picture comes from elsewhere; links for readers may lead out."""
+def test_pages_load_nothing_from_other_hosts(site):
+    """Scripts, styles, fonts and images are local; links may point to other sites."""
     loaded = re.compile(
         r"<(?:script|img|link|iframe)\b[^>]*?(?:src|href)=\"(?P<url>(?:https?:)?//[^\"]+)\""
     )

@@ -1,4 +1,4 @@
-"""From the landing page to a drawn detection, in three commands copied from it."""
+"""The commands of the landing page and the examples of README run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TEXT = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
 INSTALL, TRAIN, DETECT = (shlex.split(line.removeprefix("$ ")) for line in BLOCK.splitlines())
 FOUND = DETECT[DETECT.index("--output") + 1]
 
-#: Scikit-learn as far as the program needs it, with printed digits for the scans.
+#: A stub of scikit-learn with printed digits.
 SKLEARN = """
     import importlib.util
 
@@ -34,8 +34,8 @@ SKLEARN = """
 """
 
 
-def test_what_is_installed_is_what_there_is():
-    """The command itself needs a network; that these three install is what CI's sessions show."""
+def test_install_command_names_existing_folders_and_extras():
+    """Installing needs a network; the CI sessions do it."""
     assert INSTALL[:4] == ["python", "-m", "pip", "install"]
     *folders, other = INSTALL[4:]
     assert other == "scikit-learn"
@@ -48,7 +48,7 @@ def test_what_is_installed_is_what_there_is():
 
 
 @pytest.mark.slow
-def test_the_other_commands_end_in_a_picture(tmp_path):
+def test_demo_commands_and_readme_examples(tmp_path):
     stub = tmp_path / "stub" / "sklearn"
     stub.mkdir(parents=True)
     (stub / "__init__.py").write_text("")
@@ -70,8 +70,14 @@ def test_the_other_commands_end_in_a_picture(tmp_path):
 
     assert TRAIN[0] == "python"
     assert DETECT[0] == "lucid"
-    # Everything once, learning nothing, so that it takes seconds.
+    # --quick trains for seconds and learns nothing.
     run([str(ROOT / TRAIN[1])], *TRAIN[2:], "--quick")
     assert f"drawn: {FOUND}" in run(["-m", "lucid.cli"], *DETECT[1:])
     with Image.open(tmp_path / FOUND) as picture:
+        assert picture.size == (512, 512)
+
+    (tmp_path / "found.png").unlink()
+    runner = str(Path(__file__).with_name("markdown_examples.py"))
+    assert "2 examples ran" in run([runner], str(ROOT / "README.md"))
+    with Image.open(tmp_path / "found.png") as picture:
         assert picture.size == (512, 512)

@@ -128,7 +128,7 @@ def test_the_script_of_the_page_runs(run, tmp_path):
     sys.path.insert(0, str(ROOT / "tests" / "integration"))
     from markdown_examples import captioned_files
 
-    page = (ROOT / "docs" / "outgrowing.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "distributed.md").read_text(encoding="utf-8")
     program = tmp_path / "train.py"
     program.write_text(captioned_files(page)["train.py"], encoding="utf-8")
     text = program.read_text(encoding="utf-8").replace('directory="run"', f'directory="{tmp_path}"')

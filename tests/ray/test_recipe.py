@@ -16,7 +16,7 @@ from PIL import Image
 import lucid
 from lucid_models_detection import DetectionPredictor, faster_rcnn_resnet_18_fpn
 
-PAGE = Path(__file__).parents[2] / "docs" / "outgrowing.md"
+PAGE = Path(__file__).parents[2] / "docs" / "distributed.md"
 
 
 @pytest.fixture
