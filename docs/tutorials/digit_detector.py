@@ -41,7 +41,7 @@ from lucid.data import DataLoader, Dataset
 from lucid.models import faster_rcnn_resnet_18_fpn, resnet_18
 from lucid.nn import functional as F
 from lucid.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
-from lucid.training import ReportEpochs, Trainer, plot_history
+from lucid.training import LogEpochs, Trainer, plot_history
 from lucid.vision.transforms import IMAGENET_MEAN, IMAGENET_STD, Normalize
 from lucid_models_detection import FasterRCNN
 from lucid_models_detection.data import collate
@@ -152,7 +152,7 @@ def train_classifier(
         scheduler=warm_up_then_cosine(optimizer, recipe.patch_epochs * len(loader)),
         max_grad_norm=5.0,
         validate=examine,
-        callbacks=[ReportEpochs()],
+        callbacks=[LogEpochs()],
     )
     history = trainer.fit()
     lucid.save(classifier.state_dict(), output / "classifier.safetensors")
@@ -215,7 +215,7 @@ def train_detector(
         scheduler=warm_up_then_cosine(optimizer, recipe.image_epochs * len(loader)),
         max_grad_norm=5.0,
         validate=progress,
-        callbacks=[ReportEpochs()],
+        callbacks=[LogEpochs()],
     )
     return trainer.fit()
 

@@ -21,7 +21,7 @@ import lucid
 from lucid import optim
 from lucid.data import DataLoader, Dataset, Subset
 from lucid.models import faster_rcnn_resnet_50_fpn
-from lucid.training import Callback, ReportEpochs, Trainer, warm_up_then
+from lucid.training import Callback, LogEpochs, Trainer, schedule_with_warmup
 from lucid_models_detection.data import VOC_CLASSES, collate
 from lucid_models_detection.data.targets import Sample
 from lucid_models_detection.training.validation import Validation
@@ -105,13 +105,13 @@ def main() -> int:
         loader,
         lambda detector, batch: detector(*batch),
         epochs=STEPS_AT_MOST // len(loader),
-        scheduler=warm_up_then(optimizer, STEPS_AT_MOST, warm_up=20, then="constant"),
+        scheduler=schedule_with_warmup(
+            optimizer, STEPS_AT_MOST, warmup_steps=20, schedule="constant"
+        ),
         max_grad_norm=5.0,
         validate=Validation(DataLoader(shapes, 4, collate=collate, seed=0), CLASS_NAMES),
         callbacks=[
-            ReportEpochs(
-                lambda line: print(line, flush=True), ("loss", "val_loss", "mAP", "mAP@0.5")
-            ),
+            LogEpochs(lambda line: print(line, flush=True), ("loss", "val_loss", "mAP", "mAP@0.5")),
             Until(given.minutes),
         ],
     )

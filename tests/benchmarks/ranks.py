@@ -98,7 +98,7 @@ def train(steps: int) -> None:
     from lucid.data import DataLoader, TensorDataset
     from lucid.models import resnet_18
     from lucid.training import Callback, Trainer, mpi_communicator
-    from lucid.training.gradients import GradientSum
+    from lucid.training.gradient_reducer import GradientReducer
 
     ranks = mpi_communicator()
     batch, count = IMAGES * ranks.size, _WARM_UP + steps
@@ -124,7 +124,9 @@ def train(steps: int) -> None:
         timed = times[_WARM_UP - 1 :]
         seconds = [b[0] - a[0] for a, b in pairwise(timed)]
         communication = [b[1] - a[1] for a, b in pairwise(timed)]
-        buckets = [bucket.flat.nbytes for bucket in GradientSum(model.parameters(), ranks).buckets]
+        buckets = [
+            bucket.flat.nbytes for bucket in GradientReducer(model.parameters(), ranks).buckets
+        ]
         share = sum(communication) / sum(seconds)
         print(json.dumps({"step": statistics.median(seconds), "share": share, "buckets": buckets}))
 

@@ -28,7 +28,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def train(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run ``lucid train-classifier`` up to its first step; give exit code, output and errors."""
-    monkeypatch.setattr(Run, "fit", lambda self, tell: 0.5)
+    monkeypatch.setattr(Run, "fit", lambda self, log: 0.5)
 
     def call(*arguments: object) -> tuple[int, str, str]:
         code = run(["train-classifier", "--image-size", "16", *map(str, arguments)])

@@ -21,7 +21,7 @@ SMALL = Path(__file__).parents[1] / "core" / "training"
 TRAIN = textwrap.dedent("""
     import pathlib, sys, time
     sys.path.insert(0, sys.argv[1])
-    from small_training import accuracy, make_trainer
+    from small_trainer import accuracy, make_trainer
     from lucid.training import Callback
 
     class Report(Callback):
@@ -136,7 +136,7 @@ def test_a_training_that_is_stopped_again_and_again_ends_the_same(tmp_path, unin
 @pytest.mark.slow
 def test_a_second_training_in_the_folder_of_a_running_one_is_refused(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(SMALL)
-    small = importlib.import_module("small_training")
+    small = importlib.import_module("small_trainer")
     program = train(tmp_path, seed=0)
     try:
         program.stdout.readline()
@@ -155,7 +155,7 @@ def test_a_second_training_in_the_folder_of_a_running_one_is_refused(tmp_path, m
 
 def test_a_damaged_checkpoint_is_refused(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(SMALL)
-    small = importlib.import_module("small_training")
+    small = importlib.import_module("small_trainer")
     small.make_trainer(directory=tmp_path, epochs=1).fit()
     path = tmp_path / "last.safetensors"
     content = path.read_bytes()

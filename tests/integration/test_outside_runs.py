@@ -124,7 +124,7 @@ def test_a_transform_with_a_state_resumes_bit_for_bit(families: None, tmp_path: 
         given = {name: options[name] for name in ("data", "images")} if resume else options
         train_detector(
             **given, output=tmp_path / output, transform=fading, callbacks=callbacks,
-            checkpointables={"fading": fading}, resume=resume, tell=None,
+            checkpointables={"fading": fading}, resume=resume, log=None,
         )  # fmt: skip
         return fading
 

@@ -15,7 +15,7 @@ import numpy as np
 import lucid
 from lucid import nn, optim
 from lucid.data import DataLoader, Dataset
-from lucid.training import ReportEpochs, Trainer
+from lucid.training import LogEpochs, Trainer
 
 
 class Images(Dataset):
@@ -50,7 +50,7 @@ def main():
         loss,
         epochs=1,
         directory=folder,
-        callbacks=[ReportEpochs(print, ("loss",))],
+        callbacks=[LogEpochs(print, ("loss",))],
     )
     trainer.fit()
     ranks = trainer.communicator

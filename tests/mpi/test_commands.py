@@ -56,12 +56,14 @@ def test_a_classifier_goes_on_within_an_epoch_on_other_ranks(
     small = ("--model", "resnet_18", "--image-size", 48, "--lr", 1e-4, "--synchronize-norms")
     given = ("--data", colors, "--val", colors, "--batch-size", 7, "--epochs", 3, *small)
     command = ("train-classifier", "--mpi", "--output")
-    job = start(before, "watched.py", tmp_path / "seen", "3:SIGTERM", *command, output, *given)
+    job = start(
+        before, "watch_batches.py", tmp_path / "seen", "3:SIGTERM", *command, output, *given
+    )
     assert job.end() == 143, job.output
     assert job.output.count("images to train on") == 1
     state = load_checkpoint(output / "last.safetensors")
     assert (state["step"], state["epoch"], state["batch"]) == (3, 1, 1)
-    told = run(after, "watched.py", tmp_path / "seen", "0", *command, output, "--resume")
+    told = run(after, "watch_batches.py", tmp_path / "seen", "0", *command, output, "--resume")
     assert re.findall(r"epoch \d/3", told) == ["epoch 2/3", "epoch 3/3"]
     assert "best accuracy" in told
     assert images_seen(tmp_path / "seen") == every_image_once(epochs=3, images=14)
@@ -94,7 +96,15 @@ def test_a_detector_is_killed_on_two_ranks_and_goes_on_on_one(start, run, tmp_pa
     options = ("--model", "faster_rcnn_resnet_18_fpn", "--batch-size", 2, "--epochs", 2, *small)
     given = ("--data", data, "--val", data, "--images", data.parent, "--samples", 2)
     job = start(
-        2, "watched.py", seen, "6:SIGKILL", *command, *given, *options, "--checkpoint-every", 1
+        2,
+        "watch_batches.py",
+        seen,
+        "6:SIGKILL",
+        *command,
+        *given,
+        *options,
+        "--checkpoint-every",
+        1,
     )
     assert job.end() != 0
     assert job.output.count("images to train on") == 1
@@ -102,7 +112,7 @@ def test_a_detector_is_killed_on_two_ranks_and_goes_on_on_one(start, run, tmp_pa
     state = load_checkpoint(output / "last.safetensors")
     assert (state["step"], state["epoch"], state["batch"]) == (6, 1, 2)
 
-    told = run(1, "watched.py", seen, "0", *command, "--resume")
+    told = run(1, "watch_batches.py", seen, "0", *command, "--resume")
     assert "best mAP" in told
     assert images_seen(seen) == every_image_once(epochs=2, images=8)
     assert [row["step"] for row in rows(output)] == ["4", "8"]

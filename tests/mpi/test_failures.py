@@ -24,7 +24,7 @@ def pid_of(job, rank, step):
 
 def finish(start, folder):
     """Go on with the training to its end, and give the weights."""
-    job = start(2, "failing.py", folder, "loop", "--resume")
+    job = start(2, "train_failing.py", folder, "loop", "--resume")
     assert job.end() == 0, job.output
     assert "trained to step 48" in job.output
     return np.load(folder / "weights.npy")
@@ -34,12 +34,12 @@ def finish(start, folder):
 def uninterrupted(run, tmp_path_factory):
     """The weights of a training to which nothing happens."""
     folder = tmp_path_factory.mktemp("whole")
-    run(2, "failing.py", folder, "loop")
+    run(2, "train_failing.py", folder, "loop")
     return np.load(folder / "weights.npy")
 
 
 def test_an_error_on_one_rank_ends_all_and_is_told(start, tmp_path):
-    job = start(2, "failing.py", tmp_path, "error")
+    job = start(2, "train_failing.py", tmp_path, "error")
     job.wait_for("did step 2\n")
     began = time.monotonic()
     assert job.end(PATIENCE) != 0
@@ -49,7 +49,7 @@ def test_an_error_on_one_rank_ends_all_and_is_told(start, tmp_path):
 
 
 def test_a_rank_that_is_killed_ends_all_and_resume_goes_on(start, tmp_path, uninterrupted):
-    job = start(2, "failing.py", tmp_path, "loop", "--slowly")
+    job = start(2, "train_failing.py", tmp_path, "loop", "--slowly")
     os.kill(pid_of(job, 1, 10), signal.SIGKILL)
     began = time.monotonic()
     assert job.end(PATIENCE) != 0
@@ -64,7 +64,7 @@ def test_a_rank_that_is_killed_ends_all_and_resume_goes_on(start, tmp_path, unin
 )
 @pytest.mark.parametrize("to", ["mpiexec", "rank 1"])
 def test_a_signal_leaves_a_whole_checkpoint(start, tmp_path, uninterrupted, number, code, to):
-    job = start(2, "failing.py", tmp_path, "loop", "--slowly")
+    job = start(2, "train_failing.py", tmp_path, "loop", "--slowly")
     pid = pid_of(job, 1, 10)
     os.kill(job.process.pid if to == "mpiexec" else pid, number)
     assert job.end(PATIENCE) == code, job.output

@@ -15,5 +15,5 @@ if __name__ == "__main__":
     ranks = mpi_communicator()
     np.ones((2, 2)) @ np.ones((2, 2))
     blas = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-    counts = ranks.gather((lucid.get_num_threads(), max(blas)))
+    counts = ranks.all_gather((lucid.get_num_threads(), max(blas)))
     ranks.on_main(print)(f"threads: {counts}", flush=True)

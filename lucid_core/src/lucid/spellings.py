@@ -417,7 +417,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "ReduceLROnPlateau": (
             'not in Lucid; set `optimizer.param_groups[0]["lr"]` when validation stops improving'
         ),
-        "OneCycleLR": '`lucid.training.warm_up_then(optimizer, 100, then="cosine")`',
+        "OneCycleLR": '`lucid.training.schedule_with_warmup(optimizer, 100, schedule="cosine")`',
         "CosineAnnealingWarmRestarts": (
             "`lucid.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10)`, without the restarts"
         ),

@@ -19,7 +19,7 @@ import lucid
 from lucid import StateDictError, WeightFileError, WeightFileWarning, nn
 from lucid.models import check_classifier, create_model, model_info
 from lucid.models.structure import fitting_model
-from lucid.training.class_rows import ClassRows, class_entries
+from lucid.training.class_mapping import ClassMapping, head_keys
 from lucid.vision.transforms import IMAGENET_MEAN, IMAGENET_STD, preprocessing
 from lucid.weights import (
     IdentifiedWeights,
@@ -166,7 +166,7 @@ def start_from(
         described = None if found is None else found.preprocessing
     arguments |= {**(model_options or {}), "num_classes": len(class_names)}
     model = create_model(name, **arguments)
-    head = class_entries(model)
+    head = head_keys(model)
     fresh = {key: model.state_dict()[key].numpy().copy() for key in head}
     if headless := weights.has_none_of(head):
         weights = weights.with_entries({key: model.state_dict()[key] for key in head})
@@ -176,28 +176,28 @@ def start_from(
     if saved_names is None:
         note: str | None = _unnamed(head if headless else report.skipped, class_names)
     else:
-        note = _order_rows(model, weights.state, fresh, ClassRows(saved_names, class_names))
+        note = _order_rows(model, weights.state, fresh, ClassMapping(saved_names, class_names))
     return LoadedClassifier(
         model, preprocessing=described or default_preprocessing(arguments, path), note=note
     )
 
 
 def _order_rows(
-    model: nn.Module, saved: Mapping[str, Any], fresh: Mapping[str, Any], rows: ClassRows
+    model: nn.Module, saved: Mapping[str, Any], fresh: Mapping[str, Any], mapping: ClassMapping
 ) -> str | None:
     """Set each row of the last layer to that of its class in a file, or to a fresh one.
 
     Returns what was done; None if the classes are the same.
     """
-    if rows.identical:
+    if mapping.is_identity:
         return None
     state = model.state_dict()
     for key, values in fresh.items():
-        if key in saved and rows.fits(saved[key].numpy(), values):
-            values = rows.take(saved[key].numpy(), values)
+        if key in saved and mapping.fits(saved[key].numpy(), values):
+            values = mapping.apply(saved[key].numpy(), values)
         state[key] = lucid.tensor(values)
     model.load_state_dict(state)
-    return str(rows)
+    return str(mapping)
 
 
 def _unnamed(skipped: Sequence[str], class_names: Sequence[str]) -> str:
@@ -305,7 +305,7 @@ def _without_classifier(found: IdentifiedWeights, model: nn.Module) -> str | Non
     model : lucid.nn.Module
         The network.
     """
-    entries = class_entries(model)
+    entries = head_keys(model)
     if not found.names().isdisjoint(entries):
         return None
     expected = " and ".join(entries)

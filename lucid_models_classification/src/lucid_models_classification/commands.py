@@ -265,14 +265,14 @@ def train_classifier(
                 run = Run.resume(task, output, given, *how)
             else:
                 run = Run.start(task, output, Options(**options), *how)
-        tell = communicator.on_main(click.echo)
+        log = communicator.on_main(click.echo)
         for line in run.introduction:
-            tell(line)
-        if not run.draws:
-            tell("no plots, which need matplotlib: pip install matplotlib", err=True)
+            log(line)
+        if not run.has_plots:
+            log("no plots, which need matplotlib: pip install matplotlib", err=True)
         with interruptible("train-classifier", output, communicator):
-            best = run.fit(tell)
-        tell(best_line("accuracy", best, run.folder.best, "the folders of the classes"))
+            best = run.fit(log)
+        log(best_line("accuracy", best, run.folder.best, "the folders of the classes"))
 
 
 def _check_no_split(data: Path) -> None:

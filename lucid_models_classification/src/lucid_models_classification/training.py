@@ -20,16 +20,16 @@ from lucid.nn import functional as F
 from lucid.optim import SGD
 from lucid.training import (
     Communicator,
+    InitialModel,
     PlotEpochs,
     RunFolder,
-    Setup,
-    StartingModel,
     Task,
     Trainer,
-    warm_up_then,
+    TrainerSetup,
+    schedule_with_warmup,
 )
-from lucid.training.option_checks import check_counts, check_rates
-from lucid.training.trial import trial
+from lucid.training.dry_run import dry_run
+from lucid.training.option_checks import check_floats, check_integers
 from lucid.vision.transforms import (
     Compose,
     Grayscale,
@@ -112,9 +112,9 @@ class Options:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        check_counts(self, ("epochs", "batch_size", "image_size"), 1)
-        check_counts(self, ("seed",), 0)
-        check_rates(self, ("lr",))
+        check_integers(self, ("epochs", "batch_size", "image_size"), 1)
+        check_integers(self, ("seed",), 0)
+        check_floats(self, ("lr",))
         if "num_classes" in self.model_options:
             raise ValueError("model_options: num_classes follows from the data")
 
@@ -125,20 +125,20 @@ class ClassifierTask(Task[Options, ClassifierData]):
     options = Options
     data_options = ("data", "val")
     start_files = ("weights",)
-    facts = ("preprocessing",)
+    metadata_keys = ("preprocessing",)
     logged = ("loss", "val_loss", "accuracy")
 
     def check_start(self, folder: RunFolder, options: Options) -> None:
         """Refuse an output inside the data, which would be a class, and tiny images."""
         for name in self.data_options:
-            folder.check_apart(name, getattr(options, name), within=True)
+            folder.check_not_data_folder(name, getattr(options, name), within=True)
         _check_image_size(options)
 
     def read_data(
         self, options: Options, communicator: Communicator, check: bool
     ) -> ClassifierData:
         """Find the images, and open them if they are to be checked."""
-        return communicator.from_main(
+        return communicator.call_on_main(
             lambda: ClassifierData.read(
                 options.data,
                 options.val,
@@ -149,7 +149,7 @@ class ClassifierTask(Task[Options, ClassifierData]):
             )
         )
 
-    def start(self, options: Options, data: ClassifierData) -> StartingModel:
+    def build_model(self, options: Options, data: ClassifierData) -> InitialModel:
         """Build the classifier, from a file or with fresh weights."""
         classifier = _new_classifier(options, data.class_names)
         side = options.image_size
@@ -160,7 +160,7 @@ class ClassifierTask(Task[Options, ClassifierData]):
             std=classifier.preprocessing["std"],
             interpolation=classifier.preprocessing.get("interpolation", "bilinear"),
         )
-        return StartingModel(classifier.model, {"preprocessing": described}, classifier.note)
+        return InitialModel(classifier.model, {"preprocessing": described}, classifier.note)
 
     def compare_unrecorded(
         self,
@@ -176,10 +176,10 @@ class ClassifierTask(Task[Options, ClassifierData]):
                 f"{record.get('classes')}, found {data.counts}"
             )
 
-    def make_trainer(self, setup: Setup[Options], data: ClassifierData) -> Trainer:
+    def make_trainer(self, setup: TrainerSetup[Options], data: ClassifierData) -> Trainer:
         """Make loaders, optimizer, schedule and callbacks."""
         options, model, ranks = setup.options, setup.model, setup.communicator
-        described = setup.facts["preprocessing"]
+        described = setup.metadata["preprocessing"]
         train, val = data.datasets(*_transforms(options, described))
         smallest = min(len(train), options.batch_size)
         if not options.synchronize_norms:
@@ -204,7 +204,7 @@ class ClassifierTask(Task[Options, ClassifierData]):
             loader,
             _loss,
             epochs=options.epochs,
-            scheduler=warm_up_then(optimizer, options.epochs * len(loader)),
+            scheduler=schedule_with_warmup(optimizer, options.epochs * len(loader)),
             validate=_Validation(val, options.batch_size, setup.workers, ranks),
             monitor="accuracy",
             directory=setup.folder.path,
@@ -237,7 +237,7 @@ class _Validation:
             total += float(F.cross_entropy(logits, labels, reduction="sum").item())
             right += float((logits.numpy().argmax(axis=1) == labels.numpy()).sum())
             count += len(labels.numpy())
-        sums = self.communicator.add_up({"total": total, "right": right, "count": count})
+        sums = self.communicator.sum_values({"total": total, "right": right, "count": count})
         return {
             "val_loss": sums["total"] / sums["count"],
             "accuracy": sums["right"] / sums["count"],
@@ -279,7 +279,7 @@ def _check_batches_of_one(model: nn.Module, channels: int, side: int) -> None:
         If the model cannot be trained on one image of this size.
     """
     try:
-        with trial(model):
+        with dry_run(model):
             model(lucid.zeros((1, channels, side, side)))
     except ValueError as error:
         raise ValueError(

@@ -56,7 +56,7 @@ class Detector(nn.Module):
     class_axis : {0, 1}
         Order of the rows of these parameters where several belong to each class: 0 if the rows
         of a class stand together, 1 if those of an anchor do; see
-        ``lucid.training.class_rows.ClassRows.take``.
+        ``lucid.training.class_mapping.ClassMapping.apply``.
     score_threshold : float
         Detections need a greater score.
     options_class : type of DetectorOptions or None

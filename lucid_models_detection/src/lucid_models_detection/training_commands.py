@@ -229,15 +229,15 @@ def train_detector(
                 run = Run.resume(task, output, given, *how)
             else:
                 run = Run.start(task, output, TrainingOptions(**options), *how)
-        tell = communicator.on_main(click.echo)
+        log = communicator.on_main(click.echo)
         for line in run.introduction:
-            tell(line)
-        if not run.draws:
+            log(line)
+        if not run.has_plots:
             hint = 'no plots, which need matplotlib: pip install "lucid-models-detection[plot]"'
-            tell(hint, err=True)
+            log(hint, err=True)
         with interruptible("train-detector", output, communicator):
-            best = run.fit(tell)
-        tell(best_line("mAP", best, run.folder.best, "the annotations"))
+            best = run.fit(log)
+        log(best_line("mAP", best, run.folder.best, "the annotations"))
 
 
 @spelled("val", "validate", "test", "eval", "score")

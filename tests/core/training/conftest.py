@@ -8,9 +8,9 @@ import pytest
 
 @pytest.fixture
 def small(monkeypatch):
-    """The module ``small_training`` beside this file, which whole programs import, too."""
+    """The module ``small_trainer`` beside this file, which whole programs import, too."""
     monkeypatch.syspath_prepend(Path(__file__).parent)
-    return importlib.import_module("small_training")
+    return importlib.import_module("small_trainer")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from lucid.training import (
 )
 from lucid.training.checkpointables import check_checkpointables
 
-LAST = "last.safetensors"
+LAST_CHECKPOINT = "last.safetensors"
 # 26 images in batches of 4: 7 batches, two for a step, so 4 steps in an epoch.
 STEPS = 4
 
@@ -146,7 +146,7 @@ def test_registered_objects_and_callbacks_resume_bit_for_bit(small, tmp_path, st
     expected = plain(whole.state_dict())
     first = with_objects(small, callbacks=[Average(), StopAt(step)], directory=tmp_path)
     first.fit()
-    state = load_checkpoint(tmp_path / LAST)
+    state = load_checkpoint(tmp_path / LAST_CHECKPOINT)
     assert state["step"] == state["Average"]["steps"] == step
     assert state["curriculum"] == {"noise": first.checkpointables["curriculum"].noise}
     assert "StopAt" not in state
@@ -164,7 +164,7 @@ def test_an_interrupted_validation_is_not_in_the_state(small, tmp_path):
     first = with_objects(small, interrupted=True, directory=tmp_path)
     with pytest.raises(KeyboardInterrupt):
         first.fit()
-    state = load_checkpoint(tmp_path / LAST)
+    state = load_checkpoint(tmp_path / LAST_CHECKPOINT)
     assert (state["batch"], state["best_metric"]) == (7, {"best": None, "seen": []})
     second = with_objects(small, seed=99, directory=tmp_path)
     second.fit(resume=True)
@@ -202,7 +202,7 @@ def test_names_that_differ_are_one_error(small, tmp_path, saved, present, missin
     with pytest.raises(lucid.WeightFileError) as caught:
         trainer.fit(resume=True)
     message = str(caught.value)
-    assert message.startswith(str(tmp_path / LAST))
+    assert message.startswith(str(tmp_path / LAST_CHECKPOINT))
     assert f"expected the states of {expected}, got those of {got} " in message
     assert f"(missing: {missing}; unknown: {unknown})" in message
     assert "checkpointables" in message
@@ -233,7 +233,7 @@ def test_two_callbacks_of_a_class_need_names(small, tmp_path):
     assert trainer.step == 0
     named = {"slow": pair[1]}
     small.make_trainer(callbacks=pair, checkpointables=named, directory=tmp_path, epochs=1).fit()
-    state = load_checkpoint(tmp_path / LAST)
+    state = load_checkpoint(tmp_path / LAST_CHECKPOINT)
     assert state["slow"]["steps"] == state["Average"]["steps"] == STEPS
     assert set(state) == {
         "model_name", "epoch", "step", "batch", "best", "sums", "history",
@@ -259,13 +259,13 @@ def test_a_state_that_no_file_can_hold_is_refused_before_the_first_step(small, t
 def test_an_object_that_refuses_its_state_leaves_all_as_they_were(small, tmp_path):
     refusing = Refusing()
     small.make_trainer(directory=tmp_path, epochs=1, checkpointables={"r": refusing}).fit()
-    state = load_checkpoint(tmp_path / LAST)
+    state = load_checkpoint(tmp_path / LAST_CHECKPOINT)
     state["r"] = {"value": [3]}
-    save_checkpoint(tmp_path / LAST, state)
+    save_checkpoint(tmp_path / LAST_CHECKPOINT, state)
     average = Average()
     options = {"callbacks": [average], "checkpointables": {"r": refusing, "after": Refusing()}}
     state |= {"Average": {"tensor": lucid.ones(3), "steps": 9}, "after": {"value": [1, 2]}}
-    save_checkpoint(tmp_path / LAST, state)
+    save_checkpoint(tmp_path / LAST_CHECKPOINT, state)
     trainer = small.make_trainer(directory=tmp_path, seed=5, **options)
     before = plain(trainer.state_dict())
     with pytest.raises(
@@ -334,13 +334,13 @@ def test_the_earlier_layout_resumes_bit_for_bit(small, tmp_path, loader):
     whole = make(0)
     whole.fit()
     make(STEPS + 2, directory=tmp_path).fit()
-    state = load_checkpoint(tmp_path / LAST)
+    state = load_checkpoint(tmp_path / LAST_CHECKPOINT)
     assert ("scheduler" in state, "loader" in state) == (loader, loader)
-    save_checkpoint(tmp_path / LAST, as_earlier(state, ["Average", None]))
+    save_checkpoint(tmp_path / LAST_CHECKPOINT, as_earlier(state, ["Average", None]))
     rest = make(0, directory=tmp_path, seed=5)
     rest.fit(resume=True)
     assert plain(rest.state_dict()) == plain(whole.state_dict())
-    assert "callbacks" not in load_checkpoint(tmp_path / LAST)
+    assert "callbacks" not in load_checkpoint(tmp_path / LAST_CHECKPOINT)
 
 
 def test_a_file_of_an_earlier_version_resumes(small):
@@ -385,9 +385,9 @@ def test_a_run_folder_takes_its_own_trainers_only(small, tmp_path):
 def test_callbacks_of_one_call_are_saved_and_forgotten(small, tmp_path):
     trainer = small.make_trainer(directory=tmp_path, epochs=1)
     average = Average()
-    trainer.fit(callbacks=[average], save_start=True)
+    trainer.fit(callbacks=[average], save_initial=True)
     assert average.steps == STEPS
-    assert load_checkpoint(tmp_path / LAST)["Average"]["steps"] == STEPS
+    assert load_checkpoint(tmp_path / LAST_CHECKPOINT)["Average"]["steps"] == STEPS
     assert trainer.callbacks == []
     assert "Average" not in trainer.state_dict()
 

@@ -12,14 +12,14 @@ def test_alone_everything_comes_back():
     alone = Communicator()
     assert (alone.rank, alone.size, alone.is_main, alone.seconds) == (0, 1, True, 0)
     assert alone.broadcast({"a": 1}) == {"a": 1}
-    assert alone.gather("x") == ["x"]
-    assert alone.add_up({"a": 2.0}) == {"a": 2}
+    assert alone.all_gather("x") == ["x"]
+    assert alone.sum_values({"a": 2.0}) == {"a": 2}
     array = np.arange(3.0)
-    total = alone.sum(array)
+    total = alone.all_reduce(array)
     np.testing.assert_array_equal(total, array)
     assert total is not array
-    begun = alone.begin_sum(array)
-    assert begun.advance()
+    begun = alone.all_reduce_async(array)
+    assert begun.test()
     begun.wait()
     np.testing.assert_array_equal(array, [0, 1, 2])
 
@@ -33,14 +33,14 @@ def test_parts_of_a_count_follow_each_other(on_ranks):
 
 def test_numbers_are_added_up_by_name_where_a_rank_lacks_some(on_ranks):
     given = [{"a": 1.0}, {"a": 2.0, "b": 5.0}, {}]
-    assert on_ranks(3, lambda c: c.add_up(given[c.rank])) == [{"a": 3, "b": 5}] * 3
+    assert on_ranks(3, lambda c: c.sum_values(given[c.rank])) == [{"a": 3, "b": 5}] * 3
 
 
 def test_what_is_made_on_rank_0_is_on_all(on_ranks):
     made = []
 
     def work(communicator):
-        return communicator.from_main(lambda: made.append(communicator.rank) or "made")
+        return communicator.call_on_main(lambda: made.append(communicator.rank) or "made")
 
     assert on_ranks(3, work) == ["made"] * 3
     assert made == [0]
@@ -49,7 +49,7 @@ def test_what_is_made_on_rank_0_is_on_all(on_ranks):
 def test_what_fails_on_rank_0_fails_on_all(on_ranks):
     def work(communicator):
         with pytest.raises(ValueError, match="no such thing"):
-            communicator.from_main(lambda: int("no such thing"))
+            communicator.call_on_main(lambda: int("no such thing"))
         return True
 
     assert on_ranks(3, work) == [True] * 3

@@ -12,34 +12,34 @@ from lucid.optim import SGD
 from lucid.training import Callback, Trainer
 from lucid.training.option_checks import (
     check_callbacks,
-    check_counts,
-    check_parts,
-    check_rates,
+    check_components,
+    check_floats,
+    check_integers,
 )
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, "2", math.nan])
 def test_counts_are_whole_numbers(value):
     with pytest.raises(ValueError, match="epochs: expected a whole number of at least 1, got"):
-        check_counts(SimpleNamespace(epochs=value), ["epochs"], 1)
+        check_integers(SimpleNamespace(epochs=value), ["epochs"], 1)
 
 
 @pytest.mark.parametrize("value", [1, np.int64(3), None])
 def test_counts_that_are_fine(value):
-    check_counts(SimpleNamespace(epochs=value), ["epochs"], 1)
+    check_integers(SimpleNamespace(epochs=value), ["epochs"], 1)
 
 
 @pytest.mark.parametrize("value", [0, -1e-3, math.nan, math.inf, "1"])
 def test_rates_are_finite_and_positive(value):
     with pytest.raises(ValueError, match="lr: expected a finite number above 0, got"):
-        check_rates(SimpleNamespace(lr=value), ["lr"])
+        check_floats(SimpleNamespace(lr=value), ["lr"])
 
 
 def test_rates_that_are_fine():
-    check_rates(SimpleNamespace(lr=1, other=np.float64(0.5), none=None), ["lr", "other", "none"])
-    check_rates(SimpleNamespace(lr=0), ["lr"], zero=True)
+    check_floats(SimpleNamespace(lr=1, other=np.float64(0.5), none=None), ["lr", "other", "none"])
+    check_floats(SimpleNamespace(lr=0), ["lr"], zero=True)
     with pytest.raises(ValueError, match="at least 0, got -1"):
-        check_rates(SimpleNamespace(lr=-1), ["lr"], zero=True)
+        check_floats(SimpleNamespace(lr=-1), ["lr"], zero=True)
 
 
 def parts(**given: Any) -> dict[str, Any]:
@@ -55,11 +55,11 @@ def parts(**given: Any) -> dict[str, Any]:
 
 
 def test_usual_parts_are_accepted() -> None:
-    check_parts(**parts())
-    check_parts(**parts(validate=len, loader=range(3)))
+    check_components(**parts())
+    check_components(**parts(validate=len, loader=range(3)))
     frozen = parts()
     frozen["model"].requires_grad_(False)
-    check_parts(**frozen)
+    check_components(**frozen)
 
 
 @pytest.mark.parametrize(
@@ -76,13 +76,13 @@ def test_usual_parts_are_accepted() -> None:
 )
 def test_other_parts_are_named(name: str, value: Any) -> None:
     with pytest.raises(TypeError, match=f"^{name}: expected .*, got "):
-        check_parts(**parts(**{name: value}))
+        check_components(**parts(**{name: value}))
 
 
 def test_an_optimizer_of_another_model_is_refused() -> None:
     other = SGD(nn.Linear(2, 1).parameters(), 0.1)
     with pytest.raises(ValueError, match=r"optimizer: .* got none .* on model\.parameters\(\)"):
-        check_parts(**parts(optimizer=other))
+        check_components(**parts(optimizer=other))
     with pytest.raises(ValueError, match="optimizer"):
         Trainer(nn.Linear(2, 1), other, [1], lambda model, batch: None, epochs=1)
 

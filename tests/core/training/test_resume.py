@@ -14,7 +14,7 @@ import lucid
 from lucid.data import DataLoader
 from lucid.training import Callback, load_checkpoint, save_checkpoint
 
-LAST = "last.safetensors"
+LAST_CHECKPOINT = "last.safetensors"
 # 26 images in batches of 4: 7 batches, two for a step, so 4 steps in an epoch.
 STEPS = 4
 
@@ -87,7 +87,7 @@ def test_a_training_goes_on_bit_for_bit_after_any_step(small, tmp_path, optimize
     )
     with pytest.raises(KeyboardInterrupt):
         first.fit()
-    assert load_checkpoint(tmp_path / LAST)["step"] == step
+    assert load_checkpoint(tmp_path / LAST_CHECKPOINT)["step"] == step
 
     average = Average()
     second = small.make_trainer(
@@ -107,7 +107,7 @@ def test_a_plain_list_of_batches_goes_on_in_the_middle_too(small, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         first.fit()
     second = small.make_trainer(loader=batches, callbacks=[Callback()], seed=1)
-    second.fit(resume=tmp_path / LAST)
+    second.fit(resume=tmp_path / LAST_CHECKPOINT)
     assert outcome(second) == outcome(whole)
 
 
@@ -141,7 +141,7 @@ def test_an_epoch_that_was_interrupted_in_its_validation_is_validated_again(smal
     with pytest.raises(KeyboardInterrupt):
         first.fit()
     assert first.model.training
-    assert load_checkpoint(tmp_path / LAST)["batch"] == 7
+    assert load_checkpoint(tmp_path / LAST_CHECKPOINT)["batch"] == 7
     second = small.make_trainer(validate=small.accuracy, directory=tmp_path, seed=1)
     second.fit(resume=True)
     assert outcome(second) == expected
@@ -191,7 +191,7 @@ def test_an_epoch_that_died_in_its_validation_is_not_trained_again(
     first = small.make_trainer(**options, validate=deadly, callbacks=[Epochs()])
     with pytest.raises(RuntimeError, match="dead"):
         first.fit()
-    state = load_checkpoint(tmp_path / "half" / LAST)
+    state = load_checkpoint(tmp_path / "half" / LAST_CHECKPOINT)
     assert (state["epoch"], state["step"], state["batch"]) == (epoch - 1, epoch * STEPS, 7)
 
     second = small.make_trainer(**options, validate=small.accuracy, callbacks=[Epochs()], seed=99)
@@ -233,7 +233,7 @@ def test_ctrl_c_waits_for_the_end_of_the_step(small, tmp_path):
         trainer.fit()
     assert signal.getsignal(signal.SIGINT) is before
     assert len(calls) == 4
-    assert load_checkpoint(tmp_path / LAST)["step"] == trainer.step == 2
+    assert load_checkpoint(tmp_path / LAST_CHECKPOINT)["step"] == trainer.step == 2
     trainer.loss = plain  # the same trainer can go on, too
     trainer.fit()
     whole = small.make_trainer()
@@ -256,7 +256,7 @@ def test_a_second_ctrl_c_breaks_off_and_leaves_the_last_checkpoint(small, tmp_pa
     with pytest.raises(KeyboardInterrupt):
         trainer.fit()
     assert len(calls) == 4
-    assert load_checkpoint(tmp_path / LAST)["step"] == 1
+    assert load_checkpoint(tmp_path / LAST_CHECKPOINT)["step"] == 1
     resumed = small.make_trainer(directory=tmp_path, seed=1)
     resumed.fit(resume=True)
     whole = small.make_trainer()
@@ -279,8 +279,8 @@ def test_checkpoints_come_as_often_as_asked_for(small, tmp_path):
 
     class Look(Callback):
         def on_step(self, trainer, losses):
-            if (tmp_path / LAST).exists():
-                steps.append(load_checkpoint(tmp_path / LAST)["step"])
+            if (tmp_path / LAST_CHECKPOINT).exists():
+                steps.append(load_checkpoint(tmp_path / LAST_CHECKPOINT)["step"])
 
     small.make_trainer(epochs=1, directory=tmp_path, checkpoint_every=2, callbacks=[Look()]).fit()
     assert steps == [2, 2]
@@ -303,7 +303,7 @@ def test_the_log_is_that_of_the_checkpoint(small, tmp_path):
     ]  # fmt: skip
     assert [{k: float(v) for k, v in row.items()} for row in rows] == history
     assert [row["epoch"] for row in history] == [1, 2, 3]
-    assert set(os.listdir(tmp_path)) == {LAST, "metrics.csv"}
+    assert set(os.listdir(tmp_path)) == {LAST_CHECKPOINT, "metrics.csv"}
 
 
 # --- what does not fit ------------------------------------------------------------------------
@@ -318,7 +318,7 @@ def test_there_must_be_something_to_resume(small, tmp_path):
 
 
 def test_weights_alone_are_no_checkpoint(small, tmp_path):
-    lucid.save({"w": lucid.ones(2)}, tmp_path / LAST)
+    lucid.save({"w": lucid.ones(2)}, tmp_path / LAST_CHECKPOINT)
     with pytest.raises(lucid.WeightFileError, match="no state of a training"):
         small.make_trainer(directory=tmp_path).fit(resume=True)
 
@@ -345,9 +345,9 @@ def test_the_state_of_another_training_is_refused_and_nothing_changes(small, tmp
     first = small.make_trainer(directory=tmp_path, callbacks=[Interrupt(2)])
     with pytest.raises(KeyboardInterrupt):
         first.fit()
-    state = load_checkpoint(tmp_path / LAST)
+    state = load_checkpoint(tmp_path / LAST_CHECKPOINT)
     change(state)
-    save_checkpoint(tmp_path / LAST, state)
+    save_checkpoint(tmp_path / LAST_CHECKPOINT, state)
 
     second = small.make_trainer(seed=5, directory=tmp_path)
     before = outcome(second)

@@ -20,15 +20,15 @@ from lucid.optim import SGD
 from lucid.training import (
     Callback,
     Communicator,
+    InitialModel,
     Run,
     RunFolder,
-    Setup,
-    StartingModel,
     Task,
     Trainer,
+    TrainerSetup,
     load_checkpoint,
 )
-from lucid.training.run_folder import DESCRIPTION
+from lucid.training.run_folder import RUN_JSON
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Line(Task[LineOptions, Points]):
     options = LineOptions
     data_options = ("points",)
     start_files = ("first",)
-    facts = ("scale",)
+    metadata_keys = ("scale",)
     logged = ("loss", "distance")
 
     def __init__(self) -> None:
@@ -69,18 +69,18 @@ class Line(Task[LineOptions, Points]):
         return {"points": options.points}
 
     def read_data(self, options: LineOptions, communicator: Communicator, check: bool) -> Points:
-        return communicator.from_main(lambda: Points(options.points))
+        return communicator.call_on_main(lambda: Points(options.points))
 
-    def start(self, options: LineOptions, data: Points) -> StartingModel:
+    def build_model(self, options: LineOptions, data: Points) -> InitialModel:
         model = create_model("toy_net", width=1)
         note = None
         if options.first is not None:
             model.load_state_dict(lucid.load(options.first))
             note = "weights of another"
-        return StartingModel(model, {"scale": float(np.abs(data.pairs).max())}, note)
+        return InitialModel(model, {"scale": float(np.abs(data.pairs).max())}, note)
 
-    def make_trainer(self, setup: Setup[LineOptions], data: Points) -> Trainer:
-        scale = setup.facts["scale"]
+    def make_trainer(self, setup: TrainerSetup[LineOptions], data: Points) -> Trainer:
+        scale = setup.metadata["scale"]
         x = np.stack([data.pairs[:, 0] / scale, np.ones(len(data.pairs), np.float32)], axis=1)
         dataset = TensorDataset(x, data.pairs[:, 1:] / scale)
         model = setup.model
@@ -134,7 +134,7 @@ def test_a_run_from_start_to_end(points: Path, tmp_path: Path) -> None:
     assert len(told) == 30
     assert "distance" in told[0]
     assert "loss" in told[0]
-    written = json.loads((tmp_path / "run" / DESCRIPTION).read_text())
+    written = json.loads((tmp_path / "run" / RUN_JSON).read_text())
     assert (written["model"], written["kwargs"], written["scale"]) == ("toy_net", {"width": 1}, 9)
     assert lucid.load_model(run.folder.best).model_name == "toy_net"
 
@@ -174,7 +174,7 @@ def test_a_run_without_a_record_of_its_data_is_left_to_the_task(
     points: Path, tmp_path: Path
 ) -> None:
     Run.start(Line(), tmp_path / "run", LineOptions(str(points)))
-    path = tmp_path / "run" / DESCRIPTION
+    path = tmp_path / "run" / RUN_JSON
     record = json.loads(path.read_text())
     del record["data"]
     path.write_text(json.dumps(record))

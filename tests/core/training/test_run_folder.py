@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from lucid.training import Callback, Communicator, RunFolder, load_checkpoint
-from lucid.training.data_record import DataRecord
+from lucid.training.data_fingerprint import DataFingerprint
 
-NO_DATA = DataRecord()
+NO_DATA = DataFingerprint()
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Options:
 def begin(tmp_path):
     """Start a run in ``new/run``; its lock is held as long as the folder is."""
 
-    def call(options=None, facts=(("classes", ["ant", "bee"]),), data=NO_DATA):
+    def call(options=None, metadata=(("classes", ["ant", "bee"]),), data=NO_DATA):
         folder = RunFolder(tmp_path / "new" / "run")
-        with folder.prepared(Communicator(), resume=False):
-            folder.start(options or Options(str(tmp_path)), dict(facts), data)
+        with folder.locked(Communicator(), resume=False):
+            folder.start(options or Options(str(tmp_path)), dict(metadata), data)
         return folder
 
     return call
@@ -42,15 +42,15 @@ def run(begin):
 def claim(path, *, resume=False):
     """Prepare a run in a folder, and give it back."""
     folder = RunFolder(path)
-    with folder.prepared(Communicator(), resume=resume):
+    with folder.locked(Communicator(), resume=resume):
         pass
     folder.lock.release()
 
 
 def test_the_options_of_a_run_come_back(run, tmp_path):
-    options, facts = run.load_options(Options, ("classes",), {"lr": 0.1})
+    options, metadata = run.load_options(Options, ("classes",), {"lr": 0.1})
     assert options == Options(str(tmp_path))
-    assert facts["classes"] == ["ant", "bee"]
+    assert metadata["classes"] == ["ant", "bee"]
     assert (run.last.name, run.best.name) == ("last.safetensors", "best.safetensors")
 
 
@@ -86,9 +86,9 @@ def test_a_training_that_dies_in_its_first_epoch_goes_on_from_its_first_weights(
 def test_a_run_without_a_step_makes_way_for_a_new_one(run, begin, small):
     with pytest.raises(RuntimeError, match="dead"):
         run.train(small.make_trainer(directory=run.path, callbacks=[Crash(1)]))
-    assert run.has_state
+    assert run.has_checkpoint
     run = begin()
-    assert not run.has_state  # else the new run would resume with the old one's weights
+    assert not run.has_checkpoint  # else the new run would resume with the old one's weights
     run.train(small.make_trainer(directory=run.path, epochs=1))
     with pytest.raises(ValueError, match="run: already contains a run; continue it with --resume"):
         claim(run.path)
@@ -117,7 +117,7 @@ def test_a_failure_gives_the_folder_back(tmp_path, run, small):
         run.train(small.make_trainer(directory=run.path, callbacks=[Crash(1)]))
     claim(run.path)
     folder = RunFolder(tmp_path / "a" / "b")
-    with suppress(KeyError), folder.prepared(Communicator(), resume=False):
+    with suppress(KeyError), folder.locked(Communicator(), resume=False):
         assert folder.lock.held
         raise KeyError
     assert not folder.lock.held
@@ -153,9 +153,9 @@ def test_data_are_no_folder_for_a_run(tmp_path):
     inside = RunFolder(tmp_path / "photos" / "run")
     for folder, within in ((RunFolder(tmp_path / "x" / ".." / "photos"), False), (inside, True)):
         with pytest.raises(ValueError, match=r"--val-images .*photos.*; choose another --output"):
-            folder.check_apart("val_images", str(tmp_path / "photos"), within=within)
-    inside.check_apart("images", str(tmp_path / "photos"))
-    inside.check_apart("images", None)
+            folder.check_not_data_folder("val_images", str(tmp_path / "photos"), within=within)
+    inside.check_not_data_folder("images", str(tmp_path / "photos"))
+    inside.check_not_data_folder("images", None)
 
 
 @pytest.mark.parametrize(
@@ -175,7 +175,7 @@ def test_another_option_is_refused(run, given, message):
 def test_moved_data_are_the_same_and_remembered(begin, tmp_path):
     old, new = tmp_path / "old", tmp_path / "new place"
     old.mkdir()
-    data = DataRecord({"weights": "12"}, {"data": {"a.png": 1}})
+    data = DataFingerprint({"weights": "12"}, {"data": {"a.png": 1}})
     run = begin(Options(str(old), weights="old.bin"), data=data)
     old.rename(new)
 
@@ -184,31 +184,31 @@ def test_moved_data_are_the_same_and_remembered(begin, tmp_path):
 
     with pytest.raises(ValueError, match=r"old: does not exist; .* new path as --data"):
         load()
-    options, facts = load(data=str(new), weights="new.bin")
+    options, metadata = load(data=str(new), weights="new.bin")
     assert options == Options(str(new), weights="new.bin")
-    run.check_data(options, data, facts["data"])
+    run.check_data(options, data, metadata["data"])
     assert load()[0] == options
     kept = (run.path / "run.json").read_bytes()
-    other = DataRecord({"weights": "34"}, data.images)
+    other = DataFingerprint({"weights": "34"}, data.images)
     with pytest.raises(ValueError, match=r"other data: weights is another file \(SHA-256 34"):
-        run.check_data(Options("x"), other, facts["data"])
+        run.check_data(Options("x"), other, metadata["data"])
     assert (run.path / "run.json").read_bytes() == kept
 
 
 def test_other_images_are_named_with_counts(begin):
-    before = DataRecord(images={"data": {f"{i}.png": i for i in range(9)}, "val": {"v": 1}})
+    before = DataFingerprint(images={"data": {f"{i}.png": i for i in range(9)}, "val": {"v": 1}})
     run = begin(data=before)
-    now = DataRecord(images={"data": {"new.png": 5, "1.png": 1, "2.png": 3}, "val": {"v": 1}})
-    _, facts = run.load_options(Options, (), {})
+    now = DataFingerprint(images={"data": {"new.png": 5, "1.png": 1, "2.png": 3}, "val": {"v": 1}})
+    _, metadata = run.load_options(Options, (), {})
     with pytest.raises(ValueError, match="other data") as caught:
-        run.check_data(Options("d"), now, facts["data"])
+        run.check_data(Options("d"), now, metadata["data"])
     assert (
         "data has 3 images, had 9: 7 removed (0.png, 3.png, 4.png, ...); 1 added (new.png); "
         "1 of another size (2.png);"
     ) in str(caught.value)
     (run.path / "run_images.json").unlink()  # the digest still decides
     with pytest.raises(ValueError, match="data has 3 images, had 9; restore"):
-        run.check_data(Options("d"), now, facts["data"])
+        run.check_data(Options("d"), now, metadata["data"])
 
 
 @pytest.mark.parametrize("opened", [(True, True), (False, True), (True, False)])
@@ -217,37 +217,37 @@ def test_contents_of_equal_size_differ_where_both_were_opened(begin, tmp_path, o
     for number, path in enumerate(paths):
         path.write_bytes(bytes([number]) * 9000)
     folders = {"data": (paths, tmp_path)}
-    run = begin(data=DataRecord.of({}, folders, contents=opened[0]))
+    run = begin(data=DataFingerprint.compute({}, folders, contents=opened[0]))
     paths[1].write_bytes(b"\2" * 9000)
-    _, facts = run.load_options(Options, (), {})
-    now = DataRecord.of({}, folders, contents=opened[1])
+    _, metadata = run.load_options(Options, (), {})
+    now = DataFingerprint.compute({}, folders, contents=opened[1])
     if all(opened):
         with pytest.raises(ValueError, match=r"3 images, had 3: 1 with other content \(b\.bmp\)"):
-            run.check_data(Options("d"), now, facts["data"])
+            run.check_data(Options("d"), now, metadata["data"])
     else:
-        run.check_data(Options("d"), now, facts["data"])
+        run.check_data(Options("d"), now, metadata["data"])
 
 
 def test_names_of_files_may_be_any_bytes(begin):
     name = b"caf\xe9.png".decode("utf-8", "surrogateescape")
-    run = begin(data=DataRecord(images={"data": {name: 1}}))
-    _, facts = run.load_options(Options, (), {})
+    run = begin(data=DataFingerprint(images={"data": {name: 1}}))
+    _, metadata = run.load_options(Options, (), {})
     with pytest.raises(ValueError, match="1 of another size"):
-        run.check_data(Options("d"), DataRecord(images={"data": {name: 2}}), facts["data"])
+        run.check_data(Options("d"), DataFingerprint(images={"data": {name: 2}}), metadata["data"])
 
 
 def test_a_run_of_the_first_release_is_resumed_and_recorded(run, tmp_path):
     record = {"options": {"data": str(tmp_path)}, "classes": []}
     (run.path / "run.json").write_text(json.dumps(record))
-    options, facts = run.load_options(Options, ("classes",), {})
-    assert facts["data"] is None
+    options, metadata = run.load_options(Options, ("classes",), {})
+    assert metadata["data"] is None
     before = {"files": {"data": "12"}, "images": {}}
     with pytest.raises(ValueError, match="data is another file"):
-        run.check_data(options, DataRecord({"data": "34"}), before)
-    now = DataRecord({"data": "12"}, {"images": {"a": 1}})
+        run.check_data(options, DataFingerprint({"data": "34"}), before)
+    now = DataFingerprint({"data": "12"}, {"images": {"a": 1}})
     run.check_data(options, now, before)
-    _, facts = run.load_options(Options, ("classes",), {})
-    assert facts["data"] == now.summary()
+    _, metadata = run.load_options(Options, ("classes",), {})
+    assert metadata["data"] == now.summary()
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,14 @@ import pytest
 
 import lucid
 from lucid import optim
-from lucid.training import warm_up_then
+from lucid.training import schedule_with_warmup
 
 
 def rates(steps, lr=(1.0, 0.1), **options):
     """The learning rates of two groups before each step."""
     groups = [{"params": [lucid.zeros(1, requires_grad=True)], "lr": rate} for rate in lr]
     optimizer = optim.SGD(groups, lr=1.0)
-    schedule = warm_up_then(optimizer, steps, **options)
+    schedule = schedule_with_warmup(optimizer, steps, **options)
     seen = []
     for _ in range(steps):
         seen.append([group["lr"] for group in optimizer.param_groups])
@@ -21,26 +21,26 @@ def rates(steps, lr=(1.0, 0.1), **options):
 
 
 def test_a_linear_rise_and_half_a_cosine():
-    seen = [first for first, _ in rates(6, warm_up=2)]
+    seen = [first for first, _ in rates(6, warmup_steps=2)]
     assert seen == pytest.approx([0.1, 0.55, 1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
 
 
 def test_steps_after_two_thirds_and_eight_ninths():
-    seen = [first for first, _ in rates(11, warm_up=2, then="step")]
+    seen = [first for first, _ in rates(11, warmup_steps=2, schedule="step")]
     assert seen == pytest.approx([0.1, 0.55] + [1.0] * 6 + [0.1] * 2 + [0.01])
 
 
 def test_every_group_keeps_its_share():
-    for then in ("cosine", "step", "constant"):
-        for first, second in rates(20, then=then):
+    for schedule in ("cosine", "step", "constant"):
+        for first, second in rates(20, schedule=schedule):
             assert second == pytest.approx(0.1 * first)
 
 
-@pytest.mark.parametrize(("steps", "warm_up"), [(9, 0), (10, 1), (200, 20), (20_000, 1000)])
-def test_a_warm_up_of_a_tenth_at_most_a_thousand(steps, warm_up):
+@pytest.mark.parametrize(("steps", "warmup_steps"), [(9, 0), (10, 1), (200, 20), (20_000, 1000)])
+def test_a_warm_up_of_a_tenth_at_most_a_thousand(steps, warmup_steps):
     optimizer = optim.SGD([lucid.zeros(1, requires_grad=True)], lr=1.0)
-    schedule = warm_up_then(optimizer, steps, then="constant")
-    for _ in range(warm_up):
+    schedule = schedule_with_warmup(optimizer, steps, schedule="constant")
+    for _ in range(warmup_steps):
         assert optimizer.param_groups[0]["lr"] < 1
         optimizer.step()
         schedule.step()
@@ -50,9 +50,9 @@ def test_a_warm_up_of_a_tenth_at_most_a_thousand(steps, warm_up):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"then": "linear"}, "one of cosine, step, constant, got 'linear'"),
-        ({"warm_up": 5}, "shorter than the training of 5 steps, got 5"),
-        ({"warm_up": -1}, "shorter than the training of 5 steps, got -1"),
+        ({"schedule": "linear"}, "one of cosine, step, constant, got 'linear'"),
+        ({"warmup_steps": 5}, "shorter than the training of 5 steps, got 5"),
+        ({"warmup_steps": -1}, "shorter than the training of 5 steps, got -1"),
     ],
 )
 def test_what_cannot_be_is_refused(options, message):

@@ -19,7 +19,7 @@ class ThreadedRank(Communicator):
         self.table, self.barrier = table, barrier
         self.begun = []
 
-    def gather(self, value):
+    def all_gather(self, value):
         # As bytes, for the giver may write over its arrays while another still reads them.
         self.table[self.rank] = pickle.dumps(value)
         self.barrier.wait(_PATIENCE)
@@ -28,13 +28,13 @@ class ThreadedRank(Communicator):
         return values
 
     def broadcast(self, value):
-        return self.gather(value)[0]
+        return self.all_gather(value)[0]
 
-    def sum(self, array):
-        first, *others = self.gather(array.copy())
+    def all_reduce(self, array):
+        first, *others = self.all_gather(array.copy())
         return sum(others, start=first)
 
-    def begin_sum(self, array):
+    def all_reduce_async(self, array):
         self.begun.append(array)
         return _Later(self, array)
 
@@ -45,11 +45,11 @@ class _Later:
     def __init__(self, communicator, array):
         self.communicator, self.array = communicator, array
 
-    def advance(self):
+    def test(self):
         return False
 
     def wait(self):
-        self.array[...] = self.communicator.sum(self.array)
+        self.array[...] = self.communicator.all_reduce(self.array)
 
 
 def on_ranks(count, work):

@@ -55,7 +55,7 @@ def test_ranks_measure_together_what_one_measures(
     def work(communicator: Any) -> tuple[int, CocoEvaluator]:
         evaluator = evaluated([images[i] for i in communicator.shard(IMAGES)])
         own = len(evaluator.collected)
-        evaluator.join(communicator.gather(evaluator.collected))
+        evaluator.join(communicator.all_gather(evaluator.collected))
         return own, evaluator
 
     expected = evaluated(images).compute()

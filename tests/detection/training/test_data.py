@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import small_detection
 
-from lucid.training.data_record import DataRecord
+from lucid.training.data_fingerprint import DataFingerprint
 from lucid_models_detection.training import DetectorTask, TrainingOptions
 from lucid_models_detection.training.data import TrainingData
 
@@ -117,7 +117,9 @@ def test_the_record_identifies_files_and_images(tmp_path: Path) -> None:
     (tmp_path / "start").write_bytes(b"abc")
     options = TrainingOptions(str(path), str(tmp_path), str(path), weights=str(tmp_path / "start"))
     files = {**DetectorTask().files(options), "weights": options.weights}
-    record = DataRecord.of(files, TrainingData.read(options, None).folders, contents=False)
+    record = DataFingerprint.compute(
+        files, TrainingData.read(options, None).folders, contents=False
+    )
     assert record.files == {
         "data": hashlib.sha256(path.read_bytes()).hexdigest(),
         "val": hashlib.sha256(path.read_bytes()).hexdigest(),

@@ -25,7 +25,7 @@ QUICK: dict[str, Any] = {
     "epochs": 2,
     "batch_size": 2,
     "samples": 1,
-    "tell": None,
+    "log": None,
 }
 
 
@@ -91,7 +91,7 @@ def outcome(folder: Path) -> str:
 
 def test_in_a_few_lines(data: Path, tmp_path: Path) -> None:
     lines: list[str] = []
-    options = {**QUICK, "tell": lines.append, "lr": 1e-3}
+    options = {**QUICK, "log": lines.append, "lr": 1e-3}
     run = train_detector(data, data.parent, tmp_path / "run", **options)
     said = " ".join(" ".join(lines).split())
     assert said.startswith(f"data {data}: 8 images, 9 annotations, 2 classes classes ")
@@ -132,7 +132,7 @@ def test_without_a_communicator_it_takes_the_ranks_of_mpiexec(
     ranks = Communicator()
     monkeypatch.setattr("lucid.training.run.default_communicator", lambda: ranks)
     begun = train_detector(data, data.parent, tmp_path / "run", **{**QUICK, "epochs": 1})
-    gone_on = train_detector(data, data.parent, tmp_path / "run", resume=True, tell=None)
+    gone_on = train_detector(data, data.parent, tmp_path / "run", resume=True, log=None)
     for run in (begun, gone_on):
         assert run.trainer.communicator is run.trainer.validate.communicator is ranks
 
@@ -152,7 +152,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(data: Path, tmp_path: Path) 
         with pytest.raises(KeyboardInterrupt):
             train_detector(data, data.parent, folder, **options, callbacks=[At(step, interrupt)])
         assert load_checkpoint(folder / "last.safetensors")["step"] == step
-        again = {"resume": True, "callbacks": [Callback()], "tell": None}
+        again = {"resume": True, "callbacks": [Callback()], "log": None}
         run = train_detector(data, data.parent, folder, **again)
         assert run.trainer.epoch == 3
         assert outcome(folder) == outcome(tmp_path / "whole")
@@ -170,7 +170,7 @@ def test_a_run_that_dies_in_its_first_epoch_keeps_the_weights_it_began_with(
     assert load_checkpoint(tmp_path / "half" / "last.safetensors")["step"] == 0
     path.unlink()  # the folder is all that is needed
     train_detector(
-        data, data.parent, tmp_path / "half", resume=True, callbacks=[Callback()], tell=None
+        data, data.parent, tmp_path / "half", resume=True, callbacks=[Callback()], log=None
     )
     assert outcome(tmp_path / "half") == outcome(tmp_path / "whole")
 
@@ -182,7 +182,7 @@ def test_a_run_without_any_state_is_begun_again_from_the_same_file(
     save_source(path)
     train_detector(data, data.parent, tmp_path / "whole", **QUICK, weights=path)
     chosen = {**QUICK, "data": str(data), "images": str(data.parent), "weights": str(path)}
-    del chosen["tell"]
+    del chosen["log"]
     for name in ("half", "lost"):  # killed before the first state was there
         Run.start(DetectorTask(), tmp_path / name, TrainingOptions(**chosen))
         assert {file.name for file in (tmp_path / name).iterdir()} == {
@@ -214,8 +214,8 @@ def test_data_that_moved_are_resumed_bit_for_bit(tmp_path: Path) -> None:
         train_detector(path, path.parent, folder, **options, callbacks=[At(4, interrupt)])
     new = (tmp_path / "data").rename(tmp_path / "elsewhere") / path.name
     with pytest.raises(ValueError, match=r"does not exist; .* new path as --val"):
-        train_detector(new, new.parent, folder, resume=True, tell=None)
-    again = {"val": new, "weights": source.rename(tmp_path / "moved"), "resume": True, "tell": None}
+        train_detector(new, new.parent, folder, resume=True, log=None)
+    again = {"val": new, "weights": source.rename(tmp_path / "moved"), "resume": True, "log": None}
     train_detector(new, new.parent, folder, **again, callbacks=[Callback()])
     assert outcome(folder) == outcome(tmp_path / "whole")
     image = sorted(new.parent.glob("*.png"))[2]
@@ -301,7 +301,7 @@ def test_without_matplotlib_there_is_no_plot(
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     run = train_detector(data, data.parent, tmp_path, **{**QUICK, "epochs": 1})
-    assert not run.draws
+    assert not run.has_plots
     assert not (tmp_path / "training.png").exists()
 
 
@@ -316,7 +316,7 @@ def test_only_what_has_not_changed_is_resumed(tmp_path: Path) -> None:
     train_detector(path, path.parent, tmp_path / "run", **options)
 
     def resume(**given: Any) -> Run:
-        return train_detector(path, path.parent, tmp_path / "run", resume=True, tell=None, **given)
+        return train_detector(path, path.parent, tmp_path / "run", resume=True, log=None, **given)
 
     assert resume(epochs=1).trainer.epoch == 1  # done already
     with pytest.raises(ValueError, match="started with epochs 1, got 2"):

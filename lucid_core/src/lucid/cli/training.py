@@ -171,10 +171,10 @@ def ranks(mpi: bool) -> Iterator[Communicator]:
     from lucid.cli.entry import SharedError
     from lucid.training import Communicator, mpi_communicator
     from lucid.training.interrupts import Terminated
-    from lucid.training.mpi import ranks_started
+    from lucid.training.mpi import launched_ranks
 
     if not mpi:
-        if (started := ranks_started()) > 1:
+        if (started := launched_ranks()) > 1:
             raise click.UsageError(f"mpiexec has started {started} ranks of this; give --mpi")
         yield Communicator()
         return
@@ -187,6 +187,6 @@ def ranks(mpi: bool) -> Iterator[Communicator]:
     except (Exception, KeyboardInterrupt, Terminated) as error:
         if communicator.size == 1:
             raise
-        communicator.leave_to_main()
+        communicator.wait_for_main()
         where = "" if communicator.is_main else f"rank {communicator.rank}: "
         raise SharedError(error, where, communicator.abort) from error

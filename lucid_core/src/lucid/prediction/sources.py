@@ -20,7 +20,7 @@ _NAMED = 5
 def find_files(
     sources: Sequence[str],
     suffixes: Sequence[str],
-    tell: Callable[[str], object] | None = None,
+    log: Callable[[str], object] | None = None,
 ) -> Iterator[str]:
     """The files that ``sources`` stand for, one after another.
 
@@ -39,7 +39,7 @@ def find_files(
         In lower case, such as ``".jpg"``: what a file in a directory must end in.  Hidden
         files and directories are passed over.  Linked directories are searched after the
         others, each once, but not those that contain the link.
-    tell : callable, optional
+    log : callable, optional
         Called at the end with a sentence on each directory that could not be searched, and
         with one that counts the files of directories that have other suffixes.  By default
         only the former are told, as warnings.
@@ -58,7 +58,7 @@ def find_files(
     """
     for source in sources:
         _check(source)
-    return _Search(tuple(suffixes), tell).files(sources)
+    return _Search(tuple(suffixes), log).files(sources)
 
 
 def _check(source: str) -> None:
@@ -82,9 +82,9 @@ class _Search:
         A sentence for each directory that could not be searched, or was not.
     """
 
-    def __init__(self, suffixes: tuple[str, ...], tell: Callable[[str], object] | None) -> None:
+    def __init__(self, suffixes: tuple[str, ...], log: Callable[[str], object] | None) -> None:
         self.suffixes = suffixes
-        self.tell = tell
+        self.log = log
         self.passed_over: Counter[str] = Counter()
         self.unreadable: list[str] = []
 
@@ -96,14 +96,14 @@ class _Search:
                 yield file
         if empty and self.unreadable:
             raise ValueError(f"expected images, found none; {self.unreadable[0]}")
-        tell = warnings.warn if self.tell is None else self.tell
+        log = warnings.warn if self.log is None else self.log
         for sentence in self.unreadable[:_NAMED]:
-            tell(sentence)
+            log(sentence)
         if (more := len(self.unreadable) - _NAMED) > 0:
-            tell(f"{more:,} more folders were not searched")
-        if self.passed_over and self.tell is not None:
+            log(f"{more:,} more folders were not searched")
+        if self.passed_over and self.log is not None:
             total = self.passed_over.total()
-            self.tell(
+            self.log(
                 f"passed over {total:,} file{'s' * (total != 1)} in folders without the suffix "
                 f"of an image ({_counts(self.passed_over)})"
             )

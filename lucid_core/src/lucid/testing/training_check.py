@@ -11,7 +11,7 @@ from lucid.nn import Module, Parameter
 from lucid.optim import Adam
 from lucid.testing.example_batch import ExampleBatch, example_batch_of
 from lucid.testing.subject import CheckError, ModelUnderTest, guarded, seeded
-from lucid.training.losses import evaluate, summed
+from lucid.training.losses import compute_losses, sum_losses
 
 __all__ = ["check_training_step"]
 
@@ -87,7 +87,7 @@ def _descend(
                 "help('lucid.testing.example_batch') says what the batch of a task is",
             ),
         ):
-            total, values = summed(evaluate(example.loss, model, example.batch))
+            total, values = sum_losses(compute_losses(example.loss, model, example.batch))
         _check_finite(values)
         losses.append(float(total.item()))
         if _fell(losses) and not unreached:

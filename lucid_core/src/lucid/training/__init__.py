@@ -1,57 +1,57 @@
-"""The one training loop that all plugins share.
+"""Training loop, checkpoints and data-parallel training, shared by all plugins.
 
-``trainer``     the loop
-``communicator``  how several ranks talk, ``mpi`` on MPI
-``ranks``       what they do beside a training on one, ``gradients`` added up over them
-``checkpoint``  a whole training state in one file
-``checkpointables``  named objects with a state, ``state`` of a trainer made of them
-``history``     rows of numbers, as CSV and as a picture
-``callback``    what others do between the steps
-``interrupts``  Ctrl-C that waits for the end of a step
-``reports``     what it tells after each epoch
-``schedules``   learning rates over a whole training
-``validating``  metrics, finite weights, the best model
-``run``         a run of any ``task``, started and resumed, in its ``run_folder``
-``data_record``  data of a run, ``run_files`` its files and lock
-``class_rows``  last layers of saved models for other classes
+``trainer``           training loop
+``communicator``      collective operations between ranks; ``mpi`` implements them with MPI
+``data_parallel``     one rank's part of a distributed step
+``gradient_reducer``  gradient all-reduce overlapped with backward
+``checkpoint``        file format of training checkpoints
+``checkpointables``   objects with a state; ``state`` is a trainer's, made of them
+``history``           metrics of each epoch, as CSV and as a plot
+``callback``          base class of callbacks; ``epoch_callbacks`` log and plot each epoch
+``interrupts``        Ctrl-C and SIGTERM deferred to the end of a step
+``schedules``         learning-rate schedules with warm-up
+``validation``        metrics, finite weights, best model
+``run``               a training run of any ``task``, started and resumed in its ``run_folder``
+``data_fingerprint``  digests of a run's data; ``run_files`` names its files and lock
+``class_mapping``     classification heads transferred to other classes
 """
 
 from lucid.training.callback import Callback
 from lucid.training.checkpoint import load_checkpoint, save_checkpoint
 from lucid.training.checkpointables import Checkpointable
 from lucid.training.communicator import Communicator
+from lucid.training.epoch_callbacks import LogEpochs, PlotEpochs
 from lucid.training.history import plot_history, write_csv
-from lucid.training.losses import Weighted
+from lucid.training.losses import WeightedLoss
 from lucid.training.mpi import MpiCommunicator, default_communicator, mpi_communicator
-from lucid.training.reports import PlotEpochs, ReportEpochs
 from lucid.training.run import Run
 from lucid.training.run_folder import RunFolder
-from lucid.training.schedules import warm_up_then
+from lucid.training.schedules import schedule_with_warmup
 from lucid.training.state import TrainerState
-from lucid.training.task import RunData, Setup, StartingModel, Task
+from lucid.training.task import InitialModel, RunData, Task, TrainerSetup
 from lucid.training.trainer import Trainer
 
 __all__ = [
     "Callback",
     "Checkpointable",
     "Communicator",
+    "InitialModel",
+    "LogEpochs",
     "MpiCommunicator",
     "PlotEpochs",
-    "ReportEpochs",
     "Run",
     "RunData",
     "RunFolder",
-    "Setup",
-    "StartingModel",
     "Task",
     "Trainer",
+    "TrainerSetup",
     "TrainerState",
-    "Weighted",
+    "WeightedLoss",
     "default_communicator",
     "load_checkpoint",
     "mpi_communicator",
     "plot_history",
     "save_checkpoint",
-    "warm_up_then",
+    "schedule_with_warmup",
     "write_csv",
 ]

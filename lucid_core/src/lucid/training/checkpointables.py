@@ -11,7 +11,7 @@ from lucid.training.callback import Callback
 
 __all__ = [
     "Checkpointable",
-    "RandomNumbers",
+    "RandomState",
     "check_checkpointables",
     "named_callbacks",
     "restore",
@@ -56,7 +56,7 @@ class Checkpointable(Protocol):
         """
 
 
-class RandomNumbers:
+class RandomState:
     """State of :mod:`lucid.random`, as a checkpointable."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def restore(objects: Mapping[str, Checkpointable], saved: Mapping[str, Any]) -> 
                 kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
                 raise ValueError(f"the state of {name} does not fit: {kind}{error}") from error
     except BaseException as error:
-        refused = _put_back(before)
+        refused = _roll_back(before)
         if refused and isinstance(error, ValueError):
             raise ValueError(
                 f"{error}; {', '.join(refused)} refused also the state from before, and may have "
@@ -194,7 +194,7 @@ def restore(objects: Mapping[str, Checkpointable], saved: Mapping[str, Any]) -> 
         raise
 
 
-def _put_back(before: Sequence[tuple[str, Checkpointable, Any]]) -> list[str]:
+def _roll_back(before: Sequence[tuple[str, Checkpointable, Any]]) -> list[str]:
     """Restore states in reverse order; return the names of objects that refuse theirs."""
     refused = []
     for name, part, state in reversed(before):

@@ -7,33 +7,33 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-__all__ = ["Communicator", "Sum"]
+__all__ = ["Communicator", "Request"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Value = TypeVar("Value")
 
 
-class Sum(Protocol):
+class Request(Protocol):
     """A sum over all ranks that is under way."""
 
-    def advance(self) -> bool:
+    def test(self) -> bool:
         """Do what can be done now, without waiting; whether the sum is there."""
 
     def wait(self) -> None:
         """Wait until the array holds the sum."""
 
 
-class _Done:
+class _CompletedRequest:
     """A sum over one rank."""
 
-    def advance(self) -> bool:
+    def test(self) -> bool:
         return True
 
     def wait(self) -> None:
         return None
 
 
-def _nothing(*args: object, **kwargs: object) -> None:
+def _no_op(*args: object, **kwargs: object) -> None:
     """What the other ranks do where only rank 0 has something to do."""
 
 
@@ -65,16 +65,16 @@ class Communicator:
 
     def on_main(self, call: Callable[..., object]) -> Callable[..., object]:
         """The function on rank 0, and one that does nothing on the others."""
-        return call if self.is_main else _nothing
+        return call if self.is_main else _no_op
 
     def shard(self, count: int) -> range:
         """This rank's numbers of 0 to ``count - 1``; those of all ranks follow each other."""
         return range(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
-    def add_up(self, numbers: Mapping[str, float]) -> dict[str, float]:
+    def sum_values(self, numbers: Mapping[str, float]) -> dict[str, float]:
         """The sums over all ranks of numbers by name; a rank may lack some."""
         sums: dict[str, float] = {}
-        for given in self.gather(dict(numbers)):
+        for given in self.all_gather(dict(numbers)):
             for name, number in given.items():
                 sums[name] = sums.get(name, 0.0) + number
         return sums
@@ -83,24 +83,24 @@ class Communicator:
         """What rank 0 gives: any object that can be pickled."""
         return value
 
-    def gather(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         """What every rank gives, in the order of the ranks, on all of them."""
         return [value]
 
-    def sum(self, array: Array) -> Array:
+    def all_reduce(self, array: Array) -> Array:
         """The sum of the ranks' arrays, of one shape and dtype, as a new array."""
         return array.copy()
 
-    def begin_sum(self, array: Array) -> Sum:
+    def all_reduce_async(self, array: Array) -> Request:
         """Begin to replace a contiguous array by the sum over the ranks.
 
         The array must be left alone until the sum has been waited for.  Sums that were
         begun by this method come in the order of their beginning on every rank, and may be
         under way while other methods are called.
         """
-        return _Done()
+        return _CompletedRequest()
 
-    def from_main(self, make: Callable[[], Value]) -> Value:
+    def call_on_main(self, make: Callable[[], Value]) -> Value:
         """What a function gives on rank 0, on all ranks; what it raises is raised on all."""
         if self.size == 1:
             return make()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["plot_history", "write_csv"]
 
 #: Columns that the loop itself fills; the names of metrics must be others.
-PROGRESS = ("epoch", "step", "seconds", "lr")
+PROGRESS_COLUMNS = ("epoch", "step", "seconds", "lr")
 
 Row = Mapping[str, Any]
 
@@ -70,7 +70,7 @@ def plot_history(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
         raise MissingPackageError(
             "plots need matplotlib: python -m pip install matplotlib", name="matplotlib"
         ) from error
-    names = [name for name in columns(history) if name not in PROGRESS]
+    names = [name for name in columns(history) if name not in PROGRESS_COLUMNS]
     if not names:
         raise ValueError("there is no epoch to draw yet")
     # Trainer puts the parts of the training loss before their sum, whatever they are called.

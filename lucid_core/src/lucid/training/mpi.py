@@ -21,16 +21,16 @@ from lucid.training.communicator import Array, Communicator
 if TYPE_CHECKING:
     from mpi4py.MPI import Comm, Request
 
-__all__ = ["MpiCommunicator", "default_communicator", "mpi_communicator", "ranks_started"]
+__all__ = ["MpiCommunicator", "default_communicator", "launched_ranks", "mpi_communicator"]
 
 #: Seconds that a wait asks again and again, before it lets others have the processor.
-_EAGER = 0.2
-_NAP = 0.001
+_SPIN_SECONDS = 0.2
+_POLL_SECONDS = 0.001
 #: Seconds that the other ranks leave rank 0 to tell of an error, so that what all of them
 #: find wrong is told once.
-_AFTER_MAIN = 0.5
+_MAIN_ERROR_SECONDS = 0.5
 #: Where process managers say how many ranks they have started: MPICH and Intel, Open MPI.
-_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
+_SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 
 
 class MpiCommunicator(Communicator):
@@ -52,34 +52,34 @@ class MpiCommunicator(Communicator):
         self.seconds = 0.0
 
     def broadcast(self, value: Any) -> Any:
-        self._meet()
+        self._barrier()
         return self._timed(lambda: self._comm.bcast(value))
 
-    def gather(self, value: Any) -> list[Any]:
-        self._meet()
+    def all_gather(self, value: Any) -> list[Any]:
+        self._barrier()
         values: list[Any] = self._timed(lambda: self._comm.allgather(value))
         return values
 
-    def sum(self, array: Array) -> Array:
+    def all_reduce(self, array: Array) -> Array:
         total = np.array(array, order="C")
-        _MpiSum(self, self._comm.Iallreduce(_in_place(), total)).wait()
+        _MpiRequest(self, self._comm.Iallreduce(_in_place(), total)).wait()
         return total
 
-    def begin_sum(self, array: Array) -> _MpiSum:
-        return _MpiSum(self, self._timed(lambda: self._sums.Iallreduce(_in_place(), array)))
+    def all_reduce_async(self, array: Array) -> _MpiRequest:
+        return _MpiRequest(self, self._timed(lambda: self._sums.Iallreduce(_in_place(), array)))
 
     def abort(self, code: int) -> None:
         """End all ranks at once."""
         self._comm.Abort(code)
 
-    def leave_to_main(self) -> None:
+    def wait_for_main(self) -> None:
         """Give rank 0 time to tell of an error, and to end all, if it has met the same."""
         if not self.is_main:
-            time.sleep(_AFTER_MAIN)
+            time.sleep(_MAIN_ERROR_SECONDS)
 
-    def _meet(self) -> None:
+    def _barrier(self) -> None:
         """Wait for all ranks so that signals are noticed, which MPI's own waits do not let be."""
-        _MpiSum(self, self._comm.Ibarrier()).wait()
+        _MpiRequest(self, self._comm.Ibarrier()).wait()
 
     def _timed(self, call: Any) -> Any:
         began = time.perf_counter()
@@ -89,14 +89,14 @@ class MpiCommunicator(Communicator):
             self.seconds += time.perf_counter() - began
 
 
-class _MpiSum:
+class _MpiRequest:
     """A request of MPI's."""
 
     def __init__(self, communicator: MpiCommunicator, request: Request) -> None:
         self._communicator = communicator
         self._request = request
 
-    def advance(self) -> bool:
+    def test(self) -> bool:
         done: bool = self._communicator._timed(self._request.Test)
         return done
 
@@ -104,10 +104,10 @@ class _MpiSum:
         self._communicator._timed(self._until_done)
 
     def _until_done(self) -> None:
-        patience = time.monotonic() + _EAGER
+        patience = time.monotonic() + _SPIN_SECONDS
         while not self._request.Test():
             if time.monotonic() > patience:
-                time.sleep(_NAP)
+                time.sleep(_POLL_SECONDS)
 
 
 def _in_place() -> Any:
@@ -145,7 +145,7 @@ def mpi_communicator() -> MpiCommunicator:
 
         ranks = mpi_communicator()
         part = [images[i] for i in ranks.shard(len(images))]
-        sums = ranks.add_up({"right": count_right(model, part), "images": len(part)})
+        sums = ranks.sum_values({"right": count_right(model, part), "images": len(part)})
         ranks.on_main(print)(sums["right"] / sums["images"])
     """
     try:
@@ -156,12 +156,12 @@ def mpi_communicator() -> MpiCommunicator:
             "a Trainer with communicator=Communicator() trains alone",
             name="mpi4py",
         ) from error
-    started = ranks_started()
+    started = launched_ranks()
     if started > 1 and MPI.COMM_WORLD.Get_size() == 1:
         raise RuntimeError(
-            f"mpiexec has started {started} ranks, but the MPI of mpi4py has joined 1: they are of "
-            "different MPIs, and each rank would train on its own; start the ranks by the mpiexec "
-            f"that belongs to {_name_of(MPI)}, or give communicator=Communicator() to train alone"
+            f"mpiexec started {started} ranks, but mpi4py's MPI joined only 1: they belong to "
+            f"different MPI libraries; start the ranks with the mpiexec of {_library_name(MPI)}, "
+            "or pass communicator=Communicator() to train on one rank"
         )
     communicator = MpiCommunicator(MPI.COMM_WORLD)
     if communicator.size > 1:
@@ -187,26 +187,26 @@ def default_communicator() -> Communicator:
     ImportError, RuntimeError
         As of :func:`mpi_communicator`.
     """
-    if ranks_started() == 1 or multiprocessing.parent_process() is not None:
+    if launched_ranks() == 1 or multiprocessing.parent_process() is not None:
         return Communicator()
-    process, ranks = _joined()
+    process, ranks = _joined_ranks()
     return ranks if process == os.getpid() else Communicator()
 
 
 @functools.cache
-def _joined() -> tuple[int, MpiCommunicator]:
+def _joined_ranks() -> tuple[int, MpiCommunicator]:
     """The process, since a forked child would inherit the ranks, and they."""
     return os.getpid(), mpi_communicator()
 
 
-def _name_of(mpi: Any) -> str:
+def _library_name(mpi: Any) -> str:
     """The first line of what an MPI says of itself, such as ``MPICH Version: 4.3.2``."""
     return " ".join(mpi.Get_library_version().strip("\0").split("\n", 1)[0].split())
 
 
-def ranks_started() -> int:
+def launched_ranks() -> int:
     """How many ranks ``mpiexec`` has started of this program, as it says in the environment."""
-    said = [os.environ.get(name, "") for name in _SIZES]
+    said = [os.environ.get(name, "") for name in _SIZE_VARIABLES]
     return max([1, *(int(size) for size in said if size.isdigit())])
 
 
@@ -218,7 +218,7 @@ def _share_cores(comm: Any) -> None:
     from threadpoolctl import threadpool_limits
 
     here = comm.Split_type(MPI.COMM_TYPE_SHARED)
-    threads = threads_of(here.allgather(_cores()), here.Get_rank())
+    threads = threads_per_rank(here.allgather(_cores()), here.Get_rank())
     if (quota := processor_quota()) is not None:  # the ranks of a container share it
         threads = min(threads, max(1, int(quota / here.Get_size())))
     here.Free()
@@ -233,7 +233,7 @@ def _cores() -> set[int]:
         return set(range(os.cpu_count() or 1))
 
 
-def threads_of(cores: list[set[int]], rank: int) -> int:
+def threads_per_rank(cores: list[set[int]], rank: int) -> int:
     """How many threads a rank gets, by the cores that each rank of a machine may run on."""
     part = sum(1 / sum(core in others for others in cores) for core in cores[rank])
     return max(1, int(part + 1e-9))
@@ -246,7 +246,7 @@ def _abort_on_errors(communicator: MpiCommunicator) -> None:
     def end_all(
         kind: type[BaseException], error: BaseException, where: TracebackType | None
     ) -> None:
-        communicator.leave_to_main()
+        communicator.wait_for_main()
         if usual is sys.__excepthook__:
             lines = "".join(traceback.format_exception(kind, error, where))
             sys.stderr.write(f"rank {communicator.rank} of {communicator.size}:\n{lines}")

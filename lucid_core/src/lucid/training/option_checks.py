@@ -12,7 +12,7 @@ from lucid.nn import Module
 from lucid.optim import Optimizer
 from lucid.training.callback import Callback
 
-__all__ = ["check_callbacks", "check_counts", "check_parts", "check_rates"]
+__all__ = ["check_callbacks", "check_components", "check_floats", "check_integers"]
 
 #: Hooks of PyTorch Lightning, Keras and others.
 _FOREIGN_HOOK = re.compile(
@@ -20,7 +20,7 @@ _FOREIGN_HOOK = re.compile(
 )
 
 
-def check_counts(options: Any, names: Sequence[str], least: int) -> None:
+def check_integers(options: Any, names: Sequence[str], least: int) -> None:
     """Refuse options that are no whole numbers of at least ``least``; None is allowed.
 
     Parameters
@@ -49,7 +49,7 @@ def check_counts(options: Any, names: Sequence[str], least: int) -> None:
             raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
 
 
-def check_rates(options: Any, names: Sequence[str], *, zero: bool = False) -> None:
+def check_floats(options: Any, names: Sequence[str], *, zero: bool = False) -> None:
     """Refuse options that are no finite numbers above 0; None is allowed.
 
     Parameters
@@ -76,7 +76,9 @@ def check_rates(options: Any, names: Sequence[str], *, zero: bool = False) -> No
             raise ValueError(f"{name}: expected a finite number {least}, got {value!r}")
 
 
-def check_parts(model: Any, optimizer: Any, loader: Any, scheduler: Any, validate: Any) -> None:
+def check_components(
+    model: Any, optimizer: Any, loader: Any, scheduler: Any, validate: Any
+) -> None:
     """Refuse what is no part of a training, and an optimizer that would not train the model.
 
     Parameters

@@ -19,11 +19,11 @@ from lucid.nn import BatchNorm2d
 from lucid.text import counted
 from lucid.training.callback import Callback
 from lucid.training.communicator import Communicator
-from lucid.training.data_record import DataRecord
+from lucid.training.data_fingerprint import DataFingerprint
+from lucid.training.epoch_callbacks import LogEpochs, PlotEpochs
 from lucid.training.mpi import default_communicator
-from lucid.training.reports import PlotEpochs, ReportEpochs
 from lucid.training.run_folder import RunFolder, comparison_note
-from lucid.training.task import Options, RunData, Setup, Task
+from lucid.training.task import Options, RunData, Task, TrainerSetup
 from lucid.training.trainer import Trainer
 
 if TYPE_CHECKING:
@@ -106,18 +106,18 @@ class Run(Generic[Options]):
         lucid.MissingPackageError
             If a package is missing that the task needs.
         """
-        kept, ranks = RunFolder(folder), communicator or default_communicator()
-        task.check_start(kept, options)
-        with kept.prepared(ranks, resume=False):
+        run_folder, ranks = RunFolder(folder), communicator or default_communicator()
+        task.check_start(run_folder, options)
+        with run_folder.locked(ranks, resume=False):
             task.check_packages()
             data = task.read_data(options, ranks, check_data)
-            return cls._started(task, kept, options, data, workers, ranks, check_data)
+            return cls._started(task, run_folder, options, data, workers, ranks, check_data)
 
     @classmethod
     def _started(
         cls,
         task: Task[Options, Any],
-        kept: RunFolder,
+        run_folder: RunFolder,
         options: Options,
         data: RunData,
         workers: int,
@@ -125,16 +125,16 @@ class Run(Generic[Options]):
         check_data: bool,
     ) -> Run[Options]:
         random.seed(options.seed)
-        first = task.start(options, data)
+        first = task.build_model(options, data)
         name, kwargs = first.model.model_name, first.model.model_kwargs
         if name is None:
             raise ValueError("the model does not know its name in lucid.models")
-        facts = {"model": name, "kwargs": dict(kwargs or {}), **first.facts}
-        setup = Setup(kept, options, first.model, facts, workers, ranks)
+        metadata = {"model": name, "kwargs": dict(kwargs or {}), **first.metadata}
+        setup = TrainerSetup(run_folder, options, first.model, metadata, workers, ranks)
         run = cls._prepared(task, setup, data, first.note)
-        ranks.from_main(
-            lambda: kept.start(
-                options, facts, _record(task, options, data, task.start_files, check_data)
+        ranks.call_on_main(
+            lambda: run_folder.start(
+                options, metadata, _record(task, options, data, task.start_files, check_data)
             )
         )
         return run
@@ -181,11 +181,11 @@ class Run(Generic[Options]):
             If it was interrupted before its first state was saved, and the file that it was
             to start from has gone.
         """
-        kept, ranks = RunFolder(folder), communicator or default_communicator()
-        with kept.prepared(ranks, resume=True):
-            options, record = kept.load_options(
+        run_folder, ranks = RunFolder(folder), communicator or default_communicator()
+        with run_folder.locked(ranks, resume=True):
+            options, record = run_folder.load_options(
                 task.options,
-                ("model", "kwargs", *task.facts),
+                ("model", "kwargs", *task.metadata_keys),
                 given,
                 task.data_options,
                 task.start_files,
@@ -193,26 +193,27 @@ class Run(Generic[Options]):
             task.check_packages()
             before = task.recorded_data(record)
             started_from = [name for name in task.start_files if name in given]
-            files = DataRecord.of(_files(task, options, started_from), {}, contents=False)
-            ranks.from_main(lambda: kept.compare_data(files, before))  # before they are read
+            files = DataFingerprint.compute(_files(task, options, started_from), {}, contents=False)
+            # Before the data are read, which takes longer.
+            ranks.call_on_main(lambda: run_folder.compare_data(files, before))
             data = task.read_data(options, ranks, check_data)
             if before is None:
-                task.compare_unrecorded(kept, options, record, data)
-            ranks.from_main(
-                lambda: kept.check_data(
+                task.compare_unrecorded(run_folder, options, record, data)
+            ranks.call_on_main(
+                lambda: run_folder.check_data(
                     options, _record(task, options, data, started_from, check_data), before
                 )
             )
-            if not ranks.from_main(lambda: kept.has_state):
-                return cls._started(task, kept, options, data, workers, ranks, check_data)
+            if not ranks.call_on_main(lambda: run_folder.has_checkpoint):
+                return cls._started(task, run_folder, options, data, workers, ranks, check_data)
             random.seed(options.seed)
-            model = task.rebuild(record["model"], record["kwargs"])
-            setup = Setup(kept, options, model, record, workers, ranks)
+            model = task.rebuild_model(record["model"], record["kwargs"])
+            setup = TrainerSetup(run_folder, options, model, record, workers, ranks)
             return cls._prepared(task, setup, data, comparison_note(before, check_data))
 
     @classmethod
     def _prepared(
-        cls, task: Task[Options, Any], setup: Setup[Options], data: RunData, note: str | None
+        cls, task: Task[Options, Any], setup: TrainerSetup[Options], data: RunData, note: str | None
     ) -> Run[Options]:
         trainer = task.make_trainer(setup, data)
         summary = f"{setup.model.model_name}: {data.summary}"
@@ -227,18 +228,18 @@ class Run(Generic[Options]):
         return [*(line for report in self.reports for line in brief_lines(report)), self.summary]
 
     @property
-    def draws(self) -> bool:
+    def has_plots(self) -> bool:
         """Whether losses and metrics are drawn: whether matplotlib is installed."""
-        return any(isinstance(c, PlotEpochs) and c.able for c in self.trainer.callbacks)
+        return any(isinstance(c, PlotEpochs) and c.available for c in self.trainer.callbacks)
 
     def fit(
-        self, tell: Callable[[str], object] | None = None, callbacks: Sequence[Callback] = ()
+        self, log: Callable[[str], object] | None = None, callbacks: Sequence[Callback] = ()
     ) -> float | None:
         """Train to the end.
 
         Parameters
         ----------
-        tell : callable, optional
+        log : callable, optional
             Called with a line of text after each epoch.
         callbacks : sequence of Callback, default ()
             Called besides the task's own.  Those with a state are saved under the names of
@@ -251,13 +252,13 @@ class Run(Generic[Options]):
             after every epoch.
         """
         trainer = self.trainer
-        report = ReportEpochs(tell or _ignore, self.task.logged)
+        report = LogEpochs(log or _ignore, self.task.logged)
         with closing(trainer):
             self.folder.train(trainer, [report, *callbacks])
-        if tell is not None and trainer.communicator.is_main:
+        if log is not None and trainer.communicator.is_main:
             for note in (*self.task.notes(trainer), *self._statistics_note()):
-                tell(f"note: {note}")
-        report.say_if_finished(trainer)
+                log(f"note: {note}")
+        report.log_if_finished(trainer)
         return trainer.best
 
     def _statistics_note(self) -> list[str]:
@@ -294,9 +295,9 @@ def _record(
     data: RunData,
     start_files: Collection[str],
     check: bool,
-) -> DataRecord:
+) -> DataFingerprint:
     """Identity of the data, and of some of the files that the weights are from."""
-    return DataRecord.of(_files(task, options, start_files), data.folders, contents=check)
+    return DataFingerprint.compute(_files(task, options, start_files), data.folders, contents=check)
 
 
 def _ignore(line: str) -> None:

@@ -9,9 +9,14 @@ from pathlib import Path
 from lucid.locks import FileLock
 from lucid.training.communicator import Communicator
 
-__all__ = ["BEST", "LAST", "LOG", "held_by_main", "run_lock"]
+__all__ = ["BEST_MODEL", "LAST_CHECKPOINT", "METRICS_LOG", "hold_on_main", "run_lock"]
 
-LAST, BEST, LOG, LOCK = "last.safetensors", "best.safetensors", "metrics.csv", "run.lock"
+LAST_CHECKPOINT, BEST_MODEL, METRICS_LOG, LOCK = (
+    "last.safetensors",
+    "best.safetensors",
+    "metrics.csv",
+    "run.lock",
+)
 
 
 def run_lock(folder: Path) -> FileLock:
@@ -20,12 +25,12 @@ def run_lock(folder: Path) -> FileLock:
 
 
 @contextmanager
-def held_by_main(lock: FileLock | None, communicator: Communicator) -> Iterator[None]:
+def hold_on_main(lock: FileLock | None, communicator: Communicator) -> Iterator[None]:
     """Hold a lock on rank 0 for all ranks, and release it at the end of the block."""
     if lock is None:
         yield
         return
-    communicator.from_main(lock.acquire)
+    communicator.call_on_main(lock.acquire)
     try:
         yield
     finally:

@@ -20,14 +20,14 @@ from lucid.errors import WeightFileError
 from lucid.training.callback import Callback
 from lucid.training.checkpoint import load_checkpoint
 from lucid.training.communicator import Communicator
-from lucid.training.data_record import DataRecord
-from lucid.training.run_files import BEST, LAST, LOG, run_lock
+from lucid.training.data_fingerprint import DataFingerprint
+from lucid.training.run_files import BEST_MODEL, LAST_CHECKPOINT, METRICS_LOG, run_lock
 from lucid.training.trainer import Trainer
 from lucid.weights import atomic_write
 
 __all__ = ["RunFolder", "comparison_note"]
 
-DESCRIPTION, IMAGES = "run.json", "run_images.json"
+RUN_JSON, IMAGES_JSON = "run.json", "run_images.json"
 
 Options = TypeVar("Options", bound=Any)
 
@@ -38,7 +38,7 @@ def comparison_note(before: Mapping[str, Any] | None, opened: bool) -> str | Non
     Parameters
     ----------
     before : mapping or None
-        The ``DataRecord.summary`` of when the run started, as far as it is known.
+        The ``DataFingerprint.summary`` of when the run started, as far as it is known.
     opened : bool
         Whether the images were opened now.
     """
@@ -71,23 +71,23 @@ class RunFolder:
     best : pathlib.Path
         The best model.
     lock : lucid.locks.FileLock
-        Held from :meth:`prepared` to the end of :meth:`train`.
+        Held from :meth:`locked` to the end of :meth:`train`.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.last = self.path / LAST
-        self.best = self.path / BEST
+        self.last = self.path / LAST_CHECKPOINT
+        self.best = self.path / BEST_MODEL
         self.lock = run_lock(self.path)
-        self._description = self.path / DESCRIPTION
+        self._run_json = self.path / RUN_JSON
 
     @property
-    def has_state(self) -> bool:
+    def has_checkpoint(self) -> bool:
         """Whether there is a state to resume from; :meth:`train` saves one at once."""
         return self.last.exists()
 
     @contextmanager
-    def prepared(self, communicator: Communicator, *, resume: bool) -> Iterator[None]:
+    def locked(self, communicator: Communicator, *, resume: bool) -> Iterator[None]:
         """Hold the folder's lock while a run is prepared; keep it for :meth:`train`.
 
         Parameters
@@ -107,21 +107,19 @@ class RunFolder:
         """
 
         def take() -> None:
-            if resume and not self._description.exists():  # nothing is made where nothing is
-                raise ValueError(
-                    f"{self.path}: contains no run to resume, {DESCRIPTION} is missing"
-                )
+            if resume and not self._run_json.exists():  # nothing is made where nothing is
+                raise ValueError(f"{self.path}: contains no run to resume, {RUN_JSON} is missing")
             self.lock.acquire()
-            self._check_state() if resume else self._check_free()
+            self._check_resumable() if resume else self._check_no_results()
 
         try:
-            communicator.from_main(take)
+            communicator.call_on_main(take)
             yield
         except BaseException:
             self.lock.release()
             raise
 
-    def check_apart(self, name: str, data: str | None, *, within: bool = False) -> None:
+    def check_not_data_folder(self, name: str, data: str | None, *, within: bool = False) -> None:
         """Refuse a folder of data as the folder of the run.
 
         Parameters
@@ -147,17 +145,17 @@ class RunFolder:
                 f"--{name.replace('_', '-')} ({data}); choose another --output"
             )
 
-    def _check_free(self) -> None:
+    def _check_no_results(self) -> None:
         """Refuse to start where that would overwrite the results of another run."""
-        results = [path.name for path in (self.best, self.path / LOG) if path.exists()]
-        if self.has_state and self._has_steps():
-            results.append(LAST)
-        if not self._is_ours():
-            own = (DESCRIPTION, IMAGES)
+        results = [path.name for path in (self.best, self.path / METRICS_LOG) if path.exists()]
+        if self.has_checkpoint and self._has_steps():
+            results.append(LAST_CHECKPOINT)
+        if not self._is_run():
+            own = (RUN_JSON, IMAGES_JSON)
             results += [name for name in own if (self.path / name).exists()]
         if not results:
             return
-        if self._description.exists() and self.has_state:
+        if self._run_json.exists() and self.has_checkpoint:
             remedy = "continue it with --resume, or choose another --output"
             raise ValueError(f"{self.path}: already contains a run; {remedy}")
         raise ValueError(
@@ -165,16 +163,16 @@ class RunFolder:
             "choose another --output"
         )
 
-    def _check_state(self) -> None:
+    def _check_resumable(self) -> None:
         """Refuse to resume a run that has lost its state: it would start again from nothing."""
-        results = [path.name for path in (self.best, self.path / LOG) if path.exists()]
-        if results and not self.has_state:
+        results = [path.name for path in (self.best, self.path / METRICS_LOG) if path.exists()]
+        if results and not self.has_checkpoint:
             raise ValueError(
-                f"{self.path}: {LAST} is missing, so the run cannot be resumed; to train on from "
-                f"{BEST}, start a new run with --weights {self.best}"
+                f"{self.path}: cannot resume the run, {LAST_CHECKPOINT} is missing; to train from "
+                f"{BEST_MODEL}, start a new run with --weights {self.best}"
             )
 
-    def _is_ours(self) -> bool:
+    def _is_run(self) -> bool:
         """Whether the description in the folder is one of a run, and not some other file."""
         try:
             return isinstance(self._read()["options"], dict)
@@ -187,41 +185,41 @@ class RunFolder:
         except (WeightFileError, LookupError):  # somebody may still want what is left of it
             return True
 
-    def start(self, options: Any, facts: Mapping[str, Any], data: DataRecord) -> None:
+    def start(self, options: Any, metadata: Mapping[str, Any], data: DataFingerprint) -> None:
         """Write down what the run starts with.
 
-        Called within :meth:`prepared`; the first state of a run that made no step is removed.
+        Called within :meth:`locked`; the first state of a run that made no step is removed.
 
         Parameters
         ----------
         options : dataclass
             What the user chose.
-        facts : mapping
+        metadata : mapping
             What followed from the options and must stay: plain data.
-        data : DataRecord
+        data : DataFingerprint
             What is trained on.
         """
         self.last.unlink(missing_ok=True)
-        data.save(self.path / IMAGES)
-        self._write({"options": asdict(options), **facts, "data": data.summary()})
+        data.save(self.path / IMAGES_JSON)
+        self._write({"options": asdict(options), **metadata, "data": data.summary()})
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        with atomic_write(self._description) as file:
+        with atomic_write(self._run_json) as file:
             file.write(json.dumps(record, indent=2, ensure_ascii=False).encode())
 
     def _read(self) -> dict[str, Any]:
         try:
-            record = json.loads(self._description.read_text(encoding="utf-8"))
+            record = json.loads(self._run_json.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise ValueError(f"{self._description}: damaged: {error}") from None
+            raise ValueError(f"{self._run_json}: damaged: {error}") from None
         if not isinstance(record, dict):
-            raise ValueError(f"{self._description}: damaged: expected a JSON object")
+            raise ValueError(f"{self._run_json}: damaged: expected a JSON object")
         return record
 
     def load_options(
         self,
         kind: type[Options],
-        facts: Sequence[str],
+        metadata_keys: Sequence[str],
         given: Mapping[str, Any],
         paths: Sequence[str] = (),
         start_files: Sequence[str] = (),
@@ -232,8 +230,8 @@ class RunFolder:
         ----------
         kind : type
             Dataclass of the options.
-        facts : sequence of str
-            Names of the facts.
+        metadata_keys : sequence of str
+            Required keys of the recorded metadata.
         given : mapping
             Options that were given again.  They must be what they were, except paths.
         paths : sequence of str, default ()
@@ -247,7 +245,7 @@ class RunFolder:
         -------
         options : dataclass
             With the paths that were given.
-        facts : dict
+        metadata : dict
             All that was written down.  ``"data"`` is None for a run of Lucid 0.1.0.
 
         Raises
@@ -259,7 +257,7 @@ class RunFolder:
         self._check_command(kind, record.get("options"))
         try:
             options = kind(**record["options"])
-            if missing := [name for name in facts if name not in record]:
+            if missing := [name for name in metadata_keys if name not in record]:
                 raise KeyError(missing[0])
             if record["data"] is not None:
                 digests = dict(record["data"]["files"])
@@ -267,7 +265,7 @@ class RunFolder:
             else:
                 digests = {}
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            raise ValueError(f"{self._description}: damaged: {error}") from None
+            raise ValueError(f"{self._run_json}: damaged: {error}") from None
         movable = {*paths, *(name for name in start_files if name in digests)}
         moved = {}
         for name, value in given.items():
@@ -275,7 +273,7 @@ class RunFolder:
             if name in movable and before is not None and value is not None:
                 moved[name] = value
             elif value != before:
-                raise ValueError(_contradicts(self.path, name, before, value))
+                raise ValueError(_option_mismatch(self.path, name, before, value))
         for name in paths:
             where = moved.get(name, getattr(options, name))
             if where is not None and not Path(where).exists():
@@ -295,12 +293,12 @@ class RunFolder:
                 "it, or choose another --output"
             )
 
-    def compare_data(self, now: DataRecord, before: Mapping[str, Any] | None) -> None:
+    def compare_data(self, now: DataFingerprint, before: Mapping[str, Any] | None) -> None:
         """Refuse other data than the run started with, without remembering where they are.
 
         Parameters
         ----------
-        now : DataRecord
+        now : DataFingerprint
             Of all data, or of some of them before the others are read.
         before : mapping or None
             As for :meth:`check_data`.
@@ -310,25 +308,27 @@ class RunFolder:
         ValueError
             If the data differ: says in what.
         """
-        if before is not None and (found := now.differences(before, self.path / IMAGES)):
+        if before is not None and (found := now.differences(before, self.path / IMAGES_JSON)):
             raise ValueError(
                 f"{self.path}: the run started with other data: {'; '.join(found)}; restore the "
                 "data, or start a new run in another --output"
             )
 
-    def check_data(self, options: Any, now: DataRecord, before: Mapping[str, Any] | None) -> None:
+    def check_data(
+        self, options: Any, now: DataFingerprint, before: Mapping[str, Any] | None
+    ) -> None:
         """Refuse to resume with other data; remember where they are now.
 
-        Called within :meth:`prepared`, on rank 0.
+        Called within :meth:`locked`, on rank 0.
 
         Parameters
         ----------
         options : dataclass
             With the present paths.
-        now : DataRecord
+        now : DataFingerprint
             Of the data that they name.
         before : mapping or None
-            The ``DataRecord.summary`` of when the run started, as far as it is known.
+            The ``DataFingerprint.summary`` of when the run started, as far as it is known.
 
         Raises
         ------
@@ -339,7 +339,7 @@ class RunFolder:
         record = self._read()
         written = {**record, "options": asdict(options)}
         if "data" not in record:  # started by Lucid 0.1.0
-            now.save(self.path / IMAGES)
+            now.save(self.path / IMAGES_JSON)
             written["data"] = now.summary()
         if written != record:
             self._write(written)
@@ -374,24 +374,24 @@ class RunFolder:
 
         def begin() -> bool:
             self.lock.acquire()
-            return self.has_state
+            return self.has_checkpoint
 
         try:
             # Rank 0 answers for all: others may see its file late, on a network file system.
-            resume = trainer.communicator.from_main(begin)
+            resume = trainer.communicator.call_on_main(begin)
             return trainer.fit(
-                resume=resume, callbacks=callbacks, lock=self.lock, save_start=not resume
+                resume=resume, callbacks=callbacks, lock=self.lock, save_initial=not resume
             )
         finally:
             self.lock.release()
 
 
-def _contradicts(folder: Path, name: str, before: Any, value: Any) -> str:
+def _option_mismatch(folder: Path, name: str, before: Any, value: Any) -> str:
     text = f"{folder}: the run started with {name} {before!r}, got {value!r}; "
     if name == "epochs":
         return text + (
             "the learning rates follow from it. To train for longer, start a new run in another "
-            f"--output with --weights {folder / BEST}"
+            f"--output with --weights {folder / BEST_MODEL}"
         )
     option = name.replace("_", "-")
     if isinstance(before, Mapping):  # each --model-option gives one of the model_options

@@ -16,7 +16,7 @@ from lucid.optim.lr_scheduler import (
 if TYPE_CHECKING:
     from lucid.optim import Optimizer
 
-__all__ = ["SCHEDULES", "warm_up_then"]
+__all__ = ["SCHEDULES", "schedule_with_warmup"]
 
 #: Longest warm-up that is chosen for the user, in steps.
 _LONGEST_WARM_UP = 1000
@@ -34,8 +34,8 @@ _AFTER: dict[str, Callable[[Any, int], LRScheduler]] = {
 SCHEDULES = tuple(_AFTER)
 
 
-def warm_up_then(
-    optimizer: Optimizer, steps: int, *, then: str = "cosine", warm_up: int | None = None
+def schedule_with_warmup(
+    optimizer: Optimizer, steps: int, *, schedule: str = "cosine", warmup_steps: int | None = None
 ) -> LRScheduler:
     """A schedule for ``steps`` steps: a linear rise, and what comes then.
 
@@ -45,10 +45,10 @@ def warm_up_then(
         Each of its groups has its own highest learning rate.
     steps : int
         Of the whole training.
-    then : {"cosine", "step", "constant"}, default "cosine"
+    schedule : {"cosine", "step", "constant"}, default "cosine"
         Down to 0 along half a cosine; by a factor of 10 after 2/3 and after 8/9 of the
         steps that are left; or as it is.
-    warm_up : int, optional
+    warmup_steps : int, optional
         Steps of the rise, which begins at a tenth; 0 for none.  Default: a tenth of the
         steps, at most 1000.
 
@@ -61,15 +61,15 @@ def warm_up_then(
     Raises
     ------
     ValueError
-        If ``then`` is none of these, or the warm-up leaves no step.
+        If ``schedule`` is none of these, or the warm-up leaves no step.
 
     Examples
     --------
     >>> import lucid
     >>> from lucid import optim
-    >>> from lucid.training import warm_up_then
+    >>> from lucid.training import schedule_with_warmup
     >>> optimizer = optim.SGD([lucid.zeros(1, requires_grad=True)], lr=1.0)
-    >>> schedule = warm_up_then(optimizer, 4, warm_up=2, then="constant")
+    >>> schedule = schedule_with_warmup(optimizer, 4, warmup_steps=2, schedule="constant")
     >>> rates = []
     >>> for _ in range(4):
     ...     rates.append(round(optimizer.param_groups[0]["lr"], 2))
@@ -77,17 +77,19 @@ def warm_up_then(
     >>> rates
     [0.1, 0.55, 1.0, 1.0]
     """
-    if then not in _AFTER:
-        raise ValueError(f"the schedule must be one of {', '.join(SCHEDULES)}, got {then!r}")
-    if warm_up is None:
-        warm_up = min(steps // 10, _LONGEST_WARM_UP)
-    if not 0 <= warm_up < max(steps, 1):
+    if schedule not in _AFTER:
+        raise ValueError(f"the schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}")
+    if warmup_steps is None:
+        warmup_steps = min(steps // 10, _LONGEST_WARM_UP)
+    if not 0 <= warmup_steps < max(steps, 1):
         raise ValueError(
-            f"the warm-up must be shorter than the training of {steps} steps, got {warm_up}"
+            f"the warm-up must be shorter than the training of {steps} steps, got {warmup_steps}"
         )
-    if warm_up == 0:
-        return _AFTER[then](optimizer, max(steps, 1))
-    rise = LinearLR(optimizer, start_factor=_FIRST_SHARE, total_iters=warm_up)
+    if warmup_steps == 0:
+        return _AFTER[schedule](optimizer, max(steps, 1))
+    rise = LinearLR(optimizer, start_factor=_FIRST_SHARE, total_iters=warmup_steps)
     return SequentialLR(
-        optimizer, [rise, _AFTER[then](optimizer, steps - warm_up)], milestones=[warm_up]
+        optimizer,
+        [rise, _AFTER[schedule](optimizer, steps - warmup_steps)],
+        milestones=[warmup_steps],
     )

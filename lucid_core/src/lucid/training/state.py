@@ -11,7 +11,7 @@ from lucid.training.callback import Callback
 from lucid.training.checkpoint import check_storable, load_checkpoint
 from lucid.training.checkpointables import (
     Checkpointable,
-    RandomNumbers,
+    RandomState,
     check_checkpointables,
     named_callbacks,
     restore,
@@ -71,7 +71,7 @@ class TrainerState:
         self.scheduler = scheduler
         self.callbacks = list(callbacks)
         self.checkpointables = check_checkpointables(checkpointables, _OWN_NAMES)
-        self._more_callbacks: tuple[Callback, ...] = ()  # of one call of fit
+        self._fit_callbacks: tuple[Callback, ...] = ()  # of one call of fit
 
         self.epoch = 0
         self.step = 0
@@ -92,7 +92,7 @@ class TrainerState:
             ``scheduler`` and ``loader`` if there are such, callbacks with a state, and those
             of ``checkpointables``.
         """
-        states = {name: part.state_dict() for name, part in self._named().items()}
+        states = {name: part.state_dict() for name, part in self._named_checkpointables().items()}
         progress = {name: getattr(self, name) for name in _PROGRESS}
         return {_MODEL_NAME: self.model.model_name, **progress, **states, **self._snapshot}
 
@@ -110,24 +110,24 @@ class TrainerState:
             If names are missing or unknown, or a state does not fit its object.
         """
         progress = _progress(state)
-        restore(self._named(), _named_states(state, self._names_of_callbacks()))
+        restore(self._named_checkpointables(), _named_states(state, self._callback_names()))
         for name, value in progress.items():
             setattr(self, name, value)
         self._take_snapshot()
 
     @property
     def _all_callbacks(self) -> list[Callback]:
-        return [*self.callbacks, *self._more_callbacks]
+        return [*self.callbacks, *self._fit_callbacks]
 
-    def _names_of_callbacks(self) -> list[str | None]:
+    def _callback_names(self) -> list[str | None]:
         return named_callbacks(self._all_callbacks, self.checkpointables, _OWN_NAMES)
 
-    def _named(self) -> dict[str, Checkpointable]:
+    def _named_checkpointables(self) -> dict[str, Checkpointable]:
         """Return all checkpointables by name, in the order in which they are restored."""
         optional = {"scheduler": self.scheduler, "loader": self.loader}
-        names = zip(self._names_of_callbacks(), self._all_callbacks, strict=True)
+        names = zip(self._callback_names(), self._all_callbacks, strict=True)
         return {
-            "random": RandomNumbers(),
+            "random": RandomState(),
             "model": self.model,
             "optimizer": self.optimizer,
             **{name: one for name, one in optional.items() if isinstance(one, Checkpointable)},
@@ -140,19 +140,19 @@ class TrainerState:
 
         When a checkpoint is written, the next batch may have been taken already.
         """
-        self._snapshot = {"random": RandomNumbers().state_dict()}
+        self._snapshot = {"random": RandomState().state_dict()}
         if isinstance(self.loader, Checkpointable):
             self._snapshot["loader"] = dict(self.loader.state_dict())
 
     def _check_storable(self) -> None:
         """Refuse a state that no file can hold before the first step, not after an epoch."""
-        for name, part in self._named().items():
+        for name, part in self._named_checkpointables().items():
             if name not in _OWN_NAMES:
                 check_storable(name, part.state_dict())
 
     def _resume(self, path: str | os.PathLike[str], communicator: Communicator) -> None:
         """Continue from a checkpoint file, which rank 0 reads; if it does not fit, raise."""
-        state = communicator.from_main(lambda: load_checkpoint(path))
+        state = communicator.call_on_main(lambda: load_checkpoint(path))
         try:
             self.load_state_dict(state)
         except (ValueError, TypeError) as error:

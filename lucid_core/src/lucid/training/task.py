@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from lucid.data.report import DataReport
     from lucid.nn import Module
 
-__all__ = ["RunData", "Setup", "StartingModel", "Task"]
+__all__ = ["InitialModel", "RunData", "Task", "TrainerSetup"]
 
 
 class RunData(Protocol):
@@ -41,27 +41,27 @@ Data = TypeVar("Data", bound=RunData)
 
 
 @dataclass(frozen=True)
-class StartingModel:
+class InitialModel:
     """Model that a new run starts from.
 
     Attributes
     ----------
     model : lucid.nn.Module
         Built by :func:`lucid.models.create_model`, with its first weights.
-    facts : dict
+    metadata : dict
         Plain data that follow from options and data and must stay, besides name and
-        arguments of the model; see ``facts`` of :class:`Task`.
+        arguments of the model; see ``metadata_keys`` of :class:`Task`.
     note : str or None
         What was done with the file that the weights are from.
     """
 
     model: Module
-    facts: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     note: str | None = None
 
 
 @dataclass(frozen=True)
-class Setup(Generic[Options]):
+class TrainerSetup(Generic[Options]):
     """Everything that a trainer is made from.
 
     Attributes
@@ -72,7 +72,7 @@ class Setup(Generic[Options]):
         Options of the run.
     model : lucid.nn.Module
         Model to train.
-    facts : mapping
+    metadata : mapping
         What the run recorded when it started.
     workers : int
         Processes that load data.
@@ -83,7 +83,7 @@ class Setup(Generic[Options]):
     folder: RunFolder
     options: Options
     model: Module
-    facts: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     workers: int
     communicator: Communicator
 
@@ -99,7 +99,7 @@ class Task(ABC, Generic[Options, Data]):
         Options that name data; a resumed run may find the same data elsewhere.
     start_files : tuple of str
         Options that name a file whose weights the run starts from.
-    facts : tuple of str
+    metadata_keys : tuple of str
         Names of what a run records besides ``model`` and ``kwargs``.
     logged : tuple of str
         Losses and metrics that are logged after each epoch.
@@ -108,7 +108,7 @@ class Task(ABC, Generic[Options, Data]):
     options: ClassVar[type[Any]]
     data_options: ClassVar[tuple[str, ...]]
     start_files: ClassVar[tuple[str, ...]]
-    facts: ClassVar[tuple[str, ...]] = ()
+    metadata_keys: ClassVar[tuple[str, ...]] = ()
     logged: ClassVar[tuple[str, ...]]
 
     def check_start(self, folder: RunFolder, options: Options) -> None:
@@ -127,7 +127,7 @@ class Task(ABC, Generic[Options, Data]):
             If the run would write into its data, or an option cannot be used.
         """
         for name in self.data_options:
-            folder.check_apart(name, getattr(options, name))
+            folder.check_not_data_folder(name, getattr(options, name))
 
     def check_packages(self) -> None:
         """Raise :class:`lucid.MissingPackageError` if a package that the task needs is missing."""
@@ -162,7 +162,7 @@ class Task(ABC, Generic[Options, Data]):
         """
 
     @abstractmethod
-    def start(self, options: Options, data: Data) -> StartingModel:
+    def build_model(self, options: Options, data: Data) -> InitialModel:
         """Build the model of a new run.
 
         Parameters
@@ -173,7 +173,7 @@ class Task(ABC, Generic[Options, Data]):
             Data of the run.
         """
 
-    def rebuild(self, name: str, kwargs: Mapping[str, Any]) -> Module:
+    def rebuild_model(self, name: str, kwargs: Mapping[str, Any]) -> Module:
         """Build the model of a run that is resumed; its weights are loaded later.
 
         Parameters
@@ -186,12 +186,12 @@ class Task(ABC, Generic[Options, Data]):
         return create_model(name, **kwargs)
 
     @abstractmethod
-    def make_trainer(self, setup: Setup[Options], data: Data) -> Trainer:
+    def make_trainer(self, setup: TrainerSetup[Options], data: Data) -> Trainer:
         """Make the trainer, whose ``validate`` and callbacks are the task's.
 
         Parameters
         ----------
-        setup : Setup
+        setup : TrainerSetup
             Model, options and what else there is.
         data : RunData
             Data of the run.

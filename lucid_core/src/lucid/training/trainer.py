@@ -15,16 +15,22 @@ from lucid.training.callback import Callback
 from lucid.training.checkpoint import save_checkpoint
 from lucid.training.checkpointables import Checkpointable
 from lucid.training.communicator import Communicator
+from lucid.training.data_parallel import DataParallel
 from lucid.training.history import write_csv
 from lucid.training.interrupts import DeferredInterrupt, Terminated
-from lucid.training.losses import Loss, check_finite, evaluate
+from lucid.training.losses import Loss, check_finite, compute_losses
 from lucid.training.mpi import default_communicator
-from lucid.training.option_checks import check_callbacks, check_parts
+from lucid.training.option_checks import check_callbacks, check_components
 from lucid.training.progress import progress_bar
-from lucid.training.ranks import Ranks
-from lucid.training.run_files import BEST, LAST, LOG, held_by_main, run_lock
+from lucid.training.run_files import (
+    BEST_MODEL,
+    LAST_CHECKPOINT,
+    METRICS_LOG,
+    hold_on_main,
+    run_lock,
+)
 from lucid.training.state import TrainerState
-from lucid.training.validating import (
+from lucid.training.validation import (
     check_metrics,
     check_weights,
     improves,
@@ -62,7 +68,7 @@ class Trainer(TrainerState):
     loss : callable
         ``loss(model, batch)`` gives a scalar Tensor, or several by name in a
         dict, which are summed.  One that is no mean over the samples of the batch is
-        given as :class:`Weighted`, so that several ranks average it rightly.
+        given as :class:`WeightedLoss`, so that several ranks average it rightly.
     epochs : int
         How often to go through the loader, resumed epochs included.
     scheduler : LRScheduler, optional
@@ -164,7 +170,7 @@ class Trainer(TrainerState):
         for name, count in counts.items():
             if not isinstance(count, int) or count < 1:
                 raise ValueError(f"{name} must be an integer of at least 1, got {count!r}")
-        check_parts(model, optimizer, loader, scheduler, validate)
+        check_components(model, optimizer, loader, scheduler, validate)
         check_callbacks(callbacks)
         if len(loader) == 0:
             raise ValueError("the loader has no batches: an empty dataset, or drop_last?")
@@ -191,7 +197,7 @@ class Trainer(TrainerState):
         self._lock = None if self.directory is None else run_lock(self.directory)
         self._stopping = False
         self._unfinished = False  # within a step or a validation, where nothing is saved
-        self._ranks = Ranks(self.communicator, model, loader, synchronize_norms)
+        self._parallel = DataParallel(self.communicator, model, loader, synchronize_norms)
         self._interrupt = DeferredInterrupt()
 
     def fit(
@@ -200,7 +206,7 @@ class Trainer(TrainerState):
         resume: bool | str | os.PathLike[str] = False,
         callbacks: Sequence[Callback] = (),
         lock: FileLock | None = None,
-        save_start: bool = False,
+        save_initial: bool = False,
     ) -> list[dict[str, Any]]:
         """Train until ``epochs`` are done.
 
@@ -219,7 +225,7 @@ class Trainer(TrainerState):
             Called in this call only, after the trainer's own.
         lock : FileLock, optional
             Lock of the directory that the caller has taken already; released at the end.
-        save_start : bool, default False
+        save_initial : bool, default False
             Save ``last.safetensors`` before the first step, too.
 
         Returns
@@ -242,45 +248,45 @@ class Trainer(TrainerState):
             If there is no checkpoint to resume from.
         """
         check_callbacks(callbacks)
-        self._more_callbacks = tuple(callbacks)
+        self._fit_callbacks = tuple(callbacks)
         try:
-            with held_by_main(lock or self._lock, self.communicator):
+            with hold_on_main(lock or self._lock, self.communicator):
                 self._prepare(resume)
-                if save_start:
+                if save_initial:
                     self.save()
                 return self._fit()
         finally:
-            self._more_callbacks = ()
+            self._fit_callbacks = ()
 
     def _fit(self) -> list[dict[str, Any]]:
         try:
-            with self._interrupt, self._ranks, self._held_together():
+            with self._interrupt, self._parallel, self._defer_if_distributed():
                 while self.epoch < self.epochs and not self._stopping:
                     began = time.monotonic()
                     self._train()
                     if self.batch == len(self.loader):
                         self._finish_epoch(began)
-                        self._agree()
+                        self._synchronize_stop()
         except (KeyboardInterrupt, Terminated):
             # Several ranks save what they have agreed on; one that breaks off does not wait.
-            if not self._unfinished and (self._stopping or not self._ranks.several):
+            if not self._unfinished and (self._stopping or not self._parallel.is_distributed):
                 self._save_last()
             raise
         if self._stopping:
             self._save_last()
         return self.history
 
-    def _held_together(self) -> AbstractContextManager[None]:
+    def _defer_if_distributed(self) -> AbstractContextManager[None]:
         """Several ranks stop after the same step, whichever of them is told to."""
-        return self._interrupt.deferred() if self._ranks.several else nullcontext()
+        return self._interrupt.deferred() if self._parallel.is_distributed else nullcontext()
 
-    def _agree(self) -> None:
+    def _synchronize_stop(self) -> None:
         """Stop, or break off by a signal, where any rank is about to."""
-        if not self._ranks.several:
+        if not self._parallel.is_distributed:
             return
         pending = self._interrupt.pending
         flags = [self._stopping, *(pending == number for number in _SIGNALS)]
-        stopping, *signals = self._ranks.agree(flags)
+        stopping, *signals = self._parallel.any_rank(flags)
         if any(signals):  # else one that came while the ranks agreed stays for the next time
             self._interrupt.pending = _SIGNALS[signals.index(True)]
         self._stopping = stopping or any(signals)
@@ -296,17 +302,17 @@ class Trainer(TrainerState):
         """
         if self.directory is None:
             return
-        check_weights(self.model, self.step, self._here)
+        check_weights(self.model, self.step, self._location)
         if self.communicator.is_main:
-            save_checkpoint(self.directory / LAST, self.state_dict())
+            save_checkpoint(self.directory / LAST_CHECKPOINT, self.state_dict())
             if self.history:
-                write_csv(self.history, self.directory / LOG)
+                write_csv(self.history, self.directory / METRICS_LOG)
 
     def _save_last(self) -> None:
         """Save what the ranks have together; the others wait until it is there."""
-        self._ranks.average_buffers()
+        self._parallel.average_buffers()
         self.save()
-        self._ranks.agree([False])
+        self._parallel.any_rank([False])
 
     def close(self) -> None:
         """End the worker processes of `loader` and `validate`, where these have a ``close()``."""
@@ -318,7 +324,7 @@ class Trainer(TrainerState):
         if checkpoint is True:
             if self.directory is None:
                 raise ValueError("to resume, give a directory, or the path of a checkpoint")
-            checkpoint = self.directory / LAST
+            checkpoint = self.directory / LAST_CHECKPOINT
         if self.directory is not None:
             self._check_storable()
         if checkpoint is not False:
@@ -335,7 +341,7 @@ class Trainer(TrainerState):
         batches = len(self.loader)
         if self.batch == batches:  # it was interrupted when it was validated
             return
-        iterator = self._rest_of_the_epoch()
+        iterator = self._remaining_batches()
         title = f"epoch {self.epoch + 1}/{self.epochs}"
         wanted = self.progress if self.communicator.is_main else False
         with progress_bar(wanted, title, self.batch, batches) as show:
@@ -343,10 +349,10 @@ class Trainer(TrainerState):
                 with self._interrupt.deferred():
                     losses = self._step(iterator, min(self.accumulate, batches - self.batch))
                     self._after_step(losses)
-                    self._agree()
+                    self._synchronize_stop()
                 show(self.batch, losses)
 
-    def _rest_of_the_epoch(self) -> Iterator[Any]:
+    def _remaining_batches(self) -> Iterator[Any]:
         if not self.batch:
             return iter(self.loader)
         if isinstance(self.loader, Checkpointable):
@@ -363,15 +369,15 @@ class Trainer(TrainerState):
         here = f"step {self.step + 1} (epoch {self.epoch + 1})"
         sums: dict[str, float] = {}
         self.optimizer.zero_grad()
-        for number, batch in enumerate(self._taken(iterator, batches), 1):
-            self._ranks.begin_batch(self.epoch, self.batch + number - 1)
+        for number, batch in enumerate(self._take(iterator, batches), 1):
+            self._parallel.begin_batch(self.epoch, self.batch + number - 1)
             try:
-                losses = evaluate(self.loss, self.model, batch)
+                losses = compute_losses(self.loss, self.model, batch)
             except FloatingPointError as error:  # of a model that looks at its losses itself
                 raise FloatingPointError(f"{error}; at {here}, whose update was not made") from None
-            total, values = self._ranks.mean(losses)
+            total, values = self._parallel.average_losses(losses)
             check_finite(values, here)
-            self._ranks.backward(total if batches == 1 else total / batches, number == batches)
+            self._parallel.backward(total if batches == 1 else total / batches, number == batches)
             _add(sums, values)
         if self.max_grad_norm is not None:
             held = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -387,7 +393,7 @@ class Trainer(TrainerState):
         self._unfinished = False
         return {name: value / batches for name, value in sums.items()}
 
-    def _taken(self, iterator: Iterator[Any], batches: int) -> Iterator[Any]:
+    def _take(self, iterator: Iterator[Any], batches: int) -> Iterator[Any]:
         for _ in range(batches):
             try:
                 yield next(iterator)
@@ -397,16 +403,16 @@ class Trainer(TrainerState):
                 ) from None
 
     def _after_step(self, losses: dict[str, float]) -> None:
-        for callback in self._called():
+        for callback in self._active_callbacks():
             callback.on_step(self, losses)
             self._take_snapshot()
         # A validation may take longer than one who ends the training waits.
         validates = self.validate is not None and self.batch == len(self.loader)
         if validates or (self.checkpoint_every and self.step % self.checkpoint_every == 0):
-            self._ranks.average_buffers()
+            self._parallel.average_buffers()
             self.save()
 
-    def _called(self) -> list[Callback]:
+    def _active_callbacks(self) -> list[Callback]:
         """The callbacks of this rank: rank 0's all of them, for they tell and write."""
         main = self.communicator.is_main
         return [callback for callback in self._all_callbacks if main or callback.on_every_rank]
@@ -415,7 +421,7 @@ class Trainer(TrainerState):
 
     def _finish_epoch(self, began: float) -> None:
         self._unfinished = True  # interrupted here, the epoch is validated again
-        metrics = self._validated()
+        metrics = self._validate()
         self._unfinished = False
         with self._interrupt.deferred():
             row = {
@@ -428,28 +434,28 @@ class Trainer(TrainerState):
             }
             if self.monitor is not None and improves(row[self.monitor], self.best, self.mode):
                 if self.directory is not None and self.communicator.is_main:
-                    best = self.directory / BEST
+                    best = self.directory / BEST_MODEL
                     save_best(self.model, best, self.class_names, self.preprocessing)
                 self.best = row[self.monitor]
             self.history.append(row)
             self.epoch, self.batch, self.sums = self.epoch + 1, 0, {}
             self._take_snapshot()
-            for callback in self._called():
+            for callback in self._active_callbacks():
                 callback.on_epoch(self, row)
                 self._take_snapshot()
             self.save()
 
-    def _validated(self) -> dict[str, float]:
-        self._ranks.average_buffers()
-        check_weights(self.model, self.step, self._here)
+    def _validate(self) -> dict[str, float]:
+        self._parallel.average_buffers()
+        check_weights(self.model, self.step, self._location)
         if self.validate is None:
             return {}
         metrics = run_validation(self.model, self.validate)
         metrics = self.communicator.broadcast(metrics)  # all go on by the same ones
-        return check_metrics(metrics, self.sums, self.monitor, self._here)
+        return check_metrics(metrics, self.sums, self.monitor, self._location)
 
     @property
-    def _here(self) -> str:
+    def _location(self) -> str:
         """The last step and its epoch, for messages."""
         return f"step {self.step} (epoch {self.epoch + (self.batch > 0)})"
 

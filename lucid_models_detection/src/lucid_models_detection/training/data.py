@@ -66,7 +66,7 @@ class TrainingData:
             used, or the two files number their categories differently.
         """
         ranks = communicator or Communicator()
-        plain, val = ranks.from_main(lambda: _read(options, check))
+        plain, val = ranks.call_on_main(lambda: _read(options, check))
         train = copy.copy(plain)  # the same annotations, in memory once
         train.transform = transform or Compose(AUGMENTATIONS[options.augment])
         categories = Categories.of(plain)

@@ -20,7 +20,7 @@ from lucid.models import (
     model_info,
 )
 from lucid.text import counted
-from lucid.training.class_rows import ClassRows
+from lucid.training.class_mapping import ClassMapping
 from lucid.weights import (
     StateDictFile,
     find_saved_model,
@@ -303,14 +303,14 @@ def from_detector(
     predictor = {k: v for k, v in own.items() if k.startswith(source.head_prefixes)}
     note = None
     if names is not None:
-        rows = ClassRows(names, class_names, common=class_names[:1])
-        if not rows.identical:
-            note = str(rows)
+        mapping = ClassMapping(names, class_names, common=class_names[:1])
+        if not mapping.is_identity:
+            note = str(mapping)
             axis = getattr(source, "class_axis", 0)
             state |= {
-                k: lucid.tensor(rows.take(state[k].numpy(), v.numpy(), axis))
+                k: lucid.tensor(mapping.apply(state[k].numpy(), v.numpy(), axis))
                 for k, v in predictor.items()
-                if rows.fits(state[k].numpy(), v.numpy())  # else loading says what differs
+                if mapping.fits(state[k].numpy(), v.numpy())  # else loading says what differs
             }
     elif source.num_classes != model.num_classes:
         note = (

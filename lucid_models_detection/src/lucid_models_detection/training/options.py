@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lucid.training.option_checks import check_counts, check_rates
+from lucid.training.option_checks import check_floats, check_integers
 from lucid_models_detection.data import ColorJitter, RandomCrop, RandomHorizontalFlip, ScaleJitter
 from lucid_models_detection.data.box_formats import BoxFormat, check_box_format
 from lucid_models_detection.data.orientation import BoxOrientation, check_box_orientation
@@ -65,7 +65,7 @@ class TrainingOptions:
     backbone_lr : float or None
         The backbone's; None is a tenth of ``lr`` where it was pretrained, else ``lr``.
     schedule : {"cosine", "step", "constant"}
-        What follows the warm-up; see :func:`lucid.training.warm_up_then`.
+        What follows the warm-up; see :func:`lucid.training.schedule_with_warmup`.
     warm_up : int or None
         Steps of it.
     max_grad_norm : float
@@ -137,10 +137,10 @@ class TrainingOptions:
             raise ValueError("give weights of a detector or backbone_weights, not both")
         if not 0 < self.val_fraction < 1:
             raise ValueError(f"val_fraction: expected a share of images, got {self.val_fraction}")
-        check_counts(self, ("epochs", "batch_size", "accumulate", "checkpoint_every"), 1)
-        check_counts(self, ("warm_up", "frozen_stages", "samples", "seed"), 0)
-        check_rates(self, ("lr",))
-        check_rates(self, ("backbone_lr", "max_grad_norm"), zero=True)
+        check_integers(self, ("epochs", "batch_size", "accumulate", "checkpoint_every"), 1)
+        check_integers(self, ("warm_up", "frozen_stages", "samples", "seed"), 0)
+        check_floats(self, ("lr",))
+        check_floats(self, ("backbone_lr", "max_grad_norm"), zero=True)
         if "num_classes" in self.model_options:
             raise ValueError("model_options: num_classes follows from the data")
 

@@ -16,15 +16,15 @@ from lucid.training import (
     Callback,
     Checkpointable,
     Communicator,
+    InitialModel,
     PlotEpochs,
     Run,
-    Setup,
-    StartingModel,
     Task,
     Trainer,
-    warm_up_then,
+    TrainerSetup,
+    schedule_with_warmup,
 )
-from lucid.training.trial import trial
+from lucid.training.dry_run import dry_run
 from lucid_models_detection.data import collate
 from lucid_models_detection.data.targets import SampleTransform
 from lucid_models_detection.detector import Detector, check_detector
@@ -91,12 +91,12 @@ class DetectorTask(Task[TrainingOptions, TrainingData]):
         """Read annotations, and open the images if they are to be checked."""
         return TrainingData.read(options, self.transform, communicator, check)
 
-    def start(self, options: TrainingOptions, data: TrainingData) -> StartingModel:
+    def build_model(self, options: TrainingOptions, data: TrainingData) -> InitialModel:
         """Build the detector, from a file or with fresh weights."""
         model, note = _built(options, data.class_names)
-        return StartingModel(model, {}, note)
+        return InitialModel(model, {}, note)
 
-    def rebuild(self, name: str, kwargs: Mapping[str, Any]) -> Detector:
+    def rebuild_model(self, name: str, kwargs: Mapping[str, Any]) -> Detector:
         """Build the detector of a run that is resumed."""
         return new_detector(name, kwargs)
 
@@ -107,7 +107,7 @@ class DetectorTask(Task[TrainingOptions, TrainingData]):
         digests = list(record["digests"].values())
         return {"files": {"data": digests[0], "val": digests[-1]}, "images": {}}
 
-    def make_trainer(self, setup: Setup[TrainingOptions], data: TrainingData) -> Trainer:
+    def make_trainer(self, setup: TrainerSetup[TrainingOptions], data: TrainingData) -> Trainer:
         """Freeze stages, and make loaders, optimizer, schedule and callbacks."""
         options, folder, ranks = setup.options, setup.folder, setup.communicator
         model = check_detector(setup.model)
@@ -130,11 +130,11 @@ class DetectorTask(Task[TrainingOptions, TrainingData]):
             loader,
             _losses,
             epochs=options.epochs,
-            scheduler=warm_up_then(
+            scheduler=schedule_with_warmup(
                 optimizer,
                 options.epochs * -(-len(loader) // options.accumulate),
-                then=options.schedule,
-                warm_up=options.warm_up,
+                schedule=options.schedule,
+                warmup_steps=options.warm_up,
             ),
             accumulate=options.accumulate,
             max_grad_norm=options.max_grad_norm or None,
@@ -172,7 +172,7 @@ def train_detector(
     transform: SampleTransform | None = None,
     callbacks: Sequence[Callback] = (),
     checkpointables: Mapping[str, Checkpointable] | None = None,
-    tell: Callable[[str], object] | None = print,
+    log: Callable[[str], object] | None = print,
     communicator: Communicator | None = None,
     check_data: bool = True,
     **options: Any,
@@ -200,7 +200,7 @@ def train_detector(
     checkpointables : mapping of str to lucid.training.Checkpointable, optional
         Objects of your own, such as a ``transform`` with a state, by the names under which
         ``last.safetensors`` saves their states; pass the same names to resume.
-    tell : callable or None, default print
+    log : callable or None, default print
         Called with a line of text now and then.
     communicator : lucid.training.Communicator, optional
         The ranks that train together, of which rank 0 tells and writes; by default those that
@@ -255,10 +255,10 @@ def train_detector(
         run = Run.resume(task, folder, given, *how)
     else:
         run = Run.start(task, folder, TrainingOptions(**given), *how)
-    if tell is not None and run.trainer.communicator.is_main:
+    if log is not None and run.trainer.communicator.is_main:
         for line in run.introduction:
-            tell(line)
-    run.fit(tell, callbacks)
+            log(line)
+    run.fit(log, callbacks)
     return run
 
 
@@ -288,7 +288,7 @@ def _check_batches_of_one(model: Detector, data: TrainingData) -> None:
     index = min(range(len(entries)), key=lambda i: entries[i].width * entries[i].height)
     width, height = entries[index].width, entries[index].height
     try:
-        with trial(model):
+        with dry_run(model):
             model([lucid.zeros((3, height, width))], [dataset.target(index)])
     except ValueError as error:
         larger = ""

@@ -1,4 +1,4 @@
-"""Buckets of gradients: cut, filled in the order of backward, begun early, given back."""
+"""Buckets of gradients: cut, filled in the order of backward, request early, given back."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import pytest
 import lucid
 from lucid import nn
 from lucid.training import Communicator
-from lucid.training.gradients import GradientSum
+from lucid.training.gradient_reducer import GradientReducer
 
 
 class Doubling(Communicator):
-    """Two ranks that have the same; notes what has been begun before backward was over."""
+    """Two ranks that have the same; notes what has been request before backward was over."""
 
     def __init__(self):
-        self.begun, self.events = [], []
+        self.request, self.events = [], []
 
-    def begin_sum(self, array):
-        self.begun.append(array.copy())
-        self.events.append("begun")
+    def all_reduce_async(self, array):
+        self.request.append(array.copy())
+        self.events.append("request")
         communicator = self
 
-        class Sum:
-            def advance(self):
+        class Request:
+            def test(self):
                 return False
 
             def wait(self):
                 communicator.events.append("waited")
                 array[...] *= 2
 
-        return Sum()
+        return Request()
 
 
 def layers(count=4):
@@ -43,9 +43,9 @@ def parameters_in(sums):
 
 
 def test_buckets_begin_at_the_last_layer_and_are_about_as_large_as_wanted():
-    sums = GradientSum(layers(3).parameters(), Communicator(), bucket_bytes=600)
+    sums = GradientReducer(layers(3).parameters(), Communicator(), bucket_bytes=600)
     assert parameters_in(sums) == [[(8,), (8, 8), (8,), (8, 8)], [(8,), (8, 8)]]
-    sums = GradientSum(layers(3).parameters(), Communicator(), bucket_bytes=1)
+    sums = GradientReducer(layers(3).parameters(), Communicator(), bucket_bytes=1)
     assert [len(bucket.parameters) for bucket in sums.buckets] == [1] * 6
 
 
@@ -53,14 +53,14 @@ def test_frozen_parameters_and_other_types_stand_apart():
     model = layers(3)
     model[1].weight.requires_grad = False
     model[0].weight.data = model[0].weight.numpy().astype(np.float64)
-    sums = GradientSum(model.parameters(), Communicator())
+    sums = GradientReducer(model.parameters(), Communicator())
     assert parameters_in(sums) == [[(8,), (8, 8), (8,), (8,)], [(8, 8)]]
     assert [bucket.flat.dtype for bucket in sums.buckets] == [np.float32, np.float64]
 
 
 def test_sums_begin_while_backward_runs():
     model, communicator = layers(), Doubling()
-    sums = GradientSum(model.parameters(), communicator, bucket_bytes=300)
+    sums = GradientReducer(model.parameters(), communicator, bucket_bytes=300)
     x = lucid.random.randn(2, 8)
     x.requires_grad = True
     original = model[0].forward
@@ -75,8 +75,8 @@ def test_sums_begin_while_backward_runs():
     model[0].forward = watched
     sums.backward(model(x).sum())
     events = communicator.events
-    # The node under the first layer comes last; but for its own bucket all were begun.
-    assert events[: events.index("first layer")].count("begun") >= 3
+    # The node under the first layer comes last; but for its own bucket all were request.
+    assert events[: events.index("first layer")].count("request") >= 3
     assert events[-4:] == ["waited"] * 4
 
 
@@ -87,7 +87,7 @@ def test_every_gradient_is_the_sum_and_as_many_as_without_ranks():
     alone = [p.grad.numpy().copy() for p in model.parameters()]
     for parameter in model.parameters():
         parameter.grad = None
-    GradientSum(model.parameters(), communicator).backward(model(x).sum())
+    GradientReducer(model.parameters(), communicator).backward(model(x).sum())
     for parameter, expected in zip(model.parameters(), alone, strict=True):
         np.testing.assert_allclose(parameter.grad.numpy(), 2 * expected, rtol=1e-6)
 
@@ -97,7 +97,7 @@ def test_what_nobody_reaches_keeps_no_gradient_and_what_was_there_is_added_up():
     held = nn.Linear(2, 2)
     (held(lucid.ones(1, 2)).sum() * 3).backward()
     earlier = held.weight.grad.numpy().copy()
-    sums = GradientSum([*model.parameters(), *held.parameters()], Doubling())
+    sums = GradientReducer([*model.parameters(), *held.parameters()], Doubling())
     sums.backward(model["used"](lucid.ones(1, 2)).sum())
     assert model["idle"].weight.grad is None
     np.testing.assert_array_equal(held.weight.grad.numpy(), 2 * earlier)
@@ -108,7 +108,7 @@ def test_a_rank_without_a_gradient_gets_that_of_the_others(on_ranks):
     def work(communicator):
         layer = nn.Linear(2, 1, bias=False)
         other = nn.Linear(2, 1, bias=False)
-        sums = GradientSum([*layer.parameters(), *other.parameters()], communicator)
+        sums = GradientReducer([*layer.parameters(), *other.parameters()], communicator)
         chosen = layer if communicator.rank else other
         sums.backward(chosen(lucid.ones(1, 2) * (communicator.rank + 1)).sum())
         return layer.weight.grad.tolist(), other.weight.grad.tolist()
@@ -119,6 +119,6 @@ def test_a_rank_without_a_gradient_gets_that_of_the_others(on_ranks):
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (3, 4), (7,), (0, 3, 1, 1)])
 def test_gradients_of_any_shape_keep_their_places(shape):
     parameter = nn.Parameter(np.arange(np.prod(shape), dtype=np.float32).reshape(shape))
-    sums = GradientSum([parameter], Doubling())
+    sums = GradientReducer([parameter], Doubling())
     sums.backward((parameter * parameter).sum())
     np.testing.assert_array_equal(parameter.grad.numpy(), 4 * parameter.numpy())

@@ -9,11 +9,11 @@ from lucid import random
 from lucid.autograd import no_grad
 from lucid.nn import Module
 
-__all__ = ["trial"]
+__all__ = ["dry_run"]
 
 
 @contextmanager
-def trial(model: Module) -> Iterator[Module]:
+def dry_run(model: Module) -> Iterator[Module]:
     """Put a model into training mode, without gradients, and restore it afterwards.
 
     Running statistics, the modes of all modules and the state of :mod:`lucid.random` are as
@@ -27,9 +27,9 @@ def trial(model: Module) -> Iterator[Module]:
     Examples
     --------
     >>> import lucid
-    >>> from lucid.training.trial import trial
+    >>> from lucid.training.dry_run import dry_run
     >>> norm = lucid.nn.BatchNorm2d(3).eval()
-    >>> with trial(norm) as model:
+    >>> with dry_run(norm) as model:
     ...     _ = model(lucid.random.rand(2, 3, 4, 4))
     >>> norm.training, norm.running_mean.tolist()
     (False, [0.0, 0.0, 0.0])

@@ -10,7 +10,7 @@ import pytest
 import lucid
 from lucid import nn, optim
 from lucid.data import DataLoader, TensorDataset
-from lucid.training import Callback, Communicator, RunFolder, Trainer, Weighted, load_checkpoint
+from lucid.training import Callback, Communicator, RunFolder, Trainer, WeightedLoss, load_checkpoint
 
 # Batches of 6 of 20 images: the last one has two, fewer than four ranks.
 IMAGES, BATCH = 20, 6
@@ -58,7 +58,7 @@ def data(count=IMAGES):
     return TensorDataset(numbers.standard_normal((count, 1, 4, 4)), numbers.integers(0, 3, count))
 
 
-def prepared(communicator, *, norm="batch", seed=0, **options):
+def make_trainer(communicator, *, norm="batch", seed=0, **options):
     """A trainer whose ranks begin with weights of their own, as they must not go on."""
     model = Net(norm)
     numbers = np.random.default_rng(seed + communicator.rank)
@@ -75,7 +75,7 @@ def prepared(communicator, *, norm="batch", seed=0, **options):
 
 def trained(communicator, **options):
     record = Record()
-    trainer = prepared(communicator, callbacks=[record], **options)
+    trainer = make_trainer(communicator, callbacks=[record], **options)
     trainer.fit()
     return trainer, record
 
@@ -131,8 +131,8 @@ def weighted(model, batch):
         else (lucid.tensor(np.nan) * logits.sum())
     )
     return {
-        "loss_class": Weighted(mean, WEIGHTS[labels].sum()),
-        "loss_size": Weighted(size, float(chosen.sum())),
+        "loss_class": WeightedLoss(mean, WEIGHTS[labels].sum()),
+        "loss_size": WeightedLoss(size, float(chosen.sum())),
     }
 
 
@@ -146,7 +146,7 @@ def test_a_loss_counts_by_samples_where_ranks_have_unequal_numbers(on_ranks):
     """Six images on four ranks are 2, 2, 1 and 1; a mean of means would be another."""
 
     def shares(communicator):
-        trainer = prepared(communicator)
+        trainer = make_trainer(communicator)
         return [trainer.loader.share(batch) for batch in range(len(trainer.loader))]
 
     expected = [[1 / 3, 1 / 3, 1 / 6, 1 / 6]] * 3 + [[1 / 2, 1 / 2, 0, 0]]
@@ -163,7 +163,7 @@ def test_norms_of_each_rank_are_averaged_in_the_end_and_left_as_they_were(on_ran
             def on_step(self, trainer, losses):
                 means.append(trainer.model.body[0].norm.running_mean.numpy().copy())
 
-        trainer = prepared(communicator, synchronize_norms=False, epochs=1, callbacks=[Look()])
+        trainer = make_trainer(communicator, synchronize_norms=False, epochs=1, callbacks=[Look()])
         trainer.fit()
         norm = trainer.model.body[0].norm
         assert norm.across is None
@@ -192,7 +192,7 @@ def test_only_rank_0_writes_and_calls(on_ranks, tmp_path):
                 called.append(row["score"])
 
         options = {"directory": tmp_path / str(communicator.rank), "callbacks": [Tell()]}
-        trainer = prepared(communicator, validate=validate, monitor="score", **options)
+        trainer = make_trainer(communicator, validate=validate, monitor="score", **options)
         trainer.fit()
         return called, trainer.best, [row["score"] for row in trainer.history]
 
@@ -217,13 +217,15 @@ def test_another_number_of_ranks_goes_on_with_a_training(on_ranks, tmp_path, bef
                 trainer.stop()
 
     def begun(communicator):
-        trainer = prepared(communicator, directory=tmp_path, callbacks=[Stop()], epochs=3)
+        trainer = make_trainer(communicator, directory=tmp_path, callbacks=[Stop()], epochs=3)
         trainer.fit()
         return trainer.step
 
     def continued(communicator):
         quiet = Callback()
-        trainer = prepared(communicator, directory=tmp_path, callbacks=[quiet], epochs=3, seed=9)
+        trainer = make_trainer(
+            communicator, directory=tmp_path, callbacks=[quiet], epochs=3, seed=9
+        )
         trainer.fit(resume=True)
         return trainer
 
@@ -231,7 +233,7 @@ def test_another_number_of_ranks_goes_on_with_a_training(on_ranks, tmp_path, bef
         return on_ranks(count, work) if count > 1 else [work(Communicator())]
 
     assert run(before, begun) == [5] * before
-    whole = prepared(Communicator(), epochs=3)
+    whole = make_trainer(Communicator(), epochs=3)
     whole.fit()
     for trainer in run(after, continued):
         assert trainer.step == whole.step == 12
@@ -246,12 +248,12 @@ def test_ranks_that_died_in_a_validation_do_not_train_the_epoch_again(on_ranks, 
         raise RuntimeError("dead")
 
     def begun(communicator):
-        trainer = prepared(communicator, directory=tmp_path, validate=deadly, **options)
+        trainer = make_trainer(communicator, directory=tmp_path, validate=deadly, **options)
         with pytest.raises(RuntimeError, match="dead"):
             trainer.fit()
 
     def continued(communicator):
-        trainer = prepared(communicator, directory=tmp_path, validate=validate, **options)
+        trainer = make_trainer(communicator, directory=tmp_path, validate=validate, **options)
         trainer.fit(resume=True)
         return trainer
 
@@ -272,12 +274,12 @@ def test_the_folder_that_rank_0_sees_decides_where_all_go_on(on_ranks, tmp_path)
 
     def work(communicator, epochs):
         folder = RunFolder(tmp_path / str(communicator.rank))
-        trainer = prepared(communicator, directory=folder.path, epochs=epochs, seed=epochs)
+        trainer = make_trainer(communicator, directory=folder.path, epochs=epochs, seed=epochs)
         folder.train(trainer)
         return trainer
 
     on_ranks(2, lambda c: work(c, 1))
-    whole = prepared(Communicator(), epochs=2, seed=1)
+    whole = make_trainer(Communicator(), epochs=2, seed=1)
     whole.fit()
     for trainer in on_ranks(2, lambda c: work(c, 2)):
         assert [row["epoch"] for row in trainer.history] == [1, 2]
@@ -294,7 +296,7 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(on_ranks, tmp_path, 
                 if trainer.step == 3 and communicator.rank == 1:
                     trainer._interrupt.pending = number  # threads get no signals
 
-        trainer = prepared(communicator, directory=tmp_path, callbacks=[Asked()])
+        trainer = make_trainer(communicator, directory=tmp_path, callbacks=[Asked()])
         with pytest.raises((KeyboardInterrupt, SystemExit)) as caught:
             trainer.fit()
         return trainer.step, caught.type.__name__, trainer._unfinished
@@ -307,8 +309,8 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(on_ranks, tmp_path, 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_comes_while_the_ranks_agree_is_not_lost(on_ranks, tmp_path, number):
     def work(communicator):
-        trainer = prepared(communicator, directory=tmp_path)
-        agree = trainer._ranks.agree
+        trainer = make_trainer(communicator, directory=tmp_path)
+        agree = trainer._parallel.any_rank
 
         def agree_slowly(flags):
             agreed = agree(flags)
@@ -316,7 +318,7 @@ def test_a_signal_that_comes_while_the_ranks_agree_is_not_lost(on_ranks, tmp_pat
                 trainer._interrupt.pending = number
             return agreed
 
-        trainer._ranks.agree = agree_slowly
+        trainer._parallel.any_rank = agree_slowly
         with pytest.raises((KeyboardInterrupt, SystemExit)) as caught:
             trainer.fit()
         return trainer.step, caught.type.__name__
@@ -332,7 +334,7 @@ def test_a_loss_that_is_not_finite_on_one_rank_is_told_on_all(on_ranks):
         return nn.functional.cross_entropy(model(x), y) * (np.nan if model.rank == 1 else 1.0)
 
     def work(communicator):
-        trainer = prepared(communicator, loss=spoilt)
+        trainer = make_trainer(communicator, loss=spoilt)
         trainer.model.rank = communicator.rank
         with pytest.raises(FloatingPointError, match="loss is nan at step 1") as caught:
             trainer.fit()
@@ -344,7 +346,7 @@ def test_a_loss_that_is_not_finite_on_one_rank_is_told_on_all(on_ranks):
 
 def test_a_checkpoint_that_is_not_there_is_told_on_all_ranks(on_ranks, tmp_path):
     def work(communicator):
-        trainer = prepared(communicator, directory=tmp_path)
+        trainer = make_trainer(communicator, directory=tmp_path)
         with pytest.raises(FileNotFoundError):
             trainer.fit(resume=True)
         return True

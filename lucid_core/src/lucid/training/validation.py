@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lucid.autograd import no_grad
-from lucid.training.history import PROGRESS
+from lucid.training.history import PROGRESS_COLUMNS
 from lucid.training.losses import REMEDY
 from lucid.weights import save
 from lucid.weights.model_file import save_model
@@ -62,7 +62,7 @@ def check_metrics(
     """
     if not isinstance(metrics, Mapping):
         raise TypeError(f"validate: expected metrics by name in a dict, got {metrics!r:.80}")
-    if taken := sorted({*PROGRESS, *losses} & metrics.keys()):
+    if taken := sorted({*PROGRESS_COLUMNS, *losses} & metrics.keys()):
         raise ValueError(
             f"validate gave metrics named {taken}, which the log has already; call them "
             "otherwise, for example val_loss"

@@ -9,44 +9,48 @@ from typing import TYPE_CHECKING, Any
 
 from lucid.text import counted
 from lucid.training.callback import Callback
-from lucid.training.history import PROGRESS, plot_history
+from lucid.training.history import PROGRESS_COLUMNS, plot_history
 
 if TYPE_CHECKING:
     from lucid.training.trainer import Trainer
 
-__all__ = ["PlotEpochs", "ReportEpochs"]
+__all__ = ["LogEpochs", "PlotEpochs"]
 
 
-class ReportEpochs(Callback):
+class LogEpochs(Callback):
     """Tells in a line what each epoch has brought.
 
     Parameters
     ----------
-    tell : callable, default print
+    log : callable, default print
         Called with the line.
     names : sequence of str, optional
         The losses and metrics to tell; all of them by default.
     """
 
     def __init__(
-        self, tell: Callable[[str], object] = print, names: Sequence[str] | None = None
+        self, log: Callable[[str], object] = print, names: Sequence[str] | None = None
     ) -> None:
-        self.tell = tell
+        self.log = log
         self.names = names
         self.reported = 0
 
     def on_epoch(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
-        """Tell the numbers of the epoch and the time that it took."""
-        names = [name for name in row if name not in PROGRESS] if self.names is None else self.names
+        """Log the numbers of the epoch and the time that it took."""
+        names = (
+            [name for name in row if name not in PROGRESS_COLUMNS]
+            if self.names is None
+            else self.names
+        )
         numbers = "".join(f"{name} {row[name]:.4f}  " for name in names)
-        self.tell(f"epoch {row['epoch']}/{trainer.epochs}  {numbers}{row['seconds']:.1f} s")
+        self.log(f"epoch {row['epoch']}/{trainer.epochs}  {numbers}{row['seconds']:.1f} s")
         self.reported += 1
 
-    def say_if_finished(self, trainer: Trainer) -> None:
+    def log_if_finished(self, trainer: Trainer) -> None:
         """After training: say so if all epochs had been done before, so nothing was."""
         if trainer.communicator.is_main and not self.reported and trainer.epoch == trainer.epochs:
             epochs = counted(trainer.epochs, "epoch")
-            self.tell(f"{trainer.epoch} of {epochs} done already; nothing to do")
+            self.log(f"{trainer.epoch} of {epochs} done already; nothing to do")
 
 
 class PlotEpochs(Callback):
@@ -67,9 +71,9 @@ class PlotEpochs(Callback):
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.able = importlib.util.find_spec("matplotlib") is not None
+        self.available = importlib.util.find_spec("matplotlib") is not None
 
     def on_epoch(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
         """Draw the history with this epoch."""
-        if self.able:
+        if self.available:
             plot_history(trainer.history, self.path)

@@ -17,14 +17,14 @@ from lucid.data.identity import (
 from lucid.text import counted
 from lucid.weights import atomic_write
 
-__all__ = ["DataRecord"]
+__all__ = ["DataFingerprint"]
 
 #: Names that an error lists of each kind of difference.
 _SHOWN = 3
 
 
 @dataclass(frozen=True)
-class DataRecord:
+class DataFingerprint:
     """Identity of the data of a run: digests of files, and the images by path and size.
 
     Where the files are does not matter, so data can be moved.
@@ -44,13 +44,13 @@ class DataRecord:
     contents: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     @classmethod
-    def of(
+    def compute(
         cls,
         files: Mapping[str, str | None],
         folders: Mapping[str, tuple[Sequence[Path], Path]],
         *,
         contents: bool,
-    ) -> DataRecord:
+    ) -> DataFingerprint:
         """Record files and images.
 
         Parameters
@@ -129,7 +129,7 @@ class DataRecord:
                         if contents[name].get(image, content) != content
                         and sizes[name].get(image) == self.images[name][image]
                     ]
-                text += f": {_joined(kinds)}"
+                text += f": {_joined_ranks(kinds)}"
             found.append(text)
         return found
 
@@ -146,7 +146,7 @@ _Listed = dict[str, dict[str, int]]
 
 
 def _listed(path: Path) -> tuple[_Listed, _Listed]:
-    """Sizes and contents in a file of :meth:`DataRecord.save`."""
+    """Sizes and contents in a file of :meth:`DataFingerprint.save`."""
     try:
         listed = json.loads(path.read_bytes().decode(*_UTF8))
         return dict(listed["sizes"]), dict(listed["contents"])
@@ -163,7 +163,7 @@ def _compared(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, li
     }
 
 
-def _joined(kinds: Mapping[str, Sequence[str]]) -> str:
+def _joined_ranks(kinds: Mapping[str, Sequence[str]]) -> str:
     return "; ".join(
         f"{len(names)} {kind} ({', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)})"
         for kind, names in kinds.items()

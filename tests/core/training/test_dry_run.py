@@ -1,4 +1,4 @@
-"""A trial pass changes nothing."""
+"""A dry_run pass changes nothing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 import lucid
 from lucid import nn
-from lucid.training.trial import trial
+from lucid.training.dry_run import dry_run
 
 
 def test_statistics_modes_and_random_numbers_stay() -> None:
@@ -18,12 +18,12 @@ def test_statistics_modes_and_random_numbers_stay() -> None:
     modes = [module.training for module in model.modules()]
     expected = lucid.random.rand(3).numpy()
     lucid.random.seed(3)
-    with trial(model) as tried:
+    with dry_run(model) as tried:
         assert all(module.training for module in tried.modules())
         output = tried(lucid.random.rand(2, 3, 8, 8))
         assert not output.requires_grad
         assert (tried[1].running_mean.numpy() != 0).any()
-    with pytest.raises(ValueError, match="two values"), trial(model) as tried:
+    with pytest.raises(ValueError, match="two values"), dry_run(model) as tried:
         tried(lucid.zeros((1, 3, 3, 3)))
     assert [module.training for module in model.modules()] == modes
     for name, value in model.state_dict().items():

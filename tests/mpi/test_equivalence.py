@@ -21,7 +21,7 @@ def test_ranks_train_as_one_does(run, tmp_path, norm):
     outcomes = {}
     for ranks in (1, 2, 4):
         path = tmp_path / f"{ranks}.npz"
-        run(ranks, "same_training.py", path, "--norm", norm)
+        run(ranks, "train_small.py", path, "--norm", norm)
         outcomes[ranks] = np.load(path)
     for ranks in (2, 4):
         found, expected = outcomes[ranks], outcomes[1]
@@ -36,7 +36,7 @@ def test_in_float32_ranks_train_as_one_does(run, tmp_path):
     options = ("--norm", "frozen", "--dtype", "float32", "--lr", 1e-4)
     for ranks in (1, 2, 4):
         path = tmp_path / f"{ranks}.npz"
-        run(ranks, "same_training.py", path, *options, LUCID_WINOGRAD="0")
+        run(ranks, "train_small.py", path, *options, LUCID_WINOGRAD="0")
         outcomes[ranks] = np.load(path)
     for ranks in (2, 4):
         assert far_apart(outcomes[ranks], outcomes[1], "gradient") < 1e-6
@@ -52,6 +52,6 @@ def test_first_gradients_differ_by_winograds_rounding(run, tmp_path):
     outcomes = {}
     for ranks in (1, 2):
         path = tmp_path / f"{ranks}.npz"
-        run(ranks, "same_training.py", path, "--norm", "frozen", "--dtype", "float32")
+        run(ranks, "train_small.py", path, "--norm", "frozen", "--dtype", "float32")
         outcomes[ranks] = np.load(path)
     assert far_apart(outcomes[2], outcomes[1], "gradient") < 5e-5

@@ -20,16 +20,16 @@ from lucid.autograd import no_grad
 from lucid.nn import BatchNorm2d
 from lucid.tensor import Tensor
 from lucid.training.communicator import Array, Communicator
-from lucid.training.gradients import GradientSum
-from lucid.training.losses import TOTAL, Weighted, summed
+from lucid.training.gradient_reducer import GradientReducer
+from lucid.training.losses import TOTAL_LOSS, WeightedLoss, sum_losses
 
 if TYPE_CHECKING:
     from lucid.nn import Module
 
-__all__ = ["Ranks"]
+__all__ = ["DataParallel"]
 
 
-class Ranks:
+class DataParallel:
     """The part of one rank in a training; alone it is the whole of it.
 
     Inside ``with`` the model is this training's: its norms are synchronised if that is
@@ -51,13 +51,13 @@ class Ranks:
         self, communicator: Communicator, model: Module, loader: Any, synchronize_norms: bool
     ) -> None:
         self.communicator = communicator
-        self.several = communicator.size > 1
+        self.is_distributed = communicator.size > 1
         self._model = model
         self._loader = loader
-        self._synchronize = synchronize_norms
-        self._share = 1.0
-        self._before: list[tuple[Tensor, Array]] = []
-        if self.several:
+        self._sync_norms = synchronize_norms
+        self._batch_fraction = 1.0
+        self._saved_buffers: list[tuple[Tensor, Array]] = []
+        if self.is_distributed:
             if not hasattr(loader, "shard"):
                 raise TypeError(
                     f"{communicator.size} ranks need a loader that shares its batches out, a "
@@ -65,11 +65,11 @@ class Ranks:
                 )
             loader.shard(communicator.rank, communicator.size)
 
-    def __enter__(self) -> Ranks:
-        if self.several:
-            self._begin_as_main()
-            self._gradients = GradientSum(self._model.parameters(), self.communicator)
-            for norm in self._norms() if self._synchronize else ():
+    def __enter__(self) -> DataParallel:
+        if self.is_distributed:
+            self._broadcast_state()
+            self._gradients = GradientReducer(self._model.parameters(), self.communicator)
+            for norm in self._norms() if self._sync_norms else ():
                 norm.across = self
         return self
 
@@ -85,7 +85,7 @@ class Ranks:
     def _norms(self) -> list[BatchNorm2d]:
         return [module for module in self._model.modules() if isinstance(module, BatchNorm2d)]
 
-    def _begin_as_main(self) -> None:
+    def _broadcast_state(self) -> None:
         held = [*self._model.parameters(), *self._model.buffers()]
         given = self.communicator.broadcast([tensor.data for tensor in held])
         with no_grad():
@@ -97,39 +97,41 @@ class Ranks:
     @property
     def counts(self) -> bool:
         """Whether this rank has samples of the present batch, and not a stand-in for one."""
-        return self._share > 0
+        return self._batch_fraction > 0
 
     def sum(self, array: Array) -> Array:
         """The sum of the ranks' arrays."""
-        return self.communicator.sum(array)
+        return self.communicator.all_reduce(array)
 
     # --- a batch ----------------------------------------------------------------------------------
 
     def begin_batch(self, epoch: int, batch: int) -> None:
         """Before the forward pass: random numbers of this rank's own."""
-        if not self.several:
+        if not self.is_distributed:
             return
         random.seed(self._loader.rank_seed(epoch, batch))
-        self._share = self._loader.share(batch)
-        if not self.counts and not self._synchronize:  # the norms must not learn of a stand-in
+        self._batch_fraction = self._loader.share(batch)
+        if not self.counts and not self._sync_norms:  # the norms must not learn of a stand-in
             buffers = [buffer for norm in self._norms() for buffer in norm.buffers()]
-            self._before = [(buffer, buffer.numpy().copy()) for buffer in buffers]
+            self._saved_buffers = [(buffer, buffer.numpy().copy()) for buffer in buffers]
 
-    def mean(self, losses: Mapping[str, Weighted]) -> tuple[Tensor, dict[str, float]]:
+    def average_losses(self, losses: Mapping[str, WeightedLoss]) -> tuple[Tensor, dict[str, float]]:
         """This rank's part of the sum of the losses, and each by name averaged over all ranks.
 
         Parts are in proportion to the weights of the losses, else to the numbers of samples.
         """
-        for buffer, before in self._before:
+        for buffer, before in self._saved_buffers:
             buffer.copy_(before)
-        self._before = []
-        if not self.several:
-            return summed(losses)
+        self._saved_buffers = []
+        if not self.is_distributed:
+            return sum_losses(losses)
         # A stand-in counts nothing, and neither does what a loss over nothing gives, often NaN.
-        own = np.array([self._share if w is None else w * self.counts for _, w in losses.values()])
+        own = np.array(
+            [self._batch_fraction if w is None else w * self.counts for _, w in losses.values()]
+        )
         values = np.array([float(value.item()) for value, _ in losses.values()])
         weighted = own * np.where(own == 0, 0, values)
-        whole, sums = self.communicator.sum(np.stack([own, weighted]))
+        whole, sums = self.communicator.all_reduce(np.stack([own, weighted]))
         whole[whole == 0] = 1
         means = dict(zip(losses, (sums / whole).tolist(), strict=True))
         parts = (own / whole).tolist()
@@ -138,26 +140,26 @@ class Ranks:
         ]
         # Where nothing counts, backward still runs, for the sake of the other ranks.
         total = reduce(operator.add, counted or [value * 0.0 for value, _ in losses.values()])
-        return total, {**means, TOTAL: sum(means.values())}
+        return total, {**means, TOTAL_LOSS: sum(means.values())}
 
     def backward(self, loss: Tensor, last: bool) -> None:
         """Add to the gradients; after the last batch of a step they are those of all ranks."""
-        if self.several and last:
+        if self.is_distributed and last:
             self._gradients.backward(loss)
         else:
             loss.backward()
 
     # --- the training -----------------------------------------------------------------------------
 
-    def agree(self, flags: list[bool]) -> list[bool]:
+    def any_rank(self, flags: list[bool]) -> list[bool]:
         """Which of some flags any rank has raised."""
-        if not self.several:
+        if not self.is_distributed:
             return flags
-        return [bool(n) for n in self.communicator.sum(np.array(flags, np.int64))]
+        return [bool(n) for n in self.communicator.all_reduce(np.array(flags, np.int64))]
 
     def average_buffers(self) -> None:
         """Give all ranks the mean of their running statistics, and rank 0's counts."""
-        if not self.several:
+        if not self.is_distributed:
             return
         buffers = list(self._model.buffers())
         floating = [buffer for buffer in buffers if buffer.dtype.kind == "f"]
@@ -165,7 +167,7 @@ class Ranks:
         if floating:
             flat = np.concatenate([b.numpy().ravel().astype(np.float64) for b in floating])
             ends = np.cumsum([buffer.size for buffer in floating])
-            means = np.split(self.communicator.sum(flat) / self.communicator.size, ends[:-1])
+            means = np.split(self.communicator.all_reduce(flat) / self.communicator.size, ends[:-1])
             for buffer, mean in zip(floating, means, strict=True):
                 buffer.copy_(mean.reshape(buffer.shape))
         for buffer, values in zip(

@@ -1,6 +1,6 @@
 """Trains ResNet-18 for 20 steps on however many ranks, and writes down what came of it.
 
-mpiexec -n 2 python same_training.py OUT.npz --norm batch --dtype float64
+mpiexec -n 2 python train_small.py OUT.npz --norm batch --dtype float64
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main():
     trainer.fit()
     weights = {f"weight {n}": p.numpy() for n, p in model.named_parameters()}
     digest = hashlib.sha256(b"".join(w.tobytes() for w in weights.values())).hexdigest()
-    digests = ranks.gather(digest)
+    digests = ranks.all_gather(digest)
     assert digests == [digest] * ranks.size, "the ranks have come to different weights"
     if ranks.is_main:
         np.savez(given.output, **first.found, **weights, loss=trainer.history[0]["loss"])

@@ -5,7 +5,7 @@ import pytest
 
 import lucid
 from lucid import nn
-from lucid.training.class_rows import ClassRows, class_entries
+from lucid.training.class_mapping import ClassMapping, head_keys
 
 BEFORE = ("ant", "bee", "cat")
 
@@ -23,37 +23,40 @@ BEFORE = ("ant", "bee", "cat")
     ],
 )
 def test_rows_are_found_by_name(now, rows):
-    found = ClassRows(BEFORE, now)
-    assert found.rows == rows
-    assert found.identical == (rows == [0, 1, 2])
+    found = ClassMapping(BEFORE, now)
+    assert found.source_rows == rows
+    assert found.is_identity == (rows == [0, 1, 2])
 
 
 def test_names_that_repeat_match_nothing():
-    assert ClassRows(("a", "a", "b"), ("a", "b")).rows == [None, 2]
-    assert ClassRows(("A", "a", "b"), ("a", "b")).rows == [1, 2]
-    assert ClassRows(("AX", "aX"), ("ax", "b")).rows == [None, None]
+    assert ClassMapping(("a", "a", "b"), ("a", "b")).source_rows == [None, 2]
+    assert ClassMapping(("A", "a", "b"), ("a", "b")).source_rows == [1, 2]
+    assert ClassMapping(("AX", "aX"), ("ax", "b")).source_rows == [None, None]
 
 
 def test_the_background_alone_is_no_match():
     before = ("background", "ant")
-    assert ClassRows(before, ("background", "bee"), common=("background",)).rows == [None, None]
-    assert ClassRows(before, ("background", "ant"), common=("background",)).identical
+    assert ClassMapping(before, ("background", "bee"), common=("background",)).source_rows == [
+        None,
+        None,
+    ]
+    assert ClassMapping(before, ("background", "ant"), common=("background",)).is_identity
 
 
 def test_rows_move_with_their_classes():
-    rows = ClassRows(BEFORE, ("dog", "cat", "ant"))
+    mapping = ClassMapping(BEFORE, ("dog", "cat", "ant"))
     saved, fresh = np.arange(6.0).reshape(6, 1), -np.ones((6, 1))
-    assert rows.fits(saved, fresh)
-    assert rows.take(saved, fresh).ravel().tolist() == [-1, -1, 4, 5, 0, 1]
+    assert mapping.fits(saved, fresh)
+    assert mapping.apply(saved, fresh).ravel().tolist() == [-1, -1, 4, 5, 0, 1]
     assert fresh.tolist() == [[-1]] * 6
     for other in (np.ones((3, 1)), np.ones((6, 2)), np.ones((7, 1)), np.ones(())):
-        assert not rows.fits(saved, other)
+        assert not mapping.fits(saved, other)
 
 
 def test_rows_of_anchors_that_each_have_all_classes():
-    rows = ClassRows(BEFORE, ("dog", "cat", "ant"))
+    mapping = ClassMapping(BEFORE, ("dog", "cat", "ant"))
     saved, fresh = np.arange(12.0).reshape(6, 2), -np.ones((6, 2))
-    taken = rows.take(saved, fresh, class_axis=1)
+    taken = mapping.apply(saved, fresh, class_axis=1)
     assert taken[:, 0].tolist() == [-1, 4, 0, -1, 10, 6]
     assert taken[:, 1].tolist() == [-1, 5, 1, -1, 11, 7]
 
@@ -68,14 +71,14 @@ def test_rows_of_anchors_that_each_have_all_classes():
     ],
 )
 def test_it_says_what_is_done(now, text):
-    assert text in str(ClassRows(BEFORE, now))
+    assert text in str(ClassMapping(BEFORE, now))
 
 
 def test_entries_that_depend_on_the_classes_are_those_of_the_head():
     model = nn.Module()
     model.body, model.top = nn.Linear(3, 4), nn.Linear(4, 2)
     model.num_classes, model.head_prefixes = 2, ("top.",)
-    assert class_entries(model) == ["top.weight", "top.bias"]
+    assert head_keys(model) == ["top.weight", "top.bias"]
     del model.head_prefixes
     with pytest.raises(lucid.ProtocolError, match="a Module, which lacks head_prefixes"):
-        class_entries(model)
+        head_keys(model)

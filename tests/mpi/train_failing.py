@@ -1,6 +1,6 @@
 """Begins a training in which something happens to one rank.
 
-mpiexec -n 2 python failing.py FOLDER error|loop [--resume] [--slowly]
+mpiexec -n 2 python train_failing.py FOLDER error|loop [--resume] [--slowly]
 """
 
 from __future__ import annotations

@@ -20,9 +20,9 @@ import numpy as np
 from lucid.autograd import Variable, backward
 from lucid.nn import Parameter
 from lucid.tensor import Tensor
-from lucid.training.communicator import Communicator, Sum
+from lucid.training.communicator import Communicator, Request
 
-__all__ = ["GradientSum"]
+__all__ = ["GradientReducer"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -31,7 +31,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 BUCKET_BYTES = 4 * 2**20
 
 
-class GradientSum:
+class GradientReducer:
     """Gives every parameter the sum of its gradients on all ranks.
 
     Parameters
@@ -53,9 +53,9 @@ class GradientSum:
     ) -> None:
         self.communicator = communicator
         trained = [parameter for parameter in parameters if parameter.requires_grad]
-        self.buckets = [_Bucket(group) for group in _groups(reversed(trained), bucket_bytes)]
+        self.buckets = [_Bucket(group) for group in _bucket_groups(reversed(trained), bucket_bytes)]
         self._bucket_of = {id(p): bucket for bucket in self.buckets for p in bucket.parameters}
-        self._begun: list[Sum] = []
+        self._requests: list[Request] = []
 
     def backward(self, loss: Tensor) -> None:
         """Run backward from this rank's part of a loss; each ``.grad`` is the sum of all parts.
@@ -64,30 +64,30 @@ class GradientSum:
         """
         for bucket in self.buckets:
             bucket.clear()
-        self._begun = []
-        backward(loss, final=self._take)
+        self._requests = []
+        backward(loss, final=self._on_gradient)
         for bucket in self.buckets:
-            bucket.take_rest()
-        self._begin_what_is_full()
-        for bucket, begun in zip(self.buckets, self._begun, strict=True):
-            begun.wait()
-            bucket.give_back()
+            bucket.copy_missing()
+        self._start_full_buckets()
+        for bucket, request in zip(self.buckets, self._requests, strict=True):
+            request.wait()
+            bucket.copy_out()
 
-    def _take(self, leaf: Variable) -> None:
+    def _on_gradient(self, leaf: Variable) -> None:
         bucket = self._bucket_of.get(id(leaf))
         if bucket is not None:
-            bucket.take(leaf)
-            self._begin_what_is_full()
-        for begun in self._begun:  # MPI moves on only when it is called
-            begun.advance()
+            bucket.copy_in(leaf)
+            self._start_full_buckets()
+        for request in self._requests:  # MPI moves on only when it is called
+            request.test()
 
-    def _begin_what_is_full(self) -> None:
+    def _start_full_buckets(self) -> None:
         """Begin sums in the order of the buckets, which is the same on every rank."""
-        while len(self._begun) < len(self.buckets):
-            bucket = self.buckets[len(self._begun)]
+        while len(self._requests) < len(self.buckets):
+            bucket = self.buckets[len(self._requests)]
             if not bucket.is_full:
                 return
-            self._begun.append(self.communicator.begin_sum(bucket.flat))
+            self._requests.append(self.communicator.all_reduce_async(bucket.flat))
 
 
 class _Bucket:
@@ -98,48 +98,50 @@ class _Bucket:
         ends = np.cumsum([parameter.size for parameter in parameters]).tolist()
         self.flat = np.empty(ends[-1] + len(parameters), parameters[0].dtype)
         present = self.flat[ends[-1] :]
-        self._places = {
-            id(p): _Place(p, _as_kept(self.flat[end - p.size : end], p.shape), present[i : i + 1])
+        self._views = {
+            id(p): _GradientView(
+                p, _channels_last_view(self.flat[end - p.size : end], p.shape), present[i : i + 1]
+            )
             for i, (p, end) in enumerate(zip(parameters, ends, strict=True))
         }
         self._missing: set[int] = set()
 
     def clear(self) -> None:
-        self._missing = set(self._places)
+        self._missing = set(self._views)
 
     @property
     def is_full(self) -> bool:
         return not self._missing
 
-    def take(self, leaf: Variable) -> None:
+    def copy_in(self, leaf: Variable) -> None:
         if id(leaf) in self._missing:
             self._missing.remove(id(leaf))
-            self._places[id(leaf)].take()
+            self._views[id(leaf)].copy_in()
 
-    def take_rest(self) -> None:
+    def copy_missing(self) -> None:
         """Those that backward did not reach: what batches before gave them, or nothing."""
         for key in self._missing:
-            self._places[key].take()
+            self._views[key].copy_in()
         self._missing.clear()
 
-    def give_back(self) -> None:
-        for place in self._places.values():
-            place.give_back()
+    def copy_out(self) -> None:
+        for view in self._views.values():
+            view.copy_out()
 
 
-class _Place(NamedTuple):
+class _GradientView(NamedTuple):
     """Where a parameter's gradient stands in a bucket, and on how many ranks it has one."""
 
     parameter: Parameter
     total: Array
     ranks: Array  # (1,)
 
-    def take(self) -> None:
+    def copy_in(self) -> None:
         gradient = self.parameter.grad
         self.ranks[0] = gradient is not None
         self.total[...] = 0 if gradient is None else gradient.data
 
-    def give_back(self) -> None:
+    def copy_out(self) -> None:
         if not self.ranks[0]:
             return
         if self.parameter.grad is None:
@@ -148,7 +150,7 @@ class _Place(NamedTuple):
             self.parameter.grad.copy_(self.total)
 
 
-def _as_kept(flat: Array, shape: tuple[int, ...]) -> Array:
+def _channels_last_view(flat: Array, shape: tuple[int, ...]) -> Array:
     """The array seen in a shape, with channels last in memory, as weights of images are kept."""
     if len(shape) != 4:
         return flat.reshape(shape)
@@ -156,16 +158,16 @@ def _as_kept(flat: Array, shape: tuple[int, ...]) -> Array:
     return flat.reshape(n, h, w, c).transpose(0, 3, 1, 2)
 
 
-def _groups(parameters: Iterable[Parameter], most: int) -> Iterator[list[Parameter]]:
+def _bucket_groups(parameters: Iterable[Parameter], bucket_bytes: int) -> Iterator[list[Parameter]]:
     """Neighbours of one dtype, about as many bytes as wanted."""
     group: list[Parameter] = []
     size = 0
     for parameter in parameters:
-        held = math.prod(parameter.shape) * parameter.dtype.itemsize
-        if group and (size + held > most or parameter.dtype != group[0].dtype):
+        nbytes = math.prod(parameter.shape) * parameter.dtype.itemsize
+        if group and (size + nbytes > bucket_bytes or parameter.dtype != group[0].dtype):
             yield group
             group, size = [], 0
         group.append(parameter)
-        size += held
+        size += nbytes
     if group:
         yield group
