@@ -17,14 +17,14 @@ import lucid
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.parts import (
     AnchorGenerator,
-    FeaturePyramid,
+    FeaturePyramidNetwork,
     LastLevelMaxPool,
     LastLevelP6P7,
     Matcher,
     ciou_loss,
     diou_loss,
     giou_loss,
-    select_detections,
+    postprocess_detections,
 )
 
 pyramid = torchvision.ops.feature_pyramid_network
@@ -47,7 +47,7 @@ def test_pyramids_agree(extra: str) -> None:
     }[extra]
     torch.manual_seed(0)
     theirs = torchvision.ops.FeaturePyramidNetwork(channels, width, theirs_extra)
-    ours = FeaturePyramid(channels, width, ours_extra)
+    ours = FeaturePyramidNetwork(channels, width, ours_extra)
     state = {}
     for key, value in theirs.state_dict().items():
         name = re.sub(r"^inner_blocks\.(\d)\.0", r"lateral.\1", key)
@@ -126,7 +126,7 @@ def test_selected_detections_agree(
         [[torch.tensor(a) for a in anchors]],
         [image_size],
     )
-    found = select_detections(
+    found = postprocess_detections(
         [lucid.sigmoid(lucid.Tensor(x)) for x in logits],
         deltas,
         anchors,

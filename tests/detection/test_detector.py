@@ -15,7 +15,7 @@ from lucid_models_detection.detections import Detections
 from lucid_models_detection.detector import Detector, backbone_net, check_detector
 from lucid_models_detection.faster_rcnn import BoxPredictor
 from lucid_models_detection.targets import Target
-from lucid_models_detection.transform import ImageBatch, Transform
+from lucid_models_detection.transform import GeneralizedRCNNTransform, ImageList
 
 
 class Brightest(Detector):
@@ -24,7 +24,9 @@ class Brightest(Detector):
     head_prefixes = ("scale",)
 
     def __init__(self, **sizes: Any) -> None:
-        super().__init__(nn.Conv2d(3, 1, 1, bias=False), Transform((0,) * 3, (1,) * 3, **sizes))
+        super().__init__(
+            nn.Conv2d(3, 1, 1, bias=False), GeneralizedRCNNTransform((0,) * 3, (1,) * 3, **sizes)
+        )
         nn.init.ones_(self.backbone.weight)
         self.scale = nn.Parameter([0.5])
         self.num_classes = 2
@@ -32,7 +34,7 @@ class Brightest(Detector):
         self.batches: list[tuple[int, ...]] = []
 
     def compute_losses(
-        self, features: Any, batch: ImageBatch, targets: Sequence[Target]
+        self, features: Any, batch: ImageList, targets: Sequence[Target]
     ) -> dict[str, Tensor]:
         wanted = sum(float(target.boxes.sum()) for target in targets)
         return {
@@ -40,7 +42,7 @@ class Brightest(Detector):
             "loss_boxes": self.scale.sum() * wanted,
         }
 
-    def detect(self, features: Any, batch: ImageBatch) -> list[Detections]:
+    def detect(self, features: Any, batch: ImageList) -> list[Detections]:
         assert not self.training
         assert not lucid.is_grad_enabled()
         self.batches.append(batch.tensor.shape)
@@ -121,7 +123,7 @@ def test_a_subclass_without_its_two_methods_cannot_be_used() -> None:
     class Unfinished(Detector):
         num_classes = 2
 
-    model = Unfinished(nn.Conv2d(3, 1, 1), Transform((0,) * 3, (1,) * 3))
+    model = Unfinished(nn.Conv2d(3, 1, 1), GeneralizedRCNNTransform((0,) * 3, (1,) * 3))
     with pytest.raises(NotImplementedError, match=r"Unfinished.*detect"):
         model.predict(IMAGES)
     with pytest.raises(NotImplementedError, match=r"Unfinished.*compute_losses"):
@@ -130,7 +132,7 @@ def test_a_subclass_without_its_two_methods_cannot_be_used() -> None:
 
 def test_a_batch_without_targets_gives_the_raw_outputs() -> None:
     class Raw(Brightest):
-        def raw_outputs(self, features: Any, batch: ImageBatch) -> Any:
+        def raw_outputs(self, features: Any, batch: ImageList) -> Any:
             return features, batch.padded_size, batch.sizes
 
     x = np.full((1, 3, 40, 33), -2.0, np.float32)  # neither in [0, 1] nor padded

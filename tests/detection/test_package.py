@@ -43,7 +43,7 @@ def test_every_name_is_there(name: str) -> None:
 def test_roi_align_is_the_function_whatever_was_imported_before() -> None:
     from lucid_models_detection import parts, roi_align
 
-    assert roi_align is parts.roi_align is parts.pooler.roi_align
+    assert roi_align is parts.roi_align
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -116,8 +116,8 @@ def test_names_of_the_backbone_are_those_of_its_network() -> None:
 
 def test_config_makes_torchvisions_network() -> None:
     model = make()
-    assert model.rpn.anchors.num_per_location == 3
-    assert [cell[1].tolist() for cell in model.rpn.anchors.cells][:2] == [
+    assert model.rpn.anchor_generator.num_anchors_per_location == 3
+    assert [cell[1].tolist() for cell in model.rpn.anchor_generator.cell_anchors][:2] == [
         [-16, -16, 16, 16],
         [-32, -32, 32, 32],
     ]

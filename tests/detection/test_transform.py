@@ -11,9 +11,14 @@ import lucid
 from lucid import Tensor
 from lucid.testing import gradcheck
 from lucid_models_detection.targets import Target
-from lucid_models_detection.transform import Transform, check_images, check_pixels, pad_to_multiple
+from lucid_models_detection.transform import (
+    GeneralizedRCNNTransform,
+    check_images,
+    check_pixels,
+    pad_to_multiple,
+)
 
-PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+PLAIN = {"image_mean": (0.0, 0.0, 0.0), "image_std": (1.0, 1.0, 1.0)}
 
 
 def image(height: int, width: int, seed: int = 0) -> Any:
@@ -22,7 +27,7 @@ def image(height: int, width: int, seed: int = 0) -> Any:
 
 def test_images_are_normalised_padded_and_stand_in_the_corner() -> None:
     first, second = image(5, 9), image(7, 3, 1)
-    transform = Transform((0.5, 0.25, 0.0), (0.5, 1.0, 2.0), multiple=4)
+    transform = GeneralizedRCNNTransform((0.5, 0.25, 0.0), (0.5, 1.0, 2.0), size_divisible=4)
     batch = transform([first, Tensor(second)])
     assert batch.tensor.shape == (2, 3, 8, 12)
     assert batch.sizes == batch.original_sizes == [(5, 9), (7, 3)]
@@ -57,27 +62,27 @@ def test_new_sizes(
     max_size: int | None,
     expected: tuple[int, int],
 ) -> None:
-    batch = Transform(**PLAIN, min_size=min_size, max_size=max_size)([image(*size)])
+    batch = GeneralizedRCNNTransform(**PLAIN, min_size=min_size, max_size=max_size)([image(*size)])
     assert batch.sizes == [expected]
     assert batch.original_sizes == [size]
 
 
 def test_training_draws_from_several_sizes() -> None:
-    transform = Transform(**PLAIN, min_size=(8, 16, 24), multiple=1)
+    transform = GeneralizedRCNNTransform(**PLAIN, min_size=(8, 16, 24), size_divisible=1)
     drawn = {transform([image(32, 32)], training=True).sizes[0] for _ in range(40)}
     assert drawn == {(8, 8), (16, 16), (24, 24)}
 
 
 def test_resizing_is_bilinear_between_pixel_centres() -> None:
     given = np.arange(4, dtype=np.float32).reshape(1, 1, 4).repeat(3, axis=0)
-    batch = Transform(**PLAIN, min_size=(2,), multiple=1)([given])
+    batch = GeneralizedRCNNTransform(**PLAIN, min_size=(2,), size_divisible=1)([given])
     assert batch.sizes == [(2, 8)]
     expected = [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]
     np.testing.assert_allclose(batch.tensor.data[0, 1], [expected, expected], rtol=1e-6)
 
 
 def test_boxes_follow_the_image_and_come_back() -> None:
-    transform = Transform(**PLAIN, min_size=(50,))
+    transform = GeneralizedRCNNTransform(**PLAIN, min_size=(50,))
     batch = transform([image(100, 200), image(50, 60)])
     boxes = np.array([[10, 20, 30, 40]], np.float32)
     target = Target(boxes, np.array([3]))
@@ -90,7 +95,9 @@ def test_boxes_follow_the_image_and_come_back() -> None:
 def test_gradients_reach_the_images() -> None:
     first = lucid.random.rand(3, 6, 8, dtype=lucid.float64).requires_grad_()
     second = lucid.random.rand(3, 4, 4, dtype=lucid.float64).requires_grad_()
-    transform = Transform((0.1, 0.2, 0.3), (0.5, 1.0, 2.0), min_size=(4,), multiple=4)
+    transform = GeneralizedRCNNTransform(
+        (0.1, 0.2, 0.3), (0.5, 1.0, 2.0), min_size=(4,), size_divisible=4
+    )
     gradcheck(lambda *images: transform(images, np.float64).tensor, [first, second])
 
 
@@ -176,8 +183,8 @@ def test_enlarging_a_strip_beyond_reason_is_refused() -> None:
     with pytest.raises(
         ValueError, match=r"images\[1\]: .*800 x 48000000, from 1 x 60000.*max_size"
     ):
-        Transform(**PLAIN, min_size=(800,))([image(8, 8), strip])
-    batch = Transform(**PLAIN, min_size=(800,), max_size=1333)([strip])
+        GeneralizedRCNNTransform(**PLAIN, min_size=(800,))([image(8, 8), strip])
+    batch = GeneralizedRCNNTransform(**PLAIN, min_size=(800,), max_size=1333)([strip])
     assert batch.sizes == [(1, 1333)]
     assert batch.tensor.shape == (1, 3, 32, 1344)
 
@@ -187,9 +194,9 @@ def test_enlarging_a_strip_beyond_reason_is_refused() -> None:
 )
 def test_means_and_deviations_of_channels(mean: Any, std: Any) -> None:
     with pytest.raises(ValueError, match="one mean and one positive standard deviation"):
-        Transform(mean, std)
+        GeneralizedRCNNTransform(mean, std)
 
 
 def test_padding_is_to_a_positive_multiple() -> None:
-    with pytest.raises(ValueError, match="multiple: expected a positive integer, got 0"):
-        Transform((0.5,), (0.5,), multiple=0)
+    with pytest.raises(ValueError, match="size_divisible: expected a positive integer, got 0"):
+        GeneralizedRCNNTransform((0.5,), (0.5,), size_divisible=0)

@@ -24,7 +24,7 @@ from lucid_models_detection import Detector
 from lucid_models_detection.boxes import batched_nms
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.targets import Target
-from lucid_models_detection.transform import ImageBatch, Transform
+from lucid_models_detection.transform import GeneralizedRCNNTransform, ImageList
 
 COLORS = {"amber": (240, 160, 20), "blue": (30, 60, 220), "cyan": (30, 220, 220)}
 
@@ -71,7 +71,7 @@ class Lantern(Detector):
     head_prefixes = ("glow.",)
 
     def __init__(self, num_classes: int, net: Pebble) -> None:
-        super().__init__(Trunk(net), Transform((0.5,) * 3, (0.25,) * 3))
+        super().__init__(Trunk(net), GeneralizedRCNNTransform((0.5,) * 3, (0.25,) * 3))
         self.num_classes = num_classes
         self.score_threshold = 0.1
         self.glow = nn.Conv2d(12, num_classes, 1)
@@ -85,7 +85,7 @@ class Lantern(Detector):
         return logits, self.reach(features).reshape(n, 4, -1).transpose(1, 2), np.stack((x, y), 1)
 
     def compute_losses(
-        self, features: Tensor, batch: ImageBatch, targets: Sequence[Target]
+        self, features: Tensor, batch: ImageList, targets: Sequence[Target]
     ) -> dict[str, Tensor]:
         logits, reach, centers = self.outputs(features)
         labels = np.zeros(logits.shape[:2], np.int64)
@@ -102,7 +102,7 @@ class Lantern(Detector):
             "loss_sides": ((reach - lucid.tensor(wanted)) * found).abs().mean(),
         }
 
-    def detect(self, features: Tensor, batch: ImageBatch) -> list[Detections]:
+    def detect(self, features: Tensor, batch: ImageList) -> list[Detections]:
         logits, reach, centers = self.outputs(features)
         scores, sides = F.softmax(logits, axis=-1).numpy(), np.exp(reach.numpy())
         found: list[Detections] = []

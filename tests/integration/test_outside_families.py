@@ -22,7 +22,7 @@ from lucid.weights import model_metadata
 from lucid_models_classification.checkpoints import start_from
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.training.fine_tuning import from_detector
-from lucid_models_detection.transform import ImageBatch
+from lucid_models_detection.transform import ImageList
 
 Command = Callable[..., str]
 
@@ -141,7 +141,7 @@ def test_the_kit_runs_the_commands(families: None) -> None:
 class Dim(Lantern):
     """Fails in prediction."""
 
-    def detect(self, features: Tensor, batch: ImageBatch) -> list[Detections]:
+    def detect(self, features: Tensor, batch: ImageList) -> list[Detections]:
         raise RuntimeError("no light")
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
         faster_rcnn_resnet_50_fpn,
         faster_rcnn_resnet_101_fpn,
     )
-    from lucid_models_detection.parts.pooler import roi_align
+    from lucid_models_detection.parts.roi_align import roi_align
     from lucid_models_detection.prediction import DetectionPredictor
     from lucid_models_detection.retinanet import RetinaNet, RetinaNetOptions
     from lucid_models_detection.retinanet.builders import (
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from lucid_models_detection.targets import Target
     from lucid_models_detection.torchvision import torchvision_config
     from lucid_models_detection.training import DetectorTask, TrainingOptions, train_detector
-    from lucid_models_detection.transform import ImageBatch, Transform
+    from lucid_models_detection.transform import GeneralizedRCNNTransform, ImageList
 
 __all__ = [
     "DetectionPredictor",
@@ -50,12 +50,12 @@ __all__ = [
     "DetectorConfig",
     "DetectorTask",
     "FasterRCNN",
-    "ImageBatch",
+    "GeneralizedRCNNTransform",
+    "ImageList",
     "RetinaNet",
     "RetinaNetOptions",
     "Target",
     "TrainingOptions",
-    "Transform",
     "boxes",
     "convert",
     "data",
@@ -84,9 +84,9 @@ _HOME = {
     "DetectorConfig": "faster_rcnn",
     "DetectorTask": "training",
     "FasterRCNN": "faster_rcnn",
-    "ImageBatch": "transform",
+    "ImageList": "transform",
     "Target": "targets",
-    "Transform": "transform",
+    "GeneralizedRCNNTransform": "transform",
     "RetinaNet": "retinanet",
     "RetinaNetOptions": "retinanet",
     "retinanet_fpn": "retinanet.builders",

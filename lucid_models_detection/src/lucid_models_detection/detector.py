@@ -19,7 +19,12 @@ from lucid_models_detection.detections import Detections
 from lucid_models_detection.eval_mode import eval_mode
 from lucid_models_detection.options import DetectorOptions, check_options
 from lucid_models_detection.targets import Target, check_targets
-from lucid_models_detection.transform import ImageBatch, Transform, check_pixels, raw_batch
+from lucid_models_detection.transform import (
+    GeneralizedRCNNTransform,
+    ImageList,
+    check_pixels,
+    raw_batch,
+)
 
 __all__ = ["Detector", "Images", "backbone_net", "check_detector"]
 
@@ -43,7 +48,7 @@ class Detector(nn.Module):
         Maps a batch (N, 3, H, W) to the features that the heads read.  The classification
         network in it, which ``--backbone-weights`` fills and ``--frozen-stages`` freezes, is
         its attribute ``net``, or the backbone itself if it has none.
-    transform : Transform
+    transform : GeneralizedRCNNTransform
         Normalizes, resizes and pads images.
 
     Attributes
@@ -74,7 +79,7 @@ class Detector(nn.Module):
     head_prefixes: tuple[str, ...] = ()
     class_axis: int = 0
 
-    def __init__(self, backbone: nn.Module, transform: Transform) -> None:
+    def __init__(self, backbone: nn.Module, transform: GeneralizedRCNNTransform) -> None:
         super().__init__()
         self.backbone = backbone
         self.transform = transform
@@ -163,7 +168,7 @@ class Detector(nn.Module):
         return detector
 
     def compute_losses(
-        self, features: Any, batch: ImageBatch, targets: Sequence[Target]
+        self, features: Any, batch: ImageList, targets: Sequence[Target]
     ) -> dict[str, Tensor]:
         """Compute the losses of a batch.
 
@@ -171,7 +176,7 @@ class Detector(nn.Module):
         ----------
         features : object
             Result of the backbone.
-        batch : ImageBatch
+        batch : ImageList
             The images that it was computed from.
         targets : sequence of Target
             Objects of each image, in the pixels of the batch.
@@ -183,14 +188,14 @@ class Detector(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement compute_losses")
 
-    def detect(self, features: Any, batch: ImageBatch) -> list[Detections]:
+    def detect(self, features: Any, batch: ImageList) -> list[Detections]:
         """Detect objects in a batch.
 
         Parameters
         ----------
         features : object
             Result of the backbone.
-        batch : ImageBatch
+        batch : ImageList
             The images that it was computed from.
 
         Returns
@@ -200,14 +205,14 @@ class Detector(nn.Module):
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement detect")
 
-    def raw_outputs(self, features: Any, batch: ImageBatch) -> Any:
+    def raw_outputs(self, features: Any, batch: ImageList) -> Any:
         """Outputs of the network for ``model(x)``, not decoded and not selected.
 
         Parameters
         ----------
         features : object
             Result of the backbone.
-        batch : ImageBatch
+        batch : ImageList
             The images that it was computed from, as they were given.
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement raw_outputs")
@@ -239,7 +244,7 @@ class Detector(nn.Module):
             If a loss is not finite; names it.
         """
         if targets is None:
-            batch = raw_batch(images, self.transform.multiple)
+            batch = raw_batch(images, self.transform.size_divisible)
             return self.raw_outputs(self.backbone(batch.tensor), batch)
         checked = check_pixels(images)
         truth = check_targets(targets, [image.shape[1:] for image in checked], self.num_classes)
@@ -321,7 +326,7 @@ class Detector(nn.Module):
         return sums, [found[i] for i in range(len(checked))]
 
     def _finite_losses(
-        self, features: Any, batch: ImageBatch, targets: Sequence[Target]
+        self, features: Any, batch: ImageList, targets: Sequence[Target]
     ) -> dict[str, Tensor]:
         losses = self.compute_losses(features, batch, targets)
         broken = [name for name, loss in losses.items() if not np.isfinite(loss.data)]
@@ -333,7 +338,7 @@ class Detector(nn.Module):
             )
         return losses
 
-    def _restored(self, features: Any, batch: ImageBatch) -> list[Detections]:
+    def _restored(self, features: Any, batch: ImageList) -> list[Detections]:
         """Detections with boxes in the pixels of the images as given."""
         detections = self.detect(features, batch)
         for i, found in enumerate(detections):

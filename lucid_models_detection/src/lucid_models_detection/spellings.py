@@ -1,14 +1,14 @@
 """Where the names of ``torchvision.ops`` and ``torchvision.models.detection`` are in this package.
 
 The errors of missing names come from :data:`NAMES`, and the tests run the code in backticks.
-Attributes that torchvision's detectors have under another name are :class:`Elsewhere`.
+Attributes that torchvision's detectors have under another name are :class:`RenamedAttribute`.
 """
 
 from __future__ import annotations
 
 from typing import Any, NoReturn
 
-__all__ = ["NAMES", "Elsewhere"]
+__all__ = ["NAMES", "RenamedAttribute"]
 
 _BOXES = "lucid_models_detection.boxes"
 _PARTS = "lucid_models_detection.parts"
@@ -26,22 +26,25 @@ _NO_SUCH_DETECTOR = (
 #: :data:`lucid.spellings.ATTRIBUTES`.
 NAMES: dict[str, str] = {
     **{
+        name: f"`from {_PARTS} import {name}`"
+        for name in (
+            "AnchorGenerator",
+            "BackboneWithFPN",
+            "BalancedPositiveNegativeSampler",
+            "BoxCoder",
+            "ExtraFPNBlock",
+            "FeaturePyramidNetwork",
+            "LastLevelMaxPool",
+            "LastLevelP6P7",
+            "Matcher",
+            "MultiScaleRoIAlign",
+            "sigmoid_focal_loss",
+        )
+    },
+    **{
         name: f"`from {_PARTS} import {own}`"
         for name, own in {
-            "AnchorGenerator": "AnchorGenerator",
-            "MultiScaleRoIAlign": "MultiScaleRoIAlign",
-            "FeaturePyramidNetwork": "FeaturePyramid",
-            "BackboneWithFPN": "PyramidBackbone",
-            "LastLevelMaxPool": "LastLevelMaxPool",
-            "LastLevelP6P7": "LastLevelP6P7",
-            "ExtraFPNBlock": "ExtraLevels",
-            "Matcher": "Matcher",
-            "BoxCoder": "BoxCoder",
-            "BalancedPositiveNegativeSampler": "BalancedSampler",
             "RetinaNetHead": "DenseHead",
-            "GeneralizedRCNNTransform": "Transform",
-            "ImageList": "ImageBatch",
-            "sigmoid_focal_loss": "sigmoid_focal_loss",
             "generalized_box_iou_loss": "giou_loss",
             "distance_box_iou_loss": "diou_loss",
             "complete_box_iou_loss": "ciou_loss",
@@ -93,7 +96,7 @@ NAMES: dict[str, str] = {
 }
 
 
-class Elsewhere:
+class RenamedAttribute:
     """Attribute of a class that is missing: setting it is an error that says what to set.
 
     Python would keep the value under a name that nothing reads.
@@ -105,9 +108,9 @@ class Elsewhere:
 
     Examples
     --------
-    >>> from lucid_models_detection.spellings import Elsewhere
+    >>> from lucid_models_detection.spellings import RenamedAttribute
     >>> class Head:
-    ...     score_thresh = Elsewhere("score_threshold")
+    ...     score_thresh = RenamedAttribute("score_threshold")
     >>> hasattr(Head(), "score_thresh")
     False
     >>> Head().score_thresh = 0.5

@@ -21,8 +21,8 @@ from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.targets import Target
 
 __all__ = [
-    "ImageBatch",
-    "Transform",
+    "GeneralizedRCNNTransform",
+    "ImageList",
     "check_images",
     "check_pixels",
     "pad_to_multiple",
@@ -37,7 +37,7 @@ _MAX_PIXELS = 2**27
 
 
 @dataclass(frozen=True)
-class ImageBatch:
+class ImageList:
     """Images normalized, resized and padded to a common size.
 
     Attributes
@@ -130,14 +130,14 @@ def pad_to_multiple(size: Size, multiple: int) -> Size:
     return height, width
 
 
-def raw_batch(x: Any, multiple: int) -> ImageBatch:
+def raw_batch(x: Any, size_divisible: int) -> ImageList:
     """Make a batch of ``x`` without normalizing or resizing it.
 
     Parameters
     ----------
     x : Tensor or numpy.ndarray
         (N, 3, H, W), any values.
-    multiple : int
+    size_divisible : int
         Height and width are padded with zeros to a multiple of it.
 
     Raises
@@ -154,38 +154,38 @@ def raw_batch(x: Any, multiple: int) -> ImageBatch:
     if not isinstance(x, Tensor):
         x = stack([Tensor(image) for image in images])
     size = (int(x.shape[2]), int(x.shape[3]))
-    height, width = pad_to_multiple(size, multiple)
+    height, width = pad_to_multiple(size, size_divisible)
     if (height, width) != size:
         x = pad(x, ((0, 0), (0, 0), (0, height - size[0]), (0, width - size[1])))
-    return ImageBatch(x, [size] * len(images), [size] * len(images))
+    return ImageList(x, [size] * len(images), [size] * len(images))
 
 
-class Transform:
+class GeneralizedRCNNTransform:
     """Normalize, resize and batch images, and convert boxes between both sizes.
 
     Parameters
     ----------
-    mean, std : sequence of float
-        One for each channel: images become ``(image - mean) / std``.
+    image_mean, image_std : sequence of float
+        One for each channel: images become ``(image - image_mean) / image_std``.
     min_size : sequence of int, optional
         Length of the shorter side after resizing; of several, training draws one
         for each image and prediction takes the last.
     max_size : int, optional
         Greatest length of the longer side after resizing.
-    multiple : int, default 32
-        Height and width of the batch are padded to a multiple of this.
+    size_divisible : int, default 32
+        Height and width of the batch are padded to multiples of this.
 
     Raises
     ------
     ValueError
-        If ``mean`` and ``std`` differ in length, a standard deviation is not positive, or
-        ``multiple`` is not.
+        If ``image_mean`` and ``image_std`` differ in length, or a standard deviation or
+        ``size_divisible`` is not positive.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from lucid_models_detection.parts import Transform
-    >>> transform = Transform((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), min_size=[16])
+    >>> from lucid_models_detection.parts import GeneralizedRCNNTransform
+    >>> transform = GeneralizedRCNNTransform((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), min_size=[16])
     >>> batch = transform([np.zeros((3, 8, 12), np.float32)])
     >>> batch.tensor.shape, batch.sizes
     ((1, 3, 32, 32), [(16, 24)])
@@ -193,28 +193,28 @@ class Transform:
 
     def __init__(
         self,
-        mean: Sequence[float],
-        std: Sequence[float],
+        image_mean: Sequence[float],
+        image_std: Sequence[float],
         min_size: Sequence[int] | None = None,
         max_size: int | None = None,
-        multiple: int = 32,
+        size_divisible: int = 32,
     ) -> None:
-        if not mean or len(mean) != len(std) or not all(s > 0 for s in std):
+        if not image_mean or len(image_mean) != len(image_std) or not all(s > 0 for s in image_std):
             raise ValueError(
                 "expected one mean and one positive standard deviation for each channel, got "
-                f"mean={tuple(mean)} and std={tuple(std)}"
+                f"image_mean={tuple(image_mean)} and image_std={tuple(image_std)}"
             )
-        if multiple < 1:
-            raise ValueError(f"multiple: expected a positive integer, got {multiple}")
-        self.mean = tuple(mean)
-        self.std = tuple(std)
+        if size_divisible < 1:
+            raise ValueError(f"size_divisible: expected a positive integer, got {size_divisible}")
+        self.image_mean = tuple(image_mean)
+        self.image_std = tuple(image_std)
         self.min_size = None if min_size is None else tuple(min_size)
         self.max_size = max_size
-        self.multiple = multiple
+        self.size_divisible = size_divisible
 
     def __call__(
         self, images: Sequence[Tensor | Array], dtype: Any = np.float32, training: bool = False
-    ) -> ImageBatch:
+    ) -> ImageList:
         """Make a batch of checked images, each (3, h, w) in [0, 1].
 
         Gradients flow back to images that require them.
@@ -229,11 +229,11 @@ class Transform:
                     f"{self.min_size}; set max_size, or cut the image"
                 )
         tallest, widest = max(h for h, _ in sizes), max(w for _, w in sizes)
-        padded = pad_to_multiple((tallest, widest), self.multiple)
-        channels = len(self.mean)
+        padded = pad_to_multiple((tallest, widest), self.size_divisible)
+        channels = len(self.image_mean)
         batch = np.zeros((len(images), *padded, channels), dtype).transpose(0, 3, 1, 2)
-        mean = np.asarray(self.mean, dtype)[:, None, None]
-        std = np.asarray(self.std, dtype)[:, None, None]
+        mean = np.asarray(self.image_mean, dtype)[:, None, None]
+        std = np.asarray(self.image_std, dtype)[:, None, None]
         for i, (image, size) in enumerate(zip(images, sizes, strict=True)):
             values = array_of(image).astype(dtype, copy=False) - mean
             values /= std
@@ -247,7 +247,7 @@ class Transform:
                 for i, size in enumerate(sizes)
             ]
 
-        return ImageBatch(record_joint(batch, images, backward), sizes, original)
+        return ImageList(record_joint(batch, images, backward), sizes, original)
 
     def groups(self, images: Sequence[Tensor | Array]) -> list[list[int]]:
         """Group images that are padded to the same size, so that batching pads none of them more.
@@ -268,12 +268,12 @@ class Transform:
         members: dict[Size, list[int]] = {}
         for i, image in enumerate(images):
             size = self._new_size((int(image.shape[1]), int(image.shape[2])), training=False)
-            members.setdefault(pad_to_multiple(size, self.multiple), []).append(i)
+            members.setdefault(pad_to_multiple(size, self.size_divisible), []).append(i)
         return list(members.values())
 
     def _image_gradient(self, g: Array, original: Size, std: Array) -> Array:
         if g.shape[2:] != original:
-            shape = (1, len(self.mean), *original)
+            shape = (1, len(self.image_mean), *original)
             g = kernels.resize_bilinear_backward(np.ascontiguousarray(g), shape, False)
         return np.asarray(g[0] / std)
 
@@ -296,7 +296,7 @@ class Transform:
         height, width = (max(1, math.floor(side * scale)) for side in size)
         return height, width
 
-    def resize_targets(self, targets: Sequence[Target], batch: ImageBatch) -> list[Target]:
+    def resize_targets(self, targets: Sequence[Target], batch: ImageList) -> list[Target]:
         """Targets in the pixels of the given images, in those of the batch."""
         return [
             target
@@ -307,7 +307,7 @@ class Transform:
             )
         ]
 
-    def restore_boxes(self, boxes: ArrayLike, batch: ImageBatch, i: int) -> Array:
+    def restore_boxes(self, boxes: ArrayLike, batch: ImageList, i: int) -> Array:
         """Boxes in the pixels of the batch's image ``i``, in those of the image as given."""
         size, original = batch.sizes[i], batch.original_sizes[i]
         return (
@@ -316,6 +316,7 @@ class Transform:
 
     def __repr__(self) -> str:
         return (
-            f"Transform(mean={self.mean}, std={self.std}, min_size={self.min_size}, "
-            f"max_size={self.max_size}, multiple={self.multiple})"
+            f"GeneralizedRCNNTransform(image_mean={self.image_mean}, image_std={self.image_std}, "
+            f"min_size={self.min_size}, max_size={self.max_size}, "
+            f"size_divisible={self.size_divisible})"
         )

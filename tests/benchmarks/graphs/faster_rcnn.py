@@ -17,7 +17,7 @@ import numpy as np
 from graphs.builder import Array, Graph
 from graphs.detection import decode, pyramid, save_detector, suppress, suppress_classes
 from lucid_models_detection import torchvision_config
-from lucid_models_detection.parts.anchors import AnchorGenerator
+from lucid_models_detection.parts.anchor_generator import AnchorGenerator
 
 _TOP_N, _PROPOSALS, _DETECTIONS = 1000, 1000, 100
 _RPN_IOU, _BOX_IOU, _MIN_SCORE = 0.7, 0.5, 0.05

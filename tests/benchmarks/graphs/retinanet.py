@@ -13,7 +13,7 @@ from pathlib import Path
 
 from graphs.builder import Array, Graph
 from graphs.detection import decode, pyramid, save_detector, suppress_classes
-from lucid_models_detection.parts.anchors import AnchorGenerator
+from lucid_models_detection.parts.anchor_generator import AnchorGenerator
 
 _TOP_N, _DETECTIONS = 1000, 300
 _IOU, _MIN_SCORE = 0.5, 0.05

@@ -459,8 +459,8 @@ def test_any_module_with_features_is_a_backbone() -> None:
 
 def test_default_anchors_follow_the_strides_of_the_levels() -> None:
     model = FasterRCNN.from_backbone(ToyNet(), **{**TOY, "anchor_sizes": None})
-    assert [sizes[0] for sizes in model.rpn.anchors.sizes] == [64, 128, 256]
-    assert model.config.anchor_sizes == model.rpn.anchors.sizes
+    assert [sizes[0] for sizes in model.rpn.anchor_generator.sizes] == [64, 128, 256]
+    assert model.config.anchor_sizes == model.rpn.anchor_generator.sizes
 
 
 def test_strides_that_regions_cannot_be_pooled_at_are_named() -> None:

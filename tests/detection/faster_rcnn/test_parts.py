@@ -14,9 +14,9 @@ from lucid_models_detection import FasterRCNN
 from lucid_models_detection.faster_rcnn import BoxHead, BoxPredictor, RPNHead
 from lucid_models_detection.parts import (
     AnchorGenerator,
-    BalancedSampler,
+    BalancedPositiveNegativeSampler,
     BoxCoder,
-    FeaturePyramid,
+    FeaturePyramidNetwork,
     LastLevelMaxPool,
     Matcher,
     MultiScaleRoIAlign,
@@ -33,8 +33,8 @@ def anchors(ratios: tuple[float, ...] = (0.5, 1.0), levels: int = 5) -> AnchorGe
     return AnchorGenerator(SIZES[:levels], [ratios] * levels)
 
 
-def pyramid(channels: int = 6, stages: int = 4, inputs: int = 8) -> FeaturePyramid:
-    return FeaturePyramid((inputs,) * stages, channels, LastLevelMaxPool())
+def pyramid(channels: int = 6, stages: int = 4, inputs: int = 8) -> FeaturePyramidNetwork:
+    return FeaturePyramidNetwork((inputs,) * stages, channels, LastLevelMaxPool())
 
 
 def all_parts() -> dict[str, Any]:
@@ -43,13 +43,13 @@ def all_parts() -> dict[str, Any]:
         "rpn_anchor_generator": anchors(),
         "rpn_head": RPNHead(6, 2),
         "rpn_matcher": Matcher(0.6, 0.2),
-        "rpn_sampler": BalancedSampler(8, 0.5),
+        "rpn_sampler": BalancedPositiveNegativeSampler(8, 0.5),
         "rpn_box_coder": BoxCoder((2.0, 2.0, 2.0, 2.0)),
         "box_roi_pool": MultiScaleRoIAlign(3, 1),
         "box_head": BoxHead(6, 3, 10),
         "box_predictor": BoxPredictor(10, 4),
         "box_matcher": Matcher(0.4, 0.4),
-        "box_sampler": BalancedSampler(4, 0.5),
+        "box_sampler": BalancedPositiveNegativeSampler(4, 0.5),
         "box_coder": BoxCoder(),
     }
 
@@ -64,16 +64,16 @@ def test_every_part_is_used() -> None:
     rpn, roi = model.rpn, model.roi_heads
     used = {
         "fpn": model.backbone.fpn,
-        "rpn_anchor_generator": rpn.anchors,
+        "rpn_anchor_generator": rpn.anchor_generator,
         "rpn_head": rpn.head,
-        "rpn_matcher": rpn.matcher,
-        "rpn_sampler": rpn.sampler,
+        "rpn_matcher": rpn.proposal_matcher,
+        "rpn_sampler": rpn.fg_bg_sampler,
         "rpn_box_coder": rpn.box_coder,
-        "box_roi_pool": roi.pooler,
+        "box_roi_pool": roi.box_roi_pool,
         "box_head": roi.box_head,
         "box_predictor": roi.box_predictor,
-        "box_matcher": roi.matcher,
-        "box_sampler": roi.sampler,
+        "box_matcher": roi.proposal_matcher,
+        "box_sampler": roi.fg_bg_sampler,
         "box_coder": roi.box_coder,
     }
     assert used.keys() == parts.keys()
@@ -113,9 +113,9 @@ def test_default_parts_follow_the_given_ones() -> None:
     model = build(box_roi_pool=MultiScaleRoIAlign(3), fpn=pyramid(6), hidden_dim=8)
     assert model.roi_heads.box_head.fc6.weight.shape == (8, 6 * 9)
     assert model.rpn.head.cls_logits.weight.shape == (9, 6, 1, 1)
-    short = build(fpn=FeaturePyramid((8,) * 4, 6), hidden_dim=8)
+    short = build(fpn=FeaturePyramidNetwork((8,) * 4, 6), hidden_dim=8)
     assert short.backbone.level_names == ("P2", "P3", "P4", "P5")
-    assert [sizes[0] for sizes in short.rpn.anchors.sizes] == [32, 64, 128, 256]
+    assert [sizes[0] for sizes in short.rpn.anchor_generator.sizes] == [32, 64, 128, 256]
 
 
 def test_from_backbone_and_the_builders_take_parts() -> None:
@@ -125,7 +125,7 @@ def test_from_backbone_and_the_builders_take_parts() -> None:
     built = lucid.models.create_model(
         "faster_rcnn_resnet_18_fpn", rpn_anchor_generator=anchors(), hidden_dim=8
     )
-    assert built.rpn.anchors.num_per_location == 2
+    assert built.rpn.anchor_generator.num_anchors_per_location == 2
     with pytest.raises(TypeError, match=r"argument 'rpn_anchor_generator' must be numbers"):
         lucid.save_model(built, "unused.safetensors")
     with pytest.raises(TypeError, match=r"'rpn_anchors'; valid ones are .*rpn_anchor_generator"):
@@ -158,7 +158,11 @@ class Results(nn.Module):
             ValueError,
             r"rpn_anchor_generator: .* 5 feature maps, at strides \(4, 8, 16, 32, 64\): .*4 level",
         ),
-        ({"rpn_anchor_generator": 3}, TypeError, "rpn_anchor_generator: int lacks num_per_loca"),
+        (
+            {"rpn_anchor_generator": 3},
+            TypeError,
+            "rpn_anchor_generator: int lacks num_anchors",
+        ),
         ({"rpn_box_coder": Matcher(1, 0)}, TypeError, "rpn_box_coder: Matcher lacks encode, dec"),
         ({"box_sampler": "all"}, TypeError, "box_sampler: expected a callable object, got 'all'"),
         (
@@ -221,5 +225,5 @@ def test_an_exchanged_part_that_does_not_fit_is_named_when_it_is_used() -> None:
     model.rpn.head = RPNHead(256, 2)
     with pytest.raises(ValueError, match=r"rpn\.head: .* 9 at each location, got 682"):
         model.predict([IMAGE])
-    model.rpn.anchors = anchors()
+    model.rpn.anchor_generator = anchors()
     assert len(model.predict([IMAGE])) == 1

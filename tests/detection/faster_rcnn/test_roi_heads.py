@@ -11,16 +11,16 @@ from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.faster_rcnn import BoxHead, BoxPredictor, RoIHeads
 from lucid_models_detection.parts.box_coder import BoxCoder
 from lucid_models_detection.parts.matcher import Matcher
-from lucid_models_detection.parts.pooler import MultiScaleRoIAlign
-from lucid_models_detection.parts.sampler import BalancedSampler
+from lucid_models_detection.parts.roi_align import MultiScaleRoIAlign
+from lucid_models_detection.parts.sampler import BalancedPositiveNegativeSampler
 from lucid_models_detection.targets import Target
-from lucid_models_detection.transform import ImageBatch
+from lucid_models_detection.transform import ImageList
 
 
 def make_heads(num_classes: int = 3, **options: Any) -> RoIHeads:
     settings: dict[str, Any] = {
-        "matcher": Matcher(0.5, 0.5),
-        "sampler": BalancedSampler(8, 0.25),
+        "proposal_matcher": Matcher(0.5, 0.5),
+        "fg_bg_sampler": BalancedPositiveNegativeSampler(8, 0.25),
         "score_threshold": 0.05,
         "nms_threshold": 0.5,
         "detections_per_image": 100,
@@ -37,8 +37,8 @@ def make_levels(n: int = 1) -> list[Tensor]:
     return [lucid.random.randn(n, 4, 16 >> i, 16 >> i) for i in range(4)]
 
 
-def make_batch(n: int = 1, size: tuple[int, int] = (64, 64)) -> ImageBatch:
-    return ImageBatch(lucid.zeros(n, 3, 64, 64), [size] * n, [size] * n)
+def make_batch(n: int = 1, size: tuple[int, int] = (64, 64)) -> ImageList:
+    return ImageList(lucid.zeros(n, 3, 64, 64), [size] * n, [size] * n)
 
 
 @pytest.mark.parametrize("count", [0, 3, 16, 17, 40])
@@ -87,17 +87,19 @@ def test_proposals_get_the_class_of_what_they_overlap() -> None:
     proposals = np.array(
         [[0, 0, 10, 6], [0, 0, 10, 4], [21, 20, 30, 30], [50, 50, 60, 60]], np.float32
     )
-    labels, matches = make_heads().assign(proposals, target)
+    labels, matches = make_heads().assign_targets_to_proposals(proposals, target)
     np.testing.assert_array_equal(labels, [2, 0, 1, 0])
     np.testing.assert_array_equal(matches[[0, 2]], [0, 1])
 
 
 def test_losses_by_hand() -> None:
-    heads = make_heads(sampler=lambda labels: (np.flatnonzero(labels), np.flatnonzero(labels == 0)))
+    heads = make_heads(
+        fg_bg_sampler=lambda labels: (np.flatnonzero(labels), np.flatnonzero(labels == 0))
+    )
     levels, batch = make_levels(), make_batch()
     proposals = np.array([[0, 0, 20, 20], [2, 2, 22, 20], [40, 40, 60, 60]], np.float32)
     target = Target(np.array([[1, 1, 21, 21]], np.float32), np.array([2]))
-    losses = heads.losses(levels, batch, [proposals], [target])
+    losses = heads.compute_losses(levels, batch, [proposals], [target])
     regions = np.concatenate([proposals, target.boxes])  # the ground truth joins them
     logits, deltas = heads(levels, batch, [regions])
     wanted = np.array([2, 2, 0, 2])
@@ -116,7 +118,7 @@ NOTHING = Target(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
 
 def test_without_objects_the_box_loss_is_exactly_zero() -> None:
     proposals = np.array([[0, 0, 20, 20]], np.float32)
-    losses = make_heads().losses(make_levels(), make_batch(), [proposals], [NOTHING])
+    losses = make_heads().compute_losses(make_levels(), make_batch(), [proposals], [NOTHING])
     assert losses["loss_box_reg"].item() == 0
     assert losses["loss_classifier"].item() > 0
     sum(losses.values(), lucid.zeros(())).backward()
@@ -124,7 +126,7 @@ def test_without_objects_the_box_loss_is_exactly_zero() -> None:
 
 def test_without_any_region_both_losses_are_zero() -> None:
     none = np.zeros((0, 4), np.float32)
-    losses = make_heads().losses(make_levels(), make_batch(), [none], [NOTHING])
+    losses = make_heads().compute_losses(make_levels(), make_batch(), [none], [NOTHING])
     assert {name: loss.item() for name, loss in losses.items()} == {
         "loss_classifier": 0,
         "loss_box_reg": 0,

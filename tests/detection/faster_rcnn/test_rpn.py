@@ -9,21 +9,21 @@ import lucid
 from lucid import Tensor
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.faster_rcnn import RegionProposalNetwork, RPNHead
-from lucid_models_detection.parts.anchors import AnchorGenerator
+from lucid_models_detection.parts.anchor_generator import AnchorGenerator
 from lucid_models_detection.parts.box_coder import BoxCoder
 from lucid_models_detection.parts.matcher import Matcher
-from lucid_models_detection.parts.sampler import BalancedSampler
+from lucid_models_detection.parts.sampler import BalancedPositiveNegativeSampler
 from lucid_models_detection.targets import Target
-from lucid_models_detection.transform import ImageBatch
+from lucid_models_detection.transform import ImageList
 
 SIZES = [(8, 8), (4, 4)]  # feature maps of two levels of a 32 x 32 image
 
 
 def make_rpn(**options: Any) -> RegionProposalNetwork:
     settings: dict[str, Any] = {
-        "anchors": AnchorGenerator([(8,), (16,)], [(1.0,), (1.0,)]),
-        "matcher": Matcher(0.7, 0.3, allow_low_quality_matches=True),
-        "sampler": BalancedSampler(16, 0.5),
+        "anchor_generator": AnchorGenerator([(8,), (16,)], [(1.0,), (1.0,)]),
+        "proposal_matcher": Matcher(0.7, 0.3, allow_low_quality_matches=True),
+        "fg_bg_sampler": BalancedPositiveNegativeSampler(16, 0.5),
         "pre_nms_top_n": (50, 20),
         "post_nms_top_n": (30, 10),
         "nms_threshold": 0.7,
@@ -31,8 +31,8 @@ def make_rpn(**options: Any) -> RegionProposalNetwork:
     return RegionProposalNetwork(4, **(settings | options))
 
 
-def make_batch(n: int = 1, size: tuple[int, int] = (32, 32)) -> ImageBatch:
-    return ImageBatch(lucid.zeros(n, 3, 32, 32), [size] * n, [size] * n)
+def make_batch(n: int = 1, size: tuple[int, int] = (32, 32)) -> ImageList:
+    return ImageList(lucid.zeros(n, 3, 32, 32), [size] * n, [size] * n)
 
 
 def make_levels(n: int = 1) -> list[Tensor]:
@@ -90,7 +90,7 @@ def test_proposals_are_inside_the_image_apart_and_best_first() -> None:
         assert (found >= 0).all()
         assert (found <= [25, 30, 25, 30]).all()
         # By brute force: all anchors decoded, best 20 of each level, suppressed level by level.
-        anchors = rpn.anchors(SIZES, (32, 32))
+        anchors = rpn.anchor_generator(SIZES, (32, 32))
         kept: list[tuple[float, np.ndarray]] = []
         for level, start in zip(anchors, (0, 64), strict=True):
             scores = rpn.head.objectness[i, start : start + len(level)]
@@ -117,7 +117,7 @@ def test_suppressed_proposals_fill_up_in_order_of_score() -> None:
     assert len(kept) < 40
     assert filled.shape == (40, 4)
     np.testing.assert_array_equal(filled[: len(kept)], kept)
-    anchors = box_ops.clip(np.concatenate(rpn.anchors(SIZES, (32, 32))), (32, 32))
+    anchors = box_ops.clip(np.concatenate(rpn.anchor_generator(SIZES, (32, 32))), (32, 32))
     by_score = list(anchors[np.argsort(-scores[0])])
     taken = {tuple(box) for box in kept}
     rest = [box for box in by_score if tuple(box) not in taken]
@@ -156,7 +156,7 @@ def test_anchors_get_the_labels_that_their_overlap_says() -> None:
     rpn = make_rpn()
     anchors = np.array([[0, 0, 10, 10], [0, 0, 10, 5], [20, 20, 30, 30], [0, 0, 10, 9]], np.float32)
     target = Target(np.array([[0, 0, 10, 10]], np.float32), np.array([7]))
-    labels, matches = rpn.assign(anchors, target)
+    labels, matches = rpn.assign_targets_to_anchors(anchors, target)
     np.testing.assert_array_equal(labels, [1, -1, 0, 1])
     np.testing.assert_array_equal(matches[labels == 1], [0, 0])
 
@@ -168,7 +168,7 @@ def all_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def test_losses_by_hand() -> None:
     scores = np.random.default_rng(0).standard_normal((2, 80)).astype(np.float32)
     deltas = np.random.default_rng(1).standard_normal((2, 80, 4)).astype(np.float32)
-    rpn = make_rpn(sampler=all_of)
+    rpn = make_rpn(fg_bg_sampler=all_of)
     rpn.head = Said(scores, deltas)
     box = np.array([[4, 4, 18, 18]], np.float32)
     targets = [
@@ -176,7 +176,7 @@ def test_losses_by_hand() -> None:
         Target(np.zeros((0, 4), np.float32), np.zeros(0, np.int64)),
     ]
     _, losses = rpn(make_levels(2), make_batch(2), targets)
-    anchors = np.concatenate(rpn.anchors(SIZES, (32, 32)))
+    anchors = np.concatenate(rpn.anchor_generator(SIZES, (32, 32)))
     overlap = box_ops.iou(anchors, box)[:, 0]
     positive = (overlap >= 0.7) | (overlap == overlap.max())
     drawn = np.stack([positive | (overlap < 0.3), np.ones(80, bool)])

@@ -6,7 +6,7 @@ import pytest
 import lucid
 from lucid import Tensor, nn
 from lucid.testing import gradcheck
-from lucid_models_detection.parts import FeaturePyramid, LastLevelMaxPool, LastLevelP6P7
+from lucid_models_detection.parts import FeaturePyramidNetwork, LastLevelMaxPool, LastLevelP6P7
 from lucid_models_detection.parts.fpn import _add_enlarged
 
 
@@ -15,7 +15,7 @@ def stages(channels: tuple[int, ...] = (2, 3, 4)) -> list[Tensor]:
 
 
 def test_one_level_for_each_stage_and_those_of_the_extra_blocks() -> None:
-    fpn = FeaturePyramid((2, 3, 4), 5)
+    fpn = FeaturePyramidNetwork((2, 3, 4), 5)
     shapes = [(1, 5, 8, 12), (1, 5, 4, 6), (1, 5, 2, 3)]
     assert [level.shape for level in fpn(stages())] == shapes
     fpn.extra_blocks = LastLevelMaxPool()
@@ -27,7 +27,7 @@ def test_one_level_for_each_stage_and_those_of_the_extra_blocks() -> None:
 
 
 def test_max_pooling_keeps_every_other_pixel() -> None:
-    levels = FeaturePyramid((2, 3, 4), 5, LastLevelMaxPool())(stages())
+    levels = FeaturePyramidNetwork((2, 3, 4), 5, LastLevelMaxPool())(stages())
     np.testing.assert_array_equal(levels[-1].data, levels[-2].data[:, :, ::2, ::2])
 
 
@@ -45,26 +45,29 @@ def test_p6_is_computed_from_the_last_stage_or_the_last_level() -> None:
 
 
 def test_parameters_of_a_pyramid_do_not_change_with_levels_that_have_none() -> None:
-    plain, pooled = FeaturePyramid((2, 3), 5), FeaturePyramid((2, 3), 5, LastLevelMaxPool())
+    plain, pooled = (
+        FeaturePyramidNetwork((2, 3), 5),
+        FeaturePyramidNetwork((2, 3), 5, LastLevelMaxPool()),
+    )
     assert plain.state_dict().keys() == pooled.state_dict().keys()
-    extended = FeaturePyramid((2, 3), 5, LastLevelP6P7(3, 5))
+    extended = FeaturePyramidNetwork((2, 3), 5, LastLevelP6P7(3, 5))
     assert {
         f"extra_blocks.{level}.{part}" for level in ("p6", "p7") for part in ("weight", "bias")
     } == extended.state_dict().keys() - plain.state_dict().keys()
 
 
 def test_what_a_pyramid_refuses() -> None:
-    with pytest.raises(TypeError, match=r"extra_blocks: expected an ExtraLevels.*got Conv2d"):
-        FeaturePyramid((2,), 5, nn.Conv2d(2, 2, 1))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"extra_blocks: expected an ExtraFPNBlock.*got Conv2d"):
+        FeaturePyramidNetwork((2,), 5, nn.Conv2d(2, 2, 1))  # type: ignore[arg-type]
     for channels in ((), (2, 0)):
         with pytest.raises(ValueError, match="positive numbers of channels"):
-            FeaturePyramid(channels, 5)
+            FeaturePyramidNetwork(channels, 5)
     with pytest.raises(ValueError, match="expected 2 stages, got 3"):
-        FeaturePyramid((2, 3), 5)(stages())
+        FeaturePyramidNetwork((2, 3), 5)(stages())
 
 
 def test_merging_by_hand() -> None:
-    fpn = FeaturePyramid((1, 1), 1)
+    fpn = FeaturePyramidNetwork((1, 1), 1)
     for conv, scale in zip(fpn.lateral, (1.0, 10.0), strict=True):
         conv.weight.data[...] = scale
     for conv in fpn.output:  # the identity
@@ -79,7 +82,7 @@ def test_merging_by_hand() -> None:
 
 
 def test_odd_sizes_meet_by_the_nearest_pixel() -> None:
-    fpn = FeaturePyramid((1, 1), 1)
+    fpn = FeaturePyramidNetwork((1, 1), 1)
     levels = fpn([lucid.zeros(1, 1, 5, 7), lucid.zeros(1, 1, 3, 4)])
     assert [level.shape[2:] for level in levels] == [(5, 7), (3, 4)]
 
@@ -98,7 +101,7 @@ def test_merging_a_map_of_the_same_size_leaves_it_alone() -> None:
 
 
 def test_initial_values() -> None:
-    fpn = FeaturePyramid((64, 128), 256)
+    fpn = FeaturePyramidNetwork((64, 128), 256)
     # Kaiming uniform with a = 1: bound sqrt(3 / fan_in).
     bound = np.sqrt(3 / 64)
     assert 0.99 * bound < np.abs(fpn.lateral[0].weight.data).max() <= bound
@@ -110,4 +113,4 @@ def test_extra_levels_are_as_many_as_they_say() -> None:
         num_levels = 2
 
     with pytest.raises(ValueError, match="Two: num_levels says 2, but it gave 1 levels"):
-        FeaturePyramid((2, 3, 4), 5, Two())(stages())
+        FeaturePyramidNetwork((2, 3, 4), 5, Two())(stages())

@@ -15,16 +15,16 @@ from lucid.nn import functional as F
 from lucid_models_detection import Detector, boxes
 from lucid_models_detection.parts import (
     AnchorGenerator,
+    BackboneWithFPN,
     BoxCoder,
     Detections,
-    ImageBatch,
+    GeneralizedRCNNTransform,
+    ImageList,
     LastLevelP6P7,
     Matcher,
-    PyramidBackbone,
     Target,
-    Transform,
     giou_loss,
-    select_detections,
+    postprocess_detections,
     sigmoid_focal_loss,
 )
 
@@ -38,8 +38,11 @@ class OneStage(Detector):
 
     def __init__(self, num_classes: int, channels: int = 16) -> None:
         extra = LastLevelP6P7(8, channels)
-        backbone = PyramidBackbone(TinyBackbone(5), channels, extra, stages=(1, 2, 3))
-        super().__init__(backbone, Transform((0.5,) * 3, (0.5,) * 3, multiple=backbone.stride))
+        backbone = BackboneWithFPN(TinyBackbone(5), channels, extra, stages=(1, 2, 3))
+        super().__init__(
+            backbone,
+            GeneralizedRCNNTransform((0.5,) * 3, (0.5,) * 3, size_divisible=backbone.stride),
+        )
         self.num_classes = num_classes
         self.score_threshold = 0.3
         self.anchors = AnchorGenerator([(3.0 * s,) for s in backbone.strides], [(1.0,)] * 5)
@@ -62,12 +65,12 @@ class OneStage(Detector):
                 kept.append(output.permute(0, 2, 3, 1).reshape(n, -1, channels))
         return outputs
 
-    def anchors_of(self, levels: list[Tensor], batch: ImageBatch) -> list[Array]:
+    def anchors_of(self, levels: list[Tensor], batch: ImageList) -> list[Array]:
         sizes = [(level.shape[2], level.shape[3]) for level in levels]
         return self.anchors(sizes, batch.padded_size)
 
     def compute_losses(
-        self, features: list[Tensor], batch: ImageBatch, targets: Sequence[Target]
+        self, features: list[Tensor], batch: ImageList, targets: Sequence[Target]
     ) -> dict[str, Tensor]:
         logits, deltas = (concatenate(maps, axis=1) for maps in self.predictions(features))
         anchors = np.concatenate(self.anchors_of(features, batch))
@@ -85,11 +88,11 @@ class OneStage(Detector):
             losses["loss_box_reg"] = losses["loss_box_reg"] + overlap / count
         return losses
 
-    def detect(self, features: list[Tensor], batch: ImageBatch) -> list[Detections]:
+    def detect(self, features: list[Tensor], batch: ImageList) -> list[Detections]:
         logits, deltas = self.predictions(features)
         anchors = self.anchors_of(features, batch)
         return [
-            select_detections(
+            postprocess_detections(
                 [lucid.sigmoid(level[i]) for level in logits],
                 [level[i] for level in deltas],
                 anchors,

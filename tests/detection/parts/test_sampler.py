@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid_models_detection.parts.sampler import BalancedSampler
+from lucid_models_detection.parts.sampler import BalancedPositiveNegativeSampler
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from lucid_models_detection.parts.sampler import BalancedSampler
 def test_how_many_are_drawn(positives: int, negatives: int, drawn: tuple[int, int]) -> None:
     labels = np.array([1] * positives + [0] * negatives + [-1] * 50)
     labels = np.random.default_rng(0).permutation(labels)
-    positive, negative = BalancedSampler(32, 0.25)(labels)
+    positive, negative = BalancedPositiveNegativeSampler(32, 0.25)(labels)
     assert (len(positive), len(negative)) == drawn
     assert (labels[positive] == 1).all()
     assert (labels[negative] == 0).all()
@@ -29,14 +29,14 @@ def test_how_many_are_drawn(positives: int, negatives: int, drawn: tuple[int, in
 
 
 def test_any_class_counts_as_positive() -> None:
-    positive, negative = BalancedSampler(10, 0.5)(np.array([0, 3, -1, 20, 0]))
+    positive, negative = BalancedPositiveNegativeSampler(10, 0.5)(np.array([0, 3, -1, 20, 0]))
     np.testing.assert_array_equal(positive, [1, 3])
     np.testing.assert_array_equal(negative, [0, 4])
 
 
 def test_the_seed_decides() -> None:
     labels = np.zeros(1000, np.int64)
-    sampler = BalancedSampler(10, 0.5)
+    sampler = BalancedPositiveNegativeSampler(10, 0.5)
     lucid.random.seed(7)
     first, second = sampler(labels)[1], sampler(labels)[1]
     lucid.random.seed(7)
@@ -47,13 +47,16 @@ def test_the_seed_decides() -> None:
 def test_a_generator_of_its_own() -> None:
     labels = np.zeros(1000, np.int64)
     before = lucid.random.get_state()
-    draws = [BalancedSampler(10, 0.5, lucid.random.Generator(1))(labels)[1] for _ in range(2)]
+    draws = [
+        BalancedPositiveNegativeSampler(10, 0.5, lucid.random.Generator(1))(labels)[1]
+        for _ in range(2)
+    ]
     np.testing.assert_array_equal(*draws)
     assert lucid.random.get_state() == before
 
 
 def test_every_candidate_is_as_likely() -> None:
-    sampler = BalancedSampler(5, 0.0, lucid.random.Generator(0))
+    sampler = BalancedPositiveNegativeSampler(5, 0.0, lucid.random.Generator(0))
     counts = np.zeros(20)
     for _ in range(2000):
         counts[sampler(np.zeros(20, np.int64))[1]] += 1
@@ -63,12 +66,12 @@ def test_every_candidate_is_as_likely() -> None:
 
 def test_options_out_of_range() -> None:
     with pytest.raises(ValueError, match=r"batch_size_per_image: .* got 0"):
-        BalancedSampler(0, 0.5)
+        BalancedPositiveNegativeSampler(0, 0.5)
     for fraction in (-0.1, 1.5, float("nan")):
         with pytest.raises(ValueError, match=r"positive_fraction: expected a fraction in \[0, 1\]"):
-            BalancedSampler(8, fraction)
+            BalancedPositiveNegativeSampler(8, fraction)
 
 
 def test_labels_have_one_axis() -> None:
     with pytest.raises(ValueError, match=r"labels: expected shape \(A,\), got \(1, 3\)"):
-        BalancedSampler(8, 0.5)(np.array([[0, 1, 0]]))
+        BalancedPositiveNegativeSampler(8, 0.5)(np.array([[0, 1, 0]]))

@@ -44,9 +44,9 @@ def test_network_of_resnet_50() -> None:
     classifier = sum(p.size for p in model.backbone.net.fc.parameters())
     assert model.distinct_parameter_size - classifier == 34_014_999
     assert model.backbone.strides == (8, 16, 32, 64, 128)
-    assert model.anchors.num_per_location == 9
-    assert model.anchors.sizes[0] == (32, 40, 50)
-    assert model.anchors.sizes[-1] == (512, 645, 812)
+    assert model.anchor_generator.num_anchors_per_location == 9
+    assert model.anchor_generator.sizes[0] == (32, 40, 50)
+    assert model.anchor_generator.sizes[-1] == (512, 645, 812)
 
 
 def test_raw_outputs_are_those_of_all_anchors() -> None:
@@ -68,7 +68,7 @@ def test_losses_by_hand() -> None:
     batch = model.transform(images, np.float32)
     logits, deltas = (o.numpy().astype(np.float64) for o in model(batch.tensor))
     anchors = np.concatenate(
-        model.anchors([(8, 12), (4, 6), (2, 3), (1, 2), (1, 1)], image_size=(64, 96))
+        model.anchor_generator([(8, 12), (4, 6), (2, 3), (1, 2), (1, 1)], image_size=(64, 96))
     )
     box = np.float32(TARGET["boxes"])
     overlap = iou(box, anchors)[0]
@@ -142,7 +142,7 @@ class TwoStages(nn.Module):
 def test_any_backbone_with_a_coarse_stage() -> None:
     model = RetinaNet.from_backbone(TwoStages(), 3, channels=8)
     assert model.backbone.strides == (8, 16, 32)
-    assert model.anchors.sizes == ((32, 40, 50), (64, 80, 101), (128, 161, 203))
+    assert model.anchor_generator.sizes == ((32, 40, 50), (64, 80, 101), (128, 161, 203))
     assert model.backbone.channels == (6,)
     losses = model([IMAGE], [TARGET])
     sum(losses.values(), lucid.zeros(())).backward()

@@ -17,7 +17,7 @@ from lucid_models_detection.parts import (
     AnchorGenerator,
     BoxCoder,
     DenseHead,
-    FeaturePyramid,
+    FeaturePyramidNetwork,
     LastLevelP6P7,
     Matcher,
     giou_loss,
@@ -33,8 +33,8 @@ def anchors(ratios: tuple[float, ...] = (0.5, 1.0), levels: int = 5) -> AnchorGe
     return AnchorGenerator(SIZES[:levels], [ratios] * levels)
 
 
-def pyramid(channels: int = 6) -> FeaturePyramid:
-    return FeaturePyramid((8, 8, 8), channels, LastLevelP6P7(channels, channels))
+def pyramid(channels: int = 6) -> FeaturePyramidNetwork:
+    return FeaturePyramidNetwork((8, 8, 8), channels, LastLevelP6P7(channels, channels))
 
 
 def build(**parts: Any) -> RetinaNet:
@@ -55,10 +55,9 @@ def test_every_part_is_used() -> None:
         "box_loss": giou_loss,
     }
     model = build(**parts)
-    attributes = {"fpn": "backbone", "anchor_generator": "anchors", "proposal_matcher": "matcher"}
     for name, part in parts.items():
         owner = model.backbone if name == "fpn" else model
-        assert getattr(owner, "fpn" if name == "fpn" else attributes.get(name, name)) is part
+        assert getattr(owner, name) is part
     assert model.num_classes == 4
     assert model(lucid.zeros(1, 3, 64, 64))[0].shape == (1, 2 * (64 + 16 + 4 + 1 + 1), 4)
     losses = model([IMAGE], [TARGET])
@@ -75,7 +74,7 @@ def test_the_box_loss_is_on_decoded_boxes_of_the_foreground() -> None:
     _, deltas = model.raw_outputs(features, batch)
     boxes = np.concatenate(model._level_anchors(features, batch))
     truth = np.asarray(TARGET["boxes"], np.float32)
-    found = np.flatnonzero(model.matcher(iou(truth, boxes)) >= 0)
+    found = np.flatnonzero(model.proposal_matcher(iou(truth, boxes)) >= 0)
     assert found.size
     decoded = model.box_coder.decode(deltas.numpy()[0, found], boxes[found])
     wanted = giou_loss(decoded, np.repeat(truth, len(found), axis=0)).numpy().mean()
@@ -133,7 +132,7 @@ def test_from_backbone_takes_parts() -> None:
             "num_classes: expected 4, the number of classes of classification_head, got 3",
         ),
         ({"classification_head": nn.Identity()}, TypeError, "_head: Identity lacks num_outputs"),
-        ({"fpn": FeaturePyramid((8, 8), 6)}, ValueError, "fpn: .*expected 2 stages, got 3"),
+        ({"fpn": FeaturePyramidNetwork((8, 8), 6)}, ValueError, "fpn: .*expected 2 stages, got 3"),
         ({"fpn": pyramid(), "channels": 6}, ValueError, "channels: has no effect beside fpn"),
         (
             {"proposal_matcher": Matcher(0.5, 0.4), "negative_iou": 0.3},

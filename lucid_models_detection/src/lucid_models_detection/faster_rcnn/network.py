@@ -21,17 +21,17 @@ from lucid_models_detection.detector import Detector
 from lucid_models_detection.faster_rcnn.options import DetectorConfig
 from lucid_models_detection.faster_rcnn.stages import make_roi_heads, make_rpn
 from lucid_models_detection.options import check_options
-from lucid_models_detection.parts.anchors import AnchorGenerator
-from lucid_models_detection.parts.backbone import PyramidBackbone
+from lucid_models_detection.parts.anchor_generator import AnchorGenerator
+from lucid_models_detection.parts.backbone_with_fpn import BackboneWithFPN
 from lucid_models_detection.parts.box_coder import BoxCoder
-from lucid_models_detection.parts.fitting import check_replaced, number_of_classes
+from lucid_models_detection.parts.checks import check_replaced, number_of_classes
 from lucid_models_detection.parts.fpn import LastLevelMaxPool
 from lucid_models_detection.parts.matcher import Matcher
-from lucid_models_detection.parts.pooler import MultiScaleRoIAlign, check_strides
-from lucid_models_detection.parts.sampler import BalancedSampler
-from lucid_models_detection.spellings import Elsewhere
+from lucid_models_detection.parts.roi_align import MultiScaleRoIAlign, check_strides
+from lucid_models_detection.parts.sampler import BalancedPositiveNegativeSampler
+from lucid_models_detection.spellings import RenamedAttribute
 from lucid_models_detection.targets import Target
-from lucid_models_detection.transform import ImageBatch, Transform, raw_batch
+from lucid_models_detection.transform import GeneralizedRCNNTransform, ImageList, raw_batch
 
 __all__ = ["FasterRCNN"]
 
@@ -69,32 +69,32 @@ class FasterRCNN(Detector):
         ``box_predictor``, if that is given, or 21.
     fpn : lucid.nn.Module, optional
         Feature pyramid (``backbone.fpn``); see
-        :class:`~lucid_models_detection.parts.PyramidBackbone`.
+        :class:`~lucid_models_detection.parts.BackboneWithFPN`.
     rpn_anchor_generator : AnchorGenerator, optional
-        Anchors of each level (``rpn.anchors``); instead of ``anchor_sizes`` and
+        Anchors of each level (``rpn.anchor_generator``); instead of ``anchor_sizes`` and
         ``aspect_ratios``.
     rpn_head : lucid.nn.Module, optional
         Maps levels to logits (N, T) and offsets (N, T, 4) of all T anchors (``rpn.head``), as
         :class:`~lucid_models_detection.faster_rcnn.RPNHead` does.
     rpn_matcher : Matcher, optional
-        Assigns anchors to ground truth (``rpn.matcher``); instead of ``rpn_positive_iou`` and
-        ``rpn_negative_iou``.
-    rpn_sampler : BalancedSampler, optional
-        Chooses the anchors of the losses (``rpn.sampler``).
+        Assigns anchors to ground truth (``rpn.proposal_matcher``); instead of
+        ``rpn_positive_iou`` and ``rpn_negative_iou``.
+    rpn_sampler : BalancedPositiveNegativeSampler, optional
+        Chooses the anchors of the losses (``rpn.fg_bg_sampler``).
     rpn_box_coder : BoxCoder, optional
         Encodes boxes as offsets from anchors (``rpn.box_coder``).
     box_roi_pool : MultiScaleRoIAlign, optional
-        Pools the features of regions (``roi_heads.pooler``); instead of ``pool_size``.
+        Pools the features of regions (``roi_heads.box_roi_pool``); instead of ``pool_size``.
     box_head : lucid.nn.Module, optional
         Maps pooled features to (R, F) (``roi_heads.box_head``); instead of ``hidden_dim``.
     box_predictor : lucid.nn.Module, optional
         Maps (R, F) to logits (R, C) and offsets (R, C, 4) (``roi_heads.box_predictor``), as
         :class:`~lucid_models_detection.faster_rcnn.BoxPredictor` does, and has ``num_classes``.
     box_matcher : Matcher, optional
-        Assigns proposals to ground truth (``roi_heads.matcher``); instead of
+        Assigns proposals to ground truth (``roi_heads.proposal_matcher``); instead of
         ``box_positive_iou``.
-    box_sampler : BalancedSampler, optional
-        Chooses the proposals of the losses (``roi_heads.sampler``); instead of
+    box_sampler : BalancedPositiveNegativeSampler, optional
+        Chooses the proposals of the losses (``roi_heads.fg_bg_sampler``); instead of
         ``box_batch_size_per_image`` and ``box_positive_fraction``.
     box_coder : BoxCoder, optional
         Encodes boxes as offsets from proposals (``roi_heads.box_coder``).
@@ -103,13 +103,13 @@ class FasterRCNN(Detector):
 
     Attributes
     ----------
-    backbone : PyramidBackbone
+    backbone : BackboneWithFPN
         ``backbone.net`` is the complete ``net``, ``backbone.fpn`` the pyramid.
     rpn : RegionProposalNetwork
         First stage.
     roi_heads : RoIHeads
         Second stage.
-    transform : Transform
+    transform : GeneralizedRCNNTransform
         Normalizes, resizes and batches images.
     config : DetectorConfig
         The options, checked and complete.
@@ -149,13 +149,13 @@ class FasterRCNN(Detector):
         rpn_anchor_generator: AnchorGenerator | None = None,
         rpn_head: nn.Module | None = None,
         rpn_matcher: Matcher | None = None,
-        rpn_sampler: BalancedSampler | None = None,
+        rpn_sampler: BalancedPositiveNegativeSampler | None = None,
         rpn_box_coder: BoxCoder | None = None,
         box_roi_pool: MultiScaleRoIAlign | None = None,
         box_head: nn.Module | None = None,
         box_predictor: nn.Module | None = None,
         box_matcher: Matcher | None = None,
-        box_sampler: BalancedSampler | None = None,
+        box_sampler: BalancedPositiveNegativeSampler | None = None,
         box_coder: BoxCoder | None = None,
         **options: Any,
     ) -> None:
@@ -172,13 +172,13 @@ class FasterRCNN(Detector):
         )
         num_classes = number_of_classes(num_classes, "box_predictor", box_predictor, "num_classes")
         config = DetectorConfig(**options)
-        backbone = PyramidBackbone(net, extra_blocks=LastLevelMaxPool(), fpn=fpn)
+        backbone = BackboneWithFPN(net, extra_blocks=LastLevelMaxPool(), fpn=fpn)
         check_strides(
             backbone.strides[: len(backbone.channels)], f"{type(net).__name__}.feature_strides"
         )
         mean, std = config.image_mean, config.image_std
         sizes = config.min_size, config.max_size
-        super().__init__(backbone, Transform(mean, std, *sizes, backbone.stride))
+        super().__init__(backbone, GeneralizedRCNNTransform(mean, std, *sizes, backbone.stride))
         if rpn_anchor_generator is None:
             config = config.for_levels(backbone.strides, backbone.level_names)
         self.config = config
@@ -203,9 +203,9 @@ class FasterRCNN(Detector):
             box_coder=box_coder,
         )
 
-    nms_threshold = Elsewhere("roi_heads.nms_threshold")
-    detections_per_image = Elsewhere("roi_heads.detections_per_image")
-    box_predictor = Elsewhere("roi_heads.box_predictor")
+    nms_threshold = RenamedAttribute("roi_heads.nms_threshold")
+    detections_per_image = RenamedAttribute("roi_heads.detections_per_image")
+    box_predictor = RenamedAttribute("roi_heads.box_predictor")
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
@@ -219,14 +219,14 @@ class FasterRCNN(Detector):
         return int(predictor.num_classes)
 
     def compute_losses(
-        self, features: list[Tensor], batch: ImageBatch, targets: Sequence[Target]
+        self, features: list[Tensor], batch: ImageList, targets: Sequence[Target]
     ) -> dict[str, Tensor]:
         """Losses of both stages; see :class:`~lucid_models_detection.detector.Detector`."""
         proposals, losses = self.rpn(features, batch, targets)
         pooled = self._pooled_levels(features)
-        return {**losses, **self.roi_heads.losses(pooled, batch, proposals, targets)}
+        return {**losses, **self.roi_heads.compute_losses(pooled, batch, proposals, targets)}
 
-    def detect(self, features: list[Tensor], batch: ImageBatch) -> list[Detections]:
+    def detect(self, features: list[Tensor], batch: ImageList) -> list[Detections]:
         """Detections in a batch; see :class:`~lucid_models_detection.detector.Detector`."""
         proposals, _ = self.rpn(features, batch)
         found: list[Detections] = self.roi_heads.detect(
@@ -234,7 +234,7 @@ class FasterRCNN(Detector):
         )
         return found
 
-    def raw_outputs(self, features: list[Tensor], batch: ImageBatch) -> tuple[Tensor, Tensor]:
+    def raw_outputs(self, features: list[Tensor], batch: ImageList) -> tuple[Tensor, Tensor]:
         """Scores and offsets of the proposed regions, the result of ``model(x)``.
 
         Returns
@@ -280,6 +280,6 @@ class FasterRCNN(Detector):
             where suppression leaves fewer than R, the best of the suppressed.
         """
         with no_grad():
-            batch = raw_batch(x, self.transform.multiple)
+            batch = raw_batch(x, self.transform.size_divisible)
             proposals, _ = self.rpn(self.backbone(batch.tensor), batch, fill=True)
         return Tensor(np.stack(proposals))

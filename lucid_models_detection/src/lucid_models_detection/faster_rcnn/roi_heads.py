@@ -21,11 +21,11 @@ from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.parts.box_coder import BoxCoder
 from lucid_models_detection.parts.matcher import Matcher
-from lucid_models_detection.parts.pooler import MultiScaleRoIAlign, to_rois
-from lucid_models_detection.parts.sampler import BalancedSampler
-from lucid_models_detection.spellings import Elsewhere
+from lucid_models_detection.parts.roi_align import MultiScaleRoIAlign, to_rois
+from lucid_models_detection.parts.sampler import BalancedPositiveNegativeSampler
+from lucid_models_detection.spellings import RenamedAttribute
 from lucid_models_detection.targets import Target
-from lucid_models_detection.transform import ImageBatch
+from lucid_models_detection.transform import ImageList
 
 __all__ = ["BoxHead", "BoxPredictor", "RoIHeads"]
 
@@ -111,15 +111,15 @@ class RoIHeads(nn.Module):
 
     Parameters
     ----------
-    pooler : MultiScaleRoIAlign
+    box_roi_pool : MultiScaleRoIAlign
         Cuts a map of fixed size for each proposal.
     box_head : BoxHead
         Turns the maps into vectors.
     box_predictor : BoxPredictor
         Predicts classes and offsets from the vectors.
-    matcher : Matcher
+    proposal_matcher : Matcher
         Assigns proposals to ground truth.
-    sampler : BalancedSampler
+    fg_bg_sampler : BalancedPositiveNegativeSampler
         Chooses the proposals that the losses are computed on.
     score_threshold : float
         Detections need a greater score.
@@ -131,20 +131,17 @@ class RoIHeads(nn.Module):
         Encodes and decodes boxes; by default with the weights (10, 10, 5, 5).
     """
 
-    box_roi_pool = Elsewhere("pooler")
-    proposal_matcher = Elsewhere("matcher")
-    fg_bg_sampler = Elsewhere("sampler")
-    score_thresh = Elsewhere("score_threshold")
-    nms_thresh = Elsewhere("nms_threshold")
-    detections_per_img = Elsewhere("detections_per_image")
+    score_thresh = RenamedAttribute("score_threshold")
+    nms_thresh = RenamedAttribute("nms_threshold")
+    detections_per_img = RenamedAttribute("detections_per_image")
 
     def __init__(
         self,
-        pooler: MultiScaleRoIAlign,
+        box_roi_pool: MultiScaleRoIAlign,
         box_head: BoxHead,
         box_predictor: BoxPredictor,
-        matcher: Matcher,
-        sampler: BalancedSampler,
+        proposal_matcher: Matcher,
+        fg_bg_sampler: BalancedPositiveNegativeSampler,
         score_threshold: float,
         nms_threshold: float,
         detections_per_image: int,
@@ -152,18 +149,18 @@ class RoIHeads(nn.Module):
         box_coder: BoxCoder | None = None,
     ) -> None:
         super().__init__()
-        self.pooler = pooler
+        self.box_roi_pool = box_roi_pool
         self.box_head = box_head
         self.box_predictor = box_predictor
-        self.matcher = matcher
-        self.sampler = sampler
+        self.proposal_matcher = proposal_matcher
+        self.fg_bg_sampler = fg_bg_sampler
         self.box_coder = box_coder or BoxCoder((10.0, 10.0, 5.0, 5.0))
         self.score_threshold = score_threshold
         self.nms_threshold = nms_threshold
         self.detections_per_image = detections_per_image
 
     def forward(
-        self, levels: Sequence[Tensor], batch: ImageBatch, proposals: Sequence[Array]
+        self, levels: Sequence[Tensor], batch: ImageList, proposals: Sequence[Array]
     ) -> tuple[Tensor, Tensor]:
         """Classify regions and refine their boxes.
 
@@ -171,7 +168,7 @@ class RoIHeads(nn.Module):
         ----------
         levels : sequence of Tensor
             Maps (N, channels, H_l, W_l) of the levels to pool from, finest first.
-        batch : ImageBatch
+        batch : ImageList
             The images they were computed from.
         proposals : sequence of numpy.ndarray
             For each image (R_i, 4) xyxy.
@@ -182,11 +179,11 @@ class RoIHeads(nn.Module):
             (R, C) and (R, C, 4), image by image in the order of the proposals.
         """
         strides = [batch.padded_size[0] // level.shape[2] for level in levels]
-        pooled = self.pooler(levels, to_rois(proposals), strides)
+        pooled = self.box_roi_pool(levels, to_rois(proposals), strides)
         logits, deltas = self.box_predictor(self.box_head(pooled))
         return logits, deltas
 
-    def assign(self, proposals: Array, target: Target) -> tuple[Array, Array]:
+    def assign_targets_to_proposals(self, proposals: Array, target: Target) -> tuple[Array, Array]:
         """Match the proposals of an image.
 
         Returns
@@ -196,16 +193,16 @@ class RoIHeads(nn.Module):
         matches : numpy.ndarray
             (P,) int64 index of the matched ground-truth box, where there is one.
         """
-        matches = self.matcher(box_ops.iou(target.boxes, proposals))
+        matches = self.proposal_matcher(box_ops.iou(target.boxes, proposals))
         labels = np.zeros(len(proposals), np.int64)
         matched = matches >= 0
         labels[matched] = target.labels[matches[matched]]
         return labels, matches
 
-    def losses(
+    def compute_losses(
         self,
         levels: Sequence[Tensor],
-        batch: ImageBatch,
+        batch: ImageList,
         proposals: Sequence[Array],
         targets: Sequence[Target],
     ) -> dict[str, Tensor]:
@@ -217,8 +214,8 @@ class RoIHeads(nn.Module):
         regions, all_labels, gt_deltas = [], [], []
         for proposed, target in zip(proposals, targets, strict=True):
             candidates = np.concatenate([proposed, target.boxes.astype(proposed.dtype)])
-            labels, matches = self.assign(candidates, target)
-            sampled = np.sort(np.concatenate(self.sampler(labels)))
+            labels, matches = self.assign_targets_to_proposals(candidates, target)
+            sampled = np.sort(np.concatenate(self.fg_bg_sampler(labels)))
             regions.append(candidates[sampled])
             all_labels.append(labels[sampled])
             positive = sampled[labels[sampled] > 0]
@@ -241,7 +238,7 @@ class RoIHeads(nn.Module):
         }
 
     def detect(
-        self, levels: Sequence[Tensor], batch: ImageBatch, proposals: Sequence[Array]
+        self, levels: Sequence[Tensor], batch: ImageList, proposals: Sequence[Array]
     ) -> list[Detections]:
         """Detections of each image, in the pixels of the batch."""
         cls_logits, bbox_deltas = self(levels, batch, proposals)

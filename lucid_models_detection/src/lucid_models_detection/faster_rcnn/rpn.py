@@ -18,14 +18,14 @@ import numpy as np
 from lucid import Tensor, concatenate, nn
 from lucid.nn import functional as F
 from lucid_models_detection import boxes as box_ops
-from lucid_models_detection.parts.anchors import AnchorGenerator
+from lucid_models_detection.parts.anchor_generator import AnchorGenerator
 from lucid_models_detection.parts.box_coder import BoxCoder
 from lucid_models_detection.parts.matcher import Matcher
-from lucid_models_detection.parts.sampler import BalancedSampler
-from lucid_models_detection.parts.selection import top_indices
-from lucid_models_detection.spellings import Elsewhere
+from lucid_models_detection.parts.postprocess import topk_indices
+from lucid_models_detection.parts.sampler import BalancedPositiveNegativeSampler
+from lucid_models_detection.spellings import RenamedAttribute
 from lucid_models_detection.targets import Target
-from lucid_models_detection.transform import ImageBatch
+from lucid_models_detection.transform import ImageList
 
 __all__ = ["RPNHead", "RegionProposalNetwork"]
 
@@ -87,11 +87,11 @@ class RegionProposalNetwork(nn.Module):
     ----------
     channels : int
         Of every level of the pyramid.
-    anchors : AnchorGenerator
+    anchor_generator : AnchorGenerator
         Places the anchors on the levels.
-    matcher : Matcher
+    proposal_matcher : Matcher
         Assigns anchors to ground truth.
-    sampler : BalancedSampler
+    fg_bg_sampler : BalancedPositiveNegativeSampler
         Chooses the anchors that the losses are computed on.
     pre_nms_top_n, post_nms_top_n : (int, int)
         Anchors of each level before suppression and proposals of an image after
@@ -104,17 +104,14 @@ class RegionProposalNetwork(nn.Module):
         Maps levels to logits and offsets like :class:`RPNHead`, the default.
     """
 
-    anchor_generator = Elsewhere("anchors")
-    proposal_matcher = Elsewhere("matcher")
-    fg_bg_sampler = Elsewhere("sampler")
-    nms_thresh = Elsewhere("nms_threshold")
+    nms_thresh = RenamedAttribute("nms_threshold")
 
     def __init__(
         self,
         channels: int,
-        anchors: AnchorGenerator,
-        matcher: Matcher,
-        sampler: BalancedSampler,
+        anchor_generator: AnchorGenerator,
+        proposal_matcher: Matcher,
+        fg_bg_sampler: BalancedPositiveNegativeSampler,
         pre_nms_top_n: tuple[int, int],
         post_nms_top_n: tuple[int, int],
         nms_threshold: float,
@@ -123,19 +120,21 @@ class RegionProposalNetwork(nn.Module):
         head: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        self.anchors = anchors
-        self.matcher = matcher
-        self.sampler = sampler
+        self.anchor_generator = anchor_generator
+        self.proposal_matcher = proposal_matcher
+        self.fg_bg_sampler = fg_bg_sampler
         self.box_coder = box_coder or BoxCoder()
         self.pre_nms_top_n = pre_nms_top_n
         self.post_nms_top_n = post_nms_top_n
         self.nms_threshold = nms_threshold
-        self.head = RPNHead(channels, anchors.num_per_location) if head is None else head
+        self.head = (
+            RPNHead(channels, anchor_generator.num_anchors_per_location) if head is None else head
+        )
 
     def forward(
         self,
         levels: Sequence[Tensor],
-        batch: ImageBatch,
+        batch: ImageList,
         targets: Sequence[Target] | None = None,
         fill: bool = False,
     ) -> tuple[list[Array], dict[str, Tensor]]:
@@ -145,7 +144,7 @@ class RegionProposalNetwork(nn.Module):
         ----------
         levels : sequence of Tensor
             L maps (N, channels, H_l, W_l), finest first.
-        batch : ImageBatch
+        batch : ImageList
             The images they were computed from.
         targets : sequence of Target, optional
             With them, as many proposals as in training.
@@ -163,26 +162,27 @@ class RegionProposalNetwork(nn.Module):
         """
         pred_objectness, pred_deltas = self.head(levels)
         sizes = [(level.shape[2], level.shape[3]) for level in levels]
-        per_level = self.anchors(sizes, batch.padded_size)
+        per_level = self.anchor_generator(sizes, batch.padded_size)
         anchors = np.concatenate(per_level)
         if pred_objectness.shape[1] != len(anchors):
             raise ValueError(
                 f"rpn.head: expected predictions for {len(anchors)} anchors, "
-                f"{self.anchors.num_per_location} at each location, got {pred_objectness.shape[1]}"
+                f"{self.anchor_generator.num_anchors_per_location} at each location, got "
+                f"{pred_objectness.shape[1]}"
             )
         bounds = np.cumsum([0, *map(len, per_level)])
         phase = 1 if targets is None else 0
         proposals = [
-            self._select(objectness, deltas, anchors, bounds, size, phase, fill)
+            self._filter_proposals(objectness, deltas, anchors, bounds, size, phase, fill)
             for objectness, deltas, size in zip(
                 pred_objectness.data, pred_deltas.data, batch.sizes, strict=True
             )
         ]
         if targets is None:
             return proposals, {}
-        return proposals, self._losses(pred_objectness, pred_deltas, anchors, targets)
+        return proposals, self._compute_losses(pred_objectness, pred_deltas, anchors, targets)
 
-    def _select(
+    def _filter_proposals(
         self,
         objectness: Array,
         deltas: Array,
@@ -195,17 +195,17 @@ class RegionProposalNetwork(nn.Module):
         """Proposals of one image from its (T,) logits and (T, 4) offsets."""
         top_n, count = self.pre_nms_top_n[phase], self.post_nms_top_n[phase]
         best = [
-            start + top_indices(objectness[start:stop], top_n) for start, stop in pairwise(bounds)
+            start + topk_indices(objectness[start:stop], top_n) for start, stop in pairwise(bounds)
         ]
         level = np.repeat(np.arange(len(best)), [len(b) for b in best])
         candidates = np.concatenate(best)
         boxes = self._decode(deltas, anchors, candidates, size)
         # The logit orders like the probability, and tells apart what that rounds to the same.
         scores = objectness[candidates]
-        sound = box_ops.large_enough(boxes, _MIN_SIZE)
-        sound = sound[np.isfinite(boxes[sound]).all(axis=1) & ~np.isnan(scores[sound])]
-        kept = sound[
-            box_ops.batched_nms(boxes[sound], scores[sound], level[sound], self.nms_threshold)
+        valid = box_ops.large_enough(boxes, _MIN_SIZE)
+        valid = valid[np.isfinite(boxes[valid]).all(axis=1) & ~np.isnan(scores[valid])]
+        kept = valid[
+            box_ops.batched_nms(boxes[valid], scores[valid], level[valid], self.nms_threshold)
         ][:count]
         chosen: Array = boxes[kept]
         missing = min(count, len(anchors)) - len(kept)
@@ -222,7 +222,7 @@ class RegionProposalNetwork(nn.Module):
         decoded = self.box_coder.decode(deltas[index], anchors[index])
         return box_ops.clip(decoded, size)
 
-    def assign(self, anchors: Array, target: Target) -> tuple[Array, Array]:
+    def assign_targets_to_anchors(self, anchors: Array, target: Target) -> tuple[Array, Array]:
         """Match the anchors of an image.
 
         Returns
@@ -232,11 +232,11 @@ class RegionProposalNetwork(nn.Module):
         matches : numpy.ndarray
             (T,) int64 index of the matched ground-truth box, where there is one.
         """
-        matches = self.matcher(box_ops.iou(target.boxes, anchors))
+        matches = self.proposal_matcher(box_ops.iou(target.boxes, anchors))
         labels = np.where(matches == Matcher.IGNORED, -1, (matches >= 0).astype(np.int64))
         return labels, matches
 
-    def _losses(
+    def _compute_losses(
         self,
         pred_objectness: Tensor,
         pred_deltas: Tensor,
@@ -246,8 +246,8 @@ class RegionProposalNetwork(nn.Module):
         total = len(anchors)
         positives, negatives, gt_deltas = [], [], []
         for i, target in enumerate(targets):
-            labels, matches = self.assign(anchors, target)
-            positive, negative = self.sampler(labels)
+            labels, matches = self.assign_targets_to_anchors(anchors, target)
+            positive, negative = self.fg_bg_sampler(labels)
             # Offsets are needed of the few that were drawn only.
             gt_deltas.append(
                 self.box_coder.encode(target.boxes[matches[positive]], anchors[positive])

@@ -10,9 +10,9 @@ from lucid import Tensor
 from lucid_models_detection.faster_rcnn.options import DetectorConfig
 from lucid_models_detection.faster_rcnn.roi_heads import BoxHead, BoxPredictor, RoIHeads
 from lucid_models_detection.faster_rcnn.rpn import RegionProposalNetwork
-from lucid_models_detection.parts.anchors import AnchorGenerator
-from lucid_models_detection.parts.backbone import PyramidBackbone
-from lucid_models_detection.parts.fitting import (
+from lucid_models_detection.parts.anchor_generator import AnchorGenerator
+from lucid_models_detection.parts.backbone_with_fpn import BackboneWithFPN
+from lucid_models_detection.parts.checks import (
     apply_part,
     check_anchors,
     check_callable,
@@ -22,8 +22,8 @@ from lucid_models_detection.parts.fitting import (
     two_results,
 )
 from lucid_models_detection.parts.matcher import Matcher
-from lucid_models_detection.parts.pooler import MultiScaleRoIAlign
-from lucid_models_detection.parts.sampler import BalancedSampler
+from lucid_models_detection.parts.roi_align import MultiScaleRoIAlign
+from lucid_models_detection.parts.sampler import BalancedPositiveNegativeSampler
 
 __all__ = ["make_roi_heads", "make_rpn"]
 
@@ -33,7 +33,7 @@ _RPN_BATCH_SIZE, _RPN_POSITIVE_FRACTION = 256, 0.5
 
 def make_rpn(
     config: DetectorConfig,
-    backbone: PyramidBackbone,
+    backbone: BackboneWithFPN,
     *,
     anchors: Any,
     head: Any,
@@ -57,10 +57,13 @@ def make_rpn(
         check_anchors("rpn_anchor_generator", anchors, strides)
     if head is not None:
         levels = example_levels(channels, strides)
-        total = sum(level.shape[2] * level.shape[3] for level in levels) * anchors.num_per_location
+        total = (
+            sum(level.shape[2] * level.shape[3] for level in levels)
+            * anchors.num_anchors_per_location
+        )
         what = f"{len(levels)} levels of {channels} channels"
         found = two_results("rpn_head", head, apply_part("rpn_head", head, what, levels))
-        each = f"for {anchors.num_per_location} anchors at each location"
+        each = f"for {anchors.num_anchors_per_location} anchors at each location"
         check_shape("rpn_head", head, found[0], (1, total), f"logits (N, T) {each}")
         check_shape("rpn_head", head, found[1], (1, total, 4), f"offsets (N, T, 4) {each}")
     return RegionProposalNetwork(
@@ -70,7 +73,7 @@ def make_rpn(
         or Matcher(
             config.rpn_positive_iou, config.rpn_negative_iou, allow_low_quality_matches=True
         ),
-        sampler or BalancedSampler(_RPN_BATCH_SIZE, _RPN_POSITIVE_FRACTION),
+        sampler or BalancedPositiveNegativeSampler(_RPN_BATCH_SIZE, _RPN_POSITIVE_FRACTION),
         config.rpn_pre_nms_top_n,
         config.rpn_post_nms_top_n,
         config.rpn_nms_threshold,
@@ -81,7 +84,7 @@ def make_rpn(
 
 def make_roi_heads(
     config: DetectorConfig,
-    backbone: PyramidBackbone,
+    backbone: BackboneWithFPN,
     num_classes: int,
     *,
     pooler: Any,
@@ -133,7 +136,10 @@ def make_roi_heads(
         head,
         predictor,
         matcher or Matcher(config.box_positive_iou, config.box_positive_iou),
-        sampler or BalancedSampler(config.box_batch_size_per_image, config.box_positive_fraction),
+        sampler
+        or BalancedPositiveNegativeSampler(
+            config.box_batch_size_per_image, config.box_positive_fraction
+        ),
         config.box_score_threshold,
         config.box_nms_threshold,
         config.box_detections_per_image,
@@ -141,7 +147,7 @@ def make_roi_heads(
     )
 
 
-def _pooled(config: DetectorConfig, backbone: PyramidBackbone, pooler: Any) -> Tensor:
+def _pooled(config: DetectorConfig, backbone: BackboneWithFPN, pooler: Any) -> Tensor:
     """Zeros of the shape of one pooled region."""
     channels = backbone.fpn.out_channels
     if pooler is None:

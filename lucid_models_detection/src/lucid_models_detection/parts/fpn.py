@@ -15,10 +15,10 @@ from lucid import Tensor, kernels, nn
 from lucid.autograd import record
 from lucid.nn import functional as F
 
-__all__ = ["ExtraLevels", "FeaturePyramid", "LastLevelMaxPool", "LastLevelP6P7"]
+__all__ = ["ExtraFPNBlock", "FeaturePyramidNetwork", "LastLevelMaxPool", "LastLevelP6P7"]
 
 
-class ExtraLevels(nn.Module):
+class ExtraFPNBlock(nn.Module):
     """Base class of modules that add coarser levels on top of a feature pyramid.
 
     Attributes
@@ -47,7 +47,7 @@ class ExtraLevels(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} does not implement forward")
 
 
-class LastLevelMaxPool(ExtraLevels):
+class LastLevelMaxPool(ExtraFPNBlock):
     """P6 as every other pixel of P5, as in Faster R-CNN.
 
     Examples
@@ -66,7 +66,7 @@ class LastLevelMaxPool(ExtraLevels):
         return [F.max_pool2d(levels[-1], 1, stride=2)]
 
 
-class LastLevelP6P7(ExtraLevels):
+class LastLevelP6P7(ExtraFPNBlock):
     """P6 and P7 by 3x3 convolutions with stride 2, as in RetinaNet.
 
     P6 is computed from C5 or P5, P7 from ``relu(P6)`` (Lin et al. 2017, arXiv:1708.02002,
@@ -85,8 +85,8 @@ class LastLevelP6P7(ExtraLevels):
     Examples
     --------
     >>> import lucid
-    >>> from lucid_models_detection.parts import FeaturePyramid, LastLevelP6P7
-    >>> fpn = FeaturePyramid((8, 16), 4, extra_blocks=LastLevelP6P7(16, 4))
+    >>> from lucid_models_detection.parts import FeaturePyramidNetwork, LastLevelP6P7
+    >>> fpn = FeaturePyramidNetwork((8, 16), 4, extra_blocks=LastLevelP6P7(16, 4))
     >>> [level.shape for level in fpn([lucid.zeros(1, 8, 16, 16), lucid.zeros(1, 16, 8, 8)])]
     [(1, 4, 16, 16), (1, 4, 8, 8), (1, 4, 4, 4), (1, 4, 2, 2)]
     """
@@ -112,7 +112,7 @@ class LastLevelP6P7(ExtraLevels):
         return [p6, self.p7(F.relu(p6))]
 
 
-class FeaturePyramid(nn.Module):
+class FeaturePyramidNetwork(nn.Module):
     """Lateral connections, a top-down pathway and, optionally, coarser levels.
 
     Parameters
@@ -121,21 +121,21 @@ class FeaturePyramid(nn.Module):
         Channels of the backbone's stages, finest first; any number of stages.
     out_channels : int, default 256
         Channels of every level.
-    extra_blocks : ExtraLevels, optional
+    extra_blocks : ExtraFPNBlock, optional
         Adds coarser levels, such as :class:`LastLevelMaxPool` or :class:`LastLevelP6P7`.
 
     Raises
     ------
     TypeError
-        If ``extra_blocks`` is not an :class:`ExtraLevels`.
+        If ``extra_blocks`` is not an :class:`ExtraFPNBlock`.
     ValueError
         If there is no stage, or a number of channels is not positive.
 
     Examples
     --------
     >>> import lucid
-    >>> from lucid_models_detection.parts import FeaturePyramid
-    >>> fpn = FeaturePyramid((8, 16), out_channels=4)
+    >>> from lucid_models_detection.parts import FeaturePyramidNetwork
+    >>> fpn = FeaturePyramidNetwork((8, 16), out_channels=4)
     >>> [level.shape for level in fpn([lucid.zeros(1, 8, 16, 16), lucid.zeros(1, 16, 8, 8)])]
     [(1, 4, 16, 16), (1, 4, 8, 8)]
     """
@@ -144,7 +144,7 @@ class FeaturePyramid(nn.Module):
         self,
         in_channels: Sequence[int],
         out_channels: int = 256,
-        extra_blocks: ExtraLevels | None = None,
+        extra_blocks: ExtraFPNBlock | None = None,
     ) -> None:
         super().__init__()
         if not in_channels or not all(c > 0 for c in (*in_channels, out_channels)):
@@ -152,9 +152,9 @@ class FeaturePyramid(nn.Module):
                 "expected positive numbers of channels, one for each stage and one for the "
                 f"levels, got in_channels={tuple(in_channels)} and out_channels={out_channels}"
             )
-        if extra_blocks is not None and not isinstance(extra_blocks, ExtraLevels):
+        if extra_blocks is not None and not isinstance(extra_blocks, ExtraFPNBlock):
             raise TypeError(
-                "extra_blocks: expected an ExtraLevels of lucid_models_detection.parts, such as "
+                "extra_blocks: expected an ExtraFPNBlock of lucid_models_detection.parts, such as "
                 f"LastLevelP6P7(in_channels, out_channels), got {type(extra_blocks).__name__}"
             )
         self.out_channels = out_channels

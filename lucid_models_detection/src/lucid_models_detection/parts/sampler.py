@@ -12,12 +12,12 @@ import numpy as np
 
 from lucid import random
 
-__all__ = ["BalancedSampler"]
+__all__ = ["BalancedPositiveNegativeSampler"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-class BalancedSampler:
+class BalancedPositiveNegativeSampler:
     """Sample a fixed number of examples with a bounded fraction of positives.
 
     Parameters
@@ -38,8 +38,8 @@ class BalancedSampler:
     Examples
     --------
     >>> import numpy as np
-    >>> from lucid_models_detection.parts import BalancedSampler
-    >>> positive, negative = BalancedSampler(4, 0.5)(np.array([1, 0, 0, 0, -1]))
+    >>> from lucid_models_detection.parts import BalancedPositiveNegativeSampler
+    >>> positive, negative = BalancedPositiveNegativeSampler(4, 0.5)(np.array([1, 0, 0, 0, -1]))
     >>> positive.tolist(), negative.tolist()
     ([0], [1, 2, 3])
     """
@@ -92,6 +92,6 @@ class BalancedSampler:
 
     def __repr__(self) -> str:
         return (
-            f"BalancedSampler(batch_size_per_image={self.batch_size_per_image}, "
+            f"BalancedPositiveNegativeSampler(batch_size_per_image={self.batch_size_per_image}, "
             f"positive_fraction={self.positive_fraction})"
         )

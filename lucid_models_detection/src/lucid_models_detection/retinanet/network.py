@@ -21,11 +21,10 @@ from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.detector import Detector
 from lucid_models_detection.options import check_options
-from lucid_models_detection.parts.anchors import AnchorGenerator
-from lucid_models_detection.parts.backbone import PyramidBackbone, stage_strides
+from lucid_models_detection.parts.anchor_generator import AnchorGenerator
+from lucid_models_detection.parts.backbone_with_fpn import BackboneWithFPN, stage_strides
 from lucid_models_detection.parts.box_coder import BoxCoder
-from lucid_models_detection.parts.dense_head import DenseHead
-from lucid_models_detection.parts.fitting import (
+from lucid_models_detection.parts.checks import (
     apply_part,
     check_anchors,
     check_callable,
@@ -35,13 +34,14 @@ from lucid_models_detection.parts.fitting import (
     example_levels,
     number_of_classes,
 )
+from lucid_models_detection.parts.dense_head import DenseHead
 from lucid_models_detection.parts.fpn import LastLevelP6P7
 from lucid_models_detection.parts.matcher import Matcher
-from lucid_models_detection.parts.selection import select_detections
+from lucid_models_detection.parts.postprocess import postprocess_detections
 from lucid_models_detection.retinanet.options import RetinaNetOptions
-from lucid_models_detection.spellings import Elsewhere
+from lucid_models_detection.spellings import RenamedAttribute
 from lucid_models_detection.targets import Target
-from lucid_models_detection.transform import ImageBatch, Transform
+from lucid_models_detection.transform import GeneralizedRCNNTransform, ImageList
 
 __all__ = ["RetinaNet"]
 
@@ -83,7 +83,7 @@ class RetinaNet(Detector):
         number of ``classification_head``, if that is given, or 21.
     fpn : lucid.nn.Module, optional
         Feature pyramid (``backbone.fpn``), instead of ``channels``; see
-        :class:`~lucid_models_detection.parts.PyramidBackbone`.
+        :class:`~lucid_models_detection.parts.BackboneWithFPN`.
     anchor_generator : AnchorGenerator, optional
         Anchors of each level (``anchors``); instead of ``anchor_sizes`` and ``aspect_ratios``.
     classification_head, regression_head : lucid.nn.Module, optional
@@ -108,13 +108,13 @@ class RetinaNet(Detector):
 
     Attributes
     ----------
-    backbone : PyramidBackbone
+    backbone : BackboneWithFPN
         ``backbone.net`` is the complete ``net``, ``backbone.fpn`` the pyramid.
     classification_head, regression_head : lucid_models_detection.parts.DenseHead
         Predict C logits and 4 offsets of each anchor.
-    anchors : AnchorGenerator
+    anchor_generator : AnchorGenerator
         Anchors of each level.
-    matcher : Matcher
+    proposal_matcher : Matcher
         Assigns anchors to ground truth.
     box_coder : BoxCoder
         Encodes boxes as offsets.
@@ -179,12 +179,13 @@ class RetinaNet(Detector):
         )
         config = RetinaNetOptions(**options)
         extra = LastLevelP6P7(config.channels, config.channels)
-        backbone = PyramidBackbone(
+        backbone = BackboneWithFPN(
             net, config.channels, extra if fpn is None else None, _coarse_stages(net), fpn
         )
         sizes = config.min_size, config.max_size
         super().__init__(
-            backbone, Transform(config.image_mean, config.image_std, *sizes, backbone.stride)
+            backbone,
+            GeneralizedRCNNTransform(config.image_mean, config.image_std, *sizes, backbone.stride),
         )
         if anchor_generator is None:
             config = config.for_levels(backbone.strides, backbone.level_names)
@@ -193,8 +194,8 @@ class RetinaNet(Detector):
             check_anchors("anchor_generator", anchor_generator, backbone.strides)
         self.config = config
         self.score_threshold = config.score_threshold
-        self.anchors = anchor_generator
-        self.matcher = proposal_matcher or Matcher(
+        self.anchor_generator = anchor_generator
+        self.proposal_matcher = proposal_matcher or Matcher(
             config.positive_iou, config.negative_iou, allow_low_quality_matches=True
         )
         self.box_coder = box_coder or BoxCoder()
@@ -208,7 +209,10 @@ class RetinaNet(Detector):
 
     def _head(self, name: str, head: Any, num_outputs: int, bias: float = 0.0) -> Any:
         """Make a head, or check the given one."""
-        channels, num_anchors = self.backbone.fpn.out_channels, self.anchors.num_per_location
+        channels, num_anchors = (
+            self.backbone.fpn.out_channels,
+            self.anchor_generator.num_anchors_per_location,
+        )
         if head is None:
             return DenseHead(channels, num_anchors, num_outputs, bias)
         check_callable(**{name: head})
@@ -224,15 +228,13 @@ class RetinaNet(Detector):
             check_shape(name, head, values, (1, count, num_outputs), axes)
         return head
 
-    anchor_generator = Elsewhere("anchors")
-    proposal_matcher = Elsewhere("matcher")
-    score_thresh = Elsewhere("score_threshold")
-    nms_threshold = Elsewhere("build the model with nms_threshold=")
-    nms_thresh = Elsewhere("build the model with nms_threshold=")
-    detections_per_image = Elsewhere("build the model with detections_per_image=")
-    detections_per_img = Elsewhere("build the model with detections_per_image=")
-    candidates_per_level = Elsewhere("build the model with candidates_per_level=")
-    topk_candidates = Elsewhere("build the model with candidates_per_level=")
+    score_thresh = RenamedAttribute("score_threshold")
+    nms_threshold = RenamedAttribute("build the model with nms_threshold=")
+    nms_thresh = RenamedAttribute("build the model with nms_threshold=")
+    detections_per_image = RenamedAttribute("build the model with detections_per_image=")
+    detections_per_img = RenamedAttribute("build the model with detections_per_image=")
+    candidates_per_level = RenamedAttribute("build the model with candidates_per_level=")
+    topk_candidates = RenamedAttribute("build the model with candidates_per_level=")
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
@@ -245,7 +247,7 @@ class RetinaNet(Detector):
             )
         return int(self.classification_head.num_outputs)
 
-    def raw_outputs(self, features: list[Tensor], batch: ImageBatch) -> tuple[Tensor, Tensor]:
+    def raw_outputs(self, features: list[Tensor], batch: ImageList) -> tuple[Tensor, Tensor]:
         """Logits and offsets of all anchors, the result of ``model(x)``.
 
         Returns
@@ -259,7 +261,7 @@ class RetinaNet(Detector):
         return concatenate(logits, axis=1), concatenate(deltas, axis=1)
 
     def compute_losses(
-        self, features: list[Tensor], batch: ImageBatch, targets: Sequence[Target]
+        self, features: list[Tensor], batch: ImageList, targets: Sequence[Target]
     ) -> dict[str, Tensor]:
         """Focal loss of the classes and L1 loss of the offsets.
 
@@ -277,7 +279,8 @@ class RetinaNet(Detector):
             if found.shape[1] != len(anchors):
                 raise ValueError(
                     f"{name}: expected predictions for {len(anchors)} anchors, "
-                    f"{self.anchors.num_per_location} at each location, got {found.shape[1]}"
+                    f"{self.anchor_generator.num_anchors_per_location} at each location, got "
+                    f"{found.shape[1]}"
                 )
         if deltas.shape[2] != 4:
             raise ValueError(
@@ -288,7 +291,7 @@ class RetinaNet(Detector):
         weights = np.zeros((*logits.shape[:2], 1), logits.dtype)
         rows, boxes, row_anchors, row_weights = [], [], [], []
         for i, target in enumerate(targets):
-            matches = self.matcher(box_ops.iou(target.boxes, anchors))
+            matches = self.proposal_matcher(box_ops.iou(target.boxes, anchors))
             foreground = np.flatnonzero(matches >= 0)
             matched = matches[foreground]
             weight = 1 / (max(1, len(foreground)) * len(targets))
@@ -318,13 +321,13 @@ class RetinaNet(Detector):
         target = Tensor(boxes.astype(deltas.dtype, copy=False))
         return self.box_loss(found, target, reduction="none").reshape(-1, 1)
 
-    def detect(self, features: list[Tensor], batch: ImageBatch) -> list[Detections]:
+    def detect(self, features: list[Tensor], batch: ImageList) -> list[Detections]:
         """Detections in a batch; see :class:`~lucid_models_detection.detector.Detector`."""
         logits = [level.data for level in self.classification_head(features)]
         deltas = [offsets.data for offsets in self.regression_head(features)]
         anchors = self._level_anchors(features, batch)
         return [
-            select_detections(
+            postprocess_detections(
                 [level[i, :, 1:] for level in logits],  # without the background
                 [level[i] for level in deltas],
                 anchors,
@@ -340,9 +343,9 @@ class RetinaNet(Detector):
             for i, size in enumerate(batch.sizes)
         ]
 
-    def _level_anchors(self, features: list[Tensor], batch: ImageBatch) -> list[Array]:
+    def _level_anchors(self, features: list[Tensor], batch: ImageList) -> list[Array]:
         sizes = [(level.shape[2], level.shape[3]) for level in features]
-        return self.anchors(sizes, batch.padded_size)
+        return self.anchor_generator(sizes, batch.padded_size)
 
 
 def _coarse_stages(net: nn.Module) -> tuple[int, ...]:

@@ -242,7 +242,7 @@ def _check_statistics(model: Detector, statistics: Mapping[str, Any], path: Path
     transform = getattr(model, "transform", None)
     if transform is None:  # a detector that is no subclass need not have one
         return
-    own = {"image_mean": transform.mean, "image_std": transform.std}
+    own = {"image_mean": transform.image_mean, "image_std": transform.image_std}
     for key, value in statistics.items():
         if not np.allclose(own[key], value):
             raise WeightFileError(

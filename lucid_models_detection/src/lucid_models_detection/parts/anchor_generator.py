@@ -30,7 +30,7 @@ class AnchorGenerator:
 
     Attributes
     ----------
-    cells : tuple of numpy.ndarray
+    cell_anchors : tuple of numpy.ndarray
         For each level, its A anchors around the origin, (A, 4) xyxy, corners
         rounded to whole pixels: for each aspect ratio all sizes, in order.
 
@@ -72,12 +72,12 @@ class AnchorGenerator:
             )
         self.sizes = tuple(tuple(float(v) for v in level) for level in sizes)
         self.aspect_ratios = tuple(tuple(float(v) for v in level) for level in aspect_ratios)
-        self.cells = tuple(map(_cell_anchors, self.sizes, self.aspect_ratios))
+        self.cell_anchors = tuple(map(_cell_anchors, self.sizes, self.aspect_ratios))
 
     @property
-    def num_per_location(self) -> int:
+    def num_anchors_per_location(self) -> int:
         """A, the number of anchors at each location; the same on all levels."""
-        return len(self.cells[0])
+        return len(self.cell_anchors[0])
 
     def __call__(
         self, feature_sizes: Sequence[tuple[int, int]], image_size: tuple[int, int]
@@ -104,9 +104,9 @@ class AnchorGenerator:
             If there is not one feature map for each level, or one has more locations than
             the image has pixels.
         """
-        if len(feature_sizes) != len(self.cells):
+        if len(feature_sizes) != len(self.cell_anchors):
             raise ValueError(
-                f"anchors are set up for {len(self.cells)} levels, got {len(feature_sizes)} "
+                f"anchors are set up for {len(self.cell_anchors)} levels, got {len(feature_sizes)} "
                 "feature maps"
             )
         for height, width in feature_sizes:
@@ -117,7 +117,7 @@ class AnchorGenerator:
                 )
         return [
             _lay(cell, size, image_size)
-            for cell, size in zip(self.cells, feature_sizes, strict=True)
+            for cell, size in zip(self.cell_anchors, feature_sizes, strict=True)
         ]
 
     def __repr__(self) -> str:

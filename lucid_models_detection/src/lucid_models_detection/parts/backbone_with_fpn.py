@@ -8,13 +8,13 @@ from typing import Any
 
 from lucid import ProtocolError, Tensor, nn, zeros
 from lucid.models import Backbone, missing_parts
-from lucid_models_detection.parts.fitting import apply_part, check_members, check_shape
-from lucid_models_detection.parts.fpn import ExtraLevels, FeaturePyramid
+from lucid_models_detection.parts.checks import apply_part, check_members, check_shape
+from lucid_models_detection.parts.fpn import ExtraFPNBlock, FeaturePyramidNetwork
 
-__all__ = ["PyramidBackbone", "stage_strides"]
+__all__ = ["BackboneWithFPN", "stage_strides"]
 
 
-class PyramidBackbone(nn.Module):
+class BackboneWithFPN(nn.Module):
     """Classification network with a feature pyramid on its stages.
 
     Parameters
@@ -26,7 +26,7 @@ class PyramidBackbone(nn.Module):
         alone and its ``state_dict()`` saved and loaded.
     out_channels : int, default 256
         Channels of every level of the pyramid.
-    extra_blocks : ExtraLevels, optional
+    extra_blocks : ExtraFPNBlock, optional
         Adds coarser levels to the pyramid.
     stages : sequence of int, optional
         Indices of the stages that the pyramid is built on, ascending; RetinaNet uses
@@ -35,7 +35,7 @@ class PyramidBackbone(nn.Module):
         Feature pyramid to use.  Maps the stages, finest first, to levels of ``out_channels``
         channels: one at the resolution of each stage, then ``num_extra_levels`` more, each at
         half the resolution of the one before.  Default:
-        ``FeaturePyramid(channels, out_channels, extra_blocks)``.
+        ``FeaturePyramidNetwork(channels, out_channels, extra_blocks)``.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class PyramidBackbone(nn.Module):
     stem : lucid.nn.Module
         ``net.stem`` under a second name, where the network has one: the same object, so the
         same parameters.
-    fpn : FeaturePyramid
+    fpn : FeaturePyramidNetwork
         Its ``extra_blocks`` can be exchanged.
     channels : tuple of int
         Channels of the stages that the pyramid is built on.
@@ -64,9 +64,9 @@ class PyramidBackbone(nn.Module):
     Examples
     --------
     >>> import lucid
-    >>> from lucid_models_detection.parts import LastLevelP6P7, PyramidBackbone
+    >>> from lucid_models_detection.parts import LastLevelP6P7, BackboneWithFPN
     >>> net = lucid.models.create_model("resnet_18")
-    >>> backbone = PyramidBackbone(net, 64, LastLevelP6P7(512, 64), stages=(1, 2, 3))
+    >>> backbone = BackboneWithFPN(net, 64, LastLevelP6P7(512, 64), stages=(1, 2, 3))
     >>> backbone.strides
     (8, 16, 32, 64, 128)
     """
@@ -75,7 +75,7 @@ class PyramidBackbone(nn.Module):
         self,
         net: nn.Module,
         out_channels: int = 256,
-        extra_blocks: ExtraLevels | None = None,
+        extra_blocks: ExtraFPNBlock | None = None,
         stages: Sequence[int] | None = None,
         fpn: nn.Module | None = None,
     ) -> None:
@@ -91,7 +91,7 @@ class PyramidBackbone(nn.Module):
         self._stage_strides = tuple(strides[i] for i in chosen)
         self.stride = self._stage_strides[-1]
         if fpn is None:
-            self.fpn: Any = FeaturePyramid(self.channels, out_channels, extra_blocks)
+            self.fpn: Any = FeaturePyramidNetwork(self.channels, out_channels, extra_blocks)
         else:
             _check_pyramid(fpn, self.channels, self._stage_strides)
             self.fpn = fpn
@@ -158,7 +158,7 @@ def _check_pyramid(fpn: Any, channels: Sequence[int], strides: Sequence[int]) ->
 
 
 def stage_strides(net: nn.Module) -> tuple[int, ...]:
-    """Strides of a backbone's stages, finest first, checked as :class:`PyramidBackbone` does.
+    """Strides of a backbone's stages, finest first, checked as :class:`BackboneWithFPN` does.
 
     Parameters
     ----------

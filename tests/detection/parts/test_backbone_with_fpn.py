@@ -6,7 +6,7 @@ import pytest
 
 import lucid
 from lucid import Tensor, nn
-from lucid_models_detection.parts import LastLevelMaxPool, LastLevelP6P7, PyramidBackbone
+from lucid_models_detection.parts import BackboneWithFPN, LastLevelMaxPool, LastLevelP6P7
 
 
 class Net(nn.Module):
@@ -25,7 +25,7 @@ class Net(nn.Module):
 
 
 def test_any_network_with_features_will_do() -> None:
-    backbone = PyramidBackbone(Net())
+    backbone = BackboneWithFPN(Net())
     assert not hasattr(backbone, "stem")
     assert backbone.stride == 8
     assert [level.shape for level in backbone(lucid.zeros(2, 3, 16, 32))] == [
@@ -36,7 +36,7 @@ def test_any_network_with_features_will_do() -> None:
 
 def test_the_stem_is_registered_a_second_time() -> None:
     net = Net(stem=nn.Conv2d(3, 3, 1))
-    backbone = PyramidBackbone(net)
+    backbone = BackboneWithFPN(net)
     assert backbone.stem is net.stem
     assert backbone.parameter_size - backbone.distinct_parameter_size == 12
     assert {"net.stem.weight", "stem.weight"} <= backbone.state_dict().keys()
@@ -45,13 +45,13 @@ def test_the_stem_is_registered_a_second_time() -> None:
 def test_what_is_no_backbone() -> None:
     lacking = r"got a Linear, which lacks feature_channels, features\(\); see lucid.models.Backb"
     with pytest.raises(lucid.ProtocolError, match=lacking):
-        PyramidBackbone(nn.Linear(2, 2))
+        BackboneWithFPN(nn.Linear(2, 2))
     with pytest.raises(lucid.ProtocolError, match=r"by name is from_backbone\('resnet_18'\)$"):
-        PyramidBackbone("resnet_18")
+        BackboneWithFPN("resnet_18")
     net = Net()
     net.features = None
     with pytest.raises(lucid.ProtocolError, match=r"got a Net, which lacks features\(\);"):
-        PyramidBackbone(net)
+        BackboneWithFPN(net)
 
 
 @pytest.mark.parametrize(
@@ -72,22 +72,22 @@ def test_channels_and_strides_of_a_backbone_are_checked(
     attributes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        PyramidBackbone(Net(**attributes))
+        BackboneWithFPN(Net(**attributes))
 
 
 @pytest.mark.parametrize("size", [(64, 96), (65, 99), (8, 8)])
 def test_maps_of_another_stride_than_said_are_refused(size: tuple[int, int]) -> None:
     images = lucid.zeros(1, 3, *size)
-    PyramidBackbone(Net(feature_strides=(4, 8)))(images)
+    BackboneWithFPN(Net(feature_strides=(4, 8)))(images)
     with pytest.raises(ValueError, match="Net: feature_strides says 2 for stage 0, a map of"):
-        PyramidBackbone(Net(feature_strides=(2, 4)))(lucid.zeros(1, 3, 64, 96))
+        BackboneWithFPN(Net(feature_strides=(2, 4)))(lucid.zeros(1, 3, 64, 96))
     with pytest.raises(ValueError, match=r"says 16 for stage 1, a map of 4 x 6 .* of 8 x 12$"):
-        PyramidBackbone(Net(feature_strides=(8, 16)), stages=(1,))(lucid.zeros(1, 3, 64, 96))
+        BackboneWithFPN(Net(feature_strides=(8, 16)), stages=(1,))(lucid.zeros(1, 3, 64, 96))
 
 
 def test_channels_of_the_maps_are_checked() -> None:
     with pytest.raises(ValueError, match=r"says \(4, 9\), but features\(\) gave maps of \(4, 8\)"):
-        PyramidBackbone(Net(feature_channels=(4, 9)))(lucid.zeros(1, 3, 16, 16))
+        BackboneWithFPN(Net(feature_channels=(4, 9)))(lucid.zeros(1, 3, 16, 16))
 
 
 @pytest.mark.parametrize("strides", [(4, 8), (8, 8), (2, 6), (3, 12)])
@@ -95,7 +95,7 @@ def test_any_strides_that_are_multiples_fit(strides: tuple[int, int]) -> None:
     net = Net(feature_strides=strides)
     net.first = nn.Conv2d(3, 4, 1, stride=strides[0])
     net.second = nn.Conv2d(4, 8, 1, stride=strides[1] // strides[0])
-    backbone = PyramidBackbone(net, 5, LastLevelMaxPool())
+    backbone = BackboneWithFPN(net, 5, LastLevelMaxPool())
     assert backbone.strides == (*strides, 2 * strides[1])
     assert backbone.stride == strides[1]
     image = lucid.zeros(1, 3, 2 * strides[1], 4 * strides[1])
@@ -105,14 +105,14 @@ def test_any_strides_that_are_multiples_fit(strides: tuple[int, int]) -> None:
 
 
 def test_levels_are_called_by_their_strides() -> None:
-    assert PyramidBackbone(Net(), 5).level_names == ("P2", "P3")
-    extended = PyramidBackbone(Net(feature_strides=(8, 16)), 5, LastLevelP6P7(8, 5))
+    assert BackboneWithFPN(Net(), 5).level_names == ("P2", "P3")
+    extended = BackboneWithFPN(Net(feature_strides=(8, 16)), 5, LastLevelP6P7(8, 5))
     assert extended.level_names == ("P3", "P4", "P5", "P6")
-    assert PyramidBackbone(Net(feature_strides=(4, 12)), 5).level_names == ("P2", "stride 12")
+    assert BackboneWithFPN(Net(feature_strides=(4, 12)), 5).level_names == ("P2", "stride 12")
 
 
 def test_a_pyramid_on_some_of_the_stages() -> None:
-    backbone = PyramidBackbone(Net(), 5, LastLevelP6P7(8, 5), stages=[1])
+    backbone = BackboneWithFPN(Net(), 5, LastLevelP6P7(8, 5), stages=[1])
     assert (backbone.channels, backbone.strides) == ((8,), (8, 16, 32))
     shapes = [level.shape for level in backbone(lucid.zeros(1, 3, 32, 32))]
     assert shapes == [(1, 5, 4, 4), (1, 5, 2, 2), (1, 5, 1, 1)]
@@ -121,4 +121,4 @@ def test_a_pyramid_on_some_of_the_stages() -> None:
 @pytest.mark.parametrize("stages", [(), (2,), (1, 0), (0, 0), (-1, 1)])
 def test_stages_are_ascending_indices(stages: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="expected ascending indices from 0 to 1, the stages of"):
-        PyramidBackbone(Net(), 5, stages=stages)
+        BackboneWithFPN(Net(), 5, stages=stages)

@@ -199,7 +199,7 @@ def check_anchors(name: str, anchors: Any, strides: Sequence[int]) -> int:
     name : str
         Its argument.
     anchors : AnchorGenerator or callable
-        Has ``num_per_location``.
+        Has ``num_anchors_per_location``.
     strides : sequence of int
         Stride of each level.
 
@@ -213,12 +213,12 @@ def check_anchors(name: str, anchors: Any, strides: Sequence[int]) -> int:
     TypeError, ValueError
         If it does not fit; names what was expected.
     """
-    check_members(name, anchors, "num_per_location")
+    check_members(name, anchors, "num_anchors_per_location")
     size = strides[-1]
     maps = [(size // stride, size // stride) for stride in strides]
     what = f"{len(strides)} feature maps, at strides {tuple(strides)}"
     found = apply_part(name, anchors, what, maps, (size, size))
-    per_location = int(anchors.num_per_location)
+    per_location = int(anchors.num_anchors_per_location)
     if len(found) != len(strides):
         raise ValueError(f"{name}: expected anchors for {what}, got {len(found)} arrays")
     for level, (height, width) in zip(found, maps, strict=True):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lucid_models_detection.faster_rcnn import DetectorConfig
-from lucid_models_detection.parts.anchors import AnchorGenerator
+from lucid_models_detection.parts.anchor_generator import AnchorGenerator
 
 
 def test_cells_by_hand() -> None:
@@ -20,13 +20,13 @@ def test_cells_by_hand() -> None:
         [-11, -23, 11, 23],
         [-23, -45, 23, 45],
     ]
-    np.testing.assert_array_equal(generator.cells[0], expected)
-    assert generator.num_per_location == 6
+    np.testing.assert_array_equal(generator.cell_anchors[0], expected)
+    assert generator.num_anchors_per_location == 6
 
 
 def test_corners_at_one_half_round_to_even() -> None:
     # Half of 5 is 2.5, half of 7 is 3.5.
-    cell = AnchorGenerator([(5, 7)], [(1.0,)]).cells[0]
+    cell = AnchorGenerator([(5, 7)], [(1.0,)]).cell_anchors[0]
     np.testing.assert_array_equal(cell, [[-2, -2, 2, 2], [-4, -4, 4, 4]])
 
 
@@ -49,7 +49,7 @@ def test_strides_are_whole_pixels_of_each_direction() -> None:
 def test_default_anchors_are_nine_at_each_location_in_octaves() -> None:
     config = DetectorConfig().for_levels((4, 8, 16, 32, 64), ("P2", "P3", "P4", "P5", "P6"))
     generator = AnchorGenerator(config.anchor_sizes, config.aspect_ratios)
-    assert generator.num_per_location == 9
+    assert generator.num_anchors_per_location == 9
     assert [sizes[0] for sizes in generator.sizes] == [32, 64, 128, 256, 512]
     np.testing.assert_allclose(generator.sizes[0], [32, 32 * 2 ** (1 / 3), 32 * 2 ** (2 / 3)])
     levels = generator([(56, 56), (28, 28), (14, 14), (7, 7), (4, 4)], (224, 224))
@@ -85,7 +85,7 @@ def test_numbers_are_given_level_by_level(sizes: Any, aspect_ratios: Any, messag
 def test_arrays_give_the_anchors_of_lists() -> None:
     made = AnchorGenerator(np.array([[8], [16]]), np.ones((2, 1)))
     assert made.sizes == ((8.0,), (16.0,))
-    assert made.cells[1].tolist() == [[-8, -8, 8, 8]]
+    assert made.cell_anchors[1].tolist() == [[-8, -8, 8, 8]]
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])

@@ -17,7 +17,7 @@ from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.parts.box_coder import BoxCoder
 
-__all__ = ["select_detections", "top_indices"]
+__all__ = ["postprocess_detections", "topk_indices"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -26,7 +26,7 @@ _BOX_CODER = BoxCoder()
 _LOGIT_MARGIN = 1.0
 
 
-def top_indices(scores: Array, count: int) -> Array:
+def topk_indices(scores: Array, count: int) -> Array:
     """Indices of the highest scores.
 
     Parameters
@@ -51,7 +51,7 @@ def top_indices(scores: Array, count: int) -> Array:
     return candidates[np.argsort(negative[candidates], kind="stable")[:count]]
 
 
-def select_detections(
+def postprocess_detections(
     scores: Sequence[ArrayLike],
     deltas: Sequence[ArrayLike],
     anchors: Sequence[ArrayLike],
@@ -110,17 +110,17 @@ def select_detections(
     Examples
     --------
     >>> import numpy as np
-    >>> from lucid_models_detection.parts import select_detections
+    >>> from lucid_models_detection.parts import postprocess_detections
     >>> anchors = np.array([[0, 0, 8, 8], [0, 0, 8, 9], [20, 20, 40, 40]])
     >>> scores = np.array([[0.9, 0.0], [0.8, 0.0], [0.0, 0.6]])
-    >>> found = select_detections([scores], [np.zeros((3, 4))], [anchors], (32, 32))
+    >>> found = postprocess_detections([scores], [np.zeros((3, 4))], [anchors], (32, 32))
     >>> found["boxes"].tolist(), found["labels"].tolist()
     ([[0.0, 0.0, 8.0, 8.0], [20.0, 20.0, 32.0, 32.0]], [0, 1])
     """
     boxes, kept_scores, labels = [], [], []
     for level_scores, level_deltas, level_anchors in _levels(scores, deltas, anchors):
         anchor, column, score = _above(level_scores, score_threshold, from_logits)
-        best = top_indices(score, candidates_per_level)
+        best = topk_indices(score, candidates_per_level)
         anchor = anchor[best]
         decoded = box_coder.decode(level_deltas[anchor], level_anchors[anchor])
         boxes.append(box_ops.clip(decoded, image_size))

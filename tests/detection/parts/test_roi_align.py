@@ -6,7 +6,7 @@ import pytest
 import lucid
 from lucid import Tensor
 from lucid.testing import gradcheck
-from lucid_models_detection.parts.pooler import (
+from lucid_models_detection.parts.roi_align import (
     MultiScaleRoIAlign,
     assign_levels,
     roi_align,
