@@ -11,7 +11,7 @@ from lucid.data import DataLoader
 from lucid.vision import ImageError
 from lucid.vision.transforms import Compose, Resize
 from lucid_models_classification import ImageFolder
-from lucid_models_classification.image_folder import split_by_class
+from lucid_models_classification.image_folder import stratified_split
 
 
 def draw(path: Path, color: tuple[int, int, int] = (255, 0, 0)) -> None:
@@ -90,13 +90,13 @@ def test_a_damaged_image_is_an_error_that_names_it(root: Path) -> None:
 
 def test_splitting_takes_a_share_of_every_class() -> None:
     labels = [0] * 10 + [1] * 4 + [2] * 2 + [3]
-    first, second = split_by_class(labels, 0.3, seed=0)
+    first, second = stratified_split(labels, 0.3, seed=0)
     assert sorted(first + second) == list(range(17))
     # round(3), round(1.2), at least one of two, and the only one stays.
     assert [sum(labels[i] == c for i in second) for c in range(4)] == [3, 1, 1, 0]
-    assert (first, second) == split_by_class(labels, 0.3, seed=0)
-    assert (first, second) != split_by_class(labels, 0.3, seed=1)
-    assert split_by_class([0, 0], 0.99, seed=0)[0]
+    assert (first, second) == stratified_split(labels, 0.3, seed=0)
+    assert (first, second) != stratified_split(labels, 0.3, seed=1)
+    assert stratified_split([0, 0], 0.99, seed=0)[0]
     for fraction in (0, 1, -0.5, 2):
         with pytest.raises(ValueError, match="between 0 and 1"):
-            split_by_class(labels, fraction, seed=0)
+            stratified_split(labels, fraction, seed=0)

@@ -21,8 +21,8 @@ from torchvision_cpu import torchvision
 import lucid
 from lucid.models import create_model
 from lucid_models_detection import torchvision_config
-from lucid_models_detection.checkpoints import open_detector
 from lucid_models_detection.data.coco_classes import COCO_CLASSES
+from lucid_models_detection.loading import load_detector
 from lucid_models_detection.retinanet.converter import converter
 from lucid_models_detection.torchvision import load_torchvision_weights
 
@@ -161,7 +161,7 @@ def test_a_file_as_torch_saves_it(pair: tuple[Any, Any], tmp_path: Path) -> None
     _, theirs = pair
     path = tmp_path / "retinanet_resnet50_fpn_coco.pth"
     torch.save(theirs.state_dict(), path)
-    model, names = open_detector(path)
+    model, names = load_detector(path)
     assert model.model_name == "retinanet_resnet_50_fpn"
     assert names == COCO_CLASSES
     agreement = detected((model, theirs), CASES[0], np.float32)

@@ -14,7 +14,7 @@ from lucid_models_detection import FasterRCNN
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.detector import Detector, backbone_net, check_detector
 from lucid_models_detection.faster_rcnn import BoxPredictor
-from lucid_models_detection.targets import Target
+from lucid_models_detection.ground_truth import GroundTruth
 from lucid_models_detection.transform import GeneralizedRCNNTransform, ImageList
 
 
@@ -34,7 +34,7 @@ class Brightest(Detector):
         self.batches: list[tuple[int, ...]] = []
 
     def compute_losses(
-        self, features: Any, batch: ImageList, targets: Sequence[Target]
+        self, features: Any, batch: ImageList, targets: Sequence[GroundTruth]
     ) -> dict[str, Tensor]:
         wanted = sum(float(target.boxes.sum()) for target in targets)
         return {

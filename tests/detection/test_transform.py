@@ -10,7 +10,7 @@ from PIL import Image
 import lucid
 from lucid import Tensor
 from lucid.testing import gradcheck
-from lucid_models_detection.targets import Target
+from lucid_models_detection.ground_truth import GroundTruth
 from lucid_models_detection.transform import (
     GeneralizedRCNNTransform,
     check_images,
@@ -85,7 +85,7 @@ def test_boxes_follow_the_image_and_come_back() -> None:
     transform = GeneralizedRCNNTransform(**PLAIN, min_size=(50,))
     batch = transform([image(100, 200), image(50, 60)])
     boxes = np.array([[10, 20, 30, 40]], np.float32)
-    target = Target(boxes, np.array([3]))
+    target = GroundTruth(boxes, np.array([3]))
     moved = transform.resize_targets([target, target], batch)
     np.testing.assert_allclose(moved[0].boxes, [[5, 10, 15, 20]])
     assert moved[1] is target

@@ -15,9 +15,9 @@ from lucid.models import zoo
 from lucid.models.registry import Registry
 from lucid.training import load_checkpoint
 from lucid.weights import model_metadata, read_metadata, serialization
-from lucid_models_classification.checkpoints import open_classifier
+from lucid_models_classification.loading import load_classifier
 from lucid_models_detection.categories import Categories
-from lucid_models_detection.checkpoints import open_detector
+from lucid_models_detection.loading import load_detector
 
 
 def fault_tiny(size: int = 2, fault: str = "", **kwargs) -> nn.Linear:
@@ -52,7 +52,7 @@ def read_or_refused(path, read):
     assert str(path) in str(error)
 
 
-READERS = [lucid.load_model, model_metadata, open_classifier, open_detector]
+READERS = [lucid.load_model, model_metadata, load_classifier, load_detector]
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 9) | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),

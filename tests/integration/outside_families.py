@@ -23,7 +23,7 @@ from lucid.weights import WeightConverter, rename_key
 from lucid_models_detection import Detector
 from lucid_models_detection.boxes import batched_nms
 from lucid_models_detection.detections import Detections
-from lucid_models_detection.targets import Target
+from lucid_models_detection.ground_truth import GroundTruth
 from lucid_models_detection.transform import GeneralizedRCNNTransform, ImageList
 
 COLORS = {"amber": (240, 160, 20), "blue": (30, 60, 220), "cyan": (30, 220, 220)}
@@ -85,7 +85,7 @@ class Lantern(Detector):
         return logits, self.reach(features).reshape(n, 4, -1).transpose(1, 2), np.stack((x, y), 1)
 
     def compute_losses(
-        self, features: Tensor, batch: ImageList, targets: Sequence[Target]
+        self, features: Tensor, batch: ImageList, targets: Sequence[GroundTruth]
     ) -> dict[str, Tensor]:
         logits, reach, centers = self.outputs(features)
         labels = np.zeros(logits.shape[:2], np.int64)

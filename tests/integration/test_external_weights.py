@@ -17,8 +17,8 @@ from lucid.cli.entry import run
 from lucid.models import create_model, zoo
 from lucid.models.registry import Registry
 from lucid.weights import export_state_dict
-from lucid_models_classification.checkpoints import open_classifier, start_from
-from lucid_models_detection.checkpoints import open_detector
+from lucid_models_classification.loading import load_classifier, load_for_fine_tuning
+from lucid_models_detection.loading import load_detector
 from lucid_models_detection.training.fine_tuning import from_backbone, from_detector
 
 Command = Callable[..., str]
@@ -138,8 +138,8 @@ def test_torchvisions_weights_are_taken_alike(tmp_path: Path, wrapper: str) -> N
     model = create_model("mobilenet_v3_small", num_classes=2)
     write(path, model, "torchvision", wrapper)
     assert_same(lucid.load_model(path), model)
-    assert_same(open_classifier(path).model, model)
-    assert_same(start_from(path, ("a", "b")).model, model)
+    assert_same(load_classifier(path).model, model)
+    assert_same(load_for_fine_tuning(path, ("a", "b")).model, model)
     detector = create_model("retinanet_resnet_18_fpn", num_classes=3, channels=8, norm="frozen")
     net = detector.backbone.net
     write(path, net, "torchvision", wrapper)
@@ -148,14 +148,14 @@ def test_torchvisions_weights_are_taken_alike(tmp_path: Path, wrapper: str) -> N
     write(path, detector, "torchvision", wrapper)
     head = ("backbone.net.fc.",)
     assert_same(lucid.load_model(path), detector, head)
-    assert_same(open_detector(path)[0], detector, head)
+    assert_same(load_detector(path)[0], detector, head)
     assert_same(from_detector(path, ("background", "a", "b"), None, {})[0], detector, head)
 
 
 def test_heads_of_another_number_of_classes_start_anew(plugin: None, tmp_path: Path) -> None:
     model = create_model("pebble", num_classes=5)
     path = write(tmp_path / "theirs.safetensors", model, "elsewhere")
-    started = start_from(path, ("a", "b"))
+    started = load_for_fine_tuning(path, ("a", "b"))
     assert "starts anew" in str(started.note)
     assert_same(started.model, model, ("verdict.",))
     detector = create_model("lantern", num_classes=5)
@@ -169,7 +169,7 @@ def test_heads_of_another_number_of_classes_start_anew(plugin: None, tmp_path: P
 def test_weights_of_the_other_task_are_refused(plugin: None, tmp_path: Path) -> None:
     path = write(tmp_path / "theirs.safetensors", create_model("pebble"), "elsewhere")
     for refused in (
-        lambda: open_detector(path),
+        lambda: load_detector(path),
         lambda: from_detector(path, ("background", "a"), None, {}),
     ):
         with pytest.raises(WeightFileError, match="are those of the classifier pebble: use lucid"):
@@ -179,10 +179,10 @@ def test_weights_of_the_other_task_are_refused(plugin: None, tmp_path: Path) -> 
     message = "expected a classifier, got the weights of lantern, a model for object-detection"
     for name in (None, "pebble"):
         with pytest.raises(WeightFileError, match=message):
-            open_classifier(path, name)
+            load_classifier(path, name)
     # Trainings start from the classifier in it, and say what they left out.
     with pytest.warns(lucid.WeightFileWarning, match="'body.'; left out 4 beside: 'label.weight'"):
-        started = start_from(path, ("a", "b"))
+        started = load_for_fine_tuning(path, ("a", "b"))
     assert_same(started.model, detector.backbone.net, ("verdict.",))
     with pytest.warns(lucid.WeightFileWarning, match="'body.'; left out 4 beside: 'label.weight'"):
         tuned = from_backbone("lantern", path, {})

@@ -19,7 +19,7 @@ from lucid.cli.entry import run
 from lucid.models import create_model, register_model
 from lucid.testing.plugin_checks import CheckError, ModelUnderTest, checks_of_task
 from lucid.weights import model_metadata
-from lucid_models_classification.checkpoints import start_from
+from lucid_models_classification.loading import load_for_fine_tuning
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.training.fine_tuning import from_detector
 from lucid_models_detection.transform import ImageList
@@ -203,7 +203,7 @@ def test_bare_weights_of_another_family_start_a_classifier(
     before = create_model("pebble", num_classes=4).state_dict()
     path = tmp_path / "weights.safetensors"
     lucid.save({k: v for k, v in before.items() if not (headless and "verdict" in k)}, path)
-    started = start_from(path, ("amber", "blue"), "pebblenet")
+    started = load_for_fine_tuning(path, ("amber", "blue"), "pebblenet")
     assert "the last layer starts anew" in str(started.note)
     after = started.model.state_dict()
     assert after["verdict.weight"].shape == (2, 12)
@@ -217,7 +217,7 @@ def test_bare_weights_with_another_body_are_refused(families: None, tmp_path: Pa
     path = tmp_path / "weights.safetensors"
     lucid.save(state, path)
     with pytest.raises(lucid.WeightFileError, match=r"reef\.conv\.weight: expected shape"):
-        start_from(path, ("amber", "blue"), "pebble")
+        load_for_fine_tuning(path, ("amber", "blue"), "pebble")
 
 
 @pytest.mark.parametrize(

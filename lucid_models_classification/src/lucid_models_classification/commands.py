@@ -243,7 +243,7 @@ def train_classifier(
     --resume goes on, after Ctrl-C too, as if there had been no interruption.
     """
     from lucid.training import Run
-    from lucid_models_classification.training import ClassifierTask, Options
+    from lucid_models_classification.training import ClassifierTask, TrainingOptions
 
     for name in ("data", "val", "weights"):
         if options[name] is not None:

@@ -19,7 +19,7 @@ from lucid_models_classification.class_folders import (
     read_class_folders,
 )
 
-__all__ = ["ImageFolder", "split_by_class"]
+__all__ = ["ImageFolder", "stratified_split"]
 
 
 class ImageFolder(Dataset[tuple[Any, int]]):
@@ -125,7 +125,7 @@ class ImageFolder(Dataset[tuple[Any, int]]):
         return (image if self.transform is None else self.transform(image)), label
 
 
-def split_by_class(
+def stratified_split(
     labels: Sequence[int], fraction: float, seed: int
 ) -> tuple[list[int], list[int]]:
     """Part numbers of samples at random so that every class is in both parts.

@@ -98,7 +98,7 @@ def lucid_register_models(register: RegisterModel) -> None:
                 family=family,
                 total_parameters=total_parameters,
                 summary=summary,
-                example_batch="lucid_models_classification.examples:example_batch",
+                example_batch="lucid_models_classification.example_batch:example_batch",
                 aliases=aliases,
             )
 
@@ -125,7 +125,7 @@ def lucid_register_data_checkers(register: Callable[[DataChecker], object]) -> N
 @lucid.hookimpl
 def lucid_register_model_checks(register: RegisterModelCheck) -> None:
     """Add the check of the commands on a classifier to ``lucid check-plugin``."""
-    from lucid_models_classification.conformance import check_commands
+    from lucid_models_classification.plugin_checks import check_commands
 
     register("image-classification", "commands", check_commands)
 

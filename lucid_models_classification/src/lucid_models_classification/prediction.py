@@ -92,15 +92,15 @@ class ClassificationPredictor(Predictor):
     def open_model(self, path: str) -> Any:
         """The classifier in eval mode, the transform of its images, class names, assumptions."""
         from lucid.vision.transforms import transform_of
-        from lucid_models_classification.checkpoints import open_classifier
+        from lucid_models_classification.loading import load_classifier
         from lucid_models_classification.preprocessing_options import chosen_preprocessing
 
-        classifier = open_classifier(Path(path), self.model_name, self.ema)
+        classifier = load_classifier(Path(path), self.model_name, self.ema)
         try:
             described, assumed = chosen_preprocessing(
                 Path(self.weights),
                 classifier.preprocessing,
-                classifier.says_preprocessing,
+                classifier.has_preprocessing,
                 self.preprocessing,
             )
             transform = transform_of(described)

@@ -39,15 +39,15 @@ from lucid.vision.transforms import (
     preprocessing,
     transform_of,
 )
-from lucid_models_classification.checkpoints import (
+from lucid_models_classification.loading import (
     LoadedClassifier,
     check_task,
     default_preprocessing,
-    start_from,
+    load_for_fine_tuning,
 )
 from lucid_models_classification.training_data import ClassifierData
 
-__all__ = ["ClassifierTask", "Options"]
+__all__ = ["ClassifierTask", "TrainingOptions"]
 
 DEFAULT_MODEL = "resnet_18"
 
@@ -63,7 +63,7 @@ _CROP_SHARE = 224 / 256
 
 
 @dataclass(frozen=True)
-class Options:
+class TrainingOptions:
     """What a training follows from.
 
     Attributes
@@ -119,23 +119,23 @@ class Options:
             raise ValueError("model_options: num_classes follows from the data")
 
 
-class ClassifierTask(Task[Options, ClassifierData]):
+class ClassifierTask(Task[TrainingOptions, ClassifierData]):
     """Training of an image classifier on class folders."""
 
-    options = Options
+    options = TrainingOptions
     data_options = ("data", "val")
     start_files = ("weights",)
     metadata_keys = ("preprocessing",)
     logged = ("loss", "val_loss", "accuracy")
 
-    def check_start(self, folder: RunFolder, options: Options) -> None:
+    def check_start(self, folder: RunFolder, options: TrainingOptions) -> None:
         """Refuse an output inside the data, which would be a class, and tiny images."""
         for name in self.data_options:
             folder.check_not_data_folder(name, getattr(options, name), within=True)
         _check_image_size(options)
 
     def read_data(
-        self, options: Options, communicator: Communicator, check: bool
+        self, options: TrainingOptions, communicator: Communicator, check: bool
     ) -> ClassifierData:
         """Find the images, and open them if they are to be checked."""
         return communicator.call_on_main(
@@ -165,7 +165,7 @@ class ClassifierTask(Task[Options, ClassifierData]):
     def compare_unrecorded(
         self,
         folder: RunFolder,
-        options: Options,
+        options: TrainingOptions,
         record: Mapping[str, Any],
         data: ClassifierData,
     ) -> None:
@@ -249,9 +249,9 @@ def _loss(model: nn.Module, batch: Any) -> Any:
     return F.cross_entropy(model(images), labels)
 
 
-def _new_classifier(options: Options, class_names: Sequence[str]) -> LoadedClassifier:
+def _new_classifier(options: TrainingOptions, class_names: Sequence[str]) -> LoadedClassifier:
     if options.weights is not None:
-        return start_from(
+        return load_for_fine_tuning(
             Path(options.weights), class_names, options.model, options.ema, options.model_options
         )
     name = options.model or DEFAULT_MODEL
@@ -261,7 +261,7 @@ def _new_classifier(options: Options, class_names: Sequence[str]) -> LoadedClass
     return LoadedClassifier(model, preprocessing=default_preprocessing(options.model_options))
 
 
-def _check_image_size(options: Options) -> None:
+def _check_image_size(options: TrainingOptions) -> None:
     if options.image_size < MIN_IMAGE_SIZE:
         raise ValueError(
             f"expected an image size of at least {MIN_IMAGE_SIZE} pixels, got "
@@ -288,7 +288,7 @@ def _check_batches_of_one(model: nn.Module, channels: int, side: int) -> None:
         ) from error
 
 
-def _transforms(options: Options, described: Mapping[str, Any]) -> tuple[Compose, Compose]:
+def _transforms(options: TrainingOptions, described: Mapping[str, Any]) -> tuple[Compose, Compose]:
     """What is done to images to train on, and to images to validate on."""
     mean, std = tuple(described["mean"]), tuple(described["std"])
     steps: list[Any] = [Grayscale()] if len(mean) == 1 else []

@@ -23,7 +23,7 @@ from lucid_models_classification.class_folders import (
     listed,
     read_class_folders,
 )
-from lucid_models_classification.image_folder import ImageFolder, split_by_class
+from lucid_models_classification.image_folder import ImageFolder, stratified_split
 
 __all__ = ["SKIP_HINT", "ClassifierData", "check_folders", "fits_folders"]
 
@@ -225,7 +225,7 @@ class _Reader:
         self._note_similar(names)
         held_out, validated = None, train
         if val_folders is None:
-            held_out = split_by_class(train.labels, val_fraction, seed)
+            held_out = stratified_split(train.labels, val_fraction, seed)
             self._note_held_out(train, held_out[1])
         else:
             try:

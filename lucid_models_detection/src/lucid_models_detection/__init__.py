@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lucid_models_detection import boxes, convert, data, draw, evaluation, parts, torchvision
     from lucid_models_detection.detections import Detections
     from lucid_models_detection.detector import Detector
-    from lucid_models_detection.faster_rcnn import DetectorConfig, FasterRCNN
+    from lucid_models_detection.faster_rcnn import FasterRCNN, FasterRCNNConfig
     from lucid_models_detection.faster_rcnn.builders import (
         faster_rcnn_fpn,
         faster_rcnn_resnet_18_fpn,
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
         faster_rcnn_resnet_50_fpn,
         faster_rcnn_resnet_101_fpn,
     )
+    from lucid_models_detection.ground_truth import GroundTruth
     from lucid_models_detection.parts.roi_align import roi_align
     from lucid_models_detection.prediction import DetectionPredictor
-    from lucid_models_detection.retinanet import RetinaNet, RetinaNetOptions
+    from lucid_models_detection.retinanet import RetinaNet, RetinaNetConfig
     from lucid_models_detection.retinanet.builders import (
         retinanet_fpn,
         retinanet_resnet_18_fpn,
         retinanet_resnet_50_fpn,
     )
-    from lucid_models_detection.targets import Target
     from lucid_models_detection.torchvision import torchvision_config
     from lucid_models_detection.training import DetectorTask, TrainingOptions, train_detector
     from lucid_models_detection.transform import GeneralizedRCNNTransform, ImageList
@@ -47,14 +47,14 @@ __all__ = [
     "DetectionPredictor",
     "Detections",
     "Detector",
-    "DetectorConfig",
     "DetectorTask",
     "FasterRCNN",
+    "FasterRCNNConfig",
     "GeneralizedRCNNTransform",
+    "GroundTruth",
     "ImageList",
     "RetinaNet",
-    "RetinaNetOptions",
-    "Target",
+    "RetinaNetConfig",
     "TrainingOptions",
     "boxes",
     "convert",
@@ -81,14 +81,14 @@ _HOME = {
     "DetectionPredictor": "prediction",
     "Detections": "detections",
     "Detector": "detector",
-    "DetectorConfig": "faster_rcnn",
+    "FasterRCNNConfig": "faster_rcnn",
     "DetectorTask": "training",
     "FasterRCNN": "faster_rcnn",
     "ImageList": "transform",
-    "Target": "targets",
+    "GroundTruth": "ground_truth",
     "GeneralizedRCNNTransform": "transform",
     "RetinaNet": "retinanet",
-    "RetinaNetOptions": "retinanet",
+    "RetinaNetConfig": "retinanet",
     "retinanet_fpn": "retinanet.builders",
     "retinanet_resnet_18_fpn": "retinanet.builders",
     "retinanet_resnet_50_fpn": "retinanet.builders",

@@ -13,7 +13,7 @@ import numpy as np
 
 from lucid import Tensor, kernels
 from lucid.autograd import ArrayLike, array_of
-from lucid_models_detection.offsets import decode, encode
+from lucid_models_detection.box_encoding import decode, encode
 
 __all__ = [
     "area",

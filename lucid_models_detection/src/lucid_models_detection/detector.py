@@ -15,10 +15,10 @@ import numpy as np
 from lucid import ProtocolError, Tensor, nn, no_grad
 from lucid.models import missing_parts, record_builder, recorded_builder
 from lucid_models_detection.backbones import backbone_arguments, make_backbone
+from lucid_models_detection.config import DetectorConfig, check_options
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.eval_mode import eval_mode
-from lucid_models_detection.options import DetectorOptions, check_options
-from lucid_models_detection.targets import Target, check_targets
+from lucid_models_detection.ground_truth import GroundTruth, check_targets
 from lucid_models_detection.transform import (
     GeneralizedRCNNTransform,
     ImageList,
@@ -64,7 +64,7 @@ class Detector(nn.Module):
         ``lucid.training.class_mapping.ClassMapping.apply``.
     score_threshold : float
         Detections need a greater score.
-    options_class : type of DetectorOptions or None
+    config_class : type of DetectorConfig or None
         Options that the constructor takes by keyword after ``(net, num_classes)``; with it,
         :meth:`from_backbone` checks them before it builds the backbone.
     generic_builder : str or None
@@ -72,7 +72,7 @@ class Detector(nn.Module):
         ``backbone`` and passes its arguments to :meth:`from_backbone`.  Not inherited.
     """
 
-    options_class: ClassVar[type[DetectorOptions] | None] = None
+    config_class: ClassVar[type[DetectorConfig] | None] = None
     generic_builder: ClassVar[str | None] = None
     num_classes: int
     score_threshold: float
@@ -87,7 +87,7 @@ class Detector(nn.Module):
     @classmethod
     def valid_options(cls) -> tuple[str, ...]:
         """Names of the keyword arguments of the constructor: options, then parts."""
-        own = () if cls.options_class is None else cls.options_class.names()
+        own = () if cls.config_class is None else cls.config_class.names()
         constructors = [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base)]
         parts = [
             parameter.name
@@ -150,11 +150,11 @@ class Detector(nn.Module):
         ('faster_rcnn_fpn', {'backbone': 'resnext_50_32x4d', 'num_classes': 3})
         """
         name = backbone if isinstance(backbone, str) else type(backbone).__name__
-        if cls.options_class is not None:  # before the backbone is built, which takes time
+        if cls.config_class is not None:  # before the backbone is built, which takes time
             valid = ("norm", "norm_eps", "backbone_options", *cls.valid_options())
             check_options(options, valid, f"a detector on {name}")
-            checked = cls.options_class.names()
-            cls.options_class(**{key: options[key] for key in checked if key in options})
+            checked = cls.config_class.names()
+            cls.config_class(**{key: options[key] for key in checked if key in options})
         net = make_backbone(backbone, backbone_num_classes, norm, norm_eps, backbone_options)
         if num_classes is not None:
             options["num_classes"] = num_classes
@@ -168,7 +168,7 @@ class Detector(nn.Module):
         return detector
 
     def compute_losses(
-        self, features: Any, batch: ImageList, targets: Sequence[Target]
+        self, features: Any, batch: ImageList, targets: Sequence[GroundTruth]
     ) -> dict[str, Tensor]:
         """Compute the losses of a batch.
 
@@ -178,7 +178,7 @@ class Detector(nn.Module):
             Result of the backbone.
         batch : ImageList
             The images that it was computed from.
-        targets : sequence of Target
+        targets : sequence of GroundTruth
             Objects of each image, in the pixels of the batch.
 
         Returns
@@ -326,7 +326,7 @@ class Detector(nn.Module):
         return sums, [found[i] for i in range(len(checked))]
 
     def _finite_losses(
-        self, features: Any, batch: ImageList, targets: Sequence[Target]
+        self, features: Any, batch: ImageList, targets: Sequence[GroundTruth]
     ) -> dict[str, Tensor]:
         losses = self.compute_losses(features, batch, targets)
         broken = [name for name, loss in losses.items() if not np.isfinite(loss.data)]

@@ -73,7 +73,7 @@ def lucid_register_models(register: RegisterModel) -> None:
             family=module,
             total_parameters=total_parameters,
             summary=summary,
-            example_batch="lucid_models_detection.examples:example_batch",
+            example_batch="lucid_models_detection.example_batch:example_batch",
             aliases=aliases,
         )
 
@@ -100,7 +100,7 @@ def lucid_register_data_checkers(register: Callable[[DataChecker], object]) -> N
 @lucid.hookimpl
 def lucid_register_model_checks(register: RegisterModelCheck) -> None:
     """Add checks of detectors, and of the commands on them, to ``lucid check-plugin``."""
-    from lucid_models_detection.conformance import check_commands, check_members
+    from lucid_models_detection.plugin_checks import check_commands, check_members
 
     register("object-detection", "detector", check_members)
     register("object-detection", "commands", check_commands)

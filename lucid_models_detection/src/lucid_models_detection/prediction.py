@@ -107,9 +107,9 @@ class DetectionPredictor(Predictor):
 
     def open_model(self, path: str) -> Any:
         """The detector in eval mode, and the names of its classes."""
-        from lucid_models_detection.checkpoints import open_detector
+        from lucid_models_detection.loading import load_detector
 
-        model, class_names = open_detector(Path(path), self.norm_eps, self.ema)
+        model, class_names = load_detector(Path(path), self.norm_eps, self.ema)
         if self.score_threshold < getattr(model, "score_threshold", 0):
             model.score_threshold = self.score_threshold
         return model.eval(), class_names

@@ -38,7 +38,7 @@ from lucid.weights import (
 )
 from lucid_models_detection.backbones import without_defaults
 from lucid_models_detection.data.coco_classes import COCO_CLASSES
-from lucid_models_detection.other_detectors import describe_detector
+from lucid_models_detection.unsupported_detectors import name_unsupported_detector
 
 __all__ = [
     "TorchvisionConverter",
@@ -127,7 +127,7 @@ class TorchvisionConverter(WeightConverter):
 
     def identify(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]] | None:
         """Find the family by its heads and the network by its backbone."""
-        if (other := describe_detector(shapes)) is not None:
+        if (other := name_unsupported_detector(shapes)) is not None:
             raise StateDictError(f"its tensors are those of {_not_here(other)}")
         body = {k.removeprefix(_BODY): v for k, v in shapes.items() if k.startswith(_BODY)}
         found = self.heads({self.rename(key): shape for key, shape in shapes.items()})
@@ -298,7 +298,7 @@ def load_torchvision_weights(
         else:
             keys = list(lucid.load(path_or_state_dict, ema=ema))
             source = os.fspath(path_or_state_dict)
-        if (other := describe_detector(keys)) is None:
+        if (other := name_unsupported_detector(keys)) is None:
             raise
         raise StateDictError(
             f"{source}: the weights are those of {_not_here(other)}: {error}"

@@ -362,12 +362,12 @@ def _comparison(
 ) -> Any:
     """The detector, and the comparison that fits its classes to those of the file."""
     from lucid_models_detection.categories import Categories
-    from lucid_models_detection.checkpoints import open_detector
     from lucid_models_detection.commands import class_names_in
     from lucid_models_detection.comparison import Comparison
     from lucid_models_detection.data.coco import read_categories
+    from lucid_models_detection.loading import load_detector
 
-    model, class_names = open_detector(weights, ema=ema)
+    model, class_names = load_detector(weights, ema=ema)
     if names_file is not None:
         class_names = class_names_in(names_file, model.num_classes)
     found = read_categories(data).names_for(class_names)

@@ -18,7 +18,7 @@ from lucid import Tensor, kernels, pad, random, stack
 from lucid.autograd import ArrayLike, array_of, record_joint
 from lucid.vision import check_range, conversion_hint, shape_hint
 from lucid_models_detection import boxes as box_ops
-from lucid_models_detection.targets import Target
+from lucid_models_detection.ground_truth import GroundTruth
 
 __all__ = [
     "GeneralizedRCNNTransform",
@@ -296,7 +296,7 @@ class GeneralizedRCNNTransform:
         height, width = (max(1, math.floor(side * scale)) for side in size)
         return height, width
 
-    def resize_targets(self, targets: Sequence[Target], batch: ImageList) -> list[Target]:
+    def resize_targets(self, targets: Sequence[GroundTruth], batch: ImageList) -> list[GroundTruth]:
         """Targets in the pixels of the given images, in those of the batch."""
         return [
             target

@@ -430,18 +430,18 @@ def test_lucid_classify_opens_the_weights_of_an_outside_classifier(
 def test_an_outside_classifier_starts_from_its_weights(
     pebble: dict[str, np.ndarray], tmp_path: Path
 ) -> None:
-    checkpoints = pytest.importorskip("lucid_models_classification.checkpoints")
+    loading = pytest.importorskip("lucid_models_classification.loading")
     path = tmp_path / "w.safetensors"
     lucid.save(pebble, path)
-    started = checkpoints.start_from(path, ["left", "right"])
+    started = loading.load_for_fine_tuning(path, ["left", "right"])
     state = started.model.state_dict()
     assert state["shore.bias"].tolist() == [1, 1, 1, 1]
     assert state["verdict.bias"].shape == (2,)
     assert "starts anew" in started.note
-    kept = checkpoints.start_from(path, ["a", "b", "c"], "pebble")
+    kept = loading.load_for_fine_tuning(path, ["a", "b", "c"], "pebble")
     assert kept.model.verdict.bias.tolist() == [0, 5, 0]
     lucid.save({k: v for k, v in pebble.items() if "sand" in k}, path)
-    assert "starts anew" in checkpoints.start_from(path, ["a", "b"]).note
+    assert "starts anew" in loading.load_for_fine_tuning(path, ["a", "b"]).note
     message = r"holds a pebble without its classifier: expected verdict\.weight and verdict\.bias"
     with pytest.raises(WeightFileError, match=message):
-        checkpoints.open_classifier(path)
+        loading.load_classifier(path)

@@ -9,11 +9,11 @@ import lucid
 from lucid import Tensor, nn
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.faster_rcnn import BoxHead, BoxPredictor, RoIHeads
+from lucid_models_detection.ground_truth import GroundTruth
 from lucid_models_detection.parts.box_coder import BoxCoder
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.roi_align import MultiScaleRoIAlign
 from lucid_models_detection.parts.sampler import BalancedPositiveNegativeSampler
-from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import ImageList
 
 
@@ -83,7 +83,7 @@ def test_shapes_and_order_of_regions() -> None:
 
 
 def test_proposals_get_the_class_of_what_they_overlap() -> None:
-    target = Target(np.array([[0, 0, 10, 10], [20, 20, 30, 30]], np.float32), np.array([2, 1]))
+    target = GroundTruth(np.array([[0, 0, 10, 10], [20, 20, 30, 30]], np.float32), np.array([2, 1]))
     proposals = np.array(
         [[0, 0, 10, 6], [0, 0, 10, 4], [21, 20, 30, 30], [50, 50, 60, 60]], np.float32
     )
@@ -98,7 +98,7 @@ def test_losses_by_hand() -> None:
     )
     levels, batch = make_levels(), make_batch()
     proposals = np.array([[0, 0, 20, 20], [2, 2, 22, 20], [40, 40, 60, 60]], np.float32)
-    target = Target(np.array([[1, 1, 21, 21]], np.float32), np.array([2]))
+    target = GroundTruth(np.array([[1, 1, 21, 21]], np.float32), np.array([2]))
     losses = heads.compute_losses(levels, batch, [proposals], [target])
     regions = np.concatenate([proposals, target.boxes])  # the ground truth joins them
     logits, deltas = heads(levels, batch, [regions])
@@ -113,7 +113,7 @@ def test_losses_by_hand() -> None:
     assert losses["loss_box_reg"].item() == pytest.approx(smooth.sum() / 4, rel=1e-5)
 
 
-NOTHING = Target(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+NOTHING = GroundTruth(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
 
 
 def test_without_objects_the_box_loss_is_exactly_zero() -> None:

@@ -9,17 +9,17 @@ import lucid
 from lucid import Tensor
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.faster_rcnn import RegionProposalNetwork, RPNHead
+from lucid_models_detection.ground_truth import GroundTruth
 from lucid_models_detection.parts.anchor_generator import AnchorGenerator
 from lucid_models_detection.parts.box_coder import BoxCoder
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.sampler import BalancedPositiveNegativeSampler
-from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import ImageList
 
 SIZES = [(8, 8), (4, 4)]  # feature maps of two levels of a 32 x 32 image
 
 
-def make_rpn(**options: Any) -> RegionProposalNetwork:
+def build_rpn(**options: Any) -> RegionProposalNetwork:
     settings: dict[str, Any] = {
         "anchor_generator": AnchorGenerator([(8,), (16,)], [(1.0,), (1.0,)]),
         "proposal_matcher": Matcher(0.7, 0.3, allow_low_quality_matches=True),
@@ -81,7 +81,7 @@ def test_head_starts_small() -> None:
 
 def test_proposals_are_inside_the_image_apart_and_best_first() -> None:
     rng = np.random.default_rng(0)
-    rpn = make_rpn()
+    rpn = build_rpn()
     rpn.head = Said(rng.standard_normal((2, 80)), rng.standard_normal((2, 80, 4)) * 0.3)
     proposals, losses = rpn(make_levels(2), make_batch(2, (30, 25)))
     assert losses == {}
@@ -109,7 +109,7 @@ def test_proposals_are_inside_the_image_apart_and_best_first() -> None:
 
 
 def test_suppressed_proposals_fill_up_in_order_of_score() -> None:
-    rpn = make_rpn(nms_threshold=0.0, post_nms_top_n=(30, 40))
+    rpn = build_rpn(nms_threshold=0.0, post_nms_top_n=(30, 40))
     scores = np.random.default_rng(0).standard_normal((1, 80)).astype(np.float32)
     rpn.head = Said(scores)
     (kept,), _ = rpn(make_levels(), make_batch())
@@ -125,14 +125,14 @@ def test_suppressed_proposals_fill_up_in_order_of_score() -> None:
 
 
 def test_filling_ends_with_the_anchors() -> None:
-    rpn = make_rpn(post_nms_top_n=(30, 1000))
+    rpn = build_rpn(post_nms_top_n=(30, 1000))
     rpn.head = Said(np.random.default_rng(0).standard_normal((1, 80)))
     (filled,), _ = rpn(make_levels(), make_batch(), fill=True)
     assert filled.shape == (80, 4)
 
 
 def test_broken_numbers_propose_nothing_and_fill_without_harm() -> None:
-    rpn = make_rpn()
+    rpn = build_rpn()
     rpn.head = Said(np.full((1, 80), np.nan), np.full((1, 80, 4), np.nan))
     proposals, _ = rpn(make_levels(), make_batch())
     assert proposals[0].shape == (0, 4)
@@ -142,8 +142,8 @@ def test_broken_numbers_propose_nothing_and_fill_without_harm() -> None:
 
 
 def test_targets_bring_as_many_proposals_as_training() -> None:
-    rpn = make_rpn(nms_threshold=1.0)
-    target = Target(np.array([[4, 4, 20, 20]], np.float32), np.array([1]))
+    rpn = build_rpn(nms_threshold=1.0)
+    target = GroundTruth(np.array([[4, 4, 20, 20]], np.float32), np.array([1]))
     for train in (True, False):
         rpn.train(train)
         proposals, _ = rpn(make_levels(), make_batch(), [target])
@@ -153,9 +153,9 @@ def test_targets_bring_as_many_proposals_as_training() -> None:
 
 
 def test_anchors_get_the_labels_that_their_overlap_says() -> None:
-    rpn = make_rpn()
+    rpn = build_rpn()
     anchors = np.array([[0, 0, 10, 10], [0, 0, 10, 5], [20, 20, 30, 30], [0, 0, 10, 9]], np.float32)
-    target = Target(np.array([[0, 0, 10, 10]], np.float32), np.array([7]))
+    target = GroundTruth(np.array([[0, 0, 10, 10]], np.float32), np.array([7]))
     labels, matches = rpn.assign_targets_to_anchors(anchors, target)
     np.testing.assert_array_equal(labels, [1, -1, 0, 1])
     np.testing.assert_array_equal(matches[labels == 1], [0, 0])
@@ -168,12 +168,12 @@ def all_of(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def test_losses_by_hand() -> None:
     scores = np.random.default_rng(0).standard_normal((2, 80)).astype(np.float32)
     deltas = np.random.default_rng(1).standard_normal((2, 80, 4)).astype(np.float32)
-    rpn = make_rpn(fg_bg_sampler=all_of)
+    rpn = build_rpn(fg_bg_sampler=all_of)
     rpn.head = Said(scores, deltas)
     box = np.array([[4, 4, 18, 18]], np.float32)
     targets = [
-        Target(box, np.array([1])),
-        Target(np.zeros((0, 4), np.float32), np.zeros(0, np.int64)),
+        GroundTruth(box, np.array([1])),
+        GroundTruth(np.zeros((0, 4), np.float32), np.zeros(0, np.int64)),
     ]
     _, losses = rpn(make_levels(2), make_batch(2), targets)
     anchors = np.concatenate(rpn.anchor_generator(SIZES, (32, 32)))
@@ -189,8 +189,8 @@ def test_losses_by_hand() -> None:
 
 
 def test_without_objects_the_box_loss_is_exactly_zero_and_can_be_walked_back() -> None:
-    rpn = make_rpn()
-    nothing = Target(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    rpn = build_rpn()
+    nothing = GroundTruth(np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     _, losses = rpn(make_levels(2), make_batch(2), [nothing, nothing])
     assert losses["loss_rpn_box_reg"].item() == 0
     assert losses["loss_objectness"].item() > 0
@@ -202,12 +202,12 @@ def test_without_objects_the_box_loss_is_exactly_zero_and_can_be_walked_back() -
 
 def test_head_and_box_coder_can_be_given() -> None:
     levels, head = make_levels(), RPNHead(4, 1)
-    rpn = make_rpn(head=head, box_coder=BoxCoder((2.0, 2.0, 2.0, 2.0)))
+    rpn = build_rpn(head=head, box_coder=BoxCoder((2.0, 2.0, 2.0, 2.0)))
     assert rpn.head is head
     head.bbox_pred.weight.data[...] = 0
     head.bbox_pred.bias.data[...] = 1
     (doubled,), _ = rpn(levels, make_batch())
     head.bbox_pred.bias.data[...] = 0.5
-    (expected,), _ = make_rpn(head=head)(levels, make_batch())
+    (expected,), _ = build_rpn(head=head)(levels, make_batch())
     assert len(expected) > 3
     np.testing.assert_array_equal(doubled, expected)

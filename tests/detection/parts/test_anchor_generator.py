@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lucid_models_detection.faster_rcnn import DetectorConfig
+from lucid_models_detection.faster_rcnn import FasterRCNNConfig
 from lucid_models_detection.parts.anchor_generator import AnchorGenerator
 
 
@@ -47,7 +47,7 @@ def test_strides_are_whole_pixels_of_each_direction() -> None:
 
 
 def test_default_anchors_are_nine_at_each_location_in_octaves() -> None:
-    config = DetectorConfig().for_levels((4, 8, 16, 32, 64), ("P2", "P3", "P4", "P5", "P6"))
+    config = FasterRCNNConfig().for_levels((4, 8, 16, 32, 64), ("P2", "P3", "P4", "P5", "P6"))
     generator = AnchorGenerator(config.anchor_sizes, config.aspect_ratios)
     assert generator.num_anchors_per_location == 9
     assert [sizes[0] for sizes in generator.sizes] == [32, 64, 128, 256, 512]

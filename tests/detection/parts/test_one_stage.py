@@ -19,10 +19,10 @@ from lucid_models_detection.parts import (
     BoxCoder,
     Detections,
     GeneralizedRCNNTransform,
+    GroundTruth,
     ImageList,
     LastLevelP6P7,
     Matcher,
-    Target,
     giou_loss,
     postprocess_detections,
     sigmoid_focal_loss,
@@ -70,7 +70,7 @@ class OneStage(Detector):
         return self.anchors(sizes, batch.padded_size)
 
     def compute_losses(
-        self, features: list[Tensor], batch: ImageList, targets: Sequence[Target]
+        self, features: list[Tensor], batch: ImageList, targets: Sequence[GroundTruth]
     ) -> dict[str, Tensor]:
         logits, deltas = (concatenate(maps, axis=1) for maps in self.predictions(features))
         anchors = np.concatenate(self.anchors_of(features, batch))

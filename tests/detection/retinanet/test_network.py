@@ -16,9 +16,9 @@ from lucid import Tensor, nn
 from lucid.cli.entry import run
 from lucid.models import create_model
 from lucid.weights import model_metadata
-from lucid_models_detection import RetinaNet, RetinaNetOptions
+from lucid_models_detection import RetinaNet, RetinaNetConfig
 from lucid_models_detection.boxes import iou
-from lucid_models_detection.checkpoints import open_detector
+from lucid_models_detection.loading import load_detector
 from lucid_models_detection.parts import DenseHead
 from lucid_models_detection.torchvision import torchvision_state_dict
 from lucid_models_detection.training.fine_tuning import from_detector
@@ -208,7 +208,7 @@ def test_backbones_and_options_that_do_not_fit(
 )
 def test_options_are_checked(options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        RetinaNetOptions(**options)
+        RetinaNetConfig(**options)
 
 
 @pytest.mark.slow
@@ -268,7 +268,7 @@ def test_a_file_of_torchvision_is_opened(tmp_path: Path, published: bool) -> Non
         assert "head.regression_head.conv.6.bias" in theirs
     path = tmp_path / "model.safetensors"
     lucid.save(theirs, path)
-    model, names = open_detector(path)
+    model, names = load_detector(path)
     assert (model.model_name, model.num_classes, names) == ("retinanet_resnet_18_fpn", 5, None)
     assert model.transform.min_size == (800,)
     own = source.state_dict()

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from lucid.models import register_model
+from lucid_models_classification.checks import check_count
 from lucid_models_classification.mobilenet.block import BlockConfig, make_divisible
 from lucid_models_classification.mobilenet.network import MobileNetV2, MobileNetV3
-from lucid_models_classification.options import check_count
 
 __all__ = ["mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small", "v2_layers", "v3_layers"]
 

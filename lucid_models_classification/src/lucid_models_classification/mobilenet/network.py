@@ -15,8 +15,8 @@ from operator import mul
 from typing import Any, Literal
 
 from lucid import Tensor, nn
+from lucid_models_classification.checks import check_count, check_images, check_norm
 from lucid_models_classification.mobilenet.block import BlockConfig, InvertedResidual
-from lucid_models_classification.options import check_count, check_images, check_norm
 
 __all__ = ["MobileNet", "MobileNetV2", "MobileNetV3", "stage_bounds"]
 

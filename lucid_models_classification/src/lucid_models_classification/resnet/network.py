@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, ClassVar, Literal
 
 from lucid import Tensor, nn
-from lucid_models_classification.options import check_count, check_images, check_norm
+from lucid_models_classification.checks import check_count, check_images, check_norm
 
 __all__ = ["BasicBlock", "Bottleneck", "ResNet"]
 

@@ -10,16 +10,16 @@
 
 from __future__ import annotations
 
+from lucid_models_detection.faster_rcnn.config import FasterRCNNConfig
 from lucid_models_detection.faster_rcnn.network import FasterRCNN
-from lucid_models_detection.faster_rcnn.options import DetectorConfig
 from lucid_models_detection.faster_rcnn.roi_heads import BoxHead, BoxPredictor, RoIHeads
 from lucid_models_detection.faster_rcnn.rpn import RegionProposalNetwork, RPNHead
 
 __all__ = [
     "BoxHead",
     "BoxPredictor",
-    "DetectorConfig",
     "FasterRCNN",
+    "FasterRCNNConfig",
     "RPNHead",
     "RegionProposalNetwork",
     "RoIHeads",

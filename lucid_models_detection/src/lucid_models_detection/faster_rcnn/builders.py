@@ -6,9 +6,9 @@ from typing import Any
 
 from lucid.models import register_model
 from lucid_models_detection.backbones import refuse_backbone
-from lucid_models_detection.documentation import FamilyPage
+from lucid_models_detection.builder_docs import BuilderDocs
+from lucid_models_detection.faster_rcnn.config import FasterRCNNConfig
 from lucid_models_detection.faster_rcnn.network import FasterRCNN
-from lucid_models_detection.faster_rcnn.options import DetectorConfig
 
 __all__ = [
     "faster_rcnn_fpn",
@@ -43,9 +43,9 @@ FasterRCNN
     boxes, labels and scores.
 """
 
-_page = FamilyPage(
+_page = BuilderDocs(
     "faster_rcnn",
-    DetectorConfig,
+    FasterRCNNConfig,
     _METHOD,
     _RETURNS,
     rows=300,

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 
 from lucid import Tensor, nn, no_grad
+from lucid_models_detection.config import check_options
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.detector import Detector
-from lucid_models_detection.faster_rcnn.options import DetectorConfig
-from lucid_models_detection.faster_rcnn.stages import make_roi_heads, make_rpn
-from lucid_models_detection.options import check_options
+from lucid_models_detection.faster_rcnn.build import build_roi_heads, build_rpn
+from lucid_models_detection.faster_rcnn.config import FasterRCNNConfig
+from lucid_models_detection.ground_truth import GroundTruth
 from lucid_models_detection.parts.anchor_generator import AnchorGenerator
 from lucid_models_detection.parts.backbone_with_fpn import BackboneWithFPN
 from lucid_models_detection.parts.box_coder import BoxCoder
@@ -30,7 +31,6 @@ from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.roi_align import MultiScaleRoIAlign, check_strides
 from lucid_models_detection.parts.sampler import BalancedPositiveNegativeSampler
 from lucid_models_detection.spellings import RenamedAttribute
-from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import GeneralizedRCNNTransform, ImageList, raw_batch
 
 __all__ = ["FasterRCNN"]
@@ -99,7 +99,7 @@ class FasterRCNN(Detector):
     box_coder : BoxCoder, optional
         Encodes boxes as offsets from proposals (``roi_heads.box_coder``).
     **options
-        The arguments of :class:`~lucid_models_detection.DetectorConfig`.
+        The arguments of :class:`~lucid_models_detection.FasterRCNNConfig`.
 
     Attributes
     ----------
@@ -111,7 +111,7 @@ class FasterRCNN(Detector):
         Second stage.
     transform : GeneralizedRCNNTransform
         Normalizes, resizes and batches images.
-    config : DetectorConfig
+    config : FasterRCNNConfig
         The options, checked and complete.
     num_classes : int
         As given, with the background.
@@ -137,7 +137,7 @@ class FasterRCNN(Detector):
     """
 
     head_prefixes = ("roi_heads.box_predictor.",)
-    options_class = DetectorConfig
+    config_class = FasterRCNNConfig
     generic_builder = "faster_rcnn_fpn"
 
     def __init__(
@@ -171,7 +171,7 @@ class FasterRCNN(Detector):
             box_sampler=box_sampler,
         )
         num_classes = number_of_classes(num_classes, "box_predictor", box_predictor, "num_classes")
-        config = DetectorConfig(**options)
+        config = FasterRCNNConfig(**options)
         backbone = BackboneWithFPN(net, extra_blocks=LastLevelMaxPool(), fpn=fpn)
         check_strides(
             backbone.strides[: len(backbone.channels)], f"{type(net).__name__}.feature_strides"
@@ -182,7 +182,7 @@ class FasterRCNN(Detector):
         if rpn_anchor_generator is None:
             config = config.for_levels(backbone.strides, backbone.level_names)
         self.config = config
-        self.rpn = make_rpn(
+        self.rpn = build_rpn(
             config,
             backbone,
             anchors=rpn_anchor_generator,
@@ -191,7 +191,7 @@ class FasterRCNN(Detector):
             sampler=rpn_sampler,
             box_coder=rpn_box_coder,
         )
-        self.roi_heads = make_roi_heads(
+        self.roi_heads = build_roi_heads(
             config,
             backbone,
             num_classes,
@@ -219,7 +219,7 @@ class FasterRCNN(Detector):
         return int(predictor.num_classes)
 
     def compute_losses(
-        self, features: list[Tensor], batch: ImageList, targets: Sequence[Target]
+        self, features: list[Tensor], batch: ImageList, targets: Sequence[GroundTruth]
     ) -> dict[str, Tensor]:
         """Losses of both stages; see :class:`~lucid_models_detection.detector.Detector`."""
         proposals, losses = self.rpn(features, batch, targets)

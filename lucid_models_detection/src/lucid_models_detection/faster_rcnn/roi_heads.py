@@ -19,12 +19,12 @@ from lucid import Tensor, nn
 from lucid.nn import functional as F
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.detections import Detections
+from lucid_models_detection.ground_truth import GroundTruth
 from lucid_models_detection.parts.box_coder import BoxCoder
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.roi_align import MultiScaleRoIAlign, to_rois
 from lucid_models_detection.parts.sampler import BalancedPositiveNegativeSampler
 from lucid_models_detection.spellings import RenamedAttribute
-from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import ImageList
 
 __all__ = ["BoxHead", "BoxPredictor", "RoIHeads"]
@@ -183,7 +183,9 @@ class RoIHeads(nn.Module):
         logits, deltas = self.box_predictor(self.box_head(pooled))
         return logits, deltas
 
-    def assign_targets_to_proposals(self, proposals: Array, target: Target) -> tuple[Array, Array]:
+    def assign_targets_to_proposals(
+        self, proposals: Array, target: GroundTruth
+    ) -> tuple[Array, Array]:
         """Match the proposals of an image.
 
         Returns
@@ -204,7 +206,7 @@ class RoIHeads(nn.Module):
         levels: Sequence[Tensor],
         batch: ImageList,
         proposals: Sequence[Array],
-        targets: Sequence[Target],
+        targets: Sequence[GroundTruth],
     ) -> dict[str, Tensor]:
         """``loss_classifier`` and ``loss_box_reg`` over a sample of the proposals.
 

@@ -18,13 +18,13 @@ import numpy as np
 from lucid import Tensor, concatenate, nn
 from lucid.nn import functional as F
 from lucid_models_detection import boxes as box_ops
+from lucid_models_detection.ground_truth import GroundTruth
 from lucid_models_detection.parts.anchor_generator import AnchorGenerator
 from lucid_models_detection.parts.box_coder import BoxCoder
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.postprocess import topk_indices
 from lucid_models_detection.parts.sampler import BalancedPositiveNegativeSampler
 from lucid_models_detection.spellings import RenamedAttribute
-from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import ImageList
 
 __all__ = ["RPNHead", "RegionProposalNetwork"]
@@ -135,7 +135,7 @@ class RegionProposalNetwork(nn.Module):
         self,
         levels: Sequence[Tensor],
         batch: ImageList,
-        targets: Sequence[Target] | None = None,
+        targets: Sequence[GroundTruth] | None = None,
         fill: bool = False,
     ) -> tuple[list[Array], dict[str, Tensor]]:
         """Propose regions, and compute losses where there are targets.
@@ -146,7 +146,7 @@ class RegionProposalNetwork(nn.Module):
             L maps (N, channels, H_l, W_l), finest first.
         batch : ImageList
             The images they were computed from.
-        targets : sequence of Target, optional
+        targets : sequence of GroundTruth, optional
             With them, as many proposals as in training.
         fill : bool, default False
             Where suppression leaves fewer than ``post_nms_top_n``, let the best
@@ -222,7 +222,7 @@ class RegionProposalNetwork(nn.Module):
         decoded = self.box_coder.decode(deltas[index], anchors[index])
         return box_ops.clip(decoded, size)
 
-    def assign_targets_to_anchors(self, anchors: Array, target: Target) -> tuple[Array, Array]:
+    def assign_targets_to_anchors(self, anchors: Array, target: GroundTruth) -> tuple[Array, Array]:
         """Match the anchors of an image.
 
         Returns
@@ -241,7 +241,7 @@ class RegionProposalNetwork(nn.Module):
         pred_objectness: Tensor,
         pred_deltas: Tensor,
         anchors: Array,
-        targets: Sequence[Target],
+        targets: Sequence[GroundTruth],
     ) -> dict[str, Tensor]:
         total = len(anchors)
         positives, negatives, gt_deltas = [], [], []

@@ -12,6 +12,7 @@ are xyxy in pixels.
 from lucid.hints import explain_missing, explain_names
 from lucid.nn.functional import sigmoid_focal_loss
 from lucid_models_detection.detections import Detections
+from lucid_models_detection.ground_truth import GroundTruth
 from lucid_models_detection.parts.anchor_generator import AnchorGenerator
 from lucid_models_detection.parts.backbone_with_fpn import BackboneWithFPN
 from lucid_models_detection.parts.box_coder import BoxCoder
@@ -28,7 +29,6 @@ from lucid_models_detection.parts.postprocess import postprocess_detections
 from lucid_models_detection.parts.roi_align import MultiScaleRoIAlign, roi_align
 from lucid_models_detection.parts.sampler import BalancedPositiveNegativeSampler
 from lucid_models_detection.spellings import NAMES
-from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import GeneralizedRCNNTransform, ImageList
 
 __all__ = [
@@ -41,12 +41,12 @@ __all__ = [
     "ExtraFPNBlock",
     "FeaturePyramidNetwork",
     "GeneralizedRCNNTransform",
+    "GroundTruth",
     "ImageList",
     "LastLevelMaxPool",
     "LastLevelP6P7",
     "Matcher",
     "MultiScaleRoIAlign",
-    "Target",
     "ciou_loss",
     "diou_loss",
     "giou_loss",

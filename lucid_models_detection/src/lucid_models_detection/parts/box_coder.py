@@ -9,7 +9,7 @@ import numpy as np
 
 from lucid import Tensor
 from lucid.autograd import ArrayLike, array_of, record
-from lucid_models_detection.offsets import MAX_LOG_SCALE, Weights, decode, encode
+from lucid_models_detection.box_encoding import MAX_LOG_SCALE, Weights, decode, encode
 
 __all__ = ["BoxCoder"]
 

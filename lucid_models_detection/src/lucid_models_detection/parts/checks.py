@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from lucid import Tensor, nn, no_grad, zeros
+from lucid_models_detection.config import check_num_classes
 from lucid_models_detection.eval_mode import eval_mode
-from lucid_models_detection.options import check_num_classes
 
 __all__ = [
     "apply_part",

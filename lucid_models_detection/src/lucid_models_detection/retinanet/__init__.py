@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
+from lucid_models_detection.retinanet.config import RetinaNetConfig
 from lucid_models_detection.retinanet.network import RetinaNet
-from lucid_models_detection.retinanet.options import RetinaNetOptions
 
-__all__ = ["RetinaNet", "RetinaNetOptions"]
+__all__ = ["RetinaNet", "RetinaNetConfig"]

@@ -6,9 +6,9 @@ from typing import Any
 
 from lucid.models import register_model
 from lucid_models_detection.backbones import refuse_backbone
-from lucid_models_detection.documentation import FamilyPage
+from lucid_models_detection.builder_docs import BuilderDocs
+from lucid_models_detection.retinanet.config import RetinaNetConfig
 from lucid_models_detection.retinanet.network import RetinaNet
-from lucid_models_detection.retinanet.options import RetinaNetOptions
 
 __all__ = ["retinanet_fpn", "retinanet_resnet_18_fpn", "retinanet_resnet_50_fpn"]
 
@@ -31,9 +31,9 @@ RetinaNet
     ``model.predict(images)`` boxes, labels and scores.
 """
 
-_page = FamilyPage(
+_page = BuilderDocs(
     "retinanet",
-    RetinaNetOptions,
+    RetinaNetConfig,
     _METHOD,
     _RETURNS,
     rows=9441,

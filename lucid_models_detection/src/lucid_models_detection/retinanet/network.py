@@ -18,9 +18,10 @@ import numpy as np
 from lucid import Tensor, concatenate, nn
 from lucid.nn import functional as F
 from lucid_models_detection import boxes as box_ops
+from lucid_models_detection.config import check_options
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.detector import Detector
-from lucid_models_detection.options import check_options
+from lucid_models_detection.ground_truth import GroundTruth
 from lucid_models_detection.parts.anchor_generator import AnchorGenerator
 from lucid_models_detection.parts.backbone_with_fpn import BackboneWithFPN, stage_strides
 from lucid_models_detection.parts.box_coder import BoxCoder
@@ -38,9 +39,8 @@ from lucid_models_detection.parts.dense_head import DenseHead
 from lucid_models_detection.parts.fpn import LastLevelP6P7
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.postprocess import postprocess_detections
-from lucid_models_detection.retinanet.options import RetinaNetOptions
+from lucid_models_detection.retinanet.config import RetinaNetConfig
 from lucid_models_detection.spellings import RenamedAttribute
-from lucid_models_detection.targets import Target
 from lucid_models_detection.transform import GeneralizedRCNNTransform, ImageList
 
 __all__ = ["RetinaNet"]
@@ -104,7 +104,7 @@ class RetinaNet(Detector):
         :func:`~lucid_models_detection.parts.giou_loss` (``box_loss``).  Default: L1 loss of the
         offsets.
     **options
-        The arguments of :class:`RetinaNetOptions`.
+        The arguments of :class:`RetinaNetConfig`.
 
     Attributes
     ----------
@@ -118,7 +118,7 @@ class RetinaNet(Detector):
         Assigns anchors to ground truth.
     box_coder : BoxCoder
         Encodes boxes as offsets.
-    config : RetinaNetOptions
+    config : RetinaNetConfig
         The options, checked and complete.
 
     Raises
@@ -143,7 +143,7 @@ class RetinaNet(Detector):
 
     head_prefixes = ("classification_head.output.",)
     class_axis = 1
-    options_class = RetinaNetOptions
+    config_class = RetinaNetConfig
     generic_builder = "retinanet_fpn"
 
     def __init__(
@@ -177,7 +177,7 @@ class RetinaNet(Detector):
         num_classes = number_of_classes(
             num_classes, "classification_head", classification_head, "num_outputs"
         )
-        config = RetinaNetOptions(**options)
+        config = RetinaNetConfig(**options)
         extra = LastLevelP6P7(config.channels, config.channels)
         backbone = BackboneWithFPN(
             net, config.channels, extra if fpn is None else None, _coarse_stages(net), fpn
@@ -261,7 +261,7 @@ class RetinaNet(Detector):
         return concatenate(logits, axis=1), concatenate(deltas, axis=1)
 
     def compute_losses(
-        self, features: list[Tensor], batch: ImageList, targets: Sequence[Target]
+        self, features: list[Tensor], batch: ImageList, targets: Sequence[GroundTruth]
     ) -> dict[str, Tensor]:
         """Focal loss of the classes and L1 loss of the offsets.
 

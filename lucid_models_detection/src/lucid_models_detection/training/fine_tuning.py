@@ -29,8 +29,8 @@ from lucid.weights import (
     suggest_model,
 )
 from lucid_models_detection.backbones import without_defaults
-from lucid_models_detection.checkpoints import open_detector
 from lucid_models_detection.detector import Detector, backbone_net, check_detector
+from lucid_models_detection.loading import load_detector
 
 __all__ = [
     "freeze_stages",
@@ -294,7 +294,7 @@ def from_detector(
         weights = StateDictFile.read(path, task=_TASK, model=name, ema=ema)
         if weights.identified is None:
             return _from_bare(weights, name, len(class_names), options)
-    source, names = open_detector(path, ema=ema)
+    source, names = load_detector(path, ema=ema)
     if name is not None and model_info(name) != model_info(source.model_name):
         raise WeightFileError(f"{path}: expected {name}, it holds {source.model_name}")
     kwargs = {**source.model_kwargs, "num_classes": len(class_names), **options}

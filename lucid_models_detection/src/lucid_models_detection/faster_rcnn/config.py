@@ -10,19 +10,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from lucid_models_detection.options import (
-    DetectorOptions,
+from lucid_models_detection.config import (
+    DetectorConfig,
+    config_field,
     count_or_pair,
     fraction,
-    option,
     positive_int,
 )
 
-__all__ = ["DetectorConfig"]
+__all__ = ["FasterRCNNConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectorConfig(DetectorOptions):
+class FasterRCNNConfig(DetectorConfig):
     """Options of a :class:`FasterRCNN` beside its backbone and its classes.
 
     Parameters
@@ -76,19 +76,19 @@ class DetectorConfig(DetectorOptions):
 
     anchor_scale: ClassVar[float] = 8.0
 
-    rpn_pre_nms_top_n: tuple[int, int] = option((2000, 1000), count_or_pair)
-    rpn_post_nms_top_n: tuple[int, int] = option((2000, 300), count_or_pair)
-    rpn_nms_threshold: float = option(0.7, fraction)
-    rpn_positive_iou: float = option(0.7, fraction)
-    rpn_negative_iou: float = option(0.3, fraction)
-    box_score_threshold: float = option(0.05, fraction)
-    box_nms_threshold: float = option(0.5, fraction)
-    box_detections_per_image: int = option(100, positive_int)
-    box_positive_iou: float = option(0.5, fraction)
-    box_batch_size_per_image: int = option(512, positive_int)
-    box_positive_fraction: float = option(0.25, fraction)
-    hidden_dim: int = option(1024, positive_int)
-    pool_size: int = option(7, positive_int)
+    rpn_pre_nms_top_n: tuple[int, int] = config_field((2000, 1000), count_or_pair)
+    rpn_post_nms_top_n: tuple[int, int] = config_field((2000, 300), count_or_pair)
+    rpn_nms_threshold: float = config_field(0.7, fraction)
+    rpn_positive_iou: float = config_field(0.7, fraction)
+    rpn_negative_iou: float = config_field(0.3, fraction)
+    box_score_threshold: float = config_field(0.05, fraction)
+    box_nms_threshold: float = config_field(0.5, fraction)
+    box_detections_per_image: int = config_field(100, positive_int)
+    box_positive_iou: float = config_field(0.5, fraction)
+    box_batch_size_per_image: int = config_field(512, positive_int)
+    box_positive_fraction: float = config_field(0.25, fraction)
+    hidden_dim: int = config_field(1024, positive_int)
+    pool_size: int = config_field(7, positive_int)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lucid_models_detection.options import (
-    DetectorOptions,
+from lucid_models_detection.config import (
+    DetectorConfig,
+    config_field,
     fraction,
-    option,
     positive_int,
 )
 
-__all__ = ["RetinaNetOptions"]
+__all__ = ["RetinaNetConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class RetinaNetOptions(DetectorOptions):
+class RetinaNetConfig(DetectorConfig):
     """Options of a :class:`RetinaNet` beside its backbone and its classes.
 
     Parameters
@@ -54,13 +54,13 @@ class RetinaNetOptions(DetectorOptions):
         option, what was expected and what was given.
     """
 
-    positive_iou: float = option(0.5, fraction)
-    negative_iou: float = option(0.4, fraction)
-    score_threshold: float = option(0.05, fraction)
-    candidates_per_level: int = option(1000, positive_int)
-    nms_threshold: float = option(0.5, fraction)
-    detections_per_image: int = option(300, positive_int)
-    channels: int = option(256, positive_int)
+    positive_iou: float = config_field(0.5, fraction)
+    negative_iou: float = config_field(0.4, fraction)
+    score_threshold: float = config_field(0.05, fraction)
+    candidates_per_level: int = config_field(1000, positive_int)
+    nms_threshold: float = config_field(0.5, fraction)
+    detections_per_image: int = config_field(300, positive_int)
+    channels: int = config_field(256, positive_int)
 
     def __post_init__(self) -> None:
         super().__post_init__()

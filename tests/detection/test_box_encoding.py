@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from lucid_models_detection.offsets import MAX_LOG_SCALE, decode, encode
+from lucid_models_detection.box_encoding import MAX_LOG_SCALE, decode, encode
 
 
 def test_encode_by_hand() -> None:

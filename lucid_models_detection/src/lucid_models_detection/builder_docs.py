@@ -13,9 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from lucid_models_detection.options import DetectorOptions
+from lucid_models_detection.config import DetectorConfig
 
-__all__ = ["FamilyPage"]
+__all__ = ["BuilderDocs"]
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 
@@ -140,7 +140,7 @@ backbone_num_classes : int, optional
 
 
 @dataclass(frozen=True)
-class FamilyPage:
+class BuilderDocs:
     """Decorator that completes the docstring of each builder of a family.
 
     Parameters
@@ -148,7 +148,7 @@ class FamilyPage:
     family : str
         What names of builders begin with: ``"family_backbone_fpn"``, or ``"family_fpn"`` if
         the backbone is an argument.
-    options : type of DetectorOptions
+    options : type of DetectorConfig
         Its parameters are listed below ``**kwargs``.
     method : str
         How the detector works.
@@ -161,7 +161,7 @@ class FamilyPage:
     """
 
     family: str
-    options: type[DetectorOptions]
+    options: type[DetectorConfig]
     method: str
     returns: str
     rows: int
@@ -188,7 +188,7 @@ class FamilyPage:
         return builder
 
 
-def _option_list(options: type[DetectorOptions]) -> str:
+def _option_list(options: type[DetectorConfig]) -> str:
     """Section Parameters of the options, indented as a part of ``**kwargs``."""
     text = inspect.getdoc(options) or ""
     section = text.partition("Parameters\n----------\n")[2].partition("\n\nRaises\n")[0]

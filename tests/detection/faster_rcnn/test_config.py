@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lucid_models_detection.faster_rcnn import DetectorConfig
+from lucid_models_detection.faster_rcnn import FasterRCNNConfig
 
 
 def test_defaults() -> None:
-    config = DetectorConfig()
+    config = FasterRCNNConfig()
     assert config.rpn_pre_nms_top_n == (2000, 1000)
     assert config.rpn_post_nms_top_n == (2000, 300)
     assert (config.rpn_nms_threshold, config.box_nms_threshold) == (0.7, 0.5)
@@ -25,17 +25,17 @@ def test_defaults() -> None:
 
 
 def test_one_number_stands_for_training_and_prediction() -> None:
-    assert DetectorConfig(rpn_post_nms_top_n=50).rpn_post_nms_top_n == (50, 50)
+    assert FasterRCNNConfig(rpn_post_nms_top_n=50).rpn_post_nms_top_n == (50, 50)
 
 
 def test_one_size_a_level_and_ratios_for_all_levels() -> None:
-    config = DetectorConfig(anchor_sizes=[16, 32], aspect_ratios=[1, 2])
+    config = FasterRCNNConfig(anchor_sizes=[16, 32], aspect_ratios=[1, 2])
     assert config.anchor_sizes == ((16.0,), (32.0,))
     assert config.aspect_ratios == ((1.0, 2.0), (1.0, 2.0))
 
 
 def test_lists_as_json_gives_them_back_and_numpy_numbers_are_fine() -> None:
-    config = DetectorConfig(
+    config = FasterRCNNConfig(
         anchor_sizes=[[16], [32]],
         rpn_pre_nms_top_n=[np.int64(7), 8],
         rpn_nms_threshold=np.float32(0.5),
@@ -72,7 +72,7 @@ def test_lists_as_json_gives_them_back_and_numpy_numbers_are_fine() -> None:
 )
 def test_values_out_of_range(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        DetectorConfig(**options)
+        FasterRCNNConfig(**options)
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_values_out_of_range(options: dict[str, Any], message: str) -> None:
 )
 def test_values_of_another_kind(options: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
-        DetectorConfig(**options)
+        FasterRCNNConfig(**options)
 
 
 def test_every_field_is_checked() -> None:
-    assert DetectorConfig.names() == tuple(f.name for f in dataclasses.fields(DetectorConfig))
+    assert FasterRCNNConfig.names() == tuple(f.name for f in dataclasses.fields(FasterRCNNConfig))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["describe_detector"]
+__all__ = ["name_unsupported_detector"]
 
 #: A model and the patterns of names that it has, all of them; of several models the first.
 _SIGNATURES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -31,7 +31,7 @@ _SIGNATURES: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 
-def describe_detector(keys: Iterable[str]) -> str | None:
+def name_unsupported_detector(keys: Iterable[str]) -> str | None:
     """Name the detector that a state dict belongs to, of those that Lucid has not.
 
     Parameters
@@ -46,8 +46,8 @@ def describe_detector(keys: Iterable[str]) -> str | None:
 
     Examples
     --------
-    >>> from lucid_models_detection.other_detectors import describe_detector
-    >>> describe_detector(["backbone.body.conv1.weight", "head.regression_head.bbox_ctrness.bias"])
+    >>> from lucid_models_detection.unsupported_detectors import name_unsupported_detector
+    >>> name_unsupported_detector(["backbone.body.x", "head.regression_head.bbox_ctrness.bias"])
     "torchvision's FCOS"
     """
     keys = list(keys)

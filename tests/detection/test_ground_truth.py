@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lucid
-from lucid_models_detection.targets import check_targets
+from lucid_models_detection.ground_truth import check_targets
 
 SIZE = (100, 200)  # height, width
 GOOD = [10, 20, 30, 40]

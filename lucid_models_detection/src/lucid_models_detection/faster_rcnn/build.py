@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lucid import Tensor
-from lucid_models_detection.faster_rcnn.options import DetectorConfig
+from lucid_models_detection.faster_rcnn.config import FasterRCNNConfig
 from lucid_models_detection.faster_rcnn.roi_heads import BoxHead, BoxPredictor, RoIHeads
 from lucid_models_detection.faster_rcnn.rpn import RegionProposalNetwork
 from lucid_models_detection.parts.anchor_generator import AnchorGenerator
@@ -25,14 +25,14 @@ from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.roi_align import MultiScaleRoIAlign
 from lucid_models_detection.parts.sampler import BalancedPositiveNegativeSampler
 
-__all__ = ["make_roi_heads", "make_rpn"]
+__all__ = ["build_roi_heads", "build_rpn"]
 
 #: Anchors of an image that the first stage is trained on, and the largest share of foreground.
 _RPN_BATCH_SIZE, _RPN_POSITIVE_FRACTION = 256, 0.5
 
 
-def make_rpn(
-    config: DetectorConfig,
+def build_rpn(
+    config: FasterRCNNConfig,
     backbone: BackboneWithFPN,
     *,
     anchors: Any,
@@ -82,8 +82,8 @@ def make_rpn(
     )
 
 
-def make_roi_heads(
-    config: DetectorConfig,
+def build_roi_heads(
+    config: FasterRCNNConfig,
     backbone: BackboneWithFPN,
     num_classes: int,
     *,
@@ -147,7 +147,7 @@ def make_roi_heads(
     )
 
 
-def _pooled(config: DetectorConfig, backbone: BackboneWithFPN, pooler: Any) -> Tensor:
+def _pooled(config: FasterRCNNConfig, backbone: BackboneWithFPN, pooler: Any) -> Tensor:
     """Zeros of the shape of one pooled region."""
     channels = backbone.fpn.out_channels
     if pooler is None:

@@ -13,7 +13,7 @@ from lucid import WeightFileError, WeightFileWarning
 from lucid.models import create_model, zoo
 from lucid.models.registry import Registry
 from lucid_models_classification.torchvision import torchvision_state_dict as resnet_state_dict
-from lucid_models_detection.checkpoints import open_detector
+from lucid_models_detection.loading import load_detector
 from lucid_models_detection.torchvision import torchvision_config, torchvision_state_dict
 
 Arrays = dict[str, np.ndarray]
@@ -40,7 +40,7 @@ def save(path: Path, **parts: Arrays) -> Path:
 
 
 def score_bias(path: Path, ema: bool | None = None) -> list[float]:
-    model, _ = open_detector(path, ema=ema)
+    model, _ = load_detector(path, ema=ema)
     values: list[float] = model.state_dict()["roi_heads.box_predictor.cls_score.bias"].tolist()
     return values
 
@@ -50,7 +50,7 @@ def score_bias(path: Path, ema: bool | None = None) -> list[float]:
 def test_wrapped_weights(theirs: Arrays, tmp_path: Path, prefix: str) -> None:
     state = {prefix + key: value for key, value in theirs.items()}
     path = save(tmp_path / "w.pth", model=state)
-    model, _ = open_detector(path)
+    model, _ = load_detector(path)
     own = model.state_dict()
     for theirs_key, key in (
         ("backbone.body.layer2.0.conv1.weight", "backbone.net.layer2.0.conv1.conv.weight"),
@@ -74,7 +74,7 @@ def test_a_classifier_is_named(tmp_path: Path) -> None:
     model = create_model("resnet_18", num_classes=3)
     lucid.save(resnet_state_dict(model), tmp_path / "w.safetensors")
     with pytest.raises(WeightFileError, match="those of the classifier resnet_18: use lucid clas"):
-        open_detector(tmp_path / "w.safetensors")
+        load_detector(tmp_path / "w.safetensors")
 
 
 @pytest.mark.parametrize("dtype", ["<i8", "|b1"])
@@ -86,7 +86,7 @@ def test_weights_that_are_not_floating_are_refused(
     with pytest.raises(
         WeightFileError, match=r"cls_score\.weight: expected float32, got (int64|bool)"
     ):
-        open_detector(path)
+        load_detector(path)
 
 
 def test_a_disabled_plugin_of_the_backbone_is_named(
@@ -104,7 +104,7 @@ def test_a_disabled_plugin_of_the_backbone_is_named(
         (foreign, WeightFileError, r"backbone are not named .* lucid-models-classification is dis"),
     ):
         with pytest.raises(error, match=message) as caught:
-            open_detector(path)
+            load_detector(path)
         assert str(caught.value).startswith(str(path))
         assert "LUCID_DISABLE_PLUGINS" in str(caught.value)
 
@@ -112,4 +112,4 @@ def test_a_disabled_plugin_of_the_backbone_is_named(
 def test_a_file_without_tensors_is_named(tmp_path: Path) -> None:
     lucid.save({}, tmp_path / "w.safetensors")
     with pytest.raises(WeightFileError, match="it holds no tensors"):
-        open_detector(tmp_path / "w.safetensors")
+        load_detector(tmp_path / "w.safetensors")

@@ -10,9 +10,9 @@ import pytest
 import lucid
 from lucid import StateDictError, WeightFileError
 from lucid.models import create_model
-from lucid_models_detection.checkpoints import open_detector
-from lucid_models_detection.other_detectors import describe_detector
+from lucid_models_detection.loading import load_detector
 from lucid_models_detection.torchvision import load_torchvision_weights, torchvision_state_dict
+from lucid_models_detection.unsupported_detectors import name_unsupported_detector
 
 BODY = ("backbone.body.conv1.weight", "backbone.fpn.inner_blocks.0.0.weight")
 BOXES = ("rpn.head.conv.0.0.weight", "roi_heads.box_head.fc6.weight")
@@ -54,18 +54,18 @@ def test_another_detector_is_named(tmp_path: Path, name: str, prefix: str) -> No
     path = tmp_path / "w.safetensors"
     lucid.save({prefix + key: np.zeros((2, 2), np.float32) for key in OTHERS[name]}, path)
     with pytest.raises(WeightFileError, match=rf"those of {name}, which this version") as caught:
-        open_detector(path)
+        load_detector(path)
     assert str(path) in str(caught.value)
 
 
 def test_own_detectors_are_no_others() -> None:
     retinanet = create_model("retinanet_resnet_18_fpn", num_classes=3, channels=8)
-    assert describe_detector(retinanet.state_dict()) is None
-    assert describe_detector(torchvision_state_dict(retinanet)) is None
+    assert name_unsupported_detector(retinanet.state_dict()) is None
+    assert name_unsupported_detector(torchvision_state_dict(retinanet)) is None
     model = create_model("faster_rcnn_resnet_18_fpn", num_classes=3, hidden_dim=8)
-    assert describe_detector(model.state_dict()) is None
-    assert describe_detector(torchvision_state_dict(model)) is None
-    assert describe_detector(["layer1.0.conv1.weight", "fc.weight"]) is None
+    assert name_unsupported_detector(model.state_dict()) is None
+    assert name_unsupported_detector(torchvision_state_dict(model)) is None
+    assert name_unsupported_detector(["layer1.0.conv1.weight", "fc.weight"]) is None
     extra = {"roi_heads.mask_head.0.0.weight": np.zeros(1), "roi_heads.box_head.fc6.bias": 0.0}
     before = model.rpn.head.cls_logits.weight.numpy().copy()
     with pytest.raises(

@@ -15,14 +15,14 @@ import lucid
 from lucid import StateDictError, WeightFileError
 from lucid.weights import StateDictFile, find_saved_model, has_model_metadata, model_metadata
 
-__all__ = ["open_detector"]
+__all__ = ["load_detector"]
 
 _TASK = "object-detection"
 _CLASSIFICATION = "image-classification"
 _USE = "use lucid classify, or train a detector on it by lucid train-detector --backbone-weights"
 
 
-def open_detector(
+def load_detector(
     path: Path, norm_eps: float | None = None, ema: bool | None = None
 ) -> tuple[Any, tuple[str, ...] | None]:
     """Open the detector in a weight file, with the names of its classes.

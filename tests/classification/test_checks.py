@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import lucid
-from lucid_models_classification.options import check_images, check_norm
+from lucid_models_classification.checks import check_images, check_norm
 
 
 @pytest.mark.parametrize(

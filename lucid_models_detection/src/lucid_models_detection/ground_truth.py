@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Target", "check_targets"]
+__all__ = ["GroundTruth", "check_targets"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -18,7 +18,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _BORDER_TOLERANCE = 1.0
 
 
-class Target(NamedTuple):
+class GroundTruth(NamedTuple):
     """Objects of one image.
 
     Attributes
@@ -35,7 +35,7 @@ class Target(NamedTuple):
 
 def check_targets(
     targets: Sequence[Mapping[str, Any]], sizes: Sequence[tuple[int, int]], num_classes: int
-) -> list[Target]:
+) -> list[GroundTruth]:
     """Check the ground truth of a batch.
 
     Parameters
@@ -51,7 +51,7 @@ def check_targets(
 
     Returns
     -------
-    list of Target
+    list of GroundTruth
 
     Raises
     ------
@@ -73,7 +73,7 @@ def check_targets(
             raise ValueError(f"targets[{i}]: expected keys 'boxes' and 'labels', got {got}")
         boxes = _check_boxes(target["boxes"], size, f'targets[{i}]["boxes"]')
         labels = _check_labels(target["labels"], len(boxes), num_classes, f"targets[{i}]")
-        checked.append(Target(boxes, labels))
+        checked.append(GroundTruth(boxes, labels))
     return checked
 
 

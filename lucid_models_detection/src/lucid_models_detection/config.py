@@ -1,6 +1,6 @@
 """Options of detectors: a dataclass whose fields are checked, and the checks.
 
-A field made by :func:`option` has a check, which converts a value to what the field holds or
+A field made by :func:`config_field` has a check, which converts a value to what the field holds or
 raises; it gets the field's name, for the message.
 """
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar, Self
 
 __all__ = [
-    "DetectorOptions",
+    "DetectorConfig",
     "Sizes",
     "check_num_classes",
     "check_options",
+    "config_field",
     "count_or_pair",
     "fraction",
-    "option",
     "per_level",
     "positive_int",
 ]
@@ -108,8 +108,8 @@ def std(name: str, value: Any) -> tuple[float, ...]:
     return tuple(positive(name, v) for v in three(name, value))
 
 
-def option(default: Any, check: Callable[[str, Any], Any]) -> Any:
-    """Make a field of :class:`DetectorOptions`.
+def config_field(default: Any, check: Callable[[str, Any], Any]) -> Any:
+    """Make a field of :class:`DetectorConfig`.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def option(default: Any, check: Callable[[str, Any], Any]) -> Any:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectorOptions:
+class DetectorConfig:
     """Base class of the options of a detector on a feature pyramid: anchors and images.
 
     Parameters
@@ -151,12 +151,12 @@ class DetectorOptions:
     #: Smallest default anchor of a level, divided by the level's stride.
     anchor_scale: ClassVar[float] = 4.0
 
-    anchor_sizes: Any = option(None, optional_per_level)
-    aspect_ratios: Any = option((0.5, 1.0, 2.0), per_level)
-    min_size: tuple[int, ...] | None = option(None, min_size)
-    max_size: int | None = option(None, max_size)
-    image_mean: tuple[float, ...] = option((0.485, 0.456, 0.406), three)
-    image_std: tuple[float, ...] = option((0.229, 0.224, 0.225), std)
+    anchor_sizes: Any = config_field(None, optional_per_level)
+    aspect_ratios: Any = config_field((0.5, 1.0, 2.0), per_level)
+    min_size: tuple[int, ...] | None = config_field(None, min_size)
+    max_size: int | None = config_field(None, max_size)
+    image_mean: tuple[float, ...] = config_field((0.485, 0.456, 0.406), three)
+    image_std: tuple[float, ...] = config_field((0.229, 0.224, 0.225), std)
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -207,7 +207,7 @@ class DetectorOptions:
 
         Returns
         -------
-        DetectorOptions
+        DetectorConfig
             Options of the same class.
 
         Raises

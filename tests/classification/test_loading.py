@@ -16,8 +16,8 @@ import lucid
 from lucid import WeightFileError, WeightFileWarning, nn
 from lucid.models import create_model, register_model, zoo
 from lucid.models.registry import Registry
-from lucid_models_classification.checkpoints import open_classifier, start_from
 from lucid_models_classification.commands import classify
+from lucid_models_classification.loading import load_classifier, load_for_fine_tuning
 from lucid_models_classification.torchvision import torchvision_state_dict
 
 Arrays = dict[str, np.ndarray]
@@ -65,9 +65,9 @@ def assert_has(model: nn.Module, arrays: Arrays) -> None:
 @pytest.mark.parametrize("prefix", ["module._orig_mod.", "module.encoder_q."])
 def test_wrapped_weights(theirs: Arrays, tmp_path: Path, prefix: str) -> None:
     path = save(tmp_path / "w.pth", state_dict=under(prefix, theirs))
-    assert_has(open_classifier(path).model, theirs)
-    assert_has(open_classifier(path, "resnet_18").model, theirs)
-    model = start_from(path, ["a", "b"]).model
+    assert_has(load_classifier(path).model, theirs)
+    assert_has(load_classifier(path, "resnet_18").model, theirs)
+    model = load_for_fine_tuning(path, ["a", "b"]).model
     np.testing.assert_array_equal(
         model.layer1[0].conv1.conv.weight, theirs["layer1.0.conv1.weight"]
     )
@@ -78,14 +78,14 @@ def test_lightning_says_what_it_leaves_out(theirs: Arrays, tmp_path: Path) -> No
     state = under("model.", theirs) | {"criterion.weight": np.ones(3, "<f4")}
     path = save(tmp_path / "w.ckpt", state_dict=state)
     with pytest.warns(WeightFileWarning, match=r"left out 1 beside: 'criterion\.weight'"):
-        assert_has(open_classifier(path).model, theirs)
+        assert_has(load_classifier(path).model, theirs)
 
 
 def test_a_head_under_a_prefix_of_its_own(theirs: Arrays, tmp_path: Path) -> None:
     state = {("head." if k[:3] == "fc." else "backbone.") + k: v for k, v in theirs.items()}
     path = save(tmp_path / "w.pth", state_dict=state)
     with pytest.warns(WeightFileWarning, match=r"'backbone\.' and 'head\.fc\.weight'"):
-        assert_has(open_classifier(path).model, theirs)
+        assert_has(load_classifier(path).model, theirs)
 
 
 @pytest.mark.slow
@@ -93,10 +93,10 @@ def test_the_average_is_used_and_said(theirs: Arrays, tmp_path: Path) -> None:
     averaged = {key: value + 1 for key, value in theirs.items()}
     path = save(tmp_path / "w.pth", model=theirs, model_ema=under("module.", averaged))
     with pytest.warns(WeightFileWarning, match="using the EMA of the weights, 'model_ema'"):
-        assert_has(open_classifier(path).model, averaged)
-    assert_has(open_classifier(path, ema=True).model, averaged)
-    assert_has(open_classifier(path, ema=False).model, theirs)
-    assert_has(start_from(path, ["a", "b", "c"], ema=False).model, theirs)
+        assert_has(load_classifier(path).model, averaged)
+    assert_has(load_classifier(path, ema=True).model, averaged)
+    assert_has(load_classifier(path, ema=False).model, theirs)
+    assert_has(load_for_fine_tuning(path, ["a", "b", "c"], ema=False).model, theirs)
     Image.new("RGB", (40, 30)).save(tmp_path / "1.png")
 
     def report(*options: str) -> Any:
@@ -119,11 +119,11 @@ def test_the_average_is_used_and_said(theirs: Arrays, tmp_path: Path) -> None:
 def test_a_file_without_an_average(theirs: Arrays, tmp_path: Path) -> None:
     path = save(tmp_path / "w.pth", top=theirs)
     with pytest.raises(WeightFileError, match="holds no EMA"):
-        open_classifier(path, ema=True)
+        load_classifier(path, ema=True)
     model = create_model("resnet_18", num_classes=3)
     lucid.save_model(model, tmp_path / "m.safetensors")
     with pytest.raises(WeightFileError, match="holds no EMA"):
-        open_classifier(tmp_path / "m.safetensors", ema=True)
+        load_classifier(tmp_path / "m.safetensors", ema=True)
 
 
 def changed(theirs: Arrays, change: str) -> Arrays:
@@ -162,14 +162,14 @@ def test_changed_networks_are_refused_by_what_is_wrong(
 ) -> None:
     path = save(tmp_path / "w.pth", top=changed(theirs, change))
     with pytest.raises(WeightFileError, match=message) as caught:
-        open_classifier(path)
+        load_classifier(path)
     assert str(path) in str(caught.value)
 
 
 def test_a_file_without_tensors_is_named(tmp_path: Path) -> None:
     path = save(tmp_path / "w.pth", top={})
     with pytest.raises(WeightFileError, match="it holds no tensors"):
-        open_classifier(path)
+        load_classifier(path)
 
 
 def test_a_classifier_outside_of_the_prefix_is_named(theirs: Arrays, tmp_path: Path) -> None:
@@ -180,16 +180,18 @@ def test_a_classifier_outside_of_the_prefix_is_named(theirs: Arrays, tmp_path: P
         pytest.raises(WeightFileError, match=r"fc\.bias, got head\.weight, head\.bias.*rename"),
         pytest.warns(WeightFileWarning, match=r"left out 2 beside"),
     ):
-        open_classifier(path)
+        load_classifier(path)
     with pytest.warns(WeightFileWarning, match=r"left out 2 beside"):
-        assert "none under the model's name" in str(start_from(path, ["a", "b", "c"]).note)
+        assert "none under the model's name" in str(
+            load_for_fine_tuning(path, ["a", "b", "c"]).note
+        )
     others = {f"projector.{i}.weight": np.zeros((2, 2), "<f4") for i in range(3)}
     path = save(tmp_path / "w.pth", top=parts | others)
     with (
         pytest.raises(WeightFileError, match=r"without its.*3 other tensors, such as projector\.0"),
         pytest.warns(WeightFileWarning, match=r"left out 3 beside"),
     ):
-        open_classifier(path)
+        load_classifier(path)
 
 
 @pytest.mark.slow
@@ -207,25 +209,25 @@ def test_quantized_weights_are_refused(
     else:
         lucid.save(wrong, path)
     with pytest.raises(WeightFileError, match=r"expected float32, got int8"):
-        open_classifier(path)
+        load_classifier(path)
     for names in (["a", "b"], ["a", "b", "c"]):
         with pytest.raises(WeightFileError, match=r"expected float32, got int8"):
-            start_from(path, names)
+            load_for_fine_tuning(path, names)
 
 
 def test_another_network_is_not_called_the_given_model(theirs: Arrays, tmp_path: Path) -> None:
     path = save(tmp_path / "w.pth", top={"features.weight": np.zeros((2, 2), np.float32)})
     with pytest.raises(WeightFileError, match=r"do not fit resnet_18: .*\n  missing \(102\)"):
-        open_classifier(path, "resnet_18")
+        load_classifier(path, "resnet_18")
     path = save(tmp_path / "w.pth", top=changed(theirs, "no fc"))
     with pytest.raises(WeightFileError, match=r"fit resnet_50, they are those of resnet_18 \(give"):
-        open_classifier(path, "resnet_50")
+        load_classifier(path, "resnet_50")
 
 
 def test_only_the_last_layer_may_be_another(theirs: Arrays, tmp_path: Path) -> None:
     path = save(tmp_path / "w.pth", top=changed(theirs, "stem of 3 x 3"))
     with pytest.raises(WeightFileError, match=r"stem\.conv\.weight: expected shape"):
-        start_from(path, ["a", "b"])
+        load_for_fine_tuning(path, ["a", "b"])
 
 
 @pytest.mark.parametrize("class_names", [None, ("a", "b")])
@@ -236,9 +238,9 @@ def test_options_beside_a_saved_model(tmp_path: Path, class_names: tuple[str, ..
     lucid.save_model(saved, path, class_names=class_names)
     for option in ({"in_channels": 1}, {"width_mult": 0.5}):
         with pytest.raises(WeightFileError, match=r"layers\.\S+\.conv\.weight: exp") as caught:
-            start_from(path, ["a", "b"], model_options=option)
+            load_for_fine_tuning(path, ["a", "b"], model_options=option)
         assert f"mobilenet_v3_small with {option}" in str(caught.value)
-    started = start_from(path, ["a", "b"], model_options={"norm": "frozen"})
+    started = load_for_fine_tuning(path, ["a", "b"], model_options={"norm": "frozen"})
     for key, value in started.model.state_dict().items():
         np.testing.assert_array_equal(value, saved.state_dict()[key], key)
     assert class_names is not None or "is kept" in str(started.note)
@@ -248,7 +250,7 @@ def test_a_network_of_gray_images(tmp_path: Path) -> None:
     arrays = resnet(in_channels=1)
     path = save(tmp_path / "w.pth", top=arrays)
     with pytest.warns(WeightFileWarning, match="one channel; images are converted to gray"):
-        classifier = open_classifier(path)
+        classifier = load_classifier(path)
     assert_has(classifier.model, arrays)
     # The means of ImageNet's three.
     assert classifier.preprocessing["mean"] == pytest.approx([0.449], abs=1e-9)
@@ -259,7 +261,7 @@ def test_the_right_model_is_named(theirs: Arrays, tmp_path: Path) -> None:
     path = save(tmp_path / "w.pth", top=theirs)
     message = r"do not fit resnet_34, they are those of resnet_18 \(give --model resnet_18\)"
     with pytest.raises(WeightFileError, match=message):
-        open_classifier(path, "resnet_34")
+        load_classifier(path, "resnet_34")
 
 
 class Stranger(nn.Module):
@@ -286,11 +288,11 @@ def test_names_of_a_strangers_model_stay(monkeypatch: pytest.MonkeyPatch, tmp_pa
     state = {key: value.numpy() for key, value in model.state_dict().items()}
     for arrays in (state, under("module.", state)):
         path = save(tmp_path / "w.pth", top=arrays)
-        opened = open_classifier(path, "stranger").model
+        opened = load_classifier(path, "stranger").model
         for key, value in opened.state_dict().items():
             np.testing.assert_array_equal(value.numpy(), state[key])
     path = save(tmp_path / "w.pth", top=state)
     with pytest.raises(WeightFileError, match="it fits stranger: give --model stranger"):
-        open_classifier(path)
+        load_classifier(path)
     with pytest.raises(WeightFileError, match="those of stranger"):
-        open_classifier(path, "resnet_18")
+        load_classifier(path, "resnet_18")

@@ -35,8 +35,8 @@ __all__ = [
     "LoadedClassifier",
     "check_task",
     "default_preprocessing",
-    "open_classifier",
-    "start_from",
+    "load_classifier",
+    "load_for_fine_tuning",
 ]
 
 TASK = "image-classification"
@@ -58,7 +58,7 @@ class LoadedClassifier:
         One name for each class.
     preprocessing : dict
         What :func:`~lucid.vision.transforms.transform_of` takes.
-    says_preprocessing : bool
+    has_preprocessing : bool
         Whether the file says ``preprocessing``; else it is the default.
     note : str or None
         What was done with the last layer of the file that it starts from.
@@ -67,11 +67,11 @@ class LoadedClassifier:
     model: nn.Module
     class_names: tuple[str, ...] | None = None
     preprocessing: dict[str, Any] = field(default_factory=preprocessing)
-    says_preprocessing: bool = False
+    has_preprocessing: bool = False
     note: str | None = None
 
 
-def open_classifier(
+def load_classifier(
     path: Path, model_name: str | None = None, ema: bool | None = None
 ) -> LoadedClassifier:
     """Open the classifier in a weight file.
@@ -99,7 +99,7 @@ def open_classifier(
             lucid.load_model(path, ema=ema),
             metadata.class_names,
             described,
-            says_preprocessing=bool(metadata.preprocessing),
+            has_preprocessing=bool(metadata.preprocessing),
         )
     weights = StateDictFile.read(path, model=model_name, ema=ema)
     if (found := weights.identified) is not None and found.task != TASK:
@@ -119,11 +119,11 @@ def open_classifier(
         model,
         None if found is None else found.class_names,
         said or default_preprocessing(arguments, path),
-        says_preprocessing=bool(said),
+        has_preprocessing=bool(said),
     )
 
 
-def start_from(
+def load_for_fine_tuning(
     path: Path,
     class_names: Sequence[str],
     model_name: str | None = None,
@@ -139,7 +139,7 @@ def start_from(
     Parameters
     ----------
     path, model_name, ema
-        As for :func:`open_classifier`.
+        As for :func:`load_classifier`.
     class_names : sequence of str
         Classes of the data.
     model_options : mapping, optional
@@ -148,7 +148,7 @@ def start_from(
     Raises
     ------
     lucid.WeightFileError
-        As for :func:`open_classifier`; also if layers other than the last do not fit
+        As for :func:`load_classifier`; also if layers other than the last do not fit
         ``model_options``.
     """
     model_name = None if model_name is None else model_info(model_name).name
