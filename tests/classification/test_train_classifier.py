@@ -21,7 +21,7 @@ from lucid.models import create_model
 from lucid.training import Run, load_checkpoint
 from lucid.weights import model_metadata
 from lucid_models_classification.torchvision import torchvision_state_dict
-from lucid_models_classification.training import ClassifierTask, TrainingOptions
+from lucid_models_classification.training import ClassifierOptions, ClassifierTask
 from lucid_models_classification.training_data import ClassifierData
 
 pytestmark = pytest.mark.slow
@@ -128,7 +128,7 @@ def test_without_a_communicator_it_takes_the_ranks_of_mpiexec(
     ranks = lucid.training.Communicator()
     monkeypatch.setattr("lucid.training.run.default_communicator", lambda: ranks)
     for start in (
-        lambda: Run.start(ClassifierTask(), tmp_path, TrainingOptions(str(data), image_size=16)),
+        lambda: Run.start(ClassifierTask(), tmp_path, ClassifierOptions(str(data), image_size=16)),
         lambda: Run.resume(ClassifierTask(), tmp_path, {}),
     ):
         each = start()
@@ -140,7 +140,7 @@ def test_a_run_that_failed_is_fitted_again(data: Path, tmp_path: Path) -> None:
     run = Run.start(
         ClassifierTask(),
         tmp_path,
-        TrainingOptions(str(data), batch_size=2, epochs=1, image_size=16),
+        ClassifierOptions(str(data), batch_size=2, epochs=1, image_size=16),
     )
     loss, run.trainer.loss = run.trainer.loss, None  # type: ignore[assignment]
     with pytest.raises(TypeError):
@@ -179,7 +179,7 @@ def test_data_that_moved_are_resumed_bit_for_bit(data: Path, tmp_path: Path) -> 
         shutil.copytree(data, tmp_path / name)
     source, place = tmp_path / "source.safetensors", tmp_path / "elsewhere"
     lucid.save_model(create_model("resnet_18", num_classes=3), source)
-    options = TrainingOptions(
+    options = ClassifierOptions(
         str(tmp_path / "here"),
         str(tmp_path / "there"),
         weights=str(source),
@@ -208,14 +208,14 @@ def test_data_that_moved_are_resumed_bit_for_bit(data: Path, tmp_path: Path) -> 
 def test_exchanged_files_are_noticed(data: Path, tmp_path: Path) -> None:
     copy, run = tmp_path / "data", tmp_path / "run"
     shutil.copytree(data, copy)
-    Run.start(ClassifierTask(), run, TrainingOptions(str(copy), image_size=16))
+    Run.start(ClassifierTask(), run, ClassifierOptions(str(copy), image_size=16))
     Run.resume(ClassifierTask(), run, {})
     first, second = copy / "blue" / "0.png", copy / "red" / "0.png"
     kept = [path.read_bytes() for path in (first, second)]
     kept = [content.ljust(5000, b" ") for content in kept]  # equal sizes, as of bitmaps
     for path, content in zip((first, second), kept, strict=True):
         path.write_bytes(content)
-    Run.start(ClassifierTask(), run, TrainingOptions(str(copy), image_size=16))
+    Run.start(ClassifierTask(), run, ClassifierOptions(str(copy), image_size=16))
     first.write_bytes(kept[1])
     second.write_bytes(kept[0])
     with pytest.raises(
@@ -225,7 +225,7 @@ def test_exchanged_files_are_noticed(data: Path, tmp_path: Path) -> None:
 
 
 def test_images_that_are_not_opened_are_compared_by_size(data: Path, tmp_path: Path) -> None:
-    run, options = tmp_path / "run", TrainingOptions(str(data), image_size=16)
+    run, options = tmp_path / "run", ClassifierOptions(str(data), image_size=16)
     for opened_first, opened_now, reason in (
         (True, False, "because of --no-check-data"),
         (False, True, "because the run started with --no-check-data"),
@@ -240,7 +240,7 @@ def test_images_that_are_not_opened_are_compared_by_size(data: Path, tmp_path: P
 
 
 def test_a_run_of_the_first_release_is_resumed(data: Path, tmp_path: Path) -> None:
-    Run.start(ClassifierTask(), tmp_path, TrainingOptions(str(data), image_size=16))
+    Run.start(ClassifierTask(), tmp_path, ClassifierOptions(str(data), image_size=16))
     record = json.loads((tmp_path / "run.json").read_text())
     del record["data"]
     for classes, text in (({"blue": 6, "red": 5}, "by class"), ({"blue": 6, "red": 6}, None)):
@@ -261,13 +261,13 @@ def test_a_run_of_the_first_release_is_resumed(data: Path, tmp_path: Path) -> No
 )
 def test_options_that_cannot_be_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        TrainingOptions("data", **options)
+        ClassifierOptions("data", **options)
 
 
 def test_the_output_is_not_within_the_data(data: Path) -> None:
     for folder in (data, data / "run", data / "blue" / "run"):
         with pytest.raises(ValueError, match="into the data of --data"):
-            Run.start(ClassifierTask(), folder, TrainingOptions(str(data)))
+            Run.start(ClassifierTask(), folder, ClassifierOptions(str(data)))
     assert {path.name for path in data.iterdir()} == {*COLORS}
 
 
@@ -287,7 +287,7 @@ def test_a_training_that_diverges_leaves_no_best(
 def test_a_run_that_was_interrupted_before_its_first_state_begins(
     data: Path, tmp_path: Path
 ) -> None:
-    options = TrainingOptions(str(data), epochs=1, batch_size=8, image_size=16)
+    options = ClassifierOptions(str(data), epochs=1, batch_size=8, image_size=16)
     Run.start(ClassifierTask(), tmp_path, options)
     assert not (tmp_path / "last.safetensors").exists()
     Run.start(ClassifierTask(), tmp_path, options)  # nothing is lost by beginning again
@@ -301,7 +301,7 @@ def test_a_run_that_dies_in_its_first_epoch_keeps_the_weights_it_began_with(
 ) -> None:
     source, path = create_model("resnet_18", num_classes=5), tmp_path / "source.safetensors"
     lucid.save_model(source, path)
-    options = TrainingOptions(str(data), weights=str(path), epochs=2, batch_size=4, image_size=16)
+    options = ClassifierOptions(str(data), weights=str(path), epochs=2, batch_size=4, image_size=16)
     whole = Run.start(ClassifierTask(), tmp_path / "whole", options)
     held = whole.trainer.model.layer4[1].conv2.conv.weight.numpy()
     np.testing.assert_array_equal(held, source.layer4[1].conv2.conv.weight.numpy())
@@ -385,7 +385,7 @@ def test_training_starts_from_weights_of_lucid(data: Path, tmp_path: Path) -> No
     path = tmp_path / "gray.safetensors"
     gray = {"resize_size": 30, "crop_size": 28, "mean": [0.5], "std": [0.25]}
     lucid.save_model(source, path, preprocessing=gray)
-    options = TrainingOptions(str(data), str(data), weights=str(path), image_size=16)
+    options = ClassifierOptions(str(data), str(data), weights=str(path), image_size=16)
     run = Run.start(ClassifierTask(), tmp_path / "run", options)
     model = run.trainer.model
     assert model.model_kwargs == {"num_classes": 2, "in_channels": 1}
@@ -428,7 +428,7 @@ def test_the_last_layer_follows_the_names_of_the_classes(
     run = Run.start(
         ClassifierTask(),
         tmp_path / "run",
-        TrainingOptions(str(data), weights=str(path), image_size=16),
+        ClassifierOptions(str(data), weights=str(path), image_size=16),
     )
     theirs, own = (m.fc.weight.numpy() for m in (source, run.trainer.model))
     for values, row in zip(own, rows, strict=True):
@@ -453,7 +453,7 @@ def test_training_starts_from_weights_of_torchvision(
         del state["fc.weight"], state["fc.bias"]
     lucid.save(state, path)
     run = Run.start(
-        ClassifierTask(), tmp_path / "run", TrainingOptions(str(data), weights=str(path))
+        ClassifierTask(), tmp_path / "run", ClassifierOptions(str(data), weights=str(path))
     )
     model = run.trainer.model
     assert model.model_name == "resnet_18"
@@ -466,23 +466,25 @@ def test_training_starts_from_weights_of_torchvision(
         Run.start(
             ClassifierTask(),
             tmp_path / "other",
-            TrainingOptions(str(data), model="resnet_34", weights=str(path)),
+            ClassifierOptions(str(data), model="resnet_34", weights=str(path)),
         )
 
 
 def test_sizes_that_cannot_be_trained_on(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"at least 8 pixels, got 1 .*--image-size"):
-        Run.start(ClassifierTask(), tmp_path / "run", TrainingOptions(str(data), image_size=1))
+        Run.start(ClassifierTask(), tmp_path / "run", ClassifierOptions(str(data), image_size=1))
     # The last feature map of one image has one value per channel.
     with pytest.raises(ValueError, match=r"at least two images of 32 x 32 .*--batch-size"):
         Run.start(
             ClassifierTask(),
             tmp_path / "run",
-            TrainingOptions(str(data), image_size=32, batch_size=1),
+            ClassifierOptions(str(data), image_size=32, batch_size=1),
         )
     assert not (tmp_path / "run").exists()
     begun = Run.start(
-        ClassifierTask(), tmp_path / "run", TrainingOptions(str(data), image_size=33, batch_size=1)
+        ClassifierTask(),
+        tmp_path / "run",
+        ClassifierOptions(str(data), image_size=33, batch_size=1),
     )
     assert begun.trainer.model.training
     means = [
@@ -508,7 +510,7 @@ def test_ranks_share_one_check(data: Path, tmp_path: Path, monkeypatch: pytest.M
 
     first, second = Ranks(), Ranks()
     second.rank = 1
-    options = TrainingOptions(str(data), image_size=33, batch_size=4)
+    options = ClassifierOptions(str(data), image_size=33, batch_size=4)
     found = []
     for ranks in (first, second):
         ranks.turn = 0

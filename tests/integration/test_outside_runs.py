@@ -22,7 +22,7 @@ from lucid import nn
 from lucid.cli.entry import run as command_line
 from lucid.models import create_model, register_model
 from lucid.training import Callback, Communicator, Run, Trainer, load_checkpoint
-from lucid_models_classification.training import ClassifierTask, TrainingOptions
+from lucid_models_classification.training import ClassifierOptions, ClassifierTask
 from lucid_models_detection import train_detector
 from lucid_models_detection.training.options import TrainingOptions
 from lucid_models_detection.training.task import DetectorTask
@@ -51,7 +51,7 @@ def start(
     options = {**options_of(kind, folder), **more}
     if kind == "classifier":
         return Run.start(
-            ClassifierTask(), folder / output, TrainingOptions(**options), communicator=ranks
+            ClassifierTask(), folder / output, ClassifierOptions(**options), communicator=ranks
         )
     return Run.start(
         DetectorTask(), folder / output, TrainingOptions(**options), communicator=ranks

@@ -243,7 +243,7 @@ def train_classifier(
     --resume goes on, after Ctrl-C too, as if there had been no interruption.
     """
     from lucid.training import Run
-    from lucid_models_classification.training import ClassifierTask, TrainingOptions
+    from lucid_models_classification.training import ClassifierOptions, ClassifierTask
 
     for name in ("data", "val", "weights"):
         if options[name] is not None:
@@ -264,7 +264,7 @@ def train_classifier(
             if resume:
                 run = Run.resume(task, output, given, *how)
             else:
-                run = Run.start(task, output, Options(**options), *how)
+                run = Run.start(task, output, ClassifierOptions(**options), *how)
         log = communicator.on_main(click.echo)
         for line in run.introduction:
             log(line)

@@ -47,7 +47,7 @@ from lucid_models_classification.loading import (
 )
 from lucid_models_classification.training_data import ClassifierData
 
-__all__ = ["ClassifierTask", "TrainingOptions"]
+__all__ = ["ClassifierOptions", "ClassifierTask"]
 
 DEFAULT_MODEL = "resnet_18"
 
@@ -63,7 +63,7 @@ _CROP_SHARE = 224 / 256
 
 
 @dataclass(frozen=True)
-class TrainingOptions:
+class ClassifierOptions:
     """What a training follows from.
 
     Attributes
@@ -119,23 +119,23 @@ class TrainingOptions:
             raise ValueError("model_options: num_classes follows from the data")
 
 
-class ClassifierTask(Task[TrainingOptions, ClassifierData]):
+class ClassifierTask(Task[ClassifierOptions, ClassifierData]):
     """Training of an image classifier on class folders."""
 
-    options = TrainingOptions
+    options = ClassifierOptions
     data_options = ("data", "val")
     start_files = ("weights",)
     metadata_keys = ("preprocessing",)
     logged = ("loss", "val_loss", "accuracy")
 
-    def check_start(self, folder: RunFolder, options: TrainingOptions) -> None:
+    def check_start(self, folder: RunFolder, options: ClassifierOptions) -> None:
         """Refuse an output inside the data, which would be a class, and tiny images."""
         for name in self.data_options:
             folder.check_not_data_folder(name, getattr(options, name), within=True)
         _check_image_size(options)
 
     def read_data(
-        self, options: TrainingOptions, communicator: Communicator, check: bool
+        self, options: ClassifierOptions, communicator: Communicator, check: bool
     ) -> ClassifierData:
         """Find the images, and open them if they are to be checked."""
         return communicator.call_on_main(
@@ -149,7 +149,7 @@ class ClassifierTask(Task[TrainingOptions, ClassifierData]):
             )
         )
 
-    def build_model(self, options: Options, data: ClassifierData) -> InitialModel:
+    def build_model(self, options: ClassifierOptions, data: ClassifierData) -> InitialModel:
         """Build the classifier, from a file or with fresh weights."""
         classifier = _new_classifier(options, data.class_names)
         side = options.image_size
@@ -165,7 +165,7 @@ class ClassifierTask(Task[TrainingOptions, ClassifierData]):
     def compare_unrecorded(
         self,
         folder: RunFolder,
-        options: TrainingOptions,
+        options: ClassifierOptions,
         record: Mapping[str, Any],
         data: ClassifierData,
     ) -> None:
@@ -176,7 +176,7 @@ class ClassifierTask(Task[TrainingOptions, ClassifierData]):
                 f"{record.get('classes')}, found {data.counts}"
             )
 
-    def make_trainer(self, setup: TrainerSetup[Options], data: ClassifierData) -> Trainer:
+    def make_trainer(self, setup: TrainerSetup[ClassifierOptions], data: ClassifierData) -> Trainer:
         """Make loaders, optimizer, schedule and callbacks."""
         options, model, ranks = setup.options, setup.model, setup.communicator
         described = setup.metadata["preprocessing"]
@@ -249,7 +249,7 @@ def _loss(model: nn.Module, batch: Any) -> Any:
     return F.cross_entropy(model(images), labels)
 
 
-def _new_classifier(options: TrainingOptions, class_names: Sequence[str]) -> LoadedClassifier:
+def _new_classifier(options: ClassifierOptions, class_names: Sequence[str]) -> LoadedClassifier:
     if options.weights is not None:
         return load_for_fine_tuning(
             Path(options.weights), class_names, options.model, options.ema, options.model_options
@@ -261,7 +261,7 @@ def _new_classifier(options: TrainingOptions, class_names: Sequence[str]) -> Loa
     return LoadedClassifier(model, preprocessing=default_preprocessing(options.model_options))
 
 
-def _check_image_size(options: TrainingOptions) -> None:
+def _check_image_size(options: ClassifierOptions) -> None:
     if options.image_size < MIN_IMAGE_SIZE:
         raise ValueError(
             f"expected an image size of at least {MIN_IMAGE_SIZE} pixels, got "
@@ -288,7 +288,9 @@ def _check_batches_of_one(model: nn.Module, channels: int, side: int) -> None:
         ) from error
 
 
-def _transforms(options: TrainingOptions, described: Mapping[str, Any]) -> tuple[Compose, Compose]:
+def _transforms(
+    options: ClassifierOptions, described: Mapping[str, Any]
+) -> tuple[Compose, Compose]:
     """What is done to images to train on, and to images to validate on."""
     mean, std = tuple(described["mean"]), tuple(described["std"])
     steps: list[Any] = [Grayscale()] if len(mean) == 1 else []
