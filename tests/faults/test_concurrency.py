@@ -17,7 +17,7 @@ import pytest
 
 import lucid
 from lucid import nn
-from lucid.autograd.mutation import watch
+from lucid.autograd.mutation import track
 from lucid.data import DataLoader, TensorDataset
 from lucid_models_detection import FasterRCNN
 
@@ -215,7 +215,7 @@ def test_weights_folded_while_others_predict_are_folded_right(kernel: int, group
                 np.testing.assert_array_equal(result, predict(i))
 
 
-def test_all_threads_watch_memory_through_one_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_threads_share_one_storage_version(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who had another would never be told that what he computed is out of date."""
 
     class Slow(dict[int, Any]):
@@ -228,8 +228,8 @@ def test_all_threads_watch_memory_through_one_watch(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("lucid.autograd.mutation._memories", Slow())
     array = np.zeros(3)
-    watches = together(lambda _: watch(array))
-    assert all(found is watches[0] for found in watches)
+    versions = together(lambda _: track(array))
+    assert all(found is versions[0] for found in versions)
 
 
 def test_trainings_in_eight_threads_are_those_of_one() -> None:

@@ -8,21 +8,29 @@ import pytest
 import lucid
 from lucid import nn
 from lucid.autograd import mutation
-from lucid.autograd.mutation import begin_epoch, epoch, expose, is_held, mark_written, root, watch
+from lucid.autograd.mutation import (
+    base_array,
+    begin_epoch,
+    epoch,
+    expose,
+    has_other_references,
+    mark_written,
+    track,
+)
 
 
 def test_the_root_of_views_is_what_they_are_views_of():
     array = np.arange(12.0)
-    assert root(array) is array
-    assert root(array.reshape(3, 4).T[1:, ::2]) is array
-    assert root(np.lib.stride_tricks.sliding_window_view(array, 3)) is array
-    assert root(np.frombuffer(memoryview(array))) is array
+    assert base_array(array) is array
+    assert base_array(array.reshape(3, 4).T[1:, ::2]) is array
+    assert base_array(np.lib.stride_tricks.sliding_window_view(array, 3)) is array
+    assert base_array(np.frombuffer(memoryview(array))) is array
 
 
 def test_a_write_through_anything_over_the_memory_is_stamped():
     array = np.arange(12.0)
-    memory = watch(array[:3])
-    assert watch(array.reshape(3, 4)) is memory
+    memory = track(array[:3])
+    assert track(array.reshape(3, 4)) is memory
     mark_written(np.arange(12.0))
     assert memory.written == 0
     mark_written(array[5:])
@@ -42,7 +50,7 @@ def test_a_write_through_dlpack_is_stamped():
 
 def test_reading_is_not_writing():
     x = lucid.ones(3, 4)
-    memory = watch(x._data)
+    memory = track(x._data)
     assert (x + x).sum().item() == 24
     assert x[0].tolist() == [1.0] * 4
     assert (repr(x), x.shape) == (repr(lucid.ones(3, 4)), (3, 4))
@@ -53,7 +61,7 @@ def test_reading_is_not_writing():
 
 def test_an_epoch_lasts_until_something_watched_or_a_module_changes():
     x, other, layer = lucid.ones(3), lucid.ones(3), nn.Linear(2, 2).eval()
-    watch(x._data)
+    track(x._data)
     now = epoch()
     other.fill_(2)  # on which nothing depends
     other.numpy()
@@ -82,19 +90,19 @@ def test_an_epoch_lasts_until_something_watched_or_a_module_changes():
 
 def test_nothing_is_left_of_memory_that_is_gone():
     gc.collect()
-    before = len(mutation._memories)
+    before = len(mutation._versions)
     array = np.arange(3.0)
-    watch(array)
-    assert len(mutation._memories) == before + 1
+    track(array)
+    assert len(mutation._versions) == before + 1
     del array
     gc.collect()
-    assert len(mutation._memories) == before
+    assert len(mutation._versions) == before
 
 
 @pytest.mark.parametrize("make", [lambda: np.ones((2, 3)), lambda: np.ones((2, 3)).T])
 def test_who_holds_memory_is_known(make):
     x = lucid.Tensor(make())
-    assert not is_held(x)
+    assert not has_other_references(x)
     holders = [
         lambda: x.numpy(),
         lambda: x.numpy()[0],
@@ -106,7 +114,9 @@ def test_who_holds_memory_is_known(make):
     ]
     for hold in holders:
         held = hold()
-        assert is_held(x)
+        assert has_other_references(x)
         del held
-        assert not is_held(x)
-    assert is_held(lucid.Tensor(np.frombuffer(bytearray(8))))  # memory of somebody else
+        assert not has_other_references(x)
+    assert has_other_references(
+        lucid.Tensor(np.frombuffer(bytearray(8)))
+    )  # memory of somebody else

@@ -7,7 +7,7 @@ import pytest
 
 import lucid
 from lucid import kernels, nn
-from lucid.autograd.mutation import watch
+from lucid.autograd.mutation import track
 from lucid.autograd.variable import next_order
 from lucid.nn import init
 
@@ -82,7 +82,7 @@ def test_deviations(fill, std):
     tensor = lucid.empty(50, 40, 3, 3)
     before = next_order()
     assert fill(tensor) is tensor
-    assert watch(tensor._data).written > before
+    assert track(tensor._data).written > before
     assert tensor.numpy().std() == pytest.approx(std, rel=0.03)
     assert tensor.numpy().mean() == pytest.approx(0, abs=0.03 * std)
 

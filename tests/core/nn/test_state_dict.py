@@ -5,7 +5,7 @@ import pytest
 
 import lucid
 from lucid import StateDictError, nn
-from lucid.autograd.mutation import watch
+from lucid.autograd.mutation import track
 from lucid.autograd.variable import next_order
 
 
@@ -54,7 +54,7 @@ def test_loading_copies_values_into_the_module():
         np.testing.assert_array_equal(p.numpy(), source.state_dict()[name].numpy())
     assert not np.shares_memory(target[0].weight.data, source[0].weight.data)
     assert lucid.kernels.is_channels_last(target[0].weight.data)
-    assert watch(target[0].weight._data).written > before
+    assert track(target[0].weight._data).written > before
 
 
 def test_every_problem_is_listed_and_nothing_changes():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lucid import Tensor, kernels
-from lucid.autograd.mutation import watch
+from lucid.autograd.mutation import track
 from lucid.nn import functional as F
 from lucid.testing import gradcheck
 
@@ -50,8 +50,8 @@ def test_batch_norm_in_training_from_its_definition(activation, with_residual):
     np.testing.assert_allclose(y.numpy(), expected, atol=1e-9)
     np.testing.assert_allclose(running_mean.numpy(), 0.7 + 0.3 * mean)
     np.testing.assert_allclose(running_var.numpy(), 1.4 + 0.3 * var * 40 / 39)
-    assert watch(running_mean._data).written > 0
-    assert watch(running_var._data).written > 0
+    assert track(running_mean._data).written > 0
+    assert track(running_var._data).written > 0
 
 
 @pytest.mark.parametrize(("activation", "with_residual"), FUSED)

@@ -8,7 +8,7 @@ import pytest
 
 import lucid
 from lucid import nn, optim
-from lucid.autograd.mutation import watch
+from lucid.autograd.mutation import track
 from lucid.autograd.variable import next_order
 
 
@@ -52,7 +52,7 @@ def test_parameters_without_a_gradient_are_passed_over():
     sgd = optim.SGD(iter([a, b]), lr=1.0, momentum=0.9)
     sgd.step()
     np.testing.assert_array_equal(b.numpy(), [1, 1])
-    assert watch(b._data).written < before < watch(a._data).written
+    assert track(b._data).written < before < track(a._data).written
     assert b not in sgd.state
     sgd.zero_grad()
     assert a.grad is None
@@ -66,8 +66,8 @@ def test_a_step_that_fails_half_way_stamps_every_parameter():
     sgd = optim.SGD([a, b], lr=1.0, momentum=0.9)
     with pytest.raises(ValueError, match="read-only"):
         sgd.step()
-    assert watch(a._data).written > before
-    assert watch(b._data).written > before
+    assert track(a._data).written > before
+    assert track(b._data).written > before
     assert sgd.state[b] == {}
 
 

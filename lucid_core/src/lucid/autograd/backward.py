@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lucid import kernels
-from lucid.autograd.mutation import check_unchanged, last_write, reshaped_since, root
+from lucid.autograd.mutation import base_array, check_saved_arrays, last_write, reshaped_since
 from lucid.autograd.variable import Array, Node, Variable, new_tensor
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def backward(
                 "the first time, or compute the forward pass again"
             )
         if last_write() > node.order:
-            check_unchanged(node)
+            check_saved_arrays(node)
         sources, onto = node.sources, None
         if node.adds_onto and isinstance(sources[0], Node):
             onto = pending.pop(sources[0], None)
@@ -164,7 +164,7 @@ def backward(
         del given
         if not retain_graph:
             node.free()
-        taken = set() if over else {id(root(g))}
+        taken = set() if over else {id(base_array(g))}
         for i, source in enumerate(sources):
             gx = gradients[i]
             # Dropped here so that a gradient lives no longer than it is needed.
@@ -174,7 +174,7 @@ def backward(
                     leaves.used(source)
                 continue
             gx = _checked(gx, source, node)
-            memory = id(root(gx))
+            memory = id(base_array(gx))
             owned = gx.flags.writeable and memory not in taken
             taken.add(memory)
             if isinstance(source, Variable):

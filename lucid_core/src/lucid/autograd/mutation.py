@@ -8,9 +8,8 @@ the next number of the clock that also orders recorded operations.
 reads must not have been written after the forward pass.  Caches of weights compare them with
 the time at which the cache was made.
 
-A cache also has to know of NumPy arrays over the memory that the user holds, because nothing
-says when these are written.  Handing one out is stamped, too (`expose`), and `is_held` tells
-whether anybody still has one.
+Writes through NumPy arrays that the user holds cannot be seen.  Handing out such an array is
+stamped as well (`expose`), and `has_other_references` checks whether one is still alive.
 
 Comparing every stamp takes time.  Whatever may change a prediction therefore begins a new
 *epoch*: within one epoch nothing that a cache depends on has changed.
@@ -35,27 +34,27 @@ if TYPE_CHECKING:
     from lucid.autograd.variable import Node
 
 __all__ = [
-    "Memory",
+    "StorageVersion",
+    "base_array",
     "begin_epoch",
-    "check_unchanged",
+    "check_saved_arrays",
     "epoch",
     "expose",
-    "is_held",
+    "has_other_references",
     "last_write",
     "mark_reshaped",
     "mark_written",
     "reshaped_since",
-    "root",
-    "watch",
+    "track",
 ]
 
 _epoch = object()
 _last_write = 0
-_memories: dict[int, Memory] = {}
+_versions: dict[int, StorageVersion] = {}
 #: Writes to memory of somebody else, over which unrelated arrays may lie: when each range of
 #: bytes was last written.  The latest ones only, as no graph is kept for that long.
-_foreign_writes: dict[tuple[int, int], int] = {}
-_MOST_FOREIGN = 1000
+_external_writes: dict[tuple[int, int], int] = {}
+_MAX_EXTERNAL_WRITES = 1000
 #: Tensors whose array was replaced by one of another shape, by id, and when.
 _reshaped: dict[int, tuple[weakref.ref[Variable], int]] = {}
 _lock = threading.Lock()
@@ -73,7 +72,7 @@ def begin_epoch() -> None:
     _epoch = object()
 
 
-def root(array: Array) -> Array:
+def base_array(array: Array) -> Array:
     """The array that ``array`` is a view of, or itself."""
     while True:
         base = array.base
@@ -88,7 +87,7 @@ def root(array: Array) -> Array:
         array = base
 
 
-class Memory:
+class StorageVersion:
     """Stamps of the memory of one array, for as long as the array is alive.
 
     Attributes
@@ -97,19 +96,19 @@ class Memory:
         When it was last written in place through Lucid; 0 for never.
     exposed : int
         When it was last handed out as a NumPy array while a cache depended on it.
-    watched : bool
+    tracked : bool
         Whether a cache depends on it.
     """
 
-    __slots__ = ("__weakref__", "_owner", "_range", "exposed", "watched", "written")
+    __slots__ = ("__weakref__", "_owner", "_range", "exposed", "tracked", "written")
 
     def __init__(self, owner: Array) -> None:
         key = id(owner)
-        self._owner = weakref.ref(owner, lambda _: _memories.pop(key, None))
+        self._owner = weakref.ref(owner, lambda _: _versions.pop(key, None))
         self._range = _byte_range(owner)
         self.written = 0
         self.exposed = 0
-        self.watched = False
+        self.tracked = False
 
     def overlaps(self, other: tuple[int, int]) -> bool:
         """Whether it contains bytes of a range."""
@@ -121,19 +120,19 @@ def _byte_range(array: Array) -> tuple[int, int]:
     return low, high
 
 
-def _memory(owner: Array) -> Memory:
-    found = _memories.get(id(owner))
+def _version_of(owner: Array) -> StorageVersion:
+    found = _versions.get(id(owner))
     if found is None:
         with _lock:  # two threads must get the same one
-            found = _memories.setdefault(id(owner), Memory(owner))
+            found = _versions.setdefault(id(owner), StorageVersion(owner))
     return found
 
 
-def watch(array: Array) -> Memory:
+def track(array: Array) -> StorageVersion:
     """The stamps of the memory under ``array``, on which a cache will depend."""
-    memory = _memory(root(array))
-    memory.watched = True
-    return memory
+    version = _version_of(base_array(array))
+    version.tracked = True
+    return version
 
 
 def mark_reshaped(tensor: Variable) -> None:
@@ -152,27 +151,27 @@ def reshaped_since(tensor: Variable, order: int) -> bool:
 def mark_written(array: Array) -> None:
     """Stamp the memory under ``array`` as written; call it after the write."""
     global _last_write
-    owner = root(array)
-    memories = [_memory(owner)]
+    owner = base_array(array)
+    versions = [_version_of(owner)]
     order = _last_write = next_order()
     if not owns_memory(owner):
         bytes_written = _byte_range(array)
-        _foreign_writes.pop(bytes_written, None)
-        _foreign_writes[bytes_written] = order
-        if len(_foreign_writes) > _MOST_FOREIGN:
-            _foreign_writes.pop(next(iter(_foreign_writes)), None)
-        memories += [m for m in list(_memories.values()) if m.overlaps(bytes_written)]
-    for memory in memories:
-        memory.written = order
-    if any(memory.watched for memory in memories):
+        _external_writes.pop(bytes_written, None)
+        _external_writes[bytes_written] = order
+        if len(_external_writes) > _MAX_EXTERNAL_WRITES:
+            _external_writes.pop(next(iter(_external_writes)), None)
+        versions += [m for m in list(_versions.values()) if m.overlaps(bytes_written)]
+    for version in versions:
+        version.written = order
+    if any(version.tracked for version in versions):
         begin_epoch()
 
 
 def expose(array: Array) -> None:
     """Stamp the memory under ``array`` as handed out, where a cache depends on it."""
-    memory = _memories.get(id(root(array)))
-    if memory is not None and memory.watched:
-        memory.exposed = next_order()
+    version = _versions.get(id(base_array(array)))
+    if version is not None and version.tracked:
+        version.exposed = next_order()
         begin_epoch()
 
 
@@ -182,20 +181,20 @@ def last_write() -> int:
 
 
 def _written_since(array: Array, order: int) -> bool:
-    owner = root(array)
-    memory = _memories.get(id(owner))
-    if memory is not None and memory.written > order:
+    owner = base_array(array)
+    version = _versions.get(id(owner))
+    if version is not None and version.written > order:
         return True
-    if not _foreign_writes and owns_memory(owner):
+    if not _external_writes and owns_memory(owner):
         return False
     low, high = _byte_range(array)
-    if any(w > order and low < b and a < high for (a, b), w in list(_foreign_writes.items())):
+    if any(w > order and low < b and a < high for (a, b), w in list(_external_writes.items())):
         return True
-    others = [] if owns_memory(owner) else list(_memories.values())
+    others = [] if owns_memory(owner) else list(_versions.values())
     return any(m.written > order and m.overlaps((low, high)) for m in others)
 
 
-def check_unchanged(node: Node) -> None:
+def check_saved_arrays(node: Node) -> None:
     """Raise if an array that the derivative of an operation reads was written since."""
     for array in _arrays_in(node.vjp):
         if _written_since(array, node.order):
@@ -272,7 +271,7 @@ _OWN_ARRAY = _references(new_tensor(np.empty(2)))
 _OWN_VIEW = _references(new_tensor(np.empty((2, 2)).T))
 
 
-def is_held(tensor: Variable, known: int = 0) -> bool:
+def has_other_references(tensor: Variable, known: int = 0) -> bool:
     """Whether anything but this tensor may refer to its memory.
 
     Another tensor, a view, a recorded operation, or an array that the user holds; memory of

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from lucid.autograd import Variable, no_grad
-from lucid.autograd.mutation import root
+from lucid.autograd.mutation import base_array
 from lucid.errors import StateDictError
 from lucid.tensor import Tensor
 
@@ -107,7 +107,7 @@ def load_into(
     misfits: list[str] = []
     misshaped: list[str] = []
     conflicts: list[str] = []
-    roots = {id(root(tensor._data)) for tensor in tensors.values()}
+    roots = {id(base_array(tensor._data)) for tensor in tensors.values()}
     copies: list[tuple[Tensor, Array]] = []
     for identity, tensor in tensors.items():
         given = [name for name in names[identity] if name in state_dict]
@@ -161,7 +161,7 @@ def _fitted(value: Any, target: Array, roots: set[int]) -> Array:
         raise _MisfitError("the module's own array is read-only")
     if source.dtype != target.dtype:
         return _cast(source, target.dtype)
-    if id(root(source)) in roots and _place(source) != _place(target):
+    if id(base_array(source)) in roots and _place(source) != _place(target):
         # A view of another tensor of this module: it may be overwritten before it is read.
         return source.copy(order="K")
     return source

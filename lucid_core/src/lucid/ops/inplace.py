@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lucid.autograd import ArrayLike, Variable, array_of, is_grad_enabled, record, unbroadcast
-from lucid.autograd.mutation import is_held, mark_written
+from lucid.autograd.mutation import has_other_references, mark_written
 from lucid.autograd.primitive import needs_grad
 from lucid.autograd.variable import Array, new_tensor
 from lucid.ops.index import chosen_last, own_index, plain_index
@@ -144,7 +144,7 @@ def _check_recordable(target: Tensor) -> None:
             "a leaf tensor that requires gradients cannot be changed in place while gradients "
             "are recorded; do it under lucid.no_grad()"
         )
-    if is_held(target):
+    if has_other_references(target):
         raise RuntimeError(
             f"an operation in place on a tensor of shape {target.shape} has to be recorded, but "
             "its memory is shared with a view, a NumPy array or a recorded operation, whose "

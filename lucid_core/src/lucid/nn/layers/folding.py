@@ -21,7 +21,7 @@ import numpy as np
 
 from lucid import kernels
 from lucid.autograd import is_grad_enabled
-from lucid.autograd.mutation import epoch, is_held, root, watch
+from lucid.autograd.mutation import base_array, epoch, has_other_references, track
 from lucid.autograd.variable import next_order
 from lucid.nn.module import Module
 from lucid.ops.conv import PreparedConv2d
@@ -41,17 +41,17 @@ _FLOAT32 = np.dtype(np.float32)
 class _Source:
     """A tensor that filters are made from, as it was then."""
 
-    __slots__ = ("_array", "_copy", "_made", "_memory", "_tensor")
+    __slots__ = ("_array", "_copy", "_made", "_tensor", "_version")
 
     def __init__(self, tensor: Tensor | None) -> None:
         self._tensor = tensor
         self._copy: Array | None = None
         if tensor is not None:
-            self._memory = watch(tensor._data)
+            self._version = track(tensor._data)
             self._made = next_order()
             # Weakly, because a reference would look like one of the user's.
             self._array = weakref.ref(tensor._data)
-            if is_held(tensor):
+            if has_other_references(tensor):
                 self._copy = tensor._data.copy(order="K")
 
     def is_still(self, tensor: Tensor | None) -> bool:
@@ -62,14 +62,14 @@ class _Source:
             return True
         if self._array() is not tensor._data:
             return False
-        if max(self._memory.written, self._memory.exposed) > self._made:
+        if max(self._version.written, self._version.exposed) > self._made:
             return False
         return self._copy is None or _same_bytes(self._copy, tensor._data)
 
     def is_held(self, run: PreparedConv2d) -> bool:
         """Whether somebody may write to it unseen; ``run`` refers to it as well."""
         if self._copy is not None and self._tensor is not None:
-            if is_held(self._tensor, _references_of(run, self._tensor._data)):
+            if has_other_references(self._tensor, _references_of(run, self._tensor._data)):
                 return True
             self._copy = None
         return False
@@ -81,13 +81,13 @@ def _same_bytes(a: Array, b: Array) -> bool:
 
 def _references_of(run: PreparedConv2d, array: Array) -> int:
     """References to the memory of ``array`` that a prepared convolution has."""
-    owner, count = root(array), 0
+    owner, count = base_array(array), 0
     stack: list[Any] = [run]
     seen = {id(run)}
     while stack:
         for value in gc.get_referents(stack.pop()):
             if isinstance(value, np.ndarray):
-                count += value is array or root(value) is owner
+                count += value is array or base_array(value) is owner
             elif id(value) not in seen and (
                 type(value) in (dict, tuple, list) or type(value).__module__.startswith("lucid.")
             ):
