@@ -24,9 +24,9 @@ def test_promote(a, b, result):
 
 
 def test_supported():
-    assert dtypes.supported(">f4") == np.float32
+    assert dtypes.supported_dtype(">f4") == np.float32
     with pytest.raises(TypeError, match="complex64"):
-        dtypes.supported(np.complex64)
+        dtypes.supported_dtype(np.complex64)
 
 
 def test_python_floats_reach_float64_in_full():

@@ -32,7 +32,7 @@ def test_tensor_copies_and_as_tensor_does_not():
 
 @pytest.mark.parametrize("bad", [["a"], [1j], [None], np.array(["2020"], dtype="datetime64")])
 def test_only_numbers(bad):
-    with pytest.raises(TypeError, match="booleans, integers and floats"):
+    with pytest.raises(TypeError, match="expected booleans, integers or floats"):
         lucid.tensor(bad)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from lucid import ops
 from lucid.autograd import ArrayLike, Variable, array_of, is_grad_enabled
 from lucid.autograd.primitive import needs_grad
-from lucid.dtypes import DType, DTypeLike, float32, promote, supported
+from lucid.dtypes import DType, DTypeLike, float32, promote, supported_dtype
 from lucid.ops.shape import Shape, shape_of
 from lucid.tensor import Tensor
 
@@ -56,7 +56,7 @@ def tensor(data: ArrayLike, dtype: DTypeLike | None = None, requires_grad: bool 
     ValueError
         If nested sequences are of unequal lengths.
     """
-    wanted = None if dtype is None else supported(dtype)
+    wanted = None if dtype is None else supported_dtype(dtype)
     if isinstance(data, (list, tuple)) and is_grad_enabled() and _holds(data, needs_grad):
         return _stacked(data, wanted)
     return Tensor(np.array(_array(data, wanted)), requires_grad)
@@ -101,9 +101,9 @@ def as_tensor(data: ArrayLike, dtype: DTypeLike | None = None) -> Tensor:
     Tensor
         The data themselves, or a tensor that shares their memory where they are an array.
     """
-    if isinstance(data, Tensor) and (dtype is None or data.dtype == supported(dtype)):
+    if isinstance(data, Tensor) and (dtype is None or data.dtype == supported_dtype(dtype)):
         return data
-    wanted = None if dtype is None else supported(dtype)
+    wanted = None if dtype is None else supported_dtype(dtype)
     if isinstance(data, Tensor) and wanted is not None:
         return ops.astype(data, wanted)
     if isinstance(data, (list, tuple)):
@@ -167,7 +167,7 @@ def zeros(*shape: Shape, dtype: DTypeLike = float32, requires_grad: bool = False
     Tensor
         Of that shape.
     """
-    return Tensor(np.zeros(shape_of(shape), supported(dtype)), requires_grad)
+    return Tensor(np.zeros(shape_of(shape), supported_dtype(dtype)), requires_grad)
 
 
 def ones(*shape: Shape, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
@@ -187,7 +187,7 @@ def ones(*shape: Shape, dtype: DTypeLike = float32, requires_grad: bool = False)
     Tensor
         Of that shape.
     """
-    return Tensor(np.ones(shape_of(shape), supported(dtype)), requires_grad)
+    return Tensor(np.ones(shape_of(shape), supported_dtype(dtype)), requires_grad)
 
 
 def empty(*shape: Shape, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
@@ -207,7 +207,7 @@ def empty(*shape: Shape, dtype: DTypeLike = float32, requires_grad: bool = False
     Tensor
         Of that shape.
     """
-    return Tensor(np.empty(shape_of(shape), supported(dtype)), requires_grad)
+    return Tensor(np.empty(shape_of(shape), supported_dtype(dtype)), requires_grad)
 
 
 def full(
@@ -234,7 +234,7 @@ def full(
     Tensor
         Of that shape.
     """
-    wanted = array_of(fill_value).dtype if dtype is None else supported(dtype)
+    wanted = array_of(fill_value).dtype if dtype is None else supported_dtype(dtype)
     if dtype is None and wanted == np.float64:
         wanted = float32
     _check_constant("full", fill_value)
@@ -335,7 +335,7 @@ def _check_constant(name: str, fill_value: object) -> None:
 
 
 def _dtype(dtype: DTypeLike | None) -> np.dtype[Any] | None:
-    return None if dtype is None else supported(dtype)
+    return None if dtype is None else supported_dtype(dtype)
 
 
 def arange(
@@ -380,7 +380,7 @@ def arange(
         raise ValueError("arange needs a step that is not 0")
     array = np.arange(first, last, step)
     if dtype is not None:
-        array = array.astype(supported(dtype))
+        array = array.astype(supported_dtype(dtype))
     elif array.dtype.kind == "f":
         array = array.astype(float32)
     return Tensor(array, requires_grad)
@@ -413,7 +413,7 @@ def linspace(
     Tensor
         Shape (num,).
     """
-    return Tensor(np.linspace(start, stop, num).astype(supported(dtype)), requires_grad)
+    return Tensor(np.linspace(start, stop, num).astype(supported_dtype(dtype)), requires_grad)
 
 
 def eye(
@@ -437,4 +437,4 @@ def eye(
     Tensor
         Shape (n, m).
     """
-    return Tensor(np.eye(n, m, dtype=supported(dtype)), requires_grad)
+    return Tensor(np.eye(n, m, dtype=supported_dtype(dtype)), requires_grad)

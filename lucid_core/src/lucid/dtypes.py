@@ -1,7 +1,7 @@
-"""Element types: NumPy's own, and the rules by which operations choose among them.
+"""Element types (NumPy dtypes) and type promotion.
 
-float32 is the default.  A float32 tensor stays float32 next to integers, booleans
-and scalars of any kind, Python's or NumPy's; only a float64 *array* widens it.
+The default is float32.  A float32 tensor combined with integers, booleans or Python and NumPy
+scalars stays float32; only a float64 *array* promotes it to float64.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from lucid.hints import explain_dtype
 
 DType: TypeAlias = np.dtype[Any]
-#: What functions accept as a ``dtype`` argument.
+#: Accepted as a ``dtype`` argument.
 DTypeLike: TypeAlias = np.dtype[Any] | type | str
 
 float16 = np.dtype(np.float16)
@@ -39,19 +39,13 @@ __all__ = [
     "int32",
     "int64",
     "promote",
-    "supported",
+    "supported_dtype",
     "uint8",
 ]
 
 
 def dtype_of(dtype: DTypeLike) -> DType:
-    """The NumPy dtype that is meant.
-
-    Raises
-    ------
-    TypeError
-        If it is none, as a device or a type of PyTorch; says what to use instead.
-    """
+    """Convert to a NumPy dtype; TypeError with a hint for devices and PyTorch dtypes."""
     if dtype is None:  # NumPy would take it for float64
         raise TypeError(explain_dtype(dtype))
     try:
@@ -60,25 +54,19 @@ def dtype_of(dtype: DTypeLike) -> DType:
         raise TypeError(explain_dtype(dtype)) from None
 
 
-def supported(dtype: DTypeLike) -> DType:
-    """The NumPy dtype, in native byte order, if tensors can have it.
-
-    Raises
-    ------
-    TypeError
-        If it is not a boolean, integer or floating type.
-    """
+def supported_dtype(dtype: DTypeLike) -> DType:
+    """Convert to a NumPy dtype in native byte order; TypeError if tensors cannot have it."""
     result = dtype_of(dtype)
     if result.kind not in "biuf":
-        raise TypeError(f"tensors hold booleans, integers and floats, not {result}")
+        raise TypeError(f"expected a boolean, integer or floating dtype, got {result}")
     return result.newbyteorder("=")
 
 
 def promote(a: DType, b: DType) -> DType:
-    """The dtype of an operation between arrays of two dtypes.
+    """Return the result dtype of an operation between arrays of two dtypes.
 
-    As NumPy's, except that a float next to an integer or boolean keeps its
-    width (NumPy widens float32 next to int64 to float64).
+    As ``numpy.promote_types``, except that a float keeps its width next to integers and
+    booleans (NumPy promotes float32 and int64 to float64).
     """
     if a.kind == "f" and b.kind != "f":
         return a

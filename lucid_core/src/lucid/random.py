@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lucid.autograd import ArrayLike, array_of
-from lucid.dtypes import DTypeLike, float32, float64, int64, supported
+from lucid.dtypes import DTypeLike, float32, float64, int64, supported_dtype
 from lucid.hints import explain_class, explain_module
 from lucid.ops.shape import Shape, shape_of
 from lucid.tensor import Tensor
@@ -83,7 +83,7 @@ class Generator:
         return Tensor(self._drawn(self.numpy.random, shape_of(shape), dtype))
 
     def _drawn(self, draw: Any, shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray[Any, Any]:
-        wanted = supported(dtype)
+        wanted = supported_dtype(dtype)
         if wanted.kind != "f":
             raise TypeError(f"these numbers are floats, not {wanted}")
         native = wanted if wanted.itemsize in (4, 8) else float32
@@ -97,7 +97,7 @@ class Generator:
         if last <= first:
             raise ValueError(f"randint needs low < high, got {first} and {last}")
         drawn = self.numpy.integers(first, last, size=shape_of((size,)))
-        return Tensor(np.asarray(drawn, dtype=supported(dtype)))
+        return Tensor(np.asarray(drawn, dtype=supported_dtype(dtype)))
 
     def permutation(self, n: int) -> Tensor:
         """The integers 0 to n - 1 in random order."""

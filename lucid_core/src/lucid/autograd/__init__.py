@@ -1,10 +1,11 @@
-"""Reverse-mode automatic differentiation, in three short files.
+"""Reverse-mode automatic differentiation.
 
-``variable``   what is recorded: an array, its gradient, the node that made it.
-``primitive``  how an operation records itself together with its derivatives.
-``backward``   how gradients walk back through what was recorded.
+``variable``   the graph: variables and nodes.
+``primitive``  recording an operation with its vector-Jacobian products.
+``backward``   the backward pass.
+``mutation``   tracking of in-place writes.
 
-The derivatives themselves stand beside each forward in :mod:`lucid.ops`.
+The derivative of each operation is next to its forward in :mod:`lucid.ops`.
 """
 
 from lucid.autograd.backward import backward

@@ -1,4 +1,4 @@
-"""Walking back: from the gradient of an output to the gradients of the leaves."""
+"""The backward pass: from the gradient of an output to the gradients of the leaves."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from lucid.tensor import Tensor
 
 
-class _Sum:
-    """A gradient being added up; adds in place only into an array that it owns."""
+class _GradientSum:
+    """Sum of gradients; adds in place only into an array that it owns."""
 
     __slots__ = ("owned", "value")
 
@@ -37,42 +37,42 @@ class _Sum:
         self.owned = True
 
 
-class _Leaves:
-    """The gradients of leaves: given at the end, or each as soon as nothing can add to it."""
+class _LeafGradients:
+    """Gradients of leaves: stored at the end, or with a hook as soon as each is complete."""
 
-    def __init__(self, start: Node, final: Callable[[Variable], None] | None) -> None:
-        self._sums: dict[int, tuple[Variable, _Sum]] = {}
-        self._final = final
-        self._uses = Counter[int]() if final is None else _uses_of_leaves(start)
+    def __init__(self, start: Node, hook: Callable[[Variable], None] | None) -> None:
+        self._sums: dict[int, tuple[Variable, _GradientSum]] = {}
+        self._hook = hook
+        self._uses = Counter[int]() if hook is None else _count_leaf_uses(start)
 
     def add(self, leaf: Variable, gradient: Array, owned: bool) -> None:
         if id(leaf) in self._sums:
             self._sums[id(leaf)][1].add(gradient, owned)
         else:
-            self._sums[id(leaf)] = (leaf, _Sum(gradient, owned))
+            self._sums[id(leaf)] = (leaf, _GradientSum(gradient, owned))
 
-    def used(self, leaf: Variable) -> None:
-        """One of the operations that the leaf went into is done."""
-        if self._final is not None:
+    def release(self, leaf: Variable) -> None:
+        """Count one operation that uses the leaf as done."""
+        if self._hook is not None:
             self._uses[id(leaf)] -= 1
             if not self._uses[id(leaf)]:
-                self._give(id(leaf))
+                self._store(id(leaf))
 
     def finish(self) -> None:
         for key in list(self._sums):
-            self._give(key)
+            self._store(key)
 
-    def _give(self, key: int) -> None:
+    def _store(self, key: int) -> None:
         if key not in self._sums:  # no derivative reached it
             return
         leaf, total = self._sums.pop(key)
-        _add_to_leaf(leaf, total.value, total.owned)
-        if self._final is not None:
-            self._final(leaf)
+        _accumulate_grad(leaf, total.value, total.owned)
+        if self._hook is not None:
+            self._hook(leaf)
 
 
-def _uses_of_leaves(start: Node) -> Counter[int]:
-    """Into how many operations of the graph each leaf goes, by the leaf's id."""
+def _count_leaf_uses(start: Node) -> Counter[int]:
+    """Count the operations of the graph that use each leaf, by the leaf's id."""
     uses: Counter[int] = Counter()
     seen, stack = {start}, [start]
     while stack:
@@ -89,135 +89,130 @@ def backward(
     output: Tensor,
     gradient: Array | None = None,
     retain_graph: bool = False,
-    final: Callable[[Variable], None] | None = None,
+    leaf_hook: Callable[[Variable], None] | None = None,
 ) -> None:
-    """Add the gradient of ``output`` to ``.grad`` of every leaf it depends on.
+    """Compute gradients of ``output`` and add them to ``.grad`` of the leaves.
 
     Parameters
     ----------
     output : Tensor
-        Where to start; a single element unless ``gradient`` is given.
+        Root of the graph; a single element unless ``gradient`` is given.
     gradient : numpy.ndarray, optional
-        Gradient of whatever is differentiated with respect to ``output``;
-        the same shape.  Default: one.
+        Gradient with respect to ``output``, of the same shape.  Default: one.
     retain_graph : bool, default False
         Keep the graph, so that ``backward`` can run through it again.
-    final : callable, optional
-        Called with each leaf as soon as its ``.grad`` is what it will be at the end,
-        while other gradients are still being computed.  The array may be read but not
-        written to before ``backward`` returns.
+    leaf_hook : callable, optional
+        Called with each leaf as soon as its ``.grad`` is complete, while other gradients are
+        still being computed.  It must not write to the gradient.
 
     Raises
     ------
     RuntimeError
-        If ``output`` requires no gradient, is not a single element and no
-        ``gradient`` was given, its graph has been freed already, a value that a
-        derivative reads was changed in place after the forward pass, or the data of a
-        leaf was replaced by an array that does not fit its gradient.
+        If ``output`` requires no gradient, has several elements and no ``gradient`` is given,
+        the graph has been freed, a saved array was changed in place after the forward pass, or
+        the data of a leaf was replaced by an array that does not fit its gradient.
     """
     if not output._requires_grad:
         raise RuntimeError(
-            "backward() of a tensor that requires no gradient: it was not computed from a tensor "
-            "with requires_grad=True, or it was computed under no_grad()"
+            "backward() expected a tensor that requires gradients; compute it from a tensor with "
+            "requires_grad=True, outside of no_grad()"
         )
     if gradient is None:
         if output._data.size != 1:
             raise RuntimeError(
-                "backward() without a gradient needs a tensor of one element, "
-                f"got one of shape {output._data.shape}"
+                f"backward() expected a tensor of one element, got shape {output._data.shape}; "
+                "pass gradient="
             )
         gradient = np.ones_like(output._data)
     else:
         gradient = np.asarray(gradient, dtype=output._data.dtype)
         if gradient.shape != output._data.shape:
             raise ValueError(
-                f"gradient of shape {gradient.shape} for a tensor of shape {output._data.shape}"
+                f"backward() expected a gradient of shape {output._data.shape}, "
+                f"got {gradient.shape}"
             )
 
     if output._node is None:
-        _add_to_leaf(output, gradient, owned=False)
-        if final is not None:
-            final(output)
+        _accumulate_grad(output, gradient, owned=False)
+        if leaf_hook is not None:
+            leaf_hook(output)
         return
 
-    pending: dict[Node, _Sum] = {output._node: _Sum(gradient, owned=False)}
-    leaves = _Leaves(output._node, final)
-    # Largest order first: a node is visited once, after everything that used its output.
+    pending: dict[Node, _GradientSum] = {output._node: _GradientSum(gradient, owned=False)}
+    leaves = _LeafGradients(output._node, leaf_hook)
+    # Largest order first: each node is visited once, after all users of its output.
     queue = [(-output._node.order, output._node)]
     while queue:
         _, node = heapq.heappop(queue)
-        held = pending.pop(node)
-        g, over = held.value, held.owned and node.writes_over
-        del held
+        total = pending.pop(node)
+        g, donate = total.value, total.owned and node.donate
+        del total
         if node.vjp is None:
             raise RuntimeError(
-                "backward() through a graph that has been freed: call backward(retain_graph=True) "
-                "the first time, or compute the forward pass again"
+                "backward() through a graph that has been freed; call the first "
+                "backward(retain_graph=True), or compute the forward pass again"
             )
         if last_write() > node.order:
             check_saved_arrays(node)
-        sources, onto = node.sources, None
-        if node.adds_onto and isinstance(sources[0], Node):
-            onto = pending.pop(sources[0], None)
-        given = (g,) if onto is None else (g, onto.value)
-        gradients = list(node.vjp(*given, over=True) if over else node.vjp(*given))
-        del given
+        sources, partial = node.sources, None
+        if node.accumulate and isinstance(sources[0], Node):
+            partial = pending.pop(sources[0], None)
+        args = (g,) if partial is None else (g, partial.value)
+        gradients = list(node.vjp(*args, donate=True) if donate else node.vjp(*args))
+        del args
         if not retain_graph:
             node.free()
-        taken = set() if over else {id(base_array(g))}
+        used = set() if donate else {id(base_array(g))}
         for i, source in enumerate(sources):
             gx = gradients[i]
-            # Dropped here so that a gradient lives no longer than it is needed.
-            gradients[i] = None
+            gradients[i] = None  # free each gradient as early as possible
             if gx is None:
                 if isinstance(source, Variable):
-                    leaves.used(source)
+                    leaves.release(source)
                 continue
-            gx = _checked(gx, source, node)
+            gx = _check_gradient(gx, source, node)
             memory = id(base_array(gx))
-            owned = gx.flags.writeable and memory not in taken
-            taken.add(memory)
+            owned = gx.flags.writeable and memory not in used
+            used.add(memory)
             if isinstance(source, Variable):
                 leaves.add(source, gx, owned)
-                leaves.used(source)
+                leaves.release(source)
             elif source in pending:
                 pending[source].add(gx, owned)
             else:
-                pending[source] = _Sum(gx, owned)
-                if i == 0 and onto is not None:
-                    continue  # it is in the queue already
+                pending[source] = _GradientSum(gx, owned)
+                if i == 0 and partial is not None:
+                    continue  # already in the queue
                 heapq.heappush(queue, (-source.order, source))
         del g
     leaves.finish()
 
 
-def _checked(gradient: Array, source: Node | Variable, node: Node) -> Array:
-    """The gradient in the dtype of what it belongs to; its shape must be right already."""
-    gradient = np.asarray(gradient)  # what NumPy computes of no axes is a scalar
+def _check_gradient(gradient: Array, source: Node | Variable, node: Node) -> Array:
+    """Check the shape of an input's gradient and convert it to the input's dtype."""
+    gradient = np.asarray(gradient)  # NumPy returns scalars for 0-d results
     like = source._data if isinstance(source, Variable) else source
     if gradient.shape != like.shape:
         if isinstance(source, Variable) and reshaped_since(source, node.order):
             raise RuntimeError(
                 f"the data of a tensor of shape {gradient.shape} was replaced by an array of shape "
-                f"{like.shape} after the forward pass; assign .data before the forward pass, or "
-                "compute it again"
+                f"{like.shape} after the forward pass; compute the forward pass again"
             )
         raise RuntimeError(
-            f"a derivative gave a gradient of shape {gradient.shape} "
-            f"for an input of shape {like.shape}; this is a bug in the operation"
+            f"expected a gradient of the input's shape {like.shape}, got {gradient.shape}; "
+            "fix the vjp of the operation"
         )
     return gradient if gradient.dtype == like.dtype else gradient.astype(like.dtype)
 
 
-def _add_to_leaf(leaf: Variable, gradient: Array, owned: bool) -> None:
+def _accumulate_grad(leaf: Variable, gradient: Array, owned: bool) -> None:
     if leaf._grad is None:
         leaf._grad = new_tensor(gradient if owned else gradient.copy(order="K"))
         return
     total = leaf._grad._data
     if total.shape != gradient.shape:
         raise RuntimeError(
-            f"a gradient of shape {gradient.shape} cannot be added to .grad of shape "
-            f"{total.shape}: the tensor's data was replaced; set .grad to None after that "
-            "(zero_grad())"
+            f"expected .grad of shape {gradient.shape}, got {total.shape}: the tensor's data was "
+            "replaced; set .grad to None"
         )
     kernels.add_into(total, gradient)

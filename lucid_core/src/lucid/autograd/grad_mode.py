@@ -1,4 +1,4 @@
-"""Switching recording on and off, separately in every thread."""
+"""Thread-local switch for gradient recording."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ _mode = _Mode()
 
 
 def is_grad_enabled() -> bool:
-    """Whether operations of the calling thread are recorded for ``backward``.
+    """Return whether gradient recording is on in the current thread.
 
     Returns
     -------
     bool
-        True, unless :func:`no_grad` or :func:`set_grad_enabled` switched it off.
+        True, unless :func:`no_grad` or :func:`set_grad_enabled` turned it off.
     """
     return _mode.enabled
 
 
 class set_grad_enabled(ContextDecorator):  # noqa: N801 - used like a function
-    """Context manager and decorator that switches recording for this thread.
+    """Context manager and decorator that turns gradient recording on or off in this thread.
 
     Parameters
     ----------
@@ -52,15 +52,12 @@ class set_grad_enabled(ContextDecorator):  # noqa: N801 - used like a function
         _mode.enabled = self._previous.pop()
 
     def _recreate_cm(self) -> set_grad_enabled:
-        # One decorated function may run in several threads at once: each call
-        # needs a stack of its own.
+        # A decorated function may run in several threads: each call needs its own stack.
         return set_grad_enabled(self._enabled)
 
 
 class no_grad(set_grad_enabled):  # noqa: N801
-    """Run a block, or a decorated function, without recording operations.
-
-    Affects the calling thread only.
+    """Context manager and decorator that disables gradient recording in this thread.
 
     Examples
     --------
@@ -77,7 +74,7 @@ class no_grad(set_grad_enabled):  # noqa: N801
 
 
 class enable_grad(set_grad_enabled):  # noqa: N801
-    """Record operations again inside a :class:`no_grad` block."""
+    """Context manager and decorator that enables gradient recording, e.g. inside `no_grad`."""
 
     def __init__(self) -> None:
         super().__init__(True)

@@ -1,20 +1,18 @@
-"""How an operation records itself.
+"""Recording operations with their vector-Jacobian products (vjps).
 
-An operation computes its value with NumPy or a kernel and then states its
-derivatives, one statement each, beside it::
+An operation computes its value with NumPy or a kernel and passes one vjp per input::
 
     def exp(x):
         value = np.exp(array_of(x))
         return record(value, (x, lambda g: g * value))
 
-What a vjp may do
------------------
-It receives the gradient ``g`` of the output and returns the gradient of one
-input, of that input's shape.  It must not write into ``g``, unless it is told that it may
-(see :func:`record_joint`).  It returns either
-``g`` (or a view of it), or an array that nobody else holds: ``backward`` adds
-into the latter in place.  It keeps (closes over) only the arrays it needs: ``backward``
-raises if one of them was written after the forward pass.
+Rules for a vjp
+---------------
+It maps the gradient ``g`` of the output to the gradient of one input, in that input's shape.
+It must not write into ``g``, except with ``donate=True`` (see :func:`record_joint`).  It
+returns ``g``, a view of ``g``, or a new array, into which ``backward`` accumulates in place.
+It closes over only the arrays it needs: ``backward`` raises if one of them was changed in
+place after the forward pass.
 """
 
 from __future__ import annotations
@@ -31,7 +29,7 @@ from lucid.autograd.variable import Array, JointVjp, Node, Variable, new_tensor
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
 
-#: What every operation accepts in place of a tensor.
+#: Accepted by every operation in place of a tensor.
 ArrayLike: TypeAlias = (
     "Tensor | np.ndarray[Any, Any] | np.generic | bool | int | float | Sequence[Any]"
 )
@@ -39,29 +37,27 @@ Vjp = Callable[[Array], Array]
 
 
 def array_of(x: ArrayLike, dtype: np.dtype[Any] | None = None) -> Array:
-    """The NumPy array behind a tensor, or made from an array-like.
+    """Convert a tensor or array-like to a NumPy array.
 
-    An array is not copied, unless its bytes are in foreign order or ``dtype``
-    asks for it.  Python floats become the default float32, but are read in
-    full where another ``dtype`` is named.
+    Arrays are copied only to change the dtype or a non-native byte order.
 
     Parameters
     ----------
     x : array-like
         A tensor, an array, a number, or nested sequences of numbers.
     dtype : numpy.dtype, optional
-        What to convert to; default the dtype of ``x``, float32 for Python floats.
+        Result dtype; default that of ``x``, float32 for Python floats.
 
     Returns
     -------
     numpy.ndarray
-        Of the shape of ``x``, in the machine's byte order.
+        Shape of ``x``, in native byte order.
 
     Raises
     ------
     TypeError
-        If ``x`` holds anything but booleans, integers and floats, or is a sequence with
-        tensors that require gradients.
+        If ``x`` is not boolean, integer or floating, or is a sequence with tensors that
+        require gradients.
     ValueError
         If ``x`` is a sequence whose entries have different shapes.
     OverflowError
@@ -69,18 +65,17 @@ def array_of(x: ArrayLike, dtype: np.dtype[Any] | None = None) -> Array:
     """
     if isinstance(x, Variable):
         return x._data if dtype is None else x._data.astype(dtype, copy=False)
-    if isinstance(x, (list, tuple)) and is_grad_enabled() and _holds_recorded(x):
+    if isinstance(x, (list, tuple)) and is_grad_enabled() and _any_needs_grad(x):
         raise TypeError(
-            "a list of tensors that require gradients would lose the gradient as an array: join "
-            "them with lucid.stack(), or detach() them"
+            f"expected a tensor, got a {type(x).__name__} of tensors that require gradients; "
+            "join them with lucid.stack(), or detach() them"
         )
     if x is None:
         raise TypeError("expected a tensor, an array or numbers, got None; pass a tensor")
     array = _as_array(x)
     if array.dtype.kind not in "biuf":  # NumPy would convert None to NaN and text to numbers
         raise TypeError(
-            f"tensors hold booleans, integers and floats, not {array.dtype} (of a "
-            f"{type(x).__name__})"
+            f"expected booleans, integers or floats, got {array.dtype} (from a {type(x).__name__})"
         )
     python = not isinstance(x, (np.ndarray, np.generic))
     if dtype is not None:
@@ -100,28 +95,26 @@ def _as_array(x: ArrayLike) -> Array:
             raise
         raise ValueError(
             f"expected a tensor, an array or numbers, got a {type(x).__name__} of {len(x)} entries "
-            "of different shapes; pass one of the entries, such as the images of a batch "
-            "(images, labels)"
+            "of different shapes; pass one entry, such as the images of a batch (images, labels)"
         ) from error
 
 
 def record(value: Array | np.generic, *edges: tuple[ArrayLike, Vjp]) -> Tensor:
-    """Wrap the value of an operation and remember how to differentiate it.
+    """Wrap the result of an operation in a tensor and record one vjp per input.
 
     Parameters
     ----------
     value : numpy.ndarray
-        The forward result.
+        Forward result.
     *edges : (input, vjp)
-        Each input with the function from the gradient of ``value`` to the
-        gradient of that input.  Inputs that are no tensors, or need no
-        gradient, are passed over and their vjp is never called.
+        Each input with its vjp, from the gradient of ``value`` to the gradient of the input.
+        The vjp of an input that requires no gradient is never called.
 
     Returns
     -------
     Tensor
-        Around ``value`` itself, not a copy.  It requires a gradient where recording
-        is on, ``value`` is floating point and an input requires one.
+        Wraps ``value`` without a copy.  Requires gradients if recording is on, ``value`` is
+        floating point and an input requires them.
     """
     data = np.asarray(value)
     if is_grad_enabled() and data.dtype.kind == "f":
@@ -136,106 +129,101 @@ def record_joint(
     value: Array | np.generic,
     inputs: Sequence[Any],
     vjp: JointVjp,
-    adds_onto: bool = False,
-    writes_over: bool = False,
+    accumulate: bool = False,
+    donate: bool = False,
 ) -> Tensor:
-    """Like :func:`record`, for an operation whose input gradients are computed together.
+    """Wrap the result of an operation in a tensor and record one vjp for all inputs.
 
     Parameters
     ----------
     value : numpy.ndarray
-        The forward result.
+        Forward result.
     inputs : sequence of Tensor, array or None
-        What the operation was given; the gradient of what is no tensor is ignored.
+        Inputs of the operation.
     vjp : callable
-        ``vjp(g)`` returns one gradient (or None) for each of ``inputs``, in order.
-    adds_onto : bool, default False
-        Whether it may be called as ``vjp(g, onto)`` too: the gradient of the first input
-        is then added to ``onto``, what other uses of that input have given so far.  It
-        goes into a new array; nothing is written to ``onto``.
-    writes_over : bool, default False
-        Whether it may be called as ``vjp(g, over=True)`` too: nobody else holds ``g``
-        then, so it may be written into and returned as the gradient of an input.
+        ``vjp(g)`` returns one gradient or None for each of ``inputs``, in order.
+    accumulate : bool, default False
+        Whether ``vjp(g, partial)`` is supported: it returns the gradient of the first input
+        plus ``partial``, the gradient from its other uses, in a new array.
+    donate : bool, default False
+        Whether ``vjp(g, donate=True)`` is supported: it may overwrite ``g`` and return it as
+        the gradient of an input.
 
     Returns
     -------
     Tensor
-        As of :func:`record`.
+        See :func:`record`.
     """
     data = np.asarray(value)
     if is_grad_enabled() and data.dtype.kind == "f":
         live = [i for i, x in enumerate(inputs) if needs_grad(x)]
         if live:
 
-            def vjp_of_live(*given: Array | None, **options: bool) -> list[Array | None]:
-                gradients = vjp(*given, **options)
+            def vjp_of_live(*args: Array | None, **options: bool) -> list[Array | None]:
+                gradients = vjp(*args, **options)
                 return [gradients[i] for i in live]
 
             sources = [inputs[i] for i in live]
-            first = adds_onto and live[0] == 0
-            node = Node(sources, vjp_of_live, data, adds_onto=first, writes_over=writes_over)
+            first = accumulate and live[0] == 0
+            node = Node(sources, vjp_of_live, data, accumulate=first, donate=donate)
             return new_tensor(data, node)
     return new_tensor(data)
 
 
 def needs_grad(x: object) -> TypeGuard[Variable]:
-    """Whether a gradient for ``x`` would be used: True for a tensor that requires one."""
+    """Whether ``x`` is a tensor that requires gradients."""
     return isinstance(x, Variable) and x._requires_grad
 
 
-def _holds_recorded(items: Sequence[Any]) -> bool:
+def _any_needs_grad(items: Sequence[Any]) -> bool:
     return any(
-        _holds_recorded(item) if isinstance(item, (list, tuple)) else needs_grad(item)
+        _any_needs_grad(item) if isinstance(item, (list, tuple)) else needs_grad(item)
         for item in items
     )
 
 
 #: Arrays that np.asarray() made of tensors that require gradients, by id.
-_outside: dict[int, weakref.ref[Array]] = {}
+_detached: dict[int, weakref.ref[Array]] = {}
 
 
-def leave_graph(array: Array) -> Array:
-    """An array made of a tensor that requires gradients, from now on known to `check_in_graph`.
-
-    Of this object only, so it must be new: a copy, or a view of the tensor's array.
-    """
+def mark_detached(array: Array) -> Array:
+    """Register a new array or view of a tensor that requires gradients; see `check_attached`."""
     if is_grad_enabled():
         key = id(array)
-        _outside[key] = weakref.ref(array, lambda _: _outside.pop(key, None))
+        _detached[key] = weakref.ref(array, lambda _: _detached.pop(key, None))
     return array
 
 
-def check_in_graph(x: object) -> None:
-    """Raise for an array of `leave_graph`: an operation on it would lose the gradient."""
-    if _outside and id(x) in _outside and is_grad_enabled():
+def check_attached(x: object) -> None:
+    """Raise for an array of `mark_detached`: an operation on it would lose the gradient."""
+    if _detached and id(x) in _detached and is_grad_enabled():
         raise TypeError(
-            "np.asarray() of a tensor that requires gradients has no gradient: use the tensor "
-            "itself, or x.detach() to compute without its gradient"
+            "expected a tensor, got np.asarray() of a tensor that requires gradients; pass the "
+            "tensor itself, or x.detach() to compute without its gradient"
         )
 
 
 def unbroadcast(g: Array, shape: tuple[int, ...]) -> Array:
-    """Undo broadcasting: sum ``g`` over the axes that broadcasting from ``shape`` added or grew.
-
-    Decided axis by axis (not by size), so ``(1, 3) -> (3, 3)`` sums rows only.
+    """Sum ``g`` over the axes that broadcasting from ``shape`` added or expanded.
 
     Parameters
     ----------
     g : numpy.ndarray
-        A gradient, of a shape that ``shape`` broadcasts to.
+        Gradient, of a shape that ``shape`` broadcasts to.
     shape : tuple of int
-        The shape of the input.
+        Shape of the input.
 
     Returns
     -------
     numpy.ndarray
-        Of shape ``shape``; ``g`` itself where it has that shape already.
+        Shape ``shape``; ``g`` itself if it has that shape.
     """
     if g.shape == shape:
         return g
     added = g.ndim - len(shape)
     if added:
         g = g.sum(axis=tuple(range(added)))
+    # Axis by axis, not by size: (1, 3) -> (3, 3) sums rows only.
     grown = tuple(i for i, n in enumerate(shape) if n == 1 and g.shape[i] != 1)
     if grown:
         g = g.sum(axis=grown, keepdims=True)

@@ -1,4 +1,4 @@
-"""The data that recording leaves behind: variables and the nodes between them."""
+"""Variables and graph nodes: the data structures of the autograd graph."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from lucid.tensor import Tensor
 
 Array = np.ndarray[Any, np.dtype[Any]]
-#: From the gradient of a node's output to the gradients of its inputs.
+#: Vector-Jacobian product: gradient of a node's output -> gradients of its inputs.
 JointVjp = Callable[..., Sequence["Array | None"]]
 
 _counter = itertools.count(1)
 
 
 def next_order() -> int:
-    """The next number of the clock that orders recorded operations and writes in place."""
+    """Return the next number of the counter that orders operations and in-place writes."""
     return next(_counter)
 
 
@@ -29,65 +29,63 @@ class Node:
     Parameters
     ----------
     inputs : sequence of Variable
-        What gradients are for.
+        Inputs that require gradients.
     vjp : callable
-        From the gradient of ``output`` to the gradients of ``inputs``, in order.
+        Maps the gradient of ``output`` to the gradients of ``inputs``, in order.
     output : numpy.ndarray
-        The value of the operation, of which shape and dtype are kept.
-    adds_onto, writes_over : bool, default False
-        As the attributes of these names.
+        Result of the operation; only its shape and dtype are kept.
+    accumulate, donate : bool, default False
+        See the attributes.
 
     Attributes
     ----------
     order : int
-        Grows with every node, so a node always has a larger number than the
-        nodes it depends on: descending order is a topological order.
+        Creation order.  A node is created after the nodes it depends on, so descending order
+        is a topological order.
     sources : tuple of Node or Variable
-        Where the gradients of the inputs go: the node that made the input, or
-        the input itself if it is a leaf.  Holding nodes and not intermediate
-        tensors lets an array that no derivative needs be freed at once.
+        Producer of each input, or the input itself if it is a leaf.  Intermediate tensors are
+        not referenced, so arrays that no derivative needs are freed at once.
     vjp : callable or None
         Vector-Jacobian product; None once the graph has been freed.
-    adds_onto : bool
-        Whether ``vjp`` may be given the gradient that the first source has so far, too, and
-        then returns the sum.
-    writes_over : bool
-        Whether ``vjp`` may be called with ``over=True``, and then may write into the gradient
-        it is given, which nobody else holds.
+    accumulate : bool
+        Whether ``vjp(g, partial)`` is supported: the gradient of the first input is added to
+        ``partial``.
+    donate : bool
+        Whether ``vjp(g, donate=True)`` is supported: ``vjp`` may overwrite ``g``.
     shape : tuple of int
-        Of the operation's output.
+        Shape of the output.
     dtype : numpy.dtype
-        Of the operation's output.
+        Dtype of the output.
     """
 
-    __slots__ = ("adds_onto", "dtype", "order", "shape", "sources", "vjp", "writes_over")
+    __slots__ = ("accumulate", "donate", "dtype", "order", "shape", "sources", "vjp")
 
     def __init__(
         self,
         inputs: Sequence[Variable],
         vjp: JointVjp,
         output: Array,
-        adds_onto: bool = False,
-        writes_over: bool = False,
+        accumulate: bool = False,
+        donate: bool = False,
     ) -> None:
         self.order = next_order()
         self.sources: tuple[Node | Variable, ...] = tuple(
             x if x._node is None else x._node for x in inputs
         )
         self.vjp: JointVjp | None = vjp
-        self.adds_onto = adds_onto
-        self.writes_over = writes_over
+        self.accumulate = accumulate
+        self.donate = donate
         self.shape = output.shape
         self.dtype = output.dtype
 
     def free(self) -> None:
-        """Drop the closures and with them every array they kept alive."""
+        """Drop the closures and the arrays saved in them."""
         self.sources = ()
         self.vjp = None
 
 
 class Variable:
-    """An array that takes part in differentiation; :class:`lucid.Tensor` adds the operators."""
+    """Base class of :class:`lucid.Tensor`: the array and its autograd state."""
 
     __slots__ = ("__weakref__", "_data", "_grad", "_node", "_requires_grad")
 
@@ -101,10 +99,14 @@ _tensor_class: type[Variable] = Variable
 
 
 def set_tensor_class(cls: type[Variable]) -> None:
-    """Name the class that operations give their results; called once, by ``lucid.tensor``.
+    """Set the class of operation results; called once, by ``lucid.tensor``.
 
-    Operations stand below ``lucid.tensor`` in the import order, so they learn
-    of the class this way and not by importing it.
+    Operations cannot import ``lucid.tensor``, which is above them in the import order.
+
+    Parameters
+    ----------
+    cls : type
+        Subclass of :class:`Variable`.
     """
     global _tensor_class
     _tensor_class = cls

@@ -108,18 +108,18 @@ def conv2d(
     kept_w = w if needs_grad(x) else None
     wants_bias = needs_grad(bias)
 
-    def vjp(g: Array, onto: Array | None = None) -> list[Array | None]:
+    def vjp(g: Array, accumulate: Array | None = None) -> list[Array | None]:
         return [
             None
             if kept_w is None
-            else kernels.conv2d_input_gradient(g, kept_w, input_shape, *options, onto),
+            else kernels.conv2d_input_gradient(g, kept_w, input_shape, *options, accumulate),
             None
             if kept_a is None
             else kernels.conv2d_weight_gradient(g, kept_a, weight_shape, *options),
             g.sum(axis=(0, 2, 3)) if wants_bias else None,
         ]
 
-    return record_joint(value, (x, weight, bias), vjp, adds_onto=True)
+    return record_joint(value, (x, weight, bias), vjp, accumulate=True)
 
 
 class PreparedConv2d:

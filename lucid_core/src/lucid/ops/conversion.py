@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lucid.autograd import ArrayLike, array_of, record
-from lucid.dtypes import DTypeLike, supported
+from lucid.dtypes import DTypeLike, supported_dtype
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -35,7 +35,7 @@ def astype(x: ArrayLike, dtype: DTypeLike) -> Tensor:
     """
     a = array_of(x)
     before = a.dtype
-    return record(a.astype(supported(dtype)), (x, lambda g: g.astype(before)))
+    return record(a.astype(supported_dtype(dtype)), (x, lambda g: g.astype(before)))
 
 
 def clone(x: ArrayLike) -> Tensor:

@@ -144,13 +144,13 @@ def _batch_norm_of_batch(
     if activation is None:
         kept = None
 
-    def vjp(g: Array, over: bool = False) -> tuple[Array | None, ...]:
+    def vjp(g: Array, donate: bool = False) -> tuple[Array | None, ...]:
         gradients: tuple[Array | None, ...] = kernels.batch_norm_backward(
-            g, a, kept, w, mean, inverse_std, line, activation, with_residual, over
+            g, a, kept, w, mean, inverse_std, line, activation, with_residual, donate
         )
         return gradients
 
-    return record_joint(value, (x, weight, bias, residual), vjp, writes_over=True)
+    return record_joint(value, (x, weight, bias, residual), vjp, donate=True)
 
 
 def affine_act(

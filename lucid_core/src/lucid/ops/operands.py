@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from lucid.autograd import ArrayLike, Variable, array_of, is_grad_enabled
-from lucid.autograd.primitive import check_in_graph, needs_grad
+from lucid.autograd.primitive import check_attached, needs_grad
 from lucid.autograd.variable import Array
 from lucid.dtypes import float32, promote
 
@@ -36,8 +36,8 @@ def operands(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
         return np.asarray(x, y._data.dtype), y._data
     if not isinstance(x, np.ndarray) and not isinstance(y, np.ndarray):
         return _common(x, y)
-    check_in_graph(x)
-    check_in_graph(y)
+    check_attached(x)
+    check_attached(y)
     a, b = _common(x, y)
     return owned(a, x, y), owned(b, y, x)
 

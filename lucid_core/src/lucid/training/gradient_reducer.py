@@ -65,7 +65,7 @@ class GradientReducer:
         for bucket in self.buckets:
             bucket.clear()
         self._requests = []
-        backward(loss, final=self._on_gradient)
+        backward(loss, leaf_hook=self._on_gradient)
         for bucket in self.buckets:
             bucket.copy_missing()
         self._start_full_buckets()
