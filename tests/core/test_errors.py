@@ -10,12 +10,12 @@ from lucid.hints import explain_module
 def test_a_warning_points_at_the_caller_whatever_stands_between():
     source = (
         "import warnings\n"
-        "from lucid.errors import level_outside\n"
+        "from lucid.errors import find_stack_level\n"
         "__all__ = ['warn']\n"
         "def warn(times=1):\n"
         "    if times > 1:\n"
         "        return warn(times - 1)\n"
-        "    warnings.warn('here', UserWarning, stacklevel=level_outside())\n"
+        "    warnings.warn('here', UserWarning, stacklevel=find_stack_level())\n"
     )
     namespace = {"__name__": "lucid.made_up"}
     exec(compile(source, "made_up.py", "exec"), namespace)

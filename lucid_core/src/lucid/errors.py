@@ -19,7 +19,7 @@ __all__ = [
     "UnknownModelError",
     "WeightFileError",
     "WeightFileWarning",
-    "level_outside",
+    "find_stack_level",
 ]
 
 
@@ -63,7 +63,7 @@ class WeightFileWarning(LucidWarning):
     """A weight file was read, and which part of it was used needs to be known."""
 
 
-def level_outside() -> int:
+def find_stack_level() -> int:
     """Stack level, for :func:`warnings.warn`, of the first frame that is not of the core.
 
     To be called in the call of ``warn``.  ``warnings`` leaves out the frames of the import

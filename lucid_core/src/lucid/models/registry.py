@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from lucid.errors import PluginError, PluginWarning, UnknownModelError, level_outside
+from lucid.errors import PluginError, PluginWarning, UnknownModelError, find_stack_level
 from lucid.models.builders import check_builder, find_builder, first_line, place_of, signed
 from lucid.models.discovery import Discovery, Plugin, describe_error, discover
 from lucid.models.spec import (
@@ -307,5 +307,5 @@ def _warn_of_failures(found: Discovery) -> None:
                 f"plugin {plugin.candidate.name!r} of {plugin.origin} is skipped: "
                 f"{describe_error(plugin.error)}",
                 PluginWarning,
-                stacklevel=level_outside(),
+                stacklevel=find_stack_level(),
             )

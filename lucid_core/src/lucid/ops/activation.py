@@ -10,7 +10,7 @@ import numpy as np
 from lucid import kernels
 from lucid.autograd import ArrayLike, array_of, record
 from lucid.autograd.variable import Array
-from lucid.ops.operands import floating, normalise_axis
+from lucid.ops.operands import floating, normalize_axis
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -112,7 +112,7 @@ def gelu(x: ArrayLike, approximate: str = "none") -> Tensor:
     return record(0.5 * a * (1 + t), (x, vjp))
 
 
-def expect_activation(owner: str, name: str | None, argument: str = "activation") -> None:
+def check_activation(owner: str, name: str | None, argument: str = "activation") -> None:
     """Refuse what is neither a registered activation nor None."""
     if name is not None and name not in kernels.ACTIVATIONS:
         known = ", ".join(map(repr, kernels.ACTIVATIONS))
@@ -240,7 +240,7 @@ def softmax(x: ArrayLike, axis: int = -1) -> Tensor:
         If ``x`` has no such axis.
     """
     a = floating(x)
-    axis = normalise_axis(axis, a.ndim)
+    axis = normalize_axis(axis, a.ndim)
     value = np.exp(a - a.max(axis=axis, keepdims=True, initial=-np.inf))
     value /= value.sum(axis=axis, keepdims=True)
 
@@ -273,12 +273,12 @@ def log_softmax(x: ArrayLike, axis: int = -1) -> Tensor:
         If ``x`` has no such axis.
     """
     a = floating(x)
-    axis = normalise_axis(axis, a.ndim)
-    value = log_probabilities(a, axis)
+    axis = normalize_axis(axis, a.ndim)
+    value = log_softmax_array(a, axis)
     return record(value, (x, lambda g: g - np.exp(value) * g.sum(axis=axis, keepdims=True)))
 
 
-def log_probabilities(a: Array, axis: int) -> Array:
+def log_softmax_array(a: Array, axis: int) -> Array:
     """The log-softmax of an array."""
     shifted: Array = a - a.max(axis=axis, keepdims=True, initial=-np.inf)
     with np.errstate(divide="ignore"):  # of no classes

@@ -11,7 +11,7 @@ from lucid.autograd import ArrayLike, is_grad_enabled, record
 from lucid.autograd.primitive import needs_grad
 from lucid.autograd.variable import Array
 from lucid.ops.loss_reduction import reduce_losses, same_shape
-from lucid.ops.operands import owned
+from lucid.ops.operands import save_for_backward
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -82,13 +82,15 @@ def sigmoid_focal_loss(
     losses, slopes = kernels.sigmoid_focal_loss(
         x, t, alpha, gamma, is_grad_enabled() and needs_grad(input)
     )
-    value, spread = reduce_losses(losses, reduction)
-    kept = owned(x, input, target)
+    value, expand_grad = reduce_losses(losses, reduction)
+    kept = save_for_backward(x, input, target)
 
     def by_target(g: Array) -> Array:
-        return np.asarray(spread(g) * _slope_by_target(kept, t, alpha, gamma))
+        return np.asarray(expand_grad(g) * _slope_by_target(kept, t, alpha, gamma))
 
-    return record(value, (input, lambda g: np.asarray(spread(g) * slopes)), (target, by_target))
+    return record(
+        value, (input, lambda g: np.asarray(expand_grad(g) * slopes)), (target, by_target)
+    )
 
 
 def _slope_by_target(x: Array, t: Array, alpha: float, gamma: float) -> Array:

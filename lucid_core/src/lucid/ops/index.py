@@ -9,16 +9,16 @@ import numpy as np
 from lucid.autograd import ArrayLike, Variable, array_of, record, unbroadcast
 from lucid.autograd.primitive import needs_grad
 from lucid.autograd.variable import Array
-from lucid.ops.operands import normalise_axis, operands, owned, zeros_like
+from lucid.ops.operands import normalize_axis, operands, save_for_backward, zeros_like
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
 
 
-def plain_index(index: Any) -> Any:
+def as_array_index(index: Any) -> Any:
     """An index in which tensors, lists, and tuples inside the index have become arrays."""
     if isinstance(index, tuple):
-        return tuple(plain_index(list(i) if isinstance(i, tuple) else i) for i in index)
+        return tuple(as_array_index(list(i) if isinstance(i, tuple) else i) for i in index)
     if isinstance(index, Variable):
         return index._data
     if isinstance(index, list):
@@ -27,14 +27,14 @@ def plain_index(index: Any) -> Any:
     return index
 
 
-def own_index(index: Any) -> Any:
-    """An index as `plain_index` gives it, in which the user's arrays are copied.
+def copy_index(index: Any) -> Any:
+    """An index as `as_array_index` gives it, in which the user's arrays are copied.
 
     A derivative keeps it, and nobody notices when an array of NumPy is written.
     """
     if isinstance(index, tuple):
-        return tuple(own_index(list(i) if isinstance(i, tuple) else i) for i in index)
-    return index.copy() if isinstance(index, np.ndarray) else plain_index(index)
+        return tuple(copy_index(list(i) if isinstance(i, tuple) else i) for i in index)
+    return index.copy() if isinstance(index, np.ndarray) else as_array_index(index)
 
 
 def _may_repeat(index: Any) -> bool:
@@ -43,7 +43,7 @@ def _may_repeat(index: Any) -> bool:
     return any(isinstance(i, np.ndarray) and i.dtype.kind in "iu" and i.ndim for i in parts)
 
 
-def chosen_last(a: Array, index: Any) -> Array:
+def last_assigned(a: Array, index: Any) -> Array:
     """``a[index]``, but 0 where a later place of the index chooses the same element."""
     chosen = a[index]
     if not _may_repeat(index):
@@ -62,7 +62,7 @@ def getitem(x: ArrayLike, index: Any) -> Tensor:
     """
     a = array_of(x)
     recorded = needs_grad(x)
-    index = own_index(index) if recorded else plain_index(index)
+    index = copy_index(index) if recorded else as_array_index(index)
     value = a[index]
     if not isinstance(value, np.ndarray):  # NumPy copies a single element, a view shares memory
         value = a[(*index, ...) if isinstance(index, tuple) else (index, ...)]
@@ -113,7 +113,7 @@ def where(
     ValueError
         If the shapes do not broadcast.
     """
-    chosen = owned(array_of(condition).astype(bool, copy=False), condition, x, y)
+    chosen = save_for_backward(array_of(condition).astype(bool, copy=False), condition, x, y)
     if x is None and y is None:
         return tuple(record(places) for places in np.nonzero(chosen))
     if x is None or y is None:
@@ -155,7 +155,7 @@ def gather(x: ArrayLike, axis: int, index: ArrayLike) -> Tensor:
     TypeError
         If ``index`` does not hold integers.
     """
-    a, chosen = array_of(x), owned(array_of(index), index, x)
+    a, chosen = array_of(x), save_for_backward(array_of(index), index, x)
     places = _along(a, chosen, axis)
     zeros = zeros_like(a)
 
@@ -199,7 +199,7 @@ def scatter_add(x: ArrayLike, axis: int, index: ArrayLike, source: ArrayLike) ->
         If ``index`` does not hold integers.
     """
     a, added = operands(x, source)
-    chosen = owned(array_of(index), index, source)
+    chosen = save_for_backward(array_of(index), index, source)
     if chosen.shape != added.shape:
         raise ValueError(f"index has shape {chosen.shape} but source has {added.shape}")
     places = _along(a, chosen, axis)
@@ -210,7 +210,7 @@ def scatter_add(x: ArrayLike, axis: int, index: ArrayLike, source: ArrayLike) ->
 
 def _along(a: Array, index: Array, axis: int) -> tuple[Array, ...]:
     """The full index of every element that ``index`` chooses along ``axis``."""
-    place = normalise_axis(axis, a.ndim)
+    place = normalize_axis(axis, a.ndim)
     if index.ndim != a.ndim:
         raise ValueError(f"index has {index.ndim} axes, the tensor has {a.ndim}")
     if index.dtype.kind not in "iu":

@@ -11,7 +11,7 @@ from lucid.autograd import ArrayLike, Variable, array_of, is_grad_enabled, recor
 from lucid.autograd.mutation import has_other_references, mark_written
 from lucid.autograd.primitive import needs_grad
 from lucid.autograd.variable import Array, new_tensor
-from lucid.ops.index import chosen_last, own_index, plain_index
+from lucid.ops.index import as_array_index, copy_index, last_assigned
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -71,7 +71,7 @@ def update(
     finally:
         mark_written(memory)
     if recorded:
-        _take_over(target, result)
+        _rebase_history(target, result)
     return target
 
 
@@ -99,7 +99,7 @@ def assign(target: Tensor, index: Any, value: ArrayLike) -> None:
     recorded = _is_recorded(target, value)
     if recorded:
         _check_recordable(target)
-    places = own_index(index) if recorded else plain_index(index)
+    places = copy_index(index) if recorded else as_array_index(index)
     # NumPy checks the range of a Python number, and only of that.
     number = isinstance(value, (bool, int, float))
     values = np.asarray(value, target.dtype) if number else array_of(value, target.dtype)
@@ -110,7 +110,7 @@ def assign(target: Tensor, index: Any, value: ArrayLike) -> None:
     finally:
         mark_written(memory)
     if result is not None:
-        _take_over(target, result)
+        _rebase_history(target, result)
 
 
 def _recorded_assignment(target: Tensor, index: Any, value: ArrayLike, values: Array) -> Tensor:
@@ -125,7 +125,7 @@ def _recorded_assignment(target: Tensor, index: Any, value: ArrayLike, values: A
 
     def by_value(g: Array) -> Array:
         # Of several values for one element only the last was kept.
-        chosen = np.asarray(chosen_last(g, index))
+        chosen = np.asarray(last_assigned(g, index))
         return unbroadcast(chosen, shape[max(0, len(shape) - dims) :]).reshape(shape)
 
     before = new_tensor(target._data, target._node)
@@ -153,7 +153,7 @@ def _check_recordable(target: Tensor) -> None:
         )
 
 
-def _take_over(target: Tensor, result: Tensor) -> None:
+def _rebase_history(target: Tensor, result: Tensor) -> None:
     """Make ``target`` the output of the operation that computed ``result``."""
     target._node = result._node
     target._requires_grad = result._requires_grad

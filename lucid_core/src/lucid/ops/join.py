@@ -11,7 +11,7 @@ from lucid.autograd import ArrayLike, array_of, record, record_joint
 from lucid.autograd.variable import Array
 from lucid.dtypes import promote
 from lucid.ops.index import getitem
-from lucid.ops.operands import normalise_axis
+from lucid.ops.operands import normalize_axis
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -41,7 +41,7 @@ def concatenate(tensors: Sequence[ArrayLike], axis: int = 0) -> Tensor:
         If the first tensor has no such axis.
     """
     arrays = _same_dtype(tensors, "concatenate")
-    place = normalise_axis(axis, arrays[0].ndim)
+    place = normalize_axis(axis, arrays[0].ndim)
     value = np.concatenate(arrays, place)
     ends = np.cumsum([a.shape[place] for a in arrays])[:-1]
     return record_joint(value, tensors, lambda g: np.split(g, ends, place))
@@ -71,7 +71,7 @@ def stack(tensors: Sequence[ArrayLike], axis: int = 0) -> Tensor:
         If the result has no such axis.
     """
     arrays = _same_dtype(tensors, "stack")
-    place = normalise_axis(axis, arrays[0].ndim + 1)
+    place = normalize_axis(axis, arrays[0].ndim + 1)
     value = np.stack(arrays, place)
     return record_joint(value, tensors, lambda g: list(np.moveaxis(g, place, 0)))
 
@@ -111,7 +111,7 @@ def split(x: ArrayLike, size_or_sections: int | Sequence[int], axis: int = 0) ->
         If ``x`` has no such axis.
     """
     a = array_of(x)
-    place = normalise_axis(axis, a.ndim)
+    place = normalize_axis(axis, a.ndim)
     total = a.shape[place]
     if isinstance(size_or_sections, (int, np.integer)):
         size = int(size_or_sections)
@@ -154,7 +154,7 @@ def chunk(x: ArrayLike, chunks: int, axis: int = 0) -> list[Tensor]:
     if chunks < 1:
         raise ValueError(f"chunks must be at least 1, got {chunks}")
     a = array_of(x)
-    total = a.shape[normalise_axis(axis, a.ndim)]
+    total = a.shape[normalize_axis(axis, a.ndim)]
     return split(x, max(1, -(-total // chunks)), axis)
 
 
@@ -213,7 +213,7 @@ def repeat_interleave(x: ArrayLike, repeats: int, axis: int) -> Tensor:
         If ``repeats`` is negative.
     """
     a = array_of(x)
-    place = normalise_axis(axis, a.ndim)
+    place = normalize_axis(axis, a.ndim)
     paired = (*a.shape[: place + 1], repeats, *a.shape[place + 1 :])
 
     def vjp(g: Array) -> Array:

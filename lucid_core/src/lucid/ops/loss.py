@@ -15,7 +15,7 @@ import numpy as np
 from lucid import kernels
 from lucid.autograd import ArrayLike, array_of, record
 from lucid.autograd.variable import Array
-from lucid.ops.activation import log_probabilities
+from lucid.ops.activation import log_softmax_array
 from lucid.ops.loss_reduction import reduce_losses, same_shape
 from lucid.ops.operands import floating, refuse_gradients
 
@@ -60,7 +60,7 @@ def cross_entropy(
         The mean over class indices divides by the sum of their weights.  If every position is
         ignored, it is NaN with gradients of 0, and "sum" and "none" give 0, as in PyTorch.
     label_smoothing : float, default 0.0
-        Share of the target that is spread evenly over all classes.
+        Share of the target that is expand_grad evenly over all classes.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def cross_entropy(
         raise ValueError(f"label_smoothing must lie from 0 to 1, got {label_smoothing}")
     a = floating(input)
     lined = _classes_last(a, "cross_entropy")
-    logp = _in_rows(log_probabilities(lined, -1))
+    logp = _in_rows(log_softmax_array(lined, -1))
     class_weight = _class_weight(weight, logp)
     if array_of(target).dtype.kind == "f":
         return _soft_cross_entropy(
@@ -100,11 +100,11 @@ def cross_entropy(
     if label_smoothing:
         losses -= smooth * np.where(kept, logp @ class_weight, 0)
     total = float(np.where(kept, class_weight[labels], 0).sum())
-    value, spread = reduce_losses(losses.reshape(lined.shape[:-1]), reduction, total)
+    value, expand_grad = reduce_losses(losses.reshape(lined.shape[:-1]), reduction, total)
 
     def vjp(g: Array) -> Array:
         # Ignored places have no gradient, even where the mean is over nothing and NaN.
-        s = np.where(kept, np.broadcast_to(spread(g), shape[:-1]).reshape(-1), 0)
+        s = np.where(kept, np.broadcast_to(expand_grad(g), shape[:-1]).reshape(-1), 0)
         wanted = (smooth * s)[:, None] * class_weight
         wanted[rows, labels] += hard * s
         gradient = np.exp(logp) * wanted.sum(axis=1, keepdims=True)
@@ -134,10 +134,10 @@ def _soft_cross_entropy(
     share = 1 - label_smoothing
     q = (q * share + label_smoothing / max(1, logp.shape[1])) * class_weight
     shape = lined.shape
-    value, spread = reduce_losses(-(q * logp).sum(axis=1).reshape(shape[:-1]), reduction)
+    value, expand_grad = reduce_losses(-(q * logp).sum(axis=1).reshape(shape[:-1]), reduction)
 
     def rows_of(g: Array) -> Array:
-        return np.broadcast_to(spread(g), shape[:-1]).reshape(-1, 1)
+        return np.broadcast_to(expand_grad(g), shape[:-1]).reshape(-1, 1)
 
     def by_input(g: Array) -> Array:
         gradient = (np.exp(logp) * q.sum(axis=1, keepdims=True) - q) * rows_of(g)
@@ -191,12 +191,12 @@ def nll_loss(
     shape, rows = lined.shape, np.arange(len(labels))
     hard = np.where(kept, _class_weight(weight, logp)[labels], 0)
     losses = -hard * np.where(kept, logp[rows, labels], 0)
-    value, spread = reduce_losses(losses.reshape(shape[:-1]), reduction, float(hard.sum()))
+    value, expand_grad = reduce_losses(losses.reshape(shape[:-1]), reduction, float(hard.sum()))
     row_shape, dtype = logp.shape, logp.dtype
 
     def vjp(g: Array) -> Array:
         gradient = np.zeros(row_shape, dtype)
-        s = np.broadcast_to(spread(g), shape[:-1]).reshape(-1)
+        s = np.broadcast_to(expand_grad(g), shape[:-1]).reshape(-1)
         gradient[rows, labels] = -hard * np.where(kept, s, 0)
         return _classes_back(gradient, shape)
 
@@ -288,17 +288,17 @@ def binary_cross_entropy_with_logits(
     # -log(sigmoid(a)) without overflow.
     softplus = np.log1p(np.exp(-np.abs(a))) + np.maximum(-a, 0)
     losses = factor * ((1 - t) * a + (1 + extra * t) * softplus)
-    value, spread = reduce_losses(losses, reduction)
+    value, expand_grad = reduce_losses(losses, reduction)
 
     def vjp(g: Array) -> Array:
         missing = kernels.activation(-a, "sigmoid")
         slope: Array = factor * ((1 - t) - (1 + extra * t) * missing)
-        return spread(g) * slope
+        return expand_grad(g) * slope
 
     return record(
         value,
         (input, vjp),
-        (target, lambda g: spread(g) * factor * (extra * softplus - a)),
+        (target, lambda g: expand_grad(g) * factor * (extra * softplus - a)),
     )
 
 
@@ -446,9 +446,9 @@ def _difference_loss(
 ) -> Tensor:
     a, b = same_shape(input, target, name)
     d = a - b
-    value, spread = reduce_losses(losses(d), reduction)
+    value, expand_grad = reduce_losses(losses(d), reduction)
     return record(
         value,
-        (input, lambda g: spread(g) * slope(d)),
-        (target, lambda g: -(spread(g) * slope(d))),
+        (input, lambda g: expand_grad(g) * slope(d)),
+        (target, lambda g: -(expand_grad(g) * slope(d))),
     )

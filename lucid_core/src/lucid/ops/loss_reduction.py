@@ -10,16 +10,16 @@ from lucid.autograd import ArrayLike
 from lucid.autograd.variable import Array
 from lucid.ops.operands import floating, operands
 
-__all__ = ["Spread", "reduce_losses", "same_shape"]
+__all__ = ["reduce_losses", "same_shape"]
 
 #: From the gradient of a reduced loss to the gradient of each loss before the reduction.
-Spread = Callable[[Array], Array]
+GradExpander = Callable[[Array], Array]
 
 
 def reduce_losses(
     losses: Array, reduction: str, total: float | None = None
-) -> tuple[Array, Spread]:
-    """Reduce losses, and return how to spread a gradient over them.
+) -> tuple[Array, GradExpander]:
+    """Reduce losses, and return a function that expands the gradient over them.
 
     ``total`` is the divisor of the mean (default: the number of losses).
     """

@@ -13,7 +13,7 @@ from lucid.autograd import ArrayLike, array_of, record, record_joint, unbroadcas
 from lucid.autograd.primitive import needs_grad
 from lucid.autograd.variable import Array
 from lucid.dtypes import promote
-from lucid.ops.operands import operands, owned
+from lucid.ops.operands import operands, save_for_backward
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -145,7 +145,7 @@ def einsum(subscripts: str, *tensors: ArrayLike) -> Tensor:
         If there are not as many terms as tensors, a term does not fit the axes of its tensor,
         or the lengths of a letter differ.
     """
-    arrays = [owned(array_of(t), t, *tensors) for t in tensors]
+    arrays = [save_for_backward(array_of(t), t, *tensors) for t in tensors]
     if arrays:
         dtype = reduce(promote, (a.dtype for a in arrays))
         arrays = [a.astype(dtype, copy=False) for a in arrays]

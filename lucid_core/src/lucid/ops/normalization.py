@@ -12,10 +12,9 @@ from lucid import kernels
 from lucid.autograd import ArrayLike, array_of, record_joint
 from lucid.autograd.primitive import needs_grad
 from lucid.autograd.variable import Array
-from lucid.ops.activation import expect_activation
+from lucid.ops.activation import check_activation
 from lucid.ops.affine import affine
-from lucid.ops.image import image
-from lucid.ops.operands import floating, owned, refuse_gradients
+from lucid.ops.operands import floating, image_batch, refuse_gradients, save_for_backward
 from lucid.ops.synchronized_norm import Across, batch_norm_across, move
 
 if TYPE_CHECKING:
@@ -85,8 +84,8 @@ def batch_norm(
     Ioffe and Szegedy, *Batch Normalization*, 2015, algorithms 1 and 2.
     """
     refuse_gradients("batch_norm", running_mean=running_mean, running_var=running_var)
-    expect_activation("batch_norm", activation)
-    a = owned(image(x, "batch_norm"), x, weight, bias, residual)
+    check_activation("batch_norm", activation)
+    a = save_for_backward(image_batch(x, "batch_norm"), x, weight, bias, residual)
     running = {"running_mean": running_mean, "running_var": running_var}
     for name, vector in {**running, "weight": weight, "bias": bias}.items():
         _check_vector("batch_norm", name, vector, (a.shape[1],))
@@ -133,7 +132,7 @@ def _batch_norm_of_batch(
         )
     w = None
     if weight is not None:
-        w = owned(array_of(weight).astype(a.dtype, copy=False), weight, x)
+        w = save_for_backward(array_of(weight).astype(a.dtype, copy=False), weight, x)
     b = None if bias is None else array_of(bias).astype(a.dtype, copy=False)
     value, mean, variance, inverse_std, line = kernels.batch_norm(a, w, b, eps, added, activation)
     move(running["running_mean"], mean, momentum)
@@ -185,10 +184,14 @@ def affine_act(
     TypeError
         If ``x`` holds floats other than float32 and float64.
     """
-    expect_activation("affine_act", activation)
-    a = owned(image(x, "affine_act"), x, scale, shift, residual)
-    factor = owned(array_of(scale).astype(a.dtype, copy=False), scale, x, shift, residual)
-    offset = owned(array_of(shift).astype(a.dtype, copy=False), shift, x, scale, residual)
+    check_activation("affine_act", activation)
+    a = save_for_backward(image_batch(x, "affine_act"), x, scale, shift, residual)
+    factor = save_for_backward(
+        array_of(scale).astype(a.dtype, copy=False), scale, x, shift, residual
+    )
+    offset = save_for_backward(
+        array_of(shift).astype(a.dtype, copy=False), shift, x, scale, residual
+    )
     if factor.shape != (a.shape[1],) or offset.shape != (a.shape[1],):
         raise ValueError(
             f"affine_act of an input of shape {a.shape} needs scale and shift of shape "
@@ -205,7 +208,7 @@ def _residual(residual: ArrayLike | None, a: Array, *others: ArrayLike | None) -
     added = array_of(residual)
     if added.shape != a.shape:
         raise ValueError(f"a residual of shape {added.shape} for an input of shape {a.shape}")
-    return owned(added.astype(a.dtype, copy=False), residual, *others)
+    return save_for_backward(added.astype(a.dtype, copy=False), residual, *others)
 
 
 # --- over the channels of one sample ------------------------------------------------------------
@@ -263,7 +266,7 @@ def group_norm(
     )
     for name, v in (("weight", weight), ("bias", bias)):
         _check_vector("group_norm", name, v, (a.shape[1],))
-    return _standardise(x, a, weight, bias, eps, layout)
+    return _normalize(x, a, weight, bias, eps, layout)
 
 
 def layer_norm(
@@ -310,7 +313,7 @@ def layer_norm(
     for name, v in (("weight", weight), ("bias", bias)):
         _check_vector("layer_norm", name, v, shape)
     axes = tuple(range(a.ndim - len(shape), a.ndim))
-    return _standardise(x, a, weight, bias, eps, _Layout(lambda v: v, lambda v: v, axes, shape))
+    return _normalize(x, a, weight, bias, eps, _Layout(lambda v: v, lambda v: v, axes, shape))
 
 
 class _Layout(NamedTuple):
@@ -324,7 +327,7 @@ class _Layout(NamedTuple):
     vector: tuple[int, ...]
 
 
-def _standardise(
+def _normalize(
     x: ArrayLike,
     a: Array,
     weight: ArrayLike | None,
@@ -350,7 +353,7 @@ def _standardise(
         value = value + array_of(bias).astype(a.dtype, copy=False).reshape(vector)
     others = tuple(range(seen.ndim - len(vector)))
     wants_x, wants_bias = needs_grad(x), needs_grad(bias)
-    kept_w = None if w is None or not wants_x else owned(w, weight, x)
+    kept_w = None if w is None or not wants_x else save_for_backward(w, weight, x)
     kept_normal = normal if wants_x or needs_grad(weight) else None
     shapes = [() if v is None else array_of(v).shape for v in (weight, bias)]
 

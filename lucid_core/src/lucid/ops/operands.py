@@ -11,7 +11,7 @@ import numpy as np
 from lucid.autograd import ArrayLike, Variable, array_of, is_grad_enabled
 from lucid.autograd.primitive import check_attached, needs_grad
 from lucid.autograd.variable import Array
-from lucid.dtypes import float32, promote
+from lucid.dtypes import float32, float64, promote
 
 Axis: TypeAlias = "int | Sequence[int] | None"
 
@@ -39,7 +39,7 @@ def operands(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     check_attached(x)
     check_attached(y)
     a, b = _common(x, y)
-    return owned(a, x, y), owned(b, y, x)
+    return save_for_backward(a, x, y), save_for_backward(b, y, x)
 
 
 def refuse_gradients(operation: str, **arguments: object) -> None:
@@ -52,7 +52,7 @@ def refuse_gradients(operation: str, **arguments: object) -> None:
             )
 
 
-def owned(array: Array, given: object, *others: object) -> Array:
+def save_for_backward(array: Array, given: object, *others: object) -> Array:
     """An array that a derivative by ``others`` may keep: a copy if it is the user's own.
 
     Nobody notices when an array of NumPy is written between forward and backward.
@@ -97,6 +97,16 @@ def floating(x: ArrayLike) -> Array:
     return a if a.dtype.kind == "f" else a.astype(float32)
 
 
+def image_batch(x: ArrayLike, operation: str) -> Array:
+    """Convert to a float32 or float64 array and check that it is (N, C, H, W)."""
+    a = floating(x)
+    if a.ndim != 4:
+        raise ValueError(f"{operation} expected an input of shape (N, C, H, W), got {a.shape}")
+    if a.dtype not in (float32, float64):
+        raise TypeError(f"{operation} expected float32 or float64, got {a.dtype}")
+    return a
+
+
 def zeros_like(a: Array) -> Callable[[], Array]:
     """A function that makes zeros in the shape, dtype and memory order of an array.
 
@@ -111,7 +121,7 @@ def zeros_like(a: Array) -> Callable[[], Array]:
     return zeros
 
 
-def normalise_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+def normalize_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     """Axes as a tuple of numbers from 0 to ``ndim - 1``; None means all.
 
     Raises
@@ -132,20 +142,20 @@ def normalise_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
             f"{array_of(axis).shape}; lucid.maximum and lucid.minimum compare two tensors"
         )
     axes = tuple(axis) if isinstance(axis, Iterable) else (axis,)
-    result = tuple(normalise_axis(a, ndim) for a in axes)
+    result = tuple(normalize_axis(a, ndim) for a in axes)
     if len(set(result)) != len(result):
         raise ValueError(f"an axis is given twice: axis={axis} for {ndim} axes")
     return result
 
 
-def removed_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
+def reduction_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
     """Axes as numbers from 0; a scalar, which has none, may yet be asked to lose axis 0 or -1."""
     if ndim == 0 and isinstance(axis, (int, np.integer)) and axis in (0, -1):
         return ()
-    return normalise_axes(axis, ndim)
+    return normalize_axes(axis, ndim)
 
 
-def normalise_axis(axis: int, ndim: int) -> int:
+def normalize_axis(axis: int, ndim: int) -> int:
     """One axis as a number from 0 to ``ndim - 1``."""
     if isinstance(axis, bool) or not hasattr(axis, "__index__"):
         raise TypeError(f"an axis must be an integer, got {axis!r}")

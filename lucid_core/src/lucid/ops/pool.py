@@ -10,8 +10,7 @@ import numpy as np
 from lucid import kernels
 from lucid.autograd import ArrayLike, record
 from lucid.autograd.variable import Array
-from lucid.ops.image import image
-from lucid.ops.operands import pair
+from lucid.ops.operands import image_batch, pair
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -100,7 +99,7 @@ def max_pool2d(
     ValueError
         If a setting does not fit, or no window fits into the image.
     """
-    a = image(x, "max_pool2d")
+    a = image_batch(x, "max_pool2d")
     kernel = pair(kernel_size, "kernel_size", 1)
     step = kernel if stride is None else pair(stride, "stride", 1)
     pad, spacing = pair(padding, "padding"), pair(dilation, "dilation", 1)
@@ -149,7 +148,7 @@ def avg_pool2d(
     ValueError
         If a setting does not fit, or no window fits into the image.
     """
-    a = image(x, "avg_pool2d")
+    a = image_batch(x, "avg_pool2d")
     kernel = pair(kernel_size, "kernel_size", 1)
     step = kernel if stride is None else pair(stride, "stride", 1)
     if divisor_override is not None and int(divisor_override) == 0:
@@ -188,7 +187,7 @@ def adaptive_avg_pool2d(x: ArrayLike, output_size: int | Sequence[int | None] | 
     ValueError
         If the image is empty or the size is not positive.
     """
-    a = image(x, "adaptive_avg_pool2d")
+    a = image_batch(x, "adaptive_avg_pool2d")
     wanted = tuple(output_size) if isinstance(output_size, Sequence) else (output_size,) * 2
     if len(wanted) != 2:
         raise ValueError(f"output_size must be one number or two, got {output_size!r}")

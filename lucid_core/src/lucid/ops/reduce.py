@@ -15,13 +15,13 @@ from lucid.autograd import ArrayLike, array_of, record
 from lucid.autograd.variable import Array
 from lucid.dtypes import DType, int64
 from lucid.ops.arithmetic import abs as absolute
-from lucid.ops.operands import Axis, floating, normalise_axis, removed_axes
+from lucid.ops.operands import Axis, floating, normalize_axis, reduction_axes
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
 
 
-def spread(g: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+def expand_reduced(g: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
     """A reduced array, with or without its axes of length one, broadcast over ``shape``."""
     kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
     return np.broadcast_to(g.reshape(kept), shape)
@@ -57,10 +57,10 @@ def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
         If an axis is given twice.
     """
     a = array_of(x)
-    axes = removed_axes(axis, a.ndim)
+    axes = reduction_axes(axis, a.ndim)
     shape = a.shape
     value = a.sum(axis=axes, keepdims=keepdims, dtype=_accumulator(a))
-    return record(value, (x, lambda g: spread(g, shape, axes)))
+    return record(value, (x, lambda g: expand_reduced(g, shape, axes)))
 
 
 def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -90,7 +90,7 @@ def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
         If an axis is given twice.
     """
     a = array_of(x)
-    axes = removed_axes(axis, a.ndim)
+    axes = reduction_axes(axis, a.ndim)
     value = a.prod(axis=axes, keepdims=keepdims, dtype=_accumulator(a))
 
     def vjp(g: Array) -> Array:
@@ -105,7 +105,7 @@ def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
         after = np.cumprod(np.concatenate([one, flat[..., :0:-1]], -1), -1)[..., ::-1]
         others: Array = (before * after).reshape(lined.shape)
         others = others.transpose(np.argsort(rest + list(axes)))
-        return spread(g, a.shape, axes) * others
+        return expand_reduced(g, a.shape, axes) * others
 
     return record(value, (x, vjp))
 
@@ -178,14 +178,14 @@ def min(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def _extremum(x: ArrayLike, axis: Axis, keepdims: bool, reduce: object) -> Tensor:
     a = array_of(x)
-    axes = removed_axes(axis, a.ndim)
+    axes = reduction_axes(axis, a.ndim)
     kept = reduce(a, axis=axes, keepdims=True)  # type: ignore[operator]
 
     def vjp(g: Array) -> Array:
         # NaN is not equal to itself, but it is what was chosen.
         chosen = (a == kept) | (np.isnan(kept) & np.isnan(a))
         share: Array = chosen / chosen.sum(axis=axes, keepdims=True)
-        weighed: Array = spread(g, a.shape, axes) * share.astype(g.dtype)
+        weighed: Array = expand_reduced(g, a.shape, axes) * share.astype(g.dtype)
         return weighed
 
     return record(kept if keepdims else kept.squeeze(axes), (x, vjp))
@@ -216,7 +216,7 @@ def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
         If an axis is given twice.
     """
     a = array_of(x)
-    return record(np.any(a, axis=removed_axes(axis, a.ndim), keepdims=keepdims))
+    return record(np.any(a, axis=reduction_axes(axis, a.ndim), keepdims=keepdims))
 
 
 def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -244,7 +244,7 @@ def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
         If an axis is given twice.
     """
     a = array_of(x)
-    return record(np.all(a, axis=removed_axes(axis, a.ndim), keepdims=keepdims))
+    return record(np.all(a, axis=reduction_axes(axis, a.ndim), keepdims=keepdims))
 
 
 def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -272,7 +272,7 @@ def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor
         If an axis is given twice.
     """
     a = floating(x)
-    axes = removed_axes(axis, a.ndim)
+    axes = reduction_axes(axis, a.ndim)
     top = a.max(axis=axes, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, a.dtype.type(0))
     with np.errstate(divide="ignore"):
@@ -282,7 +282,7 @@ def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor
     def vjp(g: Array) -> Array:
         safe = np.where(np.isneginf(kept), a.dtype.type(0), kept)
         share: Array = np.exp(a - safe)
-        return spread(g, a.shape, axes) * share
+        return expand_reduced(g, a.shape, axes) * share
 
     return record(value, (x, vjp))
 
@@ -308,7 +308,7 @@ def cumsum(x: ArrayLike, axis: int) -> Tensor:
         If ``x`` has no such axis.
     """
     a = array_of(x)
-    axis = normalise_axis(axis, a.ndim)
+    axis = normalize_axis(axis, a.ndim)
     value = np.cumsum(a, axis=axis, dtype=_accumulator(a))
     return record(value, (x, lambda g: np.flip(np.cumsum(np.flip(g, axis), axis), axis)))
 
@@ -342,7 +342,7 @@ def norm(x: ArrayLike, ord: float = 2, axis: Axis = None, keepdims: bool = False
         If an axis is given twice.
     """
     a = floating(x)
-    axes = removed_axes(axis, a.ndim)
+    axes = reduction_axes(axis, a.ndim)
     if np.isinf(ord):
         reduce = functools.partial(np.max, initial=0) if ord > 0 else np.min
         return _extremum(absolute(x if array_of(x) is a else a), axis, keepdims, reduce)
@@ -357,7 +357,7 @@ def norm(x: ArrayLike, ord: float = 2, axis: Axis = None, keepdims: bool = False
         safe = np.where(kept == 0, 1, kept)
         safe_size = np.where(size == 0, 1, size)
         slope: Array = np.where(size == 0, 0, np.sign(a) * (safe_size / safe) ** (ord - 1))
-        weighed: Array = spread(g, a.shape, axes) * slope.astype(a.dtype)
+        weighed: Array = expand_reduced(g, a.shape, axes) * slope.astype(a.dtype)
         return weighed
 
     return record(kept if keepdims else kept.squeeze(axes), (x, vjp))

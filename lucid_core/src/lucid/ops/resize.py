@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from lucid import kernels
 from lucid.autograd import ArrayLike, record
-from lucid.ops.image import image
-from lucid.ops.operands import pair
+from lucid.ops.operands import image_batch, pair
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -59,7 +58,7 @@ def interpolate(
         If not exactly one of ``size`` and ``scale_factor`` is given, the
         result would be empty, ``mode`` is unknown, or an option does not apply.
     """
-    a = image(x, "interpolate")
+    a = image_batch(x, "interpolate")
     if mode not in ("nearest", "bilinear"):
         raise ValueError(f"mode must be 'nearest' or 'bilinear', got {mode!r}")
     if mode == "nearest" and align_corners is not None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from lucid.autograd import ArrayLike, array_of, record, unbroadcast
 from lucid.autograd.variable import Array
-from lucid.ops.operands import Axis, normalise_axes, normalise_axis, removed_axes
+from lucid.ops.operands import Axis, normalize_axes, normalize_axis, reduction_axes
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -123,7 +123,7 @@ def flatten(x: ArrayLike, start_axis: int = 0, end_axis: int = -1) -> Tensor:
     a = array_of(x)
     if a.ndim == 0:
         return reshape(x, 1)
-    start, end = normalise_axis(start_axis, a.ndim), normalise_axis(end_axis, a.ndim)
+    start, end = normalize_axis(start_axis, a.ndim), normalize_axis(end_axis, a.ndim)
     if start > end:
         raise ValueError(f"start_axis {start_axis} comes after end_axis {end_axis}")
     joined = int(np.prod(a.shape[start : end + 1]))
@@ -158,7 +158,7 @@ def transpose(x: ArrayLike, *axes: int) -> Tensor:
     a = array_of(x)
     order = list(range(a.ndim))
     if len(axes) == 2:
-        i, j = (normalise_axis(axis, a.ndim) for axis in axes)
+        i, j = (normalize_axis(axis, a.ndim) for axis in axes)
         order[i], order[j] = j, i
     elif axes:
         return permute(x, *axes)
@@ -192,7 +192,7 @@ def permute(x: ArrayLike, *axes: Shape) -> Tensor:
         If an axis is no integer.
     """
     a = array_of(x)
-    order = normalise_axes(shape_of(axes), a.ndim)
+    order = normalize_axes(shape_of(axes), a.ndim)
     if len(order) != a.ndim:
         raise ValueError(f"permute needs an order of all {a.ndim} axes, got {axes}")
     back = np.argsort(order)
@@ -224,7 +224,7 @@ def moveaxis(x: ArrayLike, source: int | Sequence[int], destination: int | Seque
         If there are not as many places as axes, or one is given twice.
     """
     a = array_of(x)
-    sources, places = normalise_axes(source, a.ndim), normalise_axes(destination, a.ndim)
+    sources, places = normalize_axes(source, a.ndim), normalize_axes(destination, a.ndim)
     if len(sources) != len(places):
         raise ValueError(f"moveaxis of axes {source} to as many places, got {destination}")
     order = [axis for axis in range(a.ndim) if axis not in sources]
@@ -256,7 +256,7 @@ def squeeze(x: ArrayLike, axis: Axis = None) -> Tensor:
         If an axis is given twice.
     """
     a = array_of(x)
-    axes = tuple(i for i in removed_axes(axis, a.ndim) if a.shape[i] == 1)
+    axes = tuple(i for i in reduction_axes(axis, a.ndim) if a.shape[i] == 1)
     shape = a.shape
     return record(a.squeeze(axes), (x, lambda g: g.reshape(shape)))
 
@@ -282,7 +282,7 @@ def unsqueeze(x: ArrayLike, axis: int) -> Tensor:
         If the result has no such axis.
     """
     a = array_of(x)
-    place, shape = normalise_axis(axis, a.ndim + 1), a.shape
+    place, shape = normalize_axis(axis, a.ndim + 1), a.shape
     return record(np.expand_dims(a, place), (x, lambda g: g.reshape(shape)))
 
 
@@ -346,7 +346,7 @@ def flip(x: ArrayLike, axis: Axis = None) -> Tensor:
         If an axis is given twice.
     """
     a = array_of(x)
-    axes = normalise_axes(axis, a.ndim)
+    axes = normalize_axes(axis, a.ndim)
     return record(np.flip(a, axes), (x, lambda g: np.flip(g, axes)))
 
 

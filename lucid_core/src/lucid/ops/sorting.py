@@ -9,7 +9,7 @@ import numpy as np
 from lucid.autograd import ArrayLike, array_of, record
 from lucid.autograd.variable import Array
 from lucid.ops.index import gather
-from lucid.ops.operands import normalise_axis
+from lucid.ops.operands import normalize_axis
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -66,7 +66,7 @@ def argsort(x: ArrayLike, axis: int = -1, descending: bool = False) -> Tensor:
         If ``x`` has no such axis.
     """
     a = array_of(x)
-    return record(_order(a, normalise_axis(axis, a.ndim), descending))
+    return record(_order(a, normalize_axis(axis, a.ndim), descending))
 
 
 def _order(a: Array, axis: int, descending: bool) -> Array:
@@ -110,7 +110,7 @@ def topk(x: ArrayLike, k: int, axis: int = -1, largest: bool = True) -> tuple[Te
         If ``x`` has no such axis.
     """
     a = array_of(x)
-    place = normalise_axis(axis, a.ndim)
+    place = normalize_axis(axis, a.ndim)
     if not hasattr(k, "__index__"):
         raise TypeError(f"k must be an integer, got {k!r}")
     if not 0 <= k <= a.shape[place]:

@@ -9,8 +9,8 @@ import numpy as np
 from lucid.autograd import ArrayLike, record
 from lucid.dtypes import float32
 from lucid.ops.arithmetic import sqrt
-from lucid.ops.operands import Axis, floating, removed_axes
-from lucid.ops.reduce import spread
+from lucid.ops.operands import Axis, floating, reduction_axes
+from lucid.ops.reduce import expand_reduced
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -41,7 +41,7 @@ def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
         If an axis is given twice.
     """
     a = floating(x)
-    axes = removed_axes(axis, a.ndim)
+    axes = reduction_axes(axis, a.ndim)
     shape = a.shape
     count = int(np.prod([shape[i] for i in axes]))
     # NumPy warns of the mean of nothing; it adds up float16 in float32.
@@ -50,8 +50,8 @@ def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
         if count
         else np.full_like(a.sum(axis=axes, keepdims=keepdims), np.nan)
     )
-    # Nothing to spread where there is nothing, and no division by 0 either.
-    return record(value, (x, lambda g: spread(g / g.dtype.type(count or 1), shape, axes)))
+    # No division by 0 for an empty reduction.
+    return record(value, (x, lambda g: expand_reduced(g / g.dtype.type(count or 1), shape, axes)))
 
 
 def var(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:
@@ -84,7 +84,7 @@ def var(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool =
         If an axis is given twice.
     """
     a = floating(x)
-    axes = removed_axes(axis, a.ndim)
+    axes = reduction_axes(axis, a.ndim)
     number = np.prod([a.shape[i] for i in axes])
     deviation = a - a.mean(axis=axes, keepdims=True) if number else a
     count = number - correction if number > correction else 0
@@ -95,7 +95,7 @@ def var(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool =
         value = np.divide(squares, count, dtype=squares.dtype).astype(a.dtype)
     scale = a.dtype.type(2 / count) if count else a.dtype.type(np.nan)
     shape = a.shape
-    return record(value, (x, lambda g: spread(g, shape, axes) * deviation * scale))
+    return record(value, (x, lambda g: expand_reduced(g, shape, axes) * deviation * scale))
 
 
 def std(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:

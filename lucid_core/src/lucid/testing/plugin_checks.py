@@ -23,7 +23,7 @@ from functools import partial
 from typing import Literal
 
 import lucid
-from lucid.errors import PluginError, PluginWarning, level_outside
+from lucid.errors import PluginError, PluginWarning, find_stack_level
 from lucid.models import zoo
 from lucid.models.discovery import describe_error
 from lucid.testing.dependency_check import check_dependencies
@@ -217,7 +217,7 @@ def checks_of_task(task: str) -> dict[str, Callable[[ModelUnderTest], None]]:
             raise
         except BaseException as error:  # SystemExit too: the other plugins still work
             message = f"{plugin.origin}: its model checks are left out: {describe_error(error)}"
-            warnings.warn(message, PluginWarning, stacklevel=level_outside())
+            warnings.warn(message, PluginWarning, stacklevel=find_stack_level())
             continue
         for of_task, name, check in registered:
             if of_task != task:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lucid.errors import PluginError, PluginWarning, StateDictError, level_outside
+from lucid.errors import PluginError, PluginWarning, StateDictError, find_stack_level
 from lucid.models import zoo
 from lucid.models.discovery import Plugin, describe_error
 from lucid.weights.converter import WeightConverter
@@ -143,7 +143,7 @@ def weight_converters() -> list[RegisteredConverter]:
             message = (
                 f"{plugin.origin}: its weight converters are left out: {describe_error(error)}"
             )
-            warnings.warn(message, PluginWarning, stacklevel=level_outside())
+            warnings.warn(message, PluginWarning, stacklevel=find_stack_level())
     return found
 
 

@@ -17,7 +17,7 @@ from lucid.errors import (
     StateDictError,
     UnknownModelError,
     WeightFileError,
-    level_outside,
+    find_stack_level,
 )
 from lucid.weights.converter import WeightConverter, load_converted
 from lucid.weights.converter_registry import (
@@ -242,7 +242,7 @@ def identify_weights(
     for fault in faults:
         _warn(str(fault))
     for note in found[0].notes:
-        warnings.warn(str(note.message), note.category, stacklevel=level_outside())
+        warnings.warn(str(note.message), note.category, stacklevel=find_stack_level())
     return found[0].identified
 
 
@@ -356,4 +356,4 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _warn(text: str) -> None:
-    warnings.warn(text, PluginWarning, stacklevel=level_outside())
+    warnings.warn(text, PluginWarning, stacklevel=find_stack_level())

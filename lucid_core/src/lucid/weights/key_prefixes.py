@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Generic, TypeVar
 
-from lucid.errors import StateDictError, WeightFileWarning, level_outside
+from lucid.errors import StateDictError, WeightFileWarning, find_stack_level
 
 __all__ = ["is_ema_key", "rename_state_dict", "strip_prefix"]
 
@@ -309,4 +309,4 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _note(text: str) -> None:
-    warnings.warn(text, WeightFileWarning, stacklevel=level_outside())
+    warnings.warn(text, WeightFileWarning, stacklevel=find_stack_level())

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from lucid.errors import WeightFileError, WeightFileWarning, level_outside
+from lucid.errors import WeightFileError, WeightFileWarning, find_stack_level
 from lucid.tensor import Tensor
 from lucid.weights import npz_format, safetensors_format, torch_checkpoint, unsupported_files
 from lucid.weights.atomic_file import atomic_write
@@ -193,7 +193,9 @@ def read_file(path: StrPath, ema: bool | None = None) -> tuple[dict[str, Array],
     if part := unsupported_files.describe_part(path):
         notes = [*notes, part]
     for note in notes:
-        warnings.warn(f"{os.fspath(path)}: {note}", WeightFileWarning, stacklevel=level_outside())
+        warnings.warn(
+            f"{os.fspath(path)}: {note}", WeightFileWarning, stacklevel=find_stack_level()
+        )
     return arrays, metadata
 
 

@@ -9,7 +9,7 @@ from lucid.nn.layers.checks import expect_channels
 from lucid.nn.layers.conv import Conv2d
 from lucid.nn.layers.folding import Foldable
 from lucid.nn.layers.norm import BatchNorm2d, FrozenBatchNorm2d
-from lucid.ops.activation import activate, expect_activation
+from lucid.ops.activation import activate, check_activation
 from lucid.ops.operands import pair
 from lucid.tensor import Tensor
 
@@ -77,7 +77,7 @@ class ConvNormAct(Foldable):
         super().__init__()
         if norm not in ("batch", "frozen", None):
             raise ValueError(f"ConvNormAct: norm must be 'batch', 'frozen' or None, got {norm!r}")
-        expect_activation("ConvNormAct", activation)
+        check_activation("ConvNormAct", activation)
         if padding is None:
             kernel, gaps = pair(kernel_size, "kernel_size", 1), pair(dilation, "dilation", 1)
             padding = (gaps[0] * (kernel[0] - 1) // 2, gaps[1] * (kernel[1] - 1) // 2)

@@ -12,7 +12,7 @@ from lucid.nn.layers.checks import expect_channels, expect_positive
 from lucid.nn.layers.conv import Conv2d
 from lucid.nn.layers.folding import Array, is_plain
 from lucid.nn.module import Module
-from lucid.ops.activation import activate, expect_activation
+from lucid.ops.activation import activate, check_activation
 from lucid.tensor import Tensor
 
 __all__ = ["SqueezeExcitation"]
@@ -62,8 +62,8 @@ class SqueezeExcitation(Module):
     ) -> None:
         super().__init__()
         expect_positive("SqueezeExcitation", channels=channels, squeeze_channels=squeeze_channels)
-        expect_activation("SqueezeExcitation", activation)
-        expect_activation("SqueezeExcitation", scale_activation, "scale_activation")
+        check_activation("SqueezeExcitation", activation)
+        check_activation("SqueezeExcitation", scale_activation, "scale_activation")
         self.activation = activation
         self.scale_activation = scale_activation
         self.fc1 = Conv2d(channels, squeeze_channels, 1)
