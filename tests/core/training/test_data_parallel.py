@@ -166,7 +166,7 @@ def test_norms_of_each_rank_are_averaged_in_the_end_and_left_as_they_were(on_ran
         trainer = make_trainer(communicator, synchronize_norms=False, epochs=1, callbacks=[Look()])
         trainer.fit()
         norm = trainer.model.body[0].norm
-        assert norm.across is None
+        assert norm.process_group is None
         return means, norm.running_mean.numpy().copy(), int(norm.num_batches_tracked.item())
 
     results = on_ranks(4, work)

@@ -15,7 +15,7 @@ from lucid.autograd.variable import Array
 from lucid.ops.activation import check_activation
 from lucid.ops.affine import affine
 from lucid.ops.operands import floating, image_batch, refuse_gradients, save_for_backward
-from lucid.ops.synchronized_norm import Across, batch_norm_across, move
+from lucid.ops.sync_batch_norm import ProcessGroup, sync_batch_norm, update_running_stats
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
@@ -35,7 +35,7 @@ def batch_norm(
     *,
     residual: ArrayLike | None = None,
     activation: str | None = None,
-    across: Across | None = None,
+    process_group: ProcessGroup | None = None,
 ) -> Tensor:
     """Batch normalization with a residual sum and an activation, in one pass over memory.
 
@@ -60,7 +60,7 @@ def batch_norm(
         Added before the activation; the shape of ``x``.
     activation : {"relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu"}, optional
         What comes last; default none.
-    across : Across, optional
+    process_group : ProcessGroup, optional
         Processes that have a part of the batch each; the statistics of training are then
         those of all parts.
 
@@ -92,8 +92,8 @@ def batch_norm(
     added = _residual(residual, a, x, weight, bias)
     if training:
         fused = (residual, added, activation)
-        if across is not None:
-            return batch_norm_across(x, a, weight, bias, running, momentum, eps, fused, across)
+        if process_group is not None:
+            return sync_batch_norm(x, a, weight, bias, running, momentum, eps, fused, process_group)
         return _batch_norm_of_batch(x, a, weight, bias, running, momentum, eps, fused)
     if running_mean is None or running_var is None:
         raise ValueError("batch_norm outside of training needs running_mean and running_var")
@@ -135,8 +135,8 @@ def _batch_norm_of_batch(
         w = save_for_backward(array_of(weight).astype(a.dtype, copy=False), weight, x)
     b = None if bias is None else array_of(bias).astype(a.dtype, copy=False)
     value, mean, variance, inverse_std, line = kernels.batch_norm(a, w, b, eps, added, activation)
-    move(running["running_mean"], mean, momentum)
-    move(running["running_var"], variance * (count / (count - 1)), momentum)
+    update_running_stats(running["running_mean"], mean, momentum)
+    update_running_stats(running["running_var"], variance * (count / (count - 1)), momentum)
     with_residual = residual is not None
     # Without a residual the input of the activation is found from x.
     kept = value if activation == "relu" and with_residual else added

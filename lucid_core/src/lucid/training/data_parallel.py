@@ -70,7 +70,7 @@ class DataParallel:
             self._broadcast_state()
             self._gradients = GradientReducer(self._model.parameters(), self.communicator)
             for norm in self._norms() if self._sync_norms else ():
-                norm.across = self
+                norm.process_group = self
         return self
 
     def __exit__(
@@ -80,7 +80,7 @@ class DataParallel:
         where: TracebackType | None,
     ) -> None:
         for norm in self._norms():
-            norm.across = None
+            norm.process_group = None
 
     def _norms(self) -> list[BatchNorm2d]:
         return [module for module in self._model.modules() if isinstance(module, BatchNorm2d)]
@@ -95,7 +95,7 @@ class DataParallel:
     # --- for the norms ----------------------------------------------------------------------------
 
     @property
-    def counts(self) -> bool:
+    def has_samples(self) -> bool:
         """Whether this rank has samples of the present batch, and not a stand-in for one."""
         return self._batch_fraction > 0
 
@@ -111,7 +111,7 @@ class DataParallel:
             return
         random.seed(self._loader.rank_seed(epoch, batch))
         self._batch_fraction = self._loader.share(batch)
-        if not self.counts and not self._sync_norms:  # the norms must not learn of a stand-in
+        if not self.has_samples and not self._sync_norms:  # the norms must not learn of a stand-in
             buffers = [buffer for norm in self._norms() for buffer in norm.buffers()]
             self._saved_buffers = [(buffer, buffer.numpy().copy()) for buffer in buffers]
 
@@ -127,7 +127,7 @@ class DataParallel:
             return sum_losses(losses)
         # A stand-in counts nothing, and neither does what a loss over nothing gives, often NaN.
         own = np.array(
-            [self._batch_fraction if w is None else w * self.counts for _, w in losses.values()]
+            [self._batch_fraction if w is None else w * self.has_samples for _, w in losses.values()]
         )
         values = np.array([float(value.item()) for value, _ in losses.values()])
         weighted = own * np.where(own == 0, 0, values)

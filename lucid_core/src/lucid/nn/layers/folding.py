@@ -171,10 +171,10 @@ class Foldable(Module):
             return None
         sources: tuple[Tensor | None, ...] = (conv.weight, conv.bias)
         if norm is not None:
-            fixed = norm.fixed()
-            if fixed is None or not is_plain(norm):
+            stats = norm.frozen_stats()
+            if stats is None or not is_plain(norm):
                 return None
-            sources += fixed
+            sources += stats
         options = (conv.stride, conv.padding, conv.dilation, conv.groups, activation)
         settings = (*options, 0.0 if norm is None else norm.eps)
         folded = self._folded

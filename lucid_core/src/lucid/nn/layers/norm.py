@@ -12,7 +12,7 @@ from lucid.nn import init
 from lucid.nn.layers.checks import expect_channels, expect_eps, expect_positive
 from lucid.nn.module import Module
 from lucid.nn.parameter import Parameter
-from lucid.ops.synchronized_norm import Across
+from lucid.ops.sync_batch_norm import ProcessGroup
 from lucid.tensor import Tensor
 
 __all__ = ["BatchNorm2d", "FrozenBatchNorm2d", "GroupNorm", "LayerNorm"]
@@ -44,7 +44,7 @@ class BatchNorm2d(Module):
         Buffers of shape (C,); the variance is the unbiased one.
     num_batches_tracked : Tensor or None
         Buffer of shape (), int64.
-    across : Across or None
+    process_group : ProcessGroup or None
         Processes that train together, so that the statistics are those of the batch of all
         of them; None at first.
 
@@ -69,7 +69,7 @@ class BatchNorm2d(Module):
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
-        self.across: Across | None = None
+        self.process_group: ProcessGroup | None = None
         self.weight = Parameter(np.empty(num_features, np.float32)) if affine else None
         self.bias = Parameter(np.empty(num_features, np.float32)) if affine else None
         mean = var = tracked = None
@@ -115,14 +115,14 @@ class BatchNorm2d(Module):
             self.eps,
             residual=residual,
             activation=activation,
-            across=self.across,
+            process_group=self.process_group,
         )
         if moving:
             tracked.data[...] += 1
             tracked.mark_changed()
         return y
 
-    def fixed(self) -> tuple[Tensor | None, ...] | None:
+    def frozen_stats(self) -> tuple[Tensor | None, ...] | None:
         """Weight, bias, mean and variance, if these are what the layer normalises by now."""
         if self.training or self.running_mean is None:
             return None
@@ -183,7 +183,7 @@ class FrozenBatchNorm2d(Module):
             activation=activation,
         )
 
-    def fixed(self) -> tuple[Tensor | None, ...] | None:
+    def frozen_stats(self) -> tuple[Tensor | None, ...] | None:
         """Weight, bias, mean and variance: what the layer always normalises by."""
         return self.weight, self.bias, self.running_mean, self.running_var
 

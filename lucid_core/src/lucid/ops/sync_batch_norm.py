@@ -14,29 +14,29 @@ from lucid.ops.affine import affine
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
 
-__all__ = ["Across", "batch_norm_across", "move"]
+__all__ = ["ProcessGroup", "sync_batch_norm", "update_running_stats"]
 
 _PIXELS = (0, 2, 3)
 
 
-class Across(Protocol):
+class ProcessGroup(Protocol):
     """Processes that train together, each with a part of the batch.
 
     Attributes
     ----------
-    counts : bool
+    has_samples : bool
         Whether what this process has belongs to the batch; if not, it is normalised like
         the rest and changes nothing.
     """
 
     @property
-    def counts(self) -> bool: ...
+    def has_samples(self) -> bool: ...
 
     def sum(self, array: Array) -> Array:
         """The sum of the arrays of all processes."""
 
 
-def batch_norm_across(
+def sync_batch_norm(
     x: ArrayLike,
     a: Array,
     weight: ArrayLike | None,
@@ -45,7 +45,7 @@ def batch_norm_across(
     momentum: float,
     eps: float,
     fused: tuple[ArrayLike | None, Array | None, str | None],
-    across: Across,
+    process_group: ProcessGroup,
 ) -> Tensor:
     """As :func:`~lucid.ops.batch_norm` in training, over the parts of all processes.
 
@@ -53,7 +53,7 @@ def batch_norm_across(
     once backward, with the gradients of weight and bias, all in float64.
     """
     residual, added, activation = fused
-    count, mean, variance = _statistics(a, across)
+    count, mean, variance = _statistics(a, process_group)
     if count < 2:
         raise ValueError(
             f"batch_norm in training needs at least two values in every channel, got {count:.0f}"
@@ -63,16 +63,16 @@ def batch_norm_across(
     shift = -mean * scale if bias is None else array_of(bias) - mean * scale
     scale, shift = scale.astype(a.dtype), shift.astype(a.dtype)
     value, backward = affine(a, scale, shift, added, activation, True)
-    move(running["running_mean"], mean, momentum)
-    move(running["running_var"], variance * (count / (count - 1)), momentum)
+    update_running_stats(running["running_mean"], mean, momentum)
+    update_running_stats(running["running_var"], variance * (count / (count - 1)), momentum)
 
     def vjp(g: Array) -> list[Array | None]:
         gx, gscale, gshift, gresidual = backward(g)
         gbias = gshift.astype(np.float64)
         gweight = (gscale - mean * gbias) * inverse_std
         # Mean and variance depend on the values that every process has.
-        whole_bias, whole_weight = across.sum(np.stack([gbias, gweight])) / count
-        if not across.counts:
+        whole_bias, whole_weight = process_group.sum(np.stack([gbias, gweight])) / count
+        if not process_group.has_samples:
             return [gx, gweight.astype(a.dtype), gbias.astype(a.dtype), gresidual]
         slope = scale * whole_weight * inverse_std
         offset = mean * slope - scale * whole_bias
@@ -82,18 +82,18 @@ def batch_norm_across(
     return record_joint(value, (x, weight, bias, residual), vjp)
 
 
-def _statistics(a: Array, across: Across) -> tuple[float, Array, Array]:
+def _statistics(a: Array, process_group: ProcessGroup) -> tuple[float, Array, Array]:
     """How many values a channel has on all processes, their mean and biased variance."""
     wide = a.astype(np.float64)
     pixels = np.full(a.shape[1], a.size // a.shape[1], np.float64)
     own = np.stack([pixels, wide.sum(_PIXELS), (wide * wide).sum(_PIXELS)])
-    sums = across.sum(own if across.counts else np.zeros_like(own))
+    sums = process_group.sum(own if process_group.has_samples else np.zeros_like(own))
     count = float(sums[0, 0])
     mean = sums[1] / max(1.0, count)
     return count, mean, np.maximum(sums[2] / max(1.0, count) - mean**2, 0)
 
 
-def move(running: ArrayLike | None, batch: Array, momentum: float) -> None:
+def update_running_stats(running: ArrayLike | None, batch: Array, momentum: float) -> None:
     """Move running statistics, in place, towards those of a batch by a share of it."""
     if running is None:
         return

@@ -17,8 +17,9 @@ PARTS = (slice(0, 1), slice(1, 3), slice(3, 6))
 class Part:
     """A thread's part of the batch; it adds up with the others at a barrier."""
 
-    def __init__(self, number, table, barrier, counts):
-        self.number, self.table, self.barrier, self.counts = number, table, barrier, counts
+    def __init__(self, number, table, barrier, has_samples):
+        self.number, self.table = number, table
+        self.barrier, self.has_samples = barrier, has_samples
 
     def sum(self, array):
         self.table[self.number] = array
@@ -28,14 +29,21 @@ class Part:
         return total
 
 
-def normalized(x, g, residual, activation, across=None):
+def normalized(x, g, residual, activation, process_group=None):
     """Output, gradients and running statistics of one call."""
     leaves = [lucid.tensor(a, requires_grad=True) for a in (x, [1.0, 2.0], [0.1, -0.3], residual)]
     leaves = [lucid.tensor(leaf.numpy().astype(np.float64), requires_grad=True) for leaf in leaves]
     running = [lucid.tensor(np.full(2, value)) for value in (0.5, 2.0)]
     a, weight, bias, added = leaves
     y = F.batch_norm(
-        a, *running, weight, bias, True, residual=added, activation=activation, across=across
+        a,
+        *running,
+        weight,
+        bias,
+        True,
+        residual=added,
+        activation=activation,
+        process_group=process_group,
     )
     y.backward(g)
     of_part = [y.numpy(), a.grad.numpy(), added.grad.numpy()]
@@ -54,9 +62,9 @@ def test_parts_give_what_the_whole_batch_gives(activation, standing_in):
     table, barrier = [None] * len(parts), threading.Barrier(len(parts))
 
     def work(number):
-        part, counts = parts[number], number < len(PARTS)
-        across = Part(number, table, barrier, counts)
-        return normalized(x[part], g[part] * counts, residual[part], activation, across)
+        part, has_samples = parts[number], number < len(PARTS)
+        process_group = Part(number, table, barrier, has_samples)
+        return normalized(x[part], g[part] * has_samples, residual[part], activation, process_group)
 
     with ThreadPoolExecutor(len(parts)) as pool:
         results = list(pool.map(work, range(len(parts))))
@@ -72,6 +80,6 @@ def test_parts_give_what_the_whole_batch_gives(activation, standing_in):
 
 
 def test_too_few_values_on_all_processes_together_are_refused():
-    across = Part(0, [None], threading.Barrier(1), True)
+    process_group = Part(0, [None], threading.Barrier(1), True)
     with pytest.raises(ValueError, match="at least two values in every channel, got 1"):
-        F.batch_norm(lucid.ones(1, 2, 1, 1), None, None, training=True, across=across)
+        F.batch_norm(lucid.ones(1, 2, 1, 1), None, None, training=True, process_group=process_group)
