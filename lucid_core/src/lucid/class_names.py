@@ -1,4 +1,4 @@
-"""Names of classes in text files, and what names have to be."""
+"""Class names: reading them from text files and checking them."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ from lucid.text import read_text
 
 __all__ = ["check_repeated_names", "read_class_names"]
 
-#: What COCO and torchvision call a class that no image has; several may be called so.
+#: Name of unused classes in COCO and torchvision; it may occur more than once.
 _UNUSED_CLASS = "N/A"
 _SHOWN = 5
 
 
 def read_class_names(path: str | os.PathLike[str], *, unique: bool = True) -> tuple[str, ...]:
-    """Read a text file with the name of a class on each line.
+    """Read a text file with one class name per line.
 
     Parameters
     ----------
     path : path-like
-        In an encoding that :func:`lucid.text.read_text` reads.  Empty lines and space around
-        names are left out.
+        File in an encoding that :func:`lucid.text.read_text` supports.  Empty lines and
+        surrounding whitespace are ignored.
     unique : bool, default True
-        Whether to refuse names that occur twice.
+        Whether to reject repeated names.
 
     Returns
     -------
     tuple of str
+        Class names in file order.
 
     Raises
     ------
     ValueError
-        If ``unique`` and a name occurs twice; gives the names and the file.
+        If ``unique`` is True and a name is repeated.
     """
     lines = (line.strip() for line in read_text(path).splitlines())
     names = tuple(line for line in lines if line)
@@ -42,20 +43,14 @@ def read_class_names(path: str | os.PathLike[str], *, unique: bool = True) -> tu
 
 
 def check_repeated_names(names: Sequence[str], where: str) -> None:
-    """Refuse names that occur more than once, except ``"N/A"``, which marks classes
-    that a data set does not use.
+    """Raise ValueError if names are repeated, except ``"N/A"``, which marks unused classes.
 
     Parameters
     ----------
     names : sequence of str
-        In the order of the classes.
+        Class names by index.
     where : str
-        The argument or file that they are from, for the error.
-
-    Raises
-    ------
-    ValueError
-        With the first five of them and the numbers of their classes.
+        Argument or file, for the error message.
     """
     numbers: dict[str, list[int]] = {}
     for number, name in enumerate(names):

@@ -1,7 +1,7 @@
-"""The exceptions and warnings of Lucid.
+"""Exceptions and warnings.
 
-Bad arguments raise ``ValueError`` and ``TypeError`` as everywhere in Python;
-what stands here is what callers may want to catch by itself.
+Invalid arguments raise ``ValueError`` and ``TypeError``; the classes here are for errors that
+callers may want to catch separately.
 """
 
 from __future__ import annotations
@@ -28,51 +28,46 @@ class LucidError(Exception):
 
 
 class UnknownModelError(LucidError, LookupError):
-    """No registered model has the name that was asked for."""
+    """Unknown model name."""
 
 
 class MissingPackageError(LucidError, ImportError):
-    """An optional package is not installed; says how to install it."""
+    """Missing optional package; the message has the install command."""
 
 
 class PluginError(LucidError):
-    """A plugin could not be loaded, or what it registered cannot be used."""
+    """Plugin that cannot be loaded, or whose registration is invalid."""
 
 
 class ProtocolError(LucidError, TypeError):
-    """A model lacks a member that its task requires, or the member has a wrong value."""
+    """Model that does not implement the protocol of its task."""
 
 
 class LucidWarning(UserWarning):
-    """Base class of Lucid's own warnings, which the command line shows as one line."""
+    """Base class of Lucid's own warnings; the command line prints them as one line."""
 
 
 class PluginWarning(LucidWarning):
-    """A plugin was skipped; names its distribution, version and error."""
+    """Skipped plugin; the message has its distribution, version and error."""
 
 
 class StateDictError(LucidError, ValueError):
-    """A state dict does not fit a module; counts the keys that do not and lists ten of a kind."""
+    """State dict that does not match a module; the message lists up to ten keys of each kind."""
 
 
 class WeightFileError(LucidError, ValueError):
-    """A weight file is damaged, hostile or not what it should be; names the file."""
+    """Damaged, malicious or unsupported weight file; the message has its path."""
 
 
 class WeightFileWarning(LucidWarning):
-    """A weight file was read, and which part of it was used needs to be known."""
+    """Weight file that was read only in part; the message says which part."""
 
 
 def find_stack_level() -> int:
-    """Stack level, for :func:`warnings.warn`, of the first frame that is not of the core.
+    """Find the ``stacklevel`` for :func:`warnings.warn` of the first frame outside ``lucid``.
 
-    To be called in the call of ``warn``.  ``warnings`` leaves out the frames of the import
-    machinery, so they do not count.
-
-    Returns
-    -------
-    int
-        1 where the caller itself is outside.
+    Call it in the arguments of ``warn``.  Import machinery frames do not count, as in
+    ``warnings``.
     """
     level = 1
     frame = sys._getframe(1)

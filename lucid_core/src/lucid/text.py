@@ -7,7 +7,7 @@ import io
 import os
 from typing import TextIO
 
-from lucid.signatures import START, FileKind, recognize
+from lucid.file_types import HEADER_SIZE, FileType, detect_file_type
 
 __all__ = ["counted", "decode_text", "kind_of_binary", "open_text", "read_text"]
 
@@ -19,7 +19,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-#: What to do with a file of each group of :class:`lucid.signatures.FileKind`.
+#: What to do with a file of each group of :class:`lucid.file_types.FileType`.
 _REMEDIES = {
     "archive": "; unpack it and give the file in it",
     "pointer": "; run git lfs pull",
@@ -131,7 +131,7 @@ def decode_text(content: bytes, name: str, encoding: str | None = None) -> str:
     try:
         return content.decode(encoding)
     except UnicodeDecodeError as error:
-        if (guess := recognize(content[:START])) is not None:
+        if (guess := detect_file_type(content[:HEADER_SIZE])) is not None:
             raise ValueError(f"{name}: expected text, it is {_with_remedy(guess)}") from None
         start = max(error.start - _SHOWN, 0)
         near = content[start : error.end + _SHOWN]
@@ -164,11 +164,11 @@ def kind_of_binary(content: bytes) -> str | None:
     >>> kind_of_binary(gzip.compress(b"{}"))
     'a gzip archive; unpack it and give the file in it'
     """
-    kind = recognize(content[:START])
+    kind = detect_file_type(content[:HEADER_SIZE])
     return _with_remedy(kind) if kind is not None and kind.certain else None
 
 
-def _with_remedy(kind: FileKind) -> str:
+def _with_remedy(kind: FileType) -> str:
     return kind.name + _REMEDIES.get(kind.group, "")
 
 

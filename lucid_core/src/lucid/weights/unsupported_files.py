@@ -6,7 +6,7 @@ import os
 import re
 from typing import BinaryIO
 
-from lucid.signatures import START, recognize
+from lucid.file_types import HEADER_SIZE, detect_file_type
 from lucid.weights.format_checks import METADATA, MalformedError
 
 __all__ = [
@@ -22,7 +22,7 @@ _AGAIN = "download the weights again"
 _CONVERT = "convert it with the program that wrote it: torch.save(model.state_dict(), path)"
 _UNPACK = "unpack it and give the file of weights in it"
 
-#: What to do with a file of each group of :class:`lucid.signatures.FileKind`.
+#: What to do with a file of each group of :class:`lucid.file_types.FileType`.
 _REMEDIES = {
     "pointer": "run git lfs pull",
     "model": _CONVERT,
@@ -44,7 +44,7 @@ def check_start(file: BinaryIO, size: int) -> None:
     MalformedError
         Naming what it is, and the remedy if there is one.
     """
-    start = file.read(START)
+    start = file.read(HEADER_SIZE)
     file.seek(0)
     if not size:
         raise MalformedError(f"is empty (0 bytes); {_AGAIN}")
@@ -111,7 +111,7 @@ def describe_part(path: str | os.PathLike[str]) -> str | None:
 def _recognized(start: bytes) -> tuple[str, str] | None:
     if start.startswith(_ZIP):
         return None
-    if (kind := recognize(start)) is not None:
+    if (kind := detect_file_type(start)) is not None:
         return kind.name, _REMEDIES.get(kind.group, "")
     if start[:1] == b"\x08" and start[2:3] in (b"\x12", b":", b"B"):
         return "an ONNX or TensorFlow graph (protobuf)", _CONVERT

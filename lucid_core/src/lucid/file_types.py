@@ -1,30 +1,30 @@
-"""Kinds of files by their first bytes, to name what was given in place of something else."""
+"""File types by their magic numbers, to name a wrong file in an error message."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["START", "FileKind", "recognize"]
+__all__ = ["HEADER_SIZE", "FileType", "detect_file_type"]
 
-#: Bytes from the start of a file that :func:`recognize` looks at.
-START = 512
+#: Number of leading bytes that :func:`detect_file_type` reads.
+HEADER_SIZE = 512
 _MIN_ZEROS = 64
 _MIN_CERTAIN = 10
 _TAR_MAGIC = slice(257, 262)
 
 
-class FileKind(NamedTuple):
-    """What a file is.
+class FileType(NamedTuple):
+    """A detected file type.
 
     Attributes
     ----------
     name : str
-        With its article, such as ``"a gzip archive"``.
+        Name with its article, such as ``"a gzip archive"``.
     group : str
-        What the remedy depends on: ``"archive"``, ``"model"`` (weights of another program),
-        ``"array"``, ``"pointer"`` (Git LFS), ``"zeros"`` or ``"other"``.
+        ``"archive"``, ``"model"`` (weights of another program), ``"array"``, ``"pointer"``
+        (Git LFS), ``"zeros"`` or ``"other"``.
     certain : bool
-        Whether no text begins like this.
+        False if a text file could begin with the same bytes.
     """
 
     name: str
@@ -32,7 +32,7 @@ class FileKind(NamedTuple):
     certain: bool = True
 
 
-#: First bytes, what they begin, and its group.
+#: Magic number, name and group.
 _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file itself", "pointer"),
     (b"\x89PNG\r\n\x1a\n", "a PNG image", "other"),
@@ -63,37 +63,37 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
 )
 
 
-def recognize(start: bytes) -> FileKind | None:
-    """Name the kind of a file that is no text.
+def detect_file_type(start: bytes) -> FileType | None:
+    """Detect the type of a binary file by its magic number.
 
     Parameters
     ----------
     start : bytes
-        Its first :data:`START` bytes, or all of a shorter file.
+        First :data:`HEADER_SIZE` bytes, or all of a shorter file.
 
     Returns
     -------
-    FileKind or None
-        None for text, and for what is not known.
+    FileType or None
+        None for text and for unknown types.
 
     Examples
     --------
     >>> import gzip
-    >>> from lucid.signatures import recognize
-    >>> recognize(gzip.compress(b"{}")).name
+    >>> from lucid.file_types import detect_file_type
+    >>> detect_file_type(gzip.compress(b"{}")).name
     'a gzip archive'
-    >>> recognize(b'{"images": []}')
+    >>> detect_file_type(b'{"images": []}')
     """
     for magic, name, group in _MAGIC:
         if start.startswith(magic):
             printable = magic.decode("latin-1").isprintable()
-            return FileKind(name, group, not printable or len(magic) >= _MIN_CERTAIN)
+            return FileType(name, group, not printable or len(magic) >= _MIN_CERTAIN)
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
-        return FileKind("a WebP image")
+        return FileType("a WebP image")
     if start[4:8] == b"TFL3":
-        return FileKind("a TensorFlow Lite model", "model")
+        return FileType("a TensorFlow Lite model", "model")
     if start[_TAR_MAGIC] == b"ustar":
-        return FileKind("a tar archive", "archive")
+        return FileType("a tar archive", "archive")
     if len(start) >= _MIN_ZEROS and not start.strip(b"\0"):
-        return FileKind("nothing but zero bytes, an interrupted copy or download", "zeros")
+        return FileType("nothing but zero bytes, an interrupted copy or download", "zeros")
     return None
