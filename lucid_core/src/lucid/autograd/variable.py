@@ -102,11 +102,6 @@ def set_tensor_class(cls: type[Variable]) -> None:
     """Set the class of operation results; called once, by ``lucid.tensor``.
 
     Operations cannot import ``lucid.tensor``, which is above them in the import order.
-
-    Parameters
-    ----------
-    cls : type
-        Subclass of :class:`Variable`.
     """
     global _tensor_class
     _tensor_class = cls
