@@ -1,6 +1,6 @@
 """The directive ``{spellings}``: tables of the names of PyTorch and what to type in Lucid.
 
-Its arguments are keys of :data:`lucid.spellings.ATTRIBUTES`, or ``keywords``; the rows are
+Its arguments are keys of :data:`lucid.torch_names.ATTRIBUTES`, or ``keywords``; the rows are
 those that the errors at run time come from.
 """
 
@@ -14,7 +14,7 @@ from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from lucid.spellings import ATTRIBUTES, KEYWORDS, ORIGINS, ORIGINS_OF
+from lucid.torch_names import ATTRIBUTES, KEYWORDS, ORIGINS, ORIGINS_OF
 
 _NAME = re.compile(r"lucid(?:\.\w+)+")
 

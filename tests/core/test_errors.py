@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lucid.hints import explain_module
+from lucid.hints import add_hints
 
 
 def test_a_warning_points_at_the_caller_whatever_stands_between():
@@ -20,7 +20,7 @@ def test_a_warning_points_at_the_caller_whatever_stands_between():
     namespace = {"__name__": "lucid.made_up"}
     exec(compile(source, "made_up.py", "exec"), namespace)
     plain = namespace["warn"]
-    explain_module(namespace)
+    add_hints(namespace)
     assert namespace["warn"] is not plain
     for function, times in ((plain, 1), (plain, 3), (namespace["warn"], 1), (namespace["warn"], 2)):
         with pytest.warns(UserWarning, match="here") as caught:

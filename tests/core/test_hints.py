@@ -181,14 +181,14 @@ def test_an_import_from_a_module_that_is_no_package_says_what_to_type():
 
 
 def test_a_plugin_adds_names_of_its_own(monkeypatch):
-    monkeypatch.setattr(hints, "_OF_PLUGINS", {})
+    monkeypatch.setattr(hints, "_PLUGIN_HINTS", {})
     names = {"resnet*": "`toy_zoo.net`", "ops": "not in this zoo"}
-    hints.explain_names("toy_zoo", lambda: names)
-    assert str(hints.missing_attribute("toy_zoo", "resnet99")) == (
+    hints.register_hints("toy_zoo", lambda: names)
+    assert str(hints.attribute_error("toy_zoo", "resnet99")) == (
         "module 'toy_zoo' has no attribute 'resnet99'; use toy_zoo.net"
     )
-    assert hints.remedy_for("toy_zoo", "ops") == "not in this zoo"
-    assert hints.remedy_for("toy_zoo", "other") is None
+    assert hints.find_hint("toy_zoo", "ops") == "not in this zoo"
+    assert hints.find_hint("toy_zoo", "other") is None
 
 
 def test_one_finder_explains_the_imports_of_every_package():

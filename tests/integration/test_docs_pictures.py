@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from lucid.spellings import ATTRIBUTES
+from lucid.torch_names import ATTRIBUTES
 
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -1,6 +1,6 @@
 """Lucid: tensors, automatic differentiation, neural networks and a registry of models.
 
-Rooms that take long to import (``nn``, ``optim``, ``models``, ``weights`` ...) are
+Subpackages (``nn``, ``optim``, ``models``, ``weights`` ...) are
 imported when they are first used.
 """
 
@@ -50,7 +50,7 @@ from lucid.errors import (
     WeightFileError,
     WeightFileWarning,
 )
-from lucid.hints import explain_module, install_finder, missing_attribute
+from lucid.hints import add_hints, attribute_error, install_import_hints
 from lucid.kernels import get_num_threads, set_num_threads
 from lucid.ops import *  # noqa: F403 - exactly ops.__all__, spelled out there
 from lucid.ops import __all__ as _operations
@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0.dev0"
 
-_ROOMS = (
+_SUBPACKAGES = (
     *("data", "models", "nn", "optim", "prediction", "testing", "training", "vision", "weights"),
 )
 _LAZY = {
@@ -135,18 +135,18 @@ __all__ = [
     *_operations,
 ]
 
-explain_module(globals())
-install_finder()
+add_hints(globals())
+install_import_hints()
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
+    if name in _SUBPACKAGES:
         return importlib.import_module(f"lucid.{name}")
     if name in _LAZY:
         value = getattr(importlib.import_module(_LAZY[name]), name)
         globals()[name] = value
         return value
-    raise missing_attribute("lucid", name)
+    raise attribute_error("lucid", name)
 
 
 def __dir__() -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from lucid.hints import explain_dtype
+from lucid.hints import dtype_message
 
 DType: TypeAlias = np.dtype[Any]
 #: Accepted as a ``dtype`` argument.
@@ -47,11 +47,11 @@ __all__ = [
 def dtype_of(dtype: DTypeLike) -> DType:
     """Convert to a NumPy dtype; TypeError with a hint for devices and PyTorch dtypes."""
     if dtype is None:  # NumPy would take it for float64
-        raise TypeError(explain_dtype(dtype))
+        raise TypeError(dtype_message(dtype))
     try:
         return np.dtype(dtype)
     except TypeError:
-        raise TypeError(explain_dtype(dtype)) from None
+        raise TypeError(dtype_message(dtype)) from None
 
 
 def supported_dtype(dtype: DTypeLike) -> DType:

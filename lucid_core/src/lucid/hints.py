@@ -1,4 +1,4 @@
-"""Errors that say what to type instead of PyTorch's spelling, from :mod:`lucid.spellings`.
+"""Errors that say what to type instead of PyTorch's spelling, from :mod:`lucid.torch_names`.
 
 On the straight path this costs one Python call around the public functions that have
 options; the engine calls them without it.  Missing names stay missing: ``hasattr`` is False
@@ -15,34 +15,34 @@ from fnmatch import fnmatchcase
 from typing import Any, NoReturn
 
 from lucid.errors import LucidError
-from lucid.spellings import ATTRIBUTES, KEYWORDS, KEYWORDS_OF, POSITIONS
+from lucid.torch_names import ATTRIBUTES, KEYWORDS, KEYWORDS_OF, POSITIONS
 
 __all__ = [
     "ElementCount",
-    "explain_class",
-    "explain_dtype",
-    "explain_imports",
-    "explain_missing",
-    "explain_module",
-    "explain_names",
-    "install_finder",
-    "keyword_remedies",
-    "missing_attribute",
-    "remedy_for",
-    "wrong_forward",
+    "add_attribute_hints",
+    "add_class_hints",
+    "add_hints",
+    "attribute_error",
+    "dtype_message",
+    "find_hint",
+    "forward_message",
+    "install_import_hints",
+    "keyword_hints",
+    "register_hints",
+    "register_import_hints",
 ]
 
 _DEVICES = ("cpu", "cuda", "gpu", "hpu", "meta", "mps", "tpu", "xpu")
 
 
-#: What :func:`explain_names` added, by package.
-_OF_PLUGINS: dict[str, Callable[[], Mapping[str, str]]] = {}
+#: What :func:`register_hints` added, by package.
+_PLUGIN_HINTS: dict[str, Callable[[], Mapping[str, str]]] = {}
 
 
-def explain_names(owner: str, names: Callable[[], Mapping[str, str]]) -> None:
+def register_hints(owner: str, names: Callable[[], Mapping[str, str]]) -> None:
     """Add what to type for names that the package of a plugin lacks.
 
-    :func:`missing_attribute` and ``from OWNER import NAME`` then give it.
+    :func:`attribute_error` and ``from OWNER import NAME`` then give it.
 
     Parameters
     ----------
@@ -50,14 +50,14 @@ def explain_names(owner: str, names: Callable[[], Mapping[str, str]]) -> None:
         The package.
     names : callable
         Called at an error; returns remedies by name or pattern, as a table in
-        :data:`lucid.spellings.ATTRIBUTES`.
+        :data:`lucid.torch_names.ATTRIBUTES`.
     """
-    _OF_PLUGINS[owner] = names
+    _PLUGIN_HINTS[owner] = names
 
 
-def remedy_for(owner: str, name: str) -> str | None:
+def find_hint(owner: str, name: str) -> str | None:
     """What to type for an attribute that is missing; None if the tables have nothing."""
-    known = ATTRIBUTES.get(owner) or _OF_PLUGINS.get(owner, dict)()
+    known = ATTRIBUTES.get(owner) or _PLUGIN_HINTS.get(owner, dict)()
     remedy = known.get(name) or next(
         (text for key, text in known.items() if "*" in key and fnmatchcase(name, key)), None
     )
@@ -67,20 +67,20 @@ def remedy_for(owner: str, name: str) -> str | None:
     return f"use {plain}" if remedy.startswith("`") else plain
 
 
-def missing_attribute(owner: str, name: str, subject: str | None = None) -> AttributeError:
+def attribute_error(owner: str, name: str, subject: str | None = None) -> AttributeError:
     """The error of a missing attribute.
 
     Parameters
     ----------
     owner : str
-        The key in :data:`lucid.spellings.ATTRIBUTES`: a module, ``"Tensor"`` or ``"Module"``.
+        The key in :data:`lucid.torch_names.ATTRIBUTES`: a module, ``"Tensor"`` or ``"Module"``.
     name : str
         The attribute.
     subject : str, optional
         What lacks it, for the message; default ``module 'OWNER'``.
     """
     message = f"{subject or f'module {owner!r}'} has no attribute {name!r}"
-    remedy = remedy_for(owner, name)
+    remedy = find_hint(owner, name)
     if remedy is None:
         return AttributeError(message)
     # With a name but no object, Python adds no "Did you mean" of its own.
@@ -90,7 +90,7 @@ def missing_attribute(owner: str, name: str, subject: str | None = None) -> Attr
 # --- keyword arguments --------------------------------------------------------------------------
 
 
-def explain_module(namespace: dict[str, Any]) -> None:
+def add_hints(namespace: dict[str, Any]) -> None:
     """Give the names in a module's ``__all__`` errors that say what to type.
 
     The functions that have options and the constructors are wrapped in place, and the module
@@ -113,10 +113,10 @@ def explain_module(namespace: dict[str, Any]) -> None:
             init = vars(value).get("__init__", value.__init__)
             if inspect.isfunction(init):
                 value.__init__ = _explained(init, name)  # type: ignore[method-assign]
-    explain_missing(namespace)
+    add_attribute_hints(namespace)
 
 
-def explain_missing(namespace: dict[str, Any]) -> None:
+def add_attribute_hints(namespace: dict[str, Any]) -> None:
     """Give a module a ``__getattr__`` that says what to type, unless it has one.
 
     Parameters
@@ -130,12 +130,12 @@ def explain_missing(namespace: dict[str, Any]) -> None:
     namespace.setdefault("__path__", [])
 
     def missing(name: str) -> NoReturn:
-        raise missing_attribute(module, name)
+        raise attribute_error(module, name)
 
     namespace.setdefault("__getattr__", missing)
 
 
-def explain_class(cls: Any, owner: str | None = None) -> None:
+def add_class_hints(cls: Any, owner: str | None = None) -> None:
     """Give the methods that have options, and missing attributes, errors that say what to type.
 
     Parameters
@@ -143,7 +143,7 @@ def explain_class(cls: Any, owner: str | None = None) -> None:
     cls : type
         Changed in place.
     owner : str, optional
-        The key in :data:`lucid.spellings.ATTRIBUTES`, for a class without a ``__getattr__``
+        The key in :data:`lucid.torch_names.ATTRIBUTES`, for a class without a ``__getattr__``
         of its own.
     """
     for name, value in list(vars(cls).items()):
@@ -153,7 +153,7 @@ def explain_class(cls: Any, owner: str | None = None) -> None:
         return
 
     def missing(self: object, name: str) -> NoReturn:
-        raise missing_attribute(owner, name, f"{type(self).__name__!r} object")
+        raise attribute_error(owner, name, f"{type(self).__name__!r} object")
 
     cls.__getattr__ = missing
 
@@ -221,7 +221,7 @@ def _wrong_call(
     parameters = inspect.signature(function).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     unknown = [] if open_ended else [key for key in kwargs if key not in parameters]
-    remedies = keyword_remedies(name, unknown, parameters)
+    remedies = keyword_hints(name, unknown, parameters)
     if not remedies:
         return _wrong_position(name, len(args) - ("self" in parameters), parameters)
     known = "; ".join(f"{key!r}: {remedy}" for key, remedy in remedies.items())
@@ -241,7 +241,7 @@ def _wrong_position(name: str, given: int, parameters: Iterable[str]) -> str | N
     return f"{name}() has no argument {keyword!r}: {remedy}"
 
 
-def wrong_forward(
+def forward_message(
     owner: str, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> str | None:
     """The error of a module that was called with other arguments than its ``forward`` takes.
@@ -269,7 +269,7 @@ def wrong_forward(
         expected = signature.replace(parameters=plain, return_annotation=signature.empty)
         unknown = [key for key in kwargs if key not in parameters]
         if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            remedies = keyword_remedies(owner, unknown, parameters)
+            remedies = keyword_hints(owner, unknown, parameters)
             named = ", ".join(
                 f"{key!r}: {remedies[key]}" if key in remedies else repr(key) for key in unknown
             )
@@ -278,9 +278,7 @@ def wrong_forward(
     return None
 
 
-def keyword_remedies(
-    name: str, keywords: Iterable[str], parameters: Iterable[str]
-) -> dict[str, str]:
+def keyword_hints(name: str, keywords: Iterable[str], parameters: Iterable[str]) -> dict[str, str]:
     """What to type for keyword arguments that a callable does not take.
 
     Parameters
@@ -319,7 +317,7 @@ class ElementCount(int):
         return int, (int(self),)
 
 
-def explain_dtype(value: object) -> str:
+def dtype_message(value: object) -> str:
     """The message for something that is no element type: a device, or PyTorch's own type."""
     text = str(value)
     message = f"expected an element type such as 'float32', got {value!r}"
@@ -343,7 +341,7 @@ class _ExplainingFinder:
     def find_spec(fullname: str, path: object = None, target: object = None) -> None:
         owner, _, name = fullname.rpartition(".")
         failed = f"cannot import name {name!r} from {owner!r}"
-        remedy = remedy_for(owner, name)
+        remedy = find_hint(owner, name)
         if remedy is not None:
             raise ImportError(f"{failed}; {remedy}", name=owner)
         if owner not in _LOOKUPS or name.startswith("_"):
@@ -358,7 +356,7 @@ class _ExplainingFinder:
 _LOOKUPS: dict[str, Callable[[str], object]] = {}
 
 
-def explain_imports(owner: str, lookup: Callable[[str], object]) -> None:
+def register_import_hints(owner: str, lookup: Callable[[str], object]) -> None:
     """Give ``from OWNER import NAME`` the message of a LucidError.
 
     Parameters
@@ -371,7 +369,7 @@ def explain_imports(owner: str, lookup: Callable[[str], object]) -> None:
     _LOOKUPS[owner] = lookup
 
 
-def install_finder() -> None:
+def install_import_hints() -> None:
     """Put the explaining finder behind all others, once."""
     if not any(isinstance(finder, _ExplainingFinder) for finder in sys.meta_path):
         sys.meta_path.append(_ExplainingFinder())

@@ -16,7 +16,7 @@ import numpy as np
 
 from lucid.autograd import ArrayLike, array_of
 from lucid.dtypes import DTypeLike, float32, float64, int64, supported_dtype
-from lucid.hints import explain_class, explain_module
+from lucid.hints import add_class_hints, add_hints
 from lucid.ops.shape import Shape, shape_of
 from lucid.tensor import Tensor
 
@@ -114,7 +114,7 @@ class Generator:
         )
 
 
-explain_class(Generator, "Generator")
+add_class_hints(Generator, "Generator")
 default_generator = Generator()
 
 seed = default_generator.seed
@@ -126,4 +126,4 @@ randint = default_generator.randint
 permutation = default_generator.permutation
 choice = default_generator.choice
 
-explain_module(globals())
+add_hints(globals())

@@ -19,7 +19,7 @@ from lucid.autograd.mutation import expose, mark_reshaped, mark_written
 from lucid.autograd.primitive import mark_detached
 from lucid.autograd.variable import Array
 from lucid.dtypes import DType, DTypeLike, dtype_of, supported_dtype
-from lucid.hints import ElementCount, explain_class
+from lucid.hints import ElementCount, add_class_hints
 from lucid.kernels import is_channels_last
 from lucid.ops import inplace, numpy_protocol
 from lucid.ops import shape as shape_ops
@@ -772,5 +772,5 @@ def _rebuild(cls: type[Tensor], array: Array, last: bool, requires_grad: bool) -
     return result
 
 
-explain_class(Tensor, "Tensor")
+add_class_hints(Tensor, "Tensor")
 set_tensor_class(Tensor)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lucid.hints import explain_names, missing_attribute
+from lucid.hints import attribute_error, register_hints
 
 if TYPE_CHECKING:
     from lucid_models_classification.image_folder import ImageFolder as ImageFolder
@@ -78,7 +78,7 @@ def __getattr__(name: str) -> Any:
         module = importlib.import_module(f"{__name__}.{_HOME[name]}")
         value = globals()[name] = getattr(module, name)
         return value
-    raise missing_attribute(__name__, name)
+    raise attribute_error(__name__, name)
 
 
 def _names_of_torchvision() -> dict[str, str]:
@@ -90,7 +90,7 @@ def _names_of_torchvision() -> dict[str, str]:
     return {**dict.fromkeys(("resnet*", "resnext*", "wide_resnet*"), models), "*_Weights": weights}
 
 
-explain_names(__name__, _names_of_torchvision)
+register_hints(__name__, _names_of_torchvision)
 
 
 def __dir__() -> list[str]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lucid.hints import explain_names, missing_attribute
+from lucid.hints import attribute_error, register_hints
 
 if TYPE_CHECKING:
     from lucid_models_detection import boxes, convert, data, draw, evaluation, parts, torchvision
@@ -109,10 +109,10 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"{__name__}.{name}")
     if name in _HOME:
         return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
-    raise missing_attribute(__name__, name)
+    raise attribute_error(__name__, name)
 
 
-explain_names(__name__, lambda: importlib.import_module(f"{__name__}.spellings").NAMES)
+register_hints(__name__, lambda: importlib.import_module(f"{__name__}.spellings").NAMES)
 
 
 def __dir__() -> list[str]:

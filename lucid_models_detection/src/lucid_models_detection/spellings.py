@@ -23,7 +23,7 @@ _NO_SUCH_DETECTOR = (
 )
 
 #: What to use instead of a name of torchvision, by name or pattern, in the form of a table in
-#: :data:`lucid.spellings.ATTRIBUTES`.
+#: :data:`lucid.torch_names.ATTRIBUTES`.
 NAMES: dict[str, str] = {
     **{
         name: f"`from {_PARTS} import {name}`"

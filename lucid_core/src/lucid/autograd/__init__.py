@@ -12,7 +12,7 @@ from lucid.autograd.backward import backward
 from lucid.autograd.grad_mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from lucid.autograd.primitive import ArrayLike, array_of, record, record_joint, unbroadcast
 from lucid.autograd.variable import Node, Variable, set_tensor_class
-from lucid.hints import explain_missing
+from lucid.hints import add_attribute_hints
 
 __all__ = [
     "ArrayLike",
@@ -30,4 +30,4 @@ __all__ = [
     "unbroadcast",
 ]
 
-explain_missing(globals())
+add_attribute_hints(globals())

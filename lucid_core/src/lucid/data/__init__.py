@@ -11,8 +11,8 @@
 from lucid.data.collate import default_collate
 from lucid.data.dataset import Dataset, Subset, TensorDataset
 from lucid.data.loader import DataLoader
-from lucid.hints import explain_module
+from lucid.hints import add_hints
 
 __all__ = ["DataLoader", "Dataset", "Subset", "TensorDataset", "default_collate"]
 
-explain_module(globals())
+add_hints(globals())

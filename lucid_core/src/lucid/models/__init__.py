@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lucid.hints import explain_imports, explain_module
+from lucid.hints import add_hints, register_import_hints
 from lucid.models.attributes import dir_of_models, model_attribute
 from lucid.models.spec import ModelInfo, PluginInfo
 from lucid.models.zoo import (
@@ -80,7 +80,7 @@ _LAZY = {
     "summarize": "lucid.models.summary",
 }
 
-explain_imports("lucid.models", get_builder)
+register_import_hints("lucid.models", get_builder)
 
 
 def __getattr__(name: str) -> Any:
@@ -93,4 +93,4 @@ def __dir__() -> list[str]:
     return dir_of_models(__all__)
 
 
-explain_module(globals())
+add_hints(globals())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lucid.hints import missing_attribute, remedy_for
+from lucid.hints import attribute_error, find_hint
 from lucid.models import zoo
 
 __all__ = ["dir_of_models", "model_attribute"]
@@ -23,8 +23,8 @@ def model_attribute(name: str) -> Callable[..., Any]:
     # What tools probe for, and submodules not imported yet: no reason to wake the plugins.
     if name.startswith("_") or name in zoo.RESERVED:
         raise AttributeError(f"module 'lucid.models' has no attribute {name!r}")
-    if remedy_for("lucid.models", name):
-        raise missing_attribute("lucid.models", name)
+    if find_hint("lucid.models", name):
+        raise attribute_error("lucid.models", name)
     try:
         return zoo.get_builder(name)
     except Exception as error:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from lucid.errors import PluginError
-from lucid.hints import keyword_remedies
+from lucid.hints import keyword_hints
 from lucid.models.spec import ModelInfo
 
 __all__ = ["check_builder", "find_builder", "first_line", "place_of", "signed"]
@@ -120,7 +120,7 @@ def _remedies(
 ) -> list[str]:
     """What to type for options, as far as it is known or an option has a similar name."""
     taken = list(taken)
-    remedies = keyword_remedies(function.__name__, refused, taken)
+    remedies = keyword_hints(function.__name__, refused, taken)
     for key in refused:
         if key not in remedies and (close := difflib.get_close_matches(key, taken, 1, 0.75)):
             remedies[key] = f"use {close[0]}="

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lucid.hints import explain_module, missing_attribute
+from lucid.hints import add_hints, attribute_error
 from lucid.nn import functional, init, utils
 from lucid.nn.hooks import RemovableHandle
 from lucid.nn.layers import (
@@ -104,14 +104,14 @@ __all__ = [
 if TYPE_CHECKING:
     SGD: Any
 
-explain_module(globals())
+add_hints(globals())
 
 
 def __getattr__(name: str) -> Any:
     # Optimizers stand above nn, so nn only passes this one on when it is asked for.
     if name == "SGD":
         return importlib.import_module("lucid.optim").SGD
-    raise missing_attribute("lucid.nn", name)
+    raise attribute_error("lucid.nn", name)
 
 
 def __dir__() -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lucid.autograd import ArrayLike, array_of
-from lucid.hints import explain_module
+from lucid.hints import add_hints
 from lucid.ops.activation import dropout as _dropout
 from lucid.ops.activation import (
     gelu,
@@ -250,4 +250,4 @@ def _constant_pad(
     return _pad(getitem(x, kept), more, "constant", value)
 
 
-explain_module(globals())
+add_hints(globals())

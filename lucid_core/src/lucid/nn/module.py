@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from lucid.dtypes import dtype_of
-from lucid.hints import explain_class, wrong_forward
+from lucid.hints import add_class_hints, forward_message
 from lucid.nn.hooks import HookRegistry, RemovableHandle
 from lucid.nn.registry import Registry
 from lucid.nn.state_dict import LoadResult, load_into
@@ -89,7 +89,7 @@ class Module(Registry):
             # A wrong call fails before forward is entered: there is no frame below.
             if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                 raise
-            message = wrong_forward(type(self).__name__, self.forward, args, kwargs)
+            message = forward_message(type(self).__name__, self.forward, args, kwargs)
             raise error if message is None else TypeError(message) from None
         if self._forward_hooks:
             for hook in tuple(self._forward_hooks.values()):
@@ -256,4 +256,4 @@ class Module(Registry):
         return f"{type(self).__name__}(\n  {body}\n)"
 
 
-explain_class(Module)
+add_class_hints(Module)

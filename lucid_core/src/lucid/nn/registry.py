@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from lucid.autograd.mutation import begin_epoch
-from lucid.hints import missing_attribute
+from lucid.hints import attribute_error
 from lucid.nn.parameter import Parameter
 from lucid.tensor import Tensor
 
@@ -84,7 +84,7 @@ class Registry:
             entries = own.get(kind)
             if entries and name in entries:
                 return entries[name]
-        raise missing_attribute("Module", name, f"{type(self).__name__!r} object")
+        raise attribute_error("Module", name, f"{type(self).__name__!r} object")
 
     def __delattr__(self, name: str) -> None:
         kind = self._kind_of(name)

@@ -9,7 +9,7 @@ import numpy as np
 
 from lucid import kernels
 from lucid.autograd.variable import Array
-from lucid.hints import explain_module
+from lucid.hints import add_hints
 from lucid.tensor import Tensor
 
 __all__ = ["clip_grad_norm_"]
@@ -83,4 +83,4 @@ def _norm(arrays: list[Array], order: float) -> float:
     return float(np.sum(powers) ** (1 / order))
 
 
-explain_module(globals())
+add_hints(globals())

@@ -1,6 +1,6 @@
 """Optimizers and learning-rate schedules."""
 
-from lucid.hints import explain_module
+from lucid.hints import add_hints
 from lucid.optim import lr_scheduler
 from lucid.optim.adam import Adam, AdamW
 from lucid.optim.optimizer import Optimizer
@@ -8,4 +8,4 @@ from lucid.optim.sgd import SGD
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "lr_scheduler"]
 
-explain_module(globals())
+add_hints(globals())

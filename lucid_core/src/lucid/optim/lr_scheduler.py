@@ -13,7 +13,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from lucid.hints import explain_class, explain_module
+from lucid.hints import add_class_hints, add_hints
 from lucid.optim.optimizer import Optimizer, check_number
 
 __all__ = [
@@ -395,5 +395,5 @@ class SequentialLR(LRScheduler):
 
 
 for _scheduler in (LRScheduler, SequentialLR):
-    explain_class(_scheduler)
-explain_module(globals())
+    add_class_hints(_scheduler)
+add_hints(globals())

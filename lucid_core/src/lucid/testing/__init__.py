@@ -5,10 +5,10 @@
 ``ExampleBatch``    a training batch with a loss of its own, for that kit
 """
 
-from lucid.hints import explain_module
+from lucid.hints import add_hints
 from lucid.testing.example_batch import ExampleBatch
 from lucid.testing.gradcheck import gradcheck
 
 __all__ = ["ExampleBatch", "gradcheck"]
 
-explain_module(globals())
+add_hints(globals())

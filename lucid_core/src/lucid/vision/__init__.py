@@ -29,7 +29,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from lucid.hints import missing_attribute
+from lucid.hints import attribute_error
 
 if TYPE_CHECKING:
     from lucid.vision import transforms
@@ -87,7 +87,7 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(f"lucid.vision.{_LAZY[name]}"), name)
         globals()[name] = value
         return value
-    raise missing_attribute("lucid.vision", name)
+    raise attribute_error("lucid.vision", name)
 
 
 def __dir__() -> list[str]:

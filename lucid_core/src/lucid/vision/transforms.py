@@ -32,7 +32,7 @@ from typing import Any, get_args
 import numpy as np
 
 import lucid
-from lucid.hints import explain_module
+from lucid.hints import add_hints
 from lucid.vision.arguments import (
     Size,
     as_image,
@@ -372,4 +372,4 @@ def _crop(image: Array, top: int, left: int, height: int, width: int) -> Array:
     return image[:, top : top + height, left : left + width]
 
 
-explain_module(globals())
+add_hints(globals())

@@ -22,7 +22,7 @@
 ``state_dict_file``     weight files without model metadata
 """
 
-from lucid.hints import explain_module
+from lucid.hints import add_hints
 from lucid.weights.atomic_file import atomic_write
 from lucid.weights.converter import WeightConverter, load_converted, rename_key
 from lucid.weights.converter_registry import RegisteredConverter, weight_converters
@@ -67,4 +67,4 @@ __all__ = [
     "weight_converters",
 ]
 
-explain_module(globals())
+add_hints(globals())

@@ -9,7 +9,7 @@ N images, L levels of a pyramid, A anchors at each location, M objects of an ima
 are xyxy in pixels.
 """
 
-from lucid.hints import explain_missing, explain_names
+from lucid.hints import add_attribute_hints, register_hints
 from lucid.nn.functional import sigmoid_focal_loss
 from lucid_models_detection.detections import Detections
 from lucid_models_detection.ground_truth import GroundTruth
@@ -55,5 +55,5 @@ __all__ = [
     "sigmoid_focal_loss",
 ]
 
-explain_names(__name__, lambda: NAMES)
-explain_missing(globals())
+register_hints(__name__, lambda: NAMES)
+add_attribute_hints(globals())

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 import lucid
-from lucid.spellings import ATTRIBUTES, KEYWORDS, KEYWORDS_OF, ORIGINS, POSITIONS
+from lucid.torch_names import ATTRIBUTES, KEYWORDS, KEYWORDS_OF, ORIGINS, POSITIONS
 
 ROWS = [(owner, name) for owner, names in ATTRIBUTES.items() for name in names]
 
