@@ -226,7 +226,7 @@ def test_all_threads_share_one_storage_version(monkeypatch: pytest.MonkeyPatch) 
                 self[key] = found = default
             return found
 
-    monkeypatch.setattr("lucid.autograd.mutation._memories", Slow())
+    monkeypatch.setattr("lucid.autograd.mutation._versions", Slow())
     array = np.zeros(3)
     versions = together(lambda _: track(array))
     assert all(found is versions[0] for found in versions)

@@ -13,7 +13,7 @@ import pytest
 
 import lucid
 from lucid import kernels, nn
-from lucid.autograd.mutation import _memories
+from lucid.autograd.mutation import _versions
 from lucid.nn.layers.folding import Folded
 
 RUN = """
@@ -107,14 +107,14 @@ def folded() -> int:
 
 
 def test_what_was_folded_goes_with_its_layer() -> None:
-    before = folded(), len(_memories)
+    before = folded(), len(_versions)
     for _ in range(20):
         unit = nn.ConvNormAct(3, 8, 3).eval()
         with lucid.no_grad():
             unit(lucid.zeros(1, 3, 8, 8))
     assert folded() == before[0] + 1
     del unit
-    assert (folded(), len(_memories)) == before
+    assert (folded(), len(_versions)) == before
 
 
 def test_folding_again_and_again_keeps_one_set_of_filters() -> None:
