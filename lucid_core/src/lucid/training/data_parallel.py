@@ -127,7 +127,10 @@ class DataParallel:
             return sum_losses(losses)
         # A stand-in counts nothing, and neither does what a loss over nothing gives, often NaN.
         own = np.array(
-            [self._batch_fraction if w is None else w * self.has_samples for _, w in losses.values()]
+            [
+                self._batch_fraction if w is None else w * self.has_samples
+                for _, w in losses.values()
+            ]
         )
         values = np.array([float(value.item()) for value, _ in losses.values()])
         weighted = own * np.where(own == 0, 0, values)
