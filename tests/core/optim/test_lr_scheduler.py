@@ -163,13 +163,13 @@ def test_a_schedule_without_a_rule_says_what_it_lacks():
         pass
 
     class Constant(lr_scheduler.LRScheduler):
-        def _next(self, lr, base):
+        def _chainable_lr(self, lr, base):
             return lr
 
-    with pytest.raises(NotImplementedError, match=r"Nothing defines no _next\(\)"):
+    with pytest.raises(NotImplementedError, match=r"Nothing defines no _chainable_lr\(\)"):
         Nothing(optimizer(1.0))
     assert run(Constant(optimizer(0.5)), 3) == [0.5] * 3
-    with pytest.raises(NotImplementedError, match=r"Constant defines no _closed\(\)"):
+    with pytest.raises(NotImplementedError, match=r"Constant defines no _closed_form_lr\(\)"):
         make_sequential([MAKE["step"], Constant], [1]).step()
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from lucid.autograd.mutation import begin_epoch
 
-__all__ = ["HookRegistry", "RemovableHandle"]
+__all__ = ["HookDict", "RemovableHandle"]
 
 _keys = itertools.count()
 
 
-class HookRegistry(dict[int, Callable[..., Any]]):
+class HookDict(dict[int, Callable[..., Any]]):
     """The hooks of one kind of one module, in the order of their registration."""
 
     def add(self, hook: Callable[..., Any]) -> RemovableHandle:
@@ -35,13 +35,13 @@ class RemovableHandle:
 
     Parameters
     ----------
-    registry : HookRegistry
+    registry : HookDict
         The hooks of the module, of which this is one; referred to weakly.
     key : int
         Under which the hook is in ``registry``.
     """
 
-    def __init__(self, registry: HookRegistry, key: int) -> None:
+    def __init__(self, registry: HookDict, key: int) -> None:
         self._registry = weakref.ref(registry)
         self._key = key
 

@@ -66,7 +66,7 @@ def _draw(
     Of a large tensor, blocks of rows (which its shape alone decides) have streams of their
     own that begin where the generator says, so that threads can draw them side by side.
     """
-    source, values, dtype = _generator(generator), tensor.data, _native(tensor)
+    source, values, dtype = _generator(generator), tensor.data, _sample_dtype(tensor)
 
     def fill(start: int, stop: int) -> None:
         for block in range(start, stop):
@@ -87,7 +87,7 @@ def _draw(
     return tensor
 
 
-def _native(tensor: Tensor) -> type[np.float32] | type[np.float64]:
+def _sample_dtype(tensor: Tensor) -> type[np.float32] | type[np.float64]:
     return np.float64 if tensor.dtype == np.float64 else np.float32
 
 
@@ -300,7 +300,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     return gains[nonlinearity]
 
 
-def _fans(tensor: Tensor) -> tuple[int, int]:
+def _calculate_fans(tensor: Tensor) -> tuple[int, int]:
     """How many inputs an output has, and how many outputs an input."""
     if tensor.ndim < 2:
         raise ValueError(
@@ -339,7 +339,7 @@ def xavier_uniform_(
     Glorot and Bengio, *Understanding the difficulty of training deep
     feedforward neural networks*, 2010, equation 16.
     """
-    bound = gain * math.sqrt(6 / max(1, sum(_fans(tensor))))
+    bound = gain * math.sqrt(6 / max(1, sum(_calculate_fans(tensor))))
     return _uniform(tensor, -bound, bound, generator)
 
 
@@ -370,14 +370,14 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | Non
     Glorot and Bengio, *Understanding the difficulty of training deep
     feedforward neural networks*, 2010, equation 12.
     """
-    std = gain * math.sqrt(2 / max(1, sum(_fans(tensor))))
+    std = gain * math.sqrt(2 / max(1, sum(_calculate_fans(tensor))))
     return _normal(tensor, 0.0, std, generator)
 
 
 def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f"mode must be 'fan_in' or 'fan_out', got {mode!r}")
-    fan = _fans(tensor)[mode == "fan_out"]
+    fan = _calculate_fans(tensor)[mode == "fan_out"]
     return calculate_gain(nonlinearity, a) / math.sqrt(max(1, fan))
 
 

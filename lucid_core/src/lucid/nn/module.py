@@ -9,15 +9,15 @@ import numpy as np
 
 from lucid.dtypes import dtype_of
 from lucid.hints import add_class_hints, forward_message
-from lucid.nn.hooks import HookRegistry, RemovableHandle
-from lucid.nn.registry import Registry
+from lucid.nn.hooks import HookDict, RemovableHandle
+from lucid.nn.parameter_container import ParameterContainer
 from lucid.nn.state_dict import LoadResult, load_into
 from lucid.tensor import Tensor
 
 __all__ = ["Module"]
 
 
-class Module(Registry):
+class Module(ParameterContainer):
     """Base class of every layer, loss and model.
 
     A subclass calls ``super().__init__()``, assigns parameters, modules and
@@ -54,18 +54,18 @@ class Module(Registry):
     #: Layers and shapes as its builder returned them; set by ``lucid.models.create_model``.
     model_structure: Any = None
     #: Names that a state dict may have for this class although it keeps nothing under them.
-    _useless_keys: ClassVar[tuple[str, ...]] = ()
-    _forward_pre_hooks: HookRegistry
-    _forward_hooks: HookRegistry
+    _ignored_keys: ClassVar[tuple[str, ...]] = ()
+    _forward_pre_hooks: HookDict
+    _forward_hooks: HookDict
 
     def __init__(self) -> None:
         super().__init__()
         self.training = True
-        self._forward_pre_hooks = HookRegistry()
-        self._forward_hooks = HookRegistry()
+        self._forward_pre_hooks = HookDict()
+        self._forward_hooks = HookDict()
 
     @property
-    def is_watched(self) -> bool:
+    def has_hooks(self) -> bool:
         """Whether forward hooks wait for this module to be called."""
         return bool(self._forward_hooks or self._forward_pre_hooks)
 
@@ -170,7 +170,7 @@ class Module(Registry):
         useless = {
             f"{path}.{name}" if path else name
             for path, module in self.named_modules(remove_duplicate=False)
-            for name in module._useless_keys
+            for name in module._ignored_keys
         }
         return load_into(
             type(self).__name__, self._entries(), useless, state_dict, strict, skip_mismatched

@@ -52,8 +52,8 @@ class Adam(Optimizer):
     algorithm 2, for ``amsgrad``.
     """
 
-    _kept = ("step", "exp_avg", "exp_avg_sq")
-    _sometimes_kept = ("max_exp_avg_sq",)
+    _state_keys = ("step", "exp_avg", "exp_avg_sq")
+    _optional_state_keys = ("max_exp_avg_sq",)
     _decoupled = False
 
     def __init__(

@@ -63,13 +63,13 @@ class LRScheduler:
         self.last_epoch = last_epoch
         self.step()
 
-    def _next(self, lr: float, base: float) -> float:
+    def _chainable_lr(self, lr: float, base: float) -> float:
         """The learning rate of epoch ``last_epoch``, from that of the epoch before."""
-        raise NotImplementedError(f"{type(self).__name__} defines no _next()")
+        raise NotImplementedError(f"{type(self).__name__} defines no _chainable_lr()")
 
-    def _closed(self, epoch: int, base: float) -> float:
+    def _closed_form_lr(self, epoch: int, base: float) -> float:
         """The learning rate of an epoch, from the initial one."""
-        raise NotImplementedError(f"{type(self).__name__} defines no _closed()")
+        raise NotImplementedError(f"{type(self).__name__} defines no _closed_form_lr()")
 
     def step(self) -> None:
         """Go on to the next epoch."""
@@ -80,12 +80,14 @@ class LRScheduler:
                 f"the optimizer has {len(groups)} by now"
             )
         self.last_epoch += 1
-        self._set([self._next(g["lr"], b) for g, b in zip(groups, self.base_lrs, strict=True)])
+        self._set(
+            [self._chainable_lr(g["lr"], b) for g, b in zip(groups, self.base_lrs, strict=True)]
+        )
 
     def _jump(self, epoch: int) -> None:
         """Go to an epoch, whatever the learning rates are now."""
         self.last_epoch = epoch
-        self._set([self._closed(epoch, base) for base in self.base_lrs])
+        self._set([self._closed_form_lr(epoch, base) for base in self.base_lrs])
 
     def _set(self, rates: Sequence[float]) -> None:
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
@@ -158,11 +160,11 @@ class StepLR(LRScheduler):
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
-    def _next(self, lr: float, base: float) -> float:
+    def _chainable_lr(self, lr: float, base: float) -> float:
         due = self.last_epoch > 0 and self.last_epoch % self.step_size == 0
         return lr * self.gamma if due else lr
 
-    def _closed(self, epoch: int, base: float) -> float:
+    def _closed_form_lr(self, epoch: int, base: float) -> float:
         return float(base * self.gamma ** (epoch // self.step_size))
 
 
@@ -198,10 +200,10 @@ class MultiStepLR(LRScheduler):
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
-    def _next(self, lr: float, base: float) -> float:
+    def _chainable_lr(self, lr: float, base: float) -> float:
         return float(lr * self.gamma ** self.milestones.count(self.last_epoch))
 
-    def _closed(self, epoch: int, base: float) -> float:
+    def _closed_form_lr(self, epoch: int, base: float) -> float:
         return float(base * self.gamma ** bisect_right(self.milestones, epoch))
 
 
@@ -250,14 +252,14 @@ class LinearLR(LRScheduler):
         done = min(epoch, self.total_iters) / self.total_iters
         return self.start_factor + (self.end_factor - self.start_factor) * done
 
-    def _next(self, lr: float, base: float) -> float:
+    def _chainable_lr(self, lr: float, base: float) -> float:
         if self.last_epoch == 0:
             return lr * self.start_factor
         if self.last_epoch > self.total_iters:
             return lr
         return lr * (self._factor(self.last_epoch) / self._factor(self.last_epoch - 1))
 
-    def _closed(self, epoch: int, base: float) -> float:
+    def _closed_form_lr(self, epoch: int, base: float) -> float:
         return base * self._factor(epoch)
 
 
@@ -296,21 +298,21 @@ class CosineAnnealingLR(LRScheduler):
         self.eta_min = eta_min
         super().__init__(optimizer, last_epoch)
 
-    def _height(self, epoch: int) -> float:
+    def _cosine(self, epoch: int) -> float:
         return 1 + math.cos(math.pi * epoch / self.T_max)
 
-    def _next(self, lr: float, base: float) -> float:
+    def _chainable_lr(self, lr: float, base: float) -> float:
         if self.last_epoch == 0:
             return lr
         before = self.last_epoch - 1
         if before % (2 * self.T_max) == self.T_max:
             # At the bottom the factor below would be 0 / 0.
-            return lr + (base - self.eta_min) * self._height(self.last_epoch) / 2
-        ratio = self._height(self.last_epoch) / self._height(before)
+            return lr + (base - self.eta_min) * self._cosine(self.last_epoch) / 2
+        ratio = self._cosine(self.last_epoch) / self._cosine(before)
         return ratio * (lr - self.eta_min) + self.eta_min
 
-    def _closed(self, epoch: int, base: float) -> float:
-        return self.eta_min + (base - self.eta_min) * self._height(epoch) / 2
+    def _closed_form_lr(self, epoch: int, base: float) -> float:
+        return self.eta_min + (base - self.eta_min) * self._cosine(epoch) / 2
 
 
 class SequentialLR(LRScheduler):
@@ -348,7 +350,7 @@ class SequentialLR(LRScheduler):
         self._schedulers = list(schedulers)
         super().__init__(optimizer, last_epoch)
 
-    def _turn(self, epoch: int) -> tuple[LRScheduler, int]:
+    def _active_at(self, epoch: int) -> tuple[LRScheduler, int]:
         """Whose turn an epoch is, and the epoch at which that turn began."""
         i = bisect_right(self.milestones, epoch)
         return self._schedulers[i], ([0, *self.milestones])[i]
@@ -356,7 +358,7 @@ class SequentialLR(LRScheduler):
     def step(self) -> None:
         """Go on to the next epoch."""
         self.last_epoch += 1
-        scheduler, begin = self._turn(self.last_epoch)
+        scheduler, begin = self._active_at(self.last_epoch)
         if self.last_epoch == begin:
             # Building the schedulers has changed the rates; each begins from the initial ones.
             scheduler._jump(0)
@@ -366,7 +368,7 @@ class SequentialLR(LRScheduler):
 
     def _jump(self, epoch: int) -> None:
         self.last_epoch = epoch
-        scheduler, begin = self._turn(epoch)
+        scheduler, begin = self._active_at(epoch)
         scheduler._jump(epoch - begin)
         self._last_lr = scheduler.get_last_lr()
 

@@ -75,9 +75,9 @@ class Optimizer:
     """
 
     #: What a subclass keeps for a parameter that it has changed at least once.
-    _kept: ClassVar[tuple[str, ...]] = ()
+    _state_keys: ClassVar[tuple[str, ...]] = ()
     #: What it keeps beside that with some options.
-    _sometimes_kept: ClassVar[tuple[str, ...]] = ()
+    _optional_state_keys: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
@@ -282,7 +282,7 @@ class Optimizer:
         kind = type(self).__name__
         if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
             raise ValueError(f"{kind}: a state dict has the keys 'state' and 'param_groups'")
-        groups = self._matched_groups(state_dict["param_groups"])
+        groups = self._check_groups(state_dict["param_groups"])
         saved = [i for group in state_dict["param_groups"] for i in group["params"]]
         current = [p for group in self.param_groups for p in group["params"]]
         parameter_of = dict(zip(saved, current, strict=True))
@@ -292,21 +292,21 @@ class Optimizer:
             known = int(position) if isinstance(position, str) else position
             if known not in parameter_of:
                 raise ValueError(f"{kind}: the state of parameter {position} belongs to no group")
-            known_names = {*self._kept, *self._sometimes_kept}
-            if kept and not set(self._kept) <= set(kept) <= known_names:
+            known_names = {*self._state_keys, *self._optional_state_keys}
+            if kept and not set(self._state_keys) <= set(kept) <= known_names:
                 raise ValueError(
-                    f"{kind} keeps {list(self._kept)} for a parameter, "
+                    f"{kind} keeps {list(self._state_keys)} for a parameter, "
                     f"the state of parameter {position} has {list(kept)}"
                 )
             p = parameter_of[known]
             state[p] = {
-                name: self._matched_state(f"{name} of parameter {position}", value, p)
+                name: self._check_state_value(f"{name} of parameter {position}", value, p)
                 for name, value in kept.items()
             }
         self.param_groups = groups
         self.state = state
 
-    def _matched_groups(self, saved: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def _check_groups(self, saved: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         kind = type(self).__name__
         here = [len(group["params"]) for group in self.param_groups]
         there = [len(group["params"]) for group in saved]
@@ -329,7 +329,7 @@ class Optimizer:
             groups.append({**options, "params": old["params"]})
         return groups
 
-    def _matched_state(self, what: str, value: Any, parameter: Tensor) -> Any:
+    def _check_state_value(self, what: str, value: Any, parameter: Tensor) -> Any:
         if not isinstance(value, np.ndarray | Variable):
             return value
         array = value._data if isinstance(value, Variable) else value

@@ -49,7 +49,7 @@ class SGD(Optimizer):
     learning*, 2013, section 2.
     """
 
-    _kept = ("momentum_buffer",)
+    _state_keys = ("momentum_buffer",)
 
     def __init__(
         self,

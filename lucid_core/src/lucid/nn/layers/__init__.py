@@ -16,7 +16,9 @@ from lucid.nn.layers.activation import (
 from lucid.nn.layers.container import ModuleDict, ModuleList, Sequential
 from lucid.nn.layers.conv import Conv2d, ConvTranspose2d
 from lucid.nn.layers.conv_norm_act import ConvNormAct
-from lucid.nn.layers.linear import Linear
+from lucid.nn.layers.dropout import Dropout, StochasticDepth
+from lucid.nn.layers.flatten import Flatten
+from lucid.nn.layers.linear import Identity, Linear
 from lucid.nn.layers.loss import (
     BCEWithLogitsLoss,
     CrossEntropyLoss,
@@ -27,9 +29,9 @@ from lucid.nn.layers.loss import (
     SmoothL1Loss,
 )
 from lucid.nn.layers.norm import BatchNorm2d, FrozenBatchNorm2d, GroupNorm, LayerNorm
-from lucid.nn.layers.pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d, Upsample
-from lucid.nn.layers.shape import Dropout, Flatten, Identity, StochasticDepth
+from lucid.nn.layers.pool import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
 from lucid.nn.layers.squeeze_excitation import SqueezeExcitation
+from lucid.nn.layers.upsample import Upsample
 
 __all__ = [
     "GELU",

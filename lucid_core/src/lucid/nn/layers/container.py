@@ -10,28 +10,28 @@ from lucid.nn.module import Module
 __all__ = ["ModuleDict", "ModuleList", "Sequential"]
 
 
-class _Numbered(Module):
+class _IndexedContainer(Module):
     """Submodules under the names "0", "1", ... (or given ones), reached by position."""
 
-    def _held(self) -> list[Module]:
+    def _module_list(self) -> list[Module]:
         return [module for module in self._modules.values() if module is not None]
 
     def __len__(self) -> int:
         return len(self._modules)
 
     def __iter__(self) -> Iterator[Module]:
-        return iter(self._held())
+        return iter(self._module_list())
 
     def __contains__(self, module: object) -> bool:
-        return any(module is held for held in self._held())
+        return any(module is modules for modules in self._module_list())
 
-    def _name_at(self, index: int) -> str:
+    def _key_at(self, index: int) -> str:
         if not -len(self) <= index < len(self):
             raise IndexError(f"index {index} of a {type(self).__name__} of {len(self)} modules")
         return list(self._modules)[index]
 
     def __setitem__(self, index: int, module: Module) -> None:
-        self.add_module(self._name_at(index), module)
+        self.add_module(self._key_at(index), module)
 
     def append(self, module: Module) -> Self:
         """Add a module at the end."""
@@ -45,7 +45,7 @@ class _Numbered(Module):
         return self
 
 
-class Sequential(_Numbered):
+class Sequential(_IndexedContainer):
     """Modules called one after the other, each with what the one before returned.
 
     Parameters
@@ -79,7 +79,7 @@ class Sequential(_Numbered):
     def __getitem__(self, index: int | slice) -> Module:
         if isinstance(index, slice):
             return Sequential(dict(list(self._modules.items())[index]))  # type: ignore[arg-type]
-        return self.get_submodule(self._name_at(index))
+        return self.get_submodule(self._key_at(index))
 
     def forward(self, x: Any) -> Any:
         """Whatever the first module takes."""
@@ -88,7 +88,7 @@ class Sequential(_Numbered):
         return x
 
 
-class ModuleList(_Numbered):
+class ModuleList(_IndexedContainer):
     """A list of modules whose parameters are registered; it has no ``forward``.
 
     Parameters
@@ -107,25 +107,25 @@ class ModuleList(_Numbered):
     def __getitem__(self, index: slice) -> ModuleList: ...
     def __getitem__(self, index: int | slice) -> Module:
         if isinstance(index, slice):
-            return ModuleList(self._held()[index])
-        return self.get_submodule(self._name_at(index))
+            return ModuleList(self._module_list()[index])
+        return self.get_submodule(self._key_at(index))
 
     def __delitem__(self, index: int) -> None:
-        held = self._held()
-        del held[list(self._modules).index(self._name_at(index))]
-        self._renumber(held)
+        modules = self._module_list()
+        del modules[list(self._modules).index(self._key_at(index))]
+        self._renumber(modules)
 
     def insert(self, index: int, module: Module) -> None:
         """Add a module before the position ``index``."""
         if not isinstance(module, Module):
             raise TypeError(f"ModuleList holds modules, got {type(module).__name__}")
-        held = self._held()
-        held.insert(index, module)
-        self._renumber(held)
+        modules = self._module_list()
+        modules.insert(index, module)
+        self._renumber(modules)
 
-    def _renumber(self, held: list[Module]) -> None:
+    def _renumber(self, modules: list[Module]) -> None:
         self._modules.clear()
-        self.extend(held)
+        self.extend(modules)
 
 
 class ModuleDict(Module):

@@ -12,7 +12,7 @@ from lucid.autograd.variable import Array
 from lucid.kernels.layout import channels_last
 from lucid.nn import functional as F
 from lucid.nn import init
-from lucid.nn.layers.checks import expect_channels, expect_positive
+from lucid.nn.layers.argument_checks import check_channels, check_positive
 from lucid.nn.layers.folding import Foldable
 from lucid.nn.module import Module
 from lucid.nn.parameter import Parameter
@@ -41,7 +41,7 @@ class _Convolution(Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        expect_positive(name, in_channels=in_channels, out_channels=out_channels, groups=groups)
+        check_positive(name, in_channels=in_channels, out_channels=out_channels, groups=groups)
         if in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"{name}: groups={groups} must divide in_channels={in_channels} "
@@ -158,7 +158,7 @@ class Conv2d(_Convolution, Foldable):
 
     def forward(self, x: Tensor) -> Tensor:
         """From (N, in_channels, H, W) to (N, out_channels, H', W')."""
-        expect_channels(self, x, self.in_channels)
+        check_channels(self, x, self.in_channels)
         if self.padding_mode != "zeros":
             ends = padding_pairs(self.padding, self.kernel_size, self.stride, self.dilation)
             x = F.pad(x, (*ends[1], *ends[0]), self.padding_mode)
@@ -230,7 +230,7 @@ class ConvTranspose2d(_Convolution):
 
     def forward(self, x: Tensor) -> Tensor:
         """From (N, in_channels, H, W) to (N, out_channels, H', W')."""
-        expect_channels(self, x, self.in_channels)
+        check_channels(self, x, self.in_channels)
         return F.conv_transpose2d(
             x,
             self.weight,

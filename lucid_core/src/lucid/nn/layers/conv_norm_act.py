@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lucid.autograd import array_of
-from lucid.nn.layers.checks import expect_channels
+from lucid.nn.layers.argument_checks import check_channels
 from lucid.nn.layers.conv import Conv2d
 from lucid.nn.layers.folding import Foldable
 from lucid.nn.layers.norm import BatchNorm2d, FrozenBatchNorm2d
@@ -113,7 +113,7 @@ class ConvNormAct(Foldable):
         folded = self._fold(a)
         if folded is not None:
             if not folded.run.fits(a):
-                expect_channels(self.conv, a, self.conv.in_channels)
+                check_channels(self.conv, a, self.conv.in_channels)
             return folded.run(a, None if residual is None else array_of(residual))
         y: Tensor = self.conv(x)
         if self.norm is not None:

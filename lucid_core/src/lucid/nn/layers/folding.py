@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from lucid.nn.layers.conv import Conv2d
     from lucid.nn.layers.norm import BatchNorm2d, FrozenBatchNorm2d
 
-__all__ = ["Foldable", "Folded", "is_plain"]
+__all__ = ["Foldable", "Folded", "is_unmodified"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -54,7 +54,7 @@ class _Source:
             if has_other_references(tensor):
                 self._copy = tensor._data.copy(order="K")
 
-    def is_still(self, tensor: Tensor | None) -> bool:
+    def is_unchanged(self, tensor: Tensor | None) -> bool:
         """Whether it is this tensor, with the same values."""
         if tensor is not self._tensor:
             return False
@@ -117,13 +117,13 @@ class Folded:
         self._sources = sources
         self._settings = settings
 
-    def is_of(self, sources: tuple[Tensor | None, ...], settings: tuple[Any, ...]) -> bool:
+    def is_current(self, sources: tuple[Tensor | None, ...], settings: tuple[Any, ...]) -> bool:
         """Whether nothing has changed since."""
         if self._settings != settings or len(sources) != len(self._sources):
             return False
-        return all(map(_Source.is_still, self._sources, sources))
+        return all(map(_Source.is_unchanged, self._sources, sources))
 
-    def trust(self, now: object) -> None:
+    def validate(self, now: object) -> None:
         """Mark it as up to date in the epoch ``now``, unless a source is held."""
         # A list, so that every source that is no longer held drops its copy.
         held = [source.is_held(self.run) for source in self._sources]
@@ -131,10 +131,10 @@ class Folded:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy of a layer makes its own: in place of this it gets None."""
-        return _nothing, ()
+        return _no_folding, ()
 
 
-def _nothing() -> None:
+def _no_folding() -> None:
     return None
 
 
@@ -167,40 +167,40 @@ class Foldable(Module):
         conv, norm, activation = self._to_fold()
         if conv.padding_mode != "zeros" or conv.weight.dtype != _FLOAT32:
             return None
-        if conv is not self and not is_plain(conv):
+        if conv is not self and not is_unmodified(conv):
             return None
         sources: tuple[Tensor | None, ...] = (conv.weight, conv.bias)
         if norm is not None:
             stats = norm.frozen_stats()
-            if stats is None or not is_plain(norm):
+            if stats is None or not is_unmodified(norm):
                 return None
             sources += stats
         options = (conv.stride, conv.padding, conv.dilation, conv.groups, activation)
         settings = (*options, 0.0 if norm is None else norm.eps)
         folded = self._folded
-        if folded is None or not folded.is_of(sources, settings):
+        if folded is None or not folded.is_current(sources, settings):
             # The references of the old one would look like the user's.
             folded = self.__dict__["_folded"] = None
             made_from = [_Source(tensor) for tensor in sources]
             bias, scale = None if conv.bias is None else conv.bias._data.copy(), None
             if norm is not None:
-                scale, bias = _absorb(bias, sources[2:], norm.eps)
+                scale, bias = _fold_norm(bias, sources[2:], norm.eps)
             filters = kernels.prepare_filters(conv.weight._data, conv.groups, scale)
             folded = Folded(made_from, settings, PreparedConv2d(filters, bias, *options))
             # Two threads may both get here: either result is right.  Not by setattr, which
             # begins an epoch.
             self.__dict__["_folded"] = folded
-        folded.trust(now)
+        folded.validate(now)
         return folded
 
 
-def is_plain(layer: Module) -> bool:
+def is_unmodified(layer: Module) -> bool:
     """Whether a layer computes what Lucid's layer computes, with nobody watching."""
     defined = type(layer).forward.__module__.startswith("lucid.nn.layers.")
-    return defined and "forward" not in layer.__dict__ and not layer.is_watched
+    return defined and "forward" not in layer.__dict__ and not layer.has_hooks
 
 
-def _absorb(
+def _fold_norm(
     bias: Array | None, fixed: tuple[Tensor | None, ...], eps: float
 ) -> tuple[Array, Array]:
     """By what the filters are multiplied to normalise as well, and the bias that goes with it."""

@@ -1,4 +1,4 @@
-"""The fully connected layer."""
+"""Fully connected and identity layers."""
 
 from __future__ import annotations
 
@@ -9,12 +9,29 @@ import numpy as np
 from lucid.autograd import array_of
 from lucid.nn import functional as F
 from lucid.nn import init
-from lucid.nn.layers.checks import expect_positive
+from lucid.nn.layers.argument_checks import check_positive
 from lucid.nn.module import Module
 from lucid.nn.parameter import Parameter
 from lucid.tensor import Tensor
 
-__all__ = ["Linear"]
+__all__ = ["Identity", "Linear"]
+
+
+class Identity(Module):
+    """Returns its input; takes the place of a layer that is not wanted.
+
+    Parameters
+    ----------
+    *args, **kwargs
+        Those of the other layer; not looked at.
+    """
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape."""
+        return x
 
 
 class Linear(Module):
@@ -37,7 +54,7 @@ class Linear(Module):
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
         super().__init__()
-        expect_positive("Linear", in_features=in_features, out_features=out_features)
+        check_positive("Linear", in_features=in_features, out_features=out_features)
         self.in_features = in_features
         self.out_features = out_features
         self.weight = Parameter(np.empty((out_features, in_features), np.float32))

@@ -9,7 +9,7 @@ import numpy as np
 
 from lucid.nn import functional as F
 from lucid.nn import init
-from lucid.nn.layers.checks import expect_channels, expect_eps, expect_positive
+from lucid.nn.layers.argument_checks import check_channels, check_eps, check_positive
 from lucid.nn.module import Module
 from lucid.nn.parameter import Parameter
 from lucid.ops.sync_batch_norm import ProcessGroup
@@ -62,9 +62,9 @@ class BatchNorm2d(Module):
         track_running_stats: bool = True,
     ) -> None:
         super().__init__()
-        expect_positive("BatchNorm2d", num_features=num_features)
+        check_positive("BatchNorm2d", num_features=num_features)
         self.num_features = num_features
-        expect_eps("BatchNorm2d", eps)
+        check_eps("BatchNorm2d", eps)
         self.eps = eps
         self.momentum = momentum
         self.affine = affine
@@ -98,7 +98,7 @@ class BatchNorm2d(Module):
         self, x: Tensor, residual: Tensor | None = None, activation: str | None = None
     ) -> Tensor:
         """Normalize (N, C, H, W); ``residual`` and ``activation`` follow in the same pass."""
-        expect_channels(self, x, self.num_features)
+        check_channels(self, x, self.num_features)
         tracked = self.num_batches_tracked
         moving = self.training and tracked is not None
         momentum = self.momentum
@@ -154,13 +154,13 @@ class FrozenBatchNorm2d(Module):
     """
 
     # A trained BatchNorm2d has counted its batches; nothing here depends on how many.
-    _useless_keys: ClassVar[tuple[str, ...]] = ("num_batches_tracked",)
+    _ignored_keys: ClassVar[tuple[str, ...]] = ("num_batches_tracked",)
 
     def __init__(self, num_features: int, eps: float = 1e-5) -> None:
         super().__init__()
-        expect_positive("FrozenBatchNorm2d", num_features=num_features)
+        check_positive("FrozenBatchNorm2d", num_features=num_features)
         self.num_features = num_features
-        expect_eps("FrozenBatchNorm2d", eps)
+        check_eps("FrozenBatchNorm2d", eps)
         self.eps = eps
         self.register_buffer("weight", Tensor(np.ones(num_features, np.float32)))
         self.register_buffer("bias", Tensor(np.zeros(num_features, np.float32)))
@@ -171,7 +171,7 @@ class FrozenBatchNorm2d(Module):
         self, x: Tensor, residual: Tensor | None = None, activation: str | None = None
     ) -> Tensor:
         """Normalize (N, C, H, W); ``residual`` and ``activation`` follow in the same pass."""
-        expect_channels(self, x, self.num_features)
+        check_channels(self, x, self.num_features)
         return F.batch_norm(
             x,
             self.running_mean,
@@ -214,14 +214,14 @@ class GroupNorm(Module):
         self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True
     ) -> None:
         super().__init__()
-        expect_positive("GroupNorm", num_groups=num_groups, num_channels=num_channels)
+        check_positive("GroupNorm", num_groups=num_groups, num_channels=num_channels)
         if num_channels % num_groups:
             raise ValueError(
                 f"GroupNorm: num_groups={num_groups} must divide num_channels={num_channels}"
             )
         self.num_groups = num_groups
         self.num_channels = num_channels
-        expect_eps("GroupNorm", eps)
+        check_eps("GroupNorm", eps)
         self.eps = eps
         self.affine = affine
         self.weight = Parameter(np.ones(num_channels, np.float32)) if affine else None
@@ -266,7 +266,7 @@ class LayerNorm(Module):
         one = isinstance(normalized_shape, int | np.integer)
         lengths = (int(normalized_shape),) if one else tuple(normalized_shape)  # type: ignore[arg-type]
         self.normalized_shape = lengths
-        expect_eps("LayerNorm", eps)
+        check_eps("LayerNorm", eps)
         self.eps = eps
         self.elementwise_affine = elementwise_affine
         with_bias = elementwise_affine and bias

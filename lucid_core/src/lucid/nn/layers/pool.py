@@ -1,4 +1,4 @@
-"""Pooling and resizing layers."""
+"""Pooling layers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lucid.nn.module import Module
 from lucid.ops.operands import pair
 from lucid.tensor import Tensor
 
-__all__ = ["AdaptiveAvgPool2d", "AvgPool2d", "MaxPool2d", "Upsample"]
+__all__ = ["AdaptiveAvgPool2d", "AvgPool2d", "MaxPool2d"]
 
 
 class MaxPool2d(Module):
@@ -143,54 +143,3 @@ class AdaptiveAvgPool2d(Module):
 
     def extra_repr(self) -> str:
         return f"output_size={self.output_size}"
-
-
-class Upsample(Module):
-    """Resize images to a given size or by a factor.
-
-    Parameters
-    ----------
-    size : int or (int, int), optional
-        Height and width of the output.
-    scale_factor : float or (float, float), optional
-        In place of ``size``: factors of height and width.
-    mode : {"nearest", "bilinear"}
-        How pixels are interpolated.
-    align_corners, recompute_scale_factor : bool, optional
-        See :func:`lucid.nn.functional.interpolate`.
-    """
-
-    def __init__(
-        self,
-        size: int | Sequence[int] | None = None,
-        scale_factor: float | Sequence[float] | None = None,
-        mode: str = "nearest",
-        align_corners: bool | None = None,
-        recompute_scale_factor: bool | None = None,
-    ) -> None:
-        super().__init__()
-        if (size is None) == (scale_factor is None):
-            raise ValueError(
-                f"Upsample needs either size or scale_factor, got size={size!r} and "
-                f"scale_factor={scale_factor!r}"
-            )
-        self.size = size
-        self.scale_factor = scale_factor
-        self.mode = mode
-        self.align_corners = align_corners
-        self.recompute_scale_factor = recompute_scale_factor
-
-    def forward(self, x: Tensor) -> Tensor:
-        """From (N, C, H, W) to (N, C, H', W')."""
-        return F.interpolate(
-            x,
-            self.size,
-            self.scale_factor,
-            self.mode,
-            self.align_corners,
-            self.recompute_scale_factor,
-        )
-
-    def extra_repr(self) -> str:
-        name = "size" if self.size is not None else "scale_factor"
-        return f"{name}={getattr(self, name)}, mode={self.mode!r}"

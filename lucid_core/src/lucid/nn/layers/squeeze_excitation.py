@@ -8,9 +8,9 @@ from lucid import kernels
 from lucid.autograd import array_of, is_grad_enabled
 from lucid.autograd.variable import new_tensor
 from lucid.nn import functional as F
-from lucid.nn.layers.checks import expect_channels, expect_positive
+from lucid.nn.layers.argument_checks import check_channels, check_positive
 from lucid.nn.layers.conv import Conv2d
-from lucid.nn.layers.folding import Array, is_plain
+from lucid.nn.layers.folding import Array, is_unmodified
 from lucid.nn.module import Module
 from lucid.ops.activation import activate, check_activation
 from lucid.tensor import Tensor
@@ -61,7 +61,7 @@ class SqueezeExcitation(Module):
         scale_activation: str | None = "hardsigmoid",
     ) -> None:
         super().__init__()
-        expect_positive("SqueezeExcitation", channels=channels, squeeze_channels=squeeze_channels)
+        check_positive("SqueezeExcitation", channels=channels, squeeze_channels=squeeze_channels)
         check_activation("SqueezeExcitation", activation)
         check_activation("SqueezeExcitation", scale_activation, "scale_activation")
         self.activation = activation
@@ -71,18 +71,18 @@ class SqueezeExcitation(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """From (N, channels, H, W) to the same shape."""
-        expect_channels(self, x, self.fc1.in_channels)
+        check_channels(self, x, self.fc1.in_channels)
         a = array_of(x)
-        if not is_grad_enabled() and a.size and self._is_plain(a):
+        if not is_grad_enabled() and a.size and self._is_unmodified(a):
             return new_tensor(self._scaled(a))
         hidden = activate(self.fc1(F.adaptive_avg_pool2d(x, 1)), self.activation)
         return x * activate(self.fc2(hidden), self.scale_activation)
 
-    def _is_plain(self, a: Array) -> bool:
+    def _is_unmodified(self, a: Array) -> bool:
         """Whether both layers are products with a matrix of the input's type."""
         return all(
             type(layer) is Conv2d
-            and is_plain(layer)
+            and is_unmodified(layer)
             and layer.weight.dtype == a.dtype
             and layer.kernel_size == (1, 1)
             and layer.padding == (0, 0)

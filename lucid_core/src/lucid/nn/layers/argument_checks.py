@@ -9,17 +9,17 @@ from lucid.autograd import ArrayLike, array_of
 if TYPE_CHECKING:
     from lucid.nn.module import Module
 
-__all__ = ["expect_channels", "expect_eps", "expect_positive"]
+__all__ = ["check_channels", "check_eps", "check_positive"]
 
 
-def expect_channels(layer: Module, x: ArrayLike, channels: int) -> None:
+def check_channels(layer: Module, x: ArrayLike, channels: int) -> None:
     """Raise ValueError, naming the layer, unless ``x`` has the shape (N, channels, H, W)."""
     shape = array_of(x).shape
     if len(shape) != 4 or shape[1] != channels:
         raise ValueError(f"{layer!r} expected an input of shape (N, {channels}, H, W), got {shape}")
 
 
-def expect_positive(layer: str, **sizes: int) -> None:
+def check_positive(layer: str, **sizes: int) -> None:
     """Raise, naming layer and argument, unless every size is an integer of at least 1."""
     for name, size in sizes.items():
         if not hasattr(size, "__index__"):
@@ -28,7 +28,7 @@ def expect_positive(layer: str, **sizes: int) -> None:
             raise ValueError(f"{layer}: {name} must be at least 1, got {size}")
 
 
-def expect_eps(layer: str, eps: float) -> None:
+def check_eps(layer: str, eps: float) -> None:
     """Raise ValueError, naming the layer, for a negative ``eps``: its square root is NaN."""
     if not eps >= 0:
         raise ValueError(f"{layer}: eps must not be negative, got {eps}")

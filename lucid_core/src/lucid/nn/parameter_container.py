@@ -13,23 +13,23 @@ from lucid.tensor import Tensor
 if TYPE_CHECKING:
     from lucid.nn.module import Module
 
-__all__ = ["Registry"]
+__all__ = ["ParameterContainer"]
 
 _KINDS = ("_parameters", "_buffers", "_modules")
 _MISSING = object()
-_WANTED = {"_parameters": "Parameter", "_buffers": "Tensor", "_modules": "Module"}
+_EXPECTED_TYPES = {"_parameters": "Parameter", "_buffers": "Tensor", "_modules": "Module"}
 
 
-class _Entries(dict[str, Any]):
+class _TrackedDict(dict[str, Any]):
     """Parameters, buffers or submodules by name; a change begins an epoch."""
 
     __slots__ = ()
 
 
-def _beginning_epoch(name: str) -> Callable[..., Any]:
+def _tracked(name: str) -> Callable[..., Any]:
     plain = getattr(dict, name)
 
-    def change(self: _Entries, *args: Any, **kwargs: Any) -> Any:
+    def change(self: _TrackedDict, *args: Any, **kwargs: Any) -> Any:
         result = plain(self, *args, **kwargs)
         begin_epoch()
         return result
@@ -40,10 +40,10 @@ def _beginning_epoch(name: str) -> Callable[..., Any]:
 
 for _name in ("__delitem__", "__ior__", "__setitem__", "clear", "pop", "popitem", "setdefault",
               "update"):  # fmt: skip
-    setattr(_Entries, _name, _beginning_epoch(_name))
+    setattr(_TrackedDict, _name, _tracked(_name))
 
 
-class Registry:
+class ParameterContainer:
     """The base of :class:`lucid.nn.Module` that registers what is assigned to attributes."""
 
     _parameters: dict[str, Parameter | None]
@@ -54,7 +54,7 @@ class Registry:
     def __init__(self) -> None:
         set_plainly = super().__setattr__
         for kind in _KINDS:
-            set_plainly(kind, _Entries())
+            set_plainly(kind, _TrackedDict())
         set_plainly("_transient_buffers", set())
 
     # Registering
@@ -62,9 +62,9 @@ class Registry:
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Parameter):
             self.register_parameter(name, value)
-        elif isinstance(value, Registry):
+        elif isinstance(value, ParameterContainer):
             self.add_module(name, value)  # type: ignore[arg-type]
-        elif (kind := self._kind_of(name)) is None:
+        elif (kind := self._registered_kind(name)) is None:
             before = self.__dict__.get(name, _MISSING)
             super().__setattr__(name, value)
             if value is not before:  # eval() sets what is so already, often before every call
@@ -73,7 +73,7 @@ class Registry:
             self.__dict__[kind][name] = value
         else:
             raise TypeError(
-                f"{type(self).__name__}.{name} takes a {_WANTED[kind]} or None, "
+                f"{type(self).__name__}.{name} takes a {_EXPECTED_TYPES[kind]} or None, "
                 f"got {type(value).__name__}"
             )
 
@@ -87,7 +87,7 @@ class Registry:
         raise attribute_error("Module", name, f"{type(self).__name__!r} object")
 
     def __delattr__(self, name: str) -> None:
-        kind = self._kind_of(name)
+        kind = self._registered_kind(name)
         if kind is None:
             super().__delattr__(name)
         else:
@@ -100,7 +100,7 @@ class Registry:
         registered = [name for kind in _KINDS for name in own.get(kind, ())]
         return sorted({*super().__dir__(), *registered})
 
-    def _kind_of(self, name: str) -> str | None:
+    def _registered_kind(self, name: str) -> str | None:
         own = self.__dict__
         for kind in _KINDS:
             if name in own.get(kind, ()):
@@ -159,7 +159,7 @@ class Registry:
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Register a submodule, as ``self.name = module`` does."""
-        if module is not None and not isinstance(module, Registry):
+        if module is not None and not isinstance(module, ParameterContainer):
             remedy = ""
             if isinstance(module, list | tuple):
                 remedy = "; unpack the list: Sequential(*layers)"

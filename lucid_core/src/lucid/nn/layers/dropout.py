@@ -1,4 +1,4 @@
-"""Layers without parameters: identity, flattening, dropout, stochastic depth."""
+"""Dropout layers."""
 
 from __future__ import annotations
 
@@ -6,51 +6,9 @@ from numbers import Real
 
 from lucid.nn import functional as F
 from lucid.nn.module import Module
-from lucid.ops.shape import flatten
 from lucid.tensor import Tensor
 
-__all__ = ["Dropout", "Flatten", "Identity", "StochasticDepth"]
-
-
-class Identity(Module):
-    """Returns its input; takes the place of a layer that is not wanted.
-
-    Parameters
-    ----------
-    *args, **kwargs
-        Those of the other layer; not looked at.
-    """
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
-        return x
-
-
-class Flatten(Module):
-    """Join neighbouring axes into one.
-
-    Parameters
-    ----------
-    start_axis : int, default 1
-        First of the axes; the default keeps the axis of the batch.
-    end_axis : int, default -1
-        Last of the axes.
-    """
-
-    def __init__(self, start_axis: int = 1, end_axis: int = -1) -> None:
-        super().__init__()
-        self.start_axis = start_axis
-        self.end_axis = end_axis
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Any shape with these axes."""
-        return flatten(x, self.start_axis, self.end_axis)
-
-    def extra_repr(self) -> str:
-        return f"start_axis={self.start_axis}, end_axis={self.end_axis}"
+__all__ = ["Dropout", "StochasticDepth"]
 
 
 class Dropout(Module):
@@ -69,7 +27,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
-        _expect_probability("Dropout", p)
+        _check_probability("Dropout", p)
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
@@ -99,7 +57,7 @@ class StochasticDepth(Module):
 
     def __init__(self, p: float, mode: str = "row") -> None:
         super().__init__()
-        _expect_probability("StochasticDepth", p)
+        _check_probability("StochasticDepth", p)
         if mode not in ("row", "batch"):
             raise ValueError(f"StochasticDepth: mode must be 'row' or 'batch', got {mode!r}")
         self.p = p
@@ -113,7 +71,7 @@ class StochasticDepth(Module):
         return f"p={self.p}, mode={self.mode!r}"
 
 
-def _expect_probability(layer: str, p: object) -> None:
+def _check_probability(layer: str, p: object) -> None:
     if not isinstance(p, Real):
         raise TypeError(f"{layer}: expected a number for p, got {p!r}; pass p=0.5, for example")
     if not 0 <= float(p) <= 1:
