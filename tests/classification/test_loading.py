@@ -15,7 +15,7 @@ from PIL import Image
 import lucid
 from lucid import WeightFileError, WeightFileWarning, nn
 from lucid.models import create_model, register_model, zoo
-from lucid.models.registry import Registry
+from lucid.models.registry import ModelRegistry
 from lucid_models_classification.commands import classify
 from lucid_models_classification.loading import load_classifier, load_for_fine_tuning
 from lucid_models_classification.torchvision import torchvision_state_dict
@@ -278,7 +278,7 @@ class Stranger(nn.Module):
 
 
 def test_names_of_a_strangers_model_stay(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
+    monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
 
     @register_model(task="image-classification", family="stranger", total_parameters=133)
     def stranger(num_classes: int = 3) -> Stranger:

@@ -127,7 +127,7 @@ class Environment:
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Environment]:
     """An environment without Lucid's own plugins, and a registry that has seen nothing."""
     from lucid.models import zoo
-    from lucid.models.registry import Registry
+    from lucid.models.registry import ModelRegistry
 
     folder = tmp_path / "site"
     folder.mkdir()
@@ -136,7 +136,7 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Env
         "LUCID_DISABLE_PLUGINS", "lucid-models-classification,lucid-models-detection"
     )
     monkeypatch.delenv("LUCID_STRICT_PLUGINS", raising=False)
-    monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
+    monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
     before = set(sys.modules)
     yield Environment(folder)
     for name in set(sys.modules) - before:

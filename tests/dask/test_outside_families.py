@@ -12,7 +12,7 @@ import pytest
 import lucid
 from lucid.cli.entry import run
 from lucid.models import create_model, zoo
-from lucid.models.registry import Registry
+from lucid.models.registry import ModelRegistry
 
 FAMILIES = Path(__file__).parents[1] / "integration" / "outside_families.py"
 
@@ -23,7 +23,7 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(FAMILIES.parent)
     outside = importlib.import_module("outside_families")
     monkeypatch.syspath_prepend(outside.install(tmp_path / "site"))
-    monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
+    monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
     return outside
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lucid.models import register_model, zoo
-from lucid.models.registry import Registry
+from lucid.models.registry import ModelRegistry
 
 for room in ("weights", "training"):
     sys.path.insert(0, str(Path(__file__).parents[1] / "core" / room))
@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 @pytest.fixture
 def tiny_model(monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of the tiny detector, which the registry knows during the test."""
-    monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
+    monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
     builder = importlib.import_module("small_detection").tiny_detector
     register_model(name="tiny_detector", task="object-detection", family="faster_rcnn")(builder)
     return "tiny_detector"

@@ -15,7 +15,7 @@ import lucid
 from lucid import Tensor, nn
 from lucid.cli.entry import run
 from lucid.models import create_model, register_model, zoo
-from lucid.models.registry import Registry
+from lucid.models.registry import ModelRegistry
 from lucid.weights import model_metadata
 from lucid_models_detection import FasterRCNN, RetinaNet
 from lucid_models_detection.parts import AnchorGenerator
@@ -79,7 +79,7 @@ class Bare(nn.Module):
 @pytest.fixture(autouse=True)
 def outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models that a script registers, beside those of the plugins."""
-    monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
+    monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
 
     @register_model(task="image-classification", input_shape=(1, 3, 32, 32))
     def reef_net(num_classes: int = 4, width: int = 6) -> Reef:

@@ -11,7 +11,7 @@ import pytest
 import lucid
 from lucid import WeightFileError, WeightFileWarning
 from lucid.models import create_model, zoo
-from lucid.models.registry import Registry
+from lucid.models.registry import ModelRegistry
 from lucid_models_classification.torchvision import torchvision_state_dict as resnet_state_dict
 from lucid_models_detection.loading import load_detector
 from lucid_models_detection.torchvision import torchvision_config, torchvision_state_dict
@@ -98,7 +98,7 @@ def test_a_disabled_plugin_of_the_backbone_is_named(
     lucid.save_model(model, own)
     save(foreign, model=theirs)
     monkeypatch.setenv("LUCID_DISABLE_PLUGINS", "lucid-models-classification")
-    monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
+    monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
     for path, error, message in (
         (own, lucid.UnknownModelError, r"faster_rcnn_.*'resnet_18'; lucid-models-cl.*: remove"),
         (foreign, WeightFileError, r"backbone are not named .* lucid-models-classification is dis"),

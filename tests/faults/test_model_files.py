@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import lucid
 from lucid import nn
 from lucid.models import zoo
-from lucid.models.registry import Registry
+from lucid.models.registry import ModelRegistry
 from lucid.training import load_checkpoint
 from lucid.weights import model_metadata, read_metadata, serialization
 from lucid_models_classification.loading import load_classifier
@@ -30,7 +30,7 @@ def fault_tiny(size: int = 2, fault: str = "", **kwargs) -> nn.Linear:
 def _a_model_to_mislead():
     """In a registry of its own, which finds the plugins anew."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(zoo, "registry", Registry(zoo.RESERVED))
+        patch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
         lucid.models.register_model(fault_tiny)
         yield
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lucid.cli.entry import run
 from lucid.models import zoo
-from lucid.models.registry import Registry
+from lucid.models.registry import ModelRegistry
 
 for helpers in (Path(__file__).parent, Path(__file__).parents[1] / "core" / "training"):
     sys.path.insert(0, str(helpers))
@@ -52,7 +52,7 @@ def tutorials(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModuleType]
 @pytest.fixture
 def families(monkeypatch: pytest.MonkeyPatch) -> None:
     """The two models of ``outside_families``, registered as a script does it."""
-    monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
+    monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
     importlib.import_module("outside_families").register_all()
 
 

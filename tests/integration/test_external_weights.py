@@ -15,7 +15,7 @@ import lucid
 from lucid import WeightFileError, nn
 from lucid.cli.entry import run
 from lucid.models import create_model, zoo
-from lucid.models.registry import Registry
+from lucid.models.registry import ModelRegistry
 from lucid.weights import export_state_dict
 from lucid_models_classification.loading import load_classifier, load_for_fine_tuning
 from lucid_models_detection.loading import load_detector
@@ -47,7 +47,7 @@ WARN = ("Lightning", "EMA")
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The families of a stranger and their converters, installed as a plugin."""
     monkeypatch.syspath_prepend(install(tmp_path / "site"))
-    monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
+    monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def test_its_builders_are_registered_under_their_own_names_and_exported(known: K
 def test_its_commands_are_those_that_it_adds(known: KnownPlugin) -> None:
     group = click.Group()
     for plugin in zoo.registry.loaded_plugins():
-        if plugin.candidate.distribution == known.distribution:
+        if plugin.entry_point.distribution == known.distribution:
             plugin.register_commands(group)
     assert sorted(group.commands) == sorted(known.commands)
 

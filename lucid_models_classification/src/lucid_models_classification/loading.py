@@ -18,7 +18,7 @@ import numpy as np
 import lucid
 from lucid import StateDictError, WeightFileError, WeightFileWarning, nn
 from lucid.models import check_classifier, create_model, model_info
-from lucid.models.structure import fitting_model
+from lucid.models.structure import find_matching_model
 from lucid.training.class_mapping import ClassMapping, head_keys
 from lucid.vision.transforms import IMAGENET_MEAN, IMAGENET_STD, preprocessing
 from lucid.weights import (
@@ -285,7 +285,7 @@ def _name_of(weights: StateDictFile, model_name: str | None) -> str:
         return model_name
     if weights.identified is not None:
         return weights.identified.name
-    fitting = fitting_model({key: np.shape(value) for key, value in weights.state.items()})
+    fitting = find_matching_model({key: np.shape(value) for key, value in weights.state.items()})
     remedy = "if there is a model for it, give it by --model"
     if fitting is not None:
         remedy = f"it fits {fitting}: give --model {fitting}"

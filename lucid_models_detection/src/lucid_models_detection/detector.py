@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Protocol, Self, cast
 import numpy as np
 
 from lucid import ProtocolError, Tensor, nn, no_grad
-from lucid.models import missing_parts, record_builder, recorded_builder
+from lucid.models import missing_members, record_builder, recorded_builder
 from lucid_models_detection.backbones import backbone_arguments, make_backbone
 from lucid_models_detection.config import DetectorConfig, check_options
 from lucid_models_detection.detections import Detections
@@ -388,7 +388,7 @@ def check_detector(model: nn.Module) -> Detector:
     lucid.ProtocolError
         If it lacks one of them; names the model, its class and everything that is missing.
     """
-    if missing := missing_parts(model, _Members):
+    if missing := missing_members(model, _Members):
         name = f"the model {model.model_name} of class " if model.model_name else "a "
         raise ProtocolError(
             f"expected a detector, got {name}{type(model).__name__}, which lacks "

@@ -11,7 +11,7 @@ from PIL import Image
 
 import lucid
 from lucid.cli.in_process import run_command
-from lucid.models import Classifier, missing_parts
+from lucid.models import Classifier, missing_members
 from lucid.testing.plugin_checks import CheckError, ModelUnderTest
 from lucid.testing.protocol_check import check_head, protocol_errors
 from lucid_models_detection.detector import backbone_net, check_detector
@@ -83,7 +83,7 @@ def check_commands(subject: ModelUnderTest) -> None:
 def _save_classifier(subject: ModelUnderTest, folder: Path) -> Path | None:
     """Save the classifier in the backbone as a model if it is registered, else its weights."""
     net = backbone_net(check_detector(subject.model))
-    if missing_parts(net, Classifier):
+    if missing_members(net, Classifier):
         return None
     path = folder / "classifier.safetensors"
     if net.model_name is None:

@@ -8,15 +8,15 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from lucid.errors import PluginError
-from lucid.models.metadata import Candidate, check_core_requirement, find_candidates
+from lucid.models.metadata import PluginEntryPoint, check_core_requirement, find_entry_points
 
 
-def candidate(*requirements: str) -> Candidate:
-    return Candidate("toy", "toy.plugin", "lucid-toy", "1.0", requirements)
+def entry_point(*requirements: str) -> PluginEntryPoint:
+    return PluginEntryPoint("toy", "toy.plugin", "lucid-toy", "1.0", requirements)
 
 
-def found(environment) -> list[Candidate]:
-    return [c for c in find_candidates() if not c.distribution.startswith("lucid-models-")]
+def found(environment) -> list[PluginEntryPoint]:
+    return [c for c in find_entry_points() if not c.distribution.startswith("lucid-models-")]
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def found(environment) -> list[Candidate]:
     ],
 )
 def test_satisfied_requirements(requirement: str, installed: str) -> None:
-    check_core_requirement(candidate("click>=1", requirement), installed)
+    check_core_requirement(entry_point("click>=1", requirement), installed)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_an_unsatisfied_requirement_comes_with_the_command(
     requirement: str, installed: str, command: str
 ) -> None:
     with pytest.raises(PluginError) as caught:
-        check_core_requirement(candidate(requirement), installed)
+        check_core_requirement(entry_point(requirement), installed)
     assert command in str(caught.value)
     assert installed in str(caught.value)
 
@@ -73,14 +73,14 @@ def test_plain_versions_compare_as_packaging_does(operator: str) -> None:
     versions = ["0.1", "0.2.dev1", "0.2.0.dev0", "0.2", "0.2.0", "0.2.1.dev7", "0.10", "1"]
     for installed, bound in itertools.product(versions, versions):
         expected = SpecifierSet(f"{operator}{bound}").contains(installed, prereleases=True)
-        required = candidate(f"lucid-core{operator}{bound}")
+        required = entry_point(f"lucid-core{operator}{bound}")
         with nullcontext() if expected else pytest.raises(PluginError):
             check_core_requirement(required, installed)
 
 
 def test_a_requirement_that_cannot_be_parsed_is_quoted() -> None:
     with pytest.raises(PluginError, match="'lucid-core>>1' cannot be parsed"):
-        check_core_requirement(candidate("lucid-core>>1"), "0.1.0")
+        check_core_requirement(entry_point("lucid-core>>1"), "0.1.0")
 
 
 def test_entry_points_are_found_in_an_order_of_their_own(environment) -> None:
@@ -172,8 +172,8 @@ def test_an_old_egg_info_is_read(environment) -> None:
 
 
 def test_a_package_owns_its_modules() -> None:
-    own = candidate()
+    own = entry_point()
     assert own.owns("toy")
     assert own.owns("toy.builders")
     assert not own.owns("toys")
-    assert Candidate("x", "single_module", "d", "1").owns("single_module")
+    assert PluginEntryPoint("x", "single_module", "d", "1").owns("single_module")

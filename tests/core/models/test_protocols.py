@@ -11,7 +11,7 @@ from lucid.models import (
     Classifier,
     check_backbone,
     check_classifier,
-    missing_parts,
+    missing_members,
     protocols,
 )
 
@@ -48,18 +48,18 @@ def test_a_model_that_has_the_members_satisfies_the_protocols_without_inheriting
     assert isinstance(net, Backbone)
     assert check_classifier(net) is net
     assert check_backbone(net) is net
-    assert missing_parts(net, Classifier) == missing_parts(net, Backbone) == []
+    assert missing_members(net, Classifier) == missing_members(net, Backbone) == []
     assert not isinstance(nn.Linear(2, 2), Classifier)
 
 
 def test_missing_members_are_listed_in_the_order_of_the_protocol() -> None:
     linear = nn.Linear(2, 2)
-    assert missing_parts(linear, Classifier) == ["num_classes", "head_prefixes"]
+    assert missing_members(linear, Classifier) == ["num_classes", "head_prefixes"]
     members = ["feature_channels", "feature_strides", "features()", "stages()"]
-    assert missing_parts(linear, Backbone) == members
+    assert missing_members(linear, Backbone) == members
     net = Net()
     net.stages = 3
-    assert missing_parts(net, Backbone) == ["stages()"]
+    assert missing_members(net, Backbone) == ["stages()"]
 
 
 def test_protocols_of_plugins_may_extend_others_and_declare_attributes() -> None:
@@ -68,7 +68,7 @@ def test_protocols_of_plugins_may_extend_others_and_declare_attributes() -> None
 
         def predict(self) -> None: ...
 
-    assert missing_parts(Net(), Detector) == ["score_threshold", "predict()"]
+    assert missing_members(Net(), Detector) == ["score_threshold", "predict()"]
 
 
 def test_the_error_names_the_model_its_class_and_everything_missing() -> None:

@@ -161,7 +161,7 @@ def test_ctrl_c_while_a_builder_is_imported_is_no_fault_of_the_plugin(environmen
 
 
 @pytest.mark.parametrize(
-    ("stated", "expected"),
+    ("fields", "expected"),
     [
         ({"name": "a b"}, "identifier"),
         ({"name": "list_models"}, "taken by lucid.models"),
@@ -170,12 +170,12 @@ def test_ctrl_c_while_a_builder_is_imported_is_no_fault_of_the_plugin(environmen
         ({"familly": "x"}, r"unknown keyword arguments \['familly'\]"),
     ],
 )
-def test_bad_keywords_register_nothing(stated: dict[str, object], expected: str) -> None:
+def test_bad_keywords_register_nothing(fields: dict[str, object], expected: str) -> None:
     def net() -> nn.Identity:
         return nn.Identity()
 
     with pytest.raises((TypeError, ValueError), match=expected):
-        models.register_model(**stated)(net)
+        models.register_model(**fields)(net)
     assert models.list_models() == []
 
 

@@ -4,15 +4,15 @@ import pytest
 
 from lucid.models import PluginInfo
 from lucid.models.suggestions import (
-    how_to_get_models,
-    missing_command,
-    missing_module,
-    unknown_model,
+    install_hint,
+    missing_command_hint,
+    missing_module_hint,
+    unknown_model_message,
 )
 
 
 def test_a_known_plugin_is_offered() -> None:
-    text = unknown_model("faster_rcnn_resnet_50_fpn", {"resnet_50": "resnet_50"}, [], [])
+    text = unknown_model_message("faster_rcnn_resnet_50_fpn", {"resnet_50": "resnet_50"}, [], [])
     assert text == (
         "no model is called 'faster_rcnn_resnet_50_fpn'; lucid-models-detection may have it: "
         "python -m pip install lucid-models-detection"
@@ -21,44 +21,46 @@ def test_a_known_plugin_is_offered() -> None:
 
 def test_not_when_it_is_there_already() -> None:
     plugin = PluginInfo("classification", "Lucid_Models_Classification", "1.0", ("resnet_18",))
-    text = unknown_model("resnet_19", {"resnet_18": "resnet_18"}, [plugin], [])
+    text = unknown_model_message("resnet_19", {"resnet_18": "resnet_18"}, [plugin], [])
     assert text == "no model is called 'resnet_19'; did you mean 'resnet_18'?"
 
 
 def test_nor_when_it_is_disabled() -> None:
-    text = unknown_model("resnet_18", {}, [], ["lucid-models-classification"])
+    text = unknown_model_message("resnet_18", {}, [], ["lucid-models-classification"])
     assert "disabled by LUCID_DISABLE_PLUGINS: remove it" in text
     assert "pip" not in text
 
 
 def test_spelling_of_other_libraries_is_close_enough() -> None:
-    assert "did you mean 'resnet_50'" in unknown_model(
+    assert "did you mean 'resnet_50'" in unknown_model_message(
         "ResNet50", {"resnet_50": "resnet_50", "vit": "vit"}, [], []
     )
 
 
 def test_an_empty_zoo_says_how_to_fill_it() -> None:
-    assert unknown_model("anything", {}, [], []).endswith(how_to_get_models())
-    assert "python -m pip install lucid-models-classification" in how_to_get_models()
+    assert unknown_model_message("anything", {}, [], []).endswith(install_hint())
+    assert "python -m pip install lucid-models-classification" in install_hint()
 
 
 def test_commands_are_known_by_their_plugin() -> None:
-    assert missing_command("detect", [], []) == (
+    assert missing_command_hint("detect", [], []) == (
         "lucid-models-detection adds it: python -m pip install lucid-models-detection"
     )
-    assert "disabled by LUCID" in str(missing_command("detect", [], ["lucid_models_detection"]))
-    assert missing_command("detect", ["lucid-models-detection"], []) is None
-    assert missing_command("surely-not", [], []) is None
+    assert "disabled by LUCID" in str(
+        missing_command_hint("detect", [], ["lucid_models_detection"])
+    )
+    assert missing_command_hint("detect", ["lucid-models-detection"], []) is None
+    assert missing_command_hint("surely-not", [], []) is None
 
 
 def test_the_distribution_of_a_missing_package_is_named() -> None:
     error = ModuleNotFoundError("No module", name="lucid_models_classification.torchvision")
-    assert missing_module(error) == (
+    assert missing_module_hint(error) == (
         "lucid-models-classification is not installed: "
         "python -m pip install lucid-models-classification"
     )
-    assert missing_module(ModuleNotFoundError("No module", name="numpy")) is None
-    assert missing_module(ImportError("x", name="lucid_models_classification")) is None
+    assert missing_module_hint(ModuleNotFoundError("No module", name="numpy")) is None
+    assert missing_module_hint(ImportError("x", name="lucid_models_classification")) is None
 
 
 @pytest.mark.parametrize(
@@ -73,12 +75,12 @@ def test_the_distribution_of_a_missing_package_is_named() -> None:
 def test_a_name_near_an_alias_leads_to_the_registered_name(foreign, ours):
     names = {"resnet50": "resnet_50", "fasterrcnn_resnet50_fpn": "faster_rcnn_resnet_50_fpn"}
     names |= {name: name for name in names.values()}
-    text = unknown_model(foreign, names, [], [])
+    text = unknown_model_message(foreign, names, [], [])
     assert text.startswith(f"no model is called {foreign!r}; did you mean {ours!r}?")
 
 
 def test_a_name_that_nothing_comes_close_to_leads_to_the_list():
-    assert "lucid.models.list_models()" in unknown_model(
+    assert "lucid.models.list_models()" in unknown_model_message(
         "vgg16", {"resnet_18": "resnet_18"}, [], []
     )
 
@@ -86,18 +88,20 @@ def test_a_name_that_nothing_comes_close_to_leads_to_the_list():
 @pytest.mark.parametrize("beginning", ["retinanet", "RetinaNet", "retina-net"])
 def test_the_beginning_of_names_leads_to_the_models_of_that_name(beginning):
     names = {name: name for name in ("resnet_18", "retina_net_a", "retina_net_b")}
-    text = unknown_model(beginning, {**names, "retina_b": "retina_net_b"}, [], [])
+    text = unknown_model_message(beginning, {**names, "retina_b": "retina_net_b"}, [], [])
     assert "did you mean 'retina_net_a' or 'retina_net_b'?" in text
 
 
 def test_of_many_models_of_a_family_a_few_are_named():
-    text = unknown_model("net", {f"net_{n}": f"net_{n}" for n in range(9)}, [], [])
+    text = unknown_model_message("net", {f"net_{n}": f"net_{n}" for n in range(9)}, [], [])
     assert text.count("'net_") == 4
 
 
 def test_a_name_that_begins_with_a_family_leads_to_its_models():
     names = {name: name for name in ("retina_net_fpn", "retina_net_a", "resnet_18")}
     families = {name: name.rpartition("_")[0] for name in names}
-    text = unknown_model("retinanet_mobilenet_v3_large_320", names, [], [], families)
+    text = unknown_model_message("retinanet_mobilenet_v3_large_320", names, [], [], families)
     assert "did you mean 'retina_net_fpn' or 'retina_net_a'?" in text
-    assert "did you mean" not in unknown_model("retinal_scan_320_of_eyes", names, [], [], families)
+    assert "did you mean" not in unknown_model_message(
+        "retinal_scan_320_of_eyes", names, [], [], families
+    )

@@ -472,9 +472,9 @@ def test_strides_that_regions_cannot_be_pooled_at_are_named() -> None:
 
 def test_any_registered_model_with_features_is_a_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     from lucid.models import register_model, zoo
-    from lucid.models.registry import Registry
+    from lucid.models.registry import ModelRegistry
 
-    monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
+    monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
 
     @register_model(name="toy_net", task="image-classification", family="toy")
     def toy_net(**kwargs: Any) -> ToyNet:

@@ -10,7 +10,7 @@ import small_detection
 
 import lucid
 from lucid.models import create_model, register_model, zoo
-from lucid.models.registry import Registry
+from lucid.models.registry import ModelRegistry
 from lucid_models_classification.torchvision import torchvision_state_dict
 from lucid_models_detection import FasterRCNN
 from lucid_models_detection.training.fine_tuning import (
@@ -78,7 +78,7 @@ class Net(lucid.nn.Module):
 
 def test_a_backbone_of_any_family(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Its classes and other arguments are those of its file, and its conv1 keeps its name."""
-    monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
+    monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
 
     @register_model(task="image-classification", family="plain")
     def plain_net(num_classes: int = 5, width: int = 6) -> Net:
@@ -117,7 +117,7 @@ def test_a_detector_whose_builder_takes_little(
     problem: str | None,
 ) -> None:
     """What its builder does not take is left out where it is the same, and refused elsewhere."""
-    monkeypatch.setattr(zoo, "registry", Registry(zoo.RESERVED))
+    monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
 
     @register_model(task="image-classification", family="plain")
     def plain_net(num_classes: int = 5, width: int = 6) -> Net:

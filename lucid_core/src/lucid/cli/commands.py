@@ -80,13 +80,13 @@ def models(
 
 
 def _say_why_none() -> None:
-    from lucid.models.suggestions import how_to_get_models
+    from lucid.models.suggestions import install_hint
 
     total = len(lucid.models.list_models())
     if total:
         click.echo(f"no model matches; {total} are installed, 'lucid models' lists them", err=True)
     else:
-        click.echo(how_to_get_models(), err=True)
+        click.echo(install_hint(), err=True)
 
 
 @cli.command()

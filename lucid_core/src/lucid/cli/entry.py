@@ -115,9 +115,9 @@ def _message(error: BaseException, debug: bool) -> tuple[str, int]:
         return str(error), _FAILED
     if isinstance(error, MemoryError):
         return f"not enough memory {error}".rstrip(), _FAILED
-    from lucid.models.suggestions import missing_module
+    from lucid.models.suggestions import missing_module_hint
 
-    if (remedy := missing_module(error)) is not None:
+    if (remedy := missing_module_hint(error)) is not None:
         return f"{error}; {remedy}", _FAILED
     hint = "" if debug else " (run again with --debug for the traceback)"
     return f"{type(error).__name__}: {_describe(error)}{hint}", _FAILED

@@ -32,7 +32,7 @@ class _Offer:
 
     @property
     def qualified_name(self) -> str:
-        return f"{self.plugin.candidate.distribution}:{self.name}"
+        return f"{self.plugin.entry_point.distribution}:{self.name}"
 
 
 @dataclass
@@ -167,10 +167,10 @@ class LucidGroup(click.Group):
             return f"several plugins add the command {name!r}; run {' or '.join(picks)}"
         message = f"there is no command {name!r}"
         discovery = zoo.registry.snapshot().discovery
-        advice = suggestions.missing_command(
+        advice = suggestions.missing_command_hint(
             name,
-            installed=[plugin.candidate.distribution for plugin in discovery.plugins],
-            disabled=[candidate.distribution for candidate in discovery.disabled],
+            installed=[plugin.entry_point.distribution for plugin in discovery.plugins],
+            disabled=[entry_point.distribution for entry_point in discovery.disabled],
         )
         if advice is not None:
             return f"{message}; {advice}"

@@ -6,7 +6,7 @@ import io
 from contextlib import redirect_stderr, redirect_stdout
 
 from lucid.cli.entry import run
-from lucid.testing.subject import CheckError, seeded
+from lucid.testing.model_under_test import CheckError, seeded
 
 __all__ = ["run_command"]
 

@@ -14,8 +14,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lucid.hints import add_hints, register_import_hints
-from lucid.models.attributes import dir_of_models, model_attribute
-from lucid.models.spec import ModelInfo, PluginInfo
+from lucid.models.lazy_models import dir_of_models, model_attribute
+from lucid.models.info import ModelInfo, PluginInfo
 from lucid.models.zoo import (
     create_model,
     get_builder,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         Classifier,
         check_backbone,
         check_classifier,
-        missing_parts,
+        missing_members,
     )
     from lucid.models.structure import record_builder, recorded_builder
     from lucid.models.summary import LayerSummary, ModelSummary, summarize
@@ -55,7 +55,7 @@ __all__ = [
     "is_model",
     "list_models",
     "list_plugins",
-    "missing_parts",
+    "missing_members",
     "model_info",
     "record_builder",
     "recorded_builder",
@@ -74,7 +74,7 @@ _LAZY = {
     "check_classifier": "lucid.models.protocols",
     "hookimpl": "lucid.models.hookspecs",
     "hookspec": "lucid.models.hookspecs",
-    "missing_parts": "lucid.models.protocols",
+    "missing_members": "lucid.models.protocols",
     "record_builder": "lucid.models.structure",
     "recorded_builder": "lucid.models.structure",
     "summarize": "lucid.models.summary",

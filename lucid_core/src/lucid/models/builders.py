@@ -17,7 +17,7 @@ from typing import Any
 
 from lucid.errors import PluginError
 from lucid.hints import keyword_hints
-from lucid.models.spec import ModelInfo
+from lucid.models.info import ModelInfo
 
 __all__ = ["check_builder", "find_builder", "first_line", "place_of", "signed"]
 

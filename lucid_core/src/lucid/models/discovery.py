@@ -15,20 +15,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from lucid.errors import PluginError
-from lucid.models.metadata import (
-    Candidate,
-    check_core_requirement,
-    find_candidates,
-)
-from lucid.models.spec import (
+from lucid.models.info import (
     DEFAULT_INPUT_SHAPE,
     ModelInfo,
     PluginInfo,
-    canonical_distribution,
+    canonicalize_name,
     check_aliases,
     check_fields,
     check_name,
     natural_key,
+)
+from lucid.models.metadata import (
+    PluginEntryPoint,
+    check_core_requirement,
+    find_entry_points,
 )
 
 if TYPE_CHECKING:
@@ -38,34 +38,41 @@ if TYPE_CHECKING:
     from lucid.data.checkers import DataChecker
     from lucid.models.hookspecs import RegisterModelCheck, RegisterWeightConverter
 
-__all__ = ["Discovery", "Plugin", "describe_error", "disabled_distributions", "discover", "strict"]
+__all__ = [
+    "Discovery",
+    "Plugin",
+    "describe_error",
+    "disabled_distributions",
+    "discover",
+    "is_strict",
+]
 
 
 @dataclass
 class Plugin:
     """A plugin that was found: loaded, or with the error that kept it from loading."""
 
-    candidate: Candidate
+    entry_point: PluginEntryPoint
     models: list[ModelInfo] = field(default_factory=list)
     error: BaseException | None = None
     manager: pluggy.PluginManager | None = None
 
     @property
     def origin(self) -> str:
-        return f"{self.candidate.distribution} {self.candidate.version}"
+        return f"{self.entry_point.distribution} {self.entry_point.version}"
 
     def owns(self, place: str) -> bool:
         """Whether a function at ``"module:qualname"`` is the plugin's to register."""
-        return self.candidate.owns(place.partition(":")[0]) or any(
+        return self.entry_point.owns(place.partition(":")[0]) or any(
             model.builder == place for model in self.models
         )
 
     def info(self) -> PluginInfo:
         """The plugin as the public sees it."""
         return PluginInfo(
-            name=self.candidate.name,
-            distribution=self.candidate.distribution,
-            version=self.candidate.version,
+            name=self.entry_point.name,
+            distribution=self.entry_point.distribution,
+            version=self.entry_point.version,
             models=tuple(sorted((model.name for model in self.models), key=natural_key)),
             error=None if self.error is None else describe_error(self.error),
         )
@@ -98,15 +105,15 @@ class Discovery(NamedTuple):
     ----------
     plugins : tuple of Plugin
         Loaded and failed ones, ordered by distribution and entry point.
-    disabled : tuple of Candidate
+    disabled : tuple of PluginEntryPoint
         What ``LUCID_DISABLE_PLUGINS`` keeps out.
     """
 
     plugins: tuple[Plugin, ...] = ()
-    disabled: tuple[Candidate, ...] = ()
+    disabled: tuple[PluginEntryPoint, ...] = ()
 
 
-def strict() -> bool:
+def is_strict() -> bool:
     """Whether ``LUCID_STRICT_PLUGINS`` asks that a failing plugin raises."""
     return os.environ.get("LUCID_STRICT_PLUGINS", "").strip().lower() not in ("", "0", "false")
 
@@ -114,7 +121,7 @@ def strict() -> bool:
 def disabled_distributions() -> set[str]:
     """Canonical names that ``LUCID_DISABLE_PLUGINS`` keeps out."""
     names = os.environ.get("LUCID_DISABLE_PLUGINS", "").split(",")
-    return {canonical_distribution(name.strip()) for name in names if name.strip()}
+    return {canonicalize_name(name.strip()) for name in names if name.strip()}
 
 
 def describe_error(error: BaseException) -> str:
@@ -152,40 +159,40 @@ def discover(
     PluginError
         If a plugin fails and ``LUCID_STRICT_PLUGINS`` is set.
     """
-    unwanted = disabled_distributions()
+    disabled_names = disabled_distributions()
     from lucid import __version__ as installed
 
     plugins, disabled = [], []
-    for candidate in find_candidates():
-        if canonical_distribution(candidate.distribution) in unwanted:
-            disabled.append(candidate)
+    for entry_point in find_entry_points():
+        if canonicalize_name(entry_point.distribution) in disabled_names:
+            disabled.append(entry_point)
             continue
-        plugin = _load(candidate, installed, reserved, check)
-        if plugin.error is not None and strict():
+        plugin = _load(entry_point, installed, reserved, check)
+        if plugin.error is not None and is_strict():
             raise PluginError(
-                f"plugin {candidate.name!r} of {plugin.origin}: {describe_error(plugin.error)}"
+                f"plugin {entry_point.name!r} of {plugin.origin}: {describe_error(plugin.error)}"
             ) from plugin.error
         plugins.append(plugin)
     return Discovery(tuple(plugins), tuple(disabled))
 
 
 def _load(
-    candidate: Candidate,
+    entry_point: PluginEntryPoint,
     installed: str,
     reserved: frozenset[str],
     check: Callable[[Plugin], None],
 ) -> Plugin:
     """Load one plugin; whatever goes wrong, short of Ctrl-C, ends up in its ``error``."""
-    module = candidate.module.partition(":")[0].strip()
+    module = entry_point.module.partition(":")[0].strip()
     was_imported = module in sys.modules
-    registrar = _Registrar(candidate, reserved)
+    registrar = _ModelCollector(entry_point, reserved)
     try:
-        if candidate.error is not None:
-            raise PluginError(candidate.error)
-        check_core_requirement(candidate, installed)
-        manager = _manage(candidate, _import(candidate))
+        if entry_point.error is not None:
+            raise PluginError(entry_point.error)
+        check_core_requirement(entry_point, installed)
+        manager = _create_manager(entry_point, _import(entry_point))
         manager.hook.lucid_register_models(register=registrar)
-        plugin = Plugin(candidate, registrar.models, manager=manager)
+        plugin = Plugin(entry_point, registrar.models, manager=manager)
         check(plugin)
         return plugin
     except KeyboardInterrupt:
@@ -195,17 +202,17 @@ def _load(
         # module is forgotten, so that a repaired one is read after refresh().
         if not was_imported:
             sys.modules.pop(module, None)
-        return Plugin(candidate, error=error)
+        return Plugin(entry_point, error=error)
     finally:
         registrar.open = False
 
 
-def _import(candidate: Candidate) -> Any:
+def _import(entry_point: PluginEntryPoint) -> Any:
     """Import what the entry point names: a module, or an object in one."""
-    module, _, attribute = (part.strip() for part in candidate.module.partition(":"))
+    module, _, attribute = (part.strip() for part in entry_point.module.partition(":"))
     if not all(part.isidentifier() for part in module.split(".")):
         raise PluginError(
-            f"its entry point {candidate.name} = {candidate.module!r} must name a module, "
+            f"its entry point {entry_point.name} = {entry_point.module!r} must name a module, "
             "as in 'my_package.plugin'"
         )
     found: Any = importlib.import_module(module)
@@ -214,7 +221,7 @@ def _import(candidate: Candidate) -> Any:
     return found
 
 
-def _manage(candidate: Candidate, implementation: Any) -> pluggy.PluginManager:
+def _create_manager(entry_point: PluginEntryPoint, implementation: Any) -> pluggy.PluginManager:
     """Give the plugin its manager, and check its hooks against the specifications."""
     import pluggy
 
@@ -222,21 +229,21 @@ def _manage(candidate: Candidate, implementation: Any) -> pluggy.PluginManager:
 
     manager = pluggy.PluginManager(hookspecs.PROJECT_NAME)
     manager.add_hookspecs(hookspecs)
-    manager.register(implementation, name=candidate.name)
+    manager.register(implementation, name=entry_point.name)
     manager.check_pending()
     if not manager.get_hookcallers(implementation):
         raise PluginError(
-            f"{candidate.module} implements no hook of lucid; decorate "
+            f"{entry_point.module} implements no hook of lucid; decorate "
             "lucid_register_models with @lucid.hookimpl"
         )
     return manager
 
 
-class _Registrar:
+class _ModelCollector:
     """The ``register`` of one plugin: collects, and is of no use after the hook."""
 
-    def __init__(self, candidate: Candidate, reserved: frozenset[str]) -> None:
-        self.candidate = candidate
+    def __init__(self, entry_point: PluginEntryPoint, reserved: frozenset[str]) -> None:
+        self.entry_point = entry_point
         self.reserved = reserved
         self.models: list[ModelInfo] = []
         self.aliases: dict[str, str] = {}
@@ -257,7 +264,7 @@ class _Registrar:
     ) -> None:
         if not self.open:
             raise PluginError(
-                f"{self.candidate.distribution} registered {name!r} after its hook had returned; "
+                f"{self.entry_point.distribution} registered {name!r} after its hook had returned; "
                 "register models inside lucid_register_models"
             )
         check_name(name, self.reserved)
@@ -282,17 +289,17 @@ class _Registrar:
             )
         except (TypeError, ValueError) as error:
             raise type(error)(f"model {name!r}: {error}") from None
-        self._take_aliases(name, fields["aliases"])
+        self._add_aliases(name, fields["aliases"])
         self.models.append(
             ModelInfo(
                 name=name,
-                distribution=self.candidate.distribution,
-                version=self.candidate.version,
+                distribution=self.entry_point.distribution,
+                version=self.entry_point.version,
                 **fields,
             )
         )
 
-    def _take_aliases(self, name: str, aliases: tuple[str, ...]) -> None:
+    def _add_aliases(self, name: str, aliases: tuple[str, ...]) -> None:
         check_aliases(name, aliases, self.reserved)
         for alias in aliases:
             taken = self.aliases.get(alias) or next(

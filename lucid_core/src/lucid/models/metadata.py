@@ -13,12 +13,12 @@ import re
 from typing import Any, NamedTuple
 
 from lucid.errors import PluginError
-from lucid.models.spec import canonical_distribution
+from lucid.models.info import canonicalize_name
 
-__all__ = ["GROUP", "Candidate", "check_core_requirement", "find_candidates"]
+__all__ = ["ENTRY_POINT_GROUP", "PluginEntryPoint", "check_core_requirement", "find_entry_points"]
 
 #: The entry point group in which plugins announce themselves.
-GROUP = "lucid.models"
+ENTRY_POINT_GROUP = "lucid.models"
 
 _CORE = "lucid-core"
 _NAME = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)(?:\s*\[[^\]]*\])?")
@@ -26,7 +26,7 @@ _PLAIN_VERSION = re.compile(r"\d+(?:\.\d+)*(?:\.dev\d+)?")
 _PLAIN_CLAUSE = re.compile(rf"(>=|<)\s*({_PLAIN_VERSION.pattern})")
 
 
-class Candidate(NamedTuple):
+class PluginEntryPoint(NamedTuple):
     """An entry point of the group ``lucid.models``, not imported yet.
 
     Attributes
@@ -59,7 +59,7 @@ class Candidate(NamedTuple):
         return module == self.package or module.startswith(self.package + ".")
 
 
-def find_candidates() -> list[Candidate]:
+def find_entry_points() -> list[PluginEntryPoint]:
     """Return every plugin entry point, in an order that installation does not change.
 
     Where ``sys.path`` holds a distribution twice, the one that an import would
@@ -69,25 +69,25 @@ def find_candidates() -> list[Candidate]:
 
     declaring: dict[str, Any] = {}
     for distribution in importlib_metadata.distributions():
-        if GROUP in _read(distribution, "entry_points.txt"):
-            name = _headers(distribution)[0] or _folder_name(distribution)
-            declaring.setdefault(canonical_distribution(name), distribution)
-    candidates = []
+        if ENTRY_POINT_GROUP in _read_text(distribution, "entry_points.txt"):
+            name = _read_headers(distribution)[0] or _folder_name(distribution)
+            declaring.setdefault(canonicalize_name(name), distribution)
+    entry_points = []
     for name, distribution in declaring.items():
         # The first one on the path, which may not be the one seen; what an interrupted
         # uninstallation left of another does not count.
         same = importlib_metadata.distributions(name=name)
-        distribution = next((found for found in same if _headers(found)[0]), distribution)
-        candidates.extend(_candidates_of(distribution))
-    return sorted(candidates, key=lambda c: (canonical_distribution(c.distribution), c.name))
+        distribution = next((found for found in same if _read_headers(found)[0]), distribution)
+        entry_points.extend(_entry_points_of(distribution))
+    return sorted(entry_points, key=lambda c: (canonicalize_name(c.distribution), c.name))
 
 
-def check_core_requirement(candidate: Candidate, installed: str) -> None:
+def check_core_requirement(entry_point: PluginEntryPoint, installed: str) -> None:
     """Raise PluginError if the plugin needs another core than the installed one.
 
     Parameters
     ----------
-    candidate : Candidate
+    entry_point : PluginEntryPoint
         The plugin, not imported yet.
     installed : str
         The version of the core.
@@ -98,25 +98,25 @@ def check_core_requirement(candidate: Candidate, installed: str) -> None:
         With the pip command that helps: for a newer core if the plugin wants one,
         else for a newer plugin.
     """
-    for requirement in candidate.requirements:
+    for requirement in entry_point.requirements:
         named = _NAME.match(requirement)
-        if named is None or canonical_distribution(named[1]) != _CORE:
+        if named is None or canonicalize_name(named[1]) != _CORE:
             continue
-        specifier = _unsatisfied(requirement[named.end() :], requirement, installed)
+        specifier = _unsatisfied_specifier(requirement[named.end() :], requirement, installed)
         if specifier is None:
             continue
-        if _only_too_old(specifier, installed):
+        if _needs_newer_core(specifier, installed):
             raise PluginError(
                 f"it needs {_CORE}{specifier} but {installed} is installed; run: "
                 f"python -m pip install --upgrade '{_CORE}{specifier}'"
             )
         raise PluginError(
             f"it is made for {_CORE}{specifier} and {installed} is installed; run: "
-            f"python -m pip install --upgrade {candidate.distribution}"
+            f"python -m pip install --upgrade {entry_point.distribution}"
         )
 
 
-def _unsatisfied(rest: str, requirement: str, installed: str) -> str | None:
+def _unsatisfied_specifier(rest: str, requirement: str, installed: str) -> str | None:
     """Return the specifier that `installed` does not satisfy, None if it does.
 
     ``>=1.2,<2`` against a release or a development version is compared right here: this is
@@ -145,13 +145,13 @@ def _unsatisfied(rest: str, requirement: str, installed: str) -> str | None:
 def _satisfies(version: str, operator: str, bound: str) -> bool:
     """Compare two versions by PEP 440; ``<2`` excludes 2.0.dev0, which comes before 2."""
     if operator == ">=":
-        return _order(version) >= _order(bound)
+        return _version_key(version) >= _version_key(bound)
     if ".dev" in bound:
-        return _order(version) < _order(bound)
-    return _order(version)[0] < _order(bound)[0]
+        return _version_key(version) < _version_key(bound)
+    return _version_key(version)[0] < _version_key(bound)[0]
 
 
-def _order(version: str) -> tuple[tuple[int, ...], float]:
+def _version_key(version: str) -> tuple[tuple[int, ...], float]:
     """Key that sorts versions: the release without trailing zeros, then development versions."""
     release, _, development = version.partition(".dev")
     numbers = [int(number) for number in release.split(".")]
@@ -160,7 +160,7 @@ def _order(version: str) -> tuple[tuple[int, ...], float]:
     return tuple(numbers), float(development or "inf")
 
 
-def _only_too_old(specifier: str, installed: str) -> bool:
+def _needs_newer_core(specifier: str, installed: str) -> bool:
     """Whether a newer core could satisfy what the installed one does not."""
     from packaging.specifiers import SpecifierSet
     from packaging.version import Version
@@ -169,23 +169,25 @@ def _only_too_old(specifier: str, installed: str) -> bool:
     return any(Version(s.version.removesuffix(".*")) > Version(installed) for s in floors)
 
 
-def _candidates_of(distribution: Any) -> list[Candidate]:
-    name, version, requirements = _headers(distribution)
+def _entry_points_of(distribution: Any) -> list[PluginEntryPoint]:
+    name, version, requirements = _read_headers(distribution)
     error = None
     if not name or not version:
         error = "its metadata is damaged (no name or version); install the distribution again"
-    elif (listed := _egg_requirements(distribution)) is not None:
+    elif (listed := _egg_info_requirements(distribution)) is not None:
         requirements = listed
     try:
-        named = [(e.name, e.value) for e in distribution.entry_points if e.group == GROUP]
+        declared = [
+            (e.name, e.value) for e in distribution.entry_points if e.group == ENTRY_POINT_GROUP
+        ]
     except Exception as problem:
-        if f"[{GROUP}]" not in _read(distribution, "entry_points.txt"):
+        if f"[{ENTRY_POINT_GROUP}]" not in _read_text(distribution, "entry_points.txt"):
             return []
-        named = [("(unreadable)", "")]
+        declared = [("(unreadable)", "")]
         error = f"its entry_points.txt cannot be read ({type(problem).__name__}: {problem})"
     return [
-        Candidate(
-            name=entry_point,
+        PluginEntryPoint(
+            name=key,
             # "module [extra]" is an old spelling that says nothing about the module.
             module=module.partition("[")[0].strip(),
             distribution=name or _folder_name(distribution),
@@ -193,11 +195,11 @@ def _candidates_of(distribution: Any) -> list[Candidate]:
             requirements=requirements,
             error=error,
         )
-        for entry_point, module in named
+        for key, module in declared
     ]
 
 
-def _read(distribution: Any, filename: str) -> str:
+def _read_text(distribution: Any, filename: str) -> str:
     """Return a metadata file's text; empty if there is none or it cannot be read."""
     try:
         return distribution.read_text(filename) or ""
@@ -205,14 +207,14 @@ def _read(distribution: Any, filename: str) -> str:
         return ""
 
 
-def _headers(distribution: Any) -> tuple[str, str, tuple[str, ...]]:
+def _read_headers(distribution: Any) -> tuple[str, str, tuple[str, ...]]:
     """Return name, version and requirements from the headers of the core metadata.
 
     The fields wanted are one line each, so the e-mail parser that
     ``distribution.metadata`` starts can be left out.
     """
     name, version, requirements = "", "", []
-    text = _read(distribution, "METADATA") or _read(distribution, "PKG-INFO")
+    text = _read_text(distribution, "METADATA") or _read_text(distribution, "PKG-INFO")
     for line in text.splitlines():
         if not line.strip():  # an empty line ends the headers, the description follows
             break
@@ -227,9 +229,9 @@ def _headers(distribution: Any) -> tuple[str, str, tuple[str, ...]]:
     return name, version, tuple(requirements)
 
 
-def _egg_requirements(distribution: Any) -> tuple[str, ...] | None:
+def _egg_info_requirements(distribution: Any) -> tuple[str, ...] | None:
     """Return the requirements of an old ``.egg-info``, None for any other."""
-    if not _read(distribution, "requires.txt"):
+    if not _read_text(distribution, "requires.txt"):
         return None
     return tuple(distribution.requires or ())
 

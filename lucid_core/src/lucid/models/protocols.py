@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lucid.nn import Module
     from lucid.tensor import Tensor
 
-__all__ = ["Backbone", "Classifier", "check_backbone", "check_classifier", "missing_parts"]
+__all__ = ["Backbone", "Classifier", "check_backbone", "check_classifier", "missing_members"]
 
 
 @runtime_checkable
@@ -87,7 +87,7 @@ class Backbone(Protocol):
         """
 
 
-def missing_parts(model: object, protocol: type) -> list[str]:
+def missing_members(model: object, protocol: type) -> list[str]:
     """List the members of a protocol that a model lacks.
 
     Parameters
@@ -106,8 +106,8 @@ def missing_parts(model: object, protocol: type) -> list[str]:
     Examples
     --------
     >>> from lucid import nn
-    >>> from lucid.models import Backbone, missing_parts
-    >>> missing_parts(nn.Linear(2, 2), Backbone)
+    >>> from lucid.models import Backbone, missing_members
+    >>> missing_members(nn.Linear(2, 2), Backbone)
     ['feature_channels', 'feature_strides', 'features()', 'stages()']
     """
     members: dict[str, Any] = {}
@@ -126,7 +126,7 @@ def missing_parts(model: object, protocol: type) -> list[str]:
     return missing
 
 
-def prediction_of(model: Module) -> Callable[[Tensor], Any]:
+def predict_function(model: Module) -> Callable[[Tensor], Any]:
     """Return what maps a batch alone to a result: the model, or its method ``predict``.
 
     Parameters
@@ -165,9 +165,9 @@ def check_classifier(model: Module) -> Classifier:
         if ``num_classes`` is not a positive int, or ``head_prefixes`` is not a tuple of
         prefixes of names in its state dict.
     """
-    classifier: Classifier = _with_members(model, Classifier)
+    classifier: Classifier = _check_members(model, Classifier)
     if not _are_sizes((classifier.num_classes,)):
-        raise _wrong(model, "num_classes to be a positive int", classifier.num_classes)
+        raise _invalid_member(model, "num_classes to be a positive int", classifier.num_classes)
     prefixes, names = classifier.head_prefixes, model.state_dict()
     if not (
         isinstance(prefixes, tuple)
@@ -175,7 +175,7 @@ def check_classifier(model: Module) -> Classifier:
         and all(isinstance(p, str) and p and any(n.startswith(p) for n in names) for p in prefixes)
     ):
         expected = "head_prefixes to be a tuple of prefixes of names in its state dict"
-        raise _wrong(model, expected, prefixes)
+        raise _invalid_member(model, expected, prefixes)
     return classifier
 
 
@@ -199,25 +199,25 @@ def check_backbone(model: Module) -> Backbone:
         if ``feature_channels`` and ``feature_strides`` are not equally long tuples of positive
         ints, or ``stages()`` does not return modules without common parameters.
     """
-    backbone: Backbone = _with_members(model, Backbone)
+    backbone: Backbone = _check_members(model, Backbone)
     channels, strides = backbone.feature_channels, backbone.feature_strides
     if not _are_sizes(channels):
-        raise _wrong(model, "feature_channels to be a tuple of positive ints", channels)
+        raise _invalid_member(model, "feature_channels to be a tuple of positive ints", channels)
     if not _are_sizes(strides) or len(strides) != len(channels):
         expected = f"feature_strides to be {len(channels)} positive ints, one per feature map"
-        raise _wrong(model, expected, strides)
+        raise _invalid_member(model, expected, strides)
     stages = backbone.stages()
     if not _are_modules(stages):
-        raise _wrong(model, "stages() to return a non-empty sequence of modules", stages)
+        raise _invalid_member(model, "stages() to return a non-empty sequence of modules", stages)
     parameters = [id(parameter) for stage in stages for parameter in stage.parameters()]
     if len(parameters) != len(set(parameters)):
-        raise _wrong(model, "stages() to have no common parameters", [*map(type, stages)])
+        raise _invalid_member(model, "stages() to have no common parameters", [*map(type, stages)])
     return backbone
 
 
-def _with_members(model: Any, protocol: type) -> Any:
+def _check_members(model: Any, protocol: type) -> Any:
     # Not isinstance(), which from Python 3.12 on does not see submodules.
-    if missing := ", ".join(missing_parts(model, protocol)):
+    if missing := ", ".join(missing_members(model, protocol)):
         raise ProtocolError(
             f"expected a {protocol.__name__.lower()}, got {_describe(model)}, which lacks "
             f"{missing}; see lucid.models.{protocol.__name__}"
@@ -225,7 +225,7 @@ def _with_members(model: Any, protocol: type) -> Any:
     return model
 
 
-def _wrong(model: Module, expected: str, value: object) -> ProtocolError:
+def _invalid_member(model: Module, expected: str, value: object) -> ProtocolError:
     got = " ".join(f"{value!r:.200}".split())
     return ProtocolError(f"{_describe(model)}: expected {expected}, got {got}")
 

@@ -19,10 +19,10 @@ from typing import Any, NamedTuple
 from lucid.errors import PluginError, PluginWarning, UnknownModelError, find_stack_level
 from lucid.models.builders import check_builder, find_builder, first_line, place_of, signed
 from lucid.models.discovery import Discovery, Plugin, describe_error, discover
-from lucid.models.spec import (
+from lucid.models.info import (
     ModelInfo,
     PluginInfo,
-    canonical_distribution,
+    canonicalize_name,
     check_aliases,
     check_fields,
     check_name,
@@ -277,7 +277,7 @@ def _list_models(snapshot: _Snapshot, declarations: tuple[Declaration, ...]) -> 
 
 
 def _same(source: str, other: str) -> bool:
-    return source == other or canonical_distribution(source) == canonical_distribution(other)
+    return source == other or canonicalize_name(source) == canonicalize_name(other)
 
 
 def _check_agreement(declaration: Declaration, models: list[ModelInfo], origin: str) -> None:
@@ -304,7 +304,7 @@ def _warn_of_failures(found: Discovery) -> None:
     for plugin in found.plugins:
         if plugin.error is not None:
             warnings.warn(
-                f"plugin {plugin.candidate.name!r} of {plugin.origin} is skipped: "
+                f"plugin {plugin.entry_point.name!r} of {plugin.origin} is skipped: "
                 f"{describe_error(plugin.error)}",
                 PluginWarning,
                 stacklevel=find_stack_level(),

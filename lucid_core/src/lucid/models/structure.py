@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lucid.nn import Module
 
-__all__ = ["Structure", "changes_of", "fitting_model", "record_builder", "recorded_builder"]
+__all__ = [
+    "ModelStructure",
+    "find_matching_model",
+    "record_builder",
+    "recorded_builder",
+    "structure_changes",
+]
 
 # Building a model takes about a second, so few are tried, of about the size of the weights.
 _MAX_TRIED = 3
@@ -19,11 +25,11 @@ _MAX_RATIO = 2.0
 _MAX_DIFFERENT = 0.1
 
 #: Settings that only training uses, so that a model may be saved with others.
-_OF_TRAINING = re.compile(r"(?:, )?\b(?:momentum|p)=[^,]*")
+_TRAINING_ONLY = re.compile(r"(?:, )?\b(?:momentum|p)=[^,]*")
 
 
 @dataclass(frozen=True)
-class Structure:
+class ModelStructure:
     """Layers, settings and shapes of a model.
 
     Attributes
@@ -41,22 +47,22 @@ class Structure:
     shapes: dict[str, tuple[int, ...]]
 
     @classmethod
-    def of(cls, model: Module) -> Structure:
+    def of(cls, model: Module) -> ModelStructure:
         """The structure of a model as it is now."""
         modules = dict(model.named_modules(remove_duplicate=False))
         return cls(
             {path: type(module).__name__ for path, module in modules.items()},
-            {path: _OF_TRAINING.sub("", module.extra_repr()) for path, module in modules.items()},
+            {path: _TRAINING_ONLY.sub("", module.extra_repr()) for path, module in modules.items()},
             {name: tensor.shape for name, tensor in model.state_dict().items()},
         )
 
 
-def changes_of(model: Module) -> list[str]:
+def structure_changes(model: Module) -> list[str]:
     """What is different from the model that its builder returned, in words; empty if nothing."""
     built = getattr(model, "model_structure", None)
-    if not isinstance(built, Structure):
+    if not isinstance(built, ModelStructure):
         return []
-    now = Structure.of(model)
+    now = ModelStructure.of(model)
     changes = []
     for path in sorted({*built.layers, *now.layers}):
         old, new = built.layers.get(path), now.layers.get(path)
@@ -100,7 +106,7 @@ def record_builder(model: Module, name: str, kwargs: Mapping[str, Any]) -> None:
     """
     model.model_name = name
     model.model_kwargs = dict(kwargs)
-    model.model_structure = Structure.of(model)  # to notice layers exchanged before saving
+    model.model_structure = ModelStructure.of(model)  # to notice layers exchanged before saving
 
 
 def recorded_builder(model: Module) -> tuple[str, dict[str, Any]] | None:
@@ -127,12 +133,12 @@ def recorded_builder(model: Module) -> tuple[str, dict[str, Any]] | None:
     >>> lucid.models.recorded_builder(net) is None
     True
     """
-    if model.model_name is None or changes_of(model):
+    if model.model_name is None or structure_changes(model):
         return None
     return model.model_name, dict(model.model_kwargs or {})
 
 
-def fitting_model(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+def find_matching_model(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     """Find the registered model that weights are of, except for a layer or two.
 
     Builds at most three models of about as many parameters, so it is for errors.
@@ -159,7 +165,7 @@ def fitting_model(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
                 close.append((distance, info.name))
     for _, name in sorted(close)[:_MAX_TRIED]:
         try:
-            own = Structure.of(create_model(name)).shapes
+            own = ModelStructure.of(create_model(name)).shapes
         except Exception:  # a builder may fail in any way, and this is only for a hint
             continue
         different = sum(own.get(key) != shapes.get(key) for key in {*own, *shapes})

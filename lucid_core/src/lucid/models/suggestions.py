@@ -7,16 +7,16 @@ from fnmatch import fnmatchcase
 from functools import cache
 from typing import NamedTuple
 
-from lucid.models.spec import PluginInfo, canonical_distribution
+from lucid.models.info import PluginInfo, canonicalize_name
 
 __all__ = [
     "KnownPlugin",
-    "how_to_get_models",
+    "install_hint",
     "known_plugins",
-    "missing_command",
-    "missing_module",
+    "missing_command_hint",
+    "missing_module_hint",
     "pip_install",
-    "unknown_model",
+    "unknown_model_message",
 ]
 
 _MAX_CLOSE = 4  # suggested names
@@ -58,13 +58,15 @@ def pip_install(*distributions: str) -> str:
     return "python -m pip install " + " ".join(distributions)
 
 
-def how_to_get_models() -> str:
+def install_hint() -> str:
     """What to do when no model is registered at all."""
     command = pip_install(*(known.distribution for known in known_plugins()))
     return f"no models are installed; get some with: {command}"
 
 
-def missing_command(command: str, installed: Sequence[str], disabled: Sequence[str]) -> str | None:
+def missing_command_hint(
+    command: str, installed: Sequence[str], disabled: Sequence[str]
+) -> str | None:
     """How to get a command that a known plugin adds; None if none does, or it is installed.
 
     Parameters
@@ -76,11 +78,11 @@ def missing_command(command: str, installed: Sequence[str], disabled: Sequence[s
     """
     for known in known_plugins():
         if command in known.commands:
-            return _how_to_get(known.distribution, "adds it", installed, disabled)
+            return _distribution_hint(known.distribution, "adds it", installed, disabled)
     return None
 
 
-def missing_module(error: BaseException) -> str | None:
+def missing_module_hint(error: BaseException) -> str | None:
     """How to get the known plugin whose package an import did not find; None for any other.
 
     Parameters
@@ -90,28 +92,28 @@ def missing_module(error: BaseException) -> str | None:
     """
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return None
-    package = canonical_distribution(error.name.partition(".")[0])
+    package = canonicalize_name(error.name.partition(".")[0])
     for known in known_plugins():
-        if package == canonical_distribution(known.distribution):
+        if package == canonicalize_name(known.distribution):
             return f"{known.distribution} is not installed: {pip_install(known.distribution)}"
     return None
 
 
-def _how_to_get(
-    provider: str, what: str, installed: Sequence[str], disabled: Sequence[str]
+def _distribution_hint(
+    distribution: str, what: str, installed: Sequence[str], disabled: Sequence[str]
 ) -> str | None:
-    canonical = canonical_distribution(provider)
-    if canonical in map(canonical_distribution, disabled):
+    canonical = canonicalize_name(distribution)
+    if canonical in map(canonicalize_name, disabled):
         return (
-            f"{provider} {what}, and is disabled by LUCID_DISABLE_PLUGINS: remove it from that "
+            f"{distribution} {what}, and is disabled by LUCID_DISABLE_PLUGINS: remove it from that "
             "environment variable"
         )
-    if canonical in map(canonical_distribution, installed):
+    if canonical in map(canonicalize_name, installed):
         return None
-    return f"{provider} {what}: {pip_install(provider)}"
+    return f"{distribution} {what}: {pip_install(distribution)}"
 
 
-def unknown_model(
+def unknown_model_message(
     name: str,
     names: Mapping[str, str],
     installed: Sequence[PluginInfo],
@@ -140,12 +142,12 @@ def unknown_model(
     if failed:
         causes = ", ".join(f"{plugin.origin} ({plugin.error})" for plugin in failed)
         parts.append(f"plugins that could not be loaded: {causes}")
-    if (provider := _provider_of_model(name)) is not None:
+    if (distribution := _distribution_of_model(name)) is not None:
         distributions = [plugin.distribution for plugin in installed]
-        if advice := _how_to_get(provider, "may have it", distributions, disabled):
+        if advice := _distribution_hint(distribution, "may have it", distributions, disabled):
             parts.append(advice)
     elif not names and not failed:
-        parts.append(how_to_get_models())
+        parts.append(install_hint())
     if len(parts) == 1:
         parts.append("lucid.models.list_models() lists the models, as does 'lucid models'")
     return "; ".join(parts)
@@ -172,7 +174,7 @@ def _letters(name: str) -> str:
     return name.replace("-", "").replace("_", "")
 
 
-def _provider_of_model(name: str) -> str | None:
+def _distribution_of_model(name: str) -> str | None:
     for known in known_plugins():
         if any(fnmatchcase(name, pattern) for pattern in known.models):
             return known.distribution

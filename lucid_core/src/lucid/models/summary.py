@@ -15,7 +15,7 @@ from typing import Any
 from lucid.autograd import no_grad
 from lucid.creation import zeros
 from lucid.dtypes import float32
-from lucid.models.protocols import prediction_of
+from lucid.models.protocols import predict_function
 from lucid.nn import Module
 from lucid.tensor import Tensor
 
@@ -166,7 +166,7 @@ def summarize(model: Module, input_shape: Sequence[int]) -> ModelSummary:
     try:
         model.eval()
         with no_grad():
-            prediction_of(model)(zeros(*shape, dtype=dtype))
+            predict_function(model)(zeros(*shape, dtype=dtype))
     finally:
         for handle in handles:
             handle.remove()

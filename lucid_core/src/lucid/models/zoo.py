@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from lucid.models.registry import Registry
-from lucid.models.spec import ModelInfo, PluginInfo, canonical_distribution
+from lucid.models.info import ModelInfo, PluginInfo, canonicalize_name
+from lucid.models.registry import ModelRegistry
 
 if TYPE_CHECKING:
     from lucid.nn import Module
@@ -32,21 +32,21 @@ RESERVED = frozenset(
         *__all__,
         *("LayerSummary", "ModelInfo", "ModelSummary", "PluginInfo", "summarize"),
         *("hookimpl", "hookspec", "record_builder", "recorded_builder"),
-        *("Backbone", "Classifier", "check_backbone", "check_classifier", "missing_parts"),
-        *("attributes", "builders", "discovery", "hookspecs", "metadata", "protocols"),
-        *("registry", "spec", "structure", "suggestions", "summary", "zoo"),
+        *("Backbone", "Classifier", "check_backbone", "check_classifier", "missing_members"),
+        *("builders", "discovery", "hookspecs", "info", "lazy_models", "metadata", "protocols"),
+        *("registry", "structure", "suggestions", "summary", "zoo"),
     }
 )
 
 #: What ``register_model`` may be given.
-_STATED = frozenset(
+_REGISTER_FIELDS = frozenset(
     (
         *("name", "task", "family", "total_parameters", "summary", "input_shape"),
         *("example_batch", "aliases"),
     )
 )
 
-registry = Registry(RESERVED)
+registry = ModelRegistry(RESERVED)
 
 if hasattr(os, "register_at_fork"):
     # A child forked while another thread discovers would wait for it forever.
@@ -92,7 +92,7 @@ def list_models(
     excluded = _patterns("exclude", exclude)
     tasks = None if task is None else _patterns("task", task)
     families = None if family is None else _patterns("family", family)
-    plugins = None if plugin is None else _patterns("plugin", plugin, canonical_distribution)
+    plugins = None if plugin is None else _patterns("plugin", plugin, canonicalize_name)
     return [
         info.name
         for info in registry.models()
@@ -100,7 +100,7 @@ def list_models(
         and not _matches_name(info, excluded)
         and (tasks is None or _matches(info.task, tasks))
         and (families is None or _matches(info.family, families))
-        and (plugins is None or _matches(canonical_distribution(info.distribution or ""), plugins))
+        and (plugins is None or _matches(canonicalize_name(info.distribution or ""), plugins))
     ]
 
 
@@ -234,7 +234,7 @@ def register_model(
     example_batch: str | None = ...,
     aliases: Sequence[str] | None = ...,
 ) -> Callable[[Builder], Builder]: ...
-def register_model(builder: Any = None, /, **stated: Any) -> Any:
+def register_model(builder: Any = None, /, **fields: Any) -> Any:
     """Register the decorated function as the builder of a model.
 
     In a script or notebook this is all it takes: the model is listed at once.  In
@@ -286,14 +286,14 @@ def register_model(builder: Any = None, /, **stated: Any) -> Any:
     >>> lucid.models.create_model("two_layers", width=16).model_kwargs
     {'width': 16}
     """
-    if unknown := stated.keys() - _STATED:
+    if unknown := fields.keys() - _REGISTER_FIELDS:
         raise TypeError(
             f"register_model() got unknown keyword arguments {sorted(unknown)}; "
-            f"it takes {sorted(_STATED)}"
+            f"it takes {sorted(_REGISTER_FIELDS)}"
         )
     if builder is None:
-        return lambda function: registry.declare(function, **stated)
-    return registry.declare(builder, **stated)
+        return lambda function: registry.register(function, **fields)
+    return registry.register(builder, **fields)
 
 
 def _patterns(

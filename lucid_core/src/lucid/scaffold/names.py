@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import lucid.models
 from lucid.models import zoo
-from lucid.models.spec import canonical_distribution, check_name
+from lucid.models.info import canonicalize_name, check_name
 from lucid.models.suggestions import known_plugins
 
 __all__ = ["PluginNames", "plugin_names"]
@@ -92,7 +92,7 @@ def plugin_names(distribution: str, model: str | None = None) -> PluginNames:
             "the name of a distribution has ASCII letters, digits, '-', '_' and '.', a letter or "
             f"digit first and last, as in 'lucid-models-tiny'; got {distribution!r}"
         )
-    package = canonical_distribution(distribution).replace("-", "_")
+    package = canonicalize_name(distribution).replace("-", "_")
     _check_package(distribution, package)
     _check_distribution(distribution)
     _check_importable(distribution, package)
@@ -122,8 +122,8 @@ def _check_package(distribution: str, package: str) -> None:
 def _check_distribution(distribution: str) -> None:
     import importlib_metadata
 
-    known = {canonical_distribution(known.distribution) for known in known_plugins()}
-    if canonical_distribution(distribution) in {"lucid-core", *known}:
+    known = {canonicalize_name(known.distribution) for known in known_plugins()}
+    if canonicalize_name(distribution) in {"lucid-core", *known}:
         raise ValueError(f"{distribution!r} is one of Lucid's own distributions; choose another")
     try:
         installed = importlib_metadata.distribution(distribution)

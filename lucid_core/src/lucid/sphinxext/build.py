@@ -14,8 +14,8 @@ from sphinx.util.logging import getLogger
 
 from lucid.errors import PluginError, PluginWarning
 from lucid.sphinxext.family import common_introduction, family_page, family_pages
-from lucid.sphinxext.faults import Faults
 from lucid.sphinxext.page import ModelFacts, failure_page, gather, page_name
+from lucid.sphinxext.plugin_warnings import Faults
 from lucid.sphinxext.table import Row, index_page
 from lucid.sphinxext.template import model_template
 

@@ -10,9 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lucid.models.spec import canonical_distribution
+from lucid.models.info import canonicalize_name
 from lucid.testing.distribution_checks import find_plugins
-from lucid.testing.subject import CheckError, CheckNotRunError
+from lucid.testing.model_under_test import CheckError, CheckNotRunError
 
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
@@ -51,9 +51,9 @@ def check_dependencies(distribution: str) -> None:
 
     plugins = find_plugins(distribution)
     own = {plugin.package.partition(".")[0] for plugin in plugins}
-    declared = {canonical_distribution(each.name) for each in _parsed(plugins[0].requirements)}
+    declared = {canonicalize_name(each.name) for each in _parsed(plugins[0].requirements)}
     providers = importlib_metadata.packages_distributions()
-    provided = {canonical_distribution(name) for names in providers.values() for name in names}
+    provided = {canonicalize_name(name) for names in providers.values() for name in names}
     # Editable installations may not say which packages they provide.
     unknown = declared - provided - {_CORE}
     declared |= _required_of_core(plugins[0].requirements) | {_CORE}
@@ -62,12 +62,12 @@ def check_dependencies(distribution: str) -> None:
         for module, line in _imports(path):
             if module in own or module == "lucid" or module in sys.stdlib_module_names:
                 continue
-            found = {canonical_distribution(name) for name in providers.get(module, ())}
-            if found & {*declared, canonical_distribution(plugins[0].distribution)}:
+            found = {canonicalize_name(name) for name in providers.get(module, ())}
+            if found & {*declared, canonicalize_name(plugins[0].distribution)}:
                 continue
-            if not found and (unknown or canonical_distribution(module) in declared):
+            if not found and (unknown or canonicalize_name(module) in declared):
                 continue
-            name = min(found, default=canonical_distribution(module))
+            name = min(found, default=canonicalize_name(module))
             missing.setdefault(name, f"{module} ({path}:{line})")
     if missing:
         raise CheckError(
@@ -82,10 +82,10 @@ def _required_of_core(requirements: Sequence[str]) -> set[str]:
     """Canonical names of what the core requires, with its extras that `requirements` name."""
     import importlib_metadata
 
-    of_core = (each for each in _parsed(requirements) if canonical_distribution(each.name) == _CORE)
+    of_core = (each for each in _parsed(requirements) if canonicalize_name(each.name) == _CORE)
     extras = {"", *(extra for each in of_core for extra in each.extras)}
     return {
-        canonical_distribution(each.name)
+        canonicalize_name(each.name)
         for each in _parsed(importlib_metadata.requires(_CORE) or ())
         if each.marker is None or any(each.marker.evaluate({"extra": extra}) for extra in extras)
     }

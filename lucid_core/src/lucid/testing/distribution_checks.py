@@ -15,11 +15,11 @@ import lucid
 from lucid.errors import PluginError, PluginWarning
 from lucid.models import PluginInfo, zoo
 from lucid.models.discovery import Plugin
-from lucid.models.metadata import Candidate, find_candidates
-from lucid.models.spec import canonical_distribution
+from lucid.models.info import canonicalize_name
+from lucid.models.metadata import PluginEntryPoint, find_entry_points
 from lucid.models.suggestions import pip_install
 from lucid.scaffold.requirement import core_requirement
-from lucid.testing.subject import CheckError, CheckNotRunError, ModelUnderTest, guarded
+from lucid.testing.model_under_test import CheckError, CheckNotRunError, ModelUnderTest, guarded
 
 __all__ = [
     "check_imports",
@@ -63,7 +63,7 @@ with open(answer, "w", encoding="utf-8") as file:
 """
 
 
-def find_plugins(distribution: str) -> list[Candidate]:
+def find_plugins(distribution: str) -> list[PluginEntryPoint]:
     """Return the plugins that an installed distribution declares.
 
     Parameters
@@ -79,11 +79,11 @@ def find_plugins(distribution: str) -> list[Candidate]:
     """
     import importlib_metadata
 
-    canonical = canonical_distribution(distribution)
+    canonical = canonicalize_name(distribution)
     disabled = os.environ.get("LUCID_DISABLE_PLUGINS", "").split(",")
-    if canonical in {canonical_distribution(name.strip()) for name in disabled}:
+    if canonical in {canonicalize_name(name.strip()) for name in disabled}:
         raise PluginError(f"{distribution} is disabled by LUCID_DISABLE_PLUGINS; take it out")
-    found = [c for c in find_candidates() if canonical_distribution(c.distribution) == canonical]
+    found = [c for c in find_entry_points() if canonicalize_name(c.distribution) == canonical]
     if found:
         return found
     try:
@@ -104,11 +104,11 @@ def find_plugins(distribution: str) -> list[Candidate]:
 
 def loaded_plugins(distribution: str) -> list[PluginInfo]:
     """The plugins of a distribution, loaded or not; no warning for those that are not."""
-    canonical = canonical_distribution(distribution)
+    canonical = canonicalize_name(distribution)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", PluginWarning)  # the check that it loads says it
         plugins = lucid.models.list_plugins()
-    return [p for p in plugins if canonical_distribution(p.distribution) == canonical]
+    return [p for p in plugins if canonicalize_name(p.distribution) == canonical]
 
 
 def check_requirement(distribution: str) -> None:
@@ -139,7 +139,7 @@ def check_requirement(distribution: str) -> None:
                 f"its requirement {text!r} cannot be parsed",
                 "write it as PEP 508 has it, such as 'numpy>=2.0'",
             ) from error
-        if canonical_distribution(requirement.name) == _CORE and (
+        if canonicalize_name(requirement.name) == _CORE and (
             requirement.marker is None or requirement.marker.evaluate({"extra": ""})
         ):
             specifiers += list(requirement.specifier)
@@ -177,9 +177,9 @@ def check_loads(distribution: str) -> None:
             "correct it and install again; LUCID_STRICT_PLUGINS=1 lucid --debug models shows "
             "the traceback",
         )
-    canonical = canonical_distribution(distribution)
+    canonical = canonicalize_name(distribution)
     for plugin in zoo.registry.loaded_plugins():
-        if canonical_distribution(plugin.candidate.distribution) == canonical:
+        if canonicalize_name(plugin.entry_point.distribution) == canonical:
             _run_hooks(plugin)
 
 
@@ -252,7 +252,7 @@ def check_imports(distribution: str) -> None:
     """
     plugins = find_plugins(distribution)
     name = plugins[0].distribution
-    others = {c.distribution for c in find_candidates()} - {name}
+    others = {c.distribution for c in find_entry_points()} - {name}
     found = _imports(name, sorted(others))
     if found["errors"]:
         raise CheckNotRunError("the plugin cannot be loaded", "look at what the check 'loads' says")

@@ -25,7 +25,7 @@ import numpy as np
 import lucid
 from lucid import Tensor, nn, no_grad, random
 from lucid.models import ModelInfo
-from lucid.testing.subject import CheckError, guarded
+from lucid.testing.model_under_test import CheckError, guarded
 
 __all__ = ["ExampleBatch", "example_batch_of"]
 

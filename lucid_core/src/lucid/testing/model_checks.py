@@ -15,8 +15,8 @@ import numpy as np
 import lucid
 from lucid import Tensor, no_grad, random
 from lucid.models.builders import check_builder as check_signature
-from lucid.models.protocols import prediction_of
-from lucid.testing.subject import CheckError, ModelUnderTest, guarded, seeded
+from lucid.models.protocols import predict_function
+from lucid.testing.model_under_test import CheckError, ModelUnderTest, guarded, seeded
 
 __all__ = [
     "check_builder",
@@ -143,7 +143,7 @@ def check_forward(subject: ModelUnderTest) -> None:
         If the model could not be built before.
     """
     model, shape = subject.model, subject.info.input_shape
-    predict = prediction_of(model)
+    predict = predict_function(model)
     draw = random.randn if predict is model else random.rand  # predict() takes images in [0, 1]
     dtype = next((parameter.dtype for parameter in model.parameters()), lucid.float32)
     modes = [(module, module.training) for module in model.modules()]

@@ -8,8 +8,8 @@ from typing import Any
 
 from lucid import no_grad, random
 from lucid.errors import ProtocolError
-from lucid.models.protocols import Backbone, check_backbone, check_classifier, missing_parts
-from lucid.testing.subject import CheckError, ModelUnderTest, guarded, seeded
+from lucid.models.protocols import Backbone, check_backbone, check_classifier, missing_members
+from lucid.testing.model_under_test import CheckError, ModelUnderTest, guarded, seeded
 
 __all__ = ["check_head", "check_protocol", "protocol_errors"]
 
@@ -44,7 +44,7 @@ def check_protocol(subject: ModelUnderTest) -> None:
         if subject.info.task == "image-classification":
             check_classifier(model)
             check_head(subject)
-        if not members <= set(missing_parts(model, Backbone)):
+        if not members <= set(missing_members(model, Backbone)):
             check_backbone(model)
             _check_features(subject)
 

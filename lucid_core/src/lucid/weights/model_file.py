@@ -181,7 +181,7 @@ def load_weights(
     FileNotFoundError
         If there is no such file.
     """
-    from lucid.models.structure import changes_of
+    from lucid.models.structure import structure_changes
 
     arrays, metadata = read_file(path, ema)
     refuse_training_checkpoint(path, metadata)
@@ -197,7 +197,7 @@ def load_weights(
         )
     except StateDictError as error:
         wanted = str(metadata_from_model(model) or type(model).__name__)
-        if changes_of(model):
+        if structure_changes(model):
             wanted += ", changed since (skip_mismatched=True loads all layers that still fit)"
         raise WeightFileError(
             f"{os.fspath(path)} holds {_held(path, arrays, metadata)}; the model is {wanted}: "
@@ -224,7 +224,7 @@ def _held(path: StrPath, arrays: Mapping[str, Any], metadata: Mapping[str, str])
     """Which model a file is of, for an error."""
     if MODEL_KEY in metadata:
         return str(parse(path, metadata))
-    from lucid.models.structure import fitting_model
+    from lucid.models.structure import find_matching_model
 
-    name = fitting_model({key: array.shape for key, array in arrays.items()})
+    name = find_matching_model({key: array.shape for key, array in arrays.items()})
     return "weights of an unnamed model" if name is None else f"weights of {name}"

@@ -17,7 +17,7 @@ from lucid.errors import LucidError, UnknownModelError, WeightFileError
 from lucid.weights.serialization import StrPath, read_metadata
 
 if TYPE_CHECKING:
-    from lucid.models.spec import ModelInfo
+    from lucid.models.info import ModelInfo
     from lucid.nn import Module
 
 __all__ = [
@@ -180,7 +180,7 @@ def find_saved_model(path: StrPath, saved: ModelMetadata) -> ModelInfo:
     """
     from lucid.models import model_info
     from lucid.models.discovery import disabled_distributions
-    from lucid.models.spec import canonical_distribution
+    from lucid.models.info import canonicalize_name
     from lucid.models.suggestions import pip_install
 
     try:
@@ -194,7 +194,7 @@ def find_saved_model(path: StrPath, saved: ModelMetadata) -> ModelInfo:
         else:
             version = f" {saved.distribution_version}" if saved.distribution_version else ""
             remedy = pip_install(saved.distribution)
-            if canonical_distribution(saved.distribution) in disabled_distributions():
+            if canonicalize_name(saved.distribution) in disabled_distributions():
                 remedy = "remove it from the environment variable LUCID_DISABLE_PLUGINS"
             origin = f"it was saved with {saved.distribution}{version}: {remedy}"
         raise UnknownModelError(f"{os.fspath(path)} holds {saved}; {origin}; {error}") from None
@@ -222,9 +222,9 @@ def describe(
             "by lucid.save(model.state_dict(), path)"
         )
     from lucid import __version__
-    from lucid.models.structure import changes_of
+    from lucid.models.structure import structure_changes
 
-    if changes := changes_of(model):
+    if changes := structure_changes(model):
         raise ValueError(
             f"this {described.name} was changed after it was built, so its file could not rebuild "
             f"it: {_listed(changes)}. Register a builder that makes the changed model, or save its "

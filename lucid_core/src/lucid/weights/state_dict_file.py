@@ -159,7 +159,7 @@ def suggest_model(model: Module, state: Mapping[str, Any]) -> str | None:
     str or None
         Its name; None if no other model fits.
     """
-    from lucid.models.structure import fitting_model
+    from lucid.models.structure import find_matching_model
 
     try:
         found = identify_weights(state)
@@ -168,7 +168,7 @@ def suggest_model(model: Module, state: Mapping[str, Any]) -> str | None:
     if found is not None:
         name: str | None = found.name
     else:
-        name = fitting_model({key: tuple(np.shape(value)) for key, value in state.items()})
+        name = find_matching_model({key: tuple(np.shape(value)) for key, value in state.items()})
     return None if name == model.model_name else name
 
 

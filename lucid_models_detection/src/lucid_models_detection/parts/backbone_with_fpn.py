@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from lucid import ProtocolError, Tensor, nn, zeros
-from lucid.models import Backbone, missing_parts
+from lucid.models import Backbone, missing_members
 from lucid_models_detection.parts.checks import apply_part, check_members, check_shape
 from lucid_models_detection.parts.fpn import ExtraFPNBlock, FeaturePyramidNetwork
 
@@ -172,7 +172,7 @@ def stage_strides(net: nn.Module) -> tuple[int, ...]:
 def _channels_and_strides(net: nn.Module) -> tuple[tuple[int, ...], tuple[int, ...]]:
     name = type(net).__name__
     needed = ("feature_channels", "features()")
-    if missing := [part for part in missing_parts(net, Backbone) if part in needed]:
+    if missing := [part for part in missing_members(net, Backbone) if part in needed]:
         by_name = f"; {net!r} by name is from_backbone({net!r})" if isinstance(net, str) else ""
         raise ProtocolError(
             f"expected a backbone, got a {name}, which lacks {', '.join(missing)}; "

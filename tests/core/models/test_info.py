@@ -4,9 +4,9 @@ import dataclasses
 
 import pytest
 
-from lucid.models.spec import (
+from lucid.models.info import (
     ModelInfo,
-    canonical_distribution,
+    canonicalize_name,
     check_fields,
     check_name,
     natural_key,
@@ -26,7 +26,7 @@ def test_numbers_sort_as_numbers() -> None:
 
 
 def test_distributions_are_compared_as_pip_does() -> None:
-    assert canonical_distribution("Lucid_Models..Toy") == "lucid-models-toy"
+    assert canonicalize_name("Lucid_Models..Toy") == "lucid-models-toy"
 
 
 @pytest.mark.parametrize(

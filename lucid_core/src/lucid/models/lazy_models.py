@@ -8,10 +8,10 @@ from typing import Any
 from lucid.hints import attribute_error, find_hint
 from lucid.models import zoo
 
-__all__ = ["dir_of_models", "model_attribute"]
+__all__ = ["dir_models", "getattr_model"]
 
 
-def model_attribute(name: str) -> Callable[..., Any]:
+def getattr_model(name: str) -> Callable[..., Any]:
     """Return the builder of a model, as attribute access on ``lucid.models``.
 
     Raises
@@ -31,7 +31,7 @@ def model_attribute(name: str) -> Callable[..., Any]:
         raise AttributeError(f"module 'lucid.models' has no attribute {name!r}: {error}") from error
 
 
-def dir_of_models(static: Sequence[str]) -> list[str]:
+def dir_models(static: Sequence[str]) -> list[str]:
     """Return what ``dir(lucid.models)`` lists: its own names and every model's."""
     try:
         names = zoo.list_models()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from docutils import nodes
 
-from lucid.sphinxext.faults import Faults
+from lucid.sphinxext.plugin_warnings import Faults
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ __all__ = [
     "DEFAULT_INPUT_SHAPE",
     "ModelInfo",
     "PluginInfo",
-    "canonical_distribution",
+    "canonicalize_name",
     "check_aliases",
     "check_fields",
     "check_name",
@@ -120,7 +120,7 @@ def natural_key(text: str) -> tuple[tuple[str, int], ...]:
     return tuple((letters, int(digits or -1)) for letters, digits in parts)
 
 
-def canonical_distribution(name: str) -> str:
+def canonicalize_name(name: str) -> str:
     """A distribution's name as packaging tools compare it (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
