@@ -21,11 +21,11 @@ def extension(name):
     return module
 
 
-def test_the_picture_of_the_rooms_is_that_of_the_contracts():
-    module = extension("rooms")
-    assert set(module.ROOMS) == set(module.layers())
-    drawn = module.PICTURE.read_text(encoding="utf-8")
-    assert drawn == module.picture(), "run: python docs/_ext/rooms.py"
+def test_architecture_diagram_matches_import_contracts():
+    module = extension("architecture")
+    assert set(module.PACKAGES) == set(module.layers())
+    drawn = module.DIAGRAM.read_text(encoding="utf-8")
+    assert drawn == module.diagram(), "run: python docs/_ext/architecture.py"
 
 
 def resolve(name: str) -> object:

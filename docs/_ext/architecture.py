@@ -1,9 +1,9 @@
-"""The picture on the architecture page, drawn from the contracts that ``lint`` holds.
+"""Diagram of the packages for the architecture page, drawn from the import-linter contracts.
 
-    python docs/_ext/rooms.py    # writes docs/architecture/rooms.svg
+    python docs/_ext/architecture.py    # writes docs/architecture/packages.svg
 
-The rooms and their order are those of ``[tool.importlinter]`` in ``pyproject.toml``, so
-the picture cannot show an order that the code does not keep; a test compares the two.
+The packages and their order come from ``[tool.importlinter]`` in ``pyproject.toml``; a test
+compares the file with the contracts.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 ROOT = Path(__file__).parents[2]
-PICTURE = ROOT / "docs" / "architecture" / "rooms.svg"
+DIAGRAM = ROOT / "docs" / "architecture" / "packages.svg"
 
-#: What each room is for, and the packages of others that it is built on.
-ROOMS = {
+#: Purpose of each package, and the third-party packages that it uses.
+PACKAGES = {
     "lucid_models_detection": ("Faster R-CNN, boxes, COCO", "pycocotools"),
     "lucid_models_classification": ("classifiers: ResNet, MobileNet", ""),
-    "lucid.cli": ("the command lucid", "click"),
+    "lucid.cli": ("the command line, lucid", "click"),
     "lucid.sphinxext": ("this site's model pages", "Sphinx"),
-    "lucid.testing": ("gradcheck, the kit for plugins", ""),
-    "lucid.scaffold": ("what lucid new-plugin writes", ""),
-    "lucid.training": ("the one training loop", "tqdm, mpi4py"),
-    "lucid.prediction": ("many images, here or on a cluster", "Dask"),
-    "lucid.vision": ("images: files, transforms", "Pillow"),
-    "lucid.data": ("datasets, loader, workers", ""),
+    "lucid.testing": ("gradcheck, plugin checks", ""),
+    "lucid.scaffold": ("templates of lucid new-plugin", ""),
+    "lucid.training": ("training loop, checkpoints", "tqdm, mpi4py"),
+    "lucid.prediction": ("batch prediction, local or cluster", "Dask"),
+    "lucid.vision": ("image files, transforms", "Pillow"),
+    "lucid.data": ("datasets, DataLoader", ""),
     "lucid.weights": ("safetensors, npz, PyTorch files", ""),
-    "lucid.models": ("the registry of plugins", "pluggy"),
+    "lucid.models": ("model registry, plugins", "pluggy"),
     "lucid.optim": ("optimizers, schedules", ""),
     "lucid.nn": ("modules, layers, losses", ""),
     "lucid.tensor": ("Tensor and its operators", ""),
-    "lucid.ops": ("operations and derivatives", ""),
-    "lucid.autograd": ("recording, walking back", ""),
-    "lucid.kernels": ("arrays in, arrays out", "Numba"),
+    "lucid.ops": ("operations and their derivatives", ""),
+    "lucid.autograd": ("reverse-mode differentiation", ""),
+    "lucid.kernels": ("compiled kernels, NumPy reference", "Numba"),
 }
 
 WIDTH, HEIGHT, GAP, TOP = 720, 36, 8, 20
@@ -42,7 +42,7 @@ LEFT, BOX = 60, 640
 
 
 def layers() -> list[str]:
-    """Every room, those that may import the others first."""
+    """List the packages from top (may import all others) to bottom."""
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     contracts = tomllib.loads(text)["tool"]["importlinter"]["contracts"]
     ordered = {each["id"]: each["layers"] for each in contracts if each["type"] == "layers"}
@@ -50,16 +50,16 @@ def layers() -> list[str]:
     return [*plugins, *ordered["engine"]]
 
 
-def picture() -> str:
-    """The picture, as SVG without scripts, fonts or anything else from elsewhere."""
+def diagram() -> str:
+    """Render the diagram as a self-contained SVG."""
     names = layers()
     plugins = sum(not name.startswith("lucid.") for name in names)
     height = TOP + (len(names) + 1) * (HEIGHT + GAP) + 16
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img"'
         ' aria-labelledby="t d" font-family="system-ui, sans-serif" font-size="15">',
-        '  <title id="t">The rooms of Lucid</title>',
-        '  <desc id="d">From top to bottom, each may import those below it: '
+        '  <title id="t">Packages of Lucid</title>',
+        '  <desc id="d">From top to bottom, each package may import those below it: '
         f"{escape(', '.join(names))}.</desc>",
         '  <defs><marker id="a" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="8"'
         ' markerHeight="8" orient="auto"><path d="M0 0L10 5L0 10z" fill="#334155"/></marker>'
@@ -74,7 +74,7 @@ def picture() -> str:
                 "plugins above use only the public names of lucid; below is lucid-core</text>"
             )
             y += HEIGHT + GAP
-        parts += _room(name, y, "#dcfce7" if i < plugins else "#dbeafe")
+        parts += _package(name, y, "#dcfce7" if i < plugins else "#dbeafe")
         y += HEIGHT + GAP
     parts.append(
         f'  <path d="M30 {TOP}V{y - GAP}" stroke="#334155" stroke-width="2" fill="none"'
@@ -88,23 +88,23 @@ def picture() -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def _room(name: str, y: int, colour: str) -> list[str]:
-    purpose, knows = ROOMS[name]
+def _package(name: str, y: int, color: str) -> list[str]:
+    purpose, uses = PACKAGES[name]
     line = y + 23
     parts = [
-        f'  <rect x="{LEFT}" y="{y}" width="{BOX}" height="{HEIGHT}" rx="8" fill="{colour}"'
+        f'  <rect x="{LEFT}" y="{y}" width="{BOX}" height="{HEIGHT}" rx="8" fill="{color}"'
         ' stroke="#64748b"/>',
         f'  <text x="{LEFT + 14}" y="{line}" fill="#0f172a" font-weight="600">{name}</text>',
         f'  <text x="{LEFT + 250}" y="{line}" fill="#0f172a">{escape(purpose)}</text>',
     ]
-    if knows:
+    if uses:
         parts.append(
             f'  <text x="{LEFT + BOX - 14}" y="{line}" text-anchor="end" fill="#7c2d12"'
-            f' font-size="13">{escape(knows)}</text>'
+            f' font-size="13">{escape(uses)}</text>'
         )
     return parts
 
 
 if __name__ == "__main__":
-    PICTURE.parent.mkdir(parents=True, exist_ok=True)
-    PICTURE.write_text(picture(), encoding="utf-8")
+    DIAGRAM.parent.mkdir(parents=True, exist_ok=True)
+    DIAGRAM.write_text(diagram(), encoding="utf-8")
