@@ -17,7 +17,7 @@ import lucid
 from lucid import Tensor, nn
 from lucid.cli.entry import run
 from lucid.models import create_model, register_model
-from lucid.testing.plugin_checks import CheckError, ModelUnderTest, checks_of_task
+from lucid.testing.plugin_checks import CheckError, ModelUnderTest, checks_for_task
 from lucid.weights import model_metadata
 from lucid_models_classification.loading import load_for_fine_tuning
 from lucid_models_detection.detections import Detections
@@ -131,11 +131,11 @@ def test_a_model_that_a_command_cannot_train_is_refused_in_one_line(
 
 def test_the_kit_runs_the_commands(families: None) -> None:
     for name, names in (("pebble", ["commands"]), ("lantern", ["detector", "commands"])):
-        subject = ModelUnderTest(name)
-        registered = checks_of_task(subject.info.task)
+        tested = ModelUnderTest(name)
+        registered = checks_for_task(tested.info.task)
         assert list(registered) == names
         for check in registered.values():
-            check(subject)
+            check(tested)
 
 
 class Dim(Lantern):
@@ -169,7 +169,7 @@ def test_the_kit_names_what_a_detector_lacks(families: None, cls, name: str, pro
         return cls() if cls is Mute else cls(num_classes, Pebble(4))
 
     with pytest.raises(CheckError) as caught:
-        checks_of_task("object-detection")[name](ModelUnderTest("wrong"))
+        checks_for_task("object-detection")[name](ModelUnderTest("wrong"))
     assert re.search(problem, caught.value.problem)
     assert caught.value.advice
 
@@ -183,7 +183,7 @@ def test_the_kit_starts_a_detector_from_a_classifier(families: None) -> None:
         return Lantern(num_classes, Unstaged(4))
 
     with pytest.raises(CheckError, match=r"a Unstaged, which lacks stages\(\)") as caught:
-        checks_of_task("object-detection")["commands"](ModelUnderTest("unstaged"))
+        checks_for_task("object-detection")["commands"](ModelUnderTest("unstaged"))
     assert "--backbone-weights" in caught.value.advice
 
 
@@ -193,7 +193,7 @@ def test_the_kit_refuses_a_classifier_of_gray_images(families: None) -> None:
         return Pebble(num_classes)
 
     with pytest.raises(CheckError, match=r"square RGB images, and input_shape is \(1, 1, 28, 28\)"):
-        checks_of_task("image-classification")["commands"](ModelUnderTest("gray"))
+        checks_for_task("image-classification")["commands"](ModelUnderTest("gray"))
 
 
 @pytest.mark.parametrize("headless", [False, True])

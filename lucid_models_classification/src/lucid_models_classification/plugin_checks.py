@@ -17,12 +17,12 @@ __all__ = ["check_commands"]
 _COLORS = {"blue": (40, 60, 220), "red": (220, 60, 40)}
 
 
-def check_commands(subject: ModelUnderTest) -> None:
+def check_commands(tested: ModelUnderTest) -> None:
     """``lucid train-classifier`` trains it on two classes, ``lucid classify`` uses the result.
 
     Parameters
     ----------
-    subject : ModelUnderTest
+    tested : ModelUnderTest
         The model.
 
     Raises
@@ -30,7 +30,7 @@ def check_commands(subject: ModelUnderTest) -> None:
     CheckError
         If a command fails, or the model does not take square RGB images.
     """
-    shape = subject.info.input_shape
+    shape = tested.info.input_shape
     if len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
         raise CheckError(
             f"lucid train-classifier trains on square RGB images, and input_shape is {shape}",
@@ -42,7 +42,7 @@ def check_commands(subject: ModelUnderTest) -> None:
         _write_images(folder / "data", shape[2])
         small = ("--epochs", 1, "--batch-size", 2, "--image-size", shape[2], "--no-check-data")
         run_command(
-            *("train-classifier", "--model", subject.name, "--data", folder / "data"),
+            *("train-classifier", "--model", tested.name, "--data", folder / "data"),
             *("--output", folder / "run", *small),
             advice=advice,
         )

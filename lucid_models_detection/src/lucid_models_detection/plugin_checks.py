@@ -19,12 +19,12 @@ from lucid_models_detection.detector import backbone_net, check_detector
 __all__ = ["check_commands", "check_members"]
 
 
-def check_members(subject: ModelUnderTest) -> None:
+def check_members(tested: ModelUnderTest) -> None:
     """It has the members of ``lucid_models_detection.Detector``, and its head is what it says.
 
     Parameters
     ----------
-    subject : ModelUnderTest
+    tested : ModelUnderTest
         The model.
 
     Raises
@@ -36,11 +36,11 @@ def check_members(subject: ModelUnderTest) -> None:
         If the model could not be built before.
     """
     with protocol_errors():
-        check_detector(subject.model)
-        check_head(subject)
+        check_detector(tested.model)
+        check_head(tested)
 
 
-def check_commands(subject: ModelUnderTest) -> None:
+def check_commands(tested: ModelUnderTest) -> None:
     """``lucid train-detector`` trains it, ``lucid evaluate`` and ``lucid detect`` use the result.
 
     Where the network of its backbone is a classifier, training also starts from a file of one,
@@ -48,7 +48,7 @@ def check_commands(subject: ModelUnderTest) -> None:
 
     Parameters
     ----------
-    subject : ModelUnderTest
+    tested : ModelUnderTest
         The model.
 
     Raises
@@ -56,7 +56,7 @@ def check_commands(subject: ModelUnderTest) -> None:
     CheckError
         If a command fails, or the model does not take RGB images.
     """
-    shape = subject.info.input_shape
+    shape = tested.info.input_shape
     if len(shape) != 4 or shape[1] != 3:
         raise CheckError(
             f"lucid train-detector trains on RGB images, and input_shape is {shape}",
@@ -67,7 +67,7 @@ def check_commands(subject: ModelUnderTest) -> None:
         folder = Path(name)
         data = ("--data", _write_coco(folder, shape[2], shape[3]), "--images", folder)
         small = ("--epochs", 1, "--batch-size", 2, "--samples", 1, "--no-check-data")
-        train = ("train-detector", "--model", subject.name, *data, *small)
+        train = ("train-detector", "--model", tested.name, *data, *small)
         run_command(*train, "--output", folder / "run", advice=advice)
         weights = ("--weights", folder / "run" / "best.safetensors")
         run_command("evaluate", *weights, *data, advice=advice)
@@ -75,14 +75,14 @@ def check_commands(subject: ModelUnderTest) -> None:
         run_command("detect", folder / "0.png", *weights, "--output", drawn, advice=advice)
         if not drawn.is_file():
             raise CheckError("lucid detect drew no image", advice)
-        if (classifier := _save_classifier(subject, folder)) is not None:
+        if (classifier := _save_classifier(tested, folder)) is not None:
             start = ("--backbone-weights", classifier, "--output", folder / "started")
             run_command(*train, *start, advice=f"{advice}, with {start[0]}")
 
 
-def _save_classifier(subject: ModelUnderTest, folder: Path) -> Path | None:
+def _save_classifier(tested: ModelUnderTest, folder: Path) -> Path | None:
     """Save the classifier in the backbone as a model if it is registered, else its weights."""
-    net = backbone_net(check_detector(subject.model))
+    net = backbone_net(check_detector(tested.model))
     if missing_members(net, Classifier):
         return None
     path = folder / "classifier.safetensors"

@@ -29,8 +29,8 @@ def test_the_page_lists_its_members_and_holds_their_pages():
     other = Row("a:index", "toy", "tiny_", "", "", "other 2.0", "a.index")
     page = family_page("tiny_", "*Common.*", [(row, "A *tiny* net_"), (other, "None.")])
     assert page.startswith("tiny\\_\n======\n\n*Common.*\n\n2 models from other 2.0, toy 1.0.\n")
-    cells = page[page.index("   * - :doc:") :].splitlines()[:4]
-    assert cells == [
+    rows = page[page.index("   * - :doc:") :].splitlines()[:4]
+    assert rows == [
         "   * - :doc:`tiny_net <../tiny_net>`",
         "     - 1,234",
         "     -",

@@ -8,7 +8,7 @@ import pytest
 import lucid
 from lucid.models import ModelInfo
 from lucid.sphinxext.docstring import parse
-from lucid.sphinxext.page import ModelFacts, failure_page, gather, model_page, page_name
+from lucid.sphinxext.page import ModelFacts, collect_facts, failure_page, model_page, page_name
 from lucid.sphinxext.table import Row, index_page
 
 DOC = """A detector.
@@ -126,13 +126,15 @@ def test_costs_that_were_not_counted_are_not_named():
 def test_facts_are_those_of_the_model_that_is_built(environment):
     environment.add("toy", "toy_net")
     info = lucid.models.model_info("toy_net")
-    counted = gather(info)
+    counted = collect_facts(info)
     # 2 inputs, 2 outputs: 4 weights and 2 biases.
     assert (counted.parameters, counted.distinct_parameters, counted.multiply_adds) == (6, 6, 4)
     assert "def toy_net(width: int = 2" in counted.signature
-    assert gather(info, multiply_adds=False) == dataclasses.replace(counted, multiply_adds=None)
+    assert collect_facts(info, multiply_adds=False) == dataclasses.replace(
+        counted, multiply_adds=None
+    )
     with pytest.raises(ValueError, match=r"total_parameters=7, but the model .* has 6"):
-        gather(dataclasses.replace(info, total_parameters=7))
+        collect_facts(dataclasses.replace(info, total_parameters=7))
 
 
 def test_without_a_docstring_the_summary_and_an_example_stand_in():

@@ -8,23 +8,23 @@ from typing import Any
 import pytest
 from docutils import nodes
 
-from lucid.sphinxext.plugin_warnings import Faults
+from lucid.sphinxext.plugin_warnings import PluginWarnings
 
 
 @pytest.fixture
-def faults() -> Faults:
+def plugin_warnings() -> PluginWarnings:
     """Those of a site with a page of a lenient plugin and one of a strict one."""
-    result = Faults("models", strict=["toy-strict"])
-    result.watch("lenient_net", "toy-lenient", "1.0")
-    result.watch("strict_net", "toy-strict", "2.0")
+    result = PluginWarnings("models", strict=["toy-strict"])
+    result.add_page("lenient_net", "toy-lenient", "1.0")
+    result.add_page("strict_net", "toy-strict", "2.0")
     return result
 
 
-def stays(faults: Faults, location: Any) -> bool:
+def stays(plugin_warnings: PluginWarnings, location: Any) -> bool:
     """Whether a warning there remains one."""
     record = logging.LogRecord("sphinx", logging.WARNING, "", 0, "what %s", ("now",), None)
     record.location = location
-    return bool(faults.filter(record))
+    return bool(plugin_warnings.filter(record))
 
 
 def node_in(page: str) -> nodes.Node:
@@ -44,9 +44,9 @@ def node_in(page: str) -> nodes.Node:
         "/lib/toy/models.py:docstring of lucid.models.lenient_net:4",
     ],
 )
-def test_a_lenient_plugins_page_gives_a_report(faults, location) -> None:
-    assert not stays(faults, location)
-    assert faults.reports == ["plugin toy-lenient 1.0: page of lenient_net: what now"]
+def test_a_lenient_plugins_page_gives_a_report(plugin_warnings, location) -> None:
+    assert not stays(plugin_warnings, location)
+    assert plugin_warnings.reports == ["plugin toy-lenient 1.0: page of lenient_net: what now"]
 
 
 @pytest.mark.parametrize(
@@ -62,6 +62,6 @@ def test_a_lenient_plugins_page_gives_a_report(faults, location) -> None:
         None,
     ],
 )
-def test_a_strict_plugins_page_and_the_sites_own_stay_warnings(faults, location) -> None:
-    assert stays(faults, location)
-    assert faults.reports == []
+def test_a_strict_plugins_page_and_the_sites_own_stay_warnings(plugin_warnings, location) -> None:
+    assert stays(plugin_warnings, location)
+    assert plugin_warnings.reports == []

@@ -37,9 +37,9 @@ def test_a_good_model_passes(toy, check) -> None:
     assert lucid.random.get_state() == state  # whoever asks goes on as before
 
 
-def failure(check, subject) -> CheckError:
+def failure(check, tested) -> CheckError:
     with pytest.raises(CheckError) as caught:
-        check(subject)
+        check(tested)
     assert caught.value.advice
     assert str(caught.value) == f"{caught.value.problem}\nWhat to do: {caught.value.advice}"
     return caught.value
@@ -81,11 +81,11 @@ def test_a_builder_with_a_fault(toy, builder, problem) -> None:
     ],
 )
 def test_checks_of_a_model_that_cannot_be_built_are_not_run(toy, source, problem) -> None:
-    subject = toy(source)
-    assert failure(check_builder, subject).problem.startswith(problem)
+    tested = toy(source)
+    assert failure(check_builder, tested).problem.startswith(problem)
     for check in ALL[1:]:
         with pytest.raises(CheckNotRunError, match="look at what the check 'builder' says"):
-            check(subject)
+            check(tested)
 
 
 # --- what was built ----------------------------------------------------------------------
@@ -100,13 +100,13 @@ def test_another_number_of_parameters(toy) -> None:
 
 
 def test_weights_that_do_not_come_from_the_seed(toy) -> None:
-    subject = toy(
+    tested = toy(
         "def net() -> nn.Module:\n"
         "    net = nn.Linear(2, 2)\n"
         "    net.bias.data = np.random.default_rng().random(2).astype('float32')\n"
         "    return net\n"
     )
-    error = failure(check_seed, subject)
+    error = failure(check_seed, tested)
     assert error.problem == "built twice after lucid.random.seed(0), it differs in bias"
     assert "numpy.random" in error.advice
 
@@ -125,77 +125,77 @@ def test_weights_that_do_not_come_from_the_seed(toy) -> None:
     ],
 )
 def test_a_forward_with_a_fault(toy, forward, fields, problem) -> None:
-    subject = toy(
+    tested = toy(
         f"class Net(nn.Module):\n    def forward(self, x):\n        {forward}\n"
         "def net() -> Net:\n    return Net()\n",
         total_parameters=0,
         **fields,
     )
     with np.errstate(all="ignore"):
-        assert problem in failure(check_forward, subject).problem
+        assert problem in failure(check_forward, tested).problem
 
 
 def test_forward_runs_in_evaluation_mode_and_leaves_the_mode(toy) -> None:
-    subject = toy(
+    tested = toy(
         "class Net(nn.Module):\n"
         "    def forward(self, x):\n"
         "        assert not self.training and not lucid.is_grad_enabled()\n"
         "        return [x, {'same': x}]\n"
         "def net() -> Net:\n    return Net()\n"
     )
-    check_forward(subject)
-    assert subject.model.training
+    check_forward(tested)
+    assert tested.model.training
 
 
 def test_a_state_dict_that_does_not_say_everything(toy) -> None:
-    subject = toy(
+    tested = toy(
         "class Net(nn.Linear):\n"
         "    def state_dict(self):\n"
         "        return {n: t for n, t in super().state_dict().items() if n != 'bias'}\n"
         "def net() -> Net:\n    return Net(2, 2)\n"
     )
-    error = failure(check_state_dict, subject)
+    error = failure(check_state_dict, tested)
     assert "saving and loading its state dict raised StateDictError" in error.problem
     assert "bias" in error.problem
 
 
 def test_a_state_dict_that_loads_as_something_else(toy) -> None:
-    subject = toy(
+    tested = toy(
         "class Net(nn.Linear):\n"
         "    def load_state_dict(self, state, **options):\n"
         "        pass\n"
         "def net() -> Net:\n    return Net(2, 2)\n"
     )
-    error = failure(check_state_dict, subject)
+    error = failure(check_state_dict, tested)
     assert error.problem == "after its state dict went through a file it differs in bias, weight"
 
 
 @pytest.mark.parametrize("check", [check_builder, check_seed])
 def test_ctrl_c_is_no_fault_of_the_plugin(toy, check) -> None:
-    subject = toy('def net() -> nn.Linear:\n    "A net."\n    raise KeyboardInterrupt')
+    tested = toy('def net() -> nn.Linear:\n    "A net."\n    raise KeyboardInterrupt')
     with pytest.raises(KeyboardInterrupt):
-        check(subject)
+        check(tested)
 
 
 def test_names_that_change_from_one_model_to_the_next(toy) -> None:
-    subject = toy(
+    tested = toy(
         "count = 0\n"
         "def net() -> nn.Module:\n"
         "    global count\n"
         "    count += 1\n"
         "    return nn.ModuleDict({f'layer{count}': nn.Linear(2, 2)})\n"
     )
-    assert "layer2" in failure(check_state_dict, subject).problem
+    assert "layer2" in failure(check_state_dict, tested).problem
 
 
 def test_a_model_that_cannot_be_pickled(toy) -> None:
-    subject = toy(
+    tested = toy(
         "def net() -> nn.Module:\n"
         "    net = nn.Linear(2, 2)\n"
         "    net.hook = lambda x: x\n"
         "    return net\n"
     )
-    error = failure(check_pickle, subject)
+    error = failure(check_pickle, tested)
     assert error.problem.startswith("pickling the model raised")
     assert "lambdas" in error.advice
 
@@ -208,13 +208,13 @@ def test_a_model_that_cannot_be_pickled(toy) -> None:
     ],
 )
 def test_a_model_that_is_another_after_pickling(toy, made_again, problem) -> None:
-    subject = toy(
+    tested = toy(
         "class Net(nn.Linear):\n"
         "    def __reduce__(self):\n"
         f"        return {made_again}\n"
         "def net() -> Net:\n    return Net(2, 2)\n"
     )
-    assert failure(check_pickle, subject).problem == problem
+    assert failure(check_pickle, tested).problem == problem
 
 
 SEARCHER = """

@@ -25,7 +25,7 @@ def test_one_check_for_every_model_and_question(environment) -> None:
         "net_9-builder",
         "net_9-parameters",
     ]
-    assert all(check.question.endswith(".") for check in found)
+    assert all(check.description.endswith(".") for check in found)
     assert [check.model for check in checks("toy", "*_10")[4:]] == ["net_10"] * 8
     assert len(checks("toy", ["*_10", "net_?"])) == 20
 
@@ -72,9 +72,9 @@ import lucid
 def lucid_register_model_checks(register):
     from lucid.testing.plugin_checks import CheckError
 
-    def check_bias(subject):
+    def check_bias(tested):
         """The model has a bias."""
-        raise CheckError(f"{subject.name} has none", "add one")
+        raise CheckError(f"{tested.name} has none", "add one")
 
     register("testing", "bias", check_bias)
     register("another task", "bias", check_bias)
@@ -83,7 +83,7 @@ def lucid_register_model_checks(register):
     toy()
     found = checks("toy")
     assert [check.name for check in found][-2:] == ["bias", "training-step"]
-    assert found[-2].question == "The model has a bias."
+    assert found[-2].description == "The model has a bias."
     (result,) = run_checks([found[-2]])
     assert (result.outcome, result.problem, result.advice) == ("failed", "net has none", "add one")
     environment.add("twice", entry_point="twice", plugin=TWICE)
@@ -107,7 +107,7 @@ import lucid
 
 @lucid.hookimpl
 def lucid_register_model_checks(register):
-    def dark(subject):
+    def dark(tested):
         "It is dark."
         {body}
 
@@ -115,7 +115,7 @@ def lucid_register_model_checks(register):
 """
 
 
-@pytest.mark.parametrize("fault", ["1 / 0", "raise SystemExit(0)", "subject.nothing"])
+@pytest.mark.parametrize("fault", ["1 / 0", "raise SystemExit(0)", "tested.nothing"])
 def test_a_check_of_a_plugin_that_raises_has_failed(environment, fault) -> None:
     environment.add("toy", "net")
     environment.add("kit", plugin=plugin_of_checks(fault), entry_point="kit")

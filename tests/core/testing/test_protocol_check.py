@@ -50,9 +50,9 @@ def source(
     return CLASSIFIER.format(members=members, parameter=parameter, argument=argument)
 
 
-def problem(subject) -> str:
+def problem(tested) -> str:
     with pytest.raises(CheckError) as caught:
-        check_protocol(subject)
+        check_protocol(tested)
     assert caught.value.advice
     assert "\n" not in caught.value.problem
     return caught.value.problem
@@ -60,10 +60,10 @@ def problem(subject) -> str:
 
 @pytest.mark.parametrize("members", ["", BACKBONE])
 def test_models_that_satisfy_their_protocols(toy, members: str) -> None:
-    subject = toy(source(members), **FIELDS)
-    check_protocol(subject)
-    assert subject.model.training
-    assert subject.model.two.training
+    tested = toy(source(members), **FIELDS)
+    check_protocol(tested)
+    assert tested.model.training
+    assert tested.model.two.training
 
 
 def test_a_model_of_another_task_needs_nothing(toy) -> None:

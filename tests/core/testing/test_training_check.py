@@ -40,9 +40,9 @@ def net(toy):
     return install
 
 
-def problem(subject) -> str:
+def problem(tested) -> str:
     with pytest.raises(CheckError) as caught:
-        check_training_step(subject)
+        check_training_step(tested)
     assert caught.value.advice
     return caught.value.problem
 
@@ -74,16 +74,16 @@ def test_images_and_labels_of_a_classifier(net) -> None:
 
 
 def test_the_default_batch_of_a_classifier(net) -> None:
-    subject = net(
+    tested = net(
         "assert x.shape[0] > 1 and x.shape[1:] == (2,); return self.b(self.dropout(self.a(x)))",
         task="image-classification",
         example_batch=None,
     )
-    check_training_step(subject)
+    check_training_step(tested)
 
 
 def test_the_default_batch_of_a_detector(net) -> None:
-    subject = net(
+    tested = net(
         "assert x.shape == (2, 3, 8, 16) and len(labels) == 2\n"
         "        for target in labels:\n"
         "            x1, y1, x2, y2 = target['boxes'].T\n"
@@ -96,7 +96,7 @@ def test_the_default_batch_of_a_detector(net) -> None:
         example_batch=None,
         input_shape=(1, 3, 8, 16),
     )
-    check_training_step(subject)
+    check_training_step(tested)
 
 
 def test_frozen_parameters_are_left_out(net) -> None:
@@ -124,8 +124,8 @@ def test_parameters_that_are_not_reached(net) -> None:
 
 
 def test_a_loss_without_a_gradient(net) -> None:
-    subject = net("return lucid.tensor(F.cross_entropy(self.a(x), labels).numpy())")
-    assert problem(subject) == "the loss does not depend on any parameter"
+    tested = net("return lucid.tensor(F.cross_entropy(self.a(x), labels).numpy())")
+    assert problem(tested) == "the loss does not depend on any parameter"
 
 
 def test_a_loss_that_does_not_fall(net) -> None:

@@ -68,9 +68,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("config-inited", _add_static)
     app.connect("builder-inited", pages.write)
     # Before napoleon, which would otherwise render what is about to be dropped.
-    app.connect("autodoc-process-docstring", pages.empty_docstring, priority=100)
+    app.connect("autodoc-process-docstring", pages.clear_docstring, priority=100)
     # After everyone who may know where it leads, intersphinx among them.
-    app.connect("missing-reference", pages.leave_unlinked, priority=900)
+    app.connect("missing-reference", pages.keep_plain_text, priority=900)
     app.add_js_file("lucid-models.js", loading_method="defer")
     app.add_css_file("lucid-models.css")
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -14,8 +14,8 @@ from sphinx.util.logging import getLogger
 
 from lucid.errors import PluginError, PluginWarning
 from lucid.sphinxext.family import common_introduction, family_page, family_pages
-from lucid.sphinxext.page import ModelFacts, failure_page, gather, page_name
-from lucid.sphinxext.plugin_warnings import Faults
+from lucid.sphinxext.page import ModelFacts, collect_facts, failure_page, page_name
+from lucid.sphinxext.plugin_warnings import PluginWarnings
 from lucid.sphinxext.table import Row, index_page
 from lucid.sphinxext.template import model_template
 
@@ -33,7 +33,7 @@ _log = getLogger(__name__)
 Member: TypeAlias = "tuple[ModelInfo, Row, ModelFacts | None]"
 
 #: First line of every page written here; a file without it is never touched.
-_MARK = ".. Written by lucid.sphinxext from the registry; changes here are lost.\n\n"
+_GENERATED = ".. Written by lucid.sphinxext from the registry; changes here are lost.\n\n"
 
 
 class ModelPages:
@@ -51,11 +51,11 @@ class ModelPages:
             The build.
         """
         directory = app.config.lucid_models_dir.strip("/")
-        faults = Faults(directory, app.config.lucid_models_strict)
-        infos = _infos(app, faults)
+        plugin_warnings = PluginWarnings(directory, app.config.lucid_models_strict)
+        infos = _infos(app, plugin_warnings)
         for info in infos:
-            faults.watch(page_name(info), info.source, info.version or "")
-        faults.attach()
+            plugin_warnings.add_page(page_name(info), info.source, info.version or "")
+        plugin_warnings.install()
         template = model_template(app)
         families = family_pages(info.family for info in infos)
         members: dict[str, list[Member]] = {family: [] for family in families}
@@ -64,7 +64,7 @@ class ModelPages:
         for info in status_iterator(
             infos, "building models... ", length=len(infos), stringify_func=lambda i: i.name
         ):
-            facts = _facts(info, faults, bool(app.config.lucid_models_multiply_adds))
+            facts = _facts(info, plugin_warnings, bool(app.config.lucid_models_multiply_adds))
             built = facts if isinstance(facts, ModelFacts) else None
             if built:
                 self.names.add(info.name)
@@ -72,11 +72,11 @@ class ModelPages:
             rows.append(Row.of(info, built))
             members[info.family].append((info, rows[-1], built))
         for family, page in families.items():
-            pages[page] = _family(family, page, members[family], faults)
+            pages[page] = _family(family, page, members[family], plugin_warnings)
         pages["index"] = index_page(rows, families)
         _write(Path(app.srcdir) / directory, pages)
 
-    def empty_docstring(
+    def clear_docstring(
         self, app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
     ) -> None:
         """Leave only the signature of a builder; at ``autodoc-process-docstring``.
@@ -88,7 +88,7 @@ class ModelPages:
         if what == "function" and package == "lucid.models" and model in self.names:
             lines.clear()
 
-    def leave_unlinked(
+    def keep_plain_text(
         self, app: Sphinx, env: BuildEnvironment, node: pending_xref, text: TextElement
     ) -> Node | None:
         """Leave a class in a builder's signature as it is; at ``missing-reference``, last.
@@ -106,7 +106,7 @@ def _in_signature(node: Node | None) -> bool:
     return node is not None
 
 
-def _infos(app: Sphinx, faults: Faults) -> list[ModelInfo]:
+def _infos(app: Sphinx, plugin_warnings: PluginWarnings) -> list[ModelInfo]:
     """The models to document; plugins that did not load are reported."""
     import lucid.models
 
@@ -116,36 +116,40 @@ def _infos(app: Sphinx, faults: Faults) -> list[ModelInfo]:
         plugins = lucid.models.list_plugins()
     for plugin in plugins:
         if plugin.error and (wanted is None or plugin.distribution in wanted):
-            faults.report(plugin.distribution, plugin.version, str(plugin.error))
+            plugin_warnings.report(plugin.distribution, plugin.version, str(plugin.error))
     infos = []
     for name in lucid.models.list_models():
         try:
             info = lucid.models.model_info(name)
         except PluginError as error:  # one distribution registers the name twice
             source = name.partition(":")[0]
-            faults.report(source, "", f"model {name}: {error}")
+            plugin_warnings.report(source, "", f"model {name}: {error}")
             continue
         if wanted is None or info.distribution in wanted:
             infos.append(info)
     return infos
 
 
-def _facts(info: ModelInfo, faults: Faults, multiply_adds: bool) -> ModelFacts | str:
+def _facts(
+    info: ModelInfo, plugin_warnings: PluginWarnings, multiply_adds: bool
+) -> ModelFacts | str:
     """What the page says, or the page that says why there is nothing to say."""
     try:
-        return gather(info, multiply_adds=multiply_adds)
+        return collect_facts(info, multiply_adds=multiply_adds)
     except Exception as error:  # whatever a plugin's code raises must not end the build
         text = f"{type(error).__name__}: {error}"
-    faults.report(info.source, info.version or "", f"model {info.name}: {text}")
+    plugin_warnings.report(info.source, info.version or "", f"model {info.name}: {text}")
     return failure_page(info.name, info.origin, text)
 
 
-def _family(name: str, page: str, members: Sequence[Member], faults: Faults) -> str:
+def _family(
+    name: str, page: str, members: Sequence[Member], plugin_warnings: PluginWarnings
+) -> str:
     """The page of a family; it has an introduction only where it is clear whose that is."""
     introduction = ""
     owners = {(info.source, info.version or "") for info, _, _ in members}
     if len(owners) == 1:
-        faults.watch(page, *owners.pop())
+        plugin_warnings.add_page(page, *owners.pop())
         introduction = common_introduction([facts.docstring for _, _, facts in members if facts])
     return family_page(name, introduction, [(row, info.summary) for info, row, _ in members])
 
@@ -154,11 +158,11 @@ def _write(folder: Path, pages: dict[str, str]) -> None:
     """Bring the folder up to date; an unchanged page keeps its time, so that Sphinx skips it."""
     for old in folder.rglob("*.rst"):
         name = old.relative_to(folder).with_suffix("").as_posix()
-        if name not in pages and old.read_text(encoding="utf-8").startswith(_MARK):
+        if name not in pages and old.read_text(encoding="utf-8").startswith(_GENERATED):
             old.unlink()
     for name, text in pages.items():
         path = folder / f"{name}.rst"
         path.parent.mkdir(parents=True, exist_ok=True)
-        content = _MARK + text
+        content = _GENERATED + text
         if not path.exists() or path.read_text(encoding="utf-8") != content:
             path.write_text(content, encoding="utf-8")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from lucid.sphinxext.docstring import Docstring, escape
-from lucid.sphinxext.table import Row, cells
+from lucid.sphinxext.table import Row, list_table_row
 
 __all__ = ["common_introduction", "family_page", "family_pages"]
 
@@ -93,10 +93,10 @@ def family_page(name: str, introduction: str, members: Sequence[tuple[Row, str]]
         "   :header-rows: 1",
         "",
     ]
-    lines += cells(("Model", "Parameters", "Multiply-adds", "In a line"))
+    lines += list_table_row(("Model", "Parameters", "Multiply-adds", "In a line"))
     for row, summary in members:
         link = f":doc:`{row.name} <../{row.page}>`"
-        lines += cells((link, row.parameters, row.multiply_adds, escape(summary)))
+        lines += list_table_row((link, row.parameters, row.multiply_adds, escape(summary)))
     lines += ["", ".. toctree::", "   :hidden:", ""]
     lines += [f"   ../{row.page}" for row, _ in members]
     return "\n".join(lines) + "\n"

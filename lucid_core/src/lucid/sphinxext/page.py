@@ -13,7 +13,7 @@ from lucid.sphinxext.signature import signature_source
 if TYPE_CHECKING:
     from lucid.models import ModelInfo
 
-__all__ = ["ModelFacts", "failure_page", "gather", "model_page", "page_name", "page_parts"]
+__all__ = ["ModelFacts", "collect_facts", "failure_page", "model_page", "page_name", "page_parts"]
 
 _FIELD_LISTS = ("Parameters", "Other Parameters", "Returns", "Raises", "Warns")
 
@@ -50,7 +50,7 @@ class ModelFacts:
     multiply_adds: int | None = None
 
 
-def gather(info: ModelInfo, *, multiply_adds: bool = True) -> ModelFacts:
+def collect_facts(info: ModelInfo, *, multiply_adds: bool = True) -> ModelFacts:
     """Build a registered model and note what its page needs.
 
     Parameters
@@ -99,7 +99,7 @@ def model_page(facts: ModelFacts) -> str:
     Parameters
     ----------
     facts : ModelFacts
-        As :func:`gather` returns it.
+        As :func:`collect_facts` returns it.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def page_parts(facts: ModelFacts) -> dict[str, str]:
     Parameters
     ----------
     facts : ModelFacts
-        As :func:`gather` returns it.
+        As :func:`collect_facts` returns it.
 
     Returns
     -------

@@ -15,12 +15,12 @@ from typing import Any
 from docutils import nodes
 from sphinx.util.logging import get_node_location, getLogger
 
-__all__ = ["Faults"]
+__all__ = ["PluginWarnings"]
 
 _log = getLogger(__name__)
 
 
-class Faults(logging.Filter):
+class PluginWarnings(logging.Filter):
     """Collects the faults of plugins, and takes those of lenient ones off the warning stream.
 
     Parameters
@@ -43,11 +43,11 @@ class Faults(logging.Filter):
             re.DOTALL,
         )
 
-    def watch(self, model: str, distribution: str, version: str) -> None:
+    def add_page(self, model: str, distribution: str, version: str) -> None:
         """Say whose model this is; its page's warnings are looked at from now on."""
         self.plugins[model] = (distribution, version)
 
-    def attach(self) -> None:
+    def install(self) -> None:
         """Look at every warning before Sphinx counts it."""
         for handler in logging.getLogger("sphinx").handlers:
             if handler.level == logging.WARNING:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lucid.models import ModelInfo
     from lucid.sphinxext.page import ModelFacts
 
-__all__ = ["Row", "cells", "index_page"]
+__all__ = ["Row", "index_page", "list_table_row"]
 
 _HEADER = ("Model", "Task", "Family", "Parameters", "Multiply-adds", "Plugin")
 
@@ -82,19 +82,19 @@ def index_page(rows: Sequence[Row], families: Mapping[str, str] | None = None) -
         "",
     ]
     families = families or {}
-    lines += cells(_HEADER)
+    lines += list_table_row(_HEADER)
     for row in rows:
         family = escape(row.family)
         if row.family in families:
             family = f":doc:`{family} <{families[row.family]}>`"
         link = f":doc:`{row.name} <{row.page}>`"
         shown = (link, escape(row.task), family, row.parameters, row.multiply_adds)
-        lines += cells((*shown, escape(row.plugin)))
+        lines += list_table_row((*shown, escape(row.plugin)))
     lines += ["", ".. toctree::", "   :hidden:", ""]
     lines += [f"   {page}" for page in families.values() or (row.page for row in rows)]
     return "\n".join(lines) + "\n"
 
 
-def cells(texts: Sequence[str]) -> list[str]:
+def list_table_row(texts: Sequence[str]) -> list[str]:
     """The lines of one row of a ``list-table``."""
     return [f"   {'* -' if i == 0 else '  -'} {text}".rstrip() for i, text in enumerate(texts)]

@@ -19,7 +19,7 @@ from lucid.models.info import canonicalize_name
 from lucid.models.metadata import PluginEntryPoint, find_entry_points
 from lucid.models.suggestions import pip_install
 from lucid.scaffold.requirement import core_requirement
-from lucid.testing.model_under_test import CheckError, CheckNotRunError, ModelUnderTest, guarded
+from lucid.testing.model_under_test import CheckError, CheckNotRunError, ModelUnderTest, wrap_errors
 
 __all__ = [
     "check_imports",
@@ -27,7 +27,7 @@ __all__ = [
     "check_requirement",
     "find_plugins",
     "loaded_plugins",
-    "model_checks_of",
+    "registered_model_checks",
 ]
 
 #: pytest leaves the frames of the kit out: the message says what is wrong.
@@ -192,11 +192,11 @@ def _run_hooks(plugin: Plugin) -> None:
     hooks: dict[str, Callable[[Plugin], object]] = {
         "lucid_register_commands": lambda plugin: plugin.register_commands(click.Group()),
         "lucid_register_data_checkers": checkers_of,
-        "lucid_register_model_checks": model_checks_of,
+        "lucid_register_model_checks": registered_model_checks,
         "lucid_register_weight_converters": _check_converters,
     }
     for name, hook in hooks.items():
-        with guarded(f"{name}()", "correct the hook, or what it registers"):
+        with wrap_errors(f"{name}()", "correct the hook, or what it registers"):
             hook(plugin)
 
 
@@ -210,7 +210,9 @@ def _check_converters(plugin: Plugin) -> None:
                 raise PluginError(f"{converter} is for the model {name!r}, which is not registered")
 
 
-def model_checks_of(plugin: Plugin) -> list[tuple[str, str, Callable[[ModelUnderTest], None]]]:
+def registered_model_checks(
+    plugin: Plugin,
+) -> list[tuple[str, str, Callable[[ModelUnderTest], None]]]:
     """Task, name and function of each check that a plugin registers.
 
     Whatever its hook raises comes out.

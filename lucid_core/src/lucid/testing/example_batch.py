@@ -25,7 +25,7 @@ import numpy as np
 import lucid
 from lucid import Tensor, nn, no_grad, random
 from lucid.models import ModelInfo
-from lucid.testing.model_under_test import CheckError, guarded
+from lucid.testing.model_under_test import CheckError, wrap_errors
 
 __all__ = ["ExampleBatch", "example_batch_of"]
 
@@ -106,7 +106,7 @@ def example_batch_of(info: ModelInfo, model: nn.Module) -> ExampleBatch:
 
 def _declared(info: ModelInfo) -> Any:
     place = str(info.example_batch)
-    with guarded(
+    with wrap_errors(
         f"example_batch {place!r}",
         "make it name a function that can be imported and called without arguments",
     ):
@@ -131,7 +131,7 @@ def _classification(info: ModelInfo, model: nn.Module) -> tuple[Tensor, Tensor]:
     images = random.randn(_IMAGES, *info.input_shape[1:])
     with (
         no_grad(),
-        guarded(
+        wrap_errors(
             f"the model called with images of shape {images.shape}",
             f"accept batches of the declared input_shape, or {_DECLARE}",
         ),

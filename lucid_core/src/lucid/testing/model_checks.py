@@ -16,7 +16,7 @@ import lucid
 from lucid import Tensor, no_grad, random
 from lucid.models.builders import check_builder as check_signature
 from lucid.models.protocols import predict_function
-from lucid.testing.model_under_test import CheckError, ModelUnderTest, guarded, seeded
+from lucid.testing.model_under_test import CheckError, ModelUnderTest, seeded, wrap_errors
 
 __all__ = [
     "check_builder",
@@ -31,7 +31,7 @@ __all__ = [
 __tracebackhide__ = True
 
 
-def check_builder(subject: ModelUnderTest) -> None:
+def check_builder(tested: ModelUnderTest) -> None:
     """The builder is annotated, documented, and builds a module without arguments.
 
     Documented means a docstring that begins with a line about the model and says
@@ -39,7 +39,7 @@ def check_builder(subject: ModelUnderTest) -> None:
 
     Parameters
     ----------
-    subject : ModelUnderTest
+    tested : ModelUnderTest
         The model.
 
     Raises
@@ -50,7 +50,7 @@ def check_builder(subject: ModelUnderTest) -> None:
     CheckNotRunError
         If the model could not be built before.
     """
-    builder = subject.builder
+    builder = tested.builder
     try:
         check_signature(builder)
     except TypeError as error:
@@ -58,7 +58,7 @@ def check_builder(subject: ModelUnderTest) -> None:
     text = inspect.getdoc(inspect.unwrap(builder)) or ""
     if not text.strip():
         raise CheckError(
-            f"the builder {subject.info.builder} has no docstring",
+            f"the builder {tested.info.builder} has no docstring",
             "give it one in numpydoc's form: the page of the model is made from it",
         )
     missing = [
@@ -69,18 +69,18 @@ def check_builder(subject: ModelUnderTest) -> None:
     ]
     if missing:
         raise CheckError(
-            f"the docstring of {subject.info.builder} says nothing of {', '.join(missing)}",
+            f"the docstring of {tested.info.builder} says nothing of {', '.join(missing)}",
             "describe every parameter in its section 'Parameters'",
         )
-    _ = subject.model
+    _ = tested.model
 
 
-def check_parameters(subject: ModelUnderTest) -> None:
+def check_parameters(tested: ModelUnderTest) -> None:
     """The model has as many parameters as it was registered with, counted under every name.
 
     Parameters
     ----------
-    subject : ModelUnderTest
+    tested : ModelUnderTest
         The model.
 
     Raises
@@ -90,7 +90,7 @@ def check_parameters(subject: ModelUnderTest) -> None:
     CheckNotRunError
         If the model could not be built before.
     """
-    built, registered = subject.model.parameter_size, subject.info.total_parameters
+    built, registered = tested.model.parameter_size, tested.info.total_parameters
     if built != registered:
         said = "no total_parameters" if registered is None else f"total_parameters={registered:,}"
         raise CheckError(
@@ -99,12 +99,12 @@ def check_parameters(subject: ModelUnderTest) -> None:
         )
 
 
-def check_seed(subject: ModelUnderTest) -> None:
+def check_seed(tested: ModelUnderTest) -> None:
     """Built twice from the same seed, the model has the same weights.
 
     Parameters
     ----------
-    subject : ModelUnderTest
+    tested : ModelUnderTest
         The model.
 
     Raises
@@ -114,7 +114,7 @@ def check_seed(subject: ModelUnderTest) -> None:
     CheckNotRunError
         If the model could not be built before.
     """
-    different = _differences(subject.model.state_dict(), subject.build(seed=0).state_dict())
+    different = _differences(tested.model.state_dict(), tested.build(seed=0).state_dict())
     if different:
         raise CheckError(
             f"built twice after lucid.random.seed(0), it differs in {_some(different)}",
@@ -123,7 +123,7 @@ def check_seed(subject: ModelUnderTest) -> None:
         )
 
 
-def check_forward(subject: ModelUnderTest) -> None:
+def check_forward(tested: ModelUnderTest) -> None:
     """In evaluation mode the model takes an input of the declared shape and gives finite numbers.
 
     A classifier of images gives logits of shape (N, num_classes).  Where ``forward()`` needs
@@ -131,7 +131,7 @@ def check_forward(subject: ModelUnderTest) -> None:
 
     Parameters
     ----------
-    subject : ModelUnderTest
+    tested : ModelUnderTest
         The model.
 
     Raises
@@ -142,7 +142,7 @@ def check_forward(subject: ModelUnderTest) -> None:
     CheckNotRunError
         If the model could not be built before.
     """
-    model, shape = subject.model, subject.info.input_shape
+    model, shape = tested.model, tested.info.input_shape
     predict = predict_function(model)
     draw = random.randn if predict is model else random.rand  # predict() takes images in [0, 1]
     dtype = next((parameter.dtype for parameter in model.parameters()), lucid.float32)
@@ -152,7 +152,7 @@ def check_forward(subject: ModelUnderTest) -> None:
         with (
             seeded(),
             no_grad(),
-            guarded(
+            wrap_errors(
                 f"the model called with a tensor of shape {shape}",
                 "accept that shape in forward(), or register with the input_shape that it takes",
             ),
@@ -172,7 +172,7 @@ def check_forward(subject: ModelUnderTest) -> None:
             f"an input of random numbers of shape {shape} gave NaN or infinity",
             "look at the initial weights, and for a division or logarithm of 0",
         )
-    if subject.info.task == "image-classification":
+    if tested.info.task == "image-classification":
         logits = tensors[0]
         if len(tensors) > 1 or logits.ndim != 2 or logits.shape[0] != shape[0]:
             shapes = ", ".join(str(tensor.shape) for tensor in tensors)
@@ -183,12 +183,12 @@ def check_forward(subject: ModelUnderTest) -> None:
             )
 
 
-def check_state_dict(subject: ModelUnderTest) -> None:
+def check_state_dict(tested: ModelUnderTest) -> None:
     """Its state dict, saved to a file, makes another of its kind equal to it.
 
     Parameters
     ----------
-    subject : ModelUnderTest
+    tested : ModelUnderTest
         The model.
 
     Raises
@@ -198,15 +198,15 @@ def check_state_dict(subject: ModelUnderTest) -> None:
     CheckNotRunError
         If the model could not be built before.
     """
-    state = subject.model.state_dict()
-    other = subject.build(seed=1)
+    state = tested.model.state_dict()
+    other = tested.build(seed=1)
     advice = (
         "keep everything that is learned in parameters and buffers, under the same names in "
         "every model that the builder makes"
     )
     with (
         tempfile.TemporaryDirectory() as folder,
-        guarded("saving and loading its state dict", advice),
+        wrap_errors("saving and loading its state dict", advice),
     ):
         path = Path(folder) / "model.safetensors"
         lucid.save(state, path)
@@ -217,12 +217,12 @@ def check_state_dict(subject: ModelUnderTest) -> None:
         )
 
 
-def check_pickle(subject: ModelUnderTest) -> None:
+def check_pickle(tested: ModelUnderTest) -> None:
     """The model survives pickling, as a worker process needs it to.
 
     Parameters
     ----------
-    subject : ModelUnderTest
+    tested : ModelUnderTest
         The model.
 
     Raises
@@ -233,12 +233,12 @@ def check_pickle(subject: ModelUnderTest) -> None:
     CheckNotRunError
         If the model could not be built before.
     """
-    model = subject.model
+    model = tested.model
     advice = (
         "define the model's classes at the top level of a module, and keep lambdas, open files "
         "and generators out of its attributes"
     )
-    with guarded("pickling the model", advice):
+    with wrap_errors("pickling the model", advice):
         copy = pickle.loads(pickle.dumps(model))
     if type(copy) is not type(model):
         raise CheckError(f"unpickled, it is a {type(copy).__name__}", advice)

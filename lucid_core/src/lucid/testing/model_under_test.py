@@ -14,7 +14,7 @@ from lucid.errors import PluginError
 from lucid.models.discovery import describe_error
 from lucid.nn import Module
 
-__all__ = ["CheckError", "CheckNotRunError", "ModelUnderTest", "guarded", "seeded"]
+__all__ = ["CheckError", "CheckNotRunError", "ModelUnderTest", "seeded", "wrap_errors"]
 
 #: pytest leaves the frames of the kit out: the message says what is wrong.
 __tracebackhide__ = True
@@ -66,13 +66,13 @@ def seeded(seed: int = 0) -> Iterator[None]:
 
 
 @contextmanager
-def guarded(what: str, advice: str) -> Iterator[None]:
+def wrap_errors(what: str, advice: str) -> Iterator[None]:
     """Turn whatever a plugin's code raises into a failure of the check.
 
     Parameters
     ----------
     what : str
-        What was being done, the subject of "raised ValueError: ...".
+        What was being done, the tested of "raised ValueError: ...".
     advice : str
         What to do about it.
     """
@@ -125,7 +125,7 @@ class ModelUnderTest:
     def _needed(self, what: str, advice: str) -> Iterator[None]:
         """Guard what there is no model without, so that later checks need not fail again."""
         try:
-            with guarded(what, advice):
+            with wrap_errors(what, advice):
                 yield
         except CheckError:
             self._broken = True

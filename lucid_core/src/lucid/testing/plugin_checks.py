@@ -33,7 +33,7 @@ from lucid.testing.distribution_checks import (
     check_requirement,
     find_plugins,
     loaded_plugins,
-    model_checks_of,
+    registered_model_checks,
 )
 from lucid.testing.model_checks import (
     check_builder,
@@ -66,18 +66,18 @@ __all__ = [
     "check_state_dict",
     "check_training_step",
     "checks",
-    "checks_of_task",
+    "checks_for_task",
     "run_checks",
 ]
 
-_OF_DISTRIBUTION: dict[str, Callable[[str], None]] = {
+_DISTRIBUTION_CHECKS: dict[str, Callable[[str], None]] = {
     "requirement": check_requirement,
     "dependencies": check_dependencies,
     "loads": check_loads,
     "imports": check_imports,
 }
 
-_OF_MODEL: dict[str, Callable[[ModelUnderTest], None]] = {
+_MODEL_CHECKS: dict[str, Callable[[ModelUnderTest], None]] = {
     "builder": check_builder,
     "parameters": check_parameters,
     "seed": check_seed,
@@ -88,7 +88,7 @@ _OF_MODEL: dict[str, Callable[[ModelUnderTest], None]] = {
 }
 
 #: Behind those that plugins register: it may change the model that the others share.
-_LAST: dict[str, Callable[[ModelUnderTest], None]] = {"training-step": check_training_step}
+_FINAL_CHECKS: dict[str, Callable[[ModelUnderTest], None]] = {"training-step": check_training_step}
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ class Check:
         What is checked, as in ``"training-step"``.
     model : str or None
         Name of the model; None for a check of the distribution.
-    question : str
+    description : str
         What the check asks for, in a sentence.
     run : callable
         Makes the check; raises :class:`CheckError`, which says what is wrong and
@@ -110,7 +110,7 @@ class Check:
 
     name: str
     model: str | None
-    question: str
+    description: str
     run: Callable[[], None] = field(repr=False)
 
     def __str__(self) -> str:
@@ -170,8 +170,8 @@ def checks(distribution: str, models: str | Iterable[str] = "*") -> list[Check]:
     name = find_plugins(distribution)[0].distribution
     plugins = loaded_plugins(name)
     found = [
-        Check(check, None, _question(function), partial(function, name))
-        for check, function in _OF_DISTRIBUTION.items()
+        Check(check, None, _description(function), partial(function, name))
+        for check, function in _DISTRIBUTION_CHECKS.items()
     ]
     registered = lucid.models.list_models(plugin=name)
     patterns = [models] if isinstance(models, str) else list(models)
@@ -182,16 +182,16 @@ def checks(distribution: str, models: str | Iterable[str] = "*") -> list[Check]:
                 f"no model of {name} matches {pattern!r}; it has {', '.join(registered) or 'none'}"
             )
     for model in lucid.models.list_models(patterns, plugin=name):
-        subject = ModelUnderTest(model)
-        of_model = {**_OF_MODEL, **checks_of_task(subject.info.task), **_LAST}
+        tested = ModelUnderTest(model)
+        model_checks = {**_MODEL_CHECKS, **checks_for_task(tested.info.task), **_FINAL_CHECKS}
         found += [
-            Check(check, model, _question(function), partial(function, subject))
-            for check, function in of_model.items()
+            Check(check, model, _description(function), partial(function, tested))
+            for check, function in model_checks.items()
         ]
     return found
 
 
-def checks_of_task(task: str) -> dict[str, Callable[[ModelUnderTest], None]]:
+def checks_for_task(task: str) -> dict[str, Callable[[ModelUnderTest], None]]:
     """Return the checks that plugins register for the models of a task.
 
     Parameters
@@ -212,7 +212,7 @@ def checks_of_task(task: str) -> dict[str, Callable[[ModelUnderTest], None]]:
     found: dict[str, Callable[[ModelUnderTest], None]] = {}
     for plugin in zoo.registry.loaded_plugins():
         try:
-            registered = model_checks_of(plugin)
+            registered = registered_model_checks(plugin)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: the other plugins still work
@@ -222,7 +222,7 @@ def checks_of_task(task: str) -> dict[str, Callable[[ModelUnderTest], None]]:
         for of_task, name, check in registered:
             if of_task != task:
                 continue
-            if name in {*_OF_MODEL, *_LAST, *found}:
+            if name in {*_MODEL_CHECKS, *_FINAL_CHECKS, *found}:
                 raise PluginError(f"the check {name!r} of models for {task} is registered twice")
             found[name] = check
     return found
@@ -262,6 +262,6 @@ def run_checks(asked: Iterable[Check]) -> Iterator[CheckResult]:
         yield CheckResult(check.name, check.model, outcome, problem, advice, seconds)
 
 
-def _question(function: Callable[..., None]) -> str:
+def _description(function: Callable[..., None]) -> str:
     lines = (function.__doc__ or "").strip().splitlines()
     return lines[0] if lines else ""

@@ -9,7 +9,7 @@ from typing import Any
 from lucid import no_grad, random
 from lucid.errors import ProtocolError
 from lucid.models.protocols import Backbone, check_backbone, check_classifier, missing_members
-from lucid.testing.model_under_test import CheckError, ModelUnderTest, guarded, seeded
+from lucid.testing.model_under_test import CheckError, ModelUnderTest, seeded, wrap_errors
 
 __all__ = ["check_head", "check_protocol", "protocol_errors"]
 
@@ -17,7 +17,7 @@ __all__ = ["check_head", "check_protocol", "protocol_errors"]
 __tracebackhide__ = True
 
 
-def check_protocol(subject: ModelUnderTest) -> None:
+def check_protocol(tested: ModelUnderTest) -> None:
     """The model satisfies the protocol of its task, and says the truth about itself.
 
     An image classifier satisfies :class:`lucid.models.Classifier`.  A model with
@@ -26,7 +26,7 @@ def check_protocol(subject: ModelUnderTest) -> None:
 
     Parameters
     ----------
-    subject : ModelUnderTest
+    tested : ModelUnderTest
         The model.
 
     Raises
@@ -38,15 +38,15 @@ def check_protocol(subject: ModelUnderTest) -> None:
     CheckNotRunError
         If the model could not be built before.
     """
-    model = subject.model
+    model = tested.model
     members = {"feature_channels", "feature_strides", "stages()"}
     with protocol_errors():
-        if subject.info.task == "image-classification":
+        if tested.info.task == "image-classification":
             check_classifier(model)
-            check_head(subject)
+            check_head(tested)
         if not members <= set(missing_members(model, Backbone)):
             check_backbone(model)
-            _check_features(subject)
+            _check_features(tested)
 
 
 @contextmanager
@@ -60,12 +60,12 @@ def protocol_errors() -> Iterator[None]:
         ) from error
 
 
-def check_head(subject: ModelUnderTest) -> None:
+def check_head(tested: ModelUnderTest) -> None:
     """Parameters whose shape changes with ``num_classes`` are those under ``head_prefixes``.
 
     Parameters
     ----------
-    subject : ModelUnderTest
+    tested : ModelUnderTest
         The model, which has ``num_classes`` and ``head_prefixes``.
 
     Raises
@@ -73,17 +73,17 @@ def check_head(subject: ModelUnderTest) -> None:
     CheckError
         If they are others, or if the builder does not take ``num_classes``.
     """
-    model: Any = subject.model
+    model: Any = tested.model
     count, prefixes = model.num_classes + 1, model.head_prefixes
     advice = "give the builder an argument num_classes: training and fine-tuning set it"
-    with seeded(), guarded(f"{subject.name}(num_classes={count})", advice):
-        other = subject.builder(num_classes=count)
+    with seeded(), wrap_errors(f"{tested.name}(num_classes={count})", advice):
+        other = tested.builder(num_classes=count)
     if other.num_classes != count:
         raise CheckError(
             f"built with num_classes={count}, the model has num_classes {other.num_classes!r}",
             "set num_classes to the argument of the builder",
         )
-    state, shapes = subject.model.state_dict(), other.state_dict()
+    state, shapes = tested.model.state_dict(), other.state_dict()
     changed = {k for k in {*state, *shapes} if _shape(state, k) != _shape(shapes, k)}
     head = {key for key in state if key.startswith(prefixes)}
     if changed != head:
@@ -99,16 +99,16 @@ def _shape(state: Mapping[str, object], key: str) -> object:
     return getattr(state.get(key), "shape", None)
 
 
-def _check_features(subject: ModelUnderTest) -> None:
+def _check_features(tested: ModelUnderTest) -> None:
     """Compute the feature maps of random images of the registered size."""
-    backbone, shape = check_backbone(subject.model), subject.info.input_shape
-    modes = [(module, module.training) for module in subject.model.modules()]
+    backbone, shape = check_backbone(tested.model), tested.info.input_shape
+    modes = [(module, module.training) for module in tested.model.modules()]
     try:
-        subject.model.eval()
+        tested.model.eval()
         with (
             seeded(),
             no_grad(),
-            guarded(f"features(x) of a tensor of shape {shape}", "accept the registered shape"),
+            wrap_errors(f"features(x) of a tensor of shape {shape}", "accept the registered shape"),
         ):
             maps = [tuple(x.shape) for x in backbone.features(random.randn(*shape))]
     finally:
