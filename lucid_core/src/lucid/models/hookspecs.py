@@ -1,22 +1,22 @@
-"""The hooks a plugin may implement, and the two markers that tie them together.
+"""Hooks that a plugin implements, and the markers ``hookspec`` and ``hookimpl``.
 
-A plugin is a distribution with an entry point in the group ``lucid.models``.
-The entry point names one small module, and that module implements some of the
-functions below, each decorated with :data:`hookimpl` (also ``lucid.hookimpl``)::
+A plugin is a distribution with an entry point in the group ``lucid.models``::
+
+    [project.entry-points."lucid.models"]
+    tiny = "tiny_plugin.plugin"
+
+The module that it names implements some of the hooks below.  Each is optional, has the name
+and arguments given here, and is decorated with ``lucid.hookimpl``::
 
     import lucid
 
 
     @lucid.hookimpl
     def lucid_register_models(register):
-        register(
-            "tiny_net",
-            "tiny_plugin.builders:tiny_net",
-            task="image-classification",
-            family="tiny",
-            total_parameters=1_234,
-            summary="A tiny network for tests",
-        )
+        register("tiny_net", "tiny_plugin.builders:tiny_net", task="image-classification", ...)
+
+This module is imported whenever models are listed.  Keep it light: name builders and
+converters as strings, and import everything else inside the hook that needs it.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = [
     "PROJECT_NAME",
     "RegisterModel",
+    "RegisterModelCheck",
+    "RegisterWeightConverter",
     "hookimpl",
     "hookspec",
     "lucid_register_commands",
@@ -44,18 +46,18 @@ __all__ = [
     "lucid_register_weight_converters",
 ]
 
-#: The name under which pluggy ties specifications and implementations together.
+#: Project name shared by pluggy's markers and plugin managers.
 PROJECT_NAME = "lucid"
 
-#: Marks a function as the specification of a hook.
+#: Decorator that marks a function as the specification of a hook.
 hookspec = pluggy.HookspecMarker(PROJECT_NAME)
 
-#: Marks a function of a plugin module as the implementation of a hook.
+#: Decorator that marks a function in a plugin module as the implementation of a hook.
 hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
 
 
 class RegisterModel(Protocol):
-    """What ``lucid_register_models`` is given: call it once for every model."""
+    """Function passed to :func:`lucid_register_models`; registers one model per call."""
 
     def __call__(
         self,
@@ -75,50 +77,61 @@ class RegisterModel(Protocol):
         Parameters
         ----------
         name : str
-            The model's name in the zoo: a Python identifier, as users write
-            ``from lucid.models import NAME``.
+            Name of the model, a Python identifier: ``from lucid.models import NAME``.
         builder : str
-            Where the function that builds the model is found, written
-            ``"package.module:function"``.  The module is imported when the
-            model is built, never to list it.
+            Import path of the function that builds the model, ``"package.module:function"``.
+            The module is imported when the model is built, not when models are listed.
         task : str
-            ``"image-classification"``, ``"object-detection"`` or a task of the
-            plugin's own.
+            ``"image-classification"``, ``"object-detection"`` or a task of your own.
         family : str
-            The architecture the model is a member of, as in ``"resnet"``.
+            Name of the architecture, such as ``"resnet"``.
         total_parameters : int
             ``parameter_size`` of the model built without arguments.
         summary : str
-            One line about the model.
+            One-line description.
         input_shape : tuple of int, default (1, 3, 224, 224)
-            The shape of an array the built model accepts, batch axis first.
+            Shape of an input that the model accepts, batch axis first.
         example_batch : str, optional
-            ``"package.module:function"`` of a function that gives a training
-            batch; without it the task has a default.
+            Import path of a function that returns a training batch for
+            ``lucid check-plugin``.  Default: random data for the task.
         aliases : sequence of str, default ()
-            Other names of the model, such as those of torchvision and timm.  They
-            work wherever a name does, are never listed, and conflict with other
-            plugins' names and aliases as names do.
+            Other names that resolve to the model, such as torchvision's and timm's.  They are
+            not listed.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as described, or this plugin has already
-            registered the name or an alias.
+            If an argument is invalid, or the plugin registers a name or alias twice.
         """
 
 
 @hookspec
 def lucid_register_models(register: RegisterModel) -> None:
-    """Register the plugin's models.
+    """Register the models of the plugin.
 
-    Called once, when the zoo is first asked for anything.  If it raises, none of
-    the plugin's models are listed.
+    Called once, when :mod:`lucid.models` first lists or looks up a model.  If the hook raises,
+    the plugin is skipped with a ``PluginWarning`` and none of its models are listed.
 
     Parameters
     ----------
-    register : callable
-        Takes one model a call; see :class:`RegisterModel`.
+    register : RegisterModel
+        Call it once per model.
+
+    Examples
+    --------
+    ::
+
+        @lucid.hookimpl
+        def lucid_register_models(register):
+            register(
+                "tiny_net",
+                "tiny_plugin.builders:tiny_net",
+                task="image-classification",
+                family="tiny",
+                total_parameters=24_346,
+                summary="A small convolutional classifier of 32 x 32 images",
+                input_shape=(1, 3, 32, 32),
+            )
     """
 
 
@@ -126,34 +139,52 @@ def lucid_register_models(register: RegisterModel) -> None:
 def lucid_register_commands(cli: click.Group) -> None:
     """Add commands to the ``lucid`` command line.
 
-    Called only when the command line is asked for help or for a command the core
-    does not have.  Import click and the commands inside the function, so that
-    listing models stays cheap.
+    Called when the command line shows its help or runs a command that is not part of the
+    core.  Import click and the commands inside the hook.
 
     Parameters
     ----------
     cli : click.Group
-        The group to add commands to: ``cli.add_command(command)``, or
-        ``@cli.command()`` on a function.
+        Group to add commands to, with ``cli.add_command(command)`` or ``@cli.command()``.
+
+    Examples
+    --------
+    ::
+
+        @lucid.hookimpl
+        def lucid_register_commands(cli):
+            from tiny_plugin.commands import measure_depth
+
+            cli.add_command(measure_depth)
     """
 
 
 @hookspec
 def lucid_register_data_checkers(register: Callable[[DataChecker], object]) -> None:
-    """Register checkers of data sets for ``lucid check-data``.
+    """Register data set formats for ``lucid check-data``.
 
-    Called only when that command runs.  Import what the checkers need inside the function, so
-    that listing models stays cheap.
+    Called only by that command.  Import the checkers inside the hook.
 
     Parameters
     ----------
     register : callable
-        Takes one :class:`lucid.data.checkers.DataChecker` a call.
+        Call it with one :class:`lucid.data.checkers.DataChecker` per format.
+
+    Examples
+    --------
+    ::
+
+        @lucid.hookimpl
+        def lucid_register_data_checkers(register):
+            from lucid.data.checkers import DataChecker
+            from tiny_plugin.depth_maps import check, fit
+
+            register(DataChecker("depth-maps", "a folder of depth maps", fit, check))
     """
 
 
 class RegisterModelCheck(Protocol):
-    """What ``lucid_register_model_checks`` is given: call it once for every check."""
+    """Function passed to :func:`lucid_register_model_checks`; registers one check per call."""
 
     def __call__(self, task: str, name: str, check: Callable[[ModelUnderTest], None]) -> None:
         """Register one check.
@@ -161,32 +192,47 @@ class RegisterModelCheck(Protocol):
         Parameters
         ----------
         task : str
-            Models of this task are checked, those of other plugins too.
+            Task whose models are checked, including those of other plugins.
         name : str
-            Name in the table of ``lucid check-plugin``.
+            Name of the check in the report of ``lucid check-plugin``.
         check : callable
-            Takes a :class:`lucid.testing.plugin_checks.ModelUnderTest`, raises
-            :class:`lucid.testing.plugin_checks.CheckError`, and has a docstring that begins
-            with a sentence on what it asks for.
+            Function of a :class:`lucid.testing.plugin_checks.ModelUnderTest` that raises
+            :class:`lucid.testing.plugin_checks.CheckError` if the model fails.  The first
+            line of its docstring is the description of the check.
         """
 
 
 @hookspec
 def lucid_register_model_checks(register: RegisterModelCheck) -> None:
-    """Register checks of ``lucid check-plugin`` for the models that the plugin's commands use.
+    """Register checks that ``lucid check-plugin`` runs on the models of a task.
 
-    Called only when models are checked.  Import the checks inside the function, so that
-    listing models stays cheap.
+    Use it to verify that every model of a task works with the commands of your plugin.
+    Called only when models are checked.  Import the checks inside the hook.
 
     Parameters
     ----------
-    register : callable
-        Takes one check a call; see :class:`RegisterModelCheck`.
+    register : RegisterModelCheck
+        Call it once per check.
+
+    Examples
+    --------
+    ::
+
+        @lucid.hookimpl
+        def lucid_register_model_checks(register):
+            from lucid.testing.plugin_checks import CheckError
+
+            def check_depth(tested):
+                "The model has the attribute depth."
+                if not hasattr(tested.model, "depth"):
+                    raise CheckError("the model has no attribute depth", "set it in __init__")
+
+            register("depth-estimation", "depth", check_depth)
     """
 
 
 class RegisterWeightConverter(Protocol):
-    """What ``lucid_register_weight_converters`` is given: call it once for every converter."""
+    """Function passed to :func:`lucid_register_weight_converters`; one converter per call."""
 
     def __call__(
         self, name: str, converter: str, *, source: str, task: str, models: Sequence[str]
@@ -198,31 +244,44 @@ class RegisterWeightConverter(Protocol):
         name : str
             Name for messages, such as ``"torchvision-resnet"``.
         converter : str
-            Where the converter is found, written ``"package.module:attribute"``: a
-            :class:`lucid.weights.WeightConverter`.  The module is imported when a file of
-            weights is opened that does not name its model.
+            Import path of a :class:`lucid.weights.WeightConverter` instance,
+            ``"package.module:attribute"``.
         source : str
             Library that writes the weights, such as ``"torchvision"``.
         task : str
             Task of the models.
         models : sequence of str
-            Registered names of all models that the converter's ``identify`` returns.
+            Names of all models that ``identify`` of the converter can return.
 
         Raises
         ------
         TypeError, ValueError
-            If an argument is not as described, or the plugin registers the name twice.
+            If an argument is invalid, or the plugin registers the name twice.
         """
 
 
 @hookspec
 def lucid_register_weight_converters(register: RegisterWeightConverter) -> None:
-    """Register converters of the weights that other libraries write.
+    """Register converters for weights saved by other libraries.
 
-    Called only when a file of weights is opened that does not name its model.
+    Called when a weight file is opened that does not name its model.
 
     Parameters
     ----------
-    register : callable
-        Takes one converter a call; see :class:`RegisterWeightConverter`.
+    register : RegisterWeightConverter
+        Call it once per converter.
+
+    Examples
+    --------
+    ::
+
+        @lucid.hookimpl
+        def lucid_register_weight_converters(register):
+            register(
+                "torchvision-tiny",
+                "tiny_plugin.weights:converter",
+                source="torchvision",
+                task="image-classification",
+                models=("tiny_net",),
+            )
     """
