@@ -33,7 +33,7 @@ CODES = {
 
 #: What numpydoc cannot see.
 EXCEPTIONS = {
-    # The keywords arrive as **stated.
+    # The keywords arrive as **fields.
     ("lucid.models.register_model", "PR01"),
     ("lucid.models.register_model", "PR02"),
 }

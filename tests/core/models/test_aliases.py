@@ -1,4 +1,4 @@
-"""Aliases resolve wherever a name does, are never listed, and conflict as names do."""
+"""Aliases resolve like names, are not listed, and conflict like names."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def alpha(environment):
     return environment
 
 
-def test_an_alias_resolves_and_is_not_listed(alpha) -> None:
+def test_alias_resolves_and_is_not_listed(alpha) -> None:
     assert models.list_models() == models.list_models("*", plugin="alpha") == ["net_1", "net_2"]
     assert models.list_models("net1") == []
     assert models.is_model("net1")
@@ -60,7 +60,7 @@ def test_an_alias_resolves_and_is_not_listed(alpha) -> None:
     assert models.list_plugins()[0].models == ("net_1", "net_2")
 
 
-def test_models_and_files_have_the_registered_name(alpha, tmp_path: Path) -> None:
+def test_models_and_files_have_registered_name(alpha, tmp_path: Path) -> None:
     model = models.create_model("netone", width=3)
     assert model.model_name == "net_1"
     lucid.save_model(model, tmp_path / "model.safetensors")
@@ -70,7 +70,7 @@ def test_models_and_files_have_the_registered_name(alpha, tmp_path: Path) -> Non
     assert net2().model_name == "net_2"
 
 
-def test_an_unknown_name_near_an_alias_leads_to_the_registered_name(alpha) -> None:
+def test_error_suggests_registered_name_for_similar_alias(alpha) -> None:
     with pytest.raises(UnknownModelError, match=r"did you mean 'net_1'\?"):
         models.create_model("netones")
     with pytest.raises(UnknownModelError, match=r"'net1\.a1_in1k'; did you mean 'net_1'\?"):
@@ -84,11 +84,11 @@ def test_an_unknown_name_near_an_alias_leads_to_the_registered_name(alpha) -> No
         ({"net1": ()}, "beta:net1", "beta:net1", ["beta:net1", "net_1", "net_2"]),
     ],
 )
-def test_an_alias_conflicts_as_a_name_does(alpha, other, pick, built, listed) -> None:
+def test_alias_conflicts_like_name(alpha, other, pick, built, listed) -> None:
     add(alpha, "beta", **other)
     with pytest.raises(PluginError, match=r"'net1' is registered by alpha 1\.0 and by beta") as e:
         models.create_model("net1")
-    assert f"ask for 'alpha:net_1' or '{pick}'" in str(e.value)
+    assert f"'alpha:net_1' or '{pick}'" in str(e.value)
     assert not models.is_model("net1")
     assert models.list_models() == listed
     assert models.create_model("alpha:net1").model_name == "net_1"
@@ -99,35 +99,35 @@ def test_an_alias_conflicts_as_a_name_does(alpha, other, pick, built, listed) ->
 @pytest.mark.parametrize(
     ("aliases", "message"),
     [
-        ({"net": ("net",)}, "model 'net': the alias 'net' is given twice or is its name"),
-        ({"net": ("n", "n")}, "model 'net': the alias 'n' is given twice"),
-        ({"one": (), "two": ("one",)}, "model 'two': the alias 'one' belongs to 'one'"),
-        ({"one": ("n",), "two": ("n",)}, "model 'two': the alias 'n' belongs to 'one'"),
-        ({"one": ("two",), "two": ()}, "the model 'two' is an alias of 'one' as well"),
+        ({"net": ("net",)}, "model 'net': alias 'net'"),
+        ({"net": ("n", "n")}, "model 'net': alias 'n'"),
+        ({"one": (), "two": ("one",)}, "model 'two': alias 'one' .* 'one'"),
+        ({"one": ("n",), "two": ("n",)}, "model 'two': alias 'n' .* 'one'"),
+        ({"one": ("two",), "two": ()}, "model 'two' .* alias of 'one'"),
         ({"net": "n"}, "model 'net': aliases must be a tuple of str such as .* got 'n'"),
-        ({"net": (3,)}, "model 'net', aliases: a model's name must be a str, got 3"),
+        ({"net": (3,)}, "model 'net', aliases: .* got 3"),
         ({"net": ("resnet-18",)}, "model 'net', aliases: .* got 'resnet-18'"),
-        ({"net": ("list_models",)}, "model 'net', aliases: .* taken by lucid.models itself"),
+        ({"net": ("list_models",)}, "model 'net', aliases: .*'list_models'"),
     ],
 )
-def test_wrong_aliases_fail_the_plugin(environment, aliases, message: str) -> None:
+def test_invalid_aliases_fail_plugin(environment, aliases, message: str) -> None:
     add(environment, "wrong", **aliases)
     with pytest.warns(PluginWarning, match=message):
         assert models.list_models() == []
 
 
-def test_scripts_register_aliases_too(environment, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scripts_register_aliases(environment, monkeypatch: pytest.MonkeyPatch) -> None:
     @models.register_model(aliases=["short"])
     def a_long_name() -> nn.Linear:
         return nn.Linear(2, 2)
 
     assert models.create_model("short").model_name == "a_long_name"
     assert zoo.model_info("short").aliases == ("short",)
-    with pytest.raises(ValueError, match="alias 'another' is given twice or is its name"):
+    with pytest.raises(ValueError, match="alias 'another'"):
         models.register_model(name="another", aliases=("another",))(a_long_name)
 
 
-def test_the_decorator_of_a_plugin_agrees_on_aliases(environment) -> None:
+def test_decorator_in_plugin_must_match_aliases(environment) -> None:
     decorated = "from lucid import nn\nfrom lucid.models import register_model\n"
     decorated += (
         "@register_model(aliases={aliases})\ndef net() -> nn.Linear: return nn.Linear(2, 2)\n"
@@ -139,11 +139,11 @@ def test_the_decorator_of_a_plugin_agrees_on_aliases(environment) -> None:
     other = decorated.format(aliases=["x"]).replace("def net", "def net2")
     environment.add("unlike", plugin=plugin, builders=other)
     models.refresh()
-    with pytest.raises(PluginError, match=r"aliases=\('x',\) in the decorator and \('m',\)"):
+    with pytest.raises(PluginError, match=r"aliases=\('x',\) .* \('m',\)"):
         models.create_model("m")
 
 
-def test_the_command_line_takes_and_shows_aliases(alpha, capsys) -> None:
+def test_command_line_resolves_and_shows_aliases(alpha, capsys) -> None:
     from lucid.cli import entry
 
     assert entry.run(["info", "net1"]) == 0
@@ -154,7 +154,7 @@ def test_the_command_line_takes_and_shows_aliases(alpha, capsys) -> None:
     assert "net_1" in capsys.readouterr().out
 
 
-def test_an_option_that_names_a_model_gets_the_registered_name(alpha) -> None:
+def test_model_option_resolves_alias(alpha) -> None:
     import click
     from click.testing import CliRunner
 

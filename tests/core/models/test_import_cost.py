@@ -1,4 +1,4 @@
-"""What a fresh process imports to list models: facts, not timings."""
+"""Modules that a new process imports to list models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def modules_after(code: str) -> set[str]:
     return set(done.stdout.split())
 
 
-def test_listing_imports_no_model_and_nothing_heavy() -> None:
+def test_listing_imports_no_model_code() -> None:
     modules = modules_after(
         "import lucid; names = lucid.models.list_models();"
         "[lucid.models.model_info(name) for name in names]; lucid.models.list_plugins()"
@@ -37,19 +37,19 @@ def test_listing_imports_no_model_and_nothing_heavy() -> None:
     assert not modules & HEAVY
     assert "lucid.nn" not in modules
     assert "lucid.models.summary" not in modules
-    # A plugin's own modules: its package, which exports lazily, and the plugin module.
-    of_plugins = {name for name in modules if name.startswith("lucid_models_")}
-    assert all("." not in name or name.endswith(".plugin") for name in of_plugins)
+    # Of a plugin: its package, which exports lazily, and the plugin module.
+    plugin_modules = {name for name in modules if name.startswith("lucid_models_")}
+    assert all("." not in name or name.endswith(".plugin") for name in plugin_modules)
 
 
-def test_importing_lucid_discovers_nothing() -> None:
+def test_import_lucid_runs_no_discovery() -> None:
     modules = modules_after("import lucid, lucid.models; lucid.models.register_model")
     assert not modules & (HEAVY | {"importlib_metadata", "pluggy", "packaging"})
     assert "numpy.random" not in modules
     assert not {name for name in modules if name.startswith("lucid_models_")}
 
 
-def test_the_help_of_the_command_line_imports_nothing_that_only_a_command_needs() -> None:
+def test_command_line_help_imports_no_command_dependencies() -> None:
     modules = modules_after("from lucid.cli import main; main(['--help'])")
     assert "lucid.cli.check_data" in modules
     assert not modules & ((HEAVY - {"click"}) | {"lucid.data", "lucid.nn", "numpy.random"})

@@ -13,7 +13,7 @@ from lucid.models.info import (
 )
 
 
-def test_numbers_sort_as_numbers() -> None:
+def test_natural_order_sorts_numbers_by_value() -> None:
     names = ["resnet_101", "resnet_18", "resnet", "wide_resnet_50_2", "resnet_9x2", "resnet_9x10"]
     assert sorted(names, key=natural_key) == [
         "resnet",
@@ -25,15 +25,15 @@ def test_numbers_sort_as_numbers() -> None:
     ]
 
 
-def test_distributions_are_compared_as_pip_does() -> None:
+def test_distribution_names_are_normalized() -> None:
     assert canonicalize_name("Lucid_Models..Toy") == "lucid-models-toy"
 
 
 @pytest.mark.parametrize(
     "name", ["resnet-18", "18_net", "class", "_hidden", "", "a:b", "list_models"]
 )
-def test_a_name_must_be_usable_in_an_import(name: str) -> None:
-    with pytest.raises(ValueError, match=r"identifier|taken") as caught:
+def test_name_must_be_importable(name: str) -> None:
+    with pytest.raises(ValueError, match=r"identifier|reserved") as caught:
         check_name(name, frozenset({"list_models"}))
     assert repr(name) in str(caught.value)
 
@@ -56,13 +56,13 @@ def test_a_name_must_be_usable_in_an_import(name: str) -> None:
         ("input_shape", (1, 2.0)),
     ],
 )
-def test_a_bad_field_is_named_with_its_value(field: str, value: object) -> None:
+def test_invalid_field_error_has_name_and_value(field: str, value: object) -> None:
     with pytest.raises((TypeError, ValueError), match=field) as caught:
         check_fields(**{field: value})
     assert repr(value) in str(caught.value)
 
 
-def test_info_is_frozen_and_says_where_the_model_is_from() -> None:
+def test_info_is_frozen_and_has_origin() -> None:
     info = ModelInfo("net", "t", "f", "s", "pkg.mod:net", 5, distribution="toy", version="1.2")
     with pytest.raises(dataclasses.FrozenInstanceError):
         info.name = "other"  # type: ignore[misc]

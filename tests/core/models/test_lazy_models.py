@@ -9,7 +9,7 @@ import pytest
 from lucid import PluginWarning, UnknownModelError, models
 
 
-def test_attributes_and_imports_give_the_builder(environment) -> None:
+def test_attribute_and_import_return_builder(environment) -> None:
     environment.add("toy", "toy_net")
     from lucid.models import toy_net
 
@@ -18,7 +18,7 @@ def test_attributes_and_imports_give_the_builder(environment) -> None:
     assert hasattr(models, "toy_net")
 
 
-def test_dir_lists_models_beside_functions(environment) -> None:
+def test_dir_lists_functions_and_models(environment) -> None:
     environment.add("one", "toy_net", "shared")
     environment.add("two", "shared")
     listed = dir(models)
@@ -28,14 +28,14 @@ def test_dir_lists_models_beside_functions(environment) -> None:
     assert "shared" not in listed
 
 
-def test_an_unknown_name_has_no_attribute_and_never_raises(environment) -> None:
+def test_hasattr_is_false_for_unknown_name(environment) -> None:
     environment.add("toy", "toy_net")
     assert not hasattr(models, "toy_nett")
     with pytest.raises(AttributeError, match="did you mean 'toy_net'"):
         _ = models.toy_nett
 
 
-def test_an_import_of_an_unknown_name_explains(environment) -> None:
+def test_import_error_of_unknown_name_has_suggestions(environment) -> None:
     environment.add("toy", "toy_net")
     environment.add("broken", plugin="raise RuntimeError('sad')")
     with pytest.warns(PluginWarning):
@@ -49,7 +49,7 @@ def test_an_import_of_an_unknown_name_explains(environment) -> None:
     assert "broken 1.0 (RuntimeError: sad)" in str(caught.value)
 
 
-def test_importing_it_as_a_module_explains_too(environment) -> None:
+def test_import_of_model_as_module(environment) -> None:
     with pytest.raises(ImportError, match="no model is called 'toy_net'"):
         importlib.import_module("lucid.models.toy_net")
     environment.add("toy", "toy_net")
@@ -58,21 +58,21 @@ def test_importing_it_as_a_module_explains_too(environment) -> None:
         importlib.import_module("lucid.models.toy_net")
 
 
-def test_a_builder_that_cannot_be_imported(environment) -> None:
+def test_builder_that_cannot_be_imported(environment) -> None:
     environment.add("toy", "toy_net", builders="import surely_not_installed")
     assert not hasattr(models, "toy_net")
     with pytest.raises(ImportError, match=r"toy 1\.0.*No module named 'surely_not_installed'"):
         from lucid.models import toy_net  # noqa: F401
 
 
-def test_an_ambiguous_name_cannot_be_imported(environment) -> None:
+def test_ambiguous_name_cannot_be_imported(environment) -> None:
     environment.add("one", "shared")
     environment.add("two", "shared")
-    with pytest.raises(ImportError, match="ask for 'one:shared' or 'two:shared'"):
+    with pytest.raises(ImportError, match="'one:shared' or 'two:shared'"):
         from lucid.models import shared  # noqa: F401
 
 
-def test_strict_failures_come_through_imports(environment, monkeypatch) -> None:
+def test_strict_mode_failure_becomes_import_error(environment, monkeypatch) -> None:
     environment.add("broken", plugin="raise RuntimeError('sad')")
     monkeypatch.setenv("LUCID_STRICT_PLUGINS", "1")
     assert not hasattr(models, "toy_net")
@@ -81,8 +81,8 @@ def test_strict_failures_come_through_imports(environment, monkeypatch) -> None:
     assert set(dir(models)) >= set(models.__all__)
 
 
-def test_private_names_and_submodules_wake_no_plugin(environment) -> None:
-    environment.add("toy", plugin="raise AssertionError('woken')")
+def test_private_names_and_submodules_do_not_run_discovery(environment) -> None:
+    environment.add("toy", plugin="raise AssertionError('discovered')")
     assert not hasattr(models, "_repr_html_")
     assert not hasattr(models, "__wrapped__")
     from lucid.models import summary

@@ -17,7 +17,7 @@ from lucid.models import (
 
 
 class Net(nn.Module):
-    """A classifier that shares no name with those of the plugins."""
+    """A classifier with other layer names than those of the plugins."""
 
     head_prefixes: Any = ("top.", "scale")
     feature_channels: Any = (4, 8)
@@ -42,7 +42,7 @@ class Net(nn.Module):
         return self.top(self.features(x)[-1].mean(axis=(2, 3))) * self.scale
 
 
-def test_a_model_that_has_the_members_satisfies_the_protocols_without_inheriting() -> None:
+def test_model_with_members_satisfies_protocols() -> None:
     net = Net()
     assert isinstance(net, Classifier)
     assert isinstance(net, Backbone)
@@ -52,7 +52,7 @@ def test_a_model_that_has_the_members_satisfies_the_protocols_without_inheriting
     assert not isinstance(nn.Linear(2, 2), Classifier)
 
 
-def test_missing_members_are_listed_in_the_order_of_the_protocol() -> None:
+def test_missing_members_are_in_protocol_order() -> None:
     linear = nn.Linear(2, 2)
     assert missing_members(linear, Classifier) == ["num_classes", "head_prefixes"]
     members = ["feature_channels", "feature_strides", "features()", "stages()"]
@@ -62,7 +62,7 @@ def test_missing_members_are_listed_in_the_order_of_the_protocol() -> None:
     assert missing_members(net, Backbone) == ["stages()"]
 
 
-def test_protocols_of_plugins_may_extend_others_and_declare_attributes() -> None:
+def test_missing_members_of_derived_protocol() -> None:
     class Detector(Classifier, Protocol):
         score_threshold: float
 
@@ -71,7 +71,7 @@ def test_protocols_of_plugins_may_extend_others_and_declare_attributes() -> None
     assert missing_members(Net(), Detector) == ["score_threshold", "predict()"]
 
 
-def test_the_error_names_the_model_its_class_and_everything_missing() -> None:
+def test_error_names_model_class_and_missing_members() -> None:
     with pytest.raises(lucid.ProtocolError) as caught:
         check_backbone(nn.Linear(2, 2))
     text = str(caught.value)
@@ -95,7 +95,7 @@ def test_the_error_names_the_model_its_class_and_everything_missing() -> None:
         ("head_prefixes", ("",), "head_prefixes"),
     ],
 )
-def test_wrong_members_of_a_classifier_are_refused(member, value, expected) -> None:
+def test_invalid_classifier_members_are_rejected(member, value, expected) -> None:
     net = Net()
     setattr(net, member, value)
     with pytest.raises(lucid.ProtocolError, match=f"a Net: expected {expected}"):
@@ -114,7 +114,7 @@ def test_wrong_members_of_a_classifier_are_refused(member, value, expected) -> N
         ("stages", lambda: [SHARED, SHARED], r"stages\(\) to have no common parameters"),
     ],
 )
-def test_wrong_members_of_a_backbone_are_refused(member, value, expected) -> None:
+def test_invalid_backbone_members_are_rejected(member, value, expected) -> None:
     net = Net()
     setattr(net, member, value)
     with pytest.raises(lucid.ProtocolError, match=f"a Net: expected {expected}"):
@@ -124,6 +124,6 @@ def test_wrong_members_of_a_backbone_are_refused(member, value, expected) -> Non
 SHARED = nn.Linear(2, 2)
 
 
-def test_members_are_public_names_that_no_model_can_take() -> None:
+def test_protocol_names_are_public_and_reserved() -> None:
     assert set(protocols.__all__) <= set(lucid.models.__all__)
     assert set(protocols.__all__) <= lucid.models.zoo.RESERVED

@@ -1,4 +1,4 @@
-"""The decorator: in scripts it registers, in plugins it agrees."""
+"""``register_model`` in scripts and in plugins."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lucid import PluginError, PluginWarning, models, nn
 
 @pytest.fixture(autouse=True)
 def _own_registry(environment):
-    """Scripts of these tests register in a registry of their own."""
+    """Use a new registry in each test."""
 
 
-def test_a_script_registers_at_once_and_wakes_nobody(environment) -> None:
-    environment.add("toy", "toy_net", plugin="raise AssertionError('woken')")
+def test_script_registers_without_discovery(environment) -> None:
+    environment.add("toy", "toy_net", plugin="raise AssertionError('discovered')")
 
     @models.register_model
     def two_layers(width: int = 8) -> nn.Sequential:
@@ -30,12 +30,10 @@ def test_a_script_registers_at_once_and_wakes_nobody(environment) -> None:
     model = two_layers(width=3)
     assert (model.model_name, model.model_kwargs) == ("two_layers", {"width": 3})
     assert "toy.plugin" not in sys.modules
-    with pytest.warns(PluginWarning, match="woken"):
+    with pytest.warns(PluginWarning, match="discovered"):
         assert models.list_models() == ["two_layers"]
     info = models.model_info("two_layers")
-    assert info.builder.endswith(
-        ":test_a_script_registers_at_once_and_wakes_nobody.<locals>.two_layers"
-    )
+    assert info.builder.endswith(":test_script_registers_without_discovery.<locals>.two_layers")
     assert (info.task, info.family, info.summary) == (
         "unspecified",
         "two_layers",
@@ -46,7 +44,7 @@ def test_a_script_registers_at_once_and_wakes_nobody(environment) -> None:
     assert models.two_layers is two_layers
 
 
-def test_registering_after_discovery(environment) -> None:
+def test_register_after_discovery(environment) -> None:
     assert models.list_models() == []
 
     @models.register_model(
@@ -68,7 +66,7 @@ def test_registering_after_discovery(environment) -> None:
     assert original().model_name == "renamed"
 
 
-def test_a_cell_run_again_replaces_its_model() -> None:
+def test_rerun_cell_replaces_model() -> None:
     for width in (1, 2):
 
         @models.register_model
@@ -79,7 +77,7 @@ def test_a_cell_run_again_replaces_its_model() -> None:
     assert models.create_model("cell").weight.shape == (2, 1)
 
 
-def test_scripts_that_take_the_name_of_a_plugins_model(environment) -> None:
+def test_script_with_name_of_plugin_model(environment) -> None:
     environment.add("toy", "net")
 
     @models.register_model
@@ -121,17 +119,17 @@ def needs_arguments(depth: int, width: int = 3, *, height: int) -> nn.Linear:
         (returns_text, "subclass of lucid.nn.Module.*got <class 'int'>"),
         (returns_either, "subclass of lucid.nn.Module"),
         (needs_arguments, "give a default to: depth, height"),
-        (nn.Linear, "decorates a function"),
-        (7, "decorates a function"),
+        (nn.Linear, "expects a function"),
+        (7, "expects a function"),
     ],
 )
-def test_what_cannot_be_a_builder(function: object, expected: str) -> None:
+def test_invalid_builder_is_rejected(function: object, expected: str) -> None:
     with pytest.raises(TypeError, match=expected):
         models.register_model(function)
     assert models.list_models() == []
 
 
-def test_a_class_that_is_defined_later_is_checked_when_built() -> None:
+def test_unresolved_annotation_is_checked_when_model_is_built() -> None:
     @models.register_model
     def early() -> Later:  # noqa: F821
         return 3
@@ -140,7 +138,7 @@ def test_a_class_that_is_defined_later_is_checked_when_built() -> None:
         models.create_model("early")
 
 
-def test_the_class_of_a_function_around_may_come_after_the_builder() -> None:
+def test_local_class_can_be_defined_after_builder() -> None:
     @models.register_model
     def early() -> Later:
         return Later()
@@ -154,7 +152,7 @@ def test_the_class_of_a_function_around_may_come_after_the_builder() -> None:
     assert isinstance(models.create_model("early"), Later)
 
 
-def test_ctrl_c_while_a_builder_is_imported_is_no_fault_of_the_plugin(environment) -> None:
+def test_keyboard_interrupt_during_builder_import_propagates(environment) -> None:
     environment.add("toy", "net", builders="raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         models.create_model("net")
@@ -163,14 +161,14 @@ def test_ctrl_c_while_a_builder_is_imported_is_no_fault_of_the_plugin(environmen
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"name": "a b"}, "identifier"),
-        ({"name": "list_models"}, "taken by lucid.models"),
-        ({"task": ""}, "task must be one line"),
-        ({"total_parameters": "many"}, "total_parameters must be an int"),
-        ({"familly": "x"}, r"unknown keyword arguments \['familly'\]"),
+        ({"name": "a b"}, "'a b'"),
+        ({"name": "list_models"}, "'list_models'"),
+        ({"task": ""}, "task .* got ''"),
+        ({"total_parameters": "many"}, "total_parameters .* got 'many'"),
+        ({"familly": "x"}, "'familly'"),
     ],
 )
-def test_bad_keywords_register_nothing(fields: dict[str, object], expected: str) -> None:
+def test_invalid_fields_register_nothing(fields: dict[str, object], expected: str) -> None:
     def net() -> nn.Identity:
         return nn.Identity()
 
@@ -179,7 +177,7 @@ def test_bad_keywords_register_nothing(fields: dict[str, object], expected: str)
     assert models.list_models() == []
 
 
-def test_arguments_by_position_are_remembered_by_name() -> None:
+def test_positional_arguments_are_stored_by_name() -> None:
     @models.register_model
     def net(a: int = 1, b: int = 2, *, c: int = 3, **more: int) -> nn.Identity:
         return nn.Identity()
@@ -192,11 +190,11 @@ def test_arguments_by_position_are_remembered_by_name() -> None:
         return nn.Identity()
 
     assert spread().model_kwargs == {}
-    with pytest.raises(TypeError, match="takes keyword arguments, got 'values' by position"):
+    with pytest.raises(TypeError, match=r"spread\(\) .*'values'"):
         spread(1, 2)
 
 
-def test_a_builder_that_calls_another_signs_last() -> None:
+def test_outer_builder_sets_model_name() -> None:
     @models.register_model
     def inner() -> nn.Identity:
         return nn.Identity()
@@ -219,7 +217,7 @@ def {function}(width: int = 2) -> nn.Linear:
 """
 
 
-def test_in_a_plugin_the_decorator_adds_nothing(environment) -> None:
+def test_decorator_in_plugin_registers_nothing(environment) -> None:
     environment.add("toy", "net")
     import toy.builders
 
@@ -229,22 +227,22 @@ def test_in_a_plugin_the_decorator_adds_nothing(environment) -> None:
     assert models.net is toy.builders.net
 
 
-def test_keywords_that_agree_with_the_plugin(environment) -> None:
+def test_decorator_fields_that_match_plugin(environment) -> None:
     keywords = "(task='testing', total_parameters=6, input_shape=(1, 2))"
     environment.add("toy", "net", builders=DECORATED.format(keywords=keywords, function="net"))
     assert models.create_model("net").model_name == "net"
 
 
-DISAGREEING = {
-    "another name": ("(name='web')", "net", r"name='web' in the decorator and 'net' in the plugin"),
-    "another count": ("(total_parameters=7)", "net", "total_parameters=7 in the decorator and 6"),
-    "not registered": ("", "extra", r"toy 1\.0 does not register it; add register\('extra'"),
+MISMATCHED = {
+    "another name": ("(name='web')", "net", r"name='web' .* 'net'"),
+    "another count": ("(total_parameters=7)", "net", "total_parameters=7 .* 6 "),
+    "not registered": ("", "extra", r"toy 1\.0 .* register\('extra'"),
 }
 
 
-@pytest.mark.parametrize("case", DISAGREEING)
-def test_a_plugin_that_disagrees_with_itself_after_discovery(environment, case: str) -> None:
-    keywords, function, expected = DISAGREEING[case]
+@pytest.mark.parametrize("case", MISMATCHED)
+def test_mismatched_decorator_after_discovery(environment, case: str) -> None:
+    keywords, function, expected = MISMATCHED[case]
     builders = DECORATED.format(keywords=keywords, function=function)
     environment.add("toy", "net", builders=builders)
     assert models.list_models() == ["net"]
@@ -253,9 +251,9 @@ def test_a_plugin_that_disagrees_with_itself_after_discovery(environment, case: 
     assert models.list_models() == ["net"]
 
 
-@pytest.mark.parametrize("case", DISAGREEING)
-def test_a_plugin_that_disagrees_with_itself_before_discovery(environment, case: str) -> None:
-    keywords, function, expected = DISAGREEING[case]
+@pytest.mark.parametrize("case", MISMATCHED)
+def test_mismatched_decorator_before_discovery(environment, case: str) -> None:
+    keywords, function, expected = MISMATCHED[case]
     builders = DECORATED.format(keywords=keywords, function=function)
     environment.add("toy", "net", builders=builders)
     import toy.builders  # noqa: F401
@@ -264,13 +262,13 @@ def test_a_plugin_that_disagrees_with_itself_before_discovery(environment, case:
         assert models.list_models() == []
 
 
-def test_builders_of_a_failed_plugin_are_not_taken_for_a_script(environment) -> None:
+def test_builders_of_failed_plugin_are_not_listed(environment) -> None:
     environment.add("toy", "net", plugin="import toy.builders\nraise RuntimeError('late')")
     with pytest.warns(PluginWarning, match="late"):
         assert models.list_models() == []
 
 
-def test_builders_of_a_disabled_plugin_work_unlisted(environment, monkeypatch) -> None:
+def test_builders_of_disabled_plugin_work_unlisted(environment, monkeypatch) -> None:
     environment.add("toy", "net")
     monkeypatch.setenv(
         "LUCID_DISABLE_PLUGINS", "toy,lucid-models-classification,lucid-models-detection"
@@ -281,7 +279,7 @@ def test_builders_of_a_disabled_plugin_work_unlisted(environment, monkeypatch) -
     assert toy.builders.net().model_name == "net"
 
 
-def test_builders_in_a_package_apart_from_the_plugins(environment) -> None:
+def test_builders_in_other_package_than_plugin(environment) -> None:
     environment.add("engine", "net")
     (environment.folder / "engine-1.0.dist-info" / "entry_points.txt").write_text("")
     environment.add(
@@ -302,7 +300,7 @@ def test_builders_in_a_package_apart_from_the_plugins(environment) -> None:
     assert models.net is engine.builders.net
 
 
-def test_a_model_under_two_names(environment) -> None:
+def test_one_builder_with_two_names(environment) -> None:
     environment.add(
         "toy",
         plugin="""
@@ -320,7 +318,7 @@ def test_a_model_under_two_names(environment) -> None:
     assert models.create_model("net").model_name == "net"
 
 
-def test_keyword_arguments_of_other_zoos_say_what_to_type():
+def test_keyword_arguments_of_other_libraries_have_remedy():
     @models.register_model
     def net_of_keywords(in_channels: int = 3, **options: int) -> nn.Linear:
         """A layer."""
@@ -343,7 +341,7 @@ def test_keyword_arguments_of_other_zoos_say_what_to_type():
         models.create_model("net_of_keywords", width=2)
 
 
-def test_an_unknown_option_names_the_model_its_options_and_the_nearest_one():
+def test_unknown_argument_error_has_model_valid_and_closest_names():
     @models.register_model
     def net_without_kwargs(width: int = 4, *, depth: int = 1) -> nn.Linear:
         """A layer."""
@@ -361,7 +359,7 @@ def test_an_unknown_option_names_the_model_its_options_and_the_nearest_one():
     assert net_without_kwargs(2, depth=3).model_kwargs == {"width": 2, "depth": 3}
 
 
-def test_an_option_that_a_builder_hands_on_names_the_model():
+def test_unknown_argument_passed_on_by_builder_names_model():
     @models.register_model
     def net_that_hands_on(**options: int) -> nn.Linear:
         """A layer."""

@@ -1,4 +1,4 @@
-"""Layers, shapes and counts, worked out by hand."""
+"""Layers, shapes and counts against values computed by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lucid import models, nn
 
 
 class Shared(nn.Module):
-    """Uses one layer twice and another never, and has a parameter of its own."""
+    """Calls one layer twice and another never, and has its own parameter."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Shared(nn.Module):
         return {"out": y, "parts": [y, y[:1]]}
 
 
-def test_a_small_network_counted_by_hand() -> None:
+def test_layers_and_multiply_adds_of_small_network() -> None:
     model = nn.Sequential(
         nn.Conv2d(3, 8, 3, stride=2, padding=1),
         nn.ReLU(),
@@ -49,7 +49,7 @@ def test_a_small_network_counted_by_hand() -> None:
     assert summary.multiply_adds == sum(r[4] for r in rows)
 
 
-def test_a_fused_unit_is_counted_once() -> None:
+def test_fused_conv_is_counted_once() -> None:
     unit = nn.ConvNormAct(3, 4, 3)
     summary = models.summarize(unit, (1, 3, 5, 5))
     assert summary.multiply_adds == 4 * 25 * 3 * 9
@@ -57,18 +57,18 @@ def test_a_fused_unit_is_counted_once() -> None:
 
 
 class Folded(nn.ConvNormAct):
-    """Does its children's work itself, as a unit folded for inference does."""
+    """Computes without calling its children, like a module folded for inference."""
 
     def forward(self, x, residual=None):
         return lucid.conv2d(x, self.conv.weight, padding=1)
 
 
-def test_a_unit_that_does_not_call_its_children_is_one_row() -> None:
+def test_module_that_does_not_call_children_is_one_row() -> None:
     (row,) = models.summarize(Folded(3, 4, 3), (1, 3, 5, 5)).layers
     assert (row.kind, row.parameters, row.multiply_adds) == ("Folded", 4 * 27 + 8, 4 * 25 * 3 * 9)
 
 
-def test_sharing_and_what_is_not_called() -> None:
+def test_shared_and_uncalled_layers() -> None:
     model = Shared()
     summary = models.summarize(model, (5, 3))
     rows = {r.name: r for r in summary.layers}
@@ -86,7 +86,7 @@ def test_sharing_and_what_is_not_called() -> None:
     assert "35 (shared parameters under every name)" in text
 
 
-def test_a_parameter_of_two_layers_counts_in_the_first() -> None:
+def test_shared_parameter_counts_in_first_layer() -> None:
     model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
     model[1].weight = model[0].weight
     summary = models.summarize(model, (1, 3))
@@ -94,7 +94,7 @@ def test_a_parameter_of_two_layers_counts_in_the_first() -> None:
     assert summary.parameters == 15
 
 
-def test_the_model_is_left_as_it_was() -> None:
+def test_model_is_unchanged() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Dropout(0.5))
     model[0].eval()
     model[1].weight.requires_grad_(False)
@@ -106,7 +106,7 @@ def test_the_model_is_left_as_it_was() -> None:
     assert summary.trainable_parameters == summary.parameters - 2
 
 
-def test_hooks_and_mode_are_restored_when_the_model_fails() -> None:
+def test_hooks_and_mode_are_restored_after_error() -> None:
     model = nn.Sequential(nn.Linear(3, 2))
     with pytest.raises(ValueError, match="3"):
         models.summarize(model, (1, 4))
@@ -114,23 +114,23 @@ def test_hooks_and_mode_are_restored_when_the_model_fails() -> None:
     assert not model[0]._forward_hooks
 
 
-def test_double_precision_models_get_their_own_zeros() -> None:
+def test_float64_model_gets_float64_input() -> None:
     assert models.summarize(nn.Linear(2, 2).to("float64"), (1, 2)).parameters == 6
 
 
 @pytest.mark.parametrize("shape", [(), (1, 0), (1, 2.5), "1,2", 4, (1, "a")])
-def test_a_shape_that_is_none(shape: object) -> None:
-    with pytest.raises(ValueError, match="positive ints such as") as caught:
+def test_invalid_shape_is_rejected(shape: object) -> None:
+    with pytest.raises(ValueError, match="input_shape") as caught:
         models.summarize(nn.Linear(2, 2), shape)
     assert repr(shape) in str(caught.value)
 
 
-def test_something_that_is_no_module() -> None:
+def test_non_module_is_rejected() -> None:
     with pytest.raises(TypeError, match="got function"):
         models.summarize(lambda x: x, (1, 2))
 
 
-def test_the_table_is_aligned_and_names_the_model(environment) -> None:
+def test_table_is_aligned_and_names_model(environment) -> None:
     environment.add("toy", "toy_net")
     text = str(models.summarize(models.create_model("toy_net"), (4, 2)))
     assert text == "\n".join(
@@ -146,8 +146,8 @@ def test_the_table_is_aligned_and_names_the_model(environment) -> None:
     )
 
 
-def test_a_model_that_needs_targets_is_run_by_predict() -> None:
-    class Searcher(nn.Module):
+def test_model_with_targets_runs_predict() -> None:
+    class Detector(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.layer = nn.Linear(3, 5)
@@ -158,4 +158,4 @@ def test_a_model_that_needs_targets_is_run_by_predict() -> None:
         def predict(self, images):
             return self.layer(images)
 
-    assert lucid.models.summarize(Searcher(), (2, 3)).multiply_adds == 2 * 3 * 5
+    assert lucid.models.summarize(Detector(), (2, 3)).multiply_adds == 2 * 3 * 5

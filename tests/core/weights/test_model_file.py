@@ -185,10 +185,10 @@ def test_a_model_that_was_changed_is_not_saved(tmp_path):
     assert_refused(model, "fc was Linear, is Sequential")
     model = create()
     model.net = nn.Sequential(model.net[0], nn.ReLU())
-    assert_refused(model, r"net\.1 was not there, is ReLU")
+    assert_refused(model, r"net\.1 was absent, is ReLU")
     model = create()
     del model.stem
-    assert_refused(model, "stem was Conv2d, is gone")
+    assert_refused(model, "stem was Conv2d, is removed")
     model = create()
     model.stem.stride = (2, 2)
     assert_refused(model, r"net\.0\.conv had .*stride=\(1, 1\).*, has .*stride=\(2, 2\)")

@@ -54,7 +54,7 @@ show([lucid.models.list_models(), lucid.models.list_plugins()])
         "error",
     )
     assert "(toy-good 1.0) cannot be imported" in said[0]
-    assert "was it uninstalled? lucid.models.refresh() looks again" in said[0]
+    assert "lucid.models.refresh()" in said[0]
     assert said[1] == [[], []]
 
 

@@ -121,7 +121,7 @@ class LucidGroup(click.Group):
     def _ask(self, plugin: Plugin, faults: dict[str, str]) -> list[_Offer]:
         group = click.Group()
         try:
-            plugin.register_commands(group)
+            plugin.call_hook("lucid_register_commands", cli=group)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: the other commands still work

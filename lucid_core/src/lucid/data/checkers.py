@@ -91,7 +91,7 @@ def checkers_of(plugin: Plugin) -> list[DataChecker]:
             )
         found.append(checker)
 
-    plugin.register_data_checkers(register)
+    plugin.call_hook("lucid_register_data_checkers", register=register)
     return found
 
 

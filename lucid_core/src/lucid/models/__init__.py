@@ -1,11 +1,11 @@
-"""The model zoo: what plugins and scripts registered, by name.
+"""Model zoo: list, build and register models by name.
 
     >>> import lucid
     >>> model = lucid.models.create_model("resnet_18", num_classes=10)
     >>> from lucid.models import resnet_18
 
-Plugins are discovered on the first question, not at import.  Listing models and
-asking about them imports no model code.
+Plugins are discovered on first use, not at import.  Listing models and reading their
+descriptions imports no model code.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ __all__ = [
     "summarize",
 ]
 
-# Not needed to list models, and not free: lucid.nn, pluggy and runtime protocols.
+# Imported on first use: they need lucid.nn or pluggy, which listing models does not.
 _LAZY = {
     "Backbone": "lucid.models.protocols",
     "Classifier": "lucid.models.protocols",

@@ -1,8 +1,7 @@
-"""Finding and loading plugins: the one place that knows pluggy.
+"""Discovery and loading of plugins with pluggy.
 
-Every plugin gets a plugin manager of its own.  So a plugin whose import, hook or
-signature is wrong is dropped with everything it registered and no other notices,
-and two distributions may use the same entry-point name.
+Each plugin has its own plugin manager.  A plugin that fails is dropped with everything that it
+registered, the others are unaffected, and two distributions may use the same entry point name.
 """
 
 from __future__ import annotations
@@ -32,11 +31,8 @@ from lucid.models.metadata import (
 )
 
 if TYPE_CHECKING:
-    import click
     import pluggy
 
-    from lucid.data.checkers import DataChecker
-    from lucid.models.hookspecs import RegisterModelCheck, RegisterWeightConverter
 
 __all__ = [
     "Discovery",
@@ -50,7 +46,7 @@ __all__ = [
 
 @dataclass
 class Plugin:
-    """A plugin that was found: loaded, or with the error that kept it from loading."""
+    """A discovered plugin; ``error`` is set if it could not be loaded."""
 
     entry_point: PluginEntryPoint
     models: list[ModelInfo] = field(default_factory=list)
@@ -61,14 +57,14 @@ class Plugin:
     def origin(self) -> str:
         return f"{self.entry_point.distribution} {self.entry_point.version}"
 
-    def owns(self, place: str) -> bool:
-        """Whether a function at ``"module:qualname"`` is the plugin's to register."""
-        return self.entry_point.owns(place.partition(":")[0]) or any(
-            model.builder == place for model in self.models
+    def owns(self, builder: str) -> bool:
+        """Whether the builder ``"module:qualname"`` belongs to this plugin."""
+        return self.entry_point.owns(builder.partition(":")[0]) or any(
+            model.builder == builder for model in self.models
         )
 
     def info(self) -> PluginInfo:
-        """The plugin as the public sees it."""
+        """Return the public description of the plugin."""
         return PluginInfo(
             name=self.entry_point.name,
             distribution=self.entry_point.distribution,
@@ -77,36 +73,24 @@ class Plugin:
             error=None if self.error is None else describe_error(self.error),
         )
 
-    def register_commands(self, cli: click.Group) -> None:
-        """Let the plugin add its commands to `cli`; whatever it raises comes out."""
-        if self.manager is not None:
-            self.manager.hook.lucid_register_commands(cli=cli)
+    def call_hook(self, name: str, **kwargs: Any) -> None:
+        """Call a hook of the plugin; does nothing if the plugin does not implement it.
 
-    def register_model_checks(self, register: RegisterModelCheck) -> None:
-        """Let the plugin register its checks of models; whatever it raises comes out."""
+        Exceptions of the plugin propagate.
+        """
         if self.manager is not None:
-            self.manager.hook.lucid_register_model_checks(register=register)
-
-    def register_data_checkers(self, register: Callable[[DataChecker], object]) -> None:
-        """Let the plugin register its data checkers; whatever it raises comes out."""
-        if self.manager is not None:
-            self.manager.hook.lucid_register_data_checkers(register=register)
-
-    def register_weight_converters(self, register: RegisterWeightConverter) -> None:
-        """Let the plugin register its weight converters; whatever it raises comes out."""
-        if self.manager is not None:
-            self.manager.hook.lucid_register_weight_converters(register=register)
+            getattr(self.manager.hook, name)(**kwargs)
 
 
 class Discovery(NamedTuple):
-    """What one look at the environment found.
+    """Plugins found in the environment.
 
     Attributes
     ----------
     plugins : tuple of Plugin
-        Loaded and failed ones, ordered by distribution and entry point.
+        Loaded and failed plugins, ordered by distribution and entry point.
     disabled : tuple of PluginEntryPoint
-        What ``LUCID_DISABLE_PLUGINS`` keeps out.
+        Entry points disabled by ``LUCID_DISABLE_PLUGINS``.
     """
 
     plugins: tuple[Plugin, ...] = ()
@@ -114,45 +98,40 @@ class Discovery(NamedTuple):
 
 
 def is_strict() -> bool:
-    """Whether ``LUCID_STRICT_PLUGINS`` asks that a failing plugin raises."""
+    """Whether ``LUCID_STRICT_PLUGINS`` turns plugin failures into exceptions."""
     return os.environ.get("LUCID_STRICT_PLUGINS", "").strip().lower() not in ("", "0", "false")
 
 
 def disabled_distributions() -> set[str]:
-    """Canonical names that ``LUCID_DISABLE_PLUGINS`` keeps out."""
+    """Return the canonical names of the distributions in ``LUCID_DISABLE_PLUGINS``."""
     names = os.environ.get("LUCID_DISABLE_PLUGINS", "").split(",")
     return {canonicalize_name(name.strip()) for name in names if name.strip()}
 
 
 def describe_error(error: BaseException) -> str:
-    """An exception on one line: its type and what it says."""
-    kind = type(error).__name__
+    """Format an exception on one line, ``"TypeName: message"``."""
+    type_name = type(error).__name__
     try:
         text = " ".join(str(error).split())
-    except Exception:  # a plugin's exception may not even be able to speak
-        return kind
+    except Exception:  # __str__ of a plugin's exception may fail
+        return type_name
     if isinstance(error, PluginError) and text:
         return text
-    return f"{kind}: {text}" if text else kind
+    return f"{type_name}: {text}" if text else type_name
 
 
 def discover(
     reserved: frozenset[str],
     check: Callable[[Plugin], None] = lambda plugin: None,
 ) -> Discovery:
-    """Find and load every plugin of the environment.
+    """Find and load all plugins of the environment.
 
     Parameters
     ----------
     reserved : frozenset of str
-        Names no model may have.
+        Names that models cannot have.
     check : callable, optional
-        Called with each plugin that loaded; if it raises, the plugin has failed.
-
-    Returns
-    -------
-    Discovery
-        With the plugins that failed as well as those that loaded.
+        Called with each loaded plugin; if it raises, the plugin counts as failed.
 
     Raises
     ------
@@ -182,38 +161,38 @@ def _load(
     reserved: frozenset[str],
     check: Callable[[Plugin], None],
 ) -> Plugin:
-    """Load one plugin; whatever goes wrong, short of Ctrl-C, ends up in its ``error``."""
+    """Load one plugin; any exception but KeyboardInterrupt is stored in its ``error``."""
     module = entry_point.module.partition(":")[0].strip()
     was_imported = module in sys.modules
-    registrar = _ModelCollector(entry_point, reserved)
+    collector = _ModelCollector(entry_point, reserved)
     try:
         if entry_point.error is not None:
             raise PluginError(entry_point.error)
         check_core_requirement(entry_point, installed)
         manager = _create_manager(entry_point, _import(entry_point))
-        manager.hook.lucid_register_models(register=registrar)
-        plugin = Plugin(entry_point, registrar.models, manager=manager)
+        manager.hook.lucid_register_models(register=collector)
+        plugin = Plugin(entry_point, collector.models, manager=manager)
         check(plugin)
         return plugin
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        # SystemExit too: a plugin has no say in whether the program goes on.  Its
-        # module is forgotten, so that a repaired one is read after refresh().
+        # Includes SystemExit: a plugin must not end the program.  Drop the module, so that
+        # refresh() imports a corrected one.
         if not was_imported:
             sys.modules.pop(module, None)
         return Plugin(entry_point, error=error)
     finally:
-        registrar.open = False
+        collector.open = False
 
 
 def _import(entry_point: PluginEntryPoint) -> Any:
-    """Import what the entry point names: a module, or an object in one."""
+    """Import the module or object that the entry point names."""
     module, _, attribute = (part.strip() for part in entry_point.module.partition(":"))
     if not all(part.isidentifier() for part in module.split(".")):
         raise PluginError(
-            f"its entry point {entry_point.name} = {entry_point.module!r} must name a module, "
-            "as in 'my_package.plugin'"
+            f"expected the entry point {entry_point.name} to name a module such as "
+            f"'my_package.plugin', got {entry_point.module!r}"
         )
     found: Any = importlib.import_module(module)
     for part in attribute.split(".") if attribute else ():
@@ -222,7 +201,7 @@ def _import(entry_point: PluginEntryPoint) -> Any:
 
 
 def _create_manager(entry_point: PluginEntryPoint, implementation: Any) -> pluggy.PluginManager:
-    """Give the plugin its manager, and check its hooks against the specifications."""
+    """Register the plugin with a new manager and check its hooks against the specifications."""
     import pluggy
 
     from lucid.models import hookspecs
@@ -233,14 +212,14 @@ def _create_manager(entry_point: PluginEntryPoint, implementation: Any) -> plugg
     manager.check_pending()
     if not manager.get_hookcallers(implementation):
         raise PluginError(
-            f"{entry_point.module} implements no hook of lucid; decorate "
-            "lucid_register_models with @lucid.hookimpl"
+            f"{entry_point.module} implements no hook; decorate lucid_register_models with "
+            "@lucid.hookimpl"
         )
     return manager
 
 
 class _ModelCollector:
-    """The ``register`` of one plugin: collects, and is of no use after the hook."""
+    """The ``register`` argument of one plugin's hook; collects the models."""
 
     def __init__(self, entry_point: PluginEntryPoint, reserved: frozenset[str]) -> None:
         self.entry_point = entry_point
@@ -264,14 +243,14 @@ class _ModelCollector:
     ) -> None:
         if not self.open:
             raise PluginError(
-                f"{self.entry_point.distribution} registered {name!r} after its hook had returned; "
-                "register models inside lucid_register_models"
+                f"{self.entry_point.distribution} registered {name!r} after its hook returned; "
+                "call register() inside lucid_register_models"
             )
         check_name(name, self.reserved)
         if any(model.name == name for model in self.models):
-            raise ValueError(f"the model {name!r} is registered twice")
+            raise ValueError(f"model {name!r} is registered twice")
         if name in self.aliases:
-            raise ValueError(f"the model {name!r} is an alias of {self.aliases[name]!r} as well")
+            raise ValueError(f"model {name!r} is also an alias of {self.aliases[name]!r}")
         if total_parameters is None:
             raise TypeError(f"model {name!r}: total_parameters must be an int, got None")
         if builder is None:
@@ -306,5 +285,5 @@ class _ModelCollector:
                 (model.name for model in self.models if model.name == alias), None
             )
             if taken is not None:
-                raise ValueError(f"model {name!r}: the alias {alias!r} belongs to {taken!r}")
+                raise ValueError(f"model {name!r}: alias {alias!r} already belongs to {taken!r}")
         self.aliases |= dict.fromkeys(aliases, name)

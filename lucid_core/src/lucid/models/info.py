@@ -1,4 +1,4 @@
-"""What the registry knows of a model and of a plugin: plain, frozen, import-free facts."""
+"""Registry records of models and plugins, and validation of their fields."""
 
 from __future__ import annotations
 
@@ -21,39 +21,38 @@ __all__ = [
 
 DEFAULT_INPUT_SHAPE = (1, 3, 224, 224)
 
-_BUILDER = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What is known of a registered model without importing its code.
+    """Description of a registered model, available without importing its code.
 
     Attributes
     ----------
     name : str
-        The model's name; ``"distribution:name"`` if several register the same one.
+        Name of the model; ``"distribution:name"`` if several plugins register the same name.
     task : str
         ``"image-classification"``, ``"object-detection"`` or a plugin's own task.
     family : str
-        The architecture the model is a member of.
+        Name of the architecture, such as ``"resnet"``.
     summary : str
-        One line about the model.
+        One-line description.
     builder : str
-        Where the function that builds it is found, ``"package.module:function"``.
+        Import path of the function that builds the model, ``"package.module:function"``.
     total_parameters : int or None
-        ``parameter_size`` of the model built without arguments; None for a model
-        registered in a script that did not say.
+        ``parameter_size`` of the model built without arguments; None if not given for a model
+        registered in a script.
     input_shape : tuple of int
-        A shape the model accepts, batch axis first.
+        Shape of an input that the model accepts, batch axis first.
     distribution : str or None
-        The distribution of its plugin; None for a model registered in a script.
+        Distribution of the plugin; None for a model registered in a script.
     version : str or None
-        That distribution's version.
+        Version of the distribution.
     example_batch : str or None
-        ``"package.module:function"`` of a function that gives a training batch;
-        None for the task's default.
+        Import path of a function that returns a training batch; None for the task's default.
     aliases : tuple of str
-        Other names that resolve to this model, such as torchvision's; never listed.
+        Other names that resolve to the model, such as torchvision's; not listed.
     """
 
     name: str
@@ -70,36 +69,36 @@ class ModelInfo:
 
     @property
     def source(self) -> str:
-        """What qualifies the name: the distribution, or the script's module."""
+        """Distribution of the plugin, or module of the script."""
         return self.distribution or self.builder.partition(":")[0]
 
     @property
     def qualified_name(self) -> str:
-        """``"distribution:name"``, which says which of several models is meant."""
+        """Unambiguous name, ``"distribution:name"``."""
         return f"{self.source}:{self.name.rpartition(':')[2]}"
 
     @property
     def origin(self) -> str:
-        """The source for a message, with its version where there is one."""
+        """Source and version, for messages."""
         return f"{self.source} {self.version}" if self.version else self.source
 
 
 @dataclass(frozen=True)
 class PluginInfo:
-    """A plugin that was found, loaded or not.
+    """Description of a discovered plugin.
 
     Attributes
     ----------
     name : str
-        The name of its entry point.
+        Name of the entry point.
     distribution : str
-        The distribution that declares the entry point.
+        Distribution that declares the entry point.
     version : str
-        That distribution's version.
+        Version of the distribution.
     models : tuple of str
-        The names it registered, in natural order; empty if it failed.
+        Names of its models in natural order; empty if it failed to load.
     error : str or None
-        Why it could not be loaded, ``"ImportError: ..."``; None if it was.
+        Reason why it failed to load, such as ``"ImportError: ..."``; None if it loaded.
     """
 
     name: str
@@ -110,62 +109,48 @@ class PluginInfo:
 
     @property
     def origin(self) -> str:
-        """Distribution and version, for a message."""
+        """Distribution and version, for messages."""
         return f"{self.distribution} {self.version}"
 
 
 def natural_key(text: str) -> tuple[tuple[str, int], ...]:
-    """A sort key that puts ``resnet_18`` before ``resnet_101``."""
+    """Return the key of natural sort order: ``resnet_18`` before ``resnet_101``."""
     parts = re.findall(r"(\D*)(\d*)", text)
     return tuple((letters, int(digits or -1)) for letters, digits in parts)
 
 
 def canonicalize_name(name: str) -> str:
-    """A distribution's name as packaging tools compare it (PEP 503)."""
+    """Normalize the name of a distribution (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def check_name(name: object, reserved: frozenset[str]) -> str:
-    """Return `name` if it can be the name of a model, else raise.
+    """Return `name` if it is a valid name of a model, else raise.
 
-    Users write ``from lucid.models import NAME``, so it has to be an identifier,
-    and one that does not hide a name of ``lucid.models`` itself.
+    ``from lucid.models import NAME`` must work, so the name is an identifier that does not
+    shadow an attribute of ``lucid.models``.
     """
     if not isinstance(name, str):
-        raise TypeError(f"a model's name must be a str, got {name!r}")
+        raise TypeError(f"the name of a model must be a str, got {name!r}")
     if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
         raise ValueError(
-            f"a model's name must be a public Python identifier such as 'resnet_18', got {name!r}"
+            f"the name of a model must be an identifier such as 'resnet_18', got {name!r}"
         )
     if name in reserved:
-        raise ValueError(f"the name {name!r} is taken by lucid.models itself; choose another")
+        raise ValueError(f"the name {name!r} is reserved by lucid.models; choose another name")
     return name
 
 
 def check_fields(**fields: Any) -> dict[str, Any]:
-    """Check what a model is registered with, and return it.
+    """Validate fields of a :class:`ModelInfo`; return them with sequences as tuples.
 
-    Parameters
-    ----------
-    **fields
-        Any of ``builder, task, family, summary, total_parameters, input_shape,
-        example_batch, aliases``.
-
-    Returns
-    -------
-    dict
-        The same fields, ``input_shape`` and ``aliases`` as tuples.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Naming the field, what was expected and what arrived.
+    Raises TypeError or ValueError with the name of the field.
     """
     for key in ("builder", "example_batch"):
-        if (place := fields.get(key)) is not None and not (
-            isinstance(place, str) and _BUILDER.fullmatch(place)
+        if (path := fields.get(key)) is not None and not (
+            isinstance(path, str) and _IMPORT_PATH.fullmatch(path)
         ):
-            raise ValueError(f"{key} must be 'package.module:function', got {place!r}")
+            raise ValueError(f"{key} must be 'package.module:function', got {path!r}")
     for key in ("task", "family", "summary"):
         if key in fields:
             _check_line(key, fields[key])
@@ -180,16 +165,16 @@ def check_fields(**fields: Any) -> dict[str, Any]:
 
 
 def check_aliases(name: str, aliases: Sequence[str], reserved: frozenset[str]) -> None:
-    """Raise unless each alias of the model `name` can be a name, and none is repeated."""
-    spellings = [name]
+    """Raise unless each alias of the model `name` is a valid name and none is repeated."""
+    names = [name]
     for alias in aliases:
         try:
             check_name(alias, reserved)
         except (TypeError, ValueError) as error:
             raise type(error)(f"model {name!r}, aliases: {error}") from None
-        if alias in spellings:
-            raise ValueError(f"model {name!r}: the alias {alias!r} is given twice or is its name")
-        spellings.append(alias)
+        if alias in names:
+            raise ValueError(f"model {name!r}: alias {alias!r} repeats the name or another alias")
+        names.append(alias)
 
 
 def _check_sequence(aliases: object) -> tuple[Any, ...]:
@@ -210,5 +195,5 @@ def _check_shape(shape: object) -> tuple[int, ...]:
         raise ValueError(f"input_shape must be a tuple such as (1, 3, 224, 224), got {shape!r}")
     for length in shape:
         if isinstance(length, bool) or not isinstance(length, int) or length < 1:
-            raise ValueError(f"input_shape must hold ints of at least 1, got {shape!r}")
+            raise ValueError(f"input_shape must contain ints of at least 1, got {shape!r}")
     return tuple(shape)

@@ -1,4 +1,4 @@
-"""Models as attributes of ``lucid.models`` (PEP 562)."""
+"""Lazy model functions: models as attributes of ``lucid.models`` (PEP 562)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,11 @@ __all__ = ["dir_models", "getattr_model"]
 
 
 def getattr_model(name: str) -> Callable[..., Any]:
-    """Return the builder of a model, as attribute access on ``lucid.models``.
+    """Return the builder of a model; implements ``lucid.models.__getattr__``.
 
-    Raises
-    ------
-    AttributeError
-        With the text of whatever error there was: an attribute is there or it is
-        not, and ``hasattr`` never raises.
+    Every error becomes an AttributeError, so that ``hasattr`` never raises.
     """
-    # What tools probe for, and submodules not imported yet: no reason to wake the plugins.
+    # Private names and submodules are not models: do not run discovery for them.
     if name.startswith("_") or name in zoo.RESERVED:
         raise AttributeError(f"module 'lucid.models' has no attribute {name!r}")
     if find_hint("lucid.models", name):
@@ -32,9 +28,9 @@ def getattr_model(name: str) -> Callable[..., Any]:
 
 
 def dir_models(static: Sequence[str]) -> list[str]:
-    """Return what ``dir(lucid.models)`` lists: its own names and every model's."""
+    """Return the static names and all model names; implements ``lucid.models.__dir__``."""
     try:
         names = zoo.list_models()
-    except Exception:  # completion in a shell is no place to report a plugin
+    except Exception:  # tab completion must not report plugin errors
         names = []
     return sorted({*static, *(name for name in names if name.isidentifier())})

@@ -1,10 +1,8 @@
-"""Installed distributions: which of them declare Lucid plugins, and what they require.
+"""Plugin entry points and requirements from the metadata of installed distributions.
 
-Reading metadata is the larger part of what listing models costs in a fresh
-process, so only what is needed is read: of a distribution that declares no plugin
-``entry_points.txt``; of one that does, the headers of its ``METADATA``.  Nothing
-here imports a plugin, and nothing raises over the metadata of a distribution that
-declares none.
+Reading metadata dominates the cost of listing models in a new process.  So only
+``entry_points.txt`` is read of each distribution, and the headers of ``METADATA`` of those that
+declare a plugin.  No plugin is imported, and damaged metadata of other distributions is ignored.
 """
 
 from __future__ import annotations
@@ -17,7 +15,7 @@ from lucid.models.info import canonicalize_name
 
 __all__ = ["ENTRY_POINT_GROUP", "PluginEntryPoint", "check_core_requirement", "find_entry_points"]
 
-#: The entry point group in which plugins announce themselves.
+#: Entry point group of plugins.
 ENTRY_POINT_GROUP = "lucid.models"
 
 _CORE = "lucid-core"
@@ -27,18 +25,18 @@ _PLAIN_CLAUSE = re.compile(rf"(>=|<)\s*({_PLAIN_VERSION.pattern})")
 
 
 class PluginEntryPoint(NamedTuple):
-    """An entry point of the group ``lucid.models``, not imported yet.
+    """An entry point of the group ``lucid.models`` that is not imported yet.
 
     Attributes
     ----------
     name, module : str
         Left and right side of the entry point.
     distribution, version : str
-        What declares it.
+        Distribution that declares it.
     requirements : tuple of str
-        The requirements of that distribution.
+        Requirements of the distribution.
     error : str or None
-        What is wrong with the metadata, if something is.
+        Problem with the metadata, if any.
     """
 
     name: str
@@ -50,7 +48,7 @@ class PluginEntryPoint(NamedTuple):
 
     @property
     def package(self) -> str:
-        """The package the plugin's code lives in: where its module stands."""
+        """Package that contains the plugin's module."""
         module = self.module.partition(":")[0].strip()
         return module.rpartition(".")[0] or module
 
@@ -60,10 +58,9 @@ class PluginEntryPoint(NamedTuple):
 
 
 def find_entry_points() -> list[PluginEntryPoint]:
-    """Return every plugin entry point, in an order that installation does not change.
+    """Return all plugin entry points, sorted by distribution and name.
 
-    Where ``sys.path`` holds a distribution twice, the one that an import would
-    find counts, as everywhere in Python packaging.
+    If ``sys.path`` contains a distribution twice, the first one counts, as for imports.
     """
     import importlib_metadata
 
@@ -74,8 +71,8 @@ def find_entry_points() -> list[PluginEntryPoint]:
             declaring.setdefault(canonicalize_name(name), distribution)
     entry_points = []
     for name, distribution in declaring.items():
-        # The first one on the path, which may not be the one seen; what an interrupted
-        # uninstallation left of another does not count.
+        # The first one on the path may declare no plugin.  Skip the remains of interrupted
+        # uninstallations, which have no name.
         same = importlib_metadata.distributions(name=name)
         distribution = next((found for found in same if _read_headers(found)[0]), distribution)
         entry_points.extend(_entry_points_of(distribution))
@@ -83,20 +80,9 @@ def find_entry_points() -> list[PluginEntryPoint]:
 
 
 def check_core_requirement(entry_point: PluginEntryPoint, installed: str) -> None:
-    """Raise PluginError if the plugin needs another core than the installed one.
+    """Raise PluginError if the plugin requires another version of ``lucid-core``.
 
-    Parameters
-    ----------
-    entry_point : PluginEntryPoint
-        The plugin, not imported yet.
-    installed : str
-        The version of the core.
-
-    Raises
-    ------
-    PluginError
-        With the pip command that helps: for a newer core if the plugin wants one,
-        else for a newer plugin.
+    The error has the pip command that upgrades the core or, if the core is too new, the plugin.
     """
     for requirement in entry_point.requirements:
         named = _NAME.match(requirement)
@@ -105,23 +91,19 @@ def check_core_requirement(entry_point: PluginEntryPoint, installed: str) -> Non
         specifier = _unsatisfied_specifier(requirement[named.end() :], requirement, installed)
         if specifier is None:
             continue
-        if _needs_newer_core(specifier, installed):
-            raise PluginError(
-                f"it needs {_CORE}{specifier} but {installed} is installed; run: "
-                f"python -m pip install --upgrade '{_CORE}{specifier}'"
-            )
+        newer_core = _needs_newer_core(specifier, installed)
+        upgrade = f"'{_CORE}{specifier}'" if newer_core else entry_point.distribution
         raise PluginError(
-            f"it is made for {_CORE}{specifier} and {installed} is installed; run: "
-            f"python -m pip install --upgrade {entry_point.distribution}"
+            f"it requires {_CORE}{specifier}, but {installed} is installed; run: "
+            f"python -m pip install --upgrade {upgrade}"
         )
 
 
 def _unsatisfied_specifier(rest: str, requirement: str, installed: str) -> str | None:
-    """Return the specifier that `installed` does not satisfy, None if it does.
+    """Return the specifier if `installed` does not satisfy it, else None.
 
-    ``>=1.2,<2`` against a release or a development version is compared right here: this is
-    what nearly every requirement looks like, and importing ``packaging`` for it would cost
-    a fifth of listing models.
+    Plain requirements such as ``>=1.2,<2`` are compared without ``packaging``, whose import
+    would add a fifth to the time of listing models.
     """
     if not rest.strip():
         return None
@@ -135,15 +117,15 @@ def _unsatisfied_specifier(rest: str, requirement: str, installed: str) -> str |
     try:
         parsed = Requirement(requirement)
     except InvalidRequirement as error:
-        raise PluginError(f"its requirement {requirement!r} cannot be parsed") from error
+        raise PluginError(f"its requirement {requirement!r} is invalid") from error
     if parsed.marker is not None and not parsed.marker.evaluate({"extra": ""}):
         return None
-    # A pre-release of the core counts: who installed it wants to use it.
+    # An installed pre-release of the core is meant to be used.
     return None if parsed.specifier.contains(installed, prereleases=True) else str(parsed.specifier)
 
 
 def _satisfies(version: str, operator: str, bound: str) -> bool:
-    """Compare two versions by PEP 440; ``<2`` excludes 2.0.dev0, which comes before 2."""
+    """Compare versions by PEP 440; ``<2`` excludes 2.0.dev0, although it sorts before 2."""
     if operator == ">=":
         return _version_key(version) >= _version_key(bound)
     if ".dev" in bound:
@@ -152,7 +134,7 @@ def _satisfies(version: str, operator: str, bound: str) -> bool:
 
 
 def _version_key(version: str) -> tuple[tuple[int, ...], float]:
-    """Key that sorts versions: the release without trailing zeros, then development versions."""
+    """Return a sort key: release without trailing zeros, then development number."""
     release, _, development = version.partition(".dev")
     numbers = [int(number) for number in release.split(".")]
     while numbers and numbers[-1] == 0:
@@ -161,7 +143,7 @@ def _version_key(version: str) -> tuple[tuple[int, ...], float]:
 
 
 def _needs_newer_core(specifier: str, installed: str) -> bool:
-    """Whether a newer core could satisfy what the installed one does not."""
+    """Whether the installed core is too old for the specifier, not too new."""
     from packaging.specifiers import SpecifierSet
     from packaging.version import Version
 
@@ -173,7 +155,7 @@ def _entry_points_of(distribution: Any) -> list[PluginEntryPoint]:
     name, version, requirements = _read_headers(distribution)
     error = None
     if not name or not version:
-        error = "its metadata is damaged (no name or version); install the distribution again"
+        error = "its metadata has no name or version; reinstall the distribution"
     elif (listed := _egg_info_requirements(distribution)) is not None:
         requirements = listed
     try:
@@ -188,7 +170,7 @@ def _entry_points_of(distribution: Any) -> list[PluginEntryPoint]:
     return [
         PluginEntryPoint(
             name=key,
-            # "module [extra]" is an old spelling that says nothing about the module.
+            # Remove extras, as in the deprecated "module [extra]".
             module=module.partition("[")[0].strip(),
             distribution=name or _folder_name(distribution),
             version=version or "(unknown version)",
@@ -200,23 +182,22 @@ def _entry_points_of(distribution: Any) -> list[PluginEntryPoint]:
 
 
 def _read_text(distribution: Any, filename: str) -> str:
-    """Return a metadata file's text; empty if there is none or it cannot be read."""
+    """Return the text of a metadata file; empty if it is missing or unreadable."""
     try:
         return distribution.read_text(filename) or ""
-    except Exception:  # not UTF-8, a damaged zip, a finder of someone else's: not our plugin
+    except Exception:  # not UTF-8, a damaged zip file, a third-party finder
         return ""
 
 
 def _read_headers(distribution: Any) -> tuple[str, str, tuple[str, ...]]:
     """Return name, version and requirements from the headers of the core metadata.
 
-    The fields wanted are one line each, so the e-mail parser that
-    ``distribution.metadata`` starts can be left out.
+    Faster than the e-mail parser behind ``distribution.metadata``; these fields are one line.
     """
     name, version, requirements = "", "", []
     text = _read_text(distribution, "METADATA") or _read_text(distribution, "PKG-INFO")
     for line in text.splitlines():
-        if not line.strip():  # an empty line ends the headers, the description follows
+        if not line.strip():  # end of the headers
             break
         key, _, value = line.partition(":")
         match key.lower():
@@ -230,13 +211,13 @@ def _read_headers(distribution: Any) -> tuple[str, str, tuple[str, ...]]:
 
 
 def _egg_info_requirements(distribution: Any) -> tuple[str, ...] | None:
-    """Return the requirements of an old ``.egg-info``, None for any other."""
+    """Return the requirements of a legacy ``.egg-info``, else None."""
     if not _read_text(distribution, "requires.txt"):
         return None
     return tuple(distribution.requires or ())
 
 
 def _folder_name(distribution: Any) -> str:
-    """Return the name in ``NAME-VERSION.dist-info``, when the metadata has none."""
+    """Return the name from ``NAME-VERSION.dist-info``."""
     folder = getattr(getattr(distribution, "_path", None), "name", "") or "unknown"
     return str(folder).partition("-")[0]

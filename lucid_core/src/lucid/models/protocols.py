@@ -1,7 +1,7 @@
-"""Protocols of models: the attributes and methods that commands and other models rely on.
+"""Protocols of models: attributes and methods that commands and other models rely on.
 
-A model satisfies a protocol by having its members; it need not inherit from it.  Nothing
-outside a model's own module tests for its class, its layer names or its registered name.
+A model satisfies a protocol by having its members, without inheriting from it.  Code outside a
+model's own module does not depend on its class, layer names or registered name.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Backbone", "Classifier", "check_backbone", "check_classifier", "miss
 
 @runtime_checkable
 class Classifier(Protocol):
-    """Protocol of an image classifier, the task ``"image-classification"``.
+    """Protocol of image classifiers, task ``"image-classification"``.
 
     ``lucid train-classifier``, ``lucid classify`` and fine-tuning work on every registered
     model that satisfies it.
@@ -38,11 +38,11 @@ class Classifier(Protocol):
 
     @property
     def num_classes(self) -> int:
-        """Number of classes, the length of the last axis of the logits."""
+        """Number of classes, the size of the last axis of the logits."""
 
     @property
     def head_prefixes(self) -> tuple[str, ...]:
-        """Prefixes in the state dict of the parameters whose shape depends on ``num_classes``."""
+        """State dict prefixes of the parameters whose shape depends on ``num_classes``."""
 
     def __call__(self, x: Tensor, /) -> Tensor:
         """Compute logits (N, num_classes) of images (N, C, H, W)."""
@@ -50,7 +50,7 @@ class Classifier(Protocol):
 
 @runtime_checkable
 class Backbone(Protocol):
-    """Protocol of a network whose intermediate feature maps other models build on.
+    """Protocol of backbones, networks that return intermediate feature maps.
 
     Detectors accept every registered model that satisfies it.
 
@@ -75,15 +75,15 @@ class Backbone(Protocol):
 
     @property
     def feature_strides(self) -> tuple[int, ...]:
-        """Stride of each feature map: image pixels per pixel of the map."""
+        """Stride of each feature map in image pixels."""
 
     def features(self, x: Tensor, /) -> Sequence[Tensor]:
         """Compute the feature maps (N, feature_channels[i], H_i, W_i), finest first."""
 
     def stages(self) -> Sequence[Module]:
-        """List the parts of the network in freezing order, the one next to the image first.
+        """List the stages of the network from the image on, the order of freezing.
 
-        No parameter belongs to two stages, and the classifier's head belongs to none.
+        Stages share no parameters and do not include the head of the classifier.
         """
 
 
@@ -93,7 +93,7 @@ def missing_members(model: object, protocol: type) -> list[str]:
     Parameters
     ----------
     model : object
-        Model to look at.
+        Model to check.
     protocol : type
         :class:`Classifier`, :class:`Backbone` or another ``typing.Protocol``.
 
@@ -101,7 +101,7 @@ def missing_members(model: object, protocol: type) -> list[str]:
     -------
     list of str
         Names in the order of the protocol, methods with parentheses; empty if the model
-        satisfies it.
+        satisfies the protocol.
 
     Examples
     --------
@@ -127,14 +127,7 @@ def missing_members(model: object, protocol: type) -> list[str]:
 
 
 def predict_function(model: Module) -> Callable[[Tensor], Any]:
-    """Return what maps a batch alone to a result: the model, or its method ``predict``.
-
-    Parameters
-    ----------
-    model : lucid.nn.Module
-        ``predict`` is returned where ``forward`` needs further arguments, as the targets of a
-        detector.
-    """
+    """Return ``model.predict`` if ``forward`` needs targets besides the images, else the model."""
     needed = [
         parameter
         for parameter in inspect.signature(model.forward).parameters.values()
@@ -146,7 +139,7 @@ def predict_function(model: Module) -> Callable[[Tensor], Any]:
 
 
 def check_classifier(model: Module) -> Classifier:
-    """Return a model that satisfies :class:`Classifier`, or raise.
+    """Return the model if it satisfies :class:`Classifier`, else raise.
 
     Parameters
     ----------
@@ -161,9 +154,8 @@ def check_classifier(model: Module) -> Classifier:
     Raises
     ------
     lucid.ProtocolError
-        If it lacks a member; names the model, its class and everything that is missing.  Also
-        if ``num_classes`` is not a positive int, or ``head_prefixes`` is not a tuple of
-        prefixes of names in its state dict.
+        If members are missing, ``num_classes`` is not a positive int, or ``head_prefixes`` is
+        not a tuple of prefixes of state dict keys.
     """
     classifier: Classifier = _check_members(model, Classifier)
     if not _are_sizes((classifier.num_classes,)):
@@ -174,18 +166,18 @@ def check_classifier(model: Module) -> Classifier:
         and prefixes
         and all(isinstance(p, str) and p and any(n.startswith(p) for n in names) for p in prefixes)
     ):
-        expected = "head_prefixes to be a tuple of prefixes of names in its state dict"
+        expected = "head_prefixes to be a tuple of prefixes of its state dict keys"
         raise _invalid_member(model, expected, prefixes)
     return classifier
 
 
 def check_backbone(model: Module) -> Backbone:
-    """Return a model that satisfies :class:`Backbone`, or raise.
+    """Return the model if it satisfies :class:`Backbone`, else raise.
 
     Parameters
     ----------
     model : lucid.nn.Module
-        Model to check; its ``features`` are not computed.
+        Model to check; its feature maps are not computed.
 
     Returns
     -------
@@ -195,9 +187,9 @@ def check_backbone(model: Module) -> Backbone:
     Raises
     ------
     lucid.ProtocolError
-        If it lacks a member; names the model, its class and everything that is missing.  Also
-        if ``feature_channels`` and ``feature_strides`` are not equally long tuples of positive
-        ints, or ``stages()`` does not return modules without common parameters.
+        If members are missing, ``feature_channels`` and ``feature_strides`` are not tuples of
+        positive ints with equal lengths, or ``stages()`` does not return modules that share
+        no parameters.
     """
     backbone: Backbone = _check_members(model, Backbone)
     channels, strides = backbone.feature_channels, backbone.feature_strides
@@ -216,7 +208,7 @@ def check_backbone(model: Module) -> Backbone:
 
 
 def _check_members(model: Any, protocol: type) -> Any:
-    # Not isinstance(), which from Python 3.12 on does not see submodules.
+    # isinstance() of Python 3.12 and later does not see submodules.
     if missing := ", ".join(missing_members(model, protocol)):
         raise ProtocolError(
             f"expected a {protocol.__name__.lower()}, got {_describe(model)}, which lacks "

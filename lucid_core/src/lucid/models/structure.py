@@ -1,4 +1,4 @@
-"""How a model was built, and its layers and shapes, to notice changes and name what weights fit."""
+"""Record of how a model was built, detection of later changes, and search by weight shapes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ __all__ = [
     "structure_changes",
 ]
 
-# Building a model takes about a second, so few are tried, of about the size of the weights.
+# Building a model takes about a second: try few, with a similar number of parameters.
 _MAX_TRIED = 3
 _MAX_RATIO = 2.0
 _MAX_DIFFERENT = 0.1
 
-#: Settings that only training uses, so that a model may be saved with others.
+#: Settings that affect only training; a model can be saved after they changed.
 _TRAINING_ONLY = re.compile(r"(?:, )?\b(?:momentum|p)=[^,]*")
 
 
@@ -35,9 +35,9 @@ class ModelStructure:
     Attributes
     ----------
     layers : dict of str to str
-        Class of each module by path.
+        Class name of each module by path.
     settings : dict of str to str
-        What ``extra_repr`` of each module says that predictions depend on, such as its stride.
+        ``extra_repr`` of each module by path, without training-only settings.
     shapes : dict of str to tuple of int
         Shape of each entry of the state dict.
     """
@@ -48,7 +48,7 @@ class ModelStructure:
 
     @classmethod
     def of(cls, model: Module) -> ModelStructure:
-        """The structure of a model as it is now."""
+        """Return the current structure of a model."""
         modules = dict(model.named_modules(remove_duplicate=False))
         return cls(
             {path: type(module).__name__ for path, module in modules.items()},
@@ -58,7 +58,7 @@ class ModelStructure:
 
 
 def structure_changes(model: Module) -> list[str]:
-    """What is different from the model that its builder returned, in words; empty if nothing."""
+    """Describe the changes to a model since its builder returned it; empty if none."""
     built = getattr(model, "model_structure", None)
     if not isinstance(built, ModelStructure):
         return []
@@ -67,11 +67,11 @@ def structure_changes(model: Module) -> list[str]:
     for path in sorted({*built.layers, *now.layers}):
         old, new = built.layers.get(path), now.layers.get(path)
         if old != new:
-            changes.append(f"{path or 'the model'} was {old or 'not there'}, is {new or 'gone'}")
+            changes.append(f"{path or 'the model'} was {old or 'absent'}, is {new or 'removed'}")
     for name in sorted({*built.shapes, *now.shapes}):
         before, after = built.shapes.get(name), now.shapes.get(name)
         if before != after:
-            changes.append(f"{name} was {before or 'not there'}, is {after or 'gone'}")
+            changes.append(f"{name} was {before or 'absent'}, is {after or 'removed'}")
     changes += [
         f"{path or 'the model'} had {settings}, has {now.settings[path]}"
         for path, settings in built.settings.items()
@@ -81,20 +81,20 @@ def structure_changes(model: Module) -> list[str]:
 
 
 def record_builder(model: Module, name: str, kwargs: Mapping[str, Any]) -> None:
-    """Record the registered builder and the arguments that build a model again.
+    """Record the name and arguments of the registered builder that rebuilds a model.
 
-    The registry does so for each model that a builder returns.  A function that is no builder
-    but makes the same model, such as a class method, calls this, so that
-    :func:`lucid.save_model` can save it.
+    The registry calls this for models that builders return.  Call it in other functions that
+    construct a registered model, such as class methods, so that :func:`lucid.save_model` can
+    save it.
 
     Parameters
     ----------
     model : lucid.nn.Module
-        The model; gets ``model_name`` and ``model_kwargs``.
+        Model whose ``model_name`` and ``model_kwargs`` are set.
     name : str
-        Name of the registered model.
+        Registered name of the model.
     kwargs : mapping
-        Keyword arguments of its builder.
+        Arguments of the builder.
 
     Examples
     --------
@@ -106,22 +106,22 @@ def record_builder(model: Module, name: str, kwargs: Mapping[str, Any]) -> None:
     """
     model.model_name = name
     model.model_kwargs = dict(kwargs)
-    model.model_structure = ModelStructure.of(model)  # to notice layers exchanged before saving
+    model.model_structure = ModelStructure.of(model)  # detects replaced layers when saving
 
 
 def recorded_builder(model: Module) -> tuple[str, dict[str, Any]] | None:
-    """Return the name and the arguments that build a model of the same layers again.
+    """Return the recorded name and arguments that rebuild a model.
 
     Parameters
     ----------
     model : lucid.nn.Module
-        The model.
+        Model from a registered builder.
 
     Returns
     -------
     tuple of (str, dict) or None
-        As :func:`record_builder` recorded them; None if nothing was recorded, or layers or
-        shapes were changed since.
+        Arguments of :func:`record_builder`; None if nothing was recorded or the layers or
+        shapes changed since.
 
     Examples
     --------
@@ -139,19 +139,9 @@ def recorded_builder(model: Module) -> tuple[str, dict[str, Any]] | None:
 
 
 def find_matching_model(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
-    """Find the registered model that weights are of, except for a layer or two.
+    """Return the registered model whose state dict shapes match, up to 10 % of the entries.
 
-    Builds at most three models of about as many parameters, so it is for errors.
-
-    Parameters
-    ----------
-    shapes : mapping of str to tuple of int
-        By the names of a state dict.
-
-    Returns
-    -------
-    str or None
-        The name of the model.
+    Used in error messages: it builds up to three models with a similar number of parameters.
     """
     from lucid.models import create_model
     from lucid.models.zoo import registry
@@ -166,7 +156,7 @@ def find_matching_model(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     for _, name in sorted(close)[:_MAX_TRIED]:
         try:
             own = ModelStructure.of(create_model(name)).shapes
-        except Exception:  # a builder may fail in any way, and this is only for a hint
+        except Exception:  # builders can fail in any way; this is only a hint
             continue
         different = sum(own.get(key) != shapes.get(key) for key in {*own, *shapes})
         if different <= _MAX_DIFFERENT * len(own):

@@ -1,4 +1,4 @@
-"""What to say when a model or a command is not there."""
+"""Error messages and installation hints for unknown models, commands and packages."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ _MAX_CLOSE = 4  # suggested names
 
 
 class KnownPlugin(NamedTuple):
-    """A plugin the core can name to someone who has not installed it.
+    """A published plugin that may not be installed.
 
     Attributes
     ----------
     distribution : str
-        What to install.
+        Name of the distribution.
     models : tuple of str
-        Patterns of the names and aliases that it registers.
+        Patterns of the names and aliases of its models.
     commands : tuple of str
-        The commands it adds.
+        Names of its commands.
     """
 
     distribution: str
@@ -42,7 +42,7 @@ class KnownPlugin(NamedTuple):
 
 @cache
 def known_plugins() -> tuple[KnownPlugin, ...]:
-    """The plugins in ``known_plugins.json``, which the tests compare with what is registered."""
+    """Return the plugins listed in ``known_plugins.json``."""
     import json
     import pkgutil
 
@@ -54,27 +54,22 @@ def known_plugins() -> tuple[KnownPlugin, ...]:
 
 
 def pip_install(*distributions: str) -> str:
-    """The command that installs some distributions."""
+    """Return the pip command that installs distributions."""
     return "python -m pip install " + " ".join(distributions)
 
 
 def install_hint() -> str:
-    """What to do when no model is registered at all."""
+    """Return a hint for an environment without any models."""
     command = pip_install(*(known.distribution for known in known_plugins()))
-    return f"no models are installed; get some with: {command}"
+    return f"no models are installed; install some with: {command}"
 
 
 def missing_command_hint(
     command: str, installed: Sequence[str], disabled: Sequence[str]
 ) -> str | None:
-    """How to get a command that a known plugin adds; None if none does, or it is installed.
+    """Return how to get a command of a known plugin; None if unknown or already installed.
 
-    Parameters
-    ----------
-    command : str
-        What was asked for.
-    installed, disabled : sequence of str
-        Distributions with plugins, and those that ``LUCID_DISABLE_PLUGINS`` keeps out.
+    `installed` and `disabled` are distributions of plugins.
     """
     for known in known_plugins():
         if command in known.commands:
@@ -83,13 +78,7 @@ def missing_command_hint(
 
 
 def missing_module_hint(error: BaseException) -> str | None:
-    """How to get the known plugin whose package an import did not find; None for any other.
-
-    Parameters
-    ----------
-    error : BaseException
-        What was raised.
-    """
+    """Return how to install the known plugin whose package could not be imported, else None."""
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return None
     package = canonicalize_name(error.name.partition(".")[0])
@@ -105,8 +94,8 @@ def _distribution_hint(
     canonical = canonicalize_name(distribution)
     if canonical in map(canonicalize_name, disabled):
         return (
-            f"{distribution} {what}, and is disabled by LUCID_DISABLE_PLUGINS: remove it from that "
-            "environment variable"
+            f"{distribution} {what}, but is disabled; remove it from the environment variable "
+            "LUCID_DISABLE_PLUGINS"
         )
     if canonical in map(canonicalize_name, installed):
         return None
@@ -120,18 +109,18 @@ def unknown_model_message(
     disabled: Sequence[str],
     families: Mapping[str, str] | None = None,
 ) -> str:
-    """Explain on one line that no model is called `name`, and what may help.
+    """Return the one-line error for an unknown model, with suggestions.
 
     Parameters
     ----------
     name : str
-        What was asked for.
+        Unknown name.
     names : mapping of str to str
-        The models there are: from every name and alias to the name.
+        Registered names and aliases, each with the name that it resolves to.
     installed : sequence of PluginInfo
-        The plugins that were looked at, failed ones among them.
+        Loaded and failed plugins.
     disabled : sequence of str
-        Distributions that ``LUCID_DISABLE_PLUGINS`` keeps out.
+        Distributions in ``LUCID_DISABLE_PLUGINS``.
     families : mapping of str to str, optional
         Family of each model.
     """
@@ -141,7 +130,7 @@ def unknown_model_message(
     failed = [plugin for plugin in installed if plugin.error is not None]
     if failed:
         causes = ", ".join(f"{plugin.origin} ({plugin.error})" for plugin in failed)
-        parts.append(f"plugins that could not be loaded: {causes}")
+        parts.append(f"these plugins failed to load: {causes}")
     if (distribution := _distribution_of_model(name)) is not None:
         distributions = [plugin.distribution for plugin in installed]
         if advice := _distribution_hint(distribution, "may have it", distributions, disabled):
@@ -149,28 +138,30 @@ def unknown_model_message(
     elif not names and not failed:
         parts.append(install_hint())
     if len(parts) == 1:
-        parts.append("lucid.models.list_models() lists the models, as does 'lucid models'")
+        parts.append("list the models with lucid.models.list_models() or 'lucid models'")
     return "; ".join(parts)
 
 
 def _close_models(name: str, names: Mapping[str, str], families: Mapping[str, str]) -> list[str]:
-    """Names of models that begin with `name` or are similar, else the family that it names."""
+    """Return models with the prefix `name` or a similar name, else models of that family."""
     import difflib
 
-    stem = name.partition(".")[0].lower()  # timm's tags, as in resnet50.a1_in1k, name weights
+    stem = name.partition(".")[0].lower()  # timm's weight tags, as in resnet50.a1_in1k
     if stem in names:
         return [names[stem]]
-    beginning = _letters(stem)
-    close = [other for other in names if beginning and _letters(other).startswith(beginning)]
+    prefix = _without_separators(stem)
+    close = [key for key in names if prefix and _without_separators(key).startswith(prefix)]
     close = close or difflib.get_close_matches(stem, names, n=_MAX_CLOSE, cutoff=0.7)
     found = [names[other] for other in close] or [
-        model for model, family in families.items() if beginning.startswith(_letters(family))
+        model
+        for model, family in families.items()
+        if prefix.startswith(_without_separators(family))
     ]
     return list(dict.fromkeys(found))[:_MAX_CLOSE]
 
 
-def _letters(name: str) -> str:
-    """The name without the dashes and underscores that zoos write differently."""
+def _without_separators(name: str) -> str:
+    """Remove dashes and underscores, which model zoos use differently."""
     return name.replace("-", "").replace("_", "")
 
 

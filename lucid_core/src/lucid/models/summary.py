@@ -1,8 +1,7 @@
-"""What a model is made of: layers, output shapes, parameters, multiply-adds.
+"""Model summary: layers, output shapes, parameters and multiply-adds.
 
-The model is run once, with hooks on every module, so that what is shown is what
-happens: a layer used on five levels is counted five times, a layer that is not
-used is shown as such.
+The model runs once with forward hooks on all modules.  A layer that is applied to five feature
+levels counts five times; a layer that is not called is marked as such.
 """
 
 from __future__ import annotations
@@ -24,22 +23,22 @@ __all__ = ["LayerSummary", "ModelSummary", "summarize"]
 
 @dataclass(frozen=True)
 class LayerSummary:
-    """One row of a summary.
+    """One row of a :class:`ModelSummary`.
 
     Attributes
     ----------
     name : str
-        Dotted name of the module in the model.
+        Dotted name of the module.
     kind : str
-        Name of its class.
+        Class name of the module.
     output_shapes : tuple of tuple of int
-        Shapes of the tensors its first call returned; empty if it was not called.
+        Shapes of the tensors returned by the first call; empty if it was not called.
     calls : int
-        How often it was called.
+        Number of calls.
     parameters : int
-        Values in its parameters, those of the rows below it excluded.
+        Number of parameter values, excluding those of other rows.
     multiply_adds : int
-        Multiplications with an addition, over all calls.
+        Number of multiply-adds, summed over all calls.
     """
 
     name: str
@@ -52,24 +51,24 @@ class LayerSummary:
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """What :func:`summarize` found; ``str()`` gives it as a table.
+    """Result of :func:`summarize`; ``str()`` formats it as a table.
 
     Attributes
     ----------
     model_name : str
-        The model's name in the registry, else the name of its class.
+        Registered name of the model, else its class name.
     input_shape : tuple of int
-        The shape it was run with.
+        Shape of the input.
     layers : tuple of LayerSummary
-        In the order in which the model registers its modules.
+        Rows in the order in which the model registers its modules.
     parameters : int
-        Values in all parameters, each counted once: the sum over `layers`.
+        Number of parameter values; shared parameters count once.
     parameter_size : int
-        Values summed over every parameter name, as ``Module.parameter_size``.
+        Number of parameter values summed over all names, as ``Module.parameter_size``.
     trainable_parameters : int
-        Of `parameters`, those that require gradients.
+        Number of parameter values that require gradients.
     multiply_adds : int
-        Of convolutions and linear layers, for the whole input.
+        Multiply-adds of convolutions and linear layers for the whole input.
     """
 
     model_name: str
@@ -113,40 +112,40 @@ class ModelSummary:
 
 @dataclass
 class _Record:
-    """What the hook saw of one module."""
+    """Calls of one module, recorded by its hook."""
 
     name: str
     module: Module
     output_shapes: tuple[tuple[int, ...], ...] = ()
     calls: int = 0
     multiply_adds: int = 0
-    below: list[_Record] = field(default_factory=list)
+    children: list[_Record] = field(default_factory=list)
 
-    def ran_below(self) -> bool:
-        return any(record.calls or record.ran_below() for record in self.below)
+    def children_ran(self) -> bool:
+        return any(child.calls or child.children_ran() for child in self.children)
 
 
 def summarize(model: Module, input_shape: Sequence[int]) -> ModelSummary:
-    """Run a model once on zeros and report its layers.
+    """Run a model once on zeros and summarize its layers.
 
     Parameters
     ----------
     model : nn.Module
-        Called with one tensor, in evaluation mode and without recording
-        gradients; its mode, buffers and parameters are left as they were.
+        Model to run in evaluation mode without gradients.  Its mode, buffers and parameters
+        are unchanged afterward.
     input_shape : sequence of int
-        Shape of that tensor, batch axis first.
+        Shape of the input, batch axis first.
 
     Returns
     -------
     ModelSummary
-        Multiply-adds are those of convolutions and linear layers, the usual
-        convention; what a model computes outside of its layers is not seen.
+        Layers and totals.  Multiply-adds count convolutions and linear layers, as is usual;
+        operations outside of layers are not counted.
 
     Raises
     ------
     TypeError, ValueError
-        If `model` is no module or `input_shape` no shape.
+        If `model` is not a module or `input_shape` is not a shape.
 
     Examples
     --------
@@ -157,7 +156,7 @@ def summarize(model: Module, input_shape: Sequence[int]) -> ModelSummary:
     (15, 24)
     """
     if not isinstance(model, Module):
-        raise TypeError(f"summarize() takes a lucid.nn.Module, got {type(model).__name__}")
+        raise TypeError(f"summarize() expects a lucid.nn.Module, got {type(model).__name__}")
     shape = _check_shape(input_shape)
     root = _records(model, "", set())
     dtype = next((p.dtype for p in model.parameters()), float32)
@@ -199,20 +198,20 @@ def _check_shape(input_shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def _records(module: Module, name: str, seen: set[int]) -> _Record:
-    """Return the tree of modules, a shared one under its first name only."""
+    """Return the tree of modules; a shared module appears under its first name only."""
     seen.add(id(module))
     record = _Record(name, module)
     for child_name, child in module.named_children():
         if id(child) not in seen:
             path = f"{name}.{child_name}" if name else child_name
-            record.below.append(_records(child, path, seen))
+            record.children.append(_records(child, path, seen))
     return record
 
 
 def _walk(record: _Record) -> Iterator[_Record]:
     yield record
-    for below in record.below:
-        yield from _walk(below)
+    for child in record.children:
+        yield from _walk(child)
 
 
 def _recorder(record: _Record) -> Any:
@@ -238,34 +237,32 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield from _tensors(part)
 
 
-def _multiply_adds(module: Module, inputs: tuple[Any, ...], made: tuple[int, ...]) -> int:
-    """Count what one call of a layer costs.
+def _multiply_adds(module: Module, inputs: tuple[Any, ...], output: tuple[int, ...]) -> int:
+    """Count the multiply-adds of one call of a layer.
 
-    A convolution makes each output value of C_in / groups * kh * kw products, a
-    transposed one spends C_out / groups * kh * kw on each input value, a linear layer
-    makes each output value of C_in.  ``ConvNormAct`` may run its convolution fused,
-    without calling it: then it is counted here by the child's weight.
+    Convolution: ``C_in / groups * kh * kw`` per output value.  Transposed convolution:
+    ``C_out / groups * kh * kw`` per input value.  Linear: ``C_in`` per output value.
+    ``ConvNormAct`` counts its convolution, which the fused kernel does not call.
     """
     from lucid import nn
 
     if isinstance(module, nn.ConvNormAct):
         module = module.conv
     if isinstance(module, nn.ConvTranspose2d):
-        given = next(_tensors(inputs), None)
-        return 0 if given is None else given.size * math.prod(module.weight.shape[1:])
+        x = next(_tensors(inputs), None)
+        return 0 if x is None else x.size * math.prod(module.weight.shape[1:])
     if isinstance(module, nn.Conv2d | nn.Linear):
-        return math.prod(made) * math.prod(module.weight.shape[1:])
+        return math.prod(output) * math.prod(module.weight.shape[1:])
     return 0
 
 
 def _rows(record: _Record, counted: set[int]) -> Iterator[LayerSummary]:
-    """Yield the rows of a subtree: the innermost modules that ran, or that did not.
+    """Yield one row per innermost module that ran or could have run.
 
-    A module whose children were not called did their work itself, so it is one row
-    with all of their parameters.  One that has parameters of its own beside children
-    that ran gets a row for these.
+    A module whose children were not called is one row with all of their parameters.  A module
+    with parameters of its own next to children that ran has a row for its own parameters.
     """
-    split = record.ran_below() or (not record.calls and bool(record.below))
+    split = record.children_ran() or (not record.calls and bool(record.children))
     module = record.module
     own = module.parameters(recurse=False) if split else module.parameters()
     size = 0
@@ -283,8 +280,8 @@ def _rows(record: _Record, counted: set[int]) -> Iterator[LayerSummary]:
             multiply_adds=0 if split else record.multiply_adds,
         )
     if split:
-        for below in record.below:
-            yield from _rows(below, counted)
+        for child in record.children:
+            yield from _rows(child, counted)
 
 
 def _shapes_text(layer: LayerSummary) -> str:

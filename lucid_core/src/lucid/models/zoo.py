@@ -1,4 +1,4 @@
-"""The functions of ``lucid.models``, asking the one registry of the process."""
+"""Public functions of ``lucid.models``, on the registry of the process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = [
 
 Builder = TypeVar("Builder", bound=Callable[..., Any])
 
-#: Names a model cannot have: what ``lucid.models`` offers, and its modules.
+#: Names that models cannot have: attributes and submodules of ``lucid.models``.
 RESERVED = frozenset(
     {
         *__all__,
@@ -38,7 +38,7 @@ RESERVED = frozenset(
     }
 )
 
-#: What ``register_model`` may be given.
+#: Keyword arguments of ``register_model``.
 _REGISTER_FIELDS = frozenset(
     (
         *("name", "task", "family", "total_parameters", "summary", "input_shape"),
@@ -49,7 +49,7 @@ _REGISTER_FIELDS = frozenset(
 registry = ModelRegistry(RESERVED)
 
 if hasattr(os, "register_at_fork"):
-    # A child forked while another thread discovers would wait for it forever.
+    # A child forked during a discovery in another thread would deadlock.
     os.register_at_fork(after_in_child=registry.reset_locks)
 
 
@@ -61,26 +61,25 @@ def list_models(
     family: str | Iterable[str] | None = None,
     plugin: str | Iterable[str] | None = None,
 ) -> list[str]:
-    """List the names of registered models, without importing any model's code.
+    """List the names of registered models without importing their code.
 
     Parameters
     ----------
     pattern : str or iterable of str, default ``"*"``
         Shell-style patterns; a model is listed if its name matches one of them.
     exclude : str or iterable of str, default ()
-        Patterns of names to leave out.
+        Patterns of names to exclude.
     task, family : str or iterable of str, optional
-        Patterns for the task and the family; None takes all.
+        Patterns of tasks and families.  Default: all.
     plugin : str or iterable of str, optional
-        Patterns for the name of the distribution that registered the model; None
-        takes all, and models registered in scripts.
+        Patterns of distributions that register models.  Default: all, and models registered
+        in scripts.
 
     Returns
     -------
     list of str
-        In natural order: ``resnet_18`` before ``resnet_101``.  Each can be given to
-        :func:`create_model`: where two plugins registered the same name, both are
-        listed as ``"distribution:name"``.
+        Names in natural order, ``resnet_18`` before ``resnet_101``.  A name that two plugins
+        register is listed as ``"distribution:name"`` for each.
 
     Examples
     --------
@@ -110,97 +109,103 @@ def create_model(name: str, /, **kwargs: Any) -> Module:
     Parameters
     ----------
     name : str
-        A name from :func:`list_models`, or an alias such as torchvision's ``"resnet18"``;
-        ``"distribution:name"`` picks one where several plugins registered the same name.
+        Name from :func:`list_models` or alias such as torchvision's ``"resnet18"``.
+        ``"distribution:name"`` selects a plugin if several register the same name.
     **kwargs
-        Handed to the model's builder.
+        Arguments of the builder, such as ``num_classes``.
 
     Returns
     -------
     nn.Module
-        With ``model_name``, the name in :func:`list_models`, and ``model_kwargs``, from which
-        it can be built again.
+        New model; its ``model_name`` and ``model_kwargs`` build it again.
 
     Raises
     ------
     UnknownModelError
-        If there is no such model; says what comes close and what may be missing.
+        If there is no such model.  The message lists similar names and plugins to install.
     PluginError
-        If the name is ambiguous, the builder cannot be imported, or what it
-        returned is not an ``nn.Module``.
+        If the name is ambiguous, the builder cannot be imported, or it does not return an
+        ``nn.Module``.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> model = lucid.models.create_model("resnet_18", num_classes=10)
+    >>> model.model_name, model.model_kwargs
+    ('resnet_18', {'num_classes': 10})
     """
     model: Module = get_builder(name)(**kwargs)
     return model
 
 
 def get_builder(name: str) -> Callable[..., Any]:
-    """Return the function that builds a model; imports the module it is in.
+    """Return the function that builds a model; imports its module.
 
     Parameters
     ----------
     name : str
-        As for :func:`create_model`.
+        Name or alias, as for :func:`create_model`.
 
     Returns
     -------
     callable
-        With the signature and docstring of the plugin's own function.
+        Builder with the signature and docstring of the plugin's function.
 
     Raises
     ------
     UnknownModelError, PluginError
-        As :func:`create_model`.
+        As for :func:`create_model`.
     """
     return registry.builder(registry.info(name))
 
 
 def is_model(name: object) -> bool:
-    """Whether `name` means exactly one registered model; imports no model's code.
+    """Whether `name` resolves to exactly one registered model; imports no model code.
 
     Parameters
     ----------
     name : object
-        As for :func:`create_model`; what is not a str means no model.
+        Name or alias, as for :func:`create_model`.
 
     Returns
     -------
     bool
-        False, too, for a name that several plugins registered.
+        False if `name` is unknown, ambiguous or not a str.
     """
     return isinstance(name, str) and len(registry.find(name)) == 1
 
 
 def model_info(name: str) -> ModelInfo:
-    """Return what is known of a model without importing its code.
+    """Return the description of a model without importing its code.
 
     Parameters
     ----------
     name : str
-        As for :func:`create_model`.
+        Name or alias, as for :func:`create_model`.
 
     Returns
     -------
     ModelInfo
-        What it was registered with, and the distribution that did so.
+        Registered fields and the distribution of the plugin.
 
     Raises
     ------
     UnknownModelError
         If there is no such model.
     PluginError
-        If several plugins registered the name.
+        If several plugins register the name.
     """
     return registry.info(name)
 
 
 def list_plugins() -> list[PluginInfo]:
-    """List the plugins found in this environment, those that failed included.
+    """List the plugins of the environment, including those that failed to load.
 
     Returns
     -------
     list of PluginInfo
-        By distribution and entry point.  A plugin that failed has the reason in ``error``
-        and no models.
+        Plugins ordered by distribution and entry point.  A plugin that failed has its reason
+        in ``error`` and no models.
 
     Raises
     ------
@@ -211,11 +216,10 @@ def list_plugins() -> list[PluginInfo]:
 
 
 def refresh() -> None:
-    """Look for plugins again: after an installation or removal in this process.
+    """Discover plugins again, after one was installed or removed in this process.
 
-    Models registered by scripts stay.  Modules that are already imported are not
-    read again, as everywhere in Python.  If the new discovery raises
-    (``LUCID_STRICT_PLUGINS``), what was known before stays in place.
+    Models registered by scripts stay.  Modules that are already imported are not reloaded.  If
+    discovery raises (``LUCID_STRICT_PLUGINS``), the previous models stay.
     """
     registry.refresh()
 
@@ -237,45 +241,44 @@ def register_model(
 def register_model(builder: Any = None, /, **fields: Any) -> Any:
     """Register the decorated function as the builder of a model.
 
-    In a script or notebook this is all it takes: the model is listed at once.  In
-    the package of a plugin, where models are registered by the plugin's hook, the
-    decorator makes the built model know its name, and whatever it states must agree
-    with what the plugin registered.  Plugins are not discovered by it.
+    In a script or notebook the model is registered at once.  In the package of a plugin, whose
+    hook registers the models, the decorator records the name in the built model, and its
+    arguments must match the registration.  It does not run discovery.
 
     Parameters
     ----------
     builder : callable
-        A function that can be called without arguments and is annotated to return
-        a subclass of ``nn.Module``.
+        Function that can be called without arguments and is annotated to return a subclass of
+        ``nn.Module``.
     name : str, optional
-        The model's name; the function's by default.
+        Name of the model.  Default: name of the function.
     task : str, optional
-        The task; ``"unspecified"`` by default.
+        Task, such as ``"image-classification"``.  Default: ``"unspecified"``.
     family : str, optional
-        The family; the name by default.
+        Name of the architecture.  Default: name of the model.
     total_parameters : int, optional
         ``parameter_size`` of the model built without arguments.
     summary : str, optional
-        One line; the first of the docstring by default.
+        One-line description.  Default: first line of the docstring.
     input_shape : tuple of int, optional
-        A shape the model accepts; (1, 3, 224, 224) by default.
+        Shape of an input that the model accepts.  Default: (1, 3, 224, 224).
     example_batch : str, optional
-        ``"package.module:function"`` of a function giving a training batch.
+        Import path of a function that returns a training batch, ``"package.module:function"``.
     aliases : sequence of str, optional
         Other names that resolve to the model.
 
     Returns
     -------
     callable
-        The function, wrapped: its model has ``model_name`` and ``model_kwargs``.
+        Wrapped function; the models that it returns have ``model_name`` and ``model_kwargs``.
 
     Raises
     ------
     TypeError, ValueError
-        If the function or a keyword is not as described.
+        If the function or an argument is invalid.
     PluginError
-        If the function is in a plugin's package and the plugin registers it
-        otherwise or not at all.
+        If the function is in the package of a plugin that does not register it, or registers
+        it with other fields.
 
     Examples
     --------
@@ -297,10 +300,10 @@ def register_model(builder: Any = None, /, **fields: Any) -> Any:
 
 
 def _patterns(
-    argument: str, value: Any, normalise: Callable[[str], str] = lambda text: text
+    argument: str, value: Any, normalize: Callable[[str], str] = lambda text: text
 ) -> list[str]:
     if isinstance(value, str):
-        return [normalise(value)]
+        return [normalize(value)]
     try:
         patterns = list(value)
     except TypeError:
@@ -308,7 +311,7 @@ def _patterns(
     for one in patterns:
         if not isinstance(one, str):
             raise TypeError(f"{argument} must be a pattern (str) or a list of them, got {value!r}")
-    return [normalise(one) for one in patterns]
+    return [normalize(one) for one in patterns]
 
 
 def _matches(text: str, patterns: list[str]) -> bool:

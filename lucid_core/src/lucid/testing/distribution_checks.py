@@ -190,7 +190,9 @@ def _run_hooks(plugin: Plugin) -> None:
     from lucid.data.checkers import checkers_of
 
     hooks: dict[str, Callable[[Plugin], object]] = {
-        "lucid_register_commands": lambda plugin: plugin.register_commands(click.Group()),
+        "lucid_register_commands": lambda plugin: plugin.call_hook(
+            "lucid_register_commands", cli=click.Group()
+        ),
         "lucid_register_data_checkers": checkers_of,
         "lucid_register_model_checks": registered_model_checks,
         "lucid_register_weight_converters": _check_converters,
@@ -229,7 +231,7 @@ def registered_model_checks(
             )
         found.append((task, name, check))
 
-    plugin.register_model_checks(register)
+    plugin.call_hook("lucid_register_model_checks", register=register)
     return found
 
 

@@ -150,7 +150,7 @@ def weight_converters() -> list[RegisteredConverter]:
 def plugin_converters(plugin: Plugin) -> list[RegisteredConverter]:
     """Converters that one plugin registers; whatever its hook raises comes out."""
     registrar = _Registrar(plugin)
-    plugin.register_weight_converters(registrar)
+    plugin.call_hook("lucid_register_weight_converters", register=registrar)
     return registrar.converters
 
 
