@@ -10,7 +10,7 @@ import numpy as np
 from lucid.nn import Module, Parameter
 from lucid.optim import Adam
 from lucid.testing.example_batch import ExampleBatch, example_batch_of
-from lucid.testing.model_under_test import CheckError, ModelUnderTest, wrap_errors, seeded
+from lucid.testing.model_under_test import CheckError, ModelUnderTest, seeded, wrap_errors
 from lucid.training.losses import compute_losses, sum_losses
 
 __all__ = ["check_training_step"]
@@ -26,7 +26,7 @@ _STEPS = 6
 _LOWER = 1e-5
 
 
-def check_training_step(subject: ModelUnderTest) -> None:
+def check_training_step(tested: ModelUnderTest) -> None:
     """Some steps on one batch lower the loss, and every parameter gets a finite gradient.
 
     Random numbers (dropout, sampling) are drawn from the same start in every step, so
@@ -34,7 +34,7 @@ def check_training_step(subject: ModelUnderTest) -> None:
 
     Parameters
     ----------
-    subject : ModelUnderTest
+    tested : ModelUnderTest
         The model.
 
     Raises
@@ -47,12 +47,12 @@ def check_training_step(subject: ModelUnderTest) -> None:
     """
     losses: list[float] = []
     for rate in _RATES:
-        model = subject.take().train()
+        model = tested.take().train()
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         if not trained:
             return
         with seeded():
-            example = example_batch_of(subject.info, model)
+            example = example_batch_of(tested.info, model)
         losses = _descend(model, trained, example, rate)
         if _fell(losses):
             return
@@ -81,7 +81,7 @@ def _descend(
         model.zero_grad()
         with (
             seeded(),
-            guarded(
+            wrap_errors(
                 "the loss of a training batch",
                 "make the model take its example batch in training mode; "
                 "help('lucid.testing.example_batch') says what the batch of a task is",
@@ -98,7 +98,9 @@ def _descend(
                 "compute it by operations of lucid from the parameters to the end: what goes "
                 "through numpy(), .data or no_grad() has no gradient",
             )
-        with guarded("backward() of the loss", "correct the derivative of the operation it names"):
+        with wrap_errors(
+            "backward() of the loss", "correct the derivative of the operation it names"
+        ):
             total.backward()
         _check_gradients(trained)
         unreached = {name: p for name, p in unreached.items() if p.grad is None}
