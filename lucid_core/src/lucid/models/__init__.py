@@ -14,8 +14,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from lucid.hints import add_hints, register_import_hints
-from lucid.models.lazy_models import dir_of_models, model_attribute
 from lucid.models.info import ModelInfo, PluginInfo
+from lucid.models.lazy_models import dir_of_models, model_attribute
 from lucid.models.zoo import (
     create_model,
     get_builder,
