@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lucid.hints import add_hints, register_import_hints
 from lucid.models.info import ModelInfo, PluginInfo
-from lucid.models.lazy_models import dir_of_models, model_attribute
+from lucid.models.lazy_models import dir_models, getattr_model
 from lucid.models.zoo import (
     create_model,
     get_builder,
@@ -86,11 +86,11 @@ register_import_hints("lucid.models", get_builder)
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
-    return model_attribute(name)
+    return getattr_model(name)
 
 
 def __dir__() -> list[str]:
-    return dir_of_models(__all__)
+    return dir_models(__all__)
 
 
 add_hints(globals())

@@ -1,9 +1,4 @@
-"""Functions that build models: checked, found by name, and made to sign their work.
-
-Every builder that leaves the registry is wrapped once, so that the model it
-returns is known to be a module and carries ``model_name`` and ``model_kwargs``,
-however the builder was reached.
-"""
+"""Builders: import, validation, and the wrapper that records name and arguments in the model."""
 
 from __future__ import annotations
 
@@ -19,38 +14,27 @@ from lucid.errors import PluginError
 from lucid.hints import keyword_hints
 from lucid.models.info import ModelInfo
 
-__all__ = ["check_builder", "find_builder", "first_line", "place_of", "signed"]
+__all__ = ["check_builder", "docstring_summary", "find_builder", "object_reference", "wrap_builder"]
 
 _NAME_ATTRIBUTE = "_lucid_model_name"
 _UNRESOLVED = object()
 
 
-def place_of(function: Callable[..., Any]) -> str:
-    """Where a function is defined, ``"module:qualname"``: how builders are matched."""
+def object_reference(function: Callable[..., Any]) -> str:
+    """Return the import path of a function, ``"module:qualname"``."""
     return f"{function.__module__}:{function.__qualname__}"
 
 
-def first_line(function: Callable[..., Any]) -> str:
-    """The first line of a function's docstring, without its full stop."""
+def docstring_summary(function: Callable[..., Any]) -> str:
+    """Return the first line of a function's docstring, without its period."""
     lines = (inspect.getdoc(function) or "").strip().splitlines()
     return lines[0].strip().rstrip(".") if lines else ""
 
 
-def signed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """Wrap a builder so that its model is checked and knows how it was built.
+def wrap_builder(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Wrap a builder so that the model it returns is checked and has ``model_name``.
 
-    Parameters
-    ----------
-    function : callable
-        Returns an ``nn.Module``.
-    name : str
-        The model's name.
-
-    Returns
-    -------
-    callable
-        With the signature, docstring and ``__wrapped__`` of `function`; itself, if
-        it was wrapped under this name before.
+    Returns `function` itself if it is already wrapped under this name.
     """
     if getattr(function, _NAME_ATTRIBUTE, None) == name:
         return function
@@ -59,13 +43,13 @@ def signed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def build(*args: Any, **kwargs: Any) -> Any:
-        _check_options(function, name, kwargs)
-        # Taken before the call: a builder may change a list it was given.
-        given = _given_by_name(function, name, args, kwargs)
+        _check_keywords(function, name, kwargs)
+        # Bind before the call: the builder may modify a list that it is given.
+        model_kwargs = _bind_by_name(function, name, args, kwargs)
         try:
             model = function(*args, **kwargs)
         except TypeError as error:
-            message = _refused_options(function, name, kwargs, str(error))
+            message = _rejected_keywords(function, name, kwargs, str(error))
             if message is None:
                 raise
             raise TypeError(message) from error
@@ -74,90 +58,86 @@ def signed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
 
         if not isinstance(model, Module):
             raise PluginError(
-                f"the builder {place_of(function)} of model {name!r} must return a "
-                f"lucid.nn.Module, got {_kind(model)}"
+                f"the builder {object_reference(function)} of model {name!r} must return a "
+                f"lucid.nn.Module, got {_type_name(model)}"
             )
-        record_builder(model, name, given)
+        record_builder(model, name, model_kwargs)
         return model
 
     setattr(build, _NAME_ATTRIBUTE, name)
     return build
 
 
-def _check_options(function: Callable[..., Any], name: str, given: dict[str, Any]) -> None:
-    """Raise ``TypeError`` for options that a builder without ``**kwargs`` does not take."""
+def _check_keywords(function: Callable[..., Any], name: str, given: dict[str, Any]) -> None:
+    """Raise TypeError for unknown arguments of a builder without ``**kwargs``."""
     parameters = inspect.signature(function).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return  # the builder itself knows which it takes
-    taken = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    unknown = [key for key in given if key not in taken]
+        return  # the builder checks them
+    valid = [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    unknown = [key for key in given if key not in valid]
     if unknown:
         error = (
             f"model {name!r} got unexpected keyword argument(s) {', '.join(map(repr, unknown))}; "
-            f"valid ones are {', '.join(taken) or 'none'}"
+            f"valid ones are {', '.join(valid) or 'none'}"
         )
-        raise TypeError("; ".join([error, *_remedies(function, unknown, taken)]))
+        raise TypeError("; ".join([error, *_remedies(function, unknown, valid)]))
 
 
-def _refused_options(
+def _rejected_keywords(
     function: Callable[..., Any], name: str, kwargs: dict[str, Any], error: str
 ) -> str | None:
-    """The error of a builder that refused options, with the model and what to type instead."""
+    """Add the model's name and remedies to a builder's error about unexpected arguments."""
     if "unexpected keyword argument" not in error:
         return None
     parameters = set(inspect.signature(function).parameters)
-    refused = [key for key in kwargs if key not in parameters and repr(key) in error]
-    if not refused:
+    unknown = [key for key in kwargs if key not in parameters and repr(key) in error]
+    if not unknown:
         return None
-    # Builders with **kwargs list in their error what they take.
-    taken = parameters.union(re.findall(r"\w+", error)).difference(refused)
-    which = error if name in error else f"model {name!r}: {error}"
-    return "; ".join([which, *_remedies(function, refused, taken)])
+    # The errors of builders with **kwargs list the valid arguments.
+    valid = parameters.union(re.findall(r"\w+", error)).difference(unknown)
+    message = error if name in error else f"model {name!r}: {error}"
+    return "; ".join([message, *_remedies(function, unknown, valid)])
 
 
 def _remedies(
-    function: Callable[..., Any], refused: Iterable[str], taken: Iterable[str]
+    function: Callable[..., Any], unknown: Iterable[str], valid: Iterable[str]
 ) -> list[str]:
-    """What to type for options, as far as it is known or an option has a similar name."""
-    taken = list(taken)
-    remedies = keyword_hints(function.__name__, refused, taken)
-    for key in refused:
-        if key not in remedies and (close := difflib.get_close_matches(key, taken, 1, 0.75)):
+    """Suggest a valid argument for each unknown one that has a known or similar spelling."""
+    valid = list(valid)
+    remedies = keyword_hints(function.__name__, unknown, valid)
+    for key in unknown:
+        if key not in remedies and (close := difflib.get_close_matches(key, valid, 1, 0.75)):
             remedies[key] = f"use {close[0]}="
     return [f"{key!r}: {remedy}" for key, remedy in remedies.items()]
 
 
-def _given_by_name(
+def _bind_by_name(
     function: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the arguments of a call by name, as a saved model has to remember them."""
+    """Return the arguments of a call by name, as they are stored in a saved model."""
     if not args:
         return dict(kwargs)
     signature = inspect.signature(function)
-    given: dict[str, Any] = {}
+    bound: dict[str, Any] = {}
     # bind() raises the TypeError that the call itself would raise.
     for key, value in signature.bind(*args, **kwargs).arguments.items():
         kind = signature.parameters[key].kind
         if kind is inspect.Parameter.VAR_KEYWORD:
-            given.update(value)
+            bound.update(value)
         elif kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY):
-            given[key] = value
+            bound[key] = value
         else:
             raise TypeError(
-                f"{name}() takes keyword arguments, got {key!r} by position: a saved model "
-                "remembers its arguments by name"
+                f"{name}() expects keyword arguments, got {key!r} by position; saved models store "
+                "arguments by name"
             )
-    return given
+    return bound
 
 
 def find_builder(info: ModelInfo) -> Callable[..., Any]:
-    """Import the module of a registered model and return its builder, wrapped.
+    """Import the builder of a registered model and return it wrapped.
 
-    Raises
-    ------
-    PluginError
-        If the module cannot be imported or holds no such function; names the
-        model, its distribution and the cause.
+    Raises PluginError if the module cannot be imported or has no such function.
     """
     where = f"the builder {info.builder!r} of model {info.name!r} ({info.origin})"
     module_name, _, qualname = info.builder.partition(":")
@@ -165,12 +145,12 @@ def find_builder(info: ModelInfo) -> Callable[..., Any]:
         found: Any = importlib.import_module(module_name)
     except KeyboardInterrupt:
         raise
-    except BaseException as error:  # SystemExit too: building a model must not end a program
-        from lucid.models.suggestions import missing_module
+    except BaseException as error:  # includes SystemExit: building a model must not end the program
+        from lucid.models.suggestions import missing_module_hint
 
-        gone = isinstance(error, ModuleNotFoundError) and error.name in _parents(module_name)
-        hint = "; was it uninstalled? lucid.models.refresh() looks again" if gone else ""
-        if (remedy := missing_module(error)) is not None and not gone:
+        gone = isinstance(error, ModuleNotFoundError) and error.name in _packages(module_name)
+        hint = "; if it was uninstalled, call lucid.models.refresh()" if gone else ""
+        if (remedy := missing_module_hint(error)) is not None and not gone:
             hint = f"; {remedy}"
         text = " ".join(str(error).split())
         raise PluginError(
@@ -182,32 +162,24 @@ def find_builder(info: ModelInfo) -> Callable[..., Any]:
         except AttributeError as error:
             raise PluginError(f"{where} does not exist: {error}") from error
     if not callable(found):
-        raise PluginError(f"{where} must be a function, got {_kind(found)}")
-    return signed(found, info.name)
+        raise PluginError(f"{where} must be a function, got {_type_name(found)}")
+    return wrap_builder(found, info.name)
 
 
-def _parents(module_name: str) -> set[str]:
+def _packages(module_name: str) -> set[str]:
     parts = module_name.split(".")
     return {".".join(parts[: end + 1]) for end in range(len(parts))}
 
 
 def check_builder(function: Any) -> None:
-    """Check that a function can stand behind a name of the registry.
+    """Raise TypeError unless a function is a valid builder.
 
-    It must be callable without arguments, and say that it returns a subclass of
-    ``nn.Module``.  An annotation that names something not defined yet is left to
-    the check of what the builder returns.
-
-    Raises
-    ------
-    TypeError
-        Naming the function and what is wrong with it.
+    It must be callable without arguments and annotated to return a subclass of ``nn.Module``.
+    Annotations that cannot be resolved yet are not checked.
     """
     if inspect.isclass(function) or not callable(function) or not hasattr(function, "__qualname__"):
-        raise TypeError(
-            f"@register_model decorates a function that builds a model, got {function!r}"
-        )
-    where = place_of(function)
+        raise TypeError(f"@register_model expects a function that builds a model, got {function!r}")
+    where = object_reference(function)
     needed = [
         parameter.name
         for parameter in inspect.signature(function).parameters.values()
@@ -233,16 +205,16 @@ def check_builder(function: Any) -> None:
 
 
 def _return_annotation(function: Callable[..., Any]) -> Any:
-    """Return what a function is annotated to return, strings resolved where possible."""
+    """Return the return annotation of a function, with strings resolved if possible."""
     try:
         annotation = inspect.get_annotations(function).get("return", inspect.Signature.empty)
-    except NameError:  # Python 3.14 evaluates here, and the class may come later
+    except NameError:  # Python 3.14 evaluates here; the class may be defined later
         return _UNRESOLVED
     if not isinstance(annotation, str):
         return annotation
     plain = inspect.unwrap(function)
     names = dict(getattr(plain, "__globals__", {}))
-    # A class local to the enclosing function is seen only if the builder uses it.
+    # A class local to an enclosing function is resolved only if the builder uses it.
     code, cells = getattr(plain, "__code__", None), getattr(plain, "__closure__", None)
     for free_name, cell in zip(code.co_freevars if code else (), cells or (), strict=False):
         try:
@@ -257,5 +229,5 @@ def _return_annotation(function: Callable[..., Any]) -> Any:
     return annotation
 
 
-def _kind(value: object) -> str:
+def _type_name(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
