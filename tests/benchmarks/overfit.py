@@ -23,7 +23,7 @@ from lucid.data import DataLoader, Dataset, Subset
 from lucid.models import faster_rcnn_resnet_50_fpn
 from lucid.training import Callback, LogEpochs, Trainer, schedule_with_warmup
 from lucid_models_detection.data import VOC_CLASSES, collate
-from lucid_models_detection.data.targets import Sample
+from lucid_models_detection.data.types import Sample
 from lucid_models_detection.training.validation import Validation
 
 CLASS_NAMES = ("background", *VOC_CLASSES)

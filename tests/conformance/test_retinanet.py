@@ -21,7 +21,7 @@ from torchvision_cpu import torchvision
 import lucid
 from lucid.models import create_model
 from lucid_models_detection import torchvision_config
-from lucid_models_detection.data.coco_classes import COCO_CLASSES
+from lucid_models_detection.data.coco import COCO_CLASSES
 from lucid_models_detection.loading import load_detector
 from lucid_models_detection.retinanet.converter import converter
 from lucid_models_detection.torchvision import load_torchvision_weights

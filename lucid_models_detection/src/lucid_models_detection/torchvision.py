@@ -37,7 +37,7 @@ from lucid.weights import (
     weight_converters,
 )
 from lucid_models_detection.backbones import without_defaults
-from lucid_models_detection.data.coco_classes import COCO_CLASSES
+from lucid_models_detection.data.coco import COCO_CLASSES
 from lucid_models_detection.unsupported_detectors import name_unsupported_detector
 
 __all__ = [

@@ -73,10 +73,10 @@ def test_every_other_format_is_refused(tmp_path: Path, box_format: BoxFormat, se
     assert len(coco(tmp_path, boxes, box_format="xywh", on_invalid="raise")) == 1
 
 
-def test_a_large_file_of_centers_reaches_over_the_border_a_little(tmp_path: Path) -> None:
+def test_a_large_file_of_centers_crosses_the_border_a_little(tmp_path: Path) -> None:
     corners = np.random.default_rng(1).uniform(0, 1, (300, 2)) * (WIDTH - 6, HEIGHT - 6)
     boxes = np.concatenate([corners, corners + 6], axis=1)  # half a side is less than is far
-    with pytest.raises(ValueError, match=r"reach over the border .* all would fit as cxcywh"):
+    with pytest.raises(ValueError, match=r"cross the border .* all would fit as cxcywh"):
         coco(tmp_path, written(boxes, "cxcywh"))
 
 

@@ -36,7 +36,7 @@ def test_nothing() -> None:
         ((np.zeros((1, 4, 5)), {}), r"sample 1: .*got \(1, 4, 5\)"),
         ((np.zeros((3, 4, 5)), {"boxes": []}), r"'labels', got \['boxes'\]"),
         ((np.zeros((3, 4, 5)), [1]), "got list"),
-        ((np.zeros((3, 4, 5)), {"boxes": [[0, 0, 1, 1]], "labels": []}), "1 boxes but 0 labels"),
+        ((np.zeros((3, 4, 5)), {"boxes": [[0, 0, 1, 1]], "labels": []}), "1 boxes and 0 labels"),
     ],
 )
 def test_what_is_no_sample_is_named(bad: Any, message: str) -> None:

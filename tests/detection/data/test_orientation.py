@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from lucid_models_detection.data import CocoDetection, VocDetection
-from lucid_models_detection.data.annotated import AnnotatedImages
+from lucid_models_detection.data.detection_dataset import DetectionDataset
 from lucid_models_detection.data.orientation import to_upright
 
 STORED = (8, 4, 48, 24)  # xyxy of the bright part in the stored pixels
@@ -55,7 +55,7 @@ def voc(folder: Path, size: Any, box: Any, **options: Any) -> VocDetection:
     return VocDetection(folder, folder, class_names=["a"], one_based=False, **options)
 
 
-def assert_fits(data: AnnotatedImages) -> None:
+def assert_fits(data: DetectionDataset) -> None:
     """The box is around the bright part, and the sample is what check_images has checked."""
     data.check_images()
     image, target = data[0]

@@ -154,8 +154,8 @@ def test_impossible_boxes_are_named_or_skipped(
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("<annotation>", r"a\.xml: not an XML file"),
-        ("<html></html>", r"a\.xml: expected a VOC <annotation>, found <html>"),
+        ("<annotation>", r"a\.xml: not a supported XML file"),
+        ("<html></html>", r"a\.xml: expected a VOC <annotation>, got <html>"),
     ],
 )
 def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> None:

@@ -1,31 +1,30 @@
-"""Datasets of images with boxes: COCO and VOC readers, batches, augmentation.
+"""COCO and VOC datasets, batch collation and box-aware augmentation.
 
-A sample is ``(image, target)``.  The image is a ``(3, H, W)`` float32 array in
-``[0, 1]``; the target a dictionary over the M objects of the image:
+A sample is ``(image, target)``.  The image is a ``(3, H, W)`` float32 array in ``[0, 1]``; the
+target is a dictionary with the M objects of the image:
 
 ``boxes``
-    ``(M, 4)`` float32, xyxy: the left, top, right and bottom edge in pixels.
+    ``(M, 4)`` float32, xyxy in pixels.
 ``labels``
     ``(M,)`` int64, from 1; class 0 is the background.
 ``area``
-    ``(M,)`` float32, square pixels: the annotated area of the object (of its outline
-    where the file has one, else of its box).  The evaluation tells small from large by it.
+    ``(M,)`` float32, square pixels: annotated area (of the segmentation, if the file has one,
+    else of the box).  COCO evaluation divides objects into small, medium and large by it.
 ``ignored_boxes``, ``ignored_labels``
-    ``(K, 4)`` and ``(K,)``: crowds (COCO) and difficult objects (VOC).  They are not in
-    ``boxes``, so no model is trained on them; the evaluation counts a detection there
-    neither as right nor as wrong.
+    ``(K, 4)`` and ``(K,)``: crowds (COCO) and difficult objects (VOC).  They are excluded from
+    ``boxes`` and from training; evaluation ignores detections that match them.
 ``image_id``
-    Id of the image as its file spells it: a COCO id, or the name of a VOC file.
+    COCO image id, or the name of the VOC file.
 
-``M = 0``, an image without objects, is an image like others: ``boxes`` is ``(0, 4)``.
+Images without objects have ``M = 0`` and ``boxes`` of shape ``(0, 4)``.
 
-Readers check the whole data set and keep what they found in ``report``, a
-:class:`lucid.data.report.DataReport`: problems by kind, clipped and duplicate boxes, objects of
-each class.  ``check_images()`` adds what the headers of the images say.
+Datasets check all annotations and store problems, clipped and duplicate boxes and the number of
+objects per class in ``report``, a :class:`lucid.data.report.DataReport`.  ``check_images()`` adds
+problems of the image files.
 
 Examples
 --------
-A training set of one's own, in COCO's format::
+Train and validate on your own COCO files::
 
     from lucid.data import DataLoader
     from lucid_models_detection.data import (
@@ -42,8 +41,8 @@ A training set of one's own, in COCO's format::
 
 from __future__ import annotations
 
-from lucid_models_detection.data.annotated import AnnotatedImages, ImageEntry
 from lucid_models_detection.data.augment import (
+    ColorJitter,
     Compose,
     RandomCrop,
     RandomHorizontalFlip,
@@ -52,21 +51,20 @@ from lucid_models_detection.data.augment import (
     horizontal_flip,
     resize,
 )
-from lucid_models_detection.data.coco import CocoDetection
-from lucid_models_detection.data.coco_classes import COCO_CATEGORY_IDS, COCO_CLASSES
+from lucid_models_detection.data.coco import COCO_CATEGORY_IDS, COCO_CLASSES, CocoDetection
 from lucid_models_detection.data.collate import collate
-from lucid_models_detection.data.color import ColorJitter
-from lucid_models_detection.data.targets import Sample, Target
+from lucid_models_detection.data.detection_dataset import DetectionDataset, ImageEntry
+from lucid_models_detection.data.types import Sample, Target
 from lucid_models_detection.data.voc import VOC_CLASSES, VocDetection
 
 __all__ = [
     "COCO_CATEGORY_IDS",
     "COCO_CLASSES",
     "VOC_CLASSES",
-    "AnnotatedImages",
     "CocoDetection",
     "ColorJitter",
     "Compose",
+    "DetectionDataset",
     "ImageEntry",
     "RandomCrop",
     "RandomHorizontalFlip",

@@ -1,4 +1,4 @@
-"""Boxes of a whole data set: from the format of the file to clipped xyxy, all at once."""
+"""Box formats: conversion to xyxy, clipping, and detection of a wrong format."""
 
 from __future__ import annotations
 
@@ -8,42 +8,50 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucid.data.report import DataReport
-from lucid_models_detection.data.sources import SourceOf
+from lucid_models_detection.data.types import GetSource
 
-__all__ = ["BOX_FORMATS", "BoxFormat", "check_box_format", "doubtful_format", "to_xyxy", "usable"]
+__all__ = [
+    "BOX_FORMATS",
+    "MIN_BOX_SIDE",
+    "BoxFormat",
+    "check_box_format",
+    "clip_boxes",
+    "format_mismatch",
+    "to_xyxy",
+]
 
 Array: TypeAlias = NDArray[np.float64]
 
-#: How the four numbers of a box are to be read; normalized ones are fractions of the image.
+#: Meaning of the four numbers of a box; normalized ones are fractions of the image size.
 BoxFormat: TypeAlias = Literal[
     "xywh", "xyxy", "cxcywh", "normalized-xywh", "normalized-xyxy", "normalized-cxcywh"
 ]
 BOX_FORMATS: tuple[BoxFormat, ...] = get_args(BoxFormat)
 
-#: Pixels that a side has at least: less is a slip of the hand, and could round to nothing in
+#: Minimum side of a box in pixels.  A smaller box is a mistake, and could round to nothing in
 #: float32 when the image is flipped or cropped.
-LEAST_SIDE = 0.01
-#: Fraction of the image's side by which a box must reach over the border to count as far beyond.
+MIN_BOX_SIDE = 0.01
+#: A box is far outside if it crosses the border by more than this fraction of the image side.
 _FAR = 0.1
-#: Fewer far boxes than one half are enough when nearly all boxes fit another format, and boxes
-#: that reach over the border at all when every one does.
-_SOME, _AT_LEAST = 0.1, 3
-_FEW, _AT_LEAST_FEW = 0.01, 5
-#: Tolerance for fractions that were rounded.
-_ROUNDED = 0.01
+#: (fraction, minimum count) of far boxes that suffice if 99 % of the boxes fit another format.
+_FAR_FRACTION, _MIN_FAR = 0.1, 3
+#: (fraction, minimum count) of crossing boxes that suffice if all boxes fit another format.
+_CROSSING_FRACTION, _MIN_CROSSING = 0.01, 5
+#: Tolerance for rounded fractions.
+_ROUNDING = 0.01
 
 _REASONS = (
     "",
     "coordinates must be finite",
     "width and height must be greater than 0",
-    f"width and height must be at least {LEAST_SIDE} pixels",
+    f"width and height must be at least {MIN_BOX_SIDE} pixels",
     "no part of the box is inside the image",
     "width and height must be greater than 0, and vanish in float32",
 )
 
 
 def check_box_format(box_format: str | None) -> None:
-    """Refuse a value that is no box format; None stands for that of the file format."""
+    """Raise ValueError if a value is neither a box format nor None."""
     if box_format is not None and box_format not in BOX_FORMATS:
         raise ValueError(
             f"box_format: expected one of {', '.join(BOX_FORMATS)}, got {box_format!r}"
@@ -51,7 +59,7 @@ def check_box_format(box_format: str | None) -> None:
 
 
 def to_xyxy(boxes: Array, sizes: Array, box_format: BoxFormat) -> Array:
-    """Boxes in xyxy and in pixels.
+    """Convert boxes to xyxy in pixels.
 
     Parameters
     ----------
@@ -61,7 +69,7 @@ def to_xyxy(boxes: Array, sizes: Array, box_format: BoxFormat) -> Array:
     box_format : str
         One of :data:`BOX_FORMATS`.
     """
-    with np.errstate(all="ignore"):  # NaN and infinity are found by usable()
+    with np.errstate(all="ignore"):  # clip_boxes() reports NaN and infinity
         kind = box_format.removeprefix("normalized-")
         if kind != box_format:
             boxes = boxes * np.concatenate([sizes, sizes], axis=1)
@@ -73,13 +81,13 @@ def to_xyxy(boxes: Array, sizes: Array, box_format: BoxFormat) -> Array:
         return boxes
 
 
-def usable(
-    boxes: Array, sizes: Array, report: DataReport, where: SourceOf
+def clip_boxes(
+    boxes: Array, sizes: Array, report: DataReport, get_source: GetSource
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Clip boxes to their images; report those that cannot be an object's.
+    """Clip boxes to their images, and report invalid ones.
 
-    Published annotations reach over the border by parts of a pixel, so boxes are clipped; one of
-    which nothing is left is an error.
+    Boxes of published datasets cross the border by fractions of a pixel, so they are clipped; a
+    box outside the image is an error.
 
     Parameters
     ----------
@@ -88,14 +96,14 @@ def usable(
     sizes : (N, 2) float64
         Width and height of the image of each.
     report : DataReport
-        Gets the findings ``bad-bbox``, ``outside``, ``clipped`` and ``tiny``.
-    where : callable
-        What to call a box in a message, by its row.
+        Receives the findings ``bad-bbox``, ``outside``, ``clipped`` and ``tiny``.
+    get_source : callable
+        Returns the source of a box, given its row.
 
     Returns
     -------
     clipped : (N, 4) float32
-    kept : (N,) bool
+    valid : (N,) bool
     """
     with np.errstate(all="ignore"):
         inside = boxes.copy()
@@ -109,21 +117,21 @@ def usable(
             [
                 ~np.isfinite(boxes).all(axis=1),
                 sides <= 0,
-                sides < LEAST_SIDE,
-                left < LEAST_SIDE,
+                sides < MIN_BOX_SIDE,
+                left < MIN_BOX_SIDE,
                 vanished,
             ],
             [1, 2, 3, 4, 5],
             0,
         )
-        cut = np.abs(boxes - inside).max(axis=1, initial=0) >= LEAST_SIDE
-    kept = reason == 0
-    for row in np.flatnonzero(~kept).tolist():
+        cut = np.abs(boxes - inside).max(axis=1, initial=0) >= MIN_BOX_SIDE
+    valid = reason == 0
+    for row in np.flatnonzero(~valid).tolist():
         why = _REASONS[reason[row]]
         if reason[row] == 4:
             why += " of {:.0f} x {:.0f} pixels".format(*sizes[row])
         kind = "outside" if reason[row] == 4 else "bad-bbox"
-        source = where(row)
+        source = get_source(row)
         report.add(
             kind,
             f"{source}: {why}",
@@ -131,101 +139,101 @@ def usable(
             annotation=source.annotation,
             leave_out="annotations",
         )
-    _count(report, "clipped", cut & kept, where, "reaches over the border and is clipped")
-    _count(report, "tiny", (sides < 1) & kept, where, "narrower or lower than one pixel")
-    return clipped, kept
+    _count(report, "clipped", cut & valid, get_source, "crosses the border and is clipped")
+    _count(report, "tiny", (sides < 1) & valid, get_source, "narrower or lower than one pixel")
+    return clipped, valid
 
 
 def _count(
     report: DataReport,
     kind: str,
     rows: NDArray[np.bool_],
-    where: SourceOf,
-    what: str,
+    get_source: GetSource,
+    message: str,
 ) -> None:
     found = np.flatnonzero(rows)
     if len(found):
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-        first = where(int(found[0]))
+        first = get_source(int(found[0]))
         report.count(
             kind,
             len(found),
-            f"{first}: {what}{more}",
+            f"{first}: {message}{more}",
             image=first.image,
             annotation=first.annotation,
         )
 
 
-def doubtful_format(
-    boxes: Array, sizes: Array, box_format: BoxFormat, where: SourceOf
+def format_mismatch(
+    boxes: Array, sizes: Array, box_format: BoxFormat, get_source: GetSource
 ) -> str | None:
-    """Say why the boxes of a file may be in another format than expected, or None.
+    """Return why the boxes of a file look like another format than expected, or None.
 
     Parameters
     ----------
     boxes : (N, 4) float64
-        As in the file; only finite ones count.
+        As in the file; boxes with NaN or infinity are skipped.
     sizes : (N, 2) float64
         Width and height of the image of each.
     box_format : {"xywh", "xyxy"}
-        Format of a file that follows the rules.
-    where : callable
-        What to call a box in a message, by its row.
+        Expected format.
+    get_source : callable
+        Returns the source of a box, given its row.
     """
     xyxy = to_xyxy(boxes, sizes, box_format)
     finite = np.isfinite(boxes).all(axis=1) & np.isfinite(xyxy).all(axis=1)
     rows = np.flatnonzero(finite)
     boxes, sizes, xyxy = boxes[finite], sizes[finite], xyxy[finite]
 
-    def doubt(found: NDArray[np.bool_], what: str, likely: list[BoxFormat]) -> str:
-        first = where(int(rows[found.argmax()]))
+    def message(found: NDArray[np.bool_], problem: str, likely: list[BoxFormat]) -> str:
+        first = get_source(int(rows[found.argmax()]))
         remedy = _remedy(likely, box_format)
-        return f"{found.sum()} of {len(found)} boxes {what}, such as {first}. {remedy}"
+        return f"{found.sum()} of {len(found)} boxes {problem}, such as {first}. {remedy}"
 
-    fractions = ((boxes >= -_ROUNDED) & (boxes <= 1 + _ROUNDED)).all(axis=1)
-    # Not the boxes of one pixel in the image's corner, nor those without an area.
+    fractions = ((boxes >= -_ROUNDING) & (boxes <= 1 + _ROUNDING)).all(axis=1)
+    # Exclude one-pixel boxes in the corner of the image, and boxes without area.
     fractions &= (sizes.max(axis=1) > 2) & (boxes[:, 2:] > 0).all(axis=1)
-    if _most(fractions):
-        likely = _fitting(boxes[fractions], sizes[fractions], normalized=True)
-        what = "lie within 0..1, as fractions of the image and not as pixels"
-        return doubt(fractions, what, likely)
+    if _majority(fractions):
+        likely = _plausible_formats(boxes[fractions], sizes[fractions], normalized=True)
+        problem = "lie within 0..1, as fractions of the image and not as pixels"
+        return message(fractions, problem, likely)
     beyond = np.maximum(-xyxy[:, :2], xyxy[:, 2:] - sizes)
     far: NDArray[np.bool_] = np.any(beyond > np.maximum(_FAR * sizes, 1), axis=1)
-    others = [name for name in _fitting(boxes, sizes) if name != box_format]
+    others = [name for name in _plausible_formats(boxes, sizes) if name != box_format]
     fits = f", and nearly all would fit as {' or '.join(others)}" if others else ""
-    some = max(min(_AT_LEAST, len(far) / 2), _SOME * len(far))
-    if _most(far) or (others and far.sum() >= some):
-        what = f"reach far beyond the border of their image when read as {box_format}{fits}"
-        return doubt(far, what, others)
-    over: NDArray[np.bool_] = np.any(beyond > _room(sizes), axis=1)
-    exact = [name for name in _fitting(boxes, sizes, share=1.0) if name != box_format]
-    if exact and over.sum() >= max(_AT_LEAST_FEW, _FEW * len(over)):
-        what = (
-            f"reach over the border of their image when read as {box_format}, and all would fit "
-            f"as {' or '.join(exact)}"
+    enough = max(min(_MIN_FAR, len(far) / 2), _FAR_FRACTION * len(far))
+    if _majority(far) or (others and far.sum() >= enough):
+        problem = f"reach far beyond the border of their image when read as {box_format}{fits}"
+        return message(far, problem, others)
+    crossing: NDArray[np.bool_] = np.any(beyond > _border_tolerance(sizes), axis=1)
+    exact = [name for name in _plausible_formats(boxes, sizes, share=1.0) if name != box_format]
+    if exact and crossing.sum() >= max(_MIN_CROSSING, _CROSSING_FRACTION * len(crossing)):
+        problem = (
+            f"cross the border of their image when read as {box_format}, and all would fit as "
+            f"{' or '.join(exact)}"
         )
-        return doubt(over, what, exact)
+        return message(crossing, problem, exact)
     sides = (xyxy[:, 2:] - xyxy[:, :2]).min(axis=1)
-    if _most(sides <= 0) and others:
-        return doubt(sides <= 0, f"have no area when read as {box_format}{fits}", others)
-    if _most((sides > 0) & (sides < 1)):
-        return doubt((sides > 0) & (sides < 1), "are narrower or lower than one pixel", [])
+    if _majority(sides <= 0) and others:
+        return message(sides <= 0, f"have no area when read as {box_format}{fits}", others)
+    if _majority((sides > 0) & (sides < 1)):
+        return message((sides > 0) & (sides < 1), "are narrower or lower than one pixel", [])
     return None
 
 
-def _most(rows: NDArray[np.bool_]) -> bool:
+def _majority(rows: NDArray[np.bool_]) -> bool:
     return 2 * int(rows.sum()) > len(rows)
 
 
-def _room(sizes: Array) -> Array:
-    """Pixels by which published boxes reach over the border of their image."""
-    return 1 + _ROUNDED * sizes
+def _border_tolerance(sizes: Array) -> Array:
+    """Return the pixels by which boxes of published datasets cross the border."""
+    return 1 + _ROUNDING * sizes
 
 
-def _fitting(
+def _plausible_formats(
     boxes: Array, sizes: Array, normalized: bool = False, share: float = 0.99
 ) -> list[BoxFormat]:
-    """The formats as which a share of the boxes have an area and lie inside of their images."""
+    """Return the formats in which ``share`` of the boxes are valid and inside their images."""
     found: list[BoxFormat] = []
     if not len(boxes):
         return found
@@ -233,8 +241,8 @@ def _fitting(
         if name.startswith("normalized-") is not normalized:
             continue
         xyxy = to_xyxy(boxes, sizes, name)
-        room = _room(sizes)
-        inside = (xyxy[:, :2] >= -room) & (xyxy[:, 2:] <= sizes + room)
+        margin = _border_tolerance(sizes)
+        inside = (xyxy[:, :2] >= -margin) & (xyxy[:, 2:] <= sizes + margin)
         inside &= xyxy[:, 2:] > xyxy[:, :2]
         if inside.all(axis=1).mean() >= share:
             found.append(name)

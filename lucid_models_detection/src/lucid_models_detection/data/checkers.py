@@ -1,4 +1,4 @@
-"""Checkers of COCO and VOC annotations for ``lucid check-data``."""
+"""COCO and VOC checkers for ``lucid check-data``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 from lucid.data.checkers import DataChecker
 from lucid.data.report import DataReport, InvalidDataError
-from lucid_models_detection.data.annotated import AnnotatedImages
 from lucid_models_detection.data.box_formats import check_box_format
 from lucid_models_detection.data.coco import CocoDetection
+from lucid_models_detection.data.detection_dataset import DetectionDataset
 from lucid_models_detection.data.orientation import check_box_orientation
 from lucid_models_detection.data.voc import VocDetection, conversion_command
 from lucid_models_detection.data.voc_files import (
@@ -27,22 +27,22 @@ _OPTIONS = ("box_format", "box_orientation")
 
 
 def check_coco(data: Path, images: Path | None = None, **options: Any) -> DataReport:
-    """What training would find in a COCO file and its images.
+    """Check a COCO file and its images as training does.
 
     Parameters
     ----------
     data : pathlib.Path
         The JSON file.
     images : pathlib.Path, optional
-        Folder that ``file_name`` is relative to.  Default: the folder of the file or one named
-        ``images`` in it, whichever has the first image; without such an image none is opened.
+        Folder that ``file_name`` is relative to.  Default: the folder of the file or an image
+        folder in it, whichever has one of the first images; if none has, no image is opened.
     **options
         ``box_format`` and ``box_orientation`` of :class:`CocoDetection`.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     """
     _check_options(**options)
     found = images or _images_of_coco(data)
@@ -55,15 +55,15 @@ def check_coco(data: Path, images: Path | None = None, **options: Any) -> DataRe
 
 
 def check_voc(data: Path, images: Path | None = None, **options: Any) -> DataReport:
-    """What would be found in a folder of VOC annotations and its images.
+    """Check a folder of VOC annotations and its images.
 
     Parameters
     ----------
     data : pathlib.Path
         Folder with XML files, or with a folder ``Annotations``.
     images : pathlib.Path, optional
-        Folder of the images.  Default: ``JPEGImages`` or ``images`` beside the annotations, else
-        the folder of the annotations.
+        Image folder.  Default: ``JPEGImages`` or ``images`` beside the annotations, else the
+        annotation folder.
     **options
         ``box_format`` and ``box_orientation`` of :class:`VocDetection`.
     """
@@ -83,24 +83,24 @@ def _check_options(box_format: Any = None, box_orientation: Any = None) -> None:
     check_box_orientation(box_orientation)
 
 
-def _report(data: Path, read: Callable[[], AnnotatedImages], *, opened: bool = True) -> DataReport:
+def _report(data: Path, read: Callable[[], DetectionDataset], *, opened: bool = True) -> DataReport:
     try:
         dataset = read()
         if opened:
             dataset.check_images()
     except InvalidDataError as error:
         return error.report
-    except ValueError as error:  # not the format at all
+    except ValueError as error:  # not a file of this format
         report = DataReport(str(data))
         report.add("bad-format", str(error).removeprefix(f"{data}: "))
         return report
     report = dataset.report
     if not sum(report.classes.values()):
         what = "object" if report.classes else "class"
-        report.count("nothing-to-learn", 1, f"expected at least one {what}, found none")
+        report.count("nothing-to-learn", 1, f"expected at least one {what}, got none")
     if not opened:
         report.count(
-            "unopened", len(dataset), "give --images, the folder that file_name is relative to"
+            "unopened", len(dataset), "pass --images, the folder that file_name is relative to"
         )
     return report
 
@@ -108,13 +108,13 @@ def _report(data: Path, read: Callable[[], AnnotatedImages], *, opened: bool = T
 def _images_of_coco(data: Path) -> Path | None:
     try:
         names = [image["file_name"] for image in json.loads(data.read_bytes())["images"]]
-    except (ValueError, LookupError, TypeError):  # said when the file is read
+    except (ValueError, LookupError, TypeError):  # reported when the file is read
         return None
-    places = [data.parent, *(data.parent / name for name in IMAGE_FOLDERS)]
+    folders = [data.parent, *(data.parent / name for name in IMAGE_FOLDERS)]
     for name in names[:10]:
-        for place in places:
-            if isinstance(name, str) and (place / name.replace("\\", "/")).is_file():
-                return place
+        for folder in folders:
+            if isinstance(name, str) and (folder / name.replace("\\", "/")).is_file():
+                return folder
     return None
 
 

@@ -1,7 +1,6 @@
-"""Reader of the COCO annotation format (``instances_*.json``).
+"""COCO dataset: images with the boxes of a COCO annotation file (``instances_*.json``).
 
-The format: https://cocodataset.org/#format-data (section "Object Detection").
-Boxes are ``[x, y, width, height]`` in the file and xyxy from here on.
+Format: https://cocodataset.org/#format-data, section "Object Detection".
 """
 
 from __future__ import annotations
@@ -12,95 +11,133 @@ from typing import Any
 
 from lucid.data.report import DataReport, OnInvalid
 from lucid.vision import read_header
-from lucid_models_detection.data.annotated import AnnotatedImages, ReadHeader, check_on_invalid
+from lucid_models_detection.data.annotations import Annotations
 from lucid_models_detection.data.box_formats import BoxFormat, check_box_format
 from lucid_models_detection.data.coco_categories import (
-    FileCategories,
+    CocoCategories,
     class_names_of,
     read_categories,
 )
-from lucid_models_detection.data.coco_file import read_json
-from lucid_models_detection.data.coco_images import FileImages, read_images
-from lucid_models_detection.data.coco_objects import read_objects, source_of
-from lucid_models_detection.data.objects import Objects
+from lucid_models_detection.data.coco_json import read_json
+from lucid_models_detection.data.coco_reader import (
+    CocoImages,
+    annotation_source,
+    read_annotations,
+    read_images,
+)
+from lucid_models_detection.data.detection_dataset import (
+    DetectionDataset,
+    ReadHeader,
+    check_on_invalid,
+)
+from lucid_models_detection.data.field_parsing import Id, id_sort_key, parse_id
 from lucid_models_detection.data.orientation import BoxOrientation, check_box_orientation
-from lucid_models_detection.data.targets import SampleTransform
-from lucid_models_detection.data.values import Id, as_id, id_order
+from lucid_models_detection.data.types import SampleTransform
 
-__all__ = ["CocoDetection", "read_categories", "read_images"]
+__all__ = [
+    "COCO_CATEGORY_IDS",
+    "COCO_CLASSES",
+    "CocoDetection",
+    "read_categories",
+    "read_images",
+]
+
+_NAMES = """
+    background, person, bicycle, car, motorcycle, airplane, bus, train, truck, boat,
+    traffic light, fire hydrant, N/A, stop sign, parking meter, bench, bird, cat, dog, horse,
+    sheep, cow, elephant, bear, zebra, giraffe, N/A, backpack, umbrella, N/A, N/A, handbag, tie,
+    suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove,
+    skateboard, surfboard, tennis racket, bottle, N/A, wine glass, cup, fork, knife, spoon, bowl,
+    banana, apple, sandwich, orange, broccoli, carrot, hot dog, pizza, donut, cake, chair, couch,
+    potted plant, bed, N/A, dining table, N/A, N/A, toilet, N/A, tv, laptop, mouse, remote,
+    keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, N/A, book, clock, vase,
+    scissors, teddy bear, hair drier, toothbrush
+"""
+
+#: Class names of COCO's detection task by category id, 0 to 90: ``"background"``, the eighty
+#: annotated categories, and ``"N/A"`` for the ten unused ids.
+COCO_CLASSES = tuple(name.strip() for name in _NAMES.split(","))
+
+#: Labels 1 to 80, without gaps, of the eighty annotated category ids.  Pass them as
+#: ``CocoDetection(..., category_ids=COCO_CATEGORY_IDS)`` to train a model of 81 classes, even on
+#: a file that has only some of the categories.
+COCO_CATEGORY_IDS = {
+    id: label
+    for label, id in enumerate(
+        (id for id, name in enumerate(COCO_CLASSES) if id and name != "N/A"), start=1
+    )
+}
 
 
-class CocoDetection(AnnotatedImages):
+class CocoDetection(DetectionDataset):
     """Images and boxes of a COCO JSON file.
 
-    The whole file is checked when the dataset is made, so that a bad annotation
-    does not surface in the middle of an epoch; images are read when asked for.
-    Images without any annotation are part of the dataset.
+    The annotations are checked when the dataset is created; images are read when indexed.
+    Images without annotations are samples too.
 
     Parameters
     ----------
     annotation_file : path
-        The JSON file, with ``images``, ``annotations`` and ``categories``.
+        JSON file with ``images``, ``annotations`` and ``categories``.
     image_directory : path
-        Folder that the images' ``file_name`` is relative to.
+        Folder that ``file_name`` is relative to.
     category_ids : mapping of (int or str) to (int or None), optional
-        The label of each category id of the file.  Labels start at 1 (0 is the
-        background) and leave no gap; two categories may share one; None leaves
-        the category's objects out.  A category that has annotations must be
-        mentioned.  Default: the file's categories in the order of their ids
-        become 1, 2, 3, ... (COCO's own ids, 1 to 90, have gaps).  Give the same
-        mapping to the training and the validation set: ``train.category_ids``.
+        Label of each category id of the file.  Labels are 1, 2, 3, ... without gaps (0 is the
+        background); several categories may share a label; None leaves the objects of a
+        category out.  Every category with annotations needs an entry.  Default: the ids in
+        ascending order become 1, 2, 3, ... (COCO's own ids, 1 to 90, have gaps).  Pass the
+        mapping of the training set to the validation set: ``train.category_ids``.
     transform : callable, optional
         ``transform(image, target) -> (image, target)``, applied to each sample.
     on_invalid : {"raise", "skip"}, default "raise"
-        What to do with images and annotations that cannot be used.  ``"skip"`` leaves them
-        out, unless that would be more than half.
+        Handling of invalid images and annotations.  ``"skip"`` leaves them out, unless they
+        are more than half.
     box_format : str, optional
-        How ``bbox`` is written: ``"xywh"``, ``"xyxy"``, ``"cxcywh"``, or one of these after
-        ``"normalized-"`` for fractions of the image.  Default: ``"xywh"``, but a file whose boxes
-        look like another format is refused.
+        Format of ``bbox``: ``"xywh"``, ``"xyxy"``, ``"cxcywh"``, or one of these after
+        ``"normalized-"`` for fractions of the image size.  Default: ``"xywh"``, and raise if
+        the boxes look like another format.
     box_orientation : {"upright", "stored"}, optional
-        What the boxes of images with an EXIF orientation were drawn on: the image as viewers
-        show it, or its pixels as stored.  Samples are always upright.  Default: what width and
-        height of the annotations say, which is ``"upright"`` or refused; where they do not
-        decide, such images are refused when they are opened.
+        Image that the boxes refer to if it has an EXIF orientation: as viewers show it, or its
+        pixels as stored.  Samples are always upright.  Default: as the annotated width and
+        height imply, which must be ``"upright"``; raise when opening an image where they do
+        not decide.
     header : callable, optional
-        Reads size and orientation of an image, where the file does not say the size.  Default
+        Reads size and orientation of images without a size in the file.  Default:
         ``lucid.vision.read_header``.
 
     Attributes
     ----------
     report : lucid.data.report.DataReport
-        What was found wrong or remarkable, with counts.
+        Problems and statistics.
     skipped : int
-        Annotations that were left out.
+        Number of annotations left out.
     category_ids : dict of (int or str) to (int or None)
-        The label of each category id.  Ids that are whole numbers are integers, whether the file
-        has ``1``, ``1.0`` or ``"1"``.
+        Label of each category id.  Integral ids are integers, whether the file has ``1``,
+        ``1.0`` or ``"1"``.
     category_names : dict of (int or str) to str
-        Name of each category of the file, by id, without root categories.
-    own_category_ids : dict of (int or str) to (int or str)
-        Each category id as the file spells it.
+        Name of each category id, without root categories.
+    original_category_ids : dict of (int or str) to (int or str)
+        Each category id as spelled in the file.
     class_names : tuple of str
-        The name of each label, ``"background"`` first.
+        Name of each label, ``"background"`` first.
     num_classes : int
-        Number of classes including the background, as the models count them.
+        Number of classes including the background.
 
     Raises
     ------
     ValueError
-        The file is not of this format, or contradicts itself; names file, image
-        and annotation, and lists up to ten problems at once.
+        If the file is not a valid COCO file; lists up to ten problems with file, image and
+        annotation.
     FileNotFoundError
-        There is no such file.
+        If the file does not exist.
 
     Notes
     -----
     A sample is ``(image, target)``: see :mod:`lucid_models_detection.data`.
-    Crowds (``iscrowd``) are in ``ignored_boxes``.  An annotation without ``bbox``, or
-    with one that only fills the field (such as four zeros), gets the box around its
-    ``segmentation``.  A category without annotations that is the ``supercategory`` of
-    another, or is called background, is no class.
+    Crowds (``iscrowd``) are in ``ignored_boxes``.  An annotation without ``bbox``, or with a
+    placeholder such as four zeros, gets the bounding box of its ``segmentation``.  A category
+    without annotations that is the ``supercategory`` of another, or is named background, is a
+    root category, not a class.
     """
 
     def __init__(
@@ -126,48 +163,44 @@ class CocoDetection(AnnotatedImages):
         self.report = report = DataReport(str(self.annotation_file))
         report.totals.update(images=len(content["images"]), annotations=len(rows))
 
-        used = {as_id(raw.get("category_id")) for raw in rows}
-        categories = FileCategories.found(content["categories"], used, report)
+        used = {parse_id(raw.get("category_id")) for raw in rows}
+        categories = CocoCategories.from_rows(content["categories"], used, report)
         self.category_names = categories.names
-        self.own_category_ids = categories.own_ids
+        self.original_category_ids = categories.original_ids
         self.category_ids = _labels(category_ids, categories)
         self.class_names = class_names_of(
             self.category_ids, {**categories.roots, **categories.names}
         )
         categories.check(report, self.category_ids, used)
-        if report.number("fatal"):  # annotations would only repeat it
+        if report.number("fatal"):  # annotations would repeat the same problems
             report.resolve(on_invalid)
 
-        images = FileImages(
+        images = CocoImages(
             content["images"], self.image_directory, report, header, box_orientation
         )
-        objects = read_objects(rows, images, self.category_ids, categories.names, report)
-        sources = objects.sources
-        self._take(
-            images.entries,
-            Objects.checked(
-                objects,
-                images.sizes,
-                report,
-                lambda row: source_of(rows[sources[row]], sources[row], images, bbox=True),
-                box_format=box_format,
-                usual="xywh",
-            ),
-            on_invalid,
-            box_orientation,
+        raw = read_annotations(rows, images, self.category_ids, categories.names, report)
+        sources = raw.sources
+        annotations = Annotations.from_raw(
+            raw,
+            images.sizes,
+            report,
+            lambda row: annotation_source(rows[sources[row]], sources[row], images, bbox=True),
+            box_format=box_format,
+            default_format="xywh",
         )
+        self._set_annotations(images.entries, annotations, on_invalid, box_orientation)
 
 
 def _labels(
-    given: Mapping[Any, int | None] | None, categories: FileCategories
+    given: Mapping[Any, int | None] | None, categories: CocoCategories
 ) -> dict[Id, int | None]:
-    """The label of each category id."""
+    """Return the label of each category id."""
     if given is None:
-        ordered = sorted(categories.names, key=id_order)
+        ordered = sorted(categories.names, key=id_sort_key)
         return {category: i for i, category in enumerate(ordered, start=1)}
     labels: dict[Id, int | None] = {}
     for key, label in given.items():
-        id = as_id(key)
+        id = parse_id(key)
         if id is None or id in labels:
             raise ValueError(f"category_ids: expected distinct category ids, got {key!r}")
         labels[id] = label

@@ -1,4 +1,4 @@
-"""From samples to a batch."""
+"""Batch collation of samples whose images may differ in size."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lucid_models_detection.data.targets import Sample, Target
+from lucid_models_detection.data.types import Sample, Target
 
 __all__ = ["collate"]
 
 
 def collate(samples: Sequence[Sample]) -> tuple[list[NDArray[np.float32]], list[Target]]:
-    """Batch samples whose images may differ in size: a list of images, a list of targets.
+    """Collate samples into a list of images and a list of targets.
 
-    This is what ``model(images, targets)`` and ``model.predict(images)`` of the
-    detectors take; padding to a common size is theirs.  Give it to a
-    :class:`lucid.data.DataLoader` as ``collate``.
+    The images may differ in size; detectors pad them to a common size in
+    ``model(images, targets)`` and ``model.predict(images)``.  Pass it as ``collate`` to
+    :class:`lucid.data.DataLoader`.
 
     Parameters
     ----------
@@ -27,8 +27,8 @@ def collate(samples: Sequence[Sample]) -> tuple[list[NDArray[np.float32]], list[
     Raises
     ------
     ValueError
-        A sample is no pair, an image is not ``(3, H, W)``, or a target's boxes and
-        labels disagree in number; names the sample's position in the batch.
+        If a sample is not a pair, an image is not ``(3, H, W)``, or the numbers of boxes and
+        labels differ; names the position in the batch.
     """
     images: list[NDArray[np.float32]] = []
     targets: list[Target] = []
@@ -49,8 +49,8 @@ def collate(samples: Sequence[Sample]) -> tuple[list[NDArray[np.float32]], list[
             )
         if len(target["boxes"]) != len(target["labels"]):
             raise ValueError(
-                f"sample {position}: {len(target['boxes'])} boxes but "
-                f"{len(target['labels'])} labels"
+                f"sample {position}: expected one label per box, got {len(target['boxes'])} boxes "
+                f"and {len(target['labels'])} labels"
             )
         images.append(image)
         targets.append(target)

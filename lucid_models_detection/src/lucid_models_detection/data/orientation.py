@@ -1,8 +1,7 @@
-"""EXIF orientation: whether boxes fit the upright image, which is what Lucid reads.
+"""EXIF orientation: check that boxes match the upright image, which is what Lucid reads.
 
-Annotation tools show an image upright or as it is stored, and do not write down which.  Where the
-sizes differ, width and height of the annotations say it; where they do not, as for an image turned
-by 180 degrees, nothing does.
+Annotation tools show an image upright or as stored, and do not record which.  If the sizes differ,
+the annotated width and height decide; if not, as for a rotation by 180 degrees, nothing does.
 """
 
 from __future__ import annotations
@@ -17,16 +16,16 @@ from numpy.typing import NDArray
 from lucid.data.report import MAX_LISTED, DataReport
 from lucid.vision import CheckedImage, ImageHeader
 
-__all__ = ["BOX_ORIENTATIONS", "BoxOrientation", "check_header", "to_upright"]
+__all__ = ["BOX_NAMES", "BoxOrientation", "check_header", "to_upright"]
 
-#: ``"upright"``: boxes were drawn on images as viewers show them; ``"stored"``: on the pixels as
-#: they are stored, before the EXIF orientation is applied.
+#: ``"upright"``: boxes refer to the image as viewers show it; ``"stored"``: to the pixels as
+#: stored, before the EXIF orientation is applied.
 BoxOrientation: TypeAlias = Literal["upright", "stored"]
-BOX_ORIENTATIONS: tuple[BoxOrientation, ...] = ("upright", "stored")
+BOX_NAMES: tuple[BoxOrientation, ...] = ("upright", "stored")
 
-_WHAT = (
-    "", "", "mirrored", "turned by 180 degrees", "mirrored upside down", "transposed",
-    "turned by 90 degrees", "transposed the other way", "turned by 270 degrees",
+_NAMES = (
+    "", "", "mirrored", "rotated by 180 degrees", "flipped vertically", "transposed",
+    "rotated by 90 degrees", "transversed", "rotated by 270 degrees",
 )  # fmt: skip
 _REMEDY = (
     'pass box_orientation (on the command line --box-orientation) "stored" if the boxes were '
@@ -35,11 +34,9 @@ _REMEDY = (
 
 
 def check_box_orientation(value: str | None) -> None:
-    """Refuse a value that is no box orientation."""
-    if value is not None and value not in BOX_ORIENTATIONS:
-        raise ValueError(
-            f"box_orientation: expected one of {', '.join(BOX_ORIENTATIONS)}, got {value!r}"
-        )
+    """Raise ValueError if a value is not a box orientation."""
+    if value is not None and value not in BOX_NAMES:
+        raise ValueError(f"box_orientation: expected one of {', '.join(BOX_NAMES)}, got {value!r}")
 
 
 def check_header(
@@ -49,27 +46,27 @@ def check_header(
     report: DataReport,
     *,
     boxes: int,
-    sized: bool = True,
+    has_size: bool = True,
     box_orientation: BoxOrientation | None = None,
 ) -> ImageHeader | None:
-    """Compare an image with what its annotations say of it.
+    """Compare the header of an image with its annotations.
 
     Parameters
     ----------
     path : pathlib.Path
         The image.
     size : (int, int)
-        Width and height of the annotations.
+        Annotated width and height.
     checked : CheckedImage
-        What the file itself says.
+        Header of the file.
     report : DataReport
-        Gets what is wrong.
+        Receives the findings.
     boxes : int
-        Number of its objects: without any, its orientation does not matter.
-    sized : bool, default True
-        Whether the annotations say the size; False if it was read from the image.
+        Number of its boxes; without any, its orientation does not matter.
+    has_size : bool, default True
+        Whether the annotations have the size; False if it was read from the image.
     box_orientation : {"upright", "stored"} or None
-        What the boxes were drawn on; None refuses what the size does not decide.
+        Image that the boxes refer to; None reports images whose size does not decide it.
 
     Returns
     -------
@@ -81,23 +78,27 @@ def check_header(
         kind = "missing-image" if checked.missing else "unreadable-image"
         message = f"{path}: {checked.problem}"
         if checked.missing and report.counts[kind] < MAX_LISTED:
-            message += _similar(path)
+            message += _similar_name(path)
         report.add(kind, message, image=str(path), leave_out="images")
         return None
     stored = (found.width, found.height)
     expected = stored if box_orientation == "stored" else found.size
-    turned = found.orientation > 1 and boxes > 0
+    reoriented = found.orientation > 1 and boxes > 0
     kind = ""
     if size != expected:
         swapped = size in (stored, found.size)
         kind = "orientation" if swapped and found.orientation > 4 else "size-mismatch"
         message = _mismatch(path, size, expected, found if kind == "orientation" else None)
-    elif turned and box_orientation is None and (stored == found.size or not sized):
+    elif reoriented and box_orientation is None and (stored == found.size or not has_size):
         kind = "doubtful-orientation"
         objects = "box was" if boxes == 1 else f"{boxes} boxes were"
-        why = f"does not change the size of {size[0]} x {size[1]}" if sized else "and no size given"
+        why = (
+            f"does not change the size of {size[0]} x {size[1]}"
+            if has_size
+            else "and no size given"
+        )
         message = (
-            f"{path}: EXIF orientation {found.orientation} ({_WHAT[found.orientation]}) {why}, so "
+            f"{path}: EXIF orientation {found.orientation} ({_NAMES[found.orientation]}) {why}, so "
             f"it is unknown what its {objects} drawn on; {_REMEDY}"
         )
     if kind:
@@ -106,8 +107,8 @@ def check_header(
     return found
 
 
-def _similar(path: Path) -> str:
-    """A file beside a missing one whose name differs in case or suffix only, for a message."""
+def _similar_name(path: Path) -> str:
+    """Return a hint at a file whose name differs from a missing one in case or suffix only."""
     try:
         names = sorted(os.listdir(path.parent))
     except (OSError, ValueError):
@@ -121,14 +122,14 @@ def _similar(path: Path) -> str:
 
 
 def _mismatch(
-    path: Path, size: tuple[int, int], expected: tuple[int, int], turned: ImageHeader | None
+    path: Path, size: tuple[int, int], expected: tuple[int, int], header: ImageHeader | None
 ) -> str:
     hint = ""
-    if turned is not None:
+    if header is not None:
+        drawn_on = "stored" if size == (header.width, header.height) else "upright"
         hint = (
-            f" (EXIF orientation {turned.orientation}, {_WHAT[turned.orientation]}: the boxes were "
-            f"drawn on the {'stored' if size == (turned.width, turned.height) else 'upright'} "
-            f"image); {_REMEDY}"
+            f" (EXIF orientation {header.orientation}, {_NAMES[header.orientation]}: the boxes "
+            f"were drawn on the {drawn_on} image); {_REMEDY}"
         )
     return (
         f"{path}: the annotations say {size[0]} x {size[1]} pixels, the image has "
@@ -139,7 +140,7 @@ def _mismatch(
 def to_upright(
     boxes: NDArray[np.float32], size: tuple[int, int], orientation: int
 ) -> NDArray[np.float32]:
-    """Boxes of the upright image from those of the stored one.
+    """Convert boxes of the stored image to boxes of the upright image.
 
     Parameters
     ----------
@@ -148,7 +149,7 @@ def to_upright(
     size : (int, int)
         Stored width and height.
     orientation : int
-        Of EXIF, 1 to 8.
+        EXIF orientation, 1 to 8.
     """
     x1, y1, x2, y2 = boxes.T
     if orientation in (2, 3):  # flip left and right

@@ -1,4 +1,4 @@
-"""Reader of the Pascal VOC annotation format (one XML file for each image).
+"""Pascal VOC dataset: images with the boxes of XML annotation files, one per image.
 
 Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010,
 and the development kit's annotation guidelines.
@@ -13,101 +13,87 @@ from typing import Any
 from lucid.data.report import DataReport, OnInvalid
 from lucid.vision import read_header
 from lucid_models_detection import boxes as box_ops
-from lucid_models_detection.data.annotated import AnnotatedImages, ReadHeader, check_on_invalid
+from lucid_models_detection.data.annotations import Annotations
 from lucid_models_detection.data.box_formats import BoxFormat, check_box_format
 from lucid_models_detection.data.coco_categories import is_background
-from lucid_models_detection.data.objects import Objects
+from lucid_models_detection.data.detection_dataset import (
+    DetectionDataset,
+    ReadHeader,
+    check_on_invalid,
+)
 from lucid_models_detection.data.orientation import BoxOrientation, check_box_orientation
-from lucid_models_detection.data.targets import SampleTransform
+from lucid_models_detection.data.types import SampleTransform
 from lucid_models_detection.data.voc_files import annotation_files
-from lucid_models_detection.data.voc_objects import VocReader
+from lucid_models_detection.data.voc_reader import VocReader
 
-__all__ = ["VOC_CLASSES", "VocDetection"]
+__all__ = ["VOC_CLASSES", "VocDetection", "conversion_command"]
 
 #: The twenty classes of Pascal VOC, in the order of the development kit.
 VOC_CLASSES = (
-    "aeroplane",
-    "bicycle",
-    "bird",
-    "boat",
-    "bottle",
-    "bus",
-    "car",
-    "cat",
-    "chair",
-    "cow",
-    "diningtable",
-    "dog",
-    "horse",
-    "motorbike",
-    "person",
-    "pottedplant",
-    "sheep",
-    "sofa",
-    "train",
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train",
     "tvmonitor",
-)
+)  # fmt: skip
 
 
-class VocDetection(AnnotatedImages):
-    """Images and boxes of a directory of VOC XML files.
+class VocDetection(DetectionDataset):
+    """Images and boxes of a folder of VOC XML files.
 
-    All XML files are read and checked when the dataset is made; images when asked for.
+    The XML files are read and checked when the dataset is created; images when indexed.
 
     Parameters
     ----------
     annotation_directory : path
-        The XML files (VOC's ``Annotations``), also in subfolders.
+        XML files (VOC's ``Annotations``), also in subfolders.
     image_directory : path
-        The images (VOC's ``JPEGImages``).
+        Images (VOC's ``JPEGImages``).
     image_set : path, optional
-        A text file with one name a line (VOC's ``ImageSets/Main/train.txt``).
-        Default: every XML file, in the order of their names.
+        Text file with one name per line (VOC's ``ImageSets/Main/train.txt``).
+        Default: every XML file, sorted by name.
     class_names : sequence of str or None, default VOC_CLASSES
-        The classes; the first has label 1.  None takes the names in the files, sorted.
+        Classes; the first has label 1.  None takes the names in the files, sorted.
     keep_difficult : bool, default False
-        Whether objects marked difficult are ordinary objects.  If not,
-        they are in ``ignored_boxes``: not trained on, and not counted in evaluation,
-        which is the rule of the challenge.
+        Treat objects marked difficult as ordinary objects.  By default they are in
+        ``ignored_boxes``: excluded from training and evaluation, as in the challenge.
     one_based : bool, default True
-        Whether coordinates count pixels from 1 and include the last, as VOC's do:
-        a box (1, 1, 10, 10) then covers the edges 0 to 10.  False takes them as edges.
+        Whether coordinates count pixels from 1 and include the last, as in VOC: the box
+        (1, 1, 10, 10) becomes (0, 0, 10, 10).
     transform : callable, optional
         ``transform(image, target) -> (image, target)``, applied to each sample.
     on_invalid : {"raise", "skip"}, default "raise"
-        What to do with files, images and objects that cannot be used.  ``"skip"`` leaves them
-        out, unless that would be more than half.
+        Handling of invalid files, images and objects.  ``"skip"`` leaves them out, unless they
+        are more than half.
     box_format : str, optional
-        How xmin, ymin, xmax, ymax are meant, as of :class:`CocoDetection`.  Default ``"xyxy"``,
-        but a data set whose boxes look like another format is refused.
+        Format of xmin, ymin, xmax, ymax, as in :class:`CocoDetection`.  Default: ``"xyxy"``,
+        and raise if the boxes look like another format.
     box_orientation : {"upright", "stored"}, optional
-        As of :class:`CocoDetection`.
+        As in :class:`CocoDetection`.
     header : callable, optional
-        As of :class:`CocoDetection`.
+        As in :class:`CocoDetection`.
 
     Attributes
     ----------
     report : lucid.data.report.DataReport
-        What was found wrong or remarkable, with counts.
+        Problems and statistics.
     skipped : int
-        Objects that were left out.
+        Number of objects left out.
     class_names : tuple of str
-        The name of each label, ``"background"`` first.
+        Name of each label, ``"background"`` first.
     num_classes : int
-        Number of classes including the background, as the models count them.
+        Number of classes including the background.
 
     Raises
     ------
     ValueError
-        A file is not of this format; names the XML file and the object.  An image is missing.
+        If a file is not a valid VOC file (names XML file and object) or an image is missing.
     FileNotFoundError
-        A directory or the image set is missing.
+        If a directory or the image set is missing.
 
     Notes
     -----
     A sample is ``(image, target)``: see :mod:`lucid_models_detection.data`.  An object with a
-    ``<polygon>`` and no ``<bndbox>``, or one that only fills the field (such as four zeros), gets
-    the box around the polygon.
+    ``<polygon>`` and no ``<bndbox>``, or with a placeholder such as four zeros, gets the
+    bounding box of the polygon.
     """
 
     def __init__(
@@ -149,46 +135,35 @@ class VocDetection(AnnotatedImages):
         names = reader.label(class_names)
         _check_names(names)
         self.class_names = ("background", *names)
-        self._take(
-            reader.entries,
-            Objects.checked(
-                reader.objects,
-                [(entry.width, entry.height) for entry in reader.entries],
-                report,
-                reader.name,
-                box_format=box_format,
-                usual="xyxy",
-                one_based=one_based,
-            ),
-            on_invalid,
-            box_orientation,
+        annotations = Annotations.from_raw(
+            reader.annotations,
+            [(entry.width, entry.height) for entry in reader.entries],
+            report,
+            reader.source,
+            box_format=box_format,
+            default_format="xyxy",
+            one_based=one_based,
         )
+        self._set_annotations(reader.entries, annotations, on_invalid, box_orientation)
 
     def to_coco(self) -> dict[str, Any]:
-        """The same annotations as a COCO file has them, for tools that read only those.
+        """Convert the annotations to COCO format.
 
-        ``json.dump(dataset.to_coco(), file)`` writes what
+        ``json.dump(dataset.to_coco(), file)`` writes a file for
         :class:`~lucid_models_detection.data.CocoDetection` and ``lucid train-detector
-        --data`` read, with the same ``image_directory``.
+        --data``, with the same ``image_directory``.
 
         Returns
         -------
         dict
-            ``images``, numbered from 1 in the order of the data set; ``annotations``, with
-            difficult objects as crowds (``iscrowd``), which are set apart there as here;
-            ``categories``, numbered as the labels.
+            ``images``, with ids from 1 in the order of the dataset; ``annotations``, with
+            difficult objects as crowds (``iscrowd``); ``categories``, with the labels as ids.
         """
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         for index, entry in enumerate(self.entries):
-            images.append(
-                {
-                    "id": index + 1,
-                    "file_name": entry.name,
-                    "width": entry.width,
-                    "height": entry.height,
-                }
-            )
+            size = {"width": entry.width, "height": entry.height}
+            images.append({"id": index + 1, "file_name": entry.name, **size})
             target = self.target(index)
             for crowd, kind in enumerate(("", "ignored_")):
                 boxes = box_ops.to_xywh(target[f"{kind}boxes"]).tolist()
@@ -210,7 +185,7 @@ class VocDetection(AnnotatedImages):
 
 
 def conversion_command(annotations: Path, images: Path) -> str:
-    """Command that writes VOC annotations as a COCO file, for messages."""
+    """Return the command that converts VOC annotations to a COCO file, for messages."""
     read = f"VocDetection({str(annotations)!r}, {str(images)!r}, class_names=None)"
     return (
         'python -c "import json, pathlib; from lucid_models_detection.data import VocDetection; '
@@ -220,10 +195,10 @@ def conversion_command(annotations: Path, images: Path) -> str:
 
 def _check_names(class_names: Sequence[str]) -> None:
     if isinstance(class_names, str) or len(set(class_names)) != len(class_names):
-        raise ValueError(f"class_names must be distinct names, got {class_names!r}")
+        raise ValueError(f"class_names: expected distinct names, got {class_names!r}")
     for name in class_names:
         if is_background(name):
             raise ValueError(
-                f"class {name!r}: label 0 is the background already; rename it in the files, or "
-                "give class_names without it"
+                f"class {name!r}: label 0 is the background; rename the class in the files, or "
+                "pass class_names without it"
             )

@@ -1,4 +1,4 @@
-"""Files of a Pascal VOC data set: XML files, image sets, and the image of each."""
+"""Files of a Pascal VOC dataset: XML files, image sets, and the image of each."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path, PurePosixPath
 from lucid.data.report import DataReport
 from lucid.text import decode_text, kind_of_binary, read_text
 from lucid.vision import image_suffixes
-from lucid_models_detection.data.paths import PathError, is_absolute, is_there, relative_path
-from lucid_models_detection.data.values import shown
+from lucid_models_detection.data.field_parsing import brief
+from lucid_models_detection.data.image_paths import PathError, is_absolute, is_file, relative_path
 
 __all__ = [
     "IMAGE_FOLDERS",
@@ -25,16 +25,16 @@ __all__ = [
 ]
 
 _BOMS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-#: Encodings of several bytes a character, which expat does not know; all begin as ASCII does.
+#: Multibyte encodings that expat does not support; all are supersets of ASCII.
 _MULTIBYTE = {"gbk", "gb2312", "gb18030", "big5", "shift_jis", "shift-jis", "euc-jp", "euc-kr"}
 _DECLARED = re.compile(rb"""<\?xml[^>]*?encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
 _FLAGS = ("1", "0", "-1")
-#: Folders of images that are looked for beside annotations, the first that exists.
+#: Image folders to look for beside the annotations; the first that exists is used.
 IMAGE_FOLDERS = ("JPEGImages", "images", "Images", "imgs", "img")
 
 
 def voc_folders(data: Path) -> tuple[Path, Path]:
-    """Folders of the annotations and of the images in a VOC data set.
+    """Return the annotation and image folders of a VOC dataset.
 
     Parameters
     ----------
@@ -44,56 +44,56 @@ def voc_folders(data: Path) -> tuple[Path, Path]:
     Returns
     -------
     annotations, images : pathlib.Path
-        The images are in the first of :data:`IMAGE_FOLDERS` beside the annotations, else in their
-        folder.
+        The image folder is the first of :data:`IMAGE_FOLDERS` beside the annotations, else the
+        annotation folder.
     """
     folder = data / "Annotations" if (data / "Annotations").is_dir() else data
-    places = (place / name for place in (data, folder.parent) for name in IMAGE_FOLDERS)
-    return folder, next((place for place in places if place.is_dir()), folder)
+    candidates = (parent / name for parent in (data, folder.parent) for name in IMAGE_FOLDERS)
+    return folder, next((path for path in candidates if path.is_dir()), folder)
 
 
 def annotation_files(folder: Path, image_set: Path | None, report: DataReport) -> list[Path]:
-    """The XML files of a folder and all below it, or those that an image set names.
+    """Return the XML files of a folder and its subfolders, or those of an image set.
 
     Parameters
     ----------
     folder : pathlib.Path
     image_set : pathlib.Path or None
-        Text file with the name of an image on each line, without suffix; in the set of one class
-        a flag (1, 0 or -1) follows, which has no effect.
+        Text file with one image name per line, without suffix; flags (1, 0 or -1), as in the
+        image set of a class, are ignored.
     report : DataReport
-        Gets names without an XML file.
+        Receives names without an XML file.
 
     Raises
     ------
     FileNotFoundError
-        If there is no such folder or image set.
+        If the folder or image set does not exist.
     ValueError
-        If there are no names or files, or a name may be that of several files.
+        If there are no names or files, or a name is ambiguous.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such directory")
     if image_set is None:
         found = sorted(path for path in folder.rglob("*") if is_annotation(path, folder))
         if not found:
-            raise ValueError(f"{folder}: expected VOC annotations (*.xml), found none")
+            raise ValueError(f"{folder}: expected VOC annotations (*.xml), got none")
         return found
     lines = [line.strip() for line in read_text(image_set).splitlines() if line.strip()]
     if not lines:
-        raise ValueError(f"{image_set}: expected names of images, one on each line; it is empty")
+        raise ValueError(f"{image_set}: expected one image name per line, got an empty file")
     flagged = all(len(line.split()) > 1 and line.split()[-1] in _FLAGS for line in lines)
     files: dict[Path, None] = {}
     for line in lines:
         whole = _xml(folder, _stem(line))
         short = _xml(folder, _stem(line.rsplit(None, 1)[0])) if flagged else whole
-        if short != whole and is_there(short) and is_there(whole):
+        if short != whole and is_file(short) and is_file(whole):
             raise ValueError(
                 f"{image_set}: line {line!r} fits {short.name} and {whole.name}; rename one of them"
             )
-        path = whole if is_there(whole) else short
+        path = whole if is_file(whole) else short
         if path in files:
             report.add("repeated-image", f"{image_set}: {line!r}: listed twice", image=line)
-        elif is_there(path):
+        elif is_file(path):
             files[path] = None
         else:
             report.totals["images"] += 1
@@ -103,14 +103,14 @@ def annotation_files(folder: Path, image_set: Path | None, report: DataReport) -
 
 
 def _xml(folder: Path, stem: str) -> Path:
-    """The XML file of a name, whose suffix may be in capitals."""
+    """Return the XML file of a name; the suffix may be uppercase."""
     capitals = folder / f"{stem}.XML"
     path = folder / f"{stem}.xml"
-    return capitals if is_there(capitals) and not is_there(path) else path
+    return capitals if is_file(capitals) and not is_file(path) else path
 
 
 def is_annotation(path: Path, folder: Path) -> bool:
-    """Whether a path is that of an XML file, and not of a hidden one as macOS leaves."""
+    """Return whether a path is an XML file, excluding hidden files as macOS creates."""
     if path.suffix.lower() != ".xml" or path.is_dir():
         return False
     parts = path.relative_to(folder).parts
@@ -123,22 +123,22 @@ def _suffixes() -> frozenset[str]:
 
 
 def _stem(name: str) -> str:
-    """A name without the suffix of an image or of an annotation."""
+    """Remove the suffix of an image or annotation."""
     stem, suffix = os.path.splitext(name)
     return stem if suffix.lower() in _suffixes() or suffix.lower() == ".xml" else name
 
 
 def parse(path: Path) -> ET.Element:
-    """The root of a VOC file.
+    """Return the root element of a VOC file.
 
     Raises
     ------
     ValueError
-        If the file is no XML, in an encoding that is not read, or not of this format.
+        If the file is not XML, has an unsupported encoding, or is not a VOC annotation.
     """
     content = path.read_bytes()
     if (kind := kind_of_binary(content)) is not None:
-        raise ValueError(f"{path}: expected an XML file, it is {kind}")
+        raise ValueError(f"{path}: expected an XML file, got {kind}")
     try:
         declared = _DECLARED.match(content[:200].lstrip())
         text: bytes | str = content
@@ -153,9 +153,9 @@ def parse(path: Path) -> ET.Element:
         hint = ""
         if "not well-formed" in str(error) and not _is_utf8(content):
             hint = "; its bytes are not UTF-8: save it as UTF-8, or declare its encoding"
-        raise ValueError(f"{path}: not an XML file that is read here: {error}{hint}") from None
+        raise ValueError(f"{path}: not a supported XML file: {error}{hint}") from None
     if root.tag != "annotation":
-        raise ValueError(f"{path}: expected a VOC <annotation>, found <{root.tag}>")
+        raise ValueError(f"{path}: expected a VOC <annotation>, got <{root.tag}>")
     return root
 
 
@@ -168,7 +168,7 @@ def _is_utf8(content: bytes) -> bool:
 
 
 class _Builder(ET.TreeBuilder):
-    """Refuses document types, since the entities in them multiply text; drops namespaces."""
+    """Reject document types, whose entities can expand without bound; drop namespaces."""
 
     def start(self, tag: str, attributes: dict[str, str], /) -> ET.Element:
         return super().start(tag.rpartition("}")[2], attributes)
@@ -177,16 +177,16 @@ class _Builder(ET.TreeBuilder):
         return super().end(tag.rpartition("}")[2])
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise ValueError("it declares a document type, as no annotation does")
+        raise ValueError("expected no document type declaration")
 
 
 class ImageFinder:
-    """Finds the image of each annotation file.
+    """Find the image of each annotation file.
 
     Parameters
     ----------
     annotations, images : pathlib.Path
-        The two folders.
+        Annotation and image folders.
     """
 
     def __init__(self, annotations: Path, images: Path) -> None:
@@ -194,12 +194,11 @@ class ImageFinder:
         self._stems: dict[str, dict[str, list[str]]] = {}
 
     def find(self, path: Path, filename: str) -> tuple[str, bool]:
-        """Path of an image, relative to the folder of images.
+        """Return the path of an image relative to the image folder.
 
-        A ``<filename>`` with a folder is searched there alone.  A plain one is searched in the
-        folder of images and, for an annotation file in a subfolder, in the same subfolder; with
-        any suffix of an image where the one that it has does not exist; then under the name of
-        the annotation file.
+        A ``<filename>`` with a folder is searched in that folder only.  A plain one is searched
+        in the image folder and, for an annotation in a subfolder, in the same subfolder; with
+        another image suffix if its own does not exist; then under the name of the annotation.
 
         Parameters
         ----------
@@ -219,7 +218,7 @@ class ImageFinder:
         FileNotFoundError
             If there is no image.
         PathError
-            If the name is no path below the folder, or several images fit.
+            If the name is not a path below the folder, or is ambiguous.
         """
         own = PurePosixPath(path.relative_to(self._annotations).as_posix())
         mirror = "" if str(own.parent) == "." else f"{own.parent}/"
@@ -231,42 +230,42 @@ class ImageFinder:
         try:
             name, moved = relative_path(filename, self._images)
         except PathError as error:
-            if error.several or not is_absolute(filename):
+            if error.ambiguous or not is_absolute(filename):
                 raise
-            name, moved = re.split(r"[\\/]", filename)[-1], True  # renamed since it was annotated
-        if is_there(self._images / name):
+            name, moved = re.split(r"[\\/]", filename)[-1], True  # renamed after it was annotated
+        if is_file(self._images / name):
             beside = f"{mirror}{name}"
-            if not mirror or "/" in name or not is_there(self._images / beside):
+            if not mirror or "/" in name or not is_file(self._images / beside):
                 return name, moved
-            if is_there(self._annotations / f"{_stem(name)}.xml"):
-                return beside, False  # the other image has annotations of its own
-            raise PathError(f"several images fit: {name}, {beside}", several=True)
+            if is_file(self._annotations / f"{_stem(name)}.xml"):
+                return beside, False  # the other image has its own annotation
+            raise PathError(f"several images fit: {name}, {beside}", ambiguous=True)
         if "/" not in name:
-            if mirror and is_there(self._images / f"{mirror}{name}"):
+            if mirror and is_file(self._images / f"{mirror}{name}"):
                 return f"{mirror}{name}", False
             for stem in (_stem(name), own.stem):
                 if (found := self._with_stem(stem, mirror)) is not None:
                     return found, True
         else:
-            there = PurePosixPath(name)
-            found = self._with_stem(_stem(there.name), f"{there.parent}/", only=True)
+            given = PurePosixPath(name)
+            found = self._with_stem(_stem(given.name), f"{given.parent}/", exact_folder=True)
             if found is not None:
                 return found, True
-        raise FileNotFoundError(f"{path}: no image {shown(name)} in {self._images}")
+        raise FileNotFoundError(f"{path}: no image {brief(name)} in {self._images}")
 
-    def _with_stem(self, stem: str, mirror: str, only: bool = False) -> str | None:
-        """The image of a name without suffix, in the subfolder or else in the folder itself."""
-        for folder in dict.fromkeys((mirror,) if only else (mirror, "")):
-            found = self._listed(folder).get(stem, [])
+    def _with_stem(self, stem: str, mirror: str, exact_folder: bool = False) -> str | None:
+        """Find an image by its stem, in the subfolder or else in the image folder."""
+        for folder in dict.fromkeys((mirror,) if exact_folder else (mirror, "")):
+            found = self._list_stems(folder).get(stem, [])
             if len(found) > 1:
                 names = ", ".join(f"{folder}{name}" for name in found)
-                raise PathError(f"several images fit: {names}", several=True)
+                raise PathError(f"several images fit: {names}", ambiguous=True)
             if found:
                 return f"{folder}{found[0]}"
         return None
 
-    def _listed(self, folder: str) -> dict[str, list[str]]:
-        """Images of a folder by their names without suffix."""
+    def _list_stems(self, folder: str) -> dict[str, list[str]]:
+        """Return the image names of a folder by stem."""
         if folder not in self._stems:
             stems: dict[str, list[str]] = {}
             try:

@@ -252,7 +252,7 @@ def test_a_root_without_annotations_is_no_class(coco_content: Content, write_coc
     assert read_categories(path).roots == {0: "pet"}
     coco_content["annotations"][0]["category_id"] = 0
     path, images = write_coco(coco_content)
-    with pytest.raises(ValueError, match="categories 0, 3 are all called 'pet'"):
+    with pytest.raises(ValueError, match=r"categories 0, 3 .*'pet'"):
         CocoDetection(path, images)
     merged = CocoDetection(path, images, category_ids={0: 1, 3: 1, 7: 2})
     assert merged.num_classes == 3
@@ -281,7 +281,7 @@ def test_unused_categories_are_classes_and_counted(
 def test_a_class_called_background(coco_content: Content, write_coco: Write, name: str) -> None:
     coco_content["categories"][1]["name"] = name
     paths = write_coco(coco_content)
-    with pytest.raises(ValueError, match=r"category 3 is called .*label 0 is the background"):
+    with pytest.raises(ValueError, match=r"category 3 .*label 0 is the background"):
         CocoDetection(*paths)
     assert CocoDetection(*paths, category_ids={3: None, 7: 1}).class_names == ("background", "dog")
 
@@ -296,7 +296,7 @@ def test_an_unused_background_is_left_out(coco_content: Content, write_coco: Wri
 @pytest.mark.parametrize("name", ["dog", " dog", "dog "])
 def test_names_that_repeat(coco_content: Content, write_coco: Write, name: str) -> None:
     coco_content["categories"][1]["name"] = name
-    with pytest.raises(ValueError, match="categories 3, 7 are all called 'dog'"):
+    with pytest.raises(ValueError, match=r"categories 3, 7 .*'dog'"):
         CocoDetection(*write_coco(coco_content))
 
 
@@ -353,11 +353,11 @@ def test_latin_1_is_named(coco_content: Content, write_coco: Write) -> None:
         ("version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
         ('[{"image_id": 1, "category_id": 1, "bbox": [1, 1, 1, 1], "score": 1}]', "COCO results"),
         ('[{"image": "a.png", "annotations": []}]', "CreateML"),
-        ('[{"image_id": 1, "bbox": []}]', "annotations alone"),
+        ('[{"image_id": 1, "bbox": []}]', "without images and categories"),
         ("train: a/images\nval: b/images\nnc: 1\nnames: [a]\n", "YOLO"),
         ("0 0.5 0.5 0.25 0.125\n" * 200, "YOLO"),
-        ("[]", "found a list: expected an object"),
-        ("7", "expected a JSON object, found a int"),
+        ("[]", "got a list"),
+        ("7", "expected a JSON object, got a int"),
         ('{"shapes": [], "imagePath": "a.png"}', "labelme"),
         ('{"_via_img_metadata": {}}', "VGG Image Annotator"),
         ('{"a.png1": {"regions": []}}', "VGG Image Annotator"),
@@ -443,7 +443,7 @@ def test_a_mask_of_another_size_gives_no_box(
     if sound:
         assert kinds(CocoDetection(path, images))["derived-bbox"] == 1
         return
-    with pytest.raises(ValueError, match=r"image, 40 x 30 pixels; the mask .* has 30 x 40"):
+    with pytest.raises(ValueError, match=r"image, 40 x 30 pixels; the mask has 30 x 40"):
         CocoDetection(path, images)
     assert kinds(CocoDetection(path, images, on_invalid="skip"))["no-bbox"] == 1
 

@@ -1,4 +1,4 @@
-"""Content of a COCO JSON file, or an error that says what the file is instead."""
+"""Load a COCO JSON file, or raise an error that names the format it has instead."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 from lucid.data.layouts import is_yolo_text
 from lucid.text import decode_text
-from lucid_models_detection.data.values import shown
+from lucid_models_detection.data.field_parsing import brief
 
 __all__ = ["read_json"]
 
-#: Keys by which other formats are known, and what to do with them.
-_OTHERS = (
+#: Keys that identify other formats, with the remedy.
+_OTHER_FORMATS = (
     ({"shapes", "imagePath"}, "a labelme file of one image; export the data set as COCO JSON"),
     ({"_via_img_metadata"}, "a VGG Image Annotator project; export the annotations as COCO"),
     ({"asset", "regions"}, "a VoTT asset; export the annotations as COCO or Pascal VOC"),
@@ -32,14 +32,14 @@ def read_json(
     Parameters
     ----------
     path : pathlib.Path
-        In UTF-8, UTF-16 or UTF-32, with or without a byte-order mark.
+        File in UTF-8, UTF-16 or UTF-32, with or without a byte-order mark.
     keys : sequence of str
-        What it must have: lists of objects.
+        Required keys, each with a list of objects.
 
     Raises
     ------
     ValueError
-        If it is something else; names the file, what it looks like and the remedy.
+        If the file has another format; names the format and the remedy.
     """
     content = path.read_bytes()
     if not content.strip():
@@ -49,62 +49,64 @@ def read_json(
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not a JSON file: {error}{_look(text)}") from None
+        raise ValueError(f"{path}: not a JSON file: {error}{_text_hint(text)}") from None
     if isinstance(value, list):
-        raise ValueError(f"{path}: expected a JSON object, found a list{_of_list(value)}")
+        raise ValueError(f"{path}: expected a JSON object, got a list{_list_hint(value)}")
     if not isinstance(value, dict):
-        raise ValueError(f"{path}: expected a JSON object, found a {type(value).__name__}")
+        raise ValueError(f"{path}: expected a JSON object, got a {type(value).__name__}")
     for key in keys:
         rows = value.get(key)
         expected = f"{path}: not COCO annotations: expected a list of objects named {key!r}"
         if key not in value:
-            raise ValueError(f"{expected}; the file has {shown(sorted(value))}{_of_object(value)}")
+            raise ValueError(
+                f"{expected}; the file has {brief(sorted(value))}{_object_hint(value)}"
+            )
         if not isinstance(rows, list):
-            raise ValueError(f"{expected}, got {shown(rows)}{_of_object(value)}")
+            raise ValueError(f"{expected}, got {brief(rows)}{_object_hint(value)}")
         for position, row in enumerate(rows):
             if not isinstance(row, dict):
-                raise ValueError(f"{expected}, got {shown(row)} at position {position}")
+                raise ValueError(f"{expected}, got {brief(row)} at position {position}")
     return value
 
 
-def _look(text: str) -> str:
-    """What a text that is no JSON looks like."""
+def _text_hint(text: str) -> str:
+    """Return a hint at the format of a text that is not JSON."""
     start = text[:2000].lstrip()
     if start.startswith("version https://git-lfs"):
         return "; it is a Git LFS pointer: fetch the file with git lfs pull"
     if re.match(r"(?i)<!doctype html|<html", start):
-        return "; it is an HTML page, as a download that failed leaves"
+        return "; it is an HTML page, probably of a failed download"
     if start.startswith("<"):
         return "; it looks like XML: Pascal VOC annotations are read by VocDetection"
     if is_yolo_text(text[:2000].rpartition("\n")[0] or text):
         return "; it looks like a file of a YOLO data set: export or convert the data to COCO JSON"
     first, _, rest = text.partition("\n")
     try:
-        whole = isinstance(json.loads(first), dict) and rest.lstrip().startswith("{")
+        json_lines = isinstance(json.loads(first), dict) and rest.lstrip().startswith("{")
     except (ValueError, RecursionError):
-        whole = False
-    if whole:
-        return "; it looks like JSON lines, one object per line: COCO is one object for all"
+        json_lines = False
+    if json_lines:
+        return "; it looks like JSON lines; a COCO file is a single JSON object"
     return ""
 
 
-def _of_list(rows: list[Any]) -> str:
-    """What a list at the top of a file looks like."""
+def _list_hint(rows: list[Any]) -> str:
+    """Return a hint at the format of a file whose top level is a list."""
     first = rows[0] if rows and isinstance(rows[0], dict) else {}
     if {"image_id", "category_id", "score"} <= first.keys():
         return (
-            " of detections, as COCO results: give the file with the annotations, which has "
-            "images, annotations and categories"
+            " of detections in COCO results format: pass the annotation file, which has images, "
+            "annotations and categories"
         )
     if {"image", "annotations"} <= first.keys():
-        return ", as CreateML has it: export the annotations as COCO JSON"
+        return " in CreateML format: export the annotations as COCO JSON"
     if {"image_id", "bbox"} <= first.keys():
-        return " of annotations alone: expected an object with images and categories as well"
-    return ": expected an object with images, annotations and categories"
+        return " of annotations without images and categories"
+    return "; a COCO file is an object with images, annotations and categories"
 
 
-def _of_object(value: dict[str, Any]) -> str:
-    for keys, what in _OTHERS:
+def _object_hint(value: dict[str, Any]) -> str:
+    for keys, what in _OTHER_FORMATS:
         if keys <= value.keys():
             return f"; it looks like {what}"
     rows = list(value.values())[:5]

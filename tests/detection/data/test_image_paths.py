@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lucid_models_detection.data.paths import PathError, relative_path
+from lucid_models_detection.data.image_paths import PathError, relative_path
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_an_absolute_path_that_fits_two_images_is_refused(folder: Path) -> None:
     (folder / "b.png").touch()
     with pytest.raises(PathError, match=r"several images fit: b\.png, sub/b\.png") as caught:
         relative_path("/home/me/sub/b.png", folder)
-    assert caught.value.several
+    assert caught.value.ambiguous
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from lucid_models_detection.data.outlines import outline_box
-from lucid_models_detection.data.values import as_flag, as_id, as_number, as_side
+from lucid_models_detection.data.field_parsing import parse_flag, parse_id, parse_number, parse_side
+from lucid_models_detection.data.segmentation import segmentation_box
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from lucid_models_detection.data.values import as_flag, as_id, as_number, as_sid
     ],
 )  # fmt: skip
 def test_ids(value: Any, expected: Any) -> None:
-    found = as_id(value)
+    found = parse_id(value)
     assert found == expected
     assert type(found) is type(expected)
 
@@ -36,7 +36,7 @@ def test_ids(value: Any, expected: Any) -> None:
     ],
 )  # fmt: skip
 def test_flags_and_nothing_else(value: Any, expected: bool | None) -> None:
-    assert as_flag(value) is expected
+    assert parse_flag(value) is expected
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,12 @@ def test_flags_and_nothing_else(value: Any, expected: bool | None) -> None:
     ],
 )  # fmt: skip
 def test_sizes(value: Any, expected: int | None) -> None:
-    assert as_side(value) == expected
+    assert parse_side(value) == expected
 
 
 def test_numbers() -> None:
-    assert [as_number(v) for v in (1, 2.5, "12.5", "1e2")] == [1, 2.5, 12.5, 100]
-    assert [as_number(v) for v in (True, None, [], "x", 10**400)] == [None] * 5
+    assert [parse_number(v) for v in (1, 2.5, "12.5", "1e2")] == [1, 2.5, 12.5, 100]
+    assert [parse_number(v) for v in (True, None, [], "x", 10**400)] == [None] * 5
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_numbers() -> None:
     ],
 )  # fmt: skip
 def test_boxes_around_outlines(segmentation: Any, box: Any) -> None:
-    assert outline_box(segmentation) == box
+    assert segmentation_box(segmentation) == box
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -93,4 +93,4 @@ def test_compressed_masks_as_pycocotools_writes_them(seed: int) -> None:
     encoded = mask.encode(pixels)
     x, y, w, h = mask.toBbox(encoded)
     text = {"size": encoded["size"], "counts": encoded["counts"].decode()}
-    assert outline_box(text) == (x, y, x + w, y + h)
+    assert segmentation_box(text) == (x, y, x + w, y + h)

@@ -238,7 +238,7 @@ def test_broken_files_are_left_out(tmp_path: Path) -> None:
         annotate(tmp_path, name)
         picture(tmp_path, f"{name}.png")
     (tmp_path / "Annotations" / "b.xml").write_text("<annotation>")
-    with pytest.raises(ValueError, match=r"b\.xml: not an XML file"):
+    with pytest.raises(ValueError, match=r"b\.xml: not a supported XML file"):
         load(tmp_path)
     data = load(tmp_path, on_invalid="skip")
     assert [entry.name for entry in data.entries] == ["a.png", "c.png"]
@@ -296,7 +296,7 @@ def test_image_sets_that_cannot_be_used(tmp_path: Path) -> None:
         picture(tmp_path, f"{name}.png")
     path = tmp_path / "set.txt"
     path.write_text("\n \n")
-    with pytest.raises(ValueError, match=r"set\.txt: expected names of images.*it is empty"):
+    with pytest.raises(ValueError, match=r"set\.txt: .*empty file"):
         load(tmp_path, image_set=path)
     path.write_text("img 1\na 1\n")
     with pytest.raises(ValueError, match=r"line 'img 1' fits img\.xml and img 1\.xml"):

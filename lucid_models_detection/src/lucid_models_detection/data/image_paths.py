@@ -1,7 +1,7 @@
-"""File names of annotations as paths below the folder of the images.
+"""Resolve the file names of annotations to paths below the image folder.
 
-Tools write backslashes, URL encoding, and paths of the machine where the images were annotated.
-A name is never shortened to its last part unless it is absolute: another image may have that one.
+Annotation tools write backslashes, URL encoding, and absolute paths of another machine.  Only an
+absolute name is shortened to its last parts: a relative one could then match another image.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ import unicodedata
 from pathlib import Path
 from urllib.parse import unquote
 
-__all__ = ["PathError", "is_absolute", "is_there", "relative_path"]
+__all__ = ["PathError", "is_absolute", "is_file", "relative_path"]
 
 _ABSOLUTE = re.compile(r"/|\\\\|[A-Za-z]:[\\/]|[A-Za-z][A-Za-z0-9+.-]+://")
 
 
 class PathError(ValueError):
-    """A file name cannot be a path below the folder of the images, or fits several images."""
+    """A file name is not a path below the image folder, or is ambiguous."""
 
-    def __init__(self, message: str, several: bool = False) -> None:
+    def __init__(self, message: str, ambiguous: bool = False) -> None:
         super().__init__(message)
-        self.several = several
+        self.ambiguous = ambiguous
 
 
 def is_absolute(name: str) -> bool:
-    """Whether a name is an absolute path of any operating system, or a URL."""
+    """Return whether a name is an absolute path on any operating system, or a URL."""
     return _ABSOLUTE.match(name) is not None
 
 
-def is_there(path: Path) -> bool:
-    """Whether a path is a file; one that is too long is none."""
+def is_file(path: Path) -> bool:
+    """Return whether a path is a file; False if it is too long."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -40,72 +40,72 @@ def is_there(path: Path) -> bool:
 
 
 def relative_path(name: object, folder: Path) -> tuple[str, bool]:
-    """Path of an image below a folder.
+    """Resolve a file name to the path of an image below a folder.
 
     Parameters
     ----------
     name : object
         ``file_name`` of a COCO file, or ``<filename>`` of a VOC file.
     folder : pathlib.Path
-        Folder of the images.
+        Image folder.
 
     Returns
     -------
     path : str
         Relative to ``folder``, with slashes; the file need not exist.
     moved : bool
-        Whether ``name`` names another folder than the one that the image was found in.
+        Whether the image was found in another folder than ``name`` says.
 
     Raises
     ------
     PathError
-        If ``name`` is no path, leads out of the folder, or fits several images.
+        If ``name`` is not a path, leaves the folder, or is ambiguous.
     """
     if not isinstance(name, str) or not name.strip() or not _is_encodable(name):
         raise PathError("expected a relative path")
     if is_absolute(name):
-        return _from_absolute(name, folder)
-    path = _normal(name)
-    if "\\" in name and not is_there(folder / name):
-        path = _normal(name.replace("\\", "/"))
-    if "%" in path and not is_there(folder / path):
+        return _resolve_absolute(name, folder)
+    path = _normalize(name)
+    if "\\" in name and not is_file(folder / name):
+        path = _normalize(name.replace("\\", "/"))
+    if "%" in path and not is_file(folder / path):
         decoded = unquote(path)
         if decoded != path and _is_encodable(decoded) and not is_absolute(decoded):
-            decoded = _normal(decoded)
-            path = decoded if is_there(folder / decoded) else path
+            decoded = _normalize(decoded)
+            path = decoded if is_file(folder / decoded) else path
     outside = path.startswith("../")
-    if "/" in path and (outside or not is_there(folder / path)):
+    if "/" in path and (outside or not is_file(folder / path)):
         # "images/a.png" or "../images/a.png" below a folder "images"
         parts = [part for part in path.split("/") if part != ".."]
         own = os.path.abspath(folder).split(os.sep)
         for count in range(1, len(parts)):
             tail = "/".join(parts[count:])
-            if own[-count:] == parts[:count] and is_there(folder / tail):
+            if own[-count:] == parts[:count] and is_file(folder / tail):
                 return tail, True
     if outside:
-        raise PathError(f"expected a relative path inside of {folder}")
-    return _as_spelled(path, folder)
+        raise PathError(f"expected a relative path inside {folder}")
+    return _match_unicode_form(path, folder)
 
 
-def _as_spelled(path: str, folder: Path) -> tuple[str, bool]:
-    """A path with accents as one character or as two, whichever the file's own name has."""
-    if not path.isascii() and not is_there(folder / path):
+def _match_unicode_form(path: str, folder: Path) -> tuple[str, bool]:
+    """Match accents written as one character (NFC) or as two (NFD)."""
+    if not path.isascii() and not is_file(folder / path):
         for form in ("NFC", "NFD"):
             other = unicodedata.normalize(form, path)
-            if is_there(folder / other):
+            if is_file(folder / other):
                 return other, True
     return path, False
 
 
-def _from_absolute(name: str, folder: Path) -> tuple[str, bool]:
-    """Path of an image whose name is absolute, as a rule on another machine."""
+def _resolve_absolute(name: str, folder: Path) -> tuple[str, bool]:
+    """Resolve an absolute name, usually of another machine, by its last parts."""
     if os.path.isabs(name):
         try:
             inside = Path(os.path.normpath(name)).relative_to(Path(os.path.abspath(folder)))
         except ValueError:
             pass
         else:
-            return _normal(inside.as_posix()), False
+            return _normalize(inside.as_posix()), False
     plain = name.replace("\\", "/")
     if "://" in plain:
         plain = unquote(plain.split("://", 1)[1].split("?", 1)[0])
@@ -113,16 +113,16 @@ def _from_absolute(name: str, folder: Path) -> tuple[str, bool]:
     if ".." in parts or not _is_encodable(plain):
         raise PathError("expected a relative path")
     tails = ["/".join(parts[-count:]) for count in range(1, len(parts) + 1)]
-    found = [tail for tail in tails if is_there(folder / tail)]
+    found = [tail for tail in tails if is_file(folder / tail)]
     if len(found) == 1:
         return found[0], True
     if found:
         names = ", ".join(found)
-        raise PathError(f"several images fit: {names}; expected a relative path", several=True)
-    raise PathError(f"expected a relative path, or one whose end is that of an image in {folder}")
+        raise PathError(f"several images fit: {names}; expected a relative path", ambiguous=True)
+    raise PathError(f"expected a relative path, or one that ends as an image in {folder} does")
 
 
-def _normal(name: str) -> str:
+def _normalize(name: str) -> str:
     path = posixpath.normpath(name)
     if path in (".", ".."):
         raise PathError("expected a relative path to a file")
@@ -130,8 +130,8 @@ def _normal(name: str) -> str:
 
 
 def _is_encodable(name: str) -> bool:
-    """Whether the operating system can have such a name."""
+    """Return whether the operating system allows such a name."""
     try:
         return b"\0" not in os.fsencode(name)
-    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can spell
+    except UnicodeEncodeError:  # JSON can have a lone surrogate
         return False

@@ -1,4 +1,4 @@
-"""Annotated objects of a data set in columns: collected by a reader, then checked all at once."""
+"""Annotations of a dataset in columns: collected by a reader, then validated all at once."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucid.data.report import DataReport
-from lucid_models_detection.data.box_formats import BoxFormat, doubtful_format, to_xyxy, usable
-from lucid_models_detection.data.sources import SourceOf
+from lucid_models_detection.data.box_formats import BoxFormat, clip_boxes, format_mismatch, to_xyxy
+from lucid_models_detection.data.types import GetSource
 
-__all__ = ["ObjectRows", "Objects"]
+__all__ = ["Annotations", "RawAnnotations"]
 
 
-class ObjectRows:
-    """Objects as a reader finds them, one by one.
+class RawAnnotations:
+    """Annotations as a reader appends them, before validation.
 
     Attributes
     ----------
     boxes : array of float
-        Four numbers for each object, in the format of the file.
+        Four numbers per annotation, in the box format of the file.
     images, labels : array of int
-        Position of the image, and label of the class.
+        Position of the image, and class label.
     areas : array of float
-        Annotated area; NaN without one.
+        Annotated area, NaN if missing.
     ignored : array of int
         1 for crowds and difficult objects.
     derived : array of int
-        1 where the box is xyxy in pixels already, derived from an outline.
+        1 if the box was derived from a segmentation: xyxy in pixels.
     sources : array of int
-        What the reader needs to name the object in a message.
+        Position by which the reader names the annotation in messages.
     """
 
     def __init__(self) -> None:
@@ -50,18 +50,18 @@ class ObjectRows:
 
 
 @dataclass
-class Objects:
-    """Objects that can be used, sorted by image: N objects of I images.
+class Annotations:
+    """Valid annotations sorted by image: N annotations of I images.
 
     Attributes
     ----------
     boxes : (N, 4) float32
-        xyxy in pixels, inside of the image.
+        xyxy in pixels, clipped to the image.
     labels : (N,) int64
     areas : (N,) float32
     ignored : (N,) bool
     starts : (I + 1,) int64
-        The objects of image ``i`` are ``starts[i]`` to ``starts[i + 1]``.
+        Image ``i`` has the annotations ``starts[i]:starts[i + 1]``.
     """
 
     boxes: NDArray[np.float32]
@@ -71,69 +71,71 @@ class Objects:
     starts: NDArray[np.int64]
 
     @classmethod
-    def checked(
+    def from_raw(
         cls,
-        rows: ObjectRows,
+        raw: RawAnnotations,
         sizes: Sequence[tuple[int, int]],
         report: DataReport,
-        where: SourceOf,
+        get_source: GetSource,
         *,
         box_format: BoxFormat | None,
-        usual: BoxFormat,
+        default_format: BoxFormat,
         one_based: bool = False,
-    ) -> Objects:
-        """Convert, check and sort the objects that a reader has collected.
+    ) -> Annotations:
+        """Convert, validate and sort the annotations that a reader has collected.
 
         Parameters
         ----------
-        rows : ObjectRows
+        raw : RawAnnotations
         sizes : sequence of (int, int)
             Width and height of each image.
         report : DataReport
-            Gets the findings on boxes.
-        where : callable
-            What to call an object in a message, by its row.
+            Receives the findings.
+        get_source : callable
+            Returns the source of an annotation, given its row.
         box_format : str or None
-            Format of the boxes; with None ``usual``, unless they look like another one.
-        usual : {"xywh", "xyxy"}
-            Format of boxes by the rules of the file format.
+            None selects ``default_format``, and reports boxes that look like another format.
+        default_format : {"xywh", "xyxy"}
+            Box format of the file format.
         one_based : bool, default False
             Whether xyxy corners count pixels from 1 and include the last.
         """
-        raw = np.frombuffer(rows.boxes, np.float64).reshape(-1, 4)
-        images = np.frombuffer(rows.images, np.int64)
-        derived = np.frombuffer(rows.derived, np.int8) != 0
+        values = np.frombuffer(raw.boxes, np.float64).reshape(-1, 4)
+        images = np.frombuffer(raw.images, np.int64)
+        derived = np.frombuffer(raw.derived, np.int8) != 0
         size_of = np.array(sizes, np.float64).reshape(-1, 2)[images]
         if box_format is None:
             own = np.flatnonzero(~derived)
-            doubt = doubtful_format(raw[own], size_of[own], usual, lambda row: where(int(own[row])))
-            if doubt is not None:
-                report.add("box-format", doubt)
-        chosen = box_format or usual
-        boxes = to_xyxy(raw, size_of, chosen)
+            mismatch = format_mismatch(
+                values[own], size_of[own], default_format, lambda row: get_source(int(own[row]))
+            )
+            if mismatch is not None:
+                report.add("box-format", mismatch)
+        chosen = box_format or default_format
+        boxes = to_xyxy(values, size_of, chosen)
         if one_based and chosen == "xyxy":
             below = int((boxes[~derived, :2] < 1).any(axis=1).sum())
             hint = "corners below 1, where VOC begins: pass one_based=False if files count from 0"
             report.count("zero-based", below, hint)
             boxes = boxes - np.array([1.0, 1.0, 0.0, 0.0])
         if derived.any():
-            boxes = np.where(derived[:, None], raw, boxes)
-        clipped, kept = usable(boxes, size_of, report, where)
-        areas = _areas(np.frombuffer(rows.areas, np.float64), boxes, clipped, chosen)
-        order = np.flatnonzero(kept)
+            boxes = np.where(derived[:, None], values, boxes)
+        clipped, valid = clip_boxes(boxes, size_of, report, get_source)
+        areas = _areas(np.frombuffer(raw.areas, np.float64), boxes, clipped, chosen)
+        order = np.flatnonzero(valid)
         order = order[np.argsort(images[order], kind="stable")]
-        objects = cls(
+        annotations = cls(
             clipped[order],
-            np.frombuffer(rows.labels, np.int64)[order],
+            np.frombuffer(raw.labels, np.int64)[order],
             areas[order],
-            np.frombuffer(rows.ignored, np.int8)[order] != 0,
+            np.frombuffer(raw.ignored, np.int8)[order] != 0,
             np.searchsorted(images[order], np.arange(len(sizes) + 1)),
         )
-        objects._count(report, images[order], lambda row: where(int(order[row])))
-        return objects
+        annotations._report(report, images[order], lambda row: get_source(int(order[row])))
+        return annotations
 
     def target(self, index: int, image_id: int | str) -> dict[str, Any]:
-        """The target of one image, in arrays of its own."""
+        """Return the target of one image, as copies."""
         part = slice(self.starts[index], self.starts[index + 1])
         boxes, labels, ignored = self.boxes[part], self.labels[part], self.ignored[part]
         real = ~ignored
@@ -146,18 +148,18 @@ class Objects:
             "image_id": image_id,
         }
 
-    def select(self, images: Sequence[int]) -> Objects:
-        """The objects of some of the images, which are renumbered in the order given."""
+    def select(self, images: Sequence[int]) -> Annotations:
+        """Return the annotations of the given images, renumbered in that order."""
         lengths = [int(self.starts[i + 1] - self.starts[i]) for i in images]
         parts = [np.arange(self.starts[i], self.starts[i + 1]) for i in images]
         rows = np.concatenate([np.zeros(0, np.int64), *parts])
         starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
-        return Objects(
+        return Annotations(
             self.boxes[rows], self.labels[rows], self.areas[rows], self.ignored[rows], starts
         )
 
-    def _count(self, report: DataReport, images: NDArray[np.int64], where: SourceOf) -> None:
-        """Report crowds, duplicates and images without objects."""
+    def _report(self, report: DataReport, images: NDArray[np.int64], get_source: GetSource) -> None:
+        """Report crowds, images without objects and duplicates."""
         report.count("crowd", int(self.ignored.sum()), "set apart: neither trained on nor missed")
         empty = int((np.diff(self.starts) == 0).sum())
         report.count("no-objects", empty, "images without objects are used as background")
@@ -169,7 +171,7 @@ class Objects:
         for key in keys:
             same &= key[rank[1:]] == key[rank[:-1]]
         if number := int(same.sum()):
-            first = where(int(rank[1:][same].min()))
+            first = get_source(int(rank[1:][same].min()))
             report.count(
                 "duplicate",
                 number,
@@ -185,7 +187,7 @@ def _areas(
     clipped: NDArray[np.float32],
     box_format: BoxFormat,
 ) -> NDArray[np.float32]:
-    """Annotated areas where they are possible, else those of the boxes."""
+    """Return the annotated areas where they are plausible, else the box areas."""
     with np.errstate(all="ignore"):
         whole = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
         inside = (clipped[:, 2:] - clipped[:, :2]).astype(np.float64).prod(axis=1)
@@ -199,5 +201,5 @@ def _areas(
 
 
 def _is_area(values: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether numbers are greater than 0 and finite also in the float32 of a target."""
+    """Whether values are positive and finite, in float32 too."""
     return (values > 1e-40) & (values < 1e38)
