@@ -54,8 +54,8 @@ def test_ranks_measure_together_what_one_measures(
 
     def work(communicator: Any) -> tuple[int, CocoEvaluator]:
         evaluator = evaluated([images[i] for i in communicator.shard(IMAGES)])
-        own = len(evaluator.collected)
-        evaluator.join(communicator.all_gather(evaluator.collected))
+        own = len(evaluator.results)
+        evaluator.merge(communicator.all_gather(evaluator.results))
         return own, evaluator
 
     expected = evaluated(images).compute()
@@ -76,5 +76,5 @@ def test_a_part_is_not_the_whole(images: list[tuple[Entry, Entry]]) -> None:
 def test_an_image_in_two_parts_is_refused(images: list[tuple[Entry, Entry]]) -> None:
     first, second = evaluated(images[:4]), evaluated(images[3:])
     with pytest.raises(ValueError, match="image 103 was evaluated twice"):
-        first.join([first.collected, second.collected])
-    assert len(first.collected) == 4
+        first.merge([first.results, second.results])
+    assert len(first.results) == 4

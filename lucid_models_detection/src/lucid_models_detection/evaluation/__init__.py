@@ -1,12 +1,11 @@
-"""Measures of a detector: COCO's, by pycocotools, and Pascal VOC's, by arithmetic of our own.
+"""COCO and Pascal VOC metrics of object detectors.
 
-Predictions and targets are what ``model.predict`` and the datasets of
-:mod:`lucid_models_detection.data` give.  An evaluator is told the classes first; a
-label that is not among them is refused, so that a model and a data set that number
-their classes differently cannot be measured against each other by mistake.
+Evaluators take predictions of ``model.predict`` and targets of
+:mod:`lucid_models_detection.data`.  Labels that are not in the evaluator's ``class_names`` raise,
+so that a model and a dataset with different class numbering are not compared by mistake.
 
-COCO's measures need pycocotools (``pip install "lucid-models-detection[coco]"``), the
-plot matplotlib (``[plot]``).
+COCO metrics need pycocotools (``pip install "lucid-models-detection[coco]"``), plots need
+matplotlib (``[plot]``).
 """
 
 from __future__ import annotations
@@ -17,7 +16,10 @@ from lucid_models_detection.evaluation.coco import (
     DetectionMetrics,
     evaluate_detections,
 )
-from lucid_models_detection.evaluation.curves import PrecisionRecall, plot_precision_recall
+from lucid_models_detection.evaluation.precision_recall import (
+    PrecisionRecall,
+    plot_precision_recall,
+)
 from lucid_models_detection.evaluation.voc import (
     VocClassMetrics,
     VocEvaluator,

@@ -1,12 +1,12 @@
-"""COCO's measures of a detector, by pycocotools.
+"""COCO metrics of a detector, computed by pycocotools.
 
-Mean average precision and recall as https://cocodataset.org/#detection-eval defines
-them: a detection is right when it has the class of an object and at least a certain
-IoU with it; precision is averaged over 101 levels of recall, then over classes and,
-for the main figure, over the IoU thresholds 0.50, 0.55, ... 0.95.
+Mean average precision and recall as defined at https://cocodataset.org/#detection-eval: a detection
+is a true positive if it has the class of an object and an IoU of at least the threshold with it;
+precision is averaged over 101 recall levels, the classes and, for ``map``, the IoU thresholds 0.50,
+0.55, ... 0.95.
 
-COCO counts at most 100 detections of a class in an image.  A detector that gives more is
-measured on all of them, and the figures with COCO's limit are given beside.
+COCO counts at most 100 detections per class and image.  If a detector returns more, the main
+metrics count all of them, and ``map_coco`` and ``mar_100`` have COCO's limit.
 
 Needs pycocotools: ``pip install "lucid-models-detection[coco]"``.
 """
@@ -27,15 +27,17 @@ from numpy.typing import NDArray
 from lucid import MissingPackageError
 from lucid.text import counted
 from lucid_models_detection import boxes as box_ops
-from lucid_models_detection.evaluation.collected import (
-    Collector,
-    Compared,
+from lucid_models_detection.evaluation.evaluator import (
+    COCO_MAX_DETECTIONS,
+    DetectionEvaluator,
+    ImageResult,
     lowest_score,
+    max_per_class,
+    nan_to_none,
     table_row,
-    without_nan,
+    threshold_notes,
 )
-from lucid_models_detection.evaluation.curves import PrecisionRecall
-from lucid_models_detection.evaluation.notes import COCO_LIMIT, largest_count, threshold_notes
+from lucid_models_detection.evaluation.precision_recall import PrecisionRecall
 
 __all__ = ["ClassMetrics", "CocoEvaluator", "DetectionMetrics", "evaluate_detections"]
 
@@ -44,22 +46,22 @@ AREAS = ("all", "small", "medium", "large")
 
 @dataclass(frozen=True, slots=True)
 class ClassMetrics:
-    """What :class:`DetectionMetrics` gives, for one class; nan where it has no object.
+    """Metrics of one class; nan if it has no objects.
 
     Attributes
     ----------
     label : int
-        Number of the class.
+        Label of the class.
     name : str
-        Its name.
+        Name of the class.
     objects : int
-        How many there were to find.
+        Number of ground-truth objects.
     ap : float
         Average precision over the IoU thresholds 0.50 to 0.95.
     ap_50, ap_75 : float
-        The same at the one threshold 0.5, 0.75.
+        Average precision at IoU 0.5 and 0.75.
     ar : float
-        Mean recall over the thresholds.
+        Average recall over the IoU thresholds.
     """
 
     label: int
@@ -73,33 +75,33 @@ class ClassMetrics:
 
 @dataclass(frozen=True, slots=True)
 class DetectionMetrics:
-    """COCO's measures of a detector, each in [0, 1], or nan where there is no object.
+    """COCO metrics of a detector, in [0, 1], or nan without objects.
 
     Attributes
     ----------
     map : float
-        Mean average precision over the IoU thresholds 0.50 to 0.95, of all detections.
+        Mean average precision over the IoU thresholds 0.50 to 0.95, counting all detections.
     map_50, map_75 : float
-        The same at the one threshold 0.5, 0.75.
+        Mean average precision at IoU 0.5 and 0.75.
     map_small, map_medium, map_large : float
-        ``map`` of objects of less than 32 * 32 pixels of area, up to 96 * 96, above.
+        ``map`` of objects with area below 32 * 32 pixels, up to 96 * 96, and above.
     map_coco : float
-        ``map`` of at most 100 detections of a class in an image, COCO's protocol.  The
-        same as ``map`` unless a detector gives more.
+        ``map`` with COCO's limit of 100 detections per class and image; equal to ``map``
+        unless the detector returns more.
     mar : float
-        Mean recall, over thresholds and classes, of all detections.
+        Mean average recall over IoU thresholds and classes, counting all detections.
     mar_1, mar_10, mar_100 : float
-        ``mar`` of at most 1, 10, 100 detections of a class in an image.
+        ``mar`` with at most 1, 10, 100 detections per class and image.
     mar_small, mar_medium, mar_large : float
-        ``mar`` by area.
+        ``mar`` by object area.
     images, objects, detections : int
-        How many of each were compared.
+        Number of each.
     most_objects, most_detections : int
-        Largest number of objects and of detections of one class in one image.
+        Maximum number of objects and of detections per class and image.
     lowest_score : float
         Lowest score of a detection; nan without detections.
     classes : tuple of ClassMetrics
-        The measures of each class, in the order of the labels.
+        Metrics of each class, by label.
     """
 
     map: float
@@ -125,30 +127,30 @@ class DetectionMetrics:
     classes: tuple[ClassMetrics, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """A dictionary that JSON can hold: nan becomes None, ``classes`` a list."""
-        values: dict[str, Any] = without_nan(asdict(self))
+        """Return a JSON-serializable dictionary; nan becomes None, ``classes`` a list."""
+        values: dict[str, Any] = nan_to_none(asdict(self))
         return values
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences on limits and thresholds that the measures depend on; often none."""
+        """Notes on detection limits and score thresholds that affect the metrics."""
         notes = []
-        if self.most_detections > COCO_LIMIT:
+        if self.most_detections > COCO_MAX_DETECTIONS:
             notes.append(
                 f"an image has {self.most_detections} detections of a class, and all count here; "
-                f"with at most {COCO_LIMIT}, as COCO's protocol has it: mAP {self.map_coco:.3f}, "
+                f"with COCO's limit of at most {COCO_MAX_DETECTIONS}: mAP {self.map_coco:.3f}, "
                 f"mAR {self.mar_100:.3f}"
             )
-        if self.most_objects > max(COCO_LIMIT, self.most_detections):
+        if self.most_objects > max(COCO_MAX_DETECTIONS, self.most_detections):
             notes.append(
-                f"an image has {self.most_objects} objects of a class, and no image more than "
-                f"{counted(self.most_detections, 'detection')} of one: the rest cannot be found if "
-                "the detector's box_detections_per_image is lower"
+                f"an image has {self.most_objects} objects of a class, but at most "
+                f"{counted(self.most_detections, 'detection')} of a class per image; raise the "
+                "detector's box_detections_per_image if it is lower than the number of objects"
             )
         return (*notes, *threshold_notes(self.detections, self.lowest_score))
 
     def summary(self) -> str:
-        """The means in a line of plain text, and a line for each of :attr:`notes`."""
+        """Return a line with the means, and a line per note of :attr:`notes`."""
         means = (
             f"mAP {self.map:.3f}  mAP@0.5 {self.map_50:.3f}  mAP@0.75 {self.map_75:.3f}  "
             f"mAR {self.mar:.3f}  on {counted(self.images, 'image')}"
@@ -156,7 +158,7 @@ class DetectionMetrics:
         return "\n".join((means, *(f"note: {note}" for note in self.notes)))
 
     def table(self) -> str:
-        """A table in plain text: a line for each class, then the means."""
+        """Return a plain-text table with a row per class and the means."""
         width = max([len("class"), len("mean"), *(len(c.name) for c in self.classes)])
         head = f"{'class':<{width}}  objects     AP   AP50   AP75     AR"
         lines = [head, "-" * len(head)]
@@ -168,14 +170,14 @@ class DetectionMetrics:
         return "\n".join(lines)
 
 
-class CocoEvaluator(Collector):
-    """Collects predictions and targets, batch by batch, and measures them together.
+class CocoEvaluator(DetectionEvaluator):
+    """Collect batches of predictions and targets, and compute COCO metrics.
 
     Parameters
     ----------
     class_names : sequence or mapping of str
-        The classes that are evaluated: for a sequence, ``class_names[label]`` with the
-        background first (as ``dataset.class_names``); for a mapping, its keys but 0.
+        Classes to evaluate: a sequence ``class_names[label]`` with the background first (as
+        ``dataset.class_names``), or a mapping of label to name, whose key 0 is ignored.
 
     Examples
     --------
@@ -190,19 +192,19 @@ class CocoEvaluator(Collector):
     (1.0, 0.7)
     """
 
-    _counted: tuple[int, NDArray[np.float64], NDArray[np.float64]] | None = None
+    _cached_tables: tuple[int, NDArray[np.float64], NDArray[np.float64]] | None = None
 
     def compute(self) -> DetectionMetrics:
-        """Measure everything collected so far.
+        """Compute the metrics of all batches added so far.
 
         Raises
         ------
         lucid.MissingPackageError
-            pycocotools is not installed.
+            If pycocotools is not installed.
         ValueError
-            Nothing was collected.
+            If nothing was added.
         """
-        images = self._collected()
+        images = self._nonempty_results()
         true_labels = [label for image in images for label in image.true_labels.tolist()]
         return _metrics(
             *self._tables(images),
@@ -210,23 +212,23 @@ class CocoEvaluator(Collector):
             objects={label: true_labels.count(label) for label in self.class_names},
             images=len(images),
             detections=sum(len(image.labels) for image in images),
-            most_objects=largest_count(image.true_labels for image in images),
-            most_detections=largest_count(image.labels for image in images),
+            most_objects=max_per_class(image.true_labels for image in images),
+            most_detections=max_per_class(image.labels for image in images),
             lowest_score=lowest_score(images),
         )
 
     def precision_recall(self, iou_threshold: float = 0.5) -> dict[int, PrecisionRecall]:
-        """Precision at COCO's 101 levels of recall, for every class that has objects.
+        """Return precision at COCO's 101 recall levels for each class with objects.
 
         Parameters
         ----------
         iou_threshold : float, default 0.5
-            One of COCO's ten: 0.50, 0.55, ... 0.95.
+            One of COCO's thresholds 0.50, 0.55, ... 0.95.
 
         Returns
         -------
         dict of int to PrecisionRecall
-            By label; interpolated, as COCO's average precision is the mean of it.
+            Interpolated curves by label; their mean precision is COCO's average precision.
 
         Raises
         ------
@@ -240,7 +242,7 @@ class CocoEvaluator(Collector):
                 "iou_threshold: expected one of COCO's 0.50, 0.55, ... 0.95, got "
                 f"{iou_threshold}; VocEvaluator takes any"
             )
-        precision = self._tables(self._collected())[0][at, :, :, 0, -1]
+        precision = self._tables(self._nonempty_results())[0][at, :, :, 0, -1]
         levels = np.linspace(0, 1, precision.shape[0])
         return {
             label: PrecisionRecall(name, levels, precision[:, k], _mean(precision[:, k]))
@@ -248,11 +250,11 @@ class CocoEvaluator(Collector):
             if (precision[:, k] > -1).any()
         }
 
-    def _tables(self, images: list[Compared]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        # Kept, because a curve after the measures would count everything again.
-        if self._counted is None or self._counted[0] != len(images):
-            self._counted = (len(images), *_coco_tables(images, list(self.class_names)))
-        return self._counted[1:]
+    def _tables(self, images: list[ImageResult]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        # Cached, so that compute() and precision_recall() match detections once.
+        if self._cached_tables is None or self._cached_tables[0] != len(images):
+            self._cached_tables = (len(images), *_coco_tables(images, list(self.class_names)))
+        return self._cached_tables[1:]
 
 
 def evaluate_detections(
@@ -260,32 +262,27 @@ def evaluate_detections(
     targets: Sequence[Mapping[str, Any]],
     class_names: Sequence[str] | Mapping[int, str],
 ) -> DetectionMetrics:
-    """Measure predictions against targets in one call; see :class:`CocoEvaluator`.
+    """Compute COCO metrics in one call; see :class:`CocoEvaluator`.
 
     Parameters
     ----------
-    predictions : sequence of dict
-        ``boxes (D, 4)`` xyxy, ``labels (D,)``, ``scores (D,)`` of each image, as
-        ``model.predict`` gives them.
-    targets : sequence of dict
-        ``boxes (M, 4)`` xyxy and ``labels (M,)`` of the same images in the same order;
-        ``area``, ``ignored_boxes``, ``ignored_labels`` and ``image_id`` as
-        :mod:`lucid_models_detection.data` describes them are optional.
+    predictions, targets : sequence of dict
+        As in :meth:`CocoEvaluator.update`.
     class_names : sequence or mapping of str
-        The classes that are evaluated, as for :class:`CocoEvaluator`.
+        Classes to evaluate, as in :class:`CocoEvaluator`.
 
     Returns
     -------
     DetectionMetrics
-        Of all images together.
+        Metrics over all images.
 
     Raises
     ------
     lucid.MissingPackageError
-        pycocotools is not installed.
+        If pycocotools is not installed.
     ValueError
-        There is no image, the lists differ in length, or an entry is malformed; names the
-        image.
+        If there are no images, the lists differ in length, or an entry is malformed; names
+        the image.
     """
     evaluator = CocoEvaluator(class_names)
     evaluator.update(predictions, targets)
@@ -295,7 +292,7 @@ def evaluate_detections(
 def _rows(
     image: int, boxes: NDArray[np.float64], labels: NDArray[Any], **columns: Any
 ) -> list[dict[str, Any]]:
-    """Annotations as COCO's tools want them; the only place where boxes become xywh."""
+    """Return COCO annotations of an image, with xywh boxes."""
     values = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     return [
         {"image_id": image, "category_id": int(label), "bbox": xywh.tolist(), **row}
@@ -303,7 +300,7 @@ def _rows(
     ]
 
 
-def _true_rows(number: int, image: Compared) -> list[dict[str, Any]]:
+def _target_rows(number: int, image: ImageResult) -> list[dict[str, Any]]:
     crowds = image.ignored_boxes, image.ignored_labels
     objects = {"area": image.area.tolist(), "iscrowd": [0] * len(image.area)}
     ignored = {"area": box_ops.area(crowds[0]).tolist(), "iscrowd": [1] * len(crowds[0])}
@@ -313,7 +310,7 @@ def _true_rows(number: int, image: Compared) -> list[dict[str, Any]]:
     ]
 
 
-def _found_rows(number: int, image: Compared) -> list[dict[str, Any]]:
+def _detection_rows(number: int, image: ImageResult) -> list[dict[str, Any]]:
     columns = {
         "score": image.scores.tolist(),
         "area": box_ops.area(image.boxes).tolist(),
@@ -323,7 +320,7 @@ def _found_rows(number: int, image: Compared) -> list[dict[str, Any]]:
 
 
 def import_pycocotools() -> tuple[Any, Any]:
-    """Import ``pycocotools.coco`` and ``pycocotools.cocoeval``, or say how to install them."""
+    """Import ``pycocotools.coco`` and ``cocoeval``; MissingPackageError if not installed."""
     try:
         return (
             importlib.import_module("pycocotools.coco"),
@@ -331,39 +328,39 @@ def import_pycocotools() -> tuple[Any, Any]:
         )
     except ImportError as error:
         raise MissingPackageError(
-            "COCO's measures need pycocotools: "
+            "COCO metrics need pycocotools: "
             'pip install "lucid-models-detection[coco]" (or: pip install pycocotools)',
             name="pycocotools",
         ) from error
 
 
 def _coco_tables(
-    images: Sequence[Compared], labels: list[int]
+    images: Sequence[ImageResult], labels: list[int]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Precision (T, R, K, A, M) and recall (T, K, A, M), -1 where there was nothing.
+    """Return precision (T, R, K, A, M) and recall (T, K, A, M); -1 without objects.
 
-    T thresholds of IoU, R levels of recall, K classes, A ranges of area, M limits on
-    the number of detections of a class in an image (1, 10, 100, none).
+    T IoU thresholds, R recall levels, K classes, A area ranges, M limits on the number of
+    detections per class and image (1, 10, 100, none).
     """
     coco, cocoeval = import_pycocotools()
 
-    def table(rows_of: Callable[[int, Compared], list[dict[str, Any]]]) -> Any:
+    def table(rows_of: Callable[[int, ImageResult], list[dict[str, Any]]]) -> Any:
         rows = [row for number, image in enumerate(images) for row in rows_of(number, image)]
         result = coco.COCO()
         result.dataset = {
             "images": [{"id": number} for number in range(len(images))],
             "categories": [{"id": label} for label in labels],
-            # Numbered from 1: to pycocotools an object of id 0 was never matched.
+            # Ids start at 1: pycocotools treats id 0 as unmatched.
             "annotations": [{**row, "id": i} for i, row in enumerate(rows, start=1)],
         }
         result.createIndex()
         return result
 
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-        evaluation = cocoeval.COCOeval(table(_true_rows), table(_found_rows), "bbox")
-        # Matching goes from the best score down, so a higher limit changes nothing before it.
-        most = largest_count(image.labels for image in images)
-        evaluation.params.maxDets = [1, 10, COCO_LIMIT, max(most, COCO_LIMIT)]
+        evaluation = cocoeval.COCOeval(table(_target_rows), table(_detection_rows), "bbox")
+        # Matching is by descending score, so a higher limit does not change earlier matches.
+        most = max_per_class(image.labels for image in images)
+        evaluation.params.maxDets = [1, 10, COCO_MAX_DETECTIONS, max(most, COCO_MAX_DETECTIONS)]
         evaluation.evaluate()
         evaluation.accumulate()
     return evaluation.eval["precision"], evaluation.eval["recall"]
@@ -413,7 +410,7 @@ def _metrics(
 
 
 def _mean(values: Iterable[float] | NDArray[np.float64]) -> float:
-    """Mean of the cells that were measured (pycocotools marks the others by -1)."""
+    """Return the mean of the values above -1, which marks missing ones in pycocotools."""
     array = np.asarray(values)
-    measured = array[array > -1]
-    return float(measured.mean()) if measured.size else math.nan
+    valid = array[array > -1]
+    return float(valid.mean()) if valid.size else math.nan

@@ -1,4 +1,4 @@
-"""Precision over recall, and its picture."""
+"""Precision-recall curves and their plot."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from lucid import MissingPackageError
 
 __all__ = ["PrecisionRecall", "plot_precision_recall"]
 
-#: Curves that a legend names; of more classes it names those of the best, and counts the rest.
-NAMED = 12
+#: Maximum number of classes in the legend; the classes of highest AP are listed.
+MAX_LEGEND = 12
 
 
 @dataclass(frozen=True, eq=False)
 class PrecisionRecall:
-    """How precision falls as more of the objects of a class are found.
+    """Precision-recall curve of a class.
 
     Attributes
     ----------
     name : str
-        Of the class.
+        Name of the class.
     recall, precision : (P,) array of float
-        Points of the curve by increasing recall.
+        Points of the curve, by increasing recall.
     average_precision : float
-        The measure that belongs to it.
+        Average precision of the class, in [0, 1].
     """
 
     name: str
@@ -38,8 +38,8 @@ class PrecisionRecall:
     average_precision: float
 
 
-def import_figure() -> Any:
-    """Import matplotlib's ``Figure``, or say how to install it."""
+def import_matplotlib_figure() -> Any:
+    """Import matplotlib's ``Figure``; MissingPackageError if it is not installed."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -54,44 +54,44 @@ def import_figure() -> Any:
 def plot_precision_recall(
     curves: Mapping[int, PrecisionRecall], path: str | os.PathLike[str], title: str = ""
 ) -> None:
-    """Draw the curves of all classes into one picture.
+    """Plot the precision-recall curves of all classes to an image file.
 
     Parameters
     ----------
     curves : mapping of int to PrecisionRecall
-        By label, as ``evaluator.precision_recall()`` gives them.  Each class has the
-        color that :func:`lucid_models_detection.draw.draw_boxes` gives its boxes.
+        Curves by label, as returned by ``evaluator.precision_recall()``.  Colors are those of
+        :func:`lucid_models_detection.draw.draw_boxes`.
     path : path-like
-        The picture; its suffix decides the format (``.png``, ``.svg``, ...).
+        Output file; the suffix selects the format (``.png``, ``.svg``, ...).
     title : str, optional
-        Written above.
+        Title of the plot.
 
     Raises
     ------
     lucid.MissingPackageError
         If matplotlib is not installed.
     ValueError
-        If there is no curve.
+        If ``curves`` is empty.
     """
-    figure_class = import_figure()
+    figure_class = import_matplotlib_figure()
     from lucid_models_detection.draw import label_color
 
     if not curves:
-        raise ValueError("there is no curve to draw: no class has an object")
+        raise ValueError("curves: expected at least one curve, got none: no class has an object")
     figure = figure_class(figsize=(5.8, 4.4), layout="constrained")
     axes = figure.subplots()
     best_first = sorted(curves.items(), key=lambda item: -item[1].average_precision)
-    for place, (label, curve) in enumerate(best_first):
+    for rank, (label, curve) in enumerate(best_first):
         axes.plot(
             curve.recall,
             curve.precision,
             color=tuple(value / 255 for value in label_color(label)),
             linewidth=1.6,
-            # matplotlib leaves names that begin with an underscore out of the legend.
-            label=f" {curve.name}  {curve.average_precision:.3f}" if place < NAMED else None,
+            # matplotlib omits labels that start with an underscore from the legend.
+            label=f" {curve.name}  {curve.average_precision:.3f}" if rank < MAX_LEGEND else None,
         )
-    if len(curves) > NAMED:
-        axes.plot([], [], alpha=0, label=f"and {len(curves) - NAMED} more")
+    if len(curves) > MAX_LEGEND:
+        axes.plot([], [], alpha=0, label=f"and {len(curves) - MAX_LEGEND} more")
     axes.set(xlim=(0, 1.01), ylim=(0, 1.03), xlabel="recall", ylabel="precision", title=title)
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
@@ -99,16 +99,16 @@ def plot_precision_recall(
         frameon=False, fontsize=8, title="AP", loc="center left", bbox_to_anchor=(1, 0.5)
     )
     for text in legend.get_texts():
-        _show_as_it_is(text)
+        _set_literal_text(text)
     figure.savefig(path, dpi=120)
 
 
-def _show_as_it_is(text: Any) -> None:
-    """Let a text of matplotlib show a class name: no formulas, a font with its letters."""
-    from lucid_models_detection.fonts import drawable
+def _set_literal_text(text: Any) -> None:
+    """Show a class name literally: no math text, and a font that has its characters."""
+    from lucid_models_detection.fonts import choose_font
 
     text.set_parse_math(False)
-    shown, font = drawable(text.get_text().strip(), 12)
+    shown, font = choose_font(text.get_text().strip(), 12)
     text.set_text(shown)
     if isinstance(path := getattr(font, "path", None), str):
         size = text.get_fontsize()

@@ -1,13 +1,13 @@
-"""Pascal VOC's measure of a detector.
+"""Pascal VOC mean average precision.
 
-Everingham et al. 2010, "The Pascal Visual Object Classes (VOC) Challenge", IJCV 88,
-section 4.2; the development kits of 2007 (average precision from eleven levels of
-recall) and of 2010 to 2012 (the area under the whole curve).
+Everingham et al. 2010, "The Pascal Visual Object Classes (VOC) Challenge", IJCV 88, section 4.2;
+the development kits of 2007 (11-point average precision) and of 2010 to 2012 (area under the
+curve).
 
-Of each class, all detections of all images are taken from the best score down.  A
-detection belongs to the object of its class and image that it overlaps most.  It is
-right if that IoU is at least the threshold and no better detection has this object
-already, else it is wrong; one that belongs to a difficult object counts as neither.
+Detections of a class are matched by descending score over all images.  A detection is assigned to
+the object of its class and image with the highest IoU.  It is a true positive if that IoU is at
+least the threshold and the object was not matched before, else a false positive; detections
+assigned to difficult objects are ignored.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from numpy.typing import NDArray
 
 from lucid.text import counted
 from lucid_models_detection import boxes as box_ops
-from lucid_models_detection.evaluation.collected import (
-    Collector,
-    Compared,
+from lucid_models_detection.evaluation.evaluator import (
+    DetectionEvaluator,
+    ImageResult,
     lowest_score,
+    nan_to_none,
     table_row,
-    without_nan,
+    threshold_notes,
 )
-from lucid_models_detection.evaluation.curves import PrecisionRecall
-from lucid_models_detection.evaluation.notes import threshold_notes
+from lucid_models_detection.evaluation.precision_recall import PrecisionRecall
 
 __all__ = ["VocClassMetrics", "VocEvaluator", "VocMetrics", "average_precision"]
 
@@ -39,22 +39,22 @@ Year = Literal[2007, 2012]
 
 @dataclass(frozen=True, slots=True)
 class VocClassMetrics:
-    """What :class:`VocMetrics` gives, for one class; nan where it has no object.
+    """Metrics of one class; nan if it has no objects.
 
     Attributes
     ----------
     label : int
-        Number of the class.
+        Label of the class.
     name : str
-        Its name.
+        Name of the class.
     objects : int
-        How many there were to find, difficult ones apart.
+        Number of objects, excluding difficult ones.
     difficult : int
-        How many are difficult, which count neither as found nor as missed.
+        Number of difficult objects, which are ignored.
     ap : float
         Average precision; see :func:`average_precision`.
     recall : float
-        Share of the objects that all detections together find.
+        Fraction of the objects found by all detections.
     """
 
     label: int
@@ -67,22 +67,22 @@ class VocClassMetrics:
 
 @dataclass(frozen=True, slots=True)
 class VocMetrics:
-    """The result of an evaluation; measures are in [0, 1], nan where there was no object.
+    """Pascal VOC metrics of a detector, in [0, 1], or nan without objects.
 
     Attributes
     ----------
     map : float
-        Mean average precision over the classes that have objects.
+        Mean average precision over the classes with objects.
     year : int
-        Whose definition of average precision it is, 2007 or 2012.
+        Definition of average precision, 2007 or 2012.
     iou_threshold : float
-        IoU from which on a detection has found its object.
+        Minimum IoU of a true positive.
     images, objects, difficult, detections : int
-        How many of each were compared.  Detections of an image are not limited in number.
+        Number of each.  The number of detections per image is not limited.
     lowest_score : float
         Lowest score of a detection; nan without detections.
     classes : tuple of VocClassMetrics
-        The measures of each class, in the order of the labels.
+        Metrics of each class, by label.
     """
 
     map: float
@@ -96,23 +96,23 @@ class VocMetrics:
     classes: tuple[VocClassMetrics, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """A dictionary that JSON can hold: nan becomes None, ``classes`` a list."""
-        values: dict[str, Any] = without_nan(asdict(self))
+        """Return a JSON-serializable dictionary; nan becomes None, ``classes`` a list."""
+        values: dict[str, Any] = nan_to_none(asdict(self))
         return values
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Sentences on thresholds that the measures depend on; often none."""
+        """Notes on score thresholds that affect the metrics."""
         return threshold_notes(self.detections, self.lowest_score)
 
     def summary(self) -> str:
-        """The mean in a line of plain text, and a line for each of :attr:`notes`."""
+        """Return a line with the mean, and a line per note of :attr:`notes`."""
         images = counted(self.images, "image")
         mean = f"VOC {self.year} mAP@{self.iou_threshold:g} {self.map:.3f}  on {images}"
         return "\n".join((mean, *(f"note: {note}" for note in self.notes)))
 
     def table(self) -> str:
-        """A table in plain text: a line for each class, then the mean."""
+        """Return a plain-text table with a row per class and the mean."""
         width = max([len("class"), len("mean"), *(len(c.name) for c in self.classes)])
         head = f"{'class':<{width}}  objects     AP recall"
         lines = [head, "-" * len(head)]
@@ -123,24 +123,23 @@ class VocMetrics:
         return "\n".join(lines)
 
 
-def average_precision(right: Any, objects: int, year: Year = 2012) -> float:
+def average_precision(correct: Any, objects: int, year: Year = 2012) -> float:
     """Average precision of one class.
 
     Parameters
     ----------
-    right : (D,) array of bool
-        Whether each detection is right, from the best score down.
+    correct : (D,) array of bool
+        Whether each detection is a true positive, by descending score.
     objects : int
-        How many there were to find.
+        Number of ground-truth objects.
     year : {2012, 2007}
-        2012: the area under the curve, where precision at a recall is the highest
-        at that recall or a greater one.  2007: the mean of that precision at the
-        recalls 0, 0.1, ... 1.
+        2012: area under the interpolated curve (the maximum precision at that recall or a
+        higher one).  2007: mean of the interpolated precision at the recalls 0, 0.1, ... 1.
 
     Returns
     -------
     float
-        In [0, 1]; nan without objects.
+        Average precision in [0, 1]; nan without objects.
 
     Examples
     --------
@@ -152,7 +151,7 @@ def average_precision(right: Any, objects: int, year: Year = 2012) -> float:
         raise ValueError(f"year: expected 2007 or 2012, got {year!r}")
     if objects == 0:
         return math.nan
-    found = np.cumsum(np.asarray(right, dtype=np.int64))
+    found = np.cumsum(np.asarray(correct, dtype=np.int64))
     if not found.size or found[-1] == 0:
         return 0.0
     precision = found / np.arange(1, len(found) + 1)
@@ -160,28 +159,28 @@ def average_precision(right: Any, objects: int, year: Year = 2012) -> float:
     if year == 2012:
         steps = np.diff(found, prepend=0)
         return float((highest * steps).sum() / objects)
-    # In whole numbers, so that a recall of exactly three tenths reaches the level 0.3.
+    # Integer arithmetic, so that a recall of exactly 3/10 reaches the level 0.3.
     first = np.searchsorted(10 * found, np.arange(11) * objects)
     return float(np.append(highest, 0.0)[first].sum() / 11)
 
 
-class VocEvaluator(Collector):
-    """Collects predictions and targets, batch by batch, and measures them together.
+class VocEvaluator(DetectionEvaluator):
+    """Collect batches of predictions and targets, and compute Pascal VOC metrics.
 
     Parameters
     ----------
     class_names : sequence or mapping of str
-        The classes that are evaluated: for a sequence, ``class_names[label]`` with the
-        background first (as ``dataset.class_names``); for a mapping, its keys but 0.
+        Classes to evaluate: a sequence ``class_names[label]`` with the background first (as
+        ``dataset.class_names``), or a mapping of label to name, whose key 0 is ignored.
     iou_threshold : float, default 0.5
-        IoU from which on a detection has found its object.
+        Minimum IoU of a true positive, in (0, 1].
     year : {2012, 2007}
-        How precision is averaged; see :func:`average_precision`.
+        Definition of average precision; see :func:`average_precision`.
 
     Notes
     -----
-    Difficult objects are the ``ignored_boxes`` of the targets, as
-    :class:`~lucid_models_detection.data.VocDetection` gives them.
+    Difficult objects are the ``ignored_boxes`` of the targets, as in
+    :class:`~lucid_models_detection.data.VocDetection`.
 
     Examples
     --------
@@ -210,25 +209,25 @@ class VocEvaluator(Collector):
         self.year: Year = year
 
     def compute(self) -> VocMetrics:
-        """Measure everything collected so far.
+        """Compute the metrics of all batches added so far.
 
         Raises
         ------
         ValueError
-            Nothing was collected.
+            If nothing was added.
         """
-        images = self._collected()
+        images = self._nonempty_results()
         classes = []
         for label, name in self.class_names.items():
-            right = self._judged(images, label)
+            correct = self._match_class(images, label)
             objects = sum(int((image.true_labels == label).sum()) for image in images)
             difficult = sum(int((image.ignored_labels == label).sum()) for image in images)
-            ap = average_precision(right, objects, self.year)
-            recall = float(right.sum() / objects) if objects else math.nan
+            ap = average_precision(correct, objects, self.year)
+            recall = float(correct.sum() / objects) if objects else math.nan
             classes.append(VocClassMetrics(label, name, objects, difficult, ap, recall))
-        measured = [c.ap for c in classes if not math.isnan(c.ap)]
+        valid = [c.ap for c in classes if not math.isnan(c.ap)]
         return VocMetrics(
-            map=float(np.mean(measured)) if measured else math.nan,
+            map=float(np.mean(valid)) if valid else math.nan,
             year=self.year,
             iou_threshold=self.iou_threshold,
             images=len(images),
@@ -240,66 +239,67 @@ class VocEvaluator(Collector):
         )
 
     def precision_recall(self) -> dict[int, PrecisionRecall]:
-        """Precision and recall after each detection, for every class that has objects.
+        """Return precision and recall after each detection for each class with objects.
 
         Returns
         -------
         dict of int to PrecisionRecall
-            By label; as measured, not made to fall.
+            Curves by label, not interpolated.
         """
-        images = self._collected()
+        images = self._nonempty_results()
         curves = {}
         for label, name in self.class_names.items():
             objects = sum(int((image.true_labels == label).sum()) for image in images)
             if objects:
-                right = self._judged(images, label)
-                found = np.cumsum(right)
+                correct = self._match_class(images, label)
+                found = np.cumsum(correct)
                 precision = found / np.arange(1, len(found) + 1)
-                ap = average_precision(right, objects, self.year)
+                ap = average_precision(correct, objects, self.year)
                 curves[label] = PrecisionRecall(name, found / objects, precision, ap)
         return curves
 
-    def _judged(self, images: Sequence[Compared], label: int) -> NDArray[np.bool_]:
-        """Right or wrong of every detection of a class, best first, without those that count not.
+    def _match_class(self, images: Sequence[ImageResult], label: int) -> NDArray[np.bool_]:
+        """Return whether each detection of a class is a true positive, excluding ignored ones.
 
-        Objects are taken image by image: a better detection of another image takes none away.
+        Detections are in descending order of score.  Matching per image is equivalent to matching
+        over all images, since objects of one image cannot match detections of another.
         """
-        scores, right = [np.zeros(0)], [np.zeros(0, np.int64)]
+        scores, matches = [np.zeros(0)], [np.zeros(0, np.int64)]
         for image in images:
             chosen = np.flatnonzero(image.labels == label)
             chosen = chosen[np.argsort(-image.scores[chosen], kind="stable")]
             scores.append(image.scores[chosen])
-            right.append(
-                _judge(
+            matches.append(
+                _match_image(
                     image.boxes[chosen],
                     image.true_boxes[image.true_labels == label],
                     image.ignored_boxes[image.ignored_labels == label],
                     self.iou_threshold,
                 )
             )
-        verdicts = np.concatenate(right)[np.argsort(-np.concatenate(scores), kind="stable")]
-        return np.asarray(verdicts[verdicts >= 0] == 1)
+        ordered = np.concatenate(matches)[np.argsort(-np.concatenate(scores), kind="stable")]
+        return np.asarray(ordered[ordered >= 0] == 1)
 
 
-def _judge(
-    found: NDArray[np.float64],
+def _match_image(
+    boxes: NDArray[np.float64],
     objects: NDArray[np.float64],
     difficult: NDArray[np.float64],
     threshold: float,
 ) -> NDArray[np.int64]:
-    """1 for right, 0 for wrong, -1 for what is of a difficult object; ``found`` is best first."""
-    verdicts = np.zeros(len(found), np.int64)
+    """Match boxes by descending score: 1 true positive, 0 false positive, -1 ignored."""
+    matches = np.zeros(len(boxes), np.int64)
     if not len(objects) + len(difficult):
-        return verdicts
-    overlap = box_ops.iou(found, np.concatenate([objects, difficult]))
+        return matches
+    overlap = box_ops.iou(boxes, np.concatenate([objects, difficult]))
     taken = np.zeros(len(objects), bool)
     for i, row in enumerate(overlap):
         j = int(row.argmax())
         if row[j] < threshold:
             continue
         if j >= len(objects):
-            verdicts[i] = -1
+            matches[i] = -1
         elif not taken[j]:
             taken[j] = True
-            verdicts[i] = 1
-    return verdicts
+            matches[i] = 1
+    return matches

@@ -73,7 +73,7 @@ class Validation:
                 sums[name] = sums.get(name, 0.0) + float(loss.item()) * len(images)
             count += len(images)
             evaluator.update(detections, targets)
-        evaluator.join(self.communicator.all_gather(evaluator.collected))
+        evaluator.merge(self.communicator.all_gather(evaluator.results))
         whole = self.communicator.sum_values({**sums, "": count})
         count = int(whole.pop(""))
         means = {f"val_{name}": total / count for name, total in whole.items()}
