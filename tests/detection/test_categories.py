@@ -17,7 +17,7 @@ def test_those_of_a_data_set(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
     dataset = CocoDetection(path, tmp_path)
     assert read_categories(path).names == dataset.category_names == {7: "disc", 3: "square"}
-    categories = Categories.of(dataset)
+    categories = Categories.from_dataset(dataset)
     assert categories.entries == (Category(3, "square", 1), Category(7, "disc", 2))
     assert categories.ids == dataset.category_ids
 
@@ -35,24 +35,24 @@ def test_a_whole_model_file_says_them() -> None:
 
 def test_by_name_for_a_detector_that_knows_no_ids() -> None:
     found = {1: "disc", 2: "star", 5: "square"}
-    categories = Categories.by_name(("background", "square", "disc"), found)
+    categories = Categories.from_names(("background", "square", "disc"), found)
     assert categories.ids == {1: 2, 5: 1}
     with pytest.raises(ValueError, match="category 2 is 'star': the detector has no such"):
         categories.check("val.json", found)
 
 
 def test_other_classes_of_the_detector_are_named_too() -> None:
-    categories = Categories.by_name(("background", "A", "N/A", "B", "N/A"), {1: "a"})
-    assert categories.others == ("A", "B")
+    categories = Categories.from_names(("background", "A", "N/A", "B", "N/A"), {1: "a"})
+    assert categories.unmatched == ("A", "B")
     with pytest.raises(ValueError, match="Categories of the detector: 'A', 'B'"):
         categories.check("val.json", {1: "a"})
 
 
 def test_two_classes_of_one_name_cannot_be_matched() -> None:
     names = ("background", "square", "disc", "square")
-    with pytest.raises(ValueError, match="2 classes of the detector are called 'square'"):
-        Categories.by_name(names, {1: "square"})
-    assert Categories.by_name(names, {1: "disc"}).ids == {1: 2}
+    with pytest.raises(ValueError, match="2 classes named 'square'"):
+        Categories.from_names(names, {1: "square"})
+    assert Categories.from_names(names, {1: "disc"}).ids == {1: 2}
 
 
 def test_a_file_with_some_of_them_is_taken() -> None:

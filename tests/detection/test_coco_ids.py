@@ -84,7 +84,7 @@ def test_ids_that_the_weights_were_trained_on_come_first(tmp_path: Path) -> None
     lucid.save_model(model, path, class_names=NAMES[:3], preprocessing={"categories": entries})
     given = (write(tmp_path), [tmp_path / "y.png"], path, NAMES[:3])
     assert CocoIds(*given).categories == {1: 30, 2: 20}
-    assert CocoIds(*given, named=True).categories == {1: 20, 2: 30}
+    assert CocoIds(*given, match_by_name=True).categories == {1: 20, 2: 30}
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_ids_that_the_weights_were_trained_on_come_first(tmp_path: Path) -> None
         ({"images": [{"id": "3"}]}, "y.png", NAMES, "expected id and file_name"),
         ({"images": None}, "y.png", NAMES, "objects named 'images'"),
         ({}, "y.png", ("background", "cat"), "category 30 is 'dog': the detector has no such"),
-        ({}, "y.png", None, "does not say which classes it tells apart"),
+        ({}, "y.png", None, "expected class names .* --class-names"),
     ],
 )
 def test_what_cannot_be_named_is_refused(

@@ -11,9 +11,9 @@ import small_detection
 import lucid
 from lucid.data import DataLoader
 from lucid_models_detection.categories import Categories, Category
-from lucid_models_detection.comparison import Comparison
 from lucid_models_detection.data import CocoDetection, collate
 from lucid_models_detection.data.coco import read_categories
+from lucid_models_detection.dataset_evaluation import DatasetEvaluation
 from lucid_models_detection.training.validation import Validation
 
 
@@ -42,7 +42,7 @@ CATEGORIES = Categories([Category(3, "square", 5), Category(7, "disc", 2), Categ
 def test_labels_are_matched_by_category(tmp_path: Path, batch_size: int) -> None:
     path = small_detection.write_coco(tmp_path, empty=(2,))
     dataset = CocoDetection(path, tmp_path)  # square is 1 there, disc 2
-    comparison = Comparison(path, tmp_path, CATEGORIES, read_categories(path).names)
+    comparison = DatasetEvaluation(path, tmp_path, CATEGORIES, read_categories(path).names)
     assert comparison.missing == ("star",)
     evaluator = comparison.evaluator()
     results = comparison.run(Oracle(dataset, {1: 5, 2: 2}), evaluator, batch_size)
@@ -85,7 +85,7 @@ def test_measures_do_not_depend_on_the_batch_size(tmp_path: Path) -> None:
     categories = Categories([Category(3, "square", 1), Category(7, "disc", 2)])
     measured = []
     for batch_size in (1, 2, 4, 6):
-        comparison = Comparison(path, tmp_path, categories, read_categories(path).names)
+        comparison = DatasetEvaluation(path, tmp_path, categories, read_categories(path).names)
         evaluator = comparison.evaluator()
         results = comparison.run(model, evaluator, batch_size)
         loader = DataLoader(comparison.dataset, batch_size, collate=collate, seed=0)
@@ -107,7 +107,7 @@ def test_measures_do_not_depend_on_the_batch_size(tmp_path: Path) -> None:
 
 def test_exchanged_labels_find_nothing(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
-    comparison = Comparison(path, tmp_path, CATEGORIES, read_categories(path).names)
+    comparison = DatasetEvaluation(path, tmp_path, CATEGORIES, read_categories(path).names)
     oracle = Oracle(CocoDetection(path, tmp_path), {1: 2, 2: 5})
     evaluator = comparison.evaluator()
     comparison.run(oracle, evaluator)
@@ -116,7 +116,7 @@ def test_exchanged_labels_find_nothing(tmp_path: Path) -> None:
 
 def test_what_measures_depend_on_is_noted(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
-    comparison = Comparison(path, tmp_path, CATEGORIES, read_categories(path).names)
+    comparison = DatasetEvaluation(path, tmp_path, CATEGORIES, read_categories(path).names)
 
     class Detector:
         score_threshold = 0.05
@@ -125,14 +125,14 @@ def test_what_measures_depend_on_is_noted(tmp_path: Path) -> None:
         "classes of the detector without a category in the data: star"
     ]
     Detector.score_threshold = 0.5
-    assert "less than 0.5" in comparison.notes(Detector())[0]
+    assert "score_threshold 0.5" in comparison.notes(Detector())[0]
     assert len(comparison.notes(object())) == 1
 
 
 def test_categories_that_share_a_label_are_one_class(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
     one = Categories([Category(3, "square", 1), Category(7, "disc", 1)])
-    comparison = Comparison(path, tmp_path, one, read_categories(path).names)
+    comparison = DatasetEvaluation(path, tmp_path, one, read_categories(path).names)
     assert comparison.dataset.class_names == ("background", "square/disc")
     evaluator = comparison.evaluator("voc2007")
     results = comparison.run(Oracle(CocoDetection(path, tmp_path), {1: 1, 2: 1}), evaluator)
@@ -143,14 +143,14 @@ def test_categories_that_share_a_label_are_one_class(tmp_path: Path) -> None:
 def test_a_file_with_other_categories_is_refused(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path, categories={3: "disc"})
     with pytest.raises(ValueError, match="category 3 is 'disc': in the detector it is 'square'"):
-        Comparison(path, tmp_path, CATEGORIES, read_categories(path).names)
+        DatasetEvaluation(path, tmp_path, CATEGORIES, read_categories(path).names)
 
 
 def test_missing_images_are_named_before_any_is_looked_at(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
     (tmp_path / "data_3.png").unlink()
     with pytest.raises(ValueError, match=r"data\.json: 1 problem:\n .*data_3\.png: no such file"):
-        Comparison(path, tmp_path, CATEGORIES, read_categories(path).names)
+        DatasetEvaluation(path, tmp_path, CATEGORIES, read_categories(path).names)
 
 
 def test_results_have_the_ids_that_the_file_has(tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_results_have_the_ids_that_the_file_has(tmp_path: Path) -> None:
     for category in content["categories"]:
         category["id"] = str(category["id"])
     path.write_text(json.dumps(content))
-    comparison = Comparison(path, tmp_path, CATEGORIES, read_categories(path).names)
+    comparison = DatasetEvaluation(path, tmp_path, CATEGORIES, read_categories(path).names)
     oracle = Oracle(CocoDetection(path, tmp_path), {1: 5, 2: 2})
     evaluator = comparison.evaluator()
     results = comparison.run(oracle, evaluator)

@@ -20,7 +20,7 @@ def font_files(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """The fonts of the system, none at first."""
     files: list[str] = []
     monkeypatch.setattr(fonts, "_system_fonts", lambda: tuple(files))
-    caches = (fonts._choice, fonts._warn, fonts._open)
+    caches = (fonts._find_font, fonts._warn, fonts._open)
     for cache in caches:
         cache.cache_clear()
     yield files
@@ -46,21 +46,21 @@ def drawn(name: str) -> np.ndarray:
 
 
 def test_english_is_drawn_in_pillows_own_font(font_files: list[str]) -> None:
-    text, font = fonts.drawable("cat (big)  0.90", 12)
+    text, font = fonts.choose_font("cat (big)  0.90", 12)
     assert text == "cat (big)  0.90"
     assert font.getname() == ImageFont.load_default(12).getname()
 
 
 @pytest.mark.parametrize(("one", "other"), [("éüñ", "àöß"), ("αβγ", "δεζ"), ("абв", "где")])
 def test_letters_are_drawn_in_a_font_that_has_them(dejavu: str, one: str, other: str) -> None:
-    text, font = fonts.drawable(one, 14)
+    text, font = fonts.choose_font(one, 14)
     assert (text, font.path) == (one, dejavu)
     assert not np.array_equal(drawn(one), drawn(other))
 
 
 def test_letters_that_no_font_has_become_escapes_and_are_told_once(font_files: list[str]) -> None:
     with pytest.warns(LucidWarning, match=r"no font of this system has 犬 猫"):
-        assert fonts.drawable("猫犬 cat", 14)[0] == r"\u732b\u72ac cat"
+        assert fonts.choose_font("猫犬 cat", 14)[0] == r"\u732b\u72ac cat"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert not np.array_equal(drawn("猫犬"), drawn("犬猫"))
@@ -68,13 +68,13 @@ def test_letters_that_no_font_has_become_escapes_and_are_told_once(font_files: l
 
 def test_the_font_that_has_most(dejavu: str) -> None:
     with pytest.warns(LucidWarning, match="has 猫;"):
-        text, font = fonts.drawable("猫 é", 14)
+        text, font = fonts.choose_font("猫 é", 14)
     assert (text, font.path) == (r"\u732b é", dejavu)
 
 
 def test_combining_and_control_characters(dejavu: str) -> None:
-    assert fonts.drawable("cafe\u0301", 14)[0] == "café"
-    assert fonts.drawable("a\nb\x1b[31m\udcff", 14)[0] == r"a\nb\x1b[31m\udcff"
+    assert fonts.choose_font("cafe\u0301", 14)[0] == "café"
+    assert fonts.choose_font("a\nb\x1b[31m\udcff", 14)[0] == r"a\nb\x1b[31m\udcff"
 
 
 def test_fonts_are_found_and_upright_sans_come_first(

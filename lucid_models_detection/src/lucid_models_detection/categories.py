@@ -1,8 +1,8 @@
-"""What the category ids of COCO files mean to a detector, kept with its weights.
+"""Mapping between a detector's labels and the category ids of COCO files.
 
-A COCO file may number its categories as it likes, and two files may number them
-differently.  A detector therefore remembers id and name of what each of its labels was
-trained on, and a file that says otherwise is refused.
+COCO files number their categories freely, and two files may number them differently.  Saved
+detectors therefore record id and name of each category they were trained on; a file with other
+categories is rejected.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lucid.data.report import MAX_LISTED
 from lucid.weights import has_model_metadata, model_metadata
 from lucid_models_detection.data import CocoDetection
-from lucid_models_detection.data.targets import raise_problems
-from lucid_models_detection.data.values import Id, id_order
+from lucid_models_detection.data.field_parsing import Id, id_sort_key
 
-__all__ = ["Categories", "Category"]
+__all__ = ["Categories", "Category", "raise_problems"]
 
-#: Under which name the preprocessing of a whole-model file holds them.
+#: Key of the categories in the preprocessing metadata of a saved model.
 KEY = "categories"
 
 
@@ -30,10 +30,10 @@ class Category:
     Attributes
     ----------
     id : int or str
-        Its ``category_id``.
+        ``category_id`` of the file.
     name : str
     label : int or None
-        The detector's label of it, from 1; None where its objects are left out.
+        Label of the detector, from 1; None if its objects are left out.
     """
 
     id: Id
@@ -42,33 +42,35 @@ class Category:
 
 
 class Categories:
-    """The categories that a detector was trained on.
+    """Categories that a detector was trained on.
 
     Parameters
     ----------
     entries : sequence of Category
-    others : sequence of str, default ()
-        Names of further classes of the detector, whose categories are unknown.
+    unmatched : sequence of str, default ()
+        Names of detector classes without a known category.
     """
 
-    def __init__(self, entries: Sequence[Category], others: Sequence[str] = ()) -> None:
+    def __init__(self, entries: Sequence[Category], unmatched: Sequence[str] = ()) -> None:
         self.entries = tuple(entries)
-        self.others = tuple(others)
+        self.unmatched = tuple(unmatched)
 
     @classmethod
-    def of(cls, dataset: CocoDetection) -> Categories:
-        """Those of a data set."""
+    def from_dataset(cls, dataset: CocoDetection) -> Categories:
+        """Create the categories of a dataset."""
         names, labels = dataset.category_names, dataset.category_ids
-        return cls([Category(id, names[id], labels.get(id)) for id in sorted(names, key=id_order)])
+        return cls(
+            [Category(id, names[id], labels.get(id)) for id in sorted(names, key=id_sort_key)]
+        )
 
     @classmethod
     def from_preprocessing(cls, preprocessing: Mapping[str, Any] | None) -> Categories | None:
-        """Those that a whole-model file says, if it does.
+        """Read the categories from the metadata of a saved model; None if it has none.
 
         Raises
         ------
         ValueError
-            If what it says is damaged.
+            If the metadata is damaged.
         """
         if not preprocessing or KEY not in preprocessing:
             return None
@@ -77,72 +79,70 @@ class Categories:
         except TypeError as error:
             raise ValueError(f"its categories are damaged: {error}") from None
         for entry in entries:
-            kinds = (type(entry.id), type(entry.name), type(entry.label))
-            known = kinds[0] in (int, str) and kinds[1] is str and kinds[2] in (int, type(None))
-            if not known:
+            types = (type(entry.id), type(entry.name), type(entry.label))
+            valid = types[0] in (int, str) and types[1] is str and types[2] in (int, type(None))
+            if not valid:
                 raise ValueError(
-                    "its categories are damaged: expected a whole number or text as id, text as "
-                    f"name and a whole number as label, got {', '.join(k.__name__ for k in kinds)}"
+                    "its categories are damaged: expected id of int or str, name of str and label "
+                    f"of int or None, got {', '.join(type.__name__ for type in types)}"
                 )
         return cls(entries)
 
     @classmethod
-    def by_name(cls, class_names: Sequence[str], found: Mapping[Id, str]) -> Categories:
-        """Match the categories of a file to a detector's classes by name.
+    def from_names(cls, class_names: Sequence[str], found: Mapping[Id, str]) -> Categories:
+        """Match the categories of a file to the classes of a detector by name.
 
-        For a detector that knows no category ids.
+        For a detector without recorded category ids.
 
         Parameters
         ----------
         class_names : sequence of str
-            Of the detector, the background's first.
+            Class names of the detector, background first.
         found : mapping of (int or str) to str
-            The names of the file's categories by id; others than the detector's are left
-            for :meth:`check` to refuse.
+            Category names of the file by id; unknown ones are left to :meth:`check`.
 
         Raises
         ------
         ValueError
-            If two classes of the detector have the name of one category.
+            If several classes of the detector have the name of a category.
         """
         named = list(class_names)[1:]
         labels = {name: label for label, name in enumerate(named, start=1)}
         for name in found.values():
-            if named.count(name) > 1:
+            if (count := named.count(name)) > 1:
                 raise ValueError(
-                    f"{named.count(name)} classes of the detector are called {name!r}, so the "
-                    "category of that name cannot be matched; give each class a name of its own "
-                    "(--class-names FILE)"
+                    f"expected distinct class names of the detector, got {count} classes named "
+                    f"{name!r}; pass --class-names FILE"
                 )
         entries = [Category(id, name, labels[name]) for id, name in found.items() if name in labels]
-        # A name that repeats, as "N/A" does in COCO's classes, is no class to look for.
-        others = [n for n in named if named.count(n) == 1 and n not in found.values()]
-        return cls(entries, others)
+        # Repeated names, such as "N/A" in COCO_CLASSES, are not classes.
+        unmatched = [n for n in named if named.count(n) == 1 and n not in found.values()]
+        return cls(entries, unmatched)
 
     @classmethod
-    def of_weights(
+    def from_weights(
         cls, path: Path, class_names: Sequence[str] | None, found: Mapping[Id, str]
     ) -> Categories | None:
-        """Those of the detector in a file: as it says, else by the names of its classes.
+        """Return the categories recorded in a weight file, else match by class name.
 
         Parameters
         ----------
         path : path
-            A file that :func:`lucid.load` reads.
+            Weight file of the detector.
         class_names : sequence of str or None
-            Of the detector, the background's first.
+            Class names of the detector, background first.
         found : mapping of (int or str) to str
-            As :meth:`by_name` takes it.
+            As in :meth:`from_names`.
 
         Returns
         -------
         Categories or None
-            None where nobody knows the names of its classes.
+            None if neither categories nor class names are known.
 
         Raises
         ------
         ValueError
-            If what the file says is damaged.
+            If the metadata of the file is damaged.
         """
         if has_model_metadata(path):
             try:
@@ -151,44 +151,55 @@ class Categories:
                 raise ValueError(f"{path}: {error}") from None
             if known is not None:
                 return known
-        return None if class_names is None else cls.by_name(class_names, found)
+        return None if class_names is None else cls.from_names(class_names, found)
 
     def as_preprocessing(self) -> dict[str, Any]:
-        """What a whole-model file is given to say."""
+        """Return the categories as preprocessing metadata of a saved model."""
         return {KEY: [asdict(entry) for entry in self.entries]}
 
     @property
     def ids(self) -> dict[Id, int | None]:
-        """The label of each id, as :class:`~lucid_models_detection.data.CocoDetection` takes it."""
+        """Label of each id: ``category_ids`` of a CocoDetection."""
         return {entry.id: entry.label for entry in self.entries}
 
     def check(self, path: Path | str, found: Mapping[Id, str]) -> None:
-        """Refuse a file whose categories are not these.
+        """Raise if the categories of a file differ from these.
 
         Parameters
         ----------
         path : path
             The file.
         found : mapping of (int or str) to str
-            The names of its categories by id.  Some of these may be missing there.
+            Category names of the file by id; a subset of these is valid.
 
         Raises
         ------
         ValueError
-            If an id is unknown or stands for something else; lists up to ten.
+            If an id is unknown or has another name; lists up to ten.
         """
         names = {entry.id: entry.name for entry in self.entries}
         problems = []
-        for id, name in sorted(found.items(), key=lambda item: id_order(item[0])):
+        for id, name in sorted(found.items(), key=lambda item: id_sort_key(item[0])):
             if id not in names:
                 problems.append(f"category {id} is {name!r}: the detector has no such category")
             elif names[id] != name:
                 problems.append(f"category {id} is {name!r}: in the detector it is {names[id]!r}")
         spelled = [f"{name!r} (id {id})" for id, name in names.items()]
-        spelled += map(repr, self.others)
+        spelled += map(repr, self.unmatched)
         known = ", ".join(spelled[:20])
         rest = len(spelled) - 20
         more = f" and {rest} more" if rest > 0 else ""
         raise_problems(
             str(path), problems, f"\nCategories of the detector: {known or 'none'}{more}."
         )
+
+
+def raise_problems(where: str, problems: Sequence[str], hint: str = "") -> None:
+    """Raise one ``ValueError`` that lists the problems, if there are any."""
+    if not problems:
+        return
+    listed = "\n".join(f"  {problem}" for problem in problems[:MAX_LISTED])
+    more = len(problems) - MAX_LISTED
+    rest = f"\n  ... and {more} more" if more > 0 else ""
+    noun = "problem" if len(problems) == 1 else "problems"
+    raise ValueError(f"{where}: {len(problems)} {noun}:\n{listed}{rest}{hint}")

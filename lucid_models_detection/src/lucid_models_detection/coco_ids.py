@@ -1,4 +1,4 @@
-"""What a COCO file calls the images and the classes that a detector speaks of."""
+"""COCO ids of images and categories, for writing detections in COCO results format."""
 
 from __future__ import annotations
 
@@ -7,108 +7,128 @@ from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import unquote
 
-from lucid_models_detection.categories import Categories
+from lucid_models_detection.categories import Categories, raise_problems
 from lucid_models_detection.data.coco import read_categories, read_images
-from lucid_models_detection.data.targets import check_size, raise_problems
-from lucid_models_detection.data.values import Id, id_order
+from lucid_models_detection.data.field_parsing import Id, id_sort_key
 from lucid_models_detection.prediction import COCO_RESULTS
 
 __all__ = ["CocoIds"]
 
 
 class CocoIds:
-    """The ids that results of some images have to bear.
+    """Image and category ids of a COCO file for the results of a detector.
 
     Parameters
     ----------
     path : path
-        A COCO file; it needs no annotations, as those of COCO's test sets have none.
-    pictures : sequence of path
-        The images, each named in the file, by its last part or by more of them.
+        COCO file; it need not have annotations.
+    image_paths : sequence of path
+        Images, each matched to a ``file_name`` by its last parts.
     weights : path
-        The detector's file.
+        Weight file of the detector.
     class_names : sequence of str or None
-        Of the detector, the background's first.
-    named : bool
-        Whether they take the place of what ``weights`` says.
+        Class names of the detector, background first.
+    match_by_name : bool, default False
+        Match categories by ``class_names`` even if ``weights`` records category ids.
+
+    Attributes
+    ----------
+    images : dict
+        (id, size) of each image path; the size is (width, height), or None if not in the file.
+    categories : dict of int to (int or str)
+        Category id of each label; the first if several share the label.
 
     Raises
     ------
     ValueError
-        If an image is not in the file or may be several, or if the file's categories are
-        not the detector's.
+        If an image is not in the file or is ambiguous, or the categories differ from those of
+        the detector.
     """
 
     def __init__(
         self,
         path: Path,
-        pictures: Sequence[Path],
+        image_paths: Sequence[Path],
         weights: Path,
         class_names: Sequence[str] | None,
-        named: bool = False,
+        match_by_name: bool = False,
     ) -> None:
         self.path = path
-        #: Of each image its id, and its size where the file says it.
-        self.images = dict(zip(map(str, pictures), _entries_of(path, pictures), strict=True))
+        matches = _match_images(path, image_paths)
+        self.images = dict(zip(map(str, image_paths), matches, strict=True))
         file_categories = read_categories(path)
         found = file_categories.names_for(class_names)
-        if named and class_names is not None:
-            categories: Categories | None = Categories.by_name(class_names, found)
+        if match_by_name and class_names is not None:
+            categories: Categories | None = Categories.from_names(class_names, found)
         else:
-            categories = Categories.of_weights(weights, class_names, found)
+            categories = Categories.from_weights(weights, class_names, found)
         if categories is None:
             raise ValueError(
-                f"{weights} does not say which classes it tells apart, so {path} cannot say "
-                "which categories they are; give --class-names FILE"
+                f"{weights}: expected class names to match the categories of {path}, got none; "
+                "pass --class-names FILE"
             )
         categories.check(path, found)
-        #: The category of each label; of several, the first.
         self.categories = {
-            label: file_categories.own_ids[id]
+            label: file_categories.original_ids[id]
             for id, label in reversed(categories.ids.items())
             if label is not None and id in found
         }
 
     def results(self, record: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """What was found in one of the images.
+        """Return the detections of an image in COCO results format.
 
         Parameters
         ----------
         record : mapping
-            As :class:`~lucid_models_detection.DetectionPredictor` gives it, made with
-            :attr:`categories`.
+            Record of a :class:`~lucid_models_detection.DetectionPredictor` with
+            ``category_ids=categories``.
 
         Raises
         ------
         ValueError
-            If the file says that the image has another size.
+            If the image has another size than in the file.
         """
         image_id, size = self.images[record["image"]]
         if size is not None:
-            found = (record["width"], record["height"])
-            check_size(record["image"], found, size, self.path)
+            self._check_size(record["image"], (record["width"], record["height"]), size)
         return [{"image_id": image_id, **row} for row in record[COCO_RESULTS]]
 
+    def _check_size(self, image: str, found: tuple[int, int], expected: tuple[int, int]) -> None:
+        if found == expected:
+            return
+        hint = ""
+        if found == expected[::-1]:
+            hint = (
+                " (sides swapped: the image has an EXIF orientation, and the annotations are "
+                "those of the stored pixels; remove the orientation from its EXIF data)"
+            )
+        raise ValueError(
+            f"{image}: {self.path} says {expected[0]} x {expected[1]} pixels, the image has "
+            f"{found[0]} x {found[1]}; its boxes would not fit{hint}"
+        )
 
-def _entries_of(path: Path, pictures: Sequence[Path]) -> list[tuple[Id, tuple[int, int] | None]]:
-    """Id and size of each of the pictures."""
-    by_name: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+
+def _match_images(
+    path: Path, image_paths: Sequence[Path]
+) -> list[tuple[Id, tuple[int, int] | None]]:
+    """Return id and size of each image path."""
+    by_last_part: dict[str, list[tuple[tuple[str, ...], str]]] = {}
     images = read_images(path)
     for file_name in images:
         for name in dict.fromkeys((file_name, unquote(file_name))):  # tools may URL-encode names
             parts = PurePath(name).parts
-            by_name.setdefault(parts[-1], []).append((parts, file_name))
-    entries, problems = [], []
-    for picture in pictures:
-        parts = picture.absolute().parts
-        same_name = by_name.get(picture.name, [])
+            by_last_part.setdefault(parts[-1], []).append((parts, file_name))
+    matches, problems = [], []
+    for image_path in image_paths:
+        parts = image_path.absolute().parts
+        same_name = by_last_part.get(image_path.name, [])
         fitting = [images[name] for named, name in same_name if parts[-len(named) :] == named]
         if len(fitting) == 1:
-            entries.append(fitting[0])
+            matches.append(fitting[0])
         elif fitting:
-            ids = sorted((id for id, _ in fitting), key=id_order)
-            problems.append(f"{picture} may be any of the images {ids}")
+            ids = sorted((id for id, _ in fitting), key=id_sort_key)
+            problems.append(f"{image_path} matches several images, with ids {ids}")
         else:
-            problems.append(f"{picture} is not among its images")
+            problems.append(f"{image_path} is not among its images")
     raise_problems(str(path), problems)
-    return entries
+    return matches

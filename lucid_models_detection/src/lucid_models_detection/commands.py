@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lucid_models_detection.coco_ids import CocoIds
     from lucid_models_detection.prediction import DetectionPredictor
 
-__all__ = ["class_names_in", "detect"]
+__all__ = ["detect", "load_class_names"]
 
 
 @spelled(
@@ -150,12 +150,12 @@ def detect(
     from lucid.vision import image_suffixes
     from lucid_models_detection.prediction import (
         COCO_RESULTS,
-        PICTURE_SUFFIXES,
+        IMAGE_SUFFIXES,
         DetectionPredictor,
-        plan_drawings,
+        plan_output_images,
     )
 
-    place = output_of(output, PICTURE_SUFFIXES)
+    place = output_of(output, IMAGE_SUFFIXES)
     run = PredictionRun(place, resume, batch_size, dask, workers, threads, as_json)
     if results_file is None or data is None:
         if results_file is not data:
@@ -173,12 +173,12 @@ def detect(
     )
     if place.pictures is not None:
         try:
-            files = iter(plan_drawings(predictor, images, files, place.is_folder))
+            files = iter(plan_output_images(predictor, images, files, place.is_folder))
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="'--output'") from error
     if names_file is not None:
         model, _ = predictor.model
-        predictor.class_names = class_names_in(names_file, model.num_classes)
+        predictor.class_names = load_class_names(names_file, model.num_classes)
     ids = None
     if data is not None:
         ids = _coco_ids(predictor, data, list(files))
@@ -205,7 +205,7 @@ def detect(
     )
 
 
-def class_names_in(path: Path, count: int) -> tuple[str, ...]:
+def load_class_names(path: Path, count: int) -> tuple[str, ...]:
     """The names in a text file, the background's first."""
     from lucid.class_names import read_class_names
 
@@ -228,7 +228,7 @@ def _coco_ids(predictor: DetectionPredictor, data: Path, images: list[str]) -> C
     named = predictor.class_names is not None
     names = predictor.class_names if named else class_names
     paths = [Path(image) for image in images]
-    ids = CocoIds(data, paths, Path(predictor.weights), names, named=named)
+    ids = CocoIds(data, paths, Path(predictor.weights), names, match_by_name=named)
     predictor.category_ids = ids.categories
     return ids
 

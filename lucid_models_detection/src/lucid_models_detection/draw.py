@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from lucid.vision import to_array, to_pil
-from lucid_models_detection.fonts import drawable
+from lucid_models_detection.fonts import choose_font
 
 __all__ = ["class_name", "draw_boxes", "label_color", "to_pillow"]
 
@@ -213,7 +213,7 @@ def draw_boxes(
         text = _caption(i, classes, values, class_names)
         if text:
             color = label_color(1 if classes is None else int(classes[i]))
-            text, font = drawable(text, text_size)
+            text, font = choose_font(text, text_size)
             taken.append(_draw_caption(canvas, text, xyxy[i], color, font, picture.size, taken))
     return picture
 

@@ -20,7 +20,7 @@ from PIL import ImageFont
 
 from lucid.errors import LucidWarning
 
-__all__ = ["drawable"]
+__all__ = ["choose_font"]
 
 Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -33,7 +33,7 @@ _NO_LETTERS = ("lastresort", "blank", "emoji", "symbol", "icon")
 _MISSING = "\U0010fffe"
 
 
-def drawable(text: str, size: int) -> tuple[str, Font]:
+def choose_font(text: str, size: int) -> tuple[str, Font]:
     """A text as it can be drawn, and a font that has its letters.
 
     Characters that no font of the system has become escapes such as ``\\u732b``; a
@@ -54,7 +54,7 @@ def drawable(text: str, size: int) -> tuple[str, Font]:
     """
     text = unicodedata.normalize("NFC", text)
     foreign = frozenset(char for char in text if not char.isascii() and char.isprintable())
-    path, lacking = _choice(foreign)
+    path, lacking = _find_font(foreign)
     if lacking:
         _warn(lacking)
     shown = "".join(
@@ -73,22 +73,22 @@ def _open(path: str | None, size: int) -> Font:
 
 
 @functools.lru_cache(maxsize=256)
-def _choice(chars: frozenset[str]) -> tuple[str | None, frozenset[str]]:
+def _find_font(chars: frozenset[str]) -> tuple[str | None, frozenset[str]]:
     """The font that has most of the characters, Pillow's own first; and those that it lacks."""
-    best, lacking = None, _lacking(None, chars)
+    best, lacking = None, _missing_glyphs(None, chars)
     for path in _system_fonts() if lacking else ():
         if not lacking:
             break
         try:
-            missing = _lacking(path, chars)
+            missing = _missing_glyphs(path, chars)
         except OSError:  # damaged, or bitmaps of another size
             continue
-        if len(missing) < len(lacking) and not _lacking(path, frozenset("Aa0.")):
+        if len(missing) < len(lacking) and not _missing_glyphs(path, frozenset("Aa0.")):
             best, lacking = path, missing
     return best, lacking
 
 
-def _lacking(path: str | None, chars: frozenset[str]) -> frozenset[str]:
+def _missing_glyphs(path: str | None, chars: frozenset[str]) -> frozenset[str]:
     """The characters that a font draws as it draws what it does not have."""
     font = _open(path, 16)
     if not isinstance(font, ImageFont.FreeTypeFont):  # Pillow without FreeType

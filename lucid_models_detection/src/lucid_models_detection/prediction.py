@@ -14,13 +14,13 @@ from lucid.class_names import check_repeated_names
 from lucid.prediction import Predictor
 from lucid.vision import default_max_pixels
 
-__all__ = ["COCO_RESULTS", "PICTURE_SUFFIXES", "DetectionPredictor", "plan_drawings"]
+__all__ = ["COCO_RESULTS", "IMAGE_SUFFIXES", "DetectionPredictor", "plan_output_images"]
 
 #: What a record calls what goes into a file of COCO's results.
 COCO_RESULTS = "coco_results"
 
 #: Suffixes of the pictures that detections can be drawn to.
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 class DetectionPredictor(Predictor):
@@ -46,7 +46,7 @@ class DetectionPredictor(Predictor):
     drawings : path, optional
         Where to draw each image with its detections: a directory, or for one image a
         file.  By default nothing is drawn.  In a directory, images are drawn to
-        ``NAME_detections.png``; ``plan_drawings`` keeps those of equal names apart.
+        ``NAME_detections.png``; ``plan_output_images`` keeps those of equal names apart.
     scale : float, default 1
         Enlarge what is drawn.
     category_ids : mapping of int to (int or str), optional
@@ -157,7 +157,7 @@ class DetectionPredictor(Predictor):
         from lucid_models_detection.draw import draw_boxes
 
         kept = {key: found[key][found["scores"] >= self.score_threshold] for key in found}
-        picture = None if name is None else self.picture_of(name)
+        picture = None if name is None else self.output_path(name)
         if picture is not None:
             drawn = draw_boxes(image, **kept, class_names=class_names, scale=self.scale)
             _save(drawn, Path(self.place(picture)))
@@ -171,12 +171,12 @@ class DetectionPredictor(Predictor):
             record[COCO_RESULTS] = coco_rows(found, self.category_ids)
         return record
 
-    def picture_of(self, image: str) -> str | None:
+    def output_path(self, image: str) -> str | None:
         """Where an image is drawn."""
         if self.drawings is None:
             return None
         drawings = Path(self.drawings)
-        is_file = drawings.suffix.lower() in PICTURE_SUFFIXES
+        is_file = drawings.suffix.lower() in IMAGE_SUFFIXES
         if is_file and not Path(self.place(self.drawings)).is_dir():
             return self.drawings
         folder = "" if self.root is None else self._folder_below_root(image)
@@ -188,7 +188,7 @@ class DetectionPredictor(Predictor):
         return os.path.relpath(folder, self.root)
 
 
-def plan_drawings(
+def plan_output_images(
     predictor: DetectionPredictor, sources: Sequence[str], images: Iterable[str], is_folder: bool
 ) -> list[str]:
     """Give each image a picture of its own, with the subdirectories of the images.
@@ -233,7 +233,7 @@ def plan_drawings(
     )
     taken: dict[str, str] = {os.path.realpath(image): image for image in places}
     for image in places.values():
-        picture = str(predictor.picture_of(image))
+        picture = str(predictor.output_path(image))
         place = os.path.realpath(predictor.place(picture))
         if (other := taken.setdefault(place, image)) is not image:
             is_image = os.path.realpath(other) == place

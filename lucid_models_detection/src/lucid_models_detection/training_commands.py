@@ -213,9 +213,9 @@ def train_detector(
     """
     from lucid.training import Run
     from lucid_models_detection.training import DetectorTask, TrainingOptions
-    from lucid_models_detection.training.options import resolved
+    from lucid_models_detection.training.options import resolve_paths
 
-    options = resolved(options)
+    options = resolve_paths(options)
     given = given_options(ctx, options)
     if {"val", "val_fraction"} <= given.keys():
         raise click.UsageError("give --val or --val-fraction, not both")
@@ -312,14 +312,14 @@ def evaluate(
     from lucid.weights import atomic_write
     from lucid_models_detection.evaluation import plot_precision_recall
     from lucid_models_detection.evaluation.coco import import_pycocotools
-    from lucid_models_detection.evaluation.curves import import_figure
+    from lucid_models_detection.evaluation.precision_recall import import_matplotlib_figure
 
     if output is not None:
         check_file(output, "--output", [".json"])
     if measure == "coco":
         import_pycocotools()
     if plot is not None:
-        kinds = import_figure()().canvas.get_supported_filetypes()
+        kinds = import_matplotlib_figure()().canvas.get_supported_filetypes()
         check_file(plot, "--plot", [f".{kind}" for kind in kinds])
     model, comparison = _comparison(
         data,
@@ -362,21 +362,21 @@ def _comparison(
 ) -> Any:
     """The detector, and the comparison that fits its classes to those of the file."""
     from lucid_models_detection.categories import Categories
-    from lucid_models_detection.commands import class_names_in
-    from lucid_models_detection.comparison import Comparison
+    from lucid_models_detection.commands import load_class_names
     from lucid_models_detection.data.coco import read_categories
+    from lucid_models_detection.dataset_evaluation import DatasetEvaluation
     from lucid_models_detection.loading import load_detector
 
     model, class_names = load_detector(weights, ema=ema)
     if names_file is not None:
-        class_names = class_names_in(names_file, model.num_classes)
+        class_names = load_class_names(names_file, model.num_classes)
     found = read_categories(data).names_for(class_names)
     if names_file is not None and class_names is not None:
-        categories: Categories | None = Categories.by_name(class_names, found)
+        categories: Categories | None = Categories.from_names(class_names, found)
     else:
-        categories = Categories.of_weights(weights, class_names, found)
+        categories = Categories.from_weights(weights, class_names, found)
     if categories is None:
         raise click.UsageError(
             f"{weights} does not say which classes it tells apart; give --class-names FILE"
         )
-    return model, Comparison(data, images, categories, found, **options)
+    return model, DatasetEvaluation(data, images, categories, found, **options)

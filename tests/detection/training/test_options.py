@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lucid_models_detection.training import TrainingOptions
-from lucid_models_detection.training.options import resolved
+from lucid_models_detection.training.options import resolve_paths
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_what_cannot_be_is_refused(options: dict, message: str) -> None:
 
 def test_paths_are_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    given = resolved({"data": "d.json", "val": None, "model": "m", "images": Path("i")})
+    given = resolve_paths({"data": "d.json", "val": None, "model": "m", "images": Path("i")})
     assert given == {
         "data": str(tmp_path / "d.json"),
         "val": None,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lucid_models_detection.training.samples import SamplePictures, sheet
+from lucid_models_detection.training.samples import SampleDetections, make_grid
 
 BOX = {
     "boxes": np.array([[4, 4, 40, 40.0]]),
@@ -23,7 +23,7 @@ def trainer(found: dict) -> SimpleNamespace:
 
 def test_a_sheet_for_each_epoch(tmp_path: Path) -> None:
     samples = [(np.full((3, 48, 64), i / 10, np.float32), {}) for i in range(10)]
-    pictures = SamplePictures(samples, 5, ("background", "cat"), tmp_path / "samples")
+    pictures = SampleDetections(samples, 5, ("background", "cat"), tmp_path / "samples")
     assert pictures.indices == [0, 2, 4, 6, 8]
     pictures.on_epoch(trainer(NOTHING), {"epoch": 1})
     pictures.on_epoch(trainer(BOX), {"epoch": 2})
@@ -37,16 +37,16 @@ def test_a_sheet_for_each_epoch(tmp_path: Path) -> None:
 
 def test_none_are_drawn_where_none_are_wanted(tmp_path: Path) -> None:
     samples = [(np.zeros((3, 48, 64), np.float32), {})]
-    SamplePictures(samples, 0, ("background",), tmp_path / "none").on_epoch(None, {"epoch": 1})
+    SampleDetections(samples, 0, ("background",), tmp_path / "none").on_epoch(None, {"epoch": 1})
     assert not (tmp_path / "none").exists()
-    assert SamplePictures(samples, 8, ("background",), tmp_path).indices == [0]
+    assert SampleDetections(samples, 8, ("background",), tmp_path).indices == [0]
 
 
 def test_pictures_of_different_sizes() -> None:
-    whole = sheet([Image.new("RGB", (10, 20), "red"), Image.new("RGB", (30, 5), "blue")])
+    whole = make_grid([Image.new("RGB", (10, 20), "red"), Image.new("RGB", (30, 5), "blue")])
     assert whole.size == (30 + 4 + 30, 20)
     assert whole.getpixel((9, 19)) == (255, 0, 0)
     assert whole.getpixel((34, 4)) == (0, 0, 255)
     assert whole.getpixel((34, 6)) == (255, 255, 255)
     with pytest.raises(ValueError, match="at least one"):
-        sheet([])
+        make_grid([])

@@ -16,9 +16,9 @@ from lucid.training import Communicator
 from lucid.vision import CheckedImage, check_images, same_images
 from lucid_models_detection.categories import Categories
 from lucid_models_detection.data import CocoDetection, Compose
-from lucid_models_detection.data.annotated import SKIP_HINT
 from lucid_models_detection.data.coco import read_categories
-from lucid_models_detection.data.targets import Sample, SampleTransform
+from lucid_models_detection.data.detection_dataset import SKIP_HINT
+from lucid_models_detection.data.types import Sample, SampleTransform
 from lucid_models_detection.training.options import AUGMENTATIONS, TrainingOptions
 
 __all__ = ["TrainingData"]
@@ -69,7 +69,7 @@ class TrainingData:
         plain, val = ranks.call_on_main(lambda: _read(options, check))
         train = copy.copy(plain)  # the same annotations, in memory once
         train.transform = transform or Compose(AUGMENTATIONS[options.augment])
-        categories = Categories.of(plain)
+        categories = Categories.from_dataset(plain)
         if val is None:
             first, second = _split(plain, options.val_fraction, options.seed)
             held = Subset(train, first), Subset(plain, second)
@@ -110,10 +110,10 @@ def _read(options: TrainingOptions, check: bool) -> tuple[CocoDetection, CocoDet
         return train, None
     # By name before by number: that tells what is wrong, once and not for each object.
     names = read_categories(options.val).names_for(train.class_names)
-    Categories.of(train).check(options.val, names)
+    Categories.from_dataset(train).check(options.val, names)
     folder = options.val_images or options.images
     val, others = _checked(options.val, folder, options, check, category_ids=train.category_ids)
-    _note_leaked(train, val, opened | others)
+    _report_leakage(train, val, opened | others)
     if not any(len(val.target(i)["boxes"]) for i in range(len(val))):
         raise ValueError(f"{options.val}: holds no object, so nothing can be measured")
     return train, val
@@ -145,7 +145,7 @@ def _checked(
     return dataset, checked
 
 
-def _note_leaked(
+def _report_leakage(
     train: CocoDetection, val: CocoDetection, checked: Mapping[Path, CheckedImage]
 ) -> None:
     """Note images to validate on that are trained on, under the same or another name."""

@@ -105,7 +105,7 @@ def from_backbone(
         )
     statistics = _image_statistics(path)
     chosen = {**_detector_arguments(name, path, arguments, statistics), **options}
-    if network is not None and _names_backbone(name):
+    if network is not None and _has_backbone_argument(name):
         chosen = {"backbone": network, **chosen}
         given = chosen["backbone"]  # if it is no model, the builder says so
         if is_model(given) and model_info(given) != model_info(network):
@@ -222,7 +222,7 @@ def takes(name: str, argument: str) -> bool:
     )
 
 
-def _names_backbone(name: str) -> bool:
+def _has_backbone_argument(name: str) -> bool:
     """Whether the builder of a model has an argument ``backbone`` with the name of a model."""
     parameter = signature(get_builder(name)).parameters.get("backbone")
     return parameter is not None and is_model(parameter.default)

@@ -11,9 +11,9 @@ from lucid.training.option_checks import check_floats, check_integers
 from lucid_models_detection.data import ColorJitter, RandomCrop, RandomHorizontalFlip, ScaleJitter
 from lucid_models_detection.data.box_formats import BoxFormat, check_box_format
 from lucid_models_detection.data.orientation import BoxOrientation, check_box_orientation
-from lucid_models_detection.data.targets import SampleTransform
+from lucid_models_detection.data.types import SampleTransform
 
-__all__ = ["AUGMENTATIONS", "OPTIMIZERS", "TrainingOptions", "resolved"]
+__all__ = ["AUGMENTATIONS", "OPTIMIZERS", "TrainingOptions", "resolve_paths"]
 
 #: Highest learning rate, and weight decay, of each optimizer.  SGD's are torchvision's
 #: for batches of four; AdamW's are what small data sets were trained well with.
@@ -150,7 +150,7 @@ class TrainingOptions:
         return self.weights is not None or self.backbone_weights is not None
 
 
-def resolved(options: Mapping[str, Any]) -> dict[str, Any]:
+def resolve_paths(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options with every path made absolute, as a run writes them down."""
     paths = ("data", "images", "val", "val_images", "weights", "backbone_weights")
     return {

@@ -10,20 +10,20 @@ from PIL import Image
 
 from lucid.training import Callback, Trainer
 from lucid.weights import atomic_write
-from lucid_models_detection.data.targets import Sample
+from lucid_models_detection.data.types import Sample
 from lucid_models_detection.draw import draw_boxes
 
-__all__ = ["SamplePictures", "sheet"]
+__all__ = ["SampleDetections", "make_grid"]
 
-#: Length that the longer side of a picture on the sheet is brought to, if it is longer or
+#: Length that the longer side of an image in the grid is brought to, if it is longer or
 #: so much shorter that text would be illegible.
 _SIDE = 320
 _COLUMNS = 4
 _GAP = 4
 
 
-class SamplePictures(Callback):
-    """Draws what is found in a few images, on one sheet for each epoch.
+class SampleDetections(Callback):
+    """Draws what is found in a few images, as one grid per epoch.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class SamplePictures(Callback):
         self.score_threshold = score_threshold
 
     def on_epoch(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
-        """Draw and save the sheet of this epoch."""
+        """Draw and save the grid of this epoch."""
         if not self.indices:
             return
         images = [self.samples[i][0] for i in self.indices]
@@ -73,10 +73,10 @@ class SamplePictures(Callback):
         ]
         self.folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(self.folder / f"epoch_{row['epoch']:03d}.png") as file:
-            sheet(pictures).save(file, format="PNG")
+            make_grid(pictures).save(file, format="PNG")
 
 
-def sheet(pictures: Sequence[Image.Image], columns: int = _COLUMNS) -> Image.Image:
+def make_grid(pictures: Sequence[Image.Image], columns: int = _COLUMNS) -> Image.Image:
     """Pictures side by side, row by row, each in a cell that fits the largest.
 
     Raises
@@ -85,7 +85,7 @@ def sheet(pictures: Sequence[Image.Image], columns: int = _COLUMNS) -> Image.Ima
         If there is no picture.
     """
     if not pictures:
-        raise ValueError("a sheet needs at least one picture")
+        raise ValueError("a grid needs at least one image")
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
     width = max(picture.width for picture in pictures) + _GAP

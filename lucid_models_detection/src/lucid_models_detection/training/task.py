@@ -26,7 +26,7 @@ from lucid.training import (
 )
 from lucid.training.dry_run import dry_run
 from lucid_models_detection.data import collate
-from lucid_models_detection.data.targets import SampleTransform
+from lucid_models_detection.data.types import SampleTransform
 from lucid_models_detection.detector import Detector, check_detector
 from lucid_models_detection.evaluation.coco import import_pycocotools
 from lucid_models_detection.training.data import TrainingData
@@ -38,8 +38,8 @@ from lucid_models_detection.training.fine_tuning import (
     parameter_groups,
     takes,
 )
-from lucid_models_detection.training.options import OPTIMIZERS, TrainingOptions, resolved
-from lucid_models_detection.training.samples import SamplePictures
+from lucid_models_detection.training.options import OPTIMIZERS, TrainingOptions, resolve_paths
+from lucid_models_detection.training.samples import SampleDetections
 from lucid_models_detection.training.validation import Validation
 
 __all__ = ["DetectorTask", "train_detector"]
@@ -145,7 +145,7 @@ class DetectorTask(Task[TrainingOptions, TrainingData]):
             directory=folder.path,
             checkpoint_every=options.checkpoint_every,
             callbacks=[
-                SamplePictures(
+                SampleDetections(
                     data.val, options.samples, data.class_names, folder.path / "samples"
                 ),
                 PlotEpochs(folder.path / "training.png"),
@@ -248,7 +248,7 @@ def train_detector(
             f"train_detector got unexpected options {', '.join(map(repr, unknown))}; valid ones "
             f"are {', '.join(valid)}"
         )
-    given = resolved({"data": data, "images": images, **options})
+    given = resolve_paths({"data": data, "images": images, **options})
     folder = Path(output)
     task, how = DetectorTask(transform, checkpointables), (workers, communicator, check_data)
     if resume:
