@@ -14,7 +14,7 @@ from torchvision_cpu import torchvision
 import lucid
 from lucid import nn
 from lucid_models_classification import load_torchvision_weights
-from lucid_models_classification.mobilenet.converter import CONVERTERS
+from lucid_models_classification.mobilenet_converter import CONVERTERS
 
 NAMES = lucid.models.list_models("mobilenet_*")
 

@@ -13,7 +13,7 @@ from torchvision_cpu import torchvision
 
 import lucid
 from lucid import nn
-from lucid_models_classification.resnet.converter import converter
+from lucid_models_classification.resnet_converter import converter
 from lucid_models_classification.torchvision import load_torchvision_weights
 
 #: Each model is registered with torchvision's name as its first alias.

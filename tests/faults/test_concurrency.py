@@ -302,7 +302,7 @@ WORKS = {
     "listing": ("return lucid.models.list_models()", "assert 'resnet_18' in results[0]"),
     "model names": (
         "from lucid.models import resnet_18; return [resnet_18.__module__, *dir(lucid.models)]",
-        "assert results[0][0] == 'lucid_models_classification.resnet.builders', results[0][0]",
+        "assert results[0][0] == 'lucid_models_classification.resnet', results[0][0]",
     ),
     "a model": (
         "return lucid.models.create_model('resnet_18', num_classes=2).parameter_size",

@@ -16,66 +16,62 @@ if TYPE_CHECKING:
     from lucid_models_classification.mobilenet import BlockConfig as BlockConfig
     from lucid_models_classification.mobilenet import InvertedResidual as InvertedResidual
     from lucid_models_classification.mobilenet import MobileNet as MobileNet
-    from lucid_models_classification.mobilenet import MobileNetV2 as MobileNetV2
-    from lucid_models_classification.mobilenet import MobileNetV3 as MobileNetV3
     from lucid_models_classification.mobilenet import make_divisible as make_divisible
-    from lucid_models_classification.mobilenet.builders import mobilenet_v2 as mobilenet_v2
-    from lucid_models_classification.mobilenet.builders import (
-        mobilenet_v3_large as mobilenet_v3_large,
-    )
-    from lucid_models_classification.mobilenet.builders import (
-        mobilenet_v3_small as mobilenet_v3_small,
-    )
+    from lucid_models_classification.mobilenetv2 import MobileNetV2 as MobileNetV2
+    from lucid_models_classification.mobilenetv2 import mobilenet_v2 as mobilenet_v2
+    from lucid_models_classification.mobilenetv3 import MobileNetV3 as MobileNetV3
+    from lucid_models_classification.mobilenetv3 import mobilenet_v3_large as mobilenet_v3_large
+    from lucid_models_classification.mobilenetv3 import mobilenet_v3_small as mobilenet_v3_small
     from lucid_models_classification.resnet import BasicBlock as BasicBlock
     from lucid_models_classification.resnet import Bottleneck as Bottleneck
     from lucid_models_classification.resnet import ResNet as ResNet
-    from lucid_models_classification.resnet.builders import resnet_18 as resnet_18
-    from lucid_models_classification.resnet.builders import resnet_34 as resnet_34
-    from lucid_models_classification.resnet.builders import resnet_50 as resnet_50
-    from lucid_models_classification.resnet.builders import resnet_101 as resnet_101
-    from lucid_models_classification.resnet.builders import resnet_152 as resnet_152
-    from lucid_models_classification.resnet.builders import resnext_50_32x4d as resnext_50_32x4d
-    from lucid_models_classification.resnet.builders import resnext_101_32x8d as resnext_101_32x8d
-    from lucid_models_classification.resnet.builders import resnext_101_64x4d as resnext_101_64x4d
-    from lucid_models_classification.resnet.builders import wide_resnet_50_2 as wide_resnet_50_2
-    from lucid_models_classification.resnet.builders import wide_resnet_101_2 as wide_resnet_101_2
+    from lucid_models_classification.resnet import resnet_18 as resnet_18
+    from lucid_models_classification.resnet import resnet_34 as resnet_34
+    from lucid_models_classification.resnet import resnet_50 as resnet_50
+    from lucid_models_classification.resnet import resnet_101 as resnet_101
+    from lucid_models_classification.resnet import resnet_152 as resnet_152
+    from lucid_models_classification.resnet import resnext_50_32x4d as resnext_50_32x4d
+    from lucid_models_classification.resnet import resnext_101_32x8d as resnext_101_32x8d
+    from lucid_models_classification.resnet import resnext_101_64x4d as resnext_101_64x4d
+    from lucid_models_classification.resnet import wide_resnet_50_2 as wide_resnet_50_2
+    from lucid_models_classification.resnet import wide_resnet_101_2 as wide_resnet_101_2
     from lucid_models_classification.torchvision import (
         load_torchvision_weights as load_torchvision_weights,
     )
 
-_HOME = {
+_MODULES = {
     "BasicBlock": "resnet",
     "BlockConfig": "mobilenet",
     "Bottleneck": "resnet",
     "ImageFolder": "image_folder",
     "InvertedResidual": "mobilenet",
     "MobileNet": "mobilenet",
-    "MobileNetV2": "mobilenet",
-    "MobileNetV3": "mobilenet",
+    "MobileNetV2": "mobilenetv2",
+    "MobileNetV3": "mobilenetv3",
     "ResNet": "resnet",
     "load_torchvision_weights": "torchvision",
     "make_divisible": "mobilenet",
-    "mobilenet_v2": "mobilenet.builders",
-    "mobilenet_v3_large": "mobilenet.builders",
-    "mobilenet_v3_small": "mobilenet.builders",
-    "resnet_18": "resnet.builders",
-    "resnet_34": "resnet.builders",
-    "resnet_50": "resnet.builders",
-    "resnet_101": "resnet.builders",
-    "resnet_152": "resnet.builders",
-    "resnext_50_32x4d": "resnet.builders",
-    "resnext_101_32x8d": "resnet.builders",
-    "resnext_101_64x4d": "resnet.builders",
-    "wide_resnet_50_2": "resnet.builders",
-    "wide_resnet_101_2": "resnet.builders",
+    "mobilenet_v2": "mobilenetv2",
+    "mobilenet_v3_large": "mobilenetv3",
+    "mobilenet_v3_small": "mobilenetv3",
+    "resnet_18": "resnet",
+    "resnet_34": "resnet",
+    "resnet_50": "resnet",
+    "resnet_101": "resnet",
+    "resnet_152": "resnet",
+    "resnext_50_32x4d": "resnet",
+    "resnext_101_32x8d": "resnet",
+    "resnext_101_64x4d": "resnet",
+    "wide_resnet_50_2": "resnet",
+    "wide_resnet_101_2": "resnet",
 }
 
-__all__ = sorted(_HOME)
+__all__ = sorted(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        module = importlib.import_module(f"{__name__}.{_HOME[name]}")
+    if name in _MODULES:
+        module = importlib.import_module(f"{__name__}.{_MODULES[name]}")
         value = globals()[name] = getattr(module, name)
         return value
     raise attribute_error(__name__, name)
@@ -94,4 +90,4 @@ register_hints(__name__, _names_of_torchvision)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME})
+    return sorted({*globals(), *_MODULES})

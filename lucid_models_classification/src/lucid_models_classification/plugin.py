@@ -1,4 +1,4 @@
-"""What this distribution adds to the zoo: the classifiers, and commands to train and use them.
+"""Hooks of the plugin: classifiers, commands, data checkers, model checks, weight converters.
 
 Imported whenever models are listed, so it imports neither a network nor Pillow.
 """
@@ -88,19 +88,19 @@ _MOBILENETS = (
 
 @lucid.hookimpl
 def lucid_register_models(register: RegisterModel) -> None:
-    """Register every classifier of the modules ``builders``."""
-    for package, rows in (("resnet", _RESNETS), ("mobilenet", _MOBILENETS)):
-        for name, aliases, family, total_parameters, summary in rows:
-            register(
-                name,
-                f"lucid_models_classification.{package}.builders:{name}",
-                task="image-classification",
-                family=family,
-                total_parameters=total_parameters,
-                summary=summary,
-                example_batch="lucid_models_classification.example_batch:example_batch",
-                aliases=aliases,
-            )
+    """Register the classifiers."""
+    for name, aliases, family, total_parameters, summary in (*_RESNETS, *_MOBILENETS):
+        module = family.replace("_v", "v") if family.startswith("mobilenet") else "resnet"
+        register(
+            name,
+            f"lucid_models_classification.{module}:{name}",
+            task="image-classification",
+            family=family,
+            total_parameters=total_parameters,
+            summary=summary,
+            example_batch="lucid_models_classification.example_batch:example_batch",
+            aliases=aliases,
+        )
 
 
 @lucid.hookimpl
@@ -135,7 +135,7 @@ def lucid_register_weight_converters(register: RegisterWeightConverter) -> None:
     """Add the converters of torchvision's classifiers, and of timm's MobileNetV2."""
     register(
         "torchvision-resnet",
-        "lucid_models_classification.resnet.converter:converter",
+        "lucid_models_classification.resnet_converter:converter",
         source="torchvision",
         task="image-classification",
         models=[name for name, *_ in _RESNETS],
@@ -148,7 +148,7 @@ def lucid_register_weight_converters(register: RegisterWeightConverter) -> None:
     ):
         register(
             f"{source}-{name.replace('_', '-')}",
-            f"lucid_models_classification.mobilenet.converter:{converter}",
+            f"lucid_models_classification.mobilenet_converter:{converter}",
             source=source,
             task="image-classification",
             models=[name],

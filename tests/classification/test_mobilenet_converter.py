@@ -16,7 +16,7 @@ from lucid_models_classification import (
     mobilenet_v3_small,
     resnet_18,
 )
-from lucid_models_classification.mobilenet.converter import (
+from lucid_models_classification.mobilenet_converter import (
     CONVERTERS,
     timm_v2,
     v2,

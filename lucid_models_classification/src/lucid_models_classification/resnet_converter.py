@@ -1,6 +1,6 @@
-"""Weight converter of torchvision's ResNet, Wide ResNet and ResNeXt.
+"""Weight converter for torchvision's ResNet, Wide ResNet and ResNeXt.
 
-Only the names differ::
+Only the parameter names differ::
 
     torchvision                      Lucid
     conv1.weight                     stem.conv.weight
@@ -20,8 +20,12 @@ from typing import Any
 
 from lucid import StateDictError
 from lucid.weights import WeightConverter, rename_key
-from lucid_models_classification.resnet.builders import ARCHITECTURES, Architecture
-from lucid_models_classification.resnet.network import BasicBlock, Bottleneck
+from lucid_models_classification.resnet import (
+    ARCHITECTURES,
+    Architecture,
+    BasicBlock,
+    Bottleneck,
+)
 
 __all__ = ["ResNetConverter", "converter"]
 
@@ -49,13 +53,13 @@ _OWN = re.compile(
 
 
 class ResNetConverter(WeightConverter):
-    """torchvision's names of ResNet, Wide ResNet and ResNeXt, and Lucid's own.
+    """Convert between torchvision's and Lucid's parameter names of a ResNet.
 
-    timm has the same names for these networks.
+    timm's names are torchvision's.
 
     Examples
     --------
-    >>> from lucid_models_classification.resnet.converter import converter
+    >>> from lucid_models_classification.resnet_converter import converter
     >>> converter.rename("layer2.0.bn3.running_mean")
     'layer2.0.conv3.norm.running_mean'
     >>> converter.export_key("layer2.0.conv3.norm.running_mean")
@@ -65,32 +69,28 @@ class ResNetConverter(WeightConverter):
     """
 
     def identify(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, dict[str, Any]] | None:
-        """Find the network by its blocks.
-
-        What the weights do not show, such as ``dilate``, is taken to be the default.
-        """
+        """Identify the network by its blocks; arguments without weights keep their defaults."""
         own = {self.rename(key): shape for key, shape in shapes.items()}
         found = _architecture(own)
-        return None if found is None else (_registered(found), _sizes(own))
+        return None if found is None else (_registered_name(found), _sizes(own))
 
     def rename(self, key: str) -> str:
-        """Return Lucid's name; a name that is not of a ResNet unchanged."""
+        """Return Lucid's name; any other name unchanged."""
         return rename_key(key, _FROM_TORCHVISION)
 
     def export_key(self, key: str) -> str:
-        """Return torchvision's name; a name that is not of a ResNet unchanged."""
+        """Return torchvision's name; any other name unchanged."""
         return rename_key(key, _TO_TORCHVISION)
 
     def has_key(self, key: str) -> bool:
-        """Whether a ResNet has an entry of this name, in Lucid or in torchvision."""
+        """Return whether a ResNet has this key, in Lucid or in torchvision."""
         return bool(_OWN.fullmatch(self.rename(key)))
 
 
 converter = ResNetConverter()
 
 
-def _registered(found: Architecture) -> str:
-    """Name of the model with this architecture; StateDictError if there is none."""
+def _registered_name(found: Architecture) -> str:
     for name, architecture in ARCHITECTURES.items():
         if architecture == found:
             return name
@@ -111,7 +111,7 @@ def _sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
 
 
 def _architecture(shapes: Mapping[str, tuple[int, ...]]) -> Architecture | None:
-    """What the blocks say of the whole; None where there are no blocks of a ResNet."""
+    """Infer the architecture from the shapes; None if they are not a ResNet's."""
     numbers: list[set[int]] = [set(), set(), set(), set()]
     for key in shapes:
         if match := _BLOCK_NUMBER.match(key):

@@ -9,8 +9,8 @@ import pytest
 import lucid
 from lucid.weights import identify_weights
 from lucid_models_classification import resnet_18, resnet_50
-from lucid_models_classification.resnet.builders import ARCHITECTURES
-from lucid_models_classification.resnet.converter import converter
+from lucid_models_classification.resnet import ARCHITECTURES
+from lucid_models_classification.resnet_converter import converter
 from lucid_models_classification.torchvision import torchvision_state_dict
 
 

@@ -26,9 +26,9 @@ from typing import Any
 
 from lucid import StateDictError
 from lucid.weights import WeightConverter
-from lucid_models_classification.mobilenet.block import BlockConfig
-from lucid_models_classification.mobilenet.builders import v2_layers, v3_layers
-from lucid_models_classification.mobilenet.network import stage_bounds
+from lucid_models_classification.mobilenet import BlockConfig, stage_bounds
+from lucid_models_classification.mobilenetv2 import v2_layers
+from lucid_models_classification.mobilenetv3 import v3_layers
 
 __all__ = [
     "CONVERTERS",
