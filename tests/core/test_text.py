@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lucid.text import counted, decode_text, kind_of_binary, open_text, read_text
+from lucid.text import decode_text, kind_of_binary, open_text, pluralize, read_text
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
@@ -95,5 +95,5 @@ def test_text_that_begins_like_a_format_is_text(tmp_path: Path, text: str) -> No
 
 
 def test_numbers_with_their_nouns() -> None:
-    assert [counted(n, "image") for n in (0, 1, 1200)] == ["0 images", "1 image", "1,200 images"]
-    assert counted(2, "class", "classes") == "2 classes"
+    assert [pluralize(n, "image") for n in (0, 1, 1200)] == ["0 images", "1 image", "1,200 images"]
+    assert pluralize(2, "class", "classes") == "2 classes"

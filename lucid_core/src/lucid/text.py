@@ -9,7 +9,7 @@ from typing import TextIO
 
 from lucid.file_types import HEADER_SIZE, FileType, detect_file_type
 
-__all__ = ["counted", "decode_text", "kind_of_binary", "open_text", "read_text"]
+__all__ = ["decode_text", "kind_of_binary", "open_text", "pluralize", "read_text"]
 
 #: UTF-32 before UTF-16: the mark of UTF-32 begins with that of UTF-16.
 _MARKS = (
@@ -29,7 +29,7 @@ _REMEDIES = {
 _SHOWN = 12
 
 
-def counted(number: int, noun: str, plural: str | None = None) -> str:
+def pluralize(number: int, noun: str, plural: str | None = None) -> str:
     """A number and its noun: ``1 image``, ``1,200 images``.
 
     Parameters

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lucid.data.layouts import layout_hint
-from lucid.text import counted
+from lucid.text import pluralize
 from lucid.vision import image_suffixes
 
 __all__ = [
@@ -162,7 +162,7 @@ def read_class_folders(root: str | os.PathLike[str]) -> ClassFolders:
             found.other_files[_suffix(entry.name)] += 1
     if not found.images:
         number = len(found.beside)
-        hint = f"; it holds {counted(number, 'image')} of no class" if number else ""
+        hint = f"; it holds {pluralize(number, 'image')} of no class" if number else ""
         raise ValueError(f"{root}: expected one folder per class, found no folder{hint}")
     return found
 

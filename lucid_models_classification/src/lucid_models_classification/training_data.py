@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from lucid.data import Subset
 from lucid.data.report import DataReport
-from lucid.text import counted
+from lucid.text import pluralize
 from lucid.vision import CheckedImage, check_images, same_images
 from lucid_models_classification.class_folders import (
     ClassFolders,
@@ -82,8 +82,8 @@ class ClassifierData:
         held = self.held_out
         sizes = (len(self.train), len(self.val)) if held is None else tuple(map(len, held))
         return (
-            f"{counted(len(self.class_names), 'class', 'classes')}, "
-            f"{counted(sizes[0], 'image')} to train on, {sizes[1]} to validate on "
+            f"{pluralize(len(self.class_names), 'class', 'classes')}, "
+            f"{pluralize(sizes[0], 'image')} to train on, {sizes[1]} to validate on "
             f"({self.validation})"
         )
 
@@ -275,7 +275,7 @@ class _Reader:
         for name, images in folders.images.items():
             usable[name] = [path for path in images if not self._is_broken(path)]
             if not usable[name]:
-                number = counted(len(images), "image")
+                number = pluralize(len(images), "image")
                 found = f"{number}, none of which can be read" if images else "none"
                 report.add(
                     "empty-class",

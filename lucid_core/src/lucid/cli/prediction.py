@@ -13,7 +13,7 @@ import click
 
 from lucid.cli.output import warn, write
 from lucid.cli.places import REPORT_SUFFIXES, Output
-from lucid.text import counted
+from lucid.text import pluralize
 
 if TYPE_CHECKING:
     from lucid.prediction import Predictor, ResultStore
@@ -180,11 +180,11 @@ class PredictionRun:
         if not complete:
             raise ValueError(
                 f"{self.report}: is finished, and does not hold all that --coco-results needs of "
-                f"its {counted(done, 'image')}; leave out --resume to predict for all of them"
+                f"its {pluralize(done, 'image')}; leave out --resume to predict for all of them"
             )
         kinds = ", ".join(f"{number:,} {kind}" for kind, number in left.items())
         click.echo(
-            f"{self.report} is finished for {counted(done, 'image')}; to do: {kinds}", err=True
+            f"{self.report} is finished for {pluralize(done, 'image')}; to do: {kinds}", err=True
         )
         return False
 
@@ -192,7 +192,7 @@ class PredictionRun:
         total, done, failed = store.count()
         if store.report is not None and done + failed:
             click.echo(
-                f"stopped after {done + failed:,} of {counted(total, 'image')}; the same "
+                f"stopped after {done + failed:,} of {pluralize(total, 'image')}; the same "
                 "command with --resume goes on from here",
                 err=True,
             )
@@ -213,13 +213,13 @@ class PredictionRun:
         for failure in named:
             warn(f"{failure['image']}: {failure['error']}")
         if failed > len(named):
-            warn(f"{counted(failed - len(named), 'more image', 'more images')} failed")
+            warn(f"{pluralize(failed - len(named), 'more image', 'more images')} failed")
         if self.report is None:
             show(store)
         elif self.as_json:
             write(json.dumps({"output": str(self.report), "images": done, "failed": failed}))
         else:
             write(
-                f"{counted(done, 'image')} in {self.report}"
+                f"{pluralize(done, 'image')} in {self.report}"
                 + (f", {failed:,} failed" if failed else "")
             )

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from lucid.data.report import MAX_LISTED, DataReport, Severity
-from lucid.text import counted
+from lucid.text import pluralize
 
 __all__ = ["brief_lines", "left_out_text", "table_lines"]
 
@@ -82,7 +82,7 @@ def _wrapped(text: str, width: int, first: str = "", rest: str = "") -> list[str
 
 def _totals(report: DataReport) -> str:
     counts = [_total(number, name) for name, number in report.totals.items()]
-    counts.append(counted(len(report.classes), "class", "classes"))
+    counts.append(pluralize(len(report.classes), "class", "classes"))
     return f"{report.source}: {', '.join(counts)}"
 
 
@@ -163,7 +163,7 @@ def left_out_text(report: DataReport) -> str:
 
 
 def _total(number: int, name: str) -> str:
-    return counted(number, name.removesuffix("s"), name)
+    return pluralize(number, name.removesuffix("s"), name)
 
 
 def _counted(report: DataReport, severity: Severity) -> str:

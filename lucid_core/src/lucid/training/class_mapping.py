@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lucid.models.protocols import check_classifier
-from lucid.text import counted
+from lucid.text import pluralize
 
 if TYPE_CHECKING:
     from lucid.nn import Module
@@ -111,7 +111,7 @@ class ClassMapping:
             for row, name in enumerate(self.saved_classes)
             if row not in kept and name not in self.common
         ]
-        text = f"the last layer keeps {len(kept)} of {counted(len(rows), 'class', 'classes')}"
+        text = f"the last layer keeps {len(kept)} of {pluralize(len(rows), 'class', 'classes')}"
         text += " by name"
         if kept != sorted(kept):
             text += ", in the order of the data"

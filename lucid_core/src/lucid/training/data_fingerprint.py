@@ -14,7 +14,7 @@ from lucid.data.identity import (
     image_contents,
     image_identities,
 )
-from lucid.text import counted
+from lucid.text import pluralize
 from lucid.weights import atomic_write
 
 __all__ = ["DataFingerprint"]
@@ -118,7 +118,7 @@ class DataFingerprint:
         ]
         sizes, contents = _listed(path) if changed else ({}, {})
         for name in changed:
-            number = counted(now[name]["count"], "image")
+            number = pluralize(now[name]["count"], "image")
             text = f"{name} has {number}, had {before['images'][name]['count']}"
             if name in sizes:
                 kinds = _compared(sizes[name], self.images[name])

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lucid.text import counted
+from lucid.text import pluralize
 from lucid.training.callback import Callback
 from lucid.training.history import PROGRESS_COLUMNS, plot_history
 
@@ -49,7 +49,7 @@ class LogEpochs(Callback):
     def log_if_finished(self, trainer: Trainer) -> None:
         """After training: say so if all epochs had been done before, so nothing was."""
         if trainer.communicator.is_main and not self.reported and trainer.epoch == trainer.epochs:
-            epochs = counted(trainer.epochs, "epoch")
+            epochs = pluralize(trainer.epochs, "epoch")
             self.log(f"{trainer.epoch} of {epochs} done already; nothing to do")
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic
 from lucid import random
 from lucid.data.report_text import brief_lines
 from lucid.nn import BatchNorm2d
-from lucid.text import counted
+from lucid.text import pluralize
 from lucid.training.callback import Callback
 from lucid.training.communicator import Communicator
 from lucid.training.data_fingerprint import DataFingerprint
@@ -276,8 +276,8 @@ class Run(Generic[Options]):
             return []
         batches, momentum = shares[share]
         return [
-            f"after {counted(batches, 'batch', 'batches')}, running statistics of batch norms with "
-            f"a momentum of {momentum:g} are still {share:.0%} initial values. Validation and "
+            f"after {pluralize(batches, 'batch', 'batches')}, running statistics of batch norms "
+            f"with a momentum of {momentum:g} are still {share:.0%} initial values. Validation and "
             "prediction use them: train for longer, or build the model with a greater momentum, by "
             f"--model-option norm_momentum={_USUAL_MOMENTUM} if it takes that argument"
         ]

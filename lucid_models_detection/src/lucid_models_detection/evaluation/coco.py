@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lucid import MissingPackageError
-from lucid.text import counted
+from lucid.text import pluralize
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.evaluation.evaluator import (
     COCO_MAX_DETECTIONS,
@@ -144,7 +144,7 @@ class DetectionMetrics:
         if self.most_objects > max(COCO_MAX_DETECTIONS, self.most_detections):
             notes.append(
                 f"an image has {self.most_objects} objects of a class, but at most "
-                f"{counted(self.most_detections, 'detection')} of a class per image; raise the "
+                f"{pluralize(self.most_detections, 'detection')} of a class per image; raise the "
                 "detector's box_detections_per_image if it is lower than the number of objects"
             )
         return (*notes, *threshold_notes(self.detections, self.lowest_score))
@@ -153,7 +153,7 @@ class DetectionMetrics:
         """Return a line with the means, and a line per note of :attr:`notes`."""
         means = (
             f"mAP {self.map:.3f}  mAP@0.5 {self.map_50:.3f}  mAP@0.75 {self.map_75:.3f}  "
-            f"mAR {self.mar:.3f}  on {counted(self.images, 'image')}"
+            f"mAR {self.mar:.3f}  on {pluralize(self.images, 'image')}"
         )
         return "\n".join((means, *(f"note: {note}" for note in self.notes)))
 

@@ -20,7 +20,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lucid.text import counted
+from lucid.text import pluralize
 from lucid_models_detection import boxes as box_ops
 from lucid_models_detection.evaluation.evaluator import (
     DetectionEvaluator,
@@ -107,7 +107,7 @@ class VocMetrics:
 
     def summary(self) -> str:
         """Return a line with the mean, and a line per note of :attr:`notes`."""
-        images = counted(self.images, "image")
+        images = pluralize(self.images, "image")
         mean = f"VOC {self.year} mAP@{self.iou_threshold:g} {self.map:.3f}  on {images}"
         return "\n".join((mean, *(f"note: {note}" for note in self.notes)))
 

@@ -11,7 +11,7 @@ from typing import Any
 import lucid
 from lucid.data import Dataset, Subset
 from lucid.data.report import DataReport, InvalidDataError
-from lucid.text import counted
+from lucid.text import pluralize
 from lucid.training import Communicator
 from lucid.vision import CheckedImage, check_images, same_images
 from lucid_models_detection.categories import Categories
@@ -94,8 +94,8 @@ class TrainingData:
     def summary(self) -> str:
         """Classes without the background, and numbers of images."""
         return (
-            f"{counted(len(self.class_names) - 1, 'class', 'classes')}, "
-            f"{counted(len(self.train), 'image')} to train on, {len(self.val)} to validate on"
+            f"{pluralize(len(self.class_names) - 1, 'class', 'classes')}, "
+            f"{pluralize(len(self.train), 'image')} to train on, {len(self.val)} to validate on"
         )
 
 
@@ -164,7 +164,7 @@ def _split(dataset: CocoDetection, fraction: float, seed: int) -> tuple[list[int
     full = [i for i in range(len(dataset)) if len(dataset.target(i)["boxes"])]
     if len(full) < 2:
         raise ValueError(
-            f"{dataset.annotation_file}: {counted(len(full), 'image')} with objects, so none is "
+            f"{dataset.annotation_file}: {pluralize(len(full), 'image')} with objects, so none is "
             "left to validate on; give --val"
         )
     order = lucid.random.Generator(seed).numpy.permutation(len(full))

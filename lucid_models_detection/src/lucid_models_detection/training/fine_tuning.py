@@ -19,7 +19,7 @@ from lucid.models import (
     is_model,
     model_info,
 )
-from lucid.text import counted
+from lucid.text import pluralize
 from lucid.training.class_mapping import ClassMapping
 from lucid.weights import (
     StateDictFile,
@@ -315,7 +315,7 @@ def from_detector(
     elif source.num_classes != model.num_classes:
         note = (
             "the last layer starts anew: the file has "
-            f"{counted(source.num_classes - 1, 'class', 'classes')}, the data "
+            f"{pluralize(source.num_classes - 1, 'class', 'classes')}, the data "
             f"{model.num_classes - 1}"
         )
         state |= predictor
@@ -356,7 +356,7 @@ def _from_bare(
         raise WeightFileError(
             f"{weights.path}: its weights do not fit {name}{remedy}: {error}"
         ) from error
-    classes = counted(num_classes - 1, "class", "classes")
+    classes = pluralize(num_classes - 1, "class", "classes")
     if skipped or headless:
         return model, f"the last layer starts anew: the file has none for {classes}"
     return model, (

@@ -11,7 +11,7 @@ from typing import Any
 import lucid
 from lucid.data import DataLoader, Subset
 from lucid.optim import SGD, AdamW, Optimizer
-from lucid.text import counted
+from lucid.text import pluralize
 from lucid.training import (
     Callback,
     Checkpointable,
@@ -296,7 +296,7 @@ def _check_batches_of_one(model: Detector, data: TrainingData) -> None:
             larger = ", or a larger --model-option min_size"
         raise ValueError(
             f"expected at least two images per batch and rank, got a batch of one image "
-            f"({counted(len(data.train), 'image')}; {error}, for {entries[index].path} of "
+            f"({pluralize(len(data.train), 'image')}; {error}, for {entries[index].path} of "
             f"{width} x {height} pixels); give another --batch-size{larger}"
         ) from error
 
