@@ -1,4 +1,4 @@
-// What scrolls sideways inside its own box can be reached, and then scrolled, by keyboard.
+// Make boxes that scroll horizontally focusable, so that the keyboard can scroll them.
 (() => {
   "use strict";
 

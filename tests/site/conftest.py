@@ -1,9 +1,7 @@
-"""The built site in a real browser: what its visitors see, press and wait for.
+"""Tests of the built site in headless Chromium.
 
-nox's session ``site`` builds it, finds a Chromium and says where both are; without
-that session nothing here is collected, since neither belongs to the main session.
-Every page that a test opens is held to three things besides what the test says: its
-console shows no error, no file is missing, and nothing is asked of any other host.
+The nox session ``site`` builds it and sets LUCID_SITE and LUCID_CHROMIUM; without them nothing
+here is collected.  Every opened page must log no error, miss no file and contact no other host.
 """
 
 from __future__ import annotations
@@ -25,7 +23,7 @@ else:
 
 HOST = "127.0.0.1"
 
-#: What it takes to start it as root, and what keeps it from calling home.
+#: Run as root, without background requests.
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -38,8 +36,8 @@ FLAGS = (
 )
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves files without a line about each."""
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    """Request handler that does not log."""
 
     def log_message(self, *args: object) -> None:
         pass
@@ -47,14 +45,14 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="session")
 def folder() -> Path:
-    """The site's files."""
+    """Folder of the site."""
     return Path(os.environ["LUCID_SITE"])
 
 
 @pytest.fixture(scope="session")
 def address(folder: Path) -> Iterator[str]:
-    """Where the site is served, with a slash at its end."""
-    handler = functools.partial(Quiet, directory=str(folder))
+    """URL of the served site, with a trailing slash."""
+    handler = functools.partial(QuietHandler, directory=str(folder))
     with http.server.ThreadingHTTPServer((HOST, 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://{HOST}:{server.server_port}/"
@@ -73,38 +71,38 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def open_page(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
-    """Open a page of the site; settings are those of a Playwright context."""
-    faults: list[str] = []
+    """Open a page of the site with settings of a Playwright context."""
+    errors: list[str] = []
     contexts: list[BrowserContext] = []
 
-    def watch(context: BrowserContext) -> None:
-        def asked(request) -> None:
+    def monitor(context: BrowserContext) -> None:
+        def on_request(request) -> None:
             if urlsplit(request.url).hostname not in (HOST, None):  # None: data: and blob:
-                faults.append(f"asked {request.url}")
+                errors.append(f"requested {request.url}")
 
-        def answered(response) -> None:
+        def on_response(response) -> None:
             if response.status >= 400:
-                faults.append(f"{response.status} for {response.url}")
+                errors.append(f"{response.status} for {response.url}")
 
-        def said(message) -> None:
+        def on_console(message) -> None:
             if message.type in ("error", "warning"):
-                faults.append(f"console: {message.text} ({message.location.get('url')})")
+                errors.append(f"console: {message.text} ({message.location.get('url')})")
 
-        context.on("request", asked)
-        context.on("response", answered)
-        context.on("console", said)
-        context.on("weberror", lambda error: faults.append(f"uncaught: {error.error}"))
+        context.on("request", on_request)
+        context.on("response", on_response)
+        context.on("console", on_console)
+        context.on("weberror", lambda error: errors.append(f"uncaught: {error.error}"))
 
-    def opened(path: str, **settings) -> Page:
+    def open_in_context(path: str, **settings) -> Page:
         settings.setdefault("viewport", {"width": 1440, "height": 900})
         context = browser.new_context(base_url=address, **settings)
         contexts.append(context)
-        watch(context)
+        monitor(context)
         page = context.new_page()
         page.goto(path)
         return page
 
-    yield opened
+    yield open_in_context
     for context in contexts:
         context.close()
-    assert not faults, "\n".join(faults)
+    assert not errors, "\n".join(errors)

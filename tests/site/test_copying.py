@@ -1,4 +1,4 @@
-"""The button beside a block of code copies what can be run: no prompts, no output."""
+"""The copy button copies code without prompts and output."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def copied(page, block) -> str:
     return page.evaluate("navigator.clipboard.readText()")
 
 
-def test_commands_come_without_their_prompts(open_page):
+def test_copied_commands_have_no_prompts(open_page):
     page = open_page("install.html", **READ)
     block = page.locator("div.highlight").filter(has_text="lucid info resnet_18").first
     lines = block.locator("pre").inner_text().strip().splitlines()
@@ -22,7 +22,7 @@ def test_commands_come_without_their_prompts(open_page):
     assert text.strip().splitlines() == [line.removeprefix("$ ") for line in lines]
 
 
-def test_python_comes_as_it_is(open_page):
+def test_copied_python_is_unchanged(open_page):
     page = open_page("index.html", **READ)
     block = page.locator("div.highlight-python").first
     text = copied(page, block)
@@ -31,7 +31,7 @@ def test_python_comes_as_it_is(open_page):
 
 
 @pytest.mark.parametrize("model", ["resnet_18", "faster_rcnn_resnet_50_fpn"])
-def test_an_example_comes_without_prompts_and_output(open_page, model):
+def test_copied_examples_have_no_prompts_and_output(open_page, model):
     page = open_page(f"models/{model}.html", **READ)
     block = page.locator("div.highlight").filter(has_text=">>>").first
     text = copied(page, block)

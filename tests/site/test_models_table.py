@@ -1,4 +1,4 @@
-"""The table of all models: sorted and filtered by mouse and keyboard, whole without a script."""
+"""Table of all models: layout, sorting, filtering, keyboard, no JavaScript."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NAMES = lucid.models.list_models()
 
 
 def shown(page) -> list[str]:
-    """Names in the rows that can be seen, from the top."""
+    """Model names in the visible rows, top to bottom."""
     rows = page.locator("table.lucid-models tbody tr").filter(visible=True)
     return rows.locator("td:first-child").all_inner_texts()
 
@@ -25,14 +25,28 @@ def by_size(reverse: bool) -> list[str]:
     return sorted(NAMES, key=sizes.__getitem__, reverse=reverse)
 
 
-def test_every_model_has_a_row_that_leads_to_its_page(open_page):
+@pytest.mark.parametrize("width", [1024, 1280, 1300, 1440])
+def test_all_columns_fit_on_a_screen(open_page, width):
+    page = open_page(PAGE, viewport={"width": width, "height": 900})
+    table = page.locator("div.lucid-models:has(table)")
+    assert table.evaluate("box => box.scrollWidth - box.clientWidth") <= 0
+
+
+def test_table_scrolls_in_its_own_box_on_a_phone(open_page):
+    page = open_page(PAGE, viewport={"width": 390, "height": 844})
+    table = page.locator("div.lucid-models:has(table)")
+    assert table.evaluate("box => box.scrollWidth - box.clientWidth") > 0
+    assert page.evaluate("document.body.scrollWidth - innerWidth") <= 0
+
+
+def test_every_model_has_a_row_with_a_link(open_page):
     page = open_page(PAGE)
     assert shown(page) == NAMES
     page.get_by_role("link", name="resnet_152", exact=True).last.click()
     assert page.locator("h1").inner_text().startswith("resnet_152")
 
 
-def test_clicking_a_header_sorts_by_number_not_by_text(open_page):
+def test_clicking_a_header_sorts_numerically(open_page):
     page = open_page(PAGE)
     button = page.get_by_role("button", name="Parameters")
     button.click()
@@ -43,7 +57,7 @@ def test_clicking_a_header_sorts_by_number_not_by_text(open_page):
     assert header(page, "Parameters").get_attribute("aria-sort") == "descending"
 
 
-def test_one_header_at_a_time_says_how_the_rows_are_sorted(open_page):
+def test_one_header_at_a_time_has_aria_sort(open_page):
     page = open_page(PAGE)
     for name in ("Multiply-adds", "Family", "Model"):
         page.get_by_role("button", name=name).click()
@@ -52,7 +66,7 @@ def test_one_header_at_a_time_says_how_the_rows_are_sorted(open_page):
 
 
 @pytest.mark.parametrize("key", ["Enter", "Space"])
-def test_the_keyboard_sorts(open_page, key):
+def test_sorting_by_keyboard(open_page, key):
     page = open_page(PAGE)
     page.get_by_label("Filter models").focus()
     while page.evaluate("document.activeElement.textContent") != "Parameters":
@@ -72,7 +86,7 @@ def test_the_keyboard_sorts(open_page, key):
         ("nothing of that kind", []),
     ],
 )
-def test_the_field_filters_by_every_word(open_page, text, names):
+def test_filter_matches_every_word(open_page, text, names):
     page = open_page(PAGE)
     page.get_by_label("Filter models").fill(text)
     assert shown(page) == names
@@ -89,7 +103,7 @@ def test_sorting_keeps_the_filter(open_page):
     assert shown(page) == [name for name in by_size(reverse=False) if "rcnn" in name]
 
 
-def test_without_a_script_the_table_is_whole(open_page):
+def test_table_without_javascript(open_page):
     page = open_page(PAGE, java_script_enabled=False)
     assert shown(page) == NAMES
     assert page.locator("table.lucid-models td:first-child a").count() == len(NAMES)
