@@ -56,7 +56,7 @@ reference_modules = [
     "lucid.nn.utils",
     "lucid.data",
     "lucid.data.checkers",
-    "lucid.data.identity",
+    "lucid.data.fingerprint",
     "lucid.data.report",
     "lucid.vision",
     "lucid.vision.transforms",

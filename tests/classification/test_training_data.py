@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lucid.cli.entry import run
+from lucid.cli.entry_point import run
 from lucid.training import Run
 from lucid_models_classification.training_data import ClassifierData
 

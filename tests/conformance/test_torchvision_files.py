@@ -19,7 +19,7 @@ from torchvision_cpu import torchvision
 import lucid
 import lucid_models_classification.torchvision
 import lucid_models_detection.torchvision
-from lucid.cli.entry import run
+from lucid.cli.entry_point import run
 from lucid_models_detection import torchvision_config
 from lucid_models_detection.data import COCO_CLASSES
 

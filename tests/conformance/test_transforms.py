@@ -18,8 +18,8 @@ from lucid.vision.transforms import (
     CenterCrop,
     Normalize,
     Resize,
+    build_transform,
     preprocessing,
-    transform_of,
 )
 
 their = torchvision.transforms
@@ -70,5 +70,5 @@ def test_the_evaluation_pipeline_from_a_file(tmp_path: Path) -> None:
     )
     with Image.open(path) as file:
         expected = pipeline(file).numpy()
-    actual = transform_of(preprocessing())(read_image(path))
+    actual = build_transform(preprocessing())(read_image(path))
     assert np.abs(actual - expected).max() < 1.1 / 255 / min(IMAGENET_STD)

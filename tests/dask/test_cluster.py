@@ -25,7 +25,7 @@ from lucid.prediction import Batch, dask_cluster, predict_files
 @pytest.fixture
 def words(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(Path(__file__).parent)
-    return importlib.import_module("deadly_prediction")
+    return importlib.import_module("crashing_prediction")
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_local_workers_share_images_and_processors(words, weights, images, tmp_p
 
 
 def test_workers_that_dask_gives_up_are_replaced(words, weights, images, tmp_path) -> None:
-    with dask_cluster.dask_engine("local", 1, None) as run:
+    with dask_cluster.dask_executor("local", 1, None) as run:
         cluster = run.__self__.client.cluster
         batches = iter([Batch((number,), (image,)) for number, image in enumerate(images[:6])])
         results = run(words.WordPredictor(weights), batches)
@@ -131,7 +131,7 @@ def test_a_scheduler_by_its_address_and_by_its_file(words, weights, images, tmp_
 
 @pytest.mark.usefixtures("impatient")
 def test_nobody_there(words, weights, images, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(dask_cluster, "_PATIENCE", 2)
+    monkeypatch.setattr(dask_cluster, "_TIMEOUT", 2)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import lucid
-from lucid.cli.entry import run
+from lucid.cli.entry_point import run
 from lucid.models import create_model, zoo
 from lucid.models.registry import ModelRegistry
 

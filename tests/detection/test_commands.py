@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import lucid
-from lucid.cli.entry import run
+from lucid.cli.entry_point import run
 from lucid.models import create_model
 from lucid_models_detection import FasterRCNN, torchvision_config
 from lucid_models_detection.data import COCO_CLASSES

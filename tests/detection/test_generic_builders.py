@@ -13,7 +13,7 @@ from small_detection import write_coco
 
 import lucid
 from lucid import Tensor, nn
-from lucid.cli.entry import run
+from lucid.cli.entry_point import run
 from lucid.models import create_model, register_model, zoo
 from lucid.models.registry import ModelRegistry
 from lucid.weights import model_metadata

@@ -20,7 +20,7 @@ import small_detection
 from PIL import Image
 
 import lucid
-from lucid.cli.entry import run
+from lucid.cli.entry_point import run
 from lucid.models import create_model
 from lucid.training import load_checkpoint
 from lucid_models_detection.training.validation import Validation

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from lucid.cli.entry import run
+from lucid.cli.entry_point import run
 from lucid.models import zoo
 from lucid.models.registry import ModelRegistry
 

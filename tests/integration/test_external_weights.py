@@ -13,7 +13,7 @@ from outside_families import class_folders, coco, install
 
 import lucid
 from lucid import WeightFileError, nn
-from lucid.cli.entry import run
+from lucid.cli.entry_point import run
 from lucid.models import create_model, zoo
 from lucid.models.registry import ModelRegistry
 from lucid.weights import export_state_dict

@@ -15,7 +15,7 @@ from PIL import Image
 
 import lucid
 from lucid import Tensor, nn
-from lucid.cli.entry import run
+from lucid.cli.entry_point import run
 from lucid.models import create_model, register_model
 from lucid.testing.plugin_checks import CheckError, ModelUnderTest, checks_for_task
 from lucid.weights import model_metadata

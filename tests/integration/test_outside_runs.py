@@ -19,7 +19,7 @@ from threaded_ranks import on_ranks
 
 import lucid
 from lucid import nn
-from lucid.cli.entry import run as command_line
+from lucid.cli.entry_point import run as command_line
 from lucid.models import create_model, register_model
 from lucid.training import Callback, Communicator, Run, Trainer, load_checkpoint
 from lucid_models_classification.training import ClassifierOptions, ClassifierTask

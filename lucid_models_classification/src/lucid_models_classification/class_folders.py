@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lucid.data.layouts import layout_hint
+from lucid.data.layout_hints import layout_hint
 from lucid.text import pluralize
 from lucid.vision import image_suffixes
 

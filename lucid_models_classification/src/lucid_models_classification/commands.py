@@ -13,32 +13,33 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lucid.cli.image_limit import max_pixels_option
-from lucid.cli.model_option import (
+from lucid.cli.did_you_mean import did_you_mean
+from lucid.cli.max_pixels import max_pixels_option
+from lucid.cli.model_options import (
     builder_arguments_option,
+    ema_option,
     explain_builder_arguments,
     model_option,
 )
-from lucid.cli.output import as_json_option, printable, warn, write, write_json
-from lucid.cli.places import FiniteRange, check_folder, output_of
+from lucid.cli.output import json_option, printable, warn, write, write_json
+from lucid.cli.output_paths import check_output_folder, parse_output
+from lucid.cli.param_types import FiniteRange
 from lucid.cli.prediction import (
-    PREDICTION_SPELLINGS,
+    IMAGE_OPTION_HINTS,
     PredictionRun,
     images_argument,
-    run_options,
+    prediction_options,
 )
-from lucid.cli.spellings import spelled
 from lucid.cli.training import (
     best_line,
     check_data_option,
+    distributed_options,
     given_options,
-    interruptible,
-    ranks,
-    ranks_options,
+    open_communicator,
+    resume_hint,
     run_folder_options,
     skip_invalid_option,
 )
-from lucid.cli.weights import ema_option
 from lucid_models_classification.preprocessing_options import preprocessing_options
 
 if TYPE_CHECKING:
@@ -47,12 +48,12 @@ if TYPE_CHECKING:
 __all__ = ["classify", "train_classifier"]
 
 
-@spelled(
+@did_you_mean(
     "predict",
     "infer",
     "inference",
     options={
-        **PREDICTION_SPELLINGS,
+        **IMAGE_OPTION_HINTS,
         **dict.fromkeys(
             ("--imgsz", "--img-size", "--image-size", "--size"),
             "images are prepared as the classifier was trained to; "
@@ -92,7 +93,7 @@ __all__ = ["classify", "train_classifier"]
     metavar="FILE",
     help="A file ending in .json or .jsonl: where to write the results. A missing folder is made.",
 )
-@run_options
+@prediction_options
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
@@ -103,7 +104,7 @@ __all__ = ["classify", "train_classifier"]
 )
 @preprocessing_options
 @max_pixels_option
-@as_json_option
+@json_option
 def classify(
     images: tuple[str, ...],
     weights: Path,
@@ -135,7 +136,7 @@ def classify(
     from lucid.vision import image_suffixes
     from lucid_models_classification.prediction import ClassificationPredictor
 
-    place = output_of(output)
+    place = parse_output(output)
     run = PredictionRun(place, resume, batch_size, dask, workers, threads, as_json)
     files = find_files(images, image_suffixes(), warn)
     predictor = ClassificationPredictor(
@@ -164,7 +165,7 @@ def _write_text(store: ResultStore) -> None:
             write(f"  {best['probability']:.4f}  {printable(best['label'])}")
 
 
-@spelled("fit", options={"--imgsz": "--image-size", "--img-size": "--image-size"})
+@did_you_mean("fit", options={"--imgsz": "--image-size", "--img-size": "--image-size"})
 @click.command("train-classifier")
 @click.option(
     "--data",
@@ -222,7 +223,7 @@ def _write_text(store: ResultStore) -> None:
 )
 @run_folder_options
 @max_pixels_option
-@ranks_options
+@distributed_options
 @click.pass_context
 def train_classifier(
     ctx: click.Context,
@@ -257,8 +258,8 @@ def train_classifier(
         raise click.UsageError("--skip-invalid needs the check that --no-check-data leaves out")
     if "val_fraction" in given and options["data"] is not None:
         _check_no_split(Path(options["data"]))
-    check_folder(output, "--output")
-    with ranks(mpi) as communicator:
+    check_output_folder(output, "--output")
+    with open_communicator(mpi) as communicator:
         task, how = ClassifierTask(), (workers, communicator, check_data)
         with explain_builder_arguments(options["model_options"]):
             if resume:
@@ -270,7 +271,7 @@ def train_classifier(
             log(line)
         if not run.has_plots:
             log("no plots, which need matplotlib: pip install matplotlib", err=True)
-        with interruptible("train-classifier", output, communicator):
+        with resume_hint("train-classifier", output, communicator):
             best = run.fit(log)
         log(best_line("accuracy", best, run.folder.best, "the folders of the classes"))
 

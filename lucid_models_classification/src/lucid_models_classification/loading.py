@@ -57,7 +57,7 @@ class LoadedClassifier:
     class_names : tuple of str or None
         One name for each class.
     preprocessing : dict
-        What :func:`~lucid.vision.transforms.transform_of` takes.
+        What :func:`~lucid.vision.transforms.build_transform` takes.
     has_preprocessing : bool
         Whether the file says ``preprocessing``; else it is the default.
     note : str or None

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from lucid.cli.in_process import run_command
+from lucid.cli.invoke import run_command
 from lucid.testing.plugin_checks import CheckError, ModelUnderTest
 
 __all__ = ["check_commands"]

@@ -91,7 +91,7 @@ class ClassificationPredictor(Predictor):
 
     def open_model(self, path: str) -> Any:
         """The classifier in eval mode, the transform of its images, class names, assumptions."""
-        from lucid.vision.transforms import transform_of
+        from lucid.vision.transforms import build_transform
         from lucid_models_classification.loading import load_classifier
         from lucid_models_classification.preprocessing_options import chosen_preprocessing
 
@@ -103,7 +103,7 @@ class ClassificationPredictor(Predictor):
                 classifier.has_preprocessing,
                 self.preprocessing,
             )
-            transform = transform_of(described)
+            transform = build_transform(described)
         except ValueError as error:
             raise ValueError(f"{self.weights}: {error}") from error
         return classifier.model.eval(), transform, classifier.class_names, assumed

@@ -98,9 +98,9 @@ def chosen_preprocessing(
         If the crop is larger than the resized image, or mean or deviation has three values
         for a model of gray images.
     """
-    from lucid.vision.transforms import preprocessing, transform_of
+    from lucid.vision.transforms import build_transform, preprocessing
 
-    transform_of(described)
+    build_transform(described)
     options = {name: value for name, value in given.items() if value is not None}
     if not options and known:
         return dict(described), None

@@ -36,8 +36,8 @@ from lucid.vision.transforms import (
     Normalize,
     RandomHorizontalFlip,
     RandomResizedCrop,
+    build_transform,
     preprocessing,
-    transform_of,
 )
 from lucid_models_classification.loading import (
     LoadedClassifier,
@@ -297,4 +297,4 @@ def _transforms(
     steps.append(RandomResizedCrop(options.image_size, scale=(_SMALLEST_CROP, 1.0)))
     if options.flip:
         steps.append(RandomHorizontalFlip())
-    return Compose((*steps, Normalize(mean, std))), transform_of(described)
+    return Compose((*steps, Normalize(mean, std))), build_transform(described)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from lucid.data import Subset
 from lucid.data.report import DataReport
 from lucid.text import pluralize
-from lucid.vision import CheckedImage, check_images, same_images
+from lucid.vision import CheckedImage, check_images, find_duplicates
 from lucid_models_classification.class_folders import (
     ClassFolders,
     find_splits,
@@ -362,7 +362,7 @@ class _Reader:
         validated = {val.samples[index][0] for index in second_part}
         for path in trained & validated:
             self.report.add("leaked", f"{path}", image=str(path))
-        for group in same_images({p: c for p, c in self.checked.items() if p in labels}):
+        for group in find_duplicates({p: c for p, c in self.checked.items() if p in labels}):
             first = group[0]
             for path in group[1:]:
                 if labels[path] != labels[first]:

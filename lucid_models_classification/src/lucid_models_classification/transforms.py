@@ -26,8 +26,8 @@ from lucid.vision.transforms import (
     RandomHorizontalFlip,
     RandomResizedCrop,
     Resize,
+    build_transform,
     preprocessing,
-    transform_of,
 )
 
 __all__ = [
@@ -41,9 +41,9 @@ __all__ = [
     "RandomHorizontalFlip",
     "RandomResizedCrop",
     "Resize",
+    "build_transform",
     "preprocessing",
     "read_image",
     "to_array",
     "to_pil",
-    "transform_of",
 ]

@@ -36,7 +36,7 @@ class AnnotationFile(click.Path):
 
 def _hint(folder: Path) -> str:
     """What to give in place of a folder, by the files in it."""
-    from lucid.data.layouts import layout_hint
+    from lucid.data.layout_hints import layout_hint
     from lucid_models_detection.data.voc import conversion_command
     from lucid_models_detection.data.voc_files import voc_folders
 

@@ -9,34 +9,35 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lucid.cli.image_limit import max_pixels_option
-from lucid.cli.output import as_json_option, printable, warn, write
-from lucid.cli.places import FiniteRange, check_file, output_of
+from lucid.cli.did_you_mean import did_you_mean
+from lucid.cli.max_pixels import max_pixels_option
+from lucid.cli.model_options import ema_option
+from lucid.cli.output import json_option, printable, warn, write
+from lucid.cli.output_paths import check_output_file, parse_output
+from lucid.cli.param_types import FiniteRange
 from lucid.cli.prediction import (
-    PREDICTION_SPELLINGS,
+    IMAGE_OPTION_HINTS,
     PredictionRun,
     images_argument,
-    run_options,
+    prediction_options,
 )
-from lucid.cli.spellings import spelled
-from lucid.cli.weights import ema_option
 from lucid_models_detection.annotation_option import AnnotationFile
 
 if TYPE_CHECKING:
     from lucid.prediction import Batch, Predictor, ResultStore
-    from lucid.prediction.run import Engine
+    from lucid.prediction.run import Executor
     from lucid_models_detection.coco_ids import CocoIds
     from lucid_models_detection.prediction import DetectionPredictor
 
 __all__ = ["detect", "load_class_names"]
 
 
-@spelled(
+@did_you_mean(
     "predict",
     "infer",
     "inference",
     options={
-        **PREDICTION_SPELLINGS,
+        **IMAGE_OPTION_HINTS,
         **dict.fromkeys(
             ("--imgsz", "--img-size", "--image-size", "--size"),
             "images are resized as the detector was trained to; "
@@ -68,7 +69,7 @@ __all__ = ["detect", "load_class_names"]
     "images with the detections drawn on them: a directory, with the subdirectories of the images, "
     "or for one image a file such as boxes.png. What is missing is made.",
 )
-@run_options
+@prediction_options
 @click.option(
     "--batch-size",
     type=click.IntRange(min=1),
@@ -121,7 +122,7 @@ __all__ = ["detect", "load_class_names"]
     help="The COCO file that --coco-results takes the ids of images and categories from.",
 )
 @max_pixels_option
-@as_json_option
+@json_option
 def detect(
     images: tuple[str, ...],
     weights: Path,
@@ -155,13 +156,13 @@ def detect(
         plan_output_images,
     )
 
-    place = output_of(output, IMAGE_SUFFIXES)
+    place = parse_output(output, IMAGE_SUFFIXES)
     run = PredictionRun(place, resume, batch_size, dask, workers, threads, as_json)
     if results_file is None or data is None:
         if results_file is not data:
             raise click.UsageError("give --coco-results FILE and --data JSON together")
     else:
-        check_file(results_file, "--coco-results", [".json"])
+        check_output_file(results_file, "--coco-results", [".json"])
     files = find_files(images, image_suffixes(), warn)
     predictor = DetectionPredictor(
         weights,
@@ -190,7 +191,7 @@ def detect(
 
     def show(store: ResultStore) -> None:
         if as_json:
-            for line in store.lines(leave_out=[COCO_RESULTS]):
+            for line in store.lines(exclude=[COCO_RESULTS]):
                 write(line, newline=False)
         else:
             write(_table(list(store.results())))
@@ -201,7 +202,7 @@ def detect(
         show,
         around=lambda engine: _checked(engine, ids),
         finish=None if ids is None else finish,
-        leave_out=[COCO_RESULTS],
+        exclude=[COCO_RESULTS],
     )
 
 
@@ -233,7 +234,7 @@ def _coco_ids(predictor: DetectionPredictor, data: Path, images: list[str]) -> C
     return ids
 
 
-def _checked(chosen: Engine, ids: CocoIds | None) -> Engine:
+def _checked(chosen: Executor, ids: CocoIds | None) -> Executor:
     """The same engine; an image that the COCO file knows in another size ends it."""
     if ids is None:
         return chosen

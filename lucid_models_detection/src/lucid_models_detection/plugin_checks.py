@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 import lucid
-from lucid.cli.in_process import run_command
+from lucid.cli.invoke import run_command
 from lucid.models import Classifier, missing_members
 from lucid.testing.plugin_checks import CheckError, ModelUnderTest
 from lucid.testing.protocol_check import check_head, protocol_errors

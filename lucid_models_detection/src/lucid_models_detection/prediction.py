@@ -160,7 +160,7 @@ class DetectionPredictor(Predictor):
         picture = None if name is None else self.output_path(name)
         if picture is not None:
             drawn = draw_boxes(image, **kept, class_names=class_names, scale=self.scale)
-            _save(drawn, Path(self.place(picture)))
+            _save(drawn, Path(self.absolute_path(picture)))
         record = {
             "width": image.shape[2],
             "height": image.shape[1],
@@ -177,14 +177,14 @@ class DetectionPredictor(Predictor):
             return None
         drawings = Path(self.drawings)
         is_file = drawings.suffix.lower() in IMAGE_SUFFIXES
-        if is_file and not Path(self.place(self.drawings)).is_dir():
+        if is_file and not Path(self.absolute_path(self.drawings)).is_dir():
             return self.drawings
         folder = "" if self.root is None else self._folder_below_root(image)
         name = Path(image).name if image in self.same_stem else Path(image).stem
         return str(drawings / folder / f"{name}_detections.png")
 
     def _folder_below_root(self, image: str) -> str:
-        folder = os.path.dirname(os.path.abspath(self.place(image)))
+        folder = os.path.dirname(os.path.abspath(self.absolute_path(image)))
         return os.path.relpath(folder, self.root)
 
 
@@ -234,7 +234,7 @@ def plan_output_images(
     taken: dict[str, str] = {os.path.realpath(image): image for image in places}
     for image in places.values():
         picture = str(predictor.output_path(image))
-        place = os.path.realpath(predictor.place(picture))
+        place = os.path.realpath(predictor.absolute_path(picture))
         if (other := taken.setdefault(place, image)) is not image:
             is_image = os.path.realpath(other) == place
             what = "is one of the images" if is_image else f"would show {other} and {image}"

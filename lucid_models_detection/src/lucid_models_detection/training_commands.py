@@ -13,27 +13,28 @@ from typing import Any
 
 import click
 
-from lucid.cli.image_limit import max_pixels_option
-from lucid.cli.model_option import (
+from lucid.cli.did_you_mean import did_you_mean
+from lucid.cli.max_pixels import max_pixels_option
+from lucid.cli.model_options import (
     builder_arguments_option,
+    ema_option,
     explain_builder_arguments,
     model_option,
 )
-from lucid.cli.output import as_json_option, write_json
-from lucid.cli.places import FiniteRange, check_file, check_folder
-from lucid.cli.spellings import spelled
+from lucid.cli.output import json_option, write_json
+from lucid.cli.output_paths import check_output_file, check_output_folder
+from lucid.cli.param_types import FiniteRange
 from lucid.cli.training import (
     best_line,
     check_data_option,
+    distributed_options,
     given_options,
-    interruptible,
-    ranks,
-    ranks_options,
+    open_communicator,
+    resume_hint,
     run_folder_options,
     skip_invalid_option,
     workers_option,
 )
-from lucid.cli.weights import ema_option
 from lucid_models_detection.annotation_option import AnnotationFile
 
 __all__ = ["evaluate", "train_detector"]
@@ -68,7 +69,7 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@spelled(
+@did_you_mean(
     "fit",
     options=dict.fromkeys(
         ("--imgsz", "--img-size", "--image-size", "--size", "--min-size"),
@@ -191,7 +192,7 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 )
 @run_folder_options
 @max_pixels_option
-@ranks_options
+@distributed_options
 @click.pass_context
 def train_detector(
     ctx: click.Context,
@@ -221,8 +222,8 @@ def train_detector(
         raise click.UsageError("give --val or --val-fraction, not both")
     if not resume and (options["data"] is None or options["images"] is None):
         raise click.UsageError("give --data JSON and --images DIR")
-    check_folder(output, "--output")
-    with ranks(mpi) as communicator:
+    check_output_folder(output, "--output")
+    with open_communicator(mpi) as communicator:
         task, how = DetectorTask(), (workers, communicator, check_data)
         with explain_builder_arguments(options["model_options"]):
             if resume:
@@ -235,12 +236,12 @@ def train_detector(
         if not run.has_plots:
             hint = 'no plots, which need matplotlib: pip install "lucid-models-detection[plot]"'
             log(hint, err=True)
-        with interruptible("train-detector", output, communicator):
+        with resume_hint("train-detector", output, communicator):
             best = run.fit(log)
         log(best_line("mAP", best, run.folder.best, "the annotations"))
 
 
-@spelled("val", "validate", "test", "eval", "score")
+@did_you_mean("val", "validate", "test", "eval", "score")
 @click.command()
 @click.option("--data", required=True, type=_ANNOTATIONS, metavar="JSON", help="COCO annotations.")
 @click.option(
@@ -285,7 +286,7 @@ def train_detector(
 @click.option("--batch-size", type=click.IntRange(1), default=1, show_default=True)
 @workers_option
 @max_pixels_option
-@as_json_option
+@json_option
 def evaluate(
     data: Path,
     images: Path,
@@ -315,12 +316,12 @@ def evaluate(
     from lucid_models_detection.evaluation.precision_recall import import_matplotlib_figure
 
     if output is not None:
-        check_file(output, "--output", [".json"])
+        check_output_file(output, "--output", [".json"])
     if measure == "coco":
         import_pycocotools()
     if plot is not None:
         kinds = import_matplotlib_figure()().canvas.get_supported_filetypes()
-        check_file(plot, "--plot", [f".{kind}" for kind in kinds])
+        check_output_file(plot, "--plot", [f".{kind}" for kind in kinds])
     model, comparison = _comparison(
         data,
         images,

@@ -26,10 +26,10 @@ def lucid_register_models(register):
 def lucid_register_commands(cli):
     print("at registration of commands")
     import click
-    from lucid.cli.output import as_json_option, write_json
+    from lucid.cli.output import json_option, write_json
 
     @cli.command()
-    @as_json_option
+    @json_option
     def tiny(as_json):
         print("in the command")
         write_json([1]) if as_json else click.echo("text")

@@ -257,7 +257,7 @@ def test_ranks_share_every_batch_with_no_sample_twice_and_none_lost(ranks):
     loaders = shards(ranks)
     for _ in range(2):  # epochs
         for number, (batch, *parts) in enumerate(zip(whole, *loaders, strict=True)):
-            counted = [p for p, k in zip(parts, loaders, strict=True) if k.share(number)]
+            counted = [p for p, k in zip(parts, loaders, strict=True) if k.shard_fraction(number)]
             assert np.concatenate(counted).tolist() == batch.tolist()
             sizes = [len(part) for part in counted]
             assert max(sizes) - min(sizes) <= 1
@@ -265,7 +265,10 @@ def test_ranks_share_every_batch_with_no_sample_twice_and_none_lost(ranks):
 
 def test_shares_say_what_part_of_a_batch_a_rank_has():
     loaders = shards(4)
-    assert [[k.share(batch) for k in loaders] for batch in (0, 3)] == [[0.25] * 4, [0.5, 0.5, 0, 0]]
+    assert [[k.shard_fraction(batch) for k in loaders] for batch in (0, 3)] == [
+        [0.25] * 4,
+        [0.5, 0.5, 0, 0],
+    ]
 
 
 def test_a_rank_without_a_sample_gets_one_that_counts_nothing():

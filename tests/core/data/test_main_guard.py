@@ -16,9 +16,9 @@ from lucid.prediction import predict_files
 pytestmark = pytest.mark.slow
 
 SCRIPT = """
-from lucid.data.main_guard import check_main_guard, leave_if_importing_main
+from lucid.data.main_guard import check_main_guard, exit_if_importing_main
 {guard}
-    leave_if_importing_main()
+    exit_if_importing_main()
     check_main_guard()
     print("through")
 """

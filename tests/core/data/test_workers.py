@@ -178,7 +178,7 @@ def test_batches_without_elements_arrive(datasets, make):
 
 @pytest.mark.parametrize("how", ["sleep", "sleep through SIGTERM"])
 def test_closing_does_not_wait_for_a_busy_worker(datasets, make, monkeypatch, tmp_path, how):
-    monkeypatch.setattr("lucid.data.workers._PATIENCE", 0.2)
+    monkeypatch.setattr("lucid.data.workers._JOIN_TIMEOUT", 0.2)
     loader = make(datasets.Failing(how, tmp_path / "asleep"), 1, workers=1, prefetch=8)
     batches = iter(loader)
     assert [next(batches).item() for _ in range(3)] == [0, 1, 2]

@@ -144,13 +144,12 @@ def test_decorator_in_plugin_must_match_aliases(environment) -> None:
 
 
 def test_command_line_resolves_and_shows_aliases(alpha, capsys) -> None:
-    from lucid.cli import entry
 
-    assert entry.run(["info", "net1"]) == 0
+    assert entry_point.run(["info", "net1"]) == 0
     lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
     assert ["name", "net_1"] in lines
     assert ["aliases", "net1, netone"] in lines
-    assert entry.run(["summary", "net1"]) == 0
+    assert entry_point.run(["summary", "net1"]) == 0
     assert "net_1" in capsys.readouterr().out
 
 
@@ -158,7 +157,7 @@ def test_model_option_resolves_alias(alpha) -> None:
     import click
     from click.testing import CliRunner
 
-    from lucid.cli.model_option import model_option
+    from lucid.cli.model_options import model_option
 
     @click.command()
     @model_option("The model.", "model_name")

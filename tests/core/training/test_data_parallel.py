@@ -147,7 +147,7 @@ def test_a_loss_counts_by_samples_where_ranks_have_unequal_numbers(on_ranks):
 
     def shares(communicator):
         trainer = make_trainer(communicator)
-        return [trainer.loader.share(batch) for batch in range(len(trainer.loader))]
+        return [trainer.loader.shard_fraction(batch) for batch in range(len(trainer.loader))]
 
     expected = [[1 / 3, 1 / 3, 1 / 6, 1 / 6]] * 3 + [[1 / 2, 1 / 2, 0, 0]]
     assert np.transpose(on_ranks(4, shares)).tolist() == expected

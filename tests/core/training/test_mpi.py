@@ -97,7 +97,7 @@ def test_a_training_takes_the_ranks_of_mpiexec_unless_it_is_given_others(monkeyp
     monkeypatch.setenv("PMI_SIZE", "3")
     trainer = make_trainer()
     assert trainer.communicator is joined
-    assert [trainer.loader.share(batch) for batch in (0, 1)] == [1 / 4, 1 / 4]
+    assert [trainer.loader.shard_fraction(batch) for batch in (0, 1)] == [1 / 4, 1 / 4]
     alone = Communicator()
     assert make_trainer(communicator=alone).communicator is alone
 

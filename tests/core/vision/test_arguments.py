@@ -19,8 +19,8 @@ from lucid.vision.transforms import (
     RandomHorizontalFlip,
     RandomResizedCrop,
     Resize,
+    build_transform,
     preprocessing,
-    transform_of,
 )
 
 IMAGE = np.zeros((3, 8, 8), np.float32)
@@ -70,7 +70,7 @@ def test_other_sizes_are_refused(size: object) -> None:
         (lambda: Compose(None), "transforms: .* got None"),
         (lambda: Compose(Resize(4)), r"transforms: .* got Resize\(size=4"),
         (lambda: Compose([Resize(4), 3]), "transforms: .*, 3]"),
-        (lambda: transform_of(None), "preprocessing: expected a mapping, got NoneType"),
+        (lambda: build_transform(None), "preprocessing: expected a mapping, got NoneType"),
         (lambda: numpy_generator(3), "generator: .* got 3; "),
         (
             lambda: RandomHorizontalFlip(generator=np.random.default_rng(0))(IMAGE),
@@ -107,6 +107,6 @@ def test_other_numbers_are_refused(make: Callable[[], object], text: str) -> Non
 
 def test_a_description_with_two_sides_is_read_back_from_json() -> None:
     description = preprocessing(resize_size=(8, 6), crop_size=np.int64(4))
-    transform = transform_of(json.loads(json.dumps(description)))
+    transform = build_transform(json.loads(json.dumps(description)))
     assert transform(np.zeros((3, 20, 30), np.float32)).shape == (3, 4, 4)
     assert Resize((8, 6)) in transform.transforms

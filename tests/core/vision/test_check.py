@@ -17,8 +17,8 @@ from lucid.vision import (
     ImageHeader,
     check,
     check_images,
+    find_duplicates,
     read_image,
-    same_images,
 )
 
 
@@ -178,7 +178,7 @@ def test_equal_files_are_found(tmp_path: Path) -> None:
     (tmp_path / "c.png").write_bytes(near)
     small = [noise(tmp_path / f"{i}.png", seed=i % 2, size=(8, 8)) for i in range(3)]
     paths = [large, tmp_path / "b.png", tmp_path / "c.png", *small]
-    groups = [set(group) for group in same_images(check_images(paths, tmp_path))]
+    groups = [set(group) for group in find_duplicates(check_images(paths, tmp_path))]
     assert groups == [{large, tmp_path / "b.png"}, {small[0], small[2]}]
 
 

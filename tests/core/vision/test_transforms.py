@@ -19,8 +19,8 @@ from lucid.vision.transforms import (
     RandomHorizontalFlip,
     RandomResizedCrop,
     Resize,
+    build_transform,
     preprocessing,
-    transform_of,
 )
 
 
@@ -143,7 +143,7 @@ def test_the_callers_array_is_never_written() -> None:
     image.flags.writeable = False
     train = Compose([RandomResizedCrop(8), RandomHorizontalFlip(1), Normalize((0,) * 3, (1,) * 3)])
     train(image)
-    transform_of(preprocessing(resize_size=8, crop_size=8))(image)
+    build_transform(preprocessing(resize_size=8, crop_size=8))(image)
 
 
 @pytest.mark.parametrize(
@@ -160,11 +160,11 @@ def test_the_callers_array_is_never_written() -> None:
         (lambda: preprocessing(mean=(1, 2), std=(1, 2)), "1 or 3 numbers as mean"),
         (lambda: preprocessing(mean=(1,)), "as many finite means"),
         (
-            lambda: transform_of({"resize_size": 8, "crop_size": 8, "mean": 0.5, "std": [1]}),
+            lambda: build_transform({"resize_size": 8, "crop_size": 8, "mean": 0.5, "std": [1]}),
             "1 or 3 numbers as mean, got 0.5",
         ),
         (lambda: preprocessing(resize_size=2.5), "positive integer"),  # type: ignore[arg-type]
-        (lambda: transform_of({"resize": 3}), "crop_size.*got \\['resize'\\]"),
+        (lambda: build_transform({"resize": 3}), "crop_size.*got \\['resize'\\]"),
     ],
 )
 def test_bad_settings_are_refused_when_made(make: object, text: str) -> None:
@@ -196,7 +196,7 @@ def test_normalize_refuses_another_number_of_channels() -> None:
 def test_preprocessing_survives_json_and_becomes_the_evaluation_transform() -> None:
     description = json.loads(json.dumps(preprocessing(resize_size=16, crop_size=12)))
     image = np.full((3, 20, 30), 0.5, np.float32)
-    result = transform_of(description)(image)
+    result = build_transform(description)(image)
     assert result.shape == (3, 12, 12)
     expected = (0.5 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
     np.testing.assert_allclose(result[:, 3, 4], expected, rtol=1e-5)
@@ -204,7 +204,9 @@ def test_preprocessing_survives_json_and_becomes_the_evaluation_transform() -> N
 
 def test_one_mean_makes_a_gray_pipeline() -> None:
     image = np.full((3, 8, 8), 0.5, np.float32)
-    result = transform_of(preprocessing(resize_size=8, crop_size=8, mean=(0.5,), std=(1,)))(image)
+    result = build_transform(preprocessing(resize_size=8, crop_size=8, mean=(0.5,), std=(1,)))(
+        image
+    )
     np.testing.assert_allclose(result, np.zeros((1, 8, 8)), atol=1e-6)
 
 
@@ -220,7 +222,10 @@ def test_transforms_can_be_sent_to_workers() -> None:
 def test_preprocessing_refuses_pixels_outside_the_range(low: float, high: float, text: str) -> None:
     image = np.full((3, 40, 50), low, np.float32)
     image[:, ::2] = high  # resizing averages neighboring rows
-    for transform in (transform_of(preprocessing(resize_size=8, crop_size=8)), Normalize([0], [1])):
+    for transform in (
+        build_transform(preprocessing(resize_size=8, crop_size=8)),
+        Normalize([0], [1]),
+    ):
         with pytest.raises(ImageError, match=text):
             transform(image[: 1 if isinstance(transform, Normalize) else 3])
 
@@ -242,6 +247,6 @@ def test_interpolation_is_described_where_it_is_not_the_default() -> None:
     assert "interpolation" not in preprocessing(interpolation="bilinear")
     description = preprocessing(resize_size=9, crop_size=8, interpolation="bicubic")
     assert description["interpolation"] == "bicubic"
-    assert Resize(9, "bicubic") in transform_of(json.loads(json.dumps(description))).transforms
+    assert Resize(9, "bicubic") in build_transform(json.loads(json.dumps(description))).transforms
     with pytest.raises(ValueError, match="interpolation: expected one of bilinear, bicubic"):
         preprocessing(interpolation="lanczos")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lucid.cli.entry import run
+from lucid.cli.entry_point import run
 from lucid_models_detection.data.checkers import check_coco, check_voc
 
 XML = """<annotation><filename>{name}</filename>

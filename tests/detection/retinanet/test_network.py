@@ -13,7 +13,7 @@ from small_detection import TinyBackbone, write_coco
 
 import lucid
 from lucid import Tensor, nn
-from lucid.cli.entry import run
+from lucid.cli.entry_point import run
 from lucid.models import create_model
 from lucid.weights import model_metadata
 from lucid_models_detection import RetinaNet, RetinaNetConfig

@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 if all went well, 2 for bad input, 130 after Ctrl-C, 1 for anything else.
     """
     try:
-        from lucid.cli.entry import run
+        from lucid.cli.entry_point import run
 
         return run(arguments)
     except KeyboardInterrupt:  # before there was anything to interrupt

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lucid.cli.image_limit import max_pixels_option
-from lucid.cli.output import as_json_option, write_json
-from lucid.cli.spellings import spelled
+from lucid.cli.did_you_mean import did_you_mean
+from lucid.cli.max_pixels import max_pixels_option
+from lucid.cli.output import json_option, write_json
 
 if TYPE_CHECKING:
     from lucid.data.checkers import DataChecker
@@ -20,7 +20,7 @@ __all__ = ["check_data"]
 _REFUSED = 2
 
 
-@spelled(
+@did_you_mean(
     options={
         "--box-format": "--option box_format=...",
         "--box-orientation": "--option box_orientation=...",
@@ -55,7 +55,7 @@ _REFUSED = 2
     metavar="NAME=VALUE",
     help="Option of the format, such as box_format=xyxy; may be given several times.",
 )
-@as_json_option
+@json_option
 @click.pass_context
 def check_data(
     ctx: click.Context,

@@ -8,10 +8,11 @@ import warnings
 import click
 
 import lucid
-from lucid.cli.authors import check_plugin, new_plugin
 from lucid.cli.check_data import check_data
+from lucid.cli.check_plugin import check_plugin
 from lucid.cli.group import LucidGroup
-from lucid.cli.output import as_json_option, write_json, write_table
+from lucid.cli.new_plugin import new_plugin
+from lucid.cli.output import json_option, write_json, write_table
 from lucid.cli.warmup import warmup
 from lucid.errors import PluginWarning
 
@@ -28,7 +29,7 @@ __all__ = ["cli"]
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Root of the command line; ``--debug`` is taken out by :mod:`lucid.cli.entry`."""
+    """Root of the command line; ``--debug`` is taken out by :mod:`lucid.cli.entry_point`."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
@@ -44,7 +45,7 @@ def _no_exit_code(result: object, **parameters: object) -> None:
 @click.option("--task", multiple=True, metavar="PATTERN", help="Models for this task.")
 @click.option("--family", multiple=True, metavar="PATTERN", help="Models of this family.")
 @click.option("--plugin", multiple=True, metavar="PATTERN", help="Models of this distribution.")
-@as_json_option
+@json_option
 def models(
     patterns: tuple[str, ...],
     exclude: tuple[str, ...],
@@ -91,7 +92,7 @@ def _say_why_none() -> None:
 
 @cli.command()
 @click.argument("name")
-@as_json_option
+@json_option
 def info(name: str, as_json: bool) -> None:
     """Show what is known of the model NAME."""
     found = lucid.models.model_info(name)
@@ -115,7 +116,7 @@ def info(name: str, as_json: bool) -> None:
 
 
 @cli.command()
-@as_json_option
+@json_option
 def plugins(as_json: bool) -> None:
     """List the plugins, and why a failing one could not be loaded."""
     with warnings.catch_warnings():
@@ -144,7 +145,7 @@ def plugins(as_json: bool) -> None:
 @cli.command()
 @click.argument("name")
 @click.option("--input", "shape", metavar="1,3,224,224", help="Shape to run the model with.")
-@as_json_option
+@json_option
 def summary(name: str, shape: str | None, as_json: bool) -> None:
     """Show the layers of the model NAME with shapes, parameters and multiply-adds."""
     input_shape = lucid.models.model_info(name).input_shape if shape is None else _parse(shape)

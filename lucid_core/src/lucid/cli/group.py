@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lucid.cli.did_you_mean import suggest_command
 from lucid.cli.output import warn
-from lucid.cli.spellings import explain_command
-from lucid.cli.terminal import broken_pipes
+from lucid.cli.terminal import wrap_broken_pipes
 from lucid.models import suggestions, zoo
 from lucid.models.discovery import describe_error
 
@@ -23,7 +23,7 @@ __all__ = ["LucidGroup"]
 
 
 @dataclass(frozen=True)
-class _Offer:
+class _PluginCommand:
     """A command a plugin adds."""
 
     plugin: Plugin
@@ -50,7 +50,7 @@ class _PluginCommands:
         What kept a plugin from adding its commands, by ``distribution version``.
     """
 
-    offers: dict[str, _Offer] = field(default_factory=dict)
+    offers: dict[str, _PluginCommand] = field(default_factory=dict)
     ambiguous: dict[str, list[str]] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
 
@@ -93,18 +93,18 @@ class LucidGroup(click.Group):
         return super().main(*args, **kwargs)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        with broken_pipes():
+        with wrap_broken_pipes():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
-        with broken_pipes():
+        with wrap_broken_pipes():
             return super().invoke(ctx)
 
     def from_plugins(self) -> _PluginCommands:
         """Ask the plugins for their commands, once a run."""
         if self._from_plugins is None:
             found = _PluginCommands()
-            by_name: dict[str, list[_Offer]] = {}
+            by_name: dict[str, list[_PluginCommand]] = {}
             with redirect_stdout(sys.stderr):  # standard output is for the command
                 for plugin in zoo.registry.loaded_plugins():
                     for offer in self._ask(plugin, found.faults):
@@ -118,7 +118,7 @@ class LucidGroup(click.Group):
             self._from_plugins = found
         return self._from_plugins
 
-    def _ask(self, plugin: Plugin, faults: dict[str, str]) -> list[_Offer]:
+    def _ask(self, plugin: Plugin, faults: dict[str, str]) -> list[_PluginCommand]:
         group = click.Group()
         try:
             plugin.call_hook("lucid_register_commands", cli=group)
@@ -130,7 +130,7 @@ class LucidGroup(click.Group):
         for name in self.commands.keys() & group.commands.keys():
             faults[plugin.origin] = f"its command {name!r} is left out: lucid has one"
         return [
-            _Offer(plugin, command, name)
+            _PluginCommand(plugin, command, name)
             for name, command in group.commands.items()
             if name not in self.commands
         ]
@@ -175,7 +175,7 @@ class LucidGroup(click.Group):
         if advice is not None:
             return f"{message}; {advice}"
         commands = {known: self.get_command(ctx, known) for known in self.list_commands(ctx)}
-        return f"{message}{explain_command(name, commands)}"
+        return f"{message}{suggest_command(name, commands)}"
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands of the core, then those of each distribution under its name."""

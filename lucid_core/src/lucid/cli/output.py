@@ -12,7 +12,7 @@ from typing import Any, TextIO
 import click
 
 __all__ = [
-    "as_json_option",
+    "json_option",
     "printable",
     "printable_lines",
     "warn",
@@ -33,7 +33,7 @@ def _keep_for_json(ctx: click.Context, parameter: click.Parameter, value: bool) 
 
 
 #: The option ``--json`` of a command, which then writes with :func:`write` or :func:`write_json`.
-as_json_option = click.option(
+json_option = click.option(
     "--json",
     "as_json",
     is_flag=True,

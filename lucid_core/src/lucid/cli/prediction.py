@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lucid.cli.output import warn, write
-from lucid.cli.places import REPORT_SUFFIXES, Output
+from lucid.cli.output_paths import REPORT_SUFFIXES, OutputPath
 from lucid.text import pluralize
 
 if TYPE_CHECKING:
     from lucid.prediction import Predictor, ResultStore
-    from lucid.prediction.run import Engine
+    from lucid.prediction.run import Executor
 
-__all__ = ["PREDICTION_SPELLINGS", "PredictionRun", "images_argument", "run_options"]
+__all__ = ["IMAGE_OPTION_HINTS", "PredictionRun", "images_argument", "prediction_options"]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -27,7 +27,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 _NAMED = 10
 
 #: Options of other tools that every command for images has another way for.
-PREDICTION_SPELLINGS = dict.fromkeys(
+IMAGE_OPTION_HINTS = dict.fromkeys(
     ("--source", "--input", "--img", "--image", "--images", "--folder", "-i"),
     "name images, folders, patterns or @list.txt without an option",
 )
@@ -35,7 +35,7 @@ PREDICTION_SPELLINGS = dict.fromkeys(
 images_argument = click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 
 
-def run_options(command: Command) -> Command:
+def prediction_options(command: Command) -> Command:
     """Give a command the options of :class:`PredictionRun`."""
     for option in (
         click.option(
@@ -70,11 +70,11 @@ def run_options(command: Command) -> Command:
 
 @dataclass(frozen=True)
 class PredictionRun:
-    """Predict for images and report; the options of :func:`run_options` and some more.
+    """Predict for images and report; the options of :func:`prediction_options` and some more.
 
     Attributes
     ----------
-    output : Output
+    output : OutputPath
         Where to write; without a report, results are printed.
     resume, batch_size, dask, workers, threads
         As :func:`lucid.prediction.predict_files` takes them.
@@ -87,7 +87,7 @@ class PredictionRun:
         For an option that would have no effect.
     """
 
-    output: Output
+    output: OutputPath
     resume: bool
     batch_size: int
     dask: str | None
@@ -120,9 +120,9 @@ class PredictionRun:
         files: Iterable[str],
         show: Callable[[ResultStore], object],
         *,
-        around: Callable[[Engine], Engine] | None = None,
+        around: Callable[[Executor], Executor] | None = None,
         finish: Callable[[ResultStore], object] | None = None,
-        leave_out: Sequence[str] = (),
+        exclude: Sequence[str] = (),
     ) -> None:
         """Predict for files, write the report or show the results, and name what failed.
 
@@ -136,11 +136,11 @@ class PredictionRun:
             Wraps the engine, to look at the records as they come.
         finish : callable, optional
             Called with the store of all results before the report is written.
-        leave_out : sequence of str
+        exclude : sequence of str
             Parts of the records that the report does without.
         """
         from lucid.prediction import ResultStore
-        from lucid.prediction.run import engine, fill
+        from lucid.prediction.run import make_executor, predict_pending
 
         description = predictor.description()
         files = iter(files)
@@ -151,15 +151,15 @@ class PredictionRun:
             if store.reopened and self._say_what_is_left(store, complete=finish is None):
                 return
             try:
-                with engine(self.dask, self.workers, self.threads) as chosen:
+                with make_executor(self.dask, self.workers, self.threads) as chosen:
                     wrapped = chosen if around is None else around(chosen)
-                    fill(store, predictor, wrapped, batch_size=self.batch_size)
+                    predict_pending(store, predictor, wrapped, batch_size=self.batch_size)
             except KeyboardInterrupt:
                 self._say_how_to_go_on(store)
                 raise
             if finish is not None:
                 finish(store)
-            self._tell(store, show, leave_out)
+            self._tell(store, show, exclude)
 
     def _say_what_is_left(self, store: ResultStore, complete: bool) -> bool:
         """Whether a finished report has nothing left to do; on stderr, what is left.
@@ -171,7 +171,7 @@ class PredictionRun:
             the records that are needed for all images.
         """
         _, done, _ = store.count()
-        left = {kind: number for kind, number in store.left().items() if number}
+        left = {kind: number for kind, number in store.remaining().items() if number}
         if not left:
             click.echo(f"{self.report} is finished; nothing is left to do", err=True)
             if self.as_json:
@@ -198,13 +198,13 @@ class PredictionRun:
             )
 
     def _tell(
-        self, store: ResultStore, show: Callable[[ResultStore], object], leave_out: Sequence[str]
+        self, store: ResultStore, show: Callable[[ResultStore], object], exclude: Sequence[str]
     ) -> None:
         """Write the report, or show the results; name images that failed."""
         _, done, failed = store.count()
         named = list(itertools.islice(store.failures(), _NAMED))
         if self.report is not None:
-            store.finish(leave_out)
+            store.finish(exclude)
         if failed and not done:
             reason = f"{named[0]['image']}: {named[0]['error']}"
             raise ValueError(

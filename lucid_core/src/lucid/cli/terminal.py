@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-__all__ = ["PipeError", "broken_pipes", "flush_output", "reader_is_gone", "standard_streams"]
+__all__ = ["PipeError", "flush_output", "is_broken_pipe", "standard_streams", "wrap_broken_pipes"]
 
 
 @contextmanager
@@ -63,7 +63,7 @@ class PipeError(Exception):
 
 
 @contextmanager
-def broken_pipes() -> Iterator[None]:
+def wrap_broken_pipes() -> Iterator[None]:
     """Raise a :class:`PipeError` in place of a :class:`BrokenPipeError`.
 
     Yields
@@ -76,13 +76,13 @@ def broken_pipes() -> Iterator[None]:
         raise PipeError(error) from error
 
 
-def reader_is_gone(error: OSError) -> bool:
+def is_broken_pipe(error: OSError) -> bool:
     """Whether an error says that nobody reads standard output or error any more."""
     streams = sys.stdout, sys.stderr
-    return isinstance(error, BrokenPipeError) and any(map(_is_broken, streams))
+    return isinstance(error, BrokenPipeError) and any(map(_is_pipe_broken, streams))
 
 
-def _is_broken(stream: TextIO | None) -> bool:
+def _is_pipe_broken(stream: TextIO | None) -> bool:
     if (descriptor := _descriptor(stream)) is None:
         return False
     if not hasattr(select, "poll"):  # Windows

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 __all__ = [
     "best_line",
     "check_data_option",
+    "distributed_options",
     "given_options",
-    "interruptible",
-    "ranks",
-    "ranks_options",
+    "open_communicator",
+    "resume_hint",
     "run_folder_options",
     "skip_invalid_option",
     "workers_option",
@@ -65,7 +65,7 @@ def best_line(measure: str, best: float | None, weights: Path, suspect: str) -> 
 
 
 @contextmanager
-def interruptible(command: str, output: Path, communicator: Communicator) -> Iterator[None]:
+def resume_hint(command: str, output: Path, communicator: Communicator) -> Iterator[None]:
     """On Ctrl-C or SIGTERM, say how to go on with the training in ``output``."""
     from lucid.training.interrupts import Terminated
 
@@ -133,7 +133,7 @@ def run_folder_options(command: Command) -> Command:
     return command
 
 
-def ranks_options(command: Command) -> Command:
+def distributed_options(command: Command) -> Command:
     """Give a command ``--mpi`` and ``--synchronize-norms``."""
     for option in (
         click.option(
@@ -153,7 +153,7 @@ def ranks_options(command: Command) -> Command:
 
 
 @contextmanager
-def ranks(mpi: bool) -> Iterator[Communicator]:
+def open_communicator(mpi: bool) -> Iterator[Communicator]:
     """The ranks that a command trains on; an error on one of them ends all.
 
     Parameters
@@ -168,7 +168,7 @@ def ranks(mpi: bool) -> Iterator[Communicator]:
     click.ClickException
         If mpi4py or an MPI is not installed, or ``mpiexec`` is that of another MPI.
     """
-    from lucid.cli.entry import SharedError
+    from lucid.cli.entry_point import RankError
     from lucid.training import Communicator, mpi_communicator
     from lucid.training.interrupts import Terminated
     from lucid.training.mpi import launched_ranks
@@ -189,4 +189,4 @@ def ranks(mpi: bool) -> Iterator[Communicator]:
             raise
         communicator.wait_for_main()
         where = "" if communicator.is_main else f"rank {communicator.rank}: "
-        raise SharedError(error, where, communicator.abort) from error
+        raise RankError(error, where, communicator.abort) from error

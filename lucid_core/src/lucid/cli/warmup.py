@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from lucid import kernels
-from lucid.cli.output import as_json_option, write_json, write_table
+from lucid.cli.output import json_option, write_json, write_table
 
 __all__ = ["warmup"]
 
 
 @click.command()
-@as_json_option
+@json_option
 def warmup(as_json: bool) -> None:
     """Compile the kernels ahead of their first use.
 

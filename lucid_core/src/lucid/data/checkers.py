@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from lucid.data.layouts import layout_hint
+from lucid.data.layout_hints import layout_hint
 from lucid.data.report import DataReport
 from lucid.errors import PluginWarning
 from lucid.models import zoo
@@ -71,7 +71,7 @@ def data_checkers() -> list[DataChecker]:
     found: list[DataChecker] = []
     for plugin in zoo.registry.loaded_plugins():
         try:
-            found += checkers_of(plugin)
+            found += plugin_checkers(plugin)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: the other plugins still work
@@ -80,7 +80,7 @@ def data_checkers() -> list[DataChecker]:
     return found
 
 
-def checkers_of(plugin: Plugin) -> list[DataChecker]:
+def plugin_checkers(plugin: Plugin) -> list[DataChecker]:
     """Checkers that one plugin registers; whatever its hook raises comes out."""
     found: list[DataChecker] = []
 

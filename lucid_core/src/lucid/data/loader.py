@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from lucid.data.batch_sampler import BatchSampler, Collate, fetch_batch
 from lucid.data.collate import default_collate
 from lucid.data.dataset import Dataset, check_dataset
-from lucid.data.plan import Collate, Plan, fetch
 from lucid.data.workers import WorkerPool
 from lucid.random import default_generator
 
 __all__ = ["DataLoader"]
 
-#: What of its plan a loader's state says: all but how many ranks share the batches.
+#: Sampler fields in the loader's state; rank and world size may change on resume.
 _STATE = ("samples", "batch_size", "shuffle", "drop_last", "seed")
 
 
@@ -98,7 +98,7 @@ class DataLoader:
         self.collate: Collate = default_collate if collate is None else collate
         self.workers = _at_least(0, workers, "workers")
         self.prefetch = _at_least(1, prefetch, "prefetch")
-        self._plan = Plan(
+        self._sampler = BatchSampler(
             len(dataset),
             _at_least(1, batch_size, "batch_size"),
             _boolean(shuffle, "shuffle"),
@@ -108,66 +108,68 @@ class DataLoader:
         self._pool: WorkerPool | None = None
         self._epoch = 0
         self._position = 0
-        self._under_way = False
+        self._in_progress = False
 
     @property
     def batch_size(self) -> int:
         """Samples in a batch."""
-        return self._plan.batch_size
+        return self._sampler.batch_size
 
     @property
     def seed(self) -> int:
         """What order and random numbers follow from."""
-        return self._plan.seed
+        return self._sampler.seed
 
     def __len__(self) -> int:
         """Number of batches in an epoch over the dataset as long as it is now."""
-        return len(self._present_plan())
+        return len(self._current_sampler())
 
-    def _present_plan(self) -> Plan:
-        """The plan for the present length of the dataset, which may have changed."""
-        return replace(self._plan, samples=len(self.dataset))
+    def _current_sampler(self) -> BatchSampler:
+        """The sampler for the present length of the dataset, which may have changed."""
+        return replace(self._sampler, samples=len(self.dataset))
 
     def __iter__(self) -> Iterator[Any]:
-        if self._under_way:  # an iteration that was left early is over
+        if self._in_progress:  # an iteration that was left early is over
             self._epoch += 1
             self._position = 0
-        plan = self._present_plan()
-        if plan != self._plan:
+        sampler = self._current_sampler()
+        if sampler != self._sampler:
             if self._position:
                 raise ValueError(
                     "cannot continue in the middle of an epoch: the dataset had "
-                    f"{self._plan.samples} samples, now it has {plan.samples}"
+                    f"{self._sampler.samples} samples, now it has {sampler.samples}"
                 )
             self.close()  # the workers have the dataset as it was
-            self._plan = plan
-        self._under_way = True
-        return self._batches(plan, self._epoch, self._position)
+            self._sampler = sampler
+        self._in_progress = True
+        return self._batches(sampler, self._epoch, self._position)
 
-    def _batches(self, plan: Plan, epoch: int, first: int) -> Iterator[Any]:
-        last = len(plan)
+    def _batches(self, sampler: BatchSampler, epoch: int, first: int) -> Iterator[Any]:
+        last = len(sampler)
         if self.workers and first < last:
-            made = self._workers(plan).batches(epoch, first, last)
+            made = self._workers(sampler).batches(epoch, first, last)
         else:
-            made = self._made_here(plan, epoch, first, last)
+            made = self._load_in_process(sampler, epoch, first, last)
         for position, batch in enumerate(made, first + 1):
             if self._epoch == epoch:  # otherwise a newer iteration has taken over
                 self._position = position
             yield batch
         if self._epoch == epoch:
-            self._epoch, self._position, self._under_way = epoch + 1, 0, False
+            self._epoch, self._position, self._in_progress = epoch + 1, 0, False
 
-    def _made_here(self, plan: Plan, epoch: int, first: int, last: int) -> Iterator[Any]:
+    def _load_in_process(
+        self, sampler: BatchSampler, epoch: int, first: int, last: int
+    ) -> Iterator[Any]:
         for batch in range(first, last):
-            yield fetch(self.dataset, self.collate, plan, epoch, batch)
+            yield fetch_batch(self.dataset, self.collate, sampler, epoch, batch)
 
-    def _workers(self, plan: Plan) -> WorkerPool:
+    def _workers(self, sampler: BatchSampler) -> WorkerPool:
         if self._pool is None or not self._pool.alive:
-            count = min(self.workers, len(plan))  # more would have nothing to do
-            self._pool = WorkerPool(self.dataset, self.collate, plan, count, self.prefetch)
+            count = min(self.workers, len(sampler))  # more would have nothing to do
+            self._pool = WorkerPool(self.dataset, self.collate, sampler, count, self.prefetch)
         return self._pool
 
-    def shard(self, rank: int, ranks: int) -> None:
+    def shard(self, rank: int, world_size: int) -> None:
         """Make a part of every batch only: that of one of several processes.
 
         Together the parts of all ranks are the batches that one loader would make: no
@@ -177,7 +179,7 @@ class DataLoader:
 
         Parameters
         ----------
-        rank, ranks : int
+        rank, world_size : int
             Which of how many parts.
 
         Raises
@@ -185,25 +187,25 @@ class DataLoader:
         ValueError
             If there is no such rank, or a whole batch has fewer samples than ranks.
         """
-        if not 0 <= rank < ranks:
-            raise ValueError(f"expected a rank from 0 to {ranks - 1}, got {rank}")
-        if self.batch_size < ranks:
+        if not 0 <= rank < world_size:
+            raise ValueError(f"expected a rank from 0 to {world_size - 1}, got {rank}")
+        if self.batch_size < world_size:
             raise ValueError(
-                f"{ranks} ranks cannot share batches of {self.batch_size} samples; give a "
+                f"{world_size} ranks cannot share batches of {self.batch_size} samples; give a "
                 "batch_size of at least the number of ranks: it is that of all together"
             )
-        self.close()  # the workers know the other plan
-        self._plan = replace(self._plan, rank=rank, ranks=ranks)
+        self.close()  # the workers know the other sampler
+        self._sampler = replace(self._sampler, rank=rank, world_size=world_size)
 
-    def share(self, batch: int) -> float:
+    def shard_fraction(self, batch: int) -> float:
         """Which part of the samples of a batch, by its number in the epoch, is made here."""
-        first, last = self._plan.span(batch)
-        start, stop = self._plan.part(batch)
+        first, last = self._sampler.span(batch)
+        start, stop = self._sampler.shard_span(batch)
         return (stop - start) / (last - first)
 
     def rank_seed(self, epoch: int, batch: int) -> tuple[int, ...]:
         """A seed of this rank's own for what is drawn when a batch is trained on."""
-        return self._plan.rank_seed(epoch, batch)
+        return self._sampler.rank_seed(epoch, batch)
 
     def close(self) -> None:
         """End the worker processes; the next iteration starts new ones."""
@@ -216,11 +218,11 @@ class DataLoader:
 
         The batches that were taken so far count, not those made ahead.
         """
-        over = self._position >= len(self._plan)
+        over = self._position >= len(self._sampler)
         return {
-            "epoch": self._epoch + (over and self._under_way),
+            "epoch": self._epoch + (over and self._in_progress),
             "position": 0 if over else self._position,
-            **{key: getattr(self._plan, key) for key in _STATE},
+            **{key: getattr(self._sampler, key) for key in _STATE},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -232,21 +234,24 @@ class DataLoader:
             If the state is in the middle of an epoch, and this loader would cut
             the dataset into other batches.
         """
-        plan, present = Plan(**{key: state[key] for key in _STATE}), self._present_plan()
+        sampler, present = (
+            BatchSampler(**{key: state[key] for key in _STATE}),
+            self._current_sampler(),
+        )
         if state["position"]:
             for key in _STATE:
-                was, now = getattr(plan, key), getattr(present, key)
+                was, now = getattr(sampler, key), getattr(present, key)
                 if key != "seed" and now != was:
                     raise ValueError(
                         f"cannot continue in the middle of an epoch: {key} was {was}, now {now}"
                     )
-        if plan.seed != self._plan.seed:
+        if sampler.seed != self._sampler.seed:
             self.close()  # the workers know the other one
-        if present.samples != self._plan.samples:
+        if present.samples != self._sampler.samples:
             self.close()
-        self._plan = replace(present, seed=plan.seed)
+        self._sampler = replace(present, seed=sampler.seed)
         self._epoch, self._position = int(state["epoch"]), int(state["position"])
-        self._under_way = False
+        self._in_progress = False
 
 
 def _boolean(value: Any, name: str) -> bool:

@@ -10,13 +10,13 @@ import multiprocessing
 import sys
 from multiprocessing.connection import Connection
 
-__all__ = ["NO_GUARD", "advice", "check_main_guard", "leave_if_importing_main"]
+__all__ = ["NO_GUARD", "check_main_guard", "exit_if_importing_main", "main_guard_hint"]
 
 #: Exit code of a process that came to start workers while it imported the main module.
 NO_GUARD = 79
 
 
-def advice() -> str:
+def main_guard_hint() -> str:
     """What to do about a missing guard; names the script."""
     script = getattr(sys.modules["__main__"], "__file__", None) or "the main module"
     return (
@@ -25,7 +25,7 @@ def advice() -> str:
     )
 
 
-def leave_if_importing_main() -> None:
+def exit_if_importing_main() -> None:
     """End a process that is about to start workers while it imports the main module.
 
     It ends in silence: its parent says what to do.
@@ -40,13 +40,13 @@ def check_main_guard() -> None:
     Raises
     ------
     RuntimeError
-        If it does not; with :func:`advice`.
+        If it does not; with :func:`main_guard_hint`.
     """
-    from lucid.data.workers import interrupts_held_back
+    from lucid.data.workers import block_sigint
 
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    with interrupts_held_back():
+    with block_sigint():
         process = context.Process(target=_answer, args=(theirs,), daemon=True)
         process.start()
     theirs.close()
@@ -54,7 +54,7 @@ def check_main_guard() -> None:
         ours.recv()
     except EOFError:
         process.join()
-        raise RuntimeError(advice()) from None
+        raise RuntimeError(main_guard_hint()) from None
     finally:
         ours.close()
         process.join()

@@ -26,13 +26,13 @@ from typing import Any
 
 import numpy as np
 
-from lucid.data.main_guard import NO_GUARD, advice, leave_if_importing_main
-from lucid.data.plan import Collate, Plan, fetch
+from lucid.data.batch_sampler import BatchSampler, Collate, fetch_batch
+from lucid.data.main_guard import NO_GUARD, exit_if_importing_main, main_guard_hint
 from lucid.tensor import Tensor
 
-__all__ = ["WorkerPool", "interrupts_held_back"]
+__all__ = ["WorkerPool", "block_sigint"]
 
-_PATIENCE = 1.0  # seconds that workers get to end before they are made to
+_JOIN_TIMEOUT = 1.0  # seconds that workers get to end before they are made to
 
 
 class WorkerPool:
@@ -42,7 +42,7 @@ class WorkerPool:
     ----------
     dataset, collate
         Copied to every worker, so they must be picklable.
-    plan : Plan
+    sampler : BatchSampler
         What to make.
     count : int
         Number of processes.
@@ -51,11 +51,11 @@ class WorkerPool:
     """
 
     def __init__(
-        self, dataset: Any, collate: Collate, plan: Plan, count: int, prefetch: int
+        self, dataset: Any, collate: Collate, sampler: BatchSampler, count: int, prefetch: int
     ) -> None:
-        leave_if_importing_main()
+        exit_if_importing_main()
         try:
-            job = pickle.dumps((dataset, collate, plan), protocol=5)
+            job = pickle.dumps((dataset, collate, sampler), protocol=5)
         except Exception as error:
             raise TypeError(
                 f"worker processes need a dataset and a collate that can be pickled: {error}; "
@@ -81,7 +81,7 @@ class WorkerPool:
 
     def _start(self, count: int) -> None:
         context = multiprocessing.get_context("spawn")
-        with interrupts_held_back():
+        with block_sigint():
             for number in range(count):
                 ours, theirs = context.Pipe()
                 self._pipes.append(ours)
@@ -139,7 +139,7 @@ class WorkerPool:
 
     def _death(self, worker: int) -> RuntimeError:
         process = self._processes[worker]
-        process.join(_PATIENCE)
+        process.join(_JOIN_TIMEOUT)
         code = process.exitcode
         self.close()
         if code is not None and code < 0:
@@ -148,12 +148,12 @@ class WorkerPool:
         else:
             how, hint = f"ended with exit code {code}", ""
             if code in (1, NO_GUARD):
-                hint = f"; {advice()}"
+                hint = f"; {main_guard_hint()}"
         return RuntimeError(f"worker {worker} of a DataLoader {how}{hint}")
 
 
 @contextmanager
-def interrupts_held_back() -> Iterator[None]:
+def block_sigint() -> Iterator[None]:
     """Start processes that never see Ctrl-C, not even while they import: we end them ourselves.
 
     Blocked signals are inherited by new processes.
@@ -174,12 +174,12 @@ def _end(pipes: list[Connection], processes: list[BaseProcess], owner: int) -> N
         pipe.close()  # a worker that waits for work, or to deliver, ends by this
     if os.getpid() != owner:  # in a forked child: they are not its children
         return
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + _JOIN_TIMEOUT
     for process in processes:
         process.join(max(0.0, deadline - time.monotonic()))
         if process.is_alive():
             process.terminate()
-            process.join(_PATIENCE)
+            process.join(_JOIN_TIMEOUT)
         if process.is_alive():
             process.kill()
             process.join()
@@ -252,7 +252,7 @@ def _work(pipe: Connection) -> None:
         job = pipe.recv_bytes()
         try:
             _use_one_thread()
-            dataset, collate, plan = pickle.loads(job)
+            dataset, collate, sampler = pickle.loads(job)
         except BaseException as error:
             failure = _portable(error)
             while True:
@@ -261,8 +261,8 @@ def _work(pipe: Connection) -> None:
         while True:
             epoch, batch = pipe.recv()
             try:
-                _seed_others(plan, epoch, batch)
-                message = ("batch", fetch(dataset, collate, plan, epoch, batch))
+                _seed_others(sampler, epoch, batch)
+                message = ("batch", fetch_batch(dataset, collate, sampler, epoch, batch))
             except BaseException as error:
                 message = ("error", _portable(error))
             _deliver(pipe, *message)
@@ -284,8 +284,8 @@ def _use_one_thread() -> None:
     set_num_threads(1)
 
 
-def _seed_others(plan: Plan, epoch: int, batch: int) -> None:
+def _seed_others(sampler: BatchSampler, epoch: int, batch: int) -> None:
     """Give Python's and NumPy's global generators, which datasets may use, a start of their own."""
-    start = np.random.SeedSequence(plan.batch_seed(epoch, batch)).generate_state(4)
+    start = np.random.SeedSequence(sampler.batch_seed(epoch, batch)).generate_state(4)
     random.seed(start.tobytes())
     np.random.seed(start)  # noqa: NPY002 - the one that others use

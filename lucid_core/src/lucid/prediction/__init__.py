@@ -7,9 +7,9 @@
 ``dask_cluster``  the same work shared out by Dask, which only this module knows
 """
 
+from lucid.prediction.file_search import find_files
 from lucid.prediction.predictor import Predictor
+from lucid.prediction.result_store import Batch, ResultStore
 from lucid.prediction.run import Outcome, predict_files
-from lucid.prediction.sources import find_files
-from lucid.prediction.store import Batch, ResultStore
 
 __all__ = ["Batch", "Outcome", "Predictor", "ResultStore", "find_files", "predict_files"]

@@ -17,22 +17,22 @@ from contextlib import contextmanager
 from typing import Any
 
 from lucid.data.main_guard import check_main_guard
-from lucid.data.workers import interrupts_held_back
+from lucid.data.workers import block_sigint
 from lucid.errors import MissingPackageError
 from lucid.kernels import set_num_threads
 from lucid.kernels.processors import available_processors
 from lucid.prediction.predictor import Predictor
-from lucid.prediction.store import Batch
+from lucid.prediction.result_store import Batch
 
-__all__ = ["dask_engine"]
+__all__ = ["dask_executor"]
 
-_PATIENCE = 60.0  # seconds until a scheduler must have answered and have a worker
-_AHEAD = 2  # batches under way for each thread of the workers: one works, one waits for it
-_LOOK_AGAIN = 5.0  # seconds after which workers are counted again: they come and go
+_TIMEOUT = 60.0  # seconds until a scheduler must have answered and have a worker
+_PREFETCH = 2  # batches under way for each thread of the workers: one works, one waits for it
+_RECOUNT_INTERVAL = 5.0  # seconds after which workers are counted again: they come and go
 
 
 @contextmanager
-def dask_engine(scheduler: str, workers: int | None, threads: int | None) -> Iterator[Any]:
+def dask_executor(scheduler: str, workers: int | None, threads: int | None) -> Iterator[Any]:
     """What shares out batches by Dask; see :func:`~lucid.prediction.run.predict_files`."""
     try:
         import distributed
@@ -48,7 +48,7 @@ def dask_engine(scheduler: str, workers: int | None, threads: int | None) -> Ite
         count = available_processors() if workers is None else workers
         share = max(1, available_processors() // count) if threads is None else threads
         with _local_workers(count) as cluster, make_client(cluster) as client:
-            yield _Dask(client, share, "the local workers").run
+            yield _DaskExecutor(client, share, "the local workers").run
         return
     if workers is not None:
         raise ValueError(
@@ -56,7 +56,7 @@ def dask_engine(scheduler: str, workers: int | None, threads: int | None) -> Ite
         )
     client = _connect(make_client, scheduler)
     try:
-        yield _Dask(client, threads or 1, scheduler).run
+        yield _DaskExecutor(client, threads or 1, scheduler).run
     finally:
         client.close()
 
@@ -73,13 +73,13 @@ def _local_workers(count: int) -> Iterator[Any]:
     def replace_lost() -> None:
         # Dask starts a dead worker anew.  One that dies again meanwhile, or is slow to start,
         # it gives up for good: with the last of them everything would wait for ever.
-        while not ended.wait(_LOOK_AGAIN):
+        while not ended.wait(_RECOUNT_INTERVAL):
             cluster.scale(count)
 
-    with dask.config.set({"distributed.deploy.lost-worker-timeout": f"{_PATIENCE}s"}):
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": f"{_TIMEOUT}s"}):
         # Ctrl-C in a terminal goes to every process.  Workers, and those that come for dead
         # ones, inherit that they do not hear it: they end when we end them.
-        with interrupts_held_back():
+        with block_sigint():
             make_cluster: Any = distributed.LocalCluster
             cluster = make_cluster(
                 n_workers=count,
@@ -101,20 +101,20 @@ def _local_workers(count: int) -> Iterator[Any]:
 def _connect(make_client: Any, scheduler: str) -> Any:
     where = {"scheduler_file": scheduler} if os.path.isfile(scheduler) else {"address": scheduler}
     try:
-        client = make_client(**where, timeout=_PATIENCE)
+        client = make_client(**where, timeout=_TIMEOUT)
     except (OSError, TimeoutError) as error:
         raise ConnectionError(f"no Dask scheduler answers at {scheduler}: {error}") from None
     try:
-        client.wait_for_workers(1, timeout=_PATIENCE)
+        client.wait_for_workers(1, timeout=_TIMEOUT)
     except TimeoutError:
         client.close()
         raise ConnectionError(
-            f"the Dask scheduler at {scheduler} has had no worker for {_PATIENCE:.0f} s"
+            f"the Dask scheduler at {scheduler} has had no worker for {_TIMEOUT:.0f} s"
         ) from None
     return client
 
 
-class _Dask:
+class _DaskExecutor:
     """The batches of one run on the workers of one client.
 
     Parameters
@@ -131,7 +131,7 @@ class _Dask:
         self.threads = threads
         self.name = name
         self._capacity = 0
-        self._counted = -_LOOK_AGAIN
+        self._counted = -_RECOUNT_INTERVAL
 
     def run(
         self, predictor: Predictor, batches: Iterator[Batch]
@@ -157,7 +157,7 @@ class _Dask:
 
         more = True
         while True:
-            while more and len(under_way) < self._most():
+            while more and len(under_way) < self._max_in_flight():
                 batch = next(batches, None)
                 if batch is None:
                     more = False
@@ -174,7 +174,7 @@ class _Dask:
             except KilledWorker as error:
                 # Every batch that was waiting at a worker that died is under suspicion.
                 if future.key != on_trial:
-                    suspects += batch.singles()
+                    suspects += batch.split()
                     continue
                 deaths = error.allowed_failures + 1
                 reason = f"{deaths} workers died over it (not enough memory?)"
@@ -194,13 +194,13 @@ class _Dask:
             future.release()
         return records
 
-    def _most(self) -> int:
+    def _max_in_flight(self) -> int:
         """How many batches may be under way."""
         now = time.monotonic()
-        if now - self._counted >= _LOOK_AGAIN:
+        if now - self._counted >= _RECOUNT_INTERVAL:
             self._counted = now
-            self._capacity = _AHEAD * sum(self.client.nthreads().values())
-        return max(_AHEAD, self._capacity)
+            self._capacity = _PREFETCH * sum(self.client.nthreads().values())
+        return max(_PREFETCH, self._capacity)
 
 
 def _predict(predictor: Predictor, images: Sequence[str], threads: int) -> list[dict[str, Any]]:

@@ -58,7 +58,7 @@ class Predictor(abc.ABC):
     def __init__(self, weights: str | os.PathLike[str]) -> None:
         self._folder = os.getcwd()
         self.weights = os.fspath(weights)
-        self.digest = _digest_of(self.place(self.weights))
+        self.digest = _digest_of(self.absolute_path(self.weights))
         self._model: Any = None
         self._is_copy = False
 
@@ -128,7 +128,7 @@ class Predictor(abc.ABC):
         return _opened[key]
 
     def _open(self) -> Any:
-        path = self.place(self.weights)
+        path = self.absolute_path(self.weights)
         try:
             found = _digest_of(path)
         except OSError as error:
@@ -143,7 +143,7 @@ class Predictor(abc.ABC):
             )
         return self.open_model(path)
 
-    def place(self, path: str) -> str:
+    def absolute_path(self, path: str) -> str:
         """The absolute path of what was given as ``path`` where the predictor was made."""
         return os.path.join(self._folder, path)
 
@@ -178,7 +178,9 @@ class Predictor(abc.ABC):
         shapes: dict[tuple[int, ...], list[int]] = {}
         for i, (image, name) in enumerate(zip(images, names, strict=True)):
             try:
-                arrays[i] = np.asarray(image) if name is None else self.read(self.place(name))
+                arrays[i] = (
+                    np.asarray(image) if name is None else self.read(self.absolute_path(name))
+                )
             except Exception as error:
                 records[i] = {"error": self._reason(error, name)}
             else:
@@ -214,7 +216,7 @@ class Predictor(abc.ABC):
         """One line on what went wrong, without the name that stands beside it anyway."""
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         if name is not None:
-            text = text.removeprefix(f"{self.place(name)}: ")
+            text = text.removeprefix(f"{self.absolute_path(name)}: ")
         return " ".join(text.split()) or type(error).__name__
 
     def __getstate__(self) -> dict[str, Any]:

@@ -10,14 +10,14 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from lucid.data.main_guard import leave_if_importing_main
+from lucid.data.main_guard import exit_if_importing_main
 from lucid.prediction.predictor import Predictor
-from lucid.prediction.store import Batch, ResultStore
+from lucid.prediction.result_store import Batch, ResultStore
 
-__all__ = ["Engine", "Outcome", "engine", "fill", "predict_files"]
+__all__ = ["Executor", "Outcome", "make_executor", "predict_files", "predict_pending"]
 
 #: Batches in, each with its records out, in any order.
-Engine = Callable[[Predictor, Iterator[Batch]], Iterator[tuple[Batch, list[dict[str, Any]]]]]
+Executor = Callable[[Predictor, Iterator[Batch]], Iterator[tuple[Batch, list[dict[str, Any]]]]]
 
 
 @dataclass(frozen=True)
@@ -102,41 +102,41 @@ def predict_files(
         If local workers cannot start, because the script has no main guard.
     """
     if dask is not None:
-        leave_if_importing_main()
+        exit_if_importing_main()
     if os.path.isdir(report):
         raise IsADirectoryError(errno.EISDIR, "the report is a directory; name a file", report)
     os.makedirs(os.path.dirname(os.path.abspath(report)), exist_ok=True)
     with ResultStore(report, predictor.description(), resume=resume) as store:
         store.add(images)
-        with engine(dask, workers, threads) as chosen:
-            fill(store, predictor, chosen, batch_size=batch_size, progress=progress)
+        with make_executor(dask, workers, threads) as executor:
+            predict_pending(store, predictor, executor, batch_size=batch_size, progress=progress)
         _, done, failed = store.count()
         store.finish()
     return Outcome(done, failed)
 
 
-def engine(
+def make_executor(
     dask: str | None = None, workers: int | None = None, threads: int | None = None
-) -> AbstractContextManager[Engine]:
+) -> AbstractContextManager[Executor]:
     """What shares out the batches; arguments as of :func:`predict_files`."""
     if dask is None:
-        return nullcontext(_one_after_another)
-    from lucid.prediction.dask_cluster import dask_engine
+        return nullcontext(_serial_executor)
+    from lucid.prediction.dask_cluster import dask_executor
 
-    return dask_engine(dask, workers, threads)
+    return dask_executor(dask, workers, threads)
 
 
-def _one_after_another(
+def _serial_executor(
     predictor: Predictor, batches: Iterator[Batch]
 ) -> Iterator[tuple[Batch, list[dict[str, Any]]]]:
     for batch in batches:
         yield batch, predictor(batch.images)
 
 
-def fill(
+def predict_pending(
     store: ResultStore,
     predictor: Predictor,
-    chosen: Engine,
+    executor: Executor,
     *,
     batch_size: int = 1,
     progress: bool | None = None,
@@ -150,8 +150,8 @@ def fill(
     from tqdm import tqdm
 
     with tqdm(total=total, initial=done + failed, unit="image", disable=not progress) as bar:
-        for batch, records in chosen(predictor, store.pending(batch_size)):
-            store.keep(batch, records)
+        for batch, records in executor(predictor, store.pending(batch_size)):
+            store.save(batch, records)
             failed += sum("error" in record for record in records)
             if failed:
                 bar.set_postfix(failed=failed, refresh=False)

@@ -187,13 +187,13 @@ def _run_hooks(plugin: Plugin) -> None:
     """Run the hooks that programs ask later, which would leave out what fails."""
     import click
 
-    from lucid.data.checkers import checkers_of
+    from lucid.data.checkers import plugin_checkers
 
     hooks: dict[str, Callable[[Plugin], object]] = {
         "lucid_register_commands": lambda plugin: plugin.call_hook(
             "lucid_register_commands", cli=click.Group()
         ),
-        "lucid_register_data_checkers": checkers_of,
+        "lucid_register_data_checkers": plugin_checkers,
         "lucid_register_model_checks": registered_model_checks,
         "lucid_register_weight_converters": _check_converters,
     }

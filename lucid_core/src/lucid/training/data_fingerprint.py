@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lucid.data.identity import (
-    file_digest,
-    identities_digest,
-    image_contents,
-    image_identities,
+from lucid.data.fingerprint import (
+    content_hashes,
+    file_sha256,
+    file_sizes,
+    fingerprint,
 )
 from lucid.text import pluralize
 from lucid.weights import atomic_write
@@ -36,7 +36,7 @@ class DataFingerprint:
     images : mapping of str to mapping
         Size in bytes of each image by its relative path, by the option that names the folder.
     contents : mapping of str to mapping
-        Likewise the :func:`~lucid.data.identity.image_contents`; empty if images are not opened.
+        Likewise the :func:`~lucid.data.fingerprint.content_hashes`; empty if images are not opened.
     """
 
     files: Mapping[str, str] = field(default_factory=dict)
@@ -63,9 +63,9 @@ class DataFingerprint:
             Whether to open the images, too.
         """
         return cls(
-            {name: file_digest(path) for name, path in files.items() if path is not None},
-            {name: image_identities(*images) for name, images in folders.items()},
-            {name: image_contents(*images) for name, images in folders.items() if contents},
+            {name: file_sha256(path) for name, path in files.items() if path is not None},
+            {name: file_sizes(*images) for name, images in folders.items()},
+            {name: content_hashes(*images) for name, images in folders.items() if contents},
         )
 
     def summary(self) -> dict[str, Any]:
@@ -75,10 +75,8 @@ class DataFingerprint:
             "images": {
                 name: {
                     "count": len(sizes),
-                    "digest": identities_digest(sizes),
-                    "contents": identities_digest(self.contents[name])
-                    if name in self.contents
-                    else None,
+                    "digest": fingerprint(sizes),
+                    "contents": fingerprint(self.contents[name]) if name in self.contents else None,
                 }
                 for name, sizes in self.images.items()
             },

@@ -110,7 +110,7 @@ class DataParallel:
         if not self.is_distributed:
             return
         random.seed(self._loader.rank_seed(epoch, batch))
-        self._batch_fraction = self._loader.share(batch)
+        self._batch_fraction = self._loader.shard_fraction(batch)
         if not self.has_samples and not self._sync_norms:  # the norms must not learn of a stand-in
             buffers = [buffer for norm in self._norms() for buffer in norm.buffers()]
             self._saved_buffers = [(buffer, buffer.numpy().copy()) for buffer in buffers]

@@ -34,7 +34,7 @@ from lucid.hints import attribute_error
 if TYPE_CHECKING:
     from lucid.vision import transforms
     from lucid.vision.arrays import check_range, to_array, to_pil
-    from lucid.vision.check import CheckedImage, check_images, same_images
+    from lucid.vision.check import CheckedImage, check_images, find_duplicates
     from lucid.vision.errors import ImageError, PixelLimitError
     from lucid.vision.files import ImageHeader, read_header, read_image
     from lucid.vision.image_hints import conversion_hint, shape_hint
@@ -54,7 +54,7 @@ _LAZY = {
     "image_suffixes": "suffixes",
     "read_header": "files",
     "read_image": "files",
-    "same_images": "check",
+    "find_duplicates": "check",
     "shape_hint": "image_hints",
     "to_array": "arrays",
     "to_pil": "arrays",
@@ -69,10 +69,10 @@ __all__ = [
     "check_range",
     "conversion_hint",
     "default_max_pixels",
+    "find_duplicates",
     "image_suffixes",
     "read_header",
     "read_image",
-    "same_images",
     "shape_hint",
     "to_array",
     "to_pil",

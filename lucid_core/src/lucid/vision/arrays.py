@@ -114,7 +114,7 @@ def to_array(image: PillowImage) -> Array:
         raise TypeError(
             f"expected a Pillow image, got {type(image).__name__}{conversion_hint(image)}"
         )
-    image = _upright(image)
+    image = _apply_orientation(image)
     if 0 in image.size:
         raise ImageError(f"expected at least one pixel, got {image.width} x {image.height}")
     if image.mode in _FULL_SCALE:
@@ -182,7 +182,7 @@ def to_pil(array: Any) -> PillowImage:
     return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
-def _upright(image: PillowImage) -> PillowImage:
+def _apply_orientation(image: PillowImage) -> PillowImage:
     from lucid.vision.pillow import ImageOps
 
     try:

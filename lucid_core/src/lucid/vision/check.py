@@ -22,13 +22,13 @@ from lucid.data.file_cache import FileCache
 from lucid.special_files import special_kind
 from lucid.vision.arrays import to_array
 from lucid.vision.errors import ImageError, PixelLimitError
-from lucid.vision.files import ImageHeader, file_of, header_of, opened, png_chunks
+from lucid.vision.files import ImageHeader, open_file, open_image, parse_header, png_chunks
 from lucid.vision.pixel_limit import pixel_limit
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PillowImage
 
-__all__ = ["CheckedImage", "check_images", "same_images"]
+__all__ = ["CheckedImage", "check_images", "find_duplicates"]
 
 #: Modes whose images all convert to RGB; images of other modes are converted as a check.
 _SAFE_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
@@ -145,7 +145,7 @@ def check_images(
     return results
 
 
-def same_images(checked: Mapping[Path, CheckedImage]) -> Iterator[list[Path]]:
+def find_duplicates(checked: Mapping[Path, CheckedImage]) -> Iterator[list[Path]]:
     """Find files with the same content.
 
     Parameters
@@ -225,9 +225,9 @@ def _over_limit(checked: CheckedImage) -> bool:
 
 
 def _checked_header(file: BinaryIO) -> tuple[ImageHeader, str]:
-    with opened(file) as image:
-        header, mode = header_of(image), image.mode
-        if mode in _SAFE_MODES and _ends_well(image):
+    with open_image(file) as image:
+        header, mode = parse_header(image), image.mode
+        if mode in _SAFE_MODES and _has_valid_end(image):
             return header, mode
         image.load()
         if mode not in _SAFE_MODES:
@@ -235,9 +235,9 @@ def _checked_header(file: BinaryIO) -> tuple[ImageHeader, str]:
     return header, mode
 
 
-def _ends_well(image: PillowImage) -> bool:
+def _has_valid_end(image: PillowImage) -> bool:
     """Whether the file has the end that its format requires; False if that is not known."""
-    file = file_of(image)
+    file = open_file(image)
     if file is None:
         return False
     position = file.tell()

@@ -69,7 +69,7 @@ def read_image(file: str | os.PathLike[str] | BinaryIO, *, max_pixels: int | Non
     >>> image.shape, image.dtype, image.max()
     ((3, 6, 8), dtype('float32'), np.float32(1.0))
     """
-    with pixel_limit(max_pixels), opened(file) as image:
+    with pixel_limit(max_pixels), open_image(file) as image:
         image.load()
         return to_array(image)
 
@@ -126,11 +126,11 @@ def read_header(file: str | os.PathLike[str] | BinaryIO) -> ImageHeader:
     >>> read_header(file).size
     (8, 6)
     """
-    with pixel_limit(), opened(file) as image:
-        return header_of(image)
+    with pixel_limit(), open_image(file) as image:
+        return parse_header(image)
 
 
-def header_of(image: PillowImage) -> ImageHeader:
+def parse_header(image: PillowImage) -> ImageHeader:
     """Header of an image that Pillow has opened and not decoded; see :func:`read_header`."""
     if 0 in image.size:
         raise ImageError(f"expected at least one pixel, got {image.width} x {image.height}")
@@ -162,7 +162,7 @@ def png_chunks(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
             return
 
 
-def file_of(image: PillowImage) -> BinaryIO | None:
+def open_file(image: PillowImage) -> BinaryIO | None:
     """The open file of an image that has not been decoded."""
     return getattr(image, "fp", None)
 
@@ -171,7 +171,7 @@ def _has_exif(image: PillowImage) -> bool:
     """Whether a PNG image has EXIF data; Pillow would decode all of it to answer."""
     if {"exif", "Raw profile type exif"} & image.info.keys():
         return True
-    file = file_of(image)
+    file = open_file(image)
     if file is None:
         return False
     position = file.tell()
@@ -182,7 +182,7 @@ def _has_exif(image: PillowImage) -> bool:
 
 
 @contextmanager
-def opened(file: str | os.PathLike[str] | BinaryIO) -> Iterator[PillowImage]:
+def open_image(file: str | os.PathLike[str] | BinaryIO) -> Iterator[PillowImage]:
     """Open an image; errors inside of the block become an ImageError that names the file.
 
     The limit on pixels is that of :func:`pixel_limit` around it.

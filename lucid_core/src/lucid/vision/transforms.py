@@ -55,8 +55,8 @@ __all__ = [
     "RandomHorizontalFlip",
     "RandomResizedCrop",
     "Resize",
+    "build_transform",
     "preprocessing",
-    "transform_of",
 ]
 
 #: Per-channel statistics of ImageNet's training images, in [0, 1].
@@ -298,7 +298,7 @@ def preprocessing(
     -------
     dict
         JSON-serializable, for the argument ``preprocessing`` of :func:`lucid.save_model`;
-        :func:`transform_of` builds the transform.
+        :func:`build_transform` builds the transform.
     """
     check_numbers("mean", mean)
     check_numbers("std", std)
@@ -310,11 +310,11 @@ def preprocessing(
     }
     if interpolation != "bilinear":  # left out, so that Lucid 0.1 reads the file
         description["interpolation"] = interpolation
-    transform_of(description)  # refuses bad values now, not after training
+    build_transform(description)  # refuses bad values now, not after training
     return description
 
 
-def transform_of(description: Mapping[str, Any]) -> Compose:
+def build_transform(description: Mapping[str, Any]) -> Compose:
     """Build the transform that :func:`preprocessing` describes.
 
     Parameters

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lucid.data.layouts import is_yolo_text
+from lucid.data.layout_hints import is_yolo_text
 from lucid.text import decode_text
 from lucid_models_detection.data.field_parsing import brief
 

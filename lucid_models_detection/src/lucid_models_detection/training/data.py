@@ -13,7 +13,7 @@ from lucid.data import Dataset, Subset
 from lucid.data.report import DataReport, InvalidDataError
 from lucid.text import pluralize
 from lucid.training import Communicator
-from lucid.vision import CheckedImage, check_images, same_images
+from lucid.vision import CheckedImage, check_images, find_duplicates
 from lucid_models_detection.categories import Categories
 from lucid_models_detection.data import CocoDetection, Compose
 from lucid_models_detection.data.coco import read_categories
@@ -151,7 +151,7 @@ def _report_leakage(
     """Note images to validate on that are trained on, under the same or another name."""
     trained, validated = set(train.image_paths), set(val.image_paths)
     equal = {path: path for path in trained & validated}
-    for group in same_images({p: c for p, c in checked.items() if p in trained | validated}):
+    for group in find_duplicates({p: c for p, c in checked.items() if p in trained | validated}):
         if known := [path for path in group if path in trained]:
             equal |= {path: known[0] for path in group if path in validated - trained}
     for path, other in sorted(equal.items()):

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 import lucid
-from lucid.cli.model_option import builder_arguments_option, explain_builder_arguments
+from lucid.cli.model_options import builder_arguments_option, explain_builder_arguments
 
 
 def parsed(*values: str) -> Any:

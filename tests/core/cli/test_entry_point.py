@@ -151,7 +151,7 @@ def test_ctrl_c_at_any_time_is_130(environment, capsys, monkeypatch) -> None:
     def interrupted(arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lucid.cli.entry.run", interrupted)  # as while it is imported
+    monkeypatch.setattr("lucid.cli.entry_point.run", interrupted)  # as while it is imported
     assert run(capsys, "models") == (130, "", "")
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 import pytest
 
-from lucid.cli.spellings import explain_command, explain_option, spelled
+from lucid.cli.did_you_mean import did_you_mean, suggest_command, suggest_option
 
 
-@spelled("predict", "infer", options={"--source": "name the images after the command"})
+@did_you_mean("predict", "infer", options={"--source": "name the images after the command"})
 @click.command()
 @click.option("--weights")
 @click.option("--score-threshold")
@@ -21,7 +21,7 @@ def detect() -> None:
 def explained(option: str) -> str:
     with pytest.raises(click.NoSuchOption) as error:
         detect.make_context("detect", [option])
-    return explain_option(error.value)
+    return suggest_option(error.value)
 
 
 @pytest.mark.parametrize(
@@ -65,5 +65,5 @@ def test_options(given: str, advice: str) -> None:
 )
 def test_commands(given: str, picks: list[str]) -> None:
     others = dict.fromkeys(("models", "train-classifier", "train-detector"))
-    said = explain_command(given, {"detect": detect, **others})
+    said = suggest_command(given, {"detect": detect, **others})
     assert said == (f"; did you mean {' or '.join(map(repr, picks))}?" if picks else "")

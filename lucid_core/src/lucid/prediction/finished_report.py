@@ -9,13 +9,13 @@ from typing import Any
 
 from lucid.weights import atomic_write
 
-__all__ = ["BYTES", "Report", "differences", "save_about"]
+__all__ = ["BYTES", "FinishedReport", "describe_differences", "save_description"]
 
 #: What a record in a report calls the size of the image's file.
 BYTES = "bytes"
 
 
-class Report:
+class FinishedReport:
     """Read a finished report.
 
     Parameters
@@ -49,7 +49,7 @@ class Report:
                 self._records = [*before.pop("images"), *before.pop("failed")]
             except (KeyError, TypeError) as error:
                 raise self._error(f"no {error}") from None
-        if found := differences(before, description):
+        if found := describe_differences(before, description):
             raise ValueError(f"{path}: is finished, and was made with {'; '.join(found)}; {anew}")
 
     def records(self) -> Iterator[dict[str, Any]]:
@@ -83,13 +83,13 @@ class Report:
         )
 
 
-def save_about(path: str, description: Mapping[str, Any]) -> None:
+def save_description(path: str, description: Mapping[str, Any]) -> None:
     """Write what the results of a ``.jsonl`` report depend on, which its lines do not say."""
     with atomic_write(_about(path)) as file:
         file.write(json.dumps(description, indent=1).encode())
 
 
-def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+def describe_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Say in what two descriptions differ; the path of the weights does not count."""
     now = json.loads(json.dumps(now))  # as they are when they come from a file
     found = []

@@ -1,4 +1,4 @@
-"""The options that name a registered model and the arguments of its builder."""
+"""Options ``--model``, ``--model-option`` and ``--ema``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ import click
 from lucid.errors import LucidError
 from lucid.models import model_info
 
-__all__ = ["builder_arguments_option", "explain_builder_arguments", "model_option"]
+__all__ = [
+    "builder_arguments_option",
+    "ema_option",
+    "explain_builder_arguments",
+    "model_option",
+]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -111,3 +116,13 @@ def _written_as_json(name: str, text: str) -> str:
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return f"{text!r} is read as text, numbers and lists are JSON, such as 8 or [8,16]"
     return f"{text!r} is read as text, in JSON it is {name}={value}"
+
+
+def ema_option(command: Command) -> Command:
+    """Give a command ``--ema/--no-ema``: argument ``ema``, None by default."""
+    return click.option(
+        "--ema/--no-ema",
+        default=None,
+        help="For a checkpoint with an exponential moving average (EMA) of the weights: use the "
+        "EMA, or the weights themselves.  [default: the EMA where there is one]",
+    )(command)

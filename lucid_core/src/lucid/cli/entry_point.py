@@ -12,12 +12,12 @@ from typing import Any
 
 import click
 
+from lucid.cli.did_you_mean import suggest_option
 from lucid.cli.output import printable_lines, warn
-from lucid.cli.spellings import explain_option
-from lucid.cli.terminal import PipeError, flush_output, reader_is_gone, standard_streams
+from lucid.cli.terminal import PipeError, flush_output, is_broken_pipe, standard_streams
 from lucid.errors import LucidError, LucidWarning
 
-__all__ = ["SharedError", "run"]
+__all__ = ["RankError", "run"]
 
 _BAD_INPUT = 2
 _FAILED = 1
@@ -35,7 +35,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     with standard_streams():
         code = _run(given, debug)
         if (error := flush_output()) is not None and code == 0:
-            code = _FAILED if reader_is_gone(error) else _tell(error, debug)
+            code = _FAILED if is_broken_pipe(error) else _tell(error, debug)
     return code
 
 
@@ -45,7 +45,7 @@ def _run(arguments: list[str], debug: bool) -> int:
     try:
         with _plain_warnings():
             code = cli.main(args=arguments, prog_name="lucid", standalone_mode=False)
-    except SharedError as failure:
+    except RankError as failure:
         code = _tell(failure.error, debug, failure.where)
         failure.end(code)
     except SystemExit as error:
@@ -54,7 +54,7 @@ def _run(arguments: list[str], debug: bool) -> int:
         message = f"the code of a model called exit({error.code}), at {place}"
         return _report(message, _FAILED, debug)
     except PipeError as failure:
-        return _FAILED if reader_is_gone(failure.error) else _tell(failure.error, debug)
+        return _FAILED if is_broken_pipe(failure.error) else _tell(failure.error, debug)
     except Exception as error:
         return _tell(error, debug)
     return code if isinstance(code, int) else 0
@@ -70,7 +70,7 @@ def _place_in_model(error: SystemExit) -> str | None:
     return f"{frame.f_code.co_filename}:{line}"
 
 
-class SharedError(Exception):
+class RankError(Exception):
     """An error of one of several processes, which ends the others once it has been told.
 
     Parameters
@@ -106,7 +106,7 @@ def _message(error: BaseException, debug: bool) -> tuple[str, int]:
     if isinstance(error, SystemExit):
         return "terminated", error.code if isinstance(error.code, int) else _FAILED
     if isinstance(error, click.NoSuchOption):
-        return explain_option(error), _BAD_INPUT
+        return suggest_option(error), _BAD_INPUT
     if isinstance(error, click.ClickException):
         return error.format_message(), _BAD_INPUT
     if isinstance(error, _INPUT_ERRORS):

@@ -6,7 +6,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from lucid.cli.places import check_file
+from lucid.cli.output_paths import check_output_file
 
 
 @click.command()
@@ -15,7 +15,7 @@ from lucid.cli.places import check_file
 @click.option("--results", type=click.Path(path_type=Path))
 @click.option("--output", type=click.Path(path_type=Path))
 def write(images: tuple[str, ...], data: Path, results: Path, output: Path) -> None:
-    check_file(output, "--output")
+    check_output_file(output, "--output")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import numpy as np
 
 from lucid.random import default_generator
 
-__all__ = ["Collate", "Plan", "fetch"]
+__all__ = ["BatchSampler", "Collate", "fetch_batch"]
 
 Collate = Callable[[Sequence[Any]], Any]
 
@@ -25,7 +25,7 @@ _SHUFFLE, _SAMPLE, _BATCH, _RANK = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
-class Plan:
+class BatchSampler:
     """The batches of every epoch, and which part of each is made here.
 
     Of ``ranks`` processes each makes a part of its own of every batch, so the batches
@@ -38,7 +38,7 @@ class Plan:
     drop_last: bool
     seed: int
     rank: int = 0
-    ranks: int = 1
+    world_size: int = 1
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -50,10 +50,10 @@ class Plan:
         first = batch * self.batch_size
         return first, min(first + self.batch_size, self.samples)
 
-    def part(self, batch: int) -> tuple[int, int]:
+    def shard_span(self, batch: int) -> tuple[int, int]:
         """Where this rank's part of it begins and ends; empty where ranks outnumber samples."""
         first, last = self.span(batch)
-        each, rest = divmod(last - first, self.ranks)
+        each, rest = divmod(last - first, self.world_size)
         start = first + self.rank * each + min(self.rank, rest)
         return start, start + each + (self.rank < rest)
 
@@ -63,7 +63,7 @@ class Plan:
         Instead of no sample it is the first one of the batch, as a stand-in that counts
         nothing: every rank can then take every step.
         """
-        start, stop = self.part(batch)
+        start, stop = self.shard_span(batch)
         if start == stop:
             start, _ = self.span(batch)
             stop = start + 1
@@ -90,19 +90,21 @@ def _permutation(samples: int, seed: int, epoch: int) -> np.ndarray[Any, np.dtyp
     return np.random.default_rng((seed, epoch, _SHUFFLE)).permutation(samples)
 
 
-def fetch(dataset: Any, collate: Collate, plan: Plan, epoch: int, batch: int) -> Any:
+def fetch_batch(
+    dataset: Any, collate: Collate, sampler: BatchSampler, epoch: int, batch: int
+) -> Any:
     """Make one batch; ``lucid.random`` is seeded before every sample and restored at the end.
 
     An exception gets a note that names the sample, or the samples, by their index.
     """
     before = default_generator.get_state()
-    indices = plan.indices(epoch, batch)
+    indices = sampler.indices(epoch, batch)
     where = ""
     try:
         samples = []
         for index in indices:
             where = f"while reading sample {index} of {type(dataset).__name__}"
-            default_generator.seed(plan.sample_seed(epoch, index))
+            default_generator.seed(sampler.sample_seed(epoch, index))
             samples.append(dataset[index])
         where = f"while collating samples {indices} of {type(dataset).__name__}"
         return collate(samples)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 
-__all__ = ["REPORT_SUFFIXES", "FiniteRange", "Output", "check_file", "check_folder", "output_of"]
+__all__ = [
+    "REPORT_SUFFIXES",
+    "OutputPath",
+    "check_output_file",
+    "check_output_folder",
+    "parse_output",
+]
 
 #: Suffixes of reports: one JSON object, or a line of JSON for each image.
 REPORT_SUFFIXES = (".json", ".jsonl")
 
 
-class Output(NamedTuple):
+class OutputPath(NamedTuple):
     """What ``--output`` names; both are None without it.
 
     Attributes
@@ -39,7 +44,7 @@ class Output(NamedTuple):
             (path if self.is_folder else path.parent).mkdir(parents=True, exist_ok=True)
 
 
-def output_of(text: str | None, picture_suffixes: Sequence[str] = ()) -> Output:
+def parse_output(text: str | None, picture_suffixes: Sequence[str] = ()) -> OutputPath:
     """Tell by its name what ``--output`` is, and refuse what cannot be written.
 
     Parameters
@@ -57,19 +62,19 @@ def output_of(text: str | None, picture_suffixes: Sequence[str] = ()) -> Output:
         For any other suffix, or a place that cannot be written.
     """
     if text is None:
-        return Output()
+        return OutputPath()
     path, option = Path(text), "--output"
     suffix = path.suffix.lower()
     names_folder = text.endswith(("/", os.sep))
     if suffix in REPORT_SUFFIXES and not names_folder:
-        check_file(path, option)
-        return Output(report=path)
+        check_output_file(path, option)
+        return OutputPath(report=path)
     if picture_suffixes and (names_folder or not suffix or path.is_dir()):
-        check_folder(path, option)
-        return Output(pictures=path, is_folder=True)
+        check_output_folder(path, option)
+        return OutputPath(pictures=path, is_folder=True)
     if suffix in picture_suffixes:
-        check_file(path, option)
-        return Output(pictures=path)
+        check_output_file(path, option)
+        return OutputPath(pictures=path)
     known = ", ".join([*REPORT_SUFFIXES, *picture_suffixes])
     folder = "; for a folder of drawn images, end the name in /" if picture_suffixes else ""
     raise click.BadParameter(
@@ -77,7 +82,7 @@ def output_of(text: str | None, picture_suffixes: Sequence[str] = ()) -> Output:
     )
 
 
-def check_file(path: Path, option: str, suffixes: Sequence[str] = ()) -> None:
+def check_output_file(path: Path, option: str, suffixes: Sequence[str] = ()) -> None:
     """Refuse a file that cannot be written, as far as that shows before.
 
     Parameters
@@ -109,7 +114,7 @@ def check_file(path: Path, option: str, suffixes: Sequence[str] = ()) -> None:
             f"{path} is also given as {other}, and would be overwritten; name another file",
             param_hint=f"'{option}'",
         )
-    check_folder(path.parent, option)
+    check_output_folder(path.parent, option)
 
 
 def _other_argument(path: Path, own: str) -> str | None:
@@ -137,8 +142,8 @@ def _same_file(a: Path, b: Path) -> bool:
     return os.path.realpath(a) == os.path.realpath(b)
 
 
-def check_folder(path: Path, option: str) -> None:
-    """Refuse a folder that cannot be made or written to; arguments as of :func:`check_file`."""
+def check_output_folder(path: Path, option: str) -> None:
+    """Raise if a folder cannot be created or written; see :func:`check_output_file`."""
     existing = Path(os.path.abspath(path))
     while not os.path.lexists(existing):
         existing = existing.parent
@@ -150,15 +155,3 @@ def check_folder(path: Path, option: str) -> None:
         reason = f"no permission to write to {existing}"
     if reason:
         raise click.BadParameter(reason, param_hint=f"'{option}'")
-
-
-class FiniteRange(click.FloatRange):
-    """A range of numbers without NaN and infinity, which every comparison lets pass."""
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        number: float = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"expected a finite number, got {value}", param, ctx)
-        return number

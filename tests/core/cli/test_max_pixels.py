@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from lucid.cli.check_data import check_data
-from lucid.cli.image_limit import max_pixels_option
+from lucid.cli.max_pixels import max_pixels_option
 from lucid.vision.pixel_limit import MAX_PIXELS_VARIABLE, default_max_pixels
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from contextlib import redirect_stderr, redirect_stdout
 
-from lucid.cli.entry import run
+from lucid.cli.entry_point import run
 from lucid.testing.model_under_test import CheckError, seeded
 
 __all__ = ["run_command"]

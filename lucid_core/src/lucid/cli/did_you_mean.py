@@ -1,7 +1,7 @@
 """Commands and options as other tools spell them, and Lucid's in their place.
 
 The tables hold what every command may have.  A plugin adds what its own commands need with
-:func:`spelled`; names that no table has are compared letter by letter.
+:func:`did_you_mean`; names that no table has are compared letter by letter.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 import click
 
-__all__ = ["explain_command", "explain_option", "spelled"]
+__all__ = ["did_you_mean", "suggest_command", "suggest_option"]
 
 Command = TypeVar("Command", bound=click.Command)
 
@@ -90,7 +90,9 @@ class _Spellings:
 _of_command: WeakKeyDictionary[click.Command, _Spellings] = WeakKeyDictionary()
 
 
-def spelled(*names: str, options: Mapping[str, str] | None = None) -> Callable[[Command], Command]:
+def did_you_mean(
+    *names: str, options: Mapping[str, str] | None = None
+) -> Callable[[Command], Command]:
     """Add other tools' spellings of a command and of its options.
 
     Parameters
@@ -113,7 +115,7 @@ def spelled(*names: str, options: Mapping[str, str] | None = None) -> Callable[[
     return add
 
 
-def explain_option(error: click.NoSuchOption) -> str:
+def suggest_option(error: click.NoSuchOption) -> str:
     """The message for an option that a command does not have, with the nearest that it has."""
     given = error.option_name
     message = f"No such option: {given}"
@@ -137,7 +139,7 @@ def explain_option(error: click.NoSuchOption) -> str:
     return f"{message}; {f'did you mean {advice}?' if advice.startswith('-') else advice}"
 
 
-def explain_command(name: str, commands: Mapping[str, click.Command | None]) -> str:
+def suggest_command(name: str, commands: Mapping[str, click.Command | None]) -> str:
     """What to add to the message for a command that there is not: the nearest, if any.
 
     Parameters

@@ -1,67 +1,26 @@
-"""The commands for those who write plugins: begin one, and check one."""
+"""``lucid check-plugin``: run the conformance checks on a plugin."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from lucid.cli.output import as_json_option, write_json
-from lucid.scaffold.kinds import KINDS
+from lucid.cli.output import json_option, write_json
 
 if TYPE_CHECKING:
     from lucid.testing.plugin_checks import Check, CheckResult
 
-__all__ = ["check_plugin", "new_plugin"]
-
-
-@click.command("new-plugin")
-@click.argument("name")
-@click.option(
-    "--directory",
-    type=click.Path(path_type=Path),
-    metavar="DIR",
-    help="Folder of the project; it must be empty or not be there. Default: ./NAME.",
-)
-@click.option("--model", metavar="MODEL", help="Name of its model. Default: NAME and '_net'.")
-@click.option(
-    "--kind",
-    type=click.Choice(list(KINDS)),
-    default="classifier",
-    show_default=True,
-    help="Kind of its model: a classifier; a backbone, which is a classifier that detectors can "
-    "build on; or a detector.",
-)
-def new_plugin(name: str, directory: Path | None, model: str | None, kind: str) -> None:
-    """Write the project of a new plugin, the distribution NAME.
-
-    It is complete: a small model, its registration, tests, a documentation page.  Install
-    it, and its model is in the zoo.
-    """
-    from lucid.scaffold import plugin_names, write_plugin
-
-    names = plugin_names(name, model)
-    folder = write_plugin(names, Path(name) if directory is None else directory, kind)
-    shown = folder if folder.is_absolute() else f"./{folder.as_posix()}"
-    click.echo(f"{shown} has the plugin {names.distribution} with the model {names.model}. Next:")
-    click.echo("")
-    for command in (
-        f'python -m pip install -e "{shown}[dev]"',
-        f"lucid info {names.model}",
-        f"lucid check-plugin {names.distribution}",
-        f"python -m pytest {shown}",
-    ):
-        click.echo(f"  {command}")
+__all__ = ["check_plugin"]
 
 
 @click.command("check-plugin")
 @click.argument("distribution", metavar="DIST")
 @click.option("--model", "models", multiple=True, metavar="PATTERN", help="Only these models.")
-@as_json_option
+@json_option
 @click.pass_context
 def check_plugin(
     ctx: click.Context, distribution: str, models: tuple[str, ...], as_json: bool

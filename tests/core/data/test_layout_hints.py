@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lucid.data.layouts import is_yolo_text, layout_hint
+from lucid.data.layout_hints import is_yolo_text, layout_hint
 
 YAML = "train: ../train/images\nval: ../valid/images\nnc: 2\nnames: ['cat', 'dog']\n"
 LABEL = "0 0.5 0.5 0.25 0.125\n1 0.1 0.1 1e-2 .5\n"

@@ -18,7 +18,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from lucid.locks import FileLock
-from lucid.prediction.finished import BYTES, Report, differences, save_about
+from lucid.prediction.finished_report import (
+    BYTES,
+    FinishedReport,
+    describe_differences,
+    save_description,
+)
 from lucid.weights import atomic_write
 
 __all__ = ["PARTIAL", "Batch", "ResultStore"]
@@ -62,7 +67,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self.images)
 
-    def singles(self) -> list[Batch]:
+    def split(self) -> list[Batch]:
         """A batch for each image."""
         pairs = zip(self.positions, self.images, strict=True)
         return [Batch((position,), (image,)) for position, image in pairs]
@@ -135,7 +140,7 @@ class ResultStore:
                 )
             if resume and os.path.exists(self.report):
                 self._finished_at = os.stat(self.report).st_mtime_ns
-                finished = None if self.resumed else Report(self.report, self.description)
+                finished = None if self.resumed else FinishedReport(self.report, self.description)
                 self.reopened = not self.resumed
         self._connection = sqlite3.connect(self.path or ":memory:", timeout=0)
         try:
@@ -164,14 +169,14 @@ class ResultStore:
                 text = json.dumps(self.description)
                 self._connection.execute("INSERT INTO run VALUES (?)", (text,))
             else:
-                if found := differences(json.loads(row[0]), self.description):
+                if found := describe_differences(json.loads(row[0]), self.description):
                     raise ValueError(
                         f"{self.path}: the run began with {'; '.join(found)}; it can only go on as "
                         "it began"
                     )
                 self._connection.execute("UPDATE images SET record = NULL WHERE failed")
 
-    def _take(self, finished: Report) -> None:
+    def _take(self, finished: FinishedReport) -> None:
         """Take over the results of a finished report; what failed is to be done again."""
         with self._connection:
             self._connection.executemany(
@@ -241,7 +246,7 @@ class ResultStore:
 
     # --- what is done -----------------------------------------------------------------------
 
-    def keep(self, batch: Batch, records: Sequence[Mapping[str, Any]]) -> None:
+    def save(self, batch: Batch, records: Sequence[Mapping[str, Any]]) -> None:
         """Keep the record of each image of a batch."""
         self._kept = True
         with self._connection:
@@ -265,7 +270,7 @@ class ResultStore:
         total, done, failed = self._connection.execute(query).fetchone()
         return total, done - failed, failed
 
-    def left(self) -> dict[str, int]:
+    def remaining(self) -> dict[str, int]:
         """How many images without a result are new, have changed, and had failed before."""
         query = (
             "SELECT count(*), count(CASE WHEN failed THEN 1 END) FROM images WHERE record IS NULL"
@@ -293,21 +298,21 @@ class ResultStore:
         query = f"SELECT record FROM images WHERE {condition} ORDER BY position"
         return (text for (text,) in self._connection.execute(query))
 
-    def _entries(self, condition: str, leave_out: Sequence[str]) -> Iterator[str]:
+    def _entries(self, condition: str, exclude: Sequence[str]) -> Iterator[str]:
         """Records as the report has them: in a file, with the size of the image."""
         query = f"SELECT record, failed, size FROM images WHERE {condition} ORDER BY position"
         for text, failed, size in self._connection.execute(query):
-            entry = _without(text, leave_out)
+            entry = _without(text, exclude)
             if self.report is not None and size is not None and not failed:
                 entry = f"{entry[:-1]}, {json.dumps(BYTES)}: {size}}}"
             yield entry
 
     # --- the report -------------------------------------------------------------------------
 
-    def lines(self, leave_out: Sequence[str] = ()) -> Iterator[str]:
-        """The report, in pieces; without what records have under the names in ``leave_out``."""
+    def lines(self, exclude: Sequence[str] = ()) -> Iterator[str]:
+        """The report, in pieces; without what records have under the names in ``exclude``."""
         if self.report is not None and self.report.endswith(".jsonl"):
-            for text in self._entries("record IS NOT NULL", leave_out):
+            for text in self._entries("record IS NOT NULL", exclude):
                 yield f"{text}\n"
             return
         yield "{\n"
@@ -316,13 +321,13 @@ class ResultStore:
         for name, condition, end in (("images", "NOT failed", ","), ("failed", "failed", "")):
             yield f" {json.dumps(name)}: ["
             separator = "\n  "
-            for text in self._entries(f"record IS NOT NULL AND {condition}", leave_out):
+            for text in self._entries(f"record IS NOT NULL AND {condition}", exclude):
                 yield f"{separator}{text}"
                 separator = ",\n  "
             yield f"\n ]{end}\n" if separator != "\n  " else f"]{end}\n"
         yield "}\n"
 
-    def finish(self, leave_out: Sequence[str] = ()) -> None:
+    def finish(self, exclude: Sequence[str] = ()) -> None:
         """Write the report in one step; arguments as of :meth:`lines`.
 
         The store's own file is no more afterwards.
@@ -330,9 +335,9 @@ class ResultStore:
         if self.report is None or self.path is None:
             raise ValueError("there is no report to be written: the store is in memory")
         if self.report.endswith(".jsonl"):
-            save_about(self.report, self.description)
+            save_description(self.report, self.description)
         with atomic_write(self.report) as file:
-            for line in self.lines(leave_out):
+            for line in self.lines(exclude):
                 file.write(line.encode())
         self._discard()
 

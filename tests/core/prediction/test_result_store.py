@@ -23,7 +23,7 @@ def record_of(image: str) -> dict[str, object]:
 def work(store: ResultStore, batch_size: int, batches: int = 1_000_000) -> list[tuple[str, ...]]:
     done = []
     for _, batch in zip(range(batches), store.pending(batch_size), strict=False):
-        store.keep(batch, [record_of(image) for image in batch.images])
+        store.save(batch, [record_of(image) for image in batch.images])
         done.append(batch.images)
     return done
 
@@ -40,7 +40,7 @@ def test_results_may_come_in_any_order(tmp_path):
     with ResultStore(tmp_path / "r.json", ABOUT) as store:
         store.add("abcd")
         for batch in reversed(list(store.pending(1))):
-            store.keep(batch, [record_of(batch.images[0])])
+            store.save(batch, [record_of(batch.images[0])])
         store.finish()
     report = json.loads((tmp_path / "r.json").read_text())
     assert [result["image"] for result in report["images"]] == ["a", "b", "c", "d"]
@@ -75,7 +75,7 @@ def test_what_is_only_for_others_can_be_left_out(tmp_path, name):
     with ResultStore(tmp_path / name, ABOUT) as store:
         store.add(["a", "bad"])
         work(store, 8)
-        store.finish(leave_out=["n"])
+        store.finish(exclude=["n"])
     text = (tmp_path / name).read_text()
     assert '{"image": "a"}' in text
     assert '{"image": "bad", "error": "bad"}' in text
@@ -137,7 +137,7 @@ def test_a_finished_report_is_completed(finished):
     with ResultStore(finished, ABOUT, resume=True) as store:
         store.add([str(folder / "a")])
         assert store.reopened
-        assert store.left() == {"new": 0, "changed": 0, "failed before": 1}
+        assert store.remaining() == {"new": 0, "changed": 0, "failed before": 1}
     assert finished.read_bytes() == before  # nothing was done
     assert not Path(f"{finished}.partial").exists()
     (folder / "d").write_text("new")
@@ -145,7 +145,7 @@ def test_a_finished_report_is_completed(finished):
     os.utime(folder / "c", ns=(written - 9, written - 9))
     with ResultStore(finished, ABOUT, resume=True) as store:
         store.add(str(folder / name) for name in ("a", "c", "d"))
-        assert store.left() == {"new": 1, "changed": 1, "failed before": 1}
+        assert store.remaining() == {"new": 1, "changed": 1, "failed before": 1}
         assert {Path(p).name for batch in work(store, 8) for p in batch} == {"bad", "c", "d"}
         store.finish()
     entries = images_of(finished)
@@ -170,7 +170,7 @@ def test_an_image_that_is_gone_keeps_its_result(finished):
     (finished.parent / "a").unlink()
     with ResultStore(finished, ABOUT, resume=True) as store:
         store.add([str(finished.parent / "a")])
-        assert store.left() == {"new": 0, "changed": 0, "failed before": 1}
+        assert store.remaining() == {"new": 0, "changed": 0, "failed before": 1}
 
 
 def test_a_finished_report_of_something_else_is_refused(finished):
@@ -315,7 +315,7 @@ def test_memory_does_not_grow_with_the_images(tmp_path):
             tracemalloc.start()
             store.add(f"{number:060d}" for number in range(count))
             for batch in store.pending(64):
-                store.keep(batch, [record_of(image) for image in batch.images])
+                store.save(batch, [record_of(image) for image in batch.images])
             store.finish()
             _, most = tracemalloc.get_traced_memory()
             tracemalloc.stop()
@@ -327,4 +327,4 @@ def test_memory_does_not_grow_with_the_images(tmp_path):
 
 
 def test_singles():
-    assert Batch((3, 5), ("a", "b")).singles() == [Batch((3,), ("a",)), Batch((5,), ("b",))]
+    assert Batch((3, 5), ("a", "b")).split() == [Batch((3,), ("a",)), Batch((5,), ("b",))]

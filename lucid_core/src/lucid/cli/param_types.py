@@ -1,0 +1,22 @@
+"""Parameter types for click options."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import click
+
+__all__ = ["FiniteRange"]
+
+
+class FiniteRange(click.FloatRange):
+    """A range of numbers without NaN and infinity, which every comparison lets pass."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"expected a finite number, got {value}", param, ctx)
+        return number
