@@ -144,6 +144,7 @@ def test_decorator_in_plugin_must_match_aliases(environment) -> None:
 
 
 def test_command_line_resolves_and_shows_aliases(alpha, capsys) -> None:
+    from lucid.cli import entry_point
 
     assert entry_point.run(["info", "net1"]) == 0
     lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]

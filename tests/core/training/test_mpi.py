@@ -12,7 +12,7 @@ import click
 import pytest
 
 from lucid import nn, optim
-from lucid.cli.training import ranks
+from lucid.cli.training import open_communicator
 from lucid.data import DataLoader
 from lucid.training import Communicator, Trainer, mpi, mpi_communicator
 
@@ -73,7 +73,10 @@ def test_the_mpiexec_of_another_mpi_is_refused(monkeypatch, one_rank):
 
 def test_a_command_tells_of_the_mpiexec_of_another_mpi(monkeypatch, one_rank):
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
-    with pytest.raises(click.ClickException, match="mpiexec started 4 ranks"), ranks(mpi=True):
+    with (
+        pytest.raises(click.ClickException, match="mpiexec started 4 ranks"),
+        open_communicator(mpi=True),
+    ):
         pass
 
 
