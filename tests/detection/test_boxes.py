@@ -56,7 +56,7 @@ def test_xywh_round_trip() -> None:
 
 def test_large_enough_needs_both_sides_and_drops_nan() -> None:
     given = np.array([[0, 0, 2, 2], [0, 0, 2, 1], [0, 0, np.nan, 5], [0, 0, 1.5, 9]], np.float32)
-    np.testing.assert_array_equal(boxes.large_enough(given, 1.5), [0, 3])
+    np.testing.assert_array_equal(boxes.remove_small_boxes(given, 1.5), [0, 3])
 
 
 def test_nms_suppresses_above_the_threshold_only() -> None:

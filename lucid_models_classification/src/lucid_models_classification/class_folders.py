@@ -145,7 +145,7 @@ def read_class_folders(root: str | os.PathLike[str]) -> ClassFolders:
     if splits is not None:
         raise ValueError(
             f"{root}: expected one folder per class, got the splits "
-            f"{listed(sorted(_class_candidates(root)))}; give the folder of one split, such as "
+            f"{quoted(sorted(_class_candidates(root)))}; give the folder of one split, such as "
             f"{splits.train}"
         )
     found = ClassFolders(root, {})
@@ -203,7 +203,7 @@ def find_splits(root: str | os.PathLike[str]) -> Splits | None:
     if not any(_class_candidates(root / name) for name in split_names):
         if split_names and not others and len(split_names) > 1:
             raise ValueError(
-                f"{root}: expected one folder per class inside of {listed(split_names)}, found "
+                f"{root}: expected one folder per class inside of {quoted(split_names)}, found "
                 f"images only; move them into folders named after their classes, such as "
                 f"{root / split_names[0] / 'cat'}"
             )
@@ -211,18 +211,18 @@ def find_splits(root: str | os.PathLike[str]) -> Splits | None:
     if mixed := [name for name in others if _holds_images(root / name)]:
         raise ValueError(
             f"{root}: expected either class folders or splits with class folders, found the "
-            f"splits {listed(split_names)} beside {listed(mixed)}; give the folder of one split "
+            f"splits {quoted(split_names)} beside {quoted(mixed)}; give the folder of one split "
             f"({root / split_names[0]}), or rename the folder of a class with such a name"
         )
     for role, found in by_role.items():
         if len(found) > 1:
             raise ValueError(
-                f"{root}: expected one {role} folder, found {listed(found)}; merge them, or give "
+                f"{root}: expected one {role} folder, found {quoted(found)}; merge them, or give "
                 "--data and --val"
             )
     if "train" not in by_role:
         raise ValueError(
-            f"{root}: expected a folder 'train' beside {listed(split_names)}; rename the folder "
+            f"{root}: expected a folder 'train' beside {quoted(split_names)}; rename the folder "
             f"to train on, or give it as --data {root / split_names[0]}"
         )
     val = by_role.get("val") or by_role.get("test")
@@ -289,11 +289,11 @@ def match_classes(
     exact = {name: index for index, name in enumerate(class_names)}
     similar: dict[str, list[int]] = {}
     for index, name in enumerate(class_names):
-        similar.setdefault(folded(name), []).append(index)
+        similar.setdefault(normalize_name(name), []).append(index)
     found: dict[str, int] = {}
     unknown: list[str] = []
     for name in folders:
-        near = similar.get(folded(name), [])
+        near = similar.get(normalize_name(name), [])
         if name in exact:
             found[name] = exact[name]
         elif len(near) == 1:
@@ -302,18 +302,18 @@ def match_classes(
             unknown.append(name)
     if unknown:
         raise ValueError(
-            f"{root}: expected folders named after the classes {listed(class_names)}, got "
-            f"{listed(unknown)} as well; rename or remove them, or train on these classes too"
+            f"{root}: expected folders named after the classes {quoted(class_names)}, got "
+            f"{quoted(unknown)} as well; rename or remove them, or train on these classes too"
         )
     return found
 
 
-def folded(name: str) -> str:
+def normalize_name(name: str) -> str:
     """The name without case, outer spaces and differences of Unicode form."""
     return unicodedata.normalize("NFC", name).strip().casefold()
 
 
-def listed(names: Sequence[str]) -> str:
+def quoted(names: Sequence[str]) -> str:
     """Names for a message: quoted, and the number of those beyond the first eight."""
     shown = ", ".join(map(repr, names[:_LISTED]))
     return shown if len(names) <= _LISTED else f"{shown} and {len(names) - _LISTED} more"

@@ -14,8 +14,8 @@ from lucid.data import Dataset
 from lucid.vision import read_image
 from lucid_models_classification.class_folders import (
     ClassFolders,
-    listed,
     match_classes,
+    quoted,
     read_class_folders,
 )
 
@@ -96,7 +96,7 @@ class ImageFolder(Dataset[tuple[Any, int]]):
             if empty := [name for name, found in images.items() if not found]:
                 raise ValueError(
                     f"{self.root}: expected at least one image in each class folder, found no "
-                    f"file with the suffix of an image format in {listed(empty)}; remove the "
+                    f"file with the suffix of an image format in {quoted(empty)}; remove the "
                     "folders that are no classes"
                 )
             self.class_names = tuple(images)

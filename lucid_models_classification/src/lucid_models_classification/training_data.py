@@ -18,9 +18,9 @@ from lucid.vision import CheckedImage, check_images, find_duplicates
 from lucid_models_classification.class_folders import (
     ClassFolders,
     find_splits,
-    folded,
     holds_class_folders,
-    listed,
+    normalize_name,
+    quoted,
     read_class_folders,
 )
 from lucid_models_classification.image_folder import ImageFolder, stratified_split
@@ -317,10 +317,10 @@ class _Reader:
     def _note_similar(self, names: list[str]) -> None:
         groups: dict[str, list[str]] = {}
         for name in names:
-            groups.setdefault(folded(name), []).append(name)
+            groups.setdefault(normalize_name(name), []).append(name)
         for group in groups.values():
             if len(group) > 1:
-                self.report.add("similar-names", f"{listed(group)}: merge them if they are one")
+                self.report.add("similar-names", f"{quoted(group)}: merge them if they are one")
 
     def _note_held_out(self, train: ImageFolder, second: list[int]) -> None:
         report = self.report
@@ -346,7 +346,9 @@ class _Reader:
                 report.add("unvalidated-class", f"{val.root}: no images of class {name!r}")
         for name, images in val.folders.images.items():
             if images and name not in counts:
-                match = next(n for n in train.class_names if folded(n) == folded(name))
+                match = next(
+                    n for n in train.class_names if normalize_name(n) == normalize_name(name)
+                )
                 report.add("renamed-class", f"{val.root / name}: taken for the class {match!r}")
 
     def _note_same(
@@ -394,7 +396,7 @@ def _too_few(folders: ClassFolders, names: list[str]) -> str:
             }
         )
         if len(parts) > 1:
-            return f"{message}, with the folders {listed(parts)} in it; give --data {inner}"
+            return f"{message}, with the folders {quoted(parts)} in it; give --data {inner}"
         return f"{message}; a single class leaves nothing to tell apart"
     return message
 

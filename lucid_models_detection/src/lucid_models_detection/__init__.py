@@ -112,7 +112,7 @@ def __getattr__(name: str) -> Any:
     raise attribute_error(__name__, name)
 
 
-register_hints(__name__, lambda: importlib.import_module(f"{__name__}.spellings").NAMES)
+register_hints(__name__, lambda: importlib.import_module(f"{__name__}.torchvision_names").NAMES)
 
 
 def __dir__() -> list[str]:

@@ -25,8 +25,8 @@ __all__ = [
     "from_xywh",
     "giou",
     "iou",
-    "large_enough",
     "nms",
+    "remove_small_boxes",
     "resize",
     "to_xywh",
 ]
@@ -208,7 +208,7 @@ def resize(boxes: ArrayLike, size: tuple[int, int], new_size: tuple[int, int]) -
     return as_boxes(boxes) * np.array([ratio_x, ratio_y, ratio_x, ratio_y], np.float32)
 
 
-def large_enough(boxes: ArrayLike, min_size: float) -> Array:
+def remove_small_boxes(boxes: ArrayLike, min_size: float) -> Array:
     """Which boxes have a width and a height of at least ``min_size``.
 
     Parameters

@@ -30,7 +30,7 @@ from lucid_models_detection.parts.fpn import LastLevelMaxPool
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.roi_align import MultiScaleRoIAlign, check_strides
 from lucid_models_detection.parts.sampler import BalancedPositiveNegativeSampler
-from lucid_models_detection.spellings import RenamedAttribute
+from lucid_models_detection.torchvision_names import RenamedAttribute
 from lucid_models_detection.transform import GeneralizedRCNNTransform, ImageList, raw_batch
 
 __all__ = ["FasterRCNN"]

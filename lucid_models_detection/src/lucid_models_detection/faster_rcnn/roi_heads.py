@@ -24,7 +24,7 @@ from lucid_models_detection.parts.box_coder import BoxCoder
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.roi_align import MultiScaleRoIAlign, to_rois
 from lucid_models_detection.parts.sampler import BalancedPositiveNegativeSampler
-from lucid_models_detection.spellings import RenamedAttribute
+from lucid_models_detection.torchvision_names import RenamedAttribute
 from lucid_models_detection.transform import ImageList
 
 __all__ = ["BoxHead", "BoxPredictor", "RoIHeads"]
@@ -264,7 +264,7 @@ class RoIHeads(nn.Module):
         # Most classes of most regions end here: only what is left is decoded.
         boxes = self.box_coder.decode(deltas[region, label], proposals[region])
         boxes = box_ops.clip(boxes, size)
-        kept = box_ops.large_enough(boxes, _MIN_SIZE)
+        kept = box_ops.remove_small_boxes(boxes, _MIN_SIZE)
         kept = kept[np.isfinite(boxes[kept]).all(axis=1)]
         best = box_ops.batched_nms(boxes[kept], score[kept], label[kept], self.nms_threshold)
         kept = kept[best[: self.detections_per_image]]

@@ -24,7 +24,7 @@ from lucid_models_detection.parts.box_coder import BoxCoder
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.postprocess import topk_indices
 from lucid_models_detection.parts.sampler import BalancedPositiveNegativeSampler
-from lucid_models_detection.spellings import RenamedAttribute
+from lucid_models_detection.torchvision_names import RenamedAttribute
 from lucid_models_detection.transform import ImageList
 
 __all__ = ["RPNHead", "RegionProposalNetwork"]
@@ -202,7 +202,7 @@ class RegionProposalNetwork(nn.Module):
         boxes = self._decode(deltas, anchors, candidates, size)
         # The logit orders like the probability, and tells apart what that rounds to the same.
         scores = objectness[candidates]
-        valid = box_ops.large_enough(boxes, _MIN_SIZE)
+        valid = box_ops.remove_small_boxes(boxes, _MIN_SIZE)
         valid = valid[np.isfinite(boxes[valid]).all(axis=1) & ~np.isnan(scores[valid])]
         kept = valid[
             box_ops.batched_nms(boxes[valid], scores[valid], level[valid], self.nms_threshold)

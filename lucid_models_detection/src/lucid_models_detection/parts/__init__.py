@@ -28,7 +28,7 @@ from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.postprocess import postprocess_detections
 from lucid_models_detection.parts.roi_align import MultiScaleRoIAlign, roi_align
 from lucid_models_detection.parts.sampler import BalancedPositiveNegativeSampler
-from lucid_models_detection.spellings import NAMES
+from lucid_models_detection.torchvision_names import NAMES
 from lucid_models_detection.transform import GeneralizedRCNNTransform, ImageList
 
 __all__ = [

@@ -40,7 +40,7 @@ from lucid_models_detection.parts.fpn import LastLevelP6P7
 from lucid_models_detection.parts.matcher import Matcher
 from lucid_models_detection.parts.postprocess import postprocess_detections
 from lucid_models_detection.retinanet.config import RetinaNetConfig
-from lucid_models_detection.spellings import RenamedAttribute
+from lucid_models_detection.torchvision_names import RenamedAttribute
 from lucid_models_detection.transform import GeneralizedRCNNTransform, ImageList
 
 __all__ = ["RetinaNet"]

@@ -13,7 +13,7 @@ import lucid_models_detection
 from lucid.models import create_model
 from lucid_models_detection import parts
 from lucid_models_detection.faster_rcnn import RegionProposalNetwork, RoIHeads
-from lucid_models_detection.spellings import NAMES, RenamedAttribute
+from lucid_models_detection.torchvision_names import NAMES, RenamedAttribute
 
 #: A name for each pattern.
 EXAMPLES = {name: name.replace("*", "resnet50_fpn_v2") for name in NAMES}

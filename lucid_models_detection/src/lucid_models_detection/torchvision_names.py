@@ -60,7 +60,7 @@ NAMES: dict[str, str] = {
             "box_iou": "iou",
             "generalized_box_iou": "giou",
             "clip_boxes_to_image": "clip",
-            "remove_small_boxes": "large_enough",
+            "remove_small_boxes": "remove_small_boxes",
         }.items()
     },
     **{
@@ -108,7 +108,7 @@ class RenamedAttribute:
 
     Examples
     --------
-    >>> from lucid_models_detection.spellings import RenamedAttribute
+    >>> from lucid_models_detection.torchvision_names import RenamedAttribute
     >>> class Head:
     ...     score_thresh = RenamedAttribute("score_threshold")
     >>> hasattr(Head(), "score_thresh")
