@@ -162,7 +162,7 @@ def kernel_text(full: str, kernel: Kernel) -> str:
     return (
         f".. py:data:: {full}\n\n"
         "   Its two forms take the same arguments; this is the one in NumPy:\n\n"
-        f"   .. autofunction:: lucid.kernels.reference.{kernel.room}.{kernel.name}\n"
+        f"   .. autofunction:: lucid.kernels.reference.{kernel.module}.{kernel.name}\n"
         "      :no-index:\n"
     )
 

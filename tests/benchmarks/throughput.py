@@ -117,9 +117,9 @@ def seconds_of(call: Callable[[], Any], patience: float) -> float:
 
 def unit() -> str:
     """What multiplies in this process."""
-    from lucid.kernels.compiled import matrix_unit
+    from lucid.kernels.compiled import amx_support
 
-    return "matrix unit" if matrix_unit.available() else "micro-kernel"
+    return "matrix unit" if amx_support.available() else "micro-kernel"
 
 
 def peak(threads: int) -> float:
@@ -128,8 +128,8 @@ def peak(threads: int) -> float:
 
 
 def peak_of_tiles(threads: int) -> float:
-    from lucid.kernels.compiled.tiled import aligned
-    from lucid.kernels.compiled.tiles import BLOCK_BYTES, SIDE
+    from lucid.kernels.compiled.amx import BLOCK_BYTES, SIDE
+    from lucid.kernels.compiled.amx_conv import aligned
 
     # On lines of the cache, as the kernels have them: rows across two are half as fast.
     tiles = aligned(threads * BLOCK_BYTES).reshape(threads, 4, BLOCK_BYTES // 4)
@@ -142,15 +142,15 @@ def peak_of_tiles(threads: int) -> float:
 
 @functools.cache  # a kernel is made once in a process
 def kernel_of_tiles() -> Any:
-    from lucid.kernels.compiled.jit import kernel
-    from lucid.kernels.compiled.tiles import (
+    from lucid.kernels.compiled.amx import (
         BLOCK,
         BLOCK_BYTES,
         SIDE,
+        configure_tiles,
         multiply_tiles,
         release_tiles,
-        set_rows,
     )
+    from lucid.kernels.compiled.jit import kernel
 
     # Two tiles of rows and two of columns, a block each, are read again and again.
     blocks = _PEAK_LENGTH // BLOCK
@@ -158,7 +158,7 @@ def kernel_of_tiles() -> Any:
     @kernel
     def multiply(start: int, stop: int, tiles: Any, y: Any, calls: int) -> None:
         at = np.empty((2, 1), np.int64)
-        set_rows(SIDE)
+        configure_tiles(SIDE)
         for item in range(start, stop):
             at[0, 0], at[1, 0] = tiles[item, 0].ctypes.data, tiles[item, 2].ctypes.data
             for _ in range(calls):

@@ -230,7 +230,7 @@ def save(path: Path, kind: str) -> Path:
         Image.fromarray(deep).save(path.with_suffix(".png"))
     elif kind == "CMYK":
         rgb.convert("CMYK").save(path.with_suffix(".tif"))
-    elif kind == "turned":
+    elif kind == "transposed":
         exif[0x0112] = 6
         rgb.save(path.with_suffix(".png"), exif=exif)
     elif kind == "animated":
@@ -277,10 +277,10 @@ def test_detections_do_not_depend_on_the_exif_orientation(
     upright[:32, :, 0] = upright[:, :48, 1] = 255
     folder = tmp_path / "images"
     folder.mkdir()
-    for orientation, turned in STORED.items():
+    for orientation, transposed in STORED.items():
         exif = Image.Exif()
         exif[0x0112] = orientation
-        stored = Image.fromarray(np.ascontiguousarray(turned(upright)))
+        stored = Image.fromarray(np.ascontiguousarray(transposed(upright)))
         stored.save(folder / f"{orientation}.{kind}", exif=exif, quality=95)
     for output in ("report.json", "drawn"):
         result = run(weights, folder, tmp_path / output)
@@ -313,14 +313,14 @@ def test_a_large_image_is_refused_unless_the_limit_is_raised(
 
 
 @pytest.mark.parametrize(
-    "kind", ["L", "LA", "P", "RGBA", "1", "I;16", "CMYK", "turned", "animated"]
+    "kind", ["L", "LA", "P", "RGBA", "1", "I;16", "CMYK", "transposed", "animated"]
 )
 def test_pictures_of_every_kind(tmp_path: Path, weights: Path, kind: str) -> None:
     result = run(weights, save(tmp_path / "picture", kind), tmp_path / "out.png")
     assert result.exit_code == 0, result.output
     with Image.open(tmp_path / "out.png") as drawn:
         assert drawn.mode == "RGB"
-        assert drawn.size == ((40, 48) if kind == "turned" else (48, 40))
+        assert drawn.size == ((40, 48) if kind == "transposed" else (48, 40))
 
 
 def test_pictures_that_are_broken(

@@ -51,11 +51,11 @@ with event.install_recorder("numba:compile") as compilations:
         detector.predict(images)
         detector(images)
 
-from lucid.kernels.compiled import disk
+from lucid.kernels.compiled import numba_cache
 print(json.dumps([
     [str(record[1].data) for record in compilations.buffer],
-    disk.progress.compiled,
-    disk.progress.loaded,
+    numba_cache.progress.compiled,
+    numba_cache.progress.loaded,
 ]))
 """
 
@@ -78,8 +78,8 @@ def test_models_compile_nothing_after_it(tmp_path: Path, monkeypatch: pytest.Mon
     assert first["compiled"] > 30
     assert first["loaded"] == 0
     assert first["seconds"] > 0
-    (edition,) = (tmp_path / "kernels").iterdir()
-    assert first["folder"] == str(edition)
+    (fingerprint,) = (tmp_path / "kernels").iterdir()
+    assert first["folder"] == str(fingerprint)
 
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     recorded, compiled, loaded = json.loads(run("-c", USE))
@@ -88,4 +88,4 @@ def test_models_compile_nothing_after_it(tmp_path: Path, monkeypatch: pytest.Mon
 
     again = run("-m", "lucid.cli", "warmup").splitlines()
     assert again[0].split() == ["compiled", "0"]
-    assert again[-1] == f"kept in        {edition}"
+    assert again[-1] == f"kept in        {fingerprint}"

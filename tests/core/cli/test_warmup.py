@@ -36,6 +36,6 @@ def test_a_folder_that_cannot_be_made(tmp_path, monkeypatch) -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (2, "")
     (line,) = result.stderr.splitlines()
-    assert line.startswith("lucid: error: compiled kernels cannot be kept: ")
+    assert line.startswith("lucid: error: compiled kernels cannot be saved: ")
     assert str(tmp_path / "file") in line
-    assert line.endswith("; LUCID_CACHE_DIR can name another folder")
+    assert line.endswith("; set LUCID_CACHE_DIR to another folder")

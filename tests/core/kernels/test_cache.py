@@ -161,12 +161,12 @@ def test_a_file_where_the_folder_should_be(tmp_path):
 
 @posix
 @pytest.mark.parametrize("mode", [0o020, 0o002])
-@pytest.mark.parametrize("which", ["entry", "edition", "kernels"])
+@pytest.mark.parametrize("which", ["entry", "fingerprint", "kernels"])
 def test_what_others_may_write_to_is_not_read(store, mode, which):
     store.write("entry", b"content")
     place = {
         "entry": store.folder / "entry",
-        "edition": store.folder,
+        "fingerprint": store.folder,
         "kernels": store.folder.parent,
     }
     path = place[which]
@@ -181,12 +181,12 @@ def test_what_others_may_write_to_is_not_read(store, mode, which):
 
 
 @only_root
-@pytest.mark.parametrize("which", ["entry", "edition", "kernels"])
+@pytest.mark.parametrize("which", ["entry", "fingerprint", "kernels"])
 def test_what_belongs_to_others_is_not_read(store, which):
     store.write("entry", b"content")
     place = {
         "entry": store.folder / "entry",
-        "edition": store.folder,
+        "fingerprint": store.folder,
         "kernels": store.folder.parent,
     }
     os.chown(place[which], 12345, -1)
@@ -223,14 +223,14 @@ def test_whatever_the_umask(store, umask):
 
 def test_editions_that_are_long_out_of_use_go(tmp_path):
     for age in range(8):
-        store = Store(tmp_path, f"edition-{age}")
+        store = Store(tmp_path, f"fingerprint-{age}")
         store.write("entry", b"content")
         used = time.time() - 3600 * (age + 1)
         os.utime(store.folder, (used, used))
-    assert Store(tmp_path, "edition-7").read("entry") == b"content"  # the newest again
+    assert Store(tmp_path, "fingerprint-7").read("entry") == b"content"  # the newest again
     Store(tmp_path, "new").write("entry", b"content")
     kept = {path.name for path in (tmp_path / "kernels").iterdir()}
-    assert kept == {"new", "edition-7", *(f"edition-{age}" for age in range(6))}
+    assert kept == {"new", "fingerprint-7", *(f"fingerprint-{age}" for age in range(6))}
 
 
 def test_unfinished_files_go_when_nobody_can_be_writing_them(store):

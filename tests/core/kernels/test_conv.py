@@ -26,10 +26,10 @@ def unit(request):
 
 def has_matrix_unit():
     try:
-        from lucid.kernels.compiled import matrix_unit
+        from lucid.kernels.compiled import amx_support
     except ModuleNotFoundError:  # no Numba
         return False
-    return matrix_unit.available()
+    return amx_support.available()
 
 
 def draw(*shape):

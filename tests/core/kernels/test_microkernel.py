@@ -16,7 +16,7 @@ from lucid.kernels.compiled.microkernel import (
     block_size,
     copy_runs,
     multiply_block,
-    multiply_turned,
+    multiply_transposed,
 )
 
 rng = np.random.default_rng(0)
@@ -32,7 +32,7 @@ def turned_product(size, a, b, y, bias, residual, flags, cuts):
         sources[segment] = a.ctypes.data + segment * length * a.shape[1] * 4
         b_table[segment] = b.ctypes.data + segment * length * b.shape[1] * 4
     targets = np.arange(size) * y.shape[1] * 4
-    multiply_turned(
+    multiply_transposed(
         size,
         sources.ctypes.data,
         cuts,

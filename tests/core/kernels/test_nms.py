@@ -136,8 +136,8 @@ class TestByHand:
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_many_boxes(threshold, dtype):
-    centre, size = rng.uniform(0, 300, (1500, 2)), rng.uniform(5, 90, (1500, 2))
-    boxes = np.hstack([centre - size / 2, centre + size / 2]).astype(dtype)
+    center, size = rng.uniform(0, 300, (1500, 2)), rng.uniform(5, 90, (1500, 2))
+    boxes = np.hstack([center - size / 2, center + size / 2]).astype(dtype)
     scores = rng.integers(0, 200, 1500).astype(dtype)
     before = boxes.copy(), scores.copy()
     kept = kernels.nms.compiled(boxes, scores, threshold)

@@ -1,4 +1,4 @@
-"""Batch normalisation: by hand, by differences, compiled against reference, far from zero."""
+"""Batch normalization: by hand, by differences, compiled against reference, far from zero."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class TestByHand:
         np.testing.assert_allclose(gshift, [30, 70])
         assert gresidual is None
 
-    def test_nothing_to_normalise(self, form):
+    def test_nothing_to_normalize(self, form):
         for shape in ((0, 3, 2, 2), (2, 3, 0, 4), (2, 0, 3, 3)):
             x = np.zeros(shape, np.float32)
             y, mean, variance, inverse_std, line = getattr(kernels.batch_norm, form)(

@@ -29,18 +29,18 @@ class TestByHand:
     def test_nearest(self, form, target, expected):
         y = getattr(kernels.resize_nearest, form)(row(1, 2, 4), (1, target))
         np.testing.assert_array_equal(y[0, 0, 0], expected)
-        turned = getattr(kernels.resize_nearest, form)(
+        transposed = getattr(kernels.resize_nearest, form)(
             row(1, 2, 4).transpose(0, 1, 3, 2), (target, 1)
         )
-        np.testing.assert_array_equal(turned[0, 0, :, 0], expected)
+        np.testing.assert_array_equal(transposed[0, 0, :, 0], expected)
 
     @pytest.mark.parametrize(
         ("values", "target", "align_corners", "expected"),
         [
-            # half-pixel centres: at -0.25 (clipped), 0.25, 0.75, 1.25 (past the last)
+            # half-pixel centers: at -0.25 (clipped), 0.25, 0.75, 1.25 (past the last)
             ([0, 4], 4, False, [0, 1, 3, 4]),
             ([0, 4], 5, True, [0, 1, 2, 3, 4]),
-            # at 0.5, 2.5: no antialiasing, two neighbours each
+            # at 0.5, 2.5: no antialiasing, two neighbors each
             ([0, 1, 4, 9], 2, False, [0.5, 6.5]),
             ([0, 1, 4, 9], 2, True, [0, 9]),
             ([0, 1, 4, 9], 1, True, [0]),
@@ -53,8 +53,8 @@ class TestByHand:
         resize = getattr(kernels.resize_bilinear, form)
         y = resize(row(*values), (1, target), align_corners)
         np.testing.assert_allclose(y[0, 0, 0], expected)
-        turned = resize(row(*values).transpose(0, 1, 3, 2), (target, 1), align_corners)
-        np.testing.assert_allclose(turned[0, 0, :, 0], expected)
+        transposed = resize(row(*values).transpose(0, 1, 3, 2), (target, 1), align_corners)
+        np.testing.assert_allclose(transposed[0, 0, :, 0], expected)
 
     def test_steps_that_are_given(self, form):
         steps = (None, 0.75)

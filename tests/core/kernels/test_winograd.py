@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 pytest.importorskip("numba", reason="it is compiled by Numba")
 
 from lucid import kernels
-from lucid.kernels.compiled import winograd, winograd_gradient
+from lucid.kernels.compiled import winograd, winograd_weight_gradient
 from lucid.kernels.compiled.activation import CODES
 from lucid.kernels.compiled.microkernel import NR
-from lucid.kernels.compiled.simd import VL
+from lucid.kernels.compiled.vector_ir import VL
 
 rng = np.random.default_rng(0)
 
@@ -34,8 +34,9 @@ def convolve(x, w, bias=None, residual=None, activation=None, padding=1, kept=Tr
     """By Winograd, whatever the sizes: x (N, H, W, C), w (O, 3, 3, C)."""
     n, h, wd, _ = x.shape
     y = np.empty((n, h + 2 * padding - 2, wd + 2 * padding - 2, len(w)), np.float32)
-    weights = winograd.transform_weights(w) if kept else winograd.Once(w, turned=False)
-    winograd.winograd(x, weights, bias, residual, CODES[activation], y, padding, padding)
+    unpacked = winograd.UnpackedFilters(w, transposed=False)
+    weights = winograd.transform_weights(w) if kept else unpacked
+    winograd.convolve_winograd(x, weights, bias, residual, CODES[activation], y, padding, padding)
     return y
 
 
@@ -103,11 +104,11 @@ def test_more_channels_than_are_transformed_at_a_time(side, outputs, kept):
 @pytest.mark.parametrize("side", [9, 50])
 def test_turned_weights_give_the_input_gradient(side, kept):
     g, w = draw(2, side, 7, NR), draw(NR, 3, 3, 2 * NR)
-    weights = winograd.Once(w, turned=True)
+    weights = winograd.UnpackedFilters(w, transposed=True)
     if kept:
         weights = winograd.transform_weights(*weights)
     gx = np.empty((2, side, 7, 2 * NR), np.float32)
-    winograd.winograd(g, weights, None, None, False, gx, 1, 1)
+    winograd.convolve_winograd(g, weights, None, None, False, gx, 1, 1)
     expected = kernels.conv2d_input_gradient.reference(
         g.transpose(0, 3, 1, 2).astype(np.float64),
         w.transpose(0, 3, 1, 2).astype(np.float64),
@@ -124,10 +125,9 @@ def test_large_images_take_this_way_and_can_be_kept_from_it(monkeypatch):
     x, w = draw(1, 64, 30, 30), draw(64, 64, 3, 3)
     options = ((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
     exact = kernels.conv2d.reference(x.astype(np.float64), w.astype(np.float64), None, *options)
-    taken = []
-    monkeypatch.setattr(
-        winograd, "winograd", lambda *args, real=winograd.winograd: taken.append(1) or real(*args)
-    )
+    taken, real = [], winograd.convolve_winograd
+    spy = lambda *args: taken.append(1) or real(*args)  # noqa: E731
+    monkeypatch.setattr(winograd, "convolve_winograd", spy)
     y = kernels.conv2d.compiled(x, w, None, *options)
     assert taken == [1]
     np.testing.assert_allclose(y, exact, atol=1e-4 * np.abs(exact).max())
@@ -141,15 +141,15 @@ def test_large_images_take_this_way_and_can_be_kept_from_it(monkeypatch):
     ("places", "channels", "outputs"), [(10_000, VL + 1, NR), (10_000, 64, NR - 1), (49, 512, 512)]
 )
 def test_where_it_does_not_pay(places, channels, outputs):
-    assert not winograd.pays(places, channels, outputs, kept=True)
+    assert not winograd.is_profitable(places, channels, outputs, kept=True)
 
 
 @pytest.mark.parametrize("outputs", [NR + 3, 3 * NR - VL - 1])
 def test_any_number_of_outputs_takes_this_way_with_its_gradients(outputs, monkeypatch):
     taken = []
     for module, name in (
-        (winograd, "winograd"),
-        (winograd_gradient, "winograd_weight_gradient"),
+        (winograd, "convolve_winograd"),
+        (winograd_weight_gradient, "winograd_weight_gradient"),
     ):
         spy = functools.partial(_spied, getattr(module, name), taken, name)
         monkeypatch.setattr(module, name, spy)
@@ -165,7 +165,7 @@ def test_any_number_of_outputs_takes_this_way_with_its_gradients(outputs, monkey
         expected = kernel.reference(*arrays, *options)
         assert result.shape == expected.shape
         np.testing.assert_allclose(result, expected, atol=1e-4 * np.abs(expected).max())
-    assert taken == ["winograd", "winograd", "winograd_weight_gradient"]
+    assert taken == ["convolve_winograd", "convolve_winograd", "winograd_weight_gradient"]
 
 
 def _spied(function, taken, name, *arguments):

@@ -43,27 +43,27 @@ def warmup(as_json: bool) -> None:
 def _compile() -> dict[str, Any]:
     from tqdm import tqdm
 
-    from lucid.kernels.compiled import ahead, disk
+    from lucid.kernels.compiled import aot, numba_cache
 
     begun = time.perf_counter()
     watched = sys.stderr is not None and sys.stderr.isatty()
-    work = list(ahead.tasks())
+    work = list(aot.tasks())
     bar = tqdm(work, desc="compiling", unit="step", disable=not watched, leave=False)
     try:
-        disk.store().prepare()
-        with disk.progress.in_silence(), bar:
+        numba_cache.store().prepare()
+        with numba_cache.progress.silenced(), bar:
             for title, task in bar:
                 bar.set_postfix_str(title)
                 task()
-                if disk.progress.fault is not None:
-                    raise disk.progress.fault
+                if numba_cache.progress.error is not None:
+                    raise numba_cache.progress.error
     except OSError as error:
         raise click.ClickException(
-            f"compiled kernels cannot be kept: {error}; LUCID_CACHE_DIR can name another folder"
+            f"compiled kernels cannot be saved: {error}; set LUCID_CACHE_DIR to another folder"
         ) from error
     return {
-        "compiled": disk.progress.compiled,
-        "loaded": disk.progress.loaded,
+        "compiled": numba_cache.progress.compiled,
+        "loaded": numba_cache.progress.loaded,
         "seconds": round(time.perf_counter() - begun, 3),
-        "folder": str(disk.store().folder),
+        "folder": str(numba_cache.store().folder),
     }

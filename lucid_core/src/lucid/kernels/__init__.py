@@ -115,7 +115,7 @@ class Kernel:
 
     Parameters
     ----------
-    room : str
+    module : str
         The module it is in, in ``lucid.kernels.reference`` and ``lucid.kernels.compiled`` alike.
     name : str
         Name of the function in either module.
@@ -126,8 +126,8 @@ class Kernel:
         The NumPy form and the compiled form, with the same signature.
     """
 
-    def __init__(self, room: str, name: str) -> None:
-        self.room = room
+    def __init__(self, module: str, name: str) -> None:
+        self.module = module
         self.name = name
         self._chosen: Callable[..., Any] | None = None
 
@@ -140,7 +140,7 @@ class Kernel:
         return self._form("compiled")
 
     def _form(self, form: str) -> Callable[..., Any]:
-        module = importlib.import_module(f"lucid.kernels.{form}.{self.room}")
+        module = importlib.import_module(f"lucid.kernels.{form}.{self.module}")
         function: Callable[..., Any] = getattr(module, self.name)
         return function
 
@@ -150,7 +150,7 @@ class Kernel:
         return self._chosen(*args, **kwargs)
 
     def __repr__(self) -> str:
-        return f"<kernel {self.room}.{self.name}>"
+        return f"<kernel {self.module}.{self.name}>"
 
 
 conv2d = Kernel("conv", "conv2d")

@@ -5,7 +5,7 @@ There is one folder, by this rule: ``LUCID_CACHE_DIR`` where it is set; else ``l
 (``XDG_CACHE_HOME`` or ``~/.cache``; ``~/Library/Caches``; ``%LOCALAPPDATA%``).  The
 package's own folder is never written to.
 
-In it, ``kernels`` has a folder for each *edition*: what the machine code depends on, see
+In it, ``kernels`` has a folder for each *fingerprint*: what the machine code depends on, see
 :mod:`lucid.kernels.compiled.jit`.  An entry is one file: the SHA-256 of its content, then
 the content.  It is written beside its name and moved there, so whoever reads finds a
 whole entry or none, however many processes write.  What is missing, damaged or
@@ -65,18 +65,18 @@ def cache_folder() -> Path:
 
 
 class Store:
-    """The entries of one edition.
+    """The entries of one fingerprint.
 
     Parameters
     ----------
     folder : pathlib.Path
         Lucid's cache folder.
-    edition : str
-        Name of the edition's own folder in it.
+    fingerprint : str
+        Name of the fingerprint's own folder in it.
     """
 
-    def __init__(self, folder: Path, edition: str) -> None:
-        self.folder = folder / "kernels" / edition
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        self.folder = folder / "kernels" / fingerprint
         self._used = False
 
     def read(self, name: str) -> bytes | None:

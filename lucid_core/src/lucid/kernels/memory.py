@@ -98,7 +98,7 @@ class Pool:
         self._requests = 0
 
     def empty(self, shape: tuple[int, ...], dtype: np.dtype[Any] | type) -> Array:
-        """An uninitialised array, in C order, like `numpy.empty`."""
+        """An uninitialized array, in C order, like `numpy.empty`."""
         dtype = np.dtype(dtype)
         size = math.prod(shape) * dtype.itemsize
         if size < _SMALLEST:
@@ -192,7 +192,7 @@ empty = pool.empty
 
 
 def empty_channels_last(shape: tuple[int, int, int, int], dtype: np.dtype[Any] | type) -> Array:
-    """An uninitialised (N, C, H, W) array with channels last in memory."""
+    """An uninitialized (N, C, H, W) array with channels last in memory."""
     n, c, h, w = shape
     return empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
 

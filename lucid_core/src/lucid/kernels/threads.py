@@ -1,11 +1,10 @@
-"""The one place that decides threads: a small pool that runs ranges of a kernel.
+"""Number of threads, and a thread pool that runs ranges of a kernel in parallel.
 
-Kernels release the GIL (compiled code and NumPy's matrix product both do), so
-plain Python threads run them side by side.  Workers sleep on a queue between
-jobs and spin nowhere; the calling thread takes part in its own job, so a job
-finishes even when every worker is busy, from however many Python threads jobs
-are started at once, and it returns or raises only when no thread touches its
-arrays any more, after Ctrl-C too.  After a fork the child starts a pool of its own.
+Compiled kernels run on the pool of :mod:`lucid.kernels.compiled.thread_pool`; the pool here
+runs Python functions that release the GIL, such as blocks of NumPy's matrix product.  Its
+workers sleep on a queue between jobs.  The calling thread takes part in its own job, so a job
+finishes even when every worker is busy.  A call returns or raises, also on Ctrl-C, only when
+no thread touches its arrays any more.  After a fork, the child starts a new pool.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ from lucid.kernels.processors import available_processors
 
 __all__ = ["get_num_threads", "parallel_for", "set_num_threads", "single_threaded_blas"]
 
-# More chunks than threads, so that a thread which the system delays holds nobody up for long.
-_CHUNKS_PER_THREAD = 4
-# The same for kernels that need no Python to draw one.
-_CHUNKS_PER_HELPER = 32
+# More chunks than threads, so that a delayed thread holds up little work.
+_PYTHON_CHUNKS_PER_THREAD = 4
+# For compiled kernels, which draw chunks without Python.
+_COMPILED_CHUNKS_PER_THREAD = 32
 
 
 def _default_num_threads() -> int:
-    asked = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if asked.isdigit() and int(asked) > 0:
-        return int(asked)
+    setting = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if setting.isdigit() and int(setting) > 0:
+        return int(setting)
     return available_processors()
 
 
 class _Job:
-    """One kernel over ``count`` items, cut into ``chunks`` ranges that threads draw in turn."""
+    """A kernel over ``count`` items, cut into ``chunks`` ranges that threads draw in turn."""
 
     def __init__(
         self, kernel: Callable[..., Any], count: int, chunks: int, args: tuple[Any, ...]
@@ -45,47 +44,47 @@ class _Job:
         self.kernel = kernel
         self.count = count
         self.chunks = chunks
-        self.limit = chunks  # 0 after an error: nobody begins another range
+        self.limit = chunks  # 0 after an error: no thread begins another range
         self.args = args
-        self.draw = itertools.count()  # next() on it is atomic, as are the two below
-        self.came: list[None] = []
-        self.left: SimpleQueue[BaseException | None] = SimpleQueue()
+        self.next_chunk = itertools.count()  # next(), append() and put() are atomic
+        self.joined: list[None] = []
+        self.results: SimpleQueue[BaseException | None] = SimpleQueue()
 
-    def _take_part(self) -> BaseException | None:
-        """Run ranges until none is left; return what went wrong."""
+    def _run_chunks(self) -> BaseException | None:
+        """Run ranges until none is left; return the error of one, if any."""
         try:
-            while (i := next(self.draw)) < self.limit:
+            while (i := next(self.next_chunk)) < self.limit:
                 start = self.count * i // self.chunks
                 stop = self.count * (i + 1) // self.chunks
                 self.kernel(start, stop, *self.args)
-        except BaseException as error:  # handed to the calling thread
+        except BaseException as error:  # raised by the calling thread
             self.limit = 0
             return error
         return None
 
-    def help(self) -> None:
-        """What a worker does.  It has come before it draws, so that nobody overlooks it."""
-        self.came.append(None)
-        self.left.put(self._take_part())
+    def run_as_worker(self) -> None:
+        """Join before drawing a range, so that the caller waits for this thread."""
+        self.joined.append(None)
+        self.results.put(self._run_chunks())
 
-    def lead(self) -> None:
-        """What the calling thread does; afterwards no thread runs a range any more."""
-        error = self._take_part()
-        gone = 0
-        while gone < len(self.came):
+    def run_as_caller(self) -> None:
+        """Take part, then wait until every thread that joined is done."""
+        error = self._run_chunks()
+        done = 0
+        while done < len(self.joined):
             try:
-                fault = self.left.get()
+                failure = self.results.get()
             except BaseException as interruption:  # Ctrl-C; others still write to the arrays
                 error = error or interruption
                 continue
-            gone += 1
-            error = error or fault
+            done += 1
+            error = error or failure
         if error is not None:
             raise error
 
 
 class _Local(threading.local):
-    inside = False  # of a kernel
+    in_kernel = False
 
 
 class _Pool:
@@ -96,40 +95,40 @@ class _Pool:
         self.lock = threading.Lock()
         self.local = _Local()
 
-    def run(self, job: _Job, helpers: int) -> None:
-        if self.workers < helpers:
-            self._hire(helpers)
-        for _ in range(min(helpers, self.workers)):
+    def run(self, job: _Job, workers: int) -> None:
+        if self.workers < workers:
+            self._start_workers(workers)
+        for _ in range(min(workers, self.workers)):
             self.jobs.put(job)
-        self.local.inside = True
+        self.local.in_kernel = True
         try:
-            job.lead()
+            job.run_as_caller()
         finally:
-            self.local.inside = False
+            self.local.in_kernel = False
 
-    def _hire(self, wanted: int) -> None:
+    def _start_workers(self, wanted: int) -> None:
         with self.lock:
             while self.workers < wanted:
                 name = f"lucid-{self.workers}"
                 try:
                     threading.Thread(target=self._work, name=name, daemon=True).start()
-                except RuntimeError:  # the system gives no more threads: fewer do as well
+                except RuntimeError:  # the system gives no more threads; fewer do as well
                     return
                 self.workers += 1
 
     def _work(self) -> None:
-        self.local.inside = True
+        self.local.in_kernel = True
         while True:
             job = self.jobs.get()
-            job.help()
-            del job  # the arrays of a finished job must not live until the next one
+            job.run_as_worker()
+            del job  # release the arrays of a finished job before waiting for the next one
 
 
 _pool = _Pool(_default_num_threads())
 
 
 def _after_fork() -> None:
-    """Threads do not survive a fork, and a lock may have been held: begin afresh."""
+    """Start afresh: threads do not survive a fork, and a lock may have been held."""
     global _pool, _blas
     _pool = _Pool(_pool.size)
     _blas.restore()
@@ -141,48 +140,48 @@ if hasattr(os, "register_at_fork"):
 
 
 def get_num_threads() -> int:
-    """How many threads kernels use, the calling one included.
+    """Return the number of threads that kernels use, the calling thread included.
 
     Returns
     -------
     int
-        At least 1; what :func:`set_num_threads` set, or its default.
+        The number set by :func:`set_num_threads`, or its default.
     """
     return _pool.size
 
 
 def set_num_threads(count: int) -> None:
-    """Set how many threads kernels use.
+    """Set the number of threads that kernels use.
 
     Parameters
     ----------
     count : int
-        At least 1, the calling thread included.  The default is
-        ``OMP_NUM_THREADS`` where it is set, else the processors that this
-        process may use: its affinity, limited by a container's quota.
+        At least 1, the calling thread included.  The default is ``OMP_NUM_THREADS`` if it is
+        set, else the number of processors in the affinity of the process, limited by the
+        quota of its container.
 
     Raises
     ------
     TypeError
-        If ``count`` is no integer.
+        If ``count`` is not an integer.
     ValueError
         If ``count`` is less than 1.
     """
     try:
         size = operator.index(count)
     except TypeError:
-        raise TypeError(f"the number of threads must be an integer, got {count!r}") from None
+        raise TypeError(f"expected an integer number of threads, got {count!r}") from None
     if size < 1:
-        raise ValueError(f"the number of threads must be at least 1, got {count}")
+        raise ValueError(f"expected at least 1 thread, got {count}")
     _pool.size = size
 
 
 def parallel_for(kernel: Callable[..., Any], count: int, *args: Any, grain: int = 1) -> None:
     """Call ``kernel(start, stop, *args)`` over ranges that cover ``range(count)``, in parallel.
 
-    The kernel must release the GIL for this to pay, and write only what belongs
-    to the items ``start`` to ``stop - 1``.  Called from inside a kernel, or with
-    one thread, it runs the whole range where it is.
+    The kernel must release the GIL to run in parallel, and write only the output of items
+    ``start`` to ``stop - 1``.  Inside another kernel, or with one thread, the calling thread
+    runs the whole range.
 
     Parameters
     ----------
@@ -191,21 +190,21 @@ def parallel_for(kernel: Callable[..., Any], count: int, *args: Any, grain: int 
     count : int
         Number of items.
     *args
-        Passed on to the kernel.
+        Further arguments of the kernel.
     grain : int, default 1
-        Fewest items that are worth a range of their own.
+        Smallest number of items in a range.
     """
     if count <= 0:
         return
     pool = _pool
     threads = min(pool.size, -(-count // grain))
-    if pool.local.inside:
+    if pool.local.in_kernel:
         threads = 1
-    share = getattr(kernel, "share", None)
-    most = threads * (_CHUNKS_PER_THREAD if share is None else _CHUNKS_PER_HELPER)
-    chunks = min(most, max(threads, count // grain))
-    if share is not None:
-        share(count, chunks, threads - 1, args)
+    launch = getattr(kernel, "launch", None)
+    per_thread = _PYTHON_CHUNKS_PER_THREAD if launch is None else _COMPILED_CHUNKS_PER_THREAD
+    chunks = min(threads * per_thread, max(threads, count // grain))
+    if launch is not None:
+        launch(count, chunks, threads - 1, args)
     elif threads == 1:
         kernel(0, count, *args)
     else:
@@ -213,7 +212,7 @@ def parallel_for(kernel: Callable[..., Any], count: int, *args: Any, grain: int 
 
 
 class _Blas:
-    """The thread count of the BLAS behind NumPy, lowered while our own threads call it."""
+    """Lowers the number of threads of NumPy's BLAS to 1 while Lucid's threads call it."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -241,7 +240,7 @@ class _Blas:
                 self.restore()
 
     def restore(self) -> None:
-        """Give BLAS the threads that it had before, if any were taken."""
+        """Restore the saved numbers of threads, if there are any."""
         for library, threads in zip(self.libraries or [], self.saved, strict=False):
             library.set_num_threads(threads)
         self.saved = []
@@ -252,16 +251,15 @@ _blas = _Blas()
 
 @contextmanager
 def single_threaded_blas() -> Iterator[None]:
-    """Keep BLAS to the calling thread inside the block.
+    """Limit BLAS to the calling thread inside the block, and restore its threads after it.
 
-    Two pools that both want every core slow each other down several times over;
-    kernels that call ``numpy.matmul`` from the pool's threads wrap themselves in
-    this.  The previous number of threads is restored at the end.
+    Kernels that call ``numpy.matmul`` from the pool's threads use it: two pools that compete
+    for every core are several times slower than one.
 
     Yields
     ------
     None
-        While BLAS keeps to one thread.
+        While BLAS uses one thread.
     """
     blas = _blas
     blas.enter()

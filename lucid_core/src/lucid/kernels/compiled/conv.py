@@ -1,6 +1,6 @@
 """Two-dimensional convolution in float32: forward, and the gradients of input and weight.
 
-Memory is channels last; windows are read in place (:mod:`.implicit`).  Float64, which
+Memory is channels last; windows are read in place (:mod:`.implicit_gemm`).  Float64, which
 gradient checks use, is the reference's.
 """
 
@@ -11,14 +11,14 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from lucid.kernels.compiled import matrix_unit, winograd, winograd_gradient
+from lucid.kernels.compiled import amx_support, winograd, winograd_weight_gradient
 from lucid.kernels.compiled.activation import CODES
-from lucid.kernels.compiled.implicit import Grid, begin, convolve, pack
+from lucid.kernels.compiled.amx_conv import Plan, convolve_amx, plan_amx, run_amx
+from lucid.kernels.compiled.amx_weight_gradient import amx_weight_gradient, fills_tiles
+from lucid.kernels.compiled.grouped_conv import convolve_grouped, fits, pack_grouped
+from lucid.kernels.compiled.implicit_gemm import Grid, begin, convolve, pack
 from lucid.kernels.compiled.jit import nhwc
-from lucid.kernels.compiled.lanes import convolve_lanes, fits, pack_lanes
-from lucid.kernels.compiled.simd import VL
-from lucid.kernels.compiled.tiled import Plan, convolve_tiles, plan_tiles, run_plan
-from lucid.kernels.compiled.tiled_gradient import fills_tiles, tiled_weight_gradient
+from lucid.kernels.compiled.vector_ir import VL
 from lucid.kernels.compiled.weight_gradient import weight_gradient
 from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty, empty_channels_last
@@ -80,13 +80,13 @@ class Filters:
         """All groups' weights packed for groups that are few lanes of a vector each."""
         if self._lanes is None:
             rows, columns = np.arange(self.shape[2]), np.arange(self.shape[3])
-            self._lanes = pack_lanes(self._scaled_rows(), self._groups, rows, columns)
+            self._lanes = pack_grouped(self._scaled_rows(), self._groups, rows, columns)
         return self._lanes
 
-    def transformed(self, kept: bool) -> Array | winograd.Once:
+    def transformed(self, kept: bool) -> Array | winograd.UnpackedFilters:
         """The weights for Winograd's filtering: packed and ``kept``, or to be packed once."""
         if not kept:
-            return winograd.Once(self._scaled_rows(), turned=False)
+            return winograd.UnpackedFilters(self._scaled_rows(), transposed=False)
         if self._transformed is None:
             self._transformed = self._scaled(winograd.transform_weights(self._rows), 1)
         return self._transformed
@@ -139,10 +139,10 @@ def _with_zeros(g: Array) -> Array:
     return wide
 
 
-def _on_tiles(length: int, outputs: int, groups: int) -> bool:
+def _use_amx(length: int, outputs: int, groups: int) -> bool:
     """Whether the matrix unit is there, and as many numbers for each tap as make it worth while."""
     wide = groups == 1 or outputs // groups >= _FEW_CHANNELS
-    return matrix_unit.available() and length >= _FEW_CHANNELS and wide
+    return amx_support.available() and length >= _FEW_CHANNELS and wide
 
 
 @functools.lru_cache(maxsize=1024)
@@ -169,7 +169,7 @@ def conv2d(
     residual: Array | None = None,
     activation: str | None = None,
 ) -> Array:
-    """Cross-correlation of ``x`` with ``weight``, plus bias and residual, activated."""
+    """Cross-correlation of ``x`` with ``weight``, plus bias and residual, then the activation."""
     filters = weight if isinstance(weight, Filters) else Filters(weight, groups, kept=False)
     if x.dtype != np.float32 or filters.dtype != np.float32:
         options = (stride, padding, dilation, groups, residual, activation)
@@ -182,7 +182,7 @@ def conv2d(
         size, panels, plan = planned
         y = empty_channels_last(size, x.dtype)
         added = None if residual is None else nhwc(residual)
-        run_plan(plan, nhwc(x), panels, bias, added, code, y.transpose(0, 2, 3, 1))
+        run_amx(plan, nhwc(x), panels, bias, added, code, y.transpose(0, 2, 3, 1))
         return y
     n = len(x)
     o, c, kh, kw = filters.shape
@@ -196,32 +196,32 @@ def conv2d(
     added = None if residual is None else nhwc(residual)
     joined = groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1
     length = kw * c if joined else c
-    on_tiles = _on_tiles(length, o, groups)
+    use_amx = _use_amx(length, o, groups)
     large = min(c, o) >= _MANY_CHANNELS and ho * wo >= _MANY_PLACES
-    direct = on_tiles and filters.kept and not large
-    kept = filters.kept and not on_tiles
+    direct = use_amx and filters.kept and not large
+    kept = filters.kept and not use_amx
     if (
         not direct
         and _suits_winograd((kh, kw), stride, dilation, groups)
-        and winograd.pays(n * ho * wo, c, o, kept)
+        and winograd.is_profitable(n * ho * wo, c, o, kept)
     ):
         weights = filters.transformed(kept)
-        winograd.winograd(source, weights, bias, added, code, out, top, left)
+        winograd.convolve_winograd(source, weights, bias, added, code, out, top, left)
         return y
     if joined:
         column_offsets = np.zeros(1, np.int64)
-        if not on_tiles:
+        if not use_amx:
             source = np.pad(source, ((0, 0), (top, bottom), (left, right), (0, 0)))
             row_offsets = row_offsets + top
     grid = Grid(ho, wo, stride, row_offsets, column_offsets, (0, 0), (1, 1))
     if groups > 1 and fits(x.shape[1], o, groups):
-        convolve_lanes(source, filters.lanes(), bias, added, code, out, grid, groups)
+        convolve_grouped(source, filters.lanes(), bias, added, code, out, grid, groups)
         return y
-    if on_tiles:
+    if use_amx:
         margins = (left, right) if joined else (0, 0)
         panels = filters.panels()
-        plan = plan_tiles(source.shape, panels, grid, groups, length, margins)
-        run_plan(plan, source, panels, bias, added, code, out)
+        plan = plan_amx(source.shape, panels, grid, groups, length, margins)
+        run_amx(plan, source, panels, bias, added, code, out)
         if filters.kept and len(filters.plans) < _MOST_PLANS:
             filters.plans[call] = ((n, o, ho, wo), panels, plan)
         return y
@@ -237,7 +237,7 @@ def conv2d_input_gradient(
     padding: Padding,
     dilation: Pair,
     groups: int,
-    onto: Array | None = None,
+    accumulate: Array | None = None,
 ) -> Array:
     """See `lucid.kernels.reference.conv.conv2d_input_gradient`.
 
@@ -246,24 +246,24 @@ def conv2d_input_gradient(
     """
     if g.dtype != np.float32 or weight.dtype != np.float32:
         return reference.conv2d_input_gradient(
-            g, weight, input_shape, stride, padding, dilation, groups, onto
+            g, weight, input_shape, stride, padding, dilation, groups, accumulate
         )
     h, w = input_shape[2:]
     o, cg, kh, kw = weight.shape
     gx = empty_channels_last(input_shape, g.dtype)
     out = gx.transpose(0, 2, 3, 1)
-    source, added = nhwc(g), None if onto is None else nhwc(onto)
-    on_tiles = _on_tiles(o // groups, groups * cg, groups)
-    if _suits_winograd((kh, kw), stride, dilation, groups) and winograd.pays(
+    source, added = nhwc(g), None if accumulate is None else nhwc(accumulate)
+    use_amx = _use_amx(o // groups, groups * cg, groups)
+    if _suits_winograd((kh, kw), stride, dilation, groups) and winograd.is_profitable(
         len(g) * h * w, _whole_vectors(o), cg, kept=False
     ):
         summed = nhwc(weight)
         if o % VL:
             source = _with_zeros(source)
             summed = np.pad(summed, ((0, _whole_vectors(o) - o), (0, 0), (0, 0), (0, 0)))
-        weights = winograd.Once(summed, turned=True)
+        weights = winograd.UnpackedFilters(summed, transposed=True)
         top, left = 2 - padding[0][0], 2 - padding[1][0]
-        winograd.winograd(source, weights, None, added, 0, out, top, left)
+        winograd.convolve_winograd(source, weights, None, added, 0, out, top, left)
         return gx
     row_phases = _phases(h, kh, stride[0], padding[0][0], dilation[0])
     column_phases = _phases(w, kw, stride[1], padding[1][0], dilation[1])
@@ -278,12 +278,12 @@ def conv2d_input_gradient(
             grid = Grid(rows, columns, (1, 1), row_offsets, column_offsets, (y0, x0), stride)
             taps = (row_taps, column_taps)
             if lanes:
-                panels = pack_lanes(filters, groups, *taps, turned=True)
-                convolve_lanes(source, panels, None, added, 0, out, grid, groups)
+                panels = pack_grouped(filters, groups, *taps, transposed=True)
+                convolve_grouped(source, panels, None, added, 0, out, grid, groups)
                 continue
-            panels = pack(filters, groups, *taps, turned=True)
-            if on_tiles:
-                convolve_tiles(source, panels, None, added, 0, out, grid, groups, o // groups)
+            panels = pack(filters, groups, *taps, transposed=True)
+            if use_amx:
+                convolve_amx(source, panels, None, added, 0, out, grid, groups, o // groups)
             else:
                 convolve(source, panels, None, added, 0, out, grid, groups)
     return gx
@@ -326,12 +326,12 @@ def conv2d_weight_gradient(
     (top, bottom), (left, right) = padding
     joined = groups == 1 and c < _FEW_CHANNELS and dilation[1] == 1 and kw > 1
     length = kw * c if joined else c
-    on_tiles = _on_tiles(length, o, groups)
-    if _suits_winograd((kh, kw), stride, dilation, groups) and winograd_gradient.pays(
-        len(g), gradient.shape[1:3], c, _whole_vectors(o)
-    ):
+    use_amx = _use_amx(length, o, groups)
+    if _suits_winograd(
+        (kh, kw), stride, dilation, groups
+    ) and winograd_weight_gradient.is_profitable(len(g), gradient.shape[1:3], c, _whole_vectors(o)):
         gradient = _with_zeros(gradient)
-        gw = winograd_gradient.winograd_weight_gradient(gradient, source, top, left)[:o]
+        gw = winograd_weight_gradient.winograd_weight_gradient(gradient, source, top, left)[:o]
         return gw.reshape(o, kh, kw, c).transpose(0, 3, 1, 2)
     rows = np.arange(kh) * dilation[0] - top
     columns = np.arange(kw) * dilation[1] - left
@@ -343,7 +343,7 @@ def conv2d_weight_gradient(
         # A row of the kernel is one run of the padded image.
         source = np.pad(source, ((0, 0), (top, bottom), (left, right), (0, 0)))
         rows, columns = rows + top, np.zeros(1, np.int64)
-    fills = on_tiles and fills_tiles(gradient.shape, rows, columns, stride, source.shape[2])
-    summed = tiled_weight_gradient if fills else weight_gradient
+    fills = use_amx and fills_tiles(gradient.shape, rows, columns, stride, source.shape[2])
+    summed = amx_weight_gradient if fills else weight_gradient
     gw = summed(gradient, source, rows, columns, stride, length, groups)
     return gw.reshape(o, kh, kw, c).transpose(0, 3, 1, 2)

@@ -21,20 +21,20 @@ from lucid.kernels.compiled.activation import (
     SIGMOID,
     SILU,
 )
-from lucid.kernels.compiled.simd import (
+from lucid.kernels.compiled.vector_ir import (
     ADDRESS,
     FLOAT,
     VECTOR,
     VL,
+    apply_if,
     constant,
     load_vector,
     multiply_add,
-    optionally,
     splat,
     store_vector,
 )
 
-__all__ = ["activated"]
+__all__ = ["emit_activation"]
 
 _BITS = ir.VectorType(ir.IntType(32), VL)
 # exp(r) = 1 + r + r^2 * polynomial(r), highest power first, for |r| <= log(2) / 2: Taylor's
@@ -48,15 +48,15 @@ _ROUND = 1.5 * 2**23
 _LEAST = -86.0
 
 
-def activated(b: Any, flags: Any, values: list[Any]) -> list[Any]:
+def emit_activation(b: Any, flags: Any, values: list[Any]) -> list[Any]:
     """The vectors after the activation whose code is in ``flags``; see `CODES`."""
 
-    def rectified(values: list[Any]) -> list[Any]:
+    def relu(values: list[Any]) -> list[Any]:
         values = [_at_least(b, value, 0) for value in values]
-        return optionally(b, flags, CLIP, values, lambda v: [_at_most(b, x, 6) for x in v])
+        return apply_if(b, flags, CLIP, values, lambda v: [_at_most(b, x, 6) for x in v])
 
-    values = optionally(b, flags, RELU, values, rectified)
-    return optionally(b, flags, OTHERS, values, lambda v: _by_call(b, flags, v))
+    values = apply_if(b, flags, RELU, values, relu)
+    return apply_if(b, flags, OTHERS, values, lambda v: _by_call(b, flags, v))
 
 
 def _at_least(b: Any, value: Any, bound: float) -> Any:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from lucid.kernels.compiled import matrix_unit
-from lucid.kernels.compiled.implicit import Grid, pack
-from lucid.kernels.compiled.tiled import convolve_tiles
-from lucid.kernels.compiled.tiled_gradient import tiled_weight_gradient
+from lucid.kernels.compiled import amx_support
+from lucid.kernels.compiled.amx_conv import convolve_amx
+from lucid.kernels.compiled.amx_weight_gradient import amx_weight_gradient
+from lucid.kernels.compiled.implicit_gemm import Grid, pack
 from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty
 from lucid.kernels.threads import get_num_threads, parallel_for, single_threaded_blas
@@ -32,7 +32,7 @@ def _columns(start: int, stop: int, a: Array, b: Array, out: Array) -> None:
     np.matmul(a, b[:, start:stop], out=out[:, start:stop])
 
 
-def _on_tiles(a: Array, b: Array, out: Array | None) -> Array | None:
+def _use_amx(a: Array, b: Array, out: Array | None) -> Array | None:
     """The product from the matrix unit, or None if that is not there or does not suit them.
 
     A product with a matrix of weights is a convolution of 1 x 1 over rows; one
@@ -43,32 +43,32 @@ def _on_tiles(a: Array, b: Array, out: Array | None) -> Array | None:
     floats = a.dtype == b.dtype == np.float32
     if out is not None:
         suits, floats = suits and out.flags.c_contiguous, floats and out.dtype == np.float32
-    if not (suits and floats and matrix_unit.available()):
+    if not (suits and floats and amx_support.available()):
         return None
     here = np.zeros(1, np.int64)
     if a.T.flags.carray and b.flags.carray:
         g, x = a.T.reshape(1, k, 1, m), b.reshape(1, k, 1, n)
-        product = tiled_weight_gradient(g, x, here, here, (1, 1), n, 1).reshape(m, n)
+        product = amx_weight_gradient(g, x, here, here, (1, 1), n, 1).reshape(m, n)
         if out is None:
             return product
         out[:] = product
         return out
-    turned = b.flags.carray
-    if not a.flags.carray or not (turned or b.T.flags.carray):
+    transposed = b.flags.carray
+    if not a.flags.carray or not (transposed or b.T.flags.carray):
         return None
     if out is None:
         out = empty((m, n), np.float32)
-    weights = b.reshape(k, 1, 1, n) if turned else b.T.reshape(n, 1, 1, k)
-    panels = pack(weights, 1, here, here, turned)
+    weights = b.reshape(k, 1, 1, n) if transposed else b.T.reshape(n, 1, 1, k)
+    panels = pack(weights, 1, here, here, transposed)
     grid = Grid(m, 1, (1, 1), here, here, (0, 0), (1, 1))
     x, y = a.reshape(1, m, 1, k), out.reshape(1, m, 1, n)
-    convolve_tiles(x, panels, None, None, False, y, grid, 1, k)
+    convolve_amx(x, panels, None, None, False, y, grid, 1, k)
     return out
 
 
 def gemm(a: Array, b: Array, out: Array | None = None) -> Array:
     """``a @ b`` for matrices (M, K) and (K, N), into ``out`` where it is given."""
-    product = _on_tiles(a, b, out)
+    product = _use_amx(a, b, out)
     if product is not None:
         return product
     m, k = a.shape

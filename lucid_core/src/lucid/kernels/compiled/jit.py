@@ -1,4 +1,4 @@
-"""What a kernel is, and the form its arrays come in."""
+"""Decorators of kernels, and the array layout that kernels take."""
 
 from __future__ import annotations
 
@@ -7,55 +7,54 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from lucid.kernels.compiled.compiling import compiled
-from lucid.kernels.compiled.crew import Share
+from lucid.kernels.compiled.njit import njit
+from lucid.kernels.compiled.thread_pool import Launcher
 
 Array = np.ndarray[Any, np.dtype[Any]]
 F = TypeVar("F", bound=Callable[..., Any])
 
-# A range this long (elements of two or three arrays streamed through) takes some 50 microseconds,
-# about what it costs to wake a thread for it.
+# Streaming this many elements of two or three arrays takes about 50 microseconds, the cost
+# of waking a thread.
 GRAIN = 1 << 18
 
 
-def _shared(function: F, **options: Any) -> F:
-    result: Any = compiled(function, **options)
-    result.share = Share(result)
+def _kernel(function: F, **options: Any) -> F:
+    result: Any = njit(function, **options)
+    result.launch = Launcher(result)
     return cast(F, result)
 
 
 def kernel(function: F) -> F:
-    """Compile ``function`` without the GIL, and keep the machine code on disk where that works.
+    """Compile ``function`` without the GIL and cache its machine code on disk.
 
-    Division follows NumPy (no ZeroDivisionError), a multiplication and an addition
-    may become one fused instruction, and nothing else is relaxed: NaN and infinity
-    stay what they are.
+    Division follows NumPy (no ZeroDivisionError), and a multiplication and an addition may be
+    contracted to a fused multiply-add.  Nothing else is relaxed: NaN and infinity propagate.
     """
-    return _shared(function, fastmath={"contract"})
+    return _kernel(function, fastmath={"contract"})
 
 
 def exact_kernel(function: F) -> F:
-    """As `kernel`, but every operation rounds by itself, as NumPy's do."""
-    return _shared(function)
+    """Compile as `kernel` does, but round every operation, as NumPy does."""
+    return _kernel(function)
 
 
 def routine(function: F) -> F:
-    """As `kernel`, for a part of kernels that nothing else calls."""
-    return compiled(function, fastmath={"contract"})
+    """Compile as `kernel` does, for a function that only kernels call."""
+    return njit(function, fastmath={"contract"})
 
 
 def exact_routine(function: F) -> F:
-    """As `routine`, but every operation rounds by itself, as NumPy's do.
+    """Compile as `routine` does, but round every operation, as NumPy does.
 
-    For numbers that decide something, where the last bit may matter.
+    For values that decide something, where the last bit may matter.
     """
-    return compiled(function)
+    return njit(function)
 
 
 def dense(array: Array, dtype: np.dtype[Any] | None = None) -> Array:
-    """``array`` itself, or a copy, as the kernels want it: C-contiguous, aligned, writable.
+    """Return ``array``, or a copy, C-contiguous, aligned and writable.
 
-    Numba compiles a function again for every other layout, so there is only this one.
+    Numba compiles a function again for every other layout, so kernels take only this one.
     """
     if array.flags.carray and array.dtype.isnative and dtype in (None, array.dtype):
         return array
@@ -63,12 +62,12 @@ def dense(array: Array, dtype: np.dtype[Any] | None = None) -> Array:
 
 
 def nhwc(array: Array, dtype: np.dtype[Any] | None = None) -> Array:
-    """A (N, C, H, W) array as a contiguous (N, H, W, C) one; a view where it lies so already."""
+    """Return a (N, C, H, W) array as contiguous (N, H, W, C); a view of channels-last memory."""
     return dense(array.transpose(0, 2, 3, 1), dtype)
 
 
 def float_type(array: Array) -> np.dtype[Any]:
-    """The floating-point type that a kernel computes ``array`` in.
+    """Return the dtype, float32 or float64, that a kernel computes ``array`` in.
 
     Raises
     ------
@@ -82,5 +81,5 @@ def float_type(array: Array) -> np.dtype[Any]:
 
 
 def grain_of(elements_per_item: int) -> int:
-    """How many items of this size are worth a range of their own in ``parallel_for``."""
+    """Return the ``grain`` of ``parallel_for`` for items of this many elements."""
     return max(1, GRAIN // max(1, elements_per_item))

@@ -23,19 +23,19 @@ from numba import types
 from numba.core.errors import TypingError
 from numba.extending import intrinsic, register_jitable
 
-from lucid.kernels.compiled.epilogue import activated
-from lucid.kernels.compiled.simd import (
+from lucid.kernels.compiled.epilogue import emit_activation
+from lucid.kernels.compiled.vector_ir import (
     ADDRESS,
     FLOAT,
+    NUM_REGISTERS,
     VL,
-    WIDE,
     add_vectors,
+    apply_if,
     broadcast,
     constant,
     load_address,
     load_vector,
     multiply_add,
-    optionally,
     pointer,
     prefetch,
     store_vector,
@@ -49,16 +49,16 @@ __all__ = [
     "block_size",
     "copy_runs",
     "multiply_block",
-    "multiply_turned",
+    "multiply_transposed",
 ]
 
 _NV = 2
 #: Columns of a block: the width of the panels that weights are packed into.
 NR = _NV * VL
 #: Rows of a block at most.
-ROWS = 12 if WIDE else 6
+ROWS = 12 if NUM_REGISTERS == 32 else 6
 # Which numbers of rows are compiled; a block between two of them repeats one of its rows.
-_SIZES = (1, 4, 8, ROWS) if WIDE else (1, 4, ROWS)
+_SIZES = (1, 4, 8, ROWS) if NUM_REGISTERS == 32 else (1, 4, ROWS)
 _UNROLL = 4
 # Bytes of a line of the cache.
 _LINE = 64
@@ -119,9 +119,9 @@ def _steps(
     return sums, bp
 
 
-def _emit(module: Any, size: int, turned: bool, fetching: bool) -> Any:
+def _emit(module: Any, size: int, transposed: bool, fetching: bool) -> Any:
     """The function for blocks of ``size`` rows; see :func:`multiply_block` for its arguments."""
-    name = f"lucid_{'turned' if turned else 'block'}_{size}x{_NV}x{VL}{'_ahead' * fetching}"
+    name = f"lucid_{'transposed' if transposed else 'block'}_{size}x{_NV}x{VL}{'_ahead' * fetching}"
     if name in module.globals:
         return module.globals[name]
     function_type = ir.FunctionType(ir.VoidType(), [ADDRESS] * _ARGUMENTS)
@@ -152,7 +152,7 @@ def _emit(module: Any, size: int, turned: bool, fetching: bool) -> Any:
     index, table, *sums = outer.nodes
     outer.arrive([constant(0), a, *resumed], blocks["resume"])
     outer.arrive([constant(0), a, *initial], blocks["fresh"])
-    rows = [load_address(b, table, i) for i in range(1 if turned else size)]
+    rows = [load_address(b, table, i) for i in range(1 if transposed else size)]
     start = b.load(pointer(b, b.add(b_table, b.shl(index, constant(3)))), typ=ADDRESS)
     b.cbranch(b.icmp_signed(">", unrolled, constant(0)), blocks["main"], blocks["rest"])
 
@@ -164,7 +164,7 @@ def _emit(module: Any, size: int, turned: bool, fetching: bool) -> Any:
         k, bp, *inner = phis.nodes
         places = (
             _down_columns(b, size, rows[0], ld, k, count)
-            if turned
+            if transposed
             else _along_rows(b, rows, k, count)
         )
         inner, bp = _steps(b, places, bp, bstep, ahead if fetching else None, inner)
@@ -188,16 +188,16 @@ def _emit(module: Any, size: int, turned: bool, fetching: bool) -> Any:
     ended.arrive(joined.nodes, blocks["rest"])
     ended.arrive(state, blocks["one"])
     sums = ended.nodes[2:]
-    entry = constant(8) if turned else b.shl(ld, constant(3))
+    entry = constant(8) if transposed else b.shl(ld, constant(3))
     onward = [b.add(index, constant(1)), b.add(table, entry), *sums]
     b.cbranch(b.icmp_signed("<", onward[0], segments), blocks["segment"], blocks["out"])
     outer.arrive(onward, blocks["next"])
 
     b = ir.IRBuilder(blocks["out"])
-    sums = optionally(
+    sums = apply_if(
         b, flags, ADD, sums, lambda v: add_vectors(b, v, _load_block(b, size, y, r_base))
     )
-    sums = activated(b, flags, sums)
+    sums = emit_activation(b, flags, sums)
     for i in range(size):
         target = b.add(load_address(b, y, i), y_base)
         for j in columns:
@@ -212,7 +212,7 @@ def _load_block(b: Any, size: int, offsets: Any, base: Any) -> list[Any]:
     return [load_vector(b, row, 4 * VL * j) for row in rows for j in range(_NV)]
 
 
-def _generate(turned: bool, context: Any, b: Any, values: Any) -> Any:
+def _generate(transposed: bool, context: Any, b: Any, values: Any) -> Any:
     """A call of the function for as many rows as the first value says."""
     end = b.append_basic_block("end")
     switch = b.switch(values[0], end)
@@ -221,15 +221,15 @@ def _generate(turned: bool, context: Any, b: Any, values: Any) -> Any:
         switch.add_case(constant(size), case)
         with b.goto_block(case):
             # Only full blocks of rows have others after them while which B can come.
-            if size == ROWS and not turned:
+            if size == ROWS and not transposed:
                 fetches = b.icmp_unsigned("!=", values[-1], constant(0))
                 with b.if_else(fetches) as (then, otherwise):
                     with then:
-                        b.call(_emit(b.module, size, turned, True), list(values[1:]))
+                        b.call(_emit(b.module, size, transposed, True), list(values[1:]))
                     with otherwise:
-                        b.call(_emit(b.module, size, turned, False), list(values[1:]))
+                        b.call(_emit(b.module, size, transposed, False), list(values[1:]))
             else:
-                b.call(_emit(b.module, size, turned, False), list(values[1:]))
+                b.call(_emit(b.module, size, transposed, False), list(values[1:]))
             b.branch(end)
     b.position_at_end(end)
     return context.get_dummy_value()
@@ -276,7 +276,7 @@ def _multiply_block(
     return types.void(*[types.int64] * (_ARGUMENTS + 1)), generate
 
 
-def _multiply_turned(
+def _multiply_transposed(
     context: Any, size: Any, a: Any, segments: Any, length: Any, b_table: Any, bstep: Any,
     y: Any, y_base: Any, bias: Any, r_base: Any, flags: Any, astep: Any, ahead: Any,
 ) -> Any:  # fmt: skip
@@ -339,7 +339,7 @@ def _copy_runs(
 
 copy_runs: Any = intrinsic(prefer_literal=True)(_copy_runs)
 multiply_block: Any = intrinsic(_multiply_block)
-multiply_turned: Any = intrinsic(_multiply_turned)
+multiply_transposed: Any = intrinsic(_multiply_transposed)
 
 
 @register_jitable

@@ -18,7 +18,7 @@ def _suppress(x1: Array, y1: Array, x2: Array, y2: Array, limit: float, gone: Ar
         if gone[i]:
             continue
         left, top, right, bottom, own = x1[i], y1[i], x2[i], y2[i], area[i]
-        # unsigned: a negative index needs no thought, and the loop vectorises
+        # unsigned: a negative index needs no thought, and the loop vectorizes
         for j in range(np.uintp(i + 1), np.uintp(count)):
             width = (right if right < x2[j] else x2[j]) - (left if left > x1[j] else x1[j])
             height = (bottom if bottom < y2[j] else y2[j]) - (top if top > y1[j] else y1[j])
@@ -34,7 +34,7 @@ def nms(boxes: Array, scores: Array, iou_threshold: float) -> Array:
     dtype = np.dtype(np.float32 if boxes.dtype == np.float32 else np.float64)
     order = by_score(scores)
     x1, y1, x2, y2 = dense(boxes[order].T, dtype)
-    gone = np.zeros(len(order), np.int32)  # as wide as a coordinate: vectorises best
+    gone = np.zeros(len(order), np.int32)  # as wide as a coordinate: vectorizes best
     _suppress(x1, y1, x2, y2, dtype.type(iou_threshold), gone)
     kept: Array = order[gone == 0]
     return kept

@@ -44,7 +44,7 @@ def _image(rows: Array, shape: tuple[int, ...]) -> Array:
     return rows.reshape(n, h, w, c).transpose(0, 3, 1, 2)
 
 
-def _nothing(dtype: np.dtype[Any]) -> Array:
+def _placeholder(dtype: np.dtype[Any]) -> Array:
     """Stands for an array that is not there: the kernel's types stay the same."""
     return np.empty((0, 0), dtype)
 
@@ -71,7 +71,7 @@ def _sum_rows(kernel: Any, shape: tuple[int, int], *args: Any) -> Array:
 
 def _activate(
     x: Array,
-    centre: Array,
+    center: Array,
     scale: Array,
     shift: Array,
     residual: Array | None,
@@ -80,8 +80,8 @@ def _activate(
     dtype = float_type(x)
     rows = _rows(x, dtype)
     y = empty(rows.shape, dtype)
-    other = _nothing(dtype) if residual is None else _rows(residual, dtype)
-    vectors = (dense(vector, dtype) for vector in (centre, scale, shift))
+    other = _placeholder(dtype) if residual is None else _rows(residual, dtype)
+    vectors = (dense(vector, dtype) for vector in (center, scale, shift))
     work = (rows, *vectors, other, y, CODES[activation], residual is not None)
     parallel_for(apply, len(rows), *work, grain=grain_of(rows.shape[1]))
     return _image(y, x.shape)
@@ -107,7 +107,7 @@ def batch_norm(
     dtype = float_type(x)
     rows = _rows(x, dtype)
     pixels, channels = max(1, len(rows)), rows.shape[1]
-    pivot = _typical(rows) if len(rows) else np.zeros(channels, dtype)
+    pivot = _choose_pivot(rows) if len(rows) else np.zeros(channels, dtype)
     total, square = _sum_rows(moments, rows.shape, rows, pivot, None)
     shifted = total / pixels
     mean = pivot + shifted
@@ -116,14 +116,14 @@ def batch_norm(
     scale = inverse_std if weight is None else weight * inverse_std
     # Subtracting the mean first is exact where x is close to it, however far from 0 both are;
     # what rounding took from the mean goes into the shift.
-    centre = mean.astype(dtype)
-    shift = (centre - mean) * scale
-    line = np.stack([scale, shift if bias is None else shift + bias]).astype(dtype)
-    y = _activate(x, centre, line[0], line[1], residual, activation)
-    return y, centre, variance.astype(dtype), inverse_std.astype(dtype), line
+    center = mean.astype(dtype)
+    shift = (center - mean) * scale
+    affine = np.stack([scale, shift if bias is None else shift + bias]).astype(dtype)
+    y = _activate(x, center, affine[0], affine[1], residual, activation)
+    return y, center, variance.astype(dtype), inverse_std.astype(dtype), affine
 
 
-def _typical(rows: Array) -> Array:
+def _choose_pivot(rows: Array) -> Array:
     """A value of each channel to take its moments about: the middle one of three.
 
     Sums about a value among the others lose nothing to a mean far from 0, and of
@@ -143,36 +143,36 @@ def batch_norm_backward(
     weight: Array | None,
     mean: Array,
     inverse_std: Array,
-    line: Array,
+    affine: Array,
     activation: str | None,
     with_residual: bool,
-    over: bool = False,
+    donate: bool = False,
 ) -> tuple[Array, Array, Array, Array | None]:
     """See `lucid.kernels.reference.norm.batch_norm_backward`."""
     dtype = float_type(x)
     g_rows, x_rows = _rows(g, dtype), _rows(x, dtype)
-    code, over, with_residual = CODES[activation], bool(over), bool(with_residual)
+    code, donate, with_residual = CODES[activation], bool(donate), bool(with_residual)
     keep, relu = code > RELU or (code == RELU and with_residual), code == RELU
     wanted = code and with_residual and y is not None
-    y_rows = _rows(y, dtype) if wanted and y is not None else _nothing(dtype)
-    masked = empty(x_rows.shape, dtype) if keep and not over else _nothing(dtype)
-    applied = [dense(vector, dtype) for vector in (mean, *line)]
+    y_rows = _rows(y, dtype) if wanted and y is not None else _placeholder(dtype)
+    masked = empty(x_rows.shape, dtype) if keep and not donate else _placeholder(dtype)
+    applied = [dense(vector, dtype) for vector in (mean, *affine)]
     arrays = (g_rows, x_rows, y_rows, *applied, masked, None)
-    gbias, product = _sum_rows(norm_sums, x_rows.shape, *arrays, code, with_residual, over)
+    gbias, product = _sum_rows(norm_sums, x_rows.shape, *arrays, code, with_residual, donate)
     if keep:
-        g_rows, relu = g_rows if over else masked, False
+        g_rows, relu = g_rows if donate else masked, False
     pixels, channels = max(1, len(x_rows)), x_rows.shape[1]
-    slope = inverse_std.astype(np.float64) * (1 if weight is None else weight)
-    tilt = slope * inverse_std.astype(np.float64) ** 2 * product / pixels
-    offset = slope * gbias / pixels
+    g_scale = inverse_std.astype(np.float64) * (1 if weight is None else weight)
+    x_scale = g_scale * inverse_std.astype(np.float64) ** 2 * product / pixels
+    offset = g_scale * gbias / pixels
     # What the residual gets is not to be written over.
-    over = (over or keep) and not with_residual
-    gx = _nothing(dtype) if over else empty(x_rows.shape, dtype)
-    factors = (dense(values, dtype) for values in (slope, tilt, offset))
-    work = (g_rows, x_rows, *applied, *factors, gx, relu, over)
+    donate = (donate or keep) and not with_residual
+    gx = _placeholder(dtype) if donate else empty(x_rows.shape, dtype)
+    factors = (dense(values, dtype) for values in (g_scale, x_scale, offset))
+    work = (g_rows, x_rows, *applied, *factors, gx, relu, donate)
     parallel_for(norm_input_gradient, len(x_rows), *work, grain=grain_of(channels))
     return (
-        _image(g_rows if over else gx, x.shape),
+        _image(g_rows if donate else gx, x.shape),
         (product * inverse_std).astype(dtype),
         gbias.astype(dtype),
         _image(g_rows, x.shape) if with_residual else None,
@@ -192,10 +192,10 @@ def affine_act_backward(
     dtype = float_type(g)
     g_rows = _rows(g, dtype)
     relu = bool(relu)
-    x_rows = _nothing(dtype) if x is None else _rows(x, dtype)
-    y_rows = _rows(y, dtype) if relu and y is not None else _nothing(dtype)
+    x_rows = _placeholder(dtype) if x is None else _rows(x, dtype)
+    y_rows = _rows(y, dtype) if relu and y is not None else _placeholder(dtype)
     keep = relu and bool(with_residual)
-    masked = empty(g_rows.shape, dtype) if keep else _nothing(dtype)
+    masked = empty(g_rows.shape, dtype) if keep else _placeholder(dtype)
     gx = empty(g_rows.shape, dtype)
     arrays = (g_rows, x_rows, y_rows, dense(scale, dtype), gx, masked, None)
     gshift, gscale = _sum_rows(affine_gradients, g_rows.shape, *arrays, relu, keep, x is not None)

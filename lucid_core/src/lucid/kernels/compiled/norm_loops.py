@@ -86,17 +86,17 @@ def _add_masked_products(
         for c in range(channels):
             t, p = total[c], product[c]
             for k in range(_VISIT):
-                centred = x[r + k, c] - mean[c]
-                d = zero if centred * scale[c] + shift[c] <= 0 else g[r + k, c]
+                centered = x[r + k, c] - mean[c]
+                d = zero if centered * scale[c] + shift[c] <= 0 else g[r + k, c]
                 t += d
-                p += d * centred
+                p += d * centered
             total[c], product[c] = t, p
     for r in range(tail, last):
         for c in range(channels):
-            centred = x[r, c] - mean[c]
-            d = zero if centred * scale[c] + shift[c] <= 0 else g[r, c]
+            centered = x[r, c] - mean[c]
+            d = zero if centered * scale[c] + shift[c] <= 0 else g[r, c]
             total[c] += d
-            product[c] += d * centred
+            product[c] += d * centered
 
 
 @kernel
@@ -117,7 +117,7 @@ def apply(
     start: int,
     stop: int,
     x: Array,
-    centre: Array,
+    center: Array,
     scale: Array,
     shift: Array,
     residual: Array,
@@ -125,25 +125,25 @@ def apply(
     code: int,
     with_residual: bool,
 ) -> None:
-    """``act((x - centre) * scale + shift + residual)``; item = one row."""
+    """``act((x - center) * scale + shift + residual)``; item = one row."""
     channels = x.shape[1]
     zero = y.dtype.type(0)  # a plain 0 would turn what it meets into float64
     for r in range(start, stop):
         # "0 if v < 0" and not "v if v > 0": NaN must come through
         if code == RELU and with_residual:
             for c in range(channels):
-                v = (x[r, c] - centre[c]) * scale[c] + shift[c] + residual[r, c]
+                v = (x[r, c] - center[c]) * scale[c] + shift[c] + residual[r, c]
                 y[r, c] = zero if v < 0 else v
         elif code == RELU:
             for c in range(channels):
-                v = (x[r, c] - centre[c]) * scale[c] + shift[c]
+                v = (x[r, c] - center[c]) * scale[c] + shift[c]
                 y[r, c] = zero if v < 0 else v
         elif with_residual:
             for c in range(channels):
-                y[r, c] = (x[r, c] - centre[c]) * scale[c] + shift[c] + residual[r, c]
+                y[r, c] = (x[r, c] - center[c]) * scale[c] + shift[c] + residual[r, c]
         else:
             for c in range(channels):
-                y[r, c] = (x[r, c] - centre[c]) * scale[c] + shift[c]
+                y[r, c] = (x[r, c] - center[c]) * scale[c] + shift[c]
         if code > RELU:
             apply_activation(y[r], code)
 
@@ -161,7 +161,7 @@ def _add_activated_products(
     code: int,
     with_residual: bool,
     inner: Array,
-    slope: Array,
+    derivative: Array,
     total: Array,
     product: Array,
 ) -> None:
@@ -172,13 +172,13 @@ def _add_activated_products(
     channels = x.shape[1]
     for r in range(first, last):
         for c in range(channels):
-            slope[c] = (x[r, c] - mean[c]) * scale[c] + shift[c]
+            derivative[c] = (x[r, c] - mean[c]) * scale[c] + shift[c]
         if with_residual:
             for c in range(channels):
-                slope[c] += residual[r, c]
-        take_derivative(slope, code)
+                derivative[c] += residual[r, c]
+        take_derivative(derivative, code)
         for c in range(channels):
-            d = slope[c] * g[r, c]
+            d = derivative[c] * g[r, c]
             inner[r, c] = d
             total[c] += d
             product[c] += d * (x[r, c] - mean[c])
@@ -198,19 +198,19 @@ def norm_sums(
     partial: Array,
     code: int,
     with_residual: bool,
-    over: bool,
+    donate: bool,
 ) -> None:
     """Sums of the activation's input gradient and its product with ``x - mean``; item = one sum.
 
-    That gradient is written to ``masked`` (with ``over``, to ``g``), except without an activation
+    That gradient is written to ``masked`` (with ``donate``, to ``g``), except without an activation
     or for ReLU without a residual, whose input is computed again, just as `apply` did.
     ``y`` is the output for ReLU after a residual, and the residual for other activations.
     """
     rows, channels = x.shape
     zero = g.dtype.type(0)
     keep = code == RELU and with_residual
-    slope = np.zeros(channels, x.dtype)
-    inner = g if over else masked
+    derivative = np.zeros(channels, x.dtype)
+    inner = g if donate else masked
     total, product = np.zeros(channels, x.dtype), np.zeros(channels, x.dtype)
     for i in range(start, stop):
         partial[i] = 0
@@ -219,10 +219,10 @@ def norm_sums(
             last = min(first + _RUN, end)
             if code > RELU:
                 _add_activated_products(
-                    first, last, g, x, y, mean, scale, shift, code, with_residual, inner, slope,
-                    total, product,
+                    first, last, g, x, y, mean, scale, shift, code, with_residual, inner,
+                    derivative, total, product,
                 )  # fmt: skip
-            elif keep and over:
+            elif keep and donate:
                 for r in range(first, last):
                     for c in range(channels):
                         d = zero if y[r, c] <= 0 else g[r, c]
@@ -252,14 +252,14 @@ def norm_input_gradient(
     mean: Array,
     scale: Array,
     shift: Array,
-    slope: Array,
-    tilt: Array,
+    g_scale: Array,
+    x_scale: Array,
     offset: Array,
     gx: Array,
     relu: bool,
-    over: bool,
+    donate: bool,
 ) -> None:
-    """``slope * g - tilt * (x - mean) - offset``, with ``over`` in place of ``g``; item = one row.
+    """``g_scale * g - x_scale * (x - mean) - offset``, with ``donate`` in ``g``; item = one row.
 
     With ``relu``, only what it let through counts of ``g``: `apply`'s very numbers.
     """
@@ -267,22 +267,22 @@ def norm_input_gradient(
     channels = x.shape[1]
     zero = g.dtype.type(0)
     for r in range(start, stop):
-        if relu and over:
+        if relu and donate:
             for c in range(channels):
-                centred = x[r, c] - mean[c]
-                d = zero if centred * scale[c] + shift[c] <= 0 else g[r, c]
-                g[r, c] = slope[c] * d - tilt[c] * centred - offset[c]
-        elif over:
+                centered = x[r, c] - mean[c]
+                d = zero if centered * scale[c] + shift[c] <= 0 else g[r, c]
+                g[r, c] = g_scale[c] * d - x_scale[c] * centered - offset[c]
+        elif donate:
             for c in range(channels):
-                g[r, c] = slope[c] * g[r, c] - tilt[c] * (x[r, c] - mean[c]) - offset[c]
+                g[r, c] = g_scale[c] * g[r, c] - x_scale[c] * (x[r, c] - mean[c]) - offset[c]
         elif relu:
             for c in range(channels):
-                centred = x[r, c] - mean[c]
-                d = zero if centred * scale[c] + shift[c] <= 0 else g[r, c]
-                gx[r, c] = slope[c] * d - tilt[c] * centred - offset[c]
+                centered = x[r, c] - mean[c]
+                d = zero if centered * scale[c] + shift[c] <= 0 else g[r, c]
+                gx[r, c] = g_scale[c] * d - x_scale[c] * centered - offset[c]
         else:
             for c in range(channels):
-                gx[r, c] = slope[c] * g[r, c] - tilt[c] * (x[r, c] - mean[c]) - offset[c]
+                gx[r, c] = g_scale[c] * g[r, c] - x_scale[c] * (x[r, c] - mean[c]) - offset[c]
 
 
 @kernel

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lucid.kernels.compiled.jit import Array, exact_kernel
-from lucid.kernels.compiled.pieces import Pieces, floats
+from lucid.kernels.compiled.parameter_chunks import ParameterChunks, floats
 from lucid.kernels.reference import optimizer as reference
 
 _LANES = 128
@@ -39,7 +39,11 @@ def _momentum_step(  # type: ignore[no-untyped-def]
     """Item = one piece of p, the buffer b and g."""
     for i in range(start, stop):
         n = table[i, 3]
-        p, b, g = floats(table[i, 0], n), floats(table[i, 1], n), floats(table[i, 2], n)
+        p, b, g = (
+            floats(table[i, 0], n),
+            floats(table[i, 1], n),
+            floats(table[i, 2], n),
+        )
         begins = fresh[table[i, 4]]
         for j in range(n):
             d = sign * g[j]
@@ -60,7 +64,11 @@ def _adam_step(  # type: ignore[no-untyped-def]
     roles = table.shape[1] - 2
     for i in range(start, stop):
         n = table[i, roles]
-        p, m, v = floats(table[i, 0], n), floats(table[i, 1], n), floats(table[i, 2], n)
+        p, m, v = (
+            floats(table[i, 0], n),
+            floats(table[i, 1], n),
+            floats(table[i, 2], n),
+        )
         g, most = floats(table[i, roles - 1], n), v
         for j in range(n):
             d = sign * g[j]
@@ -120,8 +128,8 @@ def sgd(
 ) -> None:
     """See `lucid.kernels.reference.optimizer.sgd`."""
     written = [parameters, buffers] if momentum else [parameters]
-    pieces = Pieces(written, gradients)
-    rest = pieces.left_out
+    chunks = ParameterChunks(written, gradients)
+    rest = chunks.skipped
     lists = (rest(parameters), rest(gradients), rest(buffers), rest(fresh))
     reference.sgd(*lists, lr, momentum, dampening, weight_decay, nesterov, maximize)
     rate, sign, decay, share, taken = np.array(
@@ -129,9 +137,9 @@ def sgd(
     )
     if momentum:
         begins = np.array(fresh, np.bool_)
-        pieces.run(_momentum_step, begins, rate, sign, decay, share, taken, nesterov)
+        chunks.run(_momentum_step, begins, rate, sign, decay, share, taken, nesterov)
     else:
-        pieces.run(_plain_step, rate, sign, decay)
+        chunks.run(_plain_step, rate, sign, decay)
 
 
 def adam(
@@ -150,8 +158,8 @@ def adam(
 ) -> None:
     """See `lucid.kernels.reference.optimizer.adam`."""
     written = [parameters, means, squares, largest] if largest else [parameters, means, squares]
-    pieces = Pieces(written, gradients)
-    rest = pieces.left_out
+    chunks = ParameterChunks(written, gradients)
+    rest = chunks.skipped
     lists = (rest(parameters), rest(gradients), rest(means), rest(squares), rest(largest))
     reference.adam(*lists, rest(steps), lr, betas, eps, weight_decay, decoupled, maximize)
     b1, b2 = betas
@@ -159,19 +167,19 @@ def adam(
     shrink, decay = (1 - lr * weight_decay, 0.0) if decoupled else (1.0, weight_decay)
     numbers = [-1 if maximize else 1, decay, shrink, b1, 1 - b1, b2, 1 - b2, eps]
     constants = np.array(numbers, np.float32)
-    pieces.run(_adam_step, np.array(rates, np.float32), *constants, bool(largest))
+    chunks.run(_adam_step, np.array(rates, np.float32), *constants, bool(largest))
 
 
 def sum_of_squares(arrays: Sequence[Array]) -> float:
     """See `lucid.kernels.reference.optimizer.sum_of_squares`."""
-    pieces = Pieces([], arrays)
-    sums = np.empty(len(pieces.table))
-    pieces.run(_add_squares, sums)
-    return float(sums.sum()) + reference.sum_of_squares(pieces.left_out(arrays))
+    chunks = ParameterChunks([], arrays)
+    sums = np.empty(len(chunks.table))
+    chunks.run(_add_squares, sums)
+    return float(sums.sum()) + reference.sum_of_squares(chunks.skipped(arrays))
 
 
 def scale(arrays: Sequence[Array], factor: float) -> None:
     """See `lucid.kernels.reference.optimizer.scale`."""
-    pieces = Pieces([arrays])
-    reference.scale(pieces.left_out(arrays), factor)
-    pieces.run(_multiply, np.float32(factor))
+    chunks = ParameterChunks([arrays])
+    reference.scale(chunks.skipped(arrays), factor)
+    chunks.run(_multiply, np.float32(factor))

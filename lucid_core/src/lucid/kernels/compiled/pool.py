@@ -72,7 +72,7 @@ def _max_pool_backward(start: int, stop: int, g: Array, index: Array, gx: Array)
     pixels = gx.shape[1]
     blocks = -(-channels // _BLOCK)
     item = start
-    while item < stop:  # neighbouring blocks of one image at once
+    while item < stop:  # neighboring blocks of one image at once
         n, block = item // blocks, item % blocks
         together = min(blocks - block, stop - item)
         first = np.uintp(block * _BLOCK)  # unsigned: no thought for negative indices

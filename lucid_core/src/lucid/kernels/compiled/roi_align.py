@@ -28,7 +28,7 @@ def _taps(origin: Any, bin_size: Any, samples: int, bins: int, size: int, like: 
     count : array (bins,)
         How many of a row are in use.
     """
-    # Whether a sample is outside hangs on its last bit: `_neighbours` of the reference has it too.
+    # Whether a sample is outside hangs on its last bit: `_neighbors` of the reference has it too.
     # In rising order no pixel comes twice; a negative size (falling order) may repeat some.
     most = min(2 * samples, size + 1) if bin_size > 0 else 2 * samples
     index = np.empty((bins, most), np.int64)

@@ -22,7 +22,7 @@ from lucid.kernels.compiled.microkernel import (
     ROWS,
     block_size,
     copy_runs,
-    multiply_turned,
+    multiply_transposed,
 )
 from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty
@@ -148,7 +148,7 @@ def _multiply(
             filled = min(ROWS, o1 - o)
             for r in range(ROWS):
                 targets[r] = (o + (r if r < filled else 0)) * total.strides[0]
-            multiply_turned(
+            multiply_transposed(
                 block_size(filled),
                 a_shifted.ctypes.data,
                 segments[0],

@@ -34,20 +34,20 @@ from lucid.kernels.compiled.microkernel import (
     block_size,
     multiply_block,
 )
-from lucid.kernels.compiled.simd import VL
-from lucid.kernels.compiled.winograd_tiles import (
+from lucid.kernels.compiled.vector_ir import VL
+from lucid.kernels.compiled.winograd_transform import (
     INPUT,
     OUTPUT,
-    filters_to_domain,
-    from_domain,
-    to_domain,
-    turn_squares,
+    transform_filters,
+    transform_input,
+    transform_output,
+    transpose_squares,
 )
 from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty
 from lucid.kernels.threads import get_num_threads, parallel_for
 
-__all__ = ["Once", "enabled", "pays", "transform_weights", "winograd"]
+__all__ = ["UnpackedFilters", "convolve_winograd", "enabled", "is_profitable", "transform_weights"]
 
 Pair = tuple[int, int]
 
@@ -67,27 +67,27 @@ _KEPT_WIDER = 4
 _FEWEST_PLACES, _FEWEST_KEPT = 32, 150
 
 
-class Once(NamedTuple):
-    """Filters that are not worth packing: (O, 3, 3, C), to be ``turned`` or not."""
+class UnpackedFilters(NamedTuple):
+    """Filters that are not worth packing: (O, 3, 3, C), to be ``transposed`` or not."""
 
     w: Array
-    turned: bool
+    transposed: bool
 
 
 def enabled() -> bool:
-    """Whether the environment leaves it turned on."""
+    """Return whether the environment leaves Winograd convolutions on."""
     return os.environ.get("LUCID_WINOGRAD", "1") != "0"
 
 
-def pays(places: int, channels: int, outputs: int, kept: bool) -> bool:
+def is_profitable(places: int, channels: int, outputs: int, kept: bool) -> bool:
     """Whether to go this way for so many output pixels, with weights that are ``kept`` or not."""
     fits = channels % VL == 0 and channels >= 32 and outputs >= NR
     return enabled() and fits and places >= (_FEWEST_KEPT if kept else _FEWEST_PLACES)
 
 
 @routine
-def _filters(
-    w: Array, turned: bool, p: int, k0: int, count: int, u: int, plane: int, taps: Array
+def _transform_panel(
+    w: Array, transposed: bool, p: int, k0: int, count: int, u: int, plane: int, taps: Array
 ) -> None:
     """Panel ``p`` of filters ``w`` (O, 3, 3, C) from number ``k0`` of what is summed on.
 
@@ -98,41 +98,41 @@ def _filters(
     for k in range(0, count, VL):
         for j in range(0, NR, VL):
             target = u + (k * NR + j) * 4
-            if turned:
+            if transposed:
                 source = w.ctypes.data + ((k0 + k) * 9 + 8) * tap + (p * NR + j) * 4
-                filters_to_domain(source, -tap, 9 * tap, target, plane, NR * 4, VL)
+                transform_filters(source, -tap, 9 * tap, target, plane, NR * 4, VL)
             else:
                 source = w.ctypes.data + (p * NR + j) * 9 * tap + (k0 + k) * 4
-                turn_squares(source, 9 * tap, tap, taps.ctypes.data, square, 9)
+                transpose_squares(source, 9 * tap, tap, taps.ctypes.data, square, 9)
                 source = taps.ctypes.data
-                filters_to_domain(source, square, VL * 4, target, plane, NR * 4, VL)
+                transform_filters(source, square, VL * 4, target, plane, NR * 4, VL)
 
 
 @kernel
-def _transform(start: int, stop: int, w: Array, turned: bool, u: Array) -> None:
+def _transform(start: int, stop: int, w: Array, transposed: bool, u: Array) -> None:
     """Panels start..stop-1 of ``u`` (36, P, K, NR)."""
     _, panels, k, _ = u.shape
     taps = np.empty(9 * VL * VL, np.float32)
     for p in range(start, stop):
-        _filters(w, turned, p, 0, k, u[0, p].ctypes.data, panels * k * NR * 4, taps)
+        _transform_panel(w, transposed, p, 0, k, u[0, p].ctypes.data, panels * k * NR * 4, taps)
 
 
-def transform_weights(w: Array, turned: bool = False) -> Array:
+def transform_weights(w: Array, transposed: bool = False) -> Array:
     """Filters (O, 3, 3, C) in the domain, as panels (36, P, K, NR).
 
-    ``turned`` as in :func:`lucid.kernels.compiled.implicit.pack`: filters by 180 degrees,
+    ``transposed`` as in :func:`lucid.kernels.compiled.implicit_gemm.pack`: filters by 180 degrees,
     outputs and channels exchanged.
     """
-    w = _whole_panels(w, turned)
-    summed, wide = (w.shape[0], w.shape[3]) if turned else (w.shape[3], w.shape[0])
+    w = _whole_panels(w, transposed)
+    summed, wide = (w.shape[0], w.shape[3]) if transposed else (w.shape[3], w.shape[0])
     u = empty((_POINTS, wide // NR, summed, NR), np.float32)
-    parallel_for(_transform, wide // NR, w, turned, u)
+    parallel_for(_transform, wide // NR, w, transposed, u)
     return u
 
 
-def _whole_panels(w: Array, turned: bool) -> Array:
+def _whole_panels(w: Array, transposed: bool) -> Array:
     """Filters with zeros for outputs that fill the last panel."""
-    axis = 3 if turned else 0
+    axis = 3 if transposed else 0
     missing = -w.shape[axis] % NR
     if not missing:
         return w
@@ -140,7 +140,7 @@ def _whole_panels(w: Array, turned: bool) -> Array:
 
 
 @routine
-def _enter(x: Array, tiles: Pair, grid: Pair, padding: Pair, v: int, v_step: int) -> None:
+def _transform_tiles(x: Array, tiles: Pair, grid: Pair, padding: Pair, v: int, v_step: int) -> None:
     """Some tiles of ``x`` in the domain: 36 planes of (tiles, C) at ``v``."""
     _, h, w, channels = x.shape
     rows, columns = grid
@@ -157,7 +157,7 @@ def _enter(x: Array, tiles: Pair, grid: Pair, padding: Pair, v: int, v_step: int
                 inside = 0 <= yy < h and 0 <= xx < w
                 pixels[INPUT * i + j] = x.ctypes.data + at * 4 if inside else zeros.ctypes.data
         target = v + (tile - tiles[0]) * channels * 4
-        to_domain(pixels.ctypes.data, target, v_step, channels * 4)
+        transform_input(pixels.ctypes.data, target, v_step, channels * 4)
 
 
 @routine
@@ -204,11 +204,11 @@ def _multiply(
 
 
 @routine
-def _leave_narrow(
+def _transform_back_partial(
     m: int, m_step: int, tiles: Pair, grid: Pair, p: int,
     bias: Array, residual: Array, y: Array, flags: int,
 ) -> None:  # fmt: skip
-    """As :func:`_leave`, for a last panel with fewer outputs than columns."""
+    """As :func:`_transform_back`, for a last panel with fewer outputs than columns."""
     _, ho, wo, outputs = y.shape
     rows, columns = grid
     first = p * NR
@@ -224,7 +224,7 @@ def _leave_narrow(
                     for k in range(first, outputs):
                         value = residual[image, y0 + i, x0 + j, k]
                         finished[OUTPUT * i + j, k - first] = value
-        from_domain(
+        transform_output(
             m + (tile - tiles[0]) * NR * 4, m_step, bias.ctypes.data + first * 4,
             targets.ctypes.data, finished.ctypes.data, finished.ctypes.data, flags, NR * 4,
         )  # fmt: skip
@@ -235,7 +235,7 @@ def _leave_narrow(
 
 
 @routine
-def _leave(
+def _transform_back(
     m: int, m_step: int, tiles: Pair, grid: Pair, p: int,
     bias: Array, residual: Array, y: Array, flags: int,
 ) -> None:  # fmt: skip
@@ -245,7 +245,7 @@ def _leave(
     targets = np.empty(OUTPUT * OUTPUT, np.int64)
     shift = p * NR * 4
     if (p + 1) * NR > outputs:
-        _leave_narrow(m, m_step, tiles, grid, p, bias, residual, y, flags)
+        _transform_back_partial(m, m_step, tiles, grid, p, bias, residual, y, flags)
         return
     for tile in range(tiles[0], tiles[1]):
         image = tile // (rows * columns)
@@ -255,7 +255,7 @@ def _leave(
             for j in range(OUTPUT):
                 yy, xx = min(y0 + i, ho - 1), min(x0 + j, wo - 1)
                 targets[OUTPUT * i + j] = ((image * ho + yy) * wo + xx) * outputs * 4
-        from_domain(
+        transform_output(
             m + (tile - tiles[0]) * NR * 4, m_step, bias.ctypes.data + shift,
             targets.ctypes.data, y.ctypes.data + shift, residual.ctypes.data + shift,
             flags, NR * 4,
@@ -274,34 +274,34 @@ def _by_tiles(
     v_step, m_step = most * channels * 4 + _LINE, most * NR * 4 + _LINE
     panels = u.shape[1]
     plane = panels * channels * NR * 4
-    room = np.empty((_POINTS * (v_step + m_step) + _LINE) // 4, np.float32)
+    buffer = np.empty((_POINTS * (v_step + m_step) + _LINE) // 4, np.float32)
     for block in range(start, stop):
         # Inside of the loop, for Numba frees an array after it is mentioned for the last time.
-        v = -(-room.ctypes.data // _LINE) * _LINE
+        v = -(-buffer.ctypes.data // _LINE) * _LINE
         m = v + _POINTS * v_step
         some = (tiles * block // blocks, tiles * (block + 1) // blocks)
         count = some[1] - some[0]
-        _enter(x, some, grid, padding, v, v_step)
+        _transform_tiles(x, some, grid, padding, v, v_step)
         for p in range(panels):
             panel = u[0, p].ctypes.data
             _multiply(
                 v, v_step, count, channels, 0, channels, panel, plane, plane, m, m_step
             )  # fmt: skip
-            _leave(m, m_step, some, grid, p, bias, residual, y, flags)
+            _transform_back(m, m_step, some, grid, p, bias, residual, y, flags)
 
 
 @kernel
-def _enter_all(
+def _transform_all(
     start: int, stop: int, x: Array, v: Array, v_step: int, grid: Pair, padding: Pair
 ) -> None:
     """Tiles start..stop-1 of the inputs of :func:`_by_panels`."""
     target = v.ctypes.data + start * x.shape[3] * 4
-    _enter(x, (start, stop), grid, padding, target, v_step)
+    _transform_tiles(x, (start, stop), grid, padding, target, v_step)
 
 
 @kernel
 def _by_panels(
-    start: int, stop: int, v: Array, v_step: int, u: Array, w: Array, turned: bool,
+    start: int, stop: int, v: Array, v_step: int, u: Array, w: Array, transposed: bool,
     bias: Array, residual: Array, y: Array, channels: int, grid: Pair, blocks: int, flags: int,
 ) -> None:  # fmt: skip
     """Items start..stop-1: (panel, block of tiles).
@@ -314,10 +314,10 @@ def _by_panels(
     piece = channels if kept else min(channels, _PIECE)
     m_step = most * NR * 4 + _LINE
     plane = u.shape[1] * channels * NR * 4 if kept else piece * NR * 4 + _LINE
-    room = np.empty((_POINTS * (m_step + (0 if kept else plane)) + _LINE) // 4, np.float32)
+    buffer = np.empty((_POINTS * (m_step + (0 if kept else plane)) + _LINE) // 4, np.float32)
     taps = np.empty(9 * VL * VL, np.float32)
     for item in range(start, stop):
-        m = -(-room.ctypes.data // _LINE) * _LINE
+        m = -(-buffer.ctypes.data // _LINE) * _LINE
         p, block = item // blocks, item % blocks
         some = (tiles * block // blocks, tiles * (block + 1) // blocks)
         count = some[1] - some[0]
@@ -328,17 +328,17 @@ def _by_panels(
                 panel = u[0, p].ctypes.data
             else:
                 panel = m + _POINTS * m_step
-                _filters(w, turned, p, k0, k1 - k0, panel, plane, taps)
+                _transform_panel(w, transposed, p, k0, k1 - k0, panel, plane, taps)
             _multiply(
                 begin, v_step, count, channels, k0, k1, panel, plane,
                 plane if kept else 0, m, m_step,
             )  # fmt: skip
-        _leave(m, m_step, some, grid, p, bias, residual, y, flags)
+        _transform_back(m, m_step, some, grid, p, bias, residual, y, flags)
 
 
-def winograd(
+def convolve_winograd(
     x: Array,
-    weights: Array | Once,
+    weights: Array | UnpackedFilters,
     bias: Array | None,
     residual: Array | None,
     activation: int,
@@ -352,7 +352,7 @@ def winograd(
     ----------
     x, y : numpy.ndarray
         (N, H, W, C) and (N, Ho, Wo, O), contiguous float32.
-    weights : numpy.ndarray or Once
+    weights : numpy.ndarray or UnpackedFilters
         From :func:`transform_weights`, or what that would be called with.
     bias : numpy.ndarray, optional
         Shape (O,).
@@ -375,18 +375,19 @@ def winograd(
         start[:outputs] = bias
     added = y if residual is None else residual
     flags = (0 if residual is None else ADD) | activation
-    kept = not isinstance(weights, Once)
+    kept = not isinstance(weights, UnpackedFilters)
     if tiles < outputs // (_KEPT_WIDER if kept else 1):
-        w, turned = (np.empty((0, 3, 3, 1), np.float32), False) if kept else weights
-        w = _whole_panels(w, turned)
+        w, transposed = (np.empty((0, 3, 3, 1), np.float32), False) if kept else weights
+        w = _whole_panels(w, transposed)
         u = weights if kept else np.empty((_POINTS, 0, 1, NR), np.float32)
         v_step = tiles * channels * 4 + _LINE
         v = empty((_POINTS * v_step // 4,), np.float32)
-        parallel_for(_enter_all, tiles, x, v, v_step, grid, padding)
+        parallel_for(_transform_all, tiles, x, v, v_step, grid, padding)
         wanted = min(-(-get_num_threads() // panels), -(-tiles // (2 * ROWS)))
         blocks = max(-(-tiles // _MOST_TILES), wanted)
         shape = (channels, grid, blocks, flags)
-        parallel_for(_by_panels, panels * blocks, v, v_step, u, w, turned, start, added, y, *shape)
+        arrays = (v, v_step, u, w, transposed, start, added, y)
+        parallel_for(_by_panels, panels * blocks, *arrays, *shape)
         return
     u = weights if kept else transform_weights(*weights)
     fitting = _BLOCK_BYTES // (_POINTS * 4 * (channels + NR)) // ROWS * ROWS

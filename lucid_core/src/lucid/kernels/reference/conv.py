@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from lucid.kernels.layout import Array, channels_last
-from lucid.kernels.reference.activation import activation as activated
+from lucid.kernels.reference.activation import activation as apply_activation
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
@@ -49,7 +49,7 @@ def conv2d(
     residual: Array | None = None,
     activation: str | None = None,
 ) -> Array:
-    """Cross-correlation of ``x`` with ``weight``, plus bias and residual, activated."""
+    """Cross-correlation of ``x`` with ``weight``, plus bias and residual, then the activation."""
     fields = _windows(x, (weight.shape[2], weight.shape[3]), stride, padding, dilation)
     n, c, ho, wo, kh, kw = fields.shape
     fields = fields.reshape(n, groups, c // groups, ho, wo, kh, kw)
@@ -60,7 +60,7 @@ def conv2d(
         y = y + bias[:, None, None]
     if residual is not None:
         y = y + residual
-    return channels_last(activated(y, activation))
+    return channels_last(apply_activation(y, activation))
 
 
 def conv2d_input_gradient(
@@ -71,7 +71,7 @@ def conv2d_input_gradient(
     padding: Padding,
     dilation: Pair,
     groups: int,
-    onto: Array | None = None,
+    accumulate: Array | None = None,
 ) -> Array:
     """Gradient of the input: each output's gradient goes back through its window.
 
@@ -83,7 +83,7 @@ def conv2d_input_gradient(
         Shape (O, C / groups, kH, kW).
     input_shape, stride, padding, dilation, groups
         Of the convolution.
-    onto : numpy.ndarray, optional
+    accumulate : numpy.ndarray, optional
         What the gradient is added to, of shape ``input_shape``; it stays as it is.
     """
     n, c, h, w = input_shape
@@ -100,7 +100,7 @@ def conv2d_input_gradient(
             if ho and wo:
                 padded[:, :, rows, columns] += part.reshape(n, c, ho, wo)
     gx = padded[:, :, top : top + h, left : left + w]
-    return channels_last(gx if onto is None else gx + onto)
+    return channels_last(gx if accumulate is None else gx + accumulate)
 
 
 def conv2d_weight_gradient(

@@ -31,9 +31,9 @@ def _masked(g: Array, y: Array | None, relu: bool) -> Array:
     return np.where(y <= 0, 0, g).astype(g.dtype) if relu and y is not None else g
 
 
-def _on_line(x: Array, mean: Array, line: Array) -> Array:
+def _normalized(x: Array, mean: Array, affine: Array) -> Array:
     """What ReLU of a batch norm without residual sees, the same forward and backward."""
-    scale, shift = line
+    scale, shift = affine
     result: Array = (x - _per_channel(mean)) * _per_channel(scale) + _per_channel(shift)
     return result
 
@@ -47,7 +47,7 @@ def batch_norm(
     residual: Array | None,
     activation: str | None,
 ) -> tuple[Array, Array, Array, Array, Array]:
-    """Normalise each channel over the batch, and what follows it in a residual network.
+    """Normalize each channel over the batch, and what follows it in a residual network.
 
     ``y = act(weight * (x - mean) * inverse_std + bias + residual)``
 
@@ -69,28 +69,28 @@ def batch_norm(
     mean, variance, inverse_std : array (C,)
         In the type of ``x``; the variance is the biased one.  Over no pixels at
         all (N, H or W is 0) mean and variance are 0.
-    line : array (2, C)
+    affine : array (2, C)
         Scale and shift as they were applied:
-        ``y = act((x - mean) * line[0] + line[1] + residual)``.
+        ``y = act((x - mean) * affine[0] + affine[1] + residual)``.
     """
     wide = x.astype(np.float64)
     pixels = max(1, x.size // max(1, x.shape[1]))
     mean = wide.sum(_PIXELS) / pixels
-    centred = wide - _per_channel(mean)
-    variance = (centred**2).sum(_PIXELS) / pixels
+    centered = wide - _per_channel(mean)
+    variance = (centered**2).sum(_PIXELS) / pixels
     inverse_std = 1 / np.sqrt(variance + eps)
     scale = inverse_std if weight is None else weight * inverse_std
     # What rounding takes from the mean goes into the shift.
     rounded = mean.astype(x.dtype)
     shift = (rounded - mean) * scale
-    line = np.stack([scale, shift if bias is None else shift + bias]).astype(x.dtype)
-    y = _activate(_on_line(x, rounded, line), residual, activation)
+    affine = np.stack([scale, shift if bias is None else shift + bias]).astype(x.dtype)
+    y = _activate(_normalized(x, rounded, affine), residual, activation)
     return (
         channels_last(y.astype(x.dtype, copy=False)),
         rounded,
         variance.astype(x.dtype),
         inverse_std.astype(x.dtype),
-        line,
+        affine,
     )
 
 
@@ -102,10 +102,10 @@ def batch_norm_backward(
     weight: Array | None,
     mean: Array,
     inverse_std: Array,
-    line: Array,
+    affine: Array,
     activation: str | None,
     with_residual: bool,
-    over: bool = False,
+    donate: bool = False,
 ) -> tuple[Array, Array, Array, Array | None]:
     """Gradients of `batch_norm`, the dependence of its statistics on ``x`` included.
 
@@ -119,13 +119,13 @@ def batch_norm_backward(
         activations.  Without one the input of the activation is computed from ``x`` again.
     weight : array (C,) or None
     mean, inverse_std : array (C,)
-    line : array (2, C)
+    affine : array (2, C)
         From `batch_norm`.
     activation : str or None
         Name of the activation.
     with_residual : bool
         Whether there was a residual.
-    over : bool, default False
+    donate : bool, default False
         Whether ``g`` may be written over: where that is done, one of the results takes its place.
 
     Returns
@@ -138,15 +138,15 @@ def batch_norm_backward(
     if activation == "relu" and with_residual:
         g = _masked(g, y, True)
     elif activation is not None:
-        inner = _on_line(x, mean, line)
+        inner = _normalized(x, mean, affine)
         if with_residual and y is not None:
             inner = inner + y
         g = activation_backward(g, inner, activation)
     pixels = max(1, x.size // max(1, x.shape[1]))
-    normalised = (x.astype(np.float64) - _per_channel(mean)) * _per_channel(inverse_std)
+    normalized = (x.astype(np.float64) - _per_channel(mean)) * _per_channel(inverse_std)
     gbias = g.sum(_PIXELS, dtype=np.float64)
-    gweight = (g * normalised).sum(_PIXELS)
-    through_statistics = (_per_channel(gbias) + normalised * _per_channel(gweight)) / pixels
+    gweight = (g * normalized).sum(_PIXELS)
+    through_statistics = (_per_channel(gbias) + normalized * _per_channel(gweight)) / pixels
     slope = inverse_std if weight is None else weight * inverse_std
     gx = _per_channel(slope) * (g - through_statistics)
     return (

@@ -142,7 +142,7 @@ def _blocks(parameter: Array, *others: Array) -> Iterator[tuple[Array, ...]]:
     ------
     tuple of numpy.ndarray
         Views of the parameter and of the others, writable where they are, and
-        last an uninitialised array of the same shape in the parameter's dtype.
+        last an uninitialized array of the same shape in the parameter's dtype.
     """
     lines = as_lines(parameter, *others)
     if lines is None:

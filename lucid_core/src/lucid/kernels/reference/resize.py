@@ -49,12 +49,12 @@ def nearest_source(source: int, target: int, step: float | None = None) -> Array
 def bilinear_source(
     source: int, target: int, align_corners: bool, step: float | None = None
 ) -> tuple[Array, Array, Array]:
-    """The two neighbours of each of ``target`` positions along one axis.
+    """The two neighbors of each of ``target`` positions along one axis.
 
     Returns
     -------
     low, high : int64 array (target,)
-        Neighbouring source positions; equal at the last one.
+        Neighboring source positions; equal at the last one.
     fraction : float64 array (target,)
         Weight of ``high``; that of ``low`` is the rest to 1.
     """
@@ -64,7 +64,7 @@ def bilinear_source(
     else:
         at = np.maximum((position + 0.5) * (source / target if step is None else step) - 0.5, 0)
     low = np.minimum(at.astype(np.int64), source - 1)
-    # Past the last pixel both neighbours are that one, and any weight would do but for rounding.
+    # Past the last pixel both neighbors are that one, and any weight would do but for rounding.
     return low, np.minimum(low + 1, source - 1), np.minimum(at - low, 1)
 
 
@@ -113,14 +113,14 @@ def resize_nearest_backward(g: Array, input_shape: Shape, steps: Steps = BY_SIZE
 
 @np.errstate(over="ignore", invalid="ignore")  # infinity and NaN go their way in silence
 def resize_bilinear(x: Array, size: Pair, align_corners: bool, steps: Steps = BY_SIZE) -> Array:
-    """Resize to ``size``, each pixel a weighted mean of its four neighbours (no antialiasing).
+    """Resize to ``size``, each pixel a weighted mean of its four neighbors (no antialiasing).
 
     Parameters
     ----------
     x : array (N, C, H, W)
     size : (height, width)
     align_corners : bool
-        Whether the centres of the corner pixels coincide, rather than the corners.
+        Whether the centers of the corner pixels coincide, rather than the corners.
     steps : (rows, columns)
         Source pixels per target pixel; None: as the sizes have it.
 

@@ -76,7 +76,7 @@ def regions_of(
     return Regions(image.astype(np.int64), origin, bin_size, samples.astype(np.int64))
 
 
-def _neighbours(
+def _neighbors(
     origin: Any, bin_size: Any, samples: int, bins: int, size: int
 ) -> tuple[Array, Array, Array]:
     """Source indices and weights of the samples along one axis.
@@ -98,10 +98,10 @@ def _neighbours(
 
 
 def _corners(regions: Regions, r: int, output_size: Pair, size: Pair) -> Any:
-    """For each of a sample's four neighbours: rows, columns and weights of all samples."""
+    """For each of a sample's four neighbors: rows, columns and weights of all samples."""
     origin, bin_size, samples = regions.origin[r], regions.bin_size[r], regions.samples[r]
-    y0, y1, wy = _neighbours(origin[0], bin_size[0], samples[0], output_size[0], size[0])
-    x0, x1, wx = _neighbours(origin[1], bin_size[1], samples[1], output_size[1], size[1])
+    y0, y1, wy = _neighbors(origin[0], bin_size[0], samples[0], output_size[0], size[0])
+    x0, x1, wx = _neighbors(origin[1], bin_size[1], samples[1], output_size[1], size[1])
     for rows, row_weight in ((y0, wy[0]), (y1, wy[1])):
         for columns, column_weight in ((x0, wx[0]), (x1, wx[1])):
             yield rows[:, None], columns, np.multiply.outer(row_weight, column_weight)
@@ -134,7 +134,7 @@ def roi_align(
     sampling_ratio : int
         Samples along each axis of a bin; 0 or less: one a feature pixel, rounded up.
     aligned : bool
-        Whether pixel centres lie at half coordinates.  If not, nothing is
+        Whether pixel centers lie at half coordinates.  If not, nothing is
         shifted and regions are at least one feature pixel wide and high.
 
     Returns

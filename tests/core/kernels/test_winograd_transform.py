@@ -9,16 +9,16 @@ import numba
 
 from lucid.kernels.compiled.activation import RELU
 from lucid.kernels.compiled.microkernel import ADD
-from lucid.kernels.compiled.simd import VL
-from lucid.kernels.compiled.winograd_tiles import (
+from lucid.kernels.compiled.vector_ir import VL
+from lucid.kernels.compiled.winograd_transform import (
     INPUT,
     OUTPUT,
-    filters_to_domain,
-    from_domain,
-    gradients_to_domain,
-    taps_from_domain,
-    to_domain,
-    turn_squares,
+    transform_filters,
+    transform_input,
+    transform_output,
+    transform_output_gradient,
+    transform_weight_gradient,
+    transpose_squares,
 )
 
 rng = np.random.default_rng(0)
@@ -43,35 +43,35 @@ A = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 
 # Not as kernels: those may come from the disk, and would say nothing of what is emitted now.
 @numba.njit
 def transform_inputs(pixels, v, step, size):
-    to_domain(pixels.ctypes.data, v.ctypes.data, step, size)
+    transform_input(pixels.ctypes.data, v.ctypes.data, step, size)
 
 
 @numba.njit
 def transform_sums(m, step, bias, places, y, residual, flags, size):
-    from_domain(
+    transform_output(
         m.ctypes.data, step, bias.ctypes.data, places.ctypes.data, y.ctypes.data,
         residual.ctypes.data, flags, size,
     )  # fmt: skip
 
 
 @numba.njit
-def transform_filters(taps, tap_step, taps_step, u, step, u_step, count):
-    filters_to_domain(taps, tap_step, taps_step, u, step, u_step, count)
+def transform_weights(taps, tap_step, taps_step, u, step, u_step, count):
+    transform_filters(taps, tap_step, taps_step, u, step, u_step, count)
 
 
 @numba.njit
 def transpose(source, source_step, source_pace, target, target_pace, count):
-    turn_squares(source, source_step, source_pace, target, target_pace, count)
+    transpose_squares(source, source_step, source_pace, target, target_pace, count)
 
 
 @numba.njit
 def transform_gradients(pixels, m, step, size):
-    gradients_to_domain(pixels.ctypes.data, m.ctypes.data, step, size)
+    transform_output_gradient(pixels.ctypes.data, m.ctypes.data, step, size)
 
 
 @numba.njit
 def transform_taps(m, step, taps, tap_step, size):
-    taps_from_domain(m.ctypes.data, step, taps.ctypes.data, tap_step, size)
+    transform_weight_gradient(m.ctypes.data, step, taps.ctypes.data, tap_step, size)
 
 
 def draw(*shape):
@@ -118,16 +118,16 @@ def test_outputs_past_the_edge_are_overwritten_by_the_last_one_inside():
     np.testing.assert_array_equal(y, expected[:2, :3])
 
 
-@pytest.mark.parametrize("turned", [False, True])
-def test_filters(turned):
+@pytest.mark.parametrize("transposed", [False, True])
+def test_filters(transposed):
     taps = 24 * draw(5, 3, 3, VL)  # so that a division by 24 is exact, too
     u = np.full((INPUT, INPUT, 7, VL), 99, np.float32)
     first, step = taps.ctypes.data, taps.strides[2]
-    if turned:
+    if transposed:
         first, step = first + 8 * step, -step
     u_step, plane = u.strides[2], u.strides[1]
-    transform_filters(first, step, taps.strides[0], u.ctypes.data, plane, u_step, 5)
-    source = taps[:, ::-1, ::-1] if turned else taps
+    transform_weights(first, step, taps.strides[0], u.ctypes.data, plane, u_step, 5)
+    source = taps[:, ::-1, ::-1] if transposed else taps
     expected = np.einsum("ai,kijc,bj->abkc", G24, source / 24**2, G24)
     np.testing.assert_allclose(u[:, :, :5], expected, atol=1e-4)
     assert (u[:, :, 5:] == 99).all()

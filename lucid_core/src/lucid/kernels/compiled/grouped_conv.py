@@ -7,7 +7,7 @@ every channel c of a group, each lane takes number c of its own group (a shuffle
 within the vector; none where a group is one channel).  Nothing is multiplied by a zero that
 only fills up, and no group sees what is in another, NaN included.
 
-Places and taps are described, and found, as in :mod:`.implicit`.
+Places and taps are described, and found, as in :mod:`.implicit_gemm`.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from lucid.kernels.compiled.epilogue import activated
-from lucid.kernels.compiled.implicit import Grid, find_rows, share_out
+from lucid.kernels.compiled.epilogue import emit_activation
+from lucid.kernels.compiled.implicit_gemm import Grid, find_addresses, partition
 from lucid.kernels.compiled.jit import kernel
 from lucid.kernels.compiled.microkernel import ADD, NR, ROWS
-from lucid.kernels.compiled.simd import (
+from lucid.kernels.compiled.vector_ir import (
     ADDRESS,
     FLOAT,
+    NUM_REGISTERS,
     VL,
-    WIDE,
     add_vectors,
+    apply_if,
     broadcast,
     constant,
     load_address,
     load_vector,
     multiply_add,
-    optionally,
     pointer,
-    shuffled,
+    shuffle,
     store_vector,
 )
 from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty
 from lucid.kernels.threads import parallel_for
 
-__all__ = ["convolve_lanes", "fits", "multiply_lanes", "pack_lanes", "rows_at_once"]
+__all__ = ["convolve_grouped", "fits", "multiply_grouped", "pack_grouped", "rows_at_once"]
 
 Pair = tuple[int, int]
 
@@ -62,13 +62,13 @@ def fits(channels: int, outputs: int, groups: int) -> bool:
 def rows_at_once(width: int) -> int:
     """Places whose sums stay in registers, beside the weights of a tap; ROWS is a multiple."""
     beside = 2 * _NV if width == VL else _NV * (width + 1)
-    free = (32 if WIDE else 16) - beside
+    free = NUM_REGISTERS - beside
     return max(rows for rows in range(1, ROWS + 1) if ROWS % rows == 0 and _NV * rows <= free)
 
 
 def _emit(module: Any, width: int) -> Any:
-    """The function for groups of ``width`` channels; see :func:`_multiply_lanes`."""
-    name = f"lucid_lanes_{width}x{VL}"
+    """The function for groups of ``width`` channels; see :func:`_multiply_grouped`."""
+    name = f"lucid_grouped_{width}x{VL}"
     if name in module.globals:
         return module.globals[name]
     size, columns = rows_at_once(width), range(_NV)
@@ -106,8 +106,8 @@ def _emit(module: Any, width: int) -> Any:
         rows = [b.add(load_address(b, y, i), r_base) for i in range(size)]
         return [load_vector(b, row, 4 * VL * j) for row in rows for j in columns]
 
-    sums = optionally(b, flags, ADD, sums, lambda v: add_vectors(b, v, others()))
-    sums = activated(b, flags, sums)
+    sums = apply_if(b, flags, ADD, sums, lambda v: add_vectors(b, v, others()))
+    sums = emit_activation(b, flags, sums)
     for i in range(size):
         target = b.add(load_address(b, y, i), y_base)
         for j in columns:
@@ -138,12 +138,12 @@ def _tap(b: Any, width: int, places: list[Any], w: Any, sums: list[Any]) -> list
         for c in range(width):
             own = values
             if width > 1:
-                own = shuffled(b, values, values, [lane // width * width + c for lane in range(VL)])
+                own = shuffle(b, values, values, [lane // width * width + c for lane in range(VL)])
             sums[n] = multiply_add(b, own, loaded[c][j], sums[n])
     return sums
 
 
-def _multiply_lanes(
+def _multiply_grouped(
     context: Any, width: Any, a: Any, segments: Any, shift: Any, weights: Any,
     y: Any, y_base: Any, bias: Any, r_base: Any, flags: Any, ld: Any,
 ) -> Any:  # fmt: skip
@@ -174,7 +174,7 @@ def _multiply_lanes(
     return types.void(*[types.int64] * (_ARGUMENTS + 1)), generate
 
 
-multiply_lanes: Any = intrinsic(_multiply_lanes)
+multiply_grouped: Any = intrinsic(_multiply_grouped)
 
 
 @kernel
@@ -211,13 +211,13 @@ def _convolve(
     for item in range(start, stop):
         block, band = item // bands, item % bands
         place0, place1 = places * block // blocks, places * (block + 1) // blocks
-        find_rows(
+        find_addresses(
             ROWS, place0, place1, x, y, zeros, grid, step, row_offsets, column_offsets, first,
             pace, 0, 0, sources, targets,
         )  # fmt: skip
         panel0, panel1 = n_panels * band // bands, n_panels * (band + 1) // bands
         bundles, wide = -(-(place1 - place0) // ROWS), panel1 - panel0
-        # As in :mod:`.implicit`: what is gone through again should stay in the cache.
+        # As in :mod:`.implicit_gemm`: what is gone through again should stay in the cache.
         by_bundle = wide * k * NR * 4 <= _FEW_WEIGHTS
         for n in range(bundles * wide):
             bundle, p = (n // wide, n % wide) if by_bundle else (n % bundles, n // bundles)
@@ -225,7 +225,7 @@ def _convolve(
             filled = min(ROWS, place1 - place0 - bundle * ROWS)
             shift = min(p * NR, channels - NR) * 4
             for r in range(0, filled, size):
-                multiply_lanes(
+                multiply_grouped(
                     width,
                     sources[bundle].ctypes.data + r * 8,
                     segments,
@@ -240,7 +240,9 @@ def _convolve(
                 )
 
 
-def pack_lanes(w: Array, groups: int, rows: Array, columns: Array, turned: bool = False) -> Array:
+def pack_grouped(
+    w: Array, groups: int, rows: Array, columns: Array, transposed: bool = False
+) -> Array:
     """Weights as panels (P, K, NR), K = taps * channels of a group.
 
     A last panel of fewer outputs begins so much earlier, and has some of the one before again;
@@ -253,11 +255,11 @@ def pack_lanes(w: Array, groups: int, rows: Array, columns: Array, turned: bool 
     groups : int
     rows, columns : numpy.ndarray of int64
         The taps to be packed.
-    turned : bool, default False
+    transposed : bool, default False
         Whether outputs and channels change places, as gradients of inputs need them.
     """
     taken = w[:, rows[:, None], columns]
-    if turned:
+    if transposed:
         parts = taken.reshape(groups, -1, *taken.shape[1:])
         taken = parts.transpose(0, 4, 2, 3, 1).reshape(taken.shape)
     taken = taken.reshape(len(w), -1)
@@ -269,7 +271,7 @@ def pack_lanes(w: Array, groups: int, rows: Array, columns: Array, turned: bool 
     return np.ascontiguousarray(panels.transpose(0, 2, 1))
 
 
-def convolve_lanes(
+def convolve_grouped(
     x: Array,
     panels: Array,
     bias: Array | None,
@@ -279,7 +281,7 @@ def convolve_lanes(
     grid: Grid,
     groups: int,
 ) -> None:
-    """As :func:`.implicit.convolve`, with the weights of :func:`pack_lanes`.
+    """As :func:`.implicit_gemm.convolve`, with the weights of :func:`pack_grouped`.
 
     Fewer channels than a panel has outputs are copied into as many, which costs less than
     computing each group by itself.
@@ -293,7 +295,7 @@ def convolve_lanes(
         more = None if bias is None else _padded(bias, NR)
         other = None if residual is None else _padded(residual, NR)
         many = NR * groups // channels
-        convolve_lanes(_padded(x, NR), panels, more, other, activation, wide, grid, many)
+        convolve_grouped(_padded(x, NR), panels, more, other, activation, wide, grid, many)
         rows, columns = (
             slice(first, first + count * pace, pace)
             for first, count, pace in zip(
@@ -305,7 +307,7 @@ def convolve_lanes(
     start = np.zeros(channels, np.float32)
     if bias is not None:
         start[:] = bias
-    tasks = share_out(places, x, panels, grid, 1)
+    tasks = partition(places, x, panels, grid, 1)
     width = channels // groups
     parallel_for(
         _convolve,

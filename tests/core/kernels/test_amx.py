@@ -9,22 +9,22 @@ import numba
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lucid.kernels.compiled import matrix_unit
+from lucid.kernels.compiled import amx_support
 from lucid.kernels.compiled.activation import RELU
-from lucid.kernels.compiled.microkernel import ADD
-from lucid.kernels.compiled.tiles import (
+from lucid.kernels.compiled.amx import (
     BLOCK,
     BLOCK_BYTES,
     SIDE,
-    finish_rows,
+    configure_tiles,
     multiply_tiles,
     release_tiles,
-    set_rows,
     split_pairs,
     split_rows,
+    store_sums,
 )
+from lucid.kernels.compiled.microkernel import ADD
 
-if not matrix_unit.available():
+if not amx_support.available():
     reason = "this processor, or this system, offers no matrix unit (Intel AMX)"
     pytest.skip(reason, allow_module_level=True)
 
@@ -60,7 +60,7 @@ def product(a, b, rows, blocks, segments, sums, onward, numbers):
         reads[0, s] = a.ctypes.data + s * each * BLOCK_BYTES
         reads[1, s] = b.ctypes.data + s * each * BLOCK_BYTES
         reads[2, s] = numbers.ctypes.data + s * each * BLOCK * WIDTH * 4
-    set_rows(rows)
+    configure_tiles(rows)
     step = blocks * BLOCK_BYTES
     multiply_tiles(
         reads[0].ctypes.data, step, 64, BLOCK_BYTES, 1024,
@@ -73,7 +73,7 @@ def product(a, b, rows, blocks, segments, sums, onward, numbers):
 
 @numba.njit
 def finished(sums, targets, y, bias, residual, width, flags):
-    finish_rows(
+    store_sums(
         sums.ctypes.data, len(sums), targets.ctypes.data, y.ctypes.data, bias.ctypes.data,
         residual.ctypes.data, width, flags,
     )  # fmt: skip

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("numba", reason="nothing is compiled without Numba")
 
-from lucid.kernels.compiled import matrix_unit
+from lucid.kernels.compiled import amx_support
 
 pytestmark = pytest.mark.slow
 
@@ -19,16 +19,16 @@ import importlib, json, pkgutil
 import lucid.kernels.compiled as package
 for module in pkgutil.iter_modules(package.__path__):
     importlib.import_module(f"{package.__name__}.{module.name}")
-from lucid.kernels.compiled import ahead, compiling
+from lucid.kernels.compiled import aot, njit
 titles = []
-for title, task in ahead.tasks():
+for title, task in aot.tasks():
     titles.append(title)
     task()
 print(json.dumps([titles, {
     f"{kernel.py_func.__module__}.{kernel.__name__}": [
-        str(types) for types in (kernel.signatures or kernel.share.drive.signatures)
+        str(types) for types in (kernel.signatures or kernel.launch.drive.signatures)
     ]
-    for kernel in compiling.DEFINED if hasattr(kernel, "share")
+    for kernel in njit.DISPATCHERS if hasattr(kernel, "launch")
 }]))
 """
 
@@ -40,7 +40,7 @@ def test_every_kernel_is_compiled_and_for_few_types():
     assert len(set(titles)) == len(titles)
     assert len(compiled) > 20
     for name, types in compiled.items():
-        if "tiled" in name and not matrix_unit.available():
+        if "amx" in name and not amx_support.available():
             assert not types, name
             continue
         assert len(types) in (1, 2), f"{name} in {types}"  # float32, and perhaps float64

@@ -10,10 +10,10 @@ pytest.importorskip("numba", reason="it is compiled by Numba")
 import numba
 
 from lucid import kernels
-from lucid.kernels.compiled import conv, lanes
+from lucid.kernels.compiled import conv, grouped_conv
 from lucid.kernels.compiled.activation import RELU
 from lucid.kernels.compiled.microkernel import ADD, NR
-from lucid.kernels.compiled.simd import VL
+from lucid.kernels.compiled.vector_ir import VL
 
 rng = np.random.default_rng(0)
 WIDTHS = [width for width in (1, 2, 4, 8, 16) if width <= VL]
@@ -33,7 +33,7 @@ def block(width, x, weights, y, bias, residual, flags, shift):
         for place in range(places):
             sources[tap, place] = x.ctypes.data + (tap * places + place) * channels * 4
     targets = np.arange(places) * channels * 4
-    lanes.multiply_lanes(
+    grouped_conv.multiply_grouped(
         width,
         sources.ctypes.data,
         taps,
@@ -52,7 +52,7 @@ def block(width, x, weights, y, bias, residual, flags, shift):
 @pytest.mark.parametrize("flags", [0, RELU, ADD, ADD | RELU])
 def test_block(width, flags):
     """One panel in the middle of the channels; those around it stay as they are."""
-    places, taps, channels, shift = lanes.rows_at_once(width), 3, 2 * NR, NR // 2
+    places, taps, channels, shift = grouped_conv.rows_at_once(width), 3, 2 * NR, NR // 2
     x, weights, bias = draw(taps, places, channels), draw(taps, width, NR), draw(channels)
     y = draw(places, channels)
     residual, before, expected = draw(*y.shape), y.copy(), y.copy()
@@ -85,7 +85,7 @@ def test_is_the_reference(
 ):
     groups = max(2, -(-least // width))
     channels = groups * width
-    assert lanes.fits(channels, channels, groups)
+    assert grouped_conv.fits(channels, channels, groups)
     options = (stride, padding, dilation, groups)
     x, w, bias = draw(n, channels, *size), draw(channels, width, *kernel), draw(channels)
     scale = draw(channels) if with_scale else None
@@ -114,9 +114,9 @@ def test_is_the_reference(
     [(NR, 2 * NR, NR), (3 * NR, 3 * NR, NR), (4 * NR, 4 * NR, 2)],
 )
 def test_what_is_not_lanes(channels, outputs, groups):
-    assert lanes.fits(NR, NR, NR)
-    assert lanes.fits(3, 3, 3)
-    assert not lanes.fits(channels, outputs, groups)
+    assert grouped_conv.fits(NR, NR, NR)
+    assert grouped_conv.fits(3, 3, 3)
+    assert not grouped_conv.fits(channels, outputs, groups)
 
 
 @pytest.mark.parametrize("groups", [3, NR])
@@ -124,8 +124,8 @@ def test_what_is_not_lanes(channels, outputs, groups):
 def test_groups_do_not_see_each_other(width, groups, monkeypatch):
     """Neither NaN nor infinity in one group reaches another."""
     called = []
-    real = conv.convolve_lanes
-    monkeypatch.setattr(conv, "convolve_lanes", lambda *args: called.append(1) or real(*args))
+    real = conv.convolve_grouped
+    monkeypatch.setattr(conv, "convolve_grouped", lambda *args: called.append(1) or real(*args))
     channels = groups * width
     x, w = draw(1, channels, 6, 6), draw(channels, width, 3, 3)
     options = ((1, 1), ((1, 1), (1, 1)), (1, 1), groups)

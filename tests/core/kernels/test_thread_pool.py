@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from lucid.kernels import get_num_threads, parallel_for, set_num_threads
 
-pytest.importorskip("numba", reason="there is no crew without compiled kernels: no Numba")
+pytest.importorskip("numba", reason="the thread pool of compiled kernels needs Numba")
 
-from lucid.kernels.compiled.crew import _Crew, serve
 from lucid.kernels.compiled.jit import kernel
+from lucid.kernels.compiled.thread_pool import _ThreadPool, worker_loop
 
 
 @pytest.fixture(autouse=True)
@@ -185,6 +185,6 @@ def test_ctrl_c_is_raised_when_nobody_touches_the_arrays_any_more():
     np.testing.assert_array_equal(target, after)
 
 
-def test_a_board_without_news_is_left():
-    crew = _Crew()
-    assert serve(crew.board, 0, 10) == 0
+def test_worker_loop_returns_without_a_job():
+    pool = _ThreadPool()
+    assert worker_loop(pool.slot, 0, 10) == 0

@@ -1,4 +1,4 @@
-"""Functions compiled by Numba, their machine code kept on disk (:mod:`.disk`)."""
+"""Compile functions with Numba and keep their machine code on disk (:mod:`.numba_cache`)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, TypeVar, cast
 import numba
 from numba.core.compiler_lock import global_compiler_lock
 
-from lucid.kernels.compiled.disk import DiskCache
+from lucid.kernels.compiled.numba_cache import DiskCache
 
-__all__ = ["DEFINED", "compiled"]
+__all__ = ["DISPATCHERS", "njit"]
 
 if getattr(numba.config, "DISABLE_JIT", False):
     raise ImportError("Numba's compiler is turned off by NUMBA_DISABLE_JIT")
@@ -19,10 +19,10 @@ if getattr(numba.config, "DISABLE_JIT", False):
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Every function that has been defined so far.
-DEFINED: list[Any] = []
+DISPATCHERS: list[Any] = []
 
 if hasattr(os, "register_at_fork"):
-    # A child of a process in which another thread compiles would wait for that thread forever.
+    # A child forked while another thread compiles would wait for that thread forever.
     os.register_at_fork(
         before=global_compiler_lock.acquire,
         after_in_parent=global_compiler_lock.release,
@@ -30,19 +30,20 @@ if hasattr(os, "register_at_fork"):
     )
 
 
-def compiled(function: F, *, around: Callable[..., Any] | None = None, **options: Any) -> F:
-    """Compile ``function`` when it is first called, to run without the GIL.
+def njit(function: F, *, kernel: Callable[..., Any] | None = None, **options: Any) -> F:
+    """Compile ``function`` at its first call, to run without the GIL.
 
     Parameters
     ----------
     function : callable
         What Numba can compile.
-    around : callable, optional
-        The function that ``function`` was made for, if it is one of many that look alike.
+    kernel : callable, optional
+        The kernel that ``function`` was generated for; it tells apart cache entries of
+        functions with the same code.
     **options
-        More of Numba's options.
+        Further options of ``numba.njit``.
     """
     result = numba.njit(nogil=True, error_model="numpy", **options)(function)
-    result._cache = DiskCache(function, around)  # Numba's own lets every fault out
-    DEFINED.append(result)
+    result._cache = DiskCache(function, kernel)  # Numba's own cache raises on every disk error
+    DISPATCHERS.append(result)
     return cast(F, result)

@@ -6,7 +6,7 @@ inputs take 36 products for each pair of channels and not 144.  Inputs become
 ``B' d B``, sums come back as ``A' m A``; the points are 0, 1, -1, 2, -2 and infinity.
 
 Both loops run over vectors of channels and are written as LLVM IR, because a compiler does
-not vectorise 36 loads and stores with strides of their own.
+not vectorize 36 loads and stores with strides of their own.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from lucid.kernels.compiled.epilogue import activated
+from lucid.kernels.compiled.epilogue import emit_activation
 from lucid.kernels.compiled.microkernel import ADD
-from lucid.kernels.compiled.simd import (
+from lucid.kernels.compiled.vector_ir import (
     ADDRESS,
     VL,
     add_vectors,
+    apply_if,
     constant,
     load_address,
     load_vector,
     multiply_add,
-    optionally,
-    shuffled,
+    shuffle,
     splat,
     store_vector,
 )
@@ -37,12 +37,12 @@ from lucid.kernels.compiled.simd import (
 __all__ = [
     "INPUT",
     "OUTPUT",
-    "filters_to_domain",
-    "from_domain",
-    "gradients_to_domain",
-    "taps_from_domain",
-    "to_domain",
-    "turn_squares",
+    "transform_filters",
+    "transform_input",
+    "transform_output",
+    "transform_output_gradient",
+    "transform_weight_gradient",
+    "transpose_squares",
 ]
 
 #: Side of a tile of inputs, and of the outputs that it gives.
@@ -180,8 +180,8 @@ def _emit_outputs(b: Any, channel: Any, arguments: list[Any]) -> None:
     def with_residual(values: list[Any]) -> list[Any]:
         return add_vectors(b, values, [load_vector(b, b.add(r_base, at)) for at in offsets])
 
-    values = optionally(b, flags, ADD, values, with_residual)
-    values = activated(b, flags, values)
+    values = apply_if(b, flags, ADD, values, with_residual)
+    values = emit_activation(b, flags, values)
     for value, offset in reversed(list(zip(values, offsets, strict=True))):
         store_vector(b, value, b.add(y_base, offset))
 
@@ -226,7 +226,7 @@ def _emit_filters(b: Any, index: Any, arguments: list[Any]) -> None:
             target = b.add(target, step)
 
 
-def _emit_turn(b: Any, index: Any, arguments: list[Any]) -> None:
+def _emit_transpose(b: Any, index: Any, arguments: list[Any]) -> None:
     source, source_step, source_pace, target, target_pace, _ = arguments
     at = b.add(source, b.mul(index, source_pace))
     rows = []
@@ -242,14 +242,14 @@ def _emit_turn(b: Any, index: Any, arguments: list[Any]) -> None:
             low, high = rows[i], rows[i + size]
             first = [j if not j & size else j - size + VL for j in range(VL)]
             second = [j + size for j in first]
-            rows[i], rows[i + size] = (shuffled(b, low, high, f) for f in (first, second))
+            rows[i], rows[i + size] = (shuffle(b, low, high, f) for f in (first, second))
         size *= 2
     target = b.add(target, b.mul(index, target_pace))
     for i, row in enumerate(rows):
         store_vector(b, row, target, 4 * VL * i)
 
 
-def _to_domain(context: Any, pixels: Any, v: Any, step: Any, bytes_: Any) -> Any:
+def _transform_input(context: Any, pixels: Any, v: Any, step: Any, bytes_: Any) -> Any:
     """Transform one tile of inputs.
 
     All arguments are int64.
@@ -269,7 +269,7 @@ def _to_domain(context: Any, pixels: Any, v: Any, step: Any, bytes_: Any) -> Any
     return types.void(*[types.int64] * 4), generate
 
 
-def _from_domain(
+def _transform_output(
     context: Any, m: Any, step: Any, bias: Any, pixels: Any, y_base: Any, r_base: Any, flags: Any,
     bytes_: Any,
 ) -> Any:  # fmt: skip
@@ -300,7 +300,7 @@ def _from_domain(
     return types.void(*[types.int64] * 8), generate
 
 
-def _filters_to_domain(
+def _transform_filters(
     context: Any, taps: Any, tap_step: Any, taps_step: Any, u: Any, step: Any, u_step: Any,
     count: Any,
 ) -> Any:  # fmt: skip
@@ -321,7 +321,7 @@ def _filters_to_domain(
     return types.void(*[types.int64] * 7), generate
 
 
-def _turn_squares(
+def _transpose_squares(
     context: Any, source: Any, source_step: Any, source_pace: Any, target: Any,
     target_pace: Any, count: Any,
 ) -> Any:  # fmt: skip
@@ -334,17 +334,17 @@ def _turn_squares(
     """
 
     def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        name = f"lucid_winograd_turn_{VL}"
-        b.call(_function(b.module, name, 6, _emit_turn, pace=1), list(values))
+        name = f"lucid_winograd_transpose_{VL}"
+        b.call(_function(b.module, name, 6, _emit_transpose, pace=1), list(values))
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * 6), generate
 
 
-def _gradients_to_domain(context: Any, pixels: Any, m: Any, step: Any, bytes_: Any) -> Any:
-    """Transform the gradients of one tile of outputs, as :func:`to_domain` does inputs.
+def _transform_output_gradient(context: Any, pixels: Any, m: Any, step: Any, bytes_: Any) -> Any:
+    """Transform the gradients of one tile of outputs, as :func:`transform_input` does inputs.
 
-    ``A g A'``, the transpose of what :func:`from_domain` does; the table has 16 addresses.
+    ``A g A'``, the transpose of what :func:`transform_output` does; the table has 16 addresses.
     """
 
     def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
@@ -355,7 +355,7 @@ def _gradients_to_domain(context: Any, pixels: Any, m: Any, step: Any, bytes_: A
     return types.void(*[types.int64] * 4), generate
 
 
-def _taps_from_domain(
+def _transform_weight_gradient(
     context: Any, m: Any, step: Any, taps: Any, tap_step: Any, bytes_: Any
 ) -> Any:
     """Transform sums of products back to the nine taps of filters: ``G' m G``.
@@ -377,9 +377,9 @@ def _taps_from_domain(
     return types.void(*[types.int64] * 5), generate
 
 
-to_domain: Any = intrinsic(_to_domain)
-gradients_to_domain: Any = intrinsic(_gradients_to_domain)
-taps_from_domain: Any = intrinsic(_taps_from_domain)
-filters_to_domain: Any = intrinsic(_filters_to_domain)
-turn_squares: Any = intrinsic(_turn_squares)
-from_domain: Any = intrinsic(_from_domain)
+transform_input: Any = intrinsic(_transform_input)
+transform_output_gradient: Any = intrinsic(_transform_output_gradient)
+transform_weight_gradient: Any = intrinsic(_transform_weight_gradient)
+transform_filters: Any = intrinsic(_transform_filters)
+transpose_squares: Any = intrinsic(_transpose_squares)
+transform_output: Any = intrinsic(_transform_output)

@@ -18,22 +18,22 @@ from __future__ import annotations
 import numpy as np
 
 from lucid.kernels.compiled.jit import kernel, routine
-from lucid.kernels.compiled.microkernel import ACCUMULATE, NR, ROWS, block_size, multiply_turned
-from lucid.kernels.compiled.simd import VL
+from lucid.kernels.compiled.microkernel import ACCUMULATE, NR, ROWS, block_size, multiply_transposed
+from lucid.kernels.compiled.vector_ir import VL
 from lucid.kernels.compiled.weight_gradient import add_up
 from lucid.kernels.compiled.winograd import enabled
-from lucid.kernels.compiled.winograd_tiles import (
+from lucid.kernels.compiled.winograd_transform import (
     INPUT,
     OUTPUT,
-    gradients_to_domain,
-    taps_from_domain,
-    to_domain,
+    transform_input,
+    transform_output_gradient,
+    transform_weight_gradient,
 )
 from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty
 from lucid.kernels.threads import parallel_for
 
-__all__ = ["pays", "winograd_weight_gradient"]
+__all__ = ["is_profitable", "winograd_weight_gradient"]
 
 Pair = tuple[int, int]
 
@@ -51,7 +51,7 @@ _ITEMS, _PART_TILES = 8, 48
 _FEWEST_TILES, _FEWEST_PLACES = 12, 9
 
 
-def pays(images: int, grid: Pair, channels: int, outputs: int) -> bool:
+def is_profitable(images: int, grid: Pair, channels: int, outputs: int) -> bool:
     """Whether to go this way for so many images and a ``grid`` of output pixels in each."""
     tiles = _tiles(images, grid)
     fits = channels % NR == 0 and outputs % VL == 0 and min(channels, outputs) >= 32
@@ -88,7 +88,7 @@ def _transform(
                 inside = 0 <= yy < h and 0 <= xx < w
                 pixels[INPUT * i + j] = x.ctypes.data + at * 4 if inside else zeros.ctypes.data
         target = v + (tile - tiles[0]) * (v_bytes + _APART)
-        to_domain(pixels.ctypes.data, target, v_step, v_bytes)
+        transform_input(pixels.ctypes.data, target, v_step, v_bytes)
         for i in range(OUTPUT):
             for j in range(OUTPUT):
                 yy, xx = y0 + i, x0 + j
@@ -96,7 +96,7 @@ def _transform(
                 inside = yy < ho and xx < wo
                 pixels[OUTPUT * i + j] = g.ctypes.data + at * 4 if inside else zeros.ctypes.data
         target = d + (tile - tiles[0]) * (d_bytes + _APART)
-        gradients_to_domain(pixels.ctypes.data, target, d_step, d_bytes)
+        transform_output_gradient(pixels.ctypes.data, target, d_step, d_bytes)
 
 
 @routine
@@ -117,7 +117,7 @@ def _accumulate(
                 for r in range(ROWS):
                     targets[r] = (o + r) * v_bytes
                 a_table[0] = d + e * d_step + o * 4
-                multiply_turned(
+                multiply_transposed(
                     block_size(min(ROWS, outputs - o)),
                     a_table.ctypes.data,
                     1,
@@ -135,7 +135,7 @@ def _accumulate(
 
 
 @kernel
-def _run(
+def _sum_tiles(
     start: int, stop: int, x: Array, g: Array, total: Array, padding: Pair, bands: Pair, most: int
 ) -> None:
     """Items start..stop-1: (part of the tiles, band of outputs, band of channels).
@@ -148,11 +148,11 @@ def _run(
     c_most, o_most = -(-c_units // bands[1]) * NR, -(-o_units // bands[0]) * VL
     v_step, d_step = most * (c_most * 4 + _APART), most * (o_most * 4 + _APART)
     s_step = -(-o_most // ROWS) * ROWS * c_most * 4 + _APART
-    room = np.empty((_POINTS * (v_step + d_step + s_step) + 2 * _APART) // 4, np.float32)
+    buffer = np.empty((_POINTS * (v_step + d_step + s_step) + 2 * _APART) // 4, np.float32)
     for item in range(start, stop):
         # On a line of the cache, so that no vector straddles two.  Numba frees an array after
         # its last mention, which therefore stands inside of the loop.
-        v = -(-room.ctypes.data // _APART) * _APART
+        v = -(-buffer.ctypes.data // _APART) * _APART
         d = v + _POINTS * v_step
         s = d + _POINTS * d_step
         part, band = item // (bands[0] * bands[1]), item % (bands[0] * bands[1])
@@ -172,7 +172,7 @@ def _run(
             )  # fmt: skip
         for o in range(o0, o1):
             target = total[part, o].ctypes.data + c0 * 4
-            taps_from_domain(s + (o - o0) * v_bytes, s_step, target, channels * 4, v_bytes)
+            transform_weight_gradient(s + (o - o0) * v_bytes, s_step, target, channels * 4, v_bytes)
 
 
 def winograd_weight_gradient(g: Array, x: Array, top: int, left: int) -> Array:
@@ -200,7 +200,7 @@ def winograd_weight_gradient(g: Array, x: Array, top: int, left: int) -> Array:
     most = min(max(ROWS, _BLOCK_BYTES // per_tile), -(-tiles // parts))
     total = empty((parts, outputs, 3, 3, channels), np.float32)
     items = parts * bands[0] * bands[1]
-    parallel_for(_run, items, x, g, total, (top, left), bands, most)
+    parallel_for(_sum_tiles, items, x, g, total, (top, left), bands, most)
     if parts > 1:
         parallel_for(add_up, total[0].size, total.reshape(parts, -1), grain=1 << 16)
     result: Array = total[0]

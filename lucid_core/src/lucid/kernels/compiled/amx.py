@@ -28,7 +28,7 @@ from numba.extending import intrinsic
 
 from lucid.kernels.compiled.activation import RELU
 from lucid.kernels.compiled.microkernel import ADD
-from lucid.kernels.compiled.simd import (
+from lucid.kernels.compiled.vector_ir import (
     ADDRESS,
     FLOAT,
     constant,
@@ -40,12 +40,12 @@ __all__ = [
     "BLOCK",
     "BLOCK_BYTES",
     "SIDE",
-    "finish_rows",
+    "configure_tiles",
     "multiply_tiles",
     "release_tiles",
-    "set_rows",
     "split_pairs",
     "split_rows",
+    "store_sums",
 ]
 
 #: Rows of a tile, and columns of sums that belong to one.
@@ -326,7 +326,7 @@ def _emit_multiply(
         _store_tile(b, _SUMS + 2 * r + c, place(r, c), line)
 
 
-def _emit_finish(
+def _emit_store_sums(
     b: Any,
     sums: Any,
     rows: Any,
@@ -362,7 +362,7 @@ def _emit_finish(
     _loop(b, rows, row)
 
 
-def _emit_set_rows(b: Any, rows: Any) -> None:
+def _emit_configure(b: Any, rows: Any) -> None:
     """Tiles of sums and of A have ``rows`` rows, those of B 16; all have 64 bytes in a row."""
     settings = b.alloca(_BYTE, constant(64))
     settings.align = 64
@@ -381,15 +381,15 @@ def _call(name: str, emit: Callable[..., None], count: int) -> Any:
     """The signature of an intrinsic of ``count`` int64, and what calls its function."""
 
     def generate(context: Any, b: Any, signature: Any, values: Any) -> Any:
-        b.call(_routine(b.module, f"lucid_tiles_{name}", count, emit), list(values))
+        b.call(_routine(b.module, f"lucid_amx_{name}", count, emit), list(values))
         return context.get_dummy_value()
 
     return types.void(*[types.int64] * count), generate
 
 
-def _set_rows(context: Any, rows: Any) -> Any:
+def _configure_tiles(context: Any, rows: Any) -> Any:
     """Get the unit ready for this thread: tiles of sums and of A have ``rows`` rows, 1 to 16."""
-    return _call("set_rows", _emit_set_rows, 1)
+    return _call("configure_tiles", _emit_configure, 1)
 
 
 def _release_tiles(context: Any) -> Any:
@@ -466,7 +466,7 @@ def _multiply_tiles(
     return _call("multiply", _emit_multiply, 16)
 
 
-def _finish_rows(
+def _store_sums(
     context: Any, sums: Any, rows: Any, targets: Any, y: Any, bias: Any, residual: Any,
     width: Any, flags: Any,
 ) -> Any:  # fmt: skip
@@ -485,12 +485,12 @@ def _finish_rows(
     flags
         ADD, RELU.
     """
-    return _call("finish", _emit_finish, 8)
+    return _call("finish", _emit_store_sums, 8)
 
 
-set_rows: Any = intrinsic(_set_rows)
+configure_tiles: Any = intrinsic(_configure_tiles)
 release_tiles: Any = intrinsic(_release_tiles)
 split_rows: Any = intrinsic(_split_rows)
 split_pairs: Any = intrinsic(_split_pairs)
 multiply_tiles: Any = intrinsic(_multiply_tiles)
-finish_rows: Any = intrinsic(_finish_rows)
+store_sums: Any = intrinsic(_store_sums)

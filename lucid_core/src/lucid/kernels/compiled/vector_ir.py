@@ -10,30 +10,30 @@ from typing import Any
 
 from llvmlite import ir
 
-from lucid.kernels.compiled.target import registers, target
+from lucid.kernels.compiled.cpu_target import target, vector_registers
 
 __all__ = [
     "ADDRESS",
     "FLOAT",
+    "NUM_REGISTERS",
     "VECTOR",
     "VL",
-    "WIDE",
     "add_vectors",
+    "apply_if",
     "broadcast",
     "constant",
     "load_address",
     "load_vector",
     "multiply_add",
-    "optionally",
     "pointer",
     "prefetch",
-    "shuffled",
+    "shuffle",
     "splat",
     "store_vector",
 ]
 
 #: Floats of one vector register, and whether there are 32 of these and not 16.
-VL, WIDE = registers(target())
+VL, NUM_REGISTERS = vector_registers(target())
 
 ADDRESS = ir.IntType(64)
 FLOAT = ir.FloatType()
@@ -108,13 +108,13 @@ def add_vectors(b: Any, values: list[Any], others: list[Any]) -> list[Any]:
     return [b.fadd(value, other) for value, other in zip(values, others, strict=True)]
 
 
-def shuffled(b: Any, low: Any, high: Any, places: list[int]) -> Any:
+def shuffle(b: Any, low: Any, high: Any, places: list[int]) -> Any:
     """A vector of numbers of two others, by their places in both of them, one after the other."""
     chosen = [ir.Constant(_INDEX, place) for place in places]
     return b.shuffle_vector(low, high, ir.Constant(ir.VectorType(_INDEX, VL), chosen))
 
 
-def optionally(
+def apply_if(
     b: Any, flags: Any, flag: int, values: list[Any], change: Callable[[list[Any]], list[Any]]
 ) -> list[Any]:
     """The vectors, changed if ``flag`` is set in ``flags`` when the code runs."""

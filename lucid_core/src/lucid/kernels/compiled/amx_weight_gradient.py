@@ -1,7 +1,7 @@
 """The weight gradient of a convolution on the matrix unit.
 
 As in :mod:`.weight_gradient`, places are what is summed over; they lie in planes, as in
-:mod:`.tiled`.  Rows of A are output channels; their numbers, output gradients of 32 places in a
+:mod:`.amx_conv`.  Rows of A are output channels; their numbers, output gradients of 32 places in a
 row, come from pairs of places, transposed.  Rows of B are pairs of pixels side by side, whichever
 tap reads them: one that reads an odd number of pixels further on needs pairs
 that begin at odd pixels, so there may be two sorts.  Places between two lines have gradients of 0.
@@ -14,24 +14,24 @@ from __future__ import annotations
 
 import numpy as np
 
-from lucid.kernels.compiled.jit import kernel, routine
-from lucid.kernels.compiled.tiled import WIDTH, aligned, planes_of
-from lucid.kernels.compiled.tiles import (
+from lucid.kernels.compiled.amx import (
     BLOCK,
     BLOCK_BYTES,
     SIDE,
+    configure_tiles,
     multiply_tiles,
     release_tiles,
-    set_rows,
     split_pairs,
 )
+from lucid.kernels.compiled.amx_conv import WIDTH, aligned, planes_of
+from lucid.kernels.compiled.jit import kernel, routine
 from lucid.kernels.compiled.weight_gradient import add_up
-from lucid.kernels.compiled.winograd_tiles import turn_squares
+from lucid.kernels.compiled.winograd_transform import transpose_squares
 from lucid.kernels.layout import Array
 from lucid.kernels.memory import empty
 from lucid.kernels.threads import get_num_threads, parallel_for
 
-__all__ = ["fills_tiles", "tiled_weight_gradient"]
+__all__ = ["amx_weight_gradient", "fills_tiles"]
 
 Pair = tuple[int, int]
 
@@ -67,7 +67,7 @@ def _split_outputs(
             _LINE, blocks * BLOCK_BYTES, _TILE,
         )  # fmt: skip
     at = a.ctypes.data
-    turn_squares(at, _LINE, _TILE, at, _TILE, tiles * blocks * 3)
+    transpose_squares(at, _LINE, _TILE, at, _TILE, tiles * blocks * 3)
 
 
 @routine
@@ -136,7 +136,7 @@ def _accumulate(
     b = aligned(together * len(rests) * sorts * plane // 4)
     reads = np.empty((2, together), np.int64)
     lines = g.reshape(images * ho, wo, outputs)
-    set_rows(SIDE)
+    configure_tiles(SIDE)
     for item in range(start, stop):
         part, group, band = item // (groups * bands), item // bands % groups, item % bands
         tile0, tile1 = tiles * band // bands, tiles * (band + 1) // bands
@@ -208,7 +208,7 @@ def fills_tiles(
     return height * shape[2] >= _FILLED * -(-(height * pitch) // BLOCK) * BLOCK
 
 
-def tiled_weight_gradient(
+def amx_weight_gradient(
     g: Array,
     x: Array,
     row_offsets: Array,

@@ -19,10 +19,10 @@ from lucid.kernels.compiled.jit import GRAIN
 from lucid.kernels.layout import Array, as_lines
 from lucid.kernels.threads import parallel_for
 
-__all__ = ["Pieces", "floats"]
+__all__ = ["ParameterChunks", "floats"]
 
 # Values of a piece: so many of five arrays stay in the cache next to the processor.
-_PIECE = 8192
+_CHUNK = 8192
 _FLOAT32 = np.dtype(np.float32)
 # Numba's modules carry no types.
 _FLOAT_POINTER: Any = types.CPointer(types.float32)  # type: ignore[no-untyped-call]
@@ -30,7 +30,7 @@ _carray: Any = numba.carray  # type: ignore[attr-defined]
 T = TypeVar("T")
 
 
-class Pieces:
+class ParameterChunks:
     """Arrays of float32, in groups of which each belongs to one tensor, cut alike.
 
     Parameters
@@ -58,35 +58,35 @@ class Pieces:
         self, written: Sequence[Sequence[Array]], read: Sequence[Array] | None = None
     ) -> None:
         # Addresses are good for as long as somebody holds the arrays.
-        self._lines: list[list[Array]] = []
+        self._flatten: list[list[Array]] = []
         positions: list[int] = []
-        self._others: list[int] = []
+        self._skipped: list[int] = []
         roles = [*written, *([] if read is None else [read])]
         for i, arrays in enumerate(zip(*roles, strict=True)):
-            lines = _lines(arrays, len(written))
+            lines = _flatten(arrays, len(written))
             if lines is None:
-                self._others.append(i)
+                self._skipped.append(i)
             else:
                 positions.append(i)
-                self._lines.append(lines)
-        places = [line.__array_interface__["data"][0] for each in self._lines for line in each]
+                self._flatten.append(lines)
+        places = [line.__array_interface__["data"][0] for each in self._flatten for line in each]
         addresses = np.array(places, np.int64).reshape(-1, len(roles))
-        lengths = np.array([len(lines[0]) for lines in self._lines], np.int64)
-        if written and _overlap(addresses, lengths):
-            self._others = list(range(len(roles[0])))
+        lengths = np.array([len(lines[0]) for lines in self._flatten], np.int64)
+        if written and _overlaps(addresses, lengths):
+            self._skipped = list(range(len(roles[0])))
             addresses, lengths, positions = addresses[:0], lengths[:0], []
-        self.table = _cut(addresses, lengths, np.array(positions, np.int64))
+        self.table = _make_table(addresses, lengths, np.array(positions, np.int64))
 
-    def left_out(self, values: Sequence[T]) -> list[T]:
+    def skipped(self, values: Sequence[T]) -> list[T]:
         """Of a value for each tensor those of the tensors left out; of no values none."""
-        return [values[i] for i in self._others] if values else []
+        return [values[i] for i in self._skipped] if values else []
 
     def run(self, kernel: Any, *args: Any) -> None:
         """Call ``kernel(start, stop, table, *args)`` in parallel; an item is a piece."""
-        parallel_for(kernel, len(self.table), self.table, *args, grain=GRAIN // _PIECE)
+        parallel_for(kernel, len(self.table), self.table, *args, grain=GRAIN // _CHUNK)
 
 
-def _lines(arrays: tuple[Array, ...], count: int) -> list[Array] | None:
+def _flatten(arrays: tuple[Array, ...], count: int) -> list[Array] | None:
     """The arrays of one tensor in the order of memory; the first ``count`` are written to."""
     written, read = arrays[:count], arrays[count:]
     if any(array.dtype != _FLOAT32 or not array.flags.aligned for array in arrays):
@@ -102,20 +102,20 @@ def _lines(arrays: tuple[Array, ...], count: int) -> list[Array] | None:
     return lines
 
 
-def _overlap(addresses: Array, lengths: Array) -> bool:
+def _overlaps(addresses: Array, lengths: Array) -> bool:
     first = addresses.reshape(-1)
     last = (addresses + _FLOAT32.itemsize * lengths[:, None]).reshape(-1)
     order = np.argsort(first)
     return bool((first[order][1:] < last[order][:-1]).any())
 
 
-def _cut(addresses: Array, lengths: Array, positions: Array) -> Array:
-    counts = -(-lengths // _PIECE)
+def _make_table(addresses: Array, lengths: Array, positions: Array) -> Array:
+    counts = -(-lengths // _CHUNK)
     tensors = np.repeat(np.arange(len(lengths)), counts)
-    offsets = _PIECE * (np.arange(len(tensors)) - (np.cumsum(counts) - counts)[tensors])
+    offsets = _CHUNK * (np.arange(len(tensors)) - (np.cumsum(counts) - counts)[tensors])
     table = np.empty((len(tensors), addresses.shape[1] + 2), np.int64)
     table[:, :-2] = addresses[tensors] + _FLOAT32.itemsize * offsets[:, None]
-    table[:, -2] = np.minimum(lengths[tensors] - offsets, _PIECE)
+    table[:, -2] = np.minimum(lengths[tensors] - offsets, _CHUNK)
     table[:, -1] = positions[tensors]
     return table
 

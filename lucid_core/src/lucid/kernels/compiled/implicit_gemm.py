@@ -72,7 +72,7 @@ def _pack(
 
 
 @kernel
-def _pack_turned(
+def _pack_transposed(
     start: int, stop: int, w: Array, groups: int, rows: Array, columns: Array, panels: Array
 ) -> None:
     """Panels start..stop-1 of weights (O, kH, kW, C), summing over outputs."""
@@ -94,7 +94,7 @@ def _pack_turned(
                     k += 1
 
 
-def pack(w: Array, groups: int, rows: Array, columns: Array, turned: bool = False) -> Array:
+def pack(w: Array, groups: int, rows: Array, columns: Array, transposed: bool = False) -> Array:
     """Weights as panels (P, K, NR), those of one group after those of another.
 
     Parameters
@@ -104,15 +104,15 @@ def pack(w: Array, groups: int, rows: Array, columns: Array, turned: bool = Fals
     groups : int
     rows, columns : numpy.ndarray of int64
         The taps to be packed: K = rows * columns * channels.
-    turned : bool, default False
+    transposed : bool, default False
         Whether outputs and channels change places, as gradients of inputs need them.
     """
     each, channels = len(w) // groups, w.shape[3]
-    summed, wide = (each, channels) if turned else (channels, each)
+    summed, wide = (each, channels) if transposed else (channels, each)
     k = len(rows) * len(columns) * summed
     panels = empty((groups * -(-wide // NR), k, NR), np.float32)
     grain = max(1, (1 << 15) // max(1, k * NR))
-    packing = _pack_turned if turned else _pack
+    packing = _pack_transposed if transposed else _pack
     parallel_for(packing, len(panels), w, groups, rows, columns, panels, grain=grain)
     return panels
 
@@ -135,7 +135,7 @@ def begin(y: Array, values: Array | None) -> None:
 
 
 @routine
-def find_rows(
+def find_addresses(
     size: int, place0: int, place1: int, x: Array, y: Array, zeros: Array, grid: Pair, step: Pair,
     row_offsets: Array, column_offsets: Array, first: Pair, pace: Pair, x0: int, y0: int,
     sources: Array, targets: Array,
@@ -172,7 +172,7 @@ def find_rows(
 
 
 @routine
-def _store_ragged(
+def _store_partial_panel(
     block: Array, targets: Array, first: int, width: int, y: Array, residual: Array, flags: int
 ) -> None:
     """Copy what a panel of fewer outputs than it is wide has computed.
@@ -227,14 +227,14 @@ def _convolve(
     sources = np.empty((most, segments, ROWS), np.int64)
     targets = np.empty((most, ROWS), np.int64)
     b_table = np.empty(segments, np.int64)
-    ragged = np.empty((ROWS, NR), np.float32)
-    to_ragged = np.arange(ROWS) * (NR * 4)
+    partial = np.empty((ROWS, NR), np.float32)
+    to_partial = np.arange(ROWS) * (NR * 4)
     for item in range(start, stop):
         group, block, band = item // (blocks * bands), item // bands % blocks, item % bands
         place0, place1 = places * block // blocks, places * (block + 1) // blocks
         panel0, panel1 = n_panels * band // bands, n_panels * (band + 1) // bands
         bundles, wide = -(-(place1 - place0) // ROWS), panel1 - panel0
-        find_rows(
+        find_addresses(
             ROWS, place0, place1, x, y, zeros, grid, step, row_offsets, column_offsets, first, pace,
             group * inputs, group * outputs, sources, targets,
         )  # fmt: skip
@@ -258,8 +258,8 @@ def _convolve(
                 length,
                 b_table.ctypes.data,
                 NR * 4,
-                targets[bundle].ctypes.data if whole else to_ragged.ctypes.data,
-                y.ctypes.data + shift if whole else ragged.ctypes.data,
+                targets[bundle].ctypes.data if whole else to_partial.ctypes.data,
+                y.ctypes.data + shift if whole else partial.ctypes.data,
                 bias.ctypes.data + panel * NR * 4,
                 residual.ctypes.data + shift,
                 flags if whole or not flags & ADD else 0,
@@ -268,8 +268,8 @@ def _convolve(
                 k * NR * 4 if bundle == 0 and not by_bundle else 0,
             )
             if not whole:
-                _store_ragged(
-                    ragged[:filled], targets[bundle], p * NR, width, y, residual, flags
+                _store_partial_panel(
+                    partial[:filled], targets[bundle], p * NR, width, y, residual, flags
                 )  # fmt: skip
 
 
@@ -311,7 +311,7 @@ def convolve(
     if bias is not None:
         start[:, : y.shape[3] // groups] = bias.reshape(groups, -1)
     length = panels.shape[1] // (len(grid.row_offsets) * len(grid.column_offsets))
-    tasks = share_out(places, x, panels, grid, groups)
+    tasks = partition(places, x, panels, grid, groups)
     parallel_for(
         _convolve,
         groups * tasks[0] * tasks[1],
@@ -333,7 +333,7 @@ def convolve(
     )
 
 
-def share_out(places: int, x: Array, panels: Array, grid: Grid, groups: int) -> Pair:
+def partition(places: int, x: Array, panels: Array, grid: Grid, groups: int) -> Pair:
     """Into how many blocks of places, and bands of panels, to cut the work of each group.
 
     What a thread reads again and again should fit its cache, and what all threads

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 pytest.importorskip("numba", reason="it is compiled by Numba")
 
 from lucid import kernels
-from lucid.kernels.compiled import winograd_gradient
+from lucid.kernels.compiled import winograd_weight_gradient
 from lucid.kernels.compiled.microkernel import NR
-from lucid.kernels.compiled.simd import VL
+from lucid.kernels.compiled.vector_ir import VL
 
 rng = np.random.default_rng(0)
 
@@ -48,14 +48,14 @@ def test_is_the_direct_sum(n, size, panels, vectors, padding):
     x = draw(n, *size, panels * NR)
     g = draw(n, size[0] + top + bottom - 2, size[1] + left + right - 2, vectors * VL)
     expected = direct(g, x, padding)
-    result = winograd_gradient.winograd_weight_gradient(g, x, top, left)
+    result = winograd_weight_gradient.winograd_weight_gradient(g, x, top, left)
     np.testing.assert_allclose(result, expected, atol=2e-5 * np.abs(expected).max())
 
 
 def test_many_tiles_are_summed_up_in_blocks_and_in_parts():
     x, g = draw(2, 90, 90, NR), draw(2, 90, 90, VL)
     expected = direct(g, x, ((1, 1), (1, 1)))
-    result = winograd_gradient.winograd_weight_gradient(g, x, 1, 1)
+    result = winograd_weight_gradient.winograd_weight_gradient(g, x, 1, 1)
     np.testing.assert_allclose(result, expected, atol=2e-5 * np.abs(expected).max())
 
 
@@ -63,7 +63,7 @@ def test_a_single_place_by_hand():
     """One output gradient, in the last, incomplete tile: the gradient is the window it saw."""
     x, g = draw(1, 9, 9, NR), np.zeros((1, 9, 9, VL), np.float32)
     g[0, 8, 7, 3] = 2
-    result = winograd_gradient.winograd_weight_gradient(g, x, 1, 1)
+    result = winograd_weight_gradient.winograd_weight_gradient(g, x, 1, 1)
     expected = np.zeros((VL, 3, 3, NR), np.float32)
     expected[3, :2] = 2 * x[0, 7:9, 6:9]  # the last row of the window is padding
     np.testing.assert_allclose(result, expected, atol=1e-4)
@@ -75,13 +75,13 @@ def test_training_takes_this_way_and_can_be_kept_from_it(monkeypatch):
     gradient = kernels.conv2d_weight_gradient
     exact = gradient.reference(g.astype(np.float64), x.astype(np.float64), *options)
     taken = []
-    real = winograd_gradient.winograd_weight_gradient
+    real = winograd_weight_gradient.winograd_weight_gradient
 
     def spy(*args):
         taken.append(1)
         return real(*args)
 
-    monkeypatch.setattr(winograd_gradient, "winograd_weight_gradient", spy)
+    monkeypatch.setattr(winograd_weight_gradient, "winograd_weight_gradient", spy)
     result = gradient.compiled(g, x, *options)
     assert taken == [1]
     np.testing.assert_allclose(result, exact, atol=2e-5 * np.abs(exact).max())
@@ -97,8 +97,8 @@ def test_training_takes_this_way_and_can_be_kept_from_it(monkeypatch):
      (64, (5, 5), 64, 64)],
 )  # fmt: skip
 def test_where_it_does_not_pay(images, grid, channels, outputs):
-    assert winograd_gradient.pays(8, (56, 56), 64, 64)
-    assert not winograd_gradient.pays(images, grid, channels, outputs)
+    assert winograd_weight_gradient.is_profitable(8, (56, 56), 64, 64)
+    assert not winograd_weight_gradient.is_profitable(images, grid, channels, outputs)
 
 
 def test_the_number_of_threads_changes_nothing():
@@ -108,7 +108,7 @@ def test_the_number_of_threads_changes_nothing():
     try:
         for threads in (1, 2, 5):
             kernels.set_num_threads(threads)
-            results.append(winograd_gradient.winograd_weight_gradient(g, x, 1, 1))
+            results.append(winograd_weight_gradient.winograd_weight_gradient(g, x, 1, 1))
     finally:
         kernels.set_num_threads(before)
     np.testing.assert_array_equal(results[0], results[1])

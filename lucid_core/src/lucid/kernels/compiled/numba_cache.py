@@ -1,9 +1,8 @@
-"""Numba's compile results, kept on disk between processes.
+"""On-disk cache of Numba's compile results, shared between processes.
 
-The seam is Numba's own: a dispatcher asks its cache for a signature before it compiles,
-and offers what it has compiled afterwards.  Whatever goes wrong with the disk, the answer
-is that nothing is there; the kernel is then compiled in memory and the user
-warned once in a process, if at all.
+:class:`DiskCache` implements the cache interface of Numba's dispatchers, which load a
+signature from it before they compile and save to it after.  Any error of the disk counts as
+a missing entry: the kernel is compiled in memory, and the process warns at most once.
 """
 
 from __future__ import annotations
@@ -26,68 +25,70 @@ import numpy as np
 from numba.core import compiler, serialize
 
 from lucid.kernels.cache import Store, cache_folder
-from lucid.kernels.compiled.target import target
+from lucid.kernels.compiled.cpu_target import target
 
 __all__ = ["DiskCache", "Progress", "progress", "store"]
 
 # Numba's own modules carry no types.
 _CompileResult: Any = compiler.CompileResult
 _dumps: Any = serialize.dumps
-# Settings of Numba that change the machine code it makes.
+# Numba settings that change the machine code.
 _SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "USING_SVML", "BOUNDSCHECK")
 
 
 class Progress:
-    """What became of the kernels that this process asked for.
+    """Counts of the kernels that this process has loaded and compiled.
 
     Attributes
     ----------
     loaded, compiled : int
-        Specialisations that were on disk, and that had to be compiled.
-    fault : OSError, optional
-        Why the last one that was compiled could not be kept.
+        Specializations found on disk, and compiled.
+    error : OSError, optional
+        Why the last compiled one could not be saved.
     """
 
     def __init__(self) -> None:
         self.loaded = 0
         self.compiled = 0
-        self.fault: OSError | None = None
+        self.error: OSError | None = None
         self._quiet = False
 
     @contextmanager
-    def in_silence(self) -> Iterator[None]:
-        """Say nothing inside the block: whoever began it reports."""
+    def silenced(self) -> Iterator[None]:
+        """Print and warn nothing inside the block; the caller reports."""
         before, self._quiet = self._quiet, True
         try:
             yield
         finally:
             self._quiet = before
 
-    def note_loaded(self) -> None:
+    def count_loaded(self) -> None:
         self.loaded += 1
 
-    def note_compiling(self) -> None:
+    def count_compiled(self) -> None:
         self.compiled += 1
         if self.compiled == 1 and not self._quiet:
-            _say("lucid: compiling kernels for this processor, once (lucid warmup does it ahead)")
+            _print_on_terminal(
+                "lucid: compiling kernels for this processor, once "
+                "(lucid warmup does this in advance)"
+            )
 
-    def note_fault(self, fault: OSError) -> None:
-        first, self.fault = self.fault is None, fault
+    def report_error(self, error: OSError) -> None:
+        first, self.error = self.error is None, error
         if first and not self._quiet:
             warnings.warn(
-                f"compiled kernels cannot be kept, so every process compiles its own: {fault}; "
-                "LUCID_CACHE_DIR can name another folder",
+                f"compiled kernels cannot be saved, so every process compiles its own: {error}; "
+                "set LUCID_CACHE_DIR to another folder",
                 RuntimeWarning,
                 stacklevel=2,
             )
 
 
-#: Of this process.
 progress = Progress()
 
 
-def _say(line: str) -> None:
-    """One line on stderr if somebody watches; a progress bar there is moved out of its way."""
+def _print_on_terminal(line: str) -> None:
+    """Print to stderr if it is a terminal, above a progress bar of tqdm."""
     if sys.stderr is None or not sys.stderr.isatty():
         return
     if (tqdm := sys.modules.get("tqdm")) is not None:
@@ -105,10 +106,10 @@ def _sources(folder: Traversable) -> Iterator[bytes]:
             yield entry.read_bytes()
 
 
-def edition() -> str:
-    """Names all that the machine code depends on, besides a kernel's own types.
+def fingerprint() -> str:
+    """Return the name of the cache folder: a digest of all that machine code depends on.
 
-    The processor, the versions of Python, NumPy, Numba and llvmlite, Numba's
+    These are the processor, the versions of Python, NumPy, Numba and llvmlite, Numba's
     settings, and the text of every module of :mod:`lucid.kernels`.
     """
     processor = target()
@@ -120,34 +121,34 @@ def edition() -> str:
     return f"{re.sub('[^a-z0-9-]+', '-', processor.cpu.lower())}-{state.hexdigest()[:24]}"
 
 
-# Of the modules as they are imported now: files may change under a process that runs on.
-_EDITION = edition()
+# Taken at import, since the source files may change under a running process.
+_FINGERPRINT = fingerprint()
 
 
 @functools.cache
 def store() -> Store:
-    """The entries that this process may use.
+    """Return the store of this process's fingerprint.
 
     Raises
     ------
     OSError
-        If there is no folder for them.
+        If the user has no cache folder.
     """
-    return Store(cache_folder(), _EDITION)
+    return Store(cache_folder(), _FINGERPRINT)
 
 
 class DiskCache:
-    """What a Numba dispatcher asks for the machine code of one function.
+    """Cache of one function, in the interface of Numba's dispatchers.
 
-    ``around`` tells functions apart that were made by one and the same.
+    ``kernel`` is the kernel that ``function`` was generated for, if any.
     """
 
     def __init__(
-        self, function: Callable[..., Any], around: Callable[..., Any] | None = None
+        self, function: Callable[..., Any], kernel: Callable[..., Any] | None = None
     ) -> None:
-        named = around or function
+        named = kernel or function
         self._name = f"{named.__module__.rpartition('.')[2]}.{named.__qualname__}"
-        if around is not None:
+        if kernel is not None:
             self._name += f".{function.__name__}"
         codes = [(f.__module__, f.__code__) for f in (function, named)]
         self._state = repr([(m, c.co_names, c.co_consts, c.co_code) for m, c in codes])
@@ -157,44 +158,44 @@ class DiskCache:
         return f"{re.sub('[^A-Za-z0-9_.]+', '', self._name)}-{digest[:24]}"
 
     def load_overload(self, signature: Any, context: Any) -> Any:
-        """The compiled function for types that were met before; None where it is not known."""
+        """Return the compiled function of a signature, or None if there is no entry."""
         context.refresh()
         found = None
         try:
             content = store().read(self._entry(signature))
             if content is not None:
                 found = _CompileResult._rebuild(context, *pickle.loads(content))
-        except Exception:  # a pickle that does not load may raise anything; it is written anew
+        except Exception:  # unpickling may raise anything; the entry is then written anew
             found = None
         if found is None:
-            progress.note_compiling()
+            progress.count_compiled()
         else:
-            progress.note_loaded()
+            progress.count_loaded()
         return found
 
     def save_overload(self, signature: Any, compiled: Any) -> None:
-        """Keep what was compiled, for other processes."""
-        if compiled.library.has_dynamic_globals:  # addresses that mean nothing elsewhere
+        """Write a compiled function for other processes."""
+        if compiled.library.has_dynamic_globals:  # addresses that are valid in this process only
             return
-        if progress.fault is not None:  # it has been said
+        if progress.error is not None:  # already reported
             return
-        if edition() != _EDITION:  # what was compiled belongs to sources that are gone
+        if fingerprint() != _FINGERPRINT:  # the sources have been replaced since import
             return
         try:
             store().write(self._entry(signature), _dumps(compiled._reduce()))
-        except OSError as fault:
-            progress.note_fault(fault)
+        except OSError as error:
+            progress.report_error(error)
 
     @property
     def cache_path(self) -> str:
-        """For Numba's statistics."""
+        """Folder of the entries, for Numba's statistics."""
         return str(store().folder)
 
     def enable(self) -> None:
-        """For Numba, which may ask for it; it is never off."""
+        """Do nothing: the cache is always on."""
 
     def disable(self) -> None:
-        """Likewise."""
+        """Do nothing: the cache is always on."""
 
     def flush(self) -> None:
-        """For Numba's ``recompile``: entries are overwritten, none is wrong."""
+        """Do nothing: ``recompile`` overwrites entries, and none is wrong."""

@@ -1,8 +1,8 @@
 """Convolution on the matrix unit.
 
-The description of a convolution is :mod:`.implicit`'s: places of a grid, taps, phases.
+The description of a convolution is :mod:`.implicit_gemm`'s: places of a grid, taps, phases.
 A thread takes a strip of the grid's lines and splits the pixels that they reach, each
-once, into the three parts of its numbers (:mod:`.tiles`).  They lie in *planes*: with a step of
+once, into the three parts of its numbers (:mod:`.amx`).  They lie in *planes*: with a step of
 s pixels, rows whose numbers leave the same rest when divided by s are one plane, and
 so are columns, so that in a plane, places side by side read pixels side by side, for every tap.
 All lines of a plane follow each other without a gap; then 16 rows of a tile are
@@ -17,28 +17,28 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lucid.kernels.compiled.activation import RELU, activate
-from lucid.kernels.compiled.implicit import Grid
-from lucid.kernels.compiled.jit import kernel, routine
-from lucid.kernels.compiled.microkernel import ADD
-from lucid.kernels.compiled.tiles import (
+from lucid.kernels.compiled.amx import (
     BLOCK,
     BLOCK_BYTES,
     SIDE,
-    finish_rows,
+    configure_tiles,
     multiply_tiles,
     release_tiles,
-    set_rows,
     split_pairs,
     split_rows,
+    store_sums,
 )
+from lucid.kernels.compiled.implicit_gemm import Grid
+from lucid.kernels.compiled.jit import kernel, routine
+from lucid.kernels.compiled.microkernel import ADD
 from lucid.kernels.layout import Array
 from lucid.kernels.threads import get_num_threads, parallel_for
 
-__all__ = ["Plan", "aligned", "convolve_tiles", "plan_tiles", "run_plan"]
+__all__ = ["Plan", "aligned", "convolve_amx", "plan_amx", "run_amx"]
 
 Pair = tuple[int, int]
 
-#: Columns of two tiles side by side, and of the panels that :func:`.implicit.pack` makes: the
+#: Columns of two tiles side by side, and of the panels that :func:`.implicit_gemm.pack` makes: the
 #: unit counts as available only where vectors are of 16 numbers (AVX-512), and NR is two of them.
 WIDTH = 2 * SIDE
 # Numbers of a block of tiles, in its parts, as an array of float32 counts them.
@@ -264,7 +264,7 @@ def _convolve(
         # The unit's time goes by rows: as few as possible in each bundle of the longest run.
         run = min(line1 - line0, grid[0]) * pitch
         rows = -(-run // -(-run // SIDE))
-        set_rows(rows)
+        configure_tiles(rows)
         bundles = 0
         for c0 in range(0, length, chunk):
             numbers = min(chunk, length - c0)
@@ -320,7 +320,7 @@ def _convolve(
                     BLOCK_BYTES, _TILE, segments, fill, here, WIDTH * 4, c0, numbers_at,
                 )  # fmt: skip
                 for half in range(second - bundle + 1 if last else 0):
-                    finish_rows(
+                    store_sums(
                         here + half * SIDE * WIDTH * 4, rows,
                         targets[bundle + half].ctypes.data, y.ctypes.data + column * 4,
                         bias.ctypes.data + (group * pairs + pair) * WIDTH * 4,
@@ -332,7 +332,7 @@ def _convolve(
     release_tiles()
 
 
-def convolve_tiles(
+def convolve_amx(
     x: Array,
     panels: Array,
     bias: Array | None,
@@ -346,12 +346,12 @@ def convolve_tiles(
 ) -> None:
     """Sums over the places of ``grid``, written into ``y``.
 
-    Parameters are those of :func:`lucid.kernels.compiled.implicit.convolve`, its panels of
+    Parameters are those of :func:`lucid.kernels.compiled.implicit_gemm.convolve`, its panels of
     float32 included, but for ``length``: how many numbers each tap reads; and ``margins``:
     pixels of zeros left and right of each line, where a tap reads several pixels.
     """
-    plan = plan_tiles(x.shape, panels, grid, groups, length, margins)
-    run_plan(plan, x, panels, bias, residual, activation, y)
+    plan = plan_amx(x.shape, panels, grid, groups, length, margins)
+    run_amx(plan, x, panels, bias, residual, activation, y)
 
 
 class Plan(NamedTuple):
@@ -373,15 +373,15 @@ class Plan(NamedTuple):
     settings: tuple[Any, ...]
 
 
-def plan_tiles(
+def plan_amx(
     shape: tuple[int, ...], panels: Array, grid: Grid, groups: int, length: int, margins: Pair
 ) -> Plan:
-    """What :func:`run_plan` needs to know of images of some shape (N, H, W, channels)."""
+    """What :func:`run_amx` needs to know of images of some shape (N, H, W, channels)."""
     pairs = len(panels) // groups
     if not shape[0] or not grid.rows or not grid.columns:
         return Plan(0, groups, pairs * WIDTH, ())
     offsets = tuple(grid.row_offsets.tolist()), tuple(grid.column_offsets.tolist())
-    planes, strips, bands, chunk = _share_out(
+    planes, strips, bands, chunk = _partition(
         shape, grid.rows, grid.columns, *offsets, grid.step, sum(margins), pairs, groups, length,
         get_num_threads(),
     )  # fmt: skip
@@ -391,7 +391,7 @@ def plan_tiles(
     return Plan(groups * strips * bands, groups, pairs * WIDTH, settings)
 
 
-def run_plan(
+def run_amx(
     plan: Plan,
     x: Array,
     panels: Array,
@@ -400,7 +400,7 @@ def run_plan(
     activation: int,
     y: Array,
 ) -> None:
-    """Convolve images of the shape that was planned for; see :func:`convolve_tiles`."""
+    """Convolve images of the shape that was planned for; see :func:`convolve_amx`."""
     start = bias
     if bias is None or len(bias) < plan.groups * plan.columns:
         filled = np.zeros((plan.groups, plan.columns), np.float32)
@@ -416,7 +416,7 @@ def run_plan(
 
 
 @functools.lru_cache(maxsize=1024)
-def _share_out(
+def _partition(
     shape: tuple[int, int, int, int], height: int, count: int, rows: tuple[int, ...],
     columns: tuple[int, ...], step: Pair, margin: int, pairs: int, groups: int, length: int,
     threads: int,

@@ -8,8 +8,8 @@ import pytest
 
 pytest.importorskip("numba", reason="there is no target without Numba")
 
-from lucid.kernels.compiled import matrix_unit
-from lucid.kernels.compiled.target import Target
+from lucid.kernels.compiled import amx_support
+from lucid.kernels.compiled.cpu_target import CpuTarget
 
 LINUX = "x86_64-unknown-linux-gnu"
 FEATURES = "+avx512f,+avx512bw,+amx-tile,+amx-bf16"
@@ -17,7 +17,7 @@ FEATURES = "+avx512f,+avx512bw,+amx-tile,+amx-bf16"
 
 def test_the_environment_leaves_it_alone(monkeypatch):
     monkeypatch.setenv("LUCID_AMX", "0")
-    assert not matrix_unit.available()
+    assert not amx_support.available()
 
 
 @pytest.mark.parametrize(
@@ -35,22 +35,22 @@ def test_the_environment_leaves_it_alone(monkeypatch):
 def test_only_where_the_processor_and_the_system_have_it(
     triple, features, platform, expected, monkeypatch
 ):
-    monkeypatch.setattr(matrix_unit, "target", lambda: Target(triple, "some", features))
-    monkeypatch.setattr(matrix_unit, "_permitted", lambda: True)
+    monkeypatch.setattr(amx_support, "target", lambda: CpuTarget(triple, "some", features))
+    monkeypatch.setattr(amx_support, "_request_permission", lambda: True)
     monkeypatch.setattr(sys, "platform", platform)
-    assert matrix_unit._present() is expected
+    assert amx_support._detect() is expected
 
 
 def test_a_system_that_refuses_is_believed(monkeypatch):
-    monkeypatch.setattr(matrix_unit, "target", lambda: Target(LINUX, "some", FEATURES))
+    monkeypatch.setattr(amx_support, "target", lambda: CpuTarget(LINUX, "some", FEATURES))
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(matrix_unit, "_permitted", lambda: False)
-    assert matrix_unit._present() is False
+    monkeypatch.setattr(amx_support, "_request_permission", lambda: False)
+    assert amx_support._detect() is False
 
 
 @pytest.mark.slow
 def test_kernels_compiled_for_a_lesser_processor_do_without():
-    code = "from lucid.kernels.compiled import matrix_unit; print(matrix_unit.available())"
+    code = "from lucid.kernels.compiled import amx_support; print(amx_support.available())"
     environment = os.environ | {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": ""}
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment

@@ -6,13 +6,13 @@ import pytest
 pytest.importorskip("numba", reason="it is compiled by Numba")
 
 from lucid import kernels
-from lucid.kernels.compiled import conv, matrix_unit, tiled, tiled_gradient
-from lucid.kernels.compiled.tiled import planes_of
+from lucid.kernels.compiled import amx_conv, amx_support, amx_weight_gradient, conv
+from lucid.kernels.compiled.amx_conv import planes_of
 
 rng = np.random.default_rng(0)
 
 needs_unit = pytest.mark.skipif(
-    not matrix_unit.available(),
+    not amx_support.available(),
     reason="this processor, or this system, offers no matrix unit (Intel AMX)",
 )
 
@@ -59,16 +59,16 @@ def test_however_work_is_cut_the_sums_are_the_same(strip, shape, weight, stride,
     options = ((stride, stride), ((pad, pad), (pad, pad)), (1, 1), 1)
     usual = kernels.conv2d.compiled(x, w, None, *options)
     plans = []
-    run_plan = conv.run_plan
+    run_amx = conv.run_amx
 
     def run(plan, *args):
         plans.append(plan)
-        run_plan(plan, *args)
+        run_amx(plan, *args)
 
-    monkeypatch.setattr(conv, "run_plan", run)
-    monkeypatch.setattr(tiled, "_STRIP_BYTES", strip)
-    monkeypatch.setattr(tiled, "_FEWEST", 1)
-    monkeypatch.setattr(tiled, "_share_out", tiled._share_out.__wrapped__)
+    monkeypatch.setattr(conv, "run_amx", run)
+    monkeypatch.setattr(amx_conv, "_STRIP_BYTES", strip)
+    monkeypatch.setattr(amx_conv, "_FEWEST", 1)
+    monkeypatch.setattr(amx_conv, "_partition", amx_conv._partition.__wrapped__)
     # Cut along channels the sums go through memory, and their order changes.
     cut = kernels.conv2d.compiled(x, w, None, *options)
     length, chunk = plans[0].settings[-3:-1]
@@ -84,18 +84,18 @@ def test_however_work_is_cut_the_sums_are_the_same(strip, shape, weight, stride,
 def test_gradients_of_small_images_leave_tiles_empty(side, kernel, suits):
     offsets = np.arange(kernel) - kernel // 2
     shape = (64, side, side, 32)
-    assert tiled_gradient.fills_tiles(shape, offsets, offsets, (1, 1), side) is suits
+    assert amx_weight_gradient.fills_tiles(shape, offsets, offsets, (1, 1), side) is suits
     zero = np.zeros(1, np.int64)
-    assert tiled_gradient.fills_tiles((1, 64 * side**2, 1, 32), zero, zero, (1, 1), 1)
+    assert amx_weight_gradient.fills_tiles((1, 64 * side**2, 1, 32), zero, zero, (1, 1), 1)
 
 
 @needs_unit
 @pytest.mark.parametrize("places", [20, 64, 448])
 def test_weight_gradients_in_units_of_any_size(places, monkeypatch):
-    monkeypatch.setattr(tiled_gradient, "_MOST_PLACES", places)
+    monkeypatch.setattr(amx_weight_gradient, "_MOST_PLACES", places)
     g, x = (rng.standard_normal(s).astype(np.float32) for s in ((3, 9, 7, 40), (3, 9, 7, 50)))
     rows = np.array([-1, 0, 1])
-    result = tiled_gradient.tiled_weight_gradient(g, x, rows, rows, (1, 1), 50, 1)
+    result = amx_weight_gradient.amx_weight_gradient(g, x, rows, rows, (1, 1), 50, 1)
     images = (a.astype(np.float64).transpose(0, 3, 1, 2) for a in (g, x))
     pads = ((1, 1), (1, 1))
     reference = kernels.conv2d_weight_gradient.reference
