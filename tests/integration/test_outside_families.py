@@ -159,7 +159,7 @@ class Mute(nn.Module):
     ("cls", "name", "problem"),
     [
         (Dim, "commands", "lucid train-detector ended with code 1 and said: .*no light"),
-        (Loud, "detector", "the parameters that change are glow.bias, glow.weight"),
+        (Loud, "detector", "num_classes are glow.bias, glow.weight"),
         (Mute, "detector", "the model wrong of class Mute, which lacks num_classes, backbone, h"),
     ],
 )

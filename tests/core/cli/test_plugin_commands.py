@@ -80,7 +80,7 @@ def test_a_fault_is_shown_with_what_to_do(toy, capsys) -> None:
     assert lines[place].split()[:2] == ["bad", "parameters"]
     assert lines[place + 1 : place + 3] == [
         "    registered with total_parameters=7, but the model built without arguments has 6",
-        "    What to do: write total_parameters=6 in lucid_register_models",
+        "    hint: write total_parameters=6 in lucid_register_models",
     ]
     assert lines[-1] == "1 of 20 checks failed"
 
@@ -118,7 +118,7 @@ def test_a_plugin_that_cannot_be_loaded(environment, capsys) -> None:
     environment.add("toy", plugin="raise RuntimeError('sad')")
     code, out, err = run(capsys, "check-plugin", "toy")
     assert (code, err) == (1, "")
-    assert "    entry point 'toy': RuntimeError: sad\n    What to do: correct it" in out
+    assert "    entry point 'toy': RuntimeError: sad\n    hint: correct it" in out
     lines = out.splitlines()
     assert lines[-1] == "2 of 4 checks failed"
     assert lines[-3].endswith("  not run")
@@ -132,7 +132,7 @@ def test_a_new_plugin(environment, capsys, tmp_path, monkeypatch) -> None:
     code, out, err = run(capsys, "new-plugin", "tiny")
     assert (code, err) == (0, "")
     assert out == (
-        "./tiny has the plugin tiny with the model tiny_net. Next:\n\n"
+        "Created ./tiny: plugin tiny, model tiny_net. Next:\n\n"
         '  python -m pip install -e "./tiny[dev]"\n'
         "  lucid info tiny_net\n"
         "  lucid check-plugin tiny\n"
@@ -147,7 +147,7 @@ def test_a_new_plugin_elsewhere_with_another_model(environment, capsys, tmp_path
         capsys, "new-plugin", "tiny", "--directory", str(folder), "--model", "wee_net"
     )
     assert code == 0
-    assert out.startswith(f"{folder} has the plugin tiny with the model wee_net.")
+    assert out.startswith(f"Created {folder}: plugin tiny, model wee_net.")
     assert "def wee_net(" in (folder / "src" / "tiny" / "builders.py").read_text()
 
 

@@ -1,4 +1,4 @@
-"""Plugins with one model, for checks to find something wrong with."""
+"""A plugin with one model, correct by default, for tests of the plugin checks."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from lucid.nn import functional as F
 
 """
 
-#: A builder with which nothing is wrong.
+#: A builder that passes all checks.
 GOOD = '''
 def net(width: int = 2) -> nn.Linear:
     """A linear layer.
@@ -49,7 +49,7 @@ def net(width: int = 2) -> nn.Linear:
 
 @pytest.fixture
 def toy(environment) -> Callable[..., ModelUnderTest]:
-    """Installs the distribution ``toy`` and gives its model: by default a good one."""
+    """Function that installs the distribution ``toy`` and returns its model."""
 
     def install(builders: str = GOOD, *, plugin: str = "", **fields: Any) -> ModelUnderTest:
         source = PLUGIN.format(fields=FIELDS | fields)

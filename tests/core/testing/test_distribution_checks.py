@@ -1,4 +1,4 @@
-"""What the kit says of a distribution's metadata, entry point and imports."""
+"""Checks of requirements, entry points, hooks and imports of a distribution."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lucid.testing.plugin_checks import (
     checks,
 )
 
-WANTED = core_requirement(lucid.__version__)
+REQUIREMENT = core_requirement(lucid.__version__)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ WANTED = core_requirement(lucid.__version__)
         ("lucid-core>=0.1", "lucid-core[docs]; extra == 'docs'"),
     ],
 )
-def test_a_requirement_with_a_floor(environment, requires) -> None:
+def test_requirement_with_lower_bound_passes(environment, requires) -> None:
     environment.add("toy", "net", requires=requires)
     check_requirement("toy")
 
@@ -39,29 +39,29 @@ def test_a_requirement_with_a_floor(environment, requires) -> None:
         ((), "it does not require lucid-core"),
         (("numpy>=2",), "it does not require lucid-core"),
         (("lucid-core>=0.1; extra == 'all'",), "it does not require lucid-core"),
-        (("lucid-core",), "its requirement 'lucid-core' has no floor"),
-        (("lucid-core<9",), "its requirement 'lucid-core<9' has no floor"),
-        (("lucid-core>=",), "its requirement 'lucid-core>=' cannot be parsed"),
+        (("lucid-core",), "its requirement 'lucid-core' has no lower bound"),
+        (("lucid-core<9",), "its requirement 'lucid-core<9' has no lower bound"),
+        (("lucid-core>=",), "its requirement 'lucid-core>=' is invalid"),
     ],
 )
-def test_a_requirement_without_one(environment, requires, problem) -> None:
+def test_requirement_without_lower_bound_fails(environment, requires, problem) -> None:
     environment.add("toy", "net", requires=requires)
     with pytest.raises(CheckError) as caught:
         check_requirement("toy")
     assert caught.value.problem.startswith(problem)
-    if "parsed" not in problem:
-        assert WANTED in caught.value.advice
+    if "invalid" not in problem:
+        assert REQUIREMENT in caught.value.advice
 
 
 @pytest.mark.slow
-def test_a_plugin_that_loads(environment) -> None:
+def test_plugin_that_loads_passes(environment) -> None:
     environment.add("toy", "net")
     check_loads("toy")
     check_imports("TOY")
 
 
 @pytest.mark.slow
-def test_a_plugin_that_raises(environment) -> None:
+def test_plugin_that_raises_fails(environment) -> None:
     environment.add("toy", plugin="import a_module_that_nobody_has")
     with pytest.raises(CheckError, match="No module named 'a_module_that_nobody_has'") as caught:
         check_loads("toy")
@@ -76,7 +76,7 @@ def test_a_plugin_that_raises(environment) -> None:
     ]
 
 
-def test_another_plugin_that_raises_is_no_concern(environment) -> None:
+def test_failure_of_other_plugin_is_ignored(environment) -> None:
     environment.add("bad", plugin="raise RuntimeError('sad')", entry_point="bad")
     environment.add("toy", "net")
     for check in checks("toy")[:3]:
@@ -86,12 +86,12 @@ def test_another_plugin_that_raises_is_no_concern(environment) -> None:
 @pytest.mark.parametrize(
     ("line", "imported"),
     [
-        ("import toy.builders", "imports toy.builders, where builders are defined"),
+        ("import toy.builders", "imports toy.builders, "),
         ("import safetensors, lucid.nn", "imports lucid.nn, lucid.ops, safetensors"),
     ],
 )
 @pytest.mark.slow
-def test_a_plugin_that_imports_too_much(environment, toy, line, imported) -> None:
+def test_plugin_that_imports_builders_or_packages_fails(environment, toy, line, imported) -> None:
     toy(plugin=f"{line}\n")
     with pytest.raises(CheckError) as caught:
         check_imports("toy")
@@ -99,37 +99,37 @@ def test_a_plugin_that_imports_too_much(environment, toy, line, imported) -> Non
 
 
 @pytest.mark.slow
-def test_a_plugin_that_ends_the_process(toy) -> None:
+def test_plugin_that_exits_fails(toy) -> None:
     toy(
         plugin="import os, sys\n"
         "print('good bye', file=sys.stderr)\n"
         "if 'pytest' not in sys.modules: os._exit(3)\n"
     )
-    with pytest.raises(CheckError, match="ended with code 3 and said: good bye"):
+    with pytest.raises(CheckError, match="code 3: good bye"):
         check_imports("toy")
 
 
 @pytest.mark.slow
-def test_imports_of_the_standard_library_and_of_its_own_are_free(toy, environment) -> None:
+def test_standard_library_and_own_modules_may_be_imported(toy, environment) -> None:
     (environment.folder / "toy").mkdir()
     (environment.folder / "toy" / "names.py").write_text("import sqlite3\n")
     toy(plugin="import toy.names, wave\n")
     check_imports("toy")
 
 
-def test_what_is_no_plugin(environment, monkeypatch, tmp_path) -> None:
+def test_distribution_without_plugin_is_rejected(environment, monkeypatch, tmp_path) -> None:
     environment.add("toy", "net")
     environment.describe("library", "[console_scripts]\nlibrary = library:main\n")
-    with pytest.raises(PluginError, match="library declares no entry point in the group"):
+    with pytest.raises(PluginError, match=r"library .*'lucid\.models'"):
         checks("library")
-    with pytest.raises(PluginError, match="no distribution called 'absent' is installed; install"):
+    with pytest.raises(PluginError, match=r"'absent' is installed; .*pip install"):
         checks("absent")
     with pytest.raises(PluginError, match="'no name!' is installed"):
         checks("no name!")
-    with pytest.raises(PluginError, match=r"pip install -e \S+, then ask for it by the name"):
+    with pytest.raises(PluginError, match=r"pip install -e \S+, .*pyproject\.toml"):
         checks(str(tmp_path))
     monkeypatch.setenv("LUCID_DISABLE_PLUGINS", "other, Toy")
-    with pytest.raises(PluginError, match="toy is disabled by LUCID_DISABLE_PLUGINS"):
+    with pytest.raises(PluginError, match=r"toy is disabled; .*LUCID_DISABLE_PLUGINS"):
         checks("toy")
 
 
@@ -139,8 +139,8 @@ def test_what_is_no_plugin(environment, monkeypatch, tmp_path) -> None:
         ("commands", "1 / 0", r"lucid_register_commands\(\) raised ZeroDivisionError"),
         ("commands", "raise SystemExit(0)", r"lucid_register_commands\(\) raised SystemExit: 0"),
         ("data_checkers", "register(42)", "expected a lucid.data.checkers.DataChecker, got int"),
-        ("model_checks", "register('t', 'dark', 'x')", "the check 'dark': expected a function"),
-        ("model_checks", "register('t', 'dark', lambda s: 1)", "the check 'dark': .* a docstring"),
+        ("model_checks", "register('t', 'dark', 'x')", "check 'dark': expected a function"),
+        ("model_checks", "register('t', 'dark', lambda s: 1)", "check 'dark': .* a docstring"),
         (
             "weight_converters",
             "register('w', 'gone:c', source='s', task='t', models=['net'])",
@@ -151,11 +151,11 @@ def test_what_is_no_plugin(environment, monkeypatch, tmp_path) -> None:
             "from lucid.weights import WeightConverter\n"
             "    globals()['own'] = WeightConverter()\n"
             "    register('w', __name__ + ':own', source='s', task='t', models=['net'])",
-            "weight converter 'w' of toy 1.0 is for the model 'net', which is not registered",
+            "weight converter 'w' of toy 1.0 .*'net', which is not registered",
         ),
     ],
 )
-def test_a_hook_that_fails_later(environment, hook, body, problem) -> None:
+def test_failing_hook_fails(environment, hook, body, problem) -> None:
     argument = "cli" if hook == "commands" else "register"
     environment.add(
         "toy",

@@ -1,4 +1,4 @@
-"""What the kit says of a model that lacks a part of the protocol of its task."""
+"""Check of the protocol of a model's task."""
 
 from __future__ import annotations
 
@@ -59,40 +59,40 @@ def problem(tested) -> str:
 
 
 @pytest.mark.parametrize("members", ["", BACKBONE])
-def test_models_that_satisfy_their_protocols(toy, members: str) -> None:
+def test_models_that_satisfy_protocols_pass(toy, members: str) -> None:
     tested = toy(source(members), **FIELDS)
     check_protocol(tested)
     assert tested.model.training
     assert tested.model.two.training
 
 
-def test_a_model_of_another_task_needs_nothing(toy) -> None:
+def test_model_of_other_task_passes(toy) -> None:
     check_protocol(toy())
 
 
 @pytest.mark.parametrize(
-    ("code", "said"),
+    ("code", "expected"),
     [
-        (source('head_prefixes = ("top.weight",)'), "the parameters that change are top.bias, top"),
-        (source('head_prefixes = ("t",)'), "parameters that change are top.bias, top.weight"),
+        (source('head_prefixes = ("top.weight",)'), "num_classes are top.bias, top"),
+        (source('head_prefixes = ("t",)'), "num_classes are top.bias, top.weight"),
         (source('head_prefixes = ("one.",)'), r"head_prefixes is \('one\.',\)"),
         (source("head_prefixes = None"), "expected head_prefixes to be a tuple .* got None"),
         (source(parameter="classes=2", argument="classes"), r"net\(num_classes=3\) raised TypeE"),
-        (source(parameter="num_classes=2", argument="2"), "num_classes=3, the model has .* 2"),
+        (source(parameter="num_classes=2", argument="2"), "num_classes=3, got 2"),
     ],
 )
-def test_a_classifier_with_a_fault(toy, code: str, said: str) -> None:
-    assert re.search(said, problem(toy(code, **FIELDS)))
+def test_invalid_classifier_fails(toy, code: str, expected: str) -> None:
+    assert re.search(expected, problem(toy(code, **FIELDS)))
 
 
-def test_a_classifier_without_a_member(toy) -> None:
+def test_classifier_without_members_fails(toy) -> None:
     code = "def net(num_classes=2) -> nn.Linear:\n    return nn.Linear(2, num_classes)"
-    said = problem(toy(code, task="image-classification"))
-    assert "the model net of class Linear, which lacks num_classes, head_prefixes" in said
+    message = problem(toy(code, task="image-classification"))
+    assert "the model net of class Linear, which lacks num_classes, head_prefixes" in message
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "expected"),
     [
         ("feature_strides = (2, 4)", "", "which lacks feature_strides"),
         ("(2, 3)", "(2, 4)", r"feature_channels is \(2, 4\), .*\(1, 2, 4, 4\), \(1, 3, 2, 2\)"),
@@ -101,11 +101,11 @@ def test_a_classifier_without_a_member(toy) -> None:
         ("return self.one, self.two", "return self.one, self.one", "no common parameters"),
     ],
 )
-def test_a_backbone_with_a_fault(toy, old: str, new: str, said: str) -> None:
-    assert re.search(said, problem(toy(source(BACKBONE.replace(old, new)), **FIELDS)))
+def test_invalid_backbone_fails(toy, old: str, new: str, expected: str) -> None:
+    assert re.search(expected, problem(toy(source(BACKBONE.replace(old, new)), **FIELDS)))
 
 
-def test_maps_come_finest_first(toy) -> None:
+def test_feature_maps_must_be_finest_first(toy) -> None:
     members = BACKBONE.replace("return one, self.two(one)", "return self.two(one), one")
-    said = problem(toy(source(members.replace("(2, 3)", "(3, 2)")), **FIELDS))
-    assert said.endswith("returns maps of shapes (1, 3, 2, 2), (1, 2, 4, 4)")
+    message = problem(toy(source(members.replace("(2, 3)", "(3, 2)")), **FIELDS))
+    assert message.endswith("returns maps of shapes (1, 3, 2, 2), (1, 2, 4, 4)")

@@ -1,4 +1,4 @@
-"""What the kit says of models that do not train, and which batches it trains on."""
+"""Check of training, and its example batches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from lucid.testing.plugin_checks import CheckError, check_training_step
 
-#: A net whose forward is given; the loss of a task of its own is what it returns.
+#: A network with the given forward, which returns the loss.
 NET = """
 class Net(nn.Module):
     def __init__(self):
@@ -47,18 +47,18 @@ def problem(tested) -> str:
     return caught.value.problem
 
 
-# --- models that train -------------------------------------------------------------------
+# --- passing models ----------------------------------------------------------------------
 
 
-def test_a_task_of_its_own_where_the_model_gives_the_loss(net) -> None:
+def test_model_that_returns_loss_passes(net) -> None:
     check_training_step(net())
 
 
-def test_several_losses_by_name(net) -> None:
+def test_model_that_returns_dict_of_losses_passes(net) -> None:
     check_training_step(net("return {'one': self.a(x).mean(), 'two': self.b(self.a(x)).mean()}"))
 
 
-def test_a_loss_that_comes_with_the_batch(net) -> None:
+def test_loss_of_example_batch_passes(net) -> None:
     check_training_step(
         net(
             "return self.b(self.a(x))",
@@ -68,12 +68,12 @@ def test_a_loss_that_comes_with_the_batch(net) -> None:
     )
 
 
-def test_images_and_labels_of_a_classifier(net) -> None:
+def test_classifier_with_example_batch_passes(net) -> None:
     forward = "return self.b(self.a(x))"
     check_training_step(net(forward, task="image-classification"))
 
 
-def test_the_default_batch_of_a_classifier(net) -> None:
+def test_default_batch_of_classifier(net) -> None:
     tested = net(
         "assert x.shape[0] > 1 and x.shape[1:] == (2,); return self.b(self.dropout(self.a(x)))",
         task="image-classification",
@@ -82,7 +82,7 @@ def test_the_default_batch_of_a_classifier(net) -> None:
     check_training_step(tested)
 
 
-def test_the_default_batch_of_a_detector(net) -> None:
+def test_default_batch_of_detector(net) -> None:
     tested = net(
         "assert x.shape == (2, 3, 8, 16) and len(labels) == 2\n"
         "        for target in labels:\n"
@@ -99,71 +99,71 @@ def test_the_default_batch_of_a_detector(net) -> None:
     check_training_step(tested)
 
 
-def test_frozen_parameters_are_left_out(net) -> None:
+def test_frozen_parameters_are_skipped(net) -> None:
     loss = "return F.cross_entropy(self.a(x), labels)"
     check_training_step(net(loss, after="net.b.requires_grad_(False)"))
 
 
-def test_there_is_nothing_to_train_where_all_is_frozen(net) -> None:
+def test_frozen_model_passes(net) -> None:
     check_training_step(net("raise AssertionError", after="net.requires_grad_(False)"))
 
 
-def test_a_loss_that_long_steps_overshoot(net) -> None:
-    # A narrow valley: steps of a thousandth lead away from it, steps of 1e-5 down.
+def test_smaller_learning_rate_is_tried(net) -> None:
+    # A narrow valley: lr=1e-3 diverges, lr=1e-5 converges.
     after = "net.a.weight.data[:] = 1e-4; net.a.bias.data[:] = 1e-4"
     valley = "return sum((p ** 2).sum() for p in self.a.parameters()) * 1e6"
     check_training_step(net(valley, after=f"{after}; net.b.requires_grad_(False)"))
 
 
-# --- models that do not --------------------------------------------------------------------
+# --- failing models --------------------------------------------------------------------
 
 
-def test_parameters_that_are_not_reached(net) -> None:
-    said = problem(net("return F.cross_entropy(self.a(x), labels)"))
-    assert said == "training does not reach b.bias, b.weight: no gradient"
+def test_parameters_without_gradient_fail(net) -> None:
+    message = problem(net("return F.cross_entropy(self.a(x), labels)"))
+    assert message == "no gradient for b.bias, b.weight"
 
 
-def test_a_loss_without_a_gradient(net) -> None:
+def test_loss_without_gradient_fails(net) -> None:
     tested = net("return lucid.tensor(F.cross_entropy(self.a(x), labels).numpy())")
     assert problem(tested) == "the loss does not depend on any parameter"
 
 
-def test_a_loss_that_does_not_fall(net) -> None:
+def test_constant_loss_fails(net) -> None:
     constant = "y = self.b(self.a(x)); return (y - y).sum() + 3.0"
-    said = problem(net(constant))
-    assert "did not lower the loss; it went from 3 to 3" in said
+    message = problem(net(constant))
+    assert "from 3 to 3" in message
 
 
-def test_a_loss_that_is_not_finite(net) -> None:
+def test_non_finite_loss_fails(net) -> None:
     assert problem(net("return self.b(self.a(x)).sum() * float('inf')")).startswith("loss is ")
 
 
-def test_a_gradient_that_is_not_finite(net) -> None:
-    # The square root of 0 has no finite slope.
+def test_non_finite_gradient_fails(net) -> None:
+    # The derivative of the square root at 0 is infinite.
     with np.errstate(all="ignore"):
-        said = problem(net("return ((self.b(self.a(x)) * 0).sum()) ** 0.5"))
-    assert said == "the gradient of a.weight is not finite"
+        message = problem(net("return ((self.b(self.a(x)) * 0).sum()) ** 0.5"))
+    assert message == "the gradient of a.weight is not finite"
 
 
-def test_an_output_that_is_no_loss(net) -> None:
+def test_output_that_is_not_a_loss_fails(net) -> None:
     assert "the loss of a training batch raised TypeError" in problem(net("return self.a(x)"))
 
 
 @pytest.mark.parametrize(
-    ("fields", "said"),
+    ("fields", "expected"),
     [
-        ({"example_batch": None}, "there is no default training batch for the task 'testing'"),
-        ({"batch": "3"}, "toy.builders:batch returned 3"),
+        ({"example_batch": None}, "the task 'testing' has no default training batch"),
+        ({"batch": "3"}, "expected toy.builders:batch to return a tuple, got 3"),
         ({"batch": "1 / 0"}, "example_batch 'toy.builders:batch' raised ZeroDivisionError"),
         ({"example_batch": "toy.builders:none"}, "example_batch 'toy.builders:none' raised"),
         ({"example_batch": "toy.none:batch"}, "raised ModuleNotFoundError"),
         (
             {"example_batch": None, "task": "object-detection"},
-            "input_shape (1, 2) is no batch of images (N, C, H, W)",
+            "expected input_shape (N, C, H, W), got (1, 2)",
         ),
         (
             {"forward": "return x, x", "example_batch": None, "task": "image-classification"},
-            "an image classifier gives logits (N, num_classes), this one a tuple",
+            "from an image classifier, got a tuple",
         ),
         (
             {
@@ -171,7 +171,7 @@ def test_an_output_that_is_no_loss(net) -> None:
                 "example_batch": None,
                 "task": "image-classification",
             },
-            "gives logits (N, num_classes), this one a Tensor of shape (4, 3, 1)",
+            "from an image classifier, got a Tensor of shape (4, 3, 1)",
         ),
         (
             {"forward": "return 1 / 0", "example_batch": None, "task": "image-classification"},
@@ -179,5 +179,5 @@ def test_an_output_that_is_no_loss(net) -> None:
         ),
     ],
 )
-def test_a_batch_with_a_fault(net, fields, said) -> None:
-    assert said in problem(net(**fields))
+def test_invalid_example_batch_fails(net, fields, expected) -> None:
+    assert expected in problem(net(**fields))

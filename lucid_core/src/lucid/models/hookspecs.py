@@ -223,7 +223,7 @@ def lucid_register_model_checks(register: RegisterModelCheck) -> None:
             from lucid.testing.plugin_checks import CheckError
 
             def check_depth(tested):
-                "The model has the attribute depth."
+                "Check that the model has an attribute depth."
                 if not hasattr(tested.model, "depth"):
                     raise CheckError("the model has no attribute depth", "set it in __init__")
 

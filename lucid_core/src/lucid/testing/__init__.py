@@ -1,8 +1,8 @@
-"""Checks for those who write operations, models and plugins.
+"""Checks for authors of operations, models and plugins.
 
-``gradcheck``       derivatives held against differences
-``plugin_checks``   the conformance kit: what every plugin and model has to do
-``ExampleBatch``    a training batch with a loss of its own, for that kit
+``gradcheck``       compare gradients with finite differences
+``plugin_checks``   conformance checks of plugins and models
+``ExampleBatch``    training batch and loss of a model for these checks
 """
 
 from lucid.hints import add_hints

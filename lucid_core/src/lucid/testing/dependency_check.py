@@ -1,4 +1,4 @@
-"""The check that a distribution requires what its code imports."""
+"""Check that a distribution requires the packages that its code imports."""
 
 from __future__ import annotations
 
@@ -19,29 +19,28 @@ if TYPE_CHECKING:
 
 __all__ = ["check_dependencies"]
 
-#: pytest leaves the frames of the kit out: the message says what is wrong.
+#: Hide these frames in pytest's tracebacks: the message is enough.
 __tracebackhide__ = True
 
 _CORE = "lucid-core"
 
 
 def check_dependencies(distribution: str) -> None:
-    """The requirements cover every import in its code.
+    """Check that the requirements cover all imports in the code.
 
-    Requirements of extras count.  So do those of ``lucid-core``, with the extras that the
-    distribution names, as in ``lucid-core[vision]``.  Imports for type checking, and those in
-    a ``try`` that handles ``ImportError``, need no requirement.
+    Extras count, as do requirements of ``lucid-core`` with the extras that the distribution
+    names, as in ``lucid-core[vision]``.  Imports for type checking, and in a ``try`` that handles
+    ``ImportError``, need no requirement.
 
     Parameters
     ----------
     distribution : str
-        Name of the distribution, in any spelling that packaging tools take for it.
+        Name of the distribution.
 
     Raises
     ------
     CheckError
-        If an import is not covered; names the module, and the file and line of its first
-        import.
+        If an import is not covered; the message has its file and line.
     CheckNotRunError
         If the source files cannot be found.
     PluginError
@@ -54,7 +53,7 @@ def check_dependencies(distribution: str) -> None:
     declared = {canonicalize_name(each.name) for each in _parsed(plugins[0].requirements)}
     providers = importlib_metadata.packages_distributions()
     provided = {canonicalize_name(name) for names in providers.values() for name in names}
-    # Editable installations may not say which packages they provide.
+    # Editable installations may not list the packages that they provide.
     unknown = declared - provided - {_CORE}
     declared |= _required_of_core(plugins[0].requirements) | {_CORE}
     missing: dict[str, str] = {}
@@ -73,13 +72,12 @@ def check_dependencies(distribution: str) -> None:
         raise CheckError(
             f"it imports {', '.join(missing.values())} and does not require "
             f"{', '.join(sorted(missing))}",
-            "add what is missing to the dependencies in its pyproject.toml, or to an extra if "
-            "only a part needs it",
+            "add them to the dependencies or to an extra in its pyproject.toml",
         )
 
 
 def _required_of_core(requirements: Sequence[str]) -> set[str]:
-    """Canonical names of what the core requires, with its extras that `requirements` name."""
+    """Return the requirements of the core, including extras named in `requirements`."""
     import importlib_metadata
 
     of_core = (each for each in _parsed(requirements) if canonicalize_name(each.name) == _CORE)
@@ -102,7 +100,7 @@ def _parsed(requirements: Sequence[str]) -> list[Requirement]:
 
 
 def _sources(packages: set[str]) -> list[Path]:
-    """The Python files of packages, without their tests."""
+    """Return the Python files of packages, without tests."""
     files: list[Path] = []
     for package in sorted(packages):
         spec = importlib.util.find_spec(package)
@@ -113,7 +111,7 @@ def _sources(packages: set[str]) -> list[Path]:
             files.append(Path(spec.origin))
     if not files:
         raise CheckNotRunError(
-            f"the source files of {', '.join(sorted(packages))} cannot be found",
+            f"found no source files of {', '.join(sorted(packages))}",
             "install the distribution as files, not as a zip archive",
         )
     return files
@@ -124,7 +122,7 @@ def _is_test(folder: Path, path: Path) -> bool:
 
 
 def _imports(path: Path) -> Iterator[tuple[str, int]]:
-    """The top-level modules that a file needs, with the line of each import."""
+    """Yield the top-level modules that a file requires, with the line of each import."""
     try:
         tree = ast.parse(path.read_bytes(), filename=str(path))
     except SyntaxError as error:

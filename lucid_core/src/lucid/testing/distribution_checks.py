@@ -1,4 +1,4 @@
-"""Checks of the distribution of a plugin: what it requires, and what its entry point does."""
+"""Checks of a plugin's distribution: requirements, entry points, hooks and import cost."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ __all__ = [
     "registered_model_checks",
 ]
 
-#: pytest leaves the frames of the kit out: the message says what is wrong.
+#: Hide these frames in pytest's tracebacks: the message is enough.
 __tracebackhide__ = True
 
 _CORE = "lucid-core"
-_FLOORS = frozenset((">=", ">", "~=", "==", "==="))
+_LOWER_BOUNDS = frozenset((">=", ">", "~=", "==", "==="))
 
-#: Run in a process of its own: what registering the plugin imports beside what listing an
-#: empty zoo does.  The arguments: sys.path, whom to disable, and where to write the answer.
+#: Program of a new process that writes the modules imported by registering the plugin, compared
+#: with listing no plugin.  Arguments: sys.path, plugins to disable, the plugin, output file.
 _PROGRAM = """
 import json, os, sys
-path, others, plugin, answer = json.loads(sys.argv[1])
+path, others, plugin, output = json.loads(sys.argv[1])
 sys.path[:] = path
 os.environ.pop("LUCID_STRICT_PLUGINS", None)
 os.environ["LUCID_DISABLE_PLUGINS"] = ",".join([*others, plugin])
@@ -51,38 +51,33 @@ before = set(sys.modules)
 os.environ["LUCID_DISABLE_PLUGINS"] = ",".join(others)
 lucid.models.refresh()
 new = sorted(set(sys.modules) - before)
-places = [
-    place
+functions = [
+    function
     for info in map(lucid.models.model_info, lucid.models.list_models())
-    for place in (info.builder, info.example_batch)
-    if place
+    for function in (info.builder, info.example_batch)
+    if function
 ]
 errors = [plugin.error for plugin in lucid.models.list_plugins() if plugin.error]
-with open(answer, "w", encoding="utf-8") as file:
-    json.dump({"new": new, "places": places, "errors": errors}, file)
+with open(output, "w", encoding="utf-8") as file:
+    json.dump({"new": new, "functions": functions, "errors": errors}, file)
 """
 
 
 def find_plugins(distribution: str) -> list[PluginEntryPoint]:
-    """Return the plugins that an installed distribution declares.
+    """Return the plugin entry points of an installed distribution.
 
-    Parameters
-    ----------
-    distribution : str
-        Its name, in any of the spellings that packaging tools take for the same.
-
-    Raises
-    ------
-    PluginError
-        If it is not installed, declares no plugin, or is disabled by
-        ``LUCID_DISABLE_PLUGINS``.
+    Raises PluginError if it is not installed, declares no plugin, or is disabled by
+    ``LUCID_DISABLE_PLUGINS``.
     """
     import importlib_metadata
 
     canonical = canonicalize_name(distribution)
     disabled = os.environ.get("LUCID_DISABLE_PLUGINS", "").split(",")
     if canonical in {canonicalize_name(name.strip()) for name in disabled}:
-        raise PluginError(f"{distribution} is disabled by LUCID_DISABLE_PLUGINS; take it out")
+        raise PluginError(
+            f"{distribution} is disabled; remove it from the environment variable "
+            "LUCID_DISABLE_PLUGINS"
+        )
     found = [c for c in find_entry_points() if canonicalize_name(c.distribution) == canonical]
     if found:
         return found
@@ -91,91 +86,90 @@ def find_plugins(distribution: str) -> list[PluginEntryPoint]:
     except (importlib_metadata.PackageNotFoundError, ValueError):
         is_path = Path(distribution).is_dir()
         command = pip_install("-e", distribution if is_path else "PATH-OF-THE-PROJECT")
-        hint = ", then ask for it by the name in its pyproject.toml" if is_path else ""
+        hint = ", then pass the name in its pyproject.toml" if is_path else ""
         raise PluginError(
-            f"no distribution called {distribution!r} is installed; install the plugin first: "
-            f"{command}{hint}"
+            f"no distribution called {distribution!r} is installed; install it with {command}{hint}"
         ) from None
     raise PluginError(
-        f"{distribution} declares no entry point in the group 'lucid.models'; "
-        'a plugin has [project.entry-points."lucid.models"] in its pyproject.toml'
+        f"{distribution} has no entry point in the group 'lucid.models'; add "
+        '[project.entry-points."lucid.models"] to its pyproject.toml'
     )
 
 
 def loaded_plugins(distribution: str) -> list[PluginInfo]:
-    """The plugins of a distribution, loaded or not; no warning for those that are not."""
+    """Return the plugins of a distribution, loaded or failed, without warnings."""
     canonical = canonicalize_name(distribution)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PluginWarning)  # the check that it loads says it
+        warnings.simplefilter("ignore", PluginWarning)  # check_loads reports it
         plugins = lucid.models.list_plugins()
     return [p for p in plugins if canonicalize_name(p.distribution) == canonical]
 
 
 def check_requirement(distribution: str) -> None:
-    """The distribution requires the core, in a way that parses and has a floor.
+    """Check that the distribution requires ``lucid-core`` with a lower bound.
 
     Parameters
     ----------
     distribution : str
-        Name of the distribution, in any spelling that packaging tools take for it.
+        Name of the distribution.
 
     Raises
     ------
     CheckError
-        If a requirement does not parse, ``lucid-core`` is not among them, or its
-        requirement has no floor.
+        If a requirement is invalid, or the one for ``lucid-core`` is missing or has no lower
+        bound.
     PluginError
         If the distribution is not installed, has no plugin, or is disabled.
     """
     from packaging.requirements import InvalidRequirement, Requirement
 
-    wanted = core_requirement(lucid.__version__)
+    recommended = core_requirement(lucid.__version__)
     specifiers = []
     for text in find_plugins(distribution)[0].requirements:
         try:
             requirement = Requirement(text)
         except InvalidRequirement as error:
             raise CheckError(
-                f"its requirement {text!r} cannot be parsed",
-                "write it as PEP 508 has it, such as 'numpy>=2.0'",
+                f"its requirement {text!r} is invalid",
+                "use the syntax of PEP 508, such as 'numpy>=2.0'",
             ) from error
         if canonicalize_name(requirement.name) == _CORE and (
             requirement.marker is None or requirement.marker.evaluate({"extra": ""})
         ):
             specifiers += list(requirement.specifier)
-            if not any(s.operator in _FLOORS for s in requirement.specifier):
+            if not any(s.operator in _LOWER_BOUNDS for s in requirement.specifier):
                 raise CheckError(
-                    f"its requirement {text!r} has no floor: pip may install it beside a core "
-                    "that is too old for it",
-                    f"write {wanted!r} in the dependencies of its pyproject.toml",
+                    f"its requirement {text!r} has no lower bound, so pip may install it with a "
+                    "core that is too old",
+                    f"write {recommended!r} in the dependencies of its pyproject.toml",
                 )
     if not specifiers:
         raise CheckError(
             f"it does not require {_CORE}",
-            f"add {wanted!r} to the dependencies in its pyproject.toml",
+            f"add {recommended!r} to the dependencies in its pyproject.toml",
         )
 
 
 def check_loads(distribution: str) -> None:
-    """Every entry point can be imported, and its hooks run without an error.
+    """Check that all entry points can be imported and their hooks run without an error.
 
     Parameters
     ----------
     distribution : str
-        Name of the distribution, in any spelling that packaging tools take for it.
+        Name of the distribution.
 
     Raises
     ------
     CheckError
-        If one cannot; says which, and what it raised.  Also if a weight converter cannot be
-        imported, or names a model that is not registered.
+        If an entry point or hook fails, or a weight converter cannot be imported or names a
+        model that is not registered.
     """
     failed = [plugin for plugin in loaded_plugins(distribution) if plugin.error is not None]
     if failed:
         raise CheckError(
             "; ".join(f"entry point {plugin.name!r}: {plugin.error}" for plugin in failed),
-            "correct it and install again; LUCID_STRICT_PLUGINS=1 lucid --debug models shows "
-            "the traceback",
+            "correct it and reinstall; LUCID_STRICT_PLUGINS=1 lucid --debug models shows the "
+            "traceback",
         )
     canonical = canonicalize_name(distribution)
     for plugin in zoo.registry.loaded_plugins():
@@ -184,7 +178,7 @@ def check_loads(distribution: str) -> None:
 
 
 def _run_hooks(plugin: Plugin) -> None:
-    """Run the hooks that programs ask later, which would leave out what fails."""
+    """Run the hooks whose failures are only warnings when commands call them."""
     import click
 
     from lucid.data.checkers import plugin_checkers
@@ -198,7 +192,7 @@ def _run_hooks(plugin: Plugin) -> None:
         "lucid_register_weight_converters": _check_converters,
     }
     for name, hook in hooks.items():
-        with wrap_errors(f"{name}()", "correct the hook, or what it registers"):
+        with wrap_errors(f"{name}()", "correct the hook or the objects that it registers"):
             hook(plugin)
 
 
@@ -209,25 +203,25 @@ def _check_converters(plugin: Plugin) -> None:
         converter.load()
         for name in converter.models:
             if not lucid.models.is_model(name):
-                raise PluginError(f"{converter} is for the model {name!r}, which is not registered")
+                raise PluginError(f"{converter} names the model {name!r}, which is not registered")
 
 
 def registered_model_checks(
     plugin: Plugin,
 ) -> list[tuple[str, str, Callable[[ModelUnderTest], None]]]:
-    """Task, name and function of each check that a plugin registers.
+    """Return task, name and function of the checks that a plugin registers.
 
-    Whatever its hook raises comes out.
+    Exceptions of the hook propagate.
     """
     found: list[tuple[str, str, Callable[[ModelUnderTest], None]]] = []
 
     def register(task: str, name: str, check: Callable[[ModelUnderTest], None]) -> None:
         if not callable(check):
-            raise TypeError(f"the check {name!r}: expected a function, got {check!r:.80}")
+            raise TypeError(f"check {name!r}: expected a function, got {check!r:.80}")
         if not (check.__doc__ or "").strip():
             raise ValueError(
-                f"the check {name!r}: expected a docstring that begins with what it asks for, got "
-                "none"
+                f"check {name!r}: expected a docstring, got none; describe the check in its "
+                "first line"
             )
         found.append((task, name, check))
 
@@ -236,19 +230,19 @@ def registered_model_checks(
 
 
 def check_imports(distribution: str) -> None:
-    """Registering imports neither the builders' modules nor any library.
+    """Check that listing models imports neither builder modules nor third-party packages.
 
-    Held against ``sys.modules`` of a fresh process, before and after.
+    Compares ``sys.modules`` of a new process before and after registration.
 
     Parameters
     ----------
     distribution : str
-        Name of the distribution, in any spelling that packaging tools take for it.
+        Name of the distribution.
 
     Raises
     ------
     CheckError
-        If it does; names the modules.
+        If it imports them; the message lists the modules.
     CheckNotRunError
         If the plugin cannot be loaded.
     PluginError
@@ -259,50 +253,51 @@ def check_imports(distribution: str) -> None:
     others = {c.distribution for c in find_entry_points()} - {name}
     found = _imports(name, sorted(others))
     if found["errors"]:
-        raise CheckNotRunError("the plugin cannot be loaded", "look at what the check 'loads' says")
-    builders = {place.partition(":")[0] for place in found["places"]}
+        raise CheckNotRunError("the plugin cannot be loaded", "see the check 'loads'")
+    builders = {function.partition(":")[0] for function in found["functions"]}
     if early := sorted(builders & set(found["new"])):
         raise CheckError(
-            f"listing models imports {', '.join(early)}, where builders are defined",
-            "keep builders out of the plugin's module, import them neither there nor in the "
-            "package's __init__.py, and export them lazily (PEP 562) if it should offer them",
+            f"listing models imports {', '.join(early)}, which define builders",
+            "define builders in a module that neither the plugin module nor the package's "
+            "__init__.py imports; export them lazily (PEP 562)",
         )
-    own = {place.partition(".")[0] for place in builders | {plugin.module for plugin in plugins}}
-    foreign = [
+    own = {name.partition(".")[0] for name in builders | {plugin.module for plugin in plugins}}
+    third_party = [
         module
         for module in found["new"]
         if module.partition(".")[0] not in own | sys.stdlib_module_names
     ]
-    if foreign:
+    if third_party:
         raise CheckError(
-            f"listing models imports {', '.join(_packages(foreign))}",
-            "import it where it is used, inside lucid_register_commands or in the builders' module",
+            f"listing models imports {', '.join(_packages(third_party))}",
+            "import it inside lucid_register_commands or in the builders' module",
         )
 
 
 def _imports(distribution: str, others: list[str]) -> dict[str, list[str]]:
     with tempfile.TemporaryDirectory() as folder:
-        answer = Path(folder) / "answer.json"
-        given = json.dumps([sys.path, others, distribution, str(answer)])
+        output = Path(folder) / "imports.json"
+        argument = json.dumps([sys.path, others, distribution, str(output)])
         done = subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", _PROGRAM, given],
+            [sys.executable, "-W", "ignore", "-c", _PROGRAM, argument],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=300,
         )
-        if not answer.exists():
-            said = (done.stderr.strip() or "nothing").splitlines()[-1]
+        if not output.exists():
+            last_line = (done.stderr.strip() or "no output").splitlines()[-1]
             raise CheckError(
-                f"a fresh process that lists its models ended with code {done.returncode} and "
-                f"said: {said}",
-                "keep the plugin's module from ending the process",
+                f"a new process that lists its models exited with code {done.returncode}: "
+                f"{last_line}",
+                "make sure that the plugin module does not end the process",
             )
-        found: dict[str, list[str]] = json.loads(answer.read_text(encoding="utf-8"))
+        found: dict[str, list[str]] = json.loads(output.read_text(encoding="utf-8"))
     return found
 
 
 def _packages(modules: Iterable[str]) -> list[str]:
-    """The packages that modules belong to; those of lucid by their rooms."""
-    rooms = {".".join(name.split(".")[: 2 if name.startswith("lucid.") else 1]) for name in modules}
-    return sorted(rooms)
+    """Return the top-level packages of modules; for ``lucid``, its subpackages."""
+    return sorted(
+        {".".join(name.split(".")[: 2 if name.startswith("lucid.") else 1]) for name in modules}
+    )

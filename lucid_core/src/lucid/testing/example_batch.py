@@ -1,16 +1,16 @@
-"""Batches to take a training step on: what a plugin declares, or what its task implies.
+"""Training batches for the checks of models: declared by the plugin, or default of the task.
 
-A plugin names a function in ``register(..., example_batch="package.module:function")``.
-It is called without arguments and returns the batch, a tuple:
+A plugin declares a function with ``register(..., example_batch="package.module:function")``.
+Called without arguments, it returns a tuple:
 
 ``"image-classification"``
     ``(images, labels)``; the loss is the cross entropy of ``model(images)``.
-any other task
-    whatever ``model(*batch)`` takes to give its own loss, a scalar Tensor or a dict
-    of them, as ``model(images, targets)`` does for ``"object-detection"``.
+other tasks
+    Arguments of ``model(*batch)``, which returns the loss: a scalar Tensor or a dict of them,
+    as ``model(images, targets)`` does for ``"object-detection"``.
 
-Where that is not how the model is trained it returns an :class:`ExampleBatch`, which
-brings the loss along.  Small batches will do, and make for quick checks.
+For a model that is trained in another way it returns an :class:`ExampleBatch`, which includes
+the loss function.  Small batches make the checks fast.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ from lucid.testing.model_under_test import CheckError, wrap_errors
 
 __all__ = ["ExampleBatch", "example_batch_of"]
 
-#: pytest leaves the frames of the kit out: the message says what is wrong.
+#: Hide these frames in pytest's tracebacks: the message is enough.
 __tracebackhide__ = True
 
 Loss = Callable[[Any, Any], "Tensor | Mapping[str, Tensor]"]
 
-_IMAGES = 4  # enough for batch statistics
-_DECLARE = "declare example_batch='package.module:function' in register()"
+_IMAGES = 4  # for batch statistics
+_DECLARE = "pass example_batch='package.module:function' to register()"
 
 
 @dataclass(frozen=True)
 class ExampleBatch:
-    """A batch and the loss of a model on it, for models that are trained in their own way.
+    """Batch and loss function for models with a loss of their own.
 
     Parameters
     ----------
     batch : object
-        What the loss takes beside the model.
+        Second argument of the loss function.
     loss : callable
-        ``loss(model, batch)`` gives a scalar Tensor, or several by name in a dict,
-        which are summed: the function that :class:`lucid.training.Trainer` takes.
+        ``loss(model, batch)`` returns a scalar Tensor or a dict of them, which are summed, as
+        for :class:`lucid.training.Trainer`.
 
     Examples
     --------
@@ -68,20 +68,9 @@ class ExampleBatch:
 
 
 def example_batch_of(info: ModelInfo, model: nn.Module) -> ExampleBatch:
-    """Return the declared batch of a model, or the default of its task.
+    """Return the declared batch of a model, else the default of its task.
 
-    Parameters
-    ----------
-    info : ModelInfo
-        The model's registration.
-    model : nn.Module
-        The model, built without arguments; the default batch of a classifier asks it
-        how many classes there are.
-
-    Raises
-    ------
-    CheckError
-        If there is no batch, or it is none.
+    Raises CheckError if the task has no default or the declared function fails.
     """
     declared = info.example_batch is not None
     if declared:
@@ -91,13 +80,13 @@ def example_batch_of(info: ModelInfo, model: nn.Module) -> ExampleBatch:
     elif info.task == "object-detection":
         batch = _detection(info)
     else:
-        raise CheckError(f"there is no default training batch for the task {info.task!r}", _DECLARE)
+        raise CheckError(f"the task {info.task!r} has no default training batch", _DECLARE)
     if isinstance(batch, ExampleBatch):
         return batch
     if not isinstance(batch, tuple):
         raise CheckError(
-            f"{info.example_batch} returned {batch!r:.80}",
-            "let it return a tuple such as (images, labels), or a lucid.testing.ExampleBatch",
+            f"expected {info.example_batch} to return a tuple, got {batch!r:.80}",
+            "return a tuple such as (images, labels), or a lucid.testing.ExampleBatch",
         )
     if info.task == "image-classification":
         return ExampleBatch(batch, _cross_entropy)
@@ -105,12 +94,12 @@ def example_batch_of(info: ModelInfo, model: nn.Module) -> ExampleBatch:
 
 
 def _declared(info: ModelInfo) -> Any:
-    place = str(info.example_batch)
+    function = str(info.example_batch)
     with wrap_errors(
-        f"example_batch {place!r}",
-        "make it name a function that can be imported and called without arguments",
+        f"example_batch {function!r}",
+        "name an importable function that can be called without arguments",
     ):
-        module, _, qualname = place.partition(":")
+        module, _, qualname = function.partition(":")
         found: Any = importlib.import_module(module)
         for part in qualname.split("."):
             found = getattr(found, part)
@@ -127,29 +116,29 @@ def _own_loss(model: Any, batch: Any) -> Any:
 
 
 def _classification(info: ModelInfo, model: nn.Module) -> tuple[Tensor, Tensor]:
-    """Random images of the declared size, and labels spread over the model's classes."""
+    """Return random images of the registered size with labels of different classes."""
     images = random.randn(_IMAGES, *info.input_shape[1:])
     with (
         no_grad(),
         wrap_errors(
             f"the model called with images of shape {images.shape}",
-            f"accept batches of the declared input_shape, or {_DECLARE}",
+            f"accept batches of the registered input_shape, or {_DECLARE}",
         ),
     ):
         logits = model(images)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         raise CheckError(
-            f"an image classifier gives logits (N, num_classes), this one {_kind(logits)}",
-            f"return such a Tensor from forward(), or register another task and {_DECLARE}",
+            f"expected logits (N, num_classes) from an image classifier, got {_describe(logits)}",
+            f"return logits from forward(), or register another task and {_DECLARE}",
         )
     return images, lucid.tensor(np.arange(_IMAGES) % logits.shape[1])
 
 
 def _detection(info: ModelInfo) -> tuple[Tensor, list[dict[str, Any]]]:
-    """Two random images with two objects of class 1 each."""
+    """Return two random images with two objects of class 1 each."""
     if len(info.input_shape) != 4:
         raise CheckError(
-            f"input_shape {info.input_shape} is no batch of images (N, C, H, W)",
+            f"expected input_shape (N, C, H, W), got {info.input_shape}",
             f"register the shape of a batch of images, or {_DECLARE}",
         )
     _, channels, height, width = info.input_shape
@@ -159,7 +148,7 @@ def _detection(info: ModelInfo) -> tuple[Tensor, list[dict[str, Any]]]:
     return random.rand(2, channels, height, width), [target, target]
 
 
-def _kind(value: object) -> str:
+def _describe(value: object) -> str:
     if isinstance(value, Tensor):
         return f"a Tensor of shape {value.shape}"
     return f"a {type(value).__name__}"

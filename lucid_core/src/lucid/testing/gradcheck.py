@@ -1,4 +1,4 @@
-"""Derivatives held against differences."""
+"""Gradient check against finite differences."""
 
 from __future__ import annotations
 
@@ -24,57 +24,65 @@ def gradcheck(
 ) -> bool:
     """Compare the gradients of a function with central differences.
 
-    Every floating output is weighed with random numbers, so that one backward
-    pass tests all of them; every element of every differentiable input is moved
-    by ``eps`` either way.  Also checked: no derivative writes into the gradient
-    it receives, and none hands out memory of the inputs or the output, both of
-    which would make gradients alias.
+    The vector-Jacobian product with random vectors is compared with
+    ``(f(x + eps) - f(x - eps)) / (2 * eps)`` for each element of each differentiable input.
+    Also checks that no vjp modifies the gradient it receives or returns memory of the inputs or
+    the output, which would make gradients alias.
 
     Parameters
     ----------
     function : callable
-        Takes the inputs and returns a tensor or several.
+        Function of the inputs that returns one or more tensors.
     inputs : Tensor or sequence
-        Float64 tensors with ``requires_grad`` are differentiated; anything else
-        is passed on as it is.
+        Arguments of the function.  Float64 tensors with ``requires_grad`` are differentiated.
     eps : float, default 1e-6
-        Half the width of the difference.
+        Perturbation of each element.
     rtol, atol : float, default 1e-5 and 1e-7
-        Largest deviation, relative to the numerical gradient and absolute.
+        Relative and absolute tolerance.
 
     Returns
     -------
     bool
-        True; every failure raises.
+        True; failures raise.
 
     Raises
     ------
     AssertionError
-        Naming the input and element of the largest deviation.
+        If a gradient differs; the message has the input and its largest deviation.
     ValueError
-        If no input is a float64 tensor that requires gradients.
+        If no input requires gradients, or one that does is not float64.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> from lucid.testing import gradcheck
+    >>> x = lucid.tensor([0.5, 2.0], dtype="float64", requires_grad=True)
+    >>> gradcheck(lucid.tanh, x)
+    True
     """
     if isinstance(inputs, Tensor):
         inputs = (inputs,)
-    watched = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
-    if not watched or any(inputs[i].dtype != np.float64 for i in watched):
-        raise ValueError("gradcheck needs float64 inputs, at least one that requires gradients")
-    before = [inputs[i].numpy().copy() for i in watched]
+    checked = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
+    if not checked or any(inputs[i].dtype != np.float64 for i in checked):
+        dtypes = ", ".join(str(inputs[i].dtype) for i in checked) or "none"
+        raise ValueError(
+            f"expected float64 inputs that require gradients, got {dtypes}; create the inputs "
+            "with dtype='float64', requires_grad=True"
+        )
+    before = [inputs[i].numpy().copy() for i in checked]
     outputs = _outputs(function(*inputs))
     rng = np.random.default_rng(0)
     weights = [rng.standard_normal(y.shape) for y in outputs]
-    _check_contract(outputs, [inputs[i].numpy() for i in watched])
+    _check_vjps(outputs, [inputs[i].numpy() for i in checked])
 
-    for i in watched:
+    for i in checked:
         inputs[i].grad = None
     for y, weight in zip(outputs, weights, strict=True):
         if y.requires_grad:
             y.backward(weight, retain_graph=True)
-    for place, i in enumerate(watched):
+    for x_before, i in zip(before, checked, strict=True):
         x = inputs[i]
-        np.testing.assert_array_equal(
-            x.numpy(), before[place], err_msg=f"input {i} was changed by backward()"
-        )
+        np.testing.assert_array_equal(x.numpy(), x_before, err_msg=f"backward() modified input {i}")
         analytical = np.zeros(x.shape) if x.grad is None else x.grad.numpy()
         numerical = _numerical(function, inputs, x, weights, eps)
         np.testing.assert_allclose(
@@ -102,18 +110,18 @@ def _numerical(
     values = x.numpy()
     gradient = np.zeros(x.shape)
     for index in np.ndindex(*x.shape):
-        kept = values[index]
-        values[index] = kept + eps
-        above = total()
-        values[index] = kept - eps
-        below = total()
-        values[index] = kept
-        gradient[index] = (above - below) / (2 * eps)
+        value = values[index]
+        values[index] = value + eps
+        upper = total()
+        values[index] = value - eps
+        lower = total()
+        values[index] = value
+        gradient[index] = (upper - lower) / (2 * eps)
     return gradient
 
 
-def _check_contract(outputs: list[Tensor], arrays: list[Array]) -> None:
-    """Each recorded derivative keeps to what ``lucid.autograd.primitive`` says of a vjp."""
+def _check_vjps(outputs: list[Tensor], arrays: list[Array]) -> None:
+    """Check that recorded vjps do not modify their argument or alias inputs and output."""
     for y in outputs:
         node: Node | None = y._node
         if node is None or node.vjp is None:
@@ -121,10 +129,10 @@ def _check_contract(outputs: list[Tensor], arrays: list[Array]) -> None:
         g = np.ones(node.shape, node.dtype)
         gradients = [x for x in node.vjp(g) if x is not None]
         if not (g == 1).all():
-            raise AssertionError("a derivative wrote into the gradient that it received")
+            raise AssertionError("a vjp modified the gradient that it received; copy it first")
         for gx in gradients:
             if any(np.shares_memory(gx, a) for a in [*arrays, y.numpy()] if a.size and gx.size):
                 raise AssertionError(
-                    "a derivative returned memory of an input or of the output; "
-                    "backward() may add into what a derivative returns"
+                    "a vjp returned memory of an input or the output; return a copy, because "
+                    "backward() accumulates in place"
                 )

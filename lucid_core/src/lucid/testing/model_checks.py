@@ -1,4 +1,4 @@
-"""Checks of one model: that it builds, is what it was registered as, runs and can be stored."""
+"""Checks of one model: builder, parameters, seeding, forward pass, saving, pickling."""
 
 from __future__ import annotations
 
@@ -27,39 +27,34 @@ __all__ = [
     "check_state_dict",
 ]
 
-#: pytest leaves the frames of the kit out: the message says what is wrong.
+#: Hide these frames in pytest's tracebacks: the message is enough.
 __tracebackhide__ = True
 
 
 def check_builder(tested: ModelUnderTest) -> None:
-    """The builder is annotated, documented, and builds a module without arguments.
-
-    Documented means a docstring that begins with a line about the model and says
-    something of every parameter that the builder has by name.
+    """Check that the builder is annotated, documents its parameters and builds the model.
 
     Parameters
     ----------
     tested : ModelUnderTest
-        The model.
+        Model under test.
 
     Raises
     ------
     CheckError
-        If its signature is not one of a builder, its docstring is missing or leaves a
-        parameter out, or it fails.
-    CheckNotRunError
-        If the model could not be built before.
+        If the builder needs arguments, is not annotated to return a module, lacks a docstring,
+        leaves a parameter out of it, or raises.
     """
     builder = tested.builder
     try:
         check_signature(builder)
     except TypeError as error:
-        raise CheckError(str(error), "correct the signature of the builder as this says") from error
+        raise CheckError(str(error), "correct the signature of the builder") from error
     text = inspect.getdoc(inspect.unwrap(builder)) or ""
     if not text.strip():
         raise CheckError(
             f"the builder {tested.info.builder} has no docstring",
-            "give it one in numpydoc's form: the page of the model is made from it",
+            "write a numpydoc docstring; the model's documentation page is generated from it",
         )
     missing = [
         parameter.name
@@ -69,78 +64,72 @@ def check_builder(tested: ModelUnderTest) -> None:
     ]
     if missing:
         raise CheckError(
-            f"the docstring of {tested.info.builder} says nothing of {', '.join(missing)}",
-            "describe every parameter in its section 'Parameters'",
+            f"the docstring of {tested.info.builder} does not describe {', '.join(missing)}",
+            "describe all parameters in its section 'Parameters'",
         )
     _ = tested.model
 
 
 def check_parameters(tested: ModelUnderTest) -> None:
-    """The model has as many parameters as it was registered with, counted under every name.
+    """Check that ``parameter_size`` of the model is the registered ``total_parameters``.
 
     Parameters
     ----------
     tested : ModelUnderTest
-        The model.
+        Model under test.
 
     Raises
     ------
     CheckError
-        If it has more or fewer, or ``total_parameters`` was not registered.
-    CheckNotRunError
-        If the model could not be built before.
+        If they differ, or ``total_parameters`` is not registered.
     """
     built, registered = tested.model.parameter_size, tested.info.total_parameters
     if built != registered:
-        said = "no total_parameters" if registered is None else f"total_parameters={registered:,}"
+        total = "no total_parameters" if registered is None else f"total_parameters={registered:,}"
         raise CheckError(
-            f"registered with {said}, but the model built without arguments has {built:,}",
+            f"registered with {total}, but the model built without arguments has {built:,}",
             f"write total_parameters={built:_} in lucid_register_models",
         )
 
 
 def check_seed(tested: ModelUnderTest) -> None:
-    """Built twice from the same seed, the model has the same weights.
+    """Check that the same seed gives the same initial weights.
 
     Parameters
     ----------
     tested : ModelUnderTest
-        The model.
+        Model under test.
 
     Raises
     ------
     CheckError
-        If a name, a dtype or a value differs.
-    CheckNotRunError
-        If the model could not be built before.
+        If a key, dtype or value of the state dict differs.
     """
     different = _differences(tested.model.state_dict(), tested.build(seed=0).state_dict())
     if different:
         raise CheckError(
-            f"built twice after lucid.random.seed(0), it differs in {_some(different)}",
-            "draw initial weights from lucid.nn.init or lucid.random, not from numpy.random, "
-            "random or anything that another run does not repeat",
+            f"two builds after lucid.random.seed(0) differ in {_some(different)}",
+            "draw initial weights from lucid.nn.init or lucid.random, not from numpy.random or "
+            "random",
         )
 
 
 def check_forward(tested: ModelUnderTest) -> None:
-    """In evaluation mode the model takes an input of the declared shape and gives finite numbers.
+    """Check that an input of the registered shape gives finite outputs in evaluation mode.
 
-    A classifier of images gives logits of shape (N, num_classes).  Where ``forward()`` needs
-    more than the input, as a detector's, ``predict()`` is called.
+    An image classifier must return logits of shape (N, num_classes).  If ``forward()`` requires
+    targets, as for detectors, ``predict()`` is called.
 
     Parameters
     ----------
     tested : ModelUnderTest
-        The model.
+        Model under test.
 
     Raises
     ------
     CheckError
-        If the call raises, or gives no tensor, a NaN, an infinity, or what are not logits
-        of shape (N, num_classes) though the task is ``"image-classification"``.
-    CheckNotRunError
-        If the model could not be built before.
+        If the call raises, returns no tensor or a non-finite value, or the output of an image
+        classifier does not have shape (N, num_classes).
     """
     model, shape = tested.model, tested.info.input_shape
     predict = predict_function(model)
@@ -154,7 +143,7 @@ def check_forward(tested: ModelUnderTest) -> None:
             no_grad(),
             wrap_errors(
                 f"the model called with a tensor of shape {shape}",
-                "accept that shape in forward(), or register with the input_shape that it takes",
+                "accept this shape in forward(), or register another input_shape",
             ),
         ):
             output = predict(draw(*shape, dtype=dtype))
@@ -164,45 +153,43 @@ def check_forward(tested: ModelUnderTest) -> None:
     tensors = list(_tensors(output))
     if not tensors:
         raise CheckError(
-            f"forward() gave a {type(output).__name__} without any Tensor in it",
-            "return a Tensor from forward(), or a tuple, list or dict with some",
+            f"expected a Tensor from forward(), got a {type(output).__name__} without any",
+            "return a Tensor, or a tuple, list or dict of Tensors",
         )
     if not all(np.isfinite(tensor.numpy()).all() for tensor in tensors if _is_float(tensor)):
         raise CheckError(
-            f"an input of random numbers of shape {shape} gave NaN or infinity",
-            "look at the initial weights, and for a division or logarithm of 0",
+            f"a random input of shape {shape} gave NaN or infinity",
+            "check the initial weights, and divisions by and logarithms of 0",
         )
     if tested.info.task == "image-classification":
         logits = tensors[0]
         if len(tensors) > 1 or logits.ndim != 2 or logits.shape[0] != shape[0]:
             shapes = ", ".join(str(tensor.shape) for tensor in tensors)
             raise CheckError(
-                f"an image classifier gives logits (N, num_classes), this one {shapes} "
+                f"expected logits (N, num_classes) from an image classifier, got {shapes} "
                 f"for an input of shape {shape}",
                 "return logits from forward(), or register another task",
             )
 
 
 def check_state_dict(tested: ModelUnderTest) -> None:
-    """Its state dict, saved to a file, makes another of its kind equal to it.
+    """Check that a saved state dict, loaded into another instance, restores the model.
 
     Parameters
     ----------
     tested : ModelUnderTest
-        The model.
+        Model under test.
 
     Raises
     ------
     CheckError
-        If saving or loading raises, or a name, a dtype or a value differs afterwards.
-    CheckNotRunError
-        If the model could not be built before.
+        If saving or loading raises, or a key, dtype or value differs.
     """
     state = tested.model.state_dict()
     other = tested.build(seed=1)
     advice = (
-        "keep everything that is learned in parameters and buffers, under the same names in "
-        "every model that the builder makes"
+        "keep all learned values in parameters and buffers, with the same names in every model "
+        "that the builder returns"
     )
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -212,26 +199,21 @@ def check_state_dict(tested: ModelUnderTest) -> None:
         lucid.save(state, path)
         other.load_state_dict(lucid.load(path))
     if different := _differences(state, other.state_dict()):
-        raise CheckError(
-            f"after its state dict went through a file it differs in {_some(different)}", advice
-        )
+        raise CheckError(f"the loaded state dict differs in {_some(different)}", advice)
 
 
 def check_pickle(tested: ModelUnderTest) -> None:
-    """The model survives pickling, as a worker process needs it to.
+    """Check that the model can be pickled, as worker processes require.
 
     Parameters
     ----------
     tested : ModelUnderTest
-        The model.
+        Model under test.
 
     Raises
     ------
     CheckError
-        If pickling raises, or the copy has another type, or another name, dtype or value in
-        its state dict.
-    CheckNotRunError
-        If the model could not be built before.
+        If pickling raises, or the copy has another type or state dict.
     """
     model = tested.model
     advice = (
@@ -241,13 +223,15 @@ def check_pickle(tested: ModelUnderTest) -> None:
     with wrap_errors("pickling the model", advice):
         copy = pickle.loads(pickle.dumps(model))
     if type(copy) is not type(model):
-        raise CheckError(f"unpickled, it is a {type(copy).__name__}", advice)
+        raise CheckError(
+            f"expected a {type(model).__name__} from pickle, got a {type(copy).__name__}", advice
+        )
     if different := _differences(model.state_dict(), copy.state_dict()):
-        raise CheckError(f"unpickled, it differs in {_some(different)}", advice)
+        raise CheckError(f"the unpickled state dict differs in {_some(different)}", advice)
 
 
 def _differences(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[str]:
-    """The names that only one of two state dicts has, or with other values."""
+    """Return the keys that are missing in a state dict or have other values."""
     return [
         name
         for name in sorted({*one, *other})
@@ -259,7 +243,7 @@ def _differences(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list
 
 
 def _some(names: list[str]) -> str:
-    """A few names, and how many more there are."""
+    """Format up to three names and the number of others."""
     shown = ", ".join(names[:3])
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown
 

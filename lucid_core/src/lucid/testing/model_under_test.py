@@ -1,4 +1,4 @@
-"""What the checks of a plugin share: a model under test, and failures that say what to do."""
+"""Shared by all plugin checks: the model under test, check errors, seeding."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from lucid.nn import Module
 
 __all__ = ["CheckError", "CheckNotRunError", "ModelUnderTest", "seeded", "wrap_errors"]
 
-#: pytest leaves the frames of the kit out: the message says what is wrong.
+#: Hide these frames in pytest's tracebacks: the message is enough.
 __tracebackhide__ = True
 
 _LUCID = Path(lucid.__file__).parent
 
 
 class CheckError(AssertionError):
-    """A plugin does not do what a check asks of it.
+    """A plugin fails a check.
 
     Parameters
     ----------
     problem : str
-        What was expected and what was found.
+        Expected and actual result.
     advice : str
-        What to do about it.
+        How to correct the plugin.
     """
 
     def __init__(self, problem: str, advice: str) -> None:
@@ -39,24 +39,24 @@ class CheckError(AssertionError):
         self.advice = advice
 
     def __str__(self) -> str:
-        return f"{self.problem}\nWhat to do: {self.advice}"
+        return f"{self.problem}\nhint: {self.advice}"
 
 
 class CheckNotRunError(CheckError):
-    """A check could not be made, because an earlier one failed.
+    """A check could not run because an earlier check failed.
 
     Parameters
     ----------
     problem : str
-        What the check would have needed.
+        Precondition that is not met.
     advice : str
-        Which check to look at first.
+        Check to correct first.
     """
 
 
 @contextmanager
 def seeded(seed: int = 0) -> Iterator[None]:
-    """Draw random numbers from a known start, and go on afterwards as if nothing had been drawn."""
+    """Seed ``lucid.random`` in the block and restore its state afterward."""
     state = random.get_state()
     random.seed(seed)
     try:
@@ -66,53 +66,45 @@ def seeded(seed: int = 0) -> Iterator[None]:
 
 
 @contextmanager
-def wrap_errors(what: str, advice: str) -> Iterator[None]:
-    """Turn whatever a plugin's code raises into a failure of the check.
-
-    Parameters
-    ----------
-    what : str
-        What was being done, the tested of "raised ValueError: ...".
-    advice : str
-        What to do about it.
-    """
+def wrap_errors(action: str, advice: str) -> Iterator[None]:
+    """Raise CheckError for any exception in the block: "`action` raised ValueError: ..."."""
     try:
         yield
     except (CheckError, KeyboardInterrupt):
         raise
-    except PluginError as error:  # Lucid's own word on it, a sentence in itself
+    except PluginError as error:  # its message is complete
         raise CheckError(str(error), advice) from error
-    except BaseException as error:  # SystemExit too: it must not end the session of tests
-        problem = f"{what} raised {describe_error(error)}{_place(error)}"
+    except BaseException as error:  # includes SystemExit, which must not end the test session
+        problem = f"{action} raised {describe_error(error)}{_location(error)}"
         raise CheckError(problem, advice) from error
 
 
-def _place(error: BaseException) -> str:
-    """Where the plugin's own code was when the error came up."""
+def _location(error: BaseException) -> str:
+    """Return file and line of the innermost frame outside of Lucid."""
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if _LUCID not in Path(frame.filename).parents]
     return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
 
 
 class ModelUnderTest:
-    """A registered model, built once for all the checks that leave it as it is.
+    """A registered model, built once for all checks that do not modify it.
 
     Parameters
     ----------
     name : str
-        A name of :func:`lucid.models.list_models`.
+        Name from :func:`lucid.models.list_models`.
 
     Attributes
     ----------
     name : str
-        The same name.
+        Name of the model.
     info : lucid.models.ModelInfo
-        What the model was registered with.
+        Registered description of the model.
 
     Raises
     ------
     UnknownModelError
-        If no model has that name.
+        If there is no such model.
     """
 
     def __init__(self, name: str) -> None:
@@ -122,10 +114,10 @@ class ModelUnderTest:
         self._broken = False
 
     @contextmanager
-    def _needed(self, what: str, advice: str) -> Iterator[None]:
-        """Guard what there is no model without, so that later checks need not fail again."""
+    def _required(self, action: str, advice: str) -> Iterator[None]:
+        """Wrap errors without which there is no model; later checks then do not run."""
         try:
-            with wrap_errors(what, advice):
+            with wrap_errors(action, advice):
                 yield
         except CheckError:
             self._broken = True
@@ -133,25 +125,23 @@ class ModelUnderTest:
 
     @property
     def builder(self) -> Callable[..., Any]:
-        """The builder, imported."""
-        with self._needed(
+        """Builder of the model, imported on access."""
+        with self._required(
             f"importing the builder {self.info.builder!r}",
-            "make register() name a function as 'package.module:function', in a module that "
-            "can be imported",
+            "pass register() an importable 'package.module:function'",
         ):
             return lucid.models.get_builder(self.name)
 
     def build(self, seed: int = 0) -> Module:
-        """Build the model without arguments, its weights drawn from a known start."""
+        """Build the model without arguments after ``lucid.random.seed(seed)``."""
         if self._broken:
             raise CheckNotRunError(
-                f"{self.name} cannot be built without arguments",
-                "look at what the check 'builder' says",
+                f"{self.name} cannot be built without arguments", "see the check 'builder'"
             )
         builder = self.builder
         with (
             seeded(seed),
-            self._needed(
+            self._required(
                 f"{self.name}()",
                 "let the builder return an nn.Module when it is called without arguments",
             ),
@@ -161,12 +151,12 @@ class ModelUnderTest:
 
     @property
     def model(self) -> Module:
-        """The model as built from seed 0, the same one each time: leave it as it is."""
+        """Model built with seed 0, shared by all checks; do not modify it."""
         if self._model is None:
             self._model = self.build()
         return self._model
 
-    def take(self) -> Module:
-        """The model as built from seed 0, to do with as one likes."""
+    def pop_model(self) -> Module:
+        """Return the model built with seed 0 for modification; other checks get a new one."""
         model, self._model = self.model, None
         return model

@@ -1,6 +1,6 @@
-"""The conformance kit: everything a plugin has to do, one check at a time.
+"""Conformance checks of plugins.
 
-For a plugin's own tests, one test for every model and check::
+In the tests of a plugin, one test per model and check::
 
     import pytest
     from lucid.testing.plugin_checks import checks
@@ -9,8 +9,9 @@ For a plugin's own tests, one test for every model and check::
     def test_conformance(check):
         check.run()
 
-``lucid check-plugin lucid-models-mine`` runs the same and prints a table.  Each check
-is a plain function, too: of the distribution's name, or of a :class:`ModelUnderTest`.
+``lucid check-plugin lucid-models-mine`` runs the same checks and prints a table.  Each check is
+also a function of the name of the distribution or of a :class:`ModelUnderTest`; it raises
+:class:`CheckError` if the plugin fails, :class:`CheckNotRunError` if the model cannot be built.
 """
 
 from __future__ import annotations
@@ -87,25 +88,24 @@ _MODEL_CHECKS: dict[str, Callable[[ModelUnderTest], None]] = {
     "pickle": check_pickle,
 }
 
-#: Behind those that plugins register: it may change the model that the others share.
+#: Runs after the checks of plugins: it modifies the shared model.
 _FINAL_CHECKS: dict[str, Callable[[ModelUnderTest], None]] = {"training-step": check_training_step}
 
 
 @dataclass(frozen=True, eq=False)
 class Check:
-    """One check of a distribution or of one of its models.
+    """One check of a distribution or model.
 
     Attributes
     ----------
     name : str
-        What is checked, as in ``"training-step"``.
+        Name of the check, such as ``"training-step"``.
     model : str or None
         Name of the model; None for a check of the distribution.
     description : str
-        What the check asks for, in a sentence.
+        One sentence that describes the check.
     run : callable
-        Makes the check; raises :class:`CheckError`, which says what is wrong and
-        what to do about it.
+        Runs the check; raises :class:`CheckError` if it fails.
     """
 
     name: str
@@ -114,26 +114,26 @@ class Check:
     run: Callable[[], None] = field(repr=False)
 
     def __str__(self) -> str:
-        """Model and check in one word, for the name of a test."""
+        """Return a test ID, ``"model-check"``."""
         return f"{self.model}-{self.name}" if self.model else self.name
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What came of a check.
+    """Result of a check.
 
     Attributes
     ----------
     check : str
-        Its name.
+        Name of the check.
     model : str or None
-        The model, None for a check of the distribution.
+        Name of the model; None for a check of the distribution.
     outcome : {"passed", "failed", "not run"}
-        Not run is what makes no sense after an earlier failure.
+        "not run" if an earlier failure prevents the check.
     problem, advice : str or None
-        What is wrong and what to do about it, unless it passed.
+        Problem and how to correct it; None if the check passed.
     seconds : float
-        What it took.
+        Duration.
     """
 
     check: str
@@ -145,7 +145,7 @@ class CheckResult:
 
 
 def checks(distribution: str, models: str | Iterable[str] = "*") -> list[Check]:
-    """List the checks of an installed plugin, without making any.
+    """List the checks of an installed plugin without running them.
 
     Parameters
     ----------
@@ -157,9 +157,9 @@ def checks(distribution: str, models: str | Iterable[str] = "*") -> list[Check]:
     Returns
     -------
     list of Check
-        First those of the distribution, then all of one model after the other.  To
-        be made in this order: the model, built once, is dropped after its last.
-        Where the plugin cannot be loaded, those of the distribution alone.
+        Checks of the distribution, then of each model.  Run them in this order: each model is
+        built once and dropped after its last check.  If the plugin cannot be loaded, only the
+        checks of the distribution.
 
     Raises
     ------
@@ -176,8 +176,8 @@ def checks(distribution: str, models: str | Iterable[str] = "*") -> list[Check]:
     registered = lucid.models.list_models(plugin=name)
     patterns = [models] if isinstance(models, str) else list(models)
     for pattern in patterns:
-        asked = pattern == "*" or any(plugin.error for plugin in plugins)
-        if not asked and not lucid.models.list_models(pattern, plugin=name):
+        can_be_empty = pattern == "*" or any(plugin.error for plugin in plugins)
+        if not can_be_empty and not lucid.models.list_models(pattern, plugin=name):
             raise PluginError(
                 f"no model of {name} matches {pattern!r}; it has {', '.join(registered) or 'none'}"
             )
@@ -197,12 +197,12 @@ def checks_for_task(task: str) -> dict[str, Callable[[ModelUnderTest], None]]:
     Parameters
     ----------
     task : str
-        Such as ``"object-detection"``.
+        Task, such as ``"object-detection"``.
 
     Returns
     -------
     dict
-        Functions of a :class:`ModelUnderTest` by name.
+        Check functions by name.
 
     Raises
     ------
@@ -215,8 +215,8 @@ def checks_for_task(task: str) -> dict[str, Callable[[ModelUnderTest], None]]:
             registered = registered_model_checks(plugin)
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # SystemExit too: the other plugins still work
-            message = f"{plugin.origin}: its model checks are left out: {describe_error(error)}"
+        except BaseException as error:  # includes SystemExit: the other plugins still work
+            message = f"model checks of {plugin.origin} are skipped: {describe_error(error)}"
             warnings.warn(message, PluginWarning, stacklevel=find_stack_level())
             continue
         for of_task, name, check in registered:
@@ -228,20 +228,20 @@ def checks_for_task(task: str) -> dict[str, Callable[[ModelUnderTest], None]]:
     return found
 
 
-def run_checks(asked: Iterable[Check]) -> Iterator[CheckResult]:
-    """Make checks one after the other, and give the result of each when it is there.
+def run_checks(checks: Iterable[Check]) -> Iterator[CheckResult]:
+    """Run checks and yield each result as soon as it is available.
 
     Parameters
     ----------
-    asked : iterable of Check
-        As :func:`checks` gives them.
+    checks : iterable of Check
+        Checks from :func:`checks`.
 
     Yields
     ------
     CheckResult
-        In the same order.
+        Results in the same order.
     """
-    for check in asked:
+    for check in checks:
         start = time.perf_counter()
         outcome: Literal["passed", "failed", "not run"] = "passed"
         problem = advice = None
@@ -252,12 +252,12 @@ def run_checks(asked: Iterable[Check]) -> Iterator[CheckResult]:
             problem, advice = failure.problem, failure.advice
         except KeyboardInterrupt:
             raise
-        except BaseException as error:  # SystemExit too: it must not look like success
+        except BaseException as error:  # includes SystemExit, which must not look like success
             if isinstance(error, SystemExit) and type(error) is not SystemExit:
                 raise  # SIGTERM
             outcome = "failed"
-            problem = f"the check {check.name!r} itself raised {describe_error(error)}"
-            advice = "correct what it calls; a check raises lucid.testing.plugin_checks.CheckError"
+            problem = f"check {check.name!r} raised {describe_error(error)}"
+            advice = "correct the check; it should raise lucid.testing.plugin_checks.CheckError"
         seconds = time.perf_counter() - start
         yield CheckResult(check.name, check.model, outcome, problem, advice, seconds)
 

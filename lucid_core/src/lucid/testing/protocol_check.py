@@ -1,4 +1,4 @@
-"""The check that a model has the members that the commands for its task use."""
+"""Check that a model satisfies the protocol of its task."""
 
 from __future__ import annotations
 
@@ -13,30 +13,28 @@ from lucid.testing.model_under_test import CheckError, ModelUnderTest, seeded, w
 
 __all__ = ["check_head", "check_protocol", "protocol_errors"]
 
-#: pytest leaves the frames of the kit out: the message says what is wrong.
+#: Hide these frames in pytest's tracebacks: the message is enough.
 __tracebackhide__ = True
 
 
 def check_protocol(tested: ModelUnderTest) -> None:
-    """The model satisfies the protocol of its task, and says the truth about itself.
+    """Check that the model satisfies the protocol of its task.
 
-    An image classifier satisfies :class:`lucid.models.Classifier`.  A model with
-    ``feature_channels``, ``feature_strides`` or ``stages()`` satisfies all of
+    Image classifiers must satisfy :class:`lucid.models.Classifier`; models with
+    ``feature_channels``, ``feature_strides`` or ``stages()`` must satisfy
     :class:`lucid.models.Backbone`.
 
     Parameters
     ----------
     tested : ModelUnderTest
-        The model.
+        Model under test.
 
     Raises
     ------
     CheckError
-        If a member is missing or wrong, if the builder of a classifier does not take
-        ``num_classes``, if other parameters than those under ``head_prefixes`` change their
-        shape with it, or if ``features(x)`` returns other maps than ``feature_channels`` says.
-    CheckNotRunError
-        If the model could not be built before.
+        If a member is missing or invalid, the builder of a classifier has no ``num_classes``,
+        ``head_prefixes`` are not the parameters whose shape depends on it, or ``features(x)``
+        does not match ``feature_channels``.
     """
     model = tested.model
     members = {"feature_channels", "feature_strides", "stages()"}
@@ -51,47 +49,47 @@ def check_protocol(tested: ModelUnderTest) -> None:
 
 @contextmanager
 def protocol_errors() -> Iterator[None]:
-    """Turn a :class:`lucid.ProtocolError` into a failure of the check."""
+    """Raise CheckError for a :class:`lucid.ProtocolError` in the block."""
     try:
         yield
     except ProtocolError as error:
         raise CheckError(
-            str(error), "define them in the model's class; commands for its task use them"
+            str(error), "define them in the model's class; the commands of its task use them"
         ) from error
 
 
 def check_head(tested: ModelUnderTest) -> None:
-    """Parameters whose shape changes with ``num_classes`` are those under ``head_prefixes``.
+    """Check that ``head_prefixes`` are the parameters whose shape depends on ``num_classes``.
 
     Parameters
     ----------
     tested : ModelUnderTest
-        The model, which has ``num_classes`` and ``head_prefixes``.
+        Model with ``num_classes`` and ``head_prefixes``.
 
     Raises
     ------
     CheckError
-        If they are others, or if the builder does not take ``num_classes``.
+        If they differ, or the builder has no argument ``num_classes``.
     """
     model: Any = tested.model
     count, prefixes = model.num_classes + 1, model.head_prefixes
-    advice = "give the builder an argument num_classes: training and fine-tuning set it"
+    advice = "add an argument num_classes to the builder; training and fine-tuning set it"
     with seeded(), wrap_errors(f"{tested.name}(num_classes={count})", advice):
         other = tested.builder(num_classes=count)
     if other.num_classes != count:
         raise CheckError(
-            f"built with num_classes={count}, the model has num_classes {other.num_classes!r}",
-            "set num_classes to the argument of the builder",
+            f"expected num_classes {count} of the model built with num_classes={count}, got "
+            f"{other.num_classes!r}",
+            "set num_classes of the model to the argument of the builder",
         )
     state, shapes = tested.model.state_dict(), other.state_dict()
     changed = {k for k in {*state, *shapes} if _shape(state, k) != _shape(shapes, k)}
     head = {key for key in state if key.startswith(prefixes)}
     if changed != head:
         raise CheckError(
-            f"head_prefixes is {prefixes!r}, but with another num_classes the "
-            f"parameters that change are {', '.join(sorted(changed)) or 'none'}",
-            "name in head_prefixes the layers whose parameters change with num_classes, and "
-            "no others",
+            f"head_prefixes is {prefixes!r}, but the parameters whose shape depends on num_classes "
+            f"are {', '.join(sorted(changed)) or 'none'}",
+            "list the layers whose shapes depend on num_classes in head_prefixes, and no others",
         )
 
 
@@ -100,7 +98,7 @@ def _shape(state: Mapping[str, object], key: str) -> object:
 
 
 def _check_features(tested: ModelUnderTest) -> None:
-    """Compute the feature maps of random images of the registered size."""
+    """Check the feature maps of random images of the registered size."""
     backbone, shape = check_backbone(tested.model), tested.info.input_shape
     modes = [(module, module.training) for module in tested.model.modules()]
     try:
@@ -120,5 +118,5 @@ def _check_features(tested: ModelUnderTest) -> None:
         raise CheckError(
             f"feature_channels is {backbone.feature_channels}, but features(x) of shape {shape} "
             f"returns maps of shapes {', '.join(map(str, maps))}",
-            "return one map (N, C, H, W) for each entry of feature_channels, the finest first",
+            "return one map (N, C, H, W) per entry of feature_channels, finest first",
         )
