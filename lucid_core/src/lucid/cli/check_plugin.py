@@ -25,18 +25,18 @@ __all__ = ["check_plugin"]
 def check_plugin(
     ctx: click.Context, distribution: str, models: tuple[str, ...], as_json: bool
 ) -> None:
-    """Check that the plugin of the distribution DIST does all that a plugin has to.
+    """Run the conformance checks of the plugin in the distribution DIST.
 
-    Every model is built, run, trained for a moment and stored.  The exit code is 1
-    if a check fails; what to do about it is written below the check.
+    Each model is built, run, trained for a few steps, saved and loaded.  Failed checks are
+    listed with a hint, and the exit code is 1.
     """
     from lucid.testing.plugin_checks import checks, run_checks
 
-    asked = checks(distribution, models or "*")
+    selected = checks(distribution, models or "*")
     results = []
-    for result in run_checks(asked):
+    for result in run_checks(selected):
         if not as_json:
-            _write_result(result, asked)
+            _write_result(result, selected)
         results.append(result)
     failed = sum(result.outcome != "passed" for result in results)
     if as_json:
@@ -48,11 +48,11 @@ def check_plugin(
         ctx.exit(1)
 
 
-def _write_result(result: CheckResult, asked: Sequence[Check]) -> None:
-    """Write one row of the table as soon as it is known, the first with the titles above."""
-    models = max(len(check.model or "") for check in asked)
-    names = max(len(check.name) for check in asked)
-    if result.check == asked[0].name and result.model == asked[0].model:
+def _write_result(result: CheckResult, selected: Sequence[Check]) -> None:
+    """Print one row of the table; before the first, print the header."""
+    models = max(len(check.model or "") for check in selected)
+    names = max(len(check.name) for check in selected)
+    if result.check == selected[0].name and result.model == selected[0].model:
         titles = ("MODEL".ljust(max(models, 5)), "CHECK".ljust(names), "SECONDS", "RESULT")
         click.echo("  ".join(titles))
     cells = (
@@ -63,5 +63,5 @@ def _write_result(result: CheckResult, asked: Sequence[Check]) -> None:
     )
     click.echo("  ".join(cells))
     if result.outcome == "failed":
-        click.echo(f"    {result.problem}\n    What to do: {result.advice}")
+        click.echo(f"    {result.problem}\n    hint: {result.advice}")
     sys.stdout.flush()
