@@ -1,7 +1,7 @@
-"""The site: ``python -m sphinx -W -n docs OUT``, with or without a network.
+"""Configuration of the site: ``python -m sphinx -W -n docs OUT``, also offline.
 
-Model pages come from the registry (``lucid.sphinxext``), reference pages from the
-``__all__`` of the public modules (``_ext/reference.py``); the rest is written here.
+Model pages are generated from the registry (``lucid.sphinxext``), reference pages from the
+``__all__`` of the public modules (``_ext/reference.py``).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ extensions = [
     "lucid.sphinxext",
     "reference",
     "signatures",
-    "spellings",
+    "torch_names",
 ]
 exclude_patterns = ["_build", "README.md"]
 default_role = "autolink"
@@ -39,12 +39,12 @@ nitpicky = True
 
 # -- Model pages -------------------------------------------------------------------
 
-# Faults of these two fail a build with -W; those of any other installed plugin are reported.
+# Problems of these plugins are warnings, errors with -W; those of others are only reported.
 lucid_models_strict = ["lucid-models-classification", "lucid-models-detection"]
 
 # -- Reference ---------------------------------------------------------------------
 
-# In this order: a name that several modules export has its page under the first of them.
+# A name that several modules export has its page under the first of them.
 reference_modules = [
     "lucid",
     "lucid.random",
@@ -94,24 +94,23 @@ autodoc_typehints = "signature"
 autodoc_default_options = {"show-inheritance": True}
 autosummary_generate = False
 napoleon_google_docstring = False
-# Types in docstrings are written for people ("int or (int, int)"), and shown as they are;
-# links to types come from the annotations in the signatures.
+# Types in docstrings are text such as "int or (int, int)"; signatures link to types.
 napoleon_use_param = False
 napoleon_use_rtype = False
 napoleon_custom_sections = [("Attributes", "params_style"), "Configuration", "Training Notes"]
 python_maximum_signature_line_length = 88
 python_use_unqualified_type_names = True
 
-# Other projects' names lead somewhere only where their inventories could be fetched.
+# Names of other projects resolve only if their inventories were downloaded.
 nitpick_ignore_regex = [
     (r"py:.*", r"(numpy|np|PIL|click|sphinx|torch|torchvision|pathlib|os|typing|collections)\..*"),
 ]
 
-# -- Links to other projects, only where the network is there --------------------------
+# -- Links to other projects, if online ------------------------------------------------
 
 
 def _inventories() -> dict[str, tuple[str, str]]:
-    """The inventories that answer within seconds; ``LUCID_DOCS_OFFLINE=1`` asks nobody."""
+    """Download the inventories of other projects; none with ``LUCID_DOCS_OFFLINE=1``."""
     found: dict[str, tuple[str, str]] = {}
     if os.environ.get("LUCID_DOCS_OFFLINE", "") not in ("", "0"):
         return found
@@ -119,9 +118,9 @@ def _inventories() -> dict[str, tuple[str, str]]:
     folder = Path(tempfile.mkdtemp(prefix="lucid-inventories-"))
     for name, url in sites.items():
         try:
-            with urllib.request.urlopen(f"{url}/objects.inv", timeout=3) as answer:
-                data = answer.read()
-        except (OSError, HTTPException):  # no network, or one that does not let us through
+            with urllib.request.urlopen(f"{url}/objects.inv", timeout=3) as response:
+                data = response.read()
+        except (OSError, HTTPException):  # offline or blocked
             continue
         if data.startswith(b"# Sphinx inventory"):
             path = folder / f"{name}.inv"
@@ -150,7 +149,7 @@ html_copy_source = False
 html_theme_options = {
     "navigation_with_keys": True,
     "top_of_page_buttons": [],
-    # Colours hold WCAG's contrast on the theme's backgrounds; tests/site measures it.
+    # Colors satisfy the contrast of WCAG on the theme's backgrounds; tests/site measures it.
     "light_css_variables": {
         "color-brand-primary": "#0b666a",
         "color-brand-content": "#0b666a",

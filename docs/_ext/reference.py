@@ -1,8 +1,7 @@
-"""Reference pages from ``__all__``: one for each public name, one for each public module.
+"""API reference pages generated from ``__all__``: one per public module and public name.
 
-A name that several modules export (``lucid.exp`` is ``lucid.ops.exp``) has one page,
-under the first of the modules in ``reference_modules``; references to it by any of
-its names, the one it is defined under included, lead there.
+A name that several modules export (``lucid.exp`` is ``lucid.ops.exp``) has one page, under the
+first of the modules in ``reference_modules``.  References by any of its names resolve to it.
 """
 
 from __future__ import annotations
@@ -23,21 +22,21 @@ from lucid.kernels import Kernel
 
 MARK = ".. Written from __all__ by _ext/reference.py; changes here are lost.\n\n"
 
-#: Object pages are reached from their module's table and by search.  In the sidebar of
-#: every page, hundreds of them would bury the rest, and take most of a build's time.
+#: Object pages are linked from their module's table.  Hundreds of them in the sidebar of every
+#: page would hide the rest and dominate the build time.
 ORPHAN = ":orphan:\n\n"
 
 
 class Reference:
-    """The pages of one build, and where each documented object is at home."""
+    """Reference pages of one build, and the page of each documented object."""
 
     def __init__(self) -> None:
-        self.homes: dict[int, str] = {}
-        self.kept: list[Any] = []  # so that no id is given twice
+        self.pages: dict[int, str] = {}
+        self.objects: list[Any] = []  # keeps objects alive, so that ids stay unique
         self.last_names: dict[str, list[str]] = {}
 
     def write(self, app: Sphinx) -> None:
-        """Write every page that has changed; at ``builder-inited``."""
+        """Write all changed pages; handler of ``builder-inited``."""
         import lucid.models
 
         folder = Path(app.srcdir) / "reference"
@@ -51,19 +50,19 @@ class Reference:
             for name, value in members.items():
                 full = f"{module_name}.{name}"
                 if inspect.ismodule(value):
-                    continue  # has a page of its own, or is none of the public ones
+                    continue  # has its own page, or is not public
                 if name in models and inspect.isfunction(value):
-                    self.note(value, f"lucid.models.{name}")
-                elif not (shareable(value) and identity(value) in self.homes):
-                    self.note(value, full)
+                    self.add(value, f"lucid.models.{name}")
+                elif not (shareable(value) and identity(value) in self.pages):
+                    self.add(value, full)
                     pages[full] = ORPHAN + object_page(full, value)
         self.sync(folder, pages)
 
-    def note(self, value: Any, full: str) -> None:
+    def add(self, value: Any, full: str) -> None:
         self.last_names.setdefault(full.rpartition(".")[2], []).append(full)
         if shareable(value):
-            self.homes.setdefault(identity(value), full)
-            self.kept.append(value)
+            self.pages.setdefault(identity(value), full)
+            self.objects.append(value)
 
     def sync(self, folder: Path, pages: dict[str, str]) -> None:
         for old in folder.glob("*.rst"):
@@ -75,27 +74,26 @@ class Reference:
                 path.write_text(MARK + text, encoding="utf-8")
 
     def resolve(self, app: Sphinx, env: Any, node: Any, content: Any) -> nodes.Node | None:
-        """Lead a reference by another name of an object to its page; at ``missing-reference``."""
+        """Resolve references by other names of an object; handler of ``missing-reference``."""
         if node.get("refdomain") != "py":
             return None
         target = node["reftarget"]
-        home = self.home_of(target) or self.home_of(f"{node.get('py:module')}.{target}")
-        if home is None and "." not in target:
+        page = self.page_of(target) or self.page_of(f"{node.get('py:module')}.{target}")
+        if page is None and "." not in target:
             same = self.last_names.get(target, [])
-            home = same[0] if len(same) == 1 else None
-        entry = env.get_domain("py").objects.get(home)
+            page = same[0] if len(same) == 1 else None
+        entry = env.get_domain("py").objects.get(page)
         if entry is None:
             return None
         return make_refnode(
-            app.builder, node["refdoc"], entry.docname, entry.node_id, content, home
+            app.builder, node["refdoc"], entry.docname, entry.node_id, content, page
         )
 
-    def leave_unlinked(self, app: Sphinx, env: Any, node: Any, content: Any) -> nodes.Node | None:
-        """Leave alone what nobody wrote as a reference; at ``missing-reference``, last.
+    def keep_plain_text(self, app: Sphinx, env: Any, node: Any, content: Any) -> nodes.Node | None:
+        """Keep unresolved implicit references as text; last handler of ``missing-reference``.
 
-        An annotation in a signature, or a base class, is linked where it has a page
-        (an alias of a type, or a private class, has none); so is a word in single
-        backticks, which is how docstrings set off the names of arguments.
+        Annotations, base classes and words in single backticks (names of arguments) are links
+        only if they have a page.
         """
         if node.get("reftype") == "obj" and "." not in node["reftarget"]:
             return content
@@ -107,8 +105,8 @@ class Reference:
             node = node.parent
         return None
 
-    def home_of(self, target: str) -> str | None:
-        """The page of what ``target`` imports as; a method's is its class's."""
+    def page_of(self, target: str) -> str | None:
+        """Return the page of the object ``target``; methods are on the page of their class."""
         parts = target.split(".")
         for cut in range(len(parts) - 1, 0, -1):
             try:
@@ -120,9 +118,9 @@ class Reference:
                     value = getattr(value, part)
                 except AttributeError:
                     return None
-                home = self.homes.get(identity(value))
-                if home is not None:
-                    return ".".join([home, *parts[i + 1 :]])
+                page = self.pages.get(identity(value))
+                if page is not None:
+                    return ".".join([page, *parts[i + 1 :]])
             return None
         return None
 
@@ -132,12 +130,12 @@ def public_names(module: Any) -> list[str]:
 
 
 def shareable(value: Any) -> bool:
-    """Whether two names for this value mean the same thing (two equal numbers do not)."""
+    """Whether several names of this value share a page; constants do not."""
     return inspect.isclass(value) or inspect.isroutine(value)
 
 
 def identity(value: Any) -> int:
-    """The same number for a function and what wraps it."""
+    """Return the same ID for a function and its wrappers."""
     return id(inspect.unwrap(value) if inspect.isroutine(value) else value)
 
 
@@ -146,14 +144,14 @@ def object_page(full: str, value: Any) -> str:
     if inspect.isclass(value) and is_ours(value):
         kind = "exception" if issubclass(value, BaseException) else "class"
         options = "" if kind == "exception" else "   :members:\n"
-        if getattr(value, "_is_protocol", False):  # never constructed: no (*args, **kwargs)
+        if getattr(value, "_is_protocol", False):  # not constructed: hide the arguments
             full += "()"
     elif inspect.isroutine(value):
         kind, options = "function", ""
     elif isinstance(value, Kernel):
         return head + kernel_text(full, value)
     else:
-        # autodoc would show what somebody else wrote about the value's class.
+        # autodoc would show the docstring of the value's class.
         return f"{head}.. py:data:: {full}\n\n   {data_text(full, value)}\n"
     return f"{head}.. auto{kind}:: {full}\n{options}"
 
@@ -161,7 +159,7 @@ def object_page(full: str, value: Any) -> str:
 def kernel_text(full: str, kernel: Kernel) -> str:
     return (
         f".. py:data:: {full}\n\n"
-        "   Its two forms take the same arguments; this is the one in NumPy:\n\n"
+        "   The NumPy reference; the compiled kernel takes the same arguments:\n\n"
         f"   .. autofunction:: lucid.kernels.reference.{kernel.module}.{kernel.name}\n"
         "      :no-index:\n"
     )
@@ -172,7 +170,7 @@ def is_ours(value: Any) -> bool:
 
 
 def data_text(full: str, value: Any) -> str:
-    """The ``#:`` comment where the name is assigned, else the value itself."""
+    """Return the ``#:`` comment of the assignment, else the value."""
     name = full.rpartition(".")[2]
     for module_name, module in list(sys.modules.items()):
         if module_name.startswith("lucid") and vars(module).get(name) is value:
@@ -187,7 +185,7 @@ def data_text(full: str, value: Any) -> str:
 
 
 def summary(full: str, value: Any) -> str:
-    """The first paragraph of what is said about a name, on one line."""
+    """Return the first paragraph of the documentation of a name on one line."""
     described = inspect.isclass(value) and is_ours(value)
     if described or inspect.isroutine(value) or inspect.ismodule(value):
         text = inspect.getdoc(value) or ""
@@ -212,7 +210,7 @@ def module_page(name: str, members: dict[str, Any]) -> str:
 def keep_colon(
     app: Sphinx, what: str, name: str, value: Any, options: Any, lines: list[str]
 ) -> None:
-    """Keep napoleon from reading "The size: in bytes." of a property as a type and a text."""
+    """Prevent napoleon from parsing ``text: text`` in a property as type and description."""
     if what in ("attribute", "data", "property") and lines:
         lines[0] = lines[0].replace(": ", " -- ", 1)
 
@@ -226,6 +224,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_config_value("reference_modules", [], "env", types=frozenset({list}))
     app.connect("builder-inited", reference.write)
     app.connect("missing-reference", reference.resolve)
-    app.connect("missing-reference", reference.leave_unlinked, priority=900)
+    app.connect("missing-reference", reference.keep_plain_text, priority=900)
     app.connect("autodoc-process-docstring", keep_colon, priority=100)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

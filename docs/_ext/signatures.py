@@ -1,6 +1,6 @@
-"""Signatures over several lines, as markup that a screen reader can make sense of.
+"""HTML translator that writes multi-line signatures as valid, accessible HTML.
 
-Sphinx writes them as a definition list without terms, which is not valid HTML.
+Sphinx writes their parameters as a definition list without terms.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _TAG = re.compile(r"<(/?)d[ld]\b")
 
 
 class Translator(HTML5Translator):
-    """Sphinx's own, with other tags around the parameters of a signature."""
+    """Sphinx's translator with ``div`` in place of ``dl`` and ``dd`` in signatures."""
 
     def visit_desc_parameterlist(self, node: nodes.Element) -> None:
         self.parameters_start = len(self.body)

@@ -44,7 +44,7 @@ def resolve(name: str) -> object:
 
 def names_for_those_who_come() -> list[str]:
     """Every name of Lucid's that docs/migration.md leads to."""
-    tables = extension("spellings").table([*ATTRIBUTES, "keywords"])
+    tables = extension("torch_names").table([*ATTRIBUTES, "keywords"])
     text = (DOCS / "migration.md").read_text(encoding="utf-8") + "\n".join(tables)
     return sorted(set(re.findall(r"\]\((lucid[\w.]+)\)", text)))
 
@@ -60,9 +60,9 @@ def test_there_are_many_of_them():
 
 def test_the_tables_of_the_migration_page_are_those_of_the_errors():
     page = (DOCS / "migration.md").read_text(encoding="utf-8")
-    shown = re.findall(r"^```\{spellings\} (.+)$", page, re.M)
+    shown = re.findall(r"^```\{torch-names\} (.+)$", page, re.M)
     assert sorted(" ".join(shown).split()) == sorted([*ATTRIBUTES, "keywords"])
-    lines = extension("spellings").table(["Tensor"])
+    lines = extension("torch_names").table(["Tensor"])
     assert "| `x.dim`, `x.ndimension` | `x.ndim` |" in lines
     assert all(line.count("|") == 3 for line in lines)
     assert len(lines) > 40

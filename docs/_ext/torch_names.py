@@ -1,7 +1,7 @@
-"""The directive ``{spellings}``: tables of the names of PyTorch and what to type in Lucid.
+"""Sphinx directive ``{torch-names}``: tables of PyTorch names and their equivalents in Lucid.
 
-Its arguments are keys of :data:`lucid.torch_names.ATTRIBUTES`, or ``keywords``; the rows are
-those that the errors at run time come from.
+Arguments are keys of :data:`lucid.torch_names.ATTRIBUTES`, or ``keywords``.  The run-time hints
+use the same data.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _NAME = re.compile(r"lucid(?:\.\w+)+")
 
 
 def table(owners: list[str]) -> list[str]:
-    """The lines of a Markdown table, one row for each remedy."""
+    """Return the lines of a Markdown table with one row per remedy."""
     rows: dict[str, list[str]] = {}
     for owner in owners:
         if owner == "keywords":
@@ -36,7 +36,7 @@ def table(owners: list[str]) -> list[str]:
 
 
 def linked(remedy: str) -> str:
-    """A remedy whose code leads to the page of the Lucid name that it begins with."""
+    """Link code in a remedy to the page of the Lucid name that it begins with."""
 
     def link(match: re.Match[str]) -> str:
         name = _NAME.match(match[1])
@@ -45,19 +45,19 @@ def linked(remedy: str) -> str:
     return re.sub(r"`([^`]+)`", link, remedy)
 
 
-class Spellings(SphinxDirective):
-    """``{spellings} OWNER ...``."""
+class TorchNames(SphinxDirective):
+    """Directive ``{torch-names} OWNER ...``."""
 
     required_arguments = 1
     final_argument_whitespace = True
 
     def run(self) -> list[nodes.Node]:
         lines = table(self.arguments[0].split())
-        parent = nodes.container(classes=["spellings"])
-        self.state.nested_parse(StringList(lines, source="spellings"), self.content_offset, parent)
+        parent = nodes.container(classes=["torch-names"])
+        self.state.nested_parse(StringList(lines, source="names"), self.content_offset, parent)
         return parent.children
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    app.add_directive("spellings", Spellings)
+    app.add_directive("torch-names", TorchNames)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
