@@ -105,7 +105,7 @@ def test_what_is_not_in_the_tables_keeps_pythons_own_error():
 
 
 def test_a_type_error_from_within_is_left_alone():
-    with pytest.raises(TypeError, match="an axis must be an integer, got 'a'"):
+    with pytest.raises(TypeError, match="axis, got 'a'"):
         lucid.sum(X, axis="a")
 
     class Mine(nn.Module):

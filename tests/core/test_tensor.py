@@ -48,7 +48,7 @@ def test_creation():
     assert lucid.linspace(0, 1, 3).tolist() == [0, 0.5, 1]
     assert lucid.eye(2, 3).tolist() == [[1, 0, 0], [0, 1, 0]]
     assert lucid.empty(2, 0).shape == (2, 0)
-    with pytest.raises(ValueError, match="not 0"):
+    with pytest.raises(ValueError, match="step, got 0"):
         lucid.arange(0, 1, 0)
 
 

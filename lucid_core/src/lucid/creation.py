@@ -1,4 +1,4 @@
-"""Making tensors: from data, filled, counted, as another tensor is."""
+"""Tensor creation."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lucid import ops
 from lucid.autograd import ArrayLike, Variable, array_of, is_grad_enabled
 from lucid.autograd.primitive import needs_grad
 from lucid.dtypes import DType, DTypeLike, float32, promote, supported_dtype
+from lucid.ops.docstrings import add_sections
 from lucid.ops.shape import Shape, shape_of
 from lucid.tensor import Tensor
 
@@ -34,72 +35,88 @@ __all__ = [
 ]
 
 
+_REQUIRES_GRAD = {"requires_grad : bool, default False": "Whether to record operations on it."}
+_FLOAT32 = {"dtype : dtype, default float32": "Element type."}
+_filled = add_sections(
+    {
+        "*shape : int or sequence of int": "Shape, as integers or one sequence.",
+        **_FLOAT32,
+        **_REQUIRES_GRAD,
+    },
+    "Tensor of that shape.",
+)
+_like = {
+    "x : array-like": "Tensor whose shape, dtype and memory order are used.",
+    "dtype : dtype, optional": "Element type; default that of ``x``.",
+    **_REQUIRES_GRAD,
+}
+_filled_like = add_sections(_like, "Shape of ``x``.")
+
+
 def tensor(data: ArrayLike, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
-    """A tensor with a copy of the data.
+    """Create a tensor from a copy of the data.
 
     Parameters
     ----------
     data : array-like
         Numbers, nested sequences, arrays or tensors.  A tensor is copied and detached, as in
-        PyTorch; sequences that hold tensors which require gradients are stacked, and the
-        gradient passes.
+        PyTorch; a sequence of tensors that require gradients is stacked with gradient.
     dtype : dtype, optional
-        Element type.  Default: that of an array or tensor; float32 for Python
-        floats, int64 for Python integers.
+        Element type.  Default: that of an array or tensor; float32 for Python floats, int64 for
+        Python integers.
     requires_grad : bool, default False
-        Whether operations on the tensor are recorded.
+        Whether to record operations on it.
 
     Raises
     ------
     TypeError
-        If the data are not booleans, integers or floats.
+        If the data is not boolean, integer or floating.
     ValueError
-        If nested sequences are of unequal lengths.
+        If nested sequences have different lengths.
     """
     wanted = None if dtype is None else supported_dtype(dtype)
-    if isinstance(data, (list, tuple)) and is_grad_enabled() and _holds(data, needs_grad):
-        return _stacked(data, wanted)
+    if isinstance(data, (list, tuple)) and is_grad_enabled() and _contains(data, needs_grad):
+        return _stack(data, wanted)
     return Tensor(np.array(_array(data, wanted)), requires_grad)
 
 
-def _stacked(data: Any, dtype: DType | None) -> Tensor:
-    """Nested sequences of tensors and numbers as one recorded tensor."""
+def _stack(data: Any, dtype: DType | None) -> Tensor:
+    """Stack nested sequences of tensors and numbers, with gradient."""
     if isinstance(data, (list, tuple)):
-        return ops.stack([_stacked(item, dtype) for item in data])
+        return ops.stack([_stack(item, dtype) for item in data])
     if not isinstance(data, Tensor):
         return Tensor(array_of(data, dtype))
     return data if dtype is None or data.dtype == dtype else ops.astype(data, dtype)
 
 
 def _array(data: ArrayLike, dtype: DType | None) -> np.ndarray[Any, Any]:
-    if isinstance(data, (list, tuple)) and _holds(data, lambda x: isinstance(x, Variable)):
+    if isinstance(data, (list, tuple)) and _contains(data, lambda x: isinstance(x, Variable)):
         items = [_array(item, dtype) for item in data]
         return np.asarray(items, functools.reduce(promote, (item.dtype for item in items)))
     return array_of(data, dtype)
 
 
-def _holds(data: Any, wanted: Callable[[object], bool]) -> bool:
+def _contains(data: Any, condition: Callable[[object], bool]) -> bool:
     return any(
-        _holds(item, wanted) if isinstance(item, (list, tuple)) else wanted(item) for item in data
+        _contains(item, condition) if isinstance(item, (list, tuple)) else condition(item)
+        for item in data
     )
 
 
 def as_tensor(data: ArrayLike, dtype: DTypeLike | None = None) -> Tensor:
-    """A tensor over the same memory where that is possible; tensors are returned as they are.
-
-    The gradient passes through a change of dtype.
+    """Convert to a tensor, without a copy if possible.
 
     Parameters
     ----------
     data : array-like
         Numbers, nested sequences, an array or a tensor.
     dtype : dtype, optional
-        Element type; another than that of the data makes a copy.
+        Element type; another dtype than that of ``data`` makes a copy, with gradient.
 
     Returns
     -------
     Tensor
-        The data themselves, or a tensor that shares their memory where they are an array.
+        ``data`` itself if it is a tensor; shares memory with an array.
     """
     if isinstance(data, Tensor) and (dtype is None or data.dtype == supported_dtype(dtype)):
         return data
@@ -112,7 +129,7 @@ def as_tensor(data: ArrayLike, dtype: DTypeLike | None = None) -> Tensor:
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
-    """A tensor over the memory of a NumPy array.
+    """Create a tensor that shares memory with a NumPy array.
 
     Parameters
     ----------
@@ -122,118 +139,69 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
     Returns
     -------
     Tensor
-        Writing into one of the two changes the other.
+        Shape and dtype of ``array``; writing to one changes the other.
 
     Raises
     ------
     TypeError
-        If it is no array, or holds something else.
+        If ``array`` is not a NumPy array, or has another dtype.
     """
     if not isinstance(array, np.ndarray):
-        raise TypeError(f"from_numpy takes a numpy.ndarray, got {type(array).__name__}")
+        raise TypeError(f"from_numpy expected a numpy.ndarray, got {type(array).__name__}")
     return Tensor(array)
 
 
 def from_dlpack(source: Any) -> Tensor:
-    """A tensor over the memory of another library's CPU array, by the DLPack protocol.
+    """Create a tensor that shares memory with a CPU array of another library, by DLPack.
 
     Parameters
     ----------
     source : object
-        With ``__dlpack__`` and ``__dlpack_device__``, such as a tensor of PyTorch.
+        Object with ``__dlpack__`` and ``__dlpack_device__``, such as a PyTorch tensor.
 
     Returns
     -------
     Tensor
-        Sharing memory with the source.
+        Shape and dtype of ``source``.
     """
     return Tensor(np.from_dlpack(source))
 
 
+@_filled
 def zeros(*shape: Shape, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
-    """A tensor of zeros.
-
-    Parameters
-    ----------
-    *shape : int or sequence of int
-        Sizes of the axes, separately or as one sequence.
-    dtype : dtype, default float32
-        Element type.
-    requires_grad : bool, default False
-        Whether operations on the tensor are recorded.
-
-    Returns
-    -------
-    Tensor
-        Of that shape.
-    """
+    """Create a tensor of zeros."""
     return Tensor(np.zeros(shape_of(shape), supported_dtype(dtype)), requires_grad)
 
 
+@_filled
 def ones(*shape: Shape, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
-    """A tensor of ones.
-
-    Parameters
-    ----------
-    *shape : int or sequence of int
-        Sizes of the axes, separately or as one sequence.
-    dtype : dtype, default float32
-        Element type.
-    requires_grad : bool, default False
-        Whether operations on the tensor are recorded.
-
-    Returns
-    -------
-    Tensor
-        Of that shape.
-    """
+    """Create a tensor of ones."""
     return Tensor(np.ones(shape_of(shape), supported_dtype(dtype)), requires_grad)
 
 
+@_filled
 def empty(*shape: Shape, dtype: DTypeLike = float32, requires_grad: bool = False) -> Tensor:
-    """A tensor of arbitrary values.
-
-    Parameters
-    ----------
-    *shape : int or sequence of int
-        Sizes of the axes, separately or as one sequence.
-    dtype : dtype, default float32
-        Element type.
-    requires_grad : bool, default False
-        Whether operations on the tensor are recorded.
-
-    Returns
-    -------
-    Tensor
-        Of that shape.
-    """
+    """Create an uninitialized tensor."""
     return Tensor(np.empty(shape_of(shape), supported_dtype(dtype)), requires_grad)
 
 
+@add_sections(
+    {
+        "shape : int or sequence of int": "Shape.",
+        "fill_value : float": "Fill value.",
+        "dtype : dtype, optional": "Element type; default that of ``fill_value``, float32 for "
+        "Python floats.",
+        **_REQUIRES_GRAD,
+    },
+    "Tensor of that shape.",
+)
 def full(
     shape: Shape,
     fill_value: float,
     dtype: DTypeLike | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """A tensor of one value.
-
-    Parameters
-    ----------
-    shape : int or sequence of int
-        Sizes of the axes.
-    fill_value : float
-        The value.
-    dtype : dtype, optional
-        Element type.  Default: that of the value, float32 for a Python float.
-    requires_grad : bool, default False
-        Whether operations on the tensor are recorded.
-
-    Returns
-    -------
-    Tensor
-        Of that shape.
-    """
+    """Create a tensor filled with one value."""
     wanted = array_of(fill_value).dtype if dtype is None else supported_dtype(dtype)
     if dtype is None and wanted == np.float64:
         wanted = float32
@@ -241,87 +209,29 @@ def full(
     return Tensor(np.full(shape_of((shape,)), fill_value, wanted), requires_grad)
 
 
+@_filled_like
 def zeros_like(x: ArrayLike, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
-    """Zeros in the shape, dtype and memory order of another tensor.
-
-    Parameters
-    ----------
-    x : array-like
-        Whose shape, dtype and memory order are taken.
-    dtype : dtype, optional
-        Another element type than that of ``x``.
-    requires_grad : bool, default False
-        Whether operations on the tensor are recorded.
-
-    Returns
-    -------
-    Tensor
-        Of the shape of ``x``.
-    """
+    """Create a tensor of zeros like another tensor."""
     return Tensor(np.zeros_like(array_of(x), _dtype(dtype)), requires_grad)
 
 
+@_filled_like
 def ones_like(x: ArrayLike, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
-    """Ones in the shape, dtype and memory order of another tensor.
-
-    Parameters
-    ----------
-    x : array-like
-        Whose shape, dtype and memory order are taken.
-    dtype : dtype, optional
-        Another element type than that of ``x``.
-    requires_grad : bool, default False
-        Whether operations on the tensor are recorded.
-
-    Returns
-    -------
-    Tensor
-        Of the shape of ``x``.
-    """
+    """Create a tensor of ones like another tensor."""
     return Tensor(np.ones_like(array_of(x), _dtype(dtype)), requires_grad)
 
 
+@_filled_like
 def empty_like(x: ArrayLike, dtype: DTypeLike | None = None, requires_grad: bool = False) -> Tensor:
-    """Arbitrary values in the shape, dtype and memory order of another tensor.
-
-    Parameters
-    ----------
-    x : array-like
-        Whose shape, dtype and memory order are taken.
-    dtype : dtype, optional
-        Another element type than that of ``x``.
-    requires_grad : bool, default False
-        Whether operations on the tensor are recorded.
-
-    Returns
-    -------
-    Tensor
-        Of the shape of ``x``.
-    """
+    """Create an uninitialized tensor like another tensor."""
     return Tensor(np.empty_like(array_of(x), _dtype(dtype)), requires_grad)
 
 
+@add_sections({**_like, "fill_value : float": "Fill value."}, "Shape of ``x``.")
 def full_like(
     x: ArrayLike, fill_value: float, dtype: DTypeLike | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """One value in the shape, dtype and memory order of another tensor.
-
-    Parameters
-    ----------
-    x : array-like
-        Whose shape, dtype and memory order are taken.
-    fill_value : float
-        The value.
-    dtype : dtype, optional
-        Another element type than that of ``x``.
-    requires_grad : bool, default False
-        Whether operations on the tensor are recorded.
-
-    Returns
-    -------
-    Tensor
-        Of the shape of ``x``.
-    """
+    """Create a tensor filled with one value like another tensor."""
     _check_constant("full_like", fill_value)
     return Tensor(np.full_like(array_of(x), fill_value, _dtype(dtype)), requires_grad)
 
@@ -329,7 +239,7 @@ def full_like(
 def _check_constant(name: str, fill_value: object) -> None:
     if needs_grad(fill_value) and is_grad_enabled():
         raise TypeError(
-            f"{name}() with a fill_value that requires gradients would lose the gradient: use "
+            f"{name}() with a fill_value that requires gradients would lose the gradient; use "
             "fill_value.expand(shape), or detach() it"
         )
 
@@ -345,23 +255,20 @@ def arange(
     dtype: DTypeLike | None = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Numbers from ``start`` up to but without ``stop``; ``arange(n)`` counts from 0.
-
-    int64 if all arguments are integers, else float32, unless ``dtype`` is given:
-    numbers are then counted in full and rounded towards zero if it is an integer's.
+    """Create evenly spaced numbers in [``start``, ``stop``); ``arange(n)`` starts at 0.
 
     Parameters
     ----------
     start : float
-        The first number; alone, where to stop.
+        First number; ``stop`` if it is the only argument.
     stop : float, optional
-        Where to stop, itself left out.
+        End, exclusive.
     step : float, default 1
-        From one number to the next; may be negative.
+        Spacing; may be negative.
     dtype : dtype, optional
-        Element type.
+        Element type; default int64 if all arguments are integers, else float32.
     requires_grad : bool, default False
-        Whether operations on the tensor are recorded.
+        Whether to record operations on it.
 
     Returns
     -------
@@ -375,9 +282,9 @@ def arange(
     """
     first, last = (0, start) if stop is None else (start, stop)
     if last is None:
-        raise TypeError("arange needs a number to stop at, got None")
+        raise TypeError("arange expected a number to stop at, got None")
     if step == 0:
-        raise ValueError("arange needs a step that is not 0")
+        raise ValueError("arange expected a nonzero step, got 0")
     array = np.arange(first, last, step)
     if dtype is not None:
         array = array.astype(supported_dtype(dtype))
@@ -386,6 +293,16 @@ def arange(
     return Tensor(array, requires_grad)
 
 
+@add_sections(
+    {
+        "start, stop : float": "First and last number.",
+        "num : int": "Number of elements.",
+        "dtype : dtype, default float32": "Element type; integers are rounded toward zero as in "
+        "PyTorch, not down as in NumPy.",
+        **_REQUIRES_GRAD,
+    },
+    "Shape (num,).",
+)
 def linspace(
     start: float,
     stop: float,
@@ -393,48 +310,21 @@ def linspace(
     dtype: DTypeLike = float32,
     requires_grad: bool = False,
 ) -> Tensor:
-    """``num`` evenly spaced numbers from ``start`` to ``stop``, both included.
-
-    Rounded towards zero if ``dtype`` is an integer's, as PyTorch does; NumPy rounds down.
-
-    Parameters
-    ----------
-    start, stop : float
-        The first and the last number.
-    num : int
-        How many.
-    dtype : dtype, default float32
-        Element type.
-    requires_grad : bool, default False
-        Whether operations on the tensor are recorded.
-
-    Returns
-    -------
-    Tensor
-        Shape (num,).
-    """
+    """Create ``num`` evenly spaced numbers in [``start``, ``stop``]."""
     return Tensor(np.linspace(start, stop, num).astype(supported_dtype(dtype)), requires_grad)
 
 
+@add_sections(
+    {
+        "n : int": "Number of rows.",
+        "m : int, optional": "Number of columns; default ``n``.",
+        **_FLOAT32,
+        **_REQUIRES_GRAD,
+    },
+    "Shape (n, m).",
+)
 def eye(
     n: int, m: int | None = None, dtype: DTypeLike = float32, requires_grad: bool = False
 ) -> Tensor:
-    """A matrix with ones on the diagonal and zeros elsewhere.
-
-    Parameters
-    ----------
-    n : int
-        Number of rows.
-    m : int, optional
-        Number of columns.  Default: ``n``.
-    dtype : dtype, default float32
-        Element type.
-    requires_grad : bool, default False
-        Whether operations on the tensor are recorded.
-
-    Returns
-    -------
-    Tensor
-        Shape (n, m).
-    """
+    """Create a matrix with ones on the diagonal and zeros elsewhere."""
     return Tensor(np.eye(n, m, dtype=supported_dtype(dtype)), requires_grad)

@@ -64,9 +64,9 @@ def test_derivatives(options):
     [
         ((3, 2, 2, 2), None, {}, r"got \(1, 4, 3, 3\) and \(3, 2, 2, 2\)"),
         ((4, 2, 2, 2), None, {"groups": 3}, "divisible by groups=3"),
-        ((4, 2, 2, 2), (3,), {}, r"bias must have shape \(2,\), got \(3,\)"),
+        ((4, 2, 2, 2), (3,), {}, r"bias of shape \(2,\), got \(3,\)"),
         ((4, 2, 2, 2), None, {"output_padding": 1}, "output_padding below stride or dilation"),
-        ((4, 2, 2, 2), None, {"padding": 2}, "give 0 x 0"),
+        ((4, 2, 2, 2), None, {"padding": 2}, "got 0 x 0"),
     ],
 )
 def test_what_does_not_fit_is_named(weight, bias, options, message):

@@ -74,17 +74,17 @@ def test_easy_examples_count_less():
 
 def test_bad_arguments_are_refused():
     x = np.zeros((2, 1), np.float32)
-    with pytest.raises(ValueError, match=r"two equal shapes, got \(2, 1\) and \(2,\)"):
+    with pytest.raises(ValueError, match=r"equal shapes, got \(2, 1\) and \(2,\)"):
         F.sigmoid_focal_loss(x, np.zeros(2, np.float32))
     for target in (np.array([[3], [0]]), [[-1], [1]], [[0], [float("nan")]]):
-        with pytest.raises(ValueError, match=r"target: expected probabilities in \[0, 1\], got"):
+        with pytest.raises(ValueError, match=r"targets in \[0, 1\], got"):
             F.sigmoid_focal_loss(x, np.array(target, np.float32))
     assert F.sigmoid_focal_loss(x, np.array([[1], [0]])).dtype == np.float32
     for alpha in (-0.5, 1.5, float("nan")):
-        with pytest.raises(ValueError, match=r"alpha: expected a weight in \[0, 1\]"):
+        with pytest.raises(ValueError, match=r"alpha in \[0, 1\]"):
             F.sigmoid_focal_loss(x, x, alpha=alpha)
     for gamma in (-1, float("nan")):
-        with pytest.raises(ValueError, match="gamma: expected an exponent of at least 0"):
+        with pytest.raises(ValueError, match="gamma >= 0, got"):
             F.sigmoid_focal_loss(x, x, gamma=gamma)
-    with pytest.raises(ValueError, match="reduction must be"):
+    with pytest.raises(ValueError, match="got 'avg'"):
         F.sigmoid_focal_loss(x, x, reduction="avg")

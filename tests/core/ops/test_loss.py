@@ -105,10 +105,10 @@ def test_mean_over_nothing_is_nan_and_sum_is_0():
 @pytest.mark.parametrize(
     ("shape", "labels", "message"),
     [
-        ((2, 3), np.array([0, 3]), r"label 3 at index \(1,\) is not a class: expected 0 to 2"),
-        ((2, 3), np.array([-1, 0]), r"label -1 at index \(0,\)"),
+        ((2, 3), np.array([0, 3]), r"\[0, 2\], .*got 3 \(at index \(1,\)"),
+        ((2, 3), np.array([-1, 0]), r"got -1 \(at index \(0,\)"),
         ((2, 3), np.array([0, 1, 2]), r"labels of shape \(2,\) for 3 classes, got \(3,\)"),
-        ((2, 3), np.array([True, False]), "must be integers, got bool"),
+        ((2, 3), np.array([True, False]), "integer.* got bool"),
         ((), np.array(0), r"shape \(C,\), \(N, C\) or \(N, C, ...\), got \(\)"),
     ],
 )
@@ -119,11 +119,11 @@ def test_labels_that_are_wrong_are_named(loss, shape, labels, message):
 
 def test_settings_that_are_wrong_are_named():
     x, y = np.zeros((2, 3)), np.array([0, 1])
-    with pytest.raises(ValueError, match=r"weight must have shape \(3,\).* got \(2,\)"):
+    with pytest.raises(ValueError, match=r"weight of shape \(3,\), got \(2,\)"):
         F.cross_entropy(x, y, np.ones(2))
-    with pytest.raises(ValueError, match="label_smoothing must lie from 0 to 1, got 2"):
+    with pytest.raises(ValueError, match=r"label_smoothing .*got 2"):
         F.cross_entropy(x, y, label_smoothing=2)
-    with pytest.raises(ValueError, match="reduction must be 'mean', 'sum' or 'none', got 'avg'"):
+    with pytest.raises(ValueError, match="'mean', 'sum' or 'none', got 'avg'"):
         F.cross_entropy(x, y, reduction="avg")
     with pytest.raises(ValueError, match=r"shape of the logits, \(2, 3\), got \(3, 2\)"):
         F.cross_entropy(x, np.zeros((3, 2)))
@@ -175,14 +175,14 @@ def test_differences_by_hand():
     [F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss, F.binary_cross_entropy_with_logits],
 )
 def test_shapes_are_never_broadcast(loss):
-    with pytest.raises(ValueError, match=r"two equal shapes, got \(4, 1\) and \(4,\)"):
+    with pytest.raises(ValueError, match=r"equal shapes, got \(4, 1\) and \(4,\)"):
         loss(np.zeros((4, 1)), np.zeros(4))
 
 
 def test_sizes_of_the_pieces_are_checked():
-    with pytest.raises(ValueError, match="beta must not be negative, got -1"):
+    with pytest.raises(ValueError, match="beta >= 0, got -1"):
         F.smooth_l1_loss(np.zeros(1), np.zeros(1), beta=-1)
-    with pytest.raises(ValueError, match="delta must be positive, got 0"):
+    with pytest.raises(ValueError, match="delta > 0, got 0"):
         F.huber_loss(np.zeros(1), np.zeros(1), delta=0)
 
 

@@ -131,22 +131,22 @@ def test_float32_with_a_large_mean_keeps_its_precision():
     ("call", "message"),
     [
         (lambda x: F.batch_norm(x[0], None, None), r"shape \(N, C, H, W\), got \(3, 4, 4\)"),
-        (lambda x: F.batch_norm(x, None, np.ones(3)), "needs running_mean and running_var"),
+        (lambda x: F.batch_norm(x, None, np.ones(3)), "running_mean and running_var"),
         (lambda x: F.batch_norm(x, np.zeros(2), np.ones(3)), r"running_mean of shape \(3,\)"),
         (lambda x: F.batch_norm(x, None, None, np.ones(4), training=True), r"weight of shape"),
         (
             lambda x: F.batch_norm(x[:1, :, :1, :1], None, None, training=True),
-            r"two values in every channel, got an input of shape \(1, 3, 1, 1\)",
+            r"two values per channel.* got an input of shape \(1, 3, 1, 1\)",
         ),
         (lambda x: F.batch_norm(x[:0], None, None, training=True), r"shape \(0, 3, 4, 4\)"),
         (
             lambda x: F.batch_norm(x, np.zeros(3), np.ones(3), residual=x[:1]),
-            r"residual of shape \(1, 3, 4, 4\) for an input of shape \(2, 3, 4, 4\)",
+            r"residual.*\(2, 3, 4, 4\), got \(1, 3, 4, 4\)",
         ),
         (lambda x: F.affine_act(x, np.ones(3), np.ones(2)), r"shift of shape \(3,\)"),
-        (lambda x: F.group_norm(x, 2), r"divisible .* got \(2, 3, 4, 4\) and 2 groups"),
+        (lambda x: F.group_norm(x, 2), r"got \(2, 3, 4, 4\) and num_groups=2"),
         (lambda x: F.group_norm(x, 3, np.ones(4)), r"weight of shape \(3,\), got \(4,\)"),
-        (lambda x: F.layer_norm(x, (4, 3)), r"lengths \(4, 3\) cannot take .* \(2, 3, 4, 4\)"),
+        (lambda x: F.layer_norm(x, (4, 3)), r"\(4, 3\).* got \(2, 3, 4, 4\)"),
         (lambda x: F.layer_norm(x, 4, bias=np.ones(3)), r"bias of shape \(4,\), got \(3,\)"),
     ],
 )

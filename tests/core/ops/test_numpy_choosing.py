@@ -139,7 +139,7 @@ def test_topk(x, largest, data):
         lambda: (np.take_along_axis(x, chosen, axis), chosen),
     )
     for wrong in (-1, x.shape[axis] + 1):
-        with pytest.raises(ValueError, match=rf"between 0 and {x.shape[axis]}, got {wrong}"):
+        with pytest.raises(ValueError, match=rf"\[0, {x.shape[axis]}\], got {wrong}"):
             lucid.topk(T(x), wrong, axis)
 
 
@@ -174,12 +174,12 @@ def test_nonzero(x):
 def test_one_hot(x, classes):
     labels = np.abs(x)
     if labels.size and labels.max() >= classes:
-        with pytest.raises(ValueError, match=rf"takes 0 to {classes - 1}, got"):
+        with pytest.raises(ValueError, match=rf"\[0, {classes - 1}\], got"):
             lucid.one_hot(T(labels), classes)
     else:
         agree(lambda: lucid.one_hot(T(labels), classes), lambda: np.eye(classes, dtype=int)[labels])
     if x.size and x.min() < 0:
-        with pytest.raises(ValueError, match=rf"got values from {x.min()}"):
+        with pytest.raises(ValueError, match=rf"got {x.min()} to"):
             lucid.one_hot(T(x), 14)
 
 

@@ -55,7 +55,7 @@ def test_arange_of_complex_numbers_is_refused():
 
 def test_arange_needs_a_step():
     """NumPy divides by it and raises a ZeroDivisionError."""
-    with pytest.raises(ValueError, match="step that is not 0"):
+    with pytest.raises(ValueError, match="step, got 0"):
         lucid.arange(0, 5, 0)
 
 

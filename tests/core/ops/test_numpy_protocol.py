@@ -229,6 +229,6 @@ def test_tensors_from_tensors():
 )
 def test_an_argument_without_a_derivative(call):
     w = lucid.ones(3, requires_grad=True)
-    with pytest.raises(TypeError, match=r"requires gradients: pass \w+\.detach\(\)"):
+    with pytest.raises(TypeError, match=r"pass \w+\.detach\(\)"):
         call(w)
     call(w.detach())

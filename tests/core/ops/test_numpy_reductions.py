@@ -130,7 +130,7 @@ def test_norm_of_one_axis_is_numpys(x, order, data):
 
 
 def test_cumsum_needs_an_axis():
-    with pytest.raises(TypeError, match="axis must be an integer, got None"):
+    with pytest.raises(TypeError, match="axis, got None"):
         lucid.cumsum(lucid.ones(3), None)
     with pytest.raises(np.exceptions.AxisError, match="axis 0 is out of bounds"):
         lucid.cumsum(lucid.tensor(1.0), 0)
@@ -161,7 +161,7 @@ def test_norm(case, order):
 @pytest.mark.parametrize("axis", [1.0, "0", [0.5], (0, None), True], ids=repr)
 @pytest.mark.parametrize("name", ["sum", "mean", "prod", "max", "var", "any", "logsumexp", "norm"])
 def test_an_axis_is_an_integer(name, axis):
-    with pytest.raises(TypeError, match="axis must be an integer"):
+    with pytest.raises(TypeError, match="integer axis"):
         getattr(lucid, name)(lucid.ones(2, 3), axis=axis)
 
 

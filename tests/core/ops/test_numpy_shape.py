@@ -48,10 +48,10 @@ def test_lengths_are_integers(shape):
     if shape != [[6]] and shape is not None:  # NumPy 2.0 takes None to be the old shape
         agree(lambda: lucid.reshape(x, shape), lambda: x.reshape(shape))
     for function in (lucid.reshape, lucid.expand, lucid.broadcast_to):
-        with pytest.raises(TypeError, match=r"lengths of a shape must be integers.*got"):
+        with pytest.raises(TypeError, match=r"shape.*got"):
             function(x, shape)
     for function in (lucid.zeros, lucid.ones, lucid.empty, lucid.random.randn):
-        with pytest.raises(TypeError, match=r"lengths of a shape must be integers.*got"):
+        with pytest.raises(TypeError, match=r"shape.*got"):
             function(shape)
 
 
@@ -166,7 +166,7 @@ def test_cutting(x, data):
 
 @pytest.mark.parametrize("lengths", [[4, -1], [1, 1], [], [5], -1, 0], ids=repr)
 def test_lengths_of_pieces_add_up(lengths):
-    with pytest.raises(ValueError, match=r"pieces|piece"):
+    with pytest.raises(ValueError, match="split expected"):
         lucid.split(lucid.zeros(3), lengths)
 
 

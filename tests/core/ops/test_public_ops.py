@@ -31,7 +31,7 @@ def test_every_public_name_is_in_the_table():
 def test_every_public_name_can_be_empty():
     """But for what takes one number, or raises a stated error of nothing."""
     never = {
-        "nn.BatchNorm2d": "in training needs two values in every channel",
+        "nn.BatchNorm2d": "in training needs two values per channel",
     }
     may = {example.name for example in EXAMPLES.values() if example.may_be_empty}
     assert {example.name for example in EXAMPLES.values()} - may - set(never) == set()

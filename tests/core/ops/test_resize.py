@@ -78,14 +78,14 @@ def test_derivatives(resize):
     [
         ({}, "either size or scale_factor, got size=None"),
         ({"size": 2, "scale_factor": 2}, "either size or scale_factor, got size=2"),
-        ({"size": (2, 0)}, "size must be at least 1"),
-        ({"scale_factor": 0.1}, r"input of shape \(1, 1, 1, 2\) to \(0, 0\)"),
+        ({"size": (2, 0)}, "size >= 1"),
+        ({"scale_factor": 0.1}, r"shape \(1, 1, 1, 2\) and size \(0, 0\)"),
         ({"scale_factor": (2, -1)}, r"positive numbers, got \(2, -1\)"),
         ({"scale_factor": (1, 2, 3)}, r"one or two positive numbers, got \(1, 2, 3\)"),
-        ({"size": 2, "mode": "cubic"}, "mode must be 'nearest' or 'bilinear', got 'cubic'"),
+        ({"size": 2, "mode": "cubic"}, "'nearest' or 'bilinear', got 'cubic'"),
         ({"scale_factor": float("inf")}, "positive numbers, got inf"),
-        ({"size": 2, "recompute_scale_factor": True}, "applies to a scale_factor, not to a size"),
-        ({"size": 2, "align_corners": False}, "align_corners applies to mode='bilinear'"),
+        ({"size": 2, "recompute_scale_factor": True}, "recompute_scale_factor"),
+        ({"size": 2, "align_corners": False}, "align_corners.*'bilinear'"),
     ],
 )
 def test_what_does_not_fit_is_named(options, message):

@@ -158,7 +158,7 @@ def test_unique_says_where_its_elements_came_from(x):
 def test_where_alone_says_where():
     rows, columns = lucid.where(lucid.tensor([[0.0, 2.0], [3.0, 0.0]]))
     assert (rows.tolist(), columns.tolist()) == ([0, 1], [1, 0])
-    with pytest.raises(TypeError, match="both x and y, or neither"):
+    with pytest.raises(TypeError, match="x and y"):
         lucid.where([True], 1.0)
 
 
@@ -209,35 +209,35 @@ def test_dtypes_of_mixtures():
     ("call", "error", "message"),
     [
         (lambda x: lucid.matmul(x, lucid.ones(2, 2)), ValueError, r"\(2, 3\) and \(2, 2\)"),
-        (lambda x: lucid.linear(x, lucid.ones(4, 2)), ValueError, r"last axis must be 2"),
+        (lambda x: lucid.linear(x, lucid.ones(4, 2)), ValueError, r"\(4, 2\), got shape \(2, 3\)"),
         (lambda x: lucid.sum(x, 2), np.exceptions.AxisError, "axis 2 is out of bounds"),
-        (lambda x: lucid.sum(x, (0, -2)), ValueError, "given twice"),
+        (lambda x: lucid.sum(x, (0, -2)), ValueError, r"axis=\(0, -2\)"),
         (lambda x: lucid.permute(x, 0), ValueError, "all 2 axes"),
-        (lambda x: lucid.split(x, [1, 1], 1), ValueError, r"\[1, 1\].*3"),
+        (lambda x: lucid.split(x, [1, 1], 1), ValueError, r"3, got \[1, 1\]"),
         (lambda x: lucid.split(x, 0), ValueError, "positive"),
-        (lambda x: lucid.chunk(x, 0), ValueError, "at least 1"),
+        (lambda x: lucid.chunk(x, 0), ValueError, "chunks >= 1, got 0"),
         (lambda x: lucid.concatenate([]), ValueError, "at least one"),
         (lambda x: lucid.expand(x, 3), ValueError, r"\(2, 3\)"),
         (lambda x: lucid.expand(x, -1, 2, 3), ValueError, "-1"),
-        (lambda x: lucid.topk(x, 4), ValueError, "between 0 and 3, got 4"),
-        (lambda x: lucid.one_hot([3], 3), ValueError, "0 to 2.*3"),
+        (lambda x: lucid.topk(x, 4), ValueError, r"\[0, 3\], got 4"),
+        (lambda x: lucid.one_hot([3], 3), ValueError, r"\[0, 2\], got 3"),
         (lambda x: lucid.one_hot(x, 3), TypeError, "integers"),
-        (lambda x: lucid.one_hot(lucid.zeros(0, dtype=int)), ValueError, "needs num_classes"),
-        (lambda x: lucid.gather(x, 0, [0]), ValueError, "1 axes.*2"),
-        (lambda x: lucid.gather(x, 0, [[0.5]]), TypeError, "integers"),
-        (lambda x: lucid.flatten(x, 1, 0), ValueError, "comes after"),
-        (lambda x: lucid.einsum("ij", x, x), ValueError, "1 terms for 2"),
+        (lambda x: lucid.one_hot(lucid.zeros(0, dtype=int)), ValueError, "num_classes"),
+        (lambda x: lucid.gather(x, 0, [0]), ValueError, "2 axes, got 1"),
+        (lambda x: lucid.gather(x, 0, [[0.5]]), TypeError, "index, got float32"),
+        (lambda x: lucid.flatten(x, 1, 0), ValueError, "got 1 and 0"),
+        (lambda x: lucid.einsum("ij", x, x), ValueError, "1 tensors, got 2"),
         (lambda x: lucid.einsum("ijk", x), ValueError, "'ijk'.*2 axes"),
         (lambda x: lucid.conv2d(x, x), ValueError, r"\(N, C, H, W\)"),
         (
             lambda x: lucid.conv2d(lucid.ones(1, 2, 4, 4), lucid.ones(1, 3, 3, 3)),
             ValueError,
-            r"takes 3 input channels, got an input of shape \(1, 2, 4, 4\)",
+            r"3 input channels.*got an input of shape \(1, 2, 4, 4\)",
         ),
         (
             lambda x: lucid.conv2d(lucid.ones(1, 2, 2, 4), lucid.ones(1, 2, 3, 3)),
             ValueError,
-            "height of 2 is smaller than the kernel's reach of 3",
+            "height.*3, got 2",
         ),
         (
             lambda x: lucid.conv2d(lucid.ones(1, 3, 4, 4), lucid.ones(2, 1, 3, 3), groups=2),
@@ -247,7 +247,7 @@ def test_dtypes_of_mixtures():
         (
             lambda x: lucid.conv2d(lucid.ones(1, 1, 4, 4), lucid.ones(1, 1, 3, 3), stride=0),
             ValueError,
-            "stride must be at least 1, got 0",
+            "stride >= 1, got 0",
         ),
         (
             lambda x: lucid.conv2d(lucid.ones(1, 1, 4, 4), lucid.ones(1, 1, 3, 3), padding="x"),
@@ -259,7 +259,7 @@ def test_dtypes_of_mixtures():
                 lucid.ones(1, 1, 4, 4), lucid.ones(1, 1, 3, 3), stride=(1, 2), padding="same"
             ),
             ValueError,
-            r"padding='same' needs stride 1, got \(1, 2\)",
+            r"padding='same'.*stride 1, got \(1, 2\)",
         ),
         (
             lambda x: lucid.conv2d(
@@ -271,7 +271,7 @@ def test_dtypes_of_mixtures():
         (
             lambda x: lucid.conv2d(lucid.ones(1, 1, 4, 4), lucid.ones(5, 1, 3, 3), lucid.ones(4)),
             ValueError,
-            r"bias must have shape \(5,\), got \(4,\)",
+            r"bias of shape \(5,\), got \(4,\)",
         ),
         (
             lambda x: lucid.matmul(x, 2.0),
@@ -281,9 +281,9 @@ def test_dtypes_of_mixtures():
         (
             lambda x: lucid.scatter_add(x, 0, [[0, 1, 0]], lucid.ones(1, 2)),
             ValueError,
-            r"index has shape \(1, 3\) but source has \(1, 2\)",
+            r"\(1, 3\), got \(1, 2\)",
         ),
-        (lambda x: lucid.from_numpy([1, 2]), TypeError, r"takes a numpy\.ndarray, got list"),
+        (lambda x: lucid.from_numpy([1, 2]), TypeError, r"numpy\.ndarray, got list"),
     ],
 )
 def test_bad_arguments_are_named(call, error, message):

@@ -1,4 +1,4 @@
-"""Nonlinearities of network layers, softmax and dropout."""
+"""Activation functions, softmax and dropout."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from lucid import kernels
 from lucid.autograd import ArrayLike, array_of, record
 from lucid.autograd.variable import Array
+from lucid.ops.docstrings import FLOAT, add_sections, unary
 from lucid.ops.operands import floating, normalize_axis
 
 if TYPE_CHECKING:
@@ -30,39 +31,31 @@ __all__ = [
 ]
 
 
+_SOFTMAX = {
+    "x : array-like": FLOAT,
+    "axis : int, default -1": "Axis of the classes; the probabilities along it sum to 1.",
+}
+_AXIS_ERROR = {"numpy.exceptions.AxisError": "If ``x`` has no such axis."}
+
+
+@unary(returns="Shape and dtype of ``x``, int64 for booleans; NaN stays NaN.")
 def relu(x: ArrayLike) -> Tensor:
-    """The larger of x and 0; the derivative at 0 is 0.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape.
-
-    Returns
-    -------
-    Tensor
-        The shape and dtype of ``x``, booleans as int64; NaN stays NaN.
-    """
+    """Rectified linear unit, ``max(x, 0)``; the gradient at 0 is 0."""
     value = kernels.relu(array_of(x))
     return record(value, (x, lambda g: kernels.relu_backward(g, value)))
 
 
+@add_sections(
+    {
+        "x : array-like": FLOAT,
+        "negative_slope : float, default 0.01": "Slope for x <= 0.",
+    },
+    "Shape of ``x``.",
+)
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Tensor:
-    """x where it is positive, ``negative_slope * x`` elsewhere.
+    """Leaky ReLU, ``x`` where ``x > 0``, else ``negative_slope * x``.
 
-    The derivative at 0 is ``negative_slope``.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape; integers and booleans become float32.
-    negative_slope : float, default 0.01
-        Factor of what is not positive.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x``.
+    The gradient at 0 is ``negative_slope``.
     """
     a = floating(x)
     slope = np.where(a > 0, a.dtype.type(1), a.dtype.type(negative_slope))
@@ -70,20 +63,19 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Tensor:
 
 
 def gelu(x: ArrayLike, approximate: str = "none") -> Tensor:
-    """Gaussian error linear unit, x times the standard normal distribution function at x.
+    """Gaussian error linear unit, ``x * Phi(x)`` with the standard normal CDF ``Phi``.
 
     Parameters
     ----------
     x : array-like
         Any shape; integers and booleans become float32.
     approximate : {"none", "tanh"}, default "none"
-        ``"tanh"`` takes the approximation of section 2 of the paper,
-        ``0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))``.
+        ``"tanh"`` uses ``0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))``.
 
     Returns
     -------
     Tensor
-        The shape of ``x``.
+        Shape of ``x``.
 
     Raises
     ------
@@ -92,7 +84,7 @@ def gelu(x: ArrayLike, approximate: str = "none") -> Tensor:
 
     References
     ----------
-    Hendrycks and Gimpel, *Gaussian Error Linear Units*, 2016.
+    Hendrycks and Gimpel, *Gaussian Error Linear Units*, 2016, section 2.
     """
     a = floating(x)
     if approximate == "none":
@@ -100,7 +92,7 @@ def gelu(x: ArrayLike, approximate: str = "none") -> Tensor:
         density = math.sqrt(0.5 / math.pi)
         return record(a * below, (x, lambda g: g * (below + a * (density * np.exp(-0.5 * a * a)))))
     if approximate != "tanh":
-        raise ValueError(f"approximate must be 'none' or 'tanh', got {approximate!r}")
+        raise ValueError(f"expected approximate='none' or 'tanh', got {approximate!r}")
     scale = math.sqrt(2 / math.pi)
     t = np.tanh(scale * (a + 0.044715 * a * a * a))
 
@@ -113,38 +105,28 @@ def gelu(x: ArrayLike, approximate: str = "none") -> Tensor:
 
 
 def check_activation(owner: str, name: str | None, argument: str = "activation") -> None:
-    """Refuse what is neither a registered activation nor None."""
+    """Raise ValueError unless ``name`` is None or a registered activation."""
     if name is not None and name not in kernels.ACTIVATIONS:
         known = ", ".join(map(repr, kernels.ACTIVATIONS))
-        raise ValueError(f"{owner}: {argument} must be one of {known}, or None, got {name!r}")
+        raise ValueError(f"{owner}: expected {argument} to be None or one of {known}, got {name!r}")
 
 
 def activate(x: Tensor, name: str | None) -> Tensor:
-    """The registered activation of this name; None returns ``x`` itself."""
+    """Apply a registered activation by name; None is the identity."""
     if name is None:
         return x
     return relu(x) if name == "relu" else _elementwise(x, name)
 
 
 def _elementwise(x: ArrayLike, name: str) -> Tensor:
-    """The registered activation of this name."""
     a = floating(x)
     value = kernels.activation(a, name)
     return record(value, (x, lambda g: kernels.activation_backward(g, a, name)))
 
 
+@unary(FLOAT)
 def silu(x: ArrayLike) -> Tensor:
     """Sigmoid linear unit (swish), ``x * sigmoid(x)``.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape; integers and booleans become float32.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x``.
 
     References
     ----------
@@ -153,20 +135,9 @@ def silu(x: ArrayLike) -> Tensor:
     return _elementwise(x, "silu")
 
 
+@unary(FLOAT, "Shape of ``x``, values in [0, 6]; NaN stays NaN.")
 def relu6(x: ArrayLike) -> Tensor:
-    """Rectified linear unit bounded by 6, ``min(max(x, 0), 6)``.
-
-    The derivative at 0 and at 6 is 0.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape; integers and booleans become float32.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x``, from 0 to 6; NaN stays NaN.
+    """ReLU bounded by 6, ``min(max(x, 0), 6)``; the gradient at 0 and 6 is 0.
 
     References
     ----------
@@ -175,20 +146,9 @@ def relu6(x: ArrayLike) -> Tensor:
     return _elementwise(x, "relu6")
 
 
+@unary(FLOAT, "Shape of ``x``, values in [0, 1]; NaN stays NaN.")
 def hardsigmoid(x: ArrayLike) -> Tensor:
-    """Piecewise linear sigmoid, ``relu6(x + 3) / 6``.
-
-    The derivative is 1/6 between -3 and 3, and 0 at both ends and beyond.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape; integers and booleans become float32.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x``, from 0 to 1; NaN stays NaN.
+    """Piecewise linear sigmoid, ``relu6(x + 3) / 6``; the gradient at -3 and 3 is 0.
 
     References
     ----------
@@ -197,20 +157,11 @@ def hardsigmoid(x: ArrayLike) -> Tensor:
     return _elementwise(x, "hardsigmoid")
 
 
+@unary(FLOAT, "Shape of ``x``; NaN stays NaN.")
 def hardswish(x: ArrayLike) -> Tensor:
     """Piecewise quadratic swish, ``x * relu6(x + 3) / 6``.
 
-    The derivative is 0 up to -3, ``x / 3 + 1 / 2`` between -3 and 3, and 1 from 3 on.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape; integers and booleans become float32.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x``; NaN stays NaN.
+    The gradient is 0 for x <= -3, ``x / 3 + 1 / 2`` for -3 < x < 3, and 1 for x >= 3.
 
     References
     ----------
@@ -219,26 +170,9 @@ def hardswish(x: ArrayLike) -> Tensor:
     return _elementwise(x, "hardswish")
 
 
+@add_sections(_SOFTMAX, "Shape of ``x``, values in [0, 1].", _AXIS_ERROR)
 def softmax(x: ArrayLike, axis: int = -1) -> Tensor:
-    """Exponentials along an axis, divided by their sum.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape; integers and booleans become float32.
-    axis : int, default -1
-        Along which the results sum to 1.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x``, from 0 to 1.
-
-    Raises
-    ------
-    numpy.exceptions.AxisError
-        If ``x`` has no such axis.
-    """
+    """Softmax along an axis, ``exp(x) / sum(exp(x))``."""
     a = floating(x)
     axis = normalize_axis(axis, a.ndim)
     value = np.exp(a - a.max(axis=axis, keepdims=True, initial=-np.inf))
@@ -252,26 +186,9 @@ def softmax(x: ArrayLike, axis: int = -1) -> Tensor:
     return record(value, (x, vjp))
 
 
+@add_sections(_SOFTMAX, "Shape of ``x``, values <= 0.", _AXIS_ERROR)
 def log_softmax(x: ArrayLike, axis: int = -1) -> Tensor:
-    """Logarithm of :func:`softmax`, finite where the softmax itself underflows.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape; integers and booleans become float32.
-    axis : int, default -1
-        Along which the exponentials of the results sum to 1.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x``, nowhere above 0.
-
-    Raises
-    ------
-    numpy.exceptions.AxisError
-        If ``x`` has no such axis.
-    """
+    """Logarithm of :func:`softmax`, computed without underflow."""
     a = floating(x)
     axis = normalize_axis(axis, a.ndim)
     value = log_softmax_array(a, axis)
@@ -279,67 +196,64 @@ def log_softmax(x: ArrayLike, axis: int = -1) -> Tensor:
 
 
 def log_softmax_array(a: Array, axis: int) -> Array:
-    """The log-softmax of an array."""
+    """Compute the log-softmax of an array."""
     shifted: Array = a - a.max(axis=axis, keepdims=True, initial=-np.inf)
-    with np.errstate(divide="ignore"):  # of no classes
+    with np.errstate(divide="ignore"):  # zero classes
         shifted -= np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
     return shifted
 
 
 def dropout(x: ArrayLike, p: float, generator: np.random.Generator) -> Tensor:
-    """Set each value to 0 with probability ``p`` and divide the others by ``1 - p``.
+    """Zero each element with probability ``p`` and scale the others by ``1 / (1 - p)``.
 
     Parameters
     ----------
     x : array-like
         Any shape; integers and booleans become float32.
     p : float
-        Probability of 0, from 0 to 1.
+        Drop probability, in [0, 1].
     generator : numpy.random.Generator
-        Where the decisions are drawn from.
+        Random number generator.
 
     Returns
     -------
     Tensor
-        The shape of ``x``.
+        Shape of ``x``.
 
     Raises
     ------
     ValueError
-        If ``p`` is not a probability.
+        If ``p`` is not in [0, 1].
 
     References
     ----------
     Srivastava et al., *Dropout: A Simple Way to Prevent Neural Networks from
     Overfitting*, JMLR 2014, section 10 for the scaling in training.
     """
-    _expect_probability("dropout", p)
+    _check_probability("dropout", p)
     a = floating(x)
-    return _dropped(x, a, a.shape, p, generator)
+    return _apply_dropout(x, a, a.shape, p, generator)
 
 
 def stochastic_depth(x: ArrayLike, p: float, mode: str, generator: np.random.Generator) -> Tensor:
-    """Set whole samples, or the whole batch, to 0 with probability ``p``.
-
-    What is kept is divided by ``1 - p``; see :func:`lucid.nn.functional.stochastic_depth`.
-    """
-    _expect_probability("stochastic_depth", p)
+    """Zero samples (``mode="row"``) or the whole batch; see `lucid.nn.functional`."""
+    _check_probability("stochastic_depth", p)
     a = floating(x)
     if not a.ndim:
-        raise ValueError("stochastic_depth: expected an axis of samples, got a number")
+        raise ValueError("stochastic_depth expected an input of shape (N, ...), got ()")
     samples = len(a) if mode == "row" else 1
-    return _dropped(x, a, (samples,) + (1,) * (a.ndim - 1), p, generator)
+    return _apply_dropout(x, a, (samples,) + (1,) * (a.ndim - 1), p, generator)
 
 
-def _expect_probability(function: str, p: float) -> None:
+def _check_probability(function: str, p: float) -> None:
     if not 0 <= p <= 1:
-        raise ValueError(f"the {function} probability must lie from 0 to 1, got {p}")
+        raise ValueError(f"{function} expected a probability p in [0, 1], got {p}")
 
 
-def _dropped(
+def _apply_dropout(
     x: ArrayLike, a: Array, shape: tuple[int, ...], p: float, generator: np.random.Generator
 ) -> Tensor:
-    """``a`` times a mask of this shape, which is 0 with probability ``p``, else 1 / (1 - p)."""
+    """Multiply by a mask of ``shape``: 0 with probability ``p``, else ``1 / (1 - p)``."""
     kept = generator.random(shape, dtype=np.float32) >= p
     factor = kept * a.dtype.type(1 / (1 - p) if p < 1 else 0)
     return record(a * factor, (x, lambda g: g * factor))

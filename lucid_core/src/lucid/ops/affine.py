@@ -1,4 +1,4 @@
-"""``act(x * scale + shift + residual)``, channel by channel, with its gradients."""
+"""Fused per-channel affine map and activation, with its gradients."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lucid.autograd.variable import Array
 
 __all__ = ["Gradients", "affine"]
 
-#: Of the input, the scale (None where it was not wanted), the shift, and the residual.
+#: Gradients of the input, the scale (None if not needed), the shift and the residual.
 Gradients = tuple[Array, Any, Array, Array | None]
 
 
@@ -22,21 +22,21 @@ def affine(
     activation: str | None,
     wants_scale: bool,
 ) -> tuple[Array, Callable[[Array], Gradients]]:
-    """The value in one pass over memory, and its derivative.
+    """Compute ``act(x * scale + shift + residual)`` in one pass; return it and its vjp.
 
-    The derivative of ReLU is found from the output.  For other activations the derivative keeps
-    all arguments and computes the input of the activation again.
+    The vjp of ReLU uses the output.  For other activations it recomputes the input of the
+    activation from the arguments.
     """
     value: Array = kernels.affine_act(x, scale, shift, residual, activation)
-    rectified, with_residual = activation == "relu", residual is not None
-    kept_x, kept_y = x if wants_scale else None, value if rectified else None
-    inner = None if rectified or activation is None else (x, scale, shift, residual)
+    is_relu, with_residual = activation == "relu", residual is not None
+    kept_x, kept_y = x if wants_scale else None, value if is_relu else None
+    inner = None if is_relu or activation is None else (x, scale, shift, residual)
 
     def backward(g: Array) -> Gradients:
         if inner is not None:
             g = kernels.activation_backward(g, kernels.affine_act(*inner, None), activation)
         gradients: Gradients = kernels.affine_act_backward(
-            g, kept_x, kept_y, scale, rectified, with_residual
+            g, kept_x, kept_y, scale, is_relu, with_residual
         )
         return gradients
 

@@ -1,4 +1,4 @@
-"""Sums, products, powers and signs, element by element with broadcasting."""
+"""Elementwise arithmetic with broadcasting."""
 
 from __future__ import annotations
 
@@ -8,39 +8,28 @@ import numpy as np
 
 from lucid import kernels
 from lucid.autograd import ArrayLike, array_of, record, unbroadcast
+from lucid.ops.docstrings import FLOAT, binary, unary
 from lucid.ops.operands import floating, operands
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
 
 
+@binary(
+    raises={
+        "OverflowError": "If a Python integer does not fit into the integer dtype of the other."
+    }
+)
 def add(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x + y, element by element.
-
-    Parameters
-    ----------
-    x, y : array-like
-        Shapes that broadcast.
-
-    Returns
-    -------
-    Tensor
-        The broadcast shape, in the common dtype of both.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not broadcast.
-    OverflowError
-        If a Python integer does not fit into the integer dtype of the other.
+    """Elementwise sum, ``x + y``.
 
     Notes
     -----
-    The common dtype of two tensors is NumPy's, except that a float beside integers or
-    booleans keeps its width: float32 and int64 give float32.  A scalar (a number of
-    Python's or NumPy's, or a NumPy array of no axes, but not a tensor) takes the dtype of
-    what stands beside it; only a float beside integers or booleans makes both float32, and
-    an integer beside booleans makes them integers.
+    The common dtype of two tensors follows NumPy, except that a float keeps its width next to
+    integers and booleans: float32 and int64 give float32.  A scalar (a Python or NumPy number,
+    or a 0-d NumPy array, but not a tensor) takes the dtype of the other operand, with two
+    exceptions: a float next to integers or booleans gives float32, and an integer next to
+    booleans gives integers.
     """
     a, b = operands(x, y)
     sa, sb = a.shape, b.shape
@@ -48,49 +37,17 @@ def add(x: ArrayLike, y: ArrayLike) -> Tensor:
     return record(value, (x, lambda g: unbroadcast(g, sa)), (y, lambda g: unbroadcast(g, sb)))
 
 
+@binary(raises={"TypeError": "If both are booleans."})
 def subtract(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x - y, element by element.
-
-    Parameters
-    ----------
-    x, y : array-like
-        Shapes that broadcast; not both booleans.
-
-    Returns
-    -------
-    Tensor
-        The broadcast shape, in the common dtype as :func:`lucid.add` has it.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not broadcast.
-    TypeError
-        If both are booleans.
-    """
+    """Elementwise difference, ``x - y``."""
     a, b = operands(x, y)
     sa, sb = a.shape, b.shape
     return record(a - b, (x, lambda g: unbroadcast(g, sa)), (y, lambda g: unbroadcast(-g, sb)))
 
 
+@binary()
 def multiply(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x * y, element by element.
-
-    Parameters
-    ----------
-    x, y : array-like
-        Shapes that broadcast.
-
-    Returns
-    -------
-    Tensor
-        The broadcast shape, in the common dtype as :func:`lucid.add` has it.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not broadcast.
-    """
+    """Elementwise product, ``x * y``."""
     a, b = operands(x, y)
     sa, sb = a.shape, b.shape
     return record(
@@ -100,25 +57,12 @@ def multiply(x: ArrayLike, y: ArrayLike) -> Tensor:
     )
 
 
+@binary(
+    returns="Broadcast shape; float32 for integers and booleans, else the common dtype (see "
+    ":func:`lucid.add`).  Division by 0 gives inf or NaN with a NumPy warning."
+)
 def divide(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x / y, element by element; integers are divided as floats.
-
-    Parameters
-    ----------
-    x, y : array-like
-        Shapes that broadcast.
-
-    Returns
-    -------
-    Tensor
-        The broadcast shape; float32 of integers or booleans, else the common dtype as
-        :func:`lucid.add` has it.  Over 0 it is inf or NaN, and NumPy warns.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not broadcast.
-    """
+    """Elementwise quotient, ``x / y``; true division for integers."""
     a, b = operands(x, y)
     a, b = floating(a), floating(b)
     sa = a.shape
@@ -129,27 +73,13 @@ def divide(x: ArrayLike, y: ArrayLike) -> Tensor:
     )
 
 
+@binary(
+    returns="Broadcast shape, common dtype (see :func:`lucid.add`).  Floats divided by 0 give inf "
+    "or NaN with a NumPy warning.",
+    raises={"ZeroDivisionError": "If integers or booleans are divided by 0."},
+)
 def floor_divide(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """Largest integer not above x / y; its derivative is zero.
-
-    Parameters
-    ----------
-    x, y : array-like
-        Shapes that broadcast.
-
-    Returns
-    -------
-    Tensor
-        The broadcast shape, in the common dtype as :func:`lucid.add` has it, so that integers
-        stay integers.  Floats over 0 give inf or NaN, and NumPy warns.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not broadcast.
-    ZeroDivisionError
-        If integers or booleans are divided by 0.
-    """
+    """Elementwise ``floor(x / y)``; the gradient is zero."""
     a, b = operands(x, y)
     _check_divisor("floor_divide", b)
     sa, sb = a.shape, b.shape
@@ -161,35 +91,23 @@ def floor_divide(x: ArrayLike, y: ArrayLike) -> Tensor:
 
 
 def _check_divisor(operation: str, b: np.ndarray) -> None:
-    """Refuse zeros among integers, which have no infinity to give."""
+    """Raise for integer division by zero, which has no inf or NaN to return."""
     if b.dtype.kind != "f" and not b.all():
-        where = tuple(int(i) for i in np.argwhere(b == 0)[0])
-        place = f" (at index {where})" if where else ""
+        index = tuple(int(i) for i in np.argwhere(b == 0)[0])
+        where = f" (at index {index})" if index else ""
         raise ZeroDivisionError(
-            f"{operation} of integers by zero{place}: replace the zeros, or convert to floats"
+            f"{operation} expected nonzero integer divisors, got 0{where}; convert to floats"
         )
 
 
+@binary(
+    returns="Broadcast shape, common dtype (see :func:`lucid.add`).  Floats modulo 0 give NaN.",
+    raises={"ZeroDivisionError": "If integers or booleans are taken modulo 0."},
+)
 def remainder(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x - y * floor(x / y): the remainder has the sign of the divisor.
+    """Elementwise remainder, ``x - y * floor(x / y)``, with the sign of ``y``.
 
-    Parameters
-    ----------
-    x, y : array-like
-        Dividend and divisor, of shapes that broadcast.
-
-    Returns
-    -------
-    Tensor
-        The broadcast shape, in the common dtype as :func:`lucid.add` has it.  Its derivative
-        by x is 1 and by y ``-floor(x / y)``, also where it jumps.  Floats modulo 0 give NaN.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not broadcast.
-    ZeroDivisionError
-        If integers or booleans are taken modulo 0.
+    The gradient is 1 with respect to x and ``-floor(x / y)`` with respect to y.
     """
     a, b = operands(x, y)
     _check_divisor("remainder", b)
@@ -201,33 +119,25 @@ def remainder(x: ArrayLike, y: ArrayLike) -> Tensor:
     )
 
 
+@binary(
+    returns="Broadcast shape, common dtype (see :func:`lucid.add`); NaN for a negative base with a "
+    "fractional exponent.",
+    raises={
+        "ValueError": "If the shapes do not broadcast, or an integer exponent of integers is "
+        "negative."
+    },
+)
 def power(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x to the power of y, element by element.
+    """Elementwise power, ``x ** y``.
 
-    The derivative by the base is 0 where the exponent is 0; the derivative by the exponent
-    is 0 where x is 0 and y is not negative.
-
-    Parameters
-    ----------
-    x, y : array-like
-        Base and exponent, of shapes that broadcast.
-
-    Returns
-    -------
-    Tensor
-        The broadcast shape, in the common dtype as :func:`lucid.add` has it; NaN for a
-        negative base with a fractional exponent.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not broadcast, or integers have a negative integer as exponent.
+    The gradient with respect to x is 0 where ``y == 0``; with respect to y it is 0 where
+    ``x == 0`` and ``y >= 0``.
     """
     a, b = operands(x, y)
     value = np.power(a, b)
 
     def by_base(g: np.ndarray) -> np.ndarray:
-        # Where the exponent is 0 the derivative is 0, also at base 0 (not 0 * inf).
+        # 0 where the exponent is 0, also at base 0 (not 0 * inf).
         slope = b * np.power(a, np.where(b == 0, 1, b - 1).astype(a.dtype))
         return unbroadcast(g * slope, a.shape)
 
@@ -238,125 +148,52 @@ def power(x: ArrayLike, y: ArrayLike) -> Tensor:
     return record(value, (x, by_base), (y, by_exponent))
 
 
+@unary(returns="Shape and dtype of ``x``.")
 def square(x: ArrayLike) -> Tensor:
-    """x * x.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape.
-
-    Returns
-    -------
-    Tensor
-        The shape and dtype of ``x``.
-    """
+    """Elementwise square, ``x * x``."""
     a = array_of(x)
     return record(a * a, (x, lambda g: g * (2 * a)))
 
 
+@unary(FLOAT, "Shape of ``x``; NaN below 0.")
 def sqrt(x: ArrayLike) -> Tensor:
-    """Square root; NaN below 0.
-
-    The derivative at 0 is infinite.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape; integers and booleans become float32.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x``.
-    """
+    """Elementwise square root; the gradient at 0 is infinite."""
     value = np.sqrt(floating(x))
     return record(value, (x, lambda g: g / (2 * value)))
 
 
+@unary(FLOAT, "Shape of ``x``; inf at 0 with a NumPy warning.")
 def reciprocal(x: ArrayLike) -> Tensor:
-    """1 / x.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape; integers and booleans become float32.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x``; inf where ``x`` is 0, and NumPy warns.
-    """
+    """Elementwise reciprocal, ``1 / x``."""
     value = 1 / floating(x)
     return record(value, (x, lambda g: -g * value * value))
 
 
+@unary(
+    "Any shape; integers or floats.",
+    "Shape and dtype of ``x``.",
+    {"TypeError": "If ``x`` is boolean; use :func:`lucid.logical_not`."},
+)
 def negative(x: ArrayLike) -> Tensor:
-    """-x.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape; no booleans.
-
-    Returns
-    -------
-    Tensor
-        The shape and dtype of ``x``.
-
-    Raises
-    ------
-    TypeError
-        If ``x`` holds booleans, which :func:`lucid.logical_not` negates.
-    """
+    """Elementwise negation, ``-x``."""
     return record(-array_of(x), (x, lambda g: -g))
 
 
+@unary(returns="Shape, dtype and memory of ``x``.")
 def positive(x: ArrayLike) -> Tensor:
-    """x itself.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape.
-
-    Returns
-    -------
-    Tensor
-        The shape and dtype of ``x``, in the same memory.
-    """
+    """Return ``x`` unchanged."""
     return record(array_of(x), (x, lambda g: g))
 
 
+@unary(returns="Shape and dtype of ``x``.")
 def abs(x: ArrayLike) -> Tensor:
-    """Absolute value; the derivative at 0 is 0.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape.
-
-    Returns
-    -------
-    Tensor
-        The shape and dtype of ``x``.
-    """
+    """Elementwise absolute value; the gradient at 0 is 0."""
     a = array_of(x)
     return record(np.abs(a), (x, lambda g: g * np.sign(a)))
 
 
+@unary("Any shape; integers or floats.", "Shape and dtype of ``x``; NaN stays NaN.")
 def sign(x: ArrayLike) -> Tensor:
-    """-1, 0 or 1; its derivative is zero.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape; integers or floats.
-
-    Returns
-    -------
-    Tensor
-        The shape and dtype of ``x``; NaN where ``x`` is.
-    """
+    """Elementwise sign, -1, 0 or 1; the gradient is zero."""
     a = array_of(x)
     return record(np.sign(a), (x, np.zeros_like))

@@ -1,4 +1,4 @@
-"""Comparisons, element by element with broadcasting, and what follows from them."""
+"""Elementwise comparisons, minimum, maximum and clipping."""
 
 from __future__ import annotations
 
@@ -10,190 +10,79 @@ import numpy as np
 from lucid.autograd import ArrayLike, array_of, record, unbroadcast
 from lucid.autograd.primitive import Vjp
 from lucid.dtypes import promote
+from lucid.ops.docstrings import add_sections, binary
 from lucid.ops.operands import operands
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
 
+_comparison = binary(
+    returns="Booleans, broadcast shape.  Integers are compared exactly; if either is floating, "
+    "both are converted to their common dtype first (see :func:`lucid.add`)."
+)
 
+
+@_comparison
 def equal(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x == y, as booleans; NaN is equal to nothing.
+    """Elementwise ``x == y``; False where either is NaN.
 
-    Parameters
-    ----------
-    x, y : array-like
-        Shapes that broadcast.
-
-    Returns
-    -------
-    Tensor
-        Booleans of the broadcast shape.  Integers are compared as they are; if one is a float,
-        both first take their common dtype, as :func:`lucid.add` has it, and the float32 next
-        to 0.1 equals the scalar 0.1.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not broadcast.
+    A float32 0.1 is equal to the Python number 0.1, which is rounded to float32 first.
     """
-    return _compared(np.equal, x, y)
+    return _compare(np.equal, x, y)
 
 
+@_comparison
 def not_equal(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x != y, as booleans; NaN is equal to nothing.
-
-    Parameters
-    ----------
-    x, y : array-like
-        Shapes that broadcast.
-
-    Returns
-    -------
-    Tensor
-        Booleans of the broadcast shape, compared in the dtype that :func:`lucid.equal` takes.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not broadcast.
-    """
-    return _compared(np.not_equal, x, y)
+    """Elementwise ``x != y``; True where either is NaN."""
+    return _compare(np.not_equal, x, y)
 
 
+@_comparison
 def less(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x < y, as booleans; False beside NaN.
-
-    Parameters
-    ----------
-    x, y : array-like
-        Shapes that broadcast.
-
-    Returns
-    -------
-    Tensor
-        Booleans of the broadcast shape, compared in the dtype that :func:`lucid.equal` takes.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not broadcast.
-    """
-    return _compared(np.less, x, y)
+    """Elementwise ``x < y``; False where either is NaN."""
+    return _compare(np.less, x, y)
 
 
+@_comparison
 def less_equal(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x <= y, as booleans; False beside NaN.
-
-    Parameters
-    ----------
-    x, y : array-like
-        Shapes that broadcast.
-
-    Returns
-    -------
-    Tensor
-        Booleans of the broadcast shape, compared in the dtype that :func:`lucid.equal` takes.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not broadcast.
-    """
-    return _compared(np.less_equal, x, y)
+    """Elementwise ``x <= y``; False where either is NaN."""
+    return _compare(np.less_equal, x, y)
 
 
+@_comparison
 def greater(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x > y, as booleans; False beside NaN.
-
-    Parameters
-    ----------
-    x, y : array-like
-        Shapes that broadcast.
-
-    Returns
-    -------
-    Tensor
-        Booleans of the broadcast shape, compared in the dtype that :func:`lucid.equal` takes.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not broadcast.
-    """
-    return _compared(np.greater, x, y)
+    """Elementwise ``x > y``; False where either is NaN."""
+    return _compare(np.greater, x, y)
 
 
+@_comparison
 def greater_equal(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x >= y, as booleans; False beside NaN.
-
-    Parameters
-    ----------
-    x, y : array-like
-        Shapes that broadcast.
-
-    Returns
-    -------
-    Tensor
-        Booleans of the broadcast shape, compared in the dtype that :func:`lucid.equal` takes.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not broadcast.
-    """
-    return _compared(np.greater_equal, x, y)
+    """Elementwise ``x >= y``; False where either is NaN."""
+    return _compare(np.greater_equal, x, y)
 
 
-def _compared(compare: np.ufunc, x: ArrayLike, y: ArrayLike) -> Tensor:
+def _compare(compare: np.ufunc, x: ArrayLike, y: ArrayLike) -> Tensor:
     a, b = array_of(x), array_of(y)
+    # Integers are not converted to a common dtype: uint8 cannot represent 300.
     if a.dtype.kind == "f" or b.dtype.kind == "f":
         a, b = operands(x, y)
-    # Whole numbers as they are: 300 is larger than any uint8, and not one of them.
     return record(compare(a, b))
 
 
+@binary()
 def maximum(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """The larger of x and y, element by element; NaN if either is.
+    """Elementwise maximum; NaN if either is NaN.
 
-    Where they are equal each receives half of the gradient.
-
-    Parameters
-    ----------
-    x, y : array-like
-        Shapes that broadcast.
-
-    Returns
-    -------
-    Tensor
-        The broadcast shape, in the common dtype as :func:`lucid.add` has it.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not broadcast.
+    Equal elements receive half of the gradient each.
     """
     return _extremum(x, y, np.maximum, np.greater)
 
 
+@binary()
 def minimum(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """The smaller of x and y, element by element; NaN if either is.
+    """Elementwise minimum; NaN if either is NaN.
 
-    Where they are equal each receives half of the gradient.
-
-    Parameters
-    ----------
-    x, y : array-like
-        Shapes that broadcast.
-
-    Returns
-    -------
-    Tensor
-        The broadcast shape, in the common dtype as :func:`lucid.add` has it.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not broadcast.
+    Equal elements receive half of the gradient each.
     """
     return _extremum(x, y, np.minimum, np.less)
 
@@ -208,30 +97,21 @@ def _extremum(x: ArrayLike, y: ArrayLike, choose: np.ufunc, wins: np.ufunc) -> T
     return record(choose(a, b), (x, lambda g: share(g, a, b)), (y, lambda g: share(g, b, a)))
 
 
+@add_sections(
+    {
+        "x : array-like": "Any shape.",
+        "min, max : array-like, optional": "Bounds, broadcast with ``x``; None for no bound.",
+    },
+    "A copy of broadcast shape, common dtype (see :func:`lucid.add`).",
+    {
+        "ValueError": "If the shapes do not broadcast.",
+        "OverflowError": "If a Python integer bound does not fit into the integer dtype of ``x``.",
+    },
+)
 def clip(x: ArrayLike, min: ArrayLike | None = None, max: ArrayLike | None = None) -> Tensor:
-    """x limited to the range from ``min`` to ``max``.
+    """Clip to the range [``min``, ``max``]; ``max`` where ``min > max``.
 
-    Where ``min`` is above ``max`` the result is ``max``.  The gradient passes where x lies in
-    the range, its ends included; elsewhere it goes to the limit that took the place of x.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape.
-    min, max : array-like, optional
-        Limits, of shapes that broadcast with ``x``; None leaves that side open.
-
-    Returns
-    -------
-    Tensor
-        The broadcast shape, in the common dtype as :func:`lucid.add` has it; always a copy.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not broadcast.
-    OverflowError
-        If a Python integer as limit does not fit into the integer dtype of ``x``.
+    The gradient goes to ``x`` inside the range, bounds included, else to the bound.
     """
     limits = [None if limit is None else operands(x, limit)[1] for limit in (min, max)]
     dtype = reduce(promote, (b.dtype for b in limits if b is not None), array_of(x).dtype)

@@ -23,29 +23,23 @@ def padding_pairs(
     stride: Pair,
     dilation: Pair,
 ) -> tuple[Pair, Pair]:
-    """Padding as ((top, bottom), (left, right)), however it was given.
-
-    Raises
-    ------
-    ValueError
-        If it is none of the forms that :func:`conv2d` names.
-    """
+    """Convert the ``padding`` of :func:`conv2d` to ((top, bottom), (left, right))."""
     if padding == "valid":
         return (0, 0), (0, 0)
     if padding == "same":
         if stride != (1, 1):
-            raise ValueError(f"padding='same' needs stride 1, got {stride}")
+            raise ValueError(f"padding='same' expected stride 1, got {stride}")
         reach = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         return (reach[0] // 2, reach[0] - reach[0] // 2), (reach[1] // 2, reach[1] - reach[1] // 2)
     if isinstance(padding, str):
-        raise ValueError(f"padding must be 'valid', 'same' or numbers, got {padding!r}")
+        raise ValueError(f"expected padding='valid', 'same' or numbers, got {padding!r}")
     if not isinstance(padding, Iterable) or all(isinstance(p, int) for p in padding):
         ph, pw = pair(padding, "padding")  # type: ignore[arg-type]
         return (ph, ph), (pw, pw)
     sides = tuple(pair(p, "padding") for p in padding)
     if len(sides) != 2:
         raise ValueError(
-            f"padding must be one number, (height, width) or ((top, bottom), (left, right)), "
+            "expected padding as one number, (height, width) or ((top, bottom), (left, right)), "
             f"got {padding!r}"
         )
     return sides
@@ -60,7 +54,7 @@ def conv2d(
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
 ) -> Tensor:
-    """Two-dimensional cross-correlation over a batch of images.
+    """2-D convolution (cross-correlation) over a batch of images.
 
     Parameters
     ----------
@@ -71,12 +65,11 @@ def conv2d(
     bias : array-like, optional
         Shape (O,).
     stride, dilation : int or (int, int), default 1
-        Steps between windows, and between the taps of one, in pixels.
+        Step between windows, and between kernel elements, in pixels.
     padding : int, (int, int), ((int, int), (int, int)), "same" or "valid", default 0
-        Zeros around the image, in pixels: on every side; (height, width);
-        ((top, bottom), (left, right)).
+        Zero padding in pixels: all sides, (height, width), or ((top, bottom), (left, right)).
     groups : int, default 1
-        Blocks of channels that do not see each other.
+        Number of groups; input group ``i`` connects to output group ``i`` only.
 
     Returns
     -------
@@ -87,12 +80,12 @@ def conv2d(
     Raises
     ------
     ValueError
-        If shapes or options do not fit together.
+        If shapes or options do not match.
     """
     a, w = operands(x, weight)
     if a.ndim != 4 or w.ndim != 4:
         raise ValueError(
-            f"conv2d takes x of shape (N, C, H, W) and weight of shape (O, C / groups, kH, kW), "
+            "conv2d expected x of shape (N, C, H, W) and weight of shape (O, C / groups, kH, kW), "
             f"got {a.shape} and {w.shape}"
         )
     kernel = (w.shape[2], w.shape[3])
@@ -103,7 +96,7 @@ def conv2d(
     options = (steps, pads, gaps, groups)
     value = kernels.conv2d(a, w, b, *options)
     input_shape, weight_shape = a.shape, w.shape
-    # Each derivative needs only the other's array; what is not needed is not kept.
+    # Each vjp reads only the other's array.
     kept_a = a if needs_grad(weight) else None
     kept_w = w if needs_grad(x) else None
     wants_bias = needs_grad(bias)
@@ -123,12 +116,12 @@ def conv2d(
 
 
 class PreparedConv2d:
-    """A convolution by filters of :func:`lucid.kernels.prepare_filters`; it records nothing.
+    """Inference convolution with packed filters, ``act(conv(x) + bias + residual)``.
 
-    ``act(conv(x) + bias + residual)``; the arguments are those of :func:`conv2d`.
+    ``filters`` come from :func:`lucid.kernels.prepare_filters`; nothing is recorded.
     """
 
-    __slots__ = ("_activation", "_bias", "_filters", "_fitting", "_options")
+    __slots__ = ("_activation", "_bias", "_checked", "_filters", "_options")
 
     def __init__(
         self,
@@ -145,32 +138,32 @@ class PreparedConv2d:
         self._bias = bias
         self._options = (stride, pads, dilation, groups)
         self._activation = activation
-        # The shape of the last input and that of its output: most inputs have the same.
-        self._fitting: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+        # Shapes of the last input and its output, checked once.
+        self._checked: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
     def fits(self, x: Array) -> bool:
-        """Whether the last input had the same shape."""
+        """Whether the last input had this shape."""
         shape: tuple[int, ...] = x.shape
-        return shape == self._fitting[0]
+        return shape == self._checked[0]
 
     def __call__(self, x: Array, residual: Array | None = None) -> Tensor:
-        """Convolve (N, C, H, W) of float32; the residual has the shape of the output."""
-        shape, expected = self._fitting
+        """Convolve float32 (N, C, H, W) and add a residual of the output's shape."""
+        shape, expected = self._checked
         if x.shape != shape:
-            expected = self._fit(x.shape)
-        # The kernel reads the residual wherever it writes: its shape must be right.
+            expected = self._check_shape(x.shape)
+        # The kernel reads the residual without bounds checks.
         if residual is not None and (residual.shape != expected or residual.dtype != x.dtype):
             raise ValueError(
-                f"the residual must have the shape {expected} of the output and its dtype "
-                f"{x.dtype}, got {residual.shape} and {residual.dtype}"
+                f"expected a residual of shape {expected} and dtype {x.dtype}, got "
+                f"{residual.shape} and {residual.dtype}"
             )
         value = kernels.conv2d(
             x, self._filters, self._bias, *self._options, residual, self._activation
         )
         return new_tensor(value)
 
-    def _fit(self, image: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of the output for an input of this one."""
+    def _check_shape(self, image: tuple[int, ...]) -> tuple[int, ...]:
+        """Check an input shape and return the output shape."""
         stride, pads, dilation, groups = self._options
         weight = self._filters.shape
         _check(image, weight, self._bias, pads, dilation, groups)
@@ -179,7 +172,7 @@ class PreparedConv2d:
             for i in range(2)
         ]
         expected = (image[0], weight[0], *size)
-        self._fitting = (image, expected)
+        self._checked = (image, expected)
         return expected
 
 
@@ -193,21 +186,23 @@ def _check(
 ) -> None:
     if groups < 1 or image[1] % groups or weight[0] % groups:
         raise ValueError(
-            f"groups={groups} must divide the {image[1]} channels of the input "
-            f"and the {weight[0]} of the output"
+            f"expected groups to divide {image[1]} input and {weight[0]} output channels, "
+            f"got groups={groups}"
         )
     if image[1] != weight[1] * groups:
         raise ValueError(
-            f"conv2d with a weight of shape {weight} and groups={groups} takes "
-            f"{weight[1] * groups} input channels, got an input of shape {image}"
+            f"conv2d expected {weight[1] * groups} input channels (weight of shape {weight}, "
+            f"groups={groups}), got an input of shape {image}"
         )
     if bias is not None and array_of(bias).shape != (weight[0],):
-        raise ValueError(f"bias must have shape ({weight[0]},), got {array_of(bias).shape}")
+        raise ValueError(
+            f"conv2d expected a bias of shape ({weight[0]},), got {array_of(bias).shape}"
+        )
     for axis, name in ((0, "height"), (1, "width")):
         size = image[2 + axis] + sum(pads[axis])
         reach = dilation[axis] * (weight[2 + axis] - 1) + 1
         if size < reach:
             raise ValueError(
-                f"the padded {name} of {size} is smaller than the kernel's reach of {reach}: "
-                f"input {image}, weight {weight}"
+                f"conv2d expected a padded {name} of at least {reach}, got {size} (input {image}, "
+                f"weight {weight})"
             )

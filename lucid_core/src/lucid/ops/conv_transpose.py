@@ -1,4 +1,4 @@
-"""Transposed convolution: the convolution kernels, with input and output exchanged."""
+"""2-D transposed convolution, computed by the gradient kernels of convolution."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: int | Sequence[int] = 1,
 ) -> Tensor:
-    """The gradient of a convolution by its input, as an operation of its own.
+    """2-D transposed convolution: the gradient of a convolution with respect to its input.
 
     Parameters
     ----------
@@ -40,14 +40,14 @@ def conv_transpose2d(
     bias : array-like, optional
         Shape (O,).
     stride, dilation : int or (int, int), default 1
-        Steps between windows in the output, and between the taps of one, in pixels.
+        Step between windows in the output, and between kernel elements, in pixels.
     padding : int or (int, int), default 0
-        Rows and columns taken off each side of the output.
+        Rows and columns removed from each side of the output.
     output_padding : int or (int, int), default 0
-        Rows and columns added at the bottom and the right; less than ``stride``
-        or ``dilation``.  Chooses among the sizes that a convolution takes to H x W.
+        Rows and columns added at the bottom and right, less than ``stride`` or ``dilation``.
+        Selects one of the output sizes that a convolution would map to H x W.
     groups : int, default 1
-        Blocks of channels that do not see each other.
+        Number of groups; input group ``i`` connects to output group ``i`` only.
 
     Returns
     -------
@@ -58,7 +58,7 @@ def conv_transpose2d(
     Raises
     ------
     ValueError
-        If shapes or options do not fit together.
+        If shapes or options do not match.
 
     References
     ----------
@@ -68,13 +68,15 @@ def conv_transpose2d(
     a, w = operands(x, weight)
     if a.ndim != 4 or w.ndim != 4 or groups < 1 or a.shape[1] != w.shape[0] or w.shape[0] % groups:
         raise ValueError(
-            "conv_transpose2d takes x of shape (N, C, H, W) and weight of shape "
+            "conv_transpose2d expected x of shape (N, C, H, W) and weight of shape "
             f"(C, O / groups, kH, kW) with C divisible by groups={groups}, "
             f"got {a.shape} and {w.shape}"
         )
     outputs = w.shape[1] * groups
     if bias is not None and array_of(bias).shape != (outputs,):
-        raise ValueError(f"bias must have shape ({outputs},), got {array_of(bias).shape}")
+        raise ValueError(
+            f"conv_transpose2d expected a bias of shape ({outputs},), got {array_of(bias).shape}"
+        )
     steps, gaps = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
     pads, extra = pair(padding, "padding"), pair(output_padding, "output_padding")
     size = [
@@ -87,11 +89,11 @@ def conv_transpose2d(
     ]
     if min(size) < 1 or any(extra[i] >= max(steps[i], gaps[i]) for i in (0, 1)):
         raise ValueError(
-            "conv_transpose2d needs an output of at least one pixel and an output_padding below "
-            f"stride or dilation: input {a.shape}, weight {w.shape}, stride {steps}, padding "
-            f"{pads}, dilation {gaps}, output_padding {extra} give {size[0]} x {size[1]}"
+            "conv_transpose2d expected an output of at least one pixel and output_padding below "
+            f"stride or dilation, got {size[0]} x {size[1]} (input {a.shape}, weight {w.shape}, "
+            f"stride {steps}, padding {pads}, dilation {gaps}, output_padding {extra})"
         )
-    # What is added at the end is first taken from the padding there; the rest nothing reaches.
+    # output_padding cancels padding at the end first; the rest is zeros.
     ends = [(pads[i], max(0, pads[i] - extra[i])) for i in (0, 1)]
     idle = [max(0, extra[i] - pads[i]) for i in (0, 1)]
     options = (steps, (ends[0], ends[1]), gaps, groups)

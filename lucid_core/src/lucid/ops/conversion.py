@@ -1,4 +1,4 @@
-"""Copies: in another element type, or another order in memory."""
+"""Copies in another dtype or memory order."""
 
 from __future__ import annotations
 
@@ -8,63 +8,44 @@ import numpy as np
 
 from lucid.autograd import ArrayLike, array_of, record
 from lucid.dtypes import DTypeLike, supported_dtype
+from lucid.ops.docstrings import unary
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
 
 
 def astype(x: ArrayLike, dtype: DTypeLike) -> Tensor:
-    """A copy in another element type; the gradient returns in the original one.
+    """Copy to another dtype.
 
     Parameters
     ----------
     x : array-like
         Any shape.
     dtype : DTypeLike
-        Booleans, integers or floats: a NumPy dtype, its name, or a type like ``float``.
+        Boolean, integer or floating: a NumPy dtype, its name, or a type like ``float``.
 
     Returns
     -------
     Tensor
-        The shape of ``x``; a copy even where the dtype is the same.
+        Shape of ``x``; a copy even if the dtype is the same.
 
     Raises
     ------
     TypeError
-        If tensors cannot have that dtype, as complex numbers.
+        If the dtype is not supported, such as complex numbers.
     """
     a = array_of(x)
     before = a.dtype
     return record(a.astype(supported_dtype(dtype)), (x, lambda g: g.astype(before)))
 
 
+@unary(returns="Shape and dtype of ``x``.")
 def clone(x: ArrayLike) -> Tensor:
-    """A copy that the gradient passes through.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape.
-
-    Returns
-    -------
-    Tensor
-        The shape and dtype of ``x``, its axes in the same order in memory.
-    """
+    """Copy with gradient; the memory order is kept."""
     return record(array_of(x).copy(order="K"), (x, lambda g: g))
 
 
+@unary(returns="Shape and dtype of ``x``.")
 def contiguous(x: ArrayLike) -> Tensor:
-    """A copy in C order that the gradient passes through.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape.
-
-    Returns
-    -------
-    Tensor
-        The shape and dtype of ``x``, a copy even where ``x`` is in C order.
-    """
+    """Copy to C order, also if ``x`` is in C order."""
     return record(np.array(array_of(x), order="C"), (x, lambda g: g))

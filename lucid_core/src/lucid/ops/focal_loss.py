@@ -1,4 +1,4 @@
-"""Focal loss for dense detection, where nearly all examples are easy negatives."""
+"""Focal loss."""
 
 from __future__ import annotations
 
@@ -26,25 +26,23 @@ def sigmoid_focal_loss(
     gamma: float = 2.0,
     reduction: str = "none",
 ) -> Tensor:
-    """Focal loss of independent binary decisions, from their logits.
+    """Sigmoid focal loss, ``alpha_t * (1 - p_t)**gamma * bce``.
 
-    ``alpha_t * (1 - p_t)**gamma * bce`` where ``p = sigmoid(input)``, ``bce`` is the binary
-    cross entropy, ``p_t = p * target + (1 - p) * (1 - target)`` and ``alpha_t`` likewise.
+    ``bce`` is the binary cross entropy of ``p = sigmoid(input)``,
+    ``p_t = p * target + (1 - p) * (1 - target)``, and ``alpha_t`` likewise.
 
     Parameters
     ----------
     input : array-like
         Logits, any shape.
     target : array-like
-        Probabilities, the same shape: 1 for a positive, 0 for a negative.
+        Probabilities in the shape of ``input``: 1 for positives, 0 for negatives.
     alpha : float, default 0.25
-        Weight of the positives, in [0, 1]; 1 - alpha is the weight of the negatives.  -1 for
-        no weights.
+        Weight of positives, in [0, 1]; negatives have ``1 - alpha``.  -1 for no weights.
     gamma : float, default 2.0
-        Exponent of the factor that reduces the loss of easy examples; not negative.
+        Focusing parameter, >= 0.
     reduction : {"none", "mean", "sum"}, default "none"
-        As in torchvision, the default is no reduction.  RetinaNet divides the sum by the
-        number of positive anchors.
+        Reduction; the default is torchvision's.
 
     Returns
     -------
@@ -54,8 +52,7 @@ def sigmoid_focal_loss(
     Raises
     ------
     ValueError
-        If the shapes differ, a target is not in [0, 1], ``alpha`` is neither in [0, 1] nor
-        -1, ``gamma`` is negative, or ``reduction`` is none of the three.
+        If the shapes differ, a target is not in [0, 1], or an option is invalid.
 
     References
     ----------
@@ -70,14 +67,14 @@ def sigmoid_focal_loss(
     """
     alpha, gamma = float(alpha), float(gamma)
     if not (0 <= alpha <= 1 or alpha == -1):
-        raise ValueError(f"alpha: expected a weight in [0, 1], or -1 for no weights, got {alpha:g}")
+        raise ValueError(f"expected alpha in [0, 1], or -1 for no weights, got {alpha:g}")
     if not gamma >= 0:
-        raise ValueError(f"gamma: expected an exponent of at least 0, got {gamma:g}")
+        raise ValueError(f"expected gamma >= 0, got {gamma:g}")
     x, t = same_shape(input, target, "sigmoid_focal_loss")
     if t.size and not (t.min() >= 0 and t.max() <= 1):
         raise ValueError(
-            f"target: expected probabilities in [0, 1], got values from {t.min():g} to "
-            f"{t.max():g}; encode class indices with one_hot"
+            f"expected targets in [0, 1], got {t.min():g} to {t.max():g}; encode class indices "
+            "with one_hot"
         )
     losses, slopes = kernels.sigmoid_focal_loss(
         x, t, alpha, gamma, is_grad_enabled() and needs_grad(input)
@@ -98,7 +95,7 @@ def _slope_by_target(x: Array, t: Array, alpha: float, gamma: float) -> Array:
     entropy = np.log1p(np.exp(-np.abs(x))) + t * np.maximum(-x, 0) + (1 - t) * np.maximum(x, 0)
     wrong = p * (1 - t) + rest * t  # 1 - p_t
     weight = x.dtype.type(1) if alpha < 0 else (alpha * t + (1 - alpha) * (1 - t)).astype(x.dtype)
-    divisor = np.where(wrong > 0, wrong, 1)  # where it rounds to 0, the derivative is 0
+    divisor = np.where(wrong > 0, wrong, 1)  # avoid 0 / 0; the gradient is 0 there
     slope = weight * (gamma * entropy * ((rest - p) / divisor) - x)
     if alpha >= 0:
         slope = slope + (2 * alpha - 1) * entropy

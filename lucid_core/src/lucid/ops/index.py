@@ -1,4 +1,4 @@
-"""Choosing elements: indexing, gathering, scattering."""
+"""Indexing, gather, scatter, unique and one-hot encoding."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def as_array_index(index: Any) -> Any:
-    """An index in which tensors, lists, and tuples inside the index have become arrays."""
+    """Convert tensors, lists and nested tuples in an index to arrays."""
     if isinstance(index, tuple):
         return tuple(as_array_index(list(i) if isinstance(i, tuple) else i) for i in index)
     if isinstance(index, Variable):
@@ -28,23 +28,20 @@ def as_array_index(index: Any) -> Any:
 
 
 def copy_index(index: Any) -> Any:
-    """An index as `as_array_index` gives it, in which the user's arrays are copied.
-
-    A derivative keeps it, and nobody notices when an array of NumPy is written.
-    """
+    """Convert an index as `as_array_index` and copy NumPy arrays, which backward reads later."""
     if isinstance(index, tuple):
         return tuple(copy_index(list(i) if isinstance(i, tuple) else i) for i in index)
     return index.copy() if isinstance(index, np.ndarray) else as_array_index(index)
 
 
 def _may_repeat(index: Any) -> bool:
-    """Whether one element may be chosen twice: only by arrays of integers."""
+    """Whether an index may select an element twice: only integer arrays can."""
     parts = index if isinstance(index, tuple) else (index,)
     return any(isinstance(i, np.ndarray) and i.dtype.kind in "iu" and i.ndim for i in parts)
 
 
 def last_assigned(a: Array, index: Any) -> Array:
-    """``a[index]``, but 0 where a later place of the index chooses the same element."""
+    """Return ``a[index]``, with 0 where a later entry of the index selects the same element."""
     chosen = a[index]
     if not _may_repeat(index):
         return np.asarray(chosen)
@@ -56,15 +53,15 @@ def last_assigned(a: Array, index: Any) -> Array:
 
 
 def getitem(x: ArrayLike, index: Any) -> Tensor:
-    """``x[index]`` with NumPy's rules; an element chosen twice receives both gradients.
+    """Index as in NumPy; gradients of elements selected more than once add up.
 
-    Integers, slices, None and an ellipsis give a view of ``x``, index arrays and masks a copy.
+    Basic indices give a view of ``x``, index arrays and masks a copy.
     """
     a = array_of(x)
     recorded = needs_grad(x)
     index = copy_index(index) if recorded else as_array_index(index)
     value = a[index]
-    if not isinstance(value, np.ndarray):  # NumPy copies a single element, a view shares memory
+    if not isinstance(value, np.ndarray):  # a scalar copy; get a 0-d view instead
         value = a[(*index, ...) if isinstance(index, tuple) else (index, ...)]
     if not recorded:
         return record(value)
@@ -88,36 +85,33 @@ def where(condition: ArrayLike, x: ArrayLike, y: ArrayLike) -> Tensor: ...
 def where(
     condition: ArrayLike, x: ArrayLike | None = None, y: ArrayLike | None = None
 ) -> Tensor | tuple[Tensor, ...]:
-    """x where ``condition`` holds, else y.
-
-    Without x and y: where it holds, as :func:`lucid.nonzero` says it.
+    """Select elements of ``x`` where ``condition`` is true, else of ``y``.
 
     Parameters
     ----------
     condition : array-like
-        Booleans; of numbers those that are not 0 hold.
+        Booleans, or numbers of which the nonzero ones are true.
     x, y : array-like, optional
-        Both or neither; all three broadcast together.
+        Shapes that broadcast with ``condition``.  Without both, see :func:`lucid.nonzero`.
 
     Returns
     -------
     Tensor or tuple of Tensor
-        With x and y the broadcast shape, in their common dtype as :func:`lucid.add` has it.
-        Without them, for each axis of ``condition`` the int64 indices along it, of shape (K,)
-        for K places where it holds.
+        Broadcast shape, common dtype of ``x`` and ``y`` (see :func:`lucid.add`).  Without them,
+        the indices of true elements, one int64 tensor per axis.
 
     Raises
     ------
     TypeError
-        If only one of x and y is given.
+        If only one of ``x`` and ``y`` is given.
     ValueError
         If the shapes do not broadcast.
     """
     chosen = save_for_backward(array_of(condition).astype(bool, copy=False), condition, x, y)
     if x is None and y is None:
-        return tuple(record(places) for places in np.nonzero(chosen))
+        return tuple(record(indices) for indices in np.nonzero(chosen))
     if x is None or y is None:
-        raise TypeError("where takes both x and y, or neither")
+        raise TypeError("where expected x and y, got only one of them; pass both")
     a, b = operands(x, y)
     zero, sa, sb = a.dtype.type(0), a.shape, b.shape
     return record(
@@ -128,95 +122,96 @@ def where(
 
 
 def gather(x: ArrayLike, axis: int, index: ArrayLike) -> Tensor:
-    """Elements chosen along an axis: ``out[i, j] = x[i, index[i, j]]`` for ``axis=1``.
+    """Gather elements along an axis: ``out[i, j] = x[i, index[i, j]]`` for ``axis=1``.
 
     Parameters
     ----------
     x : array-like
         Any shape.
     axis : int
-        Axis that ``index`` points along.
+        Axis to index.
     index : array-like of int
-        As many axes as ``x``; no other axis longer than that of ``x``.
-        Negative numbers count from the end, as in NumPy.
+        Same number of axes as ``x``; no other axis longer than that of ``x``.  Negative indices
+        count from the end, as in NumPy.
 
     Returns
     -------
     Tensor
-        The shape of ``index``, in the dtype of ``x``.  What is chosen twice receives both
-        gradients.
+        Shape of ``index``, dtype of ``x``.
 
     Raises
     ------
     IndexError
-        If a number lies beyond the axis, or an axis is too long.
+        If an index is out of range, or an axis is too long.
     ValueError
-        If ``index`` has another number of axes than ``x``.
+        If ``index`` and ``x`` differ in the number of axes.
     TypeError
-        If ``index`` does not hold integers.
+        If ``index`` is not integer.
     """
     a, chosen = array_of(x), save_for_backward(array_of(index), index, x)
-    places = _along(a, chosen, axis)
+    full = _axis_index(a, chosen, axis)
     zeros = zeros_like(a)
 
     def vjp(g: Array) -> Array:
         gradient = zeros()
-        np.add.at(gradient, places, g)
+        np.add.at(gradient, full, g)
         return gradient
 
-    return record(a[places], (x, vjp))
+    return record(a[full], (x, vjp))
 
 
 def scatter_add(x: ArrayLike, axis: int, index: ArrayLike, source: ArrayLike) -> Tensor:
-    """A copy of x with elements of ``source`` added where ``index`` points along an axis.
+    """Add elements of ``source`` to a copy of ``x`` at indices along an axis.
 
-    ``out[i, index[i, j]] += source[i, j]`` for ``axis=1``; repeated places add up.
+    ``out[i, index[i, j]] += source[i, j]`` for ``axis=1``; repeated indices add up.
 
     Parameters
     ----------
     x : array-like
         Any shape.
     axis : int
-        Axis that ``index`` points along.
+        Axis to index.
     index : array-like of int
-        As many axes as ``x``; no other axis longer than that of ``x``.
-        Negative numbers count from the end, as in NumPy.
+        Same number of axes as ``x``; no other axis longer than that of ``x``.  Negative indices
+        count from the end, as in NumPy.
     source : array-like
-        The shape of ``index``.
+        Shape of ``index``.
 
     Returns
     -------
     Tensor
-        The shape of ``x``, in the common dtype of x and ``source`` as :func:`lucid.add` has it.
+        Shape of ``x``, common dtype of ``x`` and ``source`` (see :func:`lucid.add`).
 
     Raises
     ------
     IndexError
-        If a number lies beyond the axis, or an axis is too long.
+        If an index is out of range, or an axis is too long.
     ValueError
-        If ``index`` and ``source`` differ in shape, or ``x`` has another number of axes.
+        If ``index`` and ``source`` differ in shape, or ``x`` in the number of axes.
     TypeError
-        If ``index`` does not hold integers.
+        If ``index`` is not integer.
     """
     a, added = operands(x, source)
     chosen = save_for_backward(array_of(index), index, source)
     if chosen.shape != added.shape:
-        raise ValueError(f"index has shape {chosen.shape} but source has {added.shape}")
-    places = _along(a, chosen, axis)
+        raise ValueError(
+            f"scatter_add expected a source of the index's shape {chosen.shape}, got {added.shape}"
+        )
+    full = _axis_index(a, chosen, axis)
     value = a.copy(order="K")
-    np.add.at(value, places, added)
-    return record(value, (x, lambda g: g), (source, lambda g: g[places]))
+    np.add.at(value, full, added)
+    return record(value, (x, lambda g: g), (source, lambda g: g[full]))
 
 
-def _along(a: Array, index: Array, axis: int) -> tuple[Array, ...]:
-    """The full index of every element that ``index`` chooses along ``axis``."""
-    place = normalize_axis(axis, a.ndim)
+def _axis_index(a: Array, index: Array, axis: int) -> tuple[Array, ...]:
+    """Expand ``index`` along ``axis`` to an index of all axes."""
+    position = normalize_axis(axis, a.ndim)
     if index.ndim != a.ndim:
-        raise ValueError(f"index has {index.ndim} axes, the tensor has {a.ndim}")
+        raise ValueError(f"expected an index of {a.ndim} axes, got {index.ndim}")
     if index.dtype.kind not in "iu":
-        raise TypeError(f"index must hold integers, got {index.dtype}")
+        raise TypeError(f"expected an integer index, got {index.dtype}")
     grid = list(np.ogrid[tuple(slice(n) for n in index.shape)])
-    grid[place] = index
+    grid[position] = index
     return tuple(grid)
 
 
@@ -246,41 +241,41 @@ def unique(
     return_counts: bool = False,
     axis: int | None = None,
 ) -> Any:
-    """The distinct elements in ascending order, every NaN the same one; no gradient.
+    """Sorted unique elements; all NaN count as one; no gradient.
 
     Parameters
     ----------
     x : array-like
         Any shape.
     return_index : bool, default False
-        Say, too, where each stands first in the flattened tensor, or along ``axis``.
+        Also return the index of the first occurrence, flat or along ``axis``.
     return_inverse : bool, default False
-        Say, too, which of them stands at each place of ``x``, or along ``axis``.
+        Also return the index of the unique element for each element or slice of ``x``.
     return_counts : bool, default False
-        Say, too, how often each comes.
+        Also return the number of occurrences.
     axis : int, optional
-        Compare the slices along this axis; default the elements.
+        Compare slices along this axis; default single elements.
 
     Returns
     -------
     Tensor
-        Shape (U,), or that of ``x`` with the axis of length U.
+        Shape (U,), or that of ``x`` with length U along ``axis``.
     Tensor, ...
-        What was asked for beside it, in the order of the parameters: int64 of
-        shape (U,), the inverse of the shape of ``x``, or along ``axis`` of its length.
+        The optional results in the order of the parameters, int64 of shape (U,); the inverse
+        has the shape of ``x``, or its length along ``axis``.
     """
     a = array_of(x)
     if not (return_index or return_inverse or return_counts):
         return record(np.unique(a, axis=axis)).detach()
     values, index, inverse, counts = np.unique(a, True, True, True, axis)
-    # NumPy has changed its mind about this shape twice.
+    # The shape differs between NumPy versions.
     inverse = inverse.reshape(a.shape if axis is None else -1)
-    asked = ((return_index, index), (return_inverse, inverse), (return_counts, counts))
-    return (record(values).detach(), *(record(array) for wanted, array in asked if wanted))
+    optional = ((return_index, index), (return_inverse, inverse), (return_counts, counts))
+    return (record(values).detach(), *(record(array) for wanted, array in optional if wanted))
 
 
 def nonzero(x: ArrayLike) -> tuple[Tensor, ...]:
-    """Where elements are nonzero: one index tensor for each axis, as NumPy gives them.
+    """Indices of nonzero elements, one tensor per axis, as in NumPy.
 
     Parameters
     ----------
@@ -290,52 +285,49 @@ def nonzero(x: ArrayLike) -> tuple[Tensor, ...]:
     Returns
     -------
     tuple of Tensor
-        For each axis of ``x`` the int64 indices along it, of shape (K,) for K nonzero elements;
-        the last axis varies fastest.
+        For each axis the int64 indices of the K nonzero elements, shape (K,), in C order.
 
     Raises
     ------
     ValueError
-        If ``x`` has no axes.
+        If ``x`` is 0-d.
     """
     return tuple(record(i) for i in np.nonzero(array_of(x)))
 
 
 def one_hot(x: ArrayLike, num_classes: int = -1) -> Tensor:
-    """Integers as rows of zeros with a single 1.
+    """One-hot encoding of class indices.
 
     Parameters
     ----------
     x : array-like of int
         Any shape.
     num_classes : int, default -1
-        Length of the rows; -1 for as many as the largest element needs.
+        Number of classes C; -1 for the largest index plus 1.
 
     Returns
     -------
     Tensor
-        Shape ``(*x.shape, num_classes)``, int64.
+        Shape (..., C), int64.
 
     Raises
     ------
     ValueError
-        If an element is negative or not below ``num_classes``, or there is none
-        to tell how many classes there are.
+        If an index is not in [0, C), or C cannot be inferred from an empty tensor.
     TypeError
-        If ``x`` does not hold integers.
+        If ``x`` is not integer.
     """
     a = array_of(x)
     if a.dtype.kind not in "iu":
-        raise TypeError(f"one_hot takes integers, got {a.dtype}")
+        raise TypeError(f"one_hot expected integers, got {a.dtype}")
     if num_classes == -1:
         if not a.size:
-            raise ValueError(f"one_hot of no elements, shape {a.shape}, needs num_classes")
+            raise ValueError(f"one_hot expected elements, got shape {a.shape}; pass num_classes")
         num_classes = int(a.max()) + 1
     if num_classes < 0:
-        raise ValueError(f"one_hot needs a number of classes, or -1, got {num_classes}")
+        raise ValueError(f"one_hot expected num_classes >= -1, got {num_classes}")
     if a.size and (a.min() < 0 or a.max() >= num_classes):
         raise ValueError(
-            f"one_hot of {num_classes} classes takes 0 to {num_classes - 1}, "
-            f"got values from {a.min()} to {a.max()}"
+            f"one_hot expected class indices in [0, {num_classes - 1}], got {a.min()} to {a.max()}"
         )
     return record((a[..., None] == np.arange(num_classes)).astype(np.int64))

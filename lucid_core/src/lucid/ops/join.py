@@ -1,4 +1,4 @@
-"""Joining, cutting and repeating: their derivatives put the pieces back."""
+"""Concatenating, splitting and repeating."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from lucid.autograd import ArrayLike, array_of, record, record_joint
 from lucid.autograd.variable import Array
 from lucid.dtypes import promote
+from lucid.ops.docstrings import add_sections
 from lucid.ops.index import getitem
 from lucid.ops.operands import normalize_axis
 
@@ -17,69 +18,52 @@ if TYPE_CHECKING:
     from lucid.tensor import Tensor
 
 
+_NO_AXIS = {"numpy.exceptions.AxisError": "If ``x`` has no such axis."}
+
+
+@add_sections(
+    {
+        "tensors : sequence of array-like": "At least one; equal shapes except along ``axis``.",
+        "axis : int, default 0": "Axis to join along.",
+    },
+    "Common dtype of all tensors (see :func:`lucid.add`).",
+    {
+        "ValueError": "If there are no tensors, or the shapes do not match.",
+        "numpy.exceptions.AxisError": "If the first tensor has no such axis.",
+    },
+)
 def concatenate(tensors: Sequence[ArrayLike], axis: int = 0) -> Tensor:
-    """Tensors joined along an axis that they have.
-
-    Parameters
-    ----------
-    tensors : sequence of array-like
-        At least one; their shapes differ along ``axis`` at most.
-    axis : int, default 0
-        Axis to join along.
-
-    Returns
-    -------
-    Tensor
-        Along ``axis`` as long as all together.
-        Of different dtypes the common one, as :func:`lucid.add` has it for tensors.
-
-    Raises
-    ------
-    ValueError
-        If there is no tensor, or the shapes do not fit.
-    numpy.exceptions.AxisError
-        If the first tensor has no such axis.
-    """
+    """Concatenate tensors along an existing axis."""
     arrays = _same_dtype(tensors, "concatenate")
-    place = normalize_axis(axis, arrays[0].ndim)
-    value = np.concatenate(arrays, place)
-    ends = np.cumsum([a.shape[place] for a in arrays])[:-1]
-    return record_joint(value, tensors, lambda g: np.split(g, ends, place))
+    position = normalize_axis(axis, arrays[0].ndim)
+    value = np.concatenate(arrays, position)
+    ends = np.cumsum([a.shape[position] for a in arrays])[:-1]
+    return record_joint(value, tensors, lambda g: np.split(g, ends, position))
 
 
+@add_sections(
+    {
+        "tensors : sequence of array-like": "At least one; equal shapes.",
+        "axis : int, default 0": "Position of the new axis in the result.",
+    },
+    "Common dtype of all tensors (see :func:`lucid.add`).",
+    {
+        "ValueError": "If there are no tensors, or the shapes differ.",
+        "numpy.exceptions.AxisError": "If the result has no such axis.",
+    },
+)
 def stack(tensors: Sequence[ArrayLike], axis: int = 0) -> Tensor:
-    """Tensors joined along a new axis.
-
-    Parameters
-    ----------
-    tensors : sequence of array-like
-        At least one, of equal shapes.
-    axis : int, default 0
-        Place of the new axis in the result.
-
-    Returns
-    -------
-    Tensor
-        With one axis more, as long as there are tensors.
-        Of different dtypes the common one, as :func:`lucid.add` has it for tensors.
-
-    Raises
-    ------
-    ValueError
-        If there is no tensor, or the shapes differ.
-    numpy.exceptions.AxisError
-        If the result has no such axis.
-    """
+    """Stack tensors along a new axis."""
     arrays = _same_dtype(tensors, "stack")
-    place = normalize_axis(axis, arrays[0].ndim + 1)
-    value = np.stack(arrays, place)
-    return record_joint(value, tensors, lambda g: list(np.moveaxis(g, place, 0)))
+    position = normalize_axis(axis, arrays[0].ndim + 1)
+    value = np.stack(arrays, position)
+    return record_joint(value, tensors, lambda g: list(np.moveaxis(g, position, 0)))
 
 
 def _same_dtype(tensors: Sequence[ArrayLike], name: str) -> list[Array]:
     arrays = [array_of(t) for t in tensors]
     if not arrays:
-        raise ValueError(f"{name} needs at least one tensor")
+        raise ValueError(f"{name} expected at least one tensor, got none")
     dtype = arrays[0].dtype
     for a in arrays[1:]:
         dtype = promote(dtype, a.dtype)
@@ -87,16 +71,16 @@ def _same_dtype(tensors: Sequence[ArrayLike], name: str) -> list[Array]:
 
 
 def split(x: ArrayLike, size_or_sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
-    """Consecutive pieces along an axis.
+    """Split into chunks along an axis.
 
     Parameters
     ----------
     x : array-like
         Any shape.
     size_or_sections : int or sequence of int
-        Length of every piece (the last may be shorter), or the length of each.
+        Length of every chunk (the last may be shorter), or the length of each.
     axis : int, default 0
-        Axis to cut.
+        Axis to split.
 
     Returns
     -------
@@ -106,38 +90,38 @@ def split(x: ArrayLike, size_or_sections: int | Sequence[int], axis: int = 0) ->
     Raises
     ------
     ValueError
-        If a length is negative or the only one 0, or they do not add up to the axis.
+        If a length is negative, the single length is 0, or the sum is not that of the axis.
     numpy.exceptions.AxisError
         If ``x`` has no such axis.
     """
     a = array_of(x)
-    place = normalize_axis(axis, a.ndim)
-    total = a.shape[place]
+    position = normalize_axis(axis, a.ndim)
+    total = a.shape[position]
     if isinstance(size_or_sections, (int, np.integer)):
         size = int(size_or_sections)
         if size <= 0:
-            raise ValueError(f"the size of a piece must be positive, got {size}")
+            raise ValueError(f"split expected a positive size, got {size}")
         sizes = [min(size, total - start) for start in range(0, total, size)] or [0]
     else:
         sizes = [int(n) for n in size_or_sections]
         if sum(sizes) != total or min(sizes, default=0) < 0:
-            raise ValueError(f"pieces of {sizes} do not add up to the {total} of axis {axis}")
+            raise ValueError(f"split expected sizes that sum to {total}, got {sizes} (axis {axis})")
     ends = np.cumsum([0, *sizes])
-    before = (slice(None),) * place
+    before = (slice(None),) * position
     return [getitem(x, (*before, slice(ends[i], ends[i + 1]))) for i in range(len(sizes))]
 
 
 def chunk(x: ArrayLike, chunks: int, axis: int = 0) -> list[Tensor]:
-    """At most ``chunks`` consecutive pieces of equal length, the last perhaps shorter.
+    """Split into at most ``chunks`` chunks of equal length; the last may be shorter.
 
     Parameters
     ----------
     x : array-like
         Any shape.
     chunks : int
-        How many pieces at most; fewer where pieces of one length use the axis up sooner.
+        Maximum number of chunks; fewer if rounding up their length uses up the axis.
     axis : int, default 0
-        Axis to cut.
+        Axis to split.
 
     Returns
     -------
@@ -152,28 +136,22 @@ def chunk(x: ArrayLike, chunks: int, axis: int = 0) -> list[Tensor]:
         If ``x`` has no such axis.
     """
     if chunks < 1:
-        raise ValueError(f"chunks must be at least 1, got {chunks}")
+        raise ValueError(f"expected chunks >= 1, got {chunks}")
     a = array_of(x)
     total = a.shape[normalize_axis(axis, a.ndim)]
     return split(x, max(1, -(-total // chunks)), axis)
 
 
+@add_sections(
+    {
+        "x : array-like": "Any shape.",
+        "repeats : int or sequence of int": "Repetitions of the last axes; for more numbers than "
+        "axes, axes of length 1 are prepended.",
+    },
+    "A copy in the dtype of ``x``.",
+)
 def tile(x: ArrayLike, repeats: int | Sequence[int]) -> Tensor:
-    """x repeated as a whole, ``repeats`` times along each axis.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape.
-    repeats : int or sequence of int
-        Numbers for the last axes.  If there are more of them than axes, ``x`` first gets axes
-        of length 1 in front.
-
-    Returns
-    -------
-    Tensor
-        A copy, of the dtype of ``x``.
-    """
+    """Repeat the whole tensor along each axis."""
     a = array_of(x)
     counts = (repeats,) if isinstance(repeats, (int, np.integer)) else tuple(repeats)
     counts = (1,) * (a.ndim - len(counts)) + counts
@@ -188,36 +166,23 @@ def tile(x: ArrayLike, repeats: int | Sequence[int]) -> Tensor:
     return record(np.tile(a, counts), (x, vjp))
 
 
+@add_sections(
+    {
+        "x : array-like": "Any shape.",
+        "repeats : int": "Number of repetitions, >= 0.",
+        "axis : int": "Axis to repeat along.",
+    },
+    "A copy, ``repeats`` times as long along ``axis``.",
+    {**_NO_AXIS, "ValueError": "If ``repeats`` is negative."},
+)
 def repeat_interleave(x: ArrayLike, repeats: int, axis: int) -> Tensor:
-    """Each element along an axis repeated ``repeats`` times in place.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape.
-    repeats : int
-        How often, at least 0.
-    axis : int
-        Axis to repeat along.
-
-    Returns
-    -------
-    Tensor
-        A copy, ``repeats`` times as long along ``axis``.
-
-    Raises
-    ------
-    numpy.exceptions.AxisError
-        If ``x`` has no such axis.
-    ValueError
-        If ``repeats`` is negative.
-    """
+    """Repeat each element along an axis."""
     a = array_of(x)
-    place = normalize_axis(axis, a.ndim)
-    paired = (*a.shape[: place + 1], repeats, *a.shape[place + 1 :])
+    position = normalize_axis(axis, a.ndim)
+    paired = (*a.shape[: position + 1], repeats, *a.shape[position + 1 :])
 
     def vjp(g: Array) -> Array:
-        added: Array = g.reshape(paired).sum(axis=place + 1)
+        added: Array = g.reshape(paired).sum(axis=position + 1)
         return added
 
-    return record(np.repeat(a, repeats, place), (x, vjp))
+    return record(np.repeat(a, repeats, position), (x, vjp))

@@ -1,4 +1,4 @@
-"""Truth values, what floats may hold beside numbers, and bits; without derivatives."""
+"""Elementwise logical and bitwise operations, and tests for NaN and infinity; no gradients."""
 
 from __future__ import annotations
 
@@ -7,224 +7,83 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lucid.autograd import ArrayLike, array_of, record
+from lucid.ops.docstrings import binary, unary
 from lucid.ops.operands import operands
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
 
+_logical = binary("Shapes that broadcast; NaN counts as true.", "Booleans, broadcast shape.")
+_bitwise = binary(
+    "Integers or booleans, shapes that broadcast.", raises={"TypeError": "If one is floating."}
+)
 
+
+@_logical
 def logical_and(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """Whether both x and y are nonzero.
-
-    Parameters
-    ----------
-    x, y : array-like
-        Shapes that broadcast, of any dtype; NaN counts as nonzero.
-
-    Returns
-    -------
-    Tensor
-        Booleans of the broadcast shape.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not broadcast.
-    """
+    """Logical AND of ``x != 0`` and ``y != 0``."""
     return record(np.logical_and(array_of(x), array_of(y)))
 
 
+@_logical
 def logical_or(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """Whether x or y is nonzero.
-
-    Parameters
-    ----------
-    x, y : array-like
-        Shapes that broadcast, of any dtype; NaN counts as nonzero.
-
-    Returns
-    -------
-    Tensor
-        Booleans of the broadcast shape.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not broadcast.
-    """
+    """Logical OR of ``x != 0`` and ``y != 0``."""
     return record(np.logical_or(array_of(x), array_of(y)))
 
 
+@_logical
 def logical_xor(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """Whether exactly one of x and y is nonzero.
-
-    Parameters
-    ----------
-    x, y : array-like
-        Shapes that broadcast, of any dtype; NaN counts as nonzero.
-
-    Returns
-    -------
-    Tensor
-        Booleans of the broadcast shape.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not broadcast.
-    """
+    """Logical exclusive OR of ``x != 0`` and ``y != 0``."""
     return record(np.logical_xor(array_of(x), array_of(y)))
 
 
+@unary("Any shape; NaN counts as true.", "Booleans, shape of ``x``.")
 def logical_not(x: ArrayLike) -> Tensor:
-    """Whether x is zero.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape and dtype; NaN counts as nonzero.
-
-    Returns
-    -------
-    Tensor
-        Booleans of the shape of ``x``.
-    """
+    """Logical NOT, ``x == 0``."""
     return record(np.logical_not(array_of(x)))
 
 
+@unary(returns="Booleans, shape of ``x``; False for integers.")
 def isnan(x: ArrayLike) -> Tensor:
-    """Whether x is not a number.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape and dtype.
-
-    Returns
-    -------
-    Tensor
-        Booleans of the shape of ``x``; False of integers.
-    """
+    """Test for NaN."""
     return record(np.isnan(array_of(x)))
 
 
+@unary(returns="Booleans, shape of ``x``; False for integers.")
 def isinf(x: ArrayLike) -> Tensor:
-    """Whether x is infinite, of either sign.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape and dtype.
-
-    Returns
-    -------
-    Tensor
-        Booleans of the shape of ``x``; False of integers.
-    """
+    """Test for positive or negative infinity."""
     return record(np.isinf(array_of(x)))
 
 
+@unary(returns="Booleans, shape of ``x``; True for integers.")
 def isfinite(x: ArrayLike) -> Tensor:
-    """Whether x is neither infinite nor NaN.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape and dtype.
-
-    Returns
-    -------
-    Tensor
-        Booleans of the shape of ``x``; True of integers.
-    """
+    """Test for values that are neither infinite nor NaN."""
     return record(np.isfinite(array_of(x)))
 
 
+@_bitwise
 def bitwise_and(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x & y of integers, or of booleans.
-
-    Parameters
-    ----------
-    x, y : array-like
-        Integers or booleans, of shapes that broadcast.
-
-    Returns
-    -------
-    Tensor
-        The broadcast shape, in the common dtype as :func:`lucid.add` has it.
-
-    Raises
-    ------
-    TypeError
-        If one holds floats.
-    ValueError
-        If the shapes do not broadcast.
-    """
+    """Bitwise AND, ``x & y``; logical AND of booleans."""
     return record(np.bitwise_and(*operands(x, y)))
 
 
+@_bitwise
 def bitwise_or(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x | y of integers, or of booleans.
-
-    Parameters
-    ----------
-    x, y : array-like
-        Integers or booleans, of shapes that broadcast.
-
-    Returns
-    -------
-    Tensor
-        The broadcast shape, in the common dtype as :func:`lucid.add` has it.
-
-    Raises
-    ------
-    TypeError
-        If one holds floats.
-    ValueError
-        If the shapes do not broadcast.
-    """
+    """Bitwise OR, ``x | y``; logical OR of booleans."""
     return record(np.bitwise_or(*operands(x, y)))
 
 
+@_bitwise
 def bitwise_xor(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """x ^ y of integers, or of booleans.
-
-    Parameters
-    ----------
-    x, y : array-like
-        Integers or booleans, of shapes that broadcast.
-
-    Returns
-    -------
-    Tensor
-        The broadcast shape, in the common dtype as :func:`lucid.add` has it.
-
-    Raises
-    ------
-    TypeError
-        If one holds floats.
-    ValueError
-        If the shapes do not broadcast.
-    """
+    """Bitwise exclusive OR, ``x ^ y``; logical exclusive OR of booleans."""
     return record(np.bitwise_xor(*operands(x, y)))
 
 
+@unary(
+    "Integers or booleans, any shape.",
+    "Shape and dtype of ``x``.",
+    {"TypeError": "If ``x`` is floating."},
+)
 def invert(x: ArrayLike) -> Tensor:
-    """Every bit turned over; of booleans, not x.
-
-    Parameters
-    ----------
-    x : array-like
-        Integers or booleans, of any shape.
-
-    Returns
-    -------
-    Tensor
-        The shape and dtype of ``x``; of a signed integer n it is ``-n - 1``.
-
-    Raises
-    ------
-    TypeError
-        If ``x`` holds floats.
-    """
+    """Bitwise NOT, ``-x - 1`` for signed integers; logical NOT of booleans."""
     return record(np.invert(array_of(x)))

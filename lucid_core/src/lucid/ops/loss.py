@@ -1,7 +1,6 @@
-"""Losses.  Where a loss has a ``reduction`` it is "mean" (default), "sum" or "none".
+"""Loss functions.
 
-The mean over nothing is NaN, as in PyTorch; what may be empty is summed and
-divided by a count of its own.
+The mean of no losses is NaN, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from lucid import kernels
 from lucid.autograd import ArrayLike, array_of, record
 from lucid.autograd.variable import Array
 from lucid.ops.activation import log_softmax_array
+from lucid.ops.docstrings import add_sections
 from lucid.ops.loss_reduction import reduce_losses, same_shape
 from lucid.ops.operands import floating, refuse_gradients
 
@@ -43,24 +43,24 @@ def cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
-    """Cross entropy between logits and classes.
+    """Cross entropy between logits and class indices or probabilities.
 
     Parameters
     ----------
     input : array-like
         Logits of shape (C,), (N, C) or (N, C, ...).
     target : array-like
-        Integer class indices, of the shape of ``input`` without C; or class
-        probabilities, floats of the shape of ``input``.
+        Integer class indices in the shape of ``input`` without C, or floating class
+        probabilities in the shape of ``input``.
     weight : array-like, optional
-        Weight of each class, of shape (C,).
+        Class weights, shape (C,).
     ignore_index : int, default -100
-        Positions with this label count for nothing (not with probabilities).
+        Label of positions to ignore (not with probabilities).
     reduction : {"mean", "sum", "none"}, default "mean"
-        The mean over class indices divides by the sum of their weights.  If every position is
-        ignored, it is NaN with gradients of 0, and "sum" and "none" give 0, as in PyTorch.
+        "mean" divides by the sum of the class weights of the labels.  If all positions are
+        ignored it is NaN with zero gradients, as in PyTorch.
     label_smoothing : float, default 0.0
-        Share of the target that is expand_grad evenly over all classes.
+        Fraction of the target spread evenly over all classes, in [0, 1].
 
     Returns
     -------
@@ -70,8 +70,7 @@ def cross_entropy(
     Raises
     ------
     ValueError
-        If shapes do not fit, a label is not a class, ``reduction`` is none of the three, or
-        ``label_smoothing`` does not lie from 0 to 1.
+        If shapes do not match, a label is out of range, or an option is invalid.
     TypeError
         If ``weight`` requires gradients.
 
@@ -83,7 +82,7 @@ def cross_entropy(
     refuse_gradients("cross_entropy", weight=weight)
     label_smoothing = float(label_smoothing)
     if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing must lie from 0 to 1, got {label_smoothing}")
+        raise ValueError(f"expected label_smoothing in [0, 1], got {label_smoothing}")
     a = floating(input)
     lined = _classes_last(a, "cross_entropy")
     logp = _in_rows(log_softmax_array(lined, -1))
@@ -103,7 +102,7 @@ def cross_entropy(
     value, expand_grad = reduce_losses(losses.reshape(lined.shape[:-1]), reduction, total)
 
     def vjp(g: Array) -> Array:
-        # Ignored places have no gradient, even where the mean is over nothing and NaN.
+        # Ignored positions have zero gradients, even if the mean is NaN.
         s = np.where(kept, np.broadcast_to(expand_grad(g), shape[:-1]).reshape(-1), 0)
         wanted = (smooth * s)[:, None] * class_weight
         wanted[rows, labels] += hard * s
@@ -123,12 +122,12 @@ def _soft_cross_entropy(
     reduction: str,
     label_smoothing: float,
 ) -> Tensor:
-    """Cross entropy with the probabilities of the classes as target."""
+    """Compute the cross entropy with class probabilities as target."""
     probabilities = array_of(target)
     if probabilities.shape != array_of(input).shape:
         raise ValueError(
-            f"cross_entropy with probabilities needs a target of the shape of the logits, "
-            f"{array_of(input).shape}, got {probabilities.shape}"
+            f"cross_entropy expected probabilities of the logits' shape {array_of(input).shape}, "
+            f"got {probabilities.shape}"
         )
     q = _classes_last(probabilities, "cross_entropy").reshape(logp.shape).astype(logp.dtype)
     share = 1 - label_smoothing
@@ -156,21 +155,20 @@ def nll_loss(
     ignore_index: int = -100,
     reduction: str = "mean",
 ) -> Tensor:
-    """Negative log likelihood: minus the log-probability of the class.
+    """Negative log likelihood loss, ``-input[class]``.
 
     Parameters
     ----------
     input : array-like
         Log-probabilities of shape (C,), (N, C) or (N, C, ...).
     target : array-like
-        Integer class indices, of the shape of ``input`` without C.
+        Integer class indices in the shape of ``input`` without C.
     weight : array-like, optional
-        Of each class, (C,), as for :func:`cross_entropy`.
+        Class weights, shape (C,).
     ignore_index : int, default -100
-        Label that counts for nothing.
+        Label of positions to ignore.
     reduction : {"mean", "sum", "none"}, default "mean"
-        The mean divides by the sum of the weights.  If every position is ignored, it is NaN
-        with gradients of 0, and "sum" and "none" give 0, as in PyTorch.
+        As for :func:`cross_entropy`.
 
     Returns
     -------
@@ -180,7 +178,7 @@ def nll_loss(
     Raises
     ------
     ValueError
-        If shapes do not fit, a label is not a class, or ``reduction`` is none of the three.
+        If shapes do not match, a label is out of range, or ``reduction`` is invalid.
     TypeError
         If ``weight`` requires gradients.
     """
@@ -205,12 +203,12 @@ def nll_loss(
 
 def _classes_last(a: Array, loss: str) -> Array:
     if a.ndim == 0:
-        raise ValueError(f"{loss} needs an input of shape (C,), (N, C) or (N, C, ...), got ()")
+        raise ValueError(f"{loss} expected an input of shape (C,), (N, C) or (N, C, ...), got ()")
     return a if a.ndim == 1 else np.moveaxis(a, 1, -1)
 
 
 def _in_rows(lined: Array) -> Array:
-    # Not -1: the number of rows cannot be worked out where there are no classes.
+    # Not -1, which cannot be inferred for zero classes.
     return lined.reshape(math.prod(lined.shape[:-1]), lined.shape[-1])
 
 
@@ -224,15 +222,15 @@ def _class_weight(weight: ArrayLike | None, logp: Array) -> Array:
         return np.ones(logp.shape[1], logp.dtype)
     w = array_of(weight)
     if w.shape != (logp.shape[1],):
-        raise ValueError(f"weight must have shape ({logp.shape[1]},), one a class, got {w.shape}")
+        raise ValueError(f"expected a class weight of shape ({logp.shape[1]},), got {w.shape}")
     return w.astype(logp.dtype)
 
 
 def _labels(target: ArrayLike, lined: Array, ignore_index: int) -> tuple[Array, Array]:
-    """Class indices in one row, ignored ones replaced by 0, and which are not ignored."""
+    """Flatten the labels, with 0 for ignored ones, and return the mask of the others."""
     labels, classes = array_of(target), lined.shape[-1]
     if labels.dtype.kind not in "iu":
-        raise ValueError(f"class labels must be integers, got {labels.dtype}")
+        raise ValueError(f"expected integer class labels, got {labels.dtype}")
     if labels.shape != lined.shape[:-1]:
         raise ValueError(
             f"expected labels of shape {lined.shape[:-1]} for {classes} classes, got {labels.shape}"
@@ -242,8 +240,8 @@ def _labels(target: ArrayLike, lined: Array, ignore_index: int) -> tuple[Array, 
     if wrong.any():
         where = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise ValueError(
-            f"label {labels[where]} at index {where} is not a class: expected 0 to {classes - 1}, "
-            f"or {ignore_index} to ignore the position"
+            f"expected labels in [0, {classes - 1}], or {ignore_index} to ignore the position, "
+            f"got {labels[where]} (at index {where})"
         )
     return np.where(kept, labels, 0).astype(np.int64).reshape(-1), kept.reshape(-1)
 
@@ -255,20 +253,20 @@ def binary_cross_entropy_with_logits(
     reduction: str = "mean",
     pos_weight: ArrayLike | None = None,
 ) -> Tensor:
-    """Cross entropy of independent yes-or-no decisions, from their logits.
+    """Binary cross entropy between logits and target probabilities.
 
     Parameters
     ----------
     input : array-like
         Logits, any shape.
     target : array-like
-        Probabilities of yes, the same shape.
+        Probabilities of the positive class, shape of ``input``.
     weight : array-like, optional
-        Factor of each loss; broadcast to their shape.
+        Weight of each loss, broadcast to the shape of ``input``.
     reduction : {"mean", "sum", "none"}, default "mean"
-        The mean divides by the number of decisions.
+        "mean" divides by the number of elements.
     pos_weight : array-like, optional
-        Factor of the yes part of each loss; broadcast to their shape.
+        Weight of the positive term of each loss, broadcast to the shape of ``input``.
 
     Returns
     -------
@@ -278,7 +276,7 @@ def binary_cross_entropy_with_logits(
     Raises
     ------
     ValueError
-        If the shapes differ, or ``reduction`` is none of the three.
+        If the shapes differ, or ``reduction`` is invalid.
     """
     name = "binary_cross_entropy_with_logits"
     refuse_gradients(name, weight=weight, pos_weight=pos_weight)
@@ -305,83 +303,50 @@ def binary_cross_entropy_with_logits(
 # --- regression ---------------------------------------------------------------------------------
 
 
+_PAIR = {
+    "input, target : array-like": "Equal shapes; integers become float32.",
+    'reduction : {"mean", "sum", "none"}, default "mean"': '"mean" divides by the number of '
+    "elements.",
+}
+_LOSS = 'Shape () for "mean" and "sum", that of ``input`` for "none".'
+_LOSS_ERROR = {"ValueError": "If the shapes differ, or an option is invalid."}
+
+
+@add_sections(_PAIR, _LOSS, _LOSS_ERROR)
 def mse_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
-    """Squared differences of two tensors of one shape.
-
-    Parameters
-    ----------
-    input, target : array-like
-        The same shape; integers become float32.
-    reduction : {"mean", "sum", "none"}, default "mean"
-        The mean divides by the number of elements.
-
-    Returns
-    -------
-    Tensor
-        Shape () for "mean" and "sum", that of ``input`` for "none".
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, or ``reduction`` is none of the three.
-    """
+    """Squared error, ``(input - target) ** 2``."""
     return _difference_loss(input, target, reduction, "mse_loss", lambda d: d * d, lambda d: 2 * d)
 
 
+@add_sections(_PAIR, _LOSS, _LOSS_ERROR)
 def l1_loss(input: ArrayLike, target: ArrayLike, reduction: str = "mean") -> Tensor:
-    """Absolute differences of two tensors of one shape; the derivative at 0 is 0.
-
-    Parameters
-    ----------
-    input, target : array-like
-        The same shape; integers become float32.
-    reduction : {"mean", "sum", "none"}, default "mean"
-        The mean divides by the number of elements.
-
-    Returns
-    -------
-    Tensor
-        Shape () for "mean" and "sum", that of ``input`` for "none".
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, or ``reduction`` is none of the three.
-    """
+    """Absolute error, ``|input - target|``; the gradient at 0 is 0."""
     return _difference_loss(input, target, reduction, "l1_loss", np.abs, np.sign)
 
 
+@add_sections(
+    {
+        **_PAIR,
+        "beta : float, default 1.0": "Threshold between the quadratic and the linear part, >= 0; "
+        "0 gives :func:`l1_loss`.",
+    },
+    _LOSS,
+    _LOSS_ERROR,
+)
 def smooth_l1_loss(
     input: ArrayLike, target: ArrayLike, reduction: str = "mean", beta: float = 1.0
 ) -> Tensor:
-    """``0.5 d^2 / beta`` where the difference d is below ``beta``, ``|d| - 0.5 beta`` above.
+    """Smooth L1 loss of ``d = |input - target|``.
 
-    Parameters
-    ----------
-    input, target : array-like
-        The same shape.
-    reduction : {"mean", "sum", "none"}, default "mean"
-        How the losses are put together.
-    beta : float, default 1.0
-        Where the two pieces meet; 0 gives :func:`l1_loss`.
-
-    Returns
-    -------
-    Tensor
-        Shape () for "mean" and "sum", that of ``input`` for "none".
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, ``beta`` is negative, or ``reduction`` is none of the three.
+    ``0.5 * d**2 / beta`` where ``d < beta``, else ``d - 0.5 * beta``.
 
     References
     ----------
     Girshick, *Fast R-CNN*, 2015, equation 3.
     """
-    beta = float(beta)  # NumPy's scalars would widen what they are multiplied with
+    beta = float(beta)  # a NumPy scalar would promote the result
     if beta < 0:
-        raise ValueError(f"beta must not be negative, got {beta}")
+        raise ValueError(f"expected beta >= 0, got {beta}")
     if beta == 0:
         return l1_loss(input, target, reduction)
 
@@ -395,29 +360,20 @@ def smooth_l1_loss(
     )
 
 
+@add_sections(
+    {
+        **_PAIR,
+        "delta : float, default 1.0": "Threshold between the quadratic and the linear part, > 0.",
+    },
+    _LOSS,
+    _LOSS_ERROR,
+)
 def huber_loss(
     input: ArrayLike, target: ArrayLike, reduction: str = "mean", delta: float = 1.0
 ) -> Tensor:
-    """``0.5 d^2`` where the difference d is below ``delta``, ``delta (|d| - 0.5 delta)`` above.
+    """Huber loss of ``d = |input - target|``.
 
-    Parameters
-    ----------
-    input, target : array-like
-        The same shape.
-    reduction : {"mean", "sum", "none"}, default "mean"
-        How the losses are put together.
-    delta : float, default 1.0
-        Where the two pieces meet; positive.
-
-    Returns
-    -------
-    Tensor
-        Shape () for "mean" and "sum", that of ``input`` for "none".
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ, ``delta`` is not positive, or ``reduction`` is none of the three.
+    ``0.5 * d**2`` where ``d < delta``, else ``delta * (d - 0.5 * delta)``.
 
     References
     ----------
@@ -425,7 +381,7 @@ def huber_loss(
     """
     delta = float(delta)
     if delta <= 0:
-        raise ValueError(f"delta must be positive, got {delta}")
+        raise ValueError(f"expected delta > 0, got {delta}")
 
     def losses(d: Array) -> Array:
         size = np.abs(d)

@@ -1,4 +1,4 @@
-"""Products of matrices and sums of products."""
+"""Matrix products, linear layers and Einstein summation."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ if TYPE_CHECKING:
 
 
 def matmul(x: ArrayLike, y: ArrayLike) -> Tensor:
-    """Matrix product of the last two axes, the ones before broadcasting; vectors as in NumPy.
+    """Matrix product over the last two axes, with broadcasting of the leading axes.
 
     Parameters
     ----------
     x, y : array-like
-        Shapes (..., M, K) and (..., K, N), whose first axes broadcast; a vector (K,) is a row
-        on the left and a column on the right.
+        Shapes (..., M, K) and (..., K, N).  A vector (K,) is a row on the left and a column on
+        the right, as in NumPy.
 
     Returns
     -------
     Tensor
-        Shape (..., M, N), without M or N where a vector stood, in the common dtype as
-        :func:`lucid.add` has it.
+        Shape (..., M, N), without M or N for a vector, common dtype (see :func:`lucid.add`).
 
     Raises
     ------
     ValueError
-        If the inner lengths differ, an argument has no axes, or the first axes do not
-        broadcast.
+        If the inner lengths differ, an argument is 0-d, or the leading axes do not broadcast.
     """
     a, b = operands(x, y)
     if a.ndim == 0 or b.ndim == 0:
-        raise ValueError(f"matmul needs at least one axis each, got shapes {a.shape} and {b.shape}")
+        raise ValueError(
+            f"matmul expected at least one axis each, got shapes {a.shape} and {b.shape}"
+        )
     if a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
-        raise ValueError(f"matmul of shapes {a.shape} and {b.shape}: the inner lengths differ")
-    # Vectors become matrices here, so that two statements differentiate every case.
+        raise ValueError(f"matmul expected equal inner lengths, got shapes {a.shape} and {b.shape}")
+    # Vectors as matrices, so that two vjps cover every case.
     rows = a[None, :] if a.ndim == 1 else a
     columns = b[:, None] if b.ndim == 1 else b
 
-    # Shapes, so that each derivative keeps only the array that it reads.
+    # Shapes, so that each vjp keeps only the array that it reads.
     sa, sb, row_shape, column_shape = a.shape, b.shape, rows.shape, columns.shape
 
     def as_matrix(g: Array) -> Array:
@@ -69,7 +69,7 @@ def matmul(x: ArrayLike, y: ArrayLike) -> Tensor:
 
 
 def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Tensor:
-    """``x @ weight.T + bias``.
+    """Affine map, ``x @ weight.T + bias``.
 
     Parameters
     ----------
@@ -83,29 +83,30 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Te
     Returns
     -------
     Tensor
-        Shape (..., out_features), in the common dtype of x and ``weight``.
+        Shape (..., out_features), common dtype of ``x`` and ``weight``.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit.
+        If the shapes do not match.
     """
     a, w = operands(x, weight)
     if w.ndim != 2 or a.ndim == 0 or a.shape[-1] != w.shape[1]:
         raise ValueError(
-            f"linear with a weight of shape {w.shape} (out_features, in_features) "
-            f"cannot take an input of shape {a.shape}: its last axis must be "
-            f"{w.shape[1] if w.ndim == 2 else 'in_features'}"
+            f"linear expected an input (..., in_features) for a weight (out_features, in_features) "
+            f"of shape {w.shape}, got shape {a.shape}"
         )
     if bias is not None and array_of(bias).shape != (w.shape[0],):
-        raise ValueError(f"bias must have shape ({w.shape[0]},), got {array_of(bias).shape}")
+        raise ValueError(
+            f"linear expected a bias of shape ({w.shape[0]},), got {array_of(bias).shape}"
+        )
     rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
     value = kernels.gemm(rows, w.T)
     if bias is not None:
         value += array_of(bias)
 
     shape, flat_shape = a.shape, (len(rows), w.shape[0])
-    # Each derivative needs only the other's array; what is not needed is not kept.
+    # Each vjp reads only the other's array.
     kept_rows = rows if needs_grad(weight) else None
     kept_w = w if needs_grad(x) else None
     wants_bias = needs_grad(bias)
@@ -122,28 +123,28 @@ def linear(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None) -> Te
 
 
 def einsum(subscripts: str, *tensors: ArrayLike) -> Tensor:
-    """Einstein summation.
+    """Einstein summation, with NumPy's subscripts.
 
     Parameters
     ----------
     subscripts : str
-        As NumPy's: ``"bij,bjk->bik"``, an ellipsis for broadcast axes, and a
-        letter twice in one term for a diagonal.
+        For example ``"bij,bjk->bik"``; an ellipsis for broadcast axes, and a repeated letter in
+        one term for a diagonal.
     *tensors : array-like
-        One for each term.
+        One per term.
 
     Returns
     -------
     Tensor
-        An axis for each letter behind the arrow; without an arrow the broadcast axes, then
-        the letters that stand once, in alphabetical order.
-        Of different dtypes the common one, as :func:`lucid.add` has it for tensors.
+        One axis per letter after the arrow; without an arrow the broadcast axes, then the
+        letters that occur once, in alphabetical order.  Common dtype of all tensors (see
+        :func:`lucid.add`).
 
     Raises
     ------
     ValueError
-        If there are not as many terms as tensors, a term does not fit the axes of its tensor,
-        or the lengths of a letter differ.
+        If the number of terms is not that of tensors, a term does not match the axes of its
+        tensor, or the lengths of a letter differ.
     """
     arrays = [save_for_backward(array_of(t), t, *tensors) for t in tensors]
     if arrays:
@@ -154,7 +155,7 @@ def einsum(subscripts: str, *tensors: ArrayLike) -> Tensor:
 
     wanted = [i for i, t in enumerate(tensors) if needs_grad(t)]
     shapes = [a.shape for a in arrays]
-    # A derivative reads every array but its own.
+    # The gradient of one array reads all the others.
     kept = [a if set(wanted) - {i} else None for i, a in enumerate(arrays)]
 
     def vjp(g: Array) -> list[Array | None]:
@@ -170,7 +171,7 @@ def einsum(subscripts: str, *tensors: ArrayLike) -> Tensor:
 def _einsum_gradient(
     g: Array, i: int, terms: list[str], result: str, shape: tuple[int, ...], arrays: list[Array]
 ) -> Array:
-    """Gradient of operand i, of ``shape``: the others and g summed into its subscripts."""
+    """Compute the gradient of operand ``i`` of ``shape`` by einsum of ``g`` and the others."""
     others = [t for j, t in enumerate(terms) if j != i]
     known = set(result).union(*others)
     letters = list(dict.fromkeys(terms[i]))
@@ -178,12 +179,12 @@ def _einsum_gradient(
     inputs = ",".join([result, *others])
     operands_ = [g, *arrays]
     partial = np.einsum(inputs + "->" + "".join(reached), *operands_, optimize=len(operands_) > 2)
-    # A letter that stands in this term alone was summed away: its gradient is the same throughout.
+    # A letter that occurs only in this term was summed: its gradient is constant along it.
     lengths = dict(zip(terms[i], shape, strict=True))
     for axis, c in enumerate(letters):
         if c not in known:
             partial = np.expand_dims(partial, axis)
-    # A broadcast axis of length 1 gathers the sum over the axis it was stretched to.
+    # Sum over the axes that were broadcast from length 1.
     partial = unbroadcast(
         partial,
         tuple(1 if lengths[c] == 1 else n for c, n in zip(letters, partial.shape, strict=True)),
@@ -192,18 +193,18 @@ def _einsum_gradient(
     if len(letters) == len(terms[i]):
         return full.astype(g.dtype)
     gradient = np.zeros(shape, g.dtype)
-    # The diagonal, as a writable view.
+    # Writable view of the diagonal.
     np.einsum(terms[i] + "->" + "".join(letters), gradient)[...] = full
     return gradient
 
 
 def _terms(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
-    """Subscripts without blanks and ellipses, the result spelled out."""
+    """Expand blanks and ellipses; return the terms and the result."""
     compact = subscripts.replace(" ", "")
     left, arrow, result = compact.partition("->")
     terms = left.split(",")
     if len(terms) != len(ndims):
-        raise ValueError(f"einsum {subscripts!r} has {len(terms)} terms for {len(ndims)} tensors")
+        raise ValueError(f"einsum {subscripts!r} expected {len(terms)} tensors, got {len(ndims)}")
     spare = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBAzyxwvutsrqponmlkjihgfedcba" if c not in compact]
     hidden = [
         n - len(t.replace("...", "")) if "..." in t else 0
@@ -216,7 +217,9 @@ def _terms(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
     ]
     for t, n in zip(spelled, ndims, strict=True):
         if len(t) != n:
-            raise ValueError(f"einsum {subscripts!r}: term {t!r} for a tensor of {n} axes")
+            raise ValueError(
+                f"einsum {subscripts!r} expected a tensor of {len(t)} axes for {t!r}, got {n} axes"
+            )
     if arrow:
         return spelled, result.replace("...", names)
     once = sorted(c for c in set("".join(spelled)) if "".join(spelled).count(c) == 1)

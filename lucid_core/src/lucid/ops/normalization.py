@@ -1,4 +1,4 @@
-"""Normalisation over the batch, fused with what follows it, and over groups of channels."""
+"""Batch, group and layer normalization."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def batch_norm(
     activation: str | None = None,
     process_group: ProcessGroup | None = None,
 ) -> Tensor:
-    """Batch normalization with a residual sum and an activation, in one pass over memory.
+    """Batch normalization, fused with an optional residual sum and activation.
 
     ``act(weight * (x - mean) / sqrt(variance + eps) + bias + residual)``
 
@@ -46,23 +46,22 @@ def batch_norm(
     x : array-like
         Shape (N, C, H, W).
     running_mean, running_var : Tensor or array, or None
-        Shape (C,).  In training they are moved towards the statistics of the
-        batch, in place, and may be None; else they are what is used.
+        Shape (C,).  Updated in place in training, where they may be None; otherwise used to
+        normalize.
     weight, bias : array-like, optional
         Shape (C,).
     training : bool, default False
-        Use the statistics of the batch, over N, H and W.
+        Normalize with the mean and variance of the batch, over N, H and W.
     momentum : float, default 0.1
-        Share of the batch in the new running statistics.
+        Weight of the batch in the update of the running statistics.
     eps : float, default 1e-5
         Added to the variance.
     residual : array-like, optional
         Added before the activation; the shape of ``x``.
     activation : {"relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu"}, optional
-        What comes last; default none.
+        Activation; default none.
     process_group : ProcessGroup, optional
-        Processes that have a part of the batch each; the statistics of training are then
-        those of all parts.
+        Processes over which to synchronize the statistics in training.
 
     Returns
     -------
@@ -72,12 +71,12 @@ def batch_norm(
     Raises
     ------
     ValueError
-        If shapes do not fit, statistics are missing, or in training a channel
-        has fewer than two values.
+        If shapes do not match, statistics are missing, or a channel has fewer than two values in
+        training.
 
     Notes
     -----
-    The variance is biased where it normalises and unbiased in ``running_var``.
+    The batch is normalized with the biased variance; ``running_var`` is unbiased.
 
     References
     ----------
@@ -94,9 +93,11 @@ def batch_norm(
         fused = (residual, added, activation)
         if process_group is not None:
             return sync_batch_norm(x, a, weight, bias, running, momentum, eps, fused, process_group)
-        return _batch_norm_of_batch(x, a, weight, bias, running, momentum, eps, fused)
+        return _train_batch_norm(x, a, weight, bias, running, momentum, eps, fused)
     if running_mean is None or running_var is None:
-        raise ValueError("batch_norm outside of training needs running_mean and running_var")
+        raise ValueError(
+            "batch_norm expected running_mean and running_var, got None; pass training=True"
+        )
     mean = array_of(running_mean).astype(np.float64)
     inverse_std = 1 / np.sqrt(array_of(running_var).astype(np.float64) + eps)
     scale = inverse_std if weight is None else array_of(weight) * inverse_std
@@ -106,14 +107,14 @@ def batch_norm(
 
     def vjp(g: Array) -> list[Array | None]:
         gx, gscale, gshift, gresidual = backward(g)
-        # scale and shift both depend on the weight: shift = bias - mean * scale.
+        # shift = bias - mean * scale also depends on the weight.
         gweight = None if gscale is None else (gscale - mean * gshift) * inverse_std
         return [gx, gweight, gshift, gresidual]
 
     return record_joint(value, (x, weight, bias, residual), vjp)
 
 
-def _batch_norm_of_batch(
+def _train_batch_norm(
     x: ArrayLike,
     a: Array,
     weight: ArrayLike | None,
@@ -127,7 +128,7 @@ def _batch_norm_of_batch(
     count = a.size // a.shape[1] if a.shape[1] else 0
     if count < 2:
         raise ValueError(
-            f"batch_norm in training needs at least two values in every channel, "
+            "batch_norm expected at least two values per channel in training, "
             f"got an input of shape {a.shape}"
         )
     w = None
@@ -138,7 +139,7 @@ def _batch_norm_of_batch(
     update_running_stats(running["running_mean"], mean, momentum)
     update_running_stats(running["running_var"], variance * (count / (count - 1)), momentum)
     with_residual = residual is not None
-    # Without a residual the input of the activation is found from x.
+    # Without a residual, the input of the activation is recomputed from x.
     kept = value if activation == "relu" and with_residual else added
     if activation is None:
         kept = None
@@ -159,7 +160,7 @@ def affine_act(
     residual: ArrayLike | None = None,
     activation: str | None = None,
 ) -> Tensor:
-    """``act(x * scale + shift + residual)``, channel by channel, in one pass over memory.
+    """Per-channel affine map and activation, ``act(x * scale + shift + residual)``.
 
     Parameters
     ----------
@@ -170,7 +171,7 @@ def affine_act(
     residual : array-like, optional
         Added before the activation; the shape of ``x``.
     activation : {"relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu"}, optional
-        What comes last; default none.
+        Activation; default none.
 
     Returns
     -------
@@ -180,9 +181,9 @@ def affine_act(
     Raises
     ------
     ValueError
-        If shapes do not fit.
+        If shapes do not match.
     TypeError
-        If ``x`` holds floats other than float32 and float64.
+        If ``x`` is neither float32 nor float64.
     """
     check_activation("affine_act", activation)
     a = save_for_backward(image_batch(x, "affine_act"), x, scale, shift, residual)
@@ -194,8 +195,8 @@ def affine_act(
     )
     if factor.shape != (a.shape[1],) or offset.shape != (a.shape[1],):
         raise ValueError(
-            f"affine_act of an input of shape {a.shape} needs scale and shift of shape "
-            f"({a.shape[1]},), got {factor.shape} and {offset.shape}"
+            f"affine_act expected scale and shift of shape ({a.shape[1]},), got {factor.shape} and "
+            f"{offset.shape} (input of shape {a.shape})"
         )
     added = _residual(residual, a, x, scale, shift)
     value, backward = affine(a, factor, offset, added, activation, needs_grad(scale))
@@ -207,7 +208,7 @@ def _residual(residual: ArrayLike | None, a: Array, *others: ArrayLike | None) -
         return None
     added = array_of(residual)
     if added.shape != a.shape:
-        raise ValueError(f"a residual of shape {added.shape} for an input of shape {a.shape}")
+        raise ValueError(f"expected a residual of the input's shape {a.shape}, got {added.shape}")
     return save_for_backward(added.astype(a.dtype, copy=False), residual, *others)
 
 
@@ -221,7 +222,7 @@ def group_norm(
     bias: ArrayLike | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalise groups of channels of each sample over the group and all places.
+    """Group normalization over the channels of each group and all positions.
 
     Parameters
     ----------
@@ -242,7 +243,7 @@ def group_norm(
     Raises
     ------
     ValueError
-        If shapes do not fit.
+        If shapes do not match.
 
     References
     ----------
@@ -251,10 +252,10 @@ def group_norm(
     a = floating(x)
     if a.ndim < 2 or num_groups < 1 or a.shape[1] % num_groups:
         raise ValueError(
-            f"group_norm needs an input of shape (N, C, ...) with C divisible by the number of "
-            f"groups, got {a.shape} and {num_groups} groups"
+            "group_norm expected an input of shape (N, C, ...) with C divisible by num_groups, "
+            f"got {a.shape} and num_groups={num_groups}"
         )
-    # Channels go last, where the engine has them in memory anyhow.
+    # Channels last, as in memory.
     shape = np.moveaxis(a, 1, -1).shape
     vector = (num_groups, shape[-1] // num_groups)
     grouped = (shape[0], math.prod(shape[1:-1]), *vector)
@@ -276,14 +277,14 @@ def layer_norm(
     bias: ArrayLike | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
-    """Normalise over the last axes.
+    """Layer normalization over the last axes.
 
     Parameters
     ----------
     x : array-like
         Shape ``(..., *normalized_shape)``.
     normalized_shape : int or sequence of int
-        Lengths of the axes to normalise over.
+        Lengths of the normalized axes.
     weight, bias : array-like, optional
         Shape ``normalized_shape``.
     eps : float, default 1e-5
@@ -297,7 +298,7 @@ def layer_norm(
     Raises
     ------
     ValueError
-        If shapes do not fit.
+        If shapes do not match.
 
     References
     ----------
@@ -307,9 +308,7 @@ def layer_norm(
     one = isinstance(normalized_shape, int | np.integer)
     shape = (int(normalized_shape),) if one else tuple(normalized_shape)  # type: ignore[arg-type]
     if not shape or a.shape[-len(shape) :] != shape:
-        raise ValueError(
-            f"layer_norm over axes of lengths {shape} cannot take an input of shape {a.shape}"
-        )
+        raise ValueError(f"layer_norm expected an input of shape (..., *{shape}), got {a.shape}")
     for name, v in (("weight", weight), ("bias", bias)):
         _check_vector("layer_norm", name, v, shape)
     axes = tuple(range(a.ndim - len(shape), a.ndim))
@@ -317,13 +316,13 @@ def layer_norm(
 
 
 class _Layout(NamedTuple):
-    """How an array is seen while it is standardised."""
+    """View of an array for normalization."""
 
-    forth: Callable[[Array], Array]
-    back: Callable[[Array], Array]
-    #: Over which axes, in that view, mean and variance are taken.
+    to_view: Callable[[Array], Array]
+    from_view: Callable[[Array], Array]
+    #: Axes of the view to normalize over.
     axes: tuple[int, ...]
-    #: Shape of weight and bias in that view: its last axes.
+    #: Shape of weight and bias: the last axes of the view.
     vector: tuple[int, ...]
 
 
@@ -335,44 +334,46 @@ def _normalize(
     eps: float,
     layout: _Layout,
 ) -> Tensor:
-    """``weight * (a - mean) / sqrt(variance + eps) + bias`` in the view of ``layout``."""
-    forth, back, axes, vector = layout
-    seen = forth(a)
-    count = max(1, math.prod(seen.shape[i] for i in axes))
+    """Compute ``weight * (a - mean) / sqrt(variance + eps) + bias`` in the view of ``layout``."""
+    to_view, from_view, axes, vector = layout
+    viewed = to_view(a)
+    count = max(1, math.prod(viewed.shape[i] for i in axes))
 
     def mean(v: Array) -> Array:
         average: Array = v.sum(axis=axes, keepdims=True) / count
         return average
 
-    normal = seen - mean(seen)
+    normal = viewed - mean(viewed)
     inverse_std = 1 / np.sqrt(mean(normal * normal) + eps)
     normal *= inverse_std
     w = None if weight is None else array_of(weight).astype(a.dtype, copy=False).reshape(vector)
     value = normal if w is None else normal * w
     if bias is not None:
         value = value + array_of(bias).astype(a.dtype, copy=False).reshape(vector)
-    others = tuple(range(seen.ndim - len(vector)))
+    others = tuple(range(viewed.ndim - len(vector)))
     wants_x, wants_bias = needs_grad(x), needs_grad(bias)
     kept_w = None if w is None or not wants_x else save_for_backward(w, weight, x)
     kept_normal = normal if wants_x or needs_grad(weight) else None
     shapes = [() if v is None else array_of(v).shape for v in (weight, bias)]
 
     def vjp(g: Array) -> list[Array | None]:
-        g = forth(g)
+        g = to_view(g)
         gx = gweight = None
         if wants_x and kept_normal is not None:
             scaled = g if kept_w is None else g * kept_w
             gx = inverse_std * (scaled - mean(scaled) - kept_normal * mean(scaled * kept_normal))
-            gx = back(gx)
+            gx = from_view(gx)
         if weight is not None and kept_normal is not None:
             gweight = (g * kept_normal).sum(axis=others).reshape(shapes[0])
         return [gx, gweight, g.sum(axis=others).reshape(shapes[1]) if wants_bias else None]
 
-    return record_joint(back(value), (x, weight, bias), vjp)
+    return record_joint(from_view(value), (x, weight, bias), vjp)
 
 
 def _check_vector(
     operation: str, name: str, vector: ArrayLike | None, shape: tuple[int, ...]
 ) -> None:
     if vector is not None and array_of(vector).shape != shape:
-        raise ValueError(f"{operation} needs {name} of shape {shape}, got {array_of(vector).shape}")
+        raise ValueError(
+            f"{operation} expected {name} of shape {shape}, got {array_of(vector).shape}"
+        )

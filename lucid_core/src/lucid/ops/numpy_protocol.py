@@ -1,9 +1,8 @@
-"""NumPy's functions and operators on tensors: ``__array_ufunc__`` and ``__array_function__``.
+"""NumPy functions on tensors: ``__array_ufunc__`` and ``__array_function__``.
 
-Without gradients a NumPy function takes tensors as the arrays that they hold and gives an
-array; only the operators give a tensor where an array stands on the left.  Where a gradient
-would have to pass, the operation of Lucid of that name is recorded, and a function that Lucid
-does not have raises, as a result without its gradient would be wrong without a word.
+Without gradients, NumPy functions treat tensors as arrays and return arrays; operators with an
+array on the left return tensors.  With gradients, the Lucid operation of the same name is
+recorded; functions without one raise, so that no gradient is lost silently.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["call_function", "call_ufunc"]
 
-#: Universal functions that are Python's operators.
+#: Ufuncs of Python's operators.
 _OPERATORS = {
     name: getattr(ops, name)
     for name in (
@@ -35,7 +34,7 @@ _OPERATORS = {
     )
 }  # fmt: skip
 
-#: Universal functions by NumPy's name.
+#: Ufuncs by NumPy's name.
 _UFUNCS: dict[str, Callable[..., Tensor]] = {
     **_OPERATORS,
     **{
@@ -50,32 +49,21 @@ _UFUNCS: dict[str, Callable[..., Tensor]] = {
 }  # fmt: skip
 
 
-def _sum(a: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    return ops.sum(a, axis, keepdims)
+# Below, arguments are named as in NumPy, so that they can be passed by keyword.
 
 
-def _mean(a: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    return ops.mean(a, axis, keepdims)
+def _reduction(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def call(a: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
+        return operation(a, axis, keepdims)
+
+    return call
 
 
-def _prod(a: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    return ops.prod(a, axis, keepdims)
+def _moment(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def call(a: Any, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
+        return operation(a, axis, ddof, keepdims)
 
-
-def _max(a: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    return ops.max(a, axis, keepdims)
-
-
-def _min(a: Any, axis: Any = None, keepdims: bool = False) -> Tensor:
-    return ops.min(a, axis, keepdims)
-
-
-def _var(a: Any, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
-    return ops.var(a, axis, ddof, keepdims)
-
-
-def _std(a: Any, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
-    return ops.std(a, axis, ddof, keepdims)
+    return call
 
 
 def _cumsum(a: Any, axis: int | None = None) -> Tensor:
@@ -86,64 +74,20 @@ def _clip(a: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max:
     return ops.clip(a, a_min if min is None else min, a_max if max is None else max)
 
 
-def _round(a: Any, decimals: int = 0) -> Tensor:
-    return ops.round(a, decimals)
-
-
 def _norm(x: Any, ord: float | None = None, axis: Any = None, keepdims: bool = False) -> Tensor:
     if ord is not None and not isinstance(axis, int) and (axis is not None or x.ndim != 1):
         raise TypeError(f"np.linalg.norm of a matrix with ord={ord!r} has no gradient in Lucid")
     return ops.norm(x, 2 if ord is None else ord, axis, keepdims)
 
 
-def _reshape(a: Any, shape: Any) -> Tensor:
-    return ops.reshape(a, shape)
-
-
-def _ravel(a: Any) -> Tensor:
-    return ops.reshape(a, -1)
-
-
 def _transpose(a: Any, axes: Any = None) -> Tensor:
     return ops.transpose(a) if axes is None else ops.permute(a, axes)
-
-
-def _swapaxes(a: Any, axis1: int, axis2: int) -> Tensor:
-    return ops.transpose(a, axis1, axis2)
-
-
-def _expand_dims(a: Any, axis: int) -> Tensor:
-    return ops.unsqueeze(a, axis)
-
-
-def _squeeze(a: Any, axis: Any = None) -> Tensor:
-    return ops.squeeze(a, axis)
-
-
-def _broadcast_to(array: Any, shape: Any) -> Tensor:
-    return ops.broadcast_to(array, shape)
-
-
-def _flip(m: Any, axis: Any = None) -> Tensor:
-    return ops.flip(m, axis)
 
 
 def _repeat(a: Any, repeats: int, axis: int | None = None) -> Tensor:
     if axis is None:
         return ops.repeat_interleave(ops.reshape(a, -1), repeats, 0)
     return ops.repeat_interleave(a, repeats, axis)
-
-
-def _tile(A: Any, reps: Any) -> Tensor:
-    return ops.tile(A, reps)
-
-
-def _tril(m: Any, k: int = 0) -> Tensor:
-    return ops.tril(m, k)
-
-
-def _triu(m: Any, k: int = 0) -> Tensor:
-    return ops.triu(m, k)
 
 
 def _concatenate(arrays: Any, axis: int | None = 0) -> Tensor:
@@ -160,57 +104,65 @@ def _dot(a: Any, b: Any) -> Tensor:
     return ops.matmul(a, b)
 
 
-#: Other functions, with NumPy's names for the arguments.
-_FUNCTIONS: dict[Any, Callable[..., Any]] = {
-    np.sum: _sum, np.mean: _mean, np.prod: _prod, np.max: _max, np.amax: _max, np.min: _min,
-    np.amin: _min, np.var: _var, np.std: _std, np.cumsum: _cumsum, np.clip: _clip,
-    np.round: _round, np.around: _round, np.linalg.norm: _norm, np.reshape: _reshape,
-    np.ravel: _ravel, np.transpose: _transpose, np.swapaxes: _swapaxes,
-    np.expand_dims: _expand_dims, np.squeeze: _squeeze, np.broadcast_to: _broadcast_to,
-    np.flip: _flip, np.repeat: _repeat, np.tile: _tile, np.tril: _tril, np.triu: _triu,
-    np.moveaxis: ops.moveaxis, np.roll: ops.roll, np.concatenate: _concatenate,
-    np.stack: ops.stack, np.where: ops.where, np.einsum: ops.einsum, np.dot: _dot,
-}  # fmt: skip
+_max, _min = _reduction(ops.max), _reduction(ops.min)
 
-#: Functions whose result depends on the shape and dtype of a tensor alone.
+#: Other functions.
+_FUNCTIONS: dict[Any, Callable[..., Any]] = {
+    np.sum: _reduction(ops.sum),
+    np.mean: _reduction(ops.mean),
+    np.prod: _reduction(ops.prod),
+    np.max: _max,
+    np.amax: _max,
+    np.min: _min,
+    np.amin: _min,
+    np.var: _moment(ops.var),
+    np.std: _moment(ops.std),
+    np.cumsum: _cumsum,
+    np.clip: _clip,
+    np.round: lambda a, decimals=0: ops.round(a, decimals),
+    np.around: lambda a, decimals=0: ops.round(a, decimals),
+    np.linalg.norm: _norm,
+    np.reshape: lambda a, shape: ops.reshape(a, shape),
+    np.ravel: lambda a: ops.reshape(a, -1),
+    np.transpose: _transpose,
+    np.swapaxes: lambda a, axis1, axis2: ops.transpose(a, axis1, axis2),
+    np.expand_dims: lambda a, axis: ops.unsqueeze(a, axis),
+    np.squeeze: lambda a, axis=None: ops.squeeze(a, axis),
+    np.broadcast_to: lambda array, shape: ops.broadcast_to(array, shape),
+    np.flip: lambda m, axis=None: ops.flip(m, axis),
+    np.repeat: _repeat,
+    np.tile: lambda A, reps: ops.tile(A, reps),
+    np.tril: lambda m, k=0: ops.tril(m, k),
+    np.triu: lambda m, k=0: ops.triu(m, k),
+    np.moveaxis: ops.moveaxis,
+    np.roll: ops.roll,
+    np.concatenate: _concatenate,
+    np.stack: ops.stack,
+    np.where: ops.where,
+    np.einsum: ops.einsum,
+    np.dot: _dot,
+}
+
+#: Functions that use only the shape and dtype of a tensor.
 _CONSTANT = {np.zeros_like, np.ones_like, np.empty_like, np.full_like}
-#: Functions that write into their first argument.
+#: Functions that write to their first argument.
 _WRITING = {np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis}
 
 
 def call_ufunc(
     ufunc: np.ufunc, method: str, inputs: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Any:
-    """The result of a universal function of NumPy that was given a tensor.
+    """Call a ufunc on tensors; implements ``Tensor.__array_ufunc__``.
 
-    Parameters
-    ----------
-    ufunc : numpy.ufunc
-        The function.
-    method : str
-        ``"__call__"``, ``"reduce"``, ``"at"``, ...
-    inputs : sequence
-        Arrays, tensors and numbers.
-    kwargs : mapping
-        Further arguments; ``out`` is a tuple.
-
-    Returns
-    -------
-    Tensor or numpy.ndarray
-        A recorded tensor where a gradient has to pass.  Otherwise ``out`` where it was given, a
-        tensor for an operator with an array on the left, and else an array.
-
-    Raises
-    ------
-    TypeError
-        If a gradient has to pass and Lucid has no such operation, or ``out`` was given.
+    Returns a recorded tensor if an input requires gradients; else ``out`` if given, a tensor for
+    an operator with an array on the left, or an array.
     """
     plain_call = method == "__call__" and not kwargs
     if _is_recorded((inputs, kwargs)):
         if plain_call and ufunc.__name__ in _UFUNCS:
             return _UFUNCS[ufunc.__name__](*inputs)
         if kwargs.get("out") is not None or method == "at":
-            raise _lost(f"np.{ufunc.__name__} into an array")
+            raise _gradient_lost(f"np.{ufunc.__name__} into an array")
     elif plain_call and ufunc.__name__ in _OPERATORS and isinstance(inputs[0], _ARRAYS):
         return _OPERATORS[ufunc.__name__](*inputs)
     targets = [out for out in kwargs.get("out", ()) if isinstance(out, Variable)]
@@ -225,7 +177,7 @@ _ARRAYS = (np.ndarray, np.generic)
 def call_function(
     function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Any:
-    """The result of a function of NumPy that was given a tensor; compare `call_ufunc`."""
+    """Call a NumPy function on tensors; implements ``Tensor.__array_function__``."""
     name = f"{function.__module__}.{function.__name__}".replace("numpy", "np", 1)
     writes = function in _WRITING
     if _is_recorded((args, kwargs)) and function not in _CONSTANT:
@@ -234,10 +186,10 @@ def call_function(
             try:
                 inspect.signature(own).bind(*args, **kwargs)
             except TypeError as error:
-                raise _lost(f"{name} with these arguments ({error})") from None
+                raise _gradient_lost(f"{name} with these arguments ({error})") from None
             return own(*args, **kwargs)
         if writes or kwargs.get("out") is not None:
-            raise _lost(f"{name} into an array")
+            raise _gradient_lost(f"{name} into an array")
     targets = [out for out in (kwargs.get("out"), *args[:writes]) if isinstance(out, Variable)]
     return _call(function, name, args, kwargs, targets, constant=function in _CONSTANT)
 
@@ -250,7 +202,7 @@ def _call(
     targets: Sequence[Variable],
     constant: bool = False,
 ) -> Any:
-    """Call with the arrays of tensors, ``targets`` being written."""
+    """Call a function on the arrays of tensors; it writes to ``targets``."""
     for target in targets:
         writable(target)
     recorded = _is_recorded((args, kwargs)) and not constant
@@ -261,7 +213,7 @@ def _call(
         for target in targets:
             mark_written(target._data)
     if recorded and _has_floats(result):
-        raise _lost(name)
+        raise _gradient_lost(name)
     for target in targets:
         if result is target._data:
             return target
@@ -269,17 +221,17 @@ def _call(
 
 
 def _is_recorded(given: Any) -> bool:
-    return is_grad_enabled() and _holds_recorded(given)
+    return is_grad_enabled() and _any_needs_grad(given)
 
 
-def _holds_recorded(value: Any) -> bool:
+def _any_needs_grad(value: Any) -> bool:
     if isinstance(value, Variable):
         return needs_grad(value)
     if isinstance(value, Mapping):
         value = value.values()
     elif not isinstance(value, (list, tuple)):
         return False
-    return any(map(_holds_recorded, value))
+    return any(map(_any_needs_grad, value))
 
 
 def _has_floats(result: Any) -> bool:
@@ -288,15 +240,15 @@ def _has_floats(result: Any) -> bool:
     return isinstance(result, (*_ARRAYS, float)) and np.asarray(result).dtype.kind in "fO"
 
 
-def _lost(name: str) -> TypeError:
+def _gradient_lost(name: str) -> TypeError:
     return TypeError(
-        f"{name} of a tensor that requires gradients would lose the gradient: use an operation "
-        "of lucid, or pass x.detach() to compute without the gradient"
+        f"{name} of a tensor that requires gradients would lose the gradient; use an operation "
+        "of lucid, or pass x.detach()"
     )
 
 
 def _without_tensors(value: Any) -> Any:
-    """Arrays in place of tensors, in lists and tuples too."""
+    """Replace tensors by their arrays, also in lists and tuples."""
     if isinstance(value, Variable):
         expose(value._data)  # the result may be a view
         return value._data

@@ -1,4 +1,4 @@
-"""How operations read their arguments: scalars are weak, axes are checked once."""
+"""Argument handling of operations: type promotion, axes, images and pairs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Axis: TypeAlias = "int | Sequence[int] | None"
 
 
 def is_scalar(x: object) -> bool:
-    """Python and NumPy scalars, and arrays of no axes: they never widen a tensor."""
+    """Whether ``x`` is a Python or NumPy scalar or a 0-d array, which never promotes a tensor."""
     if isinstance(x, Variable):
         return False
     return isinstance(x, (bool, int, float, np.generic)) or (
@@ -26,10 +26,10 @@ def is_scalar(x: object) -> bool:
 
 
 def operands(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
-    """The arrays of a binary operation in their common dtype; a derivative may keep them."""
+    """Convert two operands to arrays of their common dtype, safe to save for backward."""
     if isinstance(x, Variable) and isinstance(y, Variable) and x._data.dtype == y._data.dtype:
         return x._data, y._data
-    # Most often a tensor and a number of Python's, which takes the tensor's dtype.
+    # Fast path: a Python number takes the dtype of the tensor.
     if type(y) is float and isinstance(x, Variable) and x._data.dtype.kind == "f":
         return x._data, np.asarray(y, x._data.dtype)
     if type(x) is float and isinstance(y, Variable) and y._data.dtype.kind == "f":
@@ -43,19 +43,19 @@ def operands(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
 
 
 def refuse_gradients(operation: str, **arguments: object) -> None:
-    """Raise for an argument that requires gradients where there is no derivative by it."""
+    """Raise TypeError if an argument without a derivative requires gradients."""
     for name, value in arguments.items():
         if needs_grad(value) and is_grad_enabled():
             raise TypeError(
-                f"{operation}() has no derivative by {name}, which requires gradients: pass "
-                f"{name}.detach()"
+                f"{operation}() has no gradient with respect to {name}; pass {name}.detach()"
             )
 
 
 def save_for_backward(array: Array, given: object, *others: object) -> Array:
-    """An array that a derivative by ``others`` may keep: a copy if it is the user's own.
+    """Return ``array``, copied if it is ``given`` by the user as NumPy array and saved.
 
-    Nobody notices when an array of NumPy is written between forward and backward.
+    It is saved if one of ``others`` requires gradients.  Writes to NumPy arrays between forward
+    and backward cannot be tracked.
     """
     if isinstance(given, np.ndarray) and is_grad_enabled() and any(map(needs_grad, others)):
         return array.copy(order="K") if np.may_share_memory(array, given) else array
@@ -63,7 +63,6 @@ def save_for_backward(array: Array, given: object, *others: object) -> Array:
 
 
 def _common(x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
-    """The arrays of a binary operation in their common dtype."""
     a, b = array_of(x), array_of(y)
     if is_scalar(x) and not is_scalar(y):
         return _weak(x, b), b if not _widens(a, b) else b.astype(float32)
@@ -80,7 +79,7 @@ def _widens(scalar: Array, array: Array) -> bool:
 
 
 def _weak(value: ArrayLike, array: Array) -> Array:
-    """A scalar in the dtype that it takes beside ``array``."""
+    """Convert a scalar to the dtype that it takes next to ``array``."""
     if array.dtype.kind == "f":
         return array_of(value, array.dtype)
     scalar = array_of(value)
@@ -92,7 +91,7 @@ def _weak(value: ArrayLike, array: Array) -> Array:
 
 
 def floating(x: ArrayLike) -> Array:
-    """The array behind ``x``; integers and booleans become float32."""
+    """Convert to a floating array; integers and booleans become float32."""
     a = array_of(x)
     return a if a.dtype.kind == "f" else a.astype(float32)
 
@@ -108,10 +107,7 @@ def image_batch(x: ArrayLike, operation: str) -> Array:
 
 
 def zeros_like(a: Array) -> Callable[[], Array]:
-    """A function that makes zeros in the shape, dtype and memory order of an array.
-
-    A derivative that keeps it does not keep the array itself.
-    """
+    """Return a function that creates zeros like ``a``, without a reference to ``a``."""
     shape, dtype, strides = a.shape, a.dtype, a.strides
 
     def zeros() -> Array:
@@ -122,60 +118,44 @@ def zeros_like(a: Array) -> Callable[[], Array]:
 
 
 def normalize_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """Axes as a tuple of numbers from 0 to ``ndim - 1``; None means all.
-
-    Raises
-    ------
-    numpy.exceptions.AxisError
-        For an axis out of range.
-    ValueError
-        For an axis given twice.
-    TypeError
-        For an axis that is no integer.
-    """
+    """Convert ``axis`` to a tuple of nonnegative axes; None means all."""
     if axis is None:
         return tuple(range(ndim))
     if isinstance(axis, (Variable, np.ndarray)) and array_of(axis).ndim:
-        # max(x, y) of PyTorch: the elements of y are no axes.
+        # PyTorch's max(x, y).
         raise TypeError(
-            f"axis must be an integer or a tuple of integers, got a tensor of shape "
-            f"{array_of(axis).shape}; lucid.maximum and lucid.minimum compare two tensors"
+            f"expected axis to be an integer or a tuple of integers, got a tensor of shape "
+            f"{array_of(axis).shape}; use lucid.maximum or lucid.minimum for two tensors"
         )
     axes = tuple(axis) if isinstance(axis, Iterable) else (axis,)
     result = tuple(normalize_axis(a, ndim) for a in axes)
     if len(set(result)) != len(result):
-        raise ValueError(f"an axis is given twice: axis={axis} for {ndim} axes")
+        raise ValueError(f"expected distinct axes, got axis={axis} (for {ndim} axes)")
     return result
 
 
 def reduction_axes(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """Axes as numbers from 0; a scalar, which has none, may yet be asked to lose axis 0 or -1."""
+    """Convert ``axis`` of a reduction; a 0-d tensor allows axis 0 and -1."""
     if ndim == 0 and isinstance(axis, (int, np.integer)) and axis in (0, -1):
         return ()
     return normalize_axes(axis, ndim)
 
 
 def normalize_axis(axis: int, ndim: int) -> int:
-    """One axis as a number from 0 to ``ndim - 1``."""
+    """Convert one axis to a nonnegative axis."""
     if isinstance(axis, bool) or not hasattr(axis, "__index__"):
-        raise TypeError(f"an axis must be an integer, got {axis!r}")
-    number = operator.index(axis)
-    if not -ndim <= number < ndim:
-        raise np.exceptions.AxisError(number, ndim)
-    return number % ndim
+        raise TypeError(f"expected an integer axis, got {axis!r}")
+    index = operator.index(axis)
+    if not -ndim <= index < ndim:
+        raise np.exceptions.AxisError(index, ndim)
+    return index % ndim
 
 
 def pair(value: int | Sequence[int], name: str, least: int = 0) -> tuple[int, int]:
-    """An option of two-dimensional layers, (height, width), given as one number or two.
-
-    Raises
-    ------
-    ValueError
-        Naming the option, if it is neither, or smaller than ``least``.
-    """
+    """Convert an option given as one or two integers >= ``least`` to (height, width)."""
     values: Any = tuple(value) if isinstance(value, Iterable) else (value, value)
     if len(values) != 2 or not all(isinstance(v, (int, np.integer)) for v in values):
-        raise ValueError(f"{name} must be one integer or two (height, width), got {value!r}")
+        raise ValueError(f"expected {name} to be an integer or (height, width), got {value!r}")
     if min(values) < least:
-        raise ValueError(f"{name} must be at least {least}, got {value!r}")
+        raise ValueError(f"expected {name} >= {least}, got {value!r}")
     return int(values[0]), int(values[1])

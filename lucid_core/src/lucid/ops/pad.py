@@ -1,4 +1,4 @@
-"""Extending tensors at their ends: by a constant, or by what they hold themselves."""
+"""Padding with a constant or with elements of the tensor."""
 
 from __future__ import annotations
 
@@ -16,27 +16,26 @@ if TYPE_CHECKING:
 
 __all__ = ["MODES", "PadWidth", "pad"]
 
-#: One number for all ends, (before, after) for every axis, or one such pair for each axis.
+#: One number for both ends of all axes, one (before, after), or one pair per axis.
 PadWidth: TypeAlias = int | Sequence[int] | Sequence[Sequence[int]]
 
 MODES = ("constant", "reflect", "edge", "wrap")
 
 
 def pad(x: ArrayLike, pad_width: PadWidth, mode: str = "constant", value: float = 0.0) -> Tensor:
-    """Extended at the ends of every axis.
+    """Pad the ends of axes, with arguments in NumPy's order.
 
     Parameters
     ----------
     x : array-like
         Any shape.
     pad_width : int, (before, after), or one (before, after) for each axis
-        How many elements to add, as in NumPy.  ``nn.functional.pad`` takes
-        PyTorch's order, last axis first.
+        Number of elements to add.  ``nn.functional.pad`` takes PyTorch's order, last axis first.
     mode : {"constant", "reflect", "edge", "wrap"}
-        What to add: ``value``; the elements mirrored at the last one, which is
-        not repeated; the last one; or those of the other end.
+        Pad with ``value``, with elements mirrored at the edge element (not repeated), with the
+        edge element, or with elements of the opposite end.
     value : float, default 0
-        What to fill with, where the mode is ``"constant"``.
+        Fill value for ``mode="constant"``.
 
     Returns
     -------
@@ -46,8 +45,8 @@ def pad(x: ArrayLike, pad_width: PadWidth, mode: str = "constant", value: float 
     Raises
     ------
     ValueError
-        If the widths do not fit the axes or are negative, the mode is unknown,
-        or an axis without elements is to be extended by its elements.
+        If the widths are negative or do not match the axes, the mode is unknown, or an empty
+        axis is padded with its elements.
 
     Examples
     --------
@@ -59,9 +58,9 @@ def pad(x: ArrayLike, pad_width: PadWidth, mode: str = "constant", value: float 
     a = array_of(x)
     widths = _widths(pad_width, a.ndim)
     if mode not in MODES:
-        raise ValueError(f"mode must be one of {', '.join(map(repr, MODES))}, got {mode!r}")
+        raise ValueError(f"expected mode to be one of {', '.join(map(repr, MODES))}, got {mode!r}")
     if mode != "constant":
-        return _extended(x, a, widths, mode)
+        return _pad_from_elements(x, a, widths, mode)
     inner = tuple(slice(before, before + n) for (before, _), n in zip(widths, a.shape, strict=True))
     full = tuple(n + before + after for (before, after), n in zip(widths, a.shape, strict=True))
     padded = np.empty_like(a, shape=full)
@@ -71,10 +70,9 @@ def pad(x: ArrayLike, pad_width: PadWidth, mode: str = "constant", value: float 
 
 
 def _widths(pad_width: PadWidth, ndim: int) -> list[tuple[int, int]]:
-    """One pair for each axis."""
     given: Any = pad_width
     try:
-        # No pairs at all are one for each axis of a scalar.
+        # An empty list is valid for a scalar.
         pairs = np.broadcast_to(
             np.asarray(given) if np.size(given) else np.empty((0, 2)), (ndim, 2)
         )
@@ -84,46 +82,48 @@ def _widths(pad_width: PadWidth, ndim: int) -> list[tuple[int, int]]:
         pairs.size and (pairs.dtype.kind not in "iu" or pairs.min() < 0)
     ):
         raise ValueError(
-            f"pad_width must be one number, one (before, after) pair, or one for each of "
-            f"{ndim} axes, none negative, got {pad_width}"
+            f"expected pad_width to be one number, one (before, after), or one for each of {ndim} "
+            f"axes, none negative, got {pad_width}"
         )
     return [(int(before), int(after)) for before, after in pairs]
 
 
-def _extended(x: ArrayLike, a: Array, widths: list[tuple[int, int]], mode: str) -> Tensor:
-    """Each axis in turn, by elements of its own; what earlier axes added is extended too."""
+def _pad_from_elements(x: ArrayLike, a: Array, widths: list[tuple[int, int]], mode: str) -> Tensor:
+    """Pad axis by axis with elements of the axis, including those added before."""
     sources = [
-        (axis, before, _places(n, before, after, mode, a.shape))
+        (axis, before, _source_indices(n, before, after, mode, a.shape))
         for axis, ((before, after), n) in enumerate(zip(widths, a.shape, strict=True))
         if before or after
     ]
     padded, shape = a, a.shape
-    for axis, _, places in sources:
-        padded = padded.take(places, axis)
+    for axis, _, indices in sources:
+        padded = padded.take(indices, axis)
 
     def vjp(g: Array) -> Array:
-        for axis, before, places in reversed(sources):
-            g = _collected(g, axis, before, places, shape[axis])
+        for axis, before, indices in reversed(sources):
+            g = _sum_padding(g, axis, before, indices, shape[axis])
         return g
 
     return record(padded.copy() if padded is a else padded, (x, vjp))
 
 
-def _places(length: int, before: int, after: int, mode: str, shape: tuple[int, ...]) -> Array:
-    """Which element of an axis stands at each place of the longer one."""
+def _source_indices(
+    length: int, before: int, after: int, mode: str, shape: tuple[int, ...]
+) -> Array:
+    """Return the index of the source element of each position of the padded axis."""
     if not length:
         raise ValueError(
-            f"mode {mode!r} cannot extend an axis without elements: the shape is {shape}"
+            f"mode {mode!r} expected axes with elements, got shape {shape}; use mode='constant'"
         )
-    places: Array = np.pad(np.arange(length), (before, after), mode=mode)  # type: ignore[call-overload]
-    return places
+    indices: Array = np.pad(np.arange(length), (before, after), mode=mode)  # type: ignore[call-overload]
+    return indices
 
 
-def _collected(g: Array, axis: int, before: int, places: Array, length: int) -> Array:
-    """The gradient of one axis: each element's own, and those of its copies at the ends."""
+def _sum_padding(g: Array, axis: int, before: int, indices: Array, length: int) -> Array:
+    """Add the gradients of the padding to those of its source elements."""
     lined = np.moveaxis(g, axis, 0)
     gradient = lined[before : before + length].copy(order="K")
-    for i in (*range(before), *range(before + length, len(places))):
-        gradient[places[i]] += lined[i]
+    for i in (*range(before), *range(before + length, len(indices))):
+        gradient[indices[i]] += lined[i]
     back: Array = np.moveaxis(gradient, 0, axis)
     return back

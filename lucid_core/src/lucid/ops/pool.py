@@ -1,4 +1,4 @@
-"""Pooling over windows of images."""
+"""2-D max pooling and average pooling."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     return_indices: bool = False,
 ) -> Tensor | tuple[Tensor, Tensor]:
-    """The largest value of each window.
+    """2-D max pooling.
 
     Parameters
     ----------
@@ -77,27 +77,26 @@ def max_pool2d(
     stride : int or (int, int), optional
         Step of the window; default ``kernel_size``.
     padding : int or (int, int), default 0
-        Rows and columns of -inf on each side, at most half of the window.
+        Padding with -inf on each side, at most half of the window.
     dilation : int or (int, int), default 1
-        Distance between the elements of a window.
+        Step between the elements of a window.
     ceil_mode : bool, default False
-        Keep a last window that reaches over the edge.
+        Keep a last window that extends beyond the image.
     return_indices : bool, default False
-        Say, too, where each value stood.
+        Also return the index of each maximum.
 
     Returns
     -------
     Tensor
         Shape (N, C, H', W').
     Tensor
-        With ``return_indices``: ``row * W + column`` of each value in its plane
-        of the image, the first of equal ones; int64, of the same shape.  -1
-        where a window touches nothing but padding.
+        With ``return_indices``: ``row * W + column`` of each maximum in its plane, the first of
+        equal ones, int64 of the same shape; -1 for windows of padding only.
 
     Raises
     ------
     ValueError
-        If a setting does not fit, or no window fits into the image.
+        If an option is invalid, or the window is larger than the padded image.
     """
     a = image_batch(x, "max_pool2d")
     kernel = pair(kernel_size, "kernel_size", 1)
@@ -118,7 +117,7 @@ def avg_pool2d(
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
-    """The mean of each window.
+    """2-D average pooling.
 
     Parameters
     ----------
@@ -129,14 +128,13 @@ def avg_pool2d(
     stride : int or (int, int), optional
         Step of the window; default ``kernel_size``.
     padding : int or (int, int), default 0
-        Rows and columns of zeros on each side, at most half of the window.
+        Zero padding on each side, at most half of the window.
     ceil_mode : bool, default False
-        Keep a last window that reaches over the edge.
+        Keep a last window that extends beyond the image.
     count_include_pad : bool, default True
-        Count the zeros of the padding in the mean.
+        Include the zero padding in the mean.
     divisor_override : int, optional
-        What the sum of every window is divided by, in place of the number of
-        its values; not 0.
+        Divisor of the sums in place of the window size; not 0.
 
     Returns
     -------
@@ -146,13 +144,13 @@ def avg_pool2d(
     Raises
     ------
     ValueError
-        If a setting does not fit, or no window fits into the image.
+        If an option is invalid, or the window is larger than the padded image.
     """
     a = image_batch(x, "avg_pool2d")
     kernel = pair(kernel_size, "kernel_size", 1)
     step = kernel if stride is None else pair(stride, "stride", 1)
     if divisor_override is not None and int(divisor_override) == 0:
-        raise ValueError("avg_pool2d: divisor_override must not be 0")
+        raise ValueError("avg_pool2d expected a nonzero divisor_override, got 0")
     divisor = None if divisor_override is None else int(divisor_override)
     pad = pair(padding, "padding")
     settings = (kernel, step, pad, bool(ceil_mode), bool(count_include_pad), divisor)
@@ -164,18 +162,17 @@ def avg_pool2d(
 
 
 def adaptive_avg_pool2d(x: ArrayLike, output_size: int | Sequence[int | None] | None) -> Tensor:
-    """Means over a grid of windows that covers the image, for an output of a given size.
+    """2-D adaptive average pooling to a given output size.
 
-    Row i of H' rows is the mean of rows ``floor(i H / H')`` to
-    ``ceil((i + 1) H / H') - 1``; columns likewise.
+    Output row ``i`` is the mean of rows ``floor(i H / H')`` to ``ceil((i + 1) H / H') - 1``;
+    columns likewise.
 
     Parameters
     ----------
     x : array-like
         Shape (N, C, H, W).
     output_size : int or (int, int)
-        Height H' and width W' of the output; None in place of a number keeps
-        that of the input.
+        Height H' and width W' of the output; None keeps that of the input.
 
     Returns
     -------
@@ -190,19 +187,19 @@ def adaptive_avg_pool2d(x: ArrayLike, output_size: int | Sequence[int | None] | 
     a = image_batch(x, "adaptive_avg_pool2d")
     wanted = tuple(output_size) if isinstance(output_size, Sequence) else (output_size,) * 2
     if len(wanted) != 2:
-        raise ValueError(f"output_size must be one number or two, got {output_size!r}")
+        raise ValueError(f"expected output_size to be one or two numbers, got {output_size!r}")
     filled = [n if w is None else w for w, n in zip(wanted, a.shape[2:], strict=True)]
     size = pair(filled, "output_size", 1)
     if 0 in a.shape[2:]:
-        raise ValueError(f"adaptive_avg_pool2d cannot average an empty image of shape {a.shape}")
-    rows = _averaging(a.shape[2], size[0], a.dtype)
-    columns = _averaging(a.shape[3], size[1], a.dtype)
+        raise ValueError(f"adaptive_avg_pool2d expected a nonempty image, got shape {a.shape}")
+    rows = _averaging_matrix(a.shape[2], size[0], a.dtype)
+    columns = _averaging_matrix(a.shape[3], size[1], a.dtype)
     value = _separable(a, rows, columns)
     return record(value, (x, lambda g: _separable(g, rows.T, columns.T)))
 
 
-def _averaging(length: int, bins: int, dtype: np.dtype[Any]) -> Array:
-    """The (bins, length) matrix of means."""
+def _averaging_matrix(length: int, bins: int, dtype: np.dtype[Any]) -> Array:
+    """Return the (bins, length) matrix that averages bins."""
     matrix = np.zeros((bins, length), dtype)
     for i in range(bins):
         start, stop = i * length // bins, -(-(i + 1) * length // bins)
@@ -211,7 +208,7 @@ def _averaging(length: int, bins: int, dtype: np.dtype[Any]) -> Array:
 
 
 def _separable(a: Array, rows: Array, columns: Array) -> Array:
-    """``rows @ a @ columns.T`` for each plane, with channels last in memory throughout."""
+    """Compute ``rows @ a @ columns.T`` for each plane, in channels-last memory."""
     n, c, h, w = a.shape
     nhwc = np.ascontiguousarray(a.transpose(0, 2, 3, 1))
     squeezed = rows @ nhwc.reshape(n, h, w * c)

@@ -1,7 +1,6 @@
-"""Reductions over axes.  ``axis`` is an integer, several, or None for all of them.
+"""Reductions over one axis, several axes, or all axes (``axis=None``).
 
-A tensor of no axes may be reduced along axis 0 or -1, too, as PyTorch allows for
-all reductions and NumPy for some of them.
+As in PyTorch, a 0-d tensor may be reduced along axis 0 or -1.
 """
 
 from __future__ import annotations
@@ -15,6 +14,14 @@ from lucid.autograd import ArrayLike, array_of, record
 from lucid.autograd.variable import Array
 from lucid.dtypes import DType, int64
 from lucid.ops.arithmetic import abs as absolute
+from lucid.ops.docstrings import (
+    AXIS,
+    AXIS_ERRORS,
+    FLOAT,
+    KEEPDIMS,
+    add_sections,
+    reduction,
+)
 from lucid.ops.operands import Axis, floating, normalize_axis, reduction_axes
 
 if TYPE_CHECKING:
@@ -22,40 +29,19 @@ if TYPE_CHECKING:
 
 
 def expand_reduced(g: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
-    """A reduced array, with or without its axes of length one, broadcast over ``shape``."""
+    """Broadcast the gradient of a reduction to the input ``shape``."""
     kept = tuple(1 if i in axes else n for i, n in enumerate(shape))
     return np.broadcast_to(g.reshape(kept), shape)
 
 
 def _accumulator(a: Array) -> DType:
-    """What elements are added and multiplied up in: floats stay, the rest becomes int64."""
+    """Return the dtype of sums and products: that of floats, int64 for the rest."""
     return a.dtype if a.dtype.kind == "f" else int64
 
 
+@reduction("Shape of ``x`` without the reduced axes; 0 for no elements.")
 def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Sum of elements; integers and booleans are summed as int64.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape.
-    axis : int or sequence of int, optional
-        Axes to sum over; default all.
-    keepdims : bool, default False
-        Keep them with length 1.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x`` without these axes; floats in their dtype.  0 of no elements.
-
-    Raises
-    ------
-    numpy.exceptions.AxisError
-        If ``x`` has no such axis.
-    ValueError
-        If an axis is given twice.
-    """
+    """Sum of elements; integers and booleans are summed as int64."""
     a = array_of(x)
     axes = reduction_axes(axis, a.ndim)
     shape = a.shape
@@ -63,41 +49,21 @@ def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return record(value, (x, lambda g: expand_reduced(g, shape, axes)))
 
 
+@reduction("Shape of ``x`` without the reduced axes; 1 for no elements.")
 def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Product of elements; integers and booleans are multiplied as int64.
 
-    The derivative is right with any number of zeros among them.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape.
-    axis : int or sequence of int, optional
-        Axes to multiply over; default all.
-    keepdims : bool, default False
-        Keep them with length 1.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x`` without these axes; floats in their dtype.  1 of no elements.
-
-    Raises
-    ------
-    numpy.exceptions.AxisError
-        If ``x`` has no such axis.
-    ValueError
-        If an axis is given twice.
+    The gradient is exact for any number of zeros.
     """
     a = array_of(x)
     axes = reduction_axes(axis, a.ndim)
     value = a.prod(axis=axes, keepdims=keepdims, dtype=_accumulator(a))
 
     def vjp(g: Array) -> Array:
-        # The product of all the others = product of those before * product of those after.
+        # Product of the other elements = product of those before * product of those after.
         rest = [i for i in range(a.ndim) if i not in axes]
         lined = a.transpose(rest + list(axes))
-        # Not -1: the length cannot be worked out where another axis is empty.
+        # Not -1, which cannot be inferred if another axis is empty.
         length = int(np.prod([a.shape[i] for i in axes]))
         flat = lined.reshape([a.shape[i] for i in rest] + [length])
         one = np.ones_like(flat[..., :1])
@@ -110,68 +76,34 @@ def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return record(value, (x, vjp))
 
 
+_extremum_docs = reduction(
+    "Shape of ``x`` without the reduced axes, dtype of ``x``.",
+    raises={"ValueError": "If an axis is repeated, or there are no elements."},
+)
+
+
+@_extremum_docs
 def max(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Largest element along axes, NaN if there is one; equal ones share the gradient evenly.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape.
-    axis : int or sequence of int, optional
-        Axes to search; default all.
-    keepdims : bool, default False
-        Keep them with length 1.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x`` without these axes, in its dtype.
-
-    Raises
-    ------
-    numpy.exceptions.AxisError
-        If ``x`` has no such axis.
-    ValueError
-        If an axis is given twice, or there are no elements to search.
+    """Maximum along axes, NaN if any is NaN; equal elements share the gradient evenly.
 
     Notes
     -----
-    PyTorch's ``max`` over one axis returns ``(values, indices)``.  Here it returns the values
-    alone, as NumPy's: ``values, indices = x.max(1)`` would unpack two rows of values.  Use
-    ``x.max(1)`` and ``x.argmax(1)``.
+    PyTorch returns ``(values, indices)`` for one axis.  Lucid returns the values alone, as NumPy
+    does: ``values, indices = x.max(1)`` would unpack two rows of values.  Use ``x.max(1)`` and
+    ``x.argmax(1)``.
     """
     return _extremum(x, axis, keepdims, np.max)
 
 
+@_extremum_docs
 def min(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Smallest element along axes, NaN if there is one; equal ones share the gradient evenly.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape.
-    axis : int or sequence of int, optional
-        Axes to search; default all.
-    keepdims : bool, default False
-        Keep them with length 1.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x`` without these axes, in its dtype.
-
-    Raises
-    ------
-    numpy.exceptions.AxisError
-        If ``x`` has no such axis.
-    ValueError
-        If an axis is given twice, or there are no elements to search.
+    """Minimum along axes, NaN if any is NaN; equal elements share the gradient evenly.
 
     Notes
     -----
-    PyTorch's ``min`` over one axis returns ``(values, indices)``.  Here it returns the values
-    alone, as NumPy's: ``values, indices = x.min(1)`` would unpack two rows of values.  Use
-    ``x.min(1)`` and ``x.argmin(1)``.
+    PyTorch returns ``(values, indices)`` for one axis.  Lucid returns the values alone, as NumPy
+    does: ``values, indices = x.min(1)`` would unpack two rows of values.  Use ``x.min(1)`` and
+    ``x.argmin(1)``.
     """
     return _extremum(x, axis, keepdims, np.min)
 
@@ -182,7 +114,7 @@ def _extremum(x: ArrayLike, axis: Axis, keepdims: bool, reduce: object) -> Tenso
     kept = reduce(a, axis=axes, keepdims=True)  # type: ignore[operator]
 
     def vjp(g: Array) -> Array:
-        # NaN is not equal to itself, but it is what was chosen.
+        # A NaN maximum is not equal to itself.
         chosen = (a == kept) | (np.isnan(kept) & np.isnan(a))
         share: Array = chosen / chosen.sum(axis=axes, keepdims=True)
         weighed: Array = expand_reduced(g, a.shape, axes) * share.astype(g.dtype)
@@ -191,86 +123,29 @@ def _extremum(x: ArrayLike, axis: Axis, keepdims: bool, reduce: object) -> Tenso
     return record(kept if keepdims else kept.squeeze(axes), (x, vjp))
 
 
+@reduction(
+    "Booleans, shape of ``x`` without the reduced axes; False for no elements.",
+    "Any shape; NaN counts as nonzero.",
+)
 def any(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Whether some element is nonzero.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape; NaN counts as nonzero.
-    axis : int or sequence of int, optional
-        Axes to search; default all.
-    keepdims : bool, default False
-        Keep them with length 1.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x`` without these axes; booleans.  False of no elements.
-
-    Raises
-    ------
-    numpy.exceptions.AxisError
-        If ``x`` has no such axis.
-    ValueError
-        If an axis is given twice.
-    """
+    """Test whether any element is nonzero."""
     a = array_of(x)
     return record(np.any(a, axis=reduction_axes(axis, a.ndim), keepdims=keepdims))
 
 
+@reduction(
+    "Booleans, shape of ``x`` without the reduced axes; True for no elements.",
+    "Any shape; NaN counts as nonzero.",
+)
 def all(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Whether every element is nonzero.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape; NaN counts as nonzero.
-    axis : int or sequence of int, optional
-        Axes to search; default all.
-    keepdims : bool, default False
-        Keep them with length 1.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x`` without these axes; booleans.  True of no elements.
-
-    Raises
-    ------
-    numpy.exceptions.AxisError
-        If ``x`` has no such axis.
-    ValueError
-        If an axis is given twice.
-    """
+    """Test whether all elements are nonzero."""
     a = array_of(x)
     return record(np.all(a, axis=reduction_axes(axis, a.ndim), keepdims=keepdims))
 
 
+@reduction("Shape of ``x`` without the reduced axes; -inf for no elements.", FLOAT)
 def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """log(sum(exp(x))), without overflow; -inf of nothing, and of nothing but -inf.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape; integers and booleans become float32.
-    axis : int or sequence of int, optional
-        Axes to sum over; default all.
-    keepdims : bool, default False
-        Keep them with length 1.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x`` without these axes.
-
-    Raises
-    ------
-    numpy.exceptions.AxisError
-        If ``x`` has no such axis.
-    ValueError
-        If an axis is given twice.
-    """
+    """Logarithm of the sum of exponentials, ``log(sum(exp(x)))``, without overflow."""
     a = floating(x)
     axes = reduction_axes(axis, a.ndim)
     top = a.max(axis=axes, keepdims=True, initial=-np.inf)
@@ -287,59 +162,34 @@ def logsumexp(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor
     return record(value, (x, vjp))
 
 
+@add_sections(
+    {"x : array-like": "Any shape.", "axis : int": "Axis to sum along."},
+    "Shape of ``x``.",
+    {"numpy.exceptions.AxisError": "If ``x`` has no such axis."},
+)
 def cumsum(x: ArrayLike, axis: int) -> Tensor:
-    """Running sum along an axis.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape.
-    axis : int
-        Axis to sum along.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x``; floats in their dtype, integers and booleans as int64.
-
-    Raises
-    ------
-    numpy.exceptions.AxisError
-        If ``x`` has no such axis.
-    """
+    """Cumulative sum along an axis; integers and booleans are summed as int64."""
     a = array_of(x)
     axis = normalize_axis(axis, a.ndim)
     value = np.cumsum(a, axis=axis, dtype=_accumulator(a))
     return record(value, (x, lambda g: np.flip(np.cumsum(np.flip(g, axis), axis), axis)))
 
 
+@add_sections(
+    {
+        "x : array-like": FLOAT,
+        "ord : float, default 2": "Order of the norm; ``inf`` and ``-inf`` for the largest and "
+        "smallest absolute value, 0 for the number of nonzero elements.",
+        **AXIS,
+        **KEEPDIMS,
+    },
+    "Shape of ``x`` without the reduced axes.",
+    AXIS_ERRORS,
+)
 def norm(x: ArrayLike, ord: float = 2, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Vector norm over all the given axes together.
+    """Vector norm over the given axes, ``sum(|x| ** ord) ** (1 / ord)``.
 
-    Parameters
-    ----------
-    x : array-like
-        Any shape; integers and booleans become float32.
-    ord : float, default 2
-        The p of the p-norm; ``inf`` for the largest absolute value, ``-inf`` for
-        the smallest, 0 for the number of nonzero elements.
-    axis : int or sequence of int, optional
-        Axes that form the vector; default all.
-    keepdims : bool, default False
-        Keep them with length 1.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x`` without these axes.  The derivative at a
-        vector of zeros is zero.
-
-    Raises
-    ------
-    numpy.exceptions.AxisError
-        If ``x`` has no such axis.
-    ValueError
-        If an axis is given twice.
+    The gradient at the zero vector is zero.
     """
     a = floating(x)
     axes = reduction_axes(axis, a.ndim)
@@ -349,7 +199,7 @@ def norm(x: ArrayLike, ord: float = 2, axis: Axis = None, keepdims: bool = False
     if ord == 0:
         return record((a != 0).sum(axis=axes, keepdims=keepdims).astype(a.dtype))
     size = np.abs(a)
-    with np.errstate(divide="ignore"):  # a negative power of 0 is infinite, its norm 0
+    with np.errstate(divide="ignore"):  # 0 to a negative power is inf, and the norm 0
         kept = (size**ord).sum(axis=axes, keepdims=True) ** (1 / ord)
     kept = kept.astype(a.dtype)
 

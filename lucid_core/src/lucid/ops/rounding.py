@@ -1,4 +1,4 @@
-"""Rounding, element by element; its derivatives are zero."""
+"""Elementwise rounding; the gradients are zero."""
 
 from __future__ import annotations
 
@@ -7,56 +7,33 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lucid.autograd import ArrayLike, array_of, record
+from lucid.ops.docstrings import add_sections, unary
 
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
 
+_SAME = "Shape of ``x``; floats keep their dtype, integers keep theirs from NumPy 2.1 on."
 
+
+@unary(returns=_SAME)
 def floor(x: ArrayLike) -> Tensor:
-    """Largest integer not above x; its derivative is zero.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x``; floats in their dtype, and from NumPy 2.1 on integers in theirs.
-    """
+    """Round down to an integer; the gradient is zero."""
     return record(np.floor(array_of(x)), (x, np.zeros_like))
 
 
+@unary(returns=_SAME)
 def ceil(x: ArrayLike) -> Tensor:
-    """Smallest integer not below x; its derivative is zero.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x``; floats in their dtype, and from NumPy 2.1 on integers in theirs.
-    """
+    """Round up to an integer; the gradient is zero."""
     return record(np.ceil(array_of(x)), (x, np.zeros_like))
 
 
+@add_sections(
+    {
+        "x : array-like": "Any shape.",
+        "decimals : int, default 0": "Number of decimal places; -1 rounds to tens.",
+    },
+    "Shape and dtype of ``x``, for floats and integers.",
+)
 def round(x: ArrayLike, decimals: int = 0) -> Tensor:
-    """Nearest number of ``decimals`` places, halves to even; its derivative is zero.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape.
-    decimals : int, default 0
-        Places after the point; -1 rounds to tens, -2 to hundreds.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x``; floats and integers in their dtype.
-    """
+    """Round to a number of decimal places, halves to even; the gradient is zero."""
     return record(np.round(array_of(x), decimals), (x, np.zeros_like))

@@ -8,6 +8,7 @@ import numpy as np
 
 from lucid.autograd import ArrayLike, array_of, record
 from lucid.autograd.variable import Array
+from lucid.ops.docstrings import KEEPDIMS, add_sections
 from lucid.ops.index import gather
 from lucid.ops.operands import normalize_axis
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def sort(x: ArrayLike, axis: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
-    """Sorted values and where each stood; equal ones keep their order, NaN is the largest.
+    """Sort along an axis; the sort is stable, and NaN is the largest value.
 
     Parameters
     ----------
@@ -25,14 +26,14 @@ def sort(x: ArrayLike, axis: int = -1, descending: bool = False) -> tuple[Tensor
     axis : int, default -1
         Axis to sort along.
     descending : bool, default False
-        From the largest to the smallest.
+        Sort in descending order.
 
     Returns
     -------
     values : Tensor
-        The shape and dtype of ``x``.
+        Shape and dtype of ``x``.
     indices : Tensor
-        Where along ``axis`` each stood: int64 of the same shape.
+        Index of each value along ``axis``, int64 of the same shape.
 
     Raises
     ------
@@ -43,28 +44,17 @@ def sort(x: ArrayLike, axis: int = -1, descending: bool = False) -> tuple[Tensor
     return gather(x, axis, order), order
 
 
+@add_sections(
+    {
+        "x : array-like": "At least one axis.",
+        "axis : int, default -1": "Axis to sort along.",
+        "descending : bool, default False": "Sort in descending order.",
+    },
+    "Indices along ``axis``, int64 in the shape of ``x``.",
+    {"numpy.exceptions.AxisError": "If ``x`` has no such axis."},
+)
 def argsort(x: ArrayLike, axis: int = -1, descending: bool = False) -> Tensor:
-    """Where each element of the sorted order stands, as :func:`sort` puts them.
-
-    Parameters
-    ----------
-    x : array-like
-        At least one axis.
-    axis : int, default -1
-        Axis to sort along.
-    descending : bool, default False
-        From the largest to the smallest.
-
-    Returns
-    -------
-    Tensor
-        Indices along ``axis`` in int64, of the shape of ``x``.
-
-    Raises
-    ------
-    numpy.exceptions.AxisError
-        If ``x`` has no such axis.
-    """
+    """Indices that sort along an axis, in the order of :func:`sort`."""
     a = array_of(x)
     return record(_order(a, normalize_axis(axis, a.ndim), descending))
 
@@ -72,103 +62,75 @@ def argsort(x: ArrayLike, axis: int = -1, descending: bool = False) -> Tensor:
 def _order(a: Array, axis: int, descending: bool) -> Array:
     if not descending:
         return np.argsort(a, axis=axis, kind="stable")
-    # Sorting the reversed array and counting backwards keeps equal elements in order
-    # without negating (which unsigned integers and the least integer do not survive).
+    # Sort the reversed array and reverse the result: stable, and without negation, which
+    # overflows for unsigned integers and the smallest integer.
     backwards: Array = np.flip(np.argsort(np.flip(a, axis), axis=axis, kind="stable"), axis)
     order: Array = a.shape[axis] - 1 - backwards
     return order
 
 
 def topk(x: ArrayLike, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
-    """The k largest (or smallest) elements, as :func:`sort` puts them, and where they stood.
+    """Select the ``k`` largest or smallest elements, in the order of :func:`sort`.
 
     Parameters
     ----------
     x : array-like
         At least one axis.
     k : int
-        How many.
+        Number of elements.
     axis : int, default -1
         Axis to search.
     largest : bool, default True
-        Whether to take the largest, in descending order, or the smallest, in ascending order.
+        Return the largest in descending order, else the smallest in ascending order.
 
     Returns
     -------
     values : Tensor
-        The shape of ``x`` with ``axis`` of length k, in its dtype.
+        Shape of ``x`` with length ``k`` along ``axis``, dtype of ``x``.
     indices : Tensor
-        Where along ``axis`` each stood: int64 of the same shape.
+        Index of each value along ``axis``, int64 of the same shape.
 
     Raises
     ------
     TypeError
-        If ``k`` is no integer.
+        If ``k`` is not an integer.
     ValueError
-        If ``k`` is negative or more than there are elements along the axis.
+        If ``k`` is negative or larger than the axis.
     numpy.exceptions.AxisError
         If ``x`` has no such axis.
     """
     a = array_of(x)
-    place = normalize_axis(axis, a.ndim)
+    position = normalize_axis(axis, a.ndim)
     if not hasattr(k, "__index__"):
-        raise TypeError(f"k must be an integer, got {k!r}")
-    if not 0 <= k <= a.shape[place]:
-        raise ValueError(f"k must lie between 0 and {a.shape[place]}, got {k}")
-    order = _order(a, place, descending=largest)
-    chosen = order[(slice(None),) * place + (slice(k),)]
-    return gather(x, place, chosen), record(chosen)
+        raise TypeError(f"topk expected an integer k, got {k!r}")
+    if not 0 <= k <= a.shape[position]:
+        raise ValueError(f"topk expected k in [0, {a.shape[position]}], got {k}")
+    order = _order(a, position, descending=largest)
+    chosen = order[(slice(None),) * position + (slice(k),)]
+    return gather(x, position, chosen), record(chosen)
 
 
+_arg_extremum = add_sections(
+    {
+        "x : array-like": "Any shape.",
+        "axis : int, optional": "Axis to search; default the flattened tensor.",
+        **KEEPDIMS,
+    },
+    "Indices, int64 in the shape of ``x`` without ``axis``; shape () by default.",
+    {
+        "numpy.exceptions.AxisError": "If ``x`` has no such axis.",
+        "ValueError": "If there are no elements.",
+    },
+)
+
+
+@_arg_extremum
 def argmax(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Index of the largest element, the first of equal ones; NaN counts as the largest.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape.
-    axis : int, optional
-        Axis to search; default the flattened tensor.
-    keepdims : bool, default False
-        Keep the axis, or all of them, with length 1.
-
-    Returns
-    -------
-    Tensor
-        Indices in int64, of the shape of ``x`` without ``axis``; of shape () by default.
-
-    Raises
-    ------
-    numpy.exceptions.AxisError
-        If ``x`` has no such axis.
-    ValueError
-        If there are no elements to search.
-    """
+    """Index of the maximum, the first of equal ones; NaN counts as the maximum."""
     return record(np.argmax(array_of(x), axis=axis, keepdims=keepdims))
 
 
+@_arg_extremum
 def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Index of the smallest element, the first of equal ones; NaN counts as the smallest.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape.
-    axis : int, optional
-        Axis to search; default the flattened tensor.
-    keepdims : bool, default False
-        Keep the axis, or all of them, with length 1.
-
-    Returns
-    -------
-    Tensor
-        Indices in int64, of the shape of ``x`` without ``axis``; of shape () by default.
-
-    Raises
-    ------
-    numpy.exceptions.AxisError
-        If ``x`` has no such axis.
-    ValueError
-        If there are no elements to search.
-    """
+    """Index of the minimum, the first of equal ones; NaN counts as the minimum."""
     return record(np.argmin(array_of(x), axis=axis, keepdims=keepdims))

@@ -1,4 +1,4 @@
-"""Mean, variance and standard deviation, over axes as :mod:`lucid.ops.reduce` takes them."""
+"""Mean, variance and standard deviation."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from lucid.autograd import ArrayLike, record
 from lucid.dtypes import float32
 from lucid.ops.arithmetic import sqrt
+from lucid.ops.docstrings import AXIS, AXIS_ERRORS, FLOAT, KEEPDIMS, add_sections, reduction
 from lucid.ops.operands import Axis, floating, reduction_axes
 from lucid.ops.reduce import expand_reduced
 
@@ -16,35 +17,14 @@ if TYPE_CHECKING:
     from lucid.tensor import Tensor
 
 
+@reduction("Shape of ``x`` without the reduced axes; NaN for no elements.", FLOAT)
 def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Arithmetic mean; NaN of no elements.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape; integers and booleans become float32.
-    axis : int or sequence of int, optional
-        Axes to average over; default all.
-    keepdims : bool, default False
-        Keep them with length 1.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x`` without these axes.
-
-    Raises
-    ------
-    numpy.exceptions.AxisError
-        If ``x`` has no such axis.
-    ValueError
-        If an axis is given twice.
-    """
+    """Arithmetic mean."""
     a = floating(x)
     axes = reduction_axes(axis, a.ndim)
     shape = a.shape
     count = int(np.prod([shape[i] for i in axes]))
-    # NumPy warns of the mean of nothing; it adds up float16 in float32.
+    # np.mean warns for no elements; it accumulates float16 in float32.
     value = (
         a.mean(axis=axes, keepdims=keepdims)
         if count
@@ -54,34 +34,20 @@ def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     return record(value, (x, lambda g: expand_reduced(g / g.dtype.type(count or 1), shape, axes)))
 
 
+_CORRECTION = {"correction : float, default 1": "Subtracted from ``n`` in the divisor."}
+_variance = add_sections(
+    {"x : array-like": FLOAT, **AXIS, **_CORRECTION, **KEEPDIMS},
+    "Shape of ``x`` without the reduced axes.  For ``n <= correction`` it is NaN, or inf if the "
+    "elements differ.",
+    AXIS_ERRORS,
+)
+
+
+@_variance
 def var(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:
-    """Variance: squared deviations from the mean over (number - ``correction``).
+    """Variance, ``sum((x - mean) ** 2) / (n - correction)`` over ``n`` elements.
 
-    The default of 1 is PyTorch's (unbiased); NumPy's is 0.  Of no more elements
-    than ``correction`` it is not defined: NaN, or inf where they differ.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape; integers and booleans become float32.
-    axis : int or sequence of int, optional
-        Axes whose elements vary; default all.
-    correction : float, default 1
-        Taken from the number of elements to give the divisor.
-    keepdims : bool, default False
-        Keep the axes with length 1.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x`` without these axes.
-
-    Raises
-    ------
-    numpy.exceptions.AxisError
-        If ``x`` has no such axis.
-    ValueError
-        If an axis is given twice.
+    The default ``correction=1`` is PyTorch's (unbiased); NumPy's is 0.
     """
     a = floating(x)
     axes = reduction_axes(axis, a.ndim)
@@ -98,32 +64,10 @@ def var(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool =
     return record(value, (x, lambda g: expand_reduced(g, shape, axes) * deviation * scale))
 
 
+@_variance
 def std(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:
     """Standard deviation, the square root of :func:`var`.
 
-    Its derivative is NaN where all elements are equal.
-
-    Parameters
-    ----------
-    x : array-like
-        Any shape; integers and booleans become float32.
-    axis : int or sequence of int, optional
-        Axes whose elements vary; default all.
-    correction : float, default 1
-        Taken from the number of elements to give the divisor.
-    keepdims : bool, default False
-        Keep the axes with length 1.
-
-    Returns
-    -------
-    Tensor
-        The shape of ``x`` without these axes.
-
-    Raises
-    ------
-    numpy.exceptions.AxisError
-        If ``x`` has no such axis.
-    ValueError
-        If an axis is given twice.
+    The gradient is NaN where all elements are equal.
     """
     return sqrt(var(x, axis, correction, keepdims))

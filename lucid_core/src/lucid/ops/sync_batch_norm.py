@@ -1,4 +1,4 @@
-"""Batch normalisation by the statistics of a batch that several processes share."""
+"""Batch normalization synchronized over the processes of a group."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ class ProcessGroup(Protocol):
     Attributes
     ----------
     has_samples : bool
-        Whether what this process has belongs to the batch; if not, it is normalised like
-        the rest and changes nothing.
+        False if this process only runs along: its input is normalized, but does not contribute
+        to the statistics.
     """
 
     @property
     def has_samples(self) -> bool: ...
 
     def sum(self, array: Array) -> Array:
-        """The sum of the arrays of all processes."""
+        """All-reduce an array with the sum."""
 
 
 def sync_batch_norm(
@@ -47,16 +47,17 @@ def sync_batch_norm(
     fused: tuple[ArrayLike | None, Array | None, str | None],
     process_group: ProcessGroup,
 ) -> Tensor:
-    """As :func:`~lucid.ops.batch_norm` in training, over the parts of all processes.
+    """Compute batch normalization in training, with the statistics of all processes.
 
-    Every process asks for a sum once forward, with counts, sums and sums of squares, and
-    once backward, with the gradients of weight and bias, all in float64.
+    Each process all-reduces once in forward (counts, sums, sums of squares) and once in
+    backward (gradients of weight and bias), in float64.
     """
     residual, added, activation = fused
     count, mean, variance = _statistics(a, process_group)
     if count < 2:
         raise ValueError(
-            f"batch_norm in training needs at least two values in every channel, got {count:.0f}"
+            "batch_norm expected at least two values per channel in training, "
+            f"got {count:.0f} over all processes"
         )
     inverse_std = 1 / np.sqrt(variance + eps)
     scale = inverse_std if weight is None else array_of(weight) * inverse_std
@@ -70,7 +71,7 @@ def sync_batch_norm(
         gx, gscale, gshift, gresidual = backward(g)
         gbias = gshift.astype(np.float64)
         gweight = (gscale - mean * gbias) * inverse_std
-        # Mean and variance depend on the values that every process has.
+        # Mean and variance depend on the inputs of all processes.
         whole_bias, whole_weight = process_group.sum(np.stack([gbias, gweight])) / count
         if not process_group.has_samples:
             return [gx, gweight.astype(a.dtype), gbias.astype(a.dtype), gresidual]
@@ -83,7 +84,7 @@ def sync_batch_norm(
 
 
 def _statistics(a: Array, process_group: ProcessGroup) -> tuple[float, Array, Array]:
-    """How many values a channel has on all processes, their mean and biased variance."""
+    """Return the number of values per channel, their mean and biased variance."""
     wide = a.astype(np.float64)
     pixels = np.full(a.shape[1], a.size // a.shape[1], np.float64)
     own = np.stack([pixels, wide.sum(_PIXELS), (wide * wide).sum(_PIXELS)])
@@ -94,7 +95,7 @@ def _statistics(a: Array, process_group: ProcessGroup) -> tuple[float, Array, Ar
 
 
 def update_running_stats(running: ArrayLike | None, batch: Array, momentum: float) -> None:
-    """Move running statistics, in place, towards those of a batch by a share of it."""
+    """Update running statistics in place: ``(1 - momentum) * running + momentum * batch``."""
     if running is None:
         return
     statistics = array_of(running)

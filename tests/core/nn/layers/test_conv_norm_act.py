@@ -80,10 +80,10 @@ def test_repr_shows_the_activation_above_the_parts():
 def test_wrong_settings_are_named():
     with pytest.raises(ValueError, match="norm must be 'batch', 'frozen' or None, got 'group'"):
         nn.ConvNormAct(2, 2, 3, norm="group")
-    with pytest.raises(ValueError, match=r"one of 'relu', .*'silu', or None, got 'gelu'"):
+    with pytest.raises(ValueError, match=r"'relu', .*'silu', got 'gelu'"):
         nn.ConvNormAct(2, 2, 3, activation="gelu")
 
 
 def test_a_residual_of_another_shape_is_named():
-    with pytest.raises(ValueError, match=r"residual of shape \(1, 2, 2, 2\)"):
+    with pytest.raises(ValueError, match=r"residual.* got \(1, 2, 2, 2\)"):
         nn.ConvNormAct(2, 2, 3)(lucid.zeros(1, 2, 4, 4), lucid.zeros(1, 2, 2, 2))

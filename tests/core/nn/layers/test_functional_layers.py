@@ -99,7 +99,7 @@ def test_linear():
         (lambda: nn.Dropout(-0.1), "p must lie from 0 to 1, got -0.1"),
         (lambda: nn.GELU("fast"), "'none' or 'tanh', got 'fast'"),
         (lambda: nn.Upsample(), "either size or scale_factor"),
-        (lambda: nn.MaxPool2d(0), "kernel_size must be at least 1"),
+        (lambda: nn.MaxPool2d(0), "kernel_size >= 1"),
     ],
 )
 def test_wrong_settings_are_named(build, message):

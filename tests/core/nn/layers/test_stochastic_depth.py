@@ -53,12 +53,12 @@ def test_derivative_follows_the_mask(mode):
 def test_wrong_settings_are_named():
     x = lucid.ones(2, 2)
     for wrong in (nn.StochasticDepth, lambda p: F.stochastic_depth(x, p)):
-        with pytest.raises(ValueError, match=r"from 0 to 1, got 1\.5"):
+        with pytest.raises(ValueError, match=r"got 1\.5"):
             wrong(1.5)
     with pytest.raises(TypeError, match=r"expected a number for p, got '0\.5'"):
         nn.StochasticDepth("0.5")
     for wrong in (nn.StochasticDepth, lambda p, mode: F.stochastic_depth(x, p, mode)):
         with pytest.raises(ValueError, match="mode must be 'row' or 'batch', got 'sample'"):
             wrong(0.5, "sample")
-    with pytest.raises(ValueError, match="expected an axis of samples"):
+    with pytest.raises(ValueError, match=r"\(N, \.\.\.\), got"):
         F.stochastic_depth(lucid.tensor(1.0), 0.5)
