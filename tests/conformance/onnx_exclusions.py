@@ -1,8 +1,7 @@
-"""The one list of ONNX node cases that do not run, each with its reason.
+"""Excluded ONNX node cases with reasons, by element type, operator and case.
 
-By element type, by operator, and by case.  Excluded is only what Lucid does not have and
-does not claim to have; nothing that it has is left out.  An exclusion that excludes nothing
-fails the tests, as does a case that neither runs nor is excluded.
+Only unsupported features are excluded.  The tests fail if an exclusion matches no case, or if a
+case neither runs nor is excluded.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from typing import NamedTuple
 
 
 class Exclusion(NamedTuple):
-    """Cases of one operator whose name fits a pattern (as of :mod:`fnmatch`)."""
+    """Cases of some operators whose names match an :mod:`fnmatch` pattern."""
 
     operators: str
     cases: str
@@ -19,18 +18,18 @@ class Exclusion(NamedTuple):
 
 
 def missing(what: str) -> str:
-    return f"Lucid does not have {what}"
+    return f"no {what}"
 
 
-_RANDOM = "random numbers, of which ONNX fixes no generator: nothing to compare with"
-_3D = missing("layers of three spatial axes")
-_SEQUENCES = missing("sequences of tensors and optional values")
+_RANDOM = "random numbers: ONNX defines no generator to compare with"
+_3D = missing("3D layers")
+_SEQUENCES = missing("sequences and optionals")
 _4BIT, _2BIT, _8BIT = (missing(what) for what in ("4-bit types", "2-bit types", "8-bit floats"))
-_NEAREST = missing("a nearest pixel by another rule than PyTorch's floor(i * H / H')")
+_NEAREST = missing("nearest-neighbor rounding other than PyTorch's floor(i * H / H')")
 
-#: Element types that tensors do not have, by the name that ONNX gives them.
+#: Unsupported element types, by ONNX name.
 TYPES = {
-    "BFLOAT16": missing("bfloat16: element types are NumPy's"),
+    "BFLOAT16": missing("bfloat16 (dtypes are NumPy's)"),
     "STRING": missing("strings"),
     "FLOAT8E4M3FN": _8BIT,
     "FLOAT8E4M3FNUZ": _8BIT,
@@ -46,35 +45,33 @@ TYPES = {
     "OPTIONAL": _SEQUENCES,
 }
 
-#: What Lucid does not claim to have.  Operators separated by blanks.
+#: Unsupported operators, separated by blanks.
 OPERATORS = {
     "Attention FlexAttention LinearAttention CausalConvWithState RotaryEmbedding TensorScatter": (
-        missing("attention and its caches")
+        missing("attention")
     ),
     "GRU LSTM RNN": missing("recurrent layers"),
     "If Loop Scan": missing("control flow in graphs"),
     "SequenceMap SplitToSequence SequenceInsert OptionalHasElement OptionalGetElement "
     "SequenceEmpty SequenceLength": _SEQUENCES,
     "QuantizeLinear DequantizeLinear DynamicQuantizeLinear QLinearConv QLinearMatMul "
-    "ConvInteger MatMulInteger": missing("quantisation"),
+    "ConvInteger MatMulInteger": missing("quantization"),
     "StringConcat StringNormalizer StringSplit RegexFullMatch TfIdfVectorizer": missing("strings"),
     "LabelEncoder TreeEnsemble ArrayFeatureExtractor Binarizer": (
-        missing("classical machine learning (ONNX's domain ai.onnx.ml)")
+        missing("classical machine learning (domain ai.onnx.ml)")
     ),
-    "DFT STFT": missing("complex numbers or Fourier transforms"),
-    "BlackmanWindow HammingWindow HannWindow MelWeightMatrix": missing("processing of signals"),
-    "ImageDecoder": missing("files of images"),
-    "Acos Acosh Asin Asinh Atan Atanh": missing(
-        "inverses of trigonometric or hyperbolic functions"
-    ),
-    "BitShift": missing("shifts of bits"),
-    "BitCast": missing("reading bits as another type"),
-    "CumProd": missing("a running product"),
-    "GridSample AffineGrid": missing("sampling on a grid"),
+    "DFT STFT": missing("complex numbers and Fourier transforms"),
+    "BlackmanWindow HammingWindow HannWindow MelWeightMatrix": missing("signal processing"),
+    "ImageDecoder": missing("image files"),
+    "Acos Acosh Asin Asinh Atan Atanh": missing("inverse trigonometric and hyperbolic functions"),
+    "BitShift": missing("bit shifts"),
+    "BitCast": missing("bit casts"),
+    "CumProd": missing("cumulative products"),
+    "GridSample AffineGrid": missing("grid sampling"),
     "DeformConv": missing("deformable convolution"),
-    "Col2Im": missing("sums of overlapping columns"),
-    "MaxUnpool": missing("the inverse of pooling"),
-    "LRN": missing("local response normalisation"),
+    "Col2Im": missing("col2im"),
+    "MaxUnpool": missing("max unpooling"),
+    "LRN": missing("local response normalization"),
     "Det": missing("determinants"),
     "Adagrad": missing("Adagrad"),
     "Bernoulli RandomUniformLike": _RANDOM,
@@ -82,28 +79,28 @@ OPERATORS = {
 
 CASES = (
     Exclusion("Conv ConvTranspose MaxPool AveragePool LpPool", "*_3d*", _3D),
-    Exclusion("AveragePool LpPool", "*_2d_dilations", missing("dilation of windows with means")),
+    Exclusion("AveragePool LpPool", "*_2d_dilations", missing("dilated average pooling")),
     Exclusion("Dropout", "test_training_dropout_default*", _RANDOM),
     Exclusion("Dropout", "test_training_dropout", _RANDOM),
     Exclusion("Dropout", "test_training_dropout_mask", _RANDOM),
     Exclusion("Resize", "*_cubic*", missing("bicubic resizing")),
-    Exclusion("Resize", "*_linear_antialias", missing("resizing with antialiasing")),
-    Exclusion("Resize", "*_tf_crop_and_resize*", missing("resizing of a region")),
-    Exclusion("Resize", "*_linear_half_pixel_symmetric", missing("resizing about the centre")),
+    Exclusion("Resize", "*_linear_antialias", missing("antialiased resizing")),
+    Exclusion("Resize", "*_tf_crop_and_resize*", missing("crop and resize")),
+    Exclusion("Resize", "*_linear_half_pixel_symmetric", missing("half_pixel_symmetric resizing")),
     Exclusion(
         "Resize",
         "*_downsample_scales_linear_align_corners",
-        missing("corners that lie between two pixels of the result"),
+        missing("align_corners with corners between output pixels"),
     ),
     Exclusion(
         "Resize",
         "*_linear_pytorch_half_pixel",
-        missing("a single pixel taken from the corner, which PyTorch does not do either"),
+        missing("pytorch_half_pixel for a single output pixel (as in PyTorch)"),
     ),
     Exclusion("Resize", "*_nearest_floor_align_corners", _NEAREST),
     Exclusion("Resize", "*_nearest_round_prefer_ceil_asymmetric", _NEAREST),
     Exclusion("Resize", "*_nearest_ceil_half_pixel", _NEAREST),
     Exclusion("Resize", "*_downsample_sizes_nearest", _NEAREST),
     Exclusion("Resize", "*_downsample_sizes_nearest_not_smaller", _NEAREST),
-    Exclusion("RoiAlign", "*_mode_max", "Lucid does not have RoIAlign by maxima, only by means"),
+    Exclusion("RoiAlign", "*_mode_max", missing("RoIAlign with mode=max")),
 )

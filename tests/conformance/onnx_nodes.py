@@ -192,7 +192,7 @@ def table() -> tuple[str, Counter[str], Counter[str]]:
         if reason:
             why[operator][reason] += 1
     lines = [
-        "| Operator | Plain cases | Passed | Excluded | Expanded | Passed | Excluded | Why |",
+        "| Operator | Plain cases | Passed | Excluded | Expanded | Passed | Excluded | Reason |",
         "|---|---:|---:|---:|---:|---:|---:|---|",
     ]
     for operator in sorted(plain):
@@ -212,7 +212,7 @@ def cells(*counts: Counter[str]) -> str:
 def summary(counts: Counter[str]) -> str:
     passed, excluded = counts["passed"], counts["excluded"]
     ran = counts.total() - excluded
-    return f"{ran} of {counts.total()} run, {passed} of them pass; {excluded} are excluded"
+    return f"{ran} of {counts.total()} run, {passed} pass, {excluded} are excluded"
 
 
 def page() -> tuple[str, int]:
@@ -222,18 +222,16 @@ def page() -> tuple[str, int]:
     body, plain, expanded = table()
     text = f"""# ONNX node tests
 
-The cases that ONNX {onnx.__version__} gives for its operators, run with Lucid's public
-functions and compared in value, shape and element type at each case's tolerances.
+Results of the node tests of ONNX {onnx.__version__}, run with Lucid's public functions and compared
+in value, shape and dtype with each case's tolerances.
 
-- Plain cases, of a single operator: {summary(plain)}.
-- Expanded cases, of an operator as a graph of simpler ones: {summary(expanded)}.
+- Plain cases, a single operator: {summary(plain)}.
+- Expanded cases, an operator as a graph of simpler ones: {summary(expanded)}.
 
-Excluded is only what Lucid does not have and does not claim to have, such as element types,
-operations or layers; the last column says what it is.
-
-Where ONNX's operator is not one of Lucid's functions it is put together from them as a
-user would; `tests/conformance/onnx_adapters_*.py` show how. This page is what
-`python tests/conformance/onnx_nodes.py --table` prints.
+Only unsupported features, such as dtypes, operations or layers, are excluded; the last column names
+them. Operators that are not functions of Lucid are composed from functions, see
+`tests/conformance/onnx_adapters_*.py`. To write this page, run
+`python tests/conformance/onnx_nodes.py --table`.
 
 {body}
 """

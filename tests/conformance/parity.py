@@ -1,4 +1,4 @@
-"""The figures of models beside torchvision's, as a page: rows come from the tests."""
+"""The comparison page with torchvision; the tests add its rows."""
 
 from __future__ import annotations
 
@@ -56,30 +56,28 @@ LOSSES: list[LossRow] = []
 RETINANET_DETECTIONS: list[DetectionRow] = []
 RETINANET_LOSSES: list[LossRow] = []
 
-INTRODUCTION = """# Models beside torchvision
+INTRODUCTION = """# Comparison with torchvision
 
-torchvision's Faster R-CNN and RetinaNet and ours, built with `torchvision_config()`, with the
-same weights (random, with normalizations that fit the activations) and 91 classes, on images of
-smooth noise. torchvision {torchvision} runs on PyTorch {torch}; its compiled NMS and
-RoIAlign, which a CPU build of PyTorch lacks, are replaced by plain ones in PyTorch. This
-page is what `python -m nox -s conformance` prints at its end; figures of rounding differ
-from processor to processor.
+Differences between Lucid's and torchvision's models with the same weights.
+`python -m nox -s conformance` prints this page. Lucid's detectors are built with
+`torchvision_config()` and 91 classes; weights are random, with normalizations that fit the
+activations, and images are smooth noise. torchvision {torchvision} runs on PyTorch {torch}; its
+compiled NMS and RoIAlign, which a CPU build of PyTorch lacks, are replaced by implementations in
+PyTorch. Rounding differs between processors.
 
 ## Faster R-CNN: detections
 
-A detection of torchvision's is *matched* if one of ours has its label and an IoU of at
-least 0.5 with it, each of ours taken once, and *within 1e-3* if moreover the scores differ
-by at most 0.001 and every edge of the boxes by at most 0.001 of the image's longer side.
-The largest differences are those of all matched detections, edges in pixels; images are
-given by height x width, and resized as `min_size` and `max_size` say. Where there are several,
-torchvision sees each alone: it pads images of a batch to one size, which changes what it
-finds, where ours finds the same in any batch. In float32 the two
-round differently, and a network of random weights is deep enough to enlarge that. Where a
-detection is missing, or is pixels off, two regions of almost equal scores overlap, and
-rounding decides which of them suppresses the other; or it is the last that there is room for, and
-one of almost its score is in its place. In float64 all agree to the last
-digits of the float32 that detections are given in. What is not within 1e-3 is named below
-the table.
+A detection of torchvision is *matched* if a detection of Lucid, used once, has the same label and
+an IoU of at least 0.5. It is *within 1e-3* if scores also differ by at most 0.001 and box edges by
+at most 0.001 of the image's longer side. *Edge* (in pixels) and *Score* are the largest differences
+of matched detections. Image sizes are height x width, resized to `min_size` and `max_size`. Of
+several images, torchvision receives each alone, because it pads a batch to one size, which changes
+its detections.
+
+In float32, rounding differences grow through a deep network with random weights. A missing or
+shifted detection is one of two overlapping regions with almost equal scores, of which NMS keeps the
+other, or the last detection within the limit per image. In float64, all detections agree to float32
+precision. Detections that are not within 1e-3 are listed below the table.
 
 | ResNet | Images | Min / max | Precision | Detections | Matched | Within 1e-3 | Edge | Score |
 |---:|---|---|---|---:|---:|---:|---:|---:|
@@ -88,15 +86,16 @@ the table.
 TRAINING = """
 ## Faster R-CNN: losses and gradients
 
-One step with the same sampled anchors and regions, taken at even steps from all that could
-be. The largest relative difference of the four losses; of how many parameters the gradient
-differs by at most 1e-3 of its largest element; and the largest such difference. In float64
-all agree. In float32 some of the millions of activations fall on different sides of the
-corner of ReLU, which moves gradients by parts of a hundred however small the difference
-was: the last column is how far torchvision's own gradients in float32 are from those in
-float64, where the regions are the same. Ours are held to no more than twice that in the
-median and three times at most with direct sums (`LUCID_WINOGRAD=0`), and to four times as they
-come: Winograd's filtering, which 3x3 convolutions are trained by, rounds more.
+One step with the same sampled anchors and regions. *Losses* is the largest relative difference of
+the four losses, *Gradients* the number of parameters, *Within 1e-3* the fraction of parameters
+whose gradients differ by at most 1e-3 of their largest element, and *Largest* the largest such
+difference. *Own* is the difference between torchvision's gradients in float32 and float64, if both
+select the same regions.
+
+In float64 all gradients agree. In float32 some activations fall on different sides of ReLU's kink,
+which changes gradients by up to some percent. The tests allow twice torchvision's own difference in
+the median and three times at most with direct convolution (`LUCID_WINOGRAD=0`), and four times with
+Winograd convolution, which rounds more.
 
 | ResNet | Norms | Images | Precision | Losses | Gradients | Within 1e-3 | Largest | Own |
 |---:|---|---|---|---:|---:|---:|---:|---:|
@@ -105,8 +104,8 @@ come: Winograd's filtering, which 3x3 convolutions are trained by, rounds more.
 RETINANET = """
 ## RetinaNet: detections
 
-Compared as Faster R-CNN's. Detections without area, which have no IoU, are left out on both
-sides. The background, which ours never detects, has low logits, as training makes them.
+Compared like Faster R-CNN. Detections without area, which have no IoU, are excluded. Lucid never
+detects the background, so its logits are set low, as training would.
 
 | ResNet | Images | Min / max | Precision | Detections | Matched | Within 1e-3 | Edge | Score |
 |---:|---|---|---|---:|---:|---:|---:|---:|
@@ -115,8 +114,8 @@ sides. The background, which ours never detects, has low logits, as training mak
 RETINANET_TRAINING = """
 ## RetinaNet: losses and gradients
 
-One step, with the two losses and the gradients of all parameters. In float64 all agree; in
-float32 gradients differ for the reason that Faster R-CNN's do.
+One step, with the two losses and the gradients of all parameters. In float64 all agree; in float32
+gradients differ for the same reason as those of Faster R-CNN.
 
 | ResNet | Norms | Images | Precision | Losses | Gradients | Within 1e-3 | Largest | Own |
 |---:|---|---|---|---:|---:|---:|---:|---:|
@@ -127,11 +126,10 @@ COLUMNS = ("evaluation", "training", "statistics")
 CLASSIFICATION = """
 ## Classifiers
 
-Images of 224 x 224, float32, 50 classes, and the same random weights. The largest difference
-of the logits from torchvision's in evaluation and in training mode, and of the running
-statistics after a step, each relative to the largest value; the tests allow 1e-4. In float64
-every gradient agrees to 1e-8, and to 1e-7 in the MobileNetV3s, where PyTorch rounds the
-derivative of hardsigmoid to float32.
+Largest difference of the logits in evaluation and training mode, and of the running statistics
+after a step, relative to the largest value, for images of 224 x 224, float32, 50 classes and the
+same random weights. The tests allow 1e-4. In float64, gradients agree to 1e-8, and to 1e-7 in
+MobileNetV3, where PyTorch rounds the derivative of hardsigmoid to float32.
 
 | Model | Evaluation | Training | Statistics |
 |---|---:|---:|---:|

@@ -50,21 +50,21 @@ def test_no_adapter_is_left_without_a_case() -> None:
     assert used == set(ADAPTERS)
 
 
-def test_every_expanded_case_is_of_a_plain_one() -> None:
+def test_every_expanded_case_has_a_plain_case() -> None:
     assert {onnx_nodes.operator_of(case) for case in EXPANDED} <= {
         onnx_nodes.operator_of(case) for case in PLAIN
     }
 
 
-def test_a_case_is_excluded_only_for_what_lucid_does_not_have() -> None:
-    """Or, for random numbers alone, because there is nothing to compare with."""
+def test_only_unsupported_features_are_excluded() -> None:
+    """Random numbers are the exception: there is no reference to compare with."""
     given = {reason for case in ALL for _, reason in onnx_nodes.reasons(case)}
-    others = {reason for reason in given if not reason.startswith("Lucid does not have ")}
+    others = {reason for reason in given if not reason.startswith("no ")}
     assert len(others) == 1
-    assert others.pop().startswith("random numbers, ")
+    assert others.pop().startswith("random numbers: ")
 
 
-def test_a_wrong_value_a_wrong_type_and_a_wrong_shape_are_noticed() -> None:
+def test_wrong_value_dtype_or_shape_fails() -> None:
     (case,) = [case for case in PLAIN if case.name == "test_abs"]
     expected = case.data_sets[0][1][0]
     with pytest.raises(AssertionError, match="Mismatched"):
@@ -75,12 +75,12 @@ def test_a_wrong_value_a_wrong_type_and_a_wrong_shape_are_noticed() -> None:
         onnx_nodes.compare(expected[0], expected, case)
 
 
-def test_the_published_table_is_up_to_date() -> None:
+def test_published_table_is_up_to_date() -> None:
     published = Path(__file__).parents[2] / "docs" / "reference" / "onnx.md"
     assert published.read_text(encoding="utf-8") == onnx_nodes.page()[0]
 
 
-def test_the_table_counts_every_case_once() -> None:
+def test_table_counts_every_case_once() -> None:
     text, plain, expanded = onnx_nodes.table()
     last = [cell.strip() for cell in text.splitlines()[-1].split("|")]
     numbers = []
