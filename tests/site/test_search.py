@@ -70,11 +70,11 @@ def test_words_find_prose(open_page):
 
 def test_search_page_has_a_field(open_page):
     page = open_page("search.html", viewport={"width": 375, "height": 720})
-    page.get_by_label("What to search for").fill("nn.Linear")
+    page.get_by_label("Search terms").fill("nn.Linear")
     page.get_by_role("button", name="Search", exact=True).click()
     page.wait_for_url("**/search.html?**")
     assert found(page)[0] == "reference/lucid.nn.Linear.html"
-    assert page.get_by_label("What to search for").input_value() == "nn.Linear"
+    assert page.get_by_label("Search terms").input_value() == "nn.Linear"
 
 
 def test_sidebar_field_opens_results(open_page):
