@@ -188,7 +188,7 @@ def test_a_plugin_of_any_name_passes_as_it_stands(fresh) -> None:
     assert (fresh.work / "shapes/docs/_build/html/models/wee_shapes_3.html").is_file()
     fresh.run(f"python -W error -c {shlex.quote(RUN_DOCTEST)}")
     again = fresh.run("lucid new-plugin odd_shapes.2", code=2)
-    assert "'odd_shapes.2' is installed already, in version 0.1.0" in again
+    assert "'odd_shapes.2' is already installed (version 0.1.0)" in again
     fresh.run("python -m pip uninstall --yes Odd.Shapes--2")
     assert fresh.models() == before
 

@@ -155,9 +155,9 @@ def test_a_new_plugin_elsewhere_with_another_model(environment, capsys, tmp_path
     ("arguments", "message"),
     [
         (("tiny net",), "got 'tiny net'"),
-        (("numpy",), "the distribution 'numpy' is installed already"),
-        (("tiny", "--model", "good"), "'good' is registered by toy 1.0 already"),
-        (("tiny", "--directory", "full"), "full is there already and not empty"),
+        (("numpy",), "'numpy' is already installed"),
+        (("tiny", "--model", "good"), "'good' is already registered by toy 1.0"),
+        (("tiny", "--directory", "full"), "full is not empty"),
     ],
 )
 def test_a_new_plugin_that_cannot_be(

@@ -1,4 +1,4 @@
-"""The project is written whole, into a folder of its own, or not at all."""
+"""Projects are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def files_in(folder: Path) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_files_of_a_project(tmp_path, kind: str) -> None:
+def test_files_of_project(tmp_path, kind: str) -> None:
     folder = write_plugin(NAMES, tmp_path / "wee", kind)
     assert folder == tmp_path / "wee"
     assert files_in(folder) == FILES
@@ -47,23 +47,23 @@ def test_the_files_of_a_project(tmp_path, kind: str) -> None:
         assert ast.get_docstring(tree), path
     for path in (folder / name for name in FILES):
         text = path.read_text(encoding="utf-8")
-        assert not re.search(r"\$\{?[a-z]", text), f"{path}: a name is not filled in"
+        assert not re.search(r"\$\{?[a-z]", text), f"{path}: placeholder left"
         assert text == "" or text.endswith("\n")
 
 
-def test_its_metadata(tmp_path) -> None:
+def test_metadata_of_project(tmp_path) -> None:
     folder = write_plugin(NAMES, tmp_path / "wee")
     data = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
     project = data["project"]
     assert project["name"] == "Lucid-Wee"
     assert project["entry-points"] == {"lucid.models": {"wee": "lucid_wee.plugin"}}
     assert project["dependencies"] == [core_requirement(lucid.__version__)]
-    assert "license" not in project  # the author's to choose
+    assert "license" not in project  # chosen by the author
     assert "LICENSE" in (folder / "README.md").read_text(encoding="utf-8")
     assert data["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["src/lucid_wee"]
 
 
-def test_a_detector_requires_the_detection_plugin(tmp_path) -> None:
+def test_detector_requires_detection_plugin(tmp_path) -> None:
     folder = write_plugin(NAMES, tmp_path / "wee", "detector")
     data = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
     core = core_requirement(lucid.__version__)
@@ -73,13 +73,13 @@ def test_a_detector_requires_the_detection_plugin(tmp_path) -> None:
     assert "a one-stage detector" in (folder / "README.md").read_text(encoding="utf-8")
 
 
-def test_an_unknown_kind_leaves_nothing(tmp_path) -> None:
-    with pytest.raises(ValueError, match="one of classifier, backbone, detector, got 'segmenter'"):
+def test_unknown_kind_writes_nothing(tmp_path) -> None:
+    with pytest.raises(ValueError, match="'segmenter'"):
         write_plugin(NAMES, tmp_path / "wee", "segmenter")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_is_there_and_empty(tmp_path, monkeypatch) -> None:
+def test_empty_folder_is_used(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     inode = tmp_path.stat().st_ino
     assert write_plugin(NAMES, ".") == Path(".")
@@ -87,50 +87,50 @@ def test_a_folder_that_is_there_and_empty(tmp_path, monkeypatch) -> None:
     assert tmp_path.stat().st_ino == inode
 
 
-def test_permissions_are_the_usual_ones(tmp_path) -> None:
+def test_folder_has_default_permissions(tmp_path) -> None:
     (tmp_path / "usual").mkdir()
     folder = write_plugin(NAMES, tmp_path / "wee")
     assert folder.stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
-def test_targets_that_cannot_be(tmp_path) -> None:
+def test_invalid_targets_are_rejected(tmp_path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes.txt").write_text("mine")
     (tmp_path / "file").write_text("mine")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     for name, message in {
-        "full": "is there already and not empty",
-        "file": "is there already and no folder",
-        "link": "is there already and no folder",
-        "absent/wee": "absent is no folder; make it first",
+        "full": "full is not empty",
+        "file": "file is not a folder",
+        "link": "link is not a folder",
+        "absent/wee": "absent is not a folder",
     }.items():
         with pytest.raises(ValueError, match=message):
             write_plugin(NAMES, tmp_path / name)
     assert files_in(tmp_path) == {"full/notes.txt", "file"}
 
 
-@pytest.mark.parametrize("there", [True, False])
+@pytest.mark.parametrize("exists", [True, False])
 @pytest.mark.parametrize("fails", ["write_text", "rename"])
-def test_nothing_is_left_of_a_failure(tmp_path, monkeypatch, there, fails) -> None:
+def test_failure_leaves_no_files(tmp_path, monkeypatch, exists, fails) -> None:
     target = tmp_path / "wee"
-    if there:
+    if exists:
         target.mkdir()
-    usual, calls = getattr(Path, fails), []
+    original, calls = getattr(Path, fails), []
 
     def full_disk(self, *args, **kwargs):
         calls.append(self)
-        if len(calls) == (1 if fails == "rename" and not there else 3):
+        if len(calls) == (1 if fails == "rename" and not exists else 3):
             raise OSError(28, "No space left on device")
-        return usual(self, *args, **kwargs)
+        return original(self, *args, **kwargs)
 
     monkeypatch.setattr(Path, fails, full_disk)
     with pytest.raises(OSError, match="No space left"):
         write_plugin(NAMES, target)
-    assert list(tmp_path.iterdir()) == ([target] if there else [])
-    assert not there or not any(target.iterdir())
+    assert list(tmp_path.iterdir()) == ([target] if exists else [])
+    assert not exists or not any(target.iterdir())
 
 
-def test_templates_are_found_in_a_zip_file(tmp_path, monkeypatch) -> None:
+def test_templates_in_zip_file(tmp_path, monkeypatch) -> None:
     import zipfile
 
     source = Path(project.__file__).parent / "template"

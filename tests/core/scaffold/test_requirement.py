@@ -1,4 +1,4 @@
-"""The range of cores for a plugin written today."""
+"""Requirement of a new plugin on ``lucid-core``."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from lucid.scaffold import core_requirement
         ("2.0.0rc1+local.7", "lucid-core>=2.0.0rc1,<3"),
     ],
 )
-def test_up_to_the_next_that_may_break_something(version, expected) -> None:
+def test_requirement_ends_before_next_breaking_version(version, expected) -> None:
     assert core_requirement(version) == expected
 
 
-def test_the_running_version_is_in_its_range() -> None:
+def test_requirement_includes_current_version() -> None:
     requirement = Requirement(core_requirement(lucid.__version__))
     assert requirement.specifier.contains(lucid.__version__, prereleases=True)

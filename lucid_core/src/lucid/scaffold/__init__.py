@@ -1,10 +1,10 @@
-"""The beginning of a plugin: a project that installs, lists its model and passes its tests.
+"""Templates of ``lucid new-plugin``: a plugin project with a model and tests.
 
-``names``        what the distribution, package, model and class are called, and whether they can be
-``kinds``        the kinds of models that a plugin can begin with
-``project``      the files, written together or not at all
-``requirement``  the range of cores to ask for
-``template/``    the files themselves, with ``$names`` in them: ``common`` and one folder a kind
+``names``        names of the distribution, package, model and class
+``kinds``        kinds of models: classifier, backbone, detector
+``project``      render and write the files
+``requirement``  version range of ``lucid-core``
+``template/``    the files with ``$names``: ``common`` and one folder per kind
 """
 
 from lucid.scaffold.names import PluginNames, plugin_names

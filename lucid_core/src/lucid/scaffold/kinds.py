@@ -1,4 +1,4 @@
-"""The kinds of models that a new plugin can begin with."""
+"""Kinds of models that a new plugin can start with."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ print(sorted(found))
 
 @dataclass(frozen=True)
 class Kind:
-    """What the files that all kinds share say of one of them.
+    """Values of the common templates for one kind of model.
 
     Attributes
     ----------
     summary : str
-        What the model is, in a phrase.
+        Description of the model.
     keyword : str
-        For the metadata of the distribution.
+        Keyword in the metadata of the distribution.
     example : str
-        Code of the README and what it prints; ``{model}`` is the model's name.
+        Code of the README and its output; ``{model}`` is the name of the model.
     requires : tuple of str
-        Distributions of Lucid that it needs beside the core.
+        Required distributions of Lucid besides the core.
     """
 
     summary: str
@@ -67,7 +67,7 @@ class Kind:
     requires: tuple[str, ...] = ()
 
 
-#: By name; each has a folder of templates.
+#: Kinds by name; each has a folder of templates.
 KINDS = {
     "classifier": Kind(
         "a small convolutional classifier of 32 x 32 images", "image classification", _LOGITS

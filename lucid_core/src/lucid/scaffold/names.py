@@ -1,7 +1,4 @@
-"""What the parts of a new plugin are called, derived from one name, and refused early.
-
-Every refusal is a ``ValueError`` with one line that says what to choose instead.
-"""
+"""Names of the distribution, package, model and class of a new plugin."""
 
 from __future__ import annotations
 
@@ -19,10 +16,10 @@ from lucid.models.suggestions import known_plugins
 
 __all__ = ["PluginNames", "plugin_names"]
 
-#: A name of a distribution, as PEP 508 has it.
+#: Name of a distribution (PEP 508).
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
-#: What the generated modules call something else; a model of that name would hide it.
+#: Names used in the generated modules, which a model must not shadow.
 _IN_USE = frozenset(
     {
         *("Any", "Check", "RegisterModel", "TYPE_CHECKING", "Tensor", "annotations", "lucid"),
@@ -35,20 +32,20 @@ _IN_USE = frozenset(
 
 @dataclass(frozen=True)
 class PluginNames:
-    """The names in a plugin's project.
+    """Names in a plugin project.
 
     Attributes
     ----------
     distribution : str
-        What pip installs, as it was given.
+        Name of the distribution, as given.
     package : str
-        What Python imports.
+        Name of the package.
     entry_point : str
-        Left side of the entry point.
+        Name of the entry point.
     model : str
-        The model in the zoo.
+        Registered name of the model.
     class_name : str
-        The class of the network.
+        Class of the network.
     """
 
     distribution: str
@@ -59,27 +56,26 @@ class PluginNames:
 
 
 def plugin_names(distribution: str, model: str | None = None) -> PluginNames:
-    """Derive the names of a new plugin's parts, and check that nobody has them.
+    """Derive the names of a new plugin and check that they are valid and available.
 
     Parameters
     ----------
     distribution : str
-        Name of the distribution (PEP 508).  The package has underscores instead
-        of hyphens and dots, and small letters.
+        Name of the distribution (PEP 508).  The name of the package is its lowercase form
+        with underscores.
     model : str, optional
-        Name of the model; by default that of the package without a leading
-        ``lucid_models_`` or ``lucid_``, and ``_net`` behind it.
+        Name of the model.  Default: name of the package without the prefix ``lucid_models_``
+        or ``lucid_``, followed by ``_net``.
 
     Returns
     -------
     PluginNames
-        Of the distribution, its package, its model and the model's class.
+        Names of the distribution, package, entry point, model and class.
 
     Raises
     ------
     ValueError
-        If a name is not valid, or taken by a distribution, a package or a model that
-        is installed here.
+        If a name is invalid or used by an installed distribution, package or model.
 
     Examples
     --------
@@ -89,15 +85,15 @@ def plugin_names(distribution: str, model: str | None = None) -> PluginNames:
     """
     if not _DISTRIBUTION.fullmatch(distribution):
         raise ValueError(
-            "the name of a distribution has ASCII letters, digits, '-', '_' and '.', a letter or "
-            f"digit first and last, as in 'lucid-models-tiny'; got {distribution!r}"
+            "expected a distribution name of ASCII letters, digits, '-', '_' and '.', such as "
+            f"'lucid-models-tiny', got {distribution!r}"
         )
     package = canonicalize_name(distribution).replace("-", "_")
     _check_package(distribution, package)
     _check_distribution(distribution)
     _check_importable(distribution, package)
     stem = package.removeprefix("lucid_models_").removeprefix("lucid_")
-    if not stem.isidentifier():  # nothing is left of it, or what is left begins with a digit
+    if not stem.isidentifier():  # empty, or begins with a digit
         stem = package
     if model is None:
         model = stem if stem.endswith("_net") else f"{stem}_net"
@@ -109,13 +105,13 @@ def plugin_names(distribution: str, model: str | None = None) -> PluginNames:
 def _check_package(distribution: str, package: str) -> None:
     if not package.isidentifier() or keyword.iskeyword(package):
         raise ValueError(
-            f"{distribution!r} would be imported as {package!r}, which is no name in Python; "
-            f"choose one such as 'lucid-models-{distribution}'"
+            f"the package name {package!r} of {distribution!r} is not a Python identifier; use a "
+            f"name such as 'lucid-models-{distribution}'"
         )
     if package in sys.stdlib_module_names:
         raise ValueError(
-            f"{distribution!r} would be imported as {package!r}, which is a module of Python's; "
-            f"choose one such as 'lucid-models-{distribution}'"
+            f"the package name {package!r} of {distribution!r} is in the standard library; "
+            f"use a name such as 'lucid-models-{distribution}'"
         )
 
 
@@ -124,28 +120,28 @@ def _check_distribution(distribution: str) -> None:
 
     known = {canonicalize_name(known.distribution) for known in known_plugins()}
     if canonicalize_name(distribution) in {"lucid-core", *known}:
-        raise ValueError(f"{distribution!r} is one of Lucid's own distributions; choose another")
+        raise ValueError(f"{distribution!r} is a distribution of Lucid; use another name")
     try:
         installed = importlib_metadata.distribution(distribution)
     except importlib_metadata.PackageNotFoundError:
         return
     raise ValueError(
-        f"the distribution {distribution!r} is installed already, in version "
-        f"{installed.version}; choose another name, or uninstall it first"
+        f"the distribution {distribution!r} is already installed (version {installed.version}); "
+        "use another name, or uninstall it"
     )
 
 
 def _check_importable(distribution: str, package: str) -> None:
     try:
         spec = importlib.util.find_spec(package)
-        # A folder without __init__.py, such as one that happens to be here, is not in the way.
-        there = None if spec is None else spec.origin
-    except (ImportError, ValueError):  # a broken one is somebody's all the same
-        there = "a module that says nothing of where it is from"
-    if there is not None:
+        # A folder without __init__.py, such as one in the working directory, does not conflict.
+        origin = None if spec is None else spec.origin
+    except (ImportError, ValueError):  # a broken package also conflicts
+        origin = "an unknown location"
+    if origin is not None:
         raise ValueError(
-            f"{distribution!r} would be imported as {package!r}, and {there} is; "
-            "choose another name"
+            f"the package name {package!r} of {distribution!r} is already used by {origin}; use "
+            "another name"
         )
 
 
@@ -156,8 +152,8 @@ def _check_model(model: str, class_name: str, package: str) -> None:
         raise ValueError(f"{error} (--model)") from None
     if model in _IN_USE or class_name in _IN_USE or model == class_name:
         raise ValueError(
-            f"the model name {model!r} would collide with other names in the plugin's code; "
-            f"choose another, such as '{model.lower()}_net' (--model)"
+            f"the model name {model!r} conflicts with a name in the generated code; use another, "
+            f"such as --model {model.lower()}_net"
         )
     taken = [
         lucid.models.model_info(name)
@@ -166,6 +162,6 @@ def _check_model(model: str, class_name: str, package: str) -> None:
     ]
     if taken:
         raise ValueError(
-            f"a model called {model!r} is registered by {taken[0].origin} already; "
-            "choose another name (--model)"
+            f"the model name {model!r} is already registered by {taken[0].origin}; use another "
+            "name with --model"
         )

@@ -1,4 +1,4 @@
-"""Writing a new plugin's project: all of it, or nothing."""
+"""Render the project of a new plugin and write it atomically."""
 
 from __future__ import annotations
 
@@ -19,45 +19,44 @@ from lucid.scaffold.requirement import core_requirement
 
 __all__ = ["render", "write_plugin"]
 
-#: Keeps the templates from being taken for Python, TOML or git's own files where they lie.
+#: Suffix of templates, so that tools do not read them as Python, TOML or git files.
 _SUFFIX = ".tmpl"
-#: Stands for the package's name in their paths.
+#: Placeholder for the package name in paths.
 _PACKAGE = "PACKAGE"
 
 
 def write_plugin(
     names: PluginNames, folder: str | os.PathLike[str], kind: str = "classifier"
 ) -> Path:
-    """Write the project of a plugin into a folder of its own.
+    """Write the project of a plugin to a new or empty folder.
 
-    The files are written beside the folder and moved there when they are complete.
+    The files are written to a temporary folder that is renamed when it is complete.
 
     Parameters
     ----------
     names : PluginNames
-        As :func:`plugin_names` gives them.
+        Names from :func:`plugin_names`.
     folder : path-like
-        Is made; it may be there if it is empty.
+        Folder of the project; must not exist or be empty.
     kind : {"classifier", "backbone", "detector"}, default "classifier"
-        Of the model.
+        Kind of the model.
 
     Returns
     -------
     Path
-        The folder.
+        Folder of the project.
 
     Raises
     ------
     ValueError
-        If the folder is there and not empty, or what it is to stand in is not there; or if
-        ``kind`` is unknown.
+        If the folder is not empty, its parent does not exist, or ``kind`` is unknown.
     OSError
-        If it cannot be written; nothing is left behind.
+        If writing fails; no files remain.
     """
     rendered = render(names, kind)
     target = Path(folder)
     _check_target(target)
-    # Beside the target, so that moving is renaming; an empty folder gets it inside.
+    # On the same file system as the target, so that the folder can be renamed.
     parent = target if target.is_dir() else target.parent
     partial = parent / f".new-plugin-{secrets.token_hex(6)}"
     try:
@@ -75,25 +74,12 @@ def write_plugin(
 
 
 def render(names: PluginNames, kind: str = "classifier") -> dict[str, str]:
-    """Return the files of the project: what each holds, under its path.
-
-    Parameters
-    ----------
-    names : PluginNames
-        Put in wherever a template asks for one.
-    kind : {"classifier", "backbone", "detector"}, default "classifier"
-        Of the model.
-
-    Returns
-    -------
-    dict of str to str
-        Paths are relative, with slashes.
-    """
+    """Return the content of each file of the project by its relative path."""
     if kind not in KINDS:
         raise ValueError(f"kind: expected one of {', '.join(KINDS)}, got {kind!r}")
     of = KINDS[kind]
     core = core_requirement(lucid.__version__)
-    # Lucid's distributions carry one version.
+    # All distributions of Lucid have the same version.
     required = [core, *(core.replace("lucid-core", name, 1) for name in of.requires)]
     values = {
         **dataclasses.asdict(names),
@@ -112,7 +98,7 @@ def render(names: PluginNames, kind: str = "classifier") -> dict[str, str]:
 
 
 def _templates(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yield the path and source of every template below a folder, which may lie in a zip file."""
+    """Yield path and source of all templates in a folder, which may be in a zip file."""
     for entry in folder.iterdir():
         if entry.is_dir():
             yield from _templates(entry, f"{prefix}{entry.name}/")
@@ -123,15 +109,15 @@ def _templates(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, str
 def _check_target(target: Path) -> None:
     if target.is_dir():
         if any(target.iterdir()):
-            raise ValueError(f"{target} is there already and not empty; give another --directory")
+            raise ValueError(f"{target} is not empty; pass another --directory")
     elif target.exists() or target.is_symlink():
-        raise ValueError(f"{target} is there already and no folder; give another --directory")
+        raise ValueError(f"{target} is not a folder; pass another --directory")
     elif not target.parent.is_dir():
-        raise ValueError(f"{target.parent} is no folder; make it first")
+        raise ValueError(f"{target.parent} is not a folder; create it first")
 
 
 def _move_content(source: Path, target: Path) -> None:
-    """Move what is in one folder into another, which is left empty if that fails."""
+    """Move the content of a folder into an empty one, which stays empty on failure."""
     moved: list[Path] = []
     try:
         for entry in list(source.iterdir()):

@@ -1,4 +1,4 @@
-"""The range of cores that a plugin written against one of them should ask for."""
+"""Version range of ``lucid-core`` that a new plugin requires."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ __all__ = ["core_requirement"]
 
 
 def core_requirement(version: str) -> str:
-    """Return the requirement on ``lucid-core`` of a plugin written against a version of it.
+    """Return the requirement on ``lucid-core`` for a plugin written against a version.
 
     Parameters
     ----------
     version : str
-        The version of the core (PEP 440).
+        Version of the core (PEP 440).
 
     Returns
     -------
     str
-        From that version up to the next one that may break something: the next major
-        version or, before 1.0, the next minor one.
+        Requirement from that version up to the next major version or, before 1.0, the next
+        minor version.
 
     Examples
     --------
