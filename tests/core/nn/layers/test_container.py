@@ -6,7 +6,7 @@ import lucid
 from lucid import nn
 
 
-def test_sequential_calls_in_order():
+def test_sequential_calls_modules_in_order():
     net = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
     x = lucid.random.randn(4, 3)
     assert net(x).tolist() == net[1](net[0](x)).tolist()
@@ -16,7 +16,7 @@ def test_sequential_calls_in_order():
     assert nn.ReLU() not in net
 
 
-def test_sequential_with_names_slices_and_growth():
+def test_sequential_names_slices_and_append():
     net = nn.Sequential({"a": nn.Identity(), "b": nn.ReLU(), "c": nn.Sigmoid()})
     assert net.b is net[1]
     assert [name for name, _ in net[1:].named_children()] == ["b", "c"]
@@ -28,7 +28,7 @@ def test_sequential_with_names_slices_and_growth():
     assert isinstance(net.a, nn.GELU)
 
 
-def test_module_list_is_a_list():
+def test_module_list_behaves_like_a_list():
     layers = nn.ModuleList([nn.Linear(1, 1), nn.ReLU()])
     layers.append(nn.Sigmoid()).insert(0, nn.Identity())
     assert [type(m) for m in layers] == [nn.Identity, nn.Linear, nn.ReLU, nn.Sigmoid]
@@ -41,7 +41,7 @@ def test_module_list_is_a_list():
     assert len(layers) == 2
 
 
-def test_module_list_may_hold_one_module_twice():
+def test_module_list_accepts_one_module_twice():
     layer = nn.Linear(2, 2)
     layers = nn.ModuleList([layer, layer])
     assert len(list(layers)) == 2
@@ -49,7 +49,7 @@ def test_module_list_may_hold_one_module_twice():
     assert layers.parameter_size == 12
 
 
-def test_module_dict_is_a_dict():
+def test_module_dict_behaves_like_a_dict():
     heads = nn.ModuleDict({"cls": nn.Linear(2, 3)})
     heads["box"] = nn.Linear(2, 4)
     assert list(heads) == list(heads.keys()) == ["cls", "box"]
@@ -66,20 +66,20 @@ def test_module_dict_is_a_dict():
 @pytest.mark.parametrize(
     ("use", "error", "message"),
     [
-        (lambda: nn.Sequential(nn.ReLU())[1], IndexError, "index 1 of a Sequential of 1 modules"),
-        (lambda: nn.ModuleList([])[-1], IndexError, "index -1 of a ModuleList of 0 modules"),
-        (lambda: nn.Sequential(3), TypeError, "'0' must be a Module or None, got int"),
-        (lambda: nn.ModuleList([nn.ReLU()]).insert(0, 3), TypeError, "holds modules, got int"),
+        (lambda: nn.Sequential(nn.ReLU())[1], IndexError, "index 1 .*Sequential of length 1"),
+        (lambda: nn.ModuleList([])[-1], IndexError, "index -1 .*ModuleList of length 0"),
+        (lambda: nn.Sequential(3), TypeError, "'0'.* got int"),
+        (lambda: nn.ModuleList([nn.ReLU()]).insert(0, 3), TypeError, "Module, got int"),
         (lambda: nn.ModuleDict({"keys": nn.ReLU()}), ValueError, "cannot register 'keys'"),
         (lambda: nn.ModuleList([])(1), NotImplementedError, "ModuleList defines no forward"),
     ],
 )
-def test_wrong_use_is_named(use, error, message):
+def test_invalid_use_raises(use, error, message):
     with pytest.raises(error, match=message):
         use()
 
 
-def test_a_failed_insert_changes_nothing():
+def test_failed_insert_changes_nothing():
     layers = nn.ModuleList([nn.ReLU(), nn.GELU()])
     with pytest.raises(TypeError):
         layers.insert(0, None)
@@ -94,6 +94,6 @@ def test_a_failed_insert_changes_nothing():
         (lambda: nn.Dropout("0.5"), r"expected a number for p, got '0\.5'"),
     ],
 )
-def test_a_wrong_argument_names_the_remedy(make, remedy):
+def test_wrong_argument_error_names_the_remedy(make, remedy):
     with pytest.raises(TypeError, match=remedy):
         make()

@@ -30,7 +30,7 @@ def test_shapes_and_layout(layer, shape):
     assert layer.weight.grad.shape == layer.weight.shape
 
 
-def test_conv2d_is_the_function_with_its_weights():
+def test_conv2d_equals_functional():
     layer = nn.Conv2d(4, 6, 3, 2, 1, 2, 2)
     x = lucid.random.randn(1, 4, 8, 8)
     expected = F.conv2d(x, layer.weight, layer.bias, 2, 1, 2, 2)
@@ -40,7 +40,7 @@ def test_conv2d_is_the_function_with_its_weights():
 
 @pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
 @pytest.mark.parametrize("padding", [(2, 1), "same"])
-def test_padding_by_the_image_itself(mode, padding):
+def test_padding_modes_equal_explicit_padding(mode, padding):
     layer = nn.Conv2d(2, 3, (3, 2), padding=padding, padding_mode=mode)
     x = lucid.random.randn(2, 2, 5, 6)
     widths = (0, 1, 1, 1) if padding == "same" else (1, 1, 2, 2)
@@ -53,11 +53,11 @@ def test_padding_by_the_image_itself(mode, padding):
         np.testing.assert_allclose(unit(x).numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)
 
 
-def test_conv_transpose2d_weight_has_its_inputs_first():
+def test_conv_transpose2d_weight_shape():
     assert nn.ConvTranspose2d(4, 6, 3, groups=2).weight.shape == (4, 3, 3, 3)
 
 
-def test_initial_values_lie_within_one_over_the_root_of_fan_in():
+def test_initial_values_are_bounded_by_fan_in():
     layer = nn.Conv2d(50, 60, 3)
     bound = 1 / math.sqrt(50 * 9)
     for p in (layer.weight, layer.bias):
@@ -65,10 +65,10 @@ def test_initial_values_lie_within_one_over_the_root_of_fan_in():
 
 
 @pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
-def test_a_wrong_input_is_quoted_with_the_layer(kind):
+def test_wrong_input_shape_is_rejected(kind):
     layer = kind(4, 6, 3, padding=1)
-    message = rf"{kind.__name__}\(4, 6, kernel_size=\(3, 3\), stride=\(1, 1\), padding=\(1, 1\)\) "
-    message += r"expected an input of shape \(N, 4, H, W\), got \(1, 3, 8, 8\)"
+    message = rf"{kind.__name__}\(4, 6, kernel_size=\(3, 3\), stride=\(1, 1\), padding=\(1, 1\)\)"
+    message += r".*\(N, 4, H, W\), got \(1, 3, 8, 8\)"
     with pytest.raises(ValueError, match=message):
         layer(lucid.zeros(1, 3, 8, 8))
     with pytest.raises(ValueError, match=r"got \(4, 8, 8\)"):
@@ -78,22 +78,22 @@ def test_a_wrong_input_is_quoted_with_the_layer(kind):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: nn.Conv2d(0, 1, 1), "Conv2d: in_channels must be at least 1, got 0"),
-        (lambda: nn.Conv2d(4, 6, 3, groups=3), "groups=3 must divide in_channels=4"),
-        (lambda: nn.Conv2d(4, 6, 0), "kernel_size >= 1"),
-        (lambda: nn.Conv2d(4, 6, 3, padding="full"), "'same', 'valid' or numbers, got 'full'"),
+        (lambda: nn.Conv2d(0, 1, 1), "Conv2d: .*in_channels.* got 0"),
+        (lambda: nn.Conv2d(4, 6, 3, groups=3), "groups=3, .*in_channels=4"),
+        (lambda: nn.Conv2d(4, 6, 0), "kernel_size"),
+        (lambda: nn.Conv2d(4, 6, 3, padding="full"), "padding .*got 'full'"),
         (lambda: nn.Conv2d(4, 6, 3, 2, "same"), r"'same'.*stride 1, got \(2, 2\)"),
-        (lambda: nn.Conv2d(4, 6, 3, padding_mode="same"), "padding_mode must be one of 'zeros', "),
+        (lambda: nn.Conv2d(4, 6, 3, padding_mode="same"), "padding_mode .*got 'same'"),
         (lambda: nn.Conv2d(4, 6, 3, stride=(1, 1, 1)), "stride"),
-        (lambda: nn.ConvTranspose2d(4, 6, 3, padding=-1), "padding >= 0"),
+        (lambda: nn.ConvTranspose2d(4, 6, 3, padding=-1), "padding"),
     ],
 )
-def test_wrong_settings_are_named(build, message):
+def test_invalid_arguments_are_rejected(build, message):
     with pytest.raises(ValueError, match=message):
         build()
 
 
-def test_repr_shows_what_is_not_the_default():
+def test_repr_shows_non_default_options():
     assert repr(nn.Conv2d(4, 6, 3, dilation=2, groups=2, bias=False)) == (
         "Conv2d(4, 6, kernel_size=(3, 3), stride=(1, 1), dilation=(2, 2), groups=2, bias=False)"
     )
@@ -106,7 +106,7 @@ def test_repr_shows_what_is_not_the_default():
 
 
 @pytest.mark.parametrize("option", ["stride", "padding", "dilation"])
-def test_fractions_are_refused_by_name(option):
+def test_fractional_sizes_are_rejected(option):
     with pytest.raises(ValueError, match=option):
         F.conv2d(lucid.ones(1, 1, 5, 5), lucid.ones(1, 1, 3, 3), **{option: 1.5})
     with pytest.raises(TypeError, match="in_channels"):

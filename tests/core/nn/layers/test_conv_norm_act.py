@@ -16,7 +16,7 @@ UNITS = list(itertools.product(("batch", "frozen", None), ACTIVATIONS, EITHER, E
 
 
 @pytest.mark.parametrize(("norm", "activation", "with_residual", "training"), UNITS)
-def test_equals_its_parts(norm, activation, with_residual, training):
+def test_output_equals_separate_layers(norm, activation, with_residual, training):
     unit = nn.ConvNormAct(3, 5, 3, 2, norm=norm, activation=activation).train(training)
     x = lucid.random.randn(2, 3, 7, 7)
     residual = lucid.random.randn(2, 5, 4, 4) if with_residual else None
@@ -30,7 +30,7 @@ def test_equals_its_parts(norm, activation, with_residual, training):
     np.testing.assert_allclose(unit(x, residual).numpy(), expected.numpy(), atol=1e-5)
 
 
-def test_bias_and_names():
+def test_bias_and_parameter_names():
     assert [name for name, _ in nn.ConvNormAct(3, 5, 3).named_parameters()] == [
         "conv.weight", "norm.weight", "norm.bias",
     ]  # fmt: skip
@@ -46,7 +46,7 @@ def test_bias_and_names():
 
 
 @pytest.mark.parametrize(("kernel", "dilation"), [(1, 1), (3, 1), (3, 2), ((1, 5), 1), (7, 1)])
-def test_default_padding_keeps_the_size(kernel, dilation):
+def test_default_padding_keeps_the_image_size(kernel, dilation):
     unit = nn.ConvNormAct(2, 2, kernel, dilation=dilation)
     assert unit(lucid.zeros(1, 2, 9, 8)).shape == (1, 2, 9, 8)
     assert nn.ConvNormAct(2, 2, 3, padding=0)(lucid.zeros(1, 2, 9, 8)).shape == (1, 2, 7, 6)
@@ -54,13 +54,13 @@ def test_default_padding_keeps_the_size(kernel, dilation):
 
 @pytest.mark.parametrize("norm", ["batch", "frozen", None])
 @pytest.mark.parametrize("activation", ["relu", "relu6", "hardswish", "silu"])
-def test_derivatives_through_the_unit(norm, activation):
+def test_gradients(norm, activation):
     unit = nn.ConvNormAct(2, 2, 3, norm=norm, activation=activation).to("float64")
     x, residual = (lucid.random.randn(2, 2, 3, 3, dtype="float64") for _ in range(2))
     gradcheck(unit, [x.requires_grad_(), residual.requires_grad_()])
 
 
-def test_hooks_of_both_parts_are_called():
+def test_submodule_hooks_are_called():
     unit, seen = nn.ConvNormAct(2, 2, 3), []
     for part in (unit.conv, unit.norm):
         part.register_forward_hook(lambda module, args, output: seen.append(type(module)))
@@ -68,7 +68,7 @@ def test_hooks_of_both_parts_are_called():
     assert seen == [nn.Conv2d, nn.BatchNorm2d]
 
 
-def test_repr_shows_the_activation_above_the_parts():
+def test_repr():
     assert repr(nn.ConvNormAct(3, 5, 1, norm=None, activation=None)) == (
         "ConvNormAct(\n"
         "  activation=None\n"
@@ -77,13 +77,13 @@ def test_repr_shows_the_activation_above_the_parts():
     )
 
 
-def test_wrong_settings_are_named():
-    with pytest.raises(ValueError, match="norm must be 'batch', 'frozen' or None, got 'group'"):
+def test_invalid_arguments_are_rejected():
+    with pytest.raises(ValueError, match=r"norm .*got 'group'"):
         nn.ConvNormAct(2, 2, 3, norm="group")
-    with pytest.raises(ValueError, match=r"'relu', .*'silu', got 'gelu'"):
+    with pytest.raises(ValueError, match=r"got 'gelu'"):
         nn.ConvNormAct(2, 2, 3, activation="gelu")
 
 
-def test_a_residual_of_another_shape_is_named():
+def test_residual_shape_is_checked():
     with pytest.raises(ValueError, match=r"residual.* got \(1, 2, 2, 2\)"):
         nn.ConvNormAct(2, 2, 3)(lucid.zeros(1, 2, 4, 4), lucid.zeros(1, 2, 2, 2))

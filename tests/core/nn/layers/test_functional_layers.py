@@ -59,19 +59,19 @@ X = lucid.random.randn(2, 3, 4, 4)
         (nn.Upsample(7), lambda x: F.interpolate(x, 7), "size=7, mode='nearest'"),
     ],
 )
-def test_layer_is_its_function(layer, function, settings):
+def test_layer_equals_functional(layer, function, settings):
     np.testing.assert_array_equal(layer(X).numpy(), function(X).numpy())
     assert repr(layer) == f"{type(layer).__name__}({settings})"
 
 
-def test_max_pool_gives_indices_if_asked():
+def test_max_pool_returns_indices():
     values, indices = nn.MaxPool2d(2, return_indices=True)(X)
     expected, places = F.max_pool2d(X, 2, return_indices=True)
     np.testing.assert_array_equal(values.numpy(), expected.numpy())
     np.testing.assert_array_equal(indices.numpy(), places.numpy())
 
 
-def test_dropout_works_in_training_only():
+def test_dropout_is_active_in_training_only():
     layer = nn.Dropout(0.5)
     assert (layer(X).numpy() == 0).any()
     assert layer.eval()(X) is X
@@ -87,7 +87,7 @@ def test_linear():
     assert layer(lucid.zeros(0, 4)).shape == (0, 2)
     with pytest.raises(
         ValueError,
-        match=r"Linear\(in_features=4, out_features=2\) expected .* \(\.\.\., 4\), got \(2, 3\)",
+        match=r"Linear\(in_features=4, out_features=2\): .* \(\.\.\., 4\), got \(2, 3\)",
     ):
         layer(lucid.zeros(2, 3))
 
@@ -95,13 +95,13 @@ def test_linear():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: nn.Linear(3, 0), "Linear: out_features must be at least 1, got 0"),
-        (lambda: nn.Dropout(-0.1), "p must lie from 0 to 1, got -0.1"),
+        (lambda: nn.Linear(3, 0), "Linear: .*out_features.* got 0"),
+        (lambda: nn.Dropout(-0.1), "p .*got -0.1"),
         (lambda: nn.GELU("fast"), "'none' or 'tanh', got 'fast'"),
         (lambda: nn.Upsample(), "either size or scale_factor"),
-        (lambda: nn.MaxPool2d(0), "kernel_size >= 1"),
+        (lambda: nn.MaxPool2d(0), "kernel_size"),
     ],
 )
-def test_wrong_settings_are_named(build, message):
+def test_invalid_arguments_are_rejected(build, message):
     with pytest.raises(ValueError, match=message):
         build()

@@ -12,7 +12,7 @@ def images(*shape):
     return lucid.random.randn(*shape, dtype="float64")
 
 
-def test_running_statistics_move_by_the_momentum():
+def test_running_statistics_are_updated_with_momentum():
     norm = nn.BatchNorm2d(3, momentum=0.25).to("float64")
     x = images(4, 3, 5, 5) * 2 + 1
     norm(x)
@@ -26,7 +26,7 @@ def test_running_statistics_move_by_the_momentum():
     assert norm.num_batches_tracked.item() == 1
 
 
-def test_without_momentum_they_are_plain_averages():
+def test_momentum_none_is_the_cumulative_average():
     norm = nn.BatchNorm2d(2, momentum=None).to("float64")
     batches = [images(2, 2, 3, 3) for _ in range(3)]
     for x in batches:
@@ -43,7 +43,7 @@ def test_evaluation_uses_the_running_statistics():
     np.testing.assert_allclose(norm(lucid.full((1, 1, 1, 1), 8.0)).numpy(), [[[[3]]]])
 
 
-def test_without_running_statistics_the_batch_is_used_in_evaluation_too():
+def test_evaluation_without_running_statistics_uses_the_batch():
     norm = nn.BatchNorm2d(2, track_running_stats=False, affine=False).to("float64").eval()
     y = norm(images(3, 2, 4, 4)).numpy()
     np.testing.assert_allclose(y.mean((0, 2, 3)), 0, atol=1e-12)
@@ -51,7 +51,7 @@ def test_without_running_statistics_the_batch_is_used_in_evaluation_too():
     assert list(norm.parameters()) == []
 
 
-def test_the_state_is_torchvisions():
+def test_state_dict_keys_are_pytorchs():
     assert list(nn.BatchNorm2d(2).state_dict()) == [
         "weight", "bias", "running_mean", "running_var", "num_batches_tracked",
     ]  # fmt: skip
@@ -60,12 +60,12 @@ def test_the_state_is_torchvisions():
     ]  # fmt: skip
 
 
-def test_a_failing_call_counts_no_batch():
+def test_failing_call_counts_no_batch():
     norm = nn.BatchNorm2d(2)
-    with pytest.raises(ValueError, match="two values per channel"):
+    with pytest.raises(ValueError, match="channel"):
         norm(lucid.zeros(1, 2, 1, 1))
     assert norm.num_batches_tracked.item() == 0
-    with pytest.raises(ValueError, match=r"BatchNorm2d\(2, eps=1e-05, momentum=0.1\) expected"):
+    with pytest.raises(ValueError, match=r"BatchNorm2d\(2, eps=1e-05, momentum=0.1\): expected"):
         norm(lucid.zeros(1, 3, 4, 4))
 
 
@@ -107,17 +107,17 @@ def test_group_and_layer_norm():
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: nn.BatchNorm2d(0), "num_features must be at least 1, got 0"),
-        (lambda: nn.FrozenBatchNorm2d(0), "num_features must be at least 1, got 0"),
-        (lambda: nn.GroupNorm(4, 6), "num_groups=4 must divide num_channels=6"),
+        (lambda: nn.BatchNorm2d(0), "num_features.* got 0"),
+        (lambda: nn.FrozenBatchNorm2d(0), "num_features.* got 0"),
+        (lambda: nn.GroupNorm(4, 6), "num_groups=4, .*num_channels=6"),
     ],
 )
-def test_wrong_settings_are_named(build, message):
+def test_invalid_arguments_are_rejected(build, message):
     with pytest.raises(ValueError, match=message):
         build()
 
 
-def test_reprs():
+def test_repr():
     assert repr(nn.BatchNorm2d(3, affine=False, track_running_stats=False)) == (
         "BatchNorm2d(3, eps=1e-05, momentum=0.1, affine=False, track_running_stats=False)"
     )
@@ -135,7 +135,7 @@ def test_reprs():
         lambda eps: nn.LayerNorm(2, eps=eps),
     ],
 )
-def test_eps_must_not_be_negative(layer):
+def test_negative_eps_is_rejected(layer):
     assert layer(0.0).eps == 0
     for eps in (-1.0, float("nan")):
         with pytest.raises(ValueError, match="eps"):

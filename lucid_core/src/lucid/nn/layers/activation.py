@@ -1,4 +1,4 @@
-"""Activation layers: each calls the function of its name in :mod:`lucid.nn.functional`."""
+"""Activation layers."""
 
 from __future__ import annotations
 
@@ -22,20 +22,27 @@ __all__ = [
 
 
 class ReLU(Module):
-    """Rectified linear unit, ``max(x, 0)``."""
+    """Rectified linear unit, ``max(x, 0)``, elementwise.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> lucid.nn.ReLU()(lucid.tensor([-1.0, 2.0])).tolist()
+    [0.0, 2.0]
+    """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Apply to a tensor of any shape."""
         return F.relu(x)
 
 
 class LeakyReLU(Module):
-    """Leaky rectified linear unit, ``max(x, 0) + negative_slope * min(x, 0)``.
+    """Leaky rectified linear unit, ``max(x, 0) + negative_slope * min(x, 0)``, elementwise.
 
     Parameters
     ----------
     negative_slope : float, default 0.01
-        Slope below 0.
+        Slope for negative inputs.
     """
 
     def __init__(self, negative_slope: float = 0.01) -> None:
@@ -43,7 +50,7 @@ class LeakyReLU(Module):
         self.negative_slope = negative_slope
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Apply to a tensor of any shape."""
         return F.leaky_relu(x, self.negative_slope)
 
     def extra_repr(self) -> str:
@@ -51,22 +58,24 @@ class LeakyReLU(Module):
 
 
 class GELU(Module):
-    """Gaussian error linear unit, ``x * Phi(x)`` with the normal distribution function.
+    """Gaussian error linear unit, ``x * Phi(x)``, elementwise.
+
+    ``Phi`` is the cumulative distribution function of the standard normal distribution.
 
     Parameters
     ----------
     approximate : {"none", "tanh"}
-        See :func:`lucid.nn.functional.gelu`.
+        ``"tanh"`` uses the tanh approximation; see :func:`lucid.nn.functional.gelu`.
     """
 
     def __init__(self, approximate: str = "none") -> None:
         super().__init__()
         if approximate not in ("none", "tanh"):
-            raise ValueError(f"GELU: approximate must be 'none' or 'tanh', got {approximate!r}")
+            raise ValueError(f"GELU: expected approximate 'none' or 'tanh', got {approximate!r}")
         self.approximate = approximate
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Apply to a tensor of any shape."""
         return F.gelu(x, self.approximate)
 
     def extra_repr(self) -> str:
@@ -74,90 +83,85 @@ class GELU(Module):
 
 
 class SiLU(Module):
-    """Sigmoid linear unit, ``x * sigmoid(x)``."""
+    """Sigmoid linear unit (swish), ``x * sigmoid(x)``, elementwise."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Apply to a tensor of any shape."""
         return F.silu(x)
 
 
 class ReLU6(Module):
-    """Rectified linear unit bounded by 6, ``min(max(x, 0), 6)``."""
+    """Rectified linear unit with maximum 6, ``min(max(x, 0), 6)``, elementwise."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Apply to a tensor of any shape."""
         return F.relu6(x)
 
 
 class Hardsigmoid(Module):
-    """Piecewise linear sigmoid, ``relu6(x + 3) / 6``."""
+    """Piecewise linear approximation of sigmoid, ``relu6(x + 3) / 6``, elementwise."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Apply to a tensor of any shape."""
         return F.hardsigmoid(x)
 
 
 class Hardswish(Module):
-    """Piecewise quadratic swish, ``x * relu6(x + 3) / 6``."""
+    """Piecewise quadratic approximation of swish, ``x * relu6(x + 3) / 6``, elementwise."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Apply to a tensor of any shape."""
         return F.hardswish(x)
 
 
 class Sigmoid(Module):
-    """Logistic sigmoid, ``1 / (1 + exp(-x))``."""
+    """Logistic sigmoid, ``1 / (1 + exp(-x))``, elementwise."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Apply to a tensor of any shape."""
         return F.sigmoid(x)
 
 
 class Tanh(Module):
-    """Hyperbolic tangent, ``tanh(x)``."""
+    """Hyperbolic tangent, elementwise."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Apply to a tensor of any shape."""
         return F.tanh(x)
 
 
-class Softmax(Module):
+class _AlongAxis(Module):
+    def __init__(self, axis: int = -1) -> None:
+        super().__init__()
+        self.axis = axis
+
+    def extra_repr(self) -> str:
+        return f"axis={self.axis}"
+
+
+class Softmax(_AlongAxis):
     """Softmax along an axis, ``exp(x) / sum(exp(x))``.
 
     Parameters
     ----------
     axis : int, default -1
-        Along which the results sum to 1.
+        Axis along which the outputs sum to 1.
     """
 
-    def __init__(self, axis: int = -1) -> None:
-        super().__init__()
-        self.axis = axis
-
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Apply to a tensor of any shape."""
         return F.softmax(x, self.axis)
 
-    def extra_repr(self) -> str:
-        return f"axis={self.axis}"
 
-
-class LogSoftmax(Module):
+class LogSoftmax(_AlongAxis):
     """Logarithm of the softmax along an axis, ``x - log(sum(exp(x)))``.
 
     Parameters
     ----------
     axis : int, default -1
-        Along which the exponentials of the results sum to 1.
+        Axis along which the exponentials of the outputs sum to 1.
     """
 
-    def __init__(self, axis: int = -1) -> None:
-        super().__init__()
-        self.axis = axis
-
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Apply to a tensor of any shape."""
         return F.log_softmax(x, self.axis)
-
-    def extra_repr(self) -> str:
-        return f"axis={self.axis}"

@@ -1,4 +1,4 @@
-"""The checks that layers make of what they are built with and called with."""
+"""Argument checks shared by layers."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ __all__ = ["check_channels", "check_eps", "check_positive"]
 
 
 def check_channels(layer: Module, x: ArrayLike, channels: int) -> None:
-    """Raise ValueError, naming the layer, unless ``x`` has the shape (N, channels, H, W)."""
+    """Raise ValueError unless ``x`` has shape (N, channels, H, W)."""
     shape = array_of(x).shape
     if len(shape) != 4 or shape[1] != channels:
-        raise ValueError(f"{layer!r} expected an input of shape (N, {channels}, H, W), got {shape}")
+        raise ValueError(f"{layer!r}: expected input of shape (N, {channels}, H, W), got {shape}")
 
 
 def check_positive(layer: str, **sizes: int) -> None:
-    """Raise, naming layer and argument, unless every size is an integer of at least 1."""
+    """Raise TypeError or ValueError unless every size is a positive integer."""
     for name, size in sizes.items():
         if not hasattr(size, "__index__"):
-            raise TypeError(f"{layer}: {name} must be an integer, got {size!r}")
+            raise TypeError(f"{layer}: expected an integer for {name}, got {size!r}")
         if size < 1:
-            raise ValueError(f"{layer}: {name} must be at least 1, got {size}")
+            raise ValueError(f"{layer}: expected {name} >= 1, got {size}")
 
 
 def check_eps(layer: str, eps: float) -> None:
-    """Raise ValueError, naming the layer, for a negative ``eps``: its square root is NaN."""
+    """Raise ValueError if ``eps`` is negative or NaN."""
     if not eps >= 0:
-        raise ValueError(f"{layer}: eps must not be negative, got {eps}")
+        raise ValueError(f"{layer}: expected eps >= 0, got {eps}")

@@ -1,4 +1,4 @@
-"""Modules that hold modules: in a row, in a list, under names."""
+"""Container modules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ModuleDict", "ModuleList", "Sequential"]
 
 
 class _IndexedContainer(Module):
-    """Submodules under the names "0", "1", ... (or given ones), reached by position."""
+    """Base class of containers whose submodules are accessed by position."""
 
     def _module_list(self) -> list[Module]:
         return [module for module in self._modules.values() if module is not None]
@@ -23,35 +23,37 @@ class _IndexedContainer(Module):
         return iter(self._module_list())
 
     def __contains__(self, module: object) -> bool:
-        return any(module is modules for modules in self._module_list())
+        return any(module is child for child in self._module_list())
 
     def _key_at(self, index: int) -> str:
         if not -len(self) <= index < len(self):
-            raise IndexError(f"index {index} of a {type(self).__name__} of {len(self)} modules")
+            raise IndexError(
+                f"index {index} is out of range for {type(self).__name__} of length {len(self)}"
+            )
         return list(self._modules)[index]
 
     def __setitem__(self, index: int, module: Module) -> None:
         self.add_module(self._key_at(index), module)
 
     def append(self, module: Module) -> Self:
-        """Add a module at the end."""
+        """Append a module."""
         self.add_module(str(len(self)), module)
         return self
 
     def extend(self, modules: Iterable[Module]) -> Self:
-        """Add modules at the end."""
+        """Append several modules."""
         for module in modules:
             self.append(module)
         return self
 
 
 class Sequential(_IndexedContainer):
-    """Modules called one after the other, each with what the one before returned.
+    """Chain of modules, each called with the output of the previous one.
 
     Parameters
     ----------
     *modules : Module
-        In the order of the calls; or one mapping from names to modules.
+        Modules in call order, or one mapping from names to modules.
 
     Examples
     --------
@@ -82,19 +84,19 @@ class Sequential(_IndexedContainer):
         return self.get_submodule(self._key_at(index))
 
     def forward(self, x: Any) -> Any:
-        """Whatever the first module takes."""
+        """Call the modules in order; ``x`` is the input of the first."""
         for module in self:
             x = module(x)
         return x
 
 
 class ModuleList(_IndexedContainer):
-    """A list of modules whose parameters are registered; it has no ``forward``.
+    """List of registered submodules; it has no ``forward``.
 
     Parameters
     ----------
     modules : iterable of Module, optional
-        What it holds at first.
+        Initial modules.
     """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
@@ -116,9 +118,9 @@ class ModuleList(_IndexedContainer):
         self._renumber(modules)
 
     def insert(self, index: int, module: Module) -> None:
-        """Add a module before the position ``index``."""
+        """Insert a module before position ``index``."""
         if not isinstance(module, Module):
-            raise TypeError(f"ModuleList holds modules, got {type(module).__name__}")
+            raise TypeError(f"ModuleList.insert: expected a Module, got {type(module).__name__}")
         modules = self._module_list()
         modules.insert(index, module)
         self._renumber(modules)
@@ -129,12 +131,12 @@ class ModuleList(_IndexedContainer):
 
 
 class ModuleDict(Module):
-    """A dictionary of modules whose parameters are registered; it has no ``forward``.
+    """Dictionary of registered submodules; it has no ``forward``.
 
     Parameters
     ----------
     modules : mapping of str to Module, optional
-        What it holds at first.
+        Initial modules by name.
     """
 
     def __init__(self, modules: Mapping[str, Module] | None = None) -> None:
@@ -142,7 +144,7 @@ class ModuleDict(Module):
         self.update(modules or {})
 
     def update(self, modules: Mapping[str, Module]) -> None:
-        """Add modules, replacing those of the same names."""
+        """Add modules; replace those with the same name."""
         for name, module in modules.items():
             self.add_module(name, module)
 
@@ -167,13 +169,13 @@ class ModuleDict(Module):
         return name in self._modules
 
     def keys(self) -> KeysView[str]:
-        """The names, in the order in which they came."""
+        """Return the names in insertion order."""
         return self._modules.keys()
 
     def values(self) -> ValuesView[Module | None]:
-        """The modules, in the order in which they came."""
+        """Return the modules in insertion order."""
         return self._modules.values()
 
     def items(self) -> ItemsView[str, Module | None]:
-        """Names with modules, in the order in which they came."""
+        """Return pairs of name and module in insertion order."""
         return self._modules.items()

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from lucid.autograd import array_of
-from lucid.autograd.variable import Array
 from lucid.kernels.layout import channels_last
 from lucid.nn import functional as F
 from lucid.nn import init
@@ -26,7 +25,7 @@ _PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 class _Convolution(Module):
-    """What the two convolutions share: their settings, weights and initial values."""
+    """Base class with the settings and parameters of both convolutions."""
 
     def __init__(
         self,
@@ -44,8 +43,8 @@ class _Convolution(Module):
         check_positive(name, in_channels=in_channels, out_channels=out_channels, groups=groups)
         if in_channels % groups or out_channels % groups:
             raise ValueError(
-                f"{name}: groups={groups} must divide in_channels={in_channels} "
-                f"and out_channels={out_channels}"
+                f"{name}: expected channels divisible by groups={groups}, got "
+                f"in_channels={in_channels} and out_channels={out_channels}"
             )
         self.in_channels = in_channels
         self.out_channels = out_channels
@@ -56,11 +55,11 @@ class _Convolution(Module):
         first, second = (in_channels, out_channels) if transposed else (out_channels, in_channels)
         shape = (first, second // groups, *self.kernel_size)
         self.weight = Parameter(channels_last(np.empty(shape, np.float32)))
-        self.bias = Parameter(_empty_vector(out_channels)) if bias else None
+        self.bias = Parameter(np.empty(out_channels, np.float32)) if bias else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw new initial values: even within ``1 / sqrt(fan_in)`` of 0, as in PyTorch."""
+        """Draw weight and bias from ``U(-1 / sqrt(fan_in), 1 / sqrt(fan_in))``, as PyTorch does."""
         init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         if self.bias is not None:
             bound = 1 / math.sqrt(math.prod(self.weight.shape[1:]))
@@ -81,38 +80,39 @@ class _Convolution(Module):
         return ", ".join(parts)
 
 
-def _empty_vector(length: int) -> Array:
-    return np.empty(length, np.float32)
-
-
 class Conv2d(_Convolution, Foldable):
-    """Two-dimensional convolution (cross-correlation).
+    """2D convolution over an image batch.
+
+    Computes the cross-correlation of the input with ``weight``, plus ``bias``, from
+    (N, in_channels, H, W) to (N, out_channels, H_out, W_out) with
+    ``H_out = (H + 2 * padding - dilation * (kernel_size - 1) - 1) // stride + 1``, and W_out
+    alike.
 
     Parameters
     ----------
     in_channels, out_channels : int
-        Channels of the input and of the output.
+        Number of channels of the input and the output.
     kernel_size : int or (int, int)
-        Height and width of the window.
+        Height and width of the kernel.
     stride : int or (int, int), default 1
-        Step of the window, in pixels.
+        Stride of the kernel.
     padding : int, (int, int), "same" or "valid", default 0
-        Rows and columns added on each side; ``"same"`` keeps the size of the
-        image (at stride 1), ``"valid"`` adds nothing.
+        Padding of both sides of height and width; ``"same"`` keeps the image size and needs
+        stride 1, ``"valid"`` is no padding.
     dilation : int or (int, int), default 1
-        Distance between the taps of a window.
+        Spacing between kernel elements.
     groups : int, default 1
-        Blocks of channels that do not see each other.
+        Number of blocked connections from input to output channels; divides both.
+        ``groups=in_channels`` is a depthwise convolution.
     bias : bool, default True
-        Whether a learned constant is added to every output channel.
+        Whether to add a learnable bias to the output.
     padding_mode : {"zeros", "reflect", "replicate", "circular"}
-        What the padding holds: zeros, or pixels of the image as
-        :func:`lucid.nn.functional.pad` takes them.
+        Padding values; see :func:`lucid.nn.functional.pad`.
 
     Attributes
     ----------
     weight : Parameter
-        Shape (out_channels, in_channels / groups, kH, kW), channels last in memory.
+        Shape (out_channels, in_channels // groups, kH, kW), channels last in memory.
     bias : Parameter or None
         Shape (out_channels,).
 
@@ -143,21 +143,21 @@ class Conv2d(_Convolution, Foldable):
         if isinstance(padding, str):
             if padding not in ("same", "valid"):
                 raise ValueError(
-                    f"Conv2d: padding must be 'same', 'valid' or numbers, got {padding!r}"
+                    f"Conv2d: expected padding 'same', 'valid' or integers, got {padding!r}"
                 )
             self.padding = padding
         else:
             self.padding = pair(padding, "padding")
         if padding_mode not in _PADDING_MODES:
             raise ValueError(
-                f"Conv2d: padding_mode must be one of {', '.join(map(repr, _PADDING_MODES))}, "
+                f"Conv2d: expected padding_mode {', '.join(map(repr, _PADDING_MODES))}, "
                 f"got {padding_mode!r}"
             )
         self.padding_mode = padding_mode
         padding_pairs(self.padding, self.kernel_size, self.stride, self.dilation)
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (N, in_channels, H, W) to (N, out_channels, H', W')."""
+        """Map (N, in_channels, H, W) to (N, out_channels, H_out, W_out)."""
         check_channels(self, x, self.in_channels)
         if self.padding_mode != "zeros":
             ends = padding_pairs(self.padding, self.kernel_size, self.stride, self.dilation)
@@ -181,33 +181,43 @@ class Conv2d(_Convolution, Foldable):
 
 
 class ConvTranspose2d(_Convolution):
-    """Transposed convolution: the way of a gradient through :class:`Conv2d`, as a layer.
+    """2D transposed convolution, the gradient of :class:`Conv2d` with respect to its input.
+
+    Maps (N, in_channels, H, W) to (N, out_channels, H_out, W_out) with ``H_out = (H - 1) * stride
+    - 2 * padding + dilation * (kernel_size - 1) + output_padding + 1``, and W_out alike.
 
     Parameters
     ----------
     in_channels, out_channels : int
-        Channels of the input and of the output.
+        Number of channels of the input and the output.
     kernel_size : int or (int, int)
-        Height and width of the window.
+        Height and width of the kernel.
     stride : int or (int, int), default 1
-        Step of the window in the output, in pixels.
+        Stride of the kernel in the output.
     padding : int or (int, int), default 0
-        Rows and columns taken off each side of the output.
+        Rows and columns removed from both sides of the output.
     output_padding : int or (int, int), default 0
-        Rows and columns added at the bottom and the right of the output.
+        Rows and columns added to the bottom and the right of the output.
     groups : int, default 1
-        Blocks of channels that do not see each other.
+        Number of blocked connections from input to output channels; divides both.
     bias : bool, default True
-        Whether a learned constant is added to every output channel.
+        Whether to add a learnable bias to the output.
     dilation : int or (int, int), default 1
-        Distance between the taps of a window.
+        Spacing between kernel elements.
 
     Attributes
     ----------
     weight : Parameter
-        Shape (in_channels, out_channels / groups, kH, kW), channels last in memory.
+        Shape (in_channels, out_channels // groups, kH, kW), channels last in memory.
     bias : Parameter or None
         Shape (out_channels,).
+
+    Examples
+    --------
+    >>> import lucid
+    >>> layer = lucid.nn.ConvTranspose2d(16, 8, 2, stride=2)
+    >>> layer(lucid.zeros(1, 16, 7, 7)).shape
+    (1, 8, 14, 14)
     """
 
     def __init__(
@@ -229,7 +239,7 @@ class ConvTranspose2d(_Convolution):
         self.output_padding = pair(output_padding, "output_padding")
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (N, in_channels, H, W) to (N, out_channels, H', W')."""
+        """Map (N, in_channels, H, W) to (N, out_channels, H_out, W_out)."""
         check_channels(self, x, self.in_channels)
         return F.conv_transpose2d(
             x,

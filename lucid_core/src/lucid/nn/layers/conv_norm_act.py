@@ -1,4 +1,4 @@
-"""Convolution, normalization, residual sum and activation as one layer."""
+"""Fused convolution, normalization, residual addition and activation."""
 
 from __future__ import annotations
 
@@ -17,39 +17,42 @@ __all__ = ["ConvNormAct"]
 
 
 class ConvNormAct(Foldable):
-    """``act(norm(conv(x)) + residual)``, with everything after the convolution in one pass.
+    """Convolution, normalization and activation, ``act(norm(conv(x)) + residual)``.
+
+    In training, normalization, residual addition and activation run in one pass.  In inference,
+    the normalization is folded into the convolution.
 
     Parameters
     ----------
     in_channels, out_channels : int
-        Channels of the input and of the output.
+        Number of channels of the input and the output.
     kernel_size : int or (int, int)
-        Height and width of the window.
+        Height and width of the kernel.
     stride : int or (int, int), default 1
-        Step of the window, in pixels.
+        Stride of the kernel.
     padding : int or (int, int), optional
-        Rows and columns of zeros on each side; the default,
-        ``dilation * (kernel_size - 1) // 2``, keeps the size of the image at stride 1.
+        Zero padding of both sides.  Default: ``dilation * (kernel_size - 1) // 2``, which keeps
+        the image size at stride 1.
     dilation : int or (int, int), default 1
-        Distance between the taps of a window.
+        Spacing between kernel elements.
     groups : int, default 1
-        Blocks of channels that do not see each other.
+        Number of blocked connections from input to output channels.
     norm : {"batch", "frozen", None}
-        :class:`BatchNorm2d`, :class:`FrozenBatchNorm2d`, or none; without one
-        the convolution has a bias.
+        :class:`BatchNorm2d`, :class:`FrozenBatchNorm2d` or none.  The convolution has a bias
+        only without normalization.
     norm_eps : float, default 1e-5
-        Added to the variance.
+        Added to the variance for numerical stability.
     norm_momentum : float or None, default 0.1
-        Momentum of :class:`BatchNorm2d`; the other norms have none.
+        Momentum of :class:`BatchNorm2d`.
     activation : {"relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu", None}
-        Name of the activation, which follows the sum.
+        Activation after the residual addition.
 
     Attributes
     ----------
     conv : Conv2d
         The convolution.
     norm : BatchNorm2d, FrozenBatchNorm2d or None
-        The normalization; its output, as hooks see it, includes sum and activation.
+        The normalization; its output, as hooks see it, includes residual and activation.
 
     Examples
     --------
@@ -76,11 +79,11 @@ class ConvNormAct(Foldable):
     ) -> None:
         super().__init__()
         if norm not in ("batch", "frozen", None):
-            raise ValueError(f"ConvNormAct: norm must be 'batch', 'frozen' or None, got {norm!r}")
+            raise ValueError(f"ConvNormAct: expected norm 'batch', 'frozen' or None, got {norm!r}")
         check_activation("ConvNormAct", activation)
         if padding is None:
-            kernel, gaps = pair(kernel_size, "kernel_size", 1), pair(dilation, "dilation", 1)
-            padding = (gaps[0] * (kernel[0] - 1) // 2, gaps[1] * (kernel[1] - 1) // 2)
+            (kh, kw), (dh, dw) = pair(kernel_size, "kernel_size", 1), pair(dilation, "dilation", 1)
+            padding = (dh * (kh - 1) // 2, dw * (kw - 1) // 2)
         self.activation = activation
         self.conv = Conv2d(
             in_channels,
@@ -100,14 +103,14 @@ class ConvNormAct(Foldable):
         self.norm = layer
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """From (N, in_channels, H, W) to (N, out_channels, H', W').
+        """Map (N, in_channels, H, W) to (N, out_channels, H_out, W_out).
 
         Parameters
         ----------
         x : Tensor
             Shape (N, in_channels, H, W).
         residual : Tensor, optional
-            Added before the activation; shape (N, out_channels, H', W').
+            Added before the activation; shape (N, out_channels, H_out, W_out).
         """
         a = array_of(x)
         folded = self._fold(a)

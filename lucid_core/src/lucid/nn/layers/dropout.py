@@ -12,12 +12,14 @@ __all__ = ["Dropout", "StochasticDepth"]
 
 
 class Dropout(Module):
-    """In training, set each value to 0 with a probability and scale up the others.
+    """Zero each element with probability ``p`` during training and scale the rest by 1 / (1 - p).
+
+    In evaluation mode it returns its input.
 
     Parameters
     ----------
     p : float, default 0.5
-        Probability of 0.
+        Probability of zeroing an element.
 
     References
     ----------
@@ -31,7 +33,7 @@ class Dropout(Module):
         self.p = p
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Apply to a tensor of any shape."""
         return F.dropout(x, self.p, self.training)
 
     def extra_repr(self) -> str:
@@ -39,16 +41,17 @@ class Dropout(Module):
 
 
 class StochasticDepth(Module):
-    """In training, set whole samples to 0 with a probability and scale up the others.
+    """Drop residual branches at random during training and scale the rest by 1 / (1 - p).
 
-    Put it at the end of a residual branch, before the sum.  In evaluation it returns its input.
+    Place it at the end of a residual branch, before the addition.  In evaluation mode it returns
+    its input.
 
     Parameters
     ----------
     p : float
-        Probability of 0.
+        Probability of zeroing a sample.
     mode : {"row", "batch"}
-        ``"row"`` decides for each sample, ``"batch"`` once for all of them.
+        ``"row"`` draws for each sample, ``"batch"`` once for the whole batch.
 
     References
     ----------
@@ -59,12 +62,12 @@ class StochasticDepth(Module):
         super().__init__()
         _check_probability("StochasticDepth", p)
         if mode not in ("row", "batch"):
-            raise ValueError(f"StochasticDepth: mode must be 'row' or 'batch', got {mode!r}")
+            raise ValueError(f"StochasticDepth: expected mode 'row' or 'batch', got {mode!r}")
         self.p = p
         self.mode = mode
 
     def forward(self, x: Tensor) -> Tensor:
-        """Shape (N, ...)."""
+        """Apply to a batch of shape (N, ...)."""
         return F.stochastic_depth(x, self.p, self.mode, self.training)
 
     def extra_repr(self) -> str:
@@ -73,6 +76,6 @@ class StochasticDepth(Module):
 
 def _check_probability(layer: str, p: object) -> None:
     if not isinstance(p, Real):
-        raise TypeError(f"{layer}: expected a number for p, got {p!r}; pass p=0.5, for example")
+        raise TypeError(f"{layer}: expected a number for p, got {p!r}; pass for example p=0.5")
     if not 0 <= float(p) <= 1:
-        raise ValueError(f"{layer}: p must lie from 0 to 1, got {p}")
+        raise ValueError(f"{layer}: expected p in [0, 1], got {p}")

@@ -10,14 +10,20 @@ __all__ = ["Flatten"]
 
 
 class Flatten(Module):
-    """Join neighbouring axes into one.
+    """Flatten a range of axes into one.
 
     Parameters
     ----------
     start_axis : int, default 1
-        First of the axes; the default keeps the axis of the batch.
+        First axis to flatten; the default keeps the batch axis.
     end_axis : int, default -1
-        Last of the axes.
+        Last axis to flatten, inclusive.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> lucid.nn.Flatten()(lucid.zeros(2, 3, 4, 5)).shape
+    (2, 60)
     """
 
     def __init__(self, start_axis: int = 1, end_axis: int = -1) -> None:
@@ -26,7 +32,7 @@ class Flatten(Module):
         self.end_axis = end_axis
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape with these axes."""
+        """Flatten a tensor that has these axes."""
         return flatten(x, self.start_axis, self.end_axis)
 
     def extra_repr(self) -> str:

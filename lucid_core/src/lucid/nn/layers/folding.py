@@ -1,14 +1,13 @@
-"""Convolution for prediction: filters packed once, normalization folded into them.
+"""Batch norm folding and weight packing for inference.
 
-Without gradients, a convolution followed by a normalization with fixed statistics is one
-convolution with other weights.  These are computed and packed at the first call and kept
-until a tensor that they came from changes: another array takes its place, or its memory is
-written (:mod:`lucid.autograd.mutation`).  While the user holds a NumPy array over that
-memory, whose writes nobody sees, the values are compared with a copy before each use.
+Without gradients, a convolution and a normalization with fixed statistics are one convolution
+with other weights.  These are computed and packed at the first call and cached until a source
+tensor changes: its array is replaced, or its memory is written (:mod:`lucid.autograd.mutation`).
+While user code holds a NumPy array of that memory, writes are not tracked, so the values are
+compared with a copy before each use.
 
-A prediction runs from layer to layer, and whatever Python touches between two kernels must
-come from far away, since the kernels have emptied the caches.  So within one epoch, as long
-as no source is held, nothing is checked again.
+Python data between two kernels is a cache miss, since kernels evict the caches.  Within one epoch
+of the mutation counter, a cache without such references is therefore not checked again.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _FLOAT32 = np.dtype(np.float32)
 
 
 class _Source:
-    """A tensor that filters are made from, as it was then."""
+    """Snapshot of a tensor that packed weights were computed from."""
 
     __slots__ = ("_array", "_copy", "_made", "_tensor", "_version")
 
@@ -49,13 +48,13 @@ class _Source:
         if tensor is not None:
             self._version = track(tensor._data)
             self._made = next_order()
-            # Weakly, because a reference would look like one of the user's.
+            # A strong reference would look like one held by user code.
             self._array = weakref.ref(tensor._data)
             if has_other_references(tensor):
                 self._copy = tensor._data.copy(order="K")
 
     def is_unchanged(self, tensor: Tensor | None) -> bool:
-        """Whether it is this tensor, with the same values."""
+        """Whether ``tensor`` is the source and has the same values."""
         if tensor is not self._tensor:
             return False
         if tensor is None:
@@ -66,8 +65,8 @@ class _Source:
             return False
         return self._copy is None or _same_bytes(self._copy, tensor._data)
 
-    def is_held(self, run: PreparedConv2d) -> bool:
-        """Whether somebody may write to it unseen; ``run`` refers to it as well."""
+    def has_untracked_writers(self, run: PreparedConv2d) -> bool:
+        """Whether user code may write to it untracked; ``run`` has references of its own."""
         if self._copy is not None and self._tensor is not None:
             if has_other_references(self._tensor, _references_of(run, self._tensor._data)):
                 return True
@@ -80,7 +79,7 @@ def _same_bytes(a: Array, b: Array) -> bool:
 
 
 def _references_of(run: PreparedConv2d, array: Array) -> int:
-    """References to the memory of ``array`` that a prepared convolution has."""
+    """Count the references of a prepared convolution to the memory of ``array``."""
     owner, count = base_array(array), 0
     stack: list[Any] = [run]
     seen = {id(run)}
@@ -97,14 +96,14 @@ def _references_of(run: PreparedConv2d, array: Array) -> int:
 
 
 class Folded:
-    """One convolution in place of several layers, with what it was made from.
+    """Folded convolution and its sources.
 
     Attributes
     ----------
     run : lucid.ops.conv.PreparedConv2d
         The convolution.
     epoch : object
-        Epoch in which it is known to be up to date; None while a source is held.
+        Epoch in which it is known to be valid; None while it must be checked at each use.
     """
 
     __slots__ = ("__weakref__", "_settings", "_sources", "epoch", "run")
@@ -118,19 +117,19 @@ class Folded:
         self._settings = settings
 
     def is_current(self, sources: tuple[Tensor | None, ...], settings: tuple[Any, ...]) -> bool:
-        """Whether nothing has changed since."""
+        """Whether it was computed from these sources and settings, unchanged since."""
         if self._settings != settings or len(sources) != len(self._sources):
             return False
         return all(map(_Source.is_unchanged, self._sources, sources))
 
     def validate(self, now: object) -> None:
-        """Mark it as up to date in the epoch ``now``, unless a source is held."""
-        # A list, so that every source that is no longer held drops its copy.
-        held = [source.is_held(self.run) for source in self._sources]
-        self.epoch = None if any(held) else now
+        """Mark it valid in the epoch ``now``, unless sources may be written untracked."""
+        # A list, so that each source drops a copy that is not needed any more.
+        untracked = [source.has_untracked_writers(self.run) for source in self._sources]
+        self.epoch = None if any(untracked) else now
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy of a layer makes its own: in place of this it gets None."""
+        """Copy and pickle as None: the copied layer folds its own weights."""
         return _no_folding, ()
 
 
@@ -139,31 +138,31 @@ def _no_folding() -> None:
 
 
 class Foldable(Module):
-    """A layer that is a single convolution where nothing is recorded."""
+    """Base class of layers that run as a single convolution in inference."""
 
     _folded: Folded | None = None
 
     def _to_fold(self) -> tuple[Conv2d, BatchNorm2d | FrozenBatchNorm2d | None, str | None]:
-        """The convolution, the normalization, and the name of the activation."""
+        """Return convolution, normalization and activation name."""
         raise NotImplementedError
 
     def _fold(self, x: Array) -> Folded | None:
-        """The single convolution that gives the layer's output for ``x``, if there is one.
+        """Return the folded convolution for input ``x``, None where it does not apply.
 
-        There is none while gradients are recorded, in training, with hooks on a layer inside
-        or a ``forward`` of its own, with padding other than zeros, and for tensors that are
-        not float32.
+        It does not apply while gradients are recorded, in training mode, with hooks or an
+        overridden ``forward`` of a submodule, with padding other than zeros, and for dtypes other
+        than float32.
         """
         if is_grad_enabled() or x.dtype != _FLOAT32:
             return None
         folded = self._folded
         if folded is not None and folded.epoch is epoch():
             return folded
-        del folded  # its references would look like the user's
+        del folded  # its references would look like user code's
         return self._fold_again()
 
     def _fold_again(self) -> Folded | None:
-        now = epoch()  # before anything is looked at
+        now = epoch()  # before the checks, so that a concurrent write invalidates them
         conv, norm, activation = self._to_fold()
         if conv.padding_mode != "zeros" or conv.weight.dtype != _FLOAT32:
             return None
@@ -179,7 +178,7 @@ class Foldable(Module):
         settings = (*options, 0.0 if norm is None else norm.eps)
         folded = self._folded
         if folded is None or not folded.is_current(sources, settings):
-            # The references of the old one would look like the user's.
+            # References of the old one would look like user code's.
             folded = self.__dict__["_folded"] = None
             made_from = [_Source(tensor) for tensor in sources]
             bias, scale = None if conv.bias is None else conv.bias._data.copy(), None
@@ -187,26 +186,25 @@ class Foldable(Module):
                 scale, bias = _fold_norm(bias, sources[2:], norm.eps)
             filters = kernels.prepare_filters(conv.weight._data, conv.groups, scale)
             folded = Folded(made_from, settings, PreparedConv2d(filters, bias, *options))
-            # Two threads may both get here: either result is right.  Not by setattr, which
-            # begins an epoch.
+            # Two threads may both get here; either result is right.  setattr would begin an epoch.
             self.__dict__["_folded"] = folded
         folded.validate(now)
         return folded
 
 
 def is_unmodified(layer: Module) -> bool:
-    """Whether a layer computes what Lucid's layer computes, with nobody watching."""
+    """Whether a layer has no hooks and no overridden ``forward``."""
     defined = type(layer).forward.__module__.startswith("lucid.nn.layers.")
     return defined and "forward" not in layer.__dict__ and not layer.has_hooks
 
 
 def _fold_norm(
-    bias: Array | None, fixed: tuple[Tensor | None, ...], eps: float
+    bias: Array | None, stats: tuple[Tensor | None, ...], eps: float
 ) -> tuple[Array, Array]:
-    """By what the filters are multiplied to normalise as well, and the bias that goes with it."""
-    gamma, beta, mean, variance = (0 if t is None else t._data for t in fixed)
+    """Return scale of the filters and bias that include the normalization."""
+    gamma, beta, mean, variance = (0 if t is None else t._data for t in stats)
     scale = 1 / np.sqrt(np.asarray(variance, np.float64) + eps)
-    if fixed[0] is not None:
+    if stats[0] is not None:
         scale = scale * gamma
     shift = ((0 if bias is None else bias) - mean) * scale + beta
     return scale.astype(np.float32), shift.astype(np.float32)

@@ -18,31 +18,31 @@ __all__ = ["Identity", "Linear"]
 
 
 class Identity(Module):
-    """Returns its input; takes the place of a layer that is not wanted.
+    """Identity function, a placeholder for another layer.
 
     Parameters
     ----------
     *args, **kwargs
-        Those of the other layer; not looked at.
+        Ignored.
     """
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Any shape."""
+        """Return ``x``."""
         return x
 
 
 class Linear(Module):
-    """``x @ weight.T + bias``.
+    """Affine transformation of the last axis, ``x @ weight.T + bias``.
 
     Parameters
     ----------
     in_features, out_features : int
-        Length of the last axis of the input and of the output.
+        Size of the last axis of the input and the output.
     bias : bool, default True
-        Whether a learned constant is added to every output.
+        Whether to add a learnable bias.
 
     Attributes
     ----------
@@ -50,6 +50,12 @@ class Linear(Module):
         Shape (out_features, in_features).
     bias : Parameter or None
         Shape (out_features,).
+
+    Examples
+    --------
+    >>> import lucid
+    >>> lucid.nn.Linear(20, 30)(lucid.zeros(128, 20)).shape
+    (128, 30)
     """
 
     def __init__(self, in_features: int, out_features: int, bias: bool = True) -> None:
@@ -62,18 +68,18 @@ class Linear(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw new initial values: even within ``1 / sqrt(in_features)`` of 0, as in PyTorch."""
+        """Draw weight and bias from ``U(-1 / sqrt(in_features), 1 / sqrt(in_features))``."""
         init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         if self.bias is not None:
             bound = 1 / math.sqrt(self.in_features)
             init.uniform_(self.bias, -bound, bound)
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (..., in_features) to (..., out_features)."""
+        """Map (..., in_features) to (..., out_features)."""
         shape = array_of(x).shape
         if not shape or shape[-1] != self.in_features:
             raise ValueError(
-                f"{self!r} expected an input of shape (..., {self.in_features}), got {shape}"
+                f"{self!r}: expected input of shape (..., {self.in_features}), got {shape}"
             )
         return F.linear(x, self.weight, self.bias)
 

@@ -1,4 +1,4 @@
-"""Losses as modules; each calls the function of its name in ``lucid.nn.functional``."""
+"""Loss functions as modules."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class _Loss(Module):
         super().__init__()
         if reduction not in ("mean", "sum", "none"):
             raise ValueError(
-                f"{type(self).__name__}: reduction must be 'mean', 'sum' or 'none', "
+                f"{type(self).__name__}: expected reduction 'mean', 'sum' or 'none', "
                 f"got {reduction!r}"
             )
         self.reduction = reduction
 
-    def _keep(self, name: str, factor: ArrayLike | None) -> None:
+    def _register_weight(self, name: str, factor: ArrayLike | None) -> None:
         self.register_buffer(name, None if factor is None else as_tensor(factor).detach())
 
     def extra_repr(self) -> str:
@@ -37,23 +37,30 @@ class _Loss(Module):
 
 
 class CrossEntropyLoss(_Loss):
-    """Cross entropy between logits and classes.
+    """Cross-entropy between logits and class targets, ``-weight[y] * log_softmax(x)[y]``.
 
     Parameters
     ----------
     weight : array-like, optional
-        Weight of each class, of shape (C,).
+        Weight of each class, shape (C,).
     ignore_index : int, default -100
-        Positions with this label count for nothing.
+        Target class to ignore.
     reduction : {"mean", "sum", "none"}
-        The mean divides by the sum of the weights of the labels.
+        Reduction of the losses; the mean is weighted by the targets' class weights.
     label_smoothing : float, default 0.0
-        Share of the target that is spread evenly over all classes.
+        Weight of the uniform distribution in the target, in [0, 1].
 
     References
     ----------
     Szegedy et al., *Rethinking the Inception Architecture for Computer
     Vision*, 2016, section 7, for label smoothing.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> loss = lucid.nn.CrossEntropyLoss()
+    >>> round(loss(lucid.tensor([[2.0, 0.0], [0.0, 1.0]]), lucid.tensor([0, 1])).item(), 4)
+    0.2201
     """
 
     def __init__(
@@ -64,28 +71,28 @@ class CrossEntropyLoss(_Loss):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(reduction)
-        self._keep("weight", weight)
+        self._register_weight("weight", weight)
         self.ignore_index = ignore_index
         self.label_smoothing = label_smoothing
 
     def forward(self, input: ArrayLike, target: ArrayLike) -> Tensor:
-        """Logits (N, C, ...) and class indices (N, ...) or probabilities (N, C, ...)."""
+        """Take logits (N, C, ...) and class indices (N, ...) or probabilities (N, C, ...)."""
         return F.cross_entropy(
             input, target, self.weight, self.ignore_index, self.reduction, self.label_smoothing
         )
 
 
 class NLLLoss(_Loss):
-    """Negative log likelihood: minus the log-probability of the class.
+    """Negative log-likelihood, ``-weight[y] * x[y]`` for log-probabilities ``x``.
 
     Parameters
     ----------
     weight : array-like, optional
-        Of each class, (C,), as for :class:`CrossEntropyLoss`.
+        Weight of each class, shape (C,).
     ignore_index : int, default -100
-        Label that counts for nothing.
+        Target class to ignore.
     reduction : {"mean", "sum", "none"}, default "mean"
-        What becomes of the losses of a batch.
+        Reduction of the losses; the mean is weighted by the targets' class weights.
     """
 
     def __init__(
@@ -95,25 +102,27 @@ class NLLLoss(_Loss):
         reduction: str = "mean",
     ) -> None:
         super().__init__(reduction)
-        self._keep("weight", weight)
+        self._register_weight("weight", weight)
         self.ignore_index = ignore_index
 
     def forward(self, input: ArrayLike, target: ArrayLike) -> Tensor:
-        """Log-probabilities (N, C, ...) and class indices (N, ...)."""
+        """Take log-probabilities (N, C, ...) and class indices (N, ...)."""
         return F.nll_loss(input, target, self.weight, self.ignore_index, self.reduction)
 
 
 class BCEWithLogitsLoss(_Loss):
-    """Cross entropy of independent yes-or-no decisions, from their logits.
+    """Binary cross-entropy with logits, ``-(y * log(s) + (1 - y) * log(1 - s))``.
+
+    ``s`` is ``sigmoid(x)``; the loss is computed from ``x`` without overflow.
 
     Parameters
     ----------
     weight : array-like, optional
-        Factor of each loss; broadcast to their shape.
+        Weight of each loss; broadcast.
     reduction : {"mean", "sum", "none"}
-        How the losses are put together.
+        Reduction of the losses to a scalar; ``"none"`` returns one loss per element.
     pos_weight : array-like, optional
-        Factor of the yes part of each loss; broadcast to their shape.
+        Weight of the positive term ``y * log(s)``; broadcast.
     """
 
     def __init__(
@@ -123,59 +132,59 @@ class BCEWithLogitsLoss(_Loss):
         pos_weight: ArrayLike | None = None,
     ) -> None:
         super().__init__(reduction)
-        self._keep("weight", weight)
-        self._keep("pos_weight", pos_weight)
+        self._register_weight("weight", weight)
+        self._register_weight("pos_weight", pos_weight)
 
     def forward(self, input: ArrayLike, target: ArrayLike) -> Tensor:
-        """Logits and probabilities of one shape."""
+        """Take logits and target probabilities of the same shape."""
         return F.binary_cross_entropy_with_logits(
             input, target, self.weight, self.reduction, self.pos_weight
         )
 
 
 class MSELoss(_Loss):
-    """Squared differences.
+    """Mean squared error, ``(x - y) ** 2``.
 
     Parameters
     ----------
     reduction : {"mean", "sum", "none"}
-        How the losses are put together.
+        Reduction of the losses to a scalar; ``"none"`` returns one loss per element.
     """
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__(reduction)
 
     def forward(self, input: ArrayLike, target: ArrayLike) -> Tensor:
-        """Two tensors of one shape."""
+        """Take input and target of the same shape."""
         return F.mse_loss(input, target, self.reduction)
 
 
 class L1Loss(_Loss):
-    """Absolute differences.
+    """Mean absolute error, ``|x - y|``.
 
     Parameters
     ----------
     reduction : {"mean", "sum", "none"}
-        How the losses are put together.
+        Reduction of the losses to a scalar; ``"none"`` returns one loss per element.
     """
 
     def __init__(self, reduction: str = "mean") -> None:
         super().__init__(reduction)
 
     def forward(self, input: ArrayLike, target: ArrayLike) -> Tensor:
-        """Two tensors of one shape."""
+        """Take input and target of the same shape."""
         return F.l1_loss(input, target, self.reduction)
 
 
 class SmoothL1Loss(_Loss):
-    """Squared differences below ``beta``, absolute ones above; see ``F.smooth_l1_loss``.
+    """Smooth L1 loss, ``0.5 * d**2 / beta`` for ``d = |x - y| < beta``, else ``d - 0.5 * beta``.
 
     Parameters
     ----------
     reduction : {"mean", "sum", "none"}
-        How the losses are put together.
+        Reduction of the losses to a scalar; ``"none"`` returns one loss per element.
     beta : float, default 1.0
-        Where the two pieces meet.
+        Difference at which the loss changes from quadratic to linear.
     """
 
     def __init__(self, reduction: str = "mean", beta: float = 1.0) -> None:
@@ -183,19 +192,19 @@ class SmoothL1Loss(_Loss):
         self.beta = beta
 
     def forward(self, input: ArrayLike, target: ArrayLike) -> Tensor:
-        """Two tensors of one shape."""
+        """Take input and target of the same shape."""
         return F.smooth_l1_loss(input, target, self.reduction, self.beta)
 
 
 class HuberLoss(_Loss):
-    """Squared differences below ``delta``, absolute ones above; see ``F.huber_loss``.
+    """Huber loss, ``0.5 * d**2`` for ``d = |x - y| <= delta``, else ``delta * (d - 0.5 * delta)``.
 
     Parameters
     ----------
     reduction : {"mean", "sum", "none"}
-        How the losses are put together.
+        Reduction of the losses to a scalar; ``"none"`` returns one loss per element.
     delta : float, default 1.0
-        Where the two pieces meet.
+        Difference at which the loss changes from quadratic to linear.
     """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
@@ -203,5 +212,5 @@ class HuberLoss(_Loss):
         self.delta = delta
 
     def forward(self, input: ArrayLike, target: ArrayLike) -> Tensor:
-        """Two tensors of one shape."""
+        """Take input and target of the same shape."""
         return F.huber_loss(input, target, self.reduction, self.delta)

@@ -1,4 +1,4 @@
-"""Normalisation layers."""
+"""Normalization layers."""
 
 from __future__ import annotations
 
@@ -19,38 +19,48 @@ __all__ = ["BatchNorm2d", "FrozenBatchNorm2d", "GroupNorm", "LayerNorm"]
 
 
 class BatchNorm2d(Module):
-    """Normalise every channel over the batch; in evaluation by the running statistics.
+    """Batch normalization, ``(x - mean) / sqrt(var + eps) * weight + bias``, per channel.
+
+    Training mode uses mean and biased variance over (N, H, W) of the batch and updates the running
+    statistics, ``running = (1 - momentum) * running + momentum * batch``.  Evaluation mode uses
+    the running statistics.
 
     Parameters
     ----------
     num_features : int
         Number of channels C.
     eps : float, default 1e-5
-        Added to the variance.
+        Added to the variance for numerical stability.
     momentum : float or None, default 0.1
-        Share of a batch in the running statistics; None for the plain average
-        of all batches so far.
+        Weight of a batch in the running statistics; None for the cumulative average of all
+        batches.
     affine : bool, default True
-        Whether there are ``weight`` and ``bias``.
+        Whether ``weight`` and ``bias`` are learned.
     track_running_stats : bool, default True
-        Whether there are running statistics; without them evaluation also
-        normalises by the batch.
+        Whether running statistics are kept; without them, evaluation mode uses the batch too.
 
     Attributes
     ----------
     weight, bias : Parameter or None
-        Shape (C,); ones and zeros at first.
+        Shape (C,), initialized to ones and zeros.
     running_mean, running_var : Tensor or None
-        Buffers of shape (C,); the variance is the unbiased one.
+        Buffers of shape (C,); the variance is unbiased.
     num_batches_tracked : Tensor or None
         Buffer of shape (), int64.
     process_group : ProcessGroup or None
-        Processes that train together, so that the statistics are those of the batch of all
-        of them; None at first.
+        Processes over which batch statistics are synchronized; set by
+        :class:`~lucid.training.Trainer` with ``synchronize_norms=True``.
 
     References
     ----------
     Ioffe and Szegedy, *Batch Normalization*, 2015, section 3.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> norm = lucid.nn.BatchNorm2d(64)
+    >>> norm(lucid.random.randn(8, 64, 7, 7)).shape
+    (8, 64, 7, 7)
     """
 
     def __init__(
@@ -83,7 +93,7 @@ class BatchNorm2d(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Set weight and running variance to ones, everything else to zeros."""
+        """Reset weight and running variance to ones, everything else to zeros."""
         for tensor, value in (
             (self.weight, 1),
             (self.bias, 0),
@@ -97,13 +107,13 @@ class BatchNorm2d(Module):
     def forward(
         self, x: Tensor, residual: Tensor | None = None, activation: str | None = None
     ) -> Tensor:
-        """Normalize (N, C, H, W); ``residual`` and ``activation`` follow in the same pass."""
+        """Normalize (N, C, H, W), add ``residual`` and apply ``activation``, in one pass."""
         check_channels(self, x, self.num_features)
         tracked = self.num_batches_tracked
-        moving = self.training and tracked is not None
+        updates_stats = self.training and tracked is not None
         momentum = self.momentum
         if momentum is None:
-            momentum = 1 / (tracked.item() + 1) if moving else 0.0
+            momentum = 1 / (tracked.item() + 1) if updates_stats else 0.0
         y = F.batch_norm(
             x,
             self.running_mean,
@@ -117,13 +127,13 @@ class BatchNorm2d(Module):
             activation=activation,
             process_group=self.process_group,
         )
-        if moving:
+        if updates_stats:
             tracked.data[...] += 1
             tracked.mark_changed()
         return y
 
     def frozen_stats(self) -> tuple[Tensor | None, ...] | None:
-        """Weight, bias, mean and variance, if these are what the layer normalises by now."""
+        """Return weight, bias, mean and variance in evaluation mode; None if the batch is used."""
         if self.training or self.running_mean is None:
             return None
         return self.weight, self.bias, self.running_mean, self.running_var
@@ -136,16 +146,16 @@ class BatchNorm2d(Module):
 
 
 class FrozenBatchNorm2d(Module):
-    """Batch normalisation whose statistics, weight and bias are all fixed.
+    """Batch normalization with fixed statistics, weight and bias.
 
-    It has no parameters: the four vectors are buffers, taken from a state dict.
+    It has no parameters: all four tensors are buffers, loaded from a state dict.
 
     Parameters
     ----------
     num_features : int
         Number of channels C.
     eps : float, default 1e-5
-        Added to the variance.
+        Added to the variance for numerical stability.
 
     Attributes
     ----------
@@ -153,7 +163,7 @@ class FrozenBatchNorm2d(Module):
         Buffers of shape (C,).
     """
 
-    # A trained BatchNorm2d has counted its batches; nothing here depends on how many.
+    # State dicts of BatchNorm2d have it.
     _ignored_keys: ClassVar[tuple[str, ...]] = ("num_batches_tracked",)
 
     def __init__(self, num_features: int, eps: float = 1e-5) -> None:
@@ -170,7 +180,7 @@ class FrozenBatchNorm2d(Module):
     def forward(
         self, x: Tensor, residual: Tensor | None = None, activation: str | None = None
     ) -> Tensor:
-        """Normalize (N, C, H, W); ``residual`` and ``activation`` follow in the same pass."""
+        """Normalize (N, C, H, W), add ``residual`` and apply ``activation``, in one pass."""
         check_channels(self, x, self.num_features)
         return F.batch_norm(
             x,
@@ -184,7 +194,7 @@ class FrozenBatchNorm2d(Module):
         )
 
     def frozen_stats(self) -> tuple[Tensor | None, ...] | None:
-        """Weight, bias, mean and variance: what the layer always normalises by."""
+        """Return weight, bias, mean and variance."""
         return self.weight, self.bias, self.running_mean, self.running_var
 
     def extra_repr(self) -> str:
@@ -192,7 +202,9 @@ class FrozenBatchNorm2d(Module):
 
 
 class GroupNorm(Module):
-    """Normalise groups of channels of each sample over the group and all places.
+    """Group normalization, ``(x - mean) / sqrt(var + eps) * weight + bias``.
+
+    Mean and biased variance are over each sample's groups of channels and all positions.
 
     Parameters
     ----------
@@ -201,9 +213,9 @@ class GroupNorm(Module):
     num_channels : int
         Number of channels C; divisible by ``num_groups``.
     eps : float, default 1e-5
-        Added to the variance.
+        Added to the variance for numerical stability.
     affine : bool, default True
-        Whether there are ``weight`` and ``bias`` of shape (C,).
+        Whether ``weight`` and ``bias`` of shape (C,) are learned.
 
     References
     ----------
@@ -217,7 +229,8 @@ class GroupNorm(Module):
         check_positive("GroupNorm", num_groups=num_groups, num_channels=num_channels)
         if num_channels % num_groups:
             raise ValueError(
-                f"GroupNorm: num_groups={num_groups} must divide num_channels={num_channels}"
+                f"GroupNorm: expected num_channels divisible by num_groups={num_groups}, got "
+                f"num_channels={num_channels}"
             )
         self.num_groups = num_groups
         self.num_channels = num_channels
@@ -228,7 +241,7 @@ class GroupNorm(Module):
         self.bias = Parameter(np.zeros(num_channels, np.float32)) if affine else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise (N, C, ...)."""
+        """Normalize (N, C, ...)."""
         return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
@@ -237,18 +250,18 @@ class GroupNorm(Module):
 
 
 class LayerNorm(Module):
-    """Normalise over the last axes.
+    """Layer normalization over the last axes, ``(x - mean) / sqrt(var + eps) * weight + bias``.
 
     Parameters
     ----------
     normalized_shape : int or sequence of int
-        Lengths of the axes to normalise over.
+        Shape of the last axes, over which mean and biased variance are computed.
     eps : float, default 1e-5
-        Added to the variance.
+        Added to the variance for numerical stability.
     elementwise_affine : bool, default True
-        Whether there is a ``weight`` of shape ``normalized_shape``.
+        Whether a ``weight`` of shape ``normalized_shape`` is learned.
     bias : bool, default True
-        Whether there is a ``bias`` beside it.
+        Whether a ``bias`` is learned too; needs ``elementwise_affine``.
 
     References
     ----------
@@ -274,7 +287,7 @@ class LayerNorm(Module):
         self.bias = Parameter(np.zeros(lengths, np.float32)) if with_bias else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise ``(..., *normalized_shape)``."""
+        """Normalize ``(..., *normalized_shape)``."""
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:

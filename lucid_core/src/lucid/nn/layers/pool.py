@@ -13,22 +13,29 @@ __all__ = ["AdaptiveAvgPool2d", "AvgPool2d", "MaxPool2d"]
 
 
 class MaxPool2d(Module):
-    """The largest value of each window.
+    """2D max pooling: maximum of each window.
 
     Parameters
     ----------
     kernel_size : int or (int, int)
         Height and width of the window.
     stride : int or (int, int), optional
-        Step of the window; default ``kernel_size``.
+        Stride of the window.  Default: ``kernel_size``.
     padding : int or (int, int), default 0
-        Rows and columns of -inf on each side, at most half of the window.
+        Padding of both sides with -inf, at most half the kernel size.
     dilation : int or (int, int), default 1
-        Distance between the elements of a window.
+        Spacing between window elements.
     return_indices : bool, default False
-        Give, too, where each value stood; see :func:`lucid.nn.functional.max_pool2d`.
+        Whether to return the index of each maximum too; see
+        :func:`lucid.nn.functional.max_pool2d`.
     ceil_mode : bool, default False
-        Keep a last window that reaches over the edge.
+        Whether the output size is rounded up instead of down.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> lucid.nn.MaxPool2d(3, stride=2, padding=1)(lucid.zeros(1, 64, 112, 112)).shape
+    (1, 64, 56, 56)
     """
 
     def __init__(
@@ -49,7 +56,7 @@ class MaxPool2d(Module):
         self.ceil_mode = ceil_mode
 
     def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
-        """From (N, C, H, W) to (N, C, H', W'), twice that with ``return_indices``."""
+        """Map (N, C, H, W) to (N, C, H_out, W_out); with ``return_indices``, a pair of them."""
         return F.max_pool2d(
             x,
             self.kernel_size,
@@ -68,23 +75,22 @@ class MaxPool2d(Module):
 
 
 class AvgPool2d(Module):
-    """The mean of each window.
+    """2D average pooling: mean of each window.
 
     Parameters
     ----------
     kernel_size : int or (int, int)
         Height and width of the window.
     stride : int or (int, int), optional
-        Step of the window; default ``kernel_size``.
+        Stride of the window.  Default: ``kernel_size``.
     padding : int or (int, int), default 0
-        Rows and columns of zeros on each side, at most half of the window.
+        Zero padding of both sides, at most half the kernel size.
     ceil_mode : bool, default False
-        Keep a last window that reaches over the edge.
+        Whether the output size is rounded up instead of down.
     count_include_pad : bool, default True
-        Count the zeros of the padding in the mean.
+        Whether the mean includes the zero padding.
     divisor_override : int, optional
-        What the sum of every window is divided by, in place of the number of
-        its values.
+        Divisor of each window's sum, instead of the number of elements.
     """
 
     def __init__(
@@ -105,7 +111,7 @@ class AvgPool2d(Module):
         self.divisor_override = divisor_override
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (N, C, H, W) to (N, C, H', W')."""
+        """Map (N, C, H, W) to (N, C, H_out, W_out)."""
         return F.avg_pool2d(
             x,
             self.kernel_size,
@@ -124,13 +130,18 @@ class AvgPool2d(Module):
 
 
 class AdaptiveAvgPool2d(Module):
-    """Means over a grid of windows that covers the image, for an output of a given size.
+    """2D average pooling to a given output size.
 
     Parameters
     ----------
     output_size : int or (int, int)
-        Height and width of the output; None in place of a number keeps that
-        of the input.
+        Height and width of the output; None keeps that of the input.
+
+    Examples
+    --------
+    >>> import lucid
+    >>> lucid.nn.AdaptiveAvgPool2d(1)(lucid.zeros(2, 512, 7, 7)).shape
+    (2, 512, 1, 1)
     """
 
     def __init__(self, output_size: int | Sequence[int | None] | None) -> None:
@@ -138,7 +149,7 @@ class AdaptiveAvgPool2d(Module):
         self.output_size = output_size
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (N, C, H, W) to ``(N, C, *output_size)``."""
+        """Map (N, C, H, W) to ``(N, C, *output_size)``."""
         return F.adaptive_avg_pool2d(x, self.output_size)
 
     def extra_repr(self) -> str:

@@ -1,4 +1,4 @@
-"""Squeeze-and-excitation: channels weighted by a small network of their means."""
+"""Squeeze-and-excitation: channel attention computed from channel means."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ __all__ = ["SqueezeExcitation"]
 class SqueezeExcitation(Module):
     """Squeeze-and-excitation, ``x * scale_act(fc2(act(fc1(mean(x)))))``.
 
-    The mean is taken over height and width, so each channel of an image gets one factor.
+    The mean is over height and width: each channel of an image is scaled by one factor.
     Parameters have torchvision's names.
 
     Parameters
     ----------
     channels : int
-        Channels of input and output.
+        Number of channels of the input and the output.
     squeeze_channels : int
-        Channels between the two layers.
+        Number of channels between ``fc1`` and ``fc2``.
     activation : str or None, default "relu"
-        Activation after ``fc1``, by its name in :class:`ConvNormAct`.
+        Activation after ``fc1``; names as for :class:`ConvNormAct`.
     scale_activation : str or None, default "hardsigmoid"
-        Activation of the factors: ``"hardsigmoid"`` in MobileNetV3, ``"sigmoid"`` in the paper
+        Activation after ``fc2``: ``"hardsigmoid"`` in MobileNetV3, ``"sigmoid"`` in the paper
         and in EfficientNet.
 
     Attributes
     ----------
     fc1, fc2 : Conv2d
-        Convolutions of size 1 with bias.
+        1x1 convolutions with bias.
 
     References
     ----------
@@ -70,7 +70,7 @@ class SqueezeExcitation(Module):
         self.fc2 = Conv2d(squeeze_channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (N, channels, H, W) to the same shape."""
+        """Map (N, channels, H, W) to the same shape."""
         check_channels(self, x, self.fc1.in_channels)
         a = array_of(x)
         if not is_grad_enabled() and a.size and self._is_unmodified(a):
@@ -79,7 +79,7 @@ class SqueezeExcitation(Module):
         return x * activate(self.fc2(hidden), self.scale_activation)
 
     def _is_unmodified(self, a: Array) -> bool:
-        """Whether both layers are products with a matrix of the input's type."""
+        """Whether both layers are plain matrix products in the input's dtype."""
         return all(
             type(layer) is Conv2d
             and is_unmodified(layer)
@@ -91,7 +91,7 @@ class SqueezeExcitation(Module):
         )
 
     def _scaled(self, a: Array) -> Array:
-        """The same for prediction, without the overhead of layers on images of one pixel."""
+        """Compute the output with two matrix products, faster than convolutions of 1x1 images."""
         factors = np.mean(a, axis=(2, 3))
         for layer, name in ((self.fc1, self.activation), (self.fc2, self.scale_activation)):
             weight = layer.weight._data

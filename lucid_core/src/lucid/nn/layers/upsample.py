@@ -12,16 +12,16 @@ __all__ = ["Upsample"]
 
 
 class Upsample(Module):
-    """Resize images to a given size or by a factor.
+    """Resize images to a given size or by a scale factor.
 
     Parameters
     ----------
     size : int or (int, int), optional
         Height and width of the output.
     scale_factor : float or (float, float), optional
-        In place of ``size``: factors of height and width.
+        Factors of height and width, instead of ``size``.
     mode : {"nearest", "bilinear"}
-        How pixels are interpolated.
+        Interpolation method.
     align_corners, recompute_scale_factor : bool, optional
         See :func:`lucid.nn.functional.interpolate`.
     """
@@ -37,7 +37,7 @@ class Upsample(Module):
         super().__init__()
         if (size is None) == (scale_factor is None):
             raise ValueError(
-                f"Upsample needs either size or scale_factor, got size={size!r} and "
+                f"Upsample: expected either size or scale_factor, got size={size!r} and "
                 f"scale_factor={scale_factor!r}"
             )
         self.size = size
@@ -47,7 +47,7 @@ class Upsample(Module):
         self.recompute_scale_factor = recompute_scale_factor
 
     def forward(self, x: Tensor) -> Tensor:
-        """From (N, C, H, W) to (N, C, H', W')."""
+        """Map (N, C, H, W) to (N, C, H_out, W_out)."""
         return F.interpolate(
             x,
             self.size,
