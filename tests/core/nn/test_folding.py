@@ -46,7 +46,7 @@ def check(layer, x=None, **inputs):
 @pytest.mark.parametrize("activation", ["relu", "silu", None])
 @pytest.mark.parametrize("options", [{}, {"stride": 2}, {"groups": 4}, {"dilation": 2}])
 @pytest.mark.parametrize("with_residual", [False, True])
-def test_is_the_same(norm, activation, options, with_residual):
+def test_folded_output_is_the_same(norm, activation, options, with_residual):
     layer = unit(norm, activation=activation, **options)
     x = draw(2, 8, 9, 7)
     inputs = {"residual": draw(*layer(x).shape)} if with_residual else {}
@@ -57,7 +57,7 @@ def test_plain_convolution_with_bias():
     check(nn.Conv2d(8, 5, (1, 3), padding=(0, 1)))
 
 
-def test_folding_happens_and_happens_once():
+def test_weights_are_folded_once():
     layer = unit()
     x = draw(1, 8, 5, 5).numpy()
     assert layer._fold(x) is None  # gradients are recorded
@@ -222,7 +222,7 @@ def change_a_setting_of_the_convolution(layer):
         change_a_setting_of_the_convolution,
     ],
 )
-def test_after_a_change(change):
+def test_output_follows_a_change(change):
     layer = unit()
     x = draw(2, 8, 9, 7)
     before = check(layer, x)
@@ -230,7 +230,7 @@ def test_after_a_change(change):
     assert np.abs(check(layer, x) - before).max() > 1e-3
 
 
-def test_held_arrays_are_compared_and_no_longer_once_they_are_gone():
+def test_held_arrays_are_compared_until_they_are_released():
     layer = unit()
     x = draw(1, 8, 5, 5)
     held = {name: tensor.numpy() for name, tensor in layer.state_dict().items()}
@@ -257,7 +257,7 @@ def test_held_arrays_are_compared_and_no_longer_once_they_are_gone():
         assert layer._folded is first
 
 
-def test_memory_of_somebody_else_is_always_compared():
+def test_external_memory_is_always_compared():
     buffer = bytearray(16 * 4)
     layer = unit()
     layer.norm.bias.data = np.frombuffer(buffer, np.float32)
@@ -278,7 +278,7 @@ def test_copies_are_independent():
         np.testing.assert_array_equal(check(layer, x), before)
 
 
-def test_training_mode_goes_by_the_batch_without_gradients_too():
+def test_training_mode_uses_the_batch_without_gradients_too():
     layer = unit().train()
     x = draw(4, 8, 5, 5)
     with lucid.no_grad():
@@ -290,7 +290,7 @@ def test_training_mode_goes_by_the_batch_without_gradients_too():
     np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e-3)
 
 
-def test_hooks_on_the_children_are_called():
+def test_hooks_of_submodules_are_called():
     layer = unit()
     check(layer)
     seen = []
@@ -307,7 +307,7 @@ def test_hooks_on_the_children_are_called():
     np.testing.assert_allclose(check(layer, x), watched, rtol=1e-4, atol=1e-5)
 
 
-def test_float64_and_bad_shapes_take_the_plain_way():
+def test_float64_and_wrong_shapes_are_not_folded():
     layer = unit().to("float64")
     check(layer, lucid.Tensor(rng.standard_normal((1, 8, 5, 5))))
     layer = unit()
@@ -319,7 +319,7 @@ def test_float64_and_bad_shapes_take_the_plain_way():
         layer(draw(1, 8, 5, 5), residual=draw(1, 16, 4, 4))
 
 
-def test_what_was_folded_goes_with_the_layer():
+def test_folded_weights_are_freed_with_the_layer():
     layer = unit()
     with lucid.no_grad():
         layer(draw(1, 8, 5, 5))

@@ -7,12 +7,12 @@ import lucid
 from lucid.nn import functional as F
 
 
-def test_every_name_is_there():
+def test_every_name_is_exported():
     for name in F.__all__:
         assert callable(getattr(F, name)), name
 
 
-def test_dropout_draws_from_the_default_generator():
+def test_dropout_uses_the_default_generator():
     x = lucid.ones(1000)
     lucid.random.seed(1)
     first = F.dropout(x, 0.5).numpy()
@@ -23,7 +23,7 @@ def test_dropout_draws_from_the_default_generator():
     assert set(np.unique(first)) == {0, 2}
 
 
-def test_dropout_with_a_generator_of_its_own():
+def test_dropout_uses_a_given_generator():
     x = lucid.ones(100)
     state = lucid.random.get_state()
     a, b = (F.dropout(x, 0.5, generator=lucid.random.Generator(4)).numpy() for _ in range(2))
@@ -32,7 +32,7 @@ def test_dropout_with_a_generator_of_its_own():
 
 
 @pytest.mark.parametrize("options", [{"training": False}, {"p": 0.0}])
-def test_dropout_that_does_nothing(options):
+def test_dropout_returns_its_input_where_inactive(options):
     x = lucid.ones(3)
     assert F.dropout(x, **options) is x
     assert F.dropout(x.numpy(), **options).tolist() == [1, 1, 1]

@@ -17,7 +17,7 @@ def _seed():
     lucid.random.seed(0)
 
 
-def test_seed_repeats_a_whole_network_whatever_its_layout():
+def test_seed_reproduces_a_network_in_any_memory_layout():
     first = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(4, 2))
     lucid.random.seed(0)
     second = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Linear(4, 2))
@@ -30,7 +30,7 @@ def test_seed_repeats_a_whole_network_whatever_its_layout():
 
 @pytest.mark.parametrize("fill", [init.kaiming_normal_, init.xavier_uniform_])
 @pytest.mark.parametrize("shape", [(600, 100, 3, 3), (5, 110_000), (540_001, 1)])
-def test_many_numbers_are_the_same_for_any_number_of_threads_and_any_layout(fill, shape):
+def test_large_tensors_are_reproducible_for_any_threads_and_layout(fill, shape):
     def drawn(threads, tensor):
         kernels.set_num_threads(threads)
         lucid.random.seed(5)
@@ -54,7 +54,7 @@ def test_many_numbers_are_the_same_for_any_number_of_threads_and_any_layout(fill
         assert part.mean() == pytest.approx(0, abs=0.02 * std)
 
 
-def test_a_generator_of_its_own():
+def test_given_generator_is_used():
     a = init.normal_(lucid.zeros(5), generator=lucid.random.Generator(3))
     b = init.normal_(lucid.zeros(5), generator=lucid.random.Generator(3))
     np.testing.assert_array_equal(a.numpy(), b.numpy())
@@ -78,7 +78,7 @@ def test_a_generator_of_its_own():
         (lambda t: init.uniform_(t, -1, 1), math.sqrt(1 / 3)),
     ],
 )
-def test_deviations(fill, std):
+def test_standard_deviations(fill, std):
     tensor = lucid.empty(50, 40, 3, 3)
     before = next_order()
     assert fill(tensor) is tensor
@@ -93,11 +93,11 @@ def test_uniform_bounds():
     assert 0.999 * bound < drawn.max() <= bound
 
 
-def test_trunc_normal_stays_inside():
+def test_trunc_normal_stays_within_bounds():
     drawn = init.trunc_normal_(lucid.empty(10000), 1.0, 2.0, 0.0, 2.0).numpy()
     assert 0 <= drawn.min() < 0.01
     assert 1.99 < drawn.max() <= 2
-    with pytest.raises(ValueError, match="from 50 to 60 keeps a share of"):
+    with pytest.raises(ValueError, match=r"\[50, 60\]"):
         init.trunc_normal_(lucid.empty(3), a=50, b=60)
 
 
@@ -119,18 +119,18 @@ def test_orthogonal(shape):
 def test_gains():
     assert init.calculate_gain("relu") == pytest.approx(math.sqrt(2))
     assert init.calculate_gain("leaky_relu", 1.0) == pytest.approx(1)
-    with pytest.raises(ValueError, match="nonlinearity must be one of"):
+    with pytest.raises(ValueError, match=r"nonlinearity .*got 'softsign'"):
         init.calculate_gain("softsign")
 
 
 @pytest.mark.parametrize("fill", [init.kaiming_normal_, init.xavier_uniform_, init.orthogonal_])
-def test_weights_need_two_axes(fill):
+def test_fans_need_two_axes(fill):
     with pytest.raises(ValueError, match=r"two axes, got shape \(3,\)"):
         fill(lucid.empty(3))
 
 
-def test_other_wrong_settings():
-    with pytest.raises(ValueError, match="mode must be 'fan_in' or 'fan_out', got 'fan'"):
+def test_invalid_arguments_are_rejected():
+    with pytest.raises(ValueError, match=r"mode .*got 'fan'"):
         init.kaiming_normal_(lucid.empty(2, 2), mode="fan")
-    with pytest.raises(ValueError, match=r"fills a matrix, got a tensor of shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"got shape \(3,\)"):
         init.eye_(lucid.empty(3))

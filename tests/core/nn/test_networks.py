@@ -64,7 +64,7 @@ def train(model, x, labels, steps=1):
     return results + [value.numpy().copy() for value in model.state_dict().values()]
 
 
-def test_training_is_the_same_to_the_bit_for_any_number_of_threads(use_threads):
+def test_training_is_bitwise_equal_for_any_number_of_threads(use_threads):
     """Losses, gradients, parameters, running statistics, and predictions afterwards."""
     x, labels = draw(6, 3, 64, 64), lucid.tensor(np.arange(6))
     state, results = Network().state_dict(), []
@@ -102,7 +102,7 @@ def test_two_models_share_layers():
         assert partner.inner is model.inner
 
 
-def test_gradients_of_a_layer_used_twice_add_up():
+def test_gradients_of_a_layer_used_twice_accumulate():
     layer = nn.ConvNormAct(8, 8, 3)
     apart = [nn.ConvNormAct(8, 8, 3) for _ in range(2)]
     for copy in apart:
@@ -116,7 +116,7 @@ def test_gradients_of_a_layer_used_twice_add_up():
 
 
 @pytest.mark.slow
-def test_models_are_built_and_dropped_and_leave_nothing():
+def test_deleted_models_leave_no_memory():
     """Neither the pool nor what is folded grows with the number of models there have been."""
     labels = lucid.tensor(np.arange(2))
 

@@ -57,7 +57,7 @@ def test_loading_copies_values_into_the_module():
     assert track(target[0].weight._data).written > before
 
 
-def test_every_problem_is_listed_and_nothing_changes():
+def test_all_problems_are_listed_and_nothing_changes():
     module = net()
     before = snapshot(module)
     state = {name: value.numpy() + 1 for name, value in module.state_dict().items()}
@@ -69,7 +69,7 @@ def test_every_problem_is_listed_and_nothing_changes():
         module.load_state_dict(state)
     text = str(caught.value)
     assert text == (
-        "the state dict does not fit Sequential; nothing was loaded\n"
+        "the state dict does not match Sequential; nothing was loaded\n"
         "  missing (2):\n"
         "    0.bias\n"
         "    1.running_mean\n"
@@ -83,7 +83,7 @@ def test_every_problem_is_listed_and_nothing_changes():
     assert_unchanged(module, before)
 
 
-def test_not_strict_reports_instead():
+def test_non_strict_loading_reports_problems():
     module = net()
     state = {"2.bias": np.array([1.0, 2.0]), "extra": np.zeros(1)}
     result = module.load_state_dict(state, strict=False)
@@ -96,7 +96,7 @@ def test_not_strict_reports_instead():
         module.load_state_dict({"2.bias": np.zeros(3)}, strict=False)
 
 
-def test_skip_mismatched_discards_the_classifier_of_another_number_of_classes():
+def test_skip_mismatched_skips_a_head_with_other_classes():
     module = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 10))
     other = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 7))
     last = snapshot(module)
@@ -113,7 +113,7 @@ def test_skip_mismatched_discards_the_classifier_of_another_number_of_classes():
 
 
 @pytest.mark.parametrize("names", [["net.0"], ["stem"], ["net.0", "stem"]])
-def test_either_name_of_a_shared_layer_will_do(names):
+def test_either_name_of_a_shared_layer_is_accepted(names):
     module = Twice()
     state = {f"{name}.weight": np.full((3, 2), 5.0) for name in names}
     state |= {f"{names[-1]}.bias": np.full(3, 6.0)}
@@ -123,25 +123,25 @@ def test_either_name_of_a_shared_layer_will_do(names):
     np.testing.assert_array_equal(module.stem.weight.numpy(), np.full((3, 2), 5))
 
 
-def test_two_values_for_one_tensor_are_an_error():
+def test_two_values_for_one_tensor_are_rejected():
     module = Twice()
     before = snapshot(module)
     state = {name: value.numpy().copy() for name, value in module.state_dict().items()}
     module.load_state_dict(state)
     state["stem.weight"] += 1
     for options in ({}, {"strict": False}, {"skip_mismatched": True}):
-        with pytest.raises(StateDictError, match=r"net\.0\.weight and stem\.weight name the same"):
+        with pytest.raises(StateDictError, match=r"net\.0\.weight and stem\.weight"):
             module.load_state_dict(state, **options)
     assert_unchanged(module, before)
 
 
-def test_a_shared_layer_is_missing_under_all_of_its_names():
+def test_missing_shared_layer_lists_all_names():
     with pytest.raises(StateDictError) as caught:
         Twice().load_state_dict({"stem.weight": np.zeros((3, 2))})
     assert "missing (2):\n    net.0.bias\n    stem.bias" in str(caught.value)
 
 
-def test_one_fitting_name_of_two_is_enough_when_mismatches_are_skipped():
+def test_one_matching_name_suffices_with_skip_mismatched():
     module = Twice()
     state = {
         "net.0.weight": np.zeros((9, 9)),
@@ -153,7 +153,7 @@ def test_one_fitting_name_of_two_is_enough_when_mismatches_are_skipped():
     np.testing.assert_array_equal(module.net[0].weight.numpy(), np.full((3, 2), 4))
 
 
-def test_values_are_cast_to_the_dtype_of_the_module():
+def test_values_are_cast_to_the_module_dtype():
     module = nn.Linear(2, 1)
     module.load_state_dict({"weight": np.array([[1.0, 2.0]]), "bias": np.zeros(1, np.float16)})
     assert module.weight.dtype == module.bias.dtype == np.float32
@@ -166,19 +166,19 @@ def test_values_are_cast_to_the_dtype_of_the_module():
     [
         ("1.num_batches_tracked", np.array(1.5), "expected int64, got float64"),
         ("1.num_batches_tracked", np.array(True), "expected int64, got bool"),
-        ("1.num_batches_tracked", np.array(2**63, "u8"), "expected int64, got uint64 beyond its"),
+        ("1.num_batches_tracked", np.array(2**63, "u8"), "expected int64, got uint64"),
         ("1.running_mean", np.ones(4, np.uint8), r"1\.running_mean: expected float32, got uint8"),
-        ("2.weight", np.ones((2, 4), np.int8), r"2\.weight: expected float32, got int8; quantized"),
+        ("2.weight", np.ones((2, 4), np.int8), r"2\.weight: expected float32, got int8"),
         ("2.weight", np.ones((2, 4), bool), r"2\.weight: expected float32, got bool"),
-        ("2.weight", [[1.0], [1.0, 2.0]], r"2\.weight: expected an array, got list that NumPy"),
+        ("2.weight", [[1.0], [1.0, 2.0]], r"2\.weight: expected an array, got list"),
         ("2.bias", np.ma.array([1.0, 2.0], mask=[0, 1]), r"2\.bias: .* a masked one; fill it"),
         ("2.weight", np.ones((9, 4), int), r"2\.weight: expected float32, got int64"),
-        ("2.bias", np.array([1e300, 0]), "expected float32, got float64 beyond its range"),
+        ("2.bias", np.array([1e300, 0]), "expected float32, got float64"),
         ("2.bias", np.array(["a", "b"]), "expected float32, got <U1"),
         ("2.bias", np.array([1j, 0]), "expected float32, got complex128"),
     ],
 )
-def test_values_that_a_dtype_cannot_hold(key, value, message):
+def test_values_out_of_range_are_rejected(key, value, message):
     module = net()
     before = snapshot(module)
     with pytest.raises(StateDictError, match=message):
@@ -189,31 +189,31 @@ def test_values_that_a_dtype_cannot_hold(key, value, message):
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.uint64])
-def test_integers_of_another_width_fit_an_integer_buffer(dtype):
+def test_integer_widths_may_differ(dtype):
     module = net()
     module.load_state_dict({**module.state_dict(), "1.num_batches_tracked": np.array(7, dtype)})
     assert module[1].num_batches_tracked.dtype == np.int64
     assert module[1].num_batches_tracked.item() == 7
 
 
-def test_infinities_and_nan_are_values_like_others():
+def test_infinity_and_nan_are_loaded():
     module = nn.Linear(2, 1)
     module.load_state_dict({"weight": np.array([[np.inf, np.nan]]), "bias": np.zeros(1)})
     np.testing.assert_array_equal(module.weight.numpy(), [[np.inf, np.nan]])
 
 
-def test_a_read_only_parameter_is_found_before_anything_is_copied():
+def test_read_only_parameter_is_rejected_before_copying():
     module = nn.Linear(2, 1)
     frozen = np.zeros(1, np.float32)
     frozen.flags.writeable = False
     module.bias.data = frozen
     before = snapshot(module)
-    with pytest.raises(StateDictError, match="bias: the module's own array is read-only"):
+    with pytest.raises(StateDictError, match=r"bias: .*read-only"):
         module.load_state_dict({"weight": np.ones((1, 2)), "bias": np.ones(1)})
     assert_unchanged(module, before)
 
 
-def test_exchanging_the_values_of_two_layers_of_one_module():
+def test_layers_of_one_module_can_swap_values():
     module = nn.Sequential(nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False))
     before = snapshot(module)
     state = module.state_dict()
@@ -222,14 +222,14 @@ def test_exchanging_the_values_of_two_layers_of_one_module():
     np.testing.assert_array_equal(module[1].weight.numpy(), before["0.weight"])
 
 
-def test_loading_a_transposed_view_of_itself():
+def test_transposed_view_of_itself_is_loaded():
     module = nn.Linear(3, 3, bias=False)
     before = module.weight.numpy().copy()
     module.load_state_dict({"weight": module.weight.numpy().T})
     np.testing.assert_array_equal(module.weight.numpy(), before.T)
 
 
-def test_frozen_norms_pass_over_the_count_of_batches():
+def test_frozen_norms_ignore_num_batches_tracked():
     trained, frozen = nn.BatchNorm2d(3), nn.FrozenBatchNorm2d(3)
     result = frozen.load_state_dict(trained.state_dict())
     assert result.skipped == ["num_batches_tracked"]
@@ -237,24 +237,24 @@ def test_frozen_norms_pass_over_the_count_of_batches():
 
 
 @pytest.mark.parametrize("wrong", [None, [("weight", 1)], "weights.safetensors"])
-def test_a_state_dict_is_a_mapping(wrong):
+def test_other_types_than_mappings_are_rejected(wrong):
     with pytest.raises(TypeError, match="expected a mapping of names to tensors, got"):
         net().load_state_dict(wrong)
 
 
-def test_the_result_prints_short():
+def test_result_has_a_short_repr():
     result = nn.Linear(2, 1).load_state_dict({"bias": np.zeros(1)}, strict=False)
     assert repr(result) == "LoadResult(1 loaded, missing=['weight'], unexpected=[], skipped=[])"
 
 
-def test_a_common_prefix_is_named():
+def test_common_prefix_is_reported():
     model = nn.Linear(2, 3)
     wrapped = {f"module.{key}": value for key, value in model.state_dict().items()}
-    with pytest.raises(StateDictError, match=r"all keys begin with 'module\.': .*load_weights"):
+    with pytest.raises(StateDictError, match=r"'module\.': .*load_weights"):
         model.load_state_dict(wrapped)
 
 
-def test_ten_keys_of_a_kind_and_their_number():
+def test_error_lists_ten_keys_of_each_kind():
     extra = {f"layer.{i}": np.zeros(1) for i in range(25)}
     model = nn.Linear(2, 3)
     with pytest.raises(StateDictError) as caught:

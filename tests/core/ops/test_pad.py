@@ -102,14 +102,14 @@ def test_functional_pad_takes_away_what_is_negative():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (((1,),), r"two numbers for each of at most 2 axes, last axis first, got \(1,\)"),
+        (((1,),), r"at most 2 axes.* got \(1,\)"),
         (((1,) * 6,), "at most 2 axes"),
         (((1, 1), "edge"), "'replicate', 'circular', got 'edge'"),
-        (((3, 0), "reflect"), r"add 2 elements to an axis of 3, got pad=\(3, 0\)"),
-        (((0, 4), "circular"), "add 3 elements to an axis of 3"),
+        (((3, 0), "reflect"), r"2 elements .*axis of 3.* got pad=\(3, 0\)"),
+        (((0, 4), "circular"), "3 elements .*axis of 3"),
         (((-1, 0), "replicate"), "none negative"),
-        (((1, 0), "replicate", 1.0), "value applies to mode='constant'"),
-        (((-2, -2),), r"takes more elements away than the shape \(2, 3\) has"),
+        (((1, 0), "replicate", 1.0), "value .*mode='constant'"),
+        (((-2, -2),), r"shape \(2, 3\)"),
     ],
 )
 def test_what_does_not_fit_functional_pad_is_named(arguments, message):

@@ -29,7 +29,7 @@ def reference(p, gradients, lr, betas, eps, weight_decay, decoupled, amsgrad, ma
 @pytest.mark.parametrize("shape", [(3, 4), (70, 1001)])
 @pytest.mark.parametrize("amsgrad", [False, True])
 @pytest.mark.parametrize("maximize", [False, True])
-def test_steps(kind, decay, shape, amsgrad, maximize):
+def test_steps_equal_the_reference(kind, decay, shape, amsgrad, maximize):
     rng = np.random.default_rng(3)
     start, gradients = rng.standard_normal(shape), rng.standard_normal((5, *shape))
     p = nn.Parameter(start.copy())
@@ -42,14 +42,14 @@ def test_steps(kind, decay, shape, amsgrad, maximize):
     np.testing.assert_allclose(p.numpy(), expected, rtol=1e-9, atol=1e-12)
 
 
-def test_the_first_step_has_the_length_of_the_learning_rate():
+def test_first_step_has_the_size_of_lr():
     p = nn.Parameter(np.zeros(3))
     p.grad = lucid.Tensor(np.array([5.0, -0.01, 3e5]))
     optim.Adam([p], lr=0.1).step()
     np.testing.assert_allclose(p.numpy(), [-0.1, 0.1, -0.1], rtol=1e-5)
 
 
-def test_amsgrad_taken_up_late_begins_with_the_present_mean():
+def test_amsgrad_enabled_late_starts_from_the_current_average():
     p = nn.Parameter(np.zeros(1))
     adam = optim.Adam([p], lr=1.0, betas=(0.0, 0.5), eps=0.0)
     p.grad = lucid.Tensor(np.full(1, 4.0))
@@ -82,6 +82,6 @@ def test_float32_stays_float32():
         ({"weight_decay": -1}, "AdamW: weight_decay must not be negative"),
     ],
 )
-def test_wrong_options_are_named(options, message):
+def test_invalid_options_are_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         optim.AdamW([nn.Parameter([1.0])], **options)

@@ -55,11 +55,11 @@ MAKE = {
         ("sequential cut short", [4, 5, 8, 4, 0]),
     ],
 )
-def test_rates_by_hand(name, rates):
+def test_learning_rates_equal_hand_computed_values(name, rates):
     assert run(MAKE[name](optimizer(8.0)), len(rates)) == pytest.approx(rates, abs=1e-15)
 
 
-def test_every_group_has_its_own_rate():
+def test_each_group_has_its_own_learning_rate():
     sgd = optimizer(1.0, 0.1)
     scheduler = lr_scheduler.StepLR(sgd, 1, 0.5)
     scheduler.step()
@@ -79,7 +79,7 @@ def test_two_schedulers_on_one_optimizer_multiply():
     assert rates == pytest.approx([4, 6, 0.8, 0.8])
 
 
-def test_sequence_in_a_sequence():
+def test_nested_sequential_lr():
     sgd = optimizer(8.0)
     inner = lr_scheduler.SequentialLR(
         sgd, [lr_scheduler.LinearLR(sgd, 0.5, 1.0, 1), lr_scheduler.StepLR(sgd, 1, 0.5)], [2]
@@ -89,7 +89,7 @@ def test_sequence_in_a_sequence():
 
 
 @pytest.mark.parametrize("name", MAKE)
-def test_goes_on_exactly_after_loading_the_state(name):
+def test_schedule_continues_exactly_after_loading_the_state(name):
     expected = run(MAKE[name](optimizer(8.0)), 9)
     first = MAKE[name](optimizer(8.0))
     run(first, 4)
@@ -100,7 +100,7 @@ def test_goes_on_exactly_after_loading_the_state(name):
     assert run(second, 5) == expected[4:]
 
 
-def test_last_epoch_goes_on_from_there():
+def test_last_epoch_continues_a_schedule():
     sgd = optimizer(1.0)
     with pytest.raises(ValueError, match=r"from epoch 3, group 0 .* needs its 'initial_lr'"):
         lr_scheduler.StepLR(sgd, 2, last_epoch=3)
@@ -108,7 +108,7 @@ def test_last_epoch_goes_on_from_there():
     assert lr_scheduler.StepLR(sgd, 2, 0.5, last_epoch=3).get_last_lr() == [0.5]
 
 
-def test_a_change_by_hand_is_kept():
+def test_manual_learning_rate_change_is_kept():
     sgd = optimizer(8.0)
     scheduler = lr_scheduler.StepLR(sgd, 2, 0.5)
     sgd.param_groups[0]["lr"] = 1.0
@@ -123,7 +123,7 @@ def run_rates(scheduler, steps):
     return rates
 
 
-def test_cosine_ends_at_its_minimum_to_the_last_digit():
+def test_cosine_ends_exactly_at_eta_min():
     scheduler = lr_scheduler.CosineAnnealingLR(optimizer(0.1), 100, 1e-4)
     assert run(scheduler, 101)[-1] == pytest.approx(1e-4, rel=1e-9)
     middle = lr_scheduler.CosineAnnealingLR(optimizer(1.0), 3)
@@ -158,7 +158,7 @@ def test_wrong_settings_are_named(build, error, message):
         build()
 
 
-def test_a_schedule_without_a_rule_says_what_it_lacks():
+def test_scheduler_without_a_rule_raises():
     class Nothing(lr_scheduler.LRScheduler):
         pass
 
@@ -173,7 +173,7 @@ def test_a_schedule_without_a_rule_says_what_it_lacks():
         make_sequential([MAKE["step"], Constant], [1]).step()
 
 
-def test_state_that_does_not_fit_changes_nothing():
+def test_mismatched_state_changes_nothing():
     target = MAKE["sequential"](optimizer(1.0))
     before = target.state_dict()
     bad_child = {**before, "_schedulers": [before["_schedulers"][0], {}]}
@@ -189,7 +189,7 @@ def test_state_that_does_not_fit_changes_nothing():
     assert target.state_dict() == before
 
 
-def test_a_group_added_later_is_noticed():
+def test_group_added_later_raises():
     sgd = optimizer(1.0)
     scheduler = lr_scheduler.StepLR(sgd, 2)
     sgd.add_param_group({"params": nn.Parameter([0.0])})
@@ -198,7 +198,7 @@ def test_a_group_added_later_is_noticed():
 
 
 @pytest.mark.parametrize("make", MAKE.values(), ids=MAKE)
-def test_a_step_with_a_loss_or_an_epoch_says_to_leave_it_out(make):
+def test_step_rejects_a_loss_or_an_epoch(make):
     scheduler = make(optimizer(1.0))
     before = scheduler.last_epoch
     for args, kwargs in [((0.5,), {}), ((), {"metrics": 0.5}), ((), {"epoch": 3})]:
@@ -219,7 +219,7 @@ def test_a_step_with_a_loss_or_an_epoch_says_to_leave_it_out(make):
         (lambda o: lr_scheduler.CosineAnnealingLR(o, 5, "0"), "eta_min"),
     ],
 )
-def test_options_that_are_no_numbers_are_refused_by_name(make, name):
+def test_options_must_be_numbers(make, name):
     sgd = optimizer(1.0)
     with pytest.raises(TypeError, match=f"expected a .* for {name}, got"):
         make(sgd)

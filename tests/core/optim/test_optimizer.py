@@ -19,7 +19,7 @@ def parameters(*shapes):
     return result
 
 
-def test_groups_have_options_of_their_own():
+def test_groups_have_their_own_options():
     a, b = parameters(2, 2)
     sgd = optim.SGD([{"params": [a], "lr": 0.5, "name": "backbone"}, {"params": b}], lr=0.25)
     sgd.step()
@@ -31,7 +31,7 @@ def test_groups_have_options_of_their_own():
     np.testing.assert_array_equal(b.numpy(), [0.75, 0.75])
 
 
-def test_an_optimizer_without_a_rule_says_what_it_lacks():
+def test_optimizer_without_a_rule_raises():
     class Nothing(optim.Optimizer):
         pass
 
@@ -45,7 +45,7 @@ def test_an_optimizer_without_a_rule_says_what_it_lacks():
         Checked(parameters(2), {}).step()
 
 
-def test_parameters_without_a_gradient_are_passed_over():
+def test_parameters_without_gradient_are_skipped():
     a, b = parameters(2, 2)
     b.grad = None
     before = next_order()
@@ -58,7 +58,7 @@ def test_parameters_without_a_gradient_are_passed_over():
     assert a.grad is None
 
 
-def test_a_step_that_fails_half_way_stamps_every_parameter():
+def test_failing_step_marks_every_parameter_changed():
     """What was folded from the old weights must not be used; a fresh buffer is not kept."""
     a, b = parameters(2, 2)
     b.data.flags.writeable = False
@@ -73,13 +73,13 @@ def test_a_step_that_fails_half_way_stamps_every_parameter():
 
 @pytest.mark.parametrize("maximize", [False, True])
 @pytest.mark.parametrize("make", [optim.SGD, optim.Adam, optim.AdamW])
-def test_the_gradient_is_left_alone(make, maximize):
+def test_step_does_not_change_gradients(make, maximize):
     (p,) = parameters((3, 2))
     make([p], lr=0.1, weight_decay=0.1, maximize=maximize).step()
     np.testing.assert_array_equal(p.grad.numpy(), np.ones((3, 2)))
 
 
-def test_a_closure_is_called_with_gradients_and_its_loss_returned():
+def test_closure_runs_with_gradients_and_its_loss_is_returned():
     (p,) = parameters(2)
     sgd = optim.SGD([p], lr=0.25)
 
@@ -103,7 +103,7 @@ def owner(p):
 
 
 @pytest.mark.parametrize("of", [lambda p: optim.SGD([p], lr=1.0), owner])
-def test_gradients_can_be_kept_as_zeros(of):
+def test_zero_grad_can_keep_zeros(of):
     (p,) = parameters(2)
     kept = p.grad
     of(p).zero_grad(set_to_none=False)
@@ -140,7 +140,7 @@ def test_gradients_can_be_kept_as_zeros(of):
         (lambda a, b: optim.SGD([a], lr=float("nan")), ValueError, "lr must not be neg"),
     ],
 )
-def test_wrong_groups_are_named(build, error, message):
+def test_invalid_groups_are_rejected(build, error, message):
     with pytest.raises(error, match=message):
         build(*parameters(2, 3))
 
@@ -164,7 +164,7 @@ def test_add_param_group_adds_all_or_nothing():
         lambda p: optim.AdamW([{"params": p[:1], "lr": 0.3}, {"params": p[1:]}], lr=0.1),
     ],
 )
-def test_training_goes_on_exactly_after_loading_the_state(make):
+def test_training_continues_exactly_after_loading_the_state(make):
     rng = np.random.default_rng(0)
     gradients = rng.standard_normal((6, 2, 4, 3)).astype(np.float32)
 
@@ -207,7 +207,7 @@ def test_state_survives_json_and_is_copied():
     assert not np.shares_memory(kept["exp_avg"], adam.state[p]["exp_avg"])
 
 
-def test_state_that_does_not_fit_changes_nothing():
+def test_mismatched_state_changes_nothing():
     def trained(make, *shapes):
         optimizer = make(parameters(*shapes))
         optimizer.step()
@@ -257,7 +257,7 @@ def test_repr_lists_groups():
 
 @pytest.mark.parametrize("kept", ["gradient", "state"])
 @pytest.mark.parametrize("size", [1, 4])
-def test_parameters_replaced_by_another_shape_are_refused(kept, size):
+def test_parameters_replaced_by_another_shape_are_rejected(kept, size):
     """The kernels would read beyond the arrays that are kept."""
     first, p = (lucid.tensor(np.ones(3, np.float32), requires_grad=True) for _ in range(2))
     optimizer = lucid.optim.Adam([first, p], lr=0.1)
@@ -287,36 +287,36 @@ def test_parameters_replaced_by_another_shape_are_refused(kept, size):
         ({"lr": True}, "lr"),
     ],
 )
-def test_options_that_are_no_numbers_are_refused_by_name(options, name):
+def test_options_must_be_numbers(options, name):
     with pytest.raises(TypeError, match=f"SGD: expected a number for {name}, got"):
         optim.SGD(parameters(2), **options)
 
 
 @pytest.mark.parametrize("betas", [0.9, None, ("0.9", 0.99), "ab"])
-def test_betas_that_are_no_two_numbers_are_refused(betas):
+def test_betas_must_be_two_numbers(betas):
     with pytest.raises(TypeError, match="betas"):
         optim.Adam(parameters(2), betas=betas)
 
 
 @pytest.mark.parametrize("lr", [np.float32(0.5), np.array(0.5), lucid.tensor(0.5), 1])
-def test_numbers_of_numpy_and_of_tensors_are_learning_rates(lr):
+def test_numpy_and_tensor_scalars_are_accepted_as_lr(lr):
     (p,) = parameters(1)
     optim.SGD([p], lr=lr).step()
     assert float(p.numpy()[0]) == 1 - float(lr)
 
 
 @pytest.mark.parametrize("params", [nn.Linear(1, 1), nn.Linear(1, 1).parameters, None])
-def test_a_group_of_something_else_names_the_remedy(params):
+def test_group_of_other_objects_names_the_remedy(params):
     with pytest.raises(TypeError, match=r"pass model\.parameters\(\)"):
         optim.SGD([{"params": params}], lr=0.1)
 
 
-def test_named_parameters_name_the_remedy():
+def test_named_parameters_error_names_the_remedy():
     with pytest.raises(TypeError, match=r"got tuple at position 0; pass model\.parameters\(\)"):
         optim.SGD(nn.Linear(1, 1).named_parameters(), lr=0.1)
 
 
-def test_a_step_with_the_loss_in_place_of_a_closure_is_refused():
+def test_step_rejects_a_loss_instead_of_a_closure():
     (p,) = parameters(2)
     with pytest.raises(TypeError, match=r"got Tensor; call loss\.backward\(\)"):
         optim.SGD([p], lr=0.1).step(lucid.tensor(1.0))

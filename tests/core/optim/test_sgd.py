@@ -32,7 +32,7 @@ def reference(p, gradients, lr, momentum=0.0, dampening=0.0, weight_decay=0.0, n
         {"maximize": True, "momentum": 0.9, "weight_decay": 0.1},
     ],
 )
-def test_ten_steps(options):
+def test_ten_steps_equal_the_reference(options):
     rng = np.random.default_rng(1)
     start, gradients = rng.standard_normal((3, 4)), rng.standard_normal((10, 3, 4))
     p = nn.Parameter(start.copy())
@@ -46,7 +46,7 @@ def test_ten_steps(options):
 @pytest.mark.parametrize(
     "options", [{"weight_decay": 0.1}, {"momentum": 0.9}, {"momentum": 0.9, "nesterov": True}]
 )
-def test_layout_and_size_do_not_matter(options):
+def test_memory_layout_and_size_do_not_matter(options):
     rng = np.random.default_rng(2)
     start = rng.standard_normal((40, 30, 11, 11))  # more than one block
     gradients = rng.standard_normal((3, *start.shape))
@@ -76,12 +76,12 @@ def test_layout_and_size_do_not_matter(options):
         ({"nesterov": True, "momentum": 0.9, "dampening": 0.1}, "dampening=0.1"),
     ],
 )
-def test_wrong_options_are_named(options, message):
+def test_invalid_options_are_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         optim.SGD([nn.Parameter([1.0])], lr=0.1, **options)
 
 
-def test_momentum_taken_up_late_begins_with_the_gradient():
+def test_momentum_enabled_late_starts_with_the_gradient():
     p = nn.Parameter(np.zeros(1))
     sgd = optim.SGD([p], lr=1.0)
     p.grad = lucid.Tensor(np.ones(1))

@@ -1,4 +1,4 @@
-"""Neural networks: modules, layers, losses, initial values."""
+"""Neural network modules, layers, losses and initializers."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ add_hints(globals())
 
 
 def __getattr__(name: str) -> Any:
-    # Optimizers stand above nn, so nn only passes this one on when it is asked for.
+    # lucid.optim imports lucid.nn, so nn.SGD is resolved on first use.
     if name == "SGD":
         return importlib.import_module("lucid.optim").SGD
     raise attribute_error("lucid.nn", name)

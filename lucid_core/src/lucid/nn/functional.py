@@ -1,6 +1,6 @@
-"""The operations of layers and losses as functions, under PyTorch's names.
+"""Functional interface of layers and losses.
 
-``axis`` stands where PyTorch has ``dim``.
+Names and argument order follow PyTorch; axis arguments follow NumPy (``axis``, ``keepdims``).
 """
 
 from __future__ import annotations
@@ -85,28 +85,28 @@ __all__ = [
 def dropout(
     x: ArrayLike, p: float = 0.5, training: bool = True, generator: Generator | None = None
 ) -> Tensor:
-    """Set each value to 0 with probability ``p`` and divide the others by ``1 - p``.
+    """Zero each element with probability ``p`` and scale the rest by ``1 / (1 - p)``.
 
     Parameters
     ----------
     x : array-like
         Any shape.
     p : float, default 0.5
-        Probability of 0, from 0 to 1.
+        Probability of zeroing an element, in [0, 1].
     training : bool, default True
-        False returns ``x`` as it is.
+        Whether to apply dropout; otherwise ``x`` is returned.
     generator : lucid.random.Generator, optional
-        Where the decisions are drawn from; default the default generator.
+        Random number generator; default: the global one.
 
     Returns
     -------
     Tensor
-        Of the shape of ``x``; a tensor ``x`` itself where nothing is to be dropped.
+        The shape of ``x``; ``x`` itself if nothing is dropped.
 
     Raises
     ------
     ValueError
-        If ``p`` is not a probability.
+        If ``p`` is outside [0, 1].
 
     References
     ----------
@@ -125,44 +125,44 @@ def stochastic_depth(
     training: bool = True,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Set whole samples to 0 with probability ``p`` and divide the others by ``1 - p``.
+    """Zero whole samples with probability ``p`` and scale the rest by ``1 / (1 - p)``.
 
     Parameters
     ----------
     x : array-like
-        Shape (N, ...): the output of a residual branch.
+        Output of a residual branch, shape (N, ...).
     p : float
-        Probability of 0, from 0 to 1.
+        Probability of zeroing a sample, in [0, 1].
     mode : {"row", "batch"}
-        ``"row"`` decides for each sample, ``"batch"`` once for all of them.
+        ``"row"`` draws for each sample, ``"batch"`` once for the whole batch.
     training : bool, default True
-        False returns ``x`` as it is.
+        Whether to drop samples; otherwise ``x`` is returned.
     generator : lucid.random.Generator, optional
-        Source of random numbers; default the default generator.
+        Random number generator; default: the global one.
 
     Returns
     -------
     Tensor
-        The shape of ``x``; a tensor ``x`` itself if nothing is to be dropped.
+        The shape of ``x``; ``x`` itself if nothing is dropped.
 
     Raises
     ------
     ValueError
-        If ``p`` is not a probability, or ``mode`` is unknown.
+        If ``p`` is outside [0, 1] or ``mode`` is unknown.
 
     References
     ----------
     Huang et al., *Deep Networks with Stochastic Depth*, 2016.
     """
     if mode not in ("row", "batch"):
-        raise ValueError(f"stochastic_depth: mode must be 'row' or 'batch', got {mode!r}")
+        raise ValueError(f"stochastic_depth: expected mode 'row' or 'batch', got {mode!r}")
     if not training or p == 0:
         return x if isinstance(x, Tensor) else Tensor(x)
     source = default_generator if generator is None else generator
     return _stochastic_depth(x, p, mode, source.numpy)
 
 
-#: PyTorch's names for the modes of :func:`lucid.pad`.
+#: PyTorch's names of the padding modes and NumPy's.
 _PAD_MODES = {
     "constant": "constant",
     "reflect": "reflect",
@@ -174,64 +174,64 @@ _PAD_MODES = {
 def pad(
     x: ArrayLike, pad: Sequence[int], mode: str = "constant", value: float | None = None
 ) -> Tensor:
-    """Extended at the ends of the last axes.
+    """Pad the last axes.
 
     Parameters
     ----------
     x : array-like
         Any shape.
     pad : sequence of int
-        ``(before, after)`` of the last axis, then of the one before it, and so
-        on: two numbers for each axis that is extended, as in PyTorch.  With
-        ``"constant"`` a negative number takes elements away.
+        ``(before, after)`` of the last axis, then of the second to last, and so on, as in
+        PyTorch.  In ``"constant"`` mode, a negative number removes elements.
     mode : {"constant", "reflect", "replicate", "circular"}
-        What to add: ``value``; the elements mirrored at the last one, which is
-        not repeated; the last one; or those of the other end.
+        Padding values: ``value``; the array mirrored without repeating its edge; the edge
+        value; the array from its other end.
     value : float, optional
-        What to fill with, where the mode is ``"constant"``; default 0.
+        Fill value in ``"constant"`` mode; default 0.
 
     Returns
     -------
     Tensor
-        Each axis as much longer (or shorter) as its two numbers say.
+        Axis of length n padded to ``before + n + after``.
 
     Raises
     ------
     TypeError
-        If ``pad`` holds anything but integers.
+        If ``pad`` contains other values than integers.
     ValueError
-        If there are not two numbers for each of some axes, the mode is unknown,
-        ``"reflect"`` or ``"circular"`` is to add more than the axis can give, more is
-        taken away than is there, or a ``value`` comes with another mode than
-        ``"constant"``.
+        If ``pad`` has an odd length or too many entries, the mode is unknown, padding is larger
+        than ``"reflect"`` or ``"circular"`` allow, more elements are removed than exist, or
+        ``value`` is given in another mode than ``"constant"``.
 
     See Also
     --------
-    lucid.pad : The same with NumPy's order of widths and names of modes.
+    lucid.pad : Pad with NumPy's argument order and mode names.
     """
     a = array_of(x)
     if mode not in _PAD_MODES:
-        raise ValueError(f"mode must be one of {', '.join(map(repr, _PAD_MODES))}, got {mode!r}")
+        raise ValueError(f"pad: expected mode {', '.join(map(repr, _PAD_MODES))}, got {mode!r}")
     if len(pad) % 2 or len(pad) > 2 * a.ndim:
         raise ValueError(
-            f"pad must be two numbers for each of at most {a.ndim} axes, last axis first, "
+            f"pad: expected two integers for each of at most {a.ndim} axes, last axis first, "
             f"got {tuple(pad)}"
         )
     if value is not None and mode != "constant":
-        raise ValueError(f"value applies to mode='constant', not to mode={mode!r}")
+        raise ValueError(
+            f"pad: expected no value with mode={mode!r}, got {value!r}; use mode='constant'"
+        )
     if not all(hasattr(n, "__index__") for n in pad):
-        raise TypeError(f"pad must hold integers, got {tuple(pad)}")
+        raise TypeError(f"pad: expected integers, got {tuple(pad)}")
     pairs = [(int(pad[i]), int(pad[i + 1])) for i in range(0, len(pad), 2)]
     widths = [(0, 0)] * (a.ndim - len(pairs)) + pairs[::-1]
     if mode == "constant":
         return _constant_pad(x, widths, a.shape, 0.0 if value is None else value)
     for (before, after), n in zip(widths, a.shape, strict=True):
-        # PyTorch goes once through an axis at most; lucid.pad goes on, as NumPy does.
+        # PyTorch wraps or reflects at most once; lucid.pad repeats, as NumPy does.
         most = {"reflect": n - 1, "circular": n}.get(mode, before + after)
         if max(before, after) > max(most, 0):
             raise ValueError(
-                f"mode {mode!r} can add {max(most, 0)} elements to an axis of {n}, "
-                f"got pad={tuple(pad)} for the shape {a.shape}"
+                f"pad: mode {mode!r} expected at most {max(most, 0)} elements for an axis of {n}, "
+                f"got pad={tuple(pad)} (input of shape {a.shape})"
             )
     return _pad(x, widths, _PAD_MODES[mode])
 
@@ -239,15 +239,17 @@ def pad(
 def _constant_pad(
     x: ArrayLike, widths: Sequence[tuple[int, int]], shape: tuple[int, ...], value: float
 ) -> Tensor:
-    """Padding in which negative widths take away."""
+    """Pad with a constant; negative widths remove elements."""
     kept = tuple(
         slice(max(-before, 0), n - max(-after, 0))
         for (before, after), n in zip(widths, shape, strict=True)
     )
     if any(s.start > s.stop for s in kept):
-        raise ValueError(f"pad takes more elements away than the shape {shape} has")
-    more = [(max(before, 0), max(after, 0)) for before, after in widths]
-    return _pad(getitem(x, kept), more, "constant", value)
+        raise ValueError(
+            f"pad: expected fewer removed elements than shape {shape} has, got widths {widths}"
+        )
+    positive = [(max(before, 0), max(after, 0)) for before, after in widths]
+    return _pad(getitem(x, kept), positive, "constant", value)
 
 
 add_hints(globals())

@@ -1,4 +1,4 @@
-"""Handles by which a registered hook is taken away again."""
+"""Forward hooks and their handles."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _keys = itertools.count()
 
 
 class HookDict(dict[int, Callable[..., Any]]):
-    """The hooks of one kind of one module, in the order of their registration."""
+    """Hooks of one kind of a module, in order of registration."""
 
     def add(self, hook: Callable[..., Any]) -> RemovableHandle:
         if not callable(hook):
-            raise TypeError(f"a hook must be callable, got {type(hook).__name__}")
+            raise TypeError(f"expected a callable hook, got {type(hook).__name__}")
         key = next(_keys)
         self[key] = hook
         begin_epoch()
@@ -28,28 +28,27 @@ class HookDict(dict[int, Callable[..., Any]]):
 
 
 class RemovableHandle:
-    """What registering a hook returns; ``remove()`` undoes the registration.
+    """Handle of a registered hook; ``remove()`` unregisters it.
 
-    Also a context manager that removes the hook at the end of the block.  It
-    does not keep the module alive.
+    As a context manager, it removes the hook at the end of the block.
 
     Parameters
     ----------
-    registry : HookDict
-        The hooks of the module, of which this is one; referred to weakly.
+    hooks : HookDict
+        Hooks of the module; referenced weakly.
     key : int
-        Under which the hook is in ``registry``.
+        Key of the hook.
     """
 
-    def __init__(self, registry: HookDict, key: int) -> None:
-        self._registry = weakref.ref(registry)
+    def __init__(self, hooks: HookDict, key: int) -> None:
+        self._hooks = weakref.ref(hooks)
         self._key = key
 
     def remove(self) -> None:
-        """Take the hook away; a second call does nothing."""
-        registry = self._registry()
-        if registry is not None:
-            registry.pop(self._key, None)
+        """Unregister the hook; a second call does nothing."""
+        hooks = self._hooks()
+        if hooks is not None:
+            hooks.pop(self._key, None)
 
     def __enter__(self) -> RemovableHandle:
         return self

@@ -1,7 +1,7 @@
-"""Initial values, written into a tensor in place and drawn from ``lucid.random``.
+"""In-place initializers.
 
-Every function returns the tensor it was given.  Numbers are drawn in the order
-of the tensor's indices, so that they do not depend on how it lies in memory.
+Every function fills its tensor in place and returns it.  Random values are drawn in index order,
+so they do not depend on the memory layout.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = [
     "zeros_",
 ]
 
-# Numbers that one stream draws: some two milliseconds, much more than it takes to begin one.
+# Elements per random stream: about 2 ms of work, much more than the cost of starting a stream.
 _BLOCK = 1 << 18
 
 
@@ -61,10 +61,10 @@ def _draw(
     shift: float,
     generator: Generator | None,
 ) -> Tensor:
-    """Fill with what is drawn, times ``scale`` plus ``shift``.
+    """Fill with ``scale * sample + shift``.
 
-    Of a large tensor, blocks of rows (which its shape alone decides) have streams of their
-    own that begin where the generator says, so that threads can draw them side by side.
+    Blocks of rows of a large tensor have their own random streams, seeded by the generator, so
+    that threads draw them in parallel.  The blocks depend on the shape only.
     """
     source, values, dtype = _generator(generator), tensor.data, _sample_dtype(tensor)
 
@@ -94,23 +94,23 @@ def _sample_dtype(tensor: Tensor) -> type[np.float32] | type[np.float64]:
 def uniform_(
     tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
-    """Fill with numbers evenly distributed from ``a`` to ``b``.
+    """Fill with values from the uniform distribution ``U(a, b)``.
 
     Parameters
     ----------
     tensor : Tensor
-        Of any shape.
+        Any shape.
     a : float, default 0.0
-        Lower end.
+        Lower bound.
     b : float, default 1.0
-        Upper end.
+        Upper bound.
     generator : lucid.random.Generator, optional
-        Where numbers are drawn from; default the default generator.
+        Random number generator; default: the global one.
 
     Returns
     -------
     Tensor
-        ``tensor``, changed in place.
+        ``tensor``.
     """
     return _uniform(tensor, a, b, generator)
 
@@ -118,23 +118,23 @@ def uniform_(
 def normal_(
     tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
-    """Fill with normally distributed numbers.
+    """Fill with values from the normal distribution ``N(mean, std**2)``.
 
     Parameters
     ----------
     tensor : Tensor
-        Of any shape.
+        Any shape.
     mean : float, default 0.0
         Mean of the distribution.
     std : float, default 1.0
-        Its standard deviation.
+        Standard deviation of the distribution.
     generator : lucid.random.Generator, optional
-        Where numbers are drawn from; default the default generator.
+        Random number generator; default: the global one.
 
     Returns
     -------
     Tensor
-        ``tensor``, changed in place.
+        ``tensor``.
     """
     return _normal(tensor, mean, std, generator)
 
@@ -147,38 +147,38 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Fill with normally distributed numbers, those outside of ``a`` to ``b`` drawn again.
+    """Fill with values from ``N(mean, std**2)`` truncated to ``[a, b]``, by rejection.
 
     Parameters
     ----------
     tensor : Tensor
-        Of any shape.
+        Any shape.
     mean : float, default 0.0
-        Mean of the distribution before it is cut.
+        Mean of the distribution before truncation.
     std : float, default 1.0
-        Its standard deviation, positive.
+        Standard deviation before truncation, positive.
     a : float, default -2.0
-        Lowest value; a value, not a number of deviations.
+        Lower bound, as a value.
     b : float, default 2.0
-        Highest value.
+        Upper bound, as a value.
     generator : lucid.random.Generator, optional
-        Where numbers are drawn from; default the default generator.
+        Random number generator; default: the global one.
 
     Returns
     -------
     Tensor
-        ``tensor``, changed in place.
+        ``tensor``.
 
     Raises
     ------
     ValueError
-        If no more than a thousandth of the distribution lies from ``a`` to ``b``.
+        If at most 0.1% of the distribution lies in ``[a, b]``.
     """
     share = 0.5 * (math.erf((b - mean) / std / 2**0.5) - math.erf((a - mean) / std / 2**0.5))
     if not share > 1e-3:
         raise ValueError(
-            f"trunc_normal_ from {a} to {b} keeps a share of {share:.1e} of the normal "
-            f"distribution with mean {mean} and std {std}"
+            f"trunc_normal_: expected more than 0.1% of N({mean}, {std}**2) in [{a}, {b}], "
+            f"got {share:.1e}"
         )
     numpy = _generator(generator)
     drawn = numpy.normal(mean, std, tensor.shape)
@@ -188,19 +188,19 @@ def trunc_normal_(
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """Fill with one value.
+    """Fill with a constant.
 
     Parameters
     ----------
     tensor : Tensor
-        Of any shape.
+        Any shape.
     val : float
-        The value.
+        Fill value.
 
     Returns
     -------
     Tensor
-        ``tensor``, changed in place.
+        ``tensor``.
     """
     return _fill(tensor, val)
 
@@ -211,12 +211,12 @@ def ones_(tensor: Tensor) -> Tensor:
     Parameters
     ----------
     tensor : Tensor
-        Of any shape.
+        Any shape.
 
     Returns
     -------
     Tensor
-        ``tensor``, changed in place.
+        ``tensor``.
     """
     return _fill(tensor, 1.0)
 
@@ -227,28 +227,28 @@ def zeros_(tensor: Tensor) -> Tensor:
     Parameters
     ----------
     tensor : Tensor
-        Of any shape.
+        Any shape.
 
     Returns
     -------
     Tensor
-        ``tensor``, changed in place.
+        ``tensor``.
     """
     return _fill(tensor, 0.0)
 
 
 def eye_(tensor: Tensor) -> Tensor:
-    """Fill a matrix with ones on the diagonal and zeros elsewhere.
+    """Fill a matrix with the identity: ones on the diagonal, zeros elsewhere.
 
     Parameters
     ----------
     tensor : Tensor
-        (rows, columns); it need not be square.
+        Shape (rows, columns), not necessarily square.
 
     Returns
     -------
     Tensor
-        ``tensor``, changed in place.
+        ``tensor``.
 
     Raises
     ------
@@ -256,12 +256,12 @@ def eye_(tensor: Tensor) -> Tensor:
         If ``tensor`` does not have two axes.
     """
     if tensor.ndim != 2:
-        raise ValueError(f"eye_ fills a matrix, got a tensor of shape {tensor.shape}")
+        raise ValueError(f"eye_: expected two axes, got shape {tensor.shape}")
     return _fill(tensor, np.eye(tensor.shape[0], tensor.shape[1]))
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """By how much weights must be larger to keep variances through a nonlinearity.
+    """Return the recommended gain of a nonlinearity.
 
     Parameters
     ----------
@@ -274,12 +274,12 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     Returns
     -------
     float
-        What to multiply the standard deviation of the weights by; 1 for ``"linear"``.
+        Factor of the weights' standard deviation that keeps variances; 1 for ``"linear"``.
 
     Raises
     ------
     ValueError
-        If there is no such nonlinearity.
+        If the nonlinearity is unknown.
 
     References
     ----------
@@ -296,15 +296,15 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         "selu": 0.75,
     }
     if nonlinearity not in gains:
-        raise ValueError(f"nonlinearity must be one of {sorted(gains)}, got {nonlinearity!r}")
+        raise ValueError(f"expected nonlinearity {', '.join(gains)}, got {nonlinearity!r}")
     return gains[nonlinearity]
 
 
 def _calculate_fans(tensor: Tensor) -> tuple[int, int]:
-    """How many inputs an output has, and how many outputs an input."""
+    """Return fan-in and fan-out."""
     if tensor.ndim < 2:
         raise ValueError(
-            f"fan-in and fan-out need a weight of at least two axes, got shape {tensor.shape}"
+            f"fan-in and fan-out: expected at least two axes, got shape {tensor.shape}"
         )
     field = math.prod(tensor.shape[2:])
     return tensor.shape[1] * field, tensor.shape[0] * field
@@ -313,21 +313,21 @@ def _calculate_fans(tensor: Tensor) -> tuple[int, int]:
 def xavier_uniform_(
     tensor: Tensor, gain: float = 1.0, generator: Generator | None = None
 ) -> Tensor:
-    """Fill evenly within ``gain * sqrt(6 / (fan_in + fan_out))`` of 0.
+    """Fill from ``U(-b, b)`` with ``b = gain * sqrt(6 / (fan_in + fan_out))``.
 
     Parameters
     ----------
     tensor : Tensor
-        A weight of shape (outputs, inputs, ...).
+        Weight of shape (outputs, inputs, ...).
     gain : float, default 1.0
-        For the nonlinearity that follows; see :func:`calculate_gain`.
+        Gain of the following nonlinearity; see :func:`calculate_gain`.
     generator : lucid.random.Generator, optional
-        Where numbers are drawn from; default the default generator.
+        Random number generator; default: the global one.
 
     Returns
     -------
     Tensor
-        ``tensor``, changed in place.
+        ``tensor``.
 
     Raises
     ------
@@ -344,21 +344,21 @@ def xavier_uniform_(
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Fill normally with the deviation ``gain * sqrt(2 / (fan_in + fan_out))``.
+    """Fill from ``N(0, std**2)`` with ``std = gain * sqrt(2 / (fan_in + fan_out))``.
 
     Parameters
     ----------
     tensor : Tensor
-        A weight of shape (outputs, inputs, ...).
+        Weight of shape (outputs, inputs, ...).
     gain : float, default 1.0
-        For the nonlinearity that follows; see :func:`calculate_gain`.
+        Gain of the following nonlinearity; see :func:`calculate_gain`.
     generator : lucid.random.Generator, optional
-        Where numbers are drawn from; default the default generator.
+        Random number generator; default: the global one.
 
     Returns
     -------
     Tensor
-        ``tensor``, changed in place.
+        ``tensor``.
 
     Raises
     ------
@@ -376,7 +376,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | Non
 
 def _kaiming_std(tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     if mode not in ("fan_in", "fan_out"):
-        raise ValueError(f"mode must be 'fan_in' or 'fan_out', got {mode!r}")
+        raise ValueError(f"expected mode 'fan_in' or 'fan_out', got {mode!r}")
     fan = _calculate_fans(tensor)[mode == "fan_out"]
     return calculate_gain(nonlinearity, a) / math.sqrt(max(1, fan))
 
@@ -388,30 +388,30 @@ def kaiming_uniform_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> Tensor:
-    """Fill evenly with the deviation ``gain / sqrt(fan)``.
+    """Fill from ``U(-b, b)`` with ``b = gain * sqrt(3 / fan)``.
 
     Parameters
     ----------
     tensor : Tensor
-        A weight of shape (outputs, inputs, ...).
+        Weight of shape (outputs, inputs, ...).
     a : float, default 0.0
-        Negative slope of the leaky ReLU that follows.
+        Negative slope of the following leaky ReLU.
     mode : {"fan_in", "fan_out"}, default "fan_in"
-        Keep the variance forward, or backward.
+        Whether to keep the variance of the forward or the backward pass.
     nonlinearity : str, default "leaky_relu"
         See :func:`calculate_gain`.
     generator : lucid.random.Generator, optional
-        Where numbers are drawn from; default the default generator.
+        Random number generator; default: the global one.
 
     Returns
     -------
     Tensor
-        ``tensor``, changed in place.
+        ``tensor``.
 
     Raises
     ------
     ValueError
-        If ``tensor`` has fewer than two axes, or there is no such mode or nonlinearity.
+        If ``tensor`` has fewer than two axes, or mode or nonlinearity is unknown.
 
     References
     ----------
@@ -428,30 +428,30 @@ def kaiming_normal_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> Tensor:
-    """Fill normally with the deviation ``gain / sqrt(fan)``.
+    """Fill from ``N(0, std**2)`` with ``std = gain / sqrt(fan)``.
 
     Parameters
     ----------
     tensor : Tensor
-        A weight of shape (outputs, inputs, ...).
+        Weight of shape (outputs, inputs, ...).
     a : float, default 0.0
-        Negative slope of the leaky ReLU that follows.
+        Negative slope of the following leaky ReLU.
     mode : {"fan_in", "fan_out"}, default "fan_in"
-        Keep the variance forward, or backward.
+        Whether to keep the variance of the forward or the backward pass.
     nonlinearity : str, default "leaky_relu"
         See :func:`calculate_gain`.
     generator : lucid.random.Generator, optional
-        Where numbers are drawn from; default the default generator.
+        Random number generator; default: the global one.
 
     Returns
     -------
     Tensor
-        ``tensor``, changed in place.
+        ``tensor``.
 
     Raises
     ------
     ValueError
-        If ``tensor`` has fewer than two axes, or there is no such mode or nonlinearity.
+        If ``tensor`` has fewer than two axes, or mode or nonlinearity is unknown.
 
     References
     ----------
@@ -461,22 +461,22 @@ def kaiming_normal_(
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Fill with a matrix (later axes joined) of orthonormal rows or columns, times ``gain``.
+    """Fill with ``gain`` times a (semi-)orthogonal matrix.
 
     Parameters
     ----------
     tensor : Tensor
-        A weight of shape (outputs, inputs, ...); its rows are orthonormal, or its columns
-        where there are more rows than columns.
+        Weight of shape (outputs, inputs, ...), seen as a matrix (outputs, -1).  Its rows are
+        orthogonal, or its columns if there are more rows than columns.
     gain : float, default 1.0
-        What the matrix is multiplied by.
+        Factor of the matrix.
     generator : lucid.random.Generator, optional
-        Where numbers are drawn from; default the default generator.
+        Random number generator; default: the global one.
 
     Returns
     -------
     Tensor
-        ``tensor``, changed in place.
+        ``tensor``.
 
     Raises
     ------
@@ -489,7 +489,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
     learning in deep linear neural networks*, 2013, section 3.
     """
     if tensor.ndim < 2:
-        raise ValueError(f"orthogonal_ needs at least two axes, got shape {tensor.shape}")
+        raise ValueError(f"orthogonal_: expected at least two axes, got shape {tensor.shape}")
     rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
     drawn = _generator(generator).standard_normal((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(drawn)

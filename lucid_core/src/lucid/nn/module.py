@@ -1,4 +1,4 @@
-"""Module: named parameters, buffers and submodules around a ``forward``."""
+"""Module: base class of layers, losses and models."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ __all__ = ["Module"]
 
 
 class Module(ParameterContainer):
-    """Base class of every layer, loss and model.
+    """Base class of layers, losses and models.
 
-    A subclass calls ``super().__init__()``, assigns parameters, modules and
-    buffers to attributes, and defines ``forward``.  What is assigned is
-    registered under the attribute's name; nested names are joined by dots.
+    A subclass calls ``super().__init__()``, assigns parameters and submodules to attributes,
+    which registers them, and defines ``forward``.  Nested names are joined by dots.
 
     Attributes
     ----------
     training : bool
-        Whether layers that differ between training and evaluation (batch
-        normalisation, dropout) behave as in training; see :meth:`train`.
+        Whether the module is in training mode, which affects layers such as batch normalization
+        and dropout; see :meth:`train`.
     model_name : str or None
         Name in the registry; set by ``lucid.models.create_model``.
 
@@ -51,9 +50,9 @@ class Module(ParameterContainer):
 
     training: bool
     model_name: str | None = None
-    #: Layers and shapes as its builder returned them; set by ``lucid.models.create_model``.
+    #: Layers and shapes of the model as built; set by ``lucid.models.create_model``.
     model_structure: Any = None
-    #: Names that a state dict may have for this class although it keeps nothing under them.
+    #: State dict keys of this class that are accepted and ignored.
     _ignored_keys: ClassVar[tuple[str, ...]] = ()
     _forward_pre_hooks: HookDict
     _forward_hooks: HookDict
@@ -66,15 +65,15 @@ class Module(ParameterContainer):
 
     @property
     def has_hooks(self) -> bool:
-        """Whether forward hooks wait for this module to be called."""
+        """Whether forward hooks or pre-hooks are registered."""
         return bool(self._forward_hooks or self._forward_pre_hooks)
 
-    # Computing
+    # Forward
 
     def _forward_is_missing(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} defines no forward()")
 
-    # Declared as a value, so that a subclass may give forward the signature it needs.
+    # An attribute, so that subclasses may define forward with any signature.
     forward: Callable[..., Any] = _forward_is_missing
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -86,7 +85,7 @@ class Module(ParameterContainer):
         try:
             output = self.forward(*args, **kwargs)
         except TypeError as error:
-            # A wrong call fails before forward is entered: there is no frame below.
+            # Wrong arguments fail before forward is entered, without a frame below this one.
             if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                 raise
             message = forward_message(type(self).__name__, self.forward, args, kwargs)
@@ -99,35 +98,37 @@ class Module(ParameterContainer):
         return output
 
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call ``hook(module, args)`` before each forward; what it returns replaces ``args``."""
+        """Call ``hook(module, args)`` before each forward.
+
+        Its result, unless None, replaces ``args``.
+        """
         return self._forward_pre_hooks.add(hook)
 
     def register_forward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(module, args, output)`` after each forward.
 
-        What it returns, unless None, replaces the output.
+        Its result, unless None, replaces the output.
         """
         return self._forward_hooks.add(hook)
 
     # State
 
     def _entries(self) -> Iterator[tuple[str, Tensor]]:
-        """Parameters and persistent buffers under every name, module by module."""
+        """Yield parameters and persistent buffers under all names, module by module."""
         for path, module in self.named_modules(remove_duplicate=False):
             dot = f"{path}." if path else ""
             for name, parameter in module._parameters.items():
                 if parameter is not None:
                     yield dot + name, parameter
             for name, buffer in module._buffers.items():
-                if buffer is not None and name not in module._transient_buffers:
+                if buffer is not None and name not in module._non_persistent_buffers:
                     yield dot + name, buffer
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Parameters and persistent buffers by dotted name.
+        """Return parameters and persistent buffers by dotted name.
 
-        The tensors are detached and share the module's memory: copy them to
-        keep them from changing when the module is trained on.  A tensor
-        registered under several names comes under each.
+        The tensors are detached and share memory with the module: copy them to keep their values
+        during training.  A tensor with several names occurs under each.
         """
         return {name: tensor.detach() for name, tensor in self._entries()}
 
@@ -137,23 +138,22 @@ class Module(ParameterContainer):
         strict: bool = True,
         skip_mismatched: bool = False,
     ) -> LoadResult:
-        """Copy values by name into parameters and buffers: all of them, or none.
+        """Copy values into parameters and buffers by name: all of them, or none.
 
-        Floating values are cast to the dtype of the tensor they go to (float64 and
-        float16 files fill a float32 model), integers to its integer dtype, and copied
-        into its memory.  Integers and booleans are no values of a floating parameter:
-        quantized weights are refused.  A tensor that is
-        registered under several names needs a value under one of them.
+        Floating-point values are cast to the dtype of the target tensor (float64 and float16
+        files load into a float32 model), integers to its integer dtype.  Integers and booleans
+        for a floating-point tensor, such as quantized weights, are an error.  A tensor with
+        several names needs a value under one of them.
 
         Parameters
         ----------
         state_dict : mapping of str to Tensor or array
-            As :meth:`state_dict` gives it.
+            As returned by :meth:`state_dict`.
         strict : bool, default True
-            Take missing and unexpected keys for an error.
+            Whether missing and unexpected keys are an error.
         skip_mismatched : bool, default False
-            Pass over values of a wrong shape, so that all but the last layer of
-            a classifier of another number of classes is loaded.
+            Whether to skip values with another shape, such as the head of a classifier with
+            another number of classes.
 
         Returns
         -------
@@ -163,58 +163,57 @@ class Module(ParameterContainer):
         Raises
         ------
         StateDictError
-            Counting the keys that are missing, unexpected or of a wrong shape or dtype and
-            the tensors with two names and two values, ten of each by name; the
-            module is unchanged.
+            If keys are missing, unexpected, of a wrong shape or dtype, or give one tensor two
+            different values; lists up to ten keys of each kind.  The module is unchanged.
         """
-        useless = {
+        ignored = {
             f"{path}.{name}" if path else name
             for path, module in self.named_modules(remove_duplicate=False)
             for name in module._ignored_keys
         }
         return load_into(
-            type(self).__name__, self._entries(), useless, state_dict, strict, skip_mismatched
+            type(self).__name__, self._entries(), ignored, state_dict, strict, skip_mismatched
         )
 
     @property
     def parameter_size(self) -> int:
-        """Number of values, summed over every parameter *name*: two names count twice."""
+        """Number of elements over all parameter names; a parameter with two names counts twice."""
         return sum(p.size for _, p in self.named_parameters(remove_duplicate=False))
 
     @property
     def distinct_parameter_size(self) -> int:
-        """Number of values in all parameters, each counted once."""
+        """Number of elements of all parameters, each counted once."""
         return sum(p.size for p in self.parameters())
 
-    # Changing everything at once
+    # Mode, gradients, dtype
 
     def apply(self, function: Callable[[Module], Any]) -> Self:
-        """Call ``function`` with every module, children before parents, and return ``self``."""
+        """Call ``function(module)`` for every submodule, children first, then this module."""
         for child in self.children():
             child.apply(function)
         function(self)
         return self
 
     def train(self, mode: bool = True) -> Self:
-        """Put this module and all below it into training (or evaluation) mode."""
+        """Set training mode (``mode=False``: evaluation mode) of this module and all submodules."""
         if not isinstance(mode, bool):
-            raise ValueError(f"train() takes a bool, got {mode!r}")
+            raise ValueError(f"train(): expected a bool, got {mode!r}")
         for module in self.modules():
             module.training = mode
         return self
 
     def eval(self) -> Self:
-        """Put this module and all below it into evaluation mode."""
+        """Set evaluation mode of this module and all submodules."""
         return self.train(False)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Set whether gradients are computed for the parameters."""
+        """Set whether the parameters require gradients."""
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop the gradient of every parameter; overwrite it with zeros for False."""
+        """Reset the gradients of all parameters, to None or (``set_to_none=False``) zeros."""
         for parameter in self.parameters():
             if set_to_none or parameter.grad is None:
                 parameter.grad = None
@@ -222,7 +221,7 @@ class Module(ParameterContainer):
                 parameter.grad.zero_()
 
     def to(self, dtype: Any) -> Self:
-        """Convert parameters, gradients and buffers of floating dtype, in place.
+        """Convert floating-point parameters, gradients and buffers in place.
 
         Parameters
         ----------
@@ -231,17 +230,17 @@ class Module(ParameterContainer):
         """
         target = dtype_of(dtype)
         if target not in (np.dtype(np.float32), np.dtype(np.float64)):
-            raise TypeError(f"a module is converted to float32 or float64, not to {target}")
+            raise TypeError(f"to(): expected float32 or float64, got {target}")
         for tensor in (*self.parameters(), *self.buffers()):
             for part in (tensor, tensor.grad):
                 if part is not None and part.dtype.kind == "f" and part.dtype != target:
                     part.data = part.data.astype(target, order="K")
         return self
 
-    # Showing
+    # Representation
 
     def extra_repr(self) -> str:
-        """What stands between the parentheses of ``repr``: the settings of a layer."""
+        """Return the arguments that ``repr`` shows in parentheses."""
         return ""
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Parameter: the tensor that a module registers and an optimizer changes."""
+"""Parameter: a trainable tensor of a module."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Parameter"]
 
 
 class Parameter(Tensor):
-    """A tensor that becomes part of a module when it is assigned to an attribute.
+    """A tensor that is registered as a parameter when assigned to a module attribute.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a module consists of: parameters, buffers, submodules, and the walks over them."""
+"""Registration of parameters, buffers and submodules, and iteration over them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _EXPECTED_TYPES = {"_parameters": "Parameter", "_buffers": "Tensor", "_modules":
 
 
 class _TrackedDict(dict[str, Any]):
-    """Parameters, buffers or submodules by name; a change begins an epoch."""
+    """Dictionary of registered objects; a change advances the mutation epoch."""
 
     __slots__ = ()
 
@@ -44,20 +44,20 @@ for _name in ("__delitem__", "__ior__", "__setitem__", "clear", "pop", "popitem"
 
 
 class ParameterContainer:
-    """The base of :class:`lucid.nn.Module` that registers what is assigned to attributes."""
+    """Base class of :class:`lucid.nn.Module` that registers parameters, buffers and submodules."""
 
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
-    _transient_buffers: set[str]
+    _non_persistent_buffers: set[str]
 
     def __init__(self) -> None:
         set_plainly = super().__setattr__
         for kind in _KINDS:
             set_plainly(kind, _TrackedDict())
-        set_plainly("_transient_buffers", set())
+        set_plainly("_non_persistent_buffers", set())
 
-    # Registering
+    # Registration
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Parameter):
@@ -67,18 +67,18 @@ class ParameterContainer:
         elif (kind := self._registered_kind(name)) is None:
             before = self.__dict__.get(name, _MISSING)
             super().__setattr__(name, value)
-            if value is not before:  # eval() sets what is so already, often before every call
+            if value is not before:  # eval() before every prediction changes nothing
                 begin_epoch()
         elif value is None or (kind == "_buffers" and isinstance(value, Tensor)):
             self.__dict__[kind][name] = value
         else:
             raise TypeError(
-                f"{type(self).__name__}.{name} takes a {_EXPECTED_TYPES[kind]} or None, "
+                f"{type(self).__name__}.{name}: expected a {_EXPECTED_TYPES[kind]} or None, "
                 f"got {type(value).__name__}"
             )
 
     def __getattr__(self, name: str) -> Any:
-        # Reached only where ordinary lookup has found nothing.
+        # Called only if the normal lookup fails.
         own = self.__dict__
         for kind in _KINDS:
             entries = own.get(kind)
@@ -92,7 +92,7 @@ class ParameterContainer:
             super().__delattr__(name)
         else:
             del self.__dict__[kind][name]
-            self._transient_buffers.discard(name)
+            self._non_persistent_buffers.discard(name)
         begin_epoch()
 
     def __dir__(self) -> list[str]:
@@ -114,87 +114,85 @@ class ParameterContainer:
                 f"{name!r}"
             )
         if not isinstance(name, str):
-            raise TypeError(f"a name must be a string, got {name!r}")
+            raise TypeError(f"expected a string as name, got {name!r}")
         if not name or "." in name:
-            raise ValueError(f"a name must not be empty or contain a dot, got {name!r}")
+            raise ValueError(f"expected a name that is not empty and has no dot, got {name!r}")
         if hasattr(type(self), name):
             raise ValueError(
-                f"{type(self).__name__} cannot register {name!r}: "
-                "the class has an attribute of this name, which would hide it"
+                f"{type(self).__name__} cannot register {name!r}: the class has an attribute of "
+                "this name; choose another name"
             )
         for other in _KINDS:
             if other != kind:
                 self.__dict__[other].pop(name, None)
         self.__dict__.pop(name, None)
-        self._transient_buffers.discard(name)
+        self._non_persistent_buffers.discard(name)
         self.__dict__[kind][name] = value
 
     def register_parameter(self, name: str, parameter: Parameter | None) -> None:
-        """Register a parameter, as ``self.name = parameter`` does; None keeps the name free."""
+        """Register a parameter, like ``self.name = parameter``; None reserves the name."""
         if parameter is not None and not isinstance(parameter, Parameter):
             raise TypeError(
-                f"parameter {name!r} must be a Parameter or None, got {type(parameter).__name__}"
+                f"parameter {name!r}: expected a Parameter or None, got {type(parameter).__name__}"
             )
         self._register("_parameters", name, parameter)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Register a tensor that is part of the state but no parameter, as running statistics.
+        """Register a tensor that is state but not trained, such as running statistics.
 
         Parameters
         ----------
         name : str
-            Attribute under which it is reached.
+            Attribute name.
         tensor : Tensor or None
             The buffer.
         persistent : bool, default True
-            Whether it is part of ``state_dict()``.
+            Whether ``state_dict()`` includes it.
         """
         if tensor is not None and (not isinstance(tensor, Tensor) or isinstance(tensor, Parameter)):
             raise TypeError(
-                f"buffer {name!r} must be a plain Tensor or None, got {type(tensor).__name__}"
+                f"buffer {name!r}: expected a plain Tensor or None, got {type(tensor).__name__}"
             )
         self._register("_buffers", name, tensor)
         if not persistent:
-            self._transient_buffers.add(name)
+            self._non_persistent_buffers.add(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
-        """Register a submodule, as ``self.name = module`` does."""
+        """Register a submodule, like ``self.name = module``."""
         if module is not None and not isinstance(module, ParameterContainer):
             remedy = ""
             if isinstance(module, list | tuple):
                 remedy = "; unpack the list: Sequential(*layers)"
             elif isinstance(module, type):
                 remedy = f"; create an instance: {module.__name__}()"
-            raise TypeError(
-                f"submodule {name!r} must be a Module or None, got {type(module).__name__}{remedy}"
-            )
+            found = type(module).__name__
+            raise TypeError(f"submodule {name!r}: expected a Module or None, got {found}{remedy}")
         if module is not None and any(part is self for part in module.modules()):
             raise ValueError(f"{type(self).__name__} cannot contain itself (as {name!r})")
         self._register("_modules", name, module)
 
-    # Walking
+    # Iteration
 
     def named_modules(
         self, prefix: str = "", remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Module]]:
-        """This module and all below it, with dotted names, parents first.
+        """Yield this module and all submodules with dotted names, parents first.
 
         Parameters
         ----------
         prefix : str, default ""
-            Put before every name.
+            Prefix of every name.
         remove_duplicate : bool, default True
-            Give a module that is registered under several names once, under
-            the first of them.
+            Whether a module with several names is yielded only under the first.
         """
         return _walk(cast("Module", self), prefix, set() if remove_duplicate else None)
 
     def modules(self) -> Iterator[Module]:
-        """This module and all below it, each once."""
+        """Yield this module and all submodules, each once."""
         return (module for _, module in self.named_modules())
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
-        """The modules directly below this one with their names, each once."""
+        """Yield direct submodules with their names, each once."""
         seen: set[int] = set()
         for name, module in self._modules.items():
             if module is not None and id(module) not in seen:
@@ -202,7 +200,7 @@ class ParameterContainer:
                 yield name, module
 
     def children(self) -> Iterator[Module]:
-        """The modules directly below this one, each once."""
+        """Yield direct submodules, each once."""
         return (module for _, module in self.named_children())
 
     def _named(
@@ -222,41 +220,40 @@ class ParameterContainer:
     def named_parameters(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
-        """Every parameter with its dotted name.
+        """Yield parameters with dotted names.
 
         Parameters
         ----------
         prefix : str, default ""
-            Put before every name.
+            Prefix of every name.
         recurse : bool, default True
-            Include those of submodules.
+            Whether to include submodules.
         remove_duplicate : bool, default True
-            Give a parameter that is registered under several names once, under
-            the first of them.
+            Whether a parameter with several names is yielded only under the first.
         """
         return self._named("_parameters", prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
-        """Every parameter, each once."""
+        """Yield parameters, each once."""
         return (parameter for _, parameter in self.named_parameters(recurse=recurse))
 
     def named_buffers(
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Tensor]]:
-        """Every buffer with its dotted name; arguments as for :meth:`named_parameters`."""
+        """Yield buffers with dotted names; arguments as for :meth:`named_parameters`."""
         return self._named("_buffers", prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
-        """Every buffer, each once."""
+        """Yield buffers, each once."""
         return (buffer for _, buffer in self.named_buffers(recurse=recurse))
 
     def get_submodule(self, target: str) -> Module:
-        """The module of a dotted name; "" is this module itself.
+        """Return the submodule with a dotted name; "" is this module.
 
         Raises
         ------
         AttributeError
-            If there is none, saying how far the name leads.
+            If there is none.
         """
         module = cast("Module", self)
         for i, part in enumerate(target.split(".") if target else ()):

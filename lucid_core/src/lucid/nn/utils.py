@@ -1,4 +1,4 @@
-"""What is done to the gradients of a whole model at once."""
+"""Utilities for the gradients of a model."""
 
 from __future__ import annotations
 
@@ -21,30 +21,33 @@ def clip_grad_norm_(
     norm_type: float = 2.0,
     error_if_nonfinite: bool = False,
 ) -> Tensor:
-    """Scale gradients in place so that their norm, taken over all of them, has a limit.
+    """Clip the total norm of the gradients in place.
+
+    The norm is that of all gradients concatenated.  If it is above ``max_norm``, each gradient is
+    multiplied by ``max_norm / (norm + 1e-6)``.
 
     Parameters
     ----------
     parameters : Tensor or iterable of Tensor
-        Those without a gradient are passed over.
+        Parameters; those without a gradient are ignored.
     max_norm : float
-        The limit.
+        Maximum norm.
     norm_type : float, default 2.0
-        Order of the norm; ``math.inf`` for the largest absolute value.
+        Order of the norm; ``math.inf`` for the maximum absolute value.
     error_if_nonfinite : bool, default False
-        Raise, and change nothing, if the norm is NaN or infinite.
+        Whether a NaN or infinite norm raises instead of scaling the gradients.
 
     Returns
     -------
     Tensor
-        The norm before clipping, of shape ().
+        Norm before clipping, shape ().
 
     Raises
     ------
     ValueError
         If ``max_norm`` is negative or ``norm_type`` not positive.
     RuntimeError
-        For a norm that is not finite, if so asked.
+        If the norm is not finite and ``error_if_nonfinite`` is set; gradients are unchanged.
 
     References
     ----------
@@ -53,18 +56,21 @@ def clip_grad_norm_(
     """
     if not max_norm >= 0 or not norm_type > 0:
         raise ValueError(
-            f"clip_grad_norm_ needs max_norm >= 0 and norm_type > 0, got {max_norm}, {norm_type}"
+            f"clip_grad_norm_: expected max_norm >= 0 and norm_type > 0, got {max_norm} and "
+            f"{norm_type}"
         )
     given = [parameters] if isinstance(parameters, Tensor) else list(parameters)
-    # A gradient that belongs to a parameter listed twice must be scaled once.
+    # A parameter may be listed twice; its gradient is scaled once.
     gradients = list({id(p.grad): p.grad for p in given if p.grad is not None}.values())
     arrays = [gradient.data for gradient in gradients]
     with np.errstate(over="ignore", invalid="ignore"):
         total = _norm(arrays, float(norm_type))
     if error_if_nonfinite and not math.isfinite(total):
-        raise RuntimeError(f"the gradients have a norm of {total}; they were not clipped")
+        raise RuntimeError(
+            f"expected a finite gradient norm, got {total}; gradients were not clipped"
+        )
     factor = max_norm / (total + 1e-6)
-    if not factor >= 1:  # also for NaN, which must spread and not hide
+    if not factor >= 1:  # NaN too, so that it reaches the parameters
         with np.errstate(invalid="ignore"):
             kernels.scale(arrays, factor)
         for gradient in gradients:
@@ -74,7 +80,7 @@ def clip_grad_norm_(
 
 
 def _norm(arrays: list[Array], order: float) -> float:
-    """The norm of all values together, summed up in float64."""
+    """Compute the norm of all arrays together in float64."""
     if order == 2:
         return math.sqrt(kernels.sum_of_squares(arrays))
     if math.isinf(order):
