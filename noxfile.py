@@ -1,7 +1,7 @@
-"""Lucid's sessions: ``python -m nox`` runs what CI runs, ``python -m nox -l`` lists them all.
+"""Nox sessions: ``python -m nox`` runs the CI sessions, ``python -m nox -l`` lists all.
 
-Every session works on the wheels, not on the source tree: they are built once for
-the sources as they stand and installed into the session's own environment.
+Sessions test wheels, not the source tree: the wheels are built once per state of the sources and
+installed into the environment of each session.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ ROOT = Path(__file__).parent
 CORE = "lucid-core"
 CLASSIFICATION = "lucid-models-classification"
 DETECTION = "lucid-models-detection"
-#: In the order in which they need each other.
+#: In dependency order.
 DISTRIBUTIONS = (CORE, CLASSIFICATION, DETECTION)
 PACKAGES = ("lucid", "lucid_models_classification", "lucid_models_detection")
 
-# The outside oracle's own version, pinned because its numbers are what we are held against.
+# Pinned: the tests compare with the results of these versions.
 TORCH = "torch==2.13.0"
 TORCHVISION = "torchvision==0.28.0"
 ONNX = "onnx==1.23.2"
@@ -29,38 +29,38 @@ ONNXRUNTIME = "onnxruntime==1.31.1"
 SUPERVISION = "supervision==0.31.2"
 
 CI_SESSIONS = ("lint", "typecheck", "alone", "plugins", "combos", "packaging", "docs", "tests")
-#: Why each of the others is not among them.
+#: Sessions that are not in CI, and why.
 LEFT_OUT = {
-    "quick": "a part of the tests, for while you work",
-    "tests_reference": "the same tests where there is no Numba, some ten minutes of NumPy",
-    "portability": "compiles the kernels for four processors, some ten minutes",
-    "compat": "writes files with the code of 0.1.0, which it takes from the history, some minutes",
-    "kit": "builds and trains every model for a moment; the tests do so with two of them",
-    "demo": "the main job from end to end, several minutes of training",
-    "conformance": "compares with PyTorch, torchvision and ONNX, a large download",
-    "faults": "damage, crashes and races in random order; the tests have them once, in order",
-    "fuzz": "reads damaged files for some twenty minutes",
-    "bench": "times Lucid beside its peers, which needs a quiet machine",
-    "dask": "2,000 images on local Dask workers of which one is killed, some minutes",
-    "ray": "runs the recipe of the site for Ray Data, which is a large download",
-    "site": "opens the site in a browser, which a machine has to have",
-    "overfit": "trains the default detector until it knows eight images, six minutes or more",
-    "throughput": "times convolutions beside the processor's peak, which needs a quiet machine",
-    "mpi": "trains on up to four ranks of MPI and kills some, which needs cores of its own",
-    "ranks": "times one rank of MPI beside two, which needs a quiet machine",
-    "startup": "times what importing and listing cost, which needs a quiet machine",
+    "quick": "a part of the tests, for development",
+    "tests_reference": "the same tests without Numba, about ten minutes",
+    "portability": "compiles the kernels for four processors, about ten minutes",
+    "compat": "writes files with 0.1.0 from the git history, some minutes",
+    "kit": "builds and trains every model; the tests do so with two of them",
+    "demo": "trains a detector for several minutes",
+    "conformance": "needs PyTorch, torchvision and ONNX, a large download",
+    "faults": "runs tests of the session tests again, in random order",
+    "fuzz": "takes about twenty minutes",
+    "bench": "measures time, which needs an idle machine",
+    "dask": "predicts on 2,000 images, some minutes",
+    "ray": "needs Ray, a large download",
+    "site": "needs Chromium",
+    "overfit": "trains the default detector for six minutes or more",
+    "throughput": "measures time, which needs an idle machine",
+    "mpi": "trains on up to four MPI ranks, which needs idle cores",
+    "ranks": "measures time, which needs an idle machine",
+    "startup": "measures time, which needs an idle machine",
 }
 
-#: The commit of 0.1.0, whose files still open.
+#: The commit of 0.1.0, for the session compat.
 EARLIER = "d550112095b3f5c9e09d68140654d91c616d13fa"
 
-#: Percent of the core's lines and branches that the session tests has to reach.
+#: Required coverage of the core's lines and branches in the session tests, in percent.
 COVERED = 95
 
-#: Two workers keep two cores busy: much of the time goes to waiting for subprocesses.
+#: Two workers even on two cores: tests often wait for subprocesses.
 WORKERS = ("-n", "2", "--dist", "worksteal")
 
-#: Tests of the pages, of what they show, and of docstrings.  The session docs runs them.
+#: Tests of pages, their examples and docstrings, run by the session docs.
 DOCS_TESTS = tuple(
     f"tests/integration/test_{name}.py" for name in ("docs", "docs_pictures", "docstrings")
 )
@@ -74,7 +74,7 @@ def folder_of(distribution: str) -> Path:
 
 
 def digest() -> str:
-    """Names the sources as they stand, so that wheels are built again only when they change."""
+    """Hash the sources, so that wheels are rebuilt only when they change."""
     state = hashlib.sha256()
     for distribution in DISTRIBUTIONS:
         folder = folder_of(distribution)
@@ -86,10 +86,10 @@ def digest() -> str:
 
 
 def wheels(session: nox.Session) -> dict[str, Path]:
-    """The three wheels by distribution, built by the first session that asks."""
+    """Build the three wheels once and return them by distribution."""
     folder = Path(session.cache_dir) / "wheels" / digest()
     if not folder.exists():
-        shutil.rmtree(folder.parent, ignore_errors=True)  # those of other states of the sources
+        shutil.rmtree(folder.parent, ignore_errors=True)  # wheels of older sources
         partial = folder.with_suffix(".partial")
         sources = [str(folder_of(distribution)) for distribution in DISTRIBUTIONS]
         session.run(
@@ -108,18 +108,18 @@ def install(
     distributions: tuple[str, ...] = DISTRIBUTIONS,
     extras: tuple[str, ...] = (),
 ) -> None:
-    """Install wheels of ours, by path, with what they need and `others` from the index.
+    """Install our wheels by path, and their dependencies and `others` from the index.
 
     Parameters
     ----------
     session
-        Whose environment.
+        Session to install into.
     *others
-        Requirements of the session itself.
+        Other requirements of the session.
     distributions
-        Which of ours; never taken from the index.
+        Our distributions to install, never from the index.
     extras
-        Extras such as ``"docs"``, of whichever of them has it.
+        Extras such as ``"docs"``, of the distribution that has them.
     """
     built = wheels(session)
     known = {
@@ -128,18 +128,18 @@ def install(
     }
     requirements = []
     for distribution in distributions:
-        asked = ",".join(extra for extra in extras if known[extra] == distribution)
+        selected = ",".join(extra for extra in extras if known[extra] == distribution)
         url = built[distribution].resolve().as_uri()
-        requirements.append(f"{distribution}{f'[{asked}]' if asked else ''} @ {url}")
+        requirements.append(f"{distribution}{f'[{selected}]' if selected else ''} @ {url}")
     if session.virtualenv.venv_backend == "venv" and getattr(session.virtualenv, "_reused", False):
-        # pip keeps an installed wheel of the same version, whatever is in it.
+        # pip keeps an installed wheel of the same version even if its content differs.
         session.install("--quiet", "--force-reinstall", "--no-deps", *requirements)
     session.install("--quiet", *requirements, *others)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style (ruff) and the direction of imports (import-linter)."""
+    """Check style (ruff) and the direction of imports (import-linter)."""
     install(session, "ruff", "import-linter")
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
@@ -148,17 +148,17 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typecheck(session: nox.Session) -> None:
-    """mypy, strict, over the three packages, and over scripts that use them as installed."""
+    """Run mypy in strict mode over the packages and over scripts that use them."""
     install(session, "mypy", extras=("docs",))
     session.run("mypy", *(str(folder_of(distribution) / "src") for distribution in DISTRIBUTIONS))
-    # Without this project's configuration, which would show mypy the sources.
+    # Without this project's configuration, which points mypy at the sources.
     session.run("mypy", "--strict", "--config-file=", "--exclude=test_scripts", "tests/typing")
 
 
 @nox.session
 @nox.parametrize("distribution", DISTRIBUTIONS, ids=("core", "classification", "detection"))
 def alone(session: nox.Session, distribution: str) -> None:
-    """Each distribution with only what it needs: imported, listed, and told apart."""
+    """Test each distribution with only its dependencies: import and listing."""
     needed = DISTRIBUTIONS[: DISTRIBUTIONS.index(distribution) + 1]
     install(session, distributions=needed)
     session.run("python", "-m", "pip", "check", silent=True)
@@ -168,7 +168,7 @@ def alone(session: nox.Session, distribution: str) -> None:
 
 
 def wheelhouse(session: nox.Session) -> Path:
-    """A folder with our wheels and those of the toy plugins, as an index would hold them."""
+    """Collect our wheels and those of the toy plugins in a folder."""
     folder = Path(session.create_tmp()).resolve() / "wheelhouse"
     shutil.rmtree(folder, ignore_errors=True)
     session.run("python", "tests/plugins/build.py", str(folder))
@@ -178,32 +178,32 @@ def wheelhouse(session: nox.Session) -> Path:
 
 
 def run_installed(session: nox.Session, folder: Path, **settings: str) -> None:
-    """Run the tests that are this session's in ``tests/plugins``; see ``conftest.py`` there."""
+    """Run this session's tests in ``tests/plugins``; see its ``conftest.py``."""
     settings |= {"LUCID_INSTALLED_SESSION": session.name, "LUCID_WHEELHOUSE": str(folder)}
     session.run("python", "-m", "pytest", "tests/plugins", *session.posargs, env=settings)
 
 
 @nox.session
 def plugins(session: nox.Session) -> None:
-    """Toy and faulty plugins of all kinds, installed at once beside the real ones."""
+    """Test toy and faulty plugins, installed together with ours."""
     install(session, "pytest", "hatchling")
     folder = wheelhouse(session)
     toys = [str(wheel) for wheel in sorted(folder.glob("toy_*.whl"))]
-    # Without what they need: one of them needs a core that does not exist.
+    # Without dependencies: one of them requires a core that does not exist.
     session.install("--quiet", "--no-index", "--no-deps", "--force-reinstall", *toys)
     run_installed(session, folder)
 
 
 @nox.session
 def combos(session: nox.Session) -> None:
-    """Installing in every order and from every source, and uninstalling."""
+    """Test installation in every order and from every source, and uninstallation."""
     install(session, "pytest", "hatchling", "editables", extras=("coco", "plot"))
     run_installed(session, wheelhouse(session))
 
 
 @nox.session
 def packaging(session: nox.Session) -> None:
-    """The sdists and wheels of a release: built, checked as the index does, looked into."""
+    """Build the sdists and wheels of a release and check metadata and contents."""
     session.install("--quiet", "pytest", "build", "twine", "hatchling", "packaging")
     folder = wheelhouse(session)
     made = Path(session.create_tmp()).resolve() / "release"
@@ -219,7 +219,7 @@ def packaging(session: nox.Session) -> None:
 
 
 def build_site(session: nox.Session, *options: str) -> Path:
-    """Build the site where the session has what that needs; the folder with its pages."""
+    """Build the site and return the folder of its pages."""
     out = ROOT / "docs" / "_build" / "html"
     session.run(
         "python", "-m", "sphinx", "-q", "-W", "-n", "--keep-going", *options, "docs", str(out)
@@ -229,7 +229,7 @@ def build_site(session: nox.Session, *options: str) -> Path:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The site, into docs/_build/html, warnings as errors; then its examples and its links."""
+    """Build the site into docs/_build/html, warnings as errors; test examples and links."""
     install(session, "pytest", "pytest-xdist", "numpydoc", extras=("docs", "coco", "plot"))
     out = build_site(session, *session.posargs)
     settings = {"LUCID_SITE": str(out)}
@@ -239,12 +239,12 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def site(session: nox.Session) -> None:
-    """The site in headless Chromium; screenshots for a person to look at in site-output/."""
+    """Test the site in headless Chromium; screenshots in site-output/."""
     names = ("chromium", "chromium-browser", "google-chrome")
     browser = next(filter(None, map(shutil.which, names)), None)
     if browser is None:
-        session.skip(f"none of {', '.join(names)} is here; on Debian: apt-get install chromium")
-    # axe-playwright-python carries axe-core; Playwright drives the machine's own browser.
+        session.skip(f"found none of {', '.join(names)}; on Debian: apt-get install chromium")
+    # axe-playwright-python includes axe-core; Playwright drives the installed browser.
     install(session, "pytest", "playwright", "axe-playwright-python", extras=("docs",))
     built = build_site(session)
     pictures = ROOT / "site-output"
@@ -261,12 +261,12 @@ def site(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests but those of the session docs, on the wheels; the core's coverage."""
-    # The plugin that the tests begin and install is built without isolation, so without a network.
+    """Run all tests except those of the session docs, with coverage of the core."""
+    # Tests build a new plugin without isolation, so that they need no network.
     builds = ("build", "editables", "hatchling")
     runners = ("pytest", "pytest-cov", "pytest-xdist", "hypothesis", "numpydoc", "safetensors")
     install(session, *runners, *builds, extras=("docs", "coco", "plot"))
-    # pytest-cov reports above pytest's own summary, which CI reads as the last line.
+    # pytest-cov prints before pytest's summary, which CI reads as the last line.
     coverage = ("--cov=lucid", f"--cov-fail-under={COVERED}", "--cov-report=term:skip-covered")
     left_out = [f"--ignore={path}" for path in DOCS_TESTS]
     arguments = session.posargs or (*WORKERS, *left_out, *coverage)
@@ -276,7 +276,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def quick(session: nox.Session) -> None:
-    """What a change breaks most often, in under a minute: no training, no site, no process."""
+    """Run the fast tests, in under a minute: no training, no site, no processes."""
     runners = ("pytest", "pytest-xdist", "hypothesis", "safetensors")
     install(session, *runners, extras=("docs", "coco", "plot"))
     folders = ("tests/core", "tests/classification", "tests/detection")
@@ -287,7 +287,7 @@ def quick(session: nox.Session) -> None:
 
 @nox.session
 def tests_reference(session: nox.Session) -> None:
-    """The tests of the three packages where there is no Numba: kernels in their NumPy form."""
+    """Run the tests of the three packages without Numba, on the NumPy kernels."""
     builds = ("build", "editables", "hatchling")
     runners = ("pytest", "hypothesis", "safetensors")
     install(session, *runners, *builds, extras=("docs", "coco", "plot"))
@@ -296,7 +296,7 @@ def tests_reference(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *(session.posargs or folders))
 
 
-#: Processors by the vectors they have: what LLVM calls them and what it is told of them.
+#: Processors by vector extension: LLVM's name and features.
 PROCESSORS = {
     "sse2": ("x86-64", "+sse,+sse2"),
     "avx": ("sandybridge", "+sse,+sse2,+sse3,+ssse3,+sse4.1,+sse4.2,+avx"),
@@ -308,7 +308,7 @@ PROCESSORS = {
 @nox.session
 @nox.parametrize("processor", list(PROCESSORS), ids=list(PROCESSORS))
 def portability(session: nox.Session, processor: str) -> None:
-    """The kernels' tests, compiled for processors with narrower vectors than this one's."""
+    """Run the kernel tests, compiled for processors with narrower vectors."""
     install(session, "pytest", "hypothesis")
     name, features = PROCESSORS[processor]
     settings = {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": features} if name else {}
@@ -317,7 +317,7 @@ def portability(session: nox.Session, processor: str) -> None:
 
 @nox.session
 def compat(session: nox.Session) -> None:
-    """Models, weights, interrupted runs and reports of 0.1.0, opened by the present code."""
+    """Test that models, weights, runs and reports of 0.1.0 open and resume."""
     folder = Path(session.create_tmp()).resolve()
     shutil.rmtree(folder)
     sources, environment, files = folder / "sources", folder / "environment", folder / "files"
@@ -339,7 +339,7 @@ def compat(session: nox.Session) -> None:
 
 @nox.session
 def kit(session: nox.Session) -> None:
-    """The conformance kit, over every model of both plugins."""
+    """Run ``lucid check-plugin`` over every model of both plugins."""
     install(session)
     for distribution in (CLASSIFICATION, DETECTION):
         session.run("lucid", "check-plugin", distribution, *session.posargs)
@@ -347,7 +347,7 @@ def kit(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """The main job: pretrain, train a digit detector, evaluate it; results in demo-output/."""
+    """Pretrain, train and evaluate a digit detector; results in demo-output/."""
     install(session, "scikit-learn", extras=("coco", "plot"))
     script = ROOT / "docs" / "tutorials" / "digit_detector.py"
     session.run("python", str(script), *session.posargs)
@@ -355,7 +355,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def conformance(session: nox.Session) -> None:
-    """Values and gradients beside PyTorch, torchvision and ONNX, in an environment of its own."""
+    """Compare values and gradients with PyTorch, torchvision and ONNX."""
     install(session, "pytest", "hypothesis", TORCH, ONNX, SUPERVISION)
     session.install("--quiet", "--no-deps", TORCHVISION)
     session.run("python", "tests/conformance/onnx_nodes.py", "--table")
@@ -364,14 +364,14 @@ def conformance(session: nox.Session) -> None:
 
 @nox.session
 def dask(session: nox.Session) -> None:
-    """Prediction over many images on Dask: workers killed, images broken, memory flat."""
+    """Predict on many images with Dask: killed workers, damaged images, constant memory."""
     install(session, "pytest", "psutil", extras=("dask",))
     session.run("python", "-m", "pytest", "tests/dask", *session.posargs)
 
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """What Lucid must survive, row by row of docs/reference/faults.md, in random order."""
+    """Run the tests of docs/reference/faults.md in random order."""
     runners = ("pytest", "pytest-randomly", "hypothesis", "safetensors")
     install(session, *runners, extras=("coco", "plot"))
     rows = str(session.run("python", "tests/faults/matrix.py", silent=True, log=False))
@@ -380,7 +380,7 @@ def faults(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """120,000 damaged files, then ten minutes of coverage-guided fuzzing; see tests/fuzz."""
+    """Read 120,000 damaged files, then fuzz with coverage guidance for ten minutes."""
     install(session, "atheris", "safetensors")
     session.run("python", "tests/fuzz/mutated_files.py")
     session.run("python", "tests/fuzz/guided.py", *session.posargs)
@@ -388,14 +388,14 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def ray(session: nox.Session) -> None:
-    """The recipe for Ray Data, run as the site shows it."""
+    """Run the Ray Data recipe of the site."""
     install(session, "pytest", "ray[data]")
     session.run("python", "-m", "pytest", "tests/ray", *session.posargs)
 
 
 @nox.session
 def bench(session: nox.Session) -> None:
-    """Lucid beside PyTorch and ONNX Runtime, in turns; --publish writes the page of the site."""
+    """Compare time and memory with PyTorch and ONNX Runtime; --publish writes the page."""
     install(session, TORCH, ONNX, ONNXRUNTIME, "safetensors", extras=("plot",))
     session.install("--quiet", "--no-deps", TORCHVISION)
     session.run("python", "tests/benchmarks/run.py", *session.posargs)
@@ -403,21 +403,21 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def mpi(session: nox.Session) -> None:
-    """Training on 1, 2 and 4 ranks, with the MPI of the extra: the same results, no hangs."""
+    """Train on 1, 2 and 4 MPI ranks: equal results, no hangs."""
     install(session, "pytest", extras=("mpi", "coco"))
     session.run("python", "-m", "pytest", "tests/mpi", *session.posargs)
 
 
 @nox.session
 def ranks(session: nox.Session) -> None:
-    """Two ranks of MPI do at least 1.7 times as much as one; what a network would make of it."""
+    """Measure two MPI ranks, at least 1.7 times one, and estimate scaling on networks."""
     install(session, extras=("mpi",))
     session.run("python", "tests/benchmarks/ranks.py", *session.posargs)
 
 
 @nox.session
 def overfit(session: nox.Session) -> None:
-    """The default detector learns eight images by heart, to a mAP@0.5 of 1."""
+    """Overfit the default detector on eight images to a mAP@0.5 of 1."""
     install(session, extras=("coco",))
     session.run("python", "tests/benchmarks/overfit.py", *session.posargs)
 
@@ -431,13 +431,13 @@ def throughput(session: nox.Session) -> None:
 
 @nox.session
 def startup(session: nox.Session) -> None:
-    """``import lucid`` and the first listing beside ``import numpy``; medians and ratios."""
+    """Time ``import lucid`` and the first listing relative to ``import numpy``."""
     install(session)
     session.run("python", "tests/benchmarks/import_cost.py", *session.posargs)
 
 
 @nox.session(venv_backend="none")
 def left_out(session: nox.Session) -> None:
-    """Say what a bare ``nox`` does not run."""
+    """Log the sessions that are not in CI."""
     for name, reason in LEFT_OUT.items():
         session.log(f"not run: {name} ({reason}); python -m nox -s {name}")
