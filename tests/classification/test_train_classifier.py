@@ -400,7 +400,7 @@ def test_training_starts_from_weights_of_lucid(data: Path, tmp_path: Path) -> No
         "std": [0.25],
     }
     assert "12 images to train on, 12 to validate on (" in run.summary
-    assert "\nthe last layer starts anew" in run.summary
+    assert "\nthe last layer is reinitialized" in run.summary
 
 
 @pytest.mark.parametrize(
@@ -410,7 +410,7 @@ def test_training_starts_from_weights_of_lucid(data: Path, tmp_path: Path) -> No
         (("Red", "blue"), [1, 0], "keeps 2 of 2 classes by name, in the order of the data"),
         (("red", "green"), [None, 0], "keeps 1 of 2 classes by name; new: blue; left out: green"),
         (("green", "red", "blue"), [2, 1], "left out: green"),
-        (("cyan", "pink"), [None, None], "starts anew: none of the classes"),
+        (("cyan", "pink"), [None, None], "is reinitialized: none of the classes"),
         (None, [0, 1], "is kept: the file has 2 classes, too, but does not name them"),
     ],
 )

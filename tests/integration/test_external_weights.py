@@ -156,7 +156,7 @@ def test_heads_of_another_number_of_classes_start_anew(plugin: None, tmp_path: P
     model = create_model("pebble", num_classes=5)
     path = write(tmp_path / "theirs.safetensors", model, "elsewhere")
     started = load_for_fine_tuning(path, ("a", "b"))
-    assert "starts anew" in str(started.note)
+    assert "is reinitialized" in str(started.note)
     assert_same(started.model, model, ("verdict.",))
     detector = create_model("lantern", num_classes=5)
     write(path, detector, "elsewhere")

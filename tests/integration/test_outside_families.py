@@ -204,7 +204,7 @@ def test_bare_weights_of_another_family_start_a_classifier(
     path = tmp_path / "weights.safetensors"
     lucid.save({k: v for k, v in before.items() if not (headless and "verdict" in k)}, path)
     started = load_for_fine_tuning(path, ("amber", "blue"), "pebblenet")
-    assert "the last layer starts anew" in str(started.note)
+    assert "the last layer is reinitialized" in str(started.note)
     after = started.model.state_dict()
     assert after["verdict.weight"].shape == (2, 12)
     for key in before.keys() - {"verdict.weight", "verdict.bias"}:

@@ -204,7 +204,7 @@ def _unnamed(skipped: Sequence[str], class_names: Sequence[str]) -> str:
     """What was done with the last layer of a file that does not name its classes."""
     if skipped:
         return (
-            "the last layer starts anew: the file has none under the model's name, or one of "
+            "the last layer is reinitialized: the file has none under the model's name, or one of "
             f"another number of classes than {len(class_names)}"
         )
     return (

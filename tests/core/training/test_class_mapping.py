@@ -66,7 +66,7 @@ def test_rows_of_anchors_that_each_have_all_classes():
     [
         (("bee", "ant", "cat"), "keeps 3 of 3 classes by name, in the order of the data"),
         (("bee", "dog"), "keeps 1 of 2 classes by name; new: dog; left out: ant, cat"),
-        (("x", "y"), "starts anew: none of the classes"),
+        (("x", "y"), "is reinitialized: none of the classes"),
         ((*"abcdefg", "ant"), "new: a, b, c, d, e and 2 more; left out: bee, cat"),
     ],
 )

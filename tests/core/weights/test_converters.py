@@ -437,11 +437,11 @@ def test_an_outside_classifier_starts_from_its_weights(
     state = started.model.state_dict()
     assert state["shore.bias"].tolist() == [1, 1, 1, 1]
     assert state["verdict.bias"].shape == (2,)
-    assert "starts anew" in started.note
+    assert "is reinitialized" in started.note
     kept = loading.load_for_fine_tuning(path, ["a", "b", "c"], "pebble")
     assert kept.model.verdict.bias.tolist() == [0, 5, 0]
     lucid.save({k: v for k, v in pebble.items() if "sand" in k}, path)
-    assert "starts anew" in loading.load_for_fine_tuning(path, ["a", "b"]).note
+    assert "is reinitialized" in loading.load_for_fine_tuning(path, ["a", "b"]).note
     message = r"holds a pebble without its classifier: expected verdict\.weight and verdict\.bias"
     with pytest.raises(WeightFileError, match=message):
         loading.load_classifier(path)

@@ -104,7 +104,7 @@ class ClassMapping:
         ]
         kept = [row for _, row in rows if row is not None]
         if not kept:
-            return "the last layer starts anew: none of the classes in the data is in the file"
+            return "the last layer is reinitialized: none of the classes in the data is in the file"
         new = [name for name, row in rows if row is None]
         unused = [
             name
