@@ -74,7 +74,7 @@ def images() -> list[Any]:
 
 @pytest.mark.parametrize("training", [False, True])
 def test_predictions_in_eight_threads_are_those_of_one(training: bool) -> None:
-    """Also where the model is in training mode, in which it is again afterwards."""
+    """Also where the model is in training mode, in which it is again afterward."""
     model = detector().train(training)
     model.backbone.net.eval()
     modes = [module.training for module in model.modules()]
@@ -169,7 +169,7 @@ def test_a_child_forked_while_another_thread_predicts_is_in_training_mode() -> N
 def test_filters_are_seen_when_they_are_packed(
     monkeypatch: pytest.MonkeyPatch, packing: str
 ) -> None:
-    """Some threads come while the first one packs: normalised filters, or none yet."""
+    """Some threads come while the first one packs: normalized filters, or none yet."""
     conv = pytest.importorskip("lucid.kernels.compiled.conv", reason="only compiled kernels pack")
     scaled = conv.Filters._scaled
 

@@ -59,7 +59,7 @@ values = st.recursive(
     max_leaves=6,
 )
 models = st.sampled_from(["fault_tiny", "resnet_18"])
-arguments = st.sampled_from(["size", "fault", "num_classes", "norm", "dilate", "colour"])
+arguments = st.sampled_from(["size", "fault", "num_classes", "norm", "dilate", "color"])
 
 
 @settings(max_examples=150, deadline=None)
