@@ -37,7 +37,7 @@ def write_coco(
     categories: dict[int, str] = CATEGORIES,
     seed: int = 0,
 ) -> Path:
-    """A COCO file with images of one or two coloured boxes in ``folder``; ``empty`` has none.
+    """A COCO file with images of one or two colored boxes in ``folder``; ``empty`` has none.
 
     Sizes are (width, height).
     """

@@ -25,7 +25,7 @@ from lucid_models_detection.annotation_option import AnnotationFile
         ("a.png", "$"),
     ],
 )
-def test_a_folder_is_refused_with_what_to_give(tmp_path: Path, name: str, advice: str) -> None:
+def test_folder_is_rejected_with_a_hint(tmp_path: Path, name: str, advice: str) -> None:
     path = tmp_path / name
     path.parent.mkdir(exist_ok=True)
     path.touch()
@@ -37,7 +37,7 @@ def test_a_folder_is_refused_with_what_to_give(tmp_path: Path, name: str, advice
         option.convert(str(tmp_path), None, None)
 
 
-def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_pipe_is_rejected_without_blocking(tmp_path: Path) -> None:
     path = tmp_path / "pipe.json"
     os.mkfifo(path)
     option = AnnotationFile(exists=True, path_type=Path)

@@ -13,7 +13,7 @@ from lucid_models_detection.data.coco import read_categories
 CATS = Categories([Category(3, "square", 1), Category(7, "disc", 2), Category(9, "rest", None)])
 
 
-def test_those_of_a_data_set(tmp_path: Path) -> None:
+def test_categories_from_dataset(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
     dataset = CocoDetection(path, tmp_path)
     assert read_categories(path).names == dataset.category_names == {7: "disc", 3: "square"}
@@ -22,7 +22,7 @@ def test_those_of_a_data_set(tmp_path: Path) -> None:
     assert categories.ids == dataset.category_ids
 
 
-def test_a_whole_model_file_says_them() -> None:
+def test_categories_round_trip_through_metadata() -> None:
     said = json.loads(json.dumps(CATS.as_preprocessing()))
     back = Categories.from_preprocessing(said)
     assert back is not None
@@ -33,7 +33,7 @@ def test_a_whole_model_file_says_them() -> None:
         Categories.from_preprocessing({"categories": [{"id": 1}]})
 
 
-def test_by_name_for_a_detector_that_knows_no_ids() -> None:
+def test_categories_matched_by_name() -> None:
     found = {1: "disc", 2: "star", 5: "square"}
     categories = Categories.from_names(("background", "square", "disc"), found)
     assert categories.ids == {1: 2, 5: 1}
@@ -41,26 +41,26 @@ def test_by_name_for_a_detector_that_knows_no_ids() -> None:
         categories.check("val.json", found)
 
 
-def test_other_classes_of_the_detector_are_named_too() -> None:
+def test_unmatched_classes_are_listed() -> None:
     categories = Categories.from_names(("background", "A", "N/A", "B", "N/A"), {1: "a"})
     assert categories.unmatched == ("A", "B")
     with pytest.raises(ValueError, match="Categories of the detector: 'A', 'B'"):
         categories.check("val.json", {1: "a"})
 
 
-def test_two_classes_of_one_name_cannot_be_matched() -> None:
+def test_repeated_class_names_are_rejected() -> None:
     names = ("background", "square", "disc", "square")
     with pytest.raises(ValueError, match="2 classes named 'square'"):
         Categories.from_names(names, {1: "square"})
     assert Categories.from_names(names, {1: "disc"}).ids == {1: 2}
 
 
-def test_a_file_with_some_of_them_is_taken() -> None:
+def test_subset_of_categories_is_valid() -> None:
     CATS.check("val.json", {7: "disc"})
     CATS.check("val.json", {})
 
 
-def test_every_contradiction_is_listed() -> None:
+def test_all_mismatches_are_listed() -> None:
     with pytest.raises(ValueError, match=r"val\.json: 3 problems") as caught:
         CATS.check("val.json", {3: "disc", 7: "square", 8: "star", 9: "rest"})
     assert str(caught.value).splitlines()[1:] == [

@@ -48,7 +48,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_images_by_their_names_and_classes_by_theirs(tmp_path: Path, bare: Path) -> None:
+def test_images_and_classes_are_matched_by_name(tmp_path: Path, bare: Path) -> None:
     pictures = [tmp_path / "y.png", tmp_path / "b" / "x.png", tmp_path / "a" / "x.png"]
     ids = CocoIds(write(tmp_path), pictures, bare, NAMES)
     assert [id for id, _ in ids.images.values()] == [9, 8, 7]
@@ -58,7 +58,7 @@ def test_images_by_their_names_and_classes_by_theirs(tmp_path: Path, bare: Path)
     ]  # no fish in the file
 
 
-def test_names_are_relative_to_where_one_is(
+def test_names_are_relative_to_the_current_directory(
     tmp_path: Path, bare: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "b").mkdir()
@@ -66,9 +66,7 @@ def test_names_are_relative_to_where_one_is(
     assert CocoIds(write(tmp_path), [Path("x.png")], bare, NAMES).images == {"x.png": (8, None)}
 
 
-def test_an_image_that_the_file_knows_in_another_size_is_refused(
-    tmp_path: Path, bare: Path
-) -> None:
+def test_image_size_mismatch_is_rejected(tmp_path: Path, bare: Path) -> None:
     sized = {"id": 7, "file_name": "x.png", "width": 40, "height": 30}
     ids = CocoIds(write(tmp_path, images=[sized]), [tmp_path / "x.png"], bare, NAMES)
     picture = tmp_path / "x.png"
@@ -77,7 +75,7 @@ def test_an_image_that_the_file_knows_in_another_size_is_refused(
         ids.results(record_of(picture, ids.categories, width=30, height=40))
 
 
-def test_ids_that_the_weights_were_trained_on_come_first(tmp_path: Path) -> None:
+def test_recorded_category_ids_take_precedence(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     entries = [{"id": 20, "name": "cat", "label": 2}, {"id": 30, "name": "dog", "label": 1}]
     model = create_model("faster_rcnn_resnet_18_fpn", num_classes=3, hidden_dim=8)
@@ -100,14 +98,14 @@ def test_ids_that_the_weights_were_trained_on_come_first(tmp_path: Path) -> None
         ({}, "y.png", None, "expected class names .* --class-names"),
     ],
 )
-def test_what_cannot_be_named_is_refused(
+def test_unmatched_images_and_classes_are_rejected(
     tmp_path: Path, bare: Path, parts: dict[str, Any], picture: str, names: Any, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         CocoIds(write(tmp_path, **parts), [tmp_path / picture], bare, names)
 
 
-def test_ids_as_the_file_spells_them(tmp_path: Path, bare: Path) -> None:
+def test_original_ids_are_kept(tmp_path: Path, bare: Path) -> None:
     images = [{"id": "7", "file_name": r"a\x.png"}, {"id": "img-8", "file_name": "./b/x%20y.png"}]
     categories = [{"id": "30", "name": "dog"}, {"id": "c20", "name": "cat"}]
     path = write(tmp_path, images=images, categories=categories)

@@ -111,7 +111,7 @@ def test_nothing_found(lucid_detect: Run, weights: Path, image: Path) -> None:
 
 
 @pytest.mark.usefixtures("known_detections")
-def test_a_drawing_in_a_file(lucid_detect: Run, weights: Path, image: Path, tmp_path: Path) -> None:
+def test_draw_to_a_file(lucid_detect: Run, weights: Path, image: Path, tmp_path: Path) -> None:
     target = tmp_path / "new" / "boxes.png"
     code, out, _ = lucid_detect(image, "--weights", weights, "--output", target, "--scale", 2)
     assert code == 0
@@ -122,9 +122,7 @@ def test_a_drawing_in_a_file(lucid_detect: Run, weights: Path, image: Path, tmp_
 
 
 @pytest.mark.usefixtures("known_detections")
-def test_drawings_in_a_directory(
-    lucid_detect: Run, weights: Path, image: Path, tmp_path: Path
-) -> None:
+def test_draw_to_a_directory(lucid_detect: Run, weights: Path, image: Path, tmp_path: Path) -> None:
     other = image.rename(tmp_path / "other.png")
     Image.open(other).save(image)
     target = tmp_path / "drawn"
@@ -136,7 +134,7 @@ def test_drawings_in_a_directory(
 
 @pytest.mark.usefixtures("known_detections")
 @pytest.mark.parametrize("output", ["new/x.json", "new/deep/x.jsonl", "new/x.tiff", "new.dir/"])
-def test_a_missing_folder_is_made(
+def test_missing_directories_are_created(
     lucid_detect: Run, weights: Path, image: Path, tmp_path: Path, output: str
 ) -> None:
     code, _, err = lucid_detect(image, "--weights", weights, "--output", f"{tmp_path}/{output}")
@@ -146,7 +144,7 @@ def test_a_missing_folder_is_made(
 
 
 @pytest.mark.usefixtures("known_detections")
-def test_drawings_mirror_the_images(
+def test_drawings_mirror_image_directories(
     lucid_detect: Run, weights: Path, image: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -180,7 +178,7 @@ def test_drawings_mirror_the_images(
     ]
 
 
-def test_a_picture_that_cannot_be_written_is_named(
+def test_unwritable_drawing_is_reported(
     lucid_detect: Run, weights: Path, image: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "out" / "photo_detections.png").mkdir(parents=True)
@@ -189,9 +187,7 @@ def test_a_picture_that_cannot_be_written_is_named(
     assert "photo_detections.png cannot be written (Is a directory)" in err
 
 
-def test_a_threshold_below_the_detectors_own(
-    lucid_detect: Run, image: Path, tmp_path: Path
-) -> None:
+def test_threshold_below_the_detectors_own(lucid_detect: Run, image: Path, tmp_path: Path) -> None:
     path = tmp_path / "strict.safetensors"
     model = create_model(
         "faster_rcnn_resnet_18_fpn", num_classes=3, hidden_dim=8, box_score_threshold=0.9
@@ -208,7 +204,7 @@ def test_a_threshold_below_the_detectors_own(
 
 
 @pytest.mark.usefixtures("known_detections")
-def test_names_with_line_ends_and_undecodable_bytes(
+def test_names_with_newlines_and_undecodable_bytes(
     lucid_detect: Run, weights: Path, image: Path, tmp_path: Path
 ) -> None:
     os.mkdir(tmp_path / "odd")
@@ -248,7 +244,7 @@ def test_options_of_other_tools(
     assert advice in err
 
 
-def test_the_network_itself(lucid_detect: Run, weights: Path, image: Path) -> None:
+def test_detections_match_the_model(lucid_detect: Run, weights: Path, image: Path) -> None:
     """The file alone rebuilds the model, and what is printed is what it predicts."""
     code, out, _ = lucid_detect(image, "--weights", weights, "--json", "--score-threshold", 0)
     assert code == 0
@@ -354,7 +350,7 @@ def bad_call(tmp_path: Path, image: Path, weights: Path) -> dict[str, tuple[list
         "repeated names",
     ],
 )
-def test_bad_input_is_one_line_and_code_2(
+def test_bad_input_exits_with_one_line_and_code_2(
     lucid_detect: Run, weights: Path, image: Path, tmp_path: Path, case: str
 ) -> None:
     arguments, message = bad_call(tmp_path, image, weights)[case]
@@ -367,7 +363,7 @@ def test_bad_input_is_one_line_and_code_2(
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
-def test_a_classifier_is_no_detector(lucid_detect: Run, image: Path, tmp_path: Path) -> None:
+def test_classifier_weights_are_rejected(lucid_detect: Run, image: Path, tmp_path: Path) -> None:
     path = tmp_path / "classifier.safetensors"
     lucid.save_model(create_model("resnet_18", num_classes=3), path)
     code, _, err = lucid_detect(image, "--weights", path)
@@ -392,7 +388,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("known_detections")
-def test_results_in_a_file(lucid_detect: Run, weights: Path, folder: Path, tmp_path: Path) -> None:
+def test_results_file(lucid_detect: Run, weights: Path, folder: Path, tmp_path: Path) -> None:
     report = tmp_path / "results.json"
     code, out, err = lucid_detect(folder, "--weights", weights, "--output", report)
     assert (code, out) == (0, f"3 images in {report}, 2 failed\n")
@@ -416,9 +412,7 @@ def test_results_in_a_file(lucid_detect: Run, weights: Path, folder: Path, tmp_p
 
 
 @pytest.mark.usefixtures("known_detections")
-def test_without_a_file_the_others_are_printed(
-    lucid_detect: Run, weights: Path, folder: Path
-) -> None:
+def test_failed_images_without_results_file(lucid_detect: Run, weights: Path, folder: Path) -> None:
     code, out, err = lucid_detect(folder, "--weights", weights, "--json")
     assert (code, err.count("\n")) == (0, 2)
     report = json.loads(out)
@@ -428,7 +422,7 @@ def test_without_a_file_the_others_are_printed(
     assert "none of 2 images could be used" in err
 
 
-def test_stopped_by_ctrl_c_and_resumed(
+def test_ctrl_c_and_resume(
     lucid_detect: Run,
     weights: Path,
     folder: Path,
@@ -463,7 +457,7 @@ def test_stopped_by_ctrl_c_and_resumed(
     assert f"{report} is finished for 3 images; to do: 2 failed before" in err
 
 
-def test_a_finished_report_is_completed(
+def test_resume_of_a_finished_report(
     lucid_detect: Run, weights: Path, image: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "photos"
@@ -489,7 +483,7 @@ def test_a_finished_report_is_completed(
         assert report.read_bytes() == before
 
 
-def test_a_finished_report_of_other_weights_is_refused(
+def test_resume_rejects_report_of_other_weights(
     lucid_detect: Run, weights: Path, image: Path, tmp_path: Path
 ) -> None:
     report = tmp_path / "r.json"
@@ -508,7 +502,7 @@ def test_a_finished_report_of_other_weights_is_refused(
     assert report.read_text() == '{"something": "else"}'
 
 
-def test_options_without_effect_are_refused(
+def test_options_without_effect_are_rejected(
     lucid_detect: Run, weights: Path, image: Path, tmp_path: Path
 ) -> None:
     for options, message in {
@@ -541,7 +535,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pth.write_legacy(path, value, stored)
 
 
-def test_a_torchvision_checkpoint_just_works(
+def test_torchvision_checkpoint(
     lucid_detect: Run, theirs: Path, image: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models = []
@@ -572,7 +566,7 @@ def test_a_torchvision_checkpoint_just_works(
 
 @pytest.mark.usefixtures("known_detections")
 @pytest.mark.parametrize("names", ["Katze\nHund\n", "nichts\nKatze\nHund\n\n"])
-def test_names_of_the_classes_from_a_file(
+def test_class_names_from_a_file(
     lucid_detect: Run, weights: Path, image: Path, tmp_path: Path, names: str
 ) -> None:
     path = tmp_path / "names.txt"
@@ -582,7 +576,7 @@ def test_names_of_the_classes_from_a_file(
     assert [line.split("  ")[1] for line in out.splitlines()[1:]] == ["Hund", "Katze"]
 
 
-def test_weights_that_show_no_detector_are_an_error(
+def test_unrecognized_weights_are_rejected(
     lucid_detect: Run, theirs: Path, weights: Path, image: Path, tmp_path: Path
 ) -> None:
     def refused(*arguments: object) -> str:
@@ -600,12 +594,12 @@ def test_weights_that_show_no_detector_are_an_error(
     names = tmp_path / "names.txt"
     names.write_text("one\n")
     err = refused("--weights", weights, "--class-names", names)
-    assert "expected 2 names of classes, or 3 with the background's first, got 1" in err
+    assert "expected 2 class names, or 3 with the background first, got 1" in err
     names.write_bytes(b"\xff")
     assert "expected UTF-8 text" in refused("--weights", weights, "--class-names", names)
 
 
-def test_the_classes_of_coco() -> None:
+def test_coco_classes() -> None:
     assert len(COCO_CLASSES) == 91
     assert [i for i, name in enumerate(COCO_CLASSES) if name == "N/A"] == [
         12, 26, 29, 30, 45, 66, 68, 69, 71, 83,

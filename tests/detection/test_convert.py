@@ -21,7 +21,7 @@ NOTHING = {"boxes": np.zeros((0, 4), np.float32), "labels": [], "scores": []}
 NAMES = ("background", "cat", "dog")
 
 
-def test_arguments_of_supervision() -> None:
+def test_to_supervision_arguments() -> None:
     given = convert.to_supervision(FOUND, NAMES)
     assert set(given) == {"xyxy", "confidence", "class_id", "data"}
     np.testing.assert_array_equal(given["xyxy"], FOUND["boxes"])
@@ -32,7 +32,7 @@ def test_arguments_of_supervision() -> None:
     assert "data" not in convert.to_supervision(FOUND)
 
 
-def test_nothing_found_has_shapes_all_the_same() -> None:
+def test_empty_detections_keep_shapes() -> None:
     given = convert.to_supervision(NOTHING, NAMES)
     shapes = {key: given[key].shape for key in ("xyxy", "confidence", "class_id")}
     assert shapes == {"xyxy": (0, 4), "confidence": (0,), "class_id": (0,)}
@@ -50,7 +50,7 @@ class Theirs:
         self.__dict__ = {"mask": None, "confidence": None, "class_id": None, **values}
 
 
-def test_back_from_supervision() -> None:
+def test_from_supervision_round_trip() -> None:
     given = convert.to_supervision(FOUND)
     for form in (given, Theirs(**given)):
         back = convert.from_supervision(form)
@@ -59,7 +59,7 @@ def test_back_from_supervision() -> None:
             assert back[key].dtype == value.dtype
 
 
-def test_best_first_and_counted_from_one() -> None:
+def test_from_supervision_sorts_and_offsets_labels() -> None:
     theirs = Theirs(
         xyxy=np.array([[0, 0, 1, 1], [0, 0, 2, 2], [0, 0, 3, 3]]),
         confidence=np.array([0.2, 0.9, 0.2]),
@@ -76,14 +76,14 @@ def test_best_first_and_counted_from_one() -> None:
 
 
 @pytest.mark.parametrize("missing", ["xyxy", "confidence", "class_id"])
-def test_what_a_detection_cannot_lack(missing: str) -> None:
+def test_from_supervision_requires_all_fields(missing: str) -> None:
     given = {**convert.to_supervision(FOUND), missing: None}
     for form in (given, Theirs(**given)):
         with pytest.raises(ValueError, match=f"expected detections with {missing}, got"):
             convert.from_supervision(form)
 
 
-def test_records_are_of_what_json_can_hold() -> None:
+def test_records_are_json_serializable() -> None:
     records = convert.to_records(FOUND, NAMES)
     assert json.loads(json.dumps(records)) == [
         {"label": 2, "class": "dog", "score": 0.97, "box": [4.0, 6.0, 24.0, 20.12]},
@@ -92,7 +92,7 @@ def test_records_are_of_what_json_can_hold() -> None:
     assert [record["class"] for record in convert.to_records(FOUND)] == ["2", "1"]
 
 
-def test_results_that_pycocotools_reads() -> None:
+def test_pycocotools_reads_results() -> None:
     coco = pytest.importorskip("pycocotools.coco", reason="COCO's tools are not installed")
     results = convert.to_coco_results([FOUND, NOTHING], [42, 7], {1: 17, 2: 18})
     assert results[1] == {
@@ -113,21 +113,21 @@ def test_results_that_pycocotools_reads() -> None:
     assert [loaded.anns[i]["area"] for i in (1, 2)] == pytest.approx([20 * 14.12, 8.25 * 29])
 
 
-def test_labels_are_the_categories_where_nothing_else_is_said() -> None:
+def test_category_ids_default_to_labels() -> None:
     results = convert.to_coco_results([FOUND], ["a"])
     assert [row["category_id"] for row in results] == [2, 1]
 
 
-def test_what_does_not_fit_together_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"image 5: label 2 is of no category; .*\[1\]"):
+def test_mismatched_arguments_are_rejected() -> None:
+    with pytest.raises(ValueError, match=r"image 5: .*category_ids \[1\], got 2"):
         convert.to_coco_results([FOUND], [5], {1: 17})
-    with pytest.raises(ValueError, match="detections of 1 images, 2 image ids"):
+    with pytest.raises(ValueError, match="got 1 images and 2 image ids"):
         convert.to_coco_results([FOUND], [5, 6])
     with pytest.raises(ValueError, match="2 boxes, 1 labels and 2 scores"):
         convert.to_supervision({**FOUND, "labels": [1]})
 
 
-def test_tensors_and_lists_are_taken_too() -> None:
+def test_tensors_and_lists_are_accepted() -> None:
     forms = {
         "boxes": lucid.tensor(FOUND["boxes"]),
         "labels": FOUND["labels"].tolist(),

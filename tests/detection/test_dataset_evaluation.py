@@ -61,7 +61,7 @@ def test_labels_are_matched_by_category(tmp_path: Path, batch_size: int) -> None
     }
 
 
-def test_measures_do_not_depend_on_the_batch_size(tmp_path: Path) -> None:
+def test_metrics_do_not_depend_on_the_batch_size(tmp_path: Path) -> None:
     """The detector is held against what it finds itself in each image alone."""
     lucid.random.seed(0)
     model = small_detection.tiny_detector(rpn_post_nms_top_n=20, box_score_threshold=0.0)
@@ -105,7 +105,7 @@ def test_measures_do_not_depend_on_the_batch_size(tmp_path: Path) -> None:
         assert other_validated["mAP"] == pytest.approx(metrics.map, abs=1e-3)
 
 
-def test_exchanged_labels_find_nothing(tmp_path: Path) -> None:
+def test_swapped_labels_score_zero(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
     comparison = DatasetEvaluation(path, tmp_path, CATEGORIES, read_categories(path).names)
     oracle = Oracle(CocoDetection(path, tmp_path), {1: 2, 2: 5})
@@ -114,7 +114,7 @@ def test_exchanged_labels_find_nothing(tmp_path: Path) -> None:
     assert evaluator.compute().map_50 < 0.2
 
 
-def test_what_measures_depend_on_is_noted(tmp_path: Path) -> None:
+def test_notes_on_data_and_detector(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
     comparison = DatasetEvaluation(path, tmp_path, CATEGORIES, read_categories(path).names)
 
@@ -140,20 +140,20 @@ def test_categories_that_share_a_label_are_one_class(tmp_path: Path) -> None:
     assert {row["category_id"] for row in results} == {3}
 
 
-def test_a_file_with_other_categories_is_refused(tmp_path: Path) -> None:
+def test_file_with_other_categories_is_rejected(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path, categories={3: "disc"})
     with pytest.raises(ValueError, match="category 3 is 'disc': in the detector it is 'square'"):
         DatasetEvaluation(path, tmp_path, CATEGORIES, read_categories(path).names)
 
 
-def test_missing_images_are_named_before_any_is_looked_at(tmp_path: Path) -> None:
+def test_missing_images_are_rejected_before_prediction(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
     (tmp_path / "data_3.png").unlink()
     with pytest.raises(ValueError, match=r"data\.json: 1 problem:\n .*data_3\.png: no such file"):
         DatasetEvaluation(path, tmp_path, CATEGORIES, read_categories(path).names)
 
 
-def test_results_have_the_ids_that_the_file_has(tmp_path: Path) -> None:
+def test_results_have_original_ids(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
     content = json.loads(path.read_text())
     for image in content["images"]:

@@ -9,10 +9,10 @@ from PIL import Image, ImageCms
 from lucid_models_detection.draw import draw_boxes, label_color, to_pillow
 
 NO_BOXES = np.zeros((0, 4), np.float32)
-GREY = np.full((3, 40, 60), 0.5, np.float32)
+GRAY = np.full((3, 40, 60), 0.5, np.float32)
 
 
-def test_every_form_of_image_gives_the_same_picture() -> None:
+def test_image_forms_give_the_same_result() -> None:
     rng = np.random.default_rng(0)
     hwc = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
     chw = hwc.transpose(2, 0, 1).astype(np.float32) / 255
@@ -22,12 +22,12 @@ def test_every_form_of_image_gives_the_same_picture() -> None:
         np.testing.assert_array_equal(np.asarray(picture), hwc)
 
 
-def test_every_form_of_grey_image_gives_the_same_picture() -> None:
+def test_gray_image_forms_give_the_same_result() -> None:
     rng = np.random.default_rng(1)
-    grey = rng.integers(0, 256, (20, 30), dtype=np.uint8)
-    expected = np.repeat(grey[:, :, None], 3, axis=2)
-    as_float = grey.astype(np.float32) / 255
-    for image in (grey, grey[:, :, None], as_float, as_float[None], Image.fromarray(grey)):
+    gray = rng.integers(0, 256, (20, 30), dtype=np.uint8)
+    expected = np.repeat(gray[:, :, None], 3, axis=2)
+    as_float = gray.astype(np.float32) / 255
+    for image in (gray, gray[:, :, None], as_float, as_float[None], Image.fromarray(gray)):
         np.testing.assert_array_equal(np.asarray(to_pillow(image)), expected)
 
 
@@ -65,21 +65,21 @@ def in_mode(rgb: Image.Image, mode: str) -> Image.Image:
 
 
 @pytest.mark.parametrize("mode", PILLOW_MODES)
-def test_every_mode_of_pillow(mode: str) -> None:
-    """The ground as it was, in colour or in grey, and the box on it in its own colour."""
+def test_pillow_modes(mode: str) -> None:
+    """The ground as it was, in color or in gray, and the box on it in its own color."""
     rgb = Image.new("RGB", (40, 30), (204, 102, 51))  # of the palette that "P" has
     image = in_mode(rgb, mode)
     assert image.mode == mode
     picture = draw_boxes(image, [[8, 9, 28, 25]], [2], class_names={2: ""})
     assert (picture.mode, picture.size) == ("RGB", rgb.size)
-    coloured = mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV") or mode.startswith("RGB")
+    colored = mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV") or mode.startswith("RGB")
     if mode != "1":  # where the ground is a dither
-        ground = rgb if coloured else rgb.convert("L").convert("RGB")
+        ground = rgb if colored else rgb.convert("L").convert("RGB")
         np.testing.assert_allclose(picture.getpixel((36, 3)), ground.getpixel((0, 0)), atol=3)
     assert picture.getpixel((8, 20)) == label_color(2)
 
 
-def test_layout_of_a_tiny_image_is_decided_by_its_dtype() -> None:
+def test_layout_of_tiny_images_follows_dtype() -> None:
     image = np.arange(27).reshape(3, 3, 3)
     as_bytes = to_pillow(image.astype(np.uint8))
     as_floats = to_pillow((image / 255).astype(np.float32))
@@ -87,7 +87,7 @@ def test_layout_of_a_tiny_image_is_decided_by_its_dtype() -> None:
     np.testing.assert_array_equal(np.asarray(as_floats), image.transpose(1, 2, 0))
 
 
-def test_values_beyond_the_range_by_rounding_are_drawn() -> None:
+def test_values_outside_the_range_by_rounding() -> None:
     image = np.array([[[-5e-5, 1 + 5e-5], [0.25, 0.5]]], np.float32)
     assert np.asarray(to_pillow(image))[:, :, 0].tolist() == [[0, 255], [64, 128]]
 
@@ -95,7 +95,7 @@ def test_values_beyond_the_range_by_rounding_are_drawn() -> None:
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((3, 0, 5), np.float32), "without pixels"),
+        (np.zeros((3, 0, 5), np.float32), "with pixels"),
         (np.zeros((4, 5, 6), np.float32), r"got \(4, 5, 6\)"),
         (np.zeros((1, 3, 5, 6), np.float32), r"got \(1, 3, 5, 6\)"),
         (np.full((3, 5, 6), 255.0, np.float32), r"\[255, 255\]; divide 8-bit values by 255"),
@@ -105,26 +105,26 @@ def test_values_beyond_the_range_by_rounding_are_drawn() -> None:
         (np.float32([[0, 1], [-np.inf, np.inf]]), "2 of 4 values NaN or infinite"),
     ],
 )
-def test_strange_images_are_refused(image: np.ndarray, message: str) -> None:
+def test_invalid_images_are_rejected(image: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         draw_boxes(image, NO_BOXES)
 
 
 @pytest.mark.parametrize("image", [np.zeros((3, 5, 6), np.int64), "picture.png"])
-def test_other_kinds_of_value_are_refused(image: object) -> None:
+def test_other_types_are_rejected(image: object) -> None:
     with pytest.raises(TypeError, match="expected an image"):
         draw_boxes(image, NO_BOXES)
 
 
 @pytest.mark.parametrize("boxes", [NO_BOXES, np.zeros(0), []])
-def test_nothing_to_draw_gives_the_image_itself(boxes: object) -> None:
-    picture = draw_boxes(GREY, boxes, labels=[], scores=[])
+def test_no_boxes_returns_the_image(boxes: object) -> None:
+    picture = draw_boxes(GRAY, boxes, labels=[], scores=[])
     np.testing.assert_array_equal(np.asarray(picture), 128)
     assert picture.size == (60, 40)
 
 
-def test_outline_runs_inside_the_edges_of_the_box() -> None:
-    picture = np.asarray(draw_boxes(GREY, [[10, 5, 30, 25]], line_width=1))
+def test_outline_is_inside_the_box() -> None:
+    picture = np.asarray(draw_boxes(GRAY, [[10, 5, 30, 25]], line_width=1))
     color = list(label_color(1))
     for y, x in ((5, 10), (5, 29), (24, 10), (24, 29), (15, 10), (5, 20)):
         assert picture[y, x].tolist() == color
@@ -134,14 +134,14 @@ def test_outline_runs_inside_the_edges_of_the_box() -> None:
     assert picture[15, 31].tolist() == [128, 128, 128]
 
 
-def test_scale_enlarges_the_picture_and_the_boxes() -> None:
-    picture = draw_boxes(GREY, [[10, 5, 30, 25]], line_width=1, scale=2)
+def test_scale_enlarges_image_and_boxes() -> None:
+    picture = draw_boxes(GRAY, [[10, 5, 30, 25]], line_width=1, scale=2)
     assert picture.size == (120, 80)
     assert np.asarray(picture)[10, 20].tolist() == list(label_color(1))
     assert np.asarray(picture)[49, 59].tolist() == list(label_color(1))
 
 
-def test_image_given_stays_as_it_is() -> None:
+def test_input_image_is_not_modified() -> None:
     pillow = Image.new("RGB", (30, 20), (9, 9, 9))
     array = np.zeros((20, 30, 3), np.uint8)
     for image in (pillow, array):
@@ -149,27 +149,27 @@ def test_image_given_stays_as_it_is() -> None:
         assert np.asarray(image).min() == np.asarray(image).max()
 
 
-def test_labels_choose_colours_and_scores_the_order() -> None:
+def test_labels_select_colors_and_scores_the_order() -> None:
     boxes = [[10, 10, 40, 30], [10, 10, 40, 30]]
-    above = np.asarray(draw_boxes(GREY, boxes, [2, 3], [0.9, 0.1], line_width=1))
+    above = np.asarray(draw_boxes(GRAY, boxes, [2, 3], [0.9, 0.1], line_width=1))
     assert above[20, 10].tolist() == list(label_color(2))
-    above = np.asarray(draw_boxes(GREY, boxes, [2, 3], [0.1, 0.9], line_width=1))
+    above = np.asarray(draw_boxes(GRAY, boxes, [2, 3], [0.1, 0.9], line_width=1))
     assert above[20, 10].tolist() == list(label_color(3))
 
 
-def test_score_threshold_leaves_out_the_worse() -> None:
+def test_score_threshold_removes_low_scores() -> None:
     boxes, labels = [[10, 20, 30, 35], [40, 20, 55, 35]], [1, 2]
-    both = draw_boxes(GREY, boxes, labels, [0.9, 0.4])
-    one = draw_boxes(GREY, boxes, labels, [0.9, 0.4], score_threshold=0.5)
-    alone = draw_boxes(GREY, boxes[:1], labels[:1], [0.9])
+    both = draw_boxes(GRAY, boxes, labels, [0.9, 0.4])
+    one = draw_boxes(GRAY, boxes, labels, [0.9, 0.4], score_threshold=0.5)
+    alone = draw_boxes(GRAY, boxes[:1], labels[:1], [0.9])
     assert np.asarray(one).tobytes() == np.asarray(alone).tobytes() != np.asarray(both).tobytes()
 
 
-def test_names_are_taken_from_a_sequence_a_mapping_or_the_number() -> None:
+def test_names_from_sequence_mapping_or_label() -> None:
     box = [[5, 20, 50, 35]]
 
     def drawn(label: int, names: object) -> bytes:
-        return draw_boxes(GREY, box, [label], class_names=names).tobytes()
+        return draw_boxes(GRAY, box, [label], class_names=names).tobytes()
 
     assert drawn(1, ["background", "cat"]) == drawn(1, {1: "cat"}) != drawn(1, None)
     assert drawn(7, ["background", "cat"]) == drawn(7, {1: "cat"}) == drawn(7, None)
@@ -178,8 +178,8 @@ def test_names_are_taken_from_a_sequence_a_mapping_or_the_number() -> None:
 @pytest.mark.parametrize(
     "box", [[0, 0, 60, 40], [-20, -20, 90, 80], [50, 30, 60, 40], [0, 0, 3, 3], [-9, -9, -5, -5]]
 )
-def test_captions_stay_in_the_picture(box: list[float]) -> None:
-    picture = np.asarray(draw_boxes(GREY, [box], [1], [0.5], class_names=["", "a long name"]))
+def test_captions_stay_in_the_image(box: list[float]) -> None:
+    picture = np.asarray(draw_boxes(GRAY, [box], [1], [0.5], class_names=["", "a long name"]))
     plate = (picture == label_color(1)).all(axis=2)
     assert plate.sum() > 100
     rows, columns = np.nonzero(plate.sum(axis=1) > 20)[0], np.nonzero(plate.sum(axis=0) > 5)[0]
@@ -187,7 +187,7 @@ def test_captions_stay_in_the_picture(box: list[float]) -> None:
     assert len(columns) >= 30
 
 
-def test_captions_of_neighbours_do_not_cover_each_other() -> None:
+def test_captions_of_neighbors_do_not_overlap() -> None:
     image = np.full((3, 200, 200), 0.5, np.float32)
     boxes = [[50, 80, 150, 120], [52, 82, 152, 122], [54, 84, 154, 124]]
     together = np.asarray(draw_boxes(image, boxes, [1, 2, 3], [0.9, 0.8, 0.7]))
@@ -197,7 +197,7 @@ def test_captions_of_neighbours_do_not_cover_each_other() -> None:
     assert min(counts) > plate * 0.8
 
 
-def test_colours_of_classes_are_distinct() -> None:
+def test_class_colors_are_distinct() -> None:
     colors = np.array([label_color(i) for i in range(1, 81)], float)
     assert len({tuple(c) for c in colors}) == 80
     palette = colors[:12]
@@ -211,16 +211,16 @@ def test_colours_of_classes_are_distinct() -> None:
         (([[1, 2, 3]],), r"shape \(D, 4\), got \(1, 3\)"),
         (([[0, 0, 5, 5], [20, 20, 10, 10]],), "box 1: .*looks like xywh"),
         (([[0, 0, np.nan, 5]],), r"box 0: expected finite .* got \[0\.0, 0\.0, nan, 5\.0\]$"),
-        (([[0, 0, 5, 5]], [1, 2]), "one of labels for each of 1 boxes"),
-        (([[0, 0, 5, 5]], [1], [0.1, 0.2]), "one of scores for each of 1 boxes"),
+        (([[0, 0, 5, 5]], [1, 2]), r"labels: expected shape \(1,\)"),
+        (([[0, 0, 5, 5]], [1], [0.1, 0.2]), r"scores: expected shape \(1,\)"),
     ],
 )
-def test_boxes_that_make_no_sense_are_refused(arguments: tuple, message: str) -> None:
+def test_invalid_boxes_are_rejected(arguments: tuple, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        draw_boxes(GREY, *arguments)
+        draw_boxes(GRAY, *arguments)
 
 
 @pytest.mark.parametrize("scale", [0, -1, float("nan")])
 def test_scale_must_be_positive(scale: float) -> None:
     with pytest.raises(ValueError, match="scale"):
-        draw_boxes(GREY, NO_BOXES, scale=scale)
+        draw_boxes(GRAY, NO_BOXES, scale=scale)

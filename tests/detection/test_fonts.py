@@ -45,20 +45,20 @@ def drawn(name: str) -> np.ndarray:
     return np.asarray(draw_boxes(image, box, label, score, **options))
 
 
-def test_english_is_drawn_in_pillows_own_font(font_files: list[str]) -> None:
+def test_latin_text_uses_pillows_font(font_files: list[str]) -> None:
     text, font = fonts.choose_font("cat (big)  0.90", 12)
     assert text == "cat (big)  0.90"
     assert font.getname() == ImageFont.load_default(12).getname()
 
 
 @pytest.mark.parametrize(("one", "other"), [("éüñ", "àöß"), ("αβγ", "δεζ"), ("абв", "где")])
-def test_letters_are_drawn_in_a_font_that_has_them(dejavu: str, one: str, other: str) -> None:
+def test_font_with_the_characters_is_selected(dejavu: str, one: str, other: str) -> None:
     text, font = fonts.choose_font(one, 14)
     assert (text, font.path) == (one, dejavu)
     assert not np.array_equal(drawn(one), drawn(other))
 
 
-def test_letters_that_no_font_has_become_escapes_and_are_told_once(font_files: list[str]) -> None:
+def test_missing_characters_become_escapes_with_one_warning(font_files: list[str]) -> None:
     with pytest.warns(LucidWarning, match=r"no font of this system has 犬 猫"):
         assert fonts.choose_font("猫犬 cat", 14)[0] == r"\u732b\u72ac cat"
     with warnings.catch_warnings():
@@ -66,7 +66,7 @@ def test_letters_that_no_font_has_become_escapes_and_are_told_once(font_files: l
         assert not np.array_equal(drawn("猫犬"), drawn("犬猫"))
 
 
-def test_the_font_that_has_most(dejavu: str) -> None:
+def test_font_with_most_characters_is_selected(dejavu: str) -> None:
     with pytest.warns(LucidWarning, match="has 猫;"):
         text, font = fonts.choose_font("猫 é", 14)
     assert (text, font.path) == (r"\u732b é", dejavu)
@@ -77,7 +77,7 @@ def test_combining_and_control_characters(dejavu: str) -> None:
     assert fonts.choose_font("a\nb\x1b[31m\udcff", 14)[0] == r"a\nb\x1b[31m\udcff"
 
 
-def test_fonts_are_found_and_upright_sans_come_first(
+def test_system_fonts_are_sorted_upright_sans_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = ("XSans-Bold.ttf", "YSans.TTF", "deep/Z.otc", "deep/Serif.otf", "NotoColorEmoji.ttf",
@@ -93,6 +93,6 @@ def test_fonts_are_found_and_upright_sans_come_first(
 
 
 @pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
-def test_folders_of_each_system(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
+def test_font_folders_per_platform(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
     monkeypatch.setattr("sys.platform", platform)
     assert any("ont" in folder for folder in fonts._font_folders())

@@ -33,7 +33,7 @@ def photos(tmp_path: Path) -> list[str]:
     return [str(path) for path in paths]
 
 
-def test_records_are_what_the_model_predicts(weights: Path, photos: list[str]) -> None:
+def test_records_match_the_model(weights: Path, photos: list[str]) -> None:
     records = DetectionPredictor(weights, score_threshold=0.2)(photos)
     assert [record["image"] for record in records] == photos
     assert "cannot be decoded" in records[2]["error"]
@@ -52,7 +52,7 @@ def test_records_are_what_the_model_predicts(weights: Path, photos: list[str]) -
         assert (records[i]["width"], records[i]["height"]) == (48 if i == 1 else 64, 64)
 
 
-def test_a_copy_says_the_same(weights: Path, photos: list[str]) -> None:
+def test_pickled_predictor_gives_the_same_records(weights: Path, photos: list[str]) -> None:
     predictor = DetectionPredictor(weights, score_threshold=0.2, class_names=("-", "a", "b"))
     expected = predictor(photos)
     assert {d["class"] for d in expected[0]["detections"]} <= {"a", "b"}
@@ -61,7 +61,7 @@ def test_a_copy_says_the_same(weights: Path, photos: list[str]) -> None:
     assert pickle.loads(sent)(photos) == expected
 
 
-def test_what_results_depend_on(weights: Path) -> None:
+def test_description(weights: Path) -> None:
     predictor = DetectionPredictor(weights, class_names=["-", "a", "b"])
     about = predictor.description()
     assert about.pop("sha256") == predictor.digest
@@ -90,6 +90,6 @@ def test_drawings(
     assert predictor([np.zeros((3, 64, 64), np.float32)])[0]["picture"] is None
 
 
-def test_a_report(weights: Path, photos: list[str], tmp_path: Path) -> None:
+def test_report_file(weights: Path, photos: list[str], tmp_path: Path) -> None:
     outcome = predict_files(DetectionPredictor(weights), photos, tmp_path / "r.json", batch_size=3)
     assert (outcome.images, outcome.failed) == (3, 1)

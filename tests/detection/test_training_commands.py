@@ -115,7 +115,7 @@ def check_results_of_detect(
     assert detected == [r for image in (103, 101) for r in rows if r["image_id"] == image]
 
 
-def test_a_run_leaves_a_detector_that_the_other_commands_take(
+def test_trained_detector_works_with_other_commands(
     trained: Path, data: Path, call: Run, tmp_path: Path
 ) -> None:
     best = trained / "best.safetensors"
@@ -180,9 +180,7 @@ def test_a_run_leaves_a_detector_that_the_other_commands_take(
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_before_its_first_step_keeps_the_weights_of_its_backbone(
-    data: Path, tmp_path: Path
-) -> None:
+def test_run_killed_before_first_step_keeps_backbone_weights(data: Path, tmp_path: Path) -> None:
     lucid.random.seed(5)
     source = create_model("resnet_18", num_classes=4)
     weights = tmp_path / "backbone.safetensors"
@@ -214,7 +212,7 @@ def test_a_run_that_is_killed_before_its_first_step_keeps_the_weights_of_its_bac
 
 
 @pytest.mark.slow
-def test_control_c_leaves_a_whole_checkpoint_and_130(
+def test_ctrl_c_leaves_intact_checkpoint_and_exits_130(
     trained: Path, data: Path, tmp_path: Path, call: Run
 ) -> None:
     folder = tmp_path / "run"
@@ -236,14 +234,14 @@ def test_control_c_leaves_a_whole_checkpoint_and_130(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "give --data JSON and --images DIR"),
-        (("--data", "DATA"), "give --data JSON and --images DIR"),
+        ((), "--data JSON and --images DIR"),
+        (("--data", "DATA"), "--data JSON and --images DIR"),
         (("--data", "absent", "--images", "IMAGES"), "absent"),
         (("--data", "DATA", "--images", "IMAGES", "--model", "resnet_18"), "image-classification"),
         (("--data", "DATA", "--images", "IMAGES", "--model", "rcnn"), "no model is called 'rcnn'"),
         (
             ("--data", "DATA", "--images", "IMAGES", "--val", "DATA", "--val-fraction", 0.5),
-            "give --val or --val-fraction, not both",
+            "--val and --val-fraction",
         ),
         (("--data", "DATA", "--images", "IMAGES", "--val", "OTHER"), "category 3 is 'disc'"),
         (("--data", "DATA", "--images", "IMAGES", "--model-option", "x"), "expected NAME=VALUE"),
@@ -264,7 +262,7 @@ def test_control_c_leaves_a_whole_checkpoint_and_130(
         (
             ("--data", "DATA", "--images", "IMAGES", "--weights", "CLASSIFIER"),
             "got resnet_18, a model for image-classification; to start the backbone from a "
-            "classifier, give it as backbone_weights (--backbone-weights)",
+            "classifier, pass it as backbone_weights (--backbone-weights)",
         ),
         (("--imgsz", 600), "did you mean --model-option min_size=N?"),
         (("--lr0", 0.1), "did you mean --lr?"),
@@ -273,7 +271,7 @@ def test_control_c_leaves_a_whole_checkpoint_and_130(
         (("--resume",), "contains no run to resume"),
     ],
 )
-def test_bad_input_is_one_line_and_leaves_nothing(
+def test_bad_input_exits_with_one_line_and_no_files(
     call: Run, data: Path, tmp_path: Path, arguments: tuple[object, ...], message: str
 ) -> None:
     other = small_detection.write_coco(
@@ -297,7 +295,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(
     assert not (tmp_path / "run").exists()
 
 
-def test_missing_packages_are_named(
+def test_missing_packages_are_reported(
     call: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in [m for m in sys.modules if m.startswith("pycocotools")]:
@@ -315,7 +313,7 @@ def test_missing_packages_are_named(
 
 
 @pytest.mark.usefixtures("tiny_model")
-def test_without_matplotlib_a_line_says_so(
+def test_missing_matplotlib_is_reported(
     call: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -324,11 +322,11 @@ def test_without_matplotlib_a_line_says_so(
         "--model", "tiny_detector", "--epochs", 1,
     )  # fmt: skip
     assert code == 0
-    assert err == 'no plots, which need matplotlib: pip install "lucid-models-detection[plot]"\n'
+    assert err == 'no plots without matplotlib: pip install "lucid-models-detection[plot]"\n'
 
 
 @pytest.mark.usefixtures("tiny_model")
-def test_a_measure_that_was_never_a_number_is_told_at_the_end(
+def test_metric_that_is_always_nan_is_reported(
     call: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nowhere = {"val_loss": 1.0, "mAP": math.nan, "mAP@0.5": math.nan}
@@ -344,7 +342,7 @@ def test_a_measure_that_was_never_a_number_is_told_at_the_end(
     assert not best.exists()
 
 
-def test_evaluation_refuses_other_categories(trained: Path, call: Run, tmp_path: Path) -> None:
+def test_evaluate_rejects_other_categories(trained: Path, call: Run, tmp_path: Path) -> None:
     other = small_detection.write_coco(tmp_path, 2, categories={3: "disc", 5: "star"})
     code, out, err = call(
         "evaluate", "--data", other, "--images", tmp_path,
@@ -364,7 +362,7 @@ def test_evaluation_refuses_other_categories(trained: Path, call: Run, tmp_path:
         (("--output", "a.json", "--plot", "./a.json"), "is also given as --plot"),
     ],
 )
-def test_results_of_another_kind_are_refused(
+def test_output_of_another_type_is_rejected(
     call: Run, data: Path, tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
     weights = tmp_path / "any"
@@ -378,7 +376,7 @@ def test_results_of_another_kind_are_refused(
 
 
 @pytest.mark.usefixtures("tiny_model")
-def test_precision_over_recall_is_drawn_on_request(
+def test_precision_recall_plot(
     call: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     weights, plot = tmp_path / "w.safetensors", tmp_path / "new" / "curves.png"
@@ -402,7 +400,7 @@ def test_precision_over_recall_is_drawn_on_request(
 
 
 @pytest.mark.usefixtures("tiny_model")
-def test_invalid_boxes_are_left_out_on_request(call: Run, data: Path, tmp_path: Path) -> None:
+def test_skip_invalid_leaves_out_boxes(call: Run, data: Path, tmp_path: Path) -> None:
     content = json.loads(data.read_text())
     content["annotations"][0]["bbox"] = [500, 3, 8, 8]
     path = tmp_path / "coco.json"
@@ -430,9 +428,7 @@ def test_invalid_boxes_are_left_out_on_request(call: Run, data: Path, tmp_path: 
 
 
 @pytest.mark.usefixtures("tiny_model")
-def test_boxes_in_another_format_are_converted_on_request(
-    call: Run, data: Path, tmp_path: Path
-) -> None:
+def test_box_format_converts_boxes(call: Run, data: Path, tmp_path: Path) -> None:
     content = json.loads(data.read_text())
     sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
     for row in content["annotations"]:
@@ -458,15 +454,13 @@ def test_boxes_in_another_format_are_converted_on_request(
 
 
 @pytest.mark.usefixtures("tiny_model")
-def test_evaluation_by_name_where_the_weights_know_no_ids(
-    call: Run, data: Path, tmp_path: Path
-) -> None:
+def test_evaluate_matches_categories_by_name(call: Run, data: Path, tmp_path: Path) -> None:
     model = create_model("tiny_detector", num_classes=3)
     weights, names = tmp_path / "w.safetensors", tmp_path / "names.txt"
     given = ("evaluate", "--data", data, "--images", data.parent, "--weights", weights)
     lucid.save_model(model, weights)
     code, _, err = call(*given)
-    assert (code, "give --class-names FILE" in err) == (2, True)
+    assert (code, "--class-names FILE" in err) == (2, True)
     names.write_text("disc\nsquare\n")
     code, out, _ = call(*given, "--class-names", names, "--json")
     assert (code, json.loads(out)["objects"]) == (0, 5)

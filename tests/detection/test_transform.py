@@ -25,7 +25,7 @@ def image(height: int, width: int, seed: int = 0) -> Any:
     return np.random.default_rng(seed).random((3, height, width), np.float32)
 
 
-def test_images_are_normalised_padded_and_stand_in_the_corner() -> None:
+def test_images_are_normalized_padded_and_stand_in_the_corner() -> None:
     first, second = image(5, 9), image(7, 3, 1)
     transform = GeneralizedRCNNTransform((0.5, 0.25, 0.0), (0.5, 1.0, 2.0), size_divisible=4)
     batch = transform([first, Tensor(second)])

@@ -1,4 +1,4 @@
-"""The type of options that take a file of COCO annotations."""
+"""Click parameter type for a COCO annotation file."""
 
 from __future__ import annotations
 
@@ -14,15 +14,12 @@ __all__ = ["AnnotationFile"]
 
 
 class AnnotationFile(click.Path):
-    """A path of a COCO JSON file; for a folder, the error says which file to give instead."""
+    """Path of a COCO JSON file; the error for a folder suggests a file."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> str | bytes | os.PathLike[str]:
-        """Return the path, as :class:`click.Path` does, unless it is a folder or a pipe.
-
-        The file is read several times, which a pipe cannot be.
-        """
+        """Return the path; reject folders, and pipes, because the file is read repeatedly."""
         path = super().convert(value, param, ctx)
         if os.path.isdir(path):
             folder = Path(os.fsdecode(path))
@@ -35,7 +32,7 @@ class AnnotationFile(click.Path):
 
 
 def _hint(folder: Path) -> str:
-    """What to give in place of a folder, by the files in it."""
+    """Return a hint what to pass instead of a folder."""
     from lucid.data.layout_hints import layout_hint
     from lucid_models_detection.data.voc import conversion_command
     from lucid_models_detection.data.voc_files import voc_folders
@@ -45,7 +42,7 @@ def _hint(folder: Path) -> str:
     names = sorted(os.listdir(folder))
     files = [name for name in names if name.lower().endswith(".json")]
     if files:
-        return f"; give a file in it, such as {Path(folder, files[0])}"
+        return f"; pass a file in it, such as {Path(folder, files[0])}"
     if "Annotations" in names or any(name.lower().endswith(".xml") for name in names):
         command = conversion_command(*voc_folders(folder))
         return f"; convert Pascal VOC annotations: {command}"

@@ -1,4 +1,4 @@
-"""The plugin's part of the ``lucid`` command line."""
+"""``lucid detect``."""
 
 from __future__ import annotations
 
@@ -40,14 +40,13 @@ __all__ = ["detect", "load_class_names"]
         **IMAGE_OPTION_HINTS,
         **dict.fromkeys(
             ("--imgsz", "--img-size", "--image-size", "--size"),
-            "images are resized as the detector was trained to; "
-            "lucid train-detector --model-option min_size=N sets it",
+            "images are resized as in training; set it by "
+            "lucid train-detector --model-option min_size=N",
         ),
         **dict.fromkeys(
             ("--iou", "--iou-thres", "--nms", "--nms-threshold"),
-            "the detector has it from its training; "
-            "an option of the model sets it, for Faster R-CNN lucid train-detector "
-            "--model-option box_nms_threshold=NUMBER",
+            "it is stored with the detector; set it by an option of the model, for Faster R-CNN "
+            "lucid train-detector --model-option box_nms_threshold=NUMBER",
         ),
     },
 )
@@ -58,16 +57,16 @@ __all__ = ["detect", "load_class_names"]
     required=True,
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The detector: a file of lucid train-detector or lucid.save_model, or weights alone "
-    "that a plugin recognizes, such as torchvision's fasterrcnn_resnet50_fpn_coco-258fb6c6.pth.",
+    help="Detector: a file of lucid train-detector or lucid.save_model, or a state dict that a "
+    "plugin recognizes, such as torchvision's fasterrcnn_resnet50_fpn_coco-258fb6c6.pth.",
 )
 @ema_option
 @click.option(
     "--output",
     metavar="FILE|DIR",
-    help="A file ending in .json or .jsonl: where to write the results. Or where to write the "
-    "images with the detections drawn on them: a directory, with the subdirectories of the images, "
-    "or for one image a file such as boxes.png. What is missing is made.",
+    help="Results file ending in .json or .jsonl; or where to write images with drawn detections: "
+    "a directory, with the subdirectories of the images, or for one image a file such as "
+    "boxes.png. Missing directories are created.",
 )
 @prediction_options
 @click.option(
@@ -76,50 +75,50 @@ __all__ = ["detect", "load_class_names"]
     default=1,
     show_default=True,
     metavar="N",
-    help="Images in memory, and at a worker, at a time.",
+    help="Images per batch, also for each worker.",
 )
 @click.option(
     "--score-threshold",
     type=FiniteRange(0, 1),
     default=0.5,
     show_default=True,
-    help="Leave out detections that score less, also those that the detector itself would keep.",
+    help="Minimum score of a detection, instead of the detector's own threshold.",
 )
 @click.option(
     "--scale",
     type=FiniteRange(0, 32, min_open=True),
     default=1.0,
     show_default=True,
-    help="Enlarge the drawn images, so that text is legible on small ones.",
+    help="Scale factor of the drawn images, for legible text on small images.",
 )
 @click.option(
     "--class-names",
     "names_file",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Text file with the name of each class on a line, in the place of those in the file; "
-    "the background's may be left out.",
+    help="Text file with one class name per line, instead of the names in --weights; the "
+    "background can be omitted.",
 )
 @click.option(
     "--norm-eps",
     type=FiniteRange(0),
     metavar="NUMBER",
-    help="For torchvision's weights: what its normalizations add to the variance.  [default: 0 "
-    "for the published COCO_V1 weights, 1e-5 for others, as torchvision has it]",
+    help="eps of the normalization layers, for torchvision weights.  [default: 0 for the "
+    "published COCO_V1 weights, else 1e-5, as in torchvision]",
 )
 @click.option(
     "--coco-results",
     "results_file",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Also write every detection, whatever its score, to this JSON file in COCO's results "
-    "format. Needs --data.",
+    help="Also write all detections, regardless of score, to this JSON file in COCO results "
+    "format. Requires --data.",
 )
 @click.option(
     "--data",
     metavar="JSON",
     type=AnnotationFile(exists=True, path_type=Path),
-    help="The COCO file that --coco-results takes the ids of images and categories from.",
+    help="COCO file with the image and category ids for --coco-results.",
 )
 @max_pixels_option
 @json_option
@@ -144,8 +143,8 @@ def detect(
     """Find objects in images with a saved detector.
 
     An IMAGE is a file, a directory with images, a pattern in quotes such as
-    "photos/**/*.jpg", or @list.txt, a text file with any of these on each line.  Images
-    that cannot be read are told, and listed in the results; the others go on.
+    "photos/**/*.jpg", or @list.txt, a text file with one of these per line.  Unreadable
+    images are skipped with a warning and listed in the results.
     """
     from lucid.prediction import find_files
     from lucid.vision import image_suffixes
@@ -160,7 +159,7 @@ def detect(
     run = PredictionRun(place, resume, batch_size, dask, workers, threads, as_json)
     if results_file is None or data is None:
         if results_file is not data:
-            raise click.UsageError("give --coco-results FILE and --data JSON together")
+            raise click.UsageError("--coco-results FILE and --data JSON: pass both")
     else:
         check_output_file(results_file, "--coco-results", [".json"])
     files = find_files(images, image_suffixes(), warn)
@@ -200,14 +199,14 @@ def detect(
         predictor,
         files,
         show,
-        around=lambda engine: _checked(engine, ids),
+        around=lambda executor: _check_sizes(executor, ids),
         finish=None if ids is None else finish,
         exclude=[COCO_RESULTS],
     )
 
 
 def load_class_names(path: Path, count: int) -> tuple[str, ...]:
-    """The names in a text file, the background's first."""
+    """Read class names from a text file, background first."""
     from lucid.class_names import read_class_names
 
     names = read_class_names(path)
@@ -215,14 +214,14 @@ def load_class_names(path: Path, count: int) -> tuple[str, ...]:
         names = ("background", *names)
     if len(names) != count:
         raise ValueError(
-            f"{path}: expected {count - 1} names of classes, or {count} with the background's "
-            f"first, got {len(names)}"
+            f"{path}: expected {count - 1} class names, or {count} with the background first, got "
+            f"{len(names)}"
         )
     return names
 
 
 def _coco_ids(predictor: DetectionPredictor, data: Path, images: list[str]) -> CocoIds:
-    """What a COCO file calls images and classes; the predictor gets to know the latter."""
+    """Match images and classes to a COCO file; set the category ids of the predictor."""
     from lucid_models_detection.coco_ids import CocoIds
 
     _, class_names = predictor.model
@@ -234,15 +233,15 @@ def _coco_ids(predictor: DetectionPredictor, data: Path, images: list[str]) -> C
     return ids
 
 
-def _checked(chosen: Executor, ids: CocoIds | None) -> Executor:
-    """The same engine; an image that the COCO file knows in another size ends it."""
+def _check_sizes(executor: Executor, ids: CocoIds | None) -> Executor:
+    """Wrap an executor to raise if an image has another size than in the COCO file."""
     if ids is None:
-        return chosen
+        return executor
 
     def run(
         predictor: Predictor, batches: Iterator[Batch]
     ) -> Iterator[tuple[Batch, list[dict[str, Any]]]]:
-        for batch, records in chosen(predictor, batches):
+        for batch, records in executor(predictor, batches):
             for record in records:
                 if "error" not in record:
                     ids.results(record)
@@ -258,7 +257,7 @@ def _write_coco_results(path: Path, store: ResultStore, ids: CocoIds) -> None:
     rows = (
         row
         for record in store.results()
-        if record["image"] in ids.images  # an earlier call may have been given more
+        if record["image"] in ids.images  # a resumed run may have had more images
         for row in ids.results(record)
     )
     with atomic_write(path) as file:
@@ -269,7 +268,7 @@ def _write_coco_results(path: Path, store: ResultStore, ids: CocoIds) -> None:
 
 
 def _table(results: Sequence[dict[str, Any]]) -> str:
-    """One line for each detection; an image without any has a line that says so."""
+    """Format a table with a row per detection, or "nothing found" for an image."""
     results = [{**result, "image": printable(result["image"])} for result in results]
     image_width = max(len("image"), *(len(result["image"]) for result in results))
     names = [printable(found["class"]) for result in results for found in result["detections"]]

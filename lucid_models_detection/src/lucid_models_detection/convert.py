@@ -1,10 +1,10 @@
-"""Detections in the forms that other tools take, and from those back.
+"""Conversion of detections to and from formats of other tools.
 
-What ``model.predict`` gives is a dictionary of arrays for each image, which is
-torchvision's form too: ``boxes`` (D, 4) xyxy in pixels, ``labels`` (D,) with the
-background as 0, ``scores`` (D,).  Nothing here imports the other tool.
+``model.predict`` returns torchvision's format: for each image a dictionary with ``boxes`` (D, 4)
+xyxy in pixels, ``labels`` (D,) with background 0, and ``scores`` (D,).  The other tools are not
+imported.
 
-D detections of an image.
+Shapes: D detections in an image.
 
 Examples
 --------
@@ -41,31 +41,30 @@ ClassNames = Sequence[str] | Mapping[int, str]
 def to_supervision(
     detections: Mapping[str, Any], class_names: ClassNames | None = None
 ) -> dict[str, Any]:
-    """The arguments of ``supervision.Detections``, which trackers and annotators take.
+    """Convert detections to the arguments of ``supervision.Detections``.
 
-    ``supervision.Detections(**to_supervision(found, class_names))``; the arrays are of
-    use without supervision just as well.
+    Use it as ``supervision.Detections(**to_supervision(found, class_names))``.
 
     Parameters
     ----------
     detections : mapping
-        Of one image, as ``model.predict`` gives them.
+        Detections of one image, as returned by ``model.predict``.
     class_names : sequence or mapping of str, optional
-        The name of each label, the background's first.
+        Name of each label, background first.
 
     Returns
     -------
     dict
-        ``xyxy`` (D, 4) float32, ``confidence`` (D,) float32 and ``class_id`` (D,) int64:
-        the labels as they are, so that ``class_names[class_id]`` is right; with
-        ``class_names`` also ``data``, ``{"class_name": (D,) array of str}``.
+        ``xyxy`` (D, 4) float32, ``confidence`` (D,) float32 and ``class_id`` (D,) int64, the
+        labels, so that ``class_names[class_id]`` is the name; with ``class_names`` also
+        ``data``, ``{"class_name": (D,) array of str}``.
 
     Raises
     ------
     ValueError
-        If boxes, labels and scores disagree in number.
+        If the numbers of boxes, labels and scores differ.
     """
-    found = _checked(detections)
+    found = _validate(detections)
     result: dict[str, Any] = {
         "xyxy": found["boxes"].copy(),
         "confidence": found["scores"].copy(),
@@ -78,28 +77,27 @@ def to_supervision(
 
 
 def from_supervision(detections: Any, first_label: int = 0) -> Detections:
-    """What ``model.predict`` would give, from ``supervision.Detections``.
+    """Convert ``supervision.Detections`` to the format of ``model.predict``.
 
-    For measuring another detector with ours: its detections go into
-    :class:`~lucid_models_detection.evaluation.CocoEvaluator` as they come from here.
+    The result can be evaluated by :class:`~lucid_models_detection.evaluation.CocoEvaluator`, to
+    compare another detector.
 
     Parameters
     ----------
     detections : supervision.Detections or mapping
         With ``xyxy`` (D, 4), ``confidence`` (D,) and ``class_id`` (D,).
     first_label : int, default 0
-        The label of class id 0: 1 for a detector that counts its classes from 0 and
-        has no class for the background.
+        Label of class id 0: 1 for a detector without a background class.
 
     Returns
     -------
     dict
-        ``boxes``, ``labels`` and ``scores``, best first.
+        ``boxes``, ``labels`` and ``scores``, by descending score.
 
     Raises
     ------
     ValueError
-        If one of the three is missing, or they disagree in number.
+        If one of the three is missing, or their numbers differ.
     """
     values = {}
     for ours, theirs in (("boxes", "xyxy"), ("labels", "class_id"), ("scores", "confidence")):
@@ -111,7 +109,7 @@ def from_supervision(detections: Any, first_label: int = 0) -> Detections:
         if value is None:
             raise ValueError(f"expected detections with {theirs}, got {type(detections).__name__}")
         values[ours] = value
-    found = _checked(values)
+    found = _validate(values)
     order = np.argsort(-found["scores"], kind="stable")
     return {
         "boxes": found["boxes"][order],
@@ -123,22 +121,22 @@ def from_supervision(detections: Any, first_label: int = 0) -> Detections:
 def to_records(
     detections: Mapping[str, Any], class_names: ClassNames | None = None
 ) -> list[dict[str, Any]]:
-    """A dictionary for each detection, of what JSON can hold.
+    """Convert detections to JSON-serializable dictionaries.
 
     Parameters
     ----------
     detections : mapping
-        Of one image, as ``model.predict`` gives them.
+        Detections of one image, as returned by ``model.predict``.
     class_names : sequence or mapping of str, optional
-        The name of each label, the background's first; else it is the label's number.
+        Name of each label, background first.  Default: the label as a string.
 
     Returns
     -------
     list of dict
-        ``label``, ``class``, ``score`` (to four digits) and ``box``, xyxy in pixels (to
-        two), in the order of the detections.
+        ``label``, ``class``, ``score`` (4 decimals) and ``box`` (xyxy in pixels, 2 decimals) of
+        each detection.
     """
-    found = _checked(detections)
+    found = _validate(detections)
     return [
         {
             "label": label,
@@ -155,39 +153,42 @@ def to_coco_results(
     image_ids: Sequence[int | str],
     category_ids: Mapping[int, int | str] | None = None,
 ) -> list[dict[str, Any]]:
-    """COCO's results format (https://cocodataset.org/#format-results), for all images.
+    """Convert detections to COCO results format (https://cocodataset.org/#format-results).
 
     Parameters
     ----------
     detections : sequence of mapping
-        Of each image, as ``model.predict`` gives them.
+        Detections of each image, as returned by ``model.predict``.
     image_ids : sequence of (int or str)
-        The ``image_id`` of each image.
+        ``image_id`` of each image.
     category_ids : mapping of int to (int or str), optional
-        The ``category_id`` of each label.  Default: the labels themselves, which is right
-        for a detector of COCO's 91 classes.
+        ``category_id`` of each label.  Default: the labels, as for a detector of COCO's 91
+        classes.
 
     Returns
     -------
     list of dict
-        ``image_id``, ``category_id``, ``bbox`` (x, y, width, height in pixels, to two
-        digits) and ``score`` (to five); ``json.dump`` writes it, pycocotools reads it.
+        ``image_id``, ``category_id``, ``bbox`` (xywh in pixels, 2 decimals) and ``score`` (5
+        decimals), JSON-serializable for pycocotools.
 
     Raises
     ------
     ValueError
-        If there is not one image id for each image, or a label has no category.
+        If the numbers of images and image ids differ, or a label has no category.
     """
     if len(detections) != len(image_ids):
-        raise ValueError(f"got detections of {len(detections)} images, {len(image_ids)} image ids")
+        raise ValueError(
+            f"expected one image id per image, got {len(detections)} images and "
+            f"{len(image_ids)} image ids"
+        )
     results = []
     for image_id, one in zip(image_ids, detections, strict=True):
-        found = _checked(one)
+        found = _validate(one)
         for xywh, label, score in _rows(box_ops.to_xywh(found["boxes"]), found):
             if category_ids is not None and label not in category_ids:
                 raise ValueError(
-                    f"image {image_id!r}: label {label} is of no category; category_ids has "
-                    f"{sorted(category_ids)}"
+                    f"image {image_id!r}: expected a label of category_ids {sorted(category_ids)}, "
+                    f"got {label}"
                 )
             results.append(
                 {
@@ -200,14 +201,14 @@ def to_coco_results(
     return results
 
 
-def _checked(detections: Mapping[str, Any]) -> Detections:
-    """The three arrays, of one length."""
+def _validate(detections: Mapping[str, Any]) -> Detections:
+    """Return the three arrays, checked for equal length."""
     boxes = box_ops.as_boxes(detections["boxes"])
     labels = array_of(detections["labels"]).reshape(-1)
     scores = array_of(detections["scores"]).reshape(-1)
     if not len(boxes) == len(labels) == len(scores):
         raise ValueError(
-            f"expected a label and a score for each box, got {len(boxes)} boxes, {len(labels)} "
+            f"expected one label and score per box, got {len(boxes)} boxes, {len(labels)} "
             f"labels and {len(scores)} scores"
         )
     return {
@@ -218,5 +219,5 @@ def _checked(detections: Mapping[str, Any]) -> Detections:
 
 
 def _rows(boxes: Any, found: Detections) -> Any:
-    """Box, label and score of each detection, as Python's numbers."""
+    """Iterate over box, label and score of each detection, as Python numbers."""
     return zip(boxes.tolist(), found["labels"].tolist(), found["scores"].tolist(), strict=True)

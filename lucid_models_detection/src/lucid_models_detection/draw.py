@@ -1,4 +1,4 @@
-"""Boxes, class names and scores drawn on images."""
+"""Draw boxes, class names and scores on images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["class_name", "draw_boxes", "label_color", "to_pillow"]
 Color: TypeAlias = tuple[int, int, int]
 Rectangle: TypeAlias = tuple[float, float, float, float]
 
-#: Colors that stay apart from one another on light and on dark ground.
+#: Distinct colors, visible on light and dark backgrounds.
 PALETTE: tuple[Color, ...] = (
     (230, 57, 70),
     (46, 134, 222),
@@ -38,15 +38,14 @@ WHITE: Color = (255, 255, 255)
 
 
 def label_color(label: int) -> Color:
-    """The color of a class; the same in every picture.
+    """Return the color of a class.
 
-    The first twelve are a fixed palette; later ones step round the color circle by
-    the golden angle, which keeps any run of them apart.
+    Labels 1 to 12 have a fixed palette; further hues are spaced by the golden angle.
 
     Parameters
     ----------
     label : int
-        Number of the class; the palette begins at 1.
+        Label of the class.
 
     Returns
     -------
@@ -61,19 +60,19 @@ def label_color(label: int) -> Color:
 
 
 def class_name(label: int, class_names: Sequence[str] | Mapping[int, str] | None = None) -> str:
-    """The name of a class; its number where ``class_names`` does not have it.
+    """Return the name of a class, or its label if ``class_names`` does not have it.
 
     Parameters
     ----------
     label : int
-        Number of the class.
+        Label of the class.
     class_names : sequence or mapping of str, optional
-        The name of each label, ``class_names[label]``.
+        Name of each label, ``class_names[label]``.
 
     Returns
     -------
     str
-        To be shown beside a box.
+        Name to show beside a box.
     """
     if isinstance(class_names, Mapping):
         return str(class_names.get(label, label))
@@ -83,31 +82,31 @@ def class_name(label: int, class_names: Sequence[str] | Mapping[int, str] | None
 
 
 def to_pillow(image: Any) -> Image.Image:
-    """Convert an image of any accepted form to a new RGB Pillow image.
+    """Convert an image to a new RGB Pillow image.
 
     Parameters
     ----------
     image : array, Tensor or PIL.Image.Image
         Floats in [0, 1] as ``(3, H, W)``, ``(1, H, W)`` or ``(H, W)``; uint8 as
-        ``(H, W, 3)``, ``(H, W, 1)`` or ``(H, W)``.  The channels are the axis of length 1
-        or 3; where both ends could be, floats have channels first, uint8 last.  Or a Pillow
-        image of any mode, whose EXIF orientation is applied.
+        ``(H, W, 3)``, ``(H, W, 1)`` or ``(H, W)``.  The channel axis is the one of length 1 or
+        3; if both ends qualify, the first for floats and the last for uint8.  Or a Pillow image
+        of any mode, whose EXIF orientation is applied.
 
     Returns
     -------
     PIL.Image.Image
-        Of mode ``"RGB"``, W pixels wide and H high.
+        Mode ``"RGB"``, size (W, H).
 
     Raises
     ------
     ValueError
-        Another shape, an image without pixels, or floats outside [0, 1] by more than
-        rounding, NaN and infinity included.
+        If the shape is not one of these, the image is empty, or floats are not in [0, 1]
+        (within rounding) or not finite.
     TypeError
-        Another kind of value.
+        If the type is not one of these.
     """
     if isinstance(image, Image.Image):
-        image = to_array(image)  # upright and of 8 bits, as the detector saw it
+        image = to_array(image)  # upright, 8 bits, as the detector sees it
     array = np.asarray(image)
     is_float = array.dtype.kind == "f"
     if not is_float and array.dtype not in (np.uint8, np.bool_):
@@ -119,16 +118,16 @@ def to_pillow(image: Any) -> Image.Image:
 
 
 def _channels_first(array: NDArray[Any], preferred: bool) -> NDArray[Any]:
-    """(1 or 3, H, W) from any accepted shape; ``preferred`` where both ends could be channels."""
+    """Convert to (1 or 3, H, W); ``preferred`` if the first and last axis qualify."""
     if array.size == 0:
-        raise ValueError(f"cannot draw on an image without pixels, of shape {array.shape}")
+        raise ValueError(f"expected an image with pixels, got shape {array.shape}")
     if array.ndim == 2:
         return array[None]
     if array.ndim == 3:
-        at_front, at_end = array.shape[0] in (1, 3), array.shape[2] in (1, 3)
-        if at_front and (preferred or not at_end):
+        first, last = array.shape[0] in (1, 3), array.shape[2] in (1, 3)
+        if first and (preferred or not last):
             return array
-        if at_end:
+        if last:
             return array.transpose(2, 0, 1)
     raise ValueError(
         f"expected an image of shape (3, H, W), (1, H, W), (H, W, 3) or (H, W), got {array.shape}"
@@ -147,31 +146,30 @@ def draw_boxes(
     line_width: int | None = None,
     font_size: int | None = None,
 ) -> Image.Image:
-    """Draw boxes, with class name and score, on a copy of an image.
+    """Draw boxes with class names and scores on a copy of an image.
 
-    ``draw_boxes(image, **prediction)`` draws what ``model.predict`` gives for one image.
+    ``draw_boxes(image, **prediction)`` draws the result of ``model.predict`` for an image.
 
     Parameters
     ----------
     image : array, Tensor or PIL.Image.Image
-        As :func:`to_pillow` takes it: floats ``(3, H, W)`` in [0, 1], uint8
-        ``(H, W, 3)``, gray images, Pillow images.
+        As for :func:`to_pillow`: floats ``(3, H, W)`` in [0, 1], uint8 ``(H, W, 3)``, gray
+        images, Pillow images.
     boxes : (D, 4) array
-        As xyxy in pixels of ``image``; D may be 0.  Parts outside the image are cut off.
+        xyxy in pixels of ``image``; D may be 0.  Parts outside the image are clipped.
     labels : (D,) array of int, optional
-        Choose color and name of each box.
+        Select the color and name of each box.
     scores : (D,) array of float, optional
-        Printed with two digits; better boxes are drawn over worse ones.
+        Shown with two decimals; boxes with higher scores are drawn on top.
     class_names : sequence or mapping of str, optional
-        The name of each label, ``class_names[label]`` (for a sequence, the first
-        is the background's).  Default: the label's number.  Letters that Pillow's own font
-        lacks are drawn in a font of the system that has them.
+        Name of each label, ``class_names[label]`` (background first in a sequence).  Default:
+        the label.  Characters missing in Pillow's font are drawn in a system font.
     score_threshold : float, default 0
-        Leaves out boxes that score less.
+        Minimum score of the drawn boxes.
     scale : float, default 1
-        Enlarges the picture before drawing, so that text is legible on small images.
+        Scale factor of the image, for legible text on small images.
     line_width, font_size : int, optional
-        In pixels of the result.  Default: by the size of the result.
+        In pixels of the result.  Default: depends on its size.
 
     Returns
     -------
@@ -181,12 +179,12 @@ def draw_boxes(
     Raises
     ------
     ValueError
-        Boxes, labels and scores disagree in number, a box is not finite or has its
-        corners swapped (named by its number), or the image is refused by :func:`to_pillow`.
+        If the numbers of boxes, labels and scores differ, a box is not finite or has swapped
+        corners (names its index), or :func:`to_pillow` rejects the image.
     """
     picture = to_pillow(image)
     if not scale > 0:
-        raise ValueError(f"scale must be greater than 0, got {scale}")
+        raise ValueError(f"scale: expected a number greater than 0, got {scale}")
     if scale != 1:
         size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
         picture = picture.resize(size, Image.Resampling.BICUBIC)
@@ -204,17 +202,17 @@ def draw_boxes(
         else max(2 if shorter >= 100 else 1, round(shorter / 250))
     )
     text_size = font_size or max(11, round(shorter / 32))
-    canvas = ImageDraw.Draw(picture)
+    draw = ImageDraw.Draw(picture)
     for i in order:
         color = label_color(1 if classes is None else int(classes[i]))
-        _draw_rectangle(canvas, xyxy[i], color, width, picture.size)
+        _draw_rectangle(draw, xyxy[i], color, width, picture.size)
     taken: list[Rectangle] = []
-    for i in order[::-1]:  # the best choose their place for the text first
+    for i in order[::-1]:  # highest scores first, so their captions are placed first
         text = _caption(i, classes, values, class_names)
         if text:
             color = label_color(1 if classes is None else int(classes[i]))
             text, font = choose_font(text, text_size)
-            taken.append(_draw_caption(canvas, text, xyxy[i], color, font, picture.size, taken))
+            taken.append(_draw_caption(draw, text, xyxy[i], color, font, picture.size, taken))
     return picture
 
 
@@ -241,7 +239,7 @@ def _checked_values(name: str, values: Any, count: int) -> NDArray[Any] | None:
     if array.size == 0:
         array = array.reshape(0)
     if array.shape != (count,):
-        raise ValueError(f"expected one of {name} for each of {count} boxes, got {array.shape}")
+        raise ValueError(f"{name}: expected shape ({count},), one per box, got {array.shape}")
     return array
 
 
@@ -256,27 +254,27 @@ def _caption(
         parts.append(class_name(int(labels[i]), class_names))
     if scores is not None:
         parts.append(f"{scores[i]:.2f}")
-    return "  ".join(parts)  # one space of a proportional font is hardly one
+    return "  ".join(parts)  # a single space is narrow in a proportional font
 
 
 def _draw_rectangle(
-    canvas: ImageDraw.ImageDraw,
+    draw: ImageDraw.ImageDraw,
     box: NDArray[np.float64],
     color: Color,
     width: int,
     size: tuple[int, int],
 ) -> None:
-    """Outline the box; a dark line beside the colored one shows it on ground of its color."""
-    # The box gives edges between pixels; Pillow's rectangle takes the first and last pixel.
+    """Draw the outline, with a dark border for contrast."""
+    # Boxes are edges between pixels; Pillow's rectangle takes the first and last pixel.
     limit = np.array([*size, *size])
     x1, y1, x2, y2 = np.clip(box, -2.0 * width, limit + 2.0 * width).round().astype(int).tolist()
     x2, y2 = max(x1, x2 - 1), max(y1, y2 - 1)
-    canvas.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=BLACK, width=1)
-    canvas.rectangle((x1, y1, x2, y2), outline=color, width=width)
+    draw.rectangle((x1 - 1, y1 - 1, x2 + 1, y2 + 1), outline=BLACK, width=1)
+    draw.rectangle((x1, y1, x2, y2), outline=color, width=width)
 
 
 def _draw_caption(
-    canvas: ImageDraw.ImageDraw,
+    draw: ImageDraw.ImageDraw,
     text: str,
     box: NDArray[np.float64],
     color: Color,
@@ -284,26 +282,26 @@ def _draw_caption(
     size: tuple[int, int],
     taken: Sequence[Rectangle],
 ) -> Rectangle:
-    """Write the text on a plate of the box's color, where it hides least; return the plate."""
-    left, top, right, bottom = canvas.textbbox((0, 0), text, font=font)
+    """Draw the text on a background of the box color; return the background rectangle."""
+    left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
     width, height = right - left + 4, bottom - top + 4
-    plate = _place(box, width, height, size, taken)
-    canvas.rectangle((plate[0], plate[1], plate[2] - 1, plate[3] - 1), fill=color)
-    # Relative luminance after ITU-R BT.709 decides which of black and white is legible.
+    area = _caption_area(box, width, height, size, taken)
+    draw.rectangle((area[0], area[1], area[2] - 1, area[3] - 1), fill=color)
+    # Relative luminance (ITU-R BT.709) selects black or white text.
     luminance = 0.2126 * color[0] + 0.7152 * color[1] + 0.0722 * color[2]
     ink = BLACK if luminance > 120 else WHITE
-    canvas.text((plate[0] + 2 - left, plate[1] + 2 - top), text, fill=ink, font=font)
-    return plate
+    draw.text((area[0] + 2 - left, area[1] + 2 - top), text, fill=ink, font=font)
+    return area
 
 
-def _place(
+def _caption_area(
     box: NDArray[np.float64],
     width: float,
     height: float,
     size: tuple[int, int],
     taken: Sequence[Rectangle],
 ) -> Rectangle:
-    """Where a plate goes: above the box, below it, or inside; the first that covers no other."""
+    """Return the first free area for a caption above, below or inside the box."""
     x1, y1, x2, y2 = box
     corners = (
         (x1, y1 - height),
@@ -313,16 +311,16 @@ def _place(
         (x1, y1),
         (x1, y2 - height),
     )
-    plates: list[Rectangle] = []
+    areas: list[Rectangle] = []
     for left, top in corners:
-        # A plate wider than the picture starts at its left edge, so the name is read first.
+        # A caption wider than the image starts at the left edge.
         left = round(max(0.0, min(left, size[0] - width)))
         top = round(max(0.0, min(top, size[1] - height)))
-        plate = (left, top, left + width, top + height)
-        if not any(_overlap(plate, other) for other in taken):
-            return plate
-        plates.append(plate)
-    return plates[0]
+        area = (left, top, left + width, top + height)
+        if not any(_overlap(area, other) for other in taken):
+            return area
+        areas.append(area)
+    return areas[0]
 
 
 def _overlap(a: Rectangle, b: Rectangle) -> bool:

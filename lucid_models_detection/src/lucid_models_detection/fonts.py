@@ -1,7 +1,7 @@
-"""Fonts that have the letters of class names.
+"""Select fonts that have the characters of class names.
 
-Pillow's own font has the letters of English.  For others a font of the system is used that has
-them; none is shipped.
+Pillow's own font has Latin characters.  Other characters are drawn in a system font; none is
+bundled.
 """
 
 from __future__ import annotations
@@ -26,31 +26,31 @@ Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 _SUFFIXES = (".ttf", ".otf", ".ttc")
 
-#: Parts of names of fonts that have a glyph for every character, but not its shape.
-_NO_LETTERS = ("lastresort", "blank", "emoji", "symbol", "icon")
+#: Name parts of fonts whose glyphs do not show the characters.
+_PLACEHOLDER_FONTS = ("lastresort", "blank", "emoji", "symbol", "icon")
 
-#: A character that no font has: Unicode keeps it out of use.
-_MISSING = "\U0010fffe"
+#: A Unicode noncharacter, which no font has a glyph for.
+_NONCHARACTER = "\U0010fffe"
 
 
 def choose_font(text: str, size: int) -> tuple[str, Font]:
-    """A text as it can be drawn, and a font that has its letters.
+    """Return a drawable form of a text and a font that has its characters.
 
-    Characters that no font of the system has become escapes such as ``\\u732b``; a
-    :class:`~lucid.errors.LucidWarning` names them, once a process.
+    Characters missing in all system fonts become escapes such as ``\\u732b``, with a
+    :class:`~lucid.errors.LucidWarning` once per process.
 
     Parameters
     ----------
     text : str
-        Of one line.
+        A single line.
     size : int
-        Of the font, in pixels.
+        Font size in pixels.
 
     Returns
     -------
     text : str
-        In composed characters, without control characters.
-    font : font of Pillow
+        NFC-normalized, without control characters.
+    font : Pillow font
     """
     text = unicodedata.normalize("NFC", text)
     foreign = frozenset(char for char in text if not char.isascii() and char.isprintable())
@@ -74,14 +74,14 @@ def _open(path: str | None, size: int) -> Font:
 
 @functools.lru_cache(maxsize=256)
 def _find_font(chars: frozenset[str]) -> tuple[str | None, frozenset[str]]:
-    """The font that has most of the characters, Pillow's own first; and those that it lacks."""
+    """Return the font with the fewest missing characters (Pillow's own first), and those."""
     best, lacking = None, _missing_glyphs(None, chars)
     for path in _system_fonts() if lacking else ():
         if not lacking:
             break
         try:
             missing = _missing_glyphs(path, chars)
-        except OSError:  # damaged, or bitmaps of another size
+        except OSError:  # damaged, or a bitmap font of another size
             continue
         if len(missing) < len(lacking) and not _missing_glyphs(path, frozenset("Aa0.")):
             best, lacking = path, missing
@@ -89,22 +89,22 @@ def _find_font(chars: frozenset[str]) -> tuple[str | None, frozenset[str]]:
 
 
 def _missing_glyphs(path: str | None, chars: frozenset[str]) -> frozenset[str]:
-    """The characters that a font draws as it draws what it does not have."""
+    """Return the characters that a font draws like a missing one."""
     font = _open(path, 16)
     if not isinstance(font, ImageFont.FreeTypeFont):  # Pillow without FreeType
         return frozenset(char for char in chars if not char.isascii())
-    missing = _shape(font, _MISSING)
-    return frozenset(char for char in chars if _shape(font, char) == missing)
+    missing = _glyph(font, _NONCHARACTER)
+    return frozenset(char for char in chars if _glyph(font, char) == missing)
 
 
-def _shape(font: ImageFont.FreeTypeFont, char: str) -> tuple[Any, bytes]:
+def _glyph(font: ImageFont.FreeTypeFont, char: str) -> tuple[Any, bytes]:
     mask = font.getmask(char)
     return mask.size, bytes(mask)
 
 
 @functools.cache
 def _system_fonts() -> tuple[str, ...]:
-    """Font files of the system, upright sans-serif fonts first."""
+    """Return the font files of the system, upright sans-serif fonts first."""
     found = {
         os.path.join(folder, name)
         for root in _font_folders()
@@ -112,12 +112,12 @@ def _system_fonts() -> tuple[str, ...]:
         for name in names
         if name.lower().endswith(_SUFFIXES)
     }
-    return tuple(sorted(filter(_has_letters, found), key=_rank))
+    return tuple(sorted(filter(_has_glyphs, found), key=_rank))
 
 
-def _has_letters(path: str) -> bool:
+def _has_glyphs(path: str) -> bool:
     name = os.path.basename(path).lower()
-    return not any(part in name for part in _NO_LETTERS)
+    return not any(part in name for part in _PLACEHOLDER_FONTS)
 
 
 def _rank(path: str) -> tuple[int, str]:
@@ -140,7 +140,7 @@ def _font_folders() -> Iterator[str]:
         yield from (os.path.join(folder, "fonts") for folder in [data, *shared.split(":")])
         yield from (str(home / ".fonts"), "/usr/share/fonts", "/usr/share/X11/fonts")
     matplotlib = importlib.util.find_spec("matplotlib")
-    if matplotlib is not None and matplotlib.origin is not None:  # brings fonts of its own
+    if matplotlib is not None and matplotlib.origin is not None:  # bundles fonts
         yield str(Path(matplotlib.origin).parent / "mpl-data" / "fonts" / "ttf")
 
 

@@ -1,4 +1,4 @@
-"""A saved detector as something that can be sent to wherever images are."""
+"""Predictor of a saved detector, for ``lucid detect`` and prediction on many images."""
 
 from __future__ import annotations
 
@@ -14,48 +14,51 @@ from lucid.class_names import check_repeated_names
 from lucid.prediction import Predictor
 from lucid.vision import default_max_pixels
 
-__all__ = ["COCO_RESULTS", "IMAGE_SUFFIXES", "DetectionPredictor", "plan_output_images"]
+__all__ = [
+    "COCO_RESULTS",
+    "IMAGE_SUFFIXES",
+    "DetectionPredictor",
+    "coco_rows",
+    "plan_output_images",
+]
 
-#: What a record calls what goes into a file of COCO's results.
+#: Key of a record with its detections in COCO results format.
 COCO_RESULTS = "coco_results"
 
-#: Suffixes of the pictures that detections can be drawn to.
+#: Suffixes of image files that detections can be drawn to.
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 class DetectionPredictor(Predictor):
-    """Detections of images by a saved detector, as plain records.
+    """Detect objects with a saved detector and return plain records.
 
-    Pickled it is a path and some options: every process opens the detector once, at the
-    first call.  See :class:`lucid.prediction.Predictor`.
+    The predictor can be pickled: it holds the path and options, and each process loads the
+    detector once, at its first call.  See :class:`lucid.prediction.Predictor`.
 
     Parameters
     ----------
     weights : path
-        A file of :func:`lucid.save_model`, or weights that a plugin's converter recognizes.
+        File of :func:`lucid.save_model`, or weights that a plugin's converter recognizes.
     score_threshold : float, default 0.5
-        Leave out detections that score less.  A detector that would itself leave out more
-        (``Detector.score_threshold``) gets this threshold.
+        Minimum score of the detections, in [0, 1].  If it is lower than the detector's own
+        ``score_threshold``, it replaces that one.
     class_names : sequence of str, optional
-        In the place of those in the file, the background's first.
+        Class names instead of those of the file, background first.
     norm_eps : float, optional
-        For weights of torchvision: what its normalizations add to the variance.
+        ``eps`` of the normalization layers, for torchvision weights.
     ema : bool, optional
-        Whether to use an exponential moving average of the weights, as of
-        :func:`lucid.load`.
+        Whether to use the exponential moving average of the weights, as in :func:`lucid.load`.
     drawings : path, optional
-        Where to draw each image with its detections: a directory, or for one image a
-        file.  By default nothing is drawn.  In a directory, images are drawn to
-        ``NAME_detections.png``; ``plan_output_images`` keeps those of equal names apart.
+        Where to draw images with their detections: a directory, which gets
+        ``NAME_detections.png``, or a file for a single image.  By default nothing is drawn.
     scale : float, default 1
-        Enlarge what is drawn.
+        Scale factor of the drawn images.
     category_ids : mapping of int to (int or str), optional
-        The COCO category of each label.  If given, records have ``coco_results`` as well:
-        every detection of those labels, whatever its score, as COCO's results format has
-        it but for the image's id.
+        COCO category id of each label.  If given, records also have ``coco_results``: all
+        detections of these labels, regardless of score, in COCO results format without
+        ``image_id``.
     max_pixels : int, optional
-        Largest number of pixels of an image, as of
-        :func:`~lucid.vision.read_image`.
+        Maximum number of pixels of an image, as in :func:`~lucid.vision.read_image`.
 
     Raises
     ------
@@ -90,7 +93,7 @@ class DetectionPredictor(Predictor):
     ) -> None:
         super().__init__(weights)
         if not 0 <= score_threshold <= 1:  # NaN too
-            raise ValueError(f"expected score_threshold in [0, 1], got {score_threshold}")
+            raise ValueError(f"score_threshold: expected a number in [0, 1], got {score_threshold}")
         self.score_threshold = score_threshold
         self.class_names = None if class_names is None else tuple(class_names)
         if self.class_names is not None:
@@ -102,11 +105,11 @@ class DetectionPredictor(Predictor):
         self.root: str | None = None
         self.same_stem: frozenset[str] = frozenset()
         self.category_ids = None if category_ids is None else dict(category_ids)
-        # Kept, because the environment of a worker on another machine is its own.
+        # Stored, because workers on other machines have another environment.
         self.max_pixels = default_max_pixels() if max_pixels is None else max_pixels
 
     def open_model(self, path: str) -> Any:
-        """The detector in eval mode, and the names of its classes."""
+        """Return the detector in eval mode and its class names."""
         from lucid_models_detection.loading import load_detector
 
         model, class_names = load_detector(Path(path), self.norm_eps, self.ema)
@@ -137,12 +140,12 @@ class DetectionPredictor(Predictor):
     def predict(
         self, images: Sequence[np.ndarray[Any, Any]], names: Sequence[str | None]
     ) -> list[dict[str, Any]]:
-        """For each image ``width``, ``height``, ``picture`` and ``detections``, best first."""
+        """Return ``width``, ``height``, ``picture`` and ``detections`` (by score) of each image."""
         model, class_names = self.model
         found = model.predict(list(images))
-        names_of_classes = class_names if self.class_names is None else self.class_names
+        chosen_names = class_names if self.class_names is None else self.class_names
         return [
-            self._record(image, name, detections, names_of_classes)
+            self._record(image, name, detections, chosen_names)
             for image, name, detections in zip(images, names, found, strict=True)
         ]
 
@@ -157,14 +160,14 @@ class DetectionPredictor(Predictor):
         from lucid_models_detection.draw import draw_boxes
 
         kept = {key: found[key][found["scores"] >= self.score_threshold] for key in found}
-        picture = None if name is None else self.output_path(name)
-        if picture is not None:
+        output = None if name is None else self.output_path(name)
+        if output is not None:
             drawn = draw_boxes(image, **kept, class_names=class_names, scale=self.scale)
-            _save(drawn, Path(self.absolute_path(picture)))
+            _save(drawn, Path(self.absolute_path(output)))
         record = {
             "width": image.shape[2],
             "height": image.shape[1],
-            "picture": picture,
+            "picture": output,
             "detections": to_records(kept, class_names),
         }
         if self.category_ids is not None:
@@ -172,7 +175,7 @@ class DetectionPredictor(Predictor):
         return record
 
     def output_path(self, image: str) -> str | None:
-        """Where an image is drawn."""
+        """Return the file that an image is drawn to, or None."""
         if self.drawings is None:
             return None
         drawings = Path(self.drawings)
@@ -191,84 +194,84 @@ class DetectionPredictor(Predictor):
 def plan_output_images(
     predictor: DetectionPredictor, sources: Sequence[str], images: Iterable[str], is_folder: bool
 ) -> list[str]:
-    """Give each image a picture of its own, with the subdirectories of the images.
+    """Give each image its own output file, and keep the subdirectories of the images.
 
-    The pictures' directory mirrors the directory that all sources have in common.  Images in one
-    directory whose names differ only in the suffix keep it in the name of the picture.
+    The output directory mirrors the common directory of all sources.  Images of one directory
+    whose names differ only in the suffix keep the suffix in the output name.
 
     Parameters
     ----------
     predictor : DetectionPredictor
-        Its ``drawings`` is a directory or a file; knows where to draw afterwards.
+        Its ``drawings`` is a directory or a file; ``root`` and ``same_stem`` are set.
     sources : sequence of str
-        What the images were found by: directories among them are mirrored whole.
+        Command line arguments that the images were found by; directories are mirrored.
     images : iterable of str
-        All that will be drawn.
+        Images to draw.
     is_folder : bool
-        Whether ``drawings`` is a directory; else it is a file.
+        Whether ``drawings`` is a directory.
 
     Returns
     -------
     list of str
-        The images; one that was named in two ways is in it once.
+        The images without duplicates.
 
     Raises
     ------
     ValueError
-        If several images would be drawn to one file, or one over an image.
+        If several images would be drawn to one file, or over an input image.
     """
-    places: dict[str, str] = {}
+    paths: dict[str, str] = {}
     for image in images:
-        places.setdefault(os.path.abspath(image), image)
-    if not is_folder and len(places) > 1:
+        paths.setdefault(os.path.abspath(image), image)
+    if not is_folder and len(paths) > 1:
         raise ValueError(
-            f"{predictor.drawings} is one file, but there are {len(places)} images; give a "
+            f"{predictor.drawings} is one file, but there are {len(paths)} images; give a "
             "directory, whose name ends in /"
         )
     folders = [os.path.abspath(source) for source in sources if os.path.isdir(source)]
-    predictor.root = _common_folder([*folders, *map(os.path.dirname, places)])
-    stems = Counter(os.path.splitext(place)[0] for place in places)
+    predictor.root = _common_folder([*folders, *map(os.path.dirname, paths)])
+    stems = Counter(os.path.splitext(path)[0] for path in paths)
     predictor.same_stem = frozenset(
-        image for place, image in places.items() if stems[os.path.splitext(place)[0]] > 1
+        image for path, image in paths.items() if stems[os.path.splitext(path)[0]] > 1
     )
-    taken: dict[str, str] = {os.path.realpath(image): image for image in places}
-    for image in places.values():
-        picture = str(predictor.output_path(image))
-        place = os.path.realpath(predictor.absolute_path(picture))
-        if (other := taken.setdefault(place, image)) is not image:
-            is_image = os.path.realpath(other) == place
-            what = "is one of the images" if is_image else f"would show {other} and {image}"
-            raise ValueError(f"{picture} {what}; give another directory")
-    return list(places.values())
+    taken: dict[str, str] = {os.path.realpath(image): image for image in paths}
+    for image in paths.values():
+        output = str(predictor.output_path(image))
+        path = os.path.realpath(predictor.absolute_path(output))
+        if (other := taken.setdefault(path, image)) is not image:
+            is_input = os.path.realpath(other) == path
+            problem = "is an input image" if is_input else f"would show {other} and {image}"
+            raise ValueError(f"{output} {problem}; pass another directory")
+    return list(paths.values())
 
 
 def _common_folder(folders: Sequence[str]) -> str | None:
     try:
         return os.path.commonpath(folders)
-    except ValueError:  # none, or on several drives of Windows
+    except ValueError:  # no folders, or several Windows drives
         return None
 
 
-def _save(picture: Any, path: Path) -> None:
+def _save(image: Any, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(path)
+        image.save(path)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"the picture {path} cannot be written ({reason})") from error
+        raise ValueError(f"{path} cannot be written ({reason})") from error
 
 
 def coco_rows(
     found: Mapping[str, Any], category_ids: Mapping[int, int | str]
 ) -> list[dict[str, Any]]:
-    """Detections as COCO's results format has them, but for the id of the image.
+    """Return detections in COCO results format, without ``image_id``.
 
     Parameters
     ----------
     found : mapping
-        As ``model.predict`` gives it.
+        Detections of ``model.predict``.
     category_ids : mapping of int to (int or str)
-        The category of each label; what has another label is left out.
+        Category id of each label; other labels are left out.
     """
     from lucid_models_detection.convert import to_coco_results
 

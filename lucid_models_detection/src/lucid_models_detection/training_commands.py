@@ -1,7 +1,6 @@
 """``lucid train-detector`` and ``lucid evaluate``.
 
-Imported when a command is run or listed, so networks and Pillow are imported inside
-the functions.
+Imported to list the commands, so models and Pillow are imported inside the functions.
 """
 
 from __future__ import annotations
@@ -45,25 +44,21 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of every command that reads annotations."""
+    """Add the options of commands that read annotations."""
     formats = ("xywh", "xyxy", "cxcywh")
     for option in (
         click.option(
             "--box-orientation",
             type=click.Choice(["upright", "stored"]),
-            help="What the boxes of images with an EXIF orientation were drawn on: the image as "
-            "viewers show it, or its pixels as stored.  [default: as width and height say; refuse "
-            "where they do not]",
+            help="Image that boxes refer to if it has an EXIF orientation: as viewers show it, or "
+            "its pixels as stored.  [default: by width and height; an error if they do not decide]",
         ),
         click.option(
             "--box-format",
             type=click.Choice([*formats, *(f"normalized-{name}" for name in formats)]),
-            help="How the four numbers of a box are written.  [default: xywh; refuse files whose "
-            "boxes look otherwise]",
+            help="Format of the boxes.  [default: xywh; an error if they look like another format]",
         ),
-        skip_invalid_option(
-            "images and annotations that cannot be used, such as boxes without area,"
-        ),
+        skip_invalid_option("invalid images and annotations, such as boxes without area,"),
     ):
         command = option(command)
     return command
@@ -81,47 +76,53 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     "--data",
     type=_ANNOTATIONS,
     metavar="JSON",
-    help="COCO annotations. Needed unless --resume is given.",
+    help="COCO annotations. Required without --resume.",
 )
 @click.option(
-    "--images", type=_FOLDER, metavar="DIR", help="Folder that the file names in --data start from."
+    "--images",
+    type=_FOLDER,
+    metavar="DIR",
+    help="Folder that the file names of --data are relative to.",
 )
 @click.option(
     "--val",
     type=_ANNOTATIONS,
     metavar="JSON",
-    help="Annotations to validate on; a part of --data if not.",
+    help="Annotations of the validation set.  [default: a fraction of --data]",
 )
 @click.option(
-    "--val-images", type=_FOLDER, metavar="DIR", help="Their folder.  [default: --images]"
+    "--val-images",
+    type=_FOLDER,
+    metavar="DIR",
+    help="Folder of the validation images.  [default: --images]",
 )
 @click.option(
     "--val-fraction",
     type=FiniteRange(0, 1, min_open=True, max_open=True),
     default=0.2,
     show_default=True,
-    help="That part of the images with objects.",
+    help="Fraction of images held out for validation, of those with objects.",
 )
 @_data_options
 @check_data_option
 @model_option("Model to train.  [default: the one in --weights, or faster_rcnn_resnet_50_fpn]")
 @builder_arguments_option(
     "Argument of the model, with a value in JSON, such as min_size=600 or "
-    "aspect_ratios=[0.5,1,2]; may be given several times."
+    "aspect_ratios=[0.5,1,2]; can be repeated."
 )
 @click.option(
     "--backbone-weights",
     type=_FILE,
     metavar="FILE",
-    help="Classifier to start the backbone from: a file of lucid train-classifier, or "
+    help="Pretrained classifier for the backbone: a file of lucid train-classifier, or "
     "torchvision's, such as resnet50-0676ba61.pth.",
 )
 @click.option(
     "--weights",
     type=_FILE,
     metavar="FILE",
-    help="Detector to start from, as lucid detect takes it. Its last layer keeps the classes of "
-    "the data that it has by name; new ones start with fresh weights.",
+    help="Pretrained detector, as for lucid detect. Its last layer is kept for classes with the "
+    "same name in the data; new classes are initialized randomly.",
 )
 @ema_option
 @click.option("--epochs", type=click.IntRange(1), default=20, show_default=True)
@@ -131,7 +132,7 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Batches whose gradients make a step.",
+    help="Number of batches whose gradients are accumulated per optimizer step.",
 )
 @click.option(
     "--optimizer", type=click.Choice(["adamw", "sgd"]), default="adamw", show_default=True
@@ -139,56 +140,58 @@ def _data_options(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.option(
     "--lr",
     type=FiniteRange(0, min_open=True),
-    help="Highest learning rate.  [default: 2e-4, for SGD 5e-3]",
+    help="Peak learning rate.  [default: 2e-4, for SGD 5e-3]",
 )
 @click.option(
     "--backbone-lr",
     type=FiniteRange(0),
-    help="The backbone's.  [default: a tenth of --lr where it was pretrained, else --lr]",
+    help="Peak learning rate of the backbone.  [default: a tenth of --lr if pretrained, else --lr]",
 )
 @click.option(
     "--schedule",
     type=click.Choice(["cosine", "step", "constant"]),
     default="cosine",
     show_default=True,
-    help="Learning rates after the warm-up.",
+    help="Learning rate schedule after the warm-up.",
 )
 @click.option(
     "--warm-up",
     type=click.IntRange(0),
     metavar="STEPS",
-    help="Steps in which they rise.  [default: a tenth of all, at most 1000]",
+    help="Number of warm-up steps.  [default: a tenth of all steps, at most 1000]",
 )
 @click.option(
     "--max-grad-norm",
     type=FiniteRange(0),
     default=5.0,
     show_default=True,
-    help="Limit of the gradients' norm; 0 for none.",
+    help="Maximum norm of the gradients; 0 disables clipping.",
 )
 @click.option(
     "--frozen-stages",
     type=click.IntRange(0),
-    help="Number of stages of the backbone to freeze, from the image on, such as "
-    "2 of the 5 of a ResNet.  "
-    "[default: 2 where it was pretrained, else 0]",
+    help="Number of backbone stages to freeze, from the input, such as 2 of the 5 of a ResNet.  "
+    "[default: 2 if pretrained, else 0]",
 )
 @click.option(
     "--augment",
     type=click.Choice(["none", "flip", "full"]),
     default="flip",
     show_default=True,
-    help="Training images as they are; mirrored; or also scaled, cropped and colored.",
+    help="Data augmentation: none, horizontal flips, or also random scale, crop and color.",
 )
 @click.option(
     "--samples",
     type=click.IntRange(0),
     default=8,
     show_default=True,
-    help="Images that detections are drawn on after each epoch.",
+    help="Number of images to draw detections on after each epoch.",
 )
 @click.option(
-    "--checkpoint-every", type=click.IntRange(1), metavar="STEPS", help="Save within epochs, too."
+    "--checkpoint-every",
+    type=click.IntRange(1),
+    metavar="STEPS",
+    help="Also save every STEPS steps.",
 )
 @run_folder_options
 @max_pixels_option
@@ -206,11 +209,11 @@ def train_detector(
 ) -> None:
     """Train a detector on images with COCO annotations.
 
-    Annotations and images are checked first, as lucid check-data does.
+    Annotations and images are checked first, as by lucid check-data.
 
-    RUN gets best.safetensors, the detector of the best validation mAP, which lucid detect
-    and lucid evaluate take; metrics.csv; training.png; samples/; and last.safetensors,
-    from which --resume goes on, after Ctrl-C too, as if there had been no interruption.
+    RUN gets best.safetensors, the detector with the best validation mAP, for lucid detect
+    and lucid evaluate; metrics.csv; training.png; samples/; and last.safetensors, from
+    which --resume continues, also after Ctrl-C, exactly as if never interrupted.
     """
     from lucid.training import Run
     from lucid_models_detection.training import DetectorTask, TrainingOptions
@@ -219,9 +222,9 @@ def train_detector(
     options = resolve_paths(options)
     given = given_options(ctx, options)
     if {"val", "val_fraction"} <= given.keys():
-        raise click.UsageError("give --val or --val-fraction, not both")
+        raise click.UsageError("--val and --val-fraction: pass only one")
     if not resume and (options["data"] is None or options["images"] is None):
-        raise click.UsageError("give --data JSON and --images DIR")
+        raise click.UsageError("expected --data JSON and --images DIR")
     check_output_folder(output, "--output")
     with open_communicator(mpi) as communicator:
         task, how = DetectorTask(), (workers, communicator, check_data)
@@ -234,7 +237,7 @@ def train_detector(
         for line in run.introduction:
             log(line)
         if not run.has_plots:
-            hint = 'no plots, which need matplotlib: pip install "lucid-models-detection[plot]"'
+            hint = 'no plots without matplotlib: pip install "lucid-models-detection[plot]"'
             log(hint, err=True)
         with resume_hint("train-detector", output, communicator):
             best = run.fit(log)
@@ -249,10 +252,10 @@ def train_detector(
     required=True,
     type=_FOLDER,
     metavar="DIR",
-    help="Folder that the file names in them start from.",
+    help="Folder that the file names of --data are relative to.",
 )
 @click.option(
-    "--weights", required=True, type=_FILE, metavar="FILE", help="As lucid detect takes it."
+    "--weights", required=True, type=_FILE, metavar="FILE", help="Detector, as for lucid detect."
 )
 @ema_option
 @click.option(
@@ -260,28 +263,28 @@ def train_detector(
     "names_file",
     type=_FILE,
     metavar="FILE",
-    help="Text file with the name of each class on a line, for weights that say none; the "
-    "background's may be left out.",
+    help="Text file with one class name per line, for weights without class names; the "
+    "background can be omitted.",
 )
 @_data_options
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Write all detections to this JSON file, in COCO's results format.",
+    help="Write all detections to this JSON file, in COCO results format.",
 )
 @click.option(
     "--measure",
     type=click.Choice(["coco", "voc2007", "voc2012"]),
     default="coco",
     show_default=True,
-    help="COCO's mean average precision and recall, or Pascal VOC's at an IoU of 0.5.",
+    help="COCO mean average precision and recall, or Pascal VOC mAP at IoU 0.5.",
 )
 @click.option(
     "--plot",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="FILE",
-    help="Draw precision over recall of each class, at an IoU of 0.5, into this picture.",
+    help="Plot the precision-recall curve of each class at IoU 0.5 to this file.",
 )
 @click.option("--batch-size", type=click.IntRange(1), default=1, show_default=True)
 @workers_option
@@ -303,11 +306,11 @@ def evaluate(
     workers: int,
     as_json: bool,
 ) -> None:
-    """Measure a detector on images with COCO annotations.
+    """Evaluate a detector on images with COCO annotations.
 
-    Mean average precision, and that of each class with its recall. All detections count;
-    where an image has more than 100 of a class, COCO's figures, which count 100, are given
-    too. The categories of the file must be those that the detector was trained on, by id
+    Prints mean average precision and recall, overall and per class. All detections count; if
+    an image has more than 100 of a class, the metrics with COCO's limit of 100 are printed
+    too. The categories of the file must match those that the detector was trained on, by id
     and name.
     """
     from lucid.weights import atomic_write
@@ -322,7 +325,7 @@ def evaluate(
     if plot is not None:
         kinds = import_matplotlib_figure()().canvas.get_supported_filetypes()
         check_output_file(plot, "--plot", [f".{kind}" for kind in kinds])
-    model, comparison = _comparison(
+    model, evaluation = _dataset_evaluation(
         data,
         images,
         weights,
@@ -335,13 +338,13 @@ def evaluate(
     for path in (output, plot):
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-    evaluator = comparison.evaluator(measure)
-    results = comparison.run(model, evaluator, batch_size, workers)
+    evaluator = evaluation.evaluator(measure)
+    results = evaluation.run(model, evaluator, batch_size, workers)
     if output is not None:
         with atomic_write(output) as file:
             file.write(json.dumps(results).encode())
     metrics = evaluator.compute()
-    more = comparison.notes(model)
+    more = evaluation.notes(model)
     if as_json:
         notes = [*metrics.notes, *more]
         write_json({"weights": str(weights), **metrics.as_dict(), "notes": notes})
@@ -353,7 +356,7 @@ def evaluate(
         plot_precision_recall(evaluator.precision_recall(), plot, "IoU 0.5")
 
 
-def _comparison(
+def _dataset_evaluation(
     data: Path,
     images: Path,
     weights: Path,
@@ -361,7 +364,7 @@ def _comparison(
     names_file: Path | None,
     **options: Any,
 ) -> Any:
-    """The detector, and the comparison that fits its classes to those of the file."""
+    """Load the detector and match its classes to the categories of the file."""
     from lucid_models_detection.categories import Categories
     from lucid_models_detection.commands import load_class_names
     from lucid_models_detection.data.coco import read_categories
@@ -378,6 +381,6 @@ def _comparison(
         categories = Categories.from_weights(weights, class_names, found)
     if categories is None:
         raise click.UsageError(
-            f"{weights} does not say which classes it tells apart; give --class-names FILE"
+            f"{weights}: expected class names, got none; pass --class-names FILE"
         )
     return model, DatasetEvaluation(data, images, categories, found, **options)

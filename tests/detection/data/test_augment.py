@@ -48,7 +48,7 @@ def whole_target() -> dict[str, Any]:
     }
 
 
-def test_boxes_follow_the_pixels_of_a_mirrored_image() -> None:
+def test_horizontal_flip_moves_boxes_with_the_pixels() -> None:
     target = whole_target()
     flipped, mirrored = horizontal_flip(painted(BOXES), target)
     assert mirrored["boxes"].tolist() == [[23, 3, 31, 8], [0, 10, 13, 20]]
@@ -59,7 +59,7 @@ def test_boxes_follow_the_pixels_of_a_mirrored_image() -> None:
     assert flipped.flags.c_contiguous
 
 
-def test_mirrored_twice_is_not_at_all() -> None:
+def test_two_flips_restore_the_input() -> None:
     rng = np.random.default_rng(0)
     image = rng.random((3, 7, 12), dtype=np.float32)
     boxes = np.array([[1.5, 2, 7.25, 6]], np.float32)
@@ -79,7 +79,7 @@ def test_resizing_scales_boxes_and_areas() -> None:
     assert bright(alone) == of_one["boxes"][0].tolist()
 
 
-def test_a_crop_cuts_boxes_and_leaves_out_what_is_outside() -> None:
+def test_crop_clips_boxes_and_removes_those_outside() -> None:
     target = whole_target()
     image, cut = crop(painted(BOXES), target, (5, 4, 18, 20))
     assert image.shape == (3, 16, 13)
@@ -93,14 +93,14 @@ def test_a_crop_cuts_boxes_and_leaves_out_what_is_outside() -> None:
 
 
 @pytest.mark.parametrize(("min_visible", "left"), [(0.49, 1), (0.5, 0), (1.0, 0)])
-def test_a_crop_drops_what_is_hardly_visible(min_visible: float, left: int) -> None:
+def test_crop_removes_boxes_below_min_visible(min_visible: float, left: int) -> None:
     """Half of the first box is in the window."""
     _, cut = crop(painted(BOXES), whole_target(), (5, 4, 18, 20), min_visible)
     assert len(cut["boxes"]) == len(cut["labels"]) == len(cut["area"]) == left
     assert len(cut["ignored_boxes"]) == len(cut["ignored_labels"]) == left
 
 
-def test_a_crop_leaves_no_sliver_that_float32_could_lose() -> None:
+def test_crop_removes_slivers() -> None:
     """Of a box that begins at 17.995, so much is left of a window up to 18."""
     target = {
         "boxes": np.array([[17.995, 1, 24, 9], [12, 1, 17.5, 9]], np.float32),
@@ -111,7 +111,7 @@ def test_a_crop_leaves_no_sliver_that_float32_could_lose() -> None:
     assert (np.diff(horizontal_flip(image, cut)[1]["boxes"][:, ::2]) > 0).all()
 
 
-def test_a_crop_of_the_whole_image_changes_nothing() -> None:
+def test_crop_of_the_whole_image_is_the_identity() -> None:
     image, cut = crop(painted(BOXES), whole_target(), (0, 0, 33, 20), 0.99)
     np.testing.assert_array_equal(image, painted(BOXES))
     for key, value in whole_target().items():
@@ -119,7 +119,7 @@ def test_a_crop_of_the_whole_image_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("window", [(-1, 0, 5, 5), (0, 0, 34, 5), (5, 5, 5, 9), (0, 9, 4, 3)])
-def test_a_window_outside_the_image_is_refused(window: tuple[int, int, int, int]) -> None:
+def test_crop_rejects_windows_outside_the_image(window: tuple[int, int, int, int]) -> None:
     with pytest.raises(ValueError, match=r"an image 33 wide and 20 high, got \("):
         crop(painted(BOXES), whole_target(), window)
 
@@ -135,7 +135,7 @@ EVERY: list[Callable[..., Any]] = [
 
 
 @pytest.mark.parametrize("make", EVERY)
-def test_a_square_stays_in_its_box(make: Callable[..., Any]) -> None:
+def test_transforms_keep_a_square_in_its_box(make: Callable[..., Any]) -> None:
     transform = make(generator=lucid.random.Generator(5))
     seen = set()
     for _ in range(40):
@@ -150,7 +150,7 @@ def test_a_square_stays_in_its_box(make: Callable[..., Any]) -> None:
 
 @pytest.mark.parametrize("make", EVERY)
 @pytest.mark.parametrize("empty", [np.zeros((0, 4), np.float32), np.zeros(0, np.float32), []])
-def test_no_boxes(make: Callable[..., Any], empty: Any) -> None:
+def test_transforms_accept_images_without_boxes(make: Callable[..., Any], empty: Any) -> None:
     transform = make(generator=lucid.random.Generator(1))
     for _ in range(5):
         _, target = transform(np.zeros((3, 24, 25), np.float32), {"boxes": empty, "labels": []})
@@ -160,7 +160,7 @@ def test_no_boxes(make: Callable[..., Any], empty: Any) -> None:
 
 
 @pytest.mark.parametrize("make", EVERY)
-def test_arguments_stay_and_the_seed_decides(make: Callable[..., Any]) -> None:
+def test_transforms_do_not_modify_inputs_and_follow_the_seed(make: Callable[..., Any]) -> None:
     image, target = painted(BOXES), whole_target()
 
     def run(transform: Any, count: int = 12) -> list[Any]:
@@ -179,7 +179,7 @@ def test_arguments_stay_and_the_seed_decides(make: Callable[..., Any]) -> None:
         np.testing.assert_array_equal(target[key], value)
 
 
-def test_probability_of_a_flip() -> None:
+def test_flip_probability() -> None:
     def flips(transform: RandomHorizontalFlip, count: int) -> int:
         target = {"boxes": np.array([[0, 0, 1, 1]], np.float32)}
         image = np.zeros((3, 2, 3), np.float32)
@@ -190,7 +190,7 @@ def test_probability_of_a_flip() -> None:
     assert 150 < flips(RandomHorizontalFlip(generator=lucid.random.Generator(4)), 400) < 250
 
 
-def test_jitter_is_as_often_larger_as_smaller() -> None:
+def test_scale_jitter_is_log_uniform() -> None:
     jitter = ScaleJitter((0.5, 2.0), generator=lucid.random.Generator(2))
     image = np.zeros((3, 50, 20), np.float32)
     heights = np.array([jitter(image, {})[0].shape[1] for _ in range(300)])
@@ -201,7 +201,7 @@ def test_jitter_is_as_often_larger_as_smaller() -> None:
     assert thin.shape == (3, 1, 3)
 
 
-def test_a_crop_always_keeps_an_object() -> None:
+def test_random_crop_keeps_at_least_one_object() -> None:
     transform = RandomCrop(scale=(0.3, 0.6), generator=lucid.random.Generator(3))
     corner = np.array([[0, 0, 8, 8]], np.float32)
     kept = whole = 0

@@ -51,7 +51,7 @@ def coco(folder: Path, boxes: np.ndarray, **row: Any) -> CocoDetection:
 
 
 @pytest.mark.parametrize("box_format", BOX_FORMATS)
-def test_every_format_is_converted(tmp_path: Path, box_format: BoxFormat) -> None:
+def test_all_formats_are_converted(tmp_path: Path, box_format: BoxFormat) -> None:
     boxes = scene()
     data = coco(tmp_path, written(boxes, box_format), box_format=box_format)
     np.testing.assert_allclose(data.target(0)["boxes"], boxes, atol=1e-4)
@@ -62,7 +62,7 @@ def test_every_format_is_converted(tmp_path: Path, box_format: BoxFormat) -> Non
 
 @pytest.mark.parametrize("box_format", [f for f in BOX_FORMATS if f != "xywh"])
 @pytest.mark.parametrize("seed", range(3))
-def test_every_other_format_is_refused(tmp_path: Path, box_format: BoxFormat, seed: int) -> None:
+def test_wrong_formats_are_rejected(tmp_path: Path, box_format: BoxFormat, seed: int) -> None:
     boxes = written(scene(seed=seed), box_format)
     for policy in ("raise", "skip"):
         with pytest.raises(ValueError, match=r"a\.json: 1 problem:\n  \d+ of 60 boxes") as caught:
@@ -73,7 +73,7 @@ def test_every_other_format_is_refused(tmp_path: Path, box_format: BoxFormat, se
     assert len(coco(tmp_path, boxes, box_format="xywh", on_invalid="raise")) == 1
 
 
-def test_a_large_file_of_centers_crosses_the_border_a_little(tmp_path: Path) -> None:
+def test_centers_read_as_corners_are_rejected_in_large_files(tmp_path: Path) -> None:
     corners = np.random.default_rng(1).uniform(0, 1, (300, 2)) * (WIDTH - 6, HEIGHT - 6)
     boxes = np.concatenate([corners, corners + 6], axis=1)  # half a side is less than is far
     with pytest.raises(ValueError, match=r"cross the border .* all would fit as cxcywh"):
@@ -81,12 +81,12 @@ def test_a_large_file_of_centers_crosses_the_border_a_little(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_what_follows_the_rules_is_taken(tmp_path: Path, seed: int) -> None:
+def test_valid_boxes_are_accepted(tmp_path: Path, seed: int) -> None:
     data = coco(tmp_path, written(scene(seed=seed), "xywh"))
     assert not data.report.counts["clipped"]
 
 
-def test_the_counts_and_the_likely_formats_are_told(tmp_path: Path) -> None:
+def test_error_has_counts_and_likely_formats(tmp_path: Path) -> None:
     boxes = written(scene(60), "xywh")
     boxes[:57] = [0.1, 0.2, 0.5, 0.4]
     with pytest.raises(ValueError, match=r"57 of 60 boxes lie within 0\.\.1") as caught:
@@ -100,7 +100,7 @@ def test_the_counts_and_the_likely_formats_are_told(tmp_path: Path) -> None:
         coco(tmp_path, boxes)
 
 
-def test_a_few_odd_boxes_are_counted(tmp_path: Path) -> None:
+def test_few_invalid_boxes_are_counted(tmp_path: Path) -> None:
     boxes = written(scene(60), "xywh")
     boxes[:3] = [0.1, 0.2, 0.5, 0.4]
     boxes[3:7] = [50, 30, 90, 60]
@@ -111,7 +111,7 @@ def test_a_few_odd_boxes_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("box", [[0, 0, 1, 1], [90, 60, 8, 8], [-3, -3, 20, 20]])
-def test_one_box_alone(tmp_path: Path, box: list[float]) -> None:
+def test_single_box(tmp_path: Path, box: list[float]) -> None:
     """A box of the corner's pixel looks like a fraction; a few pixels over the border do not."""
     if box == [0, 0, 1, 1]:
         with pytest.raises(ValueError, match="1 of 1 boxes"):
@@ -120,12 +120,12 @@ def test_one_box_alone(tmp_path: Path, box: list[float]) -> None:
         assert coco(tmp_path, np.array([box])).report.counts["clipped"] == 1
 
 
-def test_unknown_formats_are_refused(tmp_path: Path) -> None:
+def test_unknown_box_format_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"box_format: expected one of xywh, .* got 'yxyx'"):
         coco(tmp_path, scene(), box_format="yxyx")
 
 
-def test_nothing_to_convert() -> None:
+def test_no_boxes_to_convert() -> None:
     assert to_xyxy(np.zeros((0, 4)), np.zeros((0, 2)), "normalized-cxcywh").shape == (0, 4)
 
 
@@ -144,7 +144,7 @@ def voc(folder: Path, boxes: np.ndarray, **options: Any) -> VocDetection:
 
 
 @pytest.mark.parametrize("box_format", [f for f in BOX_FORMATS if f != "xyxy"])
-def test_voc_files_alike(tmp_path: Path, box_format: BoxFormat) -> None:
+def test_voc_files_with_wrong_formats_are_rejected(tmp_path: Path, box_format: BoxFormat) -> None:
     boxes = scene()
     with pytest.raises(ValueError, match=r"\d+ of 60 boxes") as caught:
         voc(tmp_path, written(boxes, box_format))

@@ -50,7 +50,7 @@ def coco(tmp_path: Path, count: int = 6, **changes: Any) -> Path:
     return path
 
 
-def test_a_table_of_a_coco_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_coco_file_report_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = coco(tmp_path)
     assert run(["check-data", "--data", str(data)]) == 0
     assert capsys.readouterr().out.splitlines() == [
@@ -67,7 +67,7 @@ def test_a_table_of_a_coco_file(tmp_path: Path, capsys: pytest.CaptureFixture[st
     ]
 
 
-def test_images_are_opened_wherever_they_are(tmp_path: Path) -> None:
+def test_image_folder_is_found(tmp_path: Path) -> None:
     data = coco(tmp_path)
     (tmp_path / "images" / "1.png").unlink()
     (tmp_path / "images" / "2.png").write_bytes(b"text")
@@ -92,7 +92,7 @@ def test_images_are_opened_wherever_they_are(tmp_path: Path) -> None:
         ({"categories": None}, "bad-format"),
     ],
 )
-def test_files_that_cannot_be_trained_on(
+def test_unusable_files_are_reported(
     tmp_path: Path, changes: dict[str, Any], kind: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = coco(tmp_path, **changes)
@@ -112,7 +112,7 @@ def voc(tmp_path: Path) -> Path:
     return root
 
 
-def test_a_folder_of_voc_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_voc_folder_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = voc(tmp_path)
     for data in (root, root / "Annotations"):
         assert run(["check-data", "--data", str(data), "--json"]) == 0
@@ -128,7 +128,7 @@ def test_a_folder_of_voc_files(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert report.counts == {"bad-bbox": 1, "unreadable-image": 1, "convert": 1, "no-objects": 1}
 
 
-def test_voc_annotations_are_to_be_converted(
+def test_voc_report_suggests_conversion(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = voc(tmp_path)
@@ -142,7 +142,7 @@ def test_voc_annotations_are_to_be_converted(
     assert check_coco(tmp_path / "train.json", root / "JPEGImages").classes == {"cat": 2, "dog": 2}
 
 
-def test_findings_name_image_and_annotation(tmp_path: Path) -> None:
+def test_findings_have_image_and_annotation(tmp_path: Path) -> None:
     rows = [
         {"id": "x'1", "image_id": 0, "category_id": 1, "bbox": [2, 3, 0, 4]},
         {"id": 7, "image_id": 1, "category_id": 1, "bbox": "text"},
@@ -181,7 +181,7 @@ def test_findings_name_image_and_annotation(tmp_path: Path) -> None:
     }
 
 
-def test_hidden_files_do_not_decide_the_format(tmp_path: Path) -> None:
+def test_hidden_files_do_not_affect_format_detection(tmp_path: Path) -> None:
     root = voc(tmp_path)
     for name in (".a.xml", "._0.xml", "__MACOSX/0.xml"):
         path = root / "Annotations" / name
@@ -191,7 +191,7 @@ def test_hidden_files_do_not_decide_the_format(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["--box-format", "--box-orientation", "--skip-invalid"])
-def test_options_of_the_training_commands(
+def test_checker_options_match_training_options(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
 ) -> None:
     assert run(["check-data", "--data", str(tmp_path), option]) == 2
@@ -199,7 +199,9 @@ def test_options_of_the_training_commands(
     assert advice in capsys.readouterr().err
 
 
-def test_options_of_the_format(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_checker_accepts_options_of_its_format_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     boxes = [[20, 15, 38, 28], [25, 16, 39, 29], [30, 18, 36, 27]]
     annotations = [
         {"id": i, "image_id": i, "category_id": 1, "bbox": box} for i, box in enumerate(boxes)

@@ -16,7 +16,7 @@ from lucid_models_detection.data import CocoDetection, horizontal_flip
 Write = Callable[[Any], tuple[Path, Path]]
 
 
-def test_samples_in_the_order_of_the_file(coco_content: dict[str, Any], write_coco: Write) -> None:
+def test_samples_follow_file_order(coco_content: dict[str, Any], write_coco: Write) -> None:
     data = CocoDetection(*write_coco(coco_content))
     assert len(data) == 3
     image, target = data[0]
@@ -33,7 +33,7 @@ def test_samples_in_the_order_of_the_file(coco_content: dict[str, Any], write_co
     assert target["image_id"] == 10
 
 
-def test_an_image_without_annotations_is_a_sample(
+def test_image_without_annotations_is_a_sample(
     coco_content: dict[str, Any], write_coco: Write
 ) -> None:
     image, target = CocoDetection(*write_coco(coco_content))[1]
@@ -43,23 +43,21 @@ def test_an_image_without_annotations_is_a_sample(
     assert target["labels"].dtype == np.int64
 
 
-def test_crowds_are_set_apart(coco_content: dict[str, Any], write_coco: Write) -> None:
+def test_crowds_are_ignored_boxes(coco_content: dict[str, Any], write_coco: Write) -> None:
     _, target = CocoDetection(*write_coco(coco_content))[2]
     assert target["boxes"].tolist() == [[1, 2, 4, 6]]
     assert target["ignored_boxes"].tolist() == [[0, 0, 20, 10]]
     assert target["ignored_labels"].tolist() == [1]
 
 
-def test_categories_become_labels_in_the_order_of_their_ids(
-    coco_content: dict[str, Any], write_coco: Write
-) -> None:
+def test_labels_follow_category_id_order(coco_content: dict[str, Any], write_coco: Write) -> None:
     data = CocoDetection(*write_coco(coco_content))
     assert data.category_ids == {3: 1, 7: 2}
     assert data.class_names == ("background", "cat", "dog")
     assert data.num_classes == 3
 
 
-def test_an_explicit_mapping_of_categories(coco_content: dict[str, Any], write_coco: Write) -> None:
+def test_explicit_category_mapping(coco_content: dict[str, Any], write_coco: Write) -> None:
     paths = write_coco(coco_content)
     swapped = CocoDetection(*paths, category_ids={7: 1, 3: 2, 99: 3})
     assert swapped.class_names == ("background", "dog", "cat", "category 99")
@@ -74,7 +72,7 @@ def test_an_explicit_mapping_of_categories(coco_content: dict[str, Any], write_c
     assert [len(target["labels"]) for _, target in without_cats] == [1, 0, 0]
 
 
-def test_a_transform_is_applied(coco_content: dict[str, Any], write_coco: Write) -> None:
+def test_transform_is_applied(coco_content: dict[str, Any], write_coco: Write) -> None:
     data = CocoDetection(*write_coco(coco_content), transform=horizontal_flip)
     assert data[0][1]["boxes"].tolist() == [[28, 3, 38, 23], [0, 25, 5, 30]]
 
@@ -85,7 +83,7 @@ def test_samples_do_not_share_memory(coco_content: dict[str, Any], write_coco: W
     assert data[0][1]["boxes"].max() == 40
 
 
-def test_travels_to_worker_processes(coco_content: dict[str, Any], write_coco: Write) -> None:
+def test_dataset_is_picklable(coco_content: dict[str, Any], write_coco: Write) -> None:
     data = pickle.loads(pickle.dumps(CocoDetection(*write_coco(coco_content))))
     assert data[0][1]["labels"].tolist() == [2, 1]
 
@@ -107,7 +105,7 @@ def test_travels_to_worker_processes(coco_content: dict[str, Any], write_coco: W
         ([2, 3, 1e308, float("inf")], "must be finite"),
     ],
 )
-def test_impossible_boxes_are_named_or_skipped(
+def test_invalid_boxes_raise_or_are_skipped(
     coco_content: dict[str, Any], write_coco: Write, bbox: Any, reason: str
 ) -> None:
     coco_content["annotations"][1]["bbox"] = bbox
@@ -157,7 +155,7 @@ def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
         ("annotations", [1], "expected a list of objects named 'annotations'"),
     ],
 )
-def test_contradictions_in_the_file_are_named(
+def test_inconsistent_files_are_rejected(
     coco_content: dict[str, Any], write_coco: Write, path: str, value: Any, message: str
 ) -> None:
     change(path, value)(coco_content)
@@ -167,12 +165,12 @@ def test_contradictions_in_the_file_are_named(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1, 2]", '{"images": []}', "[" * 100_000])
-def test_files_of_another_kind_are_refused(write_coco: Write, text: str) -> None:
+def test_other_files_are_rejected(write_coco: Write, text: str) -> None:
     with pytest.raises(ValueError, match=r"coco\.json: "):
         CocoDetection(*write_coco(text))
 
 
-def test_many_problems_are_counted_and_ten_listed(
+def test_error_lists_ten_problems_and_counts_all(
     coco_content: dict[str, Any], write_coco: Write
 ) -> None:
     bad = {"image_id": 10, "category_id": 3, "bbox": [1, 1, 0, 0]}
@@ -184,23 +182,21 @@ def test_many_problems_are_counted_and_ten_listed(
 
 
 @pytest.mark.parametrize("mapping", [{3: 0, 7: 1}, {3: 1, 7: 3}, {3: 2, 7: 3}])
-def test_labels_have_no_gap_and_no_background(
+def test_category_ids_reject_gaps_and_background(
     coco_content: dict[str, Any], write_coco: Write, mapping: dict[int, int]
 ) -> None:
     with pytest.raises(ValueError, match=r"category_ids: .* 1, 2, 3"):
         CocoDetection(*write_coco(coco_content), category_ids=mapping)
 
 
-def test_an_image_of_another_size_is_refused(
-    coco_content: dict[str, Any], write_coco: Write
-) -> None:
+def test_image_size_mismatch_is_rejected(coco_content: dict[str, Any], write_coco: Write) -> None:
     coco_content["images"][0].update(width=41, height=33)
     data = CocoDetection(*write_coco(coco_content))
     with pytest.raises(ValueError, match=r"a\.png: .*41 x 33 pixels, the image has 40 x 30"):
         data[0]
 
 
-def test_missing_files_are_named(coco_content: dict[str, Any], write_coco: Write) -> None:
+def test_missing_files_raise(coco_content: dict[str, Any], write_coco: Write) -> None:
     paths = write_coco(coco_content)
     with pytest.raises(FileNotFoundError, match=r"none\.json"):
         CocoDetection("none.json", paths[1])
@@ -209,6 +205,6 @@ def test_missing_files_are_named(coco_content: dict[str, Any], write_coco: Write
         CocoDetection(*paths)[2]
 
 
-def test_unknown_policy_for_invalid_boxes(coco_content: dict[str, Any], write_coco: Write) -> None:
+def test_unknown_on_invalid_is_rejected(coco_content: dict[str, Any], write_coco: Write) -> None:
     with pytest.raises(ValueError, match="on_invalid"):
         CocoDetection(*write_coco(coco_content), on_invalid="ignore")  # type: ignore[arg-type]

@@ -33,7 +33,7 @@ def renumber(content: Content, spell: Callable[[int], Any], key: str, *places: s
 
 @pytest.mark.parametrize("spell", [str, float, lambda n: f"{n}.0"])
 @pytest.mark.parametrize("places", [("images",), ("annotations",), ("images", "annotations")])
-def test_ids_of_images_as_text_or_whole_floats(
+def test_image_ids_as_strings_or_integral_floats(
     coco_content: Content, write_coco: Write, spell: Any, places: tuple[str, ...]
 ) -> None:
     renumber(coco_content, spell, "image_id", *places)
@@ -46,7 +46,7 @@ def test_ids_of_images_as_text_or_whole_floats(
 
 @pytest.mark.parametrize("spell", [str, float])
 @pytest.mark.parametrize("places", [("categories",), ("annotations",)])
-def test_ids_of_categories_as_text_or_whole_floats(
+def test_category_ids_as_strings_or_integral_floats(
     coco_content: Content, write_coco: Write, spell: Any, places: tuple[str, ...]
 ) -> None:
     renumber(coco_content, spell, "category_id", *places)
@@ -60,7 +60,7 @@ def test_ids_of_categories_as_text_or_whole_floats(
     assert again.target(0)["labels"].tolist() == [1, 2]
 
 
-def test_ids_that_are_no_numbers(coco_content: Content, write_coco: Write) -> None:
+def test_non_numeric_ids(coco_content: Content, write_coco: Write) -> None:
     renumber(coco_content, lambda n: f"img-{n}", "image_id", "images", "annotations")
     renumber(coco_content, lambda n: f"c{n}", "category_id", "categories", "annotations")
     data = CocoDetection(*write_coco(coco_content))
@@ -69,7 +69,7 @@ def test_ids_that_are_no_numbers(coco_content: Content, write_coco: Write) -> No
     assert box_count(data) == 3
 
 
-def test_ids_that_collide_are_refused(coco_content: Content, write_coco: Write) -> None:
+def test_colliding_ids_are_rejected(coco_content: Content, write_coco: Write) -> None:
     coco_content["categories"][1]["id"] = "7"
     with pytest.raises(ValueError, match=r"category 7 .'cat'.: another category has the same id"):
         CocoDetection(*write_coco(coco_content), on_invalid="skip")
@@ -85,9 +85,7 @@ def test_annotation_ids_have_no_effect(coco_content: Content, write_coco: Write)
     assert kinds(data)["duplicate-annotation-id"] == 2
 
 
-def test_an_image_listed_twice_with_the_same_content(
-    coco_content: Content, write_coco: Write
-) -> None:
+def test_repeated_image_entry_is_merged(coco_content: Content, write_coco: Write) -> None:
     coco_content["images"].append({**coco_content["images"][0], "id": "10"})
     data = CocoDetection(*write_coco(coco_content))
     assert len(data) == data.report.totals["images"] == 3
@@ -98,7 +96,7 @@ def test_an_image_listed_twice_with_the_same_content(
     ("flag", "crowd"),
     [(0, 0), (1, 1), (True, 1), (None, 0), ("0", 0), ("Yes", 1), ("false", 0), (1.0, 1)],
 )
-def test_crowds_by_any_spelling(
+def test_crowd_flag_spellings(
     coco_content: Content, write_coco: Write, flag: Any, crowd: int
 ) -> None:
     coco_content["annotations"][0]["iscrowd"] = flag
@@ -109,7 +107,9 @@ def test_crowds_by_any_spelling(
 
 
 @pytest.mark.parametrize("flag", [2, "maybe", [], 0.5])
-def test_other_flags_are_findings(coco_content: Content, write_coco: Write, flag: Any) -> None:
+def test_invalid_crowd_flag_is_reported(
+    coco_content: Content, write_coco: Write, flag: Any
+) -> None:
     coco_content["annotations"][0]["iscrowd"] = flag
     paths = write_coco(coco_content)
     with pytest.raises(ValueError, match="annotation 1 of image 10: iscrowd: expected 0 or 1, got"):
@@ -121,7 +121,7 @@ def test_other_flags_are_findings(coco_content: Content, write_coco: Write, flag
 @pytest.mark.parametrize(
     "size", [(None, None), (0, 0), (-1, -1), ("wide", 30), (40.5, 30), (40, None), ("", "")]
 )
-def test_sizes_are_read_from_the_image(
+def test_missing_size_is_read_from_the_image(
     coco_content: Content, write_coco: Write, size: tuple[Any, Any]
 ) -> None:
     coco_content["images"][0].update(width=size[0], height=size[1])
@@ -132,7 +132,7 @@ def test_sizes_are_read_from_the_image(
 
 
 @pytest.mark.parametrize("size", [(40.0, 30.0), ("40", "30"), ("40.0", 30)])
-def test_sizes_as_text_or_floats(
+def test_sizes_as_strings_or_floats(
     coco_content: Content, write_coco: Write, size: tuple[Any, Any]
 ) -> None:
     coco_content["images"][0].update(width=size[0], height=size[1])
@@ -141,7 +141,7 @@ def test_sizes_as_text_or_floats(
     assert "derived-size" not in kinds(data)
 
 
-def test_a_size_that_nobody_knows(coco_content: Content, write_coco: Write) -> None:
+def test_unknown_size_is_reported(coco_content: Content, write_coco: Write) -> None:
     del coco_content["images"][0]["width"]
     path, images = write_coco(coco_content)
     (images / "a.png").unlink()
@@ -172,7 +172,7 @@ def test_a_size_that_nobody_knows(coco_content: Content, write_coco: Write) -> N
     "segmentation",
     [[[3, 4, 13, 4, 13, 14]], {"size": [30, 40], "counts": [3 * 30 + 4] + [10, 20] * 10}],
 )
-def test_boxes_around_segmentations(
+def test_missing_box_is_derived_from_segmentation(
     coco_content: Content, write_coco: Write, bbox: Any, segmentation: Any
 ) -> None:
     row = coco_content["annotations"][0]
@@ -184,7 +184,7 @@ def test_boxes_around_segmentations(
     assert kinds(data)["derived-bbox"] == 1
 
 
-def test_neither_box_nor_segmentation(coco_content: Content, write_coco: Write) -> None:
+def test_annotation_without_box_and_segmentation(coco_content: Content, write_coco: Write) -> None:
     coco_content["annotations"][0].update(bbox=[], segmentation=[])
     paths = write_coco(coco_content)
     with pytest.raises(ValueError, match=r"annotation 1 of image 10: bbox .*or a segmentation"):
@@ -194,7 +194,7 @@ def test_neither_box_nor_segmentation(coco_content: Content, write_coco: Write) 
 
 @pytest.mark.parametrize("bbox", [[0, 0, 0, 0], [3, 4, 0, 10], [3, 4, -1, -1]])
 @pytest.mark.parametrize("segmentation", [None, []])
-def test_a_box_without_area_and_no_segmentation(
+def test_box_without_area_and_without_segmentation(
     coco_content: Content, write_coco: Write, bbox: Any, segmentation: Any
 ) -> None:
     coco_content["annotations"][0].update(bbox=bbox, segmentation=segmentation)
@@ -204,21 +204,21 @@ def test_a_box_without_area_and_no_segmentation(
         CocoDetection(*write_coco(coco_content))
 
 
-def test_numbers_as_text(coco_content: Content, write_coco: Write) -> None:
+def test_numbers_as_strings(coco_content: Content, write_coco: Write) -> None:
     coco_content["annotations"][0].update(bbox=["2", "3.0", "10", "2e1"], area="150.5")
     target = CocoDetection(*write_coco(coco_content)).target(0)
     assert target["boxes"][0].tolist() == [2, 3, 12, 23]
     assert target["area"][0] == 150.5
 
 
-def test_more_than_half_is_never_left_out(coco_content: Content, write_coco: Write) -> None:
+def test_leaving_out_more_than_half_raises(coco_content: Content, write_coco: Write) -> None:
     for row in coco_content["annotations"][:3]:
         row["category_id"] = 99
     with pytest.raises(ValueError, match="3 of 4 annotations would be left out, more than half"):
         CocoDetection(*write_coco(coco_content), on_invalid="skip")
 
 
-def test_what_is_used_and_counted(coco_content: Content, write_coco: Write) -> None:
+def test_report_counts_findings(coco_content: Content, write_coco: Write) -> None:
     coco_content["annotations"] += [
         {"image_id": 5, "category_id": 3, "bbox": [1, 2, 3, 4]},
         {"image_id": 5, "category_id": 7, "bbox": [1, 2, 3, 4]},  # another class
@@ -239,7 +239,7 @@ def test_what_is_used_and_counted(coco_content: Content, write_coco: Write) -> N
 # --- categories -----------------------------------------------------------------------------------
 
 
-def test_a_root_without_annotations_is_no_class(coco_content: Content, write_coco: Write) -> None:
+def test_root_category_is_not_a_class(coco_content: Content, write_coco: Write) -> None:
     coco_content["categories"] = [
         {"id": 0, "name": "pet", "supercategory": "none"},
         {"id": 3, "name": "pet", "supercategory": "pet"},
@@ -258,7 +258,9 @@ def test_a_root_without_annotations_is_no_class(coco_content: Content, write_coc
     assert merged.num_classes == 3
 
 
-def test_a_root_that_a_detector_knows_stays_known(coco_content: Content, write_coco: Write) -> None:
+def test_root_category_of_a_detector_stays_a_class(
+    coco_content: Content, write_coco: Write
+) -> None:
     coco_content["categories"].append({"id": 1, "name": "pet"})
     coco_content["categories"][0]["supercategory"] = "pet"
     categories = read_categories(write_coco(coco_content)[0])
@@ -267,9 +269,7 @@ def test_a_root_that_a_detector_knows_stays_known(coco_content: Content, write_c
     assert 1 not in categories.names_for(None)
 
 
-def test_unused_categories_are_classes_and_counted(
-    coco_content: Content, write_coco: Write
-) -> None:
+def test_unused_categories_are_classes(coco_content: Content, write_coco: Write) -> None:
     coco_content["categories"].append({"id": 0, "name": "bird", "supercategory": "animal"})
     data = CocoDetection(*write_coco(coco_content))
     assert data.class_names == ("background", "bird", "cat", "dog")
@@ -278,7 +278,9 @@ def test_unused_categories_are_classes_and_counted(
 
 
 @pytest.mark.parametrize("name", ["background", "Background", " BACKGROUND ", "__background__"])
-def test_a_class_called_background(coco_content: Content, write_coco: Write, name: str) -> None:
+def test_class_named_background_is_rejected(
+    coco_content: Content, write_coco: Write, name: str
+) -> None:
     coco_content["categories"][1]["name"] = name
     paths = write_coco(coco_content)
     with pytest.raises(ValueError, match=r"category 3 .*label 0 is the background"):
@@ -286,7 +288,7 @@ def test_a_class_called_background(coco_content: Content, write_coco: Write, nam
     assert CocoDetection(*paths, category_ids={3: None, 7: 1}).class_names == ("background", "dog")
 
 
-def test_an_unused_background_is_left_out(coco_content: Content, write_coco: Write) -> None:
+def test_unused_background_is_left_out(coco_content: Content, write_coco: Write) -> None:
     coco_content["categories"].append({"id": 0, "name": "_background_"})
     data = CocoDetection(*write_coco(coco_content))
     assert data.class_names == ("background", "cat", "dog")
@@ -294,20 +296,20 @@ def test_an_unused_background_is_left_out(coco_content: Content, write_coco: Wri
 
 
 @pytest.mark.parametrize("name", ["dog", " dog", "dog "])
-def test_names_that_repeat(coco_content: Content, write_coco: Write, name: str) -> None:
+def test_repeated_names_are_rejected(coco_content: Content, write_coco: Write, name: str) -> None:
     coco_content["categories"][1]["name"] = name
     with pytest.raises(ValueError, match=r"categories 3, 7 .*'dog'"):
         CocoDetection(*write_coco(coco_content))
 
 
-def test_names_that_differ_in_case(coco_content: Content, write_coco: Write) -> None:
+def test_names_that_differ_in_case_are_reported(coco_content: Content, write_coco: Write) -> None:
     coco_content["categories"][1]["name"] = "Dog"
     data = CocoDetection(*write_coco(coco_content))
     assert data.class_names == ("background", "Dog", "dog")
     assert kinds(data)["similar-names"] == 1
 
 
-def test_names_that_are_numbers(coco_content: Content, write_coco: Write) -> None:
+def test_numeric_names(coco_content: Content, write_coco: Write) -> None:
     coco_content["categories"][0]["name"] = 5
     assert CocoDetection(*write_coco(coco_content)).class_names == ("background", "cat", "5")
     coco_content["categories"][0]["name"] = True
@@ -315,7 +317,7 @@ def test_names_that_are_numbers(coco_content: Content, write_coco: Write) -> Non
         CocoDetection(*write_coco(coco_content))
 
 
-def test_a_mapping_that_forgets_a_category(coco_content: Content, write_coco: Write) -> None:
+def test_incomplete_category_mapping_is_rejected(coco_content: Content, write_coco: Write) -> None:
     with pytest.raises(ValueError, match=r"category_id 7 is not among \[3\]"):
         CocoDetection(*write_coco(coco_content), category_ids={3: 1}, on_invalid="skip")
     with pytest.raises(ValueError, match="category_ids: expected distinct category ids"):
@@ -335,7 +337,7 @@ def test_encodings(coco_content: Content, write_coco: Write, encoding: str) -> N
     assert CocoDetection(path, images).class_names == ("background", "cat", "größer")
 
 
-def test_latin_1_is_named(coco_content: Content, write_coco: Write) -> None:
+def test_latin_1_is_rejected(coco_content: Content, write_coco: Write) -> None:
     coco_content["categories"][0]["name"] = "größer"
     path, images = write_coco(coco_content)
     path.write_bytes(json.dumps(coco_content, ensure_ascii=False).encode("latin-1"))
@@ -363,7 +365,7 @@ def test_latin_1_is_named(coco_content: Content, write_coco: Write) -> None:
         ('{"a.png1": {"regions": []}}', "VGG Image Annotator"),
     ],
 )
-def test_files_are_named_for_what_they_are(write_coco: Write, text: str, message: str) -> None:
+def test_error_names_the_actual_file_format(write_coco: Write, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         CocoDetection(*write_coco(text))
     assert "coco.json" in str(caught.value)
@@ -376,7 +378,9 @@ def test_files_are_named_for_what_they_are(write_coco: Write, text: str, message
         ("images/sub/b.png", 1), (r"D:\data\sub\b.png", 1), ("/data/sub/b.png", 1),
     ],
 )  # fmt: skip
-def test_file_names(coco_content: Content, write_coco: Write, name: str, moved: int) -> None:
+def test_file_name_spellings(
+    coco_content: Content, write_coco: Write, name: str, moved: int
+) -> None:
     coco_content["images"][1]["file_name"] = name
     data = CocoDetection(*write_coco(coco_content))
     assert data.entries[1].name == "sub/b.png"
@@ -384,7 +388,7 @@ def test_file_names(coco_content: Content, write_coco: Write, name: str, moved: 
     assert data.report.counts["moved-image"] == moved
 
 
-def test_an_image_in_another_folder_is_not_taken(coco_content: Content, write_coco: Write) -> None:
+def test_image_in_another_folder_is_not_used(coco_content: Content, write_coco: Write) -> None:
     """other/b.png does not exist; b.png does, and is another image."""
     coco_content["images"][1]["file_name"] = "other/b.png"
     path, images = write_coco(coco_content)
@@ -394,13 +398,13 @@ def test_an_image_in_another_folder_is_not_taken(coco_content: Content, write_co
         data.check_images()
 
 
-def test_a_name_in_other_letters_is_suggested(coco_content: Content, write_coco: Write) -> None:
+def test_similar_file_name_is_suggested(coco_content: Content, write_coco: Write) -> None:
     coco_content["images"][1]["file_name"] = "sub/B.JPG"
     with pytest.raises(ValueError, match=r"sub/B\.JPG: no such file; there is b\.png"):
         CocoDetection(*write_coco(coco_content)).check_images()
 
 
-def test_images_by_name_as_the_file_spells_them(coco_content: Content, write_coco: Write) -> None:
+def test_read_images_keeps_original_ids(coco_content: Content, write_coco: Write) -> None:
     coco_content["images"][0].update(id="10", width=None)
     coco_content["images"][1].update(file_name=r"sub\b.png", id=20.0)
     assert read_images(write_coco(coco_content)[0]) == {
@@ -410,7 +414,7 @@ def test_images_by_name_as_the_file_spells_them(coco_content: Content, write_coc
     }
 
 
-def test_missing_and_broken_images_are_left_out(coco_content: Content, write_coco: Write) -> None:
+def test_missing_and_damaged_images_are_left_out(coco_content: Content, write_coco: Write) -> None:
     path, images = write_coco(coco_content)
     (images / "a.png").write_bytes(b"no image")
     data = CocoDetection(path, images)
@@ -432,7 +436,7 @@ def test_missing_and_broken_images_are_left_out(coco_content: Content, write_coc
 
 
 @pytest.mark.parametrize(("size", "sound"), [([30, 40], True), ([40, 30], False)])
-def test_a_mask_of_another_size_gives_no_box(
+def test_mask_of_another_size_is_rejected(
     coco_content: Content, write_coco: Write, size: list[int], sound: bool
 ) -> None:
     runs = [3 * 30 + 4] + [10, 20] * 10
@@ -448,7 +452,7 @@ def test_a_mask_of_another_size_gives_no_box(
     assert kinds(CocoDetection(path, images, on_invalid="skip"))["no-bbox"] == 1
 
 
-def test_a_category_listed_twice(coco_content: Content, write_coco: Write) -> None:
+def test_repeated_category_entry_is_merged(coco_content: Content, write_coco: Write) -> None:
     coco_content["categories"].append(dict(coco_content["categories"][0]))
     data = CocoDetection(*write_coco(coco_content))
     assert data.class_names == ("background", "cat", "dog")
@@ -456,7 +460,7 @@ def test_a_category_listed_twice(coco_content: Content, write_coco: Write) -> No
 
 
 @pytest.mark.parametrize("rows", [None, {}, [{}, None]])
-def test_annotations_that_are_no_list_of_objects(
+def test_annotations_must_be_a_list_of_objects(
     coco_content: Content, write_coco: Write, rows: Any
 ) -> None:
     coco_content["annotations"] = rows
@@ -464,7 +468,7 @@ def test_annotations_that_are_no_list_of_objects(
         CocoDetection(*write_coco(coco_content))
 
 
-def test_masks_as_tools_write_them(coco_content: Content, write_coco: Write) -> None:
+def test_mask_encodings(coco_content: Content, write_coco: Write) -> None:
     compressed = "n2:d000000000000000000Vi0"  # of pycocotools.mask.encode
     row = coco_content["annotations"][0]
     for counts in (compressed, [94, *[10, 20] * 9, 10, 826], [94.0, *[10.0, 20.0] * 9, 10.0]):
@@ -483,7 +487,7 @@ def test_masks_as_tools_write_them(coco_content: Content, write_coco: Write) -> 
         [[3, 4, float("inf"), 4, 13, 14]],
     ],
 )
-def test_damaged_segmentations_give_no_box(
+def test_damaged_segmentations_are_rejected(
     coco_content: Content, write_coco: Write, segmentation: Any
 ) -> None:
     coco_content["annotations"][0].update(bbox=None, segmentation=segmentation)
@@ -492,7 +496,7 @@ def test_damaged_segmentations_give_no_box(
 
 
 @pytest.mark.parametrize("name", [None, ""])
-def test_the_url_takes_the_place_of_a_missing_file_name(
+def test_coco_url_replaces_missing_file_name(
     coco_content: Content, write_coco: Write, name: str | None
 ) -> None:
     row = coco_content["images"][0]

@@ -15,7 +15,7 @@ def sample(height: int, width: int, objects: int) -> tuple[Any, Any]:
     return np.zeros((3, height, width), np.float32), target
 
 
-def test_lists_of_images_and_targets_in_order() -> None:
+def test_collate_keeps_order() -> None:
     samples = [sample(8, 9, 2), sample(5, 4, 0)]
     images, targets = collate(samples)
     assert [image.shape for image in images] == [(3, 8, 9), (3, 5, 4)]
@@ -24,7 +24,7 @@ def test_lists_of_images_and_targets_in_order() -> None:
     assert targets[0]["image_id"] == 3
 
 
-def test_nothing() -> None:
+def test_collate_empty_batch() -> None:
     assert collate([]) == ([], [])
 
 
@@ -39,6 +39,6 @@ def test_nothing() -> None:
         ((np.zeros((3, 4, 5)), {"boxes": [[0, 0, 1, 1]], "labels": []}), "1 boxes and 0 labels"),
     ],
 )
-def test_what_is_no_sample_is_named(bad: Any, message: str) -> None:
+def test_collate_rejects_invalid_samples(bad: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         collate([sample(8, 9, 1), bad])

@@ -1,4 +1,4 @@
-"""Changes of colour: the formulas by hand, what chance may do, and that boxes stay."""
+"""Changes of color: the formulas by hand, what chance may do, and that boxes stay."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def luma(image: np.ndarray) -> np.ndarray:
     return 0.299 * image[0] + 0.587 * image[1] + 0.114 * image[2]
 
 
-def test_nothing_asked_is_nothing_done() -> None:
+def test_zero_amounts_are_the_identity() -> None:
     np.testing.assert_allclose(changed(IMAGE, **OFF), IMAGE, atol=2e-6)
 
 
@@ -38,7 +38,7 @@ def generator(seed: int) -> lucid.random.Generator:
     return lucid.random.Generator(seed)
 
 
-def test_brightness_multiplies_by_one_factor_in_its_range() -> None:
+def test_brightness_scales_by_one_factor() -> None:
     factors = []
     for seed in range(30):
         dark = IMAGE * np.float32(0.5)
@@ -64,9 +64,9 @@ def test_contrast_keeps_the_mean_and_saturation_the_luma() -> None:
         assert np.abs(saturation - soft).max() > 1e-3
 
 
-def test_hue_turns_colours_and_leaves_grey_and_luma_alone() -> None:
-    grey = np.full((3, 4, 4), 0.3, np.float32)
-    np.testing.assert_allclose(changed(grey, **OFF | {"hue": 0.5}), grey, atol=1e-3)
+def test_hue_keeps_gray_and_luma() -> None:
+    gray = np.full((3, 4, 4), 0.3, np.float32)
+    np.testing.assert_allclose(changed(gray, **OFF | {"hue": 0.5}), gray, atol=1e-3)
     reddish = np.array([0.6, 0.45, 0.4], np.float32)[:, None, None]
     turned = set()
     for seed in range(10):
@@ -76,7 +76,7 @@ def test_hue_turns_colours_and_leaves_grey_and_luma_alone() -> None:
     assert len(turned) >= 4, "all round the circle"
 
 
-def test_the_seed_decides_and_the_image_given_stays() -> None:
+def test_jitter_follows_the_seed_and_keeps_its_input() -> None:
     before = IMAGE.copy()
     first = changed(IMAGE, generator=generator(1))
     np.testing.assert_array_equal(first, changed(IMAGE, generator=generator(1)))

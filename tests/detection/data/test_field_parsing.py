@@ -19,7 +19,7 @@ from lucid_models_detection.data.segmentation import segmentation_box
         (float("nan"), None), (float("inf"), None), ({}, None),
     ],
 )  # fmt: skip
-def test_ids(value: Any, expected: Any) -> None:
+def test_parse_id(value: Any, expected: Any) -> None:
     found = parse_id(value)
     assert found == expected
     assert type(found) is type(expected)
@@ -35,7 +35,7 @@ def test_ids(value: Any, expected: Any) -> None:
         ("y", None), ("1.0", None),
     ],
 )  # fmt: skip
-def test_flags_and_nothing_else(value: Any, expected: bool | None) -> None:
+def test_parse_flag(value: Any, expected: bool | None) -> None:
     assert parse_flag(value) is expected
 
 
@@ -47,11 +47,11 @@ def test_flags_and_nothing_else(value: Any, expected: bool | None) -> None:
         (2**31, None), (float("nan"), None), (10**400, None), ([96], None),
     ],
 )  # fmt: skip
-def test_sizes(value: Any, expected: int | None) -> None:
+def test_parse_side(value: Any, expected: int | None) -> None:
     assert parse_side(value) == expected
 
 
-def test_numbers() -> None:
+def test_parse_number() -> None:
     assert [parse_number(v) for v in (1, 2.5, "12.5", "1e2")] == [1, 2.5, 12.5, 100]
     assert [parse_number(v) for v in (True, None, [], "x", 10**400)] == [None] * 5
 
@@ -77,12 +77,12 @@ def test_numbers() -> None:
         ([["x"] * 6], None), (None, None), ("text", None), (7, None), ([[[[[1]]]]], None),
     ],
 )  # fmt: skip
-def test_boxes_around_outlines(segmentation: Any, box: Any) -> None:
+def test_segmentation_box(segmentation: Any, box: Any) -> None:
     assert segmentation_box(segmentation) == box
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_compressed_masks_as_pycocotools_writes_them(seed: int) -> None:
+def test_compressed_rle_matches_pycocotools(seed: int) -> None:
     mask = pytest.importorskip("pycocotools.mask")
     np = pytest.importorskip("numpy")
     rng = np.random.default_rng(seed)

@@ -41,35 +41,35 @@ def folder(tmp_path: Path) -> Path:
         ("https://example.org/data/my%20photo.png?x=1", ("my photo.png", True)),
     ],
 )
-def test_names_below_the_folder(folder: Path, name: str, expected: tuple[str, bool]) -> None:
+def test_relative_path_spellings(folder: Path, name: str, expected: tuple[str, bool]) -> None:
     assert relative_path(name, folder) == expected
 
 
-def test_an_absolute_path_of_the_folder_itself(folder: Path) -> None:
+def test_absolute_path_inside_the_folder(folder: Path) -> None:
     assert relative_path(f"{folder}/sub/b.png", folder) == ("sub/b.png", False)
     assert relative_path(f"{folder}/sub/none.png", folder) == ("sub/none.png", False)
 
 
 @pytest.mark.parametrize(("written", "stored"), [("NFD", "NFC"), ("NFC", "NFD")])
-def test_accents_as_one_character_or_two(folder: Path, written: str, stored: str) -> None:
+def test_unicode_normalization_forms(folder: Path, written: str, stored: str) -> None:
     name = unicodedata.normalize(stored, "caf\u00e9.png")
     (folder / name).touch()
     assert relative_path(unicodedata.normalize(written, name), folder) == (name, True)
 
 
-def test_the_name_of_a_folder_given_as_the_current_one(
+def test_folder_name_prefix_with_current_directory(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
     assert relative_path("images/sub/b.png", Path()) == ("sub/b.png", True)
 
 
-def test_a_file_whose_name_has_a_backslash(folder: Path) -> None:
+def test_file_name_with_backslash(folder: Path) -> None:
     (folder / r"sub\b.png").touch()
     assert relative_path(r"sub\b.png", folder) == (r"sub\b.png", False)
 
 
-def test_an_absolute_path_that_fits_two_images_is_refused(folder: Path) -> None:
+def test_ambiguous_absolute_path_is_rejected(folder: Path) -> None:
     (folder / "b.png").touch()
     with pytest.raises(PathError, match=r"several images fit: b\.png, sub/b\.png") as caught:
         relative_path("/home/me/sub/b.png", folder)
@@ -81,6 +81,6 @@ def test_an_absolute_path_that_fits_two_images_is_refused(folder: Path) -> None:
              "/etc/passwd", "a\0b", "\ud800", None, 7, r"..\a.png",
              "%2e%2e/a.png/../..", "file:///../a.png", "/x/../a.png", "."],
 )  # fmt: skip
-def test_names_that_lead_out_or_are_none(folder: Path, name: object) -> None:
+def test_invalid_names_are_rejected(folder: Path, name: object) -> None:
     with pytest.raises(PathError, match="expected a relative path"):
         relative_path(name, folder)

@@ -68,7 +68,7 @@ def assert_fits(data: DetectionDataset) -> None:
 
 @pytest.mark.parametrize("make", [coco, voc])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_boxes_drawn_on_the_stored_pixels(tmp_path: Path, orientation: int, make: Any) -> None:
+def test_stored_orientation(tmp_path: Path, orientation: int, make: Any) -> None:
     picture(tmp_path, orientation)
     if orientation > 1:
         message = f"EXIF orientation {orientation}.*--box-orientation"
@@ -81,7 +81,7 @@ def test_boxes_drawn_on_the_stored_pixels(tmp_path: Path, orientation: int, make
 
 @pytest.mark.parametrize("make", [coco, voc])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_boxes_drawn_on_the_upright_image(tmp_path: Path, orientation: int, make: Any) -> None:
+def test_upright_orientation(tmp_path: Path, orientation: int, make: Any) -> None:
     box = picture(tmp_path, orientation)
     size = (64, 96) if orientation > 4 else (96, 64)
     assert_fits(make(tmp_path, size, box, box_orientation="upright"))
@@ -103,7 +103,7 @@ def test_square_images(tmp_path: Path, orientation: int) -> None:
 
 
 @pytest.mark.parametrize("orientation", [2, 6])
-def test_without_a_size_nothing_is_known(tmp_path: Path, orientation: int) -> None:
+def test_missing_size_leaves_orientation_unknown(tmp_path: Path, orientation: int) -> None:
     box = picture(tmp_path, orientation)
     with pytest.raises(ValueError, match=r"and no size given.*unknown"):
         coco(tmp_path, (None, None), box).check_images()
@@ -111,7 +111,7 @@ def test_without_a_size_nothing_is_known(tmp_path: Path, orientation: int) -> No
     assert_fits(coco(tmp_path, (None, None), STORED, box_orientation="stored"))
 
 
-def test_an_image_without_objects_may_be_turned(tmp_path: Path) -> None:
+def test_image_without_objects_may_have_any_orientation(tmp_path: Path) -> None:
     picture(tmp_path, 3)
     path = tmp_path / "a.json"
     coco(tmp_path, (96, 64), STORED)
@@ -119,7 +119,7 @@ def test_an_image_without_objects_may_be_turned(tmp_path: Path) -> None:
     CocoDetection(path, tmp_path).check_images()
 
 
-def test_a_size_of_another_image(tmp_path: Path) -> None:
+def test_size_of_another_image_is_rejected(tmp_path: Path) -> None:
     picture(tmp_path, 6)
     with pytest.raises(ValueError, match=r"say 90 x 60 pixels, the image has 64 x 96"):
         coco(tmp_path, (90, 60), STORED).check_images()
@@ -127,14 +127,14 @@ def test_a_size_of_another_image(tmp_path: Path) -> None:
         coco(tmp_path, (64, 96), STORED, box_orientation="stored")
 
 
-def test_boxes_are_turned_as_pillow_turns_pixels(tmp_path: Path) -> None:
+def test_to_upright_matches_pillow(tmp_path: Path) -> None:
     for orientation in range(1, 9):
         box = picture(tmp_path, orientation)
         turned = to_upright(np.array([STORED], np.float32), (96, 64), orientation)
         assert turned.tolist() == [list(box)]
 
 
-def test_unknown_orientations_are_refused(tmp_path: Path) -> None:
+def test_unknown_box_orientation_is_rejected(tmp_path: Path) -> None:
     picture(tmp_path, 1)
     with pytest.raises(ValueError, match="box_orientation: expected one of upright, stored, got"):
         coco(tmp_path, (96, 64), STORED, box_orientation="raw")

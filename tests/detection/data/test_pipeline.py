@@ -71,7 +71,7 @@ def epoch(loader: DataLoader) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.slow
-def test_the_same_whatever_the_number_of_workers(dataset: CocoDetection) -> None:
+def test_samples_do_not_depend_on_the_number_of_workers(dataset: CocoDetection) -> None:
     runs = []
     for workers in (0, 1, 3):
         loader = DataLoader(dataset, 2, shuffle=True, collate=collate, workers=workers, seed=5)
@@ -84,7 +84,7 @@ def test_the_same_whatever_the_number_of_workers(dataset: CocoDetection) -> None
 
 
 @pytest.mark.slow
-def test_every_sample_has_random_numbers_of_its_own(dataset: CocoDetection) -> None:
+def test_each_sample_has_its_own_random_numbers(dataset: CocoDetection) -> None:
     """The same image at every place of the epoch: no two come out alike."""
     same = [dataset] * 8
     loader = DataLoader(_FirstOf(same), 1, collate=collate, workers=2, seed=1)
@@ -107,7 +107,7 @@ class _FirstOf:
 
 
 @pytest.mark.slow
-def test_an_epoch_left_early_does_not_hang_the_next(dataset: CocoDetection) -> None:
+def test_leaving_an_epoch_early_does_not_block_the_next(dataset: CocoDetection) -> None:
     loader = DataLoader(dataset, 1, collate=collate, workers=2, prefetch=4, seed=2)
     for _ in range(3):
         next(iter(loader))
@@ -115,20 +115,22 @@ def test_an_epoch_left_early_does_not_hang_the_next(dataset: CocoDetection) -> N
     loader.close()
 
 
-def test_squares_are_in_their_boxes_also_in_turned_pictures(dataset: CocoDetection) -> None:
+def test_boxes_match_images_with_exif_orientation(dataset: CocoDetection) -> None:
     for images, targets in DataLoader(dataset, 3, collate=collate, seed=0):
         for image, target in zip(images, targets, strict=True):
-            grey = image.mean(axis=0)
+            gray = image.mean(axis=0)
             if target["image_id"] == 1:
                 assert target["boxes"].shape == (0, 4)
                 continue
             assert target["labels"].tolist() == [COCO_CATEGORY_IDS[18]] == [17]
-            ys, xs = np.nonzero(grey > (grey.min() + grey.max()) / 2)
+            ys, xs = np.nonzero(gray > (gray.min() + gray.max()) / 2)
             around = [xs.min(), ys.min(), xs.max() + 1, ys.max() + 1]
             np.testing.assert_allclose(around, target["boxes"][0], atol=1.0)
 
 
-def test_a_picture_annotated_unturned_is_refused(dataset: CocoDetection, tmp_path: Path) -> None:
+def test_stored_size_with_exif_orientation_is_rejected(
+    dataset: CocoDetection, tmp_path: Path
+) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (40, 30)).save(tmp_path / "0.png", exif=exif)
@@ -136,14 +138,14 @@ def test_a_picture_annotated_unturned_is_refused(dataset: CocoDetection, tmp_pat
         dataset[0]
 
 
-def test_the_labels_of_coco_have_no_gap() -> None:
+def test_coco_category_ids_have_no_gap() -> None:
     assert list(COCO_CATEGORY_IDS.values()) == list(range(1, 81))
     assert (COCO_CATEGORY_IDS[1], COCO_CATEGORY_IDS[13], COCO_CATEGORY_IDS[90]) == (1, 12, 80)
     assert not {12, 26, 29, 30, 45, 66, 68, 69, 71, 83} & COCO_CATEGORY_IDS.keys()
     assert all(low < high for low, high in pairwise(COCO_CATEGORY_IDS))
 
 
-def test_torchvisions_labels_are_the_numbers_themselves(dataset: CocoDetection) -> None:
+def test_torchvision_labels_are_coco_category_ids(dataset: CocoDetection) -> None:
     same = {number: number for number in range(1, 91)}
     data = CocoDetection(dataset.annotation_file, dataset.image_directory, category_ids=same)
     assert data.num_classes == 91

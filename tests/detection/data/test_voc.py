@@ -46,7 +46,7 @@ def load(root: Path, **options: object) -> VocDetection:
     return VocDetection(root / "Annotations", root / "JPEGImages", **options)  # type: ignore[arg-type]
 
 
-def test_pixels_counted_from_one_become_edges(tmp_path: Path) -> None:
+def test_one_based_pixels_become_edges(tmp_path: Path) -> None:
     write(tmp_path, "a", thing("dog", 1, 1, 10, 20), thing("cat", 5.5, 6, "40.0", 30))
     image, target = load(tmp_path)[0]
     assert image.shape == (3, 30, 40)
@@ -57,12 +57,12 @@ def test_pixels_counted_from_one_become_edges(tmp_path: Path) -> None:
     assert target["image_id"] == "a"
 
 
-def test_edges_are_taken_as_they_are_on_request(tmp_path: Path) -> None:
+def test_zero_based_edges(tmp_path: Path) -> None:
     write(tmp_path, "a", thing("dog", 1, 1, 10, 20))
     assert load(tmp_path, one_based=False)[0][1]["boxes"].tolist() == [[1, 1, 10, 20]]
 
 
-def test_difficult_objects_are_set_apart_or_kept(tmp_path: Path) -> None:
+def test_difficult_objects_are_ignored_or_kept(tmp_path: Path) -> None:
     write(tmp_path, "a", thing("dog", 1, 1, 10, 20, difficult=1), thing("cat", 3, 3, 9, 9))
     _, target = load(tmp_path)[0]
     assert target["boxes"].tolist() == [[2, 2, 9, 9]]
@@ -73,13 +73,13 @@ def test_difficult_objects_are_set_apart_or_kept(tmp_path: Path) -> None:
     assert len(target["ignored_boxes"]) == 0
 
 
-def test_an_image_without_objects(tmp_path: Path) -> None:
+def test_image_without_objects(tmp_path: Path) -> None:
     write(tmp_path, "a")
     _, target = load(tmp_path)[0]
     assert target["boxes"].shape == (0, 4)
 
 
-def test_as_a_coco_file_it_says_the_same(tmp_path: Path) -> None:
+def test_to_coco_keeps_annotations(tmp_path: Path) -> None:
     write(tmp_path, "a", thing("dog", 1, 1, 10, 20, difficult=1), thing("cat", 3, 3, 9.5, 9))
     write(tmp_path, "b")
     write(tmp_path, "c", thing("dog", 1, 1, 41, 31))  # cut at the border
@@ -99,7 +99,7 @@ def test_as_a_coco_file_it_says_the_same(tmp_path: Path) -> None:
             np.testing.assert_array_equal(found[key], value, err_msg=key)
 
 
-def test_an_image_set_chooses_and_orders(tmp_path: Path) -> None:
+def test_image_set_selects_and_orders(tmp_path: Path) -> None:
     for name in "abc":
         write(tmp_path, name)
     (tmp_path / "set.txt").write_text("c  1\na -1\n  \n")
@@ -111,7 +111,7 @@ def test_an_image_set_chooses_and_orders(tmp_path: Path) -> None:
         load(tmp_path, image_set=tmp_path / "set.txt")
 
 
-def test_the_image_is_found_by_the_last_part_of_its_name_or_by_the_annotations(
+def test_image_is_found_by_name_or_annotation_file(
     tmp_path: Path,
 ) -> None:
     write(tmp_path, "a", filename=r"C:\photos\b.png")
@@ -124,7 +124,7 @@ def test_the_image_is_found_by_the_last_part_of_its_name_or_by_the_annotations(
         load(tmp_path)
 
 
-def test_classes_of_ones_own_and_a_transform(tmp_path: Path) -> None:
+def test_custom_classes_and_transform(tmp_path: Path) -> None:
     write(tmp_path, "a", thing("screw", 1, 1, 10, 20))
     data = load(tmp_path, class_names=["nut", "screw"], transform=RandomHorizontalFlip(p=1.0))
     assert data.class_names == ("background", "nut", "screw")
@@ -141,7 +141,7 @@ def test_classes_of_ones_own_and_a_transform(tmp_path: Path) -> None:
         (("nan", 5, 60, 20), "must be finite"),
     ],
 )
-def test_impossible_boxes_are_named_or_skipped(
+def test_invalid_boxes_raise_or_are_skipped(
     tmp_path: Path, corners: tuple[object, ...], reason: str
 ) -> None:
     write(tmp_path, "a", thing("cat", 1, 1, 5, 5), thing("dog", *corners))
@@ -158,14 +158,14 @@ def test_impossible_boxes_are_named_or_skipped(
         ("<html></html>", r"a\.xml: expected a VOC <annotation>, got <html>"),
     ],
 )
-def test_other_files_are_refused(tmp_path: Path, content: str, message: str) -> None:
+def test_other_files_are_rejected(tmp_path: Path, content: str, message: str) -> None:
     write(tmp_path, "a")
     (tmp_path / "Annotations" / "a.xml").write_text(content)
     with pytest.raises(ValueError, match=message):
         load(tmp_path)
 
 
-def test_a_packed_annotation_is_named(tmp_path: Path) -> None:
+def test_compressed_annotation_is_rejected(tmp_path: Path) -> None:
     write(tmp_path, "a")
     path = tmp_path / "Annotations" / "a.xml"
     path.write_bytes(gzip.compress(path.read_bytes()))
@@ -173,7 +173,7 @@ def test_a_packed_annotation_is_named(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_unknown_classes_and_missing_numbers_are_named(tmp_path: Path) -> None:
+def test_unknown_classes_and_missing_numbers_are_rejected(tmp_path: Path) -> None:
     write(tmp_path, "a", thing("dragon", 1, 1, 5, 5))
     with pytest.raises(ValueError, match=r"a\.xml: object 0: class 'dragon' is not among"):
         load(tmp_path)
@@ -182,7 +182,7 @@ def test_unknown_classes_and_missing_numbers_are_named(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_an_image_of_another_size_is_refused(tmp_path: Path) -> None:
+def test_image_size_mismatch_is_rejected(tmp_path: Path) -> None:
     write(tmp_path, "a", size="30 40")
     with pytest.raises(ValueError, match=r"a\.png: .*30 x 40 pixels, the image has 40 x 30"):
         load(tmp_path)[0]

@@ -69,7 +69,7 @@ def kinds(data: VocDetection) -> dict[str, int]:
         ("a b", "a%20b.png", ["a b.png"], "a b.png"),
     ],
 )
-def test_the_image_of_a_file(
+def test_image_lookup(
     tmp_path: Path, xml: str, filename: str, images: list[str], found: str
 ) -> None:
     annotate(tmp_path, xml, filename)
@@ -94,7 +94,7 @@ def test_the_image_of_a_file(
         ("a", "/data/sub/a.png", ["a.png", "sub/a.png"], "ambiguous-image"),
     ],
 )
-def test_no_image_or_several(
+def test_missing_or_ambiguous_image_is_rejected(
     tmp_path: Path, xml: str, filename: str, images: list[str], kind: str
 ) -> None:
     path = annotate(tmp_path, xml, filename)
@@ -109,7 +109,7 @@ def test_no_image_or_several(
     assert [entry.name for entry in data.entries] == ["good1.png", "good2.png"]
 
 
-def test_folders_that_mirror_each_other(tmp_path: Path) -> None:
+def test_mirrored_folders(tmp_path: Path) -> None:
     for name in ("a", "train/a", "val/a"):
         annotate(tmp_path, name, "a.png")
         picture(tmp_path, f"{name}.png")
@@ -118,7 +118,7 @@ def test_folders_that_mirror_each_other(tmp_path: Path) -> None:
     assert [data.target(i)["image_id"] for i in range(3)] == ["a", "train/a", "val/a"]
 
 
-def test_two_files_for_one_image(tmp_path: Path) -> None:
+def test_two_annotations_of_one_image_are_rejected(tmp_path: Path) -> None:
     annotate(tmp_path, "a", "a.png")
     annotate(tmp_path, "b", "a.png")
     picture(tmp_path, "a.png")
@@ -130,7 +130,7 @@ def test_two_files_for_one_image(tmp_path: Path) -> None:
     ("flag", "ignored"),
     [("0", 0), ("1", 1), ("True", 1), ("no", 0), ("YES", 1), ("", 0), (" 1 ", 1), ("null", 0)],
 )
-def test_difficult_by_any_spelling(tmp_path: Path, flag: str, ignored: int) -> None:
+def test_difficult_flag_spellings(tmp_path: Path, flag: str, ignored: int) -> None:
     annotate(tmp_path, "a", objects=thing(more=f"<difficult>{flag}</difficult>"))
     picture(tmp_path, "a.png")
     data = load(tmp_path)
@@ -138,7 +138,7 @@ def test_difficult_by_any_spelling(tmp_path: Path, flag: str, ignored: int) -> N
     assert data.report.counts["crowd"] == ignored
 
 
-def test_other_flags(tmp_path: Path) -> None:
+def test_invalid_flags(tmp_path: Path) -> None:
     more = "<difficult>maybe</difficult>"
     annotate(tmp_path, "a", objects=thing(more=more) + thing() + thing("cat"))
     picture(tmp_path, "a.png")
@@ -156,7 +156,7 @@ def test_other_flags(tmp_path: Path) -> None:
      "<size><width>-1</width><height>30</height></size>",
      "<size><width>wide</width><height>30</height></size>"],
 )  # fmt: skip
-def test_sizes_are_read_from_the_image(tmp_path: Path, size: str) -> None:
+def test_missing_size_is_read_from_the_image(tmp_path: Path, size: str) -> None:
     annotate(tmp_path, "a", size=size)
     picture(tmp_path, "a.png")
     data = load(tmp_path)
@@ -173,7 +173,7 @@ def test_sizes_are_read_from_the_image(tmp_path: Path, size: str) -> None:
      "<pt><x>5</x><y>6</y></pt><pt><x>17</x><y>6</y></pt><pt><x>17</x><y>19.5</y></pt>"],
 )  # fmt: skip
 @pytest.mark.parametrize("box", ["", "<bndbox/>", BOX.format(0, 0, 0, 0), BOX.format(*[-1] * 4)])
-def test_boxes_around_polygons(tmp_path: Path, points: str, box: str) -> None:
+def test_missing_box_is_derived_from_polygon(tmp_path: Path, points: str, box: str) -> None:
     objects = f"<object><name>dog</name>{box}<polygon>{points}</polygon></object>"
     annotate(tmp_path, "a", objects=objects)
     picture(tmp_path, "a.png")
@@ -197,7 +197,7 @@ def test_unknown_classes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["background", "Background", "__background__"])
-def test_a_class_called_background(tmp_path: Path, name: str) -> None:
+def test_class_named_background_is_rejected(tmp_path: Path, name: str) -> None:
     annotate(tmp_path, "a", objects=thing(name))
     picture(tmp_path, "a.png")
     with pytest.raises(ValueError, match="label 0 is the background"):
@@ -206,7 +206,7 @@ def test_a_class_called_background(tmp_path: Path, name: str) -> None:
         load(tmp_path, class_names=[name])
 
 
-def test_what_is_used_and_counted(tmp_path: Path) -> None:
+def test_report_counts_findings(tmp_path: Path) -> None:
     objects = thing() + thing() + thing("cat", (5, 5, 60, 20)) + thing("cat", (5, 5, 5.2, 20))
     annotate(tmp_path, "a", objects=objects + thing("cat", (50, 5, 60, 20)))
     annotate(tmp_path, "b").write_text(f"<annotation>{SIZE}</annotation>")
@@ -224,7 +224,7 @@ def test_what_is_used_and_counted(tmp_path: Path) -> None:
     assert data.report.totals == {"images": 2, "annotations": 5}
 
 
-def test_corners_that_count_from_zero(tmp_path: Path) -> None:
+def test_zero_based_corners_are_reported(tmp_path: Path) -> None:
     annotate(tmp_path, "a", objects=thing(corners=(0, 3, 20, 25)) + thing("cat"))
     picture(tmp_path, "a.png")
     assert kinds(load(tmp_path))["zero-based"] == 1
@@ -233,7 +233,7 @@ def test_corners_that_count_from_zero(tmp_path: Path) -> None:
     assert "zero-based" not in kinds(data)
 
 
-def test_broken_files_are_left_out(tmp_path: Path) -> None:
+def test_damaged_files_are_left_out(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         annotate(tmp_path, name)
         picture(tmp_path, f"{name}.png")
@@ -259,7 +259,7 @@ def test_encodings(tmp_path: Path, encoding: str, declared: str) -> None:
     assert load(tmp_path, class_names=None).class_names == ("background", name)
 
 
-def test_an_encoding_that_is_not_declared(tmp_path: Path) -> None:
+def test_undeclared_encoding_is_rejected(tmp_path: Path) -> None:
     path = annotate(tmp_path, "a")
     path.write_bytes(f"<annotation>{SIZE}{thing('größe')}</annotation>".encode("latin-1"))
     picture(tmp_path, "a.png")
@@ -281,7 +281,7 @@ def test_an_encoding_that_is_not_declared(tmp_path: Path) -> None:
         ("sub/b\na\n", ["sub/b", "a"]),
     ],
 )
-def test_names_of_image_sets(tmp_path: Path, text: str, expected: list[str]) -> None:
+def test_image_set_names(tmp_path: Path, text: str, expected: list[str]) -> None:
     for name in ("a", "with space", "img 0", "sub/b"):
         annotate(tmp_path, name)
         picture(tmp_path, f"{name}.png")
@@ -290,7 +290,7 @@ def test_names_of_image_sets(tmp_path: Path, text: str, expected: list[str]) -> 
     assert [data.target(i)["image_id"] for i in range(len(data))] == expected
 
 
-def test_image_sets_that_cannot_be_used(tmp_path: Path) -> None:
+def test_invalid_image_sets_are_rejected(tmp_path: Path) -> None:
     for name in ("a", "b", "img", "img 1"):
         annotate(tmp_path, name)
         picture(tmp_path, f"{name}.png")
@@ -308,7 +308,7 @@ def test_image_sets_that_cannot_be_used(tmp_path: Path) -> None:
     assert (len(data), data.report.left_out["images"]) == (2, 1)
 
 
-def test_a_folder_without_annotations(tmp_path: Path) -> None:
+def test_folder_without_annotations_is_rejected(tmp_path: Path) -> None:
     picture(tmp_path, "a.png")
     (tmp_path / "Annotations").mkdir()
     with pytest.raises(ValueError, match=r"Annotations: expected VOC annotations \(\*\.xml\)"):
@@ -316,7 +316,7 @@ def test_a_folder_without_annotations(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", " "])
-def test_an_object_without_a_class_is_refused(tmp_path: Path, name: str) -> None:
+def test_object_without_class_is_rejected(tmp_path: Path, name: str) -> None:
     annotate(tmp_path, "a", objects=thing(name) + thing())
     picture(tmp_path, "a.png")
     with pytest.raises(ValueError, match=r"object 0: expected a class in <name>"):
@@ -326,7 +326,7 @@ def test_an_object_without_a_class_is_refused(tmp_path: Path, name: str) -> None
     assert data.skipped == 1
 
 
-def test_hidden_files_beside_annotations_are_passed_over(tmp_path: Path) -> None:
+def test_hidden_files_are_skipped(tmp_path: Path) -> None:
     annotate(tmp_path, "a")
     picture(tmp_path, "a.png")
     for name in ("._a.xml", ".cache/a.xml", "__MACOSX/a.xml"):
@@ -336,7 +336,7 @@ def test_hidden_files_beside_annotations_are_passed_over(tmp_path: Path) -> None
     assert len(load(tmp_path)) == 1
 
 
-def test_a_name_twice_in_an_image_set_is_read_once(tmp_path: Path) -> None:
+def test_repeated_name_in_image_set_is_read_once(tmp_path: Path) -> None:
     annotate(tmp_path, "a")
     picture(tmp_path, "a.png")
     path = tmp_path / "set.txt"
@@ -358,7 +358,7 @@ def test_a_name_twice_in_an_image_set_is_read_once(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_objects_of_which_only_a_part_could_be_used(tmp_path: Path, xml: str, kind: str) -> None:
+def test_objects_with_repeated_elements_are_rejected(tmp_path: Path, xml: str, kind: str) -> None:
     annotate(tmp_path, "a", objects=xml.format(box=BOX.format(2, 3, 20, 25)) + thing())
     picture(tmp_path, "a.png")
     with pytest.raises(ValueError, match="object 0: expected"):
@@ -366,7 +366,7 @@ def test_objects_of_which_only_a_part_could_be_used(tmp_path: Path, xml: str, ki
     assert kinds(load(tmp_path, on_invalid="skip"))[kind] == 1
 
 
-def test_objects_in_a_group_and_in_a_namespace(tmp_path: Path) -> None:
+def test_nested_objects_and_namespaces(tmp_path: Path) -> None:
     annotate(tmp_path, "a", objects=f"<objects>{thing()}{thing('cat', (5, 5, 9, 9))}</objects>")
     path = annotate(tmp_path, "b")
     path.write_text(path.read_text().replace("<annotation>", '<annotation xmlns="http://a.b/c">'))
@@ -376,7 +376,7 @@ def test_objects_in_a_group_and_in_a_namespace(tmp_path: Path) -> None:
     assert data.target(1)["boxes"].tolist() == [[1, 2, 20, 25]]
 
 
-def test_an_image_set_finds_a_suffix_in_capitals(tmp_path: Path) -> None:
+def test_image_set_finds_uppercase_suffix(tmp_path: Path) -> None:
     path = annotate(tmp_path, "a")
     path.rename(path.with_suffix(".XML"))
     picture(tmp_path, "a.png")
@@ -384,7 +384,7 @@ def test_an_image_set_finds_a_suffix_in_capitals(tmp_path: Path) -> None:
     assert len(load(tmp_path, image_set=tmp_path / "set.txt")) == 1
 
 
-def test_folders_and_loops_among_the_annotations(tmp_path: Path) -> None:
+def test_folders_and_symlink_loops_among_annotations(tmp_path: Path) -> None:
     for name in ("a", "b"):
         annotate(tmp_path, name)
     picture(tmp_path, "a.png", "b.png")

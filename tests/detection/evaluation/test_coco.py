@@ -30,7 +30,7 @@ def prediction(*rows: tuple[float, ...], **more: object) -> dict:
     return {**target(*table[:, :5]), "scores": table[:, 5], **more}
 
 
-def test_a_perfect_detector() -> None:
+def test_perfect_detector() -> None:
     truth = [target((0, 0, 10, 10, 1), (20, 20, 60, 60, 2)), target((5, 5, 200, 200, 2))]
     found = [
         prediction((0, 0, 10, 10, 1, 0.9), (20, 20, 60, 60, 2, 0.8)),
@@ -44,7 +44,7 @@ def test_a_perfect_detector() -> None:
     assert [(c.label, c.name, c.objects) for c in metrics.classes] == [(1, "cat", 1), (2, "dog", 2)]
 
 
-def test_iou_of_eight_tenths_is_right_at_seven_of_ten_thresholds() -> None:
+def test_iou_0_8_is_correct_at_seven_thresholds() -> None:
     metrics = evaluate_detections(
         [prediction((0, 0, 10, 8, 1, 0.5))], [target((0, 0, 10, 10, 1))], NAMES
     )
@@ -53,7 +53,7 @@ def test_iou_of_eight_tenths_is_right_at_seven_of_ten_thresholds() -> None:
     assert metrics.mar_100 == pytest.approx(0.7)
 
 
-def test_a_wrong_detection_that_scores_higher_halves_the_precision() -> None:
+def test_higher_scored_false_positive_halves_precision() -> None:
     found = prediction((0, 0, 10, 10, 1, 0.5), (50, 50, 60, 60, 1, 0.9))
     metrics = evaluate_detections([found], [target((0, 0, 10, 10, 1))], NAMES)
     assert metrics.map == pytest.approx(0.5)
@@ -61,7 +61,7 @@ def test_a_wrong_detection_that_scores_higher_halves_the_precision() -> None:
     assert metrics.mar_10 == pytest.approx(1.0)
 
 
-def test_half_of_the_objects_found() -> None:
+def test_half_of_the_objects_detected() -> None:
     """Precision is 1 up to recall 0.5, the 51 first of the 101 levels, and 0 beyond."""
     truth = target((0, 0, 10, 10, 1), (50, 50, 60, 60, 1))
     metrics = evaluate_detections([prediction((0, 0, 10, 10, 1, 0.9))], [truth], NAMES)
@@ -69,14 +69,14 @@ def test_half_of_the_objects_found() -> None:
     assert metrics.mar_100 == pytest.approx(0.5)
 
 
-def test_the_right_place_with_the_wrong_class_counts_nothing() -> None:
+def test_wrong_class_is_a_false_positive() -> None:
     metrics = evaluate_detections(
         [prediction((0, 0, 10, 10, 2, 0.9))], [target((0, 0, 10, 10, 1))], NAMES
     )
     assert metrics.map == 0.0
 
 
-def test_a_class_without_objects_has_no_value_and_does_not_count() -> None:
+def test_class_without_objects_is_nan() -> None:
     metrics = evaluate_detections(
         [prediction((0, 0, 10, 10, 1, 0.9))], [target((0, 0, 10, 10, 1))], NAMES
     )
@@ -86,24 +86,24 @@ def test_a_class_without_objects_has_no_value_and_does_not_count() -> None:
     assert dog.objects == 0
 
 
-def test_no_predictions_at_all() -> None:
+def test_no_predictions() -> None:
     metrics = evaluate_detections([prediction()], [target((0, 0, 10, 10, 1))], NAMES)
     assert (metrics.map, metrics.mar_100) == (0.0, 0.0)
 
 
-def test_no_objects_at_all() -> None:
+def test_no_objects() -> None:
     metrics = evaluate_detections([prediction((0, 0, 9, 9, 1, 0.5))], [target()], NAMES)
     assert math.isnan(metrics.map)
     assert math.isnan(metrics.mar_100)
 
 
-def test_empty_arrays_may_have_any_empty_shape() -> None:
+def test_empty_arrays_of_any_shape() -> None:
     empty = {"boxes": [], "labels": [], "scores": []}
     metrics = evaluate_detections([empty], [{"boxes": np.zeros(0), "labels": []}], NAMES)
     assert (metrics.objects, metrics.detections) == (0, 0)
 
 
-def test_detections_on_an_ignored_object_are_neither_right_nor_wrong() -> None:
+def test_detections_of_ignored_objects_do_not_count() -> None:
     truth = target((0, 0, 10, 10, 1))
     found = prediction((50, 50, 60, 60, 1, 0.9), (61, 61, 70, 70, 1, 0.8), (0, 0, 10, 10, 1, 0.5))
     assert evaluate_detections([found], [truth], NAMES).map == pytest.approx(1 / 3)
@@ -113,7 +113,7 @@ def test_detections_on_an_ignored_object_are_neither_right_nor_wrong() -> None:
     assert metrics.objects == 1
 
 
-def test_annotated_area_decides_between_small_and_medium() -> None:
+def test_annotated_area_selects_size_category() -> None:
     """A box of 40 x 40 whose outline covers 900 square pixels is a small object."""
     truth, found = target((0, 0, 40, 40, 1)), prediction((0, 0, 40, 40, 1, 0.9))
     by_box = evaluate_detections([found], [truth], NAMES)
@@ -175,7 +175,7 @@ def summary_of_pycocotools(predictions: list[dict], targets: list[dict]) -> list
     return [float(value) for value in evaluation.stats]
 
 
-def test_agrees_with_the_summary_of_pycocotools() -> None:
+def test_matches_pycocotools_summary() -> None:
     predictions, targets = random_case()
     m = evaluate_detections(predictions, targets, NAMES)
     ours = [m.map, m.map_50, m.map_75, m.map_small, m.map_medium, m.map_large]
@@ -192,7 +192,7 @@ def grid(columns: int, rows: int) -> np.ndarray:
     )
 
 
-def test_more_than_a_hundred_detections_of_a_class_all_count() -> None:
+def test_more_than_100_detections_per_class_count() -> None:
     boxes, labels = grid(20, 10), np.ones(200, int)
     found = {"boxes": boxes, "labels": labels, "scores": np.linspace(0.9, 0.01, 200)}
     m = evaluate_detections([found], [{"boxes": boxes, "labels": labels}], NAMES)
@@ -211,7 +211,7 @@ def test_more_than_a_hundred_detections_of_a_class_all_count() -> None:
     assert curve.average_precision == pytest.approx(m.classes[0].ap)
 
 
-def test_figures_with_cocos_limit_are_those_of_pycocotools() -> None:
+def test_coco_limit_matches_pycocotools() -> None:
     rng = np.random.default_rng(3)
     boxes, labels = grid(15, 10), rng.integers(1, 3, 150)
     guess = np.repeat(boxes, 2, axis=0) + rng.normal(0, 1, (300, 4))
@@ -249,7 +249,7 @@ def test_a_score_threshold_is_noted() -> None:
     assert "detector's score_threshold" in note
 
 
-def test_batches_add_up_to_the_whole() -> None:
+def test_batches_accumulate() -> None:
     predictions, targets = random_case()
     evaluator = CocoEvaluator({1: "cat", 2: "dog"})
     for start in range(0, 25, 4):
@@ -304,9 +304,7 @@ def test_table_and_dictionary() -> None:
         ),
     ],
 )
-def test_what_does_not_fit_is_refused_and_nothing_added(
-    guess: dict, truth: dict, message: str
-) -> None:
+def test_invalid_batch_is_rejected_and_not_added(guess: dict, truth: dict, message: str) -> None:
     evaluator = CocoEvaluator(NAMES)
     good = prediction(image_id="good"), target(image_id="good")
     with pytest.raises(ValueError, match=message):
@@ -315,14 +313,14 @@ def test_what_does_not_fit_is_refused_and_nothing_added(
     assert evaluator.compute().images == 1
 
 
-def test_the_same_image_twice_is_refused() -> None:
+def test_repeated_image_is_rejected() -> None:
     evaluator = CocoEvaluator(NAMES)
     evaluator.update([prediction()], [target(image_id=5)])
     with pytest.raises(ValueError, match="image 5 was already evaluated"):
         evaluator.update([prediction()], [target(image_id=5)])
 
 
-def test_lists_of_different_length_are_refused() -> None:
+def test_length_mismatch_is_rejected() -> None:
     with pytest.raises(ValueError, match="1 predictions and 2 targets"):
         evaluate_detections([prediction()], [target(), target()], NAMES)
 
@@ -333,17 +331,17 @@ def test_nothing_to_evaluate() -> None:
 
 
 @pytest.mark.parametrize("names", [[], ["background"], {0: "background"}])
-def test_there_must_be_a_class(names: object) -> None:
+def test_empty_class_names_are_rejected(names: object) -> None:
     with pytest.raises(ValueError, match="at least one class"):
         CocoEvaluator(names)  # type: ignore[arg-type]
 
 
-def test_a_string_is_no_list_of_names() -> None:
+def test_string_class_names_are_rejected() -> None:
     with pytest.raises(TypeError, match="cat"):
         CocoEvaluator("cat")
 
 
-def test_missing_pycocotools_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_pycocotools_error(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [m for m in sys.modules if m.startswith("pycocotools")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "pycocotools", None)

@@ -47,9 +47,7 @@ def evaluated(images: list[tuple[Entry, Entry]]) -> CocoEvaluator:
 
 
 @pytest.mark.parametrize("ranks", [2, 3, IMAGES + 2], ids=str)
-def test_ranks_measure_together_what_one_measures(
-    images: list[tuple[Entry, Entry]], ranks: int
-) -> None:
+def test_ranks_evaluate_like_one_process(images: list[tuple[Entry, Entry]], ranks: int) -> None:
     """Of nine ranks two have no image."""
 
     def work(communicator: Any) -> tuple[int, CocoEvaluator]:
@@ -69,11 +67,11 @@ def test_ranks_measure_together_what_one_measures(
         assert joined.compute().as_dict() == expected.as_dict()
 
 
-def test_a_part_is_not_the_whole(images: list[tuple[Entry, Entry]]) -> None:
+def test_shard_differs_from_the_whole(images: list[tuple[Entry, Entry]]) -> None:
     assert evaluated(images[:4]).compute().as_dict() != evaluated(images).compute().as_dict()
 
 
-def test_an_image_in_two_parts_is_refused(images: list[tuple[Entry, Entry]]) -> None:
+def test_image_in_two_parts_is_rejected(images: list[tuple[Entry, Entry]]) -> None:
     first, second = evaluated(images[:4]), evaluated(images[3:])
     with pytest.raises(ValueError, match="image 103 was evaluated twice"):
         first.merge([first.results, second.results])

@@ -26,7 +26,7 @@ def evaluator() -> CocoEvaluator:
     return result
 
 
-def test_coco_points() -> None:
+def test_coco_curve() -> None:
     """Precision 1/2 at the 51 levels up to recall 1/2, 0 beyond."""
     curves = evaluator().precision_recall()
     assert list(curves) == [1]
@@ -36,14 +36,14 @@ def test_coco_points() -> None:
     assert curves[1].average_precision == evaluator().compute().map_50
 
 
-def test_coco_points_at_another_threshold() -> None:
+def test_coco_curve_at_other_thresholds() -> None:
     assert evaluator().precision_recall(0.8)[1].precision.max() == pytest.approx(0.5)
     assert evaluator().precision_recall(0.85)[1].precision.max() == 0
     with pytest.raises(ValueError, match=r"one of COCO's 0.50, 0.55, ... 0.95, got 0.6[26]"):
         evaluator().precision_recall(0.62)
 
 
-def test_what_comes_after_a_measurement_counts_too() -> None:
+def test_updates_after_compute_count() -> None:
     whole = evaluator()
     assert whole.compute().map_50 < 0.5
     for _ in range(8):
@@ -63,7 +63,7 @@ def has_color(picture: np.ndarray, label: int) -> bool:
     return bool((np.abs(picture - label_color(label)).max(axis=2) <= 12).sum() > 100)
 
 
-def test_a_picture_with_the_colours_of_the_classes(tmp_path: Path) -> None:
+def test_plot_uses_class_colors(tmp_path: Path) -> None:
     path = tmp_path / "curves.png"
     plot_precision_recall({1: curve("cat", 0.9), 3: curve("dog", 0.4)}, path, title="IoU 0.5")
     picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
@@ -72,7 +72,7 @@ def test_a_picture_with_the_colours_of_the_classes(tmp_path: Path) -> None:
     assert not has_color(picture, 2)
 
 
-def test_many_classes_and_other_formats(tmp_path: Path) -> None:
+def test_plot_many_classes_as_svg(tmp_path: Path) -> None:
     many = {i: curve(f"class {i}", i / 50) for i in range(1, 41)}
     plot_precision_recall(many, tmp_path / "many.svg")
     text = (tmp_path / "many.svg").read_text()
@@ -81,7 +81,7 @@ def test_many_classes_and_other_formats(tmp_path: Path) -> None:
     assert "<!-- class 1 " not in text
 
 
-def test_class_names_that_matplotlib_would_read_otherwise(tmp_path: Path) -> None:
+def test_plot_shows_class_names_literally(tmp_path: Path) -> None:
     names = ("_hidden", "a$^$b", "\\alpha$", "café", "кот", "line\nend")
     curves = {i: curve(name, 0.5) for i, name in enumerate(names, 1)}
     plot_precision_recall(curves, tmp_path / "odd.svg")
@@ -90,14 +90,12 @@ def test_class_names_that_matplotlib_would_read_otherwise(tmp_path: Path) -> Non
         assert f"<!-- {name}  0.500 -->" in text
 
 
-def test_nothing_to_draw(tmp_path: Path) -> None:
+def test_plot_rejects_no_curves(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no class has an object"):
         plot_precision_recall({}, tmp_path / "empty.png")
 
 
-def test_without_matplotlib_the_error_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_matplotlib_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"pip install .lucid-models-detection\[plot\]"):
         plot_precision_recall({1: curve("cat", 0.9)}, tmp_path / "none.png")

@@ -68,11 +68,11 @@ def test_average_precision_by_hand(
     assert average_precision(right, objects, 2012) == pytest.approx(of_2012, abs=1e-12)
 
 
-def test_without_objects_there_is_no_measure() -> None:
+def test_average_precision_without_objects_is_nan() -> None:
     assert math.isnan(average_precision([0, 0], 0))
 
 
-def test_there_are_two_definitions() -> None:
+def test_unknown_year_is_rejected() -> None:
     with pytest.raises(ValueError, match="expected 2007 or 2012, got 2010"):
         average_precision([1], 1, 2010)  # type: ignore[arg-type]
 
@@ -80,7 +80,7 @@ def test_there_are_two_definitions() -> None:
 # Matching by hand
 
 
-def test_an_object_is_found_once() -> None:
+def test_object_is_matched_once() -> None:
     """The second detection of the cat is wrong, although it overlaps well."""
     found = prediction((0, 0, 10, 10, 1, 0.9), (0, 0, 10, 9, 1, 0.8), (20, 20, 30, 30, 1, 0.7))
     metrics = measured([found], [target((0, 0, 10, 10, 1), (20, 20, 30, 30, 1))])
@@ -88,7 +88,7 @@ def test_an_object_is_found_once() -> None:
     assert metrics.classes[0].recall == 1.0
 
 
-def test_a_detection_does_not_turn_to_its_second_choice() -> None:
+def test_detection_is_not_matched_to_its_second_best_object() -> None:
     """It overlaps the first object more, which is taken; the second stays unfound (as in VOC)."""
     truth = target((0, 0, 10, 10, 1), (3, 0, 13, 10, 1))
     found = prediction((0, 0, 10, 10, 1, 0.9), (1, 0, 11, 10, 1, 0.8))
@@ -97,24 +97,24 @@ def test_a_detection_does_not_turn_to_its_second_choice() -> None:
     assert metrics.map == pytest.approx(0.5)
 
 
-def test_the_threshold_itself_is_enough() -> None:
+def test_iou_equal_to_the_threshold_matches() -> None:
     truth, found = target((0, 0, 10, 10, 1)), prediction((0, 0, 10, 5, 1, 0.5))
     assert measured([found], [truth]).map == 1.0
     assert measured([found], [truth], iou_threshold=0.51).map == 0.0
 
 
-def test_the_right_place_with_the_wrong_class() -> None:
+def test_wrong_class_is_a_false_positive() -> None:
     metrics = measured([prediction((0, 0, 10, 10, 2, 0.9))], [target((0, 0, 10, 10, 1))])
     assert metrics.map == 0.0
     assert math.isnan(metrics.classes[1].ap)
 
 
-def test_a_box_in_another_image_is_no_match() -> None:
+def test_box_in_another_image_does_not_match() -> None:
     found = [prediction(), prediction((0, 0, 10, 10, 1, 0.9))]
     assert measured(found, [target((0, 0, 10, 10, 1)), target()]).map == 0.0
 
 
-def test_difficult_objects_are_neither_missed_nor_wrongly_found() -> None:
+def test_difficult_objects_are_ignored() -> None:
     truth = target((0, 0, 10, 10, 1), difficult=[(50, 50, 60, 60, 1)])
     alone = measured([prediction((0, 0, 10, 10, 1, 0.5))], [truth])
     assert (alone.map, alone.objects, alone.difficult) == (1.0, 1, 1)
@@ -129,7 +129,7 @@ def test_difficult_objects_are_neither_missed_nor_wrongly_found() -> None:
     assert measured([prediction((0, 0, 10, 10, 1, 0.5))], [near]).map == 1.0
 
 
-def test_only_difficult_objects_are_no_objects() -> None:
+def test_only_difficult_objects_give_nan() -> None:
     metrics = measured([prediction((0, 0, 9, 9, 1, 0.5))], [target(difficult=[(0, 0, 9, 9, 1)])])
     assert math.isnan(metrics.map)
 
@@ -194,7 +194,7 @@ def plainly(predictions: Any, targets: Any, label: int, threshold: float, year: 
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("year", [2007, 2012])
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.75])
-def test_agrees_with_the_plain_procedure(seed: int, year: Any, threshold: float) -> None:
+def test_matches_reference_implementation(seed: int, year: Any, threshold: float) -> None:
     rng = np.random.default_rng(seed)
     predictions, targets = [], []
     for _ in range(12):
@@ -237,7 +237,7 @@ def test_table_and_dictionary() -> None:
     assert values["classes"][1]["difficult"] == 1
 
 
-def test_curve_of_each_class() -> None:
+def test_precision_recall_of_each_class() -> None:
     evaluator = VocEvaluator(NAMES)
     truth = target((0, 0, 10, 10, 1), (20, 20, 30, 30, 1))
     found = prediction((0, 0, 10, 10, 1, 0.9), (50, 50, 60, 60, 1, 0.8), (20, 20, 30, 30, 1, 0.7))
@@ -263,7 +263,7 @@ def test_arguments_are_checked(options: dict[str, Any], message: str) -> None:
         VocEvaluator(NAMES, **options)
 
 
-def test_labels_of_other_classes_are_refused() -> None:
+def test_labels_of_other_classes_are_rejected() -> None:
     with pytest.raises(ValueError, match=r"prediction of image 0: labels \[18\] are not among"):
         measured([prediction((0, 0, 1, 1, 18, 0.5))], [target()])
     with pytest.raises(ValueError, match="nothing to evaluate"):

@@ -19,7 +19,7 @@ def ids(dataset) -> list[int]:
     return [dataset[i][1]["image_id"] for i in range(len(dataset))]
 
 
-def test_a_part_of_the_images_with_objects_is_held_out(tmp_path: Path) -> None:
+def test_fraction_of_images_with_objects_is_held_out(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path, 10, empty=(0, 4))
     options = TrainingOptions(str(path), str(tmp_path), val_fraction=0.25)
     data = TrainingData.read(options, None)
@@ -31,7 +31,7 @@ def test_a_part_of_the_images_with_objects_is_held_out(tmp_path: Path) -> None:
     assert data.class_names == ("background", "square", "disc")
 
 
-def test_only_training_images_are_changed(tmp_path: Path) -> None:
+def test_only_training_images_are_augmented(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path, 4)
 
     def black(image, target):
@@ -46,7 +46,7 @@ def test_only_training_images_are_changed(tmp_path: Path) -> None:
                .train[0]) == 2  # fmt: skip
 
 
-def test_a_file_of_its_own_to_validate_on(tmp_path: Path) -> None:
+def test_separate_validation_file(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path / "train")
     other = small_detection.write_coco(
         tmp_path / "val", 3, categories={7: "disc"}, name="val.json", seed=1
@@ -65,29 +65,29 @@ def test_a_file_of_its_own_to_validate_on(tmp_path: Path) -> None:
         ({7: "disc", 4: "square"}, "category 4 is 'square': the detector has no such"),
     ],
 )
-def test_validation_with_other_categories_is_refused(tmp_path, categories, message) -> None:
+def test_validation_with_other_categories_is_rejected(tmp_path, categories, message) -> None:
     path = small_detection.write_coco(tmp_path)
     other = small_detection.write_coco(tmp_path, categories=categories, name="val.json", seed=2)
     with pytest.raises(ValueError, match=message):
         TrainingData.read(TrainingOptions(str(path), str(tmp_path), str(other)), None)
 
 
-def test_where_nothing_can_be_learnt_or_measured(tmp_path: Path) -> None:
+def test_data_without_objects_is_rejected(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
     bare = small_detection.write_coco(tmp_path, 2, empty=(0, 1), name="bare.json")
     none = small_detection.write_coco(tmp_path, 2, empty=(0, 1), name="none.json", categories={})
     for data, val, message in (
-        (path, bare, "bare.json: holds no object"),
-        (bare, path, "bare.json: has no objects"),
-        (bare, None, "bare.json: has no objects"),
-        (none, path, "names no category"),
+        (path, bare, "bare.json: .* got none"),
+        (bare, path, "bare.json: .* got none"),
+        (bare, None, "bare.json: .* got none"),
+        (none, path, "at least one category"),
     ):
         options = TrainingOptions(str(data), str(tmp_path), None if val is None else str(val))
         with pytest.raises(ValueError, match=message):
             TrainingData.read(options, None)
 
 
-def test_boxes_that_cannot_be_are_refused_or_left_out(tmp_path: Path) -> None:
+def test_invalid_boxes_are_rejected_or_left_out(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
     content = json.loads(path.read_text())
     content["annotations"][0]["bbox"][3] = 0
@@ -100,7 +100,7 @@ def test_boxes_that_cannot_be_are_refused_or_left_out(tmp_path: Path) -> None:
         assert [report.left_out["annotations"] for report in reports] == [1] * (1 + bool(val))
 
 
-def test_missing_images_are_named_before_the_first_step(tmp_path: Path) -> None:
+def test_missing_images_are_rejected_before_the_first_step(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path)
     val = small_detection.write_coco(tmp_path, 2, name="val.json", seed=1)
     (tmp_path / "val_1.png").unlink()
@@ -112,7 +112,7 @@ def test_missing_images_are_named_before_the_first_step(tmp_path: Path) -> None:
         TrainingData.read(options, None)
 
 
-def test_the_record_identifies_files_and_images(tmp_path: Path) -> None:
+def test_record_identifies_files_and_images(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path, 3)
     (tmp_path / "start").write_bytes(b"abc")
     options = TrainingOptions(str(path), str(tmp_path), str(path), weights=str(tmp_path / "start"))
@@ -130,7 +130,7 @@ def test_the_record_identifies_files_and_images(tmp_path: Path) -> None:
     assert record.images == {"images": sizes, "val_images": sizes}
 
 
-def test_images_are_checked_before_the_first_step_unless_left_out(tmp_path: Path) -> None:
+def test_images_are_checked_before_the_first_step(tmp_path: Path) -> None:
     data = small_detection.write_coco(tmp_path, 6)
     images = json.loads(data.read_text())["images"]
     (tmp_path / images[0]["file_name"]).unlink()
@@ -152,7 +152,7 @@ def test_images_are_checked_before_the_first_step_unless_left_out(tmp_path: Path
     assert len(unchecked.train) + len(unchecked.val) == 6
 
 
-def test_validation_images_that_are_trained_on_are_noted(tmp_path: Path) -> None:
+def test_leaked_validation_images_are_noted(tmp_path: Path) -> None:
     first = small_detection.write_coco(tmp_path / "a", 3)
     second = small_detection.write_coco(tmp_path / "b", 3, seed=1)
     name = json.loads(first.read_text())["images"][0]["file_name"]

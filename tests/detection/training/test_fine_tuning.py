@@ -35,7 +35,7 @@ def classifier() -> lucid.nn.Module:
 
 
 @pytest.mark.parametrize("kind", ["model", "state", "torchvision", "headless"])
-def test_a_backbone_starts_from_a_classifier(classifier, tmp_path: Path, kind: str) -> None:
+def test_backbone_from_classifier(classifier, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "weights.safetensors"
     state = classifier.state_dict()
     if kind == "model":
@@ -76,7 +76,7 @@ class Net(lucid.nn.Module):
         return [first, lucid.nn.functional.relu(self.second(first))]
 
 
-def test_a_backbone_of_any_family(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_backbone_of_any_family(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Its classes and other arguments are those of its file, and its conv1 keeps its name."""
     monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
 
@@ -109,7 +109,7 @@ def test_a_backbone_of_any_family(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         ({"width": 4}, {}, r"backbone_options=\{'width': 4\}.* plain_detector .*--model"),
     ],
 )
-def test_a_detector_whose_builder_takes_little(
+def test_detector_with_few_builder_arguments(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     arguments: dict[str, Any],
@@ -145,7 +145,7 @@ def test_a_detector_whose_builder_takes_little(
         assert same(model.backbone.net.classifier.weight, net.classifier.weight)
 
 
-def test_a_backbone_from_wrapped_weights(classifier, tmp_path: Path) -> None:
+def test_backbone_from_wrapped_weights(classifier, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     state = classifier.state_dict()
     lucid.save({f"model._orig_mod.{key}": value for key, value in state.items()}, path)
@@ -153,7 +153,7 @@ def test_a_backbone_from_wrapped_weights(classifier, tmp_path: Path) -> None:
     assert same(model.backbone.net.fc.weight, classifier.fc.weight)
 
 
-def test_weights_of_another_backbone_are_refused(classifier, tmp_path: Path) -> None:
+def test_weights_of_another_backbone_are_rejected(classifier, tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     lucid.save(classifier.state_dict(), path)
     with pytest.raises(
@@ -165,7 +165,7 @@ def test_weights_of_another_backbone_are_refused(classifier, tmp_path: Path) -> 
         )
 
 
-def test_a_detector_is_no_backbone(tmp_path: Path) -> None:
+def test_detector_as_backbone_weights_is_rejected(tmp_path: Path) -> None:
     path = tmp_path / "detector.safetensors"
     options = {"num_classes": 3, **small_detection.SMALL}
     lucid.save_model(create_model(NAME, **options), path)
@@ -173,7 +173,7 @@ def test_a_detector_is_no_backbone(tmp_path: Path) -> None:
         from_backbone(NAME, path, options)
 
 
-def test_only_detectors_are_trained() -> None:
+def test_other_tasks_are_rejected() -> None:
     with pytest.raises(ValueError, match="got resnet_18, a model for image-classification"):
         new_detector("resnet_18", {})
 
@@ -186,10 +186,10 @@ def test_only_detectors_are_trained() -> None:
         (("background", "disc", "square"), [0, 2, 1], "keeps 2 of 2 .* in the order of the data"),
         (("background", "Disc"), [0, 2], "keeps 1 of 1 class by name; left out: square"),
         (("background", "bar", "disc"), [0, None, 2], "keeps 1 of 2 .*; new: bar"),
-        (("background", "bar", "rod"), [None] * 3, "starts anew: none of the classes"),
+        (("background", "bar", "rod"), [None] * 3, "is reinitialized: none of the classes"),
     ],
 )
-def test_a_detector_starts_from_another(
+def test_detector_from_another_detector(
     tmp_path: Path, names: tuple[str, ...], rows: list[int | None], note: str | None
 ) -> None:
     source = create_model("tiny_detector", num_classes=3)
@@ -214,7 +214,7 @@ def test_a_detector_starts_from_another(
                 elif part == "weight":
                     assert values.any()
                     assert not any((values == saved[i : i + size]).all() for i in range(3))
-    with pytest.raises(lucid.WeightFileError, match=f"expected {NAME}, it holds tiny_detector"):
+    with pytest.raises(lucid.WeightFileError, match=f"expected {NAME}, got tiny_detector"):
         from_detector(path, names, NAME, {})
     with pytest.raises(lucid.WeightFileError, match="do not fit tiny_detector with"):
         from_detector(path, names, None, {"hidden_dim": 9})
@@ -222,17 +222,17 @@ def test_a_detector_starts_from_another(
 
 @pytest.mark.usefixtures("tiny_model")
 @pytest.mark.parametrize(("count", "kept"), [(3, True), (2, False)])
-def test_a_detector_whose_file_names_no_classes(tmp_path: Path, count: int, kept: bool) -> None:
+def test_detector_file_without_class_names(tmp_path: Path, count: int, kept: bool) -> None:
     source = create_model("tiny_detector", num_classes=3)
     path = tmp_path / "detector.safetensors"
     lucid.save_model(source, path)
     model, note = from_detector(path, NAMES[:count], None, {})
-    assert ("is kept" if kept else "starts anew: the file has 2 classes, the data 1") in str(note)
+    assert ("is kept" if kept else "the file has 2 classes, the data 1") in str(note)
     weights = [m.roi_heads.box_predictor.cls_score.weight for m in (model, source)]
     assert same(*weights) == kept
 
 
-def test_normalisations_can_be_frozen_afterwards(tmp_path: Path) -> None:
+def test_norms_can_be_frozen_when_fine_tuning(tmp_path: Path) -> None:
     source = create_model(NAME, num_classes=3, **small_detection.SMALL)
     path = tmp_path / "detector.safetensors"
     lucid.save_model(source, path, class_names=NAMES)
@@ -243,7 +243,7 @@ def test_normalisations_can_be_frozen_afterwards(tmp_path: Path) -> None:
     assert thawed.backbone.net.stem.norm.num_batches_tracked.item() == 0
 
 
-def test_frozen_stages_stay_as_they_are() -> None:
+def test_frozen_stages_do_not_change() -> None:
     lucid.random.seed(0)
     model = small_detection.tiny_detector()
     freeze_stages(model, 2)
@@ -265,7 +265,7 @@ def test_frozen_stages_stay_as_they_are() -> None:
         freeze_stages(model, 2)
 
 
-def test_every_parameter_is_in_one_group() -> None:
+def test_each_parameter_is_in_one_group() -> None:
     model = small_detection.tiny_detector()
     new, backbone = parameter_groups(model, 0.1, 0.01)
     assert (new["lr"], backbone["lr"]) == (0.1, 0.01)

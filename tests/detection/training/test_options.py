@@ -13,7 +13,7 @@ from lucid_models_detection.training.options import resolve_paths
     [
         ({"optimizer": "lion"}, "optimizer: expected one of adamw, sgd, got 'lion'"),
         ({"augment": "much"}, "augment: expected one of none, flip, full, got 'much'"),
-        ({"weights": "a", "backbone_weights": "b"}, "not both"),
+        ({"weights": "a", "backbone_weights": "b"}, "weights and backbone_weights"),
         ({"val_fraction": 1.0}, "val_fraction"),
         ({"max_grad_norm": -1.0}, "max_grad_norm: expected a finite number at least 0, got -1"),
         ({"samples": -1}, "samples: expected a whole number of at least 0, got -1"),
@@ -22,7 +22,7 @@ from lucid_models_detection.training.options import resolve_paths
         ({"model_options": {"num_classes": 4}}, "num_classes follows from the data"),
     ],
 )
-def test_what_cannot_be_is_refused(options: dict, message: str) -> None:
+def test_invalid_options_are_rejected(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         TrainingOptions("data.json", "images", **options)
 

@@ -21,7 +21,7 @@ def trainer(found: dict) -> SimpleNamespace:
     return SimpleNamespace(model=SimpleNamespace(predict=lambda images: [found for _ in images]))
 
 
-def test_a_sheet_for_each_epoch(tmp_path: Path) -> None:
+def test_grid_per_epoch(tmp_path: Path) -> None:
     samples = [(np.full((3, 48, 64), i / 10, np.float32), {}) for i in range(10)]
     pictures = SampleDetections(samples, 5, ("background", "cat"), tmp_path / "samples")
     assert pictures.indices == [0, 2, 4, 6, 8]
@@ -29,20 +29,20 @@ def test_a_sheet_for_each_epoch(tmp_path: Path) -> None:
     pictures.on_epoch(trainer(BOX), {"epoch": 2})
     bare, drawn = (Image.open(tmp_path / "samples" / f"epoch_00{i}.png") for i in (1, 2))
     assert bare.size == drawn.size == (4 * 324 - 4, 2 * 244 - 4)
-    grey = np.asarray(bare)
-    assert [int(grey[100, 324 * i + 100, 0]) for i in range(4)] == [0, 51, 102, 153]
-    assert int(grey[344, 100, 0]) == 204
-    assert (np.asarray(drawn) != grey).any()
+    gray = np.asarray(bare)
+    assert [int(gray[100, 324 * i + 100, 0]) for i in range(4)] == [0, 51, 102, 153]
+    assert int(gray[344, 100, 0]) == 204
+    assert (np.asarray(drawn) != gray).any()
 
 
-def test_none_are_drawn_where_none_are_wanted(tmp_path: Path) -> None:
+def test_no_samples_are_drawn_for_count_zero(tmp_path: Path) -> None:
     samples = [(np.zeros((3, 48, 64), np.float32), {})]
     SampleDetections(samples, 0, ("background",), tmp_path / "none").on_epoch(None, {"epoch": 1})
     assert not (tmp_path / "none").exists()
     assert SampleDetections(samples, 8, ("background",), tmp_path).indices == [0]
 
 
-def test_pictures_of_different_sizes() -> None:
+def test_grid_of_different_sizes() -> None:
     whole = make_grid([Image.new("RGB", (10, 20), "red"), Image.new("RGB", (30, 5), "blue")])
     assert whole.size == (30 + 4 + 30, 20)
     assert whole.getpixel((9, 19)) == (255, 0, 0)

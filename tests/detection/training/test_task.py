@@ -89,7 +89,7 @@ def outcome(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def test_in_a_few_lines(data: Path, tmp_path: Path) -> None:
+def test_train_detector_minimal(data: Path, tmp_path: Path) -> None:
     lines: list[str] = []
     options = {**QUICK, "log": lines.append, "lr": 1e-3}
     run = train_detector(data, data.parent, tmp_path / "run", **options)
@@ -126,7 +126,7 @@ def test_in_a_few_lines(data: Path, tmp_path: Path) -> None:
     }
 
 
-def test_without_a_communicator_it_takes_the_ranks_of_mpiexec(
+def test_default_communicator_uses_mpiexec_ranks(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ranks = Communicator()
@@ -137,14 +137,14 @@ def test_without_a_communicator_it_takes_the_ranks_of_mpiexec(
         assert run.trainer.communicator is run.trainer.validate.communicator is ranks
 
 
-def test_training_learns(data: Path, tmp_path: Path) -> None:
+def test_training_reduces_the_loss(data: Path, tmp_path: Path) -> None:
     options = {**QUICK, "epochs": 12, "lr": 1e-3, "val": data, "samples": 0, "augment": "none"}
     history = train_detector(data, data.parent, tmp_path, **options).trainer.history
     assert history[-1]["loss"] < 0.5 * history[0]["loss"]
     assert history[-1]["val_loss"] < history[0]["val_loss"]
 
 
-def test_an_interrupted_run_goes_on_to_the_same_end(data: Path, tmp_path: Path) -> None:
+def test_interrupted_run_resumes_bit_for_bit(data: Path, tmp_path: Path) -> None:
     options = {**QUICK, "augment": "full", "accumulate": 2, "epochs": 3, "lr": 1e-3}
     train_detector(data, data.parent, tmp_path / "whole", **options, callbacks=[Callback()])
     for step in (2, 5):  # the end of an epoch, and the middle of one
@@ -158,9 +158,7 @@ def test_an_interrupted_run_goes_on_to_the_same_end(data: Path, tmp_path: Path) 
         assert outcome(folder) == outcome(tmp_path / "whole")
 
 
-def test_a_run_that_dies_in_its_first_epoch_keeps_the_weights_it_began_with(
-    data: Path, tmp_path: Path
-) -> None:
+def test_run_killed_in_first_epoch_keeps_initial_weights(data: Path, tmp_path: Path) -> None:
     path = tmp_path / "source.safetensors"
     save_source(path)
     options = {**QUICK, "weights": path}
@@ -175,9 +173,7 @@ def test_a_run_that_dies_in_its_first_epoch_keeps_the_weights_it_began_with(
     assert outcome(tmp_path / "half") == outcome(tmp_path / "whole")
 
 
-def test_a_run_without_any_state_is_begun_again_from_the_same_file(
-    data: Path, tmp_path: Path
-) -> None:
+def test_run_without_checkpoint_restarts_from_the_same_file(data: Path, tmp_path: Path) -> None:
     path = tmp_path / "source.safetensors"
     save_source(path)
     train_detector(data, data.parent, tmp_path / "whole", **QUICK, weights=path)
@@ -196,14 +192,14 @@ def test_a_run_without_any_state_is_begun_again_from_the_same_file(
         Run.resume(DetectorTask(), tmp_path / "lost", {})
 
 
-def test_the_number_of_workers_changes_nothing(data: Path, tmp_path: Path) -> None:
+def test_result_does_not_depend_on_workers(data: Path, tmp_path: Path) -> None:
     options = {**QUICK, "augment": "full", "epochs": 1}
     for workers in (0, 2):
         train_detector(data, data.parent, tmp_path / str(workers), **options, workers=workers)
     assert outcome(tmp_path / "0") == outcome(tmp_path / "2")
 
 
-def test_data_that_moved_are_resumed_bit_for_bit(tmp_path: Path) -> None:
+def test_moved_data_resumes_bit_for_bit(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path / "data", 6)
     source = tmp_path / "source.safetensors"
     save_source(source)
@@ -227,7 +223,7 @@ def test_data_that_moved_are_resumed_bit_for_bit(tmp_path: Path) -> None:
         train_detector(new, new.parent, folder, **again)
 
 
-def test_a_run_of_the_first_release_is_resumed(data: Path, tmp_path: Path) -> None:
+def test_run_of_the_first_release_resumes(data: Path, tmp_path: Path) -> None:
     options = {"data": str(data), "images": str(data.parent), "model": "tiny_detector"}
     Run.start(DetectorTask(), tmp_path, TrainingOptions(**options))
     record = json.loads((tmp_path / "run.json").read_text())
@@ -243,7 +239,7 @@ def test_a_run_of_the_first_release_is_resumed(data: Path, tmp_path: Path) -> No
     assert "recorded" not in Run.resume(DetectorTask(), tmp_path, {}).summary  # they are, now
 
 
-def test_the_output_is_not_the_folder_of_images(data: Path) -> None:
+def test_output_must_not_be_the_image_folder(data: Path) -> None:
     before = sorted(data.parent.iterdir())
     for name in ("images", "val_images"):
         options = {"images": "other", "val": data, name: data.parent}
@@ -252,7 +248,7 @@ def test_the_output_is_not_the_folder_of_images(data: Path) -> None:
     assert sorted(data.parent.iterdir()) == before
 
 
-def test_images_without_objects_alone_and_in_a_batch(tmp_path: Path) -> None:
+def test_images_without_objects(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path, 6, empty=(0, 1, 3))
     for size in (1, 2, 6):
         options = {**QUICK, "batch_size": size, "epochs": 1}
@@ -261,9 +257,7 @@ def test_images_without_objects_alone_and_in_a_batch(tmp_path: Path) -> None:
         assert run.trainer.history[0]["step"] == -(-5 // size)
 
 
-def test_a_loss_that_is_not_finite_stops_with_a_whole_checkpoint(
-    data: Path, tmp_path: Path
-) -> None:
+def test_nonfinite_loss_stops_with_intact_checkpoint(data: Path, tmp_path: Path) -> None:
     def break_it(trainer: Any) -> None:
         trainer.model.rpn.head.cls_logits.bias.data[:] = np.nan
 
@@ -274,7 +268,7 @@ def test_a_loss_that_is_not_finite_stops_with_a_whole_checkpoint(
     assert all(np.isfinite(value.data).all() for value in state["model"].values())
 
 
-def test_frozen_stages_and_rates_of_their_own(data: Path, tmp_path: Path) -> None:
+def test_frozen_stages_and_backbone_lr(data: Path, tmp_path: Path) -> None:
     path = tmp_path / "source.safetensors"
     save_source(path)
     options = TrainingOptions(
@@ -296,7 +290,7 @@ def test_frozen_stages_and_rates_of_their_own(data: Path, tmp_path: Path) -> Non
     assert len({group["lr"] for group in fresh.trainer.optimizer.param_groups}) == 1
 
 
-def test_without_matplotlib_there_is_no_plot(
+def test_no_plot_without_matplotlib(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
@@ -305,12 +299,12 @@ def test_without_matplotlib_there_is_no_plot(
     assert not (tmp_path / "training.png").exists()
 
 
-def test_an_unknown_option_is_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(TypeError, match="unexpected options 'epoch'; valid ones are data, images"):
+def test_unknown_option_is_rejected(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match="'epoch'; valid options are data, images"):
         train_detector(data, data.parent, tmp_path, epoch=3)
 
 
-def test_only_what_has_not_changed_is_resumed(tmp_path: Path) -> None:
+def test_resume_rejects_other_options_and_data(tmp_path: Path) -> None:
     path = small_detection.write_coco(tmp_path / "data", 4)
     options = {**QUICK, "epochs": 1}
     train_detector(path, path.parent, tmp_path / "run", **options)
@@ -328,7 +322,7 @@ def test_only_what_has_not_changed_is_resumed(tmp_path: Path) -> None:
         resume()
 
 
-def test_a_last_batch_of_one_image_that_cannot_be_normalized(tmp_path: Path) -> None:
+def test_last_batch_of_one_image_is_rejected(tmp_path: Path) -> None:
     data = small_detection.write_coco(tmp_path, 5, sizes=((48, 48),))
     options = {
         "model": "faster_rcnn_resnet_18_fpn",

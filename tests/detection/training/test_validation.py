@@ -23,7 +23,7 @@ def validation(folder: Path, batch_size: int, **options) -> Validation:
     return Validation(loader, dataset.class_names)
 
 
-def test_losses_are_means_over_images_and_use_up_no_randomness(tmp_path: Path) -> None:
+def test_losses_are_means_and_keep_the_random_state(tmp_path: Path) -> None:
     lucid.random.seed(5)
     model = small_detection.tiny_detector().eval()
     measure = validation(tmp_path, 2, count=5, empty=(1,), sizes=((64, 64), (80, 48)))
@@ -46,7 +46,7 @@ def test_losses_are_means_over_images_and_use_up_no_randomness(tmp_path: Path) -
     assert first["val_loss_objectness"] == pytest.approx(by_hand / 5, rel=0.2)
 
 
-def test_mean_average_precision_is_that_of_predict(tmp_path: Path) -> None:
+def test_map_matches_predict(tmp_path: Path) -> None:
     model = small_detection.tiny_detector().eval()
     measure = validation(tmp_path, 3, count=4)
     targets = [measure.loader.dataset.target(i) for i in range(4)]
@@ -63,7 +63,7 @@ def test_mean_average_precision_is_that_of_predict(tmp_path: Path) -> None:
     assert (measured["mAP"], measured["mAP@0.5"]) == pytest.approx((1, 1))
 
 
-def test_more_than_a_hundred_detections_are_noted(tmp_path: Path) -> None:
+def test_more_than_100_detections_are_noted(tmp_path: Path) -> None:
     model = small_detection.tiny_detector().eval()
     measure = validation(tmp_path, 3, count=2)
     assert measure.notes == ()
@@ -92,7 +92,7 @@ def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("one_at_a_time")
 @pytest.mark.parametrize("ranks", [2, 6])
-def test_ranks_validate_together_as_one_does(tmp_path: Path, ranks: int) -> None:
+def test_ranks_validate_like_one_process(tmp_path: Path, ranks: int) -> None:
     """Four images; of six ranks two have none."""
     dataset = CocoDetection(small_detection.write_coco(tmp_path, 4, empty=(2,)), tmp_path)
 

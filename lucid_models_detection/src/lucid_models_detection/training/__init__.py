@@ -1,15 +1,15 @@
-"""``lucid train-detector``: from COCO files to a saved detector.
+"""Training of object detectors on COCO files, as by ``lucid train-detector``.
 
-A run keeps everything in one folder: ``run.json`` (what it was started with),
-``last.safetensors`` (the state to resume from), ``best.safetensors`` (the detector of
-the best validation mAP), ``metrics.csv``, ``training.png`` and ``samples/``.
+A run directory has ``run.json`` (options of the run), ``last.safetensors`` (state to resume from),
+``best.safetensors`` (detector with the best validation mAP), ``metrics.csv``, ``training.png`` and
+``samples/``.
 
-``options``      what it follows from
-``data``         what is trained on, and what is validated on
-``fine_tuning``  weights to start from, frozen stages, learning rates
-``task``         what a run of a detector adds to :class:`lucid.training.Run`
-``validation``   losses and COCO's measures after each epoch
-``samples``      pictures of what is found
+``options``      training options
+``data``         training and validation datasets
+``fine_tuning``  pretrained weights, frozen stages, parameter groups
+``task``         the detection task of :class:`lucid.training.Run`
+``validation``   losses and COCO metrics after each epoch
+``samples``      images with drawn detections
 """
 
 from lucid_models_detection.training.options import TrainingOptions

@@ -1,4 +1,4 @@
-"""What is trained on, and what is validated on."""
+"""Training and validation datasets of a detector."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ __all__ = ["TrainingData"]
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Two data sets and the classes of both.
+    """Training and validation datasets with common classes.
 
-    ``sources`` are the whole data sets by the option that names the folder of their images;
-    their ``report`` says what was found in them.
+    ``sources`` maps the option of the image folder to the whole dataset, whose ``report`` has
+    its problems.
     """
 
     train: Dataset[Sample]
@@ -46,45 +46,44 @@ class TrainingData:
         communicator: Communicator | None = None,
         check: bool = True,
     ) -> TrainingData:
-        """Read the files that the options name, on rank 0 for all.
+        """Read the annotation files on rank 0 and send them to all ranks.
 
         Parameters
         ----------
         options : TrainingOptions
-            The files, and what to do with entries that cannot be used.
         transform : callable or None
-            In place of what ``options.augment`` names.
+            Replaces the augmentation of ``options.augment``.
         communicator : lucid.training.Communicator, optional
-            The ranks; by default this process alone.
+            Process group; by default this process alone.
         check : bool, default True
-            Whether every image is opened and compared with its annotations.
+            Whether to check the header of every image.
 
         Raises
         ------
         ValueError
-            If there is nothing to train on or to validate on, images or annotations cannot be
-            used, or the two files number their categories differently.
+            If the training or validation set has no objects, images or annotations are
+            invalid, or the categories of the two files differ.
         """
         ranks = communicator or Communicator()
         plain, val = ranks.call_on_main(lambda: _read(options, check))
-        train = copy.copy(plain)  # the same annotations, in memory once
+        train = copy.copy(plain)  # shares the annotations in memory
         train.transform = transform or Compose(AUGMENTATIONS[options.augment])
         categories = Categories.from_dataset(plain)
         if val is None:
-            first, second = _split(plain, options.val_fraction, options.seed)
-            held = Subset(train, first), Subset(plain, second)
-            return cls(*held, categories, plain.class_names, {"images": plain})
+            kept, held_out = _split(plain, options.val_fraction, options.seed)
+            subsets = Subset(train, kept), Subset(plain, held_out)
+            return cls(*subsets, categories, plain.class_names, {"images": plain})
         sources = {"images": plain, "val_images": val}
         return cls(train, val, categories, plain.class_names, sources)
 
     @property
     def reports(self) -> tuple[DataReport, ...]:
-        """What was found in the file to train on, and in the one to validate on."""
+        """Reports of the training file and of the validation file, if any."""
         return tuple(source.report for source in self.sources.values())
 
     @property
     def folders(self) -> dict[str, tuple[list[Path], Path]]:
-        """Images and the folder that contains them, by the option that names the folder."""
+        """Image paths and image folder, by the option of the folder."""
         return {
             name: (source.image_paths, source.image_directory)
             for name, source in self.sources.items()
@@ -92,7 +91,7 @@ class TrainingData:
 
     @property
     def summary(self) -> str:
-        """Classes without the background, and numbers of images."""
+        """Line with the numbers of classes and images."""
         return (
             f"{pluralize(len(self.class_names) - 1, 'class', 'classes')}, "
             f"{pluralize(len(self.train), 'image')} to train on, {len(self.val)} to validate on"
@@ -100,29 +99,31 @@ class TrainingData:
 
 
 def _read(options: TrainingOptions, check: bool) -> tuple[CocoDetection, CocoDetection | None]:
-    """The data set to train on, and that to validate on if it has a file of its own."""
-    train, opened = _checked(options.data, options.images, options, check)
+    """Read the training dataset, and the validation dataset if it has its own file."""
+    train, opened = _read_dataset(options.data, options.images, options, check)
     if train.num_classes < 2:
-        raise ValueError(f"{options.data}: names no category, so there is nothing to learn")
+        raise ValueError(f"{options.data}: expected at least one category, got none")
     if not sum(train.report.classes.values()):
-        raise ValueError(f"{options.data}: has no objects, so there is nothing to learn")
+        raise ValueError(f"{options.data}: expected objects to train on, got none")
     if options.val is None:
         return train, None
-    # By name before by number: that tells what is wrong, once and not for each object.
+    # Compare names before ids: one error instead of one per annotation.
     names = read_categories(options.val).names_for(train.class_names)
     Categories.from_dataset(train).check(options.val, names)
     folder = options.val_images or options.images
-    val, others = _checked(options.val, folder, options, check, category_ids=train.category_ids)
+    val, others = _read_dataset(
+        options.val, folder, options, check, category_ids=train.category_ids
+    )
     _report_leakage(train, val, opened | others)
     if not any(len(val.target(i)["boxes"]) for i in range(len(val))):
-        raise ValueError(f"{options.val}: holds no object, so nothing can be measured")
+        raise ValueError(f"{options.val}: expected objects to validate on, got none")
     return train, val
 
 
-def _checked(
-    path: str, folder: str, options: TrainingOptions, check: bool, **how: Any
+def _read_dataset(
+    path: str, folder: str, options: TrainingOptions, check: bool, **kwargs: Any
 ) -> tuple[CocoDetection, dict[Path, CheckedImage]]:
-    """A data set and what was found in its images; one error for annotations and images."""
+    """Read a dataset and check its images; raise one error for annotations and images."""
     checked: dict[Path, CheckedImage] = {}
     try:
         dataset = CocoDetection(
@@ -131,7 +132,7 @@ def _checked(
             on_invalid="skip",
             box_format=options.box_format,
             box_orientation=options.box_orientation,
-            **how,
+            **kwargs,
         )
         if check:
             checked = check_images(dataset.image_paths, dataset.image_directory)
@@ -148,7 +149,7 @@ def _checked(
 def _report_leakage(
     train: CocoDetection, val: CocoDetection, checked: Mapping[Path, CheckedImage]
 ) -> None:
-    """Note images to validate on that are trained on, under the same or another name."""
+    """Report validation images that are also training images, under any name."""
     trained, validated = set(train.image_paths), set(val.image_paths)
     equal = {path: path for path in trained & validated}
     for group in find_duplicates({p: c for p, c in checked.items() if p in trained | validated}):
@@ -160,14 +161,14 @@ def _report_leakage(
 
 
 def _split(dataset: CocoDetection, fraction: float, seed: int) -> tuple[list[int], list[int]]:
-    """Positions to train on and to validate on; the share is one of the images with objects."""
-    full = [i for i in range(len(dataset)) if len(dataset.target(i)["boxes"])]
-    if len(full) < 2:
+    """Split positions for training and validation; holds out images with objects only."""
+    nonempty = [i for i in range(len(dataset)) if len(dataset.target(i)["boxes"])]
+    if len(nonempty) < 2:
         raise ValueError(
-            f"{dataset.annotation_file}: {pluralize(len(full), 'image')} with objects, so none is "
-            "left to validate on; give --val"
+            f"{dataset.annotation_file}: expected at least two images with objects, to hold one "
+            f"out for validation, got {len(nonempty)}; pass --val"
         )
-    order = lucid.random.Generator(seed).numpy.permutation(len(full))
-    count = min(max(1, round(fraction * len(full))), len(full) - 1)
-    second = sorted(full[i] for i in order[:count])
-    return sorted(set(range(len(dataset))) - set(second)), second
+    order = lucid.random.Generator(seed).numpy.permutation(len(nonempty))
+    count = min(max(1, round(fraction * len(nonempty))), len(nonempty) - 1)
+    held_out = sorted(nonempty[i] for i in order[:count])
+    return sorted(set(range(len(dataset))) - set(held_out)), held_out

@@ -1,4 +1,4 @@
-"""Where a training starts from, and how much of it is trained how fast."""
+"""Fine-tuning: load pretrained weights, freeze stages, group parameters by learning rate."""
 
 from __future__ import annotations
 
@@ -33,33 +33,33 @@ from lucid_models_detection.detector import Detector, backbone_net, check_detect
 from lucid_models_detection.loading import load_detector
 
 __all__ = [
+    "accepts_argument",
     "freeze_stages",
     "from_backbone",
     "from_detector",
     "new_detector",
     "parameter_groups",
-    "takes",
 ]
 
 _TASK = "object-detection"
 
 
 def new_detector(name: str, options: Mapping[str, Any]) -> Detector:
-    """A detector with fresh weights.
+    """Build a randomly initialized detector.
 
     Parameters
     ----------
     name : str
-        Of a registered model.
+        Registered model name.
     options : mapping
-        Keyword arguments of its builder.
+        Keyword arguments of the builder.
 
     Raises
     ------
     ValueError
         If the model is for another task.
     lucid.ProtocolError
-        If its class lacks what a detector has.
+        If its class does not satisfy the ``Detector`` protocol.
     """
     if model_info(name).task != _TASK:
         raise ValueError(
@@ -72,46 +72,46 @@ def new_detector(name: str, options: Mapping[str, Any]) -> Detector:
 def from_backbone(
     name: str, path: Path, options: Mapping[str, Any], ema: bool | None = None
 ) -> Detector:
-    """Build a detector whose backbone has the weights of a classifier.
+    """Build a detector with a pretrained classifier as backbone.
 
-    The classifier's number of classes, its builder's other arguments and the mean and
-    standard deviation of its images follow from its file; its normalizations are frozen
-    unless ``options`` has another ``norm``, or the detector takes no ``norm``.  So does the
-    backbone, if the detector's builder takes its name as ``backbone``.
+    The number of classes, the builder arguments and the image mean and standard deviation are
+    taken from the classifier's file, as is the backbone name if the detector's builder has the
+    argument ``backbone``.  Batch norms are frozen unless ``options`` has ``norm`` or the builder
+    has no such argument.
 
     Parameters
     ----------
     name, options
-        As for :func:`new_detector`.
+        As in :func:`new_detector`.
     path : path
-        Weights of the backbone's own architecture: a file of ``lucid train-classifier``,
-        of :func:`lucid.save`, or torchvision's, such as ``resnet50-0676ba61.pth``.
+        Weights of the backbone's architecture: a file of ``lucid train-classifier`` or
+        :func:`lucid.save`, or torchvision's, such as ``resnet50-0676ba61.pth``.
     ema : bool, optional
-        As for :func:`lucid.load`.
+        As in :func:`lucid.load`.
 
     Raises
     ------
     lucid.WeightFileError
-        If the file is damaged or holds another network, or the builder of the detector lacks
-        an argument without which the backbone would compute something else.
+        If the file is damaged or has weights of another network, or the detector's builder
+        lacks an argument that the backbone needs to compute the same.
     """
     _check_no_detector(path)
     weights, network, arguments = _read_classifier(path, ema)
     num_classes = arguments.get("num_classes")
     if (channels := arguments.get("in_channels", 3)) != 3:
         raise WeightFileError(
-            f"{path}: expected a classifier of images of 3 channels, as detectors take, got one "
-            f"of {channels}; train it on color images"
+            f"{path}: expected a classifier with 3 input channels, got {channels}; train it on "
+            "color images"
         )
     statistics = _image_statistics(path)
     chosen = {**_detector_arguments(name, path, arguments, statistics), **options}
     if network is not None and _has_backbone_argument(name):
         chosen = {"backbone": network, **chosen}
-        given = chosen["backbone"]  # if it is no model, the builder says so
+        given = chosen["backbone"]  # the builder checks names of no model
         if is_model(given) and model_info(given) != model_info(network):
             raise WeightFileError(
-                f"{path}: expected weights of the backbone {given}, it holds those of {network}; "
-                f"give the weights of {given}, or leave out backbone"
+                f"{path}: expected weights of the backbone {given}, got {network}; pass weights "
+                f"of {given}, or leave out backbone"
             )
     try:
         model = new_detector(name, chosen)
@@ -120,12 +120,12 @@ def from_backbone(
         if not any(repr(key) in str(error) for key in from_file):
             raise
         raise WeightFileError(
-            f"{path}: its network, {network}, has {from_file}, which the backbone of {name} does "
-            f"not take; choose a detector on {network} by --model: {error}"
+            f"{path}: the backbone of {name} does not accept {from_file} of {network}; choose a "
+            f"detector on {network} by --model: {error}"
         ) from error
     _check_statistics(model, {k: v for k, v in statistics.items() if k not in chosen}, path)
     net = backbone_net(model)
-    if num_classes is None:  # a file without the classifier, which detects nothing
+    if num_classes is None:  # no classification head in the file; the detector does not use it
         head = check_classifier(net).head_prefixes
         weights = weights.with_entries(
             {key: value for key, value in net.state_dict().items() if key.startswith(head)}
@@ -135,7 +135,7 @@ def from_backbone(
     except StateDictError as error:
         other = suggest_model(net, weights.state)
         remedy = (
-            f", they are those of {other} (choose a detector on it by --model)" if other else ""
+            f", they are weights of {other} (choose a detector on it by --model)" if other else ""
         )
         raise WeightFileError(
             f"{path}: its weights do not fit the backbone of {name}{remedy}: {error}"
@@ -146,9 +146,10 @@ def from_backbone(
 def _read_classifier(
     path: Path, ema: bool | None
 ) -> tuple[StateDictFile, str | None, dict[str, Any]]:
-    """Weights of a classifier, its name and the arguments of its builder that the file shows.
+    """Return weights, model name and builder arguments of a classifier's file.
 
-    Of weights alone these are the number of classes and what is not the builder's default.
+    For a bare state dict, the arguments are inferred: ``num_classes``, and those that differ
+    from the defaults.
     """
     if not has_model_metadata(path):
         weights = StateDictFile.read(path, task="image-classification", ema=ema)
@@ -169,9 +170,9 @@ def _read_classifier(
 def _detector_arguments(
     name: str, path: Path, arguments: Mapping[str, Any], statistics: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Arguments for the builder of a detector on the classifier in a file, if it takes them."""
+    """Return the detector's builder arguments that follow from a classifier's file."""
     chosen = dict(statistics)
-    if not has_model_metadata(path) or takes(model_metadata(path).name, "norm"):
+    if not has_model_metadata(path) or accepts_argument(model_metadata(path).name, "norm"):
         chosen["norm"] = "frozen"
     needed: dict[str, Any] = {}
     if "norm_eps" in arguments:
@@ -180,41 +181,41 @@ def _detector_arguments(
     if others := {k: v for k, v in arguments.items() if k not in handled}:
         needed["backbone_options"] = others
     for key, value in needed.items():
-        if not takes(name, key):
+        if not accepts_argument(name, key):
             raise WeightFileError(
-                f"{path}: its network has {key}={value!r}, and {name} takes no such argument; "
-                "choose another detector (--model), or add the argument to its builder"
+                f"{path}: its network has {key}={value!r}, but {name} has no such argument; choose "
+                "another detector (--model), or add the argument to its builder"
             )
-    if arguments.get("num_classes") is not None:  # where it is not taken, loading checks it
+    if arguments.get("num_classes") is not None:  # without the argument, loading checks it
         chosen["backbone_num_classes"] = arguments["num_classes"]
-    return {k: v for k, v in chosen.items() if takes(name, k)} | needed
+    return {k: v for k, v in chosen.items() if accepts_argument(name, k)} | needed
 
 
 def _check_no_detector(path: Path) -> None:
-    """Refuse a whole detector where a classifier is expected."""
+    """Raise if a file has a detector instead of a classifier."""
     if not has_model_metadata(path):
         return
     saved = find_saved_model(path, model_metadata(path))
     if saved.task == _TASK:
         raise WeightFileError(
             f"{path}: expected a classifier for the backbone, got the detector {saved.name}; to "
-            "start from a detector, give it as weights (--weights)"
+            "start from a detector, pass it as weights (--weights)"
         )
 
 
 def _check_no_classifier(path: Path) -> None:
-    """Refuse a whole model for another task where a detector is expected."""
+    """Raise if a file has a model for another task instead of a detector."""
     if not has_model_metadata(path):
         return
     saved = find_saved_model(path, model_metadata(path))
     if saved.task != _TASK:
         raise WeightFileError(
             f"{path}: expected a detector, got {saved.name}, a model for {saved.task}; to start "
-            "the backbone from a classifier, give it as backbone_weights (--backbone-weights)"
+            "the backbone from a classifier, pass it as backbone_weights (--backbone-weights)"
         )
 
 
-def takes(name: str, argument: str) -> bool:
+def accepts_argument(name: str, argument: str) -> bool:
     """Return whether the builder of a registered model has an argument."""
     parameters = signature(get_builder(name)).parameters
     return argument in parameters or any(
@@ -223,32 +224,32 @@ def takes(name: str, argument: str) -> bool:
 
 
 def _has_backbone_argument(name: str) -> bool:
-    """Whether the builder of a model has an argument ``backbone`` with the name of a model."""
+    """Return whether a builder has an argument ``backbone`` for a model name."""
     parameter = signature(get_builder(name)).parameters.get("backbone")
     return parameter is not None and is_model(parameter.default)
 
 
 def _image_statistics(path: Path) -> dict[str, Any]:
-    """Mean and standard deviation that a whole classifier's file says its images had."""
+    """Return the image mean and standard deviation recorded in a classifier's file."""
     if not has_model_metadata(path):
         return {}
-    said = model_metadata(path).preprocessing or {}
-    known = {"image_mean": said.get("mean"), "image_std": said.get("std")}
+    recorded = model_metadata(path).preprocessing or {}
+    known = {"image_mean": recorded.get("mean"), "image_std": recorded.get("std")}
     return {key: tuple(value) for key, value in known.items() if value is not None}
 
 
 def _check_statistics(model: Detector, statistics: Mapping[str, Any], path: Path) -> None:
-    """Refuse a detector that normalizes images unlike its classifier, and cannot be told."""
+    """Raise if a detector normalizes images differently and has no argument for it."""
     transform = getattr(model, "transform", None)
-    if transform is None:  # a detector that is no subclass need not have one
+    if transform is None:  # other implementations of the protocol may have none
         return
     own = {"image_mean": transform.image_mean, "image_std": transform.image_std}
     for key, value in statistics.items():
         if not np.allclose(own[key], value):
             raise WeightFileError(
-                f"{path}: its images had {key}={value}, and {model.model_name} takes no such "
-                f"argument and normalizes with {own[key]}; choose another detector (--model), or "
-                "add the argument to its builder"
+                f"{path}: expected {key}={value} as in its training, got {own[key]} in "
+                f"{model.model_name}, which has no such argument; choose another detector "
+                "(--model), or add the argument to its builder"
             )
 
 
@@ -259,35 +260,35 @@ def from_detector(
     options: Mapping[str, Any],
     ema: bool | None = None,
 ) -> tuple[Detector, str | None]:
-    """Build a detector with the weights of a file, its last layer fitted to the data's classes.
+    """Build a detector from pretrained weights, with the last layer adapted to new classes.
 
-    The last layer keeps the rows of classes whose names the file has, in whatever order; new
-    classes start with fresh weights.  A file that names no classes keeps its last layer if it
-    has as many classes.
+    Rows of the last layer are kept for classes of the same name, in any order; new classes are
+    initialized randomly.  If the file has no class names, the last layer is kept if the number
+    of classes is equal.
 
     Parameters
     ----------
     path : path
-        As ``lucid detect --weights`` takes it; with ``name`` also the state dict of that model.
+        As for ``lucid detect --weights``; with ``name`` also a state dict of that model.
     class_names : sequence of str
-        Of the new detector, the background's first.
+        Class names of the new detector, background first.
     name : str or None
-        Which model the file has to be of.
+        Expected model of the file.
     options : mapping
-        Keyword arguments that take the place of the file's.
+        Keyword arguments that replace those of the file.
     ema : bool, optional
-        As for :func:`lucid.load`.
+        As in :func:`lucid.load`.
 
     Returns
     -------
     model : Detector
     note : str or None
-        What was done with the last layer; None if the classes are the same.
+        How the last layer was initialized; None if the classes are the same.
 
     Raises
     ------
     lucid.WeightFileError
-        If the file is damaged, holds no detector, another one, or does not fit ``options``.
+        If the file is damaged, has no detector or another one, or does not fit ``options``.
     """
     _check_no_classifier(path)
     if name is not None and not has_model_metadata(path):
@@ -296,7 +297,7 @@ def from_detector(
             return _from_bare(weights, name, len(class_names), options)
     source, names = load_detector(path, ema=ema)
     if name is not None and model_info(name) != model_info(source.model_name):
-        raise WeightFileError(f"{path}: expected {name}, it holds {source.model_name}")
+        raise WeightFileError(f"{path}: expected {name}, got {source.model_name}")
     kwargs = {**source.model_kwargs, "num_classes": len(class_names), **options}
     model = new_detector(source.model_name, kwargs)
     state, own = source.state_dict(), model.state_dict()
@@ -310,21 +311,23 @@ def from_detector(
             state |= {
                 k: lucid.tensor(mapping.apply(state[k].numpy(), v.numpy(), axis))
                 for k, v in predictor.items()
-                if mapping.fits(state[k].numpy(), v.numpy())  # else loading says what differs
+                if mapping.fits(
+                    state[k].numpy(), v.numpy()
+                )  # else load_state_dict reports the mismatch
             }
     elif source.num_classes != model.num_classes:
         note = (
-            "the last layer starts anew: the file has "
+            "the last layer is reinitialized: the file has "
             f"{pluralize(source.num_classes - 1, 'class', 'classes')}, the data "
             f"{model.num_classes - 1}"
         )
         state |= predictor
     else:
         note = (
-            "the last layer is kept: the file has as many classes as the data, but does not name "
-            "them; check that they are the same, in this order"
+            "the last layer is kept: the file has as many classes as the data, but no class names; "
+            "check that they are the same, in this order"
         )
-    # A counter that frozen normalizations lack, and that nothing computed depends on.
+    # Frozen batch norms have no such counter, and outputs do not depend on it.
     counters = {k for k in {*state, *own} if k.endswith(".num_batches_tracked")}
     state = {k: v for k, v in state.items() if k not in counters or k in own}
     try:
@@ -339,7 +342,7 @@ def from_detector(
 def _from_bare(
     weights: StateDictFile, name: str, num_classes: int, options: Mapping[str, Any]
 ) -> tuple[Detector, str]:
-    """Build the detector ``name`` with weights that no converter recognizes."""
+    """Build the detector ``name`` from weights that no converter recognizes."""
     model = new_detector(name, {"num_classes": num_classes, **options})
     own = model.state_dict()
     head = {key for key in own if key.startswith(model.head_prefixes)}
@@ -349,31 +352,31 @@ def _from_bare(
     try:
         skipped = set(weights.load_into(model, skip_mismatched=True).skipped)
         if not skipped <= head:
-            weights.load_into(model)  # says which other layers do not fit
+            weights.load_into(model)  # reports all mismatches
     except StateDictError as error:
         other = suggest_model(model, weights.state)
-        remedy = f", they are those of {other} (give --model {other})" if other else ""
+        remedy = f", they are weights of {other} (pass --model {other})" if other else ""
         raise WeightFileError(
             f"{weights.path}: its weights do not fit {name}{remedy}: {error}"
         ) from error
     classes = pluralize(num_classes - 1, "class", "classes")
     if skipped or headless:
-        return model, f"the last layer starts anew: the file has none for {classes}"
+        return model, f"the last layer is reinitialized: the file has none for {classes}"
     return model, (
-        f"the last layer is kept: the file has {classes}, too, but does not name them; check "
-        "that they are the same, in this order"
+        f"the last layer is kept: the file has {classes}, too, but no class names; check that "
+        "they are the same, in this order"
     )
 
 
 def freeze_stages(model: Detector, count: int) -> None:
-    """Freeze the first stages of the backbone, their batch statistics included.
+    """Freeze the first stages of the backbone, including their batch norm statistics.
 
     Parameters
     ----------
     model : Detector
-        Its backbone satisfies :class:`lucid.models.Backbone`.
+        Its backbone must satisfy :class:`lucid.models.Backbone`.
     count : int
-        Number of stages, of those that ``stages()`` of the backbone lists.
+        Number of stages of ``backbone.stages()`` to freeze.
 
     Raises
     ------
@@ -398,20 +401,22 @@ def freeze_stages(model: Detector, count: int) -> None:
 
 
 def parameter_groups(model: Detector, lr: float, backbone_lr: float) -> list[dict[str, Any]]:
-    """What an optimizer is given: the new layers, then the backbone's own, each at its rate.
+    """Return the parameter groups of an optimizer: the new layers, then the backbone.
 
     Parameters
     ----------
     model : Detector
     lr, backbone_lr : float
-        Highest learning rates.
+        Peak learning rates.
     """
 
-    def trained(parameters: Iterator[nn.Parameter]) -> list[nn.Parameter]:
+    def trainable(parameters: Iterator[nn.Parameter]) -> list[nn.Parameter]:
         return [parameter for parameter in parameters if parameter.requires_grad]
 
-    backbone = trained(backbone_net(model).parameters())
-    known = {id(parameter) for parameter in backbone}
-    new = [parameter for parameter in trained(model.parameters()) if id(parameter) not in known]
+    backbone = trainable(backbone_net(model).parameters())
+    in_backbone = {id(parameter) for parameter in backbone}
+    new = [
+        parameter for parameter in trainable(model.parameters()) if id(parameter) not in in_backbone
+    ]
     groups = [{"params": new, "lr": lr}, {"params": backbone, "lr": backbone_lr}]
     return [group for group in groups if group["params"]]

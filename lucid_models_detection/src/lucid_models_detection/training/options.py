@@ -1,4 +1,4 @@
-"""What a training follows from."""
+"""Training options of a detector."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lucid_models_detection.data.types import SampleTransform
 
 __all__ = ["AUGMENTATIONS", "OPTIMIZERS", "TrainingOptions", "resolve_paths"]
 
-#: Highest learning rate, and weight decay, of each optimizer.  SGD's are torchvision's
-#: for batches of four; AdamW's are what small data sets were trained well with.
+#: Default peak learning rate and weight decay of each optimizer.  SGD: torchvision's, scaled to
+#: batches of four; AdamW: chosen on small datasets.
 OPTIMIZERS: dict[str, tuple[float, float]] = {"adamw": (2e-4, 0.01), "sgd": (5e-3, 1e-4)}
 
-#: What is done to training images, with their boxes, at random.
+#: Random transforms of training images and boxes, by the value of ``augment``.
 AUGMENTATIONS: dict[str, tuple[SampleTransform, ...]] = {
     "none": (),
     "flip": (RandomHorizontalFlip(),),
@@ -29,68 +29,70 @@ AUGMENTATIONS: dict[str, tuple[SampleTransform, ...]] = {
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """What a training follows from.
+    """Training options of a detector.
 
     Attributes
     ----------
     data, images : str
-        COCO file to train on, and where its images are.
+        COCO file and image folder of the training set.
     val, val_images : str or None
-        The same to validate on; without ``val`` a share of ``data``, without
-        ``val_images`` the same folder.
+        COCO file and image folder of the validation set.  Without ``val``, a fraction of
+        ``data`` is held out; ``val_images`` defaults to ``images``.
     val_fraction : float
-        That share.
+        Fraction of images held out for validation, of those with objects.
     skip_invalid : bool
-        Leave out images and annotations that cannot be used, unless that would be more than
-        half; by default such files are refused.
+        Leave out invalid images and annotations, unless they are more than half; by default
+        they raise.
     box_format, box_orientation : str or None
-        How boxes are written, and what they were drawn on where images have an EXIF
-        orientation; as of :class:`~lucid_models_detection.data.CocoDetection`.
+        Format of the boxes, and the image they refer to if it has an EXIF orientation, as in
+        :class:`~lucid_models_detection.data.CocoDetection`.
     model : str or None
-        Registered name; None is the one in ``weights``, or Faster R-CNN on ResNet-50.
+        Registered model name; None takes the model of ``weights``, or Faster R-CNN with
+        ResNet-50.
     model_options : dict
-        Keyword arguments of its builder.
+        Keyword arguments of the model builder.
     weights : str or None
-        Detector to start from.
+        Weights of a pretrained detector.
     backbone_weights : str or None
-        Classifier that the backbone starts from.
+        Weights of a pretrained classifier for the backbone.
     ema : bool or None
-        Whether to use the EMA of the weights in either, as of :func:`lucid.load`.
-    epochs, batch_size, accumulate : int
-        Batches of ``batch_size`` images; a step follows from ``accumulate`` of them.
+        Whether to use the EMA of the weights in either, as in :func:`lucid.load`.
+    epochs : int
+    batch_size, accumulate : int
+        Images per batch, and batches accumulated per optimizer step.
     optimizer : {"adamw", "sgd"}
-        With a weight decay of 0.01 and of 1e-4; SGD with a momentum of 0.9.
+        With weight decay 0.01 and 1e-4; SGD with momentum 0.9.
     lr : float or None
-        Highest learning rate; None is 2e-4 for AdamW, 5e-3 for SGD.
+        Peak learning rate; None is 2e-4 for AdamW, 5e-3 for SGD.
     backbone_lr : float or None
-        The backbone's; None is a tenth of ``lr`` where it was pretrained, else ``lr``.
+        Peak learning rate of the backbone; None is ``lr / 10`` if pretrained, else ``lr``.
     schedule : {"cosine", "step", "constant"}
-        What follows the warm-up; see :func:`lucid.training.schedule_with_warmup`.
+        Learning rate schedule after the warm-up; see
+        :func:`lucid.training.schedule_with_warmup`.
     warm_up : int or None
-        Steps of it.
+        Number of warm-up steps.
     max_grad_norm : float
-        Limit of the gradients' norm; 0 for none.
+        Maximum norm of the gradients; 0 disables clipping.
     frozen_stages : int or None
-        Number of stages of the backbone to freeze, from the image on, such as 2 of
-        the 5 of a ResNet.  None is 2 where the backbone was pretrained, else 0.
+        Number of backbone stages to freeze, from the input, such as 2 of the 5 of a ResNet.
+        None is 2 if pretrained, else 0.
     augment : {"none", "flip", "full"}
-        What is done to training images: nothing, mirrored, or also scaled, cropped and
-        colored otherwise.
+        Data augmentation: none, horizontal flips, or also random scale, crop and color.
     samples : int
-        Images that detections are drawn on after each epoch.
+        Number of images to draw detections on after each epoch.
     checkpoint_every : int or None
-        Save the state after so many steps, too.
+        Also save the state every so many steps.
     synchronize_norms : bool
-        Whether batch norms see the batch of all ranks, or each the part of its own.
+        Whether batch norms use the statistics of all ranks.
     seed : int
-        Everything random follows from it.
+        Random seed.
 
     Raises
     ------
     ValueError
-        If ``optimizer`` or ``augment`` is unknown, a number is out of range, both
-        ``weights`` and ``backbone_weights`` are given, or ``model_options`` has
-        ``num_classes``, which follows from the data.
+        If ``optimizer`` or ``augment`` is unknown, a number is out of range, both ``weights``
+        and ``backbone_weights`` are given, or ``model_options`` has ``num_classes``, which is
+        set by the data.
     """
 
     data: str
@@ -134,24 +136,24 @@ class TrainingOptions:
         check_box_format(self.box_format)
         check_box_orientation(self.box_orientation)
         if self.weights is not None and self.backbone_weights is not None:
-            raise ValueError("give weights of a detector or backbone_weights, not both")
+            raise ValueError("weights and backbone_weights: pass only one")
         if not 0 < self.val_fraction < 1:
-            raise ValueError(f"val_fraction: expected a share of images, got {self.val_fraction}")
+            raise ValueError(f"val_fraction: expected a number in (0, 1), got {self.val_fraction}")
         check_integers(self, ("epochs", "batch_size", "accumulate", "checkpoint_every"), 1)
         check_integers(self, ("warm_up", "frozen_stages", "samples", "seed"), 0)
         check_floats(self, ("lr",))
         check_floats(self, ("backbone_lr", "max_grad_norm"), zero=True)
         if "num_classes" in self.model_options:
-            raise ValueError("model_options: num_classes follows from the data")
+            raise ValueError("model_options: num_classes follows from the data; leave it out")
 
     @property
     def pretrained(self) -> bool:
-        """Whether the backbone begins with weights from a file."""
+        """Whether the backbone starts from pretrained weights."""
         return self.weights is not None or self.backbone_weights is not None
 
 
 def resolve_paths(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with every path made absolute, as a run writes them down."""
+    """Make the paths among the options absolute, as recorded in ``run.json``."""
     paths = ("data", "images", "val", "val_images", "weights", "backbone_weights")
     return {
         name: str(Path(value).resolve()) if name in paths and value is not None else value

@@ -1,4 +1,4 @@
-"""Pictures of what a detector finds, after each epoch of its training."""
+"""Sample images with drawn detections, saved after each epoch."""
 
 from __future__ import annotations
 
@@ -15,28 +15,27 @@ from lucid_models_detection.draw import draw_boxes
 
 __all__ = ["SampleDetections", "make_grid"]
 
-#: Length that the longer side of an image in the grid is brought to, if it is longer or
-#: so much shorter that text would be illegible.
+#: Longer side of the images in the grid, in pixels.
 _SIDE = 320
 _COLUMNS = 4
 _GAP = 4
 
 
 class SampleDetections(Callback):
-    """Draws what is found in a few images, as one grid per epoch.
+    """Draw the detections in a few images as a grid after each epoch.
 
     Parameters
     ----------
     samples : sequence of (image, target)
-        Where the images are taken from.
+        Dataset to take images from.
     count : int
-        How many; they are spread over the samples.
+        Number of images, spread evenly over the dataset.
     class_names : sequence of str
-        The name of each label, the background's first.
+        Name of each label, background first.
     folder : path
-        Gets ``epoch_001.png``, ...; made if it is not there.
+        Output folder for ``epoch_001.png``, ...; created if missing.
     score_threshold : float, default 0.5
-        Detections that score less are left out.
+        Minimum score of the drawn detections.
     """
 
     def __init__(
@@ -59,9 +58,9 @@ class SampleDetections(Callback):
         if not self.indices:
             return
         images = [self.samples[i][0] for i in self.indices]
-        # One by one, which takes the least memory.
+        # One at a time, to save memory.
         found = [trainer.model.predict([image])[0] for image in images]
-        pictures = [
+        drawn = [
             draw_boxes(
                 image,
                 **detections,
@@ -73,24 +72,18 @@ class SampleDetections(Callback):
         ]
         self.folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(self.folder / f"epoch_{row['epoch']:03d}.png") as file:
-            make_grid(pictures).save(file, format="PNG")
+            make_grid(drawn).save(file, format="PNG")
 
 
-def make_grid(pictures: Sequence[Image.Image], columns: int = _COLUMNS) -> Image.Image:
-    """Pictures side by side, row by row, each in a cell that fits the largest.
-
-    Raises
-    ------
-    ValueError
-        If there is no picture.
-    """
-    if not pictures:
-        raise ValueError("a grid needs at least one image")
-    columns = min(columns, len(pictures))
-    rows = -(-len(pictures) // columns)
-    width = max(picture.width for picture in pictures) + _GAP
-    height = max(picture.height for picture in pictures) + _GAP
-    whole = Image.new("RGB", (columns * width - _GAP, rows * height - _GAP), "white")
-    for i, picture in enumerate(pictures):
-        whole.paste(picture, (i % columns * width, i // columns * height))
-    return whole
+def make_grid(images: Sequence[Image.Image], columns: int = _COLUMNS) -> Image.Image:
+    """Arrange images in rows, in cells of the size of the largest."""
+    if not images:
+        raise ValueError("expected at least one image, got none")
+    columns = min(columns, len(images))
+    rows = -(-len(images) // columns)
+    width = max(image.width for image in images) + _GAP
+    height = max(image.height for image in images) + _GAP
+    grid = Image.new("RGB", (columns * width - _GAP, rows * height - _GAP), "white")
+    for i, image in enumerate(images):
+        grid.paste(image, (i % columns * width, i // columns * height))
+    return grid

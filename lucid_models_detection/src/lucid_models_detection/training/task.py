@@ -1,4 +1,4 @@
-"""Training of an object detector, as a task of :class:`lucid.training.Run`."""
+"""Detection task of :class:`lucid.training.Run`, and ``train_detector``."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from lucid_models_detection.detector import Detector, check_detector
 from lucid_models_detection.evaluation.coco import import_pycocotools
 from lucid_models_detection.training.data import TrainingData
 from lucid_models_detection.training.fine_tuning import (
+    accepts_argument,
     freeze_stages,
     from_backbone,
     from_detector,
     new_detector,
     parameter_groups,
-    takes,
 )
 from lucid_models_detection.training.options import OPTIMIZERS, TrainingOptions, resolve_paths
 from lucid_models_detection.training.samples import SampleDetections
@@ -47,8 +47,8 @@ __all__ = ["DetectorTask", "train_detector"]
 DEFAULT_MODEL = "faster_rcnn_resnet_50_fpn"
 
 _MOMENTUM = 0.9
-#: A pretrained backbone learns at this share of the others' rate, and keeps its first stages.
-_PRETRAINED_SHARE = 0.1
+#: Factor of the backbone's learning rate, and number of frozen stages, if it is pretrained.
+_PRETRAINED_LR_FACTOR = 0.1
 _PRETRAINED_FROZEN = 2
 
 
@@ -58,10 +58,9 @@ class DetectorTask(Task[TrainingOptions, TrainingData]):
     Parameters
     ----------
     transform : callable, optional
-        What is done to training images and their targets, in place of what
-        ``options.augment`` names.
+        Transform of training images and targets, instead of ``options.augment``.
     checkpointables : mapping of str to Checkpointable, optional
-        As for :class:`lucid.training.Trainer`.
+        As in :class:`lucid.training.Trainer`.
     """
 
     options = TrainingOptions
@@ -78,22 +77,22 @@ class DetectorTask(Task[TrainingOptions, TrainingData]):
         self.checkpointables = checkpointables
 
     def check_packages(self) -> None:
-        """Raise MissingPackageError if pycocotools, which measures, is missing."""
+        """Raise MissingPackageError if pycocotools is not installed."""
         import_pycocotools()
 
     def files(self, options: TrainingOptions) -> dict[str, str | None]:
-        """Annotation files, by the option that names each."""
+        """Return the annotation files by option."""
         return {"data": options.data, "val": options.val}
 
     def read_data(
         self, options: TrainingOptions, communicator: Communicator, check: bool
     ) -> TrainingData:
-        """Read annotations, and open the images if they are to be checked."""
+        """Read the annotations, and check the images if ``check``."""
         return TrainingData.read(options, self.transform, communicator, check)
 
     def build_model(self, options: TrainingOptions, data: TrainingData) -> InitialModel:
-        """Build the detector, from a file or with fresh weights."""
-        model, note = _built(options, data.class_names)
+        """Build the detector, randomly initialized or from pretrained weights."""
+        model, note = _build_model(options, data.class_names)
         return InitialModel(model, {}, note)
 
     def rebuild_model(self, name: str, kwargs: Mapping[str, Any]) -> Detector:
@@ -108,21 +107,25 @@ class DetectorTask(Task[TrainingOptions, TrainingData]):
         return {"files": {"data": digests[0], "val": digests[-1]}, "images": {}}
 
     def make_trainer(self, setup: TrainerSetup[TrainingOptions], data: TrainingData) -> Trainer:
-        """Freeze stages, and make loaders, optimizer, schedule and callbacks."""
+        """Freeze stages; create loaders, optimizer, schedule and callbacks."""
         options, folder, ranks = setup.options, setup.folder, setup.communicator
         model = check_detector(setup.model)
         frozen = options.frozen_stages
         if frozen is None:
             frozen = _PRETRAINED_FROZEN if options.pretrained else 0
         freeze_stages(model, frozen)
-        how: dict[str, Any] = {"workers": setup.workers, "seed": options.seed, "collate": collate}
-        loader = DataLoader(data.train, options.batch_size, shuffle=True, **how)
-        rest = len(data.train) % options.batch_size or options.batch_size
+        loader_options: dict[str, Any] = {
+            "workers": setup.workers,
+            "seed": options.seed,
+            "collate": collate,
+        }
+        loader = DataLoader(data.train, options.batch_size, shuffle=True, **loader_options)
+        last_batch = len(data.train) % options.batch_size or options.batch_size
         if not options.synchronize_norms:
-            rest //= ranks.size
-        if rest <= 1:
+            last_batch //= ranks.size
+        if last_batch <= 1:
             _check_batches_of_one(model, data)
-        part = Subset(data.val, ranks.shard(len(data.val)))
+        shard = Subset(data.val, ranks.shard(len(data.val)))
         optimizer = _optimizer(options, model)
         return Trainer(
             model,
@@ -139,7 +142,7 @@ class DetectorTask(Task[TrainingOptions, TrainingData]):
             accumulate=options.accumulate,
             max_grad_norm=options.max_grad_norm or None,
             validate=Validation(
-                DataLoader(part, options.batch_size, **how), data.class_names, ranks
+                DataLoader(shard, options.batch_size, **loader_options), data.class_names, ranks
             ),
             monitor="mAP",
             directory=folder.path,
@@ -158,7 +161,7 @@ class DetectorTask(Task[TrainingOptions, TrainingData]):
         )
 
     def notes(self, trainer: Trainer) -> Sequence[str]:
-        """Return what COCO's measures of the last epoch leave out."""
+        """Return the notes on the COCO metrics of the last epoch."""
         return trainer.validate.notes if isinstance(trainer.validate, Validation) else ()
 
 
@@ -177,58 +180,57 @@ def train_detector(
     check_data: bool = True,
     **options: Any,
 ) -> Run[TrainingOptions]:
-    """Train a detector on a COCO file; what ``lucid train-detector`` does.
+    """Train a detector on a COCO file, as ``lucid train-detector`` does.
 
     Parameters
     ----------
     data, images : path-like
-        The COCO file, and the folder that its images' names start from.
+        COCO file, and the folder that its file names are relative to.
     output : path-like
-        Folder of the run.  It gets ``best.safetensors``, the detector of the best mAP,
-        which names its classes; ``last.safetensors``, from which ``resume`` goes on;
-        ``metrics.csv``; ``training.png``; and ``samples/epoch_001.png``, ...
+        Run directory.  It gets ``best.safetensors``, the detector with the best mAP and its
+        class names; ``last.safetensors``, to resume from; ``metrics.csv``; ``training.png``;
+        and ``samples/epoch_001.png``, ...
     resume : bool, default False
-        Go on with the training in ``output``, bit for bit as if it had not been
-        interrupted; the other options may be left out.
+        Continue the run in ``output``, bit for bit as if it had not been interrupted; other
+        options can be omitted.
     workers : int, default 0
-        Processes that read images; a script with any must start under
-        ``if __name__ == "__main__":``.
+        Number of worker processes that load images; 0 loads in the main process.  A script
+        with workers must start under ``if __name__ == "__main__":``.
     transform : callable, optional
-        ``transform(image, target) -> (image, target)`` in the place of ``augment``.
+        ``transform(image, target) -> (image, target)``, instead of ``augment``.
     callbacks : sequence of lucid.training.Callback, default ()
         Called after steps and epochs.
     checkpointables : mapping of str to lucid.training.Checkpointable, optional
-        Objects of your own, such as a ``transform`` with a state, by the names under which
-        ``last.safetensors`` saves their states; pass the same names to resume.
+        Objects with a state to save in ``last.safetensors``, such as a ``transform``, by name;
+        pass the same names to resume.
     log : callable or None, default print
-        Called with a line of text now and then.
+        Called with each line of progress.
     communicator : lucid.training.Communicator, optional
-        The ranks that train together, of which rank 0 tells and writes; by default those that
-        ``mpiexec`` has started (:func:`lucid.training.default_communicator`), else this
-        process alone.
+        Process group; rank 0 logs and writes files.  Default: the ranks started by
+        ``mpiexec`` (:func:`lucid.training.default_communicator`), else this process alone.
     check_data : bool, default True
-        Whether every image is opened before the first step and compared with its annotations.
+        Whether to check the header of every image against its annotations first.
     **options
-        Of :class:`TrainingOptions`: ``val``, ``val_images``, ``val_fraction``, ``skip_invalid``,
-        ``box_format``, ``box_orientation``,
-        ``model``, ``model_options``, ``weights``, ``backbone_weights``, ``epochs``, ``batch_size``,
-        ``accumulate``, ``optimizer``, ``lr``, ``backbone_lr``, ``schedule``, ``warm_up``,
-        ``max_grad_norm``, ``frozen_stages``, ``augment``, ``samples``,
-        ``checkpoint_every``, ``synchronize_norms``, ``seed``.
+        Options of :class:`TrainingOptions`: ``val``, ``val_images``, ``val_fraction``,
+        ``skip_invalid``, ``box_format``, ``box_orientation``, ``model``, ``model_options``,
+        ``weights``, ``backbone_weights``, ``ema``, ``epochs``, ``batch_size``, ``accumulate``,
+        ``optimizer``, ``lr``, ``backbone_lr``, ``schedule``, ``warm_up``, ``max_grad_norm``,
+        ``frozen_stages``, ``augment``, ``samples``, ``checkpoint_every``,
+        ``synchronize_norms``, ``seed``.
 
     Returns
     -------
     lucid.training.Run
-        Its ``trainer`` holds the history, ``folder.best`` is the detector's file.
+        Its ``trainer`` has the history; ``folder.best`` is the file of the best detector.
 
     Raises
     ------
     TypeError
-        For an unknown option; lists the valid ones.
+        If an option is unknown; lists the valid ones.
     ValueError
-        If options and data do not fit, or ``output`` holds another training.
+        If options and data do not fit, or ``output`` contains another run.
     FloatingPointError
-        If the training has diverged; its last checkpoint is whole.
+        If training diverges; the last checkpoint is intact.
 
     Examples
     --------
@@ -245,16 +247,16 @@ def train_detector(
     valid = [f.name for f in fields(TrainingOptions)]
     if unknown := sorted(set(options) - set(valid)):
         raise TypeError(
-            f"train_detector got unexpected options {', '.join(map(repr, unknown))}; valid ones "
-            f"are {', '.join(valid)}"
+            f"train_detector() got unexpected options {', '.join(map(repr, unknown))}; valid "
+            f"options are {', '.join(valid)}"
         )
     given = resolve_paths({"data": data, "images": images, **options})
     folder = Path(output)
-    task, how = DetectorTask(transform, checkpointables), (workers, communicator, check_data)
+    task, arguments = DetectorTask(transform, checkpointables), (workers, communicator, check_data)
     if resume:
-        run = Run.resume(task, folder, given, *how)
+        run = Run.resume(task, folder, given, *arguments)
     else:
-        run = Run.start(task, folder, TrainingOptions(**given), *how)
+        run = Run.start(task, folder, TrainingOptions(**given), *arguments)
     if log is not None and run.trainer.communicator.is_main:
         for line in run.introduction:
             log(line)
@@ -262,8 +264,10 @@ def train_detector(
     return run
 
 
-def _built(options: TrainingOptions, class_names: Sequence[str]) -> tuple[Detector, str | None]:
-    """The model, and what was done with the last layer of the file that it starts from."""
+def _build_model(
+    options: TrainingOptions, class_names: Sequence[str]
+) -> tuple[Detector, str | None]:
+    """Build the model; also return a note on the last layer of pretrained weights."""
     if options.weights is not None:
         path = Path(options.weights)
         return from_detector(path, class_names, options.model, options.model_options, options.ema)
@@ -276,13 +280,7 @@ def _built(options: TrainingOptions, class_names: Sequence[str]) -> tuple[Detect
 
 
 def _check_batches_of_one(model: Detector, data: TrainingData) -> None:
-    """Refuse a batch of one small image that batch normalization has one value per channel of.
-
-    Raises
-    ------
-    ValueError
-        If the model cannot be trained on the smallest image alone.
-    """
+    """Raise if the smallest image alone leaves batch norm a single value per channel."""
     dataset = data.sources["images"]
     entries = dataset.entries
     index = min(range(len(entries)), key=lambda i: entries[i].width * entries[i].height)
@@ -292,12 +290,12 @@ def _check_batches_of_one(model: Detector, data: TrainingData) -> None:
             model([lucid.zeros((3, height, width))], [dataset.target(index)])
     except ValueError as error:
         larger = ""
-        if model.model_name is not None and takes(model.model_name, "min_size"):
+        if model.model_name is not None and accepts_argument(model.model_name, "min_size"):
             larger = ", or a larger --model-option min_size"
         raise ValueError(
             f"expected at least two images per batch and rank, got a batch of one image "
             f"({pluralize(len(data.train), 'image')}; {error}, for {entries[index].path} of "
-            f"{width} x {height} pixels); give another --batch-size{larger}"
+            f"{width} x {height} pixels); pass another --batch-size{larger}"
         ) from error
 
 
@@ -306,7 +304,7 @@ def _optimizer(options: TrainingOptions, model: Detector) -> Optimizer:
     lr = default_lr if options.lr is None else options.lr
     backbone_lr = options.backbone_lr
     if backbone_lr is None:
-        backbone_lr = lr * (_PRETRAINED_SHARE if options.pretrained else 1)
+        backbone_lr = lr * (_PRETRAINED_LR_FACTOR if options.pretrained else 1)
     groups = parameter_groups(model, lr, backbone_lr)
     if options.optimizer == "sgd":
         return SGD(groups, lr=lr, momentum=_MOMENTUM, weight_decay=weight_decay)

@@ -1,4 +1,4 @@
-"""Losses and COCO's measures of a detector that is being trained."""
+"""Validation losses and COCO metrics of a detector during training."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from lucid_models_detection.evaluation import CocoEvaluator
 
 __all__ = ["Validation"]
 
-#: Every validation draws the same regions for its losses, so that those can be compared.
+#: Seed of region sampling in the losses, so that epochs are comparable.
 _SEED = 0
 
 
 class Validation:
-    """Mean losses and mean average precision over a data set; what a training asks each epoch.
+    """Compute mean losses and mean average precision over the validation set.
 
     Parameters
     ----------
     loader : lucid.data.DataLoader
-        Batches of this rank's part of the data set, in order.
+        Batches of this rank's shard of the dataset, in order.
     class_names : sequence of str
-        The name of each label, the background's first.
+        Name of each label, background first.
     communicator : lucid.training.Communicator, optional
-        The ranks, each of which looks at a part; by default this process alone.
+        Process group; by default this process alone.
 
     Attributes
     ----------
@@ -48,23 +48,23 @@ class Validation:
         self.notes: tuple[str, ...] = ()
 
     def close(self) -> None:
-        """End the worker processes that load images."""
+        """Stop the worker processes of the loader."""
         self.loader.close()
 
     def __call__(self, model: Detector) -> dict[str, float]:
-        """``val_loss``, its parts, ``mAP`` and ``mAP@0.5``; nothing random is used up."""
+        """Return ``val_loss``, its parts, ``mAP`` and ``mAP@0.5``; the random state is restored."""
         before = random.get_state()
         random.seed(_SEED)
         try:
-            return self._measured(model)
+            return self._compute(model)
         finally:
             random.set_state(before)
 
-    def _measured(self, model: Detector) -> dict[str, float]:
+    def _compute(self, model: Detector) -> dict[str, float]:
         evaluator = CocoEvaluator(self.class_names)
         sums: dict[str, float] = {}
         count = 0
-        # disable=None: a bar only where somebody watches.
+        # disable=None: show the bar on a terminal only.
         for images, targets in tqdm(
             self.loader, "validation", leave=False, unit="batch", disable=None
         ):
