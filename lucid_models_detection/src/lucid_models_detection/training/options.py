@@ -58,6 +58,7 @@ class TrainingOptions:
     ema : bool or None
         Whether to use the EMA of the weights in either, as in :func:`lucid.load`.
     epochs : int
+        Number of passes over the training set.
     batch_size, accumulate : int
         Images per batch, and batches accumulated per optimizer step.
     optimizer : {"adamw", "sgd"}
