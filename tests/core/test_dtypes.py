@@ -23,13 +23,13 @@ def test_promote(a, b, result):
     assert dtypes.promote(np.dtype(b), np.dtype(a)) == np.dtype(result)
 
 
-def test_supported():
+def test_supported_dtype():
     assert dtypes.supported_dtype(">f4") == np.float32
     with pytest.raises(TypeError, match="complex64"):
         dtypes.supported_dtype(np.complex64)
 
 
-def test_python_floats_reach_float64_in_full():
+def test_python_floats_to_float64_keep_precision():
     """They are float32 by default, but not on the way to somewhere wider."""
     x = lucid.ones(1, dtype="float64")
     assert (x * 0.1).item() == 0.1
@@ -48,6 +48,6 @@ def test_python_floats_reach_float64_in_full():
     assert x.grad.tolist() == [0.1]
 
 
-def test_tensors_among_numbers_make_tensors_of_the_default_width():
+def test_lists_of_tensors_and_numbers():
     assert lucid.tensor([lucid.tensor(2), 0.1]).dtype == np.float32
     assert lucid.tensor([[lucid.tensor(2)], [True]]).tolist() == [[2], [1]]

@@ -7,7 +7,7 @@ import pytest
 from lucid.hints import add_hints
 
 
-def test_a_warning_points_at_the_caller_whatever_stands_between():
+def test_find_stack_level():
     source = (
         "import warnings\n"
         "from lucid.errors import find_stack_level\n"

@@ -7,7 +7,7 @@ import pytest
 import lucid
 
 
-def test_every_public_name_is_listed_and_there() -> None:
+def test_every_public_name_exists() -> None:
     names = dir(lucid)
     assert names == sorted(set(names))
     assert set(lucid.__all__) <= set(names)
@@ -16,7 +16,7 @@ def test_every_public_name_is_listed_and_there() -> None:
         assert getattr(lucid, name) is getattr(lucid, name)
 
 
-def test_any_other_name_is_missing() -> None:
+def test_unknown_name_raises() -> None:
     assert "relu6" not in dir(lucid)
     with pytest.raises(AttributeError, match="module 'lucid' has no attribute 'relu6'"):
         _ = lucid.relu6

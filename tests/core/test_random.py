@@ -11,14 +11,14 @@ import pytest
 import lucid
 
 
-def test_a_seed_repeats_the_stream():
+def test_seed_is_reproducible():
     lucid.random.seed(3)
     first = [lucid.random.randn(2, 3).tolist(), lucid.random.permutation(5).tolist()]
     lucid.random.seed(3)
     assert first == [lucid.random.randn(2, 3).tolist(), lucid.random.permutation(5).tolist()]
 
 
-def test_generators_are_independent_of_the_default_one():
+def test_generators_are_independent():
     lucid.random.seed(0)
     expected = lucid.random.rand(3).tolist()
     lucid.random.seed(0)
@@ -28,7 +28,7 @@ def test_generators_are_independent_of_the_default_one():
     assert lucid.random.Generator(1).rand(2).tolist() == lucid.random.Generator(1).rand(2).tolist()
 
 
-def test_unseeded_generators_differ_and_their_copies_do_not():
+def test_copies_of_unseeded_generators_agree():
     first, second = lucid.random.Generator(), lucid.random.Generator()
     copies = [copy.deepcopy(first), pickle.loads(pickle.dumps(first))]  # before any draw
     expected = first.rand(4).tolist()
@@ -36,7 +36,7 @@ def test_unseeded_generators_differ_and_their_copies_do_not():
     assert second.rand(4).tolist() != expected
 
 
-def test_threads_share_the_numpy_generator_of_a_new_generator():
+def test_threads_share_one_numpy_generator():
     generator = lucid.random.Generator()
     barrier = threading.Barrier(8)
     found = []
@@ -54,12 +54,12 @@ def test_threads_share_the_numpy_generator_of_a_new_generator():
     assert all(numpy is generator.numpy for numpy in found)
 
 
-def test_a_bad_seed_is_refused_at_once():
+def test_invalid_seed_raises_at_once():
     with pytest.raises(ValueError, match="non-negative"):
         lucid.random.Generator(-1)
 
 
-def test_the_state_survives_json():
+def test_state_is_json_serializable():
     lucid.random.seed(5)
     lucid.random.randn(3)
     state = json.loads(json.dumps(lucid.random.get_state()))
@@ -87,7 +87,7 @@ def test_ranges_shapes_and_dtypes():
     assert g.randn(10_000).numpy().std() == pytest.approx(1, abs=0.03)
 
 
-def test_bad_arguments():
+def test_invalid_arguments():
     with pytest.raises(ValueError, match="low < high, got 3 and 3"):
         lucid.random.randint(3, 3)
     with pytest.raises(TypeError, match="int64"):

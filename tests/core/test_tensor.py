@@ -10,7 +10,7 @@ import lucid
 from lucid import kernels
 
 
-def test_defaults_of_python_numbers():
+def test_default_dtypes():
     assert lucid.tensor([1.0]).dtype == np.float32
     assert lucid.tensor([1]).dtype == np.int64
     assert lucid.tensor([True]).dtype == np.bool_
@@ -31,7 +31,7 @@ def test_tensor_copies_and_as_tensor_does_not():
 
 
 @pytest.mark.parametrize("bad", [["a"], [1j], [None], np.array(["2020"], dtype="datetime64")])
-def test_only_numbers(bad):
+def test_non_numeric_data_raises(bad):
     with pytest.raises(TypeError, match="expected booleans, integers or floats"):
         lucid.tensor(bad)
 
@@ -52,7 +52,7 @@ def test_creation():
         lucid.arange(0, 1, 0)
 
 
-def test_likes_keep_shape_dtype_and_layout():
+def test_creation_like_keeps_shape_dtype_and_layout():
     x = lucid.Tensor(kernels.channels_last(np.zeros((2, 3, 4, 5), np.float32)))
     for make in (lucid.zeros_like, lucid.ones_like, lucid.empty_like):
         y = make(x)
@@ -74,14 +74,14 @@ def test_to_numpy_with_and_without_gradients():
     assert np.asarray(x.detach()) is x.data
     assert np.asarray(x, dtype=np.float64).dtype == np.float64
     assert not np.shares_memory(np.array(x, copy=True), x.data)
-    with pytest.raises(ValueError, match="copy is needed"):
+    with pytest.raises(ValueError, match="copy=False"):
         np.asarray(x, dtype=np.float64, copy=False)
     assert np.exp(x.detach()).dtype == np.float32
     assert np.from_dlpack(lucid.ones(3)).tolist() == [1, 1, 1]
     assert lucid.from_dlpack(np.ones(3)).tolist() == [1, 1, 1]
 
 
-def test_arrays_beside_tensors_give_tensors():
+def test_operators_with_arrays_give_tensors():
     x = lucid.ones(3, requires_grad=True)
     array = np.arange(3, dtype=np.float32)
     for y in (array + x, array - x, array * x, array / x, array @ x, np.float64(2) * x):
@@ -91,7 +91,7 @@ def test_arrays_beside_tensors_give_tensors():
     assert isinstance(array < x, lucid.Tensor)
 
 
-def test_functions_of_numpy_take_tensors_as_arrays():
+def test_numpy_functions_accept_tensors():
     """Those, too, that call the method of their name if there is one."""
     x = lucid.tensor([[1.0, 2.0], [3.0, 6.0]])
     for function, expected in (
@@ -126,7 +126,7 @@ def test_python_protocols():
     assert len({x, x}) == 1
     with pytest.raises(ValueError, match="ambiguous"):
         bool(x)
-    with pytest.raises(TypeError, match="no axes"):
+    with pytest.raises(TypeError, match="0-d"):
         list(lucid.tensor(1.0))
     with pytest.raises(ValueError, match=r"one element.*\(2, 2\)"):
         x.item()
@@ -158,7 +158,7 @@ def test_operators():
     np.testing.assert_array_equal(x <= 4, [True, False])
 
 
-def test_writing_in_place_needs_no_grad():
+def test_inplace_on_a_leaf_requires_no_grad():
     x = lucid.ones(3, requires_grad=True)
     for write in (lambda: x.zero_(), lambda: x.copy_([1, 2, 3]), lambda: x.__setitem__(0, 5)):
         with pytest.raises(RuntimeError, match="no_grad"):
@@ -181,9 +181,9 @@ def test_requires_grad_is_for_floating_leaves():
     assert (y.is_leaf, y.detach().is_leaf) == (False, True)
 
 
-def test_a_gradient_must_fit():
+def test_grad_must_match_the_tensor():
     x = lucid.ones(2)
-    with pytest.raises(ValueError, match=r"\(3,\).*\(2,\)"):
+    with pytest.raises(ValueError, match=r"\(2,\), got \(3,\)"):
         x.grad = lucid.ones(3)
 
 
@@ -209,7 +209,7 @@ def test_byte_order_and_strange_strides():
 
 
 @pytest.mark.parametrize("other", [None, "1", 1j, {1}, np.array([1j, 2]), [None, 1.0]])
-def test_only_numbers_take_part_in_operations(other):
+def test_operations_reject_non_numeric_operands(other):
     x = lucid.tensor([1.0, 2.0])
     for operation in (lambda: x + other, lambda: other * x, lambda: x.__iadd__(other)):
         with pytest.raises(TypeError):
@@ -217,7 +217,7 @@ def test_only_numbers_take_part_in_operations(other):
     assert x.tolist() == [1.0, 2.0]
 
 
-def test_a_tensor_does_not_equal_what_holds_no_numbers():
+def test_equality_with_non_numeric_objects():
     x = lucid.tensor([1.0, 2.0])
     assert (x == None) is False  # noqa: E711
     assert (x != None) is True  # noqa: E711
@@ -236,12 +236,12 @@ def test_a_tensor_does_not_equal_what_holds_no_numbers():
         ([float("inf")], "int64", OverflowError),
     ],
 )
-def test_python_numbers_that_do_not_fit_are_refused(data, dtype, error):
+def test_python_number_overflow_raises(data, dtype, error):
     with pytest.raises(error):
         lucid.tensor(data, dtype=dtype)
 
 
-def test_python_numbers_that_do_not_fit_are_not_assigned():
+def test_assigned_python_number_overflow_raises():
     x = lucid.zeros(2, dtype="uint8")
     with pytest.raises(OverflowError):
         x[:] = [300, 1]
@@ -259,7 +259,7 @@ def test_gradients_are_tensors_of_the_same_dtype():
     assert x.grad.tolist() == [1.0, 2.0]
 
 
-def test_data_of_a_tensor_that_requires_gradients_stays_floating():
+def test_data_of_a_tensor_that_requires_grad_must_be_floating():
     x = lucid.tensor([1.0, 2.0], requires_grad=True)
     with pytest.raises(TypeError, match="int64"):
         x.data = lucid.tensor([1, 2])

@@ -65,13 +65,13 @@ def is_python(code: str) -> bool:
     return True
 
 
-def test_the_spellings_are_many_and_have_a_place_on_the_page():
+def test_table_sizes_and_origins():
     assert len(ROWS) + len(KEYWORDS) > 200
     assert set(ORIGINS) == set(ATTRIBUTES)
 
 
 @pytest.mark.parametrize("owner", ATTRIBUTES)
-def test_names_are_missing_and_the_error_says_what_to_type(owner):
+def test_missing_names_raise_with_hint(owner):
     value = owner_of(owner)
     assert set(dir(value)).isdisjoint(ATTRIBUTES[owner])
     for name, remedy in ATTRIBUTES[owner].items():
@@ -96,7 +96,7 @@ def settings_as_before():
 
 @pytest.mark.usefixtures("settings_as_before")
 @pytest.mark.parametrize(("owner", "name"), ROWS)
-def test_the_code_of_a_remedy_runs(owner, name):
+def test_code_in_hints_runs(owner, name):
     scope = names()
     for code in code_in(ATTRIBUTES[owner][name]):
         if code in ("forward", "torch.utils.data"):
@@ -108,7 +108,7 @@ def test_the_code_of_a_remedy_runs(owner, name):
             exec(code, scope)
 
 
-def test_the_code_of_keyword_remedies_is_python():
+def test_code_in_keyword_hints_is_valid():
     texts = [*KEYWORDS.values(), *(text for of in KEYWORDS_OF.values() for text in of.values())]
     for text in texts:
         for code in code_in(text):
@@ -147,7 +147,7 @@ def callables() -> dict[str, set[str]]:
     return found
 
 
-def test_the_arguments_by_position_are_not_taken_and_have_a_remedy():
+def test_positional_hints():
     for name, positions in POSITIONS.items():
         assert name in callables()
         for keyword in positions.values():
@@ -155,10 +155,10 @@ def test_the_arguments_by_position_are_not_taken_and_have_a_remedy():
 
 
 @pytest.mark.parametrize("keyword", [k for k, v in KEYWORDS.items() if v.isidentifier()])
-def test_a_renamed_keyword_exists_under_its_new_name(keyword):
+def test_renamed_keywords_exist(keyword):
     assert any(KEYWORDS[keyword] in parameters for parameters in callables().values())
 
 
 @pytest.mark.parametrize("function", list(KEYWORDS_OF))
-def test_functions_with_remedies_of_their_own_exist(function):
+def test_functions_with_own_hints_exist(function):
     assert function in callables()

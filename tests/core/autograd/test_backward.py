@@ -17,7 +17,7 @@ def test_gradient_of_a_leaf_itself():
     np.testing.assert_array_equal(x.grad, [3, 4])
 
 
-def test_shared_subgraph_adds_up():
+def test_gradients_of_a_shared_subgraph_add_up():
     x = lucid.tensor([2.0, 3.0], requires_grad=True)
     y = x * x
     (y + y * x).sum().backward()
@@ -25,7 +25,7 @@ def test_shared_subgraph_adds_up():
 
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
-def test_a_derivative_that_adds_onto_what_is_there_gives_the_same_sum(order):
+def test_accumulate_gives_the_same_sum(order):
     """Convolutions add to the gradient that other uses of their input have given."""
     lucid.random.seed(0)
     weights = [lucid.random.randn(4, 4, 3, 3, dtype=lucid.float64) for _ in range(2)]
@@ -89,7 +89,7 @@ def test_only_an_unshared_gradient_is_donated():
     np.testing.assert_array_equal(x.grad, 12)
 
 
-def test_a_convolution_of_a_tensor_by_itself_has_both_gradients():
+def test_convolution_of_a_tensor_with_itself():
     x = lucid.random.randn(2, 2, 3, 3, dtype=lucid.float64).requires_grad_()
     lucid.testing.gradcheck(
         lambda x: (lambda y: lucid.nn.functional.conv2d(y, y, padding=1))(x * 2), (x,)
@@ -113,7 +113,7 @@ def test_each_node_is_visited_once():
     assert x.grad.item() == 2.0**20
 
 
-def test_a_deep_graph_needs_no_recursion():
+def test_deep_graph_without_recursion():
     x = lucid.ones(1, requires_grad=True)
     y = x
     for _ in range(20_000):
@@ -142,7 +142,7 @@ def test_gradients_never_alias():
     np.testing.assert_array_equal(b.grad, [1, 1, 1])
 
 
-def test_adding_up_does_not_write_into_what_others_hold():
+def test_accumulation_does_not_write_to_shared_arrays():
     # The gradient of the sum goes to both branches as one array; one branch adds to it.
     x = lucid.ones(3, requires_grad=True)
     y = x * 1
@@ -152,7 +152,7 @@ def test_adding_up_does_not_write_into_what_others_hold():
     np.testing.assert_array_equal(x.grad, [3, 6, 9])
 
 
-def test_views_of_the_gradient_are_not_written_into():
+def test_views_of_the_gradient_are_not_written_to():
     x = lucid.ones(4, requires_grad=True)
     y = x * 1
     parts = y.reshape(2, 2)
@@ -161,7 +161,7 @@ def test_views_of_the_gradient_are_not_written_into():
     np.testing.assert_array_equal(x.grad, [4, 4, 4, 4])
 
 
-def test_second_use_of_a_freed_graph_is_an_error():
+def test_backward_through_a_freed_graph_raises():
     x = lucid.ones(2, requires_grad=True)
     y = (x * x).sum()
     y.backward()
@@ -170,7 +170,7 @@ def test_second_use_of_a_freed_graph_is_an_error():
     np.testing.assert_array_equal(x.grad, [2, 2])
 
 
-def test_retained_graph_runs_again():
+def test_retain_graph():
     x = lucid.ones(2, requires_grad=True)
     y = (x * x).sum()
     y.backward(retain_graph=True)
@@ -178,7 +178,7 @@ def test_retained_graph_runs_again():
     np.testing.assert_array_equal(x.grad, [4, 4])
 
 
-def test_backward_frees_what_derivatives_kept():
+def test_backward_frees_saved_arrays():
     x = lucid.ones(2, requires_grad=True)
     kept = np.ones(2, np.float32)
     watch = weakref.ref(lucid.Tensor(kept))
@@ -191,7 +191,7 @@ def test_backward_frees_what_derivatives_kept():
     assert watch() is None
 
 
-def test_intermediate_tensors_that_no_derivative_needs_are_not_kept():
+def test_unneeded_intermediates_are_not_saved():
     x = lucid.ones(2, requires_grad=True)
     middle = x + 1
     watch = weakref.ref(middle)
@@ -210,18 +210,18 @@ def test_intermediate_tensors_that_no_derivative_needs_are_not_kept():
         (lambda: lucid.ones(2, requires_grad=True).backward(), r"one element.*\(2,\)"),
     ],
 )
-def test_what_cannot_be_differentiated(make, message):
+def test_backward_raises(make, message):
     with pytest.raises(RuntimeError, match=message):
         make()
 
 
-def test_a_gradient_of_the_wrong_shape():
+def test_gradient_of_the_wrong_shape_raises():
     x = lucid.ones(2, requires_grad=True)
     with pytest.raises(ValueError, match=r"\(2,\).*\(3,\)"):
         x.backward(np.ones(3))
 
 
-def test_a_derivative_of_the_wrong_shape_is_named():
+def test_vjp_of_the_wrong_shape_raises():
     x = lucid.ones(2, requires_grad=True)
     y = record(x.data, (x, lambda g: g[:1]))
     with pytest.raises(RuntimeError, match=r"\(2,\).*\(1,\)"):
@@ -234,7 +234,7 @@ def test_gradient_has_the_dtype_of_its_tensor():
     assert x.grad.dtype == np.float32
 
 
-def test_no_grad_records_nothing_and_nests():
+def test_no_grad_nests():
     x = lucid.ones(2, requires_grad=True)
     with lucid.no_grad():
         assert not (x * 2).requires_grad
@@ -252,7 +252,7 @@ def test_no_grad_records_nothing_and_nests():
     assert lucid.is_grad_enabled()
 
 
-def test_no_grad_holds_for_its_thread_only():
+def test_no_grad_is_thread_local():
     seen = {}
     entered, checked = threading.Event(), threading.Event()
 
@@ -270,7 +270,7 @@ def test_no_grad_holds_for_its_thread_only():
     assert seen == {"enabled": True}
 
 
-def test_threads_differentiate_side_by_side():
+def test_backward_in_several_threads():
     shared = lucid.random.Generator(0).randn(50, 50)
     results = {}
 
@@ -292,7 +292,7 @@ def test_threads_differentiate_side_by_side():
     ("shape", "full"),
     [((), (2, 3)), ((3,), (2, 3)), ((1, 3), (3, 3)), ((2, 1, 4), (5, 2, 3, 4)), ((1, 1), (1, 1))],
 )
-def test_unbroadcast_undoes_broadcasting_axis_by_axis(shape, full):
+def test_unbroadcast_sums_axis_by_axis(shape, full):
     g = np.random.default_rng(0).standard_normal(full)
     result = unbroadcast(g, shape)
     assert result.shape == shape
@@ -302,7 +302,7 @@ def test_unbroadcast_undoes_broadcasting_axis_by_axis(shape, full):
     np.testing.assert_allclose(result.ravel(), expected)
 
 
-def test_the_gradient_of_a_number_is_an_array_of_no_axes():
+def test_gradient_of_a_scalar_is_a_0d_array():
     x = lucid.tensor(2.0, requires_grad=True)
     (x * x + x).backward()
     assert isinstance(x.grad.numpy(), np.ndarray)
@@ -310,7 +310,7 @@ def test_the_gradient_of_a_number_is_an_array_of_no_axes():
     assert x.grad.item() == 5
 
 
-def test_a_leaf_that_was_changed_is_read_anew():
+def test_leaf_changed_between_passes():
     """Between two passes, as optimizers do; what was recorded before is done with."""
     x = lucid.tensor([1.0, 2.0], requires_grad=True)
     (x * x).sum().backward()
@@ -323,7 +323,7 @@ def test_a_leaf_that_was_changed_is_read_anew():
     np.testing.assert_array_equal(x.grad, [1, 4])
 
 
-def test_an_assignment_into_a_computed_tensor_is_recorded():
+def test_assignment_to_a_computed_tensor_is_recorded():
     x = lucid.ones(2, requires_grad=True)
     y = x * 2
     y[0] = 5
@@ -331,7 +331,7 @@ def test_an_assignment_into_a_computed_tensor_is_recorded():
     np.testing.assert_array_equal(x.grad, [0, 8])
 
 
-def test_a_place_chosen_twice_receives_both_gradients():
+def test_gradients_of_repeated_indices_add_up():
     x = lucid.tensor([1.0, 2.0, 3.0], requires_grad=True)
     weights = np.array([1, 10, 100, 1000], np.float32)
     (x[[0, 2, 0, 0]] * weights).sum().backward()
@@ -387,7 +387,7 @@ def test_leaf_hook_sees_the_accumulated_gradient():
     assert seen == [[5, 5]]
 
 
-def test_data_replaced_by_another_shape_after_the_forward_pass_is_named():
+def test_data_replaced_by_another_shape_raises():
     x = lucid.tensor(np.ones((2, 3), np.float32), requires_grad=True)
     y = (x * 2).sum()
     x.data = np.ones((4, 3), np.float32)
@@ -398,7 +398,7 @@ def test_data_replaced_by_another_shape_after_the_forward_pass_is_named():
 
 
 @pytest.mark.parametrize("shape", [(4, 3), (1, 3)])
-def test_a_gradient_of_the_data_before_is_not_added_to(shape):
+def test_stale_grad_of_another_shape_raises(shape):
     """Not even where the shapes broadcast."""
     x = lucid.tensor(np.ones((2, 3), np.float32), requires_grad=True)
     x.sum().backward()
@@ -419,6 +419,6 @@ def test_a_gradient_of_the_data_before_is_not_added_to(shape):
         lambda: lucid.exp(None),
     ],
 )
-def test_none_in_place_of_a_tensor_is_named(call):
+def test_none_as_input_raises(call):
     with pytest.raises(TypeError, match=r"expected a tensor, .*got None"):
         call()

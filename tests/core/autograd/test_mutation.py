@@ -19,7 +19,7 @@ from lucid.autograd.mutation import (
 )
 
 
-def test_the_root_of_views_is_what_they_are_views_of():
+def test_base_array_of_views():
     array = np.arange(12.0)
     assert base_array(array) is array
     assert base_array(array.reshape(3, 4).T[1:, ::2]) is array
@@ -27,7 +27,7 @@ def test_the_root_of_views_is_what_they_are_views_of():
     assert base_array(np.frombuffer(memoryview(array))) is array
 
 
-def test_a_write_through_anything_over_the_memory_is_stamped():
+def test_writes_through_views_are_stamped():
     array = np.arange(12.0)
     memory = track(array[:3])
     assert track(array.reshape(3, 4)) is memory
@@ -40,7 +40,7 @@ def test_a_write_through_anything_over_the_memory_is_stamped():
     assert memory.written > first
 
 
-def test_a_write_through_dlpack_is_stamped():
+def test_writes_through_dlpack_are_stamped():
     x = lucid.ones(4, requires_grad=True)
     y = (x * x).sum()
     lucid.from_dlpack(x.detach()).fill_(3)
@@ -48,7 +48,7 @@ def test_a_write_through_dlpack_is_stamped():
         y.backward()
 
 
-def test_reading_is_not_writing():
+def test_reads_are_not_stamped():
     x = lucid.ones(3, 4)
     memory = track(x._data)
     assert (x + x).sum().item() == 24
@@ -59,7 +59,7 @@ def test_reading_is_not_writing():
     assert memory.written > 0
 
 
-def test_an_epoch_lasts_until_something_watched_or_a_module_changes():
+def test_epoch_ends_with_a_tracked_write_or_module_change():
     x, other, layer = lucid.ones(3), lucid.ones(3), nn.Linear(2, 2).eval()
     track(x._data)
     now = epoch()
@@ -88,7 +88,7 @@ def test_an_epoch_lasts_until_something_watched_or_a_module_changes():
         assert epoch() is not now
 
 
-def test_nothing_is_left_of_memory_that_is_gone():
+def test_versions_of_freed_memory_are_removed():
     gc.collect()
     before = len(mutation._versions)
     array = np.arange(3.0)
@@ -100,7 +100,7 @@ def test_nothing_is_left_of_memory_that_is_gone():
 
 
 @pytest.mark.parametrize("make", [lambda: np.ones((2, 3)), lambda: np.ones((2, 3)).T])
-def test_who_holds_memory_is_known(make):
+def test_has_other_references(make):
     x = lucid.Tensor(make())
     assert not has_other_references(x)
     holders = [

@@ -1,4 +1,4 @@
-"""Makes the table of example calls beside this file importable for the tests here."""
+"""Make the op database in this folder importable."""
 
 from __future__ import annotations
 

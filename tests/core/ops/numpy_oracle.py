@@ -18,7 +18,7 @@ DTYPES = ("float32", "float64", "int64", "bool")
 FLOATS = ("float32", "float64")
 #: Values that need care, drawn among the others where a test asks for them.
 SPECIAL = np.array([np.nan, np.inf, -np.inf, -0.0])
-#: What a user of NumPy catches.  An ``AxisError`` is of the first two.
+#: Exceptions that users of NumPy catch.  An ``AxisError`` is a subclass of the first two.
 FAMILIES = (IndexError, ValueError, TypeError, OverflowError)
 
 
@@ -123,7 +123,7 @@ def agree(
     Returns
     -------
     Tensor or sequence of Tensor
-        What Lucid gave; None where both raised.
+        Result of Lucid; None if both raised.
     """
     expected, result = numpys(theirs), attempt(ours)
     if isinstance(expected, Exception):
@@ -142,7 +142,7 @@ def agree(
 
 
 def same_family(ours: Exception, theirs: Exception) -> None:
-    """Whoever catches what NumPy raises catches what Lucid raises, too, and can read it."""
+    """Check that Lucid's exception is a subclass of NumPy's and has a message."""
     for family in FAMILIES:
         if isinstance(theirs, family):
             assert isinstance(ours, family), f"NumPy raises {theirs!r}, Lucid {ours!r}"
@@ -162,7 +162,7 @@ def equal(result: lucid.Tensor, expected: Any, rtol: float = 0, dtype: Any = Non
 
 
 def summed_to(full: Array, shape: tuple[int, ...]) -> Array:
-    """What broadcasting from ``shape`` gathers: every element added to where it came from."""
+    """Sum ``full`` over the axes that broadcasting from ``shape`` added, element by element."""
     gathered = np.zeros(shape, full.dtype)
     places = np.broadcast_to(np.arange(gathered.size).reshape(shape), full.shape)
     np.add.at(gathered.reshape(-1), places.reshape(-1), full.reshape(-1))

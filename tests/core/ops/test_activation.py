@@ -36,7 +36,7 @@ def test_leaky_relu():
     np.testing.assert_allclose(F.leaky_relu(np.array([-2.0, 3.0]), 0.1).numpy(), [-0.2, 3.0])
 
 
-def test_gelu_is_x_times_the_normal_distribution_function():
+def test_gelu_matches_its_definition():
     x = np.array([-1.5, 0.0, 0.3, 2.0])
     phi = np.array([0.5 * (1 + math.erf(v / math.sqrt(2))) for v in x])
     np.testing.assert_allclose(F.gelu(x).numpy(), x * phi, rtol=1e-12)
@@ -45,7 +45,7 @@ def test_gelu_is_x_times_the_normal_distribution_function():
         F.gelu(x, "erf")
 
 
-def test_silu_far_from_zero_does_not_overflow():
+def test_silu_of_large_values_does_not_overflow():
     y = F.silu(np.array([-1000.0, -1.0, 0.0, 1000.0])).numpy()
     np.testing.assert_allclose(y, [0, -1 / (1 + math.e), 0, 1000], atol=1e-12)
 
@@ -75,7 +75,7 @@ CORNERS = [-np.inf, -4.0, -3.0, -1.5, 0.0, 3.0, 5.0, 6.0, 7.0, np.inf, np.nan]
         ),
     ],
 )
-def test_corners_of_piecewise_activations(function, values, slopes, dtype, copies):
+def test_piecewise_activations_at_their_breakpoints(function, values, slopes, dtype, copies):
     x = Tensor(np.tile(np.array(CORNERS, dtype), copies), requires_grad=True)
     y = function(x)
     y.backward(np.ones(x.shape, dtype))
@@ -91,19 +91,19 @@ def test_activations_of_integers_are_float32(function):
     assert y.numpy()[2] == pytest.approx(1 if function is F.hardsigmoid else 6, rel=1e-2)
 
 
-def test_softmax_by_hand_and_with_large_logits():
+def test_softmax_values_and_large_logits():
     y = F.softmax(np.array([[0.0, math.log(3)], [1000.0, 1000.0]])).numpy()
     np.testing.assert_allclose(y, [[0.25, 0.75], [0.5, 0.5]])
     np.testing.assert_allclose(F.softmax(np.zeros((2, 5)), axis=0).numpy(), np.full((2, 5), 0.5))
 
 
-def test_log_softmax_stays_finite_where_softmax_underflows():
+def test_log_softmax_does_not_underflow():
     y = F.log_softmax(np.array([0.0, -2000.0], np.float32)).numpy()
     np.testing.assert_array_equal(y, np.array([0, -2000], np.float32))
 
 
 @pytest.mark.parametrize("function", [F.softmax, F.log_softmax])
-def test_softmax_of_nothing(function):
+def test_softmax_of_an_empty_axis(function):
     assert function(np.zeros((0, 4), np.float32)).shape == (0, 4)
     with pytest.raises(np.exceptions.AxisError):
         function(np.zeros(3), axis=1)
@@ -133,7 +133,7 @@ def test_derivatives(function):
     gradcheck(function, [t(3, 4, scale=2)])
 
 
-def test_dropout_zeroes_its_share_and_scales_the_rest():
+def test_dropout_zeroes_and_scales():
     x = np.ones((200, 100), np.float32)
     y = dropout(x, 0.25, np.random.default_rng(0)).numpy()
     assert y.dtype == np.float32
@@ -141,11 +141,11 @@ def test_dropout_zeroes_its_share_and_scales_the_rest():
     assert abs((y == 0).mean() - 0.25) < 0.01
 
 
-def test_dropout_derivative_follows_the_mask():
+def test_dropout_gradient_uses_the_mask():
     gradcheck(lambda x: dropout(x, 0.4, np.random.default_rng(5)), [t(4, 3)])
 
 
-def test_dropout_of_everything_is_zero_and_not_nan():
+def test_dropout_with_probability_1_is_zero():
     np.testing.assert_array_equal(
         dropout(np.ones(5), 1.0, np.random.default_rng(0)).numpy(), np.zeros(5)
     )

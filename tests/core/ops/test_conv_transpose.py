@@ -11,7 +11,7 @@ from lucid.testing import gradcheck
 rng = np.random.default_rng(8)
 
 
-def test_by_hand():
+def test_values_computed_by_hand():
     # Each pixel writes the kernel, scaled, two columns further.
     x = np.array([[[[1.0, 10.0]]]])
     weight = np.array([[[[1.0, 2.0, 3.0]]]])
@@ -29,7 +29,7 @@ def test_by_hand():
         ((7, 8), 1, 0, 1, 1, 2),
     ],
 )
-def test_is_the_transpose_of_a_convolution(size, stride, padding, output_padding, groups, dilation):
+def test_is_the_adjoint_of_conv2d(size, stride, padding, output_padding, groups, dilation):
     """<conv(y), x> = <y, conv_transpose(x)> for any x and y."""
     weight = rng.standard_normal((4, 3, 3, 2))
     y = rng.standard_normal((2, 3 * groups, 40, 40))
@@ -69,7 +69,7 @@ def test_derivatives(options):
         ((4, 2, 2, 2), None, {"padding": 2}, "got 0 x 0"),
     ],
 )
-def test_what_does_not_fit_is_named(weight, bias, options, message):
+def test_invalid_arguments(weight, bias, options, message):
     bias = None if bias is None else np.zeros(bias)
     with pytest.raises(ValueError, match=message):
         F.conv_transpose2d(np.zeros((1, 4, 3, 3)), np.zeros(weight), bias, **options)

@@ -21,7 +21,7 @@ def defined(x, t, alpha, gamma):
 
 @pytest.mark.parametrize(("alpha", "gamma"), OPTIONS)
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_values_from_the_definition(alpha, gamma, reduction):
+def test_values_match_the_definition(alpha, gamma, reduction):
     x = rng.standard_normal((3, 4)) * 3
     for t in (rng.random((3, 4)), (rng.random((3, 4)) > 0.5).astype(float)):
         losses = defined(x, t, alpha, gamma)
@@ -30,7 +30,7 @@ def test_values_from_the_definition(alpha, gamma, reduction):
         np.testing.assert_allclose(found.numpy(), expected, rtol=1e-12)
 
 
-def test_the_default_is_no_reduction_as_in_torchvision():
+def test_default_reduction_is_none():
     assert F.sigmoid_focal_loss(np.zeros((2, 3)), np.zeros((2, 3))).shape == (2, 3)
 
 
@@ -66,13 +66,13 @@ def test_large_logits_are_stable(gamma, dtype):
         np.testing.assert_allclose(x.grad.data[~wrong], slopes, rtol=2e-5, atol=3 * tiny)
 
 
-def test_easy_examples_count_less():
+def test_easy_examples_have_less_weight():
     easy, hard = F.sigmoid_focal_loss(np.array([3.0, -3.0]), np.ones(2), -1).numpy()
     plain = F.binary_cross_entropy_with_logits([3.0, -3.0], np.ones(2), reduction="none").numpy()
     assert easy / hard < 0.01 * plain[0] / plain[1]
 
 
-def test_bad_arguments_are_refused():
+def test_invalid_arguments():
     x = np.zeros((2, 1), np.float32)
     with pytest.raises(ValueError, match=r"equal shapes, got \(2, 1\) and \(2,\)"):
         F.sigmoid_focal_loss(x, np.zeros(2, np.float32))

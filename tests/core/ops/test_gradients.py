@@ -2,14 +2,14 @@
 
 import numpy as np
 import pytest
-from example import results
-from examples import EXAMPLES
-from walk import leaves, run, same, seeds
+from op_db import OP_DB
+from op_info import results
+from run_op import leaves, run, same, seeds
 
 import lucid
 from lucid.testing import gradcheck
 
-DIFFERENTIABLE = [key for key, example in EXAMPLES.items() if example.gradient]
+DIFFERENTIABLE = [key for key, op in OP_DB.items() if op.gradient]
 
 #: What gives floats and differentiates nothing, and why.
 CONSTANT = {
@@ -30,29 +30,29 @@ CONSTANT = {
 
 @pytest.mark.parametrize("key", DIFFERENTIABLE)
 def test_gradient(key):
-    example = EXAMPLES[key]
-    gradcheck(example, leaves(example.arrays("float64")))
+    op = OP_DB[key]
+    gradcheck(op, leaves(op.arrays("float64")))
 
 
-def test_everything_is_differentiated_or_has_no_gradient():
-    differentiated = {EXAMPLES[key].name for key in DIFFERENTIABLE}
-    others = [e for e in EXAMPLES.values() if e.name not in differentiated]
+def test_non_differentiable_ops_require_no_gradient():
+    differentiated = {OP_DB[key].name for key in DIFFERENTIABLE}
+    others = [e for e in OP_DB.values() if e.name not in differentiated]
     of_floats = {
-        example.name
-        for example in others
-        if any(y.dtype.kind == "f" for y in results(example(*leaves(example.arrays("float64")))))
+        op.name
+        for op in others
+        if any(y.dtype.kind == "f" for y in results(op(*leaves(op.arrays("float64")))))
     }
     assert of_floats == set(CONSTANT)
 
 
 @pytest.mark.parametrize("key", DIFFERENTIABLE)
-def test_a_graph_runs_twice_if_it_is_kept_and_is_freed_if_not(key):
+def test_retain_graph(key):
     """No derivative uses up what it closes over: the second pass adds the same again."""
-    example = EXAMPLES[key]
-    arrays = example.arrays("float32")
-    _, once = run(example, arrays)
+    op = OP_DB[key]
+    arrays = op.arrays("float32")
+    _, once = run(op, arrays)
     inputs = leaves(arrays)
-    recorded = [y for y in results(example(*inputs)) if y.requires_grad]
+    recorded = [y for y in results(op(*inputs)) if y.requires_grad]
     for last in (False, True):
         for y, seed in zip(recorded, seeds(recorded), strict=True):
             y.backward(seed, retain_graph=not (last and y is recorded[-1]))
@@ -64,15 +64,15 @@ def test_a_graph_runs_twice_if_it_is_kept_and_is_freed_if_not(key):
 
 
 @pytest.mark.parametrize(
-    "key", [k for k, e in EXAMPLES.items() if e.two and e.gradient] + ["lucid.stack"]
+    "key", [k for k, e in OP_DB.items() if e.two and e.gradient] + ["lucid.stack"]
 )
-def test_one_leaf_may_be_both_operands(key):
-    example = EXAMPLES[key]
+def test_same_leaf_as_both_operands(key):
+    op = OP_DB[key]
     values = np.random.default_rng(2).uniform(0.5, 2, (3, 4))
     apart, one = leaves([values, values.copy()]), lucid.tensor(values, requires_grad=True)
-    y = example(*apart)
+    y = op(*apart)
     y.backward(np.ones(y.shape))
-    example(one, one).backward(np.ones(y.shape))
+    op(one, one).backward(np.ones(y.shape))
     np.testing.assert_allclose(one.grad, apart[0].grad.data + apart[1].grad.data, rtol=1e-12)
 
 
@@ -92,7 +92,7 @@ def test_ties_share_the_gradient():
     assert (a.grad.item(), b.grad.item()) == (0.5, 0.5)
 
 
-def test_norm_of_zeros_has_no_slope():
+def test_norm_of_zeros_has_zero_gradient():
     x = lucid.zeros(3, requires_grad=True)
     x.norm().backward()
     np.testing.assert_array_equal(x.grad, [0, 0, 0])

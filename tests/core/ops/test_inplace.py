@@ -22,7 +22,7 @@ def square():
 
 @pytest.mark.parametrize("name", OPERATORS)
 @pytest.mark.parametrize("other", [square()[::-1], lucid.tensor(square()[::-1])])
-def test_the_memory_of_the_tensor_is_written(name, other):
+def test_inplace_writes_to_the_tensors_memory(name, other):
     x = lucid.tensor(square())
     alias, memory, view = x, x.numpy(), x[1]
     x = OPERATORS[name](x, other)
@@ -35,7 +35,7 @@ def test_the_memory_of_the_tensor_is_written(name, other):
 
 @pytest.mark.parametrize("name", BITWISE)
 @pytest.mark.parametrize("values", [([True, False], [True, True]), ([6, 3], [5, 5])])
-def test_bits_in_place(name, values):
+def test_bitwise_inplace(name, values):
     x = alias = lucid.tensor(values[0])
     x = BITWISE[name](x, lucid.tensor(values[1]))
     assert x is alias
@@ -44,7 +44,7 @@ def test_bits_in_place(name, values):
 
 @pytest.mark.parametrize("name", [n for n in OPERATORS if n != "//="])
 @pytest.mark.parametrize("leaf", ["left", "right", "both"])
-def test_a_recorded_change_has_the_gradient_of_the_plain_operation(name, leaf):
+def test_inplace_gradient_matches_out_of_place(name, leaf):
     def gradients(in_place):
         x = lucid.tensor(square(), requires_grad=leaf != "right")
         y = lucid.tensor(square()[::-1] * 0.5, requires_grad=leaf != "left")
@@ -65,7 +65,7 @@ def test_a_recorded_change_has_the_gradient_of_the_plain_operation(name, leaf):
             np.testing.assert_allclose(actual, expected, rtol=1e-5)
 
 
-def test_a_tensor_may_be_its_own_operand():
+def test_tensor_as_its_own_operand():
     x = lucid.tensor([2.0, 3.0], requires_grad=True)
     y = x * 1
     y *= y
@@ -73,7 +73,7 @@ def test_a_tensor_may_be_its_own_operand():
     np.testing.assert_array_equal(x.grad, [4, 6])
 
 
-def test_a_leaf_that_requires_gradients():
+def test_leaf_that_requires_grad_raises():
     x = lucid.ones(2, requires_grad=True)
     for change in (
         lambda: operator.iadd(x, 1),
@@ -94,7 +94,7 @@ def test_a_leaf_that_requires_gradients():
     assert x.is_leaf
 
 
-def test_a_step_by_hand():
+def test_manual_gradient_step():
     layer = nn.Linear(2, 1)
     weight, before = layer.weight, layer.weight.numpy().copy()
     layer(lucid.ones(3, 2)).sum().backward()
@@ -127,21 +127,21 @@ def test_a_step_by_hand():
         (lucid.tensor([3, 4]), "%=", lucid.tensor([1, 0]), ZeroDivisionError, r"index \(1,\)"),
     ],
 )
-def test_what_does_not_fit(x, name, other, error, words):
+def test_results_that_do_not_fit_raise(x, name, other, error, words):
     before = x.tolist()
     with pytest.raises(error, match=words):
         OPERATORS[name](x, other)
     assert x.tolist() == before
 
 
-def test_narrower_floats_take_wider_ones():
+def test_narrow_floats_accept_wide_ones():
     x = lucid.ones(2)
     x += lucid.tensor([1.0, 2.0], "float64")
     assert x.dtype == np.float32
     assert x.tolist() == [2, 3]
 
 
-def test_elements_and_views():
+def test_assignment_to_elements_and_views():
     x = lucid.zeros(3, 2)
     x[1] += 1
     x[[0, 2]] -= 1
@@ -154,7 +154,7 @@ def test_elements_and_views():
     assert x[0].tolist() == [2.5, 4.5]
 
 
-def test_an_assignment_is_recorded():
+def test_assignment_is_recorded():
     value = lucid.tensor([1.0, 2.0], requires_grad=True)
     scale = lucid.tensor(3.0, requires_grad=True)
     out = lucid.zeros(4, 2)
@@ -171,7 +171,7 @@ def test_an_assignment_is_recorded():
     ("index", "expected"),
     [([0, 1, 0], [0, 10, 100]), ([0, -3, 2], [0, 10, 100]), ([0, 1, 2], [1, 10, 100])],
 )
-def test_of_values_assigned_to_one_place_the_last_has_a_gradient(index, expected):
+def test_repeated_index_gives_gradient_to_the_last_value(index, expected):
     value = lucid.ones(3, requires_grad=True)
     out = lucid.zeros(3)
     out[index] = value * lucid.tensor([1.0, 10.0, 100.0])
@@ -180,7 +180,7 @@ def test_of_values_assigned_to_one_place_the_last_has_a_gradient(index, expected
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (2,), (1, 2), (3, 2), (1, 3, 2)])
-def test_an_assigned_value_is_broadcast(shape):
+def test_assigned_value_is_broadcast(shape):
     value = lucid.ones(*shape, requires_grad=True)
     out = lucid.zeros(3, 2)
     out[...] = value
@@ -191,7 +191,7 @@ def test_an_assigned_value_is_broadcast(shape):
 @pytest.mark.parametrize(
     "write", [lambda t, v: t.copy_(v), lambda t, v: t.fill_(v[0]), lambda t, v: t.__iadd__(v)]
 )
-def test_a_tensor_that_requires_none_takes_a_gradient(write):
+def test_assigning_a_recorded_value_to_a_constant(write):
     value = lucid.ones(2, requires_grad=True)
     target = lucid.zeros(2)
     write(target, value)
@@ -201,7 +201,7 @@ def test_a_tensor_that_requires_none_takes_a_gradient(write):
     assert value.grad.sum().item() == 2
 
 
-def test_shared_memory_is_not_recorded():
+def test_shared_memory_raises():
     w = lucid.ones(2, 3, requires_grad=True)
     base = lucid.zeros(2, 3)
     rows = [base[0]]
@@ -223,7 +223,7 @@ def test_shared_memory_is_not_recorded():
 
 
 @pytest.mark.parametrize("size", [8, 80])  # small arrays are NumPy's, large ones the pool's
-def test_a_block_with_a_sum_in_place(size):
+def test_residual_block_with_inplace_add(size):
     """The usual residual block: nothing but the sum refers to the output of the last layer."""
     conv, norm = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
     x = lucid.random.rand(2, 3, size, size)
@@ -241,7 +241,7 @@ def test_a_block_with_a_sum_in_place(size):
     np.testing.assert_allclose(gradient(True), gradient(False), rtol=1e-3, atol=1e-3 * size)
 
 
-def test_integers_take_python_numbers_in_range():
+def test_integer_overflow_raises():
     x = lucid.zeros(2, dtype="uint8")
     for write in (lambda: x.fill_(300), lambda: x.__setitem__(0, -1)):
         with pytest.raises(OverflowError):
@@ -252,7 +252,7 @@ def test_integers_take_python_numbers_in_range():
     assert x.tolist() == [255, 0]
 
 
-def test_a_copy_has_memory_of_its_own():
+def test_clone_has_its_own_memory():
     x = lucid.ones(2)
     for other in (copy.copy(x.clone()), copy.deepcopy(x), lucid.tensor(x)):
         other += 1

@@ -27,7 +27,7 @@ def reduced(losses, reduction, total):
     return {"mean": losses.sum() / total, "sum": losses.sum(), "none": losses}[reduction]
 
 
-def test_cross_entropy_by_hand():
+def test_cross_entropy_values():
     # Even logits over four classes: -log(1/4).
     loss = F.cross_entropy(np.zeros((2, 4), np.float32), np.array([1, 3]))
     assert loss.item() == pytest.approx(math.log(4))
@@ -38,7 +38,7 @@ def test_cross_entropy_by_hand():
 @pytest.mark.parametrize(
     ("reduction", "smoothing", "weighted"), list(itertools.product(REDUCTIONS, (0, 0.2), (0, 1)))
 )
-def test_cross_entropy_from_its_definition(reduction, smoothing, weighted):
+def test_cross_entropy_matches_its_definition(reduction, smoothing, weighted):
     logits = rng.standard_normal((6, 3))
     labels = np.array([0, 2, -100, 1, 1, 2])
     weight = np.array([0.5, 2.0, 1.5]) if weighted else np.ones(3)
@@ -73,14 +73,14 @@ def test_one_hot_probabilities_equal_class_indices():
         ).item() == pytest.approx(F.cross_entropy(logits, labels, label_smoothing=smoothing).item())
 
 
-def test_classes_stand_on_axis_1_of_maps():
+def test_classes_are_on_axis_1():
     logits, labels = rng.standard_normal((2, 3, 4, 5)), rng.integers(0, 3, (2, 4, 5))
     loss = F.cross_entropy(logits, labels, reduction="none").numpy()
     expected = -np.take_along_axis(log_softmax(logits), labels[:, None], 1)[:, 0]
     np.testing.assert_allclose(loss, expected, rtol=1e-12)
 
 
-def test_cross_entropy_with_impossible_classes_stays_finite():
+def test_cross_entropy_with_infinite_logits_is_finite():
     # -inf logits mask classes out; 0 * inf must not appear.
     x = Tensor(np.array([[0.0, -np.inf, 0.0]]), requires_grad=True)
     loss = F.cross_entropy(x, np.array([2]))
@@ -93,7 +93,7 @@ def test_cross_entropy_of_large_logits_does_not_overflow():
     assert F.cross_entropy(np.array([[1e4, 0.0]], np.float32), np.array([1])).item() == 1e4
 
 
-def test_mean_over_nothing_is_nan_and_sum_is_0():
+def test_empty_mean_is_nan_and_empty_sum_is_0():
     logits = np.zeros((2, 3), np.float32)
     ignored = np.array([-100, -100])
     assert math.isnan(F.cross_entropy(logits, ignored).item())
@@ -112,12 +112,12 @@ def test_mean_over_nothing_is_nan_and_sum_is_0():
         ((), np.array(0), r"shape \(C,\), \(N, C\) or \(N, C, ...\), got \(\)"),
     ],
 )
-def test_labels_that_are_wrong_are_named(loss, shape, labels, message):
+def test_invalid_labels(loss, shape, labels, message):
     with pytest.raises(ValueError, match=message):
         loss(np.zeros(shape), labels)
 
 
-def test_settings_that_are_wrong_are_named():
+def test_invalid_options():
     x, y = np.zeros((2, 3)), np.array([0, 1])
     with pytest.raises(ValueError, match=r"weight of shape \(3,\), got \(2,\)"):
         F.cross_entropy(x, y, np.ones(2))
@@ -137,7 +137,7 @@ def test_nll_loss_is_cross_entropy_without_softmax():
     )
 
 
-def test_binary_cross_entropy_from_its_definition():
+def test_binary_cross_entropy_matches_its_definition():
     x, target = rng.standard_normal((3, 2)) * 3, rng.random((3, 2))
     weight, pos = np.array([[1.0], [2.0], [0.5]]), np.array([3.0, 0.7])
     p = 1 / (1 + np.exp(-x))
@@ -152,7 +152,7 @@ def test_binary_cross_entropy_of_large_logits_does_not_overflow():
     np.testing.assert_array_equal(loss.numpy(), np.array([1e4, 0, 1e4], np.float32))
 
 
-def test_differences_by_hand():
+def test_regression_loss_values():
     x, y = np.array([0.0, 1.0, -3.0]), np.array([0.5, 1.0, 1.0])  # differences -0.5, 0, -4
     for loss, expected in (
         (F.mse_loss, [0.25, 0, 16]),
@@ -174,12 +174,12 @@ def test_differences_by_hand():
     "loss",
     [F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss, F.binary_cross_entropy_with_logits],
 )
-def test_shapes_are_never_broadcast(loss):
+def test_shapes_are_not_broadcast(loss):
     with pytest.raises(ValueError, match=r"equal shapes, got \(4, 1\) and \(4,\)"):
         loss(np.zeros((4, 1)), np.zeros(4))
 
 
-def test_sizes_of_the_pieces_are_checked():
+def test_beta_and_delta_are_checked():
     with pytest.raises(ValueError, match="beta >= 0, got -1"):
         F.smooth_l1_loss(np.zeros(1), np.zeros(1), beta=-1)
     with pytest.raises(ValueError, match="delta > 0, got 0"):
@@ -227,14 +227,14 @@ def test_derivatives(loss, shapes, reduction):
 
 @pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss])
 @pytest.mark.parametrize("reduction", REDUCTIONS)
-def test_ignored_places_have_no_gradient_even_where_the_loss_is_nan(loss, reduction):
+def test_ignored_positions_have_zero_gradient(loss, reduction):
     logits = t(2, 3)
     y = loss(logits, np.array([-100, -100]), reduction=reduction)
     y.backward(np.ones(y.shape))
     np.testing.assert_array_equal(logits.grad, np.zeros((2, 3)))
 
 
-def test_losses_of_one_number_keep_its_type_beside_a_scalar():
+def test_scalar_losses_keep_their_dtype():
     x = Tensor(np.float32(1.5), requires_grad=True)
     for loss in (F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss):
         assert loss(x, np.float64(2)).dtype == np.float32

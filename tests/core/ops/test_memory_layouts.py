@@ -3,56 +3,56 @@
 from __future__ import annotations
 
 import pytest
-from example import LENGTH, results
-from examples import EXAMPLES
 from memory_layouts import LAYOUTS, memory_of, native, repeated
-from walk import DTYPES, all_same, leaves, run, same_values
+from op_db import OP_DB
+from op_info import LENGTH, results
+from run_op import DTYPES, all_same, leaves, run, same_values
 
-ALL = pytest.mark.parametrize("key", EXAMPLES)
+ALL = pytest.mark.parametrize("key", OP_DB)
 
 
 @ALL
-def test_any_layout_of_memory_gives_the_same(key):
+def test_results_do_not_depend_on_memory_layout(key):
     """Values and gradients, and nobody's array is written into."""
-    example = EXAMPLES[key]
+    op = OP_DB[key]
     for dtype in DTYPES:
-        arrays = example.arrays(dtype)
-        expected = run(example, [native(a) for a in arrays])
+        arrays = op.arrays(dtype)
+        expected = run(op, [native(a) for a in arrays])
         for name, layout in LAYOUTS.items():
             what = f"{dtype}, {name}"
             strange = [layout(a) for a in arrays]
             before = [memory_of(a) for a in strange]
-            all_same(run(example, strange, layout), expected, what)
-            if example.plain:
-                same_values(example(*strange), expected[0], what)
+            all_same(run(op, strange, layout), expected, what)
+            if op.plain:
+                same_values(op(*strange), expected[0], what)
             assert [memory_of(a) for a in strange] == before, f"{what}: wrote into its argument"
 
 
 @ALL
-def test_one_place_in_memory_may_be_many_elements(key):
-    example = EXAMPLES[key]
-    strange = [repeated(a) for a in example.arrays("float32")]
+def test_overlapping_memory(key):
+    op = OP_DB[key]
+    strange = [repeated(a) for a in op.arrays("float32")]
     before = [memory_of(a) for a in strange]
-    expected = run(example, [native(a) for a in strange])
-    all_same(run(example, strange), expected, "repeated")
+    expected = run(op, [native(a) for a in strange])
+    all_same(run(op, strange), expected, "repeated")
     assert [memory_of(a) for a in strange] == before
 
 
-EMPTY = [key for key, example in EXAMPLES.items() if example.may_be_empty]
+EMPTY = [key for key, op in OP_DB.items() if op.may_be_empty]
 
 
 @pytest.mark.parametrize("key", EMPTY)
-def test_nothing_has_the_shape_it_should(key):
+def test_empty_inputs_have_the_right_shape(key):
     """Lengths of results grow evenly with the length that is now zero."""
-    example = EXAMPLES[key]
+    op = OP_DB[key]
     for dtype in DTYPES:
-        arrays = example.arrays(dtype, 0)
-        outputs, gradients = run(example, arrays)
+        arrays = op.arrays(dtype, 0)
+        outputs, gradients = run(op, arrays)
         for y in outputs:
             assert y.dtype in (dtype, "bool", "int64")
-        if example.sized:
+        if op.sized:
             some, more = (
-                [y.shape for y in results(example(*leaves(example.arrays(dtype, n))))]
+                [y.shape for y in results(op(*leaves(op.arrays(dtype, n))))]
                 for n in (LENGTH, LENGTH + 1)
             )
             for y, a, b in zip(outputs, some, more, strict=True):
@@ -61,5 +61,5 @@ def test_nothing_has_the_shape_it_should(key):
         for name, layout in LAYOUTS.items():
             strange = [layout(a) for a in arrays]
             before = [memory_of(a) for a in strange]
-            all_same(run(example, strange, layout), (outputs, gradients), f"{dtype}, {name}")
+            all_same(run(op, strange, layout), (outputs, gradients), f"{dtype}, {name}")
             assert [memory_of(a) for a in strange] == before

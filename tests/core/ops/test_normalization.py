@@ -27,7 +27,7 @@ def channels(vector):
 
 
 @pytest.mark.parametrize(("activation", "with_residual"), FUSED)
-def test_batch_norm_in_training_from_its_definition(activation, with_residual):
+def test_batch_norm_in_training_matches_its_definition(activation, with_residual):
     x, residual = rng.standard_normal((2, 3, 4, 5)) * 3 + 1, rng.standard_normal((2, 3, 4, 5))
     w, b = rng.standard_normal(3), rng.standard_normal(3)
     mean, var = x.mean((0, 2, 3)), x.var((0, 2, 3))
@@ -55,7 +55,7 @@ def test_batch_norm_in_training_from_its_definition(activation, with_residual):
 
 
 @pytest.mark.parametrize(("activation", "with_residual"), FUSED)
-def test_batch_norm_in_evaluation_from_its_definition(activation, with_residual):
+def test_batch_norm_in_evaluation_matches_its_definition(activation, with_residual):
     x, residual = rng.standard_normal((2, 3, 4, 5)), rng.standard_normal((2, 3, 4, 5))
     w, b, mean, var = rng.standard_normal((4, 3))
     var = var**2
@@ -96,7 +96,7 @@ def test_derivatives_of_batch_norm_without_weight(training):
     gradcheck(lambda x: F.batch_norm(x, mean, var, training=training), [t(2, 3, 3, 2)])
 
 
-def test_frozen_statistics_do_not_keep_the_input_alive():
+def test_evaluation_does_not_save_the_input():
     import weakref
 
     x = Tensor(rng.standard_normal((2, 3, 4, 4)), requires_grad=True)
@@ -150,12 +150,12 @@ def test_float32_with_a_large_mean_keeps_its_precision():
         (lambda x: F.layer_norm(x, 4, bias=np.ones(3)), r"bias of shape \(4,\), got \(3,\)"),
     ],
 )
-def test_what_does_not_fit_is_named(call, message):
+def test_invalid_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call(np.zeros((2, 3, 4, 4)))
 
 
-def test_failing_batch_norm_leaves_the_running_statistics_alone():
+def test_failing_batch_norm_keeps_running_statistics():
     x, mean, var = np.ones((2, 3, 4, 4)), np.zeros(3), np.ones(3)
     with pytest.raises(ValueError, match="residual"):
         F.batch_norm(x, mean, var, training=True, residual=x[:1])
@@ -165,7 +165,7 @@ def test_failing_batch_norm_leaves_the_running_statistics_alone():
 
 @pytest.mark.parametrize("shape", [(2, 6, 3, 4), (3, 6), (2, 6, 5)])
 @pytest.mark.parametrize("groups", [1, 2, 6])
-def test_group_norm_from_its_definition(shape, groups):
+def test_group_norm_matches_its_definition(shape, groups):
     x, w, b = rng.standard_normal(shape) * 2 + 1, *rng.standard_normal((2, 6))
     lined = x.reshape(shape[0], groups, -1)
     normal = (lined - lined.mean(2, keepdims=True)) / np.sqrt(lined.var(2, keepdims=True) + 1e-3)
@@ -174,7 +174,7 @@ def test_group_norm_from_its_definition(shape, groups):
     np.testing.assert_allclose(F.group_norm(x, groups, w, b, 1e-3).numpy(), expected, atol=1e-9)
 
 
-def test_layer_norm_from_its_definition():
+def test_layer_norm_matches_its_definition():
     x, w, b = rng.standard_normal((2, 3, 4, 5)), *rng.standard_normal((2, 4, 5))
     normal = x - x.mean((2, 3), keepdims=True)
     normal /= np.sqrt(x.var((2, 3), keepdims=True) + 1e-5)
@@ -191,11 +191,11 @@ def test_layer_norm_from_its_definition():
         (lambda x: F.layer_norm(x, 5), [t(3, 5)]),
     ],
 )
-def test_derivatives_over_channels(function, inputs):
+def test_derivatives_of_group_and_layer_norm(function, inputs):
     gradcheck(function, inputs, rtol=1e-4)
 
 
-def test_no_samples_give_no_samples():
+def test_empty_batch():
     assert F.group_norm(np.zeros((0, 4, 3, 3)), 2).shape == (0, 4, 3, 3)
     assert F.layer_norm(np.zeros((0, 4)), 4).shape == (0, 4)
     assert F.batch_norm(np.zeros((0, 4, 3, 3)), np.zeros(4), np.ones(4)).shape == (0, 4, 3, 3)

@@ -125,7 +125,7 @@ SCALARS = (2, -1, 0.5, True, np.float64(0.1), np.float32(0.1), np.int64(3), np.a
     scalar=st.sampled_from(SCALARS),
     left=st.booleans(),
 )
-def test_scalars_do_not_widen(name, x, scalar, left):
+def test_scalars_do_not_promote(name, x, scalar, left):
     a = x
     if a.dtype.kind == "i" and (name == "divide" or np.asarray(scalar).dtype.kind == "f"):
         a = a.astype("float32")
@@ -156,7 +156,7 @@ def test_where(xs):
 
 @examples(60)
 @given(xs=operands(3, FLOATS, special=True))
-def test_clip_between_arrays(xs):
+def test_clip_with_array_bounds(xs):
     x, low, high = xs
     # As operations do, the limits take the dtype and may stretch x, NumPy's own clip is these two.
     a = x.astype(x.dtype)
@@ -175,7 +175,7 @@ DIFFERENTIABLE = {name: getattr(lucid, name) for name in ARITHMETIC} | {"where":
 @pytest.mark.parametrize("name", DIFFERENTIABLE)
 @examples(40)
 @given(pair=operands(dtypes=("float64",), broken=False), rng=generators())
-def test_gradients_are_summed_over_what_broadcasting_added(name, pair, rng):
+def test_gradients_are_summed_over_broadcast_axes(name, pair, rng):
     function = DIFFERENTIABLE[name]
     # Between 1 and 2 all of these are smooth but for ties, which none of the sums depends on.
     x, y = (1 + np.abs(v) / 4 for v in pair)
@@ -235,7 +235,7 @@ def test_gradients_of_matmul(shapes, rng):
     np.testing.assert_array_equal(other.grad.numpy(), summed_to(by_b, b.shape).reshape(y.shape))
 
 
-def test_messages_name_both_shapes():
+def test_errors_name_both_shapes():
     for name in (*ARITHMETIC, *COMPARISONS, *LOGIC, "matmul"):
         with pytest.raises(ValueError, match=r"\(3,\).*\(4,\)"):
             getattr(lucid, name)(lucid.ones(3), lucid.ones(4))

@@ -44,22 +44,22 @@ def test_arange(start, stop, step):
      (0, 5, "1"), (0, 3, None)],
     ids=repr,
 )  # fmt: skip
-def test_arange_of_odd_arguments(arguments):
+def test_arange_argument_forms(arguments):
     agree(lambda: lucid.arange(*arguments), lambda: np.arange(*arguments))
 
 
-def test_arange_of_complex_numbers_is_refused():
+def test_arange_rejects_complex_numbers():
     with pytest.raises(TypeError, match="complex128"):
         lucid.arange(1j)
 
 
-def test_arange_needs_a_step():
+def test_arange_rejects_step_0():
     """NumPy divides by it and raises a ZeroDivisionError."""
     with pytest.raises(ValueError, match="step, got 0"):
         lucid.arange(0, 5, 0)
 
 
-def test_arange_counts_in_full_before_it_rounds():
+def test_arange_rounds_after_counting():
     agree(lambda: lucid.arange(0, 1, 0.1), lambda: np.arange(0, 1, 0.1).astype("float32"))
     agree(lambda: lucid.arange(0, 1, 0.1, dtype="float64"), lambda: np.arange(0, 1, 0.1))
 
@@ -76,13 +76,13 @@ def test_linspace(start, stop, num, dtype):
     )
 
 
-def test_linspace_of_integers_rounds_towards_zero():
+def test_linspace_of_integers_rounds_toward_zero():
     """As PyTorch does; NumPy rounds down."""
     assert lucid.linspace(-1, 1, 4, dtype="int64").tolist() == [-1, 0, 0, 1]
 
 
 @pytest.mark.parametrize("num", [2.5, "3", None], ids=repr)
-def test_linspace_takes_a_number_of_points(num):
+def test_linspace_num(num):
     agree(lambda: lucid.linspace(0, 1, num), lambda: np.linspace(0, 1, num))
 
 
@@ -95,7 +95,7 @@ def test_eye(n, m, dtype):
 
 
 @pytest.mark.parametrize("arguments", [(2.0,), ("2",), (2, 2.5), (None,)], ids=repr)
-def test_eye_of_odd_arguments(arguments):
+def test_eye_argument_forms(arguments):
     agree(lambda: lucid.eye(*arguments), lambda: np.eye(*arguments))
 
 
@@ -129,7 +129,7 @@ def test_full(shape, value, dtype):
 
 @examples(100)
 @given(x=arrays(shapes()), dtype=ANY_DTYPE)
-def test_likes(x, dtype):
+def test_creation_like(x, dtype):
     tensor = lucid.Tensor(x)
     agree(lambda: lucid.zeros_like(tensor, dtype), lambda: np.zeros_like(x, dtype))
     agree(lambda: lucid.ones_like(tensor, dtype), lambda: np.ones_like(x, dtype))
@@ -138,7 +138,7 @@ def test_likes(x, dtype):
 
 
 @pytest.mark.parametrize("dtype", ["float99", "complex64", object, "U3", "datetime64[s]", 3])
-def test_other_types_are_refused(dtype):
+def test_unsupported_dtypes_raise(dtype):
     makers = {
         "zeros": lambda: lucid.zeros(2, dtype=dtype),
         "full": lambda: lucid.full(2, 1, dtype=dtype),
@@ -157,7 +157,7 @@ def test_other_types_are_refused(dtype):
 
 @examples(100)
 @given(x=arrays(special=True), dtype=st.sampled_from([None, "float32", "float64"]))
-def test_tensors_of_arrays_and_of_nested_lists(x, dtype):
+def test_tensor_from_arrays_and_nested_lists(x, dtype):
     # Lists know no widths: floats are float32 by default, and nothing is a float.
     listed = np.array(x.tolist())
     listed = listed.astype(default(listed.dtype) if dtype is None else dtype)
@@ -169,18 +169,18 @@ def test_tensors_of_arrays_and_of_nested_lists(x, dtype):
 @pytest.mark.parametrize(
     "data", [[[1, 2], [3]], [1, [2]], [[], [1]], [lucid.ones(2), lucid.ones(3)]], ids=repr
 )
-def test_ragged_data_are_refused(data):
+def test_ragged_data_raises(data):
     with pytest.raises(ValueError, match=r"inhomogeneous|shape"):
         lucid.tensor(data)
 
 
 @pytest.mark.parametrize("data", ["1", [None], 1j, [int], {1}, {"a": 1}, b"1"], ids=repr)
-def test_data_that_are_no_numbers_are_refused(data):
+def test_non_numeric_data_raises(data):
     with pytest.raises(TypeError, match="expected"):
         lucid.tensor(data)
 
 
-def test_entries_of_different_shapes_are_named():
+def test_sequence_of_different_shapes_raises():
     batch = (lucid.zeros(2, 3), lucid.zeros(2))
     for use in (lucid.relu, lucid.nn.Linear(3, 1), lucid.Tensor):
         with pytest.raises(ValueError, match="got a tuple of 2 entries of different shapes"):

@@ -85,7 +85,7 @@ SPELLINGS = st.sampled_from(["array", "list", "tensor"])
 
 @examples(300)
 @given(x=arrays(), how=SPELLINGS, data=st.data())
-def test_reading(x, how, data):
+def test_getitem(x, how, data):
     index = data.draw(indices(x.shape))
     if how == "list":  # of which NumPy knows the type only by what is in it
         agree(lambda: lucid.Tensor(x)[spelled(index, how)], lambda: x[spelled(index, how)])
@@ -95,7 +95,7 @@ def test_reading(x, how, data):
 
 @examples(200)
 @given(x=arrays(), how=SPELLINGS, rng=generators(), data=st.data())
-def test_assigning(x, how, rng, data):
+def test_setitem(x, how, rng, data):
     index = data.draw(indices(x.shape))
     region = numpys(lambda: x[index])
     shape = data.draw(broadcastable(region.shape if isinstance(region, np.ndarray) else ()))
@@ -119,12 +119,12 @@ def test_assigning(x, how, rng, data):
 
 @examples(200)
 @given(x=arrays(dtypes=("float64", "float32")), how=SPELLINGS, rng=generators(), data=st.data())
-def test_the_gradient_adds_up_where_an_element_was_chosen(x, how, rng, data):
+def test_gradients_of_repeated_indices_add_up(x, how, rng, data):
     index = data.draw(indices(x.shape))
     leaf = lucid.Tensor(x, requires_grad=True)
     y = attempt(lambda: leaf[spelled(index, how)])
     if isinstance(y, Exception):
-        return  # as in test_reading
+        return  # as in test_getitem
     gradient = filled(rng, y.shape, str(x.dtype))
     y.backward(gradient)
     expected = np.zeros(x.shape, x.dtype.newbyteorder("="))
@@ -135,7 +135,7 @@ def test_the_gradient_adds_up_where_an_element_was_chosen(x, how, rng, data):
 
 @examples(60)
 @given(x=arrays(dtypes=("float32",)), data=st.data())
-def test_assigning_is_for_leaves_that_need_no_gradient(x, data):
+def test_setitem_on_leaf_that_requires_grad_raises(x, data):
     index = data.draw(indices(x.shape))
     leaf = lucid.tensor(x, requires_grad=True)
     with pytest.raises(RuntimeError, match="no_grad"):
@@ -160,7 +160,7 @@ def test_assigning_is_for_leaves_that_need_no_gradient(x, data):
      np.ones((3, 2), bool), np.ones((2, 3), bool), np.ones((3, 2, 1), bool), range(2)],
     ids=repr,
 )  # fmt: skip
-def test_odd_indices(index):
+def test_unusual_indices(index):
     x = np.arange(6.0).reshape(3, 2)
     agree(lambda: lucid.Tensor(x)[index], lambda: x[index])
     theirs, ours = x.copy(), lucid.tensor(x)
@@ -171,7 +171,7 @@ def test_odd_indices(index):
     np.testing.assert_array_equal(ours.numpy(), theirs)
 
 
-def test_lists_of_tensors_are_indices():
+def test_lists_of_tensors_as_indices():
     x = np.arange(6.0).reshape(3, 2)
     where = [lucid.tensor(2), lucid.tensor(0)]
     agree(lambda: lucid.Tensor(x)[where], lambda: x[[2, 0]])
@@ -179,7 +179,7 @@ def test_lists_of_tensors_are_indices():
     agree(lambda: lucid.Tensor(x)[lucid.tensor(1) : lucid.tensor(3)], lambda: x[1:3])
 
 
-def test_assigning_overlapping_parts_reads_before_it_writes():
+def test_overlapping_assignment():
     theirs = np.arange(6.0)
     ours = lucid.tensor(theirs)
     theirs[1:], ours[1:] = theirs[:-1], ours[:-1]
@@ -188,13 +188,13 @@ def test_assigning_overlapping_parts_reads_before_it_writes():
     np.testing.assert_array_equal(ours.numpy(), theirs)
 
 
-def test_the_last_of_repeated_places_is_what_stays():
+def test_last_assignment_to_a_repeated_index_wins():
     x = lucid.zeros(3)
     x[[0, 1, 0]] = [1.0, 2.0, 3.0]
     assert x.tolist() == [3, 2, 0]
 
 
-def test_read_only_memory_is_not_assigned_to():
+def test_setitem_on_read_only_memory_raises():
     x = np.zeros(3)
     x.flags.writeable = False
     with pytest.raises(ValueError, match="read-only"):
@@ -209,7 +209,7 @@ def test_read_only_memory_is_not_assigned_to():
     ],
     ids=repr,
 )  # fmt: skip
-def test_places_that_repeat_inside_a_tuple_add_up(index):
+def test_repeated_indices_in_a_tuple_add_up(index):
     x = lucid.tensor(np.arange(12.0).reshape(4, 3), requires_grad=True)
     y = x[index]
     weights = np.cos(np.arange(y.size)).reshape(y.shape)
@@ -220,7 +220,7 @@ def test_places_that_repeat_inside_a_tuple_add_up(index):
 
 
 @pytest.mark.parametrize("index", [(0, 1), (0, -2, ...), (np.int64(0), 1)])
-def test_a_single_element_shares_memory(index):
+def test_single_element_is_a_view(index):
     x = lucid.tensor([[1.0, 2.0, 3.0]])
     element = x[index]
     element += 5
@@ -228,14 +228,14 @@ def test_a_single_element_shares_memory(index):
     assert element.shape == ()
 
 
-def test_elements_from_iteration_share_memory():
+def test_iteration_gives_views():
     x = lucid.tensor([1.0, 2.0])
     first, _ = x
     first.fill_(9)
     assert x.tolist() == [9.0, 2.0]
 
 
-def test_a_recorded_element_is_not_changed_without_its_tensor():
+def test_inplace_on_a_recorded_view_raises():
     x = lucid.tensor([1.0, 2.0], requires_grad=True)
     y = x * 2
     total = y[0]

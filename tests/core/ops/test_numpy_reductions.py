@@ -129,7 +129,7 @@ def test_norm_of_one_axis_is_numpys(x, order, data):
     )
 
 
-def test_cumsum_needs_an_axis():
+def test_cumsum_requires_an_axis():
     with pytest.raises(TypeError, match="axis, got None"):
         lucid.cumsum(lucid.ones(3), None)
     with pytest.raises(np.exceptions.AxisError, match="axis 0 is out of bounds"):
@@ -160,7 +160,7 @@ def test_norm(case, order):
 
 @pytest.mark.parametrize("axis", [1.0, "0", [0.5], (0, None), True], ids=repr)
 @pytest.mark.parametrize("name", ["sum", "mean", "prod", "max", "var", "any", "logsumexp", "norm"])
-def test_an_axis_is_an_integer(name, axis):
+def test_axis_must_be_an_integer(name, axis):
     with pytest.raises(TypeError, match="integer axis"):
         getattr(lucid, name)(lucid.ones(2, 3), axis=axis)
 
@@ -168,7 +168,7 @@ def test_an_axis_is_an_integer(name, axis):
 @pytest.mark.parametrize("name", ["sum", "mean", "prod", "max", "min", "std", "logsumexp", "norm"])
 @pytest.mark.parametrize("axis", [0, -1, None, ()])
 @pytest.mark.parametrize("keepdims", [False, True])
-def test_a_scalar_may_be_reduced_along_an_axis(name, axis, keepdims):
+def test_scalar_reduced_along_an_axis(name, axis, keepdims):
     options = {"correction": 0} if name == "std" else {}
     x = lucid.tensor(2.5, requires_grad=True)
     y = getattr(lucid, name)(x, axis=axis, keepdims=keepdims, **options)
@@ -181,7 +181,7 @@ def test_a_scalar_may_be_reduced_along_an_axis(name, axis, keepdims):
 @pytest.mark.parametrize("name", ["sum", "mean", "prod", "max", "min", "var", "logsumexp", "norm"])
 @examples(40)
 @given(case=reductions(dtypes=FLOATS))
-def test_gradients_are_those_of_axes_in_a_row(name, case):
+def test_gradient_over_several_axes(name, case):
     """A reduction of some axes is one of the last axis, of an array turned and flattened."""
     x, axis, keepdims = case
     if name in ("max", "min") and not x.size:
@@ -207,7 +207,7 @@ def test_gradients_are_those_of_axes_in_a_row(name, case):
     np.testing.assert_allclose(leaf.grad.numpy(), back, rtol=1e-5, atol=1e-6)
 
 
-def test_sums_of_narrow_integers_are_int64():
+def test_sum_of_narrow_integers_is_int64():
     """NumPy's sums of unsigned integers are unsigned."""
     x = lucid.tensor([200, 100], dtype="uint8")
     for y in (x.sum(), x.prod(), x.cumsum(0), lucid.tensor([True]).prod()):
@@ -215,7 +215,7 @@ def test_sums_of_narrow_integers_are_int64():
     assert (x.sum().item(), x.prod().item(), x.cumsum(0).tolist()) == (300, 20000, [200, 300])
 
 
-def test_means_of_float16_do_not_overflow():
+def test_mean_of_float16_does_not_overflow():
     x = np.full(70000, 2, np.float16)
     assert lucid.mean(x).dtype == np.float16
     assert lucid.mean(x).item() == 2
@@ -224,7 +224,7 @@ def test_means_of_float16_do_not_overflow():
     assert lucid.var(x).item() == 4
 
 
-def test_nan_is_largest_and_smallest_and_takes_the_gradient():
+def test_nan_propagates_in_max_and_min():
     x = lucid.tensor([[1.0, np.nan, np.nan], [1.0, 3.0, 3.0]], requires_grad=True)
     x.max(1).sum().backward()
     np.testing.assert_array_equal(x.grad, [[0, 0.5, 0.5], [0, 0.5, 0.5]])
@@ -233,7 +233,7 @@ def test_nan_is_largest_and_smallest_and_takes_the_gradient():
     np.testing.assert_array_equal(x.grad, [[0, 0.5, 0.5], [0, 0, 0]])
 
 
-def test_errors_of_nothing_say_what_has_no_largest():
+def test_max_of_no_elements_raises():
     for name in ("max", "min", "argmax", "argmin"):
         with pytest.raises(ValueError, match=r"zero-size|empty"):
             getattr(lucid, name)(lucid.zeros(2, 0), axis=1)

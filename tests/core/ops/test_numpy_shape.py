@@ -43,7 +43,7 @@ def test_reshape(x, data):
 
 
 @pytest.mark.parametrize("shape", [2.0, (2.0, 3), "6", None, [[6]], (None, 6)], ids=repr)
-def test_lengths_are_integers(shape):
+def test_shape_must_be_integers(shape):
     x = np.zeros(6)
     if shape != [[6]] and shape is not None:  # NumPy 2.0 takes None to be the old shape
         agree(lambda: lucid.reshape(x, shape), lambda: x.reshape(shape))
@@ -55,7 +55,7 @@ def test_lengths_are_integers(shape):
             function(shape)
 
 
-def test_lengths_may_be_numpys_or_tensors():
+def test_shape_of_numpy_integers_or_tensors():
     assert lucid.zeros(np.int64(2), lucid.tensor(3)).shape == (2, 3)
     assert lucid.zeros(np.array([2, 3])).shape == (2, 3)
     assert lucid.zeros(lucid.tensor(3)).shape == (3,)
@@ -65,7 +65,7 @@ def test_lengths_may_be_numpys_or_tensors():
 
 @examples(100)
 @given(x=arrays(), data=st.data())
-def test_orders_of_axes(x, data):
+def test_transpose_and_permute(x, data):
     order = data.draw(st.permutations(range(x.ndim)) | axes_of(x.ndim))
     agree(lambda: lucid.permute(T(x), tuple(order)), lambda: x.transpose(tuple(order)))
     agree(lambda: T(x).T, lambda: x.T)
@@ -79,7 +79,7 @@ def test_orders_of_axes(x, data):
 
 @examples(150)
 @given(x=arrays(), data=st.data())
-def test_axes_of_length_one(x, data):
+def test_squeeze_and_unsqueeze(x, data):
     """Squeezing leaves longer axes as they are, as PyTorch does; NumPy raises an error."""
     axis = data.draw(axis_of(x.ndim))
     agree(lambda: lucid.unsqueeze(T(x), axis), lambda: np.expand_dims(x, axis))
@@ -124,7 +124,7 @@ def several(draw):
 
 @examples(150)
 @given(case=several(), data=st.data())
-def test_joining(case, data):
+def test_concatenate_and_stack(case, data):
     xs, place = case
     floats = any(x.dtype.kind == "f" for x in xs)
     # NumPy takes float64 for float32 beside int64.
@@ -138,14 +138,14 @@ def test_joining(case, data):
     agree(lambda: lucid.stack([T(x) for x in xs], axis), lambda: np.stack(xs, axis), dtype=dtype)
 
 
-def test_joining_nothing():
+def test_concatenate_of_nothing_raises():
     agree(lambda: lucid.concatenate([]), lambda: np.concatenate([]))
     agree(lambda: lucid.stack([]), lambda: np.stack([]))
 
 
 @examples(150)
 @given(x=arrays(shapes(least=1)), data=st.data())
-def test_cutting(x, data):
+def test_split_and_chunk(x, data):
     """``split`` takes lengths, as PyTorch's does; ``np.split`` takes ends."""
     axis = data.draw(axis_of(x.ndim))
     size, number = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 5))
@@ -165,12 +165,12 @@ def test_cutting(x, data):
 
 
 @pytest.mark.parametrize("lengths", [[4, -1], [1, 1], [], [5], -1, 0], ids=repr)
-def test_lengths_of_pieces_add_up(lengths):
+def test_split_sizes_must_sum_to_the_axis(lengths):
     with pytest.raises(ValueError, match="split expected"):
         lucid.split(lucid.zeros(3), lengths)
 
 
-def test_a_scalar_cannot_be_cut():
+def test_split_of_a_scalar_raises():
     for function in (lucid.split, lucid.chunk):
         with pytest.raises(np.exceptions.AxisError, match="axis 0 is out of bounds"):
             function(lucid.tensor(1.0), 1)
@@ -178,7 +178,7 @@ def test_a_scalar_cannot_be_cut():
 
 @examples(150)
 @given(x=arrays(), data=st.data())
-def test_repeating(x, data):
+def test_tile_and_repeat_interleave(x, data):
     repeats = data.draw(st.lists(st.sampled_from([0, 1, 2, 3, 2, -1]), max_size=5).map(tuple))
     number, axis = data.draw(st.integers(0, 3)), data.draw(axis_of(x.ndim))
     agree(lambda: lucid.tile(T(x), repeats), lambda: np.tile(x, repeats))
@@ -191,7 +191,7 @@ def test_repeating(x, data):
 
 @examples(150)
 @given(x=arrays(), data=st.data())
-def test_turning_and_shifting(x, data):
+def test_flip_and_roll(x, data):
     axis, axes = data.draw(axis_of(x.ndim)), data.draw(axes_of(x.ndim))
     shift = data.draw(st.integers(-5, 5) | st.integers(-5, 5).map(np.int64))
     agree(lambda: lucid.flip(T(x)), lambda: np.flip(x))
@@ -232,13 +232,13 @@ def test_pad(mode, x, data):
 
 @examples(100)
 @given(x=arrays(shapes(least=2)), diagonal=st.integers(-5, 5))
-def test_triangles(x, diagonal):
+def test_tril_and_triu(x, diagonal):
     agree(lambda: lucid.tril(T(x), diagonal), lambda: np.tril(x, diagonal))
     agree(lambda: lucid.triu(T(x), diagonal), lambda: np.triu(x, diagonal))
 
 
 @pytest.mark.parametrize("function", [lucid.tril, lucid.triu])
-def test_triangles_are_of_matrices(function):
+def test_tril_of_a_vector_raises(function):
     """As in PyTorch; NumPy makes a matrix of a vector's copies."""
     for x in (lucid.ones(3), lucid.tensor(1.0)):
         with pytest.raises(ValueError, match=r"at least two axes, got shape \("):
@@ -268,7 +268,7 @@ REARRANGING = {
 @pytest.mark.parametrize("name", REARRANGING)
 @examples(20)
 @given(x=arrays(dtypes=("float64",)), rng=generators())
-def test_gradients_return_to_where_elements_came_from(name, x, rng):
+def test_gradients(name, x, rng):
     """Each element is numbered; its gradient is the sum of those of the places it went to."""
     function = REARRANGING[name]
     numbers = function(T(np.arange(1, x.size + 1).reshape(x.shape))).numpy()
@@ -281,7 +281,7 @@ def test_gradients_return_to_where_elements_came_from(name, x, rng):
     np.testing.assert_array_equal(leaf.grad.numpy(), expected[1:].reshape(x.shape))
 
 
-def test_a_view_shares_memory_or_is_refused():
+def test_view_shares_memory_or_raises():
     x = T(np.arange(24.0).reshape(2, 3, 4))
     for shape in ((6, 4), (-1,), (2, 1, 12), 24):
         view = x.view(shape)
@@ -296,7 +296,7 @@ def test_a_view_shares_memory_or_is_refused():
     assert T(np.zeros((0, 3))).view(3, 0).shape == (3, 0)
 
 
-def test_what_promises_a_view_shares_memory():
+def test_documented_views_share_memory():
     x = lucid.zeros(2, 1, 3)
     views = [
         x[1], x[:, :, ::2], x[..., None], x.transpose(0, 2), x.permute(1, 2, 0), x.T, x.squeeze(),
@@ -309,7 +309,7 @@ def test_what_promises_a_view_shares_memory():
     assert x[0].tolist() == [[12.0, 11.0, 12.0]]
 
 
-def test_every_layout_of_a_view_is_readable():
+def test_view_of_any_layout():
     """Chains of views: what one leaves the next must take."""
     x = np.arange(24.0).reshape(2, 3, 4)
     steps = {

@@ -13,7 +13,7 @@ from lucid.testing import gradcheck
 X = np.arange(6.0).reshape(2, 3)
 
 
-def test_by_hand():
+def test_values_computed_by_hand():
     row = lucid.tensor([1, 2, 3])
     for mode, expected in {
         "constant": [9, 9, 1, 2, 3, 9],
@@ -30,7 +30,7 @@ def test_by_hand():
     mode=st.sampled_from(MODES),
     data=st.data(),
 )
-def test_widths_and_modes_are_those_of_numpy(shape, mode, data):
+def test_matches_numpy_pad(shape, mode, data):
     """Widths longer than the axis go through it again and again."""
     width = st.integers(0, 9)
     pair = st.tuples(width, width)
@@ -50,7 +50,7 @@ def test_derivatives(mode):
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_nothing_to_add_is_a_copy(mode):
+def test_zero_padding_is_a_copy(mode):
     x = lucid.ones(2, 2)
     assert not np.shares_memory(lucid.pad(x, 0, mode).numpy(), x.numpy())
 
@@ -67,12 +67,12 @@ def test_nothing_to_add_is_a_copy(mode):
         (lambda: lucid.pad(X[:0], 1, "edge"), r"'edge'.* shape \(0, 3\)"),
     ],
 )
-def test_what_does_not_fit_is_named(call, message):
+def test_invalid_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
 
-def test_an_axis_without_elements_is_left_alone_or_filled():
+def test_empty_axis():
     assert lucid.pad(X[:0], ((0, 0), (1, 1)), "wrap").shape == (0, 5)
     np.testing.assert_array_equal(lucid.pad(X[:0], ((1, 0), (0, 0)), value=2.0), [[2, 2, 2]])
 
@@ -80,7 +80,7 @@ def test_an_axis_without_elements_is_left_alone_or_filled():
 # --- under PyTorch's name -----------------------------------------------------------------------
 
 
-def test_functional_pad_counts_from_the_last_axis():
+def test_functional_pad_starts_at_the_last_axis():
     np.testing.assert_array_equal(F.pad(X, (1, 0)).numpy(), np.pad(X, ((0, 0), (1, 0))))
     np.testing.assert_array_equal(
         F.pad(X, (1, 0, 0, 2), value=5).numpy(), np.pad(X, ((0, 2), (1, 0)), constant_values=5)
@@ -91,7 +91,7 @@ def test_functional_pad_counts_from_the_last_axis():
         )
 
 
-def test_functional_pad_takes_away_what_is_negative():
+def test_functional_pad_with_negative_padding_crops():
     x = lucid.Tensor(X.copy(), requires_grad=True)
     y = F.pad(x, (-1, 2, 0, -1), value=9.0)
     assert y.tolist() == [[1, 2, 9, 9]]
@@ -112,11 +112,11 @@ def test_functional_pad_takes_away_what_is_negative():
         (((-2, -2),), r"shape \(2, 3\)"),
     ],
 )
-def test_what_does_not_fit_functional_pad_is_named(arguments, message):
+def test_functional_pad_invalid_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         F.pad(X, *arguments)
 
 
-def test_functional_pad_takes_integers():
+def test_functional_pad_requires_integers():
     with pytest.raises(TypeError, match=r"1\.5"):
         F.pad(lucid.ones(1, 3), (1.5, 1))

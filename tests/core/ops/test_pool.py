@@ -15,7 +15,7 @@ def t(*shape):
     return Tensor(rng.standard_normal(shape), requires_grad=True)
 
 
-def test_max_pool_by_hand():
+def test_max_pool_values():
     np.testing.assert_array_equal(F.max_pool2d(GRID, 2).numpy()[0, 0], [[5, 7], [13, 15]])
     np.testing.assert_array_equal(F.max_pool2d(GRID, 3, 2, 1).numpy()[0, 0], [[5, 7], [13, 15]])
     np.testing.assert_array_equal(
@@ -26,11 +26,11 @@ def test_max_pool_by_hand():
     )
 
 
-def test_padding_of_max_pool_is_not_zero():
+def test_max_pool_pads_with_minus_infinity():
     assert F.max_pool2d(-1 - GRID, 3, 2, 1).numpy().max() == -1
 
 
-def test_avg_pool_by_hand():
+def test_avg_pool_values():
     np.testing.assert_array_equal(F.avg_pool2d(GRID, 2).numpy()[0, 0], [[2.5, 4.5], [10.5, 12.5]])
     ones = np.ones_like(GRID)
     corner = F.avg_pool2d(ones, 2, 2, 1).numpy()[0, 0, 0, 0]
@@ -38,7 +38,7 @@ def test_avg_pool_by_hand():
     assert F.avg_pool2d(ones, 2, 2, 1, count_include_pad=False).numpy()[0, 0, 0, 0] == 1
 
 
-def test_adaptive_avg_pool_by_hand():
+def test_adaptive_avg_pool_values():
     np.testing.assert_allclose(F.adaptive_avg_pool2d(GRID, 1).numpy()[0, 0], [[7.5]])
     np.testing.assert_allclose(
         F.adaptive_avg_pool2d(GRID, 2).numpy()[0, 0], [[2.5, 4.5], [10.5, 12.5]]
@@ -80,7 +80,7 @@ def test_gradients_of_overlapping_windows_add_up():
     np.testing.assert_array_equal(x.grad.numpy()[0, 0, 0], [0.5, 1, 0.5])
 
 
-def test_indices_say_where_the_largest_stood():
+def test_return_indices():
     values, indices = F.max_pool2d(GRID, 2, return_indices=True)
     np.testing.assert_array_equal(indices.numpy()[0, 0], [[5, 7], [13, 15]])
     assert indices.dtype == np.int64
@@ -93,11 +93,11 @@ def test_indices_say_where_the_largest_stood():
     assert missed[1].item() == -1
 
 
-def test_indices_do_not_stand_in_the_way_of_the_gradient():
+def test_gradient_with_return_indices():
     gradcheck(lambda x: F.max_pool2d(x, 2, 1, return_indices=True)[0], [t(1, 2, 3, 4)])
 
 
-def test_a_divisor_takes_the_place_of_the_number_of_values():
+def test_divisor_override():
     sums = F.avg_pool2d(GRID, 2, divisor_override=1).numpy()[0, 0]
     np.testing.assert_array_equal(sums, [[10, 18], [42, 50]])
     padded = F.avg_pool2d(np.ones_like(GRID), 2, 2, 1, divisor_override=8, count_include_pad=False)
@@ -120,11 +120,11 @@ def test_a_divisor_takes_the_place_of_the_number_of_values():
         (lambda: F.adaptive_avg_pool2d(GRID[:, :, :0], 1), r"shape \(1, 1, 0, 4\)"),
     ],
 )
-def test_what_does_not_fit_is_named(call, message):
+def test_invalid_arguments(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
 
-def test_half_precision_is_refused():
+def test_half_precision_raises():
     with pytest.raises(TypeError, match="float32 or float64, got float16"):
         F.max_pool2d(GRID.astype(np.float16), 2)

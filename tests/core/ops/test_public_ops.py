@@ -7,63 +7,63 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from example import results
-from examples import EXAMPLES, NOT_OPERATIONS, public_names
 from memory_layouts import native
-from walk import DTYPES, leaves, run, same, same_values
+from op_db import NOT_OPERATIONS, OP_DB, public_names
+from op_info import results
+from run_op import DTYPES, leaves, run, same, same_values
 
 import lucid
 from lucid import nn
 
-ALL = pytest.mark.parametrize("key", EXAMPLES)
+ALL = pytest.mark.parametrize("key", OP_DB)
 
 
-def test_every_public_name_is_in_the_table():
+def test_every_public_op_is_in_the_op_db():
     public = set(public_names())
-    called = {example.name for example in EXAMPLES.values()}
+    called = {op.name for op in OP_DB.values()}
     # Functional passes on many functions of lucid itself.
-    assert public - called - set(NOT_OPERATIONS) == set(), "add an example call, or say why not"
+    assert public - called - set(NOT_OPERATIONS) == set(), "add an op call, or say why not"
     assert called - public == set(), "no longer public"
     assert set(NOT_OPERATIONS) - public == set(), "no longer public"
     assert called & set(NOT_OPERATIONS) == set()
 
 
-def test_every_public_name_can_be_empty():
+def test_every_public_op_has_an_empty_sample():
     """But for what takes one number, or raises a stated error of nothing."""
     never = {
         "nn.BatchNorm2d": "in training needs two values per channel",
     }
-    may = {example.name for example in EXAMPLES.values() if example.may_be_empty}
-    assert {example.name for example in EXAMPLES.values()} - may - set(never) == set()
+    may = {op.name for op in OP_DB.values() if op.may_be_empty}
+    assert {op.name for op in OP_DB.values()} - may - set(never) == set()
 
 
 # --- element types ------------------------------------------------------------------------------
 
 
 @ALL
-def test_floats_keep_their_type(key):
-    example = EXAMPLES[key]
+def test_float_dtype_is_kept(key):
+    op = OP_DB[key]
     for dtype in DTYPES:
-        arrays = example.arrays(dtype)
-        outputs, _ = run(example, arrays)
+        arrays = op.arrays(dtype)
+        outputs, _ = run(op, arrays)
         for y in outputs:
             assert y.dtype in (dtype, "bool", "int64")
         with lucid.no_grad():
-            same_values(example(*leaves(arrays)), outputs, f"{dtype}, no_grad()")
-        if example.plain and dtype == "float32":
-            same_values(example(*arrays), outputs, "NumPy arrays")
+            same_values(op(*leaves(arrays)), outputs, f"{dtype}, no_grad()")
+        if op.plain and dtype == "float32":
+            same_values(op(*arrays), outputs, "NumPy arrays")
 
 
 @ALL
-def test_settings_may_be_numpys_numbers(key):
-    example = EXAMPLES[key]
-    inputs = leaves(example.arrays("float32"))
-    expected = results(example(*inputs))
-    same_values(example.with_numpy_settings(*inputs), expected, "settings of NumPy's types")
+def test_options_may_be_numpy_scalars(key):
+    op = OP_DB[key]
+    inputs = leaves(op.arrays("float32"))
+    expected = results(op(*inputs))
+    same_values(op.with_numpy_settings(*inputs), expected, "settings of NumPy's types")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_parameters_have_gradients_of_their_own_type(dtype):
+def test_gradients_have_the_dtype_of_the_input(dtype):
     lucid.random.seed(0)
     layers = [
         (nn.Conv2d(2, 3, 3), (2, 2, 5, 5)),
@@ -86,42 +86,40 @@ SCALARS = [
     np.float32(2.5), np.float64(2.5), np.array(True), np.array(2), np.array(2.5),
     np.array(2.5, ">f8"), np.array(2, ">i4"),
 ]  # fmt: skip
-OPERANDS = [
-    key for key, example in EXAMPLES.items() if example.two and example.drawn[0].kind == "f"
-]
-BITS = [key for key, example in EXAMPLES.items() if example.two and example.drawn[0].kind == "i"]
+OPERANDS = [key for key, op in OP_DB.items() if op.two and op.samples[0].kind == "f"]
+BITS = [key for key, op in OP_DB.items() if op.two and op.samples[0].kind == "i"]
 
 
 @pytest.mark.parametrize("key", OPERANDS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("number", [False, True], ids=["array", "number"])
-def test_a_float_keeps_its_type_beside_scalars(key, dtype, number):
+def test_float_dtype_is_kept_next_to_scalars(key, dtype, number):
     """On either side; a tensor of no axes is a tensor, too, and not a scalar."""
-    example = EXAMPLES[key]
+    op = OP_DB[key]
     values = np.random.default_rng(3).uniform(0.2, 4, () if number else (3, 4)).astype(dtype)
     for scalar in SCALARS:
         widened = lucid.Tensor(np.asarray(scalar).astype(dtype))
         for swapped in (False, True):
             x, y = leaves([values, values])
-            result = example(*((scalar, x) if swapped else (x, scalar)))
-            expected = example(*((widened, y) if swapped else (y, widened)))
+            result = op(*((scalar, x) if swapped else (x, scalar)))
+            expected = op(*((widened, y) if swapped else (y, widened)))
             same(result, expected, f"{scalar!r}, swapped: {swapped}")
             assert result.dtype in (dtype, bool)
-            if example.gradient:
+            if op.gradient:
                 result.backward(np.ones(result.shape))
                 expected.backward(np.ones(result.shape))
                 same(x.grad, y.grad, f"gradient beside {scalar!r}, swapped: {swapped}")
 
 
 @pytest.mark.parametrize("key", OPERANDS)
-def test_whole_numbers_beside_scalars(key):
+def test_integers_next_to_scalars(key):
     """Beside a whole number they stay what they are; beside a float they become float32."""
-    example = EXAMPLES[key]
+    op = OP_DB[key]
     for dtype in ("uint8", "int32", "int64"):
         x = lucid.Tensor(np.arange(1, 13, dtype=dtype).reshape(3, 4))
         for scalar in SCALARS:
             for arguments in ((x, scalar), (scalar, x)):
-                result = example(*arguments)
+                result = op(*arguments)
                 if result.dtype == bool:
                     continue
                 exact = np.asarray(scalar).dtype.kind != "f" and key != "lucid.divide"
@@ -129,20 +127,20 @@ def test_whole_numbers_beside_scalars(key):
 
 
 @pytest.mark.parametrize("key", BITS)
-def test_bits_beside_scalars(key):
-    example = EXAMPLES[key]
+def test_booleans_next_to_scalars(key):
+    op = OP_DB[key]
     for dtype in ("bool", "uint8", "int32"):
         x = lucid.Tensor(np.arange(4).astype(dtype))
         for scalar in (s for s in SCALARS if np.asarray(s).dtype.kind == "b" or dtype != "bool"):
             if np.asarray(scalar).dtype.kind != "f":
-                assert example(x, scalar).dtype == example(scalar, x).dtype == dtype
+                assert op(x, scalar).dtype == op(scalar, x).dtype == dtype
 
 
 MIXED = [
     key
-    for key, example in EXAMPLES.items()
-    if example.name.startswith(("lucid.", "functional."))
-    and [drawn.kind for drawn in example.drawn].count("f") > 1
+    for key, op in OP_DB.items()
+    if op.name.startswith(("lucid.", "functional."))
+    and [samples.kind for samples in op.samples].count("f") > 1
     # Whole numbers there are labels, or no probabilities.
     and key != "functional.cross_entropy of probabilities"
     and not key.startswith("functional.sigmoid_focal_loss")
@@ -150,19 +148,19 @@ MIXED = [
 
 
 @pytest.mark.parametrize("key", MIXED)
-def test_a_float_keeps_its_type_beside_arrays_of_whole_numbers(key):
+def test_float_dtype_is_kept_next_to_integer_arrays(key):
     """Whichever of the operands they are."""
-    example = EXAMPLES[key]
-    arrays = example.arrays("float32")
+    op = OP_DB[key]
+    arrays = op.arrays("float32")
     for i, a in enumerate(arrays):
         if a.dtype.kind != "f":
             continue
         whole = [np.rint(b * 3 + 3).astype("int64") if j == i else b for j, b in enumerate(arrays)]
         widened = [b.astype("float32") if j == i else b for j, b in enumerate(whole)]
-        same_values(example(*whole), results(example(*widened)), f"input {i}")
+        same_values(op(*whole), results(op(*widened)), f"input {i}")
 
 
-def test_whole_numbers_are_compared_as_they_are():
+def test_integers_are_compared_exactly():
     x = lucid.tensor([0, 255], dtype="uint8")
     assert (x > -1).tolist() == [True, True]
     assert (x == 300).tolist() == [False, False]
@@ -194,7 +192,7 @@ OPERATORS = {
 
 
 @pytest.mark.parametrize("symbol", OPERATORS)
-def test_operators_beside_arrays_and_scalars_give_tensors(symbol):
+def test_operators_with_arrays_and_scalars_give_tensors(symbol):
     """On either side, in float32, with gradients where there are any."""
     apply = OPERATORS[symbol]
     array = np.array([[1.5, 2.0], [0.5, 3.0]], np.float32)

@@ -10,7 +10,7 @@ from lucid.testing import gradcheck
 ROW = np.array([[[[0.0, 4.0]]]], np.float32)
 
 
-def test_nearest_by_hand():
+def test_nearest_values():
     np.testing.assert_array_equal(F.interpolate(ROW, (1, 5)).numpy()[0, 0], [[0, 0, 0, 4, 4]])
     doubled = F.interpolate(ROW, scale_factor=2).numpy()[0, 0]
     np.testing.assert_array_equal(doubled, [[0, 0, 4, 4], [0, 0, 4, 4]])
@@ -18,7 +18,7 @@ def test_nearest_by_hand():
     np.testing.assert_array_equal(F.interpolate(wide, (1, 4)).numpy()[0, 0], [[0, 1, 3, 4]])
 
 
-def test_bilinear_by_hand():
+def test_bilinear_values():
     # Pixel centres of four columns over two lie at -0.25, 0.25, 0.75, 1.25.
     np.testing.assert_allclose(
         F.interpolate(ROW, (1, 4), mode="bilinear").numpy()[0, 0], [[0, 1, 3, 4]]
@@ -29,7 +29,7 @@ def test_bilinear_by_hand():
     )
 
 
-def test_a_factor_is_the_size_of_a_pixel():
+def test_scale_factor_sets_the_sampling_step():
     """Five pixels by 1.5 are seven of 2 / 3; by the sizes, seven of 5 / 7."""
     wide = np.arange(5.0).reshape(1, 1, 1, 5)
     options = {"scale_factor": (1, 1.5), "mode": "bilinear"}
@@ -47,7 +47,7 @@ def test_a_factor_is_the_size_of_a_pixel():
     np.testing.assert_array_equal(F.interpolate(nine, (1, 3)).numpy()[0, 0, 0], [0, 3, 6])
 
 
-def test_a_factor_for_each_side():
+def test_scale_factor_per_axis():
     assert F.interpolate(np.zeros((2, 3, 4, 5)), scale_factor=(0.5, 1.5)).shape == (2, 3, 2, 7)
 
 
@@ -88,6 +88,6 @@ def test_derivatives(resize):
         ({"size": 2, "align_corners": False}, "align_corners.*'bilinear'"),
     ],
 )
-def test_what_does_not_fit_is_named(options, message):
+def test_invalid_arguments(options, message):
     with pytest.raises(ValueError, match=message):
         F.interpolate(ROW, **options)

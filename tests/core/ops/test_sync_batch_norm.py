@@ -52,7 +52,7 @@ def normalized(x, g, residual, activation, process_group=None):
 
 @pytest.mark.parametrize("activation", [None, "relu", "hardswish"])
 @pytest.mark.parametrize("standing_in", [False, True])
-def test_parts_give_what_the_whole_batch_gives(activation, standing_in):
+def test_matches_batch_norm_of_the_whole_batch(activation, standing_in):
     numbers = np.random.default_rng(4)
     x, g, residual = numbers.standard_normal((3, 6, 2, 3, 3)) + np.reshape(
         [5, 0, 0], (3, 1, 1, 1, 1)
@@ -79,7 +79,7 @@ def test_parts_give_what_the_whole_batch_gives(activation, standing_in):
         assert not results[-1][0][1].any()
 
 
-def test_too_few_values_on_all_processes_together_are_refused():
+def test_too_few_values_raise():
     process_group = Part(0, [None], threading.Barrier(1), True)
     with pytest.raises(ValueError, match=r"two values per channel.* got 1"):
         F.batch_norm(lucid.ones(1, 2, 1, 1), None, None, training=True, process_group=process_group)

@@ -1,4 +1,4 @@
-"""One example call of a public operation, method or layer, and the arrays it is made with."""
+"""Sample call of an operation, method or layer, as PyTorch's ``OpInfo``."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: A length that the walks choose: three, or zero for an empty axis.
+#: Placeholder for a length: three, or zero for an empty axis.
 N = "N"
 LENGTH = 3
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A random array: its shape, of which any length may be ``N``, and its numbers."""
+class Sample:
+    """Shape, kind and range of a random input; a length may be ``N``."""
 
     shape: tuple[Any, ...]
     kind: str
@@ -36,51 +36,49 @@ class Drawn:
         return np.asarray(rng.uniform(self.low, self.high, shape))
 
 
-def floats(*shape: Any, low: float | None = None, high: float | None = None) -> Drawn:
-    """Floats: normal, or even from ``low`` to ``high``."""
-    return Drawn(shape, "f", low, high)
+def floats(*shape: Any, low: float | None = None, high: float | None = None) -> Sample:
+    """Floats: standard normal, or uniform on [``low``, ``high``)."""
+    return Sample(shape, "f", low, high)
 
 
-def whole(*shape: Any, low: int = 0, high: int = 10) -> Drawn:
-    """Integers from ``low`` up to but without ``high``."""
-    return Drawn(shape, "i", low, high)
+def integers(*shape: Any, low: int = 0, high: int = 10) -> Sample:
+    """Integers in [``low``, ``high``)."""
+    return Sample(shape, "i", low, high)
 
 
-def truths(*shape: Any) -> Drawn:
+def booleans(*shape: Any) -> Sample:
     """Booleans."""
-    return Drawn(shape, "b")
+    return Sample(shape, "b")
 
 
 @dataclass(frozen=True)
-class Example:
+class OpInfo:
     """A call with arrays first and settings after them.
 
     Attributes
     ----------
     key
-        The public name, such as ``lucid.sum``, ``functional.gelu``, ``Tensor.sum`` or
-        ``nn.Conv2d``, and after a blank what sets this example apart.
+        Public name, such as ``lucid.sum``, ``functional.gelu``, ``Tensor.sum`` or ``nn.Conv2d``,
+        and after a blank the variant.
     call
-        What is called.
-    drawn
-        The arrays that it takes first.
+        Function to call.
+    samples
+        Array arguments.
     settings, options
-        The other positional and the keyword arguments.
+        Other positional and keyword arguments.
     gradient
-        Whether floating arrays are differentiated by; otherwise the result
-        requires no gradient even where they do.
+        Whether the operation is differentiable; otherwise its result requires no gradient.
     two
-        Whether the first two arrays are the operands of an operation that
-        broadcasts, so that either may be a scalar.
+        Whether the first two arrays broadcast, so that either may be a scalar.
     sized
         Whether the shape of the result follows from the shapes of the arrays.
     plain
-        Whether the call takes NumPy arrays where it takes tensors.
+        Whether the call accepts NumPy arrays in place of tensors.
     """
 
     key: str
     call: Callable[..., Any]
-    drawn: tuple[Drawn, ...]
+    samples: tuple[Sample, ...]
     settings: tuple[Any, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     gradient: bool = True
@@ -94,36 +92,33 @@ class Example:
 
     @property
     def may_be_empty(self) -> bool:
-        return any(N in drawn.shape for drawn in self.drawn)
+        return any(N in samples.shape for samples in self.samples)
 
     def arrays(self, dtype: str, length: int = LENGTH) -> list[Array]:
-        """The arrays, always the same ones, floats in the dtype asked for."""
+        """Create the arrays, seeded by the key, with floats in the given dtype."""
         rng = np.random.default_rng(zlib.crc32(self.key.encode()))
-        drawn = [d.array(rng, length) for d in self.drawn]
-        return [a.astype(dtype) if a.dtype.kind == "f" else a for a in drawn]
+        samples = [d.array(rng, length) for d in self.samples]
+        return [a.astype(dtype) if a.dtype.kind == "f" else a for a in samples]
 
     def __call__(self, *tensors: Any) -> Any:
         return self.call(*tensors, *self.settings, **self.options)
 
     def with_numpy_settings(self, *tensors: Any) -> Any:
-        """The call with every number among the settings as NumPy's scalar.
-
-        Truths stay Python's: NumPy itself takes none of its own for ``keepdims``.
-        """
-        settings = [_numpys(s) for s in self.settings]
-        return self.call(*tensors, *settings, **{k: _numpys(v) for k, v in self.options.items()})
+        """Call with NumPy scalars in place of Python numbers, except booleans."""
+        settings = [_to_numpy(s) for s in self.settings]
+        return self.call(*tensors, *settings, **{k: _to_numpy(v) for k, v in self.options.items()})
 
 
-def _numpys(value: Any) -> Any:
+def _to_numpy(value: Any) -> Any:
     if isinstance(value, int) and not isinstance(value, bool):
         return np.int64(value)
     if isinstance(value, float):
         return np.float64(value)
     if isinstance(value, (tuple, list)):
-        return type(value)(_numpys(v) for v in value)
+        return type(value)(_to_numpy(v) for v in value)
     return value
 
 
 def results(value: Any) -> list[Any]:
-    """The tensors that a call returned: one, or several."""
+    """Return the results of a call as a list."""
     return list(value) if isinstance(value, Sequence) else [value]

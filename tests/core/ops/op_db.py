@@ -1,33 +1,33 @@
-"""At least one example call of everything public that computes tensors from tensors.
+"""Database of public operations and layers, as PyTorch's ``op_db``.
 
-The tests that walk over all of Lucid iterate over :data:`EXAMPLES`; a test of the
-table itself says which public names are in it and why the others are not.
+Tests of all operations iterate over :data:`OP_DB`; ``test_public_ops`` checks that it is
+complete.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from examples_of_layers import FUNCTIONS, LAYERS, LOSSES
-from examples_of_operations import OPERATIONS
-from examples_of_tensors import ALIKE, METHODS, OPERATORS
+from op_db_functions import OPERATIONS
+from op_db_layers import FUNCTIONS, LAYERS, LOSSES
+from op_db_tensors import ALIKE, METHODS, OPERATORS
 
 import lucid
 from lucid import nn
 from lucid.nn import functional
 
-__all__ = ["EXAMPLES", "NOT_OPERATIONS", "public_names"]
+__all__ = ["NOT_OPERATIONS", "OP_DB", "public_names"]
 
 _ALL = [*OPERATIONS, *FUNCTIONS, *LOSSES, *LAYERS, *ALIKE, *METHODS, *OPERATORS]
-EXAMPLES = {example.key: example for example in _ALL}
-assert len(EXAMPLES) == len(_ALL), "two examples have one key"
+OP_DB = {op.key: op for op in _ALL}
+assert len(OP_DB) == len(_ALL), "duplicate key"
 
-#: Public names that compute no tensors from tensors, each with what it does instead.
+#: Public names that are not in the database, with the reason.
 NOT_OPERATIONS = {
     **dict.fromkeys(
         ("lucid.arange", "lucid.empty", "lucid.eye", "lucid.full", "lucid.linspace", "lucid.ones",
          "lucid.zeros"),
-        "makes a tensor from numbers",
+        "creates a tensor from numbers",
     ),
     **dict.fromkeys(
         ("lucid.LucidError", "lucid.MissingPackageError", "lucid.PluginError",
@@ -45,45 +45,45 @@ NOT_OPERATIONS = {
         "reads or writes files",
     ),
     **dict.fromkeys(("lucid.hookimpl", "lucid.hookspec"), "marks hooks of plugins"),
-    "lucid.Tensor": "is the class of all of them",
+    "lucid.Tensor": "is the tensor class",
     **dict.fromkeys(
         ("Tensor.dtype", "Tensor.ndim", "Tensor.shape", "Tensor.size", "Tensor.is_leaf",
          "Tensor.mark_changed", "Tensor.requires_grad", "Tensor.requires_grad_",
          "Tensor.__len__", "Tensor.__hash__"),
-        "says or sets what the tensor is, not what it holds",
+        "reads or sets metadata of the tensor",
     ),
     **dict.fromkeys(
         ("Tensor.data", "Tensor.numpy", "Tensor.item", "Tensor.tolist", "Tensor.__array__",
          "Tensor.__array_function__", "Tensor.__array_ufunc__", "Tensor.__dlpack__",
          "Tensor.__dlpack_device__", "Tensor.__bool__", "Tensor.__int__", "Tensor.__float__",
          "Tensor.__index__", "Tensor.__contains__", "Tensor.__format__", "Tensor.__repr__"),
-        "leaves Lucid; tests/core/test_tensor.py",
+        "returns no tensor; tests/core/test_tensor.py",
     ),
     **dict.fromkeys(
         ("Tensor.__init__", "Tensor.__reduce__", "Tensor.__deepcopy__"),
-        "makes or copies the tensor; tests/core/test_tensor.py",
+        "creates or copies the tensor; tests/core/test_tensor.py",
     ),
-    "Tensor.__getattr__": "explains names that are missing; tests/core/test_hints.py",
+    "Tensor.__getattr__": "raises with a hint; tests/core/test_hints.py",
     **dict.fromkeys(
         ("Tensor.__setitem__", "Tensor.__iadd__", "Tensor.__isub__", "Tensor.__imul__",
          "Tensor.__itruediv__", "Tensor.__ifloordiv__", "Tensor.__imod__", "Tensor.__ipow__",
          "Tensor.__imatmul__", "Tensor.__iand__", "Tensor.__ior__", "Tensor.__ixor__"),
-        "writes into the tensor; tests/core/ops/test_inplace.py",
+        "writes to the tensor; tests/core/ops/test_inplace.py",
     ),
     **dict.fromkeys(("Tensor.backward", "Tensor.grad"), "differentiates; tests/core/autograd"),
-    "Tensor.float": "always gives float32, which the walk holds to be the input's type",
+    "Tensor.float": "always gives float32",
     **dict.fromkeys(("nn.Module", "nn.Parameter"), "is a base class"),
-    **dict.fromkeys(("nn.ModuleDict", "nn.ModuleList"), "holds modules and computes nothing"),
-    **dict.fromkeys(("nn.LoadResult", "nn.RemovableHandle", "nn.SGD"), "is no layer"),
+    **dict.fromkeys(("nn.ModuleDict", "nn.ModuleList"), "is a container"),
+    **dict.fromkeys(("nn.LoadResult", "nn.RemovableHandle", "nn.SGD"), "is not a layer"),
 }  # fmt: skip
 
-#: What a class has without Lucid's doing.
-_PYTHONS = {"__module__", "__doc__", "__slots__", "__annotations__", "__firstlineno__",
+#: Class attributes that Python adds.
+_CLASS_ATTRIBUTES = {"__module__", "__doc__", "__slots__", "__annotations__", "__firstlineno__",
             "__static_attributes__"}  # fmt: skip
 
 
 def public_names() -> Iterator[str]:
-    """Every public name that could be an operation or a layer; no function twice."""
+    """Yield every public name that could be an operation or a layer, each function once."""
     seen = set()
     for name in lucid.__all__:
         value = getattr(lucid, name)
@@ -94,7 +94,7 @@ def public_names() -> Iterator[str]:
         if id(getattr(functional, name)) not in seen:
             yield f"functional.{name}"
     for name in vars(lucid.Tensor):
-        if name not in _PYTHONS and (name.startswith("__") or not name.startswith("_")):
+        if name not in _CLASS_ATTRIBUTES and (name.startswith("__") or not name.startswith("_")):
             yield f"Tensor.{name}"
     for name in nn.__all__:
         if callable(getattr(nn, name)):

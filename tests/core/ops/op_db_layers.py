@@ -1,4 +1,4 @@
-"""Example calls of ``lucid.nn.functional`` and of every layer and loss of ``lucid.nn``."""
+"""Op database: ``lucid.nn.functional``, and the layers and losses of ``lucid.nn``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from example import Drawn, Example, N, floats, whole
+from op_info import N, OpInfo, Sample, floats, integers
 
 import lucid
 from lucid import nn
@@ -14,37 +14,37 @@ from lucid.nn import functional as F
 
 
 def _function(
-    key: str, *drawn: Drawn, then: tuple[Any, ...] = (), options: dict[str, Any] | None = None,
+    key: str, *samples: Sample, then: tuple[Any, ...] = (), options: dict[str, Any] | None = None,
     call: Callable[..., Any] | None = None,
-) -> Example:  # fmt: skip
+) -> OpInfo:  # fmt: skip
     function = getattr(F, key.partition(" ")[0]) if call is None else call
-    return Example(f"functional.{key}", function, drawn, then, options or {})
+    return OpInfo(f"functional.{key}", function, samples, then, options or {})
 
 
 def _layer(
-    key: str, *drawn: Drawn, then: tuple[Any, ...] = (), options: dict[str, Any] | None = None,
+    key: str, *samples: Sample, then: tuple[Any, ...] = (), options: dict[str, Any] | None = None,
     training: bool = True, plain: bool = True,
-) -> Example:  # fmt: skip
-    """A layer made anew for each call, with the same random weights, in the input's dtype."""
+) -> OpInfo:  # fmt: skip
+    """Build a layer for each call, with fixed random weights, in the input's dtype."""
 
     def call(*given: Any, **options: Any) -> Any:
-        tensors, settings = given[: len(drawn)], given[len(drawn) :]
+        tensors, settings = given[: len(samples)], given[len(samples) :]
         lucid.random.seed(1)
         layer = getattr(nn, key.partition(" ")[0])(*settings, **options)
         layer = layer.to(lucid.as_tensor(tensors[0]).dtype).train(training)
         return layer(*tensors)
 
-    return Example(f"nn.{key}", call, drawn, then, options or {}, plain=plain)
+    return OpInfo(f"nn.{key}", call, samples, then, options or {}, plain=plain)
 
 
-def _image(*, channels: Any = 3, batch: Any = N) -> Drawn:
+def _image(*, channels: Any = 3, batch: Any = N) -> Sample:
     return floats(batch, channels, 5, 6)
 
 
 VECTOR = floats(3)
 DEVIATION = floats(3, low=0.5, high=2)
 #: Logits of three classes, and one of them for each place.
-SCORES, CLASSES = floats(N, 3, 2), whole(N, 2, high=3)
+SCORES, CLASSES = floats(N, 3, 2), integers(N, 2, high=3)
 BOTH = (floats(N, 4), floats(N, 4))
 PROBABILITIES = floats(N, 4, low=0, high=1)
 
@@ -127,7 +127,8 @@ LOSSES = [
     _function("cross_entropy with options", SCORES, CLASSES,
               options={"weight": np.array([0.9, 0.5, 0.2], ">f8")[::-1], "label_smoothing": 0.1,
                        "ignore_index": 1, "reduction": "sum"}),
-    _function("cross_entropy of no classes", floats(0, N), whole(0), options={"reduction": "sum"}),
+    _function("cross_entropy of no classes", floats(0, N), integers(0),
+              options={"reduction": "sum"}),
     _function("cross_entropy of probabilities", floats(N, 4), PROBABILITIES,
               options={"label_smoothing": 0.1, "reduction": "none"}),
     _function("nll_loss", SCORES, CLASSES, options={"reduction": "none"}),
@@ -184,7 +185,7 @@ LAYERS = [
     *(_layer(name, floats(N, 4)) for name in ("GELU", "ReLU", "SiLU", "Sigmoid", "Tanh")),
     *(_layer(name, floats(N, 4)) for name in ("Hardsigmoid", "Hardswish", "ReLU6")),
     _layer("Identity", floats(N, 4), plain=False),
-    Example(
+    OpInfo(
         "nn.Sequential",
         lambda x: nn.Sequential(nn.Sigmoid(), nn.Flatten())(x),
         (floats(N, 2, 3),),

@@ -1,4 +1,4 @@
-"""Calling an example: its values and gradients, and whether two of them are the same."""
+"""Run an op forward and backward, and compare results."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from example import Array, Example, results
 from memory_layouts import memory_of, native
+from op_info import Array, OpInfo, results
 
 import lucid
 
@@ -17,26 +17,26 @@ Outcome = tuple[Sequence[Any], Sequence[Any]]
 
 
 def leaves(arrays: Sequence[Array]) -> list[lucid.Tensor]:
-    """A tensor over each array; those of floats require gradients."""
+    """Wrap arrays in tensors; floating ones require gradients."""
     return [lucid.Tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays]
 
 
 def seeds(outputs: Sequence[lucid.Tensor]) -> list[Array]:
-    """A gradient for every output, always the same."""
+    """Create a gradient for every output, from a fixed seed."""
     rng = np.random.default_rng(5)
     return [np.asarray(rng.standard_normal(y.shape)).astype(y.dtype) for y in outputs]
 
 
 def run(
-    example: Example, arrays: Sequence[Array], seed_layout: Callable[[Array], Array] = native
+    op: OpInfo, arrays: Sequence[Array], seed_layout: Callable[[Array], Array] = native
 ) -> Outcome:
-    """The values of a call, and the gradients by its floating arrays."""
+    """Return the values of a call and the gradients of its floating inputs."""
     inputs = leaves(arrays)
-    outputs = results(example(*inputs))
+    outputs = results(op(*inputs))
     for y in outputs:
         assert isinstance(y, lucid.Tensor)
         assert y.dtype.isnative
-    if not example.gradient:
+    if not op.gradient:
         assert not any(y.requires_grad for y in outputs)
         return outputs, []
     for y, seed in zip(outputs, seeds(outputs), strict=True):
@@ -44,17 +44,17 @@ def run(
             given = seed_layout(seed)
             before = memory_of(given)
             y.backward(given, retain_graph=True)
-            assert memory_of(given) == before, "wrote into the gradient it was given"
+            assert memory_of(given) == before, "wrote to its input gradient"
     gradients = [x.grad for x in inputs if x.requires_grad]
     for x, g in zip((x for x in inputs if x.requires_grad), gradients, strict=True):
-        assert g is not None, f"no gradient by the input of shape {x.shape}"
+        assert g is not None, f"no gradient for the input of shape {x.shape}"
         assert (g.shape, g.dtype) == (x.shape, x.dtype)
         assert g.data.flags.writeable
     return outputs, gradients
 
 
 def same(actual: lucid.Tensor, expected: lucid.Tensor, what: str) -> None:
-    """Equal shapes, types and numbers, but for the rounding of another order of sums."""
+    """Check equal shapes, dtypes and values, up to rounding of another summation order."""
     assert actual.dtype == expected.dtype, what
     assert actual.shape == expected.shape, what
     a, b = actual.numpy(), expected.numpy()
@@ -67,12 +67,12 @@ def same(actual: lucid.Tensor, expected: lucid.Tensor, what: str) -> None:
 
 
 def all_same(actual: Outcome, expected: Outcome, what: str) -> None:
-    """Two outcomes of :func:`run`."""
+    """Compare two outcomes of :func:`run`."""
     for kind, mine, others in zip(("value", "gradient"), actual, expected, strict=True):
         for i, (a, b) in enumerate(zip(mine, others, strict=True)):
             same(a, b, f"{kind} {i} of {what}")
 
 
 def same_values(actual: Any, expected: Sequence[Any], what: str) -> None:
-    """What a call returned, against what another one did."""
+    """Compare the results of a call with expected ones."""
     all_same((results(actual), ()), (expected, ()), what)

@@ -1,4 +1,4 @@
-"""Example calls of the methods, operators and indexing of ``lucid.Tensor``."""
+"""Op database: methods, operators and indexing of ``lucid.Tensor``."""
 
 from __future__ import annotations
 
@@ -6,39 +6,39 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
-from example import Drawn, Example, N, floats, truths, whole
-from examples_of_operations import OPERATIONS
+from op_db_functions import OPERATIONS
+from op_info import N, OpInfo, Sample, booleans, floats, integers
 
 import lucid
 
 
 def _method(
-    key: str, *drawn: Drawn, then: tuple[Any, ...] = (), call: Callable[..., Any],
+    key: str, *samples: Sample, then: tuple[Any, ...] = (), call: Callable[..., Any],
     gradient: bool = True,
-) -> Example:  # fmt: skip
-    return Example(f"Tensor.{key}", call, drawn, then, gradient=gradient, plain=False)
+) -> OpInfo:  # fmt: skip
+    return OpInfo(f"Tensor.{key}", call, samples, then, gradient=gradient, plain=False)
 
 
 def _named(name: str) -> Callable[..., Any]:
     return lambda x, *rest, **options: getattr(x, name)(*rest, **options)
 
 
-#: The methods that are an operation of ``lucid`` with the tensor first: its example is theirs.
+#: Methods that call a function of ``lucid``, with the samples of the function.
 ALIKE = [
-    Example(
-        f"Tensor.{example.key.removeprefix('lucid.')}",
-        _named(example.name.removeprefix("lucid.")),
-        example.drawn,
-        example.settings,
-        example.options,
-        example.gradient,
-        sized=example.sized,
+    OpInfo(
+        f"Tensor.{op.key.removeprefix('lucid.')}",
+        _named(op.name.removeprefix("lucid.")),
+        op.samples,
+        op.settings,
+        op.options,
+        op.gradient,
+        sized=op.sized,
         plain=False,
     )
-    for example in OPERATIONS
-    if " " not in example.key
-    and hasattr(lucid.Tensor, example.name.removeprefix("lucid."))
-    and example.call is getattr(lucid, example.name.removeprefix("lucid."))
+    for op in OPERATIONS
+    if " " not in op.key
+    and hasattr(lucid.Tensor, op.name.removeprefix("lucid."))
+    and op.call is getattr(lucid, op.name.removeprefix("lucid."))
 ]
 
 METHODS = [
@@ -49,11 +49,11 @@ METHODS = [
     _method("double", floats(N, 3), call=lambda x: x.double().to(x.dtype)),
     _method("view", floats(N, 6), then=(-1, 3, 2), call=_named("view")),
     _method(
-        "gather", floats(N, 3), whole(N, 4, high=3), then=(1,),
+        "gather", floats(N, 3), integers(N, 4, high=3), then=(1,),
         call=lambda x, index, axis: x.gather(axis, index),
     ),
     _method(
-        "scatter_add", floats(N, 3), whole(N, 4, high=3), floats(N, 4), then=(1,),
+        "scatter_add", floats(N, 3), integers(N, 4, high=3), floats(N, 4), then=(1,),
         call=lambda x, index, source, axis: x.scatter_add(axis, index, source),
     ),
     _method("copy_", floats(N, 3), call=lambda x: lucid.zeros_like(x).copy_(x)),
@@ -65,8 +65,8 @@ METHODS = [
     _method("__getitem__ slices", floats(N, 4, 5), call=lambda x: x[:, 1::2, ::-1]),
     _method("__getitem__ places", floats(4, N), call=lambda x: x[..., 2, None, :]),
     _method("__getitem__ repeated", floats(3, N), call=lambda x: x[[0, 2, 0, 0]]),
-    _method("__getitem__ by a tensor", floats(3, N), whole(2, 4, high=3), call=operator.getitem),
-    _method("__getitem__ by truths", floats(2, N), call=lambda x: x[lucid.tensor([True, False])]),
+    _method("__getitem__ by a tensor", floats(3, N), integers(2, 4, high=3), call=operator.getitem),
+    _method("__getitem__ by booleans", floats(2, N), call=lambda x: x[lucid.tensor([True, False])]),
     _method("__getitem__ mixed", floats(N, 2, 2), call=lambda x: x[..., [1, 1], 0]),
     _method("__getitem__ in pairs", floats(3, 2, N), call=lambda x: x[[2, 2, 0], [1, 1, 0]]),
 ]  # fmt: skip
@@ -85,12 +85,12 @@ OPERATORS = [
     _method("__matmul__", floats(N, 3), floats(3, 2), call=operator.matmul),
     _method("__rmatmul__", floats(3, 2), floats(N, 3), call=lucid.Tensor.__rmatmul__),
     *(
-        _method(f"__{side}{name}__", whole(N, 4), whole(4), gradient=False,
+        _method(f"__{side}{name}__", integers(N, 4), integers(4), gradient=False,
                 call=getattr(lucid.Tensor, f"__{side}{name}__"))
         for name in ("and", "or", "xor")
         for side in ("", "r")
     ),
-    _method("__invert__", truths(N, 4), gradient=False, call=operator.invert),
+    _method("__invert__", booleans(N, 4), gradient=False, call=operator.invert),
     *(
         _method(f"__{name}__", floats(N, 4), floats(4), gradient=False,
                 call=getattr(operator, name))

@@ -1,4 +1,4 @@
-"""Example calls of the functions of ``lucid`` itself; at least one for each."""
+"""Op database: functions of ``lucid``."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from example import Drawn, Example, N, floats, truths, whole
+from op_info import N, OpInfo, Sample, booleans, floats, integers
 
 import lucid
 
 
 def _op(
-    key: str, *drawn: Drawn, then: tuple[Any, ...] = (), options: dict[str, Any] | None = None,
+    key: str, *samples: Sample, then: tuple[Any, ...] = (), options: dict[str, Any] | None = None,
     call: Callable[..., Any] | None = None, gradient: bool = True, two: bool = False,
     sized: bool = True, plain: bool = True,
-) -> Example:  # fmt: skip
+) -> OpInfo:  # fmt: skip
     function = getattr(lucid, key.partition(" ")[0]) if call is None else call
-    return Example(
-        f"lucid.{key}", function, drawn, then, options or {}, gradient=gradient, two=two,
+    return OpInfo(
+        f"lucid.{key}", function, samples, then, options or {}, gradient=gradient, two=two,
         sized=sized, plain=plain,
     )  # fmt: skip
 
@@ -57,8 +57,8 @@ ELEMENTWISE = [
         _op(name, floats(N, 4), gradient=False)
         for name in ("isfinite", "isinf", "isnan", "logical_not")
     ),
-    _op("invert", whole(N, 4), gradient=False),
-    _op("invert truths", truths(N, 4), gradient=False),
+    _op("invert", integers(N, 4), gradient=False),
+    _op("invert booleans", booleans(N, 4), gradient=False),
 ]  # fmt: skip
 
 TWO_OPERANDS = [
@@ -86,9 +86,9 @@ TWO_OPERANDS = [
     *(
         _op(f"{name}{suffix}", draw(N, 4), draw(4), gradient=False, two=True)
         for name in ("bitwise_and", "bitwise_or", "bitwise_xor")
-        for suffix, draw in (("", whole), (" of truths", truths))
+        for suffix, draw in (("", integers), (" of booleans", booleans))
     ),
-    _op("where", truths(N, 1, 2), floats(N, 4, 1), floats(4, 2)),
+    _op("where", booleans(N, 1, 2), floats(N, 4, 1), floats(4, 2)),
     _op(
         "where as operands", floats(N, 4), floats(4), two=True,
         call=lambda x, y: lucid.where([True, False, True, False], x, y),
@@ -121,11 +121,11 @@ REDUCTIONS = [
     *(_op(name, floats(N, 4), then=(1,), gradient=False) for name in ("argmax", "argmin")),
     *(_op(f"{name} of all", floats(2, 4), gradient=False) for name in ("argmax", "argmin")),
     *(
-        _op(name, truths(2, N), then=(1,), options={"keepdims": True}, gradient=False)
+        _op(name, booleans(2, N), then=(1,), options={"keepdims": True}, gradient=False)
         for name in ("all", "any")
     ),
     *(_op(f"{name} of floats", floats(2, N), gradient=False) for name in ("all", "any")),
-    *(_op(f"{name} of numbers", whole(2, N), gradient=False) for name in ("sum", "prod")),
+    *(_op(f"{name} of numbers", integers(2, N), gradient=False) for name in ("sum", "prod")),
     _op("softmax", floats(2, N, 3), then=(1,)),
     _op("log_softmax", floats(2, N, 3), then=(1,)),
 ]
@@ -170,11 +170,11 @@ SHAPES = [
 
 CHOICES = [
     _op(
-        "gather", floats(N, 3), whole(N, 4, high=3), then=(1,),
+        "gather", floats(N, 3), integers(N, 4, high=3), then=(1,),
         call=lambda x, index, axis: lucid.gather(x, axis, index),
     ),
     _op(
-        "scatter_add", floats(N, 3), whole(N, 4, high=3), floats(N, 4), then=(1,),
+        "scatter_add", floats(N, 3), integers(N, 4, high=3), floats(N, 4), then=(1,),
         call=lambda x, index, source, axis: lucid.scatter_add(x, axis, index, source),
     ),
     _op("sort", floats(4, N), then=(0,)),
@@ -182,8 +182,8 @@ CHOICES = [
     _op("topk", floats(N, 4), then=(2, 1)),
     _op("topk smallest", floats(N, 4), then=(2,), options={"largest": False}),
     _op("argsort", floats(N, 4), then=(1,), options={"descending": True}, gradient=False),
-    _op("nonzero", whole(N, 4, high=2), gradient=False, sized=False),
-    _op("one_hot", whole(N, 2, high=4), then=(4,), gradient=False),
+    _op("nonzero", integers(N, 4, high=2), gradient=False, sized=False),
+    _op("one_hot", integers(N, 2, high=4), then=(4,), gradient=False),
     _op("unique", floats(N, 4), gradient=False, sized=False),
     _op("unique with the rest", floats(N, 4), gradient=False, sized=False,
         options={"return_index": True, "return_inverse": True, "return_counts": True}),
@@ -201,10 +201,10 @@ PRODUCTS = [
     _op("linear without bias", floats(4), floats(5, 4)),
     *(
         _op(
-            f"einsum {subscripts}", *drawn,
+            f"einsum {subscripts}", *samples,
             call=lambda *tensors, subscripts=subscripts: lucid.einsum(subscripts, *tensors),
         )
-        for subscripts, drawn in (
+        for subscripts, samples in (
             ("bij,bjk->bik", (floats(2, N, 2), floats(2, 2, 4))),
             ("ij,jk,k->i", (floats(2, N), floats(N, 4), floats(4))),
             ("ii->i", (floats(N, N),)),

@@ -5,13 +5,13 @@ The change is refused where the derivative reads what was changed, and nowhere e
 
 import numpy as np
 import pytest
-from example import results
-from examples import EXAMPLES
-from walk import leaves, seeds
+from op_db import OP_DB
+from op_info import results
+from run_op import leaves, seeds
 
 from lucid.autograd.mutation import mark_written
 
-DIFFERENTIABLE = [key for key, example in EXAMPLES.items() if example.gradient]
+DIFFERENTIABLE = [key for key, op in OP_DB.items() if op.gradient]
 
 #: Operations that keep an array although their derivative happens not to change with it.
 UNMOVED = {
@@ -30,10 +30,10 @@ def change(array):
         array[...] = np.flip(array) * -0.7 + 0.4
 
 
-def gradients(example, place, unchecked=None):
+def gradients(op, place, unchecked=None):
     """Gradients of the inputs after a change of the tensor at ``place``, or of none."""
-    inputs = leaves([a.copy() for a in example.arrays("float64")])
-    outputs = results(example(*inputs))
+    inputs = leaves([a.copy() for a in op.arrays("float64")])
+    outputs = results(op(*inputs))
     recorded = [y for y in outputs if y.requires_grad]
     tensors = [*inputs, *recorded]
     if place is not None and place < len(tensors) and tensors[place]._data.flags.writeable:
@@ -54,35 +54,35 @@ def same(actual, expected):
 
 @pytest.mark.parametrize("key", DIFFERENTIABLE)
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_a_value_that_the_derivative_reads(key):
-    example = EXAMPLES[key]
-    count, expected = gradients(example, None)
+def test_writing_to_a_saved_tensor_raises(key):
+    op = OP_DB[key]
+    count, expected = gradients(op, None)
     for place in range(count):
-        read = not same(gradients(example, place, unchecked=True)[1], expected)
+        read = not same(gradients(op, place, unchecked=True)[1], expected)
         if read:
             with pytest.raises(RuntimeError, match="changed in place"):
-                gradients(example, place)
+                gradients(op, place)
         elif not (key in UNMOVED or key.startswith("nn.")):  # layers read it for their weights
-            assert same(gradients(example, place)[1], expected)
+            assert same(gradients(op, place)[1], expected)
 
 
-@pytest.mark.parametrize("key", [key for key in DIFFERENTIABLE if EXAMPLES[key].plain])
+@pytest.mark.parametrize("key", [key for key in DIFFERENTIABLE if OP_DB[key].plain])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_an_array_of_numpy_that_the_derivative_reads(key):
+def test_numpy_inputs_are_copied_when_saved(key):
     """Nobody notices when it is written, so the derivative has a copy."""
-    example = EXAMPLES[key]
-    drawn = example.arrays("float64")
+    op = OP_DB[key]
+    samples = op.arrays("float64")
 
     def found(place, changed):
-        arrays = [a.copy() for a in drawn]
+        arrays = [a.copy() for a in samples]
         inputs = leaves(arrays)
         inputs[place] = arrays[place]
-        recorded = [y for y in results(example(*inputs)) if y.requires_grad]
+        recorded = [y for y in results(op(*inputs)) if y.requires_grad]
         if changed:
             change(arrays[place])
         for y, seed in zip(recorded, seeds(recorded), strict=True):
             y.backward(seed, retain_graph=True)
         return [x.grad.numpy() for x in inputs if x is not arrays[place] and x.grad is not None]
 
-    for place in range(len(drawn)):
+    for place in range(len(samples)):
         assert same(found(place, changed=True), found(place, changed=False))

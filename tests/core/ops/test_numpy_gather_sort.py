@@ -53,7 +53,7 @@ def test_gather(case):
 
 @examples(60)
 @given(x=arrays(shapes(least=1)), rng=generators(), data=st.data())
-def test_gather_of_the_same_lengths_is_take_along_axis(x, rng, data):
+def test_gather_matches_take_along_axis(x, rng, data):
     axis = data.draw(st.integers(-x.ndim - 1, x.ndim))
     n = x.shape[axis] if -x.ndim <= axis < x.ndim else 2
     index = rng.integers(-n - 1, n, x.shape) if n else np.zeros(x.shape, int)
@@ -144,7 +144,7 @@ def test_topk(x, largest, data):
 
 
 @pytest.mark.parametrize("function", [lucid.sort, lucid.argsort, lambda x: lucid.topk(x, 1)])
-def test_a_scalar_has_no_axis_to_sort(function):
+def test_sort_of_a_scalar_raises(function):
     agree(lambda: function(T(1.5)), lambda: np.sort(np.array(1.5)))
 
 
@@ -183,11 +183,11 @@ def test_one_hot(x, classes):
             lucid.one_hot(T(x), 14)
 
 
-def test_one_hot_has_no_negative_number_of_classes():
+def test_one_hot_with_negative_num_classes_raises():
     with pytest.raises(ValueError, match="-2"):
         lucid.one_hot(lucid.zeros(0, dtype=int), -2)
 
 
-def test_topk_takes_an_integer():
+def test_topk_requires_an_integer():
     with pytest.raises(TypeError, match=r"1\.5"):
         lucid.ones(3).topk(1.5)
