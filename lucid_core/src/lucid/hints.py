@@ -148,7 +148,10 @@ def add_class_hints(cls: Any, owner: str | None = None) -> None:
     """
     for name, value in list(vars(cls).items()):
         if inspect.isfunction(value) and not name.startswith("_"):
-            setattr(cls, name, _explained(value, name))
+            call = _explained(value, name)
+            if call is not value:  # pickled by name; the function may be from another module
+                call.__module__, call.__qualname__ = cls.__module__, f"{cls.__qualname__}.{name}"
+                setattr(cls, name, call)
     if owner is None:
         return
 

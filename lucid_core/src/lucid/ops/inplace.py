@@ -16,7 +16,18 @@ from lucid.ops.index import as_array_index, copy_index, last_assigned
 if TYPE_CHECKING:
     from lucid.tensor import Tensor
 
-__all__ = ["assign", "update", "writable"]
+__all__ = ["assign", "operator", "update", "writable"]
+
+
+def operator(
+    operation: Callable[[ArrayLike, ArrayLike], Tensor],
+) -> Callable[[Tensor, ArrayLike], Tensor]:
+    """Make ``__iadd__`` etc. of a binary operation."""
+
+    def call(self: Tensor, other: ArrayLike) -> Tensor:
+        return update(self, operation, other)
+
+    return call
 
 
 def update(
