@@ -1,4 +1,4 @@
-"""Whole builds of a small site, with small plugins that are sound or broken in one way."""
+"""Builds of a small site with valid and broken plugins."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-SOUND = '''
+VALID = '''
     from __future__ import annotations
 
     from lucid import nn
@@ -61,7 +61,7 @@ HOOK = """
 
 
 class Site:
-    """A folder with plugins as pip would leave them, and a Sphinx project over them."""
+    """A folder with installed plugins and a Sphinx project."""
 
     def __init__(self, folder):
         self.folder = folder
@@ -72,8 +72,8 @@ class Site:
 
     def configure(self, **options):
         lines = ['project = "toys"', 'extensions = ["lucid.sphinxext"]']
-        # Plugins of the environment stay out: these tests are about the toys.
-        options = {"lucid_models_plugins": ["toy-sound", "toy-broken"]} | options
+        # Exclude the plugins of the environment.
+        options = {"lucid_models_plugins": ["toy-valid", "toy-broken"]} | options
         lines += [f"{key} = {value!r}" for key, value in options.items()]
         (self.docs / "conf.py").write_text("\n".join(lines) + "\n")
 
@@ -93,7 +93,7 @@ class Site:
         (info / "entry_points.txt").write_text(f"[lucid.models]\ntoy = {package}.plugin\n")
 
     def build(self, *options):
-        """Returns exit code, standard output and standard error."""
+        """Build the site; return exit code, standard output and standard error."""
         environment = dict(os.environ, PYTHONPATH=str(self.folder), NO_COLOR="1")
         done = subprocess.run(
             [sys.executable, "-m", "sphinx", "-n", *options, self.docs, self.folder / "out"],
@@ -110,12 +110,12 @@ def site(tmp_path):
     return Site(tmp_path)
 
 
-def sound(site):
-    site.add("toy-sound", SOUND, name="small_net")
+def add_valid(site):
+    site.add("toy-valid", VALID, name="small_net")
 
 
-def test_a_page_and_a_table_without_a_warning(site):
-    sound(site)
+def test_valid_plugin_builds_without_warnings(site):
+    add_valid(site)
     code, _, errors = site.build("-W", "-j", "2")
     assert (code, errors) == (0, "")
     page = site.html("small_net")
@@ -128,8 +128,8 @@ def test_a_page_and_a_table_without_a_warning(site):
     assert 'href="small_net.html"' in site.html("index")
 
 
-def test_pages_of_models_that_are_gone_are_removed_and_unchanged_ones_left_alone(site):
-    sound(site)
+def test_stale_pages_are_removed_and_unchanged_pages_kept(site):
+    add_valid(site)
     assert site.build()[0] == 0
     pages = site.docs / "models"
     stamp = (pages / "small_net.rst").stat().st_mtime_ns
@@ -145,15 +145,15 @@ def test_pages_of_models_that_are_gone_are_removed_and_unchanged_ones_left_alone
 BROKEN = {
     "does not import": ("import nowhere_to_be_found\n", "nowhere_to_be_found"),
     "raises when built": (
-        SOUND.replace("return Net(3, num_classes)", "raise RuntimeError('no luck')"),
+        VALID.replace("return Net(3, num_classes)", "raise RuntimeError('no luck')"),
         "RuntimeError: no luck",
     ),
-    "returns no module": (SOUND.replace("return Net(3, num_classes)", "return 3"), "int"),
-    "counts wrong": (SOUND.replace("Net(3, num", "Net(4, num"), "total_parameters=20"),
-    "has invalid markup": (SOUND.replace("It is small.", ":norole:`x` and *more"), "norole"),
-    "refers to nothing": (SOUND.replace(":class:`int`", ":class:`Nowhere`"), "Nowhere"),
+    "returns no module": (VALID.replace("return Net(3, num_classes)", "return 3"), "int"),
+    "counts wrong": (VALID.replace("Net(3, num", "Net(4, num"), "total_parameters=20"),
+    "has invalid markup": (VALID.replace("It is small.", ":norole:`x` and *more"), "norole"),
+    "refers to nothing": (VALID.replace(":class:`int`", ":class:`Nowhere`"), "Nowhere"),
     "has a section twice": (
-        SOUND.replace(
+        VALID.replace(
             "Train it.", "Train it.\n\n        Examples\n        --------\n        Again."
         ),
         "'Examples'",
@@ -161,25 +161,25 @@ BROKEN = {
 }
 
 
-def test_broken_models_are_reported_by_plugin_and_break_nothing(site):
-    """All of them in one build, each from a plugin of its own."""
+def test_broken_models_are_reported_with_plugin(site):
+    """One build with one plugin per broken model."""
     plugins = {f"toy-broken-{number}": kind for number, kind in enumerate(BROKEN)}
-    site.configure(lucid_models_plugins=["toy-sound", *plugins])
-    sound(site)
+    site.configure(lucid_models_plugins=["toy-valid", *plugins])
+    add_valid(site)
     for distribution, kind in plugins.items():
         name = distribution.replace("-", "_")
         site.add(distribution, BROKEN[kind][0].replace("small_net", name), name=name)
     code, output, errors = site.build("-W")
     assert (code, errors) == (0, "")
     for distribution, kind in plugins.items():
-        name, told = distribution.replace("-", "_"), BROKEN[kind][1]
+        name, expected = distribution.replace("-", "_"), BROKEN[kind][1]
         reports = [line for line in output.splitlines() if f"plugin {distribution} 1.0:" in line]
-        assert any(name in line and told in line for line in reports), (kind, output)
+        assert any(name in line and expected in line for line in reports), (kind, output)
         assert name in site.html(name), kind
     assert "<strong>Total Parameters</strong>: 20" in site.html("small_net")
 
 
-def test_a_strict_plugin_fails_the_build(site):
+def test_strict_plugin_fails_build(site):
     site.configure(lucid_models_strict=["toy-broken"])
     site.add("toy-broken", BROKEN["raises when built"][0], name="small_net")
     code, _, errors = site.build("-W")
@@ -187,26 +187,26 @@ def test_a_strict_plugin_fails_the_build(site):
     assert "plugin toy-broken 1.0: model small_net: RuntimeError: no luck" in errors
 
 
-def test_a_plugin_that_does_not_load_is_reported(site):
-    sound(site)
-    site.add("toy-broken", SOUND, name="bad_net", hook="raise RuntimeError('at import')")
+def test_plugin_that_fails_to_load_is_reported(site):
+    add_valid(site)
+    site.add("toy-broken", VALID, name="bad_net", hook="raise RuntimeError('at import')")
     code, output, errors = site.build("-W")
     assert (code, errors) == (0, "")
     assert "plugin toy-broken 1.0: RuntimeError: at import" in output
 
 
-def test_two_plugins_with_one_name_get_a_page_each(site):
-    sound(site)
-    site.add("toy-broken", SOUND, name="small_net")
+def test_ambiguous_name_has_page_per_plugin(site):
+    add_valid(site)
+    site.add("toy-broken", VALID, name="small_net")
     code, output, errors = site.build("-W")
     assert (code, errors) == (0, ""), output
-    for page in ("toy-sound.small_net", "toy-broken.small_net"):
+    for page in ("toy-valid.small_net", "toy-broken.small_net"):
         assert "<strong>Total Parameters</strong>: 20" in site.html(page)
 
 
-def test_a_plugin_that_registers_a_name_twice_is_reported(site):
-    sound(site)
-    site.add("toy-broken", SOUND, name="small_net")
+def test_plugin_that_registers_name_twice_is_reported(site):
+    add_valid(site)
+    site.add("toy-broken", VALID, name="small_net")
     entry_points = site.folder / "toy_broken-1.0.dist-info" / "entry_points.txt"
     entry_points.write_text(f"{entry_points.read_text()}again = toy_broken.again\n")
     plugin = (site.folder / "toy_broken" / "plugin.py").read_text()
@@ -214,14 +214,14 @@ def test_a_plugin_that_registers_a_name_twice_is_reported(site):
     code, output, errors = site.build("-W")
     assert (code, errors) == (0, ""), output
     assert "plugin toy-broken: model toy-broken:small_net: " in output
-    assert "<strong>Total Parameters</strong>: 20" in site.html("toy-sound.small_net")
+    assert "<strong>Total Parameters</strong>: 20" in site.html("toy-valid.small_net")
 
 
-def test_a_folder_and_a_choice_of_plugins(site):
-    site.configure(lucid_models_dir="zoo", lucid_models_plugins=["toy-sound"])
+def test_folder_and_plugins_options(site):
+    site.configure(lucid_models_dir="zoo", lucid_models_plugins=["toy-valid"])
     (site.docs / "index.rst").write_text("Toys\n====\n\n.. toctree::\n\n   zoo/index\n")
-    sound(site)
-    site.add("toy-broken", SOUND.replace("small_net", "other_net"), name="other_net")
+    add_valid(site)
+    site.add("toy-broken", VALID.replace("small_net", "other_net"), name="other_net")
     assert site.build("-W")[0] == 0
     pages = {page.stem for page in (site.folder / "out" / "zoo").rglob("*.html")}
     assert pages == {"index", "small_net", "small"}
@@ -238,14 +238,14 @@ TWO = """
 """
 
 
-def two(site, distribution, introduction="It is small."):
-    models = SOUND.replace("It is small.", introduction)
+def add_two(site, distribution, introduction="It is small."):
+    models = VALID.replace("It is small.", introduction)
     other = models[models.index("    def small_net") :].replace("small_net", "other_net")
     site.add(distribution, f"{models}\n\n{other}", name="small_net", hook=TWO)
 
 
-def test_a_family_has_a_page_with_what_its_members_share(site):
-    two(site, "toy-sound")
+def test_family_page_has_common_introduction(site):
+    add_two(site, "toy-valid")
     code, _, errors = site.build("-W")
     assert (code, errors) == (0, "")
     page = site.html("families/small")
@@ -255,24 +255,24 @@ def test_a_family_has_a_page_with_what_its_members_share(site):
     assert 'href="families/small.html"' in site.html("index")
 
 
-def test_a_fault_on_the_page_of_a_family_is_its_plugin_s(site):
-    two(site, "toy-broken", introduction=":norole:`x`")
+def test_problem_on_family_page_is_reported_with_plugin(site):
+    add_two(site, "toy-broken", introduction=":norole:`x`")
     code, output, errors = site.build("-W")
     assert (code, errors) == (0, "")
     assert "plugin toy-broken 1.0: page of families/small: " in output
 
 
-def test_a_family_of_two_plugins_speaks_for_neither(site):
-    two(site, "toy-sound")
-    two(site, "toy-broken")
+def test_family_of_two_plugins_has_no_introduction(site):
+    add_two(site, "toy-valid")
+    add_two(site, "toy-broken")
     assert site.build("-W")[0] == 0
     page = site.html("families/small")
-    assert "4 models from toy-broken 1.0, toy-sound 1.0." in page
+    assert "4 models from toy-broken 1.0, toy-valid 1.0." in page
     assert "It is small." not in page
 
 
-def test_a_template_of_the_site_s_own(site):
-    sound(site)
+def test_template_option(site):
+    add_valid(site)
     site.configure(lucid_models_template="model.jinja")
     template = (
         "{{ page }}\n\nOn a phone: {{ facts.parameters // 2 }} of {{ info.family }}.\n\n"
@@ -287,15 +287,15 @@ def test_a_template_of_the_site_s_own(site):
 
 
 @pytest.mark.parametrize(
-    ("template", "told"),
+    ("template", "expected"),
     [(None, "No such file"), ("{% if %}", "Expected an expression"), ("{{ nil }}", "'nil'")],
 )
-def test_a_template_that_is_wrong_is_the_site_s_fault(site, template, told):
-    sound(site)
+def test_invalid_template_fails_build(site, template, expected):
+    add_valid(site)
     site.configure(lucid_models_template="model.jinja")
     if template is not None:
         (site.docs / "model.jinja").write_text(template)
     code, _, errors = site.build()
     assert code != 0
     assert "lucid_models_template = 'model.jinja': " in errors
-    assert told in errors
+    assert expected in errors

@@ -30,22 +30,22 @@ def test_parse_splits_at_underlined_titles():
 
 
 @pytest.mark.parametrize("text", [None, "", "   "])
-def test_parse_of_nothing_is_empty(text):
+def test_parse_of_empty_docstring(text):
     doc = parse(text)
     assert doc.introduction == doc.summary == ""
     assert doc.sections == {}
 
 
-def test_a_summary_of_two_lines_is_joined():
+def test_summary_of_two_lines_is_joined():
     assert parse("Two\nlines.\n\nMore.").summary == "Two lines."
 
 
-def test_an_underline_below_indented_text_is_not_a_title():
+def test_indented_underline_is_not_a_title():
     assert parse("Text::\n\n    Code\n    ----\n\nMore.").sections == {}
 
 
-def test_a_section_twice_is_an_error():
-    with pytest.raises(ValueError, match="two sections with the title 'Notes'"):
+def test_repeated_section_is_rejected():
+    with pytest.raises(ValueError, match="two sections 'Notes'"):
         parse("A.\n\nNotes\n-----\nx\n\nNotes\n-----\ny\n")
 
 
@@ -59,7 +59,7 @@ def test_definition_list_escapes_markup_in_types():
     assert definition_list("x : ``(N, *)``\n    It.") == "``x`` : *\\`\\`(N, \\*)\\`\\`*\n    It."
 
 
-def test_definition_list_keeps_a_type_with_commas_whole_and_sentences_alone():
+def test_definition_list_keeps_types_with_commas_and_sentences():
     assert definition_list("dict[str, Tensor]\n    By name.") == (
         "``dict[str, Tensor]``\n    By name."
     )

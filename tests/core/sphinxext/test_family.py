@@ -5,7 +5,7 @@ from lucid.sphinxext.family import common_introduction, family_page, family_page
 from lucid.sphinxext.table import Row
 
 
-def test_every_family_has_a_page_of_its_own_whatever_its_name():
+def test_family_pages_have_unique_names():
     names = ["resnet", "ResNet", "a/b c", "resnet", "..", "resnet-2"]
     assert family_pages(names) == {
         "resnet": "families/resnet",
@@ -16,7 +16,7 @@ def test_every_family_has_a_page_of_its_own_whatever_its_name():
     }
 
 
-def test_what_members_have_in_common_is_what_all_of_them_say():
+def test_common_introduction_has_paragraphs_of_all_members():
     first = parse("The small one.\n\nBoth are deep.\n\nCheap.\n\nAnd wide.")
     second = parse("The large one.\n\nAnd wide.\n\nBoth are deep.\n\nDear.")
     assert common_introduction([first, second]) == "Both are deep.\n\nAnd wide."
@@ -24,7 +24,7 @@ def test_what_members_have_in_common_is_what_all_of_them_say():
     assert common_introduction([]) == ""
 
 
-def test_the_page_lists_its_members_and_holds_their_pages():
+def test_family_page_lists_members():
     row = Row("tiny_net", "toy", "tiny_", "1,234", "", "toy 1.0", "tiny_net")
     other = Row("a:index", "toy", "tiny_", "", "", "other 2.0", "a.index")
     page = family_page("tiny_", "*Common.*", [(row, "A *tiny* net_"), (other, "None.")])
@@ -39,5 +39,5 @@ def test_the_page_lists_its_members_and_holds_their_pages():
     assert page.endswith(".. toctree::\n   :hidden:\n\n   ../tiny_net\n   ../a.index\n")
 
 
-def test_escaped_text_renders_as_it_stands():
+def test_escape():
     assert escape(r"a*b|c`d\e f_ g_h") == r"a\*b\|c\`d\\e f\_ g_h"

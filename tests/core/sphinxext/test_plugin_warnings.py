@@ -1,4 +1,4 @@
-"""Which warnings are a plugin's and which the site's, by where they point."""
+"""Warnings about pages of plugins and of the site, by location."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from lucid.sphinxext.plugin_warnings import PluginWarnings
 
 @pytest.fixture
 def plugin_warnings() -> PluginWarnings:
-    """Those of a site with a page of a lenient plugin and one of a strict one."""
+    """Filter of a site with one strict plugin and one other plugin."""
     result = PluginWarnings("models", strict=["toy-strict"])
-    result.add_page("lenient_net", "toy-lenient", "1.0")
+    result.add_page("other_net", "toy-other", "1.0")
     result.add_page("strict_net", "toy-strict", "2.0")
     return result
 
 
 def stays(plugin_warnings: PluginWarnings, location: Any) -> bool:
-    """Whether a warning there remains one."""
-    record = logging.LogRecord("sphinx", logging.WARNING, "", 0, "what %s", ("now",), None)
+    """Whether a warning at a location stays a warning."""
+    record = logging.LogRecord("sphinx", logging.WARNING, "", 0, "message %s", ("text",), None)
     record.location = location
     return bool(plugin_warnings.filter(record))
 
@@ -36,17 +36,17 @@ def node_in(page: str) -> nodes.Node:
 @pytest.mark.parametrize(
     "location",
     [
-        "models/lenient_net",
-        "/site/docs/models/lenient_net.rst:12",
-        "C:\\site\\docs\\models\\lenient_net.rst:12",
-        ("models/lenient_net", 12),
-        node_in("models/lenient_net"),
-        "/lib/toy/models.py:docstring of lucid.models.lenient_net:4",
+        "models/other_net",
+        "/site/docs/models/other_net.rst:12",
+        "C:\\site\\docs\\models\\other_net.rst:12",
+        ("models/other_net", 12),
+        node_in("models/other_net"),
+        "/lib/toy/models.py:docstring of lucid.models.other_net:4",
     ],
 )
-def test_a_lenient_plugins_page_gives_a_report(plugin_warnings, location) -> None:
+def test_warning_about_other_plugin_becomes_report(plugin_warnings, location) -> None:
     assert not stays(plugin_warnings, location)
-    assert plugin_warnings.reports == ["plugin toy-lenient 1.0: page of lenient_net: what now"]
+    assert plugin_warnings.reports == ["plugin toy-other 1.0: page of other_net: message text"]
 
 
 @pytest.mark.parametrize(
@@ -55,13 +55,13 @@ def test_a_lenient_plugins_page_gives_a_report(plugin_warnings, location) -> Non
         "models/strict_net",
         ("models/strict_net", None),
         "docstring of lucid.models.strict_net",
-        "models/index",  # a page of the folder that is no plugin's
-        "guide/lenient_net",
-        "models/deeper/lenient_net",
+        "models/index",  # a page in the folder that belongs to no plugin
+        "guide/other_net",
+        "models/deeper/other_net",
         node_in("index"),
         None,
     ],
 )
-def test_a_strict_plugins_page_and_the_sites_own_stay_warnings(plugin_warnings, location) -> None:
+def test_warnings_about_strict_plugin_and_site_stay(plugin_warnings, location) -> None:
     assert stays(plugin_warnings, location)
     assert plugin_warnings.reports == []

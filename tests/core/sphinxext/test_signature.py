@@ -9,7 +9,7 @@ class Net:
     pass
 
 
-def test_a_short_signature_stays_on_one_line():
+def test_short_signature_is_one_line():
     def tiny(num_classes: int = 10, **kwargs: Any) -> Net: ...
 
     assert signature_source("tiny", tiny) == (
@@ -17,7 +17,7 @@ def test_a_short_signature_stays_on_one_line():
     )
 
 
-def test_a_longer_one_puts_its_arguments_on_a_line():
+def test_longer_signature_has_arguments_on_own_line():
     def a_model_with_a_long_name(
         num_classes: int = 21, backbone_num_classes: int = 1000, **kwargs: Any
     ) -> Net: ...
@@ -30,7 +30,7 @@ def test_a_longer_one_puts_its_arguments_on_a_line():
     )
 
 
-def test_a_very_long_one_puts_every_argument_on_its_own():
+def test_very_long_signature_has_one_argument_per_line():
     def model(
         first_argument: str = "something long",
         second_argument: str = "something else",
@@ -51,13 +51,13 @@ def test_markers_of_positional_and_keyword_only_arguments():
     assert signature_source("model", model).endswith("def model(a, /, b=1, *, c: int = 2)")
 
 
-def test_arguments_after_star_args_need_no_marker():
+def test_no_marker_after_star_args():
     def model(*sizes: int, c: int = 2): ...
 
     assert signature_source("model", model).endswith("def model(*sizes: int, c: int = 2)")
 
 
-def test_annotations_that_are_objects_read_as_source():
+def test_annotations_that_are_objects():
     def model(size, shape): ...
 
     model.__annotations__ = {"size": int, "shape": tuple[int, ...], "return": Net}

@@ -1,35 +1,31 @@
-"""Sphinx extension: a page for every registered model and every family, and a table of all.
+"""Sphinx extension: a page per registered model and family, and a table of all models.
 
-Put it beside autodoc in ``conf.py``, for the zoo or for a plugin of your own::
+Add it next to autodoc in ``conf.py``, for all models or those of your plugin::
 
     extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "lucid.sphinxext"]
-    lucid_models_plugins = ["lucid-models-mine"]  # default: every installed one
-    lucid_models_strict = ["lucid-models-mine"]  # whose faults are warnings
+    lucid_models_plugins = ["lucid-models-mine"]  # default: all installed plugins
+    lucid_models_strict = ["lucid-models-mine"]  # problems are warnings
 
-and ``models/index`` into a ``toctree``.  The pages are written at the start of the
-build, so numbers and signatures are always those of the installed code, and the
-prose is that of the builders' docstrings.
+and add ``models/index`` to a ``toctree``.  The pages are generated at the start of the build
+from the installed code: counts from the models, text from the docstrings of the builders.
 
 Configuration
 -------------
 ``lucid_models_dir`` : str, default "models"
-    Folder below the source folder that receives the pages.  It belongs to the
-    extension: pages of models that are gone are removed.
+    Folder in the source folder for the pages.  Pages of removed models are deleted.
 ``lucid_models_plugins`` : list of str, optional
-    Names of the distributions whose models get pages.  Default: all.
+    Distributions whose models get pages.  Default: all.
 ``lucid_models_strict`` : list of str, default []
-    Names of the distributions whose faults (a model that cannot be built, a
-    docstring that is not valid reStructuredText, a reference that leads nowhere)
-    are Sphinx warnings, which ``-W`` makes errors.  The faults of any other
-    plugin are reported under its name and leave the build alone.
+    Distributions whose problems (a model that cannot be built, invalid reStructuredText in a
+    docstring, a broken reference) are Sphinx warnings, which ``-W`` turns into errors.
+    Problems of other plugins are only reported.
 ``lucid_models_multiply_adds`` : bool, default True
-    Whether each model is run once at its default input to count multiply-adds.
+    Whether to run each model once at its default input shape to count multiply-adds.
 ``lucid_models_template`` : str, optional
-    A Jinja template for the models' pages, relative to ``conf.py``.  It is given
-    ``page`` (the page as it would be, in reStructuredText), ``parts`` (its parts by
-    name, in their order: ``parts["Examples"]``), ``info`` (the ``ModelInfo``) and
-    ``facts`` (the counted ``parameters`` and ``multiply_adds``).  One that adds a
-    line is ``{{ page }}`` and the line.
+    Jinja template of the models' pages, relative to ``conf.py``.  Its variables are ``page``
+    (the default page in reStructuredText), ``parts`` (parts of the page by name, such as
+    ``parts["Examples"]``), ``info`` (the ``ModelInfo``) and ``facts`` (``parameters`` and
+    ``multiply_adds``).  For example, ``{{ page }}`` followed by a line appends that line.
 """
 
 from __future__ import annotations
@@ -44,17 +40,17 @@ __all__ = ["setup"]
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Connect the extension; Sphinx calls this.
+    """Register configuration values and event handlers with Sphinx.
 
     Parameters
     ----------
     app : sphinx.application.Sphinx
-        The application that is starting.
+        Application that loads the extension.
 
     Returns
     -------
     dict
-        Version of the extension, and that it may read and write in parallel.
+        Metadata of the extension: version, and support of parallel builds.
     """
     from lucid.sphinxext.build import ModelPages
 
@@ -67,9 +63,9 @@ def setup(app: Sphinx) -> dict[str, Any]:
     pages = ModelPages()
     app.connect("config-inited", _add_static)
     app.connect("builder-inited", pages.write)
-    # Before napoleon, which would otherwise render what is about to be dropped.
+    # Before napoleon renders the docstring.
     app.connect("autodoc-process-docstring", pages.clear_docstring, priority=100)
-    # After everyone who may know where it leads, intersphinx among them.
+    # After all other handlers, including intersphinx.
     app.connect("missing-reference", pages.keep_plain_text, priority=900)
     app.add_js_file("lucid-models.js", loading_method="defer")
     app.add_css_file("lucid-models.css")
@@ -77,5 +73,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
 
 
 def _add_static(app: Sphinx, config: Any) -> None:
-    """The script and style of the table; Sphinx copies them with the site's own."""
+    """Add the script and style sheet of the table to the static files of the site."""
     config.html_static_path.append(str(Path(__file__).parent / "static"))

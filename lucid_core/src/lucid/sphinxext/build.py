@@ -1,4 +1,4 @@
-"""What happens in a build: pages written at its start, docstrings not shown twice."""
+"""Event handlers of a build: write the pages, hide docstrings that they already contain."""
 
 from __future__ import annotations
 
@@ -29,27 +29,21 @@ __all__ = ["ModelPages"]
 
 _log = getLogger(__name__)
 
-#: A model, its line of the table, and what its page says if it could be built.
+#: A model, its row of the table, and the data of its page if it could be built.
 Member: TypeAlias = "tuple[ModelInfo, Row, ModelFacts | None]"
 
-#: First line of every page written here; a file without it is never touched.
+#: First line of generated pages; other files are not modified.
 _GENERATED = ".. Written by lucid.sphinxext from the registry; changes here are lost.\n\n"
 
 
 class ModelPages:
-    """The model pages of one build; its methods are handlers of Sphinx's events."""
+    """Model pages of one build; methods are handlers of Sphinx events."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
 
     def write(self, app: Sphinx) -> None:
-        """Write a page for every model, and the table of all; at ``builder-inited``.
-
-        Parameters
-        ----------
-        app : sphinx.application.Sphinx
-            The build.
-        """
+        """Write the pages of models and families and the table; handler of ``builder-inited``."""
         directory = app.config.lucid_models_dir.strip("/")
         plugin_warnings = PluginWarnings(directory, app.config.lucid_models_strict)
         infos = _infos(app, plugin_warnings)
@@ -79,10 +73,9 @@ class ModelPages:
     def clear_docstring(
         self, app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]
     ) -> None:
-        """Leave only the signature of a builder; at ``autodoc-process-docstring``.
+        """Clear the docstring of a builder; handler of ``autodoc-process-docstring``.
 
-        Its page renders the docstring's sections in an order of its own, so
-        ``autofunction`` must not render them again.
+        The page renders the sections itself, so ``autofunction`` only renders the signature.
         """
         package, _, model = name.rpartition(".")
         if what == "function" and package == "lucid.models" and model in self.names:
@@ -91,10 +84,9 @@ class ModelPages:
     def keep_plain_text(
         self, app: Sphinx, env: BuildEnvironment, node: pending_xref, text: TextElement
     ) -> Node | None:
-        """Leave a class in a builder's signature as it is; at ``missing-reference``, last.
+        """Keep unresolved classes in signatures as text; last handler of ``missing-reference``.
 
-        A plugin's site need not document the class that its builders return, and
-        the page's author did not write the reference.
+        The site of a plugin need not document the classes that its builders return.
         """
         page = node.get("refdoc", "").startswith(f"{app.config.lucid_models_dir.strip('/')}/")
         return text if page and _in_signature(node) else None
@@ -107,15 +99,15 @@ def _in_signature(node: Node | None) -> bool:
 
 
 def _infos(app: Sphinx, plugin_warnings: PluginWarnings) -> list[ModelInfo]:
-    """The models to document; plugins that did not load are reported."""
+    """Return the models to document and report plugins that failed to load."""
     import lucid.models
 
-    wanted = app.config.lucid_models_plugins
+    selected = app.config.lucid_models_plugins
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PluginWarning)  # reported below, by name
+        warnings.simplefilter("ignore", PluginWarning)  # reported below
         plugins = lucid.models.list_plugins()
     for plugin in plugins:
-        if plugin.error and (wanted is None or plugin.distribution in wanted):
+        if plugin.error and (selected is None or plugin.distribution in selected):
             plugin_warnings.report(plugin.distribution, plugin.version, str(plugin.error))
     infos = []
     for name in lucid.models.list_models():
@@ -125,7 +117,7 @@ def _infos(app: Sphinx, plugin_warnings: PluginWarnings) -> list[ModelInfo]:
             source = name.partition(":")[0]
             plugin_warnings.report(source, "", f"model {name}: {error}")
             continue
-        if wanted is None or info.distribution in wanted:
+        if selected is None or info.distribution in selected:
             infos.append(info)
     return infos
 
@@ -133,10 +125,10 @@ def _infos(app: Sphinx, plugin_warnings: PluginWarnings) -> list[ModelInfo]:
 def _facts(
     info: ModelInfo, plugin_warnings: PluginWarnings, multiply_adds: bool
 ) -> ModelFacts | str:
-    """What the page says, or the page that says why there is nothing to say."""
+    """Return the data of a model's page, or the text of an error page."""
     try:
         return collect_facts(info, multiply_adds=multiply_adds)
-    except Exception as error:  # whatever a plugin's code raises must not end the build
+    except Exception as error:  # errors in plugins must not end the build
         text = f"{type(error).__name__}: {error}"
     plugin_warnings.report(info.source, info.version or "", f"model {info.name}: {text}")
     return failure_page(info.name, info.origin, text)
@@ -145,7 +137,7 @@ def _facts(
 def _family(
     name: str, page: str, members: Sequence[Member], plugin_warnings: PluginWarnings
 ) -> str:
-    """The page of a family; it has an introduction only where it is clear whose that is."""
+    """Return the page of a family; only families of one plugin have an introduction."""
     introduction = ""
     owners = {(info.source, info.version or "") for info, _, _ in members}
     if len(owners) == 1:
@@ -155,7 +147,7 @@ def _family(
 
 
 def _write(folder: Path, pages: dict[str, str]) -> None:
-    """Bring the folder up to date; an unchanged page keeps its time, so that Sphinx skips it."""
+    """Update the folder; unchanged pages keep their modification time, so Sphinx skips them."""
     for old in folder.rglob("*.rst"):
         name = old.relative_to(folder).with_suffix("").as_posix()
         if name not in pages and old.read_text(encoding="utf-8").startswith(_GENERATED):

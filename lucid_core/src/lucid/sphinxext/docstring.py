@@ -1,4 +1,4 @@
-"""Taking a builder's numpydoc docstring apart, so that a page can put it in its own order."""
+"""Parser of numpydoc docstrings into sections."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _UNDERLINE = re.compile(r"[-=]{3,}\s*")
 
 @dataclass(frozen=True)
 class Docstring:
-    """A docstring in parts.
+    """Introduction and sections of a docstring.
 
     Attributes
     ----------
     introduction : str
-        Everything before the first section: the summary line and what follows it.
+        Text before the first section.
     sections : dict of str to str
-        The body of each section under its title, in the order of the docstring.
+        Body of each section by title, in the order of the docstring.
     """
 
     introduction: str = ""
@@ -28,30 +28,14 @@ class Docstring:
 
     @property
     def summary(self) -> str:
-        """The first paragraph, on one line."""
+        """First paragraph on one line."""
         return " ".join(self.introduction.split("\n\n")[0].split())
 
 
 def parse(text: str | None) -> Docstring:
-    """Split a docstring at its section titles.
+    """Split a docstring at its section titles, which are underlined with three or more dashes.
 
-    A section starts with a title at the left margin, underlined with at least
-    three dashes.
-
-    Parameters
-    ----------
-    text : str or None
-        The docstring as the function has it, indented or not.
-
-    Returns
-    -------
-    Docstring
-        Empty for None.
-
-    Raises
-    ------
-    ValueError
-        If a section stands there twice.
+    Raises ValueError if a section occurs twice.
     """
     lines = inspect.cleandoc(text or "").splitlines()
     starts = [
@@ -65,26 +49,15 @@ def parse(text: str | None) -> Docstring:
     for start, stop in zip(starts, stops[1:], strict=True):
         title = lines[start].strip()
         if title in sections:
-            raise ValueError(f"the docstring has two sections with the title {title!r}")
+            raise ValueError(f"the docstring has two sections {title!r}")
         sections[title] = "\n".join(lines[start + 2 : stop]).strip("\n")
     return Docstring("\n".join(introduction).strip(), sections)
 
 
 def definition_list(body: str) -> str:
-    """Turn a numpydoc field list into a reStructuredText definition list.
+    """Convert a numpydoc field list to a reStructuredText definition list.
 
-    ``name : type`` at the left margin becomes a term with its name as code and
-    its type in italics; what is indented below stays as it is.
-
-    Parameters
-    ----------
-    body : str
-        The body of a section such as Parameters, Returns or Raises.
-
-    Returns
-    -------
-    str
-        The same, with names such as ``**kwargs`` safe from being read as markup.
+    ``name : type`` becomes a term with the name as code and the type in italics.
     """
     lines = body.splitlines()
     out: list[str] = []
@@ -92,7 +65,7 @@ def definition_list(body: str) -> str:
         term, separator, kind = line.partition(" : ")
         is_term = bool(separator) or below[:1].isspace()
         if not line[:1].strip() or not is_term:
-            out.append(line)  # a description, a blank line, or a sentence of its own
+            out.append(line)  # description, blank line or sentence
             continue
         if out and out[-1].strip():
             out.append("")
@@ -105,16 +78,5 @@ def definition_list(body: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Plain text as reStructuredText that renders as it stands.
-
-    Parameters
-    ----------
-    text : str
-        Such as a model's one-line summary, which no one wrote as markup.
-
-    Returns
-    -------
-    str
-        With a backslash before whatever would begin or end markup.
-    """
+    """Escape reStructuredText markup in plain text."""
     return re.sub(r"([*`|\\]|_(?!\w))", r"\\\1", text)

@@ -1,4 +1,4 @@
-"""The page of a family of models: what its members have in common, and in what they differ."""
+"""Page of a family of models: common introduction and table of the members."""
 
 from __future__ import annotations
 
@@ -10,24 +10,12 @@ from lucid.sphinxext.table import Row, list_table_row
 
 __all__ = ["common_introduction", "family_page", "family_pages"]
 
-#: Folder of these pages, below that of the models' pages.
+#: Folder of the pages, in the folder of model pages.
 _FOLDER = "families"
 
 
 def family_pages(names: Iterable[str]) -> dict[str, str]:
-    """Choose a page for every family.
-
-    Parameters
-    ----------
-    names : iterable of str
-        Families, with repetitions; any text is a name.
-
-    Returns
-    -------
-    dict of str to str
-        For each family its page, below the folder of the models' pages, in the
-        order in which they came; no two families have the same one.
-    """
+    """Return a unique document name for each family, in the folder of model pages."""
     pages: dict[str, str] = {}
     for name in names:
         if name in pages:
@@ -42,18 +30,9 @@ def family_pages(names: Iterable[str]) -> dict[str, str]:
 
 
 def common_introduction(docstrings: Sequence[Docstring]) -> str:
-    """The paragraphs that stand in the introduction of every member of a family.
+    """Return the paragraphs common to the introductions of all members.
 
-    Parameters
-    ----------
-    docstrings : sequence of Docstring
-        Those of the members.
-
-    Returns
-    -------
-    str
-        The paragraphs in their order; empty for a family of one, whose own page
-        says it all.
+    Empty for a single member, whose own page has its introduction.
     """
     if len(docstrings) < 2:
         return ""
@@ -62,22 +41,9 @@ def common_introduction(docstrings: Sequence[Docstring]) -> str:
 
 
 def family_page(name: str, introduction: str, members: Sequence[tuple[Row, str]]) -> str:
-    """The page of one family, in reStructuredText.
+    """Return the page of a family: title, introduction, table of members and ``toctree``.
 
-    Parameters
-    ----------
-    name : str
-        Of the family.
-    introduction : str
-        What holds for all members, in reStructuredText; may be empty.
-    members : sequence of (Row, str)
-        Each model's line of the table, and its summary as plain text.
-
-    Returns
-    -------
-    str
-        Title, introduction, a table of the members, and the ``toctree`` that holds
-        their pages.
+    `members` are the row and the plain-text summary of each model.
     """
     title = escape(name)
     plugins = sorted({row.plugin for row, _ in members})
@@ -93,7 +59,7 @@ def family_page(name: str, introduction: str, members: Sequence[tuple[Row, str]]
         "   :header-rows: 1",
         "",
     ]
-    lines += list_table_row(("Model", "Parameters", "Multiply-adds", "In a line"))
+    lines += list_table_row(("Model", "Parameters", "Multiply-adds", "Summary"))
     for row, summary in members:
         link = f":doc:`{row.name} <../{row.page}>`"
         lines += list_table_row((link, row.parameters, row.multiply_adds, escape(summary)))

@@ -1,4 +1,4 @@
-"""One model's page: facts gathered by building the model, then reStructuredText."""
+"""Page of one model: build the model, collect its data, render reStructuredText."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["ModelFacts", "collect_facts", "failure_page", "model_page", "page_na
 
 _FIELD_LISTS = ("Parameters", "Other Parameters", "Returns", "Raises", "Warns")
 
-#: Sections in the order of the page; what a docstring has besides comes before the last two.
+#: Order of the sections; other sections of the docstring come before ``_LAST``.
 _BEFORE = ("Parameters", "Other Parameters", "Returns", "Raises", "Warns", "Examples")
 _ADMONITIONS = {"Tip": "tip", "Tips": "tip", "Warning": "warning", "Warnings": "warning"}
 _LAST = ("See Also", "References")
@@ -25,21 +25,21 @@ _LAST = ("See Also", "References")
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a page says about a model.
+    """Data of a model's page.
 
     Attributes
     ----------
     info : ModelInfo
-        The registry's entry.
+        Registered description.
     signature : str
-        Head of the builder's definition, as source.
+        Source of the builder's signature.
     docstring : Docstring
-        The builder's docstring in parts.
+        Parsed docstring of the builder.
     parameters, distinct_parameters : int
-        ``parameter_size`` and ``distinct_parameter_size`` of the model as built
-        without arguments.
+        ``parameter_size`` and ``distinct_parameter_size`` of the model built without
+        arguments.
     multiply_adds : int or None
-        At the registered input shape; None where it was not counted.
+        Multiply-adds at the registered input shape; None if not counted.
     """
 
     info: ModelInfo
@@ -51,25 +51,10 @@ class ModelFacts:
 
 
 def collect_facts(info: ModelInfo, *, multiply_adds: bool = True) -> ModelFacts:
-    """Build a registered model and note what its page needs.
+    """Build a registered model and collect the data of its page.
 
-    Parameters
-    ----------
-    info : ModelInfo
-        The registry's entry.
-    multiply_adds : bool, default True
-        Whether to run the model once at its registered input shape.
-
-    Returns
-    -------
-    ModelFacts
-        The model itself is let go.
-
-    Raises
-    ------
-    Exception
-        Whatever the builder raises; and ``ValueError`` if the number of
-        parameters is not the one that the plugin registered.
+    `multiply_adds` runs the model once at its registered input shape.  Raises ValueError if the
+    number of parameters is not ``total_parameters``; exceptions of the builder propagate.
     """
     import lucid.models
 
@@ -77,54 +62,33 @@ def collect_facts(info: ModelInfo, *, multiply_adds: bool = True) -> ModelFacts:
     model = lucid.models.create_model(info.name)
     if info.total_parameters not in (None, model.parameter_size):
         raise ValueError(
-            f"{info.name} is registered with total_parameters={info.total_parameters:,}, "
-            f"but the model that its builder returns has {model.parameter_size:,}"
+            f"{info.name} is registered with total_parameters={info.total_parameters:,}, but the "
+            f"model has {model.parameter_size:,}; correct lucid_register_models"
         )
-    counted = None
+    count = None
     if multiply_adds:
-        counted = lucid.models.summarize(model.eval(), info.input_shape).multiply_adds
+        count = lucid.models.summarize(model.eval(), info.input_shape).multiply_adds
     return ModelFacts(
         info=info,
         signature=signature_source(_function(info), builder),
         docstring=parse(builder.__doc__),
         parameters=model.parameter_size,
         distinct_parameters=model.distinct_parameter_size,
-        multiply_adds=counted,
+        multiply_adds=count,
     )
 
 
 def model_page(facts: ModelFacts) -> str:
-    """The page of one model, in reStructuredText.
-
-    Parameters
-    ----------
-    facts : ModelFacts
-        As :func:`collect_facts` returns it.
-
-    Returns
-    -------
-    str
-        All of :func:`page_parts`, in their order.
-    """
+    """Return the page of a model in reStructuredText: all :func:`page_parts`."""
     return "\n\n".join(page_parts(facts).values()) + "\n"
 
 
 def page_parts(facts: ModelFacts) -> dict[str, str]:
-    """The parts of a model's page by name, in the order of the page.
+    """Return the parts of a model's page by name, in the order of the page.
 
-    Parameters
-    ----------
-    facts : ModelFacts
-        As :func:`collect_facts` returns it.
-
-    Returns
-    -------
-    dict of str to str
-        In reStructuredText: ``title``, ``autofunction`` (the signature; the
-        docstring's sections follow in the page's own order), ``introduction``,
-        ``total_parameters``, ``facts``, ``signature``, then the docstring's sections
-        by their titles: Parameters, Returns, Examples, Training Notes, Tip, Warning
-        and whatever else there is.
+    ``title``, ``autofunction``, ``introduction``, ``total_parameters``, ``facts``,
+    ``signature``, then the sections of the docstring by title: Parameters, Returns, Examples,
+    Training Notes, others, Tip and Warning.
     """
     info, doc = facts.info, facts.docstring
     parts = {
@@ -152,29 +116,17 @@ def page_parts(facts: ModelFacts) -> dict[str, str]:
 
 
 def page_name(info: ModelInfo) -> str:
-    """The document of a model below the folder of pages: its name, made fit for a file."""
+    """Return the document name of a model's page in the folder of pages."""
     name = info.name.replace(":", ".")
-    return "index-model" if name == "index" else name  # index is the table of all
+    return "index-model" if name == "index" else name  # index is the table of models
 
 
 def failure_page(name: str, plugin: str, error: str) -> str:
-    """The page of a model that could not be documented: who is at fault, and with what.
+    """Return the error page of a model that could not be built.
 
-    Parameters
-    ----------
-    name : str
-        Name of the model.
-    plugin : str
-        Distribution and version that registered it.
-    error : str
-        What went wrong.
-
-    Returns
-    -------
-    str
-        The page, in reStructuredText.
+    `plugin` is the distribution and version that registered it.
     """
-    body = f"The page of this model could not be made. {plugin} reports::"
+    body = f"This page could not be generated. Error of {plugin}::"
     text = f"{body}\n\n{textwrap.indent(error or 'no message', '    ')}"
     return f"{_title(name, '=')}\n\n{_directive('error', text)}\n"
 
@@ -202,8 +154,8 @@ def _total(facts: ModelFacts) -> str:
     shared = facts.parameters - facts.distinct_parameters
     if shared:
         line += (
-            f" (distinct: {facts.distinct_parameters:,}; the {shared:,} between them belong to "
-            "parameters that are registered under a second name and counted under both)"
+            f" (distinct: {facts.distinct_parameters:,}; {shared:,} values belong to parameters "
+            "that are registered under two names and counted under both)"
         )
     return line
 
@@ -222,13 +174,13 @@ def _facts_line(facts: ModelFacts) -> str:
 
 
 def _function(info: ModelInfo) -> str:
-    """The model's own name, where ``info.name`` has to say the distribution as well."""
+    """Return the name of the model without its distribution."""
     return info.name.rpartition(":")[2]
 
 
 def _signature_directive(facts: ModelFacts) -> str:
     info = facts.info
-    if ":" in info.name:  # two plugins claim the name, so lucid.models has no such attribute
+    if ":" in info.name:  # ambiguous name: lucid.models has no such attribute
         arguments = facts.signature.partition(_function(info))[2]
         head = " ".join(f"{_function(info)}{arguments}".split())
         return f".. py:function:: {head}\n   :no-index:"

@@ -1,8 +1,7 @@
-"""Whose fault it is: warnings about a plugin's pages, reported under the plugin's name.
+"""Sphinx warnings about pages of plugins, reported with the plugin's name.
 
-A site must not fail because some installed plugin has a docstring that is not
-valid markup, so Sphinx's warnings about the page of a plugin that is not among
-``lucid_models_strict`` are turned into reports.
+An invalid docstring of any installed plugin must not fail a site, so warnings about plugins that
+are not in ``lucid_models_strict`` become reports.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ _log = getLogger(__name__)
 
 
 class PluginWarnings(logging.Filter):
-    """Collects the faults of plugins, and takes those of lenient ones off the warning stream.
+    """Logging filter that turns warnings about plugins that are not strict into reports.
 
     Parameters
     ----------
     directory : str
-        Where the pages are, as the first part of their document names.
+        Folder of the pages, the first part of their document names.
     strict : collection of str
-        Distributions whose faults stay warnings.
+        Distributions whose warnings stay warnings.
     """
 
     def __init__(self, directory: str, strict: Collection[str]) -> None:
@@ -36,7 +35,7 @@ class PluginWarnings(logging.Filter):
         self.strict = set(strict)
         self.plugins: dict[str, tuple[str, str]] = {}
         self.reports: list[str] = []
-        # A page by its document name or path, or what autodoc says of a docstring.
+        # Document name or path of a page, or autodoc's location of a docstring.
         self._page = re.compile(
             rf"(?:^|/){re.escape(directory)}/(?P<page>(?:families/)?[^/]+?)(?:\.rst(?::.*)?)?$"
             r"|docstring of lucid\.models\.(?P<name>\w+)",
@@ -44,26 +43,19 @@ class PluginWarnings(logging.Filter):
         )
 
     def add_page(self, model: str, distribution: str, version: str) -> None:
-        """Say whose model this is; its page's warnings are looked at from now on."""
+        """Record the plugin of a page."""
         self.plugins[model] = (distribution, version)
 
     def install(self) -> None:
-        """Look at every warning before Sphinx counts it."""
+        """Filter all warnings before Sphinx counts them."""
         for handler in logging.getLogger("sphinx").handlers:
             if handler.level == logging.WARNING:
                 handler.filters.insert(0, self)
 
     def report(self, distribution: str, version: str, message: str, *, where: Any = None) -> None:
-        """Report a fault of a plugin: a warning if the plugin is strict, else a line of output.
+        """Report a problem of a plugin: a warning if the plugin is strict, else an info message.
 
-        Parameters
-        ----------
-        distribution, version : str
-            The plugin; its version may be empty.
-        message : str
-            What is wrong, with the model's name.
-        where : optional
-            Location in the sense of Sphinx's loggers.
+        `where` is a location for Sphinx's loggers; `version` may be empty.
         """
         text = f"plugin {f'{distribution} {version}'.rstrip()}: {message}"
         if distribution in self.strict:
@@ -73,7 +65,7 @@ class PluginWarnings(logging.Filter):
             _log.info(text, color="red")
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether a warning is the site's own concern."""
+        """Whether a warning stays a warning."""
         location = _text(getattr(record, "location", None))
         match = self._page.search(location)
         if match is None:

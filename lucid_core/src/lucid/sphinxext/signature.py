@@ -1,4 +1,4 @@
-"""A builder's signature as source code, for the *Function Signature* block of its page."""
+"""Source code of a builder's signature, for the section *Function Signature*."""
 
 from __future__ import annotations
 
@@ -12,28 +12,14 @@ _WIDTH = 88
 
 
 def signature_source(name: str, builder: Callable[..., Any]) -> str:
-    """Write the head of a builder's definition, as a plugin's author would.
-
-    Parameters
-    ----------
-    name : str
-        Registered name of the model.
-    builder : callable
-        The function behind it.
-
-    Returns
-    -------
-    str
-        ``@register_model`` and the ``def`` statement without its colon; one
-        argument a line where it does not fit on one.
-    """
+    """Return ``@register_model`` and the ``def`` statement of a builder, formatted like Black."""
     signature = inspect.signature(builder)
     arguments = _arguments(list(signature.parameters.values()))
     returns = _annotation(signature.return_annotation)
     tail = f" -> {returns}" if returns else ""
     line = f"def {name}({', '.join(arguments)}){tail}"
     if len(line) > _WIDTH:
-        # Black's layout: all arguments on a line of their own if they fit, else one a line.
+        # Black's layout: all arguments on one indented line if they fit, else one per line.
         inner = ", ".join(arguments)
         if len(inner) + 4 > _WIDTH:
             inner = ",\n    ".join(arguments) + ","
@@ -62,7 +48,7 @@ def _argument(parameter: inspect.Parameter) -> str:
     if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
         stars = "*" if parameter.kind is parameter.VAR_POSITIONAL else "**"
     kind = _annotation(parameter.annotation)
-    # ``**kwargs: Any`` says no more than ``**kwargs``.
+    # ``**kwargs: Any`` is shown as ``**kwargs``.
     text = f"{stars}{parameter.name}"
     if kind and not (stars and kind == "Any"):
         text += f": {kind}"
@@ -72,11 +58,11 @@ def _argument(parameter: inspect.Parameter) -> str:
 
 
 def _annotation(annotation: object) -> str:
-    """Source of an annotation, which may be a string (postponed) or an object."""
+    """Return the source of an annotation, a string (postponed) or an object."""
     if annotation is inspect.Parameter.empty:
         return ""
     if isinstance(annotation, str):
         return annotation
     text = inspect.formatannotation(annotation)
-    # A class by its own name, as it stands in the source; tuple[int, ...] as it is.
+    # Classes without their module; generic types such as tuple[int, ...] unchanged.
     return text.rpartition(".")[2] if inspect.isclass(annotation) and "[" not in text else text

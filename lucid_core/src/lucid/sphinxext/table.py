@@ -1,4 +1,4 @@
-"""The table of all models: useful as it stands, sorted and filtered in the browser."""
+"""Table of all models; a script adds sorting and filtering in the browser."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _HEADER = ("Model", "Task", "Family", "Parameters", "Multiply-adds", "Plugin")
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table; empty cells where a model could not be built."""
+    """Row of the table; counts are empty if the model could not be built."""
 
     name: str
     task: str
@@ -32,39 +32,29 @@ class Row:
 
     @classmethod
     def of(cls, info: ModelInfo, facts: ModelFacts | None) -> Row:
-        """The line of a model, from what was gathered by building it."""
-        counted = facts.multiply_adds if facts else None
+        """Return the row of a model."""
+        multiply_adds = facts.multiply_adds if facts else None
         return cls(
             name=info.name,
             task=info.task,
             family=info.family,
             parameters=f"{facts.parameters:,}" if facts else "",
-            multiply_adds="" if counted is None else f"{counted:,}",
+            multiply_adds="" if multiply_adds is None else f"{multiply_adds:,}",
             plugin=info.origin,
             page=page_name(info),
         )
 
 
 def index_page(rows: Sequence[Row], families: Mapping[str, str] | None = None) -> str:
-    """The page that lists every model and holds their pages together.
+    """Return the page with the table of all models and the ``toctree``.
 
-    Parameters
-    ----------
-    rows : sequence of Row
-        In the order of the table.
-    families : mapping of str to str, optional
-        The page of each family, below the folder of this one; these hold the pages
-        of their members.  Without them this page does.
-
-    Returns
-    -------
-    str
-        The page, in reStructuredText.
+    `families` maps families to their pages, which are in the ``toctree`` in place of the models'
+    pages.
     """
     if not rows:
         return (
-            "Models\n======\n\nNo plugin is installed, so there are no models.  "
-            "``pip install lucid-models-classification`` brings some.\n"
+            "Models\n======\n\nNo models are installed.  Install some with "
+            "``pip install lucid-models-classification``.\n"
         )
     plugins = len({row.plugin for row in rows})
     count = f"{len(rows)} model{'s' * (len(rows) != 1)}"
@@ -73,8 +63,8 @@ def index_page(rows: Sequence[Row], families: Mapping[str, str] | None = None) -
         "Models",
         "======",
         "",
-        f"{count} from {source}.  Parameters are counted, and multiply-adds measured at the",
-        "default input shape, on the models as this build made them.",
+        f"{count} from {source}.  Parameters and multiply-adds (at the default input shape) are",
+        "counted on the models when the documentation is built.",
         "",
         ".. list-table::",
         "   :class: lucid-models",
@@ -88,13 +78,13 @@ def index_page(rows: Sequence[Row], families: Mapping[str, str] | None = None) -
         if row.family in families:
             family = f":doc:`{family} <{families[row.family]}>`"
         link = f":doc:`{row.name} <{row.page}>`"
-        shown = (link, escape(row.task), family, row.parameters, row.multiply_adds)
-        lines += list_table_row((*shown, escape(row.plugin)))
+        cells = (link, escape(row.task), family, row.parameters, row.multiply_adds)
+        lines += list_table_row((*cells, escape(row.plugin)))
     lines += ["", ".. toctree::", "   :hidden:", ""]
     lines += [f"   {page}" for page in families.values() or (row.page for row in rows)]
     return "\n".join(lines) + "\n"
 
 
 def list_table_row(texts: Sequence[str]) -> list[str]:
-    """The lines of one row of a ``list-table``."""
+    """Return the lines of one row of a ``list-table``."""
     return [f"   {'* -' if i == 0 else '  -'} {text}".rstrip() for i, text in enumerate(texts)]

@@ -1,10 +1,10 @@
-// Makes the table of all models sortable and filterable. Without it the table is as useful to read.
+// Adds sorting and filtering to the table of models.
 (() => {
   "use strict";
 
   const collator = new Intl.Collator(undefined, { numeric: true });
 
-  // "25,557,032" sorts as a number; a cell without digits only as text.
+  // "25,557,032" sorts as a number.
   const value = (row, column) => row.cells[column].textContent.trim().replace(/(\d),(?=\d)/g, "$1");
 
   // "resnet50" finds resnet_50.
@@ -17,14 +17,14 @@
     const body = table.tBodies[0];
     const rows = [...body.rows].sort((a, b) => {
       const [left, right] = [value(a, column), value(b, column)];
-      // What a model that could not be built does not say stands last, either way.
+      // Empty cells are last in either order.
       if (!left || !right) return Number(!left) - Number(!right);
       return sign * collator.compare(left, right);
     });
     body.append(...rows);
   }
 
-  // What can be looked for; nobody means a digit inside a number of parameters.
+  // Searchable text: cells with letters, not the counts.
   const content = (row) =>
     plain([...row.cells].map((cell) => cell.textContent).filter((text) => /\p{L}/u.test(text)).join(" "));
 
@@ -58,7 +58,7 @@
     bar.className = "lucid-models-filter";
     bar.append(field, status);
     (table.closest(".table-wrapper") || table).before(bar);
-    if (field.value) filter(table, field.value, status); // what a browser kept when it came back
+    if (field.value) filter(table, field.value, status); // value restored by the browser
   }
 
   document.addEventListener("DOMContentLoaded", () => {
