@@ -149,14 +149,14 @@ class Results(nn.Module):
     ("parts", "error", "message"),
     [
         ({"rpn_head": RPNHead(256, 3)}, ValueError, r"rpn_head: .*for 9 anchors at each location"),
-        ({"rpn_head": RPNHead(64, 9)}, ValueError, "rpn_head: .* not take 5 levels of 256 channel"),
+        ({"rpn_head": RPNHead(64, 9)}, ValueError, "rpn_head: .*5 levels of 256 channel"),
         ({"rpn_head": RPNHead}, TypeError, "rpn_head: expected an object, got the class RPNHead"),
         ({"rpn_head": 3}, TypeError, "rpn_head: expected a callable object, got 3"),
-        ({"rpn_head": Results(1, 2, 3)}, ValueError, "rpn_head: .*logits and offsets, got 3 resul"),
+        ({"rpn_head": Results(1, 2, 3)}, ValueError, "rpn_head: .*got 3 resul"),
         (
             {"rpn_anchor_generator": anchors(levels=4)},
             ValueError,
-            r"rpn_anchor_generator: .* 5 feature maps, at strides \(4, 8, 16, 32, 64\): .*4 level",
+            r"rpn_anchor_generator: .* 5 feature maps .*\(4, 8, 16, 32, 64\)",
         ),
         (
             {"rpn_anchor_generator": 3},
@@ -168,20 +168,20 @@ class Results(nn.Module):
         (
             {"box_predictor": BoxPredictor(1024, 5), "num_classes": 4},
             ValueError,
-            "num_classes: expected 5, the number of classes of box_predictor, got 4",
+            "num_classes: expected 5 .*box_predictor.*got 4",
         ),
-        ({"box_predictor": BoxPredictor(9, 5)}, ValueError, "box_predictor: .*not take 1024 feat"),
+        ({"box_predictor": BoxPredictor(9, 5)}, ValueError, "box_predictor: .*1024 feat"),
         ({"box_predictor": nn.Linear(1024, 5)}, TypeError, "box_predictor: Linear lacks num_cl"),
         (
             {"box_predictor": Results(lucid.zeros(1, 21), lucid.zeros(1, 4))},
             ValueError,
-            r"box_predictor: .*offsets \(R, C, 4\), here \(1, 21, 4\), got \(1, 4\)",
+            r"box_predictor: .*\(R, C, 4\) .*\(1, 21, 4\).* got \(1, 4\)",
         ),
         ({"box_head": BoxHead(8, 7, 16)}, ValueError, r"box_head: .* of shape \(256, 7, 7\)"),
         (
             {"box_head": nn.Identity()},
             ValueError,
-            r"box_head: .*features \(R, F\), here \(1, \*\), got \(1, 256, 7, 7\)",
+            r"box_head: .*\(R, F\) .*\(1, \*\).* got \(1, 256, 7, 7\)",
         ),
         ({"box_roi_pool": lambda *a: 1}, ValueError, "box_roi_pool: .* got int"),
         ({"fpn": pyramid(inputs=16)}, ValueError, r"fpn: .* stages of \(8, 8, 8, 8\) channels"),
@@ -190,12 +190,12 @@ class Results(nn.Module):
         (
             {"rpn_anchor_generator": anchors(), "anchor_sizes": SIZES},
             ValueError,
-            "anchor_sizes: has no effect beside rpn_anchor_generator",
+            "anchor_sizes: has no effect with rpn_anchor_generator",
         ),
         (
             {"box_head": BoxHead(256, 7, 16), "hidden_dim": 16},
             ValueError,
-            "hidden_dim: has no effect beside box_head",
+            "hidden_dim: has no effect with box_head",
         ),
     ],
 )

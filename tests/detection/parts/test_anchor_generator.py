@@ -57,9 +57,9 @@ def test_default_anchors_are_nine_at_each_location_in_octaves() -> None:
 
 
 def test_levels_of_sizes_and_ratios_must_agree() -> None:
-    with pytest.raises(ValueError, match="got 2 and 1 levels"):
+    with pytest.raises(ValueError, match=r"sizes and aspect_ratios .*got 2 and 1"):
         AnchorGenerator([(32,), (64,)], [(1.0,)])
-    with pytest.raises(ValueError, match="at least one, got 0 and 0 levels"):
+    with pytest.raises(ValueError, match="at least one, got 0 and 0"):
         AnchorGenerator([], [])
 
 
@@ -69,9 +69,9 @@ def test_levels_of_sizes_and_ratios_must_agree() -> None:
         (
             [(32,)],
             (0.5, 1.0),
-            r"^aspect_ratios: .* for each level, such as .* got 0\.5 for a level",
+            r"^aspect_ratios: .* got 0\.5 for a level",
         ),
-        ([32], [(1.0,)], "^sizes: .* for each level, such as .* got 32 for a level"),
+        ([32], [(1.0,)], "^sizes: .* got 32 for a level"),
         (32, [(1.0,)], "^sizes: .* got 32$"),
         (["32"], [(1.0,)], "^sizes: .* got '32' for a level"),
         ([("32",)], [(1.0,)], "^sizes: .* got '32' in "),
@@ -98,7 +98,7 @@ def test_sizes_and_ratios_are_positive_numbers(value: float) -> None:
 
 @pytest.mark.parametrize("size", [(9, 4), (4, 17), (0, 4)])
 def test_maps_are_not_larger_than_the_image(size: tuple[int, int]) -> None:
-    with pytest.raises(ValueError, match=rf"size of the image, \(8, 16\), got \({size[0]}, "):
+    with pytest.raises(ValueError, match=rf"image \(8, 16\), got \({size[0]}, "):
         AnchorGenerator([(8,)], [(1.0,)])([size], (8, 16))
 
 
@@ -108,10 +108,10 @@ def test_levels_must_have_equally_many_anchors() -> None:
 
 
 def test_anchor_that_rounds_to_nothing_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"size 3 and aspect ratio 0\.1"):
+    with pytest.raises(ValueError, match=r"size 3, aspect ratio 0\.1"):
         AnchorGenerator([(32, 3)], [(1.0, 0.1)])
 
 
 def test_as_many_maps_as_levels() -> None:
-    with pytest.raises(ValueError, match="set up for 1 levels, got 2"):
+    with pytest.raises(ValueError, match=r"per level \(1\), got 2"):
         AnchorGenerator([(32,)], [(1.0,)])([(1, 1), (1, 1)], (8, 8))

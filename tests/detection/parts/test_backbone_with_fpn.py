@@ -43,10 +43,10 @@ def test_the_stem_is_registered_a_second_time() -> None:
 
 
 def test_what_is_no_backbone() -> None:
-    lacking = r"got a Linear, which lacks feature_channels, features\(\); see lucid.models.Backb"
+    lacking = r"Linear, which lacks feature_channels, features\(\); see lucid.models.Backb"
     with pytest.raises(lucid.ProtocolError, match=lacking):
         BackboneWithFPN(nn.Linear(2, 2))
-    with pytest.raises(lucid.ProtocolError, match=r"by name is from_backbone\('resnet_18'\)$"):
+    with pytest.raises(lucid.ProtocolError, match=r"call from_backbone\('resnet_18'\)$"):
         BackboneWithFPN("resnet_18")
     net = Net()
     net.features = None
@@ -59,9 +59,9 @@ def test_what_is_no_backbone() -> None:
     [
         (
             {"feature_strides": (8, 12)},
-            r"Net.feature_strides \(8, 12\): stride 12 .* multiple of 8",
+            r"Net.feature_strides \(8, 12\): .*got 12 after 8",
         ),
-        ({"feature_strides": (8, 4)}, "stride 4 does not fit a pyramid, expected a multiple of 8"),
+        ({"feature_strides": (8, 4)}, r"feature_strides \(8, 4\): .*got 4 after 8"),
         ({"feature_strides": (0, 4)}, "expected positive integers, got 0"),
         ({"feature_strides": (4, 8, 16)}, "expected 2 strides"),
         ({"feature_channels": ()}, r"Net.feature_channels: .* got \(\)"),
@@ -79,14 +79,14 @@ def test_channels_and_strides_of_a_backbone_are_checked(
 def test_maps_of_another_stride_than_said_are_refused(size: tuple[int, int]) -> None:
     images = lucid.zeros(1, 3, *size)
     BackboneWithFPN(Net(feature_strides=(4, 8)))(images)
-    with pytest.raises(ValueError, match="Net: feature_strides says 2 for stage 0, a map of"):
+    with pytest.raises(ValueError, match=r"Net.*stage 0 .*stride 2"):
         BackboneWithFPN(Net(feature_strides=(2, 4)))(lucid.zeros(1, 3, 64, 96))
-    with pytest.raises(ValueError, match=r"says 16 for stage 1, a map of 4 x 6 .* of 8 x 12$"):
+    with pytest.raises(ValueError, match=r"map of 4 x 6 for stage 1 \(stride 16 .*got 8 x 12$"):
         BackboneWithFPN(Net(feature_strides=(8, 16)), stages=(1,))(lucid.zeros(1, 3, 64, 96))
 
 
 def test_channels_of_the_maps_are_checked() -> None:
-    with pytest.raises(ValueError, match=r"says \(4, 9\), but features\(\) gave maps of \(4, 8\)"):
+    with pytest.raises(ValueError, match=r"\(4, 9\).*feature_channels.*got \(4, 8\)"):
         BackboneWithFPN(Net(feature_channels=(4, 9)))(lucid.zeros(1, 3, 16, 16))
 
 
@@ -120,5 +120,5 @@ def test_a_pyramid_on_some_of_the_stages() -> None:
 
 @pytest.mark.parametrize("stages", [(), (2,), (1, 0), (0, 0), (-1, 1)])
 def test_stages_are_ascending_indices(stages: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="expected ascending indices from 0 to 1, the stages of"):
+    with pytest.raises(ValueError, match=r"stages: .*from 0 to 1"):
         BackboneWithFPN(Net(), 5, stages=stages)

@@ -61,5 +61,5 @@ def test_decoding_with_gradient_keeps_the_dtype() -> None:
 
 def test_decoding_with_gradient_needs_one_anchor_a_row() -> None:
     deltas = Tensor(np.zeros((2, 4), np.float32))
-    with pytest.raises(ValueError, match=r"one shape, got \(2, 4\) and \(1, 4\)"):
+    with pytest.raises(ValueError, match=r"got \(2, 4\) and \(1, 4\)"):
         BoxCoder().decode_tensor(deltas, np.zeros((1, 4)))

@@ -90,9 +90,9 @@ def test_no_anchors_and_no_classes() -> None:
 
 def test_shapes_that_do_not_fit() -> None:
     one = np.zeros((2, 4))
-    with pytest.raises(ValueError, match="got 1, 2 and 1 levels"):
+    with pytest.raises(ValueError, match="got 1, 2 and 1"):
         postprocess_detections([one], [one, one], [one], (10, 10))
-    with pytest.raises(ValueError, match="at least one, got 0, 0 and 0 levels"):
+    with pytest.raises(ValueError, match="at least one, got 0, 0 and 0"):
         postprocess_detections([], [], [], (10, 10))
     with pytest.raises(ValueError, match=r"scores\[0\]: expected shape \(T, C\), got \(2,\)"):
         postprocess_detections([np.zeros(2)], [one], [one], (10, 10))

@@ -47,11 +47,11 @@ def test_no_regions() -> None:
 
 
 def test_bad_regions_are_refused() -> None:
-    with pytest.raises(ValueError, match="one array for each of 1 images, got 2"):
+    with pytest.raises(ValueError, match=r"boxes: .*per image \(1\), got 2"):
         roi_align(ramp(), [np.zeros((0, 4))] * 2, 7)
     with pytest.raises(ValueError, match=r"expected \(R, 5\) regions .* got \(1, 4\)"):
         roi_align(ramp(), np.ones((1, 4)), 7)
-    with pytest.raises(ValueError, match=r"boxes\[1\]: image index 3 in a batch of 1"):
+    with pytest.raises(ValueError, match=r"boxes\[1\]: .*image index .*got 3"):
         roi_align(ramp(), np.array([[0, 1, 1, 2, 2], [3, 1, 1, 2, 2]]), 7)
 
 

@@ -114,7 +114,7 @@ def test_from_backbone_takes_parts() -> None:
         (
             {"anchor_generator": anchors(levels=4)},
             ValueError,
-            r"anchor_generator: .* at strides \(8, 16, 32, 64, 128\): .*4 levels",
+            r"anchor_generator: .*strides \(8, 16, 32, 64, 128\).*\(4\), got 5",
         ),
         (
             {"regression_head": DenseHead(8, 3, 4)},
@@ -124,20 +124,20 @@ def test_from_backbone_takes_parts() -> None:
         (
             {"classification_head": DenseHead(16, 9, 4)},
             ValueError,
-            "classification_head: DenseHead does not take 5 levels of 8 channels",
+            "classification_head: DenseHead .*5 levels of 8 channels",
         ),
         (
             {"classification_head": DenseHead(8, 9, 4), "num_classes": 3},
             ValueError,
-            "num_classes: expected 4, the number of classes of classification_head, got 3",
+            "num_classes: expected 4 .*classification_head.*got 3",
         ),
         ({"classification_head": nn.Identity()}, TypeError, "_head: Identity lacks num_outputs"),
         ({"fpn": FeaturePyramidNetwork((8, 8), 6)}, ValueError, "fpn: .*expected 2 stages, got 3"),
-        ({"fpn": pyramid(), "channels": 6}, ValueError, "channels: has no effect beside fpn"),
+        ({"fpn": pyramid(), "channels": 6}, ValueError, "channels: has no effect with fpn"),
         (
             {"proposal_matcher": Matcher(0.5, 0.4), "negative_iou": 0.3},
             ValueError,
-            "negative_iou: has no effect beside proposal_matcher",
+            "negative_iou: has no effect with proposal_matcher",
         ),
         ({"box_loss": "giou"}, TypeError, "box_loss: expected a callable object, got 'giou'"),
         ({"box_coder": BoxCoder}, TypeError, "box_coder: expected an object, got the class BoxCod"),

@@ -1,12 +1,11 @@
-"""Parts of object detectors, from which your own detector can be built.
+"""Building blocks of object detectors.
 
-A subclass of :class:`lucid_models_detection.Detector` implements the losses and the detections
-of a normalized :class:`ImageList`, which its :class:`GeneralizedRCNNTransform` makes.  A
-one-stage detector needs a feature pyramid, anchors, a matcher, a box coder, losses, and
-postprocessing.  A two-stage detector also samples regions of interest and pools their features.
+A subclass of :class:`lucid_models_detection.Detector` computes losses and detections of a
+normalized :class:`ImageList`.  A one-stage detector consists of a feature pyramid, anchors, a
+matcher, a box coder, losses and postprocessing.  A two-stage detector also samples proposals
+and pools their features.
 
-N images, L levels of a pyramid, A anchors at each location, M objects of an image.  Boxes
-are xyxy in pixels.
+N images, L levels, A anchors per location, M objects of an image.  Boxes are xyxy in pixels.
 """
 
 from lucid.hints import add_attribute_hints, register_hints

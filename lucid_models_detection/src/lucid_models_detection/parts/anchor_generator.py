@@ -1,9 +1,9 @@
-"""Anchors: the boxes that a detector predicts offsets from.
+"""Anchor generation for feature pyramids.
 
-Ren et al. 2015 (arXiv:1506.01497), section 3.1.1; one set of sizes for each level
-of a pyramid as in Lin et al. 2017 (arXiv:1612.03144), section 4.1.
+Ren et al. 2015 (arXiv:1506.01497), section 3.1.1; Lin et al. 2017 (arXiv:1612.03144),
+section 4.1.
 
-L levels, A anchors at each location, H x W locations of a level.
+L levels, A anchors per location, H x W locations per level.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class AnchorGenerator:
-    """Generate anchors at each location of the levels of a feature pyramid.
+    """Generate anchors at every location of the levels of a feature pyramid.
 
     Parameters
     ----------
     sizes : sequence of sequence of float
-        For each level, the square roots of the anchors' areas in pixels.
+        For each level, the anchor sizes (square roots of their areas) in pixels.
     aspect_ratios : sequence of sequence of float
-        For each level, heights divided by widths.
+        For each level, the height-to-width ratios.
 
     Attributes
     ----------
     cell_anchors : tuple of numpy.ndarray
-        For each level, its A anchors around the origin, (A, 4) xyxy, corners
-        rounded to whole pixels: for each aspect ratio all sizes, in order.
+        For each level, (A, 4) xyxy anchors around the origin, rounded to whole pixels: all sizes
+        for the first aspect ratio, then for the next.
 
     Raises
     ------
     TypeError
-        If the numbers are not given level by level.
+        If ``sizes`` or ``aspect_ratios`` is not a sequence of numbers per level.
     ValueError
-        If the two differ in levels, levels differ in the number of anchors, a value is not
-        positive, or an anchor is so small that rounding leaves nothing of it.
+        If the numbers of levels differ, levels differ in the number of anchors, a value is not
+        positive, or an anchor has no area after rounding.
 
     Examples
     --------
@@ -57,8 +57,8 @@ class AnchorGenerator:
             _check_nested(name, levels)
         if len(sizes) != len(aspect_ratios) or len(sizes) == 0:
             raise ValueError(
-                "expected sizes and aspect_ratios of the same levels, at least one, got "
-                f"{len(sizes)} and {len(aspect_ratios)} levels"
+                "expected sizes and aspect_ratios for the same levels, at least one, got "
+                f"{len(sizes)} and {len(aspect_ratios)}"
             )
         for name, levels in (("sizes", sizes), ("aspect_ratios", aspect_ratios)):
             for value in (v for level in levels for v in level):
@@ -67,8 +67,8 @@ class AnchorGenerator:
         counts = [len(s) * len(r) for s, r in zip(sizes, aspect_ratios, strict=True)]
         if len(set(counts)) > 1:
             raise ValueError(
-                "expected as many anchors at a location on each level, since one head serves "
-                f"all levels; the sizes and aspect ratios give {counts}"
+                "expected the same number of anchors per location on every level, got "
+                f"{counts} (sizes times aspect_ratios)"
             )
         self.sizes = tuple(tuple(float(v) for v in level) for level in sizes)
         self.aspect_ratios = tuple(tuple(float(v) for v in level) for level in aspect_ratios)
@@ -76,7 +76,7 @@ class AnchorGenerator:
 
     @property
     def num_anchors_per_location(self) -> int:
-        """A, the number of anchors at each location; the same on all levels."""
+        """A, the number of anchors per location, the same on all levels."""
         return len(self.cell_anchors[0])
 
     def __call__(
@@ -89,34 +89,33 @@ class AnchorGenerator:
         feature_sizes : sequence of (int, int)
             Height and width of each level's feature map.
         image_size : (int, int)
-            Height and width of the image that the maps were computed from, its
-            padding included.
+            Height and width of the padded image.
 
         Returns
         -------
         list of numpy.ndarray
-            For each level (H * W * A, 4) float32 xyxy, row by row, location by
-            location, the order of the head's outputs.  They reach over the border.
+            For each level (H * W * A, 4) float32 xyxy, row by row and location by location, as the
+            heads predict.  Anchors may exceed the image.
 
         Raises
         ------
         ValueError
-            If there is not one feature map for each level, or one has more locations than
-            the image has pixels.
+            If the number of feature maps differs from the number of levels, or a map is larger than
+            the image.
         """
         if len(feature_sizes) != len(self.cell_anchors):
             raise ValueError(
-                f"anchors are set up for {len(self.cell_anchors)} levels, got {len(feature_sizes)} "
-                "feature maps"
+                f"expected one feature map per level ({len(self.cell_anchors)}), got "
+                f"{len(feature_sizes)}"
             )
         for height, width in feature_sizes:
             if not (0 < height <= image_size[0] and 0 < width <= image_size[1]):
                 raise ValueError(
-                    f"expected feature maps of at most the size of the image, {image_size}, got "
+                    f"expected feature maps no larger than the image {image_size}, got "
                     f"({height}, {width})"
                 )
         return [
-            _lay(cell, size, image_size)
+            _grid_anchors(cell, size, image_size)
             for cell, size in zip(self.cell_anchors, feature_sizes, strict=True)
         ]
 
@@ -126,15 +125,15 @@ class AnchorGenerator:
 
 def _check_nested(name: str, levels: Any) -> None:
     example = ((32,), (64,)) if name == "sizes" else ((0.5, 1.0, 2.0),) * 2
-    wanted = f"{name}: expected a sequence of numbers for each level, such as {example}, got "
+    expected = f"{name}: expected a sequence of numbers per level, such as {example}, got "
     if not isinstance(levels, Sequence | np.ndarray) or isinstance(levels, str):
-        raise TypeError(f"{wanted}{levels!r}")
+        raise TypeError(f"{expected}{levels!r}")
     for level in levels:
         if not isinstance(level, Sequence | np.ndarray) or isinstance(level, str):
-            raise TypeError(f"{wanted}{level!r} for a level")
+            raise TypeError(f"{expected}{level!r} for a level")
         for value in level:
             if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-                raise TypeError(f"{wanted}{value!r} in {level!r}")
+                raise TypeError(f"{expected}{value!r} in {level!r}")
 
 
 def _cell_anchors(sizes: tuple[float, ...], aspect_ratios: tuple[float, ...]) -> Array:
@@ -142,20 +141,19 @@ def _cell_anchors(sizes: tuple[float, ...], aspect_ratios: tuple[float, ...]) ->
     scale = np.asarray(sizes, np.float32)
     w = ((1 / root)[:, None] * scale).ravel()
     h = (root[:, None] * scale).ravel()
-    # rint goes to the even neighbour at one half, as torchvision's rounding does.
+    # rint rounds halves to even, as torchvision does.
     cell = np.rint(np.stack([-w, -h, w, h], axis=1) / 2)
     empty = np.flatnonzero((cell[:, 2] <= cell[:, 0]) | (cell[:, 3] <= cell[:, 1]))
     if empty.size:
         ratio, size = divmod(int(empty[0]), len(sizes))
         raise ValueError(
-            f"an anchor of size {sizes[size]:g} and aspect ratio {aspect_ratios[ratio]:g} has no "
-            "area left when its corners are rounded to pixels; expected anchors of at least 2 "
-            "pixels either way"
+            "expected anchors of at least 2 x 2 pixels, got one without area after rounding "
+            f"(size {sizes[size]:g}, aspect ratio {aspect_ratios[ratio]:g})"
         )
     return cell
 
 
-def _lay(cell: Array, feature_size: tuple[int, int], image_size: tuple[int, int]) -> Array:
+def _grid_anchors(cell: Array, feature_size: tuple[int, int], image_size: tuple[int, int]) -> Array:
     height, width = feature_size
     stride_y, stride_x = image_size[0] // height, image_size[1] // width
     x = np.arange(width, dtype=np.float32) * stride_x

@@ -1,4 +1,4 @@
-"""Backbone of a detector: a classification network and a feature pyramid on its stages."""
+"""Backbone of a detector: a classification network with a feature pyramid."""
 
 from __future__ import annotations
 
@@ -20,51 +20,48 @@ class BackboneWithFPN(nn.Module):
     Parameters
     ----------
     net : lucid.nn.Module
-        Has ``features(x)`` and ``feature_channels`` of :class:`lucid.models.Backbone`, and
-        ``feature_strides`` unless they are 4, 8, 16, ...  Each stride is a multiple of the
-        one before.  The network is kept whole, classifier included, so that it can be trained
-        alone and its ``state_dict()`` saved and loaded.
+        A :class:`lucid.models.Backbone`.  ``features(x)`` and ``feature_channels`` suffice if the
+        strides are 4, 8, 16, ...  Each stride is a multiple of the one before.  The network is
+        kept whole, classifier included, so that it can be trained and saved alone.
     out_channels : int, default 256
         Channels of every level of the pyramid.
     extra_blocks : ExtraFPNBlock, optional
         Adds coarser levels to the pyramid.
     stages : sequence of int, optional
-        Indices of the stages that the pyramid is built on, ascending; RetinaNet uses
-        (1, 2, 3) of a ResNet.  Default: all.
+        Ascending indices of the stages to build the pyramid on; RetinaNet uses (1, 2, 3) of a
+        ResNet.  Default: all.
     fpn : lucid.nn.Module, optional
-        Feature pyramid to use.  Maps the stages, finest first, to levels of ``out_channels``
-        channels: one at the resolution of each stage, then ``num_extra_levels`` more, each at
-        half the resolution of the one before.  Default:
-        ``FeaturePyramidNetwork(channels, out_channels, extra_blocks)``.
+        Maps the stages, finest first, to levels of ``out_channels`` channels: one per stage at
+        its resolution, then ``num_extra_levels`` more, each at half the resolution of the one
+        before.  Default: ``FeaturePyramidNetwork(channels, out_channels, extra_blocks)``.
 
     Attributes
     ----------
     net : lucid.nn.Module
         The network as given.
     stem : lucid.nn.Module
-        ``net.stem`` under a second name, where the network has one: the same object, so the
-        same parameters.
+        ``net.stem`` registered a second time, if the network has a stem.
     fpn : FeaturePyramidNetwork
-        Its ``extra_blocks`` can be exchanged.
+        The feature pyramid.
     channels : tuple of int
-        Channels of the stages that the pyramid is built on.
+        Channels of the stages in use.
     stride : int
-        Stride of the last of these stages: images are padded to a multiple of it.
+        Stride of the last of these stages; images are padded to a multiple of it.
 
     Raises
     ------
     lucid.ProtocolError
         If ``net`` lacks ``features`` or ``feature_channels``.
     TypeError
-        If ``fpn`` lacks one of its two attributes.
+        If ``fpn`` lacks ``out_channels`` or ``num_extra_levels``.
     ValueError
-        If its channels or strides do not fit a pyramid, or ``stages`` its stages; names the
-        stride.  If ``fpn`` does not take the stages, or gives other levels.
+        If channels, strides or ``stages`` are invalid, or ``fpn`` does not map the stages to the
+        levels described above.
 
     Examples
     --------
     >>> import lucid
-    >>> from lucid_models_detection.parts import LastLevelP6P7, BackboneWithFPN
+    >>> from lucid_models_detection.parts import BackboneWithFPN, LastLevelP6P7
     >>> net = lucid.models.create_model("resnet_18")
     >>> backbone = BackboneWithFPN(net, 64, LastLevelP6P7(512, 64), stages=(1, 2, 3))
     >>> backbone.strides
@@ -81,7 +78,7 @@ class BackboneWithFPN(nn.Module):
     ) -> None:
         super().__init__()
         channels, strides = _channels_and_strides(net)
-        chosen = _chosen(stages, len(channels), type(net).__name__)
+        chosen = _check_stages(stages, len(channels), type(net).__name__)
         self.net = net
         if isinstance(getattr(net, "stem", None), nn.Module):
             self.stem = net.stem
@@ -98,13 +95,13 @@ class BackboneWithFPN(nn.Module):
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Stride of each level of the pyramid, extra levels included, in pixels."""
+        """Stride of each level in pixels, extra levels included."""
         extra = self.fpn.num_extra_levels
         return (*self._stage_strides, *(self.stride << i for i in range(1, extra + 1)))
 
     @property
     def level_names(self) -> tuple[str, ...]:
-        """P2 for stride 4, P3 for stride 8, and so on; "stride 6" where it is no power of 2."""
+        """Names such as P2 for stride 4, or "stride 6" if it is not a power of 2."""
         return tuple(
             f"stride {s}" if s & (s - 1) else f"P{s.bit_length() - 1}" for s in self.strides
         )
@@ -115,8 +112,8 @@ class BackboneWithFPN(nn.Module):
         found = tuple(m.shape[1] for m in maps)
         if found != self._all_channels:
             raise ValueError(
-                f"{type(self.net).__name__}: feature_channels says {self._all_channels}, but "
-                f"features() gave maps of {found} channels"
+                f"{type(self.net).__name__}.features(): expected maps of {self._all_channels} "
+                f"channels (feature_channels), got {found}"
             )
         for i, stride in zip(self.stages, self._stage_strides, strict=True):
             self._check_stride(i, stride, maps[i].shape[2:], x.shape[2:])
@@ -126,46 +123,35 @@ class BackboneWithFPN(nn.Module):
     def _check_stride(
         self, stage: int, stride: int, found: Sequence[int], size: Sequence[int]
     ) -> None:
-        """Raise unless the map of a stage has about the size that its stride gives.
-
-        Anchors and regions lie at the wrong place on a map of another size.
-        """
+        """Check the size of a stage's map: on another size, anchors would be misplaced."""
         if any(abs(f * stride - s) >= 2 * stride for f, s in zip(found, size, strict=True)):
             expected = " x ".join(str(-(-s // stride)) for s in size)
             raise ValueError(
-                f"{type(self.net).__name__}: feature_strides says {stride} for stage {stage}, a "
-                f"map of {expected} for images of {' x '.join(map(str, size))} pixels, but "
-                f"features() gave one of {' x '.join(map(str, found))}"
+                f"{type(self.net).__name__}.features(): expected a map of {expected} for stage "
+                f"{stage} (stride {stride} in feature_strides, images of "
+                f"{' x '.join(map(str, size))} pixels), got {' x '.join(map(str, found))}"
             )
 
 
 def _check_pyramid(fpn: Any, channels: Sequence[int], strides: Sequence[int]) -> None:
-    """Raise unless a given pyramid takes stages of these channels and gives its levels."""
+    """Check that a given pyramid maps these stages to its levels."""
     check_members("fpn", fpn, "out_channels", "num_extra_levels")
     extra = fpn.num_extra_levels
     size = strides[-1] << extra
     stages = [zeros(1, c, size // s, size // s) for c, s in zip(channels, strides, strict=True)]
-    what = f"stages of {tuple(channels)} channels"
-    levels = apply_part("fpn", fpn, what, stages)
+    levels = apply_part("fpn", fpn, f"stages of {tuple(channels)} channels", stages)
     sizes = [size // s for s in strides] + [1 << i for i in range(extra - 1, -1, -1)]
     if len(levels) != len(sizes):
         raise ValueError(
-            f"fpn: expected {len(strides)} levels for the stages at strides {tuple(strides)} and "
-            f"{extra} more (num_extra_levels), got {len(levels)}"
+            f"fpn: expected {len(strides)} levels (strides {tuple(strides)}) and {extra} extra "
+            f"levels (num_extra_levels), got {len(levels)}"
         )
     for level, side in zip(levels, sizes, strict=True):
         check_shape("fpn", fpn, level, (1, fpn.out_channels, side, side), "(N, C, H, W) levels")
 
 
 def stage_strides(net: nn.Module) -> tuple[int, ...]:
-    """Strides of a backbone's stages, finest first, checked as :class:`BackboneWithFPN` does.
-
-    Parameters
-    ----------
-    net : lucid.nn.Module
-        Has ``features(x)`` and ``feature_channels``, and ``feature_strides`` unless they are
-        4, 8, 16, ...
-    """
+    """Return the validated strides of a backbone's stages, finest first."""
     return _channels_and_strides(net)[1]
 
 
@@ -173,41 +159,40 @@ def _channels_and_strides(net: nn.Module) -> tuple[tuple[int, ...], tuple[int, .
     name = type(net).__name__
     needed = ("feature_channels", "features()")
     if missing := [part for part in missing_members(net, Backbone) if part in needed]:
-        by_name = f"; {net!r} by name is from_backbone({net!r})" if isinstance(net, str) else ""
+        by_name = isinstance(net, str)
+        remedy = f"call from_backbone({net!r})" if by_name else "see lucid.models.Backbone"
         raise ProtocolError(
-            f"expected a backbone, got a {name}, which lacks {', '.join(missing)}; "
-            f"see lucid.models.Backbone{by_name}"
+            f"expected a backbone, got a {name}, which lacks {', '.join(missing)}; {remedy}"
         )
     channels: Any = net.feature_channels
     channels = tuple(channels)
     if not channels or not all(isinstance(c, int) and c > 0 for c in channels):
         raise ValueError(
-            f"{name}.feature_channels: expected a positive number of channels for each stage, "
-            f"got {channels}"
+            f"{name}.feature_channels: expected a positive integer per stage, got {channels}"
         )
     strides: Any = tuple(getattr(net, "feature_strides", [4 << i for i in range(len(channels))]))
-    what = f"{name}.feature_strides {strides}"
+    where = f"{name}.feature_strides {strides}"
     if len(strides) != len(channels):
-        raise ValueError(f"{what}: expected {len(channels)} strides, as many as feature_channels")
+        raise ValueError(f"{where}: expected {len(channels)} strides (one per feature_channels)")
     for stride in strides:
         if not isinstance(stride, int) or stride < 1:
-            raise ValueError(f"{what}: expected positive integers, got {stride!r}")
+            raise ValueError(f"{where}: expected positive integers, got {stride!r}")
     for fine, coarse in pairwise(strides):
         if coarse % fine:
             raise ValueError(
-                f"{what}: stride {coarse} does not fit a pyramid, expected a multiple of {fine}, "
-                "the stride of the stage before"
+                f"{where}: expected each stride to be a multiple of the one before, got "
+                f"{coarse} after {fine}"
             )
     return channels, strides
 
 
-def _chosen(stages: Sequence[int] | None, count: int, name: str) -> tuple[int, ...]:
+def _check_stages(stages: Sequence[int] | None, count: int, name: str) -> tuple[int, ...]:
     if stages is None:
         return tuple(range(count))
     chosen = tuple(stages)
     if not chosen or any(b <= a for a, b in pairwise((-1, *chosen))) or chosen[-1] >= count:
         raise ValueError(
-            f"stages: expected ascending indices from 0 to {count - 1}, the stages of {name}, "
-            f"got {chosen}"
+            f"stages: expected ascending indices from 0 to {count - 1} (stages of {name}), got "
+            f"{chosen}"
         )
     return chosen

@@ -1,4 +1,4 @@
-"""Encoding of boxes as regression targets, and decoding of predictions."""
+"""Encoding of boxes as regression deltas, and decoding."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class BoxCoder:
-    """Convert boxes to offsets from anchors, and back, with the weights of one head.
+    """Encode boxes as deltas from anchors, and decode deltas to boxes.
 
     Parameters
     ----------
     weights : tuple of float, default (1, 1, 1, 1)
-        Positive factors of dx, dy, dw and dh.  The second stage of Faster R-CNN uses
-        (10, 10, 5, 5), the inverse of the standard deviations of its offsets.
+        Positive factors of dx, dy, dw and dh.  The box head of Faster R-CNN uses (10, 10, 5, 5).
     max_log_scale : float, default log(1000 / 16)
         Upper bound of dw and dh in :meth:`decode`.
 
     Raises
     ------
     ValueError
-        If there are not four positive finite weights, or ``max_log_scale`` is not a number.
+        If there are not four positive finite weights, or ``max_log_scale`` is NaN.
 
     Examples
     --------
@@ -57,22 +56,22 @@ class BoxCoder:
             raise ValueError("max_log_scale: expected a number, got nan")
 
     def encode(self, boxes: ArrayLike, anchors: ArrayLike) -> Array:
-        """Offsets (..., 4) of ``boxes`` from ``anchors``, both (..., 4) xyxy."""
+        """Encode boxes (..., 4) xyxy as deltas (..., 4) from anchors (..., 4) xyxy."""
         return encode(boxes, anchors, self.weights)
 
     def decode(self, deltas: ArrayLike, anchors: ArrayLike) -> Array:
-        """Boxes (..., 4) xyxy from offsets (..., 4) and ``anchors`` (..., 4) xyxy."""
+        """Decode deltas (..., 4) from anchors (..., 4) xyxy to boxes (..., 4) xyxy."""
         return decode(deltas, anchors, self.weights, self.max_log_scale)
 
     def decode_tensor(self, deltas: Tensor, anchors: ArrayLike) -> Tensor:
-        """Decode with gradient, for losses on boxes such as :func:`giou_loss`.
+        """Decode with gradients, for losses on boxes such as :func:`giou_loss`.
 
         Parameters
         ----------
         deltas : Tensor
-            (..., 4) offsets; receives gradients.
+            (..., 4); receives gradients.
         anchors : array_like
-            (..., 4) xyxy, of the shape of ``deltas``; receives no gradient.
+            (..., 4) xyxy, of the shape of ``deltas``.
 
         Returns
         -------
@@ -87,7 +86,7 @@ class BoxCoder:
         offsets, base = deltas.data, array_of(anchors)
         if offsets.shape != base.shape or base.shape[-1:] != (4,):
             raise ValueError(
-                f"expected deltas and anchors (..., 4) of one shape, got {offsets.shape} and "
+                f"expected deltas and anchors of the same shape (..., 4), got {offsets.shape} and "
                 f"{base.shape}"
             )
         boxes = self.decode(offsets, base)

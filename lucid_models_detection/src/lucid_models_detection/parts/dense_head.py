@@ -1,8 +1,8 @@
-"""Head of one-stage detectors: the same convolutions on every level of a pyramid.
+"""Head of one-stage detectors, shared by all levels of the feature pyramid.
 
 Lin et al. 2017, "Focal Loss for Dense Object Detection" (arXiv:1708.02002), section 4.
 
-N images, L levels, A anchors at each location.
+N images, L levels, A anchors per location.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ __all__ = ["DenseHead"]
 
 
 class DenseHead(nn.Module):
-    """Four 3x3 convolutions with ReLU and one that predicts values of each anchor.
+    """Four 3x3 convolutions with ReLU, then a 3x3 convolution that predicts for each anchor.
 
     Parameters
     ----------
     channels : int
         Channels of every level of the pyramid.
     num_anchors : int
-        A, anchors at each location.
+        A, the number of anchors per location.
     num_outputs : int
-        Values of each anchor: C for classification, 4 for box regression.
+        Outputs per anchor: C for classification, 4 for box regression.
     bias : float, default 0.0
         Initial bias of the last convolution.
 
@@ -33,7 +33,7 @@ class DenseHead(nn.Module):
     conv : Sequential
         The four convolutions with ReLU.
     output : Conv2d
-        The last convolution; its rows are all outputs of the first anchor, then of the second.
+        The last convolution; its channels are all outputs of the first anchor, then of the next.
 
     Examples
     --------
@@ -60,7 +60,7 @@ class DenseHead(nn.Module):
                 nn.init.constant_(parameter, bias if name == "output.bias" else 0.0)
 
     def forward(self, levels: Sequence[Tensor]) -> list[Tensor]:
-        """Predict values of each anchor.
+        """Predict the outputs of each anchor.
 
         Parameters
         ----------
@@ -74,7 +74,7 @@ class DenseHead(nn.Module):
             :class:`~lucid_models_detection.parts.AnchorGenerator`.
         """
         outputs = [self.output(self.conv(level)) for level in levels]
-        # Channels stand last in memory, so the permutation copies nothing.
+        # Free of copies: tensors are channels-last in memory.
         return [
             output.permute(0, 2, 3, 1).reshape(output.shape[0], -1, self.num_outputs)
             for output in outputs

@@ -2,9 +2,8 @@
 
 Lin et al. 2017, "Feature Pyramid Networks for Object Detection" (arXiv:1612.03144).
 
-C2-C5 are the stages of a backbone at strides 4 to 32, P2-P5 the levels of the pyramid at
-the same strides, all with the same number of channels, and P6 and P7 coarser levels
-without a stage of their own.
+C2-C5 are the stages of a backbone at strides 4 to 32, P2-P5 the levels of the pyramid at the
+same strides, P6 and P7 extra levels at strides 64 and 128.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ __all__ = ["ExtraFPNBlock", "FeaturePyramidNetwork", "LastLevelMaxPool", "LastLe
 
 
 class ExtraFPNBlock(nn.Module):
-    """Base class of modules that add coarser levels on top of a feature pyramid.
+    """Base class of blocks that add coarser levels to a feature pyramid.
 
     Attributes
     ----------
     num_levels : int
-        Number of levels added, each at half the resolution of the one before.
+        Number of added levels, each at half the resolution of the one before.
     """
 
     num_levels: int
@@ -37,7 +36,7 @@ class ExtraFPNBlock(nn.Module):
         levels : sequence of Tensor
             Levels of the pyramid (N, out_channels, H_i, W_i), finest first.
         stages : sequence of Tensor
-            Stages of the backbone that they were computed from, finest first.
+            Stages of the backbone, finest first.
 
         Returns
         -------
@@ -48,7 +47,7 @@ class ExtraFPNBlock(nn.Module):
 
 
 class LastLevelMaxPool(ExtraFPNBlock):
-    """P6 as every other pixel of P5, as in Faster R-CNN.
+    """Compute P6 by max pooling of P5 with kernel 1 and stride 2, as in Faster R-CNN.
 
     Examples
     --------
@@ -67,7 +66,7 @@ class LastLevelMaxPool(ExtraFPNBlock):
 
 
 class LastLevelP6P7(ExtraFPNBlock):
-    """P6 and P7 by 3x3 convolutions with stride 2, as in RetinaNet.
+    """Compute P6 and P7 by 3x3 convolutions with stride 2, as in RetinaNet.
 
     P6 is computed from C5 or P5, P7 from ``relu(P6)`` (Lin et al. 2017, arXiv:1708.02002,
     section 4).
@@ -79,7 +78,7 @@ class LastLevelP6P7(ExtraFPNBlock):
     out_channels : int, default 256
         Channels of P6 and P7.
     use_p5 : bool, optional
-        Compute P6 from P5 instead of C5.  Default: if ``in_channels`` equals
+        Compute P6 from P5 instead of C5.  Default: whether ``in_channels`` equals
         ``out_channels``, as in torchvision.
 
     Examples
@@ -113,12 +112,12 @@ class LastLevelP6P7(ExtraFPNBlock):
 
 
 class FeaturePyramidNetwork(nn.Module):
-    """Lateral connections, a top-down pathway and, optionally, coarser levels.
+    """Feature pyramid: lateral connections, a top-down pathway and, optionally, extra levels.
 
     Parameters
     ----------
     in_channels : sequence of int
-        Channels of the backbone's stages, finest first; any number of stages.
+        Channels of the backbone's stages, finest first.
     out_channels : int, default 256
         Channels of every level.
     extra_blocks : ExtraFPNBlock, optional
@@ -149,13 +148,13 @@ class FeaturePyramidNetwork(nn.Module):
         super().__init__()
         if not in_channels or not all(c > 0 for c in (*in_channels, out_channels)):
             raise ValueError(
-                "expected positive numbers of channels, one for each stage and one for the "
-                f"levels, got in_channels={tuple(in_channels)} and out_channels={out_channels}"
+                "expected positive in_channels (one per stage) and out_channels, got "
+                f"in_channels={tuple(in_channels)} and out_channels={out_channels}"
             )
         if extra_blocks is not None and not isinstance(extra_blocks, ExtraFPNBlock):
             raise TypeError(
-                "extra_blocks: expected an ExtraFPNBlock of lucid_models_detection.parts, such as "
-                f"LastLevelP6P7(in_channels, out_channels), got {type(extra_blocks).__name__}"
+                "extra_blocks: expected an ExtraFPNBlock such as LastLevelP6P7(in_channels, "
+                f"out_channels), got {type(extra_blocks).__name__}"
             )
         self.out_channels = out_channels
         self.lateral = nn.ModuleList(nn.Conv2d(c, out_channels, 1) for c in in_channels)
@@ -169,7 +168,7 @@ class FeaturePyramidNetwork(nn.Module):
 
     @property
     def num_extra_levels(self) -> int:
-        """Number of levels that have no stage of their own."""
+        """Number of extra levels."""
         return 0 if self.extra_blocks is None else self.extra_blocks.num_levels
 
     def forward(self, stages: Sequence[Tensor]) -> list[Tensor]:
@@ -183,8 +182,7 @@ class FeaturePyramidNetwork(nn.Module):
         Returns
         -------
         list of Tensor
-            One (N, out_channels, H_i, W_i) for each stage, finest first, then the levels of
-            ``extra_blocks``.
+            One level (N, out_channels, H_i, W_i) per stage, finest first, then the extra levels.
         """
         if len(stages) != len(self.lateral):
             raise ValueError(f"expected {len(self.lateral)} stages, got {len(stages)}")
@@ -192,24 +190,23 @@ class FeaturePyramidNetwork(nn.Module):
         merged = laterals[-1]
         levels = [self.output[-1](merged)]
         for i in range(len(laterals) - 2, -1, -1):
-            merged = _add_enlarged(laterals[i], merged)
+            merged = _add_upsampled(laterals[i], merged)
             levels.insert(0, self.output[i](merged))
         if self.extra_blocks is not None:
             extra = self.extra_blocks(levels, stages)
             if len(extra) != self.extra_blocks.num_levels:
                 raise ValueError(
-                    f"{type(self.extra_blocks).__name__}: num_levels says "
-                    f"{self.extra_blocks.num_levels}, but it gave {len(extra)} levels"
+                    f"{type(self.extra_blocks).__name__}: expected {self.extra_blocks.num_levels} "
+                    f"levels (num_levels), got {len(extra)}"
                 )
             levels.extend(extra)
         return levels
 
 
-def _add_enlarged(fine: Tensor, coarse: Tensor) -> Tensor:
-    """Add ``coarse``, resized to the size of ``fine`` by nearest neighbor, to ``fine``.
+def _add_upsampled(fine: Tensor, coarse: Tensor) -> Tensor:
+    """Add ``coarse``, upsampled by nearest neighbor, to ``fine``.
 
-    One operation, so that the sum reuses the memory of the resized map: for P2 of a large
-    image, writing another map takes as long as the sum.
+    One operation: the sum reuses the memory of the upsampled map.
     """
     shape = coarse.shape
     total = kernels.resize_nearest(coarse.data, fine.shape[2:])

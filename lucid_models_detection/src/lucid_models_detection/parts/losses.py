@@ -1,14 +1,15 @@
-"""Losses of box regression on the overlap of predicted and ground-truth boxes.
+"""IoU losses for box regression.
 
-Each compares boxes one to one, (..., 4) xyxy with x1 <= x2 and y1 <= y2, and is symmetric in
-its two arguments.  Values, derivatives and reductions are torchvision's.
+Boxes are compared one to one, (..., 4) xyxy with x1 <= x2 and y1 <= y2.  Values, derivatives
+and reductions are torchvision's.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -40,8 +41,8 @@ class _Pair:
 
 
 @dataclass
-class _Slopes:
-    """Derivatives of a loss by the geometry of a pair; None where it does not depend on it."""
+class _Gradients:
+    """Derivatives of a loss by the geometry of a pair; None for zero."""
 
     intersection: Array
     union: Array
@@ -51,35 +52,48 @@ class _Slopes:
     size2: Array | None = None  # (..., 2)
 
 
-_Formula = Callable[[_Pair, float], tuple[Array, _Slopes]]
+_Formula = Callable[[_Pair, float], tuple[Array, _Gradients]]
 
 
+_SECTIONS = """
+Parameters
+----------
+boxes1, boxes2 : array_like
+    (..., 4) xyxy of the same shape; both receive gradients.
+reduction : {"none", "mean", "sum"}, default "none"
+    The mean over no boxes is 0.
+eps : float, default 1e-7
+    Added to denominators.
+
+Returns
+-------
+Tensor
+    (...,) losses for "none", else a scalar.
+
+Raises
+------
+ValueError
+    If the shapes differ or the last axis is not 4, or ``reduction`` is invalid.
+"""
+
+_Loss = TypeVar("_Loss", bound=Callable[..., Tensor])
+
+
+def _documented(loss: _Loss) -> _Loss:
+    """Add the shared sections to a docstring, before its examples."""
+    summary, examples = (inspect.getdoc(loss) or "").split("\nExamples\n")
+    loss.__doc__ = f"{summary}{_SECTIONS}\nExamples\n{examples}"
+    return loss
+
+
+@_documented
 def giou_loss(
     boxes1: ArrayLike, boxes2: ArrayLike, reduction: str = "none", eps: float = 1e-7
 ) -> Tensor:
     """Generalized IoU loss, ``1 - GIoU`` (Rezatofighi et al. 2019, arXiv:1902.09630).
 
-    GIoU is the IoU minus the fraction of the smallest enclosing box that neither box covers,
-    so that boxes without overlap have a gradient.
-
-    Parameters
-    ----------
-    boxes1, boxes2 : array_like
-        (..., 4) xyxy of one shape; both receive gradients.
-    reduction : {"none", "mean", "sum"}, default "none"
-        The mean over no boxes is 0.
-    eps : float, default 1e-7
-        Added to denominators, so that boxes without area give no NaN.
-
-    Returns
-    -------
-    Tensor
-        (...,) losses in [0, 2] for "none", else a scalar.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or the last axis is not 4, or ``reduction`` is none of the three.
+    GIoU is the IoU minus the uncovered fraction of the smallest enclosing box.  The loss is in
+    [0, 2], and has a gradient for boxes without overlap.
 
     Examples
     --------
@@ -92,31 +106,14 @@ def giou_loss(
     return _overlap_loss(_giou, boxes1, boxes2, reduction, eps)
 
 
+@_documented
 def diou_loss(
     boxes1: ArrayLike, boxes2: ArrayLike, reduction: str = "none", eps: float = 1e-7
 ) -> Tensor:
     """Distance IoU loss, ``1 - IoU + d^2 / c^2`` (Zheng et al. 2020, arXiv:1911.08287).
 
-    d is the distance of the centers and c the diagonal of the smallest enclosing box.
-
-    Parameters
-    ----------
-    boxes1, boxes2 : array_like
-        (..., 4) xyxy of one shape; both receive gradients.
-    reduction : {"none", "mean", "sum"}, default "none"
-        The mean over no boxes is 0.
-    eps : float, default 1e-7
-        Added to denominators, so that boxes without area give no NaN.
-
-    Returns
-    -------
-    Tensor
-        (...,) losses in [0, 2] for "none", else a scalar.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or the last axis is not 4, or ``reduction`` is none of the three.
+    d is the distance of the centers, c the diagonal of the smallest enclosing box.  The loss is
+    in [0, 2].
 
     Examples
     --------
@@ -127,32 +124,15 @@ def diou_loss(
     return _overlap_loss(_diou, boxes1, boxes2, reduction, eps)
 
 
+@_documented
 def ciou_loss(
     boxes1: ArrayLike, boxes2: ArrayLike, reduction: str = "none", eps: float = 1e-7
 ) -> Tensor:
     """Complete IoU loss, ``1 - IoU + d^2 / c^2 + a v`` (Zheng et al. 2020, arXiv:1911.08287).
 
-    Beyond :func:`diou_loss`, v is the squared difference of the angles ``atan(w / h)`` times
-    4 / pi^2.  Its weight ``a = v / (1 - IoU + v)`` counts as a constant in the derivative.
-
-    Parameters
-    ----------
-    boxes1, boxes2 : array_like
-        (..., 4) xyxy of one shape; both receive gradients.
-    reduction : {"none", "mean", "sum"}, default "none"
-        The mean over no boxes is 0.
-    eps : float, default 1e-7
-        Added to denominators, so that boxes without area give no NaN.
-
-    Returns
-    -------
-    Tensor
-        (...,) losses, not negative, for "none", else a scalar.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or the last axis is not 4, or ``reduction`` is none of the three.
+    Adds an aspect ratio term to :func:`diou_loss`: v is ``4 / pi^2`` times the squared
+    difference of the angles ``atan(w / h)``.  Its weight ``a = v / (1 - IoU + v)`` is a constant
+    in the derivative.
 
     Examples
     --------
@@ -163,23 +143,23 @@ def ciou_loss(
     return _overlap_loss(_ciou, boxes1, boxes2, reduction, eps)
 
 
-def _giou(pair: _Pair, eps: float) -> tuple[Array, _Slopes]:
+def _giou(pair: _Pair, eps: float) -> tuple[Array, _Gradients]:
     union, hull = pair.union + eps, pair.hull.prod(axis=-1)
     losses = 1 - pair.intersection / union + (hull - pair.union) / (hull + eps)
     by_hull = union / (hull + eps) ** 2
-    return losses, _Slopes(
+    return losses, _Gradients(
         intersection=-1 / union,
         union=pair.intersection / union**2 - 1 / (hull + eps),
         hull=by_hull[..., None] * pair.hull[..., ::-1],
     )
 
 
-def _diou(pair: _Pair, eps: float) -> tuple[Array, _Slopes]:
+def _diou(pair: _Pair, eps: float) -> tuple[Array, _Gradients]:
     union = pair.union + eps
     diagonal = (pair.hull**2).sum(axis=-1) + eps
     distance = (pair.offset**2).sum(axis=-1)
     losses = 1 - pair.intersection / union + distance / diagonal
-    return losses, _Slopes(
+    return losses, _Gradients(
         intersection=-1 / union,
         union=pair.intersection / union**2,
         hull=-2 * (distance / diagonal**2)[..., None] * pair.hull,
@@ -187,26 +167,26 @@ def _diou(pair: _Pair, eps: float) -> tuple[Array, _Slopes]:
     )
 
 
-def _ciou(pair: _Pair, eps: float) -> tuple[Array, _Slopes]:
-    losses, slopes = _diou(pair, eps)
+def _ciou(pair: _Pair, eps: float) -> tuple[Array, _Gradients]:
+    losses, gradients = _diou(pair, eps)
     difference = _angle(pair.size2) - _angle(pair.size1)
     v = difference**2 * (4 / np.pi**2)
     weight = v / (1 - pair.intersection / (pair.union + eps) + v + eps)
     by_angle = (weight * difference * (8 / np.pi**2))[..., None]
-    slopes.size1 = -by_angle * _angle_slope(pair.size1)
-    slopes.size2 = by_angle * _angle_slope(pair.size2)
-    return losses + weight * v, slopes
+    gradients.size1 = -by_angle * _angle_gradient(pair.size1)
+    gradients.size2 = by_angle * _angle_gradient(pair.size2)
+    return losses + weight * v, gradients
 
 
 def _angle(size: Array) -> Array:
-    """Angle of the diagonal, 0 for a box that is a point."""
+    """Angle of the diagonal; 0 for a box of size 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = size[..., 0] / size[..., 1]
     return np.asarray(np.arctan(np.where((size == 0).all(axis=-1), 0, ratio)))
 
 
-def _angle_slope(size: Array) -> Array:
-    """Derivative (..., 2) of the angle by width and height, 0 for a box that is a point."""
+def _angle_gradient(size: Array) -> Array:
+    """Derivative (..., 2) of the angle by width and height; 0 for a box of size 0."""
     square = (size**2).sum(axis=-1, keepdims=True)
     flipped = size[..., ::-1] * np.array([1, -1], size.dtype)
     return np.asarray(flipped / np.where(square > 0, square, 1))
@@ -216,53 +196,52 @@ def _overlap_loss(
     formula: _Formula, boxes1: ArrayLike, boxes2: ArrayLike, reduction: str, eps: float
 ) -> Tensor:
     if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"reduction must be 'none', 'mean' or 'sum', got {reduction!r}")
+        raise ValueError(f"reduction: expected 'none', 'mean' or 'sum', got {reduction!r}")
     a, b = array_of(boxes1), array_of(boxes2)
     if a.shape != b.shape or a.ndim == 0 or a.shape[-1] != 4:
         raise ValueError(
-            f"expected boxes (..., 4), xyxy, of one shape, got {a.shape} for boxes1 and "
-            f"{b.shape} for boxes2"
+            "expected boxes1 and boxes2 of the same shape (..., 4), xyxy, got "
+            f"{a.shape} and {b.shape}"
         )
     types = (a.dtype, b.dtype)
-    # Whole numbers are float32, and do not widen floats beside them.
+    # Integers count as float32.
     dtype = np.result_type(np.float32, *(t for t in types if t.kind == "f"))
     a, b = a.astype(dtype, copy=False), b.astype(dtype, copy=False)
     pair = _Pair(a[..., :2], a[..., 2:], b[..., :2], b[..., 2:])
-    values, slopes = formula(pair, float(eps))
-    gradients = _by_boxes(pair, slopes)
+    values, gradients = formula(pair, float(eps))
+    by_boxes = _by_boxes(pair, gradients)
     losses = record_joint(
         values,
         (boxes1, boxes2),
-        lambda g: [(g[..., None] * d).astype(t) for d, t in zip(gradients, types, strict=True)],
+        lambda g: [(g[..., None] * d).astype(t) for d, t in zip(by_boxes, types, strict=True)],
     )
     if reduction == "none":
         return losses
     return losses.mean() if reduction == "mean" and values.size else losses.sum()
 
 
-def _by_boxes(pair: _Pair, slopes: _Slopes) -> tuple[Array, Array]:
-    """Derivatives (..., 4) of the losses by the coordinates of either set of boxes.
+def _by_boxes(pair: _Pair, gradients: _Gradients) -> tuple[Array, Array]:
+    """Derivatives (..., 4) of the losses by the coordinates of both sets of boxes.
 
-    Where two edges coincide, each receives half of the derivative of their maximum or
-    minimum, as in PyTorch.
+    Where two edges coincide, each receives half of the derivative, as in PyTorch.
     """
     # The intersection is part of the union too, with the opposite sign.
-    by_shared = ((slopes.intersection - slopes.union) * pair.overlaps)[..., None]
+    by_shared = ((gradients.intersection - gradients.union) * pair.overlaps)[..., None]
     by_shared = by_shared * pair.shared[..., ::-1]
     first_is_lower = _share(pair.low1, pair.low2)
     first_is_higher = _share(pair.high2, pair.high1)
     results = []
     for size, extra, sign, lower, higher in (
-        (pair.size1, slopes.size1, 1, first_is_lower, first_is_higher),
-        (pair.size2, slopes.size2, -1, 1 - first_is_lower, 1 - first_is_higher),
+        (pair.size1, gradients.size1, 1, first_is_lower, first_is_higher),
+        (pair.size2, gradients.size2, -1, 1 - first_is_lower, 1 - first_is_higher),
     ):
-        by_size = slopes.union[..., None] * size[..., ::-1]
+        by_size = gradients.union[..., None] * size[..., ::-1]
         if extra is not None:
             by_size = by_size + extra
-        low = -by_size - slopes.hull * lower - by_shared * (1 - lower)
-        high = by_size + slopes.hull * higher + by_shared * (1 - higher)
-        if slopes.offset is not None:
-            low, high = low + sign * slopes.offset / 2, high + sign * slopes.offset / 2
+        low = -by_size - gradients.hull * lower - by_shared * (1 - lower)
+        high = by_size + gradients.hull * higher + by_shared * (1 - higher)
+        if gradients.offset is not None:
+            low, high = low + sign * gradients.offset / 2, high + sign * gradients.offset / 2
         results.append(np.concatenate([low, high], axis=-1))
     return results[0], results[1]
 

@@ -1,7 +1,7 @@
-"""Assignment of anchors and regions to ground-truth boxes by their overlap.
+"""Matching of anchors and proposals to ground-truth boxes.
 
 Ren et al. 2015, "Faster R-CNN" (arXiv:1506.01497), section 3.1.2.
-M ground-truth boxes, A anchors (or regions).
+M ground-truth boxes, A anchors (or proposals).
 """
 
 from __future__ import annotations
@@ -18,28 +18,26 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class Matcher:
-    """Match each anchor to the ground-truth box with the greatest overlap.
+    """Match each anchor to the ground-truth box with the highest IoU.
 
     Parameters
     ----------
     high : float
-        Minimum overlap of a match.  Faster R-CNN's first stage uses 0.7, RetinaNet 0.5.
+        Minimum IoU of a match.  The RPN of Faster R-CNN uses 0.7, RetinaNet 0.5.
     low : float
-        Overlap below which an anchor is background; between ``low`` and ``high`` it is
-        ignored.  Faster R-CNN's first stage uses 0.3, RetinaNet 0.4.
+        IoU below which an anchor is background; between ``low`` and ``high`` it is ignored.  The
+        RPN of Faster R-CNN uses 0.3, RetinaNet 0.4.
     allow_low_quality_matches : bool, default False
-        Match also the anchors with the greatest overlap of some ground-truth box (ties
-        included), however small, so that no box is left unmatched.  Such an anchor is
-        matched to the box that *it* overlaps most, as in torchvision.  An overlap of zero is
-        no match; torchvision matches every anchor of an image to a box that no anchor
-        overlaps.
+        Also match the anchors with the highest IoU of each ground-truth box, ties included, even
+        below ``high``.  As in torchvision, such an anchor is matched to the box with which *it*
+        has the highest IoU.  Unlike in torchvision, an IoU of zero is never a match.
 
     Attributes
     ----------
     BACKGROUND : int
-        -1, in place of a match: overlap below ``low``.
+        -1: IoU below ``low``.
     IGNORED : int
-        -2, in place of a match: overlap between ``low`` and ``high``.
+        -2: IoU between ``low`` and ``high``.
 
     Raises
     ------
@@ -64,10 +62,7 @@ class Matcher:
 
     def __post_init__(self) -> None:
         if not self.low <= self.high:
-            raise ValueError(
-                f"low: expected at most high, {self.high:g}, since an anchor below low is "
-                f"background, got {self.low:g}"
-            )
+            raise ValueError(f"low: expected at most {self.high:g} (high), got {self.low:g}")
 
     def __call__(self, quality: Array) -> Array:
         """Match anchors to ground-truth boxes.
@@ -75,7 +70,7 @@ class Matcher:
         Parameters
         ----------
         quality : numpy.ndarray
-            (M, A) overlaps; with M = 0 every anchor is background.
+            (M, A) IoU; with M = 0 every anchor is background.
 
         Returns
         -------
@@ -87,12 +82,12 @@ class Matcher:
         count = quality.shape[1]
         if quality.size == 0:
             return np.full(count, self.BACKGROUND, np.int64)
-        nearest = quality.argmax(axis=0)
-        best = quality.max(axis=0)
-        matches = np.where(best >= self.high, nearest, self.IGNORED)
-        matches[best < self.low] = self.BACKGROUND
+        best_box = quality.argmax(axis=0)
+        best_iou = quality.max(axis=0)
+        matches = np.where(best_iou >= self.high, best_box, self.IGNORED)
+        matches[best_iou < self.low] = self.BACKGROUND
         if self.allow_low_quality_matches:
             highest = quality.max(axis=1, keepdims=True)
-            favorites = ((quality == highest) & (highest > 0)).any(axis=0)
-            matches[favorites] = nearest[favorites]
+            forced = ((quality == highest) & (highest > 0)).any(axis=0)
+            matches[forced] = best_box[forced]
         return matches

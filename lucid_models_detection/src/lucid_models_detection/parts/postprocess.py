@@ -1,4 +1,4 @@
-"""Selection of detections from dense predictions: top-k of each level, then NMS.
+"""Postprocessing of one-stage detectors: top-k per level, decoding and NMS.
 
 T_l anchors of level l, C classes, D detections of an image.
 """
@@ -22,28 +22,15 @@ __all__ = ["postprocess_detections", "topk_indices"]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _BOX_CODER = BoxCoder()
-# Logits are compared with the threshold's less this, which is more than rounding can matter.
+# Logits this far below the threshold's are rejected before the sigmoid; covers rounding.
 _LOGIT_MARGIN = 1.0
 
 
 def topk_indices(scores: Array, count: int) -> Array:
-    """Indices of the highest scores.
-
-    Parameters
-    ----------
-    scores : numpy.ndarray
-        (T,) floats.
-    count : int
-        Number of indices; all where there are fewer scores.
-
-    Returns
-    -------
-    numpy.ndarray
-        (min(count, T),) int64 by descending score, ties by index, NaN last.
-    """
+    """Return the int64 indices of the ``count`` highest scores (T,), ties by index, NaN last."""
     negative = -scores
     if count < len(scores):
-        # Only candidates are sorted: all above the count-th score, and its ties.
+        # Sort only the scores from the count-th on, ties included.
         limit = np.partition(negative, count - 1)[count - 1]
         candidates = np.flatnonzero(negative <= limit) if limit == limit else np.arange(len(scores))
     else:
@@ -65,47 +52,46 @@ def postprocess_detections(
     first_label: int = 0,
     from_logits: bool = False,
 ) -> Detections:
-    """Select the detections of one image from the predictions of a one-stage detector.
+    """Decode and filter the predictions of a one-stage detector for one image.
 
-    On each level, pairs of anchor and class with a score above the threshold are candidates,
-    at most ``candidates_per_level`` of them.  Their boxes are decoded and clipped to the
-    image; then non-maximum suppression runs within each class, over all levels.
+    On each level, the (anchor, class) pairs with a score above the threshold are candidates, at
+    most ``candidates_per_level`` of them.  Their boxes are decoded and clipped to the image, then
+    filtered by non-maximum suppression per class over all levels.
 
     Parameters
     ----------
     scores : sequence of array_like
         For each level (T_l, C) scores in [0, 1], or logits.
     deltas : sequence of array_like
-        For each level (T_l, 4) offsets from its anchors.
+        For each level (T_l, 4) deltas from the anchors.
     anchors : sequence of array_like
         For each level (T_l, 4) xyxy, in pixels.
     image_size : (int, int)
-        Height and width of the image, without padding.
+        Height and width of the image without padding.
     box_coder : BoxCoder, optional
-        Decodes the offsets.
+        Decodes the deltas.
     score_threshold : float, default 0.05
-        Detections need a greater score.
+        Scores must be greater.
     candidates_per_level : int, default 1000
-        Maximum number of candidates on each level.
+        Maximum number of candidates per level.
     nms_threshold : float, default 0.5
         IoU above which a box suppresses another of its class.
     detections_per_image : int, default 300
         Maximum number of detections.
     first_label : int, default 0
-        Label of the first class of ``scores``; 1 if they have no column for the background.
+        Label of the first class of ``scores``; 1 if they have no background column.
     from_logits : bool, default False
-        Whether ``scores`` are logits.  Their sigmoids are then the scores, and are computed
-        only where they may exceed the threshold.
+        Whether ``scores`` are logits; their sigmoids are the scores.
 
     Returns
     -------
     Detections
-        Boxes in the pixels of the image, best first.  Boxes that are not finite are dropped.
+        Boxes in pixels of the image, by descending score.  Non-finite boxes are dropped.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit; names the argument and the level.
+        If shapes or the numbers of levels do not match.
 
     Examples
     --------
@@ -139,9 +125,9 @@ def postprocess_detections(
 
 def _above(scores: Array, threshold: float, from_logits: bool) -> tuple[Array, Array, Array]:
     """Anchor, class and score of each score above the threshold, in order."""
-    least = _least_logit(threshold) if from_logits else threshold
-    # The view of scores without the background has gaps, so they are not copied into one line.
-    found = np.flatnonzero(scores > least)
+    minimum = _minimum_logit(threshold) if from_logits else threshold
+    # Not ravel(): scores without the background column are not contiguous.
+    found = np.flatnonzero(scores > minimum)
     anchor, column = np.divmod(found, max(1, scores.shape[1]))
     score = scores[anchor, column]
     if not from_logits:
@@ -151,8 +137,8 @@ def _above(scores: Array, threshold: float, from_logits: bool) -> tuple[Array, A
     return anchor[above], column[above], score[above]
 
 
-def _least_logit(threshold: float) -> float:
-    """A number below all logits whose sigmoid, as it is rounded, exceeds the threshold."""
+def _minimum_logit(threshold: float) -> float:
+    """Lower bound of the logits whose rounded sigmoid exceeds the threshold."""
     if not 0 < threshold < 1:
         return -math.inf if threshold <= 0 else math.inf
     return math.log(threshold / (1 - threshold)) - _LOGIT_MARGIN
@@ -163,8 +149,8 @@ def _levels(
 ) -> list[tuple[Array, Array, Array]]:
     if not len(scores) == len(deltas) == len(anchors) or not len(scores):
         raise ValueError(
-            "expected scores, deltas and anchors of the same levels, at least one, got "
-            f"{len(scores)}, {len(deltas)} and {len(anchors)} levels"
+            "expected scores, deltas and anchors for the same levels, at least one, got "
+            f"{len(scores)}, {len(deltas)} and {len(anchors)}"
         )
     levels = []
     for i, arrays in enumerate(zip(scores, deltas, anchors, strict=True)):
@@ -174,8 +160,8 @@ def _levels(
         for name, array in (("deltas", delta), ("anchors", anchor)):
             if array.shape != (len(score), 4):
                 raise ValueError(
-                    f"{name}[{i}]: expected shape ({len(score)}, 4), one row for each row of "
-                    f"scores[{i}], got {array.shape}"
+                    f"{name}[{i}]: expected shape ({len(score)}, 4) (one row per row of "
+                    f"scores[{i}]), got {array.shape}"
                 )
         levels.append((score, delta, anchor))
     return levels

@@ -1,10 +1,10 @@
-"""RoIAlign: the features of each region, from the pyramid level that fits its size.
+"""RoIAlign on one feature map and on the levels of a feature pyramid.
 
-He et al. 2017, "Mask R-CNN" (arXiv:1703.06870), section 3; Lin et al. 2017,
-"Feature Pyramid Networks" (arXiv:1612.03144), section 4.2.
+He et al. 2017, "Mask R-CNN" (arXiv:1703.06870), section 3; Lin et al. 2017, "Feature Pyramid
+Networks" (arXiv:1612.03144), section 4.2.
 
-N images, L levels, C channels, R regions of all images together, S bins a side.
-Regions are (R, 5): index of the image, then xyxy in pixels of the padded image.
+N images, L levels, C channels, R regions of interest (RoIs) of all images, S bins per side.
+RoIs are (R, 5): index of the image, then xyxy in pixels of the padded image.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ __all__ = ["MultiScaleRoIAlign", "assign_levels", "check_strides", "roi_align", 
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: A region as large as an ImageNet crop belongs to level 4 (stride 16).
+#: A region of the size of an ImageNet crop is assigned to level 4 (stride 16).
 _CANONICAL_SIZE = 224
 _CANONICAL_LEVEL = 4
 
 
 def to_rois(boxes: Sequence[ArrayLike]) -> Array:
-    """Boxes of each image, [(R_i, 4), ...], as one (R, 5) array with the image's index first."""
+    """Concatenate the boxes of each image, [(R_i, 4), ...], to RoIs (R, 5)."""
     arrays = [as_boxes(b, f"boxes[{i}]") for i, b in enumerate(boxes)]
     index = np.repeat(np.arange(len(arrays)), [len(a) for a in arrays])
     coordinates = np.concatenate(arrays) if arrays else np.zeros((0, 4), np.float32)
@@ -43,36 +43,34 @@ def roi_align(
     sampling_ratio: int = -1,
     aligned: bool = False,
 ) -> Tensor:
-    """Average bilinear samples of a feature map over the bins of each region.
+    """Pool a feature map over regions by averaging bilinear samples of each bin.
 
     Parameters
     ----------
     input : Tensor
         (N, C, H, W) features; receives gradients.
     boxes : array_like or sequence of array_like
-        (R, 5) regions [image index, x1, y1, x2, y2], or one (R_i, 4) xyxy array
-        for each of the N images.
+        (R, 5) regions [image index, x1, y1, x2, y2], or one (R_i, 4) xyxy array per image.
     output_size : int or (int, int)
-        Bins of each region, down and across.
+        Height and width of the output, in bins.
     spatial_scale : float, default 1.0
-        Feature pixels to one unit of ``boxes``: one over the stride.
+        Scale from ``boxes`` to feature pixels: 1 / stride.
     sampling_ratio : int, default -1
-        Samples of a bin either way; 0 or less takes as many as there are feature
-        pixels, rounded up.
+        Samples per bin in each direction; 0 or less takes the bin's size in feature pixels,
+        rounded up.
     aligned : bool, default False
-        Shift by half a pixel, so that the center of pixel (0, 0) is (0.5, 0.5),
-        and allow regions smaller than one pixel.
+        Shift by half a pixel, so that the center of pixel (0, 0) is (0.5, 0.5), and allow
+        regions smaller than one pixel.
 
     Returns
     -------
     Tensor
-        ``(R, C, *output_size)``, channels last in memory.
+        ``(R, C, *output_size)``, channels-last in memory.
 
     Raises
     ------
     ValueError
-        If ``input`` or ``boxes`` has another shape, or a region names an image
-        that is not in the batch.
+        If a shape is wrong, or an image index is out of range.
     """
     if input.ndim != 4:
         raise ValueError(f"input: expected shape (N, C, H, W), got {input.shape}")
@@ -95,7 +93,7 @@ def _check_rois(boxes: ArrayLike | Sequence[ArrayLike], input: Tensor) -> Array:
     if isinstance(boxes, list | tuple):
         if len(boxes) != input.shape[0]:
             raise ValueError(
-                f"boxes: expected one array for each of {input.shape[0]} images, got {len(boxes)}"
+                f"boxes: expected one array per image ({input.shape[0]}), got {len(boxes)}"
             )
         rois = to_rois(boxes)
     else:
@@ -108,73 +106,50 @@ def _check_rois(boxes: ArrayLike | Sequence[ArrayLike], input: Tensor) -> Array:
     wrong = np.flatnonzero(~((index >= 0) & (index < input.shape[0])))
     if wrong.size:
         raise ValueError(
-            f"boxes[{wrong[0]}]: image index {index[wrong[0]]:g} in a batch of {input.shape[0]}"
+            f"boxes[{wrong[0]}]: expected an image index from 0 to {input.shape[0] - 1}, got "
+            f"{index[wrong[0]]:g}"
         )
     return np.asarray(rois, input.dtype)
 
 
 def assign_levels(boxes: Array, finest: int, coarsest: int) -> Array:
-    """The pyramid level, as log2 of its stride, of each box: Lin et al. 2017, equation 1.
+    """Assign boxes (R, 4) to pyramid levels by their size (Lin et al. 2017, equation 1).
 
-    Parameters
-    ----------
-    boxes : numpy.ndarray
-        (R, 4) xyxy.
-    finest, coarsest : int
-        Levels there are, as 2 and 5 for P2 to P5.
-
-    Returns
-    -------
-    numpy.ndarray
-        (R,) int64: ``floor(4 + log2(sqrt(width * height) / 224))``, kept between
-        the two.
+    Levels are log2 of the stride, clipped to ``finest`` and ``coarsest`` (2 and 5 for P2 to P5):
+    (R,) int64 ``floor(4 + log2(sqrt(width * height) / 224))``.
     """
     side = np.sqrt((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
-    # The tiny amount keeps a side that is 112 or 448 but for rounding on its own level.
-    with np.errstate(divide="ignore"):  # a box without area goes to the finest
+    # Epsilon as in torchvision, against rounding at level boundaries.
+    with np.errstate(divide="ignore"):  # a box of area 0 is assigned to the finest level
         level = np.floor(_CANONICAL_LEVEL + np.log2(side / _CANONICAL_SIZE) + side.dtype.type(1e-6))
     return np.asarray(np.clip(level, finest, coarsest), np.int64)
 
 
-def check_strides(strides: Sequence[int], what: str = "strides") -> None:
-    """Refuse levels among which regions cannot be distributed by their size.
-
-    Parameters
-    ----------
-    strides : sequence of int
-        Strides of the levels, finest first.
-    what : str, default "strides"
-        Name of the argument in the error.
-
-    Raises
-    ------
-    ValueError
-        If the first stride is not a power of two, or another is not twice the one before;
-        names the stride.
-    """
+def check_strides(strides: Sequence[int], name: str = "strides") -> None:
+    """Raise ``ValueError`` unless strides are a power of two, then each twice the one before."""
     for i, stride in enumerate(strides):
         expected = 2 * strides[i - 1] if i else 0
         if i and stride != expected:
             raise ValueError(
-                f"{what}: expected each stride to be twice the one before, got {stride} after "
+                f"{name}: expected each stride to be twice the one before, got {stride} after "
                 f"{strides[i - 1]} in {tuple(strides)}"
             )
         if not i and (stride < 1 or stride & (stride - 1)):
             raise ValueError(
-                f"{what}: expected a power of two as the first stride, got {stride} in "
+                f"{name}: expected a power of two as the first stride, got {stride} in "
                 f"{tuple(strides)}"
             )
 
 
 class MultiScaleRoIAlign:
-    """:func:`roi_align` of each region on the level of a pyramid that fits its size.
+    """:func:`roi_align` of each region on the pyramid level that fits its size.
 
     Parameters
     ----------
     output_size : int, default 7
-        S, number of bins of a region, down and across.
+        S, the number of bins of a region in each direction.
     sampling_ratio : int, default 2
-        Samples of each bin, down and across.
+        Samples per bin in each direction.
 
     Examples
     --------
@@ -200,17 +175,17 @@ class MultiScaleRoIAlign:
         rois : numpy.ndarray
             (R, 5) finite regions: index of the image, then xyxy in pixels.
         strides : sequence of int
-            Stride of each map: the first a power of two, each other twice the one before.
+            Stride of each map: a power of two, then each twice the one before.
 
         Returns
         -------
         Tensor
-            (R, C, S, S), channels last in memory, in the order of ``rois``.
+            (R, C, S, S), channels-last in memory, in the order of ``rois``.
 
         Raises
         ------
         ValueError
-            If the strides do not fit; names the stride.
+            If the strides are invalid.
         """
         check_strides(strides)
         finest = round(np.log2(strides[0]))
@@ -228,7 +203,7 @@ class MultiScaleRoIAlign:
         shapes = [f.shape for f in features]
 
         def backward(g: Array) -> list[Array | None]:
-            # The gradient of a level that no region was on is None, not a map of zeros.
+            # None instead of a map of zeros for a level without regions.
             rows = g.transpose(0, 2, 3, 1)
             return [
                 kernels.roi_align_backward(

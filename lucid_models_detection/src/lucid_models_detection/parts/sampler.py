@@ -1,7 +1,7 @@
-"""Sampling of the anchors and regions that a loss is computed on.
+"""Balanced sampling of anchors and proposals for the losses.
 
-Nearly all of them are background, which would dominate a loss over all
-(Ren et al. 2015, arXiv:1506.01497, section 3.1.3).
+Without sampling, background would dominate the losses (Ren et al. 2015, arXiv:1506.01497,
+section 3.1.3).
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ class BalancedPositiveNegativeSampler:
     Parameters
     ----------
     batch_size_per_image : int
-        Number of examples to sample; fewer where there are not enough.
+        Number of examples per image; fewer if there are not enough.
     positive_fraction : float
-        Greatest fraction of positives, in [0, 1].  Missing positives are replaced by
-        negatives, missing negatives are not replaced.
+        Maximum fraction of positives, in [0, 1].  Missing positives are replaced by negatives.
     generator : lucid.random.Generator, optional
-        Source of randomness.  Default: the generator of :func:`lucid.random.seed`.
+        Random generator.  Default: the global one of :func:`lucid.random.seed`.
 
     Raises
     ------
@@ -39,7 +38,8 @@ class BalancedPositiveNegativeSampler:
     --------
     >>> import numpy as np
     >>> from lucid_models_detection.parts import BalancedPositiveNegativeSampler
-    >>> positive, negative = BalancedPositiveNegativeSampler(4, 0.5)(np.array([1, 0, 0, 0, -1]))
+    >>> sampler = BalancedPositiveNegativeSampler(4, 0.5)
+    >>> positive, negative = sampler(np.array([1, 0, 0, 0, -1]))
     >>> positive.tolist(), negative.tolist()
     ([0], [1, 2, 3])
     """
@@ -68,12 +68,12 @@ class BalancedPositiveNegativeSampler:
         Parameters
         ----------
         labels : numpy.ndarray
-            (A,) numbers: 1 or greater positive, 0 negative, less than 0 never sampled.
+            (A,): 1 or more for positive, 0 for negative, below 0 for ignored.
 
         Returns
         -------
         positive, negative : numpy.ndarray
-            Indices (int64) into ``labels``, each ascending.
+            Ascending int64 indices into ``labels``.
         """
         if labels.ndim != 1:
             raise ValueError(f"labels: expected shape (A,), got {labels.shape}")
