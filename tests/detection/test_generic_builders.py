@@ -183,7 +183,7 @@ def test_an_epsilon_that_is_given_is_never_left_out() -> None:
     ("arguments", "error", "message"),
     [
         ({"backbone": 5}, TypeError, "backbone: expected the name of a registered model or .* 5"),
-        ({"backbone_options": 3}, TypeError, "backbone_options: expected keyword arguments .* 3"),
+        ({"backbone_options": 3}, TypeError, "backbone_options: .* 3"),
         ({"backbone_options": {"depth": 3}}, TypeError, "backbone_options: .*'depth'.*valid"),
         ({"backbone_num_classes": 0}, ValueError, "backbone_num_classes: .*at least 1, got 0"),
         ({"norm": "group"}, ValueError, "^norm: .*got 'group'"),
@@ -292,7 +292,7 @@ def test_the_backbone_follows_from_the_weights_of_a_classifier(call: Call, tmp_p
     ("backbone", "message"),
     [
         ("bare_net", "expected a backbone, got a Bare, which lacks feature_channels, features()"),
-        ("uneven_net", "stride 12 does not fit a pyramid, expected a multiple of 8"),
+        ("uneven_net", "got 12 after 8"),
         ("reef_nett", "no model is called 'reef_nett'"),
         ("faster_rcnn_resnet_18_fpn", "got a FasterRCNN, which lacks feature_channels, features"),
     ],
@@ -341,6 +341,6 @@ def test_weights_of_another_network_with_arguments_of_its_own_are_named(tmp_path
 
 @pytest.mark.parametrize("family", ["faster_rcnn", "retinanet"])
 def test_a_model_on_a_resnet_names_the_model_on_any_backbone(family: str) -> None:
-    message = rf"^backbone: .* has resnet_18, got 'mobilenet_v2'; the model {family}_fpn takes any"
+    message = rf"^backbone: .*resnet_18.*, got 'mobilenet_v2'; .*{family}_fpn"
     with pytest.raises(TypeError, match=message):
         lucid.models.create_model(f"{family}_resnet_18_fpn", backbone="mobilenet_v2")

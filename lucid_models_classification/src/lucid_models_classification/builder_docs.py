@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 __all__ = ["Builder", "documented"]
 
 _SECTIONS = """
+{family}
+
 Parameters
 ----------
 num_classes : int, default 1000
@@ -48,18 +50,20 @@ Builder = TypeVar("Builder", bound=Callable[..., Any])
 
 
 def documented(
-    cls: str, channels: str, parameters: str, training: str
+    cls: str, family: str, channels: str, parameters: str, training: str
 ) -> Callable[[Builder], Builder]:
     """Append the shared sections to a builder's docstring.
 
-    ``channels`` lists the channels of the four feature maps, ``parameters`` describes the
-    parameters after ``num_classes``, and ``training`` ends the training notes.
+    ``family`` introduces the architecture, ``channels`` lists the channels of the four feature
+    maps, ``parameters`` describes the parameters after ``num_classes``, and ``training`` ends
+    the training notes.
     """
 
     def append(builder: Builder) -> Builder:
         sections = _SECTIONS.format(
             name=builder.__name__,
             cls=cls,
+            family=family.strip(),
             channels=channels,
             parameters=parameters.strip(),
             training=training.strip(),

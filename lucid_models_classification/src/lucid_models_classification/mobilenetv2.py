@@ -91,9 +91,17 @@ def v2_layers(width_mult: float, round_nearest: int = 8) -> tuple[int, list[Bloc
     return stem, blocks, make_divisible(1280 * max(1.0, width_mult), round_nearest)
 
 
+_FAMILY = """
+MobileNetV2 (`Sandler et al. 2018 <https://arxiv.org/abs/1801.04381>`__): inverted residual blocks
+of a 1x1 expansion, a depthwise 3x3 convolution and a linear 1x1 projection, with shortcuts
+between the narrow ends.
+"""
+
+
 @register_model
 @documented(
     cls="MobileNetV2",
+    family=_FAMILY,
     channels="24, 32, 96 and 1280",
     parameters=PARAMETERS.format(
         multiple="``round_nearest``",
@@ -117,11 +125,9 @@ def mobilenet_v2(
     norm_momentum: float | None = 0.1,
     out_indices: Sequence[int] | None = None,
 ) -> MobileNetV2:
-    """MobileNetV2 from `MobileNetV2 <https://arxiv.org/abs/1801.04381>`__.
+    """MobileNetV2 (arXiv:1801.04381, table 2).
 
-    Inverted residual blocks: a 1x1 expansion, a depthwise 3x3 convolution and a linear 1x1
-    projection, with shortcuts between the narrow ends (section 3 and table 2).  It has a sixth
-    of ResNet-18's multiply-adds and a third of its parameters.
+    A sixth of the multiply-adds of ResNet-18, and a third of its parameters.
     """
     check_width_mult(width_mult)
     check_count("round_nearest", round_nearest)

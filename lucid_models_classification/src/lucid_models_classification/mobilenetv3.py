@@ -145,9 +145,17 @@ dilated : bool, default False
     Replace the stride of the last stage by dilation: its stride is then 16."""
 
 
+_FAMILY = """
+MobileNetV3 (`Howard et al. 2019 <https://arxiv.org/abs/1905.02244>`__): inverted residual blocks
+with squeeze-and-excitation and hardswish, found by architecture search, and a classifier with a
+hidden layer after the pooling (section 5).
+"""
+
+
 def _documented(channels: str, indices: str) -> Callable[[Builder], Builder]:
     return documented(
         cls="MobileNetV3",
+        family=_FAMILY,
         channels=channels,
         parameters=PARAMETERS.format(
             multiple="8", own=_OWN_PARAMETERS, eps="1e-3", momentum="0.01", indices=indices
@@ -173,10 +181,9 @@ def mobilenet_v3_large(
     norm_momentum: float | None = 0.01,
     out_indices: Sequence[int] | None = None,
 ) -> MobileNetV3:
-    """MobileNetV3-Large from `Searching for MobileNetV3 <https://arxiv.org/abs/1905.02244>`__.
+    """MobileNetV3-Large: fifteen blocks (arXiv:1905.02244, table 1).
 
-    Fifteen inverted residual blocks with squeeze-and-excitation and hardswish (table 1), found
-    by architecture search.  The usual small backbone of detectors.
+    The usual small backbone of detectors.
     """
     return _mobilenet_v3(
         "mobilenet_v3_large",
@@ -208,10 +215,9 @@ def mobilenet_v3_small(
     norm_momentum: float | None = 0.01,
     out_indices: Sequence[int] | None = None,
 ) -> MobileNetV3:
-    """MobileNetV3-Small from `Searching for MobileNetV3 <https://arxiv.org/abs/1905.02244>`__.
+    """MobileNetV3-Small: eleven blocks (arXiv:1905.02244, table 2).
 
-    Eleven inverted residual blocks with squeeze-and-excitation and hardswish (table 2), found
-    by architecture search: a quarter of the multiply-adds of MobileNetV3-Large.
+    A quarter of the multiply-adds of MobileNetV3-Large.
     """
     return _mobilenet_v3(
         "mobilenet_v3_small",

@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 
 from lucid import Tensor, nn
 from lucid.models import register_model
-from lucid_models_classification.builder_docs import documented
+from lucid_models_classification.builder_docs import Builder, documented
 from lucid_models_classification.checks import check_count, check_images, check_norm
 
 __all__ = [
@@ -363,9 +363,25 @@ with momentum 0.9, weight decay 1e-4, a learning rate of 0.1 per 256 images in t
 random resized crops with horizontal flips (``lucid.vision.transforms``).
 """
 
-_shapes = {"cls": "ResNet", "parameters": _PARAMETERS, "training": _TRAINING}
-_basic = documented(channels="64, 128, 256 and 512", **_shapes)
-_bottleneck = documented(channels="256, 512, 1024 and 2048", **_shapes)
+_RESNET = """
+Residual network (`He et al. 2015 <https://arxiv.org/abs/1512.03385>`__): a 7x7 convolution, max
+pooling, four stages of residual blocks, global average pooling and a linear classifier.
+"""
+_WIDE_RESNET = """
+Wide residual network (`Zagoruyko and Komodakis 2016 <https://arxiv.org/abs/1605.07146>`__): a
+ResNet with twice the channels in the 3x3 convolutions of its bottleneck blocks.
+"""
+_RESNEXT = """
+ResNeXt (`Xie et al. 2016 <https://arxiv.org/abs/1611.05431>`__): a ResNet with grouped 3x3
+convolutions in its bottleneck blocks.  The name gives the number of groups and the width of a
+group in the first stage.
+"""
+
+
+def _documented(
+    family: str, channels: str = "256, 512, 1024 and 2048"
+) -> Callable[[Builder], Builder]:
+    return documented("ResNet", family, channels, _PARAMETERS, _TRAINING)
 
 
 def _resnet(name: str, num_classes: int, options: dict[str, Any]) -> ResNet:
@@ -378,106 +394,76 @@ def _resnet(name: str, num_classes: int, options: dict[str, Any]) -> ResNet:
 
 
 @register_model
-@_basic
+@_documented(_RESNET, "64, 128, 256 and 512")
 def resnet_18(num_classes: int = 1000, **kwargs: Any) -> ResNet:
-    """ResNet-18 from `Deep Residual Learning <https://arxiv.org/abs/1512.03385>`__.
+    """ResNet-18: two basic blocks in each stage (arXiv:1512.03385, table 1).
 
-    Two basic blocks in each stage (arXiv:1512.03385, table 1).  Trains on a CPU in minutes on
-    small images: start here.
+    Trains on a CPU in minutes on small images: start here.
     """
     return _resnet("resnet_18", num_classes, kwargs)
 
 
 @register_model
-@_basic
+@_documented(_RESNET, "64, 128, 256 and 512")
 def resnet_34(num_classes: int = 1000, **kwargs: Any) -> ResNet:
-    """ResNet-34 from `Deep Residual Learning <https://arxiv.org/abs/1512.03385>`__.
-
-    3, 4, 6 and 3 basic blocks (arXiv:1512.03385, table 1): twice the depth of ResNet-18 at the
-    same width.
-    """
+    """ResNet-34: 3, 4, 6 and 3 basic blocks (arXiv:1512.03385, table 1)."""
     return _resnet("resnet_34", num_classes, kwargs)
 
 
 @register_model
-@_bottleneck
+@_documented(_RESNET)
 def resnet_50(num_classes: int = 1000, **kwargs: Any) -> ResNet:
-    """ResNet-50 from `Deep Residual Learning <https://arxiv.org/abs/1512.03385>`__.
+    """ResNet-50: 3, 4, 6 and 3 bottleneck blocks (arXiv:1512.03385, table 1).
 
-    3, 4, 6 and 3 bottleneck blocks (arXiv:1512.03385, table 1), the standard baseline and
-    backbone.  The stride is on the 3x3 convolution of a block ("ResNet v1.5").
+    The standard baseline and backbone.
     """
     return _resnet("resnet_50", num_classes, kwargs)
 
 
 @register_model
-@_bottleneck
+@_documented(_RESNET)
 def resnet_101(num_classes: int = 1000, **kwargs: Any) -> ResNet:
-    """ResNet-101 from `Deep Residual Learning <https://arxiv.org/abs/1512.03385>`__.
-
-    ResNet-50 with 23 instead of 6 blocks in the third stage (arXiv:1512.03385, table 1).
-    """
+    """ResNet-101: 3, 4, 23 and 3 bottleneck blocks (arXiv:1512.03385, table 1)."""
     return _resnet("resnet_101", num_classes, kwargs)
 
 
 @register_model
-@_bottleneck
+@_documented(_RESNET)
 def resnet_152(num_classes: int = 1000, **kwargs: Any) -> ResNet:
-    """ResNet-152 from `Deep Residual Learning <https://arxiv.org/abs/1512.03385>`__.
-
-    3, 8, 36 and 3 bottleneck blocks (arXiv:1512.03385, table 1).
-    """
+    """ResNet-152: 3, 8, 36 and 3 bottleneck blocks (arXiv:1512.03385, table 1)."""
     return _resnet("resnet_152", num_classes, kwargs)
 
 
 @register_model
-@_bottleneck
+@_documented(_WIDE_RESNET)
 def wide_resnet_50_2(num_classes: int = 1000, **kwargs: Any) -> ResNet:
-    """Wide ResNet-50-2 from `Wide Residual Networks <https://arxiv.org/abs/1605.07146>`__.
-
-    ResNet-50 with twice the channels in the 3x3 convolutions (arXiv:1605.07146).
-    """
+    """Wide ResNet-50-2: ResNet-50 with 3x3 convolutions of twice the width (arXiv:1605.07146)."""
     return _resnet("wide_resnet_50_2", num_classes, kwargs)
 
 
 @register_model
-@_bottleneck
+@_documented(_WIDE_RESNET)
 def wide_resnet_101_2(num_classes: int = 1000, **kwargs: Any) -> ResNet:
-    """Wide ResNet-101-2 from `Wide Residual Networks <https://arxiv.org/abs/1605.07146>`__.
-
-    ResNet-101 with twice the channels in the 3x3 convolutions (arXiv:1605.07146).
-    """
+    """Wide ResNet-101-2: ResNet-101 with 3x3 convolutions of twice the width (arXiv:1605.07146)."""
     return _resnet("wide_resnet_101_2", num_classes, kwargs)
 
 
 @register_model
-@_bottleneck
+@_documented(_RESNEXT)
 def resnext_50_32x4d(num_classes: int = 1000, **kwargs: Any) -> ResNet:
-    """ResNeXt-50 32x4d from `ResNeXt <https://arxiv.org/abs/1611.05431>`__.
-
-    ResNet-50 with 3x3 convolutions in 32 groups, of 4 channels each in the first stage
-    (arXiv:1611.05431, table 1).
-    """
+    """ResNeXt-50 32x4d: ResNet-50 with 32 groups of width 4 (arXiv:1611.05431, table 1)."""
     return _resnet("resnext_50_32x4d", num_classes, kwargs)
 
 
 @register_model
-@_bottleneck
+@_documented(_RESNEXT)
 def resnext_101_32x8d(num_classes: int = 1000, **kwargs: Any) -> ResNet:
-    """ResNeXt-101 32x8d from `ResNeXt <https://arxiv.org/abs/1611.05431>`__.
-
-    ResNet-101 with 3x3 convolutions in 32 groups, of 8 channels each in the first stage
-    (arXiv:1611.05431).
-    """
+    """ResNeXt-101 32x8d: ResNet-101 with 32 groups of width 8 (arXiv:1611.05431)."""
     return _resnet("resnext_101_32x8d", num_classes, kwargs)
 
 
 @register_model
-@_bottleneck
+@_documented(_RESNEXT)
 def resnext_101_64x4d(num_classes: int = 1000, **kwargs: Any) -> ResNet:
-    """ResNeXt-101 64x4d from `ResNeXt <https://arxiv.org/abs/1611.05431>`__.
-
-    ResNet-101 with 3x3 convolutions in 64 groups, of 4 channels each in the first stage
-    (arXiv:1611.05431, table 4).
-    """
+    """ResNeXt-101 64x4d: ResNet-101 with 64 groups of width 4 (arXiv:1611.05431, table 4)."""
     return _resnet("resnext_101_64x4d", num_classes, kwargs)

@@ -1,4 +1,4 @@
-"""Backbones of detectors, built from the name of a registered model."""
+"""Backbones of detectors, by the name of a registered model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lucid.models import create_model, get_builder
 
 __all__ = ["backbone_arguments", "make_backbone", "refuse_backbone", "without_defaults"]
 
-#: Arguments of a backbone's builder that have a name of their own in ``from_backbone``.
+#: Arguments of a backbone's builder, and their names in ``from_backbone``.
 _NAMES = {"num_classes": "backbone_num_classes", "norm": "norm", "norm_eps": "norm_eps"}
 
 
@@ -22,20 +22,11 @@ def make_backbone(
     norm_eps: float | None,
     options: Mapping[str, Any] | None,
 ) -> nn.Module:
-    """Build a backbone by its name, or return the given one.
+    """Build a backbone by name, or return the given module.
 
-    Parameters
-    ----------
-    backbone, norm, norm_eps : object
-        As of :meth:`lucid_models_detection.Detector.from_backbone`.
-    num_classes, options : object
-        Its ``backbone_num_classes`` and ``backbone_options``.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If the backbone is neither a name nor a module, if an argument is invalid, or if
-        arguments are given with a module; names the argument.
+    Arguments are those of :meth:`lucid_models_detection.Detector.from_backbone`.  Raise
+    ``TypeError`` or ``ValueError`` if the backbone is neither, an argument is invalid, or arguments
+    are passed with a module.
     """
     if not isinstance(backbone, str | nn.Module):
         raise TypeError(
@@ -44,11 +35,11 @@ def make_backbone(
         )
     if not isinstance(options, Mapping | None):
         raise TypeError(
-            f"backbone_options: expected keyword arguments in a dict, got {options!r:.80}"
+            f"backbone_options: expected a dict of keyword arguments, got {options!r:.80}"
         )
     chosen = dict(options or {})
     given = ["backbone_options"] if chosen else []
-    # Defaults are not passed on, since not every builder has these arguments.
+    # Not every builder has these arguments, so defaults are not passed.
     named = {"num_classes": num_classes, "norm": norm, "norm_eps": norm_eps}
     for key, value in named.items():
         if value is not None and (key, value) != ("norm", "batch"):
@@ -57,9 +48,8 @@ def make_backbone(
     if isinstance(backbone, nn.Module):
         if chosen:
             raise TypeError(
-                f"{', '.join(chosen)}: arguments of a backbone's builder, but "
-                f"{type(backbone).__name__} is built already; leave them out, or give the name of "
-                "a registered model as backbone"
+                f"{', '.join(chosen)}: expected only with the name of a backbone, got the module "
+                f"{type(backbone).__name__}; pass a registered name as backbone"
             )
         return backbone
     try:
@@ -73,21 +63,14 @@ def make_backbone(
 
 
 def refuse_backbone(arguments: Mapping[str, Any], own: str, generic: str) -> None:
-    """Raise TypeError if arguments of a model with a backbone of its own choose another.
+    """Raise ``TypeError`` if ``arguments`` choose a backbone for a model with a fixed one.
 
-    Parameters
-    ----------
-    arguments : mapping
-        Further arguments of the builder.
-    own : str
-        Name of its backbone.
-    generic : str
-        Name of the model that takes the name of a backbone.
+    ``own`` is its backbone, ``generic`` the model that takes any backbone.
     """
     if "backbone" in arguments:
         raise TypeError(
-            f"backbone: this model has {own}, got {arguments['backbone']!r}; the model {generic} "
-            f"takes any backbone (--model {generic})"
+            f"backbone: expected {own} (fixed), got {arguments['backbone']!r}; use the model "
+            f"{generic} for any backbone (--model {generic})"
         )
 
 
@@ -99,10 +82,9 @@ def backbone_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def without_defaults(name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out the arguments of a registered builder that are its defaults.
+    """Return the arguments that differ from the defaults of a registered builder.
 
-    Three input channels are the default of every classifier, also of a builder whose signature
-    has ``**kwargs`` in place of ``in_channels``.
+    For builders with ``**kwargs``, ``in_channels`` defaults to 3.
     """
     parameters = signature(get_builder(name)).parameters
     defaults = {"in_channels": 3, **{key: each.default for key, each in parameters.items()}}

@@ -1,16 +1,13 @@
-"""Boxes as offsets from anchors, the values that box regression predicts.
+"""Encoding of boxes as deltas from anchors, the targets of box regression.
 
 Girshick et al. 2014, "Rich feature hierarchies" (arXiv:1311.2524), appendix C.
 
-A box with center (x, y), width w and height h, relative to an anchor with center
-(xa, ya), width wa and height ha, has the offsets
+A box with center (x, y), width w and height h has, relative to an anchor (xa, ya, wa, ha),
 
     dx = (x - xa) / wa      dw = log(w / wa)
     dy = (y - ya) / ha      dh = log(h / ha)
 
-each multiplied by a weight, which brings the four to a similar variance.
-
-Arrays, lists and tensors in, arrays out.
+each multiplied by a weight.
 """
 
 from __future__ import annotations
@@ -27,25 +24,24 @@ __all__ = ["MAX_LOG_SCALE", "Weights", "decode", "encode"]
 Array = np.ndarray[Any, np.dtype[Any]]
 Weights = tuple[float, float, float, float]
 
-#: Default upper bound of dw and dh: a box is at most 1000 / 16 times as large as its anchor.
-#: It keeps ``exp`` of an untrained layer from overflowing.
+#: Default upper bound of dw and dh, against overflow in ``exp``.
 MAX_LOG_SCALE = math.log(1000.0 / 16)
 
 
 def encode(boxes: ArrayLike, anchors: ArrayLike, weights: Weights = (1.0, 1.0, 1.0, 1.0)) -> Array:
-    """Offsets of boxes from anchors.
+    """Encode boxes as deltas from anchors.
 
     Parameters
     ----------
     boxes, anchors : array_like
-        (..., 4) xyxy, broadcast against each other; of positive width and height.
+        (..., 4) xyxy of positive width and height; they broadcast.
     weights : tuple of float, default (1, 1, 1, 1)
         Factors of dx, dy, dw and dh.
 
     Returns
     -------
     numpy.ndarray
-        (..., 4) offsets dx, dy, dw, dh.
+        (..., 4) deltas dx, dy, dw, dh.
     """
     x, y, w, h = _center_and_size(array_of(boxes))
     xa, ya, wa, ha = _center_and_size(array_of(anchors))
@@ -67,14 +63,14 @@ def decode(
     weights: Weights = (1.0, 1.0, 1.0, 1.0),
     max_log_scale: float = MAX_LOG_SCALE,
 ) -> Array:
-    """Boxes from offsets and anchors; the inverse of :func:`encode`.
+    """Decode deltas to boxes, the inverse of :func:`encode`.
 
     Parameters
     ----------
     deltas, anchors : array_like
-        (..., 4) offsets and (..., 4) xyxy, broadcast against each other.
+        (..., 4) deltas and (..., 4) xyxy; they broadcast.
     weights : tuple of float, default (1, 1, 1, 1)
-        As given to :func:`encode`.
+        As in :func:`encode`.
     max_log_scale : float, default log(1000 / 16)
         Upper bound of dw and dh.
 
@@ -88,8 +84,7 @@ def decode(
     anchors = anchors.astype(np.result_type(deltas, np.float32), copy=False)
     xa, ya, wa, ha = _center_and_size(anchors)
     wx, wy, ww, wh = weights
-    # The offsets of an untrained or broken network may be anything; callers drop boxes
-    # that are not finite.
+    # Deltas may be anything; callers drop non-finite boxes.
     with np.errstate(over="ignore", invalid="ignore"):
         x = deltas[..., 0] / wx * wa + xa
         y = deltas[..., 1] / wy * ha + ya

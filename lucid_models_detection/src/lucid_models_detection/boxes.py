@@ -1,8 +1,8 @@
-"""Arithmetic on boxes: plain arrays in, plain arrays out.
+"""Operations on boxes as NumPy arrays.
 
-A box is (x1, y1, x2, y2) in pixels: its left, top, right and bottom edge, with
-x2 - x1 its width (no pixel is added).  M and K count boxes.  Lists and tensors
-are taken as their arrays; what is not floating point becomes float32.
+Boxes are (x1, y1, x2, y2) in pixels, with width x2 - x1.  M and K are numbers of boxes.  Lists
+and tensors are converted to arrays, other dtypes than floating point to float32.  Every function
+raises ``ValueError`` for boxes of another shape than (M, 4).
 """
 
 from __future__ import annotations
@@ -35,29 +35,23 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def as_boxes(boxes: ArrayLike, name: str = "boxes") -> Array:
-    """The (M, 4) floating-point array that was meant; an empty array of any shape is (0, 4).
+    """Convert boxes to a floating-point array (M, 4); an empty array becomes (0, 4).
 
     Parameters
     ----------
     boxes : array_like
-        (M, 4) xyxy, or nothing at all.
+        (M, 4) xyxy, or empty.
     name : str, default "boxes"
-        What an error calls them.
+        Name in the error.
 
     Returns
     -------
     numpy.ndarray
-        (M, 4) in the dtype of a floating-point array or tensor of at least 32 bits, else in
-        float32.
-
-    Raises
-    ------
-    ValueError
-        If the shape is another; names ``name`` and the shape.
+        (M, 4), in the dtype of a floating-point array or tensor of at least 32 bits, else float32.
     """
     array = array_of(boxes)
     keep = isinstance(boxes, np.ndarray | Tensor) and array.dtype.kind == "f" and array.itemsize > 2
-    # Other byte orders too, which compiled kernels do not know.
+    # Compiled kernels need the native byte order.
     array = np.asarray(array, array.dtype.newbyteorder("=") if keep else np.float32)
     if array.size == 0:
         return array.reshape(0, 4)
@@ -67,29 +61,24 @@ def as_boxes(boxes: ArrayLike, name: str = "boxes") -> Array:
 
 
 def area(boxes: ArrayLike) -> Array:
-    """Width times height of each box.
+    """Area of each box.
 
     Parameters
     ----------
     boxes : array_like
-        (M, 4) xyxy, in pixels.
+        (M, 4) xyxy.
 
     Returns
     -------
     numpy.ndarray
         (M,) in square pixels.
-
-    Raises
-    ------
-    ValueError
-        If the shape of the boxes is another.
     """
     boxes = as_boxes(boxes)
     return np.asarray((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
 
 
 def iou(boxes1: ArrayLike, boxes2: ArrayLike) -> Array:
-    """Intersection over union of every pair.
+    """Intersection over union (IoU) of every pair.
 
     Parameters
     ----------
@@ -99,12 +88,7 @@ def iou(boxes1: ArrayLike, boxes2: ArrayLike) -> Array:
     Returns
     -------
     numpy.ndarray
-        (M, K) in [0, 1]; 0 where neither box has an area.
-
-    Raises
-    ------
-    ValueError
-        If the shape of the boxes is another.
+        (M, K) in [0, 1]; 0 if both boxes have area 0.
     """
     intersection, union = _intersection_and_union(as_boxes(boxes1), as_boxes(boxes2))
     return _ratio(intersection, union)
@@ -113,9 +97,8 @@ def iou(boxes1: ArrayLike, boxes2: ArrayLike) -> Array:
 def giou(boxes1: ArrayLike, boxes2: ArrayLike) -> Array:
     """Generalized intersection over union of every pair.
 
-    The IoU less the share of the smallest enclosing box that neither covers, so
-    that it tells near boxes from far ones even without overlap (Rezatofighi et
-    al. 2019, arXiv:1902.09630, algorithm 1).
+    IoU minus the uncovered fraction of the smallest enclosing box (Rezatofighi et al. 2019,
+    arXiv:1902.09630, algorithm 1).
 
     Parameters
     ----------
@@ -126,11 +109,6 @@ def giou(boxes1: ArrayLike, boxes2: ArrayLike) -> Array:
     -------
     numpy.ndarray
         (M, K) in [-1, 1].
-
-    Raises
-    ------
-    ValueError
-        If the shape of the boxes is another.
     """
     boxes1, boxes2 = as_boxes(boxes1), as_boxes(boxes2)
     intersection, union = _intersection_and_union(boxes1, boxes2)
@@ -141,7 +119,7 @@ def giou(boxes1: ArrayLike, boxes2: ArrayLike) -> Array:
 
 
 def _intersection_and_union(boxes1: Array, boxes2: Array) -> tuple[Array, Array]:
-    # One axis after the other on (M, K) arrays: half the memory of (M, K, 2) at a time.
+    # One axis at a time: half the memory of (M, K, 2) arrays.
     x1, y1, x2, y2 = (np.ascontiguousarray(side) for side in boxes2.T)
     width = np.minimum(boxes1[:, 2:3], x2) - np.maximum(boxes1[:, 0:1], x1)
     height = np.minimum(boxes1[:, 3:4], y2) - np.maximum(boxes1[:, 1:2], y1)
@@ -156,7 +134,7 @@ def _ratio(part: Array, whole: Array) -> Array:
 
 
 def clip(boxes: ArrayLike, size: tuple[int, int]) -> Array:
-    """Boxes cut at the border of an image.
+    """Clip boxes to an image.
 
     Parameters
     ----------
@@ -168,12 +146,7 @@ def clip(boxes: ArrayLike, size: tuple[int, int]) -> Array:
     Returns
     -------
     numpy.ndarray
-        (M, 4), a new array; a box outside of the image is left without area.
-
-    Raises
-    ------
-    ValueError
-        If the shape of the boxes is another.
+        (M, 4), a new array; boxes outside of the image get area 0.
     """
     height, width = size
     limit = np.array([width, height, width, height], np.float32)
@@ -181,12 +154,12 @@ def clip(boxes: ArrayLike, size: tuple[int, int]) -> Array:
 
 
 def resize(boxes: ArrayLike, size: tuple[int, int], new_size: tuple[int, int]) -> Array:
-    """Boxes of an image that is resized, in the pixels of the new size.
+    """Scale boxes with an image that is resized.
 
     Parameters
     ----------
     boxes : array_like
-        (M, 4) xyxy, in pixels.
+        (M, 4) xyxy.
     size : (int, int)
         Height and width of the image.
     new_size : (int, int)
@@ -196,11 +169,6 @@ def resize(boxes: ArrayLike, size: tuple[int, int], new_size: tuple[int, int]) -
     -------
     numpy.ndarray
         (M, 4) xyxy, a new array.
-
-    Raises
-    ------
-    ValueError
-        If the shape of the boxes is another.
     """
     ratio_y, ratio_x = (
         np.float32(new) / np.float32(old) for new, old in zip(new_size, size, strict=True)
@@ -209,24 +177,19 @@ def resize(boxes: ArrayLike, size: tuple[int, int], new_size: tuple[int, int]) -
 
 
 def remove_small_boxes(boxes: ArrayLike, min_size: float) -> Array:
-    """Which boxes have a width and a height of at least ``min_size``.
+    """Find the boxes with a width and a height of at least ``min_size``.
 
     Parameters
     ----------
     boxes : array_like
-        (M, 4) xyxy, in pixels.
+        (M, 4) xyxy.
     min_size : float
-        In pixels.
+        Minimum width and height in pixels.
 
     Returns
     -------
     numpy.ndarray
         Indices (int64) of these boxes, ascending.
-
-    Raises
-    ------
-    ValueError
-        If the shape of the boxes is another.
     """
     boxes = as_boxes(boxes)
     fits = (boxes[:, 2] - boxes[:, 0] >= min_size) & (boxes[:, 3] - boxes[:, 1] >= min_size)
@@ -234,44 +197,34 @@ def remove_small_boxes(boxes: ArrayLike, min_size: float) -> Array:
 
 
 def to_xywh(boxes: ArrayLike) -> Array:
-    """(x1, y1, x2, y2) as (x1, y1, width, height), the convention of COCO's files.
+    """Convert (x1, y1, x2, y2) to (x1, y1, width, height), the format of COCO files.
 
     Parameters
     ----------
     boxes : array_like
-        (M, 4) xyxy, in pixels.
+        (M, 4) xyxy.
 
     Returns
     -------
     numpy.ndarray
         (M, 4) xywh, a new array.
-
-    Raises
-    ------
-    ValueError
-        If the shape of the boxes is another.
     """
     boxes = as_boxes(boxes)
     return np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
 
 
 def from_xywh(boxes: ArrayLike) -> Array:
-    """(x1, y1, width, height) as (x1, y1, x2, y2).
+    """Convert (x1, y1, width, height) to (x1, y1, x2, y2).
 
     Parameters
     ----------
     boxes : array_like
-        (M, 4) xywh, in pixels.
+        (M, 4) xywh.
 
     Returns
     -------
     numpy.ndarray
         (M, 4) xyxy, a new array.
-
-    Raises
-    ------
-    ValueError
-        If the shape of the boxes is another.
     """
     boxes = as_boxes(boxes)
     return np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
@@ -280,8 +233,8 @@ def from_xywh(boxes: ArrayLike) -> Array:
 def nms(boxes: ArrayLike, scores: ArrayLike, iou_threshold: float) -> Array:
     """Greedy non-maximum suppression.
 
-    The box with the highest score is kept and suppresses every box that overlaps
-    it by more than the threshold; so on with those that are left.
+    Keep the box with the highest score, remove the boxes that overlap it by more than the
+    threshold, and repeat with the rest.
 
     Parameters
     ----------
@@ -290,18 +243,17 @@ def nms(boxes: ArrayLike, scores: ArrayLike, iou_threshold: float) -> Array:
     scores : array_like
         (M,).
     iou_threshold : float
-        Overlap above (not at) which a box is suppressed.
+        IoU above (not at) which a box is suppressed.
 
     Returns
     -------
     numpy.ndarray
-        Indices (int64) of the kept boxes by descending score; equal scores keep
-        their order.
+        Indices (int64) of the kept boxes by descending score; ties keep their order.
 
     Raises
     ------
     ValueError
-        If the boxes have another shape, or there is not one score for each.
+        If there is not one score per box.
     """
     boxes, scores = as_boxes(boxes), _per_box(boxes, scores, "scores")
     return np.asarray(kernels.nms(boxes, scores.astype(boxes.dtype, copy=False), iou_threshold))
@@ -310,29 +262,28 @@ def nms(boxes: ArrayLike, scores: ArrayLike, iou_threshold: float) -> Array:
 def batched_nms(
     boxes: ArrayLike, scores: ArrayLike, groups: ArrayLike, iou_threshold: float
 ) -> Array:
-    """:func:`nms` within each group of boxes: classes, or levels of a pyramid.
+    """Non-maximum suppression within each group of boxes, such as classes or levels.
 
     Parameters
     ----------
     boxes : array_like
-        (M, 4) xyxy, as for :func:`nms`.
+        (M, 4) xyxy.
     scores : array_like
-        (M,), as for :func:`nms`.
+        (M,).
     groups : array_like
-        (M,) integers; boxes of different groups never suppress each other.
+        (M,) integers; boxes of different groups do not suppress each other.
     iou_threshold : float
-        Overlap above which a box is suppressed.
+        IoU above which a box is suppressed.
 
     Returns
     -------
     numpy.ndarray
-        Indices (int64) of the kept boxes of all groups by descending score; equal
-        scores keep their order.
+        Indices (int64) of the kept boxes of all groups by descending score; ties keep their order.
 
     Raises
     ------
     ValueError
-        If the boxes have another shape, or there is not one score and one group for each.
+        If there is not one score and one group per box.
     """
     boxes, scores = as_boxes(boxes), _per_box(boxes, scores, "scores")
     groups = _per_box(boxes, groups, "groups")
@@ -342,7 +293,7 @@ def batched_nms(
         members[nms(boxes[members], scores[members], iou_threshold)]
         for members in np.split(by_group, starts)
     ]
-    # In the order of the input first, so that the stable sort by score breaks ties by it.
+    # Ascending first, so that the stable sort by score keeps ties in input order.
     indices = np.sort(np.concatenate(kept))
     return indices[np.argsort(-scores[indices], kind="stable")]
 
@@ -351,5 +302,5 @@ def _per_box(boxes: ArrayLike, values: ArrayLike, name: str) -> Array:
     array = array_of(values)
     count = len(as_boxes(boxes))
     if array.shape != (count,):
-        raise ValueError(f"{name}: expected shape ({count},), one for each box, got {array.shape}")
+        raise ValueError(f"{name}: expected shape ({count},) (one per box), got {array.shape}")
     return array

@@ -1,8 +1,4 @@
-"""Docstrings of the detectors' builders, from which the pages of the site are made.
-
-Every page has the same parameters, examples and training notes; a family adds its method and
-its results.
-"""
+"""Docstring sections that the builders of detectors share; the model pages are made of them."""
 
 from __future__ import annotations
 
@@ -25,19 +21,19 @@ _SHARED = """
 Parameters
 ----------
 num_classes : int, default 21
-    Number of classes **including the background** as class 0: the default is the
-    20 classes of Pascal VOC plus one.
+    Number of classes, **background included** as class 0.  The default is the 20 classes of
+    Pascal VOC and background.
 {backbone_arguments}
 **kwargs
-    Any of these by keyword, checked when the model is built; an unknown name is a
-    ``TypeError`` that lists the valid ones.
+    Options, validated when the model is built; an unknown one is a ``TypeError`` that lists
+    the valid ones.
 
     ``norm`` : {{"batch", "frozen"}}, default "batch"
-        Batch normalization in the backbone, or batch normalization with fixed statistics
-        and affine parameters: the usual choice for fine-tuning with few images in a batch.
+        Normalization in the backbone: batch normalization, or frozen batch normalization with
+        fixed statistics and affine parameters, the usual choice for small batches.
     ``norm_eps`` : float, optional
-        Added to the variance there.  Default: that of the backbone's builder, 1e-5 of a
-        ResNet.
+        Added to the variance in the backbone's normalizations.  Default: that of the
+        backbone's builder, 1e-5 for a ResNet.
     ``backbone_options`` : mapping, optional
         Further keyword arguments of the backbone's builder.
 {options}
@@ -61,7 +57,7 @@ Basic usage:
 >>> print(bbox_deltas.shape)
 (1, {rows}, 4)
 
-The losses of an image with one object, and its detections:
+Losses and detections of an image:
 
 >>> image = lucid.random.rand(3, 128, 160)
 >>> target = {{"boxes": [[20.0, 30.0, 90.0, 110.0]], "labels": [7]}}
@@ -74,12 +70,11 @@ The losses of an image with one object, and its detections:
 
 Training Notes
 --------------
-No pretrained weights are shipped.  Training takes two stages; here each of them is a
-single step, to be done over your own data instead.
+No pretrained weights are shipped.  Train in two stages; the examples show one step of each.
 
-1. Pretrain the backbone as a classifier, and save its weights.  ``.backbone.net`` is a
-   complete ``{backbone}`` with a classifier, so it trains alone, on images normalized
-   with the detector's ``image_mean`` and ``image_std``:
+1. Pretrain the backbone as a classifier, and save its ``state_dict()``.  ``.backbone.net`` is a
+   complete ``{backbone}`` with its classifier.  Normalize the images with the detector's
+   ``image_mean`` and ``image_std``:
 
    >>> from lucid import nn
    >>> detector = {name}(num_classes=21, backbone_num_classes=10)
@@ -88,19 +83,18 @@ single step, to be done over your own data instead.
    >>> nn.CrossEntropyLoss()(classifier(patches), classes).backward()
    >>> lucid.save(classifier.state_dict(), "backbone.safetensors")
 
-2. Load them back into ``.backbone.net``, and train the detector:
+2. Load the weights back into ``.backbone.net``, and train the detector:
 
    >>> detector = {name}(num_classes=21, backbone_num_classes=10)
    >>> loaded = detector.backbone.net.load_state_dict(lucid.load("backbone.safetensors"))
    >>> losses = detector([image], [target])
    >>> sum(losses.values()).backward()
 
-``lucid train-detector --backbone-weights FILE`` is the second stage as a command.
+``lucid train-detector --backbone-weights FILE`` runs the second stage.
 
 .. tip::
 
-   Give the pretrained backbone a lower learning rate than the new layers, by
-   parameter groups:
+   Use a lower learning rate for the pretrained backbone, by parameter groups:
 
    >>> backbone = list(detector.backbone.net.parameters())
    >>> pretrained = {{id(parameter) for parameter in backbone}}
@@ -113,10 +107,9 @@ single step, to be done over your own data instead.
 
 .. warning::
 
-   ``backbone_num_classes`` must equal the number of classes that the backbone was
-   pretrained with.  Otherwise the weights of its classifier do not fit and
-   ``load_state_dict`` refuses the file as a whole; the classifier's weights must then be
-   discarded, which ``load_state_dict(weights, skip_mismatched=True)`` does:
+   ``backbone_num_classes`` must equal the number of classes of the pretraining.  Otherwise the
+   classifier's weights mismatch, ``load_state_dict`` raises, and they must be discarded with
+   ``load_state_dict(weights, skip_mismatched=True)``:
 
    >>> other = {name}(num_classes=21, backbone_num_classes=5)
    >>> weights = lucid.load("backbone.safetensors")
@@ -127,48 +120,47 @@ single step, to be done over your own data instead.
 
 _OF_RESNETS = """
 backbone_num_classes : int, default 1000
-    Number of classes of the backbone's own classifier, ``backbone.net.fc``: that of
-    ImageNet, unless it is pretrained on something else.
+    Number of classes of the backbone's classifier, ``backbone.net.fc``.
 """
 
 _OF_ANY_BACKBONE = """
 backbone : str, default "{backbone}"
-    Name of a registered model that satisfies :class:`lucid.models.Backbone`.
+    Name of a registered :class:`lucid.models.Backbone`.
 backbone_num_classes : int, optional
-    Number of classes of the backbone's own classifier.  Default: that of its builder.
+    Number of classes of the backbone's classifier.  Default: that of its builder.
 """
 
 
 @dataclass(frozen=True)
 class BuilderDocs:
-    """Decorator that completes the docstring of each builder of a family.
+    """Decorator that appends the shared sections to the docstrings of a family's builders.
 
     Parameters
     ----------
     family : str
-        What names of builders begin with: ``"family_backbone_fpn"``, or ``"family_fpn"`` if
+        Prefix of the builders' names, which are ``"family_backbone_fpn"``, or ``"family_fpn"`` if
         the backbone is an argument.
-    options : type of DetectorConfig
-        Its parameters are listed below ``**kwargs``.
+    config : type of DetectorConfig
+        Its parameters are listed under ``**kwargs``.
     method : str
-        How the detector works.
+        Description of the architecture.
     returns : str
         Section Returns.
     rows : int
-        Predictions for an image of 224 x 224.
+        Number of predictions for an image of 224 x 224.
     losses : sequence of str
         Names of the losses.
     """
 
     family: str
-    options: type[DetectorConfig]
+    config: type[DetectorConfig]
     method: str
     returns: str
     rows: int
     losses: tuple[str, ...]
 
     def __call__(self, builder: Builder) -> Builder:
-        """Append the shared sections to the introduction in a builder's docstring."""
+        """Append the sections to a builder's docstring."""
         name = builder.__name__
         backbone = name.removeprefix(f"{self.family}_").removesuffix("_fpn")
         arguments = _OF_RESNETS
@@ -180,7 +172,7 @@ class BuilderDocs:
             name=name,
             backbone=backbone,
             backbone_arguments=arguments.strip().format(backbone=backbone),
-            options=_option_list(self.options),
+            options=_option_list(self.config),
             rows=self.rows,
             losses=sorted(self.losses),
         )
@@ -188,9 +180,9 @@ class BuilderDocs:
         return builder
 
 
-def _option_list(options: type[DetectorConfig]) -> str:
-    """Section Parameters of the options, indented as a part of ``**kwargs``."""
-    text = inspect.getdoc(options) or ""
+def _option_list(config: type[DetectorConfig]) -> str:
+    """Format the parameters of a config for the description of ``**kwargs``."""
+    text = inspect.getdoc(config) or ""
     section = text.partition("Parameters\n----------\n")[2].partition("\n\nRaises\n")[0]
     section = re.sub(r"^(\w+)(?:, (\w+))? : ", _term, section, flags=re.MULTILINE)
     return textwrap.indent(section, "    ")

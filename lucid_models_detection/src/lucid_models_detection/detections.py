@@ -1,4 +1,4 @@
-"""Detections of an image, as every detector gives them."""
+"""Result of a detector for one image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Detections(TypedDict):
-    """Detections of one image, best first.
+    """Detections of one image, by descending score.
 
     Attributes
     ----------

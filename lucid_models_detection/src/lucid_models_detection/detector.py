@@ -1,7 +1,7 @@
-"""What every object detector is: images and targets in, losses or detections out.
+"""Base class of object detectors.
 
-N images, M objects of an image, C classes with background as class 0, D detections of an
-image.  Boxes are xyxy in pixels.
+N images, M objects of an image, C classes with background as class 0, D detections of an image.
+Boxes are xyxy in pixels.
 """
 
 from __future__ import annotations
@@ -35,19 +35,18 @@ Images = Tensor | Array | Sequence[Tensor | Array]
 class Detector(nn.Module):
     """Base class of object detectors.
 
-    Commands, training and evaluation work on any subclass.  A subclass builds its networks,
-    calls ``super().__init__``, and implements :meth:`compute_losses` and :meth:`detect` on
-    batches that are already normalized, resized and padded, and :meth:`raw_outputs`, if
-    ``model(x)`` is to run the network alone.  Everything else stands here: checks of images and
-    targets, batches of images of different sizes, eval mode, boxes in the pixels of the given
-    images.
+    Commands, training and evaluation work with any subclass.  A subclass builds its networks, calls
+    ``super().__init__``, and implements :meth:`compute_losses` and :meth:`detect` on normalized,
+    resized and padded batches, and :meth:`raw_outputs` if ``model(x)`` is to run the network alone.
+    The base class checks images and targets, batches images of different sizes, manages eval mode,
+    and converts boxes to the pixels of the given images.
 
     Parameters
     ----------
     backbone : lucid.nn.Module
-        Maps a batch (N, 3, H, W) to the features that the heads read.  The classification
-        network in it, which ``--backbone-weights`` fills and ``--frozen-stages`` freezes, is
-        its attribute ``net``, or the backbone itself if it has none.
+        Maps a batch (N, 3, H, W) to features.  Its attribute ``net``, or the backbone itself
+        without one, is the classification network that ``--backbone-weights`` loads and
+        ``--frozen-stages`` freezes.
     transform : GeneralizedRCNNTransform
         Normalizes, resizes and pads images.
 
@@ -56,20 +55,18 @@ class Detector(nn.Module):
     num_classes : int
         C, background included.
     head_prefixes : tuple of str
-        Prefixes, in the state dict, of the parameters whose shape depends on ``num_classes``;
-        of each such parameter the first axis is classes, or a multiple of them.
+        State-dict prefixes of the parameters whose first axis is classes, or a multiple of them.
     class_axis : {0, 1}
-        Order of the rows of these parameters where several belong to each class: 0 if the rows
-        of a class stand together, 1 if those of an anchor do; see
-        ``lucid.training.class_mapping.ClassMapping.apply``.
+        Order of that axis if several rows belong to a class: 0 for (classes, outputs), 1 for
+        (anchors, classes).
     score_threshold : float
-        Detections need a greater score.
+        Scores of detections must be greater.
     config_class : type of DetectorConfig or None
-        Options that the constructor takes by keyword after ``(net, num_classes)``; with it,
-        :meth:`from_backbone` checks them before it builds the backbone.
+        Options that the constructor takes by keyword after ``(net, num_classes)``;
+        :meth:`from_backbone` validates them before it builds the backbone.
     generic_builder : str or None
-        Name of the registered model whose builder takes the name of a backbone as
-        ``backbone`` and passes its arguments to :meth:`from_backbone`.  Not inherited.
+        Name of the registered model whose builder passes ``backbone``, a name, and its other
+        arguments to :meth:`from_backbone`.  Not inherited.
     """
 
     config_class: ClassVar[type[DetectorConfig] | None] = None
@@ -86,7 +83,7 @@ class Detector(nn.Module):
 
     @classmethod
     def valid_options(cls) -> tuple[str, ...]:
-        """Names of the keyword arguments of the constructor: options, then parts."""
+        """Return the keyword arguments of the constructor: options, then parts."""
         own = () if cls.config_class is None else cls.config_class.names()
         constructors = [vars(base)["__init__"] for base in cls.__mro__ if "__init__" in vars(base)]
         parts = [
@@ -111,34 +108,33 @@ class Detector(nn.Module):
     ) -> Self:
         """Build a detector on any backbone.
 
-        For subclasses whose constructor takes ``(net, num_classes, **options)``.  The detector
-        can be saved by :func:`lucid.save_model` if the class has a ``generic_builder`` and
+        For subclasses whose constructor takes ``(net, num_classes, **options)``.
+        :func:`lucid.save_model` can save the detector if the class has a ``generic_builder`` and
         the backbone comes from a registered builder.
 
         Parameters
         ----------
         backbone : str or lucid.nn.Module
-            Name of a registered model, or a module, that satisfies
-            :class:`lucid.models.Backbone`.  Of a module, ``features()`` and
-            ``feature_channels`` suffice if its strides are 4, 8, 16, ...
+            A :class:`lucid.models.Backbone`, or the name of a registered one.  For a module,
+            ``features()`` and ``feature_channels`` suffice if its strides are 4, 8, 16, ...
         num_classes : int, optional
-            Classes of the detector, background included.  Default: those of the constructor.
+            Number of classes, background included.  Default: that of the constructor.
         backbone_num_classes : int, optional
-            Classes of the backbone's own classifier.  Default: those of its builder.
+            Number of classes of the backbone's classifier.  Default: that of its builder.
         norm : {"batch", "frozen"}, default "batch"
             Normalization in the backbone.
         norm_eps : float, optional
-            Added to the variance there.  Default: that of the backbone's builder.
+            Added to the variance in it.  Default: that of the backbone's builder.
         backbone_options : mapping, optional
             Further keyword arguments of the backbone's builder.
         **options
-            Keyword arguments of the constructor: options, and parts of the detector.
+            Keyword arguments of the constructor: options and parts.
 
         Raises
         ------
         TypeError, ValueError
-            As the constructor; also if the model is no backbone, or if arguments of its
-            builder are given with a module.
+            As the constructor; also if the model is not a backbone, or arguments of its builder are
+            passed with a module.
         lucid.errors.UnknownModelError
             If no model has this name.
 
@@ -150,7 +146,7 @@ class Detector(nn.Module):
         ('faster_rcnn_fpn', {'backbone': 'resnext_50_32x4d', 'num_classes': 3})
         """
         name = backbone if isinstance(backbone, str) else type(backbone).__name__
-        if cls.config_class is not None:  # before the backbone is built, which takes time
+        if cls.config_class is not None:  # validate before the slow build of the backbone
             valid = ("norm", "norm_eps", "backbone_options", *cls.valid_options())
             check_options(options, valid, f"a detector on {name}")
             checked = cls.config_class.names()
@@ -160,7 +156,7 @@ class Detector(nn.Module):
             options["num_classes"] = num_classes
         build: Any = cls  # with the arguments of the subclass
         detector: Self = build(net, **options)
-        # Of this class itself: the builder would not make an instance of a subclass.
+        # Not inherited: the builder would not build a subclass.
         generic = vars(cls).get("generic_builder")
         if generic is not None and (recorded := recorded_builder(net)) is not None:
             arguments = {"backbone": recorded[0], **backbone_arguments(recorded[1]), **options}
@@ -175,16 +171,16 @@ class Detector(nn.Module):
         Parameters
         ----------
         features : object
-            Result of the backbone.
+            Output of the backbone.
         batch : ImageList
-            The images that it was computed from.
+            The images.
         targets : sequence of GroundTruth
-            Objects of each image, in the pixels of the batch.
+            Objects of each image, in pixels of the batch.
 
         Returns
         -------
         dict of str to Tensor
-            Scalars, whose sum is minimized.
+            Scalar losses; their sum is minimized.
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement compute_losses")
 
@@ -194,52 +190,51 @@ class Detector(nn.Module):
         Parameters
         ----------
         features : object
-            Result of the backbone.
+            Output of the backbone.
         batch : ImageList
-            The images that it was computed from.
+            The images.
 
         Returns
         -------
         list of Detections
-            For each image, boxes in the pixels of the batch.
+            For each image, with boxes in pixels of the batch.
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement detect")
 
     def raw_outputs(self, features: Any, batch: ImageList) -> Any:
-        """Outputs of the network for ``model(x)``, not decoded and not selected.
+        """Compute the raw outputs of the network, the result of ``model(x)``.
 
         Parameters
         ----------
         features : object
-            Result of the backbone.
+            Output of the backbone.
         batch : ImageList
-            The images that it was computed from, as they were given.
+            The images, neither normalized nor resized.
         """
         raise NotImplementedError(f"{type(self).__name__} does not implement raw_outputs")
 
     def forward(self, images: Images, targets: Sequence[Mapping[str, Any]] | None = None) -> Any:
-        """Compute the losses to train on, or the raw outputs of the network.
+        """Compute losses, or without targets the raw outputs of the network.
 
         Parameters
         ----------
         images : Tensor or sequence of Tensor
-            With ``targets`` a batch (N, 3, H, W) or a list of (3, h, w) of different sizes,
-            in [0, 1].  Without, a batch (N, 3, H, W) of any values, which is **not
-            normalized**.
+            With ``targets``, a batch (N, 3, H, W) or a list of (3, h, w), in [0, 1].  Without, a
+            batch (N, 3, H, W), which is **not normalized**.
         targets : sequence of mapping, optional
-            For each image ``"boxes"`` (M, 4), xyxy in its pixels, and ``"labels"`` (M,) in
-            1..C-1; M may be 0.
+            For each image ``"boxes"`` (M, 4), xyxy in its pixels, and ``"labels"`` (M,) in 1..C-1;
+            M may be 0.
 
         Returns
         -------
         dict of str to Tensor or object
-            With targets, in train and in eval mode, losses by name, whose sum is minimized;
-            without, the result of :meth:`raw_outputs`.
+            With targets, losses by name, in training and in eval mode; without, the result of
+            :meth:`raw_outputs`.
 
         Raises
         ------
         TypeError, ValueError
-            For invalid images or targets; names the image and the box.
+            If images or targets are invalid; names the image and the box.
         FloatingPointError
             If a loss is not finite; names it.
         """
@@ -255,26 +250,24 @@ class Detector(nn.Module):
     def predict(self, images: Images) -> list[Detections]:
         """Detect objects.
 
-        Runs in eval mode and without gradients; modes are restored afterwards.
+        Runs in eval mode without gradients, and restores the mode.
 
         Parameters
         ----------
         images : Tensor or sequence of Tensor
-            A batch (N, 3, H, W) or a list of (3, h, w) of different sizes, in [0, 1].
-            Detections of an image do not depend on the others beyond rounding: images
-            that are padded to different sizes pass through the network separately.
+            A batch (N, 3, H, W) or a list of (3, h, w), in [0, 1].  Images that are padded to
+            different sizes run separately, so that detections do not depend on the other images.
 
         Returns
         -------
         list of dict
-            For each image ``"boxes"`` (D, 4) float32 xyxy in its pixels, ``"labels"``
-            (D,) int64 and ``"scores"`` (D,) float32, best first.
+            For each image ``"boxes"`` (D, 4) float32 xyxy in its pixels, ``"labels"`` (D,) int64
+            and ``"scores"`` (D,) float32, by descending score.
 
         Raises
         ------
         TypeError, ValueError
-            For images of another shape or data type, or with values outside [0, 1];
-            names the image.
+            If images have another shape or dtype, or values outside [0, 1]; names the image.
         """
         checked = check_pixels(images)
         found: dict[int, Detections] = {}
@@ -288,22 +281,21 @@ class Detector(nn.Module):
     def losses_and_detections(
         self, images: Images, targets: Sequence[Mapping[str, Any]]
     ) -> tuple[dict[str, Tensor], list[Detections]]:
-        """Compute losses and detections from one pass of the backbone, for validation.
+        """Compute losses and detections in one pass of the backbone, for validation.
 
-        Runs in eval mode and without gradients; modes are restored afterwards.
+        Runs in eval mode without gradients, and restores the mode.
 
         Parameters
         ----------
         images, targets
-            As for the losses.
+            As for :meth:`forward`.
 
         Returns
         -------
         losses : dict of str to Tensor
-            As of ``model(images, targets)``; the mean over images where these are padded to
-            different sizes, as :meth:`predict` separates them.
+            As of ``model(images, targets)``, averaged over images of different padded sizes.
         detections : list of dict
-            As :meth:`predict`.
+            As of :meth:`predict`.
 
         Raises
         ------
@@ -333,13 +325,13 @@ class Detector(nn.Module):
         if broken:
             values = ", ".join(f"{name} is {losses[name].item()}" for name in broken)
             raise FloatingPointError(
-                f"{values}: the images or the weights are not finite, or training has diverged "
-                "(a lower learning rate, warm-up or gradient clipping may help)"
+                f"{values}: expected finite losses; images or weights are not finite, or training "
+                "has diverged: use a lower learning rate, warm-up or gradient clipping"
             )
         return losses
 
     def _restored(self, features: Any, batch: ImageList) -> list[Detections]:
-        """Detections with boxes in the pixels of the images as given."""
+        """Detections with boxes in pixels of the given images."""
         detections = self.detect(features, batch)
         for i, found in enumerate(detections):
             found["boxes"] = self.transform.restore_boxes(found["boxes"], batch, i)
@@ -347,12 +339,12 @@ class Detector(nn.Module):
 
     @property
     def _dtype(self) -> Any:
-        """Floating point type of the parameters, which images are converted to."""
+        """Dtype of the parameters, to which images are converted."""
         return next(self.parameters()).dtype
 
 
 class _Members(Protocol):
-    """What commands, training and evaluation need of a model to detect objects with it."""
+    """Members that commands, training and evaluation use."""
 
     num_classes: int
     backbone: nn.Module
@@ -367,26 +359,10 @@ class _Members(Protocol):
 
 
 def check_detector(model: nn.Module) -> Detector:
-    """Return a model that commands can train, evaluate and detect with, or raise.
+    """Return the model if it has the members of :class:`Detector` that commands use.
 
-    A subclass of :class:`Detector` is one; so is any other module with its attributes
-    ``num_classes``, ``backbone``, ``head_prefixes`` and ``score_threshold`` and its methods
-    ``predict`` and ``losses_and_detections``.
-
-    Parameters
-    ----------
-    model : lucid.nn.Module
-        Model to check; it is not called.
-
-    Returns
-    -------
-    Detector
-        The same model.
-
-    Raises
-    ------
-    lucid.ProtocolError
-        If it lacks one of them; names the model, its class and everything that is missing.
+    These are ``num_classes``, ``backbone``, ``head_prefixes``, ``score_threshold``, ``predict`` and
+    ``losses_and_detections``.  Raises :class:`lucid.ProtocolError` that names all missing ones.
     """
     if missing := missing_members(model, _Members):
         name = f"the model {model.model_name} of class " if model.model_name else "a "
@@ -398,17 +374,6 @@ def check_detector(model: nn.Module) -> Detector:
 
 
 def backbone_net(model: Detector) -> nn.Module:
-    """Return the classification network in the backbone of a detector.
-
-    Parameters
-    ----------
-    model : Detector
-        Detector.
-
-    Returns
-    -------
-    lucid.nn.Module
-        ``model.backbone.net``, or ``model.backbone`` if it has no ``net``.
-    """
+    """Return ``model.backbone.net``, or ``model.backbone`` if it has no ``net``."""
     net: nn.Module = getattr(model.backbone, "net", model.backbone)
     return net

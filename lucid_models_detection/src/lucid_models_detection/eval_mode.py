@@ -1,8 +1,7 @@
-"""Predicting with a model in training mode, in several threads at once.
+"""Eval mode for predictions in several threads at once.
 
-The mode belongs to the modules and so to all threads.  If each thread changed it and
-changed it back, the first to finish would leave the others predicting in training mode,
-with other results, and their batches would change the statistics of the normalizations.
+Modules, and so their mode, are shared by all threads.  If each thread restored the mode itself,
+the first to finish would put the others into training mode.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ __all__ = ["eval_mode"]
 
 
 class _Predicting:
-    """How many threads predict with a model, and which modules were in training mode before."""
+    """Number of threads that predict with a model, and its modules that were in training mode."""
 
     def __init__(self) -> None:
         self.threads = 0
@@ -49,7 +48,7 @@ _lock = threading.Lock()
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Eval mode inside the block; each module's own mode after the last thread has left it."""
+    """Context manager: eval mode until the last thread leaves, then each module's own mode."""
     with _lock:
         state = _predicting.setdefault(model, _Predicting())
         state.enter(model)
@@ -61,7 +60,7 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def _after_fork() -> None:
-    """The lock may be held, and blocks be open, in threads that the child does not have."""
+    """Reset in the child process, which lacks the other threads."""
     global _lock
     _lock = threading.Lock()
     for state in _predicting.values():

@@ -1,4 +1,4 @@
-"""What this distribution adds to the zoo: the detectors, and commands for them.
+"""Hooks of the plugin: detectors, commands, data checkers, model checks, weight converters.
 
 Imported whenever models are listed, so it imports neither a network nor Pillow.
 """
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from lucid.data.checkers import DataChecker
     from lucid.models.hookspecs import RegisterModel, RegisterModelCheck, RegisterWeightConverter
 
-# Name, aliases (the name in torchvision), parameters, module, summary.  Every parameter name
-# counts: the backbone's stem is registered under two.
+# Name, aliases (torchvision's name), parameters, module, summary.  Parameters are counted by name:
+# the backbone's stem, which is registered twice, counts twice.
 _DETECTORS = (
     (
         "faster_rcnn_fpn",
@@ -64,7 +64,7 @@ _DETECTORS = (
 
 @lucid.hookimpl
 def lucid_register_models(register: RegisterModel) -> None:
-    """Register every detector of this distribution."""
+    """Register the detectors."""
     for name, aliases, total_parameters, module, summary in _DETECTORS:
         register(
             name,

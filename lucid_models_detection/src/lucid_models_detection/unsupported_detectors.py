@@ -1,7 +1,4 @@
-"""Detectors of other libraries and architectures, recognized by names in their state dicts.
-
-Lucid has none of them; their weights are given to its own detectors by mistake.
-"""
+"""Detectors of other libraries that Lucid does not have, identified by their state-dict keys."""
 
 from __future__ import annotations
 
@@ -10,7 +7,7 @@ from collections.abc import Iterable
 
 __all__ = ["name_unsupported_detector"]
 
-#: A model and the patterns of names that it has, all of them; of several models the first.
+#: Models and the patterns that all must occur in the keys; the first match counts.
 _SIGNATURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("torchvision's Keypoint R-CNN", (r"roi_heads\.keypoint_(?:head|predictor)\.",)),
     ("torchvision's Mask R-CNN v2", (r"roi_heads\.mask_(?:head|predictor)\.", r"box_head\.0\.0\.")),
@@ -32,17 +29,7 @@ _SIGNATURES: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 
 def name_unsupported_detector(keys: Iterable[str]) -> str | None:
-    """Name the detector that a state dict belongs to, of those that Lucid has not.
-
-    Parameters
-    ----------
-    keys : iterable of str
-        Names in the state dict, with or without the prefix of a wrapper.
-
-    Returns
-    -------
-    str or None
-        The library and the model; None if it is none of the known ones.
+    """Name the detector that state-dict keys belong to, if Lucid does not have it, else None.
 
     Examples
     --------

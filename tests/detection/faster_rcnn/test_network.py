@@ -384,10 +384,10 @@ def test_no_backbone_is_built_for_arguments_that_are_wrong() -> None:
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"num_classes": 1}, ValueError, "at least 2, since class 0 is the background, got 1"),
+        ({"num_classes": 1}, ValueError, "num_classes: .*at least 2 .*background.*got 1"),
         ({"num_classes": 2.0}, TypeError, "num_classes: expected an integer .* got 2.0"),
         ({"backbone_num_classes": 0}, ValueError, "num_classes: expected an integer .* got 0"),
-        ({"anchor_sizes": (32, 64)}, ValueError, "sizes for 5 levels, P2 to P6, got 2"),
+        ({"anchor_sizes": (32, 64)}, ValueError, r"anchor_sizes: .*5 levels \(P2 to P6\), got 2"),
         ({"norm": "layer"}, ValueError, "norm"),
         ({"norm_eps": -1.0}, ValueError, "norm_eps"),
         ({"image_std": (1, 1)}, ValueError, "image_std"),
@@ -491,15 +491,20 @@ def test_any_registered_model_with_features_is_a_backbone(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("net", "options", "error", "message"),
     [
-        (ToyNet(), {"norm": "frozen"}, TypeError, "norm: .* ToyNet is built already"),
-        (ToyNet(), {"backbone_num_classes": 5}, TypeError, "num_classes: .* is built already"),
+        (ToyNet(), {"norm": "frozen"}, TypeError, "norm: .* ToyNet"),
+        (ToyNet(), {"backbone_num_classes": 5}, TypeError, "num_classes: .* ToyNet"),
         (ToyNet(), {"anchors": 5}, TypeError, "a detector on ToyNet got .*'anchors'; valid ones"),
-        (ToyNet(), {"anchor_sizes": (16, 32)}, ValueError, "for 3 levels, P3 to P5, got 2"),
+        (
+            ToyNet(),
+            {"anchor_sizes": (16, 32)},
+            ValueError,
+            r"anchor_sizes: .*3 levels \(P3 to P5\), got 2",
+        ),
         (
             ToyNet(),
             {"aspect_ratios": ((1.0,), (2.0,))},
             ValueError,
-            "aspect_ratios: expected ratios for all levels or for each of 3, P3 to P5, got 2",
+            r"aspect_ratios: .*3 \(P3 to P5\), got 2",
         ),
         (nn.Linear(2, 2), {}, lucid.ProtocolError, "a Linear, which lacks feature_channels, feat"),
     ],
@@ -513,7 +518,7 @@ def test_modules_that_do_not_fit(
 
 def test_a_backbone_that_says_other_channels_than_it_gives() -> None:
     model = FasterRCNN.from_backbone(ToyNet(width=7), **TOY)
-    with pytest.raises(ValueError, match=r"ToyNet: feature_channels says \(6, 10\), .* \(7, 10\)"):
+    with pytest.raises(ValueError, match=r"ToyNet.*\(6, 10\) .*feature_channels.*\(7, 10\)"):
         model(lucid.random.randn(1, 3, 32, 32))
 
 

@@ -148,7 +148,7 @@ class Results(nn.Module):
 @pytest.mark.parametrize(
     ("parts", "error", "message"),
     [
-        ({"rpn_head": RPNHead(256, 3)}, ValueError, r"rpn_head: .*for 9 anchors at each location"),
+        ({"rpn_head": RPNHead(256, 3)}, ValueError, r"rpn_head: .*for 9 anchors"),
         ({"rpn_head": RPNHead(64, 9)}, ValueError, "rpn_head: .*5 levels of 256 channel"),
         ({"rpn_head": RPNHead}, TypeError, "rpn_head: expected an object, got the class RPNHead"),
         ({"rpn_head": 3}, TypeError, "rpn_head: expected a callable object, got 3"),
@@ -223,7 +223,7 @@ def test_checking_parts_leaves_them_as_they_are() -> None:
 def test_an_exchanged_part_that_does_not_fit_is_named_when_it_is_used() -> None:
     model = build(hidden_dim=8)
     model.rpn.head = RPNHead(256, 2)
-    with pytest.raises(ValueError, match=r"rpn\.head: .* 9 at each location, got 682"):
+    with pytest.raises(ValueError, match=r"rpn\.head: .* 9 per location, got 682"):
         model.predict([IMAGE])
     model.rpn.anchor_generator = anchors()
     assert len(model.predict([IMAGE])) == 1

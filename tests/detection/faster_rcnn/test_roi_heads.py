@@ -206,7 +206,7 @@ def test_a_predictor_of_which_one_layer_was_exchanged_is_refused() -> None:
     x = lucid.zeros(2, 6)
     assert [out.shape for out in predictor(x)] == [(2, 3), (2, 3, 4)]
     predictor.cls_score = nn.Linear(6, 5)
-    with pytest.raises(ValueError, match=r"3 logits and 12 offsets .* got 5 and 12; .*\(6, num"):
+    with pytest.raises(ValueError, match=r"3 logits and 12 deltas .* got 5 and 12; .*\(6, num"):
         predictor(x)
     predictor.num_classes = 5
     with pytest.raises(ValueError, match=r"expected 5 logits and 20 offsets .* got 5 and 12"):

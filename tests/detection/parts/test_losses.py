@@ -137,7 +137,7 @@ def test_bad_arguments(loss: Any) -> None:
         loss(FIRST, SECOND[:1])
     with pytest.raises(ValueError, match=r"boxes1 and boxes2 .*\(4, 3\) and \(4, 3\)"):
         loss(FIRST[:, :3], SECOND[:, :3])
-    with pytest.raises(ValueError, match=r"reduction must be .* got 'avg'"):
+    with pytest.raises(ValueError, match=r"reduction: .* got 'avg'"):
         loss(FIRST, SECOND, "avg")
 
 

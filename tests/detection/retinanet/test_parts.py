@@ -119,7 +119,7 @@ def test_from_backbone_takes_parts() -> None:
         (
             {"regression_head": DenseHead(8, 3, 4)},
             ValueError,
-            "regression_head: .*, 4\\) for 9 anchors at each location",
+            "regression_head: .*, 4\\) for 9 anchors per location",
         ),
         (
             {"classification_head": DenseHead(16, 9, 4)},
@@ -152,12 +152,12 @@ def test_parts_that_do_not_fit(parts: Any, error: type[Exception], message: str)
 def test_an_exchanged_head_that_does_not_fit_is_named_when_it_is_used() -> None:
     model = build(num_classes=4)
     model.classification_head = DenseHead(8, 2, 4)
-    with pytest.raises(ValueError, match=r"classification_head: .* 9 at each location, got 172"):
+    with pytest.raises(ValueError, match=r"classification_head: .* 9 per location, got 172"):
         model([IMAGE], [TARGET])
 
 
 def test_a_regression_head_of_other_offsets_is_named() -> None:
     model = build(num_classes=3)
     model.regression_head = DenseHead(8, 9, 5)
-    with pytest.raises(ValueError, match=r"regression_head: expected 4 offsets .*, got 5"):
+    with pytest.raises(ValueError, match=r"regression_head: expected 4 deltas .*, got 5"):
         model([IMAGE], [TARGET])

@@ -1,11 +1,12 @@
-"""Faster R-CNN on a feature pyramid.
+"""Faster R-CNN with a feature pyramid network.
 
-``network``    both stages on a backbone
-``rpn``        the first stage, which proposes regions
-``roi_heads``  the second stage, which classifies them and refines their boxes
-``stages``     both of them from the options and the given parts
-``options``    its options
-``builders``   one function for each registered name
+- ``network``: the detector
+- ``rpn``: region proposal network, the first stage
+- ``roi_heads``: RoI heads, the second stage
+- ``build``: both stages from a config and given parts
+- ``config``: options
+- ``builders``: one function per registered name
+- ``converter``: weights of torchvision
 """
 
 from __future__ import annotations

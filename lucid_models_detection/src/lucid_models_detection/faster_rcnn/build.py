@@ -1,4 +1,4 @@
-"""The two stages of Faster R-CNN from its options and the parts that are given."""
+"""Construction of the two stages of Faster R-CNN from a config and given parts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from lucid_models_detection.parts.sampler import BalancedPositiveNegativeSampler
 
 __all__ = ["build_roi_heads", "build_rpn"]
 
-#: Anchors of an image that the first stage is trained on, and the largest share of foreground.
+#: Anchors sampled per image for the losses of the RPN, and their maximum foreground fraction.
 _RPN_BATCH_SIZE, _RPN_POSITIVE_FRACTION = 256, 0.5
 
 
@@ -41,13 +41,7 @@ def build_rpn(
     sampler: Any,
     box_coder: Any,
 ) -> RegionProposalNetwork:
-    """Build the first stage; parts are None where none is given.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a given part does not fit the pyramid or the others.
-    """
+    """Build the RPN; parts are None for the default.  Raise if a given part does not fit."""
     check_callable(rpn_matcher=matcher, rpn_sampler=sampler, rpn_head=head)
     check_members("rpn_box_coder", box_coder, "encode", "decode")
     channels, strides = backbone.fpn.out_channels, backbone.strides
@@ -61,11 +55,11 @@ def build_rpn(
             sum(level.shape[2] * level.shape[3] for level in levels)
             * anchors.num_anchors_per_location
         )
-        what = f"{len(levels)} levels of {channels} channels"
-        found = two_results("rpn_head", head, apply_part("rpn_head", head, what, levels))
-        each = f"for {anchors.num_anchors_per_location} anchors at each location"
+        inputs = f"{len(levels)} levels of {channels} channels"
+        found = two_results("rpn_head", head, apply_part("rpn_head", head, inputs, levels))
+        each = f"for {anchors.num_anchors_per_location} anchors per location"
         check_shape("rpn_head", head, found[0], (1, total), f"logits (N, T) {each}")
-        check_shape("rpn_head", head, found[1], (1, total, 4), f"offsets (N, T, 4) {each}")
+        check_shape("rpn_head", head, found[1], (1, total, 4), f"deltas (N, T, 4) {each}")
     return RegionProposalNetwork(
         channels,
         anchors,
@@ -94,13 +88,7 @@ def build_roi_heads(
     sampler: Any,
     box_coder: Any,
 ) -> RoIHeads:
-    """Build the second stage; parts are None where none is given.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If a given part does not fit the pyramid or the others.
-    """
+    """Build the RoI heads; parts are None for the default.  Raise if a given part does not fit."""
     check_callable(
         box_matcher=matcher,
         box_sampler=sampler,
@@ -114,14 +102,14 @@ def build_roi_heads(
         count, channels, height, width = pooled.shape
         if height != width:
             raise ValueError(
-                f"box_roi_pool: expected as many bins down as across, got {height} x {width}; "
-                "for others give box_head too"
+                f"box_roi_pool: expected square pooled features, got {height} x {width}; pass "
+                "box_head too"
             )
         head = BoxHead(channels, height, config.hidden_dim)
         features = Tensor(np.zeros((count, config.hidden_dim), np.float32))
     else:
-        what = f"pooled regions of shape {pooled.shape[1:]}"
-        features = apply_part("box_head", head, what, pooled)
+        inputs = f"pooled features of shape {pooled.shape[1:]}"
+        features = apply_part("box_head", head, inputs, pooled)
         check_shape("box_head", head, features, (1, None), "features (R, F)")
     width = features.shape[1]
     if predictor is None:
@@ -130,7 +118,7 @@ def build_roi_heads(
         found = apply_part("box_predictor", predictor, f"{width} features", features)
         logits, deltas = two_results("box_predictor", predictor, found)
         check_shape("box_predictor", predictor, logits, (1, num_classes), "logits (R, C)")
-        check_shape("box_predictor", predictor, deltas, (1, num_classes, 4), "offsets (R, C, 4)")
+        check_shape("box_predictor", predictor, deltas, (1, num_classes, 4), "deltas (R, C, 4)")
     return RoIHeads(
         pooler or MultiScaleRoIAlign(config.pool_size, sampling_ratio=2),
         head,

@@ -1,4 +1,4 @@
-"""Builders of Faster R-CNN: on any backbone by name, and on ResNets."""
+"""Builders of Faster R-CNN, on any backbone and on ResNets."""
 
 from __future__ import annotations
 
@@ -19,31 +19,26 @@ __all__ = [
 ]
 
 _METHOD = """
-A detector in two stages, trained as one network (`Ren et al. 2015
-<https://arxiv.org/abs/1506.01497>`__).  The backbone's four stages give maps at strides
-4, 8, 16 and 32; a feature pyramid (`Lin et al. 2017
-<https://arxiv.org/abs/1612.03144>`__) turns these into P2 to P5 of 256 channels each, by
-1x1 lateral and 3x3 output convolutions, and adds P6 by max-pooling.  The first stage,
-the region proposal network, looks at all five levels with one 3x3 convolution and,
-by default, nine anchors at each location: three sizes of an octave in three shapes.
-The second stage reads the features of every proposed region by RoIAlign (7 x 7, from
-the level that fits the region's size), and two fully connected layers of 1024 units say
-what is in it (``cls_score``) and where exactly, separately for every class
-(``bbox_pred``).  The backbone's first convolution is registered twice, as
-``backbone.net.stem`` and as ``backbone.stem``: one module under two names.
+A two-stage detector (`Ren et al. 2015 <https://arxiv.org/abs/1506.01497>`__) with a feature
+pyramid network (`Lin et al. 2017 <https://arxiv.org/abs/1612.03144>`__).  The backbone's stages
+at strides 4, 8, 16 and 32 become P2 to P5 with 256 channels, by 1x1 lateral and 3x3 output
+convolutions; max pooling adds P6.  The region proposal network applies a 3x3 convolution to all
+levels, with nine anchors per location by default.  RoIAlign pools 7 x 7 features of each
+proposal from the level that fits its size; two fully connected layers of 1024 units then
+predict classes (``cls_score``) and class-specific boxes (``bbox_pred``).  The backbone's stem is
+registered twice, as ``backbone.net.stem`` and ``backbone.stem``.
 """
 
 _RETURNS = """
 FasterRCNN
-    With freshly drawn weights.  ``model(x)`` with ``x`` of shape (N, 3, H, W) gives
-    ``cls_logits`` (N, R, num_classes) and ``bbox_deltas`` (N, R, 4), the offsets of
-    each region's best-scoring foreground class; R is 300, or the number of anchors
-    where an image has fewer, and ``model.propose(x)`` gives the regions.
-    ``model(images, targets)`` gives a dict of four losses, ``model.predict(images)``
-    boxes, labels and scores.
+    Randomly initialized.  ``model(x)`` with ``x`` of shape (N, 3, H, W) returns ``cls_logits``
+    (N, R, num_classes) and ``bbox_deltas`` (N, R, 4), the deltas of each proposal's
+    best-scoring foreground class.  R is 300, or the number of anchors if that is less;
+    ``model.propose(x)`` returns the proposals.  ``model(images, targets)`` returns a dict of
+    four losses, ``model.predict(images)`` boxes, labels and scores.
 """
 
-_page = BuilderDocs(
+_documented = BuilderDocs(
     "faster_rcnn",
     FasterRCNNConfig,
     _METHOD,
@@ -54,75 +49,70 @@ _page = BuilderDocs(
 
 
 @register_model
-@_page
+@_documented
 def faster_rcnn_fpn(
     num_classes: int = 21,
     backbone: str = "resnet_18",
     backbone_num_classes: int | None = None,
     **kwargs: Any,
 ) -> FasterRCNN:
-    """Faster R-CNN with a feature pyramid on any backbone, given by its name.
+    """Faster R-CNN with a feature pyramid on any backbone, given by name.
 
-    The backbone is a registered model of any plugin that satisfies
-    :class:`lucid.models.Backbone`, with each stride twice the one before.
-    :meth:`.Detector.from_backbone` returns this model; ``lucid train-detector --model
-    faster_rcnn_fpn --model-option backbone=NAME`` trains it.
+    The backbone is a registered :class:`lucid.models.Backbone` whose strides double from stage
+    to stage.  :meth:`.Detector.from_backbone` returns this model.  Train it by ``lucid
+    train-detector --model faster_rcnn_fpn --model-option backbone=NAME``.
     """
     return FasterRCNN.from_backbone(backbone, num_classes, backbone_num_classes, **kwargs)
 
 
 @register_model
-@_page
+@_documented
 def faster_rcnn_resnet_18_fpn(
     num_classes: int = 21, backbone_num_classes: int = 1000, **kwargs: Any
 ) -> FasterRCNN:
     """Faster R-CNN with a feature pyramid on ResNet-18, the smallest of the family.
 
-    The one to begin with, and to fine-tune on a small data set: on a CPU it trains
-    in minutes on small images.
+    Fine-tunes in minutes on a CPU with small images: start here.
     """
     refuse_backbone(kwargs, "resnet_18", "faster_rcnn_fpn")
     return FasterRCNN.from_backbone("resnet_18", num_classes, backbone_num_classes, **kwargs)
 
 
 @register_model
-@_page
+@_documented
 def faster_rcnn_resnet_34_fpn(
     num_classes: int = 21, backbone_num_classes: int = 1000, **kwargs: Any
 ) -> FasterRCNN:
     """Faster R-CNN with a feature pyramid on ResNet-34.
 
-    A backbone twice as deep as ResNet-18 at the same widths; between that and
-    ResNet-50 in cost and in accuracy.
+    Between ResNet-18 and ResNet-50 in cost and accuracy.
     """
     refuse_backbone(kwargs, "resnet_34", "faster_rcnn_fpn")
     return FasterRCNN.from_backbone("resnet_34", num_classes, backbone_num_classes, **kwargs)
 
 
 @register_model
-@_page
+@_documented
 def faster_rcnn_resnet_50_fpn(
     num_classes: int = 21, backbone_num_classes: int = 1000, **kwargs: Any
 ) -> FasterRCNN:
-    """Faster R-CNN with a feature pyramid on ResNet-50, the field's standard detector.
+    """Faster R-CNN with a feature pyramid on ResNet-50, the standard baseline.
 
-    The network that others are compared to.  Built with
-    ``**lucid_models_detection.torchvision_config()`` it is torchvision's
-    ``fasterrcnn_resnet50_fpn``, whose checkpoints then load.
+    With ``**lucid_models_detection.torchvision_config()`` it is torchvision's
+    ``fasterrcnn_resnet50_fpn`` and loads its checkpoints.
     """
     refuse_backbone(kwargs, "resnet_50", "faster_rcnn_fpn")
     return FasterRCNN.from_backbone("resnet_50", num_classes, backbone_num_classes, **kwargs)
 
 
 @register_model
-@_page
+@_documented
 def faster_rcnn_resnet_101_fpn(
     num_classes: int = 21, backbone_num_classes: int = 1000, **kwargs: Any
 ) -> FasterRCNN:
-    """Faster R-CNN with a feature pyramid on ResNet-101, the larger of the two usual backbones.
+    """Faster R-CNN with a feature pyramid on ResNet-101.
 
-    Seventeen more residual blocks than ResNet-50 in the third stage: more accurate
-    in the published comparisons, for more time and memory.
+    More accurate than on ResNet-50 in the published comparisons, at a higher cost.
     """
     refuse_backbone(kwargs, "resnet_101", "faster_rcnn_fpn")
     return FasterRCNN.from_backbone("resnet_101", num_classes, backbone_num_classes, **kwargs)

@@ -1,8 +1,7 @@
 """Options of Faster R-CNN.
 
-Defaults are torchvision's, except for the anchors (three sizes a level instead of one), the
-number of proposals in prediction (300, as in the paper) and the size of images, which are not
-resized.
+Defaults are torchvision's, except for three anchor sizes per level instead of one, 300
+proposals in prediction as in the paper, and no resizing of images.
 """
 
 from __future__ import annotations
@@ -23,55 +22,53 @@ __all__ = ["FasterRCNNConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class FasterRCNNConfig(DetectorConfig):
-    """Options of a :class:`FasterRCNN` beside its backbone and its classes.
+    """Options of :class:`FasterRCNN`.
 
     Parameters
     ----------
     anchor_sizes : sequence, optional
-        For each level, square roots of the anchors' areas in pixels; a plain number
-        for a level with one size.  Default: three sizes an octave, from 8 times the
+        For each level, the anchor sizes (square roots of their areas) in pixels, or one number.
+        Default: three sizes per octave from 8 times the
         level's stride: 32, 40.3 and 50.8 on P2, doubling with each level up to P6.
     aspect_ratios : sequence, default (0.5, 1.0, 2.0)
-        Heights divided by widths, of all levels or one sequence for each.
+        Height-to-width ratios of all levels, or one sequence per level.
     min_size : int or sequence of int, optional
-        Length that the shorter side is resized to; of several, training draws one
-        for each image and prediction takes the last.  Default: no resizing.
+        Length of the shorter side after resizing.  From several, training draws one per image and
+        prediction takes the last.  Default: no resizing.
     max_size : int, optional
-        Length that the longer side may not exceed after that; by itself it only
-        shrinks images.  Default: no limit.
+        Upper bound of the longer side after resizing; alone, it only shrinks images.
+        Default: no limit.
     image_mean, image_std : sequence of float
-        Of each color, subtracted and divided by; ImageNet's by default.
+        Per-channel mean and standard deviation for normalization.  Default: ImageNet's.
     rpn_pre_nms_top_n : int or (int, int), default (2000, 1000)
-        Best anchors of each level that go into non-maximum suppression, in training
-        and in prediction.
+        Number of proposals per level before NMS, in training and in prediction.
     rpn_post_nms_top_n : int or (int, int), default (2000, 300)
-        Proposals of an image, in training and in prediction.
+        Number of proposals per image after NMS, in training and in prediction.
     rpn_nms_threshold : float, default 0.7
         IoU above which a proposal suppresses another of its level.
     rpn_positive_iou, rpn_negative_iou : float, default 0.7 and 0.3
-        An anchor is foreground from the first on, background below the second.
+        Minimum IoU of foreground anchors, and IoU below which an anchor is background.
     box_score_threshold : float, default 0.05
-        Detections need a greater score.
+        Scores of detections must be greater.
     box_nms_threshold : float, default 0.5
         IoU above which a detection suppresses another of its class.
     box_detections_per_image : int, default 100
-        Detections of an image at most.
+        Maximum number of detections per image.
     box_positive_iou : float, default 0.5
-        IoU from which on a proposal is an example of its object.
+        Minimum IoU of foreground proposals.
     box_batch_size_per_image : int, default 512
-        Proposals of an image that the second stage is trained on.
+        Number of proposals per image that are sampled for the losses.
     box_positive_fraction : float, default 0.25
-        Largest share of those that are examples of objects.
+        Maximum fraction of foreground proposals among them.
     hidden_dim : int, default 1024
-        Width of the two fully connected layers of the second stage.
+        Width of the two fully connected layers of the box head.
     pool_size : int, default 7
-        Bins of RoIAlign either way.
+        Output size of RoIAlign.
 
     Raises
     ------
     TypeError, ValueError
-        If a value is of the wrong kind, out of range or at odds with another one;
-        names the argument, what was expected and what arrived.
+        If a value is invalid or contradicts another; names the option.
     """
 
     anchor_scale: ClassVar[float] = 8.0

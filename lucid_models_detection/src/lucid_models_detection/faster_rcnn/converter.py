@@ -1,13 +1,13 @@
-"""Weight converter of torchvision's Faster R-CNN.
+"""Weight converter for torchvision's Faster R-CNN.
 
-Beside the names of :mod:`lucid_models_detection.torchvision`::
+In addition to :mod:`lucid_models_detection.torchvision`::
 
     torchvision                                Lucid
     rpn.head.conv.0.0.*                        rpn.head.conv.conv.*
-    rpn.head.cls_logits.*, bbox_pred.*         the same
-    roi_heads.box_head.*, box_predictor.*      the same
+    rpn.head.cls_logits.*, bbox_pred.*         unchanged
+    roi_heads.box_head.*, box_predictor.*      unchanged
 
-Checkpoints of before torchvision 0.13 lack the ``.0.0``.
+Checkpoints before torchvision 0.13 lack the ``.0.0``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ __all__ = ["FasterRCNNConverter", "converter"]
 
 
 class FasterRCNNConverter(TorchvisionConverter):
-    """torchvision's names of ``fasterrcnn_resnet50_fpn``.
+    """Convert the parameter names of ``fasterrcnn_resnet50_fpn``.
 
     Examples
     --------
@@ -50,7 +50,7 @@ class FasterRCNNConverter(TorchvisionConverter):
     )
 
     def heads(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, dict[str, Any]] | None:
-        """Find it by the box head and the proposal network."""
+        """Identify the family by the box head and the RPN head."""
         classes = shapes.get("roi_heads.box_predictor.cls_score.weight", ())
         anchors = shapes.get("rpn.head.cls_logits.weight", ())
         hidden = shapes.get("roi_heads.box_head.fc6.weight", ())

@@ -1,11 +1,11 @@
-"""Faster R-CNN on a feature pyramid: the network.
+"""Faster R-CNN with a feature pyramid network: the detector.
 
-Ren et al. 2015, "Faster R-CNN: Towards Real-Time Object Detection with Region
-Proposal Networks" (arXiv:1506.01497); Lin et al. 2017, "Feature Pyramid Networks
-for Object Detection" (arXiv:1612.03144).
+Ren et al. 2015, "Faster R-CNN: Towards Real-Time Object Detection with Region Proposal
+Networks" (arXiv:1506.01497); Lin et al. 2017, "Feature Pyramid Networks for Object Detection"
+(arXiv:1612.03144).
 
-N images, M objects of an image, R regions of an image, C classes with background
-as class 0, D detections of an image.  Boxes are xyxy in pixels.
+N images, M objects of an image, R proposals of an image, C classes with background as class 0,
+D detections of an image.  Boxes are xyxy in pixels.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["FasterRCNN"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: Options that a given part takes the place of.
+#: Options that a given part makes useless.
 _REPLACED = {
     "rpn_anchor_generator": ("anchor_sizes", "aspect_ratios"),
     "rpn_matcher": ("rpn_positive_iou", "rpn_negative_iou"),
@@ -49,62 +49,60 @@ _REPLACED = {
 
 
 class FasterRCNN(Detector):
-    """Two-stage object detector: propose regions, then classify them and refine their boxes.
+    """Two-stage object detector: a region proposal network, then RoI heads.
 
-    ``model(images, targets)`` computes the losses to train on and ``model.predict(images)``
-    the detections, from images in [0, 1], which both normalize.  ``model(x)`` runs the network
-    on a batch ``x`` as it is, **without normalizing**, and returns raw scores and offsets of
-    the proposed regions, see :meth:`raw_outputs`.  :meth:`.Detector.from_backbone` and the builders
-    build one from the name of its backbone.
+    ``model(images, targets)`` returns the losses, ``model.predict(images)`` the detections; both
+    normalize the images, which are in [0, 1].  ``model(x)`` runs the network on a batch **without
+    normalizing** and returns raw outputs, see :meth:`raw_outputs`.  :meth:`.Detector.from_backbone`
+    and the builders take the backbone by name.
 
-    Every part can be given by keyword, or exchanged later under the attribute in parentheses.
-    An option that a given part takes the place of is refused.
+    Parts are passed by keyword, or replaced later under the attribute in parentheses.  Options that
+    a given part makes useless are refused.
 
     Parameters
     ----------
     net : lucid.nn.Module
-        Backbone with ``features()`` and ``feature_channels``.
+        Backbone, a :class:`lucid.models.Backbone`.
     num_classes : int, optional
-        C: classes of objects plus one for the background.  Default: the number of
-        ``box_predictor``, if that is given, or 21.
+        C, background included.  Default: that of ``box_predictor``, or 21.
     fpn : lucid.nn.Module, optional
         Feature pyramid (``backbone.fpn``); see
         :class:`~lucid_models_detection.parts.BackboneWithFPN`.
     rpn_anchor_generator : AnchorGenerator, optional
-        Anchors of each level (``rpn.anchor_generator``); instead of ``anchor_sizes`` and
+        Generates the anchors (``rpn.anchor_generator``); replaces ``anchor_sizes`` and
         ``aspect_ratios``.
     rpn_head : lucid.nn.Module, optional
-        Maps levels to logits (N, T) and offsets (N, T, 4) of all T anchors (``rpn.head``), as
-        :class:`~lucid_models_detection.faster_rcnn.RPNHead` does.
+        Maps levels to logits (N, T) and deltas (N, T, 4) of all T anchors (``rpn.head``), like
+        :class:`~lucid_models_detection.faster_rcnn.RPNHead`.
     rpn_matcher : Matcher, optional
-        Assigns anchors to ground truth (``rpn.proposal_matcher``); instead of
-        ``rpn_positive_iou`` and ``rpn_negative_iou``.
+        Matches anchors to ground truth (``rpn.proposal_matcher``); replaces ``rpn_positive_iou``
+        and ``rpn_negative_iou``.
     rpn_sampler : BalancedPositiveNegativeSampler, optional
-        Chooses the anchors of the losses (``rpn.fg_bg_sampler``).
+        Samples the anchors of the losses (``rpn.fg_bg_sampler``).
     rpn_box_coder : BoxCoder, optional
-        Encodes boxes as offsets from anchors (``rpn.box_coder``).
+        Encodes boxes as deltas from anchors (``rpn.box_coder``).
     box_roi_pool : MultiScaleRoIAlign, optional
-        Pools the features of regions (``roi_heads.box_roi_pool``); instead of ``pool_size``.
+        Pools the features of proposals (``roi_heads.box_roi_pool``); replaces ``pool_size``.
     box_head : lucid.nn.Module, optional
-        Maps pooled features to (R, F) (``roi_heads.box_head``); instead of ``hidden_dim``.
+        Maps pooled features to (R, F) (``roi_heads.box_head``); replaces ``hidden_dim``.
     box_predictor : lucid.nn.Module, optional
-        Maps (R, F) to logits (R, C) and offsets (R, C, 4) (``roi_heads.box_predictor``), as
-        :class:`~lucid_models_detection.faster_rcnn.BoxPredictor` does, and has ``num_classes``.
+        Maps (R, F) to logits (R, C) and deltas (R, C, 4) (``roi_heads.box_predictor``), like
+        :class:`~lucid_models_detection.faster_rcnn.BoxPredictor`, and has ``num_classes``.
     box_matcher : Matcher, optional
-        Assigns proposals to ground truth (``roi_heads.proposal_matcher``); instead of
+        Matches proposals to ground truth (``roi_heads.proposal_matcher``); replaces
         ``box_positive_iou``.
     box_sampler : BalancedPositiveNegativeSampler, optional
-        Chooses the proposals of the losses (``roi_heads.fg_bg_sampler``); instead of
+        Samples the proposals of the losses (``roi_heads.fg_bg_sampler``); replaces
         ``box_batch_size_per_image`` and ``box_positive_fraction``.
     box_coder : BoxCoder, optional
-        Encodes boxes as offsets from proposals (``roi_heads.box_coder``).
+        Encodes boxes as deltas from proposals (``roi_heads.box_coder``).
     **options
-        The arguments of :class:`~lucid_models_detection.FasterRCNNConfig`.
+        Options of :class:`~lucid_models_detection.FasterRCNNConfig`.
 
     Attributes
     ----------
     backbone : BackboneWithFPN
-        ``backbone.net`` is the complete ``net``, ``backbone.fpn`` the pyramid.
+        ``backbone.net`` is the complete ``net``, ``backbone.fpn`` the feature pyramid.
     rpn : RegionProposalNetwork
         First stage.
     roi_heads : RoIHeads
@@ -112,17 +110,16 @@ class FasterRCNN(Detector):
     transform : GeneralizedRCNNTransform
         Normalizes, resizes and batches images.
     config : FasterRCNNConfig
-        The options, checked and complete.
+        The options, validated and complete.
     num_classes : int
-        As given, with the background.
+        C, background included.
 
     Raises
     ------
     TypeError
-        For an unknown option (lists the valid ones) or one of the wrong kind.
+        If an option is unknown or of the wrong type.
     ValueError
-        For a value out of range, two that contradict each other, or a part that does not fit
-        the others; names its argument.
+        If a value is invalid, or a part does not fit the others; names its argument.
 
     Examples
     --------
@@ -209,7 +206,7 @@ class FasterRCNN(Detector):
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
-        """Number of classes of the present box predictor, background included."""
+        """Number of classes of the box predictor, background included."""
         predictor = self.roi_heads.box_predictor
         if not hasattr(predictor, "num_classes"):
             raise TypeError(
@@ -221,13 +218,13 @@ class FasterRCNN(Detector):
     def compute_losses(
         self, features: list[Tensor], batch: ImageList, targets: Sequence[GroundTruth]
     ) -> dict[str, Tensor]:
-        """Losses of both stages; see :class:`~lucid_models_detection.detector.Detector`."""
+        """Compute the losses of both stages; see :meth:`.Detector.compute_losses`."""
         proposals, losses = self.rpn(features, batch, targets)
         pooled = self._pooled_levels(features)
         return {**losses, **self.roi_heads.compute_losses(pooled, batch, proposals, targets)}
 
     def detect(self, features: list[Tensor], batch: ImageList) -> list[Detections]:
-        """Detections in a batch; see :class:`~lucid_models_detection.detector.Detector`."""
+        """Detect objects in a batch; see :meth:`.Detector.detect`."""
         proposals, _ = self.rpn(features, batch)
         found: list[Detections] = self.roi_heads.detect(
             self._pooled_levels(features), batch, proposals
@@ -235,15 +232,15 @@ class FasterRCNN(Detector):
         return found
 
     def raw_outputs(self, features: list[Tensor], batch: ImageList) -> tuple[Tensor, Tensor]:
-        """Scores and offsets of the proposed regions, the result of ``model(x)``.
+        """Compute logits and deltas of the proposals, the result of ``model(x)``.
 
         Returns
         -------
         cls_logits : Tensor
-            (N, R, C) logits of the R regions that :meth:`propose` gives.  R is
-            ``rpn_post_nms_top_n`` of prediction, or the number of anchors where that is less.
+            (N, R, C) logits of the R proposals of :meth:`propose`.  R is ``rpn_post_nms_top_n`` in
+            prediction, or the number of anchors if that is less.
         bbox_deltas : Tensor
-            (N, R, 4) offsets of each region's best-scoring foreground class.
+            (N, R, 4) deltas of each proposal's best-scoring foreground class.
         """
         proposals, _ = self.rpn(features, batch, fill=True)
         cls_logits, deltas = self.roi_heads(self._pooled_levels(features), batch, proposals)
@@ -253,12 +250,12 @@ class FasterRCNN(Detector):
         return cls_logits.reshape(n, -1, self.num_classes), deltas.reshape(n, -1, 4)
 
     def _pooled_levels(self, levels: list[Tensor]) -> list[Tensor]:
-        """Levels that regions are pooled from: those on a stage of the backbone."""
+        """Levels to pool from, one per stage of the backbone."""
         return levels[: len(self.backbone.channels)]
 
     @property
     def score_threshold(self) -> float:
-        """Lowest score of detections, ``box_score_threshold`` of the configuration at first."""
+        """Minimum score of detections, initially ``box_score_threshold``."""
         return self.roi_heads.score_threshold
 
     @score_threshold.setter
@@ -266,18 +263,18 @@ class FasterRCNN(Detector):
         self.roi_heads.score_threshold = value
 
     def propose(self, x: Tensor) -> Tensor:
-        """The regions that ``model(x)`` speaks of.
+        """Compute the proposals of the rows of ``model(x)``.
 
         Parameters
         ----------
         x : Tensor
-            (N, 3, H, W), going into the network as it is.
+            (N, 3, H, W), not normalized.
 
         Returns
         -------
         Tensor
-            (N, R, 4) xyxy in pixels of ``x``; proposals by descending score, then,
-            where suppression leaves fewer than R, the best of the suppressed.
+            (N, R, 4) xyxy in pixels of ``x``, by descending score; the best suppressed
+            proposals last, if NMS leaves fewer than R.
         """
         with no_grad():
             batch = raw_batch(x, self.transform.size_divisible)

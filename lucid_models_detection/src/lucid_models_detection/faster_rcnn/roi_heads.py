@@ -1,11 +1,10 @@
-"""Second stage: what is in each proposed region, and where exactly.
+"""RoI heads: classification and box regression of proposals.
 
-Girshick 2015, "Fast R-CNN" (arXiv:1504.08083), with the head of Lin et al. 2017
-(arXiv:1612.03144), section 4.2: two fully connected layers, then a class and, for
-each class, four offsets.
+Girshick 2015, "Fast R-CNN" (arXiv:1504.08083), with the box head of Lin et al. 2017
+(arXiv:1612.03144), section 4.2.
 
-N images, R regions of all images together, C classes with background as class 0,
-D detections of an image, S bins of a region either way.
+N images, R proposals of all images, C classes with background as class 0, D detections of an
+image, S bins of a region per side.
 """
 
 from __future__ import annotations
@@ -31,19 +30,19 @@ __all__ = ["BoxHead", "BoxPredictor", "RoIHeads"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: Detections narrower or lower than this many pixels are dropped.
+#: Minimum width and height of detections in pixels.
 _MIN_SIZE = 1e-2
 
 
 class BoxHead(nn.Module):
-    """Two fully connected layers on the pooled features of a region.
+    """Two fully connected layers with ReLU on pooled features.
 
     Parameters
     ----------
     in_channels : int
-        Of the pyramid.
+        Channels of the feature pyramid.
     pool_size : int
-        S.
+        S, the size of the pooled features.
     hidden_dim : int
         Width of both layers.
     """
@@ -58,31 +57,29 @@ class BoxHead(nn.Module):
         return F.relu(self.fc7(F.relu(self._flatten_and_project(pooled))))
 
     def _flatten_and_project(self, pooled: Tensor) -> Tensor:
-        """``fc6(pooled.flatten(1))``, copying the smaller of the two operands.
+        """Compute ``fc6(pooled.flatten(1))``, copying the smaller of the two operands.
 
-        The weights expect a region channel by channel, as everyone's checkpoints
-        have it, but in memory its channels stand last.  One of the two has to be
-        brought into the order of the other: the regions when there are few, as in
-        prediction, else the weights.
+        The weights are channels-first, as in checkpoints; ``pooled`` is channels-last in memory.
+        With few regions (prediction) the regions are reordered, else the weights.
         """
         count, channels, height, width = pooled.shape
         weight = self.fc6.weight
         if count <= weight.shape[0]:
-            # As a layer, so that summaries and hooks see it.
+            # Call the module, so that hooks run.
             projected: Tensor = self.fc6(pooled.flatten(1))
             return projected
         rows = pooled.permute(0, 2, 3, 1).reshape(count, -1)
-        by_place = weight.reshape(-1, channels, height * width).transpose(1, 2)
-        return F.linear(rows, by_place.reshape(weight.shape), self.fc6.bias)
+        by_position = weight.reshape(-1, channels, height * width).transpose(1, 2)
+        return F.linear(rows, by_position.reshape(weight.shape), self.fc6.bias)
 
 
 class BoxPredictor(nn.Module):
-    """A score for each class and four offsets for each class.
+    """Linear layers for class logits and class-specific box deltas.
 
     Parameters
     ----------
     in_features : int
-        Width of the layer before.
+        Width of the box head.
     num_classes : int
         C, background included.
     """
@@ -94,41 +91,41 @@ class BoxPredictor(nn.Module):
         self.bbox_pred = nn.Linear(in_features, 4 * num_classes)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map (R, in_features) to logits (R, C) and offsets (R, C, 4)."""
-        logits, offsets = self.cls_score(x), self.bbox_pred(x)
+        """Map (R, in_features) to logits (R, C) and deltas (R, C, 4)."""
+        logits, deltas = self.cls_score(x), self.bbox_pred(x)
         count = self.num_classes
-        if logits.shape[1] != count or offsets.shape[1] != 4 * count:
+        if logits.shape[1] != count or deltas.shape[1] != 4 * count:
             raise ValueError(
-                f"box_predictor: expected {count} logits and {4 * count} offsets for num_classes="
-                f"{count}, got {logits.shape[1]} and {offsets.shape[1]}; for other classes "
-                f"exchange the whole box_predictor: BoxPredictor({x.shape[1]}, num_classes)"
+                f"box_predictor: expected {count} logits and {4 * count} deltas (num_classes="
+                f"{count}), got {logits.shape[1]} and {deltas.shape[1]}; replace box_predictor "
+                f"by BoxPredictor({x.shape[1]}, num_classes)"
             )
-        return logits, offsets.reshape(*logits.shape, 4)
+        return logits, deltas.reshape(*logits.shape, 4)
 
 
 class RoIHeads(nn.Module):
-    """Pool each region, classify it, refine its box; train on a sample of regions.
+    """Second stage: pool the features of proposals, classify them and regress their boxes.
 
     Parameters
     ----------
     box_roi_pool : MultiScaleRoIAlign
-        Cuts a map of fixed size for each proposal.
+        Pools the features of each proposal.
     box_head : BoxHead
-        Turns the maps into vectors.
+        Maps pooled features to vectors.
     box_predictor : BoxPredictor
-        Predicts classes and offsets from the vectors.
+        Predicts logits and deltas from the vectors.
     proposal_matcher : Matcher
-        Assigns proposals to ground truth.
+        Matches proposals to ground truth.
     fg_bg_sampler : BalancedPositiveNegativeSampler
-        Chooses the proposals that the losses are computed on.
+        Samples the proposals of the losses.
     score_threshold : float
-        Detections need a greater score.
+        Scores of detections must be greater.
     nms_threshold : float
         IoU above which a detection suppresses another of its class.
     detections_per_image : int
         Maximum number of detections.
     box_coder : BoxCoder, optional
-        Encodes and decodes boxes; by default with the weights (10, 10, 5, 5).
+        Encodes and decodes boxes.  Default: weights (10, 10, 5, 5).
     """
 
     score_thresh = RenamedAttribute("score_threshold")
@@ -162,14 +159,14 @@ class RoIHeads(nn.Module):
     def forward(
         self, levels: Sequence[Tensor], batch: ImageList, proposals: Sequence[Array]
     ) -> tuple[Tensor, Tensor]:
-        """Classify regions and refine their boxes.
+        """Predict logits and deltas of proposals.
 
         Parameters
         ----------
         levels : sequence of Tensor
-            Maps (N, channels, H_l, W_l) of the levels to pool from, finest first.
+            Maps (N, channels, H_l, W_l) to pool from, finest first.
         batch : ImageList
-            The images they were computed from.
+            The images.
         proposals : sequence of numpy.ndarray
             For each image (R_i, 4) xyxy.
 
@@ -193,7 +190,7 @@ class RoIHeads(nn.Module):
         labels : numpy.ndarray
             (P,) int64 class of the matched object, 0 for background.
         matches : numpy.ndarray
-            (P,) int64 index of the matched ground-truth box, where there is one.
+            (P,) int64 index of the matched ground-truth box of foreground proposals.
         """
         matches = self.proposal_matcher(box_ops.iou(target.boxes, proposals))
         labels = np.zeros(len(proposals), np.int64)
@@ -208,10 +205,10 @@ class RoIHeads(nn.Module):
         proposals: Sequence[Array],
         targets: Sequence[GroundTruth],
     ) -> dict[str, Tensor]:
-        """``loss_classifier`` and ``loss_box_reg`` over a sample of the proposals.
+        """Compute ``loss_classifier`` and ``loss_box_reg`` on a sample of the proposals.
 
-        The ground-truth boxes join the proposals, so that there are examples of
-        every object before the first stage has learnt to find any.
+        Ground-truth boxes are added to the proposals, so that every object has an example from the
+        first step on.
         """
         regions, all_labels, gt_deltas = [], [], []
         for proposed, target in zip(proposals, targets, strict=True):
@@ -227,7 +224,7 @@ class RoIHeads(nn.Module):
         cls_logits, bbox_deltas = self(levels, batch, regions)
         gt_labels = np.concatenate(all_labels)
         positive = np.flatnonzero(gt_labels)
-        # Without any region (everything suppressed, nothing to learn) both are 0, not 0 / 0.
+        # Without proposals both losses are 0, not 0 / 0.
         count = max(1, len(gt_labels))
         gt = np.concatenate(gt_deltas).astype(bbox_deltas.dtype, copy=False)
         return {
@@ -242,7 +239,7 @@ class RoIHeads(nn.Module):
     def detect(
         self, levels: Sequence[Tensor], batch: ImageList, proposals: Sequence[Array]
     ) -> list[Detections]:
-        """Detections of each image, in the pixels of the batch."""
+        """Return the detections of each image, in pixels of the batch."""
         cls_logits, bbox_deltas = self(levels, batch, proposals)
         bounds = np.cumsum([len(p) for p in proposals])[:-1]
         per_image = zip(
@@ -257,11 +254,11 @@ class RoIHeads(nn.Module):
     def _detections(
         self, scores: Array, deltas: Array, proposals: Array, size: tuple[int, int]
     ) -> Detections:
-        """Of one image, from (R_i, C) probabilities and (R_i, C, 4) offsets."""
+        """Detections of one image from (R_i, C) probabilities and (R_i, C, 4) deltas."""
         region, label = np.nonzero(scores[:, 1:] > self.score_threshold)
         label += 1
         score = scores[region, label]
-        # Most classes of most regions end here: only what is left is decoded.
+        # Decode only what exceeds the threshold.
         boxes = self.box_coder.decode(deltas[region, label], proposals[region])
         boxes = box_ops.clip(boxes, size)
         kept = box_ops.remove_small_boxes(boxes, _MIN_SIZE)
@@ -276,7 +273,7 @@ class RoIHeads(nn.Module):
 
 
 def _softmax(logits: Array) -> Array:
-    # Infinite or NaN logits give NaN, and a NaN is greater than no threshold.
+    # Non-finite logits give NaN, which no threshold passes.
     with np.errstate(invalid="ignore"):
         powers = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))

@@ -1,10 +1,10 @@
-"""Region proposal network: where there may be an object at all.
+"""Region proposal network (RPN) on a feature pyramid.
 
-Ren et al. 2015, "Faster R-CNN" (arXiv:1506.01497), section 3.1; over all levels of
-a pyramid, Lin et al. 2017 (arXiv:1612.03144), section 4.1.
+Ren et al. 2015, "Faster R-CNN" (arXiv:1506.01497), section 3.1; Lin et al. 2017
+(arXiv:1612.03144), section 4.1.
 
-N images, L levels, A anchors at each location, T anchors of an image over all
-levels (level by level, row by row, location by location), P proposals of an image.
+N images, L levels, A anchors per location, T anchors of an image over all levels (level by
+level, row by row, location by location), P proposals of an image.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ __all__ = ["RPNHead", "RegionProposalNetwork"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: Proposals narrower or lower than this many pixels are dropped.
+#: Minimum width and height of proposals in pixels.
 _MIN_SIZE = 1e-3
 
 
 class RPNHead(nn.Module):
-    """A 3x3 convolution, and from it an objectness and four offsets for each anchor.
+    """3x3 convolution followed by 1x1 convolutions for objectness and box deltas.
 
     Parameters
     ----------
     channels : int
-        Of every level of the pyramid.
+        Channels of every level.
     num_anchors : int
-        A, at each location.
+        A, the number of anchors per location.
     """
 
     def __init__(self, channels: int, num_anchors: int) -> None:
@@ -58,7 +58,7 @@ class RPNHead(nn.Module):
                 nn.init.zeros_(parameter)
 
     def forward(self, levels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Look at every level.
+        """Predict objectness and deltas on every level.
 
         Parameters
         ----------
@@ -68,40 +68,40 @@ class RPNHead(nn.Module):
         Returns
         -------
         pred_objectness, pred_deltas : Tensor
-            (N, T) logits and (N, T, 4) offsets.
+            (N, T) logits and (N, T, 4) deltas.
         """
         objectness, deltas = [], []
         for level in levels:
             n = level.shape[0]
             hidden = self.conv(level)
-            # Channels stand last in memory, so bringing them last costs nothing.
+            # Free of copies: tensors are channels-last in memory.
             objectness.append(self.cls_logits(hidden).permute(0, 2, 3, 1).reshape(n, -1))
             deltas.append(self.bbox_pred(hidden).permute(0, 2, 3, 1).reshape(n, -1, 4))
         return concatenate(objectness, axis=1), concatenate(deltas, axis=1)
 
 
 class RegionProposalNetwork(nn.Module):
-    """The head, its anchors, its losses, and the proposals that come of them.
+    """Region proposal network: head, anchors, losses and proposals.
 
     Parameters
     ----------
     channels : int
-        Of every level of the pyramid.
+        Channels of every level.
     anchor_generator : AnchorGenerator
-        Places the anchors on the levels.
+        Generates the anchors.
     proposal_matcher : Matcher
-        Assigns anchors to ground truth.
+        Matches anchors to ground truth.
     fg_bg_sampler : BalancedPositiveNegativeSampler
-        Chooses the anchors that the losses are computed on.
+        Samples the anchors of the losses.
     pre_nms_top_n, post_nms_top_n : (int, int)
-        Anchors of each level before suppression and proposals of an image after
-        it, in training and in prediction.
+        Number of proposals per level before NMS and per image after NMS, each in training and in
+        prediction.
     nms_threshold : float
         IoU above which a proposal suppresses another of its level.
     box_coder : BoxCoder, optional
-        Encodes and decodes boxes; by default with weights of 1.
+        Encodes and decodes boxes.  Default: ``BoxCoder()``.
     head : lucid.nn.Module, optional
-        Maps levels to logits and offsets like :class:`RPNHead`, the default.
+        Maps levels to logits and deltas.  Default: :class:`RPNHead`.
     """
 
     nms_thresh = RenamedAttribute("nms_threshold")
@@ -138,25 +138,23 @@ class RegionProposalNetwork(nn.Module):
         targets: Sequence[GroundTruth] | None = None,
         fill: bool = False,
     ) -> tuple[list[Array], dict[str, Tensor]]:
-        """Propose regions, and compute losses where there are targets.
+        """Compute proposals and, with targets, losses.
 
         Parameters
         ----------
         levels : sequence of Tensor
             L maps (N, channels, H_l, W_l), finest first.
         batch : ImageList
-            The images they were computed from.
+            The images.
         targets : sequence of GroundTruth, optional
-            With them, as many proposals as in training.
+            Ground truth; selects the training values of ``pre_nms_top_n`` and ``post_nms_top_n``.
         fill : bool, default False
-            Where suppression leaves fewer than ``post_nms_top_n``, let the best
-            suppressed proposals follow, so that every image has
-            ``min(post_nms_top_n, T)``.
+            Fill up with suppressed proposals, by score, to ``min(post_nms_top_n, T)`` per image.
 
         Returns
         -------
         proposals : list of numpy.ndarray
-            For each image (P, 4) xyxy inside the image, best first.
+            For each image (P, 4) xyxy inside the image, by descending score.
         losses : dict of str to Tensor
             ``loss_objectness`` and ``loss_rpn_box_reg``; empty without targets.
         """
@@ -167,7 +165,7 @@ class RegionProposalNetwork(nn.Module):
         if pred_objectness.shape[1] != len(anchors):
             raise ValueError(
                 f"rpn.head: expected predictions for {len(anchors)} anchors, "
-                f"{self.anchor_generator.num_anchors_per_location} at each location, got "
+                f"{self.anchor_generator.num_anchors_per_location} per location, got "
                 f"{pred_objectness.shape[1]}"
             )
         bounds = np.cumsum([0, *map(len, per_level)])
@@ -192,7 +190,7 @@ class RegionProposalNetwork(nn.Module):
         phase: int,
         fill: bool,
     ) -> Array:
-        """Proposals of one image from its (T,) logits and (T, 4) offsets."""
+        """Select the proposals of one image from its (T,) logits and (T, 4) deltas."""
         top_n, count = self.pre_nms_top_n[phase], self.post_nms_top_n[phase]
         best = [
             start + topk_indices(objectness[start:stop], top_n) for start, stop in pairwise(bounds)
@@ -200,7 +198,7 @@ class RegionProposalNetwork(nn.Module):
         level = np.repeat(np.arange(len(best)), [len(b) for b in best])
         candidates = np.concatenate(best)
         boxes = self._decode(deltas, anchors, candidates, size)
-        # The logit orders like the probability, and tells apart what that rounds to the same.
+        # Logits, since probabilities may round to ties.
         scores = objectness[candidates]
         valid = box_ops.remove_small_boxes(boxes, _MIN_SIZE)
         valid = valid[np.isfinite(boxes[valid]).all(axis=1) & ~np.isnan(scores[valid])]
@@ -228,9 +226,9 @@ class RegionProposalNetwork(nn.Module):
         Returns
         -------
         labels : numpy.ndarray
-            (T,) int64: 1 foreground, 0 background, -1 neither.
+            (T,) int64: 1 foreground, 0 background, -1 ignored.
         matches : numpy.ndarray
-            (T,) int64 index of the matched ground-truth box, where there is one.
+            (T,) int64 index of the matched ground-truth box of foreground anchors.
         """
         matches = self.proposal_matcher(box_ops.iou(target.boxes, anchors))
         labels = np.where(matches == Matcher.IGNORED, -1, (matches >= 0).astype(np.int64))
@@ -248,7 +246,6 @@ class RegionProposalNetwork(nn.Module):
         for i, target in enumerate(targets):
             labels, matches = self.assign_targets_to_anchors(anchors, target)
             positive, negative = self.fg_bg_sampler(labels)
-            # Offsets are needed of the few that were drawn only.
             gt_deltas.append(
                 self.box_coder.encode(target.boxes[matches[positive]], anchors[positive])
             )

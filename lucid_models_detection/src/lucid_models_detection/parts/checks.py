@@ -110,7 +110,7 @@ def check_shape(
         wanted = ", ".join("*" if length is None else str(length) for length in expected)
         got = type(found).__name__ if shape is None else str(tuple(shape))
         raise ValueError(
-            f"{name}: expected {axes} of shape ({wanted}) from {type(part).__name__}, got {got}"
+            f"{name}: expected {axes} from {type(part).__name__}, of shape ({wanted}), got {got}"
         )
 
 

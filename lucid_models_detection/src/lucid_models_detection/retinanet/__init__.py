@@ -1,8 +1,9 @@
-"""RetinaNet on a feature pyramid.
+"""RetinaNet with a feature pyramid network.
 
-``network``   the network, its losses and its detections
-``options``   its options
-``builders``  one function for each registered name
+- ``network``: the detector
+- ``config``: options
+- ``builders``: one function per registered name
+- ``converter``: weights of torchvision
 """
 
 from __future__ import annotations

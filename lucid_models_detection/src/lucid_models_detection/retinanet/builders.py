@@ -1,4 +1,4 @@
-"""Builders of RetinaNet: on any backbone by name, and on ResNets."""
+"""Builders of RetinaNet, on any backbone and on ResNets."""
 
 from __future__ import annotations
 
@@ -13,25 +13,23 @@ from lucid_models_detection.retinanet.network import RetinaNet
 __all__ = ["retinanet_fpn", "retinanet_resnet_18_fpn", "retinanet_resnet_50_fpn"]
 
 _METHOD = """
-A detector in one stage (`Lin et al. 2017 <https://arxiv.org/abs/1708.02002>`__).  A feature
-pyramid turns the backbone's stages at strides 8, 16 and 32 into P3 to P5 of 256 channels each
-and adds P6 and P7 by 3x3 convolutions with stride 2.  Two heads, shared by all levels, of four
-3x3 convolutions each, predict for every anchor a score of each class and the offsets of its
-box; there are nine anchors at each location, three sizes of an octave in three shapes.  The
-focal loss reduces the weight of the many anchors that are easily told from objects, so no
-anchors are sampled.  The backbone's first convolution is registered twice, as
-``backbone.net.stem`` and as ``backbone.stem``: one module under two names.
+A one-stage detector (`Lin et al. 2017 <https://arxiv.org/abs/1708.02002>`__).  The backbone's
+stages at strides 8, 16 and 32 become P3 to P5 with 256 channels; 3x3 convolutions with stride 2
+add P6 and P7.  Two heads of four 3x3 convolutions, shared by all levels, predict class scores
+and box deltas of nine anchors per location.  The focal loss down-weights easy background
+anchors instead of sampling.  The backbone's stem is registered twice, as ``backbone.net.stem``
+and ``backbone.stem``.
 """
 
 _RETURNS = """
 RetinaNet
-    With freshly drawn weights.  ``model(x)`` with ``x`` of shape (N, 3, H, W) gives
-    ``cls_logits`` (N, T, num_classes) and ``bbox_deltas`` (N, T, 4) of all T anchors,
-    without normalizing ``x``.  ``model(images, targets)`` gives a dict of two losses,
-    ``model.predict(images)`` boxes, labels and scores.
+    Randomly initialized.  ``model(x)`` with ``x`` of shape (N, 3, H, W), not normalized, returns
+    ``cls_logits`` (N, T, num_classes) and ``bbox_deltas`` (N, T, 4) of all T anchors.
+    ``model(images, targets)`` returns a dict of two losses, ``model.predict(images)`` boxes,
+    labels and scores.
 """
 
-_page = BuilderDocs(
+_documented = BuilderDocs(
     "retinanet",
     RetinaNetConfig,
     _METHOD,
@@ -42,29 +40,28 @@ _page = BuilderDocs(
 
 
 @register_model
-@_page
+@_documented
 def retinanet_fpn(
     num_classes: int = 21,
     backbone: str = "resnet_18",
     backbone_num_classes: int | None = None,
     **kwargs: Any,
 ) -> RetinaNet:
-    """RetinaNet with a feature pyramid on any backbone, given by its name.
+    """RetinaNet with a feature pyramid on any backbone, given by name.
 
-    The backbone is a registered model of any plugin that satisfies
-    :class:`lucid.models.Backbone`; its stages of stride 8 and greater are used.
-    :meth:`.Detector.from_backbone` returns this model; ``lucid train-detector --model
-    retinanet_fpn --model-option backbone=NAME`` trains it.
+    The backbone is a registered :class:`lucid.models.Backbone`; its stages of stride 8 and
+    greater are used.  :meth:`.Detector.from_backbone` returns this model.  Train it by ``lucid
+    train-detector --model retinanet_fpn --model-option backbone=NAME``.
     """
     return RetinaNet.from_backbone(backbone, num_classes, backbone_num_classes, **kwargs)
 
 
 @register_model
-@_page
+@_documented
 def retinanet_resnet_18_fpn(
     num_classes: int = 21, backbone_num_classes: int = 1000, **kwargs: Any
 ) -> RetinaNet:
-    """RetinaNet with a feature pyramid on ResNet-18, the smaller of the two.
+    """RetinaNet with a feature pyramid on ResNet-18.
 
     For fine-tuning on small data sets, on a CPU too.
     """
@@ -73,14 +70,14 @@ def retinanet_resnet_18_fpn(
 
 
 @register_model
-@_page
+@_documented
 def retinanet_resnet_50_fpn(
     num_classes: int = 21, backbone_num_classes: int = 1000, **kwargs: Any
 ) -> RetinaNet:
-    """RetinaNet with a feature pyramid on ResNet-50, the standard one-stage detector.
+    """RetinaNet with a feature pyramid on ResNet-50, the standard one-stage baseline.
 
     With ``num_classes=91, norm="frozen", min_size=800, max_size=1333`` it is torchvision's
-    ``retinanet_resnet50_fpn``, whose checkpoints then load.
+    ``retinanet_resnet50_fpn`` and loads its checkpoints.
     """
     refuse_backbone(kwargs, "resnet_50", "retinanet_fpn")
     return RetinaNet.from_backbone("resnet_50", num_classes, backbone_num_classes, **kwargs)

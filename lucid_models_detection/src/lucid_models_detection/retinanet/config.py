@@ -1,4 +1,4 @@
-"""Options of RetinaNet; the defaults are torchvision's, but images are not resized."""
+"""Options of RetinaNet; the defaults are torchvision's, except that images are not resized."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ __all__ = ["RetinaNetConfig"]
 
 @dataclass(frozen=True, kw_only=True)
 class RetinaNetConfig(DetectorConfig):
-    """Options of a :class:`RetinaNet` beside its backbone and its classes.
+    """Options of :class:`RetinaNet`.
 
     Parameters
     ----------
     anchor_sizes : sequence, optional
-        For each level, square roots of the anchors' areas in pixels; a number for a level
-        with one size.  Default: three sizes an octave, from 4 times the level's stride, rounded
-        down to whole pixels: 32, 40 and 50 on P3 to 512, 645 and 812 on P7.
+        For each level, the anchor sizes (square roots of their areas) in pixels, or one number.
+        Default: three sizes per octave from 4 times the
+        level's stride, in whole pixels: 32, 40 and 50 on P3 to 512, 645 and 812 on P7.
     aspect_ratios : sequence, default (0.5, 1.0, 2.0)
-        Heights divided by widths, of all levels or one sequence for each.
+        Height-to-width ratios of all levels, or one sequence per level.
     min_size : int or sequence of int, optional
-        Length that the shorter side is resized to; of several, training draws one for each
-        image and prediction takes the last.  Default: no resizing.
+        Length of the shorter side after resizing.  From several, training draws one per image and
+        prediction takes the last.  Default: no resizing.
     max_size : int, optional
-        Upper bound of the longer side after resizing.  Default: no limit.
+        Upper bound of the longer side after resizing; alone, it only shrinks images.
+        Default: no limit.
     image_mean, image_std : sequence of float
-        Of each color, subtracted and divided by; ImageNet's by default.
+        Per-channel mean and standard deviation for normalization.  Default: ImageNet's.
     positive_iou, negative_iou : float, default 0.5 and 0.4
-        An anchor is foreground from the first on, background below the second and ignored
-        in between.
+        Minimum IoU of foreground anchors, and IoU below which an anchor is background; between
+        them, anchors are ignored.
     score_threshold : float, default 0.05
-        Detections need a greater score.
+        Scores of detections must be greater.
     candidates_per_level : int, default 1000
-        Best predictions of each level that go into non-maximum suppression.
+        Maximum number of predictions per level before NMS.
     nms_threshold : float, default 0.5
         IoU above which a detection suppresses another of its class.
     detections_per_image : int, default 300
-        Maximum number of detections of an image.
+        Maximum number of detections per image.
     channels : int, default 256
-        Channels of the pyramid's levels and of the heads.
+        Channels of the feature pyramid and of the heads.
 
     Raises
     ------
     TypeError, ValueError
-        If a value is of the wrong kind, out of range or contradicts another one; names the
-        option, what was expected and what was given.
+        If a value is invalid or contradicts another; names the option.
     """
 
     positive_iou: float = config_field(0.5, fraction)
@@ -68,5 +68,5 @@ class RetinaNetConfig(DetectorConfig):
 
     @classmethod
     def default_sizes(cls, stride: int) -> tuple[float, ...]:
-        """Anchor sizes of a level, in whole pixels as in torchvision."""
+        """Return the default anchor sizes of a level, in whole pixels as in torchvision."""
         return tuple(float(int(size)) for size in super().default_sizes(stride))

@@ -1,6 +1,6 @@
-"""Weight converter of torchvision's RetinaNet.
+"""Weight converter for torchvision's RetinaNet.
 
-Beside the names of :mod:`lucid_models_detection.torchvision`::
+In addition to :mod:`lucid_models_detection.torchvision`::
 
     torchvision                                Lucid
     head.classification_head.conv.0.0.*        classification_head.conv.0.conv.*
@@ -8,7 +8,7 @@ Beside the names of :mod:`lucid_models_detection.torchvision`::
     head.regression_head.conv.0.0.*            regression_head.conv.0.conv.*
     head.regression_head.bbox_reg.*            regression_head.output.*
 
-Checkpoints of before torchvision 0.13 lack the last ``.0``, and number the convolutions of the
+Checkpoints before torchvision 0.13 lack the last ``.0``, and number the convolutions of the
 heads 0, 2, 4, 6.
 """
 
@@ -26,7 +26,7 @@ _HEAD = r"(?:classification|regression)_head"
 
 
 class RetinaNetConverter(TorchvisionConverter):
-    """torchvision's names of ``retinanet_resnet50_fpn``.
+    """Convert the parameter names of ``retinanet_resnet50_fpn``.
 
     Examples
     --------
@@ -57,7 +57,7 @@ class RetinaNetConverter(TorchvisionConverter):
     )
 
     def heads(self, shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, dict[str, Any]] | None:
-        """Find it by its two heads."""
+        """Identify the family by its two heads."""
         classes = shapes.get("classification_head.output.weight", ())
         offsets = shapes.get("regression_head.output.weight", ())
         if len(classes) != 4 or len(offsets) != 4 or offsets[0] < 4:

@@ -1,10 +1,9 @@
-"""RetinaNet on a feature pyramid: the network.
+"""RetinaNet with a feature pyramid network: the detector.
 
 Lin et al. 2017, "Focal Loss for Dense Object Detection" (arXiv:1708.02002).
 
-N images, L levels of the pyramid, A anchors at each location, T anchors of an image over all
-levels, C classes with background as class 0, D detections of an image.  Boxes are xyxy in
-pixels.
+N images, L levels, A anchors per location, T anchors of an image over all levels, C classes
+with background as class 0, D detections of an image.  Boxes are xyxy in pixels.
 """
 
 from __future__ import annotations
@@ -47,87 +46,79 @@ __all__ = ["RetinaNet"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: Options that a given part takes the place of.
+#: Options that a given part makes useless.
 _REPLACED = {
     "fpn": ("channels",),
     "anchor_generator": ("anchor_sizes", "aspect_ratios"),
     "proposal_matcher": ("positive_iou", "negative_iou"),
 }
-#: Stride of the finest stage that the pyramid is built on, C3 of a ResNet.
+#: Minimum stride of the stages in use: C3 of a ResNet.
 _FINEST_STRIDE = 8
-#: Score of every class before training, so that the many background anchors do not dominate
-#: the loss of the first steps; section 4.1.
+#: Initial score of every class, against the dominance of background anchors (section 4.1).
 _PRIOR = 0.01
 
 
 class RetinaNet(Detector):
-    """One-stage object detector: classify every anchor and refine its box.
+    """One-stage object detector: classify every anchor and regress its box.
 
-    ``model(images, targets)`` computes the losses to train on and ``model.predict(images)``
-    the detections, from images in [0, 1], which both normalize.  ``model(x)`` runs the network
-    on a batch ``x`` as it is, **without normalizing**, and returns raw scores and offsets of
-    all anchors, see :meth:`raw_outputs`.  :meth:`.Detector.from_backbone` and the builders build
-    one from the name of its backbone.
+    ``model(images, targets)`` returns the losses, ``model.predict(images)`` the detections; both
+    normalize the images, which are in [0, 1].  ``model(x)`` runs the network on a batch **without
+    normalizing** and returns raw outputs, see :meth:`raw_outputs`.  :meth:`.Detector.from_backbone`
+    and the builders take the backbone by name.
 
-    Every part can be given by keyword, or exchanged later under the attribute in parentheses.
-    An option that a given part takes the place of is refused.
+    Parts are passed by keyword, or replaced later under the attribute in parentheses.  Options that
+    a given part makes useless are refused.
 
     Parameters
     ----------
     net : lucid.nn.Module
-        Backbone with ``features()``, ``feature_channels`` and ``feature_strides``; its stages
-        of stride 8 and greater are used.
+        Backbone, a :class:`lucid.models.Backbone`; its stages of stride 8 and greater are used.
     num_classes : int, optional
-        C: classes of objects plus one for the background.  As in torchvision the background
-        has a logit of its own, which is trained to be low; it is never detected.  Default: the
-        number of ``classification_head``, if that is given, or 21.
+        C, background included.  As in torchvision, background has a logit, which is trained to be
+        low and never detected.  Default: that of ``classification_head``, or 21.
     fpn : lucid.nn.Module, optional
-        Feature pyramid (``backbone.fpn``), instead of ``channels``; see
+        Feature pyramid (``backbone.fpn``); replaces ``channels``; see
         :class:`~lucid_models_detection.parts.BackboneWithFPN`.
     anchor_generator : AnchorGenerator, optional
-        Anchors of each level (``anchors``); instead of ``anchor_sizes`` and ``aspect_ratios``.
+        Generates the anchors; replaces ``anchor_sizes`` and ``aspect_ratios``.
     classification_head, regression_head : lucid.nn.Module, optional
-        Map levels to one (N, T_l, C), or (N, T_l, 4), for each level with its T_l anchors, as
-        :class:`~lucid_models_detection.parts.DenseHead` does; the first has ``num_outputs``.
+        Map levels to a list of logits (N, T_l, C), or deltas (N, T_l, 4), one per level, like
+        :class:`~lucid_models_detection.parts.DenseHead`; the first has ``num_outputs``.
     proposal_matcher : Matcher, optional
-        Assigns anchors to ground truth (``matcher``); instead of ``positive_iou`` and
-        ``negative_iou``.
+        Matches anchors to ground truth; replaces ``positive_iou`` and ``negative_iou``.
     box_coder : BoxCoder, optional
-        Encodes boxes as offsets (``box_coder``).
+        Encodes boxes as deltas.
     classification_loss : callable, optional
-        ``classification_loss(logits, targets, reduction="none")`` of (N, T, C) logits and
-        targets 0 or 1 (``classification_loss``).  Default:
-        :func:`lucid.nn.functional.sigmoid_focal_loss`.
+        ``classification_loss(logits, targets, reduction="none")`` of (N, T, C) logits and targets
+        0 or 1.  Default: :func:`lucid.nn.functional.sigmoid_focal_loss`.
     box_loss : callable, optional
-        ``box_loss(boxes, targets, reduction="none")`` of (K, 4) predicted and ground-truth
-        boxes, xyxy in pixels, with one loss for each, such as
-        :func:`~lucid_models_detection.parts.giou_loss` (``box_loss``).  Default: L1 loss of the
-        offsets.
+        ``box_loss(boxes, targets, reduction="none")`` of (K, 4) xyxy boxes with one loss per box,
+        such as :func:`~lucid_models_detection.parts.giou_loss`.  Default: L1 loss of the deltas.
     **options
-        The arguments of :class:`RetinaNetConfig`.
+        Options of :class:`RetinaNetConfig`.
 
     Attributes
     ----------
     backbone : BackboneWithFPN
-        ``backbone.net`` is the complete ``net``, ``backbone.fpn`` the pyramid.
+        ``backbone.net`` is the complete ``net``, ``backbone.fpn`` the feature pyramid.
     classification_head, regression_head : lucid_models_detection.parts.DenseHead
-        Predict C logits and 4 offsets of each anchor.
+        Predict C logits and 4 deltas per anchor.
     anchor_generator : AnchorGenerator
-        Anchors of each level.
+        Generates the anchors.
     proposal_matcher : Matcher
-        Assigns anchors to ground truth.
+        Matches anchors to ground truth.
     box_coder : BoxCoder
-        Encodes boxes as offsets.
+        Encodes boxes as deltas.
     config : RetinaNetConfig
-        The options, checked and complete.
+        The options, validated and complete.
 
     Raises
     ------
     TypeError
-        For an unknown option (lists the valid ones) or one of the wrong kind.
+        If an option is unknown or of the wrong type.
     ValueError
-        For a value out of range, two that contradict each other, a part that does not fit the
-        others (names its argument), or a backbone without a stage of stride 8 or greater.
+        If a value is invalid, a part does not fit the others (names its argument), or the backbone
+        has no stage of stride 8 or greater.
 
     Examples
     --------
@@ -208,7 +199,7 @@ class RetinaNet(Detector):
         self.regression_head = self._head("regression_head", regression_head, 4)
 
     def _head(self, name: str, head: Any, num_outputs: int, bias: float = 0.0) -> Any:
-        """Make a head, or check the given one."""
+        """Build a head, or check the given one."""
         channels, num_anchors = (
             self.backbone.fpn.out_channels,
             self.anchor_generator.num_anchors_per_location,
@@ -220,9 +211,9 @@ class RetinaNet(Detector):
         found = apply_part(name, head, f"{len(levels)} levels of {channels} channels", levels)
         if len(found) != len(levels):
             raise ValueError(
-                f"{name}: expected one result for each of {len(levels)} levels, got {len(found)}"
+                f"{name}: expected one output per level ({len(levels)}), got {len(found)}"
             )
-        axes = f"(N, H * W * A, {num_outputs}) for {num_anchors} anchors at each location"
+        axes = f"(N, H * W * A, {num_outputs}) for {num_anchors} anchors per location"
         for level, values in zip(levels, found, strict=True):
             count = level.shape[2] * level.shape[3] * num_anchors
             check_shape(name, head, values, (1, count, num_outputs), axes)
@@ -238,7 +229,7 @@ class RetinaNet(Detector):
 
     @property
     def num_classes(self) -> int:  # type: ignore[override]
-        """Number of classes of the present classification head, background included."""
+        """Number of classes of the classification head, background included."""
         if not hasattr(self.classification_head, "num_outputs"):
             raise TypeError(
                 "classification_head: expected a module with num_outputs, such as "
@@ -248,14 +239,14 @@ class RetinaNet(Detector):
         return int(self.classification_head.num_outputs)
 
     def raw_outputs(self, features: list[Tensor], batch: ImageList) -> tuple[Tensor, Tensor]:
-        """Logits and offsets of all anchors, the result of ``model(x)``.
+        """Compute logits and deltas of all anchors, the result of ``model(x)``.
 
         Returns
         -------
         cls_logits : Tensor
             (N, T, C), level by level, row by row, location by location.
         bbox_deltas : Tensor
-            (N, T, 4) offsets from the anchors.
+            (N, T, 4) deltas from the anchors.
         """
         logits, deltas = self.classification_head(features), self.regression_head(features)
         return concatenate(logits, axis=1), concatenate(deltas, axis=1)
@@ -263,10 +254,10 @@ class RetinaNet(Detector):
     def compute_losses(
         self, features: list[Tensor], batch: ImageList, targets: Sequence[GroundTruth]
     ) -> dict[str, Tensor]:
-        """Focal loss of the classes and L1 loss of the offsets.
+        """Compute the focal loss of the classes and the L1 loss of the deltas.
 
-        Both are divided by the number of foreground anchors of each image, at least 1, and
-        averaged over images.
+        Both are divided by the number of foreground anchors of each image, at least 1, and averaged
+        over images.
 
         Returns
         -------
@@ -279,13 +270,13 @@ class RetinaNet(Detector):
             if found.shape[1] != len(anchors):
                 raise ValueError(
                     f"{name}: expected predictions for {len(anchors)} anchors, "
-                    f"{self.anchor_generator.num_anchors_per_location} at each location, got "
+                    f"{self.anchor_generator.num_anchors_per_location} per location, got "
                     f"{found.shape[1]}"
                 )
         if deltas.shape[2] != 4:
             raise ValueError(
-                f"regression_head: expected 4 offsets for each anchor, got {deltas.shape[2]}; "
-                "exchange it for DenseHead(channels, num_anchors, 4)"
+                f"regression_head: expected 4 deltas per anchor, got {deltas.shape[2]}; replace it "
+                "by DenseHead(channels, num_anchors, 4)"
             )
         wanted = np.zeros(logits.shape, logits.dtype)
         weights = np.zeros((*logits.shape[:2], 1), logits.dtype)
@@ -313,7 +304,7 @@ class RetinaNet(Detector):
         }
 
     def _box_distance(self, deltas: Tensor, anchors: Array, boxes: Array) -> Tensor:
-        """Loss (K, 4) of the offsets, or (K, 1) of the boxes, of K foreground anchors."""
+        """Loss (K, 4) of the deltas, or (K, 1) of the boxes, of K foreground anchors."""
         if self.box_loss is None:
             wanted = self.box_coder.encode(boxes, anchors).astype(deltas.dtype, copy=False)
             return F.l1_loss(deltas, Tensor(wanted), reduction="none")
@@ -322,7 +313,7 @@ class RetinaNet(Detector):
         return self.box_loss(found, target, reduction="none").reshape(-1, 1)
 
     def detect(self, features: list[Tensor], batch: ImageList) -> list[Detections]:
-        """Detections in a batch; see :class:`~lucid_models_detection.detector.Detector`."""
+        """Detect objects in a batch; see :meth:`.Detector.detect`."""
         logits = [level.data for level in self.classification_head(features)]
         deltas = [offsets.data for offsets in self.regression_head(features)]
         anchors = self._level_anchors(features, batch)
@@ -349,12 +340,12 @@ class RetinaNet(Detector):
 
 
 def _coarse_stages(net: nn.Module) -> tuple[int, ...]:
-    """Indices of the stages that the pyramid is built on."""
+    """Return the indices of the stages of stride 8 and greater."""
     strides = stage_strides(net)
     stages = tuple(i for i, stride in enumerate(strides) if stride >= _FINEST_STRIDE)
     if not stages:
         raise ValueError(
-            f"{type(net).__name__}.feature_strides {strides}: expected a stage of stride "
-            f"{_FINEST_STRIDE} or greater, which RetinaNet's pyramid is built on"
+            f"{type(net).__name__}.feature_strides: expected a stride of {_FINEST_STRIDE} or "
+            f"greater, got {strides}"
         )
     return stages
