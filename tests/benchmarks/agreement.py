@@ -1,6 +1,6 @@
-"""An engine that computes something else is no peer: each one's output is checked, once.
+"""Checks that engines compute the same outputs.
 
-``prepare.py`` leaves what PyTorch gives for the same weights and input.
+``prepare.py`` writes PyTorch's outputs for the same weights and inputs.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: Share of detections that has to agree: rounding decides between two all but equal ones.
+#: Fraction of detections that must agree; rounding decides between nearly equal scores.
 _DETECTIONS = 0.95
 
 
 def check_logits(found: Array, name: str, folder: Path) -> None:
-    """Compare with the logits of the same images; relative to their largest.
+    """Compare logits, relative to the largest.
 
     ``name`` is that of the network in ``prepare.py``.
     """
@@ -31,7 +31,7 @@ def check_logits(found: Array, name: str, folder: Path) -> None:
 
 
 def check_detections(found: Sequence[Array], name: str, folder: Path) -> None:
-    """Compare boxes, labels and scores with the detections of the same picture.
+    """Compare boxes, labels and scores of the detections in one image.
 
     ``name`` is that of the network in ``prepare.py``.
     """

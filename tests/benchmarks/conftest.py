@@ -1,4 +1,4 @@
-"""The benchmarks are scripts, no package: their folder is put where Python looks."""
+"""Add the folder of benchmark scripts to the import path."""
 
 import sys
 from pathlib import Path

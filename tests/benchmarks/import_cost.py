@@ -1,11 +1,10 @@
-"""Time what a new process pays for ``import lucid`` and for its first listing, beside NumPy.
+"""Time ``import lucid`` and the first listing in new processes, relative to ``import numpy``.
 
     python tests/benchmarks/import_cost.py [--rounds 31] [--json FILE]
 
-Each statement runs in a process of its own, and they take turns: each round runs
-every statement once, in an order that changes from round to round, so that whatever
-else the machine does falls on all of them alike.  Timed is the statement alone, from
-inside; starting Python, the same for all, would only make the ratios smaller.
+Each statement runs in its own process.  Each round runs every statement once, in an order that
+changes between rounds, so that other load affects all alike.  The time excludes the start of
+Python, which would only make the ratios smaller.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 BASELINE = "import numpy"
-#: Each statement, and how many times the baseline it may take.
+#: Each statement and its target relative to the baseline.
 LIMITS = {
     BASELINE: None,
     "import lucid": 1.5,
@@ -39,15 +38,15 @@ print(time.perf_counter() - start)
 
 
 def seconds(statement: str, folder: str) -> float:
-    """Run a statement in a new process and return what it took."""
-    # -I: nothing from the environment or the folder; compiled files are in place after one run.
+    """Run a statement in a new process and return its seconds."""
+    # -I ignores environment and current folder; the first run writes the .pyc files.
     command = [sys.executable, "-I", "-c", TIMED.format(statement=statement)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=folder)
     return float(done.stdout)
 
 
 def measure(statements: list[str], rounds: int) -> dict[str, list[float]]:
-    """Time each statement once a round, in turns."""
+    """Time each statement once per round, in turns."""
     times: dict[str, list[float]] = {statement: [] for statement in statements}
     with tempfile.TemporaryDirectory() as folder:
         for statement in statements:
@@ -60,7 +59,7 @@ def measure(statements: list[str], rounds: int) -> dict[str, list[float]]:
 
 
 def report(times: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """The median of each statement, and of its ratios to the baseline in the same round."""
+    """Medians of each statement and of its ratios to the baseline in the same round."""
     rows = []
     for statement, values in times.items():
         ratios = [a / b for a, b in zip(values, times[BASELINE], strict=True)]

@@ -1,4 +1,4 @@
-"""The layers that are timed alone, at shapes that occur in ResNet-50."""
+"""Single layers with shapes of ResNet-50."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer by what PyTorch and Lucid both call it, and its input.
+    """A layer by its name in PyTorch and Lucid, and its input.
 
     Attributes
     ----------

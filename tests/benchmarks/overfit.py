@@ -1,9 +1,8 @@
-"""Whether the default detector can learn eight images by heart: ``python -m nox -s overfit``.
+"""Overfit the default detector on eight images: ``python -m nox -s overfit``.
 
-``faster_rcnn_resnet_50_fpn(num_classes=21)`` from fresh weights, images of 256 x 256 pixels
-with shapes of up to twenty classes, until it finds every one of them: mAP@0.5 of 1.0 on the
-very images that it was trained on.  A detector that cannot has a fault somewhere between its
-images and its losses.
+Trains ``faster_rcnn_resnet_50_fpn(num_classes=21)`` from scratch on images of 256 x 256 pixels
+with shapes of up to twenty classes, until the mAP@0.5 on these images is 1.0.  A detector that
+cannot overfit has a bug between images and losses.
 """
 
 from __future__ import annotations
@@ -28,13 +27,13 @@ from lucid_models_detection.training.validation import Validation
 
 CLASS_NAMES = ("background", *VOC_CLASSES)
 IMAGES, SIDE = 8, 256
-#: How often an epoch goes through the images; each is followed by a validation.
+#: Passes through the images per epoch; validation follows each epoch.
 REPEATS = 4
 STEPS_AT_MOST = 4000
 
 
 class Shapes(Dataset[Sample]):
-    """Eight images of one to three shapes, whose class is in form and colour."""
+    """Eight images of one to three shapes, with class given by form and color."""
 
     def __init__(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
@@ -53,7 +52,7 @@ class Shapes(Dataset[Sample]):
         picture = Image.fromarray(noise)
         draw = ImageDraw.Draw(picture)
         boxes, labels = [], []
-        # A quarter of the image for each, so that none hides another.
+        # One quadrant each, so that shapes do not overlap.
         for cell in rng.permutation(4)[: 1 + number % 3].tolist():
             label = int(rng.integers(1, len(CLASS_NAMES)))
             width, height = rng.integers(40, 110, 2).tolist()
@@ -74,13 +73,13 @@ class Shapes(Dataset[Sample]):
 
 
 class Until(Callback):
-    """Ends the training when everything is found, or the time is over."""
+    """Stop training when everything is detected or time is up."""
 
     def __init__(self, minutes: float) -> None:
         self.end = time.monotonic() + 60 * minutes
 
     def on_epoch(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
-        """Look at the epoch's mAP and at the clock."""
+        """Check the epoch's mAP and the time."""
         if row["mAP@0.5"] > 1 - 1e-9 or time.monotonic() > self.end:
             trainer.stop()
 
@@ -88,7 +87,7 @@ class Until(Callback):
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--minutes", type=float, default=20.0, help="give up after so many")
+    parser.add_argument("--minutes", type=float, default=20.0, help="time limit (20)")
     parser.add_argument("--batch-size", type=int, default=2)
     parser.add_argument("--lr", type=float, default=2e-4)
     given = parser.parse_args()

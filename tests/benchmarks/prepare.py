@@ -1,8 +1,8 @@
-"""Write what the engines share: weights, ONNX graphs, and the outputs to check them by.
+"""Write the files that engines share: weights, ONNX graphs and reference outputs.
 
     python tests/benchmarks/prepare.py FOLDER
 
-A process of its own, so that nobody's memory is measured with it.
+A separate process, so that its memory is not measured.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import lucid
 
 
 def fit_norms(network: Any, images: torch.Tensor) -> None:
-    """Give random weights normalisations that fit their activations, as training would."""
+    """Set the running statistics of random networks from their activations, as training would."""
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None  # the plain mean over what is seen
@@ -62,7 +62,7 @@ def prepare_classifier(name: str, folder: Path) -> None:
 
 
 def prepare_faster_rcnn(folder: Path) -> None:
-    """Weights that keep NMS and RoIAlign as busy as trained ones do.
+    """Weights that give NMS and RoIAlign as much work as trained ones.
 
     Scaled so that three thousand anchors survive the first suppression, the best
     thousand of them are proposals, and two hundred times a class of a region is
@@ -80,7 +80,7 @@ def prepare_faster_rcnn(folder: Path) -> None:
 
 
 def prepare_retinanet(folder: Path) -> None:
-    """Weights that give some two thousand candidates over all levels, as trained ones do.
+    """Weights that give about two thousand candidates over all levels, as trained ones do.
 
     The background's logits are so low that it is never detected, which Lucid never does.
     """
@@ -100,7 +100,7 @@ def prepare_retinanet(folder: Path) -> None:
 
 
 def spread_out(head: Any, last: Any, levels: list[torch.Tensor], deviation: float) -> None:
-    """Scale a head, so that its outputs differ from place to place as trained ones do."""
+    """Scale a head so that its outputs vary over positions like trained ones."""
     for layer in head.conv.modules():
         if isinstance(layer, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(layer.weight)
@@ -115,7 +115,7 @@ def save_detections(network: Any, name: str, folder: Path) -> None:
 
 
 def prepare_operators(folder: Path) -> None:
-    """RoIAlign and NMS by themselves, and what torchvision's plain versions of them give."""
+    """RoIAlign and NMS alone, with torchvision's outputs."""
     features, boxes = (
         torch.from_numpy(noise(1, 256, 200, 200)),
         torch.from_numpy(regions(1000, 800)),

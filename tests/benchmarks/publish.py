@@ -1,10 +1,9 @@
-"""Write the benchmark page's figures, tables and charts from the published results.
+"""Write the tables and charts of the benchmark page from the published results.
 
     python tests/benchmarks/publish.py
 
-``run.py --publish`` does so by itself after it has put its results in
-``docs/benchmarks/PROCESSOR/results.json``, in place of those of the same processor;
-alone, this is for a change of the page's form.
+``run.py --publish`` calls this after writing ``docs/benchmarks/PROCESSOR/results.json``.  Run it
+alone after changing the format of the page.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ DOCS = HERE.parents[1] / "docs"
 
 
 def rounded(value: Any) -> Any:
-    """Times to four digits: more is noise, and long."""
+    """Round times to four digits."""
     if isinstance(value, float):
         return float(f"{value:.4g}")
     if isinstance(value, Mapping):
@@ -35,7 +34,7 @@ def rounded(value: Any) -> Any:
 
 
 def published(docs: Path) -> list[Published]:
-    """Published reports with their rows, one per processor, the latest first."""
+    """Published reports with rows, one per processor, latest first."""
     cases = load_cases(HERE / "engines" / "cases.toml")
     reports = [json.loads(path.read_text()) for path in docs.glob("benchmarks/*/results.json")]
     reports.sort(key=lambda report: report["date"], reverse=True)
@@ -43,7 +42,7 @@ def published(docs: Path) -> list[Published]:
 
 
 def one_line_lists(text: str) -> str:
-    """JSON with each list of numbers on a line of its own, not each number."""
+    """Format JSON with each list of numbers on one line."""
     lines: list[str] = []
     inside = False
     for line in text.splitlines():

@@ -1,12 +1,11 @@
-"""What training on several ranks of MPI brings here, and what it would bring on a network.
+"""Measure training on two MPI ranks, and estimate scaling on networks.
 
     python tests/benchmarks/ranks.py
 
-Trains ResNet-18 on images of 112 x 112 on one rank of one thread, then on two, each with
-as many images a step as the one had: images a second, and the share of the time that went
-into communication, waiting for the other rank included.  Then a model of the cost says
-what 2 to 1,000 such ranks would do on a network of a given latency and bandwidth.
-It exits with 1 where two ranks do less than 1.7 times as much as one.
+Trains ResNet-18 on images of 112 x 112 on one rank with one thread, then on two ranks with the
+same batch size per rank, and prints images/s and the fraction of time in communication,
+including waiting.  A cost model then estimates 2 to 1,000 ranks on networks of given latency and
+bandwidth.  The exit code is 1 if two ranks reach less than 1.7 times the throughput of one.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ from itertools import pairwise
 from pathlib import Path
 
 IMAGES, SIDE, CLASSES = 16, 112, 10
-#: What two ranks have to do, in proportion to one.
+#: Required throughput of two ranks relative to one.
 LEAST = 1.7
 _WARM_UP = 2
-#: Part of a step in which gradients come: backward takes about twice as long as forward.
+#: Fraction of a step in backward, which takes about twice as long as forward.
 _BACKWARD = 2 / 3
 
 
 @dataclass(frozen=True)
 class Network:
-    """Seconds from one rank to another, and bytes a second."""
+    """Latency in seconds, and bandwidth in bytes per second."""
 
     name: str
     latency: float
@@ -47,7 +46,7 @@ NETWORKS = (
 
 
 def all_reduce(network: Network, ranks: int, nbytes: float) -> float:
-    """Seconds of a sum over all ranks.
+    """Seconds of an all-reduce.
 
     Thakur, Rabenseifner and Gropp, *Optimization of Collective Communication Operations in
     MPICH*, 2005, section 4.5: halving and doubling, which MPI takes for long messages.
@@ -59,7 +58,7 @@ def all_reduce(network: Network, ranks: int, nbytes: float) -> float:
 def step_seconds(
     network: Network, ranks: int, alone: float, buckets: list[int], hidden: bool
 ) -> float:
-    """Seconds of a step: what one rank needs for it, and the communication nothing hides."""
+    """Seconds of a step: computation plus communication that does not overlap."""
     sums = [all_reduce(network, ranks, nbytes) for nbytes in buckets]
     losses_and_flags = 2 * all_reduce(network, ranks, 64)
     if not hidden:
@@ -69,7 +68,7 @@ def step_seconds(
 
 
 def table(alone: float, buckets: list[int]) -> str:
-    """Images a second and efficiency by network and number of ranks, as Markdown."""
+    """Markdown table of images/s and efficiency by network and number of ranks."""
     lines = [
         "| network | ranks | images/s | efficiency | if nothing were hidden |",
         "|---|---|---|---|---|",
@@ -90,7 +89,7 @@ def table(alone: float, buckets: list[int]) -> str:
 
 
 def train(steps: int) -> None:
-    """What every rank runs; rank 0 prints the seconds of each step as JSON."""
+    """Train on every rank; rank 0 prints the seconds of each step as JSON."""
     import numpy as np
 
     import lucid
@@ -132,7 +131,7 @@ def train(steps: int) -> None:
 
 
 def measured(ranks: int, steps: int) -> dict[str, object]:
-    """One run on so many ranks of one thread each."""
+    """Run once on the given number of ranks with one thread each."""
     mpiexec = Path(sys.executable).parent / "mpiexec"
     command = [str(mpiexec), "-n", str(ranks), sys.executable, __file__, "--train", str(steps)]
     done = subprocess.run(

@@ -1,12 +1,11 @@
-"""Time Lucid and its peers side by side, and print medians, ratios and peaks of memory.
+"""Time Lucid and other libraries in turns; print medians, ratios and peak memory.
 
     python tests/benchmarks/run.py [--case TEXT] [--rounds N] [--json FILE] [--publish]
 
-Every engine lives in a process of its own (two thread pools in one process
-disturb each other), with the same number of threads, and they take turns.  A ratio
-counts; an absolute time says something about this machine only.  With ``--publish``
-the machine has to be quiet and every case is run; the results go into
-``docs/benchmarks/`` and the page is written anew.
+Every engine runs in its own process with the same number of threads, because two thread pools in
+one process disturb each other.  The engines take turns.  Ratios matter; absolute times are
+specific to the machine.  ``--publish`` requires an idle machine, runs every case and writes
+``docs/benchmarks/`` and the page.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ from harness.measure import (
 from harness.report import all_rows, environment_text, rows_of, summary, table
 
 HERE = Path(__file__).parent
-#: An engine whose threads wait for each other suffers most where a core is taken away.
+#: Other load distorts the ratios: engines with barriers between threads suffer most.
 _QUIET = 0.5
 _PATIENCE = 300
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers belong to."""
+    """Describe the machine."""
     processor = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -55,7 +54,7 @@ def machine() -> dict[str, Any]:
 
 
 def wait_until_quiet(patience: float = _PATIENCE) -> None:
-    """Give what ran before, an installation perhaps, the time to fade from the load average.
+    """Wait until the load average has dropped, for example after an installation.
 
     Raises
     ------
@@ -70,7 +69,7 @@ def wait_until_quiet(patience: float = _PATIENCE) -> None:
 
 
 def prepare(engines: Path, folder: Path) -> None:
-    """Let a process of its own write what the engines share, if there is something."""
+    """Write the shared files of the engines in a subprocess, if there are any."""
     script = engines.parent / "prepare.py"
     if script.exists():
         subprocess.run([sys.executable, str(script), str(folder)], check=True)
@@ -100,9 +99,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--case", default="", help="only cases whose name has this text")
     parser.add_argument("--rounds", type=int, help="turns of each engine (9 in most cases)")
     parser.add_argument("--threads", type=int, default=2, help="threads of each engine (2)")
-    parser.add_argument("--engines", type=Path, default=HERE / "engines", help="their directory")
+    parser.add_argument("--engines", type=Path, default=HERE / "engines", help="engine directory")
     parser.add_argument("--json", type=Path, help="write all times to this file")
-    parser.add_argument("--publish", action="store_true", help="write docs/benchmarks anew")
+    parser.add_argument("--publish", action="store_true", help="write docs/benchmarks")
     options = parser.parse_args(arguments)
     if options.publish and options.case:
         parser.error("--publish is of all cases: leave out --case")

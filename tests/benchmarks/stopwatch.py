@@ -1,4 +1,4 @@
-"""The time that passes inside some functions."""
+"""Stopwatch for the time spent in some functions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class Stopwatch:
-    """Adds up the seconds spent inside the functions that it wraps.
+    """Sum the seconds spent in wrapped functions.
 
     Attributes
     ----------
@@ -21,7 +21,7 @@ class Stopwatch:
         self.names: set[str] = set()
 
     def timed(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The same function, its time added to this watch's."""
+        """Wrap a function to add its time."""
 
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             start = time.perf_counter()
@@ -34,7 +34,7 @@ class Stopwatch:
         return wrapper
 
     def take(self, *names: str) -> float:
-        """The seconds since last time.
+        """Return the seconds since the last call and reset.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The arithmetic and the turns of the import benchmark; no time of Lucid is asserted here."""
+"""Tests of the import benchmark; no time of Lucid is asserted."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def cost() -> ModuleType:
     return module
 
 
-def test_statements_take_turns_and_ratios_are_to_numpy(
+def test_statements_take_turns_and_ratios_are_relative_to_numpy(
     cost: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys
 ) -> None:
     taken = dict(zip(cost.LIMITS, (2.0, 3.0, 5.0), strict=True))
-    asked: list[str] = []
+    statements: list[str] = []
 
     def seconds(statement: str, folder: str) -> float:
-        asked.append(statement)
+        statements.append(statement)
         return taken[statement]
 
     monkeypatch.setattr(cost, "seconds", seconds)
@@ -36,12 +36,12 @@ def test_statements_take_turns_and_ratios_are_to_numpy(
     assert [row["ratio_of_medians"] for row in rows] == [1.0, 1.5, 2.5]
     assert [row["median_ratio"] for row in rows] == [1.0, 1.5, 2.5]
     first, second, third = taken
-    assert asked[3:] == [first, second, third, second, third, first, third, first, second]
+    assert statements[3:] == [first, second, third, second, third, first, third, first, second]
     written = json.loads((tmp_path / "times.json").read_text())
     assert written["seconds"][second] == [3.0, 3.0, 3.0]
     assert "medians of 3 interleaved runs" in capsys.readouterr().out
 
 
-def test_a_statement_is_timed_in_a_process_of_its_own(cost: ModuleType, tmp_path: Path) -> None:
+def test_statement_runs_in_its_own_process(cost: ModuleType, tmp_path: Path) -> None:
     napped = cost.seconds("time.sleep(0.05)", str(tmp_path))
     assert 0.05 <= napped < 30

@@ -1,4 +1,4 @@
-"""What the engines are given, what their outputs are held against, and the watch."""
+"""Tests of inputs, output checks and stopwatch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stopwatch import Stopwatch
 from lucid_models_detection import boxes as box_ops
 
 
-def test_inputs_are_the_same_every_time_and_what_they_should_be() -> None:
+def test_inputs_are_reproducible_and_in_range() -> None:
     images = pictures(2, 64)
     assert images.shape == (2, 3, 64, 64)
     assert images.dtype == np.float32
@@ -31,14 +31,14 @@ def test_inputs_are_the_same_every_time_and_what_they_should_be() -> None:
         assert target["boxes"].max() < 512
 
 
-def test_a_crowd_is_crowded_and_has_one_right_answer() -> None:
+def test_crowd_has_overlaps_and_one_result() -> None:
     boxes, scores = crowd(2000, 800, objects=100)
     assert len(np.unique(scores)) == 2000
     kept = box_ops.nms(boxes, scores, 0.5)
     assert 100 < len(kept) < 1000
 
 
-def test_logits_have_to_agree(tmp_path: Path) -> None:
+def test_logits_must_agree(tmp_path: Path) -> None:
     expected = np.linspace(-4, 4, 20, dtype=np.float32).reshape(2, 10)
     np.save(tmp_path / "resnet_50_expected.npy", expected)
     check_logits(expected[:1] + 1e-3, "resnet_50", tmp_path)
@@ -50,7 +50,7 @@ def test_logits_have_to_agree(tmp_path: Path) -> None:
         check_logits(expected[:, :9], "resnet_50", tmp_path)
 
 
-def test_detections_have_to_agree(tmp_path: Path) -> None:
+def test_detections_must_agree(tmp_path: Path) -> None:
     boxes = np.arange(80, dtype=np.float32).reshape(20, 4)
     labels, scores = np.arange(20), np.linspace(1, 0.1, 20)
     np.savez(tmp_path / "faster_rcnn_expected.npz", boxes=boxes, labels=labels, scores=scores)
@@ -64,7 +64,7 @@ def test_detections_have_to_agree(tmp_path: Path) -> None:
         check_detections(twice, "faster_rcnn", tmp_path)
 
 
-def test_a_watch_adds_up_what_passes_inside() -> None:
+def test_stopwatch_sums_seconds() -> None:
     watch = Stopwatch()
     nap = watch.timed("nap", lambda seconds: time.sleep(seconds) or "slept")
     assert nap(0.02) == nap(0.03) == "slept"
@@ -72,7 +72,7 @@ def test_a_watch_adds_up_what_passes_inside() -> None:
     assert watch.take() == 0
 
 
-def test_a_watch_that_saw_nothing_says_so() -> None:
+def test_stopwatch_without_calls_raises() -> None:
     watch = Stopwatch()
     watch.timed("nap", lambda: None)()
     with pytest.raises(RuntimeError, match="not called, so not timed: sleep"):

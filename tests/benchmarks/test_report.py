@@ -1,4 +1,4 @@
-"""From times to ratios, verdicts, the table and the page; figures computed by hand."""
+"""Tests of ratios, targets, tables and the page, with values computed by hand."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ CASE = Case(
 )
 
 
-def test_ratios_are_of_the_times_of_one_round() -> None:
+def test_ratios_within_rounds() -> None:
     pytorch, onnxruntime = rows_of(CASE, TIMES)
-    # 2/4, 3/8, 7/7 without what was apart; 3/6, 4/5, 8/4 with it
+    # 2/4, 3/8, 7/7 without excluded seconds; 3/6, 4/5, 8/4 with them
     assert pytorch.ratio == (0.5, 0.375, 1.0)
     assert (pytorch.seconds, pytorch.peer_seconds) == (3.0, 7.0)
     assert onnxruntime.ratio == (0.8, 0.5, 2.0)
@@ -42,7 +42,7 @@ def test_ratios_are_of_the_times_of_one_round() -> None:
     assert (pytorch.peak, onnxruntime.peak) == (1.5, 0.5)
 
 
-def test_a_limit_that_is_reached_is_met_and_every_miss_is_told() -> None:
+def test_targets_met_and_missed() -> None:
     pytorch, onnxruntime = rows_of(CASE, TIMES)
     assert pytorch.checks == {"time": True, "memory": False}
     assert pytorch.verdict == "missed: memory"
@@ -53,20 +53,20 @@ def test_a_limit_that_is_reached_is_met_and_every_miss_is_told() -> None:
     assert summary([free]) == "0 of 0 targets met"
 
 
-def test_a_peak_that_was_not_measured_is_neither_met_nor_missed() -> None:
+def test_unmeasured_peak_is_neither_met_nor_missed() -> None:
     (row,) = rows_of(CASE, {"lucid": times([1.0]), "pytorch": times([4.0])})
     assert row.peak is None
     assert row.checks == {"time": True}
 
 
-def test_without_lucid_or_without_a_peer_there_is_nothing_to_compare() -> None:
+def test_no_rows_without_lucid_or_peer() -> None:
     assert rows_of(CASE, {"pytorch": TIMES["pytorch"]}) == []
     assert rows_of(CASE, {"lucid": TIMES["lucid"]}) == []
 
 
-def test_the_table_names_a_case_once() -> None:
+def test_table_names_a_case_once() -> None:
     lines = table(rows_of(CASE, TIMES)).splitlines()
-    assert lines[0].split()[:2] == ["work", "beside"]
+    assert lines[0].split()[:3] == ["case", "compared", "with"]
     assert lines[1].startswith(
         "work  PyTorch, without NMS and RoIAlign  3.00 s  7.00 s  0.50 (0.38"
     )
@@ -78,7 +78,7 @@ def test_the_table_names_a_case_once() -> None:
     ("seconds", "text"),
     [(12.345, "12.35 s"), (0.25, "250 ms"), (0.0993, "99.3 ms"), (0.0001, "0.1 ms")],
 )
-def test_times_have_the_unit_that_suits(seconds: float, text: str) -> None:
+def test_units_of_times(seconds: float, text: str) -> None:
     assert time_text(seconds) == text
 
 
@@ -93,7 +93,7 @@ def report_of(results: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def test_the_page_has_a_part_for_targets_and_one_without() -> None:
+def test_page_has_sections_with_and_without_targets() -> None:
     rows: list[Row] = rows_of(CASE, TIMES) + rows_of(Case("layer"), TIMES)
     held, free = parts_of(rows).values()
     assert [row.case for row in held] == ["work"] * 2
@@ -105,14 +105,14 @@ def test_the_page_has_a_part_for_targets_and_one_without() -> None:
     assert text.index("networks-light.svg") < text.index("| work |") < text.index("| layer |")
 
 
-def test_figures_go_between_the_marks_only() -> None:
+def test_only_text_between_the_markers_is_replaced() -> None:
     page = f"before\n\n{BEGIN}\n\nold\n\n{END}\n\nafter\n"
     assert with_figures(page, "new \\1") == f"before\n\n{BEGIN}\n\nnew \\1\n\n{END}\n\nafter\n"
     with pytest.raises(ValueError, match="once each"):
         with_figures("no marks", "new")
 
 
-def test_a_published_run_is_found_again_and_drawn(tmp_path: Path) -> None:
+def test_published_run_is_read_and_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the charts need matplotlib")
     name = "ResNet-50 prediction, 1 x 3 x 224 x 224"
     layer = "average pool, 2048, of 8 x 7 x 7"
@@ -130,7 +130,7 @@ def test_a_published_run_is_found_again_and_drawn(tmp_path: Path) -> None:
         assert "share of the other" in drawn
 
 
-def test_a_processor_keeps_its_results_when_another_is_published(tmp_path: Path) -> None:
+def test_publishing_keeps_results_of_other_processors(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the charts need matplotlib")
     (tmp_path / "benchmarks.md").write_text(f"{BEGIN}{END}")
     results = {"average pool, 2048, of 8 x 7 x 7": TIMES}
@@ -145,6 +145,6 @@ def test_a_processor_keeps_its_results_when_another_is_published(tmp_path: Path)
     assert page.index("### Slide(R) Rule 2") < page.index("### Abacus")
 
 
-def test_the_page_says_what_the_published_results_say() -> None:
+def test_page_matches_the_published_results() -> None:
     page = (ROOT / "docs" / "benchmarks.md").read_text()
     assert page == with_figures(page, figures(publish.published(ROOT / "docs")))

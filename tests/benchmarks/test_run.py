@@ -1,4 +1,4 @@
-"""The benchmark runner on engines of a few milliseconds; no timing of Lucid is asserted here."""
+"""Tests of the benchmark runner with toy engines; no time of Lucid is asserted."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def engines(tmp_path: Path) -> Path:
     return folder
 
 
-def test_engines_take_turns_and_what_is_told_apart_comes_off(
+def test_engines_take_turns_and_excluded_seconds_are_subtracted(
     engines: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = engines / "report.json"
@@ -72,7 +72,7 @@ def test_engines_take_turns_and_what_is_told_apart_comes_off(
     assert "0 of 1 targets met" in printed
 
 
-def test_an_engine_without_a_case_is_left_out_of_it(engines: Path) -> None:
+def test_engine_without_the_case_is_skipped(engines: Path) -> None:
     case = Case("long nap", at_most={"peer": 0.5})
     paths = [engines / "lucid.py", engines / "peer.py"]
     times, versions = measure.time_calls(case, paths, engines, 2, 1)
@@ -80,22 +80,22 @@ def test_an_engine_without_a_case_is_left_out_of_it(engines: Path) -> None:
     assert list(versions) == ["lucid", "peer"]
 
 
-def test_the_order_of_turns_is_reversed_from_round_to_round(
+def test_order_of_turns_is_reversed_every_round(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(measure, "_PAUSE", 0)
-    asked: list[str] = []
+    names: list[str] = []
 
     def turn(name: str, peak: int) -> dict[str, Any]:
-        asked.append(name)
-        return {"seconds": float(len(asked)), "peak_bytes": peak}
+        names.append(name)
+        return {"seconds": float(len(names)), "peak_bytes": peak}
 
     times = measure.in_turns({"a": lambda: turn("a", 1), "b": lambda: turn("b", 2)}, 3)
-    assert asked == ["a", "b", "b", "a", "a", "b"]
+    assert names == ["a", "b", "b", "a", "a", "b"]
     assert times["a"] == {"seconds": [1.0, 4.0, 5.0], "apart": [0.0] * 3, "peak_bytes": 1}
 
 
-def test_the_middle_call_of_a_turn_counts_with_what_was_apart_in_it() -> None:
+def test_median_call_of_a_turn_counts() -> None:
     class Answering:
         def run(self, calls: int) -> dict[str, Any]:
             assert calls == 3
@@ -104,13 +104,13 @@ def test_the_middle_call_of_a_turn_counts_with_what_was_apart_in_it() -> None:
     assert measure.turn_of(Answering(), 3)() == {"seconds": 5.0, "apart": 3.0, "peak_bytes": 7}
 
 
-def test_an_engine_that_dies_is_an_error_that_names_it_and_the_case(tmp_path: Path) -> None:
+def test_dead_engine_is_named_with_the_case(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("raise SystemExit(3)")
     with pytest.raises(RuntimeError, match="engine broken ended with status 3 in 'nap'"):
         Worker(tmp_path / "broken.py", "nap", tmp_path, 1)
 
 
-def test_an_engine_that_fails_its_check_is_an_error(tmp_path: Path) -> None:
+def test_engine_with_wrong_output_is_an_error(tmp_path: Path) -> None:
     text = "def wrong(folder): raise ValueError('differs')\nVERSIONS = {}\nCASES = {'nap': wrong}"
     (tmp_path / "wrong.py").write_text(text)
     worker = Worker(tmp_path / "wrong.py", "nap", tmp_path, 1)
@@ -119,10 +119,10 @@ def test_an_engine_that_fails_its_check_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc/self/status")
-def test_the_peak_is_of_the_process_itself_and_not_of_the_one_that_started_it(
+def test_peak_excludes_the_parent_process(
     tmp_path: Path,
 ) -> None:
-    """As ``ru_maxrss`` is not: a child begins with what its parent held at most."""
+    """Unlike ``ru_maxrss``, which a child inherits from its parent."""
     (tmp_path / "small.py").write_text("")
     (tmp_path / "large.py").write_text("x = bytearray(b'1') * (200 << 20)")
     held = bytearray(b"1") * (300 << 20)
@@ -134,13 +134,13 @@ def test_the_peak_is_of_the_process_itself_and_not_of_the_one_that_started_it(
     assert 200 << 20 < large < 300 << 20
 
 
-def test_a_script_that_fails_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_failing_script_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text("raise SystemExit(3)")
     with pytest.raises(RuntimeError, match=r"broken\.py ended with status 3"):
         run_script(tmp_path / "broken.py", tmp_path, 1)
 
 
-def test_the_first_prediction_is_of_engines_that_have_a_script(engines: Path) -> None:
+def test_first_prediction_needs_a_script(engines: Path) -> None:
     scripts = engines / "first_prediction"
     scripts.mkdir()
     (scripts / "lucid.py").write_text("import time; time.sleep(0.05)")
@@ -150,18 +150,18 @@ def test_the_first_prediction_is_of_engines_that_have_a_script(engines: Path) ->
     assert min(times["lucid"]["seconds"]) >= 0.05
 
 
-def test_a_case_that_there_is_not_is_refused_with_those_that_there_are(engines: Path) -> None:
+def test_unknown_case_lists_the_known_ones(engines: Path) -> None:
     with pytest.raises(SystemExit, match="no case has 'sleep' in its name; there are: nap, long"):
         run.main(["--case", "sleep", "--engines", str(engines)])
 
 
-def test_only_a_whole_run_can_be_published(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_a_complete_run_is_published(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run.main(["--publish", "--case", "conv"])
     assert "leave out --case" in capsys.readouterr().err
 
 
-def test_a_busy_machine_is_not_published(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_busy_machine_is_not_published(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run.os, "getloadavg", lambda: (1.5, 0.1, 0.1))
     with pytest.raises(SystemExit, match=r"load average 1\.5: not a quiet machine"):
         run.wait_until_quiet(0)
@@ -176,7 +176,7 @@ def test_a_busy_machine_is_not_published(monkeypatch: pytest.MonkeyPatch) -> Non
         ('[nap]\nkind = "long"', "nap: kind must be one of .*, got 'long'"),
     ],
 )
-def test_a_mistake_in_the_list_of_cases_is_named(tmp_path: Path, text: str, message: str) -> None:
+def test_mistake_in_the_cases_is_named(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "cases.toml"
     path.write_text(text)
     with pytest.raises((TypeError, ValueError), match=message):
@@ -184,7 +184,7 @@ def test_a_mistake_in_the_list_of_cases_is_named(tmp_path: Path, text: str, mess
 
 
 def cases_of(engine: str) -> set[str]:
-    """The names in an engine's ``CASES``, read without importing the engine."""
+    """Names in an engine's ``CASES``, parsed without importing the engine."""
     found: set[str] = set()
     for node in ast.parse((ENGINES / f"{engine}.py").read_text()).body:
         if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "CASES":
@@ -194,7 +194,7 @@ def cases_of(engine: str) -> set[str]:
     return found
 
 
-def test_the_engines_have_the_cases_that_are_asked_of_them() -> None:
+def test_engines_have_the_listed_cases() -> None:
     cases = load_cases(ENGINES / "cases.toml")
     called = {name for name, case in cases.items() if case.kind == "calls"}
     assert cases_of("lucid") == called

@@ -1,12 +1,11 @@
-"""Work done in a second by each convolution of ResNet-50, beside what the processor can do.
+"""Measure the convolutions of ResNet-50 in GFLOP/s, relative to the processor's peak.
 
     python tests/benchmarks/throughput.py [--threads 2] [--seconds 0.1] [--publish]
 
-The peak is what the matrix unit, or else the micro-kernel, does with numbers that stay in
-its cache, on all threads at once.  Work is counted by the definition of the convolution,
-two operations for each product, however it is computed: Winograd's filtering needs fewer,
-and may pass the peak.  ``--publish`` writes ``docs/benchmarks/throughput.json`` and, from it, the
-table of ``docs/kernel_development.md``.
+The peak is that of AMX or the micro-kernel on all threads, with operands in cache.  Operations are
+those of direct convolution, two per product; Winograd convolution needs fewer and may exceed the
+peak.  ``--publish`` writes ``docs/benchmarks/throughput.json`` and, from it, the table of
+``docs/kernel_development.md``.
 """
 
 from __future__ import annotations
@@ -33,19 +32,19 @@ from lucid import kernels
 
 BEGIN = "<!-- throughput: written by tests/benchmarks/throughput.py, changes here are lost -->"
 END = "<!-- end of throughput -->"
-#: What is timed of each layer: its title, its batch, and the kernel.
+#: Columns of the table: batch size and kernel.
 COLUMNS = {
-    "prediction of 1": (1, "conv2d"),
-    "prediction of 8": (8, "conv2d"),
-    "input gradient of 8": (8, "conv2d_input_gradient"),
-    "weight gradient of 8": (8, "conv2d_weight_gradient"),
+    "prediction, batch 1": (1, "conv2d"),
+    "prediction, batch 8": (8, "conv2d"),
+    "input gradient, batch 8": (8, "conv2d_input_gradient"),
+    "weight gradient, batch 8": (8, "conv2d_weight_gradient"),
 }
-# Sums of a block that are added up for the peak: the micro-kernel's A and B take 50 KiB.
+# Length of the sums for the peak: the micro-kernel's A and B take 50 KiB.
 _PEAK_LENGTH, _PEAK_CALLS = 256, 2000
 
 
 class Convolution(NamedTuple):
-    """A convolution and the image it sees, (side x side) pixels; padding keeps the side."""
+    """A convolution of a (side x side) image with same padding."""
 
     channels: int
     outputs: int
@@ -60,13 +59,13 @@ class Convolution(NamedTuple):
         return f"{size}, {self.channels} to {self.outputs}, {self.side} x {self.side}"
 
     def operations(self, batch: int) -> int:
-        """Multiplications and additions, those with padding included."""
+        """Number of multiplications and additions, including those with padding."""
         places = batch * (-(-self.side // self.stride)) ** 2
         return 2 * places * self.channels * self.outputs * self.size**2
 
 
 def convolutions(model: lucid.nn.Module, side: int = 224) -> Counter[Convolution]:
-    """The convolutions that a model runs for one square image, and how often each."""
+    """Count the convolutions that a model runs for one square image."""
     found: Counter[Convolution] = Counter()
 
     def note(conv: Any, args: tuple[lucid.Tensor, ...], output: lucid.Tensor) -> None:
@@ -88,7 +87,7 @@ def convolutions(model: lucid.nn.Module, side: int = 224) -> Counter[Convolution
 
 
 def calls_of(conv: Convolution, batch: int) -> dict[str, Callable[[], Any]]:
-    """By kernel: a call of it, with arrays as the layers before and after would leave them."""
+    """Calls of each kernel, with arrays in the memory format of the neighboring layers."""
     margins = ((conv.size // 2, conv.size // 2),) * 2
     options = ((conv.stride, conv.stride), margins, (1, 1), 1)
     x = kernels.channels_last(noise(batch, conv.channels, conv.side, conv.side))
@@ -103,7 +102,7 @@ def calls_of(conv: Convolution, batch: int) -> dict[str, Callable[[], Any]]:
 
 
 def seconds_of(call: Callable[[], Any], patience: float) -> float:
-    """Median of the calls that fit into so many seconds, five at least, after two others."""
+    """Median time of at least five calls within ``patience`` seconds, after two warm-up calls."""
     call()
     call()
     times: list[float] = []
@@ -116,22 +115,22 @@ def seconds_of(call: Callable[[], Any], patience: float) -> float:
 
 
 def unit() -> str:
-    """What multiplies in this process."""
+    """Name of the unit that computes products in this process."""
     from lucid.kernels.compiled import amx_support
 
-    return "matrix unit" if amx_support.available() else "micro-kernel"
+    return "AMX" if amx_support.available() else "micro-kernel"
 
 
 def peak(threads: int) -> float:
-    """Operations per second of what multiplies, by itself, on so many threads together."""
-    return peak_of_tiles(threads) if unit() == "matrix unit" else peak_of_micro_kernel(threads)
+    """Peak operations per second on the given number of threads."""
+    return peak_of_tiles(threads) if unit() == "AMX" else peak_of_micro_kernel(threads)
 
 
 def peak_of_tiles(threads: int) -> float:
     from lucid.kernels.compiled.amx import BLOCK_BYTES, SIDE
     from lucid.kernels.compiled.amx_conv import aligned
 
-    # On lines of the cache, as the kernels have them: rows across two are half as fast.
+    # Aligned to cache lines, as in the kernels: unaligned rows are half as fast.
     tiles = aligned(threads * BLOCK_BYTES).reshape(threads, 4, BLOCK_BYTES // 4)
     tiles[:] = 0
     y = np.empty((threads, 2 * SIDE, 2 * SIDE), np.float32)
@@ -152,7 +151,7 @@ def kernel_of_tiles() -> Any:
     )
     from lucid.kernels.compiled.jit import kernel
 
-    # Two tiles of rows and two of columns, a block each, are read again and again.
+    # Two row tiles and two column tiles, one block each, are read repeatedly.
     blocks = _PEAK_LENGTH // BLOCK
 
     @kernel
@@ -207,7 +206,7 @@ def kernel_of_micro_kernel() -> Any:
 
 
 def measure(threads: int, patience: float) -> dict[str, Any]:
-    """Peaks, and the seconds of every layer by column."""
+    """Measure the peaks and the seconds of every layer by column."""
     before = kernels.get_num_threads()
     found = convolutions(lucid.models.create_model("resnet_50").eval())
     layers = []
@@ -221,7 +220,7 @@ def measure(threads: int, patience: float) -> dict[str, Any]:
             seconds = {
                 title: seconds_of(calls[batch][name], patience)
                 for title, (batch, name) in COLUMNS.items()
-                if conv.channels > 3 or "input" not in name  # of an image nobody asks for it
+                if conv.channels > 3 or "input" not in name  # not needed for images
             }
             layers.append({"convolution": conv._asdict(), "count": count, "seconds": seconds})
     finally:
@@ -243,8 +242,8 @@ def cell(operations: float, seconds: float, peak: float) -> str:
 
 
 def text(report: Mapping[str, Any]) -> str:
-    """The Markdown between the marks: a line for each layer, and one for all together."""
-    lines = [("layer", "times", *COLUMNS), ("---", "--:", *["--:"] * len(COLUMNS))]
+    """Markdown between the markers: one line per layer and a total."""
+    lines = [("layer", "count", *COLUMNS), ("---", "--:", *["--:"] * len(COLUMNS))]
     sums = {title: [0.0, 0.0] for title in COLUMNS}
     for layer in report["layers"]:
         conv, count = Convolution(**layer["convolution"]), layer["count"]
@@ -262,10 +261,9 @@ def text(report: Mapping[str, Any]) -> str:
     lines.append(("all", total, *(cell(*sums[title], report["peak"]) for title in COLUMNS)))
     about = (
         f"Measured on {report['date'][:10]}: {report['machine']['processor']}, "
-        f"{report['threads']} threads. The {report['unit']} alone does "
-        f"{report['peak_of_one'] / 1e9:.0f} GFLOP/s on one thread and "
-        f"{report['peak'] / 1e9:.0f} on all, which is the peak here. "
-        "Each cell is GFLOP/s, and what share of the peak that is."
+        f"{report['threads']} threads. Peak of {report['unit']}: "
+        f"{report['peak_of_one'] / 1e9:.0f} GFLOP/s on one thread, "
+        f"{report['peak'] / 1e9:.0f} on all. Each cell is GFLOP/s, with percent of the peak."
     )
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return f"{about}\n\n{table}"
@@ -274,7 +272,7 @@ def text(report: Mapping[str, Any]) -> str:
 def main(arguments: list[str] | None = None, docs: Path = DOCS) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--threads", type=int, default=2, help="threads (2)")
-    parser.add_argument("--seconds", type=float, default=0.1, help="for each time at least (0.1)")
+    parser.add_argument("--seconds", type=float, default=0.1, help="seconds per measurement (0.1)")
     parser.add_argument("--publish", action="store_true", help="write docs/kernel_development.md")
     options = parser.parse_args(arguments)
     report = rounded(measure(options.threads, options.seconds))

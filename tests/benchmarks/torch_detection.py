@@ -1,8 +1,8 @@
-"""torchvision's detectors with the time in NMS and RoIAlign told apart.
+"""torchvision's detectors with the time in NMS and RoIAlign measured separately.
 
-A CPU build of PyTorch has no compiled NMS and RoIAlign of torchvision's, only versions
-made of many small steps.  Their time says nothing about torchvision, so it is measured
-and taken off, forward and backward.
+With a CPU build of PyTorch, torchvision's NMS and RoIAlign run as many small operations instead
+of compiled kernels.  Their time is not representative, so it is measured and subtracted, forward
+and backward.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torchvision_cpu import torchvision
 
 
 class RoIAlign(torch.autograd.Function):
-    """:func:`pooled_regions`, computed again for its gradient, which so can be timed."""
+    """:func:`pooled_regions` with a backward pass that can be timed."""
 
     @staticmethod
     def forward(ctx: Any, features: Any, rois: Any, *options: Any) -> Any:
@@ -48,14 +48,14 @@ def roi_align(
     return RoIAlign.apply(features, rois, spatial_scale, *output_size, sampling_ratio, False)
 
 
-#: Times what a detector of this process spends in NMS and RoIAlign.
+#: Stopwatch of NMS and RoIAlign in this process.
 watch = Stopwatch()
 torchvision.ops.poolers.roi_align = watch.timed("roi_align", roi_align)
 torchvision.ops.boxes.nms = watch.timed("nms", torchvision.ops.boxes.nms)
 
 
 def retinanet(norm: Any, size: int) -> Any:
-    """``retinanet_resnet50_fpn`` with random weights, every layer trainable."""
+    """Build ``retinanet_resnet50_fpn`` with random weights and all layers trainable."""
     from torchvision.models.detection import RetinaNet
     from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
     from torchvision.ops.feature_pyramid_network import LastLevelP6P7
@@ -72,7 +72,7 @@ def retinanet(norm: Any, size: int) -> Any:
 
 
 def faster_rcnn(norm: Any, size: int) -> Any:
-    """``fasterrcnn_resnet50_fpn`` with random weights, every layer trainable."""
+    """Build ``fasterrcnn_resnet50_fpn`` with random weights and all layers trainable."""
     from torchvision.models.detection import FasterRCNN
     from torchvision.models.detection.backbone_utils import resnet_fpn_backbone
 

@@ -1,13 +1,13 @@
-"""One engine with one case in a process of its own, timing what it is told to.
+"""Worker process: runs one case of one engine and times it on request.
 
     python worker.py ENGINE.py CASE FOLDER
     python worker.py --script SCRIPT.py FOLDER
 
-The engine file's ``CASES`` maps the name of a case to a function that takes the folder
-of what was prepared and returns the function to be timed; that one may return seconds
-to be told apart.  First the worker says its versions and whether the engine has the
-case; then for each line ``{"calls": ...}`` on standard input it answers with the seconds
-of each call on standard output.  A script is run once; then its peak memory is said.
+The engine file's ``CASES`` maps the name of a case to a function that takes the folder of
+prepared files and returns the function to time, which may return seconds to exclude.  The worker
+first prints its versions and whether the engine has the case; then, for each line
+``{"calls": ...}`` on standard input, it prints the seconds of each call.  A script runs once;
+then its peak memory is printed.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def load_engine(path: Path) -> Any:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held at once, shared libraries included."""
-    # Preferred where it is: the other one also remembers the process that started this one.
+    """Peak memory of this process, including shared libraries."""
+    # Preferred where available: ru_maxrss includes the parent process.
     status = Path("/proc/self/status")
     if status.exists():
         for line in status.read_text().splitlines():
@@ -55,14 +55,14 @@ def run_calls(call: Any, count: int) -> dict[str, Any]:
         start = time.perf_counter()
         returned = call()
         seconds.append(time.perf_counter() - start)
-        # Of one call only one output is alive, as in a loop over images.
+        # Keep only one output alive, as in a loop over images.
         apart.append(returned if isinstance(returned, float) else 0.0)
         del returned
     return {"seconds": seconds, "apart": apart, "peak_bytes": peak_bytes()}
 
 
 def main(arguments: list[str]) -> None:
-    # Whatever an engine prints goes to standard error; the answers have the real output alone.
+    # Output of engines goes to standard error; standard output is for answers.
     answers, sys.stdout = sys.stdout, sys.stderr
 
     def answer(message: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What is timed, in Lucid."""
+"""Benchmark cases with Lucid."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def train_classifier(name: str, shape: tuple[int, ...], folder: Path) -> Callabl
 
 
 def watch_kernels() -> Stopwatch:
-    """Time NMS and RoIAlign from now on, wherever in this process they are called."""
+    """Time all calls of NMS and RoIAlign in this process."""
     watch = Stopwatch()
     for name in ("nms", "roi_align", "roi_align_backward"):
         setattr(kernels, name, watch.timed(name, getattr(kernels, name)))
@@ -130,7 +130,7 @@ def suppress(folder: Path) -> Callable[[], Any]:
 def layer(description: Layer, folder: Path) -> Callable[[], Any]:
     module = getattr(lucid.nn, description.kind)(*description.arguments, **description.options)
     module.train(description.trains)
-    # As the layer before would leave it.
+    # In the memory format that the previous layer would produce.
     x = lucid.tensor(kernels.channels_last(noise(*description.shape)))
     x.requires_grad_(description.trains)
 

@@ -1,4 +1,4 @@
-"""What is timed, in ONNX Runtime: prediction only, with all of its optimisations."""
+"""Benchmark cases with ONNX Runtime: prediction only, all optimizations enabled."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VERSIONS = {"python": platform.python_version(), "onnxruntime": onnxruntime.__ve
 
 
 def load(path: Path, **sizes: int) -> onnxruntime.InferenceSession:
-    """A graph, with the sizes that it leaves open."""
+    """Load a graph with its free dimensions set."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL

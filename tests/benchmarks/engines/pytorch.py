@@ -1,4 +1,4 @@
-"""What is timed, in PyTorch with torchvision's networks."""
+"""Benchmark cases with PyTorch and torchvision's networks."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def classify(
     memory_format: torch.memory_format = torch.contiguous_format,
 ) -> Callable[[], Any]:
     model = CLASSIFIERS[name](weights=None).eval()
-    # The counters of batches, which nothing computed depends on, are not in the file.
+    # num_batches_tracked is not in the file and does not affect the output.
     model.load_state_dict(load_file(folder / f"{name}.safetensors"), strict=False)
     model.to(memory_format=memory_format)
     x = torch.from_numpy(noise(8, 3, 224, 224)[:count]).to(memory_format=memory_format)

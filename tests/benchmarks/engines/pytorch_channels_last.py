@@ -1,4 +1,4 @@
-"""Classifiers in PyTorch once more, in the memory format that its users choose on a CPU."""
+"""Classifiers with PyTorch in the channels-last memory format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A small builder of ONNX graphs: one call, one node, by the names of their outputs."""
+"""A builder of ONNX graphs: each call appends a node and returns the names of its outputs."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ Array = np.ndarray[Any, np.dtype[Any]]
 #: Name, ONNX element type and shape.
 Value = tuple[str, int, tuple[int | str, ...]]
 
-# Not the newest: what any ONNX Runtime of the last years reads.
+# An older opset, which all recent versions of ONNX Runtime support.
 _OPSET, _IR_VERSION = 18, 9
-#: Epsilon of the normalizations, where a network has no other.
+#: Default epsilon of the normalizations.
 _EPSILON = 1e-5
 
 
 class Graph:
-    """A graph in the making.
+    """A graph under construction.
 
     Parameters
     ----------
     weights : mapping of str to numpy.ndarray, optional
-        With torchvision's names; those that are asked for go into the graph.
+        Weights with torchvision's names; those that nodes use are written.
     """
 
     def __init__(self, weights: Mapping[str, Array] | None = None) -> None:
@@ -35,7 +35,7 @@ class Graph:
         self.initializers: dict[str, onnx.TensorProto] = {}
 
     def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
-        """Append a node; its output's name, or several."""
+        """Append a node and return the name or names of its outputs."""
         names = [f"{kind}_{len(self.nodes)}_{i}" for i in range(outputs)]
         self.nodes.append(helper.make_node(kind, list(inputs), names, **attributes))
         return names[0] if outputs == 1 else names
@@ -56,7 +56,7 @@ class Graph:
         return name
 
     def conv(self, x: str, name: str, *, stride: int = 1, depthwise: bool = False) -> str:
-        """Convolution with the weights (and the bias, if any) of a layer, padded to keep sizes."""
+        """Convolution with the weights and bias of a layer, with same padding."""
         parameters = [self.weight(f"{name}.weight")]
         if f"{name}.bias" in self.weights:
             parameters.append(self.weight(f"{name}.bias"))
@@ -74,7 +74,7 @@ class Graph:
         )
 
     def norm(self, x: str, name: str, epsilon: float = _EPSILON) -> str:
-        """Batch normalisation by running statistics, which ONNX Runtime folds into the conv."""
+        """Batch normalization with running statistics; ONNX Runtime folds it into the conv."""
         parts = ("weight", "bias", "running_mean", "running_var")
         parameters = [self.weight(f"{name}.{part}") for part in parts]
         return str(self.op("BatchNormalization", x, *parameters, epsilon=epsilon))

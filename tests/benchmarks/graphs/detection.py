@@ -1,4 +1,4 @@
-"""Parts that the graphs of detectors share: pyramid, decoding of boxes, suppression."""
+"""Shared parts of detector graphs: feature pyramid, box decoding, NMS."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def pyramid(g: Graph, images: str, indices: Sequence[int]) -> list[str]:
-    """The levels on the ResNet stages of these indices, finest first, of images in [0, 1]."""
+    """Feature pyramid on the given ResNet stages, finest level first, of images in [0, 1]."""
     colors = [g.constant(np.reshape(v, (1, 3, 1, 1))) for v in (_MEAN, _STD)]
     x = g.op("Div", g.op("Sub", images, colors[0]), colors[1])
     features = stages(g, x, "backbone.body.")
@@ -43,7 +43,7 @@ def pyramid(g: Graph, images: str, indices: Sequence[int]) -> list[str]:
 
 
 def decode(g: Graph, deltas: str, boxes: str, weights: Sequence[float], size: int) -> str:
-    """Boxes (M, 4) that offsets (M, 4) make of others (M, 4), clipped to the image."""
+    """Decode deltas (M, 4) relative to boxes (M, 4), clipped to the image."""
     x1, y1, x2, y2 = g.op("Split", boxes, outputs=4, axis=1, num_outputs=4)
     scaled = g.op("Div", deltas, g.constant(weights)) if set(weights) != {1.0} else deltas
     dx, dy, dw, dh = g.op("Split", scaled, outputs=4, axis=1, num_outputs=4)
@@ -62,7 +62,7 @@ def decode(g: Graph, deltas: str, boxes: str, weights: Sequence[float], size: in
 
 
 def suppress(g: Graph, boxes: str, scores: str, iou: float) -> str:
-    """Indices of the boxes kept, best first."""
+    """Indices of the boxes that NMS keeps, best first."""
     kept = g.op(
         "NonMaxSuppression",
         g.op("Unsqueeze", boxes, g.integers(0)),
@@ -76,8 +76,8 @@ def suppress(g: Graph, boxes: str, scores: str, iou: float) -> str:
 def suppress_classes(
     g: Graph, boxes: str, labels: str, scores: str, iou: float, count: int, size: int
 ) -> tuple[str, str, str]:
-    """The best ``count`` boxes, labels and scores after suppression within each class."""
-    # Far apart for each class, so that one suppression serves all; torchvision does the same.
+    """The best ``count`` boxes, labels and scores after NMS per class."""
+    # Shift boxes per class, so that one NMS handles all classes, as torchvision does.
     apart = g.op("Mul", g.op("Cast", labels, to=TensorProto.FLOAT), g.constant(size + 1))
     spread = g.op("Add", boxes, g.op("Unsqueeze", apart, g.integers(1)))
     kept = suppress(g, spread, scores, iou)
@@ -87,7 +87,7 @@ def suppress_classes(
 
 
 def save_detector(g: Graph, detections: tuple[str, str, str], path: Path, size: int) -> None:
-    """Write the graph of boxes (D, 4), labels (D,) and scores (D,) of one square image."""
+    """Write a graph from one square image to boxes (D, 4), labels (D,) and scores (D,)."""
     boxes, labels, scores = detections
     outputs: dict[str, Value] = {
         boxes: ("boxes", TensorProto.FLOAT, ("D", 4)),

@@ -24,7 +24,7 @@ _RPN_IOU, _BOX_IOU, _MIN_SCORE = 0.7, 0.5, 0.05
 
 
 def propose(g: Graph, levels: Sequence[str], size: int) -> str:
-    """(R, 4): the best proposals of all levels."""
+    """Best proposals (R, 4) of all levels."""
     config = torchvision_config()
     ratios = [config["aspect_ratios"]] * len(levels)
     sizes = [size // 4, size // 8, size // 16, size // 32, (size // 32 + 1) // 2]
@@ -51,10 +51,10 @@ def propose(g: Graph, levels: Sequence[str], size: int) -> str:
 
 
 def pool(g: Graph, levels: Sequence[str], proposals: str) -> tuple[str, str]:
-    """Regions (R, 256, 7, 7), level by level, and the proposals in that order."""
+    """RoI features (R, 256, 7, 7) in the order of levels, and the proposals in that order."""
     x1, y1, x2, y2 = g.op("Split", proposals, outputs=4, axis=1, num_outputs=4)
     area = g.op("Mul", g.op("Sub", x2, x1), g.op("Sub", y2, y1))
-    # floor(4 + log2(sqrt(area) / 224)), kept between 2 and 5
+    # floor(4 + log2(sqrt(area) / 224)), clipped to 2..5
     octave = g.op("Div", g.op("Log", g.op("Sqrt", area)), g.constant(math.log(2)))
     level = g.op("Floor", g.op("Add", octave, g.constant(4 - math.log2(224) + 1e-6)))
     level = g.op("Clip", level, g.constant(2), g.constant(5))
@@ -90,7 +90,7 @@ def detect(g: Graph, pooled: str, proposals: str, size: int) -> tuple[str, str, 
     logits = g.linear(hidden, "roi_heads.box_predictor.cls_score")
     deltas = g.linear(hidden, "roi_heads.box_predictor.bbox_pred")
     probabilities = g.op("Softmax", logits, axis=1)
-    # Of each region all classes but the background, class 0.
+    # All classes of each region except background, class 0.
     objects = g.op(
         "Slice", probabilities, g.integers(1), g.integers(np.iinfo(np.int64).max), g.integers(1)
     )
@@ -108,7 +108,7 @@ def detect(g: Graph, pooled: str, proposals: str, size: int) -> tuple[str, str, 
 
 
 def save_faster_rcnn(weights: Mapping[str, Array], path: Path, size: int) -> None:
-    """Write the detector of one image (1, 3, size, size)."""
+    """Write the detector for one image (1, 3, size, size)."""
     g = Graph(weights)
     levels = pyramid(g, "images", range(4))
     levels.append(g.op("MaxPool", levels[-1], kernel_shape=[1, 1], strides=[2, 2]))

@@ -10,12 +10,12 @@ from onnx import TensorProto
 from graphs.builder import Array, Graph
 
 _EPSILON = 1e-3
-#: Number of the last block, and those that halve the size; from the seventh on Hardswish.
+#: Index of the last block, and the blocks with stride 2; Hardswish from the seventh on.
 _BLOCKS, _STRIDED, _HARDSWISH = 15, (2, 4, 7, 13), 7
 
 
 def save_mobilenet_v3_large(weights: Mapping[str, Array], path: Path) -> None:
-    """Write the classifier of (N, 3, 224, 224)."""
+    """Write the classifier for (N, 3, 224, 224)."""
     g = Graph(weights)
     x = _unit(g, "images", "features.0", stride=2, activation="HardSwish")
     for i in range(1, _BLOCKS + 1):

@@ -10,7 +10,7 @@ from graphs.builder import Graph
 
 
 def save_roi_align(path: Path) -> None:
-    """Write RoIAlign of R regions, 7 x 7, on one level of a quarter of the image's size."""
+    """Write RoIAlign of R regions, 7 x 7, on one level with stride 4."""
     g = Graph()
     pooled = g.op(
         "RoiAlign",
@@ -32,7 +32,7 @@ def save_roi_align(path: Path) -> None:
 
 
 def save_nms(path: Path) -> None:
-    """Write non-maximum suppression of M boxes at an overlap of one half."""
+    """Write NMS of M boxes with an IoU threshold of 0.5."""
     g = Graph()
     kept = g.op("NonMaxSuppression", "boxes", "scores", g.integers(1 << 30), g.constant([0.5]))
     inputs = [

@@ -13,7 +13,7 @@ _BLOCKS = (3, 4, 6, 3)
 
 
 def stages(g: Graph, images: str, prefix: str = "") -> list[str]:
-    """The outputs of the four stages; ``prefix`` stands before the names of the weights."""
+    """Outputs of the four stages; ``prefix`` is that of the weight names."""
     x = g.op("Relu", g.norm(g.conv(images, f"{prefix}conv1", stride=2), f"{prefix}bn1"))
     x = g.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
     result = []
@@ -37,7 +37,7 @@ def _bottleneck(g: Graph, x: str, name: str, stride: int) -> str:
 
 
 def save_resnet_50(weights: Mapping[str, Array], path: Path) -> None:
-    """Write the classifier of (N, 3, 224, 224)."""
+    """Write the classifier for (N, 3, 224, 224)."""
     g = Graph(weights)
     pooled = g.op("GlobalAveragePool", stages(g, "images")[-1])
     logits = g.linear(g.op("Flatten", pooled), "fc")

@@ -17,13 +17,13 @@ from lucid_models_detection.parts.anchor_generator import AnchorGenerator
 
 _TOP_N, _DETECTIONS = 1000, 300
 _IOU, _MIN_SCORE = 0.5, 0.05
-#: Three sizes an octave, rounded down, on P3 to P7.
+#: Three sizes per octave, rounded down, on P3 to P7.
 _SIZES = [[int(base * 2 ** (i / 3)) for i in range(3)] for base in (32, 64, 128, 256, 512)]
 _RATIOS = [(0.5, 1.0, 2.0)] * len(_SIZES)
 
 
 def head(g: Graph, level: str, name: str, output: str) -> str:
-    """Output of one head, (1, A * K, H, W)."""
+    """Output (1, A * K, H, W) of one head."""
     hidden = level
     for i in range(4):
         hidden = g.op("Relu", g.conv(hidden, f"head.{name}.conv.{i}.0"))
@@ -31,7 +31,7 @@ def head(g: Graph, level: str, name: str, output: str) -> str:
 
 
 def candidates(g: Graph, level: str, anchors: Array, side: int, size: int) -> tuple[str, str, str]:
-    """Boxes (M, 4), labels (M,) and scores (M,) of the best predictions of a level."""
+    """Boxes (M, 4), labels (M,) and scores (M,) of the best predictions of one level."""
     places = side * side
     num_anchors = len(anchors) // places
     logits = head(g, level, "classification_head", "cls_logits")
@@ -42,7 +42,7 @@ def candidates(g: Graph, level: str, anchors: Array, side: int, size: int) -> tu
     scores = g.op("Sigmoid", best)
     likely = g.op("Greater", scores, g.constant(_MIN_SCORE))
     scores, index = (g.op("Compress", v, likely, axis=0) for v in (scores, index))
-    # An index counts anchors, then classes, then places; a row of anchors places, then anchors.
+    # Scores are ordered by anchor, class and position, anchors by position and anchor.
     place, row = g.op("Mod", index, g.integers(places)), g.op("Div", index, g.integers(places))
     label = g.op("Mod", row, g.integers(num_classes))
     anchor = g.op("Div", row, g.integers(num_classes))
@@ -54,7 +54,7 @@ def candidates(g: Graph, level: str, anchors: Array, side: int, size: int) -> tu
 
 
 def save_retinanet(weights: Mapping[str, Array], path: Path, size: int) -> None:
-    """Write the detector of one image (1, 3, size, size)."""
+    """Write the detector for one image (1, 3, size, size)."""
     g = Graph(weights)
     levels = pyramid(g, "images", range(1, 4))
     for name in ("p6", "p7"):

@@ -1,1 +1,1 @@
-"""What runs engines side by side, and what is made of their times."""
+"""Benchmark harness: run engines in turns and report their times."""

@@ -1,4 +1,4 @@
-"""What is timed, read from ``engines/cases.toml``."""
+"""Benchmark cases, read from ``engines/cases.toml``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KINDS = ("calls", "first_prediction", "startup")
 
 @dataclass(frozen=True)
 class Case:
-    """One piece of work; the fields are explained at the head of the file."""
+    """A benchmark case; the file documents the fields."""
 
     name: str
     kind: str = "calls"
@@ -27,7 +27,7 @@ class Case:
 
 
 def load_cases(path: Path) -> dict[str, Case]:
-    """All cases by name, in the order of the file.
+    """Read all cases by name, in the order of the file.
 
     Raises
     ------

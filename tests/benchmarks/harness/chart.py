@@ -1,4 +1,4 @@
-"""Ratios as a chart, once for light pages and once for dark ones."""
+"""Charts of ratios, in a light and a dark version."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 from harness.report import LABELS, Row
 
-#: Ink and grid.
+#: Colors of text and grid.
 THEMES = {"light": ("#1f2328", "#d4d8dd"), "dark": ("#d6d9dc", "#3d444d")}
-#: Far enough apart for the colour-blind, and from either ground; the shape says it again.
+#: Distinguishable by color-blind readers and on both backgrounds; the marker shape repeats it.
 _MARKS = {
     "onnxruntime": ("#2f8fd0", "o"),
     "pytorch": ("#e0601f", "s"),
@@ -20,7 +20,7 @@ _MARKS = {
 
 
 def draw(rows: Sequence[Row], path: Path, theme: str) -> None:
-    """Write one line for each row: the median ratio, its range, and the limit as a bar."""
+    """Draw one line per row: median ratio, range, and the target as a bar."""
     import matplotlib
 
     matplotlib.use("svg")
@@ -56,7 +56,7 @@ def draw(rows: Sequence[Row], path: Path, theme: str) -> None:
 
 
 def _reach(rows: Sequence[Row]) -> float:
-    """As far as anything is drawn, but for ranges far out: one slow round says little."""
+    """Upper limit of the axis; a single slow round is cut off."""
     shown = [max(row.ratio[0], row.at_most or 0) for row in rows]
     return 1.05 * max(1.15, *shown, min(2.0, max(row.ratio[2] for row in rows)))
 
@@ -72,11 +72,11 @@ def _draw_rows(axes: Any, rows: Sequence[Row], ink: str) -> None:
 
     labels, previous = [], None
     for y, row in enumerate(rows):
-        colour, marker = _MARKS[row.peer]
+        color, marker = _MARKS[row.peer]
         middle, low, high = row.ratio
-        point = {"linestyle": "", "marker": marker, "color": colour, "markersize": 6}
+        point = {"linestyle": "", "marker": marker, "color": color, "markersize": 6}
         limit = {"linestyle": "", "marker": "|", "color": ink, "markersize": 11}
-        axes.plot([low, high], [y, y], color=colour, linewidth=2, alpha=0.45)
+        axes.plot([low, high], [y, y], color=color, linewidth=2, alpha=0.45)
         axes.plot(middle, y, label=once(LABELS[row.peer]), **point)
         if row.at_most is not None:
             axes.plot(row.at_most, y, markeredgewidth=2, label=once("at most"), **limit)

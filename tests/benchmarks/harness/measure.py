@@ -1,4 +1,4 @@
-"""Engines timed in turns.
+"""Time engines in turns.
 
 Each round times every engine once, the order reversed from round to round, so that
 whatever else the machine does falls on all of them alike.
@@ -18,15 +18,15 @@ from harness.cases import Case
 from harness.processes import Worker, run_script
 
 BASELINE = "lucid"
-# The pool of the engine before stops spinning meanwhile.
+# Lets the threads of the previous engine stop spinning.
 _PAUSE = 0.2
 
-#: By engine: ``seconds`` of each round, ``apart`` of each round, ``peak_bytes``.
+#: By engine: ``seconds`` and ``apart`` (excluded seconds) of each round, ``peak_bytes``.
 Times = dict[str, dict[str, Any]]
 
 
 def in_turns(turns: dict[str, Callable[[], dict[str, Any]]], rounds: int) -> Times:
-    """Take turns, and collect what each turn answers: all times, and the highest peak."""
+    """Run the turns and collect all times and the highest peak."""
     times: Times = {name: {"seconds": [], "apart": [], "peak_bytes": 0} for name in turns}
     for i in range(rounds):
         for name in turns if i % 2 == 0 else reversed(turns):
@@ -41,7 +41,7 @@ def in_turns(turns: dict[str, Callable[[], dict[str, Any]]], rounds: int) -> Tim
 def time_calls(
     case: Case, engines: Sequence[Path], folder: Path, rounds: int, threads: int
 ) -> tuple[Times, dict[str, dict[str, str]]]:
-    """Time one case in the engines that have it; their times and their versions.
+    """Time one case in the engines that have it; return times and versions.
 
     Every engine has a process of its own for it, so that peaks of memory are the case's.
     """
@@ -54,7 +54,7 @@ def time_calls(
 
         for engine in engines:
             if engine.stem == BASELINE:
-                # What is compiled at first use, once for all later processes, is not measured.
+                # Compilation at first use, which later processes skip, is not measured.
                 first = start(engine)
                 if first.has_case:
                     first.run(2)
@@ -72,7 +72,7 @@ def time_calls(
 def turn_of(worker: Worker, calls: int) -> Callable[[], dict[str, Any]]:
     def turn() -> dict[str, Any]:
         answer = worker.run(calls)
-        # The middle call, and what was told apart in that very call.
+        # The median call, with the excluded seconds of the same call.
         order = sorted(range(calls), key=answer["seconds"].__getitem__)
         middle = order[(calls - 1) // 2]
         return {
@@ -87,7 +87,7 @@ def turn_of(worker: Worker, calls: int) -> Callable[[], dict[str, Any]]:
 def time_first_predictions(
     engines: Sequence[Path], folder: Path, rounds: int, threads: int
 ) -> Times:
-    """Time new processes from their start to the end of ``first_prediction/ENGINE.py``."""
+    """Time new processes from start to the end of ``first_prediction/ENGINE.py``."""
     scripts = {e.stem: e.parent / "first_prediction" / e.name for e in engines}
     turns = {
         name: lambda script=script: run_script(script, folder, threads)
@@ -99,7 +99,7 @@ def time_first_predictions(
 
 
 def time_startup(statement: str, rounds: int) -> Times:
-    """Time a statement in new processes, beside ``import numpy``; see ``import_cost.py``."""
+    """Time a statement and ``import numpy`` in new processes; see ``import_cost.py``."""
     import_cost = importlib.import_module("import_cost")
     times = import_cost.measure([import_cost.BASELINE, statement], rounds)
     return {
@@ -113,7 +113,7 @@ def median_seconds(times: dict[str, Any], *, without_apart: bool = False) -> flo
 
 
 def seconds_of(times: dict[str, Any], *, without_apart: bool) -> list[float]:
-    """Of each round, without what was told apart if so wanted."""
+    """Seconds of each round, optionally without the excluded seconds."""
     if not without_apart:
         return list(times["seconds"])
     return [s - a for s, a in zip(times["seconds"], times["apart"], strict=True)]

@@ -1,4 +1,4 @@
-"""The generated section of ``docs/benchmarks.md``: the figures of the published runs."""
+"""The generated section of ``docs/benchmarks.md``: results of the published runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ END = "<!-- end of figures -->"
 _NOTHING = "No run has been published yet."
 #: A report and its rows.
 Published = tuple[Mapping[str, Any], Sequence[Row]]
-#: Title of a part of the page, name of its chart, and what the chart shows to who cannot see it.
+#: Title of a section, name of its chart, and the chart's alt text.
 PARTS = {
     "Networks, operators and startup": (
         "networks",
@@ -27,7 +27,7 @@ PARTS = {
 
 
 def parts_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    """Rows by the title of their part: cases that some target is set for, and the others."""
+    """Group rows by section: cases with a target, and the others."""
     held = {row.case for row in rows if row.checks}
     first, second = PARTS
     return {
@@ -41,7 +41,7 @@ def markdown_table(rows: Sequence[Row]) -> str:
     previous = None
     for row in rows:
         name, *others, verdict = cells(row)
-        # What is missed is to be seen.
+        # Missed targets are bold.
         shown = f"**{verdict}**" if verdict.startswith("missed") else verdict
         lines.append(("" if name == previous else name, *others, shown))
         previous = name
@@ -61,7 +61,7 @@ def about(report: Mapping[str, Any]) -> str:
 
 
 def folder_name(report: Mapping[str, Any]) -> str:
-    """Folder of a processor's results: its name in lowercase words joined by hyphens."""
+    """Folder of a processor's results: its name in lowercase, joined by hyphens."""
     name = re.sub(r"\((R|TM)\)", "", report["machine"]["processor"])
     return re.sub(r"\W+", "-", name.lower()).strip("-")
 
@@ -75,7 +75,7 @@ def charts(folder: str, name: str, alt: str) -> str:
 
 
 def figures(reports: Sequence[Published]) -> str:
-    """The Markdown between the two marks: one section per processor."""
+    """Markdown between the two markers: one section per processor."""
     text = []
     for report, rows in reports:
         text += [f"### {report['machine']['processor']}"]
@@ -88,7 +88,7 @@ def figures(reports: Sequence[Published]) -> str:
 
 
 def with_figures(page: str, text: str, begin: str = BEGIN, end: str = END) -> str:
-    """The page with another ``text`` between the two marks.
+    """Replace the text between the two markers of a page.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The processes that engines run in."""
+"""Worker processes of the engines."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def environment(threads: int) -> dict[str, str]:
 
 
 class Worker:
-    """One engine with one case in a process of its own, answering one order at a time.
+    """One engine with one case in a worker process, one request at a time.
 
     Attributes
     ----------
@@ -56,9 +56,9 @@ class Worker:
         return answer
 
     def run(self, calls: int) -> dict[str, Any]:
-        """Call so many times: ``seconds`` and ``apart`` of each call, ``peak_bytes`` so far."""
+        """Run the case: ``seconds`` and ``apart`` of each call, and ``peak_bytes`` so far."""
         assert self.process.stdin is not None
-        with suppress(BrokenPipeError):  # it has ended; that there is no answer tells more
+        with suppress(BrokenPipeError):  # it has ended; the missing answer is reported
             self.process.stdin.write(json.dumps({"calls": calls}) + "\n")
             self.process.stdin.flush()
         return self._answer()
@@ -68,7 +68,7 @@ class Worker:
 
 
 def run_script(script: Path, folder: Path, threads: int) -> dict[str, Any]:
-    """Run a script in a new process: ``seconds`` from its start to its end, ``peak_bytes``.
+    """Run a script in a new process; return ``seconds`` from start to end and ``peak_bytes``.
 
     The end is that of the script; what Python then takes down is not counted.
     """

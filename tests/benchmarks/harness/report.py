@@ -1,4 +1,4 @@
-"""Times as ratios, ratios as rows, rows as text."""
+"""Ratios of times, and tables of ratios."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ LABELS = {
 
 @dataclass(frozen=True)
 class Row:
-    """Lucid beside one peer.
+    """Comparison of Lucid with one peer.
 
     Attributes
     ----------
     seconds, peer_seconds
         Medians.
     ratio
-        Of the times of the same round, Lucid's divided by the peer's: median, lowest, highest.
+        Lucid's time divided by the peer's in the same round: median, minimum, maximum.
     at_most, peak_at_most
-        What the median ratio, and the ratio of the peaks, may be at most, if anything.
+        Targets of the median time ratio and of the peak memory ratio.
     peak
-        Lucid's peak memory divided by the peer's; None where it is not measured.
+        Lucid's peak memory divided by the peer's; None if not measured.
     without
-        The time in NMS and RoIAlign is taken off both sides.
+        Whether the time in NMS and RoIAlign is subtracted on both sides.
     """
 
     case: str
@@ -49,7 +49,7 @@ class Row:
 
     @property
     def checks(self) -> dict[str, bool]:
-        """Whether each limit that there is holds, by what it limits."""
+        """Whether each target is met, by quantity."""
         limits = {"time": (self.ratio[0], self.at_most), "memory": (self.peak, self.peak_at_most)}
         return {
             name: value <= limit
@@ -66,7 +66,7 @@ class Row:
 
 
 def rows_of(case: Case, times: Times) -> list[Row]:
-    """One row for each peer that was timed; none where Lucid was not."""
+    """One row per peer; none if Lucid was not timed."""
     if BASELINE not in times:
         return []
     ours = times[BASELINE]
@@ -110,7 +110,7 @@ def label(row: Row) -> str:
 
 
 def time_text(seconds: float) -> str:
-    """Three digits, with the unit that suits."""
+    """Format seconds with three digits and a suitable unit."""
     if seconds >= 1:
         return f"{seconds:.2f} s"
     return f"{seconds * 1e3:.{1 if seconds < 0.0995 else 0}f} ms"
@@ -135,11 +135,21 @@ def cells(row: Row) -> tuple[str, ...]:
     )
 
 
-HEADER = ("work", "beside", "Lucid", "peer", "time (range)", "at most", "memory", "at most", "")
+HEADER = (
+    "case",
+    "compared with",
+    "Lucid",
+    "peer",
+    "time (range)",
+    "target",
+    "memory",
+    "target",
+    "",
+)
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Rows as aligned text; a case that takes several has its name once."""
+    """Format rows as aligned text, with the name of a case only once."""
     lines, previous = [HEADER], None
     for row in rows:
         name, *others = cells(row)
@@ -151,7 +161,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def summary(rows: Sequence[Row]) -> str:
-    """How many of the limits hold, counting times and memory one by one."""
+    """Count met targets, with time and memory separately."""
     checks = [holds for row in rows for holds in row.checks.values()]
     return f"{sum(checks)} of {len(checks)} targets met"
 

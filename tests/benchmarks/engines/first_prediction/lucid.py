@@ -1,4 +1,4 @@
-"""From nothing to the first prediction, in Lucid."""
+"""First prediction of a new process with Lucid."""
 
 import lucid
 

@@ -1,4 +1,4 @@
-"""From nothing to the first prediction, in ONNX Runtime, which reads its network from a file."""
+"""First prediction of a new process with ONNX Runtime, which loads the network from a file."""
 
 import os
 import sys

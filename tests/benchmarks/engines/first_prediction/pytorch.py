@@ -1,4 +1,4 @@
-"""From nothing to the first prediction, in PyTorch."""
+"""First prediction of a new process with PyTorch."""
 
 import sys
 from pathlib import Path
