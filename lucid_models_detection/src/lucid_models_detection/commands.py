@@ -199,7 +199,7 @@ def detect(
         predictor,
         files,
         show,
-        around=lambda executor: _check_sizes(executor, ids),
+        wrap_executor=lambda executor: _check_sizes(executor, ids),
         finish=None if ids is None else finish,
         exclude=[COCO_RESULTS],
     )

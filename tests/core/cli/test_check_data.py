@@ -134,7 +134,7 @@ def test_plugins_without_checkers_and_broken_ones(environment, capsys, rows: Pat
     refresh()
     code, out, err = run(capsys, "--data", rows)
     assert code == 0
-    assert "toy-broken 1.0: its data checkers are left out: RuntimeError" in err
+    assert "toy-broken 1.0: its data checkers are skipped: RuntimeError" in err
     assert "Training accepts" in out
 
 
@@ -151,7 +151,7 @@ def test_a_checker_that_fails_or_is_none_is_left_out(environment, rows: Path) ->
         assert choose_checker(rows).name == "rows"
     messages = sorted(str(warning.message) for warning in caught)
     assert messages == [
-        "none 1.0: its data checkers are left out: TypeError: expected a "
+        "none 1.0: its data checkers are skipped: TypeError: expected a "
         "lucid.data.checkers.DataChecker, got int",
-        "the data checker 'odd' is left out: ZeroDivisionError: division by zero",
+        "the data checker 'odd' is skipped: ZeroDivisionError: division by zero",
     ]

@@ -64,7 +64,7 @@ def test_a_pattern_without_a_match(environment, capsys) -> None:
     environment.add("toy", "net_1")
     code, out, err = run(capsys, "models", "x*")
     assert (code, out) == (0, "")
-    assert err == "no model matches; 1 are installed, 'lucid models' lists them\n"
+    assert "no model matches" in err
 
 
 def test_info(environment, capsys) -> None:

@@ -36,12 +36,12 @@ def explained(option: str) -> str:
         ("--pretrained", "did you mean --weights?"),
         ("--weight", "did you mean --weights?"),
         ("--verbose", "did you mean --debug?"),
-        ("--num-classes", "leave it out"),
-        ("--weight-decay", "its optimizer"),
+        ("--num-classes", "number of classes"),
+        ("--weight-decay", "optimizer"),
         ("--iou", "detect --help"),  # only the dashes are those of another option
         ("--source", "name the images after the command"),
         ("--device", "CPU"),
-        ("-z.png", "a file is given as ./-z..."),
+        ("-z.png", "./-z..."),
         ("--lr0", "detect --help"),  # it has no learning rate
     ],
 )

@@ -13,8 +13,8 @@ from lucid.cli.training import best_line
         (0.51239, "best mAP 0.5124: BEST"),
         (
             0.0,
-            "best mAP 0.0000: BEST (the model of the first epoch, as mAP was never above 0; "
-            "train for longer, or check the boxes)",
+            "best mAP 0.0000: BEST (from the first epoch: mAP was never above 0; "
+            "train longer or check the boxes)",
         ),
         (None, "no best mAP, it was NaN after every epoch; BEST was not written"),
     ],

@@ -1,6 +1,6 @@
-"""``lucid warmup`` where there is nothing to do, and where it cannot be done.
+"""``lucid warmup`` without compiled kernels and without a cache folder.
 
-What it compiles, and that this is enough: ``tests/integration/test_warmup.py``.
+What it compiles: ``tests/integration/test_warmup.py``.
 """
 
 from __future__ import annotations
@@ -14,20 +14,18 @@ import pytest
 from lucid.cli import main
 
 
-def test_kernels_in_their_numpy_form(capsys, monkeypatch) -> None:
+def test_warmup_without_compiled_kernels(capsys, monkeypatch) -> None:
     monkeypatch.setenv("LUCID_KERNELS", "reference")
     assert main(["warmup"]) == 0
-    assert capsys.readouterr() == (
-        "nothing to compile: kernels run in their NumPy form here\n",
-        "",
-    )
+    out, err = capsys.readouterr()
+    assert (out.startswith("nothing to compile"), err) == (True, "")
     assert main(["warmup", "--json"]) == 0
     nothing = {"compiled": 0, "loaded": 0, "seconds": 0.0, "folder": None}
     assert json.loads(capsys.readouterr().out) == nothing
 
 
 @pytest.mark.slow
-def test_a_folder_that_cannot_be_made(tmp_path, monkeypatch) -> None:
+def test_warmup_cannot_create_the_cache(tmp_path, monkeypatch) -> None:
     pytest.importorskip("numba", reason="nothing is compiled without Numba")
     monkeypatch.setenv("LUCID_CACHE_DIR", str(tmp_path / "file"))
     monkeypatch.delenv("LUCID_KERNELS", raising=False)

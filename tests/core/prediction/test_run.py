@@ -28,7 +28,7 @@ def test_a_missing_folder_is_made_and_a_directory_refused(toy, weights, images, 
     report = tmp_path / "new" / "deep" / "r.jsonl"
     assert predict_files(toy.ToyPredictor(weights), images[:2], report).images == 2
     assert len(report.read_text().splitlines()) == 2
-    with pytest.raises(IsADirectoryError, match="the report is a directory"):
+    with pytest.raises(IsADirectoryError, match="directory"):
         predict_files(toy.ToyPredictor(weights), images, tmp_path / "new")
     with pytest.raises(OSError, match=r"r\.jsonl"):
         predict_files(toy.ToyPredictor(weights), images, report / "below.json")
@@ -88,7 +88,7 @@ def test_no_bar_where_nobody_watches(toy, weights, images, tmp_path, capsys):
 
 
 def test_a_batch_has_an_image(toy, weights, images, tmp_path):
-    with pytest.raises(ValueError, match="batch size of at least 1, got 0"):
+    with pytest.raises(ValueError, match=r"batch_size.* got 0"):
         predict_files(toy.ToyPredictor(weights), images, tmp_path / "r.json", batch_size=0)
 
 

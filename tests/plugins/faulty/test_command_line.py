@@ -48,7 +48,7 @@ def test_commands_of_plugins_run_beside_one_that_fails(installed) -> None:
     done = installed.lucid("toy-hello", "you")
     assert done.stdout == "hello, you\n"
     assert (
-        "lucid: warning: toy-broken-command 1.0: its commands are left out: "
+        "lucid: warning: toy-broken-command 1.0: its commands are skipped: "
         "SystemExit: no commands today"
     ) in done.stderr.splitlines()
     assert "From toy-good 1.0." in installed.lucid("toy-hello", "--help").stdout

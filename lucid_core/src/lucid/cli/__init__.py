@@ -1,4 +1,4 @@
-"""The command line, ``lucid``: commands of the core, and those plugins add by hook."""
+"""The command line ``lucid``: core commands, and commands that plugins add."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        What follows ``lucid``; ``sys.argv[1:]`` by default.
+        Command-line arguments; default ``sys.argv[1:]``.
 
     Returns
     -------
     int
-        0 if all went well, 2 for bad input, 130 after Ctrl-C, 1 for anything else.
+        0 on success, 2 for bad input, 130 after Ctrl-C, 1 for other errors.
     """
     try:
         from lucid.cli.entry_point import run
 
         return run(arguments)
-    except KeyboardInterrupt:  # before there was anything to interrupt
+    except KeyboardInterrupt:  # during the imports
         return 130

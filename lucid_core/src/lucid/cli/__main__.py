@@ -1,4 +1,4 @@
-"""``python -m lucid.cli``: the command line without its script."""
+"""Run the command line as ``python -m lucid.cli``."""
 
 from __future__ import annotations
 

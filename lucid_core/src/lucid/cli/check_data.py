@@ -1,4 +1,4 @@
-"""``lucid check-data``: everything that training would find wrong in a data set, at once."""
+"""``lucid check-data``: validate a data set before training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _REFUSED = 2
     options={
         "--box-format": "--option box_format=...",
         "--box-orientation": "--option box_orientation=...",
-        "--skip-invalid": "the report says what --skip-invalid of the training commands leaves out",
+        "--skip-invalid": "the report lists what --skip-invalid of the training commands skips",
     }
 )
 @click.command("check-data")
@@ -33,19 +33,19 @@ _REFUSED = 2
     required=True,
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="Annotation file, or folder of annotations or class folders.",
+    help="Annotation file, or folder of annotations or of class folders.",
 )
 @click.option(
     "--images",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder that the file names in the annotations start from.",
+    help="Image folder that file names in the annotations are relative to.",
 )
 @click.option(
     "--format",
     "format_name",
     metavar="NAME",
-    help="Format of the data, such as coco.  [default: the one that fits]",
+    help="Data format, such as coco.  [default: detected]",
 )
 @max_pixels_option
 @click.option(
@@ -53,7 +53,7 @@ _REFUSED = 2
     "options",
     multiple=True,
     metavar="NAME=VALUE",
-    help="Option of the format, such as box_format=xyxy; may be given several times.",
+    help="Format option, such as box_format=xyxy; repeatable.",
 )
 @json_option
 @click.pass_context
@@ -67,10 +67,9 @@ def check_data(
 ) -> None:
     """Check a data set before training.
 
-    Shows classes with counts, image sizes, and everything that training would refuse or that
-    is worth a look, with up to ten examples of each kind. Opens every image, but decodes only
-    files that do not end as they should. The exit code is 0 if training accepts the data, and
-    2 if not.
+    Lists classes with counts, image sizes, problems that training would refuse, and notes, with
+    up to ten examples of each. Opens every image, but decodes only files that look damaged. The
+    exit code is 0 if training accepts the data, 2 if not.
     """
     from lucid.data.checkers import choose_checker
     from lucid.data.report_text import table_lines

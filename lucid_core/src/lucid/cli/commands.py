@@ -1,4 +1,4 @@
-"""The commands of the core: what models there are, and what they are made of."""
+"""Core commands: list, describe and summarize models and plugins."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ __all__ = ["cli"]
     cls=LucidGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Lucid: a zoo of models from plugins, trained and run on ordinary CPUs.",
+    help="Lucid: a plugin-based model zoo for CPUs.",
 )
 @click.version_option(lucid.__version__, prog_name="lucid", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Root of the command line; ``--debug`` is taken out by :mod:`lucid.cli.entry_point`."""
+    """Root command; :mod:`lucid.cli.entry_point` handles ``--debug``."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
 
 @cli.result_callback()
 def _no_exit_code(result: object, **parameters: object) -> None:
-    """Drop what a command returned, which click would hand on as if it were an exit code."""
+    """Drop the return value of a command, which click would use as the exit code."""
 
 
 @cli.command()
 @click.argument("patterns", metavar="[PATTERN]...", nargs=-1)
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="Leave these names out.")
-@click.option("--task", multiple=True, metavar="PATTERN", help="Models for this task.")
-@click.option("--family", multiple=True, metavar="PATTERN", help="Models of this family.")
-@click.option("--plugin", multiple=True, metavar="PATTERN", help="Models of this distribution.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Exclude matching models.")
+@click.option("--task", multiple=True, metavar="PATTERN", help="Filter by task.")
+@click.option("--family", multiple=True, metavar="PATTERN", help="Filter by family.")
+@click.option("--plugin", multiple=True, metavar="PATTERN", help="Filter by plugin distribution.")
 @json_option
 def models(
     patterns: tuple[str, ...],
@@ -54,9 +54,9 @@ def models(
     plugin: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """List the models that are installed.
+    """List installed models.
 
-    PATTERN is a shell pattern such as 'resnet_*'; quote it.
+    PATTERN is a shell-style pattern such as 'resnet_*'; quote it.
     """
     names = lucid.models.list_models(
         patterns or "*",
@@ -70,7 +70,7 @@ def models(
         write_json([dataclasses.asdict(info) for info in infos])
         return
     if not infos:
-        _say_why_none()
+        _explain_empty_list()
         return
     rows = [("NAME", "TASK", "FAMILY", "PARAMETERS", "PLUGIN")]
     rows += [
@@ -80,12 +80,12 @@ def models(
     write_table(rows, right=(3,))
 
 
-def _say_why_none() -> None:
+def _explain_empty_list() -> None:
     from lucid.models.suggestions import install_hint
 
     total = len(lucid.models.list_models())
     if total:
-        click.echo(f"no model matches; {total} are installed, 'lucid models' lists them", err=True)
+        click.echo(f"no model matches; run 'lucid models' to list all {total}", err=True)
     else:
         click.echo(install_hint(), err=True)
 
@@ -94,7 +94,7 @@ def _say_why_none() -> None:
 @click.argument("name")
 @json_option
 def info(name: str, as_json: bool) -> None:
-    """Show what is known of the model NAME."""
+    """Show details of the model NAME."""
     found = lucid.models.model_info(name)
     if as_json:
         write_json(dataclasses.asdict(found))
@@ -118,15 +118,15 @@ def info(name: str, as_json: bool) -> None:
 @cli.command()
 @json_option
 def plugins(as_json: bool) -> None:
-    """List the plugins, and why a failing one could not be loaded."""
+    """List installed plugins and their load errors."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PluginWarning)  # the table says it
+        warnings.simplefilter("ignore", PluginWarning)  # the table shows the errors
         found = lucid.models.list_plugins()
     if as_json:
         write_json([dataclasses.asdict(plugin) for plugin in found])
         return
     if not found:
-        _say_why_none()
+        _explain_empty_list()
         return
     rows = [("PLUGIN", "DISTRIBUTION", "VERSION", "MODELS", "STATUS")]
     rows += [
@@ -144,10 +144,12 @@ def plugins(as_json: bool) -> None:
 
 @cli.command()
 @click.argument("name")
-@click.option("--input", "shape", metavar="1,3,224,224", help="Shape to run the model with.")
+@click.option(
+    "--input", "shape", metavar="1,3,224,224", help="Input shape.  [default: the model's]"
+)
 @json_option
 def summary(name: str, shape: str | None, as_json: bool) -> None:
-    """Show the layers of the model NAME with shapes, parameters and multiply-adds."""
+    """Show layers, shapes, parameters and multiply-adds of the model NAME."""
     input_shape = lucid.models.model_info(name).input_shape if shape is None else _parse(shape)
     found = lucid.models.summarize(lucid.models.create_model(name), input_shape)
     if as_json:

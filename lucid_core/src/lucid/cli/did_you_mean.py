@@ -1,7 +1,7 @@
-"""Commands and options as other tools spell them, and Lucid's in their place.
+"""Suggestions for unknown commands and options.
 
-The tables hold what every command may have.  A plugin adds what its own commands need with
-:func:`did_you_mean`; names that no table has are compared letter by letter.
+Tables map the names that other tools use to Lucid's.  Plugins add names for their own commands
+with :func:`did_you_mean`.  Other names are matched by similarity.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["did_you_mean", "suggest_command", "suggest_option"]
 
 Command = TypeVar("Command", bound=click.Command)
 
-#: Lucid's commands, with names that other tools have for them.
+#: Lucid's commands, with their names in other tools.
 _COMMANDS = {
     "models": ("list", "ls", "list-models", "zoo"),
     "info": ("show", "describe"),
@@ -28,7 +28,7 @@ _COMMANDS = {
     "check-plugin": ("check", "lint"),
 }
 
-#: Lucid's options, with names that other tools have for them.
+#: Lucid's options, with their names in other tools.
 _OPTIONS = {
     "--accumulate": ("--accumulation-steps", "--grad-accum", "--accumulate-grad-batches"),
     "--batch-size": ("--batch", "-b", "--bs", "--batchsize", "--train-batch-size"),
@@ -58,9 +58,9 @@ _OPTIONS = {
     "--workers": ("--num-workers", "-j", "--nw", "--jobs"),
 }  # fmt: skip
 
-_CPU = "Lucid computes on the CPU, in float32; leave it out (OMP_NUM_THREADS sets the threads)"
+_CPU = "Lucid runs on the CPU in float32; remove it (OMP_NUM_THREADS sets the number of threads)"
 
-#: Options without a counterpart, and what to do without them.
+#: Options without a counterpart, with a remedy.
 _NO_OPTION = {
     **dict.fromkeys(
         ("--device", "--gpu", "--gpus", "--cuda", "--half", "--fp16", "--amp", "--accelerator"),
@@ -68,15 +68,15 @@ _NO_OPTION = {
     ),
     **dict.fromkeys(
         ("--num-classes", "--nc", "--nb-classes"),
-        "the data or the weights give the number of classes; leave it out",
+        "the number of classes follows from the data or the weights; remove it",
     ),
     **dict.fromkeys(
         ("--weight-decay", "--wd", "--momentum", "--beta1"),
-        "the command sets it for its optimizer; leave it out",
+        "each optimizer has a fixed value; remove it",
     ),
     **dict.fromkeys(
         ("--patience", "--early-stopping"),
-        "the best model is kept, and Ctrl-C ends a run; leave it out",
+        "the best model is saved, and Ctrl-C ends a run; remove it",
     ),
 }
 
@@ -93,19 +93,19 @@ _of_command: WeakKeyDictionary[click.Command, _Spellings] = WeakKeyDictionary()
 def did_you_mean(
     *names: str, options: Mapping[str, str] | None = None
 ) -> Callable[[Command], Command]:
-    """Add other tools' spellings of a command and of its options.
+    """Register other tools' names for a command and its options, for suggestions.
 
     Parameters
     ----------
     *names : str
-        What other tools call the command.
+        Names of the command in other tools.
     options : mapping of str to str, optional
-        For an option of another tool, Lucid's, or a sentence that says what to do.
+        Option of another tool to Lucid's option, or to a remedy.
 
     Returns
     -------
     callable
-        A decorator for a :class:`click.Command`; stands above ``@click.command()``.
+        Decorator for a :class:`click.Command`; place it above ``@click.command()``.
     """
 
     def add(command: Command) -> Command:
@@ -116,7 +116,7 @@ def did_you_mean(
 
 
 def suggest_option(error: click.NoSuchOption) -> str:
-    """The message for an option that a command does not have, with the nearest that it has."""
+    """Return the error message for an unknown option, with the closest match."""
     given = error.option_name
     message = f"No such option: {given}"
     command = None if error.ctx is None else error.ctx.command
@@ -134,20 +134,25 @@ def suggest_option(error: click.NoSuchOption) -> str:
         advice = next((name for name, others in _OPTIONS.items() if usual in others), "")
         advice = advice if advice in known else " or ".join(_close(usual, known))
     if not advice:
-        file = "" if given.startswith("--") else f"; a file is given as ./{given}..."
-        return f"{message} ({error.ctx.command_path} --help lists those there are{file})"
+        file = "" if given.startswith("--") else f"; for a file of that name, give ./{given}..."
+        return f"{message} ({error.ctx.command_path} --help lists all options{file})"
     return f"{message}; {f'did you mean {advice}?' if advice.startswith('-') else advice}"
 
 
 def suggest_command(name: str, commands: Mapping[str, click.Command | None]) -> str:
-    """What to add to the message for a command that there is not: the nearest, if any.
+    """Return the suggestion to append to the error about an unknown command.
 
     Parameters
     ----------
     name : str
-        What was asked for.
+        Unknown command.
     commands : mapping
-        Those there are.
+        Known commands.
+
+    Returns
+    -------
+    str
+        Empty if no command is similar.
     """
     usual = name.lower().replace("_", "-")
     if usual in ("help", "version"):
@@ -165,6 +170,6 @@ def suggest_command(name: str, commands: Mapping[str, click.Command | None]) -> 
 
 
 def _close(name: str, known: Iterable[str]) -> list[str]:
-    """The most similar names; the dashes that all options begin with make none similar."""
+    """Return the most similar names, compared without leading dashes."""
     bare = {other.lstrip("-"): other for other in known}
     return [bare[other] for other in difflib.get_close_matches(name.lstrip("-"), bare, n=2)]

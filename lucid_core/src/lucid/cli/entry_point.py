@@ -1,4 +1,4 @@
-"""Running the command line: a plain message for an error, an exit code, no traceback."""
+"""Run the command line: errors become one-line messages and exit codes."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ __all__ = ["RankError", "run"]
 _BAD_INPUT = 2
 _FAILED = 1
 _INTERRUPTED = 128 + signal.SIGINT
-_ENDED_BY_SIGNAL = (_INTERRUPTED, 128 + signal.SIGTERM)
+_SIGNAL_CODES = (_INTERRUPTED, 128 + signal.SIGTERM)
 
-#: What a user's input raises: the message says what to change.
+#: Errors caused by user input; the message has the remedy.
 _INPUT_ERRORS = (LucidError, ValueError, OSError)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run ``lucid`` with `arguments` (those of the process by default); return the exit code."""
+    """Run ``lucid`` with `arguments` (default ``sys.argv[1:]``) and return the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug, given = _take_debug(given)
     with standard_streams():
         code = _run(given, debug)
         if (error := flush_output()) is not None and code == 0:
-            code = _FAILED if is_broken_pipe(error) else _tell(error, debug)
+            code = _FAILED if is_broken_pipe(error) else _report_error(error, debug)
     return code
 
 
@@ -46,22 +46,22 @@ def _run(arguments: list[str], debug: bool) -> int:
         with _plain_warnings():
             code = cli.main(args=arguments, prog_name="lucid", standalone_mode=False)
     except RankError as failure:
-        code = _tell(failure.error, debug, failure.where)
-        failure.end(code)
+        code = _report_error(failure.error, debug, failure.where)
+        failure.abort(code)
     except SystemExit as error:
-        if type(error) is not SystemExit or (place := _place_in_model(error)) is None:
-            raise  # SIGTERM, or a command of a plugin that ends so
-        message = f"the code of a model called exit({error.code}), at {place}"
+        if type(error) is not SystemExit or (location := _location_in_model(error)) is None:
+            raise  # SIGTERM, or a plugin command that exits
+        message = f"model code called exit({error.code}), at {location}"
         return _report(message, _FAILED, debug)
     except PipeError as failure:
-        return _FAILED if is_broken_pipe(failure.error) else _tell(failure.error, debug)
+        return _FAILED if is_broken_pipe(failure.error) else _report_error(failure.error, debug)
     except Exception as error:
-        return _tell(error, debug)
+        return _report_error(error, debug)
     return code if isinstance(code, int) else 0
 
 
-def _place_in_model(error: SystemExit) -> str | None:
-    """File and line that raised an error below a builder or forward; None for any other."""
+def _location_in_model(error: SystemExit) -> str | None:
+    """Return file and line if a builder or forward raised the error, else None."""
     frames = list(traceback.walk_tb(error.__traceback__))
     modules = {frame.f_globals.get("__name__") for frame, _ in frames}
     if modules.isdisjoint(("lucid.models.builders", "lucid.nn.module")):
@@ -71,35 +71,35 @@ def _place_in_model(error: SystemExit) -> str | None:
 
 
 class RankError(Exception):
-    """An error of one of several processes, which ends the others once it has been told.
+    """Error on one rank; the other ranks are aborted after it is reported.
 
     Parameters
     ----------
     error : BaseException
-        What went wrong.
+        Original error.
     where : str
-        Which process it was, to stand before the message.
-    end : callable
-        ``end(code)`` ends them all.
+        Prefix of the message, such as ``"rank 1: "``.
+    abort : callable
+        ``abort(code)`` ends all ranks.
     """
 
-    def __init__(self, error: BaseException, where: str, end: Callable[[int], object]) -> None:
+    def __init__(self, error: BaseException, where: str, abort: Callable[[int], object]) -> None:
         super().__init__(str(error))
         self.error = error
         self.where = where
-        self.end = end
+        self.abort = abort
 
 
-def _tell(error: BaseException, debug: bool, where: str = "") -> int:
-    """Tell of an error in a line; give the exit code."""
+def _report_error(error: BaseException, debug: bool, where: str = "") -> int:
+    """Write an error to stderr and return the exit code."""
     message, code = _message(error, debug)
     return _report(where + message, code, debug)
 
 
 def _message(error: BaseException, debug: bool) -> tuple[str, int]:
-    if isinstance(error, click.Abort):  # how click passes on Ctrl-C, and the end of input
+    if isinstance(error, click.Abort):  # click raises it for Ctrl-C and end of input
         if isinstance(error.__cause__ or error.__context__, EOFError):
-            return "the input ended before the question was answered", _BAD_INPUT
+            return "end of input at a prompt", _BAD_INPUT
         return "interrupted", _INTERRUPTED
     if isinstance(error, KeyboardInterrupt):
         return "interrupted", _INTERRUPTED
@@ -111,7 +111,7 @@ def _message(error: BaseException, debug: bool) -> tuple[str, int]:
         return error.format_message(), _BAD_INPUT
     if isinstance(error, _INPUT_ERRORS):
         return _describe(error), _BAD_INPUT
-    if isinstance(error, FloatingPointError):  # a training that diverged, as its message explains
+    if isinstance(error, FloatingPointError):  # training diverged
         return str(error), _FAILED
     if isinstance(error, MemoryError):
         return f"not enough memory {error}".rstrip(), _FAILED
@@ -124,18 +124,18 @@ def _message(error: BaseException, debug: bool) -> tuple[str, int]:
 
 
 def _take_debug(arguments: list[str]) -> tuple[bool, list[str]]:
-    """Take ``--debug`` out of the arguments: it may stand anywhere before ``--``."""
+    """Remove ``--debug`` from the arguments; it may be anywhere before ``--``."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     kept = [argument for argument in arguments[:end] if argument != "--debug"]
     return len(kept) < end, kept + arguments[end:]
 
 
 def _report(message: str, code: int, debug: bool) -> int:
-    """Say what went wrong on stderr, line by line as the message is; with ``--debug``, where."""
+    """Write a message to stderr, with ``--debug`` after the traceback."""
     if debug:
         traceback.print_exc()
-    kind = "" if code in _ENDED_BY_SIGNAL else "error: "
-    with suppress(OSError):  # nobody reads standard error
+    kind = "" if code in _SIGNAL_CODES else "error: "
+    with suppress(OSError):  # stderr is closed
         click.echo(f"lucid: {kind}{printable_lines(message)}", err=True)
     return code
 
@@ -148,14 +148,14 @@ def _describe(error: BaseException) -> str:
 
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Show Lucid's warnings as lines for people, without file and source."""
-    usual = warnings.showwarning
+    """Show Lucid's warnings as single lines, without file and source."""
+    default = warnings.showwarning
 
-    def show(message: Any, category: type[Warning], *place: Any, **more: Any) -> None:
+    def show(message: Any, category: type[Warning], *location: Any, **more: Any) -> None:
         if issubclass(category, LucidWarning):
             warn(str(message))
         else:
-            usual(message, category, *place, **more)
+            default(message, category, *location, **more)
 
     with warnings.catch_warnings():
         warnings.showwarning = show

@@ -1,4 +1,4 @@
-"""The root command: the core's commands first, plugins asked only when needed."""
+"""Root command group: core commands, and plugin commands loaded on demand."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["LucidGroup"]
 
 @dataclass(frozen=True)
 class _PluginCommand:
-    """A command a plugin adds."""
+    """Command added by a plugin."""
 
     plugin: Plugin
     command: click.Command
@@ -37,29 +37,28 @@ class _PluginCommand:
 
 @dataclass
 class _PluginCommands:
-    """The commands of all plugins.
+    """Commands of all plugins.
 
     Attributes
     ----------
-    offers : dict
-        Each command under the name that runs it: qualified, where several plugins
-        add one of the same name.
+    commands : dict
+        By name; ``distribution:name`` if several plugins add the same name.
     ambiguous : dict
-        Those names, with the qualified ones.
-    faults : dict of str to str
-        What kept a plugin from adding its commands, by ``distribution version``.
+        Qualified names by such a name.
+    errors : dict of str to str
+        Reason why commands could not be added, by ``distribution version``.
     """
 
-    offers: dict[str, _PluginCommand] = field(default_factory=dict)
+    commands: dict[str, _PluginCommand] = field(default_factory=dict)
     ambiguous: dict[str, list[str]] = field(default_factory=dict)
-    faults: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
 
 
 def _check_arguments(command: click.Command, parent: click.Context, args: list[str]) -> None:
-    """Refuse an option that is given twice, and empty text.
+    """Reject options given twice, and empty values.
 
-    Of the former, click would take the last in silence; of the latter, which an unset variable
-    of a shell gives, an option of a path would make the current directory.
+    click would silently use the last of two values, and turn an empty path (an unset shell
+    variable) into the current directory.
     """
     with click.Context(command, info_name=command.name, parent=parent) as ctx:
         values, _, order = command.make_parser(ctx).parse_args(list(args))
@@ -67,21 +66,23 @@ def _check_arguments(command: click.Command, parent: click.Context, args: list[s
         for parameter in command.get_params(ctx):
             value = values.get(parameter.name or "")
             if value == "" or (isinstance(value, tuple | list) and "" in value):
-                raise click.BadParameter("expected a value, got an empty text", ctx, parameter)
+                raise click.BadParameter("expected a value, got an empty string", ctx, parameter)
             if (
                 isinstance(parameter, click.Option)
                 and repeated[parameter] > 1
                 and not (parameter.multiple or parameter.is_flag or parameter.count)
             ):
-                raise click.UsageError(f"give {parameter.opts[-1]} once, it takes one value", ctx)
+                raise click.UsageError(
+                    f"expected {parameter.opts[-1]} once, got it {repeated[parameter]} times", ctx
+                )
 
 
 class LucidGroup(click.Group):
-    """A group whose commands come from the core and, by hook, from plugins.
+    """Command group of the core and of plugins.
 
-    A plugin is given a group of its own to fill.  If its hook fails, nothing of it
-    is used and the rest works; if it takes a name that is in use, neither replaces
-    the other.
+    Each plugin hook fills a separate group.  If a hook fails, none of its commands are added.
+    A plugin cannot replace a core command; two plugins with the same command name must be
+    called as ``distribution:name``.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -89,7 +90,7 @@ class LucidGroup(click.Group):
         self._from_plugins: _PluginCommands | None = None
 
     def main(self, *args: Any, **kwargs: Any) -> Any:
-        self._from_plugins = None  # plugins may have come or gone since the last run
+        self._from_plugins = None  # plugins may have changed since the last run
         return super().main(*args, **kwargs)
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
@@ -101,34 +102,36 @@ class LucidGroup(click.Group):
             return super().invoke(ctx)
 
     def from_plugins(self) -> _PluginCommands:
-        """Ask the plugins for their commands, once a run."""
+        """Load the plugin commands, once per run."""
         if self._from_plugins is None:
             found = _PluginCommands()
             by_name: dict[str, list[_PluginCommand]] = {}
-            with redirect_stdout(sys.stderr):  # standard output is for the command
+            with redirect_stdout(sys.stderr):  # stdout is for the command's own output
                 for plugin in zoo.registry.loaded_plugins():
-                    for offer in self._ask(plugin, found.faults):
-                        by_name.setdefault(offer.name, []).append(offer)
-            for name, offers in sorted(by_name.items()):
-                if len(offers) == 1:
-                    found.offers[name] = offers[0]
+                    for added in self._load(plugin, found.errors):
+                        by_name.setdefault(added.name, []).append(added)
+            for name, added_by in sorted(by_name.items()):
+                if len(added_by) == 1:
+                    found.commands[name] = added_by[0]
                 else:
-                    found.offers |= {offer.qualified_name: offer for offer in offers}
-                    found.ambiguous[name] = [offer.qualified_name for offer in offers]
+                    found.commands |= {added.qualified_name: added for added in added_by}
+                    found.ambiguous[name] = [added.qualified_name for added in added_by]
             self._from_plugins = found
         return self._from_plugins
 
-    def _ask(self, plugin: Plugin, faults: dict[str, str]) -> list[_PluginCommand]:
+    def _load(self, plugin: Plugin, errors: dict[str, str]) -> list[_PluginCommand]:
         group = click.Group()
         try:
             plugin.call_hook("lucid_register_commands", cli=group)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: the other commands still work
-            faults[plugin.origin] = f"its commands are left out: {describe_error(error)}"
+            errors[plugin.origin] = f"its commands are skipped: {describe_error(error)}"
             return []
         for name in self.commands.keys() & group.commands.keys():
-            faults[plugin.origin] = f"its command {name!r} is left out: lucid has one"
+            errors[plugin.origin] = (
+                f"its command {name!r} is skipped: lucid has a command of that name"
+            )
         return [
             _PluginCommand(plugin, command, name)
             for name, command in group.commands.items()
@@ -136,25 +139,25 @@ class LucidGroup(click.Group):
         ]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*self.commands, *self.from_plugins().offers]
+        return [*self.commands, *self.from_plugins().commands]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self.commands:
             return self.commands[cmd_name]
-        offer = self.from_plugins().offers.get(cmd_name)
-        if offer is None:
+        added = self.from_plugins().commands.get(cmd_name)
+        if added is None:
             return None
-        if offer.command.epilog is None:
-            offer.command.epilog = f"From {offer.plugin.origin}."
-        return offer.command
+        if added.command.epilog is None:
+            added.command.epilog = f"From {added.plugin.origin}."
+        return added.command
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in self.commands and not ctx.resilient_parsing and not name.startswith("-"):
-            for origin, fault in sorted(self.from_plugins().faults.items()):
-                warn(f"{origin}: {fault}")
+            for origin, reason in sorted(self.from_plugins().errors.items()):
+                warn(f"{origin}: {reason}")
             if self.get_command(ctx, name) is None:
                 raise click.UsageError(self._explain_unknown(ctx, name), ctx)
         name_, command, rest = super().resolve_command(ctx, args)
@@ -178,14 +181,14 @@ class LucidGroup(click.Group):
         return f"{message}{suggest_command(name, commands)}"
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands of the core, then those of each distribution under its name."""
+        """Write the core commands, then those of each distribution."""
         found = self.from_plugins()
         sections: dict[str, list[tuple[str, click.Command]]] = {
             "Commands": [*self.commands.items()]
         }
-        for name, offer in found.offers.items():
-            title = f"Commands from {offer.plugin.origin}"
-            sections.setdefault(title, []).append((name, offer.command))
+        for name, added in found.commands.items():
+            title = f"Commands from {added.plugin.origin}"
+            sections.setdefault(title, []).append((name, added.command))
         longest = max(len(name) for rows in sections.values() for name, _ in rows)
         limit = formatter.width - 6 - longest
         for title, commands in sections.items():
@@ -197,6 +200,6 @@ class LucidGroup(click.Group):
             if rows:
                 with formatter.section(title):
                     formatter.write_dl(rows)
-        if found.faults:
+        if found.errors:
             with formatter.section("Plugins whose commands could not be added"):
-                formatter.write_dl(sorted(found.faults.items()))
+                formatter.write_dl(sorted(found.errors.items()))

@@ -1,4 +1,4 @@
-"""Commands run from Python, for the checks of plugins."""
+"""Run commands in this process, for the plugin checks."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def run_command(*arguments: object, advice: str) -> str:
     Parameters
     ----------
     *arguments : object
-        Name of the command and its arguments, converted to text.
+        Command name and arguments, converted to str.
     advice : str
-        What to do if it fails.
+        Remedy if the command fails.
 
     Returns
     -------
     str
-        What it wrote to standard output.
+        Standard output of the command.
 
     Raises
     ------
     lucid.testing.plugin_checks.CheckError
-        If its exit code is not 0; has the last line of standard error.
+        If the exit code is not 0; the message has the last line of stderr.
     """
     words = [*map(str, arguments)]
     out, err = (
@@ -41,11 +41,9 @@ def run_command(*arguments: object, advice: str) -> str:
         except SystemExit as error:
             if type(error) is not SystemExit:
                 raise  # SIGTERM
-            raise CheckError(
-                f"lucid {words[0]} was ended by a call of exit({error.code})", advice
-            ) from error
+            raise CheckError(f"lucid {words[0]} called exit({error.code})", advice) from error
     written, errors = (stream.buffer.getvalue().decode("utf-8") for stream in (out, err))
     if code != 0:
         said = (errors.strip() or "nothing").splitlines()[-1]
-        raise CheckError(f"lucid {words[0]} ended with code {code} and said: {said}", advice)
+        raise CheckError(f"lucid {words[0]} failed with exit code {code}: {said}", advice)
     return str(written)

@@ -1,4 +1,4 @@
-"""The option ``--max-pixels`` of every command that reads images."""
+"""Option ``--max-pixels``."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["max_pixels_option"]
 
 
 def max_pixels_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--max-pixels``, the limit on the pixels of an image.
+    """Add the option ``--max-pixels``.
 
-    While the command runs, the limit is in the environment, where ``read_image`` and the
-    processes that the command starts find it.
+    The limit is set as an environment variable while the command runs, so that worker
+    processes use it too.
     """
     return click.option(
         "--max-pixels",
@@ -25,8 +25,8 @@ def max_pixels_option(command: Callable[..., Any]) -> Callable[..., Any]:
         metavar="N",
         expose_value=False,
         callback=_set_limit,
-        help="Refuse images with more pixels, before they are decoded; raise it for large "
-        f"images that you trust.  [default: {MAX_PIXELS_VARIABLE}, or Pillow's 89478485]",
+        help="Maximum number of pixels per image; larger images are rejected before decoding.  "
+        f"[default: {MAX_PIXELS_VARIABLE}, or Pillow's 89478485]",
     )(command)
 
 

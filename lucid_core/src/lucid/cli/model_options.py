@@ -27,14 +27,14 @@ _ARGUMENT = "--model-option"
 
 
 def model_option(help: str, argument: str = "model") -> Callable[[Command], Command]:
-    """Give a command ``--model NAME``; an alias becomes the name it resolves to.
+    """Add the option ``--model NAME``; aliases are resolved.
 
     Parameters
     ----------
     help : str
-        Text of ``--help``.
+        Help text.
     argument : str, default "model"
-        Argument of the function.
+        Parameter of the command function.
     """
     return click.option("--model", argument, metavar="NAME", help=help, callback=_registered_name)
 
@@ -46,14 +46,14 @@ def _registered_name(ctx: click.Context, param: click.Parameter, value: str | No
 def builder_arguments_option(
     help: str, argument: str = "model_options"
 ) -> Callable[[Command], Command]:
-    """Give a command ``--model-option NAME=VALUE``, several times; a value is JSON or text.
+    """Add the repeatable option ``--model-option NAME=VALUE``; values are JSON or text.
 
     Parameters
     ----------
     help : str
-        Text of ``--help``.
+        Help text.
     argument : str, default "model_options"
-        Argument of the function, a dict.
+        Parameter of the command function; it receives a dict.
     """
     return click.option(
         _ARGUMENT,
@@ -82,9 +82,9 @@ def _builder_arguments(
 
 @contextmanager
 def explain_builder_arguments(arguments: Mapping[str, Any]) -> Iterator[None]:
-    """Name ``--model-option`` in errors about an argument that was given by it.
+    """Name ``--model-option`` in errors about its arguments.
 
-    Where the value was not JSON and so became text, the error says how it is written as JSON.
+    If a value was read as text because it is not JSON, the error shows the JSON spelling.
 
     Parameters
     ----------
@@ -105,12 +105,12 @@ def explain_builder_arguments(arguments: Mapping[str, Any]) -> Iterator[None]:
         if not meant:
             raise
         texts = [name for name in meant if isinstance(arguments[name], str)]
-        parts = [message, *(_written_as_json(name, arguments[name]) for name in texts)]
+        parts = [message, *(_json_hint(name, arguments[name]) for name in texts)]
         raise click.BadParameter("; ".join(parts), param_hint=f"'{_ARGUMENT}'") from error
 
 
-def _written_as_json(name: str, text: str) -> str:
-    """Say how a value in Python's notation is written as JSON, or what JSON looks like."""
+def _json_hint(name: str, text: str) -> str:
+    """Return the JSON spelling of a Python literal, or an example of JSON."""
     try:
         value = json.dumps(ast.literal_eval(text), separators=(",", ":"))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
@@ -119,10 +119,10 @@ def _written_as_json(name: str, text: str) -> str:
 
 
 def ema_option(command: Command) -> Command:
-    """Give a command ``--ema/--no-ema``: argument ``ema``, None by default."""
+    """Add the option ``--ema/--no-ema``; parameter ``ema``, default None."""
     return click.option(
         "--ema/--no-ema",
         default=None,
-        help="For a checkpoint with an exponential moving average (EMA) of the weights: use the "
-        "EMA, or the weights themselves.  [default: the EMA where there is one]",
+        help="Load the exponential moving average (EMA) of the weights, or the raw weights.  "
+        "[default: the EMA if the checkpoint has one]",
     )(command)

@@ -1,4 +1,4 @@
-"""How commands write: aligned tables for people, JSON for programs."""
+"""Command output: aligned tables, JSON and warnings."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _STDOUT = f"{__name__}.stdout"
 
 
 def _keep_for_json(ctx: click.Context, parameter: click.Parameter, value: bool) -> bool:
-    """Leave standard output to the JSON: what plugins print goes to standard error."""
+    """Reserve stdout for the JSON; other prints go to stderr."""
     if value and _STDOUT not in ctx.meta:
         ctx.meta[_STDOUT] = sys.stdout
         ctx.with_resource(redirect_stdout(sys.stderr))
     return value
 
 
-#: The option ``--json`` of a command, which then writes with :func:`write` or :func:`write_json`.
+#: Option ``--json``.  Commands that have it write with :func:`write` or :func:`write_json`.
 json_option = click.option(
     "--json",
     "as_json",
@@ -43,7 +43,7 @@ json_option = click.option(
 
 
 def write(text: str, newline: bool = True) -> None:
-    """Write text to standard output, of which ``--json`` keeps everything else away."""
+    """Write text to the stdout that ``--json`` reserves."""
     ctx = click.get_current_context(silent=True)
     stdout: TextIO | None = sys.stdout if ctx is None else ctx.meta.get(_STDOUT, sys.stdout)
     if stdout is not None:  # closed
@@ -51,7 +51,7 @@ def write(text: str, newline: bool = True) -> None:
 
 
 def write_json(data: Any) -> None:
-    """Write `data` as indented JSON; NaN and infinity, which JSON lacks, become null."""
+    """Write `data` as indented JSON; NaN and infinity become null."""
     write(json.dumps(_without_nan(data), indent=2, allow_nan=False))
 
 
@@ -64,7 +64,7 @@ def _without_nan(data: Any) -> Any:
 
 
 def printable(text: str) -> str:
-    """The text with line ends, control characters and undecodable bytes as escapes."""
+    """Escape line breaks, control characters and undecodable bytes."""
     if text.isprintable():
         return text
     return "".join(
@@ -73,13 +73,13 @@ def printable(text: str) -> str:
 
 
 def printable_lines(text: str) -> str:
-    """The text's lines without empty ones, each as :func:`printable` gives it."""
+    """Escape each line as :func:`printable` and drop empty lines."""
     lines = (line.expandtabs().rstrip() for line in text.strip().split("\n"))
     return "\n".join(printable(line) for line in lines if line)
 
 
 def write_table(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> None:
-    """Write aligned columns, those in `right` to the right."""
+    """Write aligned columns; those in `right` are right-aligned."""
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
@@ -91,5 +91,5 @@ def write_table(rows: Sequence[Sequence[str]], right: tuple[int, ...] = ()) -> N
 
 
 def warn(message: str) -> None:
-    """Write a warning as a line on stderr."""
+    """Write a warning line to stderr."""
     click.echo(f"lucid: warning: {printable_lines(message)}", err=True)

@@ -1,4 +1,4 @@
-"""Where commands write: checked before any work, made before it begins."""
+"""Output files and folders of commands, checked before any work."""
 
 from __future__ import annotations
 
@@ -17,49 +17,49 @@ __all__ = [
     "parse_output",
 ]
 
-#: Suffixes of reports: one JSON object, or a line of JSON for each image.
+#: Report suffixes: one JSON object, or one JSON line per image.
 REPORT_SUFFIXES = (".json", ".jsonl")
 
 
 class OutputPath(NamedTuple):
-    """What ``--output`` names; both are None without it.
+    """Value of ``--output``; both paths are None if it is not given.
 
     Attributes
     ----------
     report : Path or None
-        A file of results.
+        Result file.
     pictures : Path or None
-        A picture, or a folder of pictures.
+        Image file, or folder of images.
     is_folder : bool
-        Which of the two.
+        Whether ``pictures`` is a folder.
     """
 
     report: Path | None = None
     pictures: Path | None = None
     is_folder: bool = False
 
-    def make(self) -> None:
-        """Make the folder that everything goes into, if it is missing."""
+    def make_folder(self) -> None:
+        """Create the output folder if it is missing."""
         if (path := self.report or self.pictures) is not None:
             (path if self.is_folder else path.parent).mkdir(parents=True, exist_ok=True)
 
 
 def parse_output(text: str | None, picture_suffixes: Sequence[str] = ()) -> OutputPath:
-    """Tell by its name what ``--output`` is, and refuse what cannot be written.
+    """Parse the value of ``--output``.
 
     Parameters
     ----------
     text : str or None
-        A report ends in ``.json`` or ``.jsonl``.  With ``picture_suffixes``, a name that ends
-        in one of these is a picture; one without suffix, one that ends in ``/`` or an existing
-        folder is a folder of pictures.
+        A report ends in ``.json`` or ``.jsonl``.  With ``picture_suffixes``, a name with one of
+        these is an image; a name without suffix, one that ends in ``/`` or an existing folder
+        is a folder of images.
     picture_suffixes : sequence of str
         In lower case.
 
     Raises
     ------
     click.BadParameter
-        For any other suffix, or a place that cannot be written.
+        If the suffix is another, or the path cannot be written.
     """
     if text is None:
         return OutputPath()
@@ -76,29 +76,29 @@ def parse_output(text: str | None, picture_suffixes: Sequence[str] = ()) -> Outp
         check_output_file(path, option)
         return OutputPath(pictures=path)
     known = ", ".join([*REPORT_SUFFIXES, *picture_suffixes])
-    folder = "; for a folder of drawn images, end the name in /" if picture_suffixes else ""
+    folder = "; for a folder of drawn images, end the path in /" if picture_suffixes else ""
     raise click.BadParameter(
         f"expected a file that ends in {known}, got {text}{folder}", param_hint=f"'{option}'"
     )
 
 
 def check_output_file(path: Path, option: str, suffixes: Sequence[str] = ()) -> None:
-    """Refuse a file that cannot be written, as far as that shows before.
+    """Check that a file can be written.
 
     Parameters
     ----------
     path : Path
-        It may exist; its folder need not.
+        The file may exist; its folder need not.
     option : str
-        Which option names it.
+        Option that gives the path.
     suffixes : sequence of str
-        What the name may end in, in lower case.  Default: anything.
+        Allowed suffixes, in lower case.  Default: any.
 
     Raises
     ------
     click.BadParameter
-        If it is a folder, has another suffix, its folder cannot be made or written to, or
-        another argument of the command names the same file.
+        If it is a folder, has another suffix, its folder cannot be created or written, or
+        another argument of the command is the same file.
     """
     if suffixes and path.suffix.lower() not in suffixes:
         raise click.BadParameter(
@@ -107,18 +107,18 @@ def check_output_file(path: Path, option: str, suffixes: Sequence[str] = ()) -> 
         )
     if path.is_dir():
         raise click.BadParameter(
-            f"{path} is a directory; expected a file", param_hint=f"'{option}'"
+            f"expected a file, got the directory {path}", param_hint=f"'{option}'"
         )
     if other := _other_argument(path, option):
         raise click.BadParameter(
-            f"{path} is also given as {other}, and would be overwritten; name another file",
+            f"{path} is also given as {other} and would be overwritten; choose another file",
             param_hint=f"'{option}'",
         )
     check_output_folder(path.parent, option)
 
 
 def _other_argument(path: Path, own: str) -> str | None:
-    """The argument of the running command, other than ``own``, that names the same file."""
+    """Return another argument of the running command that names the same file."""
     context = click.get_current_context(silent=True)
     if context is None:
         return None
@@ -149,9 +149,9 @@ def check_output_folder(path: Path, option: str) -> None:
         existing = existing.parent
     reason = ""
     if not existing.is_dir():
-        kind = "a file" if existing.exists() else "a link to nothing"
-        reason = f"{existing} is {kind}; expected a directory"
+        kind = "a file" if existing.exists() else "a broken link"
+        reason = f"expected a directory, got {kind} ({existing})"
     elif not os.access(existing, os.W_OK | os.X_OK):
-        reason = f"no permission to write to {existing}"
+        reason = f"no write permission for {existing}"
     if reason:
         raise click.BadParameter(reason, param_hint=f"'{option}'")

@@ -11,7 +11,7 @@ __all__ = ["FiniteRange"]
 
 
 class FiniteRange(click.FloatRange):
-    """A range of numbers without NaN and infinity, which every comparison lets pass."""
+    """Float range that rejects NaN and infinity, which pass click's comparisons."""
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None

@@ -1,4 +1,4 @@
-"""What commands that predict for many images have in common."""
+"""Options and helpers shared by commands that predict for many images."""
 
 from __future__ import annotations
 
@@ -23,45 +23,44 @@ __all__ = ["IMAGE_OPTION_HINTS", "PredictionRun", "images_argument", "prediction
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-#: Failed images that are named one by one; the report has them all.
-_NAMED = 10
+#: Failed images listed on the terminal; the report lists all.
+_MAX_LISTED = 10
 
-#: Options of other tools that every command for images has another way for.
+#: Options of other tools, with a remedy, for ``did_you_mean``.
 IMAGE_OPTION_HINTS = dict.fromkeys(
     ("--source", "--input", "--img", "--image", "--images", "--folder", "-i"),
-    "name images, folders, patterns or @list.txt without an option",
+    "give images, folders, patterns or @list.txt as arguments",
 )
 
 images_argument = click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 
 
 def prediction_options(command: Command) -> Command:
-    """Give a command the options of :class:`PredictionRun`."""
+    """Add the options of :class:`PredictionRun`."""
     for option in (
         click.option(
             "--threads",
             type=click.IntRange(min=1),
             metavar="N",
-            help="With --dask, threads for each batch.  [default: the processors shared out among "
-            "local workers; 1 on a scheduler]",
+            help="Threads per batch, with --dask.  [default: processors / local workers; 1 on a "
+            "scheduler]",
         ),
         click.option(
             "--workers",
             type=click.IntRange(min=1),
             metavar="N",
-            help="Processes of --dask local.  [default: one for each processor]",
+            help="Worker processes of --dask local.  [default: one per processor]",
         ),
         click.option(
             "--dask",
             metavar="local|SCHEDULER",
-            help="Predict on Dask: by worker processes of this machine, or by the workers of a "
-            "scheduler, given by its address, such as tcp://host:8786, or its scheduler file.",
+            help="Predict on Dask: local worker processes, or a scheduler given by its address, "
+            "such as tcp://host:8786, or by its scheduler file.",
         ),
         click.option(
             "--resume",
             is_flag=True,
-            help="Continue the results in --output where an earlier call stopped, or complete "
-            "finished ones: with new images, those that changed, and those that failed.",
+            help="Continue the results in --output: predict for new, changed and failed images.",
         ),
     ):
         command = option(command)
@@ -70,21 +69,21 @@ def prediction_options(command: Command) -> Command:
 
 @dataclass(frozen=True)
 class PredictionRun:
-    """Predict for images and report; the options of :func:`prediction_options` and some more.
+    """Predict for images and write a report or print the results.
 
     Attributes
     ----------
     output : OutputPath
         Where to write; without a report, results are printed.
     resume, batch_size, dask, workers, threads
-        As :func:`lucid.prediction.predict_files` takes them.
+        As for :func:`lucid.prediction.predict_files`.
     as_json : bool
-        Whether the last line, on a report that was written, is JSON.
+        Whether the summary of a written report is JSON.
 
     Raises
     ------
     click.BadParameter
-        For an option that would have no effect.
+        If an option would have no effect.
     """
 
     output: OutputPath
@@ -97,21 +96,21 @@ class PredictionRun:
 
     @property
     def report(self) -> Path | None:
-        """File of results."""
+        """Result file."""
         return self.output.report
 
     def __post_init__(self) -> None:
         if self.resume and self.report is None:
             suffixes = " or ".join(REPORT_SUFFIXES)
             raise click.BadParameter(
-                f"there is nothing to go on with unless --output ends in {suffixes}",
+                f"expected --output with a name that ends in {suffixes}, got no report to resume",
                 param_hint="'--resume'",
             )
         if self.workers is not None and self.dask != "local":
-            raise click.BadParameter("is for --dask local", param_hint="'--workers'")
+            raise click.BadParameter("applies to --dask local only", param_hint="'--workers'")
         if self.threads is not None and self.dask is None:
             raise click.BadParameter(
-                "is for --dask; else OMP_NUM_THREADS", param_hint="'--threads'"
+                "applies to --dask only; set OMP_NUM_THREADS instead", param_hint="'--threads'"
             )
 
     def predict(
@@ -120,100 +119,101 @@ class PredictionRun:
         files: Iterable[str],
         show: Callable[[ResultStore], object],
         *,
-        around: Callable[[Executor], Executor] | None = None,
+        wrap_executor: Callable[[Executor], Executor] | None = None,
         finish: Callable[[ResultStore], object] | None = None,
         exclude: Sequence[str] = (),
     ) -> None:
-        """Predict for files, write the report or show the results, and name what failed.
+        """Predict for files, write the report or print the results, and list failures.
 
         Parameters
         ----------
         predictor : Predictor
         files : iterable of str
         show : callable
-            Writes the results of a store to standard output, where there is no report.
-        around : callable, optional
-            Wraps the engine, to look at the records as they come.
+            Prints the results of a store, if there is no report.
+        wrap_executor : callable, optional
+            Wraps the executor, to see the records as they arrive.
         finish : callable, optional
             Called with the store of all results before the report is written.
         exclude : sequence of str
-            Parts of the records that the report does without.
+            Keys of the records to omit from the report.
         """
         from lucid.prediction import ResultStore
         from lucid.prediction.run import make_executor, predict_pending
 
         description = predictor.description()
         files = iter(files)
-        first = list(itertools.islice(files, 1))  # before a folder is made: there may be none
-        self.output.make()
+        first = list(itertools.islice(files, 1))  # may raise, before a folder is created
+        self.output.make_folder()
         with ResultStore(self.report, description, resume=self.resume) as store:
             store.add(itertools.chain(first, files))
-            if store.reopened and self._say_what_is_left(store, complete=finish is None):
+            if store.reopened and self._log_remaining(store, complete=finish is None):
                 return
             try:
-                with make_executor(self.dask, self.workers, self.threads) as chosen:
-                    wrapped = chosen if around is None else around(chosen)
+                with make_executor(self.dask, self.workers, self.threads) as executor:
+                    wrapped = executor if wrap_executor is None else wrap_executor(executor)
                     predict_pending(store, predictor, wrapped, batch_size=self.batch_size)
             except KeyboardInterrupt:
-                self._say_how_to_go_on(store)
+                self._log_interrupt(store)
                 raise
             if finish is not None:
                 finish(store)
-            self._tell(store, show, exclude)
+            self._report(store, show, exclude)
 
-    def _say_what_is_left(self, store: ResultStore, complete: bool) -> bool:
-        """Whether a finished report has nothing left to do; on stderr, what is left.
+    def _log_remaining(self, store: ResultStore, complete: bool) -> bool:
+        """Log what a finished report lacks; return True if it lacks nothing.
 
         Raises
         ------
         ValueError
-            If something is left and the report is not `complete`: if it does without parts of
-            the records that are needed for all images.
+            If images remain and the report is not `complete`: it omits keys that are needed for
+            all images.
         """
         _, done, _ = store.count()
-        left = {kind: number for kind, number in store.remaining().items() if number}
-        if not left:
-            click.echo(f"{self.report} is finished; nothing is left to do", err=True)
+        remaining = {kind: number for kind, number in store.remaining().items() if number}
+        if not remaining:
+            click.echo(f"{self.report} is complete", err=True)
             if self.as_json:
                 write(json.dumps({"output": str(self.report), "images": done, "failed": 0}))
             return True
         if not complete:
             raise ValueError(
-                f"{self.report}: is finished, and does not hold all that --coco-results needs of "
-                f"its {pluralize(done, 'image')}; leave out --resume to predict for all of them"
+                f"{self.report}: is finished and lacks data that --coco-results needs for "
+                f"its {pluralize(done, 'image')}; remove --resume to predict for all of them"
             )
-        kinds = ", ".join(f"{number:,} {kind}" for kind, number in left.items())
+        kinds = ", ".join(f"{number:,} {kind}" for kind, number in remaining.items())
         click.echo(
-            f"{self.report} is finished for {pluralize(done, 'image')}; to do: {kinds}", err=True
+            f"{self.report} has results for {pluralize(done, 'image')}; remaining: {kinds}",
+            err=True,
         )
         return False
 
-    def _say_how_to_go_on(self, store: ResultStore) -> None:
+    def _log_interrupt(self, store: ResultStore) -> None:
         total, done, failed = store.count()
         if store.report is not None and done + failed:
             click.echo(
-                f"stopped after {done + failed:,} of {pluralize(total, 'image')}; the same "
-                "command with --resume goes on from here",
+                f"stopped after {done + failed:,} of {pluralize(total, 'image')}; continue "
+                "with --resume",
                 err=True,
             )
 
-    def _tell(
+    def _report(
         self, store: ResultStore, show: Callable[[ResultStore], object], exclude: Sequence[str]
     ) -> None:
-        """Write the report, or show the results; name images that failed."""
+        """Write the report or print the results, and list failed images."""
         _, done, failed = store.count()
-        named = list(itertools.islice(store.failures(), _NAMED))
+        listed = list(itertools.islice(store.failures(), _MAX_LISTED))
         if self.report is not None:
             store.finish(exclude)
         if failed and not done:
-            reason = f"{named[0]['image']}: {named[0]['error']}"
+            reason = f"{listed[0]['image']}: {listed[0]['error']}"
             raise ValueError(
-                reason if failed == 1 else f"none of {failed:,} images could be used; {reason}"
+                reason if failed == 1 else f"all {failed:,} images failed; the first: {reason}"
             )
-        for failure in named:
+        for failure in listed:
             warn(f"{failure['image']}: {failure['error']}")
-        if failed > len(named):
-            warn(f"{pluralize(failed - len(named), 'more image', 'more images')} failed")
+        if failed > len(listed):
+            warn(f"{pluralize(failed - len(listed), 'more image', 'more images')} failed")
         if self.report is None:
             show(store)
         elif self.as_json:

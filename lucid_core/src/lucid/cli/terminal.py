@@ -1,4 +1,4 @@
-"""Standard streams in every condition: closed, full, piped to a program that ends, not UTF-8."""
+"""Standard streams that are closed, full, broken pipes or not UTF-8."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ __all__ = ["PipeError", "flush_output", "is_broken_pipe", "standard_streams", "w
 
 @contextmanager
 def standard_streams() -> Iterator[None]:
-    """Make standard output and error usable, and restore them afterwards.
+    """Make stdout and stderr usable inside the block.
 
-    Characters that the terminal's encoding lacks are written as escapes.  Descriptors that
-    are closed are opened on the null device: the next file would get the number of standard
-    output, and what a library prints would go into it.
+    Characters that the encoding lacks are escaped.  Closed descriptors are opened on the null
+    device: otherwise the next file would become standard output, and prints would go into it.
 
     Yields
     ------
@@ -44,17 +43,17 @@ def standard_streams() -> Iterator[None]:
 
 def _set_errors(stream: Any, errors: str | None) -> None:
     if isinstance(stream, io.TextIOWrapper) and errors is not None:
-        with suppress(OSError, ValueError):  # what is still in its buffer cannot be written
+        with suppress(OSError, ValueError):  # its buffer cannot be flushed
             stream.reconfigure(errors=errors)
 
 
 class PipeError(Exception):
-    """A :class:`BrokenPipeError` on its way past click, which would end the process in silence.
+    """Wrapper of a :class:`BrokenPipeError`, at which click would exit silently.
 
     Parameters
     ----------
     error : BrokenPipeError
-        Of standard output, or of any other pipe.
+        Error of stdout or of any other pipe.
     """
 
     def __init__(self, error: BrokenPipeError) -> None:
@@ -77,7 +76,7 @@ def wrap_broken_pipes() -> Iterator[None]:
 
 
 def is_broken_pipe(error: OSError) -> bool:
-    """Whether an error says that nobody reads standard output or error any more."""
+    """Whether the reader of stdout or stderr has closed the pipe."""
     streams = sys.stdout, sys.stderr
     return isinstance(error, BrokenPipeError) and any(map(_is_pipe_broken, streams))
 
@@ -93,13 +92,13 @@ def _is_pipe_broken(stream: TextIO | None) -> bool:
 
 
 def flush_output() -> OSError | None:
-    """Write what standard output and error still hold.
+    """Flush stdout and stderr.
 
     Returns
     -------
     OSError or None
-        Why that failed.  The stream leads to the null device from then on: the interpreter
-        flushes it when it ends, and would complain once more.
+        Reason of a failure.  The stream is then redirected to the null device, because the
+        interpreter flushes it again at exit.
     """
     failure = None
     for stream in (sys.stdout, sys.stderr):

@@ -1,4 +1,4 @@
-"""What commands that train have in common."""
+"""Options and helpers shared by training commands."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def given_options(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those options that were given, and not left at their defaults."""
+    """Return the options that were given explicitly."""
     return {
         name: value
         for name, value in options.items()
@@ -37,36 +37,35 @@ def given_options(ctx: click.Context, options: Mapping[str, Any]) -> dict[str, A
     }
 
 
-def best_line(measure: str, best: float | None, weights: Path, suspect: str) -> str:
-    """Say how good the best model is and where it was saved, or why there is none.
+def best_line(metric: str, best: float | None, weights: Path, suspect: str) -> str:
+    """Format the last line of a training run: best metric and saved model.
 
     Parameters
     ----------
-    measure : str
-        Name of the value that decides which model is best.
+    metric : str
+        Metric that selects the best model.
     best : float or None
-        Its best value; None if it was always NaN.
+        Best value; None if it was always NaN.
     weights : Path
-        Where the best model was saved.
+        File of the best model.
     suspect : str
-        Part of the data to check if the measure stayed 0, such as "the annotations".
+        Part of the data to check if the metric stayed 0, such as "the annotations".
     """
     if best is None:
-        return f"no best {measure}, it was NaN after every epoch; {weights} was not written"
-    line = f"best {measure} {best:.4f}: {weights}"
+        return f"no best {metric}, it was NaN after every epoch; {weights} was not written"
+    line = f"best {metric} {best:.4f}: {weights}"
     if not weights.exists():
-        return f"{line}, which was removed or moved; only a better model is saved again"
+        return f"{line} (removed or moved since; only a better model is saved again)"
     if best == 0:
         line += (
-            f" (the model of the first epoch, as {measure} was never above 0; train for longer, "
-            f"or check {suspect})"
+            f" (from the first epoch: {metric} was never above 0; train longer or check {suspect})"
         )
     return line
 
 
 @contextmanager
 def resume_hint(command: str, output: Path, communicator: Communicator) -> Iterator[None]:
-    """On Ctrl-C or SIGTERM, say how to go on with the training in ``output``."""
+    """On Ctrl-C or SIGTERM, print how to resume the run in ``output``."""
     from lucid.training.interrupts import Terminated
 
     try:
@@ -74,7 +73,7 @@ def resume_hint(command: str, output: Path, communicator: Communicator) -> Itera
     except (KeyboardInterrupt, Terminated):
         if communicator.is_main:
             click.echo(
-                f"stopped; lucid {command} --output {output} --resume goes on from here", err=True
+                f"stopped; resume with: lucid {command} --output {output} --resume", err=True
             )
         raise
 
@@ -83,22 +82,22 @@ check_data_option = click.option(
     "--check-data/--no-check-data",
     default=True,
     show_default=True,
-    help="Open every image before the first step, see lucid check-data.",
+    help="Check all images before the first step; see lucid check-data.",
 )
 
 
 def skip_invalid_option(covers: str) -> Callable[[Command], Command]:
-    """Give a command ``--skip-invalid``.
+    """Add the option ``--skip-invalid``.
 
     Parameters
     ----------
     covers : str
-        What is left out with it, as its help says.
+        Entries that it skips, for the help text.
     """
     return click.option(
         "--skip-invalid",
         is_flag=True,
-        help=f"Leave out {covers} instead of refusing the data; refused if that is more than half.",
+        help=f"Skip {covers} instead of rejecting the data; rejected if more than half is invalid.",
     )
 
 
@@ -107,26 +106,32 @@ workers_option = click.option(
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Processes that read images.",
+    help="Number of worker processes that load images.",
 )
 
 
 def run_folder_options(command: Command) -> Command:
-    """Give a command ``--output``, ``--resume``, ``--workers`` and ``--seed``."""
+    """Add the options ``--output``, ``--resume``, ``--workers`` and ``--seed``."""
     for option in (
-        click.option("--seed", type=click.IntRange(0), default=0, show_default=True),
+        click.option(
+            "--seed",
+            type=click.IntRange(0),
+            default=0,
+            show_default=True,
+            help="Random seed.",
+        ),
         workers_option,
         click.option(
             "--resume",
             is_flag=True,
-            help="Continue the run in RUN; give paths again if data moved.",
+            help="Resume the run in --output; give paths again if the data moved.",
         ),
         click.option(
             "--output",
             required=True,
             type=click.Path(path_type=Path),
             metavar="RUN",
-            help="Its folder.",
+            help="Folder of the run.",
         ),
     ):
         command = option(command)
@@ -134,18 +139,18 @@ def run_folder_options(command: Command) -> Command:
 
 
 def distributed_options(command: Command) -> Command:
-    """Give a command ``--mpi`` and ``--synchronize-norms``."""
+    """Add the options ``--mpi`` and ``--synchronize-norms``."""
     for option in (
         click.option(
             "--synchronize-norms",
             is_flag=True,
-            help="Let batch norms see the batch of all ranks, not each the part of its own.",
+            help="Compute batch norm statistics over the batches of all ranks.",
         ),
         click.option(
             "--mpi",
             is_flag=True,
-            help="Train with the other ranks of mpiexec -n N lucid ... --mpi; --batch-size is "
-            "that of all together.",
+            help="Train on several ranks: mpiexec -n N lucid ... --mpi; --batch-size is global "
+            "(summed over ranks).",
         ),
     ):
         command = option(command)
@@ -154,19 +159,19 @@ def distributed_options(command: Command) -> Command:
 
 @contextmanager
 def open_communicator(mpi: bool) -> Iterator[Communicator]:
-    """The ranks that a command trains on; an error on one of them ends all.
+    """Open the communicator of a training command; an error on one rank aborts all.
 
     Parameters
     ----------
     mpi : bool
-        Whether to join those that ``mpiexec`` has started.
+        Whether to join the ranks that ``mpiexec`` started.
 
     Raises
     ------
     click.UsageError
-        If ``mpiexec`` has started several, and each would train on its own.
+        If ``mpiexec`` started several ranks without ``--mpi``.
     click.ClickException
-        If mpi4py or an MPI is not installed, or ``mpiexec`` is that of another MPI.
+        If mpi4py or an MPI library is missing, or ``mpiexec`` belongs to another MPI.
     """
     from lucid.cli.entry_point import RankError
     from lucid.training import Communicator, mpi_communicator
@@ -175,7 +180,9 @@ def open_communicator(mpi: bool) -> Iterator[Communicator]:
 
     if not mpi:
         if (started := launched_ranks()) > 1:
-            raise click.UsageError(f"mpiexec has started {started} ranks of this; give --mpi")
+            raise click.UsageError(
+                f"mpiexec started {started} ranks, and each would train alone; add --mpi"
+            )
         yield Communicator()
         return
     try:

@@ -1,4 +1,4 @@
-"""``lucid warmup``: compile the kernels before they are needed."""
+"""``lucid warmup``: compile the kernels ahead of time."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ __all__ = ["warmup"]
 @click.command()
 @json_option
 def warmup(as_json: bool) -> None:
-    """Compile the kernels ahead of their first use.
+    """Compile all kernels ahead of time and cache them on disk.
 
-    The code is for this processor and is kept on disk; otherwise kernels are compiled
-    when they are first called.  For images and CI, on the kind of machine and as the
-    user (or root) that will run it; LUCID_CACHE_DIR names the folder.
+    Without it, each kernel is compiled at its first call.  The code is specific to the
+    processor: when you build a container image, run this on the kind of machine and as the
+    user that will use it.  LUCID_CACHE_DIR sets the cache folder.
     """
     usable = kernels.compiled_in_use()
     result = _compile() if usable else {"compiled": 0, "loaded": 0, "seconds": 0.0, "folder": None}
     if as_json:
         write_json(result)
     elif not usable:
-        click.echo("nothing to compile: kernels run in their NumPy form here")
+        click.echo("nothing to compile: the NumPy kernels are in use")
     else:
         write_table(
             [
                 ("compiled", str(result["compiled"])),
-                ("already there", str(result["loaded"])),
+                ("already cached", str(result["loaded"])),
                 ("seconds", f"{result['seconds']:.1f}"),
-                ("kept in", str(result["folder"])),
+                ("cache folder", str(result["folder"])),
             ]
         )
 

@@ -66,7 +66,7 @@ def data_checkers() -> list[DataChecker]:
     Warns
     -----
     PluginWarning
-        If the hook of a plugin fails; its checkers are left out.
+        If the hook of a plugin fails; its checkers are skipped.
     """
     found: list[DataChecker] = []
     for plugin in zoo.registry.loaded_plugins():
@@ -75,7 +75,7 @@ def data_checkers() -> list[DataChecker]:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: the other plugins still work
-            message = f"{plugin.origin}: its data checkers are left out: {describe_error(error)}"
+            message = f"{plugin.origin}: its data checkers are skipped: {describe_error(error)}"
             warnings.warn(message, PluginWarning, stacklevel=2)
     return found
 
@@ -150,6 +150,6 @@ def _fit(checker: DataChecker, data: Path) -> int:
     except (OSError, MemoryError):
         raise  # about the data
     except Exception as error:
-        message = f"the data checker {checker.name!r} is left out: {describe_error(error)}"
+        message = f"the data checker {checker.name!r} is skipped: {describe_error(error)}"
         warnings.warn(message, PluginWarning, stacklevel=3)
         return 0

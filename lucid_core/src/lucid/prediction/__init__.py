@@ -1,10 +1,11 @@
-"""Predicting for many images: on this machine, or on a cluster by Dask.
+"""Batch prediction for many images, on this machine or on a Dask cluster.
 
-``predictor``     a model in a file, as something that can be sent to other processes
-``sources``       directories, patterns and lists of files, as the files they stand for
-``store``         results on disk as they come, and the report that is made of them
-``run``           from files to a report
-``dask_cluster``  the same work shared out by Dask, which only this module knows
+``predictor``        picklable predictor: weights file and options
+``file_search``      find files by folder, glob pattern or list
+``result_store``     results on disk, and the report written from them
+``finished_report``  finished reports, read to resume
+``run``              ``predict_files`` and executors
+``dask_cluster``     Dask executor
 """
 
 from lucid.prediction.file_search import find_files

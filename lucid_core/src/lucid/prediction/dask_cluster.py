@@ -1,8 +1,8 @@
-"""Batches shared out by Dask: on worker processes of this machine, or on a cluster.
+"""Dask executor: local worker processes, or a cluster.
 
-Dask brings the workers, restarts those that die and runs again what they were at.  What
-is here keeps few batches under way at a time, so that neither this process nor the
-scheduler holds more for more images, and finds the image to blame if workers keep dying.
+Dask restarts workers that die and reruns their tasks.  This module limits the number of batches
+in flight, so that memory does not grow with the number of images, and finds the image that
+kills workers.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from lucid.prediction.result_store import Batch
 
 __all__ = ["dask_executor"]
 
-_TIMEOUT = 60.0  # seconds until a scheduler must have answered and have a worker
-_PREFETCH = 2  # batches under way for each thread of the workers: one works, one waits for it
-_RECOUNT_INTERVAL = 5.0  # seconds after which workers are counted again: they come and go
+_TIMEOUT = 60.0  # seconds to reach a scheduler and to see its first worker
+_PREFETCH = 2  # batches in flight per worker thread: one running, one queued
+_RECOUNT_INTERVAL = 5.0  # seconds between counts of the workers
 
 
 @contextmanager
 def dask_executor(scheduler: str, workers: int | None, threads: int | None) -> Iterator[Any]:
-    """What shares out batches by Dask; see :func:`~lucid.prediction.run.predict_files`."""
+    """Open an executor on Dask; see :func:`~lucid.prediction.run.predict_files`."""
     try:
         import distributed
     except ImportError as error:
@@ -52,7 +52,7 @@ def dask_executor(scheduler: str, workers: int | None, threads: int | None) -> I
         return
     if workers is not None:
         raise ValueError(
-            f"workers={workers} is for local ones; how many {scheduler} has, is decided there"
+            f"expected workers=None with a scheduler, got {workers}; start workers at {scheduler}"
         )
     client = _connect(make_client, scheduler)
     try:
@@ -71,14 +71,14 @@ def _local_workers(count: int) -> Iterator[Any]:
     ended = threading.Event()
 
     def replace_lost() -> None:
-        # Dask starts a dead worker anew.  One that dies again meanwhile, or is slow to start,
-        # it gives up for good: with the last of them everything would wait for ever.
+        # Dask restarts a dead worker, but gives up one that dies again or starts slowly.  Without
+        # workers, all tasks would wait forever.
         while not ended.wait(_RECOUNT_INTERVAL):
             cluster.scale(count)
 
     with dask.config.set({"distributed.deploy.lost-worker-timeout": f"{_TIMEOUT}s"}):
-        # Ctrl-C in a terminal goes to every process.  Workers, and those that come for dead
-        # ones, inherit that they do not hear it: they end when we end them.
+        # Ctrl-C in a terminal goes to every process.  Workers inherit the blocked signal and end
+        # when the cluster is closed.
         with block_sigint():
             make_cluster: Any = distributed.LocalCluster
             cluster = make_cluster(
@@ -103,27 +103,27 @@ def _connect(make_client: Any, scheduler: str) -> Any:
     try:
         client = make_client(**where, timeout=_TIMEOUT)
     except (OSError, TimeoutError) as error:
-        raise ConnectionError(f"no Dask scheduler answers at {scheduler}: {error}") from None
+        raise ConnectionError(f"cannot reach a Dask scheduler at {scheduler}: {error}") from None
     try:
         client.wait_for_workers(1, timeout=_TIMEOUT)
     except TimeoutError:
         client.close()
         raise ConnectionError(
-            f"the Dask scheduler at {scheduler} has had no worker for {_TIMEOUT:.0f} s"
+            f"expected a worker at the Dask scheduler {scheduler}, got none in {_TIMEOUT:.0f} s"
         ) from None
     return client
 
 
 class _DaskExecutor:
-    """The batches of one run on the workers of one client.
+    """Run batches on the workers of a client.
 
     Parameters
     ----------
     client : distributed.Client
     threads : int
-        Of Lucid, for each batch.
+        Threads per batch.
     name : str
-        What to call the scheduler.
+        Name of the scheduler, for errors.
     """
 
     def __init__(self, client: Any, threads: int, name: str) -> None:
@@ -136,48 +136,48 @@ class _DaskExecutor:
     def run(
         self, predictor: Predictor, batches: Iterator[Batch]
     ) -> Iterator[tuple[Batch, list[dict[str, Any]]]]:
-        """Batches with their records, as they are done."""
+        """Yield batches with their records, in order of completion."""
         import distributed
         from distributed import KilledWorker
 
         prefix, numbers = f"lucid-{uuid.uuid4().hex[:12]}", itertools.count()
-        under_way: dict[str, Batch] = {}
+        in_flight: dict[str, Batch] = {}
         as_completed: Any = distributed.as_completed
         completed = as_completed()
         suspects: list[Batch] = []
-        on_trial = None
+        isolated = None
 
         def submit(batch: Batch) -> Any:
             key = f"{prefix}-{next(numbers)}"
             arguments = (predictor, batch.images, self.threads)
             future = self.client.submit(_predict, *arguments, key=key, pure=False)
-            under_way[key] = batch
+            in_flight[key] = batch
             completed.add(future)
             return key
 
         more = True
         while True:
-            while more and len(under_way) < self._max_in_flight():
+            while more and len(in_flight) < self._max_in_flight():
                 batch = next(batches, None)
                 if batch is None:
                     more = False
                 else:
                     submit(batch)
-            if not under_way:
+            if not in_flight:
                 if not suspects:
                     return
-                on_trial = submit(suspects.pop())  # nothing beside it could be the reason
+                isolated = submit(suspects.pop())  # alone, so that only it can be the cause
             future = next(completed)
-            batch = under_way.pop(future.key)
+            batch = in_flight.pop(future.key)
             try:
                 records = self._result(future)
             except KilledWorker as error:
-                # Every batch that was waiting at a worker that died is under suspicion.
-                if future.key != on_trial:
+                # Any batch that was queued at the dead worker may be the cause.
+                if future.key != isolated:
                     suspects += batch.split()
                     continue
                 deaths = error.allowed_failures + 1
-                reason = f"{deaths} workers died over it (not enough memory?)"
+                reason = f"{deaths} workers died on it (out of memory?)"
                 records = [{"image": batch.images[0], "error": reason}]
             yield batch, records
 
@@ -188,14 +188,14 @@ class _DaskExecutor:
             records: list[dict[str, Any]] = future.result()
         except CancelledError as error:
             raise ConnectionError(
-                f"lost the Dask scheduler, {self.name} ({error}); --resume goes on from here"
+                f"lost the Dask scheduler {self.name} ({error}); continue with --resume"
             ) from None
         finally:
             future.release()
         return records
 
     def _max_in_flight(self) -> int:
-        """How many batches may be under way."""
+        """Maximum number of batches in flight."""
         now = time.monotonic()
         if now - self._counted >= _RECOUNT_INTERVAL:
             self._counted = now
@@ -204,6 +204,6 @@ class _DaskExecutor:
 
 
 def _predict(predictor: Predictor, images: Sequence[str], threads: int) -> list[dict[str, Any]]:
-    """What a worker does with a batch."""
+    """Predict one batch on a worker."""
     set_num_threads(threads)
     return predictor(images)

@@ -1,4 +1,4 @@
-"""Directories, patterns and lists of files, as the files they stand for."""
+"""Find image files: folders, glob patterns and lists."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from lucid.text import open_text
 
 __all__ = ["find_files"]
 
-#: Suffixes and folders named when they are passed over; the rest are counted.
-_NAMED = 5
+#: Skipped suffixes and folders listed by name; the rest are counted.
+_MAX_LISTED = 5
 
 
 def find_files(
@@ -22,39 +22,35 @@ def find_files(
     suffixes: Sequence[str],
     log: Callable[[str], object] | None = None,
 ) -> Iterator[str]:
-    """The files that ``sources`` stand for, one after another.
+    """Find files by path, folder, glob pattern or list.
 
-    Files of lists and directories are never all in memory; the matches of a pattern are
-    sorted first.
+    Files of lists and folders are yielded lazily; the matches of a pattern are sorted first.
 
     Parameters
     ----------
     sources : sequence of str
-        Files, taken as they are; directories, searched with all below them; patterns such as
-        ``"photos/**/*.jpg"``, in which ``**`` stands for any directories; ``"@list.txt"``, a
-        text file with any of these on each line.  In a list, paths are relative to the
-        current directory, as everywhere else; empty lines and lines that begin with ``#``
-        are passed over.
+        Files; folders, searched recursively; patterns such as ``"photos/**/*.jpg"``;
+        ``"@list.txt"``, a text file with one of these per line.  Paths in a list are relative to
+        the current directory; empty lines and lines that begin with ``#`` are skipped.
     suffixes : sequence of str
-        In lower case, such as ``".jpg"``: what a file in a directory must end in.  Hidden
-        files and directories are passed over.  Linked directories are searched after the
-        others, each once, but not those that contain the link.
+        Suffixes of the files in folders, in lower case, such as ``".jpg"``.  Hidden files and
+        folders are skipped.  Symlinked folders are searched last, each once, except those that
+        contain the link.
     log : callable, optional
-        Called at the end with a sentence on each directory that could not be searched, and
-        with one that counts the files of directories that have other suffixes.  By default
-        only the former are told, as warnings.
+        Called at the end with a message for each folder that could not be searched, and one that
+        counts skipped files.  Default: warnings for the former only.
 
     Returns
     -------
     iterator of str
-        Within a source in the order of the names.
+        Sorted by name within a source.
 
     Raises
     ------
     OSError
-        At once, if a source is not there; on the way, if a line of a list is not.
+        If a source does not exist (at the call), or a line of a list does not (while iterating).
     ValueError
-        On the way, if a source stands for no file.
+        While iterating, if a source has no files.
     """
     for source in sources:
         _check(source)
@@ -72,20 +68,20 @@ def _is_list(source: str) -> bool:
 
 
 class _Search:
-    """One call of :func:`find_files`.
+    """State of one :func:`find_files` call.
 
     Attributes
     ----------
-    passed_over : Counter of str
-        How many files of directories were left out, by suffix.
+    skipped : Counter of str
+        Number of skipped files in folders, by suffix.
     unreadable : list of str
-        A sentence for each directory that could not be searched, or was not.
+        A message for each folder that was not searched.
     """
 
     def __init__(self, suffixes: tuple[str, ...], log: Callable[[str], object] | None) -> None:
         self.suffixes = suffixes
         self.log = log
-        self.passed_over: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
         self.unreadable: list[str] = []
 
     def files(self, sources: Sequence[str]) -> Iterator[str]:
@@ -97,15 +93,15 @@ class _Search:
         if empty and self.unreadable:
             raise ValueError(f"expected images, found none; {self.unreadable[0]}")
         log = warnings.warn if self.log is None else self.log
-        for sentence in self.unreadable[:_NAMED]:
-            log(sentence)
-        if (more := len(self.unreadable) - _NAMED) > 0:
+        for message in self.unreadable[:_MAX_LISTED]:
+            log(message)
+        if (more := len(self.unreadable) - _MAX_LISTED) > 0:
             log(f"{more:,} more folders were not searched")
-        if self.passed_over and self.log is not None:
-            total = self.passed_over.total()
+        if self.skipped and self.log is not None:
+            total = self.skipped.total()
             self.log(
-                f"passed over {total:,} file{'s' * (total != 1)} in folders without the suffix "
-                f"of an image ({_counts(self.passed_over)})"
+                f"skipped {total:,} file{'s' * (total != 1)} in folders without an image "
+                f"suffix ({_counts(self.skipped)})"
             )
 
     def _files_of(self, source: str, lists: tuple[str, ...]) -> Iterator[str]:
@@ -123,48 +119,48 @@ class _Search:
     def _of_list(self, path: str, lists: tuple[str, ...]) -> Iterator[str]:
         identity = os.path.realpath(path)
         if identity in lists:
-            raise ValueError(f"{path}: the list leads back to itself")
+            raise ValueError(f"{path}: expected a list without cycles, it includes itself")
         empty = True
         for number, entry in _entries(path):
             empty = False
             try:
                 _check(entry)
             except OSError as error:
-                raise _not_there(error, entry, path, number) from None
+                raise _missing_entry(error, entry, path, number) from None
             yield from self._files_of(entry, (*lists, identity))
         if empty:
-            raise ValueError(f"{path}: expected a list with a path on each line, it names none")
+            raise ValueError(f"{path}: expected a list with one path per line, got an empty list")
 
     # --- directories ------------------------------------------------------------------------
 
     def _of_directory(self, root: str) -> Iterator[str]:
-        before, readable = self.passed_over.copy(), len(self.unreadable)
+        before, readable = self.skipped.copy(), len(self.unreadable)
         waiting, seen = deque([root]), set[tuple[int, int]]()
         empty = True
-        while waiting:  # for links, once the tree itself is through
+        while waiting:  # links are searched after the tree
             for file in self._below(waiting.popleft(), waiting, seen):
                 empty = False
                 yield file
         if empty and len(self.unreadable) == readable:
-            others = _counts(self.passed_over - before)
+            others = _counts(self.skipped - before)
             raise ValueError(
                 f"{root}: expected images, found "
-                + (f"only files without the suffix of one ({others})" if others else "no files")
+                + (f"only files without an image suffix ({others})" if others else "no files")
             )
 
     def _below(self, folder: str, links: deque[str], seen: set[tuple[int, int]]) -> Iterator[str]:
-        """The files below a directory that was not yet searched; adds to ``links``."""
+        """Yield the files below a folder that was not searched yet; adds to ``links``."""
         try:
             status = os.stat(folder)
             with os.scandir(folder) as scan:
                 entries = sorted(scan, key=lambda entry: entry.name)
         except OSError as error:
-            self.unreadable.append(f"{folder}: cannot be searched ({error.strerror})")
+            self.unreadable.append(f"{folder}: cannot be read ({error.strerror})")
             return
         if (identity := (status.st_dev, status.st_ino)) in seen:
             return
-        if os.path.islink(folder) and seen and _is_around(folder):
-            self.unreadable.append(f"{folder}: not followed, it links to a folder around itself")
+        if os.path.islink(folder) and seen and _links_to_parent(folder):
+            self.unreadable.append(f"{folder}: not followed, links to a parent folder")
             return
         seen.add(identity)
         folders: list[str] = []
@@ -174,12 +170,12 @@ class _Search:
             kind = _kind(entry)
             if kind == "folder":
                 (links if entry.is_symlink() else folders).append(entry.path)
-            elif kind == "special":  # reading a pipe would wait for ever
-                self.passed_over["pipe or device"] += 1
+            elif kind == "special":  # reading a pipe would block
+                self.skipped["pipe or device"] += 1
             elif entry.name.lower().endswith(self.suffixes):
                 yield entry.path
             else:
-                self.passed_over[os.path.splitext(entry.name)[1].lower() or "no suffix"] += 1
+                self.skipped[os.path.splitext(entry.name)[1].lower() or "no suffix"] += 1
         for path in folders:
             yield from self._below(path, links, seen)
 
@@ -188,7 +184,7 @@ class _Search:
     def _of_pattern(self, pattern: str) -> Iterator[str]:
         readable = len(self.unreadable)
         self._find_unreadable(pattern)
-        # ``**`` matches directories besides what is in them, and goes round in linked ones.
+        # ``**`` also matches folders, and visits symlinked ones repeatedly.
         matches = [path for path in glob.iglob(pattern, recursive=True) if not os.path.isdir(path)]
         places: dict[tuple[str, str], str] = {}
         for path in sorted(matches, key=lambda path: (path.count(os.sep), path)):
@@ -199,14 +195,14 @@ class _Search:
         yield from sorted(places.values())
 
     def _find_unreadable(self, pattern: str) -> None:
-        """Note the directories that ``glob`` passes over in silence."""
+        """Record the folders that ``glob`` skips silently."""
         parts = pattern.replace(os.altsep or os.sep, os.sep).split(os.sep)
         first = next(i for i, part in enumerate(parts) if glob.has_magic(part))
         depth = math.inf if "**" in parts else len(parts) - first
         root = os.sep.join(parts[:first]) or (os.sep if first else os.curdir)
 
         def note(error: OSError) -> None:
-            self.unreadable.append(f"{error.filename}: cannot be searched ({error.strerror})")
+            self.unreadable.append(f"{error.filename}: cannot be read ({error.strerror})")
 
         if os.path.isdir(root):
             for folder, names, _ in os.walk(root, onerror=note):
@@ -217,13 +213,13 @@ class _Search:
 
 
 def _entries(path: str) -> Iterator[tuple[int, str]]:
-    """The entries of a list, with the numbers of their lines."""
-    # Names of files need not be text; in UTF-8 these are kept byte by byte.
+    """Yield line number and entry of a list."""
+    # File names may be invalid UTF-8; surrogateescape keeps their bytes.
     with open_text(path, "surrogateescape") as lines:
         for number, line in enumerate(lines, 1):
             entry = line.rstrip("\n")
             if "\0" in entry:
-                raise ValueError(f"{path}: expected text with a path on each line, got other data")
+                raise ValueError(f"{path}: expected text with one path per line, got binary data")
             if not os.path.lexists(entry):
                 entry = entry.strip()
                 if entry.startswith("#") and not os.path.lexists(entry):
@@ -232,21 +228,21 @@ def _entries(path: str) -> Iterator[tuple[int, str]]:
                 yield number, entry
 
 
-def _not_there(error: OSError, entry: str, path: str, number: int) -> OSError:
+def _missing_entry(error: OSError, entry: str, path: str, number: int) -> OSError:
     hint = ""
     if os.path.lexists(os.path.join(os.path.dirname(path), entry)):
-        hint = " (it is in the list's directory, but paths are relative to the current one)"
+        hint = " (it exists next to the list, but paths are relative to the current directory)"
     return type(error)(error.errno, f"{path}, line {number}: {error.strerror}{hint}", entry)
 
 
-def _is_around(link: str) -> bool:
-    """Whether a link leads to a directory that contains the link."""
+def _links_to_parent(link: str) -> bool:
+    """Whether a link points to a folder that contains the link."""
     target = os.path.join(os.path.realpath(link), "")
     return os.path.join(os.path.realpath(os.path.dirname(link)), "").startswith(target)
 
 
 def _kind(entry: os.DirEntry[str]) -> str:
-    """``"folder"``, ``"file"`` or ``"special"``; a link to nothing is a file."""
+    """Return ``"folder"``, ``"file"`` or ``"special"``; a broken link is a file."""
     try:
         if entry.is_dir():
             return "folder"
@@ -254,11 +250,11 @@ def _kind(entry: os.DirEntry[str]) -> str:
             return "file"
         entry.stat()
     except OSError:
-        return "file"  # reading it will say what is wrong with it
+        return "file"  # reading it raises a clear error
     return "special"
 
 
 def _counts(suffixes: Counter[str]) -> str:
-    shown = [f"{count:,} {suffix}" for suffix, count in suffixes.most_common(_NAMED)]
-    rest = suffixes.total() - sum(count for _, count in suffixes.most_common(_NAMED))
+    shown = [f"{count:,} {suffix}" for suffix, count in suffixes.most_common(_MAX_LISTED)]
+    rest = suffixes.total() - sum(count for _, count in suffixes.most_common(_MAX_LISTED))
     return ", ".join([*shown, *([f"{rest:,} others"] if rest else [])])

@@ -1,4 +1,4 @@
-"""Reports that an earlier call has finished, read back to be completed."""
+"""Finished reports, read to add results with ``--resume``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lucid.weights import atomic_write
 
 __all__ = ["BYTES", "FinishedReport", "describe_differences", "save_description"]
 
-#: What a record in a report calls the size of the image's file.
+#: Key of the image file's size in a record.
 BYTES = "bytes"
 
 
@@ -21,28 +21,28 @@ class FinishedReport:
     Parameters
     ----------
     path : str
-        A report of :class:`~lucid.prediction.ResultStore`, ``.jsonl`` or JSON.
+        Report of :class:`~lucid.prediction.ResultStore`, ``.jsonl`` or JSON.
     description : mapping
-        What further results depend on.
+        Settings of the new results.
 
     Raises
     ------
     ValueError
-        If the file is no report, or its results depend on something else.
+        If the file is not a report, or has other settings.
     """
 
     def __init__(self, path: str, description: Mapping[str, Any]) -> None:
         self.path = path
         self._records: Iterable[Any] | None = None
-        anew = "leave out --resume to make it anew, or give another --output"
+        remedy = "remove --resume to start over, or choose another --output"
         if path.endswith(".jsonl"):
-            about = _about(path)
-            if not about.exists():
+            settings = _settings_file(path)
+            if not settings.exists():
                 raise ValueError(
-                    f"{path}: is finished, but {about}, which says what it was made with, is "
-                    f"missing; {anew}"
+                    f"{path} is complete, but the file with its settings is missing ({settings}); "
+                    f"{remedy}"
                 )
-            before = self._parsed(about.read_text(encoding="utf-8"))
+            before = self._parsed(settings.read_text(encoding="utf-8"))
         else:
             before = self._parsed(Path(path).read_text(encoding="utf-8"))
             try:
@@ -50,10 +50,12 @@ class FinishedReport:
             except (KeyError, TypeError) as error:
                 raise self._error(f"no {error}") from None
         if found := describe_differences(before, description):
-            raise ValueError(f"{path}: is finished, and was made with {'; '.join(found)}; {anew}")
+            raise ValueError(
+                f"{path}: cannot resume with other settings, expected {'; '.join(found)}; {remedy}"
+            )
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """The records of all images; those that failed have an ``error``."""
+        """Yield the records of all images; failed ones have an ``error``."""
         if self._records is not None:
             yield from map(self._record, self._records)
             return
@@ -78,20 +80,20 @@ class FinishedReport:
 
     def _error(self, found: str) -> ValueError:
         return ValueError(
-            f"{self.path}: expected a report to resume, got another file ({found}); leave out "
-            "--resume to replace it, or give another --output"
+            f"{self.path}: expected a report to resume, got another file ({found}); remove "
+            "--resume to replace it, or choose another --output"
         )
 
 
 def save_description(path: str, description: Mapping[str, Any]) -> None:
-    """Write what the results of a ``.jsonl`` report depend on, which its lines do not say."""
-    with atomic_write(_about(path)) as file:
+    """Write the settings of a ``.jsonl`` report to ``PATH.run``."""
+    with atomic_write(_settings_file(path)) as file:
         file.write(json.dumps(description, indent=1).encode())
 
 
 def describe_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say in what two descriptions differ; the path of the weights does not count."""
-    now = json.loads(json.dumps(now))  # as they are when they come from a file
+    """List describe_differences of two descriptions; the path of the weights is ignored."""
+    now = json.loads(json.dumps(now))  # JSON turns tuples into lists
     found = []
     for name in dict.fromkeys([*now, *before]):
         if name != "weights" and before.get(name) != now.get(name):
@@ -100,7 +102,7 @@ def describe_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> l
     return found
 
 
-def _about(path: str) -> Path:
+def _settings_file(path: str) -> Path:
     return Path(f"{path}.run")
 
 

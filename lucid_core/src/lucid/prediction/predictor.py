@@ -1,4 +1,4 @@
-"""A model in a file, as something small that can be sent to wherever the images are."""
+"""Picklable predictors: a weights file and options, opened in each process."""
 
 from __future__ import annotations
 
@@ -18,36 +18,33 @@ from lucid.special_files import special_kind
 
 __all__ = ["Predictor"]
 
-#: Models that a process keeps open for copies that come and go, as they do in workers.
-_KEPT = 2
+#: Models cached per process for unpickled predictors.
+_MAX_CACHED = 2
 
 _opened: OrderedDict[tuple[Hashable, ...], Any] = OrderedDict()
 _opening = threading.Lock()
 
 
 class Predictor(abc.ABC):
-    """Images in, plain records out, by a model that is opened where it is needed.
+    """Base class: map images to JSON records with a model that is opened on first use.
 
-    Pickled, a predictor is the path of its weights and some options.  The first call
-    opens the model, once in a process: copies that arrive later find it open.  So the
-    same object serves a loop, Dask, Ray or a pool of processes.
+    A pickled predictor holds the path of the weights and options.  The model is opened once per
+    process and shared by all copies, so a predictor works in a loop, a process pool, Dask or Ray.
 
-    Subclasses say how to open the model, how to read an image and how to predict.
+    Subclasses define how to open the model, read an image and predict.
 
     Parameters
     ----------
     weights : path
-        The file with the model.  Relative paths, here and later, are relative to the
-        current directory of this moment, in other processes too; on other machines
-        the file must have the same path.
+        Model file.  Relative paths are resolved against the current directory at construction,
+        in other processes too; other machines need the file at the same path.
 
     Attributes
     ----------
     weights : str
-        As given.
+        Path as given.
     digest : str
-        SHA-256 of the file.  A process that finds another file there refuses it, so
-        that results are of one model.
+        SHA-256 of the file; every process checks it.
 
     Raises
     ------
@@ -62,7 +59,7 @@ class Predictor(abc.ABC):
         self._model: Any = None
         self._is_copy = False
 
-    # --- what a subclass says ---------------------------------------------------------------
+    # --- to override ------------------------------------------------------------------------
 
     @abc.abstractmethod
     def open_model(self, path: str) -> Any:
@@ -76,42 +73,43 @@ class Predictor(abc.ABC):
     def predict(
         self, images: Sequence[np.ndarray[Any, Any]], names: Sequence[str | None]
     ) -> list[dict[str, Any]]:
-        """Predict by ``self.model``.
+        """Predict one batch with ``self.model``.
 
         Parameters
         ----------
         images : sequence of numpy.ndarray
-            Of one shape.
+            Images of equal shape.
         names : sequence of str or None
-            The path that each was given as; None for one that was an array.
+            Path of each image as given; None for arrays.
 
         Returns
         -------
         list of dict
-            For each image a record that JSON can hold.
+            A JSON-serializable record per image.
         """
 
     def model_options(self) -> tuple[Hashable, ...]:
-        """What :meth:`open_model` depends on besides the file."""
+        """Return the options that :meth:`open_model` depends on."""
         return ()
 
     def description(self) -> dict[str, Any]:
-        """What results depend on, as JSON can hold it; heads reports, and must not change in one.
+        """Return the settings that results depend on, JSON-serializable.
 
-        ``weights`` stands first; where the file lies does not matter, ``sha256`` does.
+        They are the header of a report and must match to resume it; the path ``weights`` may
+        differ if ``sha256`` is equal.
         """
         return {"weights": self.weights, "sha256": self.digest}
 
-    # --- what there is for all --------------------------------------------------------------
+    # --- shared -----------------------------------------------------------------------------
 
     @property
     def model(self) -> Any:
-        """The model, opened when it is first asked for.
+        """Model, opened on first access.
 
         Raises
         ------
         lucid.WeightFileError
-            If the file cannot be read here, or is not the one it was.
+            If the file cannot be read, or has changed.
         """
         if self._model is None:
             with _opening:
@@ -123,7 +121,7 @@ class Predictor(abc.ABC):
         if key not in _opened:
             _opened[key] = self._open()
         _opened.move_to_end(key)
-        while len(_opened) > _KEPT:
+        while len(_opened) > _MAX_CACHED:
             _opened.popitem(last=False)
         return _opened[key]
 
@@ -134,44 +132,41 @@ class Predictor(abc.ABC):
         except OSError as error:
             raise WeightFileError(
                 f"{path} cannot be read on {socket.gethostname()} ({error.strerror or error}); "
-                "every worker needs the file at that path"
+                "copy the file to that path on every worker"
             ) from None
         if found != self.digest:
             raise WeightFileError(
-                f"{path} on {socket.gethostname()} is another file than the one that predictions "
-                f"began with: SHA-256 {found[:12]}..., expected {self.digest[:12]}..."
+                f"{path} on {socket.gethostname()}: expected SHA-256 {self.digest[:12]}..., got "
+                f"{found[:12]}...; use the same weights on every worker"
             )
         return self.open_model(path)
 
     def absolute_path(self, path: str) -> str:
-        """The absolute path of what was given as ``path`` where the predictor was made."""
+        """Resolve a path against the directory where the predictor was created."""
         return os.path.join(self._folder, path)
 
     def __call__(self, images: Sequence[Any]) -> list[dict[str, Any]]:
         """Predict for one batch.
 
-        Images of one shape go through the model together, others apart, so that what
-        comes out for an image does not depend on which others are with it.
+        Images are grouped by shape, so a result does not depend on the other images.
 
         Parameters
         ----------
         images : sequence of path or array
-            Each a file or what :meth:`read` would make of one.  All are in memory at
-            once.
+            Files, or arrays as :meth:`read` returns them.  All are in memory at once.
 
         Returns
         -------
         list of dict
-            A record for each image, in their order: ``image``, the path, where it was
-            one, and what the model says; or ``error``, the reason, if this image
-            could not be read or predicted for.
+            A record per image, in order: the path ``image`` (for files) and the prediction, or
+            ``error`` with the reason of a failure.
 
         Raises
         ------
         lucid.WeightFileError
             If the model cannot be opened.
         """
-        _ = self.model  # a fault of the model is no fault of an image
+        _ = self.model  # a model error is not an image error
         names = [_name_of(image) for image in images]
         records: list[dict[str, Any]] = [{} for _ in images]
         arrays: dict[int, np.ndarray[Any, Any]] = {}
@@ -198,10 +193,10 @@ class Predictor(abc.ABC):
     def _attempt(
         self, images: list[np.ndarray[Any, Any]], names: list[str | None]
     ) -> list[dict[str, Any]]:
-        """Predict for all together; after a fault for each alone, to find whose it is."""
+        """Predict for all images; after an error for each alone, to find the cause."""
         try:
             return self.predict(images, names)
-        except WeightFileError:  # no fault of an image
+        except WeightFileError:  # not an image error
             raise
         except Exception as error:
             if len(images) == 1:
@@ -213,7 +208,7 @@ class Predictor(abc.ABC):
         ]
 
     def _reason(self, error: Exception, name: str | None) -> str:
-        """One line on what went wrong, without the name that stands beside it anyway."""
+        """Format an error as one line, without the path that the record has."""
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         if name is not None:
             text = text.removeprefix(f"{self.absolute_path(name)}: ")
@@ -229,6 +224,6 @@ def _name_of(image: Any) -> str | None:
 
 def _digest_of(path: str) -> str:
     if (kind := special_kind(os.stat(path).st_mode)) is not None:
-        raise WeightFileError(f"{path}: expected a file of weights, got {kind}")
+        raise WeightFileError(f"{path}: expected a weights file, got {kind}")
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

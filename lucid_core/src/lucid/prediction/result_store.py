@@ -1,9 +1,8 @@
-"""Results on disk as they come, and the report that is made of them at the end.
+"""Store of prediction results, and the report written from it.
 
-While a run works, an SQLite file beside its report holds the list of images and what
-was found so far.  So what memory is needed does not grow with the images, a run that is
-killed loses at most the batches that were under way, and no image can be in twice.  A lock
-keeps a second run away from the report, which is written in one step at the end.
+During a run, an SQLite file next to the report holds the images and their results: memory does
+not grow with the number of images, a killed run loses only the batches in flight, and each image
+appears once.  A lock file prevents a second run from writing the same report.
 """
 
 from __future__ import annotations
@@ -28,12 +27,11 @@ from lucid.weights import atomic_write
 
 __all__ = ["PARTIAL", "Batch", "ResultStore"]
 
-#: What the store's own file has behind the name of the report.
+#: Suffix of the SQLite file, after the name of the report.
 PARTIAL = ".partial"
 
-#: The file is ours alone, so its log of changes needs no memory shared with others, which
-#: network file systems lack; a commit is safe from a crash of this process without waiting
-#: for the disk.
+#: Exclusive access makes WAL mode work without shared memory, which network file systems lack;
+#: NORMAL survives a crash of the process without a disk sync per commit.
 _SETTINGS = ("locking_mode = EXCLUSIVE", "journal_mode = WAL", "synchronous = NORMAL")
 
 _TABLES = """
@@ -51,14 +49,14 @@ CREATE TABLE IF NOT EXISTS images (
 
 @dataclass(frozen=True)
 class Batch:
-    """Images that are predicted for together.
+    """Images predicted together.
 
     Attributes
     ----------
     positions : tuple of int
-        Where they stand in the run.
+        Indices in the run.
     images : tuple of str
-        Their paths, one for each position.
+        Paths, one per position.
     """
 
     positions: tuple[int, ...]
@@ -68,40 +66,39 @@ class Batch:
         return len(self.images)
 
     def split(self) -> list[Batch]:
-        """A batch for each image."""
+        """Split into batches of one image."""
         pairs = zip(self.positions, self.images, strict=True)
         return [Batch((position,), (image,)) for position, image in pairs]
 
 
 class ResultStore:
-    """What a run has to do and what it has done.
+    """Images of a run and their results.
 
     Parameters
     ----------
     report : path or None
-        The report to be: ``.jsonl`` for a line of JSON for each image, any other name
-        for one JSON object.  Until it is there, its name with ``.partial`` behind it is
-        this store's file.  None keeps everything in memory, for few images.
+        Report to write: ``.jsonl`` has one JSON line per image, any other name one JSON object.
+        Until it is finished, results are in ``REPORT.partial``.  None keeps them in memory.
     description : mapping
-        What results depend on; see :meth:`~lucid.prediction.Predictor.description`.
+        Settings of the results; see :meth:`~lucid.prediction.Predictor.description`.
     resume : bool, default False
-        Continue an unfinished run, or complete a finished report, if there is one.  Images
-        that failed, or whose file has changed, are predicted for again.
+        Continue an unfinished run, or add to a finished report, if there is one.  Images that
+        failed or changed are predicted again.
 
     Attributes
     ----------
     reopened : bool
-        Whether this store completes a finished report.
+        Whether this store adds to a finished report.
     changed : int
-        Images that had a result and whose file has changed since.
+        Number of images with a result whose file has changed.
 
     Raises
     ------
     ValueError
-        If there is an unfinished run and ``resume`` is not given, if it began with
-        something else, if another process writes to the report, or if a file is damaged.
+        If there is an unfinished run and ``resume`` is False, if its settings differ, if another
+        process writes the report, or if a file is damaged.
     OSError
-        If the folder of the report cannot be written to.
+        If the folder of the report cannot be written.
     """
 
     def __init__(
@@ -119,7 +116,7 @@ class ResultStore:
         self._finished_at: int | None = None
         self._lock: FileLock | None = None
         if self.report is not None:
-            self._lock = FileLock(f"{self.report}.lock", self.report, "give another --output")
+            self._lock = FileLock(f"{self.report}.lock", self.report, "choose another --output")
             self._lock.acquire()
         try:
             self._begin(resume)
@@ -129,14 +126,14 @@ class ResultStore:
             raise
 
     def _begin(self, resume: bool) -> None:
-        """Open the file, and take over a finished report if there is one to resume."""
+        """Open the file and load a finished report if there is one to resume."""
         finished = None
         if self.report is not None and self.path is not None:
             self.resumed = os.path.exists(self.path)
             if self.resumed and not resume:
                 raise ValueError(
-                    f"{self.path}: a run that did not finish; --resume goes on with it, removing "
-                    "the file forgets it"
+                    f"{self.path} contains an unfinished run; continue it with --resume, or remove "
+                    "the file"
                 )
             if resume and os.path.exists(self.report):
                 self._finished_at = os.stat(self.report).st_mtime_ns
@@ -146,7 +143,7 @@ class ResultStore:
         try:
             self._open()
             if finished is not None:
-                self._take(finished)
+                self._load(finished)
         except BaseException as error:
             if self.resumed:
                 self._connection.close()
@@ -161,7 +158,7 @@ class ResultStore:
             self._connection.execute(f"PRAGMA {setting}")
         self._connection.executescript(_TABLES)
         columns = {row[1] for row in self._connection.execute("PRAGMA table_info(images)")}
-        for name in {"size", "modified"} - columns:  # a run that Lucid 0.1.0 began
+        for name in {"size", "modified"} - columns:  # written by Lucid 0.1.0
             self._connection.execute(f"ALTER TABLE images ADD COLUMN {name} INTEGER")
         with self._connection:
             row = self._connection.execute("SELECT description FROM run").fetchone()
@@ -171,13 +168,13 @@ class ResultStore:
             else:
                 if found := describe_differences(json.loads(row[0]), self.description):
                     raise ValueError(
-                        f"{self.path}: the run began with {'; '.join(found)}; it can only go on as "
-                        "it began"
+                        f"{self.path}: cannot resume with other settings, expected "
+                        f"{'; '.join(found)}; use the settings of the run"
                     )
                 self._connection.execute("UPDATE images SET record = NULL WHERE failed")
 
-    def _take(self, finished: FinishedReport) -> None:
-        """Take over the results of a finished report; what failed is to be done again."""
+    def _load(self, finished: FinishedReport) -> None:
+        """Load the results of a finished report; failed images become pending."""
         with self._connection:
             self._connection.executemany(
                 "INSERT OR IGNORE INTO images (image, size, record, failed) VALUES (?, ?, ?, ?)",
@@ -192,17 +189,17 @@ class ResultStore:
                 ),
             )
 
-    # --- what is to be done -----------------------------------------------------------------
+    # --- pending images ---------------------------------------------------------------------
 
     def add(self, images: Iterable[str]) -> None:
-        """Put images on the list, those that are not yet on it; forget results of changed ones."""
+        """Add images that are not in the store; drop the results of changed ones."""
         with self._connection:
             self._connection.executemany(
                 "INSERT OR IGNORE INTO images (image) VALUES (?)",
-                ((os.fsencode(image),) for image in self._compared(images)),
+                ((os.fsencode(image),) for image in self._drop_changed(images)),
             )
 
-    def _compared(self, images: Iterable[str]) -> Iterator[str]:
+    def _drop_changed(self, images: Iterable[str]) -> Iterator[str]:
         for image in images:
             if (self.resumed or self.reopened) and self._has_changed(image):
                 self.changed += 1
@@ -212,23 +209,23 @@ class ResultStore:
             yield image
 
     def _has_changed(self, image: str) -> bool:
-        """Whether the file of an image with a result is another one than it was."""
+        """Whether the file of an image with a result has changed."""
         before = self._connection.execute(
             "SELECT size, modified FROM images WHERE image = ? AND record IS NOT NULL",
             (os.fsencode(image),),
         ).fetchone()
         size, modified = _stamp(image)
-        if before is None or size is None or modified is None:  # gone since: its result stays
+        if before is None or size is None or modified is None:  # deleted: keep its result
             return False
         if before[0] not in (None, size):
             return True
         if before[1] is not None:
             return bool(before[1] != modified)
-        # A time to come is no time of a change: it would be newer than every report.
+        # A time in the future would be newer than every report.
         return self._finished_at is not None and self._finished_at < modified <= time.time_ns()
 
     def pending(self, batch_size: int) -> Iterator[Batch]:
-        """The images without a result, in order, ``batch_size`` at a time."""
+        """Yield batches of the images without a result, in order."""
         last = 0
         while True:
             rows = self._connection.execute(
@@ -244,10 +241,10 @@ class ResultStore:
                 tuple(os.fsdecode(image) for _, image in rows),
             )
 
-    # --- what is done -----------------------------------------------------------------------
+    # --- results ----------------------------------------------------------------------------
 
     def save(self, batch: Batch, records: Sequence[Mapping[str, Any]]) -> None:
-        """Keep the record of each image of a batch."""
+        """Save the record of each image of a batch."""
         self._kept = True
         with self._connection:
             self._connection.executemany(
@@ -262,7 +259,7 @@ class ResultStore:
             )
 
     def count(self) -> tuple[int, int, int]:
-        """How many images there are, have a result, and have failed."""
+        """Return the number of images, of results and of failures."""
         query = (
             "SELECT count(*), count(record), count(CASE WHEN failed AND record IS NOT NULL "
             "THEN 1 END) FROM images"
@@ -271,7 +268,7 @@ class ResultStore:
         return total, done - failed, failed
 
     def remaining(self) -> dict[str, int]:
-        """How many images without a result are new, have changed, and had failed before."""
+        """Count images without a result: new, changed, and failed before."""
         query = (
             "SELECT count(*), count(CASE WHEN failed THEN 1 END) FROM images WHERE record IS NULL"
         )
@@ -283,15 +280,15 @@ class ResultStore:
         }
 
     def results(self) -> Iterator[dict[str, Any]]:
-        """The records of the images that did not fail, in order."""
+        """Yield the records of successful images, in order."""
         return (json.loads(text) for text in self._texts("record IS NOT NULL AND NOT failed"))
 
     def records(self) -> Iterator[str]:
-        """Each record as JSON, in order."""
+        """Yield each record as JSON, in order."""
         return self._texts("record IS NOT NULL")
 
     def failures(self) -> Iterator[dict[str, Any]]:
-        """The records of those that did: ``image`` and ``error``."""
+        """Yield the records of failed images: ``image`` and ``error``."""
         return (json.loads(text) for text in self._texts("record IS NOT NULL AND failed"))
 
     def _texts(self, condition: str) -> Iterator[str]:
@@ -299,7 +296,7 @@ class ResultStore:
         return (text for (text,) in self._connection.execute(query))
 
     def _entries(self, condition: str, exclude: Sequence[str]) -> Iterator[str]:
-        """Records as the report has them: in a file, with the size of the image."""
+        """Yield records as written to the report, with the size of the image file."""
         query = f"SELECT record, failed, size FROM images WHERE {condition} ORDER BY position"
         for text, failed, size in self._connection.execute(query):
             entry = _without(text, exclude)
@@ -310,7 +307,7 @@ class ResultStore:
     # --- the report -------------------------------------------------------------------------
 
     def lines(self, exclude: Sequence[str] = ()) -> Iterator[str]:
-        """The report, in pieces; without what records have under the names in ``exclude``."""
+        """Yield the text of the report, without the keys in ``exclude``."""
         if self.report is not None and self.report.endswith(".jsonl"):
             for text in self._entries("record IS NOT NULL", exclude):
                 yield f"{text}\n"
@@ -328,12 +325,9 @@ class ResultStore:
         yield "}\n"
 
     def finish(self, exclude: Sequence[str] = ()) -> None:
-        """Write the report in one step; arguments as of :meth:`lines`.
-
-        The store's own file is no more afterwards.
-        """
+        """Write the report atomically and remove the SQLite file."""
         if self.report is None or self.path is None:
-            raise ValueError("there is no report to be written: the store is in memory")
+            raise ValueError("expected a store with a report, got one in memory")
         if self.report.endswith(".jsonl"):
             save_description(self.report, self.description)
         with atomic_write(self.report) as file:
@@ -342,7 +336,7 @@ class ResultStore:
         self._discard()
 
     def close(self) -> None:
-        """Close the file; a run that brought no results leaves none."""
+        """Close the store; without any result, remove its file."""
         if not (self._kept or self.resumed):
             self._discard()
         self._connection.close()
@@ -363,7 +357,7 @@ class ResultStore:
 
 
 def _stamp(image: str) -> tuple[int | None, int | None]:
-    """Size in bytes and time of change in nanoseconds of a file, None if it cannot be read."""
+    """Return size in bytes and modification time in ns; None if unreadable."""
     try:
         found = os.stat(image)
     except (OSError, ValueError):
@@ -372,7 +366,7 @@ def _stamp(image: str) -> tuple[int | None, int | None]:
 
 
 def _without(text: str, names: Sequence[str]) -> str:
-    """A record's text, without some of its parts."""
+    """Remove keys from the JSON text of a record."""
     if not any(json.dumps(name) in text for name in names):
         return text
     return json.dumps({key: value for key, value in json.loads(text).items() if key not in names})
@@ -381,7 +375,7 @@ def _without(text: str, names: Sequence[str]) -> str:
 def _explain(error: sqlite3.Error) -> str:
     text = str(error)
     if "locked" in text:
-        return "another process is writing to it, or its file system has no locks"
+        return "another process writes it, or the file system has no locks"
     if "not a database" in text or "malformed" in text:
-        return f"no unfinished run, or a damaged one ({text}); removing the file begins anew"
+        return f"not an unfinished run, or damaged ({text}); remove the file to start over"
     return text

@@ -1,4 +1,4 @@
-"""From files to a report: what is left to do, shared out, kept as it comes."""
+"""Predict for many files and write a report."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from lucid.prediction.result_store import Batch, ResultStore
 
 __all__ = ["Executor", "Outcome", "make_executor", "predict_files", "predict_pending"]
 
-#: Batches in, each with its records out, in any order.
+#: Maps batches to their records, in any order.
 Executor = Callable[[Predictor, Iterator[Batch]], Iterator[tuple[Batch, list[dict[str, Any]]]]]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
+    """Counts of a finished run.
 
     Attributes
     ----------
     images : int
-        Those in the report.
+        Images with results in the report.
     failed : int
-        Those it lists with a reason instead.
+        Images with an error in the report.
     """
 
     images: int
@@ -48,63 +48,63 @@ def predict_files(
     threads: int | None = None,
     progress: bool | None = None,
 ) -> Outcome:
-    """Predict for any number of image files and write a report.
+    """Predict for image files and write a report.
 
-    Results are on disk as they come.  An image that cannot be read is listed in the
-    report with the reason, and the others go on.
+    Results are saved as they arrive.  An image that fails is listed in the report with the
+    reason; the run continues.
 
     Parameters
     ----------
     predictor : Predictor
-        What predicts.
+        The predictor.
     images : iterable of str
-        Paths; :func:`find_files` finds them.  One that comes twice counts once.
+        Paths, for example from :func:`find_files`.  Duplicates count once.
     report : path
-        Written in one step at the end: ``.jsonl`` for a line of JSON for each image,
-        any other name for one JSON object.  A missing folder is made first.
+        Output file, written atomically at the end: ``.jsonl`` has one JSON line per image, any
+        other name one JSON object.  A missing folder is created.
     batch_size : int, default 1
-        Images that are in memory, and sent to a worker, together.
+        Images per batch, which are in memory together.
     resume : bool, default False
-        Continue a run that did not finish, or complete a finished report: with images that
-        are new, have changed or failed before.  Starts a run if there is neither.
+        Continue an unfinished run, or add to a finished report: predict for new, changed and
+        failed images.  Starts a run if there is none.
     dask : str, optional
-        ``"local"`` for worker processes on this machine, or a Dask scheduler: its
-        address or its scheduler file.  By default images are predicted for in this
-        process.
+        ``"local"`` for worker processes on this machine, or the address or scheduler file of a
+        Dask scheduler.  Default: predict in this process.
     workers : int, optional
-        Processes of ``"local"``; by default one for each processor.
+        Worker processes of ``"local"``; default one per processor.
     threads : int, optional
-        Threads of Lucid for each batch that a worker is at.  By default the processors
-        divided by the workers where these are local, else 1: then a Dask worker's own
-        number of threads says how many processors it uses.
+        Threads per batch.  Default: processors divided by workers for ``"local"``, else 1, so
+        that the threads of each Dask worker decide how many processors it uses.
     progress : bool, optional
-        Whether to show a bar; by default where stderr is a terminal.
+        Whether to show a progress bar; default if stderr is a terminal.
 
     Returns
     -------
     Outcome
-        How many images there are and how many failed.
+        Number of images and of failures.
 
     Raises
     ------
     OSError
-        If the report is a directory, or its folder cannot be made.
+        If the report is a directory, or its folder cannot be created.
     ValueError
-        If an unfinished run is in the way, if results to resume are of other weights or
-        options, or if two processes write to one report.
+        If there is an unfinished run and ``resume`` is False, if the results to resume have
+        other weights or options, or if another process writes the same report.
     lucid.WeightFileError
         If a worker cannot open the model.
     lucid.MissingPackageError
-        If Dask is wanted and not installed.
+        If Dask is not installed.
     ConnectionError
-        If the scheduler cannot be reached, or is lost on the way.
+        If the scheduler cannot be reached, or is lost.
     RuntimeError
-        If local workers cannot start, because the script has no main guard.
+        If local workers cannot start because the script has no main guard.
     """
     if dask is not None:
         exit_if_importing_main()
     if os.path.isdir(report):
-        raise IsADirectoryError(errno.EISDIR, "the report is a directory; name a file", report)
+        raise IsADirectoryError(
+            errno.EISDIR, "expected a file for the report, got a directory", report
+        )
     os.makedirs(os.path.dirname(os.path.abspath(report)), exist_ok=True)
     with ResultStore(report, predictor.description(), resume=resume) as store:
         store.add(images)
@@ -118,7 +118,7 @@ def predict_files(
 def make_executor(
     dask: str | None = None, workers: int | None = None, threads: int | None = None
 ) -> AbstractContextManager[Executor]:
-    """What shares out the batches; arguments as of :func:`predict_files`."""
+    """Open an executor; arguments as for :func:`predict_files`."""
     if dask is None:
         return nullcontext(_serial_executor)
     from lucid.prediction.dask_cluster import dask_executor
@@ -141,9 +141,9 @@ def predict_pending(
     batch_size: int = 1,
     progress: bool | None = None,
 ) -> None:
-    """Predict for every image of a store that has no result yet."""
+    """Predict for the images of a store that have no result."""
     if batch_size < 1:
-        raise ValueError(f"expected a batch size of at least 1, got {batch_size}")
+        raise ValueError(f"batch_size: expected at least 1, got {batch_size}")
     total, done, failed = store.count()
     if progress is None:
         progress = sys.stderr is not None and sys.stderr.isatty()

@@ -131,7 +131,7 @@ def weight_converters() -> list[RegisteredConverter]:
     Warns
     -----
     PluginWarning
-        If the hook of a plugin fails; its converters are left out.
+        If the hook of a plugin fails; its converters are skipped.
     """
     found: list[RegisteredConverter] = []
     for plugin in zoo.registry.loaded_plugins():
@@ -140,9 +140,7 @@ def weight_converters() -> list[RegisteredConverter]:
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # SystemExit too: the other plugins still work
-            message = (
-                f"{plugin.origin}: its weight converters are left out: {describe_error(error)}"
-            )
+            message = f"{plugin.origin}: its weight converters are skipped: {describe_error(error)}"
             warnings.warn(message, PluginWarning, stacklevel=find_stack_level())
     return found
 
