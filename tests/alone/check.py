@@ -1,8 +1,8 @@
-"""What a distribution installed without its siblings must do; run in that environment.
+"""Checks of one distribution installed without the others; run in that environment.
 
     python tests/alone/check.py lucid-models-classification
 
-No pytest here: nothing but the distribution and what it asks for is installed.
+Without pytest, because only the distribution and its dependencies are installed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 OURS = ("lucid-core", "lucid-models-classification", "lucid-models-detection")
 PACKAGES = ("lucid", "lucid_models_classification", "lucid_models_detection")
-#: Packages of extras, and those that modules for documentation and tests need.
+#: Packages of extras, documentation and tests.
 OPTIONAL = ("PIL", "docutils", "jinja2", "pytest", "sphinx")
 
 
@@ -28,7 +28,7 @@ def expect(condition: bool, message: str) -> None:
 
 
 def check_installed(distribution: str) -> list[str]:
-    """Only what it needs is there, and nothing from a source tree."""
+    """Check that only required distributions are installed, not from a source tree."""
     wanted = OURS[: OURS.index(distribution) + 1]
     installed = {found.metadata["Name"] for found in distributions()}
     expect(installed & set(OURS) == set(wanted), f"expected {wanted}, installed {installed}")
@@ -41,7 +41,7 @@ def check_installed(distribution: str) -> list[str]:
 
 
 def check_imports(distribution: str) -> None:
-    """Every module can be imported with what the distribution requires, or names an extra's."""
+    """Check that all modules can be imported, except for packages of extras."""
     package = PACKAGES[OURS.index(distribution)]
     for found in pkgutil.walk_packages(importlib.import_module(package).__path__, f"{package}."):
         if found.name.endswith("__main__"):
@@ -49,11 +49,11 @@ def check_imports(distribution: str) -> None:
         try:
             importlib.import_module(found.name)
         except ImportError as error:
-            expect(error.name in OPTIONAL, f"{found.name} needs {error.name}, which is not asked")
+            expect(error.name in OPTIONAL, f"{found.name} imports {error.name}")
 
 
 def check_listing(wanted: list[str]) -> None:
-    """The registry lists the models of what is installed, and of nothing else."""
+    """Check that exactly the models of installed plugins are listed."""
     import lucid
 
     plugins = {plugin.distribution: plugin for plugin in lucid.models.list_plugins()}
@@ -70,7 +70,7 @@ def check_listing(wanted: list[str]) -> None:
 
 
 def check_help(distribution: str) -> None:
-    """What is not installed is named, with the command that brings it."""
+    """Check that errors for missing plugins have the pip command."""
     import lucid
 
     missing = {
@@ -89,7 +89,7 @@ def check_help(distribution: str) -> None:
 
 
 def check_pillow(distribution: str) -> None:
-    """The core alone refuses an image with the extra that reads it; the plugins bring Pillow."""
+    """Check that reading images needs the extra of the core, or a plugin."""
     import lucid
 
     try:
@@ -103,7 +103,7 @@ def check_pillow(distribution: str) -> None:
 
 
 def check_command(distribution: str) -> None:
-    """``lucid models`` works, and core alone says how to get some."""
+    """Check that ``lucid models`` works and, without plugins, has the pip command."""
     lucid = Path(sys.executable).with_name("lucid.exe" if sys.platform == "win32" else "lucid")
     found = subprocess.run([lucid, "models"], capture_output=True, text=True, timeout=120)
     output = found.stdout + found.stderr

@@ -2,8 +2,7 @@
 
     python tests/plugins/build.py FOLDER
 
-The backend that a project names is called in this process, as pip would call it in
-an environment of its own for each of them: all of them take a second.
+Build backends are called in this process, which is faster than pip's isolated builds.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ PROJECTS = Path(__file__).parent / "projects"
 
 
 def build(project: Path, folder: Path) -> Path:
-    """Build one project by the hook of PEP 517 and return the wheel."""
+    """Build one project with its PEP 517 backend and return the wheel."""
     system = tomllib.loads((project / "pyproject.toml").read_text())["build-system"]
     backend = importlib.import_module(system["build-backend"])
     with contextlib.chdir(project):

@@ -1,10 +1,8 @@
-"""Plugins as distributions that pip installed, asked by processes that know nothing yet.
+"""Tests of installed plugins in new processes.
 
-What is here runs in three nox sessions, each with an environment of its own, and
-each has a folder: ``faulty`` (session ``plugins``), ``combos`` and ``packaging``.
-They install and remove distributions, so without the session nothing is collected.
-That is not a skip: the main session tests discovery on distributions that it writes
-itself, in ``tests/core/models``.
+Three nox sessions run them, each in its own environment: ``plugins`` (folder ``faulty``),
+``combos`` and ``packaging``.  They install and remove distributions, so they are not collected
+outside of these sessions.  ``tests/core/models`` tests discovery with generated metadata.
 """
 
 from __future__ import annotations
@@ -28,7 +26,7 @@ collect_ignore = [
     if session != os.environ.get("LUCID_INSTALLED_SESSION")
 ]
 
-#: A script's beginning that makes ``show(value)`` what the test gets to see.
+#: Start of a script: ``show(value)`` passes a value to the test.
 PRELUDE = """
 import json
 def show(value):
@@ -37,17 +35,17 @@ def show(value):
 
 
 class Installed:
-    """The environment of the session, asked through fresh processes.
+    """Runs processes in the environment of the session.
 
-    They run in an empty folder, so that nothing comes from the source tree, with none
-    of the settings a developer may have made for Python, pip or Lucid.
+    They run in an empty folder, without the source tree and without environment variables of
+    Python and Lucid.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.folder.mkdir()
-        mine = ("PYTHON", "LUCID_", "COV_")
-        self.environ = {k: v for k, v in os.environ.items() if not k.startswith(mine)}
+        prefixes = ("PYTHON", "LUCID_", "COV_")
+        self.environ = {k: v for k, v in os.environ.items() if not k.startswith(prefixes)}
         self.environ["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
         scripts = Path(sys.executable).parent
         self.environ["PATH"] = f"{scripts}{os.pathsep}{self.environ.get('PATH', '')}"
@@ -60,7 +58,7 @@ class Installed:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a command; its exit code must be `code`, unless that is None."""
+        """Run a command and check its exit code unless `code` is None."""
         done = subprocess.run(
             [str(part) for part in command],
             capture_output=True,
@@ -75,7 +73,7 @@ class Installed:
         return done
 
     def lucid(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run the command line, by the script that pip made."""
+        """Run the installed ``lucid`` script."""
         return self.run(self.scripts / "lucid", *arguments, **options)
 
     def python(self, source: str, *options: str, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -83,7 +81,7 @@ class Installed:
         return self.run(sys.executable, *options, "-c", PRELUDE + source, **more)
 
     def shown(self, source: str, *options: str, **more: Any) -> Any:
-        """Run a script and return what it gave to ``show``; a list, if that was not once."""
+        """Run a script and return the value that it showed, or a list of several."""
         lines = self.python(source, *options, **more).stdout.splitlines()
         values = [json.loads(line[6:]) for line in lines if line.startswith("shown:")]
         return values[0] if len(values) == 1 else values
@@ -101,16 +99,13 @@ def installed(tmp_path: Path) -> Installed:
 
 @pytest.fixture(scope="session")
 def wheelhouse() -> Path:
-    """The folder that holds the wheels of all distributions, toys among them."""
+    """Folder with the wheels of all distributions, including the toy plugins."""
     return Path(os.environ["LUCID_WHEELHOUSE"])
 
 
 @pytest.fixture(scope="session")
 def registered(wheelhouse: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
-    """The models of each of Lucid's own plugins, as the hook in its wheel registers them.
-
-    The hooks are called one by one, without the registry, which the tests hold to this.
-    """
+    """Models of Lucid's plugins, read from the hooks in the wheels without the registry."""
     wheels = [str(wheel) for wheel in wheelhouse.glob("lucid_*.whl")]
     hooks = {
         found.name: point.value

@@ -1,4 +1,4 @@
-"""The plugins' own models, imported by name, as static tools find them."""
+"""Models imported from the plugin packages."""
 
 from typing import Any, assert_type
 

@@ -1,4 +1,4 @@
-"""A plugin author's network, its builder, and the hook that registers it."""
+"""Network, builder and hook of a plugin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Mean(nn.Module):
-    """The mean of every channel, through a linear layer."""
+    """Global average pooling and a linear layer."""
 
     def __init__(self, num_classes: int, width: int) -> None:
         super().__init__()
@@ -26,13 +26,13 @@ class Mean(nn.Module):
 
 @register_model
 def typed_mean(num_classes: int = 10, width: int = 3) -> Mean:
-    """A builder as it is."""
+    """A builder with the bare decorator."""
     return Mean(num_classes, width)
 
 
 @register_model(task="image-classification", family="mean", summary="Means of channels")
 def typed_mean_of_two(num_classes: int = 10) -> Mean:
-    """A builder with what the registry is told of it."""
+    """A builder with arguments of the decorator."""
     return Mean(num_classes, 2)
 
 
@@ -48,6 +48,6 @@ def lucid_register_models(register: RegisterModel) -> None:
     )
 
 
-# The decorator keeps the builder's own signature and result.
+# The decorator keeps the signature of the builder.
 assert_type(typed_mean(num_classes=3, width=4), Mean)
 assert_type(typed_mean_of_two(), Mean)

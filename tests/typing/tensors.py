@@ -1,4 +1,4 @@
-"""What a user writes on the first day: tensors, operators, methods, functions, gradients."""
+"""Tensors, operators, methods, functions and gradients."""
 
 from typing import assert_type
 
@@ -17,7 +17,7 @@ assert_type(lucid.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True), lucid.Te
 assert_type(lucid.full((2,), 1.5), lucid.Tensor)
 assert_type(lucid.arange(3), lucid.Tensor)
 
-# Scalars and arrays on either side of every operator.
+# Scalars and arrays as left and right operands.
 array = np.ones((2, 3), np.float32)
 for z in (x + 1, 2.5 * x, x / np.float64(2), x - array, -x, abs(x), x**2, 2**x, x // 2, x % 3):
     assert_type(z, lucid.Tensor)

@@ -1,7 +1,4 @@
-"""The scripts here are what users write; the ``typecheck`` session reads them, this runs them.
-
-There mypy holds what every ``assert_type`` says, strictly, against the installed packages.
-"""
+"""Run the scripts that the ``typecheck`` session checks with mypy and ``assert_type``."""
 
 from __future__ import annotations
 
@@ -14,10 +11,10 @@ SCRIPTS = sorted(set(Path(__file__).parent.glob("*.py")) - {Path(__file__)})
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
-def test_the_script_runs(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_script_runs(script: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lucid.models import zoo
     from lucid.models.registry import ModelRegistry
 
-    # Builders register at once in a script; the next test starts without them.
+    # Scripts register models; use a new registry for each.
     monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
     runpy.run_path(str(script))

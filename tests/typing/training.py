@@ -1,4 +1,4 @@
-"""A network of one's own, a data set, and the loop that trains one on the other."""
+"""Network, data set and training loop."""
 
 import tempfile
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Models by name, and what is known of them."""
+"""Models by name and their descriptions."""
 
 from typing import assert_type
 

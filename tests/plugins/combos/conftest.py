@@ -1,4 +1,4 @@
-"""An environment in which distributions come and go: what they need stays, ours are put in."""
+"""An environment in which tests install and remove Lucid's distributions."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import pytest
 
 
 class Site:
-    """The session's environment, with none of our distributions in it to begin with."""
+    """Environment of the session, initially without Lucid's distributions."""
 
     def __init__(self, installed: Any, wheelhouse: Path) -> None:
         self.installed = installed
         self.wheelhouse = wheelhouse
         ours = {path.name.partition("-")[0].replace("_", "-") for path in wheelhouse.glob("*.whl")}
-        if there := sorted(ours & {found.name for found in distributions()}):
-            self.remove(*there)
+        if installed_ours := sorted(ours & {found.name for found in distributions()}):
+            self.remove(*installed_ours)
 
     def install(self, *what: object) -> None:
-        """Install from the wheelhouse, with what is needed from there, too."""
+        """Install from the wheelhouse with dependencies."""
         self.installed.pip(
             "install", "--quiet", "--no-index", "--find-links", self.wheelhouse, *what
         )
@@ -30,7 +30,7 @@ class Site:
         self.installed.pip("uninstall", "--quiet", "--yes", *distributions)
 
     def models(self, **options: Any) -> dict[str, list[str]]:
-        """The models a new process lists, sorted, by distribution; a warning is an error."""
+        """Return the models by distribution that a new process lists; warnings are errors."""
         found: dict[str, list[str]] = self.installed.shown(
             """
 import lucid
@@ -47,5 +47,5 @@ show(found)
 
 @pytest.fixture
 def site(installed: Any, wheelhouse: Path) -> Site:
-    """The session's environment without any distribution of ours."""
+    """Environment of the session without Lucid's distributions."""
     return Site(installed, wheelhouse)

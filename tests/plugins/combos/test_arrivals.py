@@ -1,4 +1,4 @@
-"""Plugins that arrive in every way Python knows: late, editable, zipped, in a folder."""
+"""Ways to install a plugin: during the process, editable, as a wheel on the path, in a folder."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ CORE, CLASSIFICATION, DETECTION = OURS = (
 
 
 def copy_of_toy(folder: Path) -> Path:
-    """A copy of the good toy that a test may change."""
+    """Copy the toy plugin so that a test can modify it."""
     return Path(shutil.copytree(TOY, folder / "toy-good"))
 
 
-def test_an_installation_during_the_process_is_seen_after_refresh(site) -> None:
+def test_refresh_finds_plugin_installed_during_process(site) -> None:
     site.install(CORE)
-    said = site.installed.shown(
+    shown = site.installed.shown(
         f"""
 import subprocess, sys
 import lucid
@@ -42,15 +42,15 @@ show(toy_good().parameter_size)
         "-W",
         "error",
     )
-    assert said == [[], [], ["toy_good"], 772]
+    assert shown == [[], [], ["toy_good"], 772]
 
 
-def test_another_version_is_seen_after_refresh(site, tmp_path: Path) -> None:
+def test_refresh_finds_other_version(site, tmp_path: Path) -> None:
     site.install(CORE, "toy-good")
     newer = copy_of_toy(tmp_path)
     text = (newer / "pyproject.toml").read_text()
     (newer / "pyproject.toml").write_text(text.replace('version = "1.0"', 'version = "2.0"'))
-    said = site.installed.shown(
+    shown = site.installed.shown(
         f"""
 import subprocess, sys
 import lucid
@@ -64,22 +64,22 @@ lucid.models.refresh()
 show(version())
 """
     )
-    assert said == [["1.0", "1.0"], ["1.0", "1.0"], ["2.0", "2.0"]]
+    assert shown == [["1.0", "1.0"], ["1.0", "1.0"], ["2.0", "2.0"]]
 
 
-def test_editable_installs_of_all_three(site, registered) -> None:
+def test_editable_installs(site, registered) -> None:
     folders = [ROOT / distribution.replace("-", "_") for distribution in OURS]
     editable = [part for folder in folders for part in ("-e", folder)]
     site.install("--no-deps", "--no-build-isolation", *editable)
     assert site.models() == registered
-    places = site.installed.shown(
+    paths = site.installed.shown(
         "import lucid, lucid_models_detection as d; show([lucid.__file__, d.__file__])"
     )
-    for place, folder in zip(places, (folders[0], folders[2]), strict=True):
-        assert Path(place).is_relative_to(folder / "src")
+    for path, folder in zip(paths, (folders[0], folders[2]), strict=True):
+        assert Path(path).is_relative_to(folder / "src")
 
 
-def test_an_editable_plugin_follows_its_source(site, tmp_path: Path) -> None:
+def test_editable_plugin_follows_source(site, tmp_path: Path) -> None:
     project = copy_of_toy(tmp_path)
     site.install(CORE)
     site.install("--no-deps", "--no-build-isolation", "-e", project)
@@ -91,12 +91,12 @@ def test_an_editable_plugin_follows_its_source(site, tmp_path: Path) -> None:
     assert site.models() == {}
 
 
-def test_wheels_on_the_path_need_no_installation_at_all(site, registered) -> None:
+def test_wheels_on_path_work_without_installation(site, registered) -> None:
     wheels = [str(next(site.wheelhouse.glob(f"{d.replace('-', '_')}-*.whl"))) for d in OURS]
     wheels.append(str(next(site.wheelhouse.glob("toy_good-*.whl"))))
     path = {"PYTHONPATH": os.pathsep.join(wheels)}
     assert site.models(env=path) == registered | {"toy-good": ["toy_good"]}
-    made = site.installed.shown(
+    built = site.installed.shown(
         """
 import lucid
 model = lucid.models.create_model("resnet_18", num_classes=3).eval()
@@ -106,11 +106,11 @@ show(shown + [lucid.models.create_model("toy_good").parameter_size])
 """,
         env=path | {"LUCID_KERNELS": "reference"},
     )
-    assert made[0].startswith(wheels[0])
-    assert made[1:] == [[1, 3], 772]
+    assert built[0].startswith(wheels[0])
+    assert built[1:] == [[1, 3], 772]
 
 
-def test_compiled_kernels_run_from_a_wheel_on_the_path(site) -> None:
+def test_compiled_kernels_run_from_wheel_on_path(site) -> None:
     wheel = str(next(site.wheelhouse.glob("lucid_core-*.whl")))
     value = site.installed.shown(
         """
@@ -123,7 +123,7 @@ show(lucid.nn.functional.max_pool2d(x, 2).numpy().tolist())
     assert value == [[[[4.0]]]]
 
 
-def test_a_folder_that_pip_filled_is_as_good_as_an_environment(site, tmp_path: Path) -> None:
+def test_target_folder_of_pip(site, tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere"
     site.install(CORE)
     site.install("--no-deps", "--target", folder, "toy-good")

@@ -1,4 +1,4 @@
-"""Installation as README and the site say it: from an index, the source tree, wheels."""
+"""Installation commands of the README and the site: from an index, the source tree, wheels."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ PAGES = (
     "docs/index.md",
     *(f"{distribution.replace('-', '_')}/README.md" for distribution in OURS),
 )
-#: A block of commands on a page.
+#: A console block.
 BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
 def blocks(page: str) -> list[list[str]]:
-    """The commands of pip in each console block of a page that installs Lucid."""
+    """Return the pip commands of each console block that installs Lucid."""
     found = [block.splitlines() for block in BLOCK.findall((ROOT / page).read_text())]
     commands = [
         [line.removeprefix("$ ").partition(" #")[0].strip() for line in block] for block in found
@@ -40,7 +40,7 @@ def from_index(command: str) -> bool:
 
 
 def cases(index: bool) -> list[tuple[str, tuple[str, ...]]]:
-    """Where an installation stands and its commands: each by itself, or a block in order."""
+    """Return pages and commands: single commands from an index, or blocks from source."""
     found: dict[tuple[str, ...], str] = {}
     for page in PAGES:
         for block in blocks(page):
@@ -55,7 +55,7 @@ def cases(index: bool) -> list[tuple[str, tuple[str, ...]]]:
 
 @pytest.fixture
 def local_index(tmp_path: Path, wheelhouse: Path) -> dict[str, str]:
-    """pip's settings for an index of our own (PEP 503), and for no other source."""
+    """Environment variables that make pip use only a local index (PEP 503)."""
     root = tmp_path / "simple"
     for wheel in wheelhouse.glob("lucid_*.whl"):
         folder = root / wheel.name.partition("-")[0].replace("_", "-")
@@ -71,7 +71,7 @@ def local_index(tmp_path: Path, wheelhouse: Path) -> dict[str, str]:
 
 
 def expected(commands: tuple[str, ...]) -> list[str]:
-    """The plugins that are there after some commands."""
+    """Return the plugins installed by commands."""
     text = " ".join(commands).replace("_", "-")
     if DETECTION in text or "*.whl" in text:
         return [CLASSIFICATION, DETECTION]
@@ -83,7 +83,7 @@ def run(site, commands: tuple[str, ...], **options) -> None:
         site.installed.run("bash", "-c", command, **options)
 
 
-def test_the_pages_show_all_three_ways() -> None:
+def test_pages_show_all_ways_to_install() -> None:
     assert {commands[0].split()[-1] for _, commands in cases(index=True)} >= set(OURS)
     ways = [" ".join(commands) for _, commands in cases(index=False)]
     assert any("pip install ./lucid_core" in way for way in ways)
@@ -91,14 +91,16 @@ def test_the_pages_show_all_three_ways() -> None:
 
 
 @pytest.mark.parametrize(("page", "commands"), cases(index=True))
-def test_from_an_index(site, local_index, page: str, commands: tuple[str, ...]) -> None:
+def test_install_from_index(site, local_index, page: str, commands: tuple[str, ...]) -> None:
     run(site, commands, env=local_index)
     assert list(site.models()) == expected(commands)
     site.installed.pip("check")
 
 
 @pytest.mark.parametrize(("page", "commands"), cases(index=False))
-def test_from_the_source_tree(site, tmp_path: Path, page: str, commands: tuple[str, ...]) -> None:
+def test_install_from_source_tree(
+    site, tmp_path: Path, page: str, commands: tuple[str, ...]
+) -> None:
     clone = tmp_path / "lucid"
     for distribution in OURS:
         folder = distribution.replace("-", "_")

@@ -1,4 +1,4 @@
-"""Uninstalling a plugin takes its models and its commands away, and nothing else."""
+"""Uninstalling a plugin removes its models and commands and nothing else."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ CORE, CLASSIFICATION, DETECTION = (
 )
 
 
-def test_each_distribution_takes_only_its_own(site) -> None:
+def test_removal_only_removes_own_models_and_commands(site) -> None:
     site.install(DETECTION, "toy-good", "toy-namesake")
     before = site.models()
     assert list(before) == [CLASSIFICATION, DETECTION, "toy-good", "toy-namesake"]
     assert "toy-hello" in site.installed.lucid("--help").stdout
-    for gone in ("toy-good", "toy-namesake", DETECTION, CLASSIFICATION):
-        site.remove(gone)
-        del before[gone]
+    for removed in ("toy-good", "toy-namesake", DETECTION, CLASSIFICATION):
+        site.remove(removed)
+        del before[removed]
         assert site.models() == before
         site.installed.pip("check")
     text = site.installed.lucid("--help").stdout
@@ -26,18 +26,18 @@ def test_each_distribution_takes_only_its_own(site) -> None:
     assert "Commands from" not in text
 
 
-def test_what_is_gone_is_named_with_the_command_that_brings_it_back(site) -> None:
+def test_error_after_removal_has_pip_command(site) -> None:
     site.install(DETECTION)
     site.remove(DETECTION)
-    for question in (("info", "faster_rcnn_resnet_50_fpn"), ("detect", "image.png")):
-        done = site.installed.lucid(*question, code=2)
+    for command in (("info", "faster_rcnn_resnet_50_fpn"), ("detect", "image.png")):
+        done = site.installed.lucid(*command, code=2)
         assert f"pip install {DETECTION}" in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_plugin_removed_while_it_is_listed(site) -> None:
+def test_plugin_removed_after_listing(site) -> None:
     site.install(CORE, "toy-good")
-    said = site.installed.shown(
+    shown = site.installed.shown(
         """
 import subprocess, sys
 import lucid
@@ -53,12 +53,12 @@ show([lucid.models.list_models(), lucid.models.list_plugins()])
         "-W",
         "error",
     )
-    assert "(toy-good 1.0) cannot be imported" in said[0]
-    assert "lucid.models.refresh()" in said[0]
-    assert said[1] == [[], []]
+    assert "(toy-good 1.0) cannot be imported" in shown[0]
+    assert "lucid.models.refresh()" in shown[0]
+    assert shown[1] == [[], []]
 
 
-def test_a_model_built_before_the_removal_goes_on_working(site) -> None:
+def test_model_built_before_removal_works(site) -> None:
     site.install(CORE, "toy-good")
     shapes = site.installed.shown(
         f"""

@@ -1,10 +1,10 @@
-"""What the toy plugins are expected to do, beside the real ones."""
+"""Expected failures and models of the toy plugins."""
 
 from __future__ import annotations
 
 import pytest
 
-#: Every plugin that cannot be loaded, with words of its cause.
+#: Plugins that fail to load, with a part of the error.
 FAILURES = {
     "toy-exits": "SystemExit: toy-exits wants the whole program to stop",
     "toy-half-way": "RuntimeError: half way through the hook",
@@ -14,7 +14,7 @@ FAILURES = {
     "toy-wrong-signature": "Argument(s) {'registry'} are declared in the hookimpl",
 }
 
-#: Every toy that loads, with the number of its models.
+#: Toy plugins that load, with their number of models.
 TOYS = {
     "toy-broken-command": 1,
     "toy-good": 1,
@@ -30,11 +30,11 @@ TOYS = {
 
 @pytest.fixture
 def failures() -> dict[str, str]:
-    """Every plugin that cannot be loaded, with words of its cause."""
+    """Plugins that fail to load, with a part of the error."""
     return dict(FAILURES)
 
 
 @pytest.fixture
 def loaded(registered: dict[str, list[str]]) -> dict[str, int]:
-    """Every plugin that loads, with the number of its models."""
+    """Plugins that load, with their number of models."""
     return {distribution: len(models) for distribution, models in registered.items()} | TOYS

@@ -1,11 +1,11 @@
-"""The command line among plugins that fail, some of them in the hook for commands."""
+"""Command line with failing plugins, including a failing command hook."""
 
 from __future__ import annotations
 
 import json
 
 
-def test_plugins_shows_every_plugin_and_every_cause(installed, failures, loaded) -> None:
+def test_plugins_command_lists_errors(installed, failures, loaded) -> None:
     done = installed.lucid("plugins")
     rows = {line.split()[1]: line for line in done.stdout.splitlines()[1:]}
     assert rows.keys() == failures.keys() | loaded.keys()
@@ -13,17 +13,17 @@ def test_plugins_shows_every_plugin_and_every_cause(installed, failures, loaded)
         assert " failed: " in rows[distribution]
         assert cause in rows[distribution]
     assert all(rows[distribution].endswith(" loaded") for distribution in loaded)
-    assert done.stderr == ""  # the table says it
+    assert done.stderr == ""  # errors are in the table
 
 
-def test_json_names_the_same_causes(installed, failures) -> None:
+def test_plugins_json_has_errors(installed, failures) -> None:
     plugins = json.loads(installed.lucid("plugins", "--json").stdout)
     errors = {p["distribution"]: p["error"] for p in plugins if p["error"] is not None}
     assert errors.keys() == failures.keys()
     assert all(cause in errors[distribution] for distribution, cause in failures.items())
 
 
-def test_models_are_listed_with_one_warning_for_each_failure(installed, failures) -> None:
+def test_models_command_warns_once_per_failure(installed, failures) -> None:
     done = installed.lucid("models", "toy_good", "resnet_18")
     assert [line.split()[0] for line in done.stdout.splitlines()[1:]] == ["resnet_18", "toy_good"]
     warned = done.stderr.splitlines()
@@ -31,7 +31,7 @@ def test_models_are_listed_with_one_warning_for_each_failure(installed, failures
     assert all(line.startswith("lucid: warning: plugin 'toy' of toy-") for line in warned)
 
 
-def test_help_names_the_distribution_of_each_command(installed) -> None:
+def test_help_groups_commands_by_distribution(installed) -> None:
     text = installed.lucid("--help").stdout
     sections = text.split("\n\n")
     of = {section.partition(":\n")[0]: section for section in sections}
@@ -44,7 +44,7 @@ def test_help_names_the_distribution_of_each_command(installed) -> None:
     assert "toy-lost" not in text  # added before the hook failed
 
 
-def test_commands_of_plugins_run_beside_one_that_fails(installed) -> None:
+def test_commands_run_although_another_plugin_fails(installed) -> None:
     done = installed.lucid("toy-hello", "you")
     assert done.stdout == "hello, you\n"
     assert (
@@ -54,7 +54,7 @@ def test_commands_of_plugins_run_beside_one_that_fails(installed) -> None:
     assert "From toy-good 1.0." in installed.lucid("toy-hello", "--help").stdout
 
 
-def test_a_lost_command_is_an_error_on_one_line(installed) -> None:
+def test_missing_command_is_one_line_error(installed) -> None:
     done = installed.lucid("toy-lost", code=2, env={"LUCID_DISABLE_PLUGINS": "toy-exits"})
     assert done.stderr.splitlines()[-1].startswith("lucid: error: there is no command 'toy-lost'")
     assert "Traceback" not in done.stderr

@@ -1,4 +1,4 @@
-"""All toy plugins installed at once: what fails is named, what works works."""
+"""Discovery with all toy plugins installed, valid and failing."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ show([names, [dataclasses.asdict(p) for p in plugins], [str(w.message) for w in 
 """
 
 
-def test_every_failure_is_named_and_nothing_of_it_is_listed(installed, failures, loaded) -> None:
+def test_failed_plugins_are_reported_and_not_listed(installed, failures, loaded) -> None:
     names, plugins, warned = installed.shown(LIST)
     failed = {p["distribution"]: p for p in plugins if p["error"] is not None}
     working = {p["distribution"]: len(p["models"]) for p in plugins if p["error"] is None}
@@ -33,27 +33,27 @@ def test_every_failure_is_named_and_nothing_of_it_is_listed(installed, failures,
     assert len(names) == sum(loaded.values())
 
 
-def test_a_plugin_that_needs_a_newer_core_is_not_imported(installed) -> None:
-    sought = installed.shown(
+def test_plugin_that_requires_newer_core_is_not_imported(installed) -> None:
+    imported = installed.shown(
         """
 import sys
 import lucid
 class Spy:
-    sought = []
+    imported = []
     def find_spec(self, fullname, path=None, target=None):
-        self.sought.append(fullname)
+        self.imported.append(fullname)
 sys.meta_path.insert(0, Spy())
 lucid.models.list_models()
-show(Spy.sought)
+show(Spy.imported)
 """
     )
-    # Not in sys.modules would prove nothing: a plugin that failed is dropped from there.
-    assert "toy_raises_at_import" in sought
-    assert "toy_needs_newer_core" not in sought
+    # sys.modules is not enough: failed plugins are removed from it.
+    assert "toy_raises_at_import" in imported
+    assert "toy_needs_newer_core" not in imported
 
 
-def test_names_of_failed_plugins_say_what_happened_to_them(installed) -> None:
-    said = installed.shown(
+def test_unknown_model_error_names_failed_plugins(installed) -> None:
+    message = installed.shown(
         """
 import lucid
 try:
@@ -62,16 +62,16 @@ except lucid.UnknownModelError as error:
     show(str(error))
 """
     )
-    assert "toy-half-way 1.0 (RuntimeError: half way through the hook)" in said
+    assert "toy-half-way 1.0 (RuntimeError: half way through the hook)" in message
 
 
-def test_strict_raises_the_first_failure(installed) -> None:
+def test_strict_mode_raises_first_failure(installed) -> None:
     message, cause = installed.shown(
         """
 import lucid
-for question in (lucid.models.list_models, lucid.models.list_plugins):
+for function in (lucid.models.list_models, lucid.models.list_plugins):
     try:
-        question()
+        function()
     except lucid.PluginError as error:
         shown = [str(error), type(error.__cause__).__name__]
 show(shown)
@@ -84,13 +84,13 @@ show(shown)
     assert cause == "SystemExit"
 
 
-def test_strict_on_the_command_line_is_one_line_and_exit_code_2(installed) -> None:
+def test_strict_mode_on_command_line(installed) -> None:
     done = installed.lucid("plugins", code=2, env={"LUCID_STRICT_PLUGINS": "1"})
     (line,) = done.stderr.splitlines()
     assert line.startswith("lucid: error: plugin 'toy' of toy-exits 1.0: SystemExit")
 
 
-def test_disabled_plugins_are_neither_imported_nor_warned_of(installed, failures) -> None:
+def test_disabled_plugins_are_not_imported(installed, failures) -> None:
     names, modules = installed.shown(
         "import lucid, sys; show([lucid.models.list_models(), sorted(sys.modules)])",
         "-W",
@@ -103,7 +103,7 @@ def test_disabled_plugins_are_neither_imported_nor_warned_of(installed, failures
     assert not {"toy_good", "toy_exits", "toy_half_way"} & set(modules)
 
 
-def test_damaged_metadata_of_a_stranger_is_passed_over(installed, failures, loaded) -> None:
+def test_damaged_metadata_of_other_distributions_is_ignored(installed, failures, loaded) -> None:
     for name, files in {
         "empty-1.0.dist-info": {},
         "binary-1.0.dist-info": {"METADATA": b"\xff\xfe\x00", "entry_points.txt": b"\xff\x80["},
@@ -120,14 +120,14 @@ def test_damaged_metadata_of_a_stranger_is_passed_over(installed, failures, load
     assert len(warned) == len(failures)
 
 
-def test_a_distribution_found_twice_on_the_path_counts_once(installed, wheelhouse) -> None:
+def test_distribution_twice_on_path_counts_once(installed, wheelhouse) -> None:
     (wheel,) = wheelhouse.glob("toy_good-*.whl")
     names, plugins, _ = installed.shown(LIST, env={"PYTHONPATH": str(wheel)})
     assert names.count("toy_good") == 1
     assert [p["distribution"] for p in plugins].count("toy-good") == 1
 
 
-def test_the_same_entry_point_name_as_a_plugin_of_lucid_loads_beside_it(installed) -> None:
+def test_plugins_with_same_entry_point_name_both_load(installed) -> None:
     owners = installed.shown(
         """
 import lucid
@@ -138,7 +138,7 @@ show([p.distribution for p in lucid.models.list_plugins() if p.name == "classifi
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_a_model_name_that_two_plugins_want_goes_to_neither(installed, seed: int) -> None:
+def test_model_name_of_two_plugins_is_ambiguous(installed, seed: int) -> None:
     is_model, listed, error, built, attribute = installed.shown(
         """
 import lucid
@@ -165,7 +165,7 @@ show([
     assert attribute is False
 
 
-def test_a_model_that_cannot_be_built_says_whose_it_is(installed) -> None:
+def test_build_error_names_plugin(installed) -> None:
     errors = installed.shown(
         """
 import lucid
@@ -188,13 +188,13 @@ show(errors)
     assert "must return a lucid.nn.Module, got dict" in errors["toy_no_module"]
 
 
-def test_thirty_two_threads_asking_at_once_discover_once(installed, failures, loaded) -> None:
-    answers, calls, warned = installed.shown(
+def test_threads_discover_once(installed, failures, loaded) -> None:
+    results, calls, warned = installed.shown(
         """
 import threading, warnings
 import lucid
 from lucid import models
-QUESTIONS = (
+FUNCTIONS = (
     lambda: len(models.list_models()),
     lambda: models.is_model("resnet_18"),
     lambda: models.model_info("toy_good").total_parameters,
@@ -205,11 +205,11 @@ QUESTIONS = (
     lambda: models.create_model("toy_slow").model_name,
 )
 start = threading.Barrier(32)
-answers = [None] * 32
-def ask(i):
+results = [None] * 32
+def call(i):
     start.wait()
-    answers[i] = QUESTIONS[i % 8]()
-threads = [threading.Thread(target=ask, args=(i,)) for i in range(32)]
+    results[i] = FUNCTIONS[i % 8]()
+threads = [threading.Thread(target=call, args=(i,)) for i in range(32)]
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     for thread in threads:
@@ -217,19 +217,19 @@ with warnings.catch_warnings(record=True) as caught:
     for thread in threads:
         thread.join()
 import toy_slow
-show([answers, len(toy_slow.calls), len(caught)])
+show([results, len(toy_slow.calls), len(caught)])
 """,
         env={"TOY_SLOW_SECONDS": "0.5"},
     )
     total, plugins = sum(loaded.values()), len(loaded) + len(failures)
-    assert answers == [total, True, 772, plugins, True, "toy_good", True, "toy_slow"] * 4
+    assert results == [total, True, 772, plugins, True, "toy_good", True, "toy_slow"] * 4
     assert calls == 1
     assert warned == len(failures)
 
 
 if hasattr(os, "fork"):
 
-    def test_a_child_forked_while_plugins_are_discovered_is_not_stuck(installed) -> None:
+    def test_child_forked_during_discovery_does_not_deadlock(installed) -> None:
         shown = installed.shown(
             """
 import os, sys, threading, time, warnings

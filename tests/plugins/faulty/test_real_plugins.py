@@ -1,4 +1,4 @@
-"""Lucid's own plugins, and a stranger's good one, do their work in bad company."""
+"""Lucid's plugins and a valid toy plugin work although other plugins fail."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ show(shapes)
 """
 
 
-def test_both_real_plugins_and_the_good_toy_build_and_run(installed) -> None:
-    # By the NumPy kernels: what is tested is where models come from, not how fast they are.
+def test_plugins_build_and_run(installed) -> None:
+    # NumPy kernels avoid compilation.
     shapes = installed.shown(BUILD_AND_RUN, env={"LUCID_KERNELS": "reference"})
     assert shapes == {
         "resnet_18": [1, 5],
@@ -30,18 +30,18 @@ def test_both_real_plugins_and_the_good_toy_build_and_run(installed) -> None:
     }
 
 
-def test_the_good_toy_passes_the_kit(installed) -> None:
+def test_valid_toy_passes_check_plugin(installed) -> None:
     done = installed.lucid("check-plugin", "toy-good", code=None)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_faulty_toys_do_not_pass_the_kit(installed) -> None:
-    for distribution, said in {
+def test_faulty_toys_fail_check_plugin(installed) -> None:
+    for distribution, message in {
         "toy-exits": "toy-exits wants the whole program to stop",
         "toy-no-builder": "renamed_since",
         "toy-no-module": "lucid.nn.Module",
     }.items():
         done = installed.lucid("check-plugin", distribution, code=None)
         assert done.returncode != 0, distribution
-        assert said in done.stdout + done.stderr
+        assert message in done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""What would be uploaded: an sdist and a wheel made from it, for each distribution."""
+"""Release files: sdist and wheel of each distribution."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ FOLDERS = ("lucid_core", "lucid_models_classification", "lucid_models_detection"
 
 
 class Release:
-    """One distribution, in its folder and as built.
+    """Project and release files of one distribution.
 
     Attributes
     ----------
     folder : Path
-        Its project in the source tree.
+        Project in the source tree.
     sdist, wheel : Path
-        The two files made of it; the wheel is built from the sdist.
+        Release files; the wheel is built from the sdist.
     """
 
     def __init__(self, folder: Path, built: Path) -> None:
@@ -36,24 +36,24 @@ class Release:
 
     @cached_property
     def project(self) -> dict[str, Any]:
-        """The table ``[project]`` of ``pyproject.toml``."""
+        """Table ``[project]`` of ``pyproject.toml``."""
         table: dict[str, Any] = tomllib.loads((self.folder / "pyproject.toml").read_text())
         return table["project"]
 
     @property
     def package(self) -> Path:
-        """The one package under ``src``."""
+        """Package in ``src``."""
         (package,) = (path.parent for path in self.folder.glob("src/*/__init__.py"))
         return package
 
     @cached_property
     def wheel_files(self) -> dict[str, bytes]:
-        """The files of the wheel by name."""
+        """Files of the wheel by name."""
         return contents_of_wheel(self.wheel)
 
     @property
     def dist_info(self) -> str:
-        """The name of the folder of metadata in the wheel, slash included."""
+        """Name of the metadata folder in the wheel, with a slash."""
         return f"{self.folder.name}-{self.project['version']}.dist-info/"
 
     @cached_property
@@ -63,7 +63,7 @@ class Release:
 
     @cached_property
     def sdist_files(self) -> dict[str, bytes]:
-        """The files of the sdist by name, below its one folder."""
+        """Files of the sdist by name, relative to its top folder."""
         top = f"{self.folder.name}-{self.project['version']}/"
         files = {}
         with tarfile.open(self.sdist) as archive:
@@ -83,18 +83,18 @@ def contents_of_wheel(path: Path) -> dict[str, bytes]:
 
 @pytest.fixture(params=FOLDERS)
 def release(request: pytest.FixtureRequest) -> Release:
-    """Each of the three distributions in turn."""
+    """One of the three distributions."""
     return Release(ROOT / request.param, Path(os.environ["LUCID_DIST"]))
 
 
 @pytest.fixture
 def releases() -> list[Release]:
-    """All three, in the order in which they need each other."""
+    """All distributions in dependency order."""
     return [Release(ROOT / folder, Path(os.environ["LUCID_DIST"])) for folder in FOLDERS]
 
 
 @pytest.fixture
 def wheel_from_tree(release: Release, wheelhouse: Path) -> dict[str, bytes]:
-    """The files of the wheel that pip built right from the source tree."""
+    """Files of the wheel that pip built from the source tree."""
     (path,) = wheelhouse.glob(f"{release.folder.name}-*.whl")
     return contents_of_wheel(path)

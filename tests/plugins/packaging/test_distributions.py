@@ -1,4 +1,4 @@
-"""The files that a release uploads: what is in them, and what they say of themselves."""
+"""Content and metadata of the release files."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ ROOT = Path(__file__).parents[3]
 LICENSE = "Apache License"
 
 
-def test_the_wheel_is_for_every_python_3_and_every_platform(release) -> None:
+def test_wheel_is_pure_python(release) -> None:
     _, _, _, tags = parse_wheel_filename(release.wheel.name)
     assert [str(tag) for tag in tags] == ["py3-none-any"]
-    about = BytesParser().parsebytes(release.wheel_files[release.dist_info + "WHEEL"])
-    assert about["Root-Is-Purelib"] == "true"
-    assert about.get_all("Tag") == ["py3-none-any"]
+    wheel_metadata = BytesParser().parsebytes(release.wheel_files[release.dist_info + "WHEEL"])
+    assert wheel_metadata["Root-Is-Purelib"] == "true"
+    assert wheel_metadata.get_all("Tag") == ["py3-none-any"]
 
 
-def test_the_wheel_holds_the_package_whole_and_nothing_else(release) -> None:
+def test_wheel_contains_only_complete_package(release) -> None:
     package = {
         path.relative_to(release.folder / "src").as_posix(): path.read_bytes()
         for path in release.package.rglob("*")
@@ -41,7 +41,7 @@ def test_the_wheel_holds_the_package_whole_and_nothing_else(release) -> None:
     assert f"{release.package.name}/py.typed" in installed
 
 
-def test_no_tests_caches_or_binaries_are_in_it(release) -> None:
+def test_release_files_have_no_tests_caches_or_binaries(release) -> None:
     for name in (*release.wheel_files, *release.sdist_files):
         parts = Path(name).parts
         assert not re.fullmatch(r"(test_.*|.*_test|conftest)\.py", parts[-1]), name
@@ -50,15 +50,15 @@ def test_no_tests_caches_or_binaries_are_in_it(release) -> None:
         assert Path(name).suffix not in (".pyc", ".nbi", ".nbc", ".so", ".pyd", ".dll"), name
 
 
-def test_licence_and_readme_travel_along(release) -> None:
-    licence = release.wheel_files[release.dist_info + "licenses/LICENSE"].decode()
-    assert LICENSE in licence
-    assert licence == (ROOT / "LICENSE").read_text()
-    assert release.sdist_files["LICENSE"].decode() == licence
+def test_license_and_readme_are_included(release) -> None:
+    license_text = release.wheel_files[release.dist_info + "licenses/LICENSE"].decode()
+    assert LICENSE in license_text
+    assert license_text == (ROOT / "LICENSE").read_text()
+    assert release.sdist_files["LICENSE"].decode() == license_text
     assert release.sdist_files["README.md"] == (release.folder / "README.md").read_bytes()
 
 
-def test_the_record_lists_every_file_with_its_digest(release) -> None:
+def test_record_lists_files_with_digests(release) -> None:
     record = release.wheel_files[release.dist_info + "RECORD"].decode()
     rows = {name: (digest, size) for name, digest, size in csv.reader(record.splitlines())}
     assert rows.keys() == release.wheel_files.keys()
@@ -69,12 +69,12 @@ def test_the_record_lists_every_file_with_its_digest(release) -> None:
         assert rows[name] == (f"sha256={digest.decode()}", str(len(content)))
 
 
-def test_the_wheel_from_the_sdist_is_the_wheel_from_the_tree(release, wheel_from_tree) -> None:
+def test_wheels_from_sdist_and_tree_are_equal(release, wheel_from_tree) -> None:
     assert release.wheel_files.keys() == wheel_from_tree.keys()
     assert release.wheel_files == wheel_from_tree
 
 
-def test_the_sdist_can_be_built_where_nothing_else_is(release) -> None:
+def test_sdist_has_sources_of_wheel(release) -> None:
     sources = {name for name in release.sdist_files if name.startswith("src/")}
     of_wheel = {f"src/{n}" for n in release.wheel_files if not n.startswith(release.dist_info)}
     assert sources == of_wheel
@@ -83,7 +83,7 @@ def test_the_sdist_can_be_built_where_nothing_else_is(release) -> None:
     }
 
 
-def test_metadata_says_what_the_project_says(release) -> None:
+def test_metadata_matches_project(release) -> None:
     project, metadata = release.project, release.metadata
     assert metadata["Name"] == project["name"]
     assert metadata["Version"] == project["version"]
@@ -94,26 +94,26 @@ def test_metadata_says_what_the_project_says(release) -> None:
     assert metadata["Description-Content-Type"] == "text/markdown"
     assert metadata.get_payload().strip() == (release.folder / "README.md").read_text().strip()
     assert "Typing :: Typed" in metadata.get_all("Classifier")
-    asked = [Requirement(text) for text in metadata.get_all("Requires-Dist")]
-    needed = [str(requirement) for requirement in asked if requirement.marker is None]
+    requirements = [Requirement(text) for text in metadata.get_all("Requires-Dist")]
+    needed = [str(requirement) for requirement in requirements if requirement.marker is None]
     assert sorted(needed) == sorted(str(Requirement(text)) for text in project["dependencies"])
     extras = project.get("optional-dependencies", {})
     assert set(metadata.get_all("Provides-Extra", [])) == set(extras)
-    assert len(asked) - len(needed) == sum(map(len, extras.values()))
+    assert len(requirements) - len(needed) == sum(map(len, extras.values()))
 
 
-def test_the_readme_has_no_link_that_only_works_in_the_repository(release) -> None:
+def test_readme_has_only_absolute_links(release) -> None:
     links = re.findall(r"\]\(([^)]*)\)", (release.folder / "README.md").read_text())
     assert all(link.startswith(("https://", "#")) for link in links)
 
 
-def test_every_requirement_has_a_floor(release) -> None:
+def test_requirements_have_lower_bounds(release) -> None:
     for text in release.metadata.get_all("Requires-Dist"):
         operators = {clause.operator for clause in Requirement(text).specifier}
         assert ">=" in operators, text
 
 
-def test_the_three_carry_one_version_and_accept_each_other(releases) -> None:
+def test_distributions_have_same_version_and_accept_each_other(releases) -> None:
     (version,) = {release.project["version"] for release in releases}
     source = (releases[0].package / "__init__.py").read_text()
     assert f'__version__ = "{version}"' in source
@@ -126,14 +126,14 @@ def test_the_three_carry_one_version_and_accept_each_other(releases) -> None:
                 assert any(clause.operator == "<" for clause in requirement.specifier), text
 
 
-def test_the_changelog_knows_the_version(releases) -> None:
+def test_changelog_has_version(releases) -> None:
     headings = re.findall(r"^## \[([^\]]+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert Version(releases[0].project["version"]).base_version in headings
     versions = [Version(text) for text in headings if text.lower() != "unreleased"]
     assert versions == sorted(versions, reverse=True)
 
 
-def test_entry_points_are_those_that_are_meant(releases) -> None:
+def test_entry_points(releases) -> None:
     found = {}
     for release in releases:
         text = release.wheel_files[release.dist_info + "entry_points.txt"].decode()

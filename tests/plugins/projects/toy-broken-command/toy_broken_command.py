@@ -1,4 +1,4 @@
-"""Ends the command line instead of adding to it."""
+"""Plugin whose command hook exits."""
 
 import lucid
 from lucid import nn
@@ -13,7 +13,7 @@ def lucid_register_models(register):
         task="image-classification",
         family="toy",
         total_parameters=6,
-        summary="Fine; its commands are not",
+        summary="Valid model; its commands fail",
         input_shape=(1, 2),
     )
 

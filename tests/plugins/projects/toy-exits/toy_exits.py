@@ -1,4 +1,4 @@
-"""Ends the program it is imported into."""
+"""Plugin module that exits at import."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Fails when it is half done: the model before the failure must go, too."""
+"""Plugin whose hook fails after it registered a model, which must be dropped."""
 
 import lucid
 from lucid import nn

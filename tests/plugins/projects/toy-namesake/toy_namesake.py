@@ -1,4 +1,4 @@
-"""Found under the same name as Lucid's own classifiers."""
+"""Plugin with the same entry point name as the classification plugin."""
 
 import lucid
 from lucid import nn
@@ -13,7 +13,7 @@ def lucid_register_models(register):
         task="image-classification",
         family="toy",
         total_parameters=6,
-        summary="Beside its namesake",
+        summary="A model of the namesake",
         input_shape=(1, 2),
     )
 

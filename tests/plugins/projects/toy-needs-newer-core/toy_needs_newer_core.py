@@ -1,3 +1,3 @@
-"""Must not be imported: the core is older than this plugin asks for."""
+"""Plugin that requires a newer core; must not be imported."""
 
 raise AssertionError("imported although the core is too old")

@@ -1,4 +1,4 @@
-"""Registers models whose builders are in no module and in no function."""
+"""Plugin that registers models with missing builders."""
 
 import lucid
 
@@ -6,13 +6,13 @@ import lucid
 @lucid.hookimpl
 def lucid_register_models(register):
     """Register two models that cannot be built."""
-    for name, place in (
+    for name, builder in (
         ("toy_no_function", "toy_no_builder:renamed_since"),
         ("toy_no_package", "toy_no_builder_networks.small:net"),
     ):
         register(
             name,
-            place,
+            builder,
             task="image-classification",
             family="toy",
             total_parameters=6,

@@ -1,4 +1,4 @@
-"""Builds a dictionary where a model should be."""
+"""Plugin whose builder returns a dict."""
 
 import lucid
 
@@ -18,5 +18,5 @@ def lucid_register_models(register):
 
 
 def toy_no_module():
-    """Build what is no model."""
+    """Return a dict instead of a module."""
     return {"weight": [1.0, 2.0]}

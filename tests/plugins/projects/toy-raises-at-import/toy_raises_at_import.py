@@ -1,3 +1,3 @@
-"""Needs what is not there."""
+"""Plugin module that imports a missing module."""
 
 import a_module_that_nobody_has  # noqa: F401

@@ -1,4 +1,4 @@
-"""Long enough in its hook that threads which do not wait would come in as well."""
+"""Plugin with a slow hook that counts its calls."""
 
 import os
 import time
@@ -11,7 +11,7 @@ calls = []
 
 @lucid.hookimpl
 def lucid_register_models(register):
-    """Register ``toy_slow`` after as many seconds as ``TOY_SLOW_SECONDS`` says."""
+    """Register ``toy_slow`` after ``TOY_SLOW_SECONDS`` seconds."""
     calls.append(os.getpid())
     time.sleep(float(os.environ.get("TOY_SLOW_SECONDS", "0")))
     register(

@@ -1,4 +1,4 @@
-"""Registers ``toy_twin``, as its twin does, from an entry point of the same name."""
+"""One of two plugins that register ``toy_twin`` with the same entry point name."""
 
 import lucid
 from lucid import nn

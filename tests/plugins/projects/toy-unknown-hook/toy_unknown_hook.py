@@ -1,4 +1,4 @@
-"""Implements what a Lucid of another time may have."""
+"""Plugin that implements an unknown hook."""
 
 import lucid
 

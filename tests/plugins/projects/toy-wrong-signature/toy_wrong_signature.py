@@ -1,4 +1,4 @@
-"""Asks for ``registry``; the hook gives ``register``."""
+"""Plugin whose hook has the parameter ``registry`` instead of ``register``."""
 
 import lucid
 

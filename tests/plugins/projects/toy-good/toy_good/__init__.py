@@ -1,1 +1,1 @@
-"""A plugin as anyone may publish it."""
+"""A valid plugin."""

@@ -1,4 +1,4 @@
-"""The model."""
+"""Network and builder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from lucid.models import register_model
 
 
 class ToyGood(nn.Module):
-    """One linear layer over color images of 8 x 8."""
+    """Linear classifier of 8 x 8 color images."""
 
     head_prefixes = ("linear.",)
 
@@ -24,17 +24,17 @@ class ToyGood(nn.Module):
 
 @register_model
 def toy_good(num_classes: int = 4) -> ToyGood:
-    """Build one linear layer over color images of 8 x 8.
+    """Linear classifier of 8 x 8 color images.
 
     Parameters
     ----------
     num_classes : int, default 4
-        How many logits there are.
+        Number of logits.
 
     Returns
     -------
     ToyGood
-        (N, 3, 8, 8) to (N, num_classes).
+        Maps images (N, 3, 8, 8) to logits (N, num_classes).
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What the zoo reads; imports neither the network nor click."""
+"""Hooks; imports neither the network nor click."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def lucid_register_models(register: RegisterModel) -> None:
         task="image-classification",
         family="toy",
         total_parameters=772,
-        summary="One linear layer over small colour images",
+        summary="A linear classifier of small color images",
         input_shape=(1, 3, 8, 8),
     )
 

@@ -1,1 +1,1 @@
-"""Heavy, but not until its model is built."""
+"""Plugin whose builder module imports large packages."""

@@ -1,3 +1,3 @@
-"""Stands for gigabytes of somebody's framework."""
+"""Stand-in for a large framework."""
 
 FEATURES = 2

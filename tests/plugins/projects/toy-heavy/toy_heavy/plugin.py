@@ -1,4 +1,4 @@
-"""The light part."""
+"""Hooks."""
 
 import lucid
 
@@ -12,6 +12,6 @@ def lucid_register_models(register):
         task="image-classification",
         family="toy",
         total_parameters=6,
-        summary="Light to list, heavy to build",
+        summary="Cheap to list, expensive to build",
         input_shape=(1, 2),
     )
