@@ -126,7 +126,7 @@ def test_type_errors_from_inside_are_unchanged():
         ("torch.float32", "use lucid.float32"),
         ("torch.long", "use lucid.int64"),
         ("torch.int8", "use lucid.int8"),
-        ("floaty", "expected an element type such as 'float32', got 'floaty'"),
+        ("floaty", "expected a dtype such as 'float32', got 'floaty'"),
         (None, "got None"),
     ],
 )

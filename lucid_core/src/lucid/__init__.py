@@ -1,7 +1,6 @@
-"""Lucid: tensors, automatic differentiation, neural networks and a registry of models.
+"""Lucid: tensors, automatic differentiation, neural networks and a model registry.
 
-Subpackages (``nn``, ``optim``, ``models``, ``weights`` ...) are
-imported when they are first used.
+Subpackages (``nn``, ``optim``, ``models``, ``weights``, ...) are imported on first use.
 """
 
 from __future__ import annotations
@@ -52,7 +51,7 @@ from lucid.errors import (
 )
 from lucid.hints import add_hints, attribute_error, install_import_hints
 from lucid.kernels import get_num_threads, set_num_threads
-from lucid.ops import *  # noqa: F403 - exactly ops.__all__, spelled out there
+from lucid.ops import *  # noqa: F403 - exactly ops.__all__
 from lucid.ops import __all__ as _operations
 from lucid.tensor import Tensor
 

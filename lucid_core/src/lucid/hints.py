@@ -1,8 +1,7 @@
-"""Errors that say what to type instead of PyTorch's spelling, from :mod:`lucid.torch_names`.
+"""Error hints for PyTorch names and arguments, from the tables in :mod:`lucid.torch_names`.
 
-On the straight path this costs one Python call around the public functions that have
-options; the engine calls them without it.  Missing names stay missing: ``hasattr`` is False
-and ``dir`` does not list them.
+Public functions with options are wrapped to catch wrong calls; internal calls use the plain
+functions.  Missing names stay missing: ``hasattr`` is False, and ``dir`` does not list them.
 """
 
 from __future__ import annotations
@@ -35,67 +34,63 @@ __all__ = [
 _DEVICES = ("cpu", "cuda", "gpu", "hpu", "meta", "mps", "tpu", "xpu")
 
 
-#: What :func:`register_hints` added, by package.
+#: Hints of :func:`register_hints`, by package.
 _PLUGIN_HINTS: dict[str, Callable[[], Mapping[str, str]]] = {}
 
 
 def register_hints(owner: str, names: Callable[[], Mapping[str, str]]) -> None:
-    """Add what to type for names that the package of a plugin lacks.
-
-    :func:`attribute_error` and ``from OWNER import NAME`` then give it.
+    """Register hints for names that the package of a plugin lacks.
 
     Parameters
     ----------
     owner : str
-        The package.
+        Package.
     names : callable
-        Called at an error; returns remedies by name or pattern, as a table in
-        :data:`lucid.torch_names.ATTRIBUTES`.
+        Returns the hints by name or pattern, as a table of
+        :data:`lucid.torch_names.ATTRIBUTES`; called on an error.
     """
     _PLUGIN_HINTS[owner] = names
 
 
 def find_hint(owner: str, name: str) -> str | None:
-    """What to type for an attribute that is missing; None if the tables have nothing."""
+    """Return the hint for a missing attribute, or None."""
     known = ATTRIBUTES.get(owner) or _PLUGIN_HINTS.get(owner, dict)()
-    remedy = known.get(name) or next(
+    hint = known.get(name) or next(
         (text for key, text in known.items() if "*" in key and fnmatchcase(name, key)), None
     )
-    if remedy is None:
+    if hint is None:
         return None
-    plain = remedy.replace("`", "")
-    return f"use {plain}" if remedy.startswith("`") else plain
+    plain = hint.replace("`", "")
+    return f"use {plain}" if hint.startswith("`") else plain
 
 
 def attribute_error(owner: str, name: str, subject: str | None = None) -> AttributeError:
-    """The error of a missing attribute.
+    """Create the AttributeError of a missing attribute, with a hint if there is one.
 
     Parameters
     ----------
     owner : str
-        The key in :data:`lucid.torch_names.ATTRIBUTES`: a module, ``"Tensor"`` or ``"Module"``.
+        Key in :data:`lucid.torch_names.ATTRIBUTES`: a module, ``"Tensor"`` or ``"Module"``.
     name : str
-        The attribute.
+        Attribute.
     subject : str, optional
-        What lacks it, for the message; default ``module 'OWNER'``.
+        Subject of the message; default ``module 'OWNER'``.
     """
     message = f"{subject or f'module {owner!r}'} has no attribute {name!r}"
-    remedy = find_hint(owner, name)
-    if remedy is None:
+    hint = find_hint(owner, name)
+    if hint is None:
         return AttributeError(message)
-    # With a name but no object, Python adds no "Did you mean" of its own.
-    return AttributeError(f"{message}; {remedy}", name=name)
+    # With a name but no object, Python adds no "Did you mean".
+    return AttributeError(f"{message}; {hint}", name=name)
 
 
 # --- keyword arguments --------------------------------------------------------------------------
 
 
 def add_hints(namespace: dict[str, Any]) -> None:
-    """Give the names in a module's ``__all__`` errors that say what to type.
+    """Add hints to the functions and classes in a module's ``__all__``, and to missing names.
 
-    The functions that have options and the constructors are wrapped in place, and the module
-    gets a ``__getattr__`` unless it has one.  All of this is out of sight of type checkers,
-    which see the functions as they are written, and no ``__getattr__``.
+    Functions with options and constructors are wrapped in place, invisibly to type checkers.
 
     Parameters
     ----------
@@ -108,25 +103,18 @@ def add_hints(namespace: dict[str, Any]) -> None:
         if not getattr(value, "__module__", "").startswith("lucid"):
             continue
         if inspect.isfunction(value):
-            namespace[name] = _explained(value, name, module)
+            namespace[name] = _with_hints(value, name, module)
         elif inspect.isclass(value) and not issubclass(value, BaseException):
             init = vars(value).get("__init__", value.__init__)
             if inspect.isfunction(init):
-                value.__init__ = _explained(init, name)  # type: ignore[method-assign]
+                value.__init__ = _with_hints(init, name)  # type: ignore[method-assign]
     add_attribute_hints(namespace)
 
 
 def add_attribute_hints(namespace: dict[str, Any]) -> None:
-    """Give a module a ``__getattr__`` that says what to type, unless it has one.
-
-    Parameters
-    ----------
-    namespace : dict
-        ``globals()`` of the module.
-    """
+    """Add a ``__getattr__`` with hints to a module, given its ``globals()``."""
     module = namespace["__name__"]
-    # For a missing name of a package, and only of a package, ``from MODULE import NAME`` asks
-    # the finders, of which one says what to type.
+    # ``from MODULE import NAME`` calls the meta path finders for packages only.
     namespace.setdefault("__path__", [])
 
     def missing(name: str) -> NoReturn:
@@ -136,19 +124,18 @@ def add_attribute_hints(namespace: dict[str, Any]) -> None:
 
 
 def add_class_hints(cls: Any, owner: str | None = None) -> None:
-    """Give the methods that have options, and missing attributes, errors that say what to type.
+    """Add hints to the methods of a class and, with ``owner``, to missing attributes.
 
     Parameters
     ----------
     cls : type
-        Changed in place.
+        Class to change in place.
     owner : str, optional
-        The key in :data:`lucid.torch_names.ATTRIBUTES`, for a class without a ``__getattr__``
-        of its own.
+        Key in :data:`lucid.torch_names.ATTRIBUTES`.
     """
     for name, value in list(vars(cls).items()):
         if inspect.isfunction(value) and not name.startswith("_"):
-            call = _explained(value, name)
+            call = _with_hints(value, name)
             if call is not value:  # pickled by name; the function may be from another module
                 call.__module__, call.__qualname__ = cls.__module__, f"{cls.__qualname__}.{name}"
                 setattr(cls, name, call)
@@ -161,10 +148,10 @@ def add_class_hints(cls: Any, owner: str | None = None) -> None:
     cls.__getattr__ = missing
 
 
-def _explained(
+def _with_hints(
     function: Callable[..., Any], name: str, module: str | None = None
 ) -> Callable[..., Any]:
-    """The function with a remedy in the TypeError of a wrong call; itself if it has no options."""
+    """Wrap a function to add hints to the TypeError of a wrong call, unless it has no options."""
     plain = _PLAIN.get(function, function)
     if module is not None and plain in _EXPORTED:
         return _EXPORTED[plain]
@@ -176,26 +163,26 @@ def _explained(
         try:
             return plain(*args, **kwargs)
         except TypeError as error:
-            # A wrong call fails before the function is entered: there is no frame below.
+            # A wrong call fails before the function is entered: no frame below.
             if error.__traceback__ is None or error.__traceback__.tb_next is not None:
                 raise
-            message = _wrong_call(plain, name, args, kwargs)
+            message = _wrong_call_message(plain, name, args, kwargs)
             if message is None:
                 raise
             raise TypeError(message) from None
 
     _PLAIN[call] = plain
     if module is not None:
-        call.__module__ = module  # where pickle looks the wrapper up
+        call.__module__ = module  # for pickle
         _EXPORTED[plain] = call
     return call
 
 
-#: From a wrapper to what it wraps, and from an exported function to its one wrapper.
+#: Wrapper -> function, and exported function -> wrapper.
 _PLAIN: dict[Callable[..., Any], Callable[..., Any]] = {}
 _EXPORTED: dict[Callable[..., Any], Callable[..., Any]] = {}
 
-#: Functions without options whose counterparts in PyTorch have some.
+#: Functions without options whose PyTorch counterparts have options.
 _WITHOUT_OPTIONS = frozenset(
     (
         *("clone", "expand", "load", "load_model", "permute", "relu", "reshape", "sigmoid"),
@@ -207,7 +194,7 @@ _RENAMED = frozenset(name for name in KEYWORDS.values() if name.isidentifier()) 
 
 
 def _takes_options(function: Callable[..., Any]) -> bool:
-    """Whether a user of PyTorch may pass a function something that it does not take."""
+    """Whether PyTorch's version of the function may take other arguments."""
     code = function.__code__
     parameters = code.co_varnames[: code.co_argcount]
     return bool(
@@ -218,50 +205,45 @@ def _takes_options(function: Callable[..., Any]) -> bool:
     )
 
 
-def _wrong_call(
+def _wrong_call_message(
     function: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> str | None:
     parameters = inspect.signature(function).parameters
     open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     unknown = [] if open_ended else [key for key in kwargs if key not in parameters]
-    remedies = keyword_hints(name, unknown, parameters)
-    if not remedies:
-        return _wrong_position(name, len(args) - ("self" in parameters), parameters)
-    known = "; ".join(f"{key!r}: {remedy}" for key, remedy in remedies.items())
-    others = [key for key in unknown if key not in remedies]
+    hints = keyword_hints(name, unknown, parameters)
+    if not hints:
+        return _wrong_position_message(name, len(args) - ("self" in parameters), parameters)
+    known = "; ".join(f"{key!r}: {hint}" for key, hint in hints.items())
+    others = [key for key in unknown if key not in hints]
     rest = f"; also unexpected: {', '.join(map(repr, others))}" if others else ""
     return f"{name}() got an unexpected keyword argument {known}{rest}"
 
 
-def _wrong_position(name: str, given: int, parameters: Iterable[str]) -> str | None:
-    """What to type for the argument of PyTorch at the last position, if one is known."""
+def _wrong_position_message(name: str, given: int, parameters: Iterable[str]) -> str | None:
+    """Return the message for a PyTorch argument at the last position, or None."""
     keyword = POSITIONS.get(name, {}).get(given - 1)
     if keyword is None:
         return None
     if keyword in parameters:
         return f"{name}() takes {keyword} by keyword only: use {keyword}="
-    remedy = KEYWORDS[keyword].replace("`", "")
-    return f"{name}() has no argument {keyword!r}: {remedy}"
+    hint = KEYWORDS[keyword].replace("`", "")
+    return f"{name}() has no argument {keyword!r}: {hint}"
 
 
 def forward_message(
     owner: str, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> str | None:
-    """The error of a module that was called with other arguments than its ``forward`` takes.
+    """Return the error message if ``forward`` of a module does not accept the arguments.
 
     Parameters
     ----------
     owner : str
-        Class of the module.
+        Class name of the module.
     forward : callable
-        Its method.
+        Its ``forward`` method.
     args, kwargs : tuple and dict
-        What the module was called with.
-
-    Returns
-    -------
-    str or None
-        Class, expected arguments and what is wrong; None if ``forward`` takes them.
+        Arguments of the call.
     """
     signature = inspect.signature(forward)
     parameters = signature.parameters
@@ -272,9 +254,9 @@ def forward_message(
         expected = signature.replace(parameters=plain, return_annotation=signature.empty)
         unknown = [key for key in kwargs if key not in parameters]
         if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-            remedies = keyword_hints(owner, unknown, parameters)
+            hints = keyword_hints(owner, unknown, parameters)
             named = ", ".join(
-                f"{key!r}: {remedies[key]}" if key in remedies else repr(key) for key in unknown
+                f"{key!r}: {hints[key]}" if key in hints else repr(key) for key in unknown
             )
             return f"{owner} expects {expected}, got an unexpected keyword argument {named}"
         return f"{owner} expects {expected}: {error}"
@@ -282,35 +264,35 @@ def forward_message(
 
 
 def keyword_hints(name: str, keywords: Iterable[str], parameters: Iterable[str]) -> dict[str, str]:
-    """What to type for keyword arguments that a callable does not take.
+    """Return hints for unknown keyword arguments.
 
     Parameters
     ----------
     name : str
-        Of the function or class.
+        Function or class.
     keywords : iterable of str
-        What was given.
+        Unknown keywords.
     parameters : iterable of str
-        What it takes: a parameter of another name is a remedy only where it is one of these.
+        Parameters of the function; renamed keywords are only suggested if among these.
     """
     taken = set(parameters)
-    remedies = {}
+    hints = {}
     for key in keywords:
-        remedy = KEYWORDS_OF.get(name, {}).get(key) or KEYWORDS.get(key)
-        if remedy is None:
+        hint = KEYWORDS_OF.get(name, {}).get(key) or KEYWORDS.get(key)
+        if hint is None:
             continue
-        if not remedy.isidentifier():
-            remedies[key] = remedy.replace("`", "")
-        elif remedy in taken:
-            remedies[key] = f"use {remedy}="
-    return remedies
+        if not hint.isidentifier():
+            hints[key] = hint.replace("`", "")
+        elif hint in taken:
+            hints[key] = f"use {hint}="
+    return hints
 
 
-# --- the rest -----------------------------------------------------------------------------------
+# --- other hints --------------------------------------------------------------------------------
 
 
 class ElementCount(int):
-    """The number of elements, ``x.size``; calling it, as PyTorch does, is an error."""
+    """Integer for ``x.size`` that raises with a hint when called, as in PyTorch."""
 
     def __call__(self, *axes: int) -> NoReturn:
         axis = repr(axes[0]) if axes else "0"
@@ -321,9 +303,9 @@ class ElementCount(int):
 
 
 def dtype_message(value: object) -> str:
-    """The message for something that is no element type: a device, or PyTorch's own type."""
+    """Return the message for an invalid dtype, with a hint for devices and PyTorch dtypes."""
     text = str(value)
-    message = f"expected an element type such as 'float32', got {value!r}"
+    message = f"expected a dtype such as 'float32', got {value!r}"
     kind = text.removeprefix("torch.")
     if kind.partition(":")[0] in _DEVICES:
         return f"{message}; leave it out: Lucid computes on the CPU"
@@ -333,20 +315,20 @@ def dtype_message(value: object) -> str:
     return message
 
 
-class _ExplainingFinder:
-    """Meta path finder that finds nothing, and says what to import instead.
+class _HintFinder:
+    """Meta path finder that finds nothing and raises ImportError with a hint.
 
-    ``from lucid import NAME`` discards the AttributeError of the module, then looks for a
-    submodule.  Only an error of this second step reaches the user.
+    ``from lucid import NAME`` discards the AttributeError of the module and then looks for a
+    submodule.  Only errors of this second step reach the user.
     """
 
     @staticmethod
     def find_spec(fullname: str, path: object = None, target: object = None) -> None:
         owner, _, name = fullname.rpartition(".")
         failed = f"cannot import name {name!r} from {owner!r}"
-        remedy = find_hint(owner, name)
-        if remedy is not None:
-            raise ImportError(f"{failed}; {remedy}", name=owner)
+        hint = find_hint(owner, name)
+        if hint is not None:
+            raise ImportError(f"{failed}; {hint}", name=owner)
         if owner not in _LOOKUPS or name.startswith("_"):
             return
         try:
@@ -355,24 +337,24 @@ class _ExplainingFinder:
             raise ImportError(f"{failed}: {error}", name=owner) from error
 
 
-#: For a package, a function that raises LucidError for a name that it lacks.
+#: By package, a function that raises LucidError for a missing name.
 _LOOKUPS: dict[str, Callable[[str], object]] = {}
 
 
 def register_import_hints(owner: str, lookup: Callable[[str], object]) -> None:
-    """Give ``from OWNER import NAME`` the message of a LucidError.
+    """Use the LucidError of a lookup as message of ``from OWNER import NAME``.
 
     Parameters
     ----------
     owner : str
-        A package.
+        Package.
     lookup : callable
-        Called with a missing public name that the tables do not have.
+        Called with a missing public name that has no hint.
     """
     _LOOKUPS[owner] = lookup
 
 
 def install_import_hints() -> None:
-    """Put the explaining finder behind all others, once."""
-    if not any(isinstance(finder, _ExplainingFinder) for finder in sys.meta_path):
-        sys.meta_path.append(_ExplainingFinder())
+    """Append the hint finder to ``sys.meta_path``, once."""
+    if not any(isinstance(finder, _HintFinder) for finder in sys.meta_path):
+        sys.meta_path.append(_HintFinder())

@@ -1,8 +1,8 @@
-"""What users of PyTorch, torchvision and timm type first, and what to type in Lucid.
+"""Names of PyTorch, torchvision and timm that Lucid lacks, with hints.
 
-Data only.  :mod:`lucid.hints` makes the errors of these tables, the page on migration prints
-them, and the tests run every piece of code in backticks.  A remedy that begins with a
-backtick is code to use in place of the name; any other is a sentence.
+:mod:`lucid.hints` adds them to error messages, the migration page prints them, and the tests
+run the code in backticks.  A hint that begins with a backtick is code to use instead of the
+name; any other is a sentence.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WEIGHTS = (
     "`lucid.weights.load_weights(model, path)`"
 )
 
-#: Where a name is looked up: how PyTorch writes the names in ATTRIBUTES.
+#: PyTorch's prefix of the names in each table of ATTRIBUTES.
 ORIGINS = {
     "lucid": "torch",
     "Tensor": "x",
@@ -41,22 +41,61 @@ ORIGINS = {
     "lucid.vision.transforms": "torchvision.transforms",
 }
 
-#: Names that are not of the origin of their table.
+#: Exceptions: names with another prefix.
 ORIGINS_OF = {
     ("lucid", "create_model"): "timm",
     ("lucid", "list_models"): "timm",
     ("lucid", "mps"): "torch.backends",
 }
 
-#: Names that Lucid lacks, and what to use instead, by where they are looked up.
+
+def _same(hint: str, names: str) -> dict[str, str]:
+    """One hint for several names, separated by blanks."""
+    return dict.fromkeys(names.split(), hint)
+
+
+#: Names that both ``torch`` and its tensors have.
+_BOTH = {
+    "is_floating_point": '`x.dtype.kind == "f"`',
+    "numel": "`x.size`",
+    "mm": "`x @ y.T`",
+    "bmm": "`x @ y.T`",
+    "mul": "`x * y`",
+    "sub": "`x - y`",
+    "div": "`x / y`",
+    "neg": "`-x`",
+    "eq": "`x == y`",
+    "ne": "`x != y`",
+    "lt": "`x < y`",
+    "le": "`x <= y`",
+    "gt": "`x > y`",
+    "ge": "`x >= y`",
+    "rsqrt": "`x ** -0.5`",
+    "t": "`x.T`",
+    "swapaxes": "`x.transpose(0, 1)`",
+    "movedim": "`lucid.moveaxis(x, 0, 1)`",
+    "index_select": "`x[index]`",
+    "masked_select": "`x[mask]`",
+    "masked_fill": "`lucid.where(mask, 0.0, x)`",
+    "unbind": "`list(x)`",
+    "allclose": "`numpy.allclose(x, y)`",
+    "median": "`numpy.median(x)`",
+    "dot": "`x[0] @ y[0]`",
+    "mv": "`x @ y[0]`",
+    "nan_to_num": "`lucid.where(lucid.isnan(x), 0.0, x)`",
+    "narrow": "`x[:, 1:3]`",
+    "select": "`x[:, 1]`",
+}
+
+#: Hints for missing names, by module or class.
 ATTRIBUTES: dict[str, dict[str, str]] = {
     "lucid": {
-        "cat": "`lucid.concatenate([x, y], axis=0)`",
-        "concat": "`lucid.concatenate([x, y], axis=0)`",
-        "vstack": "`lucid.concatenate([x, y], axis=0)`",
+        **_BOTH,
+        **_same(_CPU, "device cuda mps backends"),
+        **_same("`lucid.concatenate([x, y], axis=0)`", "cat concat vstack"),
+        **_same("`lucid.random.seed(0)`", "manual_seed seed initial_seed"),
         "hstack": "`lucid.concatenate([x, y], axis=1)`",
         "clamp": "`lucid.clip(x, 0, 1)`",
-        "manual_seed": "`lucid.random.seed(0)`",
         "randn": "`lucid.random.randn(2, 3)`",
         "rand": "`lucid.random.rand(2, 3)`",
         "randint": "`lucid.random.randint(0, 10, (2, 3))`",
@@ -66,10 +105,6 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "multinomial": "`lucid.random.choice(10, 3)`",
         "Generator": "`lucid.random.Generator(0)`",
         "inference_mode": "`lucid.no_grad()`",
-        "device": _CPU,
-        "cuda": _CPU,
-        "mps": _CPU,
-        "backends": _CPU,
         "autocast": "leave it out: tensors are float32",
         "amp": "leave it out: tensors are float32",
         "compile": _COMPILED,
@@ -84,33 +119,9 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "FloatTensor": '`lucid.tensor([1, 2], dtype="float32")`',
         "LongTensor": '`lucid.tensor([1, 2], dtype="int64")`',
         "is_tensor": "`isinstance(x, lucid.Tensor)`",
-        "is_floating_point": '`x.dtype.kind == "f"`',
-        "numel": "`x.size`",
-        "mm": "`x @ y.T`",
-        "bmm": "`x @ y.T`",
-        "mul": "`x * y`",
-        "sub": "`x - y`",
-        "div": "`x / y`",
-        "neg": "`-x`",
-        "eq": "`x == y`",
-        "ne": "`x != y`",
-        "lt": "`x < y`",
-        "le": "`x <= y`",
-        "gt": "`x > y`",
-        "ge": "`x >= y`",
-        "rsqrt": "`x ** -0.5`",
         "amax": "`lucid.max(x, axis=1)`",
         "amin": "`lucid.min(x, axis=1)`",
-        "t": "`x.T`",
-        "swapaxes": "`x.transpose(0, 1)`",
-        "movedim": "`lucid.moveaxis(x, 0, 1)`",
-        "index_select": "`x[index]`",
-        "masked_select": "`x[mask]`",
-        "masked_fill": "`lucid.where(mask, 0.0, x)`",
-        "unbind": "`list(x)`",
-        "allclose": "`numpy.allclose(x, y)`",
         "isclose": "`numpy.isclose(x, y)`",
-        "median": "`numpy.median(x)`",
         "meshgrid": "`numpy.meshgrid([0, 1], [0, 1])`",
         "pi": "`numpy.pi`",
         "inf": "`numpy.inf`",
@@ -123,9 +134,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "hub": _WEIGHTS,
         "create_model": '`lucid.models.create_model("resnet_50")`',
         "list_models": '`lucid.models.list_models("resnet_*")`',
-        "dot": "`x[0] @ y[0]`",
         "vdot": "`x[0] @ y[0]`",
-        "mv": "`x @ y[0]`",
         "outer": "`x[0][:, None] * y[0]`",
         "addmm": "`x + x @ (y.T @ y)`",
         "addcmul": "`x + x * y`",
@@ -142,13 +151,10 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "asin": "`numpy.arcsin(x)`",
         "acos": "`numpy.arccos(x)`",
         "atan": "`numpy.arctan(x)`",
-        "nan_to_num": "`lucid.where(lucid.isnan(x), 0.0, x)`",
         "diag": "`x[[0, 1], [0, 1]]`",
         "diagonal": "`x[[0, 1], [0, 1]]`",
         "trace": "`x[[0, 1], [0, 1]].sum()`",
         "ravel": "`x.flatten()`",
-        "narrow": "`x[:, 1:3]`",
-        "select": "`x[:, 1]`",
         "take": "`x.flatten()[index]`",
         "take_along_dim": "`lucid.gather(x, 1, lucid.zeros(2, 1, dtype='int64'))`",
         "unflatten": "`x.reshape(2, 3, 1)`",
@@ -168,8 +174,6 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "iinfo": "`numpy.iinfo('int64')`",
         "result_type": "`numpy.result_type(x.dtype, y.dtype)`",
         "set_printoptions": "`numpy.set_printoptions(precision=4)`",
-        "seed": "`lucid.random.seed(0)`",
-        "initial_seed": "`lucid.random.seed(0)`",
         "get_rng_state": "`lucid.random.get_state()`",
         "set_rng_state": "`lucid.random.set_state(lucid.random.get_state())`",
         "linalg": "`numpy.linalg`, without gradients",
@@ -185,16 +189,11 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "profiler": "use cProfile of the standard library",
     },
     "Tensor": {
+        **_BOTH,
+        **_same(_CPU, "cpu cuda device is_cuda get_device pin_memory"),
         "dim": "`x.ndim`",
         "ndimension": "`x.ndim`",
-        "numel": "`x.size`",
         "nelement": "`x.size`",
-        "cpu": _CPU,
-        "cuda": _CPU,
-        "device": _CPU,
-        "is_cuda": _CPU,
-        "get_device": _CPU,
-        "pin_memory": _CPU,
         "long": '`x.to("int64")`',
         "int": '`x.to("int32")`',
         "short": '`x.to("int16")`',
@@ -204,7 +203,6 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "bool": '`x.to("bool")`',
         "type": '`x.to("float64")`',
         "type_as": "`x.to(y.dtype)`",
-        "is_floating_point": '`x.dtype.kind == "f"`',
         "clamp": "`x.clip(0, 1)`",
         "clamp_": "`x.copy_(x.clip(0, 1))` under `lucid.no_grad()`",
         "add_": "`x += y` under `lucid.no_grad()`",
@@ -217,40 +215,17 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "unsqueeze_": "`x.unsqueeze(0)`",
         "squeeze_": "`x.squeeze(0)`",
         "detach_": "`x.detach()`",
-        "masked_fill": "`lucid.where(mask, 0.0, x)`",
         "masked_fill_": "`x[mask] = 0` under `lucid.no_grad()`",
-        "masked_select": "`x[mask]`",
-        "index_select": "`x[index]`",
-        "t": "`x.T`",
-        "swapaxes": "`x.transpose(0, 1)`",
-        "movedim": "`lucid.moveaxis(x, 0, 1)`",
         "add": "`x + y`",
-        "sub": "`x - y`",
-        "mul": "`x * y`",
-        "div": "`x / y`",
-        "neg": "`-x`",
-        "eq": "`x == y`",
-        "ne": "`x != y`",
-        "lt": "`x < y`",
-        "le": "`x <= y`",
-        "gt": "`x > y`",
-        "ge": "`x >= y`",
-        "mm": "`x @ y.T`",
-        "bmm": "`x @ y.T`",
-        "mv": "`x @ y[0]`",
-        "dot": "`x[0] @ y[0]`",
-        "rsqrt": "`x ** -0.5`",
         "reciprocal": "`1 / x`",
         "amax": "`x.max(axis=1)`",
         "amin": "`x.min(axis=1)`",
-        "median": "`numpy.median(x)`",
         "values": "leave it out: `x.max(axis=1)` returns the values alone",
         "indices": "`x.argmax(axis=1)`: `x.max(axis=1)` returns the values alone",
         "view_as": "`x.reshape(y.shape)`",
         "reshape_as": "`x.reshape(y.shape)`",
         "expand_as": "`x.expand(y.shape)`",
         "repeat": "`x.tile((2, 1))`",
-        "unbind": "`list(x)`",
         "new_zeros": "`lucid.zeros(2, 3, dtype=x.dtype)`",
         "new_ones": "`lucid.ones(2, 3, dtype=x.dtype)`",
         "new_tensor": "`lucid.tensor([1, 2], dtype=x.dtype)`",
@@ -258,15 +233,12 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "element_size": "`x.dtype.itemsize`",
         "stride": "`x.data.strides`, in bytes",
         "is_contiguous": "`x.data.flags.c_contiguous`",
-        "allclose": "`numpy.allclose(x, y)`",
         "equal": "`bool((x == y).all())`",
         "scatter_add_": "`x.scatter_add(1, y.to('int64'), y)`",
         "retain_grad": "not in Lucid; only leaves keep `x.grad`",
         "register_hook": "not in Lucid; only leaves keep `x.grad`",
         "grad_fn": "`x.is_leaf` says whether an operation was recorded",
         "char": "`x.to('int8')`",
-        "narrow": "`x[:, 1:3]`",
-        "select": "`x[:, 1]`",
         "new_full": "`lucid.full((2, 3), 1.0, dtype=x.dtype)`",
         "new_empty": "`lucid.empty(2, 3, dtype=x.dtype)`",
         "where": "`lucid.where(mask, x, y)`",
@@ -275,26 +247,22 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "itemsize": "`x.dtype.itemsize`",
         "random_": "`lucid.random.randint(0, 10, x.shape)`",
         "index_add_": "`numpy.add.at(x.data, 0, 1.0)`",
-        "nan_to_num": "`lucid.where(lucid.isnan(x), 0.0, x)`",
         "share_memory_": "leave it out: forked processes share the memory",
     },
     "lucid.nn": {
-        "ELU": _OTHER_ACTIVATION,
-        "PReLU": _OTHER_ACTIVATION,
-        "Mish": _OTHER_ACTIVATION,
-        "Softplus": _OTHER_ACTIVATION,
+        **_same(
+            _OTHER_ACTIVATION, "ELU PReLU Mish Softplus SELU CELU GLU LogSigmoid Softsign Threshold"
+        ),
+        **_same(
+            _IMAGES,
+            "BatchNorm3d Conv3d LSTM GRU RNN MultiheadAttention Transformer "
+            "TransformerEncoderLayer MaxPool3d LSTMCell GRUCell EmbeddingBag "
+            "TransformerEncoder CTCLoss",
+        ),
         "BatchNorm1d": "`lucid.nn.BatchNorm2d(3)` on a shape of (N, C, 1, 1)",
         "Conv1d": "`lucid.nn.Conv2d(3, 8, (1, 3))` on a shape of (N, C, 1, L)",
         "MaxPool1d": "`lucid.nn.MaxPool2d((1, 2))` on a shape of (N, C, 1, L)",
-        "BatchNorm3d": _IMAGES,
-        "Conv3d": _IMAGES,
         "Embedding": "`weight[index]`, with a `lucid.nn.Parameter(weight)` of shape (V, D)",
-        "LSTM": _IMAGES,
-        "GRU": _IMAGES,
-        "RNN": _IMAGES,
-        "MultiheadAttention": _IMAGES,
-        "Transformer": _IMAGES,
-        "TransformerEncoderLayer": _IMAGES,
         "Dropout2d": "not in Lucid; `lucid.nn.Dropout(0.5)` drops single values",
         "InstanceNorm2d": "`lucid.nn.GroupNorm(8, 8)`, one group for each channel",
         "SyncBatchNorm": (
@@ -313,12 +281,6 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "ParameterDict": "assign each `lucid.nn.Parameter(x)` to an attribute",
         "DataParallel": _THREADS,
         "parallel": _THREADS,
-        "SELU": _OTHER_ACTIVATION,
-        "CELU": _OTHER_ACTIVATION,
-        "GLU": _OTHER_ACTIVATION,
-        "LogSigmoid": _OTHER_ACTIVATION,
-        "Softsign": _OTHER_ACTIVATION,
-        "Threshold": _OTHER_ACTIVATION,
         "Softmin": "`lucid.softmax(-x, axis=1)`",
         "Softmax2d": "`lucid.nn.Softmax(1)`",
         "Hardtanh": "`lucid.clip(x, -1, 1)`",
@@ -331,17 +293,9 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "LazyLinear": "`lucid.nn.Linear(3, 8)`, with the features given",
         "CosineSimilarity": "`(x * y).sum(axis=1) / (x.norm(axis=1) * y.norm(axis=1))`",
         "AvgPool1d": "`lucid.nn.AvgPool2d((1, 2))` on a shape of (N, C, 1, L)",
-        "MaxPool3d": _IMAGES,
-        "LSTMCell": _IMAGES,
-        "GRUCell": _IMAGES,
-        "EmbeddingBag": _IMAGES,
-        "TransformerEncoder": _IMAGES,
-        "CTCLoss": _IMAGES,
     },
     "Module": {
-        "cuda": _CPU,
-        "cpu": _CPU,
-        "device": _CPU,
+        **_same(_CPU, "cuda cpu device"),
         "float": '`model.to("float32")`',
         "double": '`model.to("float64")`',
         "half": 'not in Lucid: a model is float32 or float64, `model.to("float32")`',
@@ -356,8 +310,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "register_full_backward_hook": "not in Lucid; see `model.register_forward_hook(hook)`",
     },
     "lucid.nn.functional": {
-        "elu": _OTHER_ACTIVATION,
-        "softplus": _OTHER_ACTIVATION,
+        **_same(_OTHER_ACTIVATION, "elu softplus selu celu mish glu prelu logsigmoid softsign"),
         "normalize": "`x / x.norm(axis=1, keepdims=True)`",
         "embedding": "`weight[index]`",
         "upsample": '`lucid.nn.functional.interpolate(images, scale_factor=2, mode="bilinear")`',
@@ -369,13 +322,6 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "dropout2d": "not in Lucid; `lucid.nn.functional.dropout(x, 0.5)` drops single values",
         "conv1d": "`lucid.conv2d(images, kernel)` on a shape of (N, C, 1, L)",
         "scaled_dot_product_attention": _IMAGES,
-        "selu": _OTHER_ACTIVATION,
-        "celu": _OTHER_ACTIVATION,
-        "mish": _OTHER_ACTIVATION,
-        "glu": _OTHER_ACTIVATION,
-        "prelu": _OTHER_ACTIVATION,
-        "logsigmoid": _OTHER_ACTIVATION,
-        "softsign": _OTHER_ACTIVATION,
         "hardtanh": "`lucid.clip(x, -1, 1)`",
         "softmin": "`lucid.softmax(-x, axis=1)`",
         "relu_": "`x.relu()`",
@@ -401,17 +347,11 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "Function": "`lucid.autograd.record`, which takes a value and its derivatives",
     },
     "lucid.optim": {
-        "RMSprop": _OTHER_OPTIMIZER,
-        "Adagrad": _OTHER_OPTIMIZER,
-        "Adadelta": _OTHER_OPTIMIZER,
-        "Adamax": _OTHER_OPTIMIZER,
-        "NAdam": _OTHER_OPTIMIZER,
-        "RAdam": _OTHER_OPTIMIZER,
-        "LBFGS": _OTHER_OPTIMIZER,
+        **_same(
+            _OTHER_OPTIMIZER,
+            "RMSprop Adagrad Adadelta Adamax NAdam RAdam LBFGS Rprop SparseAdam Muon",
+        ),
         "swa_utils": "not in Lucid",
-        "Rprop": _OTHER_OPTIMIZER,
-        "SparseAdam": _OTHER_OPTIMIZER,
-        "Muon": _OTHER_OPTIMIZER,
     },
     "lucid.optim.lr_scheduler": {
         "ReduceLROnPlateau": (
@@ -426,6 +366,7 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "ConstantLR": "`lucid.optim.lr_scheduler.LinearLR(optimizer, 0.5, 0.5)`",
     },
     "lucid.data": {
+        **_same(_ORDER, "SubsetRandomSampler BatchSampler Sampler"),
         "IterableDataset": "`lucid.data.Dataset`, which has a length and samples by index",
         "ConcatDataset": "not in Lucid; define a `lucid.data.Dataset` over both",
         "random_split": "`lucid.data.Subset(dataset, lucid.random.permutation(4)[:3])`",
@@ -434,9 +375,6 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "WeightedRandomSampler": (
             "`lucid.data.Subset(dataset, lucid.random.choice(4, 4, p=[0.1, 0.2, 0.3, 0.4]))`"
         ),
-        "SubsetRandomSampler": _ORDER,
-        "BatchSampler": _ORDER,
-        "Sampler": _ORDER,
         "DistributedSampler": "leave it out: ranks share each batch of a `lucid.data.DataLoader`",
         "get_worker_info": "leave it out: `lucid.random` is seeded for every sample",
     },
@@ -452,18 +390,12 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "device": _CPU,
     },
     "lucid.models": {
-        "*_Weights": _WEIGHTS,
+        **_same(_WEIGHTS, "*_Weights get_weight get_model_weights is_model_pretrained"),
+        **_same(_NO_SUCH_TASK, "segmentation quantization video optical_flow"),
         "get_model": '`lucid.models.create_model("resnet_50")`',
         "get_model_builder": '`lucid.models.get_builder("resnet_50")`',
-        "get_weight": _WEIGHTS,
-        "get_model_weights": _WEIGHTS,
         "list_modules": "`lucid.models.list_plugins()`",
-        "is_model_pretrained": _WEIGHTS,
         "detection": '`lucid.models.list_models(task="object-detection")`',
-        "segmentation": _NO_SUCH_TASK,
-        "quantization": _NO_SUCH_TASK,
-        "video": _NO_SUCH_TASK,
-        "optical_flow": _NO_SUCH_TASK,
         "feature_extraction": "call model.features(x), which returns the maps of each stage",
     },
     "lucid.vision": {
@@ -482,11 +414,9 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
         "tv_tensors": "leave it out: boxes are arrays (M, 4) in the target of an image",
     },
     "lucid.vision.transforms": {
+        **_same("`lucid.vision.to_array(image)`", "ToImage ToTensor PILToTensor"),
         "v2": "`lucid.vision.transforms`",
         "functional": "`lucid.vision.transforms.Resize(8)(array)`: call a transform",
-        "ToImage": "`lucid.vision.to_array(image)`",
-        "ToTensor": "`lucid.vision.to_array(image)`",
-        "PILToTensor": "`lucid.vision.to_array(image)`",
         "ToPILImage": "`lucid.vision.to_pil(array)`",
         "InterpolationMode": '`lucid.vision.transforms.Resize(8, interpolation="bicubic")`',
         "ConvertImageDtype": "`x.astype(lucid.float32) / 255`",
@@ -494,8 +424,12 @@ ATTRIBUTES: dict[str, dict[str, str]] = {
     },
 }
 
-#: Keyword arguments that Lucid lacks: a parameter of another name, or a sentence.
+#: Hints for keyword arguments: the name in Lucid, or a sentence.
 KEYWORDS: dict[str, str] = {
+    **_same(_CPU, "device pin_memory pin_memory_device non_blocking map_location capturable"),
+    **_same(
+        _WEIGHTS, "pretrained pretrained_backbone weights weights_backbone checkpoint_path progress"
+    ),
     "dim": "axis",
     "dims": "axis",
     "keepdim": "keepdims",
@@ -514,11 +448,6 @@ KEYWORDS: dict[str, str] = {
     "unbiased": "use `correction=1` for True, `correction=0` for False",
     "inplace": "leave it out: layers and functions return new tensors",
     "out": "leave it out: functions return new tensors",
-    "device": _CPU,
-    "pin_memory": _CPU,
-    "pin_memory_device": _CPU,
-    "non_blocking": _CPU,
-    "map_location": _CPU,
     "raise_exception": "leave it out: a failure raises AssertionError",
     "memory_format": "leave it out: images are kept channels last",
     "layout": "leave it out: tensors are dense",
@@ -532,7 +461,6 @@ KEYWORDS: dict[str, str] = {
     "assign": "leave it out: values are copied into the parameters",
     "foreach": "leave it out: the step is one compiled kernel",
     "fused": "leave it out: the step is one compiled kernel",
-    "capturable": _CPU,
     "differentiable": "leave it out: the step is not recorded",
     "verbose": "leave it out: `get_last_lr()` returns the learning rates",
     "metrics": "leave it out: schedulers depend on the number of steps, not on the loss",
@@ -547,19 +475,13 @@ KEYWORDS: dict[str, str] = {
     "generator": "use `seed=`",
     "multiprocessing_context": "leave it out: workers are spawned",
     "timeout": "leave it out: a worker that dies is an error at once",
-    "pretrained": _WEIGHTS,
-    "pretrained_backbone": _WEIGHTS,
-    "weights": _WEIGHTS,
-    "weights_backbone": _WEIGHTS,
-    "checkpoint_path": _WEIGHTS,
-    "progress": _WEIGHTS,
     "in_chans": "in_channels",
     "num_class": "num_classes",
     "nb_classes": "num_classes",
     "features_only": "leave it out: `model.features(x)` returns the maps of every stage",
 }
 
-#: Keyword arguments whose remedy depends on the function or class.
+#: Hints for keyword arguments of one function or class.
 KEYWORDS_OF: dict[str, dict[str, str]] = {
     "max": {"dim": "use `axis=`: returns the values alone, `argmax` returns the indices"},
     "min": {"dim": "use `axis=`: returns the values alone, `argmin` returns the indices"},
@@ -568,7 +490,7 @@ KEYWORDS_OF: dict[str, dict[str, str]] = {
     "backward": {"inputs": "set `requires_grad` of the leaves instead"},
 }
 
-#: What PyTorch takes at a position where a function or class of Lucid takes nothing.
+#: Positional arguments of PyTorch that Lucid lacks or takes by keyword only.
 POSITIONS: dict[str, dict[int, str]] = {
     "ReLU": {0: "inplace"},
     "ReLU6": {0: "inplace"},

@@ -1,18 +1,17 @@
-"""Mutation tracking: which memory was written in place, and when.
+"""Mutation tracking: when memory was written in place.
 
-Tensors, views of them and NumPy arrays share memory, so writes are counted for the memory
-and not for the tensor: every write through Lucid stamps the array that owns the memory with
-the next number of the clock that also orders recorded operations.
+Tensors, views and NumPy arrays share memory, so writes are recorded per storage (the array that
+owns the memory), not per tensor.  Every write through Lucid stamps the storage with the next
+number of the counter that also orders recorded operations.
 
-``backward`` compares the stamps with the order of an operation: an array that its derivative
-reads must not have been written after the forward pass.  Caches of weights compare them with
-the time at which the cache was made.
+- ``backward`` raises if a saved array was written after its operation (`check_saved_arrays`).
+- Caches of packed weights are stale if a source was written after the cache was built.
 
-Writes through NumPy arrays that the user holds cannot be seen.  Handing out such an array is
-stamped as well (`expose`), and `has_other_references` checks whether one is still alive.
+Writes through NumPy arrays that the user holds are not visible.  Handing out an array is
+therefore stamped as well (`expose`), and `has_other_references` checks whether one is alive.
 
-Comparing every stamp takes time.  Whatever may change a prediction therefore begins a new
-*epoch*: within one epoch nothing that a cache depends on has changed.
+To avoid comparing all stamps, every change that may affect a prediction starts a new *epoch*:
+within an epoch, cached weights are valid.
 """
 
 from __future__ import annotations
@@ -51,29 +50,29 @@ __all__ = [
 _epoch = object()
 _last_write = 0
 _versions: dict[int, StorageVersion] = {}
-#: Writes to memory of somebody else, over which unrelated arrays may lie: when each range of
-#: bytes was last written.  The latest ones only, as no graph is kept for that long.
+#: Last writes to external memory, which several arrays may own parts of, by byte range; only
+#: the latest ones.
 _external_writes: dict[tuple[int, int], int] = {}
 _MAX_EXTERNAL_WRITES = 1000
-#: Tensors whose array was replaced by one of another shape, by id, and when.
+#: Tensors whose data was replaced by an array of another shape, by id, with the time.
 _reshaped: dict[int, tuple[weakref.ref[Variable], int]] = {}
 _lock = threading.Lock()
 
 
 def epoch() -> object:
-    """An object that is replaced whenever something changes that predictions may depend on."""
+    """Return the current epoch, an object that is replaced when predictions may change."""
     return _epoch
 
 
 def begin_epoch() -> None:
-    """Replace the epoch; call it after the change."""
-    # A new object and not a counter: two threads that count at once may count back.
+    """Start a new epoch; call it after the change."""
+    # A new object, not a counter: incrementing a counter is not thread-safe.
     global _epoch
     _epoch = object()
 
 
 def base_array(array: Array) -> Array:
-    """The array that ``array`` is a view of, or itself."""
+    """Return the array that owns the memory of a view, or the array itself."""
     while True:
         base = array.base
         if base is None:
@@ -81,21 +80,21 @@ def base_array(array: Array) -> Array:
         if isinstance(base, memoryview):
             base = base.obj
         elif not isinstance(base, np.ndarray):
-            base = getattr(base, "base", None)  # as_strided puts an object in between
+            base = getattr(base, "base", None)  # as_strided adds an intermediate object
         if not isinstance(base, np.ndarray):
             return array
         array = base
 
 
 class StorageVersion:
-    """Stamps of the memory of one array, for as long as the array is alive.
+    """Version of one storage, for the lifetime of the array that owns it.
 
     Attributes
     ----------
     written : int
-        When it was last written in place through Lucid; 0 for never.
+        Time of the last in-place write through Lucid; 0 for never.
     exposed : int
-        When it was last handed out as a NumPy array while a cache depended on it.
+        Time when it was last handed out as a NumPy array while tracked.
     tracked : bool
         Whether a cache depends on it.
     """
@@ -111,7 +110,7 @@ class StorageVersion:
         self.tracked = False
 
     def overlaps(self, other: tuple[int, int]) -> bool:
-        """Whether it contains bytes of a range."""
+        """Whether the storage overlaps a range of bytes."""
         return self._range[0] < other[1] and other[0] < self._range[1]
 
 
@@ -123,33 +122,33 @@ def _byte_range(array: Array) -> tuple[int, int]:
 def _version_of(owner: Array) -> StorageVersion:
     found = _versions.get(id(owner))
     if found is None:
-        with _lock:  # two threads must get the same one
+        with _lock:  # all threads must get the same object
             found = _versions.setdefault(id(owner), StorageVersion(owner))
     return found
 
 
 def track(array: Array) -> StorageVersion:
-    """The stamps of the memory under ``array``, on which a cache will depend."""
+    """Return the version of the storage of ``array`` and mark it as used by a cache."""
     version = _version_of(base_array(array))
     version.tracked = True
     return version
 
 
 def mark_reshaped(tensor: Variable) -> None:
-    """Record that the array of a tensor was replaced by one of another shape, for errors."""
+    """Record that the data of a tensor was replaced by an array of another shape."""
     key = id(tensor)
     reference = weakref.ref(tensor, lambda _: _reshaped.pop(key, None))
     _reshaped[key] = reference, next_order()
 
 
 def reshaped_since(tensor: Variable, order: int) -> bool:
-    """Whether the array of a tensor was replaced by one of another shape after an operation."""
+    """Whether the data of a tensor was replaced by another shape after time ``order``."""
     found = _reshaped.get(id(tensor))
     return found is not None and found[1] > order
 
 
 def mark_written(array: Array) -> None:
-    """Stamp the memory under ``array`` as written; call it after the write."""
+    """Stamp the storage of ``array`` as written; call it after the write."""
     global _last_write
     owner = base_array(array)
     versions = [_version_of(owner)]
@@ -168,7 +167,7 @@ def mark_written(array: Array) -> None:
 
 
 def expose(array: Array) -> None:
-    """Stamp the memory under ``array`` as handed out, where a cache depends on it."""
+    """Stamp the storage of ``array`` as handed out to the user, if it is tracked."""
     version = _versions.get(id(base_array(array)))
     if version is not None and version.tracked:
         version.exposed = next_order()
@@ -176,7 +175,7 @@ def expose(array: Array) -> None:
 
 
 def last_write() -> int:
-    """When any memory was last written in place."""
+    """Return the time of the last in-place write to any storage."""
     return _last_write
 
 
@@ -195,20 +194,20 @@ def _written_since(array: Array, order: int) -> bool:
 
 
 def check_saved_arrays(node: Node) -> None:
-    """Raise if an array that the derivative of an operation reads was written since."""
+    """Raise RuntimeError if an array saved by an operation was written since."""
     for array in _arrays_in(node.vjp):
         if _written_since(array, node.order):
             raise RuntimeError(
-                f"backward() needs an array of shape {array.shape} and dtype {array.dtype} that "
-                f"{_operation(node.vjp)} kept in the forward pass, and it was changed in place "
-                "since: call backward() before the change, or change a clone()"
+                f"an array of shape {array.shape} and dtype {array.dtype} saved by "
+                f"{_operation_name(node.vjp)} for backward() was changed in place; call backward() "
+                "before the change, or change a clone()"
             )
 
 
-def _arrays_in(kept: Any) -> list[Array]:
-    """Arrays that a function closes over, directly or in tuples, lists, dicts and functions."""
+def _arrays_in(closure: Any) -> list[Array]:
+    """Find the arrays that a function closes over, also in containers and other functions."""
     found: list[Array] = []
-    stack, seen = [kept], set()
+    stack, seen = [closure], set()
     while stack:
         value = stack.pop()
         kind = type(value)
@@ -232,22 +231,22 @@ def _arrays_in(kept: Any) -> list[Array]:
             found.append(value._data)
         elif isinstance(value, (MethodType, partial)):
             seen.add(id(value))
-            stack.extend(_bound(value))
+            stack.extend(_bound_values(value))
     return found
 
 
-#: Types that most of what a derivative closes over has, to be passed over at once.
+#: Common types without arrays, skipped first.
 _NO_ARRAYS = frozenset({int, bool, float, str, type(None), np.float32, np.float64})
 
 
-def _bound(function: MethodType | partial[Any]) -> list[Any]:
+def _bound_values(function: MethodType | partial[Any]) -> list[Any]:
     if isinstance(function, partial):
         return [function.func, *function.args, *function.keywords.values()]
     return [function.__func__, *getattr(function.__self__, "__dict__", {}).values()]
 
 
-def _operation(vjp: Any) -> str:
-    """The name of the operation that a derivative belongs to."""
+def _operation_name(vjp: Any) -> str:
+    """Return the name of the operation of a vjp."""
     stack = [vjp]
     while stack:
         value = stack.pop(0)
@@ -261,12 +260,12 @@ def _operation(vjp: Any) -> str:
 
 
 def _references(tensor: Variable) -> tuple[int, int]:
-    """Reference counts of a tensor's array and of the array that this is a view of."""
+    """Return the reference counts of a tensor's array and its base."""
     base = tensor._data.base
     return sys.getrefcount(tensor._data), 0 if base is None else sys.getrefcount(base)
 
 
-# Counted and not stated: what Python itself holds differs between its versions.
+# Measured, because Python's own references differ between versions.
 _OWN_ARRAY = _references(new_tensor(np.empty(2)))
 _OWN_VIEW = _references(new_tensor(np.empty((2, 2)).T))
 
@@ -274,17 +273,17 @@ _OWN_VIEW = _references(new_tensor(np.empty((2, 2)).T))
 def has_other_references(tensor: Variable, known: int = 0) -> bool:
     """Whether anything but this tensor may refer to its memory.
 
-    Another tensor, a view, a recorded operation, or an array that the user holds; memory of
-    somebody else always counts as held.
+    That is another tensor, a view, a recorded operation or an array of the user.  External
+    memory always counts as referenced.
 
     Parameters
     ----------
     tensor : Variable
-        The tensor.
+        Tensor to check.
     known : int, default 0
-        References by others that do not count.
+        Number of other references to ignore.
     """
-    # No local name for an array here: it would be one more reference.
+    # No local variable for an array here: it would be one more reference.
     if owns_memory(tensor._data):
         return _references(tensor)[0] - known > _OWN_ARRAY[0]
     if type(tensor._data.base) is not np.ndarray or not owns_memory(tensor._data.base):
@@ -294,7 +293,7 @@ def has_other_references(tensor: Variable, known: int = 0) -> bool:
 
 
 def _after_fork() -> None:
-    """The lock may have been held by a thread that the child does not have."""
+    """Replace the lock, which another thread may have held at the fork."""
     global _lock
     _lock = threading.Lock()
 

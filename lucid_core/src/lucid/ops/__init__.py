@@ -1,7 +1,7 @@
-"""Operations on tensors, one concern a file: each forward with its derivative beside it.
+"""Operations on tensors, each with its derivative.
 
-The ones listed here are functions of ``lucid`` itself; those that only layers use
-(pooling, normalisation, losses ...) are reached through :mod:`lucid.nn.functional`.
+The operations here are also functions of ``lucid``; those of layers (pooling, normalization,
+losses, ...) are in :mod:`lucid.nn.functional`.
 """
 
 from lucid.ops.activation import log_softmax, relu, softmax
@@ -74,7 +74,7 @@ from lucid.ops.transcendental import cos, erf, exp, log, sigmoid, sin, tan, tanh
 
 pow = power
 
-#: The operations that are also functions of ``lucid`` itself.
+#: Operations that are also functions of ``lucid``.
 __all__ = [
     "abs", "add", "all", "any", "argmax", "argmin", "argsort", "astype", "bitwise_and",
     "bitwise_or", "bitwise_xor", "broadcast_to", "ceil", "chunk", "clip", "clone",
