@@ -68,16 +68,7 @@ def data_checkers() -> list[DataChecker]:
     PluginWarning
         If the hook of a plugin fails; its checkers are skipped.
     """
-    found: list[DataChecker] = []
-    for plugin in zoo.registry.loaded_plugins():
-        try:
-            found += plugin_checkers(plugin)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # SystemExit too: the other plugins still work
-            message = f"{plugin.origin}: its data checkers are skipped: {describe_error(error)}"
-            warnings.warn(message, PluginWarning, stacklevel=2)
-    return found
+    return zoo.registry.collect(plugin_checkers, "data checkers")
 
 
 def plugin_checkers(plugin: Plugin) -> list[DataChecker]:

@@ -14,7 +14,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from lucid.errors import PluginError, PluginWarning, UnknownModelError, find_stack_level
 from lucid.models.builders import (
@@ -36,6 +36,8 @@ from lucid.models.info import (
 )
 
 __all__ = ["DecoratedBuilder", "ModelRegistry"]
+
+T = TypeVar("T")
 
 
 class DecoratedBuilder(NamedTuple):
@@ -195,6 +197,22 @@ class ModelRegistry:
     def loaded_plugins(self) -> list[Plugin]:
         """Return the loaded plugins, whose other hooks can be called."""
         return [plugin for plugin in self.snapshot().discovery.plugins if plugin.error is None]
+
+    def collect(self, function: Callable[[Plugin], list[T]], what: str) -> list[T]:
+        """Concatenate the lists that `function` returns for the loaded plugins.
+
+        A plugin that raises is skipped with a PluginWarning.
+        """
+        found: list[T] = []
+        for plugin in self.loaded_plugins():
+            try:
+                found += function(plugin)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # includes SystemExit: the other plugins still work
+                message = f"{plugin.origin}: its {what} are skipped: {describe_error(error)}"
+                warnings.warn(message, PluginWarning, stacklevel=find_stack_level())
+        return found
 
     def info(self, name: str) -> ModelInfo:
         """Return the model called `name`.

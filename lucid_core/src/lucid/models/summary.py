@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -160,17 +161,13 @@ def summarize(model: Module, input_shape: Sequence[int]) -> ModelSummary:
     shape = _check_shape(input_shape)
     root = _records(model, "", set())
     dtype = next((p.dtype for p in model.parameters()), float32)
-    modes = [(module, module.training) for module in model.modules()]
     handles = [record.module.register_forward_hook(_recorder(record)) for record in _walk(root)]
     try:
-        model.eval()
-        with no_grad():
+        with evaluation_mode(model), no_grad():
             predict_function(model)(zeros(*shape, dtype=dtype))
     finally:
         for handle in handles:
             handle.remove()
-        for module, training in modes:
-            module.training = training
     layers = tuple(_rows(root, set()))
     parameters = list(model.parameters())
     return ModelSummary(
@@ -182,6 +179,18 @@ def summarize(model: Module, input_shape: Sequence[int]) -> ModelSummary:
         trainable_parameters=sum(p.size for p in parameters if p.requires_grad),
         multiply_adds=sum(layer.multiply_adds for layer in layers),
     )
+
+
+@contextmanager
+def evaluation_mode(model: Module) -> Iterator[None]:
+    """Context manager: evaluation mode; restores the mode of each module."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _check_shape(input_shape: Sequence[int]) -> tuple[int, ...]:

@@ -13,10 +13,15 @@ from typing import Any
 import numpy as np
 
 import lucid
-from lucid import Tensor, no_grad, random
+from lucid import Tensor, random
 from lucid.models.builders import check_builder as check_signature
 from lucid.models.protocols import predict_function
-from lucid.testing.model_under_test import CheckError, ModelUnderTest, seeded, wrap_errors
+from lucid.testing.model_under_test import (
+    CheckError,
+    ModelUnderTest,
+    prediction_errors,
+    wrap_errors,
+)
 
 __all__ = [
     "check_builder",
@@ -135,21 +140,12 @@ def check_forward(tested: ModelUnderTest) -> None:
     predict = predict_function(model)
     draw = random.randn if predict is model else random.rand  # predict() takes images in [0, 1]
     dtype = next((parameter.dtype for parameter in model.parameters()), lucid.float32)
-    modes = [(module, module.training) for module in model.modules()]
-    try:
-        model.eval()
-        with (
-            seeded(),
-            no_grad(),
-            wrap_errors(
-                f"the model called with a tensor of shape {shape}",
-                "accept this shape in forward(), or register another input_shape",
-            ),
-        ):
-            output = predict(draw(*shape, dtype=dtype))
-    finally:
-        for module, training in modes:
-            module.training = training
+    with prediction_errors(
+        model,
+        f"the model called with a tensor of shape {shape}",
+        "accept this shape in forward(), or register another input_shape",
+    ):
+        output = predict(draw(*shape, dtype=dtype))
     tensors = list(_tensors(output))
     if not tensors:
         raise CheckError(

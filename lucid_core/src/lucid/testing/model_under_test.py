@@ -9,12 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import lucid
-from lucid import random
+from lucid import no_grad, random
 from lucid.errors import PluginError
 from lucid.models.discovery import describe_error
+from lucid.models.summary import evaluation_mode
 from lucid.nn import Module
 
-__all__ = ["CheckError", "CheckNotRunError", "ModelUnderTest", "seeded", "wrap_errors"]
+__all__ = [
+    "CheckError",
+    "CheckNotRunError",
+    "ModelUnderTest",
+    "prediction_errors",
+    "seeded",
+    "wrap_errors",
+]
 
 #: Hide these frames in pytest's tracebacks: the message is enough.
 __tracebackhide__ = True
@@ -77,6 +85,13 @@ def wrap_errors(action: str, advice: str) -> Iterator[None]:
     except BaseException as error:  # includes SystemExit, which must not end the test session
         problem = f"{action} raised {describe_error(error)}{_location(error)}"
         raise CheckError(problem, advice) from error
+
+
+@contextmanager
+def prediction_errors(model: Module, action: str, advice: str) -> Iterator[None]:
+    """Wrap errors of a seeded prediction: evaluation mode, no gradients."""
+    with evaluation_mode(model), seeded(), no_grad(), wrap_errors(action, advice):
+        yield
 
 
 def _location(error: BaseException) -> str:

@@ -17,14 +17,13 @@ also a function of the name of the distribution or of a :class:`ModelUnderTest`;
 from __future__ import annotations
 
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
 import lucid
-from lucid.errors import PluginError, PluginWarning, find_stack_level
+from lucid.errors import PluginError
 from lucid.models import zoo
 from lucid.models.discovery import describe_error
 from lucid.testing.dependency_check import check_dependencies
@@ -210,21 +209,11 @@ def checks_for_task(task: str) -> dict[str, Callable[[ModelUnderTest], None]]:
         If a name is registered twice.
     """
     found: dict[str, Callable[[ModelUnderTest], None]] = {}
-    for plugin in zoo.registry.loaded_plugins():
-        try:
-            registered = registered_model_checks(plugin)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # includes SystemExit: the other plugins still work
-            message = f"model checks of {plugin.origin} are skipped: {describe_error(error)}"
-            warnings.warn(message, PluginWarning, stacklevel=find_stack_level())
-            continue
-        for of_task, name, check in registered:
-            if of_task != task:
-                continue
-            if name in {*_MODEL_CHECKS, *_FINAL_CHECKS, *found}:
-                raise PluginError(f"the check {name!r} of models for {task} is registered twice")
-            found[name] = check
+    registered = zoo.registry.collect(registered_model_checks, "model checks")
+    for name, check in [(name, check) for of_task, name, check in registered if of_task == task]:
+        if name in {*_MODEL_CHECKS, *_FINAL_CHECKS, *found}:
+            raise PluginError(f"the check {name!r} of models for {task} is registered twice")
+        found[name] = check
     return found
 
 

@@ -6,10 +6,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from lucid import no_grad, random
+from lucid import random
 from lucid.errors import ProtocolError
 from lucid.models.protocols import Backbone, check_backbone, check_classifier, missing_members
-from lucid.testing.model_under_test import CheckError, ModelUnderTest, seeded, wrap_errors
+from lucid.testing.model_under_test import (
+    CheckError,
+    ModelUnderTest,
+    prediction_errors,
+    seeded,
+    wrap_errors,
+)
 
 __all__ = ["check_head", "check_protocol", "protocol_errors"]
 
@@ -100,18 +106,9 @@ def _shape(state: Mapping[str, object], key: str) -> object:
 def _check_features(tested: ModelUnderTest) -> None:
     """Check the feature maps of random images of the registered size."""
     backbone, shape = check_backbone(tested.model), tested.info.input_shape
-    modes = [(module, module.training) for module in tested.model.modules()]
-    try:
-        tested.model.eval()
-        with (
-            seeded(),
-            no_grad(),
-            wrap_errors(f"features(x) of a tensor of shape {shape}", "accept the registered shape"),
-        ):
-            maps = [tuple(x.shape) for x in backbone.features(random.randn(*shape))]
-    finally:
-        for module, training in modes:
-            module.training = training
+    action = f"features(x) of a tensor of shape {shape}"
+    with prediction_errors(tested.model, action, "accept the registered shape"):
+        maps = [tuple(x.shape) for x in backbone.features(random.randn(*shape))]
     channels = tuple(x[1] for x in maps)
     sizes = [x[2] * x[3] for x in maps]
     if channels != backbone.feature_channels or sizes != sorted(sizes, reverse=True):

@@ -5,12 +5,11 @@ from __future__ import annotations
 import copy
 import importlib
 import re
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lucid.errors import PluginError, PluginWarning, StateDictError, find_stack_level
+from lucid.errors import PluginError, StateDictError
 from lucid.models import zoo
 from lucid.models.discovery import Plugin, describe_error
 from lucid.weights.converter import WeightConverter
@@ -133,16 +132,7 @@ def weight_converters() -> list[RegisteredConverter]:
     PluginWarning
         If the hook of a plugin fails; its converters are skipped.
     """
-    found: list[RegisteredConverter] = []
-    for plugin in zoo.registry.loaded_plugins():
-        try:
-            found += plugin_converters(plugin)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # SystemExit too: the other plugins still work
-            message = f"{plugin.origin}: its weight converters are skipped: {describe_error(error)}"
-            warnings.warn(message, PluginWarning, stacklevel=find_stack_level())
-    return found
+    return zoo.registry.collect(plugin_converters, "weight converters")
 
 
 def plugin_converters(plugin: Plugin) -> list[RegisteredConverter]:
