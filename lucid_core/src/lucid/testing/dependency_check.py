@@ -36,15 +36,6 @@ def check_dependencies(distribution: str) -> None:
     ----------
     distribution : str
         Name of the distribution.
-
-    Raises
-    ------
-    CheckError
-        If an import is not covered; the message has its file and line.
-    CheckNotRunError
-        If the source files cannot be found.
-    PluginError
-        If the distribution is not installed, has no plugin, or is disabled.
     """
     import importlib_metadata
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -14,7 +13,7 @@ from pathlib import Path
 import lucid
 from lucid.errors import PluginError, PluginWarning
 from lucid.models import PluginInfo, zoo
-from lucid.models.discovery import Plugin
+from lucid.models.discovery import Plugin, disabled_distributions
 from lucid.models.info import canonicalize_name
 from lucid.models.metadata import PluginEntryPoint, find_entry_points
 from lucid.models.suggestions import pip_install
@@ -72,8 +71,7 @@ def find_plugins(distribution: str) -> list[PluginEntryPoint]:
     import importlib_metadata
 
     canonical = canonicalize_name(distribution)
-    disabled = os.environ.get("LUCID_DISABLE_PLUGINS", "").split(",")
-    if canonical in {canonicalize_name(name.strip()) for name in disabled}:
+    if canonical in disabled_distributions():
         raise PluginError(
             f"{distribution} is disabled; remove it from the environment variable "
             "LUCID_DISABLE_PLUGINS"
@@ -112,14 +110,6 @@ def check_requirement(distribution: str) -> None:
     ----------
     distribution : str
         Name of the distribution.
-
-    Raises
-    ------
-    CheckError
-        If a requirement is invalid, or the one for ``lucid-core`` is missing or has no lower
-        bound.
-    PluginError
-        If the distribution is not installed, has no plugin, or is disabled.
     """
     from packaging.requirements import InvalidRequirement, Requirement
 
@@ -151,18 +141,12 @@ def check_requirement(distribution: str) -> None:
 
 
 def check_loads(distribution: str) -> None:
-    """Check that all entry points can be imported and their hooks run without an error.
+    """Check that all entry points, hooks and weight converters can be imported and run.
 
     Parameters
     ----------
     distribution : str
         Name of the distribution.
-
-    Raises
-    ------
-    CheckError
-        If an entry point or hook fails, or a weight converter cannot be imported or names a
-        model that is not registered.
     """
     failed = [plugin for plugin in loaded_plugins(distribution) if plugin.error is not None]
     if failed:
@@ -238,15 +222,6 @@ def check_imports(distribution: str) -> None:
     ----------
     distribution : str
         Name of the distribution.
-
-    Raises
-    ------
-    CheckError
-        If it imports them; the message lists the modules.
-    CheckNotRunError
-        If the plugin cannot be loaded.
-    PluginError
-        If the distribution is not installed, has no plugin, or is disabled.
     """
     plugins = find_plugins(distribution)
     name = plugins[0].distribution

@@ -43,12 +43,6 @@ def check_builder(tested: ModelUnderTest) -> None:
     ----------
     tested : ModelUnderTest
         Model under test.
-
-    Raises
-    ------
-    CheckError
-        If the builder needs arguments, is not annotated to return a module, lacks a docstring,
-        leaves a parameter out of it, or raises.
     """
     builder = tested.builder
     try:
@@ -82,11 +76,6 @@ def check_parameters(tested: ModelUnderTest) -> None:
     ----------
     tested : ModelUnderTest
         Model under test.
-
-    Raises
-    ------
-    CheckError
-        If they differ, or ``total_parameters`` is not registered.
     """
     built, registered = tested.model.parameter_size, tested.info.total_parameters
     if built != registered:
@@ -104,11 +93,6 @@ def check_seed(tested: ModelUnderTest) -> None:
     ----------
     tested : ModelUnderTest
         Model under test.
-
-    Raises
-    ------
-    CheckError
-        If a key, dtype or value of the state dict differs.
     """
     different = _differences(tested.model.state_dict(), tested.build(seed=0).state_dict())
     if different:
@@ -129,12 +113,6 @@ def check_forward(tested: ModelUnderTest) -> None:
     ----------
     tested : ModelUnderTest
         Model under test.
-
-    Raises
-    ------
-    CheckError
-        If the call raises, returns no tensor or a non-finite value, or the output of an image
-        classifier does not have shape (N, num_classes).
     """
     model, shape = tested.model, tested.info.input_shape
     predict = predict_function(model)
@@ -175,11 +153,6 @@ def check_state_dict(tested: ModelUnderTest) -> None:
     ----------
     tested : ModelUnderTest
         Model under test.
-
-    Raises
-    ------
-    CheckError
-        If saving or loading raises, or a key, dtype or value differs.
     """
     state = tested.model.state_dict()
     other = tested.build(seed=1)
@@ -205,11 +178,6 @@ def check_pickle(tested: ModelUnderTest) -> None:
     ----------
     tested : ModelUnderTest
         Model under test.
-
-    Raises
-    ------
-    CheckError
-        If pickling raises, or the copy has another type or state dict.
     """
     model = tested.model
     advice = (

@@ -10,8 +10,9 @@ In the tests of a plugin, one test per model and check::
         check.run()
 
 ``lucid check-plugin lucid-models-mine`` runs the same checks and prints a table.  Each check is
-also a function of the name of the distribution or of a :class:`ModelUnderTest`; it raises
-:class:`CheckError` if the plugin fails, :class:`CheckNotRunError` if the model cannot be built.
+also a function of the name of the distribution or of a :class:`ModelUnderTest`.  It raises
+:class:`CheckError` if the plugin fails, :class:`CheckNotRunError` if it needs a model that cannot
+be built, and :class:`lucid.PluginError` if the distribution has no plugin.
 """
 
 from __future__ import annotations

@@ -28,19 +28,13 @@ def check_protocol(tested: ModelUnderTest) -> None:
 
     Image classifiers must satisfy :class:`lucid.models.Classifier`; models with
     ``feature_channels``, ``feature_strides`` or ``stages()`` must satisfy
-    :class:`lucid.models.Backbone`.
+    :class:`lucid.models.Backbone`.  ``head_prefixes`` must be the parameters whose shape depends
+    on the builder's ``num_classes``, and ``features(x)`` must match ``feature_channels``.
 
     Parameters
     ----------
     tested : ModelUnderTest
         Model under test.
-
-    Raises
-    ------
-    CheckError
-        If a member is missing or invalid, the builder of a classifier has no ``num_classes``,
-        ``head_prefixes`` are not the parameters whose shape depends on it, or ``features(x)``
-        does not match ``feature_channels``.
     """
     model = tested.model
     members = {"feature_channels", "feature_strides", "stages()"}
@@ -71,11 +65,6 @@ def check_head(tested: ModelUnderTest) -> None:
     ----------
     tested : ModelUnderTest
         Model with ``num_classes`` and ``head_prefixes``.
-
-    Raises
-    ------
-    CheckError
-        If they differ, or the builder has no argument ``num_classes``.
     """
     model: Any = tested.model
     count, prefixes = model.num_classes + 1, model.head_prefixes

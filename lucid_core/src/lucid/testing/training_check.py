@@ -26,7 +26,7 @@ _MIN_DECREASE = 1e-5
 
 
 def check_training_step(tested: ModelUnderTest) -> None:
-    """Check that training on one batch lowers the loss and all gradients are finite.
+    """Check that training on one batch lowers the loss and gives all parameters finite gradients.
 
     Each step uses the same seed for dropout and sampling, so that the loss is a function of the
     weights.  Frozen parameters are skipped.
@@ -35,12 +35,6 @@ def check_training_step(tested: ModelUnderTest) -> None:
     ----------
     tested : ModelUnderTest
         Model under test.
-
-    Raises
-    ------
-    CheckError
-        If there is no training batch, the loss is not finite or does not decrease, or a
-        parameter gets no gradient or a non-finite one.
     """
     losses: list[float] = []
     for rate in _RATES:
