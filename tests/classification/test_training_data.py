@@ -163,7 +163,7 @@ def test_more_than_half_is_never_left_out(tmp_path: Path) -> None:
         cut(data / name)
     assert len(ClassifierData.read(data, skip_invalid=True).train) == 3
     cut(data / "a/2.png")
-    with pytest.raises(ValueError, match="4 of 6 images would be left out, more than half"):
+    with pytest.raises(ValueError, match="4 of 6 images"):
         ClassifierData.read(data, skip_invalid=True)
     with pytest.raises(ValueError, match="4 problems"):
         ClassifierData.read(data)

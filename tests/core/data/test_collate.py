@@ -96,7 +96,7 @@ def test_samples_of_different_kinds_are_refused(samples, first, second):
 
 
 def test_samples_of_an_unknown_kind_are_refused():
-    with pytest.raises(TypeError, match=r"batch of object\[1\]; .*collate="):
+    with pytest.raises(TypeError, match=r"object\[1\]; .*collate="):
         default_collate([(1, object())])
 
 

@@ -149,7 +149,7 @@ def test_between_epochs_a_state_may_go_to_another_batch_size_but_not_within_one(
     iterator = iter(loader)
     next(iterator)
     other = DataLoader(range(10), 5)
-    with pytest.raises(ValueError, match="batch_size was 4, now 5"):
+    with pytest.raises(ValueError, match="batch_size=4, got 5"):
         other.load_state_dict(loader.state_dict())
     assert other.state_dict()["position"] == 0
     list(iterator)
@@ -161,12 +161,12 @@ def test_between_epochs_a_state_may_go_to_another_batch_size_but_not_within_one(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
-        ({"batch_size": 2.0}, "batch_size must be an integer"),
-        ({"batch_size": True}, "batch_size must be an integer"),
-        ({"workers": -1}, "workers must be an integer of at least 0"),
-        ({"prefetch": 0}, "prefetch must be an integer of at least 1"),
-        ({"seed": -1}, "seed must be an integer of at least 0"),
+        ({"batch_size": 0}, r"batch_size.* got 0"),
+        ({"batch_size": 2.0}, "batch_size: expected an integer"),
+        ({"batch_size": True}, "batch_size: expected an integer"),
+        ({"workers": -1}, "workers.* got -1"),
+        ({"prefetch": 0}, "prefetch.* got 0"),
+        ({"seed": -1}, "seed.* got -1"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, message):
@@ -215,12 +215,12 @@ def test_an_epoch_is_not_continued_over_a_dataset_that_changed():
     next(iterator)
     state = loader.state_dict()
     data.append(8)
-    with pytest.raises(ValueError, match="samples was 8, now 9"):
+    with pytest.raises(ValueError, match="samples=8, got 9"):
         loader.load_state_dict(state)
     data.pop()
     loader.load_state_dict(state)
     data.append(8)
-    with pytest.raises(ValueError, match="had 8 samples, now it has 9"):
+    with pytest.raises(ValueError, match="8 samples, got 9"):
         iter(loader)
 
 
@@ -312,7 +312,7 @@ def test_shards_that_cannot_be_are_refused():
     loader = DataLoader(range(9), 4)
     with pytest.raises(ValueError, match="expected a rank from 0 to 1, got 2"):
         loader.shard(2, 2)
-    with pytest.raises(ValueError, match="5 ranks cannot share batches of 4 samples"):
+    with pytest.raises(ValueError, match=r"batch_size >= 5.* got 4"):
         loader.shard(0, 5)
 
 

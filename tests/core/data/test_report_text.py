@@ -31,7 +31,7 @@ def test_a_table_fits_a_terminal() -> None:
     assert sum("no area" in line for line in lines) == 10
     assert "        ... and 2 more" in lines
     assert [line for line in lines if len(line) > 80] == [f"        /a/{'b' * 90}.png:"]
-    assert "with --skip-invalid it leaves out 1 of 1,500 images and 12 of 40" in " ".join(lines)
+    assert "--skip-invalid would skip 1 of 1,500 images and 12 of 40" in " ".join(lines)
 
 
 def test_a_few_lines_say_the_same_in_short() -> None:

@@ -133,7 +133,7 @@ def test_a_batch_that_cannot_be_sent_is_an_error(datasets, make):
 
 
 def test_a_dataset_that_cannot_be_sent_is_an_error(make):
-    with pytest.raises(TypeError, match=r"can be pickled.*use workers=0"):
+    with pytest.raises(TypeError, match=r"picklable.*workers=0"):
         list(make([lambda: None], workers=1))
 
 

@@ -214,7 +214,7 @@ def test_numbers_as_strings(coco_content: Content, write_coco: Write) -> None:
 def test_leaving_out_more_than_half_raises(coco_content: Content, write_coco: Write) -> None:
     for row in coco_content["annotations"][:3]:
         row["category_id"] = 99
-    with pytest.raises(ValueError, match="3 of 4 annotations would be left out, more than half"):
+    with pytest.raises(ValueError, match="3 of 4 annotations"):
         CocoDetection(*write_coco(coco_content), on_invalid="skip")
 
 
@@ -431,7 +431,7 @@ def test_missing_and_damaged_images_are_left_out(coco_content: Content, write_co
     assert data.report.left_out["images"] == 1
     (images / "c.png").unlink()
     data = CocoDetection(path, images, on_invalid="skip")
-    with pytest.raises(ValueError, match="2 of 3 images would be left out"):
+    with pytest.raises(ValueError, match="2 of 3 images"):
         data.check_images()
 
 

@@ -1,11 +1,14 @@
-"""Reading data: datasets, and a loader that makes batches of them.
+"""Datasets and data loading.
 
-``dataset``  samples by number
-``collate``  from a list of samples to one batch
-``plan``     which samples stand in which batch, with which random numbers
-``workers``  processes that make batches ahead of time
-``loader``   the four above together
-``identity`` what identifies images and annotation files when a run is resumed
+``dataset``        map-style datasets
+``collate``        collate samples into a batch
+``batch_sampler``  sample indices and seeds of each batch
+``workers``        worker processes that prefetch batches
+``loader``         ``DataLoader``
+``fingerprint``    detect changed data when a run is resumed
+``checkers``       data checkers of plugins
+``report``         findings about a data set
+``layout_hints``   layouts of other tools, for errors
 """
 
 from lucid.data.collate import default_collate

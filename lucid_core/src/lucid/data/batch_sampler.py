@@ -1,8 +1,7 @@
-"""Which samples stand in which batch, and which random numbers go with them.
+"""Batch sampler: sample indices and random seeds of each batch.
 
-Everything follows from the seed, the epoch and a number, never from what ran
-before: every process can work it out by itself, and an epoch can be entered at
-any batch.
+Both follow from the seed, the epoch and the batch index alone, so every process computes them
+independently and a run can resume at any batch.
 """
 
 from __future__ import annotations
@@ -20,16 +19,15 @@ __all__ = ["BatchSampler", "Collate", "fetch_batch"]
 
 Collate = Callable[[Sequence[Any]], Any]
 
-# Keeps the streams of different purposes apart.
+# Keeps the random streams apart.
 _SHUFFLE, _SAMPLE, _BATCH, _RANK = 0, 1, 2, 3
 
 
 @dataclass(frozen=True)
 class BatchSampler:
-    """The batches of every epoch, and which part of each is made here.
+    """Indices of every batch, or of the shard of each batch that one rank loads.
 
-    Of ``ranks`` processes each makes a part of its own of every batch, so the batches
-    are the same however many share them.
+    Batches are global: they do not depend on ``world_size``.
     """
 
     samples: int
@@ -41,27 +39,27 @@ class BatchSampler:
     world_size: int = 1
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """Return the number of batches per epoch."""
         whole, rest = divmod(self.samples, self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
 
     def span(self, batch: int) -> tuple[int, int]:
-        """Where a batch begins and ends in the order of the epoch."""
+        """Return start and stop of a batch in the order of the epoch."""
         first = batch * self.batch_size
         return first, min(first + self.batch_size, self.samples)
 
     def shard_span(self, batch: int) -> tuple[int, int]:
-        """Where this rank's part of it begins and ends; empty where ranks outnumber samples."""
+        """Return start and stop of this rank's shard; empty with more ranks than samples."""
         first, last = self.span(batch)
         each, rest = divmod(last - first, self.world_size)
         start = first + self.rank * each + min(self.rank, rest)
         return start, start + each + (self.rank < rest)
 
     def indices(self, epoch: int, batch: int) -> list[int]:
-        """Numbers of this rank's samples in a batch.
+        """Return the sample indices of this rank's shard of a batch.
 
-        Instead of no sample it is the first one of the batch, as a stand-in that counts
-        nothing: every rank can then take every step.
+        An empty shard is replaced by the first sample, with weight 0, so that every rank takes
+        every step.
         """
         start, stop = self.shard_span(batch)
         if start == stop:
@@ -73,15 +71,15 @@ class BatchSampler:
         return [int(index) for index in order[start:stop]]
 
     def sample_seed(self, epoch: int, index: int) -> tuple[int, ...]:
-        """Where the random numbers of a sample begin, its own in every epoch."""
+        """Return the seed of a sample in an epoch."""
         return (self.seed, epoch, _SAMPLE, index)
 
     def batch_seed(self, epoch: int, batch: int) -> tuple[int, ...]:
-        """The same for what is seeded once a batch."""
+        """Return the seed of a batch."""
         return (self.seed, epoch, _BATCH, batch)
 
     def rank_seed(self, epoch: int, batch: int) -> tuple[int, ...]:
-        """Where the random numbers that a rank's model draws for a batch begin."""
+        """Return the seed for this rank's forward pass of a batch."""
         return (self.seed, epoch, _RANK, batch, self.rank)
 
 
@@ -93,9 +91,10 @@ def _permutation(samples: int, seed: int, epoch: int) -> np.ndarray[Any, np.dtyp
 def fetch_batch(
     dataset: Any, collate: Collate, sampler: BatchSampler, epoch: int, batch: int
 ) -> Any:
-    """Make one batch; ``lucid.random`` is seeded before every sample and restored at the end.
+    """Load and collate one batch.
 
-    An exception gets a note that names the sample, or the samples, by their index.
+    ``lucid.random`` is seeded before every sample and restored at the end.  An exception gets a
+    note with the sample indices.
     """
     before = default_generator.get_state()
     indices = sampler.indices(epoch, batch)

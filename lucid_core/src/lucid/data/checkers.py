@@ -1,4 +1,4 @@
-"""Checkers of data sets: one per format, registered by plugins, used by ``lucid check-data``."""
+"""Data checkers, one per format, registered by plugins for ``lucid check-data``."""
 
 from __future__ import annotations
 
@@ -18,24 +18,23 @@ __all__ = ["DataChecker", "choose_checker", "data_checkers"]
 
 @dataclass(frozen=True)
 class DataChecker:
-    """Checks data sets of one format.
+    """Checker of data sets in one format.
 
     Attributes
     ----------
     name : str
         Name of the format, such as ``"coco"``; ``--format`` takes it.
     expects : str
-        What such data are, for messages: ``"a COCO JSON file"``.
+        Description of the data for messages: ``"a COCO JSON file"``.
     fit : callable
-        ``fit(data)`` says how well an existing file or folder fits: 0 not at all, 1 possibly,
-        2 for certain.  It should read little.
+        ``fit(data)`` scores an existing file or folder: 0 does not match, 1 may match, 2
+        matches.  It should read little.
     check : callable
-        ``check(data, images, **options)`` gives a :class:`~lucid.data.report.DataReport`;
-        ``images`` is the folder given as ``--images``, or None.  Problems are findings of the
-        report, not exceptions.
+        ``check(data, images, **options)`` returns a :class:`~lucid.data.report.DataReport`;
+        ``images`` is the folder ``--images``, or None.  Problems are findings of the report,
+        not exceptions.
     options : tuple of str, default ()
-        Names of the options that ``check`` takes; each is given as text by ``--option
-        NAME=VALUE``.
+        Names of the options of ``check``, set with ``--option NAME=VALUE``; values are str.
 
     Examples
     --------
@@ -56,7 +55,7 @@ class DataChecker:
 
 
 def data_checkers() -> list[DataChecker]:
-    """Checkers that the plugins register.
+    """Return the checkers registered by plugins.
 
     Returns
     -------
@@ -72,7 +71,7 @@ def data_checkers() -> list[DataChecker]:
 
 
 def plugin_checkers(plugin: Plugin) -> list[DataChecker]:
-    """Checkers that one plugin registers; whatever its hook raises comes out."""
+    """Return the checkers of one plugin; errors of its hook propagate."""
     found: list[DataChecker] = []
 
     def register(checker: DataChecker) -> None:
@@ -87,59 +86,59 @@ def plugin_checkers(plugin: Plugin) -> list[DataChecker]:
 
 
 def choose_checker(data: Path, name: str | None = None) -> DataChecker:
-    """The checker for a file or folder.
+    """Choose the checker for a file or folder.
 
     Parameters
     ----------
     data : pathlib.Path
         The data.
     name : str, optional
-        Name of the format.  Default: the one that fits best.
+        Format name.  Default: the best match.
 
     Returns
     -------
     DataChecker
-        The one checker that fits.
+        The checker.
 
     Raises
     ------
     FileNotFoundError
         If ``data`` does not exist.
     ValueError
-        If no format fits, several fit equally well, or none has this name.
+        If no format matches, several match equally well, or the name is unknown.
     """
     checkers = data_checkers()
     known = "; ".join(f"{checker.name} ({checker.expects})" for checker in checkers)
     if not checkers:
         raise ValueError(
-            "no installed plugin checks data; install lucid-models-classification or "
-            "lucid-models-detection"
+            "expected a plugin that checks data, found none; install lucid-models-classification "
+            "or lucid-models-detection"
         )
     if name is not None:
         for checker in checkers:
             if checker.name == name:
                 return checker
         raise ValueError(f"--format: expected one of {known}, got {name!r}")
-    data.stat()  # raises if there is nothing
+    data.stat()  # raises if it is missing
     fits = {checker.name: (_fit(checker, data), checker) for checker in checkers}
     best = max(fit for fit, _ in fits.values())
     if best == 0:
         hint = layout_hint(data) if data.is_dir() else ""
-        remedy = hint or "if it is one of them, name it with --format"
-        raise ValueError(f"{data}: expected data in one of the formats {known}; {remedy}")
+        remedy = hint or "if it is one of them, give --format"
+        raise ValueError(f"{data}: expected one of the formats {known}; {remedy}")
     chosen = [checker for fit, checker in fits.values() if fit == best]
     if len(chosen) > 1:
         names = " or ".join(checker.name for checker in chosen)
-        raise ValueError(f"{data}: fits several formats; give --format {names}")
+        raise ValueError(f"{data}: matches several formats; give --format {names}")
     return chosen[0]
 
 
 def _fit(checker: DataChecker, data: Path) -> int:
-    """How well data fit; 0 with a warning if the checker fails."""
+    """Return the score of a checker; 0 with a warning if it fails."""
     try:
         return int(checker.fit(data))
     except (OSError, MemoryError):
-        raise  # about the data
+        raise  # an error of the data
     except Exception as error:
         message = f"the data checker {checker.name!r} is skipped: {describe_error(error)}"
         warnings.warn(message, PluginWarning, stacklevel=3)

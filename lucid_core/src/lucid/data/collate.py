@@ -1,4 +1,4 @@
-"""From a list of samples to one batch."""
+"""Collate samples into a batch."""
 
 from __future__ import annotations
 
@@ -14,35 +14,34 @@ from lucid.tensor import Tensor
 
 __all__ = ["default_collate"]
 
-_REMEDY = "make them alike in the dataset, or pass collate= to the DataLoader"
+_REMEDY = "make them equal in the dataset, or pass collate= to the DataLoader"
 
 
 def default_collate(samples: Sequence[Any]) -> Any:
-    """Stack samples into a batch, along a new first axis.
+    """Stack samples into a batch along a new first axis.
 
     Parameters
     ----------
     samples : sequence
-        Alike in structure: arrays and tensors of one shape, numbers, text, or
-        tuples, lists and dicts of them.
+        Samples of equal structure: arrays and tensors of equal shape, numbers, text, or tuples,
+        lists and dicts of them.
 
     Returns
     -------
     batch
-        Tensors where the samples have arrays or numbers (ints as int64, floats
-        as float32; arrays keep their dtype), lists where they have text or
-        None; tuples, lists and dicts as in a sample.  Gradients flow back to sample
-        tensors that require them.
+        Arrays and numbers become tensors (int64, float32; arrays keep their dtype), text and
+        None become lists; tuples, lists and dicts keep their structure.  Gradients flow back to
+        sample tensors that require them.
 
     Raises
     ------
     ValueError
         If there are no samples, or shapes, lengths or keys differ.
     TypeError
-        If a sample holds something else, or samples differ in kind.
+        If a sample has another type, or samples differ in type.
     """
     if not len(samples):
-        raise ValueError("expected at least one sample to make a batch of, got none")
+        raise ValueError("expected at least one sample, got none")
     return _collated(list(samples), "")
 
 
@@ -51,8 +50,8 @@ def _collated(samples: list[Any], where: str) -> Any:
     for position, sample in enumerate(samples):
         if (other := _kind(sample, where)) != kind:
             raise TypeError(
-                f"cannot make a batch of samples{where} of different kinds: sample 0 of the batch "
-                f"is {kind} ({type(samples[0]).__name__}), sample {position} is {other} "
+                f"cannot collate samples{where} of different types: sample 0 of the batch is "
+                f"{kind} ({type(samples[0]).__name__}), sample {position} is {other} "
                 f"({type(sample).__name__}); {_REMEDY}"
             )
     if kind == "text":
@@ -64,7 +63,7 @@ def _collated(samples: list[Any], where: str) -> Any:
     lengths = [len(sample) for sample in samples]
     if (other_place := _first_other(lengths)) is not None:
         raise ValueError(
-            f"cannot make a batch of samples{where} of different lengths: sample 0 of the batch "
+            f"cannot collate samples{where} of different lengths: sample 0 of the batch "
             f"has {lengths[0]} entries, sample {other_place} has {lengths[other_place]}; {_REMEDY}"
         )
     columns = [
@@ -78,7 +77,7 @@ def _collated(samples: list[Any], where: str) -> Any:
 
 
 def _kind(sample: Any, where: str) -> str:
-    """What a sample is to a batch; None stands beside text."""
+    """Return how a sample is collated; None is treated as text."""
     if isinstance(sample, Tensor | np.ndarray | np.generic | bool | int | float):
         return "a number"
     if sample is None or isinstance(sample, str | bytes | PathLike):
@@ -87,11 +86,11 @@ def _kind(sample: Any, where: str) -> str:
         return "a mapping"
     if isinstance(sample, tuple | list):
         return "a sequence"
-    raise TypeError(f"cannot make a batch of {type(sample).__name__}{where}; {_REMEDY}")
+    raise TypeError(f"cannot collate {type(sample).__name__}{where}; {_REMEDY}")
 
 
 def _first_other(values: list[Any]) -> int | None:
-    """The first position whose value differs from that at 0."""
+    """Return the first position whose value differs from the first value."""
     return next((i for i, value in enumerate(values) if value != values[0]), None)
 
 
@@ -103,7 +102,7 @@ def _stacked(samples: list[Any], where: str) -> Tensor:
     shapes = [array.shape for array in arrays]
     if (position := _first_other(shapes)) is not None:
         raise ValueError(
-            f"cannot stack samples{where} of different shapes: sample 0 of the batch has "
+            f"cannot collate samples{where} of different shapes: sample 0 of the batch has "
             f"{shapes[0]}, sample {position} has {shapes[position]}; {_REMEDY}"
         )
     if any(isinstance(sample, Tensor) and sample.requires_grad for sample in samples):
@@ -116,7 +115,7 @@ def _collated_dicts(samples: list[Any], where: str) -> dict[Any, Any]:
     for position, sample in enumerate(samples):
         if sample.keys() != keys:
             raise ValueError(
-                f"cannot make a batch of samples{where} with different keys: sample 0 of the batch "
+                f"cannot collate samples{where} with different keys: sample 0 of the batch "
                 f"has {sorted(map(str, keys))}, sample {position} has "
                 f"{sorted(map(str, sample.keys()))}; {_REMEDY}"
             )

@@ -1,4 +1,4 @@
-"""Datasets: anything with a length and samples by number."""
+"""Map-style datasets."""
 
 from __future__ import annotations
 
@@ -18,21 +18,20 @@ T = TypeVar("T")
 
 
 class Dataset(ABC, Generic[T]):
-    """Samples by number, 0 to ``len(dataset) - 1``.
+    """Map-style dataset with indices 0 to ``len(dataset) - 1``.
 
-    A subclass defines ``__len__`` and ``__getitem__``.  What is random in a
-    sample (augmentation) should draw from :mod:`lucid.random`: the loader seeds
-    it for every sample, so that results do not depend on the number of workers.
-    To be read by worker processes, a dataset must be picklable.
+    Subclasses define ``__len__`` and ``__getitem__``.  Random augmentation should draw from
+    :mod:`lucid.random`, which the loader seeds for every sample: results do not depend on the
+    number of workers.  Worker processes need a picklable dataset.
     """
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of samples."""
+        """Return the number of samples."""
 
     @abstractmethod
     def __getitem__(self, index: int) -> T:
-        """One sample; IndexError beyond the last."""
+        """Return one sample; raise IndexError after the last."""
 
     def __iter__(self) -> Iterator[T]:
         return (self[index] for index in range(len(self)))
@@ -44,10 +43,10 @@ class Subset(Dataset[T]):
     Parameters
     ----------
     dataset : Dataset or sequence
-        Where the samples come from.
+        Source of the samples.
     indices : iterable of int or of bool
-        Indices of the samples, in any order; an index may be repeated, and a negative one
-        counts from the end.  Booleans are a mask, one for each sample.
+        Sample indices in any order; they may repeat, and negative ones count from the end.
+        Booleans are a mask over all samples.
 
     Raises
     ------
@@ -80,14 +79,14 @@ class Subset(Dataset[T]):
 
 
 def check_dataset(dataset: object, owner: str) -> None:
-    """Raise TypeError unless an object has a length and samples by index.
+    """Raise TypeError unless an object has ``__len__`` and ``__getitem__``.
 
     Parameters
     ----------
     dataset : object
-        What was given as a dataset.
+        Value to check.
     owner : str
-        The class that it was given to, for the error.
+        Class that takes the dataset, for the error.
     """
     if isinstance(dataset, type):
         raise TypeError(
@@ -109,7 +108,7 @@ def check_dataset(dataset: object, owner: str) -> None:
 
 
 def _indices(given: Iterable[int] | Tensor | np.ndarray[Any, Any], size: int) -> list[int]:
-    """Indices of a subset as numbers from 0 to ``size - 1``."""
+    """Return indices in 0 to ``size - 1``."""
     if not isinstance(given, Iterable) or getattr(given, "ndim", 1) == 0:
         raise TypeError(
             f"Subset expected a sequence of indices, got {given!r} ({type(given).__name__}); "
@@ -120,8 +119,8 @@ def _indices(given: Iterable[int] | Tensor | np.ndarray[Any, Any], size: int) ->
     if booleans:
         if booleans != len(values) or len(values) != size:
             raise IndexError(
-                f"a boolean mask for {size} samples needs {size} booleans, got {booleans} "
-                f"booleans among {len(values)} values"
+                f"expected a mask of {size} booleans, got {booleans} booleans in {len(values)} "
+                "values"
             )
         return [i for i, chosen in enumerate(values) if chosen]
     return [_index(value, position, size) for position, value in enumerate(values)]
@@ -131,9 +130,7 @@ def _index(value: Any, position: int, size: int) -> int:
     try:
         index = operator.index(value)
     except TypeError:
-        raise TypeError(
-            f"indices of a subset must be integers, got {value!r} (indices[{position}])"
-        ) from None
+        raise TypeError(f"expected integer indices, got {value!r} (indices[{position}])") from None
     if not -size <= index < size:
         raise IndexError(
             f"index {index} is out of range for a dataset of {size} samples (indices[{position}])"
@@ -142,18 +139,18 @@ def _index(value: Any, position: int, size: int) -> int:
 
 
 class TensorDataset(Dataset[tuple[Any, ...]]):
-    """Rows of arrays: sample i is ``(arrays[0][i], arrays[1][i], ...)``.
+    """Dataset of array rows: sample i is ``(arrays[0][i], arrays[1][i], ...)``.
 
     Parameters
     ----------
     *arrays : Tensor or array-like
-        All with the same first axis.  Rows of a tensor that requires gradients are tensors
-        with its graph; all others are arrays.
+        Equal length along the first axis.  Rows of a tensor that requires gradients are tensors
+        in its graph; others are arrays.
 
     Raises
     ------
     ValueError
-        If their first axes differ, or there are none.
+        If the lengths differ, or there are no arrays.
     """
 
     def __init__(self, *arrays: ArrayLike) -> None:
@@ -163,9 +160,7 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
         )
         shapes = [array.shape for array in self.arrays]
         if len({shape[:1] for shape in shapes}) != 1 or shapes[0] == ():
-            raise ValueError(
-                f"TensorDataset needs arrays with the same first axis, got shapes {shapes}"
-            )
+            raise ValueError(f"expected arrays of equal length, got shapes {shapes}")
 
     def __len__(self) -> int:
         return len(self.arrays[0])

@@ -1,4 +1,4 @@
-"""Results about files, kept on disk until a file changes."""
+"""On-disk cache of results per file, invalidated when the file changes."""
 
 from __future__ import annotations
 
@@ -15,24 +15,23 @@ from lucid.weights import atomic_write
 
 __all__ = ["FileCache"]
 
-#: Cached folders kept beside the one in use.
+#: Cache files of other folders to keep.
 _OTHER_FOLDERS = 64
 
 
 class FileCache:
-    """Results about the files of one folder, such as the sizes of its images.
+    """Cache of results for the files in one folder, such as image sizes.
 
-    A result is valid as long as the file has the same size and the same time of modification.
-    The cache is one JSON file in Lucid's cache folder (``LUCID_CACHE_DIR``).  One that is
-    missing or damaged is empty, and one that cannot be written is not: the results are then
-    computed again the next time.
+    An entry is valid while the file keeps its size and modification time.  The cache is a JSON
+    file in Lucid's cache folder (``LUCID_CACHE_DIR``).  A missing or damaged cache is treated as
+    empty; write errors are ignored.
 
     Parameters
     ----------
     kind : str
-        Name of what is computed, with a version: ``"image-headers-1"``.
+        Name and version of the results: ``"image-headers-1"``.
     root : path-like
-        The folder.  Its absolute path identifies it.
+        The folder, identified by its absolute path.
 
     Examples
     --------
@@ -55,21 +54,21 @@ class FileCache:
         self._entries: dict[str, Any] = {}
         name = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:32]
         self._file: Path | None = None
-        with suppress(OSError, ValueError):  # no home, no file, or a damaged one
+        with suppress(OSError, ValueError):  # no home folder, no file, or damaged
             self._file = cache_folder() / kind / f"{name}.json"
             content = json.loads(self._file.read_bytes())
             if isinstance(content, dict) and isinstance(content.get("files"), dict):
                 self._entries = content["files"]
 
     def get(self, path: str | os.PathLike[str], status: os.stat_result) -> Any:
-        """Result about a file, or None if there is none or the file has changed.
+        """Return the result for a file; None if missing or the file has changed.
 
         Parameters
         ----------
         path : path-like
             The file.
         status : os.stat_result
-            What ``os.stat`` says of it now.
+            Current ``os.stat`` of the file.
         """
         entry = self._entries.get(self._name(path))
         if not isinstance(entry, list) or len(entry) != 3:
@@ -77,12 +76,12 @@ class FileCache:
         return entry[2] if entry[:2] == [status.st_size, status.st_mtime_ns] else None
 
     def update(self, results: Mapping[Any, tuple[os.stat_result, Any]]) -> None:
-        """Keep results, which must be what JSON can hold.
+        """Add JSON-serializable results and write the cache.
 
         Parameters
         ----------
         results : mapping of path-like to (os.stat_result, object)
-            By file, its status from before the result was computed, and the result.
+            By file, ``os.stat`` from before the computation, and the result.
         """
         for path, (status, result) in results.items():
             self._entries[self._name(path)] = [status.st_size, status.st_mtime_ns, result]

@@ -66,8 +66,10 @@ def content_hashes(
 
     Parameters
     ----------
-    paths, root
-        As for :func:`file_sizes`.
+    paths : iterable of path-like
+        Files below ``root``.
+    root : path-like
+        Data folder.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The loader: batches of a dataset, shuffled, collated, made ahead by worker processes."""
+"""Data loader: shuffled, collated batches, prefetched by worker processes."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _STATE = ("samples", "batch_size", "shuffle", "drop_last", "seed")
 class DataLoader:
     """Iterate over a dataset in batches; each iteration is an epoch.
 
-    The batches follow from ``seed`` and the number of the epoch alone.  Each epoch has its
-    own order, and :mod:`lucid.random` is seeded for every sample, so that the batches do not
-    depend on the number of workers.
+    The batches depend on ``seed`` and the epoch only.  Each epoch has its own order, and
+    :mod:`lucid.random` is seeded for every sample, so the batches do not depend on the number of
+    workers.
 
     Parameters
     ----------
@@ -34,25 +34,25 @@ class DataLoader:
     batch_size : int, default 1
         Samples per batch; the last batch of an epoch may have fewer.
     shuffle : bool, default False
-        Whether each epoch goes through the samples in a random order.
+        Whether to shuffle the samples in each epoch.
     drop_last : bool, default False
         Drop the last batch if it is not full.
     collate : callable, optional
-        Makes a batch of a list of samples; default :func:`default_collate`.
+        Merges a list of samples into a batch; default :func:`default_collate`.
     workers : int, default 0
-        Processes that make batches, at most one for each batch of an epoch; 0 loads in the
-        main process.  They are started by the first iteration, keep a copy of the dataset,
-        and run until :meth:`close` or as long as the loader exists.  A script that uses them
-        must start under ``if __name__ == "__main__":``.
+        Worker processes, at most one per batch of an epoch; 0 loads in the main process.  They
+        start at the first iteration with a copy of the dataset, and run until :meth:`close` or
+        until the loader is deleted.  Scripts that use them need
+        ``if __name__ == "__main__":``.
     prefetch : int, default 2
-        Batches that each worker makes ahead.
+        Batches loaded in advance by each worker.
     seed : int, optional
-        Not negative.  Default: drawn from :mod:`lucid.random`.
+        Seed >= 0; default drawn from :mod:`lucid.random`.
 
     Raises
     ------
     TypeError
-        If the dataset has no length or no samples by index, as a generator.
+        If the dataset has no length or no ``__getitem__``, like a generator.
     ValueError
         If a number is out of range.
 
@@ -63,13 +63,12 @@ class DataLoader:
 
     Notes
     -----
-    An exception that the dataset or ``collate`` raises gets a note with the index of the
-    sample; from a worker it also carries the worker's traceback as a note.  A dataset whose
-    length changes between two epochs is noticed, and workers are started again; one that
-    changes without changing its length reaches them after :meth:`close`.
+    An exception of the dataset or ``collate`` gets a note with the sample index, and with the
+    worker's traceback if it is from a worker.  If the length of the dataset changes between
+    epochs, workers restart; after other changes call :meth:`close`.
 
-    Datasets that draw from ``random`` or ``numpy.random`` instead of ``lucid.random`` get
-    distinct seeded streams in workers, but their results depend on whether there are workers.
+    Datasets that draw from ``random`` or ``numpy.random`` get distinct seeded streams in
+    workers, but their results depend on whether there are workers.
 
     Examples
     --------
@@ -112,34 +111,34 @@ class DataLoader:
 
     @property
     def batch_size(self) -> int:
-        """Samples in a batch."""
+        """Number of samples per batch."""
         return self._sampler.batch_size
 
     @property
     def seed(self) -> int:
-        """What order and random numbers follow from."""
+        """Seed of the order and of the random numbers."""
         return self._sampler.seed
 
     def __len__(self) -> int:
-        """Number of batches in an epoch over the dataset as long as it is now."""
+        """Return the number of batches per epoch for the current dataset length."""
         return len(self._current_sampler())
 
     def _current_sampler(self) -> BatchSampler:
-        """The sampler for the present length of the dataset, which may have changed."""
+        """Return a sampler for the current length of the dataset, which may have changed."""
         return replace(self._sampler, samples=len(self.dataset))
 
     def __iter__(self) -> Iterator[Any]:
-        if self._in_progress:  # an iteration that was left early is over
+        if self._in_progress:  # the last iteration was abandoned
             self._epoch += 1
             self._position = 0
         sampler = self._current_sampler()
         if sampler != self._sampler:
             if self._position:
                 raise ValueError(
-                    "cannot continue in the middle of an epoch: the dataset had "
-                    f"{self._sampler.samples} samples, now it has {sampler.samples}"
+                    f"cannot resume within an epoch: expected a dataset of {self._sampler.samples} "
+                    f"samples, got {sampler.samples}"
                 )
-            self.close()  # the workers have the dataset as it was
+            self.close()  # workers have the old dataset
             self._sampler = sampler
         self._in_progress = True
         return self._batches(sampler, self._epoch, self._position)
@@ -151,7 +150,7 @@ class DataLoader:
         else:
             made = self._load_in_process(sampler, epoch, first, last)
         for position, batch in enumerate(made, first + 1):
-            if self._epoch == epoch:  # otherwise a newer iteration has taken over
+            if self._epoch == epoch:  # else a newer iteration is active
                 self._position = position
             yield batch
         if self._epoch == epoch:
@@ -165,58 +164,57 @@ class DataLoader:
 
     def _workers(self, sampler: BatchSampler) -> WorkerPool:
         if self._pool is None or not self._pool.alive:
-            count = min(self.workers, len(sampler))  # more would have nothing to do
+            count = min(self.workers, len(sampler))  # more would be idle
             self._pool = WorkerPool(self.dataset, self.collate, sampler, count, self.prefetch)
         return self._pool
 
     def shard(self, rank: int, world_size: int) -> None:
-        """Make a part of every batch only: that of one of several processes.
+        """Load only this rank's shard of every batch.
 
-        Together the parts of all ranks are the batches that one loader would make: no
-        sample comes twice, none is lost.  The parts differ by one sample at most.  A rank
-        that is left without any, of a last batch with fewer samples than ranks, gets a
-        stand-in, and :meth:`share` says that it counts nothing.
+        The shards of all ranks together are the batches of an unsharded loader; their sizes
+        differ by at most one sample.  If the last batch has fewer samples than ranks, a rank
+        without samples gets a placeholder, for which :meth:`shard_fraction` is 0.
 
         Parameters
         ----------
         rank, world_size : int
-            Which of how many parts.
+            Index of this rank, and number of ranks.
 
         Raises
         ------
         ValueError
-            If there is no such rank, or a whole batch has fewer samples than ranks.
+            If the rank is out of range, or ``batch_size`` is less than ``world_size``.
         """
         if not 0 <= rank < world_size:
             raise ValueError(f"expected a rank from 0 to {world_size - 1}, got {rank}")
         if self.batch_size < world_size:
             raise ValueError(
-                f"{world_size} ranks cannot share batches of {self.batch_size} samples; give a "
-                "batch_size of at least the number of ranks: it is that of all together"
+                f"expected batch_size >= {world_size}, the number of ranks, got {self.batch_size}; "
+                "batch_size is global (summed over ranks)"
             )
-        self.close()  # the workers know the other sampler
+        self.close()  # workers have the old sampler
         self._sampler = replace(self._sampler, rank=rank, world_size=world_size)
 
     def shard_fraction(self, batch: int) -> float:
-        """Which part of the samples of a batch, by its number in the epoch, is made here."""
+        """Return the fraction of a batch that this rank loads."""
         first, last = self._sampler.span(batch)
         start, stop = self._sampler.shard_span(batch)
         return (stop - start) / (last - first)
 
     def rank_seed(self, epoch: int, batch: int) -> tuple[int, ...]:
-        """A seed of this rank's own for what is drawn when a batch is trained on."""
+        """Return the seed for this rank's forward pass of a batch."""
         return self._sampler.rank_seed(epoch, batch)
 
     def close(self) -> None:
-        """End the worker processes; the next iteration starts new ones."""
+        """Stop the worker processes; the next iteration starts new ones."""
         if self._pool is not None:
             self._pool.close()
             self._pool = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the loader stands, as JSON can hold it.
+        """Return the position of the loader, JSON-serializable.
 
-        The batches that were taken so far count, not those made ahead.
+        It counts the batches that were returned, not those prefetched.
         """
         over = self._position >= len(self._sampler)
         return {
@@ -226,13 +224,12 @@ class DataLoader:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from a state: the next iteration begins at the batch after it.
+        """Restore a position: the next iteration starts at the following batch.
 
         Raises
         ------
         ValueError
-            If the state is in the middle of an epoch, and this loader would cut
-            the dataset into other batches.
+            If the state is within an epoch, and this loader has other batches.
         """
         sampler, present = (
             BatchSampler(**{key: state[key] for key in _STATE}),
@@ -243,10 +240,10 @@ class DataLoader:
                 was, now = getattr(sampler, key), getattr(present, key)
                 if key != "seed" and now != was:
                     raise ValueError(
-                        f"cannot continue in the middle of an epoch: {key} was {was}, now {now}"
+                        f"cannot resume within an epoch: expected {key}={was}, got {now}"
                     )
         if sampler.seed != self._sampler.seed:
-            self.close()  # the workers know the other one
+            self.close()  # workers have the old seed
         if present.samples != self._sampler.samples:
             self.close()
         self._sampler = replace(present, seed=sampler.seed)
@@ -256,11 +253,11 @@ class DataLoader:
 
 def _boolean(value: Any, name: str) -> bool:
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
+        raise TypeError(f"{name}: expected True or False, got {value!r}")
     return bool(value)
 
 
 def _at_least(least: int, value: Any, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+        raise ValueError(f"{name}: expected an integer >= {least}, got {value!r}")
     return int(value)

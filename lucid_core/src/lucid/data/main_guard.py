@@ -1,7 +1,7 @@
-"""Scripts without a main guard, which worker processes would run once more.
+"""Detect scripts without a main guard.
 
-A spawned process imports the main module before it begins.  Without
-``if __name__ == "__main__":`` it comes to the line that starts workers, too.
+A spawned process imports the main module first.  Without ``if __name__ == "__main__":`` it would
+start workers itself.
 """
 
 from __future__ import annotations
@@ -12,35 +12,32 @@ from multiprocessing.connection import Connection
 
 __all__ = ["NO_GUARD", "check_main_guard", "exit_if_importing_main", "main_guard_hint"]
 
-#: Exit code of a process that came to start workers while it imported the main module.
+#: Exit code of a process that would start workers while importing the main module.
 NO_GUARD = 79
 
 
 def main_guard_hint() -> str:
-    """What to do about a missing guard; names the script."""
+    """Return the remedy for a missing guard, with the name of the script."""
     script = getattr(sys.modules["__main__"], "__file__", None) or "the main module"
     return (
-        f"worker processes import {script}: put what it does under `if __name__ == '__main__':`, "
-        "or they would start workers themselves"
+        f"worker processes import {script}; put its code under `if __name__ == '__main__':`, or "
+        "they would start workers themselves"
     )
 
 
 def exit_if_importing_main() -> None:
-    """End a process that is about to start workers while it imports the main module.
-
-    It ends in silence: its parent says what to do.
-    """
+    """Exit silently if this process is importing the main module; its parent reports it."""
     if getattr(multiprocessing.current_process(), "_inheriting", False):
         raise SystemExit(NO_GUARD)
 
 
 def check_main_guard() -> None:
-    """Start a process and see whether it gets through importing the main module.
+    """Start a process to check that it can import the main module.
 
     Raises
     ------
     RuntimeError
-        If it does not; with :func:`main_guard_hint`.
+        If it cannot, with :func:`main_guard_hint`.
     """
     from lucid.data.workers import block_sigint
 

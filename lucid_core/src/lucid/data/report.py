@@ -1,8 +1,7 @@
-"""What is wrong or remarkable in a data set, found before the first step.
+"""Findings about a data set of any format: COCO, VOC or class folders.
 
 Readers do not raise at the first problem.  They add a :class:`Finding` for each to a
-:class:`DataReport`, and :meth:`DataReport.resolve` decides at the end.  The report holds for every
-format: COCO, VOC and folders of images.
+:class:`DataReport`; :meth:`DataReport.resolve` raises at the end.
 """
 
 from __future__ import annotations
@@ -24,24 +23,24 @@ __all__ = [
     "Severity",
 ]
 
-#: ``"fatal"``: the data cannot be used.  ``"error"``: one entry cannot be used; it is refused, or
-#: left out with ``on_invalid="skip"``.  ``"note"``: used as it is, and counted.
+#: ``"fatal"``: the data cannot be used.  ``"error"``: one entry cannot be used; it is rejected, or
+#: skipped with ``on_invalid="skip"``.  ``"note"``: used and counted.
 Severity: TypeAlias = Literal["fatal", "error", "note"]
-#: What to do with entries that cannot be used.
+#: How to treat invalid entries.
 OnInvalid: TypeAlias = Literal["raise", "skip"]
 
-#: Findings of one kind that are kept with their message, and lines of one error; all are counted.
+#: Maximum number of messages per kind, and of lines per error; all findings are counted.
 MAX_LISTED = 10
 
-#: The kinds of findings: their severity, and what a table calls them.
+#: Kinds of findings: severity and description in tables.
 KINDS: dict[str, tuple[Severity, str]] = {
-    # The whole file.
+    # Whole file.
     "bad-format": ("fatal", "annotations that cannot be read"),
     "nothing-to-learn": ("fatal", "data without classes or objects to train on"),
     "bad-category": ("fatal", "categories that cannot be used"),
     "box-format": ("fatal", "boxes that look like another box format"),
     "contradicting-ids": ("fatal", "ids that stand for two things"),
-    # One image, with its annotations.
+    # One image with its annotations.
     "bad-id": ("error", "entries without a valid id"),
     "bad-name": ("error", "invalid file names"),
     "bad-file": ("error", "annotation files that cannot be read"),
@@ -68,7 +67,7 @@ KINDS: dict[str, tuple[Severity, str]] = {
     "unknown-class": ("fatal", "validation folders of unknown classes"),
     "no-validation": ("fatal", "no images to validate on"),
     "empty-class": ("error", "class folders without a usable image"),
-    # Used as they are.
+    # Notes.
     "clipped": ("note", "boxes clipped at the border"),
     "zero-based": ("note", "VOC boxes that may count pixels from 0"),
     "tiny": ("note", "boxes below one pixel"),
@@ -104,20 +103,20 @@ KINDS: dict[str, tuple[Severity, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One problem or remarkable fact.
+    """Problem or note about a data set.
 
     Attributes
     ----------
     kind : str
         A key of :data:`KINDS`.
     severity : {"fatal", "error", "note"}
-        Whether the data are refused, this item is refused or left out, or it is only counted.
+        Whether the data is rejected, the entry is rejected or skipped, or only counted.
     message : str
-        One line that says where, what was expected and what was found.
+        One line: where, expected and found.
     image : str or None
-        File name of the image concerned.
+        File name of the image.
     annotation : str or None
-        Id, position or file of the annotation concerned.
+        Id, position or file of the annotation.
     """
 
     kind: str
@@ -128,7 +127,7 @@ class Finding:
 
 
 class InvalidDataError(LucidError, ValueError):
-    """Data that cannot be used as they are; lists up to ten problems.
+    """Invalid data; the message lists up to ten problems.
 
     Attributes
     ----------
@@ -145,28 +144,27 @@ class DataReport:
     Parameters
     ----------
     source : str
-        Annotation file or folder, which begins every error.
+        Annotation file or folder, the prefix of every error.
     unit : str, default "objects"
-        What ``classes`` counts.
+        Unit that ``classes`` counts.
 
     Attributes
     ----------
     counts : collections.Counter of str
         Number of findings of each kind.
     totals : collections.Counter of str
-        What the data set holds, such as ``images`` and ``annotations``, before anything is
-        left out.
+        Contents of the data set, such as ``images`` and ``annotations``, before skipping.
     left_out : collections.Counter of str
-        How many of ``totals`` cannot be used, under the same names.
+        Number of invalid entries, with the keys of ``totals``.
     classes : dict of str to int
-        Number of objects of each class, or of what ``unit`` names.
+        Number of objects (or ``unit``) per class.
     columns : dict of str to dict of str to int
-        Further numbers of each class by their title, such as ``"images"``.
+        More counts per class by title, such as ``"images"``.
     sizes : dict of str to (int, int)
-        Width and height of the smallest, the median and the largest image by area, under
-        ``"min"``, ``"median"`` and ``"max"``; empty if no image was opened.
+        Width and height of the smallest, median and largest image by area: ``"min"``,
+        ``"median"``, ``"max"``; empty if no image was opened.
     findings : list of Finding
-        The first ten of each kind, in the order in which they were found.
+        First ten of each kind, in order.
 
     Examples
     --------
@@ -206,11 +204,11 @@ class DataReport:
         kind : str
             A key of :data:`KINDS`.
         message : str
-            One line that says where, what was expected and what was found.
+            One line: where, expected and found.
         image, annotation : str, optional
-            What it concerns.
+            As for :class:`Finding`.
         leave_out : str, optional
-            The name in ``totals`` of what is left out for it.
+            Key in ``totals`` of the entry that is skipped.
         """
         severity = KINDS[kind][0]
         self.counts[kind] += 1
@@ -228,9 +226,9 @@ class DataReport:
         image: str | None = None,
         annotation: str | None = None,
     ) -> None:
-        """Add ``number`` findings of one kind that a single message describes.
+        """Add ``number`` findings of one kind with one message.
 
-        ``image`` and ``annotation`` are those of the example in the message.
+        ``image`` and ``annotation`` belong to the example in the message.
         """
         if number:
             self.counts[kind] += number
@@ -244,30 +242,30 @@ class DataReport:
             self.sizes = {"min": ordered[0], "median": middle, "max": ordered[-1]}
 
     def number(self, *severities: Severity) -> int:
-        """Number of findings of these severities."""
+        """Return the number of findings of these severities."""
         return sum(n for kind, n in self.counts.items() if KINDS[kind][0] in severities)
 
     def rows(self, *severities: Severity) -> Iterator[tuple[str, str, int]]:
-        """Kind, description and count of what was found, in the order of :data:`KINDS`."""
+        """Yield kind, description and count, in the order of :data:`KINDS`."""
         for kind, (severity, description) in KINDS.items():
             if self.counts[kind] and (not severities or severity in severities):
                 yield kind, description, self.counts[kind]
 
     def resolve(self, on_invalid: OnInvalid, *, hint: str = "") -> None:
-        """Refuse the data, or accept that entries are left out.
+        """Raise if the data cannot be used.
 
         Parameters
         ----------
         on_invalid : {"raise", "skip"}
-            Whether entries that cannot be used are refused or left out.
+            Whether to reject or skip invalid entries.
         hint : str, default ""
-            Remedy, added to the error about entries that could be left out.
+            Remedy to add to the error about entries that could be skipped.
 
         Raises
         ------
         InvalidDataError
-            For any ``"fatal"`` finding; for any ``"error"`` with ``"raise"``; with ``"skip"`` if
-            more than half of the images or of the annotations would be left out.
+            If there is a ``"fatal"`` finding; with ``"raise"``, if there is an ``"error"``; with
+            ``"skip"``, if more than half of the images or annotations would be skipped.
         """
         if self.number("fatal"):
             raise self._error(self._listed("fatal"))
@@ -277,7 +275,7 @@ class DataReport:
             reasons = "; ".join(f"{what}: {n}" for _, what, n in self.rows("error"))
             raise self._error(
                 f"{self.source}: {self.left_out[name]} of {self.totals[name]} {name} would be "
-                f"left out, more than half ({reasons}); correct the data\n{self._listed('error')}"
+                f"skipped, more than half ({reasons}); fix the data\n{self._listed('error')}"
             )
 
     def _error(self, message: str) -> InvalidDataError:
@@ -287,16 +285,16 @@ class DataReport:
 
     @property
     def usable(self) -> bool:
-        """Whether training accepts the data as they are."""
+        """Whether training accepts the data."""
         return not self.number("fatal", "error")
 
     @property
     def usable_with_skip_invalid(self) -> bool:
-        """Whether training accepts what ``on_invalid="skip"`` leaves over."""
+        """Whether training accepts the data with ``on_invalid="skip"``."""
         return not self.number("fatal") and not self.mostly_left_out()
 
     def mostly_left_out(self) -> list[str]:
-        """Names in ``totals`` of which more than half cannot be used."""
+        """Return the keys of ``totals`` with more than half invalid entries."""
         return [name for name, n in self.left_out.items() if 2 * n > self.totals[name]]
 
     def _listed(self, severity: Severity) -> str:
@@ -310,7 +308,7 @@ class DataReport:
         return "\n".join(lines)
 
     def as_dict(self) -> dict[str, Any]:
-        """Everything in it, as JSON can hold it."""
+        """Return the report as a JSON-serializable dict."""
         return {
             "source": self.source,
             "usable": self.usable,
@@ -326,7 +324,7 @@ class DataReport:
         }
 
     def merge(self, others: Iterable[DataReport]) -> None:
-        """Add what the reports of other parts of the same data set hold."""
+        """Add the findings and counts of reports on other parts of the data set."""
         for other in others:
             self.counts += other.counts
             self.totals += other.totals

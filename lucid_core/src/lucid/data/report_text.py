@@ -1,4 +1,4 @@
-"""Data reports as text: a table for ``lucid check-data``, a few lines before a training."""
+"""Format data reports: the table of ``lucid check-data``, and a summary before training."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _BRIEF_CLASSES = 10
 
 
 def table_lines(report: DataReport, width: int = _WIDTH) -> list[str]:
-    """The whole report: classes, sizes, findings with examples, and the verdict.
+    """Format the whole report: classes, sizes, findings with examples, verdict.
 
     Parameters
     ----------
     report : DataReport
-        What was found.
+        The report.
     width : int, default 80
-        Columns of the terminal.
+        Terminal width in columns.
 
     Returns
     -------
     list of str
-        Lines.  A word that is longer than a line, such as a path, is not cut.
+        Lines; long words, such as paths, are not broken.
     """
     lines = [_totals(report), ""]
     if report.classes:
@@ -44,7 +44,7 @@ def table_lines(report: DataReport, width: int = _WIDTH) -> list[str]:
 
 
 def brief_lines(report: DataReport, width: int = _WIDTH) -> list[str]:
-    """The report in a few lines: totals, classes with counts, sizes, what is left out, notes.
+    """Format a summary: totals, classes with counts, sizes, skipped entries, notes.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def brief_lines(report: DataReport, width: int = _WIDTH) -> list[str]:
 
 
 def _wrapped(text: str, width: int, first: str = "", rest: str = "") -> list[str]:
-    """The text in lines that begin with ``first`` and then with ``rest``."""
+    """Wrap text; ``first`` and ``rest`` are the prefixes of the lines."""
     return textwrap.wrap(
         " ".join(text.split()),
         width,
@@ -133,22 +133,22 @@ def _findings(report: DataReport, severities: Sequence[Severity], width: int) ->
 def _verdict(report: DataReport) -> str:
     if report.usable:
         if report.counts["convert"]:
-            return "No problems found; convert the data before training (see the notes)."
+            return "No problems found; convert the data before training (see notes)."
         return "Training accepts this data."
     if report.number("fatal"):
-        return "Training refuses this data."
+        return "Training rejects this data."
     if not report.usable_with_skip_invalid:
-        return f"Training refuses this data: more than half is invalid, {left_out_text(report)}."
-    return f"Training refuses this data; with --skip-invalid it leaves out {left_out_text(report)}."
+        return f"Training rejects this data: more than half is invalid, {left_out_text(report)}."
+    return f"Training rejects this data; --skip-invalid would skip {left_out_text(report)}."
 
 
 def left_out_text(report: DataReport) -> str:
-    """How many images and annotations are left out, and why; empty if none is.
+    """Format the number of skipped entries with reasons; empty if there are none.
 
     Parameters
     ----------
     report : DataReport
-        Of a data set that was read with ``on_invalid="skip"``.
+        Report of a data set that was read with ``on_invalid="skip"``.
     """
     parts = [
         f"{report.left_out[name]:,} of {_total(total, name)}"
@@ -157,7 +157,7 @@ def left_out_text(report: DataReport) -> str:
     ]
     return (
         f"{' and '.join(parts) or 'nothing'} ({_counted(report, 'error')})"
-        if (report.number("error"))
+        if report.number("error")
         else ""
     )
 

@@ -1,9 +1,8 @@
-"""Processes that make batches ahead of time.
+"""Worker processes that prefetch batches.
 
-Each worker has a pipe of its own and takes every n-th batch, so batches come in
-order and there is no lock that a dying process could keep.  The loader asks for
-few batches at a time with messages of a few bytes: neither side ever waits for
-the other to empty a full pipe while its own is full.
+Each worker has its own pipe and loads every n-th batch, so batches arrive in order and a dying
+process cannot keep a lock.  The loader requests few batches at a time in small messages, so two
+full pipes cannot deadlock.
 """
 
 from __future__ import annotations
@@ -32,22 +31,22 @@ from lucid.tensor import Tensor
 
 __all__ = ["WorkerPool", "block_sigint"]
 
-_JOIN_TIMEOUT = 1.0  # seconds that workers get to end before they are made to
+_JOIN_TIMEOUT = 1.0  # seconds before workers are terminated
 
 
 class WorkerPool:
-    """Worker processes of one loader.
+    """Worker processes of a loader.
 
     Parameters
     ----------
     dataset, collate
-        Copied to every worker, so they must be picklable.
+        Copied to every worker; must be picklable.
     sampler : BatchSampler
-        What to make.
+        Batches to load.
     count : int
         Number of processes.
     prefetch : int
-        Batches that each works on ahead of what was taken.
+        Batches loaded in advance by each worker.
     """
 
     def __init__(
@@ -58,12 +57,11 @@ class WorkerPool:
             job = pickle.dumps((dataset, collate, sampler), protocol=5)
         except Exception as error:
             raise TypeError(
-                f"worker processes need a dataset and a collate that can be pickled: {error}; "
-                "define them at the top level of a module, or use workers=0"
+                f"expected a picklable dataset and collate for worker processes: {error}; define "
+                "them at the top level of a module, or pass workers=0"
             ) from error
         self.prefetch = prefetch
         self.owner = os.getpid()
-        self._run = 0
         self._pending = [0] * count
         self._pipes: list[Connection] = []
         self._processes: list[BaseProcess] = []
@@ -74,7 +72,7 @@ class WorkerPool:
                 try:
                     pipe.send_bytes(job)
                 except OSError:
-                    raise self._death(worker) from None
+                    raise self._worker_died(worker) from None
         except BaseException:
             self.close()
             raise
@@ -86,58 +84,57 @@ class WorkerPool:
                 ours, theirs = context.Pipe()
                 self._pipes.append(ours)
                 process = context.Process(
-                    target=_work, args=(theirs,), name=f"lucid-data-{number}", daemon=True
+                    target=_worker_loop, args=(theirs,), name=f"lucid-data-{number}", daemon=True
                 )
                 process.start()
                 self._processes.append(process)
-                theirs.close()  # or the end of the worker would not end the pipe
+                theirs.close()  # else the pipe stays open when the worker ends
 
     @property
     def alive(self) -> bool:
-        """Whether the workers can still be asked, by this process."""
+        """Whether this process can request batches."""
         return self.close.alive and self.owner == os.getpid()
 
     def batches(self, epoch: int, first: int, last: int) -> Iterator[Any]:
-        """Batches ``first`` to ``last - 1`` of an epoch, in order."""
+        """Yield batches ``first`` to ``last - 1`` of an epoch, in order."""
         count = len(self._pipes)
         ahead = count * self.prefetch
-        self._drop_leftovers()
-        self._run += 1
+        self._discard_pending()
         for batch in range(first, min(first + ahead, last)):
-            self._ask(batch % count, epoch, batch)
+            self._request(batch % count, epoch, batch)
         for batch in range(first, last):
             kind, content = self._receive(batch % count)
             if kind == "error":
-                raise _reconstructed(content, f"in worker {batch % count} of a DataLoader")
+                raise _unpack_error(content, f"in worker {batch % count} of a DataLoader")
             if batch + ahead < last:
-                self._ask(batch % count, epoch, batch + ahead)
+                self._request(batch % count, epoch, batch + ahead)
             yield content
 
-    def _drop_leftovers(self) -> None:
-        """Take what an earlier iteration asked for and did not take."""
+    def _discard_pending(self) -> None:
+        """Receive and drop batches that an earlier iteration requested."""
         for worker in range(len(self._pipes)):
             while self._pending[worker]:
                 self._receive(worker)
 
-    def _ask(self, worker: int, epoch: int, batch: int) -> None:
+    def _request(self, worker: int, epoch: int, batch: int) -> None:
         try:
             self._pipes[worker].send((epoch, batch))
         except OSError:
-            raise self._death(worker) from None
+            raise self._worker_died(worker) from None
         self._pending[worker] += 1
 
     def _receive(self, worker: int) -> tuple[str, Any]:
         try:
             message = _receive_message(self._pipes[worker])
         except (EOFError, OSError):
-            raise self._death(worker) from None
-        except BaseException:  # Ctrl-C half-way through a message: the pipe is of no more use
+            raise self._worker_died(worker) from None
+        except BaseException:  # Ctrl-C within a message leaves the pipe unusable
             self.close()
             raise
         self._pending[worker] -= 1
         return message
 
-    def _death(self, worker: int) -> RuntimeError:
+    def _worker_died(self, worker: int) -> RuntimeError:
         process = self._processes[worker]
         process.join(_JOIN_TIMEOUT)
         code = process.exitcode
@@ -154,14 +151,14 @@ class WorkerPool:
 
 @contextmanager
 def block_sigint() -> Iterator[None]:
-    """Start processes that never see Ctrl-C, not even while they import: we end them ourselves.
+    """Block SIGINT while starting processes, which inherit the block.
 
-    Blocked signals are inherited by new processes.
+    The parent ends them after Ctrl-C.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    resource_tracker.ensure_running()  # it would unblock the signal when it starts itself
+    resource_tracker.ensure_running()  # it unblocks the signal when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -171,8 +168,8 @@ def block_sigint() -> Iterator[None]:
 
 def _end(pipes: list[Connection], processes: list[BaseProcess], owner: int) -> None:
     for pipe in pipes:
-        pipe.close()  # a worker that waits for work, or to deliver, ends by this
-    if os.getpid() != owner:  # in a forked child: they are not its children
+        pipe.close()  # ends a worker that waits on it
+    if os.getpid() != owner:  # a forked child is not their parent
         return
     deadline = time.monotonic() + _JOIN_TIMEOUT
     for process in processes:
@@ -187,12 +184,11 @@ def _end(pipes: list[Connection], processes: list[BaseProcess], owner: int) -> N
 
 # --- messages ------------------------------------------------------------------------------------
 #
-# A batch is pickled with its arrays apart; they cross the pipe as they are and
-# arrive in memory of their own, which may be written into.
+# Arrays are sent out of band (pickle protocol 5) and arrive in writable memory.
 
 
 class _Pickler(pickle.Pickler):
-    """Refuses computed tensors: a graph does not cross processes."""
+    """Pickler that rejects computed tensors, whose graph cannot leave the process."""
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, Tensor) and obj.requires_grad and not obj.is_leaf:
@@ -225,18 +221,18 @@ def _receive_message(pipe: Connection) -> tuple[str, Any]:
     return kind, content
 
 
-def _portable(error: BaseException) -> tuple[bytes | None, str, str]:
-    """An exception as something that can certainly be sent: itself if it can, and as text."""
+def _pack_error(error: BaseException) -> tuple[bytes | None, str, str]:
+    """Pack an exception: pickled if possible, its repr, and the traceback."""
     text = "".join(traceback.format_exception(error))
     try:
         pickled = pickle.dumps(error)
-        pickle.loads(pickled)  # some exceptions can be packed but not unpacked
+        pickle.loads(pickled)  # some exceptions pickle but do not unpickle
     except Exception:
         return None, repr(error), text
     return pickled, repr(error), text
 
 
-def _reconstructed(content: tuple[bytes | None, str, str], where: str) -> BaseException:
+def _unpack_error(content: tuple[bytes | None, str, str], where: str) -> BaseException:
     pickled, shown, text = content
     error = pickle.loads(pickled) if pickled is not None else RuntimeError(f"{shown} {where}")
     error.add_note(f"{where}:\n\n{text}")
@@ -246,7 +242,7 @@ def _reconstructed(content: tuple[bytes | None, str, str], where: str) -> BaseEx
 # --- in the worker -------------------------------------------------------------------------------
 
 
-def _work(pipe: Connection) -> None:
+def _worker_loop(pipe: Connection) -> None:
     with suppress(EOFError, OSError):  # the loader is gone
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         job = pipe.recv_bytes()
@@ -254,38 +250,38 @@ def _work(pipe: Connection) -> None:
             _use_one_thread()
             dataset, collate, sampler = pickle.loads(job)
         except BaseException as error:
-            failure = _portable(error)
+            failure = _pack_error(error)
             while True:
                 pipe.recv()
                 _send_message(pipe, "error", failure)
         while True:
             epoch, batch = pipe.recv()
             try:
-                _seed_others(sampler, epoch, batch)
+                _seed_global_generators(sampler, epoch, batch)
                 message = ("batch", fetch_batch(dataset, collate, sampler, epoch, batch))
             except BaseException as error:
-                message = ("error", _portable(error))
-            _deliver(pipe, *message)
+                message = ("error", _pack_error(error))
+            _send_result(pipe, *message)
 
 
-def _deliver(pipe: Connection, kind: str, content: Any) -> None:
+def _send_result(pipe: Connection, kind: str, content: Any) -> None:
     try:
         _send_message(pipe, kind, content)
     except OSError:
         raise
-    except Exception as error:  # a batch that cannot be pickled; nothing was sent yet
-        _send_message(pipe, "error", _portable(error))
+    except Exception as error:  # the batch cannot be pickled; nothing was sent
+        _send_message(pipe, "error", _pack_error(error))
 
 
 def _use_one_thread() -> None:
-    """Workers share the processors among themselves; threads of theirs would only compete."""
+    """Use one thread per worker, as the workers share the processors."""
     from lucid.kernels import set_num_threads
 
     set_num_threads(1)
 
 
-def _seed_others(sampler: BatchSampler, epoch: int, batch: int) -> None:
-    """Give Python's and NumPy's global generators, which datasets may use, a start of their own."""
+def _seed_global_generators(sampler: BatchSampler, epoch: int, batch: int) -> None:
+    """Seed the global generators of Python and NumPy, which datasets may use."""
     start = np.random.SeedSequence(sampler.batch_seed(epoch, batch)).generate_state(4)
     random.seed(start.tobytes())
-    np.random.seed(start)  # noqa: NPY002 - the one that others use
+    np.random.seed(start)  # noqa: NPY002 - the global generator
