@@ -1,4 +1,4 @@
-"""Names of classes in text files."""
+"""Class names."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Element types and how they mix."""
+"""Dtypes and type promotion."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_supported_dtype():
 
 
 def test_python_floats_to_float64_keep_precision():
-    """They are float32 by default, but not on the way to somewhere wider."""
+    """They are not rounded to float32 first."""
     x = lucid.ones(1, dtype="float64")
     assert (x * 0.1).item() == 0.1
     assert (0.1 + x - 1).item() == 0.1 + 1 - 1

@@ -1,4 +1,4 @@
-"""Where warnings point."""
+"""Stack level of warnings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Errors that say what to type, and what they must not change."""
+"""Error hints for PyTorch names and arguments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ X = lucid.tensor([[1.0, 2.0], [3.0, 4.0]])
 
 
 @pytest.mark.parametrize(
-    ("call", "remedy"),
+    ("call", "hint"),
     [
         (lambda: X.sum(dim=1), "sum() got an unexpected keyword argument 'dim': use axis="),
         (lambda: lucid.sum(X, dim=1, keepdim=True), "'dim': use axis=; 'keepdim': use keepdims="),
@@ -86,10 +86,10 @@ X = lucid.tensor([[1.0, 2.0], [3.0, 4.0]])
         (lambda: lucid.data.DataLoader([1], sampler=[0]), "lucid.data.Subset"),
     ],
 )
-def test_keyword_hints(call, remedy):
+def test_keyword_hints(call, hint):
     with pytest.raises(TypeError) as caught:
         call()
-    assert remedy in str(caught.value)
+    assert hint in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -118,7 +118,7 @@ def test_type_errors_from_inside_are_unchanged():
 
 
 @pytest.mark.parametrize(
-    ("dtype", "remedy"),
+    ("dtype", "hint"),
     [
         ("cuda", "Lucid computes on the CPU"),
         ("cpu", "Lucid computes on the CPU"),
@@ -131,10 +131,10 @@ def test_type_errors_from_inside_are_unchanged():
     ],
 )
 @pytest.mark.parametrize("convert", [X.to, nn.Linear(1, 1).to, X.astype])
-def test_dtype_hints(convert, dtype, remedy):
+def test_dtype_hints(convert, dtype, hint):
     with pytest.raises(TypeError) as caught:
         convert(dtype)
-    assert remedy in str(caught.value)
+    assert hint in str(caught.value)
 
 
 def test_dtype_as_string():
@@ -235,7 +235,7 @@ def test_numpy_conversion_is_not_affected():
 
 
 @pytest.mark.parametrize(
-    ("call", "remedy"),
+    ("call", "hint"),
     [
         (lambda: lucid.save(nn.Linear(1, 1), "x.safetensors"), "pass model.state_dict()"),
         (lambda: nn.Linear(1, 1).load_state_dict("x.pth"), "lucid.load(path)"),
@@ -244,7 +244,7 @@ def test_numpy_conversion_is_not_affected():
         (lambda: X.min(np.array([0])), "lucid.minimum"),
     ],
 )
-def test_hints_for_wrong_argument_types(call, remedy):
+def test_hints_for_wrong_argument_types(call, hint):
     with pytest.raises(TypeError) as caught:
         call()
-    assert remedy in str(caught.value)
+    assert hint in str(caught.value)

@@ -1,4 +1,4 @@
-"""The names of ``lucid`` itself, many of which are imported when they are asked for."""
+"""Lazy names of the ``lucid`` module."""
 
 from __future__ import annotations
 

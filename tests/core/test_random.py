@@ -1,4 +1,4 @@
-"""Random numbers: repeatable, independent, and where they should lie."""
+"""Random number generators."""
 
 import copy
 import json

@@ -1,4 +1,4 @@
-"""Tensors as arrays: making them, leaving them, copying them, changing them in place."""
+"""Tensor: creation, conversion, copies and in-place operations."""
 
 import copy
 import pickle
@@ -92,7 +92,7 @@ def test_operators_with_arrays_give_tensors():
 
 
 def test_numpy_functions_accept_tensors():
-    """Those, too, that call the method of their name if there is one."""
+    """Also those that call a method of the same name."""
     x = lucid.tensor([[1.0, 2.0], [3.0, 6.0]])
     for function, expected in (
         (np.sum, 12), (np.mean, 3), (np.prod, 36), (np.max, 6), (np.min, 1), (np.var, 3.5),

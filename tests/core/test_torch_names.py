@@ -1,4 +1,4 @@
-"""The tables of PyTorch's spellings: each name is missing, and each remedy runs."""
+"""Tables of PyTorch names: each name is missing, and the code of each hint runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def owner_of(owner: str) -> Any:
 
 
 def names() -> dict[str, Any]:
-    """What the code in a remedy may refer to."""
+    """Names that code in hints may use."""
     model = lucid.nn.Linear(3, 3)
     return {
         "lucid": lucid,
@@ -53,8 +53,8 @@ def names() -> dict[str, Any]:
     }
 
 
-def code_in(remedy: str) -> list[str]:
-    return re.findall(r"`([^`]+)`", remedy)
+def code_in(hint: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", hint)
 
 
 def is_python(code: str) -> bool:
@@ -74,20 +74,20 @@ def test_table_sizes_and_origins():
 def test_missing_names_raise_with_hint(owner):
     value = owner_of(owner)
     assert set(dir(value)).isdisjoint(ATTRIBUTES[owner])
-    for name, remedy in ATTRIBUTES[owner].items():
+    for name, hint in ATTRIBUTES[owner].items():
         assert not hasattr(value, name), name
         with pytest.raises(AttributeError) as caught:
             getattr(value, name)
         message = str(caught.value)
         assert f"has no attribute {name!r}; " in message
-        assert remedy.replace("`", "") in message
+        assert hint.replace("`", "") in message
         assert "\n" not in message
         assert "`" not in message
 
 
 @pytest.fixture
 def settings_as_before():
-    """For code that sets the number of threads, on which rounding depends, or how numbers print."""
+    """Restore the number of threads and the print options."""
     before = lucid.get_num_threads()
     with numpy.printoptions():
         yield
@@ -118,7 +118,7 @@ def test_code_in_keyword_hints_is_valid():
 
 
 def callables() -> dict[str, set[str]]:
-    """Parameters of every public function, class and method, by name."""
+    """Parameter names of every public function, class and method."""
     import inspect
 
     found: dict[str, set[str]] = {"create_model": {"num_classes", "in_channels"}, "to": set()}

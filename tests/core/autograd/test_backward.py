@@ -1,4 +1,4 @@
-"""Walking back: each node once, gradients added up and never shared, graphs freed."""
+"""Backward pass, gradient accumulation, graph lifetime and grad modes."""
 
 import gc
 import threading
@@ -26,14 +26,14 @@ def test_gradients_of_a_shared_subgraph_add_up():
 
 @pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 def test_accumulate_gives_the_same_sum(order):
-    """Convolutions add to the gradient that other uses of their input have given."""
+    """Convolutions add to the gradient of other uses of their input."""
     lucid.random.seed(0)
     weights = [lucid.random.randn(4, 4, 3, 3, dtype=lucid.float64) for _ in range(2)]
     values = lucid.random.randn(2, 4, 6, 6, dtype=lucid.float64).numpy()
 
     def gradient(uses):
         x = lucid.tensor(values, requires_grad=True)
-        y = x * 1.5  # not a leaf: gradients of leaves are added up elsewhere
+        y = x * 1.5  # not a leaf
         parts = [
             lambda: lucid.nn.functional.conv2d(y, weights[0], padding=1),
             lambda: lucid.nn.functional.conv2d(y, weights[1], stride=2),
@@ -143,7 +143,7 @@ def test_gradients_never_alias():
 
 
 def test_accumulation_does_not_write_to_shared_arrays():
-    # The gradient of the sum goes to both branches as one array; one branch adds to it.
+    # Both branches receive the same array; one branch adds to it.
     x = lucid.ones(3, requires_grad=True)
     y = x * 1
     z = y + y  # both edges of this node carry the same gradient
@@ -296,7 +296,7 @@ def test_unbroadcast_sums_axis_by_axis(shape, full):
     g = np.random.default_rng(0).standard_normal(full)
     result = unbroadcast(g, shape)
     assert result.shape == shape
-    # The sum over every place that one element was broadcast to.
+    # Sum over all positions an element was broadcast to.
     places = np.broadcast_to(np.arange(int(np.prod(shape))).reshape(shape), full)
     expected = np.bincount(places.ravel(), weights=g.ravel(), minlength=int(np.prod(shape)))
     np.testing.assert_allclose(result.ravel(), expected)
@@ -311,7 +311,7 @@ def test_gradient_of_a_scalar_is_a_0d_array():
 
 
 def test_leaf_changed_between_passes():
-    """Between two passes, as optimizers do; what was recorded before is done with."""
+    """As optimizers do between two passes."""
     x = lucid.tensor([1.0, 2.0], requires_grad=True)
     (x * x).sum().backward()
     with lucid.no_grad():
@@ -399,7 +399,7 @@ def test_data_replaced_by_another_shape_raises():
 
 @pytest.mark.parametrize("shape", [(4, 3), (1, 3)])
 def test_stale_grad_of_another_shape_raises(shape):
-    """Not even where the shapes broadcast."""
+    """Also if the shapes broadcast."""
     x = lucid.tensor(np.ones((2, 3), np.float32), requires_grad=True)
     x.sum().backward()
     x.data = np.ones(shape, np.float32)

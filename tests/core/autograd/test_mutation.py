@@ -1,4 +1,4 @@
-"""Mutation tracking: writes in place are stamped on the memory that tensors share."""
+"""Mutation tracking."""
 
 import gc
 
@@ -63,9 +63,9 @@ def test_epoch_ends_with_a_tracked_write_or_module_change():
     x, other, layer = lucid.ones(3), lucid.ones(3), nn.Linear(2, 2).eval()
     track(x._data)
     now = epoch()
-    other.fill_(2)  # on which nothing depends
+    other.fill_(2)  # not tracked
     other.numpy()
-    layer.eval()  # what it is already
+    layer.eval()  # no change
     assert epoch() is now
     changes = [
         begin_epoch,
@@ -117,6 +117,4 @@ def test_has_other_references(make):
         assert has_other_references(x)
         del held
         assert not has_other_references(x)
-    assert has_other_references(
-        lucid.Tensor(np.frombuffer(bytearray(8)))
-    )  # memory of somebody else
+    assert has_other_references(lucid.Tensor(np.frombuffer(bytearray(8))))  # external memory

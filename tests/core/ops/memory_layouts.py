@@ -1,4 +1,4 @@
-"""The same numbers, laid out in memory in every way that NumPy allows."""
+"""Memory layouts of arrays: strided, reversed, read-only, big-endian, unaligned, ..."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 def native(array: Array) -> Array:
-    """A copy in C order and in the machine's order of bytes."""
+    """Copy to C order and native byte order."""
     return np.array(array, array.dtype.newbyteorder("="), order="C")
 
 
@@ -26,7 +26,7 @@ def channels_last(array: Array) -> Array:
 
 
 def every_second(array: Array) -> Array:
-    """Between the numbers lie others, which nothing may read or write."""
+    """Strided view; the elements between must not be read or written."""
     filler = np.nan if array.dtype.kind == "f" else 1
     spread = np.full([2 * n + 1 for n in array.shape], filler, array.dtype)
     view = spread[(..., *(slice(1, None, 2) for _ in array.shape))]
@@ -50,7 +50,7 @@ def big_endian(array: Array) -> Array:
 
 
 def unaligned(array: Array) -> Array:
-    """Starting at an odd byte, as a field of a packed file does."""
+    """Unaligned array, such as a field of a packed file."""
     memory = bytearray(array.nbytes + 1)
     view = np.ndarray(array.shape, array.dtype, memory, offset=1)
     view[...] = array
@@ -73,14 +73,14 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
 
 
 def repeated(array: Array) -> Array:
-    """The first row for every row: one place in memory is many elements, and cannot be written."""
+    """Broadcast the first row: read-only, several elements share memory."""
     if not array.ndim or not len(array):
         return read_only(array)
     return np.broadcast_to(native(array[:1]), array.shape)
 
 
 def memory_of(array: Array) -> tuple[Any, ...]:
-    """Everything about an array and the memory that it looks into; equal if untouched."""
+    """Snapshot of an array and its base, to detect writes."""
     root = array
     while isinstance(root.base, np.ndarray):
         root = root.base

@@ -1,4 +1,4 @@
-"""Arrays to try operations on, and what it means that Lucid and NumPy agree."""
+"""Hypothesis strategies for arrays, and comparison of Lucid with NumPy."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ import lucid
 
 DTYPES = ("float32", "float64", "int64", "bool")
 FLOATS = ("float32", "float64")
-#: Values that need care, drawn among the others where a test asks for them.
+#: Special values, drawn on request.
 SPECIAL = np.array([np.nan, np.inf, -np.inf, -0.0])
 #: Exceptions that users of NumPy catch.  An ``AxisError`` is a subclass of the first two.
 FAMILIES = (IndexError, ValueError, TypeError, OverflowError)
 
 
 def examples(number: int) -> settings:
-    """Run a property on ``number`` inputs, the same ones every time; the session quick on few."""
+    """Hypothesis settings: ``number`` fixed inputs, a tenth in quick sessions."""
     if "LUCID_QUICK" in os.environ:
         number = 1 + number // 10
-    # Drawing is slow on a busy machine, which says nothing about the property.
+    # Slow data generation on a busy machine is not a failure.
     slow = [HealthCheck.too_slow, HealthCheck.data_too_large]
     return settings(
         max_examples=number, derandomize=True, deadline=None, suppress_health_check=slow
@@ -36,7 +36,7 @@ def examples(number: int) -> settings:
 def filled(
     rng: np.random.Generator, shape: Sequence[int], dtype: str, special: bool = False
 ) -> Array:
-    """Random numbers whose sums and small products are exact, with many equal ones among them."""
+    """Random values with exact sums and small products, many of them equal."""
     if dtype == "bool":
         return np.asarray(rng.random(shape) < 0.5)
     numbers = rng.integers(-12, 13, shape)
@@ -48,19 +48,19 @@ def filled(
     return np.asarray(quarters, dtype)
 
 
-#: Lengths of axes; one in ten has none.
+#: Lengths of axes; one in ten is 0.
 LENGTHS = (1, 2, 3, 1, 2, 3, 2, 3, 4, 0)
 
 
 @st.composite
 def shapes(draw: st.DrawFn, least: int = 0, most: int = 4) -> tuple[int, ...]:
-    """Shapes of no axes to four, empty axes and axes of length one among them."""
+    """Shapes of up to four axes, including lengths 0 and 1."""
     ndim = draw(st.integers(least, most))
     return tuple(draw(st.sampled_from(LENGTHS)) for _ in range(ndim))
 
 
 def generators() -> st.SearchStrategy[np.random.Generator]:
-    """Where the numbers come from; their shapes and not their values are what shrinks."""
+    """Random generators, so that Hypothesis shrinks shapes, not values."""
     return st.integers(0, 2**16).map(np.random.default_rng)
 
 
@@ -71,7 +71,7 @@ def arrays(
     dtypes: Sequence[str] = DTYPES,
     special: bool = False,
 ) -> Array:
-    """An array in some layout, of a shape given or drawn."""
+    """Arrays in a random memory layout."""
     if isinstance(shape, st.SearchStrategy) or shape is None:
         shape = draw(shapes() if shape is None else shape)
     array = filled(draw(generators()), shape, draw(st.sampled_from(dtypes)), special)
@@ -79,7 +79,7 @@ def arrays(
 
 
 def axis_numbers(ndim: int) -> st.SearchStrategy[int]:
-    """Axes from either end, and now and then one that is not there."""
+    """Axes from either end, occasionally out of range."""
     return (
         st.integers(-ndim - 1, ndim)
         if ndim == 0
@@ -88,7 +88,7 @@ def axis_numbers(ndim: int) -> st.SearchStrategy[int]:
 
 
 def attempt(call: Callable[[], Any]) -> Any:
-    """The result of a call, or what it raises."""
+    """Return the result of a call, or its exception."""
     try:
         with np.errstate(all="ignore"):
             return call()
@@ -97,7 +97,7 @@ def attempt(call: Callable[[], Any]) -> Any:
 
 
 def numpys(call: Callable[[], Any]) -> Any:
-    """The result of a call of NumPy, which may warn that it divides nothing by nothing."""
+    """Return the result of a NumPy call, or its exception, without warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
         return attempt(call)
@@ -109,16 +109,16 @@ def agree(
     rtol: float = 0,
     dtype: Any = None,
 ) -> Any:
-    """Hold a call of Lucid against one of NumPy: values, shapes, dtypes, errors.
+    """Compare a call of Lucid with one of NumPy: values, shapes, dtypes, errors.
 
     Parameters
     ----------
     ours, theirs : callable
-        Give a tensor and an array, or as many of each.
+        Return tensors and arrays.
     rtol : float, default 0
-        Relative difference allowed; 0 for equal numbers.
+        Relative tolerance; 0 for equal values.
     dtype : dtype, optional
-        That of Lucid's result where it is not NumPy's.
+        Expected dtype of Lucid if it differs from NumPy.
 
     Returns
     -------
@@ -146,11 +146,11 @@ def same_family(ours: Exception, theirs: Exception) -> None:
     for family in FAMILIES:
         if isinstance(theirs, family):
             assert isinstance(ours, family), f"NumPy raises {theirs!r}, Lucid {ours!r}"
-    assert len(str(ours).split()) > 2, f"{ours!r} says little"
+    assert len(str(ours).split()) > 2, f"{ours!r} has no message"
 
 
 def equal(result: lucid.Tensor, expected: Any, rtol: float = 0, dtype: Any = None) -> None:
-    """The same shape, dtype and numbers; NaN is NaN."""
+    """Check equal shape, dtype and values; NaN equals NaN."""
     assert isinstance(result, lucid.Tensor)
     wanted = np.asarray(expected)
     assert result.shape == wanted.shape

@@ -47,7 +47,7 @@ ELEMENTWISE = [
         floats(N, 1, low=0.2, high=1),
     ),
     _op("clip by whole numbers", floats(N, 4), then=(-1, 1)),
-    # There and back, so that the result is in the type of what was given.
+    # Back to the input dtype.
     _op(
         "astype",
         floats(N, 4),
@@ -240,11 +240,11 @@ MADE_ALIKE = [
     _op("as_tensor", floats(N, 4)),
     _op(
         "empty_like", floats(N, 4), gradient=False,
-        call=lambda x: lucid.empty_like(x).fill_(1),  # what was in the memory before is no result
+        call=lambda x: lucid.empty_like(x).fill_(1),
     ),
     _op("full_like", floats(N, 4), then=(2.5,), gradient=False),
     _op("from_numpy", floats(N, 4), gradient=False, call=lambda x: lucid.from_numpy(np.asarray(x))),
-    # The protocol knows the machine's order of bytes only, so it is given tensors.
+    # DLPack supports native byte order only, so the input is a tensor.
     _op("from_dlpack", floats(N, 4), gradient=False, plain=False),
 ]  # fmt: skip
 

@@ -43,7 +43,7 @@ def _image(*, channels: Any = 3, batch: Any = N) -> Sample:
 
 VECTOR = floats(3)
 DEVIATION = floats(3, low=0.5, high=2)
-#: Logits of three classes, and one of them for each place.
+#: Logits of three classes, and labels.
 SCORES, CLASSES = floats(N, 3, 2), integers(N, 2, high=3)
 BOTH = (floats(N, 4), floats(N, 4))
 PROBABILITIES = floats(N, 4, low=0, high=1)

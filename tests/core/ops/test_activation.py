@@ -1,4 +1,4 @@
-"""Activations, softmax and dropout: values by hand, derivatives against differences."""
+"""Activations, softmax and dropout: values, and gradients against finite differences."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Transposed convolution: held against the gradient of the convolution that it transposes."""
+"""Transposed convolution against the gradient of convolution."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ rng = np.random.default_rng(8)
 
 
 def test_values_computed_by_hand():
-    # Each pixel writes the kernel, scaled, two columns further.
+    # Each pixel adds the scaled kernel, two columns further.
     x = np.array([[[[1.0, 10.0]]]])
     weight = np.array([[[[1.0, 2.0, 3.0]]]])
     y = F.conv_transpose2d(x, weight, np.array([0.5]), stride=2)
@@ -37,7 +37,7 @@ def test_is_the_adjoint_of_conv2d(size, stride, padding, output_padding, groups,
     z = F.conv_transpose2d(probe, weight, None, stride, padding, output_padding, groups, dilation)
     y = y[:, :, : z.shape[2], : z.shape[3]]
     forward = lucid.conv2d(y, weight, None, stride, padding, dilation, groups).numpy()
-    # Where output_padding exceeds the stride the convolution has rows that x has not.
+    # With output_padding > stride, the convolution has more rows than x.
     forward = forward[:, :, : size[0], : size[1]]
     assert (forward * probe).sum() == pytest.approx((y * z.numpy()).sum())
 

@@ -1,4 +1,4 @@
-"""The focal loss: values from its definition, derivatives against differences."""
+"""Focal loss against its definition, and gradients against finite differences."""
 
 import numpy as np
 import pytest
@@ -53,11 +53,11 @@ def test_large_logits_are_stable(gamma, dtype):
         losses = F.sigmoid_focal_loss(x, np.full(6, target, dtype), -1, gamma)
         losses.sum().backward()
         assert losses.dtype == x.grad.dtype == dtype
-        sign = 1 if target == 0 else -1  # of the logits of wrong decisions
+        sign = 1 if target == 0 else -1  # of logits of wrong predictions
         wrong = sign * x.data > 0
         np.testing.assert_allclose(losses.data[wrong], np.abs(x.data[wrong]), rtol=1e-6)
         np.testing.assert_allclose(x.grad.data[wrong], sign, rtol=1e-6)
-        # Of right decisions q = 1 - p_t is exp(-|x|), the loss q**(gamma + 1).
+        # For correct predictions q = 1 - p_t = exp(-|x|), and the loss is q**(gamma + 1).
         q = np.exp(-np.abs(x.data[~wrong]).astype(np.float64))
         expected = q ** (gamma + 1)
         tiny = np.finfo(dtype).tiny

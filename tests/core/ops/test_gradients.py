@@ -1,4 +1,4 @@
-"""Every differentiable operation and layer against differences, in float64."""
+"""Gradients of every operation and layer against finite differences, in float64."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from lucid.testing import gradcheck
 
 DIFFERENTIABLE = [key for key, op in OP_DB.items() if op.gradient]
 
-#: What gives floats and differentiates nothing, and why.
+#: Operations with floating results and no gradient, with the reason.
 CONSTANT = {
     **dict.fromkeys(
         ("lucid.empty_like", "lucid.full_like", "lucid.ones_like", "lucid.zeros_like",
@@ -47,7 +47,7 @@ def test_non_differentiable_ops_require_no_gradient():
 
 @pytest.mark.parametrize("key", DIFFERENTIABLE)
 def test_retain_graph(key):
-    """No derivative uses up what it closes over: the second pass adds the same again."""
+    """A second pass adds the same gradients again."""
     op = OP_DB[key]
     arrays = op.arrays("float32")
     _, once = run(op, arrays)

@@ -1,4 +1,4 @@
-"""Operations in place: the same memory, recorded or refused."""
+"""In-place operations and their gradients."""
 
 import copy
 import operator
@@ -216,15 +216,15 @@ def test_shared_memory_raises():
     assert base.tolist() == [[0, 0, 0], [0, 0, 0]]
     y = w.exp()
     with pytest.raises(RuntimeError, match="shared"):
-        y += 1  # which exp() has kept
+        y += 1  # saved by exp()
     rows.clear()
     base += w
     assert base.requires_grad
 
 
-@pytest.mark.parametrize("size", [8, 80])  # small arrays are NumPy's, large ones the pool's
+@pytest.mark.parametrize("size", [8, 80])  # NumPy and thread pool allocation
 def test_residual_block_with_inplace_add(size):
-    """The usual residual block: nothing but the sum refers to the output of the last layer."""
+    """Only the sum refers to the output of the last layer."""
     conv, norm = nn.Conv2d(3, 3, 3, padding=1), nn.BatchNorm2d(3)
     x = lucid.random.rand(2, 3, size, size)
 

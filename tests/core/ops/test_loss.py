@@ -1,4 +1,4 @@
-"""Losses: values by hand or from their definitions in NumPy, derivatives against differences."""
+"""Losses against their definitions, and gradients against finite differences."""
 
 import itertools
 import math

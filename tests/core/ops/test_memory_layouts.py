@@ -1,4 +1,4 @@
-"""A walk over everything public that computes: arrays in any layout of memory, and empty ones."""
+"""Every public operation with arrays of any memory layout, and with empty arrays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ALL = pytest.mark.parametrize("key", OP_DB)
 
 @ALL
 def test_results_do_not_depend_on_memory_layout(key):
-    """Values and gradients, and nobody's array is written into."""
+    """Values and gradients are equal, and inputs are not written to."""
     op = OP_DB[key]
     for dtype in DTYPES:
         arrays = op.arrays(dtype)
@@ -43,7 +43,7 @@ EMPTY = [key for key, op in OP_DB.items() if op.may_be_empty]
 
 @pytest.mark.parametrize("key", EMPTY)
 def test_empty_inputs_have_the_right_shape(key):
-    """Lengths of results grow evenly with the length that is now zero."""
+    """The shape of the result is linear in the empty length."""
     op = OP_DB[key]
     for dtype in DTYPES:
         arrays = op.arrays(dtype, 0)

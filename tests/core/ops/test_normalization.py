@@ -1,4 +1,4 @@
-"""Normalisation: values from the definitions in NumPy, derivatives against differences."""
+"""Normalization against its definition, and gradients against finite differences."""
 
 import itertools
 
@@ -104,7 +104,7 @@ def test_evaluation_does_not_save_the_input():
     watched = weakref.ref(hidden.numpy())
     y = F.batch_norm(hidden, np.zeros(3), np.ones(3), np.ones(3), np.zeros(3), activation="relu")
     del hidden
-    # Multiplying keeps its own operands, not its product.
+    # Multiplication saves its operands, not its result.
     assert watched() is None
     y.sum().backward()
     assert x.grad.shape == x.shape

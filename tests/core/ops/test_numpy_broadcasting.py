@@ -1,4 +1,4 @@
-"""Binary operations broadcast as NumPy does, errors included, and gradients sum back."""
+"""Binary operations against NumPy: broadcasting, errors and gradients."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ OPERATORS = {
     "less_equal": operator.le, "greater": operator.gt, "greater_equal": operator.ge,
     "bitwise_and": operator.and_, "bitwise_or": operator.or_, "bitwise_xor": operator.xor,
 }  # fmt: skip
-#: Powers and quotients are rounded differently where the result is not exact.
+#: Relative tolerance of powers and quotients.
 INEXACT = {"power": 1e-6, "divide": 1e-6}
 
 
 @st.composite
 def shapes_together(draw, number, broken=True):
-    """Shapes that broadcast; one time in eight, where ``broken``, perhaps not."""
+    """Pairs of shapes that broadcast; with ``broken``, one in eight may not."""
     full = draw(st.lists(st.sampled_from(LENGTHS), max_size=4))
     shapes = []
     for _ in range(number):
@@ -61,7 +61,7 @@ def operands(draw, number=2, dtypes=DTYPES, special=False, broken=True):
 
 
 def common(x, y):
-    """The documented dtype of a mixture: NumPy's, except that floats stay as wide as they are."""
+    """Documented result dtype: NumPy's, except that floats keep their width."""
     kinds = {a.dtype.kind: a.dtype.newbyteorder("=") for a in (x, y)}
     if len(kinds) == 2 and "f" in kinds:
         return kinds["f"]
@@ -75,9 +75,9 @@ def test_values_and_errors(name, pair):
     x, y = pair
     a, b = (v.astype(common(x, y)) for v in pair)
     if name == "divide" and a.dtype.kind != "f":
-        a, b = a.astype("float32"), b.astype("float32")  # where NumPy takes float64
+        a, b = a.astype("float32"), b.astype("float32")  # NumPy promotes to float64
     if name in ("floor_divide", "remainder") and a.dtype.kind != "f" and not b.all():
-        with pytest.raises(ZeroDivisionError, match=name):  # where NumPy warns and gives 0
+        with pytest.raises(ZeroDivisionError, match=name):  # NumPy warns and returns 0
             getattr(lucid, name)(lucid.Tensor(x), lucid.Tensor(y))
         return
     agree(
@@ -111,7 +111,7 @@ def test_operators_with_a_tensor_on_either_side(name, pair):
     symbol = OPERATORS[name]
     agree(lambda: symbol(lucid.Tensor(x), lucid.Tensor(y)), theirs)
     agree(lambda: symbol(lucid.Tensor(x), y), theirs)
-    # Comparisons of an array with a tensor on its right are turned round by Python.
+    # Python reflects comparisons of an array with a tensor on its right.
     agree(lambda: symbol(x, lucid.Tensor(y)), theirs)
 
 
@@ -129,7 +129,7 @@ def test_scalars_do_not_promote(name, x, scalar, left):
     a = x
     if a.dtype.kind == "i" and (name == "divide" or np.asarray(scalar).dtype.kind == "f"):
         a = a.astype("float32")
-    b = np.asarray(scalar).astype(a.dtype)  # read in full beside float64: 0.1 is not float32's
+    b = np.asarray(scalar).astype(a.dtype)  # full precision next to float64
     if name == "power" and a.dtype.kind == "i":
         a, b = np.abs(a), np.abs(b)
         x, scalar = np.abs(x), type(scalar)(abs(scalar))
@@ -158,7 +158,7 @@ def test_where(xs):
 @given(xs=operands(3, FLOATS, special=True))
 def test_clip_with_array_bounds(xs):
     x, low, high = xs
-    # As operations do, the limits take the dtype and may stretch x, NumPy's own clip is these two.
+    # np.clip is maximum and minimum; bounds take the common dtype and broadcast.
     a = x.astype(x.dtype)
     low, high = low.astype(x.dtype), high.astype(x.dtype)
     agree(lambda: lucid.clip(lucid.Tensor(x), low, high), lambda: np.clip(a, low, high))
@@ -177,13 +177,13 @@ DIFFERENTIABLE = {name: getattr(lucid, name) for name in ARITHMETIC} | {"where":
 @given(pair=operands(dtypes=("float64",), broken=False), rng=generators())
 def test_gradients_are_summed_over_broadcast_axes(name, pair, rng):
     function = DIFFERENTIABLE[name]
-    # Between 1 and 2 all of these are smooth but for ties, which none of the sums depends on.
+    # All are smooth on [1, 2], except for ties, which do not affect the sums.
     x, y = (1 + np.abs(v) / 4 for v in pair)
     narrow = [lucid.tensor(v, requires_grad=True) for v in (x, y)]
     shape = np.broadcast_shapes(x.shape, y.shape)
     gradient = filled(rng, shape, "float64")
     function(*narrow).backward(gradient)
-    # The same with nothing left to broadcast.
+    # The same without broadcasting.
     wide = [lucid.tensor(np.broadcast_to(v, shape), requires_grad=True) for v in (x, y)]
     function(*wide).backward(gradient)
     for one, other in zip(narrow, wide, strict=True):
@@ -195,7 +195,7 @@ def test_gradients_are_summed_over_broadcast_axes(name, pair, rng):
 
 @st.composite
 def matrices(draw):
-    """Two operands of matmul: vectors, matrices and stacks of them; at times they do not fit."""
+    """Operands of matmul: vectors, matrices and batches; occasionally mismatched."""
     m, k, n = (draw(st.sampled_from(LENGTHS)) for _ in range(3))
     other = k if draw(st.integers(0, 7)) else draw(st.integers(0, 4))
     before, after = draw(shapes_together(2))
@@ -224,7 +224,7 @@ def test_gradients_of_matmul(shapes, rng):
     z = one @ other
     gradient = filled(rng, z.shape, "float64")
     z.backward(gradient)
-    # All products, one by one: z[..., i, j] = sum of x[..., i, k] * y[..., k, j].
+    # Definition: z[..., i, j] = sum of x[..., i, k] * y[..., k, j].
     a = x[None, :] if x.ndim == 1 else x
     b = y[:, None] if y.ndim == 1 else y
     g = gradient[..., None] if y.ndim == 1 else gradient

@@ -1,4 +1,4 @@
-"""Tensors are made as NumPy makes arrays, odd arguments included; float32 unless told."""
+"""Tensor creation against NumPy, with float32 as default."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ANY_DTYPE = st.sampled_from(
 
 
 def default(dtype):
-    """The dtype that Lucid gives where NumPy's own would be ``dtype``."""
+    """Dtype of Lucid for a NumPy dtype."""
     return np.dtype("float32") if np.dtype(dtype) == np.float64 else np.dtype(dtype)
 
 
@@ -34,7 +34,7 @@ def test_arange(start, stop, step):
     arguments = (start, stop) if step is None else (start, stop, step)
     theirs = np.arange(*(arguments if stop is not None else (0, start, *arguments[2:])))
     equal(lucid.arange(*arguments), theirs, dtype=default(theirs.dtype))
-    for dtype in ("float64", "float32", "int64"):  # rounded towards zero, as PyTorch does
+    for dtype in ("float64", "float32", "int64"):  # rounded toward zero, as in PyTorch
         equal(lucid.arange(*arguments, dtype=dtype), theirs.astype(dtype))
 
 
@@ -54,7 +54,7 @@ def test_arange_rejects_complex_numbers():
 
 
 def test_arange_rejects_step_0():
-    """NumPy divides by it and raises a ZeroDivisionError."""
+    """NumPy raises ZeroDivisionError."""
     with pytest.raises(ValueError, match="step, got 0"):
         lucid.arange(0, 5, 0)
 
@@ -77,7 +77,7 @@ def test_linspace(start, stop, num, dtype):
 
 
 def test_linspace_of_integers_rounds_toward_zero():
-    """As PyTorch does; NumPy rounds down."""
+    """As in PyTorch; NumPy rounds down."""
     assert lucid.linspace(-1, 1, 4, dtype="int64").tolist() == [-1, 0, 0, 1]
 
 
@@ -158,7 +158,7 @@ def test_unsupported_dtypes_raise(dtype):
 @examples(100)
 @given(x=arrays(special=True), dtype=st.sampled_from([None, "float32", "float64"]))
 def test_tensor_from_arrays_and_nested_lists(x, dtype):
-    # Lists know no widths: floats are float32 by default, and nothing is a float.
+    # Lists have no width: floats become float32, also empty lists.
     listed = np.array(x.tolist())
     listed = listed.astype(default(listed.dtype) if dtype is None else dtype)
     for make in (lucid.tensor, lucid.as_tensor):

@@ -1,4 +1,4 @@
-"""Gathering, scattering, sorting and counting do as NumPy does, errors included."""
+"""Gather, scatter, sort, unique and one-hot against NumPy, with errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = lucid.Tensor
 
 @st.composite
 def gathers(draw, dtypes=("float32", "float64", "int64")):
-    """A tensor, an axis and an index no longer than it on the other axes; at times wrong."""
+    """Array, axis and index for gather; occasionally invalid."""
     x = draw(arrays(shapes(least=1), dtypes))
     axis = draw(st.integers(-x.ndim, x.ndim - 1))
     place = axis % x.ndim
@@ -30,7 +30,7 @@ def gathers(draw, dtypes=("float32", "float64", "int64")):
 
 
 def one_by_one(x, axis, index):
-    """Where each element of an index points, by the definition."""
+    """Full index of each element, by definition."""
     axis %= x.ndim
     for place in np.ndindex(index.shape):
         yield place, (*place[:axis], index[place], *place[axis + 1 :])
@@ -39,7 +39,7 @@ def one_by_one(x, axis, index):
 @examples(150)
 @given(case=gathers())
 def test_gather(case):
-    """PyTorch's: the index may be shorter than x; negative numbers count from the end."""
+    """As in PyTorch, the index may be shorter than x; negative indices as in NumPy."""
     x, axis, index = case
 
     def theirs():
@@ -81,7 +81,7 @@ def test_scatter_add(case, rng):
 @examples(100)
 @given(case=gathers(dtypes=("float64",)), rng=generators())
 def test_gradients_of_gather_and_scatter_add(case, rng):
-    """Each is the other's: what was gathered from one place is added up there."""
+    """The gradient of gather is scatter_add, and vice versa."""
     x, axis, index = case
     leaf = lucid.tensor(x, requires_grad=True)
     try:
@@ -101,7 +101,7 @@ def test_gradients_of_gather_and_scatter_add(case, rng):
 
 
 def descending(x, axis):
-    """A stable order from the largest down, NaN first: NumPy has none of its own."""
+    """Stable descending order, NaN first; NumPy has none."""
     lined = np.moveaxis(x, axis, -1)
     out = np.empty(lined.shape, np.int64)
     for place in np.ndindex(lined.shape[:-1]):
@@ -113,7 +113,7 @@ def descending(x, axis):
 @examples(150)
 @given(x=arrays(shapes(least=1), special=True), data=st.data())
 def test_sort(x, data):
-    """Equal elements keep their order, NaN is the largest."""
+    """The sort is stable, and NaN is the largest."""
     axis = data.draw(st.integers(-x.ndim - 1, x.ndim))
     agree(lambda: lucid.sort(T(x), axis)[0], lambda: np.sort(x, axis))
     agree(lambda: lucid.sort(T(x), axis)[1], lambda: np.argsort(x, axis, kind="stable"))
@@ -151,7 +151,7 @@ def test_sort_of_a_scalar_raises(function):
 @examples(100)
 @given(x=arrays(special=True), data=st.data())
 def test_unique(x, data):
-    """Every NaN is the same one, as in NumPy."""
+    """All NaN count as one, as in NumPy."""
     agree(lambda: lucid.unique(T(x)), lambda: np.unique(x))
     agree(
         lambda: lucid.unique(T(x), return_index=True, return_counts=True),

@@ -1,4 +1,4 @@
-"""Indexing is NumPy's: reading, assigning, gradients and errors, over generated indices."""
+"""Indexing and assignment against NumPy, over generated indices."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ SLICES = st.builds(
 
 @st.composite
 def broadcastable(draw, shape):
-    """A shape that broadcasts to the given one."""
+    """Shapes that broadcast to the given one."""
     kept = [n if draw(st.integers(0, 3)) else 1 for n in shape]
     return tuple(kept[draw(st.integers(0, len(kept))) if draw(st.booleans()) else 0 :])
 
 
 @st.composite
 def pieces(draw, length, common):
-    """An index of one axis: slices, integers, and arrays that broadcast to ``common``."""
+    """Index of one axis: slice, integer, or array that broadcasts to ``common``."""
     kind = draw(st.sampled_from(["slice", "slice", "integer", "array", "array", "array"]))
     if kind == "slice":
         return draw(SLICES)
-    # One in sixteen may lie beyond an end.
+    # One in sixteen may be out of range.
     low, high = (-length, length - 1) if length and draw(st.integers(0, 15)) else (-length - 1, 3)
     if kind == "integer":
         return draw(st.integers(low, high) | st.integers(low, high).map(np.int32))
@@ -42,7 +42,7 @@ def pieces(draw, length, common):
 
 @st.composite
 def masks(draw, shape, count):
-    """Truths for some axes, ``count`` of them true; one in sixteen of a wrong shape."""
+    """Boolean mask with ``count`` true elements; one in sixteen has a wrong shape."""
     if not draw(st.integers(0, 15)):
         return filled(draw(generators()), [n + 1 for n in shape], "bool")
     mask = np.zeros(shape, bool)
@@ -52,7 +52,7 @@ def masks(draw, shape, count):
 
 @st.composite
 def indices(draw, shape):
-    """Everything that may stand in brackets, mixed: mostly right for ``shape``, at times not."""
+    """Mixed indices for ``shape``; occasionally invalid."""
     common = draw(st.sampled_from([(), (1,), (2,), (3,), (2, 3), (2,), (3,), (2, 3), (4,), (2, 0)]))
     count = common[0] if len(common) == 1 else 1
     parts, axis = [], 0
@@ -72,7 +72,7 @@ def indices(draw, shape):
 
 
 def spelled(index, how):
-    """The index as a user writes it: with arrays, with lists, with tensors."""
+    """Convert an index to arrays, lists or tensors."""
     if isinstance(index, tuple):
         return tuple(spelled(part, how) for part in index)
     if isinstance(index, np.ndarray) and how != "array":
@@ -87,7 +87,7 @@ SPELLINGS = st.sampled_from(["array", "list", "tensor"])
 @given(x=arrays(), how=SPELLINGS, data=st.data())
 def test_getitem(x, how, data):
     index = data.draw(indices(x.shape))
-    if how == "list":  # of which NumPy knows the type only by what is in it
+    if how == "list":  # NumPy infers the dtype from the elements
         agree(lambda: lucid.Tensor(x)[spelled(index, how)], lambda: x[spelled(index, how)])
     else:
         agree(lambda: lucid.Tensor(x)[spelled(index, how)], lambda: x[index])
@@ -113,7 +113,7 @@ def test_setitem(x, how, rng, data):
         lambda: assign(leaf, spelled(index, how), given_as),
         lambda: assign(theirs, spelled(index, "list") if how == "list" else index, value),
     )
-    # Also where assigning failed: nothing half-written that NumPy does not half-write.
+    # Also after an error.
     np.testing.assert_array_equal(leaf.numpy(), theirs)
 
 

@@ -1,4 +1,4 @@
-"""NumPy's functions on tensors: gradients pass or the call is refused; arrays stay arrays."""
+"""NumPy functions on tensors."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from lucid.ops.numpy_protocol import _FUNCTIONS, _UFUNCS
 A = np.array([[0.52, 0.27, 0.74], [0.13, 1.61, 0.38]])
 B = np.array([[1.1, 2.3, 0.47], [4.2, 0.29, 2.4]])
 
-#: A call of every function in the table: NumPy's and Lucid's own.
+#: A call of every supported NumPy function.
 CALLS = {
     np.sum: lambda x: np.sum(x, axis=0),
     np.mean: lambda x: np.mean(x, keepdims=True),
@@ -52,7 +52,7 @@ CALLS = {
 
 
 def gradients(call, *values):
-    """The value and the gradients of a call, weighted, by recording it."""
+    """Value and gradients of a weighted sum of the result, by recording."""
     leaves = [lucid.tensor(v, requires_grad=True) for v in values]
     y = call(*leaves)
     assert isinstance(y, lucid.Tensor)
@@ -62,7 +62,7 @@ def gradients(call, *values):
 
 
 def slopes(call, *values):
-    """The same by differences, through NumPy alone."""
+    """Value and gradients by NumPy and finite differences."""
     y = call(*values)
     weights = np.cos(np.arange(np.size(y))).reshape(np.shape(y))
     result = []

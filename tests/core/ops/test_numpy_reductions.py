@@ -1,4 +1,4 @@
-"""Reductions are NumPy's: over every choice of axes, over nothing, with NaN, errors included."""
+"""Reductions against NumPy: axes, empty arrays, NaN and errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import lucid
 
 @st.composite
 def axes(draw, ndim):
-    """None, one axis or several, from either end; at times one that is not there, or twice."""
+    """None, one axis or several; occasionally out of range or repeated."""
     number = (
         st.integers(-ndim, ndim - 1) if ndim and draw(st.integers(0, 9)) else st.integers(-5, 4)
     )
@@ -30,13 +30,13 @@ def axes(draw, ndim):
 
 @st.composite
 def reductions(draw, dtypes=DTYPES, special=False):
-    """An array, the axes to reduce and whether to keep them."""
+    """Array, axes and keepdims."""
     x = draw(arrays(shapes(), dtypes, special))
     return x, draw(axes(x.ndim)), draw(st.booleans())
 
 
 def of_a_scalar(x, axis):
-    """The axis for NumPy, which reduces a scalar along axis 0 or -1 at times; Lucid always."""
+    """Axis for NumPy; not all its reductions accept axis 0 and -1 for scalars."""
     return None if x.ndim == 0 and isinstance(axis, int) and axis in (0, -1) else axis
 
 
@@ -45,7 +45,7 @@ def of_a_scalar(x, axis):
 @given(case=reductions(special=True))
 def test_values_and_errors(name, case):
     x, axis, keepdims = case
-    rtol = 1e-5 if name == "prod" and x.dtype.kind == "f" else 0  # another order of rounding
+    rtol = 1e-5 if name == "prod" and x.dtype.kind == "f" else 0  # another order of multiplication
     for call in (getattr(lucid, name), lambda t, *args: getattr(t, name)(*args)):
         agree(
             lambda call=call: call(lucid.Tensor(x), axis, keepdims),
@@ -57,7 +57,7 @@ def test_values_and_errors(name, case):
 @examples(120)
 @given(case=reductions(special=True))
 def test_mean(case):
-    """Of integers and booleans NumPy computes in float64, Lucid in float32."""
+    """Convert integers and booleans to float32; NumPy computes in float64."""
     x, axis, keepdims = case
     a = x if x.dtype.kind == "f" else x.astype("float32")
     agree(
@@ -108,7 +108,7 @@ def test_logsumexp(case):
 def test_cumsum(case):
     x, axis, _ = case
     if axis is None or x.ndim == 0:
-        return  # NumPy's flattened sum; PyTorch and Lucid ask for an axis
+        return  # PyTorch and Lucid require an axis
     agree(lambda: lucid.cumsum(lucid.Tensor(x), axis), lambda: np.cumsum(x, axis=axis))
 
 
@@ -121,7 +121,7 @@ def test_cumsum(case):
 def test_norm_of_one_axis_is_numpys(x, order, data):
     axis = data.draw(st.integers(-x.ndim - 1, x.ndim - 1))
     if np.inf == order and 0 in x.shape:
-        return  # NumPy raised an error before it came to think of 0, too
+        return  # NumPy raised another error first
     agree(
         lambda: lucid.norm(lucid.Tensor(x), 2 if order is None else order, axis),
         lambda: np.linalg.norm(x, order, axis=axis),
@@ -142,7 +142,7 @@ def test_cumsum_requires_an_axis():
     order=st.sampled_from([2, 2, 1, 3, 0.5, 0, -1, np.inf, -np.inf]),
 )
 def test_norm(case, order):
-    """One vector norm over all the axes together, where NumPy takes two for a matrix norm."""
+    """Vector norm over all axes; NumPy computes a matrix norm for two axes."""
     x, axis, keepdims = case
     a = x if x.dtype.kind == "f" else x.astype("float32")
 
@@ -173,7 +173,7 @@ def test_scalar_reduced_along_an_axis(name, axis, keepdims):
     x = lucid.tensor(2.5, requires_grad=True)
     y = getattr(lucid, name)(x, axis=axis, keepdims=keepdims, **options)
     assert (y.shape, y.item()) == ((), 0 if name == "std" else 2.5)
-    if name != "std":  # which has no slope there
+    if name != "std":  # not differentiable there
         y.backward()
         assert (x.grad.shape, x.grad.item()) == ((), 1)
 
@@ -182,7 +182,7 @@ def test_scalar_reduced_along_an_axis(name, axis, keepdims):
 @examples(40)
 @given(case=reductions(dtypes=FLOATS))
 def test_gradient_over_several_axes(name, case):
-    """A reduction of some axes is one of the last axis, of an array turned and flattened."""
+    """A reduction over several axes equals one over their flattened axis."""
     x, axis, keepdims = case
     if name in ("max", "min") and not x.size:
         return
@@ -208,7 +208,7 @@ def test_gradient_over_several_axes(name, case):
 
 
 def test_sum_of_narrow_integers_is_int64():
-    """NumPy's sums of unsigned integers are unsigned."""
+    """NumPy sums unsigned integers as unsigned."""
     x = lucid.tensor([200, 100], dtype="uint8")
     for y in (x.sum(), x.prod(), x.cumsum(0), lucid.tensor([True]).prod()):
         assert y.dtype == np.int64

@@ -1,4 +1,4 @@
-"""Operations that rearrange elements do as NumPy's do, errors included."""
+"""Shape operations against NumPy, with errors."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ T = lucid.Tensor
 
 
 def axis_of(ndim):
-    """An axis from either end; one time in ten perhaps one that is not there."""
+    """Axis from either end; occasionally out of range."""
     near = st.integers(-ndim, ndim - 1) if ndim else st.integers(-1, 0)
     return st.integers(0, 9).flatmap(lambda n: near if n else st.integers(-ndim - 2, ndim + 1))
 
 
 def axes_of(ndim):
-    """Several axes; at times one twice, or one that is not there."""
+    """Several axes; occasionally repeated or out of range."""
     return st.lists(axis_of(ndim), max_size=max(ndim, 1)).map(tuple)
 
 
@@ -45,7 +45,7 @@ def test_reshape(x, data):
 @pytest.mark.parametrize("shape", [2.0, (2.0, 3), "6", None, [[6]], (None, 6)], ids=repr)
 def test_shape_must_be_integers(shape):
     x = np.zeros(6)
-    if shape != [[6]] and shape is not None:  # NumPy 2.0 takes None to be the old shape
+    if shape != [[6]] and shape is not None:  # NumPy 2.0 accepts None
         agree(lambda: lucid.reshape(x, shape), lambda: x.reshape(shape))
     for function in (lucid.reshape, lucid.expand, lucid.broadcast_to):
         with pytest.raises(TypeError, match=r"shape.*got"):
@@ -70,7 +70,7 @@ def test_transpose_and_permute(x, data):
     agree(lambda: lucid.permute(T(x), tuple(order)), lambda: x.transpose(tuple(order)))
     agree(lambda: T(x).T, lambda: x.T)
     one, other = data.draw(axis_of(x.ndim)), data.draw(axis_of(x.ndim))
-    # Two axes are exchanged as in PyTorch, which is NumPy's swapaxes.
+    # Two axes are swapped as in PyTorch, np.swapaxes.
     agree(lambda: T(x).transpose(one, other), lambda: x.swapaxes(one, other))
     agree(lambda: lucid.moveaxis(T(x), one, other), lambda: np.moveaxis(x, one, other))
     some, places = data.draw(axes_of(x.ndim)), data.draw(axes_of(x.ndim))
@@ -80,7 +80,7 @@ def test_transpose_and_permute(x, data):
 @examples(150)
 @given(x=arrays(), data=st.data())
 def test_squeeze_and_unsqueeze(x, data):
-    """Squeezing leaves longer axes as they are, as PyTorch does; NumPy raises an error."""
+    """As in PyTorch, squeeze ignores longer axes; NumPy raises."""
     axis = data.draw(axis_of(x.ndim))
     agree(lambda: lucid.unsqueeze(T(x), axis), lambda: np.expand_dims(x, axis))
     agree(lambda: lucid.squeeze(T(x)), lambda: np.squeeze(x))
@@ -108,7 +108,7 @@ def test_expand(x, data):
 
 @st.composite
 def several(draw):
-    """Arrays alike in all but perhaps one axis, of any dtypes; one time in eight not alike."""
+    """Arrays of equal shape except along one axis; one in eight mismatched."""
     shape = draw(shapes())
     place = draw(st.integers(0, len(shape) - 1)) if shape and draw(st.booleans()) else None
     members = []
@@ -127,7 +127,7 @@ def several(draw):
 def test_concatenate_and_stack(case, data):
     xs, place = case
     floats = any(x.dtype.kind == "f" for x in xs)
-    # NumPy takes float64 for float32 beside int64.
+    # NumPy promotes float32 and int64 to float64.
     dtype = np.dtype("float32") if floats else np.result_type(*xs)
     axis = data.draw(axis_of(xs[0].ndim) if place is None else st.just(place))
     agree(
@@ -146,7 +146,7 @@ def test_concatenate_of_nothing_raises():
 @examples(150)
 @given(x=arrays(shapes(least=1)), data=st.data())
 def test_split_and_chunk(x, data):
-    """``split`` takes lengths, as PyTorch's does; ``np.split`` takes ends."""
+    """``split`` takes lengths, as in PyTorch; ``np.split`` takes indices."""
     axis = data.draw(axis_of(x.ndim))
     size, number = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 5))
     total = x.shape[axis] if -x.ndim <= axis < x.ndim else 1
@@ -183,7 +183,7 @@ def test_tile_and_repeat_interleave(x, data):
     number, axis = data.draw(st.integers(0, 3)), data.draw(axis_of(x.ndim))
     agree(lambda: lucid.tile(T(x), repeats), lambda: np.tile(x, repeats))
     agree(lambda: lucid.tile(T(x), number), lambda: np.tile(x, number))
-    if x.ndim:  # np.repeat sees one axis in a scalar
+    if x.ndim:  # np.repeat treats a scalar as 1-d
         agree(
             lambda: lucid.repeat_interleave(T(x), number, axis), lambda: np.repeat(x, number, axis)
         )
@@ -239,7 +239,7 @@ def test_tril_and_triu(x, diagonal):
 
 @pytest.mark.parametrize("function", [lucid.tril, lucid.triu])
 def test_tril_of_a_vector_raises(function):
-    """As in PyTorch; NumPy makes a matrix of a vector's copies."""
+    """As in PyTorch; NumPy broadcasts a vector to a matrix."""
     for x in (lucid.ones(3), lucid.tensor(1.0)):
         with pytest.raises(ValueError, match=r"at least two axes, got shape \("):
             function(x)
@@ -269,14 +269,14 @@ REARRANGING = {
 @examples(20)
 @given(x=arrays(dtypes=("float64",)), rng=generators())
 def test_gradients(name, x, rng):
-    """Each element is numbered; its gradient is the sum of those of the places it went to."""
+    """The gradient of an element is the sum over its positions in the result."""
     function = REARRANGING[name]
     numbers = function(T(np.arange(1, x.size + 1).reshape(x.shape))).numpy()
     leaf = lucid.tensor(x, requires_grad=True)
     y = function(leaf)
     gradient = filled(rng, y.shape, "float64")
     y.backward(gradient)
-    expected = np.zeros(x.size + 1)  # the first for what padding added
+    expected = np.zeros(x.size + 1)  # index 0 for padding
     np.add.at(expected, numbers.reshape(-1), gradient.reshape(-1))
     np.testing.assert_array_equal(leaf.grad.numpy(), expected[1:].reshape(x.shape))
 
@@ -310,7 +310,7 @@ def test_documented_views_share_memory():
 
 
 def test_view_of_any_layout():
-    """Chains of views: what one leaves the next must take."""
+    """Chains of views with any strides."""
     x = np.arange(24.0).reshape(2, 3, 4)
     steps = {
         "permute": (lambda t: lucid.permute(t, 2, 0, 1), lambda a: a.transpose(2, 0, 1)),

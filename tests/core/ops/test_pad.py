@@ -1,4 +1,4 @@
-"""Padding: against NumPy, in its own names and in PyTorch's, with derivatives."""
+"""``lucid.pad`` and ``nn.functional.pad`` against NumPy, with gradients."""
 
 import numpy as np
 import pytest
@@ -31,7 +31,7 @@ def test_values_computed_by_hand():
     data=st.data(),
 )
 def test_matches_numpy_pad(shape, mode, data):
-    """Widths longer than the axis go through it again and again."""
+    """Widths longer than the axis repeat its elements."""
     width = st.integers(0, 9)
     pair = st.tuples(width, width)
     each = st.lists(pair, min_size=len(shape), max_size=len(shape))
@@ -77,7 +77,7 @@ def test_empty_axis():
     np.testing.assert_array_equal(lucid.pad(X[:0], ((1, 0), (0, 0)), value=2.0), [[2, 2, 2]])
 
 
-# --- under PyTorch's name -----------------------------------------------------------------------
+# --- nn.functional.pad --------------------------------------------------------------------------
 
 
 def test_functional_pad_starts_at_the_last_axis():

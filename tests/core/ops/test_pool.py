@@ -1,4 +1,4 @@
-"""Pooling: values by hand, derivatives against differences."""
+"""Pooling: values, and gradients against finite differences."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,4 @@
-"""A walk over everything public that computes: the types of its results and gradients.
-
-What is walked over is the table in ``examples.py``, which a test here holds to be whole.
-"""
+"""Every public operation: dtypes of results and gradients; completeness of the op db."""
 
 from __future__ import annotations
 
@@ -29,7 +26,7 @@ def test_every_public_op_is_in_the_op_db():
 
 
 def test_every_public_op_has_an_empty_sample():
-    """But for what takes one number, or raises a stated error of nothing."""
+    """Except operations on single numbers, and those that raise for no elements."""
     never = {
         "nn.BatchNorm2d": "in training needs two values per channel",
     }
@@ -37,7 +34,7 @@ def test_every_public_op_has_an_empty_sample():
     assert {op.name for op in OP_DB.values()} - may - set(never) == set()
 
 
-# --- element types ------------------------------------------------------------------------------
+# --- dtypes -------------------------------------------------------------------------------------
 
 
 @ALL
@@ -94,7 +91,7 @@ BITS = [key for key, op in OP_DB.items() if op.two and op.samples[0].kind == "i"
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("number", [False, True], ids=["array", "number"])
 def test_float_dtype_is_kept_next_to_scalars(key, dtype, number):
-    """On either side; a tensor of no axes is a tensor, too, and not a scalar."""
+    """On either side; a 0-d tensor is not a scalar."""
     op = OP_DB[key]
     values = np.random.default_rng(3).uniform(0.2, 4, () if number else (3, 4)).astype(dtype)
     for scalar in SCALARS:
@@ -113,7 +110,7 @@ def test_float_dtype_is_kept_next_to_scalars(key, dtype, number):
 
 @pytest.mark.parametrize("key", OPERANDS)
 def test_integers_next_to_scalars(key):
-    """Beside a whole number they stay what they are; beside a float they become float32."""
+    """Integers keep their dtype next to integers, and become float32 next to floats."""
     op = OP_DB[key]
     for dtype in ("uint8", "int32", "int64"):
         x = lucid.Tensor(np.arange(1, 13, dtype=dtype).reshape(3, 4))
@@ -141,7 +138,7 @@ MIXED = [
     for key, op in OP_DB.items()
     if op.name.startswith(("lucid.", "functional."))
     and [samples.kind for samples in op.samples].count("f") > 1
-    # Whole numbers there are labels, or no probabilities.
+    # Integers are labels there, or not valid probabilities.
     and key != "functional.cross_entropy of probabilities"
     and not key.startswith("functional.sigmoid_focal_loss")
 ]
@@ -149,7 +146,7 @@ MIXED = [
 
 @pytest.mark.parametrize("key", MIXED)
 def test_float_dtype_is_kept_next_to_integer_arrays(key):
-    """Whichever of the operands they are."""
+    """On either side."""
     op = OP_DB[key]
     arrays = op.arrays("float32")
     for i, a in enumerate(arrays):
@@ -193,7 +190,7 @@ OPERATORS = {
 
 @pytest.mark.parametrize("symbol", OPERATORS)
 def test_operators_with_arrays_and_scalars_give_tensors(symbol):
-    """On either side, in float32, with gradients where there are any."""
+    """On either side, in float32, with gradients."""
     apply = OPERATORS[symbol]
     array = np.array([[1.5, 2.0], [0.5, 3.0]], np.float32)
     others = [array, array[::-1], array.astype(">f4"), np.ones((2, 2), bool)]

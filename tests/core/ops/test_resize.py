@@ -1,4 +1,4 @@
-"""Resizing: values by hand, derivatives against differences."""
+"""Resizing: values, and gradients against finite differences."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def test_nearest_values():
 
 
 def test_bilinear_values():
-    # Pixel centres of four columns over two lie at -0.25, 0.25, 0.75, 1.25.
+    # Pixel centers of four columns over two lie at -0.25, 0.25, 0.75, 1.25.
     np.testing.assert_allclose(
         F.interpolate(ROW, (1, 4), mode="bilinear").numpy()[0, 0], [[0, 1, 3, 4]]
     )
@@ -30,7 +30,7 @@ def test_bilinear_values():
 
 
 def test_scale_factor_sets_the_sampling_step():
-    """Five pixels by 1.5 are seven of 2 / 3; by the sizes, seven of 5 / 7."""
+    """Factor 1.5 gives 7 pixels of step 2 / 3; ``size`` gives step 5 / 7."""
     wide = np.arange(5.0).reshape(1, 1, 1, 5)
     options = {"scale_factor": (1, 1.5), "mode": "bilinear"}
     middle = np.arange(1, 6) + 0.5

@@ -1,6 +1,6 @@
-"""Every differentiable operation with an input or output changed between forward and backward.
+"""Every differentiable operation with a saved array changed between forward and backward.
 
-The change is refused where the derivative reads what was changed, and nowhere else.
+The change raises if the gradient depends on the array, and otherwise not.
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ from lucid.autograd.mutation import mark_written
 
 DIFFERENTIABLE = [key for key, op in OP_DB.items() if op.gradient]
 
-#: Operations that keep an array although their derivative happens not to change with it.
+#: Operations that save an array without effect on the gradient.
 UNMOVED = {
     "functional.hardsigmoid", "lucid.clip of a number", "lucid.norm 1",
     "lucid.power by an exponent",
@@ -21,7 +21,7 @@ UNMOVED = {
 
 
 def change(array):
-    """Other valid values in the memory of an array."""
+    """Write other valid values to an array."""
     if array.dtype.kind == "b":
         np.logical_not(array, out=array)
     elif array.dtype.kind in "iu":
@@ -31,7 +31,7 @@ def change(array):
 
 
 def gradients(op, place, unchecked=None):
-    """Gradients of the inputs after a change of the tensor at ``place``, or of none."""
+    """Gradients of the inputs, after a change of the tensor at index ``place`` if given."""
     inputs = leaves([a.copy() for a in op.arrays("float64")])
     outputs = results(op(*inputs))
     recorded = [y for y in outputs if y.requires_grad]
@@ -62,14 +62,14 @@ def test_writing_to_a_saved_tensor_raises(key):
         if read:
             with pytest.raises(RuntimeError, match="changed in place"):
                 gradients(op, place)
-        elif not (key in UNMOVED or key.startswith("nn.")):  # layers read it for their weights
+        elif not (key in UNMOVED or key.startswith("nn.")):  # layers need it for their weights
             assert same(gradients(op, place)[1], expected)
 
 
 @pytest.mark.parametrize("key", [key for key in DIFFERENTIABLE if OP_DB[key].plain])
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_numpy_inputs_are_copied_when_saved(key):
-    """Nobody notices when it is written, so the derivative has a copy."""
+    """Writes to NumPy arrays are not tracked, so they are copied when saved."""
     op = OP_DB[key]
     samples = op.arrays("float64")
 

@@ -1,4 +1,4 @@
-"""Batch norm over parts of a batch is batch norm of the whole batch."""
+"""Synchronized batch norm against batch norm of the whole batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PARTS = (slice(0, 1), slice(1, 3), slice(3, 6))
 
 
 class Part:
-    """A thread's part of the batch; it adds up with the others at a barrier."""
+    """Process group of threads that all-reduce at a barrier."""
 
     def __init__(self, number, table, barrier, has_samples):
         self.number, self.table = number, table
@@ -73,7 +73,7 @@ def test_matches_batch_norm_of_the_whole_batch(activation, standing_in):
         np.testing.assert_allclose(joined, expected, rtol=1e-9, atol=1e-12)
     for i, expected in enumerate(shared):
         np.testing.assert_allclose(sum(r[1][i] for r in results), expected, rtol=1e-9)
-    for _, _, moved in results:  # what stands in learns the same statistics
+    for _, _, moved in results:  # also without samples
         np.testing.assert_allclose(moved, running, rtol=1e-12)
     if standing_in:
         assert not results[-1][0][1].any()

@@ -1,4 +1,4 @@
-"""Values of operations against NumPy, dtypes, and what they say of bad arguments."""
+"""Values of operations against NumPy, dtypes and errors."""
 
 import math
 

@@ -112,26 +112,7 @@ def backward(
         the graph has been freed, a saved array was changed in place after the forward pass, or
         the data of a leaf was replaced by an array that does not fit its gradient.
     """
-    if not output._requires_grad:
-        raise RuntimeError(
-            "backward() expected a tensor that requires gradients; compute it from a tensor with "
-            "requires_grad=True, outside of no_grad()"
-        )
-    if gradient is None:
-        if output._data.size != 1:
-            raise RuntimeError(
-                f"backward() expected a tensor of one element, got shape {output._data.shape}; "
-                "pass gradient="
-            )
-        gradient = np.ones_like(output._data)
-    else:
-        gradient = np.asarray(gradient, dtype=output._data.dtype)
-        if gradient.shape != output._data.shape:
-            raise ValueError(
-                f"backward() expected a gradient of shape {output._data.shape}, "
-                f"got {gradient.shape}"
-            )
-
+    gradient = _initial_gradient(output, gradient)
     if output._node is None:
         _accumulate_grad(output, gradient, owned=False)
         if leaf_hook is not None:
@@ -186,6 +167,27 @@ def backward(
                 heapq.heappush(queue, (-source.order, source))
         del g
     leaves.finish()
+
+
+def _initial_gradient(output: Tensor, gradient: Array | None) -> Array:
+    if not output._requires_grad:
+        raise RuntimeError(
+            "backward() expected a tensor that requires gradients; compute it from a tensor with "
+            "requires_grad=True, outside of no_grad()"
+        )
+    if gradient is None:
+        if output._data.size != 1:
+            raise RuntimeError(
+                f"backward() expected a tensor of one element, got shape {output._data.shape}; "
+                "pass gradient="
+            )
+        return np.ones_like(output._data)
+    gradient = np.asarray(gradient, dtype=output._data.dtype)
+    if gradient.shape != output._data.shape:
+        raise ValueError(
+            f"backward() expected a gradient of shape {output._data.shape}, got {gradient.shape}"
+        )
+    return gradient
 
 
 def _check_gradient(gradient: Array, source: Node | Variable, node: Node) -> Array:

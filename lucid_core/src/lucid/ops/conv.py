@@ -89,11 +89,11 @@ def conv2d(
             f"got {a.shape} and {w.shape}"
         )
     kernel = (w.shape[2], w.shape[3])
-    steps, gaps = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
-    pads = padding_pairs(padding, kernel, steps, gaps)
-    _check(a.shape, w.shape, bias, pads, gaps, groups)
+    strides, dilations = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
+    pads = padding_pairs(padding, kernel, strides, dilations)
+    _check(a.shape, w.shape, bias, pads, dilations, groups)
     b = None if bias is None else array_of(bias).astype(a.dtype, copy=False)
-    options = (steps, pads, gaps, groups)
+    options = (strides, pads, dilations, groups)
     value = kernels.conv2d(a, w, b, *options)
     input_shape, weight_shape = a.shape, w.shape
     # Each vjp reads only the other's array.

@@ -77,31 +77,36 @@ def conv_transpose2d(
         raise ValueError(
             f"conv_transpose2d expected a bias of shape ({outputs},), got {array_of(bias).shape}"
         )
-    steps, gaps = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
-    pads, extra = pair(padding, "padding"), pair(output_padding, "output_padding")
+    strides, dilations = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
+    pads, out_pads = pair(padding, "padding"), pair(output_padding, "output_padding")
     size = [
-        (a.shape[2 + i] - 1) * steps[i]
+        (a.shape[2 + i] - 1) * strides[i]
         - 2 * pads[i]
-        + gaps[i] * (w.shape[2 + i] - 1)
-        + extra[i]
+        + dilations[i] * (w.shape[2 + i] - 1)
+        + out_pads[i]
         + 1
         for i in (0, 1)
     ]
-    if min(size) < 1 or any(extra[i] >= max(steps[i], gaps[i]) for i in (0, 1)):
+    if min(size) < 1 or any(out_pads[i] >= max(strides[i], dilations[i]) for i in (0, 1)):
         raise ValueError(
             "conv_transpose2d expected an output of at least one pixel and output_padding below "
             f"stride or dilation, got {size[0]} x {size[1]} (input {a.shape}, weight {w.shape}, "
-            f"stride {steps}, padding {pads}, dilation {gaps}, output_padding {extra})"
+            f"stride {strides}, padding {pads}, dilation {dilations}, output_padding {out_pads})"
         )
     # output_padding cancels padding at the end first; the rest is zeros.
-    ends = [(pads[i], max(0, pads[i] - extra[i])) for i in (0, 1)]
-    idle = [max(0, extra[i] - pads[i]) for i in (0, 1)]
-    options = (steps, (ends[0], ends[1]), gaps, groups)
-    reached = (slice(None), slice(None), slice(size[0] - idle[0]), slice(size[1] - idle[1]))
-    shape = (a.shape[0], outputs, size[0] - idle[0], size[1] - idle[1])
+    paddings = [(pads[i], max(0, pads[i] - out_pads[i])) for i in (0, 1)]
+    uncovered = [max(0, out_pads[i] - pads[i]) for i in (0, 1)]
+    options = (strides, (paddings[0], paddings[1]), dilations, groups)
+    covered = (
+        slice(None),
+        slice(None),
+        slice(size[0] - uncovered[0]),
+        slice(size[1] - uncovered[1]),
+    )
+    shape = (a.shape[0], outputs, size[0] - uncovered[0], size[1] - uncovered[1])
     value: Array = kernels.conv2d_input_gradient(a, w, shape, *options)
-    if any(idle):
-        value = np.pad(value, ((0, 0), (0, 0), (0, idle[0]), (0, idle[1])))
+    if any(uncovered):
+        value = np.pad(value, ((0, 0), (0, 0), (0, uncovered[0]), (0, uncovered[1])))
     if bias is not None:
         value += array_of(bias).astype(value.dtype, copy=False)[:, None, None]
     weight_shape = w.shape
@@ -110,7 +115,7 @@ def conv_transpose2d(
     wants_bias = needs_grad(bias)
 
     def vjp(g: Array) -> list[Array | None]:
-        inner = g[reached]
+        inner = g[covered]
         return [
             None if kept_w is None else kernels.conv2d(inner, kept_w, None, *options),
             None

@@ -90,7 +90,7 @@ def where(
     Parameters
     ----------
     condition : array-like
-        Booleans, or numbers of which the nonzero ones are true.
+        Booleans; nonzero numbers are true.
     x, y : array-like, optional
         Shapes that broadcast with ``condition``.  Without both, see :func:`lucid.nonzero`.
 
@@ -275,7 +275,7 @@ def unique(
 
 
 def nonzero(x: ArrayLike) -> tuple[Tensor, ...]:
-    """Indices of nonzero elements, one tensor per axis, as in NumPy.
+    """Find the indices of nonzero elements, one tensor per axis, as in NumPy.
 
     Parameters
     ----------

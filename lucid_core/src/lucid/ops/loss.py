@@ -84,22 +84,22 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"expected label_smoothing in [0, 1], got {label_smoothing}")
     a = floating(input)
-    lined = _classes_last(a, "cross_entropy")
-    logp = _in_rows(log_softmax_array(lined, -1))
+    scores = _classes_last(a, "cross_entropy")
+    logp = _to_rows(log_softmax_array(scores, -1))
     class_weight = _class_weight(weight, logp)
     if array_of(target).dtype.kind == "f":
         return _soft_cross_entropy(
-            input, target, lined, logp, class_weight, reduction, label_smoothing
+            input, target, scores, logp, class_weight, reduction, label_smoothing
         )
-    labels, kept = _labels(target, lined, ignore_index)
-    shape, rows = lined.shape, np.arange(len(labels))
+    labels, kept = _labels(target, scores, ignore_index)
+    shape, rows = scores.shape, np.arange(len(labels))
     share, smooth = 1 - label_smoothing, label_smoothing / max(1, logp.shape[1])
     hard = share * np.where(kept, class_weight[labels], 0)
     losses = -hard * np.where(kept, logp[rows, labels], 0)
     if label_smoothing:
         losses -= smooth * np.where(kept, logp @ class_weight, 0)
     total = float(np.where(kept, class_weight[labels], 0).sum())
-    value, expand_grad = reduce_losses(losses.reshape(lined.shape[:-1]), reduction, total)
+    value, expand_grad = reduce_losses(losses.reshape(scores.shape[:-1]), reduction, total)
 
     def vjp(g: Array) -> Array:
         # Ignored positions have zero gradients, even if the mean is NaN.
@@ -108,7 +108,7 @@ def cross_entropy(
         wanted[rows, labels] += hard * s
         gradient = np.exp(logp) * wanted.sum(axis=1, keepdims=True)
         gradient -= wanted
-        return _classes_back(gradient, shape)
+        return _from_rows(gradient, shape)
 
     return record(value, (input, vjp))
 
@@ -116,7 +116,7 @@ def cross_entropy(
 def _soft_cross_entropy(
     input: ArrayLike,
     target: ArrayLike,
-    lined: Array,
+    scores: Array,
     logp: Array,
     class_weight: Array,
     reduction: str,
@@ -132,7 +132,7 @@ def _soft_cross_entropy(
     q = _classes_last(probabilities, "cross_entropy").reshape(logp.shape).astype(logp.dtype)
     share = 1 - label_smoothing
     q = (q * share + label_smoothing / max(1, logp.shape[1])) * class_weight
-    shape = lined.shape
+    shape = scores.shape
     value, expand_grad = reduce_losses(-(q * logp).sum(axis=1).reshape(shape[:-1]), reduction)
 
     def rows_of(g: Array) -> Array:
@@ -140,10 +140,10 @@ def _soft_cross_entropy(
 
     def by_input(g: Array) -> Array:
         gradient = (np.exp(logp) * q.sum(axis=1, keepdims=True) - q) * rows_of(g)
-        return _classes_back(gradient, shape)
+        return _from_rows(gradient, shape)
 
     def by_target(g: Array) -> Array:
-        return _classes_back(-share * class_weight * logp * rows_of(g), shape)
+        return _from_rows(-share * class_weight * logp * rows_of(g), shape)
 
     return record(value, (input, by_input), (target, by_target))
 
@@ -183,10 +183,10 @@ def nll_loss(
         If ``weight`` requires gradients.
     """
     refuse_gradients("nll_loss", weight=weight)
-    lined = _classes_last(floating(input), "nll_loss")
-    logp = _in_rows(lined)
-    labels, kept = _labels(target, lined, ignore_index)
-    shape, rows = lined.shape, np.arange(len(labels))
+    scores = _classes_last(floating(input), "nll_loss")
+    logp = _to_rows(scores)
+    labels, kept = _labels(target, scores, ignore_index)
+    shape, rows = scores.shape, np.arange(len(labels))
     hard = np.where(kept, _class_weight(weight, logp)[labels], 0)
     losses = -hard * np.where(kept, logp[rows, labels], 0)
     value, expand_grad = reduce_losses(losses.reshape(shape[:-1]), reduction, float(hard.sum()))
@@ -196,7 +196,7 @@ def nll_loss(
         gradient = np.zeros(row_shape, dtype)
         s = np.broadcast_to(expand_grad(g), shape[:-1]).reshape(-1)
         gradient[rows, labels] = -hard * np.where(kept, s, 0)
-        return _classes_back(gradient, shape)
+        return _from_rows(gradient, shape)
 
     return record(value, (input, vjp))
 
@@ -207,12 +207,12 @@ def _classes_last(a: Array, loss: str) -> Array:
     return a if a.ndim == 1 else np.moveaxis(a, 1, -1)
 
 
-def _in_rows(lined: Array) -> Array:
+def _to_rows(scores: Array) -> Array:
     # Not -1, which cannot be inferred for zero classes.
-    return lined.reshape(math.prod(lined.shape[:-1]), lined.shape[-1])
+    return scores.reshape(math.prod(scores.shape[:-1]), scores.shape[-1])
 
 
-def _classes_back(rows: Array, shape: tuple[int, ...]) -> Array:
+def _from_rows(rows: Array, shape: tuple[int, ...]) -> Array:
     full = rows.reshape(shape)
     return full if full.ndim == 1 else np.moveaxis(full, -1, 1)
 
@@ -226,14 +226,15 @@ def _class_weight(weight: ArrayLike | None, logp: Array) -> Array:
     return w.astype(logp.dtype)
 
 
-def _labels(target: ArrayLike, lined: Array, ignore_index: int) -> tuple[Array, Array]:
+def _labels(target: ArrayLike, scores: Array, ignore_index: int) -> tuple[Array, Array]:
     """Flatten the labels, with 0 for ignored ones, and return the mask of the others."""
-    labels, classes = array_of(target), lined.shape[-1]
+    labels, classes = array_of(target), scores.shape[-1]
     if labels.dtype.kind not in "iu":
         raise ValueError(f"expected integer class labels, got {labels.dtype}")
-    if labels.shape != lined.shape[:-1]:
+    if labels.shape != scores.shape[:-1]:
         raise ValueError(
-            f"expected labels of shape {lined.shape[:-1]} for {classes} classes, got {labels.shape}"
+            f"expected labels of shape {scores.shape[:-1]} for {classes} classes, "
+            f"got {labels.shape}"
         )
     kept = labels != ignore_index
     wrong = kept & ((labels < 0) | (labels >= classes))

@@ -57,7 +57,7 @@ def batch_norm(
     eps : float, default 1e-5
         Added to the variance.
     residual : array-like, optional
-        Added before the activation; the shape of ``x``.
+        Added before the activation, shape of ``x``.
     activation : {"relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu"}, optional
         Activation; default none.
     process_group : ProcessGroup, optional
@@ -66,7 +66,7 @@ def batch_norm(
     Returns
     -------
     Tensor
-        The shape of ``x``.
+        Shape of ``x``.
 
     Raises
     ------
@@ -169,14 +169,14 @@ def affine_act(
     scale, shift : array-like
         Shape (C,).
     residual : array-like, optional
-        Added before the activation; the shape of ``x``.
+        Added before the activation, shape of ``x``.
     activation : {"relu", "relu6", "hardsigmoid", "hardswish", "sigmoid", "silu"}, optional
         Activation; default none.
 
     Returns
     -------
     Tensor
-        The shape of ``x``.
+        Shape of ``x``.
 
     Raises
     ------
@@ -212,7 +212,7 @@ def _residual(residual: ArrayLike | None, a: Array, *others: ArrayLike | None) -
     return save_for_backward(added.astype(a.dtype, copy=False), residual, *others)
 
 
-# --- over the channels of one sample ------------------------------------------------------------
+# --- group and layer normalization -------------------------------------------------------------
 
 
 def group_norm(
@@ -238,7 +238,7 @@ def group_norm(
     Returns
     -------
     Tensor
-        The shape of ``x``.
+        Shape of ``x``.
 
     Raises
     ------
@@ -293,7 +293,7 @@ def layer_norm(
     Returns
     -------
     Tensor
-        The shape of ``x``.
+        Shape of ``x``.
 
     Raises
     ------

@@ -151,11 +151,11 @@ def normalize_axis(axis: int, ndim: int) -> int:
     return index % ndim
 
 
-def pair(value: int | Sequence[int], name: str, least: int = 0) -> tuple[int, int]:
-    """Convert an option given as one or two integers >= ``least`` to (height, width)."""
+def pair(value: int | Sequence[int], name: str, minimum: int = 0) -> tuple[int, int]:
+    """Convert an option given as one or two integers >= ``minimum`` to (height, width)."""
     values: Any = tuple(value) if isinstance(value, Iterable) else (value, value)
     if len(values) != 2 or not all(isinstance(v, (int, np.integer)) for v in values):
         raise ValueError(f"expected {name} to be an integer or (height, width), got {value!r}")
-    if min(values) < least:
-        raise ValueError(f"expected {name} >= {least}, got {value!r}")
+    if min(values) < minimum:
+        raise ValueError(f"expected {name} >= {minimum}, got {value!r}")
     return int(values[0]), int(values[1])

@@ -54,7 +54,7 @@ def sort(x: ArrayLike, axis: int = -1, descending: bool = False) -> tuple[Tensor
     {"numpy.exceptions.AxisError": "If ``x`` has no such axis."},
 )
 def argsort(x: ArrayLike, axis: int = -1, descending: bool = False) -> Tensor:
-    """Indices that sort along an axis, in the order of :func:`sort`."""
+    """Return the indices that :func:`sort` along an axis."""
     a = array_of(x)
     return record(_order(a, normalize_axis(axis, a.ndim), descending))
 
@@ -126,11 +126,11 @@ _arg_extremum = add_sections(
 
 @_arg_extremum
 def argmax(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Index of the maximum, the first of equal ones; NaN counts as the maximum."""
+    """Return the index of the maximum, the first of equal ones; NaN counts as the maximum."""
     return record(np.argmax(array_of(x), axis=axis, keepdims=keepdims))
 
 
 @_arg_extremum
 def argmin(x: ArrayLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Index of the minimum, the first of equal ones; NaN counts as the minimum."""
+    """Return the index of the minimum, the first of equal ones; NaN counts as the minimum."""
     return record(np.argmin(array_of(x), axis=axis, keepdims=keepdims))

@@ -66,7 +66,7 @@ def var(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool =
 
 @_variance
 def std(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:
-    """Standard deviation, the square root of :func:`var`.
+    """Standard deviation, ``sqrt(var(x))``.
 
     The gradient is NaN where all elements are equal.
     """
