@@ -1,4 +1,4 @@
-"""A Python environment of one's own: distributions that really are on ``sys.path``."""
+"""Fixture ``environment``: a folder on ``sys.path`` with installed distributions."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-# The same examples in every run: what a commit is told is about the commit.
+# The same examples in every run, so that a failure is due to the change.
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile("same")
 
-#: Registers the models named in a plugin's source.
+#: Plugin module that registers models by name.
 REGISTER = """
 import lucid
 
@@ -40,10 +40,10 @@ def {name}(width: int = 2, **kwargs) -> nn.Linear:
 
 
 class Environment:
-    """A folder on ``sys.path`` that distributions are written to.
+    """A folder on ``sys.path`` to which distributions are written.
 
-    Written are the very files an installation leaves: ``NAME-VERSION.dist-info``
-    with ``METADATA`` and ``entry_points.txt``, beside the package.
+    Writes the files of an installation: the package, and ``METADATA`` and ``entry_points.txt`` in
+    ``NAME-VERSION.dist-info``.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,9 +65,9 @@ class Environment:
         Parameters
         ----------
         distribution : str
-            Its name; its package has underscores instead.
+            Name of the distribution; the package has underscores instead of hyphens.
         *names : str
-            Models to register, where `plugin` is not given.
+            Models to register if `plugin` is not given.
         plugin, builders : str, optional
             Source of the package's ``plugin.py`` and ``builders.py``.
         """
@@ -111,7 +111,7 @@ class Environment:
         return info
 
     def zip(self, name: str) -> Path:
-        """Move everything into a zip file, as a wheel is one, and return its path."""
+        """Move all files to a zip file, like a wheel, and return its path."""
         path = self.folder / name
         with zipfile.ZipFile(path, "w") as archive:
             for file in sorted(self.folder.rglob("*")):
@@ -125,7 +125,7 @@ class Environment:
 
 @pytest.fixture
 def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Environment]:
-    """An environment without Lucid's own plugins, and a registry that has seen nothing."""
+    """An environment without Lucid's plugins, and a new registry."""
     from lucid.models import zoo
     from lucid.models.registry import ModelRegistry
 

@@ -10,104 +10,69 @@ import pytest
 import lucid
 from lucid import PluginError, PluginWarning, models
 
-HALF_WAY = """
-import lucid
+HOOK = "import lucid\n@lucid.hookimpl\ndef lucid_register_models(register): "
 
-@lucid.hookimpl
-def lucid_register_models(register):
-    register("half", "{package}.builders:half", task="t", family="f",
-             total_parameters=1, summary="s")
-    {fault}
-"""
 
-REGISTER_BAD = """
-import lucid
+def register(name: object, builder: object, **fields: object) -> str:
+    """Return the source of a plugin that registers a model, with defaults for the fields."""
+    fields = {"task": "t", "family": "f", "total_parameters": 6, "summary": "s"} | fields
+    return f"{HOOK}\n    register({name!r}, {builder!r}, **{fields!r})\n"
 
-@lucid.hookimpl
-def lucid_register_models(register):
-    register({arguments})
-"""
+
+HALF = register("half", "faulty.builders:half")
 
 #: Source of a plugin module, and a part of the expected error.
 FAULTS = {
     "raises_at_import": ("raise RuntimeError('no\\n  luck')", "RuntimeError: no luck"),
-    "imports_what_is_not_there": (
+    "imports_missing_module": (
         "import surely_not_installed",
         "ModuleNotFoundError: No module named 'surely_not_installed'",
     ),
     "exits": ("import sys; sys.exit(3)", "SystemExit: 3"),
-    "is_not_python": ("def (:", "SyntaxError"),
-    "raises_half_way": (
-        HALF_WAY.format(package="faulty", fault="raise ValueError('half')"),
-        "ValueError: half",
-    ),
-    "exits_half_way": (HALF_WAY.format(package="faulty", fault="raise SystemExit"), "SystemExit"),
-    "wants_another_argument": (
-        "import lucid\n@lucid.hookimpl\ndef lucid_register_models(registry): ...",
+    "invalid_syntax": ("def (:", "SyntaxError"),
+    "raises_after_registration": (HALF + "    raise ValueError('half')\n", "ValueError: half"),
+    "exits_after_registration": (HALF + "    raise SystemExit\n", "SystemExit"),
+    "unknown_argument": (
+        HOOK.replace("(register)", "(registry)") + "...",
         "Argument(s) {'registry'} are declared in the hookimpl",
     ),
-    "implements_an_unknown_hook": (
-        "import lucid\n@lucid.hookimpl\ndef lucid_register_layers(register): ...",
+    "unknown_hook": (
+        HOOK.replace("models", "layers") + "...",
         "unknown hook 'lucid_register_layers'",
     ),
-    "forgets_the_marker": (
+    "no_marker": (
         "def lucid_register_models(register): ...",
         "decorate lucid_register_models with @lucid.hookimpl",
     ),
     "registers_twice": (
-        HALF_WAY.format(
-            package="faulty",
-            fault="register('half', 'a.b:c', task='t', family='f', total_parameters=1, "
-            "summary='s')",
-        ),
+        HALF + HALF.splitlines()[-1],
         "ValueError: model 'half' is registered twice",
     ),
-    "bad_name": (
-        REGISTER_BAD.format(
-            arguments="'a-b', 'a.b:c', task='t', family='f', total_parameters=1, summary='s'"
-        ),
-        "'a-b'",
-    ),
-    "bad_builder": (
-        REGISTER_BAD.format(
-            arguments="'net', 'a.b.c', task='t', family='f', total_parameters=1, summary='s'"
-        ),
+    "invalid_name": (register("a-b", "a.b:c"), "'a-b'"),
+    "invalid_builder": (
+        register("net", "a.b.c"),
         "model 'net': builder must be 'package.module:function', got 'a.b.c'",
     ),
     "no_count": (
-        REGISTER_BAD.format(
-            arguments="'net', 'a.b:c', task='t', family='f', total_parameters=None, summary='s'"
-        ),
+        register("net", "a.b:c", total_parameters=None),
         "model 'net': total_parameters must be an int, got None",
     ),
-    "no_builder": (
-        REGISTER_BAD.format(
-            arguments="'net', None, task='t', family='f', total_parameters=1, summary='s'"
-        ),
-        "model 'net': builder must be a str, got None",
-    ),
-    "no_text": (
-        REGISTER_BAD.format(
-            arguments="'net', 'a.b:c', task='t', family=3, total_parameters=1, summary='s'"
-        ),
+    "no_builder": (register("net", None), "model 'net': builder must be a str, got None"),
+    "family_of_wrong_type": (
+        register("net", "a.b:c", family=3),
         "model 'net': family must be a str, got 3",
     ),
-    "name_of_another_type": (
-        REGISTER_BAD.format(
-            arguments="3, 'a.b:c', task='t', family='f', total_parameters=1, summary='s'"
-        ),
-        "the name of a model must be a str, got 3",
-    ),
+    "name_of_wrong_type": (register(3, "a.b:c"), "the name of a model must be a str, got 3"),
     "missing_keywords": (
-        REGISTER_BAD.format(arguments="'net', 'a.b:c'"),
+        HOOK + "register('net', 'a.b:c')",
         "missing 4 required keyword-only arguments",
     ),
-    "raises_what_cannot_be_shown": (
+    "error_without_str": (
         "class Mute(Exception):\n    def __str__(self): raise ValueError\nraise Mute",
         "Mute",
     ),
     "lists_models": ("import lucid\nlucid.models.list_models()", "during plugin discovery"),
-    "imports_a_model": ("from lucid.models import good_net", "during plugin discovery"),
+    "imports_model": ("from lucid.models import good_net", "during plugin discovery"),
 }
 
 
@@ -173,8 +138,7 @@ def test_entry_point_can_name_object(environment) -> None:
 def test_failed_plugin_stays_imported_if_program_imported_it(environment) -> None:
     environment.add(
         "toy",
-        plugin="import lucid\n@lucid.hookimpl\n"
-        "def lucid_register_models(register):\n    raise RuntimeError\n",
+        plugin=HOOK + "raise RuntimeError",
     )
     import toy.plugin
 
@@ -188,9 +152,7 @@ def test_keyboard_interrupt_propagates_and_discovery_can_rerun(environment) -> N
     environment.add("interrupted", plugin="raise KeyboardInterrupt")
     with pytest.raises(KeyboardInterrupt):
         models.list_models()
-    (environment.folder / "interrupted" / "plugin.py").write_text(
-        "import lucid\n@lucid.hookimpl\ndef lucid_register_models(register): ..."
-    )
+    (environment.folder / "interrupted" / "plugin.py").write_text(HOOK + "...")
     assert models.list_models() == ["good_net"]
 
 
@@ -279,11 +241,7 @@ def test_refresh_loads_repaired_plugin(environment) -> None:
     environment.add("toy", "net", plugin="raise RuntimeError('not yet')")
     with pytest.warns(PluginWarning):
         assert models.list_models() == []
-    (environment.folder / "toy" / "plugin.py").write_text(
-        "import lucid\n@lucid.hookimpl\ndef lucid_register_models(register):\n"
-        "    register('net', 'toy.builders:net', task='t', family='f', total_parameters=6,"
-        " summary='s')\n"
-    )
+    (environment.folder / "toy" / "plugin.py").write_text(register("net", "toy.builders:net"))
     models.refresh()
     assert models.list_models() == ["net"]
 

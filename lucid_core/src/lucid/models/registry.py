@@ -315,7 +315,10 @@ def _check_registration(decorated: DecoratedBuilder, models: list[ModelInfo], or
         for key, value in declared.items()
         if getattr(registered[0], key) != value
     ]
-    raise PluginError(f"{builder} is registered differently by {origin}: {'; '.join(differing)}")
+    raise PluginError(
+        f"{builder} is registered with other fields by {origin}: {'; '.join(differing)}; use the "
+        "same values"
+    )
 
 
 def _warn_about_failures(found: Discovery) -> None:
