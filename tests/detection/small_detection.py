@@ -37,7 +37,7 @@ def write_coco(
     categories: dict[int, str] = CATEGORIES,
     seed: int = 0,
 ) -> Path:
-    """A COCO file with images of one or two colored boxes in ``folder``; ``empty`` has none.
+    """Write a COCO file with images of one or two colored boxes; images in ``empty`` have none.
 
     Sizes are (width, height).
     """
@@ -69,7 +69,7 @@ def write_coco(
 
 
 class TinyBackbone(nn.Module):
-    """Five strided convolutions under the names of a ResNet's stages."""
+    """Five strided convolutions, named as the stages of a ResNet."""
 
     feature_channels = (8, 8, 8, 8)
     feature_strides = (4, 8, 16, 32)
@@ -96,5 +96,5 @@ class TinyBackbone(nn.Module):
 def tiny_detector(
     num_classes: int = 3, backbone_num_classes: int = 5, **options: Any
 ) -> FasterRCNN:
-    """The head of Faster R-CNN on next to nothing."""
+    """Faster R-CNN on a tiny backbone."""
     return FasterRCNN(TinyBackbone(backbone_num_classes), num_classes, **{**SMALL, **options})

@@ -27,13 +27,13 @@ NAMES = ("background", "cat", "dog", "fish")
 
 
 def record_of(image: Path, categories: dict[int, int], **size: int) -> dict[str, Any]:
-    """What the predictor says of an image in which it has found these."""
+    """Record of a predictor for an image with these detections."""
     rows = coco_rows(FOUND, categories)
     return {"image": str(image), "width": 40, "height": 30, "coco_results": rows} | size
 
 
 def write(folder: Path, **parts: Any) -> Path:
-    """A file without annotations, as those of COCO's test sets are."""
+    """Write a COCO file without annotations, as for COCO's test sets."""
     path = folder / "info.json"
     path.write_text(json.dumps({"images": IMAGES, "categories": CATEGORIES} | parts))
     return path
@@ -41,7 +41,7 @@ def write(folder: Path, **parts: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights that say nothing of categories."""
+    """Weights without category metadata."""
     path = tmp_path_factory.mktemp("weights") / "w.safetensors"
     model = create_model("faster_rcnn_resnet_18_fpn", num_classes=4, hidden_dim=8)
     lucid.save_model(model, path)
@@ -55,7 +55,7 @@ def test_images_and_classes_are_matched_by_name(tmp_path: Path, bare: Path) -> N
     assert ids.results(record_of(pictures[1], ids.categories)) == [
         {"image_id": 8, "category_id": 30, "bbox": [4.0, 6.0, 20.0, 14.0], "score": 0.9},
         {"image_id": 8, "category_id": 20, "bbox": [1.0, 1.0, 8.0, 29.0], "score": 0.6},
-    ]  # no fish in the file
+    ]  # the file has no fish
 
 
 def test_names_are_relative_to_the_current_directory(

@@ -1,4 +1,4 @@
-"""``lucid detect``: a saved detector, images in, a table, JSON and drawings out."""
+"""``lucid detect``: tables, JSON, drawings, resuming, errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from lucid_models_detection.draw import label_color
 from lucid_models_detection.faster_rcnn.converter import FasterRCNNConverter
 from lucid_models_detection.torchvision import torchvision_state_dict
 
-pytestmark = pytest.mark.slow  # each command opens a whole model
+pytestmark = pytest.mark.slow  # each command loads a full model
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -37,7 +37,7 @@ FOUND = {
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small detector of cats and dogs, as ``save_model`` writes it."""
+    """Save a small detector of cats and dogs."""
     path = tmp_path_factory.mktemp("weights") / "detector.safetensors"
     lucid.random.seed(0)
     model = create_model("faster_rcnn_resnet_18_fpn", num_classes=3, hidden_dim=8)
@@ -54,7 +54,7 @@ def image(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def lucid_detect(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run ``lucid detect``; give exit code, output and errors."""
+    """Run ``lucid detect``; return exit code, stdout and stderr."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
         code = run(["detect", *map(str, arguments)])
@@ -65,7 +65,7 @@ def lucid_detect(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture
 def known_detections(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the network would find is not what these tests are about."""
+    """Replace ``predict`` by fixed detections."""
 
     def predict(self: FasterRCNN, images: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
         assert all(image.shape == (3, 32, 40) for image in images)
@@ -84,7 +84,7 @@ def test_table(lucid_detect: Run, weights: Path, image: Path, tmp_path: Path) ->
         f"{name}  dog    0.970      4.0      6.0     24.0     20.0",
         f"{name}  cat    0.612      1.0      1.0      9.2     30.0",
     ]
-    assert sorted(tmp_path.iterdir()) == [image]  # nothing is written unasked
+    assert sorted(tmp_path.iterdir()) == [image]  # no files are written without --output
 
 
 @pytest.mark.usefixtures("known_detections")
@@ -245,7 +245,7 @@ def test_options_of_other_tools(
 
 
 def test_detections_match_the_model(lucid_detect: Run, weights: Path, image: Path) -> None:
-    """The file alone rebuilds the model, and what is printed is what it predicts."""
+    """The command prints the predictions of the saved model."""
     code, out, _ = lucid_detect(image, "--weights", weights, "--json", "--score-threshold", 0)
     assert code == 0
     pixels = np.full((3, 32, 40), 90 / 255, np.float32)
@@ -258,7 +258,7 @@ def test_detections_match_the_model(lucid_detect: Run, weights: Path, image: Pat
 
 
 def bad_call(tmp_path: Path, image: Path, weights: Path) -> dict[str, tuple[list[Any], str]]:
-    """Arguments that are refused, and what is said."""
+    """Invalid arguments and a part of the error message, by case."""
     truncated = tmp_path / "half.safetensors"
     truncated.write_bytes(weights.read_bytes()[:10_000])
     no_image = tmp_path / "text.png"
@@ -380,7 +380,7 @@ def test_classifier_weights_are_rejected(lucid_detect: Run, image: Path, tmp_pat
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Five images, of which one is cut off and one is a link to nothing."""
+    """Five images, one truncated and one a broken link."""
     path = tmp_path / "photos"
     path.mkdir()
     for name in "abcd":
@@ -432,11 +432,11 @@ def test_ctrl_c_and_resume(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asked: list[int] = []
+    calls: list[int] = []
 
     def predict(self: FasterRCNN, images: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
-        asked.append(round(float(images[0][2, 0, 0]) * 255))
-        if len(asked) == 2:
+        calls.append(round(float(images[0][2, 0, 0]) * 255))
+        if len(calls) == 2:
             raise KeyboardInterrupt
         return [dict(FOUND)]
 
@@ -450,10 +450,10 @@ def test_ctrl_c_and_resume(
     assert (code, err.count("\n")) == (2, 1)
     assert "results.json.partial contains an unfinished run; continue it with --resume" in err
     code, out, _ = lucid_detect(*arguments, "--resume", "--score-threshold", 0.3)
-    assert code == 2  # the first images were held against another threshold
+    assert code == 2  # the threshold differs from the first run
     code, out, _ = lucid_detect(*arguments, "--resume")
     assert (code, out) == (0, f"3 images in {report}, 2 failed\n")
-    assert asked == [ord("a"), ord("c"), ord("c"), ord("d")]
+    assert calls == [ord("a"), ord("c"), ord("c"), ord("d")]
     assert [Path(r["image"]).stem for r in json.loads(report.read_text())["images"]] == list("acd")
     code, out, err = lucid_detect(*arguments, "--resume")
     assert (code, out) == (0, f"3 images in {report}, 2 failed\n")
@@ -482,7 +482,7 @@ def test_resume_of_a_finished_report(
         assert (code, err.count("\n")) == (2, 1)
         assert "expected score_threshold 0.5, got 0.25" in err
         moved = (folder, "--weights", other, "--output", report, "--resume")
-        assert lucid_detect(*moved)[0] == 0  # the same file elsewhere
+        assert lucid_detect(*moved)[0] == 0  # the same weights at another path
         assert report.read_bytes() == before
 
 
@@ -527,7 +527,7 @@ def test_options_without_effect_are_rejected(
 
 @pytest.fixture(scope="module")
 def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A detector of COCO's classes as torchvision would save it, in PyTorch's format."""
+    """A detector of COCO classes in torchvision's checkpoint format."""
     model = create_model(
         "faster_rcnn_resnet_18_fpn", num_classes=91, **torchvision_config() | {"hidden_dim": 8}
     )
@@ -558,7 +558,7 @@ def test_torchvision_checkpoint(
 
     lucid_detect(image, "--weights", theirs, "--norm-eps", 0)
     assert models[-1].backbone.net.layer1[0].conv1.norm.eps == 0
-    # The published file is known by its digest, whatever it is called.
+    # The published file is identified by its digest.
     digest = hashlib.sha256(theirs.read_bytes()).hexdigest()[:8]
     monkeypatch.setattr(FasterRCNNConverter, "published", digest)
     lucid_detect(image, "--weights", theirs)

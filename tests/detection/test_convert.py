@@ -44,7 +44,7 @@ def test_empty_detections_keep_shapes() -> None:
 
 
 class Theirs:
-    """The attributes of ``supervision.Detections`` that matter."""
+    """Stand-in for ``supervision.Detections``."""
 
     def __init__(self, **values: Any) -> None:
         self.__dict__ = {"mask": None, "confidence": None, "class_id": None, **values}
@@ -71,7 +71,7 @@ def test_from_supervision_sorts_and_offsets_labels() -> None:
     assert back["boxes"].dtype == back["scores"].dtype == np.float32
     evaluator = CocoEvaluator(["background", "a", "b", "c"])
     truth = {"boxes": [[0, 0, 2, 2]], "labels": [2]}
-    evaluator.update([back], [truth])  # a label 0 would be refused here
+    evaluator.update([back], [truth])  # label 0 would be rejected
     assert evaluator.compute().map == pytest.approx(1)
 
 

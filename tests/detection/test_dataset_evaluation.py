@@ -18,7 +18,7 @@ from lucid_models_detection.training.validation import Validation
 
 
 class Oracle:
-    """Finds exactly what is annotated, under labels of its own, and one thing too many."""
+    """Returns the annotated objects under its own labels, and one false positive."""
 
     def __init__(self, dataset: CocoDetection, labels: dict[int, int]) -> None:
         self.targets = iter([dataset.target(i) for i in range(len(dataset))])
@@ -49,7 +49,7 @@ def test_labels_are_matched_by_category(tmp_path: Path, batch_size: int) -> None
     metrics = evaluator.compute()
     assert metrics.map == pytest.approx(1)
     assert [c.name for c in metrics.classes] == ["disc", "square"]
-    assert (metrics.images, metrics.detections) == (6, metrics.objects)  # no star counts
+    assert (metrics.images, metrics.detections) == (6, metrics.objects)  # stars are ignored
     assert len(results) == metrics.objects
     first = dataset.target(0)
     x1, y1, x2, y2 = first["boxes"][0].tolist()
@@ -62,7 +62,7 @@ def test_labels_are_matched_by_category(tmp_path: Path, batch_size: int) -> None
 
 
 def test_metrics_do_not_depend_on_the_batch_size(tmp_path: Path) -> None:
-    """The detector is held against what it finds itself in each image alone."""
+    """The ground truth are the detector's own predictions for each image alone."""
     lucid.random.seed(0)
     model = small_detection.tiny_detector(rpn_post_nms_top_n=20, box_score_threshold=0.0)
     path = small_detection.write_coco(tmp_path, sizes=((64, 64), (72, 48), (50, 60), (40, 90)))

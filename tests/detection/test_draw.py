@@ -1,4 +1,4 @@
-"""Drawing: what kind of image comes in, where lines and captions land, what is refused."""
+"""Drawing of boxes: image types, positions of outlines and captions, errors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ PILLOW_MODES = (
 
 
 def in_mode(rgb: Image.Image, mode: str) -> Image.Image:
-    """The picture in a mode, by way of another where there is no direct one."""
+    """Convert an image to a mode, via another mode if necessary."""
     if mode == "LAB":
         profiles = [ImageCms.createProfile(name) for name in ("sRGB", "LAB")]
         converted = ImageCms.profileToProfile(rgb, *profiles, outputMode="LAB")
@@ -66,14 +66,14 @@ def in_mode(rgb: Image.Image, mode: str) -> Image.Image:
 
 @pytest.mark.parametrize("mode", PILLOW_MODES)
 def test_pillow_modes(mode: str) -> None:
-    """The ground as it was, in color or in gray, and the box on it in its own color."""
+    """The background keeps its color or gray value, and the box has its own color."""
     rgb = Image.new("RGB", (40, 30), (204, 102, 51))  # of the palette that "P" has
     image = in_mode(rgb, mode)
     assert image.mode == mode
     picture = draw_boxes(image, [[8, 9, 28, 25]], [2], class_names={2: ""})
     assert (picture.mode, picture.size) == ("RGB", rgb.size)
     colored = mode in ("P", "PA", "CMYK", "YCbCr", "LAB", "HSV") or mode.startswith("RGB")
-    if mode != "1":  # where the ground is a dither
+    if mode != "1":  # mode 1 is dithered
         ground = rgb if colored else rgb.convert("L").convert("RGB")
         np.testing.assert_allclose(picture.getpixel((36, 3)), ground.getpixel((0, 0)), atol=3)
     assert picture.getpixel((8, 20)) == label_color(2)
@@ -128,7 +128,7 @@ def test_outline_is_inside_the_box() -> None:
     color = list(label_color(1))
     for y, x in ((5, 10), (5, 29), (24, 10), (24, 29), (15, 10), (5, 20)):
         assert picture[y, x].tolist() == color
-    for y, x in ((4, 10), (25, 29), (15, 9), (15, 30)):  # the dark line beside it
+    for y, x in ((4, 10), (25, 29), (15, 9), (15, 30)):  # the dark border
         assert picture[y, x].tolist() == [0, 0, 0]
     assert picture[15, 20].tolist() == [128, 128, 128]
     assert picture[15, 31].tolist() == [128, 128, 128]
@@ -180,10 +180,10 @@ def test_names_from_sequence_mapping_or_label() -> None:
 )
 def test_captions_stay_in_the_image(box: list[float]) -> None:
     picture = np.asarray(draw_boxes(GRAY, [box], [1], [0.5], class_names=["", "a long name"]))
-    plate = (picture == label_color(1)).all(axis=2)
-    assert plate.sum() > 100
-    rows, columns = np.nonzero(plate.sum(axis=1) > 20)[0], np.nonzero(plate.sum(axis=0) > 5)[0]
-    assert len(rows) >= 8  # the whole height of the plate is visible
+    caption = (picture == label_color(1)).all(axis=2)
+    assert caption.sum() > 100
+    rows, columns = np.nonzero(caption.sum(axis=1) > 20)[0], np.nonzero(caption.sum(axis=0) > 5)[0]
+    assert len(rows) >= 8  # the full height of the caption is visible
     assert len(columns) >= 30
 
 
@@ -193,8 +193,8 @@ def test_captions_of_neighbors_do_not_overlap() -> None:
     together = np.asarray(draw_boxes(image, boxes, [1, 2, 3], [0.9, 0.8, 0.7]))
     counts = [(together == label_color(i)).all(axis=2).sum() for i in (1, 2, 3)]
     alone = np.asarray(draw_boxes(image, boxes[:1], [1], [0.9]))
-    plate = (alone == label_color(1)).all(axis=2).sum() - 280  # without most of the outline
-    assert min(counts) > plate * 0.8
+    caption = (alone == label_color(1)).all(axis=2).sum() - 280  # minus most of the outline
+    assert min(counts) > caption * 0.8
 
 
 def test_class_colors_are_distinct() -> None:

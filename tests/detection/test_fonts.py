@@ -1,4 +1,4 @@
-"""Class names in letters that Pillow's own font lacks."""
+"""Class names with characters missing in Pillow's own font."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lucid_models_detection.draw import draw_boxes
 
 @pytest.fixture
 def font_files(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """The fonts of the system, none at first."""
+    """List of system fonts, initially empty."""
     files: list[str] = []
     monkeypatch.setattr(fonts, "_system_fonts", lambda: tuple(files))
     caches = (fonts._find_font, fonts._warn, fonts._open)

@@ -1,4 +1,4 @@
-"""A detector as something that is sent to other processes."""
+"""Predictor of a saved detector."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def photos(tmp_path: Path) -> list[str]:
     paths = [tmp_path / f"{number}.png" for number in range(4)]
     for path, width in zip(paths, (64, 48, 64, 64), strict=True):
         Image.fromarray(rng.integers(0, 255, (64, width, 3)).astype(np.uint8)).save(path)
-    paths[2].write_bytes(paths[0].read_bytes()[:900])  # cut off
+    paths[2].write_bytes(paths[0].read_bytes()[:900])  # truncated
     return [str(path) for path in paths]
 
 
@@ -37,7 +37,7 @@ def test_records_match_the_model(weights: Path, photos: list[str]) -> None:
     records = DetectionPredictor(weights, score_threshold=0.2)(photos)
     assert [record["image"] for record in records] == photos
     assert "cannot be decoded" in records[2]["error"]
-    assert photos[2] not in records[2]["error"]  # it stands beside it
+    assert photos[2] not in records[2]["error"]  # the record has it as "image"
     model = lucid.load_model(weights)
     for i in (0, 1, 3):
         pixels = np.asarray(Image.open(photos[i]), np.float32).transpose(2, 0, 1) / 255
@@ -80,7 +80,7 @@ def test_drawings(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     predictor = DetectionPredictor(weights, drawings="drawn")
-    monkeypatch.chdir("/")  # as in a worker that was started elsewhere
+    monkeypatch.chdir("/")  # as in a worker with another working directory
     records = predictor(photos)
     assert [record.get("picture") for record in records] == [
         "drawn/0_detections.png", "drawn/1_detections.png", None, "drawn/3_detections.png",

@@ -1,4 +1,4 @@
-"""``lucid train-detector`` and ``lucid evaluate`` as programs: killed, interrupted, refused."""
+"""``lucid train-detector`` and ``lucid evaluate``: results, interruption, errors."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def call(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a ``lucid`` command; give exit code, output and errors."""
+    """Run a ``lucid`` command; return exit code, stdout and stderr."""
 
     def call(*arguments: object) -> tuple[int, str, str]:
         code = run([*map(str, arguments)])
@@ -81,7 +81,7 @@ def wait_until(there: Callable[[], bool], program: subprocess.Popen[str]) -> Non
 
 
 def has_stepped(state: Path) -> Callable[[], bool]:
-    """Whether the state is of a later moment than the start."""
+    """Return whether the checkpoint is later than the start."""
     return lambda: state.exists() and load_checkpoint(state)["step"] > 0
 
 
@@ -96,7 +96,7 @@ def weights_digest(folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a training that nothing interrupted."""
+    """Run directory of an uninterrupted training."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
     assert run(arguments_of(data, folder)) == 0
     return folder
@@ -105,7 +105,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def check_results_of_detect(
     call: Run, data: Path, weights: Path, rows: list[dict[str, object]], folder: Path
 ) -> None:
-    """``lucid detect`` finds image by image what ``lucid evaluate`` found in all of them."""
+    """``lucid detect`` and ``lucid evaluate`` give the same detections."""
     path = folder / "new" / "detected.json"
     pictures = [data.parent / f"data_{number}.png" for number in (3, 1)]
     arguments = ["--weights", weights, "--coco-results", path, "--data", data]
@@ -170,7 +170,7 @@ def test_trained_detector_works_with_other_commands(
 
     check_results_of_detect(call, data, best, rows, tmp_path)
 
-    # Asked for again, it is done; begun again, it would be lost.
+    # Resuming a finished run does nothing; starting again would overwrite it.
     code, out, err = call("train-detector", "--output", trained, "--resume")
     assert (code, err) == (0, "")
     assert out.splitlines()[-1].endswith(str(best))
@@ -199,11 +199,11 @@ def test_run_killed_before_first_step_keeps_backbone_weights(data: Path, tmp_pat
     reached = load_checkpoint(state)
     assert (reached["epoch"], reached["step"]) == (0, 0)
     for name, value in source.state_dict().items():
-        if not name.endswith("num_batches_tracked"):  # which frozen norms do not have
+        if not name.endswith("num_batches_tracked"):  # frozen norms have no counter
             held = reached["model"][f"backbone.net.{name}"]
             np.testing.assert_array_equal(held.numpy(), value.numpy(), err_msg=name)
 
-    weights.unlink()  # the folder is all that is needed
+    weights.unlink()  # the run directory is sufficient
     program = begin("train-detector", "--output", half, "--resume")
     out, err = program.communicate(timeout=300)
     assert (program.returncode, err) == (0, "")

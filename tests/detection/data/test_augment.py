@@ -1,4 +1,4 @@
-"""Changes of an image that take its boxes along: by hand, and by the pixels of drawn squares."""
+"""Augmentation of images with boxes, checked by hand and by the pixels of drawn squares."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BOXES = np.array([[2, 3, 10, 8], [20, 10, 33, 20]], np.float32)
 
 
 def painted(boxes: np.ndarray, height: int = 20, width: int = 33) -> np.ndarray:
-    """An image that is bright inside the boxes."""
+    """Return an image that is bright inside the boxes."""
     image = np.zeros((3, height, width), np.float32)
     for x1, y1, x2, y2 in boxes.astype(int):
         image[:, y1:y2, x1:x2] = 1
@@ -32,7 +32,7 @@ def painted(boxes: np.ndarray, height: int = 20, width: int = 33) -> np.ndarray:
 
 
 def bright(image: np.ndarray) -> list[int]:
-    """The box around what is bright."""
+    """Return the bounding box of the bright pixels."""
     ys, xs = np.nonzero(image[0] > 0.5)
     return [int(v) for v in (xs.min(), ys.min(), xs.max() + 1, ys.max() + 1)]
 
@@ -86,7 +86,7 @@ def test_crop_clips_boxes_and_removes_those_outside() -> None:
     assert cut["boxes"].tolist() == [[0, 0, 5, 4]]
     assert bright(image) == [0, 0, 5, 4]
     assert cut["labels"].tolist() == [1]
-    assert cut["area"].tolist() == [20]  # 40, of whose box (8 x 5) one half (5 x 4) is visible
+    assert cut["area"].tolist() == [20]  # area 40, half of the 8 x 5 box (5 x 4) is visible
     assert cut["ignored_boxes"].tolist() == [[0, 0, 5, 4]]
     assert cut["ignored_labels"].tolist() == [3]
     assert cut["image_id"] == "seven"
@@ -101,7 +101,7 @@ def test_crop_removes_boxes_below_min_visible(min_visible: float, left: int) -> 
 
 
 def test_crop_removes_slivers() -> None:
-    """Of a box that begins at 17.995, so much is left of a window up to 18."""
+    """A window that ends at 18 keeps 0.005 pixels of a box that begins at 17.995."""
     target = {
         "boxes": np.array([[17.995, 1, 24, 9], [12, 1, 17.5, 9]], np.float32),
         "labels": [1, 2],

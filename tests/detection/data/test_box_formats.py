@@ -1,4 +1,4 @@
-"""Boxes in another format than expected: refused with counts, converted on request."""
+"""Boxes in another format than expected: rejected with counts, converted on request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WIDTH, HEIGHT = 96, 64
 
 
 def scene(count: int = 60, seed: int = 0) -> np.ndarray:
-    """Boxes (N, 4) anywhere in the image, xyxy in pixels."""
+    """Return random boxes (N, 4), xyxy in pixels."""
     rng = np.random.default_rng(seed)
     sides = rng.uniform(4, 40, (count, 2))
     corners = rng.uniform(0, 1, (count, 2)) * (np.array([WIDTH, HEIGHT]) - sides)
@@ -25,7 +25,7 @@ def scene(count: int = 60, seed: int = 0) -> np.ndarray:
 
 
 def written(xyxy: np.ndarray, box_format: BoxFormat) -> np.ndarray:
-    """The same boxes as a file of this format has them."""
+    """Convert boxes from xyxy to a format."""
     first, sides = xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]
     kind = box_format.removeprefix("normalized-")
     boxes = {
@@ -75,7 +75,9 @@ def test_wrong_formats_are_rejected(tmp_path: Path, box_format: BoxFormat, seed:
 
 def test_centers_read_as_corners_are_rejected_in_large_files(tmp_path: Path) -> None:
     corners = np.random.default_rng(1).uniform(0, 1, (300, 2)) * (WIDTH - 6, HEIGHT - 6)
-    boxes = np.concatenate([corners, corners + 6], axis=1)  # half a side is less than is far
+    boxes = np.concatenate(
+        [corners, corners + 6], axis=1
+    )  # half a side is below the threshold of a far box
     with pytest.raises(ValueError, match=r"cross the border .* all would fit as cxcywh"):
         coco(tmp_path, written(boxes, "cxcywh"))
 
@@ -112,7 +114,7 @@ def test_few_invalid_boxes_are_counted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("box", [[0, 0, 1, 1], [90, 60, 8, 8], [-3, -3, 20, 20]])
 def test_single_box(tmp_path: Path, box: list[float]) -> None:
-    """A box of the corner's pixel looks like a fraction; a few pixels over the border do not."""
+    """A one-pixel corner box looks like a fraction, a box a few pixels outside does not."""
     if box == [0, 0, 1, 1]:
         with pytest.raises(ValueError, match="1 of 1 boxes"):
             coco(tmp_path, np.array([box]))

@@ -32,7 +32,7 @@ def draw(path: Path, seed: int, **save: Any) -> None:
 
 
 def coco(tmp_path: Path, count: int = 6, **changes: Any) -> Path:
-    """A COCO file with one cat in each image and a dog in the first; images in ``images``."""
+    """Write a COCO file with a cat in each image and a dog in the first."""
     for i in range(count):
         draw(tmp_path / "images" / f"{i}.png", i)
     content = {

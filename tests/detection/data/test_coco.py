@@ -1,4 +1,4 @@
-"""The COCO reader: what a sample holds, how categories become labels, what is refused."""
+"""COCO dataset: samples, mapping of categories to labels, errors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_samples_follow_file_order(coco_content: dict[str, Any], write_coco: Wri
     assert image.dtype == np.float32
     pixels = np.asarray(Image.open(data.image_directory / "a.png")).transpose(2, 0, 1)
     np.testing.assert_allclose(image, pixels / 255, atol=1e-6)
-    # xywh became xyxy; the second box was cut at the right border (35 + 9.5 > 40).
+    # xyxy; the second box is clipped at the right border (35 + 9.5 > 40).
     assert target["boxes"].tolist() == [[2, 3, 12, 23], [35, 25, 40, 30]]
     assert target["boxes"].dtype == np.float32
     assert target["labels"].tolist() == [2, 1]
@@ -123,7 +123,7 @@ def test_invalid_boxes_raise_or_are_skipped(
 
 
 def change(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
-    """A change of one entry, by its path: ``images/0/id``."""
+    """Return a function that sets one entry, given its path such as ``images/0/id``."""
 
     def apply(content: Any) -> None:
         *parents, last = [int(p) if p.isdigit() else p for p in path.split("/")]

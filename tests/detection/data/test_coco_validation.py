@@ -1,4 +1,4 @@
-"""COCO files as tools write them: what is read, what is counted, what is refused."""
+"""Validation of COCO files: tolerated spellings, counted findings, errors."""
 
 from __future__ import annotations
 
@@ -389,7 +389,7 @@ def test_file_name_spellings(
 
 
 def test_image_in_another_folder_is_not_used(coco_content: Content, write_coco: Write) -> None:
-    """other/b.png does not exist; b.png does, and is another image."""
+    """other/b.png does not exist; b.png is another image."""
     coco_content["images"][1]["file_name"] = "other/b.png"
     path, images = write_coco(coco_content)
     (images / "b.png").write_bytes((images / "sub" / "b.png").read_bytes())
@@ -427,7 +427,7 @@ def test_missing_and_damaged_images_are_left_out(coco_content: Content, write_co
     assert [len(data.target(i)["boxes"]) for i in range(2)] == [0, 1]
     assert data.report.classes == {"cat": 1, "dog": 0}
     assert data.skipped == 2
-    data.check_images()  # the others are not opened again
+    data.check_images()  # checked images are not opened again
     assert data.report.left_out["images"] == 1
     (images / "c.png").unlink()
     data = CocoDetection(path, images, on_invalid="skip")
@@ -435,16 +435,16 @@ def test_missing_and_damaged_images_are_left_out(coco_content: Content, write_co
         data.check_images()
 
 
-@pytest.mark.parametrize(("size", "sound"), [([30, 40], True), ([40, 30], False)])
+@pytest.mark.parametrize(("size", "valid"), [([30, 40], True), ([40, 30], False)])
 def test_mask_of_another_size_is_rejected(
-    coco_content: Content, write_coco: Write, size: list[int], sound: bool
+    coco_content: Content, write_coco: Write, size: list[int], valid: bool
 ) -> None:
     runs = [3 * 30 + 4] + [10, 20] * 10
     row = coco_content["annotations"][0]
     del row["bbox"]
     row["segmentation"] = {"size": size, "counts": runs}
     path, images = write_coco(coco_content)
-    if sound:
+    if valid:
         assert kinds(CocoDetection(path, images))["derived-bbox"] == 1
         return
     with pytest.raises(ValueError, match=r"image, 40 x 30 pixels; the mask has 30 x 40"):

@@ -1,4 +1,4 @@
-"""Changes of color: the formulas by hand, what chance may do, and that boxes stay."""
+"""Color jitter: formulas, ranges of the random factors, unchanged boxes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_brightness_scales_by_one_factor() -> None:
 
 
 def test_contrast_keeps_the_mean_and_saturation_the_luma() -> None:
-    soft = 0.4 + 0.2 * IMAGE  # nothing is cut at black and white
+    soft = 0.4 + 0.2 * IMAGE  # no clipping at 0 and 1
     for seed in range(10):
         contrast = changed(soft, **OFF | {"contrast": 0.5}, generator=generator(seed))
         assert luma(contrast).mean() == pytest.approx(luma(soft).mean(), abs=1e-5)

@@ -1,4 +1,4 @@
-"""Ids, flags, numbers and sizes as annotation tools write them."""
+"""Parsing of ids, flags, numbers, sizes and segmentations."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_parse_number() -> None:
         ([5, 6, 7, 6, 7, 9], (5, 6, 7, 9)),
         ([[[5, 6], [7, 6], [7, 9]]], (5, 6, 7, 9)),
         ([["5", "6", "7", "6", "7", "9"]], (5, 6, 7, 9)),
-        # Column by column: pixels (1, 1), (1, 2) and (2, 1) of 4 x 3.
+        # Column-major: pixels (1, 1), (1, 2) and (2, 1) of 4 x 3.
         ({"size": [3, 4], "counts": [4, 2, 1 , 0, 0, 1, 4]}, (1, 1, 3, 3)),
         ({"size": [3, 4], "counts": [0, 12]}, (0, 0, 4, 3)),
         ({"size": [3, 4], "counts": [2, 2, 8]}, (0, 0, 2, 3)),  # runs over the end of a column

@@ -1,4 +1,4 @@
-"""File names of annotations: never shortened to another image's name."""
+"""Resolution of file names, which never picks another image of the same name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def folder(tmp_path: Path) -> Path:
         ("sub//b.png", ("sub/b.png", False)),
         (r"sub\b.png", ("sub/b.png", False)),
         ("my%20photo.png", ("my photo.png", False)),
-        ("c%20d.png", ("c%20d.png", False)),  # as it is, where there is such a file
+        ("c%20d.png", ("c%20d.png", False)),  # the file exists literally
         ("x%20y.png", ("x%20y.png", False)),
         ("other/a.png", ("other/a.png", False)),  # not a.png
         ("images/sub/b.png", ("sub/b.png", True)),

@@ -1,4 +1,4 @@
-"""EXIF orientation: what boxes were drawn on, all eight of them."""
+"""All eight EXIF orientations, with boxes of the upright or the stored image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STORED = (8, 4, 48, 24)  # xyxy of the bright part in the stored pixels
 
 
 def picture(folder: Path, orientation: int, size: tuple[int, int] = (96, 64)) -> tuple[int, ...]:
-    """An image with a bright part; its box in the upright image."""
+    """Write an image with a bright part; return its box in the upright image."""
     pixels = np.zeros((size[1], size[0]), np.uint8)
     x1, y1, x2, y2 = STORED
     pixels[y1:y2, x1:x2] = 255
@@ -56,7 +56,7 @@ def voc(folder: Path, size: Any, box: Any, **options: Any) -> VocDetection:
 
 
 def assert_fits(data: DetectionDataset) -> None:
-    """The box is around the bright part, and the sample is what check_images has checked."""
+    """Check that the box surrounds the bright part, also after check_images."""
     data.check_images()
     image, target = data[0]
     x1, y1, x2, y2 = map(int, target["boxes"][0])

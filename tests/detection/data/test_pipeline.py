@@ -1,4 +1,4 @@
-"""Files, augmentation, batches and worker processes together, as training uses them."""
+"""Datasets, augmentation, batches and worker processes together."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from lucid_models_detection.data import (
 
 AUGMENT = Compose([RandomHorizontalFlip(), ScaleJitter((0.6, 1.6)), RandomCrop(), ColorJitter()])
 SIZES = [(30, 40), (24, 16), (20, 20), (50, 33), (41, 60), (64, 20), (17, 90)]
-ROTATED = 2  # this one is stored lying on its side
+ROTATED = 2  # stored with an EXIF orientation
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> CocoDetection:
-    """Images of seven sizes with a bright square each but for one without; one by EXIF upright."""
+    """Images of seven sizes with a bright square, except one; one has an EXIF orientation."""
     content: dict[str, Any] = {
         "images": [],
         "annotations": [],
@@ -44,7 +44,7 @@ def dataset(tmp_path: Path) -> CocoDetection:
             content["annotations"].append(row)
         exif = Image.Exif()
         if i == ROTATED:
-            exif[0x0112] = 6  # to be turned clockwise for the viewer
+            exif[0x0112] = 6  # rotate clockwise for display
             pixels = np.rot90(pixels)
         Image.fromarray(np.ascontiguousarray(pixels)).save(tmp_path / f"{i}.png", exif=exif)
         content["images"].append(
@@ -62,7 +62,7 @@ def dataset(tmp_path: Path) -> CocoDetection:
 
 
 def epoch(loader: DataLoader) -> list[tuple[Any, ...]]:
-    """What came, as values that can be compared."""
+    """Convert batches to comparable values."""
     return [
         (target["image_id"], image.shape, image.tobytes(), target["boxes"].tobytes())
         for images, targets in loader
@@ -85,7 +85,7 @@ def test_samples_do_not_depend_on_the_number_of_workers(dataset: CocoDetection) 
 
 @pytest.mark.slow
 def test_each_sample_has_its_own_random_numbers(dataset: CocoDetection) -> None:
-    """The same image at every place of the epoch: no two come out alike."""
+    """The same image at each position of the epoch: all crops differ."""
     same = [dataset] * 8
     loader = DataLoader(_FirstOf(same), 1, collate=collate, workers=2, seed=1)
     images = [row[2] for row in epoch(loader)]
@@ -94,7 +94,7 @@ def test_each_sample_has_its_own_random_numbers(dataset: CocoDetection) -> None:
 
 
 class _FirstOf:
-    """As many samples as there are datasets, each the first of its dataset."""
+    """A dataset with the first sample of each dataset."""
 
     def __init__(self, datasets: list[CocoDetection]) -> None:
         self.datasets = datasets

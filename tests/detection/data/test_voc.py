@@ -1,4 +1,4 @@
-"""The VOC reader: coordinates, difficult objects, image sets, what is refused."""
+"""VOC dataset: coordinates, difficult objects, image sets, errors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OBJECT = """
 
 
 def write(root: Path, name: str, *objects: str, filename: str = "", size: str = "40 30") -> None:
-    """An annotation of a 40 x 30 image, and the image."""
+    """Write an image of 40 x 30 pixels and its annotation."""
     width, height = size.split()
     (root / "Annotations").mkdir(exist_ok=True)
     (root / "JPEGImages").mkdir(exist_ok=True)
@@ -82,7 +82,7 @@ def test_image_without_objects(tmp_path: Path) -> None:
 def test_to_coco_keeps_annotations(tmp_path: Path) -> None:
     write(tmp_path, "a", thing("dog", 1, 1, 10, 20, difficult=1), thing("cat", 3, 3, 9.5, 9))
     write(tmp_path, "b")
-    write(tmp_path, "c", thing("dog", 1, 1, 41, 31))  # cut at the border
+    write(tmp_path, "c", thing("dog", 1, 1, 41, 31))  # clipped at the border
     voc = load(tmp_path, class_names=("dog", "cat"))
     path = tmp_path / "coco.json"
     path.write_text(json.dumps(voc.to_coco()))

@@ -1,4 +1,4 @@
-"""VOC files as tools write them: which image is read, what is counted, what is refused."""
+"""Validation of VOC files: image lookup, counted findings, errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def annotate(
 
 
 def picture(root: Path, *names: str) -> None:
-    """Images of 40 x 30 pixels."""
+    """Write images of 40 x 30 pixels."""
     for name in names:
         path = root / "JPEGImages" / name
         path.parent.mkdir(parents=True, exist_ok=True)

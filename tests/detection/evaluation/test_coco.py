@@ -1,4 +1,4 @@
-"""COCO's measures: by hand on small cases, against pycocotools' own summary on a random one."""
+"""COCO metrics: small cases by hand, a random case against pycocotools' summary."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_higher_scored_false_positive_halves_precision() -> None:
 
 
 def test_half_of_the_objects_detected() -> None:
-    """Precision is 1 up to recall 0.5, the 51 first of the 101 levels, and 0 beyond."""
+    """Precision is 1 at the first 51 of 101 recall levels (up to 0.5), then 0."""
     truth = target((0, 0, 10, 10, 1), (50, 50, 60, 60, 1))
     metrics = evaluate_detections([prediction((0, 0, 10, 10, 1, 0.9))], [truth], NAMES)
     assert metrics.map == pytest.approx(51 / 101)
@@ -114,14 +114,14 @@ def test_detections_of_ignored_objects_do_not_count() -> None:
 
 
 def test_annotated_area_selects_size_category() -> None:
-    """A box of 40 x 40 whose outline covers 900 square pixels is a small object."""
+    """A 40 x 40 box whose segmentation has area 900 is a small object."""
     truth, found = target((0, 0, 40, 40, 1)), prediction((0, 0, 40, 40, 1, 0.9))
     by_box = evaluate_detections([found], [truth], NAMES)
-    by_outline = evaluate_detections([found], [truth | {"area": np.array([900.0])}], NAMES)
+    by_segmentation = evaluate_detections([found], [truth | {"area": np.array([900.0])}], NAMES)
     assert math.isnan(by_box.map_small)
     assert by_box.map_medium == pytest.approx(1.0)
-    assert by_outline.map_small == pytest.approx(1.0)
-    assert math.isnan(by_outline.map_medium)
+    assert by_segmentation.map_small == pytest.approx(1.0)
+    assert math.isnan(by_segmentation.map_medium)
 
 
 def random_case() -> tuple[list[dict], list[dict]]:
@@ -147,7 +147,7 @@ def random_case() -> tuple[list[dict], list[dict]]:
 
 
 def summary_of_pycocotools(predictions: list[dict], targets: list[dict]) -> list[float]:
-    """The twelve figures, by the documented way through ``loadRes`` and ``summarize``."""
+    """Return the twelve metrics of ``loadRes`` and ``summarize``."""
     truth, found = [], []
     for image, (guess, real) in enumerate(zip(predictions, targets, strict=True), start=1):
         for (x1, y1, x2, y2), label in zip(real["boxes"], real["labels"], strict=True):
@@ -198,7 +198,7 @@ def test_more_than_100_detections_per_class_count() -> None:
     m = evaluate_detections([found], [{"boxes": boxes, "labels": labels}], NAMES)
     assert (m.map, m.mar, m.classes[0].ap, m.classes[0].ar) == pytest.approx((1, 1, 1, 1))
     assert (m.mar_100, m.mar_10, m.mar_1) == pytest.approx((0.5, 0.05, 0.005))
-    assert m.map_coco == pytest.approx(51 / 101)  # of COCO's levels of recall, those up to 0.5
+    assert m.map_coco == pytest.approx(51 / 101)  # recall levels up to 0.5
     assert (m.most_objects, m.most_detections) == (200, 200)
     (note,) = m.notes
     assert "200 detections" in note

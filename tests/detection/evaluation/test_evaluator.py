@@ -1,4 +1,4 @@
-"""What several evaluators have collected is measured as if one had."""
+"""Merging the results of several evaluators."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Entry = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def images() -> list[tuple[Entry, Entry]]:
-    """Predictions and targets: objects found more or less well, missed, and made up."""
+    """Random predictions and targets, with missed objects and false positives."""
     rng = np.random.default_rng(0)
 
     def boxes(count: int) -> np.ndarray:
@@ -48,7 +48,7 @@ def evaluated(images: list[tuple[Entry, Entry]]) -> CocoEvaluator:
 
 @pytest.mark.parametrize("ranks", [2, 3, IMAGES + 2], ids=str)
 def test_ranks_evaluate_like_one_process(images: list[tuple[Entry, Entry]], ranks: int) -> None:
-    """Of nine ranks two have no image."""
+    """Two of nine ranks have no image."""
 
     def work(communicator: Any) -> tuple[int, CocoEvaluator]:
         evaluator = evaluated([images[i] for i in communicator.shard(IMAGES)])
@@ -62,7 +62,7 @@ def test_ranks_evaluate_like_one_process(images: list[tuple[Entry, Entry]], rank
     results = on_ranks(ranks, work)
     assert sum(own for own, _ in results) == IMAGES
     assert (min(own for own, _ in results) == 0) == (ranks > IMAGES)
-    # As dictionaries: what is nan is None there, and None equals None.
+    # Compare dictionaries, in which nan is None.
     for _, joined in results:
         assert joined.compute().as_dict() == expected.as_dict()
 

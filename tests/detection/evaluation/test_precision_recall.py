@@ -1,4 +1,4 @@
-"""Precision over recall: COCO's points, and the picture."""
+"""Precision-recall curves and their plot."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from lucid_models_detection.evaluation import (
 
 
 def evaluator() -> CocoEvaluator:
-    """Of two cats one found, at an IoU of 0.8, after something wrong; no dog anywhere."""
+    """One of two cats found at IoU 0.8 after a false positive; no dogs."""
     result = CocoEvaluator(["background", "cat", "dog"])
     truth = {"boxes": [[0, 0, 10, 10], [50, 50, 60, 60]], "labels": [1, 1]}
     found = {"boxes": [[0, 0, 10, 8], [80, 80, 90, 90]], "labels": [1, 1], "scores": [0.5, 0.9]}
@@ -27,7 +27,7 @@ def evaluator() -> CocoEvaluator:
 
 
 def test_coco_curve() -> None:
-    """Precision 1/2 at the 51 levels up to recall 1/2, 0 beyond."""
+    """Precision is 1/2 at the 51 levels up to recall 1/2, then 0."""
     curves = evaluator().precision_recall()
     assert list(curves) == [1]
     np.testing.assert_allclose(curves[1].recall, np.linspace(0, 1, 101))

@@ -1,4 +1,4 @@
-"""Pascal VOC's measure: by hand on small cases, against the plain procedure on random ones."""
+"""Pascal VOC metrics: small cases by hand, random ones against a reference implementation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NAMES = ["background", "cat", "dog"]
 
 
 def target(*rows: tuple[float, ...], difficult: Any = (), **more: object) -> dict[str, Any]:
-    """A target from rows (x1, y1, x2, y2, label)."""
+    """Target from rows (x1, y1, x2, y2, label)."""
     table = np.array(rows, float).reshape(-1, 5)
     hard = np.array(difficult, float).reshape(-1, 5)
     return {
@@ -54,7 +54,7 @@ def measured(
         ([0, 1], 1, 1 / 2, 1 / 2),
         # Precision 1, 1/2, 2/3 at recall 1/4, 1/4, 2/4: levels 0 to 0.2, then 0.3 to 0.5.
         ([1, 0, 1], 4, (3 + 3 * 2 / 3) / 11, 1 / 4 + 1 / 4 * 2 / 3),
-        # Wrong ones first: precision 1/3, 2/4 at recall 1/2, 1; the later one is the higher.
+        # False positives first: precision 1/3, 2/4 at recall 1/2, 1; the later one is higher.
         ([0, 0, 1, 1], 2, 1 / 2, 1 / 2),
         # Three of ten reach the level 0.3, although 3 / 10 < 3 * 0.1 in floating point.
         ([1, 1, 1], 10, 4 / 11, 3 / 10),
@@ -81,7 +81,7 @@ def test_unknown_year_is_rejected() -> None:
 
 
 def test_object_is_matched_once() -> None:
-    """The second detection of the cat is wrong, although it overlaps well."""
+    """The second detection of an object is a false positive."""
     found = prediction((0, 0, 10, 10, 1, 0.9), (0, 0, 10, 9, 1, 0.8), (20, 20, 30, 30, 1, 0.7))
     metrics = measured([found], [target((0, 0, 10, 10, 1), (20, 20, 30, 30, 1))])
     assert metrics.map == pytest.approx(1 / 2 + 1 / 2 * 2 / 3)
@@ -89,7 +89,7 @@ def test_object_is_matched_once() -> None:
 
 
 def test_detection_is_not_matched_to_its_second_best_object() -> None:
-    """It overlaps the first object more, which is taken; the second stays unfound (as in VOC)."""
+    """Its best object is taken, so it is a false positive (as in VOC)."""
     truth = target((0, 0, 10, 10, 1), (3, 0, 13, 10, 1))
     found = prediction((0, 0, 10, 10, 1, 0.9), (1, 0, 11, 10, 1, 0.8))
     metrics = measured([found], [truth])
@@ -118,13 +118,13 @@ def test_difficult_objects_are_ignored() -> None:
     truth = target((0, 0, 10, 10, 1), difficult=[(50, 50, 60, 60, 1)])
     alone = measured([prediction((0, 0, 10, 10, 1, 0.5))], [truth])
     assert (alone.map, alone.objects, alone.difficult) == (1.0, 1, 1)
-    # Twice on the difficult one: still neither.
+    # Two detections of a difficult object are both ignored.
     found = prediction((50, 50, 60, 60, 1, 0.9), (50, 50, 60, 61, 1, 0.8), (0, 0, 10, 10, 1, 0.5))
     assert measured([found], [truth]).map == 1.0
-    # A difficult dog excuses no cat.
+    # A difficult object of another class does not match.
     dog = target((0, 0, 10, 10, 1), difficult=[(50, 50, 60, 60, 2)])
     assert measured([found], [dog]).map == pytest.approx(1 / 3)
-    # An object counts before a difficult one that is overlapped less.
+    # An object with higher IoU takes precedence over a difficult one.
     near = target((0, 0, 10, 10, 1), difficult=[(0, 0, 10, 8, 1)])
     assert measured([prediction((0, 0, 10, 10, 1, 0.5))], [near]).map == 1.0
 
@@ -134,7 +134,7 @@ def test_only_difficult_objects_give_nan() -> None:
     assert math.isnan(metrics.map)
 
 
-# The plain procedure
+# Reference implementation
 
 
 def iou(a: Any, b: Any) -> float:
@@ -145,8 +145,8 @@ def iou(a: Any, b: Any) -> float:
     return common / (sum(areas) - common)
 
 
-def plainly(predictions: Any, targets: Any, label: int, threshold: float, year: int) -> float:
-    """One class, as the development kit goes about it, with lists and loops."""
+def reference_ap(predictions: Any, targets: Any, label: int, threshold: float, year: int) -> float:
+    """Average precision of a class, computed as in the development kit, with loops."""
     objects = []
     for image, truth in enumerate(targets):
         for kind, hard in (("", False), ("ignored_", True)):
@@ -211,13 +211,13 @@ def test_matches_reference_implementation(seed: int, year: Any, threshold: float
         guesses[swap, 4] = 3 - guesses[swap, 4]
         predictions.append(prediction(*np.column_stack([guesses, rng.random(3 * count)])))
     metrics = measured(predictions, targets, year=year, iou_threshold=threshold)
-    expected = [plainly(predictions, targets, label, threshold, year) for label in (1, 2)]
+    expected = [reference_ap(predictions, targets, label, threshold, year) for label in (1, 2)]
     assert [c.ap for c in metrics.classes] == pytest.approx(expected, abs=1e-12)
     assert metrics.map == pytest.approx(np.mean(expected), abs=1e-12)
     assert 0.0 < metrics.map < 1.0
 
 
-# Everything else
+# Results and arguments
 
 
 def test_table_and_dictionary() -> None:

@@ -54,7 +54,7 @@ def test_separate_validation_file(tmp_path: Path) -> None:
     options = TrainingOptions(str(path), str(path.parent), str(other), str(other.parent))
     data = TrainingData.read(options, None)
     assert (len(data.train), len(data.val)) == (6, 3)
-    # Numbered as in training, although the file has one category alone.
+    # Labels are those of the training set, although the file has one category only.
     assert {label for i in range(3) for label in data.val[i][1]["labels"].tolist()} == {2}
 
 

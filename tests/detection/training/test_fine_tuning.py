@@ -59,7 +59,7 @@ def test_backbone_from_classifier(classifier, tmp_path: Path, kind: str) -> None
 
 
 class Net(lucid.nn.Module):
-    """A backbone that is no ResNet."""
+    """A backbone other than a ResNet."""
 
     feature_channels = (6, 10)
     feature_strides = (8, 16)
@@ -77,7 +77,7 @@ class Net(lucid.nn.Module):
 
 
 def test_backbone_of_any_family(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Its classes and other arguments are those of its file, and its conv1 keeps its name."""
+    """Number of classes and builder arguments are taken from the file."""
     monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
 
     @register_model(task="image-classification", family="plain")
@@ -116,7 +116,7 @@ def test_detector_with_few_builder_arguments(
     said: dict[str, Any],
     problem: str | None,
 ) -> None:
-    """What its builder does not take is left out where it is the same, and refused elsewhere."""
+    """Arguments that the builder lacks are omitted if equal to the defaults, else rejected."""
     monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
 
     @register_model(task="image-classification", family="plain")

@@ -1,4 +1,4 @@
-"""A training of a tiny detector: what it leaves, how it stops, and how it goes on."""
+"""Training runs of a tiny detector: results, interruption, resuming."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ QUICK: dict[str, Any] = {
 
 
 class At(Callback):
-    """Does something after a step."""
+    """Call a function after a step."""
 
     def __init__(self, step: int, action: Callable[[Any], None]) -> None:
         self.step, self.action = step, action
@@ -45,12 +45,12 @@ def interrupt(trainer: Any) -> None:
 
 
 def die(trainer: Any) -> None:
-    """End as a killed program does: nothing is saved any more."""
+    """Raise without saving, as if the process was killed."""
     raise RuntimeError("dead")
 
 
 def save_source(path: Path) -> nn.Module:
-    """A detector in a file, to start from."""
+    """Save a detector to start from."""
     source = small_detection.tiny_detector()
     source.model_name, source.model_kwargs = "tiny_detector", {}
     lucid.save_model(source, path, class_names=("background", "square", "disc"))
@@ -65,7 +65,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def outcome(folder: Path) -> str:
-    """A digest of everything a training ends with, but the time it took."""
+    """Digest of the files of a run, except for times."""
     state = load_checkpoint(folder / "last.safetensors")
     digest = hashlib.sha256()
 
@@ -166,7 +166,7 @@ def test_run_killed_in_first_epoch_keeps_initial_weights(data: Path, tmp_path: P
     with pytest.raises(RuntimeError, match="dead"):
         train_detector(data, data.parent, tmp_path / "half", **options, callbacks=[At(2, die)])
     assert load_checkpoint(tmp_path / "half" / "last.safetensors")["step"] == 0
-    path.unlink()  # the folder is all that is needed
+    path.unlink()  # the run directory is sufficient
     train_detector(
         data, data.parent, tmp_path / "half", resume=True, callbacks=[Callback()], log=None
     )
@@ -179,7 +179,7 @@ def test_run_without_checkpoint_restarts_from_the_same_file(data: Path, tmp_path
     train_detector(data, data.parent, tmp_path / "whole", **QUICK, weights=path)
     chosen = {**QUICK, "data": str(data), "images": str(data.parent), "weights": str(path)}
     del chosen["log"]
-    for name in ("half", "lost"):  # killed before the first state was there
+    for name in ("half", "lost"):  # killed before the first checkpoint
         Run.start(DetectorTask(), tmp_path / name, TrainingOptions(**chosen))
         assert {file.name for file in (tmp_path / name).iterdir()} == {
             "run.json",
@@ -236,7 +236,7 @@ def test_run_of_the_first_release_resumes(data: Path, tmp_path: Path) -> None:
             with pytest.raises(ValueError, match="data is another file"):
                 Run.resume(DetectorTask(), tmp_path, {})
     assert "recorded no image sizes" in Run.resume(DetectorTask(), tmp_path, {}).summary
-    assert "recorded" not in Run.resume(DetectorTask(), tmp_path, {}).summary  # they are, now
+    assert "recorded" not in Run.resume(DetectorTask(), tmp_path, {}).summary  # recorded now
 
 
 def test_output_must_not_be_the_image_folder(data: Path) -> None:
@@ -335,7 +335,7 @@ def test_last_batch_of_one_image_is_rejected(tmp_path: Path) -> None:
         "epochs": 1,
     }
     given = {"data": str(data), "images": str(data.parent), **options}
-    # Four images to train on: batches of three leave one over.
+    # Four training images: the second batch of three has one image.
     with pytest.raises(ValueError, match=r"batch of one image \(4 images.*48 x 48.*--batch-size"):
         Run.start(DetectorTask(), tmp_path / "run", TrainingOptions(batch_size=3, **given))
     assert not (tmp_path / "run" / "run.json").exists()

@@ -42,7 +42,7 @@ def test_losses_are_means_and_keep_the_random_state(tmp_path: Path) -> None:
             for images, targets in measure.loader
         )
     assert math.isfinite(first["val_loss"])
-    # Other regions are drawn, for there the four losses and the detections take turns.
+    # Tolerance: the random regions differ, because losses and detections alternate here.
     assert first["val_loss_objectness"] == pytest.approx(by_hand / 5, rel=0.2)
 
 
@@ -80,7 +80,7 @@ def test_more_than_100_detections_are_noted(tmp_path: Path) -> None:
 
 @pytest.fixture
 def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ranks that are threads share ``sys.stdout``, which a computation puts away for a while."""
+    """Compute one at a time: threads share the ``sys.stdout`` that is redirected meanwhile."""
     compute, lock = CocoEvaluator.compute, threading.Lock()
 
     def alone(self):
@@ -93,11 +93,11 @@ def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("one_at_a_time")
 @pytest.mark.parametrize("ranks", [2, 6])
 def test_ranks_validate_like_one_process(tmp_path: Path, ranks: int) -> None:
-    """Four images; of six ranks two have none."""
+    """Four images on six ranks; two ranks have none."""
     dataset = CocoDetection(small_detection.write_coco(tmp_path, 4, empty=(2,)), tmp_path)
 
     class Detector:
-        """Finds the objects of every image but the first, at a loss that the images tell."""
+        """Detect all objects except those of the first image; the loss depends on the images."""
 
         def losses_and_detections(self, images, targets):
             found = [
