@@ -1,4 +1,4 @@
-"""Makes ``pth_files``, the fuzzer and the table of faults importable here."""
+"""Make ``pth_files``, the fuzzer and the table of faults importable."""
 
 from __future__ import annotations
 

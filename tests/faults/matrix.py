@@ -1,4 +1,4 @@
-"""The table of docs/reference/faults.md; as a program, prints the tests of it that run here.
+"""Parse the table of docs/reference/faults.md; as a program, print its tests that run here.
 
 Those of ``tests/plugins`` need environments of their own, which ``nox -s plugins`` makes, and
 those of ``tests/faults`` run whole.
@@ -15,7 +15,7 @@ TEST = re.compile(r"`(tests/[\w/]+\.py)::([\w:]+)`")
 
 
 def rows() -> dict[str, list[tuple[str, str]]]:
-    """File and name of each test, by fault."""
+    """Return file and name of each test, by fault."""
     table: dict[str, list[tuple[str, str]]] = {}
     for line in PAGE.read_text(encoding="utf-8").splitlines():
         cells = [cell.strip() for cell in line.strip("| ").split(" | ")]

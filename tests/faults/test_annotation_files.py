@@ -1,4 +1,4 @@
-"""Damaged and hostile COCO and VOC files: one error that names the file, or sound targets."""
+"""Damaged and hostile COCO and VOC files: an error that names the file, or valid targets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def traced() -> Iterator[None]:
 
 
 def coco(folder: Path, image: Any = (), annotation: Any = (), category: Any = ()) -> Path:
-    """A file with one of each, after changes; a value in <angles> stands for JSON as it is."""
+    """Write a file with one entry of each kind; a value in <angles> is literal JSON."""
     content = {
         "images": [IMAGE | dict(image)],
         "annotations": [ANNOTATION | dict(annotation)],
@@ -55,11 +55,11 @@ def assert_refused(read: Any, path: Path, match: str) -> None:
     with pytest.raises(ValueError, match=match) as caught:
         read()
     assert str(path) in str(caught.value)
-    assert len(str(caught.value)) < 3000  # whatever stands in the file
+    assert len(str(caught.value)) < 3000  # for any file content
 
 
 @pytest.mark.parametrize("kind", ["coco", "voc"])
-def test_damaged_files_are_refused_or_read_into_sound_targets(
+def test_damaged_files_are_rejected_or_give_valid_targets(
     tmp_path: Path, traced: None, kind: str
 ) -> None:
     (tmp_path / "picture.png").touch()
@@ -72,9 +72,7 @@ def test_damaged_files_are_refused_or_read_into_sound_targets(
 
 
 @pytest.mark.parametrize("kind", ["coco", "voc"])
-def test_what_once_found_something_finds_nothing_now(
-    tmp_path: Path, traced: None, kind: str
-) -> None:
+def test_fuzzing_regressions(tmp_path: Path, traced: None, kind: str) -> None:
     (tmp_path / "picture.png").touch()
     assert corpus(kind)
     for content in corpus(kind):
@@ -83,8 +81,8 @@ def test_what_once_found_something_finds_nothing_now(
 
 @pytest.mark.parametrize("deep", [30, 500, 900, 950, 980, 990, 995, 10_000])
 @pytest.mark.parametrize("nest", ["[]", '{"a":}'])
-def test_what_stands_deep_within_itself_is_refused(tmp_path: Path, deep: int, nest: str) -> None:
-    """JSON of some depth can be read and not be shown, and the message would show it."""
+def test_deeply_nested_json_is_rejected(tmp_path: Path, deep: int, nest: str) -> None:
+    """Deep JSON can be parsed but not formatted for the error message."""
     text = f"<{nest[:-1].replace(chr(34), '@') * deep}1{nest[-1] * deep}>"
     places = [{"image": {key: text}} for key in IMAGE]
     places += [{"annotation": {key: text}} for key in ANNOTATION if key != "area"]
@@ -113,19 +111,19 @@ def test_what_stands_deep_within_itself_is_refused(tmp_path: Path, deep: int, ne
         ({"category": {"name": ["x" * 10**6]}}, "expected id and name"),
     ],
 )  # fmt: skip
-def test_numbers_and_names_beyond_all_reason(tmp_path: Path, changes: Any, message: str) -> None:
+def test_extreme_numbers_and_names(tmp_path: Path, changes: Any, message: str) -> None:
     path = coco(tmp_path, **changes)
     assert_refused(lambda: CocoDetection(path, tmp_path), path, message)
 
 
 @pytest.mark.parametrize("area", [1e-320, 1e300, 0, -1, 10**400, "12", None])
-def test_an_area_that_is_none_is_computed(tmp_path: Path, area: Any) -> None:
+def test_invalid_area_is_computed_from_the_box(tmp_path: Path, area: Any) -> None:
     data = CocoDetection(coco(tmp_path, annotation={"area": area}), tmp_path)
     assert data.target(0)["area"].tolist() == [12]
 
 
 @pytest.mark.parametrize("name", ["nonsense", "utf-7", "rot13", "idna", "hex", "", "x" * 99])
-def test_unknown_encodings_are_refused(tmp_path: Path, name: str) -> None:
+def test_unknown_encodings_are_rejected(tmp_path: Path, name: str) -> None:
     path = voc(tmp_path, VOC.replace('encoding="utf-8"', f'encoding="{name}"'))
     assert_refused(lambda: VocDetection(tmp_path, tmp_path), path, "not an XML file")
 
@@ -136,7 +134,7 @@ def test_known_encodings_are_read(tmp_path: Path, name: str) -> None:
     assert len(VocDetection(tmp_path, tmp_path)) == 1
 
 
-def test_an_image_name_that_is_too_long_for_a_file_is_no_hindrance(tmp_path: Path) -> None:
+def test_too_long_image_name_is_reported_as_missing(tmp_path: Path) -> None:
     path = voc(tmp_path, VOC.replace("picture.png", "x" * 5000))
     assert_refused(lambda: VocDetection(tmp_path, tmp_path), path, "no image 'xxx")
     path.rename(tmp_path / "picture.xml")
@@ -161,8 +159,8 @@ IN_LITTLE_MEMORY = textwrap.dedent("""
 
 
 @pytest.mark.parametrize("declared", [DOCTYPE, "<!DOCTYPE annotation SYSTEM 'file:///etc/passwd'>"])
-def test_entities_are_refused_before_they_multiply(tmp_path: Path, declared: str) -> None:
-    """A file of 6 kB whose text would be 10 kB times 10 ** 11."""
+def test_entity_expansion_is_rejected(tmp_path: Path, declared: str) -> None:
+    """A file of 6 kB that expands to 10 kB times 10 ** 11."""
     text = VOC.replace("<annotation>", f"{declared}<annotation>").replace("dog", "&e11;")
     path = voc(tmp_path, text)
     done = subprocess.run(
@@ -176,8 +174,8 @@ def test_entities_are_refused_before_they_multiply(tmp_path: Path, declared: str
     assert f"{path}: not an XML file that is read here: it declares a document type" in done.stdout
 
 
-def test_a_long_file_of_entities_takes_no_more_memory(tmp_path: Path, traced: None) -> None:
-    """Below what expat itself would stop: 40,000 times 200 characters."""
+def test_entity_expansion_takes_no_memory(tmp_path: Path, traced: None) -> None:
+    """Below expat's own limit: 40,000 times 200 characters."""
     declared = f"<!DOCTYPE annotation [<!ENTITY e '{'x' * 200}'>]>"
     text = VOC.replace("<annotation>", f"{declared}<annotation>").replace("dog", "&e;" * 40_000)
     voc(tmp_path, text)

@@ -1,4 +1,4 @@
-"""Boxes, scores and images that are equal, empty, without area, or laid out strangely."""
+"""Boxes, scores and images that are equal, empty, without area, or in unusual memory layouts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def scored_boxes(draw: st.DrawFn) -> tuple[Array, Array, Array]:
 
 
 def overlap(a: Array, b: Array) -> float:
-    """IoU of two boxes, 0 where neither has an area."""
+    """IoU of two boxes; 0 if neither has an area."""
     width = max(0.0, float(min(a[2], b[2]) - max(a[0], b[0])))
     height = max(0.0, float(min(a[3], b[3]) - max(a[1], b[1])))
     areas = [float((box[2] - box[0]) * (box[3] - box[1])) for box in (a, b)]
@@ -41,7 +41,7 @@ def overlap(a: Array, b: Array) -> float:
 
 
 def suppressed_plainly(corners: Array, scores: Array, groups: Array, threshold: float) -> list[int]:
-    """Best first, the earlier of equals first; each suppresses what it overlaps in its group."""
+    """Reference NMS per group, stable for equal scores."""
     kept: list[int] = []
     for i in sorted(range(len(scores)), key=lambda i: (-scores[i], i)):
         rivals = [j for j in kept if groups[j] == groups[i]]
@@ -66,15 +66,15 @@ def test_ties_and_boxes_without_area(drawn: tuple[Array, Array, Array], threshol
 
 
 @pytest.mark.parametrize("side", [0.0, 5.0])
-def test_all_boxes_equal(side: float) -> None:
-    """With an area the first is left; without, none can overlap another."""
+def test_equal_boxes(side: float) -> None:
+    """Equal boxes with an area leave the first; boxes without area do not overlap."""
     same = np.tile(np.array([[3, 3, 3 + side, 3 + side]], np.float32), (50, 1))
     kept = boxes.nms(same, np.ones(50, np.float32), 0.5).tolist()
     assert kept == ([0] if side else list(range(50)))
 
 
 def layouts(array: Array) -> dict[str, Array]:
-    """The same values in other orders and strides, and as a read-only array."""
+    """The same values in other memory orders and strides, and read-only."""
     read_only = array.copy()
     read_only.flags.writeable = False
     spread = np.zeros([2 * n for n in array.shape], array.dtype)
@@ -141,14 +141,14 @@ def test_layouts_of_memory(model: FasterRCNN, call: str, layout: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
-def test_other_precisions_become_the_models(model: FasterRCNN, dtype: Any) -> None:
+def test_other_dtypes_are_converted(model: FasterRCNN, dtype: Any) -> None:
     corners, labels, scores = found_in(model, IMAGE.astype(dtype))
     assert (corners.dtype, labels.dtype, scores.dtype) == (np.float32, np.int64, np.float32)
     losses = model([IMAGE[0].astype(dtype)], [{"boxes": BOXES.astype(dtype), "labels": [1, 2]}])
     assert {loss.dtype for loss in losses.values()} == {np.dtype(np.float32)}
 
 
-def test_weights_of_another_number_of_classes(model: FasterRCNN) -> None:
+def test_weights_with_another_number_of_classes(model: FasterRCNN) -> None:
     small = {"hidden_dim": 16, "rpn_post_nms_top_n": (50, 20)}
     other = FasterRCNN.from_backbone("resnet_18", 5, 4, **small)
     before = {name: value.numpy().tobytes() for name, value in other.state_dict().items()}

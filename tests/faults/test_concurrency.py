@@ -1,4 +1,4 @@
-"""Many threads at once: they get what one alone gets, also at the very first use."""
+"""Threads: the same results as a single thread, also at first use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ROUNDS = 6
 
 @pytest.fixture(autouse=True)
 def _often_another_thread() -> Iterator[None]:
-    """Threads take turns a thousand times as often as usual."""
+    """Switch threads a thousand times as often."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(5e-6)
     yield
@@ -73,8 +73,8 @@ def images() -> list[Any]:
 
 
 @pytest.mark.parametrize("training", [False, True])
-def test_predictions_in_eight_threads_are_those_of_one(training: bool) -> None:
-    """Also where the model is in training mode, in which it is again afterward."""
+def test_predictions_in_eight_threads_match_one_thread(training: bool) -> None:
+    """The model is in training mode, which is restored."""
     model = detector().train(training)
     model.backbone.net.eval()
     modes = [module.training for module in model.modules()]
@@ -92,8 +92,8 @@ def test_predictions_in_eight_threads_are_those_of_one(training: bool) -> None:
         np.testing.assert_array_equal(value.numpy(), statistics[name])
 
 
-def test_a_prediction_does_not_end_another_ones_eval_mode() -> None:
-    """One thread comes and goes while another is within its prediction."""
+def test_concurrent_predictions_keep_eval_mode() -> None:
+    """One thread predicts while another is inside its prediction."""
     model = detector().train()
     inside, may_go_on = threading.Event(), threading.Event()
     modes = []
@@ -119,7 +119,7 @@ def test_a_prediction_does_not_end_another_ones_eval_mode() -> None:
     same(results[0], model.predict(images()[:1]))
 
 
-def test_an_error_in_one_thread_leaves_the_modes_to_the_others() -> None:
+def test_error_in_one_thread_keeps_modes_of_others() -> None:
     model = detector().train()
 
     def predict(i: int) -> Any:
@@ -137,7 +137,7 @@ def test_an_error_in_one_thread_leaves_the_modes_to_the_others() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_child_forked_while_another_thread_predicts_is_in_training_mode() -> None:
+def test_fork_during_prediction_keeps_training_mode() -> None:
     model = detector().train()
     inside, may_go_on = threading.Event(), threading.Event()
     main = threading.main_thread()
@@ -166,10 +166,10 @@ def test_a_child_forked_while_another_thread_predicts_is_in_training_mode() -> N
 
 
 @pytest.mark.parametrize("packing", ["panels", "transformed", "lanes"])
-def test_filters_are_seen_when_they_are_packed(
+def test_packed_filters_are_visible_to_other_threads(
     monkeypatch: pytest.MonkeyPatch, packing: str
 ) -> None:
-    """Some threads come while the first one packs: normalized filters, or none yet."""
+    """Threads arrive while the first one packs the filters."""
     conv = pytest.importorskip("lucid.kernels.compiled.conv", reason="only compiled kernels pack")
     scaled = conv.Filters._scaled
 
@@ -195,8 +195,8 @@ def test_filters_are_seen_when_they_are_packed(
 
 
 @pytest.mark.parametrize(("kernel", "groups"), [(3, 1), (1, 1), (3, 16)])
-def test_weights_folded_while_others_predict_are_folded_right(kernel: int, groups: int) -> None:
-    """Threads come to a layer one after the other, so that some find what another begins."""
+def test_concurrent_folding_is_correct(kernel: int, groups: int) -> None:
+    """Threads reach a layer one after the other, so that some find an unfinished fold."""
     lucid.random.seed(0)
     units = [nn.ConvNormAct(64, 64, kernel, groups=groups, activation=None) for _ in range(6)]
     model = nn.Sequential(*units).eval()
@@ -207,7 +207,7 @@ def test_weights_folded_while_others_predict_are_folded_right(kernel: int, group
             return model(inputs[i]).numpy()
 
     for round_ in range(3):
-        for unit in units:  # what was folded is out of date, and far from what comes
+        for unit in units:  # invalidates the folded weights, with very different values
             unit.norm.weight.data[:] = 0.5 + round_
         found = together(lambda i: [(time.sleep(0.001 * i), predict(i))[1] for _ in range(2)])
         for i, results in enumerate(found):
@@ -215,8 +215,8 @@ def test_weights_folded_while_others_predict_are_folded_right(kernel: int, group
                 np.testing.assert_array_equal(result, predict(i))
 
 
-def test_all_threads_share_one_storage_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who had another would never be told that what he computed is out of date."""
+def test_threads_share_one_storage_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With separate versions, a thread would miss mutations by another."""
 
     class Slow(dict[int, Any]):
         def setdefault(self, key: int, default: Any = None) -> Any:
@@ -232,8 +232,8 @@ def test_all_threads_share_one_storage_version(monkeypatch: pytest.MonkeyPatch) 
     assert all(found is versions[0] for found in versions)
 
 
-def test_trainings_in_eight_threads_are_those_of_one() -> None:
-    """Models of their own; what they share are kernels, memory and the recording."""
+def test_training_in_eight_threads_matches_one_thread() -> None:
+    """Each thread has its own model; kernels, memory pool and autograd state are shared."""
 
     def train(i: int) -> list[Any]:
         numbers = np.random.default_rng(i)
@@ -258,7 +258,7 @@ def test_trainings_in_eight_threads_are_those_of_one() -> None:
             np.testing.assert_array_equal(mine, theirs)
 
 
-def test_loaders_in_eight_threads_give_each_its_own_samples() -> None:
+def test_loaders_in_eight_threads_are_independent() -> None:
     data = TensorDataset(np.arange(40))
 
     def load(i: int) -> list[Any]:
@@ -323,8 +323,8 @@ WORKS = {
 
 
 @pytest.mark.parametrize("work", WORKS)
-def test_the_first_use_by_eight_threads_at_once(work: str, tmp_path: Any) -> None:
-    """In a fresh process, and with nothing compiled before."""
+def test_first_use_by_eight_threads(work: str, tmp_path: Any) -> None:
+    """In a fresh process without compiled kernels."""
     code = textwrap.dedent(FIRST_USE).format(
         **dict(zip(("work", "after"), WORKS[work], strict=True))
     )

@@ -27,8 +27,8 @@ def _traced():
 
 @pytest.mark.usefixtures("_traced")
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pth"])
-def test_damaged_files_are_refused_or_read_within_bounds(tmp_path, seeds, suffix):
-    """The safetensors library agrees, or Lucid says why it is stricter."""
+def test_damaged_files_are_rejected_or_read_within_limits(tmp_path, seeds, suffix):
+    """Results agree with the safetensors library, or the error says why Lucid is stricter."""
     figures = Figures()
     for number in range(1000):
         content = mutated(seeds[suffix], random.Random(f"test {number}"))
@@ -40,14 +40,14 @@ def test_damaged_files_are_refused_or_read_within_bounds(tmp_path, seeds, suffix
 
 @pytest.mark.usefixtures("_traced")
 @pytest.mark.parametrize("suffix", [".safetensors", ".npz", ".pth"])
-def test_what_once_found_something_finds_nothing_now(tmp_path, suffix):
+def test_fuzzing_regressions(tmp_path, suffix):
     for content in corpus(suffix):
         check_weights(content, tmp_path / f"w{suffix}", Figures())
 
 
 @pytest.mark.usefixtures("_traced")
-def test_a_reader_that_breaks_a_promise_is_found(tmp_path, seeds, monkeypatch):
-    """The checks see other errors, memory, time, and what another library would not read."""
+def test_fuzz_checks_detect_faulty_readers(tmp_path, seeds, monkeypatch):
+    """The checks detect other errors, memory, time, and files that another library rejects."""
     path, good = tmp_path / "w.safetensors", seeds[".safetensors"][0]
 
     def broken(how):

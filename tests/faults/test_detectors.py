@@ -1,4 +1,4 @@
-"""Detectors given what they cannot work with: targets, images and weights that are broken."""
+"""Detectors with invalid targets, images and weights."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def image(height: int = HEIGHT, width: int = WIDTH) -> Any:
 
 
 def good(box: tuple[float, ...], label: int) -> bool:
-    """What a target may be: a box with an area inside the image (but for a pixel), a class."""
+    """Return whether a target is valid: a box with an area inside the image, a foreground label."""
     x1, y1, x2, y2 = (np.float32(v) for v in box)
     inside = x1 >= -1 and y1 >= -1 and x2 <= WIDTH + 1 and y2 <= HEIGHT + 1
     return bool(np.isfinite(box).all() and x2 > x1 and y2 > y1 and inside and 1 <= label < CLASSES)
@@ -77,7 +77,7 @@ EDGE = st.one_of(
 @given(
     objects=st.lists(st.tuples(st.tuples(EDGE, EDGE, EDGE, EDGE), st.integers(-1, 5)), max_size=3)
 )
-def test_targets_are_learnt_or_named(model: FasterRCNN, objects: list[Any]) -> None:
+def test_targets_are_used_or_rejected(model: FasterRCNN, objects: list[Any]) -> None:
     boxes = np.array([box for box, _ in objects], np.float32).reshape(-1, 4)
     labels = np.array([label for _, label in objects], np.int64)
     targets = [
@@ -96,7 +96,7 @@ def test_targets_are_learnt_or_named(model: FasterRCNN, objects: list[Any]) -> N
 
 @pytest.mark.parametrize("train", [False, True])
 @pytest.mark.parametrize("empty", [np.zeros((0, 4)), np.zeros(0), []], ids=["0x4", "0", "list"])
-def test_no_targets_in_a_batch_or_alone(train: bool, empty: Any) -> None:
+def test_images_without_targets(train: bool, empty: Any) -> None:
     model = make().train(train)
     nothing = {"boxes": empty, "labels": []}
     something = {"boxes": [[4, 5, 30, 33]], "labels": [2]}
@@ -112,7 +112,7 @@ def test_no_targets_in_a_batch_or_alone(train: bool, empty: Any) -> None:
 
 @pytest.mark.parametrize("targets", [[], [{"boxes": [[4, 5, 30, 33]], "labels": [2]}]])
 def test_no_proposals(monkeypatch: pytest.MonkeyPatch, targets: list[Any]) -> None:
-    """The first stage proposes nothing at all, as when all of its boxes are broken."""
+    """The RPN returns no proposals, as if all boxes were invalid."""
     model = make()
     monkeypatch.setattr(model.rpn, "_select", lambda *args: np.zeros((0, 4), np.float32))
     (found,) = model.predict([image()])
@@ -137,7 +137,7 @@ def test_no_images(model: FasterRCNN, images: Any) -> None:
 
 
 @pytest.mark.parametrize("size", [(0, 5), (5, 0), (0, 0)])
-def test_images_without_pixels(model: FasterRCNN, size: tuple[int, int]) -> None:
+def test_empty_images_are_rejected(model: FasterRCNN, size: tuple[int, int]) -> None:
     with pytest.raises(ValueError, match=r"images\[1\]: .*at least one pixel"):
         model.predict([image(), np.zeros((3, *size), np.float32)])
 
@@ -174,7 +174,7 @@ def check_prediction(model: FasterRCNN, images: list[Any]) -> None:
     column=st.integers(0, WIDTH - 1),
     whole=st.booleans(),
 )
-def test_images_that_are_not_finite(
+def test_nonfinite_images(
     model: FasterRCNN, value: float, row: int, column: int, whole: bool
 ) -> None:
     broken = image()
@@ -190,8 +190,8 @@ def test_images_that_are_not_finite(
 
 @EXAMPLES
 @given(data=st.data(), value=BROKEN)
-def test_weights_that_are_not_finite(model: FasterRCNN, data: st.DataObject, value: float) -> None:
-    """One element of any parameter that has a part in the answer."""
+def test_nonfinite_weights(model: FasterRCNN, data: st.DataObject, value: float) -> None:
+    """Set one element of each parameter that affects the result."""
     names = [n for n, _ in model.named_parameters() if not n.startswith("backbone.net.fc.")]
     name = data.draw(st.sampled_from(names))
     array = model.state_dict()[name].data
@@ -220,7 +220,7 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (40, 48, 3), dtype=np.uint8)
 
 
 def save(path: Path, kind: str) -> Path:
-    """The same picture as a file of some kind."""
+    """Encode the same image in another mode or format."""
     rgb = Image.fromarray(PIXELS)
     exif = Image.Exif()
     if kind in ("L", "LA", "P", "RGBA", "1"):
@@ -254,8 +254,8 @@ def run(weights: Path, picture: Path, output: Path, *options: str) -> Any:
     return CliRunner().invoke(detect, [*arguments, "--score-threshold", "0"])
 
 
-#: How the pixels of an upright image are stored for each EXIF orientation: the inverse of
-#: what a viewer does.
+#: Pixels of an upright image as stored for each EXIF orientation: the inverse of the display
+#: transform.
 STORED = {
     1: lambda x: x,
     2: lambda x: x[:, ::-1],
@@ -296,7 +296,7 @@ def test_detections_do_not_depend_on_the_exif_orientation(
             np.testing.assert_array_equal(picture, drawn[0])
 
 
-def test_a_large_image_is_refused_unless_the_limit_is_raised(
+def test_large_image_is_rejected_unless_the_limit_is_raised(
     tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Image.fromarray(PIXELS).save(tmp_path / "large.png")
@@ -315,7 +315,7 @@ def test_a_large_image_is_refused_unless_the_limit_is_raised(
 @pytest.mark.parametrize(
     "kind", ["L", "LA", "P", "RGBA", "1", "I;16", "CMYK", "transposed", "animated"]
 )
-def test_pictures_of_every_kind(tmp_path: Path, weights: Path, kind: str) -> None:
+def test_image_files_of_all_modes(tmp_path: Path, weights: Path, kind: str) -> None:
     result = run(weights, save(tmp_path / "picture", kind), tmp_path / "out.png")
     assert result.exit_code == 0, result.output
     with Image.open(tmp_path / "out.png") as drawn:
@@ -323,7 +323,7 @@ def test_pictures_of_every_kind(tmp_path: Path, weights: Path, kind: str) -> Non
         assert drawn.size == ((40, 48) if kind == "transposed" else (48, 40))
 
 
-def test_pictures_that_are_broken(
+def test_damaged_image_files(
     tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = tmp_path / "whole.png"

@@ -1,4 +1,4 @@
-"""The same seed gives the same weights, bit for bit, as docs/security.md promises."""
+"""The same seed gives the same weights, bit for bit, as docs/security.md states."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ TRAIN = textwrap.dedent("""
             digest.update(name.encode() + value.numpy().tobytes())
         print(digest.hexdigest(), loss.item())
 
-    if __name__ == "__main__":  # worker processes import this
+    if __name__ == "__main__":  # worker processes import this file
         main()
 """)
 
 
 def train(script: Path, model: str, hash_seed: int, workers: int = 0) -> str:
-    """Digest of the weights and the last loss, of twenty steps in a process of their own."""
+    """Train twenty steps in a new process; return the digest of weights and last loss."""
     script.write_text(TRAIN)
     settings = {"PYTHONHASHSEED": str(hash_seed), "OMP_NUM_THREADS": "2"}
     done = subprocess.run(
@@ -92,8 +92,8 @@ def train(script: Path, model: str, hash_seed: int, workers: int = 0) -> str:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["classifier", "detector"])
-def test_two_processes_train_the_same_weights(tmp_path: Path, model: str) -> None:
-    """Also where worker processes load the samples, and texts hash otherwise."""
+def test_two_processes_train_identical_weights(tmp_path: Path, model: str) -> None:
+    """Also with data loading workers and another hash seed."""
     script = tmp_path / "train.py"
     expected = train(script, model, hash_seed=1)
     assert len(expected.split()[0]) == 64

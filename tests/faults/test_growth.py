@@ -1,4 +1,4 @@
-"""Long runs: memory stays where it is after a while, whatever the sizes of the images."""
+"""Long runs: constant memory for changing image sizes."""
 
 from __future__ import annotations
 
@@ -83,8 +83,8 @@ RUN = """
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="no /proc to ask")
 @pytest.mark.parametrize("work", ["train", "predict"])
-def test_two_hundred_steps_at_changing_sizes_hold_memory_flat(work: str) -> None:
-    """Resident memory and objects of the last quarter, beside those of the second."""
+def test_memory_is_constant_over_200_steps(work: str) -> None:
+    """Compare memory and object count of the last quarter with the second."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(RUN).format(work=work)],
         capture_output=True,
@@ -101,12 +101,12 @@ def test_two_hundred_steps_at_changing_sizes_hold_memory_flat(work: str) -> None
 
 
 def folded() -> int:
-    """How many layers are folded."""
+    """Number of folded layers."""
     gc.collect()
     return sum(isinstance(found, Folded) for found in gc.get_objects())
 
 
-def test_what_was_folded_goes_with_its_layer() -> None:
+def test_folded_weights_are_freed_with_their_layer() -> None:
     before = folded(), len(_versions)
     for _ in range(20):
         unit = nn.ConvNormAct(3, 8, 3).eval()
@@ -117,7 +117,7 @@ def test_what_was_folded_goes_with_its_layer() -> None:
     assert (folded(), len(_versions)) == before
 
 
-def test_folding_again_and_again_keeps_one_set_of_filters() -> None:
+def test_repeated_folding_keeps_one_copy() -> None:
     unit = nn.ConvNormAct(3, 8, 3).eval()
     before = folded()
     for i in range(50):
@@ -127,7 +127,7 @@ def test_folding_again_and_again_keeps_one_set_of_filters() -> None:
     assert folded() == before + 1
 
 
-def test_caches_of_geometry_are_bounded() -> None:
+def test_geometry_caches_are_bounded() -> None:
     conv = pytest.importorskip("lucid.kernels.compiled.conv", reason="the reference has none")
     for cache in (conv._geometry, conv._phases):
         assert cache.cache_info().maxsize == 1024
@@ -138,8 +138,8 @@ def test_caches_of_geometry_are_bounded() -> None:
     assert conv._geometry.cache_info().currsize == 1024
 
 
-def test_graphs_that_are_not_walked_back_are_let_go() -> None:
-    """A loss that is only looked at: nothing of it outlives the step."""
+def test_graphs_without_backward_are_freed() -> None:
+    """The graph of a loss without backward is freed after the step."""
     layer = nn.Linear(50, 50)
     gc.collect()
     gc.disable()  # by counting references alone, so that no step waits for the collector

@@ -1,4 +1,4 @@
-"""Damaged picture files of many formats: pixels in [0, 1], or one error that names the file."""
+"""Damaged image files of many formats: pixels in [0, 1], or an error that names the file."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def picture(kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_damaged_pictures_are_read_or_refused(tmp_path: Path, kind: str) -> None:
+def test_damaged_images_are_read_or_rejected(tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"picture.{kind}"
     seeds = [picture(kind)]
     read = refused = 0

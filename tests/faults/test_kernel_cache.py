@@ -1,4 +1,4 @@
-"""Compiled kernels on disk, in real processes: whatever is wrong there, the results are right.
+"""Kernel cache on disk, in real processes: correct results for any damage.
 
 Every process computes one error function in two types, which takes a few small kernels.
 """
@@ -41,7 +41,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 
 
 def use(before: str = "") -> tuple[str, str]:
-    """What a fresh process prints, and its warnings."""
+    """Return output and warnings of a new process."""
     code = textwrap.dedent(before) + USE
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
@@ -71,7 +71,7 @@ def test_two_processes_at_once(cache):
 
 
 def hostile(content: bytes) -> bytes:
-    """Whole by its digest, and no pickle."""
+    """Check the digest of an entry, and that it is not a pickle."""
     content = content[::-1]
     return hashlib.sha256(content).digest() + content
 
@@ -102,7 +102,7 @@ def pack(*orders: bool) -> str:
     return result.stdout.strip()
 
 
-def test_kernels_that_two_processes_have_kept_do_not_pass_for_each_other():
+def test_kernels_of_two_processes_are_not_confused():
     """Each is the first of its process, with arguments of the same types.
 
     Numba counts functions in each process, so the two could go by one name in a third.
@@ -113,7 +113,7 @@ def test_kernels_that_two_processes_have_kept_do_not_pass_for_each_other():
     assert pack(True, False) == "False True"
 
 
-def test_functions_that_are_compiled_all_have_names_of_their_own():
+def test_compiled_functions_have_distinct_names():
     from lucid.kernels.compiled import aot
     from lucid.kernels.compiled.njit import DISPATCHERS
 
@@ -133,7 +133,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
-def test_a_damaged_entry_is_compiled_and_written_again(cache, damage):
+def test_damaged_entry_is_recompiled(cache, damage):
     use()
     for path in entries(cache):
         path.write_bytes(damage(path.read_bytes()))
@@ -141,7 +141,7 @@ def test_a_damaged_entry_is_compiled_and_written_again(cache, damage):
     assert use() == (LOADED, "")
 
 
-def test_where_nothing_can_be_written_every_process_compiles_and_says_so_once(cache):
+def test_unwritable_cache_compiles_with_one_warning(cache):
     cache.write_text("not a folder")
     for _ in range(2):
         printed, said = use()
@@ -151,8 +151,8 @@ def test_where_nothing_can_be_written_every_process_compiles_and_says_so_once(ca
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="limits of a process are POSIX's")
-def test_a_full_disk(cache, monkeypatch):
-    """A limit on the size of files stands in for it: a write stops in the middle."""
+def test_full_disk(cache, monkeypatch):
+    """Simulated by a file size limit: a write stops in the middle."""
     # Where coverage is measured: what it writes at the end would not fit either, and it says so.
     monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
     limit = """
@@ -168,7 +168,7 @@ def test_a_full_disk(cache, monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="others have no access on Windows")
-def test_code_from_a_folder_that_others_may_write_to_is_not_run(cache, tmp_path):
+def test_cache_writable_by_others_is_not_used(cache, tmp_path):
     use()
     canary = tmp_path / "canary"
 
@@ -187,8 +187,8 @@ def test_code_from_a_folder_that_others_may_write_to_is_not_run(cache, tmp_path)
     assert not canary.exists()
 
 
-def test_a_process_whose_sources_are_replaced_keeps_nothing(cache, tmp_path, monkeypatch):
-    """An upgrade under a running program: it must not file old machine code under new sources."""
+def test_process_with_replaced_sources_caches_nothing(cache, tmp_path, monkeypatch):
+    """After an upgrade, a running program must not cache old machine code for new sources."""
     folder = tmp_path / "sources"
     shutil.copytree(Path(lucid.__file__).parent, folder / "lucid")
     monkeypatch.setenv("PYTHONPATH", str(folder))
@@ -202,7 +202,7 @@ def test_a_process_whose_sources_are_replaced_keeps_nothing(cache, tmp_path, mon
     """
     assert use(replaced % str(folder)) == (COMPILED, "")
     assert not [path for path in entries(cache) if path.stat().st_size]
-    assert use() == (COMPILED, "")  # what belongs to the new sources
+    assert use() == (COMPILED, "")  # kernels of the new sources
     assert use() == (LOADED, "")
 
 
@@ -210,7 +210,7 @@ def test_a_process_whose_sources_are_replaced_keeps_nothing(cache, tmp_path, mon
 
 
 def use_on_a_terminal() -> str:
-    """What a fresh process writes to a terminal, stderr being one."""
+    """Return the stderr of a new process with a terminal."""
     pty = pytest.importorskip("pty", reason="there are no pseudo-terminals on Windows")
     reader, writer = pty.openpty()
     with subprocess.Popen([sys.executable, "-c", USE], stdout=subprocess.DEVNULL, stderr=writer):
@@ -228,7 +228,7 @@ def use_on_a_terminal() -> str:
     return written.decode()
 
 
-def test_who_watches_is_told_of_the_first_compilation_and_of_nothing_else():
+def test_first_compilation_is_announced_on_a_terminal():
     line = use_on_a_terminal()
     assert "lucid warmup" in line
     assert line.count("\r\n") == 1
@@ -236,8 +236,8 @@ def test_who_watches_is_told_of_the_first_compilation_and_of_nothing_else():
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes cannot fork here")
-def test_a_fork_while_another_thread_compiles():
-    """The child, which has the lock but not the thread that holds it, compiles all the same."""
+def test_fork_during_compilation():
+    """The child inherits a held lock without its thread, and compiles anyway."""
     before = """
     import os, threading, time, warnings
     import numpy as np
@@ -264,4 +264,4 @@ def test_a_fork_while_another_thread_compiles():
     assert os.waitpid(child, 0)[1] == 0
     """
     printed, said = use(before)
-    assert (printed, said) == (BOTH, "")  # what it loads is the child's
+    assert (printed, said) == (BOTH, "")  # it loads the child's kernels

@@ -1,4 +1,4 @@
-"""A process killed while it saves leaves the old file or the new one, and nothing for long."""
+"""A process killed during a save leaves the old or the new file, intact."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SAVE_FOREVER = textwrap.dedent("""
 
 
 @pytest.mark.parametrize("filename", ["w.safetensors", "w.npz"])
-def test_a_save_that_is_killed_leaves_a_whole_file(tmp_path, filename):
+def test_killed_save_leaves_an_intact_file(tmp_path, filename):
     path = tmp_path / filename
     moments = random.Random(0)
     left_behind = 0
@@ -48,6 +48,6 @@ def test_a_save_that_is_killed_leaves_a_whole_file(tmp_path, filename):
         assert len(values) == 1  # of one generation
         if left_behind and attempt >= 4:
             break
-    assert left_behind > 0  # otherwise no kill came during a save
+    assert left_behind > 0  # at least one kill hit a save
     lucid.save({"w": np.zeros(1)}, path)
     assert os.listdir(tmp_path) == [filename]

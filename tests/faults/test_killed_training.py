@@ -1,4 +1,4 @@
-"""Trainings that are killed or interrupted as whole programs, and resumed."""
+"""Training programs that are killed or interrupted, and resumed."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def train(directory, seed):
 
 
 def outcome(directory):
-    """All that a training has left in files, without the time that it took."""
+    """Return the contents of the run directory, without times."""
     state = load_checkpoint(directory / "last.safetensors")
     for row in state["history"]:
         del row["seconds"]
@@ -103,7 +103,7 @@ def uninterrupted(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
-def test_a_training_that_is_stopped_again_and_again_ends_the_same(tmp_path, uninterrupted, sent):
+def test_repeatedly_stopped_training_ends_bit_for_bit(tmp_path, uninterrupted, sent):
     moments = random.Random(sent)
     reached = []
     for seed in range(4):
@@ -134,7 +134,7 @@ def test_a_training_that_is_stopped_again_and_again_ends_the_same(tmp_path, unin
 
 
 @pytest.mark.slow
-def test_a_second_training_in_the_folder_of_a_running_one_is_refused(tmp_path, monkeypatch):
+def test_second_run_in_the_same_directory_is_rejected(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(SMALL)
     small = importlib.import_module("small_trainer")
     program = train(tmp_path, seed=0)
@@ -153,7 +153,7 @@ def test_a_second_training_in_the_folder_of_a_running_one_is_refused(tmp_path, m
     assert not (tmp_path / "run.lock").exists()
 
 
-def test_a_damaged_checkpoint_is_refused(tmp_path, monkeypatch):
+def test_damaged_checkpoint_is_rejected(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(SMALL)
     small = importlib.import_module("small_trainer")
     small.make_trainer(directory=tmp_path, epochs=1).fit()

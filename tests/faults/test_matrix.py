@@ -1,4 +1,4 @@
-"""The table of faults in the documentation names tests that there are."""
+"""The table of faults in the documentation refers to existing tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROWS = rows()
 
 
 def defined(file: str) -> set[str]:
-    """Names of the tests of a file; those of classes as ``Class::name``."""
+    """Return the test names of a file; methods as ``Class::name``."""
     names = set()
     for node in ast.parse((ROOT / file).read_text(encoding="utf-8")).body:
         # Some are defined only where the system can do what they test.
@@ -22,12 +22,12 @@ def defined(file: str) -> set[str]:
     return names
 
 
-def test_there_are_rows() -> None:
+def test_faults_page_has_rows() -> None:
     assert len(ROWS) >= 40
 
 
 @pytest.mark.parametrize("fault", ROWS)
-def test_every_fault_has_tests_that_exist(fault: str) -> None:
+def test_each_fault_has_existing_tests(fault: str) -> None:
     assert ROWS[fault], "no test"
     for file, name in ROWS[fault]:
         assert name in defined(file), f"{file} has no {name}"

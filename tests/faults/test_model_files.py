@@ -1,4 +1,4 @@
-"""Whole-model files and checkpoints whose text is hostile although their digest is right."""
+"""Model files and checkpoints with hostile metadata and a valid digest."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def fault_tiny(size: int = 2, fault: str = "", **kwargs) -> nn.Linear:
 
 @pytest.fixture(autouse=True, scope="module")
 def _a_model_to_mislead():
-    """In a registry of its own, which finds the plugins anew."""
+    """Use a new registry, which discovers the plugins again."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
         lucid.models.register_model(fault_tiny)
@@ -68,9 +68,9 @@ arguments = st.sampled_from(["size", "fault", "num_classes", "norm", "dilate", "
     kwargs=st.dictionaries(arguments, values, min_size=1, max_size=2) | values,
     more=st.dictionaries(st.sampled_from(["class_names", "preprocessing"]), values),
 )
-def test_no_model_data_give_another_error(tmp_path_factory, name, kwargs, more):
+def test_hostile_model_metadata_is_a_weight_file_error(tmp_path_factory, name, kwargs, more):
     if name == "resnet_18" and isinstance(kwargs, dict):
-        kwargs = kwargs | {"norm": 3}  # refused before anything large is built
+        kwargs = kwargs | {"norm": 3}  # rejected before the model is built
     path = tmp_path_factory.mktemp("models") / "m.safetensors"
     write(path, json.dumps({"name": name, "kwargs": kwargs, **more}))
     for read in READERS:
@@ -78,7 +78,7 @@ def test_no_model_data_give_another_error(tmp_path_factory, name, kwargs, more):
 
 
 @pytest.mark.parametrize("fault", ["index", "zero", "key"])
-def test_whatever_a_builder_raises_is_an_error_that_names_the_file(tmp_path, fault):
+def test_builder_errors_name_the_file(tmp_path, fault):
     path = tmp_path / "m.safetensors"
     write(path, json.dumps({"name": "fault_tiny", "kwargs": {"fault": fault}}))
     with pytest.raises(lucid.WeightFileError, match=f"fault='{fault}'.* cannot be built") as caught:
@@ -88,7 +88,7 @@ def test_whatever_a_builder_raises_is_an_error_that_names_the_file(tmp_path, fau
 
 @pytest.mark.parametrize("deep", [100, 300, 480, 700, 950, 990, 100_000])
 @pytest.mark.parametrize("nest", ["[]", '{"a":}'])
-def test_arguments_deep_within_themselves(tmp_path, deep, nest):
+def test_deeply_nested_arguments(tmp_path, deep, nest):
     inner = nest[:-1] * deep + "1" + nest[-1] * deep
     for text in (
         f'{{"name": "fault_tiny", "kwargs": {{"size": {inner}}}}}',
@@ -106,7 +106,7 @@ def test_arguments_deep_within_themselves(tmp_path, deep, nest):
 
 @settings(max_examples=100, deadline=None)
 @given(tree=values | st.dictionaries(st.just("$tensor"), values))
-def test_no_state_of_a_training_gives_another_error(tmp_path_factory, tree):
+def test_hostile_checkpoint_state_is_rejected(tmp_path_factory, tree):
     path = tmp_path_factory.mktemp("states") / "last.safetensors"
     read_or_refused(write(path, json.dumps(tree), "lucid.checkpoint"), load_checkpoint)
 
@@ -116,7 +116,7 @@ def test_no_state_of_a_training_gives_another_error(tmp_path_factory, tree):
     said=values
     | st.lists(st.fixed_dictionaries({"id": values, "name": values, "label": values}), min_size=1)
 )
-def test_no_categories_give_another_error(said):
+def test_hostile_categories_are_rejected(said):
     try:
         categories = Categories.from_preprocessing({"categories": said})
     except ValueError as error:
@@ -129,7 +129,7 @@ def test_no_categories_give_another_error(said):
 
 @pytest.mark.parametrize("name", ["w.safetensors", "w.npz"])
 @pytest.mark.parametrize("metadata", [{"a": "\ud800"}, {"\udfff": "a"}])
-def test_half_a_surrogate_pair_is_neither_written_nor_read(tmp_path, name, metadata):
+def test_lone_surrogates_are_rejected(tmp_path, name, metadata):
     path = tmp_path / name
     lucid.save({"w": np.zeros(1)}, path)
     before = path.read_bytes()
@@ -138,7 +138,7 @@ def test_half_a_surrogate_pair_is_neither_written_nor_read(tmp_path, name, metad
     assert path.read_bytes() == before
 
 
-def test_half_a_surrogate_pair_in_the_header_of_others(tmp_path):
+def test_lone_surrogates_in_foreign_headers(tmp_path):
     path = tmp_path / "w.safetensors"
     header = rb'{"__metadata__":{"a":"\ud800"}}'
     path.write_bytes(len(header).to_bytes(8, "little") + header)

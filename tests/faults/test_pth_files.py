@@ -1,4 +1,4 @@
-"""Damaged and hostile PyTorch checkpoints: one error that names the file, and nothing runs.
+"""Damaged and hostile PyTorch checkpoints: an error that names the file, and no code runs.
 
 What is in their pickles is in ``test_pth_pickles.py``.
 """
@@ -26,7 +26,7 @@ ARRAYS = {"conv.weight": np.arange(6, dtype="<f4").reshape(2, 3), "seen": np.arr
 
 
 def whole(path, legacy):
-    """A small checkpoint with everything around the state dict."""
+    """A small checkpoint with other entries beside the state dict."""
     numbered = {str(i): array for i, array in enumerate(ARRAYS.values())}
     state = {
         key: pth.of(number, array, legacy)
@@ -44,26 +44,26 @@ def saved(request, tmp_path):
     return whole(tmp_path / "w.pth", request.param)
 
 
-def test_every_truncation_is_refused(saved):
+def test_all_truncations_are_rejected(saved):
     assert_every_truncation_is_refused(saved, ARRAYS)
 
 
-def test_every_flipped_bit_of_an_archive_is_refused_or_harmless(tmp_path):
+def test_flipped_bits_of_an_archive_are_rejected_or_harmless(tmp_path):
     path = whole(tmp_path / "w.pth", legacy=False)
     for loaded in loaded_with_each_bit_flipped(path):
         if loaded is not None:
             assert_same(loaded, ARRAYS)
 
 
-def test_every_flipped_bit_of_a_legacy_file_stays_a_file_error(tmp_path):
-    """It has no checksum, so that other numbers or names may come back."""
+def test_flipped_bits_of_a_legacy_file_are_file_errors(tmp_path):
+    """The format has no checksum, so other numbers or names are possible."""
     path = whole(tmp_path / "w.pth", legacy=True)
     bytes_of_it = path.stat().st_size
     refused = sum(loaded is None for loaded in loaded_with_each_bit_flipped(path))
     assert refused > 4 * bytes_of_it
 
 
-def test_bytes_after_the_end_of_a_legacy_file_are_refused(tmp_path):
+def test_trailing_bytes_of_a_legacy_file_are_rejected(tmp_path):
     path = whole(tmp_path / "w.pth", legacy=True)
     path.write_bytes(path.read_bytes() + b"\0")
     assert_refused(path, "1 bytes that belong to no storage")
@@ -73,7 +73,7 @@ def test_bytes_after_the_end_of_a_legacy_file_are_refused(tmp_path):
 
 
 def payloads(canary):
-    """Fragments that make a directory, at least, when Python's unpickler reads them."""
+    """Pickle fragments that create a directory when unpickled."""
     make = pth.plain(str(canary))
     code = pth.plain(f"__import__('os').mkdir({str(canary)!r})")
     getattr_ = pth.call("builtins", "getattr", pth.name("os", "path"), pth.plain("os"))
@@ -103,7 +103,7 @@ def payloads(canary):
         "as a key": b"}" + pth.call("os", "mkdir", make) + b"K\x01s",
         "dropped": pth.call("os", "mkdir", make) + b"0}",
         "in a state": b"}" + pth.call("os", "mkdir", make) + b"b",
-        "unpickled by itself": pth.call(
+        "unpickled directly": pth.call(
             "pickle", "loads", pth.plain(pickle.dumps(Payload(canary)))
         ),
         "partial": pth.call(
@@ -124,7 +124,7 @@ class Payload:
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["archive", "legacy"])
 @pytest.mark.parametrize("case", payloads(""))
-def test_payloads_are_refused_and_never_run(tmp_path, case, legacy):
+def test_payloads_are_rejected_and_never_run(tmp_path, case, legacy):
     canary = tmp_path / "canary"
     fragment = payloads(canary)[case]
     path = tmp_path / "w.pth"
@@ -139,7 +139,7 @@ def test_payloads_are_refused_and_never_run(tmp_path, case, legacy):
 
 
 @pytest.mark.parametrize("case", payloads(""))
-def test_the_payloads_are_live_ones(tmp_path, case):
+def test_payloads_run_in_pickle(tmp_path, case):
     canary = tmp_path / "canary"
     text = pth.pickled(payloads(canary)[case])
     try:
@@ -149,8 +149,8 @@ def test_the_payloads_are_live_ones(tmp_path, case):
     assert canary.exists()
 
 
-def test_a_pickle_in_any_place_of_a_legacy_file_is_only_read(tmp_path):
-    """Each of the five pickles is a place for a payload."""
+def test_payloads_in_all_pickles_of_a_legacy_file_are_rejected(tmp_path):
+    """Put a payload into each of the five pickles."""
     canary, path = tmp_path / "canary", tmp_path / "w.pth"
     payload = pth.pickled(pth.call("os", "mkdir", pth.plain(str(canary))))
     good = [pth.plain(pth.MAGIC), pth.plain(1001), b"}", b"}", b"]"]
@@ -169,7 +169,7 @@ STATE = pth.dict_({"w": pth.of("0", ARRAYS["conv.weight"])})
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_members_of_archives_are_checked(tmp_path):
+def test_archive_members_are_checked(tmp_path):
     path = tmp_path / "w.pth"
     for message, options in {
         "compressed": {"compression": zipfile.ZIP_DEFLATED},
@@ -190,14 +190,14 @@ def test_members_of_archives_are_checked(tmp_path):
     assert_refused(path, r"one member data\.pkl in one folder")
 
 
-def test_an_archive_without_a_pickle_is_no_checkpoint(tmp_path):
+def test_archive_without_pickle_is_rejected(tmp_path):
     path = tmp_path / "w.pth"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("readme.txt", b"hello")
     assert_refused(path, "readme.txt")
 
 
-def test_legacy_files_are_held_against_their_own_words(tmp_path):
+def test_legacy_files_must_be_consistent(tmp_path):
     path = tmp_path / "w.pth"
     value, stored = pth.dict_({"w": pth.of("0", ARRAYS["seen"], True)}), {"0": (1, bytes(8))}
     assert lucid.load(pth.write_legacy(path, value, stored))
@@ -227,7 +227,7 @@ def test_legacy_files_are_held_against_their_own_words(tmp_path):
 # --- in little memory -----------------------------------------------------------------------------
 
 
-def test_bombs_are_refused_before_memory_is_taken(tmp_path):
+def test_bombs_are_rejected_before_allocation(tmp_path):
     expanded = pth.dict_({"w": pth.tensor(FLOATS, (2**38,), (0,))})
     declared = pth.dict_({"w": pth.tensor(pth.storage("0", "f4", 2**38), (2**38,))})
     old = pth.dict_({"w": pth.tensor(pth.storage("0", "f4", 2**38, True), (2**38,))})
@@ -246,7 +246,7 @@ def test_bombs_are_refused_before_memory_is_taken(tmp_path):
     refused_in_little_memory(*bombs.values())
 
 
-def test_a_file_cut_while_it_is_read_is_refused(tmp_path):
+def test_file_truncated_while_reading_is_rejected(tmp_path):
     from lucid.weights import torch_checkpoint
     from lucid.weights.format_checks import MalformedError
 

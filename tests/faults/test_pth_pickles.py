@@ -1,4 +1,4 @@
-"""Damaged and hostile pickles in checkpoints of PyTorch: refused, or read as plain data."""
+"""Damaged and hostile pickles in PyTorch checkpoints: rejected, or read as plain data."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_hostile_pickles_are_refused(tmp_path, case):
+def test_hostile_pickles_are_rejected(tmp_path, case):
     value, message = HOSTILE[case]
     path = pth.write_archive(tmp_path / "w.pth", value, {"0": bytes(24)})
     assert_refused(path, message)
@@ -168,7 +168,7 @@ HOSTILE_TENSORS = {
 
 
 @pytest.mark.parametrize("case", HOSTILE_TENSORS)
-def test_hostile_tensors_are_refused(tmp_path, case):
+def test_hostile_tensors_are_rejected(tmp_path, case):
     stored, shape, strides, offset, message = HOSTILE_TENSORS[case]
     value = pth.dict_({"w": pth.tensor(stored, shape, strides, offset)})
     path = pth.write_archive(tmp_path / "w.pth", value, {"0": bytes(24), "1": b"\xff\x01"})
@@ -198,24 +198,24 @@ def untyped(kind, offset=0, count=6):
         (untyped("uint16", count=7), bytes(7), "begin or end at an element"),
     ],
 )
-def test_hostile_untyped_storages_are_refused(tmp_path, value, content, message):
+def test_hostile_untyped_storages_are_rejected(tmp_path, value, content, message):
     path = pth.write_archive(tmp_path / "w.pth", pth.dict_({"w": value}), {"0": content})
     assert_refused(path, message)
 
 
-def test_a_tensor_of_one_type_in_a_storage_of_another_is_refused(tmp_path):
+def test_dtype_mismatch_of_tensor_and_storage_is_rejected(tmp_path):
     value = untyped("int32").replace(b"torch.storage\nUntypedStorage", b"torch\nFloatStorage")
     path = pth.write_archive(tmp_path / "w.pth", pth.dict_({"w": value}), {"0": bytes(24)})
     assert_refused(path, "of int32 is made of a storage of float32")
 
 
 @pytest.mark.parametrize("name", ["", "../x", "/x", "a/../b", "a\\b", "a\0b", "__metadata__"])
-def test_names_of_tensors_are_checked(tmp_path, name):
+def test_tensor_names_are_checked(tmp_path, name):
     path = pth.write_archive(tmp_path / "w.pth", pth.dict_({name: good()}), {"0": bytes(24)})
     assert_refused(path, "name")
 
 
-def test_names_that_stand_twice_are_refused(tmp_path):
+def test_duplicate_names_are_rejected(tmp_path):
     value = pth.dict_([("w", good()), ("w", good())])
     path = pth.write_archive(tmp_path / "w.pth", value, {"0": bytes(24)})
     assert_refused(path, "'w' stands twice")
@@ -258,7 +258,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("case", DAMAGED)
-def test_damaged_pickles_are_refused(tmp_path, case):
+def test_damaged_pickles_are_rejected(tmp_path, case):
     text = DAMAGED[case]
     path = tmp_path / "w.pth"
     with zipfile.ZipFile(path, "w") as archive:
@@ -277,22 +277,22 @@ def test_damaged_pickles_are_refused(tmp_path, case):
         max_size=30,
     )
 )
-def test_no_pickle_gives_another_error(tmp_path_factory, parts):
+def test_random_pickles_are_weight_file_errors(tmp_path_factory, parts):
     path = tmp_path_factory.mktemp("pickles") / "w.pth"
     pth.write_archive(path, pth.pickled(b"".join(parts)), {"0": bytes(24)})
     loaded_or_refused(path)
 
 
-def test_what_holds_itself_is_read(tmp_path):
-    """A dict under one of its own keys, and a list in itself."""
+def test_self_referencing_containers_are_read(tmp_path):
+    """A dict and a list that contain themselves."""
     value = b"}q\x00(" + pth.plain("model") + b"h\x00" + pth.plain("w") + good()
     value += pth.plain("l") + b"]q\x01h\x01a" + b"u"
     path = pth.write_archive(tmp_path / "w.pth", value, {"0": bytes(24)})
     assert lucid.load(path).keys() == {"w"}
 
 
-def test_deep_and_wide_nests_are_neither_walked_nor_shown(tmp_path):
-    """Doubled forty times, a tuple of two would take longer than anyone waits to hash or show."""
+def test_deeply_nested_values_are_not_traversed(tmp_path):
+    """A pair nested forty times doubles at each level when hashed or formatted."""
     doubled = b"N" + b"2\x86" * 40
     deep = b"N" + b"\x85" * 100_000
     path = tmp_path / "w.pth"
@@ -311,7 +311,7 @@ def test_deep_and_wide_nests_are_neither_walked_nor_shown(tmp_path):
             assert_refused(pth.write_archive(path, value, {"0": bytes(24)}))
 
 
-def test_a_pickle_beyond_all_reason_is_refused(tmp_path, monkeypatch):
+def test_extreme_pickle_is_rejected(tmp_path, monkeypatch):
     path = tmp_path / "w.pth"
     pth.write_archive(path, b"\x80\x02" + b"N0" * 2**23 + b"N.", {})
     assert_refused(path, "longer than 16777216 bytes")

@@ -1,4 +1,4 @@
-"""Damaged and hostile weight files: one error that names the file, and nothing else happens."""
+"""Damaged and hostile weight files: an error that names the file, without side effects."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ def saved(request, tmp_path):
     return path
 
 
-def test_every_truncation_is_refused(saved):
+def test_all_truncations_are_rejected(saved):
     assert_every_truncation_is_refused(saved, ARRAYS)
 
 
-def test_bytes_after_the_end_are_refused_or_harmless(saved):
+def test_trailing_bytes_are_rejected_or_harmless(saved):
     content = saved.read_bytes()
     for extra in (b"\0", b" ", b"more" * 100):
         saved.write_bytes(content + extra)
@@ -55,7 +55,7 @@ def test_bytes_after_the_end_are_refused_or_harmless(saved):
                 assert_same(lucid.load(saved), ARRAYS)
 
 
-def test_every_flipped_bit_is_refused_or_harmless(saved):
+def test_flipped_bits_are_rejected_or_harmless(saved):
     bits = 8 * saved.stat().st_size
     harmless = 0
     for loaded in loaded_with_each_bit_flipped(saved):
@@ -66,7 +66,7 @@ def test_every_flipped_bit_is_refused_or_harmless(saved):
     assert harmless < bits / (2 if saved.suffix == ".npz" else 20)
 
 
-def test_a_flipped_bit_in_foreign_data_without_digest_stays_a_file_error(tmp_path):
+def test_flipped_bits_without_digest_are_file_errors(tmp_path):
     path = tmp_path / "theirs.safetensors"
     safetensors.numpy.save_file({"a": np.ones(3, np.float32), "b": np.ones(2, np.bool_)}, path)
     bits = 8 * path.stat().st_size
@@ -143,24 +143,24 @@ HOSTILE_HEADERS = {
 
 
 @pytest.mark.parametrize("case", HOSTILE_HEADERS)
-def test_hostile_safetensors_headers_are_refused(tmp_path, case):
+def test_hostile_safetensors_headers_are_rejected(tmp_path, case):
     header, message = HOSTILE_HEADERS[case]
     path = tmp_path / "hostile.safetensors"
     write_safetensors(path, header, data=b"\xff" * 8)
     assert_refused(path, message)
-    if case != "bool of 255":  # which only the data show
+    if case != "bool of 255":  # visible in the data only
         with pytest.raises(lucid.WeightFileError):
             read_metadata(path)
 
 
 @pytest.mark.parametrize("length", [2**63, 2**64 - 1, 10**9, 9])
-def test_a_header_longer_than_the_file_is_refused(tmp_path, length):
+def test_header_longer_than_the_file_is_rejected(tmp_path, length):
     path = tmp_path / "w.safetensors"
     write_safetensors(path, b"{}", b"", length=length)
     assert_refused(path, f"header of {length} bytes")
 
 
-def test_a_header_beyond_all_reason_is_refused_though_the_file_is_as_long(tmp_path):
+def test_huge_header_is_rejected(tmp_path):
     path = tmp_path / "w.safetensors"
     with open(path, "wb") as file:
         file.write((10**9).to_bytes(8, "little") + b"{")
@@ -187,7 +187,7 @@ entries = st.fixed_dictionaries(
     header=st.dictionaries(st.text(max_size=6) | st.just("__metadata__"), entries | json_values),
     data=st.binary(max_size=40),
 )
-def test_no_header_gives_another_error(tmp_path_factory, header, data):
+def test_random_headers_are_weight_file_errors(tmp_path_factory, header, data):
     path = tmp_path_factory.mktemp("headers") / "w.safetensors"
     write_safetensors(path, header, data)
     loaded = loaded_or_refused(path)
@@ -197,7 +197,7 @@ def test_no_header_gives_another_error(tmp_path_factory, header, data):
 
 @settings(max_examples=100, deadline=None)
 @given(content=st.binary(max_size=200), suffix=st.sampled_from([".safetensors", ".npz", ".pth"]))
-def test_no_content_gives_another_error(tmp_path_factory, content, suffix):
+def test_random_content_is_a_weight_file_error(tmp_path_factory, content, suffix):
     path = tmp_path_factory.mktemp("contents") / f"w{suffix}"
     path.write_bytes(content)
     loaded_or_refused(path)
@@ -207,7 +207,7 @@ def test_no_content_gives_another_error(tmp_path_factory, content, suffix):
 
 
 @pytest.mark.parametrize("name", ["__metadata__", "../../x", "/x", "a/../b", "a\\b", "", "a\0b", 3])
-def test_names_that_are_refused_on_reading_are_not_written(saved, name):
+def test_names_rejected_on_load_are_rejected_on_save(saved, name):
     before = saved.read_bytes()
     with pytest.raises(lucid.WeightFileError, match="cannot save"):
         lucid.save({"good": np.zeros(2), name: np.zeros(2)}, saved)
@@ -233,7 +233,7 @@ def write_zip(path, members, compression=zipfile.ZIP_STORED):
 
 
 class Payload:
-    """Creates a directory when it is unpickled."""
+    """Create a directory when unpickled."""
 
     def __init__(self, canary):
         self.canary = str(canary)
@@ -242,7 +242,7 @@ class Payload:
         return os.mkdir, (self.canary,)
 
 
-def test_object_arrays_are_refused_and_their_payload_never_runs(tmp_path):
+def test_object_arrays_are_rejected_and_never_run(tmp_path):
     path, canary = tmp_path / "w.npz", tmp_path / "canary"
     np.savez(path, good=np.zeros(2), bad=np.array([Payload(canary)], dtype=object))
     assert_refused(path, "no objects")
@@ -280,7 +280,7 @@ HOSTILE_MEMBERS = {
 
 
 @pytest.mark.parametrize("case", HOSTILE_MEMBERS)
-def test_hostile_npz_members_are_refused(tmp_path, case):
+def test_hostile_npz_members_are_rejected(tmp_path, case):
     content, message = HOSTILE_MEMBERS[case]
     path = tmp_path / "hostile.npz"
     write_zip(path, [("w.npy", content)])
@@ -297,27 +297,27 @@ def test_hostile_npz_members_are_refused(tmp_path, case):
         ("readme.txt", "without weights, it holds 'readme.txt'"),
     ],
 )
-def test_names_of_npz_members_are_checked(tmp_path, name, message):
+def test_npz_member_names_are_checked(tmp_path, name, message):
     path = tmp_path / "w.npz"
     write_zip(path, [(name, npy(np.zeros(2)))])
     assert_refused(path, message)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_an_npz_member_that_stands_twice_is_refused(tmp_path):
+def test_duplicate_npz_member_is_rejected(tmp_path):
     path = tmp_path / "w.npz"
     write_zip(path, [("w.npy", npy(np.zeros(2))), ("w.npy", npy(np.ones(2)))])
     assert_refused(path, "twice")
 
 
-def test_metadata_of_an_npz_are_checked(tmp_path):
+def test_npz_metadata_is_checked(tmp_path):
     for text in (b"[]", b'{"a": 1}', b"{", b"\xff", b"[" * 200_000):
         write_zip(tmp_path / "w.npz", [("__metadata__.json", text)])
         assert_refused(tmp_path / "w.npz")
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_unusual_compression_is_refused(tmp_path, method):
+def test_unusual_compression_is_rejected(tmp_path, method):
     write_zip(tmp_path / "w.npz", [("w.npy", npy(np.zeros(2)))], method)
     assert_refused(tmp_path / "w.npz", "unknown way")
 
@@ -325,14 +325,14 @@ def test_unusual_compression_is_refused(tmp_path, method):
 # --- in little memory -----------------------------------------------------------------------------
 
 
-def test_a_zip_bomb_is_refused_before_it_inflates(tmp_path):
+def test_zip_bomb_is_rejected_before_inflation(tmp_path):
     path = tmp_path / "bomb.npz"
     np.savez_compressed(path, w=np.zeros(2**26, np.float32))  # 256 MiB in 256 KiB
     assert path.stat().st_size < 2**20
     assert "zip bomb" in refused_in_little_memory(path)
 
 
-def test_a_zip_that_points_at_one_member_many_times_is_refused(tmp_path):
+def test_overlapping_zip_members_are_rejected(tmp_path):
     path = tmp_path / "bomb.npz"
     content = npy(np.zeros(2**16, np.float32))
     with zipfile.ZipFile(path, "w") as archive:
@@ -347,7 +347,7 @@ def test_a_zip_that_points_at_one_member_many_times_is_refused(tmp_path):
     assert "declare" in refused_in_little_memory(path)
 
 
-def test_declared_terabytes_are_refused_before_allocating(tmp_path):
+def test_declared_terabytes_are_rejected_before_allocation(tmp_path):
     path = tmp_path / "w.safetensors"
     write_safetensors(path, {"w": entry(shape=(2**38,), offsets=(0, 2**40))})
     assert "declare" in refused_in_little_memory(path)
@@ -356,7 +356,7 @@ def test_declared_terabytes_are_refused_before_allocating(tmp_path):
     assert "holds 0" in refused_in_little_memory(path)
 
 
-def test_a_file_cut_while_it_is_read_is_refused(tmp_path):
+def test_file_truncated_while_reading_is_rejected(tmp_path):
     path = tmp_path / "w.safetensors"
     lucid.save({"conv.weight": ARRAYS["conv.weight"]}, path)
     content = path.read_bytes()
@@ -364,7 +364,7 @@ def test_a_file_cut_while_it_is_read_is_refused(tmp_path):
         safetensors_format.read(io.BytesIO(content[:-4]), len(content))
 
 
-def test_a_header_that_nobody_would_read_is_not_written(tmp_path, monkeypatch):
+def test_too_large_header_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr(safetensors_format, "_MAX_HEADER", 200)
     path = tmp_path / "w.safetensors"
     with pytest.raises(

@@ -1,4 +1,4 @@
-"""Files of every kind at a size where a copy shows: what reading takes beyond the arrays."""
+"""Memory for loading files of each format, beyond the arrays."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_reading_takes_little_more_than_the_arrays(tmp_path, name):
+def test_loading_takes_little_more_memory_than_the_arrays(tmp_path, name):
     write, allowed = FILES[name]
     path = tmp_path / name
     write(path)
@@ -84,8 +84,8 @@ def test_reading_takes_little_more_than_the_arrays(tmp_path, name):
 
 
 @pytest.mark.parametrize("count", [1, 5, 2**18 - 1, 2**18, 2**19 + 3])
-def test_bfloat16_is_widened_in_its_own_memory(tmp_path, count):
-    """In parts, whatever the number of elements."""
+def test_bfloat16_is_converted_in_chunks(tmp_path, count):
+    """In chunks, for any number of elements."""
     patterns = np.random.default_rng(count).integers(0, 2**16, count, dtype=np.uint16)
     header = {"w": {"dtype": "BF16", "shape": [count], "data_offsets": [0, 2 * count]}}
     text = json.dumps(header).encode()

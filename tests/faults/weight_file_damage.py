@@ -1,4 +1,4 @@
-"""Weight files that are damaged: what is refused, and that the rest is whole."""
+"""Helpers for damaged weight files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ IN_LITTLE_MEMORY = textwrap.dedent("""
     import lucid
     import lucid.weights.npz_format, lucid.weights.safetensors_format
     import lucid.weights.torch_checkpoint
-    lucid.load  # imports what it needs before memory becomes scarce
+    lucid.load  # import before the memory limit is set
     held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
     limit = held + 128 * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
@@ -39,7 +39,7 @@ def assert_refused(path: Path, match: str | None = None) -> None:
 
 
 def loaded_or_refused(path: Path) -> dict[str, lucid.Tensor] | None:
-    """What is in the file; None if it was refused with an error that names it."""
+    """Load a file; return None if it is rejected with an error that names it."""
     try:
         return lucid.load(path)
     except lucid.WeightFileError as caught:
@@ -65,7 +65,7 @@ def assert_every_truncation_is_refused(path: Path, arrays: Mapping[str, Any]) ->
 
 
 def loaded_with_each_bit_flipped(path: Path) -> Iterator[dict[str, lucid.Tensor] | None]:
-    """What the file gives with each of its bits flipped, one after the other."""
+    """Yield the result of the file with each bit flipped in turn."""
     content = path.read_bytes()
     for position in range(len(content)):
         for bit in range(8):
@@ -76,7 +76,7 @@ def loaded_with_each_bit_flipped(path: Path) -> Iterator[dict[str, lucid.Tensor]
 
 
 def refused_in_little_memory(*paths: Path) -> str:
-    """What a process says that has little memory; it names every file."""
+    """Run a process with little memory; return its output, which names each file."""
     done = subprocess.run(
         [sys.executable, "-c", IN_LITTLE_MEMORY, *map(str, paths)],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""The tutorials' programs as modules, digits without scikit-learn, families of a stranger."""
+"""Tutorial programs as modules, digits without scikit-learn, models of an external plugin."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PROGRAMS = ("digit_images", "digit_detector")
 
 
 def printed_digits(count: int) -> SimpleNamespace:
-    """Digits of 8 x 8 pixels with values from 0 to 16, as scikit-learn gives them, but printed."""
+    """Rendered digits of 8 x 8 pixels with values 0 to 16, in scikit-learn's format."""
     font = ImageFont.load_default(11)
     rng = np.random.default_rng(0)
     images, classes = [], np.arange(count) % 10
@@ -38,7 +38,7 @@ def printed_digits(count: int) -> SimpleNamespace:
 
 @pytest.fixture
 def tutorials(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModuleType]]:
-    """The programs by name; they find printed digits in place of scikit-learn's."""
+    """Import a program by name, with rendered digits instead of scikit-learn's."""
     monkeypatch.syspath_prepend(str(TUTORIALS))
     datasets = ModuleType("sklearn.datasets")
     datasets.load_digits = lambda: printed_digits(60)  # type: ignore[attr-defined]
@@ -51,14 +51,14 @@ def tutorials(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, ModuleType]
 
 @pytest.fixture
 def families(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The two models of ``outside_families``, registered as a script does it."""
+    """Register the two models of ``outside_families`` as in a script."""
     monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
     importlib.import_module("outside_families").register_all()
 
 
 @pytest.fixture
 def call(families: None, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run a ``lucid`` command that has to succeed; give its output."""
+    """Run a ``lucid`` command that must succeed; return its output."""
 
     def call(*arguments: object) -> str:
         code = run([*map(str, arguments)])

@@ -1,4 +1,4 @@
-"""Runs the Python examples of a Markdown page, in order, as one program.
+"""Run the Python examples of a Markdown page, in order, as one program.
 
     python tests/integration/markdown_examples.py docs/install.md
 
@@ -28,13 +28,13 @@ _CAPTION = re.compile(r"\A:caption: (?P<path>\S+)\n(?::.*\n)*\n*")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, what it holds, and the line where that begins."""
+    """A fenced block with its language, content and first line."""
 
     language: str
     body: str
     line: int
     caption: str | None
-    follows: bool  # nothing but blank lines stands between it and the block before
+    follows: bool  # only blank lines since the previous block
 
 
 def blocks(text: str) -> Iterator[Block]:
@@ -52,12 +52,12 @@ def blocks(text: str) -> Iterator[Block]:
 
 
 def captioned_files(text: str) -> dict[str, str]:
-    """The files that a page spells out, by their paths."""
+    """Return the files that a page contains, by path."""
     return {block.caption: block.body for block in blocks(text) if block.caption}
 
 
 def run(path: Path) -> int:
-    """Run a page's examples; returns how many there were."""
+    """Run the examples of a page; return their number."""
     namespace: dict[str, object] = {"__name__": "__main__"}
     printed: str | None = None
     count = 0

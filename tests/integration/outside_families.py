@@ -1,4 +1,4 @@
-"""A classifier and a detector of a stranger: no class, layer or stage name is one of ours.
+"""A classifier and a detector of an external plugin, without class, layer or stage names of Lucid.
 
 Also a plugin: :func:`install` writes what an installation of this module leaves.
 """
@@ -55,7 +55,7 @@ class Pebble(nn.Module):
 
 
 class Trunk(nn.Module):
-    """The coarsest map of a network."""
+    """Return the last feature map of a network."""
 
     def __init__(self, net: Pebble) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Trunk(nn.Module):
 
 
 class Lantern(Detector):
-    """One box and one class for each 8 x 8 pixels, from the distances to its four sides."""
+    """A detector with one box and class per 8 x 8 pixels, from the distances to its four sides."""
 
     head_prefixes = ("glow.",)
 
@@ -140,14 +140,14 @@ MODELS: dict[Callable[..., nn.Module], dict[str, Any]] = {
 
 
 def register_all() -> None:
-    """Register both models as a script does it."""
+    """Register both models as in a script."""
     for builder, options in MODELS.items():
         register_model(**options, input_shape=(1, 3, 32, 32))(builder)
 
 
 @lucid.hookimpl
 def lucid_register_models(register: Any) -> None:
-    """Register both models as a plugin does it."""
+    """Register both models as a plugin."""
     for builder, options in MODELS.items():
         register(
             builder.__name__, f"{__name__}:{builder.__name__}", family="outside",
@@ -157,7 +157,7 @@ def lucid_register_models(register: Any) -> None:
 
 
 class PebbleConverter(WeightConverter):
-    """Names of another library: shore is sand, reef is coral, verdict is linear."""
+    """Converter of another library's names: shore is sand, reef is coral, verdict is linear."""
 
     pairs = (("sand", "shore"), ("coral", "reef"), ("linear", "verdict"))
 
@@ -178,7 +178,7 @@ class PebbleConverter(WeightConverter):
 
 
 class LanternConverter(WeightConverter):
-    """Names of another library, whose detector lacks the backbone's classifier."""
+    """Converter of another library's names, whose detector lacks the backbone's classifier."""
 
     net = PebbleConverter()
 
@@ -232,7 +232,7 @@ def install(folder: Path) -> Path:
 
 
 def class_folders(folder: Path, *names: str, noise: float = 10) -> Path:
-    """Eight images of each class, of one color each but for noise."""
+    """Write eight images per class, each of one color with noise."""
     rng = np.random.default_rng(0)
     for name in names:
         (folder / name).mkdir(parents=True)
@@ -244,7 +244,7 @@ def class_folders(folder: Path, *names: str, noise: float = 10) -> Path:
 
 
 def coco(folder: Path, *names: str) -> Path:
-    """Six gray images with a colored square each, of one class after the other."""
+    """Write six gray images with a colored square each, of alternating classes."""
     folder.mkdir()
     images, annotations = [], []
     for i in range(6):

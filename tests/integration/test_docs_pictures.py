@@ -1,4 +1,4 @@
-"""What the site says of the code in a picture or a table is so."""
+"""Diagrams and tables of the documentation match the code."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def test_architecture_diagram_matches_import_contracts():
 
 
 def resolve(name: str) -> object:
-    """What a dotted name stands for, a module or an attribute however deep."""
+    """Resolve a dotted name to a module or attribute."""
     parts = name.split(".")
     for cut in range(len(parts), 0, -1):
         try:
             value: object = importlib.import_module(".".join(parts[:cut]))
-        except ImportError:  # lucid.models explains itself for what is no model of its
+        except ImportError:  # lucid.models raises its own ImportError for unknown models
             continue
         for part in parts[cut:]:
             value = getattr(value, part)
@@ -43,22 +43,22 @@ def resolve(name: str) -> object:
 
 
 def names_for_those_who_come() -> list[str]:
-    """Every name of Lucid's that docs/migration.md leads to."""
+    """Return the names of Lucid in docs/migration.md."""
     tables = extension("torch_names").table([*ATTRIBUTES, "keywords"])
     text = (DOCS / "migration.md").read_text(encoding="utf-8") + "\n".join(tables)
     return sorted(set(re.findall(r"\]\((lucid[\w.]+)\)", text)))
 
 
 @pytest.mark.parametrize("name", names_for_those_who_come())
-def test_a_name_that_those_who_come_from_elsewhere_are_told_is_there(name):
+def test_names_of_the_migration_page_exist(name):
     assert resolve(name) is not None
 
 
-def test_there_are_many_of_them():
+def test_migration_page_has_many_names():
     assert len(names_for_those_who_come()) > 70
 
 
-def test_the_tables_of_the_migration_page_are_those_of_the_errors():
+def test_migration_tables_match_the_error_hints():
     page = (DOCS / "migration.md").read_text(encoding="utf-8")
     shown = re.findall(r"^```\{torch-names\} (.+)$", page, re.M)
     assert sorted(" ".join(shown).split()) == sorted([*ATTRIBUTES, "keywords"])

@@ -1,4 +1,4 @@
-"""Docstrings of the public names are numpydoc, and say what they say of the real arguments."""
+"""Docstrings of public names are valid numpydoc and match the signatures."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ NumpyDocString = importlib.import_module("numpydoc.docscrape").NumpyDocString
 CONF = (Path(__file__).parents[2] / "docs" / "conf.py").read_text(encoding="utf-8")
 MODULES = re.findall(r'"(lucid[\w.]*)",$', CONF.partition("reference_modules = [")[2], re.M)
 
-#: What numpydoc checks and we ask for.  Not asked for: an example, an extended summary and
-#: a "See Also" everywhere, and its taste in summaries.
+#: Required numpydoc checks.  Not required: examples, extended summaries, "See Also" sections and
+#: numpydoc's style of summaries.
 CODES = {
     "GL05", "GL08",  # no tabs; a docstring at all
     "SS01", "SS03", "SS04", "SS06",  # a summary of one line, with a full stop
     "PR01", "PR02",  # all parameters, and no others
     "PR04", "PR05", "PR06", "PR07", "PR09", "PR10",  # with types and descriptions
-    "RT01", "RT02", "RT03", "RT04", "RT05",  # what is returned
+    "RT01", "RT02", "RT03", "RT04", "RT05",  # the return value
     "YD01",
 }  # fmt: skip
 
-#: What numpydoc cannot see.
+#: Exceptions to the checks.
 EXCEPTIONS = {
     # The keywords arrive as **fields.
     ("lucid.models.register_model", "PR01"),
@@ -40,7 +40,7 @@ EXCEPTIONS = {
 
 
 def public() -> dict[str, object]:
-    """Every function and class of ours by its first public name."""
+    """Return each public function and class by its first public name."""
     found: dict[int, tuple[str, object]] = {}
     for module_name in MODULES:
         module = importlib.import_module(module_name)
@@ -55,12 +55,12 @@ def public() -> dict[str, object]:
 PUBLIC = public()
 
 
-def test_they_are_many():
+def test_there_are_many_public_names():
     assert len(PUBLIC) > 350
 
 
 def sections(value: object) -> dict:
-    """The docstring by its sections."""
+    """Parse a docstring into sections."""
     with warnings.catch_warnings():
         # Training Notes is a section of ours.
         warnings.filterwarnings("ignore", "Unknown section", UserWarning)
@@ -68,14 +68,14 @@ def sections(value: object) -> dict:
 
 
 def fields(value: object) -> set[str]:
-    """The fields of a data class or a named tuple; of anything else there are none."""
+    """Return the fields of a data class or named tuple, else none."""
     if dataclasses.is_dataclass(value):
         return {field.name for field in dataclasses.fields(value)}
     return set(getattr(value, "_fields", ())) if inspect.isclass(value) else set()
 
 
 def attribute_faults(value: type) -> list[str]:
-    """What is wrong with the attributes that a class describes.
+    """Return the errors of the attributes section of a class.
 
     Where a data class has no parameters described, they have to be all of its fields.
     """
@@ -96,14 +96,14 @@ def attribute_faults(value: type) -> list[str]:
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_a_docstring_is_as_numpydoc_has_it(name):
+def test_docstring_is_valid_numpydoc(name):
     value = PUBLIC[name]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Unknown section", UserWarning)
         errors = validate(name)["errors"]
     wanted = set(CODES)
     if fields(value) and not sections(value)["Parameters"]:
-        wanted.remove("PR01")  # its parameters are the attributes, asked for below
+        wanted.remove("PR01")  # its parameters are the attributes, checked below
     if getattr(value, "_is_protocol", False):
         wanted.discard("PR01")  # it is never constructed
     faults = [
@@ -158,7 +158,7 @@ class Point(NamedTuple):
         (Point, ["field x not documented"]),
     ],
 )
-def test_attributes_in_place_of_parameters_are_all_of_the_fields(value, wrong):
+def test_attributes_document_all_fields(value, wrong):
     faults = attribute_faults(value)
     assert len(faults) == len(wrong)
     assert all(fault.startswith(start) for fault, start in zip(faults, wrong, strict=True))

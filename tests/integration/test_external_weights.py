@@ -1,4 +1,4 @@
-"""Every way in takes the weights of other libraries, by the converters of any plugin."""
+"""All commands accept weights of other libraries, by converters of any plugin."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ WARN = ("Lightning", "EMA")
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The families of a stranger and their converters, installed as a plugin."""
+    """Install the external models and their converters as a plugin."""
     monkeypatch.syspath_prepend(install(tmp_path / "site"))
     monkeypatch.setattr(zoo, "registry", ModelRegistry(zoo.RESERVED))
 
@@ -62,7 +62,7 @@ def call(plugin: None, capsys: pytest.CaptureFixture[str]) -> Command:
 
 
 def write(path: Path, model: nn.Module, source: str, wrapper: str = "bare") -> Path:
-    """A file of a model's weights under another library's names."""
+    """Save the weights of a model under another library's names."""
     lucid.save(WRAPPERS[wrapper](export_state_dict(model, source)), path)
     return path
 
@@ -76,7 +76,9 @@ def assert_same(found: Any, model: nn.Module, without: tuple[str, ...] = ()) -> 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 @pytest.mark.filterwarnings("ignore::lucid.WeightFileWarning")
-def test_commands_take_a_classifier(call: Command, tmp_path: Path, wrapper: str) -> None:
+def test_commands_accept_external_classifier_weights(
+    call: Command, tmp_path: Path, wrapper: str
+) -> None:
     model = create_model("pebble", num_classes=2)
     model.verdict.bias.data[:] = 0, 50
     path = write(tmp_path / "theirs.safetensors", model, "elsewhere", wrapper)
@@ -99,7 +101,9 @@ def test_commands_take_a_classifier(call: Command, tmp_path: Path, wrapper: str)
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 @pytest.mark.filterwarnings("ignore::lucid.WeightFileWarning")
-def test_commands_take_a_detector(call: Command, tmp_path: Path, wrapper: str) -> None:
+def test_commands_accept_external_detector_weights(
+    call: Command, tmp_path: Path, wrapper: str
+) -> None:
     model = create_model("lantern", num_classes=3)
     model.glow.bias.data[:] = 0, 0, 50
     path = write(tmp_path / "theirs.safetensors", model, "elsewhere", wrapper)
@@ -133,7 +137,7 @@ def test_commands_take_a_detector(call: Command, tmp_path: Path, wrapper: str) -
 
 @pytest.mark.parametrize("wrapper", ["compiled, in DistributedDataParallel", "EMA"])
 @pytest.mark.filterwarnings("ignore::lucid.WeightFileWarning")
-def test_torchvisions_weights_are_taken_alike(tmp_path: Path, wrapper: str) -> None:
+def test_commands_accept_torchvision_weights(tmp_path: Path, wrapper: str) -> None:
     path = tmp_path / "theirs.safetensors"
     model = create_model("mobilenet_v3_small", num_classes=2)
     write(path, model, "torchvision", wrapper)
@@ -152,7 +156,9 @@ def test_torchvisions_weights_are_taken_alike(tmp_path: Path, wrapper: str) -> N
     assert_same(from_detector(path, ("background", "a", "b"), None, {})[0], detector, head)
 
 
-def test_heads_of_another_number_of_classes_start_anew(plugin: None, tmp_path: Path) -> None:
+def test_heads_with_another_number_of_classes_are_reinitialized(
+    plugin: None, tmp_path: Path
+) -> None:
     model = create_model("pebble", num_classes=5)
     path = write(tmp_path / "theirs.safetensors", model, "elsewhere")
     started = load_for_fine_tuning(path, ("a", "b"))
@@ -166,7 +172,7 @@ def test_heads_of_another_number_of_classes_start_anew(plugin: None, tmp_path: P
     assert_same(tuned, detector, ("glow.", "backbone.net.verdict."))
 
 
-def test_weights_of_the_other_task_are_refused(plugin: None, tmp_path: Path) -> None:
+def test_weights_of_the_other_task_are_rejected(plugin: None, tmp_path: Path) -> None:
     path = write(tmp_path / "theirs.safetensors", create_model("pebble"), "elsewhere")
     for refused in (
         lambda: load_detector(path),

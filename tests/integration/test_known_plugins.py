@@ -1,4 +1,4 @@
-"""What the core says of plugins that may be missing is what these plugins register."""
+"""The core's list of known plugins matches their registrations."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ each_plugin = pytest.mark.parametrize(
 )
 
 
-def test_every_plugin_of_this_repository_is_known() -> None:
+def test_plugins_of_this_repository_are_known() -> None:
     ours = {info.distribution for info in INFOS if str(info.distribution).startswith("lucid-")}
     assert ours == {known.distribution for known in known_plugins()}
 
 
 @each_plugin
-def test_its_patterns_match_its_names_and_aliases_and_no_others(known: KnownPlugin) -> None:
+def test_patterns_match_model_names_and_aliases_only(known: KnownPlugin) -> None:
     unused = set(known.models)
     for info in INFOS:
         for name in (info.name, *info.aliases):
@@ -52,7 +52,7 @@ def test_its_patterns_match_its_names_and_aliases_and_no_others(known: KnownPlug
 
 
 @each_plugin
-def test_its_builders_are_registered_under_their_own_names_and_exported(known: KnownPlugin) -> None:
+def test_builders_are_registered_under_their_names_and_exported(known: KnownPlugin) -> None:
     package = importlib.import_module(known.distribution.replace("-", "_"))
     names = list_models(plugin=known.distribution)
     assert set(names) == {
@@ -68,7 +68,7 @@ def test_its_builders_are_registered_under_their_own_names_and_exported(known: K
 
 
 @each_plugin
-def test_its_commands_are_those_that_it_adds(known: KnownPlugin) -> None:
+def test_known_commands_match_the_registered_ones(known: KnownPlugin) -> None:
     group = click.Group()
     for plugin in zoo.registry.loaded_plugins():
         if plugin.entry_point.distribution == known.distribution:
@@ -77,12 +77,12 @@ def test_its_commands_are_those_that_it_adds(known: KnownPlugin) -> None:
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
-def test_the_name_in_torchvision_is_an_alias(name: str) -> None:
+def test_torchvision_name_is_an_alias(name: str) -> None:
     info = model_info(name)
     assert name in info.aliases
     assert info.name.replace("_", "") == name.replace("_", "")
 
 
-def test_every_alias_stands_for_its_model() -> None:
+def test_aliases_resolve_to_their_models() -> None:
     for info in INFOS:
         assert all(model_info(alias) == info for alias in info.aliases)

@@ -43,8 +43,8 @@ def test_install_command_names_existing_folders_and_extras():
     for folder in folders:
         path, _, extras = folder.partition("[")
         project = tomllib.loads((ROOT / path / "pyproject.toml").read_text())["project"]
-        asked = {extra for extra in extras.rstrip("]").split(",") if extra}
-        assert asked <= set(project.get("optional-dependencies", {}))
+        requested = {extra for extra in extras.rstrip("]").split(",") if extra}
+        assert requested <= set(project.get("optional-dependencies", {}))
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Every command works on families that share no class, layer or stage name with ours."""
+"""All commands work on models without class, layer or stage names of Lucid."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def state(path: Path) -> dict[str, Any]:
     return {key: value.numpy() for key, value in lucid.load(path).items()}
 
 
-def test_a_classifier_is_trained_resumed_used_and_fine_tuned(call: Command, tmp_path: Path) -> None:
+def test_classifier_train_resume_predict_and_fine_tune(call: Command, tmp_path: Path) -> None:
     data, output = class_folders(tmp_path / "two", "amber", "blue"), tmp_path / "run"
     small = ("--image-size", 16, "--batch-size", 4)
     call("train-classifier", "--data", data, "--output", output, "--model", "pebblenet", *small,
@@ -57,7 +57,7 @@ def test_a_classifier_is_trained_resumed_used_and_fine_tuned(call: Command, tmp_
     )
 
 
-def test_a_detector_is_trained_resumed_used_and_fine_tuned(call: Command, tmp_path: Path) -> None:
+def test_detector_train_resume_predict_and_fine_tune(call: Command, tmp_path: Path) -> None:
     data, output = coco(tmp_path / "two", "amber", "blue"), tmp_path / "run"
     net = create_model("pebble", num_classes=7)
     lucid.save_model(net, tmp_path / "net.safetensors")
@@ -106,7 +106,7 @@ def test_a_detector_is_trained_resumed_used_and_fine_tuned(call: Command, tmp_pa
         ("train-detector", "pebble", "object-detection, got pebble, a model for image-classificat"),
     ],
 )
-def test_a_model_that_a_command_cannot_train_is_refused_in_one_line(
+def test_untrainable_model_is_rejected_in_one_line(
     families: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], command, model, lacking
 ) -> None:
     @register_model(task="image-classification")
@@ -129,7 +129,7 @@ def test_a_model_that_a_command_cannot_train_is_refused_in_one_line(
     assert not output.exists()
 
 
-def test_the_kit_runs_the_commands(families: None) -> None:
+def test_plugin_checks_run_the_commands(families: None) -> None:
     for name, names in (("pebble", ["commands"]), ("lantern", ["detector", "commands"])):
         tested = ModelUnderTest(name)
         registered = checks_for_task(tested.info.task)
@@ -139,20 +139,20 @@ def test_the_kit_runs_the_commands(families: None) -> None:
 
 
 class Dim(Lantern):
-    """Fails in prediction."""
+    """Raises in ``predict``."""
 
     def detect(self, features: Tensor, batch: ImageList) -> list[Detections]:
         raise RuntimeError("no light")
 
 
 class Loud(Lantern):
-    """Names a layer in its head that does not depend on the number of classes."""
+    """``head_prefixes`` includes a layer that does not depend on the number of classes."""
 
     head_prefixes = ("glow.", "reach.")
 
 
 class Mute(nn.Module):
-    """Has no member of a detector."""
+    """Has none of the detector members."""
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,9 @@ class Mute(nn.Module):
         (Mute, "detector", "the model wrong of class Mute, which lacks num_classes, backbone, h"),
     ],
 )
-def test_the_kit_names_what_a_detector_lacks(families: None, cls, name: str, problem: str) -> None:
+def test_plugin_checks_report_missing_detector_members(
+    families: None, cls, name: str, problem: str
+) -> None:
     @register_model(task="object-detection", input_shape=(1, 3, 32, 32))
     def wrong(num_classes: int = 4) -> nn.Module:
         return cls() if cls is Mute else cls(num_classes, Pebble(4))
@@ -174,7 +176,7 @@ def test_the_kit_names_what_a_detector_lacks(families: None, cls, name: str, pro
     assert caught.value.advice
 
 
-def test_the_kit_starts_a_detector_from_a_classifier(families: None) -> None:
+def test_plugin_checks_start_a_detector_from_a_classifier(families: None) -> None:
     class Unstaged(Pebble):
         stages = None  # type: ignore[assignment]
 
@@ -187,7 +189,7 @@ def test_the_kit_starts_a_detector_from_a_classifier(families: None) -> None:
     assert "--backbone-weights" in caught.value.advice
 
 
-def test_the_kit_refuses_a_classifier_of_gray_images(families: None) -> None:
+def test_plugin_checks_reject_a_classifier_of_gray_images(families: None) -> None:
     @register_model(task="image-classification", input_shape=(1, 1, 28, 28))
     def gray(num_classes: int = 4) -> Pebble:
         return Pebble(num_classes)
@@ -197,7 +199,7 @@ def test_the_kit_refuses_a_classifier_of_gray_images(families: None) -> None:
 
 
 @pytest.mark.parametrize("headless", [False, True])
-def test_bare_weights_of_another_family_start_a_classifier(
+def test_state_dict_of_another_family_starts_a_classifier(
     families: None, tmp_path: Path, headless: bool
 ) -> None:
     before = create_model("pebble", num_classes=4).state_dict()
@@ -211,7 +213,7 @@ def test_bare_weights_of_another_family_start_a_classifier(
         np.testing.assert_array_equal(after[key].numpy(), before[key].numpy())
 
 
-def test_bare_weights_with_another_body_are_refused(families: None, tmp_path: Path) -> None:
+def test_state_dict_with_other_layers_is_rejected(families: None, tmp_path: Path) -> None:
     state = create_model("pebble", num_classes=2).state_dict()
     state["reef.conv.weight"] = lucid.zeros(12, 5, 3, 3)
     path = tmp_path / "weights.safetensors"
@@ -225,7 +227,7 @@ def test_bare_weights_with_another_body_are_refused(families: None, tmp_path: Pa
     [(3, False, "2 classes, too, but does not name them"), (5, False, "none for 2 classes"),
      (3, True, "none for 2 classes")],
 )  # fmt: skip
-def test_bare_weights_of_another_family_start_a_detector(
+def test_state_dict_of_another_family_starts_a_detector(
     call: Command, tmp_path: Path, num_classes: int, headless: bool, note: str
 ) -> None:
     before = create_model("lantern", num_classes=num_classes).state_dict()
@@ -244,7 +246,7 @@ def test_bare_weights_of_another_family_start_a_detector(
             np.testing.assert_allclose(after[name], value.numpy(), atol=1e-6)
 
 
-def test_bare_weights_that_do_not_fit_a_detector_are_refused(
+def test_state_dict_that_does_not_fit_a_detector_is_rejected(
     families: None, tmp_path: Path
 ) -> None:
     names = ("background", "amber", "blue")

@@ -1,4 +1,4 @@
-"""Runs of a stranger's classifier and detector: interrupted, killed, shared by ranks, tuned."""
+"""Runs of an external classifier and detector: interrupted, killed, distributed, fine-tuned."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ KINDS = ("classifier", "detector")
 
 
 def options_of(kind: str, folder: Path) -> dict[str, Any]:
-    """Options of a run of two epochs, on data that are made if they are missing."""
+    """Return the options of a run of two epochs; create the data if missing."""
     if kind == "classifier":
         if not (data := folder / "classes").exists():
             class_folders(data, "amber", "blue")
@@ -59,7 +59,7 @@ def start(
 
 
 def arguments_of(kind: str, folder: Path, output: str, **more: Any) -> list[str]:
-    """The same run as a command."""
+    """Return the same run as a command."""
     given = [f"train-{kind}", "--output", str(folder / output)]
     for name, value in {**options_of(kind, folder), **more}.items():
         given += [f"--{name.replace('_', '-')}", str(value)]
@@ -67,7 +67,7 @@ def arguments_of(kind: str, folder: Path, output: str, **more: Any) -> list[str]
 
 
 def outcome(folder: Path) -> Any:
-    """Everything in the last state, without times."""
+    """Return the contents of the last checkpoint, without times."""
     return plain(load_checkpoint(folder / "last.safetensors"))
 
 
@@ -89,7 +89,7 @@ class StopAt(Callback):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_that_stops_within_an_epoch_resumes_bit_for_bit(
+def test_run_stopped_within_an_epoch_resumes_bit_for_bit(
     call: Command, tmp_path: Path, kind: str
 ) -> None:
     call(*arguments_of(kind, tmp_path, "whole"))
@@ -102,7 +102,7 @@ def test_a_run_that_stops_within_an_epoch_resumes_bit_for_bit(
 
 
 class Fading:
-    """A transform with a state: every training image is darker than the one before."""
+    """Stateful transform: each training image is darker than the previous one."""
 
     def __init__(self) -> None:
         self.light = 1.0
@@ -118,7 +118,7 @@ class Fading:
         self.light = state["light"]
 
 
-def test_a_transform_with_a_state_resumes_bit_for_bit(families: None, tmp_path: Path) -> None:
+def test_stateful_transform_resumes_bit_for_bit(families: None, tmp_path: Path) -> None:
     options = options_of("detector", tmp_path)
 
     def train(output: str, *callbacks: Callback, resume: bool = False) -> Fading:
@@ -141,7 +141,7 @@ def test_a_transform_with_a_state_resumes_bit_for_bit(families: None, tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_of_an_installed_plugin_that_is_killed_resumes_bit_for_bit(
+def test_killed_run_of_a_plugin_model_resumes_bit_for_bit(
     families: None, tmp_path: Path, kind: str
 ) -> None:
     assert command_line(arguments_of(kind, tmp_path, "whole")) == 0
@@ -177,7 +177,7 @@ def test_a_run_of_an_installed_plugin_that_is_killed_resumes_bit_for_bit(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_ranks_make_the_training_of_one(families: None, tmp_path: Path, kind: str) -> None:
+def test_two_ranks_train_like_one_process(families: None, tmp_path: Path, kind: str) -> None:
     names = ("amber", "blue") if kind == "classifier" else ("background", "amber", "blue")
     model = create_model("pebble" if kind == "classifier" else "lantern", num_classes=len(names))
     # Weights of a file, as threads share the random numbers of fresh ones.
@@ -189,7 +189,7 @@ def test_two_ranks_make_the_training_of_one(families: None, tmp_path: Path, kind
         run.fit()
         return run.trainer.history, plain(run.trainer.model.state_dict())
 
-    if kind == "classifier":  # threads share what crops and flips draw, too: all look the same
+    if kind == "classifier":  # crops and flips share the random state of the threads
         class_folders(tmp_path / "classes", "amber", "blue", noise=0)
     options_of(kind, tmp_path)
     (history, _), ((first, weights), (second, others)) = trained(None), on_ranks(2, trained)
@@ -200,7 +200,7 @@ def test_two_ranks_make_the_training_of_one(families: None, tmp_path: Path, kind
             np.testing.assert_allclose(rows[0][name], row[name], rtol=1e-3, atol=1e-4)
 
 
-def test_stages_are_frozen_and_groups_have_their_rates(families: None, tmp_path: Path) -> None:
+def test_frozen_stages_and_learning_rates_of_groups(families: None, tmp_path: Path) -> None:
     net = create_model("pebble", num_classes=7)
     path = tmp_path / "net.safetensors"
     lucid.save_model(net, path)
@@ -237,7 +237,7 @@ def test_stages_are_frozen_and_groups_have_their_rates(families: None, tmp_path:
         (("--backbone-weights", "absent.safetensors"), "absent.safetensors"),
     ],
 )
-def test_options_that_the_detector_cannot_take_are_one_error(
+def test_unsupported_detector_options_are_rejected(
     families: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], options, message: str
 ) -> None:
     arguments = [*arguments_of("detector", tmp_path, "run"), *map(str, options)]
@@ -248,7 +248,7 @@ def test_options_that_the_detector_cannot_take_are_one_error(
     assert not (tmp_path / "run").exists()
 
 
-def test_the_remedy_for_batches_of_one_names_options_of_this_detector(
+def test_remedy_for_batches_of_one_image(
     families: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Pairs(Lantern):
@@ -269,7 +269,7 @@ def test_the_remedy_for_batches_of_one_names_options_of_this_detector(
 
 
 @pytest.mark.parametrize("headless", [False, True])
-def test_bare_weights_start_a_backbone(call: Command, tmp_path: Path, headless: bool) -> None:
+def test_state_dict_starts_a_backbone(call: Command, tmp_path: Path, headless: bool) -> None:
     net = create_model("pebble", num_classes=4)
     path = tmp_path / "net.safetensors"
     state = net.state_dict()
@@ -284,7 +284,7 @@ def test_bare_weights_start_a_backbone(call: Command, tmp_path: Path, headless: 
 
 @pytest.fixture
 def detector(families: None, tmp_path: Path) -> Path:
-    """A detector that finds something everywhere, with names for its classes."""
+    """Save a detector with class names that returns detections for all images."""
     lucid.random.seed(0)
     model = create_model("lantern", num_classes=3)
     model.score_threshold = 0.0
@@ -295,7 +295,7 @@ def detector(families: None, tmp_path: Path) -> Path:
     return path
 
 
-def test_a_detector_is_evaluated_and_drawn_in_batches(
+def test_detector_is_evaluated_and_drawn_in_batches(
     call: Command, detector: Path, tmp_path: Path
 ) -> None:
     data = coco(tmp_path / "scenes", "amber", "blue")
@@ -335,7 +335,7 @@ def test_a_detector_is_evaluated_and_drawn_in_batches(
     assert len(json.loads(detected.read_text())) == len(results[0])
 
 
-def test_a_classifier_classifies_in_batches_and_from_bare_weights(
+def test_classifier_predicts_in_batches_and_from_a_state_dict(
     call: Command, tmp_path: Path
 ) -> None:
     folder = class_folders(tmp_path / "classes", "amber", "blue")
@@ -364,7 +364,7 @@ def test_a_classifier_classifies_in_batches_and_from_bare_weights(
 
 
 class Raft(nn.Module):
-    """A detector that inherits nothing of ours; its backbone is a network without ``net``."""
+    """A detector without a base class of Lucid, whose backbone has no ``net``."""
 
     head_prefixes = ("hull.glow.",)
 
@@ -395,7 +395,7 @@ class Raft(nn.Module):
         return self.hull.losses_and_detections(images, targets)
 
 
-def test_a_detector_of_no_base_class_has_every_command(call: Command, tmp_path: Path) -> None:
+def test_detector_without_base_class_supports_all_commands(call: Command, tmp_path: Path) -> None:
     @register_model(task="object-detection")
     def raft(num_classes: int = 4) -> Raft:
         return Raft(num_classes)

@@ -1,4 +1,4 @@
-"""Both plugins pass the kit that every plugin is held to, here with a model of each.
+"""Both plugins pass the plugin checks, here with one model of each.
 
 All of their models pass through it in a session of their own: ``nox -s kit``.
 """
@@ -22,6 +22,6 @@ def test_conformance(check: Check) -> None:
     check.run()
 
 
-def test_every_model_declares_a_small_batch() -> None:
+def test_models_declare_an_example_batch() -> None:
     for name in lucid.models.list_models(plugin="lucid-models-*"):
         assert lucid.models.model_info(name).example_batch

@@ -1,7 +1,7 @@
-"""The pages on plugins are true: their steps are taken, in a fresh environment, in order.
+"""Run the steps of the plugin pages in a new environment, in order.
 
-The environment sees what this one has installed, through a ``.pth`` file, and asks no
-index for anything: what pip installs into it is the new plugin alone.
+The environment uses the packages of this one through a ``.pth`` file, and no package index: pip
+installs only the new plugin into it.
 """
 
 from __future__ import annotations
@@ -40,15 +40,15 @@ finally:
 
 
 class FreshEnvironment:
-    """A virtual environment, and a directory to work in."""
+    """Create a virtual environment and a working directory."""
 
     def __init__(self, folder: Path) -> None:
         venv.create(folder / "venv", symlinks=os.name != "nt")
         scripts = folder / "venv" / ("Scripts" if os.name == "nt" else "bin")
         self.python = str(scripts / "python")
         paths = dict.fromkeys(sysconfig.get_path(key) for key in ("purelib", "platlib"))
-        asked = [self.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-        site = Path(subprocess.check_output(asked, text=True).strip())
+        command = [self.python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+        site = Path(subprocess.check_output(command, text=True).strip())
         lines = "".join(f"import site; site.addsitedir({path!r})\n" for path in paths)
         (site / "seen.pth").write_text(lines)
         self.lucid = scripts / "lucid-of-here"
@@ -90,13 +90,13 @@ def fresh(tmp_path) -> FreshEnvironment:
 
 
 def follow(fresh: FreshEnvironment, text: str) -> list[str]:
-    """Take the steps of a page, compare what it says they write, and return them."""
+    """Run the steps of a page, compare their output, and return them."""
     done, output = [], ""
     for block in blocks(text):
         if block.language == "console":
             for line in block.body.splitlines():
                 command = line.removeprefix("$ ")
-                if "uninstall" in command:  # while the plugin is there, the page's Python runs
+                if "uninstall" in command:  # run the Python examples while the plugin is installed
                     assert "9 examples ran" in fresh.run(f"python -W error {RUNNER} {PAGE}")
                 output = fresh.run(command)
                 done.append(command)
@@ -109,7 +109,7 @@ def follow(fresh: FreshEnvironment, text: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_every_step_of_the_page_in_its_order(fresh) -> None:
+def test_steps_of_the_plugin_page(fresh) -> None:
     before = fresh.models()
     assert len(follow(fresh, TEXT)) == 15
     assert fresh.models() == before
@@ -118,7 +118,7 @@ def test_every_step_of_the_page_in_its_order(fresh) -> None:
     assert "24,346" in (html / "tiny_net.html").read_text(encoding="utf-8")
 
 
-def test_the_files_that_the_page_quotes() -> None:
+def test_files_quoted_by_the_page() -> None:
     written = render(PluginNames("tiny", "tiny", "tiny", "tiny_net", "TinyNet"))
     quoted = captioned_files(TEXT)
     assert len(quoted) == 6
@@ -132,7 +132,7 @@ def test_the_files_that_the_page_quotes() -> None:
 DETECTOR = (ROOT / "docs" / "detector_plugin.md").read_text(encoding="utf-8")
 
 
-def test_the_detector_that_its_page_quotes_is_short_and_imports_public_names() -> None:
+def test_detector_of_the_page_is_short_and_imports_public_names() -> None:
     names = PluginNames("lantern", "lantern", "lantern", "lantern_net", "LanternNet")
     written = render(names, "detector")
     quoted = [block for block in blocks(DETECTOR) if block.caption]
@@ -148,7 +148,7 @@ def test_the_detector_that_its_page_quotes_is_short_and_imports_public_names() -
 
 
 @pytest.mark.slow
-def test_every_step_of_the_detector_page(fresh) -> None:
+def test_steps_of_the_detector_page(fresh) -> None:
     images, annotations = [], []
     (fresh.work / "images").mkdir()
     for i in range(6):
@@ -178,7 +178,7 @@ for example in doctest.DocTestFinder().find(inspect.unwrap(builder), "builder", 
 
 
 @pytest.mark.slow
-def test_a_plugin_of_any_name_passes_as_it_stands(fresh) -> None:
+def test_generated_plugin_of_any_name_passes(fresh) -> None:
     before = fresh.models()
     fresh.run("lucid new-plugin Odd.Shapes__2 --directory shapes --model wee_shapes_3")
     fresh.run("python -m pip install ./shapes")
@@ -195,7 +195,7 @@ def test_a_plugin_of_any_name_passes_as_it_stands(fresh) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "count"), [("backbone", 13), ("detector", 14)])
-def test_a_plugin_of_each_kind_passes_as_it_stands(fresh, kind: str, count: int) -> None:
+def test_generated_plugin_of_each_kind_passes(fresh, kind: str, count: int) -> None:
     before = fresh.models()
     fresh.run(f"lucid new-plugin fresh-{kind} --kind {kind} --directory {kind}")
     fresh.run(f"python -m pip install ./{kind}")

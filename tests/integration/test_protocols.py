@@ -1,4 +1,4 @@
-"""Every registered model satisfies the protocols of its task."""
+"""Registered models satisfy the protocols of their task."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ CLASSIFIERS = list_models(task="image-classification")
 pytestmark = pytest.mark.usefixtures("cheap_weights")
 
 
-def test_there_are_classifiers() -> None:
+def test_registry_has_classifiers() -> None:
     assert "resnet_18" in CLASSIFIERS
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_the_head_is_all_that_depends_on_the_number_of_classes(name: str) -> None:
+def test_only_the_head_depends_on_num_classes(name: str) -> None:
     model = create_model(name, num_classes=2)
     assert check_classifier(model).num_classes == 2
     state, other = model.state_dict(), create_model(name, num_classes=3).state_dict()
@@ -28,7 +28,7 @@ def test_the_head_is_all_that_depends_on_the_number_of_classes(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
-def test_models_with_features_are_backbones(name: str) -> None:
+def test_models_with_features_satisfy_backbone(name: str) -> None:
     model = create_model(name, num_classes=2).eval()
     if not hasattr(model, "features"):
         pytest.skip(f"{name} has no features(x)")

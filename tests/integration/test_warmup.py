@@ -1,4 +1,4 @@
-"""After ``lucid warmup`` nothing is compiled any more, whatever model is run or trained."""
+"""After ``lucid warmup``, running and training any model compiles nothing."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ def run(*command: str) -> str:
 
 
 @pytest.mark.slow
-def test_models_compile_nothing_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_compile_nothing_after_warmup(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LUCID_CACHE_DIR", str(tmp_path))
     monkeypatch.delenv("LUCID_KERNELS", raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # an image may be built on less than it runs on
