@@ -47,7 +47,7 @@ from lucid_models_detection import FasterRCNN
 from lucid_models_detection.data import collate
 from lucid_models_detection.draw import draw_boxes
 from lucid_models_detection.evaluation import CocoEvaluator, DetectionMetrics
-from lucid_models_detection.training.samples import sheet
+from lucid_models_detection.training.samples import make_grid
 
 #: Three sizes per octave as by default, but starting at 11 pixels: digits are 16 to 48 long.
 ANCHOR_SIZES = tuple(
@@ -240,7 +240,7 @@ def draw_detections(detector: FasterRCNN, dataset: DigitImages, path: Path) -> N
         draw_boxes(image, **found, class_names=CLASS_NAMES, score_threshold=0.5, scale=3)
         for image, found in zip(shown, detector.predict(shown), strict=True)
     ]
-    sheet(pictures).save(path)
+    make_grid(pictures).save(path)
 
 
 def run_command_line(weights: Path, dataset: DigitImages, output: Path) -> None:

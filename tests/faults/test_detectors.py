@@ -114,7 +114,7 @@ def test_images_without_targets(train: bool, empty: Any) -> None:
 def test_no_proposals(monkeypatch: pytest.MonkeyPatch, targets: list[Any]) -> None:
     """The RPN returns no proposals, as if all boxes were invalid."""
     model = make()
-    monkeypatch.setattr(model.rpn, "_select", lambda *args: np.zeros((0, 4), np.float32))
+    monkeypatch.setattr(model.rpn, "_filter_proposals", lambda *args: np.zeros((0, 4), np.float32))
     (found,) = model.predict([image()])
     shapes = {key: value.shape for key, value in found.items()}
     assert shapes == {"boxes": (0, 4), "labels": (0,), "scores": (0,)}
