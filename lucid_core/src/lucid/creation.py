@@ -60,7 +60,7 @@ def tensor(data: ArrayLike, dtype: DTypeLike | None = None, requires_grad: bool 
     ----------
     data : array-like
         Numbers, nested sequences, arrays or tensors.  A tensor is copied and detached, as in
-        PyTorch; a sequence of tensors that require gradients is stacked with gradient.
+        PyTorch; a sequence of tensors that require gradients is stacked like :func:`lucid.stack`.
     dtype : dtype, optional
         Element type.  Default: that of an array or tensor; float32 for Python floats, int64 for
         Python integers.
@@ -111,7 +111,7 @@ def as_tensor(data: ArrayLike, dtype: DTypeLike | None = None) -> Tensor:
     data : array-like
         Numbers, nested sequences, an array or a tensor.
     dtype : dtype, optional
-        Element type; another dtype than that of ``data`` makes a copy, with gradient.
+        Element type; another dtype than that of ``data`` makes a differentiable copy.
 
     Returns
     -------

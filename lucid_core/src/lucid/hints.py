@@ -39,15 +39,10 @@ _PLUGIN_HINTS: dict[str, Callable[[], Mapping[str, str]]] = {}
 
 
 def register_hints(owner: str, names: Callable[[], Mapping[str, str]]) -> None:
-    """Register hints for names that the package of a plugin lacks.
+    """Register hints for names that the package ``owner`` of a plugin lacks.
 
-    Parameters
-    ----------
-    owner : str
-        Package.
-    names : callable
-        Returns the hints by name or pattern, as a table of
-        :data:`lucid.torch_names.ATTRIBUTES`; called on an error.
+    ``names`` returns the hints by name or pattern, as a table of
+    :data:`lucid.torch_names.ATTRIBUTES`; it is called on an error.
     """
     _PLUGIN_HINTS[owner] = names
 
@@ -67,14 +62,8 @@ def find_hint(owner: str, name: str) -> str | None:
 def attribute_error(owner: str, name: str, subject: str | None = None) -> AttributeError:
     """Create the AttributeError of a missing attribute, with a hint if there is one.
 
-    Parameters
-    ----------
-    owner : str
-        Key in :data:`lucid.torch_names.ATTRIBUTES`: a module, ``"Tensor"`` or ``"Module"``.
-    name : str
-        Attribute.
-    subject : str, optional
-        Subject of the message; default ``module 'OWNER'``.
+    ``owner`` is a key of :data:`lucid.torch_names.ATTRIBUTES`; ``subject`` defaults to
+    ``module 'OWNER'``.
     """
     message = f"{subject or f'module {owner!r}'} has no attribute {name!r}"
     hint = find_hint(owner, name)
@@ -88,14 +77,9 @@ def attribute_error(owner: str, name: str, subject: str | None = None) -> Attrib
 
 
 def add_hints(namespace: dict[str, Any]) -> None:
-    """Add hints to the functions and classes in a module's ``__all__``, and to missing names.
+    """Add hints to the names in ``__all__`` of a module, given its ``globals()``.
 
     Functions with options and constructors are wrapped in place, invisibly to type checkers.
-
-    Parameters
-    ----------
-    namespace : dict
-        ``globals()`` of the module.
     """
     module = namespace["__name__"]
     for name in namespace["__all__"]:
@@ -126,12 +110,7 @@ def add_attribute_hints(namespace: dict[str, Any]) -> None:
 def add_class_hints(cls: Any, owner: str | None = None) -> None:
     """Add hints to the methods of a class and, with ``owner``, to missing attributes.
 
-    Parameters
-    ----------
-    cls : type
-        Class to change in place.
-    owner : str, optional
-        Key in :data:`lucid.torch_names.ATTRIBUTES`.
+    ``owner`` is a key of :data:`lucid.torch_names.ATTRIBUTES`.
     """
     for name, value in list(vars(cls).items()):
         if inspect.isfunction(value) and not name.startswith("_"):
@@ -234,17 +213,7 @@ def _wrong_position_message(name: str, given: int, parameters: Iterable[str]) ->
 def forward_message(
     owner: str, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> str | None:
-    """Return the error message if ``forward`` of a module does not accept the arguments.
-
-    Parameters
-    ----------
-    owner : str
-        Class name of the module.
-    forward : callable
-        Its ``forward`` method.
-    args, kwargs : tuple and dict
-        Arguments of the call.
-    """
+    """Return the error message if ``forward`` of a module does not accept the arguments."""
     signature = inspect.signature(forward)
     parameters = signature.parameters
     try:
@@ -264,16 +233,9 @@ def forward_message(
 
 
 def keyword_hints(name: str, keywords: Iterable[str], parameters: Iterable[str]) -> dict[str, str]:
-    """Return hints for unknown keyword arguments.
+    """Return hints for unknown keywords of the function or class ``name``.
 
-    Parameters
-    ----------
-    name : str
-        Function or class.
-    keywords : iterable of str
-        Unknown keywords.
-    parameters : iterable of str
-        Parameters of the function; renamed keywords are only suggested if among these.
+    A renamed keyword is suggested only if it is among ``parameters``.
     """
     taken = set(parameters)
     hints = {}
@@ -344,12 +306,7 @@ _LOOKUPS: dict[str, Callable[[str], object]] = {}
 def register_import_hints(owner: str, lookup: Callable[[str], object]) -> None:
     """Use the LucidError of a lookup as message of ``from OWNER import NAME``.
 
-    Parameters
-    ----------
-    owner : str
-        Package.
-    lookup : callable
-        Called with a missing public name that has no hint.
+    ``lookup`` is called with missing public names that have no hint.
     """
     _LOOKUPS[owner] = lookup
 

@@ -19,13 +19,13 @@ def test_results_do_not_depend_on_memory_layout(key):
         arrays = op.arrays(dtype)
         expected = run(op, [native(a) for a in arrays])
         for name, layout in LAYOUTS.items():
-            what = f"{dtype}, {name}"
+            label = f"{dtype}, {name}"
             strange = [layout(a) for a in arrays]
             before = [memory_of(a) for a in strange]
-            all_same(run(op, strange, layout), expected, what)
+            all_same(run(op, strange, layout), expected, label)
             if op.plain:
-                same_values(op(*strange), expected[0], what)
-            assert [memory_of(a) for a in strange] == before, f"{what}: wrote into its argument"
+                same_values(op(*strange), expected[0], label)
+            assert [memory_of(a) for a in strange] == before, f"{label}: wrote into its argument"
 
 
 @ALL

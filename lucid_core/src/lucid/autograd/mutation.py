@@ -273,15 +273,8 @@ _OWN_VIEW = _references(new_tensor(np.empty((2, 2)).T))
 def has_other_references(tensor: Variable, known: int = 0) -> bool:
     """Whether anything but this tensor may refer to its memory.
 
-    That is another tensor, a view, a recorded operation or an array of the user.  External
-    memory always counts as referenced.
-
-    Parameters
-    ----------
-    tensor : Variable
-        Tensor to check.
-    known : int, default 0
-        Number of other references to ignore.
+    That is another tensor, a view, a recorded operation or an array of the user; ``known`` is
+    the number of references to ignore.  External memory always counts as referenced.
     """
     # No local variable for an array here: it would be one more reference.
     if owns_memory(tensor._data):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def astype(x: ArrayLike, dtype: DTypeLike) -> Tensor:
-    """Copy to another dtype.
+    """Differentiable copy in another dtype.
 
     Parameters
     ----------
@@ -41,11 +41,11 @@ def astype(x: ArrayLike, dtype: DTypeLike) -> Tensor:
 
 @unary(returns="Shape and dtype of ``x``.")
 def clone(x: ArrayLike) -> Tensor:
-    """Copy with gradient; the memory order is kept."""
+    """Differentiable copy; the memory order is kept."""
     return record(array_of(x).copy(order="K"), (x, lambda g: g))
 
 
 @unary(returns="Shape and dtype of ``x``.")
 def contiguous(x: ArrayLike) -> Tensor:
-    """Copy to C order, also if ``x`` is in C order."""
+    """Differentiable copy in C order, also if ``x`` is in C order."""
     return record(np.array(array_of(x), order="C"), (x, lambda g: g))

@@ -41,7 +41,7 @@ def _accumulator(a: Array) -> DType:
 
 @reduction("Shape of ``x`` without the reduced axes; 0 for no elements.")
 def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Sum of elements; integers and booleans are summed as int64."""
+    """Sum over axes; integers and booleans are summed as int64."""
     a = array_of(x)
     axes = reduction_axes(axis, a.ndim)
     shape = a.shape
@@ -51,7 +51,7 @@ def sum(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @reduction("Shape of ``x`` without the reduced axes; 1 for no elements.")
 def prod(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Product of elements; integers and booleans are multiplied as int64.
+    """Product over axes; integers and booleans are multiplied as int64.
 
     The gradient is exact for any number of zeros.
     """

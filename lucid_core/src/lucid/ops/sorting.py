@@ -54,7 +54,7 @@ def sort(x: ArrayLike, axis: int = -1, descending: bool = False) -> tuple[Tensor
     {"numpy.exceptions.AxisError": "If ``x`` has no such axis."},
 )
 def argsort(x: ArrayLike, axis: int = -1, descending: bool = False) -> Tensor:
-    """Return the indices that :func:`sort` along an axis."""
+    """Return the indices that would sort along an axis, in the order of :func:`sort`."""
     a = array_of(x)
     return record(_order(a, normalize_axis(axis, a.ndim), descending))
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @reduction("Shape of ``x`` without the reduced axes; NaN for no elements.", FLOAT)
 def mean(x: ArrayLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Arithmetic mean."""
+    """Arithmetic mean over axes."""
     a = floating(x)
     axes = reduction_axes(axis, a.ndim)
     shape = a.shape
@@ -45,7 +45,7 @@ _variance = add_sections(
 
 @_variance
 def var(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:
-    """Variance, ``sum((x - mean) ** 2) / (n - correction)`` over ``n`` elements.
+    """Variance over axes, ``sum((x - mean) ** 2) / (n - correction)`` for ``n`` elements.
 
     The default ``correction=1`` is PyTorch's (unbiased); NumPy's is 0.
     """
@@ -66,7 +66,7 @@ def var(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool =
 
 @_variance
 def std(x: ArrayLike, axis: Axis = None, correction: float = 1, keepdims: bool = False) -> Tensor:
-    """Standard deviation, ``sqrt(var(x))``.
+    """Compute the standard deviation, ``sqrt(var(x))``.
 
     The gradient is NaN where all elements are equal.
     """

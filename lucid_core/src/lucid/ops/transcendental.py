@@ -19,42 +19,42 @@ _RADIANS = "Angles in radians, any shape; integers and booleans become float32."
 
 @unary(FLOAT)
 def exp(x: ArrayLike) -> Tensor:
-    """Exponential function, ``e ** x``."""
+    """Elementwise exponential function, ``e ** x``."""
     value = np.exp(floating(x))
     return record(value, (x, lambda g: g * value))
 
 
 @unary(FLOAT, "Shape of ``x``; -inf at 0, NaN below.")
 def log(x: ArrayLike) -> Tensor:
-    """Natural logarithm."""
+    """Elementwise natural logarithm."""
     a = floating(x)
     return record(np.log(a), (x, lambda g: g / a))
 
 
 @unary(_RADIANS, "Shape of ``x``, values in [-1, 1].")
 def sin(x: ArrayLike) -> Tensor:
-    """Sine."""
+    """Elementwise sine."""
     a = floating(x)
     return record(np.sin(a), (x, lambda g: g * np.cos(a)))
 
 
 @unary(_RADIANS, "Shape of ``x``, values in [-1, 1].")
 def cos(x: ArrayLike) -> Tensor:
-    """Cosine."""
+    """Elementwise cosine."""
     a = floating(x)
     return record(np.cos(a), (x, lambda g: -g * np.sin(a)))
 
 
 @unary(_RADIANS)
 def tan(x: ArrayLike) -> Tensor:
-    """Tangent."""
+    """Elementwise tangent."""
     value = np.tan(floating(x))
     return record(value, (x, lambda g: g * (1 + value * value)))
 
 
 @unary(FLOAT, "Shape of ``x``, values in [-1, 1].")
 def tanh(x: ArrayLike) -> Tensor:
-    """Hyperbolic tangent."""
+    """Elementwise hyperbolic tangent."""
     value = np.tanh(floating(x))
     return record(value, (x, lambda g: g * (1 - value * value)))
 
