@@ -15,6 +15,7 @@ from typing import Any
 from docutils import nodes
 from sphinx.addnodes import desc_signature
 from sphinx.application import Sphinx
+from sphinx.errors import PycodeError
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.nodes import make_refnode
 
@@ -174,7 +175,10 @@ def data_text(full: str, value: Any) -> str:
     name = full.rpartition(".")[2]
     for module_name, module in list(sys.modules.items()):
         if module_name.startswith("lucid") and vars(module).get(name) is value:
-            comments = ModuleAnalyzer.for_module(module_name).find_attr_docs()
+            try:
+                comments = ModuleAnalyzer.for_module(module_name).find_attr_docs()
+            except PycodeError:  # Sphinx 9.0 cannot parse {**a} in the arguments of decorators
+                continue
             if ("", name) in comments:
                 return "\n   ".join(comments["", name]).strip()
     if isinstance(value, Kernel):
