@@ -267,7 +267,7 @@ def evaluate_detections(
     Parameters
     ----------
     predictions, targets : sequence of dict
-        As in :meth:`CocoEvaluator.update`.
+        As in ``CocoEvaluator.update``.
     class_names : sequence or mapping of str
         Classes to evaluate, as in :class:`CocoEvaluator`.
 
