@@ -76,10 +76,10 @@ def test_float32_stays_float32():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"betas": (0.9, 1.0)}, r"two numbers from 0 to below 1, got \(0.9, 1.0\)"),
-        ({"betas": (0.9,)}, "two numbers"),
-        ({"eps": -1e-8}, "eps must not be negative"),
-        ({"weight_decay": -1}, "AdamW: weight_decay must not be negative"),
+        ({"betas": (0.9, 1.0)}, r"betas .*got \(0.9, 1.0\)"),
+        ({"betas": (0.9,)}, "betas .*got"),
+        ({"eps": -1e-8}, "eps.* got -1e-08"),
+        ({"weight_decay": -1}, "AdamW: .*weight_decay.* got -1"),
     ],
 )
 def test_invalid_options_are_rejected(options, message):

@@ -118,26 +118,26 @@ def test_zero_grad_can_keep_zeros(of):
 @pytest.mark.parametrize(
     ("build", "error", "message"),
     [
-        (lambda a, b: optim.SGD([], lr=1), ValueError, "SGD got no parameters"),
+        (lambda a, b: optim.SGD([], lr=1), ValueError, "SGD: .*got none"),
         (lambda a, b: optim.SGD(a, lr=1), TypeError, "an iterable of parameters or groups"),
         (lambda a, b: optim.SGD(3, lr=1), TypeError, "got int"),
         (lambda a, b: optim.SGD([a, "b"]), TypeError, "got str at position 1"),
-        (lambda a, b: optim.SGD([a * 2]), ValueError, "float32 and was computed"),
-        (lambda a, b: optim.SGD([lucid.arange(3)]), ValueError, "floating leaf tensors"),
-        (lambda a, b: optim.SGD([a, a]), ValueError, "at position 1 is given to SGD twice"),
+        (lambda a, b: optim.SGD([a * 2]), ValueError, "float32, not a leaf"),
+        (lambda a, b: optim.SGD([lucid.arange(3)]), ValueError, "floating-point leaf tensors"),
+        (lambda a, b: optim.SGD([a, a]), ValueError, "position 1 .*twice"),
         (
             lambda a, b: optim.SGD([{"params": [a]}, {"params": [b, a]}]),
             ValueError,
-            r"shape \(2,\) at position 1 is given to SGD twice",
+            r"position 1 \(shape \(2,\)\) .*twice",
         ),
         (lambda a, b: optim.SGD([{"lr": 1}]), TypeError, "a key 'params'"),
         (
             lambda a, b: optim.SGD([{"params": [a], "weight_deacy": 1}]),
             ValueError,
-            r"no options \['weight_deacy'\]; it has \['dampening', 'lr'",
+            r"'dampening', 'lr'.* got \['weight_deacy'\]",
         ),
-        (lambda a, b: optim.SGD([{"params": [a], "lr": -1}]), ValueError, "lr must not be neg"),
-        (lambda a, b: optim.SGD([a], lr=float("nan")), ValueError, "lr must not be neg"),
+        (lambda a, b: optim.SGD([{"params": [a], "lr": -1}]), ValueError, "lr >= 0"),
+        (lambda a, b: optim.SGD([a], lr=float("nan")), ValueError, "lr >= 0"),
     ],
 )
 def test_invalid_groups_are_rejected(build, error, message):
@@ -228,13 +228,13 @@ def test_mismatched_state_changes_nothing():
     negative = copy.deepcopy(good)
     negative["param_groups"][0]["lr"] = -1.0
     for state, message in (
-        (trained(sgd, (2,)).state_dict(), r"groups of \[2\] parameters.* groups of \[1\]"),
-        (trained(optim.Adam, (2,), (3,)).state_dict(), r"lacks the options \['dampening'"),
-        (wrong_shape, r"momentum_buffer of parameter 1 has shape \(4,\)"),
-        (wrong_names, r"keeps \['momentum_buffer'\] .* has \['exp_avg'\]"),
-        (stray, "the state of parameter 7 belongs to no group"),
-        (negative, "lr must not be negative"),
-        ({"state": {}}, "has the keys 'state' and 'param_groups'"),
+        (trained(sgd, (2,)).state_dict(), r"groups of \[2\] parameters, got \[1\]"),
+        (trained(optim.Adam, (2,), (3,)).state_dict(), r"lacks options \['dampening'"),
+        (wrong_shape, r"momentum_buffer of parameter 1 .*got \(4,\)"),
+        (wrong_names, r"\['momentum_buffer'\], got \['exp_avg'\]"),
+        (stray, "parameter 7"),
+        (negative, "lr >= 0"),
+        ({"state": {}}, "keys 'state' and 'param_groups'"),
     ):
         with pytest.raises(ValueError, match=message):
             target.load_state_dict(state)
@@ -271,7 +271,7 @@ def test_parameters_replaced_by_another_shape_are_rejected(kept, size):
         p.sum().backward()
     before = first.numpy().copy()
     name = r"\.grad" if kept == "gradient" else "exp_avg"
-    with pytest.raises(ValueError, match=rf"parameter 1 .*\({size},\), its {name} \(3,\)"):
+    with pytest.raises(ValueError, match=rf"{name} .*\({size},\), got \(3,\) \(parameter 1 "):
         optimizer.step()
     np.testing.assert_array_equal(first.numpy(), before)
     np.testing.assert_array_equal(p.numpy(), np.ones(size))

@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules."""
+"""Optimizers and learning-rate schedulers."""
 
 from lucid.hints import add_hints
 from lucid.optim import lr_scheduler

@@ -1,4 +1,4 @@
-"""Adam, with the weight decay in the gradient or apart from it."""
+"""Adam and AdamW."""
 
 from __future__ import annotations
 
@@ -15,33 +15,36 @@ __all__ = ["Adam", "AdamW"]
 
 
 class Adam(Optimizer):
-    """Steps scaled by running means of the gradient m and of its square v.
+    """Adam: adaptive moment estimation.
 
-    ``m = b1 m + (1 - b1) g``, ``v = b2 v + (1 - b2) g^2``;
-    ``p -= lr * m' / (sqrt(v') + eps)`` with ``m' = m / (1 - b1^t)`` and
-    ``v' = v / (1 - b2^t)`` at step t.
+    For parameter p with gradient g at step t::
+
+        g = g + weight_decay * p
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g**2
+        p = p - lr * m / (1 - beta1**t) / (sqrt(v / (1 - beta2**t)) + eps)
 
     Parameters
     ----------
     params : iterable of Tensor, or of dict
-        Parameters, or groups of them with options of their own.
+        Parameters to optimize, or parameter groups with options of their own.
     lr : float, default 1e-3
         Learning rate.
     betas : (float, float), default (0.9, 0.999)
-        The numbers b1 and b2, each from 0 to below 1.
+        Decay rates beta1 and beta2 of the running averages, in [0, 1).
     eps : float, default 1e-8
-        Added to the root of v'.
+        Added to the denominator for numerical stability.
     weight_decay : float, default 0
-        Factor of the L2 penalty, which becomes part of the gradient.
+        L2 penalty, added to the gradient.
     amsgrad : bool, default False
-        Take for v in v' the largest that it has been.
+        Whether to use the maximum of v over all steps instead of v.
     maximize : bool, default False
-        Climb: take the gradient with the opposite sign.
+        Maximize the objective instead of minimizing it.
 
     Raises
     ------
     ValueError
-        If an option is out of range or a parameter comes twice.
+        If an option is out of range or a parameter is given twice.
 
     References
     ----------
@@ -50,6 +53,12 @@ class Adam(Optimizer):
 
     Reddi, Kale and Kumar, *On the Convergence of Adam and Beyond*, 2018,
     algorithm 2, for ``amsgrad``.
+
+    Examples
+    --------
+    >>> from lucid import nn, optim
+    >>> model = nn.Linear(4, 2)
+    >>> optimizer = optim.Adam(model.parameters(), lr=1e-3)
     """
 
     _state_keys = ("step", "exp_avg", "exp_avg_sq")
@@ -90,7 +99,7 @@ class Adam(Optimizer):
         for beta in betas:
             check_number(kind, "betas", beta)
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
-            raise ValueError(f"{kind}: betas must be two numbers from 0 to below 1, got {betas}")
+            raise ValueError(f"{kind}: expected two betas in [0, 1), got {betas}")
 
     def _update(
         self,
@@ -125,31 +134,32 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam whose weight decay shrinks the parameter and leaves the gradient alone.
+    """Adam with decoupled weight decay.
 
-    ``p *= 1 - lr * weight_decay`` before each step of :class:`Adam`.
+    Each step first multiplies the parameter by ``1 - lr * weight_decay``, then applies the update
+    of :class:`Adam` without weight decay.
 
     Parameters
     ----------
     params : iterable of Tensor, or of dict
-        Parameters, or groups of them with options of their own.
+        Parameters to optimize, or parameter groups with options of their own.
     lr : float, default 1e-3
         Learning rate.
     betas : (float, float), default (0.9, 0.999)
-        Shares of the running means that are kept.
+        Decay rates of the running averages, in [0, 1).
     eps : float, default 1e-8
-        Added to the root of the second mean.
+        Added to the denominator for numerical stability.
     weight_decay : float, default 0.01
-        Share of the parameter, times ``lr``, that a step takes away.
+        Weight decay coefficient.
     amsgrad : bool, default False
-        Scale by the largest that the second mean has been.
+        Whether to use the maximum of v over all steps instead of v.
     maximize : bool, default False
-        Climb: take the gradient with the opposite sign.
+        Maximize the objective instead of minimizing it.
 
     Raises
     ------
     ValueError
-        If an option is out of range or a parameter comes twice.
+        If an option is out of range or a parameter is given twice.
 
     References
     ----------

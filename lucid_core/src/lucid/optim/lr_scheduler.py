@@ -1,9 +1,8 @@
-"""Learning rates over time.
+"""Learning-rate schedulers.
 
-A scheduler is stepped once an epoch (or iteration), after the optimizer.  Most
-steps change the present learning rate by a factor, so that two schedulers may
-act on one optimizer; their rule from the initial rate, the closed form, serves
-where a schedule begins in the middle of another.
+Call ``scheduler.step()`` once per epoch (or iteration), after ``optimizer.step()``.  Schedulers
+use the chainable form, which multiplies the current learning rate, so that several can act on one
+optimizer; :class:`SequentialLR` uses the closed form to start a scheduler at a milestone.
 """
 
 from __future__ import annotations
@@ -27,36 +26,35 @@ __all__ = [
 
 
 class LRScheduler:
-    """Base class of schedulers; sets the learning rates of epoch 0 when it is built.
+    """Base class of schedulers.  The constructor sets the learning rates of epoch 0.
 
     Parameters
     ----------
     optimizer : Optimizer
-        Whose groups' ``"lr"`` it changes.
+        Wrapped optimizer; ``"lr"`` of its groups is scheduled.
     last_epoch : int, default -1
-        Number of the last epoch that is done; -1 to begin.  Otherwise the
-        groups must have their ``"initial_lr"``.
+        Last completed epoch, -1 for none.  Otherwise the groups need ``"initial_lr"``.
 
     Attributes
     ----------
     base_lrs : list of float
-        The learning rates of the groups at first.
+        Initial learning rates of the groups.
     last_epoch : int
-        How often it has been stepped.
+        Current epoch.
     """
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(
-                f"{type(self).__name__} takes an optimizer, got {type(optimizer).__name__}"
+                f"{type(self).__name__}: expected an optimizer, got {type(optimizer).__name__}"
             )
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
             elif "initial_lr" not in group:
                 raise ValueError(
-                    f"{type(self).__name__}: to go on from epoch {last_epoch}, group {i} "
-                    "of the optimizer needs its 'initial_lr'"
+                    f"{type(self).__name__}: expected 'initial_lr' in group {i} of the optimizer "
+                    f"to continue from epoch {last_epoch}"
                 )
         self.optimizer = optimizer
         self.base_lrs = [float(group["initial_lr"]) for group in optimizer.param_groups]
@@ -64,20 +62,20 @@ class LRScheduler:
         self.step()
 
     def _chainable_lr(self, lr: float, base: float) -> float:
-        """The learning rate of epoch ``last_epoch``, from that of the epoch before."""
+        """Return the learning rate of epoch ``last_epoch`` from that of the previous epoch."""
         raise NotImplementedError(f"{type(self).__name__} defines no _chainable_lr()")
 
     def _closed_form_lr(self, epoch: int, base: float) -> float:
-        """The learning rate of an epoch, from the initial one."""
+        """Return the learning rate of an epoch from the initial one."""
         raise NotImplementedError(f"{type(self).__name__} defines no _closed_form_lr()")
 
     def step(self) -> None:
-        """Go on to the next epoch."""
+        """Advance to the next epoch."""
         groups = self.optimizer.param_groups
         if len(groups) != len(self.base_lrs):
             raise RuntimeError(
-                f"{type(self).__name__} was built over {len(self.base_lrs)} parameter groups, "
-                f"the optimizer has {len(groups)} by now"
+                f"{type(self).__name__}: expected {len(self.base_lrs)} parameter groups, got "
+                f"{len(groups)}; add groups before creating the scheduler"
             )
         self.last_epoch += 1
         self._set(
@@ -85,7 +83,7 @@ class LRScheduler:
         )
 
     def _jump(self, epoch: int) -> None:
-        """Go to an epoch, whatever the learning rates are now."""
+        """Set the learning rates of an epoch by the closed form."""
         self.last_epoch = epoch
         self._set([self._closed_form_lr(epoch, base) for base in self.base_lrs])
 
@@ -95,11 +93,11 @@ class LRScheduler:
         self._last_lr = list(rates)
 
     def get_last_lr(self) -> list[float]:
-        """The learning rates that the last step set, one for each group."""
+        """Return the learning rates set by the last step, one per group."""
         return list(self._last_lr)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimizer, as numbers, strings and lists."""
+        """Return the state without the optimizer, as numbers, strings and lists."""
         return {
             name: list(value) if isinstance(value, list) else value
             for name, value in self.__dict__.items()
@@ -107,13 +105,13 @@ class LRScheduler:
         }
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over a state; the optimizer's learning rates come with its own state dict.
+        """Restore a state; the learning rates are part of the optimizer's state dict.
 
         Raises
         ------
         ValueError
-            If it is not the state of such a scheduler over as many groups;
-            nothing is changed then.
+            If it is the state of another kind of scheduler or number of groups; nothing is
+            changed.
         """
         self._check_state(state_dict)
         self.__dict__.update(
@@ -124,13 +122,13 @@ class LRScheduler:
         expected = set(self.state_dict())
         if not isinstance(state_dict, Mapping) or set(state_dict) != expected:
             raise ValueError(
-                f"the state of a {type(self).__name__} has the keys {sorted(expected)}, "
+                f"{type(self).__name__}: expected a state with the keys {sorted(expected)}, "
                 f"got {sorted(state_dict) if isinstance(state_dict, Mapping) else state_dict!r}"
             )
         if len(state_dict["base_lrs"]) != len(self.base_lrs):
             raise ValueError(
-                f"{type(self).__name__} has {len(self.base_lrs)} parameter groups, "
-                f"the state has {len(state_dict['base_lrs'])}"
+                f"{type(self).__name__}: expected {len(self.base_lrs)} parameter groups, got "
+                f"{len(state_dict['base_lrs'])} in the state"
             )
 
 
@@ -140,11 +138,11 @@ class StepLR(LRScheduler):
     Parameters
     ----------
     optimizer : Optimizer
-        Whose learning rates it changes.
+        Wrapped optimizer.
     step_size : int
-        Epochs from one change to the next.
+        Number of epochs between changes.
     gamma : float, default 0.1
-        The factor.
+        Multiplicative factor.
     last_epoch : int, default -1
         See :class:`LRScheduler`.
     """
@@ -155,7 +153,7 @@ class StepLR(LRScheduler):
         check_number("StepLR", "step_size", step_size)
         check_number("StepLR", "gamma", gamma)
         if step_size < 1:
-            raise ValueError(f"StepLR: step_size must be at least 1, got {step_size}")
+            raise ValueError(f"StepLR: expected step_size >= 1, got {step_size}")
         self.step_size = step_size
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
@@ -169,16 +167,16 @@ class StepLR(LRScheduler):
 
 
 class MultiStepLR(LRScheduler):
-    """Multiply the learning rate by ``gamma`` at each of several epochs.
+    """Multiply the learning rate by ``gamma`` at each milestone.
 
     Parameters
     ----------
     optimizer : Optimizer
-        Whose learning rates it changes.
+        Wrapped optimizer.
     milestones : sequence of int
-        The epochs; one that comes twice counts twice.
+        Epochs at which the learning rate changes; a repeated one counts twice.
     gamma : float, default 0.1
-        The factor.
+        Multiplicative factor.
     last_epoch : int, default -1
         See :class:`LRScheduler`.
     """
@@ -193,7 +191,7 @@ class MultiStepLR(LRScheduler):
         if not isinstance(milestones, Iterable) or isinstance(milestones, str):
             raise TypeError(
                 f"MultiStepLR: expected a list of epochs for milestones, got {milestones!r}; "
-                "pass milestones=[30, 60], for example"
+                "pass for example milestones=[30, 60]"
             )
         check_number("MultiStepLR", "gamma", gamma)
         self.milestones = sorted(int(m) for m in milestones)
@@ -208,18 +206,18 @@ class MultiStepLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """Let a factor of the learning rate grow (or fall) evenly: a warm-up.
+    """Change a factor of the learning rate linearly, for example as a warm-up.
 
     Parameters
     ----------
     optimizer : Optimizer
-        Whose learning rates it changes.
+        Wrapped optimizer.
     start_factor : float, default 1/3
-        The factor at epoch 0; above 0, at most 1.
+        Factor at epoch 0, in (0, 1].
     end_factor : float, default 1.0
-        The factor from epoch ``total_iters`` on; from 0 to 1.
+        Factor from epoch ``total_iters`` on, in [0, 1].
     total_iters : int, default 5
-        Epochs on the way.
+        Number of epochs from ``start_factor`` to ``end_factor``.
     last_epoch : int, default -1
         See :class:`LRScheduler`.
     """
@@ -240,8 +238,8 @@ class LinearLR(LRScheduler):
             check_number("LinearLR", name, value)
         if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1 or total_iters < 1:
             raise ValueError(
-                "LinearLR needs 0 < start_factor <= 1, 0 <= end_factor <= 1 and total_iters >= 1, "
-                f"got {start_factor}, {end_factor} and {total_iters}"
+                "LinearLR: expected start_factor in (0, 1], end_factor in [0, 1] and "
+                f"total_iters >= 1, got {start_factor}, {end_factor} and {total_iters}"
             )
         self.start_factor = start_factor
         self.end_factor = end_factor
@@ -264,16 +262,16 @@ class LinearLR(LRScheduler):
 
 
 class CosineAnnealingLR(LRScheduler):
-    """Take the learning rate down to ``eta_min`` along half a cosine.
+    """Cosine annealing, ``eta_min + (lr - eta_min) * (1 + cos(pi * epoch / T_max)) / 2``.
 
     Parameters
     ----------
     optimizer : Optimizer
-        Whose learning rates it changes.
+        Wrapped optimizer.
     T_max : int
-        Epochs from the initial rate to ``eta_min``; it rises again afterwards.
+        Number of epochs from the initial learning rate to ``eta_min``; it rises again after.
     eta_min : float, default 0.0
-        The lowest learning rate.
+        Minimum learning rate.
     last_epoch : int, default -1
         See :class:`LRScheduler`.
 
@@ -293,7 +291,7 @@ class CosineAnnealingLR(LRScheduler):
         check_number("CosineAnnealingLR", "T_max", T_max)
         check_number("CosineAnnealingLR", "eta_min", eta_min)
         if T_max < 1:
-            raise ValueError(f"CosineAnnealingLR: T_max must be at least 1, got {T_max}")
+            raise ValueError(f"CosineAnnealingLR: expected T_max >= 1, got {T_max}")
         self.T_max = T_max
         self.eta_min = eta_min
         super().__init__(optimizer, last_epoch)
@@ -306,7 +304,7 @@ class CosineAnnealingLR(LRScheduler):
             return lr
         before = self.last_epoch - 1
         if before % (2 * self.T_max) == self.T_max:
-            # At the bottom the factor below would be 0 / 0.
+            # At the minimum the factor below is 0 / 0.
             return lr + (base - self.eta_min) * self._cosine(self.last_epoch) / 2
         ratio = self._cosine(self.last_epoch) / self._cosine(before)
         return ratio * (lr - self.eta_min) + self.eta_min
@@ -316,16 +314,16 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class SequentialLR(LRScheduler):
-    """One scheduler after the other, each beginning at a milestone with its epoch 0.
+    """Run schedulers one after another, each from its epoch 0 at its milestone.
 
     Parameters
     ----------
     optimizer : Optimizer
-        Whose learning rates they change.
+        Wrapped optimizer.
     schedulers : sequence of LRScheduler
-        In the order in which they take their turns; all over this optimizer.
+        Schedulers of this optimizer, in order.
     milestones : sequence of int
-        The epochs at which the second, third, ... scheduler begins; increasing.
+        Epochs at which the second, third, ... scheduler starts; increasing.
     last_epoch : int, default -1
         See :class:`LRScheduler`.
     """
@@ -339,28 +337,28 @@ class SequentialLR(LRScheduler):
     ) -> None:
         if not schedulers or len(milestones) != len(schedulers) - 1:
             raise ValueError(
-                "SequentialLR needs one milestone less than schedulers, "
-                f"got {len(milestones)} for {len(schedulers)} schedulers"
+                f"SequentialLR: expected one milestone fewer than schedulers, got "
+                f"{len(milestones)} for {len(schedulers)} schedulers"
             )
         if any(scheduler.optimizer is not optimizer for scheduler in schedulers):
-            raise ValueError("SequentialLR: every scheduler must be built over the same optimizer")
+            raise ValueError("SequentialLR: expected schedulers of the given optimizer, got others")
         if list(milestones) != sorted(set(milestones)) or any(m < 1 for m in milestones):
-            raise ValueError(f"SequentialLR: milestones must increase from 1, got {milestones}")
+            raise ValueError(f"SequentialLR: expected increasing milestones >= 1, got {milestones}")
         self.milestones = [int(m) for m in milestones]
         self._schedulers = list(schedulers)
         super().__init__(optimizer, last_epoch)
 
     def _active_at(self, epoch: int) -> tuple[LRScheduler, int]:
-        """Whose turn an epoch is, and the epoch at which that turn began."""
+        """Return the scheduler that is active in an epoch, and its first epoch."""
         i = bisect_right(self.milestones, epoch)
         return self._schedulers[i], ([0, *self.milestones])[i]
 
     def step(self) -> None:
-        """Go on to the next epoch."""
+        """Advance to the next epoch."""
         self.last_epoch += 1
         scheduler, begin = self._active_at(self.last_epoch)
         if self.last_epoch == begin:
-            # Building the schedulers has changed the rates; each begins from the initial ones.
+            # Constructing the schedulers changed the rates; each starts from the initial ones.
             scheduler._jump(0)
         else:
             scheduler.step()
@@ -373,12 +371,12 @@ class SequentialLR(LRScheduler):
         self._last_lr = scheduler.get_last_lr()
 
     def state_dict(self) -> dict[str, Any]:
-        """Its own state and that of every scheduler, as numbers, strings and lists."""
+        """Return the state with that of every scheduler, as numbers, strings and lists."""
         states = [scheduler.state_dict() for scheduler in self._schedulers]
         return {**super().state_dict(), "_schedulers": states}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over a state; see :meth:`LRScheduler.load_state_dict`."""
+        """Restore a state; see :meth:`LRScheduler.load_state_dict`."""
         self._check_state(state_dict)
         own = dict(state_dict)
         for scheduler, state in zip(self._schedulers, own.pop("_schedulers"), strict=True):
@@ -390,7 +388,8 @@ class SequentialLR(LRScheduler):
         states = state_dict["_schedulers"]
         if len(states) != len(self._schedulers):
             raise ValueError(
-                f"SequentialLR has {len(self._schedulers)} schedulers, the state has {len(states)}"
+                f"SequentialLR: expected the state of {len(self._schedulers)} schedulers, got "
+                f"{len(states)}"
             )
         for scheduler, state in zip(self._schedulers, states, strict=True):
             scheduler._check_state(state)

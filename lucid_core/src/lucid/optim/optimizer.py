@@ -1,4 +1,4 @@
-"""Optimizer: groups of parameters, their options, and the state kept for each."""
+"""Base class of optimizers."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from lucid.tensor import Tensor
 
 __all__ = ["Optimizer", "Parameters", "check_not_negative", "check_number"]
 
-#: What optimizers are built over: tensors, or groups of them with options of their own.
+#: Tensors, or parameter groups.
 Parameters: TypeAlias = Iterable[Tensor] | Iterable[Mapping[str, Any]]
 
 Loss = TypeVar("Loss")
 
-# What a group may hold beside the options of its optimizer.
-_EXTRAS = ("initial_lr", "name", "params")
+# Keys of a group besides the optimizer's options.
+_EXTRA_KEYS = ("initial_lr", "name", "params")
 
 
 def check_number(owner: str, name: str, value: object) -> None:
-    """Raise TypeError unless an option is one real number: Python's, NumPy's or a tensor's."""
+    """Raise TypeError unless an option is a real scalar of Python, NumPy or a tensor."""
     if isinstance(value, Tensor | np.ndarray):
         if value.size == 1 and value.dtype.kind in "iuf":
             return
@@ -32,51 +32,49 @@ def check_number(owner: str, name: str, value: object) -> None:
         return
     raise TypeError(
         f"{owner}: expected a number for {name}, got {value!r} ({type(value).__name__}); "
-        f"pass {name}=0.1, for example"
+        f"pass for example {name}=0.1"
     )
 
 
 def check_not_negative(owner: str, options: Mapping[str, Any], *names: str) -> None:
-    """Raise TypeError or ValueError unless options are numbers of at least 0."""
+    """Raise TypeError or ValueError unless options are non-negative numbers."""
     for name in names:
         check_number(owner, name, options[name])
         if not options[name] >= 0:
-            raise ValueError(f"{owner}: {name} must not be negative, got {options[name]}")
+            raise ValueError(f"{owner}: expected {name} >= 0, got {options[name]}")
 
 
 class Optimizer:
     """Base class of optimizers.
 
-    A subclass names its options with defaults, checks them in ``_check`` and
-    changes the parameters of a group in ``_update``.
+    Subclasses define ``_check`` (validation of options) and ``_update`` (update of a group).
 
     Parameters
     ----------
     params : iterable of Tensor, or of dict
-        The parameters; or groups, each a dict with the parameters under
-        ``"params"`` and options that differ from the defaults beside them.
+        Parameters to optimize, or parameter groups: dicts with the parameters as ``"params"``
+        and options that override the defaults.
     defaults : dict
-        The options of groups that do not say otherwise.
+        Default options.
 
     Attributes
     ----------
     param_groups : list of dict
-        The groups, with all of their options; these may be changed between steps.
+        Parameter groups with all options, which may be changed between steps.
     state : dict
-        What is kept for a parameter between steps: arrays and numbers by name.
+        State of each parameter between steps: arrays and numbers by name.
 
     Raises
     ------
     ValueError
-        If there are no parameters, one comes twice, or an option is out of
-        range or unknown.
+        If there are no parameters, one is given twice, or an option is unknown or out of range.
     TypeError
-        If something else than a tensor is among the parameters.
+        If a parameter is no tensor.
     """
 
-    #: What a subclass keeps for a parameter that it has changed at least once.
+    #: State of each updated parameter.
     _state_keys: ClassVar[tuple[str, ...]] = ()
-    #: What it keeps beside that with some options.
+    #: State that only some options need.
     _optional_state_keys: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: Parameters, defaults: dict[str, Any]) -> None:
@@ -85,12 +83,12 @@ class Optimizer:
         self.state: dict[Tensor, dict[str, Any]] = {}
         if isinstance(params, Variable) or not isinstance(params, Iterable):
             raise TypeError(
-                f"{type(self).__name__} expected an iterable of parameters or groups, got "
+                f"{type(self).__name__}: expected an iterable of parameters or groups, got "
                 f"{type(params).__name__}; pass model.parameters()"
             )
         given = list(params)
         if not given:
-            raise ValueError(f"{type(self).__name__} got no parameters")
+            raise ValueError(f"{type(self).__name__}: expected at least one parameter, got none")
         if isinstance(given[0], Mapping):
             for group in given:
                 self.add_param_group(group)  # type: ignore[arg-type]
@@ -98,47 +96,44 @@ class Optimizer:
             self.add_param_group({"params": given})
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Add parameters, with options of their own where given.
+        """Add a parameter group; if it is invalid, raise and add nothing.
 
         Parameters
         ----------
         group : dict
-            The parameters (one or several) under ``"params"``, and options.
-            ``"name"`` is free for the caller.
-
-        Raises
-        ------
-        ValueError, TypeError
-            As for the optimizer; nothing is added then.
+            One or several parameters as ``"params"``, and options.  ``"name"`` is free for the
+            caller.
         """
         kind = type(self).__name__
         if not isinstance(group, Mapping) or "params" not in group:
-            raise TypeError(f"a parameter group is a dict with a key 'params', got {group!r}")
-        unknown = [key for key in group if key not in self.defaults and key not in _EXTRAS]
+            raise TypeError(f"{kind}: expected a dict with a key 'params' as group, got {group!r}")
+        unknown = [key for key in group if key not in self.defaults and key not in _EXTRA_KEYS]
         if unknown:
-            raise ValueError(f"{kind} has no options {unknown}; it has {sorted(self.defaults)}")
+            raise ValueError(
+                f"{kind}: expected options among {sorted(self.defaults)}, got {unknown}"
+            )
         params = group["params"]
         if not isinstance(params, Iterable):
             raise TypeError(
-                f"{kind} expected parameters under 'params' of a group, got "
+                f"{kind}: expected an iterable of parameters as 'params' of a group, got "
                 f"{type(params).__name__}; pass model.parameters()"
             )
         params = [params] if isinstance(params, Variable) else list(params)
-        taken = {id(p) for held in self.param_groups for p in held["params"]}
+        taken = {id(p) for other in self.param_groups for p in other["params"]}
         for i, p in enumerate(params):
             if not isinstance(p, Tensor):
                 raise TypeError(
-                    f"{kind} changes tensors, got {type(p).__name__} at position {i}; "
+                    f"{kind}: expected tensors, got {type(p).__name__} at position {i}; "
                     "pass model.parameters()"
                 )
             if not p.is_leaf or p.dtype.kind != "f":
                 raise ValueError(
-                    f"{kind} changes floating leaf tensors; that at position {i}, of shape "
-                    f"{p.shape}, is of {p.dtype}" + ("" if p.is_leaf else " and was computed")
+                    f"{kind}: expected floating-point leaf tensors, got {p.dtype}"
+                    f"{'' if p.is_leaf else ', not a leaf'} (position {i}, shape {p.shape})"
                 )
             if id(p) in taken:
                 raise ValueError(
-                    f"the parameter of shape {p.shape} at position {i} is given to {kind} twice"
+                    f"{kind}: parameter at position {i} (shape {p.shape}) is given twice"
                 )
             taken.add(id(p))
         complete = {**self.defaults, **group, "params": params}
@@ -146,7 +141,7 @@ class Optimizer:
         self.param_groups.append(complete)
 
     def _check(self, options: Mapping[str, Any]) -> None:
-        """Raise ValueError for an option out of range."""
+        """Raise ValueError if an option is out of range."""
         raise NotImplementedError(f"{type(self).__name__} defines no _check()")
 
     def _update(
@@ -156,7 +151,7 @@ class Optimizer:
         states: Sequence[dict[str, Any]],
         options: Mapping[str, Any],
     ) -> None:
-        """Change the arrays of parameters with the same options in place."""
+        """Update parameters with the same options in place."""
         raise NotImplementedError(f"{type(self).__name__} defines no _update()")
 
     @overload
@@ -164,32 +159,32 @@ class Optimizer:
     @overload
     def step(self, closure: Callable[[], Loss]) -> Loss: ...
     def step(self, closure: Callable[[], Loss] | None = None) -> Loss | None:
-        """Change every parameter that has a gradient.
+        """Update every parameter that has a gradient.
 
         Parameters
         ----------
         closure : callable, optional
-            Called first, with gradients recorded: computes the loss, and the
-            gradients by its ``backward``.
+            Called first, with gradients enabled: computes the loss, calls its ``backward`` and
+            returns it.
 
         Returns
         -------
         object
-            What ``closure`` returned; None without one.
+            Return value of ``closure``, None without it.
 
         Raises
         ------
         ValueError
-            If the data of a parameter was replaced by an array of another shape than its
-            gradient or state has; nothing is changed then.
+            If the data of a parameter was replaced by an array whose shape differs from that of
+            gradient or state; nothing is updated.
         TypeError
-            If ``closure`` cannot be called.
+            If ``closure`` is not callable.
         """
         loss = None
         if closure is not None and not callable(closure):
             raise TypeError(
-                f"step() expected a function that computes the loss, got "
-                f"{type(closure).__name__}; call loss.backward(), then step()"
+                f"step(): expected a callable, got {type(closure).__name__}; call "
+                "loss.backward(), then step()"
             )
         if closure is not None:
             with enable_grad():
@@ -206,28 +201,28 @@ class Optimizer:
         return loss
 
     def _check_shapes(self) -> None:
-        """Refuse parameters whose data was replaced by arrays that do not fit what is kept."""
+        """Raise ValueError if a parameter's shape differs from that of gradient or state."""
         for group in self.param_groups:
             for i, p in enumerate(group["params"]):
                 if p.grad is None:
                     continue
-                kept = {".grad": p.grad._data, **self.state.get(p, {})}
-                for name, array in kept.items():
+                arrays = {".grad": p.grad._data, **self.state.get(p, {})}
+                for name, array in arrays.items():
                     if isinstance(array, np.ndarray) and array.shape != p._data.shape:
                         raise ValueError(
-                            f"{type(self).__name__}: parameter {i} of its group has shape "
-                            f"{p.shape}, its {name} {array.shape}: its data was replaced; set "
-                            ".grad to None and build a new optimizer after that"
+                            f"{type(self).__name__}: expected {name} of shape {p.shape}, got "
+                            f"{array.shape} (parameter {i} of its group, whose data was replaced); "
+                            "set .grad to None and create a new optimizer"
                         )
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop the gradient of every parameter, or overwrite it with zeros.
+        """Reset the gradients of all parameters.
 
         Parameters
         ----------
         set_to_none : bool, default True
-            False keeps the arrays, and the parameter is changed by the next step
-            as by a gradient of 0.
+            Whether to set gradients to None instead of zeros.  With zeros, the next step updates
+            the parameters by momentum and weight decay.
         """
         for group in self.param_groups:
             for p in group["params"]:
@@ -239,14 +234,13 @@ class Optimizer:
     # State
 
     def state_dict(self) -> dict[str, Any]:
-        """Options and state, with positions in place of parameters.
+        """Return options and state, with the index of each parameter instead of the parameter.
 
         Returns
         -------
         dict
-            ``"state"``: for each position a dict of numbers and tensors, which
-            share memory with the optimizer; ``"param_groups"``: the groups,
-            with positions under ``"params"``.
+            ``"state"``: numbers and tensors of each parameter by index; tensors share memory with
+            the optimizer.  ``"param_groups"``: groups with indices as ``"params"``.
         """
         positions: dict[int, int] = {}
         groups = []
@@ -265,38 +259,41 @@ class Optimizer:
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Take over options and state; positions are matched with parameters in order.
+        """Copy options and state; indices are matched with parameters in order.
 
         Parameters
         ----------
         state_dict : dict
-            As :meth:`state_dict` of an optimizer of the same kind, over
-            parameters of the same shapes in groups of the same sizes, gives it.
-            It is copied.
+            As returned by :meth:`state_dict` of an optimizer of the same class, with groups of
+            the same sizes and parameters of the same shapes.
 
         Raises
         ------
         ValueError
-            Saying what does not fit; the optimizer is unchanged then.
+            If it does not match; the optimizer is unchanged.
         """
         kind = type(self).__name__
         if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
-            raise ValueError(f"{kind}: a state dict has the keys 'state' and 'param_groups'")
+            raise ValueError(
+                f"{kind}: expected a state dict with the keys 'state' and 'param_groups'"
+            )
         groups = self._check_groups(state_dict["param_groups"])
         saved = [i for group in state_dict["param_groups"] for i in group["params"]]
         current = [p for group in self.param_groups for p in group["params"]]
         parameter_of = dict(zip(saved, current, strict=True))
         state: dict[Tensor, dict[str, Any]] = {}
         for position, kept in state_dict["state"].items():
-            # JSON turns the keys of a dict into strings.
+            # Keys of a JSON object are strings.
             known = int(position) if isinstance(position, str) else position
             if known not in parameter_of:
-                raise ValueError(f"{kind}: the state of parameter {position} belongs to no group")
+                raise ValueError(
+                    f"{kind}: expected a group with parameter {position}, got its state only"
+                )
             known_names = {*self._state_keys, *self._optional_state_keys}
             if kept and not set(self._state_keys) <= set(kept) <= known_names:
                 raise ValueError(
-                    f"{kind} keeps {list(self._state_keys)} for a parameter, "
-                    f"the state of parameter {position} has {list(kept)}"
+                    f"{kind}: expected state {list(self._state_keys)}, got {list(kept)} (parameter "
+                    f"{position})"
                 )
             p = parameter_of[known]
             state[p] = {
@@ -312,18 +309,18 @@ class Optimizer:
         there = [len(group["params"]) for group in saved]
         if here != there:
             raise ValueError(
-                f"{kind} has groups of {here} parameters, the state dict has groups of {there}"
+                f"{kind}: expected groups of {here} parameters, got {there} in the state dict"
             )
         groups = []
         for i, (old, new) in enumerate(zip(self.param_groups, saved, strict=True)):
             missing = sorted(set(self.defaults) - set(new))
-            unknown = sorted(set(new) - set(self.defaults) - set(_EXTRAS))
+            unknown = sorted(set(new) - set(self.defaults) - set(_EXTRA_KEYS))
             if missing or unknown:
                 raise ValueError(
-                    f"{kind}: group {i} of the state dict lacks the options {missing} "
-                    f"and has unknown ones {unknown}"
+                    f"{kind}: group {i} of the state dict lacks options {missing} and has unknown "
+                    f"options {unknown}"
                 )
-            # JSON turns tuples (betas) into lists.
+            # Tuples such as betas are lists in JSON.
             options = {k: tuple(v) if isinstance(v, list) else v for k, v in new.items()}
             self._check(options)
             groups.append({**options, "params": old["params"]})
@@ -335,8 +332,8 @@ class Optimizer:
         array = value._data if isinstance(value, Variable) else value
         if array.shape != parameter.shape or array.dtype.kind != "f":
             raise ValueError(
-                f"{type(self).__name__}: {what} has shape {array.shape} and {array.dtype}, "
-                f"the parameter {parameter.shape} and {parameter.dtype}"
+                f"{type(self).__name__}: expected {what} of shape {parameter.shape} and a "
+                f"floating-point dtype, got {array.shape} and {array.dtype}"
             )
         own = np.empty_like(parameter.data)
         own[...] = array

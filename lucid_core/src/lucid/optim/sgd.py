@@ -17,36 +17,44 @@ __all__ = ["SGD"]
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum and weight decay.
 
-    For gradient g, buffer b and parameter p: ``g += weight_decay * p``;
-    ``b = momentum * b + (1 - dampening) * g`` (``b = g`` at first);
-    ``p -= lr * b``, or with Nesterov's momentum ``p -= lr * (g + momentum * b)``.
+    For parameter p with gradient g and momentum buffer b::
+
+        g = g + weight_decay * p
+        b = momentum * b + (1 - dampening) * g    # b = g at the first step
+        p = p - lr * b                            # nesterov: p - lr * (g + momentum * b)
 
     Parameters
     ----------
     params : iterable of Tensor, or of dict
-        Parameters, or groups of them with options of their own.
+        Parameters to optimize, or parameter groups with options of their own.
     lr : float, default 1e-3
         Learning rate.
     momentum : float, default 0
-        Share of the buffer that is kept.
+        Momentum factor.
     dampening : float, default 0
-        Share of the gradient that the buffer does not take.
+        Dampening of the gradient in the momentum buffer.
     weight_decay : float, default 0
-        Factor of the L2 penalty.
+        L2 penalty, added to the gradient.
     nesterov : bool, default False
-        Step by what the buffer will be, not by what it is.
+        Whether to use Nesterov momentum; needs momentum above 0 and no dampening.
     maximize : bool, default False
-        Climb: take the gradient with the opposite sign.
+        Maximize the objective instead of minimizing it.
 
     Raises
     ------
     ValueError
-        If an option is out of range or a parameter comes twice.
+        If an option is out of range or a parameter is given twice.
 
     References
     ----------
     Sutskever et al., *On the importance of initialization and momentum in deep
     learning*, 2013, section 2.
+
+    Examples
+    --------
+    >>> from lucid import nn, optim
+    >>> model = nn.Linear(4, 2)
+    >>> optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     """
 
     _state_keys = ("momentum_buffer",)
@@ -79,8 +87,8 @@ class SGD(Optimizer):
         check_number("SGD", "dampening", options["dampening"])
         if options["nesterov"] and not (options["momentum"] > 0 and options["dampening"] == 0):
             raise ValueError(
-                "SGD: nesterov needs a momentum above 0 and no dampening, "
-                f"got momentum={options['momentum']}, dampening={options['dampening']}"
+                "SGD: expected momentum above 0 and dampening=0 with nesterov=True, "
+                f"got momentum={options['momentum']} and dampening={options['dampening']}"
             )
 
     def _update(
@@ -90,18 +98,18 @@ class SGD(Optimizer):
         states: Sequence[dict[str, Any]],
         options: Mapping[str, Any],
     ) -> None:
-        fresh = ["momentum_buffer" not in state for state in states]
+        is_first = ["momentum_buffer" not in state for state in states]
         buffers: list[Array] = []
         if options["momentum"]:
             buffers = [
                 np.empty_like(p) if new else state["momentum_buffer"]
-                for p, state, new in zip(parameters, states, fresh, strict=True)
+                for p, state, new in zip(parameters, states, is_first, strict=True)
             ]
         kernels.sgd(
             parameters,
             gradients,
             buffers,
-            fresh,
+            is_first,
             float(options["lr"]),
             float(options["momentum"]),
             float(options["dampening"]),
