@@ -88,7 +88,7 @@ def test_a_format_that_nobody_knows_is_refused(tmp_path):
 
 
 def test_nothing_cannot_be_drawn(tmp_path):
-    with pytest.raises(ValueError, match="no epoch to draw"):
+    with pytest.raises(ValueError, match="at least one epoch"):
         plot_history([], tmp_path / "empty.png")
 
 

@@ -20,7 +20,7 @@ from lucid.training.option_checks import (
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, "2", math.nan])
 def test_counts_are_whole_numbers(value):
-    with pytest.raises(ValueError, match="epochs: expected a whole number of at least 1, got"):
+    with pytest.raises(ValueError, match=r"epochs: .*>= 1, got"):
         check_integers(SimpleNamespace(epochs=value), ["epochs"], 1)
 
 
@@ -31,14 +31,14 @@ def test_counts_that_are_fine(value):
 
 @pytest.mark.parametrize("value", [0, -1e-3, math.nan, math.inf, "1"])
 def test_rates_are_finite_and_positive(value):
-    with pytest.raises(ValueError, match="lr: expected a finite number above 0, got"):
+    with pytest.raises(ValueError, match=r"lr: .*number > 0, got"):
         check_floats(SimpleNamespace(lr=value), ["lr"])
 
 
 def test_rates_that_are_fine():
     check_floats(SimpleNamespace(lr=1, other=np.float64(0.5), none=None), ["lr", "other", "none"])
     check_floats(SimpleNamespace(lr=0), ["lr"], zero=True)
-    with pytest.raises(ValueError, match="at least 0, got -1"):
+    with pytest.raises(ValueError, match=">= 0, got -1"):
         check_floats(SimpleNamespace(lr=-1), ["lr"], zero=True)
 
 
@@ -81,7 +81,7 @@ def test_other_parts_are_named(name: str, value: Any) -> None:
 
 def test_an_optimizer_of_another_model_is_refused() -> None:
     other = SGD(nn.Linear(2, 1).parameters(), 0.1)
-    with pytest.raises(ValueError, match=r"optimizer: .* got none .* on model\.parameters\(\)"):
+    with pytest.raises(ValueError, match=r"optimizer: .* got none .*model\.parameters\(\)"):
         check_components(**parts(optimizer=other))
     with pytest.raises(ValueError, match="optimizer"):
         Trainer(nn.Linear(2, 1), other, [1], lambda model, batch: None, epochs=1)

@@ -319,7 +319,7 @@ def test_there_must_be_something_to_resume(small, tmp_path):
 
 def test_weights_alone_are_no_checkpoint(small, tmp_path):
     lucid.save({"w": lucid.ones(2)}, tmp_path / LAST_CHECKPOINT)
-    with pytest.raises(lucid.WeightFileError, match="no state of a training"):
+    with pytest.raises(lucid.WeightFileError, match="expected a checkpoint"):
         small.make_trainer(directory=tmp_path).fit(resume=True)
 
 
@@ -392,7 +392,7 @@ def test_a_tree_comes_back_with_its_tensors(tmp_path):
 
 
 def test_what_is_no_plain_data_is_refused_with_its_place(tmp_path):
-    with pytest.raises(TypeError, match=r"cannot hold set \(at tracker/0/seen\)"):
+    with pytest.raises(TypeError, match=r"set \(at tracker/0/seen\)"):
         save_checkpoint(tmp_path / "c.safetensors", {"tracker": [{"seen": {1}}]})
     assert os.listdir(tmp_path) == []
 
@@ -405,7 +405,7 @@ def test_a_damaged_tree_is_refused(tmp_path, tree):
 
     path = tmp_path / "c.safetensors"
     write_file(path, {"w": np.zeros(2)}, {"lucid.checkpoint": tree})
-    with pytest.raises(lucid.WeightFileError, match=r"c\.safetensors: its state is damaged"):
+    with pytest.raises(lucid.WeightFileError, match=r"c\.safetensors: damaged"):
         load_checkpoint(path)
 
 

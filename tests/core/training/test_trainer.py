@@ -147,12 +147,12 @@ def test_gradients_that_are_not_finite_stop_before_the_update():
 @pytest.mark.parametrize(
     ("given", "error", "message"),
     [
-        (3.0, TypeError, "must give a Tensor or a dict of them, got 3.0"),
-        ({}, TypeError, "must give a Tensor or a dict"),
+        (3.0, TypeError, "dict of Tensors, got 3.0"),
+        ({}, TypeError, "dict of Tensors, got"),
         (lucid.ones(2), TypeError, "scalar Tensors"),
         ({"a": 1.0}, TypeError, "scalar Tensors, got 1.0 as 'a'"),
-        ({"loss": lucid.ones(1), "b": lucid.ones(1)}, ValueError, "other names, got loss, b"),
-        ({"epoch": lucid.ones(1)}, ValueError, "other names, got epoch"),
+        ({"loss": lucid.ones(1), "b": lucid.ones(1)}, ValueError, "got loss, b"),
+        ({"epoch": lucid.ones(1)}, ValueError, "got epoch"),
     ],
 )
 def test_what_is_no_loss_is_refused(given, error, message):
@@ -161,12 +161,12 @@ def test_what_is_no_loss_is_refused(given, error, message):
 
 
 def test_metrics_need_names_of_their_own_and_the_monitored_one_must_be_there(tmp_path):
-    with pytest.raises(ValueError, match=r"metrics named \['loss'\].*val_loss"):
+    with pytest.raises(ValueError, match=r"\['loss'\].*val_loss"):
         weight_trainer([1.0], validate=lambda model: {"loss": 1.0}).fit()
     trainer = weight_trainer(
         [1.0], validate=lambda model: {"map": 1.0}, monitor="mAP", directory=tmp_path
     )
-    with pytest.raises(ValueError, match=r"gave \['map'\], not the monitored 'mAP'"):
+    with pytest.raises(ValueError, match=r"'mAP', got \['map'\]"):
         trainer.fit()
 
 
@@ -303,7 +303,7 @@ def test_a_validation_loss_that_is_not_finite_stops(tmp_path, value):
     )
     with pytest.raises(
         FloatingPointError,
-        match=rf"val_loss is {value}, not finite, .* after step 4 \(epoch 2\).*lower learning",
+        match=rf"val_loss is {value} .*after step 4 \(epoch 2\).*lower learning",
     ):
         trainer.fit()
     assert [row["epoch"] for row in trainer.history] == [1]
@@ -344,7 +344,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, options):
 def test_weights_that_are_not_finite_before_the_first_step(tmp_path):
     trainer = weight_trainer([1.0, 1.0], directory=tmp_path)
     trainer.model.w.data[:] = math.nan
-    with pytest.raises(FloatingPointError, match=r"before the first step .*first is w\): give o"):
+    with pytest.raises(FloatingPointError, match=r"before the first step .*first is w\)"):
         trainer.save()
     assert not (tmp_path / "last.safetensors").exists()
 
@@ -397,7 +397,7 @@ def test_training_learns(small):
 
 @pytest.mark.parametrize(
     ("given", "message"),
-    [(None, "metrics by name in a dict, got None"), ({"good": "x"}, "as metric 'good', got 'x'")],
+    [(None, "dict of metrics, got None"), ({"good": "x"}, "as metric 'good', got 'x'")],
 )
 def test_a_validation_that_gives_no_numbers_is_named(given, message):
     with pytest.raises(TypeError, match=f"validate: expected .*{message}"):

@@ -1,4 +1,4 @@
-"""What a training lets others do between its steps."""
+"""Callbacks of the trainer."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ __all__ = ["Callback"]
 
 
 class Callback:
-    """Base class of what runs between the steps of a training; every method may be left out.
+    """Base class of callbacks, which run after steps and epochs; all methods are optional.
 
-    A callback with a state overrides :meth:`state_dict` and :meth:`load_state_dict`.  The
-    checkpoint saves the state under the name of the class, or under the name that the callback
-    has in ``Trainer(checkpointables=...)``, and a resumed training restores it.
-    ``trainer.stop()`` ends the training.  Of several ranks only rank 0 calls its
-    callbacks, unless their class says ``on_every_rank = True``.
+    A callback with a state overrides :meth:`state_dict` and :meth:`load_state_dict`.  Checkpoints
+    save the state under the class name, or the callback's name in
+    ``Trainer(checkpointables=...)``.  Call ``trainer.stop()`` to end the run.  In a distributed
+    run, only rank 0 calls its callbacks, unless their class sets ``on_every_rank = True``.
 
     Attributes
     ----------
     on_every_rank : bool
-        Whether every rank calls it, as it must where it changes what is trained.
+        Whether every rank calls it; needed if it changes the model or the optimizer.
 
     Examples
     --------
@@ -37,33 +36,33 @@ class Callback:
     on_every_rank: bool = False
 
     def on_step(self, trainer: Trainer, losses: Mapping[str, float]) -> None:
-        """Called after every optimizer step.
+        """Run after every optimizer step.
 
         Parameters
         ----------
         trainer : Trainer
-            With ``step`` and ``epoch`` counting this step.
+            The trainer; its ``step`` and ``epoch`` include this step.
         losses : mapping of str to float
-            The losses of the step by name, and their sum as ``"loss"``.
+            Losses of the step by name, and their sum as ``"loss"``.
         """
 
     def on_epoch(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
-        """Called after every epoch, when it has been validated and before it is saved.
+        """Run after every epoch, between validation and checkpoint.
 
         Parameters
         ----------
         trainer : Trainer
-            With ``epoch`` counting this epoch.
+            The trainer; its ``epoch`` includes this epoch.
         row : mapping
-            What the history says of it.
+            Row of ``trainer.history``.
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state, as of :meth:`Checkpointable.state_dict`."""
+        """Return the state; see :meth:`Checkpointable.state_dict`."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state that :meth:`state_dict` returned.
+        """Restore a state returned by :meth:`state_dict`.
 
         Parameters
         ----------

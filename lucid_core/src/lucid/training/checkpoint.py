@@ -1,9 +1,7 @@
-"""A whole training state in one file, so that one rename replaces all of it.
+"""Checkpoint format: one safetensors file, so that a save is atomic.
 
-The state is a tree of dicts and lists.  Its tensors become tensors of a
-safetensors file, named by their place; the tree without them is JSON in the
-file's metadata.  Two files, or a directory, could be caught between two saves;
-one file cannot.
+The state is a tree of dicts and lists.  Its tensors are tensors of the file, named by their path
+in the tree; the tree without them is JSON in the file's metadata.
 """
 
 from __future__ import annotations
@@ -26,21 +24,20 @@ _REFERENCE = "$tensor"
 
 
 def save_checkpoint(path: StrPath, state: Mapping[str, Any]) -> None:
-    """Save a tree of tensors and plain data, in one step.
+    """Save a tree of tensors and plain data atomically.
 
     Parameters
     ----------
     path : path-like
-        A ``.safetensors`` file; replaced as :func:`lucid.save` does.
+        A ``.safetensors`` file, replaced as by :func:`lucid.save`.
     state : mapping
-        Dicts (keys are stored as strings) and lists of tensors, arrays,
-        numbers, strings, booleans and None.  Tuples come back as lists.
+        Dicts and lists of tensors, arrays, numbers, strings, booleans and None.  Keys are stored
+        as strings, tuples as lists.
 
     Raises
     ------
     TypeError
-        If something else is in the tree, or two keys of a dict are the same as strings; the
-        message says where.
+        If the tree contains other objects, or keys of a dict are equal as strings.
     """
     tensors: dict[str, Any] = {}
     tree = _without_tensors(state, "", tensors)
@@ -48,79 +45,72 @@ def save_checkpoint(path: StrPath, state: Mapping[str, Any]) -> None:
 
 
 def check_storable(name: str, state: Any) -> None:
-    """Raise TypeError if a checkpoint cannot hold a state.
-
-    Parameters
-    ----------
-    name : str
-        Name of the state in the checkpoint, for the message.
-    state : object
-        What ``state_dict()`` returned.
-    """
+    """Raise TypeError if a checkpoint cannot store the state dict of an object named ``name``."""
     if not isinstance(state, Mapping):
         raise TypeError(f"{name}: expected state_dict() to return a dict, got {state!r:.80}")
     _without_tensors(state, name, {})
 
 
 def load_checkpoint(path: StrPath) -> dict[str, Any]:
-    """Load what :func:`save_checkpoint` saved.
+    """Load a checkpoint of :func:`save_checkpoint`.
 
     Parameters
     ----------
     path : path-like
-        The file.
+        Checkpoint file.
 
     Returns
     -------
     dict
-        The tree, its tensors with memory of their own.
+        The state.
 
     Raises
     ------
     WeightFileError
-        If the file is damaged or holds no checkpoint.
+        If the file is damaged or is no checkpoint.
     FileNotFoundError
-        If there is no such file.
+        If the file does not exist.
     """
     arrays, metadata = read_file(path)
     if CHECKPOINT_KEY not in metadata:
-        raise WeightFileError(f"{os.fspath(path)}: holds weights, but no state of a training")
+        raise WeightFileError(
+            f"{os.fspath(path)}: expected a checkpoint of a run, got weights only"
+        )
     try:
         tree = _with_tensors(json.loads(metadata[CHECKPOINT_KEY]), arrays)
     except (ValueError, RecursionError, LookupError, TypeError) as error:
-        raise WeightFileError(f"{os.fspath(path)}: its state is damaged: {error}") from None
+        raise WeightFileError(f"{os.fspath(path)}: damaged checkpoint: {error}") from None
     if not isinstance(tree, dict):
-        raise WeightFileError(f"{os.fspath(path)}: its state is damaged: no dict")
+        raise WeightFileError(f"{os.fspath(path)}: damaged checkpoint: no dict")
     return tree
 
 
-def _without_tensors(node: Any, place: str, tensors: dict[str, Any]) -> Any:
+def _without_tensors(node: Any, path: str, tensors: dict[str, Any]) -> Any:
     if isinstance(node, Tensor | np.ndarray):
-        while place in tensors:  # {"a/b": x} and {"a": {"b": y}}
-            place += "'"
-        tensors[place] = node
-        return {_REFERENCE: place}
+        while path in tensors:  # {"a/b": x} and {"a": {"b": y}}
+            path += "'"
+        tensors[path] = node
+        return {_REFERENCE: path}
     if isinstance(node, Mapping):
         named = {str(key): value for key, value in node.items()}
         if len(named) < len(node) or named.keys() == {_REFERENCE}:
             raise TypeError(
-                f"a checkpoint cannot hold the keys {list(node)!r:.80} (at "
-                f"{place or 'its root'}); choose keys that differ as strings, other than "
-                f"{_REFERENCE!r} alone"
+                f"a checkpoint cannot store the keys {list(node)!r:.80} (at {path or 'the root'}); "
+                f"choose keys that differ as strings, other than {_REFERENCE!r} alone"
             )
         return {
-            key: _without_tensors(value, f"{place}/{key}" if place else key, tensors)
+            key: _without_tensors(value, f"{path}/{key}" if path else key, tensors)
             for key, value in named.items()
         }
     if isinstance(node, list | tuple):
-        return [_without_tensors(value, f"{place}/{i}", tensors) for i, value in enumerate(node)]
+        return [_without_tensors(value, f"{path}/{i}", tensors) for i, value in enumerate(node)]
     if isinstance(node, np.generic):
         return node.item()
     if node is None or isinstance(node, bool | int | float | str):
         return node
     raise TypeError(
-        f"a checkpoint cannot hold {type(node).__name__} (at {place or 'its root'}); only "
-        "tensors, arrays, numbers, strings, booleans, None, and lists and dicts of them"
+        f"a checkpoint cannot store {type(node).__name__} (at {path or 'the root'}); expected "
+        "tensors, arrays, numbers, strings, booleans, None, or lists and dicts of them"
     )
 
 

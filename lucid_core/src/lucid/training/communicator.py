@@ -1,4 +1,4 @@
-"""How the ranks of one training talk to each other; alone, a training talks to itself."""
+"""Collective operations between the ranks of a distributed run."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ Value = TypeVar("Value")
 
 
 class Request(Protocol):
-    """A sum over all ranks that is under way."""
+    """Handle of an asynchronous all-reduce."""
 
     def test(self) -> bool:
-        """Do what can be done now, without waiting; whether the sum is there."""
+        """Make progress without blocking; return whether the operation is complete."""
 
     def wait(self) -> None:
-        """Wait until the array holds the sum."""
+        """Block until the operation is complete."""
 
 
 class _CompletedRequest:
-    """A sum over one rank."""
+    """Request of a single rank."""
 
     def test(self) -> bool:
         return True
@@ -34,24 +34,24 @@ class _CompletedRequest:
 
 
 def _no_op(*args: object, **kwargs: object) -> None:
-    """What the other ranks do where only rank 0 has something to do."""
+    """Ignore a call on other ranks than the main one."""
 
 
 class Communicator:
-    """The ranks of a training: processes that share its batches and keep the same weights.
+    """Ranks of a run: processes that share each batch and keep identical weights.
 
-    This one is a training in a single process, also where ``mpiexec`` has started several.
-    Ranks on MPI come from :func:`mpi_communicator`; anything else can take part by a
-    subclass.  Every rank calls the same methods in the same order.
+    This base class is a single rank, even under ``mpiexec``.  :func:`mpi_communicator` returns
+    ranks of MPI; subclass it for other transports.  All ranks must call the same methods in the
+    same order.
 
     Attributes
     ----------
     rank : int
-        Number of this rank, from 0.
+        Index of this rank, from 0.
     size : int
-        How many there are.
+        Number of ranks.
     seconds : float
-        Time spent in communication so far, waiting for slower ranks included.
+        Time spent in communication, including waiting for slower ranks.
     """
 
     rank: int = 0
@@ -60,57 +60,56 @@ class Communicator:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is rank 0, which alone writes files and tells what happens."""
+        """Whether this is rank 0, the only rank that writes files and logs."""
         return self.rank == 0
 
     def on_main(self, call: Callable[..., object]) -> Callable[..., object]:
-        """The function on rank 0, and one that does nothing on the others."""
+        """Return ``call`` on rank 0 and a no-op on the other ranks."""
         return call if self.is_main else _no_op
 
     def shard(self, count: int) -> range:
-        """This rank's numbers of 0 to ``count - 1``; those of all ranks follow each other."""
+        """Return this rank's contiguous slice of ``range(count)``."""
         return range(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
-    def sum_values(self, numbers: Mapping[str, float]) -> dict[str, float]:
-        """The sums over all ranks of numbers by name; a rank may lack some."""
+    def sum_values(self, values: Mapping[str, float]) -> dict[str, float]:
+        """Sum values by name over all ranks; ranks may have different names."""
         sums: dict[str, float] = {}
-        for given in self.all_gather(dict(numbers)):
-            for name, number in given.items():
-                sums[name] = sums.get(name, 0.0) + number
+        for given in self.all_gather(dict(values)):
+            for name, value in given.items():
+                sums[name] = sums.get(name, 0.0) + value
         return sums
 
     def broadcast(self, value: Any) -> Any:
-        """What rank 0 gives: any object that can be pickled."""
+        """Return rank 0's value, any object that can be pickled, on all ranks."""
         return value
 
     def all_gather(self, value: Any) -> list[Any]:
-        """What every rank gives, in the order of the ranks, on all of them."""
+        """Return the values of all ranks, in rank order, on all ranks."""
         return [value]
 
     def all_reduce(self, array: Array) -> Array:
-        """The sum of the ranks' arrays, of one shape and dtype, as a new array."""
+        """Return the sum of the ranks' arrays, of equal shape and dtype, as a new array."""
         return array.copy()
 
     def all_reduce_async(self, array: Array) -> Request:
-        """Begin to replace a contiguous array by the sum over the ranks.
+        """Start to replace a contiguous array in place by its sum over the ranks.
 
-        The array must be left alone until the sum has been waited for.  Sums that were
-        begun by this method come in the order of their beginning on every rank, and may be
-        under way while other methods are called.
+        Do not use the array before the request is complete.  Ranks must start these operations in
+        the same order; other methods may be called meanwhile.
         """
         return _CompletedRequest()
 
-    def call_on_main(self, make: Callable[[], Value]) -> Value:
-        """What a function gives on rank 0, on all ranks; what it raises is raised on all."""
+    def call_on_main(self, function: Callable[[], Value]) -> Value:
+        """Call a function on rank 0 and return its result, or raise its exception, on all."""
         if self.size == 1:
-            return make()
-        made, error = None, None
+            return function()
+        result, error = None, None
         if self.is_main:
             try:
-                made = make()
+                result = function()
             except Exception as raised:
                 error = raised
-        made, error = self.broadcast((made, error))
+        result, error = self.broadcast((result, error))
         if error is not None:
             raise error
-        return made  # type: ignore[no-any-return]
+        return result  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""A forward pass in training mode that leaves the model as it was."""
+"""Training-mode forward passes that leave the model unchanged."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ __all__ = ["dry_run"]
 
 @contextmanager
 def dry_run(model: Module) -> Iterator[Module]:
-    """Put a model into training mode, without gradients, and restore it afterwards.
+    """Set training mode without gradients; restore the model at the end of the block.
 
-    Running statistics, the modes of all modules and the state of :mod:`lucid.random` are as
-    before when the block ends.
+    Running statistics, the mode of each submodule and the state of :mod:`lucid.random` are
+    restored.
 
     Parameters
     ----------
     model : lucid.nn.Module
-        The model to try.
+        Model to run.
 
     Examples
     --------

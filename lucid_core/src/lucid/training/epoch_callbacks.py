@@ -1,4 +1,4 @@
-"""What a training tells while it runs: a line, and a picture, after each epoch."""
+"""Callbacks that log and plot the metrics of each epoch."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ __all__ = ["LogEpochs", "PlotEpochs"]
 
 
 class LogEpochs(Callback):
-    """Tells in a line what each epoch has brought.
+    """Log one line of losses and metrics after each epoch.
 
     Parameters
     ----------
     log : callable, default print
         Called with the line.
     names : sequence of str, optional
-        The losses and metrics to tell; all of them by default.
+        Losses and metrics to log.  Default: all.
     """
 
     def __init__(
@@ -33,40 +33,38 @@ class LogEpochs(Callback):
     ) -> None:
         self.log = log
         self.names = names
-        self.reported = 0
+        self.logged = 0
 
     def on_epoch(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
-        """Log the numbers of the epoch and the time that it took."""
-        names = (
-            [name for name in row if name not in PROGRESS_COLUMNS]
-            if self.names is None
-            else self.names
-        )
-        numbers = "".join(f"{name} {row[name]:.4f}  " for name in names)
-        self.log(f"epoch {row['epoch']}/{trainer.epochs}  {numbers}{row['seconds']:.1f} s")
-        self.reported += 1
+        """Log losses, metrics and duration of the epoch."""
+        names = self.names
+        if names is None:
+            names = [name for name in row if name not in PROGRESS_COLUMNS]
+        values = "".join(f"{name} {row[name]:.4f}  " for name in names)
+        self.log(f"epoch {row['epoch']}/{trainer.epochs}  {values}{row['seconds']:.1f} s")
+        self.logged += 1
 
     def log_if_finished(self, trainer: Trainer) -> None:
-        """After training: say so if all epochs had been done before, so nothing was."""
-        if trainer.communicator.is_main and not self.reported and trainer.epoch == trainer.epochs:
+        """Log that a resumed run had no epochs left."""
+        if trainer.communicator.is_main and not self.logged and trainer.epoch == trainer.epochs:
             epochs = pluralize(trainer.epochs, "epoch")
             self.log(f"{trainer.epoch} of {epochs} done already; nothing to do")
 
 
 class PlotEpochs(Callback):
-    """Draws losses and metrics so far after each epoch, where matplotlib is installed.
+    """Plot losses and metrics after each epoch, if matplotlib is installed.
 
     Parameters
     ----------
     path : path-like
-        The picture, as of :func:`~lucid.training.plot_history`; it is written over.
+        Image file, overwritten each time; see :func:`~lucid.training.plot_history`.
 
     Attributes
     ----------
     path : pathlib.Path
-        The same path.
-    able : bool
-        Whether matplotlib is installed; if not, nothing is drawn.
+        The image file.
+    available : bool
+        Whether matplotlib is installed; otherwise nothing is plotted.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -74,6 +72,6 @@ class PlotEpochs(Callback):
         self.available = importlib.util.find_spec("matplotlib") is not None
 
     def on_epoch(self, trainer: Trainer, row: Mapping[str, Any]) -> None:
-        """Draw the history with this epoch."""
+        """Plot the history up to this epoch."""
         if self.available:
             plot_history(trainer.history, self.path)

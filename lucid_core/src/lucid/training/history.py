@@ -1,4 +1,4 @@
-"""What a training has to tell: one row for each epoch, as CSV and as a picture."""
+"""Training history: one row of metrics per epoch, as CSV and as a plot."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 __all__ = ["plot_history", "write_csv"]
 
-#: Columns that the loop itself fills; the names of metrics must be others.
+#: Columns of the training loop, not available as names of losses or metrics.
 PROGRESS_COLUMNS = ("epoch", "step", "seconds", "lr")
 
 Row = Mapping[str, Any]
 
 
 def columns(history: Sequence[Row]) -> list[str]:
-    """Every key of any row, in the order in which they first come."""
+    """Return the keys of all rows in order of first occurrence."""
     return list(dict.fromkeys(key for row in history for key in row))
 
 
 def write_csv(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
-    """Write one line for each epoch; the file is replaced in one step.
+    """Write a CSV file with one line per epoch, atomically.
 
     Parameters
     ----------
     history : sequence of mapping
-        The rows.  What a row lacks stays empty.
+        Rows; missing values are left empty.
     path : path-like
-        The file.
+        CSV file.
     """
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, columns(history))
@@ -48,21 +48,21 @@ def write_csv(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
 
 
 def plot_history(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
-    """Draw losses and metrics over the epochs; the file is replaced in one step.
+    """Plot losses and metrics over epochs; the image is replaced atomically.
 
     Parameters
     ----------
     history : sequence of mapping
-        The rows, as ``Trainer.history`` holds them.
+        Rows of ``Trainer.history``.
     path : path-like
-        The picture; its suffix decides the format (``.png``, ``.svg``, ...), PNG without one.
+        Image file; its suffix selects the format (``.png``, ``.svg``, ...), PNG without one.
 
     Raises
     ------
     lucid.MissingPackageError
         If matplotlib is not installed.
     ValueError
-        If there is nothing to draw, or matplotlib does not know the format.
+        If there is nothing to plot, or matplotlib does not support the format.
     """
     try:
         from matplotlib.figure import Figure
@@ -72,8 +72,8 @@ def plot_history(history: Sequence[Row], path: str | os.PathLike[str]) -> None:
         ) from error
     names = [name for name in columns(history) if name not in PROGRESS_COLUMNS]
     if not names:
-        raise ValueError("there is no epoch to draw yet")
-    # Trainer puts the parts of the training loss before their sum, whatever they are called.
+        raise ValueError("expected at least one epoch with losses or metrics, got none")
+    # Trainer lists the parts of the loss before their sum, "loss".
     parts = names[: names.index("loss")] if "loss" in names else []
     losses = [name for name in names if "loss" in name or name.removeprefix("val_") in parts]
     metrics = [name for name in names if name not in losses]
@@ -94,7 +94,7 @@ def _draw(axes: Axes, history: Sequence[Row], names: Sequence[str], title: str) 
     colors: dict[str, str] = {}
     for name in names:
         rows = [row for row in history if math.isfinite(row.get(name, math.nan))]
-        # What was validated has the colour of what was trained on, in dashes.
+        # Validation is dashed, in the color of the training curve.
         base = name.removeprefix("val_")
         axes.plot(
             [row["epoch"] for row in rows],
@@ -102,7 +102,7 @@ def _draw(axes: Axes, history: Sequence[Row], names: Sequence[str], title: str) 
             "-" if name == base else "--",
             label=name,
             color=colors.setdefault(base, f"C{len(colors)}"),
-            linewidth=2.2 if base == "loss" else 1.4,  # the sum stands out from its parts
+            linewidth=2.2 if base == "loss" else 1.4,
             marker="o",
             markersize=3,
         )
@@ -111,5 +111,5 @@ def _draw(axes: Axes, history: Sequence[Row], names: Sequence[str], title: str) 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    # Beside the curves: a detector has ten losses, whose names would hide them.
+    # Beside the axes: a legend of ten losses would cover the curves.
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM that wait for the end of a step, when the state is whole."""
+"""Ctrl-C and SIGTERM deferred to the end of a step, when the state is consistent."""
 
 from __future__ import annotations
 
@@ -15,22 +15,21 @@ _Handler = Callable[[int, "FrameType | None"], Any]
 
 
 class Terminated(SystemExit):
-    """The process was asked to end by SIGTERM, as before a machine is taken away."""
+    """SIGTERM was received, for example because a run is preempted."""
 
     def __init__(self) -> None:
         super().__init__(128 + signal.SIGTERM)
 
 
 class DeferredInterrupt:
-    """Holds Ctrl-C and SIGTERM back while a block runs; a second Ctrl-C goes through at once.
+    """Defer Ctrl-C and SIGTERM to the end of a block; a second Ctrl-C is raised at once.
 
-    Acts inside ``with`` and in the main thread, which alone receives signals.
+    Signal handlers are installed inside ``with``, in the main thread only.
 
     Attributes
     ----------
     pending : int
-        The signal that is held back, 0 for none.  Who learns of one otherwise, from
-        another rank, sets it.
+        The deferred signal, 0 for none.  Set it for a signal that another rank received.
 
     Examples
     --------
@@ -50,15 +49,14 @@ class DeferredInterrupt:
     def __enter__(self) -> DeferredInterrupt:
         self.pending, self._interrupted = 0, False
         if threading.current_thread() is threading.main_thread():
-            # Where a signal is ignored, or handled outside of Python, it stays so; and who
-            # handles SIGTERM has plans of their own.
+            # Keep handlers that ignore signals, are not Python's, or are the user's for SIGTERM.
             if callable(signal.getsignal(signal.SIGINT)):
-                self._take(signal.SIGINT)
+                self._install(signal.SIGINT)
             if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-                self._take(signal.SIGTERM)
+                self._install(signal.SIGTERM)
         return self
 
-    def _take(self, number: int) -> None:
+    def _install(self, number: int) -> None:
         self._originals[number] = signal.signal(number, self._handle)
 
     def __exit__(self, *exception: object) -> None:
@@ -67,9 +65,9 @@ class DeferredInterrupt:
         self._originals = {}
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        insists = number == signal.SIGINT and self._interrupted
+        is_second = number == signal.SIGINT and self._interrupted
         self._interrupted |= number == signal.SIGINT
-        if self._holding and not insists:
+        if self._holding and not is_second:
             self.pending = self.pending or number
             return
         self._raise(number, frame)
@@ -83,7 +81,7 @@ class DeferredInterrupt:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Hold signals back until the end of the block, the outermost one."""
+        """Defer signals to the end of the outermost such block."""
         before, self._holding = self._holding, True
         try:
             yield

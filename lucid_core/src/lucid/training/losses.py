@@ -1,4 +1,4 @@
-"""What a loss function gives: checked, summed, and refused when it is not finite."""
+"""Loss values of a batch: validated, summed and checked to be finite."""
 
 from __future__ import annotations
 
@@ -13,67 +13,68 @@ from lucid.training.history import PROGRESS_COLUMNS
 
 __all__ = ["TOTAL_LOSS", "Loss", "WeightedLoss", "check_finite", "compute_losses", "sum_losses"]
 
-#: What a user can do about a training that has diverged.
+#: Advice for a run that has diverged.
 REMEDY = "Start a new run with a lower learning rate (lr, --lr) or a smaller max_grad_norm"
 
-#: The name of the sum of all losses.
+#: Name of the sum of all losses.
 TOTAL_LOSS = "loss"
 
 
 class WeightedLoss(NamedTuple):
-    """A loss that is a mean, and of how much: what it counts beside those of other ranks.
+    """A loss that is a mean, with its weight in the average over ranks.
 
     Attributes
     ----------
     value : Tensor
         The loss, a scalar.
     weight : float or None
-        The number, or the sum of the weights, of what it is a mean of; None counts the
-        samples of the batch.
+        Number of items, or sum of their weights, that the mean is over.  Default: the number of
+        samples.
     """
 
     value: Tensor
     weight: float | None = None
 
 
-Given = Tensor | WeightedLoss
-Loss = Callable[[Any, Any], "Given | Mapping[str, Given]"]
+LossValue = Tensor | WeightedLoss
+Loss = Callable[[Any, Any], "LossValue | Mapping[str, LossValue]"]
 
 
 def compute_losses(loss: Loss, model: Any, batch: Any) -> dict[str, WeightedLoss]:
-    """The losses of a batch by name; a single one is called ``"loss"``.
+    """Return the losses of a batch by name; a single one is named ``"loss"``.
 
     Raises
     ------
     TypeError
-        If ``loss(model, batch)`` gives anything but scalar tensors.
+        If ``loss(model, batch)`` returns other values than scalar tensors.
     ValueError
-        If a loss has a name that the log needs otherwise.
+        If the name of a loss is reserved.
     """
-    given = loss(model, batch)
-    losses = {TOTAL_LOSS: given} if isinstance(given, Given) else given
+    returned = loss(model, batch)
+    losses = {TOTAL_LOSS: returned} if isinstance(returned, LossValue) else returned
     if not isinstance(losses, Mapping) or not losses:
         raise TypeError(
-            f"loss(model, batch) must give a Tensor or a dict of them, got {given!r:.80}"
+            f"loss(model, batch): expected a Tensor or a dict of Tensors, got {returned!r:.80}"
         )
-    checked = {
-        name: v if isinstance(v, WeightedLoss) else WeightedLoss(v) for name, v in losses.items()
+    weighted = {
+        name: value if isinstance(value, WeightedLoss) else WeightedLoss(value)
+        for name, value in losses.items()
     }
-    for name, (value, _) in checked.items():
+    for name, (value, _) in weighted.items():
         if not isinstance(value, Tensor) or value.size != 1:
             raise TypeError(
-                f"loss(model, batch) must give scalar Tensors, got {value!r:.80} as {name!r}"
+                f"loss(model, batch): expected scalar Tensors, got {value!r:.80} as {name!r}"
             )
     if (TOTAL_LOSS in losses and len(losses) > 1) or not losses.keys().isdisjoint(PROGRESS_COLUMNS):
         raise ValueError(
-            f"several losses are summed as {TOTAL_LOSS!r}, and the log has the columns "
-            f"{', '.join(PROGRESS_COLUMNS)}; losses need other names, got {', '.join(losses)}"
+            f"loss(model, batch): expected names other than {TOTAL_LOSS!r} (the sum), "
+            f"{', '.join(PROGRESS_COLUMNS)}, got {', '.join(losses)}"
         )
-    return checked
+    return weighted
 
 
 def sum_losses(losses: Mapping[str, WeightedLoss]) -> tuple[Tensor, dict[str, float]]:
-    """The sum of the losses, and every one by name with the sum as ``"loss"``."""
+    """Return the sum of the losses, and all values by name with the sum as ``"loss"``."""
     total = reduce(operator.add, [loss.value for loss in losses.values()])
     values = {name: float(loss.value.item()) for name, loss in losses.items()}
     return total, {**values, TOTAL_LOSS: float(total.item())}

@@ -1,4 +1,4 @@
-"""A progress bar where somebody watches."""
+"""Progress bar of an epoch."""
 
 from __future__ import annotations
 
@@ -12,26 +12,21 @@ Show = Callable[[int, Mapping[str, float]], None]
 
 
 @contextmanager
-def progress_bar(wanted: bool | None, title: str, done: int, total: int) -> Iterator[Show]:
-    """Show how far an epoch is.
+def progress_bar(enabled: bool | None, title: str, done: int, total: int) -> Iterator[Show]:
+    """Show the progress of an epoch; yield ``show(done, losses)``, to call after each step.
 
     Parameters
     ----------
-    wanted : bool or None
-        Whether to show it; None shows it where stderr is a terminal.
+    enabled : bool or None
+        Whether to show a bar; None shows it if stderr is a terminal.
     title : str
-        Stands before the bar.
+        Text before the bar.
     done, total : int
-        Batches done at first, and in all.
-
-    Yields
-    ------
-    callable
-        ``show(done, losses)``, to be called after each step.
+        Number of batches done at the start, and in total.
     """
-    if wanted is None:
-        wanted = sys.stderr is not None and sys.stderr.isatty()
-    if not wanted:
+    if enabled is None:
+        enabled = sys.stderr is not None and sys.stderr.isatty()
+    if not enabled:
         yield lambda done, losses: None
         return
     from tqdm import tqdm

@@ -1,4 +1,4 @@
-"""Files of a run, and the lock that lets one training at a time write them."""
+"""File names of a run, and the lock that allows one process at a time to write them."""
 
 from __future__ import annotations
 
@@ -11,22 +11,20 @@ from lucid.training.communicator import Communicator
 
 __all__ = ["BEST_MODEL", "LAST_CHECKPOINT", "METRICS_LOG", "hold_on_main", "run_lock"]
 
-LAST_CHECKPOINT, BEST_MODEL, METRICS_LOG, LOCK = (
-    "last.safetensors",
-    "best.safetensors",
-    "metrics.csv",
-    "run.lock",
-)
+LAST_CHECKPOINT = "last.safetensors"
+BEST_MODEL = "best.safetensors"
+METRICS_LOG = "metrics.csv"
+_LOCK = "run.lock"
 
 
 def run_lock(folder: Path) -> FileLock:
-    """Return the lock of a run's folder, not yet taken."""
-    return FileLock(folder / LOCK, folder, "choose another --output")
+    """Return the lock of a run folder, not acquired."""
+    return FileLock(folder / _LOCK, folder, "choose another --output")
 
 
 @contextmanager
 def hold_on_main(lock: FileLock | None, communicator: Communicator) -> Iterator[None]:
-    """Hold a lock on rank 0 for all ranks, and release it at the end of the block."""
+    """Hold a lock on rank 0 during the block; raise on all ranks if that fails."""
     if lock is None:
         yield
         return

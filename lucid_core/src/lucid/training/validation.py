@@ -1,4 +1,4 @@
-"""Validation after an epoch: metrics that can be trusted, and the best model."""
+"""Validation after each epoch: metrics, finite weights, best model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["check_metrics", "check_weights", "improves", "run_validation", "save
 def run_validation(
     model: Module, validate: Callable[[Any], Mapping[str, float]]
 ) -> Mapping[str, float]:
-    """Call ``validate(model)`` in evaluation mode without recording; restore the modes."""
+    """Call ``validate(model)`` in evaluation mode without gradients; restore the modes."""
     modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
@@ -43,38 +43,39 @@ def check_metrics(
     Parameters
     ----------
     metrics : mapping of str to float
-        What a validation gave.
+        Return value of ``validate``.
     losses : collection of str
-        Names that the log uses for the training losses.
+        Names of the training losses.
     monitor : str or None
-        The metric that decides which model is the best.
+        Metric that selects the best model.
     where : str
-        The step and epoch, for error messages.
+        Step and epoch, for error messages.
 
     Raises
     ------
     TypeError
-        If it gave no mapping, or a metric is no number.
+        If it is no mapping, or a metric is no number.
     ValueError
-        If a name is taken, or the monitored metric is missing.
+        If a name is reserved, or the monitored metric is missing.
     FloatingPointError
-        If a loss, a metric with "loss" in its name, is NaN or infinite.
+        If a metric with "loss" in its name is NaN or infinite.
     """
     if not isinstance(metrics, Mapping):
-        raise TypeError(f"validate: expected metrics by name in a dict, got {metrics!r:.80}")
+        raise TypeError(f"validate: expected a dict of metrics, got {metrics!r:.80}")
     if taken := sorted({*PROGRESS_COLUMNS, *losses} & metrics.keys()):
         raise ValueError(
-            f"validate gave metrics named {taken}, which the log has already; call them "
-            "otherwise, for example val_loss"
+            f"validate: expected names that the log does not have yet, got {taken}; rename them, "
+            "for example to val_loss"
         )
     if monitor is not None and monitor not in metrics:
-        raise ValueError(f"validate gave {sorted(metrics)}, not the monitored {monitor!r}")
+        raise ValueError(
+            f"validate: expected the monitored metric {monitor!r}, got {sorted(metrics)}"
+        )
     values = {name: _number(name, value) for name, value in metrics.items()}
     for name, value in values.items():
         if "loss" in name and not math.isfinite(value):
             raise FloatingPointError(
-                f"{name} is {value}, not finite, in the validation after {where}: the training has "
-                f"diverged. {REMEDY}"
+                f"{name} is {value} in the validation after {where}: the run has diverged. {REMEDY}"
             )
     return values
 
@@ -91,33 +92,33 @@ def check_weights(model: Module, step: int, where: str) -> None:
     Parameters
     ----------
     model : Module
-        What is trained.
+        Model to check.
     step : int
-        How many steps were made; before the first the weights are those that were given.
+        Number of steps done; 0 for the initial weights.
     where : str
-        The step and its epoch.
+        Step and epoch, for error messages.
     """
     state = {name: value.numpy() for name, value in model.state_dict().items()}
-    broken = [
+    not_finite = [
         name
         for name, value in state.items()
         if value.dtype.kind == "f" and not np.isfinite(value).all()
     ]
-    if broken:
-        count = f"{len(broken)} of the model's {len(state)} tensors are not finite"
+    if not_finite:
+        count = f"{len(not_finite)} of the model's {len(state)} tensors are not finite"
         if step == 0:
             raise FloatingPointError(
-                f"{count} before the first step (the first is {broken[0]}): give other weights "
-                "to start from"
+                f"{count} before the first step (the first is {not_finite[0]}); start from other "
+                "weights"
             )
         raise FloatingPointError(
-            f"{count} after {where} (the first is {broken[0]}): the training has diverged, and "
-            f"they were not saved. {REMEDY}"
+            f"{count} after {where} (the first is {not_finite[0]}): the run has diverged; these "
+            f"weights were not saved. {REMEDY}"
         )
 
 
 def improves(value: float, best: float | None, mode: str) -> bool:
-    """Whether a metric is better than the best so far; of equal ones the first stays."""
+    """Whether a metric is strictly better than the best so far; NaN and infinity never are."""
     if best is None or not math.isfinite(value):
         return math.isfinite(value)
     return value > best if mode == "max" else value < best
@@ -129,7 +130,7 @@ def save_best(
     class_names: Sequence[str] | None,
     preprocessing: Mapping[str, Any] | None,
 ) -> None:
-    """Save a model of the registry as a whole, and any other as its state dict."""
+    """Save a registered model as a model file, any other model as a state dict."""
     if model.model_name is None:
         save(model.state_dict(), path)
     else:
