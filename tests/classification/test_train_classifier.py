@@ -251,7 +251,7 @@ def test_a_run_of_the_first_release_is_resumed(data: Path, tmp_path: Path) -> No
                 Run.resume(ClassifierTask(), tmp_path, {})
             continue
         (tmp_path / "last.safetensors").touch()
-        assert "recorded no image sizes" in Run.resume(ClassifierTask(), tmp_path, {}).summary
+        assert "Lucid 0.1.0" in Run.resume(ClassifierTask(), tmp_path, {}).summary
         assert "recorded" not in Run.resume(ClassifierTask(), tmp_path, {}).summary  # they are, now
 
 

@@ -43,7 +43,7 @@ def owner_of(path, **changes):
     path.write_text(json.dumps(owner))
 
 
-def test_one_holds_it_until_it_is_released(path):
+def test_lock_is_held_until_released(path):
     with lock_of(path) as lock:
         lock.acquire()  # it is held already
         with pytest.raises(ValueError, match=f"the target: in use by process {os.getpid()} on "):
@@ -56,14 +56,14 @@ def test_one_holds_it_until_it_is_released(path):
         pass
 
 
-def test_a_lock_goes_with_its_object(path):
+def test_lock_ends_with_its_object(path):
     lock = lock_of(path)
     lock.acquire()
     del lock
     assert not path.exists()
 
 
-def test_a_folder_made_for_the_lock_goes_with_it(tmp_path):
+def test_folder_created_for_the_lock_is_removed(tmp_path):
     with lock_of(tmp_path / "a" / "b" / "x.lock"):
         (tmp_path / "a" / "kept").touch()
     assert [p.name for p in (tmp_path / "a").iterdir()] == ["kept"]
@@ -71,7 +71,7 @@ def test_a_folder_made_for_the_lock_goes_with_it(tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 @pytest.mark.slow
-def test_the_lock_of_a_killed_process_is_free_at_once(path):
+def test_lock_of_a_killed_process_is_free(path):
     process = subprocess.Popen([sys.executable, "-c", HOLD, path], stdout=subprocess.PIPE)
     try:
         assert process.stdout.readline() == b"held\n"
@@ -88,7 +88,7 @@ def test_the_lock_of_a_killed_process_is_free_at_once(path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.slow
-def test_a_forked_child_neither_holds_nor_releases_it(path):
+def test_forked_child_neither_holds_nor_releases_the_lock(path):
     ready, done = os.pipe(), os.pipe()
     lock = lock_of(path)
     lock.acquire()
@@ -115,7 +115,7 @@ def test_a_forked_child_neither_holds_nor_releases_it(path):
         os.close(descriptor)
 
 
-def test_a_lock_left_on_this_machine_is_free(path):
+def test_stale_lock_of_this_machine_is_free(path):
     owner_of(path, pid=os.getpid())  # nobody holds the operating system's lock
     lock_of(path).acquire()
     path.write_text("")  # killed before it wrote, or out of disk space
@@ -123,7 +123,7 @@ def test_a_lock_left_on_this_machine_is_free(path):
 
 
 @pytest.mark.parametrize("text", ["poetry", "[1]", '{"pid": 1}'])
-def test_a_file_that_is_no_lock_stays(path, text):
+def test_other_file_is_not_overwritten(path, text):
     path.write_text(text)
     with pytest.raises(
         ValueError, match=r"x\.lock: expected a lock file, got another .* remove it"
@@ -133,7 +133,7 @@ def test_a_file_that_is_no_lock_stays(path, text):
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_a_lock_left_on_another_machine(path, monkeypatch, shared):
+def test_stale_lock_of_another_machine(path, monkeypatch, shared):
     """Free where the file system shares its locks between machines; else named."""
     monkeypatch.setattr(locks, "_locks_are_shared", lambda path: shared)
     owner_of(path, host="elsewhere", boot="another", pid=12)
@@ -162,7 +162,7 @@ def test_a_lock_left_on_another_machine(path, monkeypatch, shared):
         ("cifs //host/x rw,nobrl", False),
     ],
 )
-def test_what_the_mount_table_says_of_locks(tmp_path, monkeypatch, line, shared):
+def test_shared_locks_by_mount_table(tmp_path, monkeypatch, line, shared):
     place = str(tmp_path / "a b").replace(" ", "\\040")
     table = f"1 0 8:1 / / rw - fuse.other x rw\n2 1 8:2 / {place} rw,relatime - {line}\n"
     read = Path.read_text
@@ -174,7 +174,7 @@ def test_what_the_mount_table_says_of_locks(tmp_path, monkeypatch, line, shared)
 
 
 @pytest.mark.slow
-def test_without_locks_of_the_system_process_and_start_time_decide(path, monkeypatch):
+def test_without_file_locks_process_and_start_time_decide(path, monkeypatch):
     def none(descriptor, flags):
         raise OSError(errno.ENOLCK, "No locks available")
 
@@ -200,7 +200,7 @@ def test_without_locks_of_the_system_process_and_start_time_decide(path, monkeyp
 
 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
-def test_where_nothing_can_be_written(path, monkeypatch, code):
+def test_unwritable_folder_raises(path, monkeypatch, code):
     def refuse(*args):
         raise OSError(code, os.strerror(code))
 
@@ -209,7 +209,7 @@ def test_where_nothing_can_be_written(path, monkeypatch, code):
         lock_of(path).acquire()
 
 
-def test_a_file_in_the_place_of_the_folder(tmp_path):
+def test_file_instead_of_the_folder_raises(tmp_path):
     (tmp_path / "f").touch()
     with pytest.raises(NotADirectoryError, match=r"the target: .* it is a file, not a folder"):
         lock_of(tmp_path / "f" / "x.lock").acquire()

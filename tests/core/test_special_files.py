@@ -7,7 +7,7 @@ from pathlib import Path
 from lucid.special_files import special_kind
 
 
-def test_kinds(tmp_path: Path) -> None:
+def test_special_kinds(tmp_path: Path) -> None:
     file, pipe, bound = tmp_path / "a", tmp_path / "b", tmp_path / "c"
     file.touch()
     os.mkfifo(pipe)

@@ -16,7 +16,7 @@ from lucid.text import decode_text, kind_of_binary, open_text, pluralize, read_t
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
-def test_a_mark_is_not_part_of_the_text(tmp_path: Path, encoding: str) -> None:
+def test_byte_order_mark_is_removed(tmp_path: Path, encoding: str) -> None:
     path = tmp_path / "names.txt"
     path.write_bytes("größe\r\nb\rc\n".encode(encoding))
     assert read_text(path) == "größe\nb\nc\n"
@@ -32,13 +32,13 @@ def test_both_byte_orders(tmp_path: Path, order: str) -> None:
         assert read_text(path) == "cat"
 
 
-def test_an_empty_file_is_empty_text(tmp_path: Path) -> None:
+def test_empty_file_is_empty_text(tmp_path: Path) -> None:
     path = tmp_path / "empty.txt"
     path.touch()
     assert read_text(path) == ""
 
 
-def test_another_encoding_is_named_with_its_place_and_the_remedy(tmp_path: Path) -> None:
+def test_other_encoding_error_names_offset_and_remedy(tmp_path: Path) -> None:
     path = tmp_path / "names.txt"
     path.write_bytes("dog\ncafé\n".encode("latin-1"))
     with pytest.raises(ValueError, match=r"names\.txt: expected UTF-8 .* offset 7 ") as caught:
@@ -78,7 +78,7 @@ def tarred(content: bytes) -> bytes:
         (bytes(99), "nothing but zero bytes"),
     ],
 )
-def test_files_that_are_no_text_are_named(tmp_path: Path, content: bytes, expected: str) -> None:
+def test_binary_files_are_named(tmp_path: Path, content: bytes, expected: str) -> None:
     path = tmp_path / "annotations.json"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=rf"s\.json: expected text, it is {expected}") as caught:
@@ -87,13 +87,13 @@ def test_files_that_are_no_text_are_named(tmp_path: Path, content: bytes, expect
 
 
 @pytest.mark.parametrize("text", ["BMW\nMZ\n", "MZ-80", "GIF89", "%PDF is a format", "BZhang"])
-def test_text_that_begins_like_a_format_is_text(tmp_path: Path, text: str) -> None:
+def test_text_that_starts_like_a_binary_format_is_text(tmp_path: Path, text: str) -> None:
     path = tmp_path / "names.txt"
     path.write_text(text, encoding="utf-8")
     assert read_text(path) == text
     assert kind_of_binary(text.encode()) is None
 
 
-def test_numbers_with_their_nouns() -> None:
+def test_pluralize() -> None:
     assert [pluralize(n, "image") for n in (0, 1, 1200)] == ["0 images", "1 image", "1,200 images"]
     assert pluralize(2, "class", "classes") == "2 classes"

@@ -48,7 +48,7 @@ def every_image_once(epochs, images):
 
 
 @pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
-def test_a_classifier_goes_on_within_an_epoch_on_other_ranks(
+def test_classifier_resumes_within_an_epoch_on_other_ranks(
     start, run, colors, tmp_path, before, after
 ):
     """Ended by SIGTERM after three of its six steps of seven images."""
@@ -76,7 +76,7 @@ def test_a_classifier_goes_on_within_an_epoch_on_other_ranks(
         assert row["step"] == whole["step"]
 
 
-def test_norms_of_all_ranks_train_a_classifier_as_one_rank_does(run, colors, tmp_path):
+def test_synchronized_norms_match_a_single_rank(run, colors, tmp_path):
     options = ("--model", "resnet_18", "--image-size", 48, "--batch-size", 6, "--epochs", 1)
     command = ("-m", "lucid.cli", "train-classifier", "--mpi", "--data", colors, *options)
     found = []
@@ -87,7 +87,7 @@ def test_norms_of_all_ranks_train_a_classifier_as_one_rank_does(run, colors, tmp
     assert found[1] == pytest.approx(found[0], rel=1e-3)
 
 
-def test_a_detector_is_killed_on_two_ranks_and_goes_on_on_one(start, run, tmp_path):
+def test_detector_killed_on_two_ranks_resumes_on_one(start, run, tmp_path):
     """Killed after six of its eight steps of two images; each leaves a checkpoint."""
     data = small_detection.write_coco(tmp_path / "coco", 8, empty=(3,))
     output, seen = tmp_path / "run", tmp_path / "seen"
@@ -123,7 +123,7 @@ def test_a_detector_is_killed_on_two_ranks_and_goes_on_on_one(start, run, tmp_pa
     ]
 
 
-def test_bad_input_is_told_once_and_ranks_without_mpi_are_refused(start, tmp_path):
+def test_bad_input_is_reported_once_and_ranks_need_the_mpi_option(start, tmp_path):
     command = ("-m", "lucid.cli", "train-classifier", "--output", tmp_path / "run")
     job = start(2, *command, "--data", tmp_path / "nowhere", "--mpi")
     assert job.end(60) == 2
@@ -134,7 +134,7 @@ def test_bad_input_is_told_once_and_ranks_without_mpi_are_refused(start, tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-def test_the_script_of_the_page_runs(run, tmp_path):
+def test_documented_script_runs(run, tmp_path):
     sys.path.insert(0, str(ROOT / "tests" / "integration"))
     from markdown_examples import captioned_files
 
@@ -146,7 +146,7 @@ def test_the_script_of_the_page_runs(run, tmp_path):
     assert re.search(r"^2 ranks, loss \d", run(2, "-m", "mpi4py", program), re.MULTILINE)
 
 
-def test_a_script_that_says_nothing_of_ranks_trains_on_those_of_mpiexec(run, tmp_path):
+def test_script_without_communicator_uses_the_ranks_of_mpiexec(run, tmp_path):
     told = run(2, "-m", "mpi4py", Path(__file__).with_name("default_ranks.py"), tmp_path)
     assert told.count("epoch 1/1") == 1
     assert len(rows(tmp_path)) == 1

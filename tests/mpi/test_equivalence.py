@@ -17,7 +17,7 @@ def far_apart(found, expected, kind):
 
 
 @pytest.mark.parametrize("norm", ["batch", "frozen"])
-def test_ranks_train_as_one_does(run, tmp_path, norm):
+def test_ranks_match_a_single_rank_in_float64(run, tmp_path, norm):
     outcomes = {}
     for ranks in (1, 2, 4):
         path = tmp_path / f"{ranks}.npz"
@@ -30,7 +30,7 @@ def test_ranks_train_as_one_does(run, tmp_path, norm):
         assert found["loss"] == pytest.approx(expected["loss"], rel=1e-6)
 
 
-def test_in_float32_ranks_train_as_one_does(run, tmp_path):
+def test_ranks_match_a_single_rank_in_float32(run, tmp_path):
     """With one way of summing whatever the size of the batch, which Winograd's filtering is not."""
     outcomes = {}
     options = ("--norm", "frozen", "--dtype", "float32", "--lr", 1e-4)
@@ -48,7 +48,7 @@ def test_in_float32_ranks_train_as_one_does(run, tmp_path):
         assert np.linalg.norm(ours - theirs) < 1e-5 * np.linalg.norm(theirs)
 
 
-def test_first_gradients_differ_by_winograds_rounding(run, tmp_path):
+def test_first_gradients_differ_by_winograd_rounding(run, tmp_path):
     outcomes = {}
     for ranks in (1, 2):
         path = tmp_path / f"{ranks}.npz"

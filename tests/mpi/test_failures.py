@@ -38,7 +38,7 @@ def uninterrupted(run, tmp_path_factory):
     return np.load(folder / "weights.npy")
 
 
-def test_an_error_on_one_rank_ends_all_and_is_told(start, tmp_path):
+def test_error_on_one_rank_terminates_all_and_is_reported(start, tmp_path):
     job = start(2, "train_failing.py", tmp_path, "error")
     job.wait_for("did step 2\n")
     began = time.monotonic()
@@ -48,7 +48,7 @@ def test_an_error_on_one_rank_ends_all_and_is_told(start, tmp_path):
     assert "OSError: image 21 cannot be read" in job.output
 
 
-def test_a_rank_that_is_killed_ends_all_and_resume_goes_on(start, tmp_path, uninterrupted):
+def test_killed_rank_terminates_all_and_the_run_resumes(start, tmp_path, uninterrupted):
     job = start(2, "train_failing.py", tmp_path, "loop", "--slowly")
     os.kill(pid_of(job, 1, 10), signal.SIGKILL)
     began = time.monotonic()
@@ -63,7 +63,7 @@ def test_a_rank_that_is_killed_ends_all_and_resume_goes_on(start, tmp_path, unin
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
 )
 @pytest.mark.parametrize("to", ["mpiexec", "rank 1"])
-def test_a_signal_leaves_a_whole_checkpoint(start, tmp_path, uninterrupted, number, code, to):
+def test_signal_leaves_a_complete_checkpoint(start, tmp_path, uninterrupted, number, code, to):
     job = start(2, "train_failing.py", tmp_path, "loop", "--slowly")
     pid = pid_of(job, 1, 10)
     os.kill(job.process.pid if to == "mpiexec" else pid, number)

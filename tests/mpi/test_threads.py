@@ -7,11 +7,11 @@ import os
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def test_ranks_that_are_told_nothing_share_the_cores(run):
+def test_ranks_share_the_cores_by_default(run):
     part = max(1, CORES // 2)
     told = run(2, "threads.py", OMP_NUM_THREADS=None)
     assert f"threads: {[(part, part)] * 2}\n" in told
 
 
-def test_ranks_use_as_many_threads_as_they_are_told(run):
+def test_ranks_use_omp_num_threads(run):
     assert "threads: [(3, " in run(2, "threads.py", OMP_NUM_THREADS="3")

@@ -21,7 +21,7 @@ class Part:
         self.number, self.table = number, table
         self.barrier, self.has_samples = barrier, has_samples
 
-    def sum(self, array):
+    def all_reduce(self, array):
         self.table[self.number] = array
         self.barrier.wait(60)
         total = sum(self.table)

@@ -140,7 +140,7 @@ def with_objects(small, interrupted=False, **options):
 
 
 @pytest.mark.parametrize("step", [1, STEPS, STEPS + 2])
-def test_registered_objects_and_callbacks_resume_bit_for_bit(small, tmp_path, step):
+def test_checkpointables_and_callbacks_resume_bit_for_bit(small, tmp_path, step):
     whole = with_objects(small, callbacks=[Average()])
     whole.fit()
     expected = plain(whole.state_dict())
@@ -158,7 +158,7 @@ def test_registered_objects_and_callbacks_resume_bit_for_bit(small, tmp_path, st
     assert len(second.checkpointables["best_metric"].seen) == 3
 
 
-def test_an_interrupted_validation_is_not_in_the_state(small, tmp_path):
+def test_interrupted_validation_is_not_saved(small, tmp_path):
     whole = with_objects(small)
     whole.fit()
     first = with_objects(small, interrupted=True, directory=tmp_path)
@@ -171,7 +171,7 @@ def test_an_interrupted_validation_is_not_in_the_state(small, tmp_path):
     assert plain(second.state_dict()) == plain(whole.state_dict())
 
 
-def test_a_state_is_restored_without_a_file(small):
+def test_state_dict_is_restored_without_a_file(small):
     whole = with_objects(small, callbacks=[Average()])
     whole.fit()
     first = with_objects(small, callbacks=[Average(), StopAt(STEPS + 1)])
@@ -193,7 +193,7 @@ def test_a_state_is_restored_without_a_file(small):
         ({"tracker": BestMetric()}, {"tracking": BestMetric()}, "tracking", "tracker"),
     ],
 )
-def test_names_that_differ_are_one_error(small, tmp_path, saved, present, missing, unknown):
+def test_resume_reports_all_differing_names(small, tmp_path, saved, present, missing, unknown):
     small.make_trainer(directory=tmp_path, epochs=1, checkpointables=saved).fit()
     trainer = small.make_trainer(directory=tmp_path, seed=5, checkpointables=present)
     before = plain(trainer.state_dict())
@@ -203,7 +203,7 @@ def test_names_that_differ_are_one_error(small, tmp_path, saved, present, missin
         trainer.fit(resume=True)
     message = str(caught.value)
     assert message.startswith(str(tmp_path / LAST_CHECKPOINT))
-    assert f"expected the states of {expected}, got those of {got} " in message
+    assert f"expected states of {expected}, got {got} " in message
     assert f"(missing: {missing}; unknown: {unknown})" in message
     assert "checkpointables" in message
     assert plain(trainer.state_dict()) == before
@@ -212,15 +212,15 @@ def test_names_that_differ_are_one_error(small, tmp_path, saved, present, missin
 @pytest.mark.parametrize(
     ("checkpointables", "error", "message"),
     [
-        ({"model": Curriculum()}, ValueError, "the name 'model' is one of the trainer's own"),
-        ({"step": Curriculum()}, ValueError, "the name 'step'"),
+        ({"model": Curriculum()}, ValueError, "'model'.*choose another"),
+        ({"step": Curriculum()}, ValueError, "'step'"),
         ({3: Curriculum()}, TypeError, "names of type str, got 3"),
-        ({"best": 0.5}, ValueError, "the name 'best'"),
+        ({"best": 0.5}, ValueError, "'best'"),
         ({"top": 0.5}, TypeError, r"an object with state_dict\(\) .* as 'top', got 0.5"),
         ({"curriculum": Curriculum}, TypeError, "an object with state_dict.*got <class"),
     ],
 )
-def test_a_wrong_registration_is_refused(small, checkpointables, error, message):
+def test_invalid_checkpointables_are_rejected(small, checkpointables, error, message):
     with pytest.raises(error, match=message):
         small.make_trainer(checkpointables=checkpointables)
 
@@ -228,7 +228,7 @@ def test_a_wrong_registration_is_refused(small, checkpointables, error, message)
 def test_two_callbacks_of_a_class_need_names(small, tmp_path):
     pair = [Average(), Average()]
     trainer = small.make_trainer(callbacks=pair, directory=tmp_path, epochs=1)
-    with pytest.raises(ValueError, match="saved in the checkpoint as 'Average'; give them differe"):
+    with pytest.raises(ValueError, match=r"'Average'.*checkpointables="):
         trainer.fit()
     assert trainer.step == 0
     named = {"slow": pair[1]}
@@ -241,7 +241,7 @@ def test_two_callbacks_of_a_class_need_names(small, tmp_path):
     }  # fmt: skip
 
 
-def test_a_state_that_no_file_can_hold_is_refused_before_the_first_step(small, tmp_path):
+def test_unsupported_state_is_rejected_before_the_first_step(small, tmp_path):
     tracker = BestMetric()
     tracker.seen = {1}
     trainer = small.make_trainer(directory=tmp_path, checkpointables={"tracker": tracker})
@@ -256,7 +256,7 @@ def test_a_state_that_no_file_can_hold_is_refused_before_the_first_step(small, t
 # --- all or nothing ---------------------------------------------------------------------------
 
 
-def test_an_object_that_refuses_its_state_leaves_all_as_they_were(small, tmp_path):
+def test_failing_restore_rolls_back_all_objects(small, tmp_path):
     refusing = Refusing()
     small.make_trainer(directory=tmp_path, epochs=1, checkpointables={"r": refusing}).fit()
     state = load_checkpoint(tmp_path / LAST_CHECKPOINT)
@@ -270,7 +270,7 @@ def test_an_object_that_refuses_its_state_leaves_all_as_they_were(small, tmp_pat
     before = plain(trainer.state_dict())
     with pytest.raises(
         lucid.WeightFileError,
-        match=r"last\.safetensors: .*the state of r does not fit: RuntimeError: expected \[1, 2\]",
+        match=r"last\.safetensors: .*state of r does not match: RuntimeError: expected \[1, 2\]",
     ):
         trainer.fit(resume=True)
     assert plain(trainer.state_dict()) == before
@@ -279,7 +279,7 @@ def test_an_object_that_refuses_its_state_leaves_all_as_they_were(small, tmp_pat
     assert trainer.checkpointables["after"].calls == 0
 
 
-def test_an_object_that_refuses_every_state_is_named(small, tmp_path):
+def test_failing_rollback_names_the_object(small, tmp_path):
     class Broken(BestMetric):
         def load_state_dict(self, state):
             raise KeyError("best")
@@ -291,14 +291,14 @@ def test_an_object_that_refuses_every_state_is_named(small, tmp_path):
     before = plain(trainer.state_dict())
     with pytest.raises(
         lucid.WeightFileError,
-        match=r"state of broken does not fit: KeyError: 'best'; broken refused also the state from",
+        match=r"state of broken does not match: KeyError: 'best'; broken could not be restored",
     ):
         trainer.fit(resume=True)
     assert plain(trainer.state_dict()) == before
     assert average.steps == 0
 
 
-def test_every_rank_restores_the_states_of_rank_0(small, on_ranks, tmp_path):
+def test_all_ranks_restore_rank_0_states(small, on_ranks, tmp_path):
     def trained(ranks, resume=False):
         tracker = BestMetric()
         tracker.seen = [] if resume else [ranks.rank + 0.5]
@@ -322,7 +322,7 @@ def as_earlier(state, callbacks):
 
 
 @pytest.mark.parametrize("loader", [True, False])
-def test_the_earlier_layout_resumes_bit_for_bit(small, tmp_path, loader):
+def test_earlier_checkpoint_layout_resumes_bit_for_bit(small, tmp_path, loader):
     def make(step, **options):
         if not loader:
             options["loader"] = list(lucid.data.DataLoader(small.images(), 4))
@@ -343,7 +343,7 @@ def test_the_earlier_layout_resumes_bit_for_bit(small, tmp_path, loader):
     assert "callbacks" not in load_checkpoint(tmp_path / LAST_CHECKPOINT)
 
 
-def test_a_file_of_an_earlier_version_resumes(small):
+def test_checkpoint_of_lucid_0_1_0_resumes(small):
     state = load_checkpoint(EARLIER)
     assert [sorted(one) for one in state["callbacks"]] == [["steps", "tensor"], []]
     options = {"validate": small.accuracy}
@@ -361,12 +361,12 @@ def test_a_file_of_an_earlier_version_resumes(small):
         np.testing.assert_allclose(row["loss"], other["loss"], **close)
 
 
-def test_other_callbacks_than_in_an_earlier_file_are_refused(small):
+def test_resume_rejects_other_callbacks_than_in_an_earlier_file(small):
     for callbacks in ([], [StopAt(0), Average()], [Average()]):
         trainer = small.make_trainer(callbacks=callbacks, seed=7)
         with pytest.raises(
             lucid.WeightFileError,
-            match=f"expected {len(callbacks)} callbacks, got the states of 2, 1 of them not empty",
+            match=f"{len(callbacks)} callbacks, got 2, 1 of them not empty",
         ):
             trainer.fit(resume=EARLIER)
         assert trainer.step == 0
@@ -375,14 +375,14 @@ def test_other_callbacks_than_in_an_earlier_file_are_refused(small):
 # --- owners -----------------------------------------------------------------------------------
 
 
-def test_a_run_folder_takes_its_own_trainers_only(small, tmp_path):
+def test_run_folder_rejects_a_trainer_of_another_directory(small, tmp_path):
     folder = RunFolder(tmp_path / "run")
     with pytest.raises(ValueError, match=re.escape(f"directory={str(folder.path)!r}, got None")):
         folder.train(small.make_trainer())
     assert not folder.path.exists()
 
 
-def test_callbacks_of_one_call_are_saved_and_forgotten(small, tmp_path):
+def test_callbacks_of_fit_are_saved_for_that_call_only(small, tmp_path):
     trainer = small.make_trainer(directory=tmp_path, epochs=1)
     average = Average()
     trainer.fit(callbacks=[average], save_initial=True)
@@ -392,7 +392,7 @@ def test_callbacks_of_one_call_are_saved_and_forgotten(small, tmp_path):
     assert "Average" not in trainer.state_dict()
 
 
-def test_the_parts_of_a_training_are_checkpointables(small):
+def test_trainer_components_are_checkpointables(small):
     trainer = small.make_trainer()
     for part in (trainer, trainer.model, trainer.optimizer, trainer.scheduler, trainer.loader):
         assert isinstance(part, Checkpointable)
@@ -401,13 +401,13 @@ def test_the_parts_of_a_training_are_checkpointables(small):
     assert isinstance(trainer, Trainer)
 
 
-def test_checkpointables_without_names_are_refused() -> None:
+def test_checkpointables_must_be_a_mapping() -> None:
     with pytest.raises(TypeError, match="checkpointables: expected a dict of objects by name"):
         check_checkpointables([1], ())
 
 
 @pytest.mark.parametrize("keys", [{1: 2, "1": 3}, {"$tensor": 4}])
-def test_keys_that_a_file_cannot_tell_apart_are_refused(tmp_path: Path, keys: dict) -> None:
+def test_ambiguous_keys_are_rejected(tmp_path: Path, keys: dict) -> None:
     path = tmp_path / "state.safetensors"
     with pytest.raises(TypeError, match=r"cannot store the keys \[.*\] \(at counts\)"):
         save_checkpoint(path, {"counts": keys})

@@ -22,19 +22,19 @@ BEFORE = ("ant", "bee", "cat")
         (("dog", "eel"), [None, None]),
     ],
 )
-def test_rows_are_found_by_name(now, rows):
+def test_rows_are_matched_by_name(now, rows):
     found = ClassMapping(BEFORE, now)
     assert found.source_rows == rows
     assert found.is_identity == (rows == [0, 1, 2])
 
 
-def test_names_that_repeat_match_nothing():
+def test_repeated_names_do_not_match():
     assert ClassMapping(("a", "a", "b"), ("a", "b")).source_rows == [None, 2]
     assert ClassMapping(("A", "a", "b"), ("a", "b")).source_rows == [1, 2]
     assert ClassMapping(("AX", "aX"), ("ax", "b")).source_rows == [None, None]
 
 
-def test_the_background_alone_is_no_match():
+def test_common_name_alone_does_not_match():
     before = ("background", "ant")
     assert ClassMapping(before, ("background", "bee"), common=("background",)).source_rows == [
         None,
@@ -43,7 +43,7 @@ def test_the_background_alone_is_no_match():
     assert ClassMapping(before, ("background", "ant"), common=("background",)).is_identity
 
 
-def test_rows_move_with_their_classes():
+def test_rows_are_copied_to_their_classes():
     mapping = ClassMapping(BEFORE, ("dog", "cat", "ant"))
     saved, fresh = np.arange(6.0).reshape(6, 1), -np.ones((6, 1))
     assert mapping.fits(saved, fresh)
@@ -53,7 +53,7 @@ def test_rows_move_with_their_classes():
         assert not mapping.fits(saved, other)
 
 
-def test_rows_of_anchors_that_each_have_all_classes():
+def test_anchor_rows_are_copied_along_class_axis_1():
     mapping = ClassMapping(BEFORE, ("dog", "cat", "ant"))
     saved, fresh = np.arange(12.0).reshape(6, 2), -np.ones((6, 2))
     taken = mapping.apply(saved, fresh, class_axis=1)
@@ -70,11 +70,11 @@ def test_rows_of_anchors_that_each_have_all_classes():
         ((*"abcdefg", "ant"), "new: a, b, c, d, e and 2 more; left out: bee, cat"),
     ],
 )
-def test_it_says_what_is_done(now, text):
+def test_str_describes_the_mapping(now, text):
     assert text in str(ClassMapping(BEFORE, now))
 
 
-def test_entries_that_depend_on_the_classes_are_those_of_the_head():
+def test_head_keys_are_those_of_the_head():
     model = nn.Module()
     model.body, model.top = nn.Linear(3, 4), nn.Linear(4, 2)
     model.num_classes, model.head_prefixes = 2, ("top.",)

@@ -8,7 +8,7 @@ import pytest
 from lucid.training import Communicator
 
 
-def test_alone_everything_comes_back():
+def test_single_rank_returns_its_own_values():
     alone = Communicator()
     assert (alone.rank, alone.size, alone.is_main, alone.seconds) == (0, 1, True, 0)
     assert alone.broadcast({"a": 1}) == {"a": 1}
@@ -24,19 +24,19 @@ def test_alone_everything_comes_back():
     np.testing.assert_array_equal(array, [0, 1, 2])
 
 
-def test_parts_of_a_count_follow_each_other(on_ranks):
+def test_shards_are_contiguous_and_even(on_ranks):
     for count in (0, 2, 7, 12):
         parts = on_ranks(3, lambda c, count=count: list(c.shard(count)))
         assert [number for part in parts for number in part] == list(range(count))
         assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_numbers_are_added_up_by_name_where_a_rank_lacks_some(on_ranks):
+def test_sum_values_adds_by_name(on_ranks):
     given = [{"a": 1.0}, {"a": 2.0, "b": 5.0}, {}]
     assert on_ranks(3, lambda c: c.sum_values(given[c.rank])) == [{"a": 3, "b": 5}] * 3
 
 
-def test_what_is_made_on_rank_0_is_on_all(on_ranks):
+def test_call_on_main_returns_rank_0_result(on_ranks):
     made = []
 
     def work(communicator):
@@ -46,7 +46,7 @@ def test_what_is_made_on_rank_0_is_on_all(on_ranks):
     assert made == [0]
 
 
-def test_what_fails_on_rank_0_fails_on_all(on_ranks):
+def test_call_on_main_raises_on_all_ranks(on_ranks):
     def work(communicator):
         with pytest.raises(ValueError, match="no such thing"):
             communicator.call_on_main(lambda: int("no such thing"))
@@ -55,7 +55,7 @@ def test_what_fails_on_rank_0_fails_on_all(on_ranks):
     assert on_ranks(3, work) == [True] * 3
 
 
-def test_only_rank_0_does_what_is_for_it(on_ranks):
+def test_on_main_is_a_no_op_on_other_ranks(on_ranks):
     told = []
 
     def work(communicator):

@@ -102,14 +102,14 @@ def assert_same_model(model, expected):
 
 @pytest.mark.parametrize("norm", ["batch", "frozen", None])
 @pytest.mark.parametrize("ranks", [2, 4])
-def test_gradients_weights_and_losses_are_those_of_one_rank(on_ranks, ranks, norm):
+def test_ranks_match_a_single_rank(on_ranks, ranks, norm):
     alone = trained(Communicator(), norm=norm)
     for ours in on_ranks(ranks, lambda c: trained(c, norm=norm)):
         assert_same_training(ours, alone)
         assert "idle.weight" not in ours[1].gradients[0]
 
 
-def test_accumulated_and_clipped_gradients_are_those_of_one_rank(on_ranks):
+def test_accumulation_and_clipping_match_a_single_rank(on_ranks):
     options = {"accumulate": 2, "max_grad_norm": 0.5}
     alone = trained(Communicator(), **options)
     for ours in on_ranks(2, lambda c: trained(c, **options)):
@@ -136,13 +136,13 @@ def weighted(model, batch):
     }
 
 
-def test_a_loss_counts_by_its_own_weights(on_ranks):
+def test_weighted_losses_match_a_single_rank(on_ranks):
     alone = trained(Communicator(), loss=weighted)
     for ours in on_ranks(2, lambda c: trained(c, loss=weighted)):
         assert_same_training(ours, alone)
 
 
-def test_a_loss_counts_by_samples_where_ranks_have_unequal_numbers(on_ranks):
+def test_uneven_batches_match_a_single_rank(on_ranks):
     """Six images on four ranks are 2, 2, 1 and 1; a mean of means would be another."""
 
     def shares(communicator):
@@ -153,7 +153,7 @@ def test_a_loss_counts_by_samples_where_ranks_have_unequal_numbers(on_ranks):
     assert np.transpose(on_ranks(4, shares)).tolist() == expected
 
 
-def test_norms_of_each_rank_are_averaged_in_the_end_and_left_as_they_were(on_ranks):
+def test_unsynchronized_running_statistics_are_averaged_at_the_end(on_ranks):
     def work(communicator):
         means = []
 
@@ -180,7 +180,7 @@ def test_norms_of_each_rank_are_averaged_in_the_end_and_left_as_they_were(on_ran
         assert tracked == 4
 
 
-def test_only_rank_0_writes_and_calls(on_ranks, tmp_path):
+def test_only_rank_0_writes_files_and_calls_callbacks(on_ranks, tmp_path):
     def validate(model):
         return {"score": float(np.random.default_rng().random())}  # every rank another
 
@@ -208,7 +208,7 @@ def test_only_rank_0_writes_and_calls(on_ranks, tmp_path):
 
 
 @pytest.mark.parametrize(("before", "after"), [(2, 2), (1, 2), (4, 1), (2, 4)])
-def test_another_number_of_ranks_goes_on_with_a_training(on_ranks, tmp_path, before, after):
+def test_run_resumes_on_another_number_of_ranks(on_ranks, tmp_path, before, after):
     """Stopped in the middle of an epoch, by a callback of rank 0."""
 
     class Stop(Callback):
@@ -240,7 +240,7 @@ def test_another_number_of_ranks_goes_on_with_a_training(on_ranks, tmp_path, bef
         assert_same_model(trainer.model, whole.model)
 
 
-def test_ranks_that_died_in_a_validation_do_not_train_the_epoch_again(on_ranks, tmp_path):
+def test_ranks_killed_during_validation_do_not_repeat_the_epoch(on_ranks, tmp_path):
     def validate(model):
         return {"score": float(model.body[0].norm.running_mean.numpy().sum())}
 
@@ -268,7 +268,7 @@ def test_ranks_that_died_in_a_validation_do_not_train_the_epoch_again(on_ranks, 
         assert_same_model(trainer.model, wanted.model)
 
 
-def test_the_folder_that_rank_0_sees_decides_where_all_go_on(on_ranks, tmp_path):
+def test_rank_0_decides_whether_to_resume(on_ranks, tmp_path):
     """As on a file system of a network, where the others do not see its files at once."""
     (tmp_path / "0").mkdir()
 
@@ -287,7 +287,7 @@ def test_the_folder_that_rank_0_sees_decides_where_all_go_on(on_ranks, tmp_path)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_one_rank_stops_all_after_the_same_step(on_ranks, tmp_path, number):
+def test_signal_to_one_rank_stops_all_after_the_same_step(on_ranks, tmp_path, number):
     def work(communicator):
         class Asked(Callback):
             on_every_rank = True
@@ -307,7 +307,7 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step(on_ranks, tmp_path, 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_that_comes_while_the_ranks_agree_is_not_lost(on_ranks, tmp_path, number):
+def test_signal_during_all_reduce_is_not_lost(on_ranks, tmp_path, number):
     def work(communicator):
         trainer = make_trainer(communicator, directory=tmp_path)
         agree = trainer._parallel.any_rank
@@ -328,7 +328,7 @@ def test_a_signal_that_comes_while_the_ranks_agree_is_not_lost(on_ranks, tmp_pat
     assert load_checkpoint(tmp_path / "last.safetensors")["step"] == 4
 
 
-def test_a_loss_that_is_not_finite_on_one_rank_is_told_on_all(on_ranks):
+def test_non_finite_loss_on_one_rank_raises_on_all(on_ranks):
     def spoilt(model, batch):
         x, y = batch
         return nn.functional.cross_entropy(model(x), y) * (np.nan if model.rank == 1 else 1.0)
@@ -344,7 +344,7 @@ def test_a_loss_that_is_not_finite_on_one_rank_is_told_on_all(on_ranks):
     assert others == [first] * 2
 
 
-def test_a_checkpoint_that_is_not_there_is_told_on_all_ranks(on_ranks, tmp_path):
+def test_missing_checkpoint_raises_on_all_ranks(on_ranks, tmp_path):
     def work(communicator):
         trainer = make_trainer(communicator, directory=tmp_path)
         with pytest.raises(FileNotFoundError):
@@ -354,7 +354,7 @@ def test_a_checkpoint_that_is_not_there_is_told_on_all_ranks(on_ranks, tmp_path)
     assert on_ranks(2, work) == [True, True]
 
 
-def test_random_numbers_of_a_step_are_of_the_rank_and_the_step(on_ranks):
+def test_random_numbers_depend_on_rank_and_step(on_ranks):
     """One rank after the other: threads share the generator that processes have each."""
 
     def draws(rank):
@@ -368,11 +368,11 @@ def test_random_numbers_of_a_step_are_of_the_rank_and_the_step(on_ranks):
     assert drawn == [*draws(0), *draws(1)]
 
 
-def test_ranks_need_a_loader_that_shares_its_batches_out(on_ranks):
+def test_ranks_need_a_loader_with_shards(on_ranks):
     def work(communicator):
         model = nn.Linear(1, 1)
         optimizer = optim.SGD(model.parameters(), lr=0.1)
-        with pytest.raises(TypeError, match=r"2 ranks need a loader that shares .* got list"):
+        with pytest.raises(TypeError, match=r"DataLoader for 2 ranks, got list"):
             Trainer(model, optimizer, [1, 2], loss, epochs=1, communicator=communicator)
         return True
 

@@ -10,7 +10,7 @@ from lucid import nn
 from lucid.training.dry_run import dry_run
 
 
-def test_statistics_modes_and_random_numbers_stay() -> None:
+def test_dry_run_restores_statistics_modes_and_random_state() -> None:
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Dropout(0.5))
     model[1].eval()
     lucid.random.seed(3)

@@ -9,7 +9,7 @@ ROW = {"epoch": 2, "step": 8, "seconds": 1.25, "lr": 0.1, "loss_a": 2.0, "loss":
 TRAINER = SimpleNamespace(epochs=9, history=[ROW])
 
 
-def test_a_line_for_an_epoch():
+def test_log_epochs_logs_one_line():
     lines: list[str] = []
     LogEpochs(lines.append).on_epoch(TRAINER, ROW)
     LogEpochs(lines.append, ("loss", "mAP")).on_epoch(TRAINER, ROW)
@@ -19,7 +19,7 @@ def test_a_line_for_an_epoch():
     ]
 
 
-def test_a_picture_for_an_epoch(tmp_path, monkeypatch):
+def test_plot_epochs_writes_an_image(tmp_path, monkeypatch):
     PlotEpochs(tmp_path / "training.png").on_epoch(TRAINER, ROW)
     assert (tmp_path / "training.png").read_bytes().startswith(b"\x89PNG")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

@@ -42,14 +42,14 @@ def parameters_in(sums):
     return [[p.shape for p in bucket.parameters] for bucket in sums.buckets]
 
 
-def test_buckets_begin_at_the_last_layer_and_are_about_as_large_as_wanted():
+def test_buckets_start_at_the_last_layer_and_have_the_given_size():
     sums = GradientReducer(layers(3).parameters(), Communicator(), bucket_bytes=600)
     assert parameters_in(sums) == [[(8,), (8, 8), (8,), (8, 8)], [(8,), (8, 8)]]
     sums = GradientReducer(layers(3).parameters(), Communicator(), bucket_bytes=1)
     assert [len(bucket.parameters) for bucket in sums.buckets] == [1] * 6
 
 
-def test_frozen_parameters_and_other_types_stand_apart():
+def test_frozen_parameters_are_skipped_and_dtypes_separated():
     model = layers(3)
     model[1].weight.requires_grad = False
     model[0].weight.data = model[0].weight.numpy().astype(np.float64)
@@ -58,7 +58,7 @@ def test_frozen_parameters_and_other_types_stand_apart():
     assert [bucket.flat.dtype for bucket in sums.buckets] == [np.float32, np.float64]
 
 
-def test_sums_begin_while_backward_runs():
+def test_all_reduce_starts_during_backward():
     model, communicator = layers(), Doubling()
     sums = GradientReducer(model.parameters(), communicator, bucket_bytes=300)
     x = lucid.random.randn(2, 8)
@@ -80,7 +80,7 @@ def test_sums_begin_while_backward_runs():
     assert events[-4:] == ["waited"] * 4
 
 
-def test_every_gradient_is_the_sum_and_as_many_as_without_ranks():
+def test_gradients_are_summed_over_ranks():
     model, communicator = layers(), Doubling()
     x = lucid.random.randn(2, 8)
     model(x).sum().backward()
@@ -92,7 +92,7 @@ def test_every_gradient_is_the_sum_and_as_many_as_without_ranks():
         np.testing.assert_allclose(parameter.grad.numpy(), 2 * expected, rtol=1e-6)
 
 
-def test_what_nobody_reaches_keeps_no_gradient_and_what_was_there_is_added_up():
+def test_unused_parameters_get_no_gradient_and_earlier_gradients_are_summed():
     model = nn.ModuleDict({"used": nn.Linear(2, 2), "idle": nn.Linear(2, 2)})
     held = nn.Linear(2, 2)
     (held(lucid.ones(1, 2)).sum() * 3).backward()
@@ -104,7 +104,7 @@ def test_what_nobody_reaches_keeps_no_gradient_and_what_was_there_is_added_up():
     np.testing.assert_array_equal(model["used"].weight.grad.numpy(), np.full((2, 2), 2))
 
 
-def test_a_rank_without_a_gradient_gets_that_of_the_others(on_ranks):
+def test_rank_without_gradient_gets_that_of_the_others(on_ranks):
     def work(communicator):
         layer = nn.Linear(2, 1, bias=False)
         other = nn.Linear(2, 1, bias=False)
@@ -117,7 +117,7 @@ def test_a_rank_without_a_gradient_gets_that_of_the_others(on_ranks):
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5), (3, 4), (7,), (0, 3, 1, 1)])
-def test_gradients_of_any_shape_keep_their_places(shape):
+def test_gradients_of_any_shape_are_reduced(shape):
     parameter = nn.Parameter(np.arange(np.prod(shape), dtype=np.float32).reshape(shape))
     sums = GradientReducer([parameter], Doubling())
     sums.backward((parameter * parameter).sum())

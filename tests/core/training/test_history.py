@@ -15,7 +15,7 @@ HISTORY = [
 ]
 
 
-def test_the_log_has_a_column_for_every_name(tmp_path):
+def test_csv_has_a_column_for_every_name(tmp_path):
     write_csv(HISTORY, tmp_path / "metrics.csv")
     assert (tmp_path / "metrics.csv").read_text().splitlines() == [
         'epoch,step,seconds,lr,loss_a,loss,"mAP, all"',
@@ -25,7 +25,7 @@ def test_the_log_has_a_column_for_every_name(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_picture_shows_losses_and_metrics(tmp_path):
+def test_plot_shows_losses_and_metrics(tmp_path):
     from PIL import Image
 
     plot_history(HISTORY, tmp_path / "both.png")
@@ -38,7 +38,7 @@ def test_the_picture_shows_losses_and_metrics(tmp_path):
 
 
 @pytest.mark.slow
-def test_parts_of_the_loss_of_any_name_are_drawn_as_losses(tmp_path):
+def test_parts_of_the_loss_are_plotted_as_losses(tmp_path):
     from PIL import Image
 
     named = {"epoch": 1, "classification": 2.0, "loss": 2.0, "val_classification": 1.0}
@@ -53,14 +53,14 @@ def test_parts_of_the_loss_of_any_name_are_drawn_as_losses(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_suffix_decides_the_format(tmp_path):
+def test_suffix_selects_the_format(tmp_path):
     starts = {"a.svg": b"<?xml", "a.PNG": b"\x89PNG", "a": b"\x89PNG", "a.pdf": b"%PDF"}
     for name, start in starts.items():
         plot_history(HISTORY, tmp_path / name)
         assert (tmp_path / name).read_bytes().startswith(start)
 
 
-def test_a_picture_that_cannot_be_written_leaves_the_one_before(tmp_path, monkeypatch):
+def test_failed_plot_keeps_the_previous_image(tmp_path, monkeypatch):
     from matplotlib.figure import Figure
 
     path = tmp_path / "training.png"
@@ -81,18 +81,18 @@ def test_a_picture_that_cannot_be_written_leaves_the_one_before(tmp_path, monkey
     assert [file.name for file in tmp_path.iterdir()] == ["training.png"]
 
 
-def test_a_format_that_nobody_knows_is_refused(tmp_path):
+def test_unknown_format_is_rejected(tmp_path):
     with pytest.raises(ValueError, match="'txt' is not supported"):
         plot_history(HISTORY, tmp_path / "training.txt")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_nothing_cannot_be_drawn(tmp_path):
+def test_empty_history_is_rejected(tmp_path):
     with pytest.raises(ValueError, match="at least one epoch"):
         plot_history([], tmp_path / "empty.png")
 
 
-def test_without_matplotlib_the_error_says_what_to_install(tmp_path, monkeypatch):
+def test_missing_matplotlib_error_names_the_command(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match="python -m pip install matplotlib"):
         plot_history(HISTORY, tmp_path / "none.png")
@@ -100,7 +100,7 @@ def test_without_matplotlib_the_error_says_what_to_install(tmp_path, monkeypatch
 
 @pytest.mark.slow
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_numbers_that_are_not_finite_are_gaps(tmp_path, value):
+def test_non_finite_values_are_gaps(tmp_path, value):
     history = [*HISTORY, {**HISTORY[1], "epoch": 3, "loss": value, "mAP, all": value}]
     plot_history(history, tmp_path / "a.png")
     plot_history([{**HISTORY[1], "loss": value}], tmp_path / "b.png")

@@ -19,7 +19,7 @@ def _listening() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
-def test_an_interrupt_comes_at_the_end_of_the_step() -> None:
+def test_interrupt_is_raised_at_the_end_of_the_block() -> None:
     reached = []
 
     def train() -> None:
@@ -36,7 +36,7 @@ def test_an_interrupt_comes_at_the_end_of_the_step() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_an_interrupt_between_steps_comes_at_once() -> None:
+def test_interrupt_outside_blocks_is_raised_at_once() -> None:
     with DeferredInterrupt() as interrupt:
         with interrupt.deferred():
             pass
@@ -44,7 +44,7 @@ def test_an_interrupt_between_steps_comes_at_once() -> None:
             signal.raise_signal(signal.SIGINT)
 
 
-def test_where_interrupts_are_ignored_they_stay_ignored() -> None:
+def test_ignored_signals_stay_ignored() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with DeferredInterrupt() as interrupt, interrupt.deferred():
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -52,7 +52,7 @@ def test_where_interrupts_are_ignored_they_stay_ignored() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
 
-def test_another_thread_leaves_signals_alone() -> None:
+def test_other_threads_do_not_install_handlers() -> None:
     before, seen = signal.getsignal(signal.SIGINT), []
 
     def train() -> None:
@@ -66,7 +66,7 @@ def test_another_thread_leaves_signals_alone() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_a_second_interrupt_comes_at_once() -> None:
+def test_second_interrupt_is_raised_at_once() -> None:
     reached = []
     with DeferredInterrupt() as interrupt, interrupt.deferred():
         signal.raise_signal(signal.SIGINT)
@@ -76,7 +76,7 @@ def test_a_second_interrupt_comes_at_once() -> None:
     assert reached
 
 
-def test_termination_waits_for_the_end_of_the_step_however_often_it_is_asked_for() -> None:
+def test_repeated_sigterm_is_deferred() -> None:
     reached = []
 
     def train() -> None:
@@ -93,7 +93,7 @@ def test_termination_waits_for_the_end_of_the_step_however_often_it_is_asked_for
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-def test_who_handles_termination_goes_on_doing_so() -> None:
+def test_existing_sigterm_handler_is_kept() -> None:
     seen: list[int] = []
     before = signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
     try:
@@ -104,7 +104,7 @@ def test_who_handles_termination_goes_on_doing_so() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-def test_only_the_outermost_block_lets_go() -> None:
+def test_nested_blocks_defer_to_the_outermost() -> None:
     reached = []
 
     def train() -> None:
@@ -118,7 +118,7 @@ def test_only_the_outermost_block_lets_go() -> None:
     assert reached == ["after the inner block"]
 
 
-def test_a_signal_learnt_of_from_elsewhere_comes_at_the_end() -> None:
+def test_pending_signal_set_by_hand_is_raised_at_the_end() -> None:
     def train() -> None:
         with DeferredInterrupt() as interrupt, interrupt.deferred():
             interrupt.pending = signal.SIGTERM

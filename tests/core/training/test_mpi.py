@@ -30,7 +30,7 @@ pytestmark = pytest.mark.slow
         ([{0, 1, 2, 3}, {0, 1}, {2, 3}], [2, 1, 1]),
     ],
 )
-def test_ranks_share_the_cores_that_they_may_run_on(cores, threads):
+def test_ranks_share_their_allowed_cores(cores, threads):
     assert [mpi.threads_per_rank(cores, rank) for rank in range(len(cores))] == threads
 
 
@@ -38,7 +38,7 @@ def test_ranks_share_the_cores_that_they_may_run_on(cores, threads):
     ("said", "ranks"),
     [({}, 1), ({"PMI_SIZE": "4"}, 4), ({"OMPI_COMM_WORLD_SIZE": "2"}, 2), ({"PMI_SIZE": "x"}, 1)],
 )
-def test_mpiexec_says_how_many_ranks_there_are(monkeypatch, said, ranks):
+def test_launched_ranks_reads_the_environment(monkeypatch, said, ranks):
     for name in ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     for name, value in said.items():
@@ -46,7 +46,7 @@ def test_mpiexec_says_how_many_ranks_there_are(monkeypatch, said, ranks):
     assert mpi.launched_ranks() == ranks
 
 
-def test_without_mpi4py_the_message_says_how_to_install_it(monkeypatch):
+def test_missing_mpi4py_error_names_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     with pytest.raises(ImportError, match=r'pip install "lucid-core\[mpi\]"'):
         mpi_communicator()
@@ -63,7 +63,7 @@ def one_rank(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpi4py", SimpleNamespace(MPI=fake))
 
 
-def test_the_mpiexec_of_another_mpi_is_refused(monkeypatch, one_rank):
+def test_mpiexec_of_another_mpi_library_is_rejected(monkeypatch, one_rank):
     assert mpi_communicator().size == 1
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
     told = r"mpiexec started 4 ranks, .* MPICH Version: 4\.3\.2, or pass communicator="
@@ -71,7 +71,7 @@ def test_the_mpiexec_of_another_mpi_is_refused(monkeypatch, one_rank):
         mpi_communicator()
 
 
-def test_a_command_tells_of_the_mpiexec_of_another_mpi(monkeypatch, one_rank):
+def test_command_reports_mpiexec_of_another_mpi_library(monkeypatch, one_rank):
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "4")
     with (
         pytest.raises(click.ClickException, match="mpiexec started 4 ranks"),
@@ -92,7 +92,7 @@ def make_trainer(**options):
     return Trainer(model, optimizer, DataLoader(range(8), 4), None, epochs=1, **options)
 
 
-def test_a_training_takes_the_ranks_of_mpiexec_unless_it_is_given_others(monkeypatch, one_rank):
+def test_trainer_uses_the_ranks_of_mpiexec_by_default(monkeypatch, one_rank):
     assert type(make_trainer().communicator) is Communicator
     joined = Second()
     monkeypatch.setattr(mpi, "_joined_ranks", lambda: (os.getpid(), joined))
@@ -105,7 +105,7 @@ def test_a_training_takes_the_ranks_of_mpiexec_unless_it_is_given_others(monkeyp
     assert make_trainer(communicator=alone).communicator is alone
 
 
-def test_a_child_of_a_rank_is_no_rank(monkeypatch):
+def test_child_process_is_a_single_rank(monkeypatch):
     monkeypatch.setenv("PMI_SIZE", "3")
     monkeypatch.setattr(mpi, "_joined_ranks", lambda: (os.getpid() + 1, Second()))
     assert type(mpi.default_communicator()) is Communicator  # forked: the parent has joined
@@ -115,7 +115,7 @@ def test_a_child_of_a_rank_is_no_rank(monkeypatch):
     assert type(mpi.default_communicator()) is Communicator
 
 
-def test_ranks_of_mpiexec_without_mpi4py_do_not_train_each_on_its_own(monkeypatch):
+def test_ranks_without_mpi4py_do_not_train_separately(monkeypatch):
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     monkeypatch.setenv("PMI_SIZE", "2")
     with pytest.raises(ImportError, match=r'pip install "lucid-core\[mpi\]"'):
@@ -123,6 +123,6 @@ def test_ranks_of_mpiexec_without_mpi4py_do_not_train_each_on_its_own(monkeypatc
     assert make_trainer(communicator=Communicator()).communicator.size == 1
 
 
-def test_nothing_imports_mpi4py_but_who_asks_for_ranks():
+def test_mpi4py_is_imported_only_when_needed():
     check = "import sys, lucid, lucid.training; assert 'mpi4py' not in sys.modules"
     subprocess.run([sys.executable, "-c", check], check=True)

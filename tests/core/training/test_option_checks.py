@@ -19,23 +19,23 @@ from lucid.training.option_checks import (
 
 
 @pytest.mark.parametrize("value", [0, -1, 1.0, "2", math.nan])
-def test_counts_are_whole_numbers(value):
+def test_check_integers_rejects_other_values(value):
     with pytest.raises(ValueError, match=r"epochs: .*>= 1, got"):
         check_integers(SimpleNamespace(epochs=value), ["epochs"], 1)
 
 
 @pytest.mark.parametrize("value", [1, np.int64(3), None])
-def test_counts_that_are_fine(value):
+def test_check_integers_accepts_integers(value):
     check_integers(SimpleNamespace(epochs=value), ["epochs"], 1)
 
 
 @pytest.mark.parametrize("value", [0, -1e-3, math.nan, math.inf, "1"])
-def test_rates_are_finite_and_positive(value):
+def test_check_floats_rejects_other_values(value):
     with pytest.raises(ValueError, match=r"lr: .*number > 0, got"):
         check_floats(SimpleNamespace(lr=value), ["lr"])
 
 
-def test_rates_that_are_fine():
+def test_check_floats_accepts_finite_positive_numbers():
     check_floats(SimpleNamespace(lr=1, other=np.float64(0.5), none=None), ["lr", "other", "none"])
     check_floats(SimpleNamespace(lr=0), ["lr"], zero=True)
     with pytest.raises(ValueError, match=">= 0, got -1"):
@@ -54,7 +54,7 @@ def parts(**given: Any) -> dict[str, Any]:
     return {**usual, **given}
 
 
-def test_usual_parts_are_accepted() -> None:
+def test_valid_components_are_accepted() -> None:
     check_components(**parts())
     check_components(**parts(validate=len, loader=range(3)))
     frozen = parts()
@@ -74,12 +74,12 @@ def test_usual_parts_are_accepted() -> None:
         ("validate", {"accuracy": 1.0}),
     ],
 )
-def test_other_parts_are_named(name: str, value: Any) -> None:
+def test_wrong_component_types_are_rejected(name: str, value: Any) -> None:
     with pytest.raises(TypeError, match=f"^{name}: expected .*, got "):
         check_components(**parts(**{name: value}))
 
 
-def test_an_optimizer_of_another_model_is_refused() -> None:
+def test_optimizer_of_another_model_is_rejected() -> None:
     other = SGD(nn.Linear(2, 1).parameters(), 0.1)
     with pytest.raises(ValueError, match=r"optimizer: .* got none .*model\.parameters\(\)"):
         check_components(**parts(optimizer=other))
@@ -103,12 +103,12 @@ class Own(Callback):
 
 
 @pytest.mark.parametrize("callbacks", [None, Own(), [Own], [print], [Own(), 3]])
-def test_what_is_no_list_of_callbacks_is_refused(callbacks: Any) -> None:
+def test_invalid_callbacks_are_rejected(callbacks: Any) -> None:
     with pytest.raises(TypeError, match="callbacks: expected"):
         check_callbacks(callbacks)
 
 
-def test_a_callback_with_hooks_of_another_library_is_refused() -> None:
+def test_callback_with_hooks_of_another_library_is_rejected() -> None:
     check_callbacks([Own()])
     with pytest.raises(TypeError, match=r"Keras\.on_epoch_end is never called; .* on_epoch\(tr"):
         check_callbacks([Own(), Keras()])

@@ -76,7 +76,7 @@ def outcome(trainer):
 
 @pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])
 @pytest.mark.parametrize("step", [1, STEPS - 1, STEPS, STEPS + 2, 3 * STEPS])
-def test_a_training_goes_on_bit_for_bit_after_any_step(small, tmp_path, optimizer, step):
+def test_run_resumes_bit_for_bit_after_any_step(small, tmp_path, optimizer, step):
     options = {"optimizer": optimizer, "validate": small.accuracy}
     whole = small.make_trainer(**options, callbacks=[Average(), Interrupt(0)])
     whole.fit()
@@ -99,7 +99,7 @@ def test_a_training_goes_on_bit_for_bit_after_any_step(small, tmp_path, optimize
     assert average.steps == 3 * STEPS
 
 
-def test_a_plain_list_of_batches_goes_on_in_the_middle_too(small, tmp_path):
+def test_list_of_batches_resumes_within_an_epoch(small, tmp_path):
     batches = list(DataLoader(small.images(), 4))
     whole = small.make_trainer(loader=batches)
     whole.fit()
@@ -111,7 +111,7 @@ def test_a_plain_list_of_batches_goes_on_in_the_middle_too(small, tmp_path):
     assert outcome(second) == outcome(whole)
 
 
-def test_a_training_without_a_schedule_goes_on_too(small, tmp_path):
+def test_run_without_scheduler_resumes(small, tmp_path):
     def unscheduled(**options):
         trainer = small.make_trainer(epochs=2, **options)
         trainer.scheduler = None
@@ -128,7 +128,7 @@ def test_a_training_without_a_schedule_goes_on_too(small, tmp_path):
     assert outcome(second) == outcome(whole)
 
 
-def test_an_epoch_that_was_interrupted_in_its_validation_is_validated_again(small, tmp_path):
+def test_interrupted_validation_is_repeated(small, tmp_path):
     whole = small.make_trainer(validate=small.accuracy)
     whole.fit()
     expected = outcome(whole)
@@ -168,7 +168,7 @@ class Epochs(Callback):
 
 @pytest.mark.parametrize("checkpoint_every", [None, 1])
 @pytest.mark.parametrize("epoch", [1, 2, 3])
-def test_an_epoch_that_died_in_its_validation_is_not_trained_again(
+def test_epoch_killed_during_validation_is_not_trained_again(
     small, tmp_path, epoch, checkpoint_every
 ):
     """Nothing is saved on the way out, as where a validation outlasts the time before SIGKILL."""
@@ -208,7 +208,7 @@ def test_an_epoch_that_died_in_its_validation_is_not_trained_again(
     assert best == expected_best
 
 
-def test_a_state_is_saved_once_where_its_step_is_the_last_of_an_epoch(small, tmp_path, monkeypatch):
+def test_last_step_of_an_epoch_is_saved_once(small, tmp_path, monkeypatch):
     steps = []
     options = {"directory": tmp_path, "epochs": 1, "checkpoint_every": 2}
     trainer = small.make_trainer(**options, validate=small.accuracy)
@@ -217,7 +217,7 @@ def test_a_state_is_saved_once_where_its_step_is_the_last_of_an_epoch(small, tmp
     assert steps == [(2, 4), (4, 7), (4, 0)]
 
 
-def test_ctrl_c_waits_for_the_end_of_the_step(small, tmp_path):
+def test_ctrl_c_is_deferred_to_the_end_of_the_step(small, tmp_path):
     trainer = small.make_trainer(directory=tmp_path)
     plain, calls = trainer.loss, []
 
@@ -241,7 +241,7 @@ def test_ctrl_c_waits_for_the_end_of_the_step(small, tmp_path):
     assert outcome(trainer) == outcome(whole)
 
 
-def test_a_second_ctrl_c_breaks_off_and_leaves_the_last_checkpoint(small, tmp_path):
+def test_second_ctrl_c_interrupts_at_once_and_keeps_the_checkpoint(small, tmp_path):
     trainer = small.make_trainer(directory=tmp_path, checkpoint_every=1)
     plain, calls = trainer.loss, []
 
@@ -264,7 +264,7 @@ def test_a_second_ctrl_c_breaks_off_and_leaves_the_last_checkpoint(small, tmp_pa
     assert outcome(resumed) == outcome(whole)
 
 
-def test_a_finished_training_may_be_given_more_epochs(small, tmp_path):
+def test_finished_run_can_train_more_epochs(small, tmp_path):
     small.make_trainer(epochs=2, directory=tmp_path).fit()
     longer = small.make_trainer(epochs=3, directory=tmp_path, seed=1)
     longer.fit(resume=True)
@@ -274,7 +274,7 @@ def test_a_finished_training_may_be_given_more_epochs(small, tmp_path):
     assert len(small.make_trainer(epochs=3, directory=tmp_path).fit(resume=True)) == 3
 
 
-def test_checkpoints_come_as_often_as_asked_for(small, tmp_path):
+def test_checkpoint_every_saves_at_that_interval(small, tmp_path):
     steps = []
 
     class Look(Callback):
@@ -286,7 +286,7 @@ def test_checkpoints_come_as_often_as_asked_for(small, tmp_path):
     assert steps == [2, 2]
 
 
-def test_the_log_is_that_of_the_checkpoint(small, tmp_path):
+def test_metrics_csv_matches_the_checkpoint(small, tmp_path):
     trainer = small.make_trainer(
         directory=tmp_path, validate=small.accuracy, callbacks=[Interrupt(STEPS + 1)]
     )
@@ -309,15 +309,15 @@ def test_the_log_is_that_of_the_checkpoint(small, tmp_path):
 # --- what does not fit ------------------------------------------------------------------------
 
 
-def test_there_must_be_something_to_resume(small, tmp_path):
+def test_resume_needs_a_checkpoint(small, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"last\.safetensors"):
         small.make_trainer(directory=tmp_path / "new").fit(resume=True)
     assert not (tmp_path / "new").exists()
-    with pytest.raises(ValueError, match="give a directory, or the path"):
+    with pytest.raises(ValueError, match="resume=True needs a directory"):
         small.make_trainer().fit(resume=True)
 
 
-def test_weights_alone_are_no_checkpoint(small, tmp_path):
+def test_resume_rejects_weights_without_state(small, tmp_path):
     lucid.save({"w": lucid.ones(2)}, tmp_path / LAST_CHECKPOINT)
     with pytest.raises(lucid.WeightFileError, match="expected a checkpoint"):
         small.make_trainer(directory=tmp_path).fit(resume=True)
@@ -341,7 +341,7 @@ def test_weights_alone_are_no_checkpoint(small, tmp_path):
         lambda state: state.update(history=[3]),
     ],
 )
-def test_the_state_of_another_training_is_refused_and_nothing_changes(small, tmp_path, change):
+def test_mismatched_checkpoint_changes_nothing(small, tmp_path, change):
     first = small.make_trainer(directory=tmp_path, callbacks=[Interrupt(2)])
     with pytest.raises(KeyboardInterrupt):
         first.fit()
@@ -356,14 +356,14 @@ def test_the_state_of_another_training_is_refused_and_nothing_changes(small, tmp
     assert outcome(second) == before
 
 
-def test_a_checkpoint_of_another_model_names_both(small, tmp_path):
+def test_resume_error_names_both_models(small, tmp_path):
     first = small.make_trainer(directory=tmp_path, epochs=1)
     first.model.model_name = "small_net"
     first.fit()
     second = small.make_trainer(directory=tmp_path, epochs=1)
     second.model.head = lucid.nn.Linear(16, 5)
     with pytest.raises(
-        lucid.WeightFileError, match=r"training of small_net with Net: .*(\n.*)*head\.weight"
+        lucid.WeightFileError, match=r"run of small_net with Net: .*(\n.*)*head\.weight"
     ):
         second.fit(resume=True)
 
@@ -371,7 +371,7 @@ def test_a_checkpoint_of_another_model_names_both(small, tmp_path):
 # --- the file ---------------------------------------------------------------------------------
 
 
-def test_a_tree_comes_back_with_its_tensors(tmp_path):
+def test_checkpoint_round_trip(tmp_path):
     tree = {
         "tensors": [lucid.ones(2), {"deep": np.zeros((0, 3), np.int64)}],
         "a/b": lucid.tensor(1.0),
@@ -391,7 +391,7 @@ def test_a_tree_comes_back_with_its_tensors(tmp_path):
     assert (back["3"], back["empty"], back["pair"]) == ("text", {}, [1, 2])
 
 
-def test_what_is_no_plain_data_is_refused_with_its_place(tmp_path):
+def test_unsupported_objects_are_rejected_with_their_path(tmp_path):
     with pytest.raises(TypeError, match=r"set \(at tracker/0/seen\)"):
         save_checkpoint(tmp_path / "c.safetensors", {"tracker": [{"seen": {1}}]})
     assert os.listdir(tmp_path) == []
@@ -400,7 +400,7 @@ def test_what_is_no_plain_data_is_refused_with_its_place(tmp_path):
 @pytest.mark.parametrize(
     "tree", ['{"$tensor": "w"}', "[]", "{", '{"a": {"$tensor": "x"}}', '{"a": {"$tensor": [1]}}']
 )
-def test_a_damaged_tree_is_refused(tmp_path, tree):
+def test_damaged_checkpoint_is_rejected(tmp_path, tree):
     from lucid.weights.serialization import write_file
 
     path = tmp_path / "c.safetensors"

@@ -124,7 +124,7 @@ def points(environment: Any, tmp_path: Path) -> Path:
     return path
 
 
-def test_a_run_from_start_to_end(points: Path, tmp_path: Path) -> None:
+def test_run_from_start_to_end(points: Path, tmp_path: Path) -> None:
     task, told = Line(), []
     run = Run.start(task, tmp_path / "run", LineOptions(str(points), epochs=30))
     assert run.introduction[-1] == "toy_net: 5 points"
@@ -139,7 +139,7 @@ def test_a_run_from_start_to_end(points: Path, tmp_path: Path) -> None:
     assert lucid.load_model(run.folder.best).model_name == "toy_net"
 
 
-def test_an_interrupted_run_ends_as_an_uninterrupted_one(points: Path, tmp_path: Path) -> None:
+def test_interrupted_run_ends_as_an_uninterrupted_one(points: Path, tmp_path: Path) -> None:
     whole = Run.start(Line(), tmp_path / "whole", LineOptions(str(points)))
     whole.fit()
     half = Run.start(Line(), tmp_path / "half", LineOptions(str(points)))
@@ -153,7 +153,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(points: Path, tmp_path:
         np.testing.assert_array_equal(rest.trainer.model.state_dict()[key].numpy(), value.numpy())
 
 
-def test_data_may_move_but_not_change(points: Path, tmp_path: Path) -> None:
+def test_resume_rejects_other_data_but_not_moved_data(points: Path, tmp_path: Path) -> None:
     Run.start(Line(), tmp_path / "run", LineOptions(str(points)))
     moved = points.rename(points.with_name("elsewhere.txt"))
     with pytest.raises(ValueError, match=r"points\.txt: does not exist.*--points"):
@@ -163,16 +163,14 @@ def test_data_may_move_but_not_change(points: Path, tmp_path: Path) -> None:
         Run.resume(Line(), tmp_path / "run", {"points": str(moved)})
 
 
-def test_options_given_again_must_be_the_same(points: Path, tmp_path: Path) -> None:
+def test_resume_rejects_changed_options(points: Path, tmp_path: Path) -> None:
     Run.start(Line(), tmp_path / "run", LineOptions(str(points), epochs=3))
     with pytest.raises(ValueError, match="started with epochs 3, got 4"):
         Run.resume(Line(), tmp_path / "run", {"epochs": 4})
     assert Run.resume(Line(), tmp_path / "run", {"epochs": 3}).options.epochs == 3
 
 
-def test_a_run_without_a_record_of_its_data_is_left_to_the_task(
-    points: Path, tmp_path: Path
-) -> None:
+def test_run_without_fingerprint_is_compared_by_the_task(points: Path, tmp_path: Path) -> None:
     Run.start(Line(), tmp_path / "run", LineOptions(str(points)))
     path = tmp_path / "run" / RUN_JSON
     record = json.loads(path.read_text())
@@ -182,9 +180,7 @@ def test_a_run_without_a_record_of_its_data_is_left_to_the_task(
         Run.resume(Line(), tmp_path / "run", {})
 
 
-def test_weights_to_start_from_are_in_the_folder_from_the_first_step(
-    points: Path, tmp_path: Path
-) -> None:
+def test_initial_weights_are_saved_before_the_first_step(points: Path, tmp_path: Path) -> None:
     model = create_model("toy_net", width=1)
     lucid.save(model.state_dict(), tmp_path / "first.safetensors")
     options = LineOptions(str(points), first=str(tmp_path / "first.safetensors"))
@@ -195,12 +191,12 @@ def test_weights_to_start_from_are_in_the_folder_from_the_first_step(
     assert Run.resume(Line(), tmp_path / "run", {}).options == options
 
 
-def test_the_folder_is_free_after_a_start_that_fails(points: Path, tmp_path: Path) -> None:
+def test_failed_start_releases_the_folder(points: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Run.start(Line(), tmp_path / "run", LineOptions(str(tmp_path / "absent.txt")))
     Run.start(Line(), tmp_path / "run", LineOptions(str(points)))
 
 
-def test_a_run_is_not_written_into_its_data(points: Path) -> None:
+def test_output_in_the_data_is_rejected(points: Path) -> None:
     with pytest.raises(ValueError, match="--points"):
         Run.start(Line(), points, LineOptions(str(points)))

@@ -38,7 +38,7 @@ def w_of(trainer):
     return trainer.model.w.item()
 
 
-def test_every_batch_is_a_step():
+def test_one_step_per_batch():
     trainer = weight_trainer([2.0, 3.0], epochs=2)
     history = trainer.fit()
     assert w_of(trainer) == pytest.approx(1 - 0.1 * (2 + 3) * 2)
@@ -49,7 +49,7 @@ def test_every_batch_is_a_step():
     assert all(row["seconds"] >= 0 for row in history)
 
 
-def test_accumulated_batches_are_averaged_also_where_fewer_are_left():
+def test_accumulated_batches_are_averaged():
     trainer = weight_trainer([2.0, 4.0, 5.0], accumulate=2)
     (row,) = trainer.fit()
     # Gradients: the mean of 2 and 4, then 5.
@@ -64,7 +64,7 @@ def test_gradients_are_clipped():
     assert w_of(trainer) == pytest.approx(1 - 0.1 * 0.5)
 
 
-def test_the_scheduler_goes_on_after_every_step():
+def test_scheduler_steps_after_every_optimizer_step():
     trainer = weight_trainer([1.0, 1.0, 1.0])
     trainer.scheduler = optim.lr_scheduler.StepLR(trainer.optimizer, 1, gamma=0.5)
     (row,) = trainer.fit()
@@ -72,7 +72,7 @@ def test_the_scheduler_goes_on_after_every_step():
     assert row["lr"] == pytest.approx(0.0125)
 
 
-def test_several_losses_are_summed_and_logged_apart():
+def test_losses_are_summed_and_logged_separately():
     def both(model, x):
         return {"loss_a": linear_loss(model, x), "loss_b": 2 * linear_loss(model, x)}
 
@@ -82,7 +82,7 @@ def test_several_losses_are_summed_and_logged_apart():
     assert (row["loss_a"], row["loss_b"], row["loss"]) == (1.0, 2.0, 3.0)
 
 
-def test_validation_is_in_evaluation_mode_without_recording_and_modes_return():
+def test_validation_runs_in_evaluation_mode_without_gradients():
     seen = []
 
     def validate(model):
@@ -98,7 +98,7 @@ def test_validation_is_in_evaluation_mode_without_recording_and_modes_return():
     assert row["accuracy"] == 0.5
 
 
-def test_a_model_in_evaluation_mode_is_put_into_training_mode():
+def test_model_in_evaluation_mode_is_set_to_training_mode():
     trainer = weight_trainer([1.0])
     trainer.model.eval()
     trainer.fit()
@@ -107,7 +107,7 @@ def test_a_model_in_evaluation_mode_is_put_into_training_mode():
 
 @pytest.mark.parametrize("loss", ["loss", "loss_b"])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_not_finite_stops_before_the_update(loss, value):
+def test_non_finite_loss_stops_before_the_update(loss, value):
     def sick(model, x):
         given = {"loss_a": linear_loss(model, x), loss: model(x).sum() * (value if x > 1 else 1)}
         return given[loss] if loss == "loss" else given
@@ -119,26 +119,26 @@ def test_a_loss_that_is_not_finite_stops_before_the_update(loss, value):
     assert math.isfinite(w_of(trainer))
 
 
-def test_a_model_that_refuses_its_own_losses_is_told_the_step():
+def test_error_of_a_model_checking_its_losses_names_the_step():
     def sick(model, x):
         if x > 1:
             raise FloatingPointError("loss_b is nan")
         return linear_loss(model, x)
 
     trainer = weight_trainer([1.0, 2.0], sick)
-    with pytest.raises(FloatingPointError, match=r"loss_b is nan; at step 2 \(epoch 1\), whose"):
+    with pytest.raises(FloatingPointError, match=r"loss_b is nan; at step 2 \(epoch 1\)"):
         trainer.fit()
     assert trainer.step == 1
 
 
-def test_gradients_that_are_not_finite_stop_before_the_update():
+def test_non_finite_gradients_stop_before_the_update():
     def root(model, x):
         return (model(x) - 1).sqrt().sum()  # 0 at w = 1, where its slope is infinite
 
     trainer = weight_trainer([1.0], root, max_grad_norm=1.0)
     with (
         np.errstate(divide="ignore"),
-        pytest.raises(FloatingPointError, match="norm of the gradients is inf at step 1"),
+        pytest.raises(FloatingPointError, match="gradient norm is inf at step 1"),
     ):
         trainer.fit()
     assert w_of(trainer) == 1
@@ -155,12 +155,12 @@ def test_gradients_that_are_not_finite_stop_before_the_update():
         ({"epoch": lucid.ones(1)}, ValueError, "got epoch"),
     ],
 )
-def test_what_is_no_loss_is_refused(given, error, message):
+def test_invalid_losses_are_rejected(given, error, message):
     with pytest.raises(error, match=message):
         weight_trainer([1.0], lambda model, batch: given).fit()
 
 
-def test_metrics_need_names_of_their_own_and_the_monitored_one_must_be_there(tmp_path):
+def test_metric_names_are_checked(tmp_path):
     with pytest.raises(ValueError, match=r"\['loss'\].*val_loss"):
         weight_trainer([1.0], validate=lambda model: {"loss": 1.0}).fit()
     trainer = weight_trainer(
@@ -173,24 +173,24 @@ def test_metrics_need_names_of_their_own_and_the_monitored_one_must_be_there(tmp
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epochs": 0}, "epochs must be an integer of at least 1, got 0"),
-        ({"accumulate": 0}, "accumulate must be"),
-        ({"checkpoint_every": 0}, "checkpoint_every must be"),
+        ({"epochs": 0}, "epochs: .*got 0"),
+        ({"accumulate": 0}, "accumulate"),
+        ({"checkpoint_every": 0}, "checkpoint_every"),
         ({"mode": "largest"}, "'max' or 'min', got 'largest'"),
-        ({"monitor": "accuracy"}, "give validate, directory"),
+        ({"monitor": "accuracy"}, "monitor='accuracy'.*validate.*directory"),
     ],
 )
-def test_bad_options_are_refused_at_once(options, message):
+def test_invalid_options_are_rejected(options, message):
     with pytest.raises(ValueError, match=message):
         weight_trainer([1.0], **options)
 
 
-def test_a_loader_without_batches_is_refused():
-    with pytest.raises(ValueError, match="no batches"):
+def test_empty_loader_is_rejected():
+    with pytest.raises(ValueError, match="at least one batch"):
         weight_trainer([])
 
 
-def test_a_loader_that_gives_less_than_its_length_is_an_error():
+def test_loader_with_fewer_batches_than_its_length_raises():
     class Liar:
         def __len__(self):
             return 2
@@ -198,11 +198,11 @@ def test_a_loader_that_gives_less_than_its_length_is_an_error():
         def __iter__(self):
             return iter([1.0])
 
-    with pytest.raises(ValueError, match="length of 2 batches but gave fewer"):
+    with pytest.raises(ValueError, match=r"2 batches .*fewer"):
         weight_trainer(Liar()).fit()
 
 
-def test_callbacks_are_called_after_steps_and_epochs_in_order():
+def test_callbacks_are_called_in_order():
     calls = []
 
     class Recorder(Callback):
@@ -227,7 +227,7 @@ def test_callbacks_are_called_after_steps_and_epochs_in_order():
     ]
 
 
-def test_a_callback_may_stop_the_training_which_may_go_on(tmp_path):
+def test_callback_can_stop_a_run_that_resumes(tmp_path):
     class Stop(Callback):
         def on_step(self, trainer, losses):
             if trainer.step == 3:
@@ -243,7 +243,7 @@ def test_a_callback_may_stop_the_training_which_may_go_on(tmp_path):
 
 
 @pytest.mark.parametrize(("mode", "best"), [("max", 3), ("min", 1)])
-def test_the_best_model_is_kept(tmp_path, mode, best):
+def test_best_model_is_saved(tmp_path, mode, best):
     values = iter([math.nan, 2.0, 3.0, 1.0, 2.0])
     trainer = weight_trainer(
         [1.0],
@@ -260,7 +260,7 @@ def test_the_best_model_is_kept(tmp_path, mode, best):
     assert kept["w"].item() == pytest.approx(1 - 0.1 * epoch)
 
 
-def test_of_equal_models_the_first_is_the_best(tmp_path):
+def test_first_of_equal_models_is_the_best(tmp_path):
     for folder, values, best in (("ties", [1.0, 2.0, 2.0], 1), ("zeros", [0.0, 0.0, 0.0], 0)):
         given = iter(values)
         trainer = weight_trainer(
@@ -277,7 +277,7 @@ def test_of_equal_models_the_first_is_the_best(tmp_path):
 
 @pytest.mark.parametrize("mode", ["max", "min"])
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_metric_that_is_no_number_is_never_the_best(tmp_path, mode, value):
+def test_non_finite_metric_is_never_the_best(tmp_path, mode, value):
     trainer = weight_trainer(
         [1.0],
         validate=lambda m: {"metric": value},
@@ -292,7 +292,7 @@ def test_a_metric_that_is_no_number_is_never_the_best(tmp_path, mode, value):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_validation_loss_that_is_not_finite_stops(tmp_path, value):
+def test_non_finite_validation_loss_stops(tmp_path, value):
     losses = iter([1.0, value])
     trainer = weight_trainer(
         [1.0, 2.0],
@@ -323,7 +323,7 @@ class Overflow(Callback):
 
 
 @pytest.mark.parametrize("options", [{}, {"checkpoint_every": 1}, {"monitor": "a"}])
-def test_weights_that_are_not_finite_are_never_saved(tmp_path, options):
+def test_non_finite_weights_are_never_saved(tmp_path, options):
     if "monitor" in options:
         options = {**options, "validate": lambda model: {"a": 1.0}}
     trainer = weight_trainer(
@@ -341,7 +341,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, options):
         assert lucid.load(tmp_path / "best.safetensors")["w"].item() == pytest.approx(0.8)
 
 
-def test_weights_that_are_not_finite_before_the_first_step(tmp_path):
+def test_non_finite_initial_weights_are_rejected(tmp_path):
     trainer = weight_trainer([1.0, 1.0], directory=tmp_path)
     trainer.model.w.data[:] = math.nan
     with pytest.raises(FloatingPointError, match=r"before the first step .*first is w\)"):
@@ -349,14 +349,14 @@ def test_weights_that_are_not_finite_before_the_first_step(tmp_path):
     assert not (tmp_path / "last.safetensors").exists()
 
 
-def test_weights_that_are_not_finite_stop_a_training_that_saves_nothing():
+def test_non_finite_weights_stop_a_run_without_directory():
     trainer = weight_trainer([1.0, 1.0], callbacks=[Overflow(2)])
     with pytest.raises(FloatingPointError, match="not finite after step 2"):
         trainer.fit()
     assert trainer.history == []
 
 
-def test_the_best_of_a_registered_model_is_a_whole_model(environment, tmp_path):
+def test_best_registered_model_is_a_model_file(environment, tmp_path):
     @lucid.models.register_model(name="one_weight")
     def build(scale: float = 1.0) -> Weight:
         return Weight()
@@ -380,7 +380,7 @@ def test_the_best_of_a_registered_model_is_a_whole_model(environment, tmp_path):
         Trainer(model, optimizer, [2.0], linear_loss, preprocessing={"f": print}, **options)
 
 
-def test_a_progress_bar_shows_only_where_it_is_wanted(capsys):
+def test_progress_bar_is_shown_if_enabled(capsys):
     weight_trainer([1.0, 2.0]).fit()
     assert capsys.readouterr() == ("", "")
     weight_trainer([1.0, 2.0], progress=True).fit()
@@ -390,7 +390,7 @@ def test_a_progress_bar_shows_only_where_it_is_wanted(capsys):
     assert "loss=1.8" in err  # 0.9 * 2
 
 
-def test_training_learns(small):
+def test_training_reduces_the_loss(small):
     history = small.make_trainer(epochs=8, max_grad_norm=None).fit()
     assert history[-1]["loss_class"] < 0.8 * history[0]["loss_class"]
 
@@ -399,6 +399,6 @@ def test_training_learns(small):
     ("given", "message"),
     [(None, "dict of metrics, got None"), ({"good": "x"}, "as metric 'good', got 'x'")],
 )
-def test_a_validation_that_gives_no_numbers_is_named(given, message):
+def test_invalid_metrics_are_rejected(given, message):
     with pytest.raises(TypeError, match=f"validate: expected .*{message}"):
         weight_trainer([1.0], validate=lambda model: given).fit()

@@ -235,7 +235,7 @@ def test_run_of_the_first_release_resumes(data: Path, tmp_path: Path) -> None:
         if found != digest:
             with pytest.raises(ValueError, match="data is another file"):
                 Run.resume(DetectorTask(), tmp_path, {})
-    assert "recorded no image sizes" in Run.resume(DetectorTask(), tmp_path, {}).summary
+    assert "Lucid 0.1.0" in Run.resume(DetectorTask(), tmp_path, {}).summary
     assert "recorded" not in Run.resume(DetectorTask(), tmp_path, {}).summary  # recorded now
 
 

@@ -21,7 +21,7 @@ class Module(ParameterContainer):
     """Base class of layers, losses and models.
 
     A subclass calls ``super().__init__()``, assigns parameters and submodules to attributes,
-    which registers them, and defines ``forward``.  Nested names are joined by dots.
+    registering them, and defines ``forward``.  Nested names are joined by dots.
 
     Attributes
     ----------

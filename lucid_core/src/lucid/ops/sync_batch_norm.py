@@ -32,7 +32,7 @@ class ProcessGroup(Protocol):
     @property
     def has_samples(self) -> bool: ...
 
-    def sum(self, array: Array) -> Array:
+    def all_reduce(self, array: Array) -> Array:
         """All-reduce an array with the sum."""
 
 
@@ -72,7 +72,7 @@ def sync_batch_norm(
         gbias = gshift.astype(np.float64)
         gweight = (gscale - mean * gbias) * inverse_std
         # Mean and variance depend on the inputs of all processes.
-        whole_bias, whole_weight = process_group.sum(np.stack([gbias, gweight])) / count
+        whole_bias, whole_weight = process_group.all_reduce(np.stack([gbias, gweight])) / count
         if not process_group.has_samples:
             return [gx, gweight.astype(a.dtype), gbias.astype(a.dtype), gresidual]
         slope = scale * whole_weight * inverse_std
@@ -88,7 +88,7 @@ def _statistics(a: Array, process_group: ProcessGroup) -> tuple[float, Array, Ar
     wide = a.astype(np.float64)
     pixels = np.full(a.shape[1], a.size // a.shape[1], np.float64)
     own = np.stack([pixels, wide.sum(_PIXELS), (wide * wide).sum(_PIXELS)])
-    sums = process_group.sum(own if process_group.has_samples else np.zeros_like(own))
+    sums = process_group.all_reduce(own if process_group.has_samples else np.zeros_like(own))
     count = float(sums[0, 0])
     mean = sums[1] / max(1.0, count)
     return count, mean, np.maximum(sums[2] / max(1.0, count) - mean**2, 0)

@@ -1,4 +1,4 @@
-"""Named objects whose states are saved in one checkpoint and restored together."""
+"""Objects with a state: saved in a checkpoint by name and restored together."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
 
 @runtime_checkable
 class Checkpointable(Protocol):
-    """Object that a checkpoint can save and restore: a model, an optimizer, one of your own.
+    """Protocol of objects that a checkpoint saves and restores.
 
     Examples
     --------
@@ -42,12 +42,12 @@ class Checkpointable(Protocol):
         Returns
         -------
         mapping
-            Tensors, arrays, numbers, strings, booleans and None, in dicts and lists.  From a
-            file, the keys of dicts come back as strings and tuples as lists.
+            Dicts and lists of tensors, arrays, numbers, strings, booleans and None.  Checkpoints
+            store keys as strings and tuples as lists.
         """
 
     def load_state_dict(self, state: Any, /) -> object:
-        """Restore a state that :meth:`state_dict` returned; raise an exception if it does not fit.
+        """Restore a state returned by :meth:`state_dict`; raise if it does not match.
 
         Parameters
         ----------
@@ -57,7 +57,7 @@ class Checkpointable(Protocol):
 
 
 class RandomState:
-    """State of :mod:`lucid.random`, as a checkpointable."""
+    """State of the global generator of :mod:`lucid.random`."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the generator."""
@@ -71,32 +71,25 @@ class RandomState:
 def check_checkpointables(
     objects: Mapping[str, Checkpointable], reserved: Iterable[str]
 ) -> dict[str, Checkpointable]:
-    """Return a user's checkpointables after a check of their names and methods.
-
-    Parameters
-    ----------
-    objects : mapping of str to Checkpointable
-        The objects by name.
-    reserved : iterable of str
-        Names that cannot be chosen.
+    """Validate and copy the ``checkpointables`` argument of a trainer.
 
     Raises
     ------
     TypeError
-        If it is no mapping, a name is no text, or an object lacks a method.
+        If it is no mapping, a name is no string, or an object lacks a method.
     ValueError
-        If a name is reserved.
+        If a name is in ``reserved``.
     """
     if not isinstance(objects, Mapping):
         raise TypeError(f"checkpointables: expected a dict of objects by name, got {objects!r:.80}")
-    taken = frozenset(reserved)
+    names = frozenset(reserved)
     for name, part in objects.items():
         if not isinstance(name, str):
             raise TypeError(f"checkpointables: expected names of type str, got {name!r}")
-        if name in taken:
+        if name in names:
             raise ValueError(
-                f"checkpointables: the name {name!r} is one of the trainer's own "
-                f"({', '.join(sorted(taken))}); choose another"
+                f"checkpointables: {name!r} is a name of the trainer "
+                f"({', '.join(sorted(names))}); choose another"
             )
         if isinstance(part, type) or not isinstance(part, Checkpointable):
             raise TypeError(
@@ -111,23 +104,14 @@ def named_callbacks(
     registered: Mapping[str, Checkpointable],
     reserved: Iterable[str],
 ) -> list[str | None]:
-    """Return the name of each callback in a checkpoint, None for a callback without state.
+    """Return each callback's name in checkpoints, None for one without state.
 
-    The name is the one that the callback is registered under, else that of its class.
-
-    Parameters
-    ----------
-    callbacks : sequence of Callback
-        The callbacks.
-    registered : mapping of str to Checkpointable
-        Checkpointables, which may be callbacks.
-    reserved : iterable of str
-        Names that cannot be chosen.
+    It is the name in ``registered``, else the class name.
 
     Raises
     ------
     ValueError
-        If two callbacks with state have one name.
+        If two callbacks with state have the same name, or one is in ``reserved``.
     """
     own = {id(part): name for name, part in registered.items()}
     taken: dict[str, object] = {**dict.fromkeys(reserved), **registered}
@@ -138,8 +122,8 @@ def named_callbacks(
             name = type(callback).__name__
             if taken.setdefault(name, callback) is not callback:
                 raise ValueError(
-                    f"callbacks: two objects would be saved in the checkpoint as {name!r}; give "
-                    f"them different names, such as checkpointables={{'{name}_2': callback}}"
+                    f"callbacks: two objects are named {name!r} in the checkpoint; pass one as "
+                    f"checkpointables={{'{name}_2': callback}}"
                 )
         names.append(name)
     return names
@@ -150,20 +134,13 @@ def _has_state(callback: Callback) -> bool:
 
 
 def restore(objects: Mapping[str, Checkpointable], saved: Mapping[str, Any]) -> None:
-    """Restore the states of all objects, or of none.
-
-    Parameters
-    ----------
-    objects : mapping of str to Checkpointable
-        The objects, restored in this order.
-    saved : mapping of str to state
-        A state for each name.
+    """Restore the states of all objects in order, or of none.
 
     Raises
     ------
     ValueError
-        If the names differ, or a state does not fit its object; all objects have the state
-        that they had before, except those that the message names.
+        If the names differ, or a state does not match its object.  All objects get their earlier
+        state back; the message names those that refuse it.
     """
     if objects.keys() != saved.keys():
         missing, unknown = (
@@ -171,9 +148,9 @@ def restore(objects: Mapping[str, Checkpointable], saved: Mapping[str, Any]) -> 
             for one, other in ((objects, saved), (saved, objects))
         )
         raise ValueError(
-            f"expected the states of {', '.join(objects)}, got those of {', '.join(saved)} "
-            f"(missing: {missing}; unknown: {unknown}); pass the trainer what it had when the "
-            "file was saved: scheduler, loader, callbacks and checkpointables"
+            f"expected states of {', '.join(objects)}, got {', '.join(saved)} (missing: {missing}; "
+            f"unknown: {unknown}); pass the scheduler, loader, callbacks and checkpointables with "
+            "which the file was saved"
         )
     before: list[tuple[str, Checkpointable, Any]] = []
     try:
@@ -183,23 +160,23 @@ def restore(objects: Mapping[str, Checkpointable], saved: Mapping[str, Any]) -> 
                 part.load_state_dict(saved[name])
             except Exception as error:
                 kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-                raise ValueError(f"the state of {name} does not fit: {kind}{error}") from error
+                raise ValueError(f"the state of {name} does not match: {kind}{error}") from error
     except BaseException as error:
-        refused = _roll_back(before)
-        if refused and isinstance(error, ValueError):
+        failed = _roll_back(before)
+        if failed and isinstance(error, ValueError):
             raise ValueError(
-                f"{error}; {', '.join(refused)} refused also the state from before, and may have "
-                "changed"
+                f"{error}; {', '.join(failed)} could not be restored to the earlier state and may "
+                "have changed"
             ) from error
         raise
 
 
 def _roll_back(before: Sequence[tuple[str, Checkpointable, Any]]) -> list[str]:
-    """Restore states in reverse order; return the names of objects that refuse theirs."""
-    refused = []
+    """Restore earlier states in reverse order; return the names of objects that fail."""
+    failed = []
     for name, part, state in reversed(before):
         try:
             part.load_state_dict(state)
-        except Exception:  # the error that this follows from is raised
-            refused.append(name)
-    return refused
+        except Exception:  # the original error is raised
+            failed.append(name)
+    return failed

@@ -1,4 +1,4 @@
-"""What a run was trained on, to be compared when it is resumed."""
+"""Fingerprint of a run's data, compared when the run is resumed."""
 
 from __future__ import annotations
 
@@ -19,22 +19,21 @@ from lucid.weights import atomic_write
 
 __all__ = ["DataFingerprint"]
 
-#: Names that an error lists of each kind of difference.
-_SHOWN = 3
+_MAX_LISTED = 3
 
 
 @dataclass(frozen=True)
 class DataFingerprint:
-    """Identity of the data of a run: digests of files, and the images by path and size.
+    """Digests of the files of a run's data, and sizes of its images.
 
-    Where the files are does not matter, so data can be moved.
+    Locations are not part of it, so data can be moved.
 
     Parameters
     ----------
     files : mapping of str to str
-        SHA-256 of single files, by the option that names each.
+        SHA-256 of single files, by option name.
     images : mapping of str to mapping
-        Size in bytes of each image by its relative path, by the option that names the folder.
+        Size in bytes of each image by relative path, by the option name of the folder.
     contents : mapping of str to mapping
         Likewise the :func:`~lucid.data.fingerprint.content_hashes`; empty if images are not opened.
     """
@@ -51,16 +50,16 @@ class DataFingerprint:
         *,
         contents: bool,
     ) -> DataFingerprint:
-        """Record files and images.
+        """Compute the fingerprint of files and images.
 
         Parameters
         ----------
         files : mapping of str to str or None
-            Paths of single files; those that are None are left out.
+            Paths of single files by option name; None is ignored.
         folders : mapping of str to (sequence of path, path)
-            Images, and the folder that contains them.
+            Images and the folder that contains them, by option name.
         contents : bool
-            Whether to open the images, too.
+            Whether to hash image contents too.
         """
         return cls(
             {name: file_sha256(path) for name, path in files.items() if path is not None},
@@ -69,7 +68,7 @@ class DataFingerprint:
         )
 
     def summary(self) -> dict[str, Any]:
-        """Plain data that decides whether two records are equal: digests and counts."""
+        """Return digests and counts as plain data; equal data have equal summaries."""
         return {
             "files": dict(self.files),
             "images": {
@@ -83,25 +82,25 @@ class DataFingerprint:
         }
 
     def save(self, path: Path) -> None:
-        """Write the images, which name what differs later."""
+        """Write the list of images, from which :meth:`differences` names those that differ."""
         content = {"sizes": self.images, "contents": self.contents}
         with atomic_write(path) as file:
             file.write(json.dumps(content, ensure_ascii=False, indent=0).encode(*_UTF8))
 
     def differences(self, before: Mapping[str, Any], path: Path) -> list[str]:
-        """Compare with what a run was started with.
+        """Describe the differences from an earlier fingerprint.
 
         Parameters
         ----------
         before : mapping
-            The :meth:`summary` of that time.
+            :meth:`summary` of the earlier fingerprint.
         path : path
-            What :meth:`save` wrote then; without it, counts are all that can be said.
+            File that its :meth:`save` wrote; without it, only counts are compared.
 
         Returns
         -------
         list of str
-            One sentence for each option whose data differ.
+            One description for each option whose data differ.
         """
         found = [
             f"{name} is another file (SHA-256 {digest[:12]}..., was {was[:12]}...)"
@@ -127,12 +126,12 @@ class DataFingerprint:
                         if contents[name].get(image, content) != content
                         and sizes[name].get(image) == self.images[name][image]
                     ]
-                text += f": {_joined_ranks(kinds)}"
+                text += f": {_describe(kinds)}"
             found.append(text)
         return found
 
 
-_UTF8 = ("utf-8", "surrogateescape")  # names of files may be any bytes
+_UTF8 = ("utf-8", "surrogateescape")  # file names may be any bytes
 
 
 def _differs(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
@@ -144,16 +143,16 @@ _Listed = dict[str, dict[str, int]]
 
 
 def _listed(path: Path) -> tuple[_Listed, _Listed]:
-    """Sizes and contents in a file of :meth:`DataFingerprint.save`."""
+    """Read sizes and contents from a file of :meth:`DataFingerprint.save`."""
     try:
         listed = json.loads(path.read_bytes().decode(*_UTF8))
         return dict(listed["sizes"]), dict(listed["contents"])
-    except (OSError, ValueError, LookupError, TypeError):  # the summary has decided already
+    except (OSError, ValueError, LookupError, TypeError):  # only the names of the images are lost
         return {}, {}
 
 
 def _compared(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, list[str]]:
-    """Names of the images that were removed, were added, or have another size."""
+    """Return the names of removed, added and resized images."""
     return {
         "removed": [name for name in before if name not in now],
         "added": [name for name in now if name not in before],
@@ -161,9 +160,10 @@ def _compared(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, li
     }
 
 
-def _joined_ranks(kinds: Mapping[str, Sequence[str]]) -> str:
-    return "; ".join(
-        f"{len(names)} {kind} ({', '.join(names[:_SHOWN])}{', ...' * (len(names) > _SHOWN)})"
-        for kind, names in kinds.items()
-        if names
-    )
+def _describe(kinds: Mapping[str, Sequence[str]]) -> str:
+    parts = []
+    for kind, names in kinds.items():
+        if names:
+            more = ", ..." if len(names) > _MAX_LISTED else ""
+            parts.append(f"{len(names)} {kind} ({', '.join(names[:_MAX_LISTED])}{more})")
+    return "; ".join(parts)

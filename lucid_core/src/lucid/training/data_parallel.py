@@ -1,8 +1,7 @@
-"""What a training on several ranks does beside a training on one.
+"""Data-parallel training: each rank processes its part of every batch.
 
-Each rank makes its part of every batch.  A loss is averaged over what all of them have,
-gradients are added up while backward runs, and whatever decides how the training goes on
-is the same on all.
+Losses are averaged over all ranks, gradients are summed during backward, and every decision that
+affects the run is the same on all ranks.
 """
 
 from __future__ import annotations
@@ -30,21 +29,21 @@ __all__ = ["DataParallel"]
 
 
 class DataParallel:
-    """The part of one rank in a training; alone it is the whole of it.
+    """Distributed operations of one rank; no-ops for a single rank.
 
-    Inside ``with`` the model is this training's: its norms are synchronised if that is
-    wanted, and its parameters and buffers begin as those of rank 0.
+    Entering it broadcasts rank 0's parameters and buffers and, if requested, synchronizes batch
+    norms until it is left.
 
     Parameters
     ----------
     communicator : Communicator
-        The ranks.
+        Ranks of the run.
     model : Module
-        What is trained.
+        Model to train.
     loader : DataLoader or sequence
-        What shares its batches out; on a single rank it may be any sequence of them.
+        Batches; several ranks need a loader with ``shard``.
     synchronize_norms : bool
-        Whether batch norms normalise by the batch of all ranks or by this rank's part.
+        Whether batch norms use the statistics of the global batch.
     """
 
     def __init__(
@@ -60,8 +59,8 @@ class DataParallel:
         if self.is_distributed:
             if not hasattr(loader, "shard"):
                 raise TypeError(
-                    f"{communicator.size} ranks need a loader that shares its batches out, a "
-                    f"lucid.data.DataLoader; got {type(loader).__name__}"
+                    f"loader: expected a lucid.data.DataLoader for {communicator.size} ranks, got "
+                    f"{type(loader).__name__}"
                 )
             loader.shard(communicator.rank, communicator.size)
 
@@ -86,82 +85,82 @@ class DataParallel:
         return [module for module in self._model.modules() if isinstance(module, BatchNorm2d)]
 
     def _broadcast_state(self) -> None:
-        held = [*self._model.parameters(), *self._model.buffers()]
-        given = self.communicator.broadcast([tensor.data for tensor in held])
+        tensors = [*self._model.parameters(), *self._model.buffers()]
+        state = self.communicator.broadcast([tensor.data for tensor in tensors])
         with no_grad():
-            for tensor, values in zip(held, given, strict=True):
+            for tensor, values in zip(tensors, state, strict=True):
                 tensor.copy_(values)
 
-    # --- for the norms ----------------------------------------------------------------------------
+    # --- process group of the batch norms ---------------------------------------------------------
 
     @property
     def has_samples(self) -> bool:
-        """Whether this rank has samples of the present batch, and not a stand-in for one."""
+        """Whether this rank has samples of the current batch, not a placeholder sample."""
         return self._batch_fraction > 0
 
-    def sum(self, array: Array) -> Array:
-        """The sum of the ranks' arrays."""
+    def all_reduce(self, array: Array) -> Array:
+        """Return the sum of the ranks' arrays."""
         return self.communicator.all_reduce(array)
 
     # --- a batch ----------------------------------------------------------------------------------
 
     def begin_batch(self, epoch: int, batch: int) -> None:
-        """Before the forward pass: random numbers of this rank's own."""
+        """Seed this rank's random numbers of a batch; call it before the forward pass."""
         if not self.is_distributed:
             return
         random.seed(self._loader.rank_seed(epoch, batch))
         self._batch_fraction = self._loader.shard_fraction(batch)
-        if not self.has_samples and not self._sync_norms:  # the norms must not learn of a stand-in
+        if not self.has_samples and not self._sync_norms:  # restored after the forward pass
             buffers = [buffer for norm in self._norms() for buffer in norm.buffers()]
             self._saved_buffers = [(buffer, buffer.numpy().copy()) for buffer in buffers]
 
     def average_losses(self, losses: Mapping[str, WeightedLoss]) -> tuple[Tensor, dict[str, float]]:
-        """This rank's part of the sum of the losses, and each by name averaged over all ranks.
+        """Return this rank's part of the total loss, and all losses averaged over the ranks.
 
-        Parts are in proportion to the weights of the losses, else to the numbers of samples.
+        The average is weighted by the weights of the losses, by default the number of samples.
         """
         for buffer, before in self._saved_buffers:
             buffer.copy_(before)
         self._saved_buffers = []
         if not self.is_distributed:
             return sum_losses(losses)
-        # A stand-in counts nothing, and neither does what a loss over nothing gives, often NaN.
-        own = np.array(
+        # Weight 0 for a placeholder sample, and for a mean over nothing, which is often NaN.
+        weights = np.array(
             [
                 self._batch_fraction if w is None else w * self.has_samples
                 for _, w in losses.values()
             ]
         )
         values = np.array([float(value.item()) for value, _ in losses.values()])
-        weighted = own * np.where(own == 0, 0, values)
-        whole, sums = self.communicator.all_reduce(np.stack([own, weighted]))
-        whole[whole == 0] = 1
-        means = dict(zip(losses, (sums / whole).tolist(), strict=True))
-        parts = (own / whole).tolist()
-        counted = [
+        weighted = weights * np.where(weights == 0, 0, values)
+        totals, sums = self.communicator.all_reduce(np.stack([weights, weighted]))
+        totals[totals == 0] = 1
+        means = dict(zip(losses, (sums / totals).tolist(), strict=True))
+        parts = (weights / totals).tolist()
+        terms = [
             value * part for (value, _), part in zip(losses.values(), parts, strict=True) if part
         ]
-        # Where nothing counts, backward still runs, for the sake of the other ranks.
-        total = reduce(operator.add, counted or [value * 0.0 for value, _ in losses.values()])
+        # Without weight, backward still runs, since the other ranks wait for this one.
+        total = reduce(operator.add, terms or [value * 0.0 for value, _ in losses.values()])
         return total, {**means, TOTAL_LOSS: sum(means.values())}
 
     def backward(self, loss: Tensor, last: bool) -> None:
-        """Add to the gradients; after the last batch of a step they are those of all ranks."""
+        """Accumulate gradients; with the last batch of a step, sum them over the ranks."""
         if self.is_distributed and last:
             self._gradients.backward(loss)
         else:
             loss.backward()
 
-    # --- the training -----------------------------------------------------------------------------
+    # --- run --------------------------------------------------------------------------------------
 
     def any_rank(self, flags: list[bool]) -> list[bool]:
-        """Which of some flags any rank has raised."""
+        """Return for each flag whether any rank has set it."""
         if not self.is_distributed:
             return flags
         return [bool(n) for n in self.communicator.all_reduce(np.array(flags, np.int64))]
 
     def average_buffers(self) -> None:
-        """Give all ranks the mean of their running statistics, and rank 0's counts."""
+        """Average running statistics over the ranks; broadcast rank 0's integer buffers."""
         if not self.is_distributed:
             return
         buffers = list(self._model.buffers())

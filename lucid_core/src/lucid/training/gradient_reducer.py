@@ -1,9 +1,8 @@
-"""Gradients of all ranks added up while backward is still under way.
+"""Gradient all-reduce in buckets, overlapped with the backward pass.
 
-Parameters stand in flat buckets in the order in which backward reaches them, which is
-about the reverse of that of their layers.  As soon as every gradient of a bucket is
-final, its sum over the ranks begins, and goes on while those of earlier layers are being
-computed.
+Buckets are flat arrays of gradients in reverse order of the parameters, about the order in which
+backward computes them.  The all-reduce of a bucket starts when all of its gradients are computed
+and runs while backward continues with earlier layers.
 
 Li et al., *PyTorch Distributed: Experiences on Accelerating Data Parallel Training*,
 2020, section 3.2.
@@ -26,23 +25,22 @@ __all__ = ["GradientReducer"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-#: Large enough that latency hardly counts, small enough that the last one, which nothing
-#: hides, is short: 4 MiB take 3 ms at 10 Gbit/s.
+#: Large enough to make latency negligible, small enough that the last all-reduce, which is not
+#: overlapped, is short: 4 MiB take 3 ms at 10 Gbit/s.
 BUCKET_BYTES = 4 * 2**20
 
 
 class GradientReducer:
-    """Gives every parameter the sum of its gradients on all ranks.
+    """Sum the gradients of each parameter over all ranks.
 
     Parameters
     ----------
     parameters : iterable of Parameter
-        Of the model, in the order of its layers; those without ``requires_grad`` are
-        left out.
+        Parameters of the model in order; those without ``requires_grad`` are ignored.
     communicator : Communicator
-        The ranks.
+        Ranks of the run.
     bucket_bytes : int, optional
-        About how much is sent at once.
+        Approximate bucket size.
     """
 
     def __init__(
@@ -58,9 +56,9 @@ class GradientReducer:
         self._requests: list[Request] = []
 
     def backward(self, loss: Tensor) -> None:
-        """Run backward from this rank's part of a loss; each ``.grad`` is the sum of all parts.
+        """Run backward on this rank's part of the loss; ``.grad`` is the sum over all ranks.
 
-        A parameter that no rank's loss depends on keeps its ``.grad``.
+        A parameter without gradient on all ranks keeps its ``.grad``.
         """
         for bucket in self.buckets:
             bucket.clear()
@@ -78,11 +76,11 @@ class GradientReducer:
         if bucket is not None:
             bucket.copy_in(leaf)
             self._start_full_buckets()
-        for request in self._requests:  # MPI moves on only when it is called
+        for request in self._requests:  # MPI makes progress only inside its calls
             request.test()
 
     def _start_full_buckets(self) -> None:
-        """Begin sums in the order of the buckets, which is the same on every rank."""
+        """Start all-reduces in bucket order, which is the same on every rank."""
         while len(self._requests) < len(self.buckets):
             bucket = self.buckets[len(self._requests)]
             if not bucket.is_full:
@@ -91,7 +89,7 @@ class GradientReducer:
 
 
 class _Bucket:
-    """Gradients of a few parameters one after another, then how many ranks have each."""
+    """Flat array of the gradients of some parameters, then the number of ranks that have each."""
 
     def __init__(self, parameters: list[Parameter]) -> None:
         self.parameters = parameters
@@ -119,7 +117,7 @@ class _Bucket:
             self._views[id(leaf)].copy_in()
 
     def copy_missing(self) -> None:
-        """Those that backward did not reach: what batches before gave them, or nothing."""
+        """Copy gradients that backward did not reach, accumulated from earlier batches or none."""
         for key in self._missing:
             self._views[key].copy_in()
         self._missing.clear()
@@ -130,7 +128,7 @@ class _Bucket:
 
 
 class _GradientView(NamedTuple):
-    """Where a parameter's gradient stands in a bucket, and on how many ranks it has one."""
+    """View of a parameter's gradient in a bucket, and of the number of ranks that have one."""
 
     parameter: Parameter
     total: Array
@@ -151,7 +149,7 @@ class _GradientView(NamedTuple):
 
 
 def _channels_last_view(flat: Array, shape: tuple[int, ...]) -> Array:
-    """The array seen in a shape, with channels last in memory, as weights of images are kept."""
+    """View a flat array in a shape with channels last in memory, the layout of conv weights."""
     if len(shape) != 4:
         return flat.reshape(shape)
     n, c, h, w = shape
@@ -159,7 +157,7 @@ def _channels_last_view(flat: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _bucket_groups(parameters: Iterable[Parameter], bucket_bytes: int) -> Iterator[list[Parameter]]:
-    """Neighbours of one dtype, about as many bytes as wanted."""
+    """Yield consecutive parameters of one dtype with about ``bucket_bytes`` in total."""
     group: list[Parameter] = []
     size = 0
     for parameter in parameters:

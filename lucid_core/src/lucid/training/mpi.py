@@ -1,4 +1,4 @@
-"""Ranks that ``mpiexec`` has started, through mpi4py; imported only where they are asked for."""
+"""Communicator over the ranks of ``mpiexec``, through mpi4py, which is imported when needed."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
 
 __all__ = ["MpiCommunicator", "default_communicator", "launched_ranks", "mpi_communicator"]
 
-#: Seconds that a wait asks again and again, before it lets others have the processor.
+#: Seconds of busy waiting before a wait polls.
 _SPIN_SECONDS = 0.2
 _POLL_SECONDS = 0.001
-#: Seconds that the other ranks leave rank 0 to tell of an error, so that what all of them
-#: find wrong is told once.
+#: Seconds that other ranks wait for rank 0 to report an error, so that a common one is reported
+#: once.
 _MAIN_ERROR_SECONDS = 0.5
-#: Where process managers say how many ranks they have started: MPICH and Intel, Open MPI.
+#: Environment variables with the number of ranks: MPICH and Intel MPI, Open MPI.
 _SIZE_VARIABLES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE")
 
 
 class MpiCommunicator(Communicator):
-    """The ranks of an MPI communicator.
+    """Ranks of an MPI communicator.
 
-    Waits in short turns, so that a signal is noticed while a rank waits for another.
+    Waiting polls, so that Python handles signals meanwhile.
 
     Parameters
     ----------
     comm : mpi4py.MPI.Comm
-        Its ranks; duplicated, so that messages of others do not get in between.
+        MPI communicator, duplicated to separate its messages from the caller's.
     """
 
     def __init__(self, comm: Comm) -> None:
         self._comm = comm.Dup()
-        self._sums = comm.Dup()  # those that go on while other calls are made
+        self._async_comm = comm.Dup()  # for all_reduce_async, concurrent with other calls
         self.rank = comm.Get_rank()
         self.size = comm.Get_size()
         self.seconds = 0.0
@@ -66,19 +66,21 @@ class MpiCommunicator(Communicator):
         return total
 
     def all_reduce_async(self, array: Array) -> _MpiRequest:
-        return _MpiRequest(self, self._timed(lambda: self._sums.Iallreduce(_in_place(), array)))
+        return _MpiRequest(
+            self, self._timed(lambda: self._async_comm.Iallreduce(_in_place(), array))
+        )
 
     def abort(self, code: int) -> None:
-        """End all ranks at once."""
+        """Terminate all ranks."""
         self._comm.Abort(code)
 
     def wait_for_main(self) -> None:
-        """Give rank 0 time to tell of an error, and to end all, if it has met the same."""
+        """Give rank 0 time to report the same error and terminate all ranks."""
         if not self.is_main:
             time.sleep(_MAIN_ERROR_SECONDS)
 
     def _barrier(self) -> None:
-        """Wait for all ranks so that signals are noticed, which MPI's own waits do not let be."""
+        """Wait for all ranks by polling, since blocking MPI calls delay signal handlers."""
         _MpiRequest(self, self._comm.Ibarrier()).wait()
 
     def _timed(self, call: Any) -> Any:
@@ -90,7 +92,7 @@ class MpiCommunicator(Communicator):
 
 
 class _MpiRequest:
-    """A request of MPI's."""
+    """Request of a nonblocking MPI operation."""
 
     def __init__(self, communicator: MpiCommunicator, request: Request) -> None:
         self._communicator = communicator
@@ -117,24 +119,24 @@ def _in_place() -> Any:
 
 
 def mpi_communicator() -> MpiCommunicator:
-    """Join the ranks that ``mpiexec`` has started; a single one without it.
+    """Join the ranks started by ``mpiexec``; a single rank without it.
 
-    The ranks of a machine share its cores: kernels get an equal part of those that a rank
-    may run on, unless ``OMP_NUM_THREADS`` says how many.  An error that nobody handles
-    ends all ranks, after its rank has told it.
+    The ranks of a machine divide its cores: each sets the number of kernel threads to its share,
+    unless ``OMP_NUM_THREADS`` is set.  An unhandled exception is reported by its rank and then
+    terminates all ranks.
 
     Returns
     -------
     MpiCommunicator
-        For the ``communicator`` of :class:`Trainer` and of the models' own trainings.
+        Pass it as ``communicator`` to :class:`Trainer` or :class:`Run`.
 
     Raises
     ------
     lucid.MissingPackageError
-        If mpi4py or an MPI is not installed.
+        If mpi4py or an MPI library is not installed.
     RuntimeError
-        If ``mpiexec`` has started several ranks and this MPI knows of one only: they belong
-        to different MPIs, and every rank would be a training of its own.
+        If ``mpiexec`` started several ranks but belongs to another MPI library than mpi4py's, so
+        that each rank would train separately.
 
     Examples
     --------
@@ -152,8 +154,8 @@ def mpi_communicator() -> MpiCommunicator:
         from mpi4py import MPI
     except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py without an MPI
         raise MissingPackageError(
-            f'several ranks need mpi4py and an MPI: pip install "lucid-core[mpi]" ({error}); '
-            "a Trainer with communicator=Communicator() trains alone",
+            f'several ranks need mpi4py and MPI: pip install "lucid-core[mpi]" ({error}); or pass '
+            "communicator=Communicator() to train on one rank",
             name="mpi4py",
         ) from error
     started = launched_ranks()
@@ -171,16 +173,16 @@ def mpi_communicator() -> MpiCommunicator:
 
 
 def default_communicator() -> Communicator:
-    """What a training that is given no ranks takes: those of ``mpiexec``, else this process.
+    """Return the ranks started by ``mpiexec``, else a single rank.
 
-    Every rank has to ask, for joining waits for all of them.  Processes that a rank starts by
-    ``multiprocessing``, such as a loader's workers, are no ranks.
+    All ranks must call it, since joining waits for them.  Processes started by
+    ``multiprocessing``, such as loader workers, are single ranks.
 
     Returns
     -------
     Communicator
-        As of :func:`mpi_communicator`, the same each time, where ``mpiexec`` has started
-        several ranks of this program; else a single rank, for which nothing is imported.
+        The same :func:`mpi_communicator` each time if ``mpiexec`` started several ranks of this
+        program, else ``Communicator()`` without importing mpi4py.
 
     Raises
     ------
@@ -195,23 +197,23 @@ def default_communicator() -> Communicator:
 
 @functools.cache
 def _joined_ranks() -> tuple[int, MpiCommunicator]:
-    """The process, since a forked child would inherit the ranks, and they."""
+    """Return the ranks with the process that joined them; a forked child is none of them."""
     return os.getpid(), mpi_communicator()
 
 
 def _library_name(mpi: Any) -> str:
-    """The first line of what an MPI says of itself, such as ``MPICH Version: 4.3.2``."""
+    """Return name and version of an MPI library, such as ``MPICH Version: 4.3.2``."""
     return " ".join(mpi.Get_library_version().strip("\0").split("\n", 1)[0].split())
 
 
 def launched_ranks() -> int:
-    """How many ranks ``mpiexec`` has started of this program, as it says in the environment."""
-    said = [os.environ.get(name, "") for name in _SIZE_VARIABLES]
-    return max([1, *(int(size) for size in said if size.isdigit())])
+    """Return the number of ranks of this program that ``mpiexec`` started, from the environment."""
+    sizes = [os.environ.get(name, "") for name in _SIZE_VARIABLES]
+    return max([1, *(int(size) for size in sizes if size.isdigit())])
 
 
 def _share_cores(comm: Any) -> None:
-    """Give kernels and BLAS the part of this machine's cores that falls to this rank."""
+    """Limit kernel and BLAS threads to this rank's share of the machine's cores."""
     if os.environ.get("OMP_NUM_THREADS"):
         return
     from mpi4py import MPI
@@ -219,7 +221,7 @@ def _share_cores(comm: Any) -> None:
 
     here = comm.Split_type(MPI.COMM_TYPE_SHARED)
     threads = threads_per_rank(here.allgather(_cores()), here.Get_rank())
-    if (quota := processor_quota()) is not None:  # the ranks of a container share it
+    if (quota := processor_quota()) is not None:  # the ranks of a container share the quota
         threads = min(threads, max(1, int(quota / here.Get_size())))
     here.Free()
     set_num_threads(threads)
@@ -234,25 +236,25 @@ def _cores() -> set[int]:
 
 
 def threads_per_rank(cores: list[set[int]], rank: int) -> int:
-    """How many threads a rank gets, by the cores that each rank of a machine may run on."""
+    """Return the number of threads of a rank, given the cores that each rank may run on."""
     part = sum(1 / sum(core in others for others in cores) for core in cores[rank])
     return max(1, int(part + 1e-9))
 
 
 def _abort_on_errors(communicator: MpiCommunicator) -> None:
-    """End all ranks by an exception that nobody handles: the others would wait for ever."""
-    usual = sys.excepthook
+    """Terminate all ranks on an unhandled exception; the others would wait forever."""
+    previous = sys.excepthook
 
-    def end_all(
+    def report_and_abort(
         kind: type[BaseException], error: BaseException, where: TracebackType | None
     ) -> None:
         communicator.wait_for_main()
-        if usual is sys.__excepthook__:
+        if previous is sys.__excepthook__:
             lines = "".join(traceback.format_exception(kind, error, where))
             sys.stderr.write(f"rank {communicator.rank} of {communicator.size}:\n{lines}")
         else:
-            usual(kind, error, where)
+            previous(kind, error, where)
         sys.stderr.flush()
         communicator.abort(130 if issubclass(kind, KeyboardInterrupt) else 1)
 
-    sys.excepthook = end_all
+    sys.excepthook = report_and_abort

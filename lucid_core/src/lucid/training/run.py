@@ -1,8 +1,8 @@
-"""A training run of any task: started from options, interrupted, resumed.
+"""Runs: training of any task from options, interrupted and resumed.
 
-:class:`Run` holds what every command that trains has in common: the folder and its lock, the
-record of options and data, the check that a resumed run continues with the same ones, and the
-loop over epochs.  A :class:`~lucid.training.Task` adds what differs.
+:class:`Run` is the part that all training commands share: the locked folder, the recorded options
+and data, their comparison on resume, and the trainer.  A :class:`~lucid.training.Task` adds the
+rest.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Run"]
 
-# With more of the initial mean 0 and variance 1, evaluation can differ from training by far.
+# Above it, the initial mean 0 and variance 1 make evaluation differ much from training.
 _MAX_INITIAL_SHARE = 0.05
 _USUAL_MOMENTUM = 0.1
 
@@ -43,17 +43,17 @@ class Run(Generic[Options]):
     Attributes
     ----------
     task : Task
-        What is trained, and how.
+        Task of the run.
     folder : RunFolder
-        Folder of the run and its lock.
+        Folder of the run.
     options : object
         Options of the run.
     trainer : Trainer
-        The loop; after :meth:`fit` with its ``history``.
+        Trainer; has the ``history`` after :meth:`fit`.
     summary : str
-        Model and data in a line, and in a second one what else is to be known.
+        One line on model and data, and a second one with a note, if any.
     reports : tuple of lucid.data.report.DataReport
-        What was found in the data, to train on and to validate on.
+        Reports of the checks of training and validation data.
     """
 
     task: Task[Options, Any]
@@ -73,23 +73,22 @@ class Run(Generic[Options]):
         communicator: Communicator | None = None,
         check_data: bool = True,
     ) -> Run[Options]:
-        """Prepare a new run, on one rank or on several; its folder is locked until it ends.
+        """Prepare a new run and lock its folder until the run ends.
 
         Parameters
         ----------
         task : Task
-            What is trained, and how.
+            Task of the run.
         folder : path
-            Folder of the run; may not contain one yet.
+            Folder of the run, without an earlier run.
         options : object
-            Options of the run, of the class ``task.options``.
+            Options, an instance of ``task.options``.
         workers : int, default 0
             As for :class:`lucid.data.DataLoader`.
         communicator : Communicator, optional
-            Ranks that train together.  Default: those that ``mpiexec`` has started, else this
-            process alone.
+            Ranks of the run.  Default: those started by ``mpiexec``, else a single rank.
         check_data : bool, default True
-            Whether every image is opened first, by rank 0 for all.
+            Whether rank 0 first opens and checks every image.
 
         Returns
         -------
@@ -99,12 +98,12 @@ class Run(Generic[Options]):
         Raises
         ------
         ValueError
-            If the folder contains a run or another process trains in it, or if data and
-            options do not fit.
+            If the folder contains a run or is used by another process, or data or options are
+            invalid.
         lucid.WeightFileError
-            If the file to start from does not hold what it should.
+            If the file of initial weights is invalid.
         lucid.MissingPackageError
-            If a package is missing that the task needs.
+            If a package that the task needs is missing.
         """
         run_folder, ranks = RunFolder(folder), communicator or default_communicator()
         task.check_start(run_folder, options)
@@ -128,7 +127,9 @@ class Run(Generic[Options]):
         first = task.build_model(options, data)
         name, kwargs = first.model.model_name, first.model.model_kwargs
         if name is None:
-            raise ValueError("the model does not know its name in lucid.models")
+            raise ValueError(
+                "expected a model built by lucid.models.create_model, got one without name"
+            )
         metadata = {"model": name, "kwargs": dict(kwargs or {}), **first.metadata}
         setup = TrainerSetup(run_folder, options, first.model, metadata, workers, ranks)
         run = cls._prepared(task, setup, data, first.note)
@@ -149,17 +150,17 @@ class Run(Generic[Options]):
         communicator: Communicator | None = None,
         check_data: bool = True,
     ) -> Run[Options]:
-        """Prepare to continue a run after the last state that was saved.
+        """Prepare to continue a run from its last checkpoint.
 
         Parameters
         ----------
         task : Task
-            The task that the run was started with.
+            Task with which the run was started.
         folder : path
             Folder of the run.
         given : mapping
-            Options that were given again.  Paths may differ, for data that have moved, as
-            long as the data are the same; all else must be what it was.
+            Options given again.  Paths of data may change if the data are the same; other options
+            must be unchanged.
         workers : int, default 0
             As for :class:`lucid.data.DataLoader`; may differ.
         communicator : Communicator, optional
@@ -175,11 +176,10 @@ class Run(Generic[Options]):
         Raises
         ------
         ValueError
-            If there is no run, another process trains in the folder, or options or data
-            differ from those that the run started with.
+            If there is no run, another process uses the folder, or options or data differ from
+            those at the start.
         FileNotFoundError
-            If it was interrupted before its first state was saved, and the file that it was
-            to start from has gone.
+            If there is no checkpoint yet and the file of initial weights is missing.
         """
         run_folder, ranks = RunFolder(folder), communicator or default_communicator()
         with run_folder.locked(ranks, resume=True):
@@ -224,12 +224,12 @@ class Run(Generic[Options]):
 
     @property
     def introduction(self) -> list[str]:
-        """Lines on the data, and the summary."""
+        """Lines on the data reports, and the summary."""
         return [*(line for report in self.reports for line in brief_lines(report)), self.summary]
 
     @property
     def has_plots(self) -> bool:
-        """Whether losses and metrics are drawn: whether matplotlib is installed."""
+        """Whether losses and metrics are plotted, which needs matplotlib."""
         return any(isinstance(c, PlotEpochs) and c.available for c in self.trainer.callbacks)
 
     def fit(
@@ -242,14 +242,12 @@ class Run(Generic[Options]):
         log : callable, optional
             Called with a line of text after each epoch.
         callbacks : sequence of Callback, default ()
-            Called besides the task's own.  Those with a state are saved under the names of
-            their classes; pass them again when the run is resumed.
+            Callbacks besides the task's own.  Pass those with a state again when resuming.
 
         Returns
         -------
         float or None
-            The best value of the metric that decides which model is best; None if it was NaN
-            after every epoch.
+            Best value of the metric that selects the best model; None if it was never finite.
         """
         trainer = self.trainer
         report = LogEpochs(log or _ignore, self.task.logged)
@@ -262,24 +260,24 @@ class Run(Generic[Options]):
         return trainer.best
 
     def _statistics_note(self) -> list[str]:
-        """Say where a new model had too few batches for batch norms of a small momentum."""
+        """Return a note if running statistics are still dominated by their initial values."""
         if any(getattr(self.options, name) is not None for name in self.task.start_files):
-            return []  # files may not say how many batches their statistics are of
-        shares = {}
+            return []  # unknown number of earlier batches
+        initial_shares = {}
         for norm in self.trainer.model.modules():
             if isinstance(norm, BatchNorm2d) and norm.num_batches_tracked is not None:
                 batches = int(norm.num_batches_tracked.item())
                 if batches and norm.momentum is not None and norm.momentum < _USUAL_MOMENTUM:
-                    shares[(1 - norm.momentum) ** batches] = batches, norm.momentum
-        share = max(shares, default=0.0)
+                    initial_shares[(1 - norm.momentum) ** batches] = batches, norm.momentum
+        share = max(initial_shares, default=0.0)
         if share <= _MAX_INITIAL_SHARE:
             return []
-        batches, momentum = shares[share]
+        batches, momentum = initial_shares[share]
         return [
             f"after {pluralize(batches, 'batch', 'batches')}, running statistics of batch norms "
-            f"with a momentum of {momentum:g} are still {share:.0%} initial values. Validation and "
-            "prediction use them: train for longer, or build the model with a greater momentum, by "
-            f"--model-option norm_momentum={_USUAL_MOMENTUM} if it takes that argument"
+            f"with momentum {momentum:g} are still {share:.0%} initial values; validation and "
+            "prediction use them. Train for more epochs, or increase the momentum with "
+            f"--model-option norm_momentum={_USUAL_MOMENTUM} if the model has that argument"
         ]
 
 
@@ -296,9 +294,9 @@ def _record(
     start_files: Collection[str],
     check: bool,
 ) -> DataFingerprint:
-    """Identity of the data, and of some of the files that the weights are from."""
+    """Compute the fingerprint of the data and of some files of initial weights."""
     return DataFingerprint.compute(_files(task, options, start_files), data.folders, contents=check)
 
 
 def _ignore(line: str) -> None:
-    """Drop a line; checkpoints of Lucid 0.1.0 count the callback that reports."""
+    """Ignore a line, so that LogEpochs, which checkpoints of Lucid 0.1.0 count, has a log."""

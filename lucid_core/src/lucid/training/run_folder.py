@@ -1,8 +1,7 @@
-"""Folder of a training run that its options alone start, and that can be resumed.
+"""Folder of a run, from which it is resumed.
 
-A command that trains keeps everything in one folder: ``run.json`` (the options and what
-followed from them), ``run_images.json``, and what :class:`~lucid.training.Trainer`
-writes: ``last.safetensors``, ``best.safetensors`` and ``metrics.csv``.
+It contains ``run.json`` (options and metadata), ``run_images.json`` (list of images) and the files
+of :class:`~lucid.training.Trainer`: ``last.safetensors``, ``best.safetensors``, ``metrics.csv``.
 """
 
 from __future__ import annotations
@@ -33,45 +32,45 @@ Options = TypeVar("Options", bound=Any)
 
 
 def comparison_note(before: Mapping[str, Any] | None, opened: bool) -> str | None:
-    """Say how far the images of a resumed run were compared, if not with certainty.
+    """Return a note if the image contents of a resumed run were not compared.
 
     Parameters
     ----------
     before : mapping or None
-        The ``DataFingerprint.summary`` of when the run started, as far as it is known.
+        ``DataFingerprint.summary`` recorded at the start of the run, if any.
     opened : bool
         Whether the images were opened now.
     """
     if before is None or not before["images"]:
-        return "started by Lucid 0.1.0, which recorded no image sizes: images were not compared"
+        return "images were not compared, because Lucid 0.1.0 recorded no image sizes"
     recorded = [images.get("contents") is not None for images in before["images"].values()]
     if opened and all(recorded):
         return None
     reason = "of --no-check-data" if not opened else "the run started with --no-check-data"
     return (
-        f"images were compared by name and size only, because {reason}: an image of the same size "
-        "with other content is not noticed"
+        f"images were compared by name and size only, because {reason}; changes that keep the size "
+        "are not detected"
     )
 
 
 class RunFolder:
-    """Folder of a run: its lock, its options, and the files of its training.
+    """Folder of a run: lock, options, metadata and checkpoints.
 
     Parameters
     ----------
     path : path-like
-        The folder; made when a run starts.
+        The folder; created when a run starts.
 
     Attributes
     ----------
     path : pathlib.Path
         The folder.
     last : pathlib.Path
-        The state to resume from.
+        Checkpoint to resume from.
     best : pathlib.Path
-        The best model.
+        Best model.
     lock : lucid.locks.FileLock
-        Held from :meth:`locked` to the end of :meth:`train`.
+        Lock, held from :meth:`locked` to the end of :meth:`train`.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -83,70 +82,65 @@ class RunFolder:
 
     @property
     def has_checkpoint(self) -> bool:
-        """Whether there is a state to resume from; :meth:`train` saves one at once."""
+        """Whether there is a checkpoint; :meth:`train` saves the first before the first step."""
         return self.last.exists()
 
     @contextmanager
     def locked(self, communicator: Communicator, *, resume: bool) -> Iterator[None]:
-        """Hold the folder's lock while a run is prepared; keep it for :meth:`train`.
+        """Acquire the lock and check the folder; keep the lock for :meth:`train` unless it raises.
 
         Parameters
         ----------
         communicator : Communicator
-            The ranks, of which rank 0 takes the lock.
+            Ranks of the run; rank 0 acquires the lock.
         resume : bool
-            Whether a run that the folder contains is to be continued.
+            Whether to resume the run in the folder.
 
         Raises
         ------
         ValueError
-            If another process trains in the folder, if there is no run to resume, or if a new
-            run would overwrite an earlier one.
+            If another process uses the folder, there is no run to resume, or a new run would
+            overwrite another one.
         OSError
             If the folder cannot be written to.
         """
 
-        def take() -> None:
-            if resume and not self._run_json.exists():  # nothing is made where nothing is
+        def acquire() -> None:
+            if resume and not self._run_json.exists():  # do not create a folder for the lock
                 raise ValueError(f"{self.path}: contains no run to resume, {RUN_JSON} is missing")
             self.lock.acquire()
             self._check_resumable() if resume else self._check_no_results()
 
         try:
-            communicator.call_on_main(take)
+            communicator.call_on_main(acquire)
             yield
         except BaseException:
             self.lock.release()
             raise
 
     def check_not_data_folder(self, name: str, data: str | None, *, within: bool = False) -> None:
-        """Refuse a folder of data as the folder of the run.
+        """Raise ValueError if the run would write into its data.
 
         Parameters
         ----------
         name : str
-            The option that names the data.
+            Option name of the data folder.
         data : str or None
-            A folder of data.
+            The data folder.
         within : bool, default False
-            Whether to refuse a folder inside it, too.
-
-        Raises
-        ------
-        ValueError
-            If the run would write into the data.
+            Whether subfolders of the data folder are rejected too.
         """
         if data is None:
             return
         own, other = self.path.resolve(), Path(data).resolve()
         if own == other or (within and other in own.parents):
             raise ValueError(
-                f"{self.path}: the output would be written into the data of "
-                f"--{name.replace('_', '-')} ({data}); choose another --output"
+                f"{self.path}: expected a folder outside the data of --{name.replace('_', '-')} "
+                f"({data}); choose another --output"
             )
 
     def _check_no_results(self) -> None:
-        """Refuse to start where that would overwrite the results of another run."""
+        """Raise if a new run would overwrite the results of another one."""
         results = [path.name for path in (self.best, self.path / METRICS_LOG) if path.exists()]
         if self.has_checkpoint and self._has_steps():
             results.append(LAST_CHECKPOINT)
@@ -164,7 +158,7 @@ class RunFolder:
         )
 
     def _check_resumable(self) -> None:
-        """Refuse to resume a run that has lost its state: it would start again from nothing."""
+        """Raise if the run has results but no checkpoint."""
         results = [path.name for path in (self.best, self.path / METRICS_LOG) if path.exists()]
         if results and not self.has_checkpoint:
             raise ValueError(
@@ -173,7 +167,7 @@ class RunFolder:
             )
 
     def _is_run(self) -> bool:
-        """Whether the description in the folder is one of a run, and not some other file."""
+        """Whether run.json in the folder was written by a run."""
         try:
             return isinstance(self._read()["options"], dict)
         except (OSError, ValueError, LookupError):
@@ -182,22 +176,22 @@ class RunFolder:
     def _has_steps(self) -> bool:
         try:
             return bool(load_checkpoint(self.last)["step"])
-        except (WeightFileError, LookupError):  # somebody may still want what is left of it
+        except (WeightFileError, LookupError):  # damaged, but may be recoverable
             return True
 
     def start(self, options: Any, metadata: Mapping[str, Any], data: DataFingerprint) -> None:
-        """Write down what the run starts with.
+        """Record a new run; call it within :meth:`locked`.
 
-        Called within :meth:`locked`; the first state of a run that made no step is removed.
+        The checkpoint of a run without steps is removed.
 
         Parameters
         ----------
         options : dataclass
-            What the user chose.
+            Options of the run.
         metadata : mapping
-            What followed from the options and must stay: plain data.
+            Further plain data that a resumed run needs.
         data : DataFingerprint
-            What is trained on.
+            Fingerprint of the data.
         """
         self.last.unlink(missing_ok=True)
         data.save(self.path / IMAGES_JSON)
@@ -224,34 +218,33 @@ class RunFolder:
         paths: Sequence[str] = (),
         start_files: Sequence[str] = (),
     ) -> tuple[Options, dict[str, Any]]:
-        """Load the options that the run started with.
+        """Load the options saved when the run started.
 
         Parameters
         ----------
         kind : type
             Dataclass of the options.
         metadata_keys : sequence of str
-            Required keys of the recorded metadata.
+            Required keys of the metadata.
         given : mapping
-            Options that were given again.  They must be what they were, except paths.
+            Options given again.  All but paths must be unchanged.
         paths : sequence of str, default ()
-            Options that name data.  Given again, they say where the data are now;
-            :meth:`check_data` compares the content.
+            Options that are paths of data and may change; :meth:`check_data` compares contents.
         start_files : sequence of str, default ()
-            Options that name a file whose weights the run started from.  Such a file may be
-            missing by now; given again, its content is compared as well.
+            Options that are paths of initial weights.  The files may be missing; if given again,
+            their contents are compared.
 
         Returns
         -------
         options : dataclass
-            With the paths that were given.
+            Saved options with the given paths.
         metadata : dict
-            All that was written down.  ``"data"`` is None for a run of Lucid 0.1.0.
+            Contents of ``run.json``; ``"data"`` is None for a run of Lucid 0.1.0.
 
         Raises
         ------
         ValueError
-            If the record is damaged, an option differs, or data are not where they were.
+            If ``run.json`` is damaged, an option differs, or data are missing.
         """
         record = {"data": None, **self._read()}
         self._check_command(kind, record.get("options"))
@@ -279,34 +272,29 @@ class RunFolder:
             if where is not None and not Path(where).exists():
                 raise ValueError(
                     f"{where}: does not exist; if the data of the run in {self.path} have moved, "
-                    f"give their new path as --{name.replace('_', '-')}"
+                    f"pass their new path as --{name.replace('_', '-')}"
                 )
         return dataclasses.replace(options, **moved), record
 
     def _check_command(self, kind: type[Any], options: object) -> None:
-        """Refuse a run of another command, whose options are others."""
+        """Raise if the run was started by another command, with other options."""
         known = {field.name for field in dataclasses.fields(kind)}
         if isinstance(options, dict) and (foreign := sorted(options.keys() - known)):
             raise ValueError(
-                f"{self.path}: started by another command or a newer Lucid, with options that are "
-                f"not known here: {', '.join(foreign)}; resume it with the command that started "
-                "it, or choose another --output"
+                f"{self.path}: unknown options {', '.join(foreign)}, saved by another command or a "
+                "newer Lucid; resume with the command that started the run, or choose another "
+                "--output"
             )
 
     def compare_data(self, now: DataFingerprint, before: Mapping[str, Any] | None) -> None:
-        """Refuse other data than the run started with, without remembering where they are.
+        """Raise ValueError if data differ from those at the start of the run.
 
         Parameters
         ----------
         now : DataFingerprint
-            Of all data, or of some of them before the others are read.
+            Fingerprint of all or some of the current data.
         before : mapping or None
             As for :meth:`check_data`.
-
-        Raises
-        ------
-        ValueError
-            If the data differ: says in what.
         """
         if before is not None and (found := now.differences(before, self.path / IMAGES_JSON)):
             raise ValueError(
@@ -317,23 +305,18 @@ class RunFolder:
     def check_data(
         self, options: Any, now: DataFingerprint, before: Mapping[str, Any] | None
     ) -> None:
-        """Refuse to resume with other data; remember where they are now.
+        """Raise ValueError if data differ from those at the start of the run; save their paths.
 
-        Called within :meth:`locked`, on rank 0.
+        Call it within :meth:`locked`, on rank 0.
 
         Parameters
         ----------
         options : dataclass
-            With the present paths.
+            Options with the current paths.
         now : DataFingerprint
-            Of the data that they name.
+            Fingerprint of the current data.
         before : mapping or None
-            The ``DataFingerprint.summary`` of when the run started, as far as it is known.
-
-        Raises
-        ------
-        ValueError
-            If the data differ from those that the run started with: says in what.
+            ``DataFingerprint.summary`` recorded at the start of the run, if any.
         """
         self.compare_data(now, before)
         record = self._read()
@@ -345,27 +328,27 @@ class RunFolder:
             self._write(written)
 
     def train(self, trainer: Trainer, callbacks: Sequence[Callback] = ()) -> list[dict[str, Any]]:
-        """Train to the end, from the state in the folder or else from the first step.
+        """Train from the checkpoint in the folder, else from the first step.
 
-        The state before the first step is saved too, as it may hold weights that came from
-        another file: a run that is killed needs only its folder to be resumed.
+        The first checkpoint is saved before the first step, with the initial weights, so that
+        resuming needs only the folder.
 
         Parameters
         ----------
         trainer : Trainer
-            The loop, whose ``directory`` is this folder.
+            Trainer whose ``directory`` is this folder.
         callbacks : sequence of Callback, default ()
-            Called after the trainer's own.
+            Callbacks besides the trainer's own.
 
         Returns
         -------
         list of dict
-            The history, as :meth:`Trainer.fit` returns it.
+            History, as returned by :meth:`Trainer.fit`.
 
         Raises
         ------
         ValueError
-            If another process trains in the folder, or the trainer saves in another one.
+            If another process uses the folder, or ``directory`` is another folder.
         """
         if trainer.directory != self.path:
             raise ValueError(
@@ -377,7 +360,7 @@ class RunFolder:
             return self.has_checkpoint
 
         try:
-            # Rank 0 answers for all: others may see its file late, on a network file system.
+            # Rank 0 decides: on network file systems, other ranks may not see its file yet.
             resume = trainer.communicator.call_on_main(begin)
             return trainer.fit(
                 resume=resume, callbacks=callbacks, lock=self.lock, save_initial=not resume
@@ -390,7 +373,7 @@ def _option_mismatch(folder: Path, name: str, before: Any, value: Any) -> str:
     text = f"{folder}: the run started with {name} {before!r}, got {value!r}; "
     if name == "epochs":
         return text + (
-            "the learning rates follow from it. To train for longer, start a new run in another "
+            "the learning rates depend on it. To train for more epochs, start a new run in another "
             f"--output with --weights {folder / BEST_MODEL}"
         )
     option = name.replace("_", "-")

@@ -1,4 +1,4 @@
-"""Learning rates over a whole training: up in its first steps, then down."""
+"""Learning-rate schedules with warm-up."""
 
 from __future__ import annotations
 
@@ -18,50 +18,49 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEDULES", "schedule_with_warmup"]
 
-#: Longest warm-up that is chosen for the user, in steps.
-_LONGEST_WARM_UP = 1000
-#: Share of the highest learning rate that a warm-up begins with.
-_FIRST_SHARE = 0.1
+#: Maximum default warm-up, in steps.
+_MAX_WARMUP_STEPS = 1000
+#: Factor of the learning rate at the first warm-up step.
+_START_FACTOR = 0.1
 
-_AFTER: dict[str, Callable[[Any, int], LRScheduler]] = {
+_DECAY: dict[str, Callable[[Any, int], LRScheduler]] = {
     "cosine": CosineAnnealingLR,
-    # Detectron's "1x": a tenth after two thirds of the way, a hundredth after eight ninths.
+    # Detectron's 1x schedule.
     "step": lambda optimizer, steps: MultiStepLR(optimizer, [steps * 2 // 3, steps * 8 // 9]),
     "constant": lambda optimizer, steps: MultiStepLR(optimizer, []),
 }
 
-#: What can follow the warm-up.
-SCHEDULES = tuple(_AFTER)
+#: Names of the schedules after the warm-up.
+SCHEDULES = tuple(_DECAY)
 
 
 def schedule_with_warmup(
     optimizer: Optimizer, steps: int, *, schedule: str = "cosine", warmup_steps: int | None = None
 ) -> LRScheduler:
-    """A schedule for ``steps`` steps: a linear rise, and what comes then.
+    """Return a schedule of ``steps`` steps: linear warm-up, then decay.
 
     Parameters
     ----------
     optimizer : lucid.optim.Optimizer
-        Each of its groups has its own highest learning rate.
+        The optimizer; the learning rates of its groups are the maxima.
     steps : int
-        Of the whole training.
+        Total number of steps of the run.
     schedule : {"cosine", "step", "constant"}, default "cosine"
-        Down to 0 along half a cosine; by a factor of 10 after 2/3 and after 8/9 of the
-        steps that are left; or as it is.
+        After the warm-up: cosine annealing to 0; division by 10 after 2/3 and 8/9 of the
+        remaining steps; or a constant learning rate.
     warmup_steps : int, optional
-        Steps of the rise, which begins at a tenth; 0 for none.  Default: a tenth of the
-        steps, at most 1000.
+        Number of steps of the warm-up, which starts at a tenth of the learning rate.  Default:
+        ``steps // 10``, at most 1000.
 
     Returns
     -------
     lucid.optim.lr_scheduler.LRScheduler
-        The optimizer has the rate of its first step already; ``step()`` after every step
-        sets the next.
+        Scheduler to step after every optimizer step.
 
     Raises
     ------
     ValueError
-        If ``schedule`` is none of these, or the warm-up leaves no step.
+        If ``schedule`` is unknown, or the warm-up is not shorter than ``steps``.
 
     Examples
     --------
@@ -77,19 +76,19 @@ def schedule_with_warmup(
     >>> rates
     [0.1, 0.55, 1.0, 1.0]
     """
-    if schedule not in _AFTER:
-        raise ValueError(f"the schedule must be one of {', '.join(SCHEDULES)}, got {schedule!r}")
+    if schedule not in _DECAY:
+        raise ValueError(f"schedule: expected {', '.join(SCHEDULES)}, got {schedule!r}")
     if warmup_steps is None:
-        warmup_steps = min(steps // 10, _LONGEST_WARM_UP)
+        warmup_steps = min(steps // 10, _MAX_WARMUP_STEPS)
     if not 0 <= warmup_steps < max(steps, 1):
         raise ValueError(
-            f"the warm-up must be shorter than the training of {steps} steps, got {warmup_steps}"
+            f"warmup_steps: expected 0 to {steps - 1} of {steps} steps, got {warmup_steps}"
         )
     if warmup_steps == 0:
-        return _AFTER[schedule](optimizer, max(steps, 1))
-    rise = LinearLR(optimizer, start_factor=_FIRST_SHARE, total_iters=warmup_steps)
+        return _DECAY[schedule](optimizer, max(steps, 1))
+    warmup = LinearLR(optimizer, start_factor=_START_FACTOR, total_iters=warmup_steps)
     return SequentialLR(
         optimizer,
-        [rise, _AFTER[schedule](optimizer, steps - warmup_steps)],
+        [warmup, _DECAY[schedule](optimizer, steps - warmup_steps)],
         milestones=[warmup_steps],
     )

@@ -1,4 +1,4 @@
-"""State of a training: its progress, and the states of named objects that know no trainer."""
+"""State of a trainer: progress, and the states of its named objects."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _OWN_NAMES = frozenset({*_ENTRIES, "random", "model", "optimizer", "scheduler", 
 
 
 class TrainerState:
-    """What :class:`~lucid.training.Trainer` saves and restores.
+    """State that :class:`~lucid.training.Trainer` saves and restores.
 
     Parameters
     ----------
@@ -47,11 +47,11 @@ class TrainerState:
     Attributes
     ----------
     epoch, step, batch : int
-        Epochs and optimizer steps done so far, and batches in the present epoch.
+        Number of completed epochs, optimizer steps, and batches of the current epoch.
     sums : dict
-        Sums of the losses over those batches.
+        Sums of the losses over the batches of the current epoch.
     history : list of dict
-        A row for each epoch.
+        One row per epoch.
     best : float or None
         Best value of the monitored metric.
     """
@@ -71,7 +71,7 @@ class TrainerState:
         self.scheduler = scheduler
         self.callbacks = list(callbacks)
         self.checkpointables = check_checkpointables(checkpointables, _OWN_NAMES)
-        self._fit_callbacks: tuple[Callback, ...] = ()  # of one call of fit
+        self._fit_callbacks: tuple[Callback, ...] = ()
 
         self.epoch = 0
         self.step = 0
@@ -82,22 +82,22 @@ class TrainerState:
         self._take_snapshot()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that the rest of the training depends on.
+        """Return everything that the rest of the run depends on.
 
         Returns
         -------
         dict
-            The progress (``epoch``, ``step``, ``batch``, ``best``, ``sums``, ``history``),
-            ``model_name``, and a state for each name: ``random``, ``model``, ``optimizer``,
-            ``scheduler`` and ``loader`` if there are such, callbacks with a state, and those
-            of ``checkpointables``.
+            Progress (``epoch``, ``step``, ``batch``, ``best``, ``sums``, ``history``),
+            ``model_name``, and states by name: ``random``, ``model``, ``optimizer``,
+            ``scheduler`` and ``loader`` if they have a state, callbacks with a state, and
+            ``checkpointables``.
         """
         states = {name: part.state_dict() for name, part in self._named_checkpointables().items()}
         progress = {name: getattr(self, name) for name in _PROGRESS}
         return {_MODEL_NAME: self.model.model_name, **progress, **states, **self._snapshot}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore a state that :meth:`state_dict` returned: all of it, or nothing.
+        """Restore a state returned by :meth:`state_dict`: all of it, or nothing.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ class TrainerState:
         Raises
         ------
         ValueError
-            If names are missing or unknown, or a state does not fit its object.
+            If names are missing or unknown, or a state does not match its object.
         """
         progress = _progress(state)
         restore(self._named_checkpointables(), _named_states(state, self._callback_names()))
@@ -123,7 +123,7 @@ class TrainerState:
         return named_callbacks(self._all_callbacks, self.checkpointables, _OWN_NAMES)
 
     def _named_checkpointables(self) -> dict[str, Checkpointable]:
-        """Return all checkpointables by name, in the order in which they are restored."""
+        """Return all checkpointables by name, in restore order."""
         optional = {"scheduler": self.scheduler, "loader": self.loader}
         names = zip(self._callback_names(), self._all_callbacks, strict=True)
         return {
@@ -136,36 +136,36 @@ class TrainerState:
         }
 
     def _take_snapshot(self) -> None:
-        """Note random numbers and position in the data, which is done between two steps.
+        """Save random state and loader position between steps.
 
-        When a checkpoint is written, the next batch may have been taken already.
+        When a checkpoint is written, the next batch may already be loaded.
         """
         self._snapshot = {"random": RandomState().state_dict()}
         if isinstance(self.loader, Checkpointable):
             self._snapshot["loader"] = dict(self.loader.state_dict())
 
     def _check_storable(self) -> None:
-        """Refuse a state that no file can hold before the first step, not after an epoch."""
+        """Raise TypeError before the first step if a checkpoint cannot store a state."""
         for name, part in self._named_checkpointables().items():
             if name not in _OWN_NAMES:
                 check_storable(name, part.state_dict())
 
     def _resume(self, path: str | os.PathLike[str], communicator: Communicator) -> None:
-        """Continue from a checkpoint file, which rank 0 reads; if it does not fit, raise."""
+        """Restore a checkpoint file, read by rank 0."""
         state = communicator.call_on_main(lambda: load_checkpoint(path))
         try:
             self.load_state_dict(state)
         except (ValueError, TypeError) as error:
-            theirs = state.get(_MODEL_NAME) or "a model without a name"
-            ours = self.model.model_name or type(self.model).__name__
+            saved = state.get(_MODEL_NAME) or "a model without a name"
+            model = self.model.model_name or type(self.model).__name__
             raise WeightFileError(
-                f"{os.fspath(path)}: cannot resume the training of {theirs} with {ours}: {error}"
+                f"{os.fspath(path)}: cannot resume the run of {saved} with {model}: {error}"
             ) from error
 
 
 def _progress(state: Mapping[str, Any]) -> dict[str, Any]:
     if missing := [name for name in _PROGRESS if name not in state]:
-        raise ValueError(f"it lacks {', '.join(missing)}")
+        raise ValueError(f"the state lacks {', '.join(missing)}")
     progress = {name: state[name] for name in _PROGRESS}
     progress["sums"] = dict(progress["sums"])
     progress["history"] = [dict(row) for row in progress["history"]]
@@ -173,10 +173,10 @@ def _progress(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _named_states(state: Mapping[str, Any], callbacks: Sequence[str | None]) -> dict[str, Any]:
-    """Return the states in a checkpoint by name.
+    """Return the states of a checkpoint by name.
 
-    Lucid 0.1.0 saved the states of all callbacks in a list, empty ones included, and None for
-    a missing scheduler or loader; the states in the list get the names of ``callbacks``.
+    Lucid 0.1.0 saved a list with the states of all callbacks, including empty ones, and None for
+    a missing scheduler or loader; the list gets the names in ``callbacks``.
     """
     named = {name: kept for name, kept in state.items() if name not in _ENTRIES}
     if _CALLBACKS not in state:
@@ -185,8 +185,8 @@ def _named_states(state: Mapping[str, Any], callbacks: Sequence[str | None]) -> 
     had = [i for i, kept in enumerate(before) if kept]
     if len(before) != len(callbacks) or any(callbacks[i] is None for i in had):
         raise ValueError(
-            f"expected {len(callbacks)} callbacks, got the states of {len(before)}, {len(had)} of "
-            "them not empty; pass the callbacks that the file was saved with"
+            f"expected states of {len(callbacks)} callbacks, got {len(before)}, {len(had)} of them "
+            "not empty; pass the callbacks with which the file was saved"
         )
     return {
         **{name: kept for name, kept in named.items() if kept is not None},

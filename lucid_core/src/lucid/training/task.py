@@ -1,4 +1,4 @@
-"""What one kind of training adds to a run: its options, data, models, losses and results."""
+"""Task: what a run trains, with its options, data, model, losses and metrics."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ __all__ = ["InitialModel", "RunData", "Task", "TrainerSetup"]
 
 
 class RunData(Protocol):
-    """Data of a run, as :meth:`Task.read_data` returns them."""
+    """Data of a run, returned by :meth:`Task.read_data`."""
 
     @property
     def summary(self) -> str:
-        """Classes and images in a line, such as "2 classes, 8 images to train on"."""
+        """One line on classes and images, such as "2 classes, 8 images to train on"."""
 
     @property
     def reports(self) -> Sequence[DataReport]:
-        """Findings, one report for each data set."""
+        """Reports of the data checks, one per data set."""
 
     @property
     def folders(self) -> Mapping[str, tuple[Sequence[Path], Path]]:
-        """Images and the folder that contains them, by the option that names the folder."""
+        """Images and the folder that contains them, by the option name of the folder."""
 
 
 Options = TypeVar("Options", bound=Any)
@@ -42,17 +42,17 @@ Data = TypeVar("Data", bound=RunData)
 
 @dataclass(frozen=True)
 class InitialModel:
-    """Model that a new run starts from.
+    """Model of a new run.
 
     Attributes
     ----------
     model : lucid.nn.Module
-        Built by :func:`lucid.models.create_model`, with its first weights.
+        Model built by :func:`lucid.models.create_model`, with initial weights.
     metadata : dict
-        Plain data that follow from options and data and must stay, besides name and
-        arguments of the model; see ``metadata_keys`` of :class:`Task`.
+        Plain data to record besides name and arguments of the model; see ``metadata_keys`` of
+        :class:`Task`.
     note : str or None
-        What was done with the file that the weights are from.
+        Remark on how the weights were loaded.
     """
 
     model: Module
@@ -62,7 +62,7 @@ class InitialModel:
 
 @dataclass(frozen=True)
 class TrainerSetup(Generic[Options]):
-    """Everything that a trainer is made from.
+    """Arguments of :meth:`Task.make_trainer`.
 
     Attributes
     ----------
@@ -73,11 +73,11 @@ class TrainerSetup(Generic[Options]):
     model : lucid.nn.Module
         Model to train.
     metadata : mapping
-        What the run recorded when it started.
+        Metadata recorded at the start of the run.
     workers : int
-        Processes that load data.
+        Number of data loading processes.
     communicator : Communicator
-        Ranks that train together.
+        Ranks of the run.
     """
 
     folder: RunFolder
@@ -89,20 +89,20 @@ class TrainerSetup(Generic[Options]):
 
 
 class Task(ABC, Generic[Options, Data]):
-    """What one kind of training adds to a :class:`~lucid.training.Run`.
+    """Base class of tasks: the part of a :class:`~lucid.training.Run` that depends on the data.
 
     Attributes
     ----------
     options : type
         Dataclass of the options, with a field ``seed`` and the fields named below.
     data_options : tuple of str
-        Options that name data; a resumed run may find the same data elsewhere.
+        Options that are paths of data, which may change when a run is resumed.
     start_files : tuple of str
-        Options that name a file whose weights the run starts from.
+        Options that are paths of initial weights.
     metadata_keys : tuple of str
-        Names of what a run records besides ``model`` and ``kwargs``.
+        Keys of the metadata besides ``model`` and ``kwargs``.
     logged : tuple of str
-        Losses and metrics that are logged after each epoch.
+        Losses and metrics to log after each epoch.
     """
 
     options: ClassVar[type[Any]]
@@ -112,7 +112,7 @@ class Task(ABC, Generic[Options, Data]):
     logged: ClassVar[tuple[str, ...]]
 
     def check_start(self, folder: RunFolder, options: Options) -> None:
-        """Refuse options that no new run can follow from, before anything is read or made.
+        """Check the options of a new run before anything is read or written.
 
         Parameters
         ----------
@@ -124,16 +124,16 @@ class Task(ABC, Generic[Options, Data]):
         Raises
         ------
         ValueError
-            If the run would write into its data, or an option cannot be used.
+            If the run would write into its data, or an option is invalid.
         """
         for name in self.data_options:
             folder.check_not_data_folder(name, getattr(options, name))
 
     def check_packages(self) -> None:
-        """Raise :class:`lucid.MissingPackageError` if a package that the task needs is missing."""
+        """Raise :class:`lucid.MissingPackageError` if a required package is missing."""
 
     def files(self, options: Options) -> dict[str, str | None]:
-        """Return the single files among the data, by the option that names each.
+        """Return the single files among the data by option name.
 
         Parameters
         ----------
@@ -153,7 +153,7 @@ class Task(ABC, Generic[Options, Data]):
         communicator : Communicator
             The ranks.
         check : bool
-            Whether to open every image.
+            Whether to open and check every image.
 
         Raises
         ------
@@ -174,46 +174,46 @@ class Task(ABC, Generic[Options, Data]):
         """
 
     def rebuild_model(self, name: str, kwargs: Mapping[str, Any]) -> Module:
-        """Build the model of a run that is resumed; its weights are loaded later.
+        """Build the model of a resumed run, without its weights.
 
         Parameters
         ----------
         name : str
-            Registered name.
+            Name in the registry.
         kwargs : mapping
-            Arguments of its builder.
+            Arguments of the builder.
         """
         return create_model(name, **kwargs)
 
     @abstractmethod
     def make_trainer(self, setup: TrainerSetup[Options], data: Data) -> Trainer:
-        """Make the trainer, whose ``validate`` and callbacks are the task's.
+        """Build the trainer, with the task's loss, validation and callbacks.
 
         Parameters
         ----------
         setup : TrainerSetup
-            Model, options and what else there is.
+            Model, options, metadata, workers and ranks.
         data : RunData
             Data of the run.
         """
 
     def notes(self, trainer: Trainer) -> Sequence[str]:
-        """Return remarks on the results, to be logged after the last epoch.
+        """Return remarks on the results to log after the last epoch.
 
         Parameters
         ----------
         trainer : Trainer
-            The trainer of :meth:`make_trainer`.
+            Trainer of :meth:`make_trainer`.
         """
         return ()
 
     def recorded_data(self, record: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """Return the record of the data that a run started with, None if it has none.
+        """Return the recorded fingerprint of the data, None for a run without.
 
         Parameters
         ----------
         record : mapping
-            All that the run recorded.
+            Metadata recorded at the start of the run.
         """
         data: Mapping[str, Any] | None = record["data"]
         return data
@@ -221,7 +221,7 @@ class Task(ABC, Generic[Options, Data]):
     def compare_unrecorded(
         self, folder: RunFolder, options: Options, record: Mapping[str, Any], data: Data
     ) -> None:
-        """Compare data with what a run recorded that has no record of its data.
+        """Compare data with a run whose fingerprint was not recorded.
 
         Parameters
         ----------
@@ -230,9 +230,9 @@ class Task(ABC, Generic[Options, Data]):
         options : object
             Options of the run.
         record : mapping
-            All that the run recorded.
+            Metadata recorded at the start of the run.
         data : RunData
-            The present data.
+            Current data.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps, stopped anywhere, resumed bit for bit."""
+"""Trainer: training loop that can be stopped at any step and resumed bit for bit."""
 
 from __future__ import annotations
 
@@ -52,77 +52,75 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Trainer(TrainerState):
-    """Train a model, with everything needed to stop at any moment and go on later.
+    """Train a model, with checkpoints, validation and data-parallel ranks.
 
-    A step takes ``accumulate`` batches from the loader, adds up the gradients
-    of their mean loss, clips them, and steps optimizer and scheduler.
+    A step averages the loss over ``accumulate`` batches, computes and clips gradients, and steps
+    optimizer and scheduler.  A run can be stopped at any step and resumed bit for bit.
 
     Parameters
     ----------
     model : lucid.nn.Module
-        What is trained.
+        Model to train.
     optimizer : lucid.optim.Optimizer
-        Over its parameters.
+        Optimizer of its parameters.
     loader : DataLoader or sequence of batches
-        Gives the batches of an epoch each time it is iterated over.
+        Batches of an epoch.
     loss : callable
-        ``loss(model, batch)`` gives a scalar Tensor, or several by name in a
-        dict, which are summed.  One that is no mean over the samples of the batch is
-        given as :class:`WeightedLoss`, so that several ranks average it rightly.
+        ``loss(model, batch)`` returns a scalar Tensor, or a dict of them, which are summed.
+        Return a :class:`WeightedLoss` for a mean over other items than the samples, so that ranks
+        average it correctly.
     epochs : int
-        How often to go through the loader, resumed epochs included.
+        Total number of epochs, including those before a resume.
     scheduler : LRScheduler, optional
-        Stepped after every optimizer step.
+        Learning-rate scheduler, stepped after every optimizer step.
     accumulate : int, default 1
-        Batches for one step; the last step of an epoch may have fewer.
+        Number of batches per step; the last step of an epoch may have fewer.
     max_grad_norm : float, optional
-        Limit of the gradients' norm.
+        Maximum norm of the gradients; see :func:`lucid.nn.utils.clip_grad_norm_`.
     validate : callable, optional
-        ``validate(model)`` gives numbers by name.  Called after each epoch,
-        with the model in evaluation mode and without recording.
+        ``validate(model)`` returns a dict of metrics.  Called after each epoch in evaluation mode
+        without gradients.
     monitor : str, optional
-        The metric of `validate` that decides which model is the best.
+        Metric of `validate` that selects the best model.
     mode : {"max", "min"}, default "max"
         Whether a larger or a smaller `monitor` is better.
     directory : path-like, optional
-        Where to keep ``last.safetensors`` (the state to resume from, before each
-        validation and after each epoch), ``best.safetensors`` (the best model by `monitor`: as of
-        :func:`lucid.save_model` if it comes from the registry, else its state
-        dict) and ``metrics.csv``.  Made if it is missing.  While :meth:`fit` runs, a lock
-        keeps other trainings out.
+        Folder for ``last.safetensors`` (checkpoint, saved before each validation and after each
+        epoch), ``best.safetensors`` (best model by `monitor`, saved by :func:`lucid.save_model` if
+        the model is registered, else as a state dict) and ``metrics.csv``.  Created if missing,
+        and locked against other processes during :meth:`fit`.
     checkpoint_every : int, optional
-        Save ``last.safetensors`` after this many steps, too.
+        Number of steps between further checkpoints.
     callbacks : sequence of Callback, default ()
-        Called after steps and epochs, in this order.  The state of a callback that has one is
-        saved under the name of its class, or the one given in `checkpointables`.
+        Callbacks, called in order after steps and epochs.  Checkpoints save the state of a callback
+        under its class name or its name in `checkpointables`.
     checkpointables : mapping of str to Checkpointable, optional
-        Objects of your own, such as a curriculum or an average of the weights, by the names
-        under which checkpoints save their states.  Resume with the same names.  Of several
-        ranks, rank 0 saves the states, and all restore them.
+        Further objects with a state, such as a weight average, by their names in checkpoints.
+        Resume with the same names.  Rank 0 saves the states, all ranks restore them.
     progress : bool, optional
-        Whether to show a progress bar; by default where stderr is a terminal.
+        Whether to show a progress bar.  Default: if stderr is a terminal.
     class_names, preprocessing : optional
-        Stored in ``best.safetensors``; see :func:`lucid.save_model`.
+        Metadata of ``best.safetensors``; see :func:`lucid.save_model`.
     communicator : Communicator, optional
-        The ranks that train together; by default those that ``mpiexec`` has started
-        (:func:`default_communicator`), else this process alone, which ``Communicator()``
-        is in any case.  They share the batches of ``loader``, a :class:`DataLoader`, so the
-        training is the same whatever their number.
+        Ranks of the run.  Each trains on its slice of every batch of ``loader``, a
+        :class:`DataLoader` whose ``batch_size`` is global (summed over ranks), so the result does
+        not depend on their number.  Default: :func:`default_communicator`; pass
+        ``Communicator()`` to train on one rank under ``mpiexec``.
     synchronize_norms : bool, default False
-        Whether :class:`~lucid.nn.BatchNorm2d` normalises by the batch of all ranks
-        instead of each by its part.
+        Whether :class:`~lucid.nn.BatchNorm2d` uses the statistics of the global batch instead of
+        this rank's slice.
 
     Attributes
     ----------
     epoch, step, batch : int
-        Epochs and optimizer steps done so far, and batches in the present epoch.
+        Number of completed epochs, optimizer steps, and batches of the current epoch.
     sums : dict
-        Sums of the losses over those batches.
+        Sums of the losses over the batches of the current epoch.
     history : list of dict
-        For each epoch: ``epoch``, ``step``, ``seconds``, ``lr`` (of the first
-        group), the mean of every loss, their sum ``loss``, and the metrics.
+        Row of each epoch: ``epoch``, ``step``, ``seconds``, ``lr`` (of the first group), the mean
+        of every loss, their sum ``loss``, and the metrics.
     best : float or None
-        The best value of `monitor` so far.
+        Best value of `monitor` so far.
 
     Examples
     --------
@@ -169,17 +167,19 @@ class Trainer(TrainerState):
             counts["checkpoint_every"] = checkpoint_every
         for name, count in counts.items():
             if not isinstance(count, int) or count < 1:
-                raise ValueError(f"{name} must be an integer of at least 1, got {count!r}")
+                raise ValueError(f"{name}: expected an integer >= 1, got {count!r}")
         check_components(model, optimizer, loader, scheduler, validate)
         check_callbacks(callbacks)
         if len(loader) == 0:
-            raise ValueError("the loader has no batches: an empty dataset, or drop_last?")
+            raise ValueError(
+                "loader: expected at least one batch, got none; check the dataset and drop_last"
+            )
         if mode not in ("max", "min"):
-            raise ValueError(f"mode must be 'max' or 'min', got {mode!r}")
+            raise ValueError(f"mode: expected 'max' or 'min', got {mode!r}")
         if monitor is not None and (validate is None or directory is None):
-            raise ValueError(f"to keep the model of the best {monitor!r}, give validate, directory")
+            raise ValueError(f"monitor={monitor!r} needs validate and directory; pass both")
         if monitor is not None and model.model_name is not None:
-            describe(model, class_names, preprocessing)  # a fault shows now, not after an epoch
+            describe(model, class_names, preprocessing)  # raise now, not after an epoch
         super().__init__(model, optimizer, loader, scheduler, callbacks, checkpointables or {})
         self.loss = loss
         self.epochs = epochs
@@ -196,7 +196,7 @@ class Trainer(TrainerState):
         self.communicator = default_communicator() if communicator is None else communicator
         self._lock = None if self.directory is None else run_lock(self.directory)
         self._stopping = False
-        self._unfinished = False  # within a step or a validation, where nothing is saved
+        self._unfinished = False  # within a step or a validation, where no checkpoint is saved
         self._parallel = DataParallel(self.communicator, model, loader, synchronize_norms)
         self._interrupt = DeferredInterrupt()
 
@@ -210,40 +210,37 @@ class Trainer(TrainerState):
     ) -> list[dict[str, Any]]:
         """Train until ``epochs`` are done.
 
-        On Ctrl-C or SIGTERM the step that is under way is finished,
-        ``last.safetensors`` is saved, and KeyboardInterrupt or SystemExit(143) goes on
-        to the caller; a second Ctrl-C breaks off at once and leaves the last checkpoint
-        as it is.  Several ranks do so together, whichever of them got the signal.
+        On Ctrl-C or SIGTERM, it finishes the current step, saves ``last.safetensors`` and raises
+        KeyboardInterrupt or SystemExit(143), on all ranks.  A second Ctrl-C interrupts at once
+        without a checkpoint.
 
         Parameters
         ----------
         resume : bool or path-like, default False
-            Continue from ``last.safetensors`` of the directory, or from another
-            checkpoint: bit for bit as if the training had not been interrupted.  The
-            number of ranks may be another one.
+            Continue from ``last.safetensors`` in the directory, or from another checkpoint, bit for
+            bit as without interruption.  The number of ranks may change.
         callbacks : sequence of Callback, default ()
-            Called in this call only, after the trainer's own.
+            Further callbacks of this call, called after the trainer's own.
         lock : FileLock, optional
-            Lock of the directory that the caller has taken already; released at the end.
+            Lock of the directory held by the caller; released at the end.
         save_initial : bool, default False
-            Save ``last.safetensors`` before the first step, too.
+            Whether to save ``last.safetensors`` before the first step.
 
         Returns
         -------
         list of dict
-            The history, one row for each epoch.
+            History, one row per epoch.
 
         Raises
         ------
         FloatingPointError
-            If a loss or the gradients' norm is not finite: names it and the step, whose
-            update is not made.  If a loss of the validation, or after an update a weight, is
-            not finite: such weights are never saved.
+            If a training loss, the gradient norm, a validation loss or a weight is NaN or
+            infinite.  The step is not applied, and such weights are never saved.
         ValueError
-            If another training writes to the directory.
+            If another process uses the directory.
         WeightFileError
-            If the checkpoint is damaged or was saved with another model, optimizer or other
-            names of checkpointables; nothing is changed then.
+            If the checkpoint is damaged or does not match model, optimizer or checkpointables;
+            nothing is changed.
         FileNotFoundError
             If there is no checkpoint to resume from.
         """
@@ -268,7 +265,7 @@ class Trainer(TrainerState):
                         self._finish_epoch(began)
                         self._synchronize_stop()
         except (KeyboardInterrupt, Terminated):
-            # Several ranks save what they have agreed on; one that breaks off does not wait.
+            # Ranks that stopped together save; a rank interrupted at once does not wait.
             if not self._unfinished and (self._stopping or not self._parallel.is_distributed):
                 self._save_last()
             raise
@@ -277,28 +274,28 @@ class Trainer(TrainerState):
         return self.history
 
     def _defer_if_distributed(self) -> AbstractContextManager[None]:
-        """Several ranks stop after the same step, whichever of them is told to."""
+        """Defer signals in a distributed run until all ranks stop after the same step."""
         return self._interrupt.deferred() if self._parallel.is_distributed else nullcontext()
 
     def _synchronize_stop(self) -> None:
-        """Stop, or break off by a signal, where any rank is about to."""
+        """Stop on all ranks if any rank stops or received a signal."""
         if not self._parallel.is_distributed:
             return
         pending = self._interrupt.pending
         flags = [self._stopping, *(pending == number for number in _SIGNALS)]
         stopping, *signals = self._parallel.any_rank(flags)
-        if any(signals):  # else one that came while the ranks agreed stays for the next time
+        if any(signals):  # a signal received during the reduction is kept for the next time
             self._interrupt.pending = _SIGNALS[signals.index(True)]
         self._stopping = stopping or any(signals)
 
     def stop(self) -> None:
-        """End the training after the present step, with a checkpoint; for callbacks."""
+        """Stop after the current step and save a checkpoint; for callbacks."""
         self._stopping = True
 
     def save(self) -> None:
-        """Save ``last.safetensors`` and ``metrics.csv``, if there is a directory, on rank 0.
+        """Save ``last.safetensors`` and ``metrics.csv`` on rank 0, if there is a directory.
 
-        Weights that are not finite raise FloatingPointError, and the files stay.
+        Raise FloatingPointError, and keep the files, if a weight is NaN or infinite.
         """
         if self.directory is None:
             return
@@ -309,13 +306,13 @@ class Trainer(TrainerState):
                 write_csv(self.history, self.directory / METRICS_LOG)
 
     def _save_last(self) -> None:
-        """Save what the ranks have together; the others wait until it is there."""
+        """Average buffers and save; the other ranks wait for rank 0."""
         self._parallel.average_buffers()
         self.save()
         self._parallel.any_rank([False])
 
     def close(self) -> None:
-        """End the worker processes of `loader` and `validate`, where these have a ``close()``."""
+        """Close `loader` and `validate`, if they have ``close()``, ending their workers."""
         for part in (self.loader, self.validate):
             if (close := getattr(part, "close", None)) is not None:
                 close()
@@ -323,13 +320,15 @@ class Trainer(TrainerState):
     def _prepare(self, checkpoint: bool | str | os.PathLike[str]) -> None:
         if checkpoint is True:
             if self.directory is None:
-                raise ValueError("to resume, give a directory, or the path of a checkpoint")
+                raise ValueError(
+                    "resume=True needs a directory; pass directory, or a checkpoint path"
+                )
             checkpoint = self.directory / LAST_CHECKPOINT
         if self.directory is not None:
             self._check_storable()
         if checkpoint is not False:
             self._resume(checkpoint, self.communicator)
-        if not self.model.training:  # else leave alone what its user has put into evaluation mode
+        if not self.model.training:  # keep submodules in evaluation mode
             self.model.train()
         self._stopping = self._unfinished = False
         self._take_snapshot()
@@ -337,14 +336,14 @@ class Trainer(TrainerState):
     # --- steps ------------------------------------------------------------------------------------
 
     def _train(self) -> None:
-        """Train on the rest of the epoch."""
+        """Train on the remaining batches of the epoch."""
         batches = len(self.loader)
-        if self.batch == batches:  # it was interrupted when it was validated
+        if self.batch == batches:  # interrupted during validation
             return
         iterator = self._remaining_batches()
         title = f"epoch {self.epoch + 1}/{self.epochs}"
-        wanted = self.progress if self.communicator.is_main else False
-        with progress_bar(wanted, title, self.batch, batches) as show:
+        enabled = self.progress if self.communicator.is_main else False
+        with progress_bar(enabled, title, self.batch, batches) as show:
             while self.batch < batches and not self._stopping:
                 with self._interrupt.deferred():
                     losses = self._step(iterator, min(self.accumulate, batches - self.batch))
@@ -359,30 +358,32 @@ class Trainer(TrainerState):
             self.loader.load_state_dict(self._snapshot["loader"])
             return iter(self.loader)
         iterator = iter(self.loader)
-        for _ in range(self.batch):  # a plain sequence begins at its beginning
+        for _ in range(self.batch):  # a sequence has no position to restore
             next(iterator)
         return iterator
 
     def _step(self, iterator: Iterator[Any], batches: int) -> dict[str, float]:
-        """Make one step over some batches and return their mean losses."""
+        """Perform one optimizer step over some batches; return their mean losses."""
         self._unfinished = True
-        here = f"step {self.step + 1} (epoch {self.epoch + 1})"
+        location = f"step {self.step + 1} (epoch {self.epoch + 1})"
         sums: dict[str, float] = {}
         self.optimizer.zero_grad()
         for number, batch in enumerate(self._take(iterator, batches), 1):
             self._parallel.begin_batch(self.epoch, self.batch + number - 1)
             try:
                 losses = compute_losses(self.loss, self.model, batch)
-            except FloatingPointError as error:  # of a model that looks at its losses itself
-                raise FloatingPointError(f"{error}; at {here}, whose update was not made") from None
+            except FloatingPointError as error:  # of a model that checks its losses
+                raise FloatingPointError(
+                    f"{error}; at {location}; the update was not made"
+                ) from None
             total, values = self._parallel.average_losses(losses)
-            check_finite(values, here)
+            check_finite(values, location)
             self._parallel.backward(total if batches == 1 else total / batches, number == batches)
             _add(sums, values)
         if self.max_grad_norm is not None:
-            held = [p for group in self.optimizer.param_groups for p in group["params"]]
-            norm = clip_grad_norm_(held, self.max_grad_norm)
-            check_finite({"the norm of the gradients": float(norm.item())}, here)
+            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+            norm = clip_grad_norm_(parameters, self.max_grad_norm)
+            check_finite({"the gradient norm": float(norm.item())}, location)
         self.optimizer.step()
         if self.scheduler is not None:
             self.scheduler.step()
@@ -399,28 +400,28 @@ class Trainer(TrainerState):
                 yield next(iterator)
             except StopIteration:
                 raise ValueError(
-                    f"the loader has a length of {len(self.loader)} batches but gave fewer"
+                    f"loader: expected {len(self.loader)} batches (its length), got fewer"
                 ) from None
 
     def _after_step(self, losses: dict[str, float]) -> None:
         for callback in self._active_callbacks():
             callback.on_step(self, losses)
             self._take_snapshot()
-        # A validation may take longer than one who ends the training waits.
+        # Validation may take longer than the grace period of a preempted run.
         validates = self.validate is not None and self.batch == len(self.loader)
         if validates or (self.checkpoint_every and self.step % self.checkpoint_every == 0):
             self._parallel.average_buffers()
             self.save()
 
     def _active_callbacks(self) -> list[Callback]:
-        """The callbacks of this rank: rank 0's all of them, for they tell and write."""
+        """Return the callbacks that this rank calls."""
         main = self.communicator.is_main
         return [callback for callback in self._all_callbacks if main or callback.on_every_rank]
 
     # --- the end of an epoch ----------------------------------------------------------------------
 
     def _finish_epoch(self, began: float) -> None:
-        self._unfinished = True  # interrupted here, the epoch is validated again
+        self._unfinished = True  # a resumed run repeats an interrupted validation
         metrics = self._validate()
         self._unfinished = False
         with self._interrupt.deferred():
@@ -451,12 +452,12 @@ class Trainer(TrainerState):
         if self.validate is None:
             return {}
         metrics = run_validation(self.model, self.validate)
-        metrics = self.communicator.broadcast(metrics)  # all go on by the same ones
+        metrics = self.communicator.broadcast(metrics)  # equal on all ranks
         return check_metrics(metrics, self.sums, self.monitor, self._location)
 
     @property
     def _location(self) -> str:
-        """The last step and its epoch, for messages."""
+        """Last step and its epoch, for error messages."""
         return f"step {self.step} (epoch {self.epoch + (self.batch > 0)})"
 
 
